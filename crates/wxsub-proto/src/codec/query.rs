@@ -1,0 +1,62 @@
+//! Query strings, in both directions.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode};
+
+/// All but the unreserved characters of RFC 3986.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A query string whose percent-encoding is not UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the query string is not percent-encoded UTF-8")]
+pub struct NotUtf8;
+
+/// Encodes one value of a query string, exactly once.
+#[must_use]
+pub fn encode_component(value: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(value, COMPONENT)
+}
+
+/// The names and values of a query string, in their order; `+` is a space, as in forms.
+///
+/// # Errors
+/// [`NotUtf8`] if a name or value does not decode to UTF-8.
+pub fn decode_query(query: &str) -> Result<Vec<(String, String)>, NotUtf8> {
+    let decode = |part: &str| {
+        let part = part.replace('+', " ");
+        percent_decode_str(&part)
+            .decode_utf8()
+            .map(|text| text.into_owned())
+            .map_err(|_| NotUtf8)
+    };
+    query
+        .trim_start_matches('?')
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_itself(value in ".*") {
+            let pairs = decode_query(&format!("v={}", encode_component(&value))).unwrap();
+            assert_eq!(pairs, [("v".to_owned(), value)]);
+        }
+
+        #[test]
+        fn any_text_is_decoded_or_refused_without_panic(text in ".*") {
+            let _pairs = decode_query(&text);
+        }
+    }
+}

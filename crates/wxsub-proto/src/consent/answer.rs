@@ -1,0 +1,256 @@
+use std::str::FromStr;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::Reserved;
+use super::fields::Fields;
+use crate::{Invalid, OpenId, Rule, Scene, TemplateId};
+
+/// What the user did, and the fields that came with it. Unsigned: anybody can write one, so it is a claim until its
+/// `reserved` has been checked.
+///
+/// Reads a callback URL, a query string, JSON, or `key:value` lines. Unknown names are ignored, a name given twice makes
+/// it invalid, a `reserved` of `null` counts as absent. `openid` is required on confirm and dropped on cancel.
+///
+/// ```
+/// use wxsub_proto::{Action, Answer};
+///
+/// let answer: Answer = "https://shop.example/back?openid=OPENID&template_id=T&action=confirm&scene=7&reserved=proof".parse()?;
+/// assert!(matches!(answer.action(), Action::Confirm { openid } if openid.as_str() == "OPENID"));
+/// assert_eq!(answer, "openid:OPENID\ntemplate_id:T\naction:confirm\nscene:7\nreserved:proof".parse()?);
+/// # Ok::<(), wxsub_proto::Invalid>(())
+/// ```
+///
+/// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    action: Action,
+    template_id: TemplateId,
+    scene: Scene,
+    reserved: Option<Reserved>,
+}
+
+/// What the user tapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// "Confirm": the message may be sent to this user.
+    Confirm {
+        /// The user.
+        openid: OpenId,
+    },
+    /// "Cancel": it may not.
+    Cancel,
+}
+
+impl Answer {
+    /// The answer Weixin gives to a request: what an emulator sends back.
+    #[must_use]
+    pub fn new(action: Action, template_id: TemplateId, scene: Scene, reserved: Option<Reserved>) -> Self {
+        Self {
+            action,
+            template_id,
+            scene,
+            reserved,
+        }
+    }
+
+    /// What the user tapped.
+    #[must_use]
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// The template that was asked for.
+    #[must_use]
+    pub fn template_id(&self) -> &TemplateId {
+        &self.template_id
+    }
+
+    /// The occasion that was asked for.
+    #[must_use]
+    pub fn scene(&self) -> Scene {
+        self.scene
+    }
+
+    /// The value that travelled with the request, if any.
+    #[must_use]
+    pub fn reserved(&self) -> Option<&Reserved> {
+        self.reserved.as_ref()
+    }
+
+    /// The query string Weixin appends to the redirect.
+    #[must_use]
+    pub fn to_query(&self) -> String {
+        let Self {
+            action,
+            template_id,
+            scene,
+            reserved,
+        } = self;
+        let mut query = match action {
+            Action::Confirm { openid } => format!("openid={openid}&template_id={template_id}&action=confirm"),
+            Action::Cancel => format!("template_id={template_id}&action=cancel"),
+        };
+        query.push_str(&format!("&scene={scene}"));
+        if let Some(reserved) = reserved {
+            query.push_str(&format!("&reserved={reserved}"));
+        }
+        query
+    }
+}
+
+impl FromStr for Answer {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let mut fields = Fields::read(text)?;
+        let mut required = |name| fields.take(name).ok_or_else(|| Invalid::new(name, Rule::Missing));
+        let confirmed = match required("action")?.as_str() {
+            "confirm" => true,
+            "cancel" => false,
+            _ => {
+                return Err(Invalid::new(
+                    "action",
+                    Rule::Form {
+                        expected: "confirm or cancel",
+                    },
+                ));
+            }
+        };
+        let template_id = required("template_id")?.parse()?;
+        let scene = required("scene")?.parse()?;
+        let action = match confirmed {
+            true => Action::Confirm {
+                openid: required("openid")?.parse()?,
+            },
+            false => Action::Cancel,
+        };
+        let reserved = match fields.take("reserved") {
+            Some(text) if !text.is_empty() && text != "null" => Some(Reserved::new(text)?),
+            _ => None,
+        };
+        Ok(Self {
+            action,
+            template_id,
+            scene,
+            reserved,
+        })
+    }
+}
+
+/// As JSON: `{"action","openid","template_id","scene":1000,"reserved"}`; absent members are left out.
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match &self.action {
+            Action::Confirm { openid } => {
+                map.serialize_entry("action", "confirm")?;
+                map.serialize_entry("openid", openid)?;
+            }
+            Action::Cancel => map.serialize_entry("action", "cancel")?,
+        }
+        map.serialize_entry("template_id", &self.template_id)?;
+        map.serialize_entry("scene", &self.scene.get())?;
+        if let Some(reserved) = &self.reserved {
+            map.serialize_entry("reserved", reserved)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = "openid:oyAaTjt-xXvP87pubE4eUOF-ttD4\ntemplate_id:7YuTL__ilzyZB9DXcDt2mHx-CAS_E7KtsQkhIGVhhRM\n\
+                            action:confirm\nreserved:hello\nscene:1000\n";
+
+    fn document() -> Answer {
+        DOCUMENT.parse().unwrap()
+    }
+
+    #[test]
+    fn every_form_says_the_same() {
+        let query = document().to_query();
+        let json = serde_json::to_string(&document()).unwrap();
+        for text in [
+            query.clone(),
+            format!("?{query}"),
+            format!("https://a.example/back?{query}#wechat_redirect"),
+            format!("https://a.example/back/?x=1&{query}"),
+            format!("/back?{query}"),
+            format!("wx0123://back?{query}"),
+            json,
+            DOCUMENT.replace('\n', "\r\n"),
+            DOCUMENT.replace(':', " : "),
+            DOCUMENT
+                .replace("openid", "openId")
+                .replace("template_id", "templateID"),
+        ] {
+            assert_eq!(text.parse::<Answer>().as_ref(), Ok(&document()), "{text}");
+        }
+    }
+
+    #[test]
+    fn scene_may_be_text_or_number_and_null_is_absent() {
+        let json = r#"{"action":"cancel","template_id":"T","scene":"7","reserved":null,"openid":null,"new":{"x":[1]}}"#;
+        let answer: Answer = json.parse().unwrap();
+        assert_eq!(
+            (answer.scene().get(), answer.reserved(), answer.action()),
+            (7, None, &Action::Cancel)
+        );
+        for unset in ["&reserved=null", "&reserved=", ""] {
+            let answer: Answer = format!("action=cancel&template_id=T&scene=7{unset}")
+                .parse()
+                .unwrap();
+            assert_eq!(answer.reserved(), None);
+        }
+    }
+
+    #[test]
+    fn openid_counts_only_on_confirm() {
+        let cancelled: Answer = "action=cancel&template_id=T&scene=7&openid=someone"
+            .parse()
+            .unwrap();
+        assert_eq!(cancelled.action(), &Action::Cancel);
+        let error = "action=confirm&template_id=T&scene=7"
+            .parse::<Answer>()
+            .unwrap_err();
+        assert_eq!(error, Invalid::new("openid", Rule::Missing));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let twice = |field| Invalid::new(field, Rule::Twice);
+        for (text, field) in [
+            ("", "answer"),
+            ("hello", "answer"),
+            ("{", "answer"),
+            ("[1]", "answer"),
+            (r#"{"scene":1,"scene":2}"#, "answer"),
+            ("https://a.example/back", "action"),
+            ("action=maybe&template_id=T&scene=7", "action"),
+            ("action=cancel&template_id=T&scene=10001", "scene"),
+            ("action=cancel&template_id=T&scene=07", "scene"),
+            ("action=cancel&template_id=T%20T&scene=7", "template_id"),
+            ("action=cancel&template_id=T&scene=7&reserved=a-b", "reserved"),
+            ("action=cancel&template_id=%ff&scene=7", "answer"),
+            (r#"{"action":"cancel","template_id":"T","scene":7.5}"#, "scene"),
+            (
+                r#"{"action":"cancel","template_id":["T"],"scene":7}"#,
+                "template_id",
+            ),
+            ("action:cancel\ntemplate_id", "answer"),
+        ] {
+            assert_eq!(text.parse::<Answer>().unwrap_err().field(), field, "{text}");
+        }
+        assert_eq!("scene=1&scene=1".parse::<Answer>().unwrap_err(), twice("scene"));
+        assert_eq!(
+            "openid:a\nopenId:b".parse::<Answer>().unwrap_err(),
+            twice("openid")
+        );
+        let huge = format!("action={}", "x".repeat(20_000));
+        assert_eq!(huge.parse::<Answer>().unwrap_err().field(), "answer");
+    }
+}

@@ -1,0 +1,124 @@
+//! The forms in which an answer arrives, all read into the same list of names and values.
+
+use serde_json::Value;
+
+use crate::codec::{decode_query, strict_object};
+use crate::{Invalid, Rule};
+
+/// The longest answer that is read, in bytes. Real ones have a few hundred.
+const MAX_BYTES: usize = 16 * 1024;
+
+const FIELDS: [&str; 5] = ["openid", "template_id", "action", "scene", "reserved"];
+
+/// The five documented fields of an answer. Unknown names are ignored; a name given twice is an error.
+#[derive(Default)]
+pub(super) struct Fields([Option<String>; 5]);
+
+impl Fields {
+    /// Reads a callback URL, a query string, JSON, or `key:value` lines; the text itself tells which it is.
+    pub(super) fn read(text: &str) -> Result<Self, Invalid> {
+        if text.len() > MAX_BYTES {
+            return Err(Invalid::new(
+                "answer",
+                Rule::TooLong {
+                    max: MAX_BYTES,
+                    actual: text.len(),
+                },
+            ));
+        }
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(Invalid::new("answer", Rule::Empty));
+        }
+        if text.starts_with('{') {
+            return Self::from_json(text);
+        }
+        match text.find(['=', ':']).map(|at| text.split_at(at)) {
+            Some((_, rest)) if rest.starts_with("://") => {
+                Self::from_query(text.split_once('?').map_or("", |(_, query)| query))
+            }
+            Some((_, rest)) if rest.starts_with(':') => Self::from_lines(text),
+            Some((before, _)) if before.contains('?') => {
+                Self::from_query(text.split_once('?').map_or("", |(_, query)| query))
+            }
+            Some(_) => Self::from_query(text),
+            None => {
+                let expected = "a callback URL, a query string, a JSON object or key:value lines";
+                Err(Invalid::new("answer", Rule::Form { expected }))
+            }
+        }
+    }
+
+    /// Takes the value of one field out.
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        let index = FIELDS.iter().position(|field| *field == name)?;
+        self.0.get_mut(index)?.take()
+    }
+
+    fn put(&mut self, name: &str, value: String) -> Result<(), Invalid> {
+        // The mobile SDKs spell two of the names in their own way.
+        let name = match name {
+            "openId" => "openid",
+            "templateId" | "templateID" => "template_id",
+            name => name,
+        };
+        let Some((index, field)) = FIELDS.iter().enumerate().find(|(_, field)| **field == name) else {
+            return Ok(());
+        };
+        match self.0.get_mut(index) {
+            Some(slot @ None) => *slot = Some(value),
+            _ => return Err(Invalid::new(field, Rule::Twice)),
+        }
+        Ok(())
+    }
+
+    fn from_query(query: &str) -> Result<Self, Invalid> {
+        let query = query.split('#').next().unwrap_or_default();
+        let mut fields = Self::default();
+        for (name, value) in decode_query(query).map_err(|_| not_utf8())? {
+            fields.put(&name, value)?;
+        }
+        Ok(fields)
+    }
+
+    fn from_json(text: &str) -> Result<Self, Invalid> {
+        let object = strict_object(text.as_bytes()).map_err(|_| {
+            let expected = "one JSON object in which no name stands twice";
+            Invalid::new("answer", Rule::Form { expected })
+        })?;
+        let mut fields = Self::default();
+        for (name, value) in object {
+            match value {
+                Value::Null => {}
+                Value::String(text) => fields.put(&name, text)?,
+                other => fields.put(&name, other.to_string())?,
+            }
+        }
+        Ok(fields)
+    }
+
+    fn from_lines(text: &str) -> Result<Self, Invalid> {
+        let mut fields = Self::default();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let Some((name, value)) = line.split_once(':') else {
+                return Err(Invalid::new(
+                    "answer",
+                    Rule::Form {
+                        expected: "lines of the form key:value",
+                    },
+                ));
+            };
+            fields.put(name.trim(), value.trim().to_owned())?;
+        }
+        Ok(fields)
+    }
+}
+
+fn not_utf8() -> Invalid {
+    Invalid::new(
+        "answer",
+        Rule::Form {
+            expected: "percent-encoded UTF-8",
+        },
+    )
+}

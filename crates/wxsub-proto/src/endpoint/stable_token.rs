@@ -1,0 +1,142 @@
+//! `POST /cgi-bin/stable_token`: hands out the same token until five minutes before its end, so that any number of
+//! callers are safe. Its tokens and those of `/cgi-bin/token` do not affect each other.
+//!
+//! <https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken>
+
+use serde::{Deserialize, Serialize};
+
+use super::token::{GRANT_TYPE, check_grant_type};
+use crate::codec::Request;
+use crate::{AppId, AppSecret, Invalid, Rule};
+
+pub use super::token::TokenReply;
+
+/// The path of the endpoint.
+pub const PATH: &str = "/cgi-bin/stable_token";
+
+/// Asks for the current token, or forces a new one.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StableTokenRequest {
+    /// Whose token.
+    pub appid: AppId,
+    /// The proof of being that app; travels in the body.
+    pub secret: AppSecret,
+    /// Ends the current token and issues another. Scarce: 20 a day, and none within 30 s of the last.
+    pub force_refresh: bool,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    grant_type: &'a str,
+    appid: &'a AppId,
+    secret: &'a str,
+    force_refresh: bool,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    grant_type: Option<String>,
+    appid: Option<String>,
+    secret: Option<String>,
+    #[serde(default)]
+    force_refresh: Option<bool>,
+}
+
+impl StableTokenRequest {
+    /// For this app, in normal mode: the same token until shortly before its end.
+    #[must_use]
+    pub fn new(appid: AppId, secret: AppSecret) -> Self {
+        Self {
+            appid,
+            secret,
+            force_refresh: false,
+        }
+    }
+
+    /// In force mode: a new token, and the end of the current one.
+    #[must_use]
+    pub fn forced(mut self) -> Self {
+        self.force_refresh = true;
+        self
+    }
+
+    /// As the caller writes it.
+    #[must_use]
+    pub fn encode(&self) -> Request<'static> {
+        let body = Written {
+            grant_type: GRANT_TYPE,
+            appid: &self.appid,
+            secret: self.secret.expose(),
+            force_refresh: self.force_refresh,
+        };
+        // Plain text and a bool: writing them cannot fail.
+        Request::post(PATH, Vec::new(), serde_json::to_vec(&body).unwrap_or_default())
+    }
+
+    /// As the called side reads it.
+    ///
+    /// # Errors
+    /// [`Invalid`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them, or `body` if it is
+    /// not a JSON object of the right kinds.
+    pub fn decode(body: &[u8]) -> Result<Self, Invalid> {
+        let form = Rule::Form {
+            expected: "a JSON object with grant_type, appid, secret and force_refresh",
+        };
+        let read: Read = serde_json::from_slice(body).map_err(|_| Invalid::new("body", form))?;
+        let missing = |field| Invalid::new(field, Rule::Missing);
+        let appid = AppId::new(read.appid.ok_or_else(|| missing("appid"))?)?;
+        check_grant_type(&read.grant_type.ok_or_else(|| missing("grant_type"))?)?;
+        let secret = AppSecret::new(read.secret.ok_or_else(|| missing("secret"))?)?;
+        Ok(Self {
+            appid,
+            secret,
+            force_refresh: read.force_refresh.unwrap_or(false),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> StableTokenRequest {
+        StableTokenRequest::new("wx1".parse().unwrap(), AppSecret::new("PLANTED\"\\").unwrap())
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for forced in [false, true] {
+            let request = if forced { request().forced() } else { request() };
+            let decoded = StableTokenRequest::decode(request.encode().body()).unwrap();
+            assert_eq!((decoded.appid, decoded.force_refresh), (request.appid, forced));
+            assert_eq!(decoded.secret.expose(), "PLANTED\"\\");
+        }
+    }
+
+    #[test]
+    fn the_secret_is_in_the_body_and_not_in_debug() {
+        assert!(String::from_utf8_lossy(request().encode().body()).contains("PLANTED"));
+        let shown = format!("{:?} {:?}", request(), request().encode());
+        assert!(!shown.contains("PLANTED"), "{shown}");
+    }
+
+    #[test]
+    fn the_called_side_names_what_is_wrong() {
+        for (body, field) in [
+            ("", "body"),
+            ("[]", "body"),
+            ("{}", "appid"),
+            (r#"{"appid":"wx1"}"#, "grant_type"),
+            (r#"{"appid":"wx1","grant_type":"x"}"#, "grant_type"),
+            (r#"{"appid":"wx1","grant_type":"client_credential"}"#, "secret"),
+            (r#"{"appid":7,"grant_type":"client_credential"}"#, "body"),
+        ] {
+            assert_eq!(
+                StableTokenRequest::decode(body.as_bytes()).unwrap_err().field(),
+                field,
+                "{body}"
+            );
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What is known about each code, one row per code.
+//!
+//! The rows live in files by number range; together they form one rising sequence. Meanings are English; another
+//! language would be a second table of texts by code and role, next to this one, sharing names, remedies and links.
+
+mod call;
+mod limit;
+mod link;
+mod parameter;
+mod permission;
+mod platform;
+mod system;
+
+use super::{ErrCode, Remedy, Role};
+
+/// What a code means on one kind of call, and what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advice {
+    meaning: &'static str,
+    remedy: Remedy,
+}
+
+impl Advice {
+    /// One line, without a final full stop.
+    pub const fn meaning(self) -> &'static str {
+        self.meaning
+    }
+
+    /// What to do.
+    pub const fn remedy(self) -> Remedy {
+        self.remedy
+    }
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    code: ErrCode,
+    name: &'static str,
+    link: &'static str,
+    on_token_call: Advice,
+    on_send: Advice,
+}
+
+impl Entry {
+    /// The number.
+    pub const fn code(&self) -> ErrCode {
+        self.code
+    }
+
+    /// A short, stable, `snake_case` name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The official page to read about it.
+    pub const fn link(&self) -> &'static str {
+        self.link
+    }
+
+    /// Meaning and remedy on a call of this kind.
+    pub const fn advice(&self, role: Role) -> Advice {
+        match role {
+            Role::TokenCall => self.on_token_call,
+            Role::Send => self.on_send,
+        }
+    }
+}
+
+/// For a code outside the table.
+pub(super) const UNKNOWN: Advice = on(
+    Remedy::Investigate,
+    "unknown to wxsub; look the number up in Weixin's documentation and keep the trace id",
+);
+
+const NOT_ON_TOKEN_CALL: Advice = on(Remedy::Investigate, "not documented for a token call");
+
+const PARTS: [&[Entry]; 6] = [
+    &system::ROWS,
+    &parameter::ROWS,
+    &call::ROWS,
+    &limit::ROWS,
+    &permission::ROWS,
+    &platform::ROWS,
+];
+
+pub(super) fn all() -> impl Iterator<Item = &'static Entry> {
+    PARTS.into_iter().flatten()
+}
+
+pub(super) fn find(code: ErrCode) -> Option<&'static Entry> {
+    // The parts follow each other, so the first one that does not end below the code is the only candidate.
+    let part = PARTS
+        .into_iter()
+        .find(|part| part.last().is_some_and(|last| code <= last.code))?;
+    part.binary_search_by_key(&code, |entry| entry.code)
+        .ok()
+        .and_then(|at| part.get(at))
+}
+
+/// A code that means one thing on a token call and another on a send.
+const fn row(
+    code: i64,
+    name: &'static str,
+    link: &'static str,
+    on_token_call: Advice,
+    on_send: Advice,
+) -> Entry {
+    Entry {
+        code: ErrCode::new(code),
+        name,
+        link,
+        on_token_call,
+        on_send,
+    }
+}
+
+/// A code that means the same on either call.
+const fn both(
+    code: i64,
+    name: &'static str,
+    link: &'static str,
+    remedy: Remedy,
+    meaning: &'static str,
+) -> Entry {
+    row(code, name, link, on(remedy, meaning), on(remedy, meaning))
+}
+
+/// A code that makes no sense on a token call.
+const fn send(
+    code: i64,
+    name: &'static str,
+    link: &'static str,
+    remedy: Remedy,
+    meaning: &'static str,
+) -> Entry {
+    row(code, name, link, NOT_ON_TOKEN_CALL, on(remedy, meaning))
+}
+
+const fn on(remedy: Remedy, meaning: &'static str) -> Advice {
+    Advice { meaning, remedy }
+}

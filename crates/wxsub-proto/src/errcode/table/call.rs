@@ -1,0 +1,46 @@
+//! 41000 to 44999: something missing, a token past its end, a wrong way to call, a user who does not want this.
+
+use super::super::Remedy::{FixConfig, FixRequest, Investigate, RefreshToken, Stop};
+use super::{Entry, both, link, on, row, send};
+
+#[rustfmt::skip]
+pub(super) const ROWS: [Entry; 18] = [
+    row(41001, "missing_access_token", link::CODES,
+        on(FixRequest, "the token call reached an endpoint that wants an access token; check host and path"),
+        on(FixRequest, "the access token is missing from the query; in the body it does not count")),
+    both(41002, "missing_appid", link::TOKEN, FixRequest,
+        "the call carries no appid"),
+    both(41004, "missing_secret", link::TOKEN, FixRequest,
+        "the call carries no secret"),
+    send(41006, "missing_media_id", link::CODES, FixRequest,
+        "a media id is missing; one-time messages have none, so this was another endpoint"),
+    send(41009, "missing_openid", link::CODES, FixRequest,
+        "the message says not whom it is for"),
+    send(41010, "missing_url", link::CODES, FixRequest,
+        "a link was expected and is not there"),
+    row(42001, "access_token_expired", link::CODES,
+        on(Investigate, "a token call carries no access token; something between here and Weixin changed it"),
+        on(RefreshToken, "the access token is past its end")),
+    send(42007, "user_token_revoked", link::CODES, FixRequest,
+        "a login token of a user, void since they changed their password, was used instead of the app's token"),
+    both(43002, "require_post", link::STABLE_TOKEN, FixRequest,
+        "the endpoint takes POST only"),
+    both(43003, "require_https", link::CODES, FixRequest,
+        "plain HTTP is not served"),
+    send(43004, "require_subscribe", link::CODES, Stop,
+        "only followers of the account can get this, and the user is none"),
+    send(43019, "user_blacklisted", link::CODES, Stop,
+        "the account itself has put this user on its blacklist"),
+    send(43101, "user_refused", link::CODES, Stop,
+        "no consent left for this user, template and scene: refused, never given, or already used by a message"),
+    send(43102, "not_subscription_template", link::CODES, FixConfig,
+        "the template is not one for subscription messages"),
+    send(43104, "appid_no_permission", link::CODES, FixConfig,
+        "the app lacks the permission for this kind of message"),
+    send(43106, "template_adding_barred", link::CODES, FixConfig,
+        "the account is being punished and may not add templates"),
+    send(43116, "template_restricted", link::CODES, FixConfig,
+        "Weixin has restricted this template"),
+    both(44002, "empty_post_data", link::CODES, FixRequest,
+        "the POST arrived without a body"),
+];

@@ -1,0 +1,172 @@
+//! What is wrong with a value: which field, which rule, what to do; never the offending text itself.
+
+use std::fmt;
+
+/// A value that breaks a rule. Names the field as Weixin does, and the rule; never contains the value, which may be
+/// a secret or personal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {rule}")]
+pub struct Invalid {
+    field: &'static str,
+    rule: Rule,
+}
+
+impl Invalid {
+    /// Says that `field` breaks `rule`.
+    #[must_use]
+    pub fn new(field: &'static str, rule: Rule) -> Self {
+        Self { field, rule }
+    }
+
+    /// The field, in Weixin's spelling: `touser`, `data.content.value`.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// The rule it breaks.
+    #[must_use]
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// The same problem under the name the value has in a larger whole (a content is `data.content.value` in a message).
+    #[must_use]
+    pub fn in_field(self, field: &'static str) -> Self {
+        Self { field, ..self }
+    }
+}
+
+/// A rule for values, and how a value broke it. Its `Display` says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rule {
+    /// The field is required and absent.
+    #[error("is missing; it is required")]
+    Missing,
+    /// The value is there but empty.
+    #[error("is empty; give it a value")]
+    Empty,
+    /// Too many characters (Unicode scalar values).
+    #[error("has {actual} characters, at most {max} are allowed; shorten it")]
+    TooLong {
+        /// The limit.
+        max: usize,
+        /// What the value has.
+        actual: usize,
+    },
+    /// A character outside the allowed set.
+    #[error("has a character that is not allowed at position {position}; use only {allowed}")]
+    Charset {
+        /// The allowed characters, in words.
+        allowed: &'static str,
+        /// Where, in characters from 1.
+        position: usize,
+    },
+    /// A control character where none may be.
+    #[error("has a control character at position {position}; remove it")]
+    ControlCharacter {
+        /// Where, in characters from 1.
+        position: usize,
+    },
+    /// A carriage return (`\r`), usually from Windows line ends.
+    #[error("has a carriage return (\\r) at position {position}; end lines with \\n alone")]
+    CarriageReturn {
+        /// Where, in characters from 1.
+        position: usize,
+    },
+    /// A number outside its range.
+    #[error(
+        "must be a whole number from {min} to {max}, written in decimal digits without sign or leading zero"
+    )]
+    Range {
+        /// The smallest allowed.
+        min: u32,
+        /// The largest allowed.
+        max: u32,
+    },
+    /// Not of the expected form.
+    #[error("must be {expected}")]
+    Form {
+        /// What it must be, in words.
+        expected: &'static str,
+    },
+    /// The same name given twice: which one counts would be a guess.
+    #[error("is given more than once; give it once")]
+    Twice,
+    /// It has a member that nobody reads: most likely a misspelt one, whose value would be lost in silence.
+    #[error("has a member {name:?} that nobody reads; remove it or correct its spelling")]
+    Unknown {
+        /// The member's name, shortened and in harmless characters.
+        name: String,
+    },
+    /// Plain HTTP to another machine would show the secrets in the query to everybody on the way.
+    #[error(
+        "uses http:// for an address that is not loopback, where secrets would travel in the open; use https://"
+    )]
+    Plaintext,
+}
+
+/// Everything that is wrong with a value of several fields: at least one [`Invalid`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    first: Invalid,
+    others: Vec<Invalid>,
+}
+
+impl Problems {
+    /// All of them, in the order of the fields; never empty.
+    pub fn iter(&self) -> impl Iterator<Item = &Invalid> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The problems found, or `None` where there are none.
+    #[must_use]
+    pub fn collect(found: Vec<Invalid>) -> Option<Self> {
+        let mut found = found.into_iter();
+        found.next().map(|first| Self {
+            first,
+            others: found.collect(),
+        })
+    }
+}
+
+impl From<Invalid> for Problems {
+    fn from(first: Invalid) -> Self {
+        Self {
+            first,
+            others: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        self.others
+            .iter()
+            .try_for_each(|problem| write!(f, "; {problem}"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_name_every_field() {
+        let problems = Problems::collect(vec![
+            Invalid::new("title", Rule::Empty),
+            Invalid::new("scene", Rule::Missing),
+        ])
+        .unwrap();
+        assert_eq!(
+            problems.to_string(),
+            "title: is empty; give it a value; scene: is missing; it is required"
+        );
+        assert_eq!(problems.iter().count(), 2);
+        assert_eq!(Problems::collect(Vec::new()), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! What Weixin says about one-time subscription messages: types, limits, error codes and bytes.
+//!
+//! A user consents to ONE message; the backend may then push it. This crate holds the facts of that exchange and
+//! nothing else: no I/O, no runtime, no clock. Everything that goes over the wire is a type here, usable from both
+//! sides: a client encodes requests and decodes replies, a server (or an emulator) does the reverse.
+//!
+//! Every type is checked on the way in. Constructors, [`FromStr`](std::str::FromStr) and serde lead through the same
+//! gate, so a [`Title`] in your hand is a title Weixin accepts:
+//!
+//! ```
+//! use wxsub_proto::{Grant, Scene, Title};
+//!
+//! let too_long = "a title of more than fifteen characters".parse::<Title>().unwrap_err();
+//! assert_eq!(too_long.to_string(), "title: has 39 characters, at most 15 are allowed; shorten it");
+//!
+//! let grant = Grant::trusted("oyAaTjt-xXvP87pubE4eUOF-ttD4".parse()?, "7YuTL__ilzyZB9DXcDt2mHx".parse()?, Scene::new(1000)?);
+//! let message = grant.message("Parcel".parse()?, "It is here.\nCome and get it.".parse()?).color("#07C160".parse()?);
+//! assert_eq!(message.content().as_str().lines().count(), 2);
+//! # Ok::<(), wxsub_proto::Invalid>(())
+//! ```
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`consent`] | the request a user is asked to confirm, the answer that comes back, what to expect of it |
+//! | [`message`] | the message and its parts |
+//! | [`endpoint`] | one file per endpoint of Weixin's server API, requests and replies |
+//! | [`codec`] | what a request and a reply are made of, and how replies are read |
+//! | [`errcode`] | the error codes: what they mean and what to do |
+//! | [`redact`] | URLs without their secrets |
+
+pub mod codec;
+pub mod consent;
+pub mod endpoint;
+pub mod errcode;
+mod gate;
+mod grant;
+mod host;
+mod http_url;
+mod id;
+mod invalid;
+pub mod message;
+pub mod redact;
+pub mod refusal;
+mod scene;
+mod secret;
+
+pub use consent::{Action, Answer, ConsentRequest, Reserved};
+pub use errcode::{ErrCode, Remedy, Role};
+pub use grant::Grant;
+pub use host::BaseUrl;
+pub use http_url::HttpUrl;
+pub use id::{AppId, OpenId, TemplateId};
+pub use invalid::{Invalid, Problems, Rule};
+pub use message::{Color, Content, Jump, Message, Title};
+pub use refusal::{Refusal, TraceId};
+pub use scene::Scene;
+pub use secret::{AccessToken, AppSecret};

@@ -1,0 +1,304 @@
+//! A message as somebody wrote it, before the rules were applied.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use super::{Color, Content, Jump, Message, MiniProgram, PagePath, Title};
+use crate::codec::{ObjectVisitor, strict_object};
+use crate::{AppId, Grant, HttpUrl, Invalid, OpenId, Problems, Rule, Scene, TemplateId};
+
+/// A message as somebody wrote it in JSON, not yet checked. [`check`](Self::check) names every problem, not only the
+/// first.
+///
+/// ```
+/// use wxsub_proto::message::Draft;
+///
+/// let draft = Draft::from_json(br#"{"touser":"o","template_id":"T","scene":"07","title":"","tilte":"Parcel"}"#)?;
+/// let fields: Vec<_> = draft.check().unwrap_err().iter().map(|problem| problem.field()).collect();
+/// assert_eq!(fields, ["scene", "title", "data.content.value", "message"]);
+/// # Ok::<(), wxsub_proto::Invalid>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Draft(Map<String, Value>);
+
+impl Draft {
+    /// Reads one JSON object.
+    ///
+    /// # Errors
+    /// [`Invalid`] if it is not one JSON object, or has a name twice.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Invalid> {
+        let form = Rule::Form {
+            expected: "one JSON object in which no name stands twice",
+        };
+        strict_object(bytes)
+            .map(Self)
+            .map_err(|_| Invalid::new("message", form))
+    }
+
+    /// What was written in one place, `data.content.value` for example; `None` where nothing or `null` stands.
+    #[must_use]
+    pub fn get(&self, place: &str) -> Option<&Value> {
+        let mut names = place.split('.');
+        let first = self.0.get(names.next()?);
+        names
+            .fold(first, |value, name| value.and_then(|value| value.get(name)))
+            .filter(|value| !value.is_null())
+    }
+
+    /// The message, if every rule is kept.
+    ///
+    /// # Errors
+    /// [`Problems`]: every field that breaks a rule, in the order of Weixin's documentation; names that nobody reads
+    /// come last.
+    pub fn check(&self) -> Result<Message, Problems> {
+        let mut gate = Gate {
+            draft: self,
+            problems: Vec::new(),
+        };
+        let touser = gate.required::<OpenId>("touser");
+        let template_id = gate.required::<TemplateId>("template_id");
+        let url = gate.optional::<HttpUrl>("url");
+        gate.object("miniprogram");
+        let page = match self.get("miniprogram") {
+            Some(Value::Object(_)) => {
+                let appid = gate.required::<AppId>("miniprogram.appid");
+                let pagepath = gate.required::<PagePath>("miniprogram.pagepath");
+                appid
+                    .zip(pagepath)
+                    .map(|(appid, pagepath)| MiniProgram::new(appid, pagepath))
+            }
+            _ => None,
+        };
+        let scene = gate.scene();
+        let title = gate.required::<Title>("title");
+        gate.object("data");
+        gate.object("data.content");
+        let content = gate.required::<Content>("data.content.value");
+        let color = gate.optional::<Color>("data.content.color");
+        gate.unknown_names();
+
+        let whole = (touser, template_id, scene, title, content);
+        match (Problems::collect(gate.problems), whole) {
+            (None, (Some(touser), Some(template_id), Some(scene), Some(title), Some(content))) => {
+                let jump = Jump::from_parts(url, page);
+                Ok(Message {
+                    grant: Grant::trusted(touser, template_id, scene),
+                    title,
+                    content,
+                    color,
+                    jump,
+                })
+            }
+            (Some(problems), _) => Err(problems),
+            // Every absent part has left a problem behind.
+            (None, _) => Err(Invalid::new("message", Rule::Missing).into()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Draft {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor).map(Self)
+    }
+}
+
+/// Takes the fields out one by one and keeps what is wrong with them.
+struct Gate<'a> {
+    draft: &'a Draft,
+    problems: Vec<Invalid>,
+}
+
+impl Gate<'_> {
+    fn keep<T>(&mut self, field: &'static str, result: Result<T, Invalid>) -> Option<T> {
+        result
+            .map_err(|invalid| self.problems.push(invalid.in_field(field)))
+            .ok()
+    }
+
+    fn required<T: FromStr<Err = Invalid>>(&mut self, field: &'static str) -> Option<T> {
+        match self.draft.get(field) {
+            None => self.keep(field, Err(Invalid::new(field, Rule::Missing))),
+            Some(_) => self.optional(field),
+        }
+    }
+
+    fn optional<T: FromStr<Err = Invalid>>(&mut self, field: &'static str) -> Option<T> {
+        let read = match self.draft.get(field)? {
+            Value::String(text) => text.parse(),
+            _ => Err(Invalid::new(field, Rule::Form { expected: "text" })),
+        };
+        self.keep(field, read)
+    }
+
+    fn scene(&mut self) -> Option<Scene> {
+        let read = match self.draft.get("scene") {
+            None => Err(Invalid::new("scene", Rule::Missing)),
+            Some(Value::String(text)) => text.parse(),
+            Some(other) => other.to_string().parse(),
+        };
+        self.keep("scene", read)
+    }
+
+    fn object(&mut self, field: &'static str) {
+        if self.draft.get(field).is_some_and(|value| !value.is_object()) {
+            self.problems.push(Invalid::new(
+                field,
+                Rule::Form {
+                    expected: "a JSON object",
+                },
+            ));
+        }
+    }
+
+    /// A name that nobody reads is most likely a misspelt one, and its value would be lost in silence.
+    fn unknown_names(&mut self) {
+        const KNOWN: [(&str, &[&str]); 4] = [
+            (
+                "message",
+                &[
+                    "touser",
+                    "template_id",
+                    "url",
+                    "miniprogram",
+                    "scene",
+                    "title",
+                    "data",
+                ],
+            ),
+            ("miniprogram", &["appid", "pagepath"]),
+            ("data", &["content"]),
+            ("data.content", &["value", "color"]),
+        ];
+        for (place, known) in KNOWN {
+            let object = match place {
+                "message" => Some(&self.draft.0),
+                place => self.draft.get(place).and_then(Value::as_object),
+            };
+            let unknown = object
+                .into_iter()
+                .flat_map(Map::keys)
+                .filter(|name| !known.contains(&name.as_str()));
+            for name in unknown.take(MOST_UNKNOWN_NAMES) {
+                self.problems
+                    .push(Invalid::new(place, Rule::Unknown { name: harmless(name) }));
+            }
+        }
+    }
+}
+
+/// How many unknown names of one object are reported.
+const MOST_UNKNOWN_NAMES: usize = 8;
+
+/// A name from outside, fit to be shown.
+fn harmless(name: &str) -> String {
+    let harmless = |c: char| {
+        if c.is_ascii_alphanumeric() || "_-.".contains(c) {
+            c
+        } else {
+            '?'
+        }
+    };
+    name.chars().take(32).map(harmless).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r##"{"touser":"o","template_id":"T","url":"https://a.example/x","scene":"1000","title":"t",
+        "miniprogram":{"appid":"wx2","pagepath":"pages/index?x=1"},"data":{"content":{"value":"v","color":"#abcdef"}}}"##;
+
+    fn problems(json: &str) -> Vec<String> {
+        match Draft::from_json(json.as_bytes())
+            .map_err(Problems::from)
+            .and_then(|draft| draft.check())
+        {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_whole_message_comes_back_as_it_went() {
+        let message: Message = serde_json::from_str(WHOLE).unwrap();
+        assert!(matches!(message.tap(), Some(Jump::MiniProgramOrUrl(..))));
+        let written = serde_json::from_slice::<Value>(&message.to_json()).unwrap();
+        assert_eq!(written, serde_json::from_str::<Value>(WHOLE).unwrap());
+    }
+
+    #[test]
+    fn absent_null_and_number_scene() {
+        let message: Message = serde_json::from_str(
+            r#"{"touser":"o","template_id":"T","url":null,"miniprogram":null,"scene":7,"title":"t","data":{"content":{"value":"v","color":null}}}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (
+                message.tap(),
+                message.content_color(),
+                message.grant().scene().get()
+            ),
+            (None, None, 7)
+        );
+        assert!(!String::from_utf8(message.to_json()).unwrap().contains("null"));
+    }
+
+    #[test]
+    fn all_problems_are_named_at_once() {
+        let all = problems(
+            r#"{"touser":"","template_id":7,"url":"ftp://x","scene":10001,"title":"0123456789abcdefg","extra":1,
+                "miniprogram":{"appid":"wx2"},"data":{"content":{"value":"a\rb","color":"red","colour":""}}}"#,
+        );
+        let fields: Vec<_> = all.iter().map(|line| line.split(": ").next().unwrap()).collect();
+        assert_eq!(
+            fields,
+            [
+                "touser",
+                "template_id",
+                "url",
+                "miniprogram.pagepath",
+                "scene",
+                "title",
+                "data.content.value",
+                "data.content.color",
+                "message",
+                "data.content"
+            ]
+        );
+    }
+
+    #[test]
+    fn wrong_shapes() {
+        assert_eq!(
+            problems("[]"),
+            ["message: must be one JSON object in which no name stands twice"]
+        );
+        assert_eq!(problems(r#"{"title":"a","title":"b"}"#).len(), 1);
+        let all = problems(
+            r#"{"touser":"o","template_id":"T","scene":1,"title":"t","data":"text","miniprogram":"wx"}"#,
+        );
+        assert_eq!(
+            all,
+            [
+                "miniprogram: must be a JSON object",
+                "data: must be a JSON object",
+                "data.content.value: is missing; it is required"
+            ]
+        );
+        assert!(
+            serde_json::from_str::<Message>("{}")
+                .unwrap_err()
+                .to_string()
+                .contains("touser: is missing")
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_without_panic(text in ".*") {
+            let _problems = problems(&text);
+        }
+    }
+}

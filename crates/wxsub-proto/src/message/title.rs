@@ -1,0 +1,44 @@
+use crate::gate::{checked_text, length, no_control};
+
+checked_text!(
+    /// The title of a message: 1 to [`MAX`](Self::MAX) characters (Unicode scalar values), no control characters.
+    Title,
+    |text| {
+        length("title", text, Title::MAX)?;
+        no_control("title", text, |_| false)
+    }
+);
+
+impl Title {
+    /// The most characters a title may have.
+    pub const MAX: usize = 15;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Title;
+
+    #[test]
+    fn counts_characters_not_bytes() {
+        for good in [
+            "a",
+            "汉".repeat(15).as_str(),
+            "😀".repeat(15).as_str(),
+            "a b",
+            " ",
+        ] {
+            assert!(Title::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a\nb",
+            "a\tb",
+            "\u{7f}",
+            "\u{85}",
+            "汉".repeat(16).as_str(),
+            "e\u{301}".repeat(8).as_str(),
+        ] {
+            assert!(Title::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! URLs without their secrets.
+
+use crate::codec::encode_component;
+
+/// The query names whose values may be shown. Everything else is hidden: what is not known to be harmless is not.
+const SHOWN: [&str; 6] = ["action", "appid", "grant_type", "lang", "scene", "template_id"];
+
+/// A URL fit for logs and errors: user info is dropped, query values are replaced by `***` unless their name is known to
+/// be harmless, and of fragments only `#wechat_redirect` is kept.
+///
+/// ```
+/// use wxsub_proto::redact::redact_url;
+///
+/// assert_eq!(
+///     redact_url("https://api.weixin.qq.com/cgi-bin/token?grant_type=client_credential&appid=wx1&secret=S3CRET"),
+///     "https://api.weixin.qq.com/cgi-bin/token?grant_type=client_credential&appid=wx1&secret=***"
+/// );
+/// ```
+#[must_use]
+pub fn redact_url(url: &str) -> String {
+    let (before_fragment, fragment) = url.split_once('#').unwrap_or((url, ""));
+    let (place, query) = match before_fragment.split_once('?') {
+        Some((place, query)) => (place, Some(query)),
+        None => (before_fragment, None),
+    };
+    let mut shown = without_user_info(place);
+    if let Some(query) = query {
+        for (index, pair) in query.split('&').enumerate() {
+            shown.push(if index == 0 { '?' } else { '&' });
+            shown.push_str(&redact_pair(pair));
+        }
+    }
+    if fragment == "wechat_redirect" {
+        shown.push_str("#wechat_redirect");
+    }
+    shown
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+fn redact_pair(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((name, value)) if SHOWN.contains(&name) => format!("{name}={value}"),
+        // A name of harmless characters is shown, so that one sees which parameter it was.
+        Some((name, _)) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
+            format!("{name}=***")
+        }
+        Some((name, _)) => format!("{}=***", encode_component(name)),
+        None => "***".to_owned(),
+    }
+}
+
+fn without_user_info(place: &str) -> String {
+    let Some((scheme, rest)) = place.split_once("://") else {
+        return place.to_owned();
+    };
+    let end = rest.find(['/', '\\']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redact_url;
+
+    #[test]
+    fn only_what_is_known_to_be_harmless_is_shown() {
+        for (url, shown) in [
+            ("https://a/b", "https://a/b"),
+            ("/p?access_token=PLANTED", "/p?access_token=***"),
+            (
+                "https://u:PLANTED@a/p?x=PLANTED&PLANTED#PLANTED",
+                "https://a/p?x=***&***",
+            ),
+            ("https://u:PLA@NTED@a", "https://a"),
+            (
+                "/p?appid=wx1&Secret=PLANTED&=PLANTED",
+                "/p?appid=wx1&Secret=***&=***",
+            ),
+            ("/p?scene=1#wechat_redirect", "/p?scene=1#wechat_redirect"),
+            ("/p\n?x", "/p ?***"),
+        ] {
+            assert_eq!(redact_url(url), shown);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_planted_secret_never_shows(before in "[a-z/?&=#.]{0,20}", after in "[a-z/?&=#.]{0,20}") {
+            for name in ["secret", "access_token", "key", "openid"] {
+                let shown = redact_url(&format!("https://h/p?{before}&{name}=PLANTED{after}"));
+                assert!(!shown.contains("PLANTED"), "{shown}");
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The subscription scene.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{Invalid, Rule};
+
+/// The developer's own number for an occasion to subscribe: 0 to 10000. A second consent of the same user for the same
+/// scene and template adds nothing, so two messages need two scenes.
+///
+/// Written as text (`"1000"`, what the official table says), read as text or as a whole number. As text it has decimal
+/// digits only: no sign, no leading zero.
+///
+/// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scene(u16);
+
+impl Scene {
+    /// The largest scene.
+    pub const MAX: u16 = 10_000;
+
+    /// Takes a number from 0 to 10000.
+    ///
+    /// # Errors
+    /// [`Rule::Range`] for a larger one.
+    pub fn new(number: u16) -> Result<Self, Invalid> {
+        if number > Self::MAX {
+            Err(out_of_range())
+        } else {
+            Ok(Self(number))
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+fn out_of_range() -> Invalid {
+    Invalid::new(
+        "scene",
+        Rule::Range {
+            min: 0,
+            max: u32::from(Scene::MAX),
+        },
+    )
+}
+
+impl TryFrom<u64> for Scene {
+    type Error = Invalid;
+
+    fn try_from(number: u64) -> Result<Self, Invalid> {
+        u16::try_from(number)
+            .map_err(|_| out_of_range())
+            .and_then(Self::new)
+    }
+}
+
+impl FromStr for Scene {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() {
+            return Err(Invalid::new("scene", Rule::Empty));
+        }
+        let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+        if !canonical {
+            return Err(out_of_range());
+        }
+        text.parse().map_err(|_| out_of_range()).and_then(Self::new)
+    }
+}
+
+impl fmt::Display for Scene {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Scene {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scene {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrNumber;
+
+        impl de::Visitor<'_> for TextOrNumber {
+            type Value = Scene;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a scene from 0 to 10000, as text or a whole number")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Scene, E> {
+                Scene::try_from(number).map_err(E::custom)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Scene, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(TextOrNumber)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_rules() {
+        for (text, number) in [("0", 0), ("7", 7), ("1000", 1000), ("10000", 10_000)] {
+            assert_eq!(text.parse::<Scene>().unwrap().get(), number);
+        }
+        for bad in [
+            "",
+            "+1",
+            "-1",
+            "01",
+            "00",
+            "10001",
+            "1.0",
+            "1e3",
+            " 1",
+            "1 ",
+            "٣",
+            "99999999999999999999",
+        ] {
+            assert!(bad.parse::<Scene>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn json_reads_text_or_number_and_writes_text() {
+        for (json, good) in [
+            ("1000", true),
+            ("\"1000\"", true),
+            ("0", true),
+            ("10001", false),
+            ("-1", false),
+            ("1.5", false),
+            ("\"01\"", false),
+            ("true", false),
+        ] {
+            assert_eq!(serde_json::from_str::<Scene>(json).is_ok(), good, "{json}");
+        }
+        assert_eq!(
+            serde_json::to_string(&Scene::new(1000).unwrap()).unwrap(),
+            "\"1000\""
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! The two secrets: redacted in `Debug`, no `Display`, no serde, wiped when dropped, shown only on demand.
+
+mod access_token;
+mod app_secret;
+
+pub use access_token::AccessToken;
+pub use app_secret::AppSecret;
+
+/// A secret text: what [`AppSecret`] and [`AccessToken`] have in common.
+macro_rules! secret_text {
+    ($(#[$doc:meta])* $name:ident, $field:literal, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(zeroize::Zeroizing<String>);
+
+        impl $name {
+            /// The most characters it may have: our bound, not Weixin's.
+            pub const MAX_LENGTH: usize = $max;
+
+            /// Takes the text if it is visible ASCII of an acceptable length. The copy given is wiped in any case.
+            ///
+            /// # Errors
+            /// [`Invalid`](crate::Invalid) names the rule it breaks, never the text.
+            pub fn new(text: impl Into<String>) -> Result<Self, $crate::Invalid> {
+                let text = zeroize::Zeroizing::new(text.into());
+                $crate::gate::visible_ascii($field, &text, Self::MAX_LENGTH).map(|()| Self(text))
+            }
+
+            /// The secret itself. Whoever calls this keeps it out of logs, errors and URLs that are shown.
+            #[must_use]
+            pub fn expose(&self) -> &str {
+                &self.0
+            }
+
+            /// Whether both are the same, compared without stopping at the first difference.
+            #[must_use]
+            pub fn same_as(&self, other: &Self) -> bool {
+                self.0.len() == other.0.len()
+                    && self.0.bytes().zip(other.0.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(***)"))
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::Invalid;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::new(text)
+            }
+        }
+    };
+}
+use secret_text;
+
+#[cfg(test)]
+mod tests {
+    use super::{AccessToken, AppSecret};
+
+    #[test]
+    fn debug_and_errors_never_show_the_secret() {
+        let secret = AppSecret::new("PLANTED-secret-0123").unwrap();
+        assert_eq!(format!("{secret:?}"), "AppSecret(***)");
+        assert_eq!(secret.expose(), "PLANTED-secret-0123");
+        let error = AccessToken::new("PLANTED token").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("PLANTED"), "{error}");
+    }
+
+    #[test]
+    fn tokens_may_be_longer_than_512_characters_but_not_unbounded() {
+        assert!(AccessToken::new("t".repeat(513)).is_ok());
+        for bad in [
+            String::new(),
+            "t".repeat(4096),
+            "t\n".into(),
+            "t t".into(),
+            "トークン".into(),
+        ] {
+            assert!(AccessToken::new(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn sameness() {
+        let token = |text: &str| AccessToken::new(text).unwrap();
+        assert!(token("abc").same_as(&token("abc")));
+        assert!(!token("abc").same_as(&token("abd")));
+        assert!(!token("abc").same_as(&token("abcd")));
+    }
+}
