@@ -1,6 +1,7 @@
 //! Weixin's error codes: an open set of numbers, and a table of what is known about them.
 //!
-//! Only the number decides anything. The text beside it has typos, changes over the years, and is kept for people.
+//! Only the number decides anything. The text beside it has typos, changes over the years, and is kept for
+//! people.
 
 mod remedy;
 mod table;
@@ -113,17 +114,14 @@ impl ErrCode {
         self.advice(role).remedy()
     }
 
-    /// Whether a *send* answered with this code was refused because of its token. On a token call the answer says
-    /// nothing of the sort: refreshing because of it would loop.
+    /// Whether a *send* answered with this code was refused because of its token. On a token call the answer
+    /// says nothing of the sort: refreshing because of it would loop.
     pub const fn is_stale_token(self) -> bool {
-        matches!(
-            self,
-            Self::INVALID_CREDENTIAL | Self::INVALID_ACCESS_TOKEN | Self::ACCESS_TOKEN_EXPIRED
-        )
+        matches!(self, Self::INVALID_CREDENTIAL | Self::INVALID_ACCESS_TOKEN | Self::ACCESS_TOKEN_EXPIRED)
     }
 
-    /// Whether a *token call* answered with this code may simply be tried again. There is no such question for a
-    /// send: whatever the code, it was refused and is not repeated.
+    /// Whether a *token call* answered with this code may simply be tried again. There is no such question
+    /// for a send: whatever the code, it was refused and is not repeated.
     pub const fn is_transient_on_token_call(self) -> bool {
         matches!(self.0, -1 | 268_487_001 | 268_487_002)
     }
@@ -149,100 +147,15 @@ mod tests {
     use super::{ErrCode, Remedy, Role};
 
     /// Every code that Weixin documents for the calls this project makes, and -1000, which it does not.
+    #[rustfmt::skip]
     const EXPECTED: &[i64] = &[
-        -1000,
-        -1,
-        0,
-        40001,
-        40002,
-        40003,
-        40008,
-        40013,
-        40014,
-        40033,
-        40035,
-        40036,
-        40037,
-        40039,
-        40048,
-        40062,
-        40066,
-        40097,
-        40125,
-        40129,
-        40164,
-        40165,
-        40166,
-        40234,
-        40243,
-        40249,
-        41001,
-        41002,
-        41004,
-        41006,
-        41009,
-        41010,
-        42001,
-        42007,
-        43002,
-        43003,
-        43004,
-        43019,
-        43101,
-        43102,
-        43104,
-        43106,
-        43116,
-        44002,
-        45002,
-        45003,
-        45004,
-        45005,
-        45009,
-        45011,
-        45012,
-        45014,
-        45015,
-        45035,
-        45047,
-        45051,
-        45082,
-        45093,
-        45102,
-        45168,
-        45501,
-        46004,
-        47001,
-        47002,
-        47003,
-        48001,
-        48002,
-        48004,
-        48006,
-        48008,
-        48011,
-        49003,
-        50001,
-        50002,
-        50003,
-        50004,
-        50005,
-        50007,
-        61004,
-        61007,
-        61024,
-        76001,
-        76002,
-        76003,
-        76004,
-        76021,
-        76022,
-        89501,
-        89503,
-        89506,
-        89507,
-        268_487_001,
-        268_487_002,
+        -1000, -1, 0, 40001, 40002, 40003, 40008, 40013, 40014, 40033, 40035, 40036, 40037, 40039, 40048,
+        40062, 40066, 40097, 40125, 40129, 40164, 40165, 40166, 40234, 40243, 40249, 41001, 41002, 41004,
+        41006, 41009, 41010, 42001, 42007, 43002, 43003, 43004, 43019, 43101, 43102, 43104, 43106, 43116,
+        44002, 45002, 45003, 45004, 45005, 45009, 45011, 45012, 45014, 45015, 45035, 45047, 45051, 45082,
+        45093, 45102, 45168, 45501, 46004, 47001, 47002, 47003, 48001, 48002, 48004, 48006, 48008, 48011,
+        49003, 50001, 50002, 50003, 50004, 50005, 50007, 61004, 61007, 61024, 76001, 76002, 76003, 76004,
+        76021, 76022, 89501, 89503, 89506, 89507, 268_487_001, 268_487_002,
     ];
 
     #[test]
@@ -265,10 +178,7 @@ mod tests {
             let code = entry.code();
             assert!(names.insert(entry.name()), "{code}: name used twice");
             assert!(
-                entry
-                    .name()
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+                entry.name().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
                 "{code}: {}",
                 entry.name()
             );
@@ -279,10 +189,7 @@ mod tests {
             );
             for role in [Role::TokenCall, Role::Send] {
                 let text = code.meaning(role);
-                assert!(
-                    text.len() > 5 && !text.ends_with('.') && !text.contains('\n'),
-                    "{code}: {text}"
-                );
+                assert!(text.len() > 5 && !text.ends_with('.') && !text.contains('\n'), "{code}: {text}");
             }
         }
     }
@@ -376,9 +283,6 @@ mod tests {
     fn a_code_is_a_plain_number_in_json() {
         let json = serde_json::to_string(&ErrCode::INVALID_CREDENTIAL).unwrap();
         assert_eq!(json, "40001");
-        assert_eq!(
-            serde_json::from_str::<ErrCode>("-1").unwrap(),
-            ErrCode::SYSTEM_BUSY
-        );
+        assert_eq!(serde_json::from_str::<ErrCode>("-1").unwrap(), ErrCode::SYSTEM_BUSY);
     }
 }

@@ -88,38 +88,24 @@ pub(crate) fn charset(
     allows: fn(char) -> bool,
 ) -> Result<(), Invalid> {
     match text.chars().position(|c| !allows(c)) {
-        Some(index) => Err(Invalid::new(
-            field,
-            Rule::Charset {
-                allowed,
-                position: index + 1,
-            },
-        )),
+        Some(index) => Err(Invalid::new(field, Rule::Charset { allowed, position: index + 1 })),
         None => Ok(()),
     }
 }
 
 /// No control characters but those `except` lets through.
 pub(crate) fn no_control(field: &'static str, text: &str, except: fn(char) -> bool) -> Result<(), Invalid> {
-    let found = text
-        .chars()
-        .enumerate()
-        .find(|&(_, c)| c.is_control() && !except(c));
+    let found = text.chars().enumerate().find(|&(_, c)| c.is_control() && !except(c));
     match found {
         Some((index, '\r')) => Err(Invalid::new(field, Rule::CarriageReturn { position: index + 1 })),
-        Some((index, _)) => Err(Invalid::new(
-            field,
-            Rule::ControlCharacter { position: index + 1 },
-        )),
+        Some((index, _)) => Err(Invalid::new(field, Rule::ControlCharacter { position: index + 1 })),
         None => Ok(()),
     }
 }
 
 /// An identifier that Weixin hands out: 1 to 128 of `[A-Za-z0-9_-]`. No exact length is documented, so none is guessed.
 pub(crate) fn identifier(field: &'static str, text: &str) -> Result<(), Invalid> {
-    charset(field, text, "letters, digits, _ and -", |c| {
-        c.is_ascii_alphanumeric() || c == '_' || c == '-'
-    })?;
+    charset(field, text, "letters, digits, _ and -", |c| c.is_ascii_alphanumeric() || c == '_' || c == '-')?;
     length(field, text, 128)
 }
 

@@ -20,11 +20,7 @@ impl Grant {
     /// that came through a browser or phone, verify it instead: its fields are anybody's claim.
     #[must_use]
     pub fn trusted(openid: OpenId, template_id: TemplateId, scene: Scene) -> Self {
-        Self {
-            openid,
-            template_id,
-            scene,
-        }
+        Self { openid, template_id, scene }
     }
 
     /// Who may be written to.

@@ -59,6 +59,13 @@ impl BaseUrl {
     }
 }
 
+/// Weixin's nearest entry point.
+impl Default for BaseUrl {
+    fn default() -> Self {
+        Self(Self::API.to_owned())
+    }
+}
+
 /// Whether what follows `http://` names this very machine.
 fn is_loopback(rest: &str) -> bool {
     let authority = rest.split('/').next().unwrap_or_default();
@@ -99,12 +106,7 @@ mod tests {
         ] {
             assert_eq!(BaseUrl::new(good).unwrap().as_str(), good);
         }
-        for bad in [
-            "http://example.com",
-            "http://10.0.0.1",
-            "http://localhost.evil.com",
-            "http://0.0.0.0",
-        ] {
+        for bad in ["http://example.com", "http://10.0.0.1", "http://localhost.evil.com", "http://0.0.0.0"] {
             assert_eq!(BaseUrl::new(bad).unwrap_err().rule(), &Rule::Plaintext, "{bad}");
             assert!(BaseUrl::allowing_http(bad).is_ok());
         }
@@ -117,10 +119,7 @@ mod tests {
             "https://u:p@a",
             "https://例.jp",
         ] {
-            assert!(
-                BaseUrl::new(bad).is_err() && BaseUrl::allowing_http(bad).is_err(),
-                "{bad}"
-            );
+            assert!(BaseUrl::new(bad).is_err() && BaseUrl::allowing_http(bad).is_err(), "{bad}");
         }
     }
 

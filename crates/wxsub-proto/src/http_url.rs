@@ -25,10 +25,7 @@ fn check(field: &'static str, text: &str) -> Result<(), Invalid> {
         .ok_or_else(|| form("a URL that starts with http:// or https://"))?;
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let host_and_port = authority.rsplit('@').next().unwrap_or_default();
-    match host_and_port
-        .rsplit_once(':')
-        .map_or(host_and_port, |(host, _)| host)
-    {
+    match host_and_port.rsplit_once(':').map_or(host_and_port, |(host, _)| host) {
         "" => Err(form("a URL with a host")),
         _ => Ok(()),
     }

@@ -41,10 +41,7 @@ mod tests {
             error.to_string(),
             "openid: has a character that is not allowed at position 7; use only letters, digits, _ and -"
         );
-        assert_eq!(
-            AppId::new("").unwrap_err().to_string(),
-            "appid: is empty; give it a value"
-        );
+        assert_eq!(AppId::new("").unwrap_err().to_string(), "appid: is empty; give it a value");
     }
 
     #[test]

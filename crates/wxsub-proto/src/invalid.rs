@@ -124,28 +124,20 @@ impl Problems {
     #[must_use]
     pub fn collect(found: Vec<Invalid>) -> Option<Self> {
         let mut found = found.into_iter();
-        found.next().map(|first| Self {
-            first,
-            others: found.collect(),
-        })
+        found.next().map(|first| Self { first, others: found.collect() })
     }
 }
 
 impl From<Invalid> for Problems {
     fn from(first: Invalid) -> Self {
-        Self {
-            first,
-            others: Vec::new(),
-        }
+        Self { first, others: Vec::new() }
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.first)?;
-        self.others
-            .iter()
-            .try_for_each(|problem| write!(f, "; {problem}"))
+        self.others.iter().try_for_each(|problem| write!(f, "; {problem}"))
     }
 }
 
@@ -157,11 +149,9 @@ mod tests {
 
     #[test]
     fn problems_name_every_field() {
-        let problems = Problems::collect(vec![
-            Invalid::new("title", Rule::Empty),
-            Invalid::new("scene", Rule::Missing),
-        ])
-        .unwrap();
+        let problems =
+            Problems::collect(vec![Invalid::new("title", Rule::Empty), Invalid::new("scene", Rule::Missing)])
+                .unwrap();
         assert_eq!(
             problems.to_string(),
             "title: is empty; give it a value; scene: is missing; it is required"

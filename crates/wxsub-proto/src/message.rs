@@ -32,13 +32,7 @@ pub struct Message {
 
 impl Message {
     pub(crate) fn new(grant: Grant, title: Title, content: Content) -> Self {
-        Self {
-            grant,
-            title,
-            content,
-            color: None,
-            jump: None,
-        }
+        Self { grant, title, content, color: None, jump: None }
     }
 
     /// With the content in this colour.
@@ -107,8 +101,6 @@ impl Serialize for Message {
 
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Draft::deserialize(deserializer)?
-            .check()
-            .map_err(serde::de::Error::custom)
+        Draft::deserialize(deserializer)?.check().map_err(serde::de::Error::custom)
     }
 }

@@ -33,10 +33,7 @@ pub fn redact_url(url: &str) -> String {
     if fragment == "wechat_redirect" {
         shown.push_str("#wechat_redirect");
     }
-    shown
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn redact_pair(pair: &str) -> String {
@@ -70,15 +67,9 @@ mod tests {
         for (url, shown) in [
             ("https://a/b", "https://a/b"),
             ("/p?access_token=PLANTED", "/p?access_token=***"),
-            (
-                "https://u:PLANTED@a/p?x=PLANTED&PLANTED#PLANTED",
-                "https://a/p?x=***&***",
-            ),
+            ("https://u:PLANTED@a/p?x=PLANTED&PLANTED#PLANTED", "https://a/p?x=***&***"),
             ("https://u:PLA@NTED@a", "https://a"),
-            (
-                "/p?appid=wx1&Secret=PLANTED&=PLANTED",
-                "/p?appid=wx1&Secret=***&=***",
-            ),
+            ("/p?appid=wx1&Secret=PLANTED&=PLANTED", "/p?appid=wx1&Secret=***&=***"),
             ("/p?scene=1#wechat_redirect", "/p?scene=1#wechat_redirect"),
             ("/p\n?x", "/p ?***"),
         ] {

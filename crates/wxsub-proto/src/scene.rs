@@ -26,11 +26,7 @@ impl Scene {
     /// # Errors
     /// [`Rule::Range`] for a larger one.
     pub fn new(number: u16) -> Result<Self, Invalid> {
-        if number > Self::MAX {
-            Err(out_of_range())
-        } else {
-            Ok(Self(number))
-        }
+        if number > Self::MAX { Err(out_of_range()) } else { Ok(Self(number)) }
     }
 
     /// The number.
@@ -41,22 +37,14 @@ impl Scene {
 }
 
 fn out_of_range() -> Invalid {
-    Invalid::new(
-        "scene",
-        Rule::Range {
-            min: 0,
-            max: u32::from(Scene::MAX),
-        },
-    )
+    Invalid::new("scene", Rule::Range { min: 0, max: u32::from(Scene::MAX) })
 }
 
 impl TryFrom<u64> for Scene {
     type Error = Invalid;
 
     fn try_from(number: u64) -> Result<Self, Invalid> {
-        u16::try_from(number)
-            .map_err(|_| out_of_range())
-            .and_then(Self::new)
+        u16::try_from(number).map_err(|_| out_of_range()).and_then(Self::new)
     }
 }
 
@@ -120,20 +108,9 @@ mod tests {
         for (text, number) in [("0", 0), ("7", 7), ("1000", 1000), ("10000", 10_000)] {
             assert_eq!(text.parse::<Scene>().unwrap().get(), number);
         }
-        for bad in [
-            "",
-            "+1",
-            "-1",
-            "01",
-            "00",
-            "10001",
-            "1.0",
-            "1e3",
-            " 1",
-            "1 ",
-            "٣",
-            "99999999999999999999",
-        ] {
+        for bad in
+            ["", "+1", "-1", "01", "00", "10001", "1.0", "1e3", " 1", "1 ", "٣", "99999999999999999999"]
+        {
             assert!(bad.parse::<Scene>().is_err(), "{bad:?}");
         }
     }
@@ -152,9 +129,6 @@ mod tests {
         ] {
             assert_eq!(serde_json::from_str::<Scene>(json).is_ok(), good, "{json}");
         }
-        assert_eq!(
-            serde_json::to_string(&Scene::new(1000).unwrap()).unwrap(),
-            "\"1000\""
-        );
+        assert_eq!(serde_json::to_string(&Scene::new(1000).unwrap()).unwrap(), "\"1000\"");
     }
 }

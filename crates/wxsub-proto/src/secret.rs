@@ -73,13 +73,7 @@ mod tests {
     #[test]
     fn tokens_may_be_longer_than_512_characters_but_not_unbounded() {
         assert!(AccessToken::new("t".repeat(513)).is_ok());
-        for bad in [
-            String::new(),
-            "t".repeat(4096),
-            "t\n".into(),
-            "t t".into(),
-            "トークン".into(),
-        ] {
+        for bad in [String::new(), "t".repeat(4096), "t\n".into(), "t t".into(), "トークン".into()] {
             assert!(AccessToken::new(bad).is_err());
         }
     }

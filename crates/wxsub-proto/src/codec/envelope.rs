@@ -102,10 +102,7 @@ pub(crate) fn number(value: &Value) -> Result<Option<i64>, NotANumber> {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a float cast saturates, which is what is wanted"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a float cast saturates, which is what is wanted")]
 fn saturating(float: f64) -> i64 {
     float as i64
 }
@@ -142,9 +139,7 @@ mod tests {
             (r#"{"errcode":268487001}"#, 268_487_001),
             (r#"{"errcode":123456789,"errmsg":7}"#, 123_456_789),
         ] {
-            let Ok(Reply::Refused(refusal)) = read(200, body) else {
-                panic!("{body}")
-            };
+            let Ok(Reply::Refused(refusal)) = read(200, body) else { panic!("{body}") };
             assert_eq!(refusal.errcode(), ErrCode::new(errcode));
         }
     }

@@ -3,11 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode};
 
 /// All but the unreserved characters of RFC 3986.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A query string whose percent-encoding is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,10 +23,7 @@ pub fn encode_component(value: &str) -> PercentEncode<'_> {
 pub fn decode_query(query: &str) -> Result<Vec<(String, String)>, NotUtf8> {
     let decode = |part: &str| {
         let part = part.replace('+', " ");
-        percent_decode_str(&part)
-            .decode_utf8()
-            .map(|text| text.into_owned())
-            .map_err(|_| NotUtf8)
+        percent_decode_str(&part).decode_utf8().map(|text| text.into_owned()).map_err(|_| NotUtf8)
     };
     query
         .trim_start_matches('?')

@@ -35,12 +35,7 @@ pub struct QueryPair<'a> {
 
 impl fmt::Debug for QueryPair<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}={}",
-            self.name,
-            if self.secret { "***" } else { &self.value }
-        )
+        write!(f, "{}={}", self.name, if self.secret { "***" } else { &self.value })
     }
 }
 
@@ -48,21 +43,13 @@ impl<'a> QueryPair<'a> {
     /// A value anybody may see.
     #[must_use]
     pub fn open(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
-        Self {
-            name,
-            value: value.into(),
-            secret: false,
-        }
+        Self { name, value: value.into(), secret: false }
     }
 
     /// A value that never reaches a log or an error.
     #[must_use]
     pub fn secret(name: &'static str, value: &'a str) -> Self {
-        Self {
-            name,
-            value: value.into(),
-            secret: true,
-        }
+        Self { name, value: value.into(), secret: true }
     }
 }
 
@@ -80,23 +67,13 @@ impl<'a> Request<'a> {
     /// `GET path?query`.
     #[must_use]
     pub fn get(path: &'static str, query: Vec<QueryPair<'a>>) -> Self {
-        Self {
-            method: Method::Get,
-            path,
-            query,
-            body: Vec::new(),
-        }
+        Self { method: Method::Get, path, query, body: Vec::new() }
     }
 
     /// `POST path?query` with a JSON body.
     #[must_use]
     pub fn post(path: &'static str, query: Vec<QueryPair<'a>>, body: Vec<u8>) -> Self {
-        Self {
-            method: Method::Post,
-            path,
-            query,
-            body,
-        }
+        Self { method: Method::Post, path, query, body }
     }
 
     /// The verb.
@@ -126,11 +103,7 @@ impl<'a> Request<'a> {
     /// The whole URL **with its secrets**: for the wire only.
     #[must_use]
     pub fn url(&self, base: &BaseUrl) -> String {
-        let room: usize = self
-            .query
-            .iter()
-            .map(|pair| pair.name.len() + pair.value.len() + 2)
-            .sum();
+        let room: usize = self.query.iter().map(|pair| pair.name.len() + pair.value.len() + 2).sum();
         let mut url = String::with_capacity(base.as_str().len() + self.path.len() + room);
         url.push_str(base.as_str());
         url.push_str(self.path);

@@ -47,12 +47,7 @@ impl Answer {
     /// The answer Weixin gives to a request: what an emulator sends back.
     #[must_use]
     pub fn new(action: Action, template_id: TemplateId, scene: Scene, reserved: Option<Reserved>) -> Self {
-        Self {
-            action,
-            template_id,
-            scene,
-            reserved,
-        }
+        Self { action, template_id, scene, reserved }
     }
 
     /// What the user tapped.
@@ -82,12 +77,7 @@ impl Answer {
     /// The query string Weixin appends to the redirect.
     #[must_use]
     pub fn to_query(&self) -> String {
-        let Self {
-            action,
-            template_id,
-            scene,
-            reserved,
-        } = self;
+        let Self { action, template_id, scene, reserved } = self;
         let mut query = match action {
             Action::Confirm { openid } => format!("openid={openid}&template_id={template_id}&action=confirm"),
             Action::Cancel => format!("template_id={template_id}&action=cancel"),
@@ -110,32 +100,20 @@ impl FromStr for Answer {
             "confirm" => true,
             "cancel" => false,
             _ => {
-                return Err(Invalid::new(
-                    "action",
-                    Rule::Form {
-                        expected: "confirm or cancel",
-                    },
-                ));
+                return Err(Invalid::new("action", Rule::Form { expected: "confirm or cancel" }));
             }
         };
         let template_id = required("template_id")?.parse()?;
         let scene = required("scene")?.parse()?;
         let action = match confirmed {
-            true => Action::Confirm {
-                openid: required("openid")?.parse()?,
-            },
+            true => Action::Confirm { openid: required("openid")?.parse()? },
             false => Action::Cancel,
         };
         let reserved = match fields.take("reserved") {
             Some(text) if !text.is_empty() && text != "null" => Some(Reserved::new(text)?),
             _ => None,
         };
-        Ok(Self {
-            action,
-            template_id,
-            scene,
-            reserved,
-        })
+        Ok(Self { action, template_id, scene, reserved })
     }
 }
 
@@ -184,9 +162,7 @@ mod tests {
             json,
             DOCUMENT.replace('\n', "\r\n"),
             DOCUMENT.replace(':', " : "),
-            DOCUMENT
-                .replace("openid", "openId")
-                .replace("template_id", "templateID"),
+            DOCUMENT.replace("openid", "openId").replace("template_id", "templateID"),
         ] {
             assert_eq!(text.parse::<Answer>().as_ref(), Ok(&document()), "{text}");
         }
@@ -196,27 +172,18 @@ mod tests {
     fn scene_may_be_text_or_number_and_null_is_absent() {
         let json = r#"{"action":"cancel","template_id":"T","scene":"7","reserved":null,"openid":null,"new":{"x":[1]}}"#;
         let answer: Answer = json.parse().unwrap();
-        assert_eq!(
-            (answer.scene().get(), answer.reserved(), answer.action()),
-            (7, None, &Action::Cancel)
-        );
+        assert_eq!((answer.scene().get(), answer.reserved(), answer.action()), (7, None, &Action::Cancel));
         for unset in ["&reserved=null", "&reserved=", ""] {
-            let answer: Answer = format!("action=cancel&template_id=T&scene=7{unset}")
-                .parse()
-                .unwrap();
+            let answer: Answer = format!("action=cancel&template_id=T&scene=7{unset}").parse().unwrap();
             assert_eq!(answer.reserved(), None);
         }
     }
 
     #[test]
     fn openid_counts_only_on_confirm() {
-        let cancelled: Answer = "action=cancel&template_id=T&scene=7&openid=someone"
-            .parse()
-            .unwrap();
+        let cancelled: Answer = "action=cancel&template_id=T&scene=7&openid=someone".parse().unwrap();
         assert_eq!(cancelled.action(), &Action::Cancel);
-        let error = "action=confirm&template_id=T&scene=7"
-            .parse::<Answer>()
-            .unwrap_err();
+        let error = "action=confirm&template_id=T&scene=7".parse::<Answer>().unwrap_err();
         assert_eq!(error, Invalid::new("openid", Rule::Missing));
     }
 
@@ -237,19 +204,13 @@ mod tests {
             ("action=cancel&template_id=T&scene=7&reserved=a-b", "reserved"),
             ("action=cancel&template_id=%ff&scene=7", "answer"),
             (r#"{"action":"cancel","template_id":"T","scene":7.5}"#, "scene"),
-            (
-                r#"{"action":"cancel","template_id":["T"],"scene":7}"#,
-                "template_id",
-            ),
+            (r#"{"action":"cancel","template_id":["T"],"scene":7}"#, "template_id"),
             ("action:cancel\ntemplate_id", "answer"),
         ] {
             assert_eq!(text.parse::<Answer>().unwrap_err().field(), field, "{text}");
         }
         assert_eq!("scene=1&scene=1".parse::<Answer>().unwrap_err(), twice("scene"));
-        assert_eq!(
-            "openid:a\nopenId:b".parse::<Answer>().unwrap_err(),
-            twice("openid")
-        );
+        assert_eq!("openid:a\nopenId:b".parse::<Answer>().unwrap_err(), twice("openid"));
         let huge = format!("action={}", "x".repeat(20_000));
         assert_eq!(huge.parse::<Answer>().unwrap_err().field(), "answer");
     }

@@ -46,20 +46,14 @@ impl Expected {
     pub fn check(&self, answer: &Answer) -> Result<(), Mismatch> {
         let differs = |field| Err(Mismatch { field });
         if let Some(expected) = &self.reserved
-            && !answer
-                .reserved()
-                .is_some_and(|given| same(expected.as_str(), given.as_str()))
+            && !answer.reserved().is_some_and(|given| same(expected.as_str(), given.as_str()))
         {
             return differs("reserved");
         }
         if self.scene.is_some_and(|expected| expected != answer.scene()) {
             return differs("scene");
         }
-        if self
-            .template_id
-            .as_ref()
-            .is_some_and(|expected| expected != answer.template_id())
-        {
+        if self.template_id.as_ref().is_some_and(|expected| expected != answer.template_id()) {
             return differs("template_id");
         }
         Ok(())
@@ -68,11 +62,7 @@ impl Expected {
 
 /// Compares without stopping at the first difference: a proof must not be guessed letter by letter.
 fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len()
-        && a.bytes()
-            .zip(b.bytes())
-            .fold(0, |differ, (a, b)| differ | (a ^ b))
-            == 0
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 #[cfg(test)]
@@ -81,39 +71,17 @@ mod tests {
 
     #[test]
     fn each_field_is_compared() {
-        let request = ConsentRequest::new(
-            "wx1".parse().unwrap(),
-            "T".parse().unwrap(),
-            Scene::new(7).unwrap(),
-        )
-        .reserved("proof".parse().unwrap());
+        let request =
+            ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap())
+                .reserved("proof".parse().unwrap());
         let expected = Expected::of(&request);
-        let check = |text: &str| {
-            expected
-                .check(&text.parse().unwrap())
-                .map_err(|mismatch| mismatch.field())
-        };
-        assert_eq!(
-            check("action=cancel&template_id=T&scene=7&reserved=proof"),
-            Ok(())
-        );
-        assert_eq!(
-            check("action=cancel&template_id=T&scene=7&reserved=other"),
-            Err("reserved")
-        );
-        assert_eq!(
-            check("action=cancel&template_id=T&scene=7&reserved=null"),
-            Err("reserved")
-        );
+        let check = |text: &str| expected.check(&text.parse().unwrap()).map_err(|mismatch| mismatch.field());
+        assert_eq!(check("action=cancel&template_id=T&scene=7&reserved=proof"), Ok(()));
+        assert_eq!(check("action=cancel&template_id=T&scene=7&reserved=other"), Err("reserved"));
+        assert_eq!(check("action=cancel&template_id=T&scene=7&reserved=null"), Err("reserved"));
         assert_eq!(check("action=cancel&template_id=T&scene=7"), Err("reserved"));
-        assert_eq!(
-            check("action=cancel&template_id=T&scene=8&reserved=proof"),
-            Err("scene")
-        );
-        assert_eq!(
-            check("action=cancel&template_id=U&scene=7&reserved=proof"),
-            Err("template_id")
-        );
+        assert_eq!(check("action=cancel&template_id=T&scene=8&reserved=proof"), Err("scene"));
+        assert_eq!(check("action=cancel&template_id=U&scene=7&reserved=proof"), Err("template_id"));
         assert_eq!(
             Expected::default().check(&"action=cancel&template_id=U&scene=8".parse().unwrap()),
             Ok(())

@@ -18,13 +18,7 @@ impl Fields {
     /// Reads a callback URL, a query string, JSON, or `key:value` lines; the text itself tells which it is.
     pub(super) fn read(text: &str) -> Result<Self, Invalid> {
         if text.len() > MAX_BYTES {
-            return Err(Invalid::new(
-                "answer",
-                Rule::TooLong {
-                    max: MAX_BYTES,
-                    actual: text.len(),
-                },
-            ));
+            return Err(Invalid::new("answer", Rule::TooLong { max: MAX_BYTES, actual: text.len() }));
         }
         let text = text.trim();
         if text.is_empty() {
@@ -101,12 +95,7 @@ impl Fields {
         let mut fields = Self::default();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let Some((name, value)) = line.split_once(':') else {
-                return Err(Invalid::new(
-                    "answer",
-                    Rule::Form {
-                        expected: "lines of the form key:value",
-                    },
-                ));
+                return Err(Invalid::new("answer", Rule::Form { expected: "lines of the form key:value" }));
             };
             fields.put(name.trim(), value.trim().to_owned())?;
         }
@@ -115,10 +104,5 @@ impl Fields {
 }
 
 fn not_utf8() -> Invalid {
-    Invalid::new(
-        "answer",
-        Rule::Form {
-            expected: "percent-encoded UTF-8",
-        },
-    )
+    Invalid::new("answer", Rule::Form { expected: "percent-encoded UTF-8" })
 }

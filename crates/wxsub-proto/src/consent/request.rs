@@ -24,12 +24,7 @@ impl ConsentRequest {
     /// Asks for the right to send one message. Add a [`Reserved`] of your own, or let a consent guard issue the request.
     #[must_use]
     pub fn new(appid: AppId, template_id: TemplateId, scene: Scene) -> Self {
-        Self {
-            appid,
-            scene,
-            template_id,
-            reserved: None,
-        }
+        Self { appid, scene, template_id, reserved: None }
     }
 
     /// With the value that must come back.

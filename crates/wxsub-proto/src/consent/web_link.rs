@@ -35,11 +35,7 @@ impl<'a> WebLink<'a> {
     pub const PATH: &'static str = "/mp/subscribemsg";
 
     pub(super) fn new(request: &'a ConsentRequest, redirect_url: &'a HttpUrl) -> Self {
-        Self {
-            request,
-            redirect_url,
-            base: None,
-        }
+        Self { request, redirect_url, base: None }
     }
 
     /// On another host than `https://mp.weixin.qq.com`: a sandbox.
@@ -52,19 +48,10 @@ impl<'a> WebLink<'a> {
 
 impl fmt::Display for WebLink<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ConsentRequest {
-            appid,
-            scene,
-            template_id,
-            reserved,
-        } = self.request;
+        let ConsentRequest { appid, scene, template_id, reserved } = self.request;
         let base = self.base.map_or(BaseUrl::MP, BaseUrl::as_str);
         let redirect_url = encode_component(self.redirect_url.as_str());
-        write!(
-            f,
-            "{base}{}?action=get_confirm&appid={appid}&scene={scene}",
-            Self::PATH
-        )?;
+        write!(f, "{base}{}?action=get_confirm&appid={appid}&scene={scene}", Self::PATH)?;
         write!(f, "&template_id={template_id}&redirect_url={redirect_url}")?;
         if let Some(reserved) = reserved {
             write!(f, "&reserved={reserved}")?;

@@ -47,11 +47,7 @@ impl StableTokenRequest {
     /// For this app, in normal mode: the same token until shortly before its end.
     #[must_use]
     pub fn new(appid: AppId, secret: AppSecret) -> Self {
-        Self {
-            appid,
-            secret,
-            force_refresh: false,
-        }
+        Self { appid, secret, force_refresh: false }
     }
 
     /// In force mode: a new token, and the end of the current one.
@@ -80,19 +76,13 @@ impl StableTokenRequest {
     /// [`Invalid`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them, or `body` if it is
     /// not a JSON object of the right kinds.
     pub fn decode(body: &[u8]) -> Result<Self, Invalid> {
-        let form = Rule::Form {
-            expected: "a JSON object with grant_type, appid, secret and force_refresh",
-        };
+        let form = Rule::Form { expected: "a JSON object with grant_type, appid, secret and force_refresh" };
         let read: Read = serde_json::from_slice(body).map_err(|_| Invalid::new("body", form))?;
         let missing = |field| Invalid::new(field, Rule::Missing);
         let appid = AppId::new(read.appid.ok_or_else(|| missing("appid"))?)?;
         check_grant_type(&read.grant_type.ok_or_else(|| missing("grant_type"))?)?;
         let secret = AppSecret::new(read.secret.ok_or_else(|| missing("secret"))?)?;
-        Ok(Self {
-            appid,
-            secret,
-            force_refresh: read.force_refresh.unwrap_or(false),
-        })
+        Ok(Self { appid, secret, force_refresh: read.force_refresh.unwrap_or(false) })
     }
 }
 
@@ -132,11 +122,7 @@ mod tests {
             (r#"{"appid":"wx1","grant_type":"client_credential"}"#, "secret"),
             (r#"{"appid":7,"grant_type":"client_credential"}"#, "body"),
         ] {
-            assert_eq!(
-                StableTokenRequest::decode(body.as_bytes()).unwrap_err().field(),
-                field,
-                "{body}"
-            );
+            assert_eq!(StableTokenRequest::decode(body.as_bytes()).unwrap_err().field(), field, "{body}");
         }
     }
 }

@@ -12,11 +12,7 @@ pub const PATH: &str = "/cgi-bin/message/template/subscribe";
 /// As the caller writes it: the token in the query, the message as raw UTF-8 in the body.
 #[must_use]
 pub fn encode<'a>(access_token: &'a AccessToken, message: &Message) -> Request<'a> {
-    Request::post(
-        PATH,
-        vec![QueryPair::secret("access_token", access_token.expose())],
-        message.to_json(),
-    )
+    Request::post(PATH, vec![QueryPair::secret("access_token", access_token.expose())], message.to_json())
 }
 
 /// As the called side reads the query. The body is a [`Message`] or a [`Draft`](crate::message::Draft) of one.
@@ -24,16 +20,10 @@ pub fn encode<'a>(access_token: &'a AccessToken, message: &Message) -> Request<'
 /// # Errors
 /// [`Invalid`] if there is no `access_token` or it is not visible ASCII.
 pub fn decode_query_token(query: &str) -> Result<AccessToken, Invalid> {
-    let form = Rule::Form {
-        expected: "percent-encoded UTF-8",
-    };
+    let form = Rule::Form { expected: "percent-encoded UTF-8" };
     let pairs = decode_query(query).map_err(|_| Invalid::new("query", form))?;
     let token = pairs.into_iter().find(|(name, _)| name == "access_token");
-    AccessToken::new(
-        token
-            .ok_or_else(|| Invalid::new("access_token", Rule::Missing))?
-            .1,
-    )
+    AccessToken::new(token.ok_or_else(|| Invalid::new("access_token", Rule::Missing))?.1)
 }
 
 /// As the caller reads the reply: done, or refused with a code.
@@ -55,11 +45,7 @@ mod tests {
     #[test]
     fn the_token_is_in_the_url_and_nowhere_else() {
         let token = AccessToken::new("PLANTED/token").unwrap();
-        let grant = Grant::trusted(
-            "o".parse().unwrap(),
-            "T".parse().unwrap(),
-            Scene::new(1000).unwrap(),
-        );
+        let grant = Grant::trusted("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(1000).unwrap());
         let message = grant.message("t".parse().unwrap(), "汉\n\"é\"".parse().unwrap());
         let request = encode(&token, &message);
         let url = request.url(&BaseUrl::new("http://127.0.0.1:1/p").unwrap());
@@ -67,12 +53,7 @@ mod tests {
             url,
             "http://127.0.0.1:1/p/cgi-bin/message/template/subscribe?access_token=PLANTED%2Ftoken"
         );
-        assert_eq!(
-            decode_query_token(url.split_once('?').unwrap().1)
-                .unwrap()
-                .expose(),
-            "PLANTED/token"
-        );
+        assert_eq!(decode_query_token(url.split_once('?').unwrap().1).unwrap().expose(), "PLANTED/token");
         assert_eq!(
             String::from_utf8_lossy(request.body()),
             r#"{"touser":"o","template_id":"T","scene":"1000","title":"t","data":{"content":{"value":"汉\n\"é\""}}}"#

@@ -51,23 +51,15 @@ impl TokenRequest {
     /// # Errors
     /// [`Invalid`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them.
     pub fn decode(query: &str) -> Result<Self, Invalid> {
-        let form = Rule::Form {
-            expected: "percent-encoded UTF-8",
-        };
+        let form = Rule::Form { expected: "percent-encoded UTF-8" };
         let pairs = decode_query(query).map_err(|_| Invalid::new("query", form))?;
         let text = |field| {
-            let value = pairs
-                .iter()
-                .find(|(name, _)| name == field)
-                .map(|(_, value)| value.as_str());
+            let value = pairs.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str());
             value.ok_or_else(|| Invalid::new(field, Rule::Missing))
         };
         let appid = text("appid")?.parse()?;
         check_grant_type(text("grant_type")?)?;
-        Ok(Self {
-            appid,
-            secret: text("secret")?.parse()?,
-        })
+        Ok(Self { appid, secret: text("secret")?.parse()? })
     }
 }
 
@@ -92,10 +84,7 @@ impl TokenReply {
     /// This token, living for this long (at most [`MAX_LIFE`]).
     #[must_use]
     pub fn new(access_token: AccessToken, expires_in: Duration) -> Self {
-        Self {
-            access_token,
-            expires_in: expires_in.min(MAX_LIFE),
-        }
+        Self { access_token, expires_in: expires_in.min(MAX_LIFE) }
     }
 
     /// As the caller reads it. `expires_in` may be a number or text; more than two hours count as two hours.
@@ -108,16 +97,11 @@ impl TokenReply {
             Reply::Done(object) => object,
             Reply::Refused(refusal) => return Ok(Reply::Refused(refusal)),
         };
-        let text = object
-            .get("access_token")
-            .ok_or(Unreadable::Missing("access_token"))?;
+        let text = object.get("access_token").ok_or(Unreadable::Missing("access_token"))?;
         let access_token = text.as_str().and_then(|text| AccessToken::new(text).ok());
         let access_token = access_token.ok_or(Unreadable::Odd("access_token"))?;
-        let life = object
-            .get("expires_in")
-            .map(number)
-            .transpose()
-            .map_err(|_| Unreadable::Odd("expires_in"))?;
+        let life =
+            object.get("expires_in").map(number).transpose().map_err(|_| Unreadable::Odd("expires_in"))?;
         let life = life.flatten().ok_or(Unreadable::Missing("expires_in"))?;
         match u64::try_from(life) {
             Ok(seconds) if seconds > 0 => {
@@ -169,10 +153,7 @@ mod tests {
         let request = TokenRequest::new("wx1".parse().unwrap(), AppSecret::new("s%/&=+").unwrap());
         let url = request.encode().url(&BaseUrl::new(BaseUrl::API).unwrap());
         let decoded = TokenRequest::decode(url.split_once('?').unwrap().1).unwrap();
-        assert_eq!(
-            (decoded.appid, decoded.secret.expose()),
-            (request.appid, "s%/&=+")
-        );
+        assert_eq!((decoded.appid, decoded.secret.expose()), (request.appid, "s%/&=+"));
         let reply = TokenReply::new(AccessToken::new("T").unwrap(), Duration::from_secs(7200));
         assert_eq!(read(&String::from_utf8(reply.write()).unwrap()), Ok(7200));
     }
@@ -205,22 +186,11 @@ mod tests {
         ] {
             assert_eq!(of(life), Ok(seconds), "{life}");
         }
-        for life in [
-            "0", "-1", "null", "\"soon\"", "1.5", "true", "[]", "\"\"", "-1e300",
-        ] {
+        for life in ["0", "-1", "null", "\"soon\"", "1.5", "true", "[]", "\"\"", "-1e300"] {
             assert!(of(life).is_err(), "{life}");
         }
-        for token in [
-            "\"\"",
-            "null",
-            "7",
-            "\"a\\nb\"",
-            &format!("\"{}\"", "t".repeat(4096)),
-        ] {
-            assert!(
-                read(&format!(r#"{{"access_token":{token},"expires_in":7200}}"#)).is_err(),
-                "{token}"
-            );
+        for token in ["\"\"", "null", "7", "\"a\\nb\"", &format!("\"{}\"", "t".repeat(4096))] {
+            assert!(read(&format!(r#"{{"access_token":{token},"expires_in":7200}}"#)).is_err(), "{token}");
         }
         assert!(read(r#"{"access_token":"T"}"#).is_err());
         assert!(read(r#"{"expires_in":7200}"#).is_err());

@@ -11,13 +11,15 @@ use serde::{Deserialize, Serialize};
 pub enum Remedy {
     /// Get another access token and send again, once.
     RefreshToken,
-    /// Weixin has a bad moment. A token call may be repeated with growing pauses; a send is the caller's decision.
+    /// Weixin has a bad moment. A token call may be repeated with growing pauses; a send is the caller's
+    /// decision.
     RetryLater,
     /// Too many calls: wait a minute, or, where the day's quota is gone, until tomorrow.
     SlowDown,
     /// The request itself is wrong and will be refused every time; change it.
     FixRequest,
-    /// AppID, AppSecret, template, domain or permission is wrong; a person has to change it, here or in the console.
+    /// AppID, AppSecret, template, domain or permission is wrong; a person has to change it, here or in the
+    /// console.
     FixConfig,
     /// Put the calling address on the app's allow-list, or have the administrator confirm it.
     AllowIp,

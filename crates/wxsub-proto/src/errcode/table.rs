@@ -1,7 +1,8 @@
 //! What is known about each code, one row per code.
 //!
-//! The rows live in files by number range; together they form one rising sequence. Meanings are English; another
-//! language would be a second table of texts by code and role, next to this one, sharing names, remedies and links.
+//! The rows live in files by number range; together they form one rising sequence. Meanings are English;
+//! another language would be a second table of texts by code and role, next to this one, sharing names,
+//! remedies and links.
 
 mod call;
 mod limit;
@@ -75,14 +76,8 @@ pub(super) const UNKNOWN: Advice = on(
 
 const NOT_ON_TOKEN_CALL: Advice = on(Remedy::Investigate, "not documented for a token call");
 
-const PARTS: [&[Entry]; 6] = [
-    &system::ROWS,
-    &parameter::ROWS,
-    &call::ROWS,
-    &limit::ROWS,
-    &permission::ROWS,
-    &platform::ROWS,
-];
+const PARTS: [&[Entry]; 6] =
+    [&system::ROWS, &parameter::ROWS, &call::ROWS, &limit::ROWS, &permission::ROWS, &platform::ROWS];
 
 pub(super) fn all() -> impl Iterator<Item = &'static Entry> {
     PARTS.into_iter().flatten()
@@ -90,12 +85,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Entry> {
 
 pub(super) fn find(code: ErrCode) -> Option<&'static Entry> {
     // The parts follow each other, so the first one that does not end below the code is the only candidate.
-    let part = PARTS
-        .into_iter()
-        .find(|part| part.last().is_some_and(|last| code <= last.code))?;
-    part.binary_search_by_key(&code, |entry| entry.code)
-        .ok()
-        .and_then(|at| part.get(at))
+    let part = PARTS.into_iter().find(|part| part.last().is_some_and(|last| code <= last.code))?;
+    part.binary_search_by_key(&code, |entry| entry.code).ok().and_then(|at| part.get(at))
 }
 
 /// A code that means one thing on a token call and another on a send.
@@ -106,13 +97,7 @@ const fn row(
     on_token_call: Advice,
     on_send: Advice,
 ) -> Entry {
-    Entry {
-        code: ErrCode::new(code),
-        name,
-        link,
-        on_token_call,
-        on_send,
-    }
+    Entry { code: ErrCode::new(code), name, link, on_token_call, on_send }
 }
 
 /// A code that means the same on either call.

@@ -43,18 +43,10 @@ impl<'a> Body<'a> {
             touser: message.grant.openid(),
             template_id: message.grant.template_id(),
             url: message.tap_url(),
-            miniprogram: page.map(|page| Page {
-                appid: &page.appid,
-                pagepath: &page.pagepath,
-            }),
+            miniprogram: page.map(|page| Page { appid: &page.appid, pagepath: &page.pagepath }),
             scene: message.grant.scene(),
             title: &message.title,
-            data: Data {
-                content: Text {
-                    value: &message.content,
-                    color: message.color.as_ref(),
-                },
-            },
+            data: Data { content: Text { value: &message.content, color: message.color.as_ref() } },
         }
     }
 }

@@ -19,9 +19,7 @@ mod tests {
         for good in ["#000000", "#07C160", "#abcdef", "#AbCdEf"] {
             assert!(Color::new(good).is_ok(), "{good}");
         }
-        for bad in [
-            "", "#", "000000", "#00000", "#0000000", "#00000g", "red", "##00000", "#汉汉",
-        ] {
+        for bad in ["", "#", "000000", "#00000", "#0000000", "#00000g", "red", "##00000", "#汉汉"] {
             assert!(Color::new(bad).is_err(), "{bad}");
         }
     }

@@ -22,12 +22,7 @@ mod tests {
 
     #[test]
     fn counts_characters_and_allows_line_breaks() {
-        for good in [
-            "a",
-            "a\nb\n",
-            "汉".repeat(200).as_str(),
-            "😀".repeat(200).as_str(),
-        ] {
+        for good in ["a", "a\nb\n", "汉".repeat(200).as_str(), "😀".repeat(200).as_str()] {
             assert!(Content::new(good).is_ok(), "{good}");
         }
         for bad in ["", "a\tb", "\u{1b}[31m", "汉".repeat(201).as_str()] {

@@ -29,12 +29,8 @@ impl Draft {
     /// # Errors
     /// [`Invalid`] if it is not one JSON object, or has a name twice.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Invalid> {
-        let form = Rule::Form {
-            expected: "one JSON object in which no name stands twice",
-        };
-        strict_object(bytes)
-            .map(Self)
-            .map_err(|_| Invalid::new("message", form))
+        let form = Rule::Form { expected: "one JSON object in which no name stands twice" };
+        strict_object(bytes).map(Self).map_err(|_| Invalid::new("message", form))
     }
 
     /// What was written in one place, `data.content.value` for example; `None` where nothing or `null` stands.
@@ -53,10 +49,7 @@ impl Draft {
     /// [`Problems`]: every field that breaks a rule, in the order of Weixin's documentation; names that nobody reads
     /// come last.
     pub fn check(&self) -> Result<Message, Problems> {
-        let mut gate = Gate {
-            draft: self,
-            problems: Vec::new(),
-        };
+        let mut gate = Gate { draft: self, problems: Vec::new() };
         let touser = gate.required::<OpenId>("touser");
         let template_id = gate.required::<TemplateId>("template_id");
         let url = gate.optional::<HttpUrl>("url");
@@ -65,9 +58,7 @@ impl Draft {
             Some(Value::Object(_)) => {
                 let appid = gate.required::<AppId>("miniprogram.appid");
                 let pagepath = gate.required::<PagePath>("miniprogram.pagepath");
-                appid
-                    .zip(pagepath)
-                    .map(|(appid, pagepath)| MiniProgram::new(appid, pagepath))
+                appid.zip(pagepath).map(|(appid, pagepath)| MiniProgram::new(appid, pagepath))
             }
             _ => None,
         };
@@ -83,13 +74,7 @@ impl Draft {
         match (Problems::collect(gate.problems), whole) {
             (None, (Some(touser), Some(template_id), Some(scene), Some(title), Some(content))) => {
                 let jump = Jump::from_parts(url, page);
-                Ok(Message {
-                    grant: Grant::trusted(touser, template_id, scene),
-                    title,
-                    content,
-                    color,
-                    jump,
-                })
+                Ok(Message { grant: Grant::trusted(touser, template_id, scene), title, content, color, jump })
             }
             (Some(problems), _) => Err(problems),
             // Every absent part has left a problem behind.
@@ -112,9 +97,7 @@ struct Gate<'a> {
 
 impl Gate<'_> {
     fn keep<T>(&mut self, field: &'static str, result: Result<T, Invalid>) -> Option<T> {
-        result
-            .map_err(|invalid| self.problems.push(invalid.in_field(field)))
-            .ok()
+        result.map_err(|invalid| self.problems.push(invalid.in_field(field))).ok()
     }
 
     fn required<T: FromStr<Err = Invalid>>(&mut self, field: &'static str) -> Option<T> {
@@ -143,30 +126,14 @@ impl Gate<'_> {
 
     fn object(&mut self, field: &'static str) {
         if self.draft.get(field).is_some_and(|value| !value.is_object()) {
-            self.problems.push(Invalid::new(
-                field,
-                Rule::Form {
-                    expected: "a JSON object",
-                },
-            ));
+            self.problems.push(Invalid::new(field, Rule::Form { expected: "a JSON object" }));
         }
     }
 
     /// A name that nobody reads is most likely a misspelt one, and its value would be lost in silence.
     fn unknown_names(&mut self) {
         const KNOWN: [(&str, &[&str]); 4] = [
-            (
-                "message",
-                &[
-                    "touser",
-                    "template_id",
-                    "url",
-                    "miniprogram",
-                    "scene",
-                    "title",
-                    "data",
-                ],
-            ),
+            ("message", &["touser", "template_id", "url", "miniprogram", "scene", "title", "data"]),
             ("miniprogram", &["appid", "pagepath"]),
             ("data", &["content"]),
             ("data.content", &["value", "color"]),
@@ -176,13 +143,10 @@ impl Gate<'_> {
                 "message" => Some(&self.draft.0),
                 place => self.draft.get(place).and_then(Value::as_object),
             };
-            let unknown = object
-                .into_iter()
-                .flat_map(Map::keys)
-                .filter(|name| !known.contains(&name.as_str()));
+            let unknown =
+                object.into_iter().flat_map(Map::keys).filter(|name| !known.contains(&name.as_str()));
             for name in unknown.take(MOST_UNKNOWN_NAMES) {
-                self.problems
-                    .push(Invalid::new(place, Rule::Unknown { name: harmless(name) }));
+                self.problems.push(Invalid::new(place, Rule::Unknown { name: harmless(name) }));
             }
         }
     }
@@ -194,11 +158,7 @@ const MOST_UNKNOWN_NAMES: usize = 8;
 /// A name from outside, fit to be shown.
 fn harmless(name: &str) -> String {
     let harmless = |c: char| {
-        if c.is_ascii_alphanumeric() || "_-.".contains(c) {
-            c
-        } else {
-            '?'
-        }
+        if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '?' }
     };
     name.chars().take(32).map(harmless).collect()
 }
@@ -211,10 +171,7 @@ mod tests {
         "miniprogram":{"appid":"wx2","pagepath":"pages/index?x=1"},"data":{"content":{"value":"v","color":"#abcdef"}}}"##;
 
     fn problems(json: &str) -> Vec<String> {
-        match Draft::from_json(json.as_bytes())
-            .map_err(Problems::from)
-            .and_then(|draft| draft.check())
-        {
+        match Draft::from_json(json.as_bytes()).map_err(Problems::from).and_then(|draft| draft.check()) {
             Ok(_) => Vec::new(),
             Err(problems) => problems.iter().map(ToString::to_string).collect(),
         }
@@ -234,14 +191,7 @@ mod tests {
             r#"{"touser":"o","template_id":"T","url":null,"miniprogram":null,"scene":7,"title":"t","data":{"content":{"value":"v","color":null}}}"#,
         )
         .unwrap();
-        assert_eq!(
-            (
-                message.tap(),
-                message.content_color(),
-                message.grant().scene().get()
-            ),
-            (None, None, 7)
-        );
+        assert_eq!((message.tap(), message.content_color(), message.grant().scene().get()), (None, None, 7));
         assert!(!String::from_utf8(message.to_json()).unwrap().contains("null"));
     }
 
@@ -271,10 +221,7 @@ mod tests {
 
     #[test]
     fn wrong_shapes() {
-        assert_eq!(
-            problems("[]"),
-            ["message: must be one JSON object in which no name stands twice"]
-        );
+        assert_eq!(problems("[]"), ["message: must be one JSON object in which no name stands twice"]);
         assert_eq!(problems(r#"{"title":"a","title":"b"}"#).len(), 1);
         let all = problems(
             r#"{"touser":"o","template_id":"T","scene":1,"title":"t","data":"text","miniprogram":"wx"}"#,
@@ -288,10 +235,7 @@ mod tests {
             ]
         );
         assert!(
-            serde_json::from_str::<Message>("{}")
-                .unwrap_err()
-                .to_string()
-                .contains("touser: is missing")
+            serde_json::from_str::<Message>("{}").unwrap_err().to_string().contains("touser: is missing")
         );
     }
 

@@ -20,24 +20,12 @@ mod tests {
 
     #[test]
     fn counts_characters_not_bytes() {
-        for good in [
-            "a",
-            "汉".repeat(15).as_str(),
-            "😀".repeat(15).as_str(),
-            "a b",
-            " ",
-        ] {
+        for good in ["a", "汉".repeat(15).as_str(), "😀".repeat(15).as_str(), "a b", " "] {
             assert!(Title::new(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "a\nb",
-            "a\tb",
-            "\u{7f}",
-            "\u{85}",
-            "汉".repeat(16).as_str(),
-            "e\u{301}".repeat(8).as_str(),
-        ] {
+        for bad in
+            ["", "a\nb", "a\tb", "\u{7f}", "\u{85}", "汉".repeat(16).as_str(), "e\u{301}".repeat(8).as_str()]
+        {
             assert!(Title::new(bad).is_err(), "{bad:?}");
         }
     }

@@ -6,15 +6,15 @@ use serde::Serialize;
 
 const MAX_LEN: usize = 64;
 
-/// Weixin's name for one call, to quote to its support: a `rid`, or on older answers a `hint`. Kept as it was found;
-/// printable ASCII, 64 characters at most.
+/// Weixin's name for one call, to quote to its support: a `rid`, or on older answers a `hint`. Kept as it was
+/// found; printable ASCII, 64 characters at most.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct TraceId(String);
 
 impl TraceId {
-    /// Finds the trace id in an error text. The last `rid:` that has one wins, because Weixin appends its own to
-    /// whatever it quotes; without any, the last `hint: [..]` or `hints: [..]`.
+    /// Finds the trace id in an error text. The last `rid:` that has one wins, because Weixin appends its own
+    /// to whatever it quotes; without any, the last `hint: [..]` or `hints: [..]`.
     pub fn find_in(errmsg: &str) -> Option<Self> {
         last_after(errmsg, "rid:", rid)
             .or_else(|| last_after(errmsg, "hint:", hint))
@@ -50,19 +50,14 @@ fn last_after<'a>(
     text.rmatch_indices(label).find_map(|(at, _)| {
         let (before, from_label) = text.split_at_checked(at)?;
         let in_a_word = before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        if in_a_word {
-            None
-        } else {
-            read(from_label.strip_prefix(label)?.trim_start())
-        }
+        if in_a_word { None } else { read(from_label.strip_prefix(label)?.trim_start()) }
     })
 }
 
 /// `6004f3da-1529ba72-5c345f67`, or the beginning of one, or what the developer tools make of it.
 fn rid(text: &str) -> Option<&str> {
-    let end = text
-        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')))
-        .unwrap_or(text.len());
+    let end =
+        text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))).unwrap_or(text.len());
     // A word without digits is prose that happens to follow the label.
     bounded(text.get(..end)?).filter(|found| found.contains(|c: char| c.is_ascii_digit()))
 }
@@ -71,11 +66,7 @@ fn rid(text: &str) -> Option<&str> {
 fn hint(text: &str) -> Option<&str> {
     let inside = text.strip_prefix('[')?;
     // Nothing that ends further away can be a trace id.
-    let end = inside
-        .char_indices()
-        .take(2 * MAX_LEN)
-        .find(|&(_, c)| c == ']')
-        .map(|(at, _)| at)?;
+    let end = inside.char_indices().take(2 * MAX_LEN).find(|&(_, c)| c == ']').map(|(at, _)| at)?;
     let inside = inside.get(..end)?.trim();
     bounded(inside.strip_prefix("req_id:").unwrap_or(inside).trim())
 }
@@ -109,10 +100,7 @@ mod tests {
     #[test]
     fn real_answers_are_read_right() {
         let file = include_str!("../../tests/fixtures/error_answers.jsonl");
-        let answers: Vec<Answer> = file
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let answers: Vec<Answer> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(answers.len(), 50);
         for answer in answers {
             let refusal = Refusal::new(answer.errcode, &answer.errmsg);
@@ -132,15 +120,9 @@ mod tests {
     fn odd_texts() {
         let long = format!("rid: {}", "7".repeat(MAX_LEN + 1));
         let cases = [
-            (
-                "access_token expired rid: 61c1a406-2e316837-103",
-                Some("61c1a406-2e316837-103"),
-            ),
+            ("access_token expired rid: 61c1a406-2e316837-103", Some("61c1a406-2e316837-103")),
             ("rid:61c1a406", Some("61c1a406")),
-            (
-                "\"rid: 61c1a406-2e316837-10300000\", see below",
-                Some("61c1a406-2e316837-10300000"),
-            ),
+            ("\"rid: 61c1a406-2e316837-10300000\", see below", Some("61c1a406-2e316837-10300000")),
             ("参数错误rid: 61c1a406", Some("61c1a406")),
             ("rid: 61c1a406 rid: 71c1a406", Some("71c1a406")),
             ("rid: 61c1a406 rid:", Some("61c1a406")),
@@ -167,7 +149,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_gives_a_short_printable_id_or_none(text in any::<String>(), label in "(rid|hints?):? ?\\[?") {
+        fn any_text_gives_a_short_id_or_none(text in any::<String>(), label in "(rid|hints?):? ?\\[?") {
             let id = found(&format!("{text} {label}{text}")).unwrap_or_default();
             prop_assert!(id.len() <= MAX_LEN && id.bytes().all(|b| b.is_ascii_graphic()));
         }

@@ -1,4 +1,4 @@
-//! 41000 to 44999: something missing, a token past its end, a wrong way to call, a user who does not want this.
+//! 41000 to 44999: something missing, a token past its end, a wrong way to call, an unwilling user.
 
 use super::super::Remedy::{FixConfig, FixRequest, Investigate, RefreshToken, Stop};
 use super::{Entry, both, link, on, row, send};
@@ -19,10 +19,10 @@ pub(super) const ROWS: [Entry; 18] = [
     send(41010, "missing_url", link::CODES, FixRequest,
         "a link was expected and is not there"),
     row(42001, "access_token_expired", link::CODES,
-        on(Investigate, "a token call carries no access token; something between here and Weixin changed it"),
+        on(Investigate, "a token call carries no access token; the request was changed on its way"),
         on(RefreshToken, "the access token is past its end")),
     send(42007, "user_token_revoked", link::CODES, FixRequest,
-        "a login token of a user, void since they changed their password, was used instead of the app's token"),
+        "a user's login token, void since a change of password, was used instead of the app's"),
     both(43002, "require_post", link::STABLE_TOKEN, FixRequest,
         "the endpoint takes POST only"),
     both(43003, "require_https", link::CODES, FixRequest,
@@ -32,7 +32,7 @@ pub(super) const ROWS: [Entry; 18] = [
     send(43019, "user_blacklisted", link::CODES, Stop,
         "the account itself has put this user on its blacklist"),
     send(43101, "user_refused", link::CODES, Stop,
-        "no consent left for this user, template and scene: refused, never given, or already used by a message"),
+        "no consent left for this user, template and scene: refused, never given, or already spent"),
     send(43102, "not_subscription_template", link::CODES, FixConfig,
         "the template is not one for subscription messages"),
     send(43104, "appid_no_permission", link::CODES, FixConfig,

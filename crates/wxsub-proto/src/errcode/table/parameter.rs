@@ -7,7 +7,7 @@ use super::{Entry, both, link, on, row, send};
 pub(super) const ROWS: [Entry; 23] = [
     row(40001, "invalid_credential", link::TOKEN,
         on(FixConfig, "the AppSecret is wrong, or belongs to another AppID"),
-        on(RefreshToken, "the access token is not this app's latest: a newer one was fetched, maybe elsewhere")),
+        on(RefreshToken, "the access token is not this app's latest: another was fetched since")),
     both(40002, "invalid_grant_type", link::TOKEN, FixRequest,
         "grant_type must be client_credential"),
     send(40003, "invalid_openid", link::SEND, FixRequest,
@@ -18,7 +18,7 @@ pub(super) const ROWS: [Entry; 23] = [
         on(FixConfig, "there is no app with this AppID"),
         on(FixConfig, "the AppID behind this call does not exist or does not fit the account")),
     row(40014, "invalid_access_token", link::CODES,
-        on(Investigate, "a token call carries no access token; something between here and Weixin changed it"),
+        on(Investigate, "a token call carries no access token; the request was changed on its way"),
         on(RefreshToken, "this is not an access token that Weixin issued")),
     both(40033, "invalid_charset", link::CODES, FixRequest,
         "the body has \\uXXXX escapes; send raw UTF-8"),

@@ -1,0 +1,75 @@
+//! The client: sends messages with whatever token is current.
+
+mod builder;
+mod many;
+mod send;
+
+pub use builder::ClientBuilder;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wxsub_proto::BaseUrl;
+
+use crate::clock::Clock;
+use crate::token::TokenSource;
+use crate::transport::Transport;
+
+/// Sends one-time subscription messages for one app. Cheap to clone; all clones share token and connections. Clients of
+/// several apps live side by side and never disturb each other.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use bytes::Bytes;
+/// # use wxsub_core::transport::{Outgoing, TransportError};
+/// use wxsub_core::Client;
+/// use wxsub_core::proto::{Grant, Scene, codec::RawReply};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let transport = |request: Outgoing| async move {
+/// #     let body = match request.path() {
+/// #         "/cgi-bin/token" => r#"{"access_token":"T","expires_in":7200}"#,
+/// #         _ => r#"{"errcode":0,"errmsg":"ok"}"#,
+/// #     };
+/// #     Ok::<_, TransportError>(RawReply::new(200, Bytes::from(body)))
+/// # };
+/// let client = Client::builder("wx0123456789abcdef".parse()?, "SECRET".parse()?, Arc::new(transport)).build();
+///
+/// let grant = Grant::trusted("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
+/// let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
+/// client.send(&message).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    source: Arc<dyn TokenSource>,
+    transport: Arc<dyn Transport>,
+    base: BaseUrl,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Where the tokens come from.
+    #[must_use]
+    pub fn token_source(&self) -> &Arc<dyn TokenSource> {
+        &self.inner.source
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { source, base, timeout, .. } = &*self.inner;
+        f.debug_struct("Client")
+            .field("source", source)
+            .field("base", base)
+            .field("timeout", timeout)
+            .finish()
+    }
+}

@@ -1,0 +1,103 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wxsub_proto::{AppId, AppSecret, BaseUrl};
+
+use super::{Client, Inner};
+use crate::clock::{Clock, SystemClock};
+use crate::token::{Keeper, KeeperBuilder, TokenSource};
+use crate::transport::Transport;
+
+/// How long one send may take, token included, unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Puts a [`Client`] together.
+pub struct ClientBuilder {
+    tokens: Tokens,
+    transport: Arc<dyn Transport>,
+    base: BaseUrl,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+}
+
+enum Tokens {
+    Kept(Box<KeeperBuilder>),
+    From(Arc<dyn TokenSource>),
+}
+
+impl Client {
+    /// A client with a keeper of its own.
+    #[must_use]
+    pub fn builder(appid: AppId, secret: AppSecret, transport: Arc<dyn Transport>) -> ClientBuilder {
+        let keeper = Keeper::builder(appid, secret, Arc::clone(&transport));
+        ClientBuilder::new(Tokens::Kept(Box::new(keeper)), transport)
+    }
+
+    /// A client whose tokens somebody else keeps: a keeper you share, a fixed token, a control server.
+    #[must_use]
+    pub fn with_tokens_from(source: Arc<dyn TokenSource>, transport: Arc<dyn Transport>) -> ClientBuilder {
+        ClientBuilder::new(Tokens::From(source), transport)
+    }
+}
+
+impl ClientBuilder {
+    fn new(tokens: Tokens, transport: Arc<dyn Transport>) -> Self {
+        Self {
+            tokens,
+            transport,
+            base: BaseUrl::default(),
+            clock: Arc::new(SystemClock::new()),
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// Calls this instead of `https://api.weixin.qq.com`, for messages and for the keeper's tokens.
+    #[must_use]
+    pub fn api_base(mut self, base: BaseUrl) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// How long one send may take, token included. 30 s unless told otherwise.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Lives on this clock, as does its keeper.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets up the keeper: endpoint, store, observer. Does nothing for a client whose tokens somebody else keeps.
+    #[must_use]
+    pub fn keeper(mut self, set_up: impl FnOnce(KeeperBuilder) -> KeeperBuilder) -> Self {
+        self.tokens = match self.tokens {
+            Tokens::Kept(keeper) => Tokens::Kept(Box::new(set_up(*keeper))),
+            tokens @ Tokens::From(_) => tokens,
+        };
+        self
+    }
+
+    /// The client. Nothing is fetched and nothing is spawned before its first use.
+    #[must_use]
+    pub fn build(self) -> Client {
+        let Self { tokens, transport, base, clock, timeout } = self;
+        let source: Arc<dyn TokenSource> = match tokens {
+            Tokens::Kept(keeper) => Arc::new(keeper.api_base(base.clone()).clock(Arc::clone(&clock)).build()),
+            Tokens::From(source) => source,
+        };
+        Client { inner: Arc::new(Inner { source, transport, base, clock, timeout }) }
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { base, timeout, .. } = self;
+        f.debug_struct("ClientBuilder").field("base", base).field("timeout", timeout).finish()
+    }
+}

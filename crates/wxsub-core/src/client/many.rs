@@ -1,0 +1,37 @@
+//! Many messages, a bounded number at a time.
+
+use std::num::NonZeroUsize;
+
+use futures_util::{Stream, StreamExt};
+use wxsub_proto::Message;
+
+use super::Client;
+use crate::error::SendError;
+
+impl Client {
+    /// Sends messages as they come, at most `in_flight` at a time, and gives each back with its outcome, in their order.
+    /// Nothing is read ahead of what is in flight, so memory does not grow with the number of messages; and nothing
+    /// happens unless the stream is polled.
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send): after dropping the stream nobody can tell whether the messages in flight arrived.
+    pub fn send_many<S>(
+        &self,
+        messages: S,
+        in_flight: NonZeroUsize,
+    ) -> impl Stream<Item = (Message, Result<(), SendError>)> + use<S>
+    where
+        S: Stream<Item = Message>,
+    {
+        let client = self.clone();
+        messages
+            .map(move |message| {
+                let client = client.clone();
+                async move {
+                    let outcome = client.send(&message).await;
+                    (message, outcome)
+                }
+            })
+            .buffered(in_flight.get())
+    }
+}

@@ -1,0 +1,199 @@
+//! Time comes in through here, and nowhere else.
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+
+/// A point on a clock that never goes back: nanoseconds since an origin of that clock's own. It stands still while a
+/// machine is suspended, so lives are watched on the wall clock too. Values of different clocks do not compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Mono(u64);
+
+impl Mono {
+    /// This long after the origin.
+    #[must_use]
+    pub fn from_origin(since: Duration) -> Self {
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// This much later.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(Self::from_origin(duration).0))
+    }
+
+    /// This much earlier, but never before the origin.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(Self::from_origin(duration).0))
+    }
+
+    /// How long it is from `earlier` to here; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A point on the wall clock: milliseconds since 1970 (UTC). It can jump, in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UnixMillis(u64);
+
+impl UnixMillis {
+    /// This many milliseconds after 1970.
+    #[must_use]
+    pub fn new(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// The milliseconds.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    /// This much later.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// This much earlier, but never before 1970.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long it is from `earlier` to here; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Now, or a deadline, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Moment {
+    /// On the clock that never goes back.
+    pub mono: Mono,
+    /// On the wall clock.
+    pub wall: UnixMillis,
+}
+
+impl Moment {
+    /// This point on both clocks.
+    #[must_use]
+    pub fn new(mono: Mono, wall: UnixMillis) -> Self {
+        Self { mono, wall }
+    }
+
+    /// This much later, on both clocks.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self { mono: self.mono.after(duration), wall: self.wall.after(duration) }
+    }
+
+    /// This much earlier, on both clocks.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self { mono: self.mono.before(duration), wall: self.wall.before(duration) }
+    }
+
+    /// Whether `now` has reached this deadline on either clock: neither a jump nor a suspended machine hides it.
+    #[must_use]
+    pub fn reached(self, now: Self) -> bool {
+        now.mono >= self.mono || now.wall >= self.wall
+    }
+
+    /// How long it is from `now` to this deadline, on the clock that reaches it first.
+    #[must_use]
+    pub fn left(self, now: Self) -> Duration {
+        self.mono.since(now.mono).min(self.wall.since(now.wall))
+    }
+}
+
+/// Gives the time, and waits. The one way in which time passes here; in tests it is a
+/// [`ManualClock`](crate::testing::ManualClock).
+#[async_trait]
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// Now.
+    fn now(&self) -> Moment;
+
+    /// Returns once `at` is reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the wait and has no other effect.
+    async fn sleep_until(&self, at: Mono);
+}
+
+/// The real clock. Sleeping needs a tokio runtime with its timer enabled.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
+    origin: Instant,
+}
+
+impl SystemClock {
+    /// Starts counting now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is read")]
+    pub fn new() -> Self {
+        Self { origin: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is read")]
+    fn now(&self) -> Moment {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment::new(Mono::from_origin(self.origin.elapsed()), UnixMillis::default().after(wall))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is waited for")]
+    async fn sleep_until(&self, at: Mono) {
+        tokio::time::sleep(at.since(self.now().mono)).await;
+    }
+}
+
+/// Gives up waiting for `work` at `deadline`; `None` then. Work that is ready wins over a deadline that has passed.
+pub(crate) async fn until<T>(clock: &dyn Clock, deadline: Mono, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        output = work => Some(output),
+        () = clock.sleep_until(deadline) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_clock_reaches_a_deadline() {
+        let start = Moment::new(Mono::from_origin(Duration::from_secs(9)), UnixMillis::new(5_000));
+        let deadline = start.after(Duration::from_secs(10));
+        assert!(!deadline.reached(start) && deadline.reached(deadline));
+        assert!(deadline.reached(Moment { mono: deadline.mono, ..start }));
+        assert!(deadline.reached(Moment { wall: deadline.wall, ..start }));
+        assert_eq!(
+            deadline.left(Moment { wall: start.wall.after(Duration::from_secs(4)), ..start }).as_secs(),
+            6
+        );
+    }
+
+    #[test]
+    fn the_ends_of_time_do_not_panic() {
+        let end = Moment::new(Mono(u64::MAX), UnixMillis(u64::MAX));
+        assert_eq!(end.after(Duration::MAX), end);
+        assert_eq!(Moment::default().before(Duration::MAX), Moment::default());
+        assert_eq!(Moment::default().left(end), Duration::ZERO);
+    }
+}

@@ -1,0 +1,92 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::clock::{Clock, SystemClock, UnixMillis};
+
+/// Identifies one consent request until it expires.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Nonce {
+    bytes: [u8; 16],
+    expires: UnixMillis,
+}
+
+impl Nonce {
+    pub(super) fn new(bytes: [u8; 16], expires: UnixMillis) -> Self {
+        Self { bytes, expires }
+    }
+
+    /// The random bytes: a key for a table of your own, shared by several servers.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 16] {
+        &self.bytes
+    }
+
+    /// From when on it need not be remembered, because its answer is not trusted any more.
+    #[must_use]
+    pub fn expires(&self) -> UnixMillis {
+        self.expires
+    }
+}
+
+impl fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nonce")?;
+        self.bytes.iter().take(4).try_for_each(|byte| write!(f, "-{byte:02x}"))
+    }
+}
+
+#[derive(Default)]
+struct Used {
+    until: HashMap<[u8; 16], UnixMillis>,
+    /// Expired ones are thrown out at this size, which then doubles what is left: seldom, and never far too late.
+    purge_at: usize,
+}
+
+/// Remembers used nonces until they expire: for one process. Several servers need a table they share.
+pub struct MemoryNonces {
+    used: Mutex<Used>,
+    clock: Arc<dyn Clock>,
+}
+
+impl MemoryNonces {
+    /// The most that are remembered at a time. Beyond it first uses are refused too, rather than a second one let through.
+    pub const MOST: usize = 1_000_000;
+
+    /// Nothing used yet, on the real clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::on(Arc::new(SystemClock::new()))
+    }
+
+    /// Nothing used yet, on this clock.
+    #[must_use]
+    pub fn on(clock: Arc<dyn Clock>) -> Self {
+        Self { used: Mutex::default(), clock }
+    }
+
+    /// Whether this nonce comes for the first time. It is remembered from then on.
+    #[must_use]
+    pub fn first_use(&self, nonce: &Nonce) -> bool {
+        let now = self.clock.now().wall;
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.until.len() >= used.purge_at {
+            used.until.retain(|_, expires| *expires > now);
+            used.purge_at = (used.until.len() * 2).clamp(1024, Self::MOST);
+        }
+        let room = used.until.len() < Self::MOST;
+        room && nonce.expires > now && used.until.insert(nonce.bytes, nonce.expires).is_none()
+    }
+}
+
+impl Default for MemoryNonces {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryNonces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryNonces")
+    }
+}

@@ -1,0 +1,89 @@
+//! The layout of `reserved`: version, key id, expiry, nonce, MAC; in lower-case hexadecimal, 110 characters.
+
+use subtle::ConstantTimeEq;
+use wxsub_proto::Reserved;
+
+use super::{GuardKey, Nonce};
+use crate::clock::UnixMillis;
+
+pub(super) const NONCE: usize = 16;
+
+const VERSION: u8 = 1;
+/// Version, key id, expiry in unix seconds (five bytes), nonce.
+const HEAD: usize = 1 + 2 + 5 + NONCE;
+const MAC: usize = 32;
+
+/// Why an answer is not trusted: for the log only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    Absent,
+    NotOurs,
+    UnknownKey,
+    WrongMac,
+    Expired,
+}
+
+/// What `reserved` says once its MAC is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seal {
+    expires: UnixMillis,
+    nonce: [u8; NONCE],
+}
+
+impl Seal {
+    pub(super) fn new(expires: UnixMillis, nonce: [u8; NONCE]) -> Self {
+        Self { expires, nonce }
+    }
+
+    pub(super) fn nonce(self) -> Nonce {
+        Nonce::new(self.nonce, self.expires)
+    }
+
+    pub(super) fn write(self, key: &GuardKey, bound: &[Box<[u8]>]) -> Option<Reserved> {
+        let seconds = (self.expires.get() / 1000).to_be_bytes();
+        let mut bytes = Vec::with_capacity(HEAD + MAC);
+        bytes.push(VERSION);
+        bytes.extend(key.id());
+        bytes.extend(seconds.iter().skip(3));
+        bytes.extend(self.nonce);
+        let mac = mac(key, &bytes, bound);
+        bytes.extend(mac);
+        // Hexadecimal digits within the length: always a valid value.
+        Reserved::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).ok()
+    }
+
+    pub(super) fn open(
+        reserved: &Reserved,
+        keys: &[&GuardKey],
+        bound: &[Box<[u8]>],
+        now: UnixMillis,
+    ) -> Result<Self, Flaw> {
+        let bytes = from_hex(reserved.as_str()).ok_or(Flaw::NotOurs)?;
+        let (head, given) =
+            bytes.split_at_checked(HEAD).filter(|(_, mac)| mac.len() == MAC).ok_or(Flaw::NotOurs)?;
+        let [VERSION, id_a, id_b, e0, e1, e2, e3, e4, nonce @ ..] = head else { return Err(Flaw::NotOurs) };
+        let key = keys.iter().find(|key| key.id() == [*id_a, *id_b]).ok_or(Flaw::UnknownKey)?;
+        if !bool::from(mac(key, head, bound).ct_eq(given)) {
+            return Err(Flaw::WrongMac);
+        }
+        let seconds = u64::from_be_bytes([0, 0, 0, *e0, *e1, *e2, *e3, *e4]);
+        let expires = UnixMillis::new(seconds * 1000);
+        let nonce = nonce.try_into().map_err(|_| Flaw::NotOurs)?;
+        if now >= expires { Err(Flaw::Expired) } else { Ok(Self { expires, nonce }) }
+    }
+}
+
+fn mac(key: &GuardKey, head: &[u8], bound: &[Box<[u8]>]) -> [u8; MAC] {
+    let parts: Vec<Box<[u8]>> = std::iter::once(head.into()).chain(bound.iter().cloned()).collect();
+    key.mac(&parts)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}

@@ -1,0 +1,202 @@
+//! Errors that answer: what kind, which code and trace id, what to do, did it arrive, may I repeat.
+
+use wxsub_proto::codec::Unreadable;
+use wxsub_proto::{ErrCode, Refusal, Remedy, Role, TraceId};
+
+use crate::token::TokenError;
+use crate::transport::{Stage, TransportError};
+
+/// A message that was not, or not certainly, sent. `Display` and `Debug` show no secret and no URL.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct SendError(Cause);
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("{0}; the message was not sent")]
+    Token(#[source] TokenError),
+    #[error("no access token before the deadline; the message was not sent")]
+    TokenTimeout,
+    #[error("Weixin refused the message: {0}")]
+    Refused(Refusal),
+    #[error("{text}: {0}", text = outcome(.0.stage()))]
+    Transport(TransportError),
+    #[error("the message may have been sent, do not blindly repeat it: {0}")]
+    Unreadable(Unreadable),
+    #[error("the message may have been sent, do not blindly repeat it: no reply before the deadline")]
+    SendTimeout,
+}
+
+fn outcome(stage: Stage) -> &'static str {
+    match stage {
+        Stage::BeforeSending => "the message was not sent",
+        Stage::MaybeSent => "the message may have been sent, do not blindly repeat it",
+    }
+}
+
+/// What kind of failure it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// No access token could be had.
+    Token,
+    /// Weixin refused the message.
+    Refused,
+    /// The exchange failed on the network.
+    Transport,
+    /// Something answered that is not Weixin's word.
+    Unreadable,
+    /// The deadline of the call passed.
+    Timeout,
+}
+
+/// What is known of the message's arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "every sender must decide all three")]
+pub enum Delivery {
+    /// It certainly did not arrive: repeating it cannot deliver it twice.
+    NotSent,
+    /// Nobody can tell. Repeating it may deliver it twice.
+    MaybeSent,
+    /// Weixin answered that it refuses it.
+    Answered,
+}
+
+/// The call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a send has these two calls")]
+pub enum Call {
+    /// Getting the access token.
+    Token,
+    /// Sending the message.
+    Send,
+}
+
+impl SendError {
+    pub(crate) fn new(cause: Cause) -> Self {
+        Self(cause)
+    }
+
+    /// What kind of failure it was.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match &self.0 {
+            Cause::Token(_) => ErrorKind::Token,
+            Cause::Refused(_) => ErrorKind::Refused,
+            Cause::Transport(_) => ErrorKind::Transport,
+            Cause::Unreadable(_) => ErrorKind::Unreadable,
+            Cause::TokenTimeout | Cause::SendTimeout => ErrorKind::Timeout,
+        }
+    }
+
+    /// The call that failed.
+    #[must_use]
+    pub fn call(&self) -> Call {
+        match &self.0 {
+            Cause::Token(_) | Cause::TokenTimeout => Call::Token,
+            _ => Call::Send,
+        }
+    }
+
+    /// Whether the message arrived.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        match &self.0 {
+            Cause::Token(_) | Cause::TokenTimeout => Delivery::NotSent,
+            Cause::Refused(_) => Delivery::Answered,
+            Cause::Transport(error) => match error.stage() {
+                Stage::BeforeSending => Delivery::NotSent,
+                Stage::MaybeSent => Delivery::MaybeSent,
+            },
+            Cause::Unreadable(_) | Cause::SendTimeout => Delivery::MaybeSent,
+        }
+    }
+
+    /// Whether the same message can be sent again, now or once the [remedy](Self::remedy) is applied, without any danger
+    /// of delivering it twice, and with some hope: it certainly did not arrive, and the grant is not spent or refused.
+    #[must_use]
+    pub fn may_repeat(&self) -> bool {
+        match self.delivery() {
+            Delivery::NotSent => true,
+            Delivery::MaybeSent => false,
+            Delivery::Answered => {
+                let remedies = [Remedy::RetryLater, Remedy::SlowDown, Remedy::RefreshToken, Remedy::AllowIp];
+                remedies.contains(&self.remedy())
+            }
+        }
+    }
+
+    /// Weixin's refusal, of the message or of the token.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &self.0 {
+            Cause::Token(error) => error.refusal(),
+            Cause::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Weixin's error code, if it answered with one.
+    #[must_use]
+    pub fn errcode(&self) -> Option<ErrCode> {
+        self.refusal().map(Refusal::errcode)
+    }
+
+    /// What Weixin's support asks for.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<&TraceId> {
+        self.refusal().and_then(Refusal::trace_id)
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match &self.0 {
+            Cause::Token(error) => error.remedy(),
+            Cause::Refused(refusal) => refusal.errcode().remedy(Role::Send),
+            Cause::Transport(error) if error.is_configuration() => Remedy::FixConfig,
+            Cause::Transport(error) if error.stage() == Stage::BeforeSending => Remedy::RetryLater,
+            Cause::TokenTimeout => Remedy::RetryLater,
+            Cause::Transport(_) | Cause::Unreadable(_) | Cause::SendTimeout => Remedy::Investigate,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::Failure;
+    use crate::transport::TransportFault;
+
+    #[test]
+    fn each_cause_answers_every_question() {
+        let refused = |code| Cause::Refused(Refusal::new(ErrCode::new(code), "x"));
+        let token = |why| Cause::Token(TokenError::new(why, None));
+        let before = TransportError::before_sending(TransportFault::Connect, "refused");
+        let after = TransportError::maybe_sent(TransportFault::Broken, "reset");
+        let certificate = TransportError::before_sending(TransportFault::Certificate, "expired");
+        let wrong_secret = Failure::Refused(Refusal::new(ErrCode::INVALID_APPSECRET, "x"));
+        use {Delivery::*, Remedy::*};
+        for (cause, call, delivery, remedy, repeat) in [
+            (refused(43101), Call::Send, Answered, Stop, false),
+            (refused(-1), Call::Send, Answered, RetryLater, true),
+            (refused(45011), Call::Send, Answered, SlowDown, true),
+            (refused(40001), Call::Send, Answered, RefreshToken, true),
+            (refused(47003), Call::Send, Answered, FixRequest, false),
+            (refused(7), Call::Send, Answered, Investigate, false),
+            (token(wrong_secret), Call::Token, NotSent, FixConfig, true),
+            (token(Failure::TimedOut), Call::Token, NotSent, RetryLater, true),
+            (token(Failure::Transport(after.clone())), Call::Token, NotSent, RetryLater, true),
+            (Cause::TokenTimeout, Call::Token, NotSent, RetryLater, true),
+            (Cause::Transport(before), Call::Send, NotSent, RetryLater, true),
+            (Cause::Transport(certificate), Call::Send, NotSent, FixConfig, true),
+            (Cause::Transport(after), Call::Send, MaybeSent, Investigate, false),
+            (Cause::Unreadable(Unreadable::Html), Call::Send, MaybeSent, Investigate, false),
+            (Cause::SendTimeout, Call::Send, MaybeSent, Investigate, false),
+        ] {
+            let error = SendError::new(cause);
+            let answers = (error.call(), error.delivery(), error.remedy(), error.may_repeat());
+            assert_eq!(answers, (call, delivery, remedy, repeat), "{error}");
+        }
+    }
+}

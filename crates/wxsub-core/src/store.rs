@@ -1,0 +1,115 @@
+//! Sharing a token between processes.
+
+mod memory;
+mod record;
+
+pub use memory::MemoryStore;
+pub use record::{Record, StoredToken};
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wxsub_proto::AppId;
+
+use crate::clock::UnixMillis;
+use crate::token::Generation;
+
+/// Keeps one [`Record`] per app, for several keepers. The lease saves calls; the generation keeps it right: whatever
+/// happens to a lease, an older token never replaces a newer one.
+///
+/// Every method has a deadline of its own; an error means "not done, or not known", and keepers then carry on alone.
+#[async_trait]
+pub trait TokenStore: Send + Sync + fmt::Debug {
+    /// The record of this app; an empty one if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn load(&self, app: &AppId) -> Result<Record, StoreError>;
+
+    /// Stores the token if the stored generation is still `replaces` and lower than the new one. Clears the lost-answer
+    /// mark when it does. Otherwise the record stays and is handed back.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not known whether the token was stored.
+    ///
+    /// # Cancel safety
+    /// The token may or may not have been stored; nothing in between.
+    async fn put_if_newer(
+        &self,
+        app: &AppId,
+        replaces: Generation,
+        token: StoredToken,
+    ) -> Result<Put, StoreError>;
+
+    /// Takes the right to refresh for `length`, unless another holder has it. A holder that asks again prolongs its own.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not known whether the lease was taken; treat it as not held.
+    ///
+    /// # Cancel safety
+    /// The lease may or may not have been taken; it ends by itself.
+    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError>;
+
+    /// Gives the lease back, if this holder has it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be reached; the lease then ends by itself.
+    ///
+    /// # Cancel safety
+    /// The lease may or may not have been given back; it ends by itself.
+    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError>;
+
+    /// Notes that a fetch which ends the stored token is about to be made. The first mark stays until a token is stored
+    /// or the mark is [cleared](Self::clear_mark).
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not known whether the mark was made.
+    ///
+    /// # Cancel safety
+    /// The mark may or may not have been made.
+    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError>;
+
+    /// Takes the mark away that was made at `since`: that fetch certainly ended nothing. Another's mark stays.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not known whether the mark is gone.
+    ///
+    /// # Cancel safety
+    /// The mark may or may not be gone.
+    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError>;
+
+    /// Takes one forced refresh from this app's [ration](crate::token::ForceLog); `false` if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not known; treat it as none.
+    ///
+    /// # Cancel safety
+    /// One may or may not have been taken.
+    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError>;
+}
+
+/// What became of a token offered to a store.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "compare-and-set has these two ends")]
+pub enum Put {
+    /// It is stored.
+    Stored,
+    /// The record had changed meanwhile, or its generation is not lower: this is what it holds.
+    Lost(Record),
+}
+
+/// The store did not do it, or nobody knows whether it did. Never holds a token or a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the token store failed: {0}")]
+pub struct StoreError(String);
+
+impl StoreError {
+    /// With a text that must not contain a secret.
+    pub fn new(detail: impl Into<String>) -> Self {
+        Self(detail.into())
+    }
+}

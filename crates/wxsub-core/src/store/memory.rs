@@ -1,0 +1,118 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wxsub_proto::AppId;
+
+use super::{Put, Record, StoreError, StoredToken, TokenStore};
+use crate::clock::{Clock, Mono, SystemClock, UnixMillis};
+use crate::token::Generation;
+
+/// Keeps records in this process: what a keeper uses unless told otherwise.
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    entries: Mutex<HashMap<AppId, Entry>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    record: Record,
+    lease: Option<(String, Mono)>,
+}
+
+impl MemoryStore {
+    /// An empty store on the real clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::on(Arc::new(SystemClock::new()))
+    }
+
+    /// An empty store whose leases run on this clock.
+    #[must_use]
+    pub fn on(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, entries: Mutex::new(HashMap::new()) }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<AppId, Entry>> {
+        // Held for plain assignments only, so a panic elsewhere leaves no half-made record.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, app: &AppId, change: impl FnOnce(&mut Entry) -> T) -> T {
+        change(self.entries().entry(app.clone()).or_default())
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoryStore({} apps)", self.entries().len())
+    }
+}
+
+#[async_trait]
+impl TokenStore for MemoryStore {
+    async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
+        Ok(self.entries().get(app).map(|entry| entry.record.clone()).unwrap_or_default())
+    }
+
+    async fn put_if_newer(
+        &self,
+        app: &AppId,
+        replaces: Generation,
+        token: StoredToken,
+    ) -> Result<Put, StoreError> {
+        Ok(self.with(app, |entry| {
+            let stored = entry.record.generation();
+            if stored != replaces || token.generation <= stored {
+                return Put::Lost(entry.record.clone());
+            }
+            entry.record.token = Some(token);
+            entry.record.lost_since = None;
+            Put::Stored
+        }))
+    }
+
+    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+        let now = self.clock.now().mono;
+        Ok(self.with(app, |entry| {
+            let taken = entry.lease.as_ref().is_some_and(|(other, until)| other != holder && *until > now);
+            if !taken {
+                entry.lease = Some((holder.to_owned(), now.after(length)));
+            }
+            !taken
+        }))
+    }
+
+    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+        self.with(app, |entry| {
+            entry.lease.take_if(|(owner, _)| owner == holder);
+        });
+        Ok(())
+    }
+
+    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.with(app, |entry| {
+            entry.record.lost_since.get_or_insert(since);
+        });
+        Ok(())
+    }
+
+    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.with(app, |entry| {
+            entry.record.lost_since.take_if(|mark| *mark == since);
+        });
+        Ok(())
+    }
+
+    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        Ok(self.with(app, |entry| entry.record.forced.take(now)))
+    }
+}

@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use wxsub_proto::AccessToken;
+
+use crate::clock::{Moment, UnixMillis};
+use crate::token::{ForceLog, Generation, Issued};
+
+/// What a store keeps of one app.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Record {
+    /// The newest token.
+    pub token: Option<StoredToken>,
+    /// Since when a fetch may have been carried out though its reply was lost.
+    pub lost_since: Option<UnixMillis>,
+    /// When `force_refresh` was used.
+    pub forced: ForceLog,
+}
+
+impl Record {
+    /// The generation of the stored token; the zeroth if there is none.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.token.as_ref().map_or(Generation::default(), |stored| stored.generation)
+    }
+}
+
+/// A token as it is stored: its times are of the wall clock, the only one that processes share.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StoredToken {
+    /// The token.
+    pub token: AccessToken,
+    /// Which token it is.
+    pub generation: Generation,
+    /// When it was asked for.
+    pub asked: UnixMillis,
+    /// How long it lives from then.
+    pub life: Duration,
+}
+
+impl StoredToken {
+    /// A token with its times.
+    #[must_use]
+    pub fn new(token: AccessToken, generation: Generation, asked: UnixMillis, life: Duration) -> Self {
+        Self { token, generation, asked, life }
+    }
+
+    /// As it is handed out.
+    #[must_use]
+    pub fn to_issued(&self, now: Moment) -> Issued {
+        Issued::adopted(self.token.clone(), self.generation, self.asked, self.life, now)
+    }
+}
+
+impl From<&Issued> for StoredToken {
+    fn from(issued: &Issued) -> Self {
+        Self::new(issued.token().clone(), issued.generation(), issued.asked(), issued.life())
+    }
+}

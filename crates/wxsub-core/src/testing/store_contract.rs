@@ -1,0 +1,124 @@
+//! What every [`TokenStore`] must keep to. Run it against yours, each case on an empty store.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a contract that is broken fails its test")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wxsub_proto::{AccessToken, AppId};
+
+use crate::clock::UnixMillis;
+use crate::store::{Put, StoredToken, TokenStore};
+use crate::token::Generation;
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn app(name: &str) -> AppId {
+    name.parse().unwrap()
+}
+
+fn token(text: &str, generation: u64) -> StoredToken {
+    let life = Duration::from_secs(7200);
+    StoredToken::new(
+        AccessToken::new(text).unwrap(),
+        Generation::new(generation),
+        UnixMillis::new(1_000),
+        life,
+    )
+}
+
+async fn put(store: &dyn TokenStore, app: &AppId, replaces: u64, new: StoredToken) -> Put {
+    store.put_if_newer(app, Generation::new(replaces), new).await.unwrap()
+}
+
+/// Every case in turn, each on a new store from `make`.
+///
+/// # Panics
+/// If the store breaks the contract.
+///
+/// # Cancel safety
+/// Dropping it stops the test.
+pub async fn run(make: impl Fn() -> Arc<dyn TokenStore>) {
+    what_is_put_is_loaded(&*make()).await;
+    an_older_token_never_replaces_a_newer(&*make()).await;
+    one_lease_at_a_time(&*make()).await;
+    the_mark_lasts_until_a_token_is_stored(&*make()).await;
+    forces_are_rationed(&*make()).await;
+    apps_do_not_disturb_each_other(&*make()).await;
+}
+
+async fn what_is_put_is_loaded(store: &dyn TokenStore) {
+    let app = app("wx1");
+    let empty = store.load(&app).await.unwrap();
+    assert!(
+        empty.token.is_none() && empty.lost_since.is_none() && empty.generation() == Generation::default()
+    );
+    assert!(matches!(put(store, &app, 0, token("A", 5)).await, Put::Stored));
+    let stored = store.load(&app).await.unwrap().token.unwrap();
+    assert_eq!((stored.token.expose(), stored.generation.get()), ("A", 5));
+    assert_eq!((stored.asked.get(), stored.life.as_secs()), (1_000, 7200));
+}
+
+async fn an_older_token_never_replaces_a_newer(store: &dyn TokenStore) {
+    let app = app("wx1");
+    put(store, &app, 0, token("A", 5)).await;
+    for (replaces, late) in [(0, token("B", 6)), (4, token("B", 9)), (5, token("B", 5)), (5, token("B", 4))] {
+        let Put::Lost(record) = put(store, &app, replaces, late).await else {
+            panic!("a late token was stored")
+        };
+        assert_eq!(record.token.unwrap().token.expose(), "A");
+    }
+    assert!(matches!(put(store, &app, 5, token("C", 6)).await, Put::Stored));
+    assert_eq!(store.load(&app).await.unwrap().generation().get(), 6);
+}
+
+async fn one_lease_at_a_time(store: &dyn TokenStore) {
+    let app = app("wx1");
+    assert!(store.lease(&app, "one", LONG).await.unwrap());
+    assert!(!store.lease(&app, "two", LONG).await.unwrap());
+    assert!(store.lease(&app, "one", LONG).await.unwrap(), "a holder prolongs its own");
+    store.release(&app, "two").await.unwrap();
+    assert!(!store.lease(&app, "two", LONG).await.unwrap(), "only the holder gives it back");
+    store.release(&app, "one").await.unwrap();
+    assert!(store.lease(&app, "two", LONG).await.unwrap());
+}
+
+async fn the_mark_lasts_until_a_token_is_stored(store: &dyn TokenStore) {
+    let (app, at) = (app("wx1"), UnixMillis::new);
+    store.mark(&app, at(10)).await.unwrap();
+    store.mark(&app, at(20)).await.unwrap();
+    assert_eq!(store.load(&app).await.unwrap().lost_since, Some(at(10)), "the first mark stays");
+    store.clear_mark(&app, at(20)).await.unwrap();
+    assert_eq!(store.load(&app).await.unwrap().lost_since, Some(at(10)), "another's mark stays");
+    assert!(matches!(put(store, &app, 7, token("A", 8)).await, Put::Lost(_)));
+    assert_eq!(store.load(&app).await.unwrap().lost_since, Some(at(10)), "a refused token clears nothing");
+    put(store, &app, 0, token("A", 5)).await;
+    assert_eq!(store.load(&app).await.unwrap().lost_since, None);
+    store.mark(&app, at(30)).await.unwrap();
+    store.clear_mark(&app, at(30)).await.unwrap();
+    assert_eq!(store.load(&app).await.unwrap().lost_since, None);
+}
+
+async fn forces_are_rationed(store: &dyn TokenStore) {
+    let (app, minute) =
+        (app("wx1"), |n: u64| UnixMillis::new(1_000_000_000_000).after(Duration::from_secs(60 * n)));
+    assert!(store.take_force(&app, minute(0)).await.unwrap());
+    assert!(!store.take_force(&app, minute(9)).await.unwrap());
+    for n in 1..6 {
+        assert!(store.take_force(&app, minute(10 * n)).await.unwrap());
+    }
+    assert!(!store.take_force(&app, minute(600)).await.unwrap());
+    assert!(store.take_force(&app, minute(24 * 60)).await.unwrap());
+}
+
+async fn apps_do_not_disturb_each_other(store: &dyn TokenStore) {
+    let (one, two) = (app("wx1"), app("wx2"));
+    put(store, &one, 0, token("A", 5)).await;
+    store.mark(&one, UnixMillis::new(10)).await.unwrap();
+    assert!(store.lease(&one, "one", LONG).await.unwrap());
+    let other = store.load(&two).await.unwrap();
+    assert!(other.token.is_none() && other.lost_since.is_none());
+    assert!(store.lease(&two, "two", LONG).await.unwrap());
+    assert!(matches!(put(store, &two, 0, token("B", 3)).await, Put::Stored));
+    assert_eq!(store.load(&one).await.unwrap().generation().get(), 5);
+}

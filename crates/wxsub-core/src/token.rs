@@ -1,0 +1,31 @@
+//! The access token: when to fetch it, who may have it, and what to do when it dies.
+
+mod command;
+mod endpoint;
+mod error;
+mod event;
+mod fixed;
+mod generation;
+mod issued;
+mod keeper;
+mod lifecycle;
+mod notice;
+mod ration;
+mod schedule;
+mod source;
+mod status;
+
+pub use command::{Command, Mode, Order, Verdict};
+pub use endpoint::TokenEndpoint;
+pub use error::{Failure, TokenError};
+pub use event::{Event, Evidence, Outcome};
+pub use fixed::FixedToken;
+pub use generation::Generation;
+pub use issued::{Fingerprint, Issued};
+pub use keeper::{Keeper, KeeperBuilder};
+pub use lifecycle::Lifecycle;
+pub use notice::Notice;
+pub(crate) use notice::Observer;
+pub use ration::ForceLog;
+pub use source::{Current, TokenSource};
+pub use status::Status;

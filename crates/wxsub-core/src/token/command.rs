@@ -1,0 +1,57 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Generation, Issued, Notice, TokenError};
+
+/// What the lifecycle wants done.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "the complete output alphabet of the state machine")]
+pub enum Command {
+    /// Get a token, and tell with [`Event::Finished`](super::Event::Finished).
+    Fetch(Order),
+    /// The answer to [`Event::Reported`](super::Event::Reported).
+    Answer(Verdict),
+    /// Something an operator wants to know.
+    Tell(Notice),
+}
+
+/// An attempt to get a token.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Order {
+    /// Its number.
+    pub attempt: u64,
+    /// How to ask.
+    pub mode: Mode,
+    /// What the store must be ahead of to make the call unnecessary: the newest generation known.
+    pub known: Generation,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// The token Weixin rejected, which must not be adopted again.
+    pub rejected: Option<Arc<Issued>>,
+}
+
+/// How to ask for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "Weixin documents these two")]
+pub enum Mode {
+    /// As usual.
+    Normal,
+    /// With `force_refresh`, if the store's ration of forced refreshes allows it.
+    Forced,
+}
+
+/// What becomes of a report.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "every reporter must handle each")]
+pub enum Verdict {
+    /// There is a newer token already.
+    Superseded(Arc<Issued>),
+    /// An attempt is under way; its result is the answer: a newer token, or the first failure announced after this many.
+    Wait {
+        /// [`Status::announced`](super::Status::announced) at the time of the report.
+        announced: u64,
+    },
+    /// No refresh for this report.
+    Refused(TokenError),
+}

@@ -1,0 +1,122 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use wxsub_proto::codec::Unreadable;
+use wxsub_proto::{ErrCode, Refusal, Remedy, Role};
+
+use crate::retry::Pace;
+use crate::transport::{Stage, TransportError};
+
+/// Why no token could be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Weixin refused to issue one.
+    #[error("Weixin refused: {0}")]
+    Refused(Refusal),
+    /// The exchange failed.
+    #[error("{0}")]
+    Transport(TransportError),
+    /// What came back is not Weixin's word.
+    #[error("unreadable reply: {0}")]
+    Unreadable(Unreadable),
+    /// No reply within the attempt's time.
+    #[error("no reply in time")]
+    TimedOut,
+    /// The attempt was dropped half-way, because its runtime ended.
+    #[error("the attempt was interrupted")]
+    Interrupted,
+    /// The token had ended when it came.
+    #[error("the token had ended before it arrived")]
+    DeadOnArrival,
+    /// Weixin rejects the token it keeps handing out, and forcing another is not allowed yet.
+    #[error("Weixin keeps handing out a token that it rejects")]
+    StillRejected,
+    /// The token was reported, but Weixin says it is the current one.
+    #[error("Weixin has no other token than the one reported")]
+    NoOther,
+    /// Refreshes on report are used up for now.
+    #[error("too many refreshes on report; the next is allowed in {} s", .0.as_secs().max(1))]
+    Rationed(Duration),
+    /// A fixed token cannot be refreshed.
+    #[error("this token was given by hand and cannot be refreshed; supply a new one")]
+    Fixed,
+    /// There is no tokio runtime here to fetch in.
+    #[error("no tokio runtime; ask for tokens from within one")]
+    NoRuntime,
+}
+
+impl Failure {
+    /// Whether Weixin may have issued a token that nobody received.
+    #[must_use]
+    pub fn maybe_applied(&self) -> bool {
+        match self {
+            Self::Transport(error) => error.stage() == Stage::MaybeSent,
+            Self::Unreadable(_) | Self::TimedOut | Self::Interrupted | Self::DeadOnArrival => true,
+            _ => false,
+        }
+    }
+
+    /// How soon another attempt makes sense.
+    pub(crate) fn pace(&self) -> Pace {
+        match self {
+            Self::Refused(refusal) => match (refusal.errcode(), refusal.errcode().remedy(Role::TokenCall)) {
+                (ErrCode::MINUTE_QUOTA, _) => Pace::AtLeast(Duration::from_secs(60)),
+                (_, Remedy::RetryLater) => Pace::Soon,
+                _ => Pace::Slow,
+            },
+            Self::Transport(error) if error.is_configuration() => Pace::Slow,
+            Self::StillRejected | Self::NoOther => Pace::Slow,
+            Self::Rationed(wait) => Pace::AtLeast(*wait),
+            _ => Pace::Soon,
+        }
+    }
+}
+
+/// No token could be had: why, and when it will be tried again without anybody asking.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("no usable access token: {why}")]
+pub struct TokenError {
+    why: Arc<Failure>,
+    retry_after: Option<Duration>,
+}
+
+impl TokenError {
+    pub(crate) fn new(why: Failure, retry_after: Option<Duration>) -> Self {
+        Self { why: Arc::new(why), retry_after }
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn why(&self) -> &Failure {
+        &self.why
+    }
+
+    /// How long after this error another attempt is made, or allowed. `None` where waiting does not help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Weixin's refusal, if it was one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &*self.why {
+            Failure::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match &*self.why {
+            Failure::Refused(refusal) => refusal.errcode().remedy(Role::TokenCall),
+            Failure::Transport(error) if error.is_configuration() => Remedy::FixConfig,
+            Failure::Fixed | Failure::NoRuntime => Remedy::FixConfig,
+            Failure::Rationed(_) => Remedy::SlowDown,
+            Failure::StillRejected | Failure::NoOther | Failure::Unreadable(_) => Remedy::Investigate,
+            _ => Remedy::RetryLater,
+        }
+    }
+}

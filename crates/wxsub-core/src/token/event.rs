@@ -1,0 +1,60 @@
+use std::sync::Arc;
+
+use super::{Failure, Generation, Issued};
+use crate::clock::UnixMillis;
+
+/// What the lifecycle is told.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "the complete input alphabet of the state machine")]
+pub enum Event {
+    /// Time has passed; spurious ones are harmless.
+    Timer,
+    /// Somebody needs a token and sees none.
+    Wanted,
+    /// Somebody says that a token no longer works.
+    Reported {
+        /// Which token.
+        generation: Generation,
+        /// How they know.
+        evidence: Evidence,
+    },
+    /// The attempt of this number has come to its end.
+    Finished {
+        /// The number from the [`Order`](super::Order).
+        attempt: u64,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// The store holds this token; another process may have fetched it.
+    Loaded(Arc<Issued>),
+}
+
+/// How somebody knows that a token no longer works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third kind of evidence")]
+pub enum Evidence {
+    /// Weixin answered a call of our own with 40001, 40014 or 42001. The token is not handed out again.
+    Seen,
+    /// Somebody else says so. A rationed refresh starts; everybody keeps the token until its replacement is held.
+    Claimed,
+}
+
+/// What came of an attempt to get a token.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "the complete input alphabet of the state machine")]
+pub enum Outcome {
+    /// Weixin issued this token to us.
+    Issued(Arc<Issued>),
+    /// The store held a newer one; nothing was asked of Weixin. `lost_since`: an attempt since then, by whomever, may have
+    /// been applied though its reply was lost.
+    Adopted {
+        /// The token.
+        issued: Arc<Issued>,
+        /// Since when it may be dying.
+        lost_since: Option<UnixMillis>,
+    },
+    /// Somebody else holds the lease and is fetching.
+    Elsewhere,
+    /// No token.
+    Failed(Failure),
+}

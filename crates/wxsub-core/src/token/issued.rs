@@ -1,0 +1,114 @@
+use std::fmt;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use wxsub_proto::AccessToken;
+
+use super::Generation;
+use crate::clock::{Moment, UnixMillis};
+
+/// A token with its times. Its life counts from the moment it was *asked for*, on both clocks.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    token: AccessToken,
+    generation: Generation,
+    asked: UnixMillis,
+    life: Duration,
+    ends: Moment,
+}
+
+impl Issued {
+    /// A token asked for at `asked` that lives for `life`.
+    #[must_use]
+    pub fn new(token: AccessToken, generation: Generation, asked: Moment, life: Duration) -> Self {
+        Self { token, generation, asked: asked.wall, life, ends: asked.after(life) }
+    }
+
+    /// A token that somebody else asked for, known by the wall clock only. One from the future counts as asked for now.
+    #[must_use]
+    pub fn adopted(
+        token: AccessToken,
+        generation: Generation,
+        asked: UnixMillis,
+        life: Duration,
+        now: Moment,
+    ) -> Self {
+        let left = life.saturating_sub(now.wall.since(asked));
+        Self { token, generation, asked, life, ends: now.after(left) }
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn token(&self) -> &AccessToken {
+        &self.token
+    }
+
+    /// Which token it is.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// When it was asked for.
+    #[must_use]
+    pub fn asked(&self) -> UnixMillis {
+        self.asked
+    }
+
+    /// How long it lives from then.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.life
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn ends(&self) -> Moment {
+        self.ends
+    }
+
+    /// What is left of its life; zero once it has ended on either clock.
+    #[must_use]
+    pub fn remaining(&self, now: Moment) -> Duration {
+        self.ends.left(now)
+    }
+
+    /// Whether it has not ended yet.
+    #[must_use]
+    pub fn is_usable(&self, now: Moment) -> bool {
+        !self.ends.reached(now)
+    }
+
+    /// A short digest that tells tokens apart in logs.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.token)
+    }
+}
+
+/// A short digest of a token: tells tokens apart in logs and gives nothing away.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 6]);
+
+impl Fingerprint {
+    /// Of this token.
+    #[must_use]
+    pub fn of(token: &AccessToken) -> Self {
+        let mut short = [0; 6];
+        let digest = Sha256::digest(token.expose());
+        short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self(short)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

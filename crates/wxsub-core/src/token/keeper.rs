@@ -1,0 +1,144 @@
+//! The keeper: the lifecycle, wrapped in the one task that carries out what it decides.
+
+mod builder;
+mod round;
+mod worker;
+
+pub use builder::KeeperBuilder;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::worker::{Ask, Running, Worker};
+use super::{Current, Evidence, Failure, Generation, Issued, Status, TokenError, TokenSource, Verdict};
+use crate::clock::{Clock, Moment};
+
+/// Keeps one valid token of one app, fetches its successor ahead of time, and serves the old one meanwhile. Cheap to
+/// clone; all clones are the same keeper.
+///
+/// Constructing it does nothing yet: the first [`token`](TokenSource::token) starts its one task, on the tokio runtime of
+/// that caller. The task owns every fetch and ends with the last clone; if its runtime ends first, the next caller starts
+/// it again on theirs.
+#[derive(Clone)]
+pub struct Keeper {
+    asks: mpsc::Sender<Ask>,
+    status: watch::Receiver<Status>,
+    current: Arc<ArcSwapOption<Issued>>,
+    /// The worker, while it is not running.
+    parked: Arc<Mutex<Option<Worker>>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Keeper {
+    /// What is known right now: token, failure, plan.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Now, on the keeper's clock.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Starts the task unless it is running.
+    fn ensure_running(&self) -> Result<(), TokenError> {
+        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(worker) = parked else { return Ok(()) };
+        let running = Running::new(worker, Arc::clone(&self.parked));
+        match Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(running.run());
+                Ok(())
+            }
+            // Dropping it parks the worker again.
+            Err(_) => Err(TokenError::new(Failure::NoRuntime, None)),
+        }
+    }
+
+    /// Waits until the status says enough. Spurious wake-ups are harmless, and so is a task that has to be started again.
+    async fn when<T>(&self, mut enough: impl FnMut(&Status, Moment) -> Option<T>) -> Result<T, TokenError> {
+        let mut status = self.status.clone();
+        loop {
+            let fetching = {
+                let status = status.borrow_and_update();
+                if let Some(found) = enough(&status, self.clock.now()) {
+                    return Ok(found);
+                }
+                status.fetching
+            };
+            self.ensure_running()?;
+            if !fetching {
+                // A full queue means that the task has plenty to wake up for.
+                let _ = self.asks.try_send(Ask::Wanted);
+            }
+            if status.changed().await.is_err() {
+                return Err(TokenError::new(Failure::Interrupted, None));
+            }
+        }
+    }
+
+    /// Hands the report to the task and takes its verdict.
+    async fn report(&self, failed: Generation, evidence: Evidence) -> Result<Verdict, TokenError> {
+        let mut status = self.status.clone();
+        loop {
+            status.mark_unchanged();
+            self.ensure_running()?;
+            let (answer, mut verdict) = oneshot::channel();
+            let _ = self.asks.send(Ask::Report { failed, evidence, answer }).await;
+            // If the task ends with its runtime, the report is dropped unread, or waits for the next task.
+            let verdict = loop {
+                tokio::select! {
+                    biased;
+                    verdict = &mut verdict => break verdict,
+                    _ = status.changed() => self.ensure_running()?,
+                }
+            };
+            if let Ok(verdict) = verdict {
+                return Ok(verdict);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl TokenSource for Keeper {
+    fn current(&self) -> Current {
+        Current::new(self.current.load(), self.clock.now())
+    }
+
+    async fn token(&self) -> Result<Arc<Issued>, TokenError> {
+        self.when(|status, now| match (status.usable(now), &status.failure) {
+            (Some(issued), _) => Some(Ok(Arc::clone(issued))),
+            (None, Some(failure)) => Some(Err(failure.clone())),
+            (None, None) => None,
+        })
+        .await?
+    }
+
+    async fn refresh(&self, failed: Generation, evidence: Evidence) -> Result<Arc<Issued>, TokenError> {
+        let announced_then = match self.report(failed, evidence).await? {
+            Verdict::Superseded(issued) => return Ok(issued),
+            Verdict::Refused(error) => return Err(error),
+            Verdict::Wait { announced } => announced,
+        };
+        self.when(|status, now| match (status.usable(now), &status.failure) {
+            (Some(issued), _) if issued.generation() > failed => Some(Ok(Arc::clone(issued))),
+            (_, Some(failure)) if status.announced > announced_then => Some(Err(failure.clone())),
+            _ => None,
+        })
+        .await?
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keeper").field(&*self.status.borrow()).finish()
+    }
+}

@@ -1,0 +1,139 @@
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{mpsc, watch};
+use wxsub_proto::{AppId, AppSecret, BaseUrl};
+
+use super::Keeper;
+use super::round::Rounds;
+use super::worker::Worker;
+use crate::clock::{Clock, SystemClock};
+use crate::store::{MemoryStore, TokenStore};
+use crate::token::{Lifecycle, Notice, Observer, TokenEndpoint};
+use crate::transport::Transport;
+
+/// How many callers may be telling the task something at the same moment; more wait their turn.
+const QUEUE: usize = 256;
+
+/// Puts a [`Keeper`] together.
+pub struct KeeperBuilder {
+    appid: AppId,
+    secret: AppSecret,
+    transport: Arc<dyn Transport>,
+    base: Option<BaseUrl>,
+    endpoint: TokenEndpoint,
+    clock: Arc<dyn Clock>,
+    store: Option<Arc<dyn TokenStore>>,
+    seed: Option<u64>,
+    observer: Option<Observer>,
+}
+
+impl Keeper {
+    /// A keeper for this app, fetching over this transport.
+    #[must_use]
+    pub fn builder(appid: AppId, secret: AppSecret, transport: Arc<dyn Transport>) -> KeeperBuilder {
+        KeeperBuilder {
+            appid,
+            secret,
+            transport,
+            base: None,
+            endpoint: TokenEndpoint::default(),
+            clock: Arc::new(SystemClock::new()),
+            store: None,
+            seed: None,
+            observer: None,
+        }
+    }
+}
+
+impl KeeperBuilder {
+    /// Fetches from here instead of `https://api.weixin.qq.com`.
+    #[must_use]
+    pub fn api_base(mut self, base: BaseUrl) -> Self {
+        self.base = Some(base);
+        self
+    }
+
+    /// Which endpoint to fetch from.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: TokenEndpoint) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
+    /// Lives on this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Shares its token with the other keepers of this store, which is then read every 2 s.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Spreads its attempts in time from this seed, so that a run can be repeated.
+    #[must_use]
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Tells this function what an operator wants to know. It runs inside the keeper's task, so it must not block.
+    #[must_use]
+    pub fn observe(mut self, observer: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// The keeper. Nothing is fetched yet.
+    #[must_use]
+    pub fn build(self) -> Keeper {
+        let (asks, inbox) = mpsc::channel(QUEUE);
+        let lifecycle = Lifecycle::new(self.endpoint, self.seed.unwrap_or_else(random_seed));
+        let (status_out, status) = watch::channel(lifecycle.status());
+        let current = Arc::new(ArcSwapOption::empty());
+        let shared = self.store.is_some();
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::on(Arc::clone(&self.clock))));
+        let rounds = Rounds {
+            base: self.base.unwrap_or_default(),
+            endpoint: self.endpoint,
+            holder: format!("{:016x}", random_seed()),
+            appid: self.appid,
+            secret: self.secret,
+            transport: self.transport,
+            store,
+            clock: Arc::clone(&self.clock),
+        };
+        let worker = Worker::new(
+            lifecycle,
+            Arc::new(rounds),
+            shared,
+            inbox,
+            status_out,
+            Arc::clone(&current),
+            self.observer,
+        );
+        Keeper { asks, status, current, parked: Arc::new(Mutex::new(Some(worker))), clock: self.clock }
+    }
+}
+
+/// From the system; without one, keepers merely keep the same pace.
+fn random_seed() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
+
+impl fmt::Debug for KeeperBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { appid, base, endpoint, .. } = self;
+        f.debug_struct("KeeperBuilder")
+            .field("appid", appid)
+            .field("base", base)
+            .field("endpoint", endpoint)
+            .finish()
+    }
+}

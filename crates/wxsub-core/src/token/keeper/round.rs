@@ -1,0 +1,157 @@
+//! One attempt to get a token: lease, store, mark, call, put. What to do and when was decided elsewhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wxsub_proto::codec::Reply;
+use wxsub_proto::endpoint::stable_token::StableTokenRequest;
+use wxsub_proto::endpoint::token::{TokenReply, TokenRequest};
+use wxsub_proto::{AppId, AppSecret, BaseUrl};
+
+use crate::clock::{Clock, Moment, UnixMillis, until};
+use crate::store::{Put, Record, TokenStore};
+use crate::token::{Failure, Generation, Issued, Mode, Order, Outcome, TokenEndpoint};
+use crate::transport::{Outgoing, Transport};
+
+/// The longest lease. It outlives every attempt, whose longest is 15 s.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// How often a token is offered to the store again after losing to another.
+const OFFERS: usize = 3;
+
+/// What every attempt needs.
+pub(super) struct Rounds {
+    pub(super) appid: AppId,
+    pub(super) secret: AppSecret,
+    pub(super) base: BaseUrl,
+    pub(super) endpoint: TokenEndpoint,
+    pub(super) holder: String,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) store: Arc<dyn TokenStore>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Rounds {
+    /// The token in the store, if there is one.
+    pub(super) async fn stored(&self) -> Option<Arc<Issued>> {
+        let record = self.store.load(&self.appid).await.ok()?;
+        record.token.map(|stored| Arc::new(stored.to_issued(self.clock.now())))
+    }
+
+    /// Gets a token: from the store if it holds a newer one than the order knows, else from Weixin.
+    pub(super) async fn carry_out(&self, order: &Order) -> Outcome {
+        // A store that cannot be reached must not keep anybody from a token.
+        let leased = self.store.lease(&self.appid, &self.holder, LEASE).await.unwrap_or(true);
+        let record = self.store.load(&self.appid).await.unwrap_or_default();
+        if let Some(outcome) = self.adopt(&record, order) {
+            if leased {
+                self.give_back().await;
+            }
+            return outcome;
+        }
+        if !leased {
+            return Outcome::Elsewhere;
+        }
+        let outcome = self.fetch(order, record).await;
+        self.give_back().await;
+        outcome
+    }
+
+    /// A newer token that somebody else has fetched makes the call unnecessary.
+    fn adopt(&self, record: &Record, order: &Order) -> Option<Outcome> {
+        let now = self.clock.now();
+        let issued = record.token.as_ref()?.to_issued(now);
+        let rejected =
+            order.rejected.as_ref().is_some_and(|rejected| rejected.token().same_as(issued.token()));
+        let newer = issued.generation() > order.known && issued.is_usable(now) && !rejected;
+        newer.then(|| Outcome::Adopted { issued: Arc::new(issued), lost_since: record.lost_since })
+    }
+
+    async fn fetch(&self, order: &Order, record: Record) -> Outcome {
+        let asked = self.clock.now();
+        if order.mode == Mode::Forced
+            && !self.store.take_force(&self.appid, asked.wall).await.unwrap_or(false)
+        {
+            return Outcome::Failed(Failure::StillRejected);
+        }
+        self.mark(asked.wall).await;
+        let deadline = asked.mono.after(order.timeout);
+        let replied =
+            until(&*self.clock, deadline, self.call(order.mode)).await.unwrap_or(Err(Failure::TimedOut));
+        match replied {
+            Ok(reply) => self.keep(order, record, &reply, asked).await,
+            Err(failure) => {
+                if !failure.maybe_applied() {
+                    self.unmark(asked.wall).await;
+                }
+                Outcome::Failed(failure)
+            }
+        }
+    }
+
+    /// The one exchange with Weixin.
+    async fn call(&self, mode: Mode) -> Result<TokenReply, Failure> {
+        let (appid, secret) = (self.appid.clone(), self.secret.clone());
+        let outgoing = match (self.endpoint, mode) {
+            (TokenEndpoint::Token, _) => Outgoing::new(&self.base, TokenRequest::new(appid, secret).encode()),
+            (TokenEndpoint::StableToken, mode) => {
+                let request = StableTokenRequest::new(appid, secret);
+                let request = if mode == Mode::Forced { request.forced() } else { request };
+                Outgoing::new(&self.base, request.encode())
+            }
+        };
+        let exchange = self.transport.exchange(outgoing.map_err(Failure::Transport)?);
+        let raw = exchange.await.map_err(Failure::Transport)?;
+        match TokenReply::read(raw.status, &raw.body).map_err(Failure::Unreadable)? {
+            Reply::Done(reply) => Ok(reply),
+            Reply::Refused(refusal) => Err(Failure::Refused(refusal.without(self.secret.expose()))),
+        }
+    }
+
+    /// Puts the token into the store. Whoever finds a newer one there adopts that. With `/cgi-bin/token` it is then as
+    /// uncertain as after a lost reply, since Weixin may have issued the two in the other order.
+    async fn keep(&self, order: &Order, mut record: Record, reply: &TokenReply, asked: Moment) -> Outcome {
+        for _ in 0..OFFERS {
+            let known = order.known.max(record.generation());
+            let generation = match &record.token {
+                // The same token again is no new generation.
+                Some(stored) if stored.token.same_as(&reply.access_token) => stored.generation,
+                _ => known.next(asked.wall),
+            };
+            let issued = Issued::new(reply.access_token.clone(), generation, asked, reply.expires_in);
+            if generation == record.generation() {
+                return Outcome::Issued(Arc::new(issued));
+            }
+            match self.store.put_if_newer(&self.appid, record.generation(), (&issued).into()).await {
+                Ok(Put::Lost(newer)) if newer.generation() > record.generation() => record = newer,
+                // A store that cannot be reached, or has lost its records, does not make the token less good.
+                Ok(Put::Stored | Put::Lost(_)) | Err(_) => return Outcome::Issued(Arc::new(issued)),
+            }
+            if let Some(Outcome::Adopted { issued, lost_since }) = self.adopt(&record, order) {
+                let raced = (self.endpoint == TokenEndpoint::Token).then_some(asked.wall);
+                return Outcome::Adopted { issued, lost_since: lost_since.or(raced) };
+            }
+        }
+        let known: Generation = order.known.max(record.generation());
+        let issued = Issued::new(reply.access_token.clone(), known.next(asked.wall), asked, reply.expires_in);
+        Outcome::Issued(Arc::new(issued))
+    }
+
+    /// From here until the reply is read, the token held may be ended without anybody knowing.
+    async fn mark(&self, since: UnixMillis) {
+        if self.endpoint == TokenEndpoint::Token {
+            let _ = self.store.mark(&self.appid, since).await;
+        }
+    }
+
+    async fn unmark(&self, since: UnixMillis) {
+        if self.endpoint == TokenEndpoint::Token {
+            let _ = self.store.clear_mark(&self.appid, since).await;
+        }
+    }
+
+    async fn give_back(&self) {
+        // A lease that cannot be given back ends by itself.
+        let _ = self.store.release(&self.appid, &self.holder).await;
+    }
+}

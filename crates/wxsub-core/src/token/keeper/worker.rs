@@ -1,0 +1,234 @@
+//! The keeper's one task: waits for asks, results and deadlines, and carries out what the lifecycle decides.
+
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, info, warn};
+
+use super::round::Rounds;
+use crate::clock::Mono;
+use crate::token::{
+    Command, Event, Evidence, Failure, Generation, Issued, Lifecycle, Notice, Observer, Order, Outcome,
+    Status, Verdict,
+};
+
+/// How often a shared store is read.
+const POLL: Duration = Duration::from_secs(2);
+
+/// What callers tell the task.
+pub(super) enum Ask {
+    Wanted,
+    Report { failed: Generation, evidence: Evidence, answer: oneshot::Sender<Verdict> },
+}
+
+/// Everything the task needs, and everything that must outlive it.
+pub(super) struct Worker {
+    lifecycle: Lifecycle,
+    rounds: Arc<Rounds>,
+    /// Whether other keepers use the same store.
+    shared: bool,
+    inbox: mpsc::Receiver<Ask>,
+    status: watch::Sender<Status>,
+    current: Arc<ArcSwapOption<Issued>>,
+    observer: Option<Observer>,
+    /// The attempt under way.
+    attempt: Option<u64>,
+}
+
+/// A [`Worker`] at work. However it ends, the worker is parked again, so that its next caller can go on with it.
+pub(super) struct Running {
+    worker: Option<Worker>,
+    parked: Arc<Mutex<Option<Worker>>>,
+}
+
+/// What the task waits for.
+enum Woken {
+    Asked(Ask),
+    /// Nobody can ask any more.
+    Forsaken,
+    Finished(u64, Outcome),
+    Read(Option<Arc<Issued>>),
+    Deadline,
+}
+
+type Fetch = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Option<Arc<Issued>>> + Send>>;
+
+impl Worker {
+    pub(super) fn new(
+        lifecycle: Lifecycle,
+        rounds: Arc<Rounds>,
+        shared: bool,
+        inbox: mpsc::Receiver<Ask>,
+        status: watch::Sender<Status>,
+        current: Arc<ArcSwapOption<Issued>>,
+        observer: Option<Observer>,
+    ) -> Self {
+        Self { lifecycle, rounds, shared, inbox, status, current, observer, attempt: None }
+    }
+
+    async fn run(&mut self) {
+        let (mut fetch, mut reading): (Option<Fetch>, Option<Reading>) = (None, None);
+        if let Some(attempt) = self.attempt.take() {
+            // An earlier task was dropped half-way.
+            let outcome = Outcome::Failed(Failure::Interrupted);
+            fetch = self.take_in(Event::Finished { attempt, outcome }, None);
+        }
+        let mut read_at = self.rounds.clock.now().mono.after(POLL);
+        loop {
+            let (event, answer) = match self.wait(&mut fetch, &mut reading, read_at).await {
+                Woken::Forsaken => return,
+                Woken::Asked(Ask::Wanted) => (Event::Wanted, None),
+                Woken::Asked(Ask::Report { failed, evidence, answer }) => {
+                    (Event::Reported { generation: failed, evidence }, Some(answer))
+                }
+                Woken::Finished(attempt, outcome) => {
+                    fetch = None;
+                    (Event::Finished { attempt, outcome }, None)
+                }
+                Woken::Read(found) => {
+                    reading = None;
+                    read_at = self.rounds.clock.now().mono.after(POLL);
+                    (found.map_or(Event::Timer, Event::Loaded), None)
+                }
+                Woken::Deadline => (Event::Timer, None),
+            };
+            if let Some(started) = self.take_in(event, answer) {
+                fetch = Some(started);
+            }
+            if self.shared && reading.is_none() && self.rounds.clock.now().mono >= read_at {
+                let rounds = Arc::clone(&self.rounds);
+                reading = Some(Box::pin(async move { rounds.stored().await }));
+            }
+        }
+    }
+
+    async fn wait(
+        &mut self,
+        fetch: &mut Option<Fetch>,
+        reading: &mut Option<Reading>,
+        read_at: Mono,
+    ) -> Woken {
+        let now = self.rounds.clock.now();
+        let read_at = (self.shared && reading.is_none()).then_some(read_at);
+        let deadline = [self.lifecycle.deadline(now), read_at].into_iter().flatten().min();
+        let clock = &self.rounds.clock;
+        let sleep = async {
+            match deadline {
+                Some(deadline) => clock.sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        let attempt = self.attempt.unwrap_or_default();
+        tokio::select! {
+            biased;
+            ask = self.inbox.recv() => ask.map_or(Woken::Forsaken, Woken::Asked),
+            outcome = ready(fetch) => Woken::Finished(attempt, outcome),
+            found = ready(reading) => Woken::Read(found),
+            () = sleep => Woken::Deadline,
+        }
+    }
+
+    /// Feeds the lifecycle, carries out what it says and shows what it knows. Gives the fetch that was started, if any.
+    fn take_in(&mut self, event: Event, mut answer: Option<oneshot::Sender<Verdict>>) -> Option<Fetch> {
+        let now = self.rounds.clock.now();
+        let mut started = None;
+        let commands = self.lifecycle.handle(now, event);
+        self.publish();
+        for command in commands {
+            match command {
+                Command::Fetch(order) => started = Some(self.start(order)),
+                Command::Tell(notice) => self.tell(&notice),
+                Command::Answer(verdict) => {
+                    // A reporter that gave up does not want to know.
+                    let _ = answer.take().map(|answer| answer.send(verdict));
+                }
+            }
+        }
+        started
+    }
+
+    fn start(&mut self, order: Order) -> Fetch {
+        self.attempt = Some(order.attempt);
+        let rounds = Arc::clone(&self.rounds);
+        Box::pin(async move { rounds.carry_out(&order).await })
+    }
+
+    fn publish(&mut self) {
+        let status = self.lifecycle.status();
+        if !status.fetching {
+            self.attempt = None;
+        }
+        // Waking ten thousand waiters for nothing would have each of them ask again.
+        self.status.send_if_modified(|shown| {
+            let changed = !shown.same_as(&status);
+            if changed {
+                self.current.store(status.held.clone());
+                *shown = status;
+            }
+            changed
+        });
+    }
+
+    fn tell(&self, notice: &Notice) {
+        let appid = self.rounds.appid.as_str();
+        match notice {
+            Notice::Refreshed { generation, fingerprint, life, adopted } => {
+                info!(appid, %generation, %fingerprint, ?life, adopted, "a new access token is held");
+            }
+            Notice::FetchFailed { failure, retry_in, remaining } => {
+                warn!(appid, %failure, ?retry_in, ?remaining, "fetching an access token failed");
+            }
+            Notice::AnswerLost { generation } => {
+                warn!(appid, %generation, "the reply to a fetch was lost; the token held may die before its time");
+            }
+            Notice::Rejected { generation, remaining } => {
+                debug!(appid, %generation, ?remaining, "Weixin rejected the access token");
+            }
+            Notice::Stolen { generation, remaining } => {
+                warn!(appid, %generation, ?remaining, "somebody else is fetching tokens for this app");
+            }
+        }
+        if let Some(observer) = &self.observer {
+            observer(notice);
+        }
+    }
+}
+
+/// Waits for work that may not be there; without any, for ever.
+async fn ready<T>(work: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match work {
+        Some(work) => work.await,
+        None => pending().await,
+    }
+}
+
+impl Running {
+    pub(super) fn new(worker: Worker, parked: Arc<Mutex<Option<Worker>>>) -> Self {
+        Self { worker: Some(worker), parked }
+    }
+
+    pub(super) async fn run(mut self) {
+        if let Some(worker) = &mut self.worker {
+            worker.run().await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(mut worker) = self.worker.take() else {
+            return;
+        };
+        // Reports that nobody read are answered by their senders' dropping; the reporters say them again.
+        while worker.inbox.try_recv().is_ok() {}
+        let status = worker.status.clone();
+        *self.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+        // Wakes those who wait, so that one of them starts the task again.
+        status.send_modify(|_| {});
+    }
+}

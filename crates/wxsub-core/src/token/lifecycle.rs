@@ -1,0 +1,184 @@
+//! The life of an app's token as a pure state machine: events and the time go in, commands and the next deadline come
+//! out. No I/O, no clock, no lock; everything random comes from a seed.
+
+mod attempt;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::attempt::Attempt;
+use super::ration::ReportRation;
+use super::schedule;
+use super::{Command, Event, Generation, Issued, Mode, Notice, Order, Status, TokenEndpoint, TokenError};
+use crate::clock::{Moment, Mono};
+use crate::jitter::Jitter;
+
+/// After a lost reply the old token lives for five more minutes; one of them is kept in reserve.
+const SUSPECT_AFTER: Duration = Duration::from_secs(240);
+
+/// The wall clock is looked at this often, so that a jump is noticed.
+const LOOK_AT_WALL: Duration = Duration::from_secs(60);
+
+/// Decides when to fetch a token and which token may be handed out.
+///
+/// Feed it every [`Event`] with the time it happened, carry out the [`Command`]s, and come back with [`Event::Timer`] at
+/// the [`deadline`](Self::deadline). The states of the design are read off the fields: a token is held or not, an attempt
+/// is under way or not, and another is due at some time or not at all.
+#[derive(Debug)]
+pub struct Lifecycle {
+    endpoint: TokenEndpoint,
+    jitter: Jitter,
+    /// The token handed out.
+    held: Option<Arc<Issued>>,
+    /// The newest generation ever seen.
+    known: Generation,
+    /// The last token Weixin rejected to our face.
+    rejected: Option<Arc<Issued>>,
+    attempt: Option<Attempt>,
+    attempts: u64,
+    /// When the next attempt starts.
+    due: Option<Moment>,
+    failures: u32,
+    /// When the present run of failures began.
+    failing_since: Option<Mono>,
+    failure: Option<TokenError>,
+    announced: u64,
+    /// The first attempt whose reply was lost, since the last success.
+    lost_since: Option<Moment>,
+    /// The last attempt whose reply was lost, ever.
+    last_lost: Option<Mono>,
+    ration: ReportRation,
+}
+
+impl Lifecycle {
+    /// Nothing held, nothing due: the first [`Event::Wanted`] starts it. The seed spreads its attempts in time.
+    #[must_use]
+    pub fn new(endpoint: TokenEndpoint, seed: u64) -> Self {
+        Self {
+            endpoint,
+            jitter: Jitter::seeded(seed),
+            held: None,
+            known: Generation::default(),
+            rejected: None,
+            attempt: None,
+            attempts: 0,
+            due: None,
+            failures: 0,
+            failing_since: None,
+            failure: None,
+            announced: 0,
+            lost_since: None,
+            last_lost: None,
+            ration: ReportRation::new(),
+        }
+    }
+
+    /// Takes an event in and says what to do. An answer to a report comes first.
+    pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Command> {
+        let mut commands = Vec::new();
+        self.forget_ended(now);
+        match event {
+            Event::Timer => {}
+            Event::Wanted => self.wanted(now),
+            Event::Reported { generation, evidence } => {
+                self.reported(now, generation, evidence, &mut commands);
+            }
+            Event::Finished { attempt, outcome } => self.finished(now, attempt, outcome, &mut commands),
+            Event::Loaded(issued) => self.loaded(now, issued, &mut commands),
+        }
+        if self.attempt.is_none() && self.due.is_some_and(|due| due.reached(now)) {
+            commands.push(self.start(now, Mode::Normal));
+        }
+        commands
+    }
+
+    /// When to come back with [`Event::Timer`], whatever happens until then.
+    #[must_use]
+    pub fn deadline(&self, now: Moment) -> Option<Mono> {
+        let ends = self.held.as_ref().map(|issued| issued.ends());
+        let due = self.due.filter(|_| self.attempt.is_none());
+        let next = [ends, due].into_iter().flatten().map(|moment| moment.left(now)).min()?;
+        Some(now.mono.after(next.min(LOOK_AT_WALL)))
+    }
+
+    /// What waiters and watchers may see.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            held: self.held.clone(),
+            failure: self.failure.clone(),
+            announced: self.announced,
+            fetching: self.attempt.is_some(),
+            suspect_from: self.lost_since.map(|since| since.after(SUSPECT_AFTER)),
+            due: self.due,
+            endpoint: self.endpoint,
+        }
+    }
+
+    /// An end, once seen, is final: a clock that goes back does not revive the token.
+    fn forget_ended(&mut self, now: Moment) {
+        if self.held.as_ref().is_some_and(|issued| !issued.is_usable(now)) {
+            self.held = None;
+            if self.failures == 0 {
+                // Nothing has gone wrong but time itself, so the next attempt need not wait.
+                self.failure = None;
+                self.due = Some(now);
+            }
+        }
+    }
+
+    fn wanted(&mut self, now: Moment) {
+        if self.held.is_none() && self.attempt.is_none() && self.due.is_none() {
+            self.due = Some(now);
+        }
+    }
+
+    /// Another process may have put a newer token into the store.
+    fn loaded(&mut self, now: Moment, issued: Arc<Issued>, commands: &mut Vec<Command>) {
+        if issued.generation() > self.known && issued.is_usable(now) && !self.was_rejected(&issued) {
+            self.accept(now, issued, true, commands);
+        }
+    }
+
+    fn was_rejected(&self, issued: &Issued) -> bool {
+        self.rejected.as_ref().is_some_and(|rejected| rejected.token().same_as(issued.token()))
+    }
+
+    fn is_suspect(&self, now: Moment) -> bool {
+        self.lost_since.is_some_and(|since| since.after(SUSPECT_AFTER).reached(now))
+    }
+
+    /// A token to hand out from now on. The same token again is no new generation; only its times are renewed.
+    fn accept(&mut self, now: Moment, issued: Arc<Issued>, adopted: bool, commands: &mut Vec<Command>) {
+        let renewed = issued.generation() == self.known && self.held.is_some();
+        self.known = self.known.max(issued.generation());
+        self.failures = 0;
+        self.failing_since = None;
+        self.failure = None;
+        self.lost_since = None;
+        self.due = Some(schedule::refresh(self.endpoint, &issued, now, &mut self.jitter));
+        if !renewed {
+            commands.push(Command::Tell(Notice::Refreshed {
+                generation: issued.generation(),
+                fingerprint: issued.fingerprint(),
+                life: issued.life(),
+                adopted,
+            }));
+        }
+        self.held = Some(issued);
+    }
+
+    fn start(&mut self, now: Moment, mode: Mode) -> Command {
+        self.attempts += 1;
+        self.due = None;
+        self.attempt = Some(Attempt { number: self.attempts, mode, asked: now, claimed: None });
+        Command::Fetch(Order {
+            attempt: self.attempts,
+            mode,
+            known: self.known,
+            timeout: schedule::timeout(self.held.as_deref()),
+            rejected: self.rejected.clone(),
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! What comes of an attempt to get a token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Lifecycle;
+use crate::clock::Moment;
+use crate::retry::Pace;
+use crate::token::schedule::{self, Setback};
+use crate::token::{Command, Failure, Generation, Issued, Mode, Notice, Outcome, TokenEndpoint, TokenError};
+
+/// While nothing usable is held, this many transient failures in a row pass in silence, retried at once,
+const QUIET_FAILURES: u32 = 2;
+
+/// if they pass this fast.
+const QUIET_TIME: Duration = Duration::from_secs(10);
+
+/// How soon another process is asked again whether it has fetched.
+const ELSEWHERE: Duration = Duration::from_secs(2);
+
+/// How long a reporter should wait before reporting the same token again.
+const NO_OTHER: Duration = Duration::from_secs(60);
+
+/// An attempt under way.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) number: u64,
+    pub(super) mode: Mode,
+    pub(super) asked: Moment,
+    /// The token that was reported, if a report that is only a claim waits for this attempt.
+    pub(super) claimed: Option<Generation>,
+}
+
+impl Lifecycle {
+    pub(super) fn finished(
+        &mut self,
+        now: Moment,
+        number: u64,
+        outcome: Outcome,
+        commands: &mut Vec<Command>,
+    ) {
+        let Some(attempt) = self.attempt.take_if(|attempt| attempt.number == number) else {
+            return;
+        };
+        match outcome {
+            Outcome::Issued(issued) => self.issued(now, &attempt, issued, commands),
+            Outcome::Adopted { issued, lost_since } => {
+                if issued.generation() < self.known || !issued.is_usable(now) || self.was_rejected(&issued) {
+                    // Overtaken while it was under way: look again.
+                    self.due = Some(now.after(Duration::from_millis(100)));
+                    return;
+                }
+                self.accept(now, issued, true, commands);
+                if let Some(since) = lost_since {
+                    self.lost_since = Some(now.before(now.wall.since(since)));
+                    self.last_lost = Some(now.mono.before(now.wall.since(since)));
+                    self.hurry(now);
+                }
+            }
+            Outcome::Elsewhere => self.due = Some(now.after(self.jitter.around(ELSEWHERE, 10))),
+            Outcome::Failed(failure) => self.failed(now, &attempt, failure, commands),
+        }
+    }
+
+    fn issued(&mut self, now: Moment, attempt: &Attempt, issued: Arc<Issued>, commands: &mut Vec<Command>) {
+        if issued.generation() < self.known {
+            // Somebody else's newer token came in meanwhile.
+            return;
+        }
+        if !issued.is_usable(now) {
+            return self.failed(now, attempt, Failure::DeadOnArrival, commands);
+        }
+        if self.was_rejected(&issued) {
+            return match (self.endpoint, attempt.mode) {
+                (TokenEndpoint::StableToken, Mode::Normal) => commands.push(self.start(now, Mode::Forced)),
+                _ => self.failed(now, attempt, Failure::StillRejected, commands),
+            };
+        }
+        let unchanged = attempt.claimed.is_some_and(|claimed| claimed == issued.generation());
+        self.accept(now, issued, false, commands);
+        if unchanged {
+            self.announce(TokenError::new(Failure::NoOther, Some(NO_OTHER)));
+        }
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        now: Moment,
+        attempt: &Attempt,
+        failure: Failure,
+        commands: &mut Vec<Command>,
+    ) {
+        self.failures = self.failures.saturating_add(1);
+        let failing_since = *self.failing_since.get_or_insert(now.mono);
+        if failure.maybe_applied() && self.endpoint == TokenEndpoint::Token {
+            self.last_lost = Some(attempt.asked.mono);
+            if self.lost_since.is_none() {
+                self.lost_since = Some(attempt.asked);
+                if let Some(held) = &self.held {
+                    commands.push(Command::Tell(Notice::AnswerLost { generation: held.generation() }));
+                }
+            }
+        }
+        let pace = failure.pace();
+        let quiet = self.held.is_none()
+            && pace == Pace::Soon
+            && self.failures <= QUIET_FAILURES
+            && now.mono.since(failing_since) < QUIET_TIME;
+        let pause = if quiet {
+            self.jitter.around(Duration::from_millis(200) * self.failures, 50)
+        } else {
+            let lost = self.lost_since.is_some();
+            let setback = Setback { pace, failures: self.failures, held: self.held.as_deref(), lost };
+            schedule::pause(&setback, now, &mut self.jitter)
+        };
+        self.due = Some(now.after(pause));
+        let remaining = self.held.as_ref().map_or(Duration::ZERO, |issued| issued.remaining(now));
+        commands.push(Command::Tell(Notice::FetchFailed {
+            failure: failure.clone(),
+            retry_in: pause,
+            remaining,
+        }));
+        if !quiet {
+            self.announce(TokenError::new(failure, Some(pause)));
+        }
+    }
+
+    pub(super) fn announce(&mut self, error: TokenError) {
+        self.failure = Some(error);
+        self.announced += 1;
+    }
+
+    /// The token held may be dying: do not wait for its planned refresh.
+    fn hurry(&mut self, now: Moment) {
+        let soon = now.after(self.jitter.below(Duration::from_secs(5)));
+        if self.due.is_none_or(|due| due.left(now) > soon.left(now)) {
+            self.due = Some(soon);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! When to ask for a token: ahead of its end, and again after a failure.
+
+use std::time::Duration;
+
+use super::{Issued, TokenEndpoint};
+use crate::clock::Moment;
+use crate::jitter::Jitter;
+use crate::retry::{Pace, backoff};
+
+/// `stable_token` hands out the next token from this long before the end of the current one.
+const STABLE_LEAD: Duration = Duration::from_secs(300);
+
+/// How often `stable_token` is asked from then on, until another token comes.
+const STABLE_EVERY: Duration = Duration::from_secs(20);
+
+/// The longest pause between attempts while the token is at risk.
+const URGENT: Duration = Duration::from_secs(15);
+
+/// When to ask for the successor of a token that has just come.
+pub(super) fn refresh(endpoint: TokenEndpoint, issued: &Issued, now: Moment, jitter: &mut Jitter) -> Moment {
+    let remaining = issued.remaining(now);
+    match endpoint {
+        // Half of the life, give or take a tenth.
+        TokenEndpoint::Token => {
+            let due = issued.ends().before(jitter.around(issued.life() / 2, 10));
+            if due.reached(now) { now } else { due }
+        }
+        TokenEndpoint::StableToken if remaining > STABLE_LEAD => issued.ends().before(STABLE_LEAD),
+        TokenEndpoint::StableToken => {
+            let every = STABLE_EVERY.min(remaining / 4).max(Duration::from_secs(1));
+            now.after(jitter.around(every, 25))
+        }
+    }
+}
+
+/// How long an attempt may take: less where little life is left to lose.
+pub(super) fn timeout(held: Option<&Issued>) -> Duration {
+    let most = Duration::from_secs(15);
+    held.map_or(most, |issued| most.min(issued.life() / 8).max(Duration::from_millis(250)))
+}
+
+/// What the pause after a failed attempt depends on.
+pub(super) struct Setback<'a> {
+    pub(super) pace: Pace,
+    /// Failures in a row, this one included.
+    pub(super) failures: u32,
+    pub(super) held: Option<&'a Issued>,
+    /// Whether the reply to an attempt was lost.
+    pub(super) lost: bool,
+}
+
+/// How long to wait after a failed attempt.
+pub(super) fn pause(setback: &Setback<'_>, now: Moment, jitter: &mut Jitter) -> Duration {
+    let Setback { pace, failures, held, lost } = setback;
+    let calm = held.is_some_and(|issued| issued.remaining(now) >= issued.life() / 3) && !lost;
+    let most = if calm { Duration::from_secs(60) } else { URGENT };
+    // A token of a few seconds' life leaves room for a few attempts, too.
+    let life = held.map_or(Duration::MAX, Issued::life);
+    let most = most.min(life / 16).max(Duration::from_millis(100));
+    match *pace {
+        Pace::Soon => backoff(*failures, Duration::from_secs(1).min(most), most, jitter),
+        Pace::Slow => backoff(*failures, Duration::from_secs(10), Duration::from_secs(300), jitter),
+        Pace::AtLeast(wait) => wait.saturating_add(jitter.below(wait / 10)),
+    }
+}

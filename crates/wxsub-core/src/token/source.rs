@@ -1,0 +1,72 @@
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use async_trait::async_trait;
+
+use super::{Evidence, Generation, Issued, TokenError};
+use crate::clock::Moment;
+
+/// A borrow of the current token: no lock, no allocation, no counter that threads would fight over. Short-lived.
+pub struct Current {
+    guard: Guard<Option<Arc<Issued>>>,
+    usable: bool,
+}
+
+impl Current {
+    /// What stands in the slot, if it can be used now.
+    #[must_use]
+    pub(crate) fn new(guard: Guard<Option<Arc<Issued>>>, now: Moment) -> Self {
+        let usable = guard.as_ref().is_some_and(|issued| issued.is_usable(now));
+        Self { guard, usable }
+    }
+
+    /// Of a token that is kept elsewhere: for token sources of your own.
+    #[must_use]
+    pub fn from_issued(issued: Option<Arc<Issued>>, now: Moment) -> Self {
+        Self::new(Guard::from_inner(issued), now)
+    }
+
+    /// The token, if there is a usable one.
+    #[must_use]
+    pub fn issued(&self) -> Option<&Issued> {
+        self.guard.as_deref().filter(|_| self.usable)
+    }
+
+    /// The token to keep, if there is a usable one.
+    #[must_use]
+    pub fn to_owned(&self) -> Option<Arc<Issued>> {
+        self.guard.as_ref().filter(|_| self.usable).cloned()
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Current").field(&self.issued()).finish()
+    }
+}
+
+/// Where a client gets its token: a [`Keeper`](super::Keeper), or whoever keeps it.
+#[async_trait]
+pub trait TokenSource: Send + Sync + fmt::Debug {
+    /// The token to use right now, without waiting. Empty when there is none: then ask [`token`](Self::token).
+    fn current(&self) -> Current;
+
+    /// A usable token, waiting for it if there is none.
+    ///
+    /// # Errors
+    /// [`TokenError`] if an attempt to get one failed, or has failed and the next is not due yet.
+    ///
+    /// # Cancel safety
+    /// A caller that gives up cancels nothing and strands nobody: the attempt goes on for the others.
+    async fn token(&self) -> Result<Arc<Issued>, TokenError>;
+
+    /// Another token than this one, which no longer works.
+    ///
+    /// # Errors
+    /// [`TokenError`] if no other could be had, or the ration of refreshes is used up.
+    ///
+    /// # Cancel safety
+    /// As [`token`](Self::token).
+    async fn refresh(&self, failed: Generation, evidence: Evidence) -> Result<Arc<Issued>, TokenError>;
+}

@@ -1,0 +1,71 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Issued, TokenEndpoint, TokenError};
+use crate::clock::Moment;
+
+/// What the lifecycle shows to those who wait and watch.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Status {
+    /// The token held. Check that it [is usable](Issued::is_usable) now.
+    pub held: Option<Arc<Issued>>,
+    /// The failure that stands since the last success.
+    pub failure: Option<TokenError>,
+    /// How many failures have been announced so far.
+    pub announced: u64,
+    /// Whether an attempt is under way.
+    pub fetching: bool,
+    /// From when on the token held is suspect, because the reply to an attempt was lost.
+    pub suspect_from: Option<Moment>,
+    /// When the next attempt is planned.
+    pub due: Option<Moment>,
+    pub(crate) endpoint: TokenEndpoint,
+}
+
+/// With `/cgi-bin/token` a token lives for five minutes after the next fetch; one of them is kept in reserve.
+const OVERLAP: Duration = Duration::from_secs(240);
+
+/// How long a suspect token is vouched for.
+const SUSPECT: Duration = Duration::from_secs(60);
+
+impl Status {
+    /// Whether it says the same.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let token = |status: &Self| status.held.as_ref().map(Arc::as_ptr);
+        token(self) == token(other)
+            && self.failure.is_some() == other.failure.is_some()
+            && self.announced == other.announced
+            && self.fetching == other.fetching
+            && self.suspect_from == other.suspect_from
+            && self.due == other.due
+    }
+
+    /// The token held, if it can be used now.
+    #[must_use]
+    pub fn usable(&self, now: Moment) -> Option<&Arc<Issued>> {
+        self.held.as_ref().filter(|issued| issued.is_usable(now))
+    }
+
+    /// Whether the token held may die before its time.
+    #[must_use]
+    pub fn is_suspect(&self, now: Moment) -> bool {
+        self.held.is_some() && self.suspect_from.is_some_and(|from| from.reached(now))
+    }
+
+    /// How long the token held may be used by somebody who does not ask again: what remains of its life, and with
+    /// `/cgi-bin/token` no longer than the planned refresh leaves it alive; at most 60 s once it is suspect.
+    #[must_use]
+    pub fn vouched(&self, now: Moment) -> Duration {
+        let remaining = self.usable(now).map_or(Duration::ZERO, |issued| issued.remaining(now));
+        if self.endpoint == TokenEndpoint::StableToken {
+            return remaining;
+        }
+        let until_refresh = self.due.map_or(Duration::ZERO, |due| due.left(now));
+        let planned = remaining.min(until_refresh.saturating_add(OVERLAP));
+        match self.suspect_from {
+            Some(from) => planned.min(from.left(now).saturating_add(SUSPECT)),
+            None => planned,
+        }
+    }
+}

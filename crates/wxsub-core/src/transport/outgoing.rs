@@ -1,0 +1,55 @@
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use wxsub_proto::BaseUrl;
+use wxsub_proto::codec::{Method, Request};
+
+use super::{TransportError, TransportFault};
+
+/// A request on its way out. Its URL and body hold secrets: `Debug` shows verb, host and path only.
+pub struct Outgoing(http::Request<Bytes>);
+
+impl Outgoing {
+    /// The request as it goes to this server.
+    ///
+    /// # Errors
+    /// [`TransportError`] if base URL and request do not make a URL that can be written.
+    pub fn new(base: &BaseUrl, request: Request<'_>) -> Result<Self, TransportError> {
+        let not_a_url =
+            |_| TransportError::before_sending(TransportFault::Other, "the base URL makes no valid URL");
+        let uri = http::Uri::from_maybe_shared(Bytes::from(request.url(base))).map_err(not_a_url)?;
+        let method = match request.method() {
+            Method::Get => http::Method::GET,
+            Method::Post => http::Method::POST,
+        };
+        let mut outgoing = http::Request::new(Bytes::from(request.into_body()));
+        if method == http::Method::POST {
+            outgoing.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let agent = HeaderValue::from_static(concat!("wxsub/", env!("CARGO_PKG_VERSION")));
+        outgoing.headers_mut().insert(USER_AGENT, agent);
+        *outgoing.method_mut() = method;
+        *outgoing.uri_mut() = uri;
+        Ok(Self(outgoing))
+    }
+
+    /// The path, without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.0.uri().path()
+    }
+
+    /// The request **with its secrets**: for the wire only.
+    #[must_use]
+    pub fn into_http(self) -> http::Request<Bytes> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.0.uri().host().unwrap_or_default();
+        write!(f, "{} {host}{}", self.0.method(), self.path())
+    }
+}
