@@ -49,6 +49,8 @@ pub struct Lifecycle {
     /// The last attempt whose reply was lost, ever.
     last_lost: Option<Mono>,
     ration: ReportRation,
+    /// Whether the next attempt is on report, put off until the ration allows it.
+    put_off: bool,
 }
 
 impl Lifecycle {
@@ -71,6 +73,7 @@ impl Lifecycle {
             lost_since: None,
             last_lost: None,
             ration: ReportRation::new(),
+            put_off: false,
         }
     }
 
@@ -157,6 +160,7 @@ impl Lifecycle {
         self.failing_since = None;
         self.failure = None;
         self.lost_since = None;
+        self.put_off = false;
         self.due = Some(schedule::refresh(self.endpoint, &issued, now, &mut self.jitter));
         if !renewed {
             commands.push(Command::Tell(Notice::Refreshed {
@@ -172,6 +176,10 @@ impl Lifecycle {
     fn start(&mut self, now: Moment, mode: Mode) -> Command {
         self.attempts += 1;
         self.due = None;
+        if std::mem::take(&mut self.put_off) {
+            // It was put off until there is one.
+            let _ = self.ration.take(now.mono);
+        }
         self.attempt = Some(Attempt { number: self.attempts, mode, asked: now, claimed: None });
         Command::Fetch(Order {
             attempt: self.attempts,

@@ -13,7 +13,7 @@ const STABLE_LEAD: Duration = Duration::from_secs(300);
 /// How often `stable_token` is asked from then on, until another token comes.
 const STABLE_EVERY: Duration = Duration::from_secs(20);
 
-/// The longest pause between attempts while the token is at risk.
+/// The longest time from one attempt to the next while the token is at risk.
 const URGENT: Duration = Duration::from_secs(15);
 
 /// When to ask for the successor of a token that has just come.
@@ -25,10 +25,9 @@ pub(super) fn refresh(endpoint: TokenEndpoint, issued: &Issued, now: Moment, jit
             let due = issued.ends().before(jitter.around(issued.life() / 2, 10));
             if due.reached(now) { now } else { due }
         }
-        TokenEndpoint::StableToken if remaining > STABLE_LEAD => issued.ends().before(STABLE_LEAD),
         TokenEndpoint::StableToken => {
             let every = STABLE_EVERY.min(remaining / 4).max(Duration::from_secs(1));
-            now.after(jitter.around(every, 25))
+            now.after(jitter.around(every, 25).max(remaining.saturating_sub(STABLE_LEAD)))
         }
     }
 }
@@ -47,13 +46,15 @@ pub(super) struct Setback<'a> {
     pub(super) held: Option<&'a Issued>,
     /// Whether the reply to an attempt was lost.
     pub(super) lost: bool,
+    /// How long the attempt took.
+    pub(super) took: Duration,
 }
 
 /// How long to wait after a failed attempt.
 pub(super) fn pause(setback: &Setback<'_>, now: Moment, jitter: &mut Jitter) -> Duration {
-    let Setback { pace, failures, held, lost } = setback;
+    let Setback { pace, failures, held, lost, took } = setback;
     let calm = held.is_some_and(|issued| issued.remaining(now) >= issued.life() / 3) && !lost;
-    let most = if calm { Duration::from_secs(60) } else { URGENT };
+    let most = if calm { Duration::from_secs(60) } else { URGENT.saturating_sub(*took) };
     // A token of a few seconds' life leaves room for a few attempts, too.
     let life = held.map_or(Duration::MAX, Issued::life);
     let most = most.min(life / 16).max(Duration::from_millis(100));

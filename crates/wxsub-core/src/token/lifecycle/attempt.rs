@@ -109,8 +109,8 @@ impl Lifecycle {
         let pause = if quiet {
             self.jitter.around(Duration::from_millis(200) * self.failures, 50)
         } else {
-            let lost = self.lost_since.is_some();
-            let setback = Setback { pace, failures: self.failures, held: self.held.as_deref(), lost };
+            let (lost, took) = (self.lost_since.is_some(), now.mono.since(attempt.asked.mono));
+            let setback = Setback { pace, failures: self.failures, held: self.held.as_deref(), lost, took };
             schedule::pause(&setback, now, &mut self.jitter)
         };
         self.due = Some(now.after(pause));

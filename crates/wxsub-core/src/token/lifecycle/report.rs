@@ -65,6 +65,7 @@ impl Lifecycle {
             Err(wait) => {
                 let error = TokenError::new(Failure::Rationed(wait), Some(wait));
                 self.due = Some(now.after(wait));
+                self.put_off = true;
                 self.announce(error.clone());
                 commands.push(Command::Answer(Verdict::Refused(error)));
             }

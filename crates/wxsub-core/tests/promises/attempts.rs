@@ -1,0 +1,82 @@
+//! Promises 3, 7 and 9: one fetch at a time, at a measured pace, for ever.
+
+use proptest::prelude::*;
+use wxsub_core::token::{Event, TokenEndpoint};
+
+use super::world::*;
+
+proptest! {
+    /// The number of callers changes nothing. (That two fetches never overlap is checked at every step of every world.)
+    #[test]
+    fn p03_attempts_are_scheduled_not_per_caller(seed: u64, fates in fates(), callers in 1_usize..50, pause in 1_u64..60) {
+        let run = |callers: usize| {
+            let mut world = World::new(TokenEndpoint::Token, seed, fates.clone());
+            for _ in 0..40 {
+                (0..callers).for_each(|_| drop(world.tell(Event::Wanted)));
+                world.pass(seconds(pause));
+            }
+            world.fetches
+        };
+        prop_assert_eq!(run(1), run(callers));
+    }
+
+    /// Before a definite refusal is announced there is one attempt; before a transient failure there are three at most.
+    #[test]
+    fn p03_a_failure_is_shared(seed: u64, end in setbacks()) {
+        let mut world = World::new(TokenEndpoint::Token, seed, Vec::new());
+        world.otherwise = at_once(end);
+        world.tell(Event::Wanted);
+        while world.status().announced == 0 {
+            world.pass(std::time::Duration::from_millis(10));
+        }
+        prop_assert!(world.fetches.len() <= 3);
+        let callers_later = world.fetches.len();
+        (0..100).for_each(|_| drop(world.tell(Event::Wanted)));
+        prop_assert_eq!(world.fetches.len(), callers_later);
+    }
+
+    /// A definite refusal takes nothing from the token held, slows the attempts down, and never stops them.
+    #[test]
+    fn p07_definite_refusals_neither_loop_nor_stop(seed: u64, code in prop_oneof![Just(40125), Just(40164), Just(45009), Just(40243)]) {
+        let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
+        world.otherwise = at_once(End::Refuse(code));
+        let held = world.held().unwrap().generation();
+        world.pass(seconds(7100));
+        prop_assert_eq!(world.held().map(|token| token.generation()), Some(held));
+        let before = world.fetches.len();
+        world.pass(DAY);
+        let in_a_day = world.fetches.len() - before;
+        prop_assert!((250..=450).contains(&in_a_day), "{} attempts in a day", in_a_day);
+        // It recovers without anybody asking.
+        world.otherwise = issue(7200);
+        world.pass(seconds(301));
+        prop_assert!(world.held().is_some());
+    }
+
+    /// Whatever comes back, however fast, attempts stay few.
+    #[test]
+    fn p09_nothing_loops_hot(seed: u64, end in ends(), stable: bool) {
+        let end = match end {
+            // Weixin's tokens live for hours; a life of a second has its price.
+            End::Issue(life) => End::Issue(life.max(seconds(60))),
+            end => end,
+        };
+        let endpoint = if stable { TokenEndpoint::StableToken } else { TokenEndpoint::Token };
+        let mut world = World::holding(endpoint, seed, 7200);
+        world.otherwise = Fate { takes: std::time::Duration::ZERO, end };
+        world.pass(seconds(3 * 3600));
+        let per_hour = world.fetches.len() / 3;
+        prop_assert!(per_hour <= 400, "{} attempts an hour", per_hour);
+    }
+
+    /// No odd answer evicts a good token.
+    #[test]
+    fn p09_odd_answers_evict_nothing(seed: u64, fates in fates()) {
+        let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
+        world.fates = fates.into_iter().filter(|fate| !matches!(fate.end, End::Issue(_) | End::Same)).collect();
+        world.otherwise = at_once(End::Odd);
+        let held = world.held().unwrap().generation();
+        world.pass(seconds(7190));
+        prop_assert_eq!(world.held().map(|token| token.generation()), Some(held));
+    }
+}

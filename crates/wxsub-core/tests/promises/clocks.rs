@@ -1,0 +1,69 @@
+//! Promise 10: lives are counted from the moment of asking, on both clocks.
+
+use proptest::prelude::*;
+use wxsub_core::token::{Event, TokenEndpoint};
+
+use super::world::*;
+
+proptest! {
+    /// A slow reply does not lengthen a life.
+    #[test]
+    fn p10_expiry_counts_from_the_moment_of_asking(seed: u64, takes in 0_u64..15, life in 20_u64..7200) {
+        let mut world = World::new(TokenEndpoint::Token, seed, vec![Fate { takes: seconds(takes), end: End::Issue(seconds(life)) }]);
+        world.otherwise = at_once(End::NotSent);
+        world.tell(Event::Wanted);
+        let asked = world.now;
+        world.pass(seconds(takes + 1));
+        prop_assert_eq!(world.held().unwrap().ends(), asked.after(seconds(life)));
+    }
+
+    /// An end that one clock has seen is final: setting the other back revives nothing.
+    #[test]
+    fn p10_no_clock_revives_a_dead_token(seed: u64, jump in 0_u64..100_000, back in 0_u64..200_000) {
+        let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
+        world.otherwise = at_once(End::NotSent);
+        let ended = world.held().unwrap();
+        // As after a suspended night: the wall clock has gone on, the other has not.
+        world.now.wall = world.now.wall.after(seconds(jump));
+        world.tell(Event::Timer);
+        let gone = world.held().is_none();
+        prop_assert_eq!(gone, jump >= 7199);
+        world.now.wall = world.now.wall.before(seconds(back));
+        world.pass(seconds(1));
+        prop_assert_eq!(world.held().is_none(), gone);
+        // And set back for good, it ends by the clock that cannot be set.
+        world.pass(seconds(7200));
+        prop_assert!(world.held().is_none() && ended.ends().mono <= world.now.mono);
+    }
+
+    /// A wall clock set forward brings one early refresh and no more.
+    #[test]
+    fn p10_a_jump_costs_one_refresh(seed: u64, jump in 4000_u64..7000) {
+        let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
+        world.now.wall = world.now.wall.after(seconds(jump));
+        let fetches = world.fetches.len();
+        world.pass(seconds(62));
+        prop_assert_eq!(world.fetches.len(), fetches + 1);
+        world.pass(seconds(1800));
+        prop_assert_eq!(world.fetches.len(), fetches + 1);
+    }
+
+    /// The years 1970 and 2106 and everything between: no panic, no endless life.
+    #[test]
+    fn p10_any_jump_is_survived(seed: u64, fates in fates(), ops in ops(), wall in 0_u64..=4_300_000_000) {
+        let mut world = World::new(TokenEndpoint::Token, seed, fates);
+        for (index, op) in ops.iter().enumerate() {
+            if index == ops.len() / 2 {
+                world.now.wall = wxsub_core::clock::UnixMillis::new(wall * 1000);
+            }
+            world.do_op(op);
+        }
+        world.fates.clear();
+        world.otherwise = issue(7200);
+        world.pass(seconds(400));
+        world.tell(Event::Wanted);
+        world.pass(seconds(120));
+        let held = world.held();
+        prop_assert!(held.is_some_and(|token| token.remaining(world.now) <= seconds(7200)));
+    }
+}

@@ -1,0 +1,81 @@
+//! Promises 1, 2 and 4: what is handed out, and when it ceases to be.
+
+use proptest::prelude::*;
+use wxsub_core::token::{Event, Evidence, Notice, TokenEndpoint};
+
+use super::world::*;
+
+fn endpoints() -> impl Strategy<Value = TokenEndpoint> {
+    prop_oneof![Just(TokenEndpoint::Token), Just(TokenEndpoint::StableToken)]
+}
+
+proptest! {
+    /// Never a token past its end on either clock, never one that Weixin rejected to our face.
+    #[test]
+    fn p01_only_usable_tokens_are_handed_out(endpoint in endpoints(), seed: u64, fates in fates(), ops in ops()) {
+        let mut world = World::new(endpoint, seed, fates);
+        let mut rejected = Vec::new();
+        for op in &ops {
+            let before = world.held();
+            world.do_op(op);
+            if let (Op::Report(Evidence::Seen), Some(token)) = (op, before) {
+                rejected.push(token);
+            }
+            if let Some(held) = world.held() {
+                prop_assert!(held.ends().mono > world.now.mono && held.ends().wall > world.now.wall);
+                prop_assert!(!rejected.iter().any(|token| token.token().same_as(held.token())));
+            }
+        }
+    }
+
+    /// Whoever waits gets a token or an error: within three attempts of 15 s and the pauses between them.
+    #[test]
+    fn p01_a_caller_is_answered(endpoint in endpoints(), seed: u64, fates in fates(), ops in ops()) {
+        let mut world = World::new(endpoint, seed, fates);
+        for op in &ops {
+            world.do_op(op);
+        }
+        world.tell(Event::Wanted);
+        let announced = world.status().announced;
+        world.pass(seconds(50));
+        let status = world.status();
+        prop_assert!(world.held().is_some() || status.announced > announced || status.failure.is_some());
+    }
+
+    /// A fetch, however it goes, takes nothing from those who read meanwhile.
+    #[test]
+    fn p02_a_refresh_takes_nothing_away(endpoint in endpoints(), seed: u64, end in setbacks(), takes in 0_u64..15) {
+        let mut world = World::holding(endpoint, seed, 7200);
+        world.otherwise = Fate { takes: seconds(takes), end };
+        for _ in 0..7000 {
+            world.pass(seconds(1));
+            prop_assert!(world.held().is_some());
+        }
+        prop_assert!(world.fetches.len() > 1);
+    }
+
+    /// Nothing but its end, a rejection we saw, or a replacement removes a token.
+    #[test]
+    fn p04_a_usable_token_is_never_dropped(endpoint in endpoints(), seed: u64, fates in fates(), ops in ops()) {
+        // The same token once more may come with an earlier end; that end is then the true one.
+        let fates = fates.into_iter().filter(|fate| !matches!(fate.end, End::Same)).collect();
+        let mut world = World::new(endpoint, seed, fates);
+        for op in &ops {
+            let before = world.held();
+            let noticed = world.notices.len();
+            let suspect = world.status().is_suspect(world.now);
+            world.do_op(op);
+            let Some(before) = before.filter(|token| token.is_usable(world.now)) else { continue };
+            let believed = match op {
+                Op::Report(Evidence::Seen) => true,
+                Op::Report(Evidence::Claimed) => suspect,
+                _ => false,
+            };
+            let kept = world.held().is_some_and(|held| held.generation() == before.generation());
+            let replaced = world.notices.iter().skip(noticed).any(|(_, notice)| {
+                matches!(notice, Notice::Refreshed { generation, .. } if *generation > before.generation())
+            });
+            prop_assert!(kept || replaced || believed, "{op:?} dropped a usable token");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Promise 13: a generation only grows.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::proto::AccessToken;
+use wxsub_core::token::{Event, Evidence, Generation, Issued, TokenEndpoint};
+
+use super::world::*;
+
+proptest! {
+    #[test]
+    fn p13_the_next_is_greater_and_no_earlier_than_its_asking(known: u32, asked in 0_u64..1 << 50) {
+        let next = Generation::new(u64::from(known)).next(UnixMillis::new(asked));
+        prop_assert!(next.get() > u64::from(known) && next.get() >= asked);
+    }
+
+    /// Whatever happens to the clocks, and whatever a late store hands over, what is handed out never goes back.
+    #[test]
+    fn p13_what_is_handed_out_never_goes_back(seed: u64, fates in fates(), ops in ops(), offered in any::<prop::sample::Index>()) {
+        let mut world = World::new(TokenEndpoint::Token, seed, fates);
+        let (mut newest, mut earlier) = (Generation::default(), Vec::new());
+        for op in &ops {
+            world.do_op(op);
+            if let Some(held) = world.held() {
+                prop_assert!(held.generation() >= newest, "{} after {}", held.generation(), newest);
+                newest = held.generation();
+                earlier.push(held);
+            }
+            if !earlier.is_empty() {
+                // A slow writer brings back something from the past, as fresh as new.
+                let old: &Arc<Issued> = offered.get(&earlier);
+                let late = Issued::new(old.token().clone(), old.generation(), world.now, seconds(7200));
+                world.tell(Event::Loaded(Arc::new(late)));
+            }
+        }
+    }
+
+    /// A newer token of another process is taken over without a fetch, but not one that Weixin has rejected.
+    #[test]
+    fn p13_a_newer_token_is_taken_over(seed: u64, ahead in 1_u64..1_000_000, rejected: bool) {
+        let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
+        world.otherwise = at_once(End::NotSent);
+        let held = world.held().unwrap();
+        let fetches = world.fetches.len();
+        let newer = Generation::new(held.generation().get() + ahead);
+        let token = if rejected {
+            world.report(held.generation(), Evidence::Seen);
+            held.token().clone()
+        } else {
+            AccessToken::new("OTHER").unwrap()
+        };
+        world.tell(Event::Loaded(Arc::new(Issued::new(token, newer, world.now, seconds(7200)))));
+        match world.held() {
+            Some(now_held) => prop_assert!(!rejected && now_held.generation() == newer && world.fetches.len() == fetches),
+            None => prop_assert!(rejected),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Promise 8: a fetch whose reply was lost may have ended the token held.
+
+use proptest::prelude::*;
+use wxsub_core::token::{Evidence, Notice, TokenEndpoint};
+
+use super::world::*;
+
+fn with_lost_answer(seed: u64, takes: u64, otherwise: End) -> World {
+    let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
+    world.fates.push_back(Fate { takes: seconds(takes), end: End::Lose });
+    world.otherwise = at_once(otherwise);
+    let due = world.status().due.unwrap();
+    world.pass(due.left(world.now) + seconds(takes));
+    assert_eq!(world.fetches.len(), 2);
+    world
+}
+
+fn failing() -> impl Strategy<Value = End> {
+    prop_oneof![Just(End::Lose), Just(End::NotSent), Just(End::Odd), Just(End::Refuse(-1))]
+}
+
+proptest! {
+    /// Suspect from the first such attempt + 4 min, served all the same, retried at least every 15 s, vouched for at most
+    /// 60 s.
+    #[test]
+    fn p08_the_token_becomes_suspect(seed: u64, takes in 0_u64..15, otherwise in failing()) {
+        let mut world = with_lost_answer(seed, takes, otherwise);
+        let asked = world.fetches[1].0;
+        let held = world.held().unwrap().generation();
+        let suspect_from = asked.after(seconds(240));
+        while world.now.mono.since(asked.mono) < seconds(900) {
+            prop_assert_eq!(world.status().is_suspect(world.now), suspect_from.reached(world.now));
+            prop_assert_eq!(world.held().map(|token| token.generation()), Some(held));
+            let vouched_until = world.now.mono.after(world.status().vouched(world.now));
+            if suspect_from.reached(world.now) {
+                prop_assert!(vouched_until <= world.now.mono.after(seconds(60)));
+            } else {
+                prop_assert!(vouched_until <= asked.mono.after(seconds(300)));
+            }
+            world.pass(seconds(1));
+        }
+        for pair in world.fetches[1..].windows(2) {
+            let gap = pair[1].0.mono.since(pair[0].0.mono);
+            prop_assert!(gap <= seconds(15 + takes), "{:?}", gap);
+        }
+        prop_assert_eq!(world.count(|notice| matches!(notice, Notice::AnswerLost { .. })), 1);
+    }
+
+    /// Once it is suspect, the first sign of rejection is believed, a mere claim too.
+    #[test]
+    fn p08_a_suspect_token_is_given_up_at_the_first_sign(seed: u64, takes in 0_u64..15, suspect: bool) {
+        let mut world = with_lost_answer(seed, takes, End::NotSent);
+        world.pass(seconds(if suspect { 260 } else { 60 }));
+        let held = world.held().unwrap().generation();
+        world.report(held, Evidence::Claimed);
+        prop_assert_eq!(world.held().is_none(), suspect);
+    }
+
+    /// A token that comes clears the suspicion; a refusal does not.
+    #[test]
+    fn p08_only_a_token_clears_the_suspicion(seed: u64, issued: bool) {
+        let end = if issued { End::Issue(seconds(7200)) } else { End::Refuse(40164) };
+        let mut world = with_lost_answer(seed, 0, end);
+        world.pass(seconds(300));
+        prop_assert_eq!(world.status().is_suspect(world.now), !issued);
+    }
+
+    /// With `stable_token` a lost reply ends nothing.
+    #[test]
+    fn p08_stable_tokens_are_never_suspect(seed: u64, fates in fates(), ops in ops()) {
+        let mut world = World::new(TokenEndpoint::StableToken, seed, fates);
+        for op in &ops {
+            world.do_op(op);
+            prop_assert!(!world.status().is_suspect(world.now));
+        }
+    }
+}

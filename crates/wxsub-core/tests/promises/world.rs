@@ -1,0 +1,257 @@
+//! A small world around the lifecycle: a Weixin that does what it is told, clocks that jump, callers that ask and report.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use wxsub_core::clock::{Moment, Mono, UnixMillis};
+use wxsub_core::proto::codec::Unreadable;
+use wxsub_core::proto::{AccessToken, ErrCode, Refusal};
+use wxsub_core::token::{
+    Command, Event, Evidence, Failure, Generation, Issued, Lifecycle, Mode, Notice, Order, Outcome, Status,
+    TokenEndpoint, Verdict,
+};
+use wxsub_core::transport::{TransportError, TransportFault};
+
+/// What becomes of a fetch, this long after it was asked for.
+#[derive(Debug, Clone)]
+pub struct Fate {
+    pub takes: Duration,
+    pub end: End,
+}
+
+#[derive(Debug, Clone)]
+pub enum End {
+    /// A new token of this life.
+    Issue(Duration),
+    /// The token issued last, once more.
+    Same,
+    Refuse(i64),
+    /// The reply is lost.
+    Lose,
+    NotSent,
+    Odd,
+}
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+pub enum Op {
+    Pass(Duration),
+    Want,
+    Report(Evidence),
+    /// A report of a token that was replaced long ago.
+    ReportOld,
+    WallForward(Duration),
+    WallBack(Duration),
+}
+
+pub struct World {
+    pub lifecycle: Lifecycle,
+    pub now: Moment,
+    pub fates: VecDeque<Fate>,
+    /// What becomes of fetches when no fate is left.
+    pub otherwise: Fate,
+    pub in_flight: Option<(Mono, Moment, Order, End)>,
+    pub last_issued: Option<Arc<Issued>>,
+    /// Every fetch: when it was asked for, and how.
+    pub fetches: Vec<(Moment, Mode)>,
+    pub notices: Vec<(Moment, Notice)>,
+    pub rejected: HashSet<Generation>,
+    issued: u64,
+}
+
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+pub fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub fn issue(life: u64) -> Fate {
+    Fate { takes: Duration::from_millis(50), end: End::Issue(seconds(life)) }
+}
+
+pub fn at_once(end: End) -> Fate {
+    Fate { takes: Duration::from_millis(50), end }
+}
+
+/// Whatever can become of a fetch.
+pub fn ends() -> impl Strategy<Value = End> {
+    prop_oneof![
+        4 => (1_u64..=7200).prop_map(|life| End::Issue(seconds(life))),
+        1 => Just(End::Same),
+        6 => setbacks(),
+    ]
+}
+
+/// Whatever can go wrong with a fetch.
+pub fn setbacks() -> impl Strategy<Value = End> {
+    prop_oneof![
+        2 => prop_oneof![Just(-1), Just(40125), Just(40164), Just(45009), Just(45011), any::<i64>()]
+            .prop_filter("0 is no refusal", |code| *code != 0)
+            .prop_map(End::Refuse),
+        2 => Just(End::Lose),
+        1 => Just(End::NotSent),
+        1 => Just(End::Odd),
+    ]
+}
+
+pub fn fates() -> impl Strategy<Value = Vec<Fate>> {
+    let fate =
+        (0_u64..20_000, ends()).prop_map(|(millis, end)| Fate { takes: Duration::from_millis(millis), end });
+    prop::collection::vec(fate, 0..24)
+}
+
+pub fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        6 => (0_u64..4_000_000).prop_map(|millis| Op::Pass(Duration::from_millis(millis))),
+        3 => Just(Op::Want),
+        2 => Just(Op::Report(Evidence::Seen)),
+        2 => Just(Op::Report(Evidence::Claimed)),
+        1 => Just(Op::ReportOld),
+        1 => (1_u64..200_000).prop_map(|s| Op::WallForward(seconds(s))),
+        1 => (1_u64..200_000).prop_map(|s| Op::WallBack(seconds(s))),
+    ];
+    prop::collection::vec(op, 1..40)
+}
+
+impl World {
+    pub fn new(endpoint: TokenEndpoint, seed: u64, fates: Vec<Fate>) -> Self {
+        Self {
+            lifecycle: Lifecycle::new(endpoint, seed),
+            now: Moment::new(Mono::from_origin(seconds(5_000_000)), UnixMillis::new(1_780_000_000_000)),
+            fates: fates.into(),
+            otherwise: issue(7200),
+            in_flight: None,
+            last_issued: None,
+            fetches: Vec::new(),
+            notices: Vec::new(),
+            rejected: HashSet::new(),
+            issued: 0,
+        }
+    }
+
+    /// A world in which a token of this life is held.
+    pub fn holding(endpoint: TokenEndpoint, seed: u64, life: u64) -> Self {
+        let mut world = Self::new(endpoint, seed, vec![issue(life)]);
+        world.tell(Event::Wanted);
+        world.pass(seconds(1));
+        assert!(world.held().is_some());
+        world
+    }
+
+    pub fn status(&self) -> Status {
+        self.lifecycle.status()
+    }
+
+    /// What callers would get now.
+    pub fn held(&self) -> Option<Arc<Issued>> {
+        self.status().usable(self.now).cloned()
+    }
+
+    pub fn do_op(&mut self, op: &Op) -> Option<Verdict> {
+        let generation = self.held().map(|issued| issued.generation());
+        match op {
+            Op::Pass(time) => self.pass(*time),
+            Op::Want => drop(self.tell(Event::Wanted)),
+            Op::Report(evidence) => return self.report(generation?, *evidence),
+            Op::ReportOld => return self.report(Generation::new(generation?.get() - 1), Evidence::Claimed),
+            Op::WallForward(by) => self.now.wall = self.now.wall.after(*by),
+            Op::WallBack(by) => self.now.wall = self.now.wall.before(*by),
+        }
+        None
+    }
+
+    pub fn report(&mut self, generation: Generation, evidence: Evidence) -> Option<Verdict> {
+        if evidence == Evidence::Seen && self.held().is_some_and(|held| held.generation() == generation) {
+            self.rejected.insert(generation);
+        }
+        self.tell(Event::Reported { generation, evidence })
+    }
+
+    /// Lets time pass, waking the lifecycle whenever it wants to be.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now.mono.after(time);
+        for _ in 0..1_000_000 {
+            let finish = self.in_flight.as_ref().map(|(at, ..)| *at);
+            let timer = self.lifecycle.deadline(self.now);
+            let next = [finish, timer].into_iter().flatten().min().filter(|at| *at <= end);
+            let Some(next) = next else {
+                self.now = self.now.after(end.since(self.now.mono));
+                return;
+            };
+            self.now = self.now.after(next.since(self.now.mono));
+            if finish == Some(next) { self.finish() } else { drop(self.tell(Event::Timer)) }
+        }
+        panic!("a hot loop: a million wake-ups in {time:?}");
+    }
+
+    pub fn finish(&mut self) {
+        let Some((_, asked, order, end)) = self.in_flight.take() else { return };
+        let outcome = self.outcome(asked, &order, &end);
+        self.tell(Event::Finished { attempt: order.attempt, outcome });
+    }
+
+    fn outcome(&mut self, asked: Moment, order: &Order, end: &End) -> Outcome {
+        let failure = match end {
+            End::Issue(life) => {
+                self.issued += 1;
+                return self.hand_out(&format!("T{}", self.issued), asked, order, *life);
+            }
+            End::Same => match self.last_issued.clone() {
+                Some(last) if last.remaining(asked) < seconds(1) => {
+                    self.issued += 1;
+                    return self.hand_out(&format!("T{}", self.issued), asked, order, seconds(7200));
+                }
+                Some(last) => {
+                    let generation =
+                        if order.known >= last.generation() { last.generation() } else { order.known };
+                    let left = last.remaining(asked);
+                    let same = Issued::new(last.token().clone(), generation, asked, left);
+                    return Outcome::Issued(Arc::new(same));
+                }
+                None => Failure::TimedOut,
+            },
+            End::Refuse(code) => Failure::Refused(Refusal::new(ErrCode::new(*code), "no")),
+            End::Lose => Failure::Transport(TransportError::maybe_sent(TransportFault::Broken, "x")),
+            End::NotSent => Failure::Transport(TransportError::before_sending(TransportFault::Connect, "x")),
+            End::Odd => Failure::Unreadable(Unreadable::Html),
+        };
+        Outcome::Failed(failure)
+    }
+
+    fn hand_out(&mut self, text: &str, asked: Moment, order: &Order, life: Duration) -> Outcome {
+        let token = AccessToken::new(text).unwrap();
+        let issued = Arc::new(Issued::new(token, order.known.next(asked.wall), asked, life));
+        self.last_issued = Some(Arc::clone(&issued));
+        Outcome::Issued(issued)
+    }
+
+    /// Feeds one event and checks what holds at every step, for every promise.
+    pub fn tell(&mut self, event: Event) -> Option<Verdict> {
+        let mut answer = None;
+        for command in self.lifecycle.handle(self.now, event) {
+            match command {
+                Command::Fetch(order) => self.start(order),
+                Command::Tell(notice) => self.notices.push((self.now, notice)),
+                Command::Answer(verdict) => {
+                    assert!(answer.replace(verdict).is_none(), "two answers to one report")
+                }
+            }
+        }
+        assert_eq!(self.status().fetching, self.in_flight.is_some());
+        answer
+    }
+
+    fn start(&mut self, order: Order) {
+        assert!(self.in_flight.is_none(), "promise 3: two fetches at a time");
+        self.fetches.push((self.now, order.mode));
+        let Fate { takes, end } = self.fates.pop_front().unwrap_or_else(|| self.otherwise.clone());
+        let (takes, end) = if takes > order.timeout { (order.timeout, End::Lose) } else { (takes, end) };
+        self.in_flight = Some((self.now.mono.after(takes), self.now, order, end));
+    }
+
+    pub fn count(&self, wanted: impl Fn(&Notice) -> bool) -> usize {
+        self.notices.iter().filter(|(_, notice)| wanted(notice)).count()
+    }
+}

@@ -1,0 +1,42 @@
+//! The messages that users received.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use wxsub_proto::{AppId, OpenId};
+
+/// One message in a user's chat. As JSON: the members of the body, and these two beside them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Received {
+    /// The app that sent it.
+    pub appid: AppId,
+    /// When it arrived, in seconds since the Unix epoch, by the sandbox's clock.
+    pub received_at: u64,
+    /// The body of the send, as it was written.
+    #[serde(flatten)]
+    pub body: Map<String, Value>,
+}
+
+/// Everybody's messages, oldest first.
+#[derive(Default)]
+pub(crate) struct Mail(HashMap<OpenId, Vec<Received>>);
+
+impl Mail {
+    pub(crate) fn deliver(
+        &mut self,
+        to: OpenId,
+        appid: AppId,
+        received_at: u64,
+        mut body: Map<String, Value>,
+    ) {
+        body.retain(|name, _| name != "appid" && name != "received_at");
+        let received = Received { appid, received_at, body };
+        self.0.entry(to).or_default().push(received);
+    }
+
+    pub(crate) fn of(&self, openid: &OpenId) -> &[Received] {
+        self.0.get(openid).map(Vec::as_slice).unwrap_or_default()
+    }
+}

@@ -1,0 +1,40 @@
+//! Query strings and forms, read as leniently as Weixin reads them.
+
+use percent_encoding::percent_decode_str;
+
+/// Names and values, decoded. What is not UTF-8 is replaced, never refused.
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(crate) fn read(text: &str) -> Self {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        });
+        Self(pairs.collect())
+    }
+
+    /// The first value of this name, unless it is empty.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let first = self.0.iter().find(|(other, _)| other == name);
+        first.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
+fn decode(part: &str) -> String {
+    percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Query;
+
+    #[test]
+    fn the_first_value_counts_and_an_empty_one_does_not() {
+        let query = Query::read("a=1&b=%E6%B1%89+%2B&a=2&c=&d&%ff=x");
+        assert_eq!(query.get("a"), Some("1"));
+        assert_eq!(query.get("b"), Some("汉 +"));
+        assert_eq!((query.get("c"), query.get("d"), query.get("e")), (None, None, None));
+        assert_eq!(query.get("\u{fffd}"), Some("x"));
+    }
+}

@@ -1,0 +1,99 @@
+//! Weixin's refusals: codes and the texts of its real answers.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wxsub_proto::ErrCode;
+
+use crate::mint;
+
+/// A refusal: a code and its text, not yet with a `rid`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) code: ErrCode,
+    text: Cow<'static, str>,
+}
+
+impl Refused {
+    pub(crate) fn new(code: ErrCode, text: impl Into<Cow<'static, str>>) -> Self {
+        let text = text.into();
+        Self { code, text }
+    }
+
+    /// A fault's refusal: with the text Weixin has for the code.
+    pub(crate) fn by_fault(code: ErrCode, caller: IpAddr) -> Self {
+        match code {
+            ErrCode::IP_NOT_ALLOWED => Self::ip_not_allowed(caller),
+            code => code.into(),
+        }
+    }
+
+    /// The one refusal that quotes something: the caller's address.
+    pub(crate) fn ip_not_allowed(caller: IpAddr) -> Self {
+        let v6 = match caller.to_canonical() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        let text = format!("invalid ip {} ipv6 {v6}, not in whitelist", caller.to_canonical());
+        Self::new(ErrCode::IP_NOT_ALLOWED, text)
+    }
+
+    /// As Weixin words it.
+    pub(crate) fn to_json(&self, now: Duration) -> Value {
+        let Self { code, text } = self;
+        match *code {
+            ErrCode::OK => json!({"errcode": code, "errmsg": text}),
+            _ => json!({"errcode": code, "errmsg": format!("{text} rid: {}", mint::rid(now))}),
+        }
+    }
+}
+
+impl From<ErrCode> for Refused {
+    fn from(code: ErrCode) -> Self {
+        Self::new(code, text(code))
+    }
+}
+
+/// The text of a real answer with this code, where one is known; the others are worded in their style.
+fn text(code: ErrCode) -> &'static str {
+    match code.get() {
+        0 => "ok",
+        -1 => "system error",
+        40001 => {
+            "invalid credential, access_token is invalid or not latest, could get access_token by \
+             getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r"
+        }
+        40002 => "invalid grant_type",
+        40003 => "invalid openid",
+        40013 => "invalid appid",
+        40014 => "invalid access_token",
+        40037 => "invalid template_id",
+        40062 => "invalid title size",
+        40066 => "invalid url",
+        40125 => "invalid appsecret",
+        40129 => "invalid scene",
+        40165 => "invalid weapp pagepath",
+        40166 => "invalid weapp appid",
+        40243 => "appsecret is frozen",
+        41001 => "access_token missing",
+        41002 => "appid missing",
+        41004 => "appsecret missing",
+        42001 => "access_token expired",
+        43001 => "require GET method",
+        43002 => "require POST method",
+        43004 => "require subscribe",
+        43101 => "user refuse to accept the msg",
+        44002 => "empty post data",
+        45009 => "reach max api daily quota limit",
+        45011 => "api minute-quota reach limit, must slower, retry next minute",
+        47001 => "data format error",
+        47003 => "argument invalid!",
+        48001 => "api unauthorized",
+        48004 => "api forbiddden for irregularities, view detail on mp.weixin.qq.com",
+        48011 => "disabled template id",
+        50002 => "user limited",
+        _ => "refused by the sandbox",
+    }
+}

@@ -1,0 +1,39 @@
+//! AppID and AppSecret, as both token endpoints check them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use wxsub_proto::endpoint::token::GRANT_TYPE;
+use wxsub_proto::{AppId, ErrCode};
+
+use crate::app::App;
+use crate::journal::Trace;
+use crate::refused::Refused;
+
+/// Who a caller says it is.
+pub(super) struct Credentials<'a> {
+    pub(super) appid: Option<&'a str>,
+    pub(super) grant_type: Option<&'a str>,
+    pub(super) secret: Option<&'a str>,
+}
+
+impl Credentials<'_> {
+    /// The app they prove, in the order in which Weixin looks: first the AppID.
+    pub(super) fn check<'w>(
+        &self,
+        apps: &'w mut HashMap<AppId, App>,
+        caller: IpAddr,
+        trace: &mut Trace,
+    ) -> Result<&'w mut App, Refused> {
+        let appid = self.appid.ok_or(ErrCode::MISSING_APPID)?;
+        let appid = AppId::new(appid).map_err(|_| ErrCode::INVALID_APPID)?;
+        let app = apps.get_mut(&appid).ok_or(ErrCode::INVALID_APPID)?;
+        trace.appid = Some(appid);
+        if self.grant_type != Some(GRANT_TYPE) {
+            return Err(ErrCode::INVALID_GRANT_TYPE.into());
+        }
+        app.check_secret(self.secret.ok_or(ErrCode::MISSING_SECRET)?)?;
+        app.check_ip(caller)?;
+        Ok(app)
+    }
+}

@@ -1,0 +1,109 @@
+//! The body of a send, and the limits on its fields.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+use wxsub_proto::{Color, ErrCode, HttpUrl, OpenId, Scene, TemplateId};
+
+use crate::app::App;
+use crate::refused::Refused;
+
+const TITLE_CHARACTERS: usize = 15;
+const CONTENT_CHARACTERS: usize = 200;
+
+const INVALID_SCENE: ErrCode = ErrCode::new(40129);
+const INVALID_PAGEPATH: ErrCode = ErrCode::new(40165);
+const INVALID_MINI_PROGRAM: ErrCode = ErrCode::new(40166);
+
+/// A message that keeps the limits; members nobody reads are carried along.
+pub(super) struct Letter {
+    pub(super) touser: OpenId,
+    pub(super) template_id: TemplateId,
+    pub(super) scene: Scene,
+    pub(super) body: Map<String, Value>,
+}
+
+impl Letter {
+    /// Reads a body for this app. In which order Weixin looks at the fields is not documented.
+    pub(super) fn read(body: &[u8], app: &App) -> Result<Self, Refused> {
+        let body: Map<String, Value> = serde_json::from_slice(body).map_err(|_| ErrCode::DATA_FORMAT)?;
+        let fields = Fields(&body);
+        let touser = fields.parsed("touser").ok_or(ErrCode::INVALID_OPENID)?;
+        let template_id: Option<TemplateId> = fields.parsed("template_id");
+        let template_id = template_id.filter(|template| app.has_template(template));
+        let template_id = template_id.ok_or(ErrCode::INVALID_TEMPLATE_ID)?;
+        let scene = fields.scene().ok_or(INVALID_SCENE)?;
+        fields.check_text()?;
+        fields.check_jump()?;
+        Ok(Self { touser, template_id, scene, body })
+    }
+}
+
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl<'a> Fields<'a> {
+    /// What stands in one place; `null` counts as absent.
+    fn get(&self, place: &str) -> Option<&'a Value> {
+        let mut names = place.split('.');
+        let first = self.0.get(names.next()?);
+        let value = names.fold(first, |value, name| value?.get(name));
+        value.filter(|value| !value.is_null())
+    }
+
+    /// The text in one place; an empty one counts as absent, as some SDKs write it.
+    fn text(&self, place: &str) -> Option<&'a str> {
+        self.get(place)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    fn parsed<T: FromStr>(&self, place: &str) -> Option<T> {
+        self.text(place)?.parse().ok()
+    }
+
+    /// As text or as a whole number.
+    fn scene(&self) -> Option<Scene> {
+        match self.get("scene")? {
+            Value::String(text) => text.parse().ok(),
+            other => Scene::try_from(other.as_u64()?).ok(),
+        }
+    }
+
+    /// Title, content and its colour. Characters are counted, not bytes.
+    fn check_text(&self) -> Result<(), Refused> {
+        let title = self.text("title").unwrap_or_default();
+        if !(1..=TITLE_CHARACTERS).contains(&title.chars().count()) {
+            return Err(ErrCode::INVALID_TITLE_SIZE.into());
+        }
+        let content = self.text("data.content.value").unwrap_or_default();
+        match content.chars().count() {
+            // The spelling is Weixin's.
+            0 => return Err(argument("data.content.value is emtpy")),
+            1..=CONTENT_CHARACTERS => {}
+            _ => return Err(argument("data.content.value invalid")),
+        }
+        match self.get("data.content.color") {
+            Some(color) if !is_color(color) => Err(argument("data.content.color invalid")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The page a tap leads to.
+    fn check_jump(&self) -> Result<(), Refused> {
+        if self.text("url").is_some_and(|url| HttpUrl::new(url).is_err()) {
+            return Err(ErrCode::INVALID_URL.into());
+        }
+        match self.get("miniprogram") {
+            None => Ok(()),
+            Some(_) if self.text("miniprogram.appid").is_none() => Err(INVALID_MINI_PROGRAM.into()),
+            Some(_) if self.text("miniprogram.pagepath").is_none() => Err(INVALID_PAGEPATH.into()),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn is_color(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.is_empty() || text.parse::<Color>().is_ok())
+}
+
+fn argument(what: &str) -> Refused {
+    Refused::new(ErrCode::ARGUMENT_INVALID, format!("argument invalid! {what}"))
+}

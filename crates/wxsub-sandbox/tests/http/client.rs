@@ -1,0 +1,102 @@
+//! A sandbox on a port of its own, and a client that shows every byte.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use wxsub_proto::{AppId, AppSecret};
+use wxsub_sandbox::{Sandbox, http};
+
+pub(crate) const FETCH: &str = "/cgi-bin/token?grant_type=client_credential&appid=wx1&secret=play-money";
+
+pub(crate) struct Server {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+pub(crate) fn appid() -> AppId {
+    "wx1".parse().unwrap()
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let sandbox = Sandbox::new();
+        let secret = AppSecret::new("play-money").unwrap();
+        sandbox.add_app(appid(), secret, ["T".parse().unwrap()]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(http::serve(listener, sandbox.clone(), shutdown));
+        Self { sandbox, address, stop, task }
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+pub(crate) struct Client(pub(crate) TcpStream);
+
+/// One reply: the head as text, the body as far as it came.
+pub(crate) struct Reply {
+    pub(crate) head: String,
+    pub(crate) body: String,
+    /// How long the body was promised to be.
+    pub(crate) promised: usize,
+}
+
+impl Client {
+    pub(crate) async fn write(&mut self, method: &str, target: &str, body: &str) {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+        self.0.write_all((head + body).as_bytes()).await.unwrap();
+    }
+
+    pub(crate) async fn ask(&mut self, method: &str, target: &str, body: &str) -> Reply {
+        self.write(method, target, body).await;
+        self.read().await.unwrap()
+    }
+
+    /// Reads one reply, or as much of it as comes; an error if the connection is reset.
+    pub(crate) async fn read(&mut self) -> io::Result<Reply> {
+        let mut bytes = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&bytes);
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let head = head.to_lowercase();
+                let length = head.split("content-length: ").nth(1).unwrap();
+                let promised = length.lines().next().unwrap().parse().unwrap();
+                if body.len() >= promised {
+                    let (head, body) = (head.clone(), body.to_owned());
+                    return Ok(Reply { head, body, promised });
+                }
+            }
+            let mut buffer = [0; 4096];
+            let read = self.0.read(&mut buffer).await?;
+            if read == 0 {
+                return Ok(broken_off(&bytes));
+            }
+            bytes.extend_from_slice(&buffer[..read]);
+        }
+    }
+}
+
+fn broken_off(bytes: &[u8]) -> Reply {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+    let head = head.to_lowercase();
+    let promised = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+    Reply { body: body.to_owned(), promised: promised.unwrap_or_default(), head }
+}

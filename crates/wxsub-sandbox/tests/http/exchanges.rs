@@ -1,0 +1,79 @@
+//! Exchanges that go well.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use tokio::io::AsyncWriteExt;
+
+use crate::client::{FETCH, Server, appid};
+
+#[tokio::test]
+async fn a_whole_story_over_one_connection() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let consent =
+        r#"{"appid":"wx1","openid":"oUser","template_id":"T","scene":"7","reserved":"p","action":"confirm"}"#;
+    let answer = client.ask("POST", "/_sandbox/consents", consent).await;
+    assert!(answer.head.starts_with("http/1.1 200"));
+    assert!(answer.head.contains("content-type: application/json"));
+    let token = client.ask("GET", FETCH, "").await;
+    assert!(token.head.contains("application/json; encoding=utf-8"));
+    let token: serde_json::Value = serde_json::from_str(&token.body).unwrap();
+    let target = format!(
+        "/cgi-bin/message/template/subscribe?access_token={}",
+        token["access_token"].as_str().unwrap()
+    );
+    let message = r#"{"touser":"oUser","template_id":"T","scene":"7","title":"t","data":{"content":{"value":"汉\n字"}}}"#;
+    let sent = client.ask("POST", &target, message).await;
+    assert_eq!(sent.body, r#"{"errcode":0,"errmsg":"ok"}"#);
+    let mailbox = client.ask("GET", "/_sandbox/mailbox?openid=oUser", "").await;
+    assert!(mailbox.body.starts_with('[') && mailbox.body.contains(r"汉\n字"), "{}", mailbox.body);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_and_its_redirect() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let target = "/mp/subscribemsg?action=get_confirm&appid=wx1&scene=7&template_id=T&redirect_url=https%3A%2F%2Fa.example%2F%E8%B7%AF";
+    let page = client.ask("GET", target, "").await;
+    assert!(page.head.contains("content-type: text/html; charset=utf-8") && page.body.contains("<form"));
+    let redirect = client.ask("POST", target, "action=cancel").await;
+    assert!(redirect.head.starts_with("http/1.1 302"));
+    let location = "location: https://a.example/%e8%b7%af?template_id=t&action=cancel&scene=7";
+    assert!(redirect.head.contains(location), "{}", redirect.head);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_callers_address_counts() {
+    let server = Server::start().await;
+    let mut settings = server.sandbox.settings(&appid()).unwrap();
+    settings.allowed_ips = Some(vec![IpAddr::V4(Ipv4Addr::new(1, 2, 3, 4))]);
+    server.sandbox.configure(&appid(), settings).unwrap();
+    let answer = server.connect().await.ask("GET", FETCH, "").await;
+    assert!(answer.body.contains("invalid ip 127.0.0.1 ipv6 ::ffff:127.0.0.1, not in whitelist rid: "));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_told_so_and_the_connection_lives_on() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let long = "x".repeat(3_000_000);
+    let answer = client.ask("POST", "/_sandbox/apps", &long).await;
+    assert!(answer.head.starts_with("http/1.1 413") && answer.body.starts_with(r#"{"error":"#));
+    let answer = client.ask("POST", "/cgi-bin/stable_token", &"x".repeat(65_537)).await;
+    assert!(answer.head.starts_with("http/1.1 200") && answer.body.contains("47001"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn half_a_request_does_not_keep_the_sandbox_alive() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let head =
+        b"POST /_sandbox/apps HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    client.0.write_all(head).await.unwrap();
+    client.0.readable().await.unwrap();
+    server.stop().await;
+}

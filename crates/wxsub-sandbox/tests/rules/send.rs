@@ -1,0 +1,137 @@
+//! `POST /cgi-bin/message/template/subscribe`: grants and what arrives.
+
+use serde_json::{Value, json};
+use wxsub_proto::Action;
+
+use crate::weixin::{SEND, START, Weixin, appid, code, errmsg, message, request};
+
+/// Source: Mobile_App/One-time_subscription_info, step 2.
+#[test]
+fn a_consented_message_arrives_as_it_was_written() {
+    let weixin = Weixin::new();
+    weixin.grant("oUser", "T", "7");
+    let mut message = message();
+    message["unknown"] = json!({"kept": [1]});
+    message["appid"] = json!("a claim");
+    message["received_at"] = json!(0);
+    weixin.advance(5);
+    assert_eq!(weixin.send(&weixin.token(), &message), json!({"errcode": 0, "errmsg": "ok"}));
+    message["appid"] = json!(appid());
+    message["received_at"] = json!(START + 5);
+    assert_eq!(weixin.mailbox("oUser"), [message]);
+    assert!(weixin.mailbox("oOther").is_empty());
+}
+
+/// Source: Mobile_App/One-time_subscription_info: each authorization is good for one message.
+#[test]
+fn a_grant_is_good_for_one_message() {
+    let weixin = Weixin::new();
+    let token = weixin.token();
+    weixin.grant("oUser", "T", "7");
+    assert_eq!(code(&weixin.send(&token, &message())), 0);
+    let refused = weixin.send(&token, &message());
+    assert_eq!((code(&refused), errmsg(&refused)), (43101, "user refuse to accept the msg"));
+    assert_eq!(weixin.mailbox("oUser").len(), 1);
+}
+
+/// Source: subscription/guide/product/message/One-time_subscription_info: consents for one scene do not add up, other
+/// scenes do.
+#[test]
+fn consents_add_up_over_scenes_only() {
+    let weixin = Weixin::new();
+    let token = weixin.token();
+    for scene in ["7", "7", "8"] {
+        weixin.grant("oUser", "T", scene);
+    }
+    let send = |scene: &str| {
+        let mut message = message();
+        message["scene"] = json!(scene);
+        code(&weixin.send(&token, &message))
+    };
+    assert_eq!(["7", "8", "7", "8"].map(send), [0, 0, 43101, 43101]);
+}
+
+/// Source: the same page and the 43101 threads: never asked, refused, other user, template, scene or app.
+#[test]
+fn without_a_grant_for_exactly_this_nothing_is_sent() {
+    let weixin = Weixin::new();
+    let token = weixin.token();
+    assert_eq!(code(&weixin.send(&token, &message())), 43101);
+    let cancelled = weixin.0.consent(request("T", "7"), Action::Cancel).unwrap();
+    assert_eq!(cancelled.action(), &Action::Cancel);
+    assert_eq!(code(&weixin.send(&token, &message())), 43101);
+    weixin.grant("oOther", "T", "7");
+    weixin.grant("oUser", "U", "7");
+    weixin.grant("oUser", "T", "8");
+    assert_eq!(code(&weixin.send(&token, &message())), 43101);
+    assert!(weixin.mailbox("oUser").is_empty());
+}
+
+/// Source: [INF] a cancel is an answer to one question, not a withdrawal of an earlier one.
+#[test]
+fn a_cancel_leaves_an_earlier_grant_alone() {
+    let weixin = Weixin::new();
+    weixin.grant("oUser", "T", "7");
+    weixin.0.consent(request("T", "7"), Action::Cancel).unwrap();
+    assert_eq!(code(&weixin.send(&weixin.token(), &message())), 0);
+}
+
+/// Source: [INF] only a success uses the grant up.
+#[test]
+fn a_refused_send_leaves_the_grant() {
+    let weixin = Weixin::new();
+    weixin.grant("oUser", "T", "7");
+    let token = weixin.token();
+    let mut wrong = message();
+    wrong["title"] = json!("x".repeat(16));
+    assert_eq!(code(&weixin.send(&token, &wrong)), 40062);
+    assert_eq!(code(&weixin.send("made-up", &message())), 40014);
+    assert_eq!(code(&weixin.send(&token, &message())), 0);
+}
+
+/// Source: API_Call_Limits: calls a day; the number for this endpoint is not published. [CHOSEN] every call with a good
+/// token counts.
+#[test]
+fn a_day_has_its_sends() {
+    let weixin = Weixin::with(|settings| settings.send_quota = 1);
+    let token = weixin.token();
+    assert_eq!(code(&weixin.send(&token, &message())), 43101);
+    let refused = weixin.send(&token, &message());
+    assert_eq!((code(&refused), errmsg(&refused)), (45009, "reach max api daily quota limit"));
+    weixin.advance(24 * 3600);
+    let token = weixin.token();
+    assert_eq!(code(&weixin.send(&token, &message())), 43101);
+}
+
+/// Source: the tables of 40001, 40014, 41001, 42001; 43002 and 44002 in the global return codes.
+#[test]
+fn what_a_send_must_carry() {
+    let weixin = Weixin::new();
+    let token = weixin.token();
+    let with_token = format!("{SEND}?access_token={token}");
+    let body = message().to_string();
+    assert_eq!(code(&weixin.ask("GET", &with_token, &body)), 43002);
+    assert_eq!(code(&weixin.ask("POST", SEND, &body)), 41001);
+    assert_eq!(code(&weixin.ask("POST", SEND, "")), 41001);
+    assert_eq!(code(&weixin.ask("POST", &with_token, "")), 44002);
+    for bad in ["{", "[]", "7", "{}x", "\u{feff}{}"] {
+        assert_eq!(code(&weixin.ask("POST", &with_token, bad)), 47001, "{bad}");
+    }
+    weixin.0.invalidate_tokens(&appid()).unwrap();
+    let stale = weixin.ask("POST", &with_token, &body);
+    assert_eq!(code(&stale), 40001);
+    assert!(errmsg(&stale).starts_with("invalid credential, access_token is invalid or not latest"));
+    let too_long = Value::String("x".repeat(64 * 1024));
+    assert_eq!(code(&weixin.send(&weixin.token(), &too_long)), 47001);
+}
+
+/// Source: a wrong path answers 40066 (DW community), with status 200 like everything.
+#[test]
+fn other_paths_are_told_so() {
+    let weixin = Weixin::new();
+    for path in ["/cgi-bin/message/template/send", "/cgi-bin/token/", "/cgi-bin/"] {
+        let answer = weixin.ask("POST", path, "{}");
+        assert_eq!((code(&answer), errmsg(&answer)), (40066, "invalid url"));
+    }
+    assert_eq!(weixin.reply("GET", "/elsewhere", "").status, 404);
+}
