@@ -235,7 +235,7 @@ impl World {
                 Command::Fetch(order) => self.start(order),
                 Command::Tell(notice) => self.notices.push((self.now, notice)),
                 Command::Answer(verdict) => {
-                    assert!(answer.replace(verdict).is_none(), "two answers to one report")
+                    assert!(answer.replace(verdict).is_none(), "two answers to one report");
                 }
             }
         }

@@ -1,0 +1,252 @@
+//! The client: what is posted, how often, and what is said of it.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use wxsub_core::Client;
+use wxsub_core::error::{Call, Delivery, ErrorKind};
+use wxsub_core::proto::codec::RawReply;
+use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Remedy, Scene};
+use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
+use wxsub_core::token::FixedToken;
+use wxsub_core::transport::{Outgoing, Transport};
+
+const TOKEN: &str = "/cgi-bin/token";
+const SEND: &str = "/cgi-bin/message/template/subscribe";
+
+struct Bench {
+    clock: Arc<ManualClock>,
+    weixin: Arc<ScriptedTransport>,
+    client: Client,
+}
+
+fn bench() -> Bench {
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(ScriptedTransport::new()));
+    for text in ["TOKEN-A", "TOKEN-B", "TOKEN-C"] {
+        weixin.then(TOKEN, Step::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#)));
+    }
+    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
+        .clock(clock.clone())
+        .build();
+    Bench { clock, weixin, client }
+}
+
+fn message(title: &str) -> Message {
+    let grant = Grant::trusted("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
+    grant.message(title.parse().unwrap(), "text".parse().unwrap())
+}
+
+fn ok() -> Step {
+    Step::json(r#"{"errcode":0,"errmsg":"ok"}"#)
+}
+
+fn refusal(code: i64) -> Step {
+    Step::json(&format!(r#"{{"errcode":{code},"errmsg":"no rid: 6004f3da-1529ba72-5c345f67"}}"#))
+}
+
+/// The tokens that posts carried, in order.
+fn tokens(weixin: &ScriptedTransport) -> Vec<String> {
+    weixin.seen().iter().filter(|seen| seen.path == SEND).map(|seen| seen.query.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_stale_token_is_replaced_and_the_message_replayed_once() {
+    for code in [40001, 40014, 42001] {
+        let bench = bench();
+        bench.weixin.then(SEND, refusal(code));
+        bench.weixin.then(SEND, ok());
+        bench.client.send(&message("t")).await.unwrap();
+        assert_eq!(tokens(&bench.weixin), ["access_token=TOKEN-A", "access_token=TOKEN-B"]);
+        assert_eq!(bench.weixin.count(TOKEN), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_second_stale_code_ends_it() {
+    let bench = bench();
+    bench.weixin.always(SEND, refusal(40001));
+    let error = bench.client.send(&message("t")).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Refused, Delivery::Answered));
+    assert_eq!(error.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
+    assert_eq!(bench.weixin.count(SEND), 2);
+    assert_eq!(bench.weixin.count(TOKEN), 2);
+}
+
+#[tokio::test]
+async fn any_other_code_is_posted_once_and_kept() {
+    for code in [-1, 43101, 40003, 45009, 45011, 48001, 40164, 123_456_789] {
+        let bench = bench();
+        bench.weixin.always(SEND, refusal(code));
+        let error = bench.client.send(&message("t")).await.unwrap_err();
+        assert_eq!(error.errcode(), Some(ErrCode::new(code)));
+        assert!(error.to_string().contains(&code.to_string()), "{error}");
+        assert_eq!((bench.weixin.count(SEND), bench.weixin.count(TOKEN)), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_never_repeated() {
+    let html = Step::Reply(200, "<html>portal</html>".into());
+    for step in [
+        Step::lose_answer(),
+        html,
+        Step::Reply(502, "".into()),
+        Step::Reply(500, r#"{"errcode":0}"#.into()),
+        Step::Reply(302, "".into()),
+        Step::json(r#"{"errcode":0"#),
+        Step::json(r#"{"errcode":"ok"}"#),
+    ] {
+        let bench = bench();
+        bench.weixin.always(SEND, step);
+        let error = bench.client.send(&message("t")).await.unwrap_err();
+        assert_eq!((error.delivery(), error.may_repeat()), (Delivery::MaybeSent, false), "{error}");
+        assert!(error.to_string().contains("may have been sent"), "{error}");
+        assert_eq!(bench.weixin.count(SEND), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_was_certainly_not_sent_says_so() {
+    let bench = bench();
+    bench.weixin.always(SEND, Step::refuse_connection());
+    let error = bench.client.send(&message("t")).await.unwrap_err();
+    assert_eq!((error.call(), error.delivery(), error.may_repeat()), (Call::Send, Delivery::NotSent, true));
+    assert_eq!(error.remedy(), Remedy::RetryLater);
+}
+
+#[tokio::test]
+async fn the_deadline_tells_before_from_after() {
+    // After the post: maybe sent.
+    let first = bench();
+    first.weixin.always(SEND, Step::Hang);
+    let client = first.client.clone();
+    let sending = tokio::spawn(async move { client.send(&message("t")).await.unwrap_err() });
+    first.clock.pass(Duration::from_secs(31)).await;
+    assert_eq!(sending.await.unwrap().delivery(), Delivery::MaybeSent);
+    // Before it: not sent, and never posted later.
+    let weixin = Arc::new(ScriptedTransport::new());
+    weixin.always(TOKEN, Step::Hang);
+    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
+        .clock(first.clock.clone())
+        .timeout(Duration::from_secs(5))
+        .build();
+    let sending = tokio::spawn(async move { client.send(&message("t")).await.unwrap_err() });
+    first.clock.pass(Duration::from_secs(60)).await;
+    let error = sending.await.unwrap();
+    assert_eq!(
+        (error.call(), error.delivery(), error.kind()),
+        (Call::Token, Delivery::NotSent, ErrorKind::Timeout)
+    );
+    assert_eq!(weixin.count(SEND), 0);
+}
+
+#[tokio::test]
+async fn a_refused_token_call_says_what_to_do() {
+    let weixin = Arc::new(ScriptedTransport::new());
+    weixin.always(
+        TOKEN,
+        Step::json(r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7, not in whitelist"}"#),
+    );
+    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone()).build();
+    let error = client.send(&message("t")).await.unwrap_err();
+    assert_eq!((error.call(), error.remedy()), (Call::Token, Remedy::AllowIp));
+    assert_eq!(error.refusal().unwrap().blocked_ip().unwrap().to_string(), "203.0.113.7");
+    assert_eq!(weixin.count(SEND), 0);
+}
+
+#[tokio::test]
+async fn an_echoed_token_is_scrubbed() {
+    let bench = bench();
+    bench.weixin.always(SEND, Step::json(r#"{"errcode":48001,"errmsg":"no: TOKEN-A rid: TOKEN-A"}"#));
+    let error = bench.client.send(&message("t")).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("TOKEN-A"), "{error}");
+}
+
+#[tokio::test]
+async fn sixty_four_sends_that_see_a_token_die_replay_with_one_new_token() {
+    let bench = bench();
+    // Whatever carries the first token is stale, whatever carries another is taken.
+    let inner = bench.weixin.clone();
+    let transport = move |request: Outgoing| {
+        let inner = inner.clone();
+        async move {
+            if request.path() != SEND {
+                return inner.exchange(request).await;
+            }
+            let stale = request.into_http().uri().query().unwrap_or_default().contains("TOKEN-A");
+            let body = if stale { r#"{"errcode":40001,"errmsg":"no"}"# } else { r#"{"errcode":0}"# };
+            Ok(RawReply::new(200, Bytes::from(body)))
+        }
+    };
+    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(transport))
+        .clock(bench.clock.clone())
+        .build();
+    let sends: Vec<_> = (0..64)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.send(&message("t")).await })
+        })
+        .collect();
+    for send in sends {
+        send.await.unwrap().unwrap();
+    }
+    assert_eq!(bench.weixin.count(TOKEN), 2);
+}
+
+#[tokio::test]
+async fn a_fixed_token_is_used_and_its_refusal_kept() {
+    let weixin = Arc::new(ScriptedTransport::new());
+    weixin.then(SEND, ok());
+    weixin.always(SEND, refusal(42001));
+    let source = Arc::new(FixedToken::new(AccessToken::new("BY-HAND").unwrap()));
+    let client = Client::with_tokens_from(source, weixin.clone()).build();
+    client.send(&message("t")).await.unwrap();
+    assert_eq!(client.send(&message("t")).await.unwrap_err().errcode(), Some(ErrCode::ACCESS_TOKEN_EXPIRED));
+    assert_eq!(tokens(&weixin), ["access_token=BY-HAND", "access_token=BY-HAND"]);
+}
+
+#[tokio::test]
+async fn many_come_back_in_their_order_and_none_is_read_ahead() {
+    let bench = bench();
+    bench.weixin.always(SEND, ok());
+    let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = read.clone();
+    let messages = stream::iter(0..1000).map(move |n| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        message(&n.to_string())
+    });
+    let mut results = bench.client.send_many(messages, NonZeroUsize::new(8).unwrap());
+    let mut n = 0;
+    while let Some((message, result)) = results.next().await {
+        assert_eq!(message.title().as_str(), n.to_string());
+        result.unwrap();
+        n += 1;
+        assert!(read.load(std::sync::atomic::Ordering::Relaxed) <= n + 8);
+    }
+    assert_eq!((n, bench.weixin.count(SEND)), (1000, 1000));
+}
+
+#[tokio::test]
+async fn two_apps_side_by_side_do_not_disturb_each_other() {
+    let good = bench();
+    good.weixin.always(SEND, ok());
+    let broken = Arc::new(ScriptedTransport::new());
+    broken.always(TOKEN, Step::json(r#"{"errcode":40013,"errmsg":"invalid appid"}"#));
+    let other = Client::builder("wx2".parse().unwrap(), "SECRET".parse().unwrap(), broken).build();
+    for _ in 0..3 {
+        other.send(&message("t")).await.unwrap_err();
+        good.client.send(&message("t")).await.unwrap();
+    }
+    assert_eq!(good.weixin.count(TOKEN), 1);
+}

@@ -1,0 +1,108 @@
+//! What reqwest's errors mean: what went wrong, whether the request can have left, and what may be said of it.
+
+use std::error::Error;
+use std::io;
+
+use wxsub_core::transport::{Stage, TransportError, TransportFault};
+use wxsub_tls::{TlsFault, fault_of};
+
+/// Whom a connection is made to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Server,
+    Proxy,
+}
+
+/// Reads an error of reqwest.
+pub(crate) fn failure(error: reqwest::Error, peer: Peer) -> TransportError {
+    let error = error.without_url();
+    let (stage, fault) = if error.is_connect() {
+        (Stage::BeforeSending, of_a_connect(&error, peer))
+    } else {
+        (stage_of(&error), of_an_exchange(&error))
+    };
+    let detail = match fault_of(&error) {
+        Some(TlsFault::Certificate(reason)) => format!("{reason}; {}", causes(&error)),
+        _ => causes(&error),
+    };
+    match stage {
+        Stage::BeforeSending => TransportError::before_sending(fault, detail),
+        Stage::MaybeSent => TransportError::maybe_sent(fault, detail),
+    }
+}
+
+/// No connection: nothing can have been sent.
+fn of_a_connect(error: &reqwest::Error, peer: Peer) -> TransportFault {
+    match fault_of(error) {
+        Some(TlsFault::Certificate(_)) => TransportFault::Certificate,
+        Some(_) => TransportFault::Tls,
+        // Only the proxy's name is resolved here, and only the proxy is connected to.
+        None if peer == Peer::Proxy => TransportFault::Proxy,
+        None if error.is_dns() => TransportFault::Dns,
+        None if is_end_of_stream(error) => TransportFault::Tls,
+        None => TransportFault::Connect,
+    }
+}
+
+/// A connect does not read, so a stream that ended while connecting ended in the TLS handshake.
+fn is_end_of_stream(error: &reqwest::Error) -> bool {
+    chain(error).any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+    })
+}
+
+/// hyper calls a request canceled if it gave it back without having begun to write it, and only then.
+fn stage_of(error: &reqwest::Error) -> Stage {
+    match chain(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
+        Some(error) if error.is_canceled() => Stage::BeforeSending,
+        _ if error.is_builder() => Stage::BeforeSending,
+        _ => Stage::MaybeSent,
+    }
+}
+
+fn of_an_exchange(error: &reqwest::Error) -> TransportFault {
+    if error.is_timeout() {
+        return TransportFault::Timeout;
+    }
+    if error.is_builder() {
+        return TransportFault::Other;
+    }
+    match fault_of(error) {
+        Some(TlsFault::Certificate(_)) => return TransportFault::Certificate,
+        Some(_) => return TransportFault::Tls,
+        None => {}
+    }
+    match chain(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
+        Some(error) if error.is_parse_too_large() => TransportFault::TooLarge,
+        Some(error) if error.is_parse() => TransportFault::NotHttp,
+        _ => TransportFault::Broken,
+    }
+}
+
+/// The error and everything below it, also what an [`io::Error`] was made from, which it does not name as its source.
+fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let first: &(dyn Error + 'static) = error;
+    std::iter::successors(Some(first), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
+}
+
+/// What the causes say, from the outermost to the innermost. What looks as if it held a URL is left out, and so is the
+/// connection pool's `client error (…)`, which says no more than its cause.
+pub(crate) fn causes(error: &reqwest::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for text in chain(error).skip(1).map(ToString::to_string) {
+        let repeated = texts.iter().any(|said| said.contains(&text));
+        let url = text.contains("://") || text.contains('?');
+        if !repeated && !url && !text.starts_with("client error (") {
+            texts.push(text);
+        }
+    }
+    if texts.is_empty() {
+        texts.push("no cause was given".to_owned());
+    }
+    texts.join(": ")
+}

@@ -1,0 +1,110 @@
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use reqwest::header::TRANSFER_ENCODING;
+use reqwest::{Client, Request, Response};
+use wxsub_core::proto::codec::RawReply;
+use wxsub_core::transport::{Limits, Outgoing, Transport, TransportError, TransportFault};
+
+use crate::failure::{Peer, failure};
+use crate::{Builder, SetupError};
+
+/// One HTTP exchange at a time over reqwest, or as many at once as you like; clones share their connections.
+///
+/// Needs a tokio runtime with its I/O and timer enabled. Nothing is sent twice: reqwest's own retries are switched off.
+/// What remains is the connection pool's: a request that was queued on a kept connection and of which not one byte had
+/// been written when that connection turned out to be closed goes out on another one.
+#[derive(Clone)]
+pub struct ReqwestTransport {
+    client: Client,
+    limits: Limits,
+    peer: Peer,
+}
+
+impl fmt::Debug for ReqwestTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the client: its Debug may show the proxy's password.
+        f.debug_struct("ReqwestTransport")
+            .field("limits", &self.limits)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReqwestTransport {
+    /// With the default limits, this machine's certificate authorities and no proxy.
+    ///
+    /// # Errors
+    /// [`SetupError::Tls`] if this machine has no certificate authorities.
+    pub fn new() -> Result<Self, SetupError> {
+        Self::builder().build()
+    }
+
+    /// With other limits, roots, or a proxy.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn of(client: Client, limits: Limits, proxied: bool) -> Self {
+        let peer = if proxied { Peer::Proxy } else { Peer::Server };
+        Self { client, limits, peer }
+    }
+
+    async fn body_of(&self, mut response: Response) -> Result<Bytes, TransportError> {
+        let announced = announced_length(&response)?;
+        if announced.is_some_and(|length| !self.allows(length)) {
+            return Err(self.too_large());
+        }
+        let mut body = BytesMut::new();
+        while let Some(piece) = self.read(response.chunk().await)? {
+            if !self.allows(body.len().saturating_add(piece.len())) {
+                return Err(self.too_large());
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
+    }
+
+    fn allows(&self, length: usize) -> bool {
+        length <= self.limits.body_bytes
+    }
+
+    fn too_large(&self) -> TransportError {
+        let detail = format!("at most {} bytes are allowed", self.limits.body_bytes);
+        TransportError::maybe_sent(TransportFault::TooLarge, detail)
+    }
+
+    fn read<T>(&self, result: reqwest::Result<T>) -> Result<T, TransportError> {
+        result.map_err(|error| failure(error, self.peer))
+    }
+}
+
+/// The length the reply says its body has; `None` if it comes in chunks.
+fn announced_length(response: &Response) -> Result<Option<usize>, TransportError> {
+    if let Some(length) = response.content_length() {
+        return Ok(Some(usize::try_from(length).unwrap_or(usize::MAX)));
+    }
+    let codings = response.headers().get_all(TRANSFER_ENCODING);
+    let last = codings.iter().next_back().and_then(|value| value.to_str().ok()?.rsplit(',').next());
+    match last {
+        Some(last) if last.trim().eq_ignore_ascii_case("chunked") => Ok(None),
+        _ => Err(TransportError::maybe_sent(
+            TransportFault::Broken,
+            "the reply has neither a length nor chunks, so nobody can tell whether it is complete",
+        )),
+    }
+}
+
+#[async_trait]
+impl Transport for ReqwestTransport {
+    async fn exchange(&self, request: Outgoing) -> Result<RawReply<Bytes>, TransportError> {
+        let request = Request::try_from(request.into_http()).map_err(|_| {
+            TransportError::before_sending(TransportFault::Other, "reqwest cannot read the request's URL")
+        })?;
+        let response = self.read(self.client.execute(request).await)?;
+        let status = response.status().as_u16();
+        Ok(RawReply::new(status, self.body_of(response).await?))
+    }
+}

@@ -1,0 +1,99 @@
+//! Handshakes in memory, with an authority made for the occasion.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConnection, ServerConfig, ServerConnection};
+use wxsub_tls::{CertificateFault, Roots, TlsFault, client_config, fault_of};
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+fn authority() -> Authority {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).unwrap().pem();
+    Authority { pem, issuer: Issuer::new(params, key) }
+}
+
+fn for_host(name: &str) -> CertificateParams {
+    CertificateParams::new([name.to_owned()]).unwrap()
+}
+
+fn server(authority: &Authority, params: &CertificateParams) -> ServerConnection {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    ServerConnection::new(Arc::new(config)).unwrap()
+}
+
+/// Shakes hands with `api.test`; the fault is the client's.
+fn shake(roots: &Roots, mut server: ServerConnection) -> Result<(), TlsFault> {
+    let config = Arc::new(client_config(roots).unwrap());
+    let name = ServerName::try_from("api.test").unwrap();
+    let mut client = ClientConnection::new(config, name).unwrap();
+    while client.is_handshaking() {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).unwrap();
+        }
+        server.read_tls(&mut wire.as_slice()).unwrap();
+        server.process_new_packets().unwrap();
+        let mut wire = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut wire).unwrap();
+        }
+        let mut unread = wire.as_slice();
+        while !unread.is_empty() {
+            client.read_tls(&mut unread).unwrap();
+            client.process_new_packets().map_err(|error| fault_of(&std::io::Error::other(error)).unwrap())?;
+        }
+    }
+    Ok(())
+}
+
+fn pem(authority: &Authority) -> Roots {
+    Roots::Pem(authority.pem.clone().into_bytes())
+}
+
+#[test]
+fn a_certificate_of_a_trusted_authority_is_accepted() {
+    let ours = authority();
+    assert_eq!(shake(&pem(&ours), server(&ours, &for_host("api.test"))), Ok(()));
+}
+
+#[test]
+fn every_other_certificate_is_refused_and_the_reason_named() {
+    let ours = authority();
+    let mut expired = for_host("api.test");
+    expired.not_before = date_time_ymd(2001, 1, 1);
+    expired.not_after = date_time_ymd(2002, 1, 1);
+    let mut early = for_host("api.test");
+    early.not_before = date_time_ymd(4000, 1, 1);
+    let mut for_clients = for_host("api.test");
+    for_clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+
+    for (roots, params, fault) in [
+        (Roots::Bundled, for_host("api.test"), CertificateFault::UnknownIssuer),
+        (pem(&authority()), for_host("api.test"), CertificateFault::UnknownIssuer),
+        (pem(&ours), for_host("other.test"), CertificateFault::WrongName),
+        (pem(&ours), expired, CertificateFault::Expired),
+        (pem(&ours), early, CertificateFault::NotYetValid),
+        (pem(&ours), for_clients, CertificateFault::WrongPurpose),
+    ] {
+        let refused = shake(&roots, server(&ours, &params)).unwrap_err();
+        assert!(refused.to_string().contains("certificate"), "{refused}");
+        assert_eq!(refused, TlsFault::Certificate(fault));
+    }
+}

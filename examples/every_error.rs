@@ -1,0 +1,60 @@
+//! What can go wrong with a send, and which question to ask the error.
+//!
+//! `cargo run -p wxsub-examples --example every_error` prints one line for each way in which a send can end.
+
+use std::sync::Arc;
+
+use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
+use wxsub_reqwest::core::error::{Delivery, SendError};
+use wxsub_reqwest::proto::endpoint::{subscribe, token};
+use wxsub_reqwest::proto::{ConsentRequest, ErrCode, Grant, Message, Remedy, Scene};
+use wxsub_reqwest::{Client, ReqwestTransport};
+use wxsub_sandbox::Fault;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    for (what, path, fault) in [
+        ("all is well", subscribe::PATH, None),
+        ("the grant is spent", subscribe::PATH, Some(Fault::ErrCode(ErrCode::USER_REFUSED))),
+        ("too many this minute", subscribe::PATH, Some(Fault::ErrCode(ErrCode::MINUTE_QUOTA))),
+        ("the answer is lost", subscribe::PATH, Some(Fault::ResetAfterApply)),
+        ("a portal answers", subscribe::PATH, Some(Fault::Html)),
+        ("the secret is wrong", token::PATH, Some(Fault::ErrCode(ErrCode::INVALID_APPSECRET))),
+    ] {
+        let weixin = Weixin::start().await?;
+        if let Some(fault) = fault {
+            weixin.sandbox.add_fault(path, 1, fault);
+        }
+        weixin
+            .user_allows("OPENID", ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, Scene::new(7)?))?;
+        let transport = Arc::new(ReqwestTransport::new()?);
+        let client =
+            Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
+        println!("{what}: {}", what_to_do(&client, &message()?).await);
+    }
+    Ok(())
+}
+
+fn message() -> Result<Message, Box<dyn std::error::Error>> {
+    let grant = Grant::trusted("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(7)?);
+    Ok(grant.message("Parcel".parse()?, "It is here.".parse()?))
+}
+
+async fn what_to_do(client: &Client, message: &Message) -> String {
+    match client.send(message).await {
+        Ok(()) => "sent".to_owned(),
+        Err(error) => decide(&error),
+    }
+}
+
+/// The three questions: did it arrive, what does Weixin want, may I repeat it?
+fn decide(error: &SendError) -> String {
+    let rid = error.trace_id().map(|id| format!(" (rid {id})")).unwrap_or_default();
+    match (error.delivery(), error.remedy()) {
+        (Delivery::MaybeSent, _) => "nobody knows; leave it, or ask the user".to_owned(),
+        (_, Remedy::Stop) => format!("forget this grant{rid}"),
+        (_, Remedy::FixConfig | Remedy::AllowIp) => format!("wake an operator: {error}"),
+        _ if error.may_repeat() => format!("put it back into the queue{rid}"),
+        _ => format!("log it and look: {error}"),
+    }
+}

@@ -1,0 +1,27 @@
+//! Sends one message.
+//!
+//! `cargo run -p wxsub-examples --example send_one` prints `sent`.
+
+use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
+use wxsub_reqwest::proto::{ConsentRequest, Grant, Scene};
+use wxsub_reqwest::{Client, ReqwestTransport};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let weixin = Weixin::start().await?;
+    weixin
+        .user_allows("OPENID", ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, Scene::new(1000)?))?;
+
+    // Against the real Weixin this is one call: `wxsub_reqwest::client(appid, secret)`.
+    let transport = std::sync::Arc::new(ReqwestTransport::new()?);
+    let client =
+        Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
+
+    // A grant you stored when the user consented.
+    let grant = Grant::trusted("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(1000)?);
+    let message =
+        grant.message("Parcel".parse()?, "It is here.\nCome and get it.".parse()?).color("#07C160".parse()?);
+    client.send(&message).await?;
+    println!("sent");
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! What the examples share: a sandbox on loopback that stands in for Weixin.
+
+use std::io;
+
+use tokio::net::TcpListener;
+use wxsub_reqwest::proto::{Action, BaseUrl, ConsentRequest, OpenId};
+use wxsub_sandbox::{Sandbox, http};
+
+/// The AppID of the examples.
+pub const APPID: &str = "wx0123456789abcdef";
+/// Its AppSecret; play money.
+pub const SECRET: &str = "play-money";
+/// Its template.
+pub const TEMPLATE: &str = "TEMPLATE_ID";
+
+/// A sandbox with one app, and where it listens.
+#[derive(Debug)]
+pub struct Weixin {
+    /// The sandbox itself, to play the user and to make trouble.
+    pub sandbox: Sandbox,
+    /// Where to send API calls.
+    pub base: BaseUrl,
+}
+
+impl Weixin {
+    /// Starts it on a free port of loopback.
+    ///
+    /// # Errors
+    /// If there is no free port.
+    ///
+    /// # Cancel safety
+    /// Dropping it starts nothing.
+    pub async fn start() -> Result<Self, Box<dyn std::error::Error>> {
+        let sandbox = Sandbox::new();
+        sandbox.add_app(APPID.parse()?, SECRET.parse()?, [TEMPLATE.parse()?]);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let base = format!("http://{}", listener.local_addr()?).parse()?;
+        tokio::spawn(serve(listener, sandbox.clone()));
+        Ok(Self { sandbox, base })
+    }
+
+    /// A user taps "Allow". What comes back to the app's callback.
+    ///
+    /// # Errors
+    /// If the sandbox does not know the app or the template.
+    pub fn user_allows(
+        &self,
+        openid: &str,
+        request: ConsentRequest,
+    ) -> Result<String, Box<dyn std::error::Error>> {
+        let openid: OpenId = openid.parse()?;
+        let answer = self.sandbox.consent(request, Action::Confirm { openid })?;
+        Ok(format!("https://shop.example/back?{}", answer.to_query()))
+    }
+}
+
+async fn serve(listener: TcpListener, sandbox: Sandbox) -> io::Result<()> {
+    http::serve(listener, sandbox, std::future::pending()).await
+}

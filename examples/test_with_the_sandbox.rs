@@ -1,0 +1,80 @@
+//! Testing your application: against the sandbox in process, and against a scripted transport.
+//!
+//! `cargo test -p wxsub-examples --examples` runs the tests below; as a program it only says so.
+
+use wxsub_core::Client;
+use wxsub_core::error::Delivery;
+use wxsub_core::proto::{Grant, Scene};
+
+/// The application under test: tells a customer that their parcel is here, and whether they have certainly been told.
+///
+/// # Errors
+/// If the stored openid is not one.
+///
+/// # Cancel safety
+/// As [`Client::send`].
+pub async fn notify(client: &Client, openid: &str) -> Result<bool, wxsub_core::proto::Invalid> {
+    let grant = Grant::trusted(openid.parse()?, "TEMPLATE".parse()?, Scene::new(7)?);
+    let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
+    let told = match client.send(&message).await {
+        Ok(()) => true,
+        Err(error) => error.delivery() == Delivery::MaybeSent,
+    };
+    Ok(told)
+}
+
+fn main() {
+    println!("cargo test -p wxsub-examples --examples");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use wxsub_core::proto::codec::RawReply;
+    use wxsub_core::proto::{Action, ConsentRequest};
+    use wxsub_core::testing::{ScriptedTransport, Step};
+    use wxsub_core::transport::{Outgoing, TransportError, TransportFault};
+    use wxsub_sandbox::Sandbox;
+
+    use super::*;
+
+    /// The sandbox as a transport: three lines.
+    fn client_of(sandbox: Sandbox) -> Client {
+        let transport = move |request: Outgoing| {
+            let request = request.into_http();
+            let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+            let outcome = sandbox.handle(request.method().as_str(), &target, request.body()).outcome;
+            let lost = |broken: wxsub_sandbox::Broken| {
+                TransportError::maybe_sent(TransportFault::Broken, broken.to_string())
+            };
+            async move { outcome.map(|reply| RawReply::new(reply.status, Bytes::from(reply.body))).map_err(lost) }
+        };
+        Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(transport))
+            .api_base("http://localhost".parse().unwrap())
+            .build()
+    }
+
+    #[tokio::test]
+    async fn a_customer_who_consented_is_told_once() {
+        let sandbox = Sandbox::new();
+        sandbox.add_app("wx1".parse().unwrap(), "SECRET".parse().unwrap(), ["TEMPLATE".parse().unwrap()]);
+        let request =
+            ConsentRequest::new("wx1".parse().unwrap(), "TEMPLATE".parse().unwrap(), Scene::new(7).unwrap());
+        sandbox.consent(request, Action::Confirm { openid: "oCustomer".parse().unwrap() }).unwrap();
+        let client = client_of(sandbox.clone());
+        assert!(notify(&client, "oCustomer").await.unwrap());
+        assert!(!notify(&client, "oCustomer").await.unwrap());
+        assert_eq!(sandbox.mailbox(&"oCustomer".parse().unwrap()).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_counts_as_told() {
+        let weixin = Arc::new(ScriptedTransport::new());
+        weixin.always("/cgi-bin/token", Step::json(r#"{"access_token":"T","expires_in":7200}"#));
+        weixin.then("/cgi-bin/message/template/subscribe", Step::lose_answer());
+        let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin).build();
+        assert!(notify(&client, "oCustomer").await.unwrap());
+    }
+}

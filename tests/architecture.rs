@@ -1,0 +1,11 @@
+//! The rules of the house, enforced.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+
+mod architecture {
+    mod dependencies;
+    mod documents;
+    mod files;
+    mod manifests;
+    mod tree;
+}

@@ -1,0 +1,122 @@
+//! Arrows point down only, and each library has its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+use super::tree::top;
+
+/// Which crate of ours may use which: the drawing in ARCHITECTURE.md, as a table.
+const ARROWS: [(&str, &[&str]); 6] = [
+    ("wxsub-proto", &[]),
+    ("wxsub-core", &["wxsub-proto"]),
+    ("wxsub-tls", &[]),
+    ("wxsub-reqwest", &["wxsub-core", "wxsub-tls"]),
+    ("wxsub-sandbox", &["wxsub-proto"]),
+    ("wxsub-cli", &["wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox"]),
+];
+
+/// Which crate of ours may use which library.
+const LIBRARIES: [(&str, &[&str]); 6] = [
+    ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "thiserror", "zeroize"]),
+    (
+        "wxsub-core",
+        &[
+            "arc-swap",
+            "async-trait",
+            "bytes",
+            "futures-util",
+            "getrandom",
+            "hmac",
+            "http",
+            "sha2",
+            "subtle",
+            "thiserror",
+            "tokio",
+            "tracing",
+            "zeroize",
+        ],
+    ),
+    ("wxsub-tls", &["rustls", "rustls-native-certs", "thiserror", "webpki-roots"]),
+    ("wxsub-reqwest", &["async-trait", "bytes", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
+    (
+        "wxsub-sandbox",
+        &["axum", "getrandom", "percent-encoding", "serde", "serde_json", "thiserror", "tokio"],
+    ),
+    (
+        "wxsub-cli",
+        &[
+            "clap",
+            "futures-util",
+            "getrandom",
+            "indicatif",
+            "percent-encoding",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
+            "tracing-subscriber",
+            "zeroize",
+        ],
+    ),
+];
+
+/// What each crate of ours depends on, tests aside.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = MetadataCommand::new()
+        .current_dir(top())
+        .no_deps()
+        .other_options(["--offline".into()])
+        .exec()
+        .unwrap();
+    let normal = |package: &cargo_metadata::Package| {
+        let kept = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
+        kept.map(|dependency| dependency.name.clone()).collect()
+    };
+    metadata.packages.iter().map(|package| (package.name.to_string(), normal(package))).collect()
+}
+
+fn check(table: &[(&str, &[&str])], counts: impl Fn(&str) -> bool) {
+    for (name, used) in dependencies() {
+        if ["wxsub-tests", "wxsub-examples"].contains(&name.as_str()) {
+            continue;
+        }
+        let Some((_, allowed)) = table.iter().find(|(listed, _)| *listed == name) else {
+            panic!("{name} is in no table: say what it may depend on");
+        };
+        for dependency in used.iter().filter(|dependency| counts(dependency)) {
+            assert!(allowed.contains(&dependency.as_str()), "{name} must not depend on {dependency}");
+        }
+    }
+}
+
+#[test]
+fn arrows_point_down() {
+    check(&ARROWS, |dependency| dependency.starts_with("wxsub-"));
+}
+
+#[test]
+fn every_library_has_its_place() {
+    check(&LIBRARIES, |dependency| !dependency.starts_with("wxsub-"));
+}
+
+#[test]
+fn nothing_depends_on_tests_or_examples() {
+    for (name, used) in dependencies() {
+        assert!(!used.contains("wxsub-examples") && !used.contains("wxsub-tests"), "{name}");
+    }
+}
+
+/// One TLS provider, ring; no second HTTP version that nobody asked for.
+#[test]
+fn the_binary_has_no_stowaways() {
+    let arguments = ["tree", "--offline", "--package", "wxsub-cli", "--edges", "normal", "--prefix", "none"];
+    let tree = Command::new(env!("CARGO")).args(arguments).current_dir(top()).output().unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let uses = |name: &str| tree.lines().any(|line| line.starts_with(&format!("{name} v")));
+    for stowaway in ["aws-lc-rs", "openssl-sys", "native-tls", "h2", "h3", "mockito"] {
+        assert!(!uses(stowaway), "{stowaway} has come in");
+    }
+    assert!(uses("ring") && uses("wxsub-cli"));
+}

@@ -1,0 +1,38 @@
+//! Every manifest inherits from the workspace.
+
+use super::tree::{files, top};
+
+#[test]
+fn everything_is_inherited() {
+    for (name, text) in files("Cargo.toml") {
+        for key in ["version", "edition", "rust-version", "license", "publish"] {
+            assert!(text.contains(&format!("\n{key}.workspace = true\n")), "{name} does not inherit {key}");
+        }
+        assert!(text.contains("\n[lints]\nworkspace = true\n"), "{name} does not inherit the lints");
+        assert!(text.contains("\ndescription = \""), "{name} does not say what it is");
+    }
+}
+
+#[test]
+fn versions_stand_in_the_workspace_table_only() {
+    for (name, text) in files("Cargo.toml") {
+        let mut in_dependencies = false;
+        for line in text.lines() {
+            if line.starts_with('[') {
+                in_dependencies = line.contains("dependencies");
+            } else if in_dependencies && line.contains('=') && !line.starts_with('#') {
+                let inherits = line.contains("workspace = true") || line.contains("path = \".\"");
+                assert!(inherits, "{name}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_dependency_has_a_reason() {
+    let text = std::fs::read_to_string(top().join("Cargo.toml")).unwrap();
+    let table = text.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    for line in table.lines().filter(|line| line.contains('=') && !line.contains("path = ")) {
+        assert!(line.contains(" # "), "no reason given: {line}");
+    }
+}

@@ -1,0 +1,169 @@
+//! The stage on which the stories are played: a sandbox, a client, and one of several ways between them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::missing_errors_doc,
+    reason = "test support may panic"
+)]
+
+mod in_process;
+pub mod readme;
+mod route;
+
+pub use route::Route;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use wxsub_core::Client;
+use wxsub_core::clock::Clock;
+use wxsub_core::proto::codec::RawReply;
+use wxsub_core::proto::{Action, AppId, BaseUrl, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId};
+use wxsub_core::testing::ManualClock;
+use wxsub_core::token::{Keeper, TokenEndpoint};
+use wxsub_core::transport::{Limits, Outgoing, Transport, TransportError};
+use wxsub_sandbox::{AppSettings, Sandbox};
+
+/// The token endpoint.
+pub const TOKEN: &str = "/cgi-bin/token";
+/// The send endpoint.
+pub const SEND: &str = "/cgi-bin/message/template/subscribe";
+/// The AppSecret on every stage: looked for in all that is shown.
+pub const SECRET: &str = "PLANTED-app-secret";
+
+/// A sandbox, a client, and what lies between them. Time stands still unless the story moves it.
+#[derive(Debug)]
+pub struct Stage {
+    /// The clock of both sides.
+    pub clock: Arc<ManualClock>,
+    /// Weixin.
+    pub sandbox: Sandbox,
+    /// The keeper of the app's token.
+    pub keeper: Keeper,
+    /// The app's client.
+    pub client: Client,
+    route: Route,
+    asked: Arc<Asked>,
+    _server: Option<oneshot::Sender<()>>,
+}
+
+impl Stage {
+    /// Everything set up, nothing done yet.
+    pub async fn new(route: Route) -> Self {
+        Self::with(route, AppSettings::default(), Limits::default()).await
+    }
+
+    /// With other settings of the app, and other limits of the transport.
+    pub async fn with(route: Route, settings: AppSettings, limits: Limits) -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let wall = Arc::clone(&clock);
+        let sandbox = Sandbox::with_clock(Arc::new(move || Duration::from_millis(wall.now().wall.get())));
+        sandbox.add_app(app(), SECRET.parse().unwrap(), [template()]);
+        sandbox.configure(&app(), settings).unwrap();
+        let (transport, base, server) = route.lead_to(&sandbox, &clock, limits).await;
+        let asked = Arc::new(Asked { transport, counts: Mutex::default() });
+        let keeper = Keeper::builder(app(), SECRET.parse().unwrap(), asked.clone())
+            .api_base(base.clone())
+            .clock(clock.clone())
+            .endpoint(TokenEndpoint::Token)
+            .jitter_seed(7)
+            .build();
+        let client = Client::with_tokens_from(Arc::new(keeper.clone()), asked.clone())
+            .api_base(base)
+            .clock(clock.clone())
+            .build();
+        Self { clock, sandbox, keeper, client, route, asked, _server: server }
+    }
+
+    /// The user consents to one message.
+    pub fn consent(&self, openid: &str, scene: u16) -> Grant {
+        let openid: OpenId = openid.parse().unwrap();
+        let scene = Scene::new(scene).unwrap();
+        let request = ConsentRequest::new(app(), template(), scene);
+        self.sandbox.consent(request, Action::Confirm { openid: openid.clone() }).unwrap();
+        Grant::trusted(openid, template(), scene)
+    }
+
+    /// A message to a user who has consented to it.
+    pub fn message(&self, openid: &str, scene: u16) -> Message {
+        self.consent(openid, scene).message("Parcel".parse().unwrap(), "It is here.".parse().unwrap())
+    }
+
+    /// How many messages a user has received.
+    pub fn received(&self, openid: &str) -> usize {
+        self.sandbox.mailbox(&openid.parse().unwrap()).len()
+    }
+
+    /// How many requests to this path Weixin has seen.
+    pub fn seen(&self, path: &str) -> u64 {
+        self.sandbox.journal().count(path)
+    }
+
+    /// Lets time pass in small steps. Over real sockets each waits for the fetch under way, unless that hangs by design.
+    pub async fn pass(&self, time: Duration) {
+        if self.route == Route::InProcess {
+            return self.clock.pass(time).await;
+        }
+        let step = Duration::from_millis(100);
+        for _ in 0..time.as_millis() / step.as_millis() {
+            self.clock.pass(step).await;
+            while self.keeper.status().fetching && !self.hangs() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Whether the last token request has arrived and will never be answered.
+    fn hangs(&self) -> bool {
+        let journal = self.sandbox.journal();
+        let last = journal.events.iter().rev().find(|event| event.what.contains(TOKEN));
+        let hanging = last.is_some_and(|event| event.fault.is_some_and(|fault| fault.contains("hang")));
+        hanging && journal.count(TOKEN) == self.asked.count(TOKEN)
+    }
+}
+
+/// The app on every stage.
+pub fn app() -> AppId {
+    "wx0123456789abcdef".parse().unwrap()
+}
+
+/// Its template.
+pub fn template() -> TemplateId {
+    "TEMPLATE".parse().unwrap()
+}
+
+/// Where API calls go in process; nobody listens there.
+pub(crate) fn nowhere() -> BaseUrl {
+    "http://localhost".parse().unwrap()
+}
+
+/// Counts what is asked on its way.
+struct Asked {
+    transport: Arc<dyn Transport>,
+    counts: Mutex<HashMap<String, u64>>,
+}
+
+impl Asked {
+    fn count(&self, path: &str) -> u64 {
+        self.counts.lock().unwrap().get(path).copied().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asked")
+    }
+}
+
+#[async_trait]
+impl Transport for Asked {
+    async fn exchange(&self, request: Outgoing) -> Result<RawReply<Bytes>, TransportError> {
+        *self.counts.lock().unwrap().entry(request.path().to_owned()).or_default() += 1;
+        self.transport.exchange(request).await
+    }
+}

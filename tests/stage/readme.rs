@@ -1,0 +1,3 @@
+//! The code blocks of the documents, compiled and run as doc tests.
+
+#![doc = include_str!("../../README.md")]

@@ -1,0 +1,47 @@
+//! The ways between client and sandbox. Every story takes every one of them.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use wxsub_core::proto::BaseUrl;
+use wxsub_core::testing::ManualClock;
+use wxsub_core::transport::{Limits, Transport};
+use wxsub_reqwest::ReqwestTransport;
+use wxsub_sandbox::{Sandbox, http};
+
+use crate::in_process::InProcess;
+
+/// A way from the client to the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// A function call.
+    InProcess,
+    /// HTTP on loopback, over reqwest.
+    Reqwest,
+}
+
+impl Route {
+    pub(crate) async fn lead_to(
+        self,
+        sandbox: &Sandbox,
+        clock: &Arc<ManualClock>,
+        limits: Limits,
+    ) -> (Arc<dyn Transport>, BaseUrl, Option<oneshot::Sender<()>>) {
+        let transport: Arc<dyn Transport> = match self {
+            Self::InProcess => {
+                let straight = InProcess { sandbox: sandbox.clone(), clock: Arc::clone(clock) };
+                return (Arc::new(straight), crate::nowhere(), None);
+            }
+            Self::Reqwest => Arc::new(ReqwestTransport::builder().limits(limits).build().unwrap()),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let (server, stop) = oneshot::channel();
+        tokio::spawn(http::serve(listener, sandbox.clone(), async {
+            // Dropped at the end of the story.
+            let _ = stop.await;
+        }));
+        (transport, base, Some(server))
+    }
+}
