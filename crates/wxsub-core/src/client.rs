@@ -13,6 +13,7 @@ use std::time::Duration;
 use wxsub_proto::BaseUrl;
 
 use crate::clock::Clock;
+use crate::retry::Budget;
 use crate::token::TokenSource;
 use crate::transport::Transport;
 
@@ -53,6 +54,7 @@ struct Inner {
     base: BaseUrl,
     clock: Arc<dyn Clock>,
     timeout: Duration,
+    budget: Budget,
 }
 
 impl Client {

@@ -120,9 +120,34 @@ async fn a_lost_answer_is_never_repeated() {
 async fn what_was_certainly_not_sent_says_so() {
     let bench = bench();
     bench.weixin.always(SEND, Step::refuse_connection());
-    let error = bench.client.send(&message("t")).await.unwrap_err();
+    let message = message("t");
+    let (sent, ()) = tokio::join!(bench.client.send(&message), bench.clock.pass(Duration::from_secs(2)));
+    let error = sent.unwrap_err();
     assert_eq!((error.call(), error.delivery(), error.may_repeat()), (Call::Send, Delivery::NotSent, true));
     assert_eq!(error.remedy(), Remedy::RetryLater);
+    assert_eq!(bench.weixin.count(SEND), 3);
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_once_is_made_again() {
+    let bench = bench();
+    bench.weixin.then(SEND, Step::refuse_connection());
+    bench.weixin.then(SEND, ok());
+    let message = message("t");
+    let (sent, ()) = tokio::join!(bench.client.send(&message), bench.clock.pass(Duration::from_secs(1)));
+    sent.unwrap();
+    assert_eq!(bench.weixin.count(SEND), 2);
+}
+
+#[tokio::test]
+async fn retries_share_a_budget() {
+    let bench = bench();
+    bench.weixin.always(SEND, Step::refuse_connection());
+    let messages = stream::iter((0..100).map(|n| message(&n.to_string())));
+    let sending = bench.client.send_many(messages, NonZeroUsize::new(100).unwrap()).collect::<Vec<_>>();
+    let (results, ()) = tokio::join!(sending, bench.clock.pass(Duration::from_secs(5)));
+    assert!(results.iter().all(|(_, result)| result.as_ref().unwrap_err().delivery() == Delivery::NotSent));
+    assert_eq!(bench.weixin.count(SEND), 100 + 10);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use wxsub_proto::{AppId, AppSecret, BaseUrl};
 
 use super::{Client, Inner};
 use crate::clock::{Clock, SystemClock};
+use crate::retry::Budget;
 use crate::token::{Keeper, KeeperBuilder, TokenSource};
 use crate::transport::Transport;
 
@@ -91,7 +92,7 @@ impl ClientBuilder {
             Tokens::Kept(keeper) => Arc::new(keeper.api_base(base.clone()).clock(Arc::clone(&clock)).build()),
             Tokens::From(source) => source,
         };
-        Client { inner: Arc::new(Inner { source, transport, base, clock, timeout }) }
+        Client { inner: Arc::new(Inner { source, transport, base, clock, timeout, budget: Budget::new() }) }
     }
 }
 

@@ -9,14 +9,18 @@ use wxsub_proto::{Message, Refusal};
 use super::Client;
 use crate::clock::{Mono, until};
 use crate::error::{Cause, SendError};
+use crate::jitter::Jitter;
+use crate::retry::again;
 use crate::token::{Evidence, Failure, Issued};
 use crate::transport::Outgoing;
 
 impl Client {
     /// Sends one message. `Ok` means that Weixin took it.
     ///
-    /// A message is posted once; and once more, with another token, if Weixin answered that the token was stale. Nothing
-    /// else is ever repeated, because Weixin has no way to tell a repetition from a second message.
+    /// A message is posted once; and once more, with another token, if Weixin answered that the token was stale. A
+    /// connection that cannot be made is tried up to three times, within a budget that all sends of the client share:
+    /// nothing has been posted then. Nothing else is ever repeated, because Weixin has no way to tell a repetition from a
+    /// second message.
     ///
     /// # Errors
     /// [`SendError`] says whether the message may have arrived, which code Weixin answered with and what to do.
@@ -53,8 +57,29 @@ impl Client {
         }
     }
 
-    /// The one exchange. Nothing is posted after the deadline.
+    /// Posts the message; again only if it certainly did not leave.
     async fn post(&self, message: &Message, issued: &Issued, deadline: Mono) -> Result<(), Cause> {
+        let mut tries = 1;
+        loop {
+            let outcome = self.post_once(message, issued, deadline).await;
+            let Err(Cause::Transport(error)) = &outcome else {
+                self.inner.budget.deposit();
+                return outcome;
+            };
+            let now = self.inner.clock.now().mono;
+            let mut jitter = Jitter::seeded(getrandom::u64().unwrap_or_default());
+            match again(error, tries, &mut jitter).map(|pause| now.after(pause)) {
+                Some(then) if then < deadline && self.inner.budget.withdraw() => {
+                    self.inner.clock.sleep_until(then).await;
+                }
+                _ => return outcome,
+            }
+            tries += 1;
+        }
+    }
+
+    /// The one exchange. Nothing is posted after the deadline.
+    async fn post_once(&self, message: &Message, issued: &Issued, deadline: Mono) -> Result<(), Cause> {
         let inner = &*self.inner;
         if inner.clock.now().mono >= deadline {
             return Err(Cause::TokenTimeout);
