@@ -29,6 +29,8 @@ pub enum Notice {
         retry_in: Duration,
         /// What is left of the token still served; zero if there is none.
         remaining: Duration,
+        /// Whether it passes in silence: it is tried again at once, and no caller has been told.
+        quiet: bool,
     },
     /// The reply to an attempt was lost, though Weixin may have issued a token: the one held may die before its time.
     AnswerLost {

@@ -1,0 +1,100 @@
+//! Which app, and how to reach Weixin for it: from flags and environment.
+
+use std::sync::Arc;
+
+use wxsub_core::token::TokenEndpoint;
+use wxsub_core::transport::Transport;
+use wxsub_proto::{AppId, AppSecret, BaseUrl, Rule};
+
+use crate::environment::{self, ALLOW_HTTP, API_BASE, APPID, TOKEN_ENDPOINT};
+use crate::talk;
+use crate::transport;
+use crate::wrong_usage::WrongUsage;
+
+/// An app that can call Weixin.
+pub(crate) struct App {
+    /// Which app.
+    pub(crate) appid: AppId,
+    /// The proof of being it.
+    pub(crate) secret: AppSecret,
+    /// Where its tokens come from.
+    pub(crate) endpoint: TokenEndpoint,
+    /// Where the API is.
+    pub(crate) base: BaseUrl,
+    /// How requests get there.
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+impl App {
+    /// The app of these flags and of the environment.
+    pub(crate) fn read(appid_flag: Option<&str>, usage: &mut WrongUsage) -> Option<Self> {
+        let appid = appid(appid_flag, usage);
+        let secret = environment::secret(usage);
+        let endpoint = endpoint(usage);
+        let base = base(API_BASE, BaseUrl::API, usage);
+        let transport = transport::open(base.as_ref().unwrap_or(&BaseUrl::default()), usage);
+        Some(Self { appid: appid?, secret: secret?, endpoint: endpoint?, base: base?, transport: transport? })
+    }
+
+    /// Says what a fetch does to others, before it is made.
+    pub(crate) fn announce_fetch(&self) {
+        if self.endpoint == TokenEndpoint::Token {
+            talk::warning(format_args!(
+                "fetching from /cgi-bin/token ends the access token that other processes use for this app; \
+                 {TOKEN_ENDPOINT}=stable_token would not"
+            ));
+        }
+    }
+}
+
+/// The AppID: from the flag, else from the environment.
+pub(crate) fn appid(flag: Option<&str>, usage: &mut WrongUsage) -> Option<AppId> {
+    if flag.is_some() {
+        return usage.optional("--appid", flag);
+    }
+    match environment::value(APPID, usage) {
+        Some(appid) => usage.optional(APPID, Some(&appid)),
+        None => {
+            usage.add("--appid", format_args!("is missing; give it, or set {APPID}"));
+            None
+        }
+    }
+}
+
+fn endpoint(usage: &mut WrongUsage) -> Option<TokenEndpoint> {
+    let endpoints = [TokenEndpoint::StableToken, TokenEndpoint::Token];
+    let Some(wanted) = environment::value(TOKEN_ENDPOINT, usage) else {
+        return Some(TokenEndpoint::StableToken);
+    };
+    let found = endpoints.into_iter().find(|endpoint| endpoint.as_str() == wanted);
+    if found.is_none() {
+        usage.add(TOKEN_ENDPOINT, "must be stable_token or token");
+    }
+    found
+}
+
+/// Where a server of Weixin is. Plain HTTP is for this very machine, or for those who insist.
+pub(crate) fn base(variable: &'static str, default: &str, usage: &mut WrongUsage) -> Option<BaseUrl> {
+    let text = environment::value(variable, usage).unwrap_or_else(|| default.to_owned());
+    let insists = allows_http(usage)?;
+    match BaseUrl::new(&text) {
+        Err(invalid) if invalid.rule() == &Rule::Plaintext && insists => {
+            talk::warning(format_args!(
+                "{variable} is plain http:// to another machine ({ALLOW_HTTP}=1): secrets travel in the open"
+            ));
+            usage.keep(variable, BaseUrl::allowing_http(&text))
+        }
+        read => usage.keep(variable, read),
+    }
+}
+
+fn allows_http(usage: &mut WrongUsage) -> Option<bool> {
+    match environment::value(ALLOW_HTTP, usage).as_deref() {
+        None | Some("0") => Some(false),
+        Some("1") => Some(true),
+        Some(_) => {
+            usage.add(ALLOW_HTTP, "must be 1, or unset");
+            None
+        }
+    }
+}

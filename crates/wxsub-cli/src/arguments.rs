@@ -1,0 +1,55 @@
+//! The command line as a whole. Each command reads its own flags.
+
+use clap::Parser;
+
+use crate::command::Command;
+
+/// One-time subscription messages of Weixin: consent links, answers, messages and access tokens.
+///
+/// Data goes to standard output, everything else to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "wxsub", version, after_help = BRIEFLY, after_long_help = AFTER)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const BRIEFLY: &str =
+    "New here? Run `wxsub demo`. `wxsub --help` lists environment variables and exit codes.";
+
+const AFTER: &str = "\
+New here? Run `wxsub demo`: it needs no AppID and no network.
+
+Environment:
+  WXSUB_APPID           the AppID, unless --appid is given
+  WXSUB_SECRET          its AppSecret; or
+  WXSUB_SECRET_FILE     the file that holds it
+  WXSUB_TOKEN_ENDPOINT  stable_token (default), which disturbs nobody; or token, where each fetch ends the token before it
+  WXSUB_API_BASE        Weixin's API [default: https://api.weixin.qq.com]
+  WXSUB_MP_BASE         Weixin's consent page, for link [default: https://mp.weixin.qq.com]
+  WXSUB_ALLOW_HTTP      1: plain http:// to any host, for test networks; secrets then travel in the open
+  WXSUB_PROXY           the proxy to go through
+  WXSUB_CA_FILE         a PEM file with the certificate authorities to trust instead of this machine's
+  RUST_LOG              what to log on standard error [default: warn]
+
+Exit codes:
+  0  done
+  1  a bug, or something unexpected
+  2  wrong usage or invalid input; an answer that must not be trusted
+  3  Weixin answered with an error code; answer: the user cancelled
+  4  certainly not sent: safe to try again
+  5  maybe sent: do not blindly repeat it
+A file of messages ends with the largest code of its lines.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_definition_has_no_contradictions() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,52 @@
+//! The commands, one file each.
+
+mod answer;
+mod check;
+mod demo;
+mod link;
+mod sandbox;
+mod send;
+mod token;
+
+use clap::Subcommand;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::runtime::block_on;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(demo::Demo),
+    Sandbox(sandbox::Serve),
+    Link(link::Link),
+    Answer(answer::Read),
+    Send(Box<send::Send>),
+    Check(check::Check),
+    Token(token::Token),
+}
+
+impl Command {
+    /// What it logs unless told otherwise.
+    pub(crate) fn log_level(&self) -> LevelFilter {
+        match self {
+            // It tells its story itself, in which things go wrong on purpose.
+            Self::Demo(_) => LevelFilter::OFF,
+            _ => LevelFilter::WARN,
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        match self {
+            Self::Demo(demo) => block_on(demo.run()),
+            Self::Sandbox(serve) => block_on(serve.run()),
+            Self::Link(link) => link.run(),
+            Self::Answer(read) => read.run(),
+            Self::Send(send) => block_on(send.run()),
+            Self::Check(check) => check.run(),
+            Self::Token(token) => block_on(token.run()),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `wxsub check`: validates messages without a network.
+
+use std::io::{BufRead, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use serde::de::IgnoredAny;
+use wxsub_proto::Problems;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::input::{Input, unreadable};
+use crate::lines::{LONGEST, Line, Lines};
+use crate::output::Output;
+use crate::result_line::{Problem, problems_of};
+use crate::talk;
+
+/// Validate messages offline and name every problem.
+///
+/// Reads JSON Lines, one message a line, or one message that stands on several lines. Ends with 2 if there are problems.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The file; `-` reads standard input
+    file: PathBuf,
+    /// Print one JSON object per message
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is said about one message.
+#[derive(Serialize)]
+struct Checked {
+    line: u64,
+    problems: Vec<Problem>,
+}
+
+/// How many there were.
+#[derive(Default)]
+struct Tally {
+    messages: u64,
+    bad: u64,
+}
+
+impl Check {
+    /// Does it.
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let (mut output, mut tally) = (Output::new(), Tally::default());
+        for line in messages(&self.file)? {
+            let line = line.map_err(|error| unreadable(&self.file, &error))?;
+            let checked = line.draft().map_err(Problems::from).and_then(|draft| draft.check());
+            let problems = checked.err().as_ref().map_or_else(Vec::new, problems_of);
+            tally.messages += 1;
+            tally.bad += u64::from(!problems.is_empty());
+            self.tell(&mut output, Checked { line: line.number, problems });
+        }
+        match (tally.messages, tally.bad) {
+            (0, _) => talk::note("there is no message in it"),
+            (messages, 0) => talk::note(format_args!("{messages} checked, no problems")),
+            (messages, bad) => talk::note(format_args!("{messages} checked, {bad} with problems")),
+        }
+        Ok(output.end(if tally.bad == 0 { Exit::Done } else { Exit::Wrong }))
+    }
+
+    fn tell(&self, output: &mut Output, checked: Checked) {
+        if self.json {
+            return output.json(&checked);
+        }
+        for Problem { field, rule } in checked.problems {
+            output.line(format_args!("line {}: {field}: {rule}", checked.line));
+        }
+    }
+}
+
+/// The messages of a file: its lines, or all of it if it is one JSON value on several lines.
+fn messages(path: &Path) -> Result<Box<dyn Iterator<Item = std::io::Result<Line>>>, Failure> {
+    let mut input = Input::open(path)?.bytes;
+    let mut beginning = Vec::new();
+    let most = LONGEST as u64 + 1;
+    input.by_ref().take(most).read_to_end(&mut beginning).map_err(|error| unreadable(path, &error))?;
+    if beginning.len() <= LONGEST
+        && let Some(whole) = whole(&beginning)
+    {
+        return Ok(Box::new(std::iter::once(Ok(whole))));
+    }
+    let everything: Box<dyn BufRead> = Box::new(Cursor::new(beginning).chain(BufReader::new(input)));
+    Ok(Box::new(Lines::of(everything)))
+}
+
+/// All of it as one line, if it is one JSON value.
+fn whole(text: &[u8]) -> Option<Line> {
+    let first = Lines::of(text).next()?.ok()?;
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    serde_json::from_slice::<IgnoredAny>(text).ok()?;
+    Some(Line { text: Some(text.to_vec()), ..first })
+}

@@ -1,0 +1,122 @@
+//! One message, as flags.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+use wxsub_proto::message::Draft;
+
+use crate::environment::without_newline;
+use crate::failure::Failure;
+use crate::input::Input;
+use crate::wrong_usage::WrongUsage;
+
+/// The flags that make one message.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "One message")]
+pub(super) struct MessageFlags {
+    /// Who receives it
+    #[arg(long, value_name = "OPENID", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// The template the user consented to
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    template: Option<String>,
+    /// The occasion the user consented to: 0 to 10000
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    scene: Option<String>,
+    /// At most 15 characters
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    title: Option<String>,
+    /// At most 200 characters; line breaks are allowed
+    #[arg(long, value_name = "C", allow_hyphen_values = true, conflicts_with = "content_file")]
+    content: Option<String>,
+    /// Take the content from this file, without one newline at its end; `-` reads standard input
+    #[arg(long, value_name = "F")]
+    content_file: Option<PathBuf>,
+    /// The colour of the content
+    #[arg(long, value_name = "#RRGGBB")]
+    color: Option<String>,
+    /// The web page a tap leads to
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The mini program a tap leads to
+    #[arg(long, value_name = "APPID")]
+    miniprogram_appid: Option<String>,
+    /// The page of that mini program
+    #[arg(long, value_name = "PATH")]
+    miniprogram_path: Option<String>,
+}
+
+/// More than any content can have, in bytes.
+const MOST: u64 = 64 * 1024;
+
+impl MessageFlags {
+    /// Their names.
+    pub(super) const ALL: [&str; 10] = [
+        "to",
+        "template",
+        "scene",
+        "title",
+        "content",
+        "content_file",
+        "color",
+        "url",
+        "miniprogram_appid",
+        "miniprogram_path",
+    ];
+
+    /// The message as it was given, not yet checked.
+    pub(super) fn draft(&self, usage: &mut WrongUsage) -> Result<Draft, Failure> {
+        let content = match &self.content_file {
+            Some(path) => Some(content(path).unwrap_or_else(|why| {
+                usage.add("--content-file", why);
+                // Already told; nothing more is to be said of the content.
+                "?".to_owned()
+            })),
+            None => self.content.clone(),
+        };
+        let miniprogram = match (&self.miniprogram_appid, &self.miniprogram_path) {
+            (None, None) => None,
+            (appid, pagepath) => Some(object([("appid", appid), ("pagepath", pagepath)])),
+        };
+        let mut message = object([
+            ("touser", &self.to),
+            ("template_id", &self.template),
+            ("url", &self.url),
+            ("scene", &self.scene),
+            ("title", &self.title),
+        ]);
+        message.extend(miniprogram.map(|page| ("miniprogram".to_owned(), page.into())));
+        let content = object([("value", &content), ("color", &self.color)]);
+        message.insert("data".to_owned(), json!({ "content": content }));
+        // Text in objects: reading it back cannot fail.
+        serde_json::from_value(message.into()).map_err(Failure::unexpected)
+    }
+}
+
+fn object<const N: usize>(members: [(&str, &Option<String>); N]) -> Map<String, Value> {
+    let given = members.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+    given.map(|(name, value)| (name.to_owned(), value.into())).collect()
+}
+
+fn content(path: &Path) -> Result<String, String> {
+    let bytes = Input::read(path, MOST).map_err(|failure| failure.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "must be UTF-8 text")?;
+    Ok(without_newline(&text).to_owned())
+}
+
+/// The flag behind a field of the message.
+pub(super) fn name(field: &'static str) -> &'static str {
+    match field {
+        "touser" => "--to",
+        "template_id" => "--template",
+        "scene" => "--scene",
+        "title" => "--title",
+        "data.content.value" => "--content",
+        "data.content.color" => "--color",
+        "url" => "--url",
+        "miniprogram.appid" => "--miniprogram-appid",
+        "miniprogram.pagepath" => "--miniprogram-path",
+        other => other,
+    }
+}

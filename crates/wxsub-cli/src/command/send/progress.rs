@@ -1,0 +1,44 @@
+//! The progress bar.
+
+use std::io::{IsTerminal, stderr, stdout};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::tally::Tally;
+
+/// Shows how far it is, on a terminal. Where the results go to the same terminal, they show it themselves.
+pub(super) struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Over a file of this many bytes, where that is known.
+    pub(super) fn over(length: Option<u64>) -> Self {
+        if !stderr().is_terminal() || stdout().is_terminal() {
+            return Self(None);
+        }
+        let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        let template = match length {
+            Some(_) => "{wide_bar} {percent}% {msg}",
+            None => "{spinner} {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self(Some(bar))
+    }
+
+    /// This much of the file is done.
+    pub(super) fn show(&self, read: u64, tally: &Tally) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(read);
+            bar.set_message(tally.to_string());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

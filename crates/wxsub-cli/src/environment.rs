@@ -1,0 +1,114 @@
+//! The environment: read here and nowhere else.
+
+use std::env::VarError;
+use std::fs::File;
+use std::io::Read;
+
+use wxsub_proto::AppSecret;
+
+use crate::wrong_usage::WrongUsage;
+
+/// The app, if there is no `--appid`.
+pub(crate) const APPID: &str = "WXSUB_APPID";
+/// Its secret.
+pub(crate) const SECRET: &str = "WXSUB_SECRET";
+/// Or the file that holds it.
+pub(crate) const SECRET_FILE: &str = "WXSUB_SECRET_FILE";
+/// Where Weixin's API is.
+pub(crate) const API_BASE: &str = "WXSUB_API_BASE";
+/// Where Weixin's consent page is.
+pub(crate) const MP_BASE: &str = "WXSUB_MP_BASE";
+/// `1`: plain HTTP to any host.
+pub(crate) const ALLOW_HTTP: &str = "WXSUB_ALLOW_HTTP";
+/// Where tokens come from.
+pub(crate) const TOKEN_ENDPOINT: &str = "WXSUB_TOKEN_ENDPOINT";
+/// The proxy to go through.
+pub(crate) const PROXY: &str = "WXSUB_PROXY";
+/// The certificate authorities to trust instead of this machine's.
+pub(crate) const CA_FILE: &str = "WXSUB_CA_FILE";
+/// What to log.
+pub(crate) const RUST_LOG: &str = "RUST_LOG";
+
+/// The value of a variable. An empty one counts as unset.
+pub(crate) fn value(name: &str, usage: &mut WrongUsage) -> Option<String> {
+    match read(name) {
+        Ok(value) => value,
+        Err(NotUnicode) => {
+            usage.add(name, "must be UTF-8 text");
+            None
+        }
+    }
+}
+
+/// The value of a variable that nothing depends on.
+pub(crate) fn value_or_nothing(name: &str) -> Option<String> {
+    read(name).unwrap_or_default()
+}
+
+/// The secret, from its variable or from the file that the other one names.
+pub(crate) fn secret(usage: &mut WrongUsage) -> Option<AppSecret> {
+    let (secret, file) = (value(SECRET, usage), value(SECRET_FILE, usage));
+    match (secret, file) {
+        (Some(_), Some(_)) => {
+            usage.add(SECRET, "is set, and so is WXSUB_SECRET_FILE; unset one of them");
+            None
+        }
+        (Some(secret), None) => usage.keep(SECRET, AppSecret::new(secret)),
+        (None, Some(file)) => secret_file(&file, usage),
+        (None, None) => {
+            usage.add(
+                SECRET,
+                "is not set; put the AppSecret there, or its file's path into WXSUB_SECRET_FILE",
+            );
+            None
+        }
+    }
+}
+
+/// The most that is read of a secret file, in bytes. No secret is that long.
+const MOST: usize = 4096;
+
+fn secret_file(path: &str, usage: &mut WrongUsage) -> Option<AppSecret> {
+    // Room for all of it from the start, so that no piece is left behind in memory by growing.
+    let mut text = String::with_capacity(MOST);
+    match File::open(path).and_then(|file| file.take(MOST as u64).read_to_string(&mut text)) {
+        Ok(_) => {
+            text.truncate(without_newline(&text).len());
+            usage.keep(SECRET_FILE, AppSecret::new(text))
+        }
+        Err(error) => {
+            usage.add(SECRET_FILE, format_args!("names a file that cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+/// The text without one newline at its end.
+pub(crate) fn without_newline(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
+}
+
+struct NotUnicode;
+
+#[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+fn read(name: &str) -> Result<Option<String>, NotUnicode> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(NotUnicode),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_newline;
+
+    #[test]
+    fn one_newline_is_stripped_and_no_more() {
+        for (text, expected) in
+            [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), ("s\r", "s\r"), ("\n", ""), ("", "")]
+        {
+            assert_eq!(without_newline(text), expected);
+        }
+    }
+}

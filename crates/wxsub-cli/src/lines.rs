@@ -1,0 +1,151 @@
+//! The lines of a file, one at a time, however long it is.
+
+use std::io::{self, BufRead, Read};
+
+use wxsub_proto::message::Draft;
+use wxsub_proto::{Invalid, Rule};
+
+/// The longest line that is read, in bytes: more than any message can have.
+pub(crate) const LONGEST: usize = 65_536;
+
+const NOT_READ: Rule = Rule::Form { expected: "a line of at most 65536 bytes" };
+
+/// One line that is not blank.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Which line of the file, from 1. Blank lines count.
+    pub(crate) number: u64,
+    /// What it says; `None` if it is longer than [`LONGEST`].
+    pub(crate) text: Option<Vec<u8>>,
+    /// How many bytes of the file have been read with it.
+    pub(crate) read: u64,
+}
+
+impl Line {
+    /// The message in it, not yet checked.
+    pub(crate) fn draft(&self) -> Result<Draft, Invalid> {
+        let text = self.text.as_deref().ok_or_else(|| Invalid::new("message", NOT_READ))?;
+        Draft::from_json(text)
+    }
+}
+
+/// Gives the lines of `input` that are not blank. Ends after the first error.
+pub(crate) struct Lines<R> {
+    input: R,
+    number: u64,
+    read: u64,
+    failed: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// From the first line on.
+    pub(crate) fn of(input: R) -> Self {
+        Self { input, number: 0, read: 0, failed: false }
+    }
+
+    /// The next line, blank or not; `None` at the end.
+    fn any(&mut self) -> io::Result<Option<Line>> {
+        let mut text = Vec::new();
+        let most = LONGEST as u64 + 1;
+        let taken = self.input.by_ref().take(most).read_until(b'\n', &mut text)?;
+        if taken == 0 {
+            return Ok(None);
+        }
+        self.read += taken as u64;
+        self.number += 1;
+        let whole = match text.pop_if(|last| *last == b'\n') {
+            Some(_) => true,
+            None => text.len() <= LONGEST,
+        };
+        if !whole {
+            self.skip_rest()?;
+        }
+        if self.number == 1 && text.starts_with(BYTE_ORDER_MARK) {
+            text.drain(..BYTE_ORDER_MARK.len());
+        }
+        Ok(Some(Line { number: self.number, text: whole.then_some(text), read: self.read }))
+    }
+
+    fn skip_rest(&mut self) -> io::Result<()> {
+        loop {
+            let buffer = self.input.fill_buf()?;
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let skipped = end.map_or(buffer.len(), |end| end + 1);
+            self.input.consume(skipped);
+            self.read += skipped as u64;
+            if end.is_some() || skipped == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Some editors put it at the beginning of a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = io::Result<Line>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.failed {
+            match self.any() {
+                Ok(Some(line)) if line.text.as_ref().is_some_and(|text| text.trim_ascii().is_empty()) => {}
+                Ok(line) => return line.map(Ok),
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<(u64, Option<String>)> {
+        let lines = Lines::of(text.as_bytes()).map(Result::unwrap);
+        lines.map(|line| (line.number, line.text.map(|text| String::from_utf8(text).unwrap()))).collect()
+    }
+
+    #[test]
+    fn blank_lines_are_counted_and_not_given() {
+        let of = |number, text: &str| (number, Some(text.to_owned()));
+        assert_eq!(lines("a\n\n \t\r\nb\r\nc"), [of(1, "a"), of(4, "b\r"), of(5, "c")]);
+        assert_eq!(lines(""), []);
+        assert_eq!(lines("\n\n"), []);
+        assert_eq!(lines("\u{feff}a\n\u{feff}b"), [of(1, "a"), of(2, "\u{feff}b")]);
+        assert_eq!(lines("\u{feff}\na"), [of(2, "a")]);
+    }
+
+    #[test]
+    fn a_line_too_long_is_skipped_in_one_piece() {
+        let (fits, long) = ("x".repeat(LONGEST), "y".repeat(LONGEST * 3 + 1));
+        let read = lines(&format!("{fits}\n{long}\n{fits}z\nb\n{long}"));
+        let shape: Vec<_> =
+            read.iter().map(|(number, text)| (*number, text.as_ref().map(String::len))).collect();
+        assert_eq!(shape, [(1, Some(LONGEST)), (2, None), (3, None), (4, Some(1)), (5, None)]);
+    }
+
+    #[test]
+    fn every_byte_is_counted() {
+        let text = format!("a\n\n{}\nb", "y".repeat(LONGEST * 2));
+        let read: Vec<_> = Lines::of(text.as_bytes()).map(|line| line.unwrap().read).collect();
+        assert_eq!(read, [2, LONGEST as u64 * 2 + 4, text.len() as u64]);
+    }
+
+    #[test]
+    fn nothing_comes_after_an_error() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::IsADirectory.into())
+            }
+        }
+        let mut lines = Lines::of(io::BufReader::new(Broken));
+        assert!(lines.next().unwrap().is_err());
+        assert!(lines.next().is_none());
+    }
+}

@@ -1,0 +1,32 @@
+//! `wxsub`: consent links, answers, messages and tokens on the command line.
+//!
+//! Data goes to standard output, everything else to standard error; the [exit code](exit::Exit) says what became of it.
+
+mod app;
+mod arguments;
+mod command;
+mod environment;
+mod exit;
+mod failure;
+mod input;
+mod interrupt;
+mod lines;
+mod logs;
+mod output;
+mod result_line;
+mod runtime;
+mod send_error;
+mod talk;
+mod transport;
+mod wrong_usage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = arguments::Arguments::parse();
+    logs::start(arguments.command.log_level());
+    let exit = arguments.command.run().unwrap_or_else(|failure| failure.report());
+    exit.into()
+}

@@ -1,0 +1,160 @@
+//! The one object that says what became of a message.
+
+use serde::Serialize;
+use wxsub_core::SendError;
+use wxsub_core::error::{Call, Delivery};
+use wxsub_proto::message::Draft;
+use wxsub_proto::{ErrCode, Message, OpenId, Problems, Remedy, Scene, TemplateId, TraceId};
+
+use crate::exit::Exit;
+
+/// What became of one message. Members without a value are absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ResultLine {
+    /// What became of it.
+    pub(crate) outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    touser: Option<OpenId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template_id: Option<TemplateId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scene: Option<Scene>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errcode: Option<ErrCode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errmsg: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rid: Option<TraceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<Remedy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<Stage>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Problem>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+}
+
+/// What can become of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// Weixin took it.
+    Sent,
+    /// Weixin answered with an error code, to the message or to the token call before it.
+    Refused,
+    /// It breaks a rule and was not tried.
+    Invalid,
+    /// It certainly did not arrive.
+    NotSent,
+    /// Nobody can tell.
+    MaybeSent,
+}
+
+/// Which call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stage {
+    /// Getting the access token.
+    Token,
+    /// Sending the message.
+    Send,
+}
+
+/// A field that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Problem {
+    /// As in Weixin's body: `data.content.value`.
+    pub(crate) field: &'static str,
+    /// What is wrong, and what to do.
+    pub(crate) rule: String,
+}
+
+impl Outcome {
+    /// How a command ends that has this to tell.
+    pub(crate) fn exit(self) -> Exit {
+        match self {
+            Self::Sent => Exit::Done,
+            Self::Invalid => Exit::Wrong,
+            Self::Refused => Exit::Refused,
+            Self::NotSent => Exit::NotSent,
+            Self::MaybeSent => Exit::MaybeSent,
+        }
+    }
+}
+
+impl ResultLine {
+    fn new(outcome: Outcome) -> Self {
+        let (touser, template_id, scene, errcode, errmsg, rid, remedy, stage, problems, line) =
+            Default::default();
+        Self { outcome, touser, template_id, scene, errcode, errmsg, rid, remedy, stage, problems, line }
+    }
+
+    fn about(message: &Message, outcome: Outcome) -> Self {
+        let grant = message.grant();
+        Self {
+            touser: Some(grant.openid().clone()),
+            template_id: Some(grant.template_id().clone()),
+            scene: Some(grant.scene()),
+            ..Self::new(outcome)
+        }
+    }
+
+    /// Weixin took it.
+    pub(crate) fn sent(message: &Message) -> Self {
+        Self::about(message, Outcome::Sent)
+    }
+
+    /// It was not, or not certainly, sent.
+    pub(crate) fn failed(message: &Message, error: &SendError) -> Self {
+        let outcome = match (error.refusal(), error.delivery()) {
+            (Some(_), _) | (None, Delivery::Answered) => Outcome::Refused,
+            (None, Delivery::NotSent) => Outcome::NotSent,
+            (None, Delivery::MaybeSent) => Outcome::MaybeSent,
+        };
+        let stage = match error.call() {
+            Call::Token => Stage::Token,
+            Call::Send => Stage::Send,
+        };
+        Self {
+            errcode: error.errcode(),
+            errmsg: error.refusal().map(|refusal| refusal.errmsg().to_owned()),
+            rid: error.trace_id().cloned(),
+            remedy: Some(error.remedy()),
+            stage: Some(stage),
+            ..Self::about(message, outcome)
+        }
+    }
+
+    /// It was given up while it was under way; where, nobody can tell.
+    pub(crate) fn given_up(message: &Message) -> Self {
+        Self { remedy: Some(Remedy::Investigate), ..Self::about(message, Outcome::MaybeSent) }
+    }
+
+    /// It breaks rules. What is valid of its address is kept, to recognise it by.
+    pub(crate) fn invalid(draft: &Draft, problems: &Problems) -> Self {
+        let text = |place| draft.get(place).and_then(|value| value.as_str());
+        let scene =
+            draft.get("scene").map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        Self {
+            touser: text("touser").and_then(|text| text.parse().ok()),
+            template_id: text("template_id").and_then(|text| text.parse().ok()),
+            scene: scene.and_then(|text| text.parse().ok()),
+            problems: problems_of(problems),
+            ..Self::new(Outcome::Invalid)
+        }
+    }
+
+    /// In this line of a file.
+    pub(crate) fn at_line(self, number: u64) -> Self {
+        Self { line: Some(number), ..self }
+    }
+}
+
+/// As they are printed.
+pub(crate) fn problems_of(problems: &Problems) -> Vec<Problem> {
+    problems
+        .iter()
+        .map(|invalid| Problem { field: invalid.field(), rule: invalid.rule().to_string() })
+        .collect()
+}

@@ -1,0 +1,17 @@
+//! The runtime, for the commands that need one.
+
+use tokio::runtime::Builder;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Runs a command to its end. Nobody waits for what it left behind.
+pub(crate) fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unexpected(format_args!("the runtime cannot be started: {error}")))?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_background();
+    ended
+}

@@ -1,0 +1,79 @@
+//! A failed send in words: what happened, what it means, what to do.
+
+use std::fmt::Write;
+
+use wxsub_core::SendError;
+use wxsub_core::error::{Call, Delivery};
+use wxsub_core::token::TokenError;
+use wxsub_proto::{Refusal, Remedy, Role};
+
+/// One line about a message that was not, or not certainly, sent.
+pub(crate) fn told(error: &SendError) -> String {
+    let mut text = error.to_string();
+    let role = match error.call() {
+        Call::Token => Role::TokenCall,
+        Call::Send => Role::Send,
+    };
+    match (error.refusal(), error.delivery()) {
+        (Some(refusal), _) => add_refusal(&mut text, refusal, role),
+        (None, Delivery::NotSent) => add_safe(&mut text, error.remedy()),
+        // What it says of itself is all there is to do.
+        (None, Delivery::MaybeSent | Delivery::Answered) => {}
+    }
+    text
+}
+
+/// One line about a token that could not be had.
+pub(crate) fn token_told(error: &TokenError) -> String {
+    let mut text = error.to_string();
+    match error.refusal() {
+        Some(refusal) => add_refusal(&mut text, refusal, Role::TokenCall),
+        None => add_safe(&mut text, error.remedy()),
+    }
+    text
+}
+
+/// One line about a refused token call.
+pub(crate) fn refusal_told(refusal: &Refusal) -> String {
+    let mut text = format!("Weixin refused: {refusal}");
+    add_refusal(&mut text, refusal, Role::TokenCall);
+    text
+}
+
+/// Nothing was sent.
+fn add_safe(text: &mut String, remedy: Remedy) {
+    text.push_str("; it is safe to try again");
+    match remedy {
+        Remedy::RetryLater => {}
+        Remedy::Investigate => text.push_str(", once you know what answered in Weixin's place"),
+        remedy => {
+            text.push_str(", but first ");
+            text.push_str(advice(remedy));
+        }
+    }
+}
+
+fn add_refusal(text: &mut String, refusal: &Refusal, role: Role) {
+    let code = refusal.errcode();
+    // Writing into a String cannot fail.
+    let _ = write!(text, "; this means: {}; what to do: {}", code.meaning(role), advice(code.remedy(role)));
+    if let Some(address) = refusal.blocked_ip() {
+        let _ = write!(text, "; the address is {address}");
+    }
+    if let Some(trace_id) = refusal.trace_id() {
+        let _ = write!(text, "; trace id for Weixin's support: {trace_id}");
+    }
+}
+
+fn advice(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::RefreshToken => "find out who else fetches access tokens for this app, then send again",
+        Remedy::RetryLater => "try again in a while",
+        Remedy::SlowDown => "wait a minute, or until tomorrow if the day's quota is used up",
+        Remedy::FixRequest => "correct the message; as it is, it will be refused every time",
+        Remedy::FixConfig => "correct the configuration, here or in Weixin's console",
+        Remedy::AllowIp => "put this machine's address on the app's allow-list in Weixin's console",
+        Remedy::Stop => "do not send it again; ask the user for a new consent",
+        _ => "look the code up, and do not repeat this before you know what it means",
+    }
+}

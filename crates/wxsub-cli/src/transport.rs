@@ -1,0 +1,39 @@
+//! How requests leave this machine.
+
+use std::fs;
+use std::sync::Arc;
+
+use wxsub_core::transport::Transport;
+use wxsub_proto::BaseUrl;
+use wxsub_reqwest::{ReqwestTransport, Roots};
+
+use crate::environment::{self, CA_FILE, PROXY};
+use crate::wrong_usage::WrongUsage;
+
+/// A transport through the proxy and with the certificate authorities of the environment.
+pub(crate) fn open(base: &BaseUrl, usage: &mut WrongUsage) -> Option<Arc<dyn Transport>> {
+    let proxy = environment::value(PROXY, usage);
+    let mut builder = ReqwestTransport::builder().roots(roots(base, proxy.is_some(), usage)?);
+    if let Some(url) = proxy {
+        builder = builder.proxy(&url).map_err(|error| usage.add(PROXY, error)).ok()?;
+    }
+    match builder.build() {
+        Ok(transport) => Some(Arc::new(transport)),
+        Err(error) => {
+            usage.add(CA_FILE, error);
+            None
+        }
+    }
+}
+
+fn roots(base: &BaseUrl, proxied: bool, usage: &mut WrongUsage) -> Option<Roots> {
+    match environment::value(CA_FILE, usage) {
+        Some(path) => fs::read(path)
+            .map(Roots::Pem)
+            .map_err(|error| usage.add(CA_FILE, format_args!("names a file that cannot be read: {error}")))
+            .ok(),
+        // Nobody is asked for a certificate, so a machine without authorities will do.
+        None if base.as_str().starts_with("http://") && !proxied => Some(Roots::Bundled),
+        None => Some(Roots::System),
+    }
+}

@@ -1,0 +1,91 @@
+//! `wxsub answer`.
+
+use serde_json::json;
+
+use super::wxsub::wxsub;
+
+const CONFIRMED: &str =
+    "https://shop.example/back?order=1&openid=oUser&template_id=T&action=confirm&scene=1000&reserved=proof";
+
+#[test]
+fn every_form_is_read() {
+    let forms = [
+        CONFIRMED,
+        "openid=oUser&template_id=T&action=confirm&scene=1000&reserved=proof",
+        r#"{"openid":"oUser","template_id":"T","action":"confirm","scene":"1000","reserved":"proof"}"#,
+        "openid:oUser\ntemplate_id:T\naction:confirm\nreserved:proof\nscene:1000",
+    ];
+    let expected =
+        r#"{"action":"confirm","openid":"oUser","template_id":"T","scene":1000,"reserved":"proof"}"#;
+    for form in forms {
+        let ended = wxsub(["answer", form, "--expect-reserved", "proof"]).run();
+        assert_eq!((ended.code, ended.out.trim_end(), ended.err.as_str()), (0, expected, ""));
+        let ended = wxsub(["answer", "-", "--expect-reserved", "proof"]).input(form).run();
+        assert_eq!((ended.code, ended.out.trim_end()), (0, expected));
+    }
+}
+
+#[test]
+fn unproven_says_so() {
+    let ended = wxsub(["answer", CONFIRMED, "--expect-scene", "1000", "--expect-template", "T"]).run();
+    assert_eq!(ended.code, 0);
+    assert_eq!(ended.json()[0]["verified"], false);
+    assert!(ended.err.starts_with("warning: without --expect-reserved"));
+}
+
+#[test]
+fn a_cancel_is_not_a_grant() {
+    let cancelled = "template_id=T&action=cancel&scene=7&reserved=proof";
+    let ended = wxsub(["answer", cancelled, "--expect-reserved", "proof"]).run();
+    assert_eq!(ended.code, 3);
+    assert_eq!(
+        ended.json(),
+        [json!({"action": "cancel", "template_id": "T", "scene": 7, "reserved": "proof"})]
+    );
+    let ended = wxsub(["answer", cancelled]).run();
+    assert_eq!((ended.code, &ended.json()[0]["verified"]), (3, &json!(false)));
+}
+
+#[test]
+fn what_must_not_be_trusted_is_not_printed() {
+    for (flag, value, field) in [
+        ("--expect-reserved", "other", "reserved"),
+        ("--expect-scene", "7", "scene"),
+        ("--expect-template", "-U", "template_id"),
+    ] {
+        let said = format!("error: not trusted: the answer's {field} is not the one");
+        wxsub(["answer", CONFIRMED, flag, value]).run().assert_wrong(&[&said]);
+    }
+    for (text, said) in [
+        ("", "not trusted: answer: is empty"),
+        ("hello", "not trusted: answer: must be a callback URL"),
+        ("action=confirm&template_id=T&scene=7", "not trusted: openid: is missing"),
+        (
+            "action=confirm&openid=a&openid=b&template_id=T&scene=7",
+            "not trusted: openid: is given more than once",
+        ),
+        ("action=maybe&template_id=T&scene=7", "not trusted: action: must be confirm or cancel"),
+    ] {
+        wxsub(["answer", text]).run().assert_wrong(&[said]);
+        wxsub(["answer", "-"]).input(text).run().assert_wrong(&[said]);
+    }
+    wxsub(["answer", "-"]).input("x".repeat(1 << 20)).run().assert_wrong(&["answer: has"]);
+    wxsub(["answer", "-"]).input(&b"openid=\xff"[..]).run().assert_wrong(&["not trusted"]);
+}
+
+#[test]
+fn a_reserved_of_null_matches_nothing() {
+    wxsub(["answer", "action=cancel&template_id=T&scene=7&reserved=null", "--expect-reserved", "null"])
+        .run()
+        .assert_wrong(&["--expect-reserved: must be something else"]);
+    wxsub(["answer", "action=cancel&template_id=T&scene=7&reserved=null", "--expect-reserved", "proof"])
+        .run()
+        .assert_wrong(&["not trusted: the answer's reserved"]);
+}
+
+#[test]
+fn wrong_expectations_are_all_named() {
+    wxsub(["answer", CONFIRMED, "--expect-reserved", "a b", "--expect-scene", "x", "--expect-template", ""])
+        .run()
+        .assert_wrong(&["--expect-reserved: ", "--expect-scene: ", "--expect-template: "]);
+}

@@ -1,0 +1,72 @@
+//! `wxsub check`.
+
+use serde_json::json;
+
+use super::weixin::line;
+use super::wxsub::wxsub;
+
+fn good() -> String {
+    line("oUser", 7, "Hello")
+}
+
+#[test]
+fn every_problem_of_every_line_is_named() {
+    let file = format!(
+        "{}\n\n{}\nnonsense\n{}\n",
+        good(),
+        r#"{"touser":"o","template_id":"T","scene":"07","title":"0123456789abcdef","data":{"content":{"value":"a\rb"}}}"#,
+        good()
+    );
+    let ended = wxsub(["check", "-"]).input(file.clone()).run();
+    assert_eq!(ended.code, 2);
+    let places: Vec<_> = ended.out.lines().map(|line| line.rsplit_once(": ").unwrap().0).collect();
+    assert_eq!(places, ["line 3: scene", "line 3: title", "line 3: data.content.value", "line 4: message"]);
+    assert_eq!(ended.err, "4 checked, 2 with problems\n");
+
+    let ended = wxsub(["check", "-", "--json"]).input(file).run();
+    assert_eq!(ended.code, 2);
+    let told = ended.json();
+    let lines: Vec<_> = told.iter().map(|told| told["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [1, 3, 4, 5]);
+    assert_eq!(told[0], json!({"line": 1, "problems": []}));
+    assert_eq!(
+        told[1]["problems"][1],
+        json!({"field": "title", "rule": "has 16 characters, at most 15 are allowed; shorten it"})
+    );
+}
+
+#[test]
+fn good_messages_are_quiet() {
+    for input in [good(), format!("\n{}\r\n\r\n{}\r\n", good(), good()), format!("\u{feff}{}", good())] {
+        let ended = wxsub(["check", "-"]).input(input).run();
+        assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{ended:?}");
+    }
+    let ended = wxsub(["check", "-"]).input("\n\n").run();
+    assert_eq!((ended.code, ended.err.as_str()), (0, "there is no message in it\n"));
+}
+
+#[test]
+fn one_message_may_stand_on_several_lines() {
+    let pretty =
+        serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&good()).unwrap()).unwrap();
+    assert_eq!(wxsub(["check", "-"]).input(pretty.clone()).run().code, 0);
+    let ended = wxsub(["check", "-", "--json"]).input(format!("\n{}", pretty.replace("Parcel", ""))).run();
+    assert_eq!((ended.code, ended.json().len()), (2, 1));
+    assert_eq!(ended.json()[0]["line"], 2);
+    assert_eq!(ended.json()[0]["problems"][0]["field"], "title");
+}
+
+#[test]
+fn hostile_files() {
+    let long = "x".repeat(100_000);
+    let ended = wxsub(["check", "-"]).input(format!("{}\n{long}\n{}", good(), good())).run();
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (2, "line 2: message: must be a line of at most 65536 bytes\n")
+    );
+    let ended = wxsub(["check", "-"]).input(&b"\xff\xfe{\n\x1b[31m\n"[..]).run();
+    assert_eq!((ended.code, ended.out.lines().count()), (2, 2));
+    wxsub(["check", "/nonexistent/file"]).run().assert_wrong(&["error: /nonexistent/file cannot be read"]);
+    wxsub(["check", "/"]).run().assert_wrong(&["error: / cannot be read"]);
+    wxsub(["check"]).run().assert_wrong(&["required"]);
+}

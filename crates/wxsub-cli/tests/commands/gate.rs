@@ -1,0 +1,86 @@
+//! A Weixin that holds messages back until it is told otherwise: what is under way stays under way.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
+
+use wxsub_sandbox::Sandbox;
+
+use super::weixin::{SEND, sandbox};
+
+/// Holds back every message that says "hold" until it is opened.
+pub(crate) struct Gate {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) base: String,
+    arrivals: Receiver<()>,
+    open: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Gate {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (arrived, arrivals) = channel();
+        let sandbox = sandbox();
+        let open = Arc::new((Mutex::new(false), Condvar::new()));
+        let gate = Self { sandbox: sandbox.clone(), base, arrivals, open: Arc::clone(&open) };
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (sandbox, open, arrived) = (sandbox.clone(), Arc::clone(&open), arrived.clone());
+                // A connection that breaks is the other side's business.
+                std::thread::spawn(move || serve(&stream.unwrap(), &sandbox, &open, &arrived));
+            }
+        });
+        gate
+    }
+
+    /// Waits until this many more messages have arrived.
+    pub(crate) fn wait_for(&self, messages: usize) {
+        for _ in 0..messages {
+            self.arrivals.recv().unwrap();
+        }
+    }
+
+    /// Lets all of them through.
+    pub(crate) fn open(&self) {
+        *self.open.0.lock().unwrap() = true;
+        self.open.1.notify_all();
+    }
+}
+
+fn serve(
+    stream: &TcpStream,
+    sandbox: &Sandbox,
+    open: &(Mutex<bool>, Condvar),
+    arrived: &Sender<()>,
+) -> Option<()> {
+    let mut input = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if input.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let mut words = head.split(' ');
+        let (method, target) = (words.next()?, words.next()?);
+        let length = head
+            .to_ascii_lowercase()
+            .split("content-length: ")
+            .nth(1)
+            .map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
+        let mut body = vec![0; length];
+        input.read_exact(&mut body).ok()?;
+        if target.starts_with(SEND) {
+            arrived.send(()).ok()?;
+            let held = String::from_utf8_lossy(&body).contains("hold");
+            let closed = open.0.lock().unwrap();
+            drop(open.1.wait_while(closed, |open| held && !*open).unwrap());
+        }
+        let reply = sandbox.handle(method, target, &body).outcome.unwrap();
+        let head = format!("HTTP/1.1 {} OK\r\nContent-Length: {}\r\n\r\n", reply.status, reply.body.len());
+        let mut output = stream;
+        output.write_all(&[head.as_bytes(), &reply.body].concat()).ok()?;
+    }
+}

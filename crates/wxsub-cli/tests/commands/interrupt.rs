@@ -1,0 +1,127 @@
+//! Ctrl-C and SIGTERM.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command};
+
+use serde_json::Value;
+
+use super::gate::Gate;
+use super::weixin::{TEMPLATE, Weixin, allow, line, pointed_at};
+use super::wxsub::{Wxsub, ended, file, wxsub};
+
+/// Sends a signal to the process, and to no other.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Waits until the process has said that it is finishing.
+fn wait_for_finishing(child: &mut Child) {
+    let mut said = String::new();
+    // One byte at a time, so that what is said later is left for later.
+    let mut unbuffered = BufReader::with_capacity(1, child.stderr.as_mut().unwrap());
+    unbuffered.read_line(&mut said).unwrap();
+    assert!(said.starts_with("finishing what is under way"), "{said}");
+}
+
+fn five_lines(gate: &Gate, name: &str) -> Wxsub {
+    let mut text = String::new();
+    for scene in 1..=5 {
+        allow(&gate.sandbox, "oUser", scene);
+        text += &format!("{}\n", line("oUser", scene, "hold"));
+    }
+    let path = file(name, &text);
+    pointed_at(&gate.base, wxsub(["send", "--file", &path, "--concurrency", "2"]))
+}
+
+fn outcomes(out: &str) -> Vec<String> {
+    let read = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    out.lines()
+        .map(|line| format!("{} {}", read(line)["line"], read(line)["outcome"].as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn the_first_finishes_what_is_under_way() {
+    for (name, file) in [("INT", "first_int.jsonl"), ("TERM", "first_term.jsonl")] {
+        let gate = Gate::start();
+        let mut child = five_lines(&gate, file).start();
+        gate.wait_for(2);
+        signal(&child, name);
+        wait_for_finishing(&mut child);
+        gate.open();
+        let ended = ended(child);
+        assert_eq!((ended.code, outcomes(&ended.out)), (4, vec!["1 sent".to_owned(), "2 sent".to_owned()]));
+        assert_eq!(
+            ended.err,
+            "2 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent\nstopped early; go on with --from-line 3\n"
+        );
+        assert_eq!(gate.sandbox.mailbox(&"oUser".parse().unwrap()).len(), 2);
+    }
+}
+
+#[test]
+fn the_second_stops_at_once() {
+    let gate = Gate::start();
+    let mut child = five_lines(&gate, "second.jsonl").start();
+    gate.wait_for(2);
+    signal(&child, "INT");
+    wait_for_finishing(&mut child);
+    signal(&child, "INT");
+    let ended = ended(child);
+    assert_eq!(
+        (ended.code, outcomes(&ended.out)),
+        (5, vec!["1 maybe_sent".to_owned(), "2 maybe_sent".to_owned()])
+    );
+    assert!(
+        ended.err.contains("0 not sent, 2 maybe sent\nstopped early; go on with --from-line 3\n"),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn an_input_that_never_ends_is_left() {
+    let weixin = Weixin::start();
+    let mut child = weixin.allow("oUser", 1).call(["send", "--file", "-"]).start();
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, "{}", line("oUser", 1, "Hello")).unwrap();
+    let mut told = [0];
+    child.stdout.as_mut().unwrap().read_exact(&mut told).unwrap();
+    signal(&child, "INT");
+    let ended = ended(child);
+    assert_eq!(ended.code, 4);
+    assert!(ended.err.ends_with("stopped early; go on with --from-line 2\n"), "{}", ended.err);
+}
+
+#[test]
+fn one_message_is_finished_or_maybe_sent() {
+    let gate = Gate::start();
+    let call = |scene| {
+        let call = wxsub(["send", "--to", "oUser", "--template", TEMPLATE, "--scene", scene, "--json"]);
+        pointed_at(&gate.base, call.args(["--title", "Parcel", "--content", "hold"]))
+    };
+    let mut given_up = call("1").start();
+    gate.wait_for(1);
+    signal(&given_up, "INT");
+    wait_for_finishing(&mut given_up);
+    signal(&given_up, "TERM");
+    let given_up = ended(given_up);
+    assert_eq!(given_up.code, 5);
+    assert_eq!(
+        given_up.out.trim_end(),
+        format!(
+            r#"{{"outcome":"maybe_sent","touser":"oUser","template_id":"{TEMPLATE}","scene":"1","remedy":"investigate"}}"#
+        )
+    );
+    assert!(given_up.err.starts_with("error: stopped while the message was under way"), "{}", given_up.err);
+
+    allow(&gate.sandbox, "oUser", 2);
+    let mut finished = call("2").start();
+    gate.wait_for(1);
+    signal(&finished, "INT");
+    wait_for_finishing(&mut finished);
+    gate.open();
+    let finished = ended(finished);
+    assert!(finished.code == 0 && finished.out.starts_with(r#"{"outcome":"sent""#), "{finished:?}");
+}

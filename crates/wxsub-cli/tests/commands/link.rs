@@ -1,0 +1,68 @@
+//! `wxsub link`.
+
+use serde_json::json;
+
+use super::wxsub::wxsub;
+
+#[test]
+fn the_documented_link() {
+    let ended =
+        wxsub(["link", "--appid", "wx1", "--template", "-T", "--scene", "1000", "--reserved", "proof"])
+            .args(["--redirect", "https://shop.example/back?order=1"])
+            .run();
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert_eq!(
+        ended.out,
+        "https://mp.weixin.qq.com/mp/subscribemsg?action=get_confirm&appid=wx1&scene=1000&template_id=-T\
+         &redirect_url=https%3A%2F%2Fshop.example%2Fback%3Forder%3D1&reserved=proof#wechat_redirect\n"
+    );
+}
+
+#[test]
+fn without_a_proof_it_warns() {
+    let ended = wxsub(["link", "--template", "T", "--scene", "0", "--redirect", "https://a.example"])
+        .env("WXSUB_APPID", "wx2")
+        .env("WXSUB_MP_BASE", "http://127.0.0.1:8459/")
+        .run();
+    assert_eq!(ended.code, 0);
+    assert!(
+        ended.out.starts_with("http://127.0.0.1:8459/mp/subscribemsg?") && !ended.out.contains("reserved")
+    );
+    assert!(ended.err.starts_with("warning: without --reserved"), "{}", ended.err);
+}
+
+#[test]
+fn the_values_for_the_mobile_sdk() {
+    let ended = wxsub([
+        "link",
+        "--mobile",
+        "--appid",
+        "wx1",
+        "--template",
+        "T",
+        "--scene",
+        "7",
+        "--reserved",
+        "proof",
+    ])
+    .run();
+    assert_eq!(ended.code, 0);
+    assert_eq!(ended.json(), [json!({"appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"})]);
+}
+
+#[test]
+fn every_problem_is_named() {
+    wxsub(["link", "--template", "a b", "--scene", "07", "--reserved", "a-b", "--redirect", "ftp://x"])
+        .run()
+        .assert_wrong(&["--appid: is missing", "--template: ", "--scene: ", "--reserved: ", "--redirect: "]);
+    wxsub(["link"]).env("WXSUB_APPID", "").run().assert_wrong(&[
+        "error: --appid: is missing; give it, or set WXSUB_APPID",
+        "error: --template: is missing",
+        "error: --scene: is missing",
+        "error: --redirect: is missing",
+    ]);
+    wxsub(["link", "--mobile", "--redirect", "https://a.example"])
+        .run()
+        .assert_wrong(&["cannot be used with"]);
+    wxsub(["link", "--scene", "-1", "--mobile"]).run().assert_wrong(&["--scene: must be a whole number"]);
+}

@@ -1,0 +1,30 @@
+//! The binary itself, against a sandbox over HTTP.
+
+#[cfg(test)]
+mod answer;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod gate;
+#[cfg(test)]
+mod interrupt;
+#[cfg(test)]
+mod link;
+#[cfg(test)]
+mod sandbox;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod send_file;
+#[cfg(test)]
+mod send_one;
+#[cfg(test)]
+mod settings;
+#[cfg(test)]
+mod token;
+#[cfg(test)]
+mod weixin;
+#[cfg(test)]
+mod wxsub;

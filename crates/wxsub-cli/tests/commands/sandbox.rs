@@ -1,0 +1,72 @@
+//! `wxsub sandbox`.
+
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+
+use super::interrupt::signal;
+use super::wxsub::{Ended, ended, wxsub};
+
+/// Starts one on a free port and gives its first line.
+fn start<const N: usize>(arguments: [&str; N]) -> (Child, String) {
+    let mut child = wxsub(["sandbox", "--listen", "127.0.0.1:0"]).args(arguments).start();
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    (child, first.trim_end().to_owned())
+}
+
+fn stop(child: Child, how: &str) -> Ended {
+    signal(&child, how);
+    ended(child)
+}
+
+#[test]
+fn what_it_prints_points_at_it() {
+    let (child, base) = start([]);
+    assert!(base.starts_with("http://127.0.0.1:"), "{base}");
+    let ended = stop(child, "TERM");
+    assert_eq!(ended.code, 0);
+    let exports: Vec<_> = ended.err.lines().filter_map(|line| line.strip_prefix("export ")).collect();
+    assert_eq!(exports[..2], [format!("WXSUB_API_BASE={base}"), format!("WXSUB_MP_BASE={base}")]);
+    assert!(
+        ended.err.lines().all(|line| line.starts_with("export ") || line.starts_with('#')),
+        "{}",
+        ended.err
+    );
+    assert!(exports[2].starts_with("WXSUB_APPID=wx") && exports[2].contains(" WXSUB_SECRET="));
+    assert!(ended.err.contains("# template: "));
+}
+
+#[test]
+fn it_serves_the_apps_it_was_given() {
+    let (child, base) =
+        start(["--app", "wx1:one", "--app", "wx2:it's two".replace(' ', "+").as_str(), "--template", "-T"]);
+    for (appid, secret, code) in
+        [("wx1", "one", 0), ("wx2", "it's+two", 0), ("wx1", "two", 3), ("wx3", "one", 3)]
+    {
+        let shown = wxsub(["token", "show", "--appid", appid])
+            .env("WXSUB_API_BASE", &base)
+            .env("WXSUB_SECRET", secret)
+            .run();
+        assert_eq!(shown.code, code, "{shown:?}");
+    }
+    let ended = stop(child, "INT");
+    assert_eq!(ended.code, 0);
+    assert!(
+        ended.err.contains("\n# or: export WXSUB_APPID=wx2 WXSUB_SECRET='it'\\''s+two'\n"),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn wrong_usage() {
+    wxsub(["sandbox", "--app", "wx1", "--app", "w x:s", "--template", "a b"]).run().assert_wrong(&[
+        "--app: must be APPID:SECRET",
+        "--app: has a character",
+        "--template: has a character",
+    ]);
+    wxsub(["sandbox", "--listen", "localhost"]).run().assert_wrong(&["--listen"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().map(|address| (taken, address.to_string())).unwrap();
+    wxsub(["sandbox", "--listen", &taken.1]).run().assert_wrong(&["cannot be used", "choose another port"]);
+}

@@ -1,0 +1,106 @@
+//! The environment.
+
+use super::weixin::{SECRET, STABLE_TOKEN, Weixin};
+use super::wxsub::{file, wxsub};
+
+#[test]
+fn the_secret_comes_from_a_variable_or_a_file() {
+    let weixin = Weixin::start();
+    let show = || weixin.call(["token", "show"]);
+    for (name, content) in
+        [("plain", SECRET.to_owned()), ("newline", format!("{SECRET}\n")), ("crlf", format!("{SECRET}\r\n"))]
+    {
+        let path = file(&format!("secret_{name}"), &content);
+        let ended = show().without("WXSUB_SECRET").env("WXSUB_SECRET_FILE", &path).run();
+        assert_eq!(ended.code, 0, "{ended:?}");
+        show().env("WXSUB_SECRET_FILE", &path).run().assert_wrong(&["unset one of them"]);
+        // An empty variable is no variable.
+        assert_eq!(show().env("WXSUB_SECRET", "").env("WXSUB_SECRET_FILE", &path).run().code, 0);
+    }
+    let asked = weixin.seen_any();
+    for (content, said) in [("", "is empty"), ("\n", "is empty"), ("PLANTED secret", "has a character")] {
+        let path = file("secret_bad", content);
+        let ended = show().without("WXSUB_SECRET").env("WXSUB_SECRET_FILE", &path).run();
+        ended.assert_wrong(&[said, "WXSUB_SECRET_FILE"]);
+        assert!(!ended.err.contains("PLANTED"));
+    }
+    show()
+        .without("WXSUB_SECRET")
+        .env("WXSUB_SECRET_FILE", "/nonexistent")
+        .run()
+        .assert_wrong(&["cannot be read"]);
+    show().without("WXSUB_SECRET").run().assert_wrong(&["WXSUB_SECRET: is not set"]);
+    assert_eq!(weixin.seen_any(), asked);
+}
+
+#[test]
+fn everything_wrong_is_named_at_once() {
+    wxsub(["token", "show"])
+        .env("WXSUB_API_BASE", "http://192.0.2.1")
+        .env("WXSUB_TOKEN_ENDPOINT", "classic")
+        .env("WXSUB_PROXY", "socks5://user:PLANTED@proxy")
+        .env("WXSUB_APPID", "w x")
+        .run()
+        .assert_wrong(&[
+            "WXSUB_APPID: ",
+            "WXSUB_SECRET: ",
+            "WXSUB_API_BASE: uses http:// for an address that is not loopback",
+            "WXSUB_TOKEN_ENDPOINT: must be stable_token or token",
+            "WXSUB_PROXY: the proxy's URL cannot be used",
+        ]);
+    let weixin = Weixin::start();
+    let ended = weixin.call(["token", "show"]).env("WXSUB_PROXY", "http://u:PLANTED@proxy?x").run();
+    assert!(ended.code == 2 && !ended.err.contains("PLANTED"), "{}", ended.err);
+    let path = file("no_certificate.pem", "hello");
+    for (path, said) in [("/nonexistent", "cannot be read"), (path.as_str(), "holds no certificate")] {
+        weixin
+            .call(["token", "show"])
+            .env("WXSUB_CA_FILE", path)
+            .run()
+            .assert_wrong(&["WXSUB_CA_FILE: ", said]);
+    }
+}
+
+#[test]
+fn a_flag_goes_before_a_variable() {
+    let weixin = Weixin::start();
+    let ended = weixin.call(["token", "show", "--appid", "wxOther"]).run();
+    assert_eq!(ended.code, 3);
+    assert!(ended.err.contains("40013"), "{}", ended.err);
+    weixin.call(["token", "show", "--appid", ""]).run().assert_wrong(&["--appid: is empty"]);
+}
+
+#[test]
+fn plain_http_is_for_those_who_insist() {
+    let link = || {
+        wxsub(["link", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "r"])
+            .args(["--redirect", "https://a.example"])
+            .env("WXSUB_MP_BASE", "http://192.0.2.1")
+    };
+    link().run().assert_wrong(&["WXSUB_MP_BASE: uses http://"]);
+    link().env("WXSUB_ALLOW_HTTP", "0").run().assert_wrong(&["WXSUB_MP_BASE: uses http://"]);
+    link().env("WXSUB_ALLOW_HTTP", "yes").run().assert_wrong(&["WXSUB_ALLOW_HTTP: must be 1, or unset"]);
+    let ended = link().env("WXSUB_ALLOW_HTTP", "1").run();
+    assert_eq!(ended.code, 0);
+    assert!(ended.out.starts_with("http://192.0.2.1/mp/subscribemsg?"));
+    assert!(ended.err.starts_with("warning: WXSUB_MP_BASE is plain http://"), "{}", ended.err);
+}
+
+#[test]
+fn the_proxy_is_used_if_there_is_one() {
+    // The sandbox itself: whoever goes through it asks it for everything.
+    let weixin = Weixin::start();
+    let ended = weixin
+        .call(["token", "show"])
+        .env("WXSUB_API_BASE", "http://127.0.0.1:9")
+        .env("WXSUB_PROXY", &weixin.base)
+        .run();
+    assert_eq!((ended.code, weixin.seen(STABLE_TOKEN)), (0, 1), "{ended:?}");
+    // And none that was not asked for.
+    let ended = weixin
+        .call(["token", "show"])
+        .env("HTTP_PROXY", "http://127.0.0.1:9")
+        .env("http_proxy", "http://127.0.0.1:9")
+        .run();
+    assert_eq!(ended.code, 0, "{ended:?}");
+}

@@ -1,0 +1,100 @@
+//! Runs the binary in an environment of its own.
+
+use std::io::Write;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A call of the binary.
+pub(crate) struct Wxsub {
+    command: Command,
+    input: Vec<u8>,
+}
+
+/// A call that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// With these arguments and an empty environment.
+pub(crate) fn wxsub<const N: usize>(arguments: [&str; N]) -> Wxsub {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wxsub"));
+    command.env_clear().args(arguments);
+    Wxsub { command, input: Vec::new() }
+}
+
+impl Wxsub {
+    pub(crate) fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(mut self) -> Ended {
+        let input = std::mem::take(&mut self.input);
+        let mut child = self.start();
+        // It may end without having read everything.
+        let _ = child.stdin.take().unwrap().write_all(&input);
+        ended(child)
+    }
+
+    /// Runs it to its end; what it prints goes elsewhere.
+    pub(crate) fn run_into(mut self, out: impl Into<Stdio>) -> Ended {
+        self.command.stdin(Stdio::null()).stdout(out).stderr(Stdio::piped());
+        ended(self.command.spawn().unwrap())
+    }
+
+    /// Starts it, with pipes on all sides.
+    pub(crate) fn start(&mut self) -> Child {
+        let Self { command, .. } = self;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+}
+
+/// What is left of a call when it ends.
+pub(crate) fn ended(child: Child) -> Ended {
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ended { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+}
+
+impl Ended {
+    /// What was printed, read as one JSON value a line.
+    pub(crate) fn json(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// It failed as wrong usage, printed nothing, and said this much, one line each.
+    pub(crate) fn assert_wrong(&self, said: &[&str]) {
+        assert_eq!((self.code, self.out.as_str()), (2, ""), "{self:?}");
+        for text in said {
+            assert!(self.err.lines().any(|line| line.contains(text)), "{text:?} is not in {}", self.err);
+        }
+    }
+}
+
+/// A file of this content, for the calls of one test.
+pub(crate) fn file(name: &str, content: &str) -> String {
+    let path = format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&path, content).unwrap();
+    path
+}
