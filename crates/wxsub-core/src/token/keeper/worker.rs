@@ -180,7 +180,10 @@ impl Worker {
             Notice::Refreshed { generation, fingerprint, life, adopted } => {
                 info!(appid, %generation, %fingerprint, ?life, adopted, "a new access token is held");
             }
-            Notice::FetchFailed { failure, retry_in, remaining } => {
+            Notice::FetchFailed { failure, retry_in, quiet: true, .. } => {
+                debug!(appid, %failure, ?retry_in, "fetching an access token failed; trying again");
+            }
+            Notice::FetchFailed { failure, retry_in, remaining, quiet: false } => {
                 warn!(appid, %failure, ?retry_in, ?remaining, "fetching an access token failed");
             }
             Notice::AnswerLost { generation } => {

@@ -119,6 +119,7 @@ impl Lifecycle {
             failure: failure.clone(),
             retry_in: pause,
             remaining,
+            quiet,
         }));
         if !quiet {
             self.announce(TokenError::new(failure, Some(pause)));
