@@ -44,7 +44,7 @@ async fn planted_secrets_are_found_nowhere() {
         .init();
     let mut shown = String::new();
     let mut tokens = Vec::new();
-    for route in [Route::InProcess, Route::Reqwest] {
+    for route in [Route::InProcess, Route::Reqwest, Route::Hyper] {
         tell_everything(route, &mut shown, &mut tokens).await;
     }
     let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();

@@ -14,6 +14,9 @@ macro_rules! stories {
         mod in_process {
             $(#[tokio::test] async fn $story() { super::$story(wxsub_tests::Route::InProcess).await })+
         }
+        mod over_hyper {
+            $(#[tokio::test] async fn $story() { super::$story(wxsub_tests::Route::Hyper).await })+
+        }
         mod over_reqwest {
             $(#[tokio::test] async fn $story() { super::$story(wxsub_tests::Route::Reqwest).await })+
         }

@@ -8,17 +8,18 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use super::tree::top;
 
 /// Which crate of ours may use which: the drawing in ARCHITECTURE.md, as a table.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("wxsub-proto", &[]),
     ("wxsub-core", &["wxsub-proto"]),
     ("wxsub-tls", &[]),
+    ("wxsub-hyper", &["wxsub-core", "wxsub-tls"]),
     ("wxsub-reqwest", &["wxsub-core", "wxsub-tls"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
     ("wxsub-cli", &["wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox"]),
 ];
 
 /// Which crate of ours may use which library.
-const LIBRARIES: [(&str, &[&str]); 6] = [
+const LIBRARIES: [(&str, &[&str]); 7] = [
     ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "thiserror", "zeroize"]),
     (
         "wxsub-core",
@@ -39,6 +40,23 @@ const LIBRARIES: [(&str, &[&str]); 6] = [
         ],
     ),
     ("wxsub-tls", &["rustls", "rustls-native-certs", "thiserror", "webpki-roots"]),
+    (
+        "wxsub-hyper",
+        &[
+            "async-trait",
+            "base64",
+            "bytes",
+            "http",
+            "http-body-util",
+            "hyper",
+            "hyper-util",
+            "percent-encoding",
+            "thiserror",
+            "tokio",
+            "tokio-rustls",
+            "tower-service",
+        ],
+    ),
     ("wxsub-reqwest", &["async-trait", "bytes", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
     (
         "wxsub-sandbox",

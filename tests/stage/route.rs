@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use wxsub_core::proto::BaseUrl;
 use wxsub_core::testing::ManualClock;
 use wxsub_core::transport::{Limits, Transport};
+use wxsub_hyper::HyperTransport;
 use wxsub_reqwest::ReqwestTransport;
 use wxsub_sandbox::{Sandbox, http};
 
@@ -19,6 +20,8 @@ pub enum Route {
     InProcess,
     /// HTTP on loopback, over reqwest.
     Reqwest,
+    /// HTTP on loopback, over hyper.
+    Hyper,
 }
 
 impl Route {
@@ -34,6 +37,7 @@ impl Route {
                 return (Arc::new(straight), crate::nowhere(), None);
             }
             Self::Reqwest => Arc::new(ReqwestTransport::builder().limits(limits).build().unwrap()),
+            Self::Hyper => Arc::new(HyperTransport::builder().limits(limits).build().unwrap()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();

@@ -1,12 +1,16 @@
 //! One HTTP exchange: the seam between deciding and doing.
 
+mod causes;
 mod error;
 mod limits;
 mod outgoing;
+mod reply_body;
 
+pub use causes::{causes, chain};
 pub use error::{Stage, TransportError, TransportFault};
 pub use limits::Limits;
 pub use outgoing::Outgoing;
+pub use reply_body::ReplyBody;
 
 use std::sync::Arc;
 

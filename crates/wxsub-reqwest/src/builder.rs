@@ -88,7 +88,7 @@ impl Builder {
         }
         let client = client
             .build()
-            .map_err(|error| SetupError::Reqwest(crate::failure::causes(&error.without_url())))?;
+            .map_err(|error| SetupError::Reqwest(crate::failure::said(&error.without_url())))?;
         Ok(ReqwestTransport::of(client, self.limits, proxied))
     }
 }

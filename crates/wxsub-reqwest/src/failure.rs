@@ -1,9 +1,8 @@
 //! What reqwest's errors mean: what went wrong, whether the request can have left, and what may be said of it.
 
-use std::error::Error;
 use std::io;
 
-use wxsub_core::transport::{Stage, TransportError, TransportFault};
+use wxsub_core::transport::{Stage, TransportError, TransportFault, causes, chain};
 use wxsub_tls::{TlsFault, fault_of};
 
 /// Whom a connection is made to.
@@ -22,8 +21,8 @@ pub(crate) fn failure(error: reqwest::Error, peer: Peer) -> TransportError {
         (stage_of(&error), of_an_exchange(&error))
     };
     let detail = match fault_of(&error) {
-        Some(TlsFault::Certificate(reason)) => format!("{reason}; {}", causes(&error)),
-        _ => causes(&error),
+        Some(TlsFault::Certificate(reason)) => format!("{reason}; {}", said(&error)),
+        _ => said(&error),
     };
     match stage {
         Stage::BeforeSending => TransportError::before_sending(fault, detail),
@@ -79,30 +78,7 @@ fn of_an_exchange(error: &reqwest::Error) -> TransportFault {
     }
 }
 
-/// The error and everything below it, also what an [`io::Error`] was made from, which it does not name as its source.
-fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    let first: &(dyn Error + 'static) = error;
-    std::iter::successors(Some(first), |&error| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
-    })
-}
-
-/// What the causes say, from the outermost to the innermost. What looks as if it held a URL is left out, and so is the
-/// connection pool's `client error (…)`, which says no more than its cause.
-pub(crate) fn causes(error: &reqwest::Error) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    for text in chain(error).skip(1).map(ToString::to_string) {
-        let repeated = texts.iter().any(|said| said.contains(&text));
-        let url = text.contains("://") || text.contains('?');
-        if !repeated && !url && !text.starts_with("client error (") {
-            texts.push(text);
-        }
-    }
-    if texts.is_empty() {
-        texts.push("no cause was given".to_owned());
-    }
-    texts.join(": ")
+/// What its causes say; the error itself says no more than that there was one.
+pub(crate) fn said(error: &reqwest::Error) -> String {
+    causes(chain(error).skip(1))
 }

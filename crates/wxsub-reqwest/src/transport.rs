@@ -1,11 +1,10 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use reqwest::header::TRANSFER_ENCODING;
+use bytes::Bytes;
 use reqwest::{Client, Request, Response};
 use wxsub_core::proto::codec::RawReply;
-use wxsub_core::transport::{Limits, Outgoing, Transport, TransportError, TransportFault};
+use wxsub_core::transport::{Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault};
 
 use crate::failure::{Peer, failure};
 use crate::{Builder, SetupError};
@@ -53,47 +52,15 @@ impl ReqwestTransport {
     }
 
     async fn body_of(&self, mut response: Response) -> Result<Bytes, TransportError> {
-        let announced = announced_length(&response)?;
-        if announced.is_some_and(|length| !self.allows(length)) {
-            return Err(self.too_large());
-        }
-        let mut body = BytesMut::new();
+        let mut body = ReplyBody::begin(&self.limits, response.content_length(), response.headers())?;
         while let Some(piece) = self.read(response.chunk().await)? {
-            if !self.allows(body.len().saturating_add(piece.len())) {
-                return Err(self.too_large());
-            }
-            body.extend_from_slice(&piece);
+            body.take(piece)?;
         }
-        Ok(body.freeze())
-    }
-
-    fn allows(&self, length: usize) -> bool {
-        length <= self.limits.body_bytes
-    }
-
-    fn too_large(&self) -> TransportError {
-        let detail = format!("at most {} bytes are allowed", self.limits.body_bytes);
-        TransportError::maybe_sent(TransportFault::TooLarge, detail)
+        Ok(body.whole())
     }
 
     fn read<T>(&self, result: reqwest::Result<T>) -> Result<T, TransportError> {
         result.map_err(|error| failure(error, self.peer))
-    }
-}
-
-/// The length the reply says its body has; `None` if it comes in chunks.
-fn announced_length(response: &Response) -> Result<Option<usize>, TransportError> {
-    if let Some(length) = response.content_length() {
-        return Ok(Some(usize::try_from(length).unwrap_or(usize::MAX)));
-    }
-    let codings = response.headers().get_all(TRANSFER_ENCODING);
-    let last = codings.iter().next_back().and_then(|value| value.to_str().ok()?.rsplit(',').next());
-    match last {
-        Some(last) if last.trim().eq_ignore_ascii_case("chunked") => Ok(None),
-        _ => Err(TransportError::maybe_sent(
-            TransportFault::Broken,
-            "the reply has neither a length nor chunks, so nobody can tell whether it is complete",
-        )),
     }
 }
 

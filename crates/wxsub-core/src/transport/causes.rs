@@ -1,0 +1,46 @@
+use std::error::Error;
+use std::io;
+
+/// The error and everything below it, outermost first; also what an [`io::Error`] was made from, which it does not name
+/// as its source.
+///
+/// HTTP libraries wrap errors several times; what an adapter must know (canceled? a certificate?) is somewhere in here.
+pub fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> + use<'a> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
+}
+
+/// What these errors say, one after the other, as the detail of a [`TransportError`](super::TransportError): nothing
+/// twice, and nothing that looks as if it held a URL. What hyper-util calls `client error (…)` is left out too: it says
+/// no more than its cause.
+///
+/// ```
+/// use std::io::Error;
+/// use wxsub_core::transport::{causes, chain};
+///
+/// let error = Error::other(Error::other("reset by peer"));
+/// assert_eq!(causes(chain(&error)), "reset by peer");
+///
+/// let telltale = Error::other("no reply from https://api.test/?secret=S");
+/// assert_eq!(causes(chain(&telltale)), "no cause was given");
+/// ```
+pub fn causes<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for text in errors.into_iter().map(ToString::to_string) {
+        let repeated = texts.iter().any(|said| said.contains(&text));
+        let url = text.contains("://") || text.contains('?');
+        if !repeated && !url && !text.starts_with("client error (") {
+            texts.push(text);
+        }
+    }
+    if texts.is_empty() {
+        texts.push("no cause was given".to_owned());
+    }
+    texts.join(": ")
+}

@@ -1,0 +1,86 @@
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::TRANSFER_ENCODING;
+
+use super::{Limits, TransportError, TransportFault};
+
+/// The body of a reply while it comes in: never more of it than [`Limits`] allow, and only if its end can be told.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::HeaderMap;
+/// use wxsub_core::transport::{Limits, ReplyBody, TransportFault};
+///
+/// let limits = Limits::default().body_bytes(3);
+/// let mut body = ReplyBody::begin(&limits, Some(3), &HeaderMap::new())?;
+/// body.take(Bytes::from_static(b"{"))?;
+/// body.take(Bytes::from_static(b"}"))?;
+/// let too_much = body.take(Bytes::from_static(b"  ")).unwrap_err();
+/// assert_eq!(too_much.fault(), TransportFault::TooLarge);
+/// assert_eq!(body.whole(), "{}");
+/// # Ok::<(), wxsub_core::transport::TransportError>(())
+/// ```
+#[derive(Debug)]
+pub struct ReplyBody {
+    allowed: usize,
+    // Most bodies come in one piece, which is handed on as it is.
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl ReplyBody {
+    /// A body of this length, or of unknown length, under these headers.
+    ///
+    /// # Errors
+    /// [`TransportFault::TooLarge`] if it is announced as longer than allowed. [`TransportFault::Broken`] if it has
+    /// neither a length nor chunks: one that was cut short would look like a whole one.
+    pub fn begin(limits: &Limits, length: Option<u64>, headers: &HeaderMap) -> Result<Self, TransportError> {
+        let body = Self { allowed: limits.body_bytes, first: Bytes::new(), joined: BytesMut::new() };
+        match length {
+            Some(length) if usize::try_from(length).is_ok_and(|length| length <= body.allowed) => Ok(body),
+            Some(_) => Err(body.too_large()),
+            None if in_chunks(headers) => Ok(body),
+            None => Err(TransportError::maybe_sent(
+                TransportFault::Broken,
+                "the reply has neither a length nor chunks, so nobody can tell whether it is complete",
+            )),
+        }
+    }
+
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// [`TransportFault::TooLarge`] if that would be more than allowed; the piece is not kept.
+    pub fn take(&mut self, piece: Bytes) -> Result<(), TransportError> {
+        if piece.len() > self.allowed.saturating_sub(self.first.len().max(self.joined.len())) {
+            return Err(self.too_large());
+        }
+        if self.joined.is_empty() && self.first.is_empty() {
+            self.first = piece;
+            return Ok(());
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&self.first);
+        }
+        self.joined.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn whole(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
+
+    fn too_large(&self) -> TransportError {
+        let detail = format!("at most {} bytes are allowed", self.allowed);
+        TransportError::maybe_sent(TransportFault::TooLarge, detail)
+    }
+}
+
+/// Whether chunks are the outermost coding, so that the body's end is marked.
+fn in_chunks(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(TRANSFER_ENCODING);
+    let last = codings.iter().next_back().and_then(|value| value.to_str().ok()?.rsplit(',').next());
+    last.is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"))
+}

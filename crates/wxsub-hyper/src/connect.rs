@@ -1,0 +1,131 @@
+//! Making a connection. Whatever fails here has sent nothing, and each step knows what its failure is called.
+
+mod resolver;
+mod stream;
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Scheme;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tower_service::Service;
+use wxsub_core::transport::{TransportError, TransportFault, causes, chain};
+use wxsub_tls::{TlsFault, fault_of};
+
+use crate::deadline::within;
+use crate::proxy::Proxy;
+use resolver::{Resolver, Unresolved};
+use stream::Stream;
+
+/// Makes connections for the pool. Cheap to clone: the pool does so for every request, whether it needs one or not.
+#[derive(Clone)]
+pub(crate) struct Connector(Arc<Settings>);
+
+struct Settings {
+    tcp: HttpConnector<Resolver>,
+    tls: TlsConnector,
+    proxy: Option<Proxy>,
+    limit: Duration,
+}
+
+impl Connector {
+    pub(crate) fn new(tls: ClientConfig, proxy: Option<Proxy>, limit: Duration) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        // Shared out among a host's addresses, so that a dead one leaves time for the others.
+        tcp.set_connect_timeout(Some(limit));
+        Self(Arc::new(Settings { tcp, tls: TlsConnector::from(Arc::new(tls)), proxy, limit }))
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = TransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, TransportError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let settings = Arc::clone(&self.0);
+        Box::pin(async move {
+            let connected = within(settings.limit, settings.connect(&to)).await;
+            connected.unwrap_or_else(|| Err(settings.too_late()))
+        })
+    }
+}
+
+impl Settings {
+    async fn connect(&self, to: &Uri) -> Result<Stream, TransportError> {
+        let over_tls = to.scheme() == Some(&Scheme::HTTPS);
+        let tcp = match &self.proxy {
+            Some(proxy) if over_tls => self.tunnel(proxy, to).await?,
+            Some(proxy) => self.reach(&proxy.uri).await?,
+            None => self.reach(to).await?,
+        };
+        if !over_tls {
+            return Ok(Stream::plain(tcp, self.proxy.is_some()));
+        }
+        let name = to.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| {
+            TransportError::before_sending(TransportFault::Tls, "no certificate can be for such a host name")
+        })?;
+        let shaken = self.tls.connect(name, tcp).await;
+        shaken.map(Stream::tls).map_err(|error| self.not_shaken(&error))
+    }
+
+    async fn reach(&self, to: &Uri) -> Result<TcpStream, TransportError> {
+        let reached = self.tcp.clone().call(to.clone()).await;
+        reached.map(|stream| stream.into_inner()).map_err(|error| self.not_reached(&error))
+    }
+
+    /// Asks the proxy for a way through.
+    async fn tunnel(&self, proxy: &Proxy, to: &Uri) -> Result<TcpStream, TransportError> {
+        let mut tunnel = Tunnel::new(proxy.uri.clone(), self.tcp.clone());
+        if let Some(credentials) = &proxy.credentials {
+            tunnel = tunnel.with_auth(credentials.clone());
+        }
+        let open = tunnel.call(to.clone()).await;
+        open.map(|stream| stream.into_inner()).map_err(|error| self.not_reached(&error))
+    }
+
+    fn not_reached(&self, error: &(dyn Error + 'static)) -> TransportError {
+        let fault = if self.proxy.is_some() {
+            // Only the proxy's name is resolved here, and only the proxy is connected to.
+            TransportFault::Proxy
+        } else if chain(error).any(|cause| cause.is::<Unresolved>()) {
+            TransportFault::Dns
+        } else {
+            TransportFault::Connect
+        };
+        TransportError::before_sending(fault, causes(chain(error)))
+    }
+
+    fn not_shaken(&self, error: &(dyn Error + 'static)) -> TransportError {
+        let said = causes(chain(error));
+        match fault_of(error) {
+            Some(TlsFault::Certificate(reason)) => {
+                TransportError::before_sending(TransportFault::Certificate, format!("{reason}; {said}"))
+            }
+            // The tunnel ended, and it is the proxy's.
+            None if self.proxy.is_some() => TransportError::before_sending(TransportFault::Proxy, said),
+            _ => TransportError::before_sending(TransportFault::Tls, said),
+        }
+    }
+
+    fn too_late(&self) -> TransportError {
+        let fault = if self.proxy.is_some() { TransportFault::Proxy } else { TransportFault::Connect };
+        TransportError::before_sending(fault, format!("no connection within {:?}", self.limit))
+    }
+}

@@ -1,0 +1,36 @@
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
+use tower_service::Service;
+
+/// The system's resolver; its errors can be told from those of the connect that comes after it.
+#[derive(Clone)]
+pub(super) struct Resolver(GaiResolver);
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self(GaiResolver::new())
+    }
+}
+
+/// The host has no address.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(super) struct Unresolved(#[from] io::Error);
+
+impl Service<Name> for Resolver {
+    type Response = GaiAddrs;
+    type Error = Unresolved;
+    type Future = Pin<Box<dyn Future<Output = Result<GaiAddrs, Unresolved>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Unresolved>> {
+        self.0.poll_ready(context).map_err(Unresolved)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let asked = self.0.call(name);
+        Box::pin(async move { Ok(asked.await?) })
+    }
+}

@@ -1,0 +1,72 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
+
+/// Where the proxy is, and what it wants to be told.
+pub(crate) struct Proxy {
+    /// Without user and password.
+    pub(crate) uri: Uri,
+    /// For `proxy-authorization`.
+    pub(crate) credentials: Option<HeaderValue>,
+}
+
+impl Proxy {
+    /// Reads `http://[user:password@]host[:port]`, where user and password may be percent-encoded.
+    pub(crate) fn parse(url: &str) -> Option<Self> {
+        let parsed: Uri = url.parse().ok()?;
+        // The parser drops what comes after a `#`.
+        let nothing_more = parsed.path() == "/" && parsed.query().is_none() && !url.contains('#');
+        if parsed.scheme() != Some(&Scheme::HTTP) || !nothing_more {
+            return None;
+        }
+        let (login, place) = match parsed.authority()?.as_str().rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, parsed.authority()?.as_str()),
+        };
+        let place: Authority = place.parse().ok()?;
+        let port = place.as_str().strip_prefix(place.host())?;
+        if place.host().is_empty() || !(port.is_empty() || place.port().is_some()) {
+            return None;
+        }
+        let credentials = match login {
+            Some(login) => Some(basic(login)?),
+            None => None,
+        };
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(place).path_and_query("/").build().ok()?;
+        Some(Self { uri, credentials })
+    }
+}
+
+fn basic(login: &str) -> Option<HeaderValue> {
+    let mut plain: Vec<u8> = percent_decode_str(login).collect();
+    if !login.contains(':') {
+        plain.push(b':');
+    }
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(plain))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_taken_out_of_the_address_and_decoded() {
+        for (url, uri, login) in [
+            ("http://proxy", "http://proxy/", None),
+            ("http://[::1]:3128/", "http://[::1]:3128/", None),
+            ("http://alice:s%20e:c@10.0.0.1:3128", "http://10.0.0.1:3128/", Some("alice:s e:c")),
+            ("http://alice@proxy", "http://proxy/", Some("alice:")),
+            ("http://alice:p%40ss@proxy", "http://proxy/", Some("alice:p@ss")),
+        ] {
+            let proxy = Proxy::parse(url).unwrap();
+            assert_eq!(proxy.uri, uri);
+            let login = login.map(|login| format!("Basic {}", STANDARD.encode(login)));
+            assert_eq!(proxy.credentials.as_ref().map(|value| value.to_str().unwrap()), login.as_deref());
+            assert!(proxy.credentials.is_none_or(|value| value.is_sensitive()));
+        }
+    }
+}

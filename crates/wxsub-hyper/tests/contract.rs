@@ -1,0 +1,14 @@
+//! The contract of every transport, kept by this one.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use wxsub_core::transport::{Limits, Transport};
+use wxsub_hyper::{HyperTransport, Roots};
+
+fn transport(limits: Limits) -> Arc<dyn Transport> {
+    let builder = HyperTransport::builder().limits(limits).roots(Roots::Bundled);
+    Arc::new(builder.build().unwrap())
+}
+
+wxsub_core::transport_contract!(transport);

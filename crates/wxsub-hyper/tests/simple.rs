@@ -1,0 +1,54 @@
+//! The two calls that matter, against an ordinary HTTP server.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use mockito::{Matcher, Server};
+use wxsub_core::proto::BaseUrl;
+use wxsub_core::proto::codec::{QueryPair, Request};
+use wxsub_core::transport::{Outgoing, Transport};
+use wxsub_hyper::{HyperTransport, Roots};
+
+fn transport() -> HyperTransport {
+    HyperTransport::builder().roots(Roots::Bundled).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_token_is_fetched() {
+    let mut server = Server::new_async().await;
+    let answer = r#"{"access_token":"TOKEN","expires_in":7200}"#;
+    let endpoint = server
+        .mock("GET", "/cgi-bin/token")
+        .match_query(Matcher::AllOf(vec![
+            Matcher::UrlEncoded("grant_type".to_owned(), "client_credential".to_owned()),
+            Matcher::UrlEncoded("secret".to_owned(), "s3cr+t".to_owned()),
+        ]))
+        .with_body(answer)
+        .create_async()
+        .await;
+    let query =
+        vec![QueryPair::open("grant_type", "client_credential"), QueryPair::secret("secret", "s3cr+t")];
+    let request = Request::get("/cgi-bin/token", query);
+    let base = BaseUrl::new(&server.url()).unwrap();
+    let reply = transport().exchange(Outgoing::new(&base, request).unwrap()).await.unwrap();
+    assert_eq!((reply.status, &reply.body[..]), (200, answer.as_bytes()));
+    endpoint.assert_async().await;
+}
+
+#[tokio::test]
+async fn a_message_is_sent() {
+    let mut server = Server::new_async().await;
+    let body = r#"{"touser":"OPENID","template_id":"ID","scene":"1000","title":"你好"}"#;
+    let endpoint = server
+        .mock("POST", "/cgi-bin/message/template/subscribe?access_token=TOKEN")
+        .match_header("content-type", "application/json")
+        .match_body(body)
+        .with_body(r#"{"errcode":43101,"errmsg":"user refuse"}"#)
+        .create_async()
+        .await;
+    let query = vec![QueryPair::secret("access_token", "TOKEN")];
+    let request = Request::post("/cgi-bin/message/template/subscribe", query, body.as_bytes().to_vec());
+    let base = BaseUrl::new(&server.url()).unwrap();
+    let reply = transport().exchange(Outgoing::new(&base, request).unwrap()).await.unwrap();
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.starts_with(br#"{"errcode":43101"#));
+    endpoint.assert_async().await;
+}

@@ -1,0 +1,96 @@
+//! Over TLS, with an authority made for the occasion: a server that is not trusted is sent nothing.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::{JoinHandle, spawn};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use wxsub_core::proto::BaseUrl;
+use wxsub_core::proto::codec::{QueryPair, Request};
+use wxsub_core::transport::{Outgoing, Stage, Transport, TransportError, TransportFault};
+use wxsub_hyper::{HyperTransport, Roots};
+
+struct Authority {
+    roots: Roots,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+fn authority() -> Authority {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).unwrap().pem();
+    Authority { roots: Roots::Pem(pem.into_bytes()), issuer: Issuer::new(params, key) }
+}
+
+fn for_host(name: &str) -> CertificateParams {
+    CertificateParams::new([name.to_owned()]).unwrap()
+}
+
+/// Takes one connection and gives the request's first line, or none if the handshake failed.
+fn serve(authority: &Authority, params: &CertificateParams) -> (BaseUrl, JoinHandle<Option<String>>) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = BaseUrl::new(&format!("https://localhost:{}", listener.local_addr().unwrap().port()));
+    let server = spawn(move || {
+        let (tcp, _) = listener.accept().unwrap();
+        let mut tls = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), tcp);
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            tls.read_exact(&mut byte).ok()?;
+            request.extend(byte);
+        }
+        tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").ok()?;
+        tls.flush().ok()?;
+        Some(String::from_utf8(request).unwrap().lines().next()?.to_owned())
+    });
+    (base.unwrap(), server)
+}
+
+async fn call(roots: &Roots, base: &BaseUrl) -> Result<u16, TransportError> {
+    let request = Request::get("/cgi-bin/token", vec![QueryPair::secret("secret", "PLANTED")]);
+    let transport = HyperTransport::builder().roots(roots.clone()).build().unwrap();
+    let reply = transport.exchange(Outgoing::new(base, request).unwrap()).await?;
+    Ok(reply.status)
+}
+
+#[tokio::test]
+async fn a_trusted_server_is_talked_to() {
+    let ours = authority();
+    let (base, server) = serve(&ours, &for_host("localhost"));
+    assert_eq!(call(&ours.roots, &base).await, Ok(200));
+    let line = server.join().unwrap();
+    assert_eq!(line.as_deref(), Some("GET /cgi-bin/token?secret=PLANTED HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn every_other_server_is_sent_nothing() {
+    let ours = authority();
+    let mut expired = for_host("localhost");
+    expired.not_before = date_time_ymd(2001, 1, 1);
+    expired.not_after = date_time_ymd(2002, 1, 1);
+    for (roots, params, says) in [
+        (&Roots::Bundled, for_host("localhost"), "issuer is not among"),
+        (&ours.roots, for_host("api.test"), "another host name"),
+        (&ours.roots, expired, "has expired"),
+    ] {
+        let (base, server) = serve(&ours, &params);
+        let error = call(roots, &base).await.unwrap_err();
+        assert_eq!((error.stage(), error.fault()), (Stage::BeforeSending, TransportFault::Certificate));
+        assert!(error.detail().contains(says), "{error}");
+        assert_eq!(server.join().unwrap(), None);
+    }
+}
