@@ -8,6 +8,7 @@ pub use builder::ClientBuilder;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use wxsub_proto::BaseUrl;
@@ -55,6 +56,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     timeout: Duration,
     budget: Budget,
+    /// Of the next jitter.
+    seed: AtomicU64,
 }
 
 impl Client {

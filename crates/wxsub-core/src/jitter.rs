@@ -6,6 +6,11 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub(crate) struct Jitter(u64);
 
+/// From the system; without one, processes merely keep the same pace.
+pub(crate) fn random_seed() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
+
 impl Jitter {
     pub(crate) fn seeded(seed: u64) -> Self {
         Self(seed)

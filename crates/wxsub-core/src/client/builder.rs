@@ -1,11 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use wxsub_proto::{AppId, AppSecret, BaseUrl};
 
 use super::{Client, Inner};
 use crate::clock::{Clock, SystemClock};
+use crate::jitter;
 use crate::retry::Budget;
 use crate::token::{Keeper, KeeperBuilder, TokenSource};
 use crate::transport::Transport;
@@ -20,6 +22,7 @@ pub struct ClientBuilder {
     base: BaseUrl,
     clock: Arc<dyn Clock>,
     timeout: Duration,
+    seed: Option<u64>,
 }
 
 enum Tokens {
@@ -50,6 +53,7 @@ impl ClientBuilder {
             base: BaseUrl::default(),
             clock: Arc::new(SystemClock::new()),
             timeout: TIMEOUT,
+            seed: None,
         }
     }
 
@@ -64,6 +68,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Spreads its attempts to connect in time from this seed, so that a run can be repeated.
+    #[must_use]
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -87,12 +98,15 @@ impl ClientBuilder {
     /// The client. Nothing is fetched and nothing is spawned before its first use.
     #[must_use]
     pub fn build(self) -> Client {
-        let Self { tokens, transport, base, clock, timeout } = self;
+        let Self { tokens, transport, base, clock, timeout, seed } = self;
         let source: Arc<dyn TokenSource> = match tokens {
             Tokens::Kept(keeper) => Arc::new(keeper.api_base(base.clone()).clock(Arc::clone(&clock)).build()),
             Tokens::From(source) => source,
         };
-        Client { inner: Arc::new(Inner { source, transport, base, clock, timeout, budget: Budget::new() }) }
+        let seed = AtomicU64::new(seed.unwrap_or_else(jitter::random_seed));
+        Client {
+            inner: Arc::new(Inner { source, transport, base, clock, timeout, budget: Budget::new(), seed }),
+        }
     }
 }
 

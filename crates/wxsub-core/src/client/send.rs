@@ -1,6 +1,7 @@
 //! One message: one call, and one more if Weixin says that the token was stale.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::subscribe;
@@ -67,7 +68,7 @@ impl Client {
                 return outcome;
             };
             let now = self.inner.clock.now().mono;
-            let mut jitter = Jitter::seeded(getrandom::u64().unwrap_or_default());
+            let mut jitter = Jitter::seeded(self.inner.seed.fetch_add(1, Ordering::Relaxed));
             match again(error, tries, &mut jitter).map(|pause| now.after(pause)) {
                 Some(then) if then < deadline && self.inner.budget.withdraw() => {
                     self.inner.clock.sleep_until(then).await;

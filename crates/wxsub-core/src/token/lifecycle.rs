@@ -137,10 +137,15 @@ impl Lifecycle {
         }
     }
 
-    /// Another process may have put a newer token into the store.
+    /// Another process may have put a newer token into the store. One that is over stays over, wherever the wall clock
+    /// goes from here.
     fn loaded(&mut self, now: Moment, issued: Arc<Issued>, commands: &mut Vec<Command>) {
-        if issued.generation() > self.known && issued.is_usable(now) && !self.was_rejected(&issued) {
-            self.accept(now, issued, true, commands);
+        if issued.generation() <= self.known || self.was_rejected(&issued) {
+            return;
+        }
+        match issued.is_usable(now) {
+            true => self.accept(now, issued, true, commands),
+            false => self.known = issued.generation(),
         }
     }
 

@@ -1,7 +1,10 @@
 //! Promise 10: lives are counted from the moment of asking, on both clocks.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
-use wxsub_core::token::{Event, TokenEndpoint};
+use wxsub_core::store::StoredToken;
+use wxsub_core::token::{Event, Generation, TokenEndpoint};
 
 use super::world::*;
 
@@ -34,6 +37,19 @@ proptest! {
         // And set back for good, it ends by the clock that cannot be set.
         world.pass(seconds(7200));
         prop_assert!(world.held().is_none() && ended.ends().mono <= world.now.mono);
+    }
+
+    /// A process that has just started knows a stored token by the wall clock only, and remembers that it was over.
+    #[test]
+    fn p10_a_stored_token_seen_dead_stays_dead(seed: u64, over in 0_u64..100_000, back in 1_u64..200_000) {
+        let mut world = World::new(TokenEndpoint::Token, seed, vec![]);
+        world.otherwise = at_once(End::NotSent);
+        let asked = world.now.wall.before(seconds(7200 + over));
+        let stored = StoredToken::new("T".parse().unwrap(), Generation::default().next(asked), asked, seconds(7200));
+        world.tell(Event::Loaded(Arc::new(stored.to_issued(world.now))));
+        world.now.wall = world.now.wall.before(seconds(back));
+        world.tell(Event::Loaded(Arc::new(stored.to_issued(world.now))));
+        prop_assert!(world.held().is_none());
     }
 
     /// A wall clock set forward brings one early refresh and no more.

@@ -9,6 +9,7 @@ use super::Keeper;
 use super::round::Rounds;
 use super::worker::Worker;
 use crate::clock::{Clock, SystemClock};
+use crate::jitter::random_seed;
 use crate::store::{MemoryStore, TokenStore};
 use crate::token::{Lifecycle, Notice, Observer, TokenEndpoint};
 use crate::transport::Transport;
@@ -120,11 +121,6 @@ impl KeeperBuilder {
         );
         Keeper { asks, status, current, parked: Arc::new(Mutex::new(Some(worker))), clock: self.clock }
     }
-}
-
-/// From the system; without one, keepers merely keep the same pace.
-fn random_seed() -> u64 {
-    getrandom::u64().unwrap_or_default()
 }
 
 impl fmt::Debug for KeeperBuilder {

@@ -114,8 +114,10 @@ impl Rounds {
         for _ in 0..OFFERS {
             let known = order.known.max(record.generation());
             let generation = match &record.token {
-                // The same token again is no new generation.
-                Some(stored) if stored.token.same_as(&reply.access_token) => stored.generation,
+                // The same token again is no new generation, unless the store has lost a newer one meanwhile.
+                Some(stored) if stored.token.same_as(&reply.access_token) && stored.generation == known => {
+                    known
+                }
                 _ => known.next(asked.wall),
             };
             let issued = Issued::new(reply.access_token.clone(), generation, asked, reply.expires_in);
