@@ -47,8 +47,8 @@ fn add_safe(text: &mut String, remedy: Remedy) {
         Remedy::RetryLater => {}
         Remedy::Investigate => text.push_str(", once you know what answered in Weixin's place"),
         remedy => {
-            text.push_str(", but first ");
-            text.push_str(advice(remedy));
+            // Writing into a String cannot fail.
+            let _ = write!(text, ", but first {}", remedy.advice());
         }
     }
 }
@@ -56,24 +56,11 @@ fn add_safe(text: &mut String, remedy: Remedy) {
 fn add_refusal(text: &mut String, refusal: &Refusal, role: Role) {
     let code = refusal.errcode();
     // Writing into a String cannot fail.
-    let _ = write!(text, "; this means: {}; what to do: {}", code.meaning(role), advice(code.remedy(role)));
+    let _ = write!(text, "; this means: {}; what to do: {}", code.meaning(role), code.remedy(role).advice());
     if let Some(address) = refusal.blocked_ip() {
         let _ = write!(text, "; the address is {address}");
     }
     if let Some(trace_id) = refusal.trace_id() {
         let _ = write!(text, "; trace id for Weixin's support: {trace_id}");
-    }
-}
-
-fn advice(remedy: Remedy) -> &'static str {
-    match remedy {
-        Remedy::RefreshToken => "find out who else fetches access tokens for this app, then send again",
-        Remedy::RetryLater => "try again in a while",
-        Remedy::SlowDown => "wait a minute, or until tomorrow if the day's quota is used up",
-        Remedy::FixRequest => "correct the message; as it is, it will be refused every time",
-        Remedy::FixConfig => "correct the configuration, here or in Weixin's console",
-        Remedy::AllowIp => "put this machine's address on the app's allow-list in Weixin's console",
-        Remedy::Stop => "do not send it again; ask the user for a new consent",
-        _ => "look the code up, and do not repeat this before you know what it means",
     }
 }

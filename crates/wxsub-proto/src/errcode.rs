@@ -5,6 +5,7 @@
 
 mod remedy;
 mod table;
+mod text;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use remedy::Remedy;
 pub use table::{Advice, Entry};
+pub use text::{Language, Text};
 
 /// An `errcode` as Weixin sent it. Numbers that the table does not know are kept as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -105,7 +107,7 @@ impl ErrCode {
     }
 
     /// What the code says about a call of this kind.
-    pub fn meaning(self, role: Role) -> &'static str {
+    pub fn meaning(self, role: Role) -> Text {
         self.advice(role).meaning()
     }
 
@@ -151,7 +153,7 @@ mod tests {
     const EXPECTED: &[i64] = &[
         -1000, -1, 0, 40001, 40002, 40003, 40008, 40013, 40014, 40033, 40035, 40036, 40037, 40039, 40048,
         40062, 40066, 40097, 40125, 40129, 40164, 40165, 40166, 40234, 40243, 40249, 41001, 41002, 41004,
-        41006, 41009, 41010, 42001, 42007, 43002, 43003, 43004, 43019, 43101, 43102, 43104, 43106, 43116,
+        41006, 41009, 41010, 42001, 42007, 43001, 43002, 43003, 43004, 43019, 43101, 43102, 43104, 43106, 43116,
         44002, 45002, 45003, 45004, 45005, 45009, 45011, 45012, 45014, 45015, 45035, 45047, 45051, 45082,
         45093, 45102, 45168, 45501, 46004, 47001, 47002, 47003, 48001, 48002, 48004, 48006, 48008, 48011,
         49003, 50001, 50002, 50003, 50004, 50005, 50007, 61004, 61007, 61024, 76001, 76002, 76003, 76004,
@@ -188,8 +190,7 @@ mod tests {
                 entry.link()
             );
             for role in [Role::TokenCall, Role::Send] {
-                let text = code.meaning(role);
-                assert!(text.len() > 5 && !text.ends_with('.') && !text.contains('\n'), "{code}: {text}");
+                code.meaning(role).assert_complete(&code.to_string());
             }
         }
     }
@@ -273,7 +274,8 @@ mod tests {
             assert_eq!((code.get(), code.to_string()), (number, number.to_string()));
             assert_eq!((code.entry(), code.name()), (None, None));
             for role in [Role::TokenCall, Role::Send] {
-                assert!(code.meaning(role).starts_with("unknown to wxsub; "));
+                assert!(code.meaning(role).to_string().starts_with("unknown to wxsub; "));
+                code.meaning(role).assert_complete("unknown");
                 assert_eq!(code.remedy(role), Remedy::Investigate);
             }
         }

@@ -1,8 +1,7 @@
 //! What is known about each code, one row per code.
 //!
-//! The rows live in files by number range; together they form one rising sequence. Meanings are English;
-//! another language would be a second table of texts by code and role, next to this one, sharing names,
-//! remedies and links.
+//! The rows live in files by number range; together they form one rising sequence. Every meaning stands there
+//! twice, English first, so that nobody can write one language and forget the other.
 
 mod call;
 mod limit;
@@ -12,18 +11,18 @@ mod permission;
 mod platform;
 mod system;
 
-use super::{ErrCode, Remedy, Role};
+use super::{ErrCode, Remedy, Role, Text};
 
 /// What a code means on one kind of call, and what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advice {
-    meaning: &'static str,
+    meaning: Text,
     remedy: Remedy,
 }
 
 impl Advice {
-    /// One line, without a final full stop.
-    pub const fn meaning(self) -> &'static str {
+    /// What the code says.
+    pub const fn meaning(self) -> Text {
         self.meaning
     }
 
@@ -72,9 +71,11 @@ impl Entry {
 pub(super) const UNKNOWN: Advice = on(
     Remedy::Investigate,
     "unknown to wxsub; look the number up in Weixin's documentation and keep the trace id",
+    "wxsub 不认识这个编号；请查微信的文档，并留好追踪编号（rid）",
 );
 
-const NOT_ON_TOKEN_CALL: Advice = on(Remedy::Investigate, "not documented for a token call");
+const NOT_ON_TOKEN_CALL: Advice =
+    on(Remedy::Investigate, "not documented for a token call", "文档没有说取令牌时会有这个编号");
 
 const PARTS: [&[Entry]; 6] =
     [&system::ROWS, &parameter::ROWS, &call::ROWS, &limit::ROWS, &permission::ROWS, &platform::ROWS];
@@ -106,9 +107,11 @@ const fn both(
     name: &'static str,
     link: &'static str,
     remedy: Remedy,
-    meaning: &'static str,
+    english: &'static str,
+    chinese: &'static str,
 ) -> Entry {
-    row(code, name, link, on(remedy, meaning), on(remedy, meaning))
+    let advice = on(remedy, english, chinese);
+    row(code, name, link, advice, advice)
 }
 
 /// A code that makes no sense on a token call.
@@ -117,11 +120,12 @@ const fn send(
     name: &'static str,
     link: &'static str,
     remedy: Remedy,
-    meaning: &'static str,
+    english: &'static str,
+    chinese: &'static str,
 ) -> Entry {
-    row(code, name, link, NOT_ON_TOKEN_CALL, on(remedy, meaning))
+    row(code, name, link, NOT_ON_TOKEN_CALL, on(remedy, english, chinese))
 }
 
-const fn on(remedy: Remedy, meaning: &'static str) -> Advice {
-    Advice { meaning, remedy }
+const fn on(remedy: Remedy, english: &'static str, chinese: &'static str) -> Advice {
+    Advice { meaning: Text::new(english, chinese), remedy }
 }
