@@ -60,14 +60,17 @@ const LIBRARIES: [(&str, &[&str]); 7] = [
     ("wxsub-reqwest", &["async-trait", "bytes", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
     (
         "wxsub-sandbox",
-        &["axum", "getrandom", "percent-encoding", "serde", "serde_json", "thiserror", "tokio"],
+        &["axum", "getrandom", "httpdate", "percent-encoding", "serde", "serde_json", "thiserror", "tokio"],
     ),
     (
         "wxsub-cli",
         &[
             "clap",
+            "clap_complete",
+            "clap_mangen",
             "futures-util",
             "getrandom",
+            "httpdate",
             "indicatif",
             "percent-encoding",
             "serde",

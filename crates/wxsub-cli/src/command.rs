@@ -3,6 +3,7 @@
 mod answer;
 mod check;
 mod demo;
+mod explain;
 mod link;
 mod sandbox;
 mod send;
@@ -25,6 +26,7 @@ pub(crate) enum Command {
     Send(Box<send::Send>),
     Check(check::Check),
     Token(token::Token),
+    Explain(explain::Explain),
 }
 
 impl Command {
@@ -47,6 +49,7 @@ impl Command {
             Self::Send(send) => block_on(send.run()),
             Self::Check(check) => check.run(),
             Self::Token(token) => block_on(token.run()),
+            Self::Explain(explain) => explain.run(),
         }
     }
 }

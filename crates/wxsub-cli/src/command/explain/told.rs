@@ -1,0 +1,82 @@
+//! What is told of a code.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use wxsub_proto::errcode::{Entry, Language};
+use wxsub_proto::{ErrCode, Refusal, Remedy, Role, TraceId};
+
+use super::ROLES;
+use super::words::Words;
+use crate::output::Output;
+
+/// Everything known about one code, and about the one call that was answered with it. Members without a value are absent.
+#[derive(Serialize)]
+pub(super) struct Told<'a> {
+    errcode: ErrCode,
+    /// Whether it is in our table.
+    known: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'static str>,
+    token_call: Advised,
+    send: Advised,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rid: Option<&'a TraceId>,
+}
+
+/// What it means on one kind of call.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+struct Advised {
+    meaning: &'static str,
+    remedy: Remedy,
+    advice: &'static str,
+}
+
+impl<'a> Told<'a> {
+    /// In this language.
+    pub(super) fn new(refusal: &'a Refusal, language: Language) -> Self {
+        let errcode = refusal.errcode();
+        let on = |role: Role| {
+            let remedy = errcode.remedy(role);
+            let meaning = errcode.meaning(role).in_language(language);
+            Advised { meaning, remedy, advice: remedy.advice().in_language(language) }
+        };
+        Self {
+            errcode,
+            known: errcode.entry().is_some(),
+            name: errcode.name(),
+            token_call: on(Role::TokenCall),
+            send: on(Role::Send),
+            link: errcode.entry().map(Entry::link),
+            ip: refusal.blocked_ip(),
+            rid: refusal.trace_id(),
+        }
+    }
+
+    /// For people.
+    pub(super) fn print(&self, words: &Words, output: &mut Output) {
+        output.line(format_args!("{} {}", self.errcode, self.name.unwrap_or(words.unknown)));
+        if self.token_call == self.send {
+            output.line(self.send.meaning);
+            output.line(format_args!("  {}{}", words.to_do, self.send.advice));
+        } else {
+            for (role, advised) in ROLES.into_iter().zip([self.token_call, self.send]) {
+                output.line(format_args!("{}{}", words.on(role), advised.meaning));
+                output.line(format_args!("  {}{}", words.to_do, advised.advice));
+            }
+        }
+        if let Some(address) = self.ip {
+            output.line(format_args!("{}{address}", words.address));
+        }
+        if let Some(trace_id) = self.rid {
+            output.line(format_args!("{}{trace_id}", words.trace_id));
+        }
+        if let Some(link) = self.link {
+            output.line(format_args!("{}{link}", words.more));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+use std::fmt;
+
+/// The languages a [`Text`] can be read in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// Simplified Chinese.
+    Chinese,
+}
+
+/// One line for people, without a final full stop, in every [`Language`]. Shown as it is, it is English.
+///
+/// ```
+/// use wxsub_proto::{ErrCode, Role};
+/// use wxsub_proto::errcode::Language;
+///
+/// let meaning = ErrCode::ACCESS_TOKEN_EXPIRED.meaning(Role::Send);
+/// assert_eq!(meaning.to_string(), "the access token is past its end");
+/// assert_eq!(meaning.in_language(Language::Chinese), "access_token 已过期");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Text {
+    english: &'static str,
+    chinese: &'static str,
+}
+
+impl Text {
+    pub(super) const fn new(english: &'static str, chinese: &'static str) -> Self {
+        Self { english, chinese }
+    }
+
+    /// The line in this language.
+    pub const fn in_language(self, language: Language) -> &'static str {
+        match language {
+            Language::English => self.english,
+            Language::Chinese => self.chinese,
+        }
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.english)
+    }
+}
+
+#[cfg(test)]
+impl Text {
+    /// Says what is wrong with the line, if something is: both languages must be there, each in its own script.
+    pub(super) fn assert_complete(self, whose: &str) {
+        let han = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
+        for text in [self.english, self.chinese] {
+            assert!(
+                text.len() > 5 && !text.ends_with(['.', '。']) && !text.contains('\n'),
+                "{whose}: {text}"
+            );
+        }
+        assert!(self.english.is_ascii(), "{whose}: {} is not English", self.english);
+        assert!(han(self.chinese), "{whose}: {} is not Chinese", self.chinese);
+    }
+}
