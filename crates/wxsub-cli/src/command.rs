@@ -3,6 +3,7 @@
 mod answer;
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod link;
 mod sandbox;
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     Check(check::Check),
     Token(token::Token),
     Explain(explain::Explain),
+    Doctor(doctor::Doctor),
 }
 
 impl Command {
@@ -50,6 +52,7 @@ impl Command {
             Self::Check(check) => check.run(),
             Self::Token(token) => block_on(token.run()),
             Self::Explain(explain) => explain.run(),
+            Self::Doctor(doctor) => block_on(doctor.run()),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! One HTTP exchange: the seam between deciding and doing.
 
 mod causes;
+mod date;
 mod error;
 mod limits;
 mod outgoing;
 mod reply_body;
 
 pub use causes::{causes, chain};
+pub use date::date_of;
 pub use error::{Stage, TransportError, TransportFault};
 pub use limits::Limits;
 pub use outgoing::Outgoing;

@@ -10,7 +10,9 @@ use hyper::body::Body;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use wxsub_core::proto::codec::RawReply;
-use wxsub_core::transport::{Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault};
+use wxsub_core::transport::{
+    Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault, date_of,
+};
 
 use crate::connect::Connector;
 use crate::deadline::within;
@@ -63,6 +65,7 @@ impl HyperTransport {
     async fn reply_to(&self, request: Request<Full<Bytes>>) -> Result<RawReply<Bytes>, TransportError> {
         let response = self.client.request(request).await.map_err(|error| without_reply(&error))?;
         let status = response.status().as_u16();
+        let date = date_of(response.headers());
         let length = response.body().size_hint().exact();
         let mut body = ReplyBody::begin(&self.limits, length, response.headers())?;
         let mut incoming = response.into_body();
@@ -72,7 +75,7 @@ impl HyperTransport {
                 body.take(piece)?;
             }
         }
-        Ok(RawReply::new(status, body.whole()))
+        Ok(RawReply::new(status, body.whole()).dated(date))
     }
 }
 

@@ -33,9 +33,9 @@ impl BaseUrl {
     /// [`Rule::Plaintext`] for `http://` elsewhere; [`Rule::Form`] for user info, a query, a fragment or non-ASCII.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let base = Self::allowing_http(text)?;
-        match base.0.strip_prefix("http://") {
-            Some(rest) if !is_loopback(rest) => Err(Invalid::new("base_url", Rule::Plaintext)),
-            _ => Ok(base),
+        match base.0.starts_with("http://") && !is_loopback(base.host()) {
+            true => Err(Invalid::new("base_url", Rule::Plaintext)),
+            false => Ok(base),
         }
     }
 
@@ -52,6 +52,32 @@ impl BaseUrl {
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
 
+    /// The host, without the brackets of an IPv6 address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        match authority.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or_default(),
+            None => authority.split(':').next().unwrap_or_default(),
+        }
+    }
+
+    /// The port, written or not. `None` if what is written is none.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        let after_host = self.authority().rsplit(']').next().unwrap_or_default();
+        match (after_host.split_once(':'), self.0.starts_with("https:")) {
+            (Some((_, port)), _) => port.parse().ok(),
+            (None, true) => Some(443),
+            (None, false) => Some(80),
+        }
+    }
+
+    fn authority(&self) -> &str {
+        let (_, rest) = self.0.split_once("://").unwrap_or_default();
+        rest.split('/').next().unwrap_or_default()
+    }
+
     /// The URL, without a trailing slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -66,13 +92,8 @@ impl Default for BaseUrl {
     }
 }
 
-/// Whether what follows `http://` names this very machine.
-fn is_loopback(rest: &str) -> bool {
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
+/// Whether this host is this very machine.
+fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
@@ -120,6 +141,22 @@ mod tests {
             "https://例.jp",
         ] {
             assert!(BaseUrl::new(bad).is_err() && BaseUrl::allowing_http(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn host_and_port() {
+        for (url, host, port) in [
+            (BaseUrl::API, "api.weixin.qq.com", Some(443)),
+            ("http://localhost/prefix:7", "localhost", Some(80)),
+            ("http://127.0.0.1:8460/p", "127.0.0.1", Some(8460)),
+            ("https://[::1]", "::1", Some(443)),
+            ("http://[::1]:1", "::1", Some(1)),
+            ("https://a:port", "a", None),
+            ("https://a:", "a", None),
+        ] {
+            let base = BaseUrl::new(url).unwrap();
+            assert_eq!((base.host(), base.port()), (host, port), "{url}");
         }
     }
 

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::{Client, Request, Response};
 use wxsub_core::proto::codec::RawReply;
-use wxsub_core::transport::{Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault};
+use wxsub_core::transport::{
+    Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault, date_of,
+};
 
 use crate::failure::{Peer, failure};
 use crate::{Builder, SetupError};
@@ -72,6 +74,7 @@ impl Transport for ReqwestTransport {
         })?;
         let response = self.read(self.client.execute(request).await)?;
         let status = response.status().as_u16();
-        Ok(RawReply::new(status, self.body_of(response).await?))
+        let date = date_of(response.headers());
+        Ok(RawReply::new(status, self.body_of(response).await?).dated(date))
     }
 }

@@ -96,6 +96,11 @@ impl App {
         }
     }
 
+    /// How many calls of this endpoint there were today.
+    pub(crate) fn used_today(&self, path: &str, now: Duration) -> u64 {
+        self.used.get(path).map_or(0, |used| used.today.used(beijing_day(now)))
+    }
+
     /// A new classic token.
     pub(crate) fn fetch(&mut self, mint: &mut Mint, now: Duration) -> Token {
         self.classic.issue(mint, now, &self.settings)

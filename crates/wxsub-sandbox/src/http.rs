@@ -1,6 +1,7 @@
 //! The sandbox over HTTP/1.1.
 
 mod body;
+mod date;
 mod wire;
 
 use std::io;
@@ -80,10 +81,10 @@ async fn exchange(
         front.wait(pause(handled.delay)).await;
     }
     match handled.outcome {
-        Ok(reply) => written(reply),
+        Ok(reply) => written(reply, sandbox),
         Err(Broken::Truncated(reply)) => {
             peer.cut.leave_out(reply.body.len().div_ceil(2));
-            written(reply)
+            written(reply, sandbox)
         }
         Err(Broken::Hang) => {
             front.wait(std::future::pending::<()>()).await;
@@ -97,11 +98,12 @@ async fn exchange(
     }
 }
 
-fn written(reply: Reply) -> Response {
+fn written(reply: Reply, sandbox: &Sandbox) -> Response {
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    headers.extend(date::header(sandbox.now()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(Ok(location)) = reply.location.map(HeaderValue::try_from) {
         headers.insert(header::LOCATION, location);

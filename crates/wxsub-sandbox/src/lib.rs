@@ -48,8 +48,9 @@
 //! # Weixin's side
 //!
 //! `GET /cgi-bin/token`, `POST /cgi-bin/stable_token`, `POST /cgi-bin/message/template/subscribe`,
-//! `GET /cgi-bin/get_api_domain_ip`, and the consent page `/mp/subscribemsg`. All of `/cgi-bin/` answers with status 200
-//! and JSON; refusals carry the texts of real answers and a `rid`.
+//! `GET /cgi-bin/get_api_domain_ip`, `POST /cgi-bin/openapi/quota/get`, and the consent page `/mp/subscribemsg`. All of
+//! `/cgi-bin/` answers with status 200 and JSON; refusals carry the texts of real answers and a `rid`. Over HTTP every
+//! reply is dated by the clock of the sandbox.
 //!
 //! | modelled, as documented | |
 //! |---|---|

@@ -94,6 +94,7 @@ fn text(code: ErrCode) -> &'static str {
         48004 => "api forbiddden for irregularities, view detail on mp.weixin.qq.com",
         48011 => "disabled template id",
         50002 => "user limited",
+        76021 => "cgi_path not found, please check",
         _ => "refused by the sandbox",
     }
 }

@@ -5,6 +5,7 @@ mod consent_page;
 mod credentials;
 mod domain_ip;
 mod letter;
+mod quota;
 mod redirect;
 mod stable_token;
 mod subscribe;
@@ -31,7 +32,8 @@ pub(crate) fn answer(world: &mut World, call: &Call<'_>, trace: &mut Trace) -> R
         endpoint::token::PATH => token::answer,
         endpoint::stable_token::PATH => stable_token::answer,
         endpoint::subscribe::PATH => subscribe::answer,
-        domain_ip::PATH => domain_ip::answer,
+        endpoint::domain_ip::PATH => domain_ip::answer,
+        endpoint::quota::PATH => quota::answer,
         path if path.starts_with("/cgi-bin/") => |_, _, _| Err(ErrCode::INVALID_URL.into()),
         WebLink::PATH => return consent_page::answer(world, call),
         _ => return page::not_found(),

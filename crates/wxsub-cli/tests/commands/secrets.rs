@@ -33,11 +33,13 @@ fn secrets_are_printed_nowhere() {
         watch(on(weixin.call(["send", "--file", "-"]).input(line("oUser", 8, "Hello"))));
         watch(on(weixin.call(["token", "show", "--fetch"])));
         watch(on(weixin.call(["token", "refresh", "--json"])));
+        watch(on(weixin.call(["doctor", "--fetch"])));
         let revealed = on(weixin.call(["token", "show", "--fetch", "--json", "--reveal"])).run();
         secrets.push(revealed.json()[0]["access_token"].as_str().unwrap().to_owned());
     }
     watch(weixin.send("oUser", "7").env("WXSUB_SECRET", &format!("{SECRET}-wrong")));
     watch(weixin.send("oUser", "7").env("WXSUB_SECRET_FILE", "x"));
+    watch(weixin.call(["doctor", "--json"]).env("WXSUB_SECRET", &format!("{SECRET}-wrong")));
     assert!(printed.contains("TRACE") && printed.contains("127.0.0.1"), "nothing was logged");
     for secret in secrets {
         let found = printed.lines().find(|line| line.contains(&secret));

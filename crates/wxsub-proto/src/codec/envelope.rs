@@ -5,19 +5,27 @@ use serde_json::{Map, Value};
 use super::strict_object;
 use crate::{ErrCode, Refusal};
 
-/// A reply as it came: HTTP status and body. `Debug` does not show the body, which may be a token.
+/// A reply as it came: HTTP status and body, and when it was written. `Debug` does not show the body, which may be a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawReply<B = Vec<u8>> {
     /// The HTTP status.
     pub status: u16,
+    /// The `Date` header, as it came: what time it is where the reply comes from.
+    pub date: Option<String>,
     /// The bytes of the body.
     pub body: B,
 }
 
 impl<B> RawReply<B> {
-    /// A reply of this status and body.
+    /// A reply of this status and body, without a date.
     pub fn new(status: u16, body: B) -> Self {
-        Self { status, body }
+        Self { status, date: None, body }
+    }
+
+    /// The reply with this `Date` header.
+    #[must_use]
+    pub fn dated(self, date: Option<String>) -> Self {
+        Self { date, ..self }
     }
 }
 

@@ -10,6 +10,11 @@ pub(super) struct Ration {
 }
 
 impl Ration {
+    /// How much was taken within this window.
+    pub(super) fn used(&self, window: u64) -> u64 {
+        if self.window == window { self.used } else { 0 }
+    }
+
     /// Takes one, if the limit allows; a new window starts afresh.
     pub(super) fn take(&mut self, window: u64, limit: u64) -> bool {
         if self.window != window {
@@ -40,6 +45,7 @@ mod tests {
         let mut ration = Ration::default();
         let taken: Vec<_> = [7, 7, 7, 8, 8].map(|window| ration.take(window, 2)).into();
         assert_eq!(taken, [true, true, false, true, true]);
+        assert_eq!((ration.used(8), ration.used(9)), (2, 0));
         assert!(!ration.take(9, 0));
     }
 

@@ -1,6 +1,4 @@
 //! `GET /cgi-bin/get_api_domain_ip`: where Weixin's API is. The cheapest way to ask whether a token still works.
-//!
-//! <https://developers.weixin.qq.com/doc/service/api/base/api_getapidomainip>
 
 use serde_json::{Value, json};
 
@@ -9,8 +7,6 @@ use crate::call::Call;
 use crate::journal::Trace;
 use crate::refused::Refused;
 use crate::world::World;
-
-pub(super) const PATH: &str = "/cgi-bin/get_api_domain_ip";
 
 pub(super) fn answer(world: &mut World, call: &Call<'_>, trace: &mut Trace) -> Result<Value, Refused> {
     bearer::check(world, call, trace)?;

@@ -1,6 +1,7 @@
 //! Exchanges that go well.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, SystemTime};
 
 use tokio::io::AsyncWriteExt;
 
@@ -28,6 +29,36 @@ async fn a_whole_story_over_one_connection() {
     let mailbox = client.ask("GET", "/_sandbox/mailbox?openid=oUser", "").await;
     assert!(mailbox.body.starts_with('[') && mailbox.body.contains(r"汉\n字"), "{}", mailbox.body);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn replies_are_dated_by_the_clock_of_the_sandbox() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let mut date = async || {
+        let head = client.ask("GET", "/_sandbox/journal", "").await.head;
+        let dates: Vec<_> = head.lines().filter_map(|line| line.strip_prefix("date: ")).map(parsed).collect();
+        assert_eq!(dates.len(), 1, "{head}");
+        dates[0]
+    };
+    let before = date().await;
+    server.sandbox.advance(Duration::from_secs(86_400 * 365));
+    let ahead = date().await.duration_since(before).unwrap().as_secs();
+    assert!((86_400 * 365..86_400 * 366).contains(&ahead), "{ahead}");
+    for _ in 0..2 {
+        server.sandbox.advance(Duration::MAX);
+        assert_eq!(date().await, parsed("Fri, 31 Dec 9999 23:59:59 GMT"));
+    }
+    server.stop().await;
+}
+
+/// The client shows heads in lower case.
+fn parsed(date: &str) -> SystemTime {
+    let words = date.split(' ').map(|word| match word {
+        "gmt" => "GMT".to_owned(),
+        word => word.chars().take(1).map(|c| c.to_ascii_uppercase()).chain(word.chars().skip(1)).collect(),
+    });
+    httpdate::parse_http_date(&words.collect::<Vec<_>>().join(" ")).unwrap()
 }
 
 #[tokio::test]

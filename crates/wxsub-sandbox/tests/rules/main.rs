@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod quota;
+#[cfg(test)]
 mod send;
 #[cfg(test)]
 mod stable_token;

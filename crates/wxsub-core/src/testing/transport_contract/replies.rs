@@ -42,6 +42,27 @@ pub async fn statuses_and_bodies_come_back_untouched(factory: Factory<'_>) {
     }
 }
 
+/// What time it is where the reply comes from is handed on as it is, sense or nonsense.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn the_date_comes_along(factory: Factory<'_>) {
+    let transport = factory(Limits::default());
+    for (head, date) in [
+        ("date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Some("Sun, 06 Nov 1994 08:49:37 GMT")),
+        ("date: yesterday\r\n", Some("yesterday")),
+        ("", None),
+    ] {
+        let reply = format!("HTTP/1.1 200 OK\r\n{head}content-length: 2\r\n\r\n{{}}");
+        let server = RawServer::replying(Act::write(reply)).await;
+        let reply = answered(&*transport, get(&server.base_url(""))).await;
+        assert_eq!(reply.date.as_deref(), date);
+    }
+}
+
 /// A redirect is a reply like any other: following it would hand the secret to whoever is named there.
 ///
 /// # Panics

@@ -1,0 +1,121 @@
+//! `wxsub doctor`: what is wrong here?
+
+mod check;
+mod clock;
+mod credentials;
+mod fault;
+mod network;
+mod report;
+mod use_token;
+
+use clap::Args;
+use wxsub_core::token::TokenEndpoint;
+use wxsub_core::transport::{Outgoing, TransportError};
+use wxsub_proto::Remedy;
+use wxsub_proto::codec::{RawReply, Request};
+
+use self::check::Check;
+use self::fault::Fault;
+use self::report::{Finding, Report};
+use crate::app::App;
+use crate::environment::{self, PROXY, SECRET, SECRET_FILE};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::wrong_usage::WrongUsage;
+
+/// Find out what keeps messages from being sent: one line per check, with the cause and what to do.
+///
+/// Ends with the code of the first check that failed: 2 for what is to be corrected on this machine (configuration,
+/// clock), 3 for what Weixin refused, 4 for what did not reach Weixin. It never sends a message, and it takes its token
+/// from stable_token, whatever WXSUB_TOKEN_ENDPOINT says: that costs no other process its token.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// If WXSUB_TOKEN_ENDPOINT is token, fetch from there, though that ends the token that others use
+    #[arg(long)]
+    fetch: bool,
+    /// The app, if not WXSUB_APPID
+    #[arg(long, value_name = "APPID")]
+    appid: Option<String>,
+    /// Print one JSON object per check
+    #[arg(long)]
+    json: bool,
+}
+
+/// The rest cannot be looked at: what stands in its way has been told.
+struct Stopped;
+
+impl Doctor {
+    /// Does it.
+    pub(crate) async fn run(self) -> Result<Exit, Failure> {
+        let mut report = Report::new(self.json);
+        // What stopped it has been told, and so will be what was not looked at because of it.
+        let _: Result<(), Stopped> = self.examine(&mut report).await;
+        Ok(report.end())
+    }
+
+    async fn examine(&self, report: &mut Report) -> Result<(), Stopped> {
+        let patient = report.tell(Check::Configuration, self.patient())?;
+        report.tell_anyway(Check::Dns, network::dns(&patient).await)?;
+        let reply = report.tell(Check::Connection, network::connection(&patient).await)?;
+        report.tell(Check::Weixin, network::weixin(&patient, &reply.raw))?;
+        report.note(Check::Clock, clock::compare(&reply));
+        let token = match credentials::token(&patient).await {
+            Ok(token) => token,
+            Err((check, fault)) => return report.tell(check, Finding::Failed(fault)),
+        };
+        report.note(Check::Address, Finding::Ok((), "Weixin takes calls from here".to_owned()));
+        report.note(Check::Secret, Finding::Ok((), format!("it is the one of {}", patient.app.appid)));
+        report.tell(Check::Token, use_token::works(&patient, &token).await)?;
+        report.note(Check::Quota, use_token::sends_left(&patient, &token).await);
+        Ok(())
+    }
+
+    /// Everything the environment says.
+    fn patient(&self) -> Finding<Patient> {
+        let mut usage = WrongUsage::default();
+        let app = App::read(self.appid.as_deref(), &mut usage);
+        let app = match usage.end(app) {
+            Ok(app) => app,
+            Err(failure) => {
+                let to_do = "set it right; `wxsub --help` lists the variables";
+                return Finding::Failed(Fault::new(Exit::Wrong, Remedy::FixConfig, &failure, to_do));
+            }
+        };
+        let classic = app.endpoint == TokenEndpoint::Token;
+        if classic && self.fetch {
+            app.announce_fetch();
+        }
+        let patient = Patient {
+            endpoint: if self.fetch { app.endpoint } else { TokenEndpoint::StableToken },
+            spared: classic && !self.fetch,
+            proxied: environment::value_or_nothing(PROXY).is_some(),
+            secret_in: if environment::value_or_nothing(SECRET).is_some() { SECRET } else { SECRET_FILE },
+            app,
+        };
+        let way = if patient.proxied { ", through a proxy" } else { "" };
+        let told = format!(
+            "app {}, its secret from {}, Weixin at {}{way}",
+            patient.app.appid, patient.secret_in, patient.app.base
+        );
+        Finding::Ok(patient, told)
+    }
+}
+
+/// Whose complaint it is.
+struct Patient {
+    app: App,
+    /// Where the token is fetched for the examination.
+    endpoint: TokenEndpoint,
+    /// Whether `/cgi-bin/token` would be asked if that were free of consequences.
+    spared: bool,
+    proxied: bool,
+    /// The variable that has or names the secret.
+    secret_in: &'static str,
+}
+
+impl Patient {
+    /// One exchange, and nothing is tried twice: what fails now and then is worth knowing.
+    async fn ask(&self, request: Request<'_>) -> Result<RawReply<impl AsRef<[u8]> + use<>>, TransportError> {
+        self.app.transport.exchange(Outgoing::new(&self.app.base, request)?).await
+    }
+}

@@ -1,0 +1,276 @@
+//! `wxsub doctor`: whatever it finds, the production token is left alone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wxsub_proto::ErrCode;
+use wxsub_sandbox::{AppSettings, Fault};
+
+use super::weixin::{APPID, CLASSIC_TOKEN, NOBODY, STABLE_TOKEN, Weixin};
+use super::wxsub::{Ended, Wxsub, wxsub};
+
+const PROBE: &str = "/cgi-bin/get_api_domain_ip";
+const CHECKS: [&str; 9] =
+    ["configuration", "dns", "connection", "weixin", "clock", "address", "secret", "token", "quota"];
+
+/// What was found, for people and for programs.
+struct Found {
+    plain: Ended,
+    checks: Vec<Value>,
+}
+
+impl Found {
+    fn of(call: impl Fn() -> Wxsub) -> Self {
+        let (plain, json) = (call().run(), call().args(["--json"]).run());
+        assert_eq!(plain.code, json.code);
+        assert!(!format!("{plain:?}{json:?}").contains("PLANTED"), "{plain:?}");
+        let found = Self { plain, checks: json.json() };
+        let names: Vec<_> = found.checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
+        assert_eq!(names, CHECKS);
+        assert_eq!(found.plain.out.lines().count(), CHECKS.len());
+        found
+    }
+
+    /// The first letters of the outcomes, in the order of the checks.
+    fn outcomes(&self) -> String {
+        self.checks.iter().map(|check| check["outcome"].as_str().unwrap().chars().next().unwrap()).collect()
+    }
+
+    /// Asserts that this failed first, with its cause and what to do about it.
+    fn assert_failed(&self, code: i32, check: &str, cause: &str, to_do: &str) -> &Value {
+        assert_eq!(self.plain.code, code, "{}", self.plain.out);
+        let failed = self.checks.iter().find(|found| found["outcome"] == "failed").unwrap();
+        assert_eq!(failed["check"], check);
+        let (detail, advice) = (failed["detail"].as_str().unwrap(), failed["advice"].as_str().unwrap());
+        assert!(detail.contains(cause), "{cause:?} is not in {detail}");
+        assert!(advice.contains(to_do), "{to_do:?} is not in {advice}");
+        let line = self.plain.out.lines().find(|line| line.starts_with("failed")).unwrap();
+        for said in [check, cause, "; what to do: ", to_do] {
+            assert!(line.contains(said), "{said:?} is not in {line}");
+        }
+        assert!(self.plain.err.ends_with(&format!("begin with: {check}\n")), "{}", self.plain.err);
+        failed
+    }
+}
+
+impl Weixin {
+    fn examined(&self) -> Found {
+        Found::of(|| self.call(["doctor"]))
+    }
+
+    /// How Weixin treats the app, changed.
+    fn treat(&self, change: impl FnOnce(&mut AppSettings)) -> &Self {
+        let appid = APPID.parse().unwrap();
+        let mut settings = self.sandbox.settings(&appid).unwrap();
+        change(&mut settings);
+        self.sandbox.configure(&appid, settings).unwrap();
+        self
+    }
+
+    /// Twice, because that is how often each case is examined.
+    fn fault_twice(&self, path: &str, fault: Fault) -> &Self {
+        self.sandbox.add_fault(path, 2, fault);
+        self
+    }
+}
+
+#[test]
+fn nothing_is_wrong() {
+    let weixin = Weixin::start();
+    let found = weixin.examined();
+    assert_eq!((found.plain.code, found.outcomes().as_str()), (0, "ooooooooo"), "{}", found.plain.out);
+    assert_eq!(found.plain.err, "nothing is wrong here\n");
+    assert_eq!(found.checks[1]["detail"], "127.0.0.1 is 127.0.0.1");
+    assert_eq!(
+        found.checks[8],
+        json!({"check": "quota", "outcome": "ok", "detail": "100000 of 100000 sends are left today"})
+    );
+    assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (0, 2));
+}
+
+#[test]
+fn a_wrong_secret() {
+    let weixin = Weixin::start();
+    let found = Found::of(|| weixin.call(["doctor"]).env("WXSUB_SECRET", "PLANTED-wrong"));
+    let failed = found.assert_failed(
+        3,
+        "secret",
+        "the AppSecret is wrong",
+        "put the present AppSecret of wx0123456789abcdef where WXSUB_SECRET says",
+    );
+    assert_eq!((&failed["errcode"], &failed["remedy"]), (&json!(40125), &json!("fix_config")));
+    assert!(failed["rid"].is_string());
+    assert_eq!(found.outcomes(), "ooooosfss");
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
+}
+
+#[test]
+fn an_address_that_is_not_allowed() {
+    let weixin = Weixin::start();
+    weixin.treat(|app| app.allowed_ips = Some(vec!["192.0.2.7".parse().unwrap()]));
+    let found = weixin.examined();
+    let failed = found.assert_failed(
+        3,
+        "address",
+        "Weixin sees this machine as 127.0.0.1: ",
+        "put 127.0.0.1 on the app's IP allow-list in Weixin's console",
+    );
+    assert_eq!((&failed["ip"], &failed["remedy"]), (&json!("127.0.0.1"), &json!("allow_ip")));
+    assert_eq!(found.outcomes(), "ooooofsss");
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
+}
+
+#[test]
+fn a_frozen_secret() {
+    let weixin = Weixin::start();
+    let found = weixin.treat(|app| app.frozen = true).examined();
+    let failed = found.assert_failed(
+        3,
+        "secret",
+        "the AppSecret is frozen",
+        "unfreeze the AppSecret in Weixin's console, wait ten minutes",
+    );
+    assert_eq!(failed["errcode"], 40243);
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
+}
+
+#[test]
+fn a_quota_that_is_gone() {
+    let weixin = Weixin::start();
+    // Refused over its grant, but taken from the quota.
+    weixin.treat(|app| app.send_quota = 1).send("oUser", "7").run();
+    let found = weixin.examined();
+    let failed =
+        found.assert_failed(3, "quota", "today's 1 sends are used up", "wait until tomorrow in Beijing");
+    assert_eq!(failed["remedy"], "slow_down");
+    assert_eq!(found.outcomes(), "oooooooof");
+    // The calls for tokens have a quota of their own.
+    let found = weixin.fault_twice(STABLE_TOKEN, Fault::ErrCode(ErrCode::DAILY_QUOTA)).examined();
+    let failed = found.assert_failed(3, "quota", "today's token calls are used up", "wait until tomorrow");
+    assert_eq!(failed["errcode"], 45009);
+    assert_eq!(found.outcomes(), "ooooosssf");
+    let found = weixin.fault_twice(STABLE_TOKEN, Fault::ErrCode(ErrCode::MINUTE_QUOTA)).examined();
+    found.assert_failed(3, "quota", "too many calls within a minute", "wait a minute");
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
+}
+
+#[test]
+fn a_clock_an_hour_off() {
+    let weixin = Weixin::start();
+    weixin.sandbox.advance(Duration::from_secs(3660));
+    let found = weixin.examined();
+    found.assert_failed(2, "clock", "this machine's clock is 1 h ", "set it right, best by NTP");
+    assert!(found.plain.out.contains("behind Weixin's"));
+    // Everything else is looked at all the same.
+    assert_eq!(found.outcomes(), "oooofoooo");
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
+}
+
+#[test]
+fn a_host_that_does_not_resolve() {
+    let weixin = Weixin::start();
+    let found = Found::of(|| {
+        let call = weixin.call(["doctor"]).env("WXSUB_API_BASE", "http://weixin.invalid");
+        call.env("WXSUB_ALLOW_HTTP", "1")
+    });
+    found.assert_failed(
+        4,
+        "dns",
+        "the host name weixin.invalid could not be resolved",
+        "see whether WXSUB_API_BASE is spelt right",
+    );
+    assert_eq!(found.outcomes(), "ofsssssss");
+    assert_eq!(weixin.seen_any(), 0);
+}
+
+#[test]
+fn a_captive_portal() {
+    let weixin = Weixin::start();
+    let found = weixin.fault_twice(PROBE, Fault::Html).examined();
+    found.assert_failed(
+        4,
+        "weixin",
+        "something between you and Weixin answers in its place: a web page",
+        "if this network wants a sign-in, sign in with a browser",
+    );
+    assert_eq!(found.outcomes(), "ooofsssss");
+    // The secret was not shown to whoever that is.
+    assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (0, 0));
+    let found = weixin.fault_twice(PROBE, Fault::Status(502)).examined();
+    found.assert_failed(4, "weixin", "answers in its place: HTTP status 502", "proxy and firewall");
+}
+
+#[test]
+fn nobody_there() {
+    let found = Found::of(|| super::weixin::pointed_at(NOBODY, wxsub(["doctor"])));
+    found.assert_failed(4, "connection", "no connection", "see whether a firewall keeps this machine");
+    assert_eq!(found.outcomes(), "oofssssss");
+    let weixin = Weixin::start();
+    let found = weixin.fault_twice(STABLE_TOKEN, Fault::ResetAfterApply).examined();
+    found.assert_failed(4, "token", "the connection broke", "see what answers at 127.0.0.1");
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
+}
+
+#[test]
+fn a_wrong_configuration_is_told_in_full() {
+    let weixin = Weixin::start();
+    let found = Found::of(|| {
+        weixin
+            .call(["doctor"])
+            .without("WXSUB_SECRET")
+            .env("WXSUB_SECRET_FILE", "/nonexistent")
+            .env("WXSUB_APPID", "w x")
+    });
+    found.assert_failed(2, "configuration", "WXSUB_APPID: ", "set it right");
+    found.assert_failed(2, "configuration", "WXSUB_SECRET_FILE: names a file that cannot be read", "");
+    assert_eq!((found.outcomes().as_str(), weixin.seen_any()), ("fssssssss", 0));
+}
+
+#[test]
+fn a_token_that_does_not_work() {
+    let weixin = Weixin::start();
+    // The first call for the addresses carries no token, the second does.
+    let call = || weixin.call(["doctor"]);
+    let refuse = Fault::ErrCode(ErrCode::INVALID_CREDENTIAL);
+    let found = Found::of(|| {
+        weixin.sandbox.add_fault(PROBE, 1, Fault::Delay(Duration::ZERO));
+        weixin.sandbox.add_fault(PROBE, 1, refuse);
+        call()
+    });
+    found.assert_failed(3, "token", "the access token is not this app's latest", "find out who else fetches");
+    assert_eq!(found.outcomes(), "ooooooofs");
+    // What cannot be asked is no fault.
+    let found = weixin
+        .fault_twice("/cgi-bin/openapi/quota/get", Fault::ErrCode(ErrCode::API_UNAUTHORIZED))
+        .examined();
+    assert_eq!((found.plain.code, found.outcomes().as_str()), (0, "oooooooos"));
+    assert!(found.plain.out.contains("Weixin does not tell: errcode 48001"));
+}
+
+#[test]
+fn the_classic_endpoint_is_asked_only_on_demand() {
+    let weixin = Weixin::start();
+    let call = || weixin.call(["doctor"]).env("WXSUB_TOKEN_ENDPOINT", "token");
+    let found = Found::of(call);
+    assert_eq!(found.plain.code, 0);
+    assert!(found.plain.out.contains("/cgi-bin/token was not asked"), "{}", found.plain.out);
+    assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (0, 2));
+    let found = Found::of(|| call().args(["--fetch"]));
+    assert!(found.plain.err.starts_with("warning: fetching from /cgi-bin/token ends"), "{}", found.plain.err);
+    assert!(found.plain.out.contains("one from token works"), "{}", found.plain.out);
+    assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (2, 2));
+    // Without a reason to ask there, --fetch changes nothing.
+    assert_eq!(weixin.call(["doctor", "--fetch"]).run().code, 0);
+    assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (2, 3));
+}
+
+#[test]
+fn behind_a_proxy_names_are_not_resolved_here() {
+    // The sandbox itself: whoever goes through it asks it for everything.
+    let weixin = Weixin::start();
+    let found = Found::of(|| {
+        let call = weixin.call(["doctor"]).env("WXSUB_API_BASE", "http://weixin.invalid");
+        call.env("WXSUB_ALLOW_HTTP", "1").env("WXSUB_PROXY", &weixin.base)
+    });
+    assert_eq!((found.plain.code, found.outcomes().as_str()), (0, "osooooooo"), "{}", found.plain.out);
+}

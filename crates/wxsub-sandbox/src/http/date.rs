@@ -1,0 +1,15 @@
+//! What time it is, for whoever reads it off a reply.
+
+use std::time::{Duration, SystemTime};
+
+use axum::http::{HeaderName, HeaderValue, header};
+use httpdate::HttpDate;
+
+/// The year 9999, where HTTP's dates end.
+const END: Duration = Duration::from_secs(253_402_300_799);
+
+/// The `Date` header: the time of the sandbox, not of this machine.
+pub(super) fn header(now: Duration) -> Option<(HeaderName, HeaderValue)> {
+    let date = HttpDate::from(SystemTime::UNIX_EPOCH + now.min(END));
+    HeaderValue::try_from(date.to_string()).ok().map(|date| (header::DATE, date))
+}
