@@ -2,10 +2,12 @@
 
 mod answer;
 mod check;
+mod completions;
 mod demo;
 mod doctor;
 mod explain;
 mod link;
+mod man;
 mod sandbox;
 mod send;
 mod token;
@@ -29,6 +31,8 @@ pub(crate) enum Command {
     Token(token::Token),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Manual),
 }
 
 impl Command {
@@ -53,6 +57,8 @@ impl Command {
             Self::Token(token) => block_on(token.run()),
             Self::Explain(explain) => explain.run(),
             Self::Doctor(doctor) => block_on(doctor.run()),
+            Self::Completions(completions) => completions.run(),
+            Self::Man(manual) => manual.run(),
         }
     }
 }

@@ -28,6 +28,12 @@ impl Output {
         self.unflushed = true;
     }
 
+    /// Writes a text that ends its lines itself.
+    pub(crate) fn text(&mut self, text: &str) {
+        self.attempt(|out| out.write_all(text.as_bytes()));
+        self.unflushed = true;
+    }
+
     /// Writes one JSON value on one line.
     pub(crate) fn json(&mut self, value: &impl Serialize) {
         match serde_json::to_string(value) {

@@ -80,7 +80,7 @@ fn nothing_is_wrong() {
     let found = weixin.examined();
     assert_eq!((found.plain.code, found.outcomes().as_str()), (0, "ooooooooo"), "{}", found.plain.out);
     assert_eq!(found.plain.err, "nothing is wrong here\n");
-    assert_eq!(found.checks[1]["detail"], "127.0.0.1 is 127.0.0.1");
+    assert_eq!(found.checks[1]["detail"], "127.0.0.1 is an address, there is nothing to resolve");
     assert_eq!(
         found.checks[8],
         json!({"check": "quota", "outcome": "ok", "detail": "100000 of 100000 sends are left today"})
@@ -163,6 +163,9 @@ fn a_clock_an_hour_off() {
     assert!(found.plain.out.contains("behind Weixin's"));
     // Everything else is looked at all the same.
     assert_eq!(found.outcomes(), "oooofoooo");
+    let found = Found::of(|| weixin.call(["doctor"]).env("WXSUB_SECRET", "PLANTED-wrong"));
+    assert_eq!((found.plain.code, found.outcomes().as_str()), (2, "oooofsfss"));
+    assert!(found.plain.out.ends_with("quota         not before secret is right\n"), "{}", found.plain.out);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
 }
 

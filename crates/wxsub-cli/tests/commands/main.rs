@@ -17,6 +17,8 @@ mod interrupt;
 #[cfg(test)]
 mod link;
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod secrets;

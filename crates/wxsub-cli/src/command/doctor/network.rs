@@ -1,6 +1,7 @@
 //! Between this machine and Weixin.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -23,6 +24,9 @@ pub(super) async fn dns(patient: &Patient) -> Finding<()> {
         return Finding::Skipped("the proxy resolves names".to_owned());
     }
     let host = patient.app.base.host();
+    if host.parse::<IpAddr>().is_ok() {
+        return Finding::Ok((), format!("{host} is an address, there is nothing to resolve"));
+    }
     let clock = SystemClock::new();
     let found = tokio::select! {
         biased;
@@ -33,7 +37,7 @@ pub(super) async fn dns(patient: &Patient) -> Finding<()> {
     {
         Ok(addresses) if !addresses.is_empty() => {
             let addresses: Vec<_> = addresses.into_iter().collect();
-            return Finding::Ok((), format!("{host} is {}", addresses.join(", ")));
+            return Finding::Ok((), format!("{host} has {}", addresses.join(", ")));
         }
         Ok(_) => "the name has no address".to_owned(),
         Err(why) => why,

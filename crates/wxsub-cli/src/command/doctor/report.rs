@@ -25,7 +25,10 @@ pub(super) struct Report {
     output: Output,
     json: bool,
     told: Vec<Check>,
+    /// The first that failed, and how the command ends because of it.
     failed: Option<(Check, Exit)>,
+    /// The last that failed: nothing after it was looked at.
+    stopped_at: Option<Check>,
 }
 
 #[derive(Serialize)]
@@ -48,7 +51,7 @@ struct Line<'a> {
 impl Report {
     /// For programs or for people.
     pub(super) fn new(json: bool) -> Self {
-        Self { output: Output::new(), json, told: Vec::new(), failed: None }
+        Self { output: Output::new(), json, told: Vec::new(), failed: None, stopped_at: None }
     }
 
     /// Tells what came of a check that the following ones need.
@@ -65,6 +68,7 @@ impl Report {
             }
             Finding::Failed(fault) => {
                 self.failed.get_or_insert((check, fault.exit));
+                self.stopped_at = Some(check);
                 self.line(check, "failed", &fault.cause, Some(&fault));
                 Err(Stopped)
             }
@@ -90,7 +94,7 @@ impl Report {
             }
             return self.output.end(Exit::Done);
         };
-        let why = format!("{} comes first", check.name());
+        let why = format!("not before {} is right", self.stopped_at.unwrap_or(check).name());
         self.skip(|_| true, &why);
         if !self.json {
             talk::note(format_args!("begin with: {}", check.name()));

@@ -1,0 +1,37 @@
+//! `wxsub completions`: what a shell has to know to complete the command line.
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use crate::arguments::Arguments;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Print a script that lets a shell complete wxsub's commands and flags.
+#[derive(Debug, Args)]
+#[command(after_help = WHERE)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+const WHERE: &str = "\
+Where it goes, for example:
+  bash        wxsub completions bash > ~/.local/share/bash-completion/completions/wxsub
+  zsh         wxsub completions zsh > ~/.zfunc/_wxsub   (with fpath+=~/.zfunc before compinit)
+  fish        wxsub completions fish > ~/.config/fish/completions/wxsub.fish
+  powershell  wxsub completions powershell >> $PROFILE
+  elvish      wxsub completions elvish >> ~/.config/elvish/rc.elv";
+
+impl Completions {
+    /// Does it.
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Arguments::command(), "wxsub", &mut script);
+        let mut output = Output::new();
+        output.text(&String::from_utf8_lossy(&script));
+        Ok(output.end(Exit::Done))
+    }
+}

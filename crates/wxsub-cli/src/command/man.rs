@@ -1,0 +1,75 @@
+//! `wxsub man`: the manual.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Command, CommandFactory};
+use clap_mangen::Man;
+
+use crate::arguments::Arguments;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::talk;
+
+/// Print the manual, or write all its pages into a directory.
+#[derive(Debug, Args)]
+#[command(after_help = WHERE)]
+pub(crate) struct Manual {
+    /// Write one page per command into this directory, which is made if need be
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+const WHERE: &str = "\
+To read it:     wxsub man | man -l -
+To install it:  wxsub man --out ~/.local/share/man/man1   (then: man wxsub, man wxsub-send)";
+
+impl Manual {
+    /// Does it.
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let mut command = Arguments::command().disable_help_subcommand(true);
+        // Gives the commands below it their full names.
+        command.build();
+        match &self.out {
+            None => {
+                let mut output = Output::new();
+                output.text(&text(&page(&command))?);
+                Ok(output.end(Exit::Done))
+            }
+            Some(folder) => write_all(&command, folder),
+        }
+    }
+}
+
+fn page(command: &Command) -> Man {
+    Man::new(command.clone()).source(concat!("wxsub ", env!("CARGO_PKG_VERSION")))
+}
+
+fn text(page: &Man) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    page.render(&mut bytes).map_err(Failure::unexpected)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Writes the pages of this command and of those below it.
+fn write_all(command: &Command, folder: &Path) -> Result<Exit, Failure> {
+    fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+    let (mut left, mut written) = (vec![command], 0);
+    while let Some(command) = left.pop() {
+        let page = page(command);
+        let path = folder.join(page.get_filename());
+        fs::write(&path, text(&page)?).map_err(|error| cannot_write(&path, &error))?;
+        written += 1;
+        left.extend(command.get_subcommands());
+    }
+    talk::note(format_args!("{written} pages written to {}", folder.display()));
+    Ok(Exit::Done)
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        Exit::Wrong,
+        format_args!("--out: {} cannot be written: {error}; choose another directory", path.display()),
+    )
+}

@@ -1,0 +1,67 @@
+//! `wxsub completions` and `wxsub man`: what is made from the definition of the command line.
+
+use std::fs;
+
+use super::wxsub::{file, wxsub};
+
+/// The commands that `wxsub --help` lists.
+fn commands() -> Vec<String> {
+    let help = wxsub(["--help"]).run().out;
+    let (_, list) = help.split_once("Commands:\n").unwrap();
+    let (list, _) = list.split_once("\n\n").unwrap();
+    let names = list.lines().map(|line| line.split_whitespace().next().unwrap().to_owned());
+    let commands: Vec<_> = names.filter(|name| name != "help").collect();
+    assert!(commands.len() > 8 && commands.contains(&"man".to_owned()), "{commands:?}");
+    commands
+}
+
+#[test]
+fn every_shell_gets_every_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ended = wxsub(["completions", shell]).run();
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+        for word in commands().iter().map(String::as_str).chain(["expect-reserved", "refresh"]) {
+            assert!(ended.out.contains(word), "{shell} does not know {word}");
+        }
+    }
+    wxsub(["completions", "tcsh"]).run().assert_wrong(&["possible values: bash, elvish, fish"]);
+}
+
+#[test]
+fn the_manual_names_every_command_variable_and_exit_code() {
+    let ended = wxsub(["man"]).run();
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    for command in commands() {
+        assert!(ended.out.contains(&format!("wxsub\\-{command}(1)")), "{command} is missing");
+    }
+    for text in ["WXSUB_TOKEN_ENDPOINT", "maybe sent: do not blindly repeat it"] {
+        assert!(ended.out.contains(text), "{text} is missing");
+    }
+}
+
+#[test]
+fn every_command_has_a_page() {
+    let folder = format!("{}/manual/deep", env!("CARGO_TARGET_TMPDIR"));
+    let ended = wxsub(["man", "--out", &folder]).run();
+    assert_eq!((ended.code, ended.out.as_str()), (0, ""));
+    let mut expected = vec!["wxsub.1".to_owned()];
+    expected.extend(commands().iter().map(|command| format!("wxsub-{command}.1")));
+    expected.extend(["wxsub-token-refresh.1", "wxsub-token-show.1"].map(str::to_owned));
+    expected.sort();
+    let mut pages: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
+    pages.sort();
+    assert_eq!(pages, expected);
+    assert_eq!(ended.err, format!("{} pages written to {folder}\n", pages.len()));
+    for page in pages {
+        let text = fs::read_to_string(format!("{folder}/{page}")).unwrap();
+        assert!(text.contains(&format!(".TH {} 1", page.trim_end_matches(".1"))), "{page}");
+        assert!(text.contains(".SH SYNOPSIS"), "{page}");
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let taken = file("not_a_directory", "");
+    wxsub(["man", "--out", &taken]).run().assert_wrong(&[&format!("--out: {taken} cannot be written")]);
+}
