@@ -4,23 +4,27 @@ use std::fs;
 
 use super::tree::{files, top};
 
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+
 fn document(name: &str) -> String {
     fs::read_to_string(top().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 #[test]
 fn the_crate_map_is_complete() {
-    let (readme, architecture) = (document("README.md"), document("ARCHITECTURE.md"));
+    let documents = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md"].map(|name| (name, document(name)));
     for (name, _) in files("Cargo.toml").iter().filter(|(name, _)| name.starts_with("crates/")) {
         let crate_name = name.split('/').nth(1).unwrap();
-        assert!(readme.contains(crate_name), "README.md does not mention {crate_name}");
-        assert!(architecture.contains(crate_name), "ARCHITECTURE.md does not mention {crate_name}");
+        for (document, text) in &documents {
+            assert!(text.contains(crate_name), "{document} does not mention {crate_name}");
+        }
     }
 }
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+    for name in DOCUMENTS {
         let text = document(name);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let path = target.split('#').next().unwrap();
@@ -28,6 +32,51 @@ fn links_between_documents_lead_somewhere() {
                 assert!(top().join(path).exists(), "{name} links to {target}");
             }
         }
+    }
+}
+
+/// The READMEs say the same: what is tested of one is tested of the other.
+#[test]
+fn both_readmes_have_the_same_code_and_commands() {
+    let (english, chinese) = (document("README.md"), document("README.zh-CN.md"));
+    assert!(english.contains("](README.zh-CN.md)") && chinese.contains("](README.md)"));
+    let (ours, theirs) = (code_blocks(&english), code_blocks(&chinese));
+    assert_eq!(ours, theirs);
+    assert!(ours.len() > 6 && ours.iter().any(|block| block.starts_with("rust")), "{ours:?}");
+    let rows = |text: &str| -> Vec<_> {
+        let cells = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+        cells.filter(|cell| cell.contains('`')).map(str::to_owned).collect()
+    };
+    assert_eq!(rows(&english), rows(&chinese));
+    let chapters = |text: &str| text.lines().filter(|line| line.starts_with('#')).count();
+    assert_eq!(chapters(&english), chapters(&chinese));
+}
+
+/// The code blocks of a document, each opening with its language; comments, which are translated, are cut off.
+fn code_blocks(text: &str) -> Vec<String> {
+    let blocks = text.split("\n```").skip(1).step_by(2);
+    let uncommented = |line: &str| {
+        let comment = line.find("# ").into_iter().chain(line.find("// ")).min();
+        line[..comment.unwrap_or(line.len())].trim_end().to_owned()
+    };
+    blocks.map(|block| block.lines().map(uncommented).collect::<Vec<_>>().join("\n")).collect()
+}
+
+/// Every command has its row.
+#[test]
+fn the_readme_lists_every_command() {
+    let readme = document("README.md");
+    let mut commands: Vec<_> = files(".rs")
+        .into_iter()
+        .filter_map(|(name, _)| {
+            let name = name.strip_prefix("crates/wxsub-cli/src/command/")?.strip_suffix(".rs")?.to_owned();
+            Some(name).filter(|name| !name.contains('/'))
+        })
+        .collect();
+    commands.sort();
+    assert!(commands.len() > 8, "{commands:?}");
+    for command in commands {
+        assert!(readme.contains(&format!("| `wxsub {command}` |")), "README.md does not list {command}");
     }
 }
 
@@ -59,7 +108,7 @@ fn nothing_names_the_machine_it_was_made_on() {
     let mut all = files(".rs");
     all.extend(files(".md"));
     all.extend(files("Cargo.toml"));
-    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", ".ci/run"] {
+    for name in DOCUMENTS.into_iter().chain(["Cargo.toml", ".ci/run"]) {
         all.push((name.to_owned(), document(name)));
     }
     for (name, text) in all.iter().filter(|(name, _)| !name.ends_with("architecture/documents.rs")) {
