@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wxsub_core::transport::Transport;
 use wxsub_proto::BaseUrl;
-use wxsub_reqwest::{ReqwestTransport, Roots};
+use wxsub_reqwest::{ReqwestTransport, Roots, SetupError, TlsError};
 
 use crate::environment::{self, CA_FILE, PROXY};
 use crate::wrong_usage::WrongUsage;
@@ -19,6 +19,16 @@ pub(crate) fn open(base: &BaseUrl, usage: &mut WrongUsage) -> Option<Arc<dyn Tra
     }
     match builder.build() {
         Ok(transport) => Some(Arc::new(transport)),
+        Err(SetupError::Tls(TlsError::NoSystemRoots(why))) => {
+            usage.add(
+                CA_FILE,
+                format_args!(
+                    "is not set, and this machine has no certificate authorities ({why}); install its \
+                     ca-certificates package, or put the path of a PEM file here"
+                ),
+            );
+            None
+        }
         Err(error) => {
             usage.add(CA_FILE, error);
             None

@@ -1,6 +1,7 @@
 //! `wxsub link`: what to ask the user with.
 
 use clap::Args;
+use serde::Serialize;
 use wxsub_proto::{BaseUrl, ConsentRequest, HttpUrl};
 
 use crate::app;
@@ -34,6 +35,17 @@ pub(crate) struct Link {
     /// Print the values for the mobile SDK, as JSON
     #[arg(long)]
     mobile: bool,
+    /// Print one JSON object: the link and what it asks for
+    #[arg(long)]
+    json: bool,
+}
+
+/// The link as it is printed for programs.
+#[derive(Serialize)]
+struct Told<'a> {
+    link: String,
+    #[serde(flatten)]
+    request: &'a ConsentRequest,
 }
 
 /// A link that can be printed.
@@ -51,7 +63,13 @@ impl Link {
         }
         let mut output = Output::new();
         match web {
-            Some((redirect, base)) => output.line(request.web_link(&redirect).on(&base)),
+            Some((redirect, base)) => {
+                let link = request.web_link(&redirect).on(&base);
+                match self.json {
+                    true => output.json(&Told { link: link.to_string(), request: &request }),
+                    false => output.line(link),
+                }
+            }
             None => output.json(&request),
         }
         Ok(output.end(Exit::Done))

@@ -51,6 +51,25 @@ fn the_values_for_the_mobile_sdk() {
 }
 
 #[test]
+fn as_json() {
+    let call = || {
+        wxsub(["link", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "proof"])
+            .args(["--redirect", "https://a.example"])
+    };
+    let link = call().run().out;
+    let told = call().args(["--json"]).run();
+    assert_eq!(
+        told.json(),
+        [
+            json!({"link": link.trim_end(), "appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"})
+        ]
+    );
+    // The values for the SDK are JSON with and without it.
+    let mobile = ["link", "--mobile", "--json", "--appid", "wx1", "--template", "T", "--scene", "7"];
+    assert_eq!(wxsub(mobile).run().json()[0]["appid"], "wx1");
+}
+
+#[test]
 fn every_problem_is_named() {
     wxsub(["link", "--template", "a b", "--scene", "07", "--reserved", "a-b", "--redirect", "ftp://x"])
         .run()

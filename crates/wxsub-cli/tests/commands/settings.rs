@@ -62,6 +62,18 @@ fn everything_wrong_is_named_at_once() {
 }
 
 #[test]
+fn a_machine_without_authorities_is_told_what_can_be_chosen_here() {
+    let weixin = Weixin::start();
+    let show = weixin.call(["token", "show"]).env("WXSUB_API_BASE", "https://127.0.0.1:1");
+    let ended = show.env("SSL_CERT_FILE", "/nonexistent").run();
+    ended.assert_wrong(&[
+        "WXSUB_CA_FILE: is not set, and this machine has no certificate authorities",
+        "put the path of a PEM file here",
+    ]);
+    assert!(!ended.err.contains("bundled"), "{}", ended.err);
+}
+
+#[test]
 fn a_flag_goes_before_a_variable() {
     let weixin = Weixin::start();
     let ended = weixin.call(["token", "show", "--appid", "wxOther"]).run();
