@@ -20,6 +20,7 @@ const BRIEFLY: &str =
 
 const AFTER: &str = "\
 New here? Run `wxsub demo`: it needs no AppID and no network.
+
 Something does not work? Run `wxsub doctor`.
 
 Environment:
@@ -41,6 +42,7 @@ Exit codes:
   3  Weixin answered with an error code; answer: the user cancelled
   4  certainly not sent: safe to try again
   5  maybe sent: do not blindly repeat it
+
 A file of messages ends with the largest code of its lines, doctor with that of the first check that failed.";
 
 #[cfg(test)]
