@@ -60,7 +60,6 @@ fn a_thousand_seeds() {
     });
     eprintln!("{} seeds: {:?}", seeds.len(), totals.into_inner().unwrap());
     let wrong = wrong.into_inner().unwrap();
-    for (s, a) in &wrong {}
     if let Some((seed, account)) = wrong.iter().min_by_key(|(_, account)| account.complaints.len()) {
         panic!(
             "{} of {} seeds went wrong: {:?}. Seed {seed}:\n{}\nPlay it again:\n  {ONE_SEED}={seed} cargo test --profile simulation \

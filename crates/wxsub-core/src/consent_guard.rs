@@ -116,7 +116,8 @@ impl ConsentGuard {
         self
     }
 
-    /// How long a user has to answer. Ten minutes unless told otherwise.
+    /// How long a user has to answer. Ten minutes unless told otherwise; 30 s more are granted, because the clocks of
+    /// machines differ.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;

@@ -118,13 +118,26 @@ fn every_single_digit_counts() {
 #[test]
 fn it_expires() {
     let clock = Arc::new(ManualClock::new());
-    let guard = guard_of("wx1", KEY, &clock).lifetime(Duration::from_secs(60));
+    let guard = guard_of("wx1", KEY, &clock).lifetime(Duration::from_millis(59_500));
     let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
-    clock.advance(Duration::from_secs(58));
+    // Whole seconds, rounded up, and the leeway for clocks that differ.
+    clock.advance(Duration::from_secs(60 + 29));
     let nonce = guard.verify(&answer, "s").unwrap().nonce();
-    clock.advance(Duration::from_secs(2));
+    clock.advance(Duration::from_secs(1));
     assert_eq!(guard.verify(&answer, "s"), Err(NotTrusted));
     assert!(!MemoryNonces::on(clock).first_use(&nonce), "an expired nonce is no first use");
+}
+
+#[test]
+fn a_nonce_is_remembered_until_the_last_moment() {
+    let clock = Arc::new(ManualClock::new());
+    let guard = guard_of("wx1", KEY, &clock).lifetime(Duration::from_secs(60));
+    let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
+    let nonces = MemoryNonces::on(clock.clone());
+    let nonce = guard.verify(&answer, "s").unwrap().nonce();
+    assert!(nonces.first_use(&nonce));
+    clock.advance(Duration::from_secs(89));
+    assert!(guard.verify(&answer, "s").is_ok() && !nonces.first_use(&nonce));
 }
 
 #[test]

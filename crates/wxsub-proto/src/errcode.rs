@@ -148,6 +148,16 @@ impl fmt::Display for ErrCode {
 mod tests {
     use super::{ErrCode, Remedy, Role};
 
+    #[test]
+    fn success_and_names() {
+        assert!(ErrCode::OK.is_ok() && !ErrCode::SYSTEM_BUSY.is_ok());
+        assert_eq!(
+            ErrCode::INVALID_CREDENTIAL.name(),
+            ErrCode::INVALID_CREDENTIAL.entry().map(|entry| entry.name())
+        );
+        assert!(ErrCode::INVALID_CREDENTIAL.name().is_some() && ErrCode::new(7).name().is_none());
+    }
+
     /// Every code that Weixin documents for the calls this project makes, and -1000, which it does not.
     #[rustfmt::skip]
     const EXPECTED: &[i64] = &[

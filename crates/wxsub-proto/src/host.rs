@@ -11,7 +11,10 @@ use crate::{HttpUrl, Invalid, Rule};
 ///
 /// <https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html> lists the hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct BaseUrl(String);
+pub struct BaseUrl {
+    text: String,
+    port: u16,
+}
 
 impl BaseUrl {
     /// The nearest entry point of Weixin's API.
@@ -30,10 +33,11 @@ impl BaseUrl {
     /// Takes `https://host[:port][/prefix]`, or `http://` for a loopback address.
     ///
     /// # Errors
-    /// [`Rule::Plaintext`] for `http://` elsewhere; [`Rule::Form`] for user info, a query, a fragment or non-ASCII.
+    /// [`Rule::Plaintext`] for `http://` elsewhere; [`Rule::Form`] for user info, a query, a fragment, non-ASCII or a port
+    /// that is none.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let base = Self::allowing_http(text)?;
-        match base.0.starts_with("http://") && !is_loopback(base.host()) {
+        match base.text.starts_with("http://") && !is_loopback(base.host()) {
             true => Err(Invalid::new("base_url", Rule::Plaintext)),
             false => Ok(base),
         }
@@ -45,50 +49,66 @@ impl BaseUrl {
     /// As [`new`](Self::new), without [`Rule::Plaintext`].
     pub fn allowing_http(text: &str) -> Result<Self, Invalid> {
         HttpUrl::new(text).map_err(|invalid| invalid.in_field("base_url"))?;
+        let form = |expected| Invalid::new("base_url", Rule::Form { expected });
         if text.contains(['?', '#', '@', '\\', '%']) || !text.is_ascii() {
-            let expected = "https://host[:port][/prefix], in ASCII, without user info, query or fragment";
-            return Err(Invalid::new("base_url", Rule::Form { expected }));
+            return Err(form("https://host[:port][/prefix], in ASCII, without user info, query or fragment"));
         }
-        Ok(Self(text.trim_end_matches('/').to_owned()))
+        let port =
+            port(text).ok_or_else(|| form("a port from 1 to 65535 behind the host's colon, or none"))?;
+        Ok(Self { text: text.trim_end_matches('/').to_owned(), port })
     }
 
     /// The host, without the brackets of an IPv6 address.
     #[must_use]
     pub fn host(&self) -> &str {
-        let authority = self.authority();
+        let authority = authority(&self.text);
         match authority.strip_prefix('[') {
             Some(v6) => v6.split(']').next().unwrap_or_default(),
             None => authority.split(':').next().unwrap_or_default(),
         }
     }
 
-    /// The port, written or not. `None` if what is written is none.
+    /// The port, written or not.
     #[must_use]
-    pub fn port(&self) -> Option<u16> {
-        let after_host = self.authority().rsplit(']').next().unwrap_or_default();
-        match (after_host.split_once(':'), self.0.starts_with("https:")) {
-            (Some((_, port)), _) => port.parse().ok(),
-            (None, true) => Some(443),
-            (None, false) => Some(80),
-        }
-    }
-
-    fn authority(&self) -> &str {
-        let (_, rest) = self.0.split_once("://").unwrap_or_default();
-        rest.split('/').next().unwrap_or_default()
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The URL, without a trailing slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 /// Weixin's nearest entry point.
 impl Default for BaseUrl {
     fn default() -> Self {
-        Self(Self::API.to_owned())
+        Self { text: Self::API.to_owned(), port: 443 }
+    }
+}
+
+/// Host and port of a URL.
+fn authority(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    rest.split('/').next().unwrap_or_default()
+}
+
+/// The port of a URL, written or not; `None` if what is written is none.
+fn port(url: &str) -> Option<u16> {
+    let authority = authority(url);
+    let after_host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split_once(']')?.1,
+        None => authority.find(':').map_or("", |at| authority.split_at(at).1),
+    };
+    match after_host.strip_prefix(':') {
+        Some(port) => port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0 && after_host.bytes().skip(1).all(|b| b.is_ascii_digit())),
+        None if !after_host.is_empty() => None,
+        None if url.starts_with("https:") => Some(443),
+        None => Some(80),
     }
 }
 
@@ -107,7 +127,7 @@ impl FromStr for BaseUrl {
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -139,6 +159,14 @@ mod tests {
             "https://a#b",
             "https://u:p@a",
             "https://例.jp",
+            "https://a:port",
+            "https://a:",
+            "https://a:0",
+            "https://a:+1",
+            "https://a:65536",
+            "https://a:1:2",
+            "https://[::1",
+            "https://[::1]x:80",
         ] {
             assert!(BaseUrl::new(bad).is_err() && BaseUrl::allowing_http(bad).is_err(), "{bad}");
         }
@@ -147,17 +175,17 @@ mod tests {
     #[test]
     fn host_and_port() {
         for (url, host, port) in [
-            (BaseUrl::API, "api.weixin.qq.com", Some(443)),
-            ("http://localhost/prefix:7", "localhost", Some(80)),
-            ("http://127.0.0.1:8460/p", "127.0.0.1", Some(8460)),
-            ("https://[::1]", "::1", Some(443)),
-            ("http://[::1]:1", "::1", Some(1)),
-            ("https://a:port", "a", None),
-            ("https://a:", "a", None),
+            (BaseUrl::API, "api.weixin.qq.com", 443),
+            ("http://localhost/prefix:7", "localhost", 80),
+            ("http://127.0.0.1:8460/p", "127.0.0.1", 8460),
+            ("https://[::1]", "::1", 443),
+            ("http://[::1]:1", "::1", 1),
+            ("https://a:65535", "a", 65535),
         ] {
-            let base = BaseUrl::new(url).unwrap();
-            assert_eq!((base.host(), base.port()), (host, port), "{url}");
+            let base: BaseUrl = url.parse().unwrap();
+            assert_eq!((base.host(), base.port(), base.to_string().as_str()), (host, port, url));
         }
+        assert_eq!(BaseUrl::default(), BaseUrl::new(BaseUrl::API).unwrap());
     }
 
     #[test]

@@ -39,10 +39,7 @@ pub fn redact_url(url: &str) -> String {
 fn redact_pair(pair: &str) -> String {
     match pair.split_once('=') {
         Some((name, value)) if SHOWN.contains(&name) => format!("{name}={value}"),
-        // A name of harmless characters is shown, so that one sees which parameter it was.
-        Some((name, _)) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
-            format!("{name}=***")
-        }
+        // The name is shown, so that one sees which parameter it was.
         Some((name, _)) => format!("{}=***", encode_component(name)),
         None => "***".to_owned(),
     }
@@ -72,6 +69,7 @@ mod tests {
             ("/p?appid=wx1&Secret=PLANTED&=PLANTED", "/p?appid=wx1&Secret=***&=***"),
             ("/p?scene=1#wechat_redirect", "/p?scene=1#wechat_redirect"),
             ("/p\n?x", "/p ?***"),
+            ("/p?a <b=PLANTED", "/p?a%20%3Cb=***"),
         ] {
             assert_eq!(redact_url(url), shown);
         }

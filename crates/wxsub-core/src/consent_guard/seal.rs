@@ -1,5 +1,7 @@
 //! The layout of `reserved`: version, key id, expiry, nonce, MAC; in lower-case hexadecimal, 110 characters.
 
+use std::time::Duration;
+
 use subtle::ConstantTimeEq;
 use wxsub_proto::Reserved;
 
@@ -12,6 +14,9 @@ const VERSION: u8 = 1;
 /// Version, key id, expiry in unix seconds (five bytes), nonce.
 const HEAD: usize = 1 + 2 + 5 + NONCE;
 const MAC: usize = 32;
+
+/// How long after its expiry an answer is still taken: machines that verify may be a little behind those that issued.
+const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Why an answer is not trusted: for the log only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +31,7 @@ pub(super) enum Flaw {
 /// What `reserved` says once its MAC is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seal {
+    /// From then on it is not taken any more.
     expires: UnixMillis,
     nonce: [u8; NONCE],
 }
@@ -40,7 +46,7 @@ impl Seal {
     }
 
     pub(super) fn write(self, key: &GuardKey, bound: &[Box<[u8]>]) -> Option<Reserved> {
-        let seconds = (self.expires.get() / 1000).to_be_bytes();
+        let seconds = self.expires.get().div_ceil(1000).to_be_bytes();
         let mut bytes = Vec::with_capacity(HEAD + MAC);
         bytes.push(VERSION);
         bytes.extend(key.id());
@@ -62,12 +68,14 @@ impl Seal {
         let (head, given) =
             bytes.split_at_checked(HEAD).filter(|(_, mac)| mac.len() == MAC).ok_or(Flaw::NotOurs)?;
         let [VERSION, id_a, id_b, e0, e1, e2, e3, e4, nonce @ ..] = head else { return Err(Flaw::NotOurs) };
-        let key = keys.iter().find(|key| key.id() == [*id_a, *id_b]).ok_or(Flaw::UnknownKey)?;
-        if !bool::from(mac(key, head, bound).ct_eq(given)) {
+        // Ids are short: two keys may share one.
+        let mut candidates = keys.iter().filter(|key| key.id() == [*id_a, *id_b]).peekable();
+        candidates.peek().ok_or(Flaw::UnknownKey)?;
+        if !candidates.any(|key| mac(key, head, bound).ct_eq(given).into()) {
             return Err(Flaw::WrongMac);
         }
         let seconds = u64::from_be_bytes([0, 0, 0, *e0, *e1, *e2, *e3, *e4]);
-        let expires = UnixMillis::new(seconds * 1000);
+        let expires = UnixMillis::new(seconds * 1000).after(LEEWAY);
         let nonce = nonce.try_into().map_err(|_| Flaw::NotOurs)?;
         if now >= expires { Err(Flaw::Expired) } else { Ok(Self { expires, nonce }) }
     }

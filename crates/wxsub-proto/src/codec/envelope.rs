@@ -140,6 +140,30 @@ mod tests {
     }
 
     #[test]
+    fn numbers_come_in_many_ways() {
+        for (json, expected) in [
+            ("7200", Ok(Some(7200))),
+            ("7200.0", Ok(Some(7200))),
+            (r#""7200""#, Ok(Some(7200))),
+            (r#""7200.0""#, Ok(Some(7200))),
+            ("null", Ok(None)),
+            ("1e400", Err(NotANumber)),
+            ("7200.5", Err(NotANumber)),
+            (r#""7200.5""#, Err(NotANumber)),
+            ("9223372036854775808", Ok(Some(i64::MAX))),
+            ("[]", Err(NotANumber)),
+        ] {
+            let value = serde_json::from_str(json).unwrap_or(Value::Bool(true));
+            assert_eq!(number(&value), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_body() {
+        assert_eq!(format!("{:?}", RawReply::new(200, b"token".to_vec())), "RawReply(200, 5 bytes)");
+    }
+
+    #[test]
     fn any_other_errcode_is_a_refusal() {
         for (body, errcode) in [
             (r#"{"errcode":40001,"errmsg":"x"}"#, 40001),

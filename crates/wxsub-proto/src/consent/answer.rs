@@ -188,6 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn sixteen_kilobytes_are_read_and_no_more() {
+        let query = document().to_query();
+        let padded = |length: usize| format!("{query}&pad={}", "x".repeat(length - query.len() - 5));
+        assert_eq!(padded(16_384).parse().as_ref(), Ok(&document()));
+        let error = padded(16_385).parse::<Answer>().unwrap_err();
+        assert_eq!(error.rule(), &Rule::TooLong { max: 16_384, actual: 16_385 });
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let twice = |field| Invalid::new(field, Rule::Twice);
         for (text, field) in [

@@ -59,3 +59,19 @@ impl fmt::Display for WebLink<'_> {
         f.write_str("#wechat_redirect")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_in_the_documented_order() {
+        let request = ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), "7".parse().unwrap());
+        let back: HttpUrl = "https://a/?b=%20".parse().unwrap();
+        assert_eq!(
+            request.web_link(&back).on(&BaseUrl::new("http://127.0.0.1:1").unwrap()).to_string(),
+            "http://127.0.0.1:1/mp/subscribemsg?action=get_confirm&appid=wx1&scene=7&template_id=T\
+             &redirect_url=https%3A%2F%2Fa%2F%3Fb%3D%2520#wechat_redirect"
+        );
+    }
+}

@@ -180,6 +180,7 @@ mod tests {
     #[test]
     fn a_whole_message_comes_back_as_it_went() {
         let message: Message = serde_json::from_str(WHOLE).unwrap();
+        assert_eq!(message.content_color().unwrap().as_str(), "#abcdef");
         assert!(matches!(message.tap(), Some(Jump::MiniProgramOrUrl(..))));
         let written = serde_json::from_slice::<Value>(&message.to_json()).unwrap();
         assert_eq!(written, serde_json::from_str::<Value>(WHOLE).unwrap());
@@ -217,6 +218,24 @@ mod tests {
                 "data.content"
             ]
         );
+    }
+
+    #[test]
+    fn an_unknown_name_is_shown_without_its_teeth() {
+        let all = problems(
+            r#"{"touser":"o","template_id":"T","scene":1,"title":"t","data":{"content":{"value":"v","co<l>_or-.9\n":1}}}"#,
+        );
+        assert_eq!(all.len(), 1);
+        assert!(all[0].starts_with("data.content: ") && all[0].contains("co?l?_or-.9?"), "{all:?}");
+    }
+
+    /// What a kind of title says of where the trouble is.
+    #[test]
+    fn the_place_of_a_control_character_counts_from_one() {
+        let all = problems(
+            r#"{"touser":"o","template_id":"T","scene":1,"title":"ab\u0007","data":{"content":{"value":"v"}}}"#,
+        );
+        assert!(all.len() == 1 && all[0].starts_with("title: ") && all[0].contains('3'), "{all:?}");
     }
 
     #[test]

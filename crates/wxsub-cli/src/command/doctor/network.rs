@@ -30,7 +30,7 @@ pub(super) async fn dns(patient: &Patient) -> Finding<()> {
     let clock = SystemClock::new();
     let found = tokio::select! {
         biased;
-        found = lookup_host((host, patient.app.base.port().unwrap_or_default())) => found.map_err(|error| error.to_string()),
+        found = lookup_host((host, patient.app.base.port())) => found.map_err(|error| error.to_string()),
         () = clock.sleep_until(clock.now().mono.after(PATIENCE)) => Err(format!("no answer within {PATIENCE:?}")),
     };
     let why = match found.map(|found| found.map(|address| address.ip().to_string()).collect::<BTreeSet<_>>())
