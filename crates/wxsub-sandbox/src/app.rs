@@ -55,6 +55,14 @@ impl App {
         self.settings = settings;
     }
 
+    pub(crate) fn secret(&self) -> &AppSecret {
+        &self.secret
+    }
+
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &TemplateId> {
+        self.templates.iter()
+    }
+
     pub(crate) fn has_template(&self, template: &TemplateId) -> bool {
         self.templates.contains(template)
     }

@@ -11,6 +11,10 @@ pub(crate) const MAX_BODY: usize = 64 * 1024;
 pub(crate) struct Call<'a> {
     pub(crate) now: Duration,
     pub(crate) caller: IpAddr,
+    /// The base URL under which the sandbox was reached.
+    pub(crate) base: &'a str,
+    /// Whether it comes from a page of another site.
+    pub(crate) foreign: bool,
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
     pub(crate) query: &'a str,

@@ -14,7 +14,8 @@ use crate::call::Call;
 use crate::handled::Reply;
 use crate::query::Query;
 use crate::world::World;
-use input::{Input, Wrong};
+use input::Input;
+pub(crate) use input::Wrong;
 
 /// Everything of the control API is below this; nothing of Weixin's is.
 const ROOT: &str = "/_sandbox";
@@ -41,11 +42,15 @@ pub(crate) fn answer(world: &mut World, call: &Call<'_>) -> Option<Reply> {
     if !(path.is_empty() || path.starts_with('/')) {
         return None;
     }
-    let answered = find(call.method, path).and_then(|control| control(world, call));
-    Some(match answered {
+    Some(match carry_out(world, path, call) {
         Ok(value) => Reply::json(200, &value),
         Err(Wrong { status, error }) => Reply::json(status, &json!({"error": error})),
     })
+}
+
+/// Does what the control of this path, below the root, does.
+pub(crate) fn carry_out(world: &mut World, path: &str, call: &Call<'_>) -> Result<Value, Wrong> {
+    find(call.method, path).and_then(|control| control(world, call))
 }
 
 fn find(method: &str, path: &str) -> Result<Control, Wrong> {

@@ -71,6 +71,17 @@ impl Faults {
         Some(fault)
     }
 
+    /// Which are still to come: path, how often, and what; by path.
+    pub(crate) fn waiting(&self) -> Vec<(&str, u64, Fault)> {
+        let queues = self.0.iter().flat_map(|(path, queue)| {
+            queue.iter().map(move |(times, fault)| (path.as_str(), *times, *fault))
+        });
+        let mut all: Vec<_> = queues.collect();
+        // Stable: within a path the order is that of the queue.
+        all.sort_by_key(|(path, ..)| *path);
+        all
+    }
+
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

@@ -26,6 +26,8 @@ pub struct Reply {
     pub content_type: &'static str,
     /// The `Location`, where the reply is a redirect.
     pub location: Option<String>,
+    /// Further headers, with names in lower case.
+    pub headers: Vec<(&'static str, String)>,
     /// The bytes of the body.
     pub body: Vec<u8>,
 }
@@ -53,9 +55,9 @@ const WEIXIN_JSON: &str = "application/json; encoding=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
 impl Reply {
-    fn new(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
-        Self { status, content_type, location: None, body }
+        Self { status, content_type, location: None, headers: Vec::new(), body }
     }
 
     /// A word of Weixin's: always status 200.
@@ -69,6 +71,12 @@ impl Reply {
 
     pub(crate) fn html(status: u16, page: String) -> Self {
         Self::new(status, HTML, page)
+    }
+
+    /// This reply with one more header.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 
     pub(crate) fn redirect(status: u16, location: String) -> Self {

@@ -2,6 +2,7 @@
 
 mod body;
 mod date;
+mod origin;
 mod wire;
 
 use std::io;
@@ -9,7 +10,7 @@ use std::io;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::handler::Handler;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -76,7 +77,8 @@ async fn exchange(
         return Response::default();
     };
     let sandbox = &front.sandbox;
-    let handled = sandbox.handle_from(peer.address.ip(), head.method.as_str(), target, &body);
+    let caller = origin::caller(peer.address.ip(), &head.headers);
+    let handled = sandbox.handle_from(caller, head.method.as_str(), target, &body);
     if !handled.delay.is_zero() {
         front.wait(pause(handled.delay)).await;
     }
@@ -105,8 +107,11 @@ fn written(reply: Reply, sandbox: &Sandbox) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
     headers.extend(date::header(sandbox.now()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(Ok(location)) = reply.location.map(HeaderValue::try_from) {
-        headers.insert(header::LOCATION, location);
+    let location = reply.location.map(|location| (header::LOCATION.as_str(), location));
+    for (name, value) in location.into_iter().chain(reply.headers) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
     }
     response
 }

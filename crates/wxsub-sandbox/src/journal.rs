@@ -95,7 +95,16 @@ mod tests {
 
     fn call(path: &str) -> Call<'_> {
         let caller = std::net::Ipv4Addr::LOCALHOST.into();
-        Call { now: Duration::ZERO, caller, method: "GET", path, query: "", body: Some(b"") }
+        Call {
+            now: Duration::ZERO,
+            caller,
+            base: "",
+            foreign: false,
+            method: "GET",
+            path,
+            query: "",
+            body: Some(b""),
+        }
     }
 
     #[test]

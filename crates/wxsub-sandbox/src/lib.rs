@@ -78,6 +78,12 @@
 //! `clear_quota`, API signatures, confirmation of new addresses by an administrator (895xx). A [fault](Fault) can play any
 //! code.
 //!
+//! # The pages
+//!
+//! `GET /` shows apps, mailboxes and the journal, moves the clock and switches faults on; its forms are calls of the control
+//! side. `/back` plays an app to which answers come back. Pages of other sites may lead to all of this, and change nothing:
+//! what a browser says of a request's origin is believed.
+//!
 //! # The control side
 //!
 //! Typed: the methods of [`Sandbox`]. As JSON over HTTP or through [`Sandbox::handle`]; members that are not listed, or
@@ -96,6 +102,7 @@
 
 mod app;
 mod call;
+mod caller;
 mod clock;
 mod control;
 mod fault;
@@ -108,10 +115,12 @@ mod page;
 mod query;
 mod refused;
 mod sandbox;
+mod ui;
 mod weixin;
 mod world;
 
 pub use app::AppSettings;
+pub use caller::Caller;
 pub use clock::Clock;
 pub use fault::{Fault, PORTAL};
 pub use handled::{Broken, Handled, Reply};

@@ -36,6 +36,16 @@ impl Mail {
         self.0.entry(to).or_default().push(received);
     }
 
+    /// Every mailbox, the one with the latest message first.
+    pub(crate) fn all(&self) -> Vec<(&OpenId, &[Received])> {
+        let mut all: Vec<_> = self.0.iter().map(|(openid, received)| (openid, received.as_slice())).collect();
+        let latest = |received: &[Received]| received.last().map(|received| received.received_at);
+        all.sort_by(|(one, ones), (other, others)| {
+            latest(others).cmp(&latest(ones)).then_with(|| one.cmp(other))
+        });
+        all
+    }
+
     pub(crate) fn of(&self, openid: &OpenId) -> &[Received] {
         self.0.get(openid).map(Vec::as_slice).unwrap_or_default()
     }

@@ -1,15 +1,14 @@
 //! The sandbox itself: one handle for requests, and the controls.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use wxsub_proto::{Action, Answer, AppId, AppSecret, ConsentRequest, OpenId, TemplateId};
+use wxsub_proto::{Action, Answer, AppId, AppSecret, BaseUrl, ConsentRequest, OpenId, TemplateId};
 
 use crate::call::{Call, MAX_BODY, split};
 use crate::world::World;
-use crate::{AppSettings, Clock, Fault, Handled, Journal, Received, clock};
+use crate::{AppSettings, Caller, Clock, Fault, Handled, Journal, Received, clock};
 
 /// A Weixin of its own, with its own time. Cheap to clone: clones are the same Weixin. No method waits for anything.
 #[derive(Clone)]
@@ -56,18 +55,28 @@ impl Sandbox {
         Self { clock, world }
     }
 
-    /// Answers one request to Weixin or to the control API, as if it came from 127.0.0.1.
+    /// Answers one request to Weixin, the control API or the pages, as if it came from 127.0.0.1.
     #[must_use]
     pub fn handle(&self, method: &str, path_and_query: &str, body: &[u8]) -> Handled {
-        self.handle_from(Ipv4Addr::LOCALHOST.into(), method, path_and_query, body)
+        self.handle_from(Caller::default(), method, path_and_query, body)
     }
 
-    /// Answers one request that came from this address.
+    /// Answers one request of this caller, or from this address.
     #[must_use]
-    pub fn handle_from(&self, caller: IpAddr, method: &str, path_and_query: &str, body: &[u8]) -> Handled {
+    pub fn handle_from(
+        &self,
+        caller: impl Into<Caller>,
+        method: &str,
+        path_and_query: &str,
+        body: &[u8],
+    ) -> Handled {
+        let Caller { address: caller, base, foreign } = caller.into();
+        let base = base.as_ref().map_or("http://localhost", BaseUrl::as_str);
         let (path, query) = split(path_and_query);
         let body = Some(body).filter(|body| body.len() <= MAX_BODY);
-        self.at_now(|world, now| world.exchange(&Call { now, caller, method, path, query, body }))
+        self.at_now(|world, now| {
+            world.exchange(&Call { now, caller, base, foreign, method, path, query, body })
+        })
     }
 
     /// Adds an app with default settings; an app that is there already gets this secret, these templates and default

@@ -13,7 +13,7 @@ use crate::journal::{Journal, Trace};
 use crate::mailbox::Mail;
 use crate::mint::Mint;
 use crate::refused::Refused;
-use crate::{Fault, Unknown, control, page, weixin};
+use crate::{Fault, Unknown, control, page, ui, weixin};
 
 /// Everything the sandbox knows.
 #[derive(Default)]
@@ -32,7 +32,8 @@ pub(crate) struct World {
 impl World {
     /// Answers one request, as the next fault on its path has it.
     pub(crate) fn exchange(&mut self, call: &Call<'_>) -> Handled {
-        if let Some(reply) = control::answer(self, call) {
+        let beside = ui::answer(self, call).or_else(|| control::answer(self, call));
+        if let Some(reply) = beside {
             return Handled { delay: Duration::ZERO, outcome: Ok(reply) };
         }
         let fault = self.faults.take(call.path);
@@ -82,6 +83,13 @@ impl World {
                 self.apps.insert(appid, App::new(secret, templates, settings));
             }
         }
+    }
+
+    /// The apps by their AppIDs.
+    pub(crate) fn apps_in_order(&self) -> Vec<(&AppId, &App)> {
+        let mut apps: Vec<_> = self.apps.iter().collect();
+        apps.sort_by_key(|(appid, _)| *appid);
+        apps
     }
 
     /// Whether this app and template exist here.

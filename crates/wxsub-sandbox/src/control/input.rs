@@ -11,9 +11,9 @@ use crate::call::Call;
 
 /// Why a control did nothing.
 #[derive(Debug)]
-pub(super) struct Wrong {
-    pub(super) status: u16,
-    pub(super) error: String,
+pub(crate) struct Wrong {
+    pub(crate) status: u16,
+    pub(crate) error: String,
 }
 
 impl Wrong {

@@ -10,22 +10,22 @@ use crate::query::Query;
 use crate::world::World;
 
 pub(super) fn answer(world: &mut World, call: &Call<'_>) -> Reply {
-    asked(world, call).unwrap_or_else(|why| page::wrong_parameters(&why))
+    let query = Query::read(call.query);
+    asked(world, call, &query).unwrap_or_else(|why| page::wrong_parameters(world, &query, &why))
 }
 
 /// The page or the redirect; the error says what is wrong with the link or the form.
-fn asked(world: &mut World, call: &Call<'_>) -> Result<Reply, String> {
-    let query = Query::read(call.query);
-    let (request, redirect_url) = link(&query).map_err(|invalid| invalid.to_string())?;
+fn asked(world: &mut World, call: &Call<'_>, query: &Query) -> Result<Reply, String> {
+    let (request, redirect_url) = link(query).map_err(|invalid| invalid.to_string())?;
     world.knows(&request).map_err(|unknown| unknown.to_string())?;
     if call.method != "POST" {
         let openid = query.get("openid").map_or_else(|| default_openid(&request.appid), str::to_owned);
-        return Ok(page::consent(&request, site(&redirect_url), &openid));
+        return Ok(page::consent(&request, call.query, site(&redirect_url), &openid));
     }
     let form = Query::read(&String::from_utf8_lossy(call.body.unwrap_or_default()));
     let action = match form.get("action") {
         Some("confirm") => Action::Confirm {
-            openid: openid(&form, &query, &request.appid).map_err(|invalid| invalid.to_string())?,
+            openid: openid(&form, query, &request.appid).map_err(|invalid| invalid.to_string())?,
         },
         Some("cancel") => Action::Cancel,
         _ => return Err("action: must be confirm or cancel".to_owned()),

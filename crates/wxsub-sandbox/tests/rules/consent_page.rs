@@ -22,10 +22,10 @@ fn the_page_asks_and_grants_nothing_by_itself() {
     let page = page(&weixin, &link(&request("T", "7"), "https://shop.example:8443/back?x=1"));
     for part in [
         "name=\"viewport\"",
-        "<form method=\"post\">",
+        "<form method=\"post\" action=\"?action=get_confirm&amp;appid=",
         "name=\"action\" value=\"confirm\"",
         "name=\"action\" value=\"cancel\"",
-        "<dd>wx0123456789abcdef</dd>",
+        "<code>wx0123456789abcdef</code>",
         "<dd>https://shop.example:8443</dd>",
         "value=\"oSandbox-wx0123456789abcdef\"",
     ] {
@@ -114,7 +114,7 @@ fn a_wrong_link_shows_an_error_page_that_names_the_parameter() {
             let reply = weixin.reply(method, &good.replace(from, to), "action=confirm");
             let page = String::from_utf8(reply.body).unwrap();
             assert_eq!(reply.status, 400, "{to}");
-            assert!(page.contains(&format!("<p>{named}: ")), "{named} in {page}");
+            assert!(page.contains(&format!("id=\"why\">{named}: ")), "{named} in {page}");
         }
     }
     for form in ["", "action=maybe", "action=confirm&openid=o%20o"] {
@@ -128,6 +128,6 @@ fn nothing_from_outside_becomes_markup() {
     let target = link(&request("T", "7"), "https://<b>'\"&.example/");
     let target = target.replace("#", "&openid=%22%3E%3Cscript%3E#");
     let page = page(&weixin, &target);
-    assert!(page.contains("https://&lt;b&gt;&#39;&quot;&amp;.example"), "{page}");
+    assert!(page.contains("https://&lt;b&gt;'&quot;&amp;.example"), "{page}");
     assert!(page.contains("&quot;&gt;&lt;script&gt;") && !page.contains("<script"));
 }

@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod quota;
 #[cfg(test)]
 mod send;

@@ -1,0 +1,100 @@
+//! The mailboxes, as their owners see them.
+
+use maud::{Markup, html};
+use serde_json::Value;
+use wxsub_proto::{Color, HttpUrl};
+
+use super::super::when::moment;
+use super::super::zh;
+use crate::Received;
+use crate::world::World;
+
+/// How many mailboxes are shown, and how many messages of each.
+const MOST: usize = 20;
+
+pub(super) fn section(world: &World) -> Markup {
+    html! {
+        section #mailboxes {
+            h2 { "Mailboxes" (zh("服务通知")) }
+            div #mailboxes-now data-live aria-live="polite" {
+                (mailboxes(world))
+                (waiting(world))
+            }
+        }
+    }
+}
+
+/// Consents that are still good for a message.
+fn waiting(world: &World) -> Markup {
+    let mut grants: Vec<_> = world.grants.iter().collect();
+    grants.sort_by_key(|(appid, grant)| (appid, grant.openid(), grant.template_id(), grant.scene()));
+    html! {
+        @if !grants.is_empty() {
+            div.grants {
+                div.card {
+                    h3 { "Consents good for one message each" (zh("待用授权")) }
+                    ul.plain {
+                        @for (_, grant) in grants.iter().take(MOST) {
+                            li { code { (grant.openid()) } span.quiet { " · scene " (grant.scene()) " · " }
+                                code { (grant.template_id()) } }
+                        }
+                        @if grants.len() > MOST { li.quiet { "and " (grants.len() - MOST) " more" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn mailboxes(world: &World) -> Markup {
+    let all = world.mail.all();
+    html! {
+        @if all.is_empty() {
+            p.empty { "No message so far. Open a consent page, press Allow, then send one." }
+        }
+        @for (openid, received) in all.iter().take(MOST) {
+            article.chat {
+                h3 { code { (openid) } }
+                @if received.len() > MOST { p.day { (received.len() - MOST) " earlier messages" } }
+                @for one in received.iter().skip(received.len().saturating_sub(MOST)) { (message(one)) }
+            }
+        }
+        @if all.len() > MOST { p.quiet { "and " (all.len() - MOST) " more mailboxes" } }
+    }
+}
+
+fn message(received: &Received) -> Markup {
+    let text = |place: &str| {
+        let mut names = place.split('.');
+        let first = received.body.get(names.next()?);
+        names.fold(first, |value, name| value?.get(name)).and_then(Value::as_str)
+    };
+    let content = text("data.content.value").unwrap_or_default();
+    let color: Option<Color> = text("data.content.color").and_then(|text| text.parse().ok());
+    let scene =
+        received.body.get("scene").map(|scene| scene.as_str().map_or(scene.to_string(), str::to_owned));
+    html! {
+        p.day { (moment(received.received_at)) }
+        div.message {
+            h4 { (text("title").unwrap_or_default()) }
+            // The policy of the page knows no inline styles; the old element needs none.
+            p.content { @match &color { Some(color) => font color=(color.as_str()) { (content) }, None => (content) } }
+            (tap(text("url"), text("miniprogram.appid").zip(text("miniprogram.pagepath"))))
+        }
+        p.from { "from " code { (received.appid) } @if let Some(scene) = scene { ", scene " (scene) } }
+    }
+}
+
+/// Where a tap leads: a mini program is preferred.
+fn tap(url: Option<&str>, mini_program: Option<(&str, &str)>) -> Markup {
+    let url = url.and_then(|url| HttpUrl::new(url).ok());
+    html! {
+        @match (mini_program, url) {
+            (Some((appid, page)), _) => p.tap { span { "Mini program" (zh("小程序")) } code { (appid) " " (page) } },
+            (None, Some(url)) => a.tap href=(url) rel="noreferrer noopener" target="_blank" {
+                span { "Details" (zh("详情")) } code { (url) }
+            },
+            (None, None) => p.tap.quiet { span { "A tap leads nowhere" } },
+        }
+    }
+}

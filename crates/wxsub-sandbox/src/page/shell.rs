@@ -1,0 +1,31 @@
+//! Commands for a shell.
+
+use std::borrow::Cow;
+
+/// The text as one word of a shell.
+pub(super) fn word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.into(),
+        false => format!("'{}'", text.replace('\'', r"'\''")).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::word;
+
+    #[test]
+    fn a_word_stays_one_word() {
+        for (text, expected) in [
+            ("http://a:1/b_c-d.e", "http://a:1/b_c-d.e"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's $x", r"'it'\''s $x'"),
+            ("#07C160", "'#07C160'"),
+            ("/back?a=1&b", "'/back?a=1&b'"),
+        ] {
+            assert_eq!(word(text), expected);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Times as people read them.
+
+use maud::{Markup, html};
+
+/// A moment, given in seconds since the Unix epoch.
+pub(super) fn moment(seconds: u64) -> Markup {
+    let (day, time) = (day(seconds / 86_400), time(seconds));
+    html! { time datetime={ (day) "T" (time) "Z" } title="UTC" { (day) " " (time) } }
+}
+
+/// The same without its day.
+pub(super) fn time_of_day(seconds: u64) -> Markup {
+    let (day, time) = (day(seconds / 86_400), time(seconds));
+    html! { time datetime={ (day) "T" (time) "Z" } title={ (day) " " (time) " UTC" } { (time) } }
+}
+
+/// A span of time in its two largest units.
+pub(super) fn span(seconds: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
+    let Some(at) = UNITS.iter().position(|(_, size)| seconds >= *size) else {
+        return "0 s".to_owned();
+    };
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (name, size) in UNITS.into_iter().skip(at).take(2) {
+        if rest >= size {
+            parts.push(format!("{} {name}", rest / size));
+        }
+        rest %= size;
+    }
+    parts.join(" ")
+}
+
+fn time(seconds: u64) -> String {
+    format!("{:02}:{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+}
+
+/// The date of a day since 1970-01-01, in the Gregorian calendar. Years are counted from March, so that a leap day is the
+/// last of its year, and in eras of 400 years, which are all alike.
+fn day(days: u64) -> String {
+    let since_march_0 = days + 719_468;
+    let (era, of_era) = (since_march_0 / 146_097, since_march_0 % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let months_since_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * months_since_march + 2) / 5 + 1;
+    let month = if months_since_march < 10 { months_since_march + 3 } else { months_since_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (seconds, expected) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (951_868_800, "2000-03-01 00:00:00"),
+            (1_700_000_000, "2023-11-14 22:13:20"),
+            (1_735_689_599, "2024-12-31 23:59:59"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+        ] {
+            assert!(moment(seconds).into_string().ends_with(&format!(">{expected}</time>")), "{expected}");
+        }
+        assert!(time_of_day(1_700_000_000).into_string().ends_with(">22:13:20</time>"));
+    }
+
+    #[test]
+    fn spans() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (7200, "2 h"),
+            (7261, "2 h 1 min"),
+            (86_400, "1 d"),
+            (90_061, "1 d 1 h"),
+            (86_460, "1 d"),
+        ] {
+            assert_eq!(span(seconds), expected);
+        }
+    }
+}

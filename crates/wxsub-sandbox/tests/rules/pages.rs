@@ -1,0 +1,199 @@
+//! The sandbox's own pages. None of this is Weixin's.
+
+use serde_json::json;
+use wxsub_sandbox::{Caller, Reply};
+
+use crate::weixin::{START, TOKEN, Weixin, code, message, token_target};
+
+fn home(weixin: &Weixin) -> String {
+    page(weixin, "/")
+}
+
+fn page(weixin: &Weixin, target: &str) -> String {
+    let reply = weixin.reply("GET", target, "");
+    assert_eq!((reply.status, reply.content_type), (200, "text/html; charset=utf-8"), "{target}");
+    String::from_utf8(reply.body).unwrap()
+}
+
+fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
+    reply.headers.iter().find(|(other, _)| *other == name).map_or("", |(_, value)| value)
+}
+
+const FORMS: [(&str, &str); 5] = [
+    ("apps", "appid=wx2&secret=s&templates=T"),
+    ("strangers", "appid=wx0123456789abcdef"),
+    ("clock", "seconds=60"),
+    ("faults", "path=/cgi-bin/token&fault=hang&times=1"),
+    ("faults/clear", ""),
+];
+
+/// Whatever an app sends, the page shows it and does not obey it.
+#[test]
+fn a_message_is_shown_as_text() {
+    let weixin = Weixin::new();
+    weixin.grant("oUser", "T", "7");
+    let mut message = message();
+    message["title"] = json!("<script>1");
+    message["data"]["content"] = json!({"value": "<img src=x onerror=alert(1)>\n&amp;", "color": "#07C160"});
+    message["url"] = json!("https://a.example/\"><script>");
+    assert_eq!(code(&weixin.send(&weixin.token(), &message)), 0);
+    let home = home(&weixin);
+    assert!(home.contains("<h4>&lt;script&gt;1</h4>"), "{home}");
+    assert!(
+        home.contains("<font color=\"#07C160\">&lt;img src=x onerror=alert(1)&gt;\n&amp;amp;</font>"),
+        "{home}"
+    );
+    // One script, and it is ours.
+    assert_eq!(home.matches("<script").count(), 1);
+    assert!(home.contains("<script src=\"/_sandbox/ui/live.js\" defer></script>"));
+}
+
+/// A tap leads to a mini program, to a page, or nowhere, and never to what is no page.
+#[test]
+fn where_a_tap_leads_is_shown() {
+    let weixin = Weixin::new();
+    let program = json!({"appid": "wxmini", "pagepath": "pages/index"});
+    for (scene, url, program, shown) in [
+        ("1", json!("https://a.example/p"), json!(null), "href=\"https://a.example/p\""),
+        ("2", json!("https://a.example/p"), program, "<code>wxmini pages/index</code>"),
+        ("3", json!(null), json!(null), "A tap leads nowhere"),
+        ("4", json!("javascript:alert(4)"), json!(null), "A tap leads nowhere"),
+    ] {
+        weixin.grant("oUser", "T", scene);
+        let mut message = message();
+        (message["scene"], message["url"], message["miniprogram"]) = (json!(scene), url, program);
+        message.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        weixin.send(&weixin.token(), &message);
+        let home = home(&weixin);
+        assert!(home.contains(shown) && !home.contains("href=\"javascript"), "{scene}: {home}");
+    }
+}
+
+#[test]
+fn every_page_says_what_its_browser_may_do() {
+    let weixin = Weixin::new();
+    let consent = "/mp/subscribemsg?action=get_confirm&appid=wx0123456789abcdef&scene=7&template_id=T&redirect_url=https://a.example";
+    for (target, status, more) in [
+        ("/", 200, "form-action 'self'; script-src 'self'; connect-src 'self'"),
+        (consent, 200, "form-action http: https:"),
+        ("/mp/subscribemsg", 400, "form-action 'none'"),
+        ("/back?template_id=T&action=cancel&scene=7", 200, "form-action 'none'"),
+        ("/nowhere", 404, "form-action 'none'"),
+        ("/_sandbox/ui/clock", 405, "form-action 'none'"),
+    ] {
+        let reply = weixin.reply("GET", target, "");
+        let policy = format!(
+            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; {more}"
+        );
+        assert_eq!((reply.status, header(&reply, "content-security-policy")), (status, &*policy), "{target}");
+        assert_eq!(header(&reply, "x-content-type-options"), "nosniff");
+        let page = String::from_utf8(reply.body).unwrap();
+        assert!(!page.contains("style=") && !page.contains("<style"), "{target}");
+        for part in ["lang=\"en\"", "name=\"viewport\"", "<title>", "href=\"/_sandbox/ui/style.css\""] {
+            assert!(page.contains(part), "{target} has no {part}");
+        }
+    }
+    for (file, kind) in [
+        ("/_sandbox/ui/style.css", "text/css; charset=utf-8"),
+        ("/_sandbox/ui/live.js", "text/javascript; charset=utf-8"),
+        ("/favicon.ico", "image/svg+xml"),
+    ] {
+        let reply = weixin.reply("GET", file, "");
+        assert_eq!((reply.status, reply.content_type), (200, kind));
+    }
+}
+
+/// Every form leads back to the home page, which says there what was done.
+#[test]
+fn forms_do_what_their_controls_do_and_say_so() {
+    let weixin = Weixin::new();
+    for (name, fields) in FORMS {
+        let reply = weixin.reply("POST", &format!("/_sandbox/ui/{name}"), fields);
+        let location = reply.location.unwrap();
+        let (target, place) = location.split_once('#').unwrap();
+        assert_eq!((reply.status, target), (303, &*format!("/?done={name}")));
+        let page = page(&weixin, target);
+        let section = page.split(&format!("<section id=\"{place}\">")).nth(1).unwrap();
+        let section = section.split("</section>").next().unwrap();
+        assert!(section.contains("<p class=\"done\" role=\"status\">"), "{name}: {section}");
+    }
+    let journal = weixin.0.journal();
+    let deeds: Vec<_> = journal.events.iter().map(|event| event.what.as_str()).collect();
+    assert_eq!(deeds, ["app added", "app added", "tokens invalidated", "clock advanced by 60 s"]);
+    assert_eq!(weixin.0.now().as_secs(), START + 60);
+    assert!(!home(&weixin).contains("class=\"done\""));
+}
+
+#[test]
+fn a_form_that_is_filled_in_wrongly_does_nothing_and_says_why() {
+    let weixin = Weixin::new();
+    for (name, fields, why) in [
+        ("clock", "seconds=-1", "seconds: must be a whole number from 0 to 315360000"),
+        ("clock", "", "seconds: is missing; it is required"),
+        ("faults", "path=/x&fault=status&number=7", "fault.status: must be a whole number from 200 to 599"),
+        ("strangers", "appid=wxnobody", "appid: this sandbox has no such app; add it first"),
+        ("apps", "appid=wx2&templates=T", "secret: is missing; it is required"),
+    ] {
+        let reply = weixin.reply("POST", &format!("/_sandbox/ui/{name}"), fields);
+        let page = String::from_utf8(reply.body).unwrap();
+        assert!(reply.status == 400 && page.contains(&format!("<p>{why}</p>")), "{page}");
+    }
+    assert_eq!(weixin.0.journal().events.len(), 1);
+}
+
+/// Reading is free to all, and so is following a consent link; deciding and changing is not.
+#[test]
+fn pages_of_other_sites_change_nothing() {
+    let weixin = Weixin::new();
+    let consent = "/mp/subscribemsg?action=get_confirm&appid=wx0123456789abcdef&scene=7&template_id=T&redirect_url=https://a.example";
+    let status = |method: &str, target: &str, body: &str| {
+        let caller = Caller::default().foreign();
+        weixin.0.handle_from(caller, method, target, body.as_bytes()).outcome.unwrap().status
+    };
+    for (name, fields) in FORMS {
+        assert_eq!(status("POST", &format!("/_sandbox/ui/{name}"), fields), 403, "{name}");
+    }
+    assert_eq!(status("POST", consent, "action=confirm"), 403);
+    assert_eq!(status("POST", "/_sandbox/clock/advance", "{\"seconds\":60}"), 403);
+    assert_eq!(status("DELETE", "/_sandbox/faults", ""), 403);
+    assert_eq!((status("GET", consent, ""), status("GET", "/", "")), (200, 200));
+    assert_eq!(weixin.0.now().as_secs(), START);
+    assert_eq!(code(&weixin.send(&weixin.token(), &message())), 43101);
+}
+
+#[test]
+fn the_home_page_shows_what_is_there_and_the_journal_does_not_mention_it() {
+    let weixin = Weixin::new();
+    weixin.grant("oUser", "T", "7");
+    weixin.0.add_fault(TOKEN, 2, wxsub_sandbox::Fault::Hang);
+    weixin.ask("GET", "/cgi-bin/get_api_domain_ip?access_token=x", "");
+    let before = weixin.0.journal();
+    let home = home(&weixin);
+    for part in [
+        "<code>wx0123456789abcdef</code>",
+        "<code>oUser</code><span class=\"quiet\"> · scene 7 · </span><code>T</code>",
+        "<a class=\"alert\" href=\"#faults\">Fault waiting: hang × 2 on <code>/cgi-bin/token</code></a>",
+        "2023-11-14 22:13:20",
+        "GET /cgi-bin/get_api_domain_ip",
+        ">40014</span>",
+        "export WXSUB_API_BASE=http://localhost",
+    ] {
+        assert!(home.contains(part), "{part} in {home}");
+    }
+    assert_eq!(weixin.0.journal(), before);
+    weixin.0.clear_faults();
+    // A token is not shown, not even to those who may have it.
+    let token = weixin.ask("GET", &token_target(), "")["access_token"].as_str().unwrap().to_owned();
+    assert!(!page(&weixin, "/").contains(&token));
+}
+
+/// Every field can be told by its label, or is hidden, or is a button.
+#[test]
+fn every_field_has_a_label() {
+    let weixin = Weixin::new();
+    let home = home(&weixin);
+    let fields = home.split(['<']).filter(|tag| tag.starts_with("input ") || tag.starts_with("select "));
+    let shown = fields.filter(|tag| !tag.contains("type=\"hidden\"")).count();
+    assert_eq!(shown, home.matches("<label").count());
+    assert!(shown > 5);
+}
