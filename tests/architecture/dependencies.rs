@@ -60,7 +60,17 @@ const LIBRARIES: [(&str, &[&str]); 7] = [
     ("wxsub-reqwest", &["async-trait", "bytes", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
     (
         "wxsub-sandbox",
-        &["axum", "getrandom", "httpdate", "maud", "percent-encoding", "serde", "serde_json", "thiserror", "tokio"],
+        &[
+            "axum",
+            "getrandom",
+            "httpdate",
+            "maud",
+            "percent-encoding",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
+        ],
     ),
     (
         "wxsub-cli",

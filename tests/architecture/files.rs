@@ -1,6 +1,6 @@
 //! Small files with names that say what is in them.
 
-use super::tree::files;
+use super::tree::{files, top};
 
 #[test]
 fn no_file_is_longer_than_400_lines() {
@@ -51,11 +51,33 @@ fn libraries_install_nothing() {
 }
 
 #[test]
-fn nothing_is_skipped_or_left_to_do() {
+fn nothing_is_left_to_do() {
     for (name, text) in files(".rs").into_iter().filter(|(name, _)| !name.ends_with("architecture/files.rs"))
     {
-        for word in ["TODO", "FIXME", "#[ignore"] {
+        for word in ["TODO", "FIXME"] {
             assert!(!text.contains(word), "{name} has {word}");
         }
     }
+}
+
+/// A test that is skipped is no test, unless it needs a program that not everybody has, says so, and `scripts/test`
+/// brings the program and asks for it.
+#[test]
+fn tests_are_skipped_in_named_places_only() {
+    const SKIPPED: [(&str, &str); 4] = [
+        ("tests/browser/consent.rs", BROWSER),
+        ("tests/browser/home.rs", BROWSER),
+        ("tests/browser/other_sites.rs", BROWSER),
+        ("tests/browser/wrong_links.rs", BROWSER),
+    ];
+    const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
+    for (name, text) in files(".rs").into_iter().filter(|(name, _)| !name.ends_with("architecture/files.rs"))
+    {
+        let allowed = SKIPPED.iter().find(|(listed, _)| *listed == name);
+        let rest = allowed.map_or(text.clone(), |(_, reason)| text.replace(reason, ""));
+        assert!(!rest.contains("#[ignore"), "{name} skips a test");
+        assert!(allowed.is_none() || rest != text, "{name} skips no test any more: strike it from the list");
+    }
+    let script = std::fs::read_to_string(top().join("scripts/test")).unwrap();
+    assert!(script.contains("--test browser -- --ignored") && script.contains("chromium-driver"));
 }

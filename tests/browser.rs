@@ -1,0 +1,22 @@
+//! The sandbox's pages in a real browser: the binary `wxsub sandbox`, and headless Chromium told what to do through
+//! ChromeDriver. Ignored unless asked for, because both programs have to be there; `scripts/test` installs them and asks.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+
+mod browser {
+    mod chromium;
+    mod consent;
+    mod exchange;
+    mod home;
+    mod other_sites;
+    mod window;
+    mod wrong_links;
+    mod wxsub;
+}

@@ -1,0 +1,87 @@
+//! A person opens the link, looks, and decides; the app reads the answer and sends.
+
+use serde_json::{Value, json};
+
+use super::chromium::{Chromium, Size};
+use super::wxsub::{RESERVED, Sandbox, TEMPLATE, USER};
+
+const TITLE: &str = "<script>包裹到了";
+const CONTENT: &str = "It is at the counter.\n取件码 <b>\"42-1\"</b>";
+
+/// What `wxsub answer` makes of a callback URL, and its exit code.
+fn answer(sandbox: &Sandbox, url: &str, reserved: &str) -> (Option<i32>, Value) {
+    let read = sandbox.wxsub(&["answer", url, "--expect-reserved", reserved, "--expect-scene", "7"]);
+    (read.status.code(), serde_json::from_slice(&read.stdout).unwrap_or_default())
+}
+
+#[test]
+#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
+fn allowing_leads_from_the_link_to_the_mailbox() {
+    let sandbox = Sandbox::start();
+    let chromium = Chromium::start("allow");
+    let window = chromium.window();
+    window.go(&sandbox.link("7"));
+    chromium.photograph("consent");
+    chromium.size(Size::Phone);
+    window.click(&window.find("button[value=confirm]"));
+    let told = window.text(&window.find("#answer"));
+    assert!(told.contains(USER) && told.contains(RESERVED), "{told}");
+    // The documented order, and no fragment of the link has come along.
+    let callback = window.url();
+    let shop = sandbox.shop();
+    assert_eq!(
+        callback,
+        format!("{shop}&openid={USER}&template_id={TEMPLATE}&action=confirm&scene=7&reserved={RESERVED}")
+    );
+    let grant = json!({"action": "confirm", "openid": USER, "template_id": TEMPLATE, "scene": 7, "reserved": RESERVED});
+    assert_eq!(answer(&sandbox, &callback, RESERVED), (Some(0), grant));
+    assert_eq!(answer(&sandbox, &callback, "another").0, Some(2));
+
+    // Once and no more.
+    assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(0));
+    assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(3));
+
+    window.go(&sandbox.base);
+    assert_eq!(window.text(&window.find(".message h4")), TITLE);
+    let content = window.find(".message .content font");
+    assert_eq!(window.text(&content), CONTENT);
+    assert_eq!(window.color(&content), "rgba(212, 56, 13, 1)");
+    assert!(window.text(&window.find(".message a.tap")).contains("https://shop.example/parcels/42"));
+    window.showing("span", "43101");
+    assert_eq!(window.complaints(), json!([]));
+}
+
+#[test]
+#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
+fn cancelling_leads_back_without_an_openid_and_grants_nothing() {
+    let sandbox = Sandbox::start();
+    let chromium = Chromium::start("cancel");
+    let window = chromium.window();
+    chromium.size(Size::Phone);
+    window.go(&sandbox.link("7"));
+    window.click(&window.find("button[value=cancel]"));
+    window.find("#answer");
+    let (callback, shop) = (window.url(), sandbox.shop());
+    assert_eq!(callback, format!("{shop}&template_id={TEMPLATE}&action=cancel&scene=7&reserved={RESERVED}"));
+    let (exit, read) = answer(&sandbox, &callback, RESERVED);
+    assert_eq!((exit, &read["action"], read.get("openid")), (Some(3), &json!("cancel"), None));
+    assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(3));
+    assert_eq!(window.complaints(), json!([]));
+}
+
+/// Tab leads to the field and on to the buttons, Enter presses.
+#[test]
+#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
+fn another_user_can_decide_with_the_keyboard_alone_and_without_scripts() {
+    const TAB: char = '\u{e004}';
+    const ENTER: char = '\u{e007}';
+    let sandbox = Sandbox::start();
+    let chromium = Chromium::start("keyboard");
+    chromium.without_scripts();
+    let window = chromium.window();
+    window.go(&sandbox.link("7"));
+    // Tab selects what the field holds, so typing replaces it.
+    window.press(&format!("{TAB}oSomebodyElse{TAB}{ENTER}"));
+    assert!(window.text(&window.find("#answer")).contains("oSomebodyElse"));
+    assert_eq!(sandbox.send("oSomebodyElse", "7", TITLE, CONTENT), Some(0));
+}

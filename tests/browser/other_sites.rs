@@ -1,0 +1,29 @@
+//! Pages of other sites can lead to the sandbox, and do nothing in its user's place.
+
+use serde_json::json;
+
+use super::chromium::Chromium;
+use super::wxsub::Sandbox;
+
+#[test]
+#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
+fn a_page_of_another_site_cannot_post_forms() {
+    let sandbox = Sandbox::start();
+    let chromium = Chromium::start("other-sites");
+    let window = chromium.window();
+    let (base, before) = (&sandbox.base, sandbox.ask("/_sandbox/journal"));
+    let link = sandbox.link("7");
+    let consent = link.split('#').next().unwrap().replace('%', "%25");
+    for (action, field) in [
+        (format!("{base}/_sandbox/ui/clock"), "name=seconds value=60"),
+        (consent, "name=action value=confirm"),
+    ] {
+        window.go(&format!(
+            "data:text/html,<form method=post action='{action}'><button {field}>Win a prize</button></form>"
+        ));
+        window.click(&window.showing("button", "Win a prize"));
+        window.showing("p", "This was sent by a page of another site.");
+    }
+    assert_eq!(sandbox.ask("/_sandbox/journal"), before);
+    assert_eq!(sandbox.ask("/_sandbox/mailbox?openid=o"), json!([]));
+}

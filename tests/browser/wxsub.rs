@@ -1,0 +1,142 @@
+//! The binary `wxsub`: the sandbox it serves, and its other commands pointed at that.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::exchange::exchange;
+
+pub(super) const APPID: &str = "wx0123456789abcdef";
+pub(super) const TEMPLATE: &str = "TEMPLATE-1";
+/// The user of the consent page, unless it is told another.
+pub(super) const USER: &str = "oSandbox-wx0123456789abcdef";
+/// What the links of the stories carry along.
+pub(super) const RESERVED: &str = "proof1";
+const SECRET: &str = "play-money";
+
+/// The binary, built from what is here now.
+fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        // This test lies in <target>/<profile>/deps.
+        let test = std::env::current_exe().unwrap();
+        let profile = test.ancestors().nth(2).unwrap();
+        let target = profile.parent().unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--locked", "--package", "wxsub-cli", "--target-dir"]).arg(target);
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "wxsub cannot be built");
+        profile.join("wxsub")
+    })
+}
+
+/// A running `wxsub sandbox` with one app; it ends when this is dropped.
+pub(super) struct Sandbox {
+    process: Child,
+    pub(super) base: String,
+}
+
+impl Sandbox {
+    pub(super) fn start() -> Self {
+        let app = format!("{APPID}:{SECRET}");
+        let mut process = Command::new(binary())
+            .args(["sandbox", "--listen", "127.0.0.1:0", "--app", &app, "--template", TEMPLATE])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        Self { process, base: first.trim_end().to_owned() }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.base.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    /// An address of an app at another site: this very sandbox, by its other name, where a page shows the answer.
+    pub(super) fn shop(&self) -> String {
+        format!("http://localhost:{}/back?order=1", self.port())
+    }
+
+    /// Runs a command of `wxsub` against it.
+    pub(super) fn wxsub(&self, arguments: &[&str]) -> Output {
+        Command::new(binary())
+            .args(arguments)
+            .env_clear()
+            .env("WXSUB_API_BASE", &self.base)
+            .env("WXSUB_MP_BASE", &self.base)
+            .env("WXSUB_APPID", APPID)
+            .env("WXSUB_SECRET", SECRET)
+            .output()
+            .unwrap()
+    }
+
+    /// The consent link of the app at the other site.
+    pub(super) fn link(&self, scene: &str) -> String {
+        let shop = self.shop();
+        let made = self.wxsub(&[
+            "link",
+            "--template",
+            TEMPLATE,
+            "--scene",
+            scene,
+            "--redirect",
+            &shop,
+            "--reserved",
+            RESERVED,
+        ]);
+        String::from_utf8(made.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Sends a message to this user; gives the exit code.
+    pub(super) fn send(&self, to: &str, scene: &str, title: &str, content: &str) -> Option<i32> {
+        let url = "https://shop.example/parcels/42";
+        let sent = self.wxsub(&[
+            "send",
+            "--to",
+            to,
+            "--template",
+            TEMPLATE,
+            "--scene",
+            scene,
+            "--title",
+            title,
+            "--content",
+            content,
+            "--color",
+            "#D4380D",
+            "--url",
+            url,
+        ]);
+        sent.status.code()
+    }
+
+    /// Asks Weixin's API.
+    pub(super) fn ask(&self, path: &str) -> Value {
+        serde_json::from_str(&exchange(self.port(), "GET", path, "").unwrap()).unwrap()
+    }
+
+    /// A classic token.
+    pub(super) fn token(&self) -> String {
+        let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={SECRET}");
+        self.ask(&path)["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// What a token is worth: the errcode of the cheapest call there is.
+    pub(super) fn worth(&self, token: &str) -> Value {
+        self.ask(&format!("/cgi-bin/get_api_domain_ip?access_token={token}"))["errcode"].clone()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
