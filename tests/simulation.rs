@@ -24,7 +24,7 @@ mod simulation {
     pub(crate) use world::play;
 }
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -43,12 +43,12 @@ fn a_thousand_seeds() {
         Ok(seed) => vec![seed.parse().unwrap()],
         Err(_) => (0..SEEDS).collect::<Vec<u64>>(),
     };
-    let (next, wrong) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let totals = Mutex::new(Totals::default());
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, Into::into) {
             scope.spawn(|| {
-                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let account = play(*seed, seeds.len() == 1);
                     totals.lock().unwrap_or_else(PoisonError::into_inner).add(&account);
                     if !account.complaints.is_empty() {

@@ -29,7 +29,7 @@ impl FlakyStore {
             self.clock.sleep(Duration::from_millis(1)).await;
             return work.await;
         }
-        if passed.as_millis() % 2 == 0 {
+        if passed.as_millis().is_multiple_of(2) {
             work.await?;
         }
         self.clock.sleep(Duration::from_millis(1000)).await;

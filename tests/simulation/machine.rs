@@ -113,16 +113,18 @@ impl Machine {
         witness.told(openid, &outcome);
         let took = self.clock.passed() - began;
         if took > PATIENCE + Duration::from_millis(10) {
-            witness.complain(format!("{}: {openid} took {took:?}", self.number));
+            witness.complain(&format!("{}: {openid} took {took:?}", self.number));
         }
         let Err(error) = outcome else { return };
         if self.is_calm(began) {
-            witness.complain(format!("{}: {openid} failed in calm weather: {error}", self.number));
+            witness.complain(&format!("{}: {openid} failed in calm weather: {error}", self.number));
         }
         let token_missing = error.call() == Call::Token && self.alone && !self.clock_was_set();
         if token_missing && witness.could_send(self.number) {
-            witness
-                .complain(format!("{}: {openid} was not sent though a token is there: {error}", self.number));
+            witness.complain(&format!(
+                "{}: {openid} was not sent though a token is there: {error}",
+                self.number
+            ));
         }
     }
 
@@ -137,7 +139,7 @@ impl Machine {
                 let knows_its_age = self.store.is_none() || !self.clock_was_set();
                 self.line.weixin.witness.handed_out(self.number, issued.token().expose(), knows_its_age);
                 if issued.generation() < newest {
-                    self.line.weixin.witness.complain(format!("{}: the generation fell", self.number));
+                    self.line.weixin.witness.complain(&format!("{}: the generation fell", self.number));
                 }
                 newest = issued.generation();
             }

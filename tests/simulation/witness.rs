@@ -88,7 +88,7 @@ impl Witness {
         }
     }
 
-    pub(super) fn complain(&self, what: String) {
+    pub(super) fn complain(&self, what: &str) {
         self.tell(|| format!("WRONG: {what}"));
         let passed = self.clock.passed().as_secs_f64();
         self.state().account.complaints.push(format!("{passed:.3} {what}"));
@@ -137,17 +137,17 @@ impl Witness {
         let often = seen.asked.len();
         drop(state);
         if at_once {
-            self.complain(format!("{machine}: two token requests at once"));
+            self.complain(&format!("{machine}: two token requests at once"));
         }
         if often > MOST_A_MINUTE {
-            self.complain(format!("{machine}: {often} token requests in a minute"));
+            self.complain(&format!("{machine}: {often} token requests in a minute"));
         }
     }
 
     fn posts(&self, openid: &str) {
         let before = self.state().posts.insert(openid.to_owned(), Post::OnItsWay);
         if let Some(before @ (Post::OnItsWay | Post::Over)) = before {
-            self.complain(format!("{openid}: posted again after {before:?}"));
+            self.complain(&format!("{openid}: posted again after {before:?}"));
         }
     }
 
@@ -178,10 +178,10 @@ impl Witness {
         let rejected = seen.is_some_and(|at| *at < passed);
         drop(state);
         if ended && knows_its_age {
-            self.complain(format!("{machine}: hands out a token past its end"));
+            self.complain(&format!("{machine}: hands out a token past its end"));
         }
         if rejected {
-            self.complain(format!("{machine}: hands out a token that Weixin has rejected to its face"));
+            self.complain(&format!("{machine}: hands out a token that Weixin has rejected to its face"));
         }
     }
 
@@ -228,7 +228,7 @@ impl Witness {
         let sent = state.sent.contains(openid);
         drop(state);
         if !right {
-            self.complain(format!("{openid}: received {received}, told {told:?}, sent {sent}"));
+            self.complain(&format!("{openid}: received {received}, told {told:?}, sent {sent}"));
         }
     }
 }

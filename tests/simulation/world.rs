@@ -40,7 +40,7 @@ pub(crate) fn play(seed: u64, tells: bool) -> Account {
         }
         while let Some(life) = world.lives.join_next().await {
             if let Err(panic) = life {
-                world.witness.complain(format!("panic: {panic}"));
+                world.witness.complain(&format!("panic: {panic}"));
             }
         }
         world.witness.account()
