@@ -1,0 +1,140 @@
+//! A small web shop on axum that asks its visitors for one message each. An extractor reads and verifies what Weixin brings
+//! back, so that no handler ever sees an answer that cannot be trusted.
+//!
+//! `cargo run -p wxsub-examples --example axum_consent` plays a visitor and prints what they see.
+//! `cargo run -p wxsub-examples --example axum_consent -- --stay` waits for you: open the address it prints in a browser.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequestParts, State};
+use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use axum::response::{AppendHeaders, Html, IntoResponse, Redirect};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tower_service::Service;
+use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
+use wxsub_reqwest::core::consent_guard::{GuardKey, MemoryNonces, Verified};
+use wxsub_reqwest::proto::{Answer, BaseUrl, HttpUrl, Scene, TemplateId};
+use wxsub_reqwest::{Client, ConsentGuard, ReqwestTransport};
+
+/// What the shop's handlers share.
+struct Shop {
+    guard: ConsentGuard,
+    nonces: MemoryNonces,
+    client: Client,
+    template: TemplateId,
+    scene: Scene,
+    /// Where the consent page is: Weixin's in real life, the sandbox's here.
+    weixin: BaseUrl,
+    /// Where Weixin brings the user back to.
+    back: HttpUrl,
+}
+
+/// A verified answer: it belongs to a request of this visitor's session, is in time, and was not used before.
+struct Trusted(Verified);
+
+impl FromRequestParts<Arc<Shop>> for Trusted {
+    type Rejection = (StatusCode, String);
+
+    async fn from_request_parts(parts: &mut Parts, shop: &Arc<Shop>) -> Result<Self, Self::Rejection> {
+        let refused = |why: String| (StatusCode::BAD_REQUEST, why);
+        let session = session(&parts.headers).ok_or_else(|| refused("no session: begin at /".to_owned()))?;
+        let query = parts.uri.query().unwrap_or_default();
+        let answer: Answer = query.parse().map_err(|invalid| refused(format!("{invalid}")))?;
+        let verified = shop.guard.verify(&answer, session).map_err(|error| refused(error.to_string()))?;
+        match shop.nonces.first_use(&verified.nonce()) {
+            true => Ok(Self(verified)),
+            false => Err(refused("this answer was used before".to_owned())),
+        }
+    }
+}
+
+/// Makes a session and sends the visitor to Weixin.
+async fn ask(State(shop): State<Arc<Shop>>) -> Result<impl IntoResponse, (StatusCode, String)> {
+    let no_randomness = |error: &dyn Error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    let session = format!("{:016x}", getrandom::u64().map_err(|error| no_randomness(&error))?);
+    let request = shop
+        .guard
+        .issue(shop.template.clone(), shop.scene, &session)
+        .map_err(|error| no_randomness(&error))?;
+    let link = request.web_link(&shop.back).on(&shop.weixin).to_string();
+    // Lax, so that the cookie comes along when Weixin redirects the visitor back. `Secure` too, where there is TLS.
+    let cookie = format!("session={session}; HttpOnly; SameSite=Lax; Path=/");
+    Ok((AppendHeaders([(SET_COOKIE, cookie)]), Redirect::to(&link)))
+}
+
+/// Weixin has brought the visitor back.
+async fn back(
+    State(shop): State<Arc<Shop>>,
+    Trusted(verified): Trusted,
+) -> Result<Html<&'static str>, String> {
+    let Verified::Granted { grant, .. } = verified else {
+        return Ok(Html("<p>No message, then."));
+    };
+    let parse = |invalid| format!("{invalid}");
+    let message =
+        grant.message("Parcel".parse().map_err(parse)?, "It is on its way.".parse().map_err(parse)?);
+    // A shop would store the grant and send once there is something to say.
+    shop.client.send(&message).await.map_err(|error| error.to_string())?;
+    Ok(Html("<p>Thank you. Look at your Service Notifications."))
+}
+
+fn session(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get(COOKIE)?.to_str().ok()?;
+    cookies.split("; ").find_map(|cookie| cookie.strip_prefix("session="))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let weixin = Weixin::start().await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let transport = Arc::new(ReqwestTransport::new()?);
+    let shop = Shop {
+        // The same key on every server of yours; in real life it comes from your secrets.
+        guard: ConsentGuard::new(APPID.parse()?, GuardKey::new(b"sixteen random bytes or more")?),
+        nonces: MemoryNonces::new(),
+        client: Client::builder(APPID.parse()?, SECRET.parse()?, transport)
+            .api_base(weixin.base.clone())
+            .build(),
+        template: TEMPLATE.parse()?,
+        scene: Scene::new(1000)?,
+        weixin: weixin.base.clone(),
+        back: format!("{address}/back").parse()?,
+    };
+    let app = Router::new().route("/", get(ask)).route("/back", get(back)).with_state(Arc::new(shop));
+    if std::env::args().any(|argument| argument == "--stay") {
+        println!("open {address}/ in a browser, and {} to see what arrives", weixin.base);
+        axum::serve(listener, app).await?;
+        return Ok(());
+    }
+    visit(app, &weixin).await
+}
+
+/// Plays a visitor who allows the message, and then those who use the same answer again.
+async fn visit(mut shop: Router, weixin: &Weixin) -> Result<(), Box<dyn Error>> {
+    let asked = shop.call(Request::get("/").body(Body::empty())?).await?;
+    let cookie = asked.headers().get(SET_COOKIE).ok_or("no session")?.clone();
+    let link = asked.headers().get(LOCATION).ok_or("no consent link")?.to_str()?;
+    println!("the visitor is sent to {}", link.split('?').next().unwrap_or_default());
+
+    let page =
+        link.strip_prefix(weixin.base.as_str()).ok_or("another host")?.trim_end_matches("#wechat_redirect");
+    let allowed = weixin.sandbox.handle("POST", page, b"openid=oVisitor&action=confirm").outcome?;
+    let callback = allowed.location.ok_or("the page did not lead back")?;
+    let another = HeaderValue::from_static("session=another");
+    for (who, cookie) in
+        [("the visitor", &cookie), ("somebody who repeats it", &cookie), ("somebody else", &another)]
+    {
+        let request = Request::get(&callback).header(COOKIE, cookie).body(Body::empty())?;
+        let (head, body) = shop.call(request).await?.into_parts();
+        let body = to_bytes(body, 4096).await?;
+        println!("{who} sees {}: {}", head.status, String::from_utf8_lossy(&body));
+    }
+    Ok(())
+}

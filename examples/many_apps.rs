@@ -1,0 +1,52 @@
+//! Several apps in one process: one transport, so that they share connections; one client each, cloned to whoever sends.
+//! What is wrong with one app is no other's trouble.
+//!
+//! `cargo run -p wxsub-examples --example many_apps` prints what became of a hundred messages of each app, and that each token
+//! was fetched once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use wxsub_examples::{TEMPLATE, Weixin};
+use wxsub_reqwest::proto::{AppId, AppSecret, ConsentRequest, Grant, Scene};
+use wxsub_reqwest::{Client, ReqwestTransport};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let weixin = Weixin::start().await?;
+    let transport = Arc::new(ReqwestTransport::new()?);
+    let mut clients: HashMap<AppId, Client> = HashMap::new();
+    for (appid, known, configured) in
+        [("wxShop", "one", "one"), ("wxBank", "two", "two"), ("wxMistake", "three", "not-its-secret")]
+    {
+        let appid: AppId = appid.parse()?;
+        weixin.sandbox.add_app(appid.clone(), known.parse()?, [TEMPLATE.parse()?]);
+        let secret: AppSecret = configured.parse()?;
+        let client =
+            Client::builder(appid.clone(), secret, transport.clone()).api_base(weixin.base.clone()).build();
+        clients.insert(appid, client);
+    }
+
+    for (appid, client) in &clients {
+        let mut sending = JoinSet::new();
+        for number in 0..100 {
+            let (openid, scene) = (format!("oUser{number}"), Scene::new(1000)?);
+            weixin.user_allows(&openid, ConsentRequest::new(appid.clone(), TEMPLATE.parse()?, scene))?;
+            let grant = Grant::trusted(openid.parse()?, TEMPLATE.parse()?, scene);
+            let message = grant.message("News".parse()?, "Something happened.".parse()?);
+            // A clone is the same client: one token, one pool of connections.
+            let client = client.clone();
+            sending.spawn(async move { client.send(&message).await.map_err(|error| error.to_string()) });
+        }
+        let outcomes = sending.join_all().await;
+        let sent = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        let error = outcomes.iter().find_map(|outcome| outcome.as_ref().err());
+        println!(
+            "{appid}: {sent} sent{}",
+            error.map_or(String::new(), |error| format!("; the others: {error}"))
+        );
+    }
+    println!("{} token requests in all", weixin.sandbox.journal().count("/cgi-bin/token"));
+    Ok(())
+}

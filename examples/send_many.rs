@@ -1,0 +1,63 @@
+//! Sends many messages, sixteen at a time, with a progress bar, and counts what became of them.
+//!
+//! `cargo run -p wxsub-examples --example send_many` prints how many were sent, refused, not sent, maybe sent.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use indicatif::ProgressBar;
+use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
+use wxsub_reqwest::core::error::Delivery;
+use wxsub_reqwest::proto::{ConsentRequest, Grant, Message, Scene};
+use wxsub_reqwest::{Client, ReqwestTransport, SendError};
+
+const MESSAGES: usize = 500;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let weixin = Weixin::start().await?;
+    let transport = Arc::new(ReqwestTransport::new()?);
+    let client =
+        Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
+
+    // In real life the messages come out of a file or a table, one after the other: nothing is read ahead of what is in flight.
+    let messages = stream::iter((0..MESSAGES).map_while(|number| message(&weixin, number).ok()));
+    let in_flight = NonZeroUsize::new(16).ok_or("nothing in flight sends nothing")?;
+
+    let bar = ProgressBar::new(MESSAGES as u64);
+    let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut sending = std::pin::pin!(client.send_many(messages, in_flight));
+    while let Some((message, outcome)) = sending.next().await {
+        if let Err(error) = &outcome {
+            bar.suspend(|| println!("{}: {error}", message.grant().openid()));
+        }
+        *outcomes.entry(name(&outcome)).or_default() += 1;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    println!("{outcomes:?}");
+    Ok(())
+}
+
+/// What to write into your table beside the message.
+fn name(outcome: &Result<(), SendError>) -> &'static str {
+    match outcome.as_ref().map_err(SendError::delivery) {
+        Ok(()) => "sent",
+        Err(Delivery::Answered) => "refused",
+        Err(Delivery::NotSent) => "not sent",
+        // Never send it again blindly: nobody can tell whether it arrived.
+        Err(Delivery::MaybeSent) => "maybe sent",
+    }
+}
+
+/// Every hundredth user has consented to nothing.
+fn message(weixin: &Weixin, number: usize) -> Result<Message, Box<dyn std::error::Error>> {
+    let (openid, scene) = (format!("oUser{number}"), Scene::new(1000)?);
+    if !number.is_multiple_of(100) {
+        weixin.user_allows(&openid, ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, scene))?;
+    }
+    let grant = Grant::trusted(openid.parse()?, TEMPLATE.parse()?, scene);
+    Ok(grant.message("Parcel".parse()?, format!("Number {number} is here.").parse()?))
+}
