@@ -29,4 +29,5 @@ mod stories {
     mod refresh_ahead;
     mod six_hundred;
     mod strangers;
+    mod worst_faults;
 }

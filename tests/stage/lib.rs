@@ -24,6 +24,7 @@ use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::proto::codec::RawReply;
 use wxsub_core::proto::{Action, AppId, BaseUrl, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId};
+use wxsub_core::store::TokenStore;
 use wxsub_core::testing::ManualClock;
 use wxsub_core::token::{Keeper, TokenEndpoint};
 use wxsub_core::transport::{Limits, Outgoing, Transport, TransportError};
@@ -31,6 +32,8 @@ use wxsub_sandbox::{AppSettings, Sandbox};
 
 /// The token endpoint.
 pub const TOKEN: &str = "/cgi-bin/token";
+/// The other token endpoint.
+pub const STABLE: &str = "/cgi-bin/stable_token";
 /// The send endpoint.
 pub const SEND: &str = "/cgi-bin/message/template/subscribe";
 /// The AppSecret on every stage: looked for in all that is shown.
@@ -48,6 +51,7 @@ pub struct Stage {
     /// The app's client.
     pub client: Client,
     route: Route,
+    base: BaseUrl,
     asked: Arc<Asked>,
     _server: Option<oneshot::Sender<()>>,
 }
@@ -60,6 +64,15 @@ impl Stage {
 
     /// With other settings of the app, and other limits of the transport.
     pub async fn with(route: Route, settings: AppSettings, limits: Limits) -> Self {
+        Self::keeping(route, TokenEndpoint::Token, settings, limits).await
+    }
+
+    /// With a keeper that asks `/cgi-bin/stable_token`.
+    pub async fn stable(route: Route) -> Self {
+        Self::keeping(route, TokenEndpoint::StableToken, AppSettings::default(), Limits::default()).await
+    }
+
+    async fn keeping(route: Route, endpoint: TokenEndpoint, settings: AppSettings, limits: Limits) -> Self {
         let clock = Arc::new(ManualClock::new());
         let wall = Arc::clone(&clock);
         let sandbox = Sandbox::with_clock(Arc::new(move || Duration::from_millis(wall.now().wall.get())));
@@ -70,14 +83,24 @@ impl Stage {
         let keeper = Keeper::builder(app(), SECRET.parse().unwrap(), asked.clone())
             .api_base(base.clone())
             .clock(clock.clone())
-            .endpoint(TokenEndpoint::Token)
+            .endpoint(endpoint)
             .jitter_seed(7)
             .build();
         let client = Client::with_tokens_from(Arc::new(keeper.clone()), asked.clone())
-            .api_base(base)
+            .api_base(base.clone())
             .clock(clock.clone())
             .build();
-        Self { clock, sandbox, keeper, client, route, asked, _server: server }
+        Self { clock, sandbox, keeper, client, route, base, asked, _server: server }
+    }
+
+    /// The keeper of another process, which shares its token through a store.
+    pub fn another_keeper(&self, store: Arc<dyn TokenStore>) -> Keeper {
+        Keeper::builder(app(), SECRET.parse().unwrap(), self.asked.clone())
+            .api_base(self.base.clone())
+            .clock(self.clock.clone())
+            .store(store)
+            .jitter_seed(8)
+            .build()
     }
 
     /// The user consents to one message.
