@@ -48,7 +48,8 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// Takes the right to refresh for `length`, unless another holder has it. A holder that asks again prolongs its own.
     ///
     /// # Errors
-    /// [`StoreError`] if it is not known whether the lease was taken; treat it as not held.
+    /// [`StoreError`] if it is not known whether the lease was taken. A keeper then carries on alone, since a store that
+    /// is away must keep nobody from a token; with several processes this may end each other's classic tokens.
     ///
     /// # Cancel safety
     /// The lease may or may not have been taken; it ends by itself.

@@ -85,7 +85,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets up the keeper: endpoint, store, observer. Does nothing for a client whose tokens somebody else keeps.
+    /// Sets up the keeper: endpoint, store, observer; also another base or clock than the client's. Does nothing for a client whose tokens somebody else keeps.
     #[must_use]
     pub fn keeper(mut self, set_up: impl FnOnce(KeeperBuilder) -> KeeperBuilder) -> Self {
         self.tokens = match self.tokens {
@@ -100,7 +100,7 @@ impl ClientBuilder {
     pub fn build(self) -> Client {
         let Self { tokens, transport, base, clock, timeout, seed } = self;
         let source: Arc<dyn TokenSource> = match tokens {
-            Tokens::Kept(keeper) => Arc::new(keeper.api_base(base.clone()).clock(Arc::clone(&clock)).build()),
+            Tokens::Kept(keeper) => Arc::new(keeper.or(&base, &clock).build()),
             Tokens::From(source) => source,
         };
         let seed = AtomicU64::new(seed.unwrap_or_else(jitter::random_seed));

@@ -34,14 +34,23 @@ impl Client {
 
     async fn deliver(&self, message: &Message) -> Result<(), Cause> {
         let deadline = self.inner.clock.now().mono.after(self.inner.timeout);
-        let issued = match self.inner.source.current().to_owned() {
+        // By itself, so that the borrow of the slot ends before anything is waited for.
+        let current = self.inner.source.current().to_owned();
+        let issued = match current {
             Some(issued) => issued,
             None => self.within(deadline, self.inner.source.token()).await?.map_err(Cause::Token)?,
         };
         match self.post(message, &issued, deadline).await {
             Err(Cause::Refused(refusal)) if refusal.errcode().is_stale_token() => {
                 let fresh = self.replace(&issued, refusal, deadline).await?;
-                self.post(message, &fresh, deadline).await
+                let outcome = self.post(message, &fresh, deadline).await;
+                if matches!(&outcome, Err(Cause::Refused(refusal)) if refusal.errcode().is_stale_token()) {
+                    // The message is not posted a third time, but nobody else should meet this token.
+                    let _ = self
+                        .within(deadline, self.inner.source.refresh(fresh.generation(), Evidence::Seen))
+                        .await;
+                }
+                outcome
             }
             outcome => outcome,
         }
@@ -63,9 +72,13 @@ impl Client {
         let mut tries = 1;
         loop {
             let outcome = self.post_once(message, issued, deadline).await;
-            let Err(Cause::Transport(error)) = &outcome else {
-                self.inner.budget.deposit();
-                return outcome;
+            let error = match &outcome {
+                Err(Cause::Transport(error)) => error,
+                Ok(()) | Err(Cause::Refused(_)) => {
+                    self.inner.budget.deposit();
+                    return outcome;
+                }
+                Err(_) => return outcome,
             };
             let now = self.inner.clock.now().mono;
             let mut jitter = Jitter::seeded(self.inner.seed.fetch_add(1, Ordering::Relaxed));

@@ -49,6 +49,8 @@ pub enum Verdict {
     Superseded(Arc<Issued>),
     /// An attempt is under way; its result is the answer: a newer token, or the first failure announced after this many.
     Wait {
+        /// The token to wait for is newer than this: the one reported, or the newest known.
+        newer_than: Generation,
         /// [`Status::announced`](super::Status::announced) at the time of the report.
         announced: u64,
     },

@@ -4,6 +4,7 @@ use std::time::Duration;
 use wxsub_proto::codec::Unreadable;
 use wxsub_proto::{ErrCode, Refusal, Remedy, Role};
 
+use crate::clock::Moment;
 use crate::retry::Pace;
 use crate::transport::{Stage, TransportError};
 
@@ -23,7 +24,7 @@ pub enum Failure {
     /// No reply within the attempt's time.
     #[error("no reply in time")]
     TimedOut,
-    /// The attempt was dropped half-way, because its runtime ended.
+    /// The attempt was dropped half-way, because its runtime ended or something panicked.
     #[error("the attempt was interrupted")]
     Interrupted,
     /// The token had ended when it came.
@@ -41,6 +42,9 @@ pub enum Failure {
     /// A fixed token cannot be refreshed.
     #[error("this token was given by hand and cannot be refreshed; supply a new one")]
     Fixed,
+    /// Whoever keeps the token elsewhere could not give one. The text must not contain a secret.
+    #[error("{0}")]
+    Elsewhere(String),
     /// There is no tokio runtime here to fetch in.
     #[error("no tokio runtime; ask for tokens from within one")]
     NoRuntime,
@@ -82,8 +86,15 @@ pub struct TokenError {
 }
 
 impl TokenError {
-    pub(crate) fn new(why: Failure, retry_after: Option<Duration>) -> Self {
+    /// For token sources of your own.
+    #[must_use]
+    pub fn new(why: Failure, retry_after: Option<Duration>) -> Self {
         Self { why: Arc::new(why), retry_after }
+    }
+
+    /// The same, told later: what is left until the next attempt.
+    pub(crate) fn as_of(&self, due: Option<Moment>, now: Moment) -> Self {
+        Self { why: Arc::clone(&self.why), retry_after: due.map(|due| due.left(now)).or(self.retry_after) }
     }
 
     /// Why.

@@ -26,7 +26,12 @@ pub enum Event {
         outcome: Outcome,
     },
     /// The store holds this token; another process may have fetched it.
-    Loaded(Arc<Issued>),
+    Loaded {
+        /// The token.
+        issued: Arc<Issued>,
+        /// Since when it may be dying, as in [`Outcome::Adopted`].
+        lost_since: Option<UnixMillis>,
+    },
 }
 
 /// How somebody knows that a token no longer works.

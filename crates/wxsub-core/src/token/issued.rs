@@ -37,6 +37,11 @@ impl Issued {
         Self { token, generation, asked, life, ends: now.after(left) }
     }
 
+    /// The same token under another number.
+    pub(crate) fn of_generation(&self, generation: Generation) -> Self {
+        Self { generation, ..self.clone() }
+    }
+
     /// The token.
     #[must_use]
     pub fn token(&self) -> &AccessToken {

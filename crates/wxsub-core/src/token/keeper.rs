@@ -1,5 +1,6 @@
 //! The keeper: the lifecycle, wrapped in the one task that carries out what it decides.
 
+mod berth;
 mod builder;
 mod round;
 mod worker;
@@ -7,14 +8,14 @@ mod worker;
 pub use builder::KeeperBuilder;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::worker::{Ask, Running, Worker};
+use self::berth::Berth;
+use self::worker::Ask;
 use super::{Current, Evidence, Failure, Generation, Issued, Status, TokenError, TokenSource, Verdict};
 use crate::clock::{Clock, Moment};
 
@@ -22,15 +23,14 @@ use crate::clock::{Clock, Moment};
 /// clone; all clones are the same keeper.
 ///
 /// Constructing it does nothing yet: the first [`token`](TokenSource::token) starts its one task, on the tokio runtime of
-/// that caller. The task owns every fetch and ends with the last clone; if its runtime ends first, the next caller starts
-/// it again on theirs.
+/// that caller, whose timer must be enabled. The task owns every fetch and ends with the last clone; if its runtime ends
+/// first, the next caller starts it again on theirs, and so they do some seconds after a panic.
 #[derive(Clone)]
 pub struct Keeper {
     asks: mpsc::Sender<Ask>,
     status: watch::Receiver<Status>,
     current: Arc<ArcSwapOption<Issued>>,
-    /// The worker, while it is not running.
-    parked: Arc<Mutex<Option<Worker>>>,
+    berth: Arc<Berth>,
     clock: Arc<dyn Clock>,
 }
 
@@ -49,16 +49,13 @@ impl Keeper {
 
     /// Starts the task unless it is running.
     fn ensure_running(&self) -> Result<(), TokenError> {
-        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(worker) = parked else { return Ok(()) };
-        let running = Running::new(worker, Arc::clone(&self.parked));
-        match Handle::try_current() {
-            Ok(runtime) => {
-                runtime.spawn(running.run());
-                Ok(())
-            }
-            // Dropping it parks the worker again.
-            Err(_) => Err(TokenError::new(Failure::NoRuntime, None)),
+        self.berth.ensure_running(&*self.clock)
+    }
+
+    /// Starts the task again if it has ended. A reader whose token is good does not care if that fails.
+    fn keep_running(&self) {
+        if self.berth.has_stopped() {
+            let _ = self.ensure_running();
         }
     }
 
@@ -110,26 +107,28 @@ impl Keeper {
 #[async_trait]
 impl TokenSource for Keeper {
     fn current(&self) -> Current {
+        self.keep_running();
         Current::new(self.current.load(), self.clock.now())
     }
 
     async fn token(&self) -> Result<Arc<Issued>, TokenError> {
+        self.keep_running();
         self.when(|status, now| match (status.usable(now), &status.failure) {
             (Some(issued), _) => Some(Ok(Arc::clone(issued))),
-            (None, Some(failure)) => Some(Err(failure.clone())),
+            (None, Some(failure)) => Some(Err(failure.as_of(status.due, now))),
             (None, None) => None,
         })
         .await?
     }
 
     async fn refresh(&self, failed: Generation, evidence: Evidence) -> Result<Arc<Issued>, TokenError> {
-        let announced_then = match self.report(failed, evidence).await? {
+        let (newer_than, announced_then) = match self.report(failed, evidence).await? {
             Verdict::Superseded(issued) => return Ok(issued),
             Verdict::Refused(error) => return Err(error),
-            Verdict::Wait { announced } => announced,
+            Verdict::Wait { newer_than, announced } => (newer_than, announced),
         };
         self.when(|status, now| match (status.usable(now), &status.failure) {
-            (Some(issued), _) if issued.generation() > failed => Some(Ok(Arc::clone(issued))),
+            (Some(issued), _) if issued.generation() > newer_than => Some(Ok(Arc::clone(issued))),
             (_, Some(failure)) if status.announced > announced_then => Some(Err(failure.clone())),
             _ => None,
         })

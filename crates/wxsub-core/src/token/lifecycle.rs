@@ -10,12 +10,17 @@ use std::time::Duration;
 use self::attempt::Attempt;
 use super::ration::ReportRation;
 use super::schedule;
-use super::{Command, Event, Generation, Issued, Mode, Notice, Order, Status, TokenEndpoint, TokenError};
-use crate::clock::{Moment, Mono};
+use super::{
+    Command, Event, Failure, Generation, Issued, Mode, Notice, Order, Status, TokenEndpoint, TokenError,
+};
+use crate::clock::{Moment, Mono, UnixMillis};
 use crate::jitter::Jitter;
 
 /// After a lost reply the old token lives for five more minutes; one of them is kept in reserve.
 const SUSPECT_AFTER: Duration = Duration::from_secs(240);
+
+/// How long to wait before beginning again after a panic.
+const BROKEN_OFF: Duration = Duration::from_secs(10);
 
 /// The wall clock is looked at this often, so that a jump is noticed.
 const LOOK_AT_WALL: Duration = Duration::from_secs(60);
@@ -46,9 +51,13 @@ pub struct Lifecycle {
     announced: u64,
     /// The first attempt whose reply was lost, since the last success.
     lost_since: Option<Moment>,
+    /// Whether that was another process's, known from its mark in the store.
+    lost_elsewhere: bool,
     /// The last attempt whose reply was lost, ever.
     last_lost: Option<Mono>,
     ration: ReportRation,
+    /// The token that was reported, if a report that is only a claim waits for an attempt.
+    claimed: Option<Generation>,
     /// Whether the next attempt is on report, put off until the ration allows it.
     put_off: bool,
 }
@@ -71,8 +80,10 @@ impl Lifecycle {
             failure: None,
             announced: 0,
             lost_since: None,
+            lost_elsewhere: false,
             last_lost: None,
             ration: ReportRation::new(),
+            claimed: None,
             put_off: false,
         }
     }
@@ -88,7 +99,7 @@ impl Lifecycle {
                 self.reported(now, generation, evidence, &mut commands);
             }
             Event::Finished { attempt, outcome } => self.finished(now, attempt, outcome, &mut commands),
-            Event::Loaded(issued) => self.loaded(now, issued, &mut commands),
+            Event::Loaded { issued, lost_since } => self.loaded(now, &issued, lost_since, &mut commands),
         }
         if self.attempt.is_none() && self.due.is_some_and(|due| due.reached(now)) {
             commands.push(self.start(now, Mode::Normal));
@@ -139,13 +150,42 @@ impl Lifecycle {
 
     /// Another process may have put a newer token into the store. One that is over stays over, wherever the wall clock
     /// goes from here.
-    fn loaded(&mut self, now: Moment, issued: Arc<Issued>, commands: &mut Vec<Command>) {
-        if issued.generation() <= self.known || self.was_rejected(&issued) {
-            return;
+    fn loaded(
+        &mut self,
+        now: Moment,
+        issued: &Arc<Issued>,
+        lost_since: Option<UnixMillis>,
+        commands: &mut Vec<Command>,
+    ) {
+        if issued.generation() > self.known && !self.was_rejected(issued) {
+            match issued.is_usable(now) {
+                true => self.accept(now, Arc::clone(issued), true, commands),
+                false => self.known = issued.generation(),
+            }
         }
-        match issued.is_usable(now) {
-            true => self.accept(now, issued, true, commands),
-            false => self.known = issued.generation(),
+        if self.held.as_ref().is_some_and(|held| held.generation() == issued.generation()) {
+            self.marked(now, lost_since);
+        }
+    }
+
+    /// What the store says of the token held: since when it may be dying, because of whomever's attempt.
+    fn marked(&mut self, now: Moment, lost_since: Option<UnixMillis>) {
+        match lost_since.map(|since| now.before(now.wall.since(since))) {
+            // An attempt of our own is under way, and the mark is its.
+            Some(_) if self.attempt.is_some() => {}
+            Some(since) if self.lost_since.is_none_or(|known| since.mono < known.mono) => {
+                self.lost_since = Some(since);
+                self.lost_elsewhere = true;
+                self.last_lost = Some(since.mono);
+            }
+            None if self.lost_elsewhere => {
+                self.lost_since = None;
+                self.lost_elsewhere = false;
+            }
+            _ => {}
+        }
+        if self.is_suspect(now) {
+            self.hurry(now);
         }
     }
 
@@ -165,6 +205,8 @@ impl Lifecycle {
         self.failing_since = None;
         self.failure = None;
         self.lost_since = None;
+        self.lost_elsewhere = false;
+        self.claimed = None;
         self.put_off = false;
         self.due = Some(schedule::refresh(self.endpoint, &issued, now, &mut self.jitter));
         if !renewed {
@@ -178,6 +220,22 @@ impl Lifecycle {
         self.held = Some(issued);
     }
 
+    /// Whoever carries out the commands has failed in the middle of it and will begin again, but not at once.
+    pub(crate) fn broken_off(&mut self, now: Moment) -> Vec<Command> {
+        let mut commands = Vec::new();
+        match self.attempt.take() {
+            Some(attempt) => self.failed(now, &attempt, Failure::Interrupted, &mut commands),
+            None => {
+                self.failures = self.failures.saturating_add(1);
+                self.failing_since.get_or_insert(now.mono);
+                self.due = Some(now.after(self.jitter.around(BROKEN_OFF, 25)));
+            }
+        }
+        let wait = self.due.map(|due| due.left(now));
+        self.announce(TokenError::new(Failure::Interrupted, wait));
+        commands
+    }
+
     fn start(&mut self, now: Moment, mode: Mode) -> Command {
         self.attempts += 1;
         self.due = None;
@@ -185,7 +243,7 @@ impl Lifecycle {
             // It was put off until there is one.
             let _ = self.ration.take(now.mono);
         }
-        self.attempt = Some(Attempt { number: self.attempts, mode, asked: now, claimed: None });
+        self.attempt = Some(Attempt { number: self.attempts, mode, asked: now });
         Command::Fetch(Order {
             attempt: self.attempts,
             mode,

@@ -32,7 +32,7 @@ proptest! {
                 // A slow writer brings back something from the past, as fresh as new.
                 let old: &Arc<Issued> = offered.get(&earlier);
                 let late = Issued::new(old.token().clone(), old.generation(), world.now, seconds(7200));
-                world.tell(Event::Loaded(Arc::new(late)));
+                world.tell(Event::Loaded { issued: Arc::new(late), lost_since: None });
             }
         }
     }
@@ -51,7 +51,7 @@ proptest! {
         } else {
             AccessToken::new("OTHER").unwrap()
         };
-        world.tell(Event::Loaded(Arc::new(Issued::new(token, newer, world.now, seconds(7200)))));
+        world.tell(Event::Loaded { issued: Arc::new(Issued::new(token, newer, world.now, seconds(7200))), lost_since: None });
         match world.held() {
             Some(now_held) => prop_assert!(!rejected && now_held.generation() == newer && world.fetches.len() == fetches),
             None => prop_assert!(rejected),

@@ -56,7 +56,7 @@ proptest! {
         let mut world = holding(seed, 7200);
         world.otherwise = at_once(End::Same);
         let held = world.held().unwrap();
-        let Some(Verdict::Wait { announced }) = world.report(held.generation(), Evidence::Claimed) else { panic!() };
+        let Some(Verdict::Wait { announced, .. }) = world.report(held.generation(), Evidence::Claimed) else { panic!() };
         world.pass(seconds(1));
         let status = world.status();
         prop_assert_eq!(status.announced, announced + 1);

@@ -1,11 +1,12 @@
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, watch};
 use wxsub_proto::{AppId, AppSecret, BaseUrl};
 
 use super::Keeper;
+use super::berth::Berth;
 use super::round::Rounds;
 use super::worker::Worker;
 use crate::clock::{Clock, SystemClock};
@@ -24,7 +25,7 @@ pub struct KeeperBuilder {
     transport: Arc<dyn Transport>,
     base: Option<BaseUrl>,
     endpoint: TokenEndpoint,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     store: Option<Arc<dyn TokenStore>>,
     seed: Option<u64>,
     observer: Option<Observer>,
@@ -40,7 +41,7 @@ impl Keeper {
             transport,
             base: None,
             endpoint: TokenEndpoint::default(),
-            clock: Arc::new(SystemClock::new()),
+            clock: None,
             store: None,
             seed: None,
             observer: None,
@@ -66,7 +67,14 @@ impl KeeperBuilder {
     /// Lives on this clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Takes base and clock from a client, unless they were chosen.
+    pub(crate) fn or(mut self, base: &BaseUrl, clock: &Arc<dyn Clock>) -> Self {
+        self.base.get_or_insert_with(|| base.clone());
+        self.clock.get_or_insert_with(|| Arc::clone(clock));
         self
     }
 
@@ -98,8 +106,9 @@ impl KeeperBuilder {
         let lifecycle = Lifecycle::new(self.endpoint, self.seed.unwrap_or_else(random_seed));
         let (status_out, status) = watch::channel(lifecycle.status());
         let current = Arc::new(ArcSwapOption::empty());
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let shared = self.store.is_some();
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::on(Arc::clone(&self.clock))));
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::on(Arc::clone(&clock))));
         let rounds = Rounds {
             base: self.base.unwrap_or_default(),
             endpoint: self.endpoint,
@@ -108,7 +117,7 @@ impl KeeperBuilder {
             secret: self.secret,
             transport: self.transport,
             store,
-            clock: Arc::clone(&self.clock),
+            clock: Arc::clone(&clock),
         };
         let worker = Worker::new(
             lifecycle,
@@ -119,7 +128,7 @@ impl KeeperBuilder {
             Arc::clone(&current),
             self.observer,
         );
-        Keeper { asks, status, current, parked: Arc::new(Mutex::new(Some(worker))), clock: self.clock }
+        Keeper { asks, status, current, berth: Arc::new(Berth::new(worker)), clock }
     }
 }
 

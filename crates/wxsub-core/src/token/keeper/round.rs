@@ -9,12 +9,15 @@ use wxsub_proto::endpoint::token::{TokenReply, TokenRequest};
 use wxsub_proto::{AppId, AppSecret, BaseUrl};
 
 use crate::clock::{Clock, Moment, UnixMillis, until};
-use crate::store::{Put, Record, TokenStore};
-use crate::token::{Failure, Generation, Issued, Mode, Order, Outcome, TokenEndpoint};
+use crate::store::{Put, Record, StoreError, TokenStore};
+use crate::token::{Event, Failure, Generation, Issued, Mode, Order, Outcome, TokenEndpoint};
 use crate::transport::{Outgoing, Transport};
 
 /// The longest lease. It outlives every attempt, whose longest is 15 s.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// How long the store may take for one answer; a round asks it a few times, within its lease.
+const STORE: Duration = Duration::from_secs(2);
 
 /// How often a token is offered to the store again after losing to another.
 const OFFERS: usize = 3;
@@ -32,17 +35,23 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// The token in the store, if there is one.
-    pub(super) async fn stored(&self) -> Option<Arc<Issued>> {
-        let record = self.store.load(&self.appid).await.ok()?;
-        record.token.map(|stored| Arc::new(stored.to_issued(self.clock.now())))
+    /// What the store holds, if it holds a token.
+    pub(super) async fn stored(&self) -> Option<Event> {
+        let Record { token, lost_since, .. } = self.ask(self.store.load(&self.appid)).await.ok()?;
+        token.map(|stored| Event::Loaded { issued: Arc::new(stored.to_issued(self.clock.now())), lost_since })
+    }
+
+    /// Asks the store, which must not keep anybody waiting.
+    async fn ask<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let deadline = self.clock.now().mono.after(STORE);
+        until(&*self.clock, deadline, work).await.unwrap_or_else(|| Err(StoreError::new("no answer in time")))
     }
 
     /// Gets a token: from the store if it holds a newer one than the order knows, else from Weixin.
     pub(super) async fn carry_out(&self, order: &Order) -> Outcome {
         // A store that cannot be reached must not keep anybody from a token.
-        let leased = self.store.lease(&self.appid, &self.holder, LEASE).await.unwrap_or(true);
-        let record = self.store.load(&self.appid).await.unwrap_or_default();
+        let leased = self.ask(self.store.lease(&self.appid, &self.holder, LEASE)).await.unwrap_or(true);
+        let record = self.ask(self.store.load(&self.appid)).await.unwrap_or_default();
         if let Some(outcome) = self.adopt(&record, order) {
             if leased {
                 self.give_back().await;
@@ -70,7 +79,7 @@ impl Rounds {
     async fn fetch(&self, order: &Order, record: Record) -> Outcome {
         let asked = self.clock.now();
         if order.mode == Mode::Forced
-            && !self.store.take_force(&self.appid, asked.wall).await.unwrap_or(false)
+            && !self.ask(self.store.take_force(&self.appid, asked.wall)).await.unwrap_or(false)
         {
             return Outcome::Failed(Failure::StillRejected);
         }
@@ -122,9 +131,11 @@ impl Rounds {
             };
             let issued = Issued::new(reply.access_token.clone(), generation, asked, reply.expires_in);
             if generation == record.generation() {
+                self.unmark(asked.wall).await;
                 return Outcome::Issued(Arc::new(issued));
             }
-            match self.store.put_if_newer(&self.appid, record.generation(), (&issued).into()).await {
+            let put = self.store.put_if_newer(&self.appid, record.generation(), (&issued).into());
+            match self.ask(put).await {
                 Ok(Put::Lost(newer)) if newer.generation() > record.generation() => record = newer,
                 // A store that cannot be reached, or has lost its records, does not make the token less good.
                 Ok(Put::Stored | Put::Lost(_)) | Err(_) => return Outcome::Issued(Arc::new(issued)),
@@ -142,18 +153,18 @@ impl Rounds {
     /// From here until the reply is read, the token held may be ended without anybody knowing.
     async fn mark(&self, since: UnixMillis) {
         if self.endpoint == TokenEndpoint::Token {
-            let _ = self.store.mark(&self.appid, since).await;
+            let _ = self.ask(self.store.mark(&self.appid, since)).await;
         }
     }
 
     async fn unmark(&self, since: UnixMillis) {
         if self.endpoint == TokenEndpoint::Token {
-            let _ = self.store.clear_mark(&self.appid, since).await;
+            let _ = self.ask(self.store.clear_mark(&self.appid, since)).await;
         }
     }
 
     async fn give_back(&self) {
         // A lease that cannot be given back ends by itself.
-        let _ = self.store.release(&self.appid, &self.holder).await;
+        let _ = self.ask(self.store.release(&self.appid, &self.holder)).await;
     }
 }

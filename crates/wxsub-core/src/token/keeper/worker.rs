@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -39,24 +39,18 @@ pub(super) struct Worker {
     attempt: Option<u64>,
 }
 
-/// A [`Worker`] at work. However it ends, the worker is parked again, so that its next caller can go on with it.
-pub(super) struct Running {
-    worker: Option<Worker>,
-    parked: Arc<Mutex<Option<Worker>>>,
-}
-
 /// What the task waits for.
 enum Woken {
     Asked(Ask),
     /// Nobody can ask any more.
     Forsaken,
     Finished(u64, Outcome),
-    Read(Option<Arc<Issued>>),
+    Read(Option<Event>),
     Deadline,
 }
 
 type Fetch = Pin<Box<dyn Future<Output = Outcome> + Send>>;
-type Reading = Pin<Box<dyn Future<Output = Option<Arc<Issued>>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Option<Event>> + Send>>;
 
 impl Worker {
     pub(super) fn new(
@@ -71,7 +65,8 @@ impl Worker {
         Self { lifecycle, rounds, shared, inbox, status, current, observer, attempt: None }
     }
 
-    async fn run(&mut self) {
+    /// Goes on until nobody can ask any more.
+    pub(super) async fn run(&mut self) {
         let (mut fetch, mut reading): (Option<Fetch>, Option<Reading>) = (None, None);
         if let Some(attempt) = self.attempt.take() {
             // An earlier task was dropped half-way.
@@ -93,7 +88,7 @@ impl Worker {
                 Woken::Read(found) => {
                     reading = None;
                     read_at = self.rounds.clock.now().mono.after(POLL);
-                    (found.map_or(Event::Timer, Event::Loaded), None)
+                    (found.unwrap_or(Event::Timer), None)
                 }
                 Woken::Deadline => (Event::Timer, None),
             };
@@ -105,6 +100,22 @@ impl Worker {
                 reading = Some(Box::pin(async move { rounds.stored().await }));
             }
         }
+    }
+
+    /// A panic has ended the task. Gives the time from which it may be started again.
+    pub(super) fn broken_off(&mut self) -> Mono {
+        let now = self.rounds.clock.now();
+        warn!(appid = self.rounds.appid.as_str(), "the keeper's task has panicked; it will be started again");
+        let notices = self.lifecycle.broken_off(now);
+        debug!(?notices, "left untold, since the observer may be what panicked");
+        self.publish();
+        self.lifecycle.deadline(now).unwrap_or(now.mono)
+    }
+
+    /// Forgets who asked: they ask again. Gives what wakes them.
+    pub(super) fn put_down(&mut self) -> watch::Sender<Status> {
+        while self.inbox.try_recv().is_ok() {}
+        self.status.clone()
     }
 
     async fn wait(
@@ -136,19 +147,21 @@ impl Worker {
     /// Feeds the lifecycle, carries out what it says and shows what it knows. Gives the fetch that was started, if any.
     fn take_in(&mut self, event: Event, mut answer: Option<oneshot::Sender<Verdict>>) -> Option<Fetch> {
         let now = self.rounds.clock.now();
-        let mut started = None;
+        let (mut started, mut notices) = (None, Vec::new());
         let commands = self.lifecycle.handle(now, event);
         self.publish();
         for command in commands {
             match command {
                 Command::Fetch(order) => started = Some(self.start(order)),
-                Command::Tell(notice) => self.tell(&notice),
+                Command::Tell(notice) => notices.push(notice),
                 Command::Answer(verdict) => {
                     // A reporter that gave up does not want to know.
                     let _ = answer.take().map(|answer| answer.send(verdict));
                 }
             }
         }
+        // Last, because an observer is foreign code and may panic.
+        notices.iter().for_each(|notice| self.tell(notice));
         started
     }
 
@@ -207,31 +220,5 @@ async fn ready<T>(work: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) ->
     match work {
         Some(work) => work.await,
         None => pending().await,
-    }
-}
-
-impl Running {
-    pub(super) fn new(worker: Worker, parked: Arc<Mutex<Option<Worker>>>) -> Self {
-        Self { worker: Some(worker), parked }
-    }
-
-    pub(super) async fn run(mut self) {
-        if let Some(worker) = &mut self.worker {
-            worker.run().await;
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let Some(mut worker) = self.worker.take() else {
-            return;
-        };
-        // Reports that nobody read are answered by their senders' dropping; the reporters say them again.
-        while worker.inbox.try_recv().is_ok() {}
-        let status = worker.status.clone();
-        *self.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
-        // Wakes those who wait, so that one of them starts the task again.
-        status.send_modify(|_| {});
     }
 }

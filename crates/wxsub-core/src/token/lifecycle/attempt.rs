@@ -7,7 +7,7 @@ use super::Lifecycle;
 use crate::clock::Moment;
 use crate::retry::Pace;
 use crate::token::schedule::{self, Setback};
-use crate::token::{Command, Failure, Generation, Issued, Mode, Notice, Outcome, TokenEndpoint, TokenError};
+use crate::token::{Command, Failure, Issued, Mode, Notice, Outcome, TokenEndpoint, TokenError};
 
 /// While nothing usable is held, this many transient failures in a row pass in silence, retried at once,
 const QUIET_FAILURES: u32 = 2;
@@ -27,8 +27,6 @@ pub(super) struct Attempt {
     pub(super) number: u64,
     pub(super) mode: Mode,
     pub(super) asked: Moment,
-    /// The token that was reported, if a report that is only a claim waits for this attempt.
-    pub(super) claimed: Option<Generation>,
 }
 
 impl Lifecycle {
@@ -51,9 +49,8 @@ impl Lifecycle {
                     return;
                 }
                 self.accept(now, issued, true, commands);
-                if let Some(since) = lost_since {
-                    self.lost_since = Some(now.before(now.wall.since(since)));
-                    self.last_lost = Some(now.mono.before(now.wall.since(since)));
+                self.marked(now, lost_since);
+                if lost_since.is_some() {
                     self.hurry(now);
                 }
             }
@@ -64,8 +61,12 @@ impl Lifecycle {
 
     fn issued(&mut self, now: Moment, attempt: &Attempt, issued: Arc<Issued>, commands: &mut Vec<Command>) {
         if issued.generation() < self.known {
-            // Somebody else's newer token came in meanwhile.
-            return;
+            // Somebody else's newer token came in meanwhile. Which of the two Weixin issued later, nobody knows.
+            if self.endpoint == TokenEndpoint::Token && self.held.is_some() {
+                self.lost_since.get_or_insert(attempt.asked);
+                self.last_lost = Some(attempt.asked.mono);
+            }
+            return self.hurry(now);
         }
         if !issued.is_usable(now) {
             return self.failed(now, attempt, Failure::DeadOnArrival, commands);
@@ -76,7 +77,14 @@ impl Lifecycle {
                 _ => self.failed(now, attempt, Failure::StillRejected, commands),
             };
         }
-        let unchanged = attempt.claimed.is_some_and(|claimed| claimed == issued.generation());
+        // The same token again is no new generation, whatever the store knows.
+        let issued = match &self.held {
+            Some(held) if held.token().same_as(issued.token()) => {
+                Arc::new(issued.of_generation(held.generation()))
+            }
+            _ => issued,
+        };
+        let unchanged = self.claimed == Some(issued.generation());
         self.accept(now, issued, false, commands);
         if unchanged {
             self.announce(TokenError::new(Failure::NoOther, Some(NO_OTHER)));
@@ -94,6 +102,7 @@ impl Lifecycle {
         let failing_since = *self.failing_since.get_or_insert(now.mono);
         if failure.maybe_applied() && self.endpoint == TokenEndpoint::Token {
             self.last_lost = Some(attempt.asked.mono);
+            self.lost_elsewhere = false;
             if self.lost_since.is_none() {
                 self.lost_since = Some(attempt.asked);
                 if let Some(held) = &self.held {
@@ -127,12 +136,13 @@ impl Lifecycle {
     }
 
     pub(super) fn announce(&mut self, error: TokenError) {
+        self.claimed = None;
         self.failure = Some(error);
         self.announced += 1;
     }
 
     /// The token held may be dying: do not wait for its planned refresh.
-    fn hurry(&mut self, now: Moment) {
+    pub(super) fn hurry(&mut self, now: Moment) {
         let soon = now.after(self.jitter.below(Duration::from_secs(5)));
         if self.due.is_none_or(|due| due.left(now) > soon.left(now)) {
             self.due = Some(soon);

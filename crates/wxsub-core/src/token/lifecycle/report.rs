@@ -19,19 +19,20 @@ impl Lifecycle {
         commands: &mut Vec<Command>,
     ) {
         match self.held.clone() {
-            Some(held) if held.generation() > generation => {
+            // A newer one is held, or the one reported was never ours.
+            Some(held) if held.generation() != generation => {
                 commands.push(Command::Answer(Verdict::Superseded(held)));
             }
             Some(held) if evidence == Evidence::Seen || self.is_suspect(now) => {
                 self.reject(now, &held, commands);
-                self.refresh_on_report(now, commands);
+                self.refresh_on_report(now, generation, commands);
             }
             Some(_) => self.refresh_on_claim(now, generation, commands),
-            None if self.attempt.is_some() => commands.push(self.wait()),
+            None if self.attempt.is_some() => commands.push(self.wait(generation)),
             None => match &self.failure {
                 Some(failure) => commands.push(Command::Answer(Verdict::Refused(failure.clone()))),
                 None => {
-                    commands.push(self.wait());
+                    commands.push(self.wait(generation));
                     self.due.get_or_insert(now);
                 }
             },
@@ -53,19 +54,21 @@ impl Lifecycle {
         self.failing_since = None;
     }
 
-    fn refresh_on_report(&mut self, now: Moment, commands: &mut Vec<Command>) {
+    fn refresh_on_report(&mut self, now: Moment, generation: Generation, commands: &mut Vec<Command>) {
         if self.attempt.is_some() {
-            return commands.push(self.wait());
+            return commands.push(self.wait(generation));
         }
         match self.ration.take(now.mono) {
             Ok(()) => {
-                commands.push(self.wait());
+                commands.push(self.wait(generation));
                 commands.push(self.start(now, Mode::Normal));
             }
             Err(wait) => {
                 let error = TokenError::new(Failure::Rationed(wait), Some(wait));
-                self.due = Some(now.after(wait));
-                self.put_off = true;
+                if self.due.is_none_or(|due| due.left(now) > wait) {
+                    self.due = Some(now.after(wait));
+                    self.put_off = true;
+                }
                 self.announce(error.clone());
                 commands.push(Command::Answer(Verdict::Refused(error)));
             }
@@ -78,17 +81,16 @@ impl Lifecycle {
                 let error = TokenError::new(Failure::Rationed(wait), Some(wait));
                 return commands.push(Command::Answer(Verdict::Refused(error)));
             }
-            commands.push(self.wait());
+            commands.push(self.wait(generation));
             commands.push(self.start(now, Mode::Normal));
         } else {
-            commands.push(self.wait());
+            commands.push(self.wait(generation));
         }
-        if let Some(attempt) = &mut self.attempt {
-            attempt.claimed = Some(generation);
-        }
+        self.claimed = Some(generation);
     }
 
-    fn wait(&self) -> Command {
-        Command::Answer(Verdict::Wait { announced: self.announced })
+    fn wait(&self, reported: Generation) -> Command {
+        let newer_than = reported.min(self.known);
+        Command::Answer(Verdict::Wait { newer_than, announced: self.announced })
     }
 }
