@@ -1,0 +1,21 @@
+//! Whatever answers a token call is a token with a bounded life, a refusal, or unreadable; a token never shows by itself.
+
+use std::time::Duration;
+
+use wxsub_proto::codec::Reply;
+use wxsub_proto::endpoint::token::TokenReply;
+
+const TWO_HOURS: Duration = Duration::from_secs(7200);
+
+pub(crate) fn holds(input: &[u8]) {
+    let read = TokenReply::read(200, input);
+    let shown = format!("{read:?}");
+    let Ok(Reply::Done(reply)) = read else { return };
+    assert!(reply.expires_in <= TWO_HOURS, "{shown}");
+    let token = reply.access_token.expose();
+    assert!(!token.is_empty());
+    assert!(token.len() < 16 || !shown.contains(token), "{shown}");
+    let Ok(Reply::Done(again)) = TokenReply::read(200, &reply.write()) else { panic!("{shown}") };
+    assert!(again.access_token.same_as(&reply.access_token));
+    assert_eq!(again.expires_in, reply.expires_in);
+}
