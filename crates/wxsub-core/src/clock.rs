@@ -190,6 +190,13 @@ mod tests {
     }
 
     #[test]
+    fn the_system_clock_shows_the_time() {
+        let clock = SystemClock::new();
+        let (first, second) = (clock.now(), clock.now());
+        assert!(first.mono <= second.mono && first.wall > UnixMillis::new(1_700_000_000_000));
+    }
+
+    #[test]
     fn the_ends_of_time_do_not_panic() {
         let end = Moment::new(Mono(u64::MAX), UnixMillis(u64::MAX));
         assert_eq!(end.after(Duration::MAX), end);

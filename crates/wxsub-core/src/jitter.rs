@@ -41,6 +41,23 @@ impl Jitter {
 mod tests {
     use super::*;
 
+    /// The first numbers of SplitMix64, as its authors publish them.
+    #[test]
+    fn it_is_the_generator_it_says() {
+        let mut jitter = Jitter::seeded(0);
+        let first = [jitter.next(), jitter.next(), jitter.next()];
+        assert_eq!(first, [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F]);
+    }
+
+    #[test]
+    fn it_uses_all_the_room_it_has() {
+        let (mut jitter, hour) = (Jitter::seeded(1), Duration::from_secs(3600));
+        let drawn: Vec<_> = (0..1_000).map(|_| jitter.around(hour, 10)).collect();
+        assert!(
+            *drawn.iter().min().unwrap() < hour / 100 * 91 && *drawn.iter().max().unwrap() > hour / 100 * 109
+        );
+    }
+
     proptest::proptest! {
         #[test]
         fn it_stays_within_its_bounds(seed: u64, millis in 0_u64..10_000_000, percent in 0_u32..100) {

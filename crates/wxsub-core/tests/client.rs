@@ -12,14 +12,18 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use wxsub_core::Client;
+use wxsub_core::clock::Moment;
 use wxsub_core::error::{Call, Delivery, ErrorKind};
 use wxsub_core::proto::codec::RawReply;
 use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Remedy, Scene};
 use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
-use wxsub_core::token::FixedToken;
+use wxsub_core::token::{
+    Current, Evidence, Failure, FixedToken, Generation, Issued, TokenError, TokenSource,
+};
 use wxsub_core::transport::{Outgoing, Transport};
 
 const TOKEN: &str = "/cgi-bin/token";
@@ -81,6 +85,47 @@ async fn a_second_stale_code_ends_it() {
     assert_eq!(error.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
     assert_eq!(bench.weixin.count(SEND), 2);
     assert_eq!(bench.weixin.count(TOKEN), 3);
+}
+
+/// A source that has no other token, and says so in one way or the other.
+#[derive(Debug)]
+struct OneToken {
+    issued: Arc<Issued>,
+    gives_it_again: bool,
+}
+
+#[async_trait]
+impl TokenSource for OneToken {
+    fn current(&self) -> Current {
+        Current::from_issued(Some(Arc::clone(&self.issued)), Moment::default())
+    }
+    async fn token(&self) -> Result<Arc<Issued>, TokenError> {
+        Ok(Arc::clone(&self.issued))
+    }
+    async fn refresh(&self, _: Generation, _: Evidence) -> Result<Arc<Issued>, TokenError> {
+        match self.gives_it_again {
+            true => Ok(Arc::clone(&self.issued)),
+            false => Err(TokenError::new(Failure::Rationed(Duration::from_secs(60)), None)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_another_token_nothing_is_posted_again() {
+    for gives_it_again in [true, false] {
+        let bench = bench();
+        bench.weixin.always(SEND, refusal(40001));
+        let token = AccessToken::new("TOKEN").unwrap();
+        let issued = Issued::new(token, Generation::new(1), Moment::default(), Duration::from_secs(7200));
+        let source = Arc::new(OneToken { issued: Arc::new(issued), gives_it_again });
+        let client =
+            Client::with_tokens_from(source, bench.weixin.clone()).clock(bench.clock.clone()).build();
+        let error = client.send(&message("t")).await.unwrap_err();
+        let expected =
+            if gives_it_again { (Delivery::Answered, Call::Send) } else { (Delivery::NotSent, Call::Token) };
+        assert_eq!((error.delivery(), error.call()), expected, "{error}");
+        assert_eq!(bench.weixin.count(SEND), 1);
+    }
 }
 
 #[tokio::test]

@@ -90,3 +90,53 @@ impl fmt::Debug for MemoryNonces {
         f.write_str("MemoryNonces")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Moment;
+    use crate::clock::Mono;
+
+    #[derive(Debug)]
+    struct At(Mutex<UnixMillis>);
+
+    #[async_trait::async_trait]
+    impl Clock for At {
+        fn now(&self) -> Moment {
+            Moment::new(Mono::default(), *self.0.lock().unwrap())
+        }
+        async fn sleep_until(&self, _: Mono) {}
+    }
+
+    fn nonce(number: u64, expires: u64) -> Nonce {
+        Nonce::new(u128::from(number).to_be_bytes(), UnixMillis::new(expires))
+    }
+
+    #[test]
+    fn expired_ones_are_forgotten_seldom_and_not_too_late() {
+        let clock = Arc::new(At(Mutex::new(UnixMillis::new(0))));
+        let nonces = MemoryNonces::on(clock.clone());
+        let remembered = || nonces.used.lock().unwrap().until.len();
+        assert!((0..512).all(|number| nonces.first_use(&nonce(number, 1_000))));
+        assert!((0..512).all(|number| !nonces.first_use(&nonce(number, 1_000))));
+        assert!((512..1024).all(|number| nonces.first_use(&nonce(number, 1_000))));
+        // They expire at this very moment.
+        *clock.0.lock().unwrap() = UnixMillis::default().after(Duration::from_secs(1));
+        assert!(nonces.first_use(&nonce(2_000, 9_000)));
+        assert_eq!(remembered(), 1);
+        // None of these expires, so they are looked through again at twice their number.
+        assert!((3_000..4_100).all(|number| nonces.first_use(&nonce(number, 9_000))));
+        *clock.0.lock().unwrap() = UnixMillis::new(9_000);
+        assert!((5_000..5_800).all(|number| nonces.first_use(&nonce(number, 10_000))));
+        assert_eq!(remembered(), 1_101 + 800);
+    }
+
+    #[test]
+    fn a_nonce_shows_what_a_table_needs() {
+        let nonce = nonce(7, 9_000);
+        assert_eq!((nonce.bytes()[15], nonce.expires().get()), (7, 9_000));
+        assert_eq!(format!("{nonce:?}"), "Nonce-00-00-00-00");
+    }
+}

@@ -21,3 +21,14 @@ impl TokenEndpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TokenEndpoint;
+
+    #[test]
+    fn names() {
+        assert_eq!(TokenEndpoint::Token.as_str(), "token");
+        assert_eq!(TokenEndpoint::StableToken.as_str(), "stable_token");
+    }
+}

@@ -131,3 +131,42 @@ impl TokenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::TransportFault;
+
+    /// What each failure means for the attempts that follow, and for whoever reads it.
+    #[test]
+    fn each_failure_answers_every_question() {
+        let refused = |code| Failure::Refused(Refusal::new(ErrCode::new(code), "x"));
+        let before = |fault| Failure::Transport(TransportError::before_sending(fault, ""));
+        let after = Failure::Transport(TransportError::maybe_sent(TransportFault::Broken, ""));
+        let minute = Duration::from_secs(60);
+        use Remedy::*;
+        for (failure, maybe_applied, pace, remedy) in [
+            (refused(-1), false, Pace::Soon, RetryLater),
+            (refused(40125), false, Pace::Slow, FixConfig),
+            (refused(40164), false, Pace::Slow, AllowIp),
+            (refused(45011), false, Pace::AtLeast(minute), SlowDown),
+            (before(TransportFault::Connect), false, Pace::Soon, RetryLater),
+            (before(TransportFault::Certificate), false, Pace::Slow, FixConfig),
+            (after, true, Pace::Soon, RetryLater),
+            (Failure::Unreadable(Unreadable::Html), true, Pace::Soon, Investigate),
+            (Failure::TimedOut, true, Pace::Soon, RetryLater),
+            (Failure::Interrupted, true, Pace::Soon, RetryLater),
+            (Failure::DeadOnArrival, true, Pace::Soon, RetryLater),
+            (Failure::StillRejected, false, Pace::Slow, Investigate),
+            (Failure::NoOther, false, Pace::Slow, Investigate),
+            (Failure::Rationed(minute), false, Pace::AtLeast(minute), SlowDown),
+            (Failure::Fixed, false, Pace::Soon, FixConfig),
+            (Failure::NoRuntime, false, Pace::Soon, FixConfig),
+            (Failure::Elsewhere("away".to_owned()), false, Pace::Soon, RetryLater),
+        ] {
+            assert_eq!((failure.maybe_applied(), failure.pace()), (maybe_applied, pace), "{failure}");
+            let error = TokenError::new(failure, Some(minute));
+            assert_eq!((error.remedy(), error.retry_after()), (remedy, Some(minute)), "{error}");
+        }
+    }
+}
