@@ -1,0 +1,35 @@
+//! One subscribe request, from validated types to what a transport takes: how long, and how many allocations.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "benchmarks may panic")]
+
+use divan::{AllocProfiler, Bencher, black_box};
+use wxsub_core::proto::endpoint::subscribe;
+use wxsub_core::proto::{AccessToken, BaseUrl, Grant, Scene};
+use wxsub_core::transport::Outgoing;
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn subscribe_request(bencher: Bencher<'_, '_>) {
+    let base = BaseUrl::default();
+    // As long as Weixin's are today.
+    let token = AccessToken::new("81_".to_owned() + &"aZ09_-".repeat(25)).unwrap();
+    let grant = Grant::trusted(
+        "oABCDEFGHIJKLMNOPQRSTUVWXYZ0".parse().unwrap(),
+        "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap(),
+        Scene::new(1000).unwrap(),
+    );
+    let message = grant.message(
+        "快递到了".parse().unwrap(),
+        "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap(),
+    );
+    bencher.bench(|| {
+        let request = subscribe::encode(black_box(&token), black_box(&message));
+        Outgoing::new(&base, request).unwrap().into_http()
+    });
+}

@@ -1,0 +1,44 @@
+//! Reading the current token, beside the reads of the clock that it cannot do without; with one thread and with two.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "benchmarks may panic, and this one measures the clock"
+)]
+
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime};
+
+use divan::{AllocProfiler, Bencher, black_box};
+use tokio::runtime::Builder;
+use wxsub_core::testing::{ScriptedTransport, Step};
+use wxsub_core::token::{Keeper, TokenSource};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+static KEEPER: LazyLock<Keeper> = LazyLock::new(|| {
+    let weixin = ScriptedTransport::new();
+    weixin.always("/cgi-bin/token", Step::json(r#"{"access_token":"T","expires_in":7200}"#));
+    let keeper = Keeper::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(weixin)).build();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(keeper.token()).unwrap();
+    keeper
+});
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(threads = [1, 2])]
+fn current_token(bencher: Bencher<'_, '_>) {
+    let keeper = &*KEEPER;
+    bencher.bench(|| black_box(keeper).current().issued().is_some());
+}
+
+#[divan::bench(threads = [1, 2])]
+fn both_clocks(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| (black_box(Instant::now()), black_box(SystemTime::now())));
+}

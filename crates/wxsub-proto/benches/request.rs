@@ -1,0 +1,49 @@
+//! One subscribe request, from validated types to bytes, and its reply: how long, and how many allocations.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "benchmarks may panic")]
+
+use divan::{AllocProfiler, Bencher, black_box};
+use wxsub_proto::endpoint::subscribe;
+use wxsub_proto::message::Color;
+use wxsub_proto::{AccessToken, BaseUrl, Grant, Message, Scene};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+fn message() -> Message {
+    let openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0".parse().unwrap();
+    let template = "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap();
+    let grant = Grant::trusted(openid, template, Scene::new(1000).unwrap());
+    grant
+        .message("快递到了".parse().unwrap(), "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap())
+        .color("#FF0000".parse::<Color>().unwrap())
+}
+
+/// As long as Weixin's are today.
+fn token() -> AccessToken {
+    AccessToken::new("81_".to_owned() + &"aZ09_-".repeat(25)).unwrap()
+}
+
+#[divan::bench]
+fn url_and_body(bencher: Bencher<'_, '_>) {
+    let (base, token, message) = (BaseUrl::default(), token(), message());
+    bencher.bench(|| {
+        let request = subscribe::encode(black_box(&token), black_box(&message));
+        (request.url(&base), request.into_body())
+    });
+}
+
+#[divan::bench]
+fn body(bencher: Bencher<'_, '_>) {
+    let message = message();
+    bencher.bench(|| black_box(&message).to_json());
+}
+
+#[divan::bench]
+fn reply(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| subscribe::read(200, black_box(br#"{"errcode":0,"errmsg":"ok"}"#)));
+}

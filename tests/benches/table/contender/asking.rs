@@ -1,0 +1,64 @@
+//! Thousands of tasks that ask a cold keeper, beside as many that wait for the same value on a channel.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use wxsub_core::token::{Keeper, TokenSource};
+use wxsub_core::transport::{Outgoing, Transport};
+use wxsub_hyper::HyperTransport;
+use wxsub_tls::Roots;
+
+use crate::measured::Measured;
+use crate::{proc_fs, subject};
+
+pub(super) fn keeper(server: &str, tasks: usize) -> Measured {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    let wire = Arc::new(HyperTransport::builder().roots(Roots::Bundled).build().unwrap());
+    let transport = move |request: Outgoing| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let wire = Arc::clone(&wire);
+        async move { wire.exchange(request).await }
+    };
+    let keeper = Keeper::builder(subject::app(), subject::secret(), Arc::new(transport))
+        .api_base(format!("http://{server}").parse().unwrap())
+        .build();
+    let measured = on_tasks(tasks, || {
+        let keeper = keeper.clone();
+        async move { assert_eq!(keeper.token().await.unwrap().token().expose(), subject::TOKEN) }
+    });
+    Measured { count: requests.load(Ordering::Relaxed) as f64, ..measured }
+}
+
+pub(super) fn watch(tasks: usize) -> Measured {
+    let (teller, told) = watch::channel(None);
+    let first = AtomicUsize::new(0);
+    let teller = Arc::new(teller);
+    on_tasks(tasks, || {
+        let mut told = told.clone();
+        let teller = (first.fetch_add(1, Ordering::Relaxed) == tasks - 1).then(|| Arc::clone(&teller));
+        async move {
+            if let Some(teller) = teller {
+                teller.send_replace(Some(Arc::new(subject::TOKEN)));
+            }
+            told.wait_for(Option::is_some).await.unwrap();
+        }
+    })
+}
+
+fn on_tasks<F: Future<Output = ()> + Send + 'static>(tasks: usize, task: impl Fn() -> F) -> Measured {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let before = proc_fs::cpu("self");
+    runtime.block_on(async {
+        let asking: JoinSet<()> = (0..tasks).map(|_| task()).collect();
+        asking.join_all().await;
+    });
+    Measured {
+        cpu: (proc_fs::cpu("self") - before).as_nanos() as f64 / tasks as f64,
+        peak: proc_fs::peak("self").unwrap() as f64,
+        ..Measured::default()
+    }
+}

@@ -1,0 +1,37 @@
+//! Prints the table of docs/benchmarks.md: what wxsub costs beside the bare libraries doing the same work.
+//!
+//! Every contender is a process of its own (this program again, in another role), so that its CPU time and memory are its
+//! own; so is the server all of them call. Contenders take turns, and a ratio is always one of neighbours: whatever else
+//! the machine does, it does to both.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a benchmark may panic, and lives on the real clock"
+)]
+
+mod arguments;
+mod chapter;
+mod contender;
+mod measured;
+mod process;
+mod proc_fs;
+mod row;
+mod server;
+mod subject;
+
+use arguments::Arguments;
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["server"] => server::run(),
+        ["contender", name, server, in_flight, amount] => {
+            contender::run(name, server, in_flight.parse().unwrap(), amount.parse().unwrap());
+        }
+        _ => chapter::print_all(&Arguments::read(&words)),
+    }
+}

@@ -1,0 +1,34 @@
+//! The message that is sent again and again.
+
+use wxsub_core::proto::endpoint::subscribe;
+use wxsub_core::proto::{AccessToken, AppId, AppSecret, BaseUrl, Grant, Message, Scene};
+
+/// As long as Weixin's are today.
+pub(crate) const TOKEN: &str = "81_aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-\
+    aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-";
+
+/// The AppID of the app that sends.
+pub(crate) fn app() -> AppId {
+    "wx0123456789abcdef".parse().unwrap()
+}
+
+/// Its AppSecret.
+pub(crate) fn secret() -> AppSecret {
+    "0123456789abcdef0123456789abcdef".parse().unwrap()
+}
+
+/// The message.
+pub(crate) fn message() -> Message {
+    let openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0".parse().unwrap();
+    let template = "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap();
+    let grant = Grant::trusted(openid, template, Scene::new(1000).unwrap());
+    grant.message("快递到了".parse().unwrap(), "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap())
+}
+
+/// URL and body of the request it becomes.
+pub(crate) fn written(base: &BaseUrl) -> (String, Vec<u8>) {
+    let token = AccessToken::new(TOKEN).unwrap();
+    let message = message();
+    let request = subscribe::encode(&token, &message);
+    (request.url(base), request.into_body())
+}
