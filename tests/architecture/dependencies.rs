@@ -43,7 +43,6 @@ const LIBRARIES: [(&str, &[&str]); 7] = [
     (
         "wxsub-hyper",
         &[
-            "async-trait",
             "base64",
             "bytes",
             "http",
@@ -57,7 +56,7 @@ const LIBRARIES: [(&str, &[&str]); 7] = [
             "tower-service",
         ],
     ),
-    ("wxsub-reqwest", &["async-trait", "bytes", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
+    ("wxsub-reqwest", &["bytes", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
     (
         "wxsub-sandbox",
         &[

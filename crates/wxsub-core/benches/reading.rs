@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use divan::{AllocProfiler, Bencher, black_box};
 use tokio::runtime::Builder;
+use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::testing::{ScriptedTransport, Step};
 use wxsub_core::token::{Keeper, TokenSource};
 
@@ -32,13 +33,19 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_size = 10_000)]
 fn current_token(bencher: Bencher<'_, '_>) {
     let keeper = &*KEEPER;
     bencher.bench(|| black_box(keeper).current().issued().is_some());
 }
 
-#[divan::bench(threads = [1, 2])]
+#[divan::bench]
+fn moment(bencher: Bencher<'_, '_>) {
+    let clock = SystemClock::new();
+    bencher.bench(|| black_box(&clock).now());
+}
+
+#[divan::bench(threads = [1, 2], sample_size = 10_000)]
 fn both_clocks(bencher: Bencher<'_, '_>) {
     bencher.bench(|| (black_box(Instant::now()), black_box(SystemTime::now())));
 }

@@ -1,6 +1,7 @@
 //! Time comes in through here, and nowhere else.
 
 use std::fmt;
+use std::future::pending;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -14,7 +15,8 @@ impl Mono {
     /// This long after the origin.
     #[must_use]
     pub fn from_origin(since: Duration) -> Self {
-        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        let nanos = since.as_secs().saturating_mul(1_000_000_000);
+        Self(nanos.saturating_add(since.subsec_nanos().into()))
     }
 
     /// This much later.
@@ -56,13 +58,13 @@ impl UnixMillis {
     /// This much later.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_add(millis(duration)))
     }
 
     /// This much earlier, but never before 1970.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_sub(millis(duration)))
     }
 
     /// How long it is from `earlier` to here; zero if `earlier` is later.
@@ -70,6 +72,10 @@ impl UnixMillis {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into())
 }
 
 /// Now, or a deadline, on both clocks.
@@ -159,7 +165,11 @@ impl Clock for SystemClock {
 
     #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is waited for")]
     async fn sleep_until(&self, at: Mono) {
-        tokio::time::sleep(at.since(self.now().mono)).await;
+        match self.origin.checked_add(at.since(Mono::default())) {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            // That far this machine does not count.
+            None => pending().await,
+        }
     }
 }
 

@@ -4,9 +4,8 @@ mod resolver;
 mod stream;
 
 use std::error::Error;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
@@ -24,13 +23,10 @@ use wxsub_tls::{TlsFault, fault_of};
 use crate::deadline::within;
 use crate::proxy::Proxy;
 use resolver::{Resolver, Unresolved};
-use stream::Stream;
+pub(crate) use stream::Stream;
 
-/// Makes connections for the pool. Cheap to clone: the pool does so for every request, whether it needs one or not.
-#[derive(Clone)]
-pub(crate) struct Connector(Arc<Settings>);
-
-struct Settings {
+/// Makes connections.
+pub(crate) struct Connector {
     tcp: HttpConnector<Resolver>,
     tls: TlsConnector,
     proxy: Option<Proxy>,
@@ -44,30 +40,19 @@ impl Connector {
         tcp.set_nodelay(true);
         // Shared out among a host's addresses, so that a dead one leaves time for the others.
         tcp.set_connect_timeout(Some(limit));
-        Self(Arc::new(Settings { tcp, tls: TlsConnector::from(Arc::new(tls)), proxy, limit }))
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = TransportError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, TransportError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
+        Self { tcp, tls: TlsConnector::from(Arc::new(tls)), proxy, limit }
     }
 
-    fn call(&mut self, to: Uri) -> Self::Future {
-        let settings = Arc::clone(&self.0);
-        Box::pin(async move {
-            let connected = within(settings.limit, settings.connect(&to)).await;
-            connected.unwrap_or_else(|| Err(settings.too_late()))
-        })
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.proxy.is_some()
     }
-}
 
-impl Settings {
-    async fn connect(&self, to: &Uri) -> Result<Stream, TransportError> {
+    /// A connection to where this URI leads.
+    pub(crate) async fn connect(&self, to: &Uri) -> Result<Stream, TransportError> {
+        within(self.limit, pin!(self.reach_and_shake(to))).await.unwrap_or_else(|| Err(self.too_late()))
+    }
+
+    async fn reach_and_shake(&self, to: &Uri) -> Result<Stream, TransportError> {
         let over_tls = to.scheme() == Some(&Scheme::HTTPS);
         let tcp = match &self.proxy {
             Some(proxy) if over_tls => self.tunnel(proxy, to).await?,
@@ -75,7 +60,7 @@ impl Settings {
             None => self.reach(to).await?,
         };
         if !over_tls {
-            return Ok(Stream::plain(tcp, self.proxy.is_some()));
+            return Ok(Stream::plain(tcp));
         }
         let name = to.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {

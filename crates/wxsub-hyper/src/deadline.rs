@@ -1,14 +1,14 @@
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use hyper::rt::Timer;
 use hyper_util::rt::TokioTimer;
 
-/// What this work comes to, or `None` if it takes longer. The timer is hyper's own for tokio.
-pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
+/// What this work comes to, or `None` if it takes longer. The timer is hyper's own for tokio. The work is lent, because a
+/// future that is handed over takes its room twice.
+pub(crate) async fn within<T>(limit: Duration, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let mut late = TokioTimer::new().sleep(limit);
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),

@@ -1,29 +1,25 @@
-//! What the errors of hyper and its pool mean: what went wrong, and whether the request can have left.
+//! What the errors of hyper mean: what went wrong, and whether the request can have left.
 
 use std::error::Error;
 
-use hyper_util::client::legacy;
 use wxsub_core::transport::{TransportError, TransportFault, causes, chain};
 use wxsub_tls::{TlsFault, fault_of};
 
+/// The connection died before it was given a request, or gave it back unwritten.
+pub(crate) fn before_request(error: &hyper::Error) -> TransportError {
+    let (fault, detail) = read(error);
+    let fault = if fault == TransportFault::Broken { TransportFault::Connect } else { fault };
+    TransportError::before_sending(fault, detail)
+}
+
 /// No reply came.
-pub(crate) fn without_reply(error: &legacy::Error) -> TransportError {
-    if let Some(error) = chain(error).find_map(|cause| cause.downcast_ref::<TransportError>()) {
-        // It comes from our own connector, which knows best.
-        return error.clone();
-    }
-    if error.connect_info().is_none() {
-        // The pool had no connection to write to: none could be had, or the new one died before it was ready.
-        let (fault, detail) = read(error);
-        let fault = if fault == TransportFault::Broken { TransportFault::Connect } else { fault };
+pub(crate) fn without_reply(error: &hyper::Error) -> TransportError {
+    let (fault, detail) = read(error);
+    // hyper calls a request canceled if it gave it back without having begun to write it, and only then.
+    if error.is_canceled() {
         return TransportError::before_sending(fault, detail);
     }
-    let (fault, detail) = read(error);
-    match hyper_error(error) {
-        // hyper calls a request canceled if it gave it back without having begun to write it, and only then.
-        Some(error) if error.is_canceled() => TransportError::before_sending(fault, detail),
-        _ => TransportError::maybe_sent(fault, detail),
-    }
+    TransportError::maybe_sent(fault, detail)
 }
 
 /// The reply ended too early.

@@ -13,8 +13,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`HyperTransport`] carries out single HTTP exchanges over hyper and its connection pool, with nothing in between that
-//! wxsub does not need: HTTP/1.1, no redirects, no retries, no proxy but the one you name, bounded bodies, and errors
+//! [`HyperTransport`] carries out single HTTP exchanges over hyper's connections, with nothing in between that wxsub does
+//! not need: HTTP/1.1, no redirects, no retries, no proxy but the one you name, bounded bodies, and errors
 //! that say whether the request can have left. With limits, roots or a proxy of your own:
 //!
 //! ```
@@ -37,6 +37,7 @@
 
 mod builder;
 mod connect;
+mod connections;
 mod deadline;
 mod failure;
 mod proxy;

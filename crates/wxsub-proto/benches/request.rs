@@ -19,7 +19,10 @@ fn message() -> Message {
     let template = "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap();
     let grant = Grant::trusted(openid, template, Scene::new(1000).unwrap());
     grant
-        .message("快递到了".parse().unwrap(), "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap())
+        .message(
+            "快递到了".parse().unwrap(),
+            "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap(),
+        )
         .color("#FF0000".parse::<Color>().unwrap())
 }
 

@@ -19,6 +19,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Grant, HttpUrl};
 
+/// The bytes of an ordinary body.
+const ROOM: usize = 512;
+
 /// One message to one user, made from a [`Grant`]. As JSON it is the body Weixin documents, in both directions; reading
 /// refuses what breaks a rule and names every problem at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +91,9 @@ impl Message {
     /// The body Weixin documents: raw UTF-8, absent fields absent.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(ROOM);
         // Plain text in plain structs: writing it cannot fail.
-        serde_json::to_vec(self).unwrap_or_default()
+        serde_json::to_writer(&mut body, self).map(|()| body).unwrap_or_default()
     }
 }
 

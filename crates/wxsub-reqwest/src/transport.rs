@@ -1,8 +1,8 @@
 use std::fmt;
+use std::pin::Pin;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::{Client, Request, Response};
+use reqwest::{Client, Request, Response, Url};
 use wxsub_core::proto::codec::RawReply;
 use wxsub_core::transport::{
     Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault, date_of,
@@ -66,15 +66,36 @@ impl ReqwestTransport {
     }
 }
 
-#[async_trait]
+type Exchange<'a> = Pin<Box<dyn Future<Output = Result<RawReply<Bytes>, TransportError>> + Send + 'a>>;
+
 impl Transport for ReqwestTransport {
-    async fn exchange(&self, request: Outgoing) -> Result<RawReply<Bytes>, TransportError> {
-        let request = Request::try_from(request.into_http()).map_err(|_| {
-            TransportError::before_sending(TransportFault::Other, "reqwest cannot read the request's URL")
-        })?;
-        let response = self.read(self.client.execute(request).await)?;
-        let status = response.status().as_u16();
-        let date = date_of(response.headers());
-        Ok(RawReply::new(status, self.body_of(response).await?).dated(date))
+    // Written out, as #[async_trait] would, so that the future has room for reqwest's request and not for ours as well.
+    fn exchange<'a, 'b>(&'a self, request: Outgoing) -> Exchange<'b>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let request = readable(request);
+        Box::pin(async move {
+            let request = request.ok_or_else(|| {
+                TransportError::before_sending(TransportFault::Other, "reqwest cannot read the request's URL")
+            })?;
+            let response = self.read(self.client.execute(request).await)?;
+            let status = response.status().as_u16();
+            let date = date_of(response.headers());
+            Ok(RawReply::new(status, self.body_of(response).await?).dated(date))
+        })
     }
+}
+
+/// As reqwest's own conversion makes it, which writes the URL piece by piece.
+fn readable(request: Outgoing) -> Option<Request> {
+    let (parts, body) = request.into_http().into_parts();
+    let (scheme, authority) = (parts.uri.scheme_str()?, parts.uri.authority()?.as_str());
+    let path = parts.uri.path_and_query()?.as_str();
+    let mut request =
+        Request::new(parts.method, Url::parse(&[scheme, "://", authority, path].concat()).ok()?);
+    *request.headers_mut() = parts.headers;
+    *request.body_mut() = Some(body.into());
+    Some(request)
 }

@@ -10,11 +10,13 @@ use crate::arguments::Arguments;
 use crate::process::Server;
 use crate::row::Row;
 
+type Chapter = (&'static str, fn(&Arguments, &Server));
+
 /// Measures everything and prints it.
 pub(crate) fn print_all(arguments: &Arguments) {
     let server = Server::start();
     Row::head();
-    let chapters: [(&str, fn(&Arguments, &Server)); 5] = [
+    let chapters: [Chapter; 5] = [
         ("reading", reading::print),
         ("building", building::print),
         ("sending", sending::print),

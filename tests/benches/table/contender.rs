@@ -3,6 +3,7 @@
 mod asking;
 mod bare;
 mod building;
+mod by_hand;
 mod ours;
 mod reading;
 mod sending;

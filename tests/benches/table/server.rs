@@ -47,12 +47,16 @@ async fn serve(mut stream: TcpStream) -> Option<()> {
 fn whole_request(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&bytes[..head]).unwrap();
-    let field = text.lines().find(|line| line.len() > 15 && line[..15].eq_ignore_ascii_case("content-length:"));
+    let field =
+        text.lines().find(|line| line.len() > 15 && line[..15].eq_ignore_ascii_case("content-length:"));
     let body: usize = field.map_or(0, |field| field[15..].trim().parse().unwrap());
     (bytes.len() >= head + body).then_some(head + body)
 }
 
 fn token() -> String {
     let body = format!(r#"{{"access_token":"{}","expires_in":7200}}"#, crate::subject::TOKEN);
-    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }

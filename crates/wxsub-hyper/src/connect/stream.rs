@@ -3,32 +3,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// A connection that is ready for a request.
 pub(crate) enum Stream {
-    Plain { tcp: TokioIo<TcpStream>, to_proxy: bool },
+    Plain(TokioIo<TcpStream>),
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
 impl Stream {
-    pub(super) fn plain(tcp: TcpStream, to_proxy: bool) -> Self {
-        Self::Plain { tcp: TokioIo::new(tcp), to_proxy }
+    pub(super) fn plain(tcp: TcpStream) -> Self {
+        Self::Plain(TokioIo::new(tcp))
     }
 
     pub(super) fn tls(tls: TlsStream<TcpStream>) -> Self {
         Self::Tls(Box::new(TokioIo::new(tls)))
-    }
-}
-
-impl Connection for Stream {
-    /// Says whether the proxy must be told whom a request is for. Nothing else: what is said here is copied into every
-    /// reply.
-    fn connected(&self) -> Connected {
-        Connected::new().proxy(matches!(self, Self::Plain { to_proxy: true, .. }))
     }
 }
 
@@ -39,7 +30,7 @@ impl Read for Stream {
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain { tcp, .. } => Pin::new(tcp).poll_read(context, buffer),
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
             Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
         }
     }
@@ -48,7 +39,7 @@ impl Read for Stream {
 impl Write for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain { tcp, .. } => Pin::new(tcp).poll_write(context, bytes),
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
             Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
         }
     }
@@ -59,28 +50,28 @@ impl Write for Stream {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain { tcp, .. } => Pin::new(tcp).poll_write_vectored(context, pieces),
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, pieces),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(context, pieces),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Plain { tcp, .. } => tcp.is_write_vectored(),
+            Self::Plain(tcp) => tcp.is_write_vectored(),
             Self::Tls(tls) => tls.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain { tcp, .. } => Pin::new(tcp).poll_flush(context),
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
             Self::Tls(tls) => Pin::new(tls).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain { tcp, .. } => Pin::new(tcp).poll_shutdown(context),
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
         }
     }

@@ -16,6 +16,17 @@ pub fn encode_component(value: &str) -> PercentEncode<'_> {
     utf8_percent_encode(value, COMPONENT)
 }
 
+/// Appends one value of a query string, encoded. Most of them are tokens and ids, with nothing in them to encode.
+pub(crate) fn push_component(url: &mut String, value: &str) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~');
+    // Looking at every byte, without a way out, is what compilers do sixteen at a time.
+    if value.bytes().fold(true, |all, byte| all & plain(byte)) {
+        url.push_str(value);
+    } else {
+        url.extend(encode_component(value));
+    }
+}
+
 /// The names and values of a query string, in their order; `+` is a space, as in forms.
 ///
 /// # Errors
@@ -43,7 +54,10 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_is_encoded_decodes_to_itself(value in ".*") {
-            let pairs = decode_query(&format!("v={}", encode_component(&value))).unwrap();
+            let mut appended = String::new();
+            push_component(&mut appended, &value);
+            assert_eq!(appended, encode_component(&value).to_string());
+            let pairs = decode_query(&format!("v={appended}")).unwrap();
             assert_eq!(pairs, [("v".to_owned(), value)]);
         }
 

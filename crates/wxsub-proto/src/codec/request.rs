@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::encode_component;
+use super::push_component;
 use crate::BaseUrl;
 
 /// The two verbs Weixin's API uses.
@@ -111,7 +111,7 @@ impl<'a> Request<'a> {
             url.push(if index == 0 { '?' } else { '&' });
             url.push_str(pair.name);
             url.push('=');
-            url.extend(encode_component(&pair.value));
+            push_component(&mut url, &pair.value);
         }
         url
     }

@@ -29,7 +29,8 @@ pub(super) fn print(arguments: &Arguments, server: &Server) {
         .collect();
     let what = format!("`wxsub send --file`, {short} messages, beside the library alone: CPU per message");
     Row::ratio(what, Unit::Micros, &pairs, |m| m.cpu, &Goal::None).print();
-    let what = format!("`wxsub send --file`, {short} messages, beside the library alone: messages per second");
+    let what =
+        format!("`wxsub send --file`, {short} messages, beside the library alone: messages per second");
     Row::ratio(what, Unit::PerSecond, &pairs, |m| m.rate, &Goal::None).print();
 
     let whole = (send(wxsub, &long_file.0, server, long), server.measure("library", IN_FLIGHT, long));

@@ -3,15 +3,23 @@ use crate::measured::Measured;
 use crate::process::Server;
 use crate::row::{Goal, Row, Unit};
 
-/// Bare contenders first, each with ours beside it.
-const NAMES: [&str; 6] =
-    ["sockets", "hyper-connection", "wxsub-hyper", "hyper-pool", "wxsub-reqwest", "reqwest"];
+/// In their order; ours stand between those they are compared with.
+const NAMES: [&str; 8] = [
+    "sockets",
+    "hyper-connection",
+    "hyper-pool",
+    "wxsub-hyper",
+    "hyper-pool-by-hand",
+    "reqwest",
+    "wxsub-reqwest",
+    "reqwest-by-hand",
+];
 
 /// Sending, with 1, 16 and 64 messages in flight.
 pub(super) fn print(arguments: &Arguments, server: &Server) {
     let amount = arguments.amount(40_000);
     for in_flight in [1, 16, 64] {
-        let rounds: Vec<[Measured; 6]> = (0..arguments.rounds)
+        let rounds: Vec<[Measured; 8]> = (0..arguments.rounds)
             .map(|_| NAMES.map(|contender| server.measure(contender, in_flight, amount)))
             .collect();
         let pairs = |ours: &str, bare: &str| -> Vec<_> {
@@ -27,9 +35,11 @@ pub(super) fn print(arguments: &Arguments, server: &Server) {
             let goal = Goal::AtMost(2048.0);
             Row::difference(what, Unit::MiB, &pairs(ours, bare), |m| m.resident, &goal).print();
         };
+        cpu("wxsub-hyper", "hyper-pool-by-hand", &Goal::AtMost(1.05));
         cpu("wxsub-hyper", "hyper-pool", &Goal::AtMost(1.05));
         cpu("wxsub-hyper", "hyper-connection", &Goal::None);
         cpu("wxsub-hyper", "sockets", &Goal::None);
+        cpu("wxsub-reqwest", "reqwest-by-hand", &Goal::AtMost(1.05));
         cpu("wxsub-reqwest", "reqwest", &Goal::AtMost(1.05));
         resident("wxsub-hyper", "hyper-pool");
         resident("wxsub-reqwest", "reqwest");

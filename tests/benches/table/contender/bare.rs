@@ -1,18 +1,28 @@
-//! The libraries, without us: they write the bytes that we write, and read the whole reply.
+//! The libraries, without us: they write the bytes that we write, and read the whole reply. Those that have everything
+//! prepared only copy it; those that work by hand do what an application without us has to do for every message.
 
 mod hyper_client;
 mod reqwest_client;
 mod socket;
 
-pub(super) use hyper_client::{Connection, Pool};
-pub(super) use reqwest_client::Reqwest;
+pub(super) use hyper_client::{Connection, Pool, PoolByHand};
+pub(super) use reqwest_client::{Reqwest, ReqwestByHand};
 pub(super) use socket::Socket;
+
+use std::time::Duration;
 
 use wxsub_core::proto::BaseUrl;
 
 const AGENT: &str = "wxsub/0.1.0";
 
+/// As ours.
+const LIMIT: Duration = Duration::from_secs(15);
+
 /// URL and body of the message.
 fn written(server: &str) -> (String, Vec<u8>) {
-    crate::subject::written(&BaseUrl::new(&format!("http://{server}")).unwrap())
+    crate::subject::written(&base(server))
+}
+
+fn base(server: &str) -> BaseUrl {
+    BaseUrl::new(&format!("http://{server}")).unwrap()
 }

@@ -5,11 +5,11 @@ use std::hint::black_box;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{Method, Request};
-use serde::Serialize;
 use wxsub_core::proto::endpoint::subscribe;
 use wxsub_core::proto::{AccessToken, BaseUrl};
 use wxsub_core::transport::Outgoing;
 
+use super::by_hand::ByHand;
 use crate::measured::Measured;
 use crate::{proc_fs, subject};
 
@@ -22,43 +22,13 @@ pub(super) fn ours(requests: usize) -> Measured {
     })
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    touser: &'a str,
-    template_id: &'a str,
-    scene: &'a str,
-    title: &'a str,
-    data: Data<'a>,
-}
-
-#[derive(Serialize)]
-struct Data<'a> {
-    content: Content<'a>,
-}
-
-#[derive(Serialize)]
-struct Content<'a> {
-    value: &'a str,
-}
-
-/// The same with serde_json and http alone, as one would write it by hand.
 pub(super) fn bare(requests: usize) -> Measured {
-    let message = subject::message();
-    let grant = message.grant();
-    let body = Body {
-        touser: grant.openid().as_str(),
-        template_id: grant.template_id().as_str(),
-        scene: "1000",
-        title: message.title().as_str(),
-        data: Data { content: Content { value: message.content().as_str() } },
-    };
+    let by_hand = ByHand::to(&BaseUrl::default());
     each(requests, || {
-        let body = serde_json::to_vec(black_box(&body)).unwrap();
-        let token = black_box(subject::TOKEN);
-        let uri = format!("{}{}?access_token={token}", BaseUrl::API, subscribe::PATH);
-        let mut request = Request::new(Bytes::from(body));
+        let by_hand = black_box(&by_hand);
+        let mut request = Request::new(Bytes::from(by_hand.body()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri.try_into().unwrap();
+        *request.uri_mut() = by_hand.url().try_into().unwrap();
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("wxsub/0.1.0"));
         request

@@ -24,7 +24,9 @@ pub(super) fn current_token(threads: usize, reads: usize) -> Measured {
     let keeper = Keeper::builder(subject::app(), subject::secret(), Arc::new(weixin)).build();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(keeper.token()).unwrap();
-    on_threads(threads, reads, || assert!(black_box(black_box(&keeper).current().issued()).is_some()))
+    on_threads(threads, reads, || {
+        black_box(black_box(&keeper).current().issued().is_some());
+    })
 }
 
 /// Every thread counts its own CPU time: waiting for a CPU is not the work's fault, waiting for another thread is.

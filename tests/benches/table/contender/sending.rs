@@ -25,6 +25,14 @@ pub(super) fn run(name: &str, server: &str, in_flight: usize, messages: usize) -
                 let client = bare::Reqwest::new(server);
                 under_load(in_flight, messages, async || client.clone()).await
             }
+            "hyper-pool-by-hand" => {
+                let pool = bare::PoolByHand::new(server);
+                under_load(in_flight, messages, async || pool.clone()).await
+            }
+            "reqwest-by-hand" => {
+                let client = bare::ReqwestByHand::new(server);
+                under_load(in_flight, messages, async || client.clone()).await
+            }
             "wxsub-hyper" => {
                 let client = ours::over_hyper(server);
                 under_load(in_flight, messages, async || client.clone()).await

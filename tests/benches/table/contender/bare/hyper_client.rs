@@ -7,8 +7,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use super::{AGENT, written};
+use super::{AGENT, LIMIT, base, written};
+use crate::contender::by_hand::ByHand;
 use crate::contender::sending::{Sender, check};
 
 /// The request, but for the host.
@@ -70,10 +72,7 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(server: &str) -> Self {
         let (url, body) = written(server);
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Self { client, prepared: Prepared { uri: url.parse().unwrap(), body: body.into() } }
+        Self { client: pooled(), prepared: Prepared { uri: url.parse().unwrap(), body: body.into() } }
     }
 }
 
@@ -82,5 +81,37 @@ impl Sender for Pool {
         let response = self.client.request(self.prepared.request()).await.unwrap();
         let status = response.status().as_u16();
         check(status, &response.into_body().collect().await.unwrap().to_bytes());
+    }
+}
+
+fn pooled() -> Client<HttpConnector, Full<Bytes>> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// The same, writing each request from the message, within a limit, and reading the answer.
+#[derive(Clone)]
+pub(crate) struct PoolByHand {
+    client: Client<HttpConnector, Full<Bytes>>,
+    by_hand: ByHand,
+}
+
+impl PoolByHand {
+    pub(crate) fn new(server: &str) -> Self {
+        Self { client: pooled(), by_hand: ByHand::to(&base(server)) }
+    }
+}
+
+impl Sender for PoolByHand {
+    async fn send(&mut self) {
+        let prepared =
+            Prepared { uri: self.by_hand.url().try_into().unwrap(), body: self.by_hand.body().into() };
+        let exchange = async {
+            let response = self.client.request(prepared.request()).await.unwrap();
+            assert_eq!(response.status().as_u16(), 200);
+            response.into_body().collect().await.unwrap().to_bytes()
+        };
+        ByHand::read(&timeout(LIMIT, exchange).await.unwrap());
     }
 }
