@@ -184,7 +184,7 @@ impl Lifecycle {
             }
             _ => {}
         }
-        if self.is_suspect(now) {
+        if self.is_suspect(now) && self.failures == 0 {
             self.hurry(now);
         }
     }
