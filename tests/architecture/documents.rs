@@ -100,6 +100,21 @@ fn every_example_is_listed() {
     }
 }
 
+/// The example of the README, and those of the transports, which are doc tests of their own.
+#[test]
+fn swapping_the_transport_changes_one_line() {
+    let first_example = |name: &str, fence: &str| {
+        let text = document(name);
+        text.split(fence).nth(1).unwrap().split("```").next().unwrap().to_owned()
+    };
+    let over_reqwest = first_example("crates/wxsub-reqwest/src/lib.rs", "```no_run");
+    let over_hyper = first_example("crates/wxsub-hyper/src/lib.rs", "```no_run");
+    let differ = over_reqwest.lines().zip(over_hyper.lines()).filter(|(one, other)| one != other).count();
+    assert_eq!((differ, over_reqwest.lines().count()), (1, over_hyper.lines().count()));
+    let readme = first_example("README.md", "```rust,no_run");
+    assert_eq!(readme.matches("wxsub_reqwest").count(), 1);
+}
+
 /// Endpoint files open with verb and path, and give the official page.
 #[test]
 fn endpoints_cite_their_source() {

@@ -298,6 +298,23 @@ async fn the_same_classic_token_again_leaves_no_mark() {
     assert_eq!(bench.store.load(&app()).await.unwrap().lost_since, None);
 }
 
+/// A failure that stands since before the report is not its answer.
+#[tokio::test]
+async fn a_report_waits_for_an_attempt_of_its_own() {
+    let bench = Bench::new();
+    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.then(TOKEN, Step::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
+    bench.weixin.always(TOKEN, token("B"));
+    let keeper = bench.keeper().build();
+    let held = keeper.token().await.unwrap().generation();
+    while keeper.status().failure.is_none() {
+        bench.clock.pass(seconds(1)).await;
+    }
+    let report = bench.reports(&keeper, held, Evidence::Claimed);
+    bench.clock.pass(seconds(1)).await;
+    assert_eq!(report.await.unwrap().unwrap().token().expose(), "B");
+}
+
 /// Told later, an error tells what is left of the pause.
 #[tokio::test]
 async fn retry_after_counts_down() {

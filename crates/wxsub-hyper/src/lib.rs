@@ -1,11 +1,12 @@
 //! wxsub over [hyper](https://docs.rs/hyper): everything an application needs, with one dependency.
 //!
 //! ```no_run
-//! use wxsub_hyper::proto::{Grant, Scene};
+//! use wxsub_hyper as wxsub;
+//! use wxsub::proto::{Grant, Scene};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = wxsub_hyper::client("wx0123456789abcdef".parse()?, "SECRET".parse()?)?;
+//! let client = wxsub::client("wx0123456789abcdef".parse()?, "SECRET".parse()?)?;
 //!
 //! let grant = Grant::trusted("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
 //! let message = grant.message("Parcel".parse()?, "It is here.".parse()?);

@@ -1,11 +1,12 @@
 //! wxsub over [reqwest](https://docs.rs/reqwest): everything an application needs, with one dependency.
 //!
 //! ```no_run
-//! use wxsub_reqwest::proto::{Grant, Scene};
+//! use wxsub_reqwest as wxsub;
+//! use wxsub::proto::{Grant, Scene};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = wxsub_reqwest::client("wx0123456789abcdef".parse()?, "SECRET".parse()?)?;
+//! let client = wxsub::client("wx0123456789abcdef".parse()?, "SECRET".parse()?)?;
 //!
 //! let grant = Grant::trusted("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
 //! let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
