@@ -31,6 +31,8 @@ const LIBRARIES: [(&str, &[&str]); 7] = [
             "getrandom",
             "hmac",
             "http",
+            "serde",
+            "serde_json",
             "sha2",
             "subtle",
             "thiserror",

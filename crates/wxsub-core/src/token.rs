@@ -1,5 +1,6 @@
 //! The access token: when to fetch it, who may have it, and what to do when it dies.
 
+mod client_key;
 mod command;
 mod endpoint;
 mod error;
@@ -15,6 +16,7 @@ mod schedule;
 mod source;
 mod status;
 
+pub use client_key::ClientKey;
 pub use command::{Command, Mode, Order, Verdict};
 pub use endpoint::TokenEndpoint;
 pub use error::{Failure, TokenError};

@@ -42,9 +42,14 @@ pub enum Failure {
     /// A fixed token cannot be refreshed.
     #[error("this token was given by hand and cannot be refreshed; supply a new one")]
     Fixed,
-    /// Whoever keeps the token elsewhere could not give one. The text must not contain a secret.
-    #[error("{0}")]
-    Elsewhere(String),
+    /// Whoever keeps the token elsewhere gave none: a control server, or a token source of your own.
+    #[error("{text}")]
+    Elsewhere {
+        /// What it says. It must not contain a secret.
+        text: String,
+        /// What to do about it.
+        remedy: Remedy,
+    },
     /// There is no tokio runtime here to fetch in.
     #[error("no tokio runtime; ask for tokens from within one")]
     NoRuntime,
@@ -72,6 +77,8 @@ impl Failure {
             Self::Transport(error) if error.is_configuration() => Pace::Slow,
             Self::StillRejected | Self::NoOther => Pace::Slow,
             Self::Rationed(wait) => Pace::AtLeast(*wait),
+            Self::Elsewhere { remedy: Remedy::RetryLater, .. } => Pace::Soon,
+            Self::Elsewhere { .. } => Pace::Slow,
             _ => Pace::Soon,
         }
     }
@@ -126,6 +133,7 @@ impl TokenError {
             Failure::Transport(error) if error.is_configuration() => Remedy::FixConfig,
             Failure::Fixed | Failure::NoRuntime => Remedy::FixConfig,
             Failure::Rationed(_) => Remedy::SlowDown,
+            Failure::Elsewhere { remedy, .. } => *remedy,
             Failure::StillRejected | Failure::NoOther | Failure::Unreadable(_) => Remedy::Investigate,
             _ => Remedy::RetryLater,
         }
@@ -143,6 +151,7 @@ mod tests {
         let refused = |code| Failure::Refused(Refusal::new(ErrCode::new(code), "x"));
         let before = |fault| Failure::Transport(TransportError::before_sending(fault, ""));
         let after = Failure::Transport(TransportError::maybe_sent(TransportFault::Broken, ""));
+        let elsewhere = |remedy| Failure::Elsewhere { text: "away".to_owned(), remedy };
         let minute = Duration::from_secs(60);
         use Remedy::*;
         for (failure, maybe_applied, pace, remedy) in [
@@ -162,7 +171,8 @@ mod tests {
             (Failure::Rationed(minute), false, Pace::AtLeast(minute), SlowDown),
             (Failure::Fixed, false, Pace::Soon, FixConfig),
             (Failure::NoRuntime, false, Pace::Soon, FixConfig),
-            (Failure::Elsewhere("away".to_owned()), false, Pace::Soon, RetryLater),
+            (elsewhere(RetryLater), false, Pace::Soon, RetryLater),
+            (elsewhere(FixConfig), false, Pace::Slow, FixConfig),
         ] {
             assert_eq!((failure.maybe_applied(), failure.pace()), (maybe_applied, pace), "{failure}");
             let error = TokenError::new(failure, Some(minute));

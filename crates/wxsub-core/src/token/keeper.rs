@@ -2,6 +2,7 @@
 
 mod berth;
 mod builder;
+mod from_server;
 mod round;
 mod worker;
 

@@ -10,6 +10,9 @@ use super::{TransportError, TransportFault};
 /// A request on its way out. Its URL and body hold secrets: `Debug` shows verb, host and path only.
 pub struct Outgoing(http::Request<Bytes>);
 
+/// Who asks.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("wxsub/", env!("CARGO_PKG_VERSION")));
+
 impl Outgoing {
     /// The request as it goes to this server.
     ///
@@ -27,11 +30,18 @@ impl Outgoing {
         if method == http::Method::POST {
             outgoing.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let agent = HeaderValue::from_static(concat!("wxsub/", env!("CARGO_PKG_VERSION")));
-        outgoing.headers_mut().insert(USER_AGENT, agent);
+        outgoing.headers_mut().insert(USER_AGENT, AGENT);
         *outgoing.method_mut() = method;
         *outgoing.uri_mut() = uri;
         Ok(Self(outgoing))
+    }
+
+    /// A request to somebody else than Weixin, such as a control server.
+    #[must_use]
+    pub fn from_http(request: http::Request<Bytes>) -> Self {
+        let mut outgoing = Self(request);
+        outgoing.0.headers_mut().insert(USER_AGENT, AGENT);
+        outgoing
     }
 
     /// The path, without the query.

@@ -7,12 +7,12 @@ use wxsub_proto::{AppId, AppSecret, BaseUrl};
 
 use super::Keeper;
 use super::berth::Berth;
-use super::round::Rounds;
+use super::round::{Origin, Rounds};
 use super::worker::Worker;
 use crate::clock::{Clock, SystemClock};
 use crate::jitter::random_seed;
 use crate::store::{MemoryStore, TokenStore};
-use crate::token::{Lifecycle, Notice, Observer, TokenEndpoint};
+use crate::token::{ClientKey, Lifecycle, Notice, Observer, TokenEndpoint};
 use crate::transport::Transport;
 
 /// How many callers may be telling the task something at the same moment; more wait their turn.
@@ -21,7 +21,7 @@ const QUEUE: usize = 256;
 /// Puts a [`Keeper`] together.
 pub struct KeeperBuilder {
     appid: AppId,
-    secret: AppSecret,
+    origin: Origin,
     transport: Arc<dyn Transport>,
     base: Option<BaseUrl>,
     endpoint: TokenEndpoint,
@@ -35,9 +35,30 @@ impl Keeper {
     /// A keeper for this app, fetching over this transport.
     #[must_use]
     pub fn builder(appid: AppId, secret: AppSecret, transport: Arc<dyn Transport>) -> KeeperBuilder {
-        KeeperBuilder {
+        KeeperBuilder::new(appid, Origin::Weixin(secret), transport)
+    }
+
+    /// A keeper that gets its tokens from a control server (`wxsub serve`) at this base. It has no AppSecret, so it cannot
+    /// refresh behind the server's back: it keeps what it was handed for as long as the server vouches for it, asks again
+    /// ahead of that, names the token that Weixin has rejected, and rides out a restart of the server.
+    /// [`endpoint`](KeeperBuilder::endpoint) and [`store`](KeeperBuilder::store) are the server's business and mean nothing
+    /// here.
+    #[must_use]
+    pub fn of_server(
+        appid: AppId,
+        key: ClientKey,
+        base: BaseUrl,
+        transport: Arc<dyn Transport>,
+    ) -> KeeperBuilder {
+        KeeperBuilder::new(appid, Origin::Server(key), transport).api_base(base)
+    }
+}
+
+impl KeeperBuilder {
+    fn new(appid: AppId, origin: Origin, transport: Arc<dyn Transport>) -> Self {
+        Self {
             appid,
-            secret,
+            origin,
             transport,
             base: None,
             endpoint: TokenEndpoint::default(),
@@ -47,9 +68,7 @@ impl Keeper {
             observer: None,
         }
     }
-}
 
-impl KeeperBuilder {
     /// Fetches from here instead of `https://api.weixin.qq.com`.
     #[must_use]
     pub fn api_base(mut self, base: BaseUrl) -> Self {
@@ -103,7 +122,12 @@ impl KeeperBuilder {
     #[must_use]
     pub fn build(self) -> Keeper {
         let (asks, inbox) = mpsc::channel(QUEUE);
-        let lifecycle = Lifecycle::new(self.endpoint, self.seed.unwrap_or_else(random_seed));
+        let endpoint = match self.origin {
+            Origin::Weixin(_) => self.endpoint,
+            // A server is asked as `stable_token` is: asking ends nothing, and the same token may come again.
+            Origin::Server(_) => TokenEndpoint::StableToken,
+        };
+        let lifecycle = Lifecycle::new(endpoint, self.seed.unwrap_or_else(random_seed));
         let (status_out, status) = watch::channel(lifecycle.status());
         let current = Arc::new(ArcSwapOption::empty());
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
@@ -111,10 +135,10 @@ impl KeeperBuilder {
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::on(Arc::clone(&clock))));
         let rounds = Rounds {
             base: self.base.unwrap_or_default(),
-            endpoint: self.endpoint,
+            endpoint,
             holder: format!("{:016x}", random_seed()),
             appid: self.appid,
-            secret: self.secret,
+            origin: self.origin,
             transport: self.transport,
             store,
             clock: Arc::clone(&clock),

@@ -10,7 +10,7 @@ use wxsub_proto::{AppId, AppSecret, BaseUrl};
 
 use crate::clock::{Clock, Moment, UnixMillis, until};
 use crate::store::{Put, Record, StoreError, TokenStore};
-use crate::token::{Event, Failure, Generation, Issued, Mode, Order, Outcome, TokenEndpoint};
+use crate::token::{ClientKey, Event, Failure, Generation, Issued, Mode, Order, Outcome, TokenEndpoint};
 use crate::transport::{Outgoing, Transport};
 
 /// The longest lease. It outlives every attempt, whose longest is 15 s.
@@ -25,13 +25,20 @@ const OFFERS: usize = 3;
 /// What every attempt needs.
 pub(super) struct Rounds {
     pub(super) appid: AppId,
-    pub(super) secret: AppSecret,
+    pub(super) origin: Origin,
     pub(super) base: BaseUrl,
     pub(super) endpoint: TokenEndpoint,
     pub(super) holder: String,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Who issues the tokens.
+pub(super) enum Origin {
+    Weixin(AppSecret),
+    /// A control server, which keeps them for others too.
+    Server(ClientKey),
 }
 
 impl Rounds {
@@ -47,8 +54,16 @@ impl Rounds {
         until(&*self.clock, deadline, work).await.unwrap_or_else(|| Err(StoreError::new("no answer in time")))
     }
 
-    /// Gets a token: from the store if it holds a newer one than the order knows, else from Weixin.
+    /// Gets a token.
     pub(super) async fn carry_out(&self, order: &Order) -> Outcome {
+        match &self.origin {
+            Origin::Weixin(secret) => self.from_weixin(order, secret).await,
+            Origin::Server(key) => self.from_server(order, key).await,
+        }
+    }
+
+    /// From the store if it holds a newer one than the order knows, else from Weixin.
+    async fn from_weixin(&self, order: &Order, secret: &AppSecret) -> Outcome {
         // A store that cannot be reached must not keep anybody from a token.
         let leased = self.ask(self.store.lease(&self.appid, &self.holder, LEASE)).await.unwrap_or(true);
         let record = self.ask(self.store.load(&self.appid)).await.unwrap_or_default();
@@ -61,7 +76,7 @@ impl Rounds {
         if !leased {
             return Outcome::Elsewhere;
         }
-        let outcome = self.fetch(order, record).await;
+        let outcome = self.fetch(order, secret, record).await;
         self.give_back().await;
         outcome
     }
@@ -76,7 +91,7 @@ impl Rounds {
         newer.then(|| Outcome::Adopted { issued: Arc::new(issued), lost_since: record.lost_since })
     }
 
-    async fn fetch(&self, order: &Order, record: Record) -> Outcome {
+    async fn fetch(&self, order: &Order, secret: &AppSecret, record: Record) -> Outcome {
         let asked = self.clock.now();
         if order.mode == Mode::Forced
             && !self.ask(self.store.take_force(&self.appid, asked.wall)).await.unwrap_or(false)
@@ -85,8 +100,9 @@ impl Rounds {
         }
         self.mark(asked.wall).await;
         let deadline = asked.mono.after(order.timeout);
-        let replied =
-            until(&*self.clock, deadline, self.call(order.mode)).await.unwrap_or(Err(Failure::TimedOut));
+        let replied = until(&*self.clock, deadline, self.call(secret, order.mode))
+            .await
+            .unwrap_or(Err(Failure::TimedOut));
         match replied {
             Ok(reply) => self.keep(order, record, &reply, asked).await,
             Err(failure) => {
@@ -99,8 +115,8 @@ impl Rounds {
     }
 
     /// The one exchange with Weixin.
-    async fn call(&self, mode: Mode) -> Result<TokenReply, Failure> {
-        let (appid, secret) = (self.appid.clone(), self.secret.clone());
+    async fn call(&self, own: &AppSecret, mode: Mode) -> Result<TokenReply, Failure> {
+        let (appid, secret) = (self.appid.clone(), own.clone());
         let outgoing = match (self.endpoint, mode) {
             (TokenEndpoint::Token, _) => Outgoing::new(&self.base, TokenRequest::new(appid, secret).encode()),
             (TokenEndpoint::StableToken, mode) => {
@@ -113,7 +129,7 @@ impl Rounds {
         let raw = exchange.await.map_err(Failure::Transport)?;
         match TokenReply::read(raw.status, &raw.body).map_err(Failure::Unreadable)? {
             Reply::Done(reply) => Ok(reply),
-            Reply::Refused(refusal) => Err(Failure::Refused(refusal.without(self.secret.expose()))),
+            Reply::Refused(refusal) => Err(Failure::Refused(refusal.without(own.expose()))),
         }
     }
 
