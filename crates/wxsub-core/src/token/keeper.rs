@@ -2,7 +2,7 @@
 
 mod berth;
 mod builder;
-mod from_server;
+mod control_server;
 mod round;
 mod worker;
 

@@ -57,13 +57,13 @@ impl Rounds {
     /// Gets a token.
     pub(super) async fn carry_out(&self, order: &Order) -> Outcome {
         match &self.origin {
-            Origin::Weixin(secret) => self.from_weixin(order, secret).await,
-            Origin::Server(key) => self.from_server(order, key).await,
+            Origin::Weixin(secret) => self.ask_weixin(order, secret).await,
+            Origin::Server(key) => self.ask_server(order, key).await,
         }
     }
 
     /// From the store if it holds a newer one than the order knows, else from Weixin.
-    async fn from_weixin(&self, order: &Order, secret: &AppSecret) -> Outcome {
+    async fn ask_weixin(&self, order: &Order, secret: &AppSecret) -> Outcome {
         // A store that cannot be reached must not keep anybody from a token.
         let leased = self.ask(self.store.lease(&self.appid, &self.holder, LEASE)).await.unwrap_or(true);
         let record = self.ask(self.store.load(&self.appid)).await.unwrap_or_default();

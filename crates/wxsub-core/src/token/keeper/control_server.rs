@@ -35,7 +35,7 @@ struct Problem {
 
 impl Rounds {
     /// Asks the server; names the token that Weixin has rejected, if the newest known is that one.
-    pub(super) async fn from_server(&self, order: &Order, key: &ClientKey) -> Outcome {
+    pub(super) async fn ask_server(&self, order: &Order, key: &ClientKey) -> Outcome {
         if order.mode == Mode::Forced {
             // It has just been told, and hands out the same token: it knows better, or cannot do better.
             return Outcome::Failed(Failure::StillRejected);
