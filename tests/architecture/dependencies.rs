@@ -8,18 +8,19 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use super::tree::top;
 
 /// Which crate of ours may use which: the drawing in ARCHITECTURE.md, as a table.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("wxsub-proto", &[]),
     ("wxsub-core", &["wxsub-proto"]),
     ("wxsub-tls", &[]),
     ("wxsub-hyper", &["wxsub-core", "wxsub-tls"]),
     ("wxsub-reqwest", &["wxsub-core", "wxsub-tls"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
+    ("wxsub-server", &["wxsub-core", "wxsub-hyper", "wxsub-proto"]),
     ("wxsub-cli", &["wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox"]),
 ];
 
 /// Which crate of ours may use which library.
-const LIBRARIES: [(&str, &[&str]); 7] = [
+const LIBRARIES: [(&str, &[&str]); 8] = [
     ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "thiserror", "zeroize"]),
     (
         "wxsub-core",
@@ -73,6 +74,7 @@ const LIBRARIES: [(&str, &[&str]); 7] = [
             "tokio",
         ],
     ),
+    ("wxsub-server", &["getrandom", "sha2", "subtle", "thiserror", "toml", "zeroize"]),
     (
         "wxsub-cli",
         &[

@@ -1,0 +1,143 @@
+//! One app of the configuration.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use wxsub_core::token::TokenEndpoint;
+use wxsub_core::transport::Transport;
+use wxsub_hyper::{HyperTransport, Roots};
+use wxsub_proto::{AppId, AppSecret, BaseUrl, Rule};
+
+use super::secret;
+use super::section::Section;
+
+/// An app whose token is kept.
+#[derive(Clone)]
+pub(crate) struct AppConfig {
+    pub(crate) appid: AppId,
+    pub(crate) secret: AppSecret,
+    pub(crate) endpoint: TokenEndpoint,
+    pub(crate) base: BaseUrl,
+    way: Way,
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+impl AppConfig {
+    /// Whether it is to be treated exactly as the other.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        self.appid == other.appid
+            && self.secret.same_as(&other.secret)
+            && self.endpoint == other.endpoint
+            && self.base == other.base
+            && self.way == other.way
+    }
+}
+
+impl fmt::Debug for AppConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { appid, endpoint, base, .. } = self;
+        f.debug_struct("AppConfig")
+            .field("appid", appid)
+            .field("endpoint", endpoint)
+            .field("base", base)
+            .finish()
+    }
+}
+
+/// How its requests leave this machine. The proxy's URL can hold a password.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Way {
+    proxy: Option<String>,
+    authorities: Authorities,
+}
+
+/// Whose certificates are believed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Authorities {
+    System,
+    /// Nobody is asked for a certificate, so a machine without authorities will do.
+    None,
+    Pem(Vec<u8>),
+}
+
+/// Apps that go the same way share their connections.
+#[derive(Default)]
+pub(super) struct Ways(HashMap<Way, Arc<dyn Transport>>);
+
+/// Reads one `[[apps]]`.
+pub(super) fn read(
+    mut section: Section<'_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    ways: &mut Ways,
+) -> Option<AppConfig> {
+    let appid = section.required("appid");
+    let secret = secret::read(&mut section, environment);
+    let endpoint = endpoint(&mut section);
+    let base = base(&mut section);
+    let route = way(&mut section, base.as_ref()).and_then(|way| Some((ways.open(&way, &section)?, way)));
+    section.end();
+    let (transport, way) = route?;
+    Some(AppConfig { appid: appid?, secret: secret?, endpoint: endpoint?, base: base?, way, transport })
+}
+
+fn endpoint(section: &mut Section<'_>) -> Option<TokenEndpoint> {
+    let Some(wanted) = section.text("token_endpoint") else { return Some(TokenEndpoint::default()) };
+    let all = [TokenEndpoint::Token, TokenEndpoint::StableToken];
+    let found = all.into_iter().find(|endpoint| endpoint.as_str() == wanted);
+    if found.is_none() {
+        section.problem("token_endpoint", "must be \"token\" or \"stable_token\"");
+    }
+    found
+}
+
+fn base(section: &mut Section<'_>) -> Option<BaseUrl> {
+    let (text, insists) = (section.text("api_base"), section.flag("allow_http"));
+    let Some(text) = text else { return Some(BaseUrl::default()) };
+    let read = match BaseUrl::new(&text) {
+        Err(invalid) if invalid.rule() == &Rule::Plaintext && insists => {
+            section.warning("api_base", "is plain http:// to another machine: secrets travel in the open");
+            BaseUrl::allowing_http(&text)
+        }
+        read => read,
+    };
+    read.map_err(|invalid| section.problem("api_base", invalid.rule())).ok()
+}
+
+fn way(section: &mut Section<'_>, base: Option<&BaseUrl>) -> Option<Way> {
+    let (proxy, ca_file) = (section.text("proxy"), section.text("ca_file"));
+    let plain = base.is_some_and(|base| base.as_str().starts_with("http://"));
+    let authorities = match ca_file {
+        Some(path) => match std::fs::read(path) {
+            Ok(pem) => Authorities::Pem(pem),
+            Err(error) => {
+                section.problem("ca_file", format_args!("names a file that cannot be read: {error}"));
+                return None;
+            }
+        },
+        None if plain && proxy.is_none() => Authorities::None,
+        None => Authorities::System,
+    };
+    Some(Way { proxy, authorities })
+}
+
+impl Ways {
+    fn open(&mut self, way: &Way, section: &Section<'_>) -> Option<Arc<dyn Transport>> {
+        if let Some(transport) = self.0.get(way) {
+            return Some(Arc::clone(transport));
+        }
+        let roots = match &way.authorities {
+            Authorities::System => Roots::System,
+            Authorities::None => Roots::Bundled,
+            Authorities::Pem(pem) => Roots::Pem(pem.clone()),
+        };
+        let mut builder = HyperTransport::builder().roots(roots);
+        if let Some(url) = &way.proxy {
+            builder = builder.proxy(url).map_err(|error| section.problem("proxy", error)).ok()?;
+        }
+        let built = builder.build().map_err(|error| section.problem("ca_file", error));
+        let transport: Arc<dyn Transport> = Arc::new(built.ok()?);
+        self.0.insert(way.clone(), Arc::clone(&transport));
+        Some(transport)
+    }
+}

@@ -1,0 +1,70 @@
+//! One client of the configuration.
+
+use wxsub_proto::{AppId, Invalid};
+
+use super::section::Section;
+use crate::client::{AppList, Client, Scope};
+use crate::key::KeyDigest;
+use crate::network::Network;
+
+/// The longest name a client can have, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// Reads one `[[clients]]`.
+pub(super) fn read(mut section: Section<'_>) -> Option<Client> {
+    for key in ["name", "key_sha256", "apps", "scopes"] {
+        section.must_have(key);
+    }
+    let name = name(&mut section);
+    let key = section.text("key_sha256").and_then(|text| {
+        let digest = KeyDigest::parse(&text);
+        if digest.is_none() {
+            section.problem(
+                "key_sha256",
+                "must be 64 lower-case hexadecimal digits, as `wxsub key new` prints them",
+            );
+        }
+        digest
+    });
+    let apps = apps(&mut section);
+    let scopes = section.list("scopes", |text| {
+        let all = Scope::ALL.map(Scope::as_str).join(", ");
+        let found = Scope::ALL.into_iter().find(|scope| scope.as_str() == text);
+        found.ok_or_else(|| format!("must be one of {all}"))
+    });
+    let from = section.list("from", |text| {
+        Network::parse(text).ok_or_else(|| "must be an address or a range like 10.0.0.0/8".to_owned())
+    });
+    section.end();
+    Some(Client { name: name?, key: key?, apps, scopes, from })
+}
+
+fn name(section: &mut Section<'_>) -> Option<String> {
+    let name = section.text("name")?;
+    let fits = (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if !fits {
+        section.problem("name", "must be 1 to 64 letters, digits, dots, hyphens or underscores");
+    }
+    fits.then_some(name)
+}
+
+fn apps(section: &mut Section<'_>) -> AppList {
+    let mut all = false;
+    let named = section.list("apps", |text| match text {
+        "*" => {
+            all = true;
+            Ok(None)
+        }
+        text => text.parse::<AppId>().map(Some).map_err(|invalid: Invalid| invalid.rule().to_string()),
+    });
+    let named: Vec<_> = named.into_iter().flatten().collect();
+    match all {
+        true if !named.is_empty() => {
+            section.problem("apps", "has \"*\" beside AppIDs; keep one or the other");
+            AppList::Only(named)
+        }
+        true => AppList::All,
+        false => AppList::Only(named),
+    }
+}

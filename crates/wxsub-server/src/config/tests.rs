@@ -1,0 +1,161 @@
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+
+const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn read(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
+    let environment = |name: &str| (name == "SECRET").then(|| "PLANTED-secret".to_owned());
+    let shown = |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect();
+    match Config::read(text, environment) {
+        Ok((config, warnings)) => Ok((config, shown(warnings))),
+        Err(error) => Err(error.problems().map(ToString::to_string).collect()),
+    }
+}
+
+/// An app in addition to whatever `more` says.
+fn with_app(more: &str) -> String {
+    format!("{more}\n[[apps]]\nappid = \"wx1\"\nsecret_env = \"SECRET\"\napi_base = \"http://127.0.0.1:1\"\n")
+}
+
+fn client(more: &str) -> String {
+    format!(
+        "[[clients]]\nname = \"a\"\nkey_sha256 = \"{DIGEST}\"\napps = [\"wx1\"]\nscopes = [\"token:read\"]\n{more}"
+    )
+}
+
+fn file(name: &str, content: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("wxsub-config-{}-{name}", std::process::id()));
+    fs::write(&path, content).unwrap();
+    path
+}
+
+#[test]
+fn the_least_that_can_be_said() {
+    let (config, warnings) = read(&with_app("")).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8460");
+    assert_eq!((config.state_dir, config.audit, config.tls), (None, AuditTo::Stderr, None));
+    let limits = config.limits;
+    assert_eq!((limits.connections, limits.in_flight, limits.body), (4096, 1024, 65_536));
+    assert_eq!((limits.header.as_secs(), limits.request.as_secs()), (10, 30));
+    assert_eq!(config.apps[0].endpoint.as_str(), "token");
+    assert!(!format!("{:?}", config.apps).contains("PLANTED"));
+}
+
+#[test]
+fn everything_that_can_be_said() {
+    let secret = file("all", "PLANTED-from-file\r\n");
+    let text = format!(
+        "listen = \"0.0.0.0:1\"\nplaintext = true\nmetrics_listen = \"127.0.0.1:2\"\nstate_dir = \"/s\"\naudit = \"/a\"\n\
+         [[apps]]\nappid = \"wx2\"\nsecret_file = {secret:?}\ntoken_endpoint = \"stable_token\"\n\
+         api_base = \"http://10.0.0.1\"\nallow_http = true\nproxy = \"http://u:PLANTED@10.0.0.2:1\"\n{}from = [\"10.0.0.0/8\"]\n\
+         [limits]\nconnections = 1\nin_flight = 2\nheader_s = 3\nrequest_s = 4\nbody_bytes = 5000\n",
+        client("").replace("wx1", "*")
+    );
+    let (config, warnings) = read(&text).unwrap();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert_eq!(config.apps[0].secret.expose(), "PLANTED-from-file");
+    assert_eq!(config.audit, AuditTo::File("/a".into()));
+    assert_eq!(config.clients[0].apps, AppList::All);
+    assert_eq!((config.limits.connections, config.limits.body), (1, 5000));
+    assert!(!format!("{config:?}").contains("PLANTED"));
+    fs::remove_file(secret).unwrap();
+}
+
+#[test]
+fn each_problem_has_its_place() {
+    let beside = with_app;
+    let inside = |more: &str| format!("{}{more}", with_app(""));
+    let empty = file("empty", "\n");
+    for (text, problem) in [
+        (String::new(), "apps: has none that can be used"),
+        ("x = ".to_owned(), "line 1: is not TOML"),
+        ("\na = 1\na = 2".to_owned(), "line 3: is not TOML"),
+        (beside("audti = \"off\""), "audti: is not a key that is known here"),
+        (beside("listen = 8460"), "listen: must be text in quotes"),
+        (beside("listen = \"localhost\""), "listen: must be an address and a port"),
+        (beside("listen = \"0.0.0.0:1\""), "listen: is reached from other machines"),
+        (beside("plaintext = \"yes\""), "plaintext: must be true or false"),
+        (beside("tls_cert_file = \"c\""), "tls_key_file: is missing"),
+        (beside("tls_key_file = \"k\""), "tls_cert_file: is missing"),
+        (beside("audit = \"\""), "audit: must be"),
+        (beside("state_dir = \"\""), "state_dir: is empty"),
+        (beside("[store]\nredis = \"redis://h\""), "store: is not a key that is known here"),
+        (beside("[limits]\nheader_s = 0"), "limits.header_s: must be a whole number from 1 to 600"),
+        (beside("[limits]\nbody = 1"), "limits.body: is not a key"),
+        (beside("limits = 1"), "limits: must be a table"),
+        (inside("tokn = 1"), "apps[0].tokn: is not a key"),
+        (inside("token_endpoint = \"x\""), "apps[0].token_endpoint: must be"),
+        (inside("proxy = \"x\""), "apps[0].proxy: "),
+        (inside("ca_file = \"/nowhere\""), "apps[0].ca_file: names a file that cannot be read"),
+        (inside("secret_file = \"/nowhere\""), "apps[0].secret_env: stands beside secret_file"),
+        (with_app("").replace("SECRET", "OTHER"), "apps[0].secret_env: names a variable that is not set"),
+        (with_app("").replace("secret_env = \"SECRET\"", ""), "apps[0].secret_file: is missing"),
+        (
+            with_app("").replace("secret_env = \"SECRET\"", "secret_file = \"/nowhere\""),
+            "apps[0].secret_file: names a file",
+        ),
+        (
+            with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {empty:?}")),
+            "apps[0].secret_file: names a secret that is empty",
+        ),
+        (with_app("").replace("wx1", "w x"), "apps[0].appid: has a character"),
+        (with_app("").replace("appid = \"wx1\"", ""), "apps[0].appid: is missing"),
+        (with_app("").replace("127.0.0.1", "10.0.0.1"), "apps[0].api_base: uses http://"),
+        (with_app(&with_app("")), "apps: appid wx1 stands twice"),
+        (with_app(&client("").repeat(2)), "clients: name a stands twice"),
+        (with_app(&client("").repeat(2)), &format!("clients: key_sha256 {DIGEST} stands twice")),
+        (with_app("[[clients]]"), "clients[0].scopes: is missing"),
+        (with_app(&client("").replace("01234", "01234A")), "clients[0].key_sha256: must be 64"),
+        (with_app(&client("").replace("\"a\"", "\"a b\"")), "clients[0].name: must be 1 to 64"),
+        (
+            with_app(&client("").replace("token:read", "all")),
+            "clients[0].scopes[0]: must be one of token:read",
+        ),
+        (with_app(&client("").replace("\"wx1\"", "\"*\", \"wx1\"")), "clients[0].apps: has \"*\" beside"),
+        (with_app(&client("").replace("[\"wx1\"]", "\"wx1\"")), "clients[0].apps: must be a list"),
+        (with_app(&client("from = [1]")), "clients[0].from[0]: must be text"),
+        (with_app(&client("from = [\"10.0.0.0/99\"]")), "clients[0].from[0]: must be an address or a range"),
+    ] {
+        let problems = read(&text).unwrap_err();
+        assert!(problems.iter().any(|found| found.starts_with(problem)), "{problem}: {problems:?}");
+        assert!(!format!("{problems:?}").contains("PLANTED"));
+    }
+    fs::remove_file(empty).unwrap();
+}
+
+#[test]
+fn all_problems_are_named_at_once() {
+    let text =
+        "listen = 1\nzzz = 1\n[[apps]]\nappid = \"w x\"\n[[clients]]\nname = \"a\"\n[limits]\nheader_s = 0\n";
+    let problems = read(text).unwrap_err();
+    for place in
+        ["listen", "zzz", "apps[0].appid", "apps[0].secret_file", "clients[0].key_sha256", "limits.header_s"]
+    {
+        assert!(
+            problems.iter().any(|found| found.starts_with(&format!("{place}: "))),
+            "{place}: {problems:?}"
+        );
+    }
+}
+
+#[test]
+fn an_app_that_is_not_configured_is_a_warning() {
+    let (_, warnings) = read(&with_app(&client("").replace("\"wx1\"", "\"wx1\", \"wx9\""))).unwrap();
+    assert_eq!(warnings, ["clients: a names the app wx9, which is not configured"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_that_everybody_can_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let secret = file("modes", "s");
+    let text = with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {secret:?}"));
+    for (mode, count) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
+        fs::set_permissions(&secret, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(read(&text).unwrap().1.len(), count, "{mode:o}");
+    }
+    fs::remove_file(secret).unwrap();
+}
