@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("wxsub-reqwest", &["wxsub-core", "wxsub-tls"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
     ("wxsub-server", &["wxsub-core", "wxsub-hyper", "wxsub-proto"]),
-    ("wxsub-cli", &["wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox"]),
+    ("wxsub-cli", &["wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox", "wxsub-server"]),
 ];
 
 /// Which crate of ours may use which library.
@@ -74,7 +74,24 @@ const LIBRARIES: [(&str, &[&str]); 8] = [
             "tokio",
         ],
     ),
-    ("wxsub-server", &["getrandom", "sha2", "subtle", "thiserror", "toml", "zeroize"]),
+    (
+        "wxsub-server",
+        &[
+            "arc-swap",
+            "axum",
+            "getrandom",
+            "http-body-util",
+            "prometheus-client",
+            "serde",
+            "serde_json",
+            "sha2",
+            "subtle",
+            "thiserror",
+            "tokio",
+            "toml",
+            "zeroize",
+        ],
+    ),
     (
         "wxsub-cli",
         &[

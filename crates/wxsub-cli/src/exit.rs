@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use wxsub_server::result_line::Outcome;
+
 /// How a command ended. The number is what the shell sees; a file ends with the largest of its lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -18,6 +20,18 @@ pub(crate) enum Exit {
     NotSent = 4,
     /// Maybe sent: not to be repeated blindly.
     MaybeSent = 5,
+}
+
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Sent => Self::Done,
+            Outcome::Invalid => Self::Wrong,
+            Outcome::Refused => Self::Refused,
+            Outcome::NotSent => Self::NotSent,
+            Outcome::MaybeSent => Self::MaybeSent,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -13,7 +13,6 @@ mod interrupt;
 mod lines;
 mod logs;
 mod output;
-mod result_line;
 mod runtime;
 mod send_error;
 mod talk;

@@ -13,8 +13,8 @@ use crate::failure::Failure;
 use crate::input::{Input, unreadable};
 use crate::lines::{LONGEST, Line, Lines};
 use crate::output::Output;
-use crate::result_line::{Problem, problems_of};
 use crate::talk;
+use wxsub_server::result_line::{Problem, problems_of};
 
 /// Validate messages offline and name every problem.
 ///
@@ -66,7 +66,7 @@ impl Check {
         if self.json {
             return output.json(&checked);
         }
-        for Problem { field, rule } in checked.problems {
+        for Problem { field, rule, .. } in checked.problems {
             output.line(format_args!("line {}: {field}: {rule}", checked.line));
         }
     }

@@ -21,9 +21,9 @@ use crate::failure::Failure;
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::result_line::{Outcome, ResultLine};
 use crate::talk;
 use crate::wrong_usage::WrongUsage;
+use wxsub_server::result_line::{Outcome, ResultLine};
 
 /// Send one message, or a file of them.
 ///
@@ -107,7 +107,7 @@ impl Send {
             (false, Outcome::Sent) => output.line("sent"),
             (false, _) => {}
         }
-        output.end(result.outcome.exit())
+        output.end(result.outcome.into())
     }
 
     fn client(&self, app: App) -> Client {

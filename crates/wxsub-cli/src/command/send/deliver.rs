@@ -4,8 +4,8 @@ use wxsub_core::Client;
 use wxsub_proto::Message;
 
 use crate::interrupt::Interrupt;
-use crate::result_line::ResultLine;
 use crate::send_error::told;
+use wxsub_server::result_line::ResultLine;
 
 /// What became of a message.
 pub(super) struct Delivered {

@@ -17,8 +17,8 @@ use crate::input::{Input, unreadable};
 use crate::interrupt::Interrupt;
 use crate::lines::{Line, Lines};
 use crate::output::Output;
-use crate::result_line::ResultLine;
 use crate::talk;
+use wxsub_server::result_line::ResultLine;
 
 /// How many lines are read ahead of those under way.
 const READ_AHEAD: usize = 64;

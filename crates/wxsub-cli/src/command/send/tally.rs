@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::deliver::Delivered;
 use crate::exit::Exit;
-use crate::result_line::Outcome;
+use wxsub_server::result_line::Outcome;
 
 /// The outcomes in the order in which they are told.
 const OUTCOMES: [(Outcome, &str); 5] = [
@@ -33,7 +33,7 @@ impl Tally {
 
     /// The largest exit code among them.
     pub(super) fn largest(&self) -> Exit {
-        let met = self.met().map(|((outcome, _), ..)| outcome.exit());
+        let met = self.met().map(|((outcome, _), ..)| Exit::from(outcome));
         met.max().unwrap_or(Exit::Done)
     }
 

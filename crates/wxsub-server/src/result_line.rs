@@ -6,13 +6,12 @@ use wxsub_core::error::{Call, Delivery};
 use wxsub_proto::message::Draft;
 use wxsub_proto::{ErrCode, Message, OpenId, Problems, Remedy, Scene, TemplateId, TraceId};
 
-use crate::exit::Exit;
-
 /// What became of one message. Members without a value are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct ResultLine {
+#[non_exhaustive]
+pub struct ResultLine {
     /// What became of it.
-    pub(crate) outcome: Outcome,
+    pub outcome: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     touser: Option<OpenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +37,8 @@ pub(crate) struct ResultLine {
 /// What can become of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
+#[expect(clippy::exhaustive_enums, reason = "every reader must decide all five")]
+pub enum Outcome {
     /// Weixin took it.
     Sent,
     /// Weixin answered with an error code, to the message or to the token call before it.
@@ -54,7 +54,7 @@ pub(crate) enum Outcome {
 /// Which call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Stage {
+pub enum Stage {
     /// Getting the access token.
     Token,
     /// Sending the message.
@@ -63,22 +63,24 @@ pub(crate) enum Stage {
 
 /// A field that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Problem {
+#[non_exhaustive]
+pub struct Problem {
     /// As in Weixin's body: `data.content.value`.
-    pub(crate) field: &'static str,
+    pub field: &'static str,
     /// What is wrong, and what to do.
-    pub(crate) rule: String,
+    pub rule: String,
 }
 
 impl Outcome {
-    /// How a command ends that has this to tell.
-    pub(crate) fn exit(self) -> Exit {
+    /// As in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Sent => Exit::Done,
-            Self::Invalid => Exit::Wrong,
-            Self::Refused => Exit::Refused,
-            Self::NotSent => Exit::NotSent,
-            Self::MaybeSent => Exit::MaybeSent,
+            Self::Sent => "sent",
+            Self::Refused => "refused",
+            Self::Invalid => "invalid",
+            Self::NotSent => "not_sent",
+            Self::MaybeSent => "maybe_sent",
         }
     }
 }
@@ -101,12 +103,14 @@ impl ResultLine {
     }
 
     /// Weixin took it.
-    pub(crate) fn sent(message: &Message) -> Self {
+    #[must_use]
+    pub fn sent(message: &Message) -> Self {
         Self::about(message, Outcome::Sent)
     }
 
     /// It was not, or not certainly, sent.
-    pub(crate) fn failed(message: &Message, error: &SendError) -> Self {
+    #[must_use]
+    pub fn failed(message: &Message, error: &SendError) -> Self {
         let outcome = match (error.refusal(), error.delivery()) {
             (Some(_), _) | (None, Delivery::Answered) => Outcome::Refused,
             (None, Delivery::NotSent) => Outcome::NotSent,
@@ -127,12 +131,20 @@ impl ResultLine {
     }
 
     /// It was given up while it was under way; where, nobody can tell.
-    pub(crate) fn given_up(message: &Message) -> Self {
+    #[must_use]
+    pub fn given_up(message: &Message) -> Self {
         Self { remedy: Some(Remedy::Investigate), ..Self::about(message, Outcome::MaybeSent) }
     }
 
+    /// It was not tried: nobody was let in, or there was no room.
+    #[must_use]
+    pub fn not_tried(remedy: Remedy) -> Self {
+        Self { remedy: Some(remedy), ..Self::new(Outcome::NotSent) }
+    }
+
     /// It breaks rules. What is valid of its address is kept, to recognise it by.
-    pub(crate) fn invalid(draft: &Draft, problems: &Problems) -> Self {
+    #[must_use]
+    pub fn invalid(draft: &Draft, problems: &Problems) -> Self {
         let text = |place| draft.get(place).and_then(|value| value.as_str());
         let scene =
             draft.get("scene").map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
@@ -146,13 +158,15 @@ impl ResultLine {
     }
 
     /// In this line of a file.
-    pub(crate) fn at_line(self, number: u64) -> Self {
+    #[must_use]
+    pub fn at_line(self, number: u64) -> Self {
         Self { line: Some(number), ..self }
     }
 }
 
 /// As they are printed.
-pub(crate) fn problems_of(problems: &Problems) -> Vec<Problem> {
+#[must_use]
+pub fn problems_of(problems: &Problems) -> Vec<Problem> {
     problems
         .iter()
         .map(|invalid| Problem { field: invalid.field(), rule: invalid.rule().to_string() })

@@ -1,0 +1,201 @@
+//! One app: its keeper, its client, and what has been handed out.
+
+mod memory;
+mod probe;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use wxsub_core::Client;
+use wxsub_core::clock::{Clock, UnixMillis};
+use wxsub_core::store::TokenStore;
+use wxsub_core::token::{Evidence, Failure, Generation, Issued, Keeper, Notice, TokenError, TokenSource};
+use wxsub_core::transport::Transport;
+use wxsub_proto::{AccessToken, AppId};
+
+pub(crate) use self::memory::Memory;
+use self::probe::Probe;
+use crate::config::AppConfig;
+use crate::metrics::Metrics;
+use crate::ration::Admitted;
+
+/// What all apps of a server share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Arc<dyn TokenStore>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Goes everywhere instead of the transports of the configuration.
+    pub(crate) transport: Option<Arc<dyn Transport>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// An app as it is served.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: AppConfig,
+    pub(crate) keeper: Keeper,
+    pub(crate) client: Client,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) probe: Arc<Probe>,
+    clock: Arc<dyn Clock>,
+    /// Since when fetching has failed.
+    failing: Arc<Mutex<Option<UnixMillis>>>,
+}
+
+/// A token to hand out, and how long the server vouches for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Vouched {
+    pub(crate) issued: Arc<Issued>,
+    pub(crate) expires_in: Duration,
+}
+
+/// Why a report brings no token.
+#[derive(Debug, Clone)]
+pub(crate) enum NoOther {
+    /// Whoever reports has used up their ration, or the app has.
+    Rationed(Duration),
+    /// None could be had.
+    Failed(TokenError),
+    /// None came in time.
+    Late,
+}
+
+impl App {
+    /// As configured; `memory` is what an earlier one of the same app remembers.
+    pub(crate) fn new(config: AppConfig, shared: &Shared, memory: Arc<Memory>) -> Self {
+        let transport = shared.transport.clone().unwrap_or_else(|| Arc::clone(&config.transport));
+        let failing: Arc<Mutex<Option<UnixMillis>>> = Arc::default();
+        let observe = observer(&config.appid, shared, Arc::clone(&failing));
+        let keeper = Keeper::builder(config.appid.clone(), config.secret.clone(), Arc::clone(&transport))
+            .api_base(config.base.clone())
+            .endpoint(config.endpoint)
+            .clock(Arc::clone(&shared.clock))
+            .store(Arc::clone(&shared.store))
+            .observe(observe)
+            .build();
+        let client = Client::with_tokens_from(Arc::new(keeper.clone()), Arc::clone(&transport))
+            .api_base(config.base.clone())
+            .clock(Arc::clone(&shared.clock))
+            .build();
+        let probe = Arc::new(Probe::new(transport, config.base.clone(), Arc::clone(&shared.clock)));
+        Self { config, keeper, client, memory, probe, clock: Arc::clone(&shared.clock), failing }
+    }
+
+    pub(crate) fn appid(&self) -> &AppId {
+        &self.config.appid
+    }
+
+    /// Since when fetching has failed.
+    pub(crate) fn failing_since(&self) -> Option<UnixMillis> {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The current token, if there is a usable one; waits for nothing.
+    pub(crate) fn current(&self) -> Option<Vouched> {
+        let (status, now) = (self.keeper.status(), self.clock.now());
+        let issued = Arc::clone(status.usable(now)?);
+        self.memory.remember(&issued);
+        // One second is the least that callers understand.
+        let expires_in = status.vouched(now).max(Duration::from_secs(1));
+        Some(Vouched { issued, expires_in })
+    }
+
+    /// A usable token, waited for if there is none.
+    pub(crate) async fn token(&self) -> Result<Vouched, TokenError> {
+        if let Some(current) = self.current() {
+            return Ok(current);
+        }
+        let issued = self.keeper.token().await?;
+        Ok(self.vouched(issued))
+    }
+
+    fn vouched(&self, issued: Arc<Issued>) -> Vouched {
+        self.current().unwrap_or_else(|| {
+            self.memory.remember(&issued);
+            let expires_in = issued.remaining(self.clock.now()).min(Duration::from_secs(60));
+            Vouched { issued, expires_in }
+        })
+    }
+
+    /// Which token this is, if it is the current one or one of the two before it.
+    pub(crate) fn generation_of(&self, token: &AccessToken) -> Option<Generation> {
+        // One that nobody has asked for since the server started is known too.
+        let _ = self.current();
+        self.memory.generation_of(token)
+    }
+
+    /// This client says that this token no longer works. Gives the current one, if that is another; else the one that
+    /// comes of a refresh, within the rations.
+    pub(crate) async fn reported(
+        &self,
+        client: &str,
+        failed: Option<Generation>,
+    ) -> Result<Vouched, NoOther> {
+        let status = self.keeper.status();
+        let held = status.usable(self.clock.now()).map(|issued| issued.generation());
+        let (Some(failed), Some(held)) = (failed, held) else {
+            return self.token().await.map_err(NoOther::Failed);
+        };
+        if held != failed {
+            return self.token().await.map_err(NoOther::Failed);
+        }
+        let now = self.clock.now().mono;
+        let admitted = self.memory.rations(|rations| rations.admit(client, failed, status.fetching, now));
+        let paid = match admitted.map_err(NoOther::Rationed)? {
+            Admitted::First => Some(Paid { app: self, client, failed, started: true }),
+            Admitted::Joins => None,
+        };
+        match self.keeper.refresh(failed, Evidence::Claimed).await {
+            Ok(issued) => Ok(self.vouched(issued)),
+            Err(error) => match error.why() {
+                Failure::Rationed(wait) => {
+                    if let Some(mut paid) = paid {
+                        paid.started = false;
+                    }
+                    Err(NoOther::Rationed(*wait))
+                }
+                _ => Err(NoOther::Failed(error)),
+            },
+        }
+    }
+}
+
+/// A report that has paid for its refresh; ends with it, given up or not.
+struct Paid<'a> {
+    app: &'a App,
+    client: &'a str,
+    failed: Generation,
+    started: bool,
+}
+
+impl Drop for Paid<'_> {
+    fn drop(&mut self) {
+        self.app.memory.rations(|rations| rations.end(self.client, self.failed, self.started));
+    }
+}
+
+fn observer(
+    appid: &AppId,
+    shared: &Shared,
+    failing: Arc<Mutex<Option<UnixMillis>>>,
+) -> impl Fn(&Notice) + Send + Sync + 'static {
+    let (appid, metrics, clock) = (appid.clone(), Arc::clone(&shared.metrics), Arc::clone(&shared.clock));
+    move |notice| {
+        metrics.noticed(&appid, notice);
+        let mut failing = failing.lock().unwrap_or_else(PoisonError::into_inner);
+        match notice {
+            Notice::Refreshed { .. } => *failing = None,
+            Notice::FetchFailed { .. } => {
+                failing.get_or_insert_with(|| clock.now().wall);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One line for every token read, report and send: who, which app, what became of it. Lines are written by a thread of
+//! their own; whoever has something to tell never waits for it.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use serde::Serialize;
+
+use crate::config::AuditTo;
+
+/// How many lines can wait to be written; those beyond are counted and lost.
+const QUEUE: usize = 8192;
+
+/// One line. There is no secret in it, and no openid.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Entry {
+    /// Milliseconds since 1970.
+    pub(crate) at: u64,
+    pub(crate) door: Door,
+    pub(crate) action: Action,
+    /// The client's name; absent where its key is unknown, or a token took its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) appid: Option<String>,
+    pub(crate) outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) errcode: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rid: Option<String>,
+}
+
+/// Through which of the two somebody came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Door {
+    Native,
+    Weixin,
+}
+
+impl Door {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Weixin => "weixin",
+        }
+    }
+}
+
+/// What somebody wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Action {
+    Read,
+    Report,
+    Send,
+    /// To see the apps.
+    List,
+}
+
+enum Told {
+    Line(Box<Entry>),
+    /// Everything before this is to be written before an answer is given.
+    Flush(SyncSender<()>),
+}
+
+/// Where lines are handed over.
+#[derive(Debug, Clone)]
+pub(crate) struct Audit(Option<SyncSender<Told>>);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
+}
+
+impl Audit {
+    /// Nothing is written.
+    pub(crate) fn off() -> Self {
+        Self(None)
+    }
+
+    /// Starts writing.
+    pub(crate) fn start(to: &AuditTo) -> io::Result<Self> {
+        let out: Box<dyn Write + Send> = match to {
+            AuditTo::Off => return Ok(Self::off()),
+            AuditTo::Stderr => Box::new(io::stderr()),
+            AuditTo::File(path) => {
+                Box::new(private(OpenOptions::new().create(true).append(true)).open(path)?)
+            }
+        };
+        let (lines, written) = sync_channel(QUEUE);
+        thread::Builder::new().name("audit".to_owned()).spawn(move || write(&written, out))?;
+        Ok(Self(Some(lines)))
+    }
+
+    /// Hands a line over; `false` if it was lost.
+    pub(crate) fn tell(&self, entry: Entry) -> bool {
+        self.0.as_ref().is_none_or(|lines| lines.try_send(Told::Line(Box::new(entry))).is_ok())
+    }
+
+    /// Returns once everything handed over before is written. It blocks.
+    pub(crate) fn flush(&self) {
+        let Some(lines) = &self.0 else { return };
+        let (done, wait) = sync_channel(1);
+        if lines.send(Told::Flush(done)).is_ok() {
+            // A thread that is gone has nothing left to write.
+            let _ = wait.recv();
+        }
+    }
+}
+
+#[cfg(unix)]
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.mode(0o600)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+fn write(lines: &Receiver<Told>, mut out: Box<dyn Write + Send>) {
+    for told in lines {
+        match told {
+            Told::Line(entry) => {
+                let Ok(mut line) = serde_json::to_vec(&entry) else { continue };
+                line.push(b'\n');
+                // A line that cannot be written must not end those that follow.
+                let _ = out.write_all(&line);
+            }
+            Told::Flush(done) => {
+                let _ = out.flush();
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_arrive_in_order_and_without_empty_members() {
+        let path = std::env::temp_dir().join(format!("wxsub-audit-{}", std::process::id()));
+        let audit = Audit::start(&AuditTo::File(path.clone())).unwrap();
+        for at in 1..=3 {
+            let (door, action, outcome) = (Door::Native, Action::Read, "ok");
+            let (client, address, appid, generation, errcode, rid) = Default::default();
+            assert!(audit.tell(Entry {
+                at,
+                door,
+                action,
+                client,
+                address,
+                appid,
+                outcome,
+                generation,
+                errcode,
+                rid
+            }));
+        }
+        audit.flush();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().next(), Some(r#"{"at":1,"door":"native","action":"read","outcome":"ok"}"#));
+        assert_eq!(text.lines().count(), 3);
+        std::fs::remove_file(path).unwrap();
+        Audit::off().flush();
+    }
+}

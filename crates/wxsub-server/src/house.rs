@@ -1,0 +1,152 @@
+//! Everything a request can need: what is configured right now, and what outlives every configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use wxsub_core::clock::Clock;
+use wxsub_proto::{AppId, ErrCode, TraceId};
+
+use crate::app::{App, Memory, Shared};
+use crate::audit::{Action, Audit, Door, Entry};
+use crate::call::Caller;
+use crate::client::Client;
+use crate::config::{Config, Limits};
+use crate::metrics::Metrics;
+
+/// What is configured right now. A request sees one from its beginning to its end.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) apps: BTreeMap<AppId, Arc<App>>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) limits: Limits,
+}
+
+/// The server, without its doors.
+#[derive(Debug)]
+pub(crate) struct House {
+    snapshot: ArcSwap<Snapshot>,
+    shared: Shared,
+    audit: Audit,
+    in_flight: AtomicUsize,
+    draining: AtomicBool,
+}
+
+/// What became of something that is audited.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told<'a> {
+    pub(crate) appid: Option<&'a AppId>,
+    pub(crate) outcome: &'static str,
+    pub(crate) generation: Option<u64>,
+    pub(crate) errcode: Option<ErrCode>,
+    pub(crate) rid: Option<&'a TraceId>,
+}
+
+/// A request being answered; one less when dropped.
+pub(crate) struct InFlight(Arc<House>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl House {
+    pub(crate) fn new(config: &Config, shared: Shared, audit: Audit) -> Self {
+        let snapshot = Snapshot::of(config, &shared, None);
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            shared,
+            audit,
+            in_flight: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// From now on this is configured. Apps that are configured as before go on as they are.
+    pub(crate) fn replace(&self, config: &Config) {
+        let before = self.snapshot();
+        self.snapshot.store(Arc::new(Snapshot::of(config, &self.shared, Some(&before))));
+    }
+
+    /// Lets every app get its token before anybody asks for it.
+    pub(crate) fn warm(&self) {
+        for app in self.snapshot().apps.values() {
+            let app = Arc::clone(app);
+            tokio::spawn(async move {
+                // Its failure is in status, log and metrics, and the keeper goes on trying.
+                let _ = app.token().await;
+            });
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Room for one more request, if there is any.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<InFlight> {
+        let most = self.snapshot.load().limits.in_flight;
+        let entered = InFlight(Arc::clone(self));
+        (self.in_flight.fetch_add(1, Ordering::Relaxed) < most).then_some(entered)
+    }
+
+    /// Writes the audit line of something.
+    pub(crate) fn tell(&self, door: Door, action: Action, caller: &Caller<'_>, told: &Told<'_>) {
+        let entry = Entry {
+            at: self.clock().now().wall.get(),
+            door,
+            action,
+            client: caller.client.map(|client| client.name.clone()),
+            address: caller.address,
+            appid: told.appid.map(ToString::to_string),
+            outcome: told.outcome,
+            generation: told.generation,
+            errcode: told.errcode.map(ErrCode::get),
+            rid: told.rid.map(ToString::to_string),
+        };
+        if !self.audit.tell(entry) {
+            self.metrics().audit_dropped();
+        }
+    }
+}
+
+impl Snapshot {
+    fn of(config: &Config, shared: &Shared, before: Option<&Self>) -> Self {
+        let app = |config: &crate::config::AppConfig| {
+            let known = before.and_then(|before| before.apps.get(&config.appid));
+            let app = match known {
+                Some(app) if app.config.same_as(config) => Arc::clone(app),
+                Some(app) => Arc::new(App::new(config.clone(), shared, Arc::clone(&app.memory))),
+                None => Arc::new(App::new(config.clone(), shared, Arc::<Memory>::default())),
+            };
+            (config.appid.clone(), app)
+        };
+        Self {
+            apps: config.apps.iter().map(app).collect(),
+            clients: config.clients.clone(),
+            limits: config.limits,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `GET /v1/apps`: how each app is, for those who run the server.
+
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use wxsub_core::clock::Moment;
+use wxsub_proto::{AppId, ErrCode, Remedy, TraceId};
+
+use super::{client, json};
+use crate::app::App;
+use crate::audit::{Action, Door};
+use crate::call::Call;
+use crate::client::Scope;
+use crate::house::Told;
+
+/// All apps that the key is for.
+#[derive(Serialize)]
+struct List<'a> {
+    apps: Vec<Shown<'a>>,
+}
+
+/// One app, without anything secret.
+#[derive(Serialize)]
+struct Shown<'a> {
+    appid: &'a AppId,
+    state: State,
+    token_endpoint: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
+    suspect: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Trouble>,
+}
+
+/// Whether there is a token, and whether all is well with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// There is a token, and nothing is wrong.
+    Ok,
+    /// There is a token, but fetching its successor fails, or it may die before its time.
+    Degraded,
+    /// There is none yet, and nothing has failed.
+    Starting,
+    /// There is none.
+    Down,
+}
+
+/// Why fetching fails.
+#[derive(Serialize)]
+pub(crate) struct Trouble {
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errcode: Option<ErrCode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rid: Option<TraceId>,
+    pub(crate) remedy: Remedy,
+    /// Since when, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
+}
+
+/// How an app is now.
+pub(crate) fn state(app: &App, now: Moment) -> (State, Option<Trouble>) {
+    let status = app.keeper.status();
+    let trouble = status.failure.as_ref().map(|error| Trouble {
+        text: error.why().to_string(),
+        errcode: error.refusal().map(wxsub_proto::Refusal::errcode),
+        rid: error.refusal().and_then(wxsub_proto::Refusal::trace_id).cloned(),
+        remedy: error.remedy(),
+        since: app.failing_since().map(wxsub_core::clock::UnixMillis::get),
+    });
+    let state = match (status.usable(now), &trouble) {
+        (Some(_), None) if !status.is_suspect(now) => State::Ok,
+        (Some(_), _) => State::Degraded,
+        (None, None) => State::Starting,
+        (None, Some(_)) => State::Down,
+    };
+    (state, trouble)
+}
+
+pub(super) async fn list(call: Call) -> Response {
+    let (client, problem) = match client(&call, Scope::Admin) {
+        Ok(client) => (Some(client), None),
+        Err((client, problem)) => (client, Some(problem)),
+    };
+    let outcome = if problem.is_none() { "ok" } else { "denied" };
+    call.house.tell(Door::Native, Action::List, &call.caller(client), &Told { outcome, ..Told::default() });
+    if let Some(problem) = problem {
+        return problem.into_response();
+    }
+    let now = call.house.clock().now();
+    let apps = call.snapshot.apps.values().filter(|app| client.is_some_and(|client| client.has(app.appid())));
+    json(&List { apps: apps.map(|app| shown(app, now)).collect() })
+}
+
+fn shown(app: &App, now: Moment) -> Shown<'_> {
+    let (state, error) = state(app, now);
+    let status = app.keeper.status();
+    let held = status.usable(now);
+    Shown {
+        appid: app.appid(),
+        state,
+        token_endpoint: app.config.endpoint.as_str(),
+        generation: held.map(|issued| issued.generation().get()),
+        expires_in: held.map(|issued| issued.remaining(now).as_secs()),
+        suspect: status.is_suspect(now),
+        error,
+    }
+}

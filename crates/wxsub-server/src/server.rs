@@ -1,0 +1,148 @@
+//! The server as a whole: what is configured, and the routes that serve it.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::store::{MemoryStore, TokenStore};
+use wxsub_core::transport::Transport;
+
+use crate::app::Shared;
+use crate::audit::Audit;
+use crate::config::Config;
+use crate::house::House;
+use crate::metrics::Metrics;
+use crate::native::problem::{Kind, Problem};
+use crate::{health, native, weixin};
+
+/// The control server. Cheap to clone; clones are the same server.
+#[derive(Clone)]
+pub struct Server {
+    pub(crate) house: Arc<House>,
+    pub(crate) metrics_elsewhere: bool,
+}
+
+/// Puts a [`Server`] together.
+pub struct ServerBuilder {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    store: Option<Arc<dyn TokenStore>>,
+    transport: Option<Arc<dyn Transport>>,
+}
+
+impl Server {
+    /// A server of this configuration.
+    #[must_use]
+    pub fn builder(config: Config) -> ServerBuilder {
+        ServerBuilder { config, clock: Arc::new(SystemClock::new()), store: None, transport: None }
+    }
+
+    /// Its routes, to be served here or nested in an application of yours. Serve them with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`, so that keys can be bound to addresses and the audit knows
+    /// them; keys that are bound to addresses are refused otherwise. Limits of connections are up to whoever listens.
+    pub fn router(&self) -> Router {
+        let limited = native::routes()
+            .merge(weixin::routes())
+            .fallback(weixin::unknown)
+            .layer(from_fn_with_state(Arc::clone(&self.house), limit));
+        let mut routes = limited.merge(health::routes());
+        if !self.metrics_elsewhere {
+            routes = routes.merge(health::metrics_route());
+        }
+        routes.layer(from_fn_with_state(Arc::clone(&self.house), measure)).with_state(Arc::clone(&self.house))
+    }
+
+    /// `/metrics` alone, for an address of its own.
+    pub(crate) fn metrics_router(&self) -> Router {
+        health::metrics_route().with_state(Arc::clone(&self.house))
+    }
+
+    /// From now on apps, secrets, clients and limits are these. Requests under way are answered as they began, and apps
+    /// that are configured as before keep their tokens. Needs a tokio runtime.
+    pub fn reload(&self, config: &Config) {
+        self.house.replace(config);
+        self.house.warm();
+    }
+
+    /// Lets every app get its token before anybody asks for it. Needs a tokio runtime.
+    pub fn warm(&self) {
+        self.house.warm();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("apps", &self.house.snapshot().apps.len()).finish_non_exhaustive()
+    }
+}
+
+impl ServerBuilder {
+    /// Lives on this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Keeps its tokens here, instead of where the configuration says.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Calls Weixin over this, whatever the configuration says of proxies and certificate authorities.
+    #[must_use]
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// The server. Nothing is fetched yet.
+    ///
+    /// # Errors
+    /// Where the audit cannot be written.
+    pub fn build(self) -> io::Result<Server> {
+        let Self { config, clock, store, transport } = self;
+        let store = store.unwrap_or_else(|| Arc::new(MemoryStore::on(Arc::clone(&clock))));
+        let shared = Shared { clock, store, metrics: Arc::new(Metrics::new()), transport };
+        let audit = Audit::start(&config.audit)?;
+        let house = Arc::new(House::new(&config, shared, audit));
+        Ok(Server { house, metrics_elsewhere: config.metrics_listen.is_some() })
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// No more requests at a time than the limit says.
+async fn limit(State(house): State<Arc<House>>, request: Request, next: Next) -> Response {
+    match house.enter() {
+        Some(_in_flight) => next.run(request).await,
+        None if request.uri().path().starts_with("/v1/") => {
+            let problem = Problem::new(Kind::Limit, "the server has its hands full; try again in a moment");
+            problem.after(Duration::from_secs(1)).into_response()
+        }
+        None => weixin::full(),
+    }
+}
+
+/// How long each route takes.
+async fn measure(State(house): State<Arc<House>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let began = house.clock().now().mono;
+    let response = next.run(request).await;
+    let took = house.clock().now().mono.since(began);
+    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    house.metrics().answered(route, response.status().as_u16(), took);
+    response
+}

@@ -1,0 +1,41 @@
+//! The Weixin-shaped door: what an existing SDK sees of it is Weixin. Status 200 for everything, `errcode` and `errmsg`
+//! for every failure, with codes chosen so that no SDK repeats a send that may have arrived and none asks for ever.
+
+mod answer;
+mod subscribe;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::OriginalUri;
+use axum::response::Response;
+use axum::routing::{get, post};
+use wxsub_proto::ErrCode;
+use wxsub_proto::endpoint::{stable_token, subscribe as sends, token as classic};
+
+use self::answer::Answer;
+use crate::house::House;
+use crate::native;
+
+pub(crate) fn routes() -> Router<Arc<House>> {
+    let only_get = || async { Answer::new(ErrCode::new(43001), "require GET method").written() };
+    let only_post = || async { Answer::new(ErrCode::REQUIRE_POST, "require POST method").written() };
+    Router::new()
+        .route(classic::PATH, get(token::read).fallback(only_get))
+        .route(stable_token::PATH, post(token::read_stable).fallback(only_post))
+        .route(sends::PATH, post(subscribe::send_one).fallback(only_post))
+}
+
+/// What has no route: each door has its own way to say so.
+pub(crate) async fn unknown(uri: OriginalUri) -> Response {
+    match uri.path() == "/v1" || uri.path().starts_with("/v1/") {
+        true => native::unknown(),
+        false => Answer::new(ErrCode::INVALID_URL, "invalid url: not served here").written(),
+    }
+}
+
+/// There is no room for another request.
+pub(crate) fn full() -> Response {
+    Answer::limit("the server has its hands full").written()
+}

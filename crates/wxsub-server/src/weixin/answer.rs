@@ -1,0 +1,166 @@
+//! Answers in Weixin's form.
+
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::Response;
+use serde::Serialize;
+use wxsub_core::SendError;
+use wxsub_core::error::{Call as Stage, Delivery};
+use wxsub_core::token::TokenError;
+use wxsub_proto::{ErrCode, Invalid, Refusal, Rule};
+
+use crate::app::NoOther;
+use crate::call::NoBody;
+
+/// Maybe sent: a code that no SDK repeats.
+const MAYBE_SENT: ErrCode = ErrCode::new(900_504);
+
+/// `{"errcode","errmsg"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Answer {
+    pub(super) errcode: ErrCode,
+    errmsg: String,
+}
+
+impl Answer {
+    pub(super) fn new(errcode: ErrCode, errmsg: impl Into<String>) -> Self {
+        Self { errcode, errmsg: errmsg.into() }
+    }
+
+    pub(super) fn ok() -> Self {
+        Self::new(ErrCode::OK, "ok")
+    }
+
+    /// No key, or none that is known; never 40001, because of which an SDK would ask for ever.
+    pub(super) fn unknown_key() -> Self {
+        Self::new(ErrCode::INVALID_APPSECRET, "invalid appsecret: not a client key that this server knows")
+    }
+
+    /// Whether it exists or not.
+    pub(super) fn unknown_app() -> Self {
+        Self::new(ErrCode::INVALID_APPID, "invalid appid: not an app of this client key")
+    }
+
+    pub(super) fn no_scope(scope: &str) -> Self {
+        Self::new(
+            ErrCode::API_UNAUTHORIZED,
+            format!("api unauthorized: this client key lacks the scope {scope}"),
+        )
+    }
+
+    pub(super) fn limit(why: &str) -> Self {
+        Self::new(ErrCode::MINUTE_QUOTA, format!("api minute-quota reach limit: {why}"))
+    }
+
+    pub(super) fn no_body(reason: NoBody) -> Self {
+        match reason {
+            NoBody::TooLarge => Self::new(ErrCode::new(45002), "content size out of limit"),
+            NoBody::Incomplete => {
+                Self::new(ErrCode::DATA_FORMAT, "data format error: the body did not come whole")
+            }
+        }
+    }
+
+    /// A parameter of a token call that breaks a rule.
+    pub(super) fn invalid(invalid: &Invalid) -> Self {
+        let missing = matches!(invalid.rule(), Rule::Missing);
+        let errcode = match (invalid.field(), missing) {
+            ("appid", true) => ErrCode::MISSING_APPID,
+            ("appid", false) => ErrCode::INVALID_APPID,
+            ("grant_type", _) => ErrCode::INVALID_GRANT_TYPE,
+            ("secret", true) => ErrCode::MISSING_SECRET,
+            ("secret", false) => return Self::unknown_key(),
+            _ => ErrCode::DATA_FORMAT,
+        };
+        Self::new(errcode, invalid.to_string())
+    }
+
+    /// There is no token to hand out.
+    pub(super) fn no_token(reason: &NoOther) -> Self {
+        match reason {
+            NoOther::Rationed(_) => Self::limit("too many forced refreshes"),
+            NoOther::Late => Self::new(ErrCode::SYSTEM_BUSY, "no token came in time; try again later"),
+            NoOther::Failed(error) => Self::token_error(error),
+        }
+    }
+
+    fn token_error(error: &TokenError) -> Self {
+        match error.refusal() {
+            Some(refusal) => Self::handed_on(refusal, Stage::Token),
+            None => Self::new(ErrCode::SYSTEM_BUSY, error.to_string()),
+        }
+    }
+
+    /// What became of a message.
+    pub(super) fn sent(error: Option<&SendError>) -> Self {
+        let Some(error) = error else { return Self::ok() };
+        match (error.refusal(), error.delivery()) {
+            (Some(refusal), _) => Self::handed_on(refusal, error.call()),
+            (None, Delivery::NotSent) => Self::new(ErrCode::SYSTEM_BUSY, error.to_string()),
+            (None, Delivery::MaybeSent | Delivery::Answered) => Self::maybe_sent(),
+        }
+    }
+
+    pub(super) fn maybe_sent() -> Self {
+        Self::new(MAYBE_SENT, "the message may have been sent, do not repeat it")
+    }
+
+    /// Weixin's own words. A 40001 on our token call is our wrong AppSecret, not the client's stale token.
+    fn handed_on(refusal: &Refusal, stage: Stage) -> Self {
+        match (refusal.errcode(), stage) {
+            (ErrCode::INVALID_CREDENTIAL, Stage::Token) => {
+                Self::new(ErrCode::INVALID_APPSECRET, refusal.errmsg())
+            }
+            (errcode, _) => Self::new(errcode, refusal.errmsg()),
+        }
+    }
+
+    pub(super) fn written(&self) -> Response {
+        json(self)
+    }
+}
+
+/// As Weixin answers: always 200.
+pub(super) fn json(value: &impl Serialize) -> Response {
+    let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_call_names_its_parameter_as_weixin_does() {
+        let form = Rule::Form { expected: "x" };
+        for (field, rule, errcode) in [
+            ("appid", Rule::Missing, 41002),
+            ("appid", Rule::Empty, 40013),
+            ("grant_type", Rule::Missing, 40002),
+            ("grant_type", form.clone(), 40002),
+            ("secret", Rule::Missing, 41004),
+            ("secret", Rule::Empty, 40125),
+            ("body", form, 47001),
+        ] {
+            assert_eq!(Answer::invalid(&Invalid::new(field, rule)).errcode.get(), errcode, "{field}");
+        }
+    }
+
+    #[test]
+    fn only_on_our_token_call_is_40001_about_the_secret() {
+        for (errcode, stage, handed_on) in [
+            (40001, Stage::Token, 40125),
+            (40001, Stage::Send, 40001),
+            (40164, Stage::Token, 40164),
+            (43101, Stage::Send, 43101),
+            (7, Stage::Send, 7),
+        ] {
+            let answer = Answer::handed_on(&Refusal::new(ErrCode::new(errcode), "text"), stage);
+            assert_eq!((answer.errcode.get(), answer.errmsg.as_str()), (handed_on, "text"));
+        }
+    }
+}

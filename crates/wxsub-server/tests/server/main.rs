@@ -1,0 +1,14 @@
+//! The server in process: its routes, with the sandbox as Weixin and a clock that stands still.
+
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod native;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod rights;
+#[cfg(test)]
+mod weixin;
+#[cfg(test)]
+mod world;

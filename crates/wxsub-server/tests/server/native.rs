@@ -1,0 +1,188 @@
+//! The native door.
+
+use futures_util::future::join_all;
+use serde_json::json;
+use wxsub_core::proto::ErrCode;
+use wxsub_sandbox::Fault;
+
+use super::world::{ALL, SEND, TOKEN, World, client, key, message, usual};
+
+#[tokio::test]
+async fn three_hundred_cold_reads_are_one_fetch() {
+    let world = World::new(&usual());
+    let answers = join_all((0..300).map(|_| world.token())).await;
+    assert!(answers.iter().all(|answer| answer.status == 200 && answer.text == answers[0].text));
+    assert_eq!(world.seen(TOKEN), 1);
+    let first = &answers[0];
+    assert_eq!(
+        (&first.headers["cache-control"], &first.headers["content-type"]),
+        (&"no-store".parse().unwrap(), &"application/json".parse().unwrap())
+    );
+    let expires_in = first.json()["expires_in"].as_u64().unwrap();
+    // Until the planned refresh at half the life, give or take a tenth, and four minutes of overlap.
+    assert!((3240 + 240..=3960 + 240).contains(&expires_in), "{expires_in}");
+    assert!(first.json()["generation"].as_u64().unwrap() > 1_000_000_000_000);
+}
+
+#[tokio::test]
+async fn three_hundred_reports_are_one_fetch_and_late_ones_none() {
+    let world = World::new(&usual());
+    let first = world.token().await;
+    let token = first.access_token();
+    world.steal();
+    let answers = join_all((0..300).map(|_| world.report(&token))).await;
+    assert!(
+        answers.iter().all(|answer| answer.status == 200 && answer.text == answers[0].text),
+        "{answers:?}"
+    );
+    assert_ne!(answers[0].access_token(), token);
+    assert!(answers[0].json()["generation"].as_u64() > first.json()["generation"].as_u64());
+    assert_eq!(world.seen(TOKEN), 2);
+    for late in [token.as_str(), "never-heard-of"] {
+        assert_eq!(world.report(late).await.text, answers[0].text);
+    }
+    assert_eq!(world.seen(TOKEN), 2);
+}
+
+#[tokio::test]
+async fn three_reports_then_one_a_minute() {
+    let world = World::new(&usual());
+    let mut token = world.token().await.access_token();
+    for _ in 0..3 {
+        let answer = world.report(&token).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        token = answer.access_token();
+    }
+    let refused = world.report(&token).await;
+    assert_eq!((refused.status, refused.kind().as_str(), refused.retry_after()), (429, "rationed", 60));
+    assert!(!refused.text.contains(&token));
+    // Everybody else still has the token, and older ones cost nothing.
+    assert_eq!(world.token().await.access_token(), token);
+    assert_eq!(world.seen(TOKEN), 4);
+    world.pass(60).await;
+    assert_eq!(world.report(&token).await.status, 200);
+}
+
+#[tokio::test]
+async fn one_app_refreshes_five_times_however_many_keys_report() {
+    let keys: String = ('a'..='f').map(|letter| client(letter, "\"wx1\"", ALL)).collect();
+    let world = World::new(&keys);
+    let mut token = world.token().await.access_token();
+    let mut statuses = Vec::new();
+    for letter in ('a'..='f').cycle().take(12) {
+        let body = json!({"access_token": token}).to_string();
+        let answer = world.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key(letter)), body).await;
+        statuses.push(answer.status);
+        if answer.status == 200 {
+            token = answer.access_token();
+        }
+    }
+    assert_eq!(statuses, [[200; 5].as_slice(), &[429; 7]].concat());
+    assert_eq!(world.seen(TOKEN), 6);
+}
+
+#[tokio::test]
+async fn no_token_is_a_typed_answer_with_the_remedy() {
+    let world = World::new(&usual());
+    world.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
+    let answer = world.token().await;
+    assert_eq!((answer.status, answer.kind().as_str()), (503, "no_token"));
+    assert_eq!(
+        (answer.json()["errcode"].as_i64(), answer.json()["remedy"].as_str()),
+        (Some(40164), Some("allow_ip"))
+    );
+    assert!(answer.retry_after() >= 1);
+    let again = world.token().await;
+    assert_eq!((again.status, world.seen(TOKEN)), (503, 1));
+    assert_eq!(world.ask("GET", "/readyz", None, "").await.status, 503);
+    // It heals without a restart.
+    world.sandbox.clear_faults();
+    world.pass(400).await;
+    assert_eq!(world.token().await.status, 200);
+}
+
+#[tokio::test]
+async fn reads_go_on_while_a_refresh_hangs() {
+    let world = World::new(&usual());
+    let token = world.token().await.access_token();
+    world.sandbox.add_fault(TOKEN, 99, Fault::Hang);
+    world.pass(4000).await;
+    assert!(world.seen(TOKEN) > 1);
+    assert_eq!(world.token().await.access_token(), token);
+    let ready = world.ask("GET", "/readyz", None, "").await;
+    assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("degraded")));
+    assert_eq!(ready.json()["apps"][0]["appid"], "wx1");
+}
+
+#[tokio::test]
+async fn a_message_is_sent_and_refused_and_healed() {
+    let world = World::new(&usual());
+    world.allow("oUser", 1);
+    let sent = world.send(message("oUser", 1)).await;
+    let expected = json!({"outcome": "sent", "touser": "oUser", "template_id": "T", "scene": "1"});
+    assert_eq!((sent.status, sent.json()), (200, expected));
+    let refused = world.send(message("oUser", 1)).await;
+    assert_eq!((refused.status, refused.kind().as_str()), (422, "refused"));
+    assert_eq!((&refused.json()["outcome"], &refused.json()["errcode"]), (&json!("refused"), &json!(43101)));
+    assert_eq!((&refused.json()["remedy"], &refused.json()["stage"]), (&json!("stop"), &json!("send")));
+    assert!(refused.json()["rid"].is_string());
+    world.allow("oUser", 2);
+    world.steal();
+    assert_eq!(world.send(message("oUser", 2)).await.status, 200);
+    assert_eq!((world.received("oUser"), world.seen(TOKEN)), (2, 2));
+}
+
+#[tokio::test]
+async fn what_is_not_certain_is_504_and_what_is_certain_503() {
+    let world = World::new(&usual());
+    world.token().await;
+    for fault in [Fault::ResetAfterApply, Fault::Status(502), Fault::Html, Fault::Hang] {
+        world.sandbox.add_fault(SEND, 1, fault);
+        let answer = world.meanwhile(world.send(message("oUser", 1))).await;
+        assert_eq!((answer.status, &answer.json()["outcome"]), (504, &json!("maybe_sent")), "{answer:?}");
+    }
+    let cold = World::new(&usual());
+    cold.sandbox.add_fault(TOKEN, 99, Fault::Status(502));
+    let answer = cold.meanwhile(cold.send(message("oUser", 1))).await;
+    assert_eq!((answer.status, &answer.json()["outcome"]), (503, &json!("not_sent")), "{answer:?}");
+    assert!(answer.retry_after() >= 1);
+}
+
+#[tokio::test]
+async fn invalid_messages_never_leave() {
+    let world = World::new(&usual());
+    let invalid = world.send(message("oUser", 1).replace("Parcel", "")).await;
+    assert_eq!((invalid.status, invalid.json()["problems"][0]["field"].as_str()), (422, Some("title")));
+    assert_eq!((&invalid.json()["outcome"], &invalid.json()["touser"]), (&json!("invalid"), &json!("oUser")));
+    let not_json = world.send("[]".to_owned()).await;
+    assert_eq!((not_json.status, &not_json.json()["outcome"]), (400, &json!("invalid")));
+    assert_eq!(world.seen(SEND), 0);
+}
+
+#[tokio::test]
+async fn metrics_count_and_name_no_secret() {
+    let world = World::new(&usual());
+    let token = world.token().await.access_token();
+    world.steal();
+    world.report(&token).await;
+    world.send(message("oUser", 1)).await;
+    world.ask("GET", "/nowhere", None, "").await;
+    let metrics = world.ask("GET", "/metrics", None, "").await.text;
+    for line in [
+        "wxsub_token_suspect{appid=\"wx1\"} 0",
+        "wxsub_token_expires_in_seconds{appid=\"wx2\"} 0",
+        "wxsub_token_fetches_total{appid=\"wx1\",result=\"issued\"} 2",
+        "wxsub_token_reads_total{door=\"native\"} 2",
+        "wxsub_token_reports_total{appid=\"wx1\",result=\"ok\"} 1",
+        "wxsub_sends_total{appid=\"wx1\",outcome=\"refused\"} 1",
+        "wxsub_refusals_total{errcode=\"43101\"} 1",
+        "wxsub_http_request_duration_seconds_count{route=\"/v1/apps/{appid}/access_token\",status=\"200\"} 1",
+        "route=\"other\"",
+        "wxsub_token_generation{appid=\"wx1\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    let now = world.token().await.access_token();
+    assert!(!metrics.contains(&token) && !metrics.contains(&now) && !metrics.contains("oUser"));
+    assert!(!metrics.contains(&key('a')));
+}

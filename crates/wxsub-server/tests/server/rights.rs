@@ -1,0 +1,129 @@
+//! Who may do what: every key × app × route.
+
+use serde_json::json;
+
+use super::world::{SEND, STABLE, TOKEN, World, client, key, message};
+
+/// A route, and which scope it takes.
+const ROUTES: [(&str, &str, &str); 6] = [
+    ("GET", "/v1/apps", "admin"),
+    ("GET", "/v1/apps/{}/access_token", "token:read"),
+    ("POST", "/v1/apps/{}/access_token/report", "token:report"),
+    ("POST", "/v1/apps/{}/messages", "message:send"),
+    ("GET", TOKEN, "token:read"),
+    ("POST", STABLE, "token:read"),
+];
+
+const SCOPES: [&str; 4] = ["token:read", "token:report", "message:send", "admin"];
+const LISTS: [&str; 3] = ["\"wx1\"", "\"*\"", ""];
+
+/// What is expected: of the native door the status, of the other the code.
+fn expected(route: &str, needed: &str, scope: &str, list: &str, appid: &str) -> i64 {
+    let (listed, exists) = (list == "\"*\"" || list.contains(appid), appid != "wx9");
+    if !route.starts_with("/v1") {
+        return match () {
+            () if !listed || !exists => 40013,
+            () if scope != needed => 48001,
+            () => 0,
+        };
+    }
+    match () {
+        () if scope != needed => 403,
+        () if needed == "admin" => 200,
+        () if !listed => 403,
+        () if !exists => 404,
+        // Nobody has consented.
+        () if needed == "message:send" => 422,
+        () => 200,
+    }
+}
+
+#[tokio::test]
+async fn every_key_on_every_route_of_every_app() {
+    let mut keys = Vec::new();
+    for list in LISTS {
+        for scope in SCOPES {
+            let letter = char::from(b'a' + u8::try_from(keys.len()).unwrap());
+            keys.push((letter, list, scope));
+        }
+    }
+    let clients: String =
+        keys.iter().map(|(letter, list, scope)| client(*letter, list, &format!("{scope:?}"))).collect();
+    let world = World::new(&clients);
+    for (letter, list, scope) in &keys {
+        for (method, route, needed) in ROUTES {
+            for appid in ["wx1", "wx2", "wx9"] {
+                let got = ask(&world, method, route, appid, &key(*letter)).await;
+                let wanted = expected(route, needed, scope, list, appid);
+                assert_eq!(got, wanted, "{scope} for [{list}] on {method} {route} of {appid}");
+            }
+        }
+    }
+}
+
+async fn ask(world: &World, method: &str, route: &str, appid: &str, key: &str) -> i64 {
+    let native = route.starts_with("/v1");
+    let (mut target, mut body) = (route.replace("{}", appid), String::new());
+    if route == TOKEN {
+        target = format!("{TOKEN}?grant_type=client_credential&appid={appid}&secret={key}");
+    } else if route == STABLE {
+        body = json!({"grant_type": "client_credential", "appid": appid, "secret": key}).to_string();
+    } else if route.ends_with("report") {
+        body = json!({"access_token": "old"}).to_string();
+    } else if route.ends_with("messages") {
+        body = message("oUser", 1);
+    }
+    let answer = world.ask(method, &target, native.then_some(key), body).await;
+    if native {
+        return answer.status.into();
+    }
+    answer.json().get("errcode").map_or(0, |errcode| errcode.as_i64().unwrap())
+}
+
+#[tokio::test]
+async fn without_a_known_key_there_is_nothing() {
+    let world = World::new(&client('a', "\"*\"", "\"token:read\", \"admin\""));
+    let unknown = world.get("/v1/apps/wx1/access_token", &key('z')).await;
+    for (method, route, _) in &ROUTES[..4] {
+        for app in ["wx1", "wx9", "..%2f..", "%ff", "a%00b"] {
+            for bearer in [None, Some(key('z')), Some("short".to_owned())] {
+                let answer = world.ask(method, &route.replace("{}", app), bearer.as_deref(), "").await;
+                assert_eq!((answer.status, answer.kind().as_str()), (401, "unauthorized"));
+                assert_eq!(answer.json()["detail"], unknown.json()["detail"]);
+                assert_eq!(answer.headers["www-authenticate"], "Bearer");
+            }
+        }
+    }
+    for (target, status) in [("/livez", 200), ("/readyz", 503), ("/metrics", 200)] {
+        assert_eq!(world.ask("GET", target, None, "").await.status, status, "{target}");
+    }
+    assert_eq!(world.seen(TOKEN) + world.seen(STABLE) + world.seen(SEND), 0);
+}
+
+#[tokio::test]
+async fn a_key_works_only_from_where_it_may_come() {
+    let from = |range: &str| client('a', "\"*\"", "\"token:read\"") + &format!("from = [\"{range}\"]\n");
+    for (range, status, errcode) in [("10.0.0.0/8", 200, None), ("192.168.0.0/16", 401, Some(40125))] {
+        let world = World::new(&from(range));
+        assert_eq!(world.token().await.status, status);
+        let answer = world.classic(&key('a')).await;
+        assert_eq!(answer.json().get("errcode").and_then(serde_json::Value::as_i64), errcode);
+    }
+}
+
+#[tokio::test]
+async fn the_list_of_apps_shows_those_of_the_key_and_no_secret() {
+    let keys =
+        [client('a', "\"wx1\"", "\"admin\", \"token:read\""), client('b', "\"*\"", "\"admin\"")].concat();
+    let world = World::new(&keys);
+    let token = world.token().await.access_token();
+    let own = world.get("/v1/apps", &key('a')).await;
+    let shown = &own.json()["apps"];
+    assert_eq!((shown.as_array().unwrap().len(), &shown[0]["appid"]), (1, &json!("wx1")));
+    assert_eq!((&shown[0]["state"], &shown[0]["expires_in"]), (&json!("ok"), &json!(7200)));
+    assert_eq!((&shown[0]["suspect"], &shown[0]["token_endpoint"]), (&json!(false), &json!("token")));
+    let all = world.get("/v1/apps", &key('b')).await;
+    assert_eq!(all.json()["apps"].as_array().unwrap().len(), 2);
+    assert_eq!(all.json()["apps"][1]["state"], "starting");
+    assert!(!all.text.contains(&token));
+}

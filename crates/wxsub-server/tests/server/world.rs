@@ -1,0 +1,219 @@
+//! A server, its Weixin, and requests to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Request};
+use bytes::Bytes;
+use serde_json::Value;
+use tower_service::Service;
+use wxsub_core::clock::Clock;
+use wxsub_core::proto::codec::RawReply;
+use wxsub_core::testing::ManualClock;
+use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
+use wxsub_proto::{Action, ConsentRequest, Scene};
+use wxsub_sandbox::{Broken, Sandbox};
+use wxsub_server::{ClientKey, Config, Server};
+
+pub(crate) const SECRET: &str = "PLANTED-app-secret";
+pub(crate) const TOKEN: &str = "/cgi-bin/token";
+pub(crate) const STABLE: &str = "/cgi-bin/stable_token";
+pub(crate) const SEND: &str = "/cgi-bin/message/template/subscribe";
+pub(crate) const PROBE: &str = "/cgi-bin/get_api_domain_ip";
+
+/// Everything on one clock.
+pub(crate) struct World {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) server: Server,
+    router: Router,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+struct InProcess(Sandbox, Arc<ManualClock>);
+
+#[async_trait]
+impl Transport for InProcess {
+    async fn exchange(&self, request: Outgoing) -> Result<RawReply<Bytes>, TransportError> {
+        let request = request.into_http();
+        let target = request.uri().path_and_query().unwrap().as_str();
+        let handled = self.0.handle(request.method().as_str(), target, request.body());
+        // Others have their turn, as over a network.
+        tokio::task::yield_now().await;
+        if !handled.delay.is_zero() {
+            self.1.sleep_until(self.1.now().mono.after(handled.delay)).await;
+        }
+        match handled.outcome {
+            Ok(reply) => Ok(RawReply::new(reply.status, reply.body.into())),
+            Err(Broken::Hang) => std::future::pending().await,
+            Err(broken) => Err(TransportError::maybe_sent(TransportFault::Broken, broken.to_string())),
+        }
+    }
+}
+
+/// The key of the client of this letter.
+pub(crate) fn key(letter: char) -> String {
+    letter.to_string().repeat(43)
+}
+
+/// A client of this letter and name.
+pub(crate) fn client(letter: char, apps: &str, scopes: &str) -> String {
+    let digest = ClientKey::parse(&key(letter)).unwrap().digest();
+    format!(
+        "[[clients]]\nname = \"{letter}\"\nkey_sha256 = \"{digest}\"\napps = [{apps}]\nscopes = [{scopes}]\n"
+    )
+}
+
+pub(crate) const ALL: &str = r#""token:read", "token:report", "message:send""#;
+
+/// Two apps, and `a`, who may do everything with the first.
+pub(crate) fn usual() -> String {
+    client('a', "\"wx1\"", ALL)
+}
+
+pub(crate) fn config(more: &str) -> Config {
+    let apps = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n\
+                [[apps]]\nappid = \"wx2\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n";
+    Config::read(&format!("audit = \"off\"\n{apps}{more}"), |_| Some(SECRET.to_owned())).unwrap().0
+}
+
+impl World {
+    pub(crate) fn new(more: &str) -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let wall = Arc::clone(&clock);
+        let sandbox = Sandbox::with_clock(Arc::new(move || Duration::from_millis(wall.now().wall.get())));
+        for app in ["wx1", "wx2"] {
+            sandbox.add_app(app.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
+        }
+        let transport = Arc::new(InProcess(sandbox.clone(), Arc::clone(&clock)));
+        let server = Server::builder(config(more)).clock(clock.clone()).transport(transport).build().unwrap();
+        let router = server.router();
+        Self { clock, sandbox, server, router }
+    }
+
+    /// One request from 10.1.2.3.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        key: Option<&str>,
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(target);
+        if let Some(key) = key {
+            request = request.header("Authorization", format!("Bearer {key}"));
+        }
+        let mut request = request.body(body.into()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 1, 2, 3], 4))));
+        let mut router = self.router.clone();
+        let answering = tokio::spawn(async move { router.call(request).await.unwrap() });
+        let response = answering.await.unwrap();
+        let (head, body) = response.into_parts();
+        let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
+        assert!(!text.contains(SECRET));
+        Answer { status: head.status.as_u16(), headers: head.headers, text }
+    }
+
+    pub(crate) async fn get(&self, target: &str, key: &str) -> Answer {
+        self.ask("GET", target, Some(key), Body::empty()).await
+    }
+
+    /// The current token over the native door.
+    pub(crate) async fn token(&self) -> Answer {
+        self.get("/v1/apps/wx1/access_token", &key('a')).await
+    }
+
+    pub(crate) async fn report(&self, token: &str) -> Answer {
+        let body = format!("{{\"access_token\":\"{token}\"}}");
+        self.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key('a')), body).await
+    }
+
+    pub(crate) async fn send(&self, body: String) -> Answer {
+        self.ask("POST", "/v1/apps/wx1/messages", Some(&key('a')), body).await
+    }
+
+    /// The current token over the Weixin-shaped door.
+    pub(crate) async fn classic(&self, key: &str) -> Answer {
+        let target = format!("{TOKEN}?grant_type=client_credential&appid=wx1&secret={key}");
+        self.ask("GET", &target, None, Body::empty()).await
+    }
+
+    pub(crate) fn allow(&self, openid: &str, scene: u16) {
+        let request =
+            ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), Scene::new(scene).unwrap());
+        self.sandbox.consent(request, Action::Confirm { openid: openid.parse().unwrap() }).unwrap();
+    }
+
+    pub(crate) fn received(&self, openid: &str) -> usize {
+        self.sandbox.mailbox(&openid.parse().unwrap()).len()
+    }
+
+    /// A stranger fetched a token.
+    pub(crate) fn steal(&self) {
+        self.sandbox.invalidate_tokens(&"wx1".parse().unwrap()).unwrap();
+    }
+
+    pub(crate) fn seen(&self, path: &str) -> u64 {
+        self.sandbox.journal().count(path)
+    }
+
+    pub(crate) async fn pass(&self, seconds: u64) {
+        self.clock.pass(Duration::from_secs(seconds)).await;
+    }
+
+    /// A server that hangs must not stop the clock: time goes on until there is an answer.
+    pub(crate) async fn meanwhile<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut work => return output,
+                () = self.clock.pass(Duration::from_millis(500)) => {}
+            }
+        }
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    pub(crate) fn access_token(&self) -> String {
+        self.json()["access_token"].as_str().unwrap_or_else(|| panic!("{self:?}")).to_owned()
+    }
+
+    pub(crate) fn errcode(&self) -> i64 {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()["errcode"].as_i64().unwrap_or_else(|| panic!("{self:?}"))
+    }
+
+    pub(crate) fn kind(&self) -> String {
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.json()["status"], self.status);
+        self.json()["kind"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn retry_after(&self) -> u64 {
+        self.headers["retry-after"].to_str().unwrap().parse().unwrap()
+    }
+}
+
+/// A message as Weixin takes it.
+pub(crate) fn message(openid: &str, scene: u16) -> String {
+    format!(
+        r#"{{"touser":"{openid}","template_id":"T","scene":"{scene}","title":"Parcel","data":{{"content":{{"value":"It is here."}}}}}}"#
+    )
+}
