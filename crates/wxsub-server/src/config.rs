@@ -21,6 +21,7 @@ use self::finding::Findings;
 pub use self::finding::{ConfigError, Finding};
 use self::section::Section;
 use crate::client::{AppList, Client};
+use crate::tls::Tls;
 
 /// Where the server listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8460);
@@ -29,20 +30,13 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) listen: SocketAddr,
-    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) audit: AuditTo,
     pub(crate) apps: Vec<AppConfig>,
     pub(crate) clients: Vec<Client>,
     pub(crate) limits: Limits,
-}
-
-/// Certificate chain and key, both PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TlsFiles {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
 }
 
 /// Where audit lines go.
@@ -92,6 +86,36 @@ impl Config {
         findings.end(read)
     }
 
+    /// Where to listen.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where to listen for `/metrics` alone, if it is moved there.
+    #[must_use]
+    pub fn metrics_listen(&self) -> Option<SocketAddr> {
+        self.metrics_listen
+    }
+
+    /// Whether it speaks TLS itself.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The keys that are different from those of `running` and that a reload does not change.
+    #[must_use]
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        let different = [
+            ("listen", self.listen != running.listen),
+            ("metrics_listen", self.metrics_listen != running.metrics_listen),
+            ("state_dir", self.state_dir != running.state_dir),
+            ("audit", self.audit != running.audit),
+        ];
+        different.into_iter().filter(|(_, different)| *different).map(|(key, _)| key).collect()
+    }
+
     fn of(mut top: Section<'_>, environment: &dyn Fn(&str) -> Option<String>) -> Self {
         let (listen, tls) = listen(&mut top);
         let metrics_listen = address(&mut top, "metrics_listen");
@@ -117,11 +141,18 @@ impl Config {
     }
 }
 
-fn listen(top: &mut Section<'_>) -> (SocketAddr, Option<TlsFiles>) {
+fn listen(top: &mut Section<'_>) -> (SocketAddr, Option<Tls>) {
     let listen = address(top, "listen").unwrap_or(LISTEN);
     let plaintext = top.flag("plaintext");
     let tls = match (path(top, "tls_cert_file"), path(top, "tls_key_file")) {
-        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (Some(certificate), Some(key)) => match Tls::read(&certificate, &key) {
+            Ok(tls) => Some(tls),
+            Err(wrong) => {
+                top.problem(wrong.key, wrong.text);
+                // It was meant to be there.
+                return (listen, None);
+            }
+        },
         (None, None) => None,
         (Some(_), None) => {
             top.problem("tls_key_file", "is missing; it belongs to tls_cert_file");

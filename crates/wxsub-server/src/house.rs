@@ -1,10 +1,11 @@
 //! Everything a request can need: what is configured right now, and what outlives every configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use wxsub_core::clock::Clock;
 use wxsub_proto::{AppId, ErrCode, TraceId};
 
@@ -14,6 +15,7 @@ use crate::call::Caller;
 use crate::client::Client;
 use crate::config::{Config, Limits};
 use crate::metrics::Metrics;
+use crate::tls::Tls;
 
 /// What is configured right now. A request sees one from its beginning to its end.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(crate) struct Snapshot {
     pub(crate) apps: BTreeMap<AppId, Arc<App>>,
     pub(crate) clients: Vec<Client>,
     pub(crate) limits: Limits,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// The server, without its doors.
@@ -30,7 +33,9 @@ pub(crate) struct House {
     shared: Shared,
     audit: Audit,
     in_flight: AtomicUsize,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
+    /// Apps whose state file could not be read.
+    broken: HashSet<AppId>,
 }
 
 /// What became of something that is audited.
@@ -53,14 +58,15 @@ impl Drop for InFlight {
 }
 
 impl House {
-    pub(crate) fn new(config: &Config, shared: Shared, audit: Audit) -> Self {
+    pub(crate) fn new(config: &Config, shared: Shared, audit: Audit, broken: HashSet<AppId>) -> Self {
         let snapshot = Snapshot::of(config, &shared, None);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             shared,
             audit,
             in_flight: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
+            broken,
         }
     }
 
@@ -98,11 +104,22 @@ impl House {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
     }
 
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
+    }
+
+    /// Waits until the server stops.
+    pub(crate) async fn drained(&self) {
+        // The sender lives in the house, so it cannot be gone.
+        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+
+    /// Whether the state file of this app could not be read.
+    pub(crate) fn is_broken(&self, app: &AppId) -> bool {
+        self.broken.contains(app)
     }
 
     /// Room for one more request, if there is any.
@@ -147,6 +164,7 @@ impl Snapshot {
             apps: config.apps.iter().map(app).collect(),
             clients: config.clients.clone(),
             limits: config.limits,
+            tls: config.tls.clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The server as a whole: what is configured, and the routes that serve it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::house::House;
 use crate::metrics::Metrics;
 use crate::native::problem::{Kind, Problem};
+use crate::state::{FileStore, StateError};
 use crate::{health, native, weixin};
 
 /// The control server. Cheap to clone; clones are the same server.
@@ -107,15 +109,39 @@ impl ServerBuilder {
     /// The server. Nothing is fetched yet.
     ///
     /// # Errors
-    /// Where the audit cannot be written.
-    pub fn build(self) -> io::Result<Server> {
+    /// [`StartError`] names what cannot be used.
+    ///
+    /// # Cancel safety
+    /// Can be tried again.
+    pub async fn build(self) -> Result<Server, StartError> {
         let Self { config, clock, store, transport } = self;
-        let store = store.unwrap_or_else(|| Arc::new(MemoryStore::on(Arc::clone(&clock))));
+        let mut broken = HashSet::new();
+        let store: Arc<dyn TokenStore> = match (store, &config.state_dir) {
+            (Some(store), _) => store,
+            (None, None) => Arc::new(MemoryStore::on(Arc::clone(&clock))),
+            (None, Some(folder)) => {
+                let store = FileStore::open(folder, Arc::clone(&clock)).await?;
+                broken.clone_from(store.broken());
+                Arc::new(store)
+            }
+        };
         let shared = Shared { clock, store, metrics: Arc::new(Metrics::new()), transport };
-        let audit = Audit::start(&config.audit)?;
-        let house = Arc::new(House::new(&config, shared, audit));
+        let audit = Audit::start(&config.audit).map_err(StartError::Audit)?;
+        let house = Arc::new(House::new(&config, shared, audit, broken));
         Ok(Server { house, metrics_elsewhere: config.metrics_listen.is_some() })
     }
+}
+
+/// What the configuration names cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The audit.
+    #[error("audit: the file cannot be written: {0}; name another, or \"off\"")]
+    Audit(#[source] io::Error),
+    /// The folder for tokens.
+    #[error("state_dir: {0}")]
+    State(#[from] StateError),
 }
 
 impl fmt::Debug for ServerBuilder {

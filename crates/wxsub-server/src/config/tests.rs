@@ -36,7 +36,8 @@ fn the_least_that_can_be_said() {
     let (config, warnings) = read(&with_app("")).unwrap();
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.listen.to_string(), "127.0.0.1:8460");
-    assert_eq!((config.state_dir, config.audit, config.tls), (None, AuditTo::Stderr, None));
+    assert_eq!((config.state_dir, config.audit), (None, AuditTo::Stderr));
+    assert!(config.tls.is_none());
     let limits = config.limits;
     assert_eq!((limits.connections, limits.in_flight, limits.body), (4096, 1024, 65_536));
     assert_eq!((limits.header.as_secs(), limits.request.as_secs()), (10, 30));
@@ -80,6 +81,7 @@ fn each_problem_has_its_place() {
         (beside("plaintext = \"yes\""), "plaintext: must be true or false"),
         (beside("tls_cert_file = \"c\""), "tls_key_file: is missing"),
         (beside("tls_key_file = \"k\""), "tls_cert_file: is missing"),
+        (beside("tls_cert_file = \"/nowhere\"\ntls_key_file = \"/nowhere\""), "tls_cert_file: names a file"),
         (beside("audit = \"\""), "audit: must be"),
         (beside("state_dir = \"\""), "state_dir: is empty"),
         (beside("[store]\nredis = \"redis://h\""), "store: is not a key that is known here"),

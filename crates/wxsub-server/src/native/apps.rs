@@ -29,6 +29,9 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<u64>,
     suspect: bool,
+    /// Its state file could not be read when the server started, and was set aside as `*.broken`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    state_file_broken: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Trouble>,
 }
@@ -92,10 +95,10 @@ pub(super) async fn list(call: Call) -> Response {
     }
     let now = call.house.clock().now();
     let apps = call.snapshot.apps.values().filter(|app| client.is_some_and(|client| client.has(app.appid())));
-    json(&List { apps: apps.map(|app| shown(app, now)).collect() })
+    json(&List { apps: apps.map(|app| shown(app, now, call.house.is_broken(app.appid()))).collect() })
 }
 
-fn shown(app: &App, now: Moment) -> Shown<'_> {
+fn shown(app: &App, now: Moment, state_file_broken: bool) -> Shown<'_> {
     let (state, error) = state(app, now);
     let status = app.keeper.status();
     let held = status.usable(now);
@@ -106,6 +109,7 @@ fn shown(app: &App, now: Moment) -> Shown<'_> {
         generation: held.map(|issued| issued.generation().get()),
         expires_in: held.map(|issued| issued.remaining(now).as_secs()),
         suspect: status.is_suspect(now),
+        state_file_broken,
         error,
     }
 }

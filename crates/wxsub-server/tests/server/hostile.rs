@@ -4,7 +4,7 @@ use super::world::{SEND, STABLE, TOKEN, World, key, message, usual};
 
 #[tokio::test]
 async fn bodies_beyond_the_limit_are_refused() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let token = world.token().await.access_token();
     for size in [65_537, 8 << 20] {
         let answer = world.send("x".repeat(size)).await;
@@ -19,7 +19,7 @@ async fn bodies_beyond_the_limit_are_refused() {
 
 #[tokio::test]
 async fn deep_and_odd_json_is_not_json() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let token = world.token().await.access_token();
     let nested = |count: usize| "[".repeat(count) + &"]".repeat(count);
     for body in [
@@ -45,7 +45,7 @@ async fn deep_and_odd_json_is_not_json() {
 
 #[tokio::test]
 async fn tricks_with_the_path_lead_nowhere() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     for app in ["..%2fwx1", "wx1%00", "%77x2", "wx1%0d%0aX", "wx1%2f..", "%ff", "*", &"w".repeat(5000)] {
         let answer = world.get(&format!("/v1/apps/{app}/access_token"), &key('a')).await;
         assert_eq!((answer.status, answer.kind().as_str()), (403, "forbidden"), "{app}");
@@ -69,7 +69,7 @@ async fn tricks_with_the_path_lead_nowhere() {
 
 #[tokio::test]
 async fn foreign_text_starts_no_line_of_its_own() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     for title in ["a\\r\\nX: y", "a\\u001b[2J", "a\\u0000"] {
         let answer = world.send(message("oUser", 1).replace("Parcel", title)).await;
         assert_eq!((answer.status, answer.json()["problems"][0]["field"].as_str()), (422, Some("title")));
@@ -81,7 +81,7 @@ async fn foreign_text_starts_no_line_of_its_own() {
 
 #[tokio::test]
 async fn beyond_the_limit_of_requests_there_is_a_polite_no() {
-    let world = World::new(&(usual() + "[limits]\nin_flight = 1\n"));
+    let world = World::new(&(usual() + "[limits]\nin_flight = 1\n")).await;
     world.sandbox.add_fault(TOKEN, 99, wxsub_sandbox::Fault::Hang);
     let (first, (native, classic)) = futures_util::future::join(world.meanwhile(world.token()), async {
         tokio::task::yield_now().await;

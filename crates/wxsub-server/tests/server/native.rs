@@ -9,7 +9,7 @@ use super::world::{ALL, SEND, TOKEN, World, client, key, message, usual};
 
 #[tokio::test]
 async fn three_hundred_cold_reads_are_one_fetch() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let answers = join_all((0..300).map(|_| world.token())).await;
     assert!(answers.iter().all(|answer| answer.status == 200 && answer.text == answers[0].text));
     assert_eq!(world.seen(TOKEN), 1);
@@ -26,7 +26,7 @@ async fn three_hundred_cold_reads_are_one_fetch() {
 
 #[tokio::test]
 async fn three_hundred_reports_are_one_fetch_and_late_ones_none() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let first = world.token().await;
     let token = first.access_token();
     world.steal();
@@ -46,7 +46,7 @@ async fn three_hundred_reports_are_one_fetch_and_late_ones_none() {
 
 #[tokio::test]
 async fn three_reports_then_one_a_minute() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let mut token = world.token().await.access_token();
     for _ in 0..3 {
         let answer = world.report(&token).await;
@@ -66,7 +66,7 @@ async fn three_reports_then_one_a_minute() {
 #[tokio::test]
 async fn one_app_refreshes_five_times_however_many_keys_report() {
     let keys: String = ('a'..='f').map(|letter| client(letter, "\"wx1\"", ALL)).collect();
-    let world = World::new(&keys);
+    let world = World::new(&keys).await;
     let mut token = world.token().await.access_token();
     let mut statuses = Vec::new();
     for letter in ('a'..='f').cycle().take(12) {
@@ -83,7 +83,7 @@ async fn one_app_refreshes_five_times_however_many_keys_report() {
 
 #[tokio::test]
 async fn no_token_is_a_typed_answer_with_the_remedy() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     world.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
     let answer = world.token().await;
     assert_eq!((answer.status, answer.kind().as_str()), (503, "no_token"));
@@ -103,7 +103,7 @@ async fn no_token_is_a_typed_answer_with_the_remedy() {
 
 #[tokio::test]
 async fn reads_go_on_while_a_refresh_hangs() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let token = world.token().await.access_token();
     world.sandbox.add_fault(TOKEN, 99, Fault::Hang);
     world.pass(4000).await;
@@ -116,7 +116,7 @@ async fn reads_go_on_while_a_refresh_hangs() {
 
 #[tokio::test]
 async fn a_message_is_sent_and_refused_and_healed() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     world.allow("oUser", 1);
     let sent = world.send(message("oUser", 1)).await;
     let expected = json!({"outcome": "sent", "touser": "oUser", "template_id": "T", "scene": "1"});
@@ -134,14 +134,14 @@ async fn a_message_is_sent_and_refused_and_healed() {
 
 #[tokio::test]
 async fn what_is_not_certain_is_504_and_what_is_certain_503() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     world.token().await;
     for fault in [Fault::ResetAfterApply, Fault::Status(502), Fault::Html, Fault::Hang] {
         world.sandbox.add_fault(SEND, 1, fault);
         let answer = world.meanwhile(world.send(message("oUser", 1))).await;
         assert_eq!((answer.status, &answer.json()["outcome"]), (504, &json!("maybe_sent")), "{answer:?}");
     }
-    let cold = World::new(&usual());
+    let cold = World::new(&usual()).await;
     cold.sandbox.add_fault(TOKEN, 99, Fault::Status(502));
     let answer = cold.meanwhile(cold.send(message("oUser", 1))).await;
     assert_eq!((answer.status, &answer.json()["outcome"]), (503, &json!("not_sent")), "{answer:?}");
@@ -150,7 +150,7 @@ async fn what_is_not_certain_is_504_and_what_is_certain_503() {
 
 #[tokio::test]
 async fn invalid_messages_never_leave() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let invalid = world.send(message("oUser", 1).replace("Parcel", "")).await;
     assert_eq!((invalid.status, invalid.json()["problems"][0]["field"].as_str()), (422, Some("title")));
     assert_eq!((&invalid.json()["outcome"], &invalid.json()["touser"]), (&json!("invalid"), &json!("oUser")));
@@ -161,7 +161,7 @@ async fn invalid_messages_never_leave() {
 
 #[tokio::test]
 async fn metrics_count_and_name_no_secret() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let token = world.token().await.access_token();
     world.steal();
     world.report(&token).await;

@@ -4,7 +4,7 @@ use super::world::{ALL, TOKEN, World, client, config, key, usual};
 
 #[tokio::test]
 async fn a_reload_keeps_tokens_and_revokes_keys() {
-    let world = World::new(&(usual() + &client('b', "\"wx1\"", ALL)));
+    let world = World::new(&(usual() + &client('b', "\"wx1\"", ALL))).await;
     let token = world.token().await.access_token();
     world.server.reload(&config(&client('b', "\"wx1\"", ALL)));
     assert_eq!(world.token().await.status, 401);
@@ -17,7 +17,7 @@ async fn a_reload_keeps_tokens_and_revokes_keys() {
 
 #[tokio::test]
 async fn an_app_that_is_changed_goes_on_with_its_token() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let before = world.token().await;
     let changed = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"OTHER\"\napi_base = \"http://127.0.0.1:1\"\n";
     let text = format!("audit = \"off\"\n{changed}{}", usual());

@@ -49,7 +49,7 @@ async fn every_key_on_every_route_of_every_app() {
     }
     let clients: String =
         keys.iter().map(|(letter, list, scope)| client(*letter, list, &format!("{scope:?}"))).collect();
-    let world = World::new(&clients);
+    let world = World::new(&clients).await;
     for (letter, list, scope) in &keys {
         for (method, route, needed) in ROUTES {
             for appid in ["wx1", "wx2", "wx9"] {
@@ -82,7 +82,7 @@ async fn ask(world: &World, method: &str, route: &str, appid: &str, key: &str) -
 
 #[tokio::test]
 async fn without_a_known_key_there_is_nothing() {
-    let world = World::new(&client('a', "\"*\"", "\"token:read\", \"admin\""));
+    let world = World::new(&client('a', "\"*\"", "\"token:read\", \"admin\"")).await;
     let unknown = world.get("/v1/apps/wx1/access_token", &key('z')).await;
     for (method, route, _) in &ROUTES[..4] {
         for app in ["wx1", "wx9", "..%2f..", "%ff", "a%00b"] {
@@ -104,7 +104,7 @@ async fn without_a_known_key_there_is_nothing() {
 async fn a_key_works_only_from_where_it_may_come() {
     let from = |range: &str| client('a', "\"*\"", "\"token:read\"") + &format!("from = [\"{range}\"]\n");
     for (range, status, errcode) in [("10.0.0.0/8", 200, None), ("192.168.0.0/16", 401, Some(40125))] {
-        let world = World::new(&from(range));
+        let world = World::new(&from(range)).await;
         assert_eq!(world.token().await.status, status);
         let answer = world.classic(&key('a')).await;
         assert_eq!(answer.json().get("errcode").and_then(serde_json::Value::as_i64), errcode);
@@ -115,7 +115,7 @@ async fn a_key_works_only_from_where_it_may_come() {
 async fn the_list_of_apps_shows_those_of_the_key_and_no_secret() {
     let keys =
         [client('a', "\"wx1\"", "\"admin\", \"token:read\""), client('b', "\"*\"", "\"admin\"")].concat();
-    let world = World::new(&keys);
+    let world = World::new(&keys).await;
     let token = world.token().await.access_token();
     let own = world.get("/v1/apps", &key('a')).await;
     let shown = &own.json()["apps"];

@@ -19,7 +19,7 @@ async fn stable(world: &World, key: &str, force: bool) -> Answer {
 
 #[tokio::test]
 async fn a_token_looks_as_from_weixin() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let answer = world.classic(&key('a')).await;
     assert_eq!((answer.status, &answer.headers["content-type"]), (200, &"application/json".parse().unwrap()));
     let body = answer.json();
@@ -33,7 +33,7 @@ async fn a_token_looks_as_from_weixin() {
 
 #[tokio::test]
 async fn asking_again_has_weixin_asked_and_a_dead_token_replaced() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let first = world.classic(&key('a')).await.access_token();
     assert_eq!(world.seen(PROBE), 0);
     world.steal();
@@ -52,7 +52,7 @@ async fn asking_again_has_weixin_asked_and_a_dead_token_replaced() {
 
 #[tokio::test]
 async fn fifty_that_come_back_at_once_get_the_same_new_token() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let first = world.classic(&key('a')).await.access_token();
     world.steal();
     let answers = join_all((0..50).map(|_| async { world.classic(&key('a')).await.access_token() })).await;
@@ -62,7 +62,7 @@ async fn fifty_that_come_back_at_once_get_the_same_new_token() {
 
 #[tokio::test]
 async fn nobody_waits_longer_than_two_seconds_for_weixins_word() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let first = world.classic(&key('a')).await.access_token();
     world.sandbox.add_fault(PROBE, 1, Fault::Hang);
     let began = world.sandbox.now();
@@ -73,7 +73,7 @@ async fn nobody_waits_longer_than_two_seconds_for_weixins_word() {
 
 #[tokio::test]
 async fn a_message_is_sent_on_by_the_right_of_its_token() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let token = world.classic(&key('a')).await.access_token();
     world.allow("oUser", 1);
     let sent = subscribe(&world, &token, message("oUser", 1)).await;
@@ -97,7 +97,7 @@ async fn a_message_is_sent_on_by_the_right_of_its_token() {
 
 #[tokio::test]
 async fn what_may_have_arrived_is_not_repeated_and_what_has_not_may_be() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let token = world.classic(&key('a')).await.access_token();
     for (fault, errcode) in [
         (Fault::ResetAfterApply, 900_504),
@@ -119,7 +119,7 @@ async fn our_own_codes() {
     let keys =
         [usual(), client('r', "\"wx1\"", "\"message:send\""), client('o', "\"wx1\"", "\"token:read\"")]
             .concat();
-    let world = World::new(&keys);
+    let world = World::new(&keys).await;
     let classic = |query: &str| format!("{TOKEN}?{query}");
     let grant = "grant_type=client_credential";
     let a = key('a');
@@ -158,7 +158,7 @@ async fn our_own_codes() {
 
 #[tokio::test]
 async fn force_refresh_is_a_report_and_rationed() {
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     let mut token = stable(&world, &key('a'), true).await.access_token();
     assert_eq!(world.seen(TOKEN), 1, "a first token is no report");
     for _ in 0..3 {
@@ -173,11 +173,11 @@ async fn force_refresh_is_a_report_and_rationed() {
 #[tokio::test]
 async fn weixins_refusal_of_our_token_call_is_handed_on() {
     for (refused, handed_on) in [(40001, 40125), (40164, 40164), (45009, 45009), (40243, 40243)] {
-        let world = World::new(&usual());
+        let world = World::new(&usual()).await;
         world.sandbox.add_fault(TOKEN, 9, Fault::ErrCode(ErrCode::new(refused)));
         assert_eq!(world.classic(&key('a')).await.errcode(), handed_on);
     }
-    let world = World::new(&usual());
+    let world = World::new(&usual()).await;
     world.sandbox.add_fault(TOKEN, 99, Fault::Status(502));
     assert_eq!(world.meanwhile(world.classic(&key('a'))).await.errcode(), -1);
 }
@@ -185,7 +185,7 @@ async fn weixins_refusal_of_our_token_call_is_handed_on() {
 /// An SDK as it comes: fetch, send; the token killed; send again. Two token requests in all.
 #[tokio::test]
 async fn an_sdk_is_healed_with_two_token_requests() {
-    let world = World::new(&client('a', "\"*\"", ALL));
+    let world = World::new(&client('a', "\"*\"", ALL)).await;
     let token = world.classic(&key('a')).await.access_token();
     world.allow("oUser", 1);
     assert_eq!(subscribe(&world, &token, message("oUser", 1)).await.errcode(), 0);

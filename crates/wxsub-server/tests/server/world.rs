@@ -90,7 +90,7 @@ pub(crate) fn config(more: &str) -> Config {
 }
 
 impl World {
-    pub(crate) fn new(more: &str) -> Self {
+    pub(crate) async fn new(more: &str) -> Self {
         let clock = Arc::new(ManualClock::new());
         let wall = Arc::clone(&clock);
         let sandbox = Sandbox::with_clock(Arc::new(move || Duration::from_millis(wall.now().wall.get())));
@@ -98,7 +98,8 @@ impl World {
             sandbox.add_app(app.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
         }
         let transport = Arc::new(InProcess(sandbox.clone(), Arc::clone(&clock)));
-        let server = Server::builder(config(more)).clock(clock.clone()).transport(transport).build().unwrap();
+        let server =
+            Server::builder(config(more)).clock(clock.clone()).transport(transport).build().await.unwrap();
         let router = server.router();
         Self { clock, sandbox, server, router }
     }
