@@ -6,10 +6,12 @@ mod completions;
 mod demo;
 mod doctor;
 mod explain;
+mod key;
 mod link;
 mod man;
 mod sandbox;
 mod send;
+mod serve;
 mod token;
 
 use clap::Subcommand;
@@ -24,6 +26,8 @@ use crate::runtime::block_on;
 pub(crate) enum Command {
     Demo(demo::Demo),
     Sandbox(sandbox::Serve),
+    Serve(serve::Serve),
+    Key(key::Key),
     Link(link::Link),
     Answer(answer::Read),
     Send(Box<send::Send>),
@@ -41,6 +45,7 @@ impl Command {
         match self {
             // It tells its story itself, in which things go wrong on purpose.
             Self::Demo(_) => LevelFilter::OFF,
+            Self::Serve(_) => LevelFilter::INFO,
             _ => LevelFilter::WARN,
         }
     }
@@ -50,6 +55,8 @@ impl Command {
         match self {
             Self::Demo(demo) => block_on(demo.run()),
             Self::Sandbox(serve) => block_on(serve.run()),
+            Self::Serve(serve) => block_on(serve.run()),
+            Self::Key(key) => key.run(),
             Self::Link(link) => link.run(),
             Self::Answer(read) => read.run(),
             Self::Send(send) => block_on(send.run()),

@@ -17,6 +17,7 @@ use toml::Table;
 
 pub(crate) use self::app::AppConfig;
 use self::app::Ways;
+pub use self::client::is_client_name;
 use self::finding::Findings;
 pub use self::finding::{ConfigError, Finding};
 use self::section::Section;

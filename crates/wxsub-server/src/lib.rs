@@ -22,7 +22,7 @@ mod state;
 mod tls;
 mod weixin;
 
-pub use config::{Config, ConfigError, Finding};
+pub use config::{Config, ConfigError, Finding, is_client_name};
 pub use key::{ClientKey, KeyDigest, NoRandomness};
 pub use server::{Server, ServerBuilder, StartError};
 pub use state::{FileStore, StateError};

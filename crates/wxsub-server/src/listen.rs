@@ -26,6 +26,9 @@ use crate::server::Server;
 /// How long requests under way may take once the server stops.
 const DRAIN: Duration = Duration::from_secs(8);
 
+/// How long the audit may take to be written to its end.
+const FLUSH: Duration = Duration::from_secs(1);
+
 /// How long to wait where no connection can be accepted, for want of file descriptors for example.
 const BREATHER: Duration = Duration::from_millis(100);
 
@@ -36,9 +39,6 @@ impl Server {
     /// Serves until `shutdown` is over; then finishes what is under way, for 8 s at most. `metrics` is where `/metrics` is
     /// served if the configuration moves it elsewhere. Tokens are fetched ahead of the first request.
     ///
-    /// # Errors
-    /// None so far: a connection that cannot be accepted is not the end.
-    ///
     /// # Cancel safety
     /// Dropping it stops accepting; requests under way go on.
     pub async fn serve(
@@ -46,7 +46,7 @@ impl Server {
         listener: TcpListener,
         metrics: Option<TcpListener>,
         shutdown: impl Future<Output = ()>,
-    ) -> io::Result<()> {
+    ) {
         self.warm();
         let (open, mut closed) = watch::channel(0_usize);
         let open = Arc::new(open);
@@ -68,7 +68,10 @@ impl Server {
         // Whoever is not done by then is cut off.
         until(&**self.house.clock(), deadline, all_closed).await;
         let house = Arc::clone(&self.house);
-        tokio::task::spawn_blocking(move || house.audit().flush()).await.map_err(io::Error::other)
+        let flushed = tokio::task::spawn_blocking(move || house.audit().flush());
+        // A reader of the audit that reads no more must not keep the server.
+        let deadline = self.house.clock().now().mono.after(FLUSH);
+        until(&**self.house.clock(), deadline, flushed).await;
     }
 }
 

@@ -41,12 +41,18 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Client> {
 
 fn name(section: &mut Section<'_>) -> Option<String> {
     let name = section.text("name")?;
-    let fits = (1..=LONGEST_NAME).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    let fits = is_client_name(&name);
     if !fits {
         section.problem("name", "must be 1 to 64 letters, digits, dots, hyphens or underscores");
     }
     fits.then_some(name)
+}
+
+/// Whether a client can be called this: 1 to 64 letters, digits, dots, hyphens or underscores.
+#[must_use]
+pub fn is_client_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 fn apps(section: &mut Section<'_>) -> AppList {

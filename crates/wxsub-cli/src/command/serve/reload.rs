@@ -1,0 +1,52 @@
+//! SIGHUP: the configuration is read again.
+
+use std::path::PathBuf;
+
+use wxsub_server::{Config, Server};
+
+use crate::failure::Failure;
+use crate::talk;
+
+/// Reads the configuration again whenever the process is told to hang up. One with errors changes nothing.
+#[cfg(unix)]
+pub(super) fn reload_on_hangup(
+    path: PathBuf,
+    started: Config,
+    server: Server,
+) -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup())
+        .map_err(|error| Failure::unexpected(format_args!("signals cannot be handled: {error}")))?;
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            reload(&path, &started, &server);
+        }
+        std::future::pending::<()>().await;
+    })
+}
+
+#[cfg(not(unix))]
+pub(super) fn reload_on_hangup(
+    _path: PathBuf,
+    _started: Config,
+    _server: Server,
+) -> Result<impl Future<Output = ()>, Failure> {
+    Ok(std::future::pending())
+}
+
+#[cfg(unix)]
+fn reload(path: &std::path::Path, started: &Config, server: &Server) {
+    match super::read(path) {
+        Err(problems) => {
+            problems.iter().for_each(talk::error);
+            talk::error("the configuration was not reloaded; the one before goes on");
+        }
+        Ok(config) => {
+            for key in config.needs_restart(started) {
+                talk::warning(format_args!("{key}: has changed, and takes effect with the next start only"));
+            }
+            server.reload(&config);
+            talk::note("the configuration was reloaded");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `--sandbox`: an app, a template, a key and a Weixin, and what to try with them.
+
+use std::future::pending;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use wxsub_proto::{AppId, AppSecret, TemplateId};
+use wxsub_sandbox::{Sandbox, http};
+use wxsub_server::{ClientKey, Config};
+
+use crate::failure::Failure;
+use crate::talk;
+
+const APPID: &str = "wx0123456789abcdef";
+const SECRET: &str = "play-money-0123456789abcdef";
+const TEMPLATE: &str = "sandbox-template-1";
+
+/// Everything there is to try.
+pub(super) struct Trial {
+    config: Config,
+    key: ClientKey,
+    weixin: String,
+}
+
+impl Trial {
+    /// Starts a sandbox, and makes a configuration that uses it.
+    pub(super) async fn start(listen: SocketAddr) -> Result<Self, Failure> {
+        let key = ClientKey::generate().map_err(Failure::unexpected)?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Failure::unexpected)?;
+        let weixin = format!("http://{}", listener.local_addr().map_err(Failure::unexpected)?);
+        let sandbox = Sandbox::new();
+        let (appid, secret, template) =
+            (APPID.parse::<AppId>(), SECRET.parse::<AppSecret>(), TEMPLATE.parse::<TemplateId>());
+        sandbox.add_app(
+            appid.map_err(Failure::unexpected)?,
+            secret.map_err(Failure::unexpected)?,
+            [template.map_err(Failure::unexpected)?],
+        );
+        tokio::spawn(http::serve(listener, sandbox, pending()));
+        let text = format!(
+            "listen = \"{listen}\"\n\
+             [[apps]]\nappid = \"{APPID}\"\nsecret_env = \"PLAY_MONEY\"\napi_base = \"{weixin}\"\n\
+             [[clients]]\nname = \"you\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
+             scopes = [\"token:read\", \"token:report\", \"message:send\", \"admin\"]\n",
+            key.digest()
+        );
+        let read = Config::read(&text, |_| Some(SECRET.to_owned()));
+        let (config, _) = read.map_err(|error| {
+            // Only where to listen comes from outside.
+            Failure::wrong(error.problems().map(|problem| format!("--{problem}")).collect())
+        })?;
+        Ok(Self { config, key, weixin })
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What to try, as lines for a shell.
+    pub(super) fn tell(&self, base: &str) {
+        let (key, weixin) = (self.key.expose(), &self.weixin);
+        let app = format!("{base}/v1/apps/{APPID}");
+        let content = r#""title":"Parcel","data":{"content":{"value":"It is here."}}"#;
+        let grant = format!(r#""template_id":"{TEMPLATE}","scene":1000"#);
+        for line in [
+            "# A control server with a Weixin of its own; no message leaves it. Ctrl-C ends it. To try it:"
+                .to_owned(),
+            format!("KEY={key}"),
+            format!("curl -H \"Authorization: Bearer $KEY\" {app}/access_token"),
+            "# A user consents to one message; it is sent, and refused when sent again:".to_owned(),
+            format!(
+                "curl -d '{{\"appid\":\"{APPID}\",\"openid\":\"oUser\",{grant},\"action\":\"confirm\"}}' \
+                 {weixin}/_sandbox/consents"
+            ),
+            format!(
+                "curl -H \"Authorization: Bearer $KEY\" -d '{{\"touser\":\"oUser\",{grant},{content}}}' {app}/messages"
+            ),
+            "# As an SDK asks, with the key where the AppSecret was:".to_owned(),
+            format!("curl \"{base}/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret=$KEY\""),
+            format!("curl -H \"Authorization: Bearer $KEY\" {base}/v1/apps"),
+            format!("curl {base}/metrics"),
+        ] {
+            talk::note(line);
+        }
+    }
+}
