@@ -15,6 +15,8 @@ mod gate;
 #[cfg(test)]
 mod interrupt;
 #[cfg(test)]
+mod key;
+#[cfg(test)]
 mod link;
 #[cfg(test)]
 mod manual;
@@ -26,6 +28,10 @@ mod secrets;
 mod send_file;
 #[cfg(test)]
 mod send_one;
+#[cfg(test)]
+mod serve;
+#[cfg(test)]
+mod served;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]

@@ -1,0 +1,279 @@
+//! `wxsub serve`.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::gate::Gate;
+use super::interrupt::signal;
+use super::served::{ALL, Served, ask, client, config};
+use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin, allow, line};
+use super::wxsub::{ended, file, wxsub};
+
+fn read() -> String {
+    format!("/v1/apps/{APPID}/access_token")
+}
+
+/// The same request from many at once.
+fn all_at_once(
+    count: usize,
+    server: &Served,
+    method: &str,
+    path: &str,
+    key: &str,
+    body: &str,
+) -> Vec<(u16, String)> {
+    thread::scope(|scope| {
+        let ask = || ask(server.address(), method, path, key, body.as_bytes()).unwrap();
+        let asked: Vec<_> = (0..count).map(|_| scope.spawn(ask)).collect();
+        asked.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn many_reads_are_one_fetch_and_many_reports_one_more() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let server = Served::start(&config("many.toml", &weixin.base, &lines));
+    let reads = all_at_once(300, &server, "GET", &read(), &key, "");
+    assert!(reads.iter().all(|(status, _)| *status == 200));
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
+    let token = server.token(&key)["access_token"].as_str().unwrap().to_owned();
+    weixin.sandbox.invalidate_tokens(&APPID.parse().unwrap()).unwrap();
+    let body = json!({"access_token": token}).to_string();
+    let reported = all_at_once(300, &server, "POST", &(read() + "/report"), &key, &body);
+    let tokens: Vec<String> = reported
+        .iter()
+        .map(|(_, body)| {
+            serde_json::from_str::<Value>(body).unwrap()["access_token"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert!(tokens.iter().all(|new| *new == tokens[0] && *new != token), "{reported:?}");
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
+    assert_eq!(server.post(&(read() + "/report"), &key, body.as_bytes()).0, 200);
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
+    assert_eq!(server.stop("TERM"), Some(0));
+}
+
+#[test]
+fn a_restart_costs_no_fetch_and_a_second_server_does_not_start() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let folder = format!("{}/state_of_restart", env!("CARGO_TARGET_TMPDIR"));
+    let _ = fs::remove_dir_all(&folder);
+    let path = config("restart.toml", &weixin.base, &format!("state_dir = \"{folder}\"\n{lines}"));
+    let server = Served::start(&path);
+    let before = server.token(&key);
+    let second = wxsub(["serve", "--config", &path]).env("APP_SECRET", SECRET).run();
+    second.assert_wrong(&["state_dir: another server uses it"]);
+    assert_eq!(server.stop("KILL"), None);
+    let server = Served::start(&path);
+    let after = server.token(&key);
+    assert_eq!(
+        (&before["access_token"], &before["generation"]),
+        (&after["access_token"], &after["generation"])
+    );
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
+    let names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        names
+            .iter()
+            .all(|name| !name.contains(before["access_token"].as_str().unwrap()) && !name.contains(SECRET))
+    );
+    // What cannot be read is set aside, and said.
+    server.stop("KILL");
+    fs::write(format!("{folder}/{APPID}.json"), "{").unwrap();
+    let server = Served::start(&path);
+    server.token(&key);
+    let shown: Value = serde_json::from_str(&server.get("/v1/apps", &key).1).unwrap();
+    assert_eq!(shown["apps"][0]["state_file_broken"], true);
+    assert!(fs::exists(format!("{folder}/{APPID}.broken")).unwrap());
+}
+
+#[test]
+fn a_reload_changes_clients_and_one_with_errors_nothing() {
+    let weixin = Weixin::start();
+    let ((old, old_lines), (new, new_lines)) = (client("old", ALL), client("new", ALL));
+    let path = config("reload.toml", &weixin.base, &old_lines);
+    let mut server = Served::start(&path);
+    let token = server.token(&old);
+    fs::write(&path, "listen = 1").unwrap();
+    signal(&server.child, "HUP");
+    server.wait_until_it_says("the configuration was not reloaded");
+    assert_eq!(server.token(&old)["generation"], token["generation"]);
+    config("reload.toml", &weixin.base, &new_lines);
+    signal(&server.child, "HUP");
+    server.wait_until_it_says("the configuration was reloaded");
+    assert_eq!(server.get(&read(), &old).0, 401);
+    assert_eq!(server.token(&new)["access_token"], token["access_token"]);
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
+}
+
+/// A message to the gate, on a connection of its own.
+fn held(server: &Served, key: &str, scene: u16) -> thread::JoinHandle<Option<(u16, String)>> {
+    let (address, key) = (server.address().to_owned(), key.to_owned());
+    let (path, body) = (format!("/v1/apps/{APPID}/messages"), line("oUser", scene, "hold"));
+    thread::spawn(move || ask(&address, "POST", &path, &key, body.as_bytes()))
+}
+
+#[test]
+fn what_is_under_way_is_finished_and_a_second_signal_ends_it() {
+    let gate = Gate::start();
+    let (key, lines) = client("orders", ALL);
+    let path = config("drain.toml", &gate.base, &lines);
+    let mut server = Served::start(&path);
+    allow(&gate.sandbox, "oUser", 1);
+    let sending = held(&server, &key, 1);
+    gate.wait_for(1);
+    signal(&server.child, "TERM");
+    server.wait_until_it_says("finishing what is under way");
+    gate.open();
+    let (status, body) = sending.join().unwrap().unwrap();
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+
+    let gate = Gate::start();
+    let path = config("drain_twice.toml", &gate.base, &lines);
+    let mut server = Served::start(&path);
+    let sending = held(&server, &key, 1);
+    gate.wait_for(1);
+    signal(&server.child, "TERM");
+    server.wait_until_it_says("finishing what is under way");
+    assert_eq!(server.stop("TERM"), Some(0));
+    assert!(sending.join().unwrap().is_none());
+}
+
+#[test]
+fn hostile_clients_disturb_nobody() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let server = Served::start(&config("hostile.toml", &weixin.base, &lines));
+    let half_open: Vec<_> = (0..500)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap();
+            stream
+        })
+        .collect();
+    let messages = format!("/v1/apps/{APPID}/messages");
+    // One that is refused before it is read may find its connection closed.
+    if let Some((status, _)) = ask(server.address(), "POST", &messages, &key, &vec![b'x'; 8 << 20]) {
+        assert_eq!(status, 413);
+    }
+    assert_eq!(server.post(&messages, &key, "[".repeat(60_000).as_bytes()).0, 400);
+    if let Some((status, _)) = ask(server.address(), "POST", &messages, &key, "[".repeat(200_000).as_bytes())
+    {
+        assert_eq!(status, 413);
+    }
+    let mut long = TcpStream::connect(server.address()).unwrap();
+    let _ = long.write_all(format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20)).as_bytes());
+    let mut answer = String::new();
+    let _ = long.read_to_string(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    for guess in 0..50 {
+        assert_eq!(server.get(&read(), &format!("{guess:043}")).0, 401);
+    }
+    server.token(&key);
+    assert_eq!((weixin.seen_any(), half_open.len()), (1, 500));
+    drop(half_open);
+    assert_eq!(server.stop("TERM"), Some(0));
+}
+
+#[test]
+fn metrics_can_move_elsewhere() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let path = config("metrics.toml", &weixin.base, &format!("metrics_listen = \"{free}\"\n{lines}"));
+    let server = Served::start(&path);
+    server.token(&key);
+    assert!(!server.get("/metrics", "").1.contains("wxsub_token_reads_total"));
+    let (status, metrics) = ask(&free.to_string(), "GET", "/metrics", "", b"").unwrap();
+    assert!(status == 200 && metrics.contains("wxsub_token_reads_total{door=\"native\"} 1"), "{metrics}");
+}
+
+#[test]
+fn every_read_report_and_send_is_in_the_audit_and_no_secret_is() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let audit = file("audit.log", "");
+    let path = config("audit.toml", &weixin.base, &lines);
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("\"off\"", &format!("{audit:?}"))).unwrap();
+    let server = Served::start(&path);
+    let token = server.token(&key)["access_token"].as_str().unwrap().to_owned();
+    server.post(&(read() + "/report"), &key, json!({"access_token": "old"}).to_string().as_bytes());
+    weixin.allow("oUser", 1);
+    server.post(&format!("/v1/apps/{APPID}/messages"), &key, line("oUser", 1, "Hi").as_bytes());
+    server.get(&read(), "no-key");
+    assert_eq!(server.stop("TERM"), Some(0));
+    let text = fs::read_to_string(&audit).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| format!("{} {} {}", line["client"], line["action"], line["outcome"]).replace('"', ""))
+        .collect();
+    assert_eq!(told, ["orders read ok", "orders report ok", "orders send sent", "null read denied"]);
+    for secret in [SECRET, token.as_str(), key.as_str(), "oUser"] {
+        assert!(!text.contains(secret));
+    }
+}
+
+#[test]
+fn check_names_every_problem() {
+    let (_, lines) = client("orders", ALL);
+    let good = config("good.toml", "http://127.0.0.1:1", &lines);
+    let checked = wxsub(["serve", "--check", "--config", &good]).env("APP_SECRET", SECRET).run();
+    assert_eq!((checked.code, checked.out.as_str()), (0, ""));
+    wxsub(["serve", "--check", "--config", &good])
+        .run()
+        .assert_wrong(&["apps[0].secret_env: names a variable"]);
+    let bad = file("bad.toml", "listen = 1\nzzz = 1\n[limits]\nheader_s = 0\n");
+    wxsub(["serve", "--check", "--config", &bad]).run().assert_wrong(&[
+        "listen: ",
+        "zzz: ",
+        "limits.header_s: ",
+        "apps: ",
+    ]);
+    wxsub(["serve", "--config", "/nowhere"]).run().assert_wrong(&["--config: /nowhere cannot be read"]);
+    for wrong in [["serve", "--check"], ["serve", "--listen"]] {
+        assert_eq!(wxsub(wrong).run().code, 2);
+    }
+}
+
+/// The lines it prints are tried as they are printed.
+#[test]
+fn with_a_sandbox_it_is_ready_to_try() {
+    let mut child = wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0"]).start();
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    let mut said = BufReader::new(child.stderr.as_mut().unwrap());
+    let mut lines = Vec::new();
+    while !lines.last().is_some_and(|line: &String| line.ends_with("/metrics")) {
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        lines.push(line.trim_end().to_owned());
+    }
+    let key = lines.iter().find_map(|line| line.strip_prefix("KEY=")).unwrap().to_owned();
+    let mut answers = Vec::new();
+    for line in lines.iter().filter(|line| line.starts_with("curl ")) {
+        let line = line.replace("$KEY", &key);
+        let url = line.split("http://").nth(1).unwrap().trim_end_matches('"');
+        let (address, path) = url.split_once('/').unwrap();
+        let body = line.split("-d '").nth(1).map(|rest| rest.split('\'').next().unwrap());
+        let method = if body.is_some() { "POST" } else { "GET" };
+        answers.push(ask(address, method, &format!("/{path}"), &key, body.unwrap_or("").as_bytes()).unwrap());
+    }
+    assert_eq!(answers.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [200; 6]);
+    assert!(
+        answers[2].1.contains(r#""outcome":"sent""#) && answers[3].1.contains("access_token"),
+        "{answers:?}"
+    );
+    signal(&child, "INT");
+    assert_eq!(ended(child).code, 0);
+}

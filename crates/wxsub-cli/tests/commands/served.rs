@@ -1,0 +1,111 @@
+//! A running `wxsub serve`, and requests to it over sockets.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr};
+
+use serde_json::Value;
+
+use super::interrupt::signal;
+use super::weixin::{APPID, SECRET};
+use super::wxsub::{file, wxsub};
+
+/// A server, which ends with this.
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    pub(crate) base: String,
+    pub(crate) said: BufReader<ChildStderr>,
+}
+
+/// A key, and the lines by which the server knows it.
+pub(crate) fn client(name: &str, scopes: &str) -> (String, String) {
+    let made = wxsub(["key", "new", "--name", name, "--json"]).run().json().remove(0);
+    let digest = made["key_sha256"].as_str().unwrap();
+    let lines = format!(
+        "[[clients]]\nname = \"{name}\"\nkey_sha256 = \"{digest}\"\napps = [\"*\"]\nscopes = [{scopes}]\n"
+    );
+    (made["key"].as_str().unwrap().to_owned(), lines)
+}
+
+pub(crate) const ALL: &str = r#""token:read", "token:report", "message:send", "admin""#;
+
+/// A configuration with one app, whose Weixin is here.
+pub(crate) fn config(name: &str, weixin: &str, more: &str) -> String {
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\naudit = \"off\"\n{more}\n[[apps]]\nappid = \"{APPID}\"\nsecret_env = \"APP_SECRET\"\n\
+         api_base = \"{weixin}\"\n"
+    );
+    file(name, &text)
+}
+
+impl Served {
+    /// Starts one, and waits until it listens.
+    pub(crate) fn start(config: &str) -> Self {
+        let mut child = wxsub(["serve", "--config", config]).env("APP_SECRET", SECRET).start();
+        let mut first = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        if first.is_empty() {
+            let mut why = String::new();
+            said.read_to_string(&mut why).unwrap();
+            panic!("it did not start: {why}");
+        }
+        Self { child, base: first.trim_end().to_owned(), said }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.base.strip_prefix("http://").unwrap()
+    }
+
+    /// Waits until it says something that contains this.
+    pub(crate) fn wait_until_it_says(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(self.said.read_line(&mut line).unwrap(), 0, "it never said {text}");
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str, key: &str) -> (u16, String) {
+        ask(self.address(), "GET", path, key, b"").unwrap()
+    }
+
+    pub(crate) fn post(&self, path: &str, key: &str, body: &[u8]) -> (u16, String) {
+        ask(self.address(), "POST", path, key, body).unwrap()
+    }
+
+    pub(crate) fn token(&self, key: &str) -> Value {
+        let (status, body) = self.get(&format!("/v1/apps/{APPID}/access_token"), key);
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Sends the signal and gives the exit code.
+    pub(crate) fn stop(mut self, how: &str) -> Option<i32> {
+        signal(&self.child, how);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One request on a connection of its own; nothing if that broke.
+pub(crate) fn ask(address: &str, method: &str, path: &str, key: &str, body: &[u8]) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    // Who refuses a body need not read it to its end.
+    let _ = stream.write_all(body);
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
