@@ -104,6 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn another_kind_of_json_is_told_what_was_expected() {
+        let error = serde_json::from_str::<Scene>("true").unwrap_err().to_string();
+        assert!(error.contains("a scene from 0 to 10000, as text or a whole number"), "{error}");
+    }
+
+    #[test]
     fn text_rules() {
         for (text, number) in [("0", 0), ("7", 7), ("1000", 1000), ("10000", 10_000)] {
             assert_eq!(text.parse::<Scene>().unwrap().get(), number);

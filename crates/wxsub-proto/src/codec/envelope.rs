@@ -159,6 +159,12 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_keeps_its_date() {
+        let date = Some("Tue, 24 Nov 2026 04:19:43 GMT".to_owned());
+        assert_eq!(RawReply::new(200, b"{}").dated(date.clone()).date, date);
+    }
+
+    #[test]
     fn debug_shows_no_body() {
         assert_eq!(format!("{:?}", RawReply::new(200, b"token".to_vec())), "RawReply(200, 5 bytes)");
     }

@@ -221,6 +221,12 @@ mod tests {
     }
 
     #[test]
+    fn another_kind_of_json_is_told_what_was_expected() {
+        let error = serde_json::from_str::<Draft>("[]").unwrap_err().to_string();
+        assert!(error.contains("a JSON object"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_name_is_shown_without_its_teeth() {
         let all = problems(
             r#"{"touser":"o","template_id":"T","scene":1,"title":"t","data":{"content":{"value":"v","co<l>_or-.9\n":1}}}"#,

@@ -117,6 +117,13 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_of_the_secret_is_no_trace_id() {
+        let refusal = Refusal::new(ErrCode::new(40001), "rid: 61c1a406");
+        assert_eq!(refusal.without("xx61c1a406yy").trace_id().map(TraceId::as_str), Some("***"));
+        assert_eq!(refusal.without("another").trace_id().map(TraceId::as_str), Some("61c1a406"));
+    }
+
+    #[test]
     fn odd_texts() {
         let long = format!("rid: {}", "7".repeat(MAX_LEN + 1));
         let cases = [
