@@ -96,6 +96,7 @@ const LIBRARIES: [(&str, &[&str]); 8] = [
             "toml",
             "tower-service",
             "tracing",
+            "utoipa",
             "zeroize",
         ],
     ),

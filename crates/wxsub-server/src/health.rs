@@ -14,9 +14,13 @@ use wxsub_proto::{AppId, Remedy};
 
 use crate::house::House;
 use crate::native::apps::{State as AppState, state};
+use crate::native::openapi::document;
 
 pub(crate) fn routes() -> Router<Arc<House>> {
-    Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(ready))
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/openapi.json", get(document))
 }
 
 /// Only `/metrics`: it can be moved elsewhere.

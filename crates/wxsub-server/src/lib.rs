@@ -1,5 +1,44 @@
 //! The control server: one place that keeps the access tokens of many apps, so that AppSecrets stay in one place, no
 //! service ends the token of another, and no herd refreshes at expiry.
+//!
+//! `wxsub serve` runs it. It can also be part of an axum application of yours:
+//!
+//! ```
+//! use std::net::SocketAddr;
+//!
+//! use wxsub_server::{ClientKey, Config, Server};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = ClientKey::generate()?;
+//! let text = format!(
+//!     r#"
+//!         [[apps]]
+//!         appid = "wx0123456789abcdef"
+//!         secret_env = "SECRET"
+//!         api_base = "http://127.0.0.1:8459"
+//!
+//!         [[clients]]
+//!         name = "orders"
+//!         key_sha256 = "{}"
+//!         apps = ["wx0123456789abcdef"]
+//!         scopes = ["token:read", "message:send"]
+//!     "#,
+//!     key.digest()
+//! );
+//! let (config, warnings) = Config::read(&text, |name| (name == "SECRET").then(|| "play-money".to_owned()))?;
+//! assert!(warnings.is_empty());
+//!
+//! let server = Server::builder(config).build().await?;
+//! let application = axum::Router::new().merge(server.router());
+//! // For axum::serve; it tells the server the address of each client.
+//! let service = application.into_make_service_with_connect_info::<SocketAddr>();
+//! # drop(service);
+//! # Ok(()) }
+//! ```
+//!
+//! Two doors lead to it: the native one under `/v1`, described by `/openapi.json`, and one that looks like Weixin to an
+//! existing SDK. `/livez`, `/readyz` and `/metrics` need no key.
 
 mod app;
 mod audit;

@@ -2,6 +2,7 @@
 
 pub(crate) mod apps;
 mod messages;
+pub(crate) mod openapi;
 pub(crate) mod problem;
 mod token;
 
@@ -43,7 +44,7 @@ pub(crate) fn routes() -> Router<Arc<House>> {
 
 /// What has no route.
 pub(crate) fn unknown() -> Response {
-    Problem::new(Kind::NotFound, "there is no such route").into_response()
+    Problem::new(Kind::NotFound, "there is no such route; /openapi.json lists them").into_response()
 }
 
 /// The client of the request's key, if it has the scope.

@@ -1,30 +1,37 @@
 //! The one object that says what became of a message.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wxsub_core::SendError;
 use wxsub_core::error::{Call, Delivery};
 use wxsub_proto::message::Draft;
 use wxsub_proto::{ErrCode, Message, OpenId, Problems, Remedy, Scene, TemplateId, TraceId};
 
 /// What became of one message. Members without a value are absent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct ResultLine {
     /// What became of it.
     pub outcome: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     touser: Option<OpenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     template_id: Option<TemplateId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     scene: Option<Scene>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
     errcode: Option<ErrCode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     errmsg: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     rid: Option<TraceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RemedyName>)]
     remedy: Option<Remedy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stage: Option<Stage>,
@@ -35,7 +42,7 @@ pub struct ResultLine {
 }
 
 /// What can become of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "every reader must decide all five")]
 pub enum Outcome {
@@ -52,7 +59,7 @@ pub enum Outcome {
 }
 
 /// Which call failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Getting the access token.
@@ -61,8 +68,23 @@ pub enum Stage {
     Send,
 }
 
+/// What to do: the names of [`Remedy`], for the OpenAPI document.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a description only")]
+pub(crate) enum RemedyName {
+    RefreshToken,
+    RetryLater,
+    SlowDown,
+    FixRequest,
+    FixConfig,
+    AllowIp,
+    Stop,
+    Investigate,
+}
+
 /// A field that breaks a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct Problem {
     /// As in Weixin's body: `data.content.value`.

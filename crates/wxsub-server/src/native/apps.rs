@@ -2,25 +2,31 @@
 
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 use wxsub_core::clock::Moment;
 use wxsub_proto::{AppId, ErrCode, Remedy, TraceId};
 
+use super::problem::Problem;
 use super::{client, json};
 use crate::app::App;
 use crate::audit::{Action, Door};
 use crate::call::Call;
 use crate::client::Scope;
 use crate::house::Told;
+use crate::result_line::RemedyName;
 
 /// All apps that the key is for.
-#[derive(Serialize)]
-struct List<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Apps)]
+pub(super) struct List<'a> {
     apps: Vec<Shown<'a>>,
 }
 
 /// One app, without anything secret.
-#[derive(Serialize)]
-struct Shown<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = App)]
+pub(super) struct Shown<'a> {
+    #[schema(value_type = String)]
     appid: &'a AppId,
     state: State,
     token_endpoint: &'static str,
@@ -37,7 +43,7 @@ struct Shown<'a> {
 }
 
 /// Whether there is a token, and whether all is well with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     /// There is a token, and nothing is wrong.
@@ -51,13 +57,16 @@ pub(crate) enum State {
 }
 
 /// Why fetching fails.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Trouble {
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
     errcode: Option<ErrCode>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     rid: Option<TraceId>,
+    #[schema(value_type = RemedyName)]
     pub(crate) remedy: Remedy,
     /// Since when, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +92,19 @@ pub(crate) fn state(app: &App, now: Moment) -> (State, Option<Trouble>) {
     (state, trouble)
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/apps",
+    operation_id = "list_apps",
+    summary = "How the apps of the key are; needs admin",
+    security(("key" = [])),
+    responses(
+        (status = 200, body = List<'_>, description = "Without anything secret"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope"),
+        (status = 429, body = Problem, description = "Too many requests; see Retry-After")
+    )
+)]
 pub(super) async fn list(call: Call) -> Response {
     let (client, problem) = match client(&call, Scope::Admin) {
         Ok(client) => (Some(client), None),

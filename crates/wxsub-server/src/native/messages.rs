@@ -1,6 +1,7 @@
 //! `POST …/messages`: sends one message. The body of every answer has the members of the result object.
 
 use axum::response::{IntoResponse, Response};
+use utoipa::ToSchema;
 use wxsub_proto::Message;
 use wxsub_proto::message::Draft;
 
@@ -13,6 +14,70 @@ use crate::house::Told;
 use crate::result_line::{Outcome, ResultLine};
 use crate::send::{Sending, send};
 
+/// A message in Weixin's field names, for the OpenAPI document; it is read by the rules of `wxsub-proto`.
+#[derive(ToSchema)]
+#[schema(as = Message)]
+#[expect(dead_code, reason = "a description only")]
+pub(super) struct Written {
+    #[schema(max_length = 128)]
+    touser: String,
+    #[schema(max_length = 128)]
+    template_id: String,
+    #[schema(minimum = 0, maximum = 10_000)]
+    scene: u32,
+    #[schema(min_length = 1, max_length = 15)]
+    title: String,
+    data: WrittenData,
+    url: Option<String>,
+    miniprogram: Option<WrittenPage>,
+}
+
+#[derive(ToSchema)]
+#[schema(as = MessageData)]
+#[expect(dead_code, reason = "a description only")]
+pub(super) struct WrittenData {
+    content: WrittenContent,
+}
+
+#[derive(ToSchema)]
+#[schema(as = MessageContent)]
+#[expect(dead_code, reason = "a description only")]
+pub(super) struct WrittenContent {
+    #[schema(min_length = 1, max_length = 200)]
+    value: String,
+    #[schema(pattern = "^#[0-9A-Fa-f]{6}$")]
+    color: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(as = MessagePage)]
+#[expect(dead_code, reason = "a description only")]
+pub(super) struct WrittenPage {
+    appid: String,
+    pagepath: String,
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/apps/{appid}/messages",
+    operation_id = "send_message",
+    summary = "Sends one message; needs message:send",
+    security(("key" = [])),
+    params(("appid" = String, Path)),
+    request_body = Written,
+    responses(
+        (status = 200, body = ResultLine, description = "Sent"),
+        (status = 400, body = Problem, description = "Not JSON"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or is not for this app"),
+        (status = 404, body = Problem, description = "No such app; only keys for all apps are told"),
+        (status = 413, body = Problem, description = "Too large"),
+        (status = 422, body = Problem, description = "Refused by Weixin, or invalid"),
+        (status = 429, body = Problem, description = "Too many requests; see Retry-After"),
+        (status = 503, body = Problem, description = "Certainly not sent; see Retry-After"),
+        (status = 504, body = Problem, description = "Maybe sent: do not blindly repeat it")
+    )
+)]
 pub(super) async fn send_one(named: Named, call: Call) -> Response {
     let (client, app) = match app(&call, &named, Scope::MessageSend) {
         Ok(found) => found,

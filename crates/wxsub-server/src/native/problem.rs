@@ -8,13 +8,14 @@ use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AU
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ErrCode, Remedy, TraceId};
 
-use crate::result_line::ResultLine;
+use crate::result_line::{RemedyName, ResultLine};
 
 /// What kind of problem it is: for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     Unauthorized,
@@ -34,7 +35,7 @@ pub(crate) enum Kind {
 }
 
 /// One problem.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     pub(crate) kind: Kind,
     title: &'static str,
@@ -43,22 +44,26 @@ pub(crate) struct Problem {
     #[serde(skip)]
     retry_after: Option<Duration>,
     #[serde(flatten)]
+    #[schema(value_type = More)]
     more: Box<More>,
 }
 
 /// What a program may want to know beyond its kind.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum More {
     Nothing {},
     Result(ResultLine),
     Refusal {
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<i64>)]
         errcode: Option<ErrCode>,
         #[serde(skip_serializing_if = "Option::is_none")]
         errmsg: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
         rid: Option<TraceId>,
+        #[schema(value_type = RemedyName)]
         remedy: Remedy,
     },
 }

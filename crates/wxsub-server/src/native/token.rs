@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use wxsub_proto::AccessToken;
 
 use super::problem::{Kind, Problem};
@@ -15,19 +16,36 @@ use crate::client::Scope;
 use crate::house::{House, Told};
 
 /// A token on its way to whoever may have it.
-#[derive(Serialize)]
-struct Written<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Token)]
+pub(super) struct Written<'a> {
     access_token: &'a str,
     expires_in: u64,
     generation: u64,
 }
 
 /// The token that failed.
-#[derive(Deserialize)]
-struct Reported {
+#[derive(Deserialize, ToSchema)]
+pub(super) struct Reported {
     access_token: String,
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/apps/{appid}/access_token",
+    operation_id = "read_token",
+    summary = "The current token; needs token:read",
+    security(("key" = [])),
+    params(("appid" = String, Path)),
+    responses(
+        (status = 200, body = Written<'_>, description = "Use it for expires_in seconds, then ask again"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or is not for this app"),
+        (status = 404, body = Problem, description = "No such app; only keys for all apps are told"),
+        (status = 429, body = Problem, description = "Too many requests; see Retry-After"),
+        (status = 503, body = Problem, description = "No usable token; see Retry-After")
+    )
+)]
 pub(super) async fn read(named: Named, call: Call) -> Response {
     let (client, app) = match app(&call, &named, Scope::TokenRead) {
         Ok(found) => found,
@@ -44,6 +62,26 @@ pub(super) async fn read(named: Named, call: Call) -> Response {
     )
 }
 
+#[utoipa::path(
+    post,
+    path = "/v1/apps/{appid}/access_token/report",
+    operation_id = "report_token",
+    summary = "This token no longer works; needs token:report",
+    security(("key" = [])),
+    params(("appid" = String, Path)),
+    request_body = Reported,
+    responses(
+        (status = 200, body = Written<'_>, description = "The current token, which is another"),
+        (status = 400, body = Problem, description = "Not JSON"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or is not for this app"),
+        (status = 404, body = Problem, description = "No such app; only keys for all apps are told"),
+        (status = 413, body = Problem, description = "Too large"),
+        (status = 422, body = Problem, description = "No access_token, or not one"),
+        (status = 429, body = Problem, description = "Too many reports or requests; see Retry-After"),
+        (status = 503, body = Problem, description = "No other could be had; see Retry-After")
+    )
+)]
 pub(super) async fn report(named: Named, call: Call) -> Response {
     let (client, app) = match app(&call, &named, Scope::TokenReport) {
         Ok(found) => found,

@@ -9,6 +9,8 @@ mod reload;
 #[cfg(test)]
 mod rights;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod weixin;
 #[cfg(test)]
 mod world;

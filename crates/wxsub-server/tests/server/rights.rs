@@ -94,7 +94,7 @@ async fn without_a_known_key_there_is_nothing() {
             }
         }
     }
-    for (target, status) in [("/livez", 200), ("/readyz", 503), ("/metrics", 200)] {
+    for (target, status) in [("/livez", 200), ("/readyz", 503), ("/metrics", 200), ("/openapi.json", 200)] {
         assert_eq!(world.ask("GET", target, None, "").await.status, status, "{target}");
     }
     assert_eq!(world.seen(TOKEN) + world.seen(STABLE) + world.seen(SEND), 0);
@@ -126,4 +126,37 @@ async fn the_list_of_apps_shows_those_of_the_key_and_no_secret() {
     assert_eq!(all.json()["apps"].as_array().unwrap().len(), 2);
     assert_eq!(all.json()["apps"][1]["state"], "starting");
     assert!(!all.text.contains(&token));
+}
+
+#[tokio::test]
+async fn the_document_describes_every_native_route_as_it_is() {
+    let world = World::new(&client('a', "\"*\"", "\"token:read\"")).await;
+    let document = world.ask("GET", "/openapi.json", None, "").await.json();
+    assert!(
+        document["openapi"].as_str().unwrap().starts_with("3.") && document["info"]["version"].is_string()
+    );
+    let mut described = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            described.push((method.to_uppercase(), path.replace("{appid}", "{}")));
+            assert_eq!(operation["security"], json!([{"key": []}]));
+            let answer = world.ask(&method.to_uppercase(), &path.replace("{appid}", "wx1"), None, "").await;
+            assert_eq!(answer.status, 401, "{method} {path}");
+            assert!(operation["responses"]["401"].is_object());
+        }
+    }
+    let mut routes: Vec<_> =
+        ROUTES[..4].iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+    described.sort();
+    routes.sort();
+    assert_eq!(described, routes);
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let outcomes = &schemas["Outcome"]["enum"];
+    assert_eq!(outcomes, &json!(["sent", "refused", "invalid", "not_sent", "maybe_sent"]));
+    assert!(schemas["Token"]["properties"]["generation"].is_object());
+    // Whatever is referred to is there.
+    let text = document.to_string();
+    for name in text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(schemas.contains_key(name), "{name}");
+    }
 }

@@ -1,0 +1,35 @@
+//! `GET /openapi.json`: the native door, described by its own code.
+
+use axum::response::Response;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{apps, json, messages, token};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "wxsub control server",
+        description = "Access tokens and one-time subscription messages of Weixin. The Weixin-shaped door is described by \
+                       Weixin's own documentation."
+    ),
+    paths(apps::list, token::read, token::report, messages::send_one),
+    modifiers(&Key)
+)]
+struct Document;
+
+/// How a key is shown.
+struct Key;
+
+impl Modify for Key {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme =
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A client key")).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+pub(crate) async fn document() -> Response {
+    json(&Document::openapi())
+}
