@@ -1,10 +1,15 @@
 //! Secrets are printed nowhere, however much is logged.
 
+use std::io::{BufRead, BufReader, Read};
+
+use serde_json::Value;
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::weixin::{CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, Weixin, line};
-use super::wxsub::Wxsub;
+use super::interrupt::signal;
+use super::served::{ALL, ask, client, config};
+use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, Weixin, line};
+use super::wxsub::{Wxsub, wxsub};
 
 #[test]
 fn secrets_are_printed_nowhere() {
@@ -41,6 +46,68 @@ fn secrets_are_printed_nowhere() {
     watch(weixin.send("oUser", "7").env("WXSUB_SECRET_FILE", "x"));
     watch(weixin.call(["doctor", "--json"]).env("WXSUB_SECRET", &format!("{SECRET}-wrong")));
     assert!(printed.contains("TRACE") && printed.contains("127.0.0.1"), "nothing was logged");
+    for secret in secrets {
+        let found = printed.lines().find(|line| line.contains(&secret));
+        assert_eq!(found, None);
+    }
+    assert!(!printed.contains("secret=") && !printed.contains("access_token="), "a query was printed");
+}
+
+/// What a server says while everything happens that can: on its standard error, in metrics, documents and errors.
+#[test]
+fn a_server_prints_no_secret_either() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let path = config("secrets.toml", &weixin.base, &lines);
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap().replace("\"off\"", "\"stderr\"")).unwrap();
+    let mut call = wxsub(["serve", "--config", &path]).env("APP_SECRET", SECRET).env("RUST_LOG", "trace");
+    let mut child = call.start();
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    let address = first.trim_end().strip_prefix("http://").unwrap().to_owned();
+    // What is not read would stop the server.
+    let mut said = child.stderr.take().unwrap();
+    let listening = std::thread::spawn(move || {
+        let mut text = String::new();
+        said.read_to_string(&mut text).map(|_| text).unwrap()
+    });
+    let mut printed = String::new();
+    let mut secrets = vec![SECRET.to_owned(), key.clone(), "oUser".to_owned()];
+    let app = format!("/v1/apps/{APPID}");
+    for fault in [
+        None,
+        Some(Fault::ResetAfterApply),
+        Some(Fault::Html),
+        Some(Fault::ErrCode(ErrCode::INVALID_CREDENTIAL)),
+    ] {
+        let (_, body) = ask(&address, "GET", &format!("{app}/access_token"), &key, b"").unwrap();
+        let token = serde_json::from_str::<Value>(&body).unwrap()["access_token"].as_str().map(str::to_owned);
+        let token = token.unwrap_or_else(|| secrets.last().unwrap().clone());
+        secrets.push(token.clone());
+        fault.map(|fault| weixin.fault(SEND, fault));
+        weixin.allow("oUser", 7);
+        let message = line("oUser", 7, "Hello");
+        let classic = format!("{CLASSIC_TOKEN}?grant_type=client_credential&appid={APPID}");
+        for (method, path, body) in [
+            ("POST", format!("{SEND}?access_token={token}"), message.clone()),
+            ("POST", format!("{app}/access_token/report"), format!("{{\"access_token\":\"{token}x\"}}")),
+            ("GET", format!("{classic}&secret={key}x"), String::new()),
+            ("GET", "/v1/apps".to_owned(), String::new()),
+            ("GET", "/metrics".to_owned(), String::new()),
+            ("GET", "/openapi.json".to_owned(), String::new()),
+            ("GET", "/readyz".to_owned(), String::new()),
+        ] {
+            let answer = ask(&address, method, &path, &key, body.as_bytes()).unwrap().1;
+            if !path.ends_with("report") {
+                printed += &answer;
+            }
+        }
+        ask(&address, "GET", &format!("{classic}&secret={key}"), "", b"").unwrap();
+    }
+    signal(&child, "TERM");
+    child.wait().unwrap();
+    printed += &listening.join().unwrap();
+    assert!(printed.contains("TRACE") && printed.contains("\"action\":\"send\""), "nothing was logged");
     for secret in secrets {
         let found = printed.lines().find(|line| line.contains(&secret));
         assert_eq!(found, None);

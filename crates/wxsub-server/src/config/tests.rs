@@ -161,3 +161,24 @@ fn a_secret_that_everybody_can_read_is_a_warning() {
     }
     fs::remove_file(secret).unwrap();
 }
+
+/// The configuration that the documentation shows, but for what is on other machines.
+#[test]
+fn the_documented_configuration_can_be_used() {
+    let document = include_str!("../../../../docs/control-server.md");
+    let text = document.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let secret = file("documented", "s");
+    let text = text.replace("\"/run/secrets/wx.secret\"", &format!("{secret:?}"));
+    let text: String =
+        text.lines().filter(|line| !line.starts_with("ca_file")).map(|line| format!("{line}\n")).collect();
+    // A machine without certificate authorities has nothing else to say against it.
+    let limits = match read(&text) {
+        Ok((config, _)) => config.limits,
+        Err(problems) => {
+            assert!(problems.iter().all(|problem| problem.starts_with("apps")), "{problems:?}");
+            return;
+        }
+    };
+    assert_eq!(limits, read(&with_app("")).unwrap().0.limits);
+    fs::remove_file(secret).unwrap();
+}
