@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -276,4 +277,44 @@ fn with_a_sandbox_it_is_ready_to_try() {
     );
     signal(&child, "INT");
     assert_eq!(ended(child).code, 0);
+}
+
+/// A rotated secret, a new app and a revoked key, while others read.
+#[test]
+fn a_reload_under_load_fails_no_request() {
+    let weixin = Weixin::start();
+    let ((good, good_lines), (revoked, revoked_lines)) = (client("good", ALL), client("revoked", ALL));
+    let secret = file("rotated.secret", SECRET);
+    let app = |appid: &str| {
+        format!("[[apps]]\nappid = \"{appid}\"\nsecret_file = {secret:?}\napi_base = \"{}\"\n", weixin.base)
+    };
+    let head = "listen = \"127.0.0.1:0\"\naudit = \"off\"\n";
+    let path = file("load.toml", &format!("{head}{}{good_lines}{revoked_lines}", app(APPID)));
+    let mut server = Served::start(&path);
+    let before = server.token(&good);
+    let address = server.address().to_owned();
+    let (done, path_read, good_key) = (AtomicBool::new(false), read(), good.clone());
+    let statuses = thread::scope(|scope| {
+        let ask_on = || {
+            let mut statuses = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                statuses.push(ask(&address, "GET", &path_read, &good_key, b"").map(|(status, _)| status));
+            }
+            statuses
+        };
+        let asking: Vec<_> = (0..4).map(|_| scope.spawn(ask_on)).collect();
+        weixin.sandbox.add_app("wx2".parse().unwrap(), "new-secret".parse().unwrap(), []);
+        weixin.sandbox.add_app(APPID.parse().unwrap(), "new-secret".parse().unwrap(), []);
+        fs::write(&secret, "new-secret\n").unwrap();
+        fs::write(&path, format!("{head}{}{}{good_lines}", app(APPID), app("wx2"))).unwrap();
+        signal(&server.child, "HUP");
+        server.wait_until_it_says("the configuration was reloaded");
+        assert_eq!(ask(&address, "GET", &path_read, &revoked, b"").unwrap().0, 401);
+        assert_eq!(ask(&address, "GET", "/v1/apps/wx2/access_token", &good, b"").unwrap().0, 200);
+        done.store(true, Ordering::Relaxed);
+        asking.into_iter().flat_map(|one| one.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(statuses.iter().all(|status| *status == Some(200)) && statuses.len() > 4, "{statuses:?}");
+    assert_eq!(server.token(&good)["access_token"], before["access_token"]);
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
 }
