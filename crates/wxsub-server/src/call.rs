@@ -10,11 +10,12 @@ use axum::http::header::{AUTHORIZATION, HeaderMap};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use wxsub_core::clock::Mono;
+use wxsub_core::token::ClientKey;
 
 use crate::client::{Client, find};
 use crate::deadline::until;
 use crate::house::{House, Snapshot};
-use crate::key::ClientKey;
+use crate::key::KeyDigest;
 
 /// A request, and what is configured while it is answered.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl FromRequest<Arc<House>> for Call {
 impl Call {
     /// The client of this key, if it may come from here.
     pub(crate) fn client(&self, key: Option<&ClientKey>) -> Option<&Client> {
-        let client = find(&self.snapshot.clients, &key?.digest())?;
+        let client = find(&self.snapshot.clients, &KeyDigest::of(key?))?;
         client.may_come_from(self.address).then_some(client)
     }
 
@@ -92,7 +93,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<ClientKey> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
     let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| ClientKey::parse(key.trim())).flatten()
+    scheme.eq_ignore_ascii_case("bearer").then(|| ClientKey::new(key.trim()).ok()).flatten()
 }
 
 #[cfg(test)]

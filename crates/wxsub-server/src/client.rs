@@ -77,12 +77,12 @@ pub(crate) fn find<'a>(clients: &'a [Client], key: &KeyDigest) -> Option<&'a Cli
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::ClientKey;
+    use wxsub_core::token::ClientKey;
 
     fn client(letter: &str) -> Client {
         Client {
             name: letter.to_owned(),
-            key: ClientKey::parse(&letter.repeat(43)).unwrap().digest(),
+            key: KeyDigest::of(&ClientKey::new(letter.repeat(43)).unwrap()),
             apps: AppList::Only(vec!["wx1".parse().unwrap()]),
             scopes: vec![Scope::TokenRead],
             from: Vec::new(),

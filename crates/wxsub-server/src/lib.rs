@@ -62,6 +62,6 @@ mod tls;
 mod weixin;
 
 pub use config::{Config, ConfigError, Finding, is_client_name};
-pub use key::{ClientKey, KeyDigest, NoRandomness};
+pub use key::{KeyDigest, NoRandomness, new_key};
 pub use server::{Server, ServerBuilder, StartError};
 pub use state::{FileStore, StateError};

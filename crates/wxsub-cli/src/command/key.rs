@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use wxsub_server::ClientKey;
+use wxsub_server::{KeyDigest, new_key};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -55,8 +55,8 @@ impl New {
             usage.add("--name", "must be 1 to 64 letters, digits, dots, hyphens or underscores");
             return usage.end(None);
         }
-        let key = ClientKey::generate().map_err(Failure::unexpected)?;
-        let digest = key.digest();
+        let key = new_key().map_err(Failure::unexpected)?;
+        let digest = KeyDigest::of(&key);
         let mut output = Output::new();
         if self.json {
             output.json(&Made { name: &self.name, key: key.expose(), key_sha256: digest.to_string() });

@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use serde::Serialize;
+use wxsub_core::token::ClientKey;
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::TokenRequest;
 use wxsub_proto::{AppId, AppSecret};
@@ -12,7 +13,6 @@ use crate::audit::{Action, Door};
 use crate::call::Call;
 use crate::client::{Client, Scope};
 use crate::house::Told;
-use crate::key::ClientKey;
 
 /// As Weixin writes it.
 #[derive(Serialize)]
@@ -72,7 +72,7 @@ async fn answer(call: &Call, wanted: Result<Wanted, Answer>) -> Response {
 type Served<'a> = (Option<&'a Client>, Result<(AppId, Vouched), (Answer, &'static str)>);
 
 async fn serve<'a>(call: &'a Call, wanted: &Wanted) -> Served<'a> {
-    let Some(client) = call.client(ClientKey::parse(wanted.key.expose()).as_ref()) else {
+    let Some(client) = call.client(ClientKey::new(wanted.key.expose()).ok().as_ref()) else {
         return (None, Err((Answer::unknown_key(), "denied")));
     };
     let app = call.snapshot.apps.get(&wanted.appid).filter(|app| client.has(app.appid()));

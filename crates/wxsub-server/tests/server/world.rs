@@ -15,10 +15,11 @@ use tower_service::Service;
 use wxsub_core::clock::Clock;
 use wxsub_core::proto::codec::RawReply;
 use wxsub_core::testing::ManualClock;
+use wxsub_core::token::ClientKey;
 use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
 use wxsub_proto::{Action, ConsentRequest, Scene};
 use wxsub_sandbox::{Broken, Sandbox};
-use wxsub_server::{ClientKey, Config, Server};
+use wxsub_server::{Config, KeyDigest, Server};
 
 pub(crate) const SECRET: &str = "PLANTED-app-secret";
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
@@ -70,7 +71,7 @@ pub(crate) fn key(letter: char) -> String {
 
 /// A client of this letter and name.
 pub(crate) fn client(letter: char, apps: &str, scopes: &str) -> String {
-    let digest = ClientKey::parse(&key(letter)).unwrap().digest();
+    let digest = KeyDigest::of(&ClientKey::new(key(letter)).unwrap());
     format!(
         "[[clients]]\nname = \"{letter}\"\nkey_sha256 = \"{digest}\"\napps = [{apps}]\nscopes = [{scopes}]\n"
     )

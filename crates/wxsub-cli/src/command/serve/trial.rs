@@ -4,9 +4,10 @@ use std::future::pending;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
+use wxsub_core::token::ClientKey;
 use wxsub_proto::{AppId, AppSecret, TemplateId};
 use wxsub_sandbox::{Sandbox, http};
-use wxsub_server::{ClientKey, Config};
+use wxsub_server::{Config, KeyDigest, new_key};
 
 use crate::failure::Failure;
 use crate::talk;
@@ -25,7 +26,7 @@ pub(super) struct Trial {
 impl Trial {
     /// Starts a sandbox, and makes a configuration that uses it.
     pub(super) async fn start(listen: SocketAddr) -> Result<Self, Failure> {
-        let key = ClientKey::generate().map_err(Failure::unexpected)?;
+        let key = new_key().map_err(Failure::unexpected)?;
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Failure::unexpected)?;
         let weixin = format!("http://{}", listener.local_addr().map_err(Failure::unexpected)?);
         let sandbox = Sandbox::new();
@@ -42,7 +43,7 @@ impl Trial {
              [[apps]]\nappid = \"{APPID}\"\nsecret_env = \"PLAY_MONEY\"\napi_base = \"{weixin}\"\n\
              [[clients]]\nname = \"you\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
              scopes = [\"token:read\", \"token:report\", \"message:send\", \"admin\"]\n",
-            key.digest()
+            KeyDigest::of(&key)
         );
         let read = Config::read(&text, |_| Some(SECRET.to_owned()));
         let (config, _) = read.map_err(|error| {
