@@ -27,6 +27,9 @@ Environment:
   WXSUB_APPID           the AppID, unless --appid is given
   WXSUB_SECRET          its AppSecret; or
   WXSUB_SECRET_FILE     the file that holds it
+  WXSUB_SERVER          instead of the AppSecret: the control server (wxsub serve) that send and token use, with
+  WXSUB_KEY             the client key for it; or
+  WXSUB_KEY_FILE        the file that holds it
   WXSUB_TOKEN_ENDPOINT  stable_token (default), which disturbs nobody; or token, where each fetch ends the token before it
   WXSUB_API_BASE        Weixin's API [default: https://api.weixin.qq.com]
   WXSUB_MP_BASE         Weixin's consent page, for link [default: https://mp.weixin.qq.com]

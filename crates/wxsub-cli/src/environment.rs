@@ -2,9 +2,10 @@
 
 use std::env::VarError;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 
-use wxsub_proto::AppSecret;
+use wxsub_core::token::ClientKey;
+use wxsub_proto::{AppSecret, Invalid};
 
 use crate::wrong_usage::WrongUsage;
 
@@ -14,6 +15,12 @@ pub(crate) const APPID: &str = "WXSUB_APPID";
 pub(crate) const SECRET: &str = "WXSUB_SECRET";
 /// Or the file that holds it.
 pub(crate) const SECRET_FILE: &str = "WXSUB_SECRET_FILE";
+/// The control server to use in Weixin's place.
+pub(crate) const SERVER: &str = "WXSUB_SERVER";
+/// What it knows this client by.
+pub(crate) const KEY: &str = "WXSUB_KEY";
+/// Or the file that holds it.
+pub(crate) const KEY_FILE: &str = "WXSUB_KEY_FILE";
 /// Where Weixin's API is.
 pub(crate) const API_BASE: &str = "WXSUB_API_BASE";
 /// Where Weixin's consent page is.
@@ -47,40 +54,66 @@ pub(crate) fn value_or_nothing(name: &str) -> Option<String> {
 
 /// The secret, from its variable or from the file that the other one names.
 pub(crate) fn secret(usage: &mut WrongUsage) -> Option<AppSecret> {
-    let (secret, file) = (value(SECRET, usage), value(SECRET_FILE, usage));
-    match (secret, file) {
+    let missing = "is not set; put the AppSecret there, or its file's path into WXSUB_SECRET_FILE";
+    one_of(SECRET, SECRET_FILE, missing, AppSecret::new, usage)
+}
+
+/// The key for the control server, from its variable or from the file that the other one names.
+pub(crate) fn key(usage: &mut WrongUsage) -> Option<ClientKey> {
+    let missing = "is not set; put the client key there, or its file's path into WXSUB_KEY_FILE";
+    one_of(KEY, KEY_FILE, missing, ClientKey::new, usage)
+}
+
+/// Whether a control server is to be used, or is meant to be.
+pub(crate) fn names_a_server() -> bool {
+    [SERVER, KEY, KEY_FILE].into_iter().any(|name| !matches!(read(name), Ok(None)))
+}
+
+/// Beside a control server there is no secret.
+pub(crate) fn no_secret(usage: &mut WrongUsage) {
+    for name in [SECRET, SECRET_FILE].into_iter().filter(|name| !matches!(read(name), Ok(None))) {
+        usage.add(
+            name,
+            "is set, and so are the variables of a control server, which needs no secret; unset one side",
+        );
+    }
+}
+
+/// The most that is read of a file with a secret, in bytes. No secret is that long.
+const MOST: usize = 4096;
+
+fn one_of<T>(
+    variable: &str,
+    file_variable: &str,
+    missing: &str,
+    make: impl FnOnce(String) -> Result<T, Invalid>,
+    usage: &mut WrongUsage,
+) -> Option<T> {
+    match (value(variable, usage), value(file_variable, usage)) {
         (Some(_), Some(_)) => {
-            usage.add(SECRET, "is set, and so is WXSUB_SECRET_FILE; unset one of them");
+            usage.add(variable, format_args!("is set, and so is {file_variable}; unset one of them"));
             None
         }
-        (Some(secret), None) => usage.keep(SECRET, AppSecret::new(secret)),
-        (None, Some(file)) => secret_file(&file, usage),
+        (Some(secret), None) => usage.keep(variable, make(secret)),
+        (None, Some(path)) => {
+            let text = from_file(&path).map_err(|error| {
+                usage.add(file_variable, format_args!("names a file that cannot be read: {error}"));
+            });
+            usage.keep(file_variable, make(text.ok()?))
+        }
         (None, None) => {
-            usage.add(
-                SECRET,
-                "is not set; put the AppSecret there, or its file's path into WXSUB_SECRET_FILE",
-            );
+            usage.add(variable, missing);
             None
         }
     }
 }
 
-/// The most that is read of a secret file, in bytes. No secret is that long.
-const MOST: usize = 4096;
-
-fn secret_file(path: &str, usage: &mut WrongUsage) -> Option<AppSecret> {
+fn from_file(path: &str) -> io::Result<String> {
     // Room for all of it from the start, so that no piece is left behind in memory by growing.
     let mut text = String::with_capacity(MOST);
-    match File::open(path).and_then(|file| file.take(MOST as u64).read_to_string(&mut text)) {
-        Ok(_) => {
-            text.truncate(without_newline(&text).len());
-            usage.keep(SECRET_FILE, AppSecret::new(text))
-        }
-        Err(error) => {
-            usage.add(SECRET_FILE, format_args!("names a file that cannot be read: {error}"));
-            None
-        }
-    }
+    File::open(path)?.take(MOST as u64).read_to_string(&mut text)?;
+    text.truncate(without_newline(&text).len());
+    Ok(text)
 }
 
 /// The text without one newline at its end.

@@ -5,6 +5,7 @@
 mod app;
 mod arguments;
 mod command;
+mod control_server;
 mod environment;
 mod exit;
 mod failure;
@@ -17,6 +18,7 @@ mod runtime;
 mod send_error;
 mod talk;
 mod transport;
+mod way;
 mod wrong_usage;
 
 use std::process::ExitCode;

@@ -35,8 +35,13 @@ pub(crate) fn token_told(error: &TokenError) -> String {
 
 /// One line about a refused token call.
 pub(crate) fn refusal_told(refusal: &Refusal) -> String {
+    refusal_of(refusal, Role::TokenCall)
+}
+
+/// One line about a refused call.
+pub(crate) fn refusal_of(refusal: &Refusal, role: Role) -> String {
     let mut text = format!("Weixin refused: {refusal}");
-    add_refusal(&mut text, refusal, Role::TokenCall);
+    add_refusal(&mut text, refusal, role);
     text
 }
 

@@ -174,7 +174,11 @@ impl Clock for SystemClock {
 }
 
 /// Gives up waiting for `work` at `deadline`; `None` then. Work that is ready wins over a deadline that has passed.
-pub(crate) async fn until<T>(clock: &dyn Clock, deadline: Mono, work: impl Future<Output = T>) -> Option<T> {
+///
+/// # Cancel safety
+///
+/// As safe as `work`, which is dropped at the deadline.
+pub async fn until<T>(clock: &dyn Clock, deadline: Mono, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
         output = work => Some(output),

@@ -9,11 +9,10 @@ use axum::extract::{ConnectInfo, FromRequest, Request};
 use axum::http::header::{AUTHORIZATION, HeaderMap};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use wxsub_core::clock::Mono;
+use wxsub_core::clock::{Mono, until};
 use wxsub_core::token::ClientKey;
 
 use crate::client::{Client, find};
-use crate::deadline::until;
 use crate::house::{House, Snapshot};
 use crate::key::KeyDigest;
 

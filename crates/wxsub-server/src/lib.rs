@@ -45,7 +45,6 @@ mod audit;
 mod call;
 mod client;
 mod config;
-mod deadline;
 mod health;
 mod house;
 mod key;

@@ -18,8 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
+use wxsub_core::clock::until;
 
-use crate::deadline::until;
 use crate::house::House;
 use crate::server::Server;
 

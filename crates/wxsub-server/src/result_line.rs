@@ -1,11 +1,13 @@
 //! The one object that says what became of a message.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wxsub_core::SendError;
 use wxsub_core::error::{Call, Delivery};
 use wxsub_proto::message::Draft;
-use wxsub_proto::{ErrCode, Message, OpenId, Problems, Remedy, Scene, TemplateId, TraceId};
+use wxsub_proto::{ErrCode, Message, OpenId, Problems, Refusal, Remedy, Scene, TemplateId, TraceId};
 
 /// What became of one message. Members without a value are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -42,7 +44,7 @@ pub struct ResultLine {
 }
 
 /// What can become of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "every reader must decide all five")]
 pub enum Outcome {
@@ -59,7 +61,7 @@ pub enum Outcome {
 }
 
 /// Which call failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Getting the access token.
@@ -83,12 +85,46 @@ pub(crate) enum RemedyName {
     Investigate,
 }
 
+/// What is read of a control server's answer.
+#[derive(Deserialize)]
+struct Answered {
+    outcome: Option<Outcome>,
+    kind: Option<BeforeTrying>,
+    errcode: Option<ErrCode>,
+    errmsg: Option<String>,
+    remedy: Option<Remedy>,
+    stage: Option<Stage>,
+    #[serde(default)]
+    problems: Vec<Problem>,
+}
+
+/// The kinds of problem that say without a result object that nothing was tried.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum BeforeTrying {
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Limit,
+    /// Its result object says more.
+    #[serde(other)]
+    Other,
+}
+
+impl Answered {
+    /// Whether the kind alone says that nothing was tried.
+    fn was_not_tried(&self) -> bool {
+        self.kind.as_ref().is_some_and(|kind| !matches!(kind, BeforeTrying::Other))
+    }
+}
+
 /// A field that breaks a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[non_exhaustive]
 pub struct Problem {
     /// As in Weixin's body: `data.content.value`.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What is wrong, and what to do.
     pub rule: String,
 }
@@ -179,6 +215,49 @@ impl ResultLine {
         }
     }
 
+    /// What a control server answered, or nothing if that cannot be relied on.
+    #[must_use]
+    pub fn answered(message: &Message, status: u16, body: &[u8]) -> Option<Self> {
+        let answer: Answered = serde_json::from_slice(body).ok()?;
+        let outcome = answer.outcome.or_else(|| answer.was_not_tried().then_some(Outcome::NotSent))?;
+        let fits = match outcome {
+            Outcome::Sent => status == 200,
+            Outcome::Refused => status == 422,
+            Outcome::Invalid => [400, 422].contains(&status),
+            Outcome::NotSent => [400, 401, 403, 404, 405, 413, 429, 503].contains(&status),
+            Outcome::MaybeSent => true,
+        };
+        let rid = answer.errmsg.as_deref().and_then(TraceId::find_in);
+        fits.then_some(Self {
+            errcode: answer.errcode,
+            errmsg: answer.errmsg,
+            rid,
+            remedy: answer.remedy,
+            stage: answer.stage,
+            problems: answer.problems,
+            ..Self::about(message, outcome)
+        })
+    }
+
+    /// It never left for the control server.
+    #[must_use]
+    pub fn not_posted(message: &Message) -> Self {
+        Self { remedy: Some(Remedy::RetryLater), ..Self::about(message, Outcome::NotSent) }
+    }
+
+    /// What Weixin answered, if it did.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(Refusal, Option<Stage>)> {
+        let refusal = Refusal::new(self.errcode?, self.errmsg.as_deref().unwrap_or_default());
+        Some((refusal, self.stage))
+    }
+
+    /// What to do, where that is known.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        self.remedy
+    }
+
     /// In this line of a file.
     #[must_use]
     pub fn at_line(self, number: u64) -> Self {
@@ -191,6 +270,6 @@ impl ResultLine {
 pub fn problems_of(problems: &Problems) -> Vec<Problem> {
     problems
         .iter()
-        .map(|invalid| Problem { field: invalid.field(), rule: invalid.rule().to_string() })
+        .map(|invalid| Problem { field: Cow::Borrowed(invalid.field()), rule: invalid.rule().to_string() })
         .collect()
 }

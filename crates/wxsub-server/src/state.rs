@@ -13,13 +13,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex as Turn;
-use wxsub_core::clock::{Clock, UnixMillis};
+use wxsub_core::clock::{Clock, UnixMillis, until};
 use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
 use wxsub_core::token::Generation;
 use wxsub_proto::AppId;
 
 use crate::audit::private;
-use crate::deadline::until;
 
 /// Nobody waits longer for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use self::check::Check;
 use self::fault::Fault;
 use self::report::{Finding, Report};
 use crate::app::App;
-use crate::environment::{self, PROXY, SECRET, SECRET_FILE};
+use crate::environment::{self, PROXY, SECRET, SECRET_FILE, SERVER};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::wrong_usage::WrongUsage;
@@ -27,7 +27,8 @@ use crate::wrong_usage::WrongUsage;
 ///
 /// Ends with the code of the first check that failed: 2 for what is to be corrected on this machine (configuration,
 /// clock), 3 for what Weixin refused, 4 for what did not reach Weixin. It never sends a message, and it takes its token
-/// from stable_token, whatever WXSUB_TOKEN_ENDPOINT says: that costs no other process its token.
+/// from stable_token, whatever WXSUB_TOKEN_ENDPOINT says: that costs no other process its token. It asks Weixin itself, with the
+/// AppSecret, so it is not for machines that use a control server (WXSUB_SERVER).
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// If WXSUB_TOKEN_ENDPOINT is token, fetch from there, though that ends the token that others use
@@ -72,6 +73,12 @@ impl Doctor {
 
     /// Everything the environment says.
     fn patient(&self) -> Finding<Patient> {
+        if environment::names_a_server() {
+            let to_do = "run it where the AppSecret is; here, `wxsub token show` tries the control server";
+            let cause =
+                format!("{SERVER} or a key for it is set, but doctor asks Weixin itself, with the AppSecret");
+            return Finding::Failed(Fault::new(Exit::Wrong, Remedy::FixConfig, cause, to_do));
+        }
         let mut usage = WrongUsage::default();
         let app = App::read(self.appid.as_deref(), &mut usage);
         let app = match usage.end(app) {

@@ -13,7 +13,7 @@ use clap::Args;
 use clap::value_parser;
 use wxsub_core::Client;
 
-use self::deliver::deliver;
+use self::deliver::{Sender, deliver};
 use self::flags::MessageFlags;
 use crate::app::App;
 use crate::exit::Exit;
@@ -22,13 +22,15 @@ use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::talk;
+use crate::way::Way;
 use crate::wrong_usage::WrongUsage;
 use wxsub_server::result_line::{Outcome, ResultLine};
 
 /// Send one message, or a file of them.
 ///
 /// A message is posted once; once more only if Weixin calls the access token stale. What may have arrived is never repeated:
-/// the exit code tells (4: safe to try again; 5: do not blindly repeat).
+/// the exit code tells (4: safe to try again; 5: do not blindly repeat). With WXSUB_SERVER the control server sends it, and no
+/// AppSecret is needed here.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// Send every line of this JSON Lines file, in Weixin's field names; `-` reads standard input. One JSON result a line
@@ -70,17 +72,16 @@ impl Send {
 
     async fn many(&self, path: &Path) -> Result<Exit, Failure> {
         let mut usage = WrongUsage::default();
-        let app = App::read(self.appid.as_deref(), &mut usage);
+        let way = Way::read(self.appid.as_deref(), &mut usage);
         let input = Input::open(path).map_err(|why| usage.add("--file", why)).ok();
-        let (app, input) = usage.end(app.zip(input))?;
-        app.announce_fetch();
+        let (way, input) = usage.end(way.zip(input))?;
         let job = file::Job::new(path, input, self.concurrency, self.from_line);
-        Ok(job.run(&self.client(app), Interrupt::listen(Some(FINISHING))?).await)
+        Ok(job.run(&self.sender(way), Interrupt::listen(Some(FINISHING))?).await)
     }
 
     async fn one(&self) -> Result<Exit, Failure> {
         let mut usage = WrongUsage::default();
-        let app = App::read(self.appid.as_deref(), &mut usage);
+        let way = Way::read(self.appid.as_deref(), &mut usage);
         let draft = self.message.draft(&mut usage)?;
         let message = match draft.check() {
             Ok(message) => Some(message),
@@ -90,9 +91,8 @@ impl Send {
                 None
             }
         };
-        let (app, message) = usage.end(app.zip(message))?;
-        app.announce_fetch();
-        let delivered = deliver(&self.client(app), &message, &Interrupt::listen(Some(FINISHING))?).await;
+        let (way, message) = usage.end(way.zip(message))?;
+        let delivered = deliver(&self.sender(way), &message, &Interrupt::listen(Some(FINISHING))?).await;
         if let Some(why) = &delivered.why {
             talk::error(why);
         }
@@ -110,12 +110,15 @@ impl Send {
         output.end(result.outcome.into())
     }
 
-    fn client(&self, app: App) -> Client {
+    fn sender(&self, way: Way) -> Sender {
+        let limit = Duration::from_secs(self.timeout);
+        let app = match way {
+            Way::Weixin(app) => app,
+            Way::Server(server) => return Sender::Server(server, limit),
+        };
+        app.announce_fetch();
         let App { appid, secret, endpoint, base, transport } = app;
-        Client::builder(appid, secret, transport)
-            .api_base(base)
-            .timeout(Duration::from_secs(self.timeout))
-            .keeper(|keeper| keeper.endpoint(endpoint))
-            .build()
+        let client = Client::builder(appid, secret, transport).api_base(base).timeout(limit);
+        Sender::Here(client.keeper(|keeper| keeper.endpoint(endpoint)).build())
     }
 }

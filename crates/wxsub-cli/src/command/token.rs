@@ -1,6 +1,7 @@
 //! `wxsub token`: the access token, without showing it.
 
 mod refresh;
+mod served;
 mod show;
 
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use wxsub_core::clock::Moment;
-use wxsub_core::token::{Issued, TokenEndpoint};
+use wxsub_core::token::Issued;
 use wxsub_proto::AppId;
 
 use crate::exit::Exit;
@@ -66,11 +67,11 @@ impl Token {
 
 impl Look {
     /// Prints this token.
-    fn print(&self, appid: &AppId, endpoint: TokenEndpoint, issued: &Issued, now: Moment) -> Exit {
+    fn print(&self, appid: &AppId, endpoint: &'static str, issued: &Issued, now: Moment) -> Exit {
         let remaining = issued.remaining(now);
         let shown = Shown {
             appid,
-            endpoint: endpoint.as_str(),
+            endpoint,
             fingerprint: issued.fingerprint().to_string(),
             expires_in: remaining.as_secs(),
             generation: issued.generation().get(),

@@ -39,4 +39,6 @@ mod token;
 #[cfg(test)]
 mod weixin;
 #[cfg(test)]
+mod without_secret;
+#[cfg(test)]
 mod wxsub;

@@ -1,11 +1,12 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use wxsub_proto::BaseUrl;
 use wxsub_proto::codec::{Method, Request};
 
 use super::{TransportError, TransportFault};
+use crate::token::ClientKey;
 
 /// A request on its way out. Its URL and body hold secrets: `Debug` shows verb, host and path only.
 pub struct Outgoing(http::Request<Bytes>);
@@ -42,6 +43,28 @@ impl Outgoing {
         let mut outgoing = Self(request);
         outgoing.0.headers_mut().insert(USER_AGENT, AGENT);
         outgoing
+    }
+
+    /// A request to this path of a control server (`wxsub serve`): a `POST` of this JSON, or a `GET` without any.
+    ///
+    /// # Errors
+    /// [`TransportError`] if base URL and path do not make a URL that can be written.
+    pub fn to_control_server(
+        base: &BaseUrl,
+        key: &ClientKey,
+        path: &str,
+        json: Option<Vec<u8>>,
+    ) -> Result<Self, TransportError> {
+        let unwritable =
+            |_| TransportError::before_sending(TransportFault::Other, "the server's URL makes no valid URL");
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose()))
+            .map_err(|_| TransportError::before_sending(TransportFault::Other, "the key is no header"))?;
+        bearer.set_sensitive(true);
+        let method = if json.is_some() { http::Method::POST } else { http::Method::GET };
+        let request = http::Request::builder().method(method).uri(format!("{base}{path}"));
+        let request = request.header(AUTHORIZATION, bearer).header(CONTENT_TYPE, "application/json");
+        let request = request.body(Bytes::from(json.unwrap_or_default())).map_err(unwritable)?;
+        Ok(Self::from_http(request))
     }
 
     /// The path, without the query.

@@ -5,14 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wxsub_core::clock::{Clock, Mono};
+use wxsub_core::clock::{Clock, Mono, until};
 use wxsub_core::token::{Evidence, Issued, Keeper, TokenSource};
 use wxsub_core::transport::{Outgoing, Transport};
 use wxsub_proto::BaseUrl;
 use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::domain_ip;
-
-use crate::deadline::until;
 
 /// Weixin is asked no more often.
 const EVERY: Duration = Duration::from_secs(10);

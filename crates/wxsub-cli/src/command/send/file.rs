@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
-use wxsub_core::Client;
 
-use super::deliver::{Delivered, deliver};
+use super::deliver::{Delivered, Sender, deliver};
 use super::progress::Progress;
 use super::tally::Tally;
 use crate::exit::Exit;
@@ -62,7 +61,7 @@ impl Job {
     }
 
     /// Sends every line and prints what became of it.
-    pub(super) async fn run(mut self, client: &Client, interrupt: Interrupt) -> Exit {
+    pub(super) async fn run(mut self, sender: &Sender, interrupt: Interrupt) -> Exit {
         let progress = Progress::over(self.length);
         let (mut output, mut tally, mut reading) = (Output::new(), Tally::default(), Reading::On);
         let mut under_way = FuturesOrdered::new();
@@ -84,7 +83,7 @@ impl Job {
                 line = self.lines.recv(), if more && under_way.len() < self.concurrency => match line {
                     Some(Ok(line)) => {
                         next_line = line.number.saturating_add(1);
-                        under_way.push_back(work_on(line, client, &interrupt));
+                        under_way.push_back(work_on(line, sender, &interrupt));
                     }
                     Some(Err(error)) => reading = Reading::Failed(error),
                     None => reading = Reading::AtEnd,
@@ -119,14 +118,14 @@ impl Job {
 }
 
 /// Sends the message on this line if there is one, and says how much of the file that was.
-async fn work_on(line: Line, client: &Client, interrupt: &Interrupt) -> (Delivered, u64) {
+async fn work_on(line: Line, sender: &Sender, interrupt: &Interrupt) -> (Delivered, u64) {
     let draft = line.draft();
     let checked = match &draft {
         Ok(draft) => draft.check(),
         Err(invalid) => Err(invalid.clone().into()),
     };
     let Delivered { result, why } = match checked {
-        Ok(message) => deliver(client, &message, interrupt).await,
+        Ok(message) => deliver(sender, &message, interrupt).await,
         Err(problems) => Delivered {
             result: ResultLine::invalid(&draft.unwrap_or_default(), &problems),
             why: Some(problems.to_string()),

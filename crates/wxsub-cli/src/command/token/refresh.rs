@@ -9,17 +9,19 @@ use wxsub_proto::codec::{Reply, Unreadable};
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenReply, TokenRequest};
 
-use super::Look;
+use super::{Look, served};
 use crate::app::App;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::send_error::refusal_told;
 use crate::talk;
+use crate::way::Way;
 use crate::wrong_usage::WrongUsage;
 
 /// Have Weixin issue another access token, which ends the present one for everybody.
 ///
-/// Asks once. With stable_token this is a forced refresh, of which Weixin allows 20 a day.
+/// Asks once. With stable_token this is a forced refresh, of which Weixin allows 20 a day. With WXSUB_SERVER it tells the
+/// control server that the present token no longer works, and shows the one that it then hands out.
 #[derive(Debug, Args)]
 pub(super) struct Refresh {
     #[command(flatten)]
@@ -30,8 +32,11 @@ impl Refresh {
     /// Does it.
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let mut usage = WrongUsage::default();
-        let app = App::read(self.look.appid.as_deref(), &mut usage);
-        let app = usage.end(app)?;
+        let way = Way::read(self.look.appid.as_deref(), &mut usage);
+        let app = match usage.end(way)? {
+            Way::Weixin(app) => app,
+            Way::Server(server) => return served::refresh(&self.look, &server).await,
+        };
         app.announce_fetch();
         if app.endpoint == TokenEndpoint::StableToken {
             talk::warning(
@@ -43,7 +48,7 @@ impl Refresh {
         let reply = fetch(&app).await?;
         let generation = Generation::default().next(asked.wall);
         let issued = Issued::new(reply.access_token, generation, asked, reply.expires_in);
-        Ok(self.look.print(&app.appid, app.endpoint, &issued, clock.now()))
+        Ok(self.look.print(&app.appid, app.endpoint.as_str(), &issued, clock.now()))
     }
 }
 

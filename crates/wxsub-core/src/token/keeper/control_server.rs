@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request};
 use serde::Deserialize;
 use wxsub_proto::codec::RawReply;
 use wxsub_proto::{AccessToken, Remedy};
@@ -13,7 +11,7 @@ use wxsub_proto::{AccessToken, Remedy};
 use super::round::Rounds;
 use crate::clock::until;
 use crate::token::{ClientKey, Failure, Generation, Issued, Mode, Order, Outcome};
-use crate::transport::{Outgoing, TransportError, TransportFault};
+use crate::transport::{Outgoing, TransportError};
 
 /// How much of a server's explanation is kept, in characters.
 const MAX_DETAIL: usize = 300;
@@ -58,22 +56,14 @@ impl Rounds {
     }
 
     fn request(&self, key: &ClientKey, rejected: Option<&AccessToken>) -> Result<Outgoing, TransportError> {
-        let unwritable =
-            |_| TransportError::before_sending(TransportFault::Other, "the server's URL makes no valid URL");
-        let url = format!("{}/v1/apps/{}/access_token", self.base, self.appid);
-        let (method, url, body) = match rejected {
-            None => (Method::GET, url, Bytes::new()),
+        let path = format!("/v1/apps/{}/access_token", self.appid);
+        match rejected {
+            None => Outgoing::to_control_server(&self.base, key, &path, None),
             Some(token) => {
-                let body = serde_json::json!({ "access_token": token.expose() });
-                (Method::POST, url + "/report", Bytes::from(body.to_string()))
+                let body = serde_json::json!({ "access_token": token.expose() }).to_string();
+                Outgoing::to_control_server(&self.base, key, &(path + "/report"), Some(body.into()))
             }
-        };
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose()))
-            .map_err(|_| TransportError::before_sending(TransportFault::Other, "the key is no header"))?;
-        bearer.set_sensitive(true);
-        let request = Request::builder().method(method).uri(url).header(AUTHORIZATION, bearer);
-        let request = request.header(CONTENT_TYPE, "application/json").body(body).map_err(unwritable)?;
-        Ok(Outgoing::from_http(request))
+        }
     }
 }
 

@@ -1,0 +1,49 @@
+//! A control server (`wxsub serve`) in Weixin's place: no AppSecret is needed here then.
+
+use std::sync::Arc;
+
+use wxsub_core::token::ClientKey;
+use wxsub_core::transport::{Outgoing, Transport, TransportError};
+use wxsub_proto::codec::RawReply;
+use wxsub_proto::{AppId, BaseUrl};
+
+use crate::app::{appid, base};
+use crate::environment::{self, SERVER};
+use crate::transport;
+use crate::wrong_usage::WrongUsage;
+
+/// The server, and who asks it for which app.
+pub(crate) struct ControlServer {
+    /// Which app.
+    pub(crate) appid: AppId,
+    key: ClientKey,
+    base: BaseUrl,
+    transport: Arc<dyn Transport>,
+}
+
+impl ControlServer {
+    /// The server of the environment.
+    pub(crate) fn read(appid_flag: Option<&str>, usage: &mut WrongUsage) -> Option<Self> {
+        environment::no_secret(usage);
+        let appid = appid(appid_flag, usage);
+        let key = environment::key(usage);
+        if environment::value(SERVER, usage).is_none() {
+            usage.add(SERVER, "is not set; put the control server's address there, or unset the key");
+            return None;
+        }
+        let base = base(SERVER, "", usage)?;
+        let transport = transport::open(&base, usage);
+        Some(Self { appid: appid?, key: key?, base, transport: transport? })
+    }
+
+    /// One exchange, never repeated: a `POST` of this JSON, or a `GET`. The route is what follows the app.
+    pub(crate) async fn ask(
+        &self,
+        route: &str,
+        json: Option<Vec<u8>>,
+    ) -> Result<RawReply<impl AsRef<[u8]> + use<>>, TransportError> {
+        let path = format!("/v1/apps/{}/{route}", self.appid);
+        let outgoing = Outgoing::to_control_server(&self.base, &self.key, &path, json)?;
+        self.transport.exchange(outgoing).await
+    }
+}
