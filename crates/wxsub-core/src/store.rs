@@ -18,7 +18,9 @@ use crate::token::Generation;
 /// Keeps one [`Record`] per app, for several keepers. The lease saves calls; the generation keeps it right: whatever
 /// happens to a lease, an older token never replaces a newer one.
 ///
-/// Every method has a deadline of its own; an error means "not done, or not known", and keepers then carry on alone.
+/// Every method has a deadline of its own; an error means "not done, or not known". Keepers then serve
+/// what they hold and fetch without the store only when waiting for it would cost more: shortly before the token ends, after
+/// Weixin has rejected it, or, with `stable_token`, whenever it is due.
 #[async_trait]
 pub trait TokenStore: Send + Sync + fmt::Debug {
     /// The record of this app; an empty one if there is none.
@@ -48,8 +50,7 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// Takes the right to refresh for `length`, unless another holder has it. A holder that asks again prolongs its own.
     ///
     /// # Errors
-    /// [`StoreError`] if it is not known whether the lease was taken. A keeper then carries on alone, since a store that
-    /// is away must keep nobody from a token; with several processes this may end each other's classic tokens.
+    /// [`StoreError`] if it is not known whether the lease was taken. A keeper takes it as not taken.
     ///
     /// # Cancel safety
     /// The lease may or may not have been taken; it ends by itself.

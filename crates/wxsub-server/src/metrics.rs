@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use wxsub_core::clock::Moment;
-use wxsub_core::token::Notice;
+use wxsub_core::token::{Notice, Obtained};
 use wxsub_proto::{AppId, ErrCode};
 
 use crate::app::App;
@@ -125,8 +125,9 @@ impl Metrics {
     pub(crate) fn noticed(&self, appid: &AppId, notice: &Notice) {
         let fetched = |result| self.fetches.get_or_create(&Ended { appid: appid.to_string(), result }).inc();
         match notice {
-            Notice::Refreshed { adopted: true, .. } => fetched("adopted"),
-            Notice::Refreshed { adopted: false, .. } => fetched("issued"),
+            Notice::Refreshed { obtained: Obtained::Adopted, .. } => fetched("adopted"),
+            Notice::Refreshed { obtained: Obtained::Fetched, .. } => fetched("issued"),
+            Notice::Refreshed { obtained: Obtained::Alone, .. } => fetched("alone"),
             Notice::FetchFailed { failure, .. } => {
                 if let wxsub_core::token::Failure::Refused(refusal) = failure {
                     self.refused(refusal.errcode());

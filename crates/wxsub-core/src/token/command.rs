@@ -27,6 +27,10 @@ pub struct Order {
     pub known: Generation,
     /// How long it may take.
     pub timeout: Duration,
+    /// How long the right to refresh is taken for. It outlives the attempt.
+    pub lease: Duration,
+    /// Whether to fetch even though the store does not answer.
+    pub alone: bool,
     /// The token Weixin rejected, which must not be adopted again.
     pub rejected: Option<Arc<Issued>>,
 }

@@ -50,6 +50,12 @@ pub enum Failure {
         /// What to do about it.
         remedy: Remedy,
     },
+    /// The store that several processes share does not answer, and no token is held. Fetching without it could end theirs,
+    /// so that is put off.
+    #[error(
+        "the token store does not answer; without it a fetch could end the token of others, so it is put off"
+    )]
+    StoreAway,
     /// There is no tokio runtime here to fetch in.
     #[error("no tokio runtime; ask for tokens from within one")]
     NoRuntime,

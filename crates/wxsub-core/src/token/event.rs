@@ -32,6 +32,13 @@ pub enum Event {
         /// Since when it may be dying, as in [`Outcome::Adopted`].
         lost_since: Option<UnixMillis>,
     },
+    /// The store had fallen behind, and has been given the token held.
+    Published {
+        /// Which.
+        generation: Generation,
+        /// What it held until then.
+        replaced: Generation,
+    },
 }
 
 /// How somebody knows that a token no longer works.
@@ -50,6 +57,8 @@ pub enum Evidence {
 pub enum Outcome {
     /// Weixin issued this token to us.
     Issued(Arc<Issued>),
+    /// Weixin issued this token to us while the store did not answer: others may have fetched at the same time.
+    IssuedAlone(Arc<Issued>),
     /// The store held a newer one; nothing was asked of Weixin. `lost_since`: an attempt since then, by whomever, may have
     /// been applied though its reply was lost.
     Adopted {
@@ -60,6 +69,8 @@ pub enum Outcome {
     },
     /// Somebody else holds the lease and is fetching.
     Elsewhere,
+    /// The store does not answer, and the order does not allow to fetch alone.
+    StoreAway,
     /// No token.
     Failed(Failure),
 }

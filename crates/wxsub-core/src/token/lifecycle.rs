@@ -1,17 +1,20 @@
 //! The life of an app's token as a pure state machine: events and the time go in, commands and the next deadline come
 //! out. No I/O, no clock, no lock; everything random comes from a seed.
 
+mod alone;
 mod attempt;
 mod report;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::alone::Alone;
 use self::attempt::Attempt;
 use super::ration::ReportRation;
 use super::schedule;
 use super::{
-    Command, Event, Failure, Generation, Issued, Mode, Notice, Order, Status, TokenEndpoint, TokenError,
+    Command, Event, Failure, Generation, Issued, Mode, Notice, Obtained, Order, Status, TokenEndpoint,
+    TokenError,
 };
 use crate::clock::{Moment, Mono, UnixMillis};
 use crate::jitter::Jitter;
@@ -55,6 +58,7 @@ pub struct Lifecycle {
     lost_elsewhere: bool,
     /// The last attempt whose reply was lost, ever.
     last_lost: Option<Mono>,
+    alone: Alone,
     ration: ReportRation,
     /// The token that was reported, if a report that is only a claim waits for an attempt.
     claimed: Option<Generation>,
@@ -82,6 +86,7 @@ impl Lifecycle {
             lost_since: None,
             lost_elsewhere: false,
             last_lost: None,
+            alone: Alone::default(),
             ration: ReportRation::new(),
             claimed: None,
             put_off: false,
@@ -99,6 +104,10 @@ impl Lifecycle {
                 self.reported(now, generation, evidence, &mut commands);
             }
             Event::Finished { attempt, outcome } => self.finished(now, attempt, outcome, &mut commands),
+            Event::Published { generation, replaced } => {
+                self.store_answers(&mut commands);
+                self.published(now, generation, replaced);
+            }
             Event::Loaded { issued, lost_since } => self.loaded(now, &issued, lost_since, &mut commands),
         }
         if self.attempt.is_none() && self.due.is_some_and(|due| due.reached(now)) {
@@ -157,14 +166,15 @@ impl Lifecycle {
         lost_since: Option<UnixMillis>,
         commands: &mut Vec<Command>,
     ) {
+        self.store_answers(commands);
         if issued.generation() > self.known && !self.was_rejected(issued) {
             match issued.is_usable(now) {
-                true => self.accept(now, Arc::clone(issued), true, commands),
+                true => self.accept(now, Arc::clone(issued), Obtained::Adopted, commands),
                 false => self.known = issued.generation(),
             }
         }
         if self.held.as_ref().is_some_and(|held| held.generation() == issued.generation()) {
-            self.marked(now, lost_since);
+            self.same_generation(now, issued, lost_since);
         }
     }
 
@@ -198,7 +208,9 @@ impl Lifecycle {
     }
 
     /// A token to hand out from now on. The same token again is no new generation; only its times are renewed.
-    fn accept(&mut self, now: Moment, issued: Arc<Issued>, adopted: bool, commands: &mut Vec<Command>) {
+    fn accept(&mut self, now: Moment, issued: Arc<Issued>, obtained: Obtained, commands: &mut Vec<Command>) {
+        let raced = self.raced(obtained);
+        let before = self.known;
         let renewed = issued.generation() == self.known && self.held.is_some();
         self.known = self.known.max(issued.generation());
         self.failures = 0;
@@ -214,10 +226,14 @@ impl Lifecycle {
                 generation: issued.generation(),
                 fingerprint: issued.fingerprint(),
                 life: issued.life(),
-                adopted,
+                obtained,
             }));
         }
+        self.alone.holds(obtained, before, schedule::alone(&issued, &mut self.jitter));
         self.held = Some(issued);
+        if let Some(since) = raced {
+            self.doubt(now, since);
+        }
     }
 
     /// Whoever carries out the commands has failed in the middle of it and will begin again, but not at once.
@@ -249,6 +265,8 @@ impl Lifecycle {
             mode,
             known: self.known,
             timeout: schedule::timeout(self.held.as_deref()),
+            lease: schedule::lease(self.held.as_deref()),
+            alone: self.may_fetch_alone(now),
             rejected: self.rejected.clone(),
         })
     }

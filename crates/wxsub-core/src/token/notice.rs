@@ -6,6 +6,18 @@ use super::{Failure, Fingerprint, Generation};
 /// Who is told.
 pub(crate) type Observer = Arc<dyn Fn(&Notice) + Send + Sync>;
 
+/// How a token was obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "there is no fourth way")]
+pub enum Obtained {
+    /// Fetched here.
+    Fetched,
+    /// Fetched by another process and found in the store.
+    Adopted,
+    /// Fetched here while the store did not answer.
+    Alone,
+}
+
 /// Something an operator wants to know. None of it is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,8 +30,8 @@ pub enum Notice {
         fingerprint: Fingerprint,
         /// How long it lives.
         life: Duration,
-        /// Whether it came from the store, fetched by another process.
-        adopted: bool,
+        /// How it was obtained.
+        obtained: Obtained,
     },
     /// An attempt failed; another follows.
     FetchFailed {
@@ -32,6 +44,10 @@ pub enum Notice {
         /// Whether it passes in silence: it is tried again at once, and no caller has been told.
         quiet: bool,
     },
+    /// The store does not answer: attempts are put off, so that the processes that share it do not end each other's tokens.
+    StoreAway,
+    /// The store answers again.
+    StoreBack,
     /// The reply to an attempt was lost, though Weixin may have issued a token: the one held may die before its time.
     AnswerLost {
         /// The token held.

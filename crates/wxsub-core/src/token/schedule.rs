@@ -38,6 +38,21 @@ pub(super) fn timeout(held: Option<&Issued>) -> Duration {
     held.map_or(most, |issued| most.min(issued.life() / 8).max(Duration::from_millis(250)))
 }
 
+/// The longest lease.
+pub(super) const LEASE: Duration = Duration::from_secs(30);
+
+/// How long a lease is taken for: longer than an attempt takes, shorter than the token can wait.
+pub(super) fn lease(held: Option<&Issued>) -> Duration {
+    held.map_or(LEASE, |issued| LEASE.min(issued.life() / 4).max(Duration::from_millis(500)))
+}
+
+/// How long before the end of a token its processes fetch though the store does not answer: each at a moment of its own, so
+/// that most of them still see the store come back.
+pub(super) fn alone(issued: &Issued, jitter: &mut Jitter) -> Duration {
+    let span = Duration::from_secs(32).min(issued.life() / 4);
+    span / 4 + jitter.below(span * 3 / 4)
+}
+
 /// What the pause after a failed attempt depends on.
 pub(super) struct Setback<'a> {
     pub(super) pace: Pace,

@@ -8,13 +8,10 @@ use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenReply, TokenRequest};
 use wxsub_proto::{AppId, AppSecret, BaseUrl};
 
-use crate::clock::{Clock, Moment, UnixMillis, until};
+use crate::clock::{Clock, Moment, Mono, UnixMillis, until};
 use crate::store::{Put, Record, StoreError, TokenStore};
 use crate::token::{ClientKey, Event, Failure, Generation, Issued, Mode, Order, Outcome, TokenEndpoint};
 use crate::transport::{Outgoing, Transport};
-
-/// The longest lease. It outlives every attempt, whose longest is 15 s.
-const LEASE: Duration = Duration::from_secs(30);
 
 /// How long the store may take for one answer; a round asks it a few times, within its lease.
 const STORE: Duration = Duration::from_secs(2);
@@ -42,9 +39,22 @@ pub(super) enum Origin {
 }
 
 impl Rounds {
-    /// What the store holds, if it holds a token.
-    pub(super) async fn stored(&self) -> Option<Event> {
-        let Record { token, lost_since, .. } = self.ask(self.store.load(&self.appid)).await.ok()?;
+    /// What the store holds, if it holds a token. One that has lost its records, or was away when the token held came, is
+    /// given that.
+    pub(super) async fn stored(&self, held: Option<Arc<Issued>>) -> Option<Event> {
+        let record = self.ask(self.store.load(&self.appid)).await.ok()?;
+        let ahead = held.filter(|held| held.generation() > record.generation());
+        if let Some(held) = ahead.filter(|held| held.is_usable(self.clock.now())) {
+            let put = self.store.put_if_newer(&self.appid, record.generation(), (&*held).into());
+            return match self.ask(put).await {
+                Ok(Put::Stored) => {
+                    Some(Event::Published { generation: held.generation(), replaced: record.generation() })
+                }
+                // The next reading shows what it holds.
+                Ok(Put::Lost(_)) | Err(_) => None,
+            };
+        }
+        let Record { token, lost_since, .. } = record;
         token.map(|stored| Event::Loaded { issued: Arc::new(stored.to_issued(self.clock.now())), lost_since })
     }
 
@@ -64,9 +74,14 @@ impl Rounds {
 
     /// From the store if it holds a newer one than the order knows, else from Weixin.
     async fn ask_weixin(&self, order: &Order, secret: &AppSecret) -> Outcome {
-        // A store that cannot be reached must not keep anybody from a token.
-        let leased = self.ask(self.store.lease(&self.appid, &self.holder, LEASE)).await.unwrap_or(true);
-        let record = self.ask(self.store.load(&self.appid)).await.unwrap_or_default();
+        // The store counts from when it is asked or later, and its clock may be a little faster.
+        let trusted = self.clock.now().mono.after(order.lease * 5 / 6);
+        let Ok(leased) = self.ask(self.store.lease(&self.appid, &self.holder, order.lease)).await else {
+            return self.ask_weixin_alone(order, secret).await;
+        };
+        let Ok(record) = self.ask(self.store.load(&self.appid)).await else {
+            return self.ask_weixin_alone(order, secret).await;
+        };
         if let Some(outcome) = self.adopt(&record, order) {
             if leased {
                 self.give_back().await;
@@ -76,9 +91,21 @@ impl Rounds {
         if !leased {
             return Outcome::Elsewhere;
         }
-        let outcome = self.fetch(order, secret, record).await;
+        let outcome = self.fetch(order, secret, record, trusted).await;
         self.give_back().await;
         outcome
+    }
+
+    /// Without the store, if the order says so.
+    async fn ask_weixin_alone(&self, order: &Order, secret: &AppSecret) -> Outcome {
+        if !order.alone {
+            return Outcome::StoreAway;
+        }
+        let until = self.clock.now().mono.after(order.lease);
+        match self.fetch(order, secret, Record::default(), until).await {
+            Outcome::Issued(issued) => Outcome::IssuedAlone(issued),
+            other => other,
+        }
     }
 
     /// A newer token that somebody else has fetched makes the call unnecessary.
@@ -91,7 +118,8 @@ impl Rounds {
         newer.then(|| Outcome::Adopted { issued: Arc::new(issued), lost_since: record.lost_since })
     }
 
-    async fn fetch(&self, order: &Order, secret: &AppSecret, record: Record) -> Outcome {
+    /// Fetches while the lease can be trusted.
+    async fn fetch(&self, order: &Order, secret: &AppSecret, record: Record, trusted: Mono) -> Outcome {
         let asked = self.clock.now();
         if order.mode == Mode::Forced
             && !self.ask(self.store.take_force(&self.appid, asked.wall)).await.unwrap_or(false)
@@ -99,7 +127,12 @@ impl Rounds {
             return Outcome::Failed(Failure::StillRejected);
         }
         self.mark(asked.wall).await;
-        let deadline = asked.mono.after(order.timeout);
+        if self.clock.now().mono >= trusted {
+            // This process was stopped for a while, or the store was slow: somebody else may be fetching by now.
+            self.unmark(asked.wall).await;
+            return Outcome::Elsewhere;
+        }
+        let deadline = asked.mono.after(order.timeout).min(trusted);
         let replied = until(&*self.clock, deadline, self.call(secret, order.mode))
             .await
             .unwrap_or(Err(Failure::TimedOut));

@@ -97,7 +97,8 @@ impl Worker {
             }
             if self.shared && reading.is_none() && self.rounds.clock.now().mono >= read_at {
                 let rounds = Arc::clone(&self.rounds);
-                reading = Some(Box::pin(async move { rounds.stored().await }));
+                let held = self.status.borrow().held.clone();
+                reading = Some(Box::pin(async move { rounds.stored(held).await }));
             }
         }
     }
@@ -190,9 +191,11 @@ impl Worker {
     fn tell(&self, notice: &Notice) {
         let appid = self.rounds.appid.as_str();
         match notice {
-            Notice::Refreshed { generation, fingerprint, life, adopted } => {
-                info!(appid, %generation, %fingerprint, ?life, adopted, "a new access token is held");
+            Notice::Refreshed { generation, fingerprint, life, obtained } => {
+                info!(appid, %generation, %fingerprint, ?life, ?obtained, "a new access token is held");
             }
+            Notice::StoreAway => warn!(appid, "the token store does not answer; fetching is put off"),
+            Notice::StoreBack => info!(appid, "the token store answers again"),
             Notice::FetchFailed { failure, retry_in, quiet: true, .. } => {
                 debug!(appid, %failure, ?retry_in, "fetching an access token failed; trying again");
             }

@@ -7,7 +7,7 @@ use super::Lifecycle;
 use crate::clock::Moment;
 use crate::retry::Pace;
 use crate::token::schedule::{self, Setback};
-use crate::token::{Command, Failure, Issued, Mode, Notice, Outcome, TokenEndpoint, TokenError};
+use crate::token::{Command, Failure, Issued, Mode, Notice, Obtained, Outcome, TokenEndpoint, TokenError};
 
 /// While nothing usable is held, this many transient failures in a row pass in silence, retried at once,
 const QUIET_FAILURES: u32 = 2;
@@ -16,7 +16,7 @@ const QUIET_FAILURES: u32 = 2;
 const QUIET_TIME: Duration = Duration::from_secs(10);
 
 /// How soon another process is asked again whether it has fetched.
-const ELSEWHERE: Duration = Duration::from_secs(2);
+pub(super) const ELSEWHERE: Duration = Duration::from_secs(2);
 
 /// How long a reporter should wait before reporting the same token again.
 const NO_OTHER: Duration = Duration::from_secs(60);
@@ -41,25 +41,41 @@ impl Lifecycle {
             return;
         };
         match outcome {
-            Outcome::Issued(issued) => self.issued(now, &attempt, issued, commands),
+            Outcome::Issued(issued) => {
+                self.store_answers(commands);
+                self.issued(now, &attempt, issued, Obtained::Fetched, commands);
+            }
+            Outcome::IssuedAlone(issued) => self.issued(now, &attempt, issued, Obtained::Alone, commands),
             Outcome::Adopted { issued, lost_since } => {
+                self.store_answers(commands);
                 if issued.generation() < self.known || !issued.is_usable(now) || self.was_rejected(&issued) {
                     // Overtaken while it was under way: look again.
                     self.due = Some(now.after(Duration::from_millis(100)));
                     return;
                 }
-                self.accept(now, issued, true, commands);
+                self.accept(now, issued, Obtained::Adopted, commands);
                 self.marked(now, lost_since);
                 if lost_since.is_some() {
                     self.hurry(now);
                 }
             }
-            Outcome::Elsewhere => self.due = Some(now.after(self.jitter.around(ELSEWHERE, 10))),
+            Outcome::Elsewhere => {
+                self.store_answers(commands);
+                self.due = Some(now.after(self.jitter.around(ELSEWHERE, 10)));
+            }
+            Outcome::StoreAway => self.store_is_away(now, commands),
             Outcome::Failed(failure) => self.failed(now, &attempt, failure, commands),
         }
     }
 
-    fn issued(&mut self, now: Moment, attempt: &Attempt, issued: Arc<Issued>, commands: &mut Vec<Command>) {
+    fn issued(
+        &mut self,
+        now: Moment,
+        attempt: &Attempt,
+        issued: Arc<Issued>,
+        obtained: Obtained,
+        commands: &mut Vec<Command>,
+    ) {
         if issued.generation() < self.known {
             // Somebody else's newer token came in meanwhile. Which of the two Weixin issued later, nobody knows.
             if self.endpoint == TokenEndpoint::Token && self.held.is_some() {
@@ -85,7 +101,7 @@ impl Lifecycle {
             _ => issued,
         };
         let unchanged = self.claimed == Some(issued.generation());
-        self.accept(now, issued, false, commands);
+        self.accept(now, issued, obtained, commands);
         if unchanged {
             self.announce(TokenError::new(Failure::NoOther, Some(NO_OTHER)));
         }
