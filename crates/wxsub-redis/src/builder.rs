@@ -1,0 +1,194 @@
+//! Puts a store together.
+
+use std::fmt;
+use std::sync::Arc;
+
+use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
+use redis::{Client, ConnectionInfo, RedisResult, TlsCertificates, TlsMode};
+use tokio::sync::Mutex;
+use wxsub_core::clock::{Clock, SystemClock};
+use zeroize::Zeroizing;
+
+use crate::address::hosts;
+use crate::keys::Keys;
+use crate::link::{Link, To};
+use crate::{EncryptionKey, RedisConfigError};
+
+/// Keeps one record per app in Redis. See the [crate](crate) for how.
+#[derive(Debug)]
+pub struct RedisStore {
+    pub(crate) link: Link,
+    pub(crate) keys: Keys,
+    pub(crate) encryption: Option<EncryptionKey>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Puts a [`RedisStore`] together.
+pub struct RedisStoreBuilder {
+    address: Zeroizing<String>,
+    password: Option<Zeroizing<String>>,
+    prefix: String,
+    master: Option<String>,
+    certificate_authorities: Option<Vec<u8>>,
+    encryption: Option<EncryptionKey>,
+    clock: Arc<dyn Clock>,
+}
+
+impl RedisStore {
+    /// A store at this address: `redis://host:6379/0`, or `rediss://` for TLS; a user of Redis' access control stands before
+    /// the host, as in `redis://user@host`.
+    #[must_use]
+    pub fn builder(address: impl Into<String>) -> RedisStoreBuilder {
+        RedisStoreBuilder {
+            address: Zeroizing::new(address.into()),
+            password: None,
+            prefix: "wxsub".to_owned(),
+            master: None,
+            certificate_authorities: None,
+            encryption: None,
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+}
+
+impl RedisStoreBuilder {
+    /// The password of Redis, which need not stand in the address then.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(Zeroizing::new(password.into()));
+        self
+    }
+
+    /// What the names of the keys begin with: 1 to 64 of `A-Z a-z 0-9 . _ -`; `wxsub` unless told otherwise.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// The address is that of sentinels (several hosts separated by commas), which know the master of this name.
+    #[must_use]
+    pub fn sentinel_master(mut self, master: impl Into<String>) -> Self {
+        self.master = Some(master.into());
+        self
+    }
+
+    /// Trusts these certificate authorities (PEM) instead of the system's.
+    #[must_use]
+    pub fn certificate_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificate_authorities = Some(pem.into());
+        self
+    }
+
+    /// Encrypts tokens before they leave the process.
+    #[must_use]
+    pub fn encryption_key(mut self, key: EncryptionKey) -> Self {
+        self.encryption = Some(key);
+        self
+    }
+
+    /// Reads the time here.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The store. Nothing is connected yet: Redis may be away now and come later.
+    ///
+    /// # Errors
+    /// [`RedisConfigError`] names what cannot be used.
+    pub fn build(self) -> Result<RedisStore, RedisConfigError> {
+        let keys = Keys::with_prefix(&self.prefix).ok_or(RedisConfigError::Prefix)?;
+        let has_certificate =
+            |pem: &Vec<u8>| String::from_utf8_lossy(pem).contains("-----BEGIN CERTIFICATE-----");
+        if self.certificate_authorities.as_ref().is_some_and(|pem| !has_certificate(pem)) {
+            return Err(RedisConfigError::CertificateAuthorities("there is no certificate in PEM".to_owned()));
+        }
+        let mut hosts = hosts(&self.address)?;
+        if let Some(password) = &self.password {
+            hosts = hosts.into_iter().map(|host| with_password(host, password)).collect();
+        }
+        let authorities =
+            |error: redis::RedisError| RedisConfigError::CertificateAuthorities(error.category().to_owned());
+        let to = match &self.master {
+            Some(master) => {
+                let client = self.sentinels(hosts, master).map_err(authorities)?;
+                To::Master(Box::new(Mutex::new(client)))
+            }
+            None => {
+                let [host] = <[ConnectionInfo; 1]>::try_from(hosts).map_err(|_| RedisConfigError::Address)?;
+                To::Server(self.server(host).map_err(authorities)?)
+            }
+        };
+        Ok(RedisStore { link: Link::new(to), keys, encryption: self.encryption, clock: self.clock })
+    }
+
+    fn certificates(&self) -> Option<TlsCertificates> {
+        let root_cert = self.certificate_authorities.clone();
+        root_cert.map(|root_cert| TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
+    }
+
+    fn server(&self, host: ConnectionInfo) -> RedisResult<Client> {
+        match self.certificates() {
+            Some(certificates) => Client::build_with_tls(host, certificates),
+            None => Client::open(host),
+        }
+    }
+
+    /// The password, the user and the database are those of the server; sentinels are asked without.
+    fn sentinels(
+        &self,
+        hosts: Vec<ConnectionInfo>,
+        master: &str,
+    ) -> RedisResult<redis::sentinel::SentinelClient> {
+        let settings = hosts.first().map(|host| host.redis_settings().clone()).unwrap_or_default();
+        let addresses = hosts.into_iter().map(|host| host.addr().clone());
+        let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
+            .set_client_to_redis_db(settings.db());
+        if let Some(user) = settings.username() {
+            builder = builder.set_client_to_redis_username(user);
+        }
+        if let Some(password) = settings.password() {
+            builder = builder.set_client_to_redis_password(password);
+        }
+        if self.address.starts_with("rediss://") {
+            builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+            if let Some(certificates) = self.certificates() {
+                builder = builder
+                    .set_client_to_redis_certificates(certificates.clone())
+                    .set_client_to_sentinel_certificates(certificates);
+            }
+        }
+        builder.build()
+    }
+}
+
+fn with_password(host: ConnectionInfo, password: &str) -> ConnectionInfo {
+    let settings = host.redis_settings().clone().set_password(password);
+    host.set_redis_settings(settings)
+}
+
+impl fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The address may hold a password.
+        f.debug_struct("RedisStoreBuilder").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_is_named_and_no_password_is_shown() {
+        let refused = |builder: RedisStoreBuilder| builder.build().unwrap_err();
+        let store = || RedisStore::builder("redis://:SESAME@localhost/0").password("SESAME");
+        assert_eq!(refused(RedisStore::builder("localhost:6379")), RedisConfigError::Address);
+        assert_eq!(refused(RedisStore::builder("redis://a,b")), RedisConfigError::Address);
+        assert_eq!(refused(store().prefix("{}")), RedisConfigError::Prefix);
+        assert!(!format!("{:?} {:?}", store(), store().build().unwrap()).contains("SESAME"));
+        let authorities = RedisStore::builder("rediss://localhost").certificate_authorities("no PEM");
+        assert!(matches!(refused(authorities), RedisConfigError::CertificateAuthorities(_)));
+    }
+}

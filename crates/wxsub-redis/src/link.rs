@@ -1,0 +1,80 @@
+//! The one connection to Redis, made when it is needed and again when it has broken.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::sentinel::SentinelClient;
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult, ScriptInvocation};
+use tokio::sync::Mutex;
+use wxsub_core::store::StoreError;
+
+use crate::error::failed;
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_millis(1500);
+
+/// What is connected to.
+pub(crate) enum To {
+    /// One server.
+    Server(Client),
+    /// Whichever server the sentinels call the master.
+    Master(Box<Mutex<SentinelClient>>),
+}
+
+pub(crate) struct Link {
+    to: To,
+    current: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Link {
+    pub(crate) fn new(to: To) -> Self {
+        Self { to, current: Mutex::new(None) }
+    }
+
+    /// Runs a script once, whatever comes of it.
+    pub(crate) async fn run<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.connection().await.map_err(|error| failed(&error))?;
+        let answer = script.invoke_async(&mut connection).await;
+        if answer.as_ref().is_err_and(is_over) {
+            *self.current.lock().await = None;
+        }
+        answer.map_err(|error| failed(&error))
+    }
+
+    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = &*current {
+            return Ok(connection.clone());
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(ANSWER));
+        let connection = match &self.to {
+            To::Server(client) => client.get_multiplexed_async_connection_with_config(&config).await?,
+            To::Master(sentinels) => sentinels.lock().await.get_async_connection_with_config(&config).await?,
+        };
+        Ok(current.insert(connection).clone())
+    }
+}
+
+/// Whether another connection may fare better: this one is broken, or its server is no longer the master.
+fn is_over(error: &RedisError) -> bool {
+    let demoted = matches!(error.code(), Some("READONLY" | "LOADING" | "MASTERDOWN"));
+    demoted || error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error()
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.to {
+            To::Server(_) => "Link(server)",
+            To::Master(_) => "Link(sentinels)",
+        })
+    }
+}

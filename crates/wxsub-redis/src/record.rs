@@ -1,0 +1,191 @@
+//! The layout of a record, version 1: the fields of a Redis hash. Unknown fields are left alone.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::proto::{AccessToken, AppId};
+use wxsub_core::store::{Record, StoreError, StoredToken};
+use wxsub_core::token::{ForceLog, Generation};
+
+use crate::EncryptionKey;
+
+/// Above this, the numbers of Lua are not exact. As Unix milliseconds it is the year 287396.
+const MOST: u64 = 1 << 53;
+
+/// Clocks that are this close agree.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// The fields of the hash, and the time of Redis when they were read.
+pub(crate) struct Fields {
+    pub(crate) now: UnixMillis,
+    pub(crate) fields: HashMap<String, String>,
+}
+
+impl Fields {
+    fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let read = |text: &String| {
+            text.parse()
+                .map_err(|_| StoreError::new(format!("the field {name} of the record is not a number")))
+        };
+        self.fields.get(name).map(read).transpose()
+    }
+
+    fn needed(&self, name: &str) -> Result<u64, StoreError> {
+        self.number(name)?.ok_or_else(|| StoreError::new(format!("the record has no field {name}")))
+    }
+
+    /// The record. `now`: this process's wall clock.
+    pub(crate) fn read(
+        &self,
+        app: &AppId,
+        key: Option<&EncryptionKey>,
+        now: UnixMillis,
+    ) -> Result<Record, StoreError> {
+        if let Some(version) = self.fields.get("version").filter(|version| *version != "1") {
+            let version: String = version.chars().filter(char::is_ascii_graphic).take(16).collect();
+            return Err(StoreError::new(format!(
+                "the record has layout {version}, and this version knows layout 1; update it"
+            )));
+        }
+        let mut record = Record::default();
+        if self.fields.contains_key("generation") {
+            record.token = Some(self.token(app, key, now)?);
+        }
+        record.lost_since = self.number("lost_since")?.map(UnixMillis::new);
+        record.forced = forced(self.fields.get("forced").map_or("", String::as_str))?;
+        Ok(record)
+    }
+
+    fn token(
+        &self,
+        app: &AppId,
+        key: Option<&EncryptionKey>,
+        now: UnixMillis,
+    ) -> Result<StoredToken, StoreError> {
+        let generation = Generation::new(self.needed("generation")?);
+        let token = match (self.fields.get("sealed"), self.fields.get("token"), key) {
+            (Some(sealed), _, Some(key)) => key.open(app, generation, sealed)?,
+            (Some(_), _, None) => {
+                return Err(StoreError::new("the token is encrypted, and there is no encryption key here"));
+            }
+            (None, Some(token), _) => AccessToken::new(token.as_str())
+                .map_err(|_| StoreError::new("the stored token cannot be one"))?,
+            (None, None, _) => return Err(StoreError::new("the record has no token")),
+        };
+        Ok(StoredToken::new(
+            token,
+            generation,
+            self.asked(now)?,
+            Duration::from_millis(self.needed("life_ms")?),
+        ))
+    }
+
+    /// When the token was asked for, by the clock here. How old it is says the clock of Redis, so that servers whose clocks
+    /// differ agree on its end; where they do not, the time is kept as it was written.
+    fn asked(&self, now: UnixMillis) -> Result<UnixMillis, StoreError> {
+        let written = UnixMillis::new(self.needed("asked")?);
+        let stored_for = self.now.since(UnixMillis::new(self.needed("issued")?));
+        let asked = now.before(stored_for).before(Duration::from_millis(self.needed("age_ms")?));
+        let apart = asked.since(written).max(written.since(asked));
+        Ok(if apart <= CLOSE { written } else { asked })
+    }
+}
+
+/// The times of forced refreshes.
+pub(crate) fn forced(text: &str) -> Result<ForceLog, StoreError> {
+    let read = |text: &str| text.parse().map(UnixMillis::new);
+    let used: Result<_, _> = text.split(',').filter(|text| !text.is_empty()).map(read).collect();
+    used.map(ForceLog::new)
+        .map_err(|_| StoreError::new("the field forced of the record is not a list of numbers"))
+}
+
+/// The same as text.
+pub(crate) fn forced_text(log: &ForceLog) -> String {
+    log.used().iter().map(|used| used.get().to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// A generation as Lua can compare it.
+pub(crate) fn exact(generation: Generation) -> Result<u64, StoreError> {
+    Some(generation.get())
+        .filter(|generation| *generation < MOST)
+        .ok_or_else(|| StoreError::new("a generation above 2^53 cannot be stored"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(pairs: &[(&str, &str)]) -> Fields {
+        let fields = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Fields { now: UnixMillis::new(1_000_000), fields }
+    }
+
+    const GOOD: [(&str, &str); 8] = [
+        ("version", "1"),
+        ("generation", "7"),
+        ("token", "TOKEN"),
+        ("asked", "899000"),
+        ("age_ms", "1000"),
+        ("issued", "900000"),
+        ("life_ms", "7200000"),
+        ("of_a_later_version", "x"),
+    ];
+
+    fn read(fields: &Fields, now: u64) -> Result<Record, StoreError> {
+        fields.read(&"wx1".parse().unwrap(), None, UnixMillis::new(now))
+    }
+
+    #[test]
+    fn a_record_is_read_and_unknown_fields_are_left_alone() {
+        let token = read(&fields(&GOOD), 1_000_000).unwrap().token.unwrap();
+        assert_eq!((token.token.expose(), token.generation.get()), ("TOKEN", 7));
+        assert_eq!((token.asked.get(), token.life), (899_000, Duration::from_secs(7200)));
+    }
+
+    #[test]
+    fn the_age_of_a_token_does_not_depend_on_whose_clock_is_wrong() {
+        let ten_minutes = 600_000;
+        for now in [1_000_000 + ten_minutes, 1_000_000 - ten_minutes] {
+            let asked = read(&fields(&GOOD), now).unwrap().token.unwrap().asked;
+            assert_eq!(UnixMillis::new(now).since(asked).as_secs(), 101);
+        }
+        assert_eq!(read(&fields(&GOOD), 1_001_999).unwrap().token.unwrap().asked.get(), 899_000);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_and_not_shown() {
+        let cases = [
+            ("version", "2", "has layout 2, and this version knows layout 1"),
+            ("generation", "x", "field generation"),
+            ("life_ms", "-1", "field life_ms"),
+            ("asked", "", "field asked"),
+            ("token", "", "cannot be one"),
+            ("sealed", "x", "no encryption key here"),
+            ("lost_since", "soon", "field lost_since"),
+            ("forced", "1,x", "field forced"),
+        ];
+        for (name, value, says) in cases {
+            let mut odd = fields(&GOOD);
+            odd.fields.insert(name.to_owned(), value.to_owned());
+            let error = read(&odd, 1_000_000).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        for missing in ["token", "life_ms", "asked", "issued", "age_ms"] {
+            let mut odd = fields(&GOOD);
+            odd.fields.remove(missing);
+            assert!(read(&odd, 1_000_000).unwrap_err().to_string().contains(missing));
+        }
+    }
+
+    #[test]
+    fn forced_refreshes_are_a_list() {
+        assert_eq!(forced_text(&forced("10,20").unwrap()), "10,20");
+        assert_eq!(forced("").unwrap(), ForceLog::default());
+    }
+
+    #[test]
+    fn numbers_stay_exact() {
+        assert!(exact(Generation::new(MOST - 1)).is_ok() && exact(Generation::new(MOST)).is_err());
+    }
+}

@@ -1,0 +1,6 @@
+-- Gives the lease back, if this holder has it.
+-- KEYS: lease. ARGV: holder
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    redis.call('DEL', KEYS[1])
+end
+return 1

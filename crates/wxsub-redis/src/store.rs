@@ -1,0 +1,132 @@
+//! The store itself: each method is one script, so that nothing comes in between.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::Script;
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::proto::AppId;
+use wxsub_core::store::{Put, Record, StoreError, StoredToken, TokenStore};
+use wxsub_core::token::Generation;
+
+use crate::RedisStore;
+use crate::record::{Fields, exact, forced, forced_text};
+
+static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/load.lua")));
+static PUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/put_if_newer.lua")));
+static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/lease.lua")));
+static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/release.lua")));
+static SET_FIELD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/set_field.lua")));
+
+/// How often a change is tried again that somebody else's came before.
+const TRIES: usize = 5;
+
+/// The field of the lost-answer mark.
+const LOST_SINCE: &str = "lost_since";
+
+/// The field of the forced refreshes.
+const FORCED: &str = "forced";
+
+impl RedisStore {
+    async fn fields(&self, app: &AppId) -> Result<Fields, StoreError> {
+        let (now, fields) = self.link.run(&LOAD.key(self.keys.record(app))).await?;
+        Ok(Fields { now: UnixMillis::new(now), fields })
+    }
+
+    fn read(&self, app: &AppId, fields: &Fields) -> Result<Record, StoreError> {
+        fields.read(app, self.encryption.as_ref(), self.clock.now().wall)
+    }
+
+    /// Changes a field if it is still what it was; else gives what it is.
+    async fn set_field(
+        &self,
+        app: &AppId,
+        name: &str,
+        before: &str,
+        after: &str,
+    ) -> Result<Result<(), String>, StoreError> {
+        let mut script = SET_FIELD.key(self.keys.record(app));
+        let (done, present): (bool, String) = self.link.run(script.arg(name).arg(before).arg(after)).await?;
+        Ok(if done { Ok(()) } else { Err(present) })
+    }
+}
+
+#[async_trait]
+impl TokenStore for RedisStore {
+    async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
+        self.read(app, &self.fields(app).await?)
+    }
+
+    async fn put_if_newer(
+        &self,
+        app: &AppId,
+        replaces: Generation,
+        token: StoredToken,
+    ) -> Result<Put, StoreError> {
+        let generation = exact(token.generation)?;
+        let (field, value) = match &self.encryption {
+            Some(key) => ("sealed", key.seal(app, token.generation, &token.token)?),
+            None => ("token", token.token.expose().to_owned()),
+        };
+        let age = self.clock.now().wall.since(token.asked);
+        let mut script = PUT.key(self.keys.record(app));
+        script.arg(exact(replaces)?).arg(generation).arg(field).arg(value);
+        script.arg(token.asked.get()).arg(millis(age)).arg(millis(token.life)).arg(self.keys.changes(app));
+        let (stored, now, fields): (bool, u64, HashMap<String, String>) = self.link.run(&script).await?;
+        if stored {
+            return Ok(Put::Stored);
+        }
+        let fields = Fields { now: UnixMillis::new(now), fields };
+        self.read(app, &fields).map(Put::Lost)
+    }
+
+    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+        let mut script = LEASE.key(self.keys.lease(app));
+        self.link.run(script.arg(holder).arg(millis(length).max(1))).await
+    }
+
+    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+        self.link.run(RELEASE.key(self.keys.lease(app)).arg(holder)).await
+    }
+
+    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        match self.set_field(app, LOST_SINCE, "", &since.get().to_string()).await? {
+            Err(present) if present.is_empty() => {
+                // Only a layout that is not known here refuses that; reading it says which.
+                self.load(app).await?;
+                Err(StoreError::new("the mark was not made"))
+            }
+            // The first mark stays.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        // Another's mark stays.
+        self.set_field(app, LOST_SINCE, &since.get().to_string(), "").await.map(|_| ())
+    }
+
+    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        let fields = self.fields(app).await?;
+        // A layout that is not known here is not counted in.
+        self.read(app, &fields)?;
+        let mut before = fields.fields.get(FORCED).cloned().unwrap_or_default();
+        for _ in 0..TRIES {
+            let mut log = forced(&before)?;
+            if !log.take(now) {
+                return Ok(false);
+            }
+            match self.set_field(app, FORCED, &before, &forced_text(&log)).await? {
+                Ok(()) => return Ok(true),
+                Err(present) => before = present,
+            }
+        }
+        Err(StoreError::new("others keep changing the count of forced refreshes"))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,16 @@
+//! Several processes that share tokens through a real Redis.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests may panic, and say why"
+)]
+
+mod redis {
+    mod server;
+    mod store;
+    mod troubles;
+}

@@ -1,0 +1,166 @@
+//! The store keeps the contract of stores, with many writers and with clocks that differ.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use wxsub_core::clock::{Clock, UnixMillis};
+use wxsub_core::proto::{AccessToken, AppId};
+use wxsub_core::store::{Put, StoredToken, TokenStore};
+use wxsub_core::testing::{ManualClock, store_contract};
+use wxsub_core::token::Generation;
+use wxsub_redis::RedisStore;
+
+use super::server::{Redis, seen};
+
+const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+fn app() -> AppId {
+    "wx1".parse().unwrap()
+}
+
+pub(super) fn token(text: &str, generation: u64, asked: UnixMillis) -> StoredToken {
+    let generation = Generation::new(generation);
+    StoredToken::new(AccessToken::new(text).unwrap(), generation, asked, Duration::from_secs(7200))
+}
+
+async fn keeps_the_contract(make: impl Fn(&Redis) -> RedisStore) {
+    let redis = Redis::start().await;
+    let make = || {
+        redis.ask("FLUSHALL");
+        Arc::new(make(&redis)) as Arc<dyn TokenStore>
+    };
+    store_contract::run(make).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn keeps_the_contract_of_stores() {
+    keeps_the_contract(Redis::store).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn keeps_the_contract_with_tokens_encrypted_and_a_prefix() {
+    keeps_the_contract(|redis| {
+        redis.builder().encryption_key(KEY.parse().unwrap()).prefix("team-1").build().unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn of_a_hundred_who_replace_the_same_token_one_succeeds() {
+    let redis = Redis::start().await;
+    let stores: Vec<_> = (0..4).map(|_| Arc::new(redis.store())).collect();
+    let (app, mut held) = (app(), 0);
+    for round in 1..=10_u64 {
+        let puts = (0..100_u64).map(|n| {
+            let store = Arc::clone(&stores[usize::try_from(n % 4).unwrap()]);
+            let new = token(&format!("T{n}"), round * 1000 + n, UnixMillis::new(1_000));
+            let app = app.clone();
+            async move { (n, store.put_if_newer(&app, Generation::new(held), new).await.unwrap()) }
+        });
+        let stored: Vec<_> =
+            join_all(puts).await.into_iter().filter(|(_, put)| matches!(put, Put::Stored)).collect();
+        assert_eq!(stored.len(), 1);
+        held = round * 1000 + stored[0].0;
+        assert_eq!(stores[0].load(&app).await.unwrap().generation().get(), held);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn of_a_hundred_who_ask_for_the_lease_one_gets_it_and_it_ends_by_itself() {
+    let redis = Redis::start().await;
+    let (store, app) = (redis.store(), app());
+    let asks = (0..100).map(|n| {
+        let (store, app) = (&store, &app);
+        async move { store.lease(app, &format!("holder{n}"), Duration::from_secs(60)).await.unwrap() }
+    });
+    assert_eq!(join_all(asks).await.into_iter().filter(|leased| *leased).count(), 1);
+    assert!(redis.ask("PTTL wxsub:{wx1}:lease").starts_with(":5"), "it has an end");
+    redis.ask("PEXPIRE wxsub:{wx1}:lease 0");
+    assert!(store.lease(&app, "late", Duration::from_secs(60)).await.unwrap());
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn servers_whose_clocks_are_ten_minutes_apart_agree_on_the_end_of_a_token() {
+    let redis = Redis::start().await;
+    let (right, ahead) = (Arc::new(ManualClock::new()), Arc::new(ManualClock::new()));
+    ahead.set_forward(Duration::from_secs(600));
+    let on = |clock: &Arc<ManualClock>| redis.builder().clock(clock.clone()).build().unwrap();
+    let (one, two, app) = (on(&right), on(&ahead), app());
+    let put = one.put_if_newer(&app, Generation::default(), token("A", 7, right.now().wall)).await.unwrap();
+    assert!(matches!(put, Put::Stored));
+    let left =
+        |clock: &ManualClock, stored: &StoredToken| stored.to_issued(clock.now()).remaining(clock.now());
+    for (store, clock) in [(&one, &right), (&two, &ahead)] {
+        let stored = store.load(&app).await.unwrap().token.unwrap();
+        let left = left(clock, &stored);
+        assert!(left > Duration::from_secs(7195) && left <= Duration::from_secs(7200), "{left:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn a_record_of_a_later_layout_is_refused_by_name_and_left_alone() {
+    let redis = Redis::start().await;
+    let (store, app) = (redis.store(), app());
+    redis.ask("HSET wxsub:{wx1}:record version 2 generation 5 token X");
+    let now = UnixMillis::new(1_800_000_000_000);
+    let put = store.put_if_newer(&app, Generation::new(5), token("A", 6, now)).await;
+    for error in [
+        store.load(&app).await.err(),
+        put.err(),
+        store.mark(&app, now).await.err(),
+        store.take_force(&app, now).await.err(),
+    ] {
+        let text = error.unwrap().to_string();
+        assert!(text.contains("has layout 2, and this version knows layout 1"), "{text}");
+    }
+    assert!(redis.ask("HGETALL wxsub:{wx1}:record").ends_with("$1\r\nX\r\n+OK\r\n"));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn fields_that_are_not_known_are_left_alone_and_a_record_outlives_its_token() {
+    let redis = Redis::start().await;
+    let (store, app) = (redis.store(), app());
+    store.put_if_newer(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
+    redis.ask("HSET wxsub:{wx1}:record of_a_later_version 1");
+    store.put_if_newer(&app, Generation::new(5), token("B", 6, UnixMillis::new(1_000))).await.unwrap();
+    assert_eq!(store.load(&app).await.unwrap().token.unwrap().token.expose(), "B");
+    assert!(redis.ask("HGET wxsub:{wx1}:record of_a_later_version").contains("$1\r\n1"));
+    let days: u64 = redis.ask("TTL wxsub:{wx1}:record")[1..].lines().next().unwrap().parse().unwrap();
+    assert!((29..=30).contains(&(days / 86_400)));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn with_encryption_redis_sees_no_token() {
+    let redis = Redis::start().await;
+    let (plain, app) = (redis.store(), app());
+    let sealing = redis.builder().encryption_key(KEY.parse().unwrap()).build().unwrap();
+    let monitor = redis.monitor();
+    let now = UnixMillis::new(1_000);
+    sealing.put_if_newer(&app, Generation::default(), token("PLANTED", 5, now)).await.unwrap();
+    assert_eq!(sealing.load(&app).await.unwrap().token.unwrap().token.expose(), "PLANTED");
+    let asked = seen(monitor);
+    assert!(asked.contains("sealed") && !asked.contains("PLANTED"), "{asked}");
+    let error = plain.load(&app).await.unwrap_err().to_string();
+    assert!(error.contains("there is no encryption key here"), "{error}");
+    let other = redis.builder().encryption_key("ab".repeat(32).parse().unwrap()).build().unwrap();
+    assert!(other.load(&app).await.unwrap_err().to_string().contains("same encryption key"));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn a_stored_token_is_made_known() {
+    let redis = Redis::start().await;
+    let (store, app) = (redis.store(), app());
+    let monitor = redis.monitor();
+    store.put_if_newer(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
+    assert!(seen(monitor).contains(r#""PUBLISH" "wxsub:{wx1}:changes" "5""#));
+}
