@@ -8,19 +8,20 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use super::tree::top;
 
 /// Which crate of ours may use which: the drawing in ARCHITECTURE.md, as a table.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("wxsub-proto", &[]),
     ("wxsub-core", &["wxsub-proto"]),
     ("wxsub-tls", &[]),
     ("wxsub-hyper", &["wxsub-core", "wxsub-tls"]),
     ("wxsub-reqwest", &["wxsub-core", "wxsub-tls"]),
+    ("wxsub-redis", &["wxsub-core"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
-    ("wxsub-server", &["wxsub-core", "wxsub-hyper", "wxsub-proto"]),
+    ("wxsub-server", &["wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-redis"]),
     ("wxsub-cli", &["wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox", "wxsub-server"]),
 ];
 
 /// Which crate of ours may use which library.
-const LIBRARIES: [(&str, &[&str]); 8] = [
+const LIBRARIES: [(&str, &[&str]); 9] = [
     ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "thiserror", "zeroize"]),
     (
         "wxsub-core",
@@ -60,6 +61,7 @@ const LIBRARIES: [(&str, &[&str]); 8] = [
         ],
     ),
     ("wxsub-reqwest", &["bytes", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
+    ("wxsub-redis", &["async-trait", "base64", "redis", "ring", "thiserror", "tokio", "zeroize"]),
     (
         "wxsub-sandbox",
         &[

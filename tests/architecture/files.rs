@@ -64,12 +64,16 @@ fn nothing_is_left_to_do() {
 /// brings the program and asks for it.
 #[test]
 fn tests_are_skipped_in_named_places_only() {
-    const SKIPPED: [(&str, &str); 4] = [
+    const SKIPPED: [(&str, &str); 7] = [
         ("tests/browser/consent.rs", BROWSER),
         ("tests/browser/home.rs", BROWSER),
         ("tests/browser/other_sites.rs", BROWSER),
         ("tests/browser/wrong_links.rs", BROWSER),
+        ("crates/wxsub-cli/tests/commands/cluster.rs", REDIS),
+        ("tests/redis/store.rs", REDIS),
+        ("tests/redis/troubles.rs", REDIS),
     ];
+    const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
     const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
     for (name, text) in files(".rs").into_iter().filter(|(name, _)| !name.ends_with("architecture/files.rs"))
     {
@@ -80,4 +84,5 @@ fn tests_are_skipped_in_named_places_only() {
     }
     let script = std::fs::read_to_string(top().join("scripts/test")).unwrap();
     assert!(script.contains("--test browser -- --ignored") && script.contains("chromium-driver"));
+    assert!(script.contains("--test redis --test commands -- --ignored") && script.contains("redis-server"));
 }

@@ -1,31 +1,28 @@
-//! A private Redis on a free port, in a folder of its own; it ends with its value.
+//! A private Redis on a free port, in a folder of its own; it ends with its value. The tests of the command line use it, too.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use wxsub_core::clock::{Clock, SystemClock};
-use wxsub_redis::{RedisStore, RedisStoreBuilder};
-
 static FOLDERS: AtomicUsize = AtomicUsize::new(0);
 
-pub(super) struct Redis {
-    pub(super) port: u16,
+pub(crate) struct Redis {
+    pub(crate) port: u16,
     folder: PathBuf,
     arguments: Vec<String>,
     child: Child,
 }
 
 impl Redis {
-    pub(super) async fn start() -> Self {
-        Self::with(&[]).await
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
     }
 
-    pub(super) async fn with(arguments: &[&str]) -> Self {
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
         let folder =
@@ -33,43 +30,32 @@ impl Redis {
         fs::create_dir_all(&folder).unwrap();
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let child = spawn(port, &folder, &arguments);
-        let redis = Self { port, folder, arguments, child };
-        redis.answers().await;
-        redis
+        Self { port, folder, arguments, child }
     }
 
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    pub(super) fn builder(&self) -> RedisStoreBuilder {
-        RedisStore::builder(self.address())
-    }
-
-    pub(super) fn store(&self) -> RedisStore {
-        self.builder().build().unwrap()
-    }
-
     /// As `kill -9`.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// As `kill -STOP` and `kill -CONT`: it stands still, and goes on.
-    pub(super) fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(done.success());
     }
 
     /// Again on the same port, empty.
-    pub(super) async fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.port, &self.folder, &self.arguments);
-        self.answers().await;
     }
 
     /// What Redis answers to a line of `redis-cli`.
-    pub(super) fn ask(&self, line: &str) -> String {
+    pub(crate) fn ask(&self, line: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes()).unwrap();
@@ -79,7 +65,7 @@ impl Redis {
     }
 
     /// Everything it is asked from now on.
-    pub(super) fn monitor(&self) -> TcpStream {
+    pub(crate) fn monitor(&self) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.write_all(b"MONITOR\r\n").unwrap();
         let mut ok = [0; 5];
@@ -87,29 +73,21 @@ impl Redis {
         stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         stream
     }
-
-    /// Until it answers, or half a minute.
-    async fn answers(&self) {
-        let clock = SystemClock::new();
-        for _ in 0..300 {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return;
-            }
-            clock.sleep_until(clock.now().mono.after(Duration::from_millis(100))).await;
-        }
-        panic!("redis-server does not answer");
-    }
 }
 
 fn spawn(port: u16, folder: &PathBuf, arguments: &[String]) -> Child {
-    Command::new("redis-server")
+    let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(arguments)
         .current_dir(folder)
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let ready = lines.find(|line| line.as_ref().unwrap().contains("Ready to accept connections"));
+    assert!(ready.is_some(), "redis-server did not start");
+    child
 }
 
 impl Drop for Redis {
@@ -121,7 +99,7 @@ impl Drop for Redis {
 }
 
 /// What a monitor has seen, once it has seen nothing for a moment.
-pub(super) fn seen(mut monitor: TcpStream) -> String {
+pub(crate) fn seen(mut monitor: TcpStream) -> String {
     let mut all = Vec::new();
     let mut piece = [0; 65_536];
     while let Ok(read @ 1..) = monitor.read(&mut piece) {

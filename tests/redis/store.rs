@@ -9,11 +9,21 @@ use wxsub_core::proto::{AccessToken, AppId};
 use wxsub_core::store::{Put, StoredToken, TokenStore};
 use wxsub_core::testing::{ManualClock, store_contract};
 use wxsub_core::token::Generation;
-use wxsub_redis::RedisStore;
+use wxsub_redis::{RedisStore, RedisStoreBuilder};
 
 use super::server::{Redis, seen};
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+impl Redis {
+    pub(super) fn builder(&self) -> RedisStoreBuilder {
+        RedisStore::builder(self.address())
+    }
+
+    pub(super) fn store(&self) -> RedisStore {
+        self.builder().build().unwrap()
+    }
+}
 
 fn app() -> AppId {
     "wx1".parse().unwrap()
@@ -25,7 +35,7 @@ pub(super) fn token(text: &str, generation: u64, asked: UnixMillis) -> StoredTok
 }
 
 async fn keeps_the_contract(make: impl Fn(&Redis) -> RedisStore) {
-    let redis = Redis::start().await;
+    let redis = Redis::start();
     let make = || {
         redis.ask("FLUSHALL");
         Arc::new(make(&redis)) as Arc<dyn TokenStore>
@@ -51,7 +61,7 @@ async fn keeps_the_contract_with_tokens_encrypted_and_a_prefix() {
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn of_a_hundred_who_replace_the_same_token_one_succeeds() {
-    let redis = Redis::start().await;
+    let redis = Redis::start();
     let stores: Vec<_> = (0..4).map(|_| Arc::new(redis.store())).collect();
     let (app, mut held) = (app(), 0);
     for round in 1..=10_u64 {
@@ -72,7 +82,7 @@ async fn of_a_hundred_who_replace_the_same_token_one_succeeds() {
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn of_a_hundred_who_ask_for_the_lease_one_gets_it_and_it_ends_by_itself() {
-    let redis = Redis::start().await;
+    let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     let asks = (0..100).map(|n| {
         let (store, app) = (&store, &app);
@@ -87,7 +97,7 @@ async fn of_a_hundred_who_ask_for_the_lease_one_gets_it_and_it_ends_by_itself() 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn servers_whose_clocks_are_ten_minutes_apart_agree_on_the_end_of_a_token() {
-    let redis = Redis::start().await;
+    let redis = Redis::start();
     let (right, ahead) = (Arc::new(ManualClock::new()), Arc::new(ManualClock::new()));
     ahead.set_forward(Duration::from_secs(600));
     let on = |clock: &Arc<ManualClock>| redis.builder().clock(clock.clone()).build().unwrap();
@@ -106,7 +116,7 @@ async fn servers_whose_clocks_are_ten_minutes_apart_agree_on_the_end_of_a_token(
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn a_record_of_a_later_layout_is_refused_by_name_and_left_alone() {
-    let redis = Redis::start().await;
+    let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     redis.ask("HSET wxsub:{wx1}:record version 2 generation 5 token X");
     let now = UnixMillis::new(1_800_000_000_000);
@@ -126,7 +136,7 @@ async fn a_record_of_a_later_layout_is_refused_by_name_and_left_alone() {
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn fields_that_are_not_known_are_left_alone_and_a_record_outlives_its_token() {
-    let redis = Redis::start().await;
+    let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     store.put_if_newer(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
     redis.ask("HSET wxsub:{wx1}:record of_a_later_version 1");
@@ -140,7 +150,7 @@ async fn fields_that_are_not_known_are_left_alone_and_a_record_outlives_its_toke
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn with_encryption_redis_sees_no_token() {
-    let redis = Redis::start().await;
+    let redis = Redis::start();
     let (plain, app) = (redis.store(), app());
     let sealing = redis.builder().encryption_key(KEY.parse().unwrap()).build().unwrap();
     let monitor = redis.monitor();
@@ -158,7 +168,7 @@ async fn with_encryption_redis_sees_no_token() {
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn a_stored_token_is_made_known() {
-    let redis = Redis::start().await;
+    let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     let monitor = redis.monitor();
     store.put_if_newer(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();

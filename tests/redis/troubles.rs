@@ -27,32 +27,32 @@ async fn error(store: &RedisStore) -> String {
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn redis_comes_back_and_so_does_the_store() {
-    let mut redis = Redis::start().await;
+    let mut redis = Redis::start();
     let store = redis.store();
     store.load(&app()).await.unwrap();
     redis.kill();
     let text = error(&store).await;
     assert!(text.starts_with("the token store failed: Redis: "), "{text}");
     let _ = error(&store).await;
-    redis.start_again().await;
+    redis.start_again();
     store.load(&app()).await.unwrap();
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn a_store_can_be_made_before_redis_runs() {
-    let mut redis = Redis::start().await;
+    let mut redis = Redis::start();
     redis.kill();
     let store = redis.store();
     let _ = error(&store).await;
-    redis.start_again().await;
+    redis.start_again();
     store.load(&app()).await.unwrap();
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn a_redis_that_stands_still_is_given_up_and_found_again() {
-    let redis = Redis::start().await;
+    let redis = Redis::start();
     let store = redis.store();
     store.load(&app()).await.unwrap();
     redis.signal("-STOP");
@@ -65,7 +65,7 @@ async fn a_redis_that_stands_still_is_given_up_and_found_again() {
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn passwords_and_users_are_checked_and_never_shown() {
-    let redis = Redis::with(&["--requirepass", "SESAME"]).await;
+    let redis = Redis::with(&["--requirepass", "SESAME"]);
     redis.builder().password("SESAME").build().unwrap().load(&app()).await.unwrap();
     let wrong = redis.builder().password("SWORDFISH").build().unwrap();
     let text = error(&wrong).await;
@@ -89,7 +89,7 @@ async fn passwords_and_users_are_checked_and_never_shown() {
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn a_replica_that_is_read_only_gives_no_lease() {
-    let (master, replica) = (Redis::start().await, Redis::start().await);
+    let (master, replica) = (Redis::start(), Redis::start());
     replica.ask(&format!("REPLICAOF 127.0.0.1 {}", master.port));
     let leased = replica.store().lease(&app(), "one", Duration::from_secs(30)).await;
     assert!(leased.unwrap_err().to_string().contains("READONLY"));

@@ -32,6 +32,15 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// Changes nothing.
     async fn load(&self, app: &AppId) -> Result<Record, StoreError>;
 
+    /// The last token known to this process from an earlier time, for a start while [`load`](Self::load) fails. `None` unless a
+    /// store has such a memory.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn last_known(&self, _app: &AppId) -> Option<StoredToken> {
+        None
+    }
+
     /// Stores the token if the stored generation is still `replaces` and lower than the new one. Clears the lost-answer
     /// mark when it does. Otherwise the record stays and is handed back.
     ///

@@ -103,7 +103,9 @@ impl RedisStoreBuilder {
         let has_certificate =
             |pem: &Vec<u8>| String::from_utf8_lossy(pem).contains("-----BEGIN CERTIFICATE-----");
         if self.certificate_authorities.as_ref().is_some_and(|pem| !has_certificate(pem)) {
-            return Err(RedisConfigError::CertificateAuthorities("there is no certificate in PEM".to_owned()));
+            return Err(RedisConfigError::CertificateAuthorities(
+                "there is no certificate in PEM".to_owned(),
+            ));
         }
         let mut hosts = hosts(&self.address)?;
         if let Some(password) = &self.password {
@@ -118,7 +120,7 @@ impl RedisStoreBuilder {
             }
             None => {
                 let [host] = <[ConnectionInfo; 1]>::try_from(hosts).map_err(|_| RedisConfigError::Address)?;
-                To::Server(self.server(host).map_err(authorities)?)
+                To::Server(Box::new(self.server(host).map_err(authorities)?))
             }
         };
         Ok(RedisStore { link: Link::new(to), keys, encryption: self.encryption, clock: self.clock })

@@ -20,7 +20,7 @@ const ANSWER: Duration = Duration::from_millis(1500);
 /// What is connected to.
 pub(crate) enum To {
     /// One server.
-    Server(Client),
+    Server(Box<Client>),
     /// Whichever server the sentinels call the master.
     Master(Box<Mutex<SentinelClient>>),
 }

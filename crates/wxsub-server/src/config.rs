@@ -5,6 +5,7 @@ mod client;
 mod finding;
 mod secret;
 mod section;
+mod store;
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -21,6 +22,7 @@ pub use self::client::is_client_name;
 use self::finding::Findings;
 pub use self::finding::{ConfigError, Finding};
 use self::section::Section;
+pub(crate) use self::store::SharedStore;
 use crate::client::{AppList, Client};
 use crate::tls::Tls;
 
@@ -38,6 +40,7 @@ pub struct Config {
     pub(crate) apps: Vec<AppConfig>,
     pub(crate) clients: Vec<Client>,
     pub(crate) limits: Limits,
+    pub(crate) store: Option<SharedStore>,
 }
 
 /// Where audit lines go.
@@ -113,6 +116,7 @@ impl Config {
             ("metrics_listen", self.metrics_listen != running.metrics_listen),
             ("state_dir", self.state_dir != running.state_dir),
             ("audit", self.audit != running.audit),
+            ("store", self.store != running.store),
         ];
         different.into_iter().filter(|(_, different)| *different).map(|(key, _)| key).collect()
     }
@@ -130,6 +134,7 @@ impl Config {
             .collect();
         let clients: Vec<_> = top.sections("clients").into_iter().filter_map(client::read).collect();
         let limits = limits(top.section("limits"));
+        let store = store::read(top.section("store"));
         unique(&top, "apps", "appid", apps.iter().map(|app| &app.appid));
         unique(&top, "clients", "name", clients.iter().map(|client| &client.name));
         unique(&top, "clients", "key_sha256", clients.iter().map(|client| client.key));
@@ -138,7 +143,7 @@ impl Config {
             top.problem("apps", "has none that can be used; add [[apps]] with appid and secret_file");
         }
         top.end();
-        Self { listen, tls, metrics_listen, state_dir, audit, apps, clients, limits }
+        Self { listen, tls, metrics_listen, state_dir, audit, apps, clients, limits, store }
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) struct Metrics {
     expires_in: Family<Of, Gauge>,
     generation: Family<Of, Gauge>,
     suspect: Family<Of, Gauge>,
+    store_away: Family<Of, Gauge>,
     fetches: Family<Ended, Counter>,
     reads: Family<Through, Counter>,
     reports: Family<Ended, Counter>,
@@ -83,6 +84,7 @@ impl Metrics {
             expires_in: Family::default(),
             generation: Family::default(),
             suspect: Family::default(),
+            store_away: Family::default(),
             fetches: Family::default(),
             reads: Family::default(),
             reports: Family::default(),
@@ -106,6 +108,8 @@ impl Metrics {
             "1 if the token may die before its time",
             self.suspect.clone(),
         );
+        let away = "1 if the token store did not answer when it was last needed";
+        registry.register("wxsub_token_store_away", away, self.store_away.clone());
         registry.register("wxsub_token_fetches", "Attempts to get a token", self.fetches.clone());
         registry.register("wxsub_token_reads", "Tokens handed out", self.reads.clone());
         registry.register(
@@ -133,6 +137,12 @@ impl Metrics {
                     self.refused(refusal.errcode());
                 }
                 fetched("failed")
+            }
+            Notice::StoreAway => {
+                self.store_away.get_or_create(&Of { appid: appid.to_string() }).set(1).unsigned_abs()
+            }
+            Notice::StoreBack => {
+                self.store_away.get_or_create(&Of { appid: appid.to_string() }).set(0).unsigned_abs()
             }
             Notice::Stolen { .. } => self.stolen.get_or_create(&Of { appid: appid.to_string() }).inc(),
             _ => 0,

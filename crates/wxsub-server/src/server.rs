@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::store::{MemoryStore, TokenStore};
 use wxsub_core::transport::Transport;
+use wxsub_redis::RedisStore;
 
 use crate::app::Shared;
 use crate::audit::Audit;
@@ -20,7 +21,7 @@ use crate::config::Config;
 use crate::house::House;
 use crate::metrics::Metrics;
 use crate::native::problem::{Kind, Problem};
-use crate::state::{FileStore, StateError};
+use crate::state::{BackedStore, FileStore, StateError};
 use crate::{health, native, weixin};
 
 /// The control server. Cheap to clone; clones are the same server.
@@ -116,13 +117,21 @@ impl ServerBuilder {
     pub async fn build(self) -> Result<Server, StartError> {
         let Self { config, clock, store, transport } = self;
         let mut broken = HashSet::new();
-        let store: Arc<dyn TokenStore> = match (store, &config.state_dir) {
-            (Some(store), _) => store,
-            (None, None) => Arc::new(MemoryStore::on(Arc::clone(&clock))),
-            (None, Some(folder)) => {
-                let store = FileStore::open(folder, Arc::clone(&clock)).await?;
-                broken.clone_from(store.broken());
-                Arc::new(store)
+        let files = match (&store, &config.state_dir) {
+            (None, Some(folder)) => Some(FileStore::open(folder, Arc::clone(&clock)).await?),
+            _ => None,
+        };
+        if let Some(files) = &files {
+            broken.clone_from(files.broken());
+        }
+        let store: Arc<dyn TokenStore> = match (store, &config.store, files) {
+            (Some(store), ..) => store,
+            (None, None, None) => Arc::new(MemoryStore::on(Arc::clone(&clock))),
+            (None, None, Some(files)) => Arc::new(files),
+            (None, Some(shared), None) => Arc::clone(&shared.store) as Arc<dyn TokenStore>,
+            (None, Some(shared), Some(files)) => {
+                let shared: Arc<dyn TokenStore> = Arc::<RedisStore>::clone(&shared.store);
+                Arc::new(BackedStore::new(shared, files))
             }
         };
         let shared = Shared { clock, store, metrics: Arc::new(Metrics::new()), transport };

@@ -1,7 +1,10 @@
 //! The embedded store: one file per app, written atomically and readable by this user alone. What is read is kept in
 //! memory, so nobody ever waits for the disk to learn what this server knows itself.
 
+mod backed;
 mod file;
+
+pub(crate) use self::backed::BackedStore;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -86,6 +89,15 @@ impl FileStore {
     #[must_use]
     pub fn broken(&self) -> &HashSet<AppId> {
         &self.broken
+    }
+
+    /// Keeps what another store holds, for the next start, unless it is older.
+    pub(crate) async fn back_up(&self, app: &AppId, token: &StoredToken) {
+        let Ok(record) = self.known.load(app).await else { return };
+        if record.generation() < token.generation {
+            // What went wrong is in the log; the other store has the token.
+            let _ = self.put_if_newer(app, record.generation(), token.clone()).await;
+        }
     }
 
     /// Changes a record and writes it.

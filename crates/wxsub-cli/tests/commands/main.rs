@@ -4,6 +4,7 @@
 mod answer;
 #[cfg(test)]
 mod check;
+mod cluster;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]

@@ -17,7 +17,10 @@ pub(super) fn read(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<AppSecret> {
     match (section.text("secret_file"), section.text("secret_env")) {
-        (Some(path), None) => from_file(section, &path),
+        (Some(path), None) => {
+            let line = from_file(section, "secret_file", &path)?;
+            keep(section, "secret_file", line.as_str().to_owned())
+        }
         (None, Some(name)) => match environment(&name) {
             Some(text) => keep(section, "secret_env", text),
             None => {
@@ -39,22 +42,29 @@ pub(super) fn read(
     }
 }
 
-fn from_file(section: &Section<'_>, path: &str) -> Option<AppSecret> {
+/// The one line of the file that this key names, if it names one.
+pub(super) fn line(section: &mut Section<'_>, key: &str) -> Option<Zeroizing<String>> {
+    let path = section.text(key)?;
+    let line = from_file(section, key, &path)?;
+    if line.is_empty() {
+        section.problem(key, "names a file that is empty");
+    }
+    Some(line).filter(|line| !line.is_empty())
+}
+
+fn from_file(section: &Section<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
     // Room for all of it from the start, so that no piece is left behind in memory by growing.
     let mut text = Zeroizing::new(String::with_capacity(MOST));
     let file = File::open(path).and_then(|file| {
         if open_to_others(&file) {
-            section.warning(
-                "secret_file",
-                "names a file that every user of this machine can read; chmod 600 it",
-            );
+            section.warning(key, "names a file that every user of this machine can read; chmod 600 it");
         }
         file.take(MOST as u64).read_to_string(&mut text)
     });
     match file {
-        Ok(_) => keep(section, "secret_file", without_newline(&text).to_owned()),
+        Ok(_) => Some(Zeroizing::new(without_newline(&text).to_owned())),
         Err(error) => {
-            section.problem("secret_file", format_args!("names a file that cannot be read: {error}"));
+            section.problem(key, format_args!("names a file that cannot be read: {error}"));
             None
         }
     }

@@ -57,6 +57,10 @@ impl<'a> Section<'a> {
         self.parsed(key)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     pub(super) fn must_have(&self, key: &str) {
         if !self.table.contains_key(key) {
             self.problem(key, Rule::Missing);

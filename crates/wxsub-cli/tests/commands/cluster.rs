@@ -1,0 +1,234 @@
+//! Three `wxsub serve` that share their tokens through a real Redis.
+
+#[path = "../../../../tests/redis/server.rs"]
+mod server;
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::runtime::Builder;
+use wxsub_core::clock::{Clock, SystemClock};
+
+use self::server::{Redis, seen};
+use super::served::{ALL, Served, ask, client, config};
+use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, TEMPLATE, Weixin, allow};
+use super::wxsub::file;
+
+const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// Three servers, their Redis and their Weixin.
+struct Cluster {
+    redis: Redis,
+    weixin: Weixin,
+    key: String,
+    config: String,
+    servers: Vec<Served>,
+}
+
+impl Cluster {
+    fn start(name: &str, store: &str) -> Self {
+        let (redis, weixin) = (Redis::start(), Weixin::start());
+        let (key, lines) = client("orders", ALL);
+        let store = format!("[store]\nredis = \"{}\"\n{store}\n", redis.address());
+        let config = config(&format!("{name}.toml"), &weixin.base, &format!("{lines}{store}"));
+        let servers = (0..3).map(|_| Served::start(&config)).collect();
+        Self { redis, weixin, key, config, servers }
+    }
+
+    fn fetches(&self) -> u64 {
+        self.weixin.seen(CLASSIC_TOKEN)
+    }
+
+    fn tokens(&self) -> Vec<Value> {
+        self.servers.iter().map(|server| server.token(&self.key)).collect()
+    }
+
+    /// Until all servers hand out the same token; its generation.
+    fn agree(&self) -> u64 {
+        for _ in 0..100 {
+            let tokens = self.tokens();
+            if tokens.iter().all(|token| token["access_token"] == tokens[0]["access_token"]) {
+                return tokens[0]["generation"].as_u64().unwrap();
+            }
+            pause(Duration::from_millis(100));
+        }
+        panic!("the servers do not agree: {:?}", self.tokens())
+    }
+
+    /// Reports the token that this server hands out, after a stranger has ended it.
+    fn report(&self, server: usize) -> u16 {
+        let token = self.servers[server].token(&self.key)["access_token"].clone();
+        let body = json!({ "access_token": token }).to_string();
+        self.servers[server].post(&read("/report"), &self.key, body.as_bytes()).0
+    }
+
+    fn stolen(&self) {
+        self.weixin.sandbox.invalidate_tokens(&APPID.parse().unwrap()).unwrap();
+    }
+
+    /// Each server sends a message, and each arrives once.
+    fn send_through_all(&self, round: u16) {
+        for (number, server) in self.servers.iter().enumerate() {
+            let (openid, scene) = (format!("o{round}-{number}"), round);
+            allow(&self.weixin.sandbox, &openid, scene);
+            let message = json!({
+                "touser": openid, "template_id": TEMPLATE, "scene": scene.to_string(), "title": "T",
+                "data": { "content": { "value": "V", "color": "#000000" } },
+            });
+            let (status, body) =
+                server.post(&format!("/v1/apps/{APPID}/messages"), &self.key, message.to_string().as_bytes());
+            assert_eq!(status, 200, "{body}");
+            assert_eq!(self.weixin.sandbox.mailbox(&openid.parse().unwrap()).len(), 1);
+        }
+    }
+}
+
+fn read(more: &str) -> String {
+    format!("/v1/apps/{APPID}/access_token{more}")
+}
+
+fn pause(time: Duration) {
+    let clock = SystemClock::new();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { clock.sleep_until(clock.now().mono.after(time)).await });
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn ninety_cold_reads_of_three_servers_are_one_fetch() {
+    let cluster = Cluster::start("cold", "");
+    thread::scope(|scope| {
+        for number in 0..90 {
+            let server = &cluster.servers[number % 3];
+            let key = &cluster.key;
+            scope.spawn(move || {
+                let (status, body) = ask(server.address(), "GET", &read(""), key, b"").unwrap();
+                assert_eq!(status, 200, "{body}");
+            });
+        }
+    });
+    cluster.agree();
+    assert_eq!(cluster.fetches(), 1);
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn a_stranger_costs_one_fetch_and_no_send_however_many_servers_notice() {
+    let cluster = Cluster::start("stranger", "");
+    let mut before = cluster.agree();
+    for round in 1..=3 {
+        cluster.stolen();
+        cluster.send_through_all(round);
+        let after = cluster.agree();
+        assert!(after > before);
+        assert_eq!(cluster.fetches(), 1 + u64::from(round));
+        before = after;
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn a_killed_server_takes_no_token_along_and_a_new_one_costs_no_fetch() {
+    let mut cluster = Cluster::start("killed", "");
+    let before = cluster.agree();
+    assert_eq!(cluster.servers.remove(0).stop("KILL"), None);
+    cluster.stolen();
+    assert_eq!(cluster.report(0), 200);
+    cluster.servers.push(Served::start(&cluster.config));
+    assert!(cluster.agree() > before);
+    cluster.send_through_all(1);
+    assert_eq!(cluster.fetches(), 2);
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn redis_may_die_and_come_back_empty() {
+    let mut cluster = Cluster::start("empty", "");
+    let before = cluster.agree();
+    cluster.redis.kill();
+    cluster.send_through_all(1);
+    cluster.redis.start_again();
+    let record = format!("HGET wxsub:{{{APPID}}}:record generation");
+    let written = (0..100).any(|_| {
+        pause(Duration::from_millis(100));
+        cluster.redis.ask(&record).contains(&before.to_string())
+    });
+    assert!(written, "the record is written again from memory");
+    assert_eq!((cluster.agree(), cluster.fetches()), (before, 1));
+    cluster.stolen();
+    cluster.send_through_all(2);
+    assert!(cluster.agree() > before);
+    assert_eq!(cluster.fetches(), 2);
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn a_claim_waits_for_a_redis_that_stands_still_and_takes_the_token_from_nobody() {
+    let cluster = Cluster::start("still", "");
+    let before = cluster.agree();
+    cluster.redis.signal("-STOP");
+    assert_eq!(cluster.report(0), 503);
+    let (_, metrics) = cluster.servers[0].get("/metrics", "");
+    assert!(metrics.contains(&format!("wxsub_token_store_away{{appid=\"{APPID}\"}} 1")), "{metrics}");
+    cluster.send_through_all(1);
+    assert_eq!((cluster.agree(), cluster.fetches()), (before, 1));
+    cluster.redis.signal("-CONT");
+    let renewed = (0..100).any(|_| {
+        pause(Duration::from_millis(100));
+        cluster.agree() > before
+    });
+    assert!(renewed, "the claim was not forgotten");
+    assert_eq!(cluster.fetches(), 2);
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn a_server_starts_from_its_files_while_redis_is_away() {
+    let (mut redis, weixin) = (Redis::start(), Weixin::start());
+    let (key, lines) = client("orders", ALL);
+    let folder = format!("{}/state_of_cluster", env!("CARGO_TARGET_TMPDIR"));
+    let _ = fs::remove_dir_all(&folder);
+    let more = format!("state_dir = \"{folder}\"\n{lines}[store]\nredis = \"{}\"\n", redis.address());
+    let config = config("backed.toml", &weixin.base, &more);
+    let server = Served::start(&config);
+    let before = server.token(&key);
+    assert_eq!(server.stop("TERM"), Some(0));
+    redis.kill();
+    let server = Served::start(&config);
+    assert_eq!(server.token(&key)["access_token"], before["access_token"]);
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn a_server_that_stood_still_during_its_fetch_changes_nothing_when_it_goes_on() {
+    let cluster = Cluster::start("stopped", "");
+    let before = cluster.agree();
+    super::interrupt::signal(&cluster.servers[0].child, "STOP");
+    cluster.stolen();
+    assert_eq!(cluster.report(1), 200);
+    super::interrupt::signal(&cluster.servers[0].child, "CONT");
+    assert!(cluster.agree() > before);
+    cluster.send_through_all(1);
+    assert_eq!(cluster.fetches(), 2);
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn with_encryption_redis_sees_neither_secret_nor_token() {
+    let path = file("encryption.key", ENCRYPTION_KEY);
+    let cluster = Cluster::start("sealed", &format!("encryption_key_file = \"{path}\"\n"));
+    let monitor = cluster.redis.monitor();
+    cluster.agree();
+    cluster.stolen();
+    cluster.send_through_all(1);
+    cluster.agree();
+    let asked = seen(monitor);
+    assert!(asked.contains("sealed"), "{asked}");
+    for token in cluster.tokens() {
+        assert!(!asked.contains(token["access_token"].as_str().unwrap()));
+    }
+    assert!(!asked.contains(SECRET) && !asked.contains(ENCRYPTION_KEY));
+}

@@ -1,0 +1,90 @@
+//! Where several servers share their tokens.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wxsub_redis::{RedisConfigError, RedisStore};
+use zeroize::Zeroizing;
+
+use super::secret;
+use super::section::Section;
+
+/// The store, and a digest of what it was configured with.
+#[derive(Clone)]
+pub(crate) struct SharedStore {
+    pub(crate) store: Arc<RedisStore>,
+    settings: [u8; 32],
+}
+
+impl PartialEq for SharedStore {
+    fn eq(&self, other: &Self) -> bool {
+        self.settings == other.settings
+    }
+}
+
+impl fmt::Debug for SharedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+/// Reads `[store]`; nothing if it is absent.
+pub(super) fn read(mut section: Section<'_>) -> Option<SharedStore> {
+    if section.is_empty() {
+        return None;
+    }
+    section.must_have("redis");
+    let address = section.text("redis").map(Zeroizing::new);
+    let prefix = section.text("prefix");
+    let master = section.text("sentinel_master");
+    let authorities = section.text("redis_ca_file").and_then(|path| {
+        std::fs::read(path)
+            .map_err(|error| {
+                section.problem("redis_ca_file", format_args!("names a file that cannot be read: {error}"));
+            })
+            .ok()
+    });
+    let password = secret::line(&mut section, "redis_password_file");
+    let encryption = secret::line(&mut section, "encryption_key_file");
+    let mut settings = Sha256::new();
+    let texts =
+        [address.as_deref(), prefix.as_ref(), master.as_ref(), password.as_deref(), encryption.as_deref()];
+    for text in texts {
+        let text = text.map_or("", String::as_str);
+        settings.update(text.len().to_be_bytes());
+        settings.update(text);
+    }
+    settings.update(authorities.as_deref().unwrap_or_default());
+
+    let mut builder = RedisStore::builder(address?.as_str());
+    if let Some(prefix) = prefix {
+        builder = builder.prefix(prefix);
+    }
+    if let Some(master) = master {
+        builder = builder.sentinel_master(master);
+    }
+    if let Some(pem) = authorities {
+        builder = builder.certificate_authorities(pem);
+    }
+    if let Some(password) = password {
+        builder = builder.password(password.as_str());
+    }
+    if let Some(key) = encryption {
+        match key.parse() {
+            Ok(key) => builder = builder.encryption_key(key),
+            Err(error) => section.problem("encryption_key_file", error),
+        }
+    }
+    let built = builder.build().map_err(|error| section.problem(place(&error), &error));
+    section.end();
+    Some(SharedStore { store: Arc::new(built.ok()?), settings: settings.finalize().into() })
+}
+
+fn place(error: &RedisConfigError) -> &'static str {
+    match error {
+        RedisConfigError::Prefix => "prefix",
+        RedisConfigError::CertificateAuthorities(_) => "redis_ca_file",
+        _ => "redis",
+    }
+}
