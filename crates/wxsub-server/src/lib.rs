@@ -6,11 +6,11 @@
 //! ```
 //! use std::net::SocketAddr;
 //!
-//! use wxsub_server::{ClientKey, Config, Server};
+//! use wxsub_server::{Config, KeyDigest, Server, new_key};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let key = ClientKey::generate()?;
+//! let key = new_key()?;
 //! let text = format!(
 //!     r#"
 //!         [[apps]]
@@ -24,7 +24,7 @@
 //!         apps = ["wx0123456789abcdef"]
 //!         scopes = ["token:read", "message:send"]
 //!     "#,
-//!     key.digest()
+//!     KeyDigest::of(&key)
 //! );
 //! let (config, warnings) = Config::read(&text, |name| (name == "SECRET").then(|| "play-money".to_owned()))?;
 //! assert!(warnings.is_empty());

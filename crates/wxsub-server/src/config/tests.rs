@@ -84,17 +84,6 @@ fn each_problem_has_its_place() {
         (beside("tls_cert_file = \"/nowhere\"\ntls_key_file = \"/nowhere\""), "tls_cert_file: names a file"),
         (beside("audit = \"\""), "audit: must be"),
         (beside("state_dir = \"\""), "state_dir: is empty"),
-        (beside("[store]\nprefix = \"p\""), "store.redis: is missing"),
-        (beside("[store]\nredis = \"h:6379\""), "store.redis: the address of Redis cannot be read"),
-        (beside("[store]\nredis = \"redis://h\"\nprefix = \"{\""), "store.prefix: the prefix must be"),
-        (
-            beside("[store]\nredis = \"redis://h\"\nencryption_key_file = \"/nowhere\""),
-            "store.encryption_key_file: names a file that cannot be read",
-        ),
-        (
-            beside("[store]\nredis = \"redis://h\"\npassword = \"x\""),
-            "password: is not a key that is known here",
-        ),
         (beside("[limits]\nheader_s = 0"), "limits.header_s: must be a whole number from 1 to 600"),
         (beside("[limits]\nbody = 1"), "limits.body: is not a key"),
         (beside("limits = 1"), "limits: must be a table"),
@@ -191,4 +180,27 @@ fn the_documented_configuration_can_be_used() {
     };
     assert_eq!(limits, read(&with_app("")).unwrap().0.limits);
     fs::remove_file(secret).unwrap();
+}
+
+#[test]
+fn each_problem_of_the_store_has_its_place() {
+    let beside = with_app;
+    for (text, problem) in [
+        (beside("[store]\nprefix = \"p\""), "store.redis: is missing"),
+        (beside("[store]\nredis = \"h:6379\""), "store.redis: the address of Redis cannot be read"),
+        (beside("[store]\nredis = \"redis://h\"\nprefix = \"{\""), "store.prefix: the prefix must be"),
+        (
+            beside("[store]\nredis = \"redis://h\"\nencryption_key_file = \"/nowhere\""),
+            "store.encryption_key_file: names a file that cannot be read",
+        ),
+        (
+            beside("[store]\nredis = \"redis://h\"\npassword = \"x\""),
+            "password: is not a key that is known here",
+        ),
+    ] {
+        let problems = read(&text).unwrap_err();
+        assert!(problems.iter().any(|found| found.starts_with(problem)), "{problem}: {problems:?}");
+        assert!(!format!("{problems:?}").contains("PLANTED"));
+    }
+    assert!(read(&beside("[store]\nredis = \"redis://:SESAME@h/0\"")).is_ok());
 }
