@@ -127,16 +127,36 @@ fn endpoints_cite_their_source() {
     }
 }
 
+/// The code for moving an SDK is what `tests/sdk` runs.
+#[test]
+fn moved_sdks_are_shown_as_they_are_tested() {
+    let shown = document("docs/moving-sdks.md");
+    for (name, language) in [("wechatpy/moved.py", "python"), ("co-wechat-api/moved.js", "js")] {
+        let code = document(&format!("tests/sdk/{name}"));
+        assert!(
+            shown.contains(&format!("```{language}\n{code}```\n")),
+            "docs/moving-sdks.md does not show {name}"
+        );
+    }
+    let pinned = ["wechatpy/requirements.txt", "co-wechat-api/package.json"];
+    let pinned = pinned.map(|name| document(&format!("tests/sdk/{name}"))).concat();
+    let pinned = pinned.replace("==", " ").replace("\": \"", " ");
+    for sdk in shown.split("Tested with ").skip(1).filter_map(|rest| rest.split(':').next()) {
+        assert!(pinned.contains(sdk), "docs/moving-sdks.md says {sdk}");
+    }
+}
+
 #[test]
 fn nothing_names_the_machine_it_was_made_on() {
     let mut all = files(".rs");
-    all.extend(files(".md"));
-    all.extend(files("Cargo.toml"));
+    for ending in [".md", "Cargo.toml", ".json", ".txt", ".py", ".js"] {
+        all.extend(files(ending));
+    }
     for name in documents().into_iter().chain(["Cargo.toml", ".ci/run"].map(str::to_owned)) {
         all.push((name.clone(), document(&name)));
     }
     for (name, text) in all.iter().filter(|(name, _)| !name.ends_with("architecture/documents.rs")) {
-        for word in ["/work/", "/root/", "artifactory", "index.crates.io"] {
+        for word in ["/work/", "/root/", "artifactory", "index.crates.io", "npmjs", "pythonhosted"] {
             assert!(!text.contains(word), "{name} says {word}");
         }
     }

@@ -64,7 +64,7 @@ fn nothing_is_left_to_do() {
 /// brings the program and asks for it.
 #[test]
 fn tests_are_skipped_in_named_places_only() {
-    const SKIPPED: [(&str, &str); 7] = [
+    const SKIPPED: [(&str, &str); 8] = [
         ("tests/browser/consent.rs", BROWSER),
         ("tests/browser/home.rs", BROWSER),
         ("tests/browser/other_sites.rs", BROWSER),
@@ -72,9 +72,11 @@ fn tests_are_skipped_in_named_places_only() {
         ("crates/wxsub-cli/tests/commands/cluster.rs", REDIS),
         ("tests/redis/store.rs", REDIS),
         ("tests/redis/troubles.rs", REDIS),
+        ("tests/sdk/stories.rs", SDKS),
     ];
     const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
     const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
+    const SDKS: &str = "#[ignore = \"needs Python, Node and the SDKs: scripts/test runs it\"]";
     for (name, text) in files(".rs").into_iter().filter(|(name, _)| !name.ends_with("architecture/files.rs"))
     {
         let allowed = SKIPPED.iter().find(|(listed, _)| *listed == name);
@@ -85,4 +87,5 @@ fn tests_are_skipped_in_named_places_only() {
     let script = std::fs::read_to_string(top().join("scripts/test")).unwrap();
     assert!(script.contains("--test browser -- --ignored") && script.contains("chromium-driver"));
     assert!(script.contains("--test redis --test commands -- --ignored") && script.contains("redis-server"));
+    assert!(script.contains("--test sdk -- --ignored") && script.contains("python3-venv"));
 }
