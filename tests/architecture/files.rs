@@ -64,7 +64,8 @@ fn nothing_is_left_to_do() {
 /// brings the program and asks for it.
 #[test]
 fn tests_are_skipped_in_named_places_only() {
-    const SKIPPED: [(&str, &str); 8] = [
+    const SKIPPED: [(&str, &str); 9] = [
+        ("crates/wxsub-cli/tests/commands/trial.rs", CURL),
         ("tests/browser/consent.rs", BROWSER),
         ("tests/browser/home.rs", BROWSER),
         ("tests/browser/other_sites.rs", BROWSER),
@@ -75,6 +76,7 @@ fn tests_are_skipped_in_named_places_only() {
         ("tests/sdk/stories.rs", SDKS),
     ];
     const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
+    const CURL: &str = "#[ignore = \"needs curl: scripts/test runs it\"]";
     const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
     const SDKS: &str = "#[ignore = \"needs Python, Node and the SDKs: scripts/test runs it\"]";
     for (name, text) in files(".rs").into_iter().filter(|(name, _)| !name.ends_with("architecture/files.rs"))
@@ -88,4 +90,8 @@ fn tests_are_skipped_in_named_places_only() {
     assert!(script.contains("--test browser -- --ignored") && script.contains("chromium-driver"));
     assert!(script.contains("--test redis --test commands -- --ignored") && script.contains("redis-server"));
     assert!(script.contains("--test sdk -- --ignored") && script.contains("python3-venv"));
+    for brought in ["--test browser -- --ignored", "chromium-driver", "--test commands -- --ignored", "curl"]
+    {
+        assert!(script.contains(brought), "scripts/test does not have {brought}");
+    }
 }

@@ -4,6 +4,7 @@
 mod answer;
 #[cfg(test)]
 mod check;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod demo;
@@ -37,6 +38,8 @@ mod served;
 mod settings;
 #[cfg(test)]
 mod token;
+#[cfg(test)]
+mod trial;
 #[cfg(test)]
 mod weixin;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `wxsub serve`.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,7 +12,7 @@ use super::gate::Gate;
 use super::interrupt::signal;
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin, allow, line};
-use super::wxsub::{ended, file, wxsub};
+use super::wxsub::{file, wxsub};
 
 fn read() -> String {
     format!("/v1/apps/{APPID}/access_token")
@@ -245,38 +245,6 @@ fn check_names_every_problem() {
     for wrong in [["serve", "--check"], ["serve", "--listen"]] {
         assert_eq!(wxsub(wrong).run().code, 2);
     }
-}
-
-/// The lines it prints are tried as they are printed.
-#[test]
-fn with_a_sandbox_it_is_ready_to_try() {
-    let mut child = wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0"]).start();
-    let mut first = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
-    let mut said = BufReader::new(child.stderr.as_mut().unwrap());
-    let mut lines = Vec::new();
-    while !lines.last().is_some_and(|line: &String| line.ends_with("/metrics")) {
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        lines.push(line.trim_end().to_owned());
-    }
-    let key = lines.iter().find_map(|line| line.strip_prefix("KEY=")).unwrap().to_owned();
-    let mut answers = Vec::new();
-    for line in lines.iter().filter(|line| line.starts_with("curl ")) {
-        let line = line.replace("$KEY", &key);
-        let url = line.split("http://").nth(1).unwrap().trim_end_matches('"');
-        let (address, path) = url.split_once('/').unwrap();
-        let body = line.split("-d '").nth(1).map(|rest| rest.split('\'').next().unwrap());
-        let method = if body.is_some() { "POST" } else { "GET" };
-        answers.push(ask(address, method, &format!("/{path}"), &key, body.unwrap_or("").as_bytes()).unwrap());
-    }
-    assert_eq!(answers.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [200; 6]);
-    assert!(
-        answers[2].1.contains(r#""outcome":"sent""#) && answers[3].1.contains("access_token"),
-        "{answers:?}"
-    );
-    signal(&child, "INT");
-    assert_eq!(ended(child).code, 0);
 }
 
 /// A rotated secret, a new app and a revoked key, while others read.

@@ -9,12 +9,14 @@ use wxsub_proto::{AppId, AppSecret, TemplateId};
 use wxsub_sandbox::{Sandbox, http};
 use wxsub_server::{Config, KeyDigest, new_key};
 
+use crate::environment::{APPID as APP, KEY, MP_BASE, SERVER};
 use crate::failure::Failure;
 use crate::talk;
 
 const APPID: &str = "wx0123456789abcdef";
 const SECRET: &str = "play-money-0123456789abcdef";
 const TEMPLATE: &str = "sandbox-template-1";
+const TRY: &str = include_str!("trial.sh");
 
 /// Everything there is to try.
 pub(super) struct Trial {
@@ -57,31 +59,13 @@ impl Trial {
         &self.config
     }
 
-    /// What to try, as lines for a shell.
+    /// What to try, as lines for a shell: the README's.
     pub(super) fn tell(&self, base: &str) {
         let (key, weixin) = (self.key.expose(), &self.weixin);
-        let app = format!("{base}/v1/apps/{APPID}");
-        let content = r#""title":"Parcel","data":{"content":{"value":"It is here."}}"#;
-        let grant = format!(r#""template_id":"{TEMPLATE}","scene":1000"#);
-        for line in [
-            "# A control server with a Weixin of its own; no message leaves it. Ctrl-C ends it. To try it:"
-                .to_owned(),
-            format!("KEY={key}"),
-            format!("curl -H \"Authorization: Bearer $KEY\" {app}/access_token"),
-            "# A user consents to one message; it is sent, and refused when sent again:".to_owned(),
-            format!(
-                "curl -d '{{\"appid\":\"{APPID}\",\"openid\":\"oUser\",{grant},\"action\":\"confirm\"}}' \
-                 {weixin}/_sandbox/consents"
-            ),
-            format!(
-                "curl -H \"Authorization: Bearer $KEY\" -d '{{\"touser\":\"oUser\",{grant},{content}}}' {app}/messages"
-            ),
-            "# As an SDK asks, with the key where the AppSecret was:".to_owned(),
-            format!("curl \"{base}/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret=$KEY\""),
-            format!("curl -H \"Authorization: Bearer $KEY\" {base}/v1/apps"),
-            format!("curl {base}/metrics"),
-        ] {
-            talk::note(line);
-        }
+        talk::note(
+            "# A control server with a Weixin of its own; no message leaves it. Ctrl-C ends it. To try it:",
+        );
+        talk::note(format_args!("export {SERVER}={base} {APP}={APPID} {KEY}={key} {MP_BASE}={weixin}"));
+        TRY.lines().for_each(talk::note);
     }
 }
