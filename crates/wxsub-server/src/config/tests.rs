@@ -195,7 +195,7 @@ fn each_problem_of_the_store_has_its_place() {
         ),
         (
             beside("[store]\nredis = \"redis://h\"\npassword = \"x\""),
-            "password: is not a key that is known here",
+            "store.password: is not a key that is known here",
         ),
     ] {
         let problems = read(&text).unwrap_err();
