@@ -175,6 +175,13 @@ impl Metrics {
         self.audit_dropped.inc();
     }
 
+    /// What ought never to happen begins at 0: its first time is an increase then, for which an alert can wait.
+    fn begin(&self, Of { appid }: Of) {
+        self.stolen.get_or_create(&Of { appid: appid.clone() }).inc_by(0);
+        self.reports.get_or_create(&Ended { appid: appid.clone(), result: "rationed" }).inc_by(0);
+        self.sends.get_or_create(&Sent { appid, outcome: "maybe_sent" }).inc_by(0);
+    }
+
     /// All of it as text, with the apps as they are now.
     pub(crate) fn text<'a>(
         &self,
@@ -193,6 +200,7 @@ impl Metrics {
             let generation = status.usable(now).map_or(0, |issued| issued.generation().get());
             self.generation.get_or_create(&of).set(whole(generation));
             self.suspect.get_or_create(&of).set(i64::from(status.is_suspect(now)));
+            self.begin(of);
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

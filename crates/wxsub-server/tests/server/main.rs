@@ -5,6 +5,8 @@ mod hostile;
 #[cfg(test)]
 mod native;
 #[cfg(test)]
+mod operating;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod reload;
