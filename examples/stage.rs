@@ -1,10 +1,12 @@
-//! What the examples share: a sandbox on loopback that stands in for Weixin.
+//! What the examples share: a sandbox on loopback that stands in for Weixin, and a control server that uses it.
 
 use std::io;
 
 use tokio::net::TcpListener;
+use wxsub_reqwest::core::token::ClientKey;
 use wxsub_reqwest::proto::{Action, BaseUrl, ConsentRequest, OpenId};
 use wxsub_sandbox::{Sandbox, http};
+use wxsub_server::{Config, KeyDigest, Server, new_key};
 
 /// The AppID of the examples.
 pub const APPID: &str = "wx0123456789abcdef";
@@ -51,6 +53,37 @@ impl Weixin {
         let openid: OpenId = openid.parse()?;
         let answer = self.sandbox.consent(request, Action::Confirm { openid })?;
         Ok(format!("https://shop.example/back?{}", answer.to_query()))
+    }
+
+    /// A control server for the app, and the key of a client who may read and report its token.
+    ///
+    /// # Errors
+    /// If this machine has no random numbers.
+    ///
+    /// # Cancel safety
+    /// Dropping it starts nothing.
+    pub async fn control_server(&self) -> Result<(Server, ClientKey), Box<dyn std::error::Error>> {
+        let key = new_key()?;
+        let text = format!(
+            r#"
+                audit = "off"
+
+                [[apps]]
+                appid = "{APPID}"
+                secret_env = "SECRET"
+                api_base = "{}"
+
+                [[clients]]
+                name = "orders"
+                key_sha256 = "{}"
+                apps = ["{APPID}"]
+                scopes = ["token:read", "token:report"]
+            "#,
+            self.base,
+            KeyDigest::of(&key)
+        );
+        let (config, _) = Config::read(&text, |_| Some(SECRET.to_owned()))?;
+        Ok((Server::builder(config).build().await?, key))
     }
 }
 

@@ -1,0 +1,42 @@
+//! A service without an AppSecret: its tokens come from a control server (`wxsub serve`), its messages go to Weixin itself.
+//!
+//! `cargo run -p wxsub-examples --example token_from_server` sends a message, has a stranger end the token, and sends another.
+
+use std::error::Error;
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use wxsub_examples::{APPID, TEMPLATE, Weixin};
+use wxsub_reqwest::core::token::Keeper;
+use wxsub_reqwest::proto::{BaseUrl, ConsentRequest, Grant, Scene};
+use wxsub_reqwest::{Client, ReqwestTransport};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let weixin = Weixin::start().await?;
+    // In real life it runs elsewhere, and its key comes from your secrets.
+    let (server, key) = weixin.control_server().await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let base: BaseUrl = format!("http://{}", listener.local_addr()?).parse()?;
+    tokio::spawn(async move { server.serve(listener, None, pending()).await });
+
+    let transport = Arc::new(ReqwestTransport::new()?);
+    let keeper = Keeper::of_server(APPID.parse()?, key, base, transport.clone()).build();
+    // Without this line, messages go to https://api.weixin.qq.com.
+    let client = Client::with_tokens_from(Arc::new(keeper), transport).api_base(weixin.base.clone()).build();
+
+    for (scene, what) in [(1, "one message"), (2, "another, though the token was ended in between")] {
+        let scene = Scene::new(scene)?;
+        weixin.user_allows("oUser", ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, scene))?;
+        let grant = Grant::trusted("oUser".parse()?, TEMPLATE.parse()?, scene);
+        client.send(&grant.message("Parcel".parse()?, "It is here.".parse()?)).await?;
+        println!("sent: {what}");
+        weixin.sandbox.invalidate_tokens(&APPID.parse()?)?;
+    }
+    println!(
+        "{} token requests at Weixin, all of the control server",
+        weixin.sandbox.journal().count("/cgi-bin/token")
+    );
+    Ok(())
+}
