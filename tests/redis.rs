@@ -10,6 +10,9 @@
 )]
 
 mod redis {
+    mod certificates;
+    mod hints;
+    mod sentinel;
     mod server;
     mod store;
     mod troubles;

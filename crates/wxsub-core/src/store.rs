@@ -7,6 +7,7 @@ pub use memory::MemoryStore;
 pub use record::{Record, StoredToken};
 
 use std::fmt;
+use std::future::pending;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,6 +40,16 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// Changes nothing.
     async fn last_known(&self, _app: &AppId) -> Option<StoredToken> {
         None
+    }
+
+    /// Waits for a hint that another process has stored a token newer than `known`, and gives its generation. Keepers then
+    /// read the record at once instead of within 2 s. Hints may be late, false or missing; a store that gives none waits
+    /// for ever.
+    ///
+    /// # Cancel safety
+    /// Changes nothing; a hint that was not heard is given to whoever asks next.
+    async fn newer_than(&self, _app: &AppId, _known: Generation) -> Generation {
+        pending().await
     }
 
     /// Stores the token if the stored generation is still `replaces` and lower than the new one. Clears the lost-answer

@@ -1,6 +1,6 @@
 //! Where Redis is: one server, or the sentinels that know it.
 
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
 use crate::RedisConfigError;
 
@@ -17,7 +17,10 @@ pub(crate) fn hosts(address: &str) -> Result<Vec<ConnectionInfo>, RedisConfigErr
     };
     let one = |host: &str| {
         let address = format!("{scheme}://{user}{host}/{path}");
-        address.into_connection_info().map_err(|_| RedisConfigError::Address)
+        let host = address.into_connection_info().map_err(|_| RedisConfigError::Address)?;
+        // The protocol in which what is published comes over the same connection as the answers.
+        let settings = host.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        Ok(host.set_redis_settings(settings))
     };
     hosts.split(',').map(one).collect()
 }

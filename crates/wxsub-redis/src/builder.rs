@@ -123,7 +123,8 @@ impl RedisStoreBuilder {
                 To::Server(Box::new(self.server(host).map_err(authorities)?))
             }
         };
-        Ok(RedisStore { link: Link::new(to), keys, encryption: self.encryption, clock: self.clock })
+        let link = Link::new(to, keys.channels());
+        Ok(RedisStore { link, keys, encryption: self.encryption, clock: self.clock })
     }
 
     fn certificates(&self) -> Option<TlsCertificates> {
@@ -147,7 +148,8 @@ impl RedisStoreBuilder {
         let settings = hosts.first().map(|host| host.redis_settings().clone()).unwrap_or_default();
         let addresses = hosts.into_iter().map(|host| host.addr().clone());
         let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
-            .set_client_to_redis_db(settings.db());
+            .set_client_to_redis_db(settings.db())
+            .set_client_to_redis_protocol(settings.protocol());
         if let Some(user) = settings.username() {
             builder = builder.set_client_to_redis_username(user);
         }

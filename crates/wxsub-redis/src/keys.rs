@@ -26,6 +26,11 @@ impl Keys {
     pub(crate) fn changes(&self, app: &AppId) -> String {
         format!("{}:{{{app}}}:changes", self.0)
     }
+
+    /// The pattern of all channels, as a user's rights name it.
+    pub(crate) fn channels(&self) -> String {
+        format!("{}:*", self.0)
+    }
 }
 
 #[cfg(test)]
@@ -38,6 +43,7 @@ mod tests {
         assert_eq!(keys.record(&app), "wxsub:{wx1}:record");
         assert_eq!(keys.lease(&app), "wxsub:{wx1}:lease");
         assert_eq!(keys.changes(&app), "wxsub:{wx1}:changes");
+        assert_eq!(keys.channels(), "wxsub:*");
     }
 
     #[test]

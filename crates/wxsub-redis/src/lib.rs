@@ -22,6 +22,7 @@
 mod address;
 mod builder;
 mod error;
+mod hints;
 mod keys;
 mod link;
 mod record;

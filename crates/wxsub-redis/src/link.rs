@@ -1,6 +1,8 @@
 //! The one connection to Redis, made when it is needed and again when it has broken.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -10,6 +12,7 @@ use tokio::sync::Mutex;
 use wxsub_core::store::StoreError;
 
 use crate::error::failed;
+use crate::hints::Hints;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -28,11 +31,14 @@ pub(crate) enum To {
 pub(crate) struct Link {
     to: To,
     current: Mutex<Option<MultiplexedConnection>>,
+    /// The channels to listen to.
+    channels: String,
+    pub(crate) hints: Arc<Hints>,
 }
 
 impl Link {
-    pub(crate) fn new(to: To) -> Self {
-        Self { to, current: Mutex::new(None) }
+    pub(crate) fn new(to: To, channels: String) -> Self {
+        Self { to, current: Mutex::new(None), channels, hints: Arc::default() }
     }
 
     /// Runs a script once, whatever comes of it.
@@ -53,13 +59,20 @@ impl Link {
         if let Some(connection) = &*current {
             return Ok(connection.clone());
         }
+        let hints = Arc::clone(&self.hints);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(ANSWER));
-        let connection = match &self.to {
+            .set_response_timeout(Some(ANSWER))
+            .set_push_sender(move |push| {
+                hints.take(push);
+                Ok::<(), Infallible>(())
+            });
+        let mut connection = match &self.to {
             To::Server(client) => client.get_multiplexed_async_connection_with_config(&config).await?,
             To::Master(sentinels) => sentinels.lock().await.get_async_connection_with_config(&config).await?,
         };
+        // A user who may not listen reads every record a little later.
+        let _ = connection.psubscribe(&self.channels).await;
         Ok(current.insert(connection).clone())
     }
 }

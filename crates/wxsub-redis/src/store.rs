@@ -59,6 +59,10 @@ impl TokenStore for RedisStore {
         self.read(app, &self.fields(app).await?)
     }
 
+    async fn newer_than(&self, app: &AppId, known: Generation) -> Generation {
+        self.link.hints.newer_than(self.keys.changes(app), known).await
+    }
+
     async fn put_if_newer(
         &self,
         app: &AppId,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use wxsub_proto::AppId;
 
 use super::{Put, Record, StoreError, StoredToken, TokenStore};
@@ -20,6 +21,8 @@ pub struct MemoryStore {
 struct Entry {
     record: Record,
     lease: Option<(String, Mono)>,
+    /// The generation of the record, for those who wait for a newer one.
+    newest: watch::Sender<Generation>,
 }
 
 impl MemoryStore {
@@ -63,6 +66,13 @@ impl TokenStore for MemoryStore {
         Ok(self.entries().get(app).map(|entry| entry.record.clone()).unwrap_or_default())
     }
 
+    async fn newer_than(&self, app: &AppId, known: Generation) -> Generation {
+        let mut newest = self.with(app, |entry| entry.newest.subscribe());
+        let newer = newest.wait_for(|newest| *newest > known).await.map(|newer| *newer);
+        // Whoever tells lives as long as the store.
+        newer.unwrap_or(known)
+    }
+
     async fn put_if_newer(
         &self,
         app: &AppId,
@@ -74,6 +84,7 @@ impl TokenStore for MemoryStore {
             if stored != replaces || token.generation <= stored {
                 return Put::Lost(entry.record.clone());
             }
+            entry.newest.send_replace(token.generation);
             entry.record.token = Some(token);
             entry.record.lost_since = None;
             Put::Stored

@@ -38,6 +38,10 @@ impl TokenStore for BackedStore {
         self.files.load(app).await.ok()?.token
     }
 
+    async fn newer_than(&self, app: &AppId, known: Generation) -> Generation {
+        self.shared.newer_than(app, known).await
+    }
+
     async fn put_if_newer(
         &self,
         app: &AppId,

@@ -97,7 +97,8 @@ impl KeeperBuilder {
         self
     }
 
-    /// Shares its token with the other keepers of this store, which is then read every 2 s.
+    /// Shares its token with the other keepers of this store, which is then read every 2 s, and whenever it
+    /// [hints](TokenStore::newer_than) at a newer token.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
         self.store = Some(store);

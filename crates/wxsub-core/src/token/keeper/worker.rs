@@ -37,6 +37,8 @@ pub(super) struct Worker {
     observer: Option<Observer>,
     /// The attempt under way.
     attempt: Option<u64>,
+    /// The newest generation the store has hinted at.
+    hinted: Generation,
 }
 
 /// What the task waits for.
@@ -46,6 +48,8 @@ enum Woken {
     Forsaken,
     Finished(u64, Outcome),
     Read(Option<Event>),
+    /// The store may hold a token of this generation.
+    Hinted(Generation),
     Deadline,
 }
 
@@ -62,7 +66,17 @@ impl Worker {
         current: Arc<ArcSwapOption<Issued>>,
         observer: Option<Observer>,
     ) -> Self {
-        Self { lifecycle, rounds, shared, inbox, status, current, observer, attempt: None }
+        Self {
+            lifecycle,
+            rounds,
+            shared,
+            inbox,
+            status,
+            current,
+            observer,
+            attempt: None,
+            hinted: Generation::default(),
+        }
     }
 
     /// Goes on until nobody can ask any more.
@@ -89,6 +103,12 @@ impl Worker {
                     reading = None;
                     read_at = self.rounds.clock.now().mono.after(POLL);
                     (found.unwrap_or(Event::Timer), None)
+                }
+                Woken::Hinted(generation) => {
+                    // Heeded once, so that a false one costs one reading.
+                    self.hinted = generation;
+                    read_at = self.rounds.clock.now().mono;
+                    (Event::Timer, None)
                 }
                 Woken::Deadline => (Event::Timer, None),
             };
@@ -135,14 +155,28 @@ impl Worker {
                 None => pending().await,
             }
         };
-        let attempt = self.attempt.unwrap_or_default();
+        let (rounds, newest, attempt) = (&self.rounds, self.newest(), self.attempt);
+        let hint = async {
+            match (read_at, attempt) {
+                (Some(_), None) => rounds.store.newer_than(&rounds.appid, newest).await,
+                // Read already, or by the attempt, whose own token would be hinted at.
+                _ => pending().await,
+            }
+        };
         tokio::select! {
             biased;
             ask = self.inbox.recv() => ask.map_or(Woken::Forsaken, Woken::Asked),
-            outcome = ready(fetch) => Woken::Finished(attempt, outcome),
+            outcome = ready(fetch) => Woken::Finished(attempt.unwrap_or_default(), outcome),
             found = ready(reading) => Woken::Read(found),
+            generation = hint => Woken::Hinted(generation),
             () = sleep => Woken::Deadline,
         }
+    }
+
+    /// The newest generation held or hinted at.
+    fn newest(&self) -> Generation {
+        let held = self.status.borrow().held.as_ref().map(|issued| issued.generation());
+        self.hinted.max(held.unwrap_or_default())
     }
 
     /// Feeds the lifecycle, carries out what it says and shows what it knows. Gives the fetch that was started, if any.
