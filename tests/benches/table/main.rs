@@ -17,8 +17,13 @@ mod arguments;
 mod chapter;
 mod contender;
 mod measured;
+#[path = "../numbers/median.rs"]
+mod median;
+#[path = "../numbers/proc_fs.rs"]
 mod proc_fs;
 mod process;
+#[path = "../numbers/row.rs"]
+#[allow(dead_code, reason = "the table of the control server uses all of it")]
 mod row;
 mod server;
 mod subject;

@@ -1,6 +1,6 @@
 //! One line of the table.
 
-use crate::measured::{Measured, Median};
+use crate::median::Median;
 
 /// What a number must be to be as good as we want it.
 pub(crate) enum Goal {
@@ -27,10 +27,14 @@ pub(crate) enum Unit {
     Nanos,
     /// From nanoseconds.
     Micros,
+    /// From nanoseconds.
+    Millis,
+    Seconds,
     /// From KiB.
     MiB,
     PerSecond,
     Times,
+    Count,
 }
 
 impl Unit {
@@ -41,11 +45,16 @@ impl Unit {
             Self::Micros => {
                 format!("{:.2} µs ({:.2}–{:.2})", middle / 1e3, least / 1e3, most / 1e3)
             }
+            Self::Millis => {
+                format!("{:.2} ms ({:.2}–{:.2})", middle / 1e6, least / 1e6, most / 1e6)
+            }
+            Self::Seconds => format!("{middle:.2} s ({least:.2}–{most:.2})"),
             Self::MiB => {
                 format!("{:.2} MiB ({:.2}–{:.2})", middle / 1024.0, least / 1024.0, most / 1024.0)
             }
             Self::PerSecond => format!("{middle:.0}/s ({least:.0}–{most:.0})"),
             Self::Times => format!("{middle:.2} ({least:.2}–{most:.2})"),
+            Self::Count => format!("{middle:.0} ({least:.0}–{most:.0})"),
         }
     }
 
@@ -53,9 +62,12 @@ impl Unit {
         match self {
             Self::Nanos => format!("{number:.0} ns"),
             Self::Micros => format!("{:.0} µs", number / 1e3),
+            Self::Millis => format!("{:.0} ms", number / 1e6),
+            Self::Seconds => format!("{number:.0} s"),
             Self::MiB => format!("{:.0} MiB", number / 1024.0),
             Self::PerSecond => format!("{number:.0}/s"),
             Self::Times => format!("{number:.2}"),
+            Self::Count => format!("{number:.0}"),
         }
     }
 }
@@ -86,11 +98,11 @@ impl Row {
     }
 
     /// Ours beside theirs, neighbours compared; the goal is for the ratio.
-    pub(crate) fn ratio(
+    pub(crate) fn ratio<M>(
         what: impl Into<String>,
         unit: Unit,
-        pairs: &[(Measured, Measured)],
-        value: fn(&Measured) -> f64,
+        pairs: &[(M, M)],
+        value: fn(&M) -> f64,
         goal: &Goal,
     ) -> Self {
         let (ours, bare) = columns(pairs, value);
@@ -106,11 +118,11 @@ impl Row {
     }
 
     /// Ours beside theirs; the goal is for what ours is more.
-    pub(crate) fn difference(
+    pub(crate) fn difference<M>(
         what: impl Into<String>,
         unit: Unit,
-        pairs: &[(Measured, Measured)],
-        value: fn(&Measured) -> f64,
+        pairs: &[(M, M)],
+        value: fn(&M) -> f64,
         goal: &Goal,
     ) -> Self {
         let (ours, bare) = columns(pairs, value);
@@ -120,11 +132,11 @@ impl Row {
     }
 
     /// Ours beside theirs; the goal is for ours.
-    pub(crate) fn absolute(
+    pub(crate) fn absolute<M>(
         what: impl Into<String>,
         unit: Unit,
-        pairs: &[(Measured, Measured)],
-        value: fn(&Measured) -> f64,
+        pairs: &[(M, M)],
+        value: fn(&M) -> f64,
         goal: &Goal,
     ) -> Self {
         let (ours, _) = columns(pairs, value);
@@ -145,6 +157,13 @@ impl Row {
         }
     }
 
+    /// Numbers of which even the largest must be good.
+    pub(crate) fn worst(what: impl Into<String>, unit: Unit, values: &[f64], goal: &Goal) -> Self {
+        let most = Median::of(values.iter().copied()).most;
+        let row = Self::alone(what, unit, values, &Goal::None);
+        Self { met: goal.met(most), goal: goal.write("the most", unit), ..row }
+    }
+
     /// Prints it.
     pub(crate) fn print(&self) {
         let Self { what, ours, bare, ratio, goal, met } = self;
@@ -153,6 +172,6 @@ impl Row {
     }
 }
 
-fn columns(pairs: &[(Measured, Measured)], value: fn(&Measured) -> f64) -> (Vec<f64>, Vec<f64>) {
+fn columns<M>(pairs: &[(M, M)], value: fn(&M) -> f64) -> (Vec<f64>, Vec<f64>) {
     pairs.iter().map(|(ours, bare)| (value(ours), value(bare))).unzip()
 }

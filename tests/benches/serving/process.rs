@@ -1,0 +1,89 @@
+//! Processes that are compared, each on the core of the servers.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use crate::proc_fs;
+
+/// Where servers run, one of them under load at a time.
+const SERVERS: &str = "0";
+
+/// Where those run who call them, and whom they call: wrk, Weixin, the constant server, Redis.
+pub(crate) const CALLERS: &str = "1";
+
+/// A running process; it ends with this.
+pub(crate) struct Running {
+    child: Child,
+    /// Held open: some end when it is closed.
+    _stdin: Option<ChildStdin>,
+    /// The first line that it printed.
+    pub(crate) said: String,
+}
+
+impl Running {
+    /// This program on the core of the servers.
+    pub(crate) fn server(program: &Path, words: &[&str]) -> Self {
+        Self::start(on(SERVERS, program).args(words))
+    }
+
+    /// This benchmark in another role, on the core of the servers.
+    pub(crate) fn in_role(words: &[&str]) -> Self {
+        Self::server(&std::env::current_exe().unwrap(), words)
+    }
+
+    /// The constant server, on the core of the callers.
+    pub(crate) fn upstream() -> Self {
+        Self::start(on(CALLERS, &std::env::current_exe().unwrap()).arg("upstream"))
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let command = command.env("APP_SECRET", crate::subject::secret().expose());
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = piped.spawn().expect("taskset of util-linux");
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert!(!said.is_empty(), "{command:?} did not start");
+        Self { _stdin: child.stdin.take(), child, said: said.trim_end().to_owned() }
+    }
+
+    fn id(&self) -> String {
+        // taskset becomes what it starts.
+        self.child.id().to_string()
+    }
+
+    /// Its CPU time, system calls included.
+    pub(crate) fn cpu(&self) -> Duration {
+        proc_fs::cpu(&self.id())
+    }
+
+    /// Its resident memory now, in KiB.
+    pub(crate) fn resident(&self) -> f64 {
+        proc_fs::resident(&self.id()).unwrap() as f64
+    }
+
+    /// The most memory it ever had, in KiB.
+    pub(crate) fn peak(&self) -> f64 {
+        proc_fs::peak(&self.id()).unwrap() as f64
+    }
+
+    /// As `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn on(core: &str, program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", core]).arg(program);
+    command
+}

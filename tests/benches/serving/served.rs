@@ -1,0 +1,128 @@
+//! A control server under measurement: its configuration, its process, and what it says of itself.
+
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use wxsub_core::token::ClientKey;
+use wxsub_server::{KeyDigest, new_key};
+
+use crate::arguments::Arguments;
+use crate::ask::{Answer, get, send};
+use crate::folder::Folder;
+use crate::load::{Load, Loaded};
+use crate::process::Running;
+use crate::weixin::appid;
+
+/// How long a server may take until all its apps have tokens.
+const START: Duration = Duration::from_secs(60);
+
+/// What is configured.
+pub(crate) struct Setup<'a> {
+    /// Unlike those of the other servers that run.
+    pub(crate) name: &'a str,
+    pub(crate) weixin: &'a str,
+    pub(crate) apps: usize,
+    /// Further lines of the top.
+    pub(crate) top: String,
+    /// Further sections.
+    pub(crate) sections: String,
+}
+
+/// A running server.
+pub(crate) struct Served {
+    pub(crate) process: Running,
+    pub(crate) base: String,
+    key: ClientKey,
+}
+
+impl Setup<'_> {
+    /// Starts it, whether or not Weixin answers.
+    pub(crate) fn start(&self, arguments: &Arguments, folder: &Folder) -> Served {
+        let key = new_key().unwrap();
+        let mut text = format!("listen = \"127.0.0.1:0\"\n{}\n", self.top);
+        for app in (0..self.apps).map(appid) {
+            text += &format!(
+                "[[apps]]\nappid = \"{app}\"\nsecret_env = \"APP_SECRET\"\napi_base = \"{}\"\n",
+                self.weixin
+            );
+        }
+        text += &format!(
+            "[[clients]]\nname = \"load\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
+             scopes = [\"token:read\", \"token:report\", \"message:send\"]\n{}",
+            KeyDigest::of(&key),
+            self.sections
+        );
+        let config = folder.write(&format!("{}.toml", self.name), &text);
+        let process = Running::server(&arguments.wxsub, &["serve", "--config", &config]);
+        let base = process.said.clone();
+        Served { process, base, key }
+    }
+
+    /// Starts it, and waits until every app has a token.
+    pub(crate) fn ready(&self, arguments: &Arguments, folder: &Folder) -> Served {
+        let server = self.start(arguments, folder);
+        let began = Instant::now();
+        while server.fetched() < self.apps as u64 {
+            assert!(began.elapsed() < START, "{} does not get its tokens", self.name);
+            sleep(Duration::from_millis(20));
+        }
+        server
+    }
+}
+
+impl Served {
+    /// The path below an app.
+    pub(crate) fn path(app: usize, more: &str) -> String {
+        format!("/v1/apps/{}/{more}", appid(app))
+    }
+
+    /// 64 connections that read the token of the first app.
+    pub(crate) fn read(&self, seconds: u64) -> Loaded {
+        self.load("access_token", None, seconds)
+    }
+
+    /// 64 connections that send this message, or read.
+    pub(crate) fn load(&self, what: &str, body: Option<&str>, seconds: u64) -> Loaded {
+        let url = format!("{}{}", self.base, Self::path(0, what));
+        Load { url, key: self.key.expose(), body, seconds }.on(&self.process)
+    }
+
+    /// The answer to a read.
+    pub(crate) fn token(&self, app: usize) -> Answer {
+        get(&self.base, &Self::path(app, "access_token"), self.key.expose())
+    }
+
+    /// Which token it holds.
+    pub(crate) fn generation(&self, app: usize) -> u64 {
+        self.token(app).member("generation").as_u64().unwrap()
+    }
+
+    /// Says that its token no longer works; the answer comes later.
+    pub(crate) fn report(&self, app: usize) -> TcpStream {
+        let token = self.token(app).member("access_token");
+        let body = serde_json::json!({ "access_token": token }).to_string();
+        send(&self.base, "POST", &Self::path(app, "access_token/report"), self.key.expose(), &body)
+    }
+
+    /// How many tokens it has got from Weixin.
+    pub(crate) fn fetched(&self) -> u64 {
+        self.metric("wxsub_token_fetches_total", "result=\"issued\"")
+    }
+
+    /// How many tokens it has handed out.
+    pub(crate) fn reads(&self) -> u64 {
+        self.metric("wxsub_token_reads_total", "")
+    }
+
+    /// The sum of all of these metrics whose labels say this.
+    pub(crate) fn metric(&self, name: &str, labels: &str) -> u64 {
+        let text = get(&self.base, "/metrics", "").body;
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let (found, value) = rest.rsplit_once(' ')?;
+            (found.contains(labels) && !rest.starts_with('_')).then(|| value.parse::<u64>().unwrap())
+        });
+        values.sum()
+    }
+}

@@ -1,0 +1,52 @@
+//! Weixin for the control servers: the sandbox, on the core of the callers.
+
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use wxsub_core::proto::AppId;
+use wxsub_sandbox::{AppSettings, Sandbox, http};
+
+use crate::subject;
+
+/// How long a token of Weixin's lives.
+pub(crate) const TWO_HOURS: Duration = Duration::from_secs(7200);
+
+/// The path of tokens.
+pub(crate) const TOKEN: &str = "/cgi-bin/token";
+
+/// The sandbox; it ends with this.
+pub(crate) struct Weixin {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) base: String,
+    _runtime: Runtime,
+}
+
+/// One of many.
+pub(crate) fn appid(number: usize) -> AppId {
+    format!("wx{number:016x}").parse().unwrap()
+}
+
+impl Weixin {
+    /// With so many apps, whose tokens live so long.
+    pub(crate) fn with(apps: usize, life: Duration) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let sandbox = Sandbox::new();
+        for app in (0..apps).map(appid) {
+            sandbox.add_app(app.clone(), subject::secret(), []);
+            let mut settings = AppSettings::default();
+            settings.token_life = life;
+            sandbox.configure(&app, settings).unwrap();
+        }
+        runtime.spawn(http::serve(listener, sandbox.clone(), pending()));
+        Self { sandbox, base, _runtime: runtime }
+    }
+
+    /// How many tokens were asked for.
+    pub(crate) fn fetches(&self) -> u64 {
+        self.sandbox.journal().count(TOKEN)
+    }
+}
