@@ -36,7 +36,8 @@ Environment:
   WXSUB_ALLOW_HTTP      1: plain http:// to any host, for test networks; secrets then travel in the open
   WXSUB_PROXY           the proxy to go through
   WXSUB_CA_FILE         a PEM file with the certificate authorities to trust instead of this machine's
-  RUST_LOG              what to log on standard error [default: warn]
+  RUST_LOG              what to log on standard error [default: warn; serve: info]
+  WXSUB_LOG_FORMAT      text (default), or json: one object a line
 
 Exit codes:
   0  done

@@ -35,6 +35,8 @@ pub(crate) const PROXY: &str = "WXSUB_PROXY";
 pub(crate) const CA_FILE: &str = "WXSUB_CA_FILE";
 /// What to log.
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
+/// For whom: people or programs.
+pub(crate) const LOG_FORMAT: &str = "WXSUB_LOG_FORMAT";
 
 /// The value of a variable. An empty one counts as unset.
 pub(crate) fn value(name: &str, usage: &mut WrongUsage) -> Option<String> {

@@ -4,17 +4,29 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::environment;
+use crate::failure::Failure;
+use crate::wrong_usage::WrongUsage;
 
-/// Logs what `RUST_LOG` asks for; without it, what is of this level.
-pub(crate) fn start(otherwise: LevelFilter) {
+/// Logs what `RUST_LOG` asks for; without it, what is of this level. `WXSUB_LOG_FORMAT` says for whom.
+pub(crate) fn start(otherwise: LevelFilter) -> Result<(), Failure> {
+    let mut usage = WrongUsage::default();
+    let for_programs = match environment::value(environment::LOG_FORMAT, &mut usage).as_deref() {
+        None | Some("text") => false,
+        Some("json") => true,
+        Some(_) => {
+            usage.add(environment::LOG_FORMAT, "must be text or json");
+            false
+        }
+    };
     let wanted = environment::value_or_nothing(environment::RUST_LOG).unwrap_or_default();
     let filter = EnvFilter::builder().with_default_directive(otherwise.into()).parse_lossy(wanted);
-    let started = tracing_subscriber::fmt()
+    let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .log_internal_errors(false)
-        .try_init();
+        .log_internal_errors(false);
+    let started = if for_programs { logs.json().try_init() } else { logs.try_init() };
     // It can only fail where logs were started before.
     debug_assert!(started.is_ok());
+    usage.end(Some(()))
 }

@@ -27,7 +27,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
-    logs::start(arguments.command.log_level());
-    let exit = arguments.command.run().unwrap_or_else(|failure| failure.report());
+    let done = logs::start(arguments.command.log_level()).and_then(|()| arguments.command.run());
+    let exit = done.unwrap_or_else(|failure| failure.report());
     exit.into()
 }

@@ -1,6 +1,8 @@
 //! The environment.
 
-use super::weixin::{SECRET, STABLE_TOKEN, Weixin};
+use serde_json::Value;
+
+use super::weixin::{APPID, SECRET, STABLE_TOKEN, Weixin};
 use super::wxsub::{file, wxsub};
 
 #[test]
@@ -80,6 +82,29 @@ fn a_flag_goes_before_a_variable() {
     assert_eq!(ended.code, 3);
     assert!(ended.err.contains("40013"), "{}", ended.err);
     weixin.call(["token", "show", "--appid", ""]).run().assert_wrong(&["--appid: is empty"]);
+}
+
+#[test]
+fn logs_are_for_people_or_for_programs() {
+    let weixin = Weixin::start();
+    let held = |format| {
+        weixin
+            .allow("oUser", 7)
+            .send("oUser", "7")
+            .env("RUST_LOG", "info")
+            .env("WXSUB_LOG_FORMAT", format)
+            .run()
+            .err
+    };
+    let told: Value = serde_json::from_str(held("json").lines().next().unwrap()).unwrap();
+    assert_eq!(told["level"], "INFO");
+    assert_eq!(told["fields"]["message"], "a new access token is held");
+    assert_eq!(told["fields"]["appid"], APPID);
+    assert!(held("text").contains(&format!("a new access token is held appid=\"{APPID}\"")));
+    wxsub(["check", "-"])
+        .env("WXSUB_LOG_FORMAT", "xml")
+        .run()
+        .assert_wrong(&["WXSUB_LOG_FORMAT: must be text or json"]);
 }
 
 #[test]
