@@ -94,6 +94,13 @@ impl<'de> Visitor<'de> for Strict {
 mod tests {
     use super::*;
 
+    /// Other formats know kinds of values that JSON does not.
+    #[test]
+    fn what_json_has_not_is_told_what_was_expected() {
+        let error = Strict.visit_bytes::<de::value::Error>(b"x").unwrap_err().to_string();
+        assert!(error.ends_with("expected JSON"), "{error}");
+    }
+
     #[test]
     fn only_one_object_with_every_name_once() {
         let good = r#" {"a":[1,-2,3.5,null,true,"x"],"b":{"a":{}}} "#;

@@ -136,13 +136,14 @@ mod tests {
 
     #[test]
     fn its_parts_are_what_they_were() {
-        let query = || vec![QueryPair::open("a", "ä b"), QueryPair::secret("s", "&")];
+        let query =
+            || vec![QueryPair::open("a", "ä b"), QueryPair::secret("s", "&"), QueryPair::open("e", "")];
         let request = Request::post("/p", query(), b"{}".to_vec());
         assert_eq!(
             (request.method(), request.path(), request.body()),
             (Method::Post, "/p", b"{}".as_slice())
         );
-        assert_eq!(request.url(&BaseUrl::new("https://h/x").unwrap()), "https://h/x/p?a=%C3%A4%20b&s=%26");
+        assert_eq!(request.url(&BaseUrl::new("https://h/x").unwrap()), "https://h/x/p?a=%C3%A4%20b&s=%26&e=");
         assert_eq!(request.into_body(), b"{}");
         assert_eq!(Request::get("/p", vec![]).url(&BaseUrl::default()), "https://api.weixin.qq.com/p");
     }
