@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,12 +56,7 @@ impl Redis {
 
     /// What Redis answers to a line of `redis-cli`.
     pub(crate) fn ask(&self, line: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-        stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        ask(self.port, line)
     }
 
     /// Everything it is asked from now on.
@@ -73,6 +68,18 @@ impl Redis {
         stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         stream
     }
+}
+
+/// What is answered at this port to a line of `redis-cli`.
+pub(crate) fn ask(port: u16, line: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes()).unwrap();
+    // Sentinels do not know QUIT.
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn spawn(port: u16, folder: &PathBuf, arguments: &[String]) -> Child {

@@ -1,13 +1,18 @@
-//! Redis away, back, protected, read-only or slow: errors come in time, hold no secret, and end with their cause.
+//! Redis away, back, protected, replaced, read-only or slow: errors come in time, hold no secret, and end with their cause.
 
 use std::time::Duration;
 
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::TokenStore;
-use wxsub_redis::RedisStore;
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::store::{Put, StoreError, TokenStore};
+use wxsub_core::token::Generation;
+use wxsub_redis::{RedisStore, RedisStoreBuilder};
 
+use super::certificates::{Behind, stranger};
+use super::sentinel::{MASTER, Sentinel};
 use super::server::Redis;
+use super::store::token;
 
 fn app() -> AppId {
     "wx1".parse().unwrap()
@@ -16,12 +21,29 @@ fn app() -> AppId {
 /// How long the store may take, with room for a machine that is busy.
 const IN_TIME: Duration = Duration::from_secs(20);
 
-async fn error(store: &RedisStore) -> String {
+/// What the store answers, which does not take it longer than that.
+async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let clock = SystemClock::new();
     let began = clock.now().mono;
-    let error = store.load(&app()).await.unwrap_err().to_string();
+    let answer = work.await;
     assert!(clock.now().mono.since(began) < IN_TIME);
-    error
+    answer
+}
+
+async fn error(store: &RedisStore) -> String {
+    in_time(store.load(&app())).await.unwrap_err().to_string()
+}
+
+/// Waits for what comes in the end.
+async fn wait_for(what: &str, mut found: impl AsyncFnMut() -> bool) {
+    let clock = SystemClock::new();
+    for _ in 0..1200 {
+        if found().await {
+            return;
+        }
+        clock.sleep_until(clock.now().mono.after(Duration::from_millis(100))).await;
+    }
+    panic!("{what}: it never came");
 }
 
 #[tokio::test]
@@ -93,4 +115,70 @@ async fn a_replica_that_is_read_only_gives_no_lease() {
     replica.ask(&format!("REPLICAOF 127.0.0.1 {}", master.port));
     let leased = replica.store().lease(&app(), "one", Duration::from_secs(30)).await;
     assert!(leased.unwrap_err().to_string().contains("READONLY"));
+}
+
+fn through(sentinels: &[&Sentinel]) -> RedisStore {
+    let hosts: Vec<_> = sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
+    RedisStore::builder(format!("redis://{}/0", hosts.join(","))).sentinel_master(MASTER).build().unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn the_sentinels_make_a_replica_the_master_and_the_record_goes_on() {
+    let (mut master, replica, app) = (Redis::start(), Redis::start(), app());
+    replica.ask(&format!("REPLICAOF 127.0.0.1 {}", master.port));
+    let sentinel = Sentinel::watching(&master);
+    let store = through(&[&sentinel]);
+    let (first, second) = (Generation::new(5), Generation::new(6));
+    let put = |replaces, generation: Generation| {
+        store.put_if_newer(&app, replaces, token("A", generation.get(), UnixMillis::new(1_000)))
+    };
+    put(Generation::default(), first).await.unwrap();
+    wait_for("the replica is ready", async || {
+        sentinel.knows(&replica) && replica.ask("HGET wxsub:{wx1}:record generation").contains("$1\r\n5")
+    })
+    .await;
+    master.kill();
+    error(&store).await;
+    let mut stored = None;
+    wait_for("another master", async || {
+        stored = in_time(put(first, second)).await.ok();
+        stored.is_some()
+    })
+    .await;
+    assert!(matches!(stored, Some(Put::Stored)), "the record was there: {stored:?}");
+    assert_eq!(in_time(store.load(&app)).await.unwrap().generation(), second);
+    assert!(replica.ask("HGET wxsub:{wx1}:record generation").contains("$1\r\n6"));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn a_sentinel_that_stands_still_or_is_gone_is_passed_over() {
+    let master = Redis::start();
+    let (still, gone, good) = (Sentinel::watching(&master), Sentinel::watching(&master), Sentinel::watching(&master));
+    let store = through(&[&still, &gone, &good]);
+    still.stand_still();
+    drop(gone);
+    in_time(store.load(&app())).await.unwrap();
+    drop(good);
+    // The connection to the master stays as it is.
+    in_time(store.load(&app())).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn over_tls_only_a_redis_of_the_right_authority_is_talked_to() {
+    let behind = Behind::tls();
+    behind.redis.ask("ACL SETUSER wxsub on >SESAME ~wxsub:* &wxsub:* +@hash +@string +@scripting +time +del +expire +publish +ping");
+    let store = |builder: RedisStoreBuilder| builder.build().unwrap();
+    let trusted = |user: &str| RedisStore::builder(behind.address(user)).certificate_authorities(&*behind.authority);
+    in_time(store(trusted("")).load(&app())).await.unwrap();
+    in_time(store(trusted("wxsub@").password("SESAME")).load(&app())).await.unwrap();
+    let wrong = error(&store(trusted("wxsub@").password("SWORDFISH"))).await;
+    assert!(!wrong.contains("SWORDFISH") && !wrong.contains("SESAME"), "{wrong}");
+    let address = || RedisStore::builder(behind.address("wxsub@")).password("SESAME");
+    for untrusting in [address().certificate_authorities(stranger()), address()] {
+        let text = error(&store(untrusting)).await;
+        assert!(text.contains("UnknownIssuer") && !text.contains("SESAME"), "{text}");
+    }
 }

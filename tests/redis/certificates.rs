@@ -1,0 +1,64 @@
+//! A Redis behind TLS, with an authority made for the occasion.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+use super::server::Redis;
+
+pub(super) struct Behind {
+    pub(super) redis: Redis,
+    pub(super) tls_port: u16,
+    /// Who has to be trusted, as PEM.
+    pub(super) authority: String,
+}
+
+/// Somebody of this name to be trusted, as PEM, and what it takes to sign.
+fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    (params.self_signed(&key).unwrap().pem(), Issuer::new(params, key))
+}
+
+/// Another one, whom nobody has heard of.
+pub(super) fn stranger() -> String {
+    authority("a stranger").0
+}
+
+impl Behind {
+    pub(super) fn tls() -> Self {
+        let (authority, issuer) = authority("ours");
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+        let tls_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = |name: &str, text: &str| {
+            let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{tls_port}-{name}.pem"));
+            fs::write(&path, text).unwrap();
+            path.into_os_string().into_string().unwrap()
+        };
+        let (certificate, secret) = (file("certificate", &certificate), file("key", &key.serialize_pem()));
+        let redis = Redis::with(&[
+            "--tls-port",
+            &tls_port.to_string(),
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &secret,
+            "--tls-ca-cert-file",
+            &file("authority", &authority),
+            "--tls-auth-clients",
+            "no",
+        ]);
+        Self { redis, tls_port, authority }
+    }
+
+    /// Where it is, for this user.
+    pub(super) fn address(&self, user: &str) -> String {
+        format!("rediss://{user}127.0.0.1:{}/0", self.tls_port)
+    }
+}
