@@ -11,9 +11,13 @@ mod demo;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod gate;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod interrupt;
 #[cfg(test)]
