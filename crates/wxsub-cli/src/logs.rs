@@ -5,6 +5,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::environment;
 use crate::failure::Failure;
+use crate::stderr::Lines;
 use crate::wrong_usage::WrongUsage;
 
 /// Logs what `RUST_LOG` asks for; without it, what is of this level. `WXSUB_LOG_FORMAT` says for whom.
@@ -22,7 +23,7 @@ pub(crate) fn start(otherwise: LevelFilter) -> Result<(), Failure> {
     let filter = EnvFilter::builder().with_default_directive(otherwise.into()).parse_lossy(wanted);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Lines)
         .with_ansi(false)
         .log_internal_errors(false);
     let started = if for_programs { logs.json().try_init() } else { logs.try_init() };

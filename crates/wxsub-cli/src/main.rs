@@ -16,6 +16,7 @@ mod logs;
 mod output;
 mod runtime;
 mod send_error;
+mod stderr;
 mod talk;
 mod transport;
 mod way;
@@ -29,5 +30,6 @@ fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
     let done = logs::start(arguments.command.log_level()).and_then(|()| arguments.command.run());
     let exit = done.unwrap_or_else(|failure| failure.report());
+    stderr::flush();
     exit.into()
 }

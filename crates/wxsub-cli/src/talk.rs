@@ -1,7 +1,9 @@
 //! Everything that is said to people, on standard error. A reader that has gone away is no error.
 
 use std::fmt::Display;
-use std::io::{Write, stderr};
+use std::io::Write;
+
+use crate::stderr::Lines;
 
 /// What is wrong, and what to do.
 pub(crate) fn error(text: impl Display) {
@@ -15,7 +17,8 @@ pub(crate) fn warning(text: impl Display) {
 
 /// A line as it is.
 pub(crate) fn note(text: impl Display) {
-    let _ = writeln!(stderr(), "{}", one_line(&text.to_string()));
+    let line = format!("{}\n", one_line(&text.to_string()));
+    let _ = Lines.write_all(line.as_bytes());
 }
 
 /// Foreign text must neither start lines of its own nor reach the terminal's escape codes.

@@ -18,6 +18,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
+use crate::stderr;
 use crate::talk;
 
 /// Run the control server: it keeps the access tokens of many apps, hands them out, and sends.
@@ -43,6 +44,7 @@ pub(crate) struct Serve {
 impl Serve {
     /// Does it.
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
+        stderr::queue().map_err(Failure::unexpected)?;
         let Some(path) = self.config else {
             let trial = Trial::start(self.listen).await?;
             return serve(trial.config().clone(), None, Some(&trial)).await;

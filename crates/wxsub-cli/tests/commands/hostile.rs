@@ -4,8 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
-use super::weixin::{APPID, STABLE_TOKEN, Weixin};
+use super::weixin::{APPID, CLASSIC_TOKEN, STABLE_TOKEN, Weixin};
 
 /// Nothing here takes longer; but a test that waits for ever tells nobody why.
 const LONG: Duration = Duration::from_secs(60);
@@ -98,4 +101,45 @@ fn a_crowd_does_not_hide_the_metrics() {
     stream.write_all(asked.as_bytes()).unwrap();
     assert!(until_closed(stream).starts_with("HTTP/1.1 200"));
     assert_eq!(crowd.len(), 4);
+}
+
+/// Whoever should read standard error does not: the audit fills its queue, and nobody waits for it.
+#[test]
+fn a_reader_that_has_fallen_asleep_delays_nobody() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let path = config("asleep.toml", &weixin.base, &lines);
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap().replace("\"off\"", "\"stderr\"")).unwrap();
+    let mut server = Served::start(&path);
+    let quick = |method: &str, path: &str, body: &str| {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answered = until_closed(connect(&server, head.as_bytes()));
+        let (head, body) = answered.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{answered}");
+        serde_json::from_str::<Value>(body).unwrap_or_default()
+    };
+    // More than a pipe holds.
+    for _ in 0..1000 {
+        quick("GET", &route("access_token"), "");
+    }
+    // Now everything that is logged, and everything that is said.
+    let mut token = quick("GET", &route("access_token"), "")["access_token"].clone();
+    for _ in 0..3 {
+        let body = json!({ "access_token": token }).to_string();
+        let other = quick("POST", &route("access_token/report"), &body)["access_token"].clone();
+        assert_ne!(token, other);
+        token = other;
+    }
+    std::fs::write(&path, "listen = 1").unwrap();
+    signal(&server.child, "HUP");
+    for _ in 0..20 {
+        quick("GET", &route("access_token"), "");
+    }
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 4);
+    signal(&server.child, "TERM");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }
