@@ -49,7 +49,9 @@ impl Sentinel {
 
     /// As `kill -STOP`: it stands still.
     pub(super) fn stand_still(&self) {
-        assert!(Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status().unwrap().success()
+        );
     }
 }
 

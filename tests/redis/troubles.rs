@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use wxsub_core::clock::UnixMillis;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::proto::AppId;
-use wxsub_core::clock::UnixMillis;
 use wxsub_core::store::{Put, StoreError, TokenStore};
 use wxsub_core::token::Generation;
 use wxsub_redis::{RedisStore, RedisStoreBuilder};
@@ -155,7 +155,8 @@ async fn the_sentinels_make_a_replica_the_master_and_the_record_goes_on() {
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn a_sentinel_that_stands_still_or_is_gone_is_passed_over() {
     let master = Redis::start();
-    let (still, gone, good) = (Sentinel::watching(&master), Sentinel::watching(&master), Sentinel::watching(&master));
+    let (still, gone, good) =
+        (Sentinel::watching(&master), Sentinel::watching(&master), Sentinel::watching(&master));
     let store = through(&[&still, &gone, &good]);
     still.stand_still();
     drop(gone);
@@ -171,7 +172,8 @@ async fn over_tls_only_a_redis_of_the_right_authority_is_talked_to() {
     let behind = Behind::tls();
     behind.redis.ask("ACL SETUSER wxsub on >SESAME ~wxsub:* &wxsub:* +@hash +@string +@scripting +time +del +expire +publish +ping");
     let store = |builder: RedisStoreBuilder| builder.build().unwrap();
-    let trusted = |user: &str| RedisStore::builder(behind.address(user)).certificate_authorities(&*behind.authority);
+    let trusted =
+        |user: &str| RedisStore::builder(behind.address(user)).certificate_authorities(&*behind.authority);
     in_time(store(trusted("")).load(&app())).await.unwrap();
     in_time(store(trusted("wxsub@").password("SESAME")).load(&app())).await.unwrap();
     let wrong = error(&store(trusted("wxsub@").password("SWORDFISH"))).await;

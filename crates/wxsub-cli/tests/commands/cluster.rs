@@ -1,7 +1,15 @@
 //! Three `wxsub serve` that share their tokens through a real Redis.
 
+mod call;
+mod node;
+mod recorder;
+mod relay;
 #[path = "../../../../tests/redis/server.rs"]
 mod server;
+mod stage;
+mod story;
+mod stranger;
+mod traffic;
 
 use std::fs;
 use std::thread;
@@ -12,6 +20,8 @@ use tokio::runtime::Builder;
 use wxsub_core::clock::{Clock, SystemClock};
 
 use self::server::{Redis, seen};
+use self::story::{EVENTS, Ending, PREFIX, Story};
+use self::stranger::{Minutes, fetches_once_a_minute};
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, TEMPLATE, Weixin, allow};
 use super::wxsub::file;
@@ -77,8 +87,7 @@ impl Cluster {
                 "touser": openid, "template_id": TEMPLATE, "scene": scene.to_string(), "title": "T",
                 "data": { "content": { "value": "V", "color": "#000000" } },
             });
-            let (status, body) =
-                server.post(&format!("/v1/apps/{APPID}/messages"), &self.key, message.to_string().as_bytes());
+            let (status, body) = server.post(&messages(), &self.key, message.to_string().as_bytes());
             assert_eq!(status, 200, "{body}");
             assert_eq!(self.weixin.sandbox.mailbox(&openid.parse().unwrap()).len(), 1);
         }
@@ -87,6 +96,14 @@ impl Cluster {
 
 fn read(more: &str) -> String {
     format!("/v1/apps/{APPID}/access_token{more}")
+}
+
+fn messages() -> String {
+    format!("/v1/apps/{APPID}/messages")
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
 }
 
 fn pause(time: Duration) {
@@ -231,4 +248,46 @@ fn with_encryption_redis_sees_neither_secret_nor_token() {
         assert!(!asked.contains(token["access_token"].as_str().unwrap()));
     }
     assert!(!asked.contains(SECRET) && !asked.contains(ENCRYPTION_KEY));
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn a_stranger_who_fetches_once_a_minute_costs_no_send_and_at_most_a_fetch_each_time() {
+    // Within five minutes of overlap, every second fetch ends the token before; without, each does.
+    for (minutes, overlap, dead) in [(8, 300, 4), (4, 0, 4)] {
+        let Minutes { fetches, named, counted } = fetches_once_a_minute(minutes, seconds(overlap));
+        eprintln!(
+            "{minutes} fetches of a stranger: {fetches} of ours, said {named} times, counted {counted} times"
+        );
+        assert!((1 + dead..=1 + minutes).contains(&fetches), "{fetches} fetches");
+        assert!(
+            u64::try_from(named).unwrap() == counted && counted >= dead,
+            "{named} times said, {counted} counted"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn whatever_happens_no_read_and_no_send_fails() {
+    let path = file("story.key", ENCRYPTION_KEY);
+    let mut story = Story::begin(&format!("encryption_key_file = \"{path}\"\n"));
+    for (name, ideal, event) in EVENTS {
+        let cost = story.play(ideal, event);
+        eprintln!("{name}: {cost} requests for a token, {ideal} at best");
+        assert!((ideal..=ideal + 1).contains(&cost), "{name}: {cost} requests, {ideal} at best");
+    }
+    let Ending { seen, logged, asked } = story.end();
+    let (reads, sent, unknown) = (seen.reads, seen.sent.len(), seen.unknown.len());
+    eprintln!("{reads} reads, {sent} messages sent, {unknown} maybe sent");
+    // At most one was under way at the server that was killed, and at the one that was stopped.
+    assert!(reads > 1000 && sent > 500 && unknown <= 2);
+    let named = format!("{{{APPID}}}");
+    assert!(asked.contains("sealed") && asked.contains(&format!("{PREFIX}:{named}:record")));
+    assert_eq!(asked.matches(&named).count(), asked.matches(&format!("{PREFIX}:{named}")).count());
+    assert!(seen.tokens.len() > 8 && logged.contains("a new access token is held"));
+    for shown in [asked, logged] {
+        assert!(!shown.contains(SECRET) && !shown.contains(ENCRYPTION_KEY));
+        assert!(seen.tokens.iter().all(|token| !shown.contains(token)));
+    }
 }
