@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use wxsub_core::clock::UnixMillis;
+use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
 use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
@@ -257,6 +257,21 @@ async fn a_store_that_lost_its_records_is_given_the_token_again_without_a_fetch(
     let stored = bench.shelf.load(&"wx1".parse().unwrap()).await.unwrap();
     assert_eq!(stored.generation(), first.generation());
     assert_eq!(bench.fetches(), 1);
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_was_set_back_makes_no_token_younger_for_others() {
+    let bench = Bench::new();
+    bench.weixin.then(TOKEN, token("A"));
+    let keeper = bench.keeper(TokenEndpoint::Token, 10);
+    keeper.token().await.unwrap();
+    bench.pass(1800).await;
+    bench.clock.set_back(seconds(600));
+    bench.shelf.loses_everything();
+    bench.pass(3).await;
+    let stored = bench.shelf.load(&"wx1".parse().unwrap()).await.unwrap().token.unwrap();
+    let left = stored.to_issued(bench.clock.now()).remaining(bench.clock.now());
+    assert!(left <= seconds(7200 - 1800), "{left:?}");
 }
 
 #[tokio::test]

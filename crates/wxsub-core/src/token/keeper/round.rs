@@ -9,7 +9,7 @@ use wxsub_proto::endpoint::token::{TokenReply, TokenRequest};
 use wxsub_proto::{AppId, AppSecret, BaseUrl};
 
 use crate::clock::{Clock, Moment, Mono, UnixMillis, until};
-use crate::store::{Put, Record, StoreError, TokenStore};
+use crate::store::{Put, Record, StoreError, StoredToken, TokenStore};
 use crate::token::{ClientKey, Event, Failure, Generation, Issued, Mode, Order, Outcome, TokenEndpoint};
 use crate::transport::{Outgoing, Transport};
 
@@ -45,7 +45,7 @@ impl Rounds {
         let record = self.ask(self.store.load(&self.appid)).await.ok()?;
         let ahead = held.filter(|held| held.generation() > record.generation());
         if let Some(held) = ahead.filter(|held| held.is_usable(self.clock.now())) {
-            let put = self.store.put_if_newer(&self.appid, record.generation(), (&*held).into());
+            let put = self.store.put_if_newer(&self.appid, record.generation(), self.to_store(&held));
             return match self.ask(put).await {
                 Ok(Put::Stored) => {
                     Some(Event::Published { generation: held.generation(), replaced: record.generation() })
@@ -188,7 +188,7 @@ impl Rounds {
                 self.unmark(asked.wall).await;
                 return Outcome::Issued(Arc::new(issued));
             }
-            let put = self.store.put_if_newer(&self.appid, record.generation(), (&issued).into());
+            let put = self.store.put_if_newer(&self.appid, record.generation(), self.to_store(&issued));
             match self.ask(put).await {
                 Ok(Put::Lost(newer)) if newer.generation() > record.generation() => record = newer,
                 // A store that cannot be reached, or has lost its records, does not make the token less good.
@@ -202,6 +202,14 @@ impl Rounds {
         let known: Generation = order.known.max(record.generation());
         let issued = Issued::new(reply.access_token.clone(), known.next(asked.wall), asked, reply.expires_in);
         Outcome::Issued(Arc::new(issued))
+    }
+
+    /// As others are to know it. Where the wall clock was set back, the other clock says how old it is.
+    fn to_store(&self, issued: &Issued) -> StoredToken {
+        let now = self.clock.now();
+        let asked = now.wall.before(issued.life().saturating_sub(issued.remaining(now)));
+        let (token, generation) = (issued.token().clone(), issued.generation());
+        StoredToken::new(token, generation, asked.min(issued.asked()), issued.life())
     }
 
     /// From here until the reply is read, the token held may be ended without anybody knowing.
