@@ -6,7 +6,7 @@ use wxsub_proto::{ErrCode, Refusal, Remedy, Role};
 
 use crate::clock::Moment;
 use crate::retry::Pace;
-use crate::transport::{Stage, TransportError};
+use crate::transport::{Stage, TransportError, TransportFault};
 
 /// Why no token could be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +68,19 @@ impl Failure {
         match self {
             Self::Transport(error) => error.stage() == Stage::MaybeSent,
             Self::Unreadable(_) | Self::TimedOut | Self::Interrupted | Self::DeadOnArrival => true,
+            _ => false,
+        }
+    }
+
+    /// Whether another process that asked now would most likely fare no better: something answered, or broke, at Weixin's
+    /// end. A wait for nothing is not among them; it has taken long enough.
+    pub(crate) fn meets_everybody(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.errcode().remedy(Role::TokenCall) != Remedy::AllowIp,
+            Self::Transport(error) => {
+                error.stage() == Stage::MaybeSent && error.fault() != TransportFault::Timeout
+            }
+            Self::Unreadable(_) => true,
             _ => false,
         }
     }
@@ -151,7 +164,7 @@ mod tests {
     use super::*;
     use crate::transport::TransportFault;
 
-    /// What each failure means for the attempts that follow, and for whoever reads it.
+    /// What each failure means for the attempts that follow, of this process and of others, and for whoever reads it.
     #[test]
     fn each_failure_answers_every_question() {
         let refused = |code| Failure::Refused(Refusal::new(ErrCode::new(code), "x"));
@@ -160,27 +173,28 @@ mod tests {
         let elsewhere = |remedy| Failure::Elsewhere { text: "away".to_owned(), remedy };
         let minute = Duration::from_secs(60);
         use Remedy::*;
-        for (failure, maybe_applied, pace, remedy) in [
-            (refused(-1), false, Pace::Soon, RetryLater),
-            (refused(40125), false, Pace::Slow, FixConfig),
-            (refused(40164), false, Pace::Slow, AllowIp),
-            (refused(45011), false, Pace::AtLeast(minute), SlowDown),
-            (before(TransportFault::Connect), false, Pace::Soon, RetryLater),
-            (before(TransportFault::Certificate), false, Pace::Slow, FixConfig),
-            (after, true, Pace::Soon, RetryLater),
-            (Failure::Unreadable(Unreadable::Html), true, Pace::Soon, Investigate),
-            (Failure::TimedOut, true, Pace::Soon, RetryLater),
-            (Failure::Interrupted, true, Pace::Soon, RetryLater),
-            (Failure::DeadOnArrival, true, Pace::Soon, RetryLater),
-            (Failure::StillRejected, false, Pace::Slow, Investigate),
-            (Failure::NoOther, false, Pace::Slow, Investigate),
-            (Failure::Rationed(minute), false, Pace::AtLeast(minute), SlowDown),
-            (Failure::Fixed, false, Pace::Soon, FixConfig),
-            (Failure::NoRuntime, false, Pace::Soon, FixConfig),
-            (elsewhere(RetryLater), false, Pace::Soon, RetryLater),
-            (elsewhere(FixConfig), false, Pace::Slow, FixConfig),
+        for (failure, whose, pace, remedy) in [
+            (refused(-1), (false, true), Pace::Soon, RetryLater),
+            (refused(40125), (false, true), Pace::Slow, FixConfig),
+            (refused(40164), (false, false), Pace::Slow, AllowIp),
+            (refused(45011), (false, true), Pace::AtLeast(minute), SlowDown),
+            (before(TransportFault::Connect), (false, false), Pace::Soon, RetryLater),
+            (before(TransportFault::Certificate), (false, false), Pace::Slow, FixConfig),
+            (after, (true, true), Pace::Soon, RetryLater),
+            (Failure::Unreadable(Unreadable::Html), (true, true), Pace::Soon, Investigate),
+            (Failure::TimedOut, (true, false), Pace::Soon, RetryLater),
+            (Failure::Interrupted, (true, false), Pace::Soon, RetryLater),
+            (Failure::DeadOnArrival, (true, false), Pace::Soon, RetryLater),
+            (Failure::StillRejected, (false, false), Pace::Slow, Investigate),
+            (Failure::NoOther, (false, false), Pace::Slow, Investigate),
+            (Failure::Rationed(minute), (false, false), Pace::AtLeast(minute), SlowDown),
+            (Failure::Fixed, (false, false), Pace::Soon, FixConfig),
+            (Failure::NoRuntime, (false, false), Pace::Soon, FixConfig),
+            (elsewhere(RetryLater), (false, false), Pace::Soon, RetryLater),
+            (elsewhere(FixConfig), (false, false), Pace::Slow, FixConfig),
         ] {
-            assert_eq!((failure.maybe_applied(), failure.pace()), (maybe_applied, pace), "{failure}");
+            let (applied, everybody) = (failure.maybe_applied(), failure.meets_everybody());
+            assert_eq!(((applied, everybody), failure.pace()), (whose, pace), "{failure}");
             let error = TokenError::new(failure, Some(minute));
             assert_eq!((error.remedy(), error.retry_after()), (remedy, Some(minute)), "{error}");
         }

@@ -92,7 +92,10 @@ impl Rounds {
             return Outcome::Elsewhere;
         }
         let outcome = self.fetch(order, secret, record, trusted).await;
-        self.give_back().await;
+        match &outcome {
+            Outcome::Failed(failure) if failure.meets_everybody() => self.hold_back(order.lease / 3).await,
+            _ => self.give_back().await,
+        }
         outcome
     }
 
@@ -223,6 +226,11 @@ impl Rounds {
         if self.endpoint == TokenEndpoint::Token {
             let _ = self.ask(self.store.clear_mark(&self.appid, since)).await;
         }
+    }
+
+    /// The others would fare no better now. This process may try again sooner, at its own pace; if it does not, they may.
+    async fn hold_back(&self, span: Duration) {
+        let _ = self.ask(self.store.lease(&self.appid, &self.holder, span)).await;
     }
 
     async fn give_back(&self) {

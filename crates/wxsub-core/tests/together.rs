@@ -1,0 +1,99 @@
+//! Keepers that share a store which works: they do not all ask, and whoever dies is replaced.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wxsub_core::proto::AppId;
+use wxsub_core::store::MemoryStore;
+use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
+use wxsub_core::token::{Keeper, TokenSource};
+
+const TOKEN: &str = "/cgi-bin/token";
+
+struct Bench {
+    clock: Arc<ManualClock>,
+    weixin: Arc<ScriptedTransport>,
+    store: Arc<MemoryStore>,
+}
+
+fn app() -> AppId {
+    "wx1".parse().unwrap()
+}
+
+fn token(text: &str) -> Step {
+    Step::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+impl Bench {
+    fn new() -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let store = Arc::new(MemoryStore::on(clock.clone()));
+        Self { clock, weixin: Arc::new(ScriptedTransport::new()), store }
+    }
+
+    fn keeper(&self, seed: u64) -> Keeper {
+        Keeper::builder(app(), "SECRET".parse().unwrap(), self.weixin.clone())
+            .clock(self.clock.clone())
+            .store(self.store.clone())
+            .jitter_seed(seed)
+            .build()
+    }
+
+    fn fetches(&self) -> usize {
+        self.weixin.count(TOKEN)
+    }
+
+    async fn pass(&self, span: u64) {
+        self.clock.pass(seconds(span)).await;
+    }
+}
+
+/// Keepers that nobody has told anything yet are told that somebody wants a token.
+async fn wanted(bench: &Bench, keepers: &[Keeper]) {
+    for keeper in keepers {
+        let keeper = keeper.clone();
+        tokio::spawn(async move { drop(keeper.token().await) });
+    }
+    bench.pass(1).await;
+}
+
+/// How often Weixin is asked in two minutes by ten who share a store, while this is all it answers.
+async fn asked_in_vain(step: Step) -> usize {
+    let bench = Bench::new();
+    bench.weixin.always(TOKEN, step);
+    let keepers: Vec<_> = (0..10).map(|seed| bench.keeper(seed)).collect();
+    wanted(&bench, &keepers).await;
+    bench.pass(119).await;
+    bench.fetches()
+}
+
+#[tokio::test]
+async fn what_weixin_answers_one_it_need_not_answer_ten() {
+    for step in [
+        Step::json(r#"{"errcode":-1,"errmsg":"system error"}"#),
+        Step::lose_answer(),
+        Step::Reply(502, "<html>".into()),
+    ] {
+        let asked = asked_in_vain(step).await;
+        assert!((15..=50).contains(&asked), "asked {asked} times in two minutes, ten servers together");
+    }
+}
+
+#[tokio::test]
+async fn what_only_one_may_not_do_the_others_try_at_once() {
+    let bench = Bench::new();
+    bench
+        .weixin
+        .then(TOKEN, Step::json(r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#));
+    bench.weixin.then(TOKEN, token("A"));
+    let keepers = [bench.keeper(1), bench.keeper(2)];
+    wanted(&bench, &keepers).await;
+    bench.pass(2).await;
+    assert!(keepers.iter().all(|keeper| keeper.current().issued().is_some()), "{keepers:?}");
+}
