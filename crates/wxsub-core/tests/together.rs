@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wxsub_core::clock::Clock;
 use wxsub_core::proto::AppId;
-use wxsub_core::store::MemoryStore;
+use wxsub_core::store::{MemoryStore, TokenStore};
 use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
 use wxsub_core::token::{Keeper, TokenSource};
 
@@ -96,4 +97,24 @@ async fn what_only_one_may_not_do_the_others_try_at_once() {
     wanted(&bench, &keepers).await;
     bench.pass(2).await;
     assert!(keepers.iter().all(|keeper| keeper.current().issued().is_some()), "{keepers:?}");
+}
+
+#[tokio::test]
+async fn whoever_dies_while_it_replaces_a_good_token_is_replaced_within_32_seconds() {
+    for seed in 0..10 {
+        let bench = Bench::new();
+        bench.weixin.then(TOKEN, token("A"));
+        bench.weixin.then(TOKEN, token("B"));
+        let keeper = bench.keeper(seed);
+        keeper.token().await.unwrap();
+        bench.pass(60 + seed % 2).await;
+        // It takes the lease, marks what it is about to do, and is never heard of again.
+        assert!(bench.store.lease(&app(), "who dies", seconds(30)).await.unwrap());
+        bench.store.mark(&app(), bench.clock.now().wall).await.unwrap();
+        bench.pass(29).await;
+        assert_eq!(bench.fetches(), 1, "it may still be alive");
+        bench.pass(3).await;
+        assert_eq!(bench.store.load(&app()).await.unwrap().token.unwrap().token.expose(), "B");
+        assert_eq!(bench.fetches(), 2);
+    }
 }

@@ -187,15 +187,33 @@ impl Lifecycle {
                 self.lost_since = Some(since);
                 self.lost_elsewhere = true;
                 self.last_lost = Some(since.mono);
+                self.look_after(now);
             }
             None if self.lost_elsewhere => {
                 self.lost_since = None;
                 self.lost_elsewhere = false;
+                self.plan(now);
             }
             _ => {}
         }
         if self.is_suspect(now) && self.failures == 0 {
             self.hurry(now);
+        }
+    }
+
+    /// Another process is fetching. If it dies of that, its lease ends, and then it is looked after.
+    fn look_after(&mut self, now: Moment) {
+        let lease = schedule::lease(self.held.as_deref());
+        let then = now.after(self.jitter.around(lease * 9 / 10, 5));
+        if self.due.is_none_or(|due| due.left(now) > then.left(now)) {
+            self.due = Some(then);
+        }
+    }
+
+    /// There was nothing to look after; all is as planned again.
+    fn plan(&mut self, now: Moment) {
+        if let Some(held) = self.held.as_ref().filter(|_| self.failures == 0 && self.attempt.is_none()) {
+            self.due = Some(schedule::refresh(self.endpoint, held, now, &mut self.jitter));
         }
     }
 

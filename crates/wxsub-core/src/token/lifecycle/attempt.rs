@@ -16,7 +16,7 @@ const QUIET_FAILURES: u32 = 2;
 const QUIET_TIME: Duration = Duration::from_secs(10);
 
 /// How soon another process is asked again whether it has fetched.
-pub(super) const ELSEWHERE: Duration = Duration::from_secs(2);
+pub(super) const ELSEWHERE: Duration = Duration::from_millis(1_500);
 
 /// How long a reporter should wait before reporting the same token again.
 const NO_OTHER: Duration = Duration::from_secs(60);
