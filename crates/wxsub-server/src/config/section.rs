@@ -61,8 +61,12 @@ impl<'a> Section<'a> {
         self.table.is_empty()
     }
 
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     pub(super) fn must_have(&self, key: &str) {
-        if !self.table.contains_key(key) {
+        if !self.has(key) {
             self.problem(key, Rule::Missing);
         }
     }

@@ -117,6 +117,7 @@ fn each_problem_has_its_place() {
         ),
         (with_app(&client("").replace("\"wx1\"", "\"*\", \"wx1\"")), "clients[0].apps: has \"*\" beside"),
         (with_app(&client("").replace("[\"wx1\"]", "\"wx1\"")), "clients[0].apps: must be a list"),
+        (with_app(&client("from = []")), "clients[0].from: lists nothing"),
         (with_app(&client("from = [1]")), "clients[0].from[0]: must be text"),
         (with_app(&client("from = [\"10.0.0.0/99\"]")), "clients[0].from[0]: must be an address or a range"),
     ] {
