@@ -93,5 +93,10 @@ pub(super) fn write(path: &Path, record: &Record) -> io::Result<()> {
     let mut file = private(OpenOptions::new().create(true).write(true).truncate(true)).open(&beside)?;
     file.write_all(&text)?;
     file.sync_all()?;
-    fs::rename(&beside, path)
+    fs::rename(&beside, path)?;
+    // The new name is on the disk when its folder is.
+    match path.parent() {
+        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
 }
