@@ -138,16 +138,9 @@ impl App {
         client: &str,
         failed: Option<Generation>,
     ) -> Result<Vouched, NoOther> {
-        let status = self.keeper.status();
-        let held = status.usable(self.clock.now()).map(|issued| issued.generation());
-        let (Some(failed), Some(held)) = (failed, held) else {
+        let Some((failed, admitted)) = self.admit(client, failed) else {
             return self.token().await.map_err(NoOther::Failed);
         };
-        if held != failed {
-            return self.token().await.map_err(NoOther::Failed);
-        }
-        let now = self.clock.now().mono;
-        let admitted = self.memory.rations(|rations| rations.admit(client, failed, status.fetching, now));
         let paid = match admitted.map_err(NoOther::Rationed)? {
             Admitted::First => Some(Paid { app: self, client, failed, started: true }),
             Admitted::Joins => None,
@@ -164,6 +157,21 @@ impl App {
                 _ => Err(NoOther::Failed(error)),
             },
         }
+    }
+
+    /// What becomes of a report; nothing if another token is held, so that it need not be looked into. The status is read
+    /// within the turn of the rations: a refresh that is over by then is seen.
+    fn admit(
+        &self,
+        client: &str,
+        failed: Option<Generation>,
+    ) -> Option<(Generation, Result<Admitted, Duration>)> {
+        self.memory.rations(|rations| {
+            let (status, now) = (self.keeper.status(), self.clock.now());
+            let held = status.usable(now)?.generation();
+            let failed = failed.filter(|failed| *failed == held)?;
+            Some((failed, rations.admit(client, failed, status.fetching, now.mono)))
+        })
     }
 }
 
