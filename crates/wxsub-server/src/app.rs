@@ -67,6 +67,14 @@ pub(crate) enum NoOther {
     Late,
 }
 
+/// Why there is no token, for whoever asked: what a library said of it is in log and status, for those who run the server.
+pub(crate) fn why(error: &TokenError) -> String {
+    match error.why() {
+        Failure::Transport(error) => format!("no usable access token: {}", error.fault()),
+        _ => error.to_string(),
+    }
+}
+
 impl App {
     /// As configured; `memory` is what an earlier one of the same app remembers.
     pub(crate) fn new(config: AppConfig, shared: &Shared, memory: Arc<Memory>) -> Self {

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ErrCode, Remedy, TraceId};
 
+use crate::app::why;
 use crate::result_line::{RemedyName, ResultLine};
 
 /// What kind of problem it is: for programs.
@@ -153,7 +154,8 @@ impl Problem {
             rid: refusal.and_then(wxsub_proto::Refusal::trace_id).cloned(),
             remedy: error.remedy(),
         };
-        let problem = Self::new(Kind::NoToken, format!("{error}; the server goes on trying by itself"));
+        let problem =
+            Self::new(Kind::NoToken, format!("{}; the server goes on trying by itself", why(error)));
         Self { more: Box::new(more), ..problem }.after(error.retry_after().unwrap_or(Duration::from_secs(60)))
     }
 }
@@ -186,5 +188,24 @@ impl IntoResponse for Problem {
             _ => {}
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wxsub_core::token::Failure;
+    use wxsub_core::transport::{TransportError, TransportFault};
+
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_what_is_wrong_and_no_causes() {
+        let error = TransportError::before_sending(TransportFault::Connect, "tcp connect error: PLANTED");
+        let problem = Problem::no_token(&TokenError::new(Failure::Transport(error), None));
+        let text = serde_json::to_string(&problem).unwrap();
+        assert!(
+            text.contains("no usable access token: no connection;") && !text.contains("PLANTED"),
+            "{text}"
+        );
     }
 }
