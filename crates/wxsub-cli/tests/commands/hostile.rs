@@ -5,10 +5,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wxsub_proto::ErrCode;
+use wxsub_sandbox::Fault;
 
 use super::interrupt::signal;
-use super::served::{ALL, Served, client, config};
-use super::weixin::{APPID, CLASSIC_TOKEN, STABLE_TOKEN, Weixin};
+use super::served::{ALL, Served, ask, client, config};
+use super::weixin::{APPID, CLASSIC_TOKEN, SEND, STABLE_TOKEN, Weixin, line};
 
 /// Nothing here takes longer; but a test that waits for ever tells nobody why.
 const LONG: Duration = Duration::from_secs(60);
@@ -142,4 +144,142 @@ fn a_reader_that_has_fallen_asleep_delays_nobody() {
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 4);
     signal(&server.child, "TERM");
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+/// A key that says which app it is for, beside another for all.
+fn listed(name: &str, app: &str) -> (String, String) {
+    let (key, lines) = client(name, ALL);
+    (key, lines.replace("[\"*\"]", &format!("[\"{app}\"]")))
+}
+
+#[test]
+fn odd_json_is_refused_and_never_leaves() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let limits = "[limits]\nbody_bytes = 1048576\n";
+    let server = Served::start(&config("odd.toml", &weixin.base, &(lines + limits)));
+    let token = server.token(&key)["access_token"].as_str().unwrap().to_owned();
+    let subscribe = format!("{SEND}?access_token={token}");
+    let (messages, report) = (route("messages"), route("access_token/report"));
+    let deep = ["[".repeat(200_000) + &"]".repeat(200_000), "{\"a\":".repeat(200_000)];
+    let good = line("oUser", 1, "Hi");
+    let wrong_types = [
+        good.replace("\"oUser\"", "1"),
+        good.replace("\"Parcel\"", "[\"Parcel\"]"),
+        good.replace("{\"content\":", "{\"content\":[").replace("}}}", "}]}}"),
+        good.replace("\"scene\":\"1\"", "\"scene\":1e99"),
+        good.replace("\"Parcel\"", "\"a\\r\\nX: y\""),
+        good.replace("\"Parcel\"", "\"\\u001b[2J\""),
+        good.replace("\"Hi\"", "\"a\\rb\""),
+        "{}".to_owned(),
+    ];
+    for body in
+        deep.iter().map(|body| (body, 400, 47001)).chain(wrong_types.iter().map(|body| (body, 422, 47003)))
+    {
+        let (body, status, errcode) = body;
+        let (got, said) = server.post(&messages, &key, body.as_bytes());
+        assert_eq!(got, status, "{said}");
+        assert!(!said.contains(['\r', '\u{1b}']), "{said:?}");
+        let (_, said) = server.post(&subscribe, "", body.as_bytes());
+        assert!(said.starts_with(&format!("{{\"errcode\":{errcode},")), "{said}");
+        assert!([400, 422].contains(&server.post(&report, &key, body.as_bytes()).0));
+        let (_, said) = server.post(STABLE_TOKEN, "", body.as_bytes());
+        assert!(said.starts_with("{\"errcode\":4"), "{said}");
+    }
+    assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(SEND)), (1, 0));
+}
+
+/// Whether an app exists is not told, nor whether a key is nearly right.
+#[test]
+fn who_guesses_learns_nothing() {
+    let weixin = Weixin::start();
+    let ((_, lines), (other, other_lines)) = (client("orders", ALL), listed("other", "wx-other"));
+    let server = Served::start(&config("guess.toml", &weixin.base, &(lines + &other_lines)));
+    let almost = {
+        let last = if other.ends_with('a') { 'b' } else { 'a' };
+        format!("{}{last}", &other[..42])
+    };
+    let classic = |appid: &str, key: &str| {
+        format!("{CLASSIC_TOKEN}?grant_type=client_credential&appid={appid}&secret={key}")
+    };
+    let token = |appid: &str| format!("/v1/apps/{appid}/access_token");
+    // The app there is, and some that there are not.
+    for appid in [APPID, "wx-none", "..%2f..", "wx-other%00", "%ff", "wx-other%2f..%2fx", "*"] {
+        for what in ["access_token", "messages", "access_token/report"] {
+            let method = if what == "access_token" { "GET" } else { "POST" };
+            let asked = |appid: &str| {
+                ask(server.address(), method, &format!("/v1/apps/{appid}/{what}"), &other, b"{}")
+            };
+            assert_eq!(asked(appid), asked("wx-none"), "{appid}");
+            assert_eq!(asked(appid).unwrap().0, 403, "{appid}");
+        }
+    }
+    assert_eq!(server.get(&classic(APPID, &other), ""), server.get(&classic("wx-none", &other), ""));
+    assert!(server.get(&classic(APPID, &other), "").1.contains("40013"));
+    for key in [almost.as_str(), &other[1..], "", "x", &"é".repeat(43)] {
+        let answer = server.get(&token(APPID), key);
+        assert_eq!((answer.0, &answer), (401, &server.get(&token("wx-none"), &"z".repeat(43))));
+    }
+    for key in [almost.as_str(), &other[1..], "x"] {
+        let answer = server.get(&classic(APPID, key), "");
+        assert_eq!(answer, server.get(&classic("wx-none", &"z".repeat(43)), ""));
+        assert!(answer.1.contains("40125"));
+    }
+    for path in [
+        "/v1/apps/../../cgi-bin/token",
+        "//v1/apps",
+        "/v1//apps",
+        "/v1/apps/wx-other/../x/access_token",
+        "/V1/apps",
+        "http://elsewhere/v1/apps",
+    ] {
+        let (status, said) = server.get(path, &other);
+        assert!([200, 404].contains(&status) && !said.contains("access_token"), "{path}: {status} {said}");
+    }
+    // Nothing of all this reached Weixin; one token came ahead of the first request.
+    server.stop("TERM");
+    assert_eq!(weixin.seen_any(), 1);
+}
+
+#[test]
+fn who_reports_on_and_on_gets_the_ration_and_disturbs_nobody() {
+    let weixin = Weixin::start();
+    let ((greedy, lines), (calm, calm_lines)) = (client("greedy", ALL), client("calm", ALL));
+    let server = Served::start(&config("greedy.toml", &weixin.base, &(lines + &calm_lines)));
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        let token = server.token(&calm)["access_token"].clone();
+        let body = json!({ "access_token": token }).to_string();
+        let (status, said) = server.post(&route("access_token/report"), &greedy, body.as_bytes());
+        assert!(status == 200 || !said.contains("access_token"), "{said}");
+        statuses.push(status);
+        let forced = json!({"grant_type": "client_credential", "appid": APPID, "secret": greedy, "force_refresh": true});
+        server.post(STABLE_TOKEN, "", forced.to_string().as_bytes());
+    }
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 38, "{statuses:?}");
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 4);
+}
+
+/// Labels come from us: whoever asks for ever more makes no more of them.
+#[test]
+fn metrics_do_not_grow_with_what_is_asked() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let server = Served::start(&config("labels.toml", &weixin.base, &lines));
+    let count = || server.get("/metrics", "").1.lines().count();
+    let ask_for = |number: usize| {
+        for path in
+            [format!("/v1/apps/wx{number}/access_token"), format!("/{number}"), format!("/v1/{number}")]
+        {
+            ask(server.address(), "GET", &path, &key, b"");
+            ask(server.address(), &format!("M{number}"), &path, &key, b"");
+        }
+        weixin.fault(SEND, Fault::ErrCode(ErrCode::new(700_000 + i64::try_from(number).unwrap())));
+        server.post(&route("messages"), &key, line(&format!("o{number}"), 1, "Hi").as_bytes());
+    };
+    count();
+    ask_for(0);
+    let before = count();
+    (1..30).for_each(ask_for);
+    assert_eq!(count(), before);
 }

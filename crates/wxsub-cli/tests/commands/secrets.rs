@@ -7,8 +7,8 @@ use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
 
 use super::interrupt::signal;
-use super::served::{ALL, ask, client, config};
-use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, Weixin, line};
+use super::served::{ALL, Served, ask, client, config};
+use super::weixin::{APPID, CLASSIC_TOKEN, NOBODY, SECRET, SEND, STABLE_TOKEN, Weixin, line};
 use super::wxsub::{Wxsub, wxsub};
 
 #[test]
@@ -113,4 +113,31 @@ fn a_server_prints_no_secret_either() {
         assert_eq!(found, None);
     }
     assert!(!printed.contains("secret=") && !printed.contains("access_token="), "a query was printed");
+}
+
+/// Whoever goes through a server has a key to lose, and the server's tokens.
+#[test]
+fn nor_does_whoever_goes_through_a_server() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let server = Served::start(&config("secrets_through.toml", &weixin.base, &lines));
+    let first = server.token(&key)["access_token"].as_str().unwrap().to_owned();
+    let mut printed = String::new();
+    let watch = |call: Wxsub, base: &str| {
+        let call = call.env("WXSUB_SERVER", base).env("WXSUB_KEY", &key).env("WXSUB_APPID", APPID);
+        let ended = call.env("RUST_LOG", "trace").run();
+        format!("{}{}", ended.out, ended.err)
+    };
+    for base in [server.base.as_str(), weixin.base.as_str(), NOBODY] {
+        printed += &watch(wxsub(["send", "--file", "-"]).input(line("oUser", 8, "Hello")), base);
+        for what in ["show", "refresh"] {
+            printed += &watch(wxsub(["token", what, "--json"]), base);
+        }
+    }
+    let last = server.token(&key)["access_token"].as_str().unwrap().to_owned();
+    assert!(printed.contains("TRACE") && printed.contains("127.0.0.1"), "nothing was logged");
+    for secret in [SECRET, &key, &first, &last] {
+        let found = printed.lines().find(|line| line.contains(secret));
+        assert_eq!(found, None);
+    }
 }
