@@ -194,6 +194,13 @@ impl ResultLine {
         Self { remedy: Some(Remedy::Investigate), ..Self::about(message, Outcome::MaybeSent) }
     }
 
+    /// There was no token to send it with.
+    #[must_use]
+    pub fn no_token(message: &Message) -> Self {
+        let (remedy, stage) = (Some(Remedy::RetryLater), Some(Stage::Token));
+        Self { remedy, stage, ..Self::about(message, Outcome::NotSent) }
+    }
+
     /// It was not tried: nobody was let in, or there was no room.
     #[must_use]
     pub fn not_tried(remedy: Remedy) -> Self {

@@ -3,21 +3,25 @@
 use std::sync::Arc;
 
 use wxsub_core::SendError;
+use wxsub_core::token::Generation;
 use wxsub_proto::Message;
 
 use crate::app::App;
 use crate::audit::{Action, Door};
-use crate::call::Caller;
+use crate::call::{Call, Caller};
+use crate::client::Client;
 use crate::house::{House, Told};
-use crate::result_line::{Outcome, ResultLine};
+use crate::result_line::ResultLine;
 
 /// Who sends through which door.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sending<'a> {
-    pub(crate) house: &'a Arc<House>,
+    pub(crate) call: &'a Call,
     pub(crate) app: &'a Arc<App>,
-    pub(crate) caller: Caller<'a>,
+    pub(crate) client: Option<&'a Client>,
     pub(crate) door: Door,
+    /// The token that was shown in place of a key.
+    pub(crate) shown: Option<Generation>,
 }
 
 /// What became of it.
@@ -27,18 +31,17 @@ pub(crate) struct Sent {
     pub(crate) error: Option<SendError>,
 }
 
-impl Sent {
-    /// Whether it ended without telling how.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.error.is_none() && self.result.outcome != Outcome::Sent
-    }
-}
-
-/// Sends. Whoever stops waiting stops nothing.
+/// Sends. Whoever stops waiting stops nothing that has begun.
 pub(crate) async fn send(sending: &Sending<'_>, message: Message) -> Sent {
-    let (house, app) = (Arc::clone(sending.house), Arc::clone(sending.app));
-    let (door, address) = (sending.door, sending.caller.address);
-    let client = sending.caller.client.cloned();
+    let Sending { call, app, client, door, shown } = *sending;
+    // Why there is none, the client says. Without an answer in time, nothing can have been posted.
+    if app.current().is_none() && call.in_time(app.token()).await.is_none() {
+        let sent = Sent { result: ResultLine::no_token(&message), error: None };
+        tell(&call.house, app, door, &call.caller(client), shown, &sent);
+        return sent;
+    }
+    let (house, app, client, address) =
+        (Arc::clone(&call.house), Arc::clone(app), client.cloned(), call.address);
     let given_up = ResultLine::given_up(&message);
     let under_way = tokio::spawn(async move {
         let error = app.client.send(&message).await.err();
@@ -46,31 +49,26 @@ pub(crate) async fn send(sending: &Sending<'_>, message: Message) -> Sent {
             None => ResultLine::sent(&message),
             Some(error) => ResultLine::failed(&message, error),
         };
-        let caller = Caller { client: client.as_ref(), address };
-        tell(&house, &app, door, &caller, &result, error.as_ref());
-        Sent { result, error }
+        let (sent, caller) = (Sent { result, error }, Caller { client: client.as_ref(), address });
+        tell(&house, &app, door, &caller, shown, &sent);
+        sent
     });
     // It can only be lost with the runtime.
-    under_way.await.unwrap_or(Sent { result: given_up, error: None })
+    let sent = call.in_time(under_way).await.and_then(Result::ok);
+    sent.unwrap_or(Sent { result: given_up, error: None })
 }
 
-fn tell(
-    house: &House,
-    app: &App,
-    door: Door,
-    caller: &Caller<'_>,
-    result: &ResultLine,
-    error: Option<&SendError>,
-) {
-    let outcome = result.outcome.as_str();
+fn tell(house: &House, app: &App, door: Door, caller: &Caller<'_>, shown: Option<Generation>, sent: &Sent) {
+    let (outcome, error) = (sent.result.outcome.as_str(), sent.error.as_ref());
     house.metrics().sent(app.appid(), outcome);
     if let Some(errcode) = error.and_then(SendError::errcode) {
         house.metrics().refused(errcode);
     }
+    let current = || app.current().map(|current| current.issued.generation());
     let told = Told {
         appid: Some(app.appid()),
         outcome,
-        generation: app.current().map(|current| current.issued.generation().get()),
+        generation: shown.or_else(current).map(Generation::get),
         errcode: error.and_then(SendError::errcode),
         rid: error.and_then(SendError::trace_id),
     };

@@ -83,14 +83,12 @@ pub(super) async fn send_one(named: Named, call: Call) -> Response {
         Ok(found) => found,
         Err((client, problem)) => return not_tried(&call, call.caller(client), problem),
     };
-    let caller = call.caller(Some(client));
     let message = match call.body().await.map_err(no_body).and_then(|body| message(&body)) {
         Ok(message) => message,
-        Err(problem) => return not_tried(&call, caller, problem),
+        Err(problem) => return not_tried(&call, call.caller(Some(client)), problem),
     };
-    let sending = Sending { house: &call.house, app, caller, door: Door::Native };
-    let sent = call.in_time(send(&sending, message.clone())).await;
-    answer(sent.map_or_else(|| ResultLine::given_up(&message), |sent| sent.result))
+    let sending = Sending { call: &call, app, client: Some(client), door: Door::Native, shown: None };
+    answer(send(&sending, message).await.result)
 }
 
 fn message(body: &[u8]) -> Result<Message, Problem> {

@@ -5,13 +5,14 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::Response;
 use serde::Serialize;
-use wxsub_core::SendError;
-use wxsub_core::error::{Call as Stage, Delivery};
+use wxsub_core::error::Call as Stage;
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ErrCode, Invalid, Refusal, Rule};
 
-use crate::app::NoOther;
+use crate::app::{NoOther, why};
 use crate::call::NoBody;
+use crate::result_line::Outcome;
+use crate::send::Sent;
 
 /// Maybe sent: a code that no SDK repeats.
 const MAYBE_SENT: ErrCode = ErrCode::new(900_504);
@@ -26,10 +27,6 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn new(errcode: ErrCode, errmsg: impl Into<String>) -> Self {
         Self { errcode, errmsg: errmsg.into() }
-    }
-
-    pub(super) fn ok() -> Self {
-        Self::new(ErrCode::OK, "ok")
     }
 
     /// No key, or none that is known; never 40001, because of which an SDK would ask for ever.
@@ -88,22 +85,25 @@ impl Answer {
     fn token_error(error: &TokenError) -> Self {
         match error.refusal() {
             Some(refusal) => Self::handed_on(refusal, Stage::Token),
-            None => Self::new(ErrCode::SYSTEM_BUSY, error.to_string()),
+            None => Self::new(ErrCode::SYSTEM_BUSY, why(error)),
         }
     }
 
     /// What became of a message.
-    pub(super) fn sent(error: Option<&SendError>) -> Self {
-        let Some(error) = error else { return Self::ok() };
-        match (error.refusal(), error.delivery()) {
-            (Some(refusal), _) => Self::handed_on(refusal, error.call()),
-            (None, Delivery::NotSent) => Self::new(ErrCode::SYSTEM_BUSY, error.to_string()),
-            (None, Delivery::MaybeSent | Delivery::Answered) => Self::maybe_sent(),
+    pub(super) fn sent(sent: &Sent) -> Self {
+        if let Some((error, refusal)) = sent.error.as_ref().and_then(|error| Some((error, error.refusal()?)))
+        {
+            return Self::handed_on(refusal, error.call());
         }
-    }
-
-    pub(super) fn maybe_sent() -> Self {
-        Self::new(MAYBE_SENT, "the message may have been sent, do not repeat it")
+        match sent.result.outcome {
+            Outcome::Sent => Self::new(ErrCode::OK, "ok"),
+            Outcome::NotSent => {
+                Self::new(ErrCode::SYSTEM_BUSY, "the message was certainly not sent; it can be tried again")
+            }
+            Outcome::MaybeSent | Outcome::Refused | Outcome::Invalid => {
+                Self::new(MAYBE_SENT, "the message may have been sent, do not repeat it")
+            }
+        }
     }
 
     /// Weixin's own words. A 40001 on our token call is our wrong AppSecret, not the client's stale token.

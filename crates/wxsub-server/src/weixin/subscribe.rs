@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use wxsub_core::token::Generation;
 use wxsub_proto::endpoint::subscribe::decode_query_token;
 use wxsub_proto::message::Draft;
 use wxsub_proto::{ErrCode, Message, Rule};
@@ -15,31 +16,29 @@ use crate::house::Told;
 use crate::send::{Sending, send};
 
 pub(super) async fn send_one(call: Call) -> Response {
-    let (message, app) = match ready(&call).await {
-        Ok(ready) => ready,
+    let (app, shown) = match app(&call) {
+        Ok(found) => found,
+        Err(answer) => return denied(&call, &answer, Told::default()),
+    };
+    let message = match call.body().await.map_err(Answer::no_body).and_then(|body| message(&body)) {
+        Ok(message) => message,
         Err(answer) => {
-            let told = Told { outcome: "denied", errcode: Some(answer.errcode), ..Told::default() };
-            call.house.tell(Door::Weixin, Action::Send, &call.caller(None), &told);
-            return answer.written();
+            let generation = Some(shown.get());
+            return denied(&call, &answer, Told { appid: Some(app.appid()), generation, ..Told::default() });
         }
     };
-    let sending = Sending { house: &call.house, app: &app, caller: call.caller(None), door: Door::Weixin };
-    let sent = call.in_time(send(&sending, message)).await;
-    match sent {
-        Some(sent) if sent.is_lost() => Answer::maybe_sent().written(),
-        Some(sent) => Answer::sent(sent.error.as_ref()).written(),
-        None => Answer::maybe_sent().written(),
-    }
+    let sending = Sending { call: &call, app: &app, client: None, door: Door::Weixin, shown: Some(shown) };
+    Answer::sent(&send(&sending, message).await).written()
 }
 
-async fn ready(call: &Call) -> Result<(Message, Arc<App>), Answer> {
-    let app = app(call)?;
-    let body = call.body().await.map_err(Answer::no_body)?;
-    Ok((message(&body)?, app))
+fn denied(call: &Call, answer: &Answer, told: Told<'_>) -> Response {
+    let told = Told { outcome: "denied", errcode: Some(answer.errcode), ..told };
+    call.house.tell(Door::Weixin, Action::Send, &call.caller(None), &told);
+    answer.written()
 }
 
-/// The app whose token this is: the current one or one of the two before it.
-fn app(call: &Call) -> Result<Arc<App>, Answer> {
+/// The app whose token this is, the current one or one of the two before it; and which of them.
+fn app(call: &Call) -> Result<(Arc<App>, Generation), Answer> {
     let token =
         decode_query_token(call.head.uri.query().unwrap_or_default()).map_err(|invalid| {
             match invalid.rule() {
@@ -49,8 +48,8 @@ fn app(call: &Call) -> Result<Arc<App>, Answer> {
                 _ => unknown_token(),
             }
         })?;
-    let found = call.snapshot.apps.values().find(|app| app.generation_of(&token).is_some());
-    found.cloned().ok_or_else(unknown_token)
+    let known = |app: &Arc<App>| Some((Arc::clone(app), app.generation_of(&token)?));
+    call.snapshot.apps.values().find_map(known).ok_or_else(unknown_token)
 }
 
 fn unknown_token() -> Answer {

@@ -47,29 +47,29 @@ pub(super) async fn read_stable(call: Call) -> Response {
 async fn answer(call: &Call, wanted: Result<Wanted, Answer>) -> Response {
     let forced = wanted.as_ref().is_ok_and(|wanted| wanted.forced);
     let action = if forced { Action::Report } else { Action::Read };
-    let (client, served) = match wanted {
-        Ok(wanted) => serve(call, &wanted).await,
-        Err(answer) => (None, Err((answer, "denied"))),
+    let (client, served) = match &wanted {
+        Ok(wanted) => serve(call, wanted).await,
+        Err(answer) => (None, Err((answer.clone(), "denied"))),
     };
     let caller = call.caller(client);
+    let told = Told { appid: wanted.as_ref().ok().map(|wanted| &wanted.appid), ..Told::default() };
     match served {
-        Ok((appid, vouched)) => {
+        Ok(vouched) => {
             let generation = Some(vouched.issued.generation().get());
-            let told = Told { appid: Some(&appid), outcome: "ok", generation, ..Told::default() };
-            call.house.tell(Door::Weixin, action, &caller, &told);
+            call.house.tell(Door::Weixin, action, &caller, &Told { outcome: "ok", generation, ..told });
             call.house.metrics().read(Door::Weixin);
             let access_token = vouched.issued.token().expose();
             json(&Written { access_token, expires_in: vouched.expires_in.as_secs() })
         }
         Err((answer, outcome)) => {
-            let told = Told { outcome, errcode: Some(answer.errcode), ..Told::default() };
+            let told = Told { outcome, errcode: Some(answer.errcode), ..told };
             call.house.tell(Door::Weixin, action, &caller, &told);
             answer.written()
         }
     }
 }
 
-type Served<'a> = (Option<&'a Client>, Result<(AppId, Vouched), (Answer, &'static str)>);
+type Served<'a> = (Option<&'a Client>, Result<Vouched, (Answer, &'static str)>);
 
 async fn serve<'a>(call: &'a Call, wanted: &Wanted) -> Served<'a> {
     let Some(client) = call.client(ClientKey::new(wanted.key.expose()).ok().as_ref()) else {
@@ -95,10 +95,7 @@ async fn serve<'a>(call: &'a Call, wanted: &Wanted) -> Served<'a> {
         let outcome = if matches!(reason, NoOther::Rationed(_)) { "rationed" } else { "no_token" };
         (Answer::no_token(&reason), outcome)
     });
-    let handed = handed.map(|vouched| {
-        app.memory.hand(&client.name, &vouched, call.house.clock().now());
-        (app.appid().clone(), vouched)
-    });
+    let handed = handed.inspect(|vouched| app.memory.hand(&client.name, vouched, call.house.clock().now()));
     (Some(client), handed)
 }
 

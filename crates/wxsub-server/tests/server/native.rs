@@ -146,6 +146,14 @@ async fn what_is_not_certain_is_504_and_what_is_certain_503() {
     let answer = cold.meanwhile(cold.send(message("oUser", 1))).await;
     assert_eq!((answer.status, &answer.json()["outcome"]), (503, &json!("not_sent")), "{answer:?}");
     assert!(answer.retry_after() >= 1);
+    // Without a token nothing can have been sent, however long it was waited for.
+    let cold = World::new(&(usual() + "[limits]\nrequest_s = 5\n")).await;
+    cold.sandbox.add_fault(TOKEN, 99, Fault::Hang);
+    let answer = cold.meanwhile(cold.send(message("oUser", 1))).await;
+    let result = answer.json();
+    assert_eq!((answer.status, &result["outcome"]), (503, &json!("not_sent")), "{answer:?}");
+    assert_eq!((&result["touser"], &result["stage"]), (&json!("oUser"), &json!("token")));
+    assert_eq!(cold.seen(SEND), 0);
 }
 
 #[tokio::test]
