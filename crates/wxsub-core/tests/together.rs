@@ -118,3 +118,24 @@ async fn whoever_dies_while_it_replaces_a_good_token_is_replaced_within_32_secon
         assert_eq!(bench.fetches(), 2);
     }
 }
+
+#[tokio::test]
+async fn whoever_is_refused_keeps_its_pace_whatever_others_do() {
+    let bench = Bench::new();
+    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.always(TOKEN, Step::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
+    let keeper = bench.keeper(4);
+    keeper.token().await.unwrap();
+    while keeper.status().failure.is_none() {
+        bench.pass(10).await;
+    }
+    let before = bench.fetches();
+    for _ in 0..20 {
+        let since = bench.clock.now().wall;
+        bench.store.mark(&app(), since).await.unwrap();
+        bench.pass(3).await;
+        bench.store.clear_mark(&app(), since).await.unwrap();
+        bench.pass(27).await;
+    }
+    assert!(bench.fetches() - before <= 6, "asked {} times in ten minutes", bench.fetches() - before);
+}

@@ -201,8 +201,12 @@ impl Lifecycle {
         }
     }
 
-    /// Another process is fetching. If it dies of that, its lease ends, and then it is looked after.
+    /// Another process is fetching. If it dies of that, its lease ends, and then it is looked after; not by those whose own
+    /// attempts fail, because they have their pace.
     fn look_after(&mut self, now: Moment) {
+        if self.failures > 0 {
+            return;
+        }
         let lease = schedule::lease(self.held.as_deref());
         let then = now.after(self.jitter.around(lease * 9 / 10, 5));
         if self.due.is_none_or(|due| due.left(now) > then.left(now)) {
