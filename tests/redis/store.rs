@@ -25,7 +25,7 @@ impl Redis {
     }
 }
 
-fn app() -> AppId {
+pub(super) fn app() -> AppId {
     "wx1".parse().unwrap()
 }
 
