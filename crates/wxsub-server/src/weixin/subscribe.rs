@@ -18,21 +18,22 @@ use crate::send::{Sending, send};
 pub(super) async fn send_one(call: Call) -> Response {
     let (app, shown) = match app(&call) {
         Ok(found) => found,
-        Err(answer) => return denied(&call, &answer, Told::default()),
+        Err(answer) => return denied(&call, &answer, &Told::default()),
     };
     let message = match call.body().await.map_err(Answer::no_body).and_then(|body| message(&body)) {
         Ok(message) => message,
         Err(answer) => {
             let generation = Some(shown.get());
-            return denied(&call, &answer, Told { appid: Some(app.appid()), generation, ..Told::default() });
+            let told = Told { appid: Some(app.appid()), generation, ..Told::default() };
+            return denied(&call, &answer, &told);
         }
     };
     let sending = Sending { call: &call, app: &app, client: None, door: Door::Weixin, shown: Some(shown) };
     Answer::sent(&send(&sending, message).await).written()
 }
 
-fn denied(call: &Call, answer: &Answer, told: Told<'_>) -> Response {
-    let told = Told { outcome: "denied", errcode: Some(answer.errcode), ..told };
+fn denied(call: &Call, answer: &Answer, told: &Told<'_>) -> Response {
+    let told = Told { outcome: "denied", errcode: Some(answer.errcode), ..told.clone() };
     call.house.tell(Door::Weixin, Action::Send, &call.caller(None), &told);
     answer.written()
 }
