@@ -18,6 +18,13 @@ fn app() -> AppId {
     "wx1".parse().unwrap()
 }
 
+/// What docs/cluster.md says the store's user must be allowed, with this password.
+fn rule(password: &str) -> String {
+    let guide = include_str!("../../docs/cluster.md");
+    let rule = guide.lines().find(|line| line.starts_with("ACL SETUSER wxsub ")).unwrap();
+    rule.replace("PASSWORD", password)
+}
+
 /// How long the store may take, with room for a machine that is busy.
 const IN_TIME: Duration = Duration::from_secs(20);
 
@@ -94,7 +101,7 @@ async fn passwords_and_users_are_checked_and_never_shown() {
     assert!(!text.contains("SWORDFISH") && !text.contains("SESAME"), "{text}");
     let _ = error(&redis.store()).await;
     // A user who may do what the store does and nothing else.
-    let rule = "ACL SETUSER wxsub on >OPEN ~wxsub:* &wxsub:* +@hash +@string +@scripting +time +del +expire +publish +ping";
+    let rule = rule("OPEN");
     assert!(redis.ask(&format!("AUTH SESAME\r\n{rule}")).contains("+OK\r\n+OK"));
     let user = format!("redis://wxsub@127.0.0.1:{}/0", redis.port);
     let limited = RedisStore::builder(&user).password("OPEN").build().unwrap();
@@ -170,7 +177,7 @@ async fn a_sentinel_that_stands_still_or_is_gone_is_passed_over() {
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn over_tls_only_a_redis_of_the_right_authority_is_talked_to() {
     let behind = Behind::tls();
-    behind.redis.ask("ACL SETUSER wxsub on >SESAME ~wxsub:* &wxsub:* +@hash +@string +@scripting +time +del +expire +publish +ping");
+    assert!(behind.redis.ask(&rule("SESAME")).starts_with("+OK"));
     let store = |builder: RedisStoreBuilder| builder.build().unwrap();
     let trusted =
         |user: &str| RedisStore::builder(behind.address(user)).certificate_authorities(&*behind.authority);

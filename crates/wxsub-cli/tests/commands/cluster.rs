@@ -1,6 +1,7 @@
 //! Three `wxsub serve` that share their tokens through a real Redis.
 
 mod call;
+mod guide;
 mod node;
 mod recorder;
 mod relay;
@@ -19,7 +20,10 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use wxsub_core::clock::{Clock, SystemClock};
 
+use self::call::Call;
+use self::node::Node;
 use self::server::{Redis, seen};
+use self::stage::wait_for;
 use self::story::{EVENTS, Ending, PREFIX, Story};
 use self::stranger::{Minutes, fetches_once_a_minute};
 use super::served::{ALL, Served, ask, client, config};
@@ -220,6 +224,24 @@ fn a_server_starts_from_its_files_while_redis_is_away() {
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
+fn a_server_that_starts_without_redis_and_without_files_waits_before_it_fetches_alone() {
+    let (mut redis, weixin) = (Redis::start(), Weixin::start());
+    redis.kill();
+    let (key, lines) = client("orders", ALL);
+    let store = format!("{lines}[store]\nredis = \"{}\"\n", redis.address());
+    let node = Node::start(&config("nothing.toml", &weixin.base, &store));
+    let metric = |name: &str, more: &str| node.metric(&format!("{name}{{appid=\"{APPID}\"{more}}}"));
+    let call = Call { method: "GET", path: &read(""), key: &key, body: "" };
+    assert_eq!(call.at(&node.address, || false).unwrap().0, 503);
+    assert_eq!((metric("wxsub_token_store_away", ""), metric("wxsub_token_expires_in_seconds", "")), (1, 0));
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
+    wait_for("a fetch alone", || metric("wxsub_token_fetches_total", ",result=\"alone\"") == 1);
+    assert_eq!(call.at(&node.address, || false).unwrap().0, 200);
+    assert!(metric("wxsub_token_expires_in_seconds", "") > 0);
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
 fn a_server_that_stood_still_during_its_fetch_changes_nothing_when_it_goes_on() {
     let cluster = Cluster::start("stopped", "");
     let before = cluster.agree();
@@ -290,4 +312,23 @@ fn whatever_happens_no_read_and_no_send_fails() {
         assert!(!shown.contains(SECRET) && !shown.contains(ENCRYPTION_KEY));
         assert!(seen.tokens.iter().all(|token| !shown.contains(token)));
     }
+}
+
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn the_guides_lines_work_as_printed() {
+    let printed = guide::pasted();
+    let [one, two, three, journal, alone @ .., generation, again, and_again, at_last] = printed.as_slice()
+    else {
+        panic!("{printed:#?}")
+    };
+    let [still, still_so, consent, sent] = alone else { panic!("{printed:#?}") };
+    let value = |line: &String| serde_json::from_str::<Value>(line).unwrap();
+    let token = value(one)["access_token"].clone();
+    assert!(token.is_string() && value(one)["generation"].to_string() == *generation, "{printed:#?}");
+    for line in [two, three, still, still_so, again, and_again, at_last] {
+        assert_eq!(value(line)["access_token"], token, "{printed:#?}");
+    }
+    assert_eq!(value(journal)["requests"], json!({ CLASSIC_TOKEN: 1 }));
+    assert_eq!((&value(consent)["action"], &value(sent)["outcome"]), (&"confirm".into(), &"sent".into()));
 }
