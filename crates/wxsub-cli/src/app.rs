@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wxsub_core::token::TokenEndpoint;
-use wxsub_core::transport::Transport;
+use wxsub_core::transport::{Limits, Transport};
 use wxsub_proto::{AppId, AppSecret, BaseUrl, Rule};
 
 use crate::environment::{self, ALLOW_HTTP, API_BASE, APPID, TOKEN_ENDPOINT};
@@ -32,7 +32,8 @@ impl App {
         let secret = environment::secret(usage);
         let endpoint = endpoint(usage);
         let base = base(API_BASE, BaseUrl::API, usage);
-        let transport = transport::open(base.as_ref().unwrap_or(&BaseUrl::default()), usage);
+        let transport =
+            transport::open(base.as_ref().unwrap_or(&BaseUrl::default()), Limits::default(), usage);
         Some(Self { appid: appid?, secret: secret?, endpoint: endpoint?, base: base?, transport: transport? })
     }
 

@@ -1,9 +1,10 @@
 //! A control server (`wxsub serve`) in Weixin's place: no AppSecret is needed here then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wxsub_core::token::ClientKey;
-use wxsub_core::transport::{Outgoing, Transport, TransportError};
+use wxsub_core::transport::{Limits, Outgoing, Transport, TransportError};
 use wxsub_proto::codec::RawReply;
 use wxsub_proto::{AppId, BaseUrl};
 
@@ -11,6 +12,12 @@ use crate::app::{appid, base};
 use crate::environment::{self, SERVER};
 use crate::transport;
 use crate::wrong_usage::WrongUsage;
+
+/// Whoever asks says how long they wait: a server that waits for Weixin itself takes longer than Weixin.
+const TOTAL: Duration = Duration::from_secs(3600);
+
+/// How long an unused connection is kept. A server closes it after its `header_s`, 10 s unless told otherwise.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// The server, and who asks it for which app.
 pub(crate) struct ControlServer {
@@ -32,7 +39,8 @@ impl ControlServer {
             return None;
         }
         let base = base(SERVER, "", usage)?;
-        let transport = transport::open(&base, usage);
+        let limits = Limits::default().total(TOTAL).idle(IDLE);
+        let transport = transport::open(&base, limits, usage);
         Some(Self { appid: appid?, key: key?, base, transport: transport? })
     }
 

@@ -3,17 +3,17 @@
 use std::fs;
 use std::sync::Arc;
 
-use wxsub_core::transport::Transport;
+use wxsub_core::transport::{Limits, Transport};
 use wxsub_proto::BaseUrl;
 use wxsub_reqwest::{ReqwestTransport, Roots, SetupError, TlsError};
 
 use crate::environment::{self, CA_FILE, PROXY};
 use crate::wrong_usage::WrongUsage;
 
-/// A transport through the proxy and with the certificate authorities of the environment.
-pub(crate) fn open(base: &BaseUrl, usage: &mut WrongUsage) -> Option<Arc<dyn Transport>> {
+/// A transport within these limits, through the proxy and with the certificate authorities of the environment.
+pub(crate) fn open(base: &BaseUrl, limits: Limits, usage: &mut WrongUsage) -> Option<Arc<dyn Transport>> {
     let proxy = environment::value(PROXY, usage);
-    let mut builder = ReqwestTransport::builder().roots(roots(base, proxy.is_some(), usage)?);
+    let mut builder = ReqwestTransport::builder().limits(limits).roots(roots(base, proxy.is_some(), usage)?);
     if let Some(url) = proxy {
         builder = builder.proxy(&url).map_err(|error| usage.add(PROXY, error)).ok()?;
     }

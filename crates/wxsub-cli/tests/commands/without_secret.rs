@@ -90,6 +90,19 @@ fn what_is_certain_and_what_is_not() {
     assert_eq!(ended.code, 0, "{ended:?}");
 }
 
+/// The server waits for a token as long as a request may take, and then says for certain that nothing was sent.
+#[test]
+fn a_server_is_waited_for_longer_than_weixin() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    weixin.sandbox.add_fault(CLASSIC_TOKEN, 99, Fault::Hang);
+    let limits = "[limits]\nrequest_s = 16\n";
+    let server = Served::start(&config("way_slow.toml", &weixin.base, &(lines + limits)));
+    let ended = send(&server.base, &key, "1").run();
+    assert_eq!((ended.code, &ended.json()[0]["outcome"]), (4, &json!("not_sent")), "{ended:?}");
+    assert_eq!(weixin.seen(SEND), 0);
+}
+
 #[test]
 fn the_token_is_the_servers_and_is_not_shown() {
     let weixin = Weixin::start();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
-use wxsub_core::clock::{Clock, Moment, SystemClock};
+use wxsub_core::clock::{Clock, SystemClock, until};
 use wxsub_core::token::{Generation, Issued};
 use wxsub_core::transport::Stage;
 use wxsub_proto::{AccessToken, ErrCode, Refusal, Remedy};
@@ -34,6 +34,9 @@ struct Problem {
     remedy: Option<Remedy>,
 }
 
+/// How long an answer is waited for: longer than the server waits for Weixin, 30 s unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Where the token is said to come from.
 const ENDPOINT: &str = "control_server";
 
@@ -41,16 +44,16 @@ const ENDPOINT: &str = "control_server";
 pub(super) async fn show(look: &Look, server: &ControlServer) -> Result<Exit, Failure> {
     let clock = SystemClock::new();
     // A look changes nothing, however it ends.
-    let issued = ask(server, "access_token", None, clock.now(), Exit::NotSent).await?;
+    let issued = ask(server, "access_token", None, &clock, Exit::NotSent).await?;
     Ok(look.print(&server.appid, ENDPOINT, &issued, clock.now()))
 }
 
 /// Says that the token there is no longer works, and takes the one that comes in its place.
 pub(super) async fn refresh(look: &Look, server: &ControlServer) -> Result<Exit, Failure> {
     let clock = SystemClock::new();
-    let present = ask(server, "access_token", None, clock.now(), Exit::NotSent).await?;
+    let present = ask(server, "access_token", None, &clock, Exit::NotSent).await?;
     let body = json!({ "access_token": present.token().expose() }).to_string();
-    let issued = ask(server, "access_token/report", Some(body.into()), clock.now(), Exit::MaybeSent).await?;
+    let issued = ask(server, "access_token/report", Some(body.into()), &clock, Exit::MaybeSent).await?;
     Ok(look.print(&server.appid, ENDPOINT, &issued, clock.now()))
 }
 
@@ -58,10 +61,14 @@ async fn ask(
     server: &ControlServer,
     route: &str,
     json: Option<Vec<u8>>,
-    asked: Moment,
+    clock: &SystemClock,
     lost: Exit,
 ) -> Result<Issued, Failure> {
-    let raw = server.ask(route, json).await.map_err(|error| match error.stage() {
+    let asked = clock.now();
+    let deadline = asked.mono.after(PATIENCE);
+    let answered = until(clock, deadline, server.ask(route, json)).await;
+    let late = || Failure::new(lost, "the control server did not answer in time");
+    let raw = answered.ok_or_else(late)?.map_err(|error| match error.stage() {
         Stage::BeforeSending => Failure::new(
             Exit::NotSent,
             format_args!("the control server was not reached: {error}; it is safe to try again"),
