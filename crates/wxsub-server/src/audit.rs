@@ -3,9 +3,11 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::iter;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,6 +15,9 @@ use crate::config::AuditTo;
 
 /// How many lines can wait to be written; those beyond are counted and lost.
 const QUEUE: usize = 8192;
+
+/// How long lines gather once there is one. To wake the thread for each would cost more than all the rest of a read.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// One line. There is no secret in it, and no openid.
 #[derive(Debug, Clone, Serialize)]
@@ -101,9 +106,9 @@ impl Audit {
         Ok(Self(Some(lines)))
     }
 
-    /// Hands a line over; `false` if it was lost.
-    pub(crate) fn tell(&self, entry: Entry) -> bool {
-        self.0.as_ref().is_none_or(|lines| lines.try_send(Told::Line(Box::new(entry))).is_ok())
+    /// Hands a line over, if lines are written at all; `false` if it was lost.
+    pub(crate) fn tell(&self, entry: impl FnOnce() -> Entry) -> bool {
+        self.0.as_ref().is_none_or(|lines| lines.try_send(Told::Line(Box::new(entry()))).is_ok())
     }
 
     /// Returns once everything handed over before is written. It blocks.
@@ -128,19 +133,27 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
+/// Writes in one piece what has come within a moment.
 fn write(lines: &Receiver<Told>, mut out: Box<dyn Write + Send>) {
-    for told in lines {
-        match told {
-            Told::Line(entry) => {
-                let Ok(mut line) = serde_json::to_vec(&entry) else { continue };
-                line.push(b'\n');
-                // A line that cannot be written must not end those that follow.
-                let _ = out.write_all(&line);
+    let mut text = Vec::new();
+    while let Ok(first) = lines.recv() {
+        let mut waiting = Vec::new();
+        thread::park_timeout(GATHER);
+        for told in iter::once(first).chain(lines.try_iter()).take(QUEUE) {
+            match told {
+                Told::Line(entry) => {
+                    if serde_json::to_writer(&mut text, &entry).is_ok() {
+                        text.push(b'\n');
+                    }
+                }
+                Told::Flush(done) => waiting.push(done),
             }
-            Told::Flush(done) => {
-                let _ = out.flush();
-                let _ = done.send(());
-            }
+        }
+        // Lines that cannot be written must not end those that follow.
+        let _ = out.write_all(&text).and_then(|()| out.flush());
+        text.clear();
+        for done in waiting {
+            let _ = done.send(());
         }
     }
 }
@@ -156,7 +169,7 @@ mod tests {
         for at in 1..=3 {
             let (door, action, outcome) = (Door::Native, Action::Read, "ok");
             let (client, address, appid, generation, errcode, rid) = Default::default();
-            assert!(audit.tell(Entry {
+            assert!(audit.tell(|| Entry {
                 at,
                 door,
                 action,

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, FromRequest, Request};
@@ -23,8 +23,8 @@ pub(crate) struct Call {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) head: Parts,
     pub(crate) address: Option<IpAddr>,
-    /// When an answer must have been given.
-    pub(crate) deadline: Mono,
+    /// When an answer must have been given; counted from the first time that something is waited for.
+    deadline: OnceLock<Mono>,
     /// Taken once. Behind a lock only so that a call can be shared while it is answered.
     body: Mutex<Option<Body>>,
 }
@@ -51,8 +51,8 @@ impl FromRequest<Arc<House>> for Call {
         let (head, body) = request.into_parts();
         let snapshot = house.snapshot();
         let address = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
-        let deadline = house.clock().now().mono.after(snapshot.limits.request);
-        Ok(Self { house: Arc::clone(house), snapshot, head, address, deadline, body: Mutex::new(Some(body)) })
+        let (deadline, body) = (OnceLock::new(), Mutex::new(Some(body)));
+        Ok(Self { house: Arc::clone(house), snapshot, head, address, deadline, body })
     }
 }
 
@@ -69,7 +69,9 @@ impl Call {
 
     /// What is left of the request's time is all that this may take.
     pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        until(&**self.house.clock(), self.deadline, work).await
+        let clock = self.house.clock();
+        let deadline = self.deadline.get_or_init(|| clock.now().mono.after(self.snapshot.limits.request));
+        until(&**clock, *deadline, work).await
     }
 
     fn take_body(&self) -> Body {

@@ -15,17 +15,18 @@ use wxsub_proto::{AppId, Remedy};
 use crate::house::House;
 use crate::native::apps::{State as AppState, state};
 use crate::native::openapi::document;
+use crate::route::unlimited;
 
 pub(crate) fn routes() -> Router<Arc<House>> {
     Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/openapi.json", get(document))
+        .route("/livez", get(unlimited(|| async { "ok\n" })))
+        .route("/readyz", get(unlimited(ready)))
+        .route("/openapi.json", get(unlimited(document)))
 }
 
 /// Only `/metrics`: it can be moved elsewhere.
 pub(crate) fn metrics_route() -> Router<Arc<House>> {
-    Router::new().route("/metrics", get(metrics))
+    Router::new().route("/metrics", get(unlimited(metrics)))
 }
 
 #[derive(Serialize)]

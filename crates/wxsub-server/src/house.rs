@@ -131,7 +131,7 @@ impl House {
 
     /// Writes the audit line of something.
     pub(crate) fn tell(&self, door: Door, action: Action, caller: &Caller<'_>, told: &Told<'_>) {
-        let entry = Entry {
+        let entry = || Entry {
             at: self.clock().now().wall.get(),
             door,
             action,

@@ -54,6 +54,7 @@ mod native;
 mod network;
 mod ration;
 pub mod result_line;
+mod route;
 mod send;
 mod server;
 mod state;

@@ -61,7 +61,8 @@ pub(crate) struct Metrics {
     suspect: Family<Of, Gauge>,
     store_away: Family<Of, Gauge>,
     fetches: Family<Ended, Counter>,
-    reads: Family<Through, Counter>,
+    /// Through the native door, and through the other.
+    reads: [Counter; 2],
     reports: Family<Ended, Counter>,
     stolen: Family<Of, Counter>,
     sends: Family<Sent, Counter>,
@@ -86,7 +87,7 @@ impl Metrics {
             suspect: Family::default(),
             store_away: Family::default(),
             fetches: Family::default(),
-            reads: Family::default(),
+            reads: Default::default(),
             reports: Family::default(),
             stolen: Family::default(),
             sends: Family::default(),
@@ -111,7 +112,12 @@ impl Metrics {
         let away = "1 if the token store did not answer when it was last needed";
         registry.register("wxsub_token_store_away", away, self.store_away.clone());
         registry.register("wxsub_token_fetches", "Attempts to get a token", self.fetches.clone());
-        registry.register("wxsub_token_reads", "Tokens handed out", self.reads.clone());
+        let reads = Family::<Through, Counter>::default();
+        self.reads = [Door::Native, Door::Weixin].map(|door| {
+            let door = door.as_str();
+            reads.get_or_create_owned(&Through { door })
+        });
+        registry.register("wxsub_token_reads", "Tokens handed out", reads);
         registry.register(
             "wxsub_token_reports",
             "Tokens reported as no longer working",
@@ -150,7 +156,11 @@ impl Metrics {
     }
 
     pub(crate) fn read(&self, door: Door) {
-        self.reads.get_or_create(&Through { door: door.as_str() }).inc();
+        let [native, weixin] = &self.reads;
+        match door {
+            Door::Native => native.inc(),
+            Door::Weixin => weixin.inc(),
+        };
     }
 
     pub(crate) fn reported(&self, appid: &AppId, result: &'static str) {

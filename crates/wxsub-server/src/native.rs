@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::call::{Call, NoBody, bearer};
 use crate::client::{AppList, Client, Scope};
 use crate::house::House;
+use crate::route::limited;
 
 /// `{appid}` as somebody wrote it; what cannot be decoded is no app.
 type Named = Result<Path<String>, PathRejection>;
@@ -31,15 +32,20 @@ type Named = Result<Path<String>, PathRejection>;
 type Denied<'a> = (Option<&'a Client>, Problem);
 
 pub(crate) fn routes() -> Router<Arc<House>> {
-    let only_get =
-        || async { Problem::new(Kind::MethodNotAllowed, "this route takes GET only").into_response() };
-    let only_post =
-        || async { Problem::new(Kind::MethodNotAllowed, "this route takes POST only").into_response() };
+    let only_get = limited(|| async {
+        Problem::new(Kind::MethodNotAllowed, "this route takes GET only").into_response()
+    });
+    let only_post = limited(|| async {
+        Problem::new(Kind::MethodNotAllowed, "this route takes POST only").into_response()
+    });
     Router::new()
-        .route("/v1/apps", get(apps::list).fallback(only_get))
-        .route("/v1/apps/{appid}/access_token", get(token::read).fallback(only_get))
-        .route("/v1/apps/{appid}/access_token/report", post(token::report).fallback(only_post))
-        .route("/v1/apps/{appid}/messages", post(messages::send_one).fallback(only_post))
+        .route("/v1/apps", get(limited(apps::list)).fallback(only_get.clone()))
+        .route("/v1/apps/{appid}/access_token", get(limited(token::read)).fallback(only_get))
+        .route(
+            "/v1/apps/{appid}/access_token/report",
+            post(limited(token::report)).fallback(only_post.clone()),
+        )
+        .route("/v1/apps/{appid}/messages", post(limited(messages::send_one)).fallback(only_post))
 }
 
 /// What has no route.

@@ -4,12 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::store::{MemoryStore, TokenStore};
 use wxsub_core::transport::Transport;
@@ -20,7 +16,7 @@ use crate::audit::Audit;
 use crate::config::Config;
 use crate::house::House;
 use crate::metrics::Metrics;
-use crate::native::problem::{Kind, Problem};
+use crate::route::limited;
 use crate::state::{BackedStore, FileStore, StateError};
 use crate::{health, native, weixin};
 
@@ -50,15 +46,12 @@ impl Server {
     /// `into_make_service_with_connect_info::<SocketAddr>()`, so that keys can be bound to addresses and the audit knows
     /// them; keys that are bound to addresses are refused otherwise. Limits of connections are up to whoever listens.
     pub fn router(&self) -> Router {
-        let limited = native::routes()
-            .merge(weixin::routes())
-            .fallback(weixin::unknown)
-            .layer(from_fn_with_state(Arc::clone(&self.house), limit));
-        let mut routes = limited.merge(health::routes());
+        let doors = native::routes().merge(weixin::routes()).fallback(limited(weixin::unknown));
+        let mut routes = doors.merge(health::routes());
         if !self.metrics_elsewhere {
             routes = routes.merge(health::metrics_route());
         }
-        routes.layer(from_fn_with_state(Arc::clone(&self.house), measure)).with_state(Arc::clone(&self.house))
+        routes.with_state(Arc::clone(&self.house))
     }
 
     /// `/metrics` alone, for an address of its own.
@@ -157,27 +150,4 @@ impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerBuilder").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-/// No more requests at a time than the limit says.
-async fn limit(State(house): State<Arc<House>>, request: Request, next: Next) -> Response {
-    match house.enter() {
-        Some(_in_flight) => next.run(request).await,
-        None if request.uri().path().starts_with("/v1/") => {
-            let problem = Problem::new(Kind::Limit, "the server has its hands full; try again in a moment");
-            problem.after(Duration::from_secs(1)).into_response()
-        }
-        None => weixin::full(),
-    }
-}
-
-/// How long each route takes.
-async fn measure(State(house): State<Arc<House>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let began = house.clock().now().mono;
-    let response = next.run(request).await;
-    let took = house.clock().now().mono.since(began);
-    let route = route.as_ref().map_or("other", MatchedPath::as_str);
-    house.metrics().answered(route, response.status().as_u16(), took);
-    response
 }

@@ -8,7 +8,7 @@ mod token;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::OriginalUri;
+use axum::http::Uri;
 use axum::response::Response;
 use axum::routing::{get, post};
 use wxsub_proto::ErrCode;
@@ -17,18 +17,19 @@ use wxsub_proto::endpoint::{stable_token, subscribe as sends, token as classic};
 use self::answer::Answer;
 use crate::house::House;
 use crate::native;
+use crate::route::limited;
 
 pub(crate) fn routes() -> Router<Arc<House>> {
-    let only_get = || async { Answer::new(ErrCode::new(43001), "require GET method").written() };
-    let only_post = || async { Answer::new(ErrCode::REQUIRE_POST, "require POST method").written() };
+    let only_get = limited(|| async { Answer::new(ErrCode::new(43001), "require GET method").written() });
+    let only_post = limited(|| async { Answer::new(ErrCode::REQUIRE_POST, "require POST method").written() });
     Router::new()
-        .route(classic::PATH, get(token::read).fallback(only_get))
-        .route(stable_token::PATH, post(token::read_stable).fallback(only_post))
-        .route(sends::PATH, post(subscribe::send_one).fallback(only_post))
+        .route(classic::PATH, get(limited(token::read)).fallback(only_get))
+        .route(stable_token::PATH, post(limited(token::read_stable)).fallback(only_post.clone()))
+        .route(sends::PATH, post(limited(subscribe::send_one)).fallback(only_post))
 }
 
 /// What has no route: each door has its own way to say so.
-pub(crate) async fn unknown(uri: OriginalUri) -> Response {
+pub(crate) async fn unknown(uri: Uri) -> Response {
     match uri.path() == "/v1" || uri.path().starts_with("/v1/") {
         true => native::unknown(),
         false => Answer::new(ErrCode::INVALID_URL, "invalid url: not served here").written(),

@@ -56,9 +56,9 @@ where
     let leaving = AtomicBool::new(false);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        let (mut router, leaving) = (router.clone(), &leaving);
+        let (answer, leaving) = (router.clone().call(request.map(Body::new)), &leaving);
         async move {
-            let mut response = router.call(request.map(Body::new)).await?;
+            let mut response = answer.await?;
             if leaving.load(Ordering::Relaxed) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

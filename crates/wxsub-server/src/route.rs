@@ -1,0 +1,65 @@
+//! What all routes have in common: how long their answers take is measured, and behind the doors there are no more requests
+//! at a time than the limit says. It is done around handlers and not in layers, each of which costs allocations for every
+//! request.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request};
+use axum::handler::Handler;
+use axum::response::{IntoResponse, Response};
+
+use crate::house::House;
+use crate::native::problem::{Kind, Problem};
+use crate::weixin;
+
+/// A handler of a route.
+#[derive(Debug, Clone)]
+pub(crate) struct Routed<H> {
+    handler: H,
+    limited: bool,
+}
+
+/// Behind a door.
+pub(crate) fn limited<H>(handler: H) -> Routed<H> {
+    Routed { handler, limited: true }
+}
+
+/// For whoever looks after the server, however full it is.
+pub(crate) fn unlimited<H>(handler: H) -> Routed<H> {
+    Routed { handler, limited: false }
+}
+
+impl<T, H: Handler<T, Arc<House>>> Handler<T, Arc<House>> for Routed<H> {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, house: Arc<House>) -> Self::Future {
+        let began = house.clock().now().mono;
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let in_flight = if self.limited { house.enter().map(Some) } else { Some(None) };
+        let answer = match in_flight {
+            Some(in_flight) => Ok((self.handler.call(request, Arc::clone(&house)), in_flight)),
+            None => Err(full(request.uri().path())),
+        };
+        Box::pin(async move {
+            let response = match answer {
+                Ok((answer, _in_flight)) => answer.await,
+                Err(full) => full,
+            };
+            let took = house.clock().now().mono.since(began);
+            let route = route.as_ref().map_or("other", MatchedPath::as_str);
+            house.metrics().answered(route, response.status().as_u16(), took);
+            response
+        })
+    }
+}
+
+/// There is no room for another request.
+fn full(path: &str) -> Response {
+    if path.starts_with("/v1/") {
+        let problem = Problem::new(Kind::Limit, "the server has its hands full; try again in a moment");
+        return problem.after(Duration::from_secs(1)).into_response();
+    }
+    weixin::full()
+}
