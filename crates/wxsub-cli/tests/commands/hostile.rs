@@ -285,3 +285,23 @@ fn metrics_do_not_grow_with_what_is_asked() {
     (1..30).for_each(ask_for);
     assert_eq!(count(), before);
 }
+
+/// The address is the connection's: a header says nothing.
+#[test]
+fn a_stolen_key_is_of_no_use_elsewhere() {
+    let weixin = Weixin::start();
+    let ((here, lines), (elsewhere, other_lines)) = (client("here", ALL), client("elsewhere", ALL));
+    let (lines, other_lines) =
+        (lines + "from = [\"127.0.0.0/8\"]\n", other_lines + "from = [\"10.0.0.0/8\"]\n");
+    let server = Served::start(&config("from.toml", &weixin.base, &(lines + &other_lines)));
+    server.token(&here);
+    let head = format!(
+        "GET {} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {elsewhere}\r\nX-Forwarded-For: 10.1.2.3\r\n\
+         Forwarded: for=10.1.2.3\r\nConnection: close\r\n\r\n",
+        route("access_token")
+    );
+    let answered = until_closed(connect(&server, head.as_bytes()));
+    assert!(answered.starts_with("HTTP/1.1 401"), "{answered}");
+    let query = format!("grant_type=client_credential&appid={APPID}&secret={elsewhere}");
+    assert!(server.get(&format!("{CLASSIC_TOKEN}?{query}"), "").1.contains("40125"));
+}
