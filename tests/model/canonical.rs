@@ -1,7 +1,7 @@
 //! States that differ in names only are one state: which server is which, how tokens and generations are numbered.
 
 use super::rules::Generations;
-use super::state::{Outcome, Server, Stage, State, Token};
+use super::state::{Attempt, Outcome, Server, Stage, State, Token};
 
 /// New numbers in the same order, without gaps.
 struct Ranks(u64);
@@ -48,6 +48,7 @@ impl State {
             server.rejected = ids.rank(server.rejected);
             server.fetched_after = server.fetched_after.map(generation);
             server.unsettled = time(server.unsettled);
+            server.watches &= server.due || server.attempt != Attempt::default();
             let attempt = &mut server.attempt;
             attempt.known = generation(attempt.known);
             attempt.rejected = ids.rank(attempt.rejected);

@@ -23,6 +23,7 @@ impl Server {
             self.unsettled = 0;
         }
         self.due = raced || self.unsettled > 0;
+        self.watches = false;
         self.known = self.known.max(token.generation);
         self.held = token;
     }
@@ -46,14 +47,23 @@ impl Server {
                     self.due = true;
                 } else {
                     self.accept(token, Obtained::Adopted, rules);
+                    // Without a memory of its own, it takes a lost race for a mark.
+                    self.watches = marked || (raced && !rules.remember_calls);
                     self.due |= marked;
                 }
                 if raced {
                     self.doubt(now, rules);
                 }
             }
-            Outcome::Lost => self.doubt(now, rules),
-            Outcome::Elsewhere | Outcome::Refused => self.due = true,
+            Outcome::Elsewhere => self.due = true,
+            Outcome::Refused => {
+                self.due = true;
+                self.watches = false;
+            }
+            Outcome::Lost => {
+                self.doubt(now, rules);
+                self.watches = false;
+            }
         }
     }
 
@@ -70,7 +80,7 @@ impl Server {
     }
 
     /// The store was read.
-    pub(crate) fn loaded(&mut self, stored: Token, rules: &Rules) {
+    pub(crate) fn loaded(&mut self, stored: Token, marked: bool, rules: &Rules) {
         if stored.generation > self.known && !self.shuns(stored, rules) {
             self.accept(stored, Obtained::Adopted, rules);
         }
@@ -78,6 +88,17 @@ impl Server {
             let alone = self.fetched_after.take().is_some();
             self.due |= alone && self.held.id != stored.id && rules.doubt_alone;
         }
+        let idle = self.attempt == Attempt::default();
+        if self.held == stored && !marked && std::mem::take(&mut self.watches) && idle {
+            // The call of whoever had marked has certainly ended nothing.
+            self.due = self.unsettled > 0;
+        }
+    }
+
+    /// Another's mark has been there for so long that it has to be looked after.
+    pub(crate) fn looks_after(&mut self) {
+        self.due = true;
+        self.watches = true;
     }
 
     /// The store was given the token held.
@@ -98,7 +119,7 @@ impl Server {
     pub(crate) fn sees_rejection(&mut self) {
         self.rejected = self.held.id;
         self.held = Token::default();
-        self.due = self.attempt == Attempt::default();
+        self.due |= self.attempt == Attempt::default();
     }
 }
 
@@ -107,7 +128,7 @@ impl State {
     pub(crate) fn poll(&mut self, at: usize, rules: &Rules) {
         let server = &mut self.servers[at];
         if server.held.id == 0 || server.held.generation <= self.store.token.generation {
-            return server.loaded(self.store.token, rules);
+            return server.loaded(self.store.token, self.store.marked, rules);
         }
         if rules.publish {
             let replaced = std::mem::replace(&mut self.store.token, server.held).generation;

@@ -66,6 +66,12 @@ impl Scenario {
         Self::warm("pauses, lost replies, refusals", (2 + FURTHER, 2), weather)
     }
 
+    /// For short stories.
+    pub(crate) fn one_pause() -> Self {
+        let weather = Weather { pauses: true, lost_replies: true, ..Weather::default() };
+        Self::warm("one pause", (2, 1), weather)
+    }
+
     pub(crate) fn outage() -> Self {
         let weather = Weather { outages: true, rejections: true, ..Weather::default() };
         Self::warm("the store goes away; rejections", (2, 1), weather)
@@ -82,11 +88,7 @@ impl Scenario {
     }
 
     pub(crate) fn anything() -> Self {
-        Self { reports: true, ..Self::warm("anything", (2, 1), ANYTHING) }
-    }
-
-    pub(crate) fn anything_twice() -> Self {
-        Self { reports: true, ..Self::warm("anything", (1, 1 + FURTHER), ANYTHING) }
+        Self { reports: true, ..Self::warm("anything", (2 - FURTHER, 1 + FURTHER), ANYTHING) }
     }
 }
 

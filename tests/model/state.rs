@@ -60,7 +60,7 @@ pub(crate) struct Attempt {
     pub(crate) rejected: u8,
     /// The generation it replaces.
     pub(crate) record: u8,
-    /// What the clock said before the call, as a generation.
+    /// What the clock said before the call.
     pub(crate) asked: u8,
     pub(crate) alone: bool,
     /// Whether the lease, as far as its clock says, goes on.
@@ -85,6 +85,8 @@ pub(crate) struct Server {
     pub(crate) rejected: u8,
     /// An attempt starts as soon as none is under way.
     pub(crate) due: bool,
+    /// That is so because of another's mark.
+    pub(crate) watches: bool,
     /// The newest generation known before the token held was fetched without the store.
     pub(crate) fetched_after: Option<u8>,
     /// When a call of its own ended that may have come after another's.

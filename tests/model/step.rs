@@ -132,10 +132,10 @@ impl World<'_> {
         let idle = server.attempt.stage == Stage::None && !server.due;
         if !state.store.away {
             steps.may(Act::Poll, |next| next.poll(at, self.rules));
-            // The mark is four minutes old: whoever made it has lost the lease since.
+            // The mark is older than a lease.
             let fetching = state.servers.iter().any(|server| server.marks && server.attempt.trusted);
             if idle && state.store.marked && !fetching && server.held == state.store.token {
-                steps.may(Act::Suspect, |next| next.servers[at].due = true);
+                steps.may(Act::Suspect, |next| next.servers[at].looks_after());
             }
         }
         if idle {
