@@ -9,14 +9,13 @@
 )]
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use wxsub_core::Client;
-use wxsub_core::clock::Moment;
+use wxsub_core::clock::{Clock, Moment, Mono};
 use wxsub_core::error::{Call, Delivery, ErrorKind};
 use wxsub_core::proto::codec::RawReply;
 use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Remedy, Scene};
@@ -24,7 +23,8 @@ use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
 use wxsub_core::token::{
     Current, Evidence, Failure, FixedToken, Generation, Issued, TokenError, TokenSource,
 };
-use wxsub_core::transport::{Outgoing, Transport};
+use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
+use wxsub_core::{Client, SendError};
 
 const TOKEN: &str = "/cgi-bin/token";
 const SEND: &str = "/cgi-bin/message/template/subscribe";
@@ -319,4 +319,37 @@ async fn two_apps_side_by_side_do_not_disturb_each_other() {
         good.client.send(&message("t")).await.unwrap();
     }
     assert_eq!(good.weixin.count(TOKEN), 1);
+}
+
+/// Sends where nobody can be reached: what comes of it, and when it was tried.
+async fn unreachable(timeout: Duration) -> (SendError, Vec<Mono>) {
+    let clock = Arc::new(ManualClock::new());
+    let tries = Arc::new(Mutex::new(Vec::new()));
+    let transport = {
+        let (clock, tries) = (clock.clone(), tries.clone());
+        move |_: Outgoing| {
+            tries.lock().unwrap().push(clock.now().mono);
+            async { Err(TransportError::before_sending(TransportFault::Connect, "nobody there")) }
+        }
+    };
+    let source = Arc::new(FixedToken::new(AccessToken::new("T").unwrap()));
+    let client = Client::with_tokens_from(source, Arc::new(transport))
+        .clock(clock.clone())
+        .jitter_seed(7)
+        .timeout(timeout)
+        .build();
+    let message = message("t");
+    let (sent, ()) = tokio::join!(client.send(&message), clock.pass(Duration::from_secs(5)));
+    let tries = tries.lock().unwrap().clone();
+    (sent.unwrap_err(), tries)
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_try_that_would_begin_at_the_deadline() {
+    let (_, tries) = unreachable(Duration::from_secs(30)).await;
+    let pause = tries[1].since(tries[0]);
+    for (timeout, tried) in [(pause, 1), (pause + Duration::from_nanos(1), 2)] {
+        let (error, tries) = unreachable(timeout).await;
+        assert_eq!((error.kind(), tries.len()), (ErrorKind::Transport, tried));
+    }
 }

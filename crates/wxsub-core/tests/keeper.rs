@@ -72,6 +72,7 @@ async fn nothing_happens_before_the_first_ask() {
     bench.clock.pass(seconds(3600)).await;
     assert!(keeper.current().issued().is_none());
     assert_eq!(bench.fetches(), 0);
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
 
 #[tokio::test]
@@ -286,6 +287,19 @@ async fn keepers_that_share_a_store_fetch_once_between_them() {
         assert_eq!(keeper.current().issued().unwrap().token().expose(), "B");
     }
     assert_eq!(bench.fetches(), 2);
+}
+
+/// Two keepers of one process are two holders: the lease of one is none of the other's.
+#[tokio::test]
+async fn no_keeper_fetches_on_the_lease_of_another() {
+    let bench = Bench::new();
+    let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::on(bench.clock.clone()));
+    bench.weixin.always(TOKEN, Step::Hang);
+    let asking = (0..2).map(|_| bench.builder().store(store.clone()).build());
+    let asking: Vec<_> = asking.map(|keeper| tokio::spawn(async move { keeper.token().await })).collect();
+    bench.clock.pass(seconds(10)).await;
+    assert_eq!(bench.fetches(), 1);
+    drop(asking);
 }
 
 #[tokio::test]

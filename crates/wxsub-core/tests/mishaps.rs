@@ -192,8 +192,14 @@ async fn a_panic_that_comes_back_at_once_is_an_error_and_no_storm() {
         let error = keeper.token().await.unwrap_err();
         assert_eq!(error.why(), &Failure::Interrupted);
         assert!(error.retry_after().is_some());
+        tokio::task::yield_now().await;
     }
     assert_eq!(clock.panics.load(Ordering::SeqCst), 1);
+    // It rests until then, and no longer.
+    clock.clock.advance(keeper.token().await.unwrap_err().retry_after().unwrap());
+    drop(keeper.token().await);
+    tokio::task::yield_now().await;
+    assert_eq!(clock.panics.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
@@ -241,18 +247,20 @@ async fn a_claim_is_answered_though_somebody_else_has_the_lease() {
 }
 
 #[tokio::test]
-async fn the_same_stable_token_keeps_its_number_while_the_store_is_away() {
-    let bench = Bench::new();
-    bench.weixin.always(STABLE, Step::json(r#"{"access_token":"A","expires_in":320}"#));
-    bench.store.is(AWAY);
-    let keeper = bench.keeper().endpoint(TokenEndpoint::StableToken).store(bench.store.clone()).build();
-    let first = keeper.token().await.unwrap().generation();
-    bench.clock.pass(seconds(100)).await;
-    assert!(bench.weixin.count(STABLE) > 2);
-    assert_eq!(keeper.token().await.unwrap().generation(), first);
-    let report = bench.reports(&keeper, first, Evidence::Claimed);
-    bench.clock.pass(seconds(5)).await;
-    assert_eq!(report.await.unwrap().unwrap_err().why(), &Failure::NoOther);
+async fn the_same_stable_token_keeps_its_number_whether_the_store_answers_or_not() {
+    for mood in [WELL, AWAY] {
+        let bench = Bench::new();
+        bench.weixin.always(STABLE, Step::json(r#"{"access_token":"A","expires_in":320}"#));
+        bench.store.is(mood);
+        let keeper = bench.keeper().endpoint(TokenEndpoint::StableToken).store(bench.store.clone()).build();
+        let first = keeper.token().await.unwrap().generation();
+        bench.clock.pass(seconds(100)).await;
+        assert!(bench.weixin.count(STABLE) > 2);
+        assert_eq!(keeper.token().await.unwrap().generation(), first);
+        let report = bench.reports(&keeper, first, Evidence::Claimed);
+        bench.clock.pass(seconds(5)).await;
+        assert_eq!(report.await.unwrap().unwrap_err().why(), &Failure::NoOther);
+    }
 }
 
 #[tokio::test]
@@ -301,18 +309,22 @@ async fn the_same_classic_token_again_leaves_no_mark() {
 /// A failure that stands since before the report is not its answer.
 #[tokio::test]
 async fn a_report_waits_for_an_attempt_of_its_own() {
-    let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
-    bench.weixin.then(TOKEN, Step::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
-    bench.weixin.always(TOKEN, token("B"));
-    let keeper = bench.keeper().build();
-    let held = keeper.token().await.unwrap().generation();
-    while keeper.status().failure.is_none() {
-        bench.clock.pass(seconds(1)).await;
+    for (step, expected) in [(token("B"), Ok("B")), (Step::Hang, Err(Failure::TimedOut))] {
+        let bench = Bench::new();
+        bench.weixin.then(TOKEN, token("A"));
+        bench.weixin.then(TOKEN, Step::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
+        bench.weixin.always(TOKEN, step);
+        let keeper = bench.keeper().build();
+        let held = keeper.token().await.unwrap().generation();
+        while keeper.status().failure.is_none() {
+            bench.clock.pass(seconds(1)).await;
+        }
+        let report = bench.reports(&keeper, held, Evidence::Claimed);
+        bench.clock.pass(seconds(20)).await;
+        let answer = report.await.unwrap();
+        let said = answer.as_ref().map(|issued| issued.token().expose()).map_err(|error| error.why().clone());
+        assert_eq!(said, expected);
     }
-    let report = bench.reports(&keeper, held, Evidence::Claimed);
-    bench.clock.pass(seconds(1)).await;
-    assert_eq!(report.await.unwrap().unwrap().token().expose(), "B");
 }
 
 /// Told later, an error tells what is left of the pause.

@@ -134,6 +134,16 @@ mod tests {
     }
 
     #[test]
+    fn a_full_memory_refuses_rather_than_forgets() {
+        let nonces = MemoryNonces::on(Arc::new(At(Mutex::new(UnixMillis::new(0)))));
+        let all_but_one =
+            (1..MemoryNonces::MOST as u128).map(|number| (number.to_be_bytes(), UnixMillis::new(9)));
+        nonces.used.lock().unwrap().until.extend(all_but_one);
+        assert!(nonces.first_use(&nonce(0, 9)));
+        assert!(!nonces.first_use(&nonce(2_000_000, 9)) && !nonces.first_use(&nonce(0, 9)));
+    }
+
+    #[test]
     fn a_nonce_shows_what_a_table_needs() {
         let nonce = nonce(7, 9_000);
         assert_eq!((nonce.bytes()[15], nonce.expires().get()), (7, 9_000));

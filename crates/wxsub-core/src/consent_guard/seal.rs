@@ -95,3 +95,27 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
     pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the log says of why an answer was not trusted.
+    #[test]
+    fn every_flaw_is_told_from_the_others() {
+        let key = GuardKey::new(b"sixteen bytes at least").unwrap();
+        let another = GuardKey::new(b"another sixteen or more").unwrap();
+        let bound = |text: &str| [Box::from(text.as_bytes())];
+        let expires = UnixMillis::new(1_000_000);
+        let reserved = Seal::new(expires, [7; NONCE]).write(&key, &bound("session")).unwrap();
+        let over = expires.after(LEEWAY);
+        let open = |reserved: &Reserved, key: &GuardKey, session: &str, now: UnixMillis| {
+            Seal::open(reserved, &[key], &bound(session), now).map(|seal| seal.nonce().expires())
+        };
+        assert_eq!(open(&reserved, &key, "session", expires), Ok(over));
+        assert_eq!(open(&reserved, &key, "session", over), Err(Flaw::Expired));
+        assert_eq!(open(&reserved, &key, "another", expires), Err(Flaw::WrongMac));
+        assert_eq!(open(&reserved, &another, "session", expires), Err(Flaw::UnknownKey));
+        assert_eq!(open(&Reserved::new("hello").unwrap(), &key, "session", expires), Err(Flaw::NotOurs));
+    }
+}

@@ -45,5 +45,7 @@ mod tests {
         assert!(budget.withdraw() && !budget.withdraw());
         (0..10_000).for_each(|_| budget.deposit());
         assert_eq!((0..20).filter(|_| budget.withdraw()).count(), 10);
+        (0..9).for_each(|_| budget.deposit());
+        assert!(!budget.withdraw(), "it was full, not more than full");
     }
 }

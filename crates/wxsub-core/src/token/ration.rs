@@ -101,5 +101,6 @@ mod tests {
         let taken = (0..24 * 60).filter(|minute| log.take(at(*minute))).collect::<Vec<_>>();
         assert_eq!(taken, [0, 10, 20, 30, 40, 50]);
         assert!(log.take(at(24 * 60)));
+        assert_eq!(log.used(), [10, 20, 30, 40, 50, 24 * 60].map(at));
     }
 }

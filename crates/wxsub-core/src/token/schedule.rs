@@ -79,3 +79,74 @@ pub(super) fn pause(setback: &Setback<'_>, now: Moment, jitter: &mut Jitter) -> 
         Pace::AtLeast(wait) => wait.saturating_add(jitter.below(wait / 10)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Mono, UnixMillis};
+    use crate::token::Generation;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    type Draw = fn(&mut Jitter) -> Duration;
+
+    fn start() -> Moment {
+        Moment::new(Mono::from_origin(SECOND), UnixMillis::new(1_780_000_000_000))
+    }
+
+    fn of_life(seconds: u32) -> Issued {
+        Issued::new("T".parse().unwrap(), Generation::new(1), start(), SECOND * seconds)
+    }
+
+    fn due_in(endpoint: TokenEndpoint, age: u32, jitter: &mut Jitter) -> Duration {
+        let now = start().after(SECOND * age);
+        refresh(endpoint, &of_life(7200), now, jitter).left(now)
+    }
+
+    fn pause_after(
+        pace: Pace,
+        held: Option<&Issued>,
+        lost: bool,
+        took: u32,
+        jitter: &mut Jitter,
+    ) -> Duration {
+        pause(&Setback { pace, failures: 20, held, lost, took: SECOND * took }, start(), jitter)
+    }
+
+    #[test]
+    fn every_wait_uses_the_room_it_has_and_no_more() {
+        use TokenEndpoint::{StableToken, Token};
+        // Shortest and longest in milliseconds.
+        let rows: [(Draw, u64, u64); 11] = [
+            (|jitter| due_in(Token, 0, jitter), 3_240_000, 3_960_000),
+            (|jitter| due_in(StableToken, 0, jitter), 6_900_000, 6_900_000),
+            (|jitter| due_in(StableToken, 7000, jitter), 15_000, 25_000),
+            (|jitter| due_in(StableToken, 7160, jitter), 7_500, 12_500),
+            (|jitter| alone(&of_life(7200), jitter), 8_000, 32_000),
+            (|jitter| alone(&of_life(60), jitter), 3_750, 15_000),
+            (|jitter| pause_after(Pace::Soon, Some(&of_life(7200)), false, 5, jitter), 45_000, 60_000),
+            (|jitter| pause_after(Pace::Soon, Some(&of_life(7200)), true, 5, jitter), 7_500, 10_000),
+            (|jitter| pause_after(Pace::Soon, Some(&of_life(32)), false, 0, jitter), 1_500, 2_000),
+            (|jitter| pause_after(Pace::Slow, None, false, 0, jitter), 225_000, 300_000),
+            (|jitter| pause_after(Pace::AtLeast(60 * SECOND), None, false, 0, jitter), 60_000, 66_000),
+        ];
+        for (row, (draw, shortest, longest)) in rows.into_iter().enumerate() {
+            let mut jitter = Jitter::seeded(1);
+            let drawn: Vec<_> = (0..1_000).map(|_| draw(&mut jitter)).collect();
+            let (least, most) = (*drawn.iter().min().unwrap(), *drawn.iter().max().unwrap());
+            let (shortest, longest) = (Duration::from_millis(shortest), Duration::from_millis(longest));
+            let near = (longest - shortest) / 20;
+            assert!(shortest <= least && least <= shortest + near, "row {row}: {least:?}");
+            assert!(most <= longest && longest <= most + near, "row {row}: {most:?}");
+        }
+    }
+
+    #[test]
+    fn attempts_and_leases_are_shorter_where_little_life_is_left_to_lose() {
+        let times = |held: Option<&Issued>| (timeout(held), lease(held));
+        assert_eq!(times(None), (15 * SECOND, 30 * SECOND));
+        assert_eq!(times(Some(&of_life(7200))), (15 * SECOND, 30 * SECOND));
+        assert_eq!(times(Some(&of_life(80))), (10 * SECOND, 20 * SECOND));
+        assert_eq!(times(Some(&of_life(1))), (Duration::from_millis(250), Duration::from_millis(500)));
+    }
+}

@@ -69,3 +69,58 @@ impl Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::{Failure, Generation};
+
+    /// Waiters are woken for each of these, and for nothing else.
+    #[test]
+    fn every_field_that_waiters_look_at_tells_a_status_from_another() {
+        let issued =
+            Issued::new("T".parse().unwrap(), Generation::new(1), Moment::default(), Duration::from_secs(1));
+        let failure = || Some(TokenError::new(Failure::TimedOut, None));
+        let all = [
+            Status::default(),
+            Status { held: Some(Arc::new(issued.clone())), ..Status::default() },
+            Status { held: Some(Arc::new(issued)), ..Status::default() },
+            Status { failure: failure(), ..Status::default() },
+            Status { announced: 1, ..Status::default() },
+            Status { fetching: true, ..Status::default() },
+            Status { suspect_from: Some(Moment::default()), ..Status::default() },
+            Status { due: Some(Moment::default()), ..Status::default() },
+        ];
+        for (a, first) in all.iter().enumerate() {
+            for (b, second) in all.iter().enumerate() {
+                assert_eq!(first.same_as(&second.clone()), a == b, "{first:?} {second:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_is_vouched_for_as_long_as_it_surely_lives() {
+        let seconds = Duration::from_secs;
+        let now = Moment::default().after(seconds(1_000));
+        let issued = |life| Issued::new("T".parse().unwrap(), Generation::new(1), now, seconds(life));
+        let status = |life, due: u64, suspect: Option<u64>| Status {
+            held: Some(Arc::new(issued(life))),
+            due: Some(now.after(seconds(due))),
+            suspect_from: suspect.map(|from| now.after(seconds(from))),
+            ..Status::default()
+        };
+        let stable = Status { endpoint: TokenEndpoint::StableToken, ..status(7200, 10, None) };
+        for (status, vouched) in [
+            (Status::default(), 0),
+            (status(7200, 3600, None), 3840),
+            (status(300, 3600, None), 300),
+            (status(7200, 0, None), 240),
+            (status(7200, 3600, Some(5)), 65),
+            (status(7200, 3600, Some(0)), 60),
+            (status(20, 3600, Some(0)), 20),
+            (stable, 7200),
+        ] {
+            assert_eq!(status.vouched(now), seconds(vouched), "{status:?}");
+        }
+    }
+}

@@ -44,3 +44,32 @@ pub fn causes<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -
     }
     texts.join(": ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_goes_down_to_the_last_cause() {
+        let error = io::Error::other(io::Error::other(io::Error::from(io::ErrorKind::TimedOut)));
+        assert_eq!(chain(&error).count(), 3);
+        assert_eq!(chain(&std::fmt::Error).count(), 1);
+    }
+
+    #[test]
+    fn causes_are_told_once_and_without_urls() {
+        for (said, told) in [
+            (["reset by peer", "os error 104"].as_slice(), "reset by peer: os error 104"),
+            (&["broken: reset by peer", "reset by peer", "reset"], "broken: reset by peer"),
+            (&["reset", "reset by peer"], "reset: reset by peer"),
+            (&["client error (Connect)", "refused"], "refused"),
+            (&["no reply from http://api.test/", "refused"], "refused"),
+            (&["no reply to /cgi-bin/token?secret=S", "refused"], "refused"),
+            (&["no reply from http://api.test/?secret=S"], "no cause was given"),
+            (&[], "no cause was given"),
+        ] {
+            let errors: Vec<_> = said.iter().map(|text| io::Error::other(*text)).collect();
+            assert_eq!(causes(errors.iter().map(|error| error as &dyn Error)), told);
+        }
+    }
+}

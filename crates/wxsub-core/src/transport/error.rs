@@ -99,3 +99,23 @@ impl TransportError {
         &self.detail
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TransportError;
+    use super::TransportFault::*;
+
+    #[test]
+    fn what_the_library_said_is_kept() {
+        assert_eq!(TransportError::maybe_sent(Broken, "reset").detail(), "reset");
+    }
+
+    #[test]
+    fn every_fault_has_words_of_its_own() {
+        let all = [Dns, Connect, Tls, Certificate, Timeout, Broken, TooLarge, NotHttp, Proxy, Other];
+        let mut said = all.map(|fault| fault.to_string()).to_vec();
+        said.sort();
+        said.dedup();
+        assert!(said.len() == all.len() && said.iter().all(|text| text.contains(' ')), "{said:?}");
+    }
+}

@@ -55,3 +55,17 @@ impl Limits {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_is_set_by_itself() {
+        let (limits, second) = (Limits::default(), Duration::from_secs(1));
+        assert_eq!(limits.connect(second), Limits { connect: second, ..limits });
+        assert_eq!(limits.total(second), Limits { total: second, ..limits });
+        assert_eq!(limits.body_bytes(1), Limits { body_bytes: 1, ..limits });
+        assert_eq!(limits.idle(second), Limits { idle: second, ..limits });
+    }
+}

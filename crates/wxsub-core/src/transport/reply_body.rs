@@ -84,3 +84,53 @@ fn in_chunks(headers: &HeaderMap) -> bool {
     let last = codings.iter().next_back().and_then(|value| value.to_str().ok()?.rsplit(',').next());
     last.is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(length: Option<u64>, codings: &[&'static str]) -> Result<ReplyBody, TransportFault> {
+        let codings = codings.iter().map(|coding| (TRANSFER_ENCODING, coding.parse().unwrap()));
+        let limits = Limits::default().body_bytes(3);
+        ReplyBody::begin(&limits, length, &codings.collect()).map_err(|error| error.fault())
+    }
+
+    #[test]
+    fn a_body_says_where_it_ends_and_is_not_too_long() {
+        use TransportFault::{Broken, TooLarge};
+        for (length, codings, expected) in [
+            (Some(3), [].as_slice(), Ok(())),
+            (Some(4), &[], Err(TooLarge)),
+            (Some(u64::MAX), &["chunked"], Err(TooLarge)),
+            (None, &[], Err(Broken)),
+            (None, &["Chunked"], Ok(())),
+            (None, &["gzip, chunked"], Ok(())),
+            (None, &["gzip", "chunked"], Ok(())),
+            (None, &["chunked, gzip"], Err(Broken)),
+            (None, &["chunked", "gzip"], Err(Broken)),
+        ] {
+            assert_eq!(body(length, codings).map(drop), expected, "{length:?} {codings:?}");
+        }
+    }
+
+    #[test]
+    fn its_pieces_are_joined_and_none_is_kept_that_is_too_much() {
+        for (pieces, whole, fits) in [
+            ([].as_slice(), "", true),
+            (&["abc"], "abc", true),
+            (&["a", "b", "c"], "abc", true),
+            (&["", "ab", "", "c"], "abc", true),
+            (&["abcd"], "", false),
+            (&["ab", "cd"], "ab", false),
+            (&["a", "b", "cd"], "ab", false),
+        ] {
+            let mut body = body(None, &["chunked"]).unwrap();
+            let taken = pieces.iter().try_for_each(|piece| body.take(Bytes::from_static(piece.as_bytes())));
+            assert_eq!(
+                taken.map_err(|error| error.fault()),
+                if fits { Ok(()) } else { Err(TransportFault::TooLarge) }
+            );
+            assert_eq!(body.whole(), whole, "{pieces:?}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What the lifecycle decides, event by event, where no promise says it.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_imports,
+    reason = "tests may panic, and share one small driver"
+)]
+
+mod lifecycle {
+    mod attempts;
+    mod life;
+    mod reports;
+    mod store;
+}

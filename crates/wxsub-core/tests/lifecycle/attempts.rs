@@ -1,0 +1,125 @@
+//! What comes of attempts, early and late.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wxsub_core::token::{Event, Evidence, Failure, Generation, Issued, Outcome, TokenEndpoint};
+
+use super::life::*;
+
+#[test]
+fn while_an_attempt_is_under_way_no_other_is_planned() {
+    let mut life = Life::new(TokenEndpoint::Token);
+    life.wanted();
+    life.tell(Event::Wanted);
+    assert_eq!(life.status().due, None);
+}
+
+#[test]
+fn what_comes_of_an_earlier_attempt_comes_too_late() {
+    let mut life = Life::new(TokenEndpoint::Token);
+    let first = life.wanted();
+    life.finish(&first, not_sent());
+    life.pass(seconds(1));
+    fetch(life.tell(Event::Timer));
+    life.finish(&first, not_sent());
+    assert!(life.status().fetching);
+}
+
+#[test]
+fn two_failures_pass_in_silence_if_they_pass_fast() {
+    for (between, announced) in [(9_999, 0), (10_000, 1)] {
+        let mut life = Life::new(TokenEndpoint::Token);
+        let first = life.wanted();
+        let failed = life.now;
+        life.finish(&first, not_sent());
+        assert!((100..=300).contains(&life.due_in().as_millis()));
+        life.pass(life.due_in());
+        let second = fetch(life.tell(Event::Timer));
+        life.now = failed.after(Duration::from_millis(between));
+        life.finish(&second, not_sent());
+        assert_eq!(life.status().announced, announced);
+        assert!(life.due_in() >= Duration::from_millis(200));
+    }
+}
+
+/// Nothing has gone wrong but time itself, so whoever asks now waits for the next attempt, which begins at once.
+#[test]
+fn an_end_that_nobody_failed_to_prevent_is_no_failure() {
+    let mut life = Life::holding();
+    let order = fetch(life.report(Evidence::Claimed));
+    life.finish(&order, Outcome::Issued(life.held()));
+    assert!(life.status().failure.is_some(), "there is no other token than the one reported");
+    life.pass(seconds(4_000));
+    let order = fetch(life.tell(Event::Timer));
+    life.pass(seconds(3_199));
+    life.finish(&order, Outcome::Elsewhere);
+    assert!(life.due_in() > seconds(1));
+    life.pass(seconds(1));
+    fetch(life.tell(Event::Timer));
+    assert!(life.status().failure.is_none());
+}
+
+#[test]
+fn an_end_after_failures_keeps_the_failure_and_the_pace() {
+    let mut life = Life::holding();
+    life.pass(seconds(7_195));
+    let order = fetch(life.tell(Event::Timer));
+    life.finish(&order, Outcome::Failed(Failure::StillRejected));
+    let planned = life.status().due;
+    life.pass(seconds(5));
+    life.tell(Event::Timer);
+    let status = life.status();
+    assert!(status.held.is_none() && status.failure.is_some() && status.due == planned);
+}
+
+#[test]
+fn what_was_overtaken_or_is_over_is_not_adopted() {
+    let look_again = Duration::from_millis(100);
+    for (found, adopted) in [(1, false), (2, true), (3, true)] {
+        let mut life = Life::holding();
+        let order = fetch(life.report(Evidence::Claimed));
+        life.tell(Event::Loaded { issued: Arc::new(stored(&life, 2)), lost_since: None });
+        let known = life.held().generation().get();
+        let issued =
+            Issued::new("F".parse().unwrap(), Generation::new(known - 2 + found), life.now, seconds(7200));
+        life.finish(&order, Outcome::Adopted { issued: Arc::new(issued), lost_since: None });
+        assert_eq!((life.held().token().expose() == "F", life.due_in() > look_again), (adopted, adopted));
+    }
+    for over in [true, false] {
+        let mut life = Life::holding();
+        let rejected = life.held();
+        let order = fetch(life.report(Evidence::Seen));
+        let token = if over { "OVER".parse().unwrap() } else { rejected.token().clone() };
+        let lives = seconds(if over { 0 } else { 7200 });
+        let issued = Issued::new(token, order.known.next(life.now.wall), life.now, lives);
+        life.finish(&order, Outcome::Adopted { issued: Arc::new(issued), lost_since: None });
+        assert!(life.status().held.is_none());
+        assert_eq!(life.due_in(), look_again);
+    }
+}
+
+/// Which of the two Weixin issued later, nobody knows; with `stable_token` it does not matter.
+#[test]
+fn a_token_that_was_overtaken_makes_the_one_held_suspect() {
+    for (endpoint, held, suspect) in [
+        (TokenEndpoint::Token, true, true),
+        (TokenEndpoint::Token, false, false),
+        (TokenEndpoint::StableToken, true, false),
+    ] {
+        let mut life = Life::holding_of(endpoint);
+        let order = fetch(life.report(if held { Evidence::Claimed } else { Evidence::Seen }));
+        let overtaken = life.token("B", &order);
+        let lives = seconds(if held { 7200 } else { 0 });
+        let newer = Issued::new(
+            "C".parse().unwrap(),
+            order.known.next(life.now.wall.after(seconds(1))),
+            life.now,
+            lives,
+        );
+        life.tell(Event::Loaded { issued: Arc::new(newer), lost_since: None });
+        life.finish(&order, Outcome::Issued(overtaken));
+        assert_eq!(life.status().suspect_from.is_some(), suspect, "{endpoint:?}, held: {held}");
+        assert!(life.due_in() <= seconds(5));
+    }
+}

@@ -1,0 +1,107 @@
+//! What the store says: its marks, its tokens, and that it is away.
+
+use wxsub_core::token::{Command, Event, Evidence, Failure, Generation, Notice, Outcome, TokenEndpoint};
+
+use super::life::*;
+
+#[test]
+fn of_two_marks_the_earlier_counts() {
+    for (first, second) in [(10, 20), (20, 10), (10, 10)] {
+        let mut life = Life::holding();
+        let start = life.now;
+        life.pass(seconds(30));
+        life.read(Some(start.wall.after(seconds(first))));
+        life.read(Some(start.wall.after(seconds(second))));
+        assert_eq!(life.status().suspect_from, Some(start.after(seconds(first.min(second) + 240))));
+    }
+}
+
+#[test]
+fn a_mark_while_an_attempt_is_under_way_is_its_own() {
+    let mut life = Life::holding();
+    let order = fetch(life.report(Evidence::Claimed));
+    life.read(Some(life.now.wall));
+    life.finish(&order, not_sent());
+    assert_eq!(life.status().suspect_from, None);
+}
+
+/// The store's mark is its own; that it is gone from there does not mean that the reply was found.
+#[test]
+fn a_lost_reply_of_its_own_is_not_forgotten_with_the_mark() {
+    let mut life = Life::holding();
+    let asked = life.now;
+    let order = fetch(life.report(Evidence::Claimed));
+    life.finish(&order, lost());
+    life.read(Some(asked.wall));
+    life.read(None);
+    assert_eq!(life.status().suspect_from, Some(asked.after(seconds(240))));
+}
+
+#[test]
+fn a_suspect_token_hurries_whoever_is_not_trying_yet() {
+    let mut life = Life::holding();
+    let since = life.now.wall;
+    life.pass(seconds(300));
+    life.read(Some(since));
+    assert!(life.due_in() <= seconds(5));
+
+    let mut life = Life::holding();
+    let order = fetch(life.report(Evidence::Claimed));
+    life.pass(seconds(300));
+    life.finish(&order, Outcome::Failed(Failure::StillRejected));
+    let planned = life.status().due;
+    assert!(life.due_in() > seconds(5));
+    life.read(Some(life.now.wall.before(seconds(300))));
+    assert_eq!(life.status().due, planned);
+}
+
+/// Weixin may have issued the other one later. With `stable_token` it does not matter.
+#[test]
+fn a_store_that_got_another_token_meanwhile_makes_ours_suspect() {
+    for (endpoint, meanwhile, suspect) in [
+        (TokenEndpoint::Token, 1, true),
+        (TokenEndpoint::Token, 0, false),
+        (TokenEndpoint::Token, -1, false),
+        (TokenEndpoint::StableToken, 1, false),
+    ] {
+        let mut life = Life::holding_of(endpoint);
+        life.pass(seconds(60));
+        let order = fetch(life.report(Evidence::Claimed));
+        let alone = life.token("B", &order);
+        let generation = alone.generation();
+        life.finish(&order, Outcome::IssuedAlone(alone));
+        let replaced = Generation::new(order.known.get().saturating_add_signed(meanwhile));
+        life.tell(Event::Published { generation, replaced });
+        assert_eq!(life.status().suspect_from.is_some(), suspect, "{endpoint:?} {meanwhile}");
+    }
+}
+
+#[test]
+fn each_outage_of_the_store_is_told_once_and_so_is_its_end() {
+    let away = |life: &mut Life| {
+        // The ration of refreshes on report allows one a minute.
+        life.pass(seconds(60));
+        let order = fetch(life.report(Evidence::Claimed));
+        notices(life.finish(&order, Outcome::StoreAway))
+    };
+    let back: [fn(&mut Life) -> Vec<Command>; 2] = [
+        |life| life.tell(Event::Loaded { issued: life.held(), lost_since: None }),
+        |life| {
+            life.tell(Event::Published {
+                generation: life.held().generation(),
+                replaced: Generation::default(),
+            })
+        },
+    ];
+    let mut life = Life::holding();
+    for answers in back {
+        assert_eq!(away(&mut life), [Notice::StoreAway]);
+        assert_eq!(away(&mut life), []);
+        assert_eq!(notices(answers(&mut life)), [Notice::StoreBack]);
+        assert_eq!(notices(answers(&mut life)), []);
+    }
+    away(&mut life);
+    life.pass(seconds(60));
+    let order = fetch(life.report(Evidence::Claimed));
+    assert_eq!(notices(life.finish(&order, Outcome::Elsewhere)), [Notice::StoreBack]);
+}

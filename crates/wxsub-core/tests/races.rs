@@ -1,0 +1,204 @@
+//! Keepers whose store answers something else than they hoped.
+
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::proto::AppId;
+use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
+use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
+use wxsub_core::token::{Evidence, Generation, Keeper, TokenEndpoint, TokenSource};
+
+const TOKEN: &str = "/cgi-bin/token";
+const STABLE: &str = "/cgi-bin/stable_token";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Well,
+    /// Nothing comes of asking, but it remembers what it knew.
+    Away,
+    /// Reading it takes for ever.
+    Slow,
+    /// Whenever a token is offered, another process puts one of its own first, which lives this long.
+    Beaten(Duration),
+    /// It takes no token.
+    Full,
+}
+
+#[derive(Debug)]
+struct Fickle {
+    store: MemoryStore,
+    mood: Mutex<Mood>,
+    offers: AtomicUsize,
+    readings: AtomicUsize,
+}
+
+impl Fickle {
+    fn is(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    fn mood(&self) -> Mood {
+        *self.mood.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl TokenStore for Fickle {
+    async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
+        self.readings.fetch_add(1, Ordering::Relaxed);
+        match self.mood() {
+            Mood::Away => Err(StoreError::new("away")),
+            Mood::Slow => std::future::pending().await,
+            _ => self.store.load(app).await,
+        }
+    }
+    async fn last_known(&self, app: &AppId) -> Option<StoredToken> {
+        self.store.load(app).await.ok()?.token
+    }
+    async fn put_if_newer(
+        &self,
+        app: &AppId,
+        old: Generation,
+        token: StoredToken,
+    ) -> Result<Put, StoreError> {
+        self.offers.fetch_add(1, Ordering::Relaxed);
+        match self.mood() {
+            Mood::Beaten(life) => {
+                let next = Generation::new(token.generation.get() + 1);
+                let other = StoredToken::new("OTHER".parse().unwrap(), next, token.asked, life);
+                self.store.put_if_newer(app, old, other).await?;
+            }
+            Mood::Full => return Ok(Put::Lost(self.store.load(app).await?)),
+            _ => {}
+        }
+        self.store.put_if_newer(app, old, token).await
+    }
+    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+        match self.mood() {
+            Mood::Away => Err(StoreError::new("away")),
+            _ => self.store.lease(app, holder, length).await,
+        }
+    }
+    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+        self.store.release(app, holder).await
+    }
+    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.store.mark(app, since).await
+    }
+    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.store.clear_mark(app, since).await
+    }
+    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        self.store.take_force(app, now).await
+    }
+}
+
+struct Bench {
+    clock: Arc<ManualClock>,
+    weixin: Arc<ScriptedTransport>,
+    store: Arc<Fickle>,
+    keeper: Keeper,
+}
+
+fn app() -> AppId {
+    "wx1".parse().unwrap()
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn token(text: &str) -> Step {
+    Step::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
+}
+
+fn bench(endpoint: TokenEndpoint, mood: Mood) -> Bench {
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(ScriptedTransport::new()));
+    let store = Arc::new(Fickle {
+        store: MemoryStore::on(clock.clone()),
+        mood: Mutex::new(mood),
+        offers: AtomicUsize::default(),
+        readings: AtomicUsize::default(),
+    });
+    let keeper = Keeper::builder(app(), "SECRET".parse().unwrap(), weixin.clone())
+        .endpoint(endpoint)
+        .clock(clock.clone())
+        .store(store.clone())
+        .jitter_seed(7)
+        .build();
+    Bench { clock, weixin, store, keeper }
+}
+
+/// With `/cgi-bin/token` nobody knows which of the two Weixin issued later, so one more fetch settles it soon.
+#[tokio::test]
+async fn whoever_is_beaten_to_the_store_takes_what_is_there() {
+    for (endpoint, path, suspect) in
+        [(TokenEndpoint::Token, TOKEN, true), (TokenEndpoint::StableToken, STABLE, false)]
+    {
+        let bench = bench(endpoint, Mood::Beaten(seconds(7200)));
+        bench.weixin.always(path, token("A"));
+        assert_eq!(bench.keeper.token().await.unwrap().token().expose(), "OTHER");
+        let (status, now) = (bench.keeper.status(), bench.keeper.now());
+        let soon = status.due.unwrap().left(now) <= seconds(5);
+        assert_eq!((status.suspect_from.is_some(), soon), (suspect, suspect));
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_the_store_does_not_take_is_good_all_the_same() {
+    // Tokens that are over when they are found are not taken; three times is enough.
+    for (mood, offers) in [(Mood::Well, 1), (Mood::Full, 1), (Mood::Beaten(Duration::ZERO), 3)] {
+        let bench = bench(TokenEndpoint::Token, mood);
+        bench.weixin.then(TOKEN, token("A"));
+        assert_eq!(bench.keeper.token().await.unwrap().token().expose(), "A");
+        assert_eq!(bench.store.offers.load(Ordering::Relaxed), offers, "{mood:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_reply_that_was_lost_leaves_its_mark() {
+    for (endpoint, step, marked) in [
+        (TokenEndpoint::Token, Step::refuse_connection(), false),
+        (TokenEndpoint::Token, Step::lose_answer(), true),
+        (TokenEndpoint::StableToken, Step::lose_answer(), false),
+    ] {
+        let bench = bench(endpoint, Mood::Well);
+        bench.weixin.always(TOKEN, step.clone());
+        bench.weixin.always(STABLE, step);
+        let (asked, ()) = tokio::join!(bench.keeper.token(), bench.clock.pass(seconds(5)));
+        assert!(asked.is_err());
+        assert_eq!(bench.store.load(&app()).await.unwrap().lost_since.is_some(), marked);
+    }
+}
+
+#[tokio::test]
+async fn a_start_without_the_store_goes_on_with_what_was_known() {
+    let bench = bench(TokenEndpoint::Token, Mood::Away);
+    let asked = UnixMillis::new(1_780_000_000_000);
+    let known = StoredToken::new("KNOWN".parse().unwrap(), Generation::new(1), asked, seconds(7200));
+    bench.store.store.put_if_newer(&app(), Generation::default(), known).await.unwrap();
+    assert_eq!(bench.keeper.token().await.unwrap().token().expose(), "KNOWN");
+    assert_eq!(bench.weixin.count(TOKEN), 0);
+}
+
+#[tokio::test]
+async fn a_slow_store_is_read_once_at_a_time() {
+    let bench = bench(TokenEndpoint::Token, Mood::Well);
+    bench.weixin.then(TOKEN, token("A"));
+    bench.keeper.token().await.unwrap();
+    bench.store.is(Mood::Slow);
+    let before = bench.store.readings.load(Ordering::Relaxed);
+    bench.clock.pass(seconds(2)).await;
+    for _ in 0..5 {
+        // Wakes the task, and costs nothing.
+        bench.keeper.refresh(Generation::new(1), Evidence::Claimed).await.unwrap();
+    }
+    bench.clock.pass(seconds(1)).await;
+    assert_eq!(bench.store.readings.load(Ordering::Relaxed) - before, 1);
+}
