@@ -9,9 +9,11 @@ use std::time::Duration;
 use axum::extract::{MatchedPath, Request};
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
+use wxsub_proto::Remedy;
 
 use crate::house::House;
 use crate::native::problem::{Kind, Problem};
+use crate::result_line::ResultLine;
 use crate::weixin;
 
 /// A handler of a route.
@@ -26,7 +28,7 @@ pub(crate) fn limited<H>(handler: H) -> Routed<H> {
     Routed { handler, limited: true }
 }
 
-/// For whoever looks after the server, however full it is.
+/// For whoever looks after the server, however full it is; and where a place is taken later.
 pub(crate) fn unlimited<H>(handler: H) -> Routed<H> {
     Routed { handler, limited: false }
 }
@@ -59,7 +61,11 @@ impl<T, H: Handler<T, Arc<House>>> Handler<T, Arc<House>> for Routed<H> {
 fn full(path: &str) -> Response {
     if path.starts_with("/v1/") {
         let problem = Problem::new(Kind::Limit, "the server has its hands full; try again in a moment");
-        return problem.after(Duration::from_secs(1)).into_response();
+        let problem = problem.after(Duration::from_secs(1));
+        return match path.ends_with("/messages") {
+            true => problem.with_result(ResultLine::not_tried(Remedy::SlowDown)).into_response(),
+            false => problem.into_response(),
+        };
     }
     weixin::full()
 }

@@ -17,14 +17,14 @@ use wxsub_proto::endpoint::{stable_token, subscribe as sends, token as classic};
 use self::answer::Answer;
 use crate::house::House;
 use crate::native;
-use crate::route::limited;
+use crate::route::{limited, unlimited};
 
 pub(crate) fn routes() -> Router<Arc<House>> {
     let only_get = limited(|| async { Answer::new(ErrCode::new(43001), "require GET method").written() });
     let only_post = limited(|| async { Answer::new(ErrCode::REQUIRE_POST, "require POST method").written() });
     Router::new()
         .route(classic::PATH, get(limited(token::read)).fallback(only_get))
-        .route(stable_token::PATH, post(limited(token::read_stable)).fallback(only_post.clone()))
+        .route(stable_token::PATH, post(unlimited(token::read_stable)).fallback(only_post.clone()))
         .route(sends::PATH, post(limited(subscribe::send_one)).fallback(only_post))
 }
 

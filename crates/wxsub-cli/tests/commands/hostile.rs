@@ -70,6 +70,21 @@ fn who_sends_no_request_is_cut_off() {
     assert_eq!(weixin.seen_any(), 1);
 }
 
+/// Who has shown no key yet takes no place from those who have.
+#[test]
+fn a_stranger_who_dawdles_keeps_nobody_waiting() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let limits = "[limits]\nin_flight = 1\n";
+    let server = Served::start(&config("dawdle.toml", &weixin.base, &(lines + limits)));
+    let unfinished = format!("POST {STABLE_TOKEN} HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n{{");
+    let strangers: Vec<_> = (0..5).map(|_| connect(&server, unfinished.as_bytes())).collect();
+    for _ in 0..20 {
+        server.token(&key);
+    }
+    drop(strangers);
+}
+
 /// Requests without end, and not one answer read: there is room for one connection, and it is taken back.
 #[test]
 fn who_reads_no_answer_is_cut_off() {

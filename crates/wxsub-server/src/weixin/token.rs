@@ -8,6 +8,7 @@ use wxsub_proto::endpoint::token::TokenRequest;
 use wxsub_proto::{AppId, AppSecret};
 
 use super::answer::{Answer, json};
+use super::full;
 use crate::app::{App, NoOther, Vouched};
 use crate::audit::{Action, Door};
 use crate::call::Call;
@@ -36,7 +37,9 @@ pub(super) async fn read(call: Call) -> Response {
 }
 
 pub(super) async fn read_stable(call: Call) -> Response {
+    // The key stands in it: whoever has not shown one yet takes no place from those who have.
     let body = call.body().await.map_err(Answer::no_body);
+    let Some(_in_flight) = call.house.enter() else { return full() };
     let wanted = body.and_then(|body| {
         let read = StableTokenRequest::decode(&body).map_err(|invalid| Answer::invalid(&invalid))?;
         Ok(Wanted { appid: read.appid, key: read.secret, forced: read.force_refresh })

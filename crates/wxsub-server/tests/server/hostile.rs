@@ -83,14 +83,19 @@ async fn foreign_text_starts_no_line_of_its_own() {
 async fn beyond_the_limit_of_requests_there_is_a_polite_no() {
     let world = World::new(&(usual() + "[limits]\nin_flight = 1\n")).await;
     world.sandbox.add_fault(TOKEN, 99, wxsub_sandbox::Fault::Hang);
-    let (first, (native, classic)) = futures_util::future::join(world.meanwhile(world.token()), async {
+    let stable = serde_json::json!({"grant_type": "client_credential", "appid": "wx1", "secret": key('a')});
+    let refused = async {
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
-        (world.token().await, world.classic(&key('a')).await)
-    })
-    .await;
+        let (native, classic) = (world.token().await, world.classic(&key('a')).await);
+        let stable = world.ask("POST", STABLE, None, stable.to_string()).await;
+        (native, classic, stable, world.send(message("oUser", 1)).await)
+    };
+    let (first, refused) = futures_util::future::join(world.meanwhile(world.token()), refused).await;
+    let (native, classic, stable, message) = refused;
     assert_eq!(first.status, 503);
     assert_eq!((native.status, native.kind().as_str(), native.retry_after()), (429, "limit", 1));
-    assert_eq!(classic.errcode(), 45011);
+    assert_eq!((classic.errcode(), stable.errcode()), (45011, 45011));
+    assert_eq!((message.status, message.json()["outcome"].as_str()), (429, Some("not_sent")));
     assert_eq!(world.ask("GET", "/livez", None, "").await.status, 200);
 }
