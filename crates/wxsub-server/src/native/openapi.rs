@@ -1,10 +1,11 @@
 //! `GET /openapi.json`: the native door, described by its own code.
 
-use axum::response::Response;
+use std::sync::LazyLock;
+
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{apps, json, messages, token};
+use super::{apps, messages, token};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,6 +31,10 @@ impl Modify for Key {
     }
 }
 
-pub(crate) async fn document() -> Response {
-    json(&Document::openapi())
+/// The document as JSON.
+pub(crate) fn document() -> &'static [u8] {
+    // Made once, because anybody may ask for it, and on and on.
+    static TEXT: LazyLock<Vec<u8>> =
+        LazyLock::new(|| serde_json::to_vec(&Document::openapi()).unwrap_or_default());
+    &TEXT
 }
