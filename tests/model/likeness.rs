@@ -178,8 +178,8 @@ impl Pair {
             Outcome::Issued(token) => Real::Issued(self.issued(token)),
             Outcome::IssuedAlone(token) => Real::IssuedAlone(self.issued(token)),
             Outcome::Adopted { token, marked, raced } => {
-                let lost_since = (marked || raced).then_some(self.now.wall);
-                Real::Adopted { issued: self.issued(token), lost_since }
+                let lost_since = marked.then_some(self.now.wall);
+                Real::Adopted { issued: self.issued(token), lost_since, raced }
             }
             Outcome::Elsewhere => Real::Elsewhere,
             Outcome::Refused => {

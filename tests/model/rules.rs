@@ -74,8 +74,4 @@ impl Rules {
         unsaved_is_alone: true,
         known_at_start: true,
     };
-
-    /// Those that `wxsub-core` keeps.
-    pub(crate) const AS_BUILT: Self =
-        Self { remember_calls: false, unsaved_is_alone: false, known_at_start: false, ..Self::ALL };
 }

@@ -59,13 +59,14 @@ pub enum Outcome {
     Issued(Arc<Issued>),
     /// Weixin issued this token to us while the store did not answer: others may have fetched at the same time.
     IssuedAlone(Arc<Issued>),
-    /// The store held a newer one; nothing was asked of Weixin. `lost_since`: an attempt since then, by whomever, may have
-    /// been applied though its reply was lost.
+    /// The store held a newer one.
     Adopted {
         /// The token.
         issued: Arc<Issued>,
-        /// Since when it may be dying.
+        /// Since when it may be dying: an attempt since then, by whomever, may have been applied though its reply was lost.
         lost_since: Option<UnixMillis>,
+        /// Whether Weixin had issued one to us too, which came too late. Nobody knows which of the two works.
+        raced: bool,
     },
     /// Somebody else holds the lease and is fetching.
     Elsewhere,

@@ -58,6 +58,8 @@ pub struct Lifecycle {
     lost_elsewhere: bool,
     /// The last attempt whose reply was lost, ever.
     last_lost: Option<Mono>,
+    /// When the last call of our own ended whose token is not known to be the one that works: only a token asked for later is.
+    unsettled: Option<Mono>,
     alone: Alone,
     ration: ReportRation,
     /// The token that was reported, if a report that is only a claim waits for an attempt.
@@ -86,6 +88,7 @@ impl Lifecycle {
             lost_since: None,
             lost_elsewhere: false,
             last_lost: None,
+            unsettled: None,
             alone: Alone::default(),
             ration: ReportRation::new(),
             claimed: None,
@@ -216,8 +219,12 @@ impl Lifecycle {
 
     /// There was nothing to look after; all is as planned again.
     fn plan(&mut self, now: Moment) {
-        if let Some(held) = self.held.as_ref().filter(|_| self.failures == 0 && self.attempt.is_none()) {
-            self.due = Some(schedule::refresh(self.endpoint, held, now, &mut self.jitter));
+        let Some(held) = self.held.as_ref().filter(|_| self.failures == 0 && self.attempt.is_none()) else {
+            return;
+        };
+        self.due = Some(schedule::refresh(self.endpoint, held, now, &mut self.jitter));
+        if let Some(since) = self.unsettled_since(now) {
+            self.doubt(now, since);
         }
     }
 
@@ -231,8 +238,10 @@ impl Lifecycle {
 
     /// A token to hand out from now on. The same token again is no new generation; only its times are renewed.
     fn accept(&mut self, now: Moment, issued: Arc<Issued>, obtained: Obtained, commands: &mut Vec<Command>) {
-        let raced = self.raced(obtained);
-        let before = self.known;
+        if obtained != Obtained::Adopted || self.settles(now, &issued) {
+            self.unsettled = None;
+        }
+        let doubtful = self.raced(obtained).or_else(|| self.unsettled_since(now));
         let renewed = issued.generation() == self.known && self.held.is_some();
         self.known = self.known.max(issued.generation());
         self.failures = 0;
@@ -251,9 +260,9 @@ impl Lifecycle {
                 obtained,
             }));
         }
-        self.alone.holds(obtained, before, schedule::alone(&issued, &mut self.jitter));
+        self.alone.holds(schedule::alone(&issued, &mut self.jitter));
         self.held = Some(issued);
-        if let Some(since) = raced {
+        if let Some(since) = doubtful {
             self.doubt(now, since);
         }
     }
@@ -281,7 +290,7 @@ impl Lifecycle {
             // It was put off until there is one.
             let _ = self.ration.take(now.mono);
         }
-        self.attempt = Some(Attempt { number: self.attempts, mode, asked: now });
+        self.attempt = Some(Attempt { number: self.attempts, mode, asked: now, known: self.known });
         Command::Fetch(Order {
             attempt: self.attempts,
             mode,

@@ -83,7 +83,7 @@ fn what_was_overtaken_or_is_over_is_not_adopted() {
         let known = life.held().generation().get();
         let issued =
             Issued::new("F".parse().unwrap(), Generation::new(known - 2 + found), life.now, seconds(7200));
-        life.finish(&order, Outcome::Adopted { issued: Arc::new(issued), lost_since: None });
+        life.finish(&order, Outcome::Adopted { issued: Arc::new(issued), lost_since: None, raced: false });
         assert_eq!((life.held().token().expose() == "F", life.due_in() > look_again), (adopted, adopted));
     }
     for over in [true, false] {
@@ -93,7 +93,7 @@ fn what_was_overtaken_or_is_over_is_not_adopted() {
         let token = if over { "OVER".parse().unwrap() } else { rejected.token().clone() };
         let lives = seconds(if over { 0 } else { 7200 });
         let issued = Issued::new(token, order.known.next(life.now.wall), life.now, lives);
-        life.finish(&order, Outcome::Adopted { issued: Arc::new(issued), lost_since: None });
+        life.finish(&order, Outcome::Adopted { issued: Arc::new(issued), lost_since: None, raced: false });
         assert!(life.status().held.is_none());
         assert_eq!(life.due_in(), look_again);
     }

@@ -1,6 +1,11 @@
 //! What the store says: its marks, its tokens, and that it is away.
 
-use wxsub_core::token::{Command, Event, Evidence, Failure, Generation, Notice, Outcome, TokenEndpoint};
+use std::sync::Arc;
+
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::token::{
+    Command, Event, Evidence, Failure, Generation, Issued, Notice, Outcome, TokenEndpoint,
+};
 
 use super::life::*;
 
@@ -53,6 +58,30 @@ fn a_suspect_token_hurries_whoever_is_not_trying_yet() {
     assert!(life.due_in() > seconds(5));
     life.read(Some(life.now.wall.before(seconds(300))));
     assert_eq!(life.status().due, planned);
+}
+
+/// Weixin may have carried out the lost call after the one that brought the token found, and ended that.
+#[test]
+fn only_a_token_asked_for_after_a_lost_reply_settles_it() {
+    for (after, endpoint, settled) in [
+        (10, TokenEndpoint::Token, true),
+        (0, TokenEndpoint::Token, false),
+        (-10, TokenEndpoint::StableToken, true),
+    ] {
+        let mut life = Life::holding_of(endpoint);
+        let order = fetch(life.report(Evidence::Claimed));
+        life.pass(seconds(15));
+        let ended = life.now.wall;
+        life.finish(&order, lost());
+        life.pass(seconds(15));
+        let asked = UnixMillis::new(ended.get().saturating_add_signed(after * 1000));
+        let generation = order.known.next(asked);
+        let found = Issued::adopted("B".parse().unwrap(), generation, asked, seconds(7200), life.now);
+        life.tell(Event::Loaded { issued: Arc::new(found), lost_since: None });
+        assert_eq!(life.held().generation(), generation);
+        assert_eq!(life.status().suspect_from.is_none(), settled, "{endpoint:?} {after}");
+        assert_eq!(life.due_in() > seconds(5), settled, "{endpoint:?} {after}");
+    }
 }
 
 /// Weixin may have issued the other one later. With `stable_token` it does not matter.

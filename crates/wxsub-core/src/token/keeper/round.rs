@@ -123,7 +123,8 @@ impl Rounds {
         let rejected =
             order.rejected.as_ref().is_some_and(|rejected| rejected.token().same_as(issued.token()));
         let newer = issued.generation() > order.known && issued.is_usable(now) && !rejected;
-        newer.then(|| Outcome::Adopted { issued: Arc::new(issued), lost_since: record.lost_since })
+        let lost_since = record.lost_since;
+        newer.then(|| Outcome::Adopted { issued: Arc::new(issued), lost_since, raced: false })
     }
 
     /// Fetches while the lease can be trusted.
@@ -194,17 +195,18 @@ impl Rounds {
             let put = self.store.put_if_newer(&self.appid, record.generation(), self.to_store(&issued));
             match self.ask(put).await {
                 Ok(Put::Lost(newer)) if newer.generation() > record.generation() => record = newer,
+                Ok(Put::Stored) => return Outcome::Issued(Arc::new(issued)),
                 // A store that cannot be reached, or has lost its records, does not make the token less good.
-                Ok(Put::Stored | Put::Lost(_)) | Err(_) => return Outcome::Issued(Arc::new(issued)),
+                Ok(Put::Lost(_)) | Err(_) => return Outcome::IssuedAlone(Arc::new(issued)),
             }
-            if let Some(Outcome::Adopted { issued, lost_since }) = self.adopt(&record, order) {
-                let raced = (self.endpoint == TokenEndpoint::Token).then_some(asked.wall);
-                return Outcome::Adopted { issued, lost_since: lost_since.or(raced) };
+            if let Some(Outcome::Adopted { issued, lost_since, .. }) = self.adopt(&record, order) {
+                let raced = self.endpoint == TokenEndpoint::Token;
+                return Outcome::Adopted { issued, lost_since, raced };
             }
         }
         let known: Generation = order.known.max(record.generation());
         let issued = Issued::new(reply.access_token.clone(), known.next(asked.wall), asked, reply.expires_in);
-        Outcome::Issued(Arc::new(issued))
+        Outcome::IssuedAlone(Arc::new(issued))
     }
 
     /// As others are to know it. Where the wall clock was set back, the other clock says how old it is.

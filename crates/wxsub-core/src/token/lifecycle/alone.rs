@@ -21,9 +21,9 @@ pub(super) struct Alone {
 }
 
 impl Alone {
-    /// Another token is held from now on; the newest known was this.
-    pub(super) fn holds(&mut self, obtained: Obtained, known: Generation, lead: Duration) {
-        self.fetched_after = (obtained == Obtained::Alone).then_some(known);
+    /// Another token is held from now on.
+    pub(super) fn holds(&mut self, lead: Duration) {
+        self.fetched_after = None;
         self.lead = lead;
     }
 }
@@ -71,10 +71,34 @@ impl Lifecycle {
     pub(super) fn published(&mut self, now: Moment, generation: Generation, replaced: Generation) {
         let Some(held) = self.held.as_ref().filter(|held| held.generation() == generation) else { return };
         let asked = held.asked();
-        let unknown = self.alone.fetched_after.take().is_some_and(|known| replaced > known);
-        if unknown && self.endpoint == TokenEndpoint::Token {
-            self.doubt(now, asked);
+        match self.alone.fetched_after.take() {
+            Some(known) if replaced <= known => self.unsettled = None,
+            Some(_) if self.endpoint == TokenEndpoint::Token => self.doubt(now, asked),
+            _ => {}
         }
+    }
+
+    /// The token held was fetched without the store, knowing this generation when the call began.
+    pub(super) fn fetched_alone(&mut self, now: Moment, known: Generation) {
+        self.alone.fetched_after = Some(known);
+        self.remember(now);
+    }
+
+    /// A call of our own has ended. With `/cgi-bin/token` Weixin may have carried it out after any that others made before.
+    pub(super) fn remember(&mut self, now: Moment) {
+        if self.endpoint == TokenEndpoint::Token {
+            self.unsettled = Some(now.mono);
+        }
+    }
+
+    /// Whether this token was asked for after that call, and so is the one that works.
+    pub(super) fn settles(&self, now: Moment, issued: &Issued) -> bool {
+        self.unsettled.is_none_or(|ended| now.wall.since(issued.asked()) < now.mono.since(ended))
+    }
+
+    /// Since when it is uncertain whether the token held works, because of that call.
+    pub(super) fn unsettled_since(&self, now: Moment) -> Option<UnixMillis> {
+        self.unsettled.map(|ended| now.wall.before(now.mono.since(ended)))
     }
 
     /// The store holds a token of the generation held.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Lifecycle;
-use crate::clock::Moment;
+use crate::clock::{Moment, UnixMillis};
 use crate::retry::Pace;
 use crate::token::schedule::{self, Setback};
-use crate::token::{Command, Failure, Issued, Mode, Notice, Obtained, Outcome, TokenEndpoint, TokenError};
+use crate::token::{
+    Command, Failure, Generation, Issued, Mode, Notice, Obtained, Outcome, TokenEndpoint, TokenError,
+};
 
 /// While nothing usable is held, this many transient failures in a row pass in silence, retried at once,
 const QUIET_FAILURES: u32 = 2;
@@ -27,6 +29,8 @@ pub(super) struct Attempt {
     pub(super) number: u64,
     pub(super) mode: Mode,
     pub(super) asked: Moment,
+    /// The newest generation known when it began.
+    pub(super) known: Generation,
 }
 
 impl Lifecycle {
@@ -46,17 +50,12 @@ impl Lifecycle {
                 self.issued(now, &attempt, issued, Obtained::Fetched, commands);
             }
             Outcome::IssuedAlone(issued) => self.issued(now, &attempt, issued, Obtained::Alone, commands),
-            Outcome::Adopted { issued, lost_since } => {
+            Outcome::Adopted { issued, lost_since, raced } => {
                 self.store_answers(commands);
-                if issued.generation() < self.known || !issued.is_usable(now) || self.was_rejected(&issued) {
-                    // Overtaken while it was under way: look again.
-                    self.due = Some(now.after(Duration::from_millis(100)));
-                    return;
-                }
-                self.accept(now, issued, Obtained::Adopted, commands);
-                self.marked(now, lost_since);
-                if lost_since.is_some() {
-                    self.hurry(now);
+                self.adopted(now, issued, lost_since, commands);
+                if raced {
+                    self.remember(now);
+                    self.doubt(now, attempt.asked.wall);
                 }
             }
             Outcome::Elsewhere => {
@@ -65,6 +64,25 @@ impl Lifecycle {
             }
             Outcome::StoreAway => self.store_is_away(now, commands),
             Outcome::Failed(failure) => self.failed(now, &attempt, failure, commands),
+        }
+    }
+
+    fn adopted(
+        &mut self,
+        now: Moment,
+        issued: Arc<Issued>,
+        lost_since: Option<UnixMillis>,
+        commands: &mut Vec<Command>,
+    ) {
+        if issued.generation() < self.known || !issued.is_usable(now) || self.was_rejected(&issued) {
+            // Overtaken while it was under way: look again.
+            self.due = Some(now.after(Duration::from_millis(100)));
+            return;
+        }
+        self.accept(now, issued, Obtained::Adopted, commands);
+        self.marked(now, lost_since);
+        if lost_since.is_some() {
+            self.hurry(now);
         }
     }
 
@@ -82,6 +100,7 @@ impl Lifecycle {
                 self.lost_since.get_or_insert(attempt.asked);
                 self.last_lost = Some(attempt.asked.mono);
             }
+            self.remember(now);
             return self.hurry(now);
         }
         if !issued.is_usable(now) {
@@ -102,6 +121,9 @@ impl Lifecycle {
         };
         let unchanged = self.claimed == Some(issued.generation());
         self.accept(now, issued, obtained, commands);
+        if obtained == Obtained::Alone {
+            self.fetched_alone(now, attempt.known);
+        }
         if unchanged {
             self.announce(TokenError::new(Failure::NoOther, Some(NO_OTHER)));
         }
@@ -119,6 +141,7 @@ impl Lifecycle {
         if failure.maybe_applied() && self.endpoint == TokenEndpoint::Token {
             self.last_lost = Some(attempt.asked.mono);
             self.lost_elsewhere = false;
+            self.remember(now);
             if self.lost_since.is_none() {
                 self.lost_since = Some(attempt.asked);
                 if let Some(held) = &self.held {
