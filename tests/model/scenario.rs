@@ -72,6 +72,21 @@ impl Scenario {
         Self::warm("one pause", (2, 1), weather)
     }
 
+    pub(crate) fn late_call() -> Self {
+        let weather = Weather { late_calls: true, lost_replies: true, ..Weather::default() };
+        Self::warm("a request carried out long after it was given up", (1, 2), weather)
+    }
+
+    pub(crate) fn pause_and_crash() -> Self {
+        let weather = Weather { pauses: true, crashes: true, ..Weather::default() };
+        Self::warm("a pause and a crash", (2, 2), weather)
+    }
+
+    pub(crate) fn long_outage() -> Self {
+        let weather = Weather { outages: true, ..Weather::default() };
+        Self::warm("an outage in which three refreshes are due", (3, 1), weather)
+    }
+
     pub(crate) fn outage() -> Self {
         let weather = Weather { outages: true, rejections: true, ..Weather::default() };
         Self::warm("the store goes away; rejections", (2, 1), weather)
@@ -84,7 +99,10 @@ impl Scenario {
 
     pub(crate) fn anything_but_the_store() -> Self {
         let weather = Weather { outages: false, losses: false, ..ANYTHING };
-        Self { reports: true, ..Self::warm("anything but the store's own troubles", (2, 2), weather) }
+        Self {
+            reports: true,
+            ..Self::warm("anything but the store's own troubles", (1 + FURTHER, 2), weather)
+        }
     }
 
     pub(crate) fn anything() -> Self {

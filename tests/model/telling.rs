@@ -6,13 +6,13 @@ use super::search::{Found, Wrong};
 use super::state::{Outcome, Stage, State, Token};
 use super::step::{Act, Counted, Step};
 
-pub(crate) fn account(name: &str, rules: &str, found: &Found) -> String {
+pub(crate) fn account(name: &str, found: &Found) -> String {
     let Found { states, at_rest, reported, .. } = found;
     let healed = match reported {
         0 => "by itself".to_owned(),
         _ => format!("after one report at {reported} of them"),
     };
-    format!("{name} ({rules}): {states} states, {at_rest} at rest, all well {healed}")
+    format!("{name}: {states} states, {at_rest} at rest, all well {healed}")
 }
 
 pub(crate) fn story(start: &State, wrong: &Wrong) -> String {
