@@ -8,7 +8,7 @@ pub(crate) struct Arguments {
     pub(crate) wxsub: PathBuf,
     /// Whether a first impression is enough.
     pub(crate) quick: bool,
-    /// Only chapters with this in their name.
+    /// Only chapters whose names begin like this.
     pub(crate) only: String,
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn print_all(arguments: &Arguments) {
 fn print(chapters: &[Chapter], arguments: &Arguments, folder: &Folder) {
     Row::head();
     for (name, print) in chapters {
-        if name.contains(&arguments.only) {
+        if name.starts_with(&arguments.only) {
             print(arguments, folder);
         }
     }

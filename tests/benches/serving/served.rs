@@ -63,7 +63,7 @@ impl Setup<'_> {
     pub(crate) fn ready(&self, arguments: &Arguments, folder: &Folder) -> Served {
         let server = self.start(arguments, folder);
         let began = Instant::now();
-        while server.fetched() < self.apps as u64 {
+        while server.holding() < self.apps {
             assert!(began.elapsed() < START, "{} does not get its tokens", self.name);
             sleep(Duration::from_millis(20));
         }
@@ -115,14 +115,22 @@ impl Served {
         self.metric("wxsub_token_reads_total", "")
     }
 
+    /// How many apps have a token.
+    pub(crate) fn holding(&self) -> usize {
+        self.metrics("wxsub_token_generation{", "").iter().filter(|generation| **generation > 0).count()
+    }
+
     /// The sum of all of these metrics whose labels say this.
     pub(crate) fn metric(&self, name: &str, labels: &str) -> u64 {
+        self.metrics(name, labels).iter().sum()
+    }
+
+    fn metrics(&self, name: &str, labels: &str) -> Vec<u64> {
         let text = get(&self.base, "/metrics", "").body;
         let values = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let (found, value) = rest.rsplit_once(' ')?;
-            (found.contains(labels) && !rest.starts_with('_')).then(|| value.parse::<u64>().unwrap())
+            let (found, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+            found.contains(labels).then(|| value.parse().unwrap())
         });
-        values.sum()
+        values.collect()
     }
 }

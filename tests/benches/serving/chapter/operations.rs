@@ -2,7 +2,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, wait};
 use crate::folder::Folder;
 use crate::redis::Redis;
 use crate::row::{Goal, Row, Unit};
@@ -14,7 +14,7 @@ pub(super) fn print(arguments: &Arguments, folder: &Folder) {
         let redis = Redis::start();
         let cluster = Cluster::new(arguments, folder, &redis, format!("operations-{apps}"), apps);
         let server = cluster.start();
-        crate::cluster::wait(|| server.fetched() == apps as u64);
+        wait(|| server.holding() == apps);
         (redis, cluster, server)
     });
     let asked = || servers.each_ref().map(|(redis, ..)| Asked::of(redis));

@@ -62,9 +62,9 @@ fn print_rows(rounds: &[Round]) {
     let beside = |what: &str, ours: fn(&Round) -> Loaded, bare: fn(&Round) -> Loaded, least| {
         let pairs: Vec<_> = rounds.iter().map(|round| (ours(round), bare(round))).collect();
         let goal = Goal::AtLeast(least);
-        Row::ratio(format!("token reads per second: {what}"), Unit::PerSecond, &pairs, |m| m.rate, &goal)
-            .print();
-        Row::ratio("CPU per read of the same", Unit::Micros, &pairs, |m| m.cpu, &Goal::None).print();
+        let row = |what: &str, value| Row::ratio(what, Unit::PerSecond, &pairs, value, &goal).print();
+        row(&format!("token reads per second of CPU time: {what}"), |m| 1e9 / m.cpu);
+        row("the same per second that passed", |m| m.rate);
     };
     beside("key checked, beside a bare axum server", |round| round.plain, |round| round.bare, 0.85);
     beside(

@@ -77,7 +77,7 @@ fn kill_at_start(cluster: &Cluster<'_>) -> Took {
     let (second, third) = (cluster.start(), cluster.start());
     first.process.kill();
     // A read would wait for a token.
-    until_held(&second, &third, |server| server.metric("wxsub_token_generation", "") > 0)
+    until_held(&second, &third, |server| server.holding() > 0)
 }
 
 fn until_held(second: &Served, third: &Served, holds: impl Fn(&Served) -> bool) -> Took {
