@@ -15,61 +15,35 @@ mod simulation {
     mod flaky_store;
     mod line;
     mod machine;
+    #[allow(dead_code, reason = "only the servers of a cluster stand still")]
     mod machine_clock;
+    mod seeds;
     mod weather;
     mod witness;
     mod world;
 
+    pub(crate) use seeds::{Played, play_all};
     pub(crate) use witness::Account;
     pub(crate) use world::play;
 }
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-
-use simulation::play;
+use simulation::{Account, Played, play, play_all};
 
 /// An ordinary debug build is slow, and plays a few only; `scripts/test` builds this file so that it can play them all.
 const SEEDS: u64 = if cfg!(debug_assertions) { 10 } else { 1_000 };
 
-/// One seed, told in full, if this is set.
-const ONE_SEED: &str = "WXSUB_SEED";
+impl Played for Account {
+    fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+}
 
 #[test]
 fn a_thousand_seeds() {
-    #[expect(clippy::disallowed_methods, reason = "how somebody asks to play one seed again")]
-    let seeds = match std::env::var(ONE_SEED) {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..SEEDS).collect::<Vec<u64>>(),
-    };
-    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let totals = Mutex::new(Totals::default());
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, Into::into) {
-            scope.spawn(|| {
-                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let account = play(*seed, seeds.len() == 1);
-                    totals.lock().unwrap_or_else(PoisonError::into_inner).add(&account);
-                    if !account.complaints.is_empty() {
-                        wrong.lock().unwrap_or_else(PoisonError::into_inner).push((*seed, account));
-                    }
-                }
-            });
-        }
-    });
-    eprintln!("{} seeds: {:?}", seeds.len(), totals.into_inner().unwrap());
-    let wrong = wrong.into_inner().unwrap();
-    if let Some((seed, account)) = wrong.iter().min_by_key(|(_, account)| account.complaints.len()) {
-        panic!(
-            "{} of {} seeds went wrong: {:?}. Seed {seed}:\n{}\nPlay it again:\n  {ONE_SEED}={seed} cargo test --profile simulation \
-             --package wxsub-tests --test simulation a_thousand_seeds -- --nocapture\n",
-            wrong.len(),
-            seeds.len(),
-            wrong.iter().map(|(seed, _)| seed).collect::<Vec<_>>(),
-            account.complaints.join("\n")
-        );
-    }
+    let played = play_all("simulation a_thousand_seeds", SEEDS, play);
+    let mut totals = Totals::default();
+    played.iter().for_each(|account| totals.add(account));
+    eprintln!("{} seeds: {totals:?}", played.len());
 }
 
 #[test]
@@ -90,7 +64,7 @@ struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, account: &simulation::Account) {
+    fn add(&mut self, account: &Account) {
         self.sent += account.sent;
         self.not_sent += account.not_sent;
         self.maybe_sent += account.maybe_sent;

@@ -16,6 +16,8 @@ use super::machine_clock::MachineClock;
 use super::weather::{Spell, Trouble};
 use super::witness::{Call, Witness};
 
+/// What stands before the life in a reply, of which it is the last member.
+const LIFE: &str = r#""expires_in":"#;
 const ODD_LIVES: [&str; 5] = ["0", "-1", "\"soon\"", "null", "[]"];
 
 pub(super) struct Line {
@@ -37,8 +39,14 @@ impl Weixin {
     fn arrive(&self, parcel: &Parcel) -> Reply {
         let Parcel { method, target, body } = parcel;
         let reply = self.sandbox.handle(method, target, body).outcome.unwrap();
+        self.witness.reached(target);
         self.witness.arrived(target, &reply.body);
         reply
+    }
+
+    fn refuse(&self, parcel: &Parcel, errcode: i32, errmsg: &str) -> Carried {
+        self.witness.reached(&parcel.target);
+        Ok(RawReply::new(200, format!(r#"{{"errcode":{errcode},"errmsg":"{errmsg}"}}"#).into()))
     }
 }
 
@@ -122,12 +130,20 @@ impl Line {
             Some(Trouble::OddLife) if call == Call::Token => {
                 let body = String::from_utf8(self.weixin.arrive(parcel).body).unwrap();
                 let odd = self.dice(|dice| ODD_LIVES[dice.usize(0..ODD_LIVES.len())]);
-                Ok(RawReply::new(200, body.replace("7200", odd).into()))
+                let body = match body.split_once(LIFE) {
+                    Some((before, _)) => format!("{before}{LIFE}{odd}}}"),
+                    None => body,
+                };
+                Ok(RawReply::new(200, body.into()))
             }
-            Some(Trouble::Busy) => refusal(-1, "system error"),
-            Some(Trouble::Quota) => refusal(45009, "reach max api daily quota limit"),
-            Some(Trouble::Address) => refusal(40164, "invalid ip 192.0.2.7, not in whitelist"),
-            Some(Trouble::Frozen) if call == Call::Token => refusal(40243, "AppSecret is frozen"),
+            Some(Trouble::Busy) => self.weixin.refuse(parcel, -1, "system error"),
+            Some(Trouble::Quota) => self.weixin.refuse(parcel, 45009, "reach max api daily quota limit"),
+            Some(Trouble::Address) => {
+                self.weixin.refuse(parcel, 40164, "invalid ip 192.0.2.7, not in whitelist")
+            }
+            Some(Trouble::Frozen) if call == Call::Token => {
+                self.weixin.refuse(parcel, 40243, "AppSecret is frozen")
+            }
             Some(Trouble::OddLife | Trouble::Frozen) => reply(self.weixin.arrive(parcel)),
         }
     }
@@ -137,10 +153,6 @@ type Carried = Result<RawReply<Bytes>, TransportError>;
 
 fn reply(reply: Reply) -> Carried {
     Ok(RawReply::new(reply.status, reply.body.into()))
-}
-
-fn refusal(errcode: i32, errmsg: &str) -> Carried {
-    Ok(RawReply::new(200, format!(r#"{{"errcode":{errcode},"errmsg":"{errmsg}"}}"#).into()))
 }
 
 #[async_trait]

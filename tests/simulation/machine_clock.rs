@@ -1,5 +1,8 @@
-//! The clock of one machine: tokio's paused time, and a wall clock that somebody may set.
+//! The clock of one machine: tokio's paused time, a wall clock that somebody may set, and times at which the machine
+//! stands still.
 
+use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -15,13 +18,15 @@ pub(super) struct MachineClock {
     start: Instant,
     /// How far the wall clock is ahead, in milliseconds.
     ahead: AtomicI64,
+    /// When nothing runs here, as after SIGSTOP: time goes on, and whoever waits goes on waiting.
+    still: Mutex<Vec<Range<Duration>>>,
 }
 
 impl MachineClock {
     /// Right, and nothing has happened yet.
     #[expect(clippy::disallowed_methods, reason = "tokio's time is paused: this is the virtual time")]
     pub(super) fn new() -> Self {
-        Self { start: Instant::now(), ahead: AtomicI64::new(0) }
+        Self { start: Instant::now(), ahead: AtomicI64::new(0), still: Mutex::default() }
     }
 
     /// How much time has passed.
@@ -40,10 +45,29 @@ impl MachineClock {
         self.ahead.fetch_add(seconds * 1000, Ordering::Relaxed);
     }
 
-    /// Waits until so much time has passed since the start.
+    /// The machine will stand still for a while.
+    pub(super) fn stand_still(&self, span: Range<Duration>) {
+        self.still.lock().unwrap().push(span);
+    }
+
+    /// Whether the machine stood still, or does, at any time of this span.
+    pub(super) fn stood_still(&self, span: &Range<Duration>) -> bool {
+        self.still.lock().unwrap().iter().any(|still| still.start <= span.end && span.start <= still.end)
+    }
+
+    /// Waits until so much time has passed since the start; and on, if the machine stands still then.
     #[expect(clippy::disallowed_methods, reason = "tokio's time is paused: this is the virtual time")]
     pub(super) async fn until(&self, passed: Duration) {
-        tokio::time::sleep_until(self.start + passed).await;
+        let mut passed = Some(passed);
+        while let Some(until) = passed {
+            tokio::time::sleep_until(self.start + until).await;
+            passed = self.still_until();
+        }
+    }
+
+    fn still_until(&self) -> Option<Duration> {
+        let (passed, still) = (self.passed(), self.still.lock().unwrap());
+        still.iter().find(|still| still.contains(&passed)).map(|still| still.end)
     }
 
     /// Waits.

@@ -25,6 +25,10 @@ pub(crate) struct Account {
     pub(crate) maybe_sent: u64,
     pub(crate) refused: u64,
     pub(crate) token_requests: u64,
+    /// How many of them Weixin has seen.
+    pub(crate) reached: u64,
+    /// How often a process learnt that its token does not work any more.
+    pub(crate) rejections: u64,
     pub(crate) crashes: u64,
     pub(crate) complaints: Vec<String>,
 }
@@ -151,6 +155,11 @@ impl Witness {
         }
     }
 
+    /// A machine's call has reached Weixin.
+    pub(super) fn reached(&self, target: &str) {
+        self.state().account.reached += u64::from(!target.contains("/subscribe"));
+    }
+
     /// A request has reached Weixin, and this is what Weixin answered.
     pub(super) fn arrived(&self, target: &str, body: &[u8]) {
         self.tell(|| format!("  Weixin: {} {}", target.split('?').next().unwrap(), shown(body)));
@@ -262,7 +271,10 @@ impl OnTheLine {
                 seen.received = Some(text(&reply, "access_token"));
             }
             Call::Send if stale => {
+                let known = seen.rejected.len();
                 seen.rejected.entry(self.token.clone()).or_insert(passed);
+                let new = seen.rejected.len() - known;
+                state.account.rejections += new as u64;
             }
             _ => {}
         }

@@ -1,0 +1,73 @@
+//! How many token requests Weixin may see: the fewest there can be, and one for everything that happens.
+
+use std::time::Duration;
+
+use wxsub_core::token::TokenEndpoint;
+
+use super::cluster::Play;
+use super::fate::Lot;
+use super::weather::{Spell, Trouble};
+
+/// After a failure a server asks again soon, a few times, before it slows down or another takes over.
+const SOON: u64 = 4;
+
+/// So far apart are attempts of a server that alone is refused.
+const ALONE_REFUSED: u64 = 150;
+
+/// So far apart are attempts of all servers together while none fares better.
+const TOGETHER: u64 = 9;
+
+/// The requests that are explained without counting rejections.
+pub(super) struct Bound {
+    requests: u64,
+    /// Whether servers had to fetch without the others' knowledge, so that each rejection is news.
+    apart: bool,
+}
+
+impl Bound {
+    pub(super) fn of(play: &Play) -> Self {
+        let (fate, life) = (&play.fate, play.life.as_secs());
+        // A token is replaced when 45 hundredths of its life have passed, or five minutes before its end.
+        let lasts = match play.endpoint {
+            TokenEndpoint::Token => life * 45 / 100,
+            TokenEndpoint::StableToken => life - 300,
+        };
+        let mut requests = 1 + play.end.as_secs() / lasts;
+        requests += many(&fate.strangers) + many(&fate.ambushes) + many(&fate.redis);
+        for lot in &fate.servers {
+            requests += many(&lot.blows) + many(&lot.claims);
+            if !lot.weather.is_empty() {
+                requests += SOON + refused_alone(lot) / ALONE_REFUSED;
+            }
+            if !lot.store_weather.is_empty() {
+                let away: Duration = lot.store_weather.iter().map(|spell| spell.to - spell.from).sum();
+                // At the end of each life; with `stable_token` that is asked for twice.
+                requests += 1 + 2 * away.as_secs() / life;
+            }
+        }
+        let longest = fate.servers.iter().map(in_trouble).max().unwrap_or_default();
+        let apart = fate.servers.iter().any(|lot| !lot.store_weather.is_empty());
+        Self { requests: requests + longest / TOGETHER, apart }
+    }
+
+    /// With so many rejections seen by servers.
+    pub(super) fn most(&self, rejections: u64) -> u64 {
+        self.requests + if self.apart { rejections } else { 0 }
+    }
+}
+
+fn many<T>(events: &[T]) -> u64 {
+    events.len() as u64
+}
+
+fn lasts(spell: &Spell) -> u64 {
+    spell.to.saturating_sub(spell.from).as_secs()
+}
+
+fn in_trouble(lot: &Lot) -> u64 {
+    lot.weather.iter().map(lasts).sum()
+}
+
+fn refused_alone(lot: &Lot) -> u64 {
+    lot.weather.iter().filter(|spell| spell.trouble == Trouble::Address).map(lasts).sum()
+}
