@@ -17,6 +17,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
+use wxsub_proto::AppId;
 
 use self::problem::{Kind, Problem};
 use crate::app::App;
@@ -53,6 +54,11 @@ pub(crate) fn unknown() -> Response {
     Problem::new(Kind::NotFound, "there is no such route; /openapi.json lists them").into_response()
 }
 
+/// The app that is named, if it can be one.
+fn appid(named: &Named) -> Option<AppId> {
+    named.as_ref().ok().and_then(|Path(text)| text.parse().ok())
+}
+
 /// The client of the request's key, if it has the scope.
 fn client(call: &Call, scope: Scope) -> Result<&Client, Denied<'_>> {
     let Some(client) = call.client(bearer(&call.head.headers).as_ref()) else {
@@ -69,7 +75,7 @@ fn client(call: &Call, scope: Scope) -> Result<&Client, Denied<'_>> {
 /// The app of the path, if the key is for it. Whether an app exists is told only to keys that are for all.
 fn app<'a>(call: &'a Call, named: &Named, scope: Scope) -> Result<(&'a Client, &'a Arc<App>), Denied<'a>> {
     let client = client(call, scope)?;
-    let appid = named.as_ref().ok().and_then(|Path(text)| text.parse().ok());
+    let appid = appid(named);
     if !appid.as_ref().is_some_and(|appid| client.has(appid)) && client.apps != AppList::All {
         return Err((Some(client), Problem::new(Kind::Forbidden, "this key is not for this app")));
     }

@@ -6,9 +6,9 @@ use wxsub_proto::Message;
 use wxsub_proto::message::Draft;
 
 use super::problem::{Kind, Problem};
-use super::{Named, app, json, no_body};
+use super::{Named, app, appid, json, no_body};
 use crate::audit::{Action, Door};
-use crate::call::Call;
+use crate::call::{Call, Caller};
 use crate::client::Scope;
 use crate::house::Told;
 use crate::result_line::{Outcome, ResultLine};
@@ -81,11 +81,11 @@ pub(super) struct WrittenPage {
 pub(super) async fn send_one(named: Named, call: Call) -> Response {
     let (client, app) = match app(&call, &named, Scope::MessageSend) {
         Ok(found) => found,
-        Err((client, problem)) => return not_tried(&call, call.caller(client), problem),
+        Err((client, problem)) => return not_tried(&call, &named, call.caller(client), problem),
     };
     let message = match call.body().await.map_err(no_body).and_then(|body| message(&body)) {
         Ok(message) => message,
-        Err(problem) => return not_tried(&call, call.caller(Some(client)), problem),
+        Err(problem) => return not_tried(&call, &named, call.caller(Some(client)), problem),
     };
     let sending = Sending { call: &call, app, client: Some(client), door: Door::Native, shown: None };
     answer(send(&sending, message).await.result)
@@ -119,8 +119,10 @@ fn answer(result: ResultLine) -> Response {
     }
 }
 
-fn not_tried(call: &Call, caller: crate::call::Caller<'_>, problem: Problem) -> Response {
-    call.house.tell(Door::Native, Action::Send, &caller, &Told { outcome: "denied", ..Told::default() });
+fn not_tried(call: &Call, named: &Named, caller: Caller<'_>, problem: Problem) -> Response {
+    let appid = appid(named);
+    let told = Told { appid: appid.as_ref(), outcome: "denied", ..Told::default() };
+    call.house.tell(Door::Native, Action::Send, &caller, &told);
     let remedy = problem.kind.remedy();
     if problem.has_result() {
         return problem.into_response();

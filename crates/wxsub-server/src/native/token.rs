@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use wxsub_proto::AccessToken;
 
 use super::problem::{Kind, Problem};
-use super::{Named, app, json, no_body};
+use super::{Named, app, appid, json, no_body};
 use crate::app::{App, NoOther, Vouched};
 use crate::audit::{Action, Door};
 use crate::call::{Call, Caller};
@@ -49,7 +49,7 @@ pub(super) struct Reported {
 pub(super) async fn read(named: Named, call: Call) -> Response {
     let (client, app) = match app(&call, &named, Scope::TokenRead) {
         Ok(found) => found,
-        Err((client, problem)) => return denied(&call, call.caller(client), Action::Read, problem),
+        Err((client, problem)) => return denied(&call, &named, call.caller(client), Action::Read, problem),
     };
     let caller = call.caller(Some(client));
     let outcome = match app.current() {
@@ -86,12 +86,12 @@ pub(super) async fn read(named: Named, call: Call) -> Response {
 pub(super) async fn report(named: Named, call: Call) -> Response {
     let (client, app) = match app(&call, &named, Scope::TokenReport) {
         Ok(found) => found,
-        Err((client, problem)) => return denied(&call, call.caller(client), Action::Report, problem),
+        Err((client, problem)) => return denied(&call, &named, call.caller(client), Action::Report, problem),
     };
     let caller = call.caller(Some(client));
     let token = match call.body().await.map_err(no_body).and_then(|body| reported(&body)) {
         Ok(token) => token,
-        Err(problem) => return denied(&call, caller, Action::Report, problem),
+        Err(problem) => return denied(&call, &named, caller, Action::Report, problem),
     };
     let work = app.reported(&client.name, app.generation_of(&token));
     let outcome = call.in_time(work).await.unwrap_or(Err(NoOther::Late));
@@ -145,7 +145,9 @@ fn answer(
     response
 }
 
-fn denied(call: &Call, caller: Caller<'_>, action: Action, problem: Problem) -> Response {
-    call.house.tell(Door::Native, action, &caller, &Told { outcome: "denied", ..Told::default() });
+fn denied(call: &Call, named: &Named, caller: Caller<'_>, action: Action, problem: Problem) -> Response {
+    let appid = appid(named);
+    let told = Told { appid: appid.as_ref(), outcome: "denied", ..Told::default() };
+    call.house.tell(Door::Native, action, &caller, &told);
     problem.into_response()
 }
