@@ -217,11 +217,10 @@ impl Lifecycle {
         }
     }
 
-    /// There was nothing to look after; all is as planned again.
+    /// There was nothing to look after; all is as planned again, unless something else is to be done sooner.
     fn plan(&mut self, now: Moment) {
-        let Some(held) = self.held.as_ref().filter(|_| self.failures == 0 && self.attempt.is_none()) else {
-            return;
-        };
+        let idle = self.failures == 0 && self.attempt.is_none() && self.claimed.is_none();
+        let Some(held) = self.held.as_ref().filter(|_| idle) else { return };
         self.due = Some(schedule::refresh(self.endpoint, held, now, &mut self.jitter));
         if let Some(since) = self.unsettled_since(now) {
             self.doubt(now, since);

@@ -21,6 +21,17 @@ fn whoever_reports_while_nothing_is_held_hears_of_the_attempt_or_the_failure() {
     assert!(matches!(commands.as_slice(), [Command::Answer(Verdict::Wait { .. })]), "{commands:?}");
 }
 
+/// Another process was fetching and got no token: the claim is still to be carried out.
+#[test]
+fn a_claim_is_not_forgotten_when_the_mark_of_another_comes_and_goes() {
+    let mut life = Life::holding();
+    let order = fetch(life.report(Evidence::Claimed));
+    life.finish(&order, Outcome::Elsewhere);
+    life.read(Some(life.now.wall));
+    life.read(None);
+    assert!(life.due_in() < seconds(5), "{:?}", life.due_in());
+}
+
 fn is_called_stolen(commands: Vec<Command>) -> bool {
     notices(commands).iter().any(|notice| matches!(notice, Notice::Stolen { .. }))
 }
