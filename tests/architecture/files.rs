@@ -64,13 +64,14 @@ fn nothing_is_left_to_do() {
 /// brings the program and asks for it.
 #[test]
 fn tests_are_skipped_in_named_places_only() {
-    const SKIPPED: [(&str, &str); 9] = [
+    const SKIPPED: [(&str, &str); 10] = [
         ("crates/wxsub-cli/tests/commands/trial.rs", CURL),
         ("tests/browser/consent.rs", BROWSER),
         ("tests/browser/home.rs", BROWSER),
         ("tests/browser/other_sites.rs", BROWSER),
         ("tests/browser/wrong_links.rs", BROWSER),
         ("crates/wxsub-cli/tests/commands/cluster.rs", REDIS),
+        ("tests/redis/hints.rs", REDIS),
         ("tests/redis/store.rs", REDIS),
         ("tests/redis/troubles.rs", REDIS),
         ("tests/sdk/stories.rs", SDKS),
