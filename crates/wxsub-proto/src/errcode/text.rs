@@ -62,3 +62,16 @@ impl Text {
         assert!(han(self.chinese), "{whose}: {} is not Chinese", self.chinese);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Language, Text};
+
+    #[test]
+    fn a_line_is_told_in_the_language_asked_for() {
+        let text = Text::new("busy", "忙");
+        assert_eq!(text.in_language(Language::English), "busy");
+        assert_eq!(text.in_language(Language::Chinese), "忙");
+        assert_eq!(text.to_string(), "busy");
+    }
+}
