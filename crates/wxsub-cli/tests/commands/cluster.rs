@@ -325,7 +325,7 @@ fn the_guides_lines_work_as_printed() {
     let [still, still_so, consent, sent] = alone else { panic!("{printed:#?}") };
     let value = |line: &String| serde_json::from_str::<Value>(line).unwrap();
     let token = value(one)["access_token"].clone();
-    assert!(token.is_string() && value(one)["generation"].to_string() == *generation, "{printed:#?}");
+    assert!(token.is_string() && value(one)["generation"] == value(generation), "{printed:#?}");
     for line in [two, three, still, still_so, again, and_again, at_last] {
         assert_eq!(value(line)["access_token"], token, "{printed:#?}");
     }

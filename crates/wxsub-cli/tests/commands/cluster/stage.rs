@@ -98,10 +98,25 @@ impl Stage {
         live.map(|(_, node)| token(&node.address, &self.key)).collect()
     }
 
+    /// Waits for what comes in the end, unless something goes wrong before.
+    pub(super) fn wait_for(&self, what: &str, mut found: impl FnMut() -> bool) {
+        wait_for(what, || {
+            self.traffic.nothing_is_wrong();
+            found()
+        });
+    }
+
+    /// Until this many more messages have gone out through each server.
+    pub(super) fn wait_for_messages(&self, more: usize) {
+        let sent = self.traffic.sent();
+        let all = || self.traffic.sent().iter().zip(&sent).all(|(now, then)| *now >= then + more);
+        self.wait_for("more messages through each server", all);
+    }
+
     /// Until all servers that run hand out the same token; its generation.
     pub(super) fn agree(&self) -> u64 {
         let mut tokens = Vec::new();
-        wait_for("one token at all servers", || {
+        self.wait_for("one token at all servers", || {
             tokens = self.tokens();
             tokens.iter().all(|token| token["access_token"] == tokens[0]["access_token"])
         });

@@ -12,7 +12,7 @@ use super::node::Node;
 use super::recorder::Recorder;
 use super::relay::Wire;
 use super::server::Redis;
-use super::stage::{Stage, report, wait_for};
+use super::stage::{Stage, report};
 use super::traffic::Seen;
 use super::{pause, seconds};
 
@@ -93,9 +93,11 @@ impl Story {
     /// Plays one of the events; how many requests for a token it cost.
     pub(super) fn play(&mut self, ideal: u64, event: fn(&mut Self)) -> u64 {
         event(self);
-        wait_for("the last of its fetches", || self.stage.fetches() >= self.asked + ideal);
-        let after = self.stage.agree();
-        assert!(after > self.before || ideal == 0, "{after} after {}", self.before);
+        let mut after = self.before;
+        self.stage.wait_for("what it costs, and a new token at all servers", || {
+            after = self.stage.agree();
+            self.stage.fetches() >= self.asked + ideal && (after > self.before || ideal == 0)
+        });
         let cost = self.stage.fetches() - self.asked;
         (self.before, self.asked) = (after, self.asked + cost);
         cost
@@ -131,9 +133,19 @@ impl Story {
     fn fetching(&self, server: usize, late: Duration) -> JoinHandle<Result<u16, NoAnswer>> {
         let asked = self.stage.fetches();
         self.stage.weixin.fault(CLASSIC_TOKEN, Fault::Delay(late));
-        let (address, key) = (self.address(server).to_owned(), self.stage.key.clone());
-        let reporting = spawn(move || report(&address, &key));
-        wait_for("the fetch", || self.stage.fetches() > asked);
+        let start = || {
+            let (address, key) = (self.address(server).to_owned(), self.stage.key.clone());
+            spawn(move || report(&address, &key))
+        };
+        let mut reporting = start();
+        self.stage.wait_for("the fetch", || {
+            let fetched = self.stage.fetches() > asked;
+            if !fetched && reporting.is_finished() {
+                // The token it named had just been replaced.
+                reporting = start();
+            }
+            fetched
+        });
         assert!(self.is_leased());
         reporting
     }
@@ -172,7 +184,7 @@ impl Story {
         pause(seconds(30));
         self.stage.redis.start_again();
         self.recorder.record(&self.stage.redis);
-        wait_for("Redis", || !self.is_away(SECOND));
+        self.stage.wait_for("Redis", || !self.is_away(SECOND));
     }
 
     fn redis_stands_still(&mut self) {
@@ -181,7 +193,7 @@ impl Story {
         assert!(self.is_away(THIRD));
         pause(seconds(5));
         self.stage.redis.signal("-CONT");
-        wait_for("Redis", || !self.is_away(THIRD));
+        self.stage.wait_for("Redis", || !self.is_away(THIRD));
     }
 
     fn redis_is_read_only(&mut self) {
@@ -202,9 +214,9 @@ impl Story {
 
     fn robbed_while_redis_is_slow(&mut self) {
         let set = |wire: Wire| self.stage.wires.iter().for_each(|it| it.set(wire));
-        set(Wire::Slow(Duration::from_millis(200)));
+        set(Wire::Slow(Duration::from_millis(100)));
         self.stage.stolen();
-        wait_for("another token", || self.stage.agree() > self.before);
+        self.stage.wait_for("another token", || self.stage.agree() > self.before);
         set(Wire::Good);
     }
 
@@ -219,8 +231,8 @@ impl Story {
     fn robbed_while_one_is_cut_off(&mut self) {
         self.stage.wires[SECOND].set(Wire::Cut);
         self.stage.stolen();
-        wait_for("a fetch alone", || self.fetched(SECOND, "alone") == 1);
-        wait_for("another token of the other", || self.stage.generation(FIRST) > self.before);
+        self.stage.wait_for("a fetch alone", || self.fetched(SECOND, "alone") == 1);
+        self.stage.wait_for("another token of the other", || self.stage.generation(FIRST) > self.before);
         self.stage.wires[SECOND].set(Wire::Good);
     }
 
@@ -231,9 +243,7 @@ impl Story {
         }
         self.stage.go_on(THIRD);
         assert!(reporting.join().unwrap().is_ok());
-        wait_for("what the others have stored", || self.fetched(THIRD, "adopted") > adopted);
-        let sent = self.stage.traffic.sent();
-        let more = || self.stage.traffic.sent().iter().zip(&sent).all(|(now, then)| *now >= then + 20);
-        wait_for("twenty more messages through each server", more);
+        self.stage.wait_for("what the others have stored", || self.fetched(THIRD, "adopted") > adopted);
+        self.stage.wait_for_messages(20);
     }
 }

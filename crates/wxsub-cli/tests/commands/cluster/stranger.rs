@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::weixin::{APPID, SECRET};
 use super::call::Call;
 use super::server::Redis;
-use super::stage::{Stage, wait_for};
+use super::stage::Stage;
 
 /// How it went.
 pub(super) struct Minutes {
@@ -38,9 +38,7 @@ pub(super) fn fetches_once_a_minute(minutes: u64, overlap: Duration) -> Minutes 
     stage.agree();
     for _ in 0..minutes {
         fetch(&stage);
-        let sent = stage.traffic.sent();
-        let more = || stage.traffic.sent().iter().zip(&sent).all(|(now, then)| *now >= then + 3);
-        wait_for("three more messages through each server", more);
+        stage.wait_for_messages(3);
         stage.agree();
         sandbox.advance(Duration::from_secs(60));
     }
