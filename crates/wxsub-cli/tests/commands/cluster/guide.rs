@@ -33,7 +33,7 @@ pub(super) fn pasted() -> Vec<String> {
     let binary = Path::new(env!("CARGO_BIN_EXE_wxsub")).parent().unwrap().to_str().unwrap();
     // What it starts ends with it, whatever happens.
     let script = format!(
-        "PATH={binary}:$PATH\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}",
+        "PATH=\"{binary}:$PATH\"\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}",
         on_free_ports(commands())
     );
     let mut shell = Command::new("bash");
