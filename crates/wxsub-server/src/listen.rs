@@ -22,7 +22,7 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// How long the audit may take to be written to its end.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// How long to wait where no connection can be accepted, for want of file descriptors for example.
+/// How long to wait where no connection can be accepted, for want of room or of file descriptors.
 const BREATHER: Duration = Duration::from_millis(100);
 
 impl Server {
@@ -83,8 +83,7 @@ impl Hall {
     async fn admit(&self, listener: &TcpListener) {
         let mut count = self.open.subscribe();
         loop {
-            // The sender is held here, so it cannot be gone.
-            let _ = count.wait_for(|open| *open < self.house.snapshot().limits.connections).await;
+            self.room(&mut count).await;
             match listener.accept().await {
                 Ok((stream, peer)) => self.let_in(stream, peer),
                 Err(error) if of_one_connection(&error) => {}
@@ -95,6 +94,15 @@ impl Hall {
                 }
             }
         }
+    }
+
+    /// Waits until there is room for one more. A reload makes some without anybody leaving, so it is looked for again and
+    /// again.
+    async fn room(&self, count: &mut watch::Receiver<usize>) {
+        let clock = self.house.clock();
+        let has_room = |open: &usize| *open < self.house.snapshot().limits.connections;
+        let look = || clock.now().mono.after(BREATHER);
+        while until(&**clock, look(), count.wait_for(has_room)).await.is_none() {}
     }
 
     /// Lets in whoever stands at the door and may have sent a request already; nobody after them.

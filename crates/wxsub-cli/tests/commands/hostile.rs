@@ -122,6 +122,26 @@ fn a_crowd_does_not_hide_the_metrics() {
     assert_eq!(crowd.len(), 4);
 }
 
+/// An operator who sees the crowd need not wait until somebody leaves.
+#[test]
+fn a_reload_makes_room() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let limits =
+        |connections: usize| format!("{lines}[limits]\nconnections = {connections}\nheader_s = 600\n");
+    let mut server = Served::start(&config("room.toml", &weixin.base, &limits(1)));
+    let crowd = connect(&server, b"GET / HTTP/1.1\r\nX: ");
+    config("room.toml", &weixin.base, &limits(2));
+    signal(&server.child, "HUP");
+    server.wait_until_it_says("the configuration was reloaded");
+    let head = format!(
+        "GET {} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n",
+        route("access_token")
+    );
+    assert!(until_closed(connect(&server, head.as_bytes())).starts_with("HTTP/1.1 200"));
+    drop(crowd);
+}
+
 /// Whoever should read standard error does not: the audit fills its queue, and nobody waits for it.
 #[test]
 fn a_reader_that_has_fallen_asleep_delays_nobody() {
