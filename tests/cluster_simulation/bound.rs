@@ -6,6 +6,7 @@ use wxsub_core::token::TokenEndpoint;
 
 use super::cluster::Play;
 use super::fate::Lot;
+use super::store_weather::MoodSpell;
 use super::weather::{Spell, Trouble};
 
 /// After a failure a server asks again soon, a few times, before it slows down or another takes over.
@@ -17,6 +18,9 @@ const ALONE_REFUSED: u64 = 150;
 /// So far apart are attempts of all servers together while none fares better.
 const TOGETHER: u64 = 9;
 
+/// So far apart are attempts of a server that is cut off from the others while Weixin gives it nothing.
+const CUT_OFF: u64 = 6;
+
 /// The requests that are explained without counting rejections.
 pub(super) struct Bound {
     requests: u64,
@@ -27,12 +31,13 @@ pub(super) struct Bound {
 impl Bound {
     pub(super) fn of(play: &Play) -> Self {
         let (fate, life) = (&play.fate, play.life.as_secs());
-        // A token is replaced when 45 hundredths of its life have passed, or five minutes before its end.
-        let lasts = match play.endpoint {
-            TokenEndpoint::Token => life * 45 / 100,
-            TokenEndpoint::StableToken => life - 300,
+        let end = play.end.as_secs();
+        let mut requests = 1 + match play.endpoint {
+            // A token is replaced when 45 hundredths of its life have passed.
+            TokenEndpoint::Token => end * 100 / (life * 45),
+            // Five minutes before its end; asked a moment too early, Weixin gives the same again.
+            TokenEndpoint::StableToken => 2 * (end / (life - 300)),
         };
-        let mut requests = 1 + play.end.as_secs() / lasts;
         requests += many(&fate.strangers) + many(&fate.ambushes) + many(&fate.redis);
         for lot in &fate.servers {
             requests += many(&lot.blows) + many(&lot.claims);
@@ -42,7 +47,7 @@ impl Bound {
             if !lot.store_weather.is_empty() {
                 let away: Duration = lot.store_weather.iter().map(|spell| spell.to - spell.from).sum();
                 // At the end of each life; with `stable_token` that is asked for twice.
-                requests += 1 + 2 * away.as_secs() / life;
+                requests += 1 + 2 * away.as_secs() / life + in_both(lot) / CUT_OFF;
             }
         }
         let longest = fate.servers.iter().map(in_trouble).max().unwrap_or_default();
@@ -66,6 +71,15 @@ fn lasts(spell: &Spell) -> u64 {
 
 fn in_trouble(lot: &Lot) -> u64 {
     lot.weather.iter().map(lasts).sum()
+}
+
+/// For how long both ways are in trouble.
+fn in_both(lot: &Lot) -> u64 {
+    let spells = lot.weather.iter().flat_map(|spell| {
+        let meets = |store: &MoodSpell| store.to.min(spell.to).saturating_sub(store.from.max(spell.from));
+        lot.store_weather.iter().map(move |store| meets(store).as_secs())
+    });
+    spells.sum()
 }
 
 fn refused_alone(lot: &Lot) -> u64 {
