@@ -169,15 +169,15 @@ impl Lifecycle {
         lost_since: Option<UnixMillis>,
         commands: &mut Vec<Command>,
     ) {
-        self.store_answers(commands);
         if issued.generation() > self.known && !self.was_rejected(issued) {
+            self.store_answers(commands);
             match issued.is_usable(now) {
                 true => self.accept(now, Arc::clone(issued), Obtained::Adopted, commands),
                 false => self.known = issued.generation(),
             }
         }
         if self.held.as_ref().is_some_and(|held| held.generation() == issued.generation()) {
-            self.same_generation(now, issued, lost_since);
+            self.same_generation(now, issued, lost_since, commands);
         }
     }
 

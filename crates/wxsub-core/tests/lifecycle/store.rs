@@ -105,32 +105,59 @@ fn a_store_that_got_another_token_meanwhile_makes_ours_suspect() {
     }
 }
 
+fn away(life: &mut Life) -> Vec<Notice> {
+    // The ration of refreshes on report allows one a minute.
+    life.pass(seconds(60));
+    let order = fetch(life.report(Evidence::Claimed));
+    notices(life.finish(&order, Outcome::StoreAway))
+}
+
+fn gone_and_back(notices: &[Notice]) -> Vec<&Notice> {
+    notices.iter().filter(|notice| matches!(notice, Notice::StoreAway | Notice::StoreBack)).collect()
+}
+
 #[test]
 fn each_outage_of_the_store_is_told_once_and_so_is_its_end() {
-    let away = |life: &mut Life| {
-        // The ration of refreshes on report allows one a minute.
-        life.pass(seconds(60));
-        let order = fetch(life.report(Evidence::Claimed));
-        notices(life.finish(&order, Outcome::StoreAway))
-    };
-    let back: [fn(&mut Life) -> Vec<Command>; 2] = [
-        |life| life.tell(Event::Loaded { issued: life.held(), lost_since: None }),
+    let back: [fn(&mut Life) -> Vec<Command>; 3] = [
+        |life| life.tell(Event::Loaded { issued: Arc::new(stored(life, 1)), lost_since: None }),
         |life| {
             life.tell(Event::Published {
                 generation: life.held().generation(),
                 replaced: Generation::default(),
             })
         },
+        |life| {
+            life.pass(life.due_in());
+            let order = fetch(life.tell(Event::Timer));
+            life.finish(&order, Outcome::Elsewhere)
+        },
     ];
     let mut life = Life::holding();
     for answers in back {
         assert_eq!(away(&mut life), [Notice::StoreAway]);
         assert_eq!(away(&mut life), []);
-        assert_eq!(notices(answers(&mut life)), [Notice::StoreBack]);
-        assert_eq!(notices(answers(&mut life)), []);
+        assert_eq!(gone_and_back(&notices(answers(&mut life))), [&Notice::StoreBack]);
     }
+}
+
+/// As a replica: what is read there says nothing.
+#[test]
+fn a_store_that_can_only_be_read_stays_away() {
+    let mut life = Life::holding();
     away(&mut life);
-    life.pass(seconds(60));
-    let order = fetch(life.report(Evidence::Claimed));
-    assert_eq!(notices(life.finish(&order, Outcome::Elsewhere)), [Notice::StoreBack]);
+    for _ in 0..3 {
+        life.read(None);
+        assert_eq!(away(&mut life), []);
+    }
+}
+
+#[test]
+fn a_fetch_without_the_store_says_that_it_is_away_until_it_holds_the_token() {
+    let mut life = Life::holding();
+    let order = fetch(life.report(Evidence::Seen));
+    let alone = life.token("B", &order);
+    let told = notices(life.finish(&order, Outcome::IssuedAlone(Arc::clone(&alone))));
+    assert_eq!(gone_and_back(&told), [&Notice::StoreAway]);
+    let told = notices(life.tell(Event::Loaded { issued: alone, lost_since: None }));
+    assert_eq!(told, [Notice::StoreBack]);
 }

@@ -49,10 +49,7 @@ impl Lifecycle {
 
     /// The attempt has come to nothing, because the store does not answer.
     pub(super) fn store_is_away(&mut self, now: Moment, commands: &mut Vec<Command>) {
-        if self.alone.away_since.is_none() {
-            self.alone.away_since = Some(now.mono);
-            commands.push(Command::Tell(Notice::StoreAway));
-        }
+        self.store_does_not_answer(now, commands);
         let alone_in = self.alone_in(now);
         let wait = self.jitter.around(ELSEWHERE, 10).min(alone_in.max(Duration::from_millis(100)));
         self.due = Some(now.after(wait));
@@ -61,6 +58,14 @@ impl Lifecycle {
         }
     }
 
+    pub(super) fn store_does_not_answer(&mut self, now: Moment, commands: &mut Vec<Command>) {
+        if self.alone.away_since.is_none() {
+            self.alone.away_since = Some(now.mono);
+            commands.push(Command::Tell(Notice::StoreAway));
+        }
+    }
+
+    /// What can be read in it is no sign of that unless it is new: a replica can be read, too.
     pub(super) fn store_answers(&mut self, commands: &mut Vec<Command>) {
         if self.alone.away_since.take().is_some() {
             commands.push(Command::Tell(Notice::StoreBack));
@@ -102,9 +107,19 @@ impl Lifecycle {
     }
 
     /// The store holds a token of the generation held.
-    pub(super) fn same_generation(&mut self, now: Moment, stored: &Issued, lost_since: Option<UnixMillis>) {
+    pub(super) fn same_generation(
+        &mut self,
+        now: Moment,
+        stored: &Issued,
+        lost_since: Option<UnixMillis>,
+        commands: &mut Vec<Command>,
+    ) {
         let same = self.held.as_ref().is_some_and(|held| held.token().same_as(stored.token()));
-        match self.alone.fetched_after.take() {
+        let alone = self.alone.fetched_after.take();
+        if same && alone.is_some() {
+            self.store_answers(commands);
+        }
+        match alone {
             _ if same => self.marked(now, lost_since),
             // Two processes fetched alone in the same millisecond.
             Some(_) => self.doubt(now, stored.asked()),

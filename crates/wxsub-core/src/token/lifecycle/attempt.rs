@@ -49,7 +49,10 @@ impl Lifecycle {
                 self.store_answers(commands);
                 self.issued(now, &attempt, issued, Obtained::Fetched, commands);
             }
-            Outcome::IssuedAlone(issued) => self.issued(now, &attempt, issued, Obtained::Alone, commands),
+            Outcome::IssuedAlone(issued) => {
+                self.store_does_not_answer(now, commands);
+                self.issued(now, &attempt, issued, Obtained::Alone, commands);
+            }
             Outcome::Adopted { issued, lost_since, raced } => {
                 self.store_answers(commands);
                 self.adopted(now, issued, lost_since, commands);
