@@ -4,7 +4,7 @@ mod memory;
 mod probe;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use wxsub_core::Client;
@@ -77,10 +77,14 @@ pub(crate) fn why(error: &TokenError) -> String {
 
 impl App {
     /// As configured; `memory` is what an earlier one of the same app remembers.
-    pub(crate) fn new(config: AppConfig, shared: &Shared, memory: Arc<Memory>) -> Self {
+    pub(crate) fn new(config: AppConfig, shared: &Shared, memory: Arc<Memory>) -> Arc<Self> {
+        Arc::new_cyclic(|app| Self::observed_by(app, config, shared, memory))
+    }
+
+    fn observed_by(app: &Weak<Self>, config: AppConfig, shared: &Shared, memory: Arc<Memory>) -> Self {
         let transport = shared.transport.clone().unwrap_or_else(|| Arc::clone(&config.transport));
         let failing: Arc<Mutex<Option<UnixMillis>>> = Arc::default();
-        let observe = observer(&config.appid, shared, Arc::clone(&failing));
+        let observe = observer(app, &config.appid, shared, Arc::clone(&failing));
         let keeper = Keeper::builder(config.appid.clone(), config.secret.clone(), Arc::clone(&transport))
             .api_base(config.base.clone())
             .endpoint(config.endpoint)
@@ -134,8 +138,6 @@ impl App {
 
     /// Which token this is, if it is the current one or one of the two before it.
     pub(crate) fn generation_of(&self, token: &AccessToken) -> Option<Generation> {
-        // One that nobody has asked for since the server started is known too.
-        let _ = self.current();
         self.memory.generation_of(token)
     }
 
@@ -198,16 +200,22 @@ impl Drop for Paid<'_> {
 }
 
 fn observer(
+    app: &Weak<App>,
     appid: &AppId,
     shared: &Shared,
     failing: Arc<Mutex<Option<UnixMillis>>>,
 ) -> impl Fn(&Notice) + Send + Sync + 'static {
-    let (appid, metrics, clock) = (appid.clone(), Arc::clone(&shared.metrics), Arc::clone(&shared.clock));
+    let (app, appid) = (Weak::clone(app), appid.clone());
+    let (metrics, clock) = (Arc::clone(&shared.metrics), Arc::clone(&shared.clock));
     move |notice| {
         metrics.noticed(&appid, notice);
         let mut failing = failing.lock().unwrap_or_else(PoisonError::into_inner);
         match notice {
-            Notice::Refreshed { .. } => *failing = None,
+            Notice::Refreshed { .. } => {
+                *failing = None;
+                // Another server may hand it out while nobody asks this one.
+                let _ = app.upgrade().and_then(|app| app.current());
+            }
             Notice::FetchFailed { .. } => {
                 failing.get_or_insert_with(|| clock.now().wall);
             }

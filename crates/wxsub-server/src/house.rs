@@ -155,8 +155,8 @@ impl Snapshot {
             let known = before.and_then(|before| before.apps.get(&config.appid));
             let app = match known {
                 Some(app) if app.config.same_as(config) => Arc::clone(app),
-                Some(app) => Arc::new(App::new(config.clone(), shared, Arc::clone(&app.memory))),
-                None => Arc::new(App::new(config.clone(), shared, Arc::<Memory>::default())),
+                Some(app) => App::new(config.clone(), shared, Arc::clone(&app.memory)),
+                None => App::new(config.clone(), shared, Arc::<Memory>::default()),
             };
             (config.appid.clone(), app)
         };

@@ -95,6 +95,22 @@ async fn a_message_is_sent_on_by_the_right_of_its_token() {
     assert_eq!(world.received("oUser"), 4);
 }
 
+/// A token that another server handed out while nobody asked this one.
+#[tokio::test]
+async fn the_tokens_of_a_server_beside_it_are_known() {
+    let one = World::new(&usual()).await;
+    let other = one.beside(&usual()).await;
+    let first = one.token().await.access_token();
+    assert_eq!(other.token().await.access_token(), first);
+    let second = one.report(&first).await.access_token();
+    one.pass(5).await;
+    let third = one.report(&second).await.access_token();
+    one.pass(5).await;
+    for token in [third, second, first] {
+        assert_eq!(subscribe(&other, &token, message("oUser", 1)).await.errcode(), 43101);
+    }
+}
+
 #[tokio::test]
 async fn what_may_have_arrived_is_not_repeated_and_what_has_not_may_be() {
     let world = World::new(&usual()).await;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tower_service::Service;
 use wxsub_core::clock::Clock;
 use wxsub_core::proto::codec::RawReply;
+use wxsub_core::store::MemoryStore;
 use wxsub_core::testing::ManualClock;
 use wxsub_core::token::ClientKey;
 use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
@@ -33,6 +34,7 @@ pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
     pub(crate) server: Server,
     router: Router,
+    store: Arc<MemoryStore>,
 }
 
 /// What came back.
@@ -98,11 +100,21 @@ impl World {
         for app in ["wx1", "wx2"] {
             sandbox.add_app(app.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
         }
+        let store = Arc::new(MemoryStore::on(clock.clone()));
+        Self::of(more, clock, sandbox, store).await
+    }
+
+    /// Another server that shares its tokens with this one.
+    pub(crate) async fn beside(&self, more: &str) -> Self {
+        Self::of(more, Arc::clone(&self.clock), self.sandbox.clone(), Arc::clone(&self.store)).await
+    }
+
+    async fn of(more: &str, clock: Arc<ManualClock>, sandbox: Sandbox, store: Arc<MemoryStore>) -> Self {
         let transport = Arc::new(InProcess(sandbox.clone(), Arc::clone(&clock)));
-        let server =
-            Server::builder(config(more)).clock(clock.clone()).transport(transport).build().await.unwrap();
+        let server = Server::builder(config(more)).clock(clock.clone()).transport(transport);
+        let server = server.store(store.clone()).build().await.unwrap();
         let router = server.router();
-        Self { clock, sandbox, server, router }
+        Self { clock, sandbox, server, router, store }
     }
 
     /// One request from 10.1.2.3.
