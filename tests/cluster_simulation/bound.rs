@@ -38,6 +38,7 @@ impl Bound {
             // Five minutes before its end; asked a moment too early, Weixin gives the same again.
             TokenEndpoint::StableToken => 2 * (end / (life - 300)),
         };
+        let alone = if play.endpoint == TokenEndpoint::StableToken { 2 } else { 1 };
         requests += many(&fate.strangers) + many(&fate.ambushes) + many(&fate.redis);
         for lot in &fate.servers {
             requests += many(&lot.blows) + many(&lot.claims);
@@ -46,8 +47,8 @@ impl Bound {
             }
             if !lot.store_weather.is_empty() {
                 let away: Duration = lot.store_weather.iter().map(|spell| spell.to - spell.from).sum();
-                // At the end of each life; with `stable_token` that is asked for twice.
-                requests += 1 + 2 * away.as_secs() / life + in_both(lot) / CUT_OFF;
+                // At the end of each life, or at each renewal, for which it may ask twice.
+                requests += alone + 2 * away.as_secs() / life + in_both(lot) / CUT_OFF;
             }
         }
         let longest = fate.servers.iter().map(in_trouble).max().unwrap_or_default();
