@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_core::token::{Event, Evidence, Failure, Generation, Issued, Outcome, TokenEndpoint};
+use wxsub_core::token::{Event, Evidence, Failure, Generation, Issued, Mode, Outcome, TokenEndpoint};
 
 use super::life::*;
 
@@ -121,5 +121,21 @@ fn a_token_that_was_overtaken_makes_the_one_held_suspect() {
         life.finish(&order, Outcome::Issued(overtaken));
         assert_eq!(life.status().suspect_from.is_some(), suspect, "{endpoint:?}, held: {held}");
         assert!(life.due_in() <= seconds(5));
+    }
+}
+
+/// The same token again, and then no reply to the call that forces another: that took long enough to be told.
+#[test]
+fn a_forced_attempt_counts_from_the_one_that_made_it_necessary() {
+    for (took, told) in [(14, true), (2, false)] {
+        let mut life = Life::holding_of(TokenEndpoint::StableToken);
+        let same = life.held();
+        let order = fetch(life.report(Evidence::Seen));
+        life.pass(seconds(took));
+        let order = fetch(life.finish(&order, Outcome::Issued(same)));
+        assert_eq!(order.mode, Mode::Forced);
+        life.pass(seconds(took));
+        life.finish(&order, lost());
+        assert_eq!(life.status().failure.is_some(), told, "{took} s each");
     }
 }

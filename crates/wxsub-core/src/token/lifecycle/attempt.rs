@@ -111,7 +111,11 @@ impl Lifecycle {
         }
         if self.was_rejected(&issued) {
             return match (self.endpoint, attempt.mode) {
-                (TokenEndpoint::StableToken, Mode::Normal) => commands.push(self.start(now, Mode::Forced)),
+                (TokenEndpoint::StableToken, Mode::Normal) => {
+                    // Those who wait have waited since then.
+                    self.failing_since.get_or_insert(attempt.asked.mono);
+                    commands.push(self.start(now, Mode::Forced));
+                }
                 _ => self.failed(now, attempt, Failure::StillRejected, commands),
             };
         }
