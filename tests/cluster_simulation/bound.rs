@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wxsub_core::token::TokenEndpoint;
 
+use super::blows::Blow;
 use super::cluster::Play;
 use super::fate::Lot;
 use super::store_weather::MoodSpell;
@@ -39,9 +40,11 @@ impl Bound {
             TokenEndpoint::StableToken => 2 * (end / (life - 300)),
         };
         let alone = if play.endpoint == TokenEndpoint::StableToken { 2 } else { 1 };
-        requests += many(&fate.strangers) + many(&fate.ambushes) + many(&fate.redis);
+        requests += many(&fate.strangers) + many(&fate.redis);
+        requests += fate.ambushes.iter().map(|ambush| explains(ambush.blow)).sum::<u64>();
         for lot in &fate.servers {
-            requests += many(&lot.blows) + many(&lot.claims);
+            requests += lot.blows.iter().map(|(_, blow)| explains(*blow)).sum::<u64>();
+            requests += many(&lot.claims);
             if !lot.weather.is_empty() {
                 requests += SOON + refused_alone(lot) / ALONE_REFUSED;
             }
@@ -60,6 +63,12 @@ impl Bound {
     pub(super) fn most(&self, rejections: u64) -> u64 {
         self.requests + if self.apart { rejections } else { 0 }
     }
+}
+
+/// Whoever stood still calls when somebody else has called for it; then nobody knows which token works, and one more call
+/// settles it.
+fn explains(blow: Blow) -> u64 {
+    if matches!(blow, Blow::StandsStill(_)) { 2 } else { 1 }
 }
 
 fn many<T>(events: &[T]) -> u64 {
