@@ -115,6 +115,19 @@ async fn servers_whose_clocks_are_ten_minutes_apart_agree_on_the_end_of_a_token(
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
+async fn a_process_that_stands_still_while_it_reads_does_not_take_the_token_for_younger() {
+    let redis = Redis::start();
+    let clock = Arc::new(ManualClock::new());
+    let (store, app) = (redis.builder().clock(clock.clone()).build().unwrap(), app());
+    store.put_if_newer(&app, Generation::default(), token("A", 7, clock.now().wall)).await.unwrap();
+    let stands_still = async { clock.advance(Duration::from_secs(600)) };
+    let (record, ()) = tokio::join!(store.load(&app), stands_still);
+    let left = record.unwrap().token.unwrap().to_issued(clock.now()).remaining(clock.now());
+    assert!(left <= Duration::from_secs(6600), "{left:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
 async fn a_record_of_a_later_layout_is_refused_by_name_and_left_alone() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());

@@ -67,7 +67,8 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
         token: StoredToken,
     ) -> Result<Put, StoreError>;
 
-    /// Takes the right to refresh for `length`, unless another holder has it. A holder that asks again prolongs its own.
+    /// Takes the right to refresh for `length`, unless another holder has it. A holder that asks again has it for `length`
+    /// from then on, be that longer or shorter.
     ///
     /// # Errors
     /// [`StoreError`] if it is not known whether the lease was taken. A keeper takes it as not taken.

@@ -35,8 +35,10 @@ impl RedisStore {
         Ok(Fields { now: UnixMillis::new(now), fields })
     }
 
-    fn read(&self, app: &AppId, fields: &Fields) -> Result<Record, StoreError> {
-        fields.read(app, self.encryption.as_ref(), self.clock.now().wall)
+    /// `asked`: when Redis was asked, by the clock here. This process may have stood still since then, and a token that is
+    /// taken for older than it is does no harm.
+    fn read(&self, app: &AppId, fields: &Fields, asked: UnixMillis) -> Result<Record, StoreError> {
+        fields.read(app, self.encryption.as_ref(), asked)
     }
 
     /// Changes a field if it is still what it was; else gives what it is.
@@ -56,7 +58,8 @@ impl RedisStore {
 #[async_trait]
 impl TokenStore for RedisStore {
     async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
-        self.read(app, &self.fields(app).await?)
+        let asked = self.clock.now().wall;
+        self.read(app, &self.fields(app).await?, asked)
     }
 
     async fn newer_than(&self, app: &AppId, known: Generation) -> Generation {
@@ -74,7 +77,8 @@ impl TokenStore for RedisStore {
             Some(key) => ("sealed", key.seal(app, token.generation, &token.token)?),
             None => ("token", token.token.expose().to_owned()),
         };
-        let age = self.clock.now().wall.since(token.asked);
+        let asked = self.clock.now().wall;
+        let age = asked.since(token.asked);
         let mut script = PUT.key(self.keys.record(app));
         script.arg(exact(replaces)?).arg(generation).arg(field).arg(value);
         script.arg(token.asked.get()).arg(millis(age)).arg(millis(token.life)).arg(self.keys.changes(app));
@@ -83,7 +87,7 @@ impl TokenStore for RedisStore {
             return Ok(Put::Stored);
         }
         let fields = Fields { now: UnixMillis::new(now), fields };
-        self.read(app, &fields).map(Put::Lost)
+        self.read(app, &fields, asked).map(Put::Lost)
     }
 
     async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
@@ -113,9 +117,10 @@ impl TokenStore for RedisStore {
     }
 
     async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        let asked = self.clock.now().wall;
         let fields = self.fields(app).await?;
         // A layout that is not known here is not counted in.
-        self.read(app, &fields)?;
+        self.read(app, &fields, asked)?;
         let mut before = fields.fields.get(FORCED).cloned().unwrap_or_default();
         for _ in 0..TRIES {
             let mut log = forced(&before)?;
