@@ -1,7 +1,7 @@
 use std::fmt;
 
 use wxsub_core::transport::Limits;
-use wxsub_tls::{Roots, TlsError, client_config};
+use wxsub_tls::{Roots, TlsConfigError, client_config};
 
 use crate::HyperTransport;
 use crate::connect::Connector;
@@ -13,7 +13,7 @@ use crate::proxy::Proxy;
 pub enum SetupError {
     /// There is nobody to trust.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Tls(#[from] TlsConfigError),
     /// The proxy's URL cannot be used.
     #[error("the proxy's URL cannot be used: it must be http://[user:password@]host[:port]")]
     Proxy,
@@ -113,6 +113,6 @@ mod tests {
     #[test]
     fn no_roots_no_transport() {
         let error = Builder::default().roots(Roots::Pem(Vec::new())).build().unwrap_err();
-        assert_eq!(error, SetupError::Tls(TlsError::NoneInPem));
+        assert_eq!(error, SetupError::Tls(TlsConfigError::EmptyPem));
     }
 }

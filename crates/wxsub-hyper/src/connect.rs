@@ -18,7 +18,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
 use wxsub_core::transport::{TransportError, TransportFault, causes, chain};
-use wxsub_tls::{TlsFault, fault_of};
+use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
 use crate::deadline::within;
 use crate::proxy::Proxy;
@@ -99,8 +99,8 @@ impl Connector {
 
     fn not_shaken(&self, error: &(dyn Error + 'static)) -> TransportError {
         let said = causes(chain(error));
-        match fault_of(error) {
-            Some(TlsFault::Certificate(reason)) => {
+        match classify_tls_error(error) {
+            Some(TlsErrorKind::Certificate(reason)) => {
                 TransportError::before_sending(TransportFault::Certificate, format!("{reason}; {said}"))
             }
             // The tunnel ended, and it is the proxy's.

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use wxsub_core::transport::{TransportError, TransportFault, causes, chain};
-use wxsub_tls::{TlsFault, fault_of};
+use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
 /// The connection died before it was given a request, or gave it back unwritten.
 pub(crate) fn before_request(error: &hyper::Error) -> TransportError {
@@ -30,8 +30,8 @@ pub(crate) fn within_body(error: &hyper::Error) -> TransportError {
 
 fn read(error: &(dyn Error + 'static)) -> (TransportFault, String) {
     let said = causes(chain(error));
-    let fault = match (fault_of(error), hyper_error(error)) {
-        (Some(TlsFault::Certificate(reason)), _) => {
+    let fault = match (classify_tls_error(error), hyper_error(error)) {
+        (Some(TlsErrorKind::Certificate(reason)), _) => {
             return (TransportFault::Certificate, format!("{reason}; {said}"));
         }
         (Some(_), _) => TransportFault::Tls,

@@ -51,7 +51,7 @@ pub use wxsub_core as core;
 pub use wxsub_core::proto;
 pub use wxsub_core::transport::Limits;
 pub use wxsub_core::{Client, ConsentGuard, SendError};
-pub use wxsub_tls::{Roots, TlsError};
+pub use wxsub_tls::{Roots, TlsConfigError};
 
 use std::sync::Arc;
 

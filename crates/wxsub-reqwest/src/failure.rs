@@ -3,7 +3,7 @@
 use std::io;
 
 use wxsub_core::transport::{Stage, TransportError, TransportFault, causes, chain};
-use wxsub_tls::{TlsFault, fault_of};
+use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
 /// Whom a connection is made to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub(crate) fn failure(error: reqwest::Error, peer: Peer) -> TransportError {
     } else {
         (stage_of(&error), of_an_exchange(&error))
     };
-    let detail = match fault_of(&error) {
-        Some(TlsFault::Certificate(reason)) => format!("{reason}; {}", said(&error)),
+    let detail = match classify_tls_error(&error) {
+        Some(TlsErrorKind::Certificate(reason)) => format!("{reason}; {}", said(&error)),
         _ => said(&error),
     };
     match stage {
@@ -32,8 +32,8 @@ pub(crate) fn failure(error: reqwest::Error, peer: Peer) -> TransportError {
 
 /// No connection: nothing can have been sent.
 fn of_a_connect(error: &reqwest::Error, peer: Peer) -> TransportFault {
-    match fault_of(error) {
-        Some(TlsFault::Certificate(_)) => TransportFault::Certificate,
+    match classify_tls_error(error) {
+        Some(TlsErrorKind::Certificate(_)) => TransportFault::Certificate,
         Some(_) => TransportFault::Tls,
         // Only the proxy's name is resolved here, and only the proxy is connected to.
         None if peer == Peer::Proxy => TransportFault::Proxy,
@@ -66,8 +66,8 @@ fn of_an_exchange(error: &reqwest::Error) -> TransportFault {
     if error.is_builder() {
         return TransportFault::Other;
     }
-    match fault_of(error) {
-        Some(TlsFault::Certificate(_)) => return TransportFault::Certificate,
+    match classify_tls_error(error) {
+        Some(TlsErrorKind::Certificate(_)) => return TransportFault::Certificate,
         Some(_) => return TransportFault::Tls,
         None => {}
     }

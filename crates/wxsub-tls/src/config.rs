@@ -9,16 +9,16 @@ use crate::Roots;
 /// No configuration could be made of the chosen roots.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum TlsError {
+pub enum TlsConfigError {
     /// The PEM text holds no certificate.
     #[error(
         "the PEM text holds no certificate; it must have at least one -----BEGIN CERTIFICATE----- section, \
          and a private key is no certificate"
     )]
-    NoneInPem,
+    EmptyPem,
     /// A section of the PEM text cannot be read.
     #[error("certificate {number} of the PEM text cannot be read ({detail}); export it again")]
-    BadPem {
+    InvalidPem {
         /// Which one, from 1.
         number: usize,
         /// What is wrong with it.
@@ -32,7 +32,7 @@ pub enum TlsError {
     NoSystemRoots(String),
     /// rustls refused the configuration.
     #[error("rustls refused the configuration: {0}")]
-    Refused(String),
+    Rustls(String),
 }
 
 /// A configuration for HTTP/1.1 over TLS 1.2 or 1.3, which trusts these roots and nothing else.
@@ -40,46 +40,46 @@ pub enum TlsError {
 /// [`Roots::System`] reads files; call this once, at the start.
 ///
 /// # Errors
-/// [`TlsError`] if there is no certificate authority to trust, which would let no handshake succeed.
-pub fn client_config(roots: &Roots) -> Result<ClientConfig, TlsError> {
+/// [`TlsConfigError`] if there is no certificate authority to trust, which would let no handshake succeed.
+pub fn client_config(roots: &Roots) -> Result<ClientConfig, TlsConfigError> {
     let trusted = match roots {
-        Roots::System => system()?,
+        Roots::System => system_roots()?,
         Roots::Bundled => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
-        Roots::Pem(pem) => from_pem(pem)?,
+        Roots::Pem(pem) => pem_roots(pem)?,
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::Refused(error.to_string()))?
+        .map_err(|error| TlsConfigError::Rustls(error.to_string()))?
         .with_root_certificates(trusted)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
-fn system() -> Result<RootCertStore, TlsError> {
+fn system_roots() -> Result<RootCertStore, TlsConfigError> {
     let found = rustls_native_certs::load_native_certs();
     let mut trusted = RootCertStore::empty();
     let (_, unusable) = trusted.add_parsable_certificates(found.certs);
     if !trusted.is_empty() {
         return Ok(trusted);
     }
-    Err(TlsError::NoSystemRoots(match found.errors.first() {
+    Err(TlsConfigError::NoSystemRoots(match found.errors.first() {
         Some(error) => error.to_string(),
         None if unusable > 0 => format!("{unusable} were found, none of them is usable"),
         None => "the usual places are empty".to_owned(),
     }))
 }
 
-fn from_pem(pem: &[u8]) -> Result<RootCertStore, TlsError> {
+fn pem_roots(pem: &[u8]) -> Result<RootCertStore, TlsConfigError> {
     let mut trusted = RootCertStore::empty();
     for (index, section) in CertificateDer::pem_slice_iter(pem).enumerate() {
-        let bad = |detail: String| TlsError::BadPem { number: index.saturating_add(1), detail };
+        let bad = |detail: String| TlsConfigError::InvalidPem { number: index.saturating_add(1), detail };
         let certificate = section.map_err(|error| bad(error.to_string()))?;
         trusted.add(certificate).map_err(|error| bad(error.to_string()))?;
     }
     if trusted.is_empty() {
-        return Err(TlsError::NoneInPem);
+        return Err(TlsConfigError::EmptyPem);
     }
     Ok(trusted)
 }
@@ -104,7 +104,7 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         for pem in ["", "hello", &key] {
             let error = client_config(&Roots::Pem(pem.as_bytes().to_vec())).unwrap_err();
-            assert_eq!(error, TlsError::NoneInPem);
+            assert_eq!(error, TlsConfigError::EmptyPem);
             assert!(error.to_string().contains("BEGIN CERTIFICATE"));
         }
     }
@@ -116,7 +116,7 @@ mod tests {
             "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n",
         ] {
             let error = client_config(&Roots::Pem(broken.as_bytes().to_vec())).unwrap_err();
-            assert!(matches!(error, TlsError::BadPem { number: 1, .. }), "{error}");
+            assert!(matches!(error, TlsConfigError::InvalidPem { number: 1, .. }), "{error}");
         }
     }
 

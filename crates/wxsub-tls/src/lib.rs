@@ -7,13 +7,13 @@
 //! ```
 //! let config = wxsub_tls::client_config(&wxsub_tls::Roots::Bundled)?;
 //! assert_eq!(config.alpn_protocols, [b"http/1.1"]);
-//! # Ok::<(), wxsub_tls::TlsError>(())
+//! # Ok::<(), wxsub_tls::TlsConfigError>(())
 //! ```
 
 mod config;
-mod fault;
+mod error;
 mod roots;
 
-pub use config::{TlsError, client_config};
-pub use fault::{CertificateFault, TlsFault, fault_of};
+pub use config::{TlsConfigError, client_config};
+pub use error::{CertificateErrorKind, TlsErrorKind, classify_tls_error};
 pub use roots::Roots;

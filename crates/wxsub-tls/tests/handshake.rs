@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConnection, ServerConfig, ServerConnection};
-use wxsub_tls::{CertificateFault, Roots, TlsFault, client_config, fault_of};
+use wxsub_tls::{CertificateErrorKind, Roots, TlsErrorKind, classify_tls_error, client_config};
 
 struct Authority {
     pem: String,
@@ -39,7 +39,7 @@ fn server(authority: &Authority, params: &CertificateParams) -> ServerConnection
 }
 
 /// Shakes hands with `api.test`; the fault is the client's.
-fn shake(roots: &Roots, mut server: ServerConnection) -> Result<(), TlsFault> {
+fn handshake(roots: &Roots, mut server: ServerConnection) -> Result<(), TlsErrorKind> {
     let config = Arc::new(client_config(roots).unwrap());
     let name = ServerName::try_from("api.test").unwrap();
     let mut client = ClientConnection::new(config, name).unwrap();
@@ -57,7 +57,9 @@ fn shake(roots: &Roots, mut server: ServerConnection) -> Result<(), TlsFault> {
         let mut unread = wire.as_slice();
         while !unread.is_empty() {
             client.read_tls(&mut unread).unwrap();
-            client.process_new_packets().map_err(|error| fault_of(&std::io::Error::other(error)).unwrap())?;
+            client
+                .process_new_packets()
+                .map_err(|error| classify_tls_error(&std::io::Error::other(error)).unwrap())?;
         }
     }
     Ok(())
@@ -70,7 +72,7 @@ fn pem(authority: &Authority) -> Roots {
 #[test]
 fn a_certificate_of_a_trusted_authority_is_accepted() {
     let ours = authority();
-    assert_eq!(shake(&pem(&ours), server(&ours, &for_host("api.test"))), Ok(()));
+    assert_eq!(handshake(&pem(&ours), server(&ours, &for_host("api.test"))), Ok(()));
 }
 
 #[test]
@@ -85,15 +87,15 @@ fn every_other_certificate_is_refused_and_the_reason_named() {
     for_clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
 
     for (roots, params, fault) in [
-        (Roots::Bundled, for_host("api.test"), CertificateFault::UnknownIssuer),
-        (pem(&authority()), for_host("api.test"), CertificateFault::UnknownIssuer),
-        (pem(&ours), for_host("other.test"), CertificateFault::WrongName),
-        (pem(&ours), expired, CertificateFault::Expired),
-        (pem(&ours), early, CertificateFault::NotYetValid),
-        (pem(&ours), for_clients, CertificateFault::WrongPurpose),
+        (Roots::Bundled, for_host("api.test"), CertificateErrorKind::UnknownIssuer),
+        (pem(&authority()), for_host("api.test"), CertificateErrorKind::UnknownIssuer),
+        (pem(&ours), for_host("other.test"), CertificateErrorKind::HostnameMismatch),
+        (pem(&ours), expired, CertificateErrorKind::Expired),
+        (pem(&ours), early, CertificateErrorKind::NotYetValid),
+        (pem(&ours), for_clients, CertificateErrorKind::InvalidPurpose),
     ] {
-        let refused = shake(&roots, server(&ours, &params)).unwrap_err();
+        let refused = handshake(&roots, server(&ours, &params)).unwrap_err();
         assert!(refused.to_string().contains("certificate"), "{refused}");
-        assert_eq!(refused, TlsFault::Certificate(fault));
+        assert_eq!(refused, TlsErrorKind::Certificate(fault));
     }
 }
