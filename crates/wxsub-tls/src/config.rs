@@ -6,41 +6,41 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::Roots;
 
-/// No configuration could be made of the chosen roots.
+/// Why [`client_config`] returned no configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsConfigError {
-    /// The PEM text holds no certificate.
+    /// The PEM text contains no certificate.
     #[error(
-        "the PEM text holds no certificate; it must have at least one -----BEGIN CERTIFICATE----- section, \
-         and a private key is no certificate"
+        "cannot read PEM roots: no certificate found; provide at least one -----BEGIN CERTIFICATE----- section \
+         (a private key is not a certificate)"
     )]
     EmptyPem,
-    /// A section of the PEM text cannot be read.
-    #[error("certificate {number} of the PEM text cannot be read ({detail}); export it again")]
+    /// A certificate in the PEM text is malformed.
+    #[error("cannot read PEM roots: certificate {number}: {detail}; export the certificate again")]
     InvalidPem {
-        /// Which one, from 1.
+        /// Position of the certificate in the text, counted from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The error of the parser.
         detail: String,
     },
-    /// This machine has no certificate authorities that could be read.
+    /// This machine has no readable certificate authorities. Holds the cause.
     #[error(
-        "no certificate authorities found on this machine ({0}); install its ca-certificates package, \
-         or choose the bundled roots or a PEM file"
+        "no certificate authorities found on this machine: {0}; install the ca-certificates package, \
+         or use the bundled roots or a PEM file"
     )]
     NoSystemRoots(String),
-    /// rustls refused the configuration.
-    #[error("rustls refused the configuration: {0}")]
+    /// rustls rejected the configuration. Holds the message of rustls.
+    #[error("rustls rejected the TLS configuration: {0}")]
     Rustls(String),
 }
 
-/// A configuration for HTTP/1.1 over TLS 1.2 or 1.3, which trusts these roots and nothing else.
+/// Builds a client configuration for HTTP/1.1 over TLS 1.2 or 1.3 that trusts only `roots`.
 ///
-/// [`Roots::System`] reads files; call this once, at the start.
+/// [`Roots::System`] reads files and blocks the thread meanwhile. Call this function once, at the start of the program.
 ///
 /// # Errors
-/// [`TlsConfigError`] if there is no certificate authority to trust, which would let no handshake succeed.
+/// [`TlsConfigError`] if `roots` contains no usable certificate authority. Every handshake would fail without one.
 pub fn client_config(roots: &Roots) -> Result<ClientConfig, TlsConfigError> {
     let trusted = match roots {
         Roots::System => system_roots()?,
@@ -66,17 +66,17 @@ fn system_roots() -> Result<RootCertStore, TlsConfigError> {
     }
     Err(TlsConfigError::NoSystemRoots(match found.errors.first() {
         Some(error) => error.to_string(),
-        None if unusable > 0 => format!("{unusable} were found, none of them is usable"),
-        None => "the usual places are empty".to_owned(),
+        None if unusable > 0 => format!("all {unusable} certificates found are unusable"),
+        None => "the default locations are empty".to_owned(),
     }))
 }
 
 fn pem_roots(pem: &[u8]) -> Result<RootCertStore, TlsConfigError> {
     let mut trusted = RootCertStore::empty();
     for (index, section) in CertificateDer::pem_slice_iter(pem).enumerate() {
-        let bad = |detail: String| TlsConfigError::InvalidPem { number: index.saturating_add(1), detail };
-        let certificate = section.map_err(|error| bad(error.to_string()))?;
-        trusted.add(certificate).map_err(|error| bad(error.to_string()))?;
+        let invalid = |detail: String| TlsConfigError::InvalidPem { number: index.saturating_add(1), detail };
+        let certificate = section.map_err(|error| invalid(error.to_string()))?;
+        trusted.add(certificate).map_err(|error| invalid(error.to_string()))?;
     }
     if trusted.is_empty() {
         return Err(TlsConfigError::EmptyPem);
@@ -89,10 +89,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bundled_roots_and_pem_make_a_configuration_and_nothing_is_installed() {
+    fn client_config_installs_no_process_wide_provider() {
         let key = rcgen::KeyPair::generate().unwrap();
         let authority = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
-        let twice = format!("# ours\n{}\n{}", authority.pem(), authority.pem());
+        let twice = format!("# comment\n{}\n{}", authority.pem(), authority.pem());
         for roots in [Roots::Bundled, Roots::Pem(twice.into_bytes())] {
             assert_eq!(client_config(&roots).unwrap().alpn_protocols, [b"http/1.1"]);
         }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pem_without_certificates_says_what_it_should_hold() {
+    fn pem_without_certificate_fails_with_empty_pem() {
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         for pem in ["", "hello", &key] {
             let error = client_config(&Roots::Pem(pem.as_bytes().to_vec())).unwrap_err();
@@ -110,18 +110,18 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_certificate_is_named_by_its_number() {
-        for broken in [
+    fn malformed_certificate_fails_with_its_number() {
+        for malformed in [
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n",
         ] {
-            let error = client_config(&Roots::Pem(broken.as_bytes().to_vec())).unwrap_err();
+            let error = client_config(&Roots::Pem(malformed.as_bytes().to_vec())).unwrap_err();
             assert!(matches!(error, TlsConfigError::InvalidPem { number: 1, .. }), "{error}");
         }
     }
 
     #[test]
-    fn debug_shows_the_choice_and_not_the_bytes() {
+    fn debug_output_omits_pem_bytes() {
         assert_eq!(format!("{:?}", [Roots::default(), Roots::Pem(vec![7; 3])]), "[System, Pem(3 bytes)]");
     }
 }

@@ -4,20 +4,20 @@ use std::io;
 
 use rustls::CertificateError;
 
-/// What a TLS failure was about.
+/// What kind of TLS error occurred.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsErrorKind {
-    /// The other side's certificate is not trusted. Trying again changes nothing; somebody has to.
+    /// The server's certificate is not trusted. A retry cannot succeed; an operator must change the configuration.
     Certificate(CertificateErrorKind),
-    /// Anything else: no TLS at the other end, no version in common, a broken record. What rustls said of it.
+    /// Any other TLS error: the server speaks no TLS, no common version, a malformed record. Holds the message of rustls.
     Other(String),
 }
 
 impl fmt::Display for TlsErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Certificate(fault) => fault.fmt(f),
+            Self::Certificate(kind) => kind.fmt(f),
             Self::Other(text) => f.write_str(text),
         }
     }
@@ -27,21 +27,21 @@ impl fmt::Display for TlsErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CertificateErrorKind {
-    /// No trusted authority signed it.
+    /// No trusted authority signed the certificate.
     UnknownIssuer,
-    /// It belongs to another host.
+    /// The certificate is for another host name.
     HostnameMismatch,
-    /// Its time is over, or this machine's clock is ahead.
+    /// The certificate has expired, or this machine's clock is ahead.
     Expired,
-    /// Its time has not come, or this machine's clock is behind.
+    /// The certificate is not valid yet, or this machine's clock is behind.
     NotYetValid,
-    /// Its authority took it back.
+    /// The authority revoked the certificate.
     Revoked,
-    /// It was made for something else than serving.
+    /// The certificate's key usage does not allow server authentication.
     InvalidPurpose,
-    /// The server showed none.
+    /// The server sent no certificate.
     Missing,
-    /// Something else is wrong with it. What rustls said of it.
+    /// The certificate is invalid for another reason. Holds the message of rustls.
     Invalid(String),
 }
 
@@ -53,16 +53,17 @@ impl fmt::Display for CertificateErrorKind {
             Self::Expired => "the certificate has expired, or this machine's clock is ahead",
             Self::NotYetValid => "the certificate is not valid yet, or this machine's clock is behind",
             Self::Revoked => "the certificate was revoked",
-            Self::InvalidPurpose => "the certificate is not meant for a server",
-            Self::Missing => "the server showed no certificate",
+            Self::InvalidPurpose => "the certificate does not allow server authentication",
+            Self::Missing => "the server sent no certificate",
             Self::Invalid(text) => return write!(f, "the certificate is invalid: {text}"),
         })
     }
 }
 
-/// What the TLS failure in this chain of errors was about; `None` if there is none in it.
+/// Finds the TLS error in the source chain of `error` and classifies it. `None` if the chain contains no TLS error.
 ///
-/// Looks into [`io::Error`] too, which hides the error it was made from when asked for its source.
+/// An [`io::Error`] does not return its inner error as its source. This function therefore also follows
+/// [`io::Error::get_ref`].
 #[must_use]
 pub fn classify_tls_error(error: &(dyn Error + 'static)) -> Option<TlsErrorKind> {
     let mut next = Some(error);
@@ -91,7 +92,7 @@ fn classify_rustls_error(error: &rustls::Error) -> TlsErrorKind {
 fn classify_certificate_error(error: &CertificateError) -> CertificateErrorKind {
     use CertificateError as E;
     match error {
-        // A bad signature: an authority of the same name, with another key.
+        // A bad signature means that an authority of the same name signed with another key.
         E::UnknownIssuer | E::BadSignature => CertificateErrorKind::UnknownIssuer,
         E::NotValidForName | E::NotValidForNameContext { .. } => CertificateErrorKind::HostnameMismatch,
         E::Expired | E::ExpiredContext { .. } => CertificateErrorKind::Expired,
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_found_at_the_bottom_of_a_chain() {
+    fn tls_error_is_found_at_end_of_chain() {
         let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
         let wrapped = io::Error::other(io::Error::other(Box::<dyn Error + Send + Sync>::from(expired)));
         assert_eq!(

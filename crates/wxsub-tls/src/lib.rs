@@ -1,8 +1,8 @@
-//! Which certificate authorities to trust, as a ready rustls configuration; and what a failed handshake was about.
+//! TLS client configuration and handshake error classification for the HTTP adapters of wxsub.
 //!
-//! Both HTTP adapters take their TLS from here, so that they trust the same servers and name the same faults. The
-//! provider is ring, handed over with the configuration: nothing is installed for the whole process, and another
-//! provider in the same program is left alone.
+//! Both adapters use this crate. They therefore trust the same certificate authorities and report the same errors.
+//! The crypto provider is ring. It is part of the configuration; nothing is installed for the whole process, so another
+//! provider in the same program keeps working.
 //!
 //! ```
 //! let config = wxsub_tls::client_config(&wxsub_tls::Roots::Bundled)?;

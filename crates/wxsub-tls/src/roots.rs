@@ -1,16 +1,23 @@
 use std::fmt;
 
-/// The certificate authorities to trust.
+/// Which certificate authorities to trust.
+///
+/// `Debug` shows the choice and never the bytes of a PEM text.
 #[derive(Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Roots {
-    /// Those of this machine, including the ones its administrator added. Where the variables `SSL_CERT_FILE` and
-    /// `SSL_CERT_DIR` are set, `rustls-native-certs` takes them from there, as OpenSSL does.
+    /// The authorities of this machine, including those that its administrator added.
+    ///
+    /// `rustls-native-certs` finds them. It respects `SSL_CERT_FILE` and `SSL_CERT_DIR`, as OpenSSL does.
     #[default]
     System,
-    /// Mozilla's, as they were when this was built: for images that have none of their own.
+    /// Mozilla's authorities, as of the time when the `webpki-roots` crate was released.
+    ///
+    /// For container images that contain no authorities.
     Bundled,
-    /// Only those in this PEM text: for a private authority, or a proxy that looks into TLS.
+    /// Only the authorities in this PEM text.
+    ///
+    /// For a private authority, or for a proxy that decrypts TLS.
     Pem(Vec<u8>),
 }
 

@@ -1,4 +1,4 @@
-//! Handshakes in memory, with an authority made for the occasion.
+//! TLS handshakes in memory, with a certificate authority that each test creates.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn server(authority: &Authority, params: &CertificateParams) -> ServerConnection
     ServerConnection::new(Arc::new(config)).unwrap()
 }
 
-/// Shakes hands with `api.test`; the fault is the client's.
+/// Performs a handshake with `api.test`. The error is the client's.
 fn handshake(roots: &Roots, mut server: ServerConnection) -> Result<(), TlsErrorKind> {
     let config = Arc::new(client_config(roots).unwrap());
     let name = ServerName::try_from("api.test").unwrap();
@@ -70,13 +70,13 @@ fn pem(authority: &Authority) -> Roots {
 }
 
 #[test]
-fn a_certificate_of_a_trusted_authority_is_accepted() {
+fn certificate_of_trusted_authority_is_accepted() {
     let ours = authority();
     assert_eq!(handshake(&pem(&ours), server(&ours, &for_host("api.test"))), Ok(()));
 }
 
 #[test]
-fn every_other_certificate_is_refused_and_the_reason_named() {
+fn untrusted_certificate_is_rejected_with_its_kind() {
     let ours = authority();
     let mut expired = for_host("api.test");
     expired.not_before = date_time_ymd(2001, 1, 1);
@@ -86,7 +86,7 @@ fn every_other_certificate_is_refused_and_the_reason_named() {
     let mut for_clients = for_host("api.test");
     for_clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
 
-    for (roots, params, fault) in [
+    for (roots, params, kind) in [
         (Roots::Bundled, for_host("api.test"), CertificateErrorKind::UnknownIssuer),
         (pem(&authority()), for_host("api.test"), CertificateErrorKind::UnknownIssuer),
         (pem(&ours), for_host("other.test"), CertificateErrorKind::HostnameMismatch),
@@ -94,8 +94,8 @@ fn every_other_certificate_is_refused_and_the_reason_named() {
         (pem(&ours), early, CertificateErrorKind::NotYetValid),
         (pem(&ours), for_clients, CertificateErrorKind::InvalidPurpose),
     ] {
-        let refused = handshake(&roots, server(&ours, &params)).unwrap_err();
-        assert!(refused.to_string().contains("certificate"), "{refused}");
-        assert_eq!(refused, TlsErrorKind::Certificate(fault));
+        let error = handshake(&roots, server(&ours, &params)).unwrap_err();
+        assert!(error.to_string().contains("certificate"), "{error}");
+        assert_eq!(error, TlsErrorKind::Certificate(kind));
     }
 }

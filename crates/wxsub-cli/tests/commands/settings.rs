@@ -54,7 +54,7 @@ fn everything_wrong_is_named_at_once() {
     let ended = weixin.call(["token", "show"]).env("WXSUB_PROXY", "http://u:PLANTED@proxy?x").run();
     assert!(ended.code == 2 && !ended.err.contains("PLANTED"), "{}", ended.err);
     let path = file("no_certificate.pem", "hello");
-    for (path, said) in [("/nonexistent", "cannot be read"), (path.as_str(), "holds no certificate")] {
+    for (path, said) in [("/nonexistent", "cannot be read"), (path.as_str(), "no certificate found")] {
         weixin
             .call(["token", "show"])
             .env("WXSUB_CA_FILE", path)
