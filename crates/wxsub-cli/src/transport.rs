@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wxsub_core::transport::{Limits, Transport};
 use wxsub_proto::BaseUrl;
-use wxsub_reqwest::{ReqwestTransport, Roots, SetupError, TlsConfigError};
+use wxsub_reqwest::{BuildError, ReqwestTransport, Roots, TlsConfigError};
 
 use crate::environment::{self, CA_FILE, PROXY};
 use crate::wrong_usage::WrongUsage;
@@ -19,7 +19,7 @@ pub(crate) fn open(base: &BaseUrl, limits: Limits, usage: &mut WrongUsage) -> Op
     }
     match builder.build() {
         Ok(transport) => Some(Arc::new(transport)),
-        Err(SetupError::Tls(TlsConfigError::NoSystemRoots(why))) => {
+        Err(BuildError::Tls(TlsConfigError::NoSystemRoots(why))) => {
             usage.add(
                 CA_FILE,
                 format_args!(

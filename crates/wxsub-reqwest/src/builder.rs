@@ -9,7 +9,7 @@ use crate::ReqwestTransport;
 /// No transport could be made. Never holds a URL or a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum SetupError {
+pub enum BuildError {
     /// There is nobody to trust.
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
@@ -17,7 +17,7 @@ pub enum SetupError {
     #[error(
         "the proxy's URL cannot be used: it must be http://[user:password@]host[:port] or the same with https://"
     )]
-    Proxy,
+    InvalidProxyUrl,
     /// reqwest refused.
     #[error("reqwest could not be set up: {0}")]
     Reqwest(String),
@@ -25,15 +25,15 @@ pub enum SetupError {
 
 /// Makes a [`ReqwestTransport`]. Nothing is read from the environment, and nothing starts before the first exchange.
 #[derive(Default)]
-pub struct Builder {
+pub struct ReqwestTransportBuilder {
     limits: Limits,
     roots: Roots,
     proxy: Option<Proxy>,
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for ReqwestTransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("ReqwestTransportBuilder")
             .field("limits", &self.limits)
             .field("roots", &self.roots)
             .field("proxy", &self.proxy.is_some())
@@ -41,7 +41,7 @@ impl fmt::Debug for Builder {
     }
 }
 
-impl Builder {
+impl ReqwestTransportBuilder {
     /// What one exchange may cost.
     ///
     /// Keep [`connect`](Limits::connect) shorter than [`total`](Limits::total): a total limit that ends a connect cannot
@@ -64,38 +64,38 @@ impl Builder {
     /// no proxy, whatever the environment says.
     ///
     /// # Errors
-    /// [`SetupError::Proxy`] if the URL is not of that form.
-    pub fn proxy(mut self, url: &str) -> Result<Self, SetupError> {
-        let url = Url::parse(url).map_err(|_| SetupError::Proxy)?;
-        let nothing_more =
+    /// [`BuildError::InvalidProxyUrl`] if the URL is not of that form.
+    pub fn proxy(mut self, url: &str) -> Result<Self, BuildError> {
+        let url = Url::parse(url).map_err(|_| BuildError::InvalidProxyUrl)?;
+        let has_only_authority =
             matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !nothing_more {
-            return Err(SetupError::Proxy);
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !has_only_authority {
+            return Err(BuildError::InvalidProxyUrl);
         }
-        self.proxy = Some(Proxy::all(url).map_err(|_| SetupError::Proxy)?);
+        self.proxy = Some(Proxy::all(url).map_err(|_| BuildError::InvalidProxyUrl)?);
         Ok(self)
     }
 
     /// The transport. [`Roots::System`] reads files here.
     ///
     /// # Errors
-    /// [`SetupError::Tls`] if there are no certificate authorities to trust.
-    pub fn build(self) -> Result<ReqwestTransport, SetupError> {
-        let proxied = self.proxy.is_some();
-        let mut client = settings(self.limits).tls_backend_preconfigured(client_config(&self.roots)?);
+    /// [`BuildError::Tls`] if there are no certificate authorities to trust.
+    pub fn build(self) -> Result<ReqwestTransport, BuildError> {
+        let is_proxied = self.proxy.is_some();
+        let mut client = client_builder(self.limits).tls_backend_preconfigured(client_config(&self.roots)?);
         if let Some(proxy) = self.proxy {
             client = client.proxy(proxy);
         }
         let client = client
             .build()
-            .map_err(|error| SetupError::Reqwest(crate::failure::said(&error.without_url())))?;
-        Ok(ReqwestTransport::of(client, self.limits, proxied))
+            .map_err(|error| BuildError::Reqwest(crate::error::describe(&error.without_url())))?;
+        Ok(ReqwestTransport::from_client(client, self.limits, is_proxied))
     }
 }
 
 /// Everything is said, also what is reqwest's default today: another crate in the same program may switch on features
 /// of reqwest (HTTP/2, decompression, system proxies, another resolver) that change what an untouched builder does.
-fn settings(limits: Limits) -> reqwest::ClientBuilder {
+fn client_builder(limits: Limits) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .http1_only()
         .redirect(redirect::Policy::none())
@@ -128,12 +128,12 @@ mod tests {
             "http://user:PLANTED@proxy?x",
             "http://user:PLANTED@proxy:port",
         ] {
-            let error = Builder::default().proxy(bad).unwrap_err();
-            assert_eq!(error, SetupError::Proxy, "{bad}");
+            let error = ReqwestTransportBuilder::default().proxy(bad).unwrap_err();
+            assert_eq!(error, BuildError::InvalidProxyUrl, "{bad}");
             assert!(!format!("{error} {error:?}").contains("PLANTED"));
         }
         for good in ["http://proxy", "http://user:PLANTED@[::1]:3128/", "https://proxy:8443"] {
-            let builder = Builder::default().roots(Roots::Bundled).proxy(good).unwrap();
+            let builder = ReqwestTransportBuilder::default().roots(Roots::Bundled).proxy(good).unwrap();
             assert!(!format!("{builder:?}").contains("PLANTED"));
             let transport = builder.build().unwrap();
             assert!(!format!("{transport:?}").contains("PLANTED"));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn no_roots_no_transport() {
-        let error = Builder::default().roots(Roots::Pem(Vec::new())).build().unwrap_err();
-        assert_eq!(error, SetupError::Tls(TlsConfigError::EmptyPem));
+        let error = ReqwestTransportBuilder::default().roots(Roots::Pem(Vec::new())).build().unwrap_err();
+        assert_eq!(error, BuildError::Tls(TlsConfigError::EmptyPem));
     }
 }

@@ -36,10 +36,10 @@
 //! Buffers of reqwest, hyper and rustls hold requests with their secrets for a while and are not wiped.
 
 mod builder;
-mod failure;
+mod error;
 mod transport;
 
-pub use builder::{Builder, SetupError};
+pub use builder::{BuildError, ReqwestTransportBuilder};
 pub use transport::ReqwestTransport;
 
 pub use wxsub_core as core;
@@ -56,9 +56,9 @@ use wxsub_core::proto::{AppId, AppSecret};
 /// a tokio runtime.
 ///
 /// # Errors
-/// [`SetupError::Tls`] if this machine has no certificate authorities; then choose [`Roots::Bundled`] with
+/// [`BuildError::Tls`] if this machine has no certificate authorities; then choose [`Roots::Bundled`] with
 /// [`ReqwestTransport::builder`].
-pub fn client(appid: AppId, secret: AppSecret) -> Result<Client, SetupError> {
+pub fn client(appid: AppId, secret: AppSecret) -> Result<Client, BuildError> {
     let transport = ReqwestTransport::new()?;
     Ok(Client::builder(appid, secret, Arc::new(transport)).build())
 }

@@ -8,8 +8,8 @@ use wxsub_core::transport::{
     Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault, date_of,
 };
 
-use crate::failure::{Peer, failure};
-use crate::{Builder, SetupError};
+use crate::error::{ConnectTarget, transport_error};
+use crate::{BuildError, ReqwestTransportBuilder};
 
 /// One HTTP exchange at a time over reqwest, or as many at once as you like; clones share their connections.
 ///
@@ -20,7 +20,7 @@ use crate::{Builder, SetupError};
 pub struct ReqwestTransport {
     client: Client,
     limits: Limits,
-    peer: Peer,
+    target: ConnectTarget,
 }
 
 impl fmt::Debug for ReqwestTransport {
@@ -28,7 +28,7 @@ impl fmt::Debug for ReqwestTransport {
         // Not the client: its Debug may show the proxy's password.
         f.debug_struct("ReqwestTransport")
             .field("limits", &self.limits)
-            .field("peer", &self.peer)
+            .field("target", &self.target)
             .finish_non_exhaustive()
     }
 }
@@ -37,59 +37,59 @@ impl ReqwestTransport {
     /// With the default limits, this machine's certificate authorities and no proxy.
     ///
     /// # Errors
-    /// [`SetupError::Tls`] if this machine has no certificate authorities.
-    pub fn new() -> Result<Self, SetupError> {
+    /// [`BuildError::Tls`] if this machine has no certificate authorities.
+    pub fn new() -> Result<Self, BuildError> {
         Self::builder().build()
     }
 
     /// With other limits, roots, or a proxy.
     #[must_use]
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> ReqwestTransportBuilder {
+        ReqwestTransportBuilder::default()
     }
 
-    pub(crate) fn of(client: Client, limits: Limits, proxied: bool) -> Self {
-        let peer = if proxied { Peer::Proxy } else { Peer::Server };
-        Self { client, limits, peer }
+    pub(crate) fn from_client(client: Client, limits: Limits, is_proxied: bool) -> Self {
+        let target = if is_proxied { ConnectTarget::Proxy } else { ConnectTarget::Server };
+        Self { client, limits, target }
     }
 
-    async fn body_of(&self, mut response: Response) -> Result<Bytes, TransportError> {
+    async fn read_body(&self, mut response: Response) -> Result<Bytes, TransportError> {
         let mut body = ReplyBody::begin(&self.limits, response.content_length(), response.headers())?;
-        while let Some(piece) = self.read(response.chunk().await)? {
+        while let Some(piece) = self.map_error(response.chunk().await)? {
             body.take(piece)?;
         }
         Ok(body.whole())
     }
 
-    fn read<T>(&self, result: reqwest::Result<T>) -> Result<T, TransportError> {
-        result.map_err(|error| failure(error, self.peer))
+    fn map_error<T>(&self, result: reqwest::Result<T>) -> Result<T, TransportError> {
+        result.map_err(|error| transport_error(error, self.target))
     }
 }
 
-type Exchange<'a> = Pin<Box<dyn Future<Output = Result<RawReply<Bytes>, TransportError>> + Send + 'a>>;
+type ResponseFuture<'a> = Pin<Box<dyn Future<Output = Result<RawReply<Bytes>, TransportError>> + Send + 'a>>;
 
 impl Transport for ReqwestTransport {
     // Written out, as #[async_trait] would, so that the future has room for reqwest's request and not for ours as well.
-    fn exchange<'a, 'b>(&'a self, request: Outgoing) -> Exchange<'b>
+    fn exchange<'a, 'b>(&'a self, request: Outgoing) -> ResponseFuture<'b>
     where
         'a: 'b,
         Self: 'b,
     {
-        let request = readable(request);
+        let request = to_reqwest_request(request);
         Box::pin(async move {
             let request = request.ok_or_else(|| {
                 TransportError::before_sending(TransportFault::Other, "reqwest cannot read the request's URL")
             })?;
-            let response = self.read(self.client.execute(request).await)?;
+            let response = self.map_error(self.client.execute(request).await)?;
             let status = response.status().as_u16();
             let date = date_of(response.headers());
-            Ok(RawReply::new(status, self.body_of(response).await?).dated(date))
+            Ok(RawReply::new(status, self.read_body(response).await?).dated(date))
         })
     }
 }
 
 /// As reqwest's own conversion makes it, which writes the URL piece by piece.
-fn readable(request: Outgoing) -> Option<Request> {
+fn to_reqwest_request(request: Outgoing) -> Option<Request> {
     let (parts, body) = request.into_http().into_parts();
     let (scheme, authority) = (parts.uri.scheme_str()?, parts.uri.authority()?.as_str());
     let path = parts.uri.path_and_query()?.as_str();

@@ -1,4 +1,4 @@
-//! What reqwest's errors mean: what went wrong, whether the request can have left, and what may be said of it.
+//! What reqwest's errors mean: what went wrong, whether the request can have left, and what may be describe of it.
 
 use std::io;
 
@@ -7,36 +7,36 @@ use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
 /// Whom a connection is made to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Peer {
+pub(crate) enum ConnectTarget {
     Server,
     Proxy,
 }
 
 /// Reads an error of reqwest.
-pub(crate) fn failure(error: reqwest::Error, peer: Peer) -> TransportError {
+pub(crate) fn transport_error(error: reqwest::Error, target: ConnectTarget) -> TransportError {
     let error = error.without_url();
-    let (stage, fault) = if error.is_connect() {
-        (Stage::BeforeSending, of_a_connect(&error, peer))
+    let (stage, kind) = if error.is_connect() {
+        (Stage::BeforeSending, connect_error_kind(&error, target))
     } else {
-        (stage_of(&error), of_an_exchange(&error))
+        (request_state(&error), request_error_kind(&error))
     };
     let detail = match classify_tls_error(&error) {
-        Some(TlsErrorKind::Certificate(reason)) => format!("{reason}; {}", said(&error)),
-        _ => said(&error),
+        Some(TlsErrorKind::Certificate(reason)) => format!("{reason}; {}", describe(&error)),
+        _ => describe(&error),
     };
     match stage {
-        Stage::BeforeSending => TransportError::before_sending(fault, detail),
-        Stage::MaybeSent => TransportError::maybe_sent(fault, detail),
+        Stage::BeforeSending => TransportError::before_sending(kind, detail),
+        Stage::MaybeSent => TransportError::maybe_sent(kind, detail),
     }
 }
 
 /// No connection: nothing can have been sent.
-fn of_a_connect(error: &reqwest::Error, peer: Peer) -> TransportFault {
+fn connect_error_kind(error: &reqwest::Error, target: ConnectTarget) -> TransportFault {
     match classify_tls_error(error) {
         Some(TlsErrorKind::Certificate(_)) => TransportFault::Certificate,
         Some(_) => TransportFault::Tls,
         // Only the proxy's name is resolved here, and only the proxy is connected to.
-        None if peer == Peer::Proxy => TransportFault::Proxy,
+        None if target == ConnectTarget::Proxy => TransportFault::Proxy,
         None if error.is_dns() => TransportFault::Dns,
         None if is_end_of_stream(error) => TransportFault::Tls,
         None => TransportFault::Connect,
@@ -51,7 +51,7 @@ fn is_end_of_stream(error: &reqwest::Error) -> bool {
 }
 
 /// hyper calls a request canceled if it gave it back without having begun to write it, and only then.
-fn stage_of(error: &reqwest::Error) -> Stage {
+fn request_state(error: &reqwest::Error) -> Stage {
     match chain(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
         Some(error) if error.is_canceled() => Stage::BeforeSending,
         _ if error.is_builder() => Stage::BeforeSending,
@@ -59,7 +59,7 @@ fn stage_of(error: &reqwest::Error) -> Stage {
     }
 }
 
-fn of_an_exchange(error: &reqwest::Error) -> TransportFault {
+fn request_error_kind(error: &reqwest::Error) -> TransportFault {
     if error.is_timeout() {
         return TransportFault::Timeout;
     }
@@ -79,6 +79,6 @@ fn of_an_exchange(error: &reqwest::Error) -> TransportFault {
 }
 
 /// What its causes say; the error itself says no more than that there was one.
-pub(crate) fn said(error: &reqwest::Error) -> String {
+pub(crate) fn describe(error: &reqwest::Error) -> String {
     causes(chain(error).skip(1))
 }
