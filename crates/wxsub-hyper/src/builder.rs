@@ -10,26 +10,26 @@ use crate::proxy::Proxy;
 /// No transport could be made. Never holds a URL or a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum SetupError {
+pub enum BuildError {
     /// There is nobody to trust.
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
     /// The proxy's URL cannot be used.
     #[error("the proxy's URL cannot be used: it must be http://[user:password@]host[:port]")]
-    Proxy,
+    InvalidProxyUrl,
 }
 
 /// Makes a [`HyperTransport`]. Nothing is read from the environment, and nothing starts before the first exchange.
 #[derive(Default)]
-pub struct Builder {
+pub struct HyperTransportBuilder {
     limits: Limits,
     roots: Roots,
     proxy: Option<Proxy>,
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for HyperTransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("HyperTransportBuilder")
             .field("limits", &self.limits)
             .field("roots", &self.roots)
             .field("proxy", &self.proxy.is_some())
@@ -37,7 +37,7 @@ impl fmt::Debug for Builder {
     }
 }
 
-impl Builder {
+impl HyperTransportBuilder {
     /// What one exchange may cost.
     ///
     /// Keep [`connect`](Limits::connect) shorter than [`total`](Limits::total): a total limit that ends a connect cannot
@@ -59,21 +59,21 @@ impl Builder {
     /// (`CONNECT`); calls to `http://` do not. Without this there is no proxy, whatever the environment says.
     ///
     /// # Errors
-    /// [`SetupError::Proxy`] if the URL is not of that form.
-    pub fn proxy(mut self, url: &str) -> Result<Self, SetupError> {
-        self.proxy = Some(Proxy::parse(url).ok_or(SetupError::Proxy)?);
+    /// [`BuildError::InvalidProxyUrl`] if the URL is not of that form.
+    pub fn proxy(mut self, url: &str) -> Result<Self, BuildError> {
+        self.proxy = Some(Proxy::parse(url).ok_or(BuildError::InvalidProxyUrl)?);
         Ok(self)
     }
 
     /// The transport. [`Roots::System`] reads files here.
     ///
     /// # Errors
-    /// [`SetupError::Tls`] if there are no certificate authorities to trust.
-    pub fn build(self) -> Result<HyperTransport, SetupError> {
+    /// [`BuildError::Tls`] if there are no certificate authorities to trust.
+    pub fn build(self) -> Result<HyperTransport, BuildError> {
         let tls = client_config(&self.roots)?;
         let credentials = self.proxy.as_ref().and_then(|proxy| proxy.credentials.clone());
         let connector = Connector::new(tls, self.proxy, self.limits.connect);
-        Ok(HyperTransport::of(connector, self.limits, credentials))
+        Ok(HyperTransport::from_connector(connector, self.limits, credentials))
     }
 }
 
@@ -98,12 +98,12 @@ mod tests {
             "http://user:PLANTED@proxy:port",
             "http://user:PLANTED@proxy:65536",
         ] {
-            let error = Builder::default().proxy(bad).unwrap_err();
-            assert_eq!(error, SetupError::Proxy, "{bad}");
+            let error = HyperTransportBuilder::default().proxy(bad).unwrap_err();
+            assert_eq!(error, BuildError::InvalidProxyUrl, "{bad}");
             assert!(!format!("{error} {error:?}").contains("PLANTED"));
         }
         for good in ["http://proxy", "http://user:PLANTED@[::1]:3128/", "HTTP://user:PLANTED@proxy:8080"] {
-            let builder = Builder::default().roots(Roots::Bundled).proxy(good).unwrap();
+            let builder = HyperTransportBuilder::default().roots(Roots::Bundled).proxy(good).unwrap();
             assert!(!format!("{builder:?}").contains("PLANTED"));
             let transport = builder.build().unwrap();
             assert!(!format!("{transport:?}").contains("PLANTED"));
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn no_roots_no_transport() {
-        let error = Builder::default().roots(Roots::Pem(Vec::new())).build().unwrap_err();
-        assert_eq!(error, SetupError::Tls(TlsConfigError::EmptyPem));
+        let error = HyperTransportBuilder::default().roots(Roots::Pem(Vec::new())).build().unwrap_err();
+        assert_eq!(error, BuildError::Tls(TlsConfigError::EmptyPem));
     }
 }

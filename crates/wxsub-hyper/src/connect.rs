@@ -20,9 +20,9 @@ use tower_service::Service;
 use wxsub_core::transport::{TransportError, TransportFault, causes, chain};
 use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
-use crate::deadline::within;
 use crate::proxy::Proxy;
-use resolver::{Resolver, Unresolved};
+use crate::timeout::timeout;
+use resolver::{ResolveError, Resolver};
 pub(crate) use stream::Stream;
 
 /// Makes connections.
@@ -30,17 +30,17 @@ pub(crate) struct Connector {
     tcp: HttpConnector<Resolver>,
     tls: TlsConnector,
     proxy: Option<Proxy>,
-    limit: Duration,
+    timeout: Duration,
 }
 
 impl Connector {
-    pub(crate) fn new(tls: ClientConfig, proxy: Option<Proxy>, limit: Duration) -> Self {
+    pub(crate) fn new(tls: ClientConfig, proxy: Option<Proxy>, timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // Shared out among a host's addresses, so that a dead one leaves time for the others.
-        tcp.set_connect_timeout(Some(limit));
-        Self { tcp, tls: TlsConnector::from(Arc::new(tls)), proxy, limit }
+        tcp.set_connect_timeout(Some(timeout));
+        Self { tcp, tls: TlsConnector::from(Arc::new(tls)), proxy, timeout }
     }
 
     pub(crate) fn is_proxied(&self) -> bool {
@@ -48,69 +48,71 @@ impl Connector {
     }
 
     /// A connection to where this URI leads.
-    pub(crate) async fn connect(&self, to: &Uri) -> Result<Stream, TransportError> {
-        within(self.limit, pin!(self.reach_and_shake(to))).await.unwrap_or_else(|| Err(self.too_late()))
+    pub(crate) async fn connect(&self, uri: &Uri) -> Result<Stream, TransportError> {
+        timeout(self.timeout, pin!(self.connect_stream(uri)))
+            .await
+            .unwrap_or_else(|| Err(self.timeout_error()))
     }
 
-    async fn reach_and_shake(&self, to: &Uri) -> Result<Stream, TransportError> {
-        let over_tls = to.scheme() == Some(&Scheme::HTTPS);
+    async fn connect_stream(&self, uri: &Uri) -> Result<Stream, TransportError> {
+        let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
         let tcp = match &self.proxy {
-            Some(proxy) if over_tls => self.tunnel(proxy, to).await?,
-            Some(proxy) => self.reach(&proxy.uri).await?,
-            None => self.reach(to).await?,
+            Some(proxy) if is_tls => self.open_tunnel(proxy, uri).await?,
+            Some(proxy) => self.connect_tcp(&proxy.uri).await?,
+            None => self.connect_tcp(uri).await?,
         };
-        if !over_tls {
+        if !is_tls {
             return Ok(Stream::plain(tcp));
         }
-        let name = to.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let name = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {
             TransportError::before_sending(TransportFault::Tls, "no certificate can be for such a host name")
         })?;
-        let shaken = self.tls.connect(name, tcp).await;
-        shaken.map(Stream::tls).map_err(|error| self.not_shaken(&error))
+        let connected = self.tls.connect(name, tcp).await;
+        connected.map(Stream::tls).map_err(|error| self.tls_error(&error))
     }
 
-    async fn reach(&self, to: &Uri) -> Result<TcpStream, TransportError> {
-        let reached = self.tcp.clone().call(to.clone()).await;
-        reached.map(|stream| stream.into_inner()).map_err(|error| self.not_reached(&error))
+    async fn connect_tcp(&self, uri: &Uri) -> Result<TcpStream, TransportError> {
+        let connected = self.tcp.clone().call(uri.clone()).await;
+        connected.map(|stream| stream.into_inner()).map_err(|error| self.tcp_error(&error))
     }
 
     /// Asks the proxy for a way through.
-    async fn tunnel(&self, proxy: &Proxy, to: &Uri) -> Result<TcpStream, TransportError> {
-        let mut tunnel = Tunnel::new(proxy.uri.clone(), self.tcp.clone());
+    async fn open_tunnel(&self, proxy: &Proxy, uri: &Uri) -> Result<TcpStream, TransportError> {
+        let mut connector = Tunnel::new(proxy.uri.clone(), self.tcp.clone());
         if let Some(credentials) = &proxy.credentials {
-            tunnel = tunnel.with_auth(credentials.clone());
+            connector = connector.with_auth(credentials.clone());
         }
-        let open = tunnel.call(to.clone()).await;
-        open.map(|stream| stream.into_inner()).map_err(|error| self.not_reached(&error))
+        let tunnel = connector.call(uri.clone()).await;
+        tunnel.map(|stream| stream.into_inner()).map_err(|error| self.tcp_error(&error))
     }
 
-    fn not_reached(&self, error: &(dyn Error + 'static)) -> TransportError {
-        let fault = if self.proxy.is_some() {
+    fn tcp_error(&self, error: &(dyn Error + 'static)) -> TransportError {
+        let kind = if self.proxy.is_some() {
             // Only the proxy's name is resolved here, and only the proxy is connected to.
             TransportFault::Proxy
-        } else if chain(error).any(|cause| cause.is::<Unresolved>()) {
+        } else if chain(error).any(|cause| cause.is::<ResolveError>()) {
             TransportFault::Dns
         } else {
             TransportFault::Connect
         };
-        TransportError::before_sending(fault, causes(chain(error)))
+        TransportError::before_sending(kind, causes(chain(error)))
     }
 
-    fn not_shaken(&self, error: &(dyn Error + 'static)) -> TransportError {
-        let said = causes(chain(error));
+    fn tls_error(&self, error: &(dyn Error + 'static)) -> TransportError {
+        let detail = causes(chain(error));
         match classify_tls_error(error) {
             Some(TlsErrorKind::Certificate(reason)) => {
-                TransportError::before_sending(TransportFault::Certificate, format!("{reason}; {said}"))
+                TransportError::before_sending(TransportFault::Certificate, format!("{reason}; {detail}"))
             }
             // The tunnel ended, and it is the proxy's.
-            None if self.proxy.is_some() => TransportError::before_sending(TransportFault::Proxy, said),
-            _ => TransportError::before_sending(TransportFault::Tls, said),
+            None if self.proxy.is_some() => TransportError::before_sending(TransportFault::Proxy, detail),
+            _ => TransportError::before_sending(TransportFault::Tls, detail),
         }
     }
 
-    fn too_late(&self) -> TransportError {
-        let fault = if self.proxy.is_some() { TransportFault::Proxy } else { TransportFault::Connect };
-        TransportError::before_sending(fault, format!("no connection within {:?}", self.limit))
+    fn timeout_error(&self) -> TransportError {
+        let kind = if self.proxy.is_some() { TransportFault::Proxy } else { TransportFault::Connect };
+        TransportError::before_sending(kind, format!("no connection within {:?}", self.timeout))
     }
 }

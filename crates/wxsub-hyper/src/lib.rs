@@ -38,13 +38,13 @@
 
 mod builder;
 mod connect;
-mod connections;
-mod deadline;
-mod failure;
+mod error;
+mod pool;
 mod proxy;
+mod timeout;
 mod transport;
 
-pub use builder::{Builder, SetupError};
+pub use builder::{BuildError, HyperTransportBuilder};
 pub use transport::HyperTransport;
 
 pub use wxsub_core as core;
@@ -61,9 +61,9 @@ use wxsub_core::proto::{AppId, AppSecret};
 /// a tokio runtime.
 ///
 /// # Errors
-/// [`SetupError::Tls`] if this machine has no certificate authorities; then choose [`Roots::Bundled`] with
+/// [`BuildError::Tls`] if this machine has no certificate authorities; then choose [`Roots::Bundled`] with
 /// [`HyperTransport::builder`].
-pub fn client(appid: AppId, secret: AppSecret) -> Result<Client, SetupError> {
+pub fn client(appid: AppId, secret: AppSecret) -> Result<Client, BuildError> {
     let transport = HyperTransport::new()?;
     Ok(Client::builder(appid, secret, Arc::new(transport)).build())
 }

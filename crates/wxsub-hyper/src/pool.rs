@@ -6,10 +6,10 @@
 //! whose exchange was given up or went wrong is never used again, because only whoever had a whole reply gives it back.
 
 mod connection;
-mod destination;
+mod key;
 
-pub(crate) use connection::{Connection, Unanswered};
-pub(crate) use destination::Destination;
+pub(crate) use connection::{Connection, SendFailure};
+pub(crate) use key::PoolKey;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -20,97 +20,99 @@ use wxsub_core::transport::TransportError;
 
 use crate::connect::Connector;
 
-/// Connections to any number of hosts.
-pub(crate) struct Connections {
+/// ConnectionPool to any number of hosts.
+pub(crate) struct ConnectionPool {
     connector: Connector,
-    idle: Duration,
-    kept: Mutex<Kept>,
+    idle_timeout: Duration,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct PoolState {
     /// The one used last comes last.
-    unused: Vec<(Box<Connection>, Instant)>,
+    idle: Vec<(Box<Connection>, Instant)>,
     /// Whether a task is there that closes those which nobody uses.
-    swept: bool,
+    reaper_running: bool,
 }
 
-impl Connections {
-    pub(crate) fn new(connector: Connector, idle: Duration) -> Arc<Self> {
-        Arc::new(Self { connector, idle, kept: Mutex::default() })
+impl ConnectionPool {
+    pub(crate) fn new(connector: Connector, idle_timeout: Duration) -> Arc<Self> {
+        Arc::new(Self { connector, idle_timeout, state: Mutex::default() })
     }
 
     /// A connection to there: one that was kept, or a new one.
-    pub(crate) async fn to(&self, to: &Destination) -> Result<Box<Connection>, TransportError> {
-        match self.take(to) {
+    pub(crate) async fn checkout(&self, key: &PoolKey) -> Result<Box<Connection>, TransportError> {
+        match self.take_idle(key) {
             Some(connection) => Ok(connection),
             // Boxed, so that requests that need no new connection do not carry around the room for making one.
-            None => Box::pin(Connection::open(&self.connector, to)).await.map(Box::new),
+            None => Box::pin(Connection::open(&self.connector, key)).await.map(Box::new),
         }
     }
 
-    fn take(&self, to: &Destination) -> Option<Box<Connection>> {
+    fn take_idle(&self, key: &PoolKey) -> Option<Box<Connection>> {
         let now = TokioTimer::new().now();
-        let mut kept = self.kept();
-        let fits = |(connection, since): &(Box<Connection>, Instant)| {
-            connection.leads_to(to) && connection.is_ready() && !self.is_over(*since, now)
+        let mut state = self.state();
+        let is_usable = |(connection, idle_since): &(Box<Connection>, Instant)| {
+            connection.matches(key) && connection.is_ready() && !self.is_expired(*idle_since, now)
         };
-        if !kept.unused.last().is_some_and(fits) {
-            self.sweep(&mut kept, now);
+        if !state.idle.last().is_some_and(is_usable) {
+            self.remove_expired(&mut state, now);
         }
-        let place = kept.unused.iter().rposition(fits)?;
-        Some(kept.unused.remove(place).0)
+        let index = state.idle.iter().rposition(is_usable)?;
+        Some(state.idle.remove(index).0)
     }
 
     /// Takes back a connection that has brought a whole reply.
-    pub(crate) fn keep(self: &Arc<Self>, mut connection: Box<Connection>) {
+    pub(crate) fn checkin(self: &Arc<Self>, mut connection: Box<Connection>) {
         if connection.is_closed() {
             return;
         }
-        connection.used = true;
-        let mut kept = self.kept();
-        kept.unused.push((connection, TokioTimer::new().now()));
-        if !std::mem::replace(&mut kept.swept, true) {
-            TokioExecutor::new().execute(Sweeper(Arc::downgrade(self)).run(self.idle));
+        connection.has_served = true;
+        let mut state = self.state();
+        state.idle.push((connection, TokioTimer::new().now()));
+        if !std::mem::replace(&mut state.reaper_running, true) {
+            TokioExecutor::new().execute(IdleReaper(Arc::downgrade(self)).run(self.idle_timeout));
         }
     }
 
-    fn sweep(&self, kept: &mut Kept, now: Instant) {
-        kept.unused.retain(|(connection, since)| !connection.is_closed() && !self.is_over(*since, now));
+    fn remove_expired(&self, state: &mut PoolState, now: Instant) {
+        state
+            .idle
+            .retain(|(connection, idle_since)| !connection.is_closed() && !self.is_expired(*idle_since, now));
     }
 
-    fn is_over(&self, since: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(since) >= self.idle
+    fn is_expired(&self, idle_since: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(idle_since) >= self.idle_timeout
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Closes connections that nobody uses, as long as there are any.
-struct Sweeper(Weak<Connections>);
+struct IdleReaper(Weak<ConnectionPool>);
 
-impl Sweeper {
-    async fn run(self, every: Duration) {
+impl IdleReaper {
+    async fn run(self, interval: Duration) {
         loop {
-            TokioTimer::new().sleep(every).await;
-            let Some(connections) = self.0.upgrade() else { return };
-            let mut kept = connections.kept();
-            connections.sweep(&mut kept, TokioTimer::new().now());
-            if kept.unused.is_empty() {
-                kept.swept = false;
+            TokioTimer::new().sleep(interval).await;
+            let Some(pool) = self.0.upgrade() else { return };
+            let mut state = pool.state();
+            pool.remove_expired(&mut state, TokioTimer::new().now());
+            if state.idle.is_empty() {
+                state.reaper_running = false;
                 return;
             }
         }
     }
 }
 
-impl Drop for Sweeper {
+impl Drop for IdleReaper {
     /// Its runtime may have ended before it: then the next one who keeps a connection starts another.
     fn drop(&mut self) {
-        if let Some(connections) = self.0.upgrade() {
-            connections.kept().swept = false;
+        if let Some(pool) = self.0.upgrade() {
+            pool.state().reaper_running = false;
         }
     }
 }

@@ -17,29 +17,30 @@ impl Proxy {
     pub(crate) fn parse(url: &str) -> Option<Self> {
         let parsed: Uri = url.parse().ok()?;
         // The parser drops what comes after a `#`.
-        let nothing_more = parsed.path() == "/" && parsed.query().is_none() && !url.contains('#');
-        if parsed.scheme() != Some(&Scheme::HTTP) || !nothing_more {
+        let has_only_authority = parsed.path() == "/" && parsed.query().is_none() && !url.contains('#');
+        if parsed.scheme() != Some(&Scheme::HTTP) || !has_only_authority {
             return None;
         }
-        let (login, place) = match parsed.authority()?.as_str().rsplit_once('@') {
-            Some((login, place)) => (Some(login), place),
+        let (login, authority) = match parsed.authority()?.as_str().rsplit_once('@') {
+            Some((login, authority)) => (Some(login), authority),
             None => (None, parsed.authority()?.as_str()),
         };
-        let place: Authority = place.parse().ok()?;
-        let port = place.as_str().strip_prefix(place.host())?;
-        if place.host().is_empty() || !(port.is_empty() || place.port().is_some()) {
+        let authority: Authority = authority.parse().ok()?;
+        let port = authority.as_str().strip_prefix(authority.host())?;
+        if authority.host().is_empty() || !(port.is_empty() || authority.port().is_some()) {
             return None;
         }
         let credentials = match login {
-            Some(login) => Some(basic(login)?),
+            Some(login) => Some(basic_auth(login)?),
             None => None,
         };
-        let uri = Uri::builder().scheme(Scheme::HTTP).authority(place).path_and_query("/").build().ok()?;
+        let uri =
+            Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query("/").build().ok()?;
         Some(Self { uri, credentials })
     }
 }
 
-fn basic(login: &str) -> Option<HeaderValue> {
+fn basic_auth(login: &str) -> Option<HeaderValue> {
     let mut plain: Vec<u8> = percent_decode_str(login).collect();
     if !login.contains(':') {
         plain.push(b':');

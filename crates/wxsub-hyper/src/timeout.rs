@@ -8,11 +8,11 @@ use hyper_util::rt::TokioTimer;
 
 /// What this work comes to, or `None` if it takes longer. The timer is hyper's own for tokio. The work is lent, because a
 /// future that is handed over takes its room twice.
-pub(crate) async fn within<T>(limit: Duration, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    let mut late = TokioTimer::new().sleep(limit);
+pub(crate) async fn timeout<T>(limit: Duration, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut deadline = TokioTimer::new().sleep(limit);
     poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => late.as_mut().poll(context).map(|()| None),
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => deadline.as_mut().poll(context).map(|()| None),
     })
     .await
 }

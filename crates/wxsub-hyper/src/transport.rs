@@ -14,10 +14,10 @@ use wxsub_core::transport::{
 };
 
 use crate::connect::Connector;
-use crate::connections::{Connections, Destination, Unanswered};
-use crate::deadline::within;
-use crate::failure::within_body;
-use crate::{Builder, SetupError};
+use crate::error::body_error;
+use crate::pool::{ConnectionPool, PoolKey, SendFailure};
+use crate::timeout::timeout;
+use crate::{BuildError, HyperTransportBuilder};
 
 /// One HTTP exchange at a time over hyper, or as many at once as you like; clones share their connections.
 ///
@@ -26,9 +26,9 @@ use crate::{Builder, SetupError};
 /// one.
 #[derive(Clone)]
 pub struct HyperTransport {
-    connections: Arc<Connections>,
+    pool: Arc<ConnectionPool>,
     limits: Limits,
-    proxied: bool,
+    is_proxied: bool,
     /// For the proxy, with calls that it reads.
     credentials: Option<HeaderValue>,
 }
@@ -43,66 +43,73 @@ impl HyperTransport {
     /// With the default limits, this machine's certificate authorities and no proxy.
     ///
     /// # Errors
-    /// [`SetupError::Tls`] if this machine has no certificate authorities.
-    pub fn new() -> Result<Self, SetupError> {
+    /// [`BuildError::Tls`] if this machine has no certificate authorities.
+    pub fn new() -> Result<Self, BuildError> {
         Self::builder().build()
     }
 
     /// With other limits, roots, or a proxy.
     #[must_use]
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> HyperTransportBuilder {
+        HyperTransportBuilder::default()
     }
 
-    pub(crate) fn of(connector: Connector, limits: Limits, credentials: Option<HeaderValue>) -> Self {
-        let proxied = connector.is_proxied();
-        Self { connections: Connections::new(connector, limits.idle), limits, proxied, credentials }
+    pub(crate) fn from_connector(
+        connector: Connector,
+        limits: Limits,
+        credentials: Option<HeaderValue>,
+    ) -> Self {
+        let is_proxied = connector.is_proxied();
+        Self { pool: ConnectionPool::new(connector, limits.idle), limits, is_proxied, credentials }
     }
 
     /// What the request becomes on the wire, and where it goes.
-    fn addressed(&self, request: Outgoing) -> (Destination, Request<Full<Bytes>>) {
+    fn prepare_request(&self, request: Outgoing) -> (PoolKey, Request<Full<Bytes>>) {
         let mut request = request.into_http().map(Full::new);
-        let (to, path) = Destination::of(take(request.uri_mut()));
-        if self.proxied && !to.is_over_tls() {
+        let (key, path) = PoolKey::split_uri(take(request.uri_mut()));
+        if self.is_proxied && !key.is_tls() {
             // The proxy reads it, and is told whom it is for and who asks.
-            *request.uri_mut() = to.asking(path);
+            *request.uri_mut() = key.uri_for(path);
             if let Some(credentials) = &self.credentials {
                 request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
             }
         } else {
             *request.uri_mut() = Uri::from(path);
         }
-        (to, request)
+        (key, request)
     }
 
     /// The request is lent, so that a future has room for one and not for several.
-    async fn reply_to(
+    async fn send_request(
         &self,
-        to: &Destination,
+        key: &PoolKey,
         request: &mut Request<Full<Bytes>>,
     ) -> Result<RawReply<Bytes>, TransportError> {
         loop {
-            let mut connection = self.connections.to(to).await?;
+            let mut connection = self.pool.checkout(key).await?;
             match connection.send(take(request)).await {
                 Ok(mut response) => {
-                    let reply = self.read(&mut response).await?;
-                    self.connections.keep(connection);
+                    let reply = self.read_response(&mut response).await?;
+                    self.pool.checkin(connection);
                     return Ok(reply);
                 }
-                Err(error) => match connection.unanswered(error) {
-                    Unanswered::Unsent(unsent) => *request = *unsent,
-                    Unanswered::Failed(error) => return Err(error),
+                Err(error) => match connection.send_failure(error) {
+                    SendFailure::NotSent(unsent) => *request = *unsent,
+                    SendFailure::Failed(error) => return Err(error),
                 },
             }
         }
     }
 
-    async fn read(&self, response: &mut Response<Incoming>) -> Result<RawReply<Bytes>, TransportError> {
+    async fn read_response(
+        &self,
+        response: &mut Response<Incoming>,
+    ) -> Result<RawReply<Bytes>, TransportError> {
         let length = response.body().size_hint().exact();
         let mut body = ReplyBody::begin(&self.limits, length, response.headers())?;
         while let Some(frame) = response.body_mut().frame().await {
             // A frame without data is a trailer.
-            if let Ok(piece) = frame.map_err(|error| within_body(&error))?.into_data() {
+            if let Ok(piece) = frame.map_err(|error| body_error(&error))?.into_data() {
                 body.take(piece)?;
             }
         }
@@ -111,19 +118,19 @@ impl HyperTransport {
     }
 }
 
-type Exchange<'a> = Pin<Box<dyn Future<Output = Result<RawReply<Bytes>, TransportError>> + Send + 'a>>;
+type ResponseFuture<'a> = Pin<Box<dyn Future<Output = Result<RawReply<Bytes>, TransportError>> + Send + 'a>>;
 
 impl Transport for HyperTransport {
     // Written out, as #[async_trait] would, so that the request becomes what it is on the wire before there is a future:
     // one that has room for both comes from a slower part of the allocator.
-    fn exchange<'a, 'b>(&'a self, request: Outgoing) -> Exchange<'b>
+    fn exchange<'a, 'b>(&'a self, request: Outgoing) -> ResponseFuture<'b>
     where
         'a: 'b,
         Self: 'b,
     {
-        let (to, mut request) = self.addressed(request);
+        let (key, mut request) = self.prepare_request(request);
         Box::pin(async move {
-            match within(self.limits.total, pin!(self.reply_to(&to, &mut request))).await {
+            match timeout(self.limits.total, pin!(self.send_request(&key, &mut request))).await {
                 Some(reply) => reply,
                 None => {
                     let detail = format!("not within {:?}", self.limits.total);

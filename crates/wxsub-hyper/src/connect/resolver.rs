@@ -18,19 +18,19 @@ impl Default for Resolver {
 /// The host has no address.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub(super) struct Unresolved(#[from] io::Error);
+pub(super) struct ResolveError(#[from] io::Error);
 
 impl Service<Name> for Resolver {
     type Response = GaiAddrs;
-    type Error = Unresolved;
-    type Future = Pin<Box<dyn Future<Output = Result<GaiAddrs, Unresolved>> + Send>>;
+    type Error = ResolveError;
+    type Future = Pin<Box<dyn Future<Output = Result<GaiAddrs, ResolveError>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Unresolved>> {
-        self.0.poll_ready(context).map_err(Unresolved)
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
+        self.0.poll_ready(context).map_err(ResolveError)
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let asked = self.0.call(name);
-        Box::pin(async move { Ok(asked.await?) })
+        let addresses = self.0.call(name);
+        Box::pin(async move { Ok(addresses.await?) })
     }
 }

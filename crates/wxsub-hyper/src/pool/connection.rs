@@ -9,46 +9,46 @@ use hyper::rt::Executor;
 use hyper_util::rt::TokioExecutor;
 use wxsub_core::transport::{TransportError, TransportFault};
 
-use super::Destination;
+use super::PoolKey;
 use crate::connect::Connector;
-use crate::failure;
+use crate::error;
 
 /// One connection to one host.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    to: Destination,
+    key: PoolKey,
     host: HeaderValue,
     /// Whether it has brought a reply before.
-    pub(super) used: bool,
+    pub(super) has_served: bool,
 }
 
 /// Why there is no response.
-pub(crate) enum Unanswered {
+pub(crate) enum SendFailure {
     /// The connection turned out to be closed; not one byte of the request was written.
-    Unsent(Box<Request<Full<Bytes>>>),
+    NotSent(Box<Request<Full<Bytes>>>),
     Failed(TransportError),
 }
 
 impl Connection {
     /// Opens one to there.
-    pub(super) async fn open(connector: &Connector, to: &Destination) -> Result<Self, TransportError> {
-        let (Some(to), Some(host)) = (to.copied(), to.host()) else {
-            let nowhere = "the URL names no host that can be called";
-            return Err(TransportError::before_sending(TransportFault::Other, nowhere));
+    pub(super) async fn open(connector: &Connector, key: &PoolKey) -> Result<Self, TransportError> {
+        let (Some(key), Some(host)) = (key.to_detached(), key.host_header()) else {
+            let detail = "the URL names no host that can be called";
+            return Err(TransportError::before_sending(TransportFault::Other, detail));
         };
-        let stream = connector.connect(&to.uri()).await?;
+        let stream = connector.connect(&key.root_uri()).await?;
         let (mut sender, driver) =
-            http1::handshake(stream).await.map_err(|error| failure::before_request(&error))?;
+            http1::handshake(stream).await.map_err(|error| error::connect_error(&error))?;
         TokioExecutor::new().execute(async {
             // Whoever waits for a reply is told why there is none.
             let _ = driver.await;
         });
-        sender.ready().await.map_err(|error| failure::before_request(&error))?;
-        Ok(Self { sender, to, host, used: false })
+        sender.ready().await.map_err(|error| error::connect_error(&error))?;
+        Ok(Self { sender, key, host, has_served: false })
     }
 
-    pub(super) fn leads_to(&self, to: &Destination) -> bool {
-        self.to == *to
+    pub(super) fn matches(&self, key: &PoolKey) -> bool {
+        self.key == *key
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -70,11 +70,11 @@ impl Connection {
     }
 
     /// What it means that no head came.
-    pub(crate) fn unanswered(&self, mut error: TrySendError<Request<Full<Bytes>>>) -> Unanswered {
+    pub(crate) fn send_failure(&self, mut error: TrySendError<Request<Full<Bytes>>>) -> SendFailure {
         match error.take_message() {
-            Some(request) if self.used => Unanswered::Unsent(Box::new(request)),
-            Some(_) => Unanswered::Failed(failure::before_request(&error.into_error())),
-            None => Unanswered::Failed(failure::without_reply(&error.into_error())),
+            Some(request) if self.has_served => SendFailure::NotSent(Box::new(request)),
+            Some(_) => SendFailure::Failed(error::connect_error(&error.into_error())),
+            None => SendFailure::Failed(error::response_error(&error.into_error())),
         }
     }
 }

@@ -3,50 +3,50 @@ use http::{HeaderValue, Uri};
 
 /// Where requests go: one host, over TLS or not.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Destination {
-    over_tls: bool,
+pub(crate) struct PoolKey {
+    is_tls: bool,
     /// Empty if the URL had none.
     authority: Option<Authority>,
 }
 
-impl Destination {
+impl PoolKey {
     /// Takes a URI apart: where it leads, and what is asked for there.
-    pub(crate) fn of(uri: Uri) -> (Self, PathAndQuery) {
+    pub(crate) fn split_uri(uri: Uri) -> (Self, PathAndQuery) {
         let parts = uri.into_parts();
-        let to = Self { over_tls: parts.scheme == Some(Scheme::HTTPS), authority: parts.authority };
-        (to, parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")))
+        let key = Self { is_tls: parts.scheme == Some(Scheme::HTTPS), authority: parts.authority };
+        (key, parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")))
     }
 
-    pub(crate) fn is_over_tls(&self) -> bool {
-        self.over_tls
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// One that may be kept. What it was made from has a token in it, and a part of that keeps the whole.
-    pub(super) fn copied(&self) -> Option<Self> {
+    pub(super) fn to_detached(&self) -> Option<Self> {
         let authority = self.authority.as_ref()?.as_str().parse().ok()?;
-        Some(Self { over_tls: self.over_tls, authority: Some(authority) })
+        Some(Self { is_tls: self.is_tls, authority: Some(authority) })
     }
 
     /// What the server is called in a request.
-    pub(super) fn host(&self) -> Option<HeaderValue> {
+    pub(super) fn host_header(&self) -> Option<HeaderValue> {
         let authority = self.authority.as_ref()?;
-        let usual = if self.over_tls { 443 } else { 80 };
+        let default_port = if self.is_tls { 443 } else { 80 };
         let host = match authority.port_u16() {
-            Some(port) if port != usual => format!("{}:{port}", authority.host()),
+            Some(port) if port != default_port => format!("{}:{port}", authority.host()),
             _ => authority.host().to_owned(),
         };
         HeaderValue::try_from(host).ok()
     }
 
     /// Its root.
-    pub(super) fn uri(&self) -> Uri {
-        self.asking(PathAndQuery::from_static("/"))
+    pub(super) fn root_uri(&self) -> Uri {
+        self.uri_for(PathAndQuery::from_static("/"))
     }
 
     /// The whole URI of something there.
-    pub(crate) fn asking(&self, path: PathAndQuery) -> Uri {
+    pub(crate) fn uri_for(&self, path: PathAndQuery) -> Uri {
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(if self.over_tls { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.scheme = Some(if self.is_tls { Scheme::HTTPS } else { Scheme::HTTP });
         parts.authority = self.authority.clone();
         parts.path_and_query = Some(path);
         // It is whole, unless there was no host; then nothing is called.
@@ -67,18 +67,18 @@ mod tests {
             ("http://localhost:80/", "localhost"),
             ("http://[::1]:8460/", "[::1]:8460"),
         ] {
-            let (to, _) = Destination::of(uri.parse().unwrap());
-            assert_eq!(to.host().unwrap(), expected, "{uri}");
+            let (key, _) = PoolKey::split_uri(uri.parse().unwrap());
+            assert_eq!(key.host_header().unwrap(), expected, "{uri}");
         }
     }
 
     #[test]
     fn taken_apart_and_put_together_it_is_the_same() {
         for uri in ["https://api.weixin.qq.com/x?access_token=T", "http://127.0.0.1:1/p/q", "http://h/"] {
-            let (to, path) = Destination::of(uri.parse().unwrap());
-            assert_eq!(to.copied().unwrap(), to);
-            assert_eq!(to.asking(path), uri);
+            let (key, path) = PoolKey::split_uri(uri.parse().unwrap());
+            assert_eq!(key.to_detached().unwrap(), key);
+            assert_eq!(key.uri_for(path), uri);
         }
-        assert!(Destination::of("/path".parse().unwrap()).0.copied().is_none());
+        assert!(PoolKey::split_uri("/path".parse().unwrap()).0.to_detached().is_none());
     }
 }
