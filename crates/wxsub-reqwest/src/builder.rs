@@ -6,24 +6,26 @@ use wxsub_tls::{Roots, TlsConfigError, client_config};
 
 use crate::ReqwestTransport;
 
-/// No transport could be made. Never holds a URL or a password.
+/// Why no transport was built. Never contains a URL or a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// There is nobody to trust.
+    /// No usable certificate authority was found.
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
-    /// The proxy's URL cannot be used.
+    /// The proxy URL has another form than [`proxy`](ReqwestTransportBuilder::proxy) accepts.
     #[error(
-        "the proxy's URL cannot be used: it must be http://[user:password@]host[:port] or the same with https://"
+        "invalid proxy URL; use http://[user:password@]host[:port] or https://[user:password@]host[:port]"
     )]
     InvalidProxyUrl,
-    /// reqwest refused.
-    #[error("reqwest could not be set up: {0}")]
+    /// reqwest rejected the settings. Holds the message of reqwest.
+    #[error("cannot build the reqwest client: {0}")]
     Reqwest(String),
 }
 
-/// Makes a [`ReqwestTransport`]. Nothing is read from the environment, and nothing starts before the first exchange.
+/// Builds a [`ReqwestTransport`].
+///
+/// It reads no environment variables, except those that [`Roots::System`] names. It starts no task and no connection.
 #[derive(Default)]
 pub struct ReqwestTransportBuilder {
     limits: Limits,
@@ -42,29 +44,30 @@ impl fmt::Debug for ReqwestTransportBuilder {
 }
 
 impl ReqwestTransportBuilder {
-    /// What one exchange may cost.
+    /// Sets the time and size limits of one request.
     ///
-    /// Keep [`connect`](Limits::connect) shorter than [`total`](Limits::total): a total limit that ends a connect cannot
-    /// be told from one that ends an exchange, so it counts as maybe sent.
+    /// Keep [`connect`](Limits::connect) shorter than [`total`](Limits::total). When the total limit ends a connect, the
+    /// transport cannot distinguish that from a request in progress. It then reports the request as maybe sent.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Which certificate authorities to trust. This machine's, unless told otherwise.
+    /// Sets the trusted certificate authorities. Default: [`Roots::System`].
     #[must_use]
     pub fn roots(mut self, roots: Roots) -> Self {
         self.roots = roots;
         self
     }
 
-    /// Goes through this HTTP proxy: `http://[user:password@]host[:port]`, or `https://` for a proxy that speaks TLS
-    /// itself. Calls to `https://` pass through it unread (`CONNECT`); calls to `http://` do not. Without this there is
-    /// no proxy, whatever the environment says.
+    /// Sends every request through this HTTP proxy: `http://[user:password@]host[:port]`.
+    ///
+    /// Use `https://` for a proxy that speaks TLS itself. Requests to `https://` use a `CONNECT` tunnel, so the proxy
+    /// cannot read them. It can read requests to `http://`. Default: no proxy; environment variables are ignored.
     ///
     /// # Errors
-    /// [`BuildError::InvalidProxyUrl`] if the URL is not of that form.
+    /// [`BuildError::InvalidProxyUrl`] if `url` has another form.
     pub fn proxy(mut self, url: &str) -> Result<Self, BuildError> {
         let url = Url::parse(url).map_err(|_| BuildError::InvalidProxyUrl)?;
         let has_only_authority =
@@ -76,10 +79,11 @@ impl ReqwestTransportBuilder {
         Ok(self)
     }
 
-    /// The transport. [`Roots::System`] reads files here.
+    /// Builds the transport. [`Roots::System`] reads its files here.
     ///
     /// # Errors
-    /// [`BuildError::Tls`] if there are no certificate authorities to trust.
+    /// [`BuildError::Tls`] if the roots contain no usable certificate authority.
+    /// [`BuildError::Reqwest`] if reqwest rejects the settings.
     pub fn build(self) -> Result<ReqwestTransport, BuildError> {
         let is_proxied = self.proxy.is_some();
         let mut client = client_builder(self.limits).tls_backend_preconfigured(client_config(&self.roots)?);
@@ -93,8 +97,10 @@ impl ReqwestTransportBuilder {
     }
 }
 
-/// Everything is said, also what is reqwest's default today: another crate in the same program may switch on features
-/// of reqwest (HTTP/2, decompression, system proxies, another resolver) that change what an untouched builder does.
+/// A reqwest builder with every relevant setting, including those that equal the default.
+///
+/// Another crate in the same program can enable features of reqwest: HTTP/2, decompression, system proxies, another
+/// resolver. Such a feature changes the defaults of reqwest, but not the settings here.
 fn client_builder(limits: Limits) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .http1_only()
@@ -117,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_url_that_cannot_be_used_is_refused_without_being_shown() {
+    fn invalid_proxy_url_is_rejected_and_never_printed() {
         for bad in [
             "",
             "PLANTED",
@@ -141,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn no_roots_no_transport() {
+    fn build_fails_without_roots() {
         let error = ReqwestTransportBuilder::default().roots(Roots::Pem(Vec::new())).build().unwrap_err();
         assert_eq!(error, BuildError::Tls(TlsConfigError::EmptyPem));
     }

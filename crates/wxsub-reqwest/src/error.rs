@@ -1,18 +1,18 @@
-//! What reqwest's errors mean: what went wrong, whether the request can have left, and what may be describe of it.
+//! Converts errors of reqwest: the kind, whether the request may have been sent, and a detail without secrets.
 
 use std::io;
 
 use wxsub_core::transport::{Stage, TransportError, TransportFault, causes, chain};
 use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
-/// Whom a connection is made to.
+/// What the transport connects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnectTarget {
     Server,
     Proxy,
 }
 
-/// Reads an error of reqwest.
+/// Converts an error of reqwest.
 pub(crate) fn transport_error(error: reqwest::Error, target: ConnectTarget) -> TransportError {
     let error = error.without_url();
     let (stage, kind) = if error.is_connect() {
@@ -30,12 +30,12 @@ pub(crate) fn transport_error(error: reqwest::Error, target: ConnectTarget) -> T
     }
 }
 
-/// No connection: nothing can have been sent.
+/// The kind of an error during connect. Nothing was sent.
 fn connect_error_kind(error: &reqwest::Error, target: ConnectTarget) -> TransportFault {
     match classify_tls_error(error) {
         Some(TlsErrorKind::Certificate(_)) => TransportFault::Certificate,
         Some(_) => TransportFault::Tls,
-        // Only the proxy's name is resolved here, and only the proxy is connected to.
+        // With a proxy, this machine resolves and connects to the proxy only.
         None if target == ConnectTarget::Proxy => TransportFault::Proxy,
         None if error.is_dns() => TransportFault::Dns,
         None if is_end_of_stream(error) => TransportFault::Tls,
@@ -43,14 +43,16 @@ fn connect_error_kind(error: &reqwest::Error, target: ConnectTarget) -> Transpor
     }
 }
 
-/// A connect does not read, so a stream that ended while connecting ended in the TLS handshake.
+/// Whether the stream ended during connect. A TCP connect does not read, so it ended in the TLS handshake.
 fn is_end_of_stream(error: &reqwest::Error) -> bool {
     chain(error).any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
     })
 }
 
-/// hyper calls a request canceled if it gave it back without having begun to write it, and only then.
+/// Whether the request may have been sent.
+///
+/// hyper reports a request as canceled only if it did not start to write it.
 fn request_state(error: &reqwest::Error) -> Stage {
     match chain(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
         Some(error) if error.is_canceled() => Stage::BeforeSending,
@@ -59,6 +61,7 @@ fn request_state(error: &reqwest::Error) -> Stage {
     }
 }
 
+/// The kind of an error after connect.
 fn request_error_kind(error: &reqwest::Error) -> TransportFault {
     if error.is_timeout() {
         return TransportFault::Timeout;
@@ -78,7 +81,7 @@ fn request_error_kind(error: &reqwest::Error) -> TransportFault {
     }
 }
 
-/// What its causes say; the error itself says no more than that there was one.
+/// The messages of the error's causes. The error's own message adds nothing to them.
 pub(crate) fn describe(error: &reqwest::Error) -> String {
     causes(chain(error).skip(1))
 }

@@ -11,11 +11,10 @@ use wxsub_core::transport::{
 use crate::error::{ConnectTarget, transport_error};
 use crate::{BuildError, ReqwestTransportBuilder};
 
-/// One HTTP exchange at a time over reqwest, or as many at once as you like; clones share their connections.
+/// A [`Transport`] over reqwest. Requests may run concurrently; clones share one connection pool.
 ///
-/// Needs a tokio runtime with its I/O and timer enabled. Nothing is sent twice: reqwest's own retries are switched off.
-/// What remains is the connection pool's: a request that was queued on a kept connection and of which not one byte had
-/// been written when that connection turned out to be closed goes out on another one.
+/// It needs a tokio runtime with I/O and timers enabled. It never sends a request twice: reqwest's own retries are off.
+/// If a pooled connection closes before the first byte of a request is written, the request goes out on another one.
 #[derive(Clone)]
 pub struct ReqwestTransport {
     client: Client,
@@ -25,7 +24,7 @@ pub struct ReqwestTransport {
 
 impl fmt::Debug for ReqwestTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the client: its Debug may show the proxy's password.
+        // The client is omitted, because its Debug output may contain the proxy password.
         f.debug_struct("ReqwestTransport")
             .field("limits", &self.limits)
             .field("target", &self.target)
@@ -34,15 +33,15 @@ impl fmt::Debug for ReqwestTransport {
 }
 
 impl ReqwestTransport {
-    /// With the default limits, this machine's certificate authorities and no proxy.
+    /// A transport with default limits, this machine's certificate authorities and no proxy.
     ///
     /// # Errors
-    /// [`BuildError::Tls`] if this machine has no certificate authorities.
+    /// [`BuildError::Tls`] if this machine has no usable certificate authority.
     pub fn new() -> Result<Self, BuildError> {
         Self::builder().build()
     }
 
-    /// With other limits, roots, or a proxy.
+    /// A builder, for other limits, roots or a proxy.
     #[must_use]
     pub fn builder() -> ReqwestTransportBuilder {
         ReqwestTransportBuilder::default()
@@ -69,7 +68,7 @@ impl ReqwestTransport {
 type ResponseFuture<'a> = Pin<Box<dyn Future<Output = Result<RawReply<Bytes>, TransportError>> + Send + 'a>>;
 
 impl Transport for ReqwestTransport {
-    // Written out, as #[async_trait] would, so that the future has room for reqwest's request and not for ours as well.
+    // Written without #[async_trait], so that the future holds only reqwest's request and not ours as well.
     fn exchange<'a, 'b>(&'a self, request: Outgoing) -> ResponseFuture<'b>
     where
         'a: 'b,
@@ -78,7 +77,7 @@ impl Transport for ReqwestTransport {
         let request = to_reqwest_request(request);
         Box::pin(async move {
             let request = request.ok_or_else(|| {
-                TransportError::before_sending(TransportFault::Other, "reqwest cannot read the request's URL")
+                TransportError::before_sending(TransportFault::Other, "reqwest cannot parse the request URL")
             })?;
             let response = self.map_error(self.client.execute(request).await)?;
             let status = response.status().as_u16();
@@ -88,7 +87,7 @@ impl Transport for ReqwestTransport {
     }
 }
 
-/// As reqwest's own conversion makes it, which writes the URL piece by piece.
+/// Converts the request. Unlike reqwest's own conversion, it builds the URL text with one allocation.
 fn to_reqwest_request(request: Outgoing) -> Option<Request> {
     let (parts, body) = request.into_http().into_parts();
     let (scheme, authority) = (parts.uri.scheme_str()?, parts.uri.authority()?.as_str());

@@ -48,7 +48,7 @@ fn everything_wrong_is_named_at_once() {
             "WXSUB_SECRET: ",
             "WXSUB_API_BASE: uses http:// for an address that is not loopback",
             "WXSUB_TOKEN_ENDPOINT: must be stable_token or token",
-            "WXSUB_PROXY: the proxy's URL cannot be used",
+            "WXSUB_PROXY: invalid proxy URL",
         ]);
     let weixin = Weixin::start();
     let ended = weixin.call(["token", "show"]).env("WXSUB_PROXY", "http://u:PLANTED@proxy?x").run();
