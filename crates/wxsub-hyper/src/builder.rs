@@ -7,19 +7,21 @@ use crate::HyperTransport;
 use crate::connect::Connector;
 use crate::proxy::Proxy;
 
-/// No transport could be made. Never holds a URL or a password.
+/// Why no transport was built. Never contains a URL or a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// There is nobody to trust.
+    /// No usable certificate authority was found.
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
-    /// The proxy's URL cannot be used.
-    #[error("the proxy's URL cannot be used: it must be http://[user:password@]host[:port]")]
+    /// The proxy URL has another form than [`proxy`](HyperTransportBuilder::proxy) accepts.
+    #[error("invalid proxy URL; use http://[user:password@]host[:port]")]
     InvalidProxyUrl,
 }
 
-/// Makes a [`HyperTransport`]. Nothing is read from the environment, and nothing starts before the first exchange.
+/// Builds a [`HyperTransport`].
+///
+/// It reads no environment variables, except those that [`Roots::System`] names. It starts no task and no connection.
 #[derive(Default)]
 pub struct HyperTransportBuilder {
     limits: Limits,
@@ -38,37 +40,39 @@ impl fmt::Debug for HyperTransportBuilder {
 }
 
 impl HyperTransportBuilder {
-    /// What one exchange may cost.
+    /// Sets the time and size limits of one request.
     ///
-    /// Keep [`connect`](Limits::connect) shorter than [`total`](Limits::total): a total limit that ends a connect cannot
-    /// be told from one that ends an exchange, so it counts as maybe sent.
+    /// Keep [`connect`](Limits::connect) shorter than [`total`](Limits::total). When the total limit ends a connect, the
+    /// transport cannot distinguish that from a request in progress. It then reports the request as maybe sent.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Which certificate authorities to trust. This machine's, unless told otherwise.
+    /// Sets the trusted certificate authorities. Default: [`Roots::System`].
     #[must_use]
     pub fn roots(mut self, roots: Roots) -> Self {
         self.roots = roots;
         self
     }
 
-    /// Goes through this HTTP proxy: `http://[user:password@]host[:port]`. Calls to `https://` pass through it unread
-    /// (`CONNECT`); calls to `http://` do not. Without this there is no proxy, whatever the environment says.
+    /// Sends every request through this HTTP proxy: `http://[user:password@]host[:port]`.
+    ///
+    /// Requests to `https://` use a `CONNECT` tunnel, so the proxy cannot read them. It can read requests to `http://`.
+    /// Default: no proxy; environment variables are ignored.
     ///
     /// # Errors
-    /// [`BuildError::InvalidProxyUrl`] if the URL is not of that form.
+    /// [`BuildError::InvalidProxyUrl`] if `url` has another form.
     pub fn proxy(mut self, url: &str) -> Result<Self, BuildError> {
         self.proxy = Some(Proxy::parse(url).ok_or(BuildError::InvalidProxyUrl)?);
         Ok(self)
     }
 
-    /// The transport. [`Roots::System`] reads files here.
+    /// Builds the transport. [`Roots::System`] reads its files here.
     ///
     /// # Errors
-    /// [`BuildError::Tls`] if there are no certificate authorities to trust.
+    /// [`BuildError::Tls`] if the roots contain no usable certificate authority.
     pub fn build(self) -> Result<HyperTransport, BuildError> {
         let tls = client_config(&self.roots)?;
         let credentials = self.proxy.as_ref().and_then(|proxy| proxy.credentials.clone());
@@ -82,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proxy_url_that_cannot_be_used_is_refused_without_being_shown() {
+    fn invalid_proxy_url_is_rejected_and_never_printed() {
         for bad in [
             "",
             "PLANTED",
@@ -111,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn no_roots_no_transport() {
+    fn build_fails_without_roots() {
         let error = HyperTransportBuilder::default().roots(Roots::Pem(Vec::new())).build().unwrap_err();
         assert_eq!(error, BuildError::Tls(TlsConfigError::EmptyPem));
     }

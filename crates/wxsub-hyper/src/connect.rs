@@ -1,4 +1,4 @@
-//! Making a connection. Whatever fails here has sent nothing, and each step knows what its failure is called.
+//! Opens connections: DNS, TCP, proxy tunnel and TLS. An error in any of these steps means that nothing was sent.
 
 mod resolver;
 mod stream;
@@ -25,7 +25,7 @@ use crate::timeout::timeout;
 use resolver::{ResolveError, Resolver};
 pub(crate) use stream::Stream;
 
-/// Makes connections.
+/// Opens connections, through the proxy if there is one, within one timeout.
 pub(crate) struct Connector {
     tcp: HttpConnector<Resolver>,
     tls: TlsConnector,
@@ -38,7 +38,7 @@ impl Connector {
         let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        // Shared out among a host's addresses, so that a dead one leaves time for the others.
+        // hyper-util divides this among the addresses of a host, so an unreachable one leaves time for the others.
         tcp.set_connect_timeout(Some(timeout));
         Self { tcp, tls: TlsConnector::from(Arc::new(tls)), proxy, timeout }
     }
@@ -47,7 +47,7 @@ impl Connector {
         self.proxy.is_some()
     }
 
-    /// A connection to where this URI leads.
+    /// Opens a connection to the host of `uri`.
     pub(crate) async fn connect(&self, uri: &Uri) -> Result<Stream, TransportError> {
         timeout(self.timeout, pin!(self.connect_stream(uri)))
             .await
@@ -66,7 +66,10 @@ impl Connector {
         }
         let name = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {
-            TransportError::before_sending(TransportFault::Tls, "no certificate can be for such a host name")
+            TransportError::before_sending(
+                TransportFault::Tls,
+                "host name is not valid for TLS; use a DNS name or an IP address",
+            )
         })?;
         let connected = self.tls.connect(name, tcp).await;
         connected.map(Stream::tls).map_err(|error| self.tls_error(&error))
@@ -77,7 +80,7 @@ impl Connector {
         connected.map(|stream| stream.into_inner()).map_err(|error| self.tcp_error(&error))
     }
 
-    /// Asks the proxy for a way through.
+    /// Opens a `CONNECT` tunnel through the proxy.
     async fn open_tunnel(&self, proxy: &Proxy, uri: &Uri) -> Result<TcpStream, TransportError> {
         let mut connector = Tunnel::new(proxy.uri.clone(), self.tcp.clone());
         if let Some(credentials) = &proxy.credentials {
@@ -89,7 +92,7 @@ impl Connector {
 
     fn tcp_error(&self, error: &(dyn Error + 'static)) -> TransportError {
         let kind = if self.proxy.is_some() {
-            // Only the proxy's name is resolved here, and only the proxy is connected to.
+            // With a proxy, this machine resolves and connects to the proxy only.
             TransportFault::Proxy
         } else if chain(error).any(|cause| cause.is::<ResolveError>()) {
             TransportFault::Dns
@@ -105,7 +108,7 @@ impl Connector {
             Some(TlsErrorKind::Certificate(reason)) => {
                 TransportError::before_sending(TransportFault::Certificate, format!("{reason}; {detail}"))
             }
-            // The tunnel ended, and it is the proxy's.
+            // The tunnel ended without a TLS error, so the proxy closed it.
             None if self.proxy.is_some() => TransportError::before_sending(TransportFault::Proxy, detail),
             _ => TransportError::before_sending(TransportFault::Tls, detail),
         }

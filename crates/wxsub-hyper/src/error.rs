@@ -1,28 +1,28 @@
-//! What the errors of hyper mean: what went wrong, and whether the request can have left.
+//! Converts errors of hyper: the kind, and whether the request may have been sent.
 
 use std::error::Error;
 
 use wxsub_core::transport::{TransportError, TransportFault, causes, chain};
 use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
-/// The connection died before it was given a request, or gave it back unwritten.
+/// An error before the first byte of the request was written. Nothing was sent.
 pub(crate) fn connect_error(error: &hyper::Error) -> TransportError {
     let (kind, detail) = classify(error);
     let kind = if kind == TransportFault::Broken { TransportFault::Connect } else { kind };
     TransportError::before_sending(kind, detail)
 }
 
-/// No reply came.
+/// An error while sending the request or waiting for the response head.
 pub(crate) fn response_error(error: &hyper::Error) -> TransportError {
     let (kind, detail) = classify(error);
-    // hyper calls a request canceled if it gave it back without having begun to write it, and only then.
+    // hyper reports a request as canceled only if it did not start to write it.
     if error.is_canceled() {
         return TransportError::before_sending(kind, detail);
     }
     TransportError::maybe_sent(kind, detail)
 }
 
-/// The reply ended too early.
+/// An error while reading the response body. The request may have been sent.
 pub(crate) fn body_error(error: &hyper::Error) -> TransportError {
     let (kind, detail) = classify(error);
     TransportError::maybe_sent(kind, detail)

@@ -1,4 +1,4 @@
-//! wxsub over [hyper](https://docs.rs/hyper): everything an application needs, with one dependency.
+//! wxsub over [hyper](https://docs.rs/hyper). An application needs only this dependency.
 //!
 //! ```no_run
 //! use wxsub_hyper as wxsub;
@@ -9,14 +9,15 @@
 //! let client = wxsub::client("wx0123456789abcdef".parse()?, "SECRET".parse()?)?;
 //!
 //! let grant = Grant::trusted("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
-//! let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
+//! let message = grant.message("Parcel".parse()?, "Your parcel has arrived.".parse()?);
 //! client.send(&message).await?;
 //! # Ok(()) }
 //! ```
 //!
-//! [`HyperTransport`] carries out single HTTP exchanges over hyper's connections, with nothing in between that wxsub does
-//! not need: HTTP/1.1, no redirects, no retries, no proxy but the one you name, bounded bodies, and errors
-//! that say whether the request can have left. With limits, roots or a proxy of your own:
+//! [`HyperTransport`] sends single HTTP/1.1 requests. It follows no redirects, makes no retries and limits the size of
+//! response bodies. It uses a proxy only if you set one. Each error says whether the request may have been sent.
+//!
+//! Set other limits, roots or a proxy with the builder:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -33,8 +34,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! `wxsub-reqwest` offers the same under the same names; it brings more code along, and can also reach a proxy that
-//! speaks TLS itself. Buffers of hyper and rustls hold requests with their secrets for a while and are not wiped.
+//! `wxsub-reqwest` offers the same API. It has more dependencies and also supports a proxy that speaks TLS itself.
+//!
+//! Buffers of hyper and rustls temporarily contain requests with secrets. These buffers are not zeroised.
 
 mod builder;
 mod connect;
@@ -57,11 +59,12 @@ use std::sync::Arc;
 
 use wxsub_core::proto::{AppId, AppSecret};
 
-/// A client for this app, with default limits, this machine's certificate authorities and no proxy. It must send inside
-/// a tokio runtime.
+/// A client for this app, with default limits, this machine's certificate authorities and no proxy.
+///
+/// Send inside a tokio runtime.
 ///
 /// # Errors
-/// [`BuildError::Tls`] if this machine has no certificate authorities; then choose [`Roots::Bundled`] with
+/// [`BuildError::Tls`] if this machine has no usable certificate authority. Then use [`Roots::Bundled`] with
 /// [`HyperTransport::builder`].
 pub fn client(appid: AppId, secret: AppSecret) -> Result<Client, BuildError> {
     let transport = HyperTransport::new()?;

@@ -1,9 +1,13 @@
-//! The connections that are kept, so that most requests need no new one.
+//! The connection pool.
 //!
-//! hyper's own pool can more than is needed here (HTTP/2, a race between a new connection and one that comes free) and
-//! costs more per request than the connection itself. This one keeps what matters: a connection serves one request at a
-//! time, the one used last is used first, none is used after its idle time or after the other side has closed it, and one
-//! whose exchange was given up or went wrong is never used again, because only whoever had a whole reply gives it back.
+//! hyper's own pool supports more (HTTP/2, and a race between a new connection and a returned one). It costs more per
+//! request than the connection itself. This pool follows four rules:
+//!
+//! - A connection serves one request at a time.
+//! - The connection that was used last is used first.
+//! - A connection is not used after its idle timeout, or after the server closed it.
+//! - A connection returns to the pool only after a complete response. After an error or a cancelled request it is
+//!   closed.
 
 mod connection;
 mod key;
@@ -20,7 +24,7 @@ use wxsub_core::transport::TransportError;
 
 use crate::connect::Connector;
 
-/// ConnectionPool to any number of hosts.
+/// Idle connections to any number of hosts.
 pub(crate) struct ConnectionPool {
     connector: Connector,
     idle_timeout: Duration,
@@ -29,9 +33,9 @@ pub(crate) struct ConnectionPool {
 
 #[derive(Default)]
 struct PoolState {
-    /// The one used last comes last.
+    /// Idle connections and the time each became idle, in the order of that time.
     idle: Vec<(Box<Connection>, Instant)>,
-    /// Whether a task is there that closes those which nobody uses.
+    /// Whether an [`IdleReaper`] task exists.
     reaper_running: bool,
 }
 
@@ -40,11 +44,11 @@ impl ConnectionPool {
         Arc::new(Self { connector, idle_timeout, state: Mutex::default() })
     }
 
-    /// A connection to there: one that was kept, or a new one.
+    /// Returns an idle connection to this host, or opens a new one.
     pub(crate) async fn checkout(&self, key: &PoolKey) -> Result<Box<Connection>, TransportError> {
         match self.take_idle(key) {
             Some(connection) => Ok(connection),
-            // Boxed, so that requests that need no new connection do not carry around the room for making one.
+            // Boxed, so that the future of a request on an idle connection stays small.
             None => Box::pin(Connection::open(&self.connector, key)).await.map(Box::new),
         }
     }
@@ -62,7 +66,7 @@ impl ConnectionPool {
         Some(state.idle.remove(index).0)
     }
 
-    /// Takes back a connection that has brought a whole reply.
+    /// Returns a connection to the pool. The caller must have read a complete response from it.
     pub(crate) fn checkin(self: &Arc<Self>, mut connection: Box<Connection>) {
         if connection.is_closed() {
             return;
@@ -90,7 +94,7 @@ impl ConnectionPool {
     }
 }
 
-/// Closes connections that nobody uses, as long as there are any.
+/// The task that closes expired connections. It ends when no idle connection is left.
 struct IdleReaper(Weak<ConnectionPool>);
 
 impl IdleReaper {
@@ -109,7 +113,7 @@ impl IdleReaper {
 }
 
 impl Drop for IdleReaper {
-    /// Its runtime may have ended before it: then the next one who keeps a connection starts another.
+    /// Clears the flag. If the runtime shut down and dropped this task, the next [`ConnectionPool::checkin`] starts another.
     fn drop(&mut self) {
         if let Some(pool) = self.0.upgrade() {
             pool.state().reaper_running = false;

@@ -4,19 +4,19 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
-/// Where the proxy is, and what it wants to be told.
+/// The address and credentials of an HTTP proxy.
 pub(crate) struct Proxy {
-    /// Without user and password.
+    /// The address, without user and password.
     pub(crate) uri: Uri,
-    /// For `proxy-authorization`.
+    /// The value of the `proxy-authorization` header.
     pub(crate) credentials: Option<HeaderValue>,
 }
 
 impl Proxy {
-    /// Reads `http://[user:password@]host[:port]`, where user and password may be percent-encoded.
+    /// Parses `http://[user:password@]host[:port]`. User and password may be percent-encoded.
     pub(crate) fn parse(url: &str) -> Option<Self> {
         let parsed: Uri = url.parse().ok()?;
-        // The parser drops what comes after a `#`.
+        // The parser drops the fragment, so check the text for it.
         let has_only_authority = parsed.path() == "/" && parsed.query().is_none() && !url.contains('#');
         if parsed.scheme() != Some(&Scheme::HTTP) || !has_only_authority {
             return None;
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_taken_out_of_the_address_and_decoded() {
+    fn parse_separates_and_decodes_credentials() {
         for (url, uri, login) in [
             ("http://proxy", "http://proxy/", None),
             ("http://[::1]:3128/", "http://[::1]:3128/", None),

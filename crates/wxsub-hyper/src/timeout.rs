@@ -6,8 +6,9 @@ use std::time::Duration;
 use hyper::rt::Timer;
 use hyper_util::rt::TokioTimer;
 
-/// What this work comes to, or `None` if it takes longer. The timer is hyper's own for tokio. The work is lent, because a
-/// future that is handed over takes its room twice.
+/// The output of `work`, or `None` if it takes longer than `limit`.
+///
+/// Uses hyper's timer for tokio. `work` is borrowed, because moving a future into another doubles its size.
 pub(crate) async fn timeout<T>(limit: Duration, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let mut deadline = TokioTimer::new().sleep(limit);
     poll_fn(|context| match work.as_mut().poll(context) {

@@ -19,17 +19,16 @@ use crate::pool::{ConnectionPool, PoolKey, SendFailure};
 use crate::timeout::timeout;
 use crate::{BuildError, HyperTransportBuilder};
 
-/// One HTTP exchange at a time over hyper, or as many at once as you like; clones share their connections.
+/// A [`Transport`] over hyper. Requests may run concurrently; clones share one connection pool.
 ///
-/// Needs a tokio runtime with its I/O and timer enabled. Nothing is sent twice. Only a request that was given to a kept
-/// connection and of which not one byte had been written when that connection turned out to be closed goes out on another
-/// one.
+/// It needs a tokio runtime with I/O and timers enabled. It never sends a request twice. If a pooled connection closes
+/// before the first byte of a request is written, the request goes out on another one.
 #[derive(Clone)]
 pub struct HyperTransport {
     pool: Arc<ConnectionPool>,
     limits: Limits,
     is_proxied: bool,
-    /// For the proxy, with calls that it reads.
+    /// The `proxy-authorization` header of requests to `http://`.
     credentials: Option<HeaderValue>,
 }
 
@@ -40,15 +39,15 @@ impl fmt::Debug for HyperTransport {
 }
 
 impl HyperTransport {
-    /// With the default limits, this machine's certificate authorities and no proxy.
+    /// A transport with default limits, this machine's certificate authorities and no proxy.
     ///
     /// # Errors
-    /// [`BuildError::Tls`] if this machine has no certificate authorities.
+    /// [`BuildError::Tls`] if this machine has no usable certificate authority.
     pub fn new() -> Result<Self, BuildError> {
         Self::builder().build()
     }
 
-    /// With other limits, roots, or a proxy.
+    /// A builder, for other limits, roots or a proxy.
     #[must_use]
     pub fn builder() -> HyperTransportBuilder {
         HyperTransportBuilder::default()
@@ -63,12 +62,12 @@ impl HyperTransport {
         Self { pool: ConnectionPool::new(connector, limits.idle), limits, is_proxied, credentials }
     }
 
-    /// What the request becomes on the wire, and where it goes.
+    /// Converts the request into its wire form and returns the pool key of its host.
     fn prepare_request(&self, request: Outgoing) -> (PoolKey, Request<Full<Bytes>>) {
         let mut request = request.into_http().map(Full::new);
         let (key, path) = PoolKey::split_uri(take(request.uri_mut()));
         if self.is_proxied && !key.is_tls() {
-            // The proxy reads it, and is told whom it is for and who asks.
+            // The proxy forwards this request, so it needs the absolute URI and the credentials.
             *request.uri_mut() = key.uri_for(path);
             if let Some(credentials) = &self.credentials {
                 request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
@@ -79,7 +78,7 @@ impl HyperTransport {
         (key, request)
     }
 
-    /// The request is lent, so that a future has room for one and not for several.
+    /// Sends the request and reads the response. `request` is borrowed, which keeps the future small.
     async fn send_request(
         &self,
         key: &PoolKey,
@@ -121,8 +120,8 @@ impl HyperTransport {
 type ResponseFuture<'a> = Pin<Box<dyn Future<Output = Result<RawReply<Bytes>, TransportError>> + Send + 'a>>;
 
 impl Transport for HyperTransport {
-    // Written out, as #[async_trait] would, so that the request becomes what it is on the wire before there is a future:
-    // one that has room for both comes from a slower part of the allocator.
+    // Written without #[async_trait], so that the conversion happens before the future exists. A future that holds both
+    // forms of the request is larger and takes a slower path of the allocator.
     fn exchange<'a, 'b>(&'a self, request: Outgoing) -> ResponseFuture<'b>
     where
         'a: 'b,
@@ -133,7 +132,7 @@ impl Transport for HyperTransport {
             match timeout(self.limits.total, pin!(self.send_request(&key, &mut request))).await {
                 Some(reply) => reply,
                 None => {
-                    let detail = format!("not within {:?}", self.limits.total);
+                    let detail = format!("no complete response within {:?}", self.limits.total);
                     Err(TransportError::maybe_sent(TransportFault::Timeout, detail))
                 }
             }

@@ -1,4 +1,4 @@
-//! The two calls that matter, against an ordinary HTTP server.
+//! The token request and the send request, against a mock HTTP server.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use mockito::{Matcher, Server};
@@ -12,32 +12,32 @@ fn transport() -> HyperTransport {
 }
 
 #[tokio::test]
-async fn a_token_is_fetched() {
+async fn token_request_returns_response() {
     let mut server = Server::new_async().await;
-    let answer = r#"{"access_token":"TOKEN","expires_in":7200}"#;
-    let endpoint = server
+    let body = r#"{"access_token":"TOKEN","expires_in":7200}"#;
+    let mock = server
         .mock("GET", "/cgi-bin/token")
         .match_query(Matcher::AllOf(vec![
             Matcher::UrlEncoded("grant_type".to_owned(), "client_credential".to_owned()),
             Matcher::UrlEncoded("secret".to_owned(), "s3cr+t".to_owned()),
         ]))
-        .with_body(answer)
+        .with_body(body)
         .create_async()
         .await;
     let query =
         vec![QueryPair::open("grant_type", "client_credential"), QueryPair::secret("secret", "s3cr+t")];
     let request = Request::get("/cgi-bin/token", query);
     let base = BaseUrl::new(&server.url()).unwrap();
-    let reply = transport().exchange(Outgoing::new(&base, request).unwrap()).await.unwrap();
-    assert_eq!((reply.status, &reply.body[..]), (200, answer.as_bytes()));
-    endpoint.assert_async().await;
+    let response = transport().exchange(Outgoing::new(&base, request).unwrap()).await.unwrap();
+    assert_eq!((response.status, &response.body[..]), (200, body.as_bytes()));
+    mock.assert_async().await;
 }
 
 #[tokio::test]
-async fn a_message_is_sent() {
+async fn send_request_returns_response() {
     let mut server = Server::new_async().await;
     let body = r#"{"touser":"OPENID","template_id":"ID","scene":"1000","title":"你好"}"#;
-    let endpoint = server
+    let mock = server
         .mock("POST", "/cgi-bin/message/template/subscribe?access_token=TOKEN")
         .match_header("content-type", "application/json")
         .match_body(body)
@@ -47,8 +47,8 @@ async fn a_message_is_sent() {
     let query = vec![QueryPair::secret("access_token", "TOKEN")];
     let request = Request::post("/cgi-bin/message/template/subscribe", query, body.as_bytes().to_vec());
     let base = BaseUrl::new(&server.url()).unwrap();
-    let reply = transport().exchange(Outgoing::new(&base, request).unwrap()).await.unwrap();
-    assert_eq!(reply.status, 200);
-    assert!(reply.body.starts_with(br#"{"errcode":43101"#));
-    endpoint.assert_async().await;
+    let response = transport().exchange(Outgoing::new(&base, request).unwrap()).await.unwrap();
+    assert_eq!(response.status, 200);
+    assert!(response.body.starts_with(br#"{"errcode":43101"#));
+    mock.assert_async().await;
 }

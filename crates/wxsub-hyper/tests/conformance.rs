@@ -1,4 +1,4 @@
-//! The contract of every transport, kept by this one.
+//! The conformance tests of every transport, run for this one.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How long connections are kept. An idle time of zero shows it without waiting.
+//! The idle timeout of pooled connections. A timeout of zero tests it without waiting.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use wxsub_core::testing::raw_server::{Act, RawServer};
 use wxsub_core::transport::{Limits, Outgoing, Transport};
 use wxsub_hyper::{HyperTransport, Roots};
 
-fn kept_for(idle: Duration) -> HyperTransport {
+fn transport_with_idle_timeout(idle: Duration) -> HyperTransport {
     let limits = Limits::default().idle(idle);
     HyperTransport::builder().limits(limits).roots(Roots::Bundled).build().unwrap()
 }
@@ -20,21 +20,21 @@ async fn exchange(transport: &HyperTransport, server: &RawServer) {
 }
 
 #[tokio::test]
-async fn a_connection_past_its_idle_time_is_not_used_and_is_closed() {
+async fn connection_past_idle_timeout_is_closed_and_not_reused() {
     let server = RawServer::replying(Act::Echo).await;
-    let transport = kept_for(Duration::ZERO);
+    let transport = transport_with_idle_timeout(Duration::ZERO);
     for exchanges in 1..=3 {
         exchange(&transport, &server).await;
-        // Nobody sends another request meanwhile.
+        // The reaper closes the connection. No other request is sent meanwhile.
         server.has_ended(exchanges).await;
         assert_eq!(server.connections(), exchanges);
     }
 }
 
 #[tokio::test]
-async fn a_transport_that_is_gone_keeps_no_connections() {
+async fn dropped_transport_closes_its_connections() {
     let server = RawServer::replying(Act::Echo).await;
-    let transport = kept_for(Duration::from_secs(3600));
+    let transport = transport_with_idle_timeout(Duration::from_secs(3600));
     exchange(&transport, &server).await;
     exchange(&transport, &server).await;
     assert_eq!(server.connections(), 1);
@@ -43,8 +43,8 @@ async fn a_transport_that_is_gone_keeps_no_connections() {
 }
 
 #[test]
-fn a_connection_whose_runtime_has_ended_is_not_used_by_the_next() {
-    let transport = kept_for(Duration::from_secs(3600));
+fn connection_of_ended_runtime_is_not_reused() {
+    let transport = transport_with_idle_timeout(Duration::from_secs(3600));
     for _ in 0..3 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Through a proxy that was named, and never through another.
+//! Requests through the configured proxy.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ fn token_call(base: &str) -> Outgoing {
 async fn failure(transport: &HyperTransport, base: &str) -> TransportError {
     let error = transport.exchange(token_call(base)).await.unwrap_err();
     let text = format!("{error} {error:?} {transport:?}");
-    // The second is user and password as they travel.
+    // The second is user and password in base64, as in the header.
     for secret in ["PLANTED", "YWxpY2U6UExBTlRFRA==", "alice", "secret", "://"] {
         assert!(!text.contains(secret), "{text}");
     }
@@ -30,7 +30,7 @@ async fn failure(transport: &HyperTransport, base: &str) -> TransportError {
 }
 
 #[tokio::test]
-async fn plain_calls_are_handed_to_the_proxy_whole() {
+async fn plain_request_goes_to_proxy_with_absolute_uri() {
     let proxy = RawServer::replying(Act::reply(200, "{}")).await;
     let reply = through(proxy.address()).exchange(token_call("http://weixin.invalid")).await.unwrap();
     assert_eq!((reply.status, &reply.body[..]), (200, &b"{}"[..]));
@@ -41,7 +41,7 @@ async fn plain_calls_are_handed_to_the_proxy_whole() {
 }
 
 #[tokio::test]
-async fn a_tunnel_that_is_refused_has_carried_nothing() {
+async fn rejected_tunnel_means_not_sent() {
     for refusal in ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"] {
         let reply = Act::write(format!("HTTP/1.1 {refusal}\r\ncontent-length: 0\r\n\r\n"));
         let proxy = RawServer::replying(reply).await;
@@ -54,7 +54,7 @@ async fn a_tunnel_that_is_refused_has_carried_nothing() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_cannot_be_reached_is_named_as_such() {
+async fn unreachable_proxy_is_reported_as_proxy_error() {
     let transport = through(closed_port().await);
     for base in ["https://weixin.invalid", "http://weixin.invalid"] {
         let error = failure(&transport, base).await;
@@ -63,7 +63,7 @@ async fn a_proxy_that_cannot_be_reached_is_named_as_such() {
 }
 
 #[tokio::test]
-async fn a_call_that_the_proxy_took_may_have_arrived() {
+async fn reset_after_proxy_read_request_means_maybe_sent() {
     let proxy = RawServer::start([vec![Act::Read, Act::Reset]]).await;
     let error = failure(&through(proxy.address()), "http://weixin.invalid").await;
     assert_eq!((error.stage(), error.fault()), (Stage::MaybeSent, TransportFault::Broken));
@@ -71,7 +71,7 @@ async fn a_call_that_the_proxy_took_may_have_arrived() {
 }
 
 #[tokio::test]
-async fn a_tunnel_that_leads_nowhere_has_carried_nothing() {
+async fn tunnel_closed_before_tls_means_not_sent() {
     let connected = Act::write("HTTP/1.1 200 Connected\r\n\r\n");
     let proxy = RawServer::start([vec![Act::Read, connected]]).await;
     let error = failure(&through(proxy.address()), "https://weixin.invalid").await;

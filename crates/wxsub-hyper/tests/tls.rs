@@ -1,4 +1,4 @@
-//! Over TLS, with an authority made for the occasion: a server that is not trusted is sent nothing.
+//! Requests over TLS, with a certificate authority that each test creates. An untrusted server receives no request.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
@@ -31,7 +31,7 @@ fn for_host(name: &str) -> CertificateParams {
     CertificateParams::new([name.to_owned()]).unwrap()
 }
 
-/// Takes one connection and gives the request's first line, or none if the handshake failed.
+/// Accepts one connection and returns the first line of the request. `None` if the handshake failed.
 fn serve(authority: &Authority, params: &CertificateParams) -> (BaseUrl, JoinHandle<Option<String>>) {
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &authority.issuer).unwrap();
@@ -68,7 +68,7 @@ async fn call(roots: &Roots, base: &BaseUrl) -> Result<u16, TransportError> {
 }
 
 #[tokio::test]
-async fn a_trusted_server_is_talked_to() {
+async fn trusted_server_receives_request() {
     let ours = authority();
     let (base, server) = serve(&ours, &for_host("localhost"));
     assert_eq!(call(&ours.roots, &base).await, Ok(200));
@@ -77,7 +77,7 @@ async fn a_trusted_server_is_talked_to() {
 }
 
 #[tokio::test]
-async fn every_other_server_is_sent_nothing() {
+async fn untrusted_server_receives_no_request() {
     let ours = authority();
     let mut expired = for_host("localhost");
     expired.not_before = date_time_ymd(2001, 1, 1);

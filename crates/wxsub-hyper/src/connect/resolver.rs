@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
 use tower_service::Service;
 
-/// The system's resolver; its errors can be told from those of the connect that comes after it.
+/// The system's resolver, with an error type that distinguishes DNS errors from TCP errors.
 #[derive(Clone)]
 pub(super) struct Resolver(GaiResolver);
 
@@ -15,7 +15,7 @@ impl Default for Resolver {
     }
 }
 
-/// The host has no address.
+/// The host name could not be resolved.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(super) struct ResolveError(#[from] io::Error);

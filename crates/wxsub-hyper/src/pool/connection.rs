@@ -13,34 +13,35 @@ use super::PoolKey;
 use crate::connect::Connector;
 use crate::error;
 
-/// One connection to one host.
+/// An HTTP/1.1 connection to one host.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     key: PoolKey,
     host: HeaderValue,
-    /// Whether it has brought a reply before.
+    /// Whether this connection has already returned a complete response.
     pub(super) has_served: bool,
 }
 
-/// Why there is no response.
+/// Why [`Connection::send`] returned no response.
 pub(crate) enum SendFailure {
-    /// The connection turned out to be closed; not one byte of the request was written.
+    /// The pooled connection was closed before the first byte was written. Holds the request, for another connection.
     NotSent(Box<Request<Full<Bytes>>>),
+    /// The request failed.
     Failed(TransportError),
 }
 
 impl Connection {
-    /// Opens one to there.
+    /// Opens a connection to the host of `key`.
     pub(super) async fn open(connector: &Connector, key: &PoolKey) -> Result<Self, TransportError> {
         let (Some(key), Some(host)) = (key.to_detached(), key.host_header()) else {
-            let detail = "the URL names no host that can be called";
+            let detail = "the URL has no valid host";
             return Err(TransportError::before_sending(TransportFault::Other, detail));
         };
         let stream = connector.connect(&key.root_uri()).await?;
         let (mut sender, driver) =
             http1::handshake(stream).await.map_err(|error| error::connect_error(&error))?;
         TokioExecutor::new().execute(async {
-            // Whoever waits for a reply is told why there is none.
+            // The pending request receives the error as well.
             let _ = driver.await;
         });
         sender.ready().await.map_err(|error| error::connect_error(&error))?;
@@ -59,8 +60,9 @@ impl Connection {
         self.sender.is_closed()
     }
 
-    /// Sends the request and waits for the head of the reply. It is hyper's own future: one around it would need its room
-    /// twice.
+    /// Sends the request and waits for the response head.
+    ///
+    /// Returns hyper's own future, because an `async` block around it would double its size.
     pub(crate) fn send(
         &mut self,
         mut request: Request<Full<Bytes>>,
@@ -69,7 +71,7 @@ impl Connection {
         self.sender.try_send_request(request)
     }
 
-    /// What it means that no head came.
+    /// Classifies the error of [`send`](Self::send).
     pub(crate) fn send_failure(&self, mut error: TrySendError<Request<Full<Bytes>>>) -> SendFailure {
         match error.take_message() {
             Some(request) if self.has_served => SendFailure::NotSent(Box::new(request)),

@@ -1,16 +1,16 @@
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
-/// Where requests go: one host, over TLS or not.
+/// Identifies a pooled connection: host, port and whether it uses TLS.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PoolKey {
     is_tls: bool,
-    /// Empty if the URL had none.
+    /// `None` if the URL had no host.
     authority: Option<Authority>,
 }
 
 impl PoolKey {
-    /// Takes a URI apart: where it leads, and what is asked for there.
+    /// Splits a URI into its key and its path with query.
     pub(crate) fn split_uri(uri: Uri) -> (Self, PathAndQuery) {
         let parts = uri.into_parts();
         let key = Self { is_tls: parts.scheme == Some(Scheme::HTTPS), authority: parts.authority };
@@ -21,13 +21,15 @@ impl PoolKey {
         self.is_tls
     }
 
-    /// One that may be kept. What it was made from has a token in it, and a part of that keeps the whole.
+    /// Copies the key into memory of its own, so that it can be stored.
+    ///
+    /// The key shares the buffer of the URI, which contains an access token.
     pub(super) fn to_detached(&self) -> Option<Self> {
         let authority = self.authority.as_ref()?.as_str().parse().ok()?;
         Some(Self { is_tls: self.is_tls, authority: Some(authority) })
     }
 
-    /// What the server is called in a request.
+    /// The value of the `host` header. The default port is omitted.
     pub(super) fn host_header(&self) -> Option<HeaderValue> {
         let authority = self.authority.as_ref()?;
         let default_port = if self.is_tls { 443 } else { 80 };
@@ -38,18 +40,18 @@ impl PoolKey {
         HeaderValue::try_from(host).ok()
     }
 
-    /// Its root.
+    /// The URI of the host, with the path `/`.
     pub(super) fn root_uri(&self) -> Uri {
         self.uri_for(PathAndQuery::from_static("/"))
     }
 
-    /// The whole URI of something there.
+    /// The absolute URI of `path` on this host.
     pub(crate) fn uri_for(&self, path: PathAndQuery) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(if self.is_tls { Scheme::HTTPS } else { Scheme::HTTP });
         parts.authority = self.authority.clone();
         parts.path_and_query = Some(path);
-        // It is whole, unless there was no host; then nothing is called.
+        // This fails only without a host. Such a request is never sent.
         Uri::from_parts(parts).unwrap_or_default()
     }
 }
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_called_by_its_name_and_by_its_port_only_if_that_is_unusual() {
+    fn host_header_omits_default_port() {
         for (uri, expected) in [
             ("https://api.weixin.qq.com/x?access_token=T", "api.weixin.qq.com"),
             ("https://api.weixin.qq.com:443/", "api.weixin.qq.com"),
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn taken_apart_and_put_together_it_is_the_same() {
+    fn split_uri_and_uri_for_are_inverse() {
         for uri in ["https://api.weixin.qq.com/x?access_token=T", "http://127.0.0.1:1/p/q", "http://h/"] {
             let (key, path) = PoolKey::split_uri(uri.parse().unwrap());
             assert_eq!(key.to_detached().unwrap(), key);
