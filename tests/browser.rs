@@ -13,10 +13,10 @@
 mod browser {
     mod chromium;
     mod consent;
+    mod cross_site;
     mod exchange;
     mod home;
-    mod other_sites;
+    mod invalid_urls;
     mod window;
-    mod wrong_links;
     mod wxsub;
 }

@@ -12,28 +12,28 @@
 )]
 
 mod cluster_simulation {
-    mod blows;
-    mod bound;
     mod cluster;
-    mod fate;
-    mod judge;
-    #[path = "../simulation/line.rs"]
-    mod line;
-    #[path = "../simulation/machine_clock.rs"]
-    mod machine_clock;
+    mod fault_plan;
+    #[path = "../simulation/faults.rs"]
+    mod faults;
+    mod invariants;
+    #[path = "../simulation/network.rs"]
+    mod network;
+    #[path = "../simulation/node_clock.rs"]
+    mod node_clock;
+    mod node_faults;
+    #[allow(dead_code, reason = "some of it is about keepers that work alone")]
+    #[path = "../simulation/oracle.rs"]
+    mod oracle;
     mod redis;
+    mod request_bound;
     mod seed;
     #[path = "../simulation/seeds.rs"]
     mod seeds;
     mod server;
+    mod store_faults;
     mod store_link;
-    mod store_weather;
     mod takeover;
-    #[path = "../simulation/weather.rs"]
-    mod weather;
-    #[allow(dead_code, reason = "some of it is about keepers that work alone")]
-    #[path = "../simulation/witness.rs"]
-    mod witness;
 
     pub(crate) use cluster::Outcome;
     pub(crate) use seed::play;

@@ -11,9 +11,8 @@
 )]
 
 mod model {
-    mod canonical;
+    pub(crate) mod conformance;
     mod lifecycle;
-    pub(crate) mod likeness;
     mod properties;
     mod round;
     pub(crate) mod rules;
@@ -21,15 +20,16 @@ mod model {
     pub(crate) mod search;
     pub(crate) mod state;
     mod step;
-    pub(crate) mod telling;
+    mod symmetry;
+    pub(crate) mod trace_format;
 }
 
-use model::likeness::compare;
+use model::conformance::compare;
 use model::rules::{Generations, Put, Rules};
 use model::scenario::Scenario;
 use model::search::search;
 use model::state::State;
-use model::telling::{account, story};
+use model::trace_format::{account, story};
 
 const DOCUMENT: &str = include_str!("../docs/cluster-model.md");
 

@@ -11,9 +11,9 @@
 
 mod redis {
     mod certificates;
-    mod hints;
+    mod faults;
+    mod notifications;
     mod sentinel;
     mod server;
     mod store;
-    mod troubles;
 }

@@ -4,7 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
 mod sdk {
+    mod scenarios;
     mod service;
-    mod stage;
-    mod stories;
+    mod setup;
 }

@@ -11,20 +11,20 @@
 )]
 
 mod simulation {
-    mod calendar;
+    mod faults;
     mod flaky_store;
-    mod line;
-    mod machine;
+    mod network;
+    mod node;
     #[allow(dead_code, reason = "only the servers of a cluster stand still")]
-    mod machine_clock;
+    mod node_clock;
+    mod oracle;
+    mod scenario;
+    mod schedule;
     mod seeds;
-    mod weather;
-    mod witness;
-    mod world;
 
+    pub(crate) use oracle::Account;
+    pub(crate) use scenario::play;
     pub(crate) use seeds::{Played, play_all};
-    pub(crate) use witness::Account;
-    pub(crate) use world::play;
 }
 
 use simulation::{Account, Played, play, play_all};

@@ -10,13 +10,13 @@
     reason = "prints what it measures; of the simulated cluster it needs a part"
 )]
 
-#[path = "../simulation/machine_clock.rs"]
-mod machine_clock;
+#[path = "../simulation/node_clock.rs"]
+mod node_clock;
 #[path = "../benches/numbers/proc_fs.rs"]
 mod proc_fs;
 mod redis;
+mod store_faults;
 mod store_link;
-mod store_weather;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ use wxsub_core::token::{Keeper, TokenSource};
 use wxsub_core::transport::{Outgoing, Transport};
 use wxsub_sandbox::{AppSettings, Sandbox};
 
-use machine_clock::MachineClock;
+use node_clock::MachineClock;
 use redis::Redis;
 use store_link::StoreLink;
 

@@ -10,15 +10,15 @@ use tokio::task::JoinSet;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_sandbox::{AppSettings, Sandbox};
 
-use super::blows::{Blow, Blows, Target};
-use super::fate::{Fate, Lot, Return, Stranger};
-use super::judge::{Judge, SETTLE, SETTLE_REFUSED};
-use super::line::{Line, Weixin};
-use super::machine_clock::MachineClock;
+use super::fault_plan::{Fate, Lot, Return, Stranger};
+use super::invariants::{Judge, SETTLE, SETTLE_REFUSED};
+use super::network::{Line, Weixin};
+use super::node_clock::MachineClock;
+use super::node_faults::{Blow, Blows, Target};
+use super::oracle::{Account, Witness};
 use super::redis::Redis;
 use super::server::{App, Server};
 use super::store_link::StoreLink;
-use super::witness::{Account, Witness};
 
 /// What is to be played.
 pub(crate) struct Play {

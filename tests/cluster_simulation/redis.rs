@@ -9,7 +9,7 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::{AccessToken, AppId};
 use wxsub_core::token::{ForceLog, Generation};
 
-use super::machine_clock::MachineClock;
+use super::node_clock::MachineClock;
 
 /// The hash of one app, and its lease.
 #[derive(Clone, Default)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use wxsub_core::token::TokenEndpoint;
 
-use super::bound::Bound;
 use super::cluster::{Outcome, Play, run};
-use super::fate::fate;
+use super::fault_plan::fate;
+use super::request_bound::Bound;
 
 const SERVERS: usize = 50;
 

@@ -14,9 +14,9 @@ use wxsub_core::proto::{
 };
 use wxsub_core::token::{Evidence, Generation, Issued, Keeper, Notice, TokenEndpoint, TokenSource};
 
-use super::judge::Judge;
-use super::line::Line;
-use super::machine_clock::MachineClock;
+use super::invariants::Judge;
+use super::network::Line;
+use super::node_clock::MachineClock;
 use super::store_link::StoreLink;
 
 /// How long one message may take.

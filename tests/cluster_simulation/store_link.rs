@@ -12,9 +12,9 @@ use wxsub_core::proto::AppId;
 use wxsub_core::store::{Put, Record, StoreError, StoredToken, TokenStore};
 use wxsub_core::token::Generation;
 
-use super::machine_clock::MachineClock;
+use super::node_clock::MachineClock;
 use super::redis::{Fields, Kept, Redis};
-use super::store_weather::{Mood, MoodSpell, Trip};
+use super::store_faults::{Mood, MoodSpell, Trip};
 
 /// How long one answer may take, as in `wxsub-redis`.
 const ANSWER: Duration = Duration::from_millis(1500);

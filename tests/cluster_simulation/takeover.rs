@@ -5,9 +5,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use wxsub_core::token::TokenEndpoint;
 
-use super::blows::{Ambush, Blow};
 use super::cluster::{Outcome, Play, run};
-use super::fate::{Fate, Lot, Stranger};
+use super::fault_plan::{Fate, Lot, Stranger};
+use super::node_faults::{Ambush, Blow};
 
 /// When the refresher is hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

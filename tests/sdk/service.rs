@@ -9,7 +9,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use wxsub_core::clock::{Clock, SystemClock, until};
 use wxsub_tests::{app, template};
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 /// Beyond this an SDK hangs. A send takes the server 30 s at most.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -37,8 +37,8 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn start(sdk: Sdk, sends: Sends, stage: &Stage, key: &str) -> Self {
         let (program, script) = match sdk {
-            Sdk::Wechatpy => ("python", "wechatpy/story.py"),
-            Sdk::CoWechatApi => ("node", "co-wechat-api/story.js"),
+            Sdk::Wechatpy => ("python", "wechatpy/scenario.py"),
+            Sdk::CoWechatApi => ("node", "co-wechat-api/scenario.js"),
         };
         let mut process = Command::new(program)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk").join(script))

@@ -9,8 +9,8 @@ use wxsub_core::proto::AppId;
 use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
 use wxsub_core::token::Generation;
 
-use super::machine_clock::MachineClock;
-use super::weather::{Spell, Trouble};
+use super::faults::{Spell, Trouble};
+use super::node_clock::MachineClock;
 
 /// Its answers take a moment; while it is away, so do its errors, and half of what it was asked is done all the same.
 #[derive(Debug)]

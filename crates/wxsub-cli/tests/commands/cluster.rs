@@ -1,15 +1,15 @@
 //! Three `wxsub serve` that share their tokens through a real Redis.
 
 mod call;
+mod external_fetcher;
 mod guide;
+mod log_capture;
 mod node;
-mod recorder;
-mod relay;
+mod proxy;
+mod scenario;
 #[path = "../../../../tests/redis/server.rs"]
 mod server;
-mod stage;
-mod story;
-mod stranger;
+mod setup;
 mod traffic;
 
 use std::fs;
@@ -21,11 +21,11 @@ use tokio::runtime::Builder;
 use wxsub_core::clock::{Clock, SystemClock};
 
 use self::call::Call;
+use self::external_fetcher::{Minutes, fetches_once_a_minute};
 use self::node::Node;
+use self::scenario::{EVENTS, Ending, PREFIX, Story};
 use self::server::{Redis, seen};
-use self::stage::wait_for;
-use self::story::{EVENTS, Ending, PREFIX, Story};
-use self::stranger::{Minutes, fetches_once_a_minute};
+use self::setup::wait_for;
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, TEMPLATE, Weixin, allow};
 use super::wxsub::file;

@@ -39,13 +39,13 @@ mod send_one;
 #[cfg(test)]
 mod serve;
 #[cfg(test)]
+mod serve_sandbox;
+#[cfg(test)]
 mod served;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod token;
-#[cfg(test)]
-mod trial;
 #[cfg(test)]
 mod weixin;
 #[cfg(test)]

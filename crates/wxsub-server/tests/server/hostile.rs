@@ -1,6 +1,6 @@
 //! Wrong and hostile input: uniform answers, bounded work, nothing upstream.
 
-use super::world::{SEND, STABLE, TOKEN, World, key, message, usual};
+use super::setup::{SEND, STABLE, TOKEN, World, key, message, usual};
 
 #[tokio::test]
 async fn bodies_beyond_the_limit_are_refused() {

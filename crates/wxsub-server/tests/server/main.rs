@@ -1,6 +1,8 @@
 //! The server in process: its routes, with the sandbox as Weixin and a clock that stands still.
 
 #[cfg(test)]
+mod authorization;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod native;
@@ -11,10 +13,8 @@ mod outage;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
-mod rights;
+mod setup;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod weixin;
-#[cfg(test)]
-mod world;

@@ -5,7 +5,7 @@ use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::world::{ALL, SEND, TOKEN, World, client, key, message, usual};
+use super::setup::{ALL, SEND, TOKEN, World, client, key, message, usual};
 
 #[tokio::test]
 async fn three_hundred_cold_reads_are_one_fetch() {

@@ -3,7 +3,7 @@
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::world::{TOKEN, World, key, usual};
+use super::setup::{TOKEN, World, key, usual};
 
 #[tokio::test]
 async fn every_read_is_answered_until_the_end_and_recovery_needs_no_restart() {
@@ -61,7 +61,7 @@ async fn a_report_meanwhile_takes_the_token_from_nobody() {
 /// One app's trouble is its own.
 #[tokio::test]
 async fn other_apps_are_not_disturbed() {
-    let world = World::new(&super::world::client('a', "\"*\"", super::world::ALL)).await;
+    let world = World::new(&super::setup::client('a', "\"*\"", super::setup::ALL)).await;
     let mut settings = world.sandbox.settings(&"wx1".parse().unwrap()).unwrap();
     settings.frozen = true;
     world.sandbox.configure(&"wx1".parse().unwrap(), settings).unwrap();

@@ -1,6 +1,6 @@
 //! A new configuration while requests come.
 
-use super::world::{ALL, TOKEN, World, client, config, key, usual};
+use super::setup::{ALL, TOKEN, World, client, config, key, usual};
 
 #[tokio::test]
 async fn a_reload_keeps_tokens_and_revokes_keys() {

@@ -5,7 +5,7 @@ use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::world::{ALL, Answer, PROBE, SEND, STABLE, TOKEN, World, client, key, message, usual};
+use super::setup::{ALL, Answer, PROBE, SEND, STABLE, TOKEN, World, client, key, message, usual};
 
 async fn subscribe(world: &World, token: &str, body: String) -> Answer {
     world.ask("POST", &format!("{SEND}?access_token={token}"), None, body).await

@@ -12,9 +12,9 @@ use wxsub_core::proto::codec::RawReply;
 use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
 use wxsub_sandbox::{Reply, Sandbox};
 
-use super::machine_clock::MachineClock;
-use super::weather::{Spell, Trouble};
-use super::witness::{Call, Witness};
+use super::faults::{Spell, Trouble};
+use super::node_clock::MachineClock;
+use super::oracle::{Call, Witness};
 
 /// What stands before the life in a reply, of which it is the last member.
 const LIFE: &str = r#""expires_in":"#;

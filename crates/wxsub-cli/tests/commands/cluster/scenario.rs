@@ -8,11 +8,11 @@ use wxsub_sandbox::Fault;
 
 use super::super::weixin::{APPID, CLASSIC_TOKEN};
 use super::call::NoAnswer;
+use super::log_capture::Recorder;
 use super::node::Node;
-use super::recorder::Recorder;
-use super::relay::Wire;
+use super::proxy::Wire;
 use super::server::Redis;
-use super::stage::{Stage, report};
+use super::setup::{Stage, report};
 use super::traffic::Seen;
 use super::{pause, seconds};
 

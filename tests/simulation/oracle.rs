@@ -10,7 +10,7 @@ use wxsub_core::error::{Delivery, SendError};
 use wxsub_core::proto::codec::{RawReply, decode_query};
 use wxsub_core::transport::{Stage, TransportError};
 
-use super::machine_clock::MachineClock;
+use super::node_clock::MachineClock;
 
 /// A machine in trouble asks at most this often a minute.
 const MOST_A_MINUTE: usize = 15;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use wxsub_core::store::StoredToken;
 use wxsub_core::token::{Event, Generation, TokenEndpoint};
 
-use super::world::*;
+use super::scenario::*;
 
 proptest! {
     /// A slow reply does not lengthen a life.

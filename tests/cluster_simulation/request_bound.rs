@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use wxsub_core::token::TokenEndpoint;
 
-use super::blows::Blow;
 use super::cluster::Play;
-use super::fate::Lot;
-use super::store_weather::MoodSpell;
-use super::weather::{Spell, Trouble};
+use super::fault_plan::Lot;
+use super::faults::{Spell, Trouble};
+use super::node_faults::Blow;
+use super::store_faults::MoodSpell;
 
 /// After a failure a server asks again soon, a few times, before it slows down or another takes over.
 const SOON: u64 = 4;

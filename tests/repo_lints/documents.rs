@@ -155,7 +155,7 @@ fn nothing_names_the_machine_it_was_made_on() {
     for name in documents().into_iter().chain(["Cargo.toml", ".ci/run"].map(str::to_owned)) {
         all.push((name.clone(), document(&name)));
     }
-    for (name, text) in all.iter().filter(|(name, _)| !name.ends_with("architecture/documents.rs")) {
+    for (name, text) in all.iter().filter(|(name, _)| !name.ends_with("repo_lints/documents.rs")) {
         for word in ["/work/", "/root/", "artifactory", "index.crates.io", "\"resolved\"", "index-url"] {
             assert!(!text.contains(word), "{name} says {word}");
         }

@@ -12,10 +12,10 @@ use wxsub_core::proto::{Action, AppId, AppSecret, ConsentRequest, Grant, OpenId,
 use wxsub_core::store::TokenStore;
 use wxsub_core::token::{Generation, Keeper, TokenEndpoint, TokenSource};
 
-use super::calendar::Happening;
-use super::line::Line;
-use super::machine_clock::MachineClock;
-use super::weather::Spell;
+use super::faults::Spell;
+use super::network::Line;
+use super::node_clock::MachineClock;
+use super::schedule::Happening;
 
 /// After this long without trouble, everything works.
 const CALM: Duration = Duration::from_secs(600);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wxsub_core::token::TokenEndpoint;
 
-use super::world::*;
+use super::scenario::*;
 
 proptest! {
     /// At half of the life, give or take a tenth.

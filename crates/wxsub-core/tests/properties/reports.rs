@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wxsub_core::token::{Event, Evidence, Failure, Generation, Notice, TokenEndpoint, Verdict};
 
-use super::world::*;
+use super::scenario::*;
 
 proptest! {
     /// Seen: not handed out again, one fetch for all who saw it, and the others are superseded once it is here.

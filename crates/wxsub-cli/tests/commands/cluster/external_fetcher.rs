@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::weixin::{APPID, SECRET};
 use super::call::Call;
 use super::server::Redis;
-use super::stage::Stage;
+use super::setup::Stage;
 
 /// How it went.
 pub(super) struct Minutes {

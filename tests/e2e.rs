@@ -23,11 +23,11 @@ macro_rules! stories {
     };
 }
 
-mod stories {
+mod e2e {
     mod consent_to_mailbox;
-    mod lost_answers;
+    mod external_fetches;
+    mod large_batch;
+    mod lost_responses;
     mod refresh_ahead;
-    mod six_hundred;
-    mod strangers;
     mod worst_faults;
 }

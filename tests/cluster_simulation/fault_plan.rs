@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::blows::{Ambush, Blow};
-use super::store_weather::MoodSpell;
-use super::weather::{Spell, Trouble, weather};
+use super::faults::{Spell, Trouble, weather};
+use super::node_faults::{Ambush, Blow};
+use super::store_faults::MoodSpell;
 
 /// A token that another has replaced behind everybody's back dies so much later; by the end of the trouble that is over.
 const OVERLAP: Duration = Duration::from_secs(300);

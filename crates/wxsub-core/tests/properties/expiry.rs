@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wxsub_core::token::{Event, Evidence, Notice, TokenEndpoint};
 
-use super::world::*;
+use super::scenario::*;
 
 fn endpoints() -> impl Strategy<Value = TokenEndpoint> {
     prop_oneof![Just(TokenEndpoint::Token), Just(TokenEndpoint::StableToken)]

@@ -11,13 +11,13 @@ use wxsub_core::store::{MemoryStore, TokenStore};
 use wxsub_core::token::TokenEndpoint;
 use wxsub_sandbox::Sandbox;
 
-use super::calendar::{Happening, calendar};
+use super::faults::weather;
 use super::flaky_store::FlakyStore;
-use super::line::{Line, Weixin};
-use super::machine::Machine;
-use super::machine_clock::MachineClock;
-use super::weather::weather;
-use super::witness::{Account, Witness};
+use super::network::{Line, Weixin};
+use super::node::Machine;
+use super::node_clock::MachineClock;
+use super::oracle::{Account, Witness};
+use super::schedule::{Happening, calendar};
 
 const KEEPERS: usize = 100;
 /// Trouble begins and ends before this.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wxsub_core::token::{Evidence, Notice, TokenEndpoint};
 
-use super::world::*;
+use super::scenario::*;
 
 fn with_lost_answer(seed: u64, takes: u64, otherwise: End) -> World {
     let mut world = World::holding(TokenEndpoint::Token, seed, 7200);

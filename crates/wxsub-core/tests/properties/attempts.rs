@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wxsub_core::token::{Event, TokenEndpoint};
 
-use super::world::*;
+use super::scenario::*;
 
 proptest! {
     /// The number of callers changes nothing. (That two fetches never overlap is checked at every step of every world.)

@@ -5,7 +5,7 @@ use wxsub_tests::{SEND, TOKEN};
 
 use super::service::Sdk::{self, CoWechatApi, Wechatpy};
 use super::service::{Sends, Service};
-use super::stage::{Stage, key};
+use super::setup::{Stage, key};
 
 const PROBE: &str = "/cgi-bin/get_api_domain_ip";
 

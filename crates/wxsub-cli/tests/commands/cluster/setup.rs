@@ -8,7 +8,7 @@ use super::super::served::{ALL, client, config};
 use super::super::weixin::{APPID, CLASSIC_TOKEN, Weixin};
 use super::call::{Call, NoAnswer};
 use super::node::Node;
-use super::relay::Relay;
+use super::proxy::Relay;
 use super::server::Redis;
 use super::traffic::Traffic;
 use super::{pause, read};

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wxsub_core::token::{Event, Evidence, Failure, Mode, TokenEndpoint, Verdict};
 
-use super::world::*;
+use super::scenario::*;
 
 fn holding(seed: u64, life: u64) -> World {
     World::holding(TokenEndpoint::StableToken, seed, life)

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::{SEND, STABLE, TOKEN, World, client, key, message};
+use super::setup::{SEND, STABLE, TOKEN, World, client, key, message};
 
 /// A route, and which scope it takes.
 const ROUTES: [(&str, &str, &str); 6] = [

@@ -7,7 +7,7 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::AccessToken;
 use wxsub_core::token::{Event, Evidence, Generation, Issued, TokenEndpoint};
 
-use super::world::*;
+use super::scenario::*;
 
 proptest! {
     #[test]

@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
-mod architecture {
+mod repo_lints {
     mod dependencies;
     mod documents;
     mod files;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use wxsub_core::token::{Generation, Issued};
 use wxsub_sandbox::Sandbox;
 
-use super::machine_clock::MachineClock;
+use super::node_clock::MachineClock;
+use super::oracle::Witness;
 use super::redis::Redis;
 use super::server::READS;
-use super::witness::Witness;
 
 /// So long after the last trouble all servers hold the same token, and it works.
 pub(super) const SETTLE: Duration = Duration::from_secs(60);

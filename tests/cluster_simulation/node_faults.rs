@@ -6,9 +6,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::machine_clock::MachineClock;
+use super::node_clock::MachineClock;
+use super::oracle::Witness;
 use super::redis::Redis;
-use super::witness::Witness;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blow {

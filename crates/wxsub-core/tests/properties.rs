@@ -1,5 +1,5 @@
 //! The thirteen promises of the token keeper, as properties of the pure lifecycle: whatever happens, in whatever order.
-//! Each was seen red against a deliberately broken lifecycle; `scripts/show-red` does that again.
+//! Each was seen red against a deliberately broken lifecycle; `scripts/check-mutants` does that again.
 
 #![allow(
     missing_docs,
@@ -12,14 +12,14 @@
     reason = "tests may panic, and share one small world"
 )]
 
-mod promises {
+mod properties {
     mod attempts;
     mod clocks;
-    mod ends;
+    mod expiry;
     mod generations;
-    mod lost_answers;
+    mod lost_responses;
     mod reports;
+    mod scenario;
     mod schedule;
     mod stable;
-    mod world;
 }
