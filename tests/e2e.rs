@@ -1,4 +1,4 @@
-//! Stories across crates, each over every route between client and sandbox.
+//! End-to-end tests across crates, each over every route between client and sandbox.
 
 #![allow(
     missing_docs,
@@ -8,17 +8,17 @@
     reason = "tests may panic"
 )]
 
-/// Plays each story over every route, as a test of its own.
-macro_rules! stories {
-    ($($story:ident),+ $(,)?) => {
+/// Makes one test per route from each scenario.
+macro_rules! on_every_route {
+    ($($scenario:ident),+ $(,)?) => {
         mod in_process {
-            $(#[tokio::test] async fn $story() { super::$story(wxsub_tests::Route::InProcess).await })+
+            $(#[tokio::test] async fn $scenario() { super::$scenario(wxsub_tests::Route::InProcess).await })+
         }
         mod over_hyper {
-            $(#[tokio::test] async fn $story() { super::$story(wxsub_tests::Route::Hyper).await })+
+            $(#[tokio::test] async fn $scenario() { super::$scenario(wxsub_tests::Route::Hyper).await })+
         }
         mod over_reqwest {
-            $(#[tokio::test] async fn $story() { super::$story(wxsub_tests::Route::Reqwest).await })+
+            $(#[tokio::test] async fn $scenario() { super::$scenario(wxsub_tests::Route::Reqwest).await })+
         }
     };
 }

@@ -1,4 +1,4 @@
-//! Planted secrets are found nowhere: not in logs at TRACE level, not in errors, not in `Debug`.
+//! Planted secrets appear nowhere: not in logs at TRACE level, not in errors, not in `Debug`.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests may panic")]
 
@@ -10,9 +10,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use wxsub_core::token::{Evidence, TokenSource};
 use wxsub_core::transport::Limits;
 use wxsub_sandbox::{AppSettings, Fault};
-use wxsub_tests::{Route, SECRET, SEND, Stage, TOKEN, app};
+use wxsub_tests::{Harness, Route, SECRET, SEND, TOKEN, app};
 
-/// Everything that is logged, by anybody.
+/// Collects everything that is logged, by wxsub and its libraries.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -36,7 +36,7 @@ impl MakeWriter<'_> for Log {
 }
 
 #[tokio::test]
-async fn planted_secrets_are_found_nowhere() {
+async fn secrets_appear_in_no_log_error_or_debug_output() {
     let log = Log::default();
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
@@ -45,12 +45,12 @@ async fn planted_secrets_are_found_nowhere() {
     let mut shown = String::new();
     let mut tokens = Vec::new();
     for route in [Route::InProcess, Route::Reqwest, Route::Hyper] {
-        tell_everything(route, &mut shown, &mut tokens).await;
+        exercise_all_faults(route, &mut shown, &mut tokens).await;
     }
     let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
-    // The log is a real one: the keeper and the HTTP library have spoken.
+    // Proof that the log is complete: it has lines of the token cache and of the HTTP library.
     assert!(logged.contains("a new access token is held") && logged.contains("somebody else is fetching"));
-    assert!(logged.contains("hyper"), "the HTTP library is not heard");
+    assert!(logged.contains("hyper"), "the HTTP library logged nothing");
     assert!(tokens.len() >= 8);
     for (place, text) in [("log", &logged), ("errors and Debug", &shown)] {
         assert!(!text.contains(SECRET), "the AppSecret is in the {place}");
@@ -60,8 +60,8 @@ async fn planted_secrets_are_found_nowhere() {
     }
 }
 
-/// Success and every failure, with all that is shown on the way.
-async fn tell_everything(route: Route, shown: &mut String, tokens: &mut Vec<String>) {
+/// Runs the success case and every fault. Collects errors and `Debug` output, and the tokens to look for.
+async fn exercise_all_faults(route: Route, shown: &mut String, tokens: &mut Vec<String>) {
     for path in [TOKEN, SEND] {
         for fault in [
             Fault::ErrCode(wxsub_core::proto::ErrCode::INVALID_APPSECRET),
@@ -75,33 +75,37 @@ async fn tell_everything(route: Route, shown: &mut String, tokens: &mut Vec<Stri
             Fault::Hang,
         ] {
             let limits = Limits::default().total(Duration::from_millis(300));
-            let stage = Stage::with(route, AppSettings::default(), limits).await;
-            stage.sandbox.add_fault(path, 3, fault);
-            let message = stage.message("oUser", 1);
+            let harness = Harness::with(route, AppSettings::default(), limits).await;
+            harness.sandbox.add_fault(path, 3, fault);
+            let message = harness.message("oUser", 1);
             let sending = tokio::spawn({
-                let client = stage.client.clone();
+                let client = harness.client.clone();
                 async move { client.send(&message).await }
             });
             if route == Route::InProcess {
-                stage.pass(Duration::from_secs(60)).await;
+                harness.advance(Duration::from_secs(60)).await;
             }
             while !sending.is_finished() {
-                // Over sockets the keeper's pauses are virtual, and the transport's limit is real.
-                stage.clock.pass(Duration::from_millis(50)).await;
+                // Over sockets, retry delays are virtual time and the transport's timeout is real time.
+                harness.clock.pass(Duration::from_millis(50)).await;
             }
             if let Err(error) = sending.await.unwrap() {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 shown.push_str(&format!("{error} {error:?} {source:?}\n"));
             }
-            shown.push_str(&format!("{stage:?} {:?} {:?}\n", stage.keeper.status(), stage.sandbox.journal()));
-            tokens.extend(stage.keeper.current().issued().map(|issued| issued.token().expose().to_owned()));
+            shown.push_str(&format!(
+                "{harness:?} {:?} {:?}\n",
+                harness.cache.status(),
+                harness.sandbox.journal()
+            ));
+            tokens.extend(harness.cache.current().issued().map(|issued| issued.token().expose().to_owned()));
         }
     }
-    let stage = Stage::new(route).await;
-    let first = stage.keeper.token().await.unwrap();
-    stage.sandbox.invalidate_tokens(&app()).unwrap();
-    stage.client.send(&stage.message("oUser", 1)).await.unwrap();
-    let second = stage.keeper.refresh(first.generation(), Evidence::Seen).await.unwrap();
+    let harness = Harness::new(route).await;
+    let first = harness.cache.token().await.unwrap();
+    harness.sandbox.invalidate_tokens(&app()).unwrap();
+    harness.client.send(&harness.message("oUser", 1)).await.unwrap();
+    let second = harness.cache.refresh(first.generation(), Evidence::Seen).await.unwrap();
     for issued in [first, second] {
         shown.push_str(&format!(
             "{issued:?} {:?} {:?}",

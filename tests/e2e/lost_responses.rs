@@ -1,20 +1,20 @@
-//! A message whose answer is lost is posted once, and nobody claims to know more than they do.
+//! Lost and odd responses. A message is posted once, and the error says that it may have arrived.
 
 use std::time::Duration;
 
 use wxsub_core::error::{Delivery, ErrorKind};
 use wxsub_core::transport::Limits;
 use wxsub_sandbox::{AppSettings, Fault};
-use wxsub_tests::{Route, SEND, Stage, TOKEN};
+use wxsub_tests::{Harness, Route, SEND, TOKEN};
 
-stories!(
-    a_lost_answer_is_posted_once,
-    a_send_that_hangs_ends_with_its_deadline,
-    odd_token_replies_cost_no_good_token,
-    a_lost_token_reply_is_asked_for_again,
+on_every_route!(
+    lost_send_response_is_not_retried,
+    hanging_send_ends_at_its_deadline,
+    odd_token_responses_keep_current_token,
+    lost_token_response_is_fetched_again,
 );
 
-async fn a_lost_answer_is_posted_once(route: Route) {
+async fn lost_send_response_is_not_retried(route: Route) {
     for (fault, applied) in [
         (Fault::ResetBeforeApply, false),
         (Fault::ResetAfterApply, true),
@@ -24,62 +24,62 @@ async fn a_lost_answer_is_posted_once(route: Route) {
         (Fault::Status(307), false),
         (Fault::Html, false),
     ] {
-        let stage = Stage::new(route).await;
-        let message = stage.message("oUser", 7);
-        stage.sandbox.add_fault(SEND, 1, fault);
-        let error = stage.client.send(&message).await.unwrap_err();
+        let harness = Harness::new(route).await;
+        let message = harness.message("oUser", 7);
+        harness.sandbox.add_fault(SEND, 1, fault);
+        let error = harness.client.send(&message).await.unwrap_err();
         assert_eq!((error.delivery(), error.may_repeat()), (Delivery::MaybeSent, false), "{error}");
-        assert_eq!(stage.seen(SEND), 1, "{error}");
-        assert_eq!(stage.received("oUser"), usize::from(applied), "{error}");
-        // The connection that broke does not stand in the way of the next message.
-        stage.client.send(&stage.message("oOther", 7)).await.unwrap();
+        assert_eq!(harness.request_count(SEND), 1, "{error}");
+        assert_eq!(harness.received_count("oUser"), usize::from(applied), "{error}");
+        // The broken connection does not disturb the next message.
+        harness.client.send(&harness.message("oOther", 7)).await.unwrap();
     }
 }
 
-async fn a_send_that_hangs_ends_with_its_deadline(route: Route) {
+async fn hanging_send_ends_at_its_deadline(route: Route) {
     let limits = Limits::default().total(Duration::from_millis(500));
-    let stage = Stage::with(route, AppSettings::default(), limits).await;
-    let message = stage.message("oUser", 7);
-    stage.sandbox.add_fault(SEND, 1, Fault::Hang);
+    let harness = Harness::with(route, AppSettings::default(), limits).await;
+    let message = harness.message("oUser", 7);
+    harness.sandbox.add_fault(SEND, 1, Fault::Hang);
     let sending = tokio::spawn({
-        let client = stage.client.clone();
+        let client = harness.client.clone();
         async move { client.send(&message).await.unwrap_err() }
     });
     if route == Route::InProcess {
-        stage.pass(Duration::from_secs(31)).await;
+        harness.advance(Duration::from_secs(31)).await;
     }
     let error = sending.await.unwrap();
     assert_eq!(error.delivery(), Delivery::MaybeSent, "{error}");
     assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Transport));
-    assert_eq!(stage.seen(SEND), 1);
+    assert_eq!(harness.request_count(SEND), 1);
 }
 
-async fn odd_token_replies_cost_no_good_token(route: Route) {
-    let stage = Stage::new(route).await;
-    stage.client.send(&stage.message("oUser", 1)).await.unwrap();
+async fn odd_token_responses_keep_current_token(route: Route) {
+    let harness = Harness::new(route).await;
+    harness.client.send(&harness.message("oUser", 1)).await.unwrap();
     for fault in
         [Fault::Html, Fault::Status(500), Fault::Truncate, Fault::ResetAfterApply, Fault::ResetBeforeApply]
     {
-        stage.sandbox.add_fault(TOKEN, 1, fault);
+        harness.sandbox.add_fault(TOKEN, 1, fault);
     }
-    // The planned refresh meets one odd reply after another, and then a good one.
+    // The planned refresh gets one odd response after another, and then a good one.
     for minute in 0..70 {
-        stage.pass(Duration::from_secs(60)).await;
-        stage.client.send(&stage.message("oUser", minute + 2)).await.unwrap();
+        harness.advance(Duration::from_secs(60)).await;
+        harness.client.send(&harness.message("oUser", minute + 2)).await.unwrap();
     }
-    assert_eq!(stage.received("oUser"), 71);
-    assert_eq!(stage.seen(TOKEN), 7);
+    assert_eq!(harness.received_count("oUser"), 71);
+    assert_eq!(harness.request_count(TOKEN), 7);
 }
 
-async fn a_lost_token_reply_is_asked_for_again(route: Route) {
-    let stage = Stage::new(route).await;
-    stage.sandbox.add_fault(TOKEN, 1, Fault::ResetAfterApply);
-    let message = stage.message("oUser", 1);
+async fn lost_token_response_is_fetched_again(route: Route) {
+    let harness = Harness::new(route).await;
+    harness.sandbox.add_fault(TOKEN, 1, Fault::ResetAfterApply);
+    let message = harness.message("oUser", 1);
     let sending = tokio::spawn({
-        let client = stage.client.clone();
+        let client = harness.client.clone();
         async move { client.send(&message).await }
     });
-    stage.pass(Duration::from_secs(5)).await;
+    harness.advance(Duration::from_secs(5)).await;
     sending.await.unwrap().unwrap();
-    assert_eq!(stage.seen(TOKEN), 2);
+    assert_eq!(harness.request_count(TOKEN), 2);
 }

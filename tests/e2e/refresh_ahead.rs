@@ -1,54 +1,57 @@
-//! Tokens of a few seconds' life, read through several lives.
+//! Tokens that live a few seconds, read through several lifetimes.
 
 use std::time::Duration;
 
 use wxsub_core::token::TokenSource;
 use wxsub_core::transport::Limits;
 use wxsub_sandbox::{AppSettings, Fault};
-use wxsub_tests::{Route, Stage, TOKEN};
+use wxsub_tests::{Harness, Route, TOKEN};
 
-stories!(one_fetch_per_life_and_no_reader_waits, an_endpoint_that_hangs_now_and_then);
+on_every_route!(refresh_ahead_keeps_readers_from_waiting, hanging_endpoint_keeps_current_token);
 
-const LIFE: Duration = Duration::from_secs(4);
+const LIFETIME: Duration = Duration::from_secs(4);
 const STEP: Duration = Duration::from_millis(100);
 
-async fn stage(route: Route) -> Stage {
+async fn with_short_tokens(route: Route) -> Harness {
     let mut settings = AppSettings::default();
-    settings.token_life = LIFE;
+    settings.token_life = LIFETIME;
     settings.overlap = Duration::from_secs(2);
-    let stage = Stage::with(route, settings, Limits::default()).await;
-    stage.keeper.token().await.unwrap();
-    stage
+    let harness = Harness::with(route, settings, Limits::default()).await;
+    harness.cache.token().await.unwrap();
+    harness
 }
 
-/// A reader that neither waits nor fails, and whose token Weixin takes.
-async fn read(stage: &Stage, scene: u16) {
-    assert!(stage.keeper.current().issued().is_some());
-    stage.client.send(&stage.message("oReader", scene)).await.unwrap();
+/// Reads the token without waiting, and checks that Weixin accepts it.
+async fn read(harness: &Harness, scene: u16) {
+    assert!(harness.cache.current().issued().is_some());
+    harness.client.send(&harness.message("oReader", scene)).await.unwrap();
 }
 
-async fn one_fetch_per_life_and_no_reader_waits(route: Route) {
-    let stage = stage(route).await;
-    let lives = 5;
-    for step in 0..lives * 40 {
-        stage.pass(STEP).await;
-        read(&stage, step).await;
+async fn refresh_ahead_keeps_readers_from_waiting(route: Route) {
+    let harness = with_short_tokens(route).await;
+    let lifetimes = 5;
+    for step in 0..lifetimes * 40 {
+        harness.advance(STEP).await;
+        read(&harness, step).await;
     }
-    let fetches = stage.seen(TOKEN);
-    // A token is replaced at half of its life, give or take a tenth.
-    assert!((u64::from(lives) * 2 - 1..=u64::from(lives) * 2 + 3).contains(&fetches), "{fetches} fetches");
+    let fetches = harness.request_count(TOKEN);
+    // A token is replaced at half of its lifetime ± 10 %.
+    assert!(
+        (u64::from(lifetimes) * 2 - 1..=u64::from(lifetimes) * 2 + 3).contains(&fetches),
+        "{fetches} fetches"
+    );
 }
 
-async fn an_endpoint_that_hangs_now_and_then(route: Route) {
-    let stage = stage(route).await;
+async fn hanging_endpoint_keeps_current_token(route: Route) {
+    let harness = with_short_tokens(route).await;
     for step in 0..200 {
         if step % 40 == 5 {
-            stage.sandbox.add_fault(TOKEN, 1, Fault::Hang);
+            harness.sandbox.add_fault(TOKEN, 1, Fault::Hang);
         }
-        stage.pass(STEP).await;
-        assert!(stage.keeper.current().issued().is_some(), "step {step}");
+        harness.advance(STEP).await;
+        assert!(harness.cache.current().issued().is_some(), "step {step}");
     }
-    read(&stage, 1).await;
-    let fetches = stage.seen(TOKEN);
+    read(&harness, 1).await;
+    let fetches = harness.request_count(TOKEN);
     assert!((10..=20).contains(&fetches), "{fetches} fetches, hanging ones included");
 }

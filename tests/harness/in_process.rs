@@ -1,4 +1,4 @@
-//! Straight into the sandbox: no sockets, virtual time.
+//! A transport that calls the sandbox directly: no sockets, virtual time.
 
 use std::future::pending;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The stage on which the stories are played: a sandbox, a client, and one of several ways between them.
+//! The harness of the end-to-end tests: a sandbox, a client, and one of several routes between them.
 
 #![allow(
     clippy::unwrap_used,
@@ -36,66 +36,72 @@ pub const TOKEN: &str = "/cgi-bin/token";
 pub const STABLE: &str = "/cgi-bin/stable_token";
 /// The send endpoint.
 pub const SEND: &str = "/cgi-bin/message/template/subscribe";
-/// The AppSecret on every stage: looked for in all that is shown.
+/// The AppSecret of every harness. Tests search logs and output for it.
 pub const SECRET: &str = "PLANTED-app-secret";
 
-/// A sandbox, a client, and what lies between them. Time stands still unless the story moves it.
+/// A sandbox, a client and the route between them. Time advances only when the test says so.
 #[derive(Debug)]
-pub struct Stage {
+pub struct Harness {
     /// The clock of both sides.
     pub clock: Arc<ManualClock>,
     /// Weixin.
     pub sandbox: Sandbox,
-    /// The keeper of the app's token.
-    pub keeper: Keeper,
+    /// The token cache of the app.
+    pub cache: Keeper,
     /// The app's client.
     pub client: Client,
     route: Route,
     base: BaseUrl,
-    asked: Arc<Asked>,
+    counter: Arc<RequestCounter>,
     _server: Option<oneshot::Sender<()>>,
 }
 
-impl Stage {
-    /// Everything set up, nothing done yet.
+impl Harness {
+    /// Sets everything up with default settings and limits.
     pub async fn new(route: Route) -> Self {
         Self::with(route, AppSettings::default(), Limits::default()).await
     }
 
-    /// With other settings of the app, and other limits of the transport.
+    /// Sets everything up with these settings of the app and these limits of the transport.
     pub async fn with(route: Route, settings: AppSettings, limits: Limits) -> Self {
-        Self::keeping(route, TokenEndpoint::Token, settings, limits).await
+        Self::with_endpoint(route, TokenEndpoint::Token, settings, limits).await
     }
 
-    /// With a keeper that asks `/cgi-bin/stable_token`.
+    /// Sets everything up with a token cache that uses `/cgi-bin/stable_token`.
     pub async fn stable(route: Route) -> Self {
-        Self::keeping(route, TokenEndpoint::StableToken, AppSettings::default(), Limits::default()).await
+        Self::with_endpoint(route, TokenEndpoint::StableToken, AppSettings::default(), Limits::default())
+            .await
     }
 
-    async fn keeping(route: Route, endpoint: TokenEndpoint, settings: AppSettings, limits: Limits) -> Self {
+    async fn with_endpoint(
+        route: Route,
+        endpoint: TokenEndpoint,
+        settings: AppSettings,
+        limits: Limits,
+    ) -> Self {
         let clock = Arc::new(ManualClock::new());
         let wall = Arc::clone(&clock);
         let sandbox = Sandbox::with_clock(Arc::new(move || Duration::from_millis(wall.now().wall.get())));
         sandbox.add_app(app(), SECRET.parse().unwrap(), [template()]);
         sandbox.configure(&app(), settings).unwrap();
-        let (transport, base, server) = route.lead_to(&sandbox, &clock, limits).await;
-        let asked = Arc::new(Asked { transport, counts: Mutex::default() });
-        let keeper = Keeper::builder(app(), SECRET.parse().unwrap(), asked.clone())
+        let (transport, base, server) = route.connect(&sandbox, &clock, limits).await;
+        let counter = Arc::new(RequestCounter { transport, counts: Mutex::default() });
+        let cache = Keeper::builder(app(), SECRET.parse().unwrap(), counter.clone())
             .api_base(base.clone())
             .clock(clock.clone())
             .endpoint(endpoint)
             .jitter_seed(7)
             .build();
-        let client = Client::with_tokens_from(Arc::new(keeper.clone()), asked.clone())
+        let client = Client::with_tokens_from(Arc::new(cache.clone()), counter.clone())
             .api_base(base.clone())
             .clock(clock.clone())
             .build();
-        Self { clock, sandbox, keeper, client, route, base, asked, _server: server }
+        Self { clock, sandbox, cache, client, route, base, counter, _server: server }
     }
 
-    /// The keeper of another process, which shares its token through a store.
-    pub fn another_keeper(&self, store: Arc<dyn TokenStore>) -> Keeper {
-        Keeper::builder(app(), SECRET.parse().unwrap(), self.asked.clone())
+    /// The token cache of another process, which shares its token through this store.
+    pub fn peer(&self, store: Arc<dyn TokenStore>) -> Keeper {
+        Keeper::builder(app(), SECRET.parse().unwrap(), self.counter.clone())
             .api_base(self.base.clone())
             .clock(self.clock.clone())
             .store(store)
@@ -103,7 +109,7 @@ impl Stage {
             .build()
     }
 
-    /// The user consents to one message.
+    /// Lets the user consent to one message.
     pub fn consent(&self, openid: &str, scene: u16) -> Grant {
         let openid: OpenId = openid.parse().unwrap();
         let scene = Scene::new(scene).unwrap();
@@ -117,40 +123,40 @@ impl Stage {
         self.consent(openid, scene).message("Parcel".parse().unwrap(), "It is here.".parse().unwrap())
     }
 
-    /// How many messages a user has received.
-    pub fn received(&self, openid: &str) -> usize {
+    /// How many messages the user has received.
+    pub fn received_count(&self, openid: &str) -> usize {
         self.sandbox.mailbox(&openid.parse().unwrap()).len()
     }
 
-    /// How many requests to this path Weixin has seen.
-    pub fn seen(&self, path: &str) -> u64 {
+    /// How many requests to this path the sandbox has received.
+    pub fn request_count(&self, path: &str) -> u64 {
         self.sandbox.journal().count(path)
     }
 
-    /// Lets time pass in small steps. Over real sockets each waits for the fetch under way, unless that hangs by design.
-    pub async fn pass(&self, time: Duration) {
+    /// Advances time in small steps. Over real sockets each step waits for the running fetch, unless that hangs by design.
+    pub async fn advance(&self, time: Duration) {
         if self.route == Route::InProcess {
             return self.clock.pass(time).await;
         }
         let step = Duration::from_millis(100);
         for _ in 0..time.as_millis() / step.as_millis() {
             self.clock.pass(step).await;
-            while self.keeper.status().fetching && !self.hangs() {
+            while self.cache.status().fetching && !self.is_hanging() {
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    /// Whether the last token request has arrived and will never be answered.
-    fn hangs(&self) -> bool {
+    /// Whether the last token request has arrived and gets no response.
+    fn is_hanging(&self) -> bool {
         let journal = self.sandbox.journal();
         let last = journal.events.iter().rev().find(|event| event.what.contains(TOKEN));
         let hanging = last.is_some_and(|event| event.fault.is_some_and(|fault| fault.contains("hang")));
-        hanging && journal.count(TOKEN) == self.asked.count(TOKEN)
+        hanging && journal.count(TOKEN) == self.counter.count(TOKEN)
     }
 }
 
-/// The app on every stage.
+/// The app of every harness.
 pub fn app() -> AppId {
     "wx0123456789abcdef".parse().unwrap()
 }
@@ -160,31 +166,31 @@ pub fn template() -> TemplateId {
     "TEMPLATE".parse().unwrap()
 }
 
-/// Where API calls go in process; nobody listens there.
-pub(crate) fn nowhere() -> BaseUrl {
+/// The base URL in process. No server listens there.
+pub(crate) fn unused_base() -> BaseUrl {
     "http://localhost".parse().unwrap()
 }
 
-/// Counts what is asked on its way.
-struct Asked {
+/// Counts requests by path and passes them on.
+struct RequestCounter {
     transport: Arc<dyn Transport>,
     counts: Mutex<HashMap<String, u64>>,
 }
 
-impl Asked {
+impl RequestCounter {
     fn count(&self, path: &str) -> u64 {
         self.counts.lock().unwrap().get(path).copied().unwrap_or_default()
     }
 }
 
-impl std::fmt::Debug for Asked {
+impl std::fmt::Debug for RequestCounter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Asked")
+        f.write_str("RequestCounter")
     }
 }
 
 #[async_trait]
-impl Transport for Asked {
+impl Transport for RequestCounter {
     async fn exchange(&self, request: Outgoing) -> Result<RawReply<Bytes>, TransportError> {
         *self.counts.lock().unwrap().entry(request.path().to_owned()).or_default() += 1;
         self.transport.exchange(request).await

@@ -1,4 +1,4 @@
-//! The ways between client and sandbox. Every story takes every one of them.
+//! The routes between client and sandbox. Every end-to-end test runs over all of them.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use wxsub_sandbox::{Sandbox, http};
 
 use crate::in_process::InProcess;
 
-/// A way from the client to the sandbox.
+/// A route from the client to the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// A function call.
@@ -25,7 +25,7 @@ pub enum Route {
 }
 
 impl Route {
-    pub(crate) async fn lead_to(
+    pub(crate) async fn connect(
         self,
         sandbox: &Sandbox,
         clock: &Arc<ManualClock>,
@@ -33,8 +33,8 @@ impl Route {
     ) -> (Arc<dyn Transport>, BaseUrl, Option<oneshot::Sender<()>>) {
         let transport: Arc<dyn Transport> = match self {
             Self::InProcess => {
-                let straight = InProcess { sandbox: sandbox.clone(), clock: Arc::clone(clock) };
-                return (Arc::new(straight), crate::nowhere(), None);
+                let in_process = InProcess { sandbox: sandbox.clone(), clock: Arc::clone(clock) };
+                return (Arc::new(in_process), crate::unused_base(), None);
             }
             Self::Reqwest => Arc::new(ReqwestTransport::builder().limits(limits).build().unwrap()),
             Self::Hyper => Arc::new(HyperTransport::builder().limits(limits).build().unwrap()),
@@ -43,7 +43,7 @@ impl Route {
         let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let (server, stop) = oneshot::channel();
         tokio::spawn(http::serve(listener, sandbox.clone(), async {
-            // Dropped at the end of the story.
+            // The sender is dropped at the end of the test.
             let _ = stop.await;
         }));
         (transport, base, Some(server))
