@@ -151,6 +151,10 @@ async fn a_lost_answer_is_never_repeated() {
         Step::Reply(302, "".into()),
         Step::json(r#"{"errcode":0"#),
         Step::json(r#"{"errcode":"ok"}"#),
+        Step::json("{}"),
+        Step::json(r#"{"errcode":null}"#),
+        Step::json(r#"{"message":"no Route matched"}"#),
+        Step::json(r#"{"errmsg":"invalid openid"}"#),
     ] {
         let bench = bench();
         bench.weixin.always(SEND, step);
@@ -159,6 +163,16 @@ async fn a_lost_answer_is_never_repeated() {
         assert!(error.to_string().contains("may have been sent"), "{error}");
         assert_eq!(bench.weixin.count(SEND), 1);
     }
+}
+
+#[tokio::test]
+async fn a_damaged_refusal_is_a_refusal() {
+    let bench = bench();
+    let damaged = b"{\"errcode\":43101,\"errmsg\":\"\xd3\xc3\xbb\xa7\x01 rid: 6004f3da-1529ba72-5c345f67\"}";
+    bench.weixin.always(SEND, Step::Reply(200, damaged.as_slice().into()));
+    let error = bench.client.send(&message("t")).await.unwrap_err();
+    assert_eq!((error.delivery(), error.remedy()), (Delivery::Answered, Remedy::Stop));
+    assert_eq!(error.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
 }
 
 #[tokio::test]
@@ -255,7 +269,7 @@ async fn sixty_four_sends_that_see_a_token_die_replay_with_one_new_token() {
                 return inner.exchange(request).await;
             }
             let stale = request.into_http().uri().query().unwrap_or_default().contains("TOKEN-A");
-            let body = if stale { r#"{"errcode":40001,"errmsg":"no"}"# } else { r#"{"errcode":0}"# };
+            let body = if stale { r#"{"errcode":40001,"errmsg":"no"}"# } else { r#"{"errcode":0,"errmsg":"ok"}"# };
             Ok(RawReply::new(200, Bytes::from(body)))
         }
     };

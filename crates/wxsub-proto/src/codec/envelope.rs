@@ -1,4 +1,5 @@
-//! The envelope of every reply: HTTP 200 and a JSON object, in which a non-zero `errcode` is a refusal.
+//! The envelope of every reply: HTTP 200 and a JSON object, in which a non-zero `errcode` is a refusal. What success is,
+//! each endpoint says: [`acknowledgement`] wants `errcode` 0, [`members`] leaves it to the members of the object.
 
 use serde_json::{Map, Value};
 
@@ -60,6 +61,9 @@ pub enum Unreadable {
     /// The body is not one JSON object, or has a name twice.
     #[error("the body is not one JSON object with every name once")]
     NotAnObject,
+    /// There is no `errcode`, which Weixin's answer to a send always has: a gateway or a proxy answered.
+    #[error("no errcode in the reply, so something between here and Weixin answered; check proxy and network")]
+    NoErrcode,
     /// A member is absent that success must have.
     #[error("{0} is missing from the reply")]
     Missing(&'static str),
@@ -68,23 +72,49 @@ pub enum Unreadable {
     Odd(&'static str),
 }
 
-/// Reads the envelope; on success gives the members of the object.
+/// Reads a reply whose success is `errcode` 0 and nothing else.
+pub(crate) fn acknowledgement(status: u16, body: &[u8]) -> Result<Reply<()>, Unreadable> {
+    match envelope(status, body)? {
+        (Some(0), _) => Ok(Reply::Done(())),
+        (None, _) => Err(Unreadable::NoErrcode),
+        (Some(errcode), object) => Ok(Reply::Refused(refusal(errcode, &object))),
+    }
+}
+
+/// Reads a reply whose success shows in its members, which the caller checks. `errcode` may be absent then.
 pub(crate) fn members(status: u16, body: &[u8]) -> Result<Reply<Map<String, Value>>, Unreadable> {
+    Ok(match envelope(status, body)? {
+        (None | Some(0), object) => Reply::Done(object),
+        (Some(errcode), object) => Reply::Refused(refusal(errcode, &object)),
+    })
+}
+
+/// The object and its `errcode`. `null` counts as absent.
+fn envelope(status: u16, body: &[u8]) -> Result<(Option<i64>, Map<String, Value>), Unreadable> {
     if status != 200 {
         return Err(Unreadable::Status(status));
     }
-    let object = strict_object(body).map_err(|_| match body.trim_ascii_start().first() {
-        Some(b'<') => Unreadable::Html,
-        _ => Unreadable::NotAnObject,
-    })?;
+    let Ok(object) = strict_object(body) else { return damaged_refusal(body) };
+    let errcode = object.get("errcode").map(number).transpose();
+    Ok((errcode.map_err(|NotANumber| Unreadable::Odd("errcode"))?.flatten(), object))
+}
+
+/// Reads a body that is not valid JSON once more: without a byte order mark, without what is not UTF-8, and with a space
+/// for each control character. Such a reply can be a refusal. It is never a success.
+fn damaged_refusal(body: &[u8]) -> Result<(Option<i64>, Map<String, Value>), Unreadable> {
+    let text = String::from_utf8_lossy(body);
+    let repaired = text.trim_start_matches('\u{feff}').replace(|c: char| c.is_ascii_control(), " ");
+    let object = strict_object(repaired.as_bytes()).unwrap_or_default();
     match object.get("errcode").map(number) {
-        None | Some(Ok(None | Some(0))) => Ok(Reply::Done(object)),
-        Some(Ok(Some(errcode))) => {
-            let errmsg = object.get("errmsg").and_then(Value::as_str).unwrap_or_default();
-            Ok(Reply::Refused(Refusal::new(ErrCode::new(errcode), errmsg)))
-        }
-        Some(Err(NotANumber)) => Err(Unreadable::Odd("errcode")),
+        Some(Ok(Some(errcode))) if errcode != 0 => Ok((Some(errcode), object)),
+        _ if body.trim_ascii_start().starts_with(b"<") => Err(Unreadable::Html),
+        _ => Err(Unreadable::NotAnObject),
     }
+}
+
+fn refusal(errcode: i64, object: &Map<String, Value>) -> Refusal {
+    let errmsg = object.get("errmsg").and_then(Value::as_str).unwrap_or_default();
+    Refusal::new(ErrCode::new(errcode), errmsg)
 }
 
 /// A member that should be a whole number and is something else.
@@ -117,26 +147,56 @@ fn saturating(float: f64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof};
+
     use super::*;
 
-    fn read(status: u16, body: &str) -> Result<Reply<usize>, Unreadable> {
-        members(status, body.as_bytes()).map(|reply| match reply {
+    fn read(status: u16, body: impl AsRef<[u8]>) -> Result<Reply<usize>, Unreadable> {
+        members(status, body.as_ref()).map(|reply| match reply {
             Reply::Done(object) => Reply::Done(object.len()),
             Reply::Refused(refusal) => Reply::Refused(refusal),
         })
     }
 
+    /// The errcode of a refusal, whichever kind of success the endpoint has.
+    fn refused(body: impl AsRef<[u8]>) -> Option<ErrCode> {
+        let body = body.as_ref();
+        let of_members = match members(200, body) {
+            Ok(Reply::Refused(refusal)) => Some(refusal),
+            _ => None,
+        };
+        let of_acknowledgement = match acknowledgement(200, body) {
+            Ok(Reply::Refused(refusal)) => Some(refusal),
+            _ => None,
+        };
+        assert_eq!(of_members, of_acknowledgement);
+        of_members.map(|refusal| refusal.errcode())
+    }
+
     #[test]
-    fn success_is_errcode_zero_or_none() {
+    fn errcode_zero_is_success_of_both_kinds() {
         for body in [
             r#"{"errcode":0,"errmsg":"ok"}"#,
             r#"{"errcode":"0","errmsg":""}"#,
             r#"{"errcode":0.0,"errmsg":null}"#,
         ] {
             assert_eq!(read(200, body), Ok(Reply::Done(2)));
+            assert_eq!(acknowledgement(200, body.as_bytes()), Ok(Reply::Done(())));
         }
-        assert_eq!(read(200, "{}"), Ok(Reply::Done(0)));
-        assert_eq!(read(200, r#"{"errcode":null}"#), Ok(Reply::Done(1)));
+    }
+
+    #[test]
+    fn without_errcode_only_members_can_show_success() {
+        for (body, members) in [
+            ("{}", 0),
+            (r#"{"errcode":null}"#, 1),
+            (r#"{"message":"no Route matched"}"#, 1),
+            (r#"{"errmsg":"invalid openid"}"#, 1),
+            (r#"{"code":500,"errmsg":"ok"}"#, 2),
+        ] {
+            assert_eq!(read(200, body), Ok(Reply::Done(members)), "{body}");
+            assert_eq!(acknowledgement(200, body.as_bytes()), Err(Unreadable::NoErrcode), "{body}");
+        }
     }
 
     #[test]
@@ -177,9 +237,50 @@ mod tests {
             (r#"{"errcode":268487001}"#, 268_487_001),
             (r#"{"errcode":123456789,"errmsg":7}"#, 123_456_789),
         ] {
-            let Ok(Reply::Refused(refusal)) = read(200, body) else { panic!("{body}") };
-            assert_eq!(refusal.errcode(), ErrCode::new(errcode));
+            assert_eq!(refused(body), Some(ErrCode::new(errcode)), "{body}");
         }
+    }
+
+    #[test]
+    fn a_damaged_refusal_is_a_refusal() {
+        for body in [
+            b"{\"errcode\":43101,\"errmsg\":\"user\x01 refuse\"}".as_slice(),
+            b"{\"errcode\":43101,\"errmsg\":\"user\r\n\trefuse\"}",
+            // GBK.
+            b"{\"errcode\":43101,\"errmsg\":\"\xd3\xc3\xbb\xa7\xbe\xdc\xbe\xf8\"}",
+            b"\xef\xbb\xbf{\"errcode\":43101,\"errmsg\":\"x\"}",
+            b"{\"errcode\":\"43101\",\"errmsg\":\"x\"}\0",
+        ] {
+            assert_eq!(refused(body), Some(ErrCode::new(43101)), "{body:?}");
+        }
+        let rid = b"{\"errcode\":43101,\"errmsg\":\"no\x1b rid: 6004f3da-1529ba72-5c345f67\"}";
+        let Ok(Reply::Refused(refusal)) = acknowledgement(200, rid) else { panic!("not refused") };
+        assert_eq!(refusal.errmsg(), "no  rid: 6004f3da-1529ba72-5c345f67");
+        assert_eq!(refusal.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
+    }
+
+    #[test]
+    fn a_damaged_body_is_nothing_else() {
+        for body in [
+            b"{\"errcode\":0,\"errmsg\":\"o\x01k\"}".as_slice(),
+            b"\xef\xbb\xbf{\"errcode\":0,\"errmsg\":\"ok\"}",
+            b"\xef\xbb\xbf{\"access_token\":\"T\",\"expires_in\":7200}",
+            b"{\"errmsg\":\"\x01\"}",
+            // The code of something else: nested as text or as an object.
+            b"{\"errmsg\":\"\x01{\\\"errcode\\\":43101}\"}",
+            b"{\"errmsg\":\"\xff\\\",\\\"errcode\\\":43101,\\\"x\\\":\\\"\"}",
+            b"{\"errcode\":0,\"data\":{\"errcode\":43101,\"errmsg\":\"\x01\"}}",
+            b"[{\"errcode\":43101,\"errmsg\":\"\x01\"}]",
+            b"{\"errcode\":0,\"errmsg\":\"\x01\",\"errcode\":43101}",
+            b"{\"errcode\":43101,\"errmsg\":\"\x01",
+            b"{\"errcode\":43\x00101,\"errmsg\":\"x\"}",
+            b"{\"errcode\":43\xff101,\"errmsg\":\"x\"}",
+            b"{\"err\x01code\":43101}",
+        ] {
+            assert_eq!(members(200, body), Err(Unreadable::NotAnObject), "{body:?}");
+            assert_eq!(acknowledgement(200, body), Err(Unreadable::NotAnObject), "{body:?}");
+        }
+        assert_eq!(read(500, b"{\"errcode\":43101,\"errmsg\":\"\x01\"}"), Err(Unreadable::Status(500)));
     }
 
     #[test]
@@ -202,7 +303,33 @@ mod tests {
         }
     }
 
+    /// An object with an errcode and any bytes as its text, with or without a byte order mark.
+    fn damaged() -> impl Strategy<Value = Vec<u8>> {
+        let mark = prop_oneof![Just(b"".as_slice()), Just(b"\xef\xbb\xbf".as_slice())];
+        let errcode = prop_oneof!["0", "\"0\"", "0\\.0", "null", "-?[1-9][0-9]{0,5}"];
+        (mark, errcode, any::<Vec<u8>>()).prop_map(|(mark, errcode, errmsg)| {
+            let head = format!("{{\"errcode\":{errcode},\"errmsg\":\"");
+            [mark, head.as_bytes(), &errmsg, b"\"}"].concat()
+        })
+    }
+
     proptest::proptest! {
+        #[test]
+        fn only_strict_json_is_success(body in prop_oneof![any::<Vec<u8>>(), damaged()]) {
+            if strict_object(&body).is_err() {
+                prop_assert!(!matches!(members(200, &body), Ok(Reply::Done(_))));
+                prop_assert!(!matches!(acknowledgement(200, &body), Ok(Reply::Done(()))));
+            }
+        }
+
+        #[test]
+        fn only_errcode_zero_acknowledges(body in damaged()) {
+            if acknowledgement(200, &body) == Ok(Reply::Done(())) {
+                let object = strict_object(&body).unwrap();
+                prop_assert_eq!(object.get("errcode").map(number), Some(Ok(Some(0))));
+            }
+        }
+
         #[test]
         fn any_bytes_are_read_or_refused_without_panic(status: u16, body: Vec<u8>) {
             let _reply = members(status, &body);

@@ -3,7 +3,7 @@
 //!
 //! <https://developers.weixin.qq.com/doc/subscription/en/api/notify/subscribe/api_templatesubscribe.html>
 
-use crate::codec::{QueryPair, Reply, Request, Unreadable, decode_query, members};
+use crate::codec::{QueryPair, Reply, Request, Unreadable, acknowledgement, decode_query};
 use crate::{AccessToken, Invalid, Message, Rule};
 
 /// The path of the endpoint.
@@ -26,15 +26,12 @@ pub fn decode_query_token(query: &str) -> Result<AccessToken, Invalid> {
     AccessToken::new(token.ok_or_else(|| Invalid::new("access_token", Rule::Missing))?.1)
 }
 
-/// As the caller reads the reply: done, or refused with a code.
+/// As the caller reads the reply: done, which is `errcode` 0 and nothing else, or refused with a code.
 ///
 /// # Errors
 /// [`Unreadable`] if the reply is not Weixin's word; the message may or may not have been sent.
 pub fn read(status: u16, body: &[u8]) -> Result<Reply<()>, Unreadable> {
-    Ok(match members(status, body)? {
-        Reply::Done(_) => Reply::Done(()),
-        Reply::Refused(refusal) => Reply::Refused(refusal),
-    })
+    acknowledgement(status, body)
 }
 
 #[cfg(test)]
