@@ -44,7 +44,7 @@ Exit codes:
   1  a bug, or something unexpected
   2  wrong usage or invalid input; an answer that must not be trusted
   3  Weixin answered with an error code; answer: the user cancelled
-  4  certainly not sent: safe to try again
+  4  certainly not sent (no access token, or no connection): safe to try again
   5  maybe sent: do not blindly repeat it
 
 A file of messages ends with the largest code of its lines, doctor with that of the first check that failed.";

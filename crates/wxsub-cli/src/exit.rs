@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     Wrong = 2,
     /// Weixin answered with an error code; or the user cancelled.
     Refused = 3,
-    /// Certainly not sent: safe to try again.
+    /// Certainly not sent, also if Weixin refused the token call before a message: safe to try again.
     NotSent = 4,
     /// Maybe sent: not to be repeated blindly.
     MaybeSent = 5,

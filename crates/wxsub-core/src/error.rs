@@ -1,5 +1,7 @@
 //! Errors that answer: what kind, which code and trace id, what to do, did it arrive, may I repeat.
 
+use std::time::Duration;
+
 use wxsub_proto::codec::Unreadable;
 use wxsub_proto::{ErrCode, Refusal, Remedy, Role, TraceId};
 
@@ -126,7 +128,16 @@ impl SendError {
         }
     }
 
-    /// Weixin's refusal, of the message or of the token.
+    /// How long after this error a token may be available, where it is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.0 {
+            Cause::Token(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// Weixin's refusal: of the message, or of the token call before it. [`call`](Self::call) says which.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.0 {

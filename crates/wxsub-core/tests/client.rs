@@ -269,7 +269,8 @@ async fn sixty_four_sends_that_see_a_token_die_replay_with_one_new_token() {
                 return inner.exchange(request).await;
             }
             let stale = request.into_http().uri().query().unwrap_or_default().contains("TOKEN-A");
-            let body = if stale { r#"{"errcode":40001,"errmsg":"no"}"# } else { r#"{"errcode":0,"errmsg":"ok"}"# };
+            let body =
+                if stale { r#"{"errcode":40001,"errmsg":"no"}"# } else { r#"{"errcode":0,"errmsg":"ok"}"# };
             Ok(RawReply::new(200, Bytes::from(body)))
         }
     };

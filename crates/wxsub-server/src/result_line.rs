@@ -50,11 +50,11 @@ pub struct ResultLine {
 pub enum Outcome {
     /// Weixin took it.
     Sent,
-    /// Weixin answered with an error code, to the message or to the token call before it.
+    /// Weixin refused the message, with an error code.
     Refused,
     /// It breaks a rule and was not tried.
     Invalid,
-    /// It certainly did not arrive.
+    /// It certainly did not arrive. With stage `token` and an error code, Weixin refused the token call before it.
     NotSent,
     /// Nobody can tell.
     MaybeSent,
@@ -169,10 +169,10 @@ impl ResultLine {
     /// It was not, or not certainly, sent.
     #[must_use]
     pub fn failed(message: &Message, error: &SendError) -> Self {
-        let outcome = match (error.refusal(), error.delivery()) {
-            (Some(_), _) | (None, Delivery::Answered) => Outcome::Refused,
-            (None, Delivery::NotSent) => Outcome::NotSent,
-            (None, Delivery::MaybeSent) => Outcome::MaybeSent,
+        let outcome = match error.delivery() {
+            Delivery::Answered => Outcome::Refused,
+            Delivery::NotSent => Outcome::NotSent,
+            Delivery::MaybeSent => Outcome::MaybeSent,
         };
         let stage = match error.call() {
             Call::Token => Stage::Token,

@@ -11,7 +11,7 @@ use crate::audit::{Action, Door};
 use crate::call::{Call, Caller};
 use crate::client::Client;
 use crate::house::{House, Told};
-use crate::result_line::ResultLine;
+use crate::result_line::{Outcome, ResultLine};
 
 /// Who sends through which door.
 #[derive(Debug, Clone, Copy)]
@@ -59,15 +59,16 @@ pub(crate) async fn send(sending: &Sending<'_>, message: Message) -> Sent {
 }
 
 fn tell(house: &House, app: &App, door: Door, caller: &Caller<'_>, shown: Option<Generation>, sent: &Sent) {
-    let (outcome, error) = (sent.result.outcome.as_str(), sent.error.as_ref());
-    house.metrics().sent(app.appid(), outcome);
-    if let Some(errcode) = error.and_then(SendError::errcode) {
+    let (outcome, error) = (sent.result.outcome, sent.error.as_ref());
+    house.metrics().sent(app.appid(), outcome.as_str());
+    // A refused token call is counted once, when it is made, and not for each message that waits for it.
+    if let (Outcome::Refused, Some(errcode)) = (outcome, error.and_then(SendError::errcode)) {
         house.metrics().refused(errcode);
     }
     let current = || app.current().map(|current| current.issued.generation());
     let told = Told {
         appid: Some(app.appid()),
-        outcome,
+        outcome: outcome.as_str(),
         generation: shown.or_else(current).map(Generation::get),
         errcode: error.and_then(SendError::errcode),
         rid: error.and_then(SendError::trace_id),

@@ -111,8 +111,8 @@ fn without_a_token_every_line_is_told_and_nothing_is_posted() {
     let weixin = Weixin::start();
     let text = (0..50).map(|number| line("oA", number, "Hello")).collect::<Vec<_>>().join("\n");
     let ended = weixin.call(["send", "--file", "-"]).env("WXSUB_SECRET", "wrong").input(text.clone()).run();
-    assert_eq!((ended.code, ended.json().len()), (3, 50));
-    assert!(ended.json().iter().all(|told| told["errcode"] == 40125 && told["stage"] == "token"));
+    assert_eq!((ended.code, ended.json().len()), (4, 50));
+    assert!(ended.json().iter().all(|told| told["outcome"] == "not_sent" && told["errcode"] == 40125));
     assert_eq!((weixin.seen(STABLE_TOKEN), weixin.seen(SEND)), (1, 0));
     let ended = weixin.call(["send", "--file", "-"]).env("WXSUB_API_BASE", NOBODY).input(text).run();
     assert_eq!((ended.code, ended.json().len()), (4, 50));

@@ -93,11 +93,11 @@ fn a_spent_grant_is_refused() {
 }
 
 #[test]
-fn a_refused_token_call_is_a_refusal_too() {
+fn a_refused_token_call_leaves_the_message_not_sent() {
     let weixin = Weixin::start();
     let ended = weixin.send("oUser", "7").env("WXSUB_SECRET", "PLANTED-wrong").args(["--json"]).run();
     let result = result(&ended);
-    assert_eq!((ended.code, &result["outcome"], &result["stage"]), (3, &json!("refused"), &json!("token")));
+    assert_eq!((ended.code, &result["outcome"], &result["stage"]), (4, &json!("not_sent"), &json!("token")));
     assert_eq!((&result["errcode"], &result["remedy"]), (&json!(40125), &json!("fix_config")));
     assert_eq!((weixin.seen(STABLE_TOKEN), weixin.seen(SEND)), (1, 0));
     assert!(
@@ -110,7 +110,7 @@ fn a_refused_token_call_is_a_refusal_too() {
     settings.allowed_ips = Some(vec!["192.0.2.7".parse().unwrap()]);
     weixin.sandbox.configure(&APPID.parse().unwrap(), settings).unwrap();
     let ended = weixin.send("oUser", "7").run();
-    assert_eq!(ended.code, 3);
+    assert_eq!(ended.code, 4);
     assert!(ended.err.contains("the address is 127.0.0.1"), "{}", ended.err);
 }
 

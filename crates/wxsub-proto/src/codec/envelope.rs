@@ -62,7 +62,9 @@ pub enum Unreadable {
     #[error("the body is not one JSON object with every name once")]
     NotAnObject,
     /// There is no `errcode`, which Weixin's answer to a send always has: a gateway or a proxy answered.
-    #[error("no errcode in the reply, so something between here and Weixin answered; check proxy and network")]
+    #[error(
+        "no errcode in the reply, so something between here and Weixin answered; check proxy and network"
+    )]
     NoErrcode,
     /// A member is absent that success must have.
     #[error("{0} is missing from the reply")]

@@ -1,7 +1,10 @@
 //! `POST …/messages`: sends one message. The body of every answer has the members of the result object.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use utoipa::ToSchema;
+use wxsub_core::SendError;
 use wxsub_proto::Message;
 use wxsub_proto::message::Draft;
 
@@ -12,7 +15,10 @@ use crate::call::{Call, Caller};
 use crate::client::Scope;
 use crate::house::Told;
 use crate::result_line::{Outcome, ResultLine};
-use crate::send::{Sending, send};
+use crate::send::{Sending, Sent, send};
+
+/// When to try again, where nothing says more.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A message in Weixin's field names, for the OpenAPI document; it is read by the rules of `wxsub-proto`.
 #[derive(ToSchema)]
@@ -72,9 +78,9 @@ pub(super) struct WrittenPage {
         (status = 403, body = Problem, description = "The key lacks the scope, or is not for this app"),
         (status = 404, body = Problem, description = "No such app; only keys for all apps are told"),
         (status = 413, body = Problem, description = "Too large"),
-        (status = 422, body = Problem, description = "Refused by Weixin, or invalid"),
+        (status = 422, body = Problem, description = "Weixin refused the message, or it is invalid"),
         (status = 429, body = Problem, description = "Too many requests; see Retry-After"),
-        (status = 503, body = Problem, description = "Certainly not sent; see Retry-After"),
+        (status = 503, body = Problem, description = "Certainly not sent, also if Weixin refused the token call (stage token); see remedy and Retry-After"),
         (status = 504, body = Problem, description = "Maybe sent: do not blindly repeat it")
     )
 )]
@@ -88,7 +94,7 @@ pub(super) async fn send_one(named: Named, call: Call) -> Response {
         Err(problem) => return not_tried(&call, &named, call.caller(Some(client)), problem),
     };
     let sending = Sending { call: &call, app, client: Some(client), door: Door::Native, shown: None };
-    answer(send(&sending, message).await.result)
+    answer(send(&sending, message).await)
 }
 
 fn message(body: &[u8]) -> Result<Message, Problem> {
@@ -104,17 +110,24 @@ fn message(body: &[u8]) -> Result<Message, Problem> {
     })
 }
 
-fn answer(result: ResultLine) -> Response {
+fn answer(Sent { result, error }: Sent) -> Response {
     let (kind, detail) = match result.outcome {
         Outcome::Sent => return json(&result),
         Outcome::Refused => (Kind::Refused, "Weixin refused it, with errcode; see remedy"),
+        Outcome::NotSent if result.refusal().is_some() => (
+            Kind::NotSent,
+            "Weixin refused the token call, with errcode, so the message was not sent; see remedy, then try again",
+        ),
         Outcome::Invalid => (Kind::Invalid, "the message breaks rules, listed in problems; correct it"),
         Outcome::NotSent => (Kind::NotSent, "the message was certainly not sent; it can be tried again"),
         Outcome::MaybeSent => (Kind::MaybeSent, "the message may have been sent; do not blindly repeat it"),
     };
     let problem = Problem::new(kind, detail).with_result(result);
     match kind {
-        Kind::NotSent => problem.after(std::time::Duration::from_secs(5)).into_response(),
+        Kind::NotSent => {
+            let wait = error.as_ref().and_then(SendError::retry_after);
+            problem.after(wait.unwrap_or(RETRY_AFTER)).into_response()
+        }
         _ => problem.into_response(),
     }
 }

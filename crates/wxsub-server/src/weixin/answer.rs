@@ -5,9 +5,9 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::Response;
 use serde::Serialize;
-use wxsub_core::error::Call as Stage;
+use wxsub_core::SendError;
 use wxsub_core::token::TokenError;
-use wxsub_proto::{ErrCode, Invalid, Refusal, Rule};
+use wxsub_proto::{ErrCode, Invalid, Refusal, Role, Rule};
 
 use crate::app::{NoOther, why};
 use crate::call::NoBody;
@@ -84,36 +84,43 @@ impl Answer {
 
     fn token_error(error: &TokenError) -> Self {
         match error.refusal() {
-            Some(refusal) => Self::handed_on(refusal, Stage::Token),
+            Some(refusal) => Self::refused_token(refusal),
             None => Self::new(ErrCode::SYSTEM_BUSY, why(error)),
+        }
+    }
+
+    /// Weixin's own words about our token call. A 40001 there is our wrong AppSecret, not the client's stale token.
+    fn refused_token(refusal: &Refusal) -> Self {
+        match refusal.errcode() {
+            ErrCode::INVALID_CREDENTIAL => Self::new(ErrCode::INVALID_APPSECRET, refusal.errmsg()),
+            errcode => Self::new(errcode, refusal.errmsg()),
         }
     }
 
     /// What became of a message.
     pub(super) fn sent(sent: &Sent) -> Self {
-        if let Some((error, refusal)) = sent.error.as_ref().and_then(|error| Some((error, error.refusal()?)))
-        {
-            return Self::handed_on(refusal, error.call());
-        }
-        match sent.result.outcome {
-            Outcome::Sent => Self::new(ErrCode::OK, "ok"),
-            Outcome::NotSent => {
+        match (sent.result.outcome, sent.error.as_ref().and_then(SendError::refusal)) {
+            (Outcome::Sent, _) => Self::new(ErrCode::OK, "ok"),
+            (Outcome::Refused, Some(refusal)) => Self::new(refusal.errcode(), refusal.errmsg()),
+            (Outcome::NotSent, Some(refusal)) => Self::no_token_to_send(refusal),
+            (Outcome::NotSent, None) => {
                 Self::new(ErrCode::SYSTEM_BUSY, "the message was certainly not sent; it can be tried again")
             }
-            Outcome::MaybeSent | Outcome::Refused | Outcome::Invalid => {
+            (Outcome::MaybeSent | Outcome::Refused | Outcome::Invalid, _) => {
                 Self::new(MAYBE_SENT, "the message may have been sent, do not repeat it")
             }
         }
     }
 
-    /// Weixin's own words. A 40001 on our token call is our wrong AppSecret, not the client's stale token.
-    fn handed_on(refusal: &Refusal, stage: Stage) -> Self {
-        match (refusal.errcode(), stage) {
-            (ErrCode::INVALID_CREDENTIAL, Stage::Token) => {
-                Self::new(ErrCode::INVALID_APPSECRET, refusal.errmsg())
-            }
-            (errcode, _) => Self::new(errcode, refusal.errmsg()),
-        }
+    /// Weixin refused our token call before the message. Its code would read as a refusal of the message, which is not
+    /// repeated, so it stands in the text.
+    fn no_token_to_send(refusal: &Refusal) -> Self {
+        let remedy = refusal.errcode().remedy(Role::TokenCall);
+        let errmsg = format!(
+            "the message was not sent, because Weixin refused the token call: {refusal}; remedy {remedy}: {}",
+            remedy.advice()
+        );
+        Self::new(ErrCode::SYSTEM_BUSY, errmsg)
     }
 
     pub(super) fn written(&self) -> Response {
@@ -151,15 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn only_on_our_token_call_is_40001_about_the_secret() {
-        for (errcode, stage, handed_on) in [
-            (40001, Stage::Token, 40125),
-            (40001, Stage::Send, 40001),
-            (40164, Stage::Token, 40164),
-            (43101, Stage::Send, 43101),
-            (7, Stage::Send, 7),
-        ] {
-            let answer = Answer::handed_on(&Refusal::new(ErrCode::new(errcode), "text"), stage);
+    fn a_40001_to_our_token_call_is_about_the_secret() {
+        for (errcode, handed_on) in [(40001, 40125), (40164, 40164), (7, 7)] {
+            let answer = Answer::refused_token(&Refusal::new(ErrCode::new(errcode), "text"));
             assert_eq!((answer.errcode.get(), answer.errmsg.as_str()), (handed_on, "text"));
         }
     }

@@ -157,6 +157,26 @@ async fn what_is_not_certain_is_504_and_what_is_certain_503() {
 }
 
 #[tokio::test]
+async fn a_refused_token_call_leaves_the_message_not_sent() {
+    for (errcode, remedy) in [(40164, "allow_ip"), (40125, "fix_config"), (45009, "slow_down")] {
+        let world = World::new(&usual()).await;
+        world.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::new(errcode)));
+        let answer = world.send(message("oUser", 1)).await;
+        let result = answer.json();
+        assert_eq!((answer.status, answer.kind().as_str()), (503, "not_sent"), "{answer:?}");
+        assert_eq!((&result["outcome"], &result["stage"]), (&json!("not_sent"), &json!("token")));
+        assert_eq!((&result["errcode"], &result["remedy"]), (&json!(errcode), &json!(remedy)));
+        assert!(answer.retry_after() > 5, "the wait is that of the token");
+        let metrics = world.ask("GET", "/metrics", None, "").await.text;
+        assert!(metrics.contains("wxsub_sends_total{appid=\"wx1\",outcome=\"not_sent\"} 1"), "{metrics}");
+        // One call was refused, and no message.
+        assert!(metrics.contains(&format!("wxsub_refusals_total{{errcode=\"{errcode}\"}} 1")), "{metrics}");
+        assert!(!metrics.contains("outcome=\"refused\""), "{metrics}");
+        assert_eq!(world.seen(SEND), 0);
+    }
+}
+
+#[tokio::test]
 async fn invalid_messages_never_leave() {
     let world = World::new(&usual()).await;
     let invalid = world.send(message("oUser", 1).replace("Parcel", "")).await;

@@ -198,6 +198,22 @@ async fn weixins_refusal_of_our_token_call_is_handed_on() {
     assert_eq!(world.meanwhile(world.classic(&key('a'))).await.errcode(), -1);
 }
 
+/// A code of the token call would read as a refusal of the message, and an SDK would not try again.
+#[tokio::test]
+async fn a_refused_token_call_before_a_message_is_minus_one() {
+    for (refused, remedy) in [(40001, "fix_config"), (40164, "allow_ip"), (45009, "slow_down")] {
+        let world = World::new(&usual()).await;
+        let token = world.classic(&key('a')).await.access_token();
+        world.steal();
+        world.sandbox.add_fault(TOKEN, 9, Fault::ErrCode(ErrCode::new(refused)));
+        let answer = subscribe(&world, &token, message("oUser", 1)).await;
+        assert_eq!(answer.errcode(), -1);
+        for text in ["not sent", &format!("errcode {refused}"), remedy] {
+            assert!(answer.text.contains(text), "{text:?} is not in {}", answer.text);
+        }
+    }
+}
+
 /// An SDK as it comes: fetch, send; the token killed; send again. Two token requests in all.
 #[tokio::test]
 async fn an_sdk_is_healed_with_two_token_requests() {

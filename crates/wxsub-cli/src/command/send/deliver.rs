@@ -92,8 +92,12 @@ fn maybe_sent(message: &Message, why: &str) -> Delivered {
 /// What the server says, for people.
 fn words(result: &ResultLine, status: u16) -> Option<String> {
     if let Some((refusal, stage)) = result.refusal() {
-        let role = if stage == Some(Stage::Token) { Role::TokenCall } else { Role::Send };
-        return Some(refusal_of(&refusal, role));
+        return Some(match stage {
+            Some(Stage::Token) => {
+                format!("the message was not sent: {}", refusal_of(&refusal, Role::TokenCall))
+            }
+            Some(Stage::Send) | None => refusal_of(&refusal, Role::Send),
+        });
     }
     let advice =
         result.remedy().map(|remedy| format!("; what to do: {}", remedy.advice())).unwrap_or_default();
