@@ -16,7 +16,7 @@ use crate::wrong_usage::WrongUsage;
 /// Whoever asks says how long they wait: a server that waits for Weixin itself takes longer than Weixin.
 const TOTAL: Duration = Duration::from_secs(3600);
 
-/// How long an unused connection is kept. A server closes it after its `header_s`, 10 s unless told otherwise.
+/// How long an unused connection is kept. A server closes it after its `header_timeout_s`, 10 s unless told otherwise.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The server, and who asks it for which app.

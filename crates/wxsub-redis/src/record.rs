@@ -52,8 +52,8 @@ impl Fields {
         if self.fields.contains_key("generation") {
             record.token = Some(self.token(app, key, now)?);
         }
-        record.lost_since = self.number("lost_since")?.map(UnixMillis::new);
-        record.forced = forced(self.fields.get("forced").map_or("", String::as_str))?;
+        record.lost_since = self.number("in_doubt_since_ms")?.map(UnixMillis::new);
+        record.forced = forced(self.fields.get("forced_at_ms").map_or("", String::as_str))?;
         Ok(record)
     }
 
@@ -64,7 +64,7 @@ impl Fields {
         now: UnixMillis,
     ) -> Result<StoredToken, StoreError> {
         let generation = Generation::new(self.needed("generation")?);
-        let token = match (self.fields.get("sealed"), self.fields.get("token"), key) {
+        let token = match (self.fields.get("token_encrypted"), self.fields.get("token"), key) {
             (Some(sealed), _, Some(key)) => key.open(app, generation, sealed)?,
             (Some(_), _, None) => {
                 return Err(StoreError::new("the token is encrypted, and there is no encryption key here"));
@@ -77,15 +77,15 @@ impl Fields {
             token,
             generation,
             self.asked(now)?,
-            Duration::from_millis(self.needed("life_ms")?),
+            Duration::from_millis(self.needed("lifetime_ms")?),
         ))
     }
 
     /// When the token was asked for, by the clock here. How old it is says the clock of Redis, so that servers whose clocks
     /// differ agree on its end; where they do not, the time is kept as it was written.
     fn asked(&self, now: UnixMillis) -> Result<UnixMillis, StoreError> {
-        let written = UnixMillis::new(self.needed("asked")?);
-        let stored_for = self.now.since(UnixMillis::new(self.needed("issued")?));
+        let written = UnixMillis::new(self.needed("requested_at_ms")?);
+        let stored_for = self.now.since(UnixMillis::new(self.needed("stored_at_ms")?));
         let asked = now.before(stored_for).before(Duration::from_millis(self.needed("age_ms")?));
         let apart = asked.since(written).max(written.since(asked));
         Ok(if apart <= CLOSE { written } else { asked })
@@ -97,7 +97,7 @@ pub(crate) fn forced(text: &str) -> Result<ForceLog, StoreError> {
     let read = |text: &str| text.parse().map(UnixMillis::new);
     let used: Result<_, _> = text.split(',').filter(|text| !text.is_empty()).map(read).collect();
     used.map(ForceLog::new)
-        .map_err(|_| StoreError::new("the field forced of the record is not a list of numbers"))
+        .map_err(|_| StoreError::new("the field forced_at_ms of the record is not a list of numbers"))
 }
 
 /// The same as text.
@@ -125,10 +125,10 @@ mod tests {
         ("version", "1"),
         ("generation", "7"),
         ("token", "TOKEN"),
-        ("asked", "899000"),
+        ("requested_at_ms", "899000"),
         ("age_ms", "1000"),
-        ("issued", "900000"),
-        ("life_ms", "7200000"),
+        ("stored_at_ms", "900000"),
+        ("lifetime_ms", "7200000"),
         ("of_a_later_version", "x"),
     ];
 
@@ -158,12 +158,12 @@ mod tests {
         let cases = [
             ("version", "2", "has layout 2, and this version knows layout 1"),
             ("generation", "x", "field generation"),
-            ("life_ms", "-1", "field life_ms"),
-            ("asked", "", "field asked"),
+            ("lifetime_ms", "-1", "field lifetime_ms"),
+            ("requested_at_ms", "", "field requested_at_ms"),
             ("token", "", "cannot be one"),
-            ("sealed", "x", "no encryption key here"),
-            ("lost_since", "soon", "field lost_since"),
-            ("forced", "1,x", "field forced"),
+            ("token_encrypted", "x", "no encryption key here"),
+            ("in_doubt_since_ms", "soon", "field in_doubt_since_ms"),
+            ("forced_at_ms", "1,x", "field forced_at_ms"),
         ];
         for (name, value, says) in cases {
             let mut odd = fields(&GOOD);
@@ -171,7 +171,7 @@ mod tests {
             let error = read(&odd, 1_000_000).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
-        for missing in ["token", "life_ms", "asked", "issued", "age_ms"] {
+        for missing in ["token", "lifetime_ms", "requested_at_ms", "stored_at_ms", "age_ms"] {
             let mut odd = fields(&GOOD);
             odd.fields.remove(missing);
             assert!(read(&odd, 1_000_000).unwrap_err().to_string().contains(missing));

@@ -24,10 +24,10 @@ static SET_FIELD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("
 const TRIES: usize = 5;
 
 /// The field of the lost-answer mark.
-const LOST_SINCE: &str = "lost_since";
+const LOST_SINCE: &str = "in_doubt_since_ms";
 
 /// The field of the forced refreshes.
-const FORCED: &str = "forced";
+const FORCED: &str = "forced_at_ms";
 
 impl RedisStore {
     async fn fields(&self, app: &AppId) -> Result<Fields, StoreError> {
@@ -74,7 +74,7 @@ impl TokenStore for RedisStore {
     ) -> Result<Put, StoreError> {
         let generation = exact(token.generation)?;
         let (field, value) = match &self.encryption {
-            Some(key) => ("sealed", key.seal(app, token.generation, &token.token)?),
+            Some(key) => ("token_encrypted", key.seal(app, token.generation, &token.token)?),
             None => ("token", token.token.expose().to_owned()),
         };
         let asked = self.clock.now().wall;

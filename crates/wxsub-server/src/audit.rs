@@ -24,7 +24,7 @@ const GATHER: Duration = Duration::from_millis(20);
 pub(crate) struct Entry {
     /// Milliseconds since 1970.
     pub(crate) at: u64,
-    pub(crate) door: Door,
+    pub(crate) api: Door,
     pub(crate) action: Action,
     /// The client's name; absent where its key is unknown, or a token took its place.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,18 +42,18 @@ pub(crate) struct Entry {
     pub(crate) rid: Option<String>,
 }
 
-/// Through which of the two somebody came.
+/// Which of the two APIs a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Door {
-    Native,
+    V1,
     Weixin,
 }
 
 impl Door {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::Native => "native",
+            Self::V1 => "v1",
             Self::Weixin => "weixin",
         }
     }
@@ -167,11 +167,11 @@ mod tests {
         let path = std::env::temp_dir().join(format!("wxsub-audit-{}", std::process::id()));
         let audit = Audit::start(&AuditTo::File(path.clone())).unwrap();
         for at in 1..=3 {
-            let (door, action, outcome) = (Door::Native, Action::Read, "ok");
+            let (api, action, outcome) = (Door::V1, Action::Read, "ok");
             let (client, address, appid, generation, errcode, rid) = Default::default();
             assert!(audit.tell(|| Entry {
                 at,
-                door,
+                api,
                 action,
                 client,
                 address,
@@ -184,7 +184,7 @@ mod tests {
         }
         audit.flush();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().next(), Some(r#"{"at":1,"door":"native","action":"read","outcome":"ok"}"#));
+        assert_eq!(text.lines().next(), Some(r#"{"at":1,"api":"v1","action":"read","outcome":"ok"}"#));
         assert_eq!(text.lines().count(), 3);
         std::fs::remove_file(path).unwrap();
         Audit::off().flush();

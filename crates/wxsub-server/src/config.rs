@@ -209,8 +209,8 @@ fn limits(mut section: Section<'_>) -> Limits {
     let limits = Limits {
         connections: number("connections", 1..=1_000_000, 4096) as usize,
         in_flight: number("in_flight", 1..=1_000_000, 1024) as usize,
-        header: Duration::from_secs(number("header_s", 1..=600, 10).into()),
-        request: Duration::from_secs(number("request_s", 1..=600, 30).into()),
+        header: Duration::from_secs(number("header_timeout_s", 1..=600, 10).into()),
+        request: Duration::from_secs(number("request_timeout_s", 1..=600, 30).into()),
         body: number("body_bytes", 1024..=1_048_576, 65_536) as usize,
     };
     section.end();

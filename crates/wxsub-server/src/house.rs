@@ -130,10 +130,10 @@ impl House {
     }
 
     /// Writes the audit line of something.
-    pub(crate) fn tell(&self, door: Door, action: Action, caller: &Caller<'_>, told: &Told<'_>) {
+    pub(crate) fn tell(&self, api: Door, action: Action, caller: &Caller<'_>, told: &Told<'_>) {
         let entry = || Entry {
             at: self.clock().now().wall.get(),
-            door,
+            api,
             action,
             client: caller.client.map(|client| client.name.clone()),
             address: caller.address,

@@ -38,7 +38,7 @@ struct Sent {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Through {
-    door: &'static str,
+    api: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -59,9 +59,9 @@ pub(crate) struct Metrics {
     expires_in: Family<Of, Gauge>,
     generation: Family<Of, Gauge>,
     suspect: Family<Of, Gauge>,
-    store_away: Family<Of, Gauge>,
+    store_up: Family<Of, Gauge>,
     fetches: Family<Ended, Counter>,
-    /// Through the native door, and through the other.
+    /// Through the native api, and through the other.
     reads: [Counter; 2],
     reports: Family<Ended, Counter>,
     stolen: Family<Of, Counter>,
@@ -85,7 +85,7 @@ impl Metrics {
             expires_in: Family::default(),
             generation: Family::default(),
             suspect: Family::default(),
-            store_away: Family::default(),
+            store_up: Family::default(),
             fetches: Family::default(),
             reads: Default::default(),
             reports: Family::default(),
@@ -105,17 +105,17 @@ impl Metrics {
         registry.register("wxsub_token_expires_in_seconds", expires, self.expires_in.clone());
         registry.register("wxsub_token_generation", "Which token is held", self.generation.clone());
         registry.register(
-            "wxsub_token_suspect",
-            "1 if the token may die before its time",
+            "wxsub_token_in_doubt",
+            "1 if the token may end before its time",
             self.suspect.clone(),
         );
-        let away = "1 if the token store did not answer when it was last needed";
-        registry.register("wxsub_token_store_away", away, self.store_away.clone());
+        let up = "1 unless the token store was unavailable when it was last needed";
+        registry.register("wxsub_token_store_up", up, self.store_up.clone());
         registry.register("wxsub_token_fetches", "Attempts to get a token", self.fetches.clone());
         let reads = Family::<Through, Counter>::default();
-        self.reads = [Door::Native, Door::Weixin].map(|door| {
-            let door = door.as_str();
-            reads.get_or_create_owned(&Through { door })
+        self.reads = [Door::V1, Door::Weixin].map(|api| {
+            let api = api.as_str();
+            reads.get_or_create_owned(&Through { api })
         });
         registry.register("wxsub_token_reads", "Tokens handed out", reads);
         registry.register(
@@ -123,7 +123,11 @@ impl Metrics {
             "Tokens reported as no longer working",
             self.reports.clone(),
         );
-        registry.register("wxsub_token_stolen", "Tokens that somebody else ended", self.stolen.clone());
+        registry.register(
+            "wxsub_token_external_invalidations",
+            "Tokens that a fetch outside this service invalidated",
+            self.stolen.clone(),
+        );
         registry.register("wxsub_sends", "Messages", self.sends.clone());
         registry.register("wxsub_refusals", "Refusals of Weixin", self.refusals.clone());
         let durations = "From the head of a request to the head of its answer";
@@ -137,7 +141,7 @@ impl Metrics {
         match notice {
             Notice::Refreshed { obtained: Obtained::Adopted, .. } => fetched("adopted"),
             Notice::Refreshed { obtained: Obtained::Fetched, .. } => fetched("issued"),
-            Notice::Refreshed { obtained: Obtained::Alone, .. } => fetched("alone"),
+            Notice::Refreshed { obtained: Obtained::Alone, .. } => fetched("without_lease"),
             Notice::FetchFailed { failure, .. } => {
                 if let wxsub_core::token::Failure::Refused(refusal) = failure {
                     self.refused(refusal.errcode());
@@ -145,20 +149,20 @@ impl Metrics {
                 fetched("failed")
             }
             Notice::StoreAway => {
-                self.store_away.get_or_create(&Of { appid: appid.to_string() }).set(1).unsigned_abs()
+                self.store_up.get_or_create(&Of { appid: appid.to_string() }).set(0).unsigned_abs()
             }
             Notice::StoreBack => {
-                self.store_away.get_or_create(&Of { appid: appid.to_string() }).set(0).unsigned_abs()
+                self.store_up.get_or_create(&Of { appid: appid.to_string() }).set(1).unsigned_abs()
             }
             Notice::Stolen { .. } => self.stolen.get_or_create(&Of { appid: appid.to_string() }).inc(),
             _ => 0,
         };
     }
 
-    pub(crate) fn read(&self, door: Door) {
+    pub(crate) fn read(&self, api: Door) {
         let [native, weixin] = &self.reads;
-        match door {
-            Door::Native => native.inc(),
+        match api {
+            Door::V1 => native.inc(),
             Door::Weixin => weixin.inc(),
         };
     }
@@ -188,7 +192,7 @@ impl Metrics {
     /// What ought never to happen begins at 0: its first time is an increase then, for which an alert can wait.
     fn begin(&self, Of { appid }: Of) {
         self.stolen.get_or_create(&Of { appid: appid.clone() }).inc_by(0);
-        self.reports.get_or_create(&Ended { appid: appid.clone(), result: "rationed" }).inc_by(0);
+        self.reports.get_or_create(&Ended { appid: appid.clone(), result: "rate_limited" }).inc_by(0);
         self.sends.get_or_create(&Sent { appid, outcome: "maybe_sent" }).inc_by(0);
     }
 
@@ -210,6 +214,10 @@ impl Metrics {
             let generation = status.usable(now).map_or(0, |issued| issued.generation().get());
             self.generation.get_or_create(&of).set(whole(generation));
             self.suspect.get_or_create(&of).set(i64::from(status.is_suspect(now)));
+            let unknown = self.store_up.get(&of).is_none();
+            if unknown {
+                self.store_up.get_or_create(&of).set(1);
+            }
             self.begin(of);
         }
         let mut text = String::new();

@@ -106,7 +106,7 @@ enum BeforeTrying {
     Forbidden,
     NotFound,
     MethodNotAllowed,
-    Limit,
+    Overloaded,
     /// Its result object says more.
     #[serde(other)]
     Other,

@@ -60,7 +60,7 @@ impl<T, H: Handler<T, Arc<House>>> Handler<T, Arc<House>> for Routed<H> {
 /// There is no room for another request.
 fn full(path: &str) -> Response {
     if path.starts_with("/v1/") {
-        let problem = Problem::new(Kind::Limit, "the server has its hands full; try again in a moment");
+        let problem = Problem::new(Kind::Overloaded, "server overloaded; retry later");
         let problem = problem.after(Duration::from_secs(1));
         return match path.ends_with("/messages") {
             true => problem.with_result(ResultLine::not_tried(Remedy::SlowDown)).into_response(),

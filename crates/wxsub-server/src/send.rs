@@ -13,13 +13,13 @@ use crate::client::Client;
 use crate::house::{House, Told};
 use crate::result_line::{Outcome, ResultLine};
 
-/// Who sends through which door.
+/// Who sends through which API.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sending<'a> {
     pub(crate) call: &'a Call,
     pub(crate) app: &'a Arc<App>,
     pub(crate) client: Option<&'a Client>,
-    pub(crate) door: Door,
+    pub(crate) api: Door,
     /// The token that was shown in place of a key.
     pub(crate) shown: Option<Generation>,
 }
@@ -33,11 +33,11 @@ pub(crate) struct Sent {
 
 /// Sends. Whoever stops waiting stops nothing that has begun.
 pub(crate) async fn send(sending: &Sending<'_>, message: Message) -> Sent {
-    let Sending { call, app, client, door, shown } = *sending;
+    let Sending { call, app, client, api, shown } = *sending;
     // Why there is none, the client says. Without an answer in time, nothing can have been posted.
     if app.current().is_none() && call.in_time(app.token()).await.is_none() {
         let sent = Sent { result: ResultLine::no_token(&message), error: None };
-        tell(&call.house, app, door, &call.caller(client), shown, &sent);
+        tell(&call.house, app, api, &call.caller(client), shown, &sent);
         return sent;
     }
     let (house, app, client, address) =
@@ -50,7 +50,7 @@ pub(crate) async fn send(sending: &Sending<'_>, message: Message) -> Sent {
             Some(error) => ResultLine::failed(&message, error),
         };
         let (sent, caller) = (Sent { result, error }, Caller { client: client.as_ref(), address });
-        tell(&house, &app, door, &caller, shown, &sent);
+        tell(&house, &app, api, &caller, shown, &sent);
         sent
     });
     // It can only be lost with the runtime.
@@ -58,7 +58,7 @@ pub(crate) async fn send(sending: &Sending<'_>, message: Message) -> Sent {
     sent.unwrap_or(Sent { result: given_up, error: None })
 }
 
-fn tell(house: &House, app: &App, door: Door, caller: &Caller<'_>, shown: Option<Generation>, sent: &Sent) {
+fn tell(house: &House, app: &App, api: Door, caller: &Caller<'_>, shown: Option<Generation>, sent: &Sent) {
     let (outcome, error) = (sent.result.outcome, sent.error.as_ref());
     house.metrics().sent(app.appid(), outcome.as_str());
     // A refused token call is counted once, when it is made, and not for each message that waits for it.
@@ -73,5 +73,5 @@ fn tell(house: &House, app: &App, door: Door, caller: &Caller<'_>, shown: Option
         errcode: error.and_then(SendError::errcode),
         rid: error.and_then(SendError::trace_id),
     };
-    house.tell(door, Action::Send, caller, &told);
+    house.tell(api, Action::Send, caller, &told);
 }

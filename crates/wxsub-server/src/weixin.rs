@@ -38,5 +38,5 @@ pub(crate) async fn unknown(uri: Uri) -> Response {
 
 /// There is no room for another request.
 pub(crate) fn full() -> Response {
-    Answer::limit("the server has its hands full").written()
+    Answer::new(ErrCode::SYSTEM_BUSY, "server overloaded; retry later").written()
 }

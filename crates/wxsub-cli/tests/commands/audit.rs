@@ -22,7 +22,7 @@ fn told(line: &Value, first: &Value) -> String {
         _ => "later",
     };
     let app = if line["appid"] == APPID { "ours" } else { "none" };
-    let words = ["door", "client", "action", "outcome", "errcode"].map(|name| line[name].to_string());
+    let words = ["api", "client", "action", "outcome", "errcode"].map(|name| line[name].to_string());
     format!("{} {app} {generation}", words.join(" ")).replace('"', "")
 }
 
@@ -62,20 +62,20 @@ fn every_line_names_what_is_known() {
     assert_eq!(server.stop("TERM"), Some(0));
     let told: Vec<String> = read(&audit).iter().map(|line| told(line, &first["generation"])).collect();
     let expected = [
-        "native orders read ok null ours first",
-        "native orders report ok null ours later",
+        "v1 orders read ok null ours first",
+        "v1 orders report ok null ours later",
         "weixin null send refused 43101 ours first",
         "weixin null send denied 47003 ours first",
         "weixin null send denied 40001 none none",
         "weixin orders report ok null ours later",
         "weixin orders report ok null ours later",
-        "weixin orders report rationed 45011 ours none",
+        "weixin orders report rate_limited 45011 ours none",
         "weixin orders read ok null ours later",
         "weixin sender read denied 48001 ours none",
         "weixin null read denied 40125 ours none",
-        "native sender read denied null ours none",
-        "native orders report denied null ours none",
-        "native sender send denied null ours none",
+        "v1 sender read denied null ours none",
+        "v1 orders report denied null ours none",
+        "v1 sender send denied null ours none",
     ];
     assert_eq!(told, expected);
     let text = fs::read_to_string(&audit).unwrap();

@@ -192,7 +192,7 @@ fn a_claim_waits_for_a_redis_that_stands_still_and_takes_the_token_from_nobody()
     cluster.redis.signal("-STOP");
     assert_eq!(cluster.report(0), 503);
     let (_, metrics) = cluster.servers[0].get("/metrics", "");
-    assert!(metrics.contains(&format!("wxsub_token_store_away{{appid=\"{APPID}\"}} 1")), "{metrics}");
+    assert!(metrics.contains(&format!("wxsub_token_store_up{{appid=\"{APPID}\"}} 0")), "{metrics}");
     cluster.send_through_all(1);
     assert_eq!((cluster.agree(), cluster.fetches()), (before, 1));
     cluster.redis.signal("-CONT");
@@ -233,7 +233,7 @@ fn a_server_that_starts_without_redis_and_without_files_waits_before_it_fetches_
     let metric = |name: &str, more: &str| node.metric(&format!("{name}{{appid=\"{APPID}\"{more}}}"));
     let call = Call { method: "GET", path: &read(""), key: &key, body: "" };
     assert_eq!(call.at(&node.address, || false).unwrap().0, 503);
-    assert_eq!((metric("wxsub_token_store_away", ""), metric("wxsub_token_expires_in_seconds", "")), (1, 0));
+    assert_eq!((metric("wxsub_token_store_up", ""), metric("wxsub_token_expires_in_seconds", "")), (0, 0));
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
     wait_for("a fetch alone", || metric("wxsub_token_fetches_total", ",result=\"alone\"") == 1);
     assert_eq!(call.at(&node.address, || false).unwrap().0, 200);

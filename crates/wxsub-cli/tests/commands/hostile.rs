@@ -48,7 +48,7 @@ fn until_closed(mut stream: TcpStream) -> String {
 fn who_sends_no_request_is_cut_off() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
-    let limits = "[limits]\nheader_s = 1\nrequest_s = 1\n";
+    let limits = "[limits]\nheader_timeout_s = 1\nrequest_timeout_s = 1\n";
     let server = Served::start(&config("slow.toml", &weixin.base, &(lines + limits)));
     let half_open: Vec<_> = (0..500).map(|_| connect(&server, b"GET / HTTP/1.1\r\nX: ")).collect();
     server.token(&key);
@@ -90,7 +90,7 @@ fn a_stranger_who_dawdles_keeps_nobody_waiting() {
 fn who_reads_no_answer_is_cut_off() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
-    let limits = "[limits]\nconnections = 1\nrequest_s = 1\n";
+    let limits = "[limits]\nconnections = 1\nrequest_timeout_s = 1\n";
     let server = Served::start(&config("unread.toml", &weixin.base, &(lines + limits)));
     let mut greedy = connect(&server, b"");
     let requests = "GET /openapi.json HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100);
@@ -111,7 +111,8 @@ fn a_crowd_does_not_hide_the_metrics() {
     let weixin = Weixin::start();
     let (_, lines) = client("orders", ALL);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let more = format!("metrics_listen = \"{free}\"\n{lines}[limits]\nconnections = 2\nheader_s = 600\n");
+    let more =
+        format!("metrics_listen = \"{free}\"\n{lines}[limits]\nconnections = 2\nheader_timeout_s = 600\n");
     let server = Served::start(&config("crowd.toml", &weixin.base, &more));
     let crowd: Vec<_> = (0..4).map(|_| connect(&server, b"GET / HTTP/1.1\r\nX: ")).collect();
     let asked = format!("GET /metrics HTTP/1.1\r\nHost: {free}\r\nConnection: close\r\n\r\n");
@@ -127,8 +128,9 @@ fn a_crowd_does_not_hide_the_metrics() {
 fn a_reload_makes_room() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
-    let limits =
-        |connections: usize| format!("{lines}[limits]\nconnections = {connections}\nheader_s = 600\n");
+    let limits = |connections: usize| {
+        format!("{lines}[limits]\nconnections = {connections}\nheader_timeout_s = 600\n")
+    };
     let mut server = Served::start(&config("room.toml", &weixin.base, &limits(1)));
     let crowd = connect(&server, b"GET / HTTP/1.1\r\nX: ");
     config("room.toml", &weixin.base, &limits(2));
@@ -326,8 +328,10 @@ fn metrics_do_not_grow_with_what_is_asked() {
 fn a_stolen_key_is_of_no_use_elsewhere() {
     let weixin = Weixin::start();
     let ((here, lines), (elsewhere, other_lines)) = (client("here", ALL), client("elsewhere", ALL));
-    let (lines, other_lines) =
-        (lines + "from = [\"127.0.0.0/8\"]\n", other_lines + "from = [\"10.0.0.0/8\"]\n");
+    let (lines, other_lines) = (
+        lines + "allowed_networks = [\"127.0.0.0/8\"]\n",
+        other_lines + "allowed_networks = [\"10.0.0.0/8\"]\n",
+    );
     let server = Served::start(&config("from.toml", &weixin.base, &(lines + &other_lines)));
     server.token(&here);
     let head = format!(

@@ -196,7 +196,7 @@ fn metrics_can_move_elsewhere() {
     server.token(&key);
     assert!(!server.get("/metrics", "").1.contains("wxsub_token_reads_total"));
     let (status, metrics) = ask(&free.to_string(), "GET", "/metrics", "", b"").unwrap();
-    assert!(status == 200 && metrics.contains("wxsub_token_reads_total{door=\"native\"} 1"), "{metrics}");
+    assert!(status == 200 && metrics.contains("wxsub_token_reads_total{api=\"v1\"} 1"), "{metrics}");
 }
 
 #[test]
@@ -234,11 +234,11 @@ fn check_names_every_problem() {
     wxsub(["serve", "--check", "--config", &good])
         .run()
         .assert_wrong(&["apps[0].secret_env: names a variable"]);
-    let bad = file("bad.toml", "listen = 1\nzzz = 1\n[limits]\nheader_s = 0\n");
+    let bad = file("bad.toml", "listen = 1\nzzz = 1\n[limits]\nheader_timeout_s = 0\n");
     wxsub(["serve", "--check", "--config", &bad]).run().assert_wrong(&[
         "listen: ",
         "zzz: ",
-        "limits.header_s: ",
+        "limits.header_timeout_s: ",
         "apps: ",
     ]);
     wxsub(["serve", "--config", "/nowhere"]).run().assert_wrong(&["--config: /nowhere cannot be read"]);

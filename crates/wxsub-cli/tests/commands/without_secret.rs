@@ -96,7 +96,7 @@ fn a_server_is_waited_for_longer_than_weixin() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     weixin.sandbox.add_fault(CLASSIC_TOKEN, 99, Fault::Hang);
-    let limits = "[limits]\nrequest_s = 16\n";
+    let limits = "[limits]\nrequest_timeout_s = 16\n";
     let server = Served::start(&config("way_slow.toml", &weixin.base, &(lines + limits)));
     let ended = send(&server.base, &key, "1").run();
     assert_eq!((ended.code, &ended.json()[0]["outcome"]), (4, &json!("not_sent")), "{ended:?}");

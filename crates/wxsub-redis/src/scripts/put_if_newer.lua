@@ -1,6 +1,6 @@
 -- Stores a token if the record still holds the generation it replaces, and that is lower. Whatever comes of it, the record
 -- as it is then is given back.
--- KEYS: record. ARGV: replaces, generation, 'token' or 'sealed', its value, asked, age_ms, life_ms, channel
+-- KEYS: record. ARGV: replaces, generation, 'token' or 'token_encrypted', its value, requested_at_ms, age_ms, lifetime_ms, channel
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local version = redis.call('HGET', KEYS[1], 'version')
@@ -8,9 +8,9 @@ local stored = tonumber(redis.call('HGET', KEYS[1], 'generation') or 0)
 if (version and version ~= '1') or stored ~= tonumber(ARGV[1]) or tonumber(ARGV[2]) <= stored then
     return { 0, now, redis.call('HGETALL', KEYS[1]) }
 end
-redis.call('HDEL', KEYS[1], 'token', 'sealed', 'lost_since')
+redis.call('HDEL', KEYS[1], 'token', 'token_encrypted', 'in_doubt_since_ms')
 redis.call('HSET', KEYS[1], 'version', '1', 'generation', ARGV[2], ARGV[3], ARGV[4],
-    'asked', ARGV[5], 'age_ms', ARGV[6], 'life_ms', ARGV[7], 'issued', string.format('%.0f', now))
+    'requested_at_ms', ARGV[5], 'age_ms', ARGV[6], 'lifetime_ms', ARGV[7], 'stored_at_ms', string.format('%.0f', now))
 redis.call('EXPIRE', KEYS[1], 2592000)
 redis.call('PUBLISH', ARGV[8], ARGV[2])
 return { 1, now, {} }

@@ -32,12 +32,12 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Client> {
         let found = Scope::ALL.into_iter().find(|scope| scope.as_str() == text);
         found.ok_or_else(|| format!("must be one of {all}"))
     });
-    let lists_from = section.has("from");
-    let from = section.list("from", |text| {
+    let lists_from = section.has("allowed_networks");
+    let from = section.list("allowed_networks", |text| {
         Network::parse(text).ok_or_else(|| "must be an address or a range like 10.0.0.0/8".to_owned())
     });
     if lists_from && from.is_empty() {
-        section.problem("from", "lists nothing; list where the key may come from, or remove it");
+        section.problem("allowed_networks", "lists nothing; list where the key may come from, or remove it");
     }
     section.end();
     Some(Client { name: name?, key: key?, apps, scopes, from })

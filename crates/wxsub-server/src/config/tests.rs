@@ -51,8 +51,8 @@ fn everything_that_can_be_said() {
     let text = format!(
         "listen = \"0.0.0.0:1\"\nplaintext = true\nmetrics_listen = \"127.0.0.1:2\"\nstate_dir = \"/s\"\naudit = \"/a\"\n\
          [[apps]]\nappid = \"wx2\"\nsecret_file = {secret:?}\ntoken_endpoint = \"stable_token\"\n\
-         api_base = \"http://10.0.0.1\"\nallow_http = true\nproxy = \"http://u:PLANTED@10.0.0.2:1\"\n{}from = [\"10.0.0.0/8\"]\n\
-         [limits]\nconnections = 1\nin_flight = 2\nheader_s = 3\nrequest_s = 4\nbody_bytes = 5000\n",
+         api_base = \"http://10.0.0.1\"\nallow_http = true\nproxy = \"http://u:PLANTED@10.0.0.2:1\"\n{}allowed_networks = [\"10.0.0.0/8\"]\n\
+         [limits]\nconnections = 1\nin_flight = 2\nheader_timeout_s = 3\nrequest_timeout_s = 4\nbody_bytes = 5000\n",
         client("").replace("wx1", "*")
     );
     let (config, warnings) = read(&text).unwrap();
@@ -84,7 +84,10 @@ fn each_problem_has_its_place() {
         (beside("tls_cert_file = \"/nowhere\"\ntls_key_file = \"/nowhere\""), "tls_cert_file: names a file"),
         (beside("audit = \"\""), "audit: must be"),
         (beside("state_dir = \"\""), "state_dir: is empty"),
-        (beside("[limits]\nheader_s = 0"), "limits.header_s: must be a whole number from 1 to 600"),
+        (
+            beside("[limits]\nheader_timeout_s = 0"),
+            "limits.header_timeout_s: must be a whole number from 1 to 600",
+        ),
         (beside("[limits]\nbody = 1"), "limits.body: is not a key"),
         (beside("limits = 1"), "limits: must be a table"),
         (inside("tokn = 1"), "apps[0].tokn: is not a key"),
@@ -117,9 +120,12 @@ fn each_problem_has_its_place() {
         ),
         (with_app(&client("").replace("\"wx1\"", "\"*\", \"wx1\"")), "clients[0].apps: has \"*\" beside"),
         (with_app(&client("").replace("[\"wx1\"]", "\"wx1\"")), "clients[0].apps: must be a list"),
-        (with_app(&client("from = []")), "clients[0].from: lists nothing"),
-        (with_app(&client("from = [1]")), "clients[0].from[0]: must be text"),
-        (with_app(&client("from = [\"10.0.0.0/99\"]")), "clients[0].from[0]: must be an address or a range"),
+        (with_app(&client("allowed_networks = []")), "clients[0].allowed_networks: lists nothing"),
+        (with_app(&client("allowed_networks = [1]")), "clients[0].allowed_networks[0]: must be text"),
+        (
+            with_app(&client("allowed_networks = [\"10.0.0.0/99\"]")),
+            "clients[0].allowed_networks[0]: must be an address or a range",
+        ),
     ] {
         let problems = read(&text).unwrap_err();
         assert!(problems.iter().any(|found| found.starts_with(problem)), "{problem}: {problems:?}");
@@ -130,12 +136,16 @@ fn each_problem_has_its_place() {
 
 #[test]
 fn all_problems_are_named_at_once() {
-    let text =
-        "listen = 1\nzzz = 1\n[[apps]]\nappid = \"w x\"\n[[clients]]\nname = \"a\"\n[limits]\nheader_s = 0\n";
+    let text = "listen = 1\nzzz = 1\n[[apps]]\nappid = \"w x\"\n[[clients]]\nname = \"a\"\n[limits]\nheader_timeout_s = 0\n";
     let problems = read(text).unwrap_err();
-    for place in
-        ["listen", "zzz", "apps[0].appid", "apps[0].secret_file", "clients[0].key_sha256", "limits.header_s"]
-    {
+    for place in [
+        "listen",
+        "zzz",
+        "apps[0].appid",
+        "apps[0].secret_file",
+        "clients[0].key_sha256",
+        "limits.header_timeout_s",
+    ] {
         assert!(
             problems.iter().any(|found| found.starts_with(&format!("{place}: "))),
             "{place}: {problems:?}"

@@ -102,7 +102,6 @@ pub(crate) fn state(app: &App, now: Moment) -> (State, Option<Trouble>) {
         (status = 200, body = List<'_>, description = "Without anything secret"),
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope"),
-        (status = 429, body = Problem, description = "Too many requests; see Retry-After")
     )
 )]
 pub(super) async fn list(call: Call) -> Response {
@@ -111,7 +110,7 @@ pub(super) async fn list(call: Call) -> Response {
         Err((client, problem)) => (client, Some(problem)),
     };
     let outcome = if problem.is_none() { "ok" } else { "denied" };
-    call.house.tell(Door::Native, Action::List, &call.caller(client), &Told { outcome, ..Told::default() });
+    call.house.tell(Door::V1, Action::List, &call.caller(client), &Told { outcome, ..Told::default() });
     if let Some(problem) = problem {
         return problem.into_response();
     }

@@ -79,8 +79,7 @@ pub(super) struct WrittenPage {
         (status = 404, body = Problem, description = "No such app; only keys for all apps are told"),
         (status = 413, body = Problem, description = "Too large"),
         (status = 422, body = Problem, description = "Weixin refused the message, or it is invalid"),
-        (status = 429, body = Problem, description = "Too many requests; see Retry-After"),
-        (status = 503, body = Problem, description = "Certainly not sent, also if Weixin refused the token call (stage token); see remedy and Retry-After"),
+        (status = 503, body = Problem, description = "Certainly not sent, or the server is overloaded; also if Weixin refused the token call (stage token); see remedy and Retry-After"),
         (status = 504, body = Problem, description = "Maybe sent: do not blindly repeat it")
     )
 )]
@@ -93,7 +92,7 @@ pub(super) async fn send_one(named: Named, call: Call) -> Response {
         Ok(message) => message,
         Err(problem) => return not_tried(&call, &named, call.caller(Some(client)), problem),
     };
-    let sending = Sending { call: &call, app, client: Some(client), door: Door::Native, shown: None };
+    let sending = Sending { call: &call, app, client: Some(client), api: Door::V1, shown: None };
     answer(send(&sending, message).await)
 }
 
@@ -135,7 +134,7 @@ fn answer(Sent { result, error }: Sent) -> Response {
 fn not_tried(call: &Call, named: &Named, caller: Caller<'_>, problem: Problem) -> Response {
     let appid = appid(named);
     let told = Told { appid: appid.as_ref(), outcome: "denied", ..Told::default() };
-    call.house.tell(Door::Native, Action::Send, &caller, &told);
+    call.house.tell(Door::V1, Action::Send, &caller, &told);
     let remedy = problem.kind.remedy();
     if problem.has_result() {
         return problem.into_response();

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: the native door, described by its own code.
+//! `GET /openapi.json`: the v1 API, described by its own code.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use super::{apps, messages, token};
 #[openapi(
     info(
         title = "wxsub control server",
-        description = "Access tokens and one-time subscription messages of Weixin. The Weixin-shaped door is described by \
+        description = "Access tokens and one-time subscription messages of Weixin. The Weixin-compatible API is described by \
                        Weixin's own documentation."
     ),
     paths(apps::list, token::read, token::report, messages::send_one),

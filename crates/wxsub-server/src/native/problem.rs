@@ -27,8 +27,8 @@ pub(crate) enum Kind {
     Incomplete,
     TooLarge,
     Invalid,
-    Rationed,
-    Limit,
+    RateLimited,
+    Overloaded,
     NoToken,
     Refused,
     NotSent,
@@ -79,8 +79,8 @@ impl Kind {
             Self::NotJson | Self::Incomplete => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid | Self::Refused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Rationed | Self::Limit => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoToken | Self::NotSent => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Overloaded | Self::NoToken | Self::NotSent => StatusCode::SERVICE_UNAVAILABLE,
             Self::MaybeSent => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -95,8 +95,8 @@ impl Kind {
             Self::Incomplete => "Incomplete request",
             Self::TooLarge => "Too large",
             Self::Invalid => "Invalid",
-            Self::Rationed => "Too many reports",
-            Self::Limit => "Too many requests",
+            Self::RateLimited => "Too many reports",
+            Self::Overloaded => "Server overloaded",
             Self::NoToken => "No usable token",
             Self::Refused => "Refused by Weixin",
             Self::NotSent => "Not sent",
@@ -108,7 +108,7 @@ impl Kind {
     pub(crate) fn remedy(self) -> Remedy {
         match self {
             Self::Unauthorized | Self::Forbidden | Self::NotFound => Remedy::FixConfig,
-            Self::Rationed | Self::Limit => Remedy::SlowDown,
+            Self::RateLimited | Self::Overloaded => Remedy::SlowDown,
             Self::NoToken | Self::NotSent => Remedy::RetryLater,
             Self::Refused | Self::MaybeSent => Remedy::Investigate,
             Self::MethodNotAllowed | Self::NotJson | Self::Incomplete | Self::TooLarge | Self::Invalid => {

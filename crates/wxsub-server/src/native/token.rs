@@ -42,7 +42,6 @@ pub(super) struct Reported {
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope, or is not for this app"),
         (status = 404, body = Problem, description = "No such app; only keys for all apps are told"),
-        (status = 429, body = Problem, description = "Too many requests; see Retry-After"),
         (status = 503, body = Problem, description = "No usable token; see Retry-After")
     )
 )]
@@ -79,7 +78,7 @@ pub(super) async fn read(named: Named, call: Call) -> Response {
         (status = 404, body = Problem, description = "No such app; only keys for all apps are told"),
         (status = 413, body = Problem, description = "Too large"),
         (status = 422, body = Problem, description = "No access_token, or not one"),
-        (status = 429, body = Problem, description = "Too many reports or requests; see Retry-After"),
+        (status = 429, body = Problem, description = "Too many reports; see Retry-After"),
         (status = 503, body = Problem, description = "No other could be had; see Retry-After")
     )
 )]
@@ -119,14 +118,16 @@ fn answer(
             let generation = vouched.issued.generation().get();
             let access_token = vouched.issued.token().expose();
             let expires_in = vouched.expires_in.as_secs();
-            house.metrics().read(Door::Native);
+            house.metrics().read(Door::V1);
             let told = Told { outcome: "ok", generation: Some(generation), ..told };
             (told, json(&Written { access_token, expires_in, generation }))
         }
         Err(NoOther::Rationed(wait)) => {
-            let problem =
-                Problem::new(Kind::Rationed, "too many reports; wait and report again if it is still needed");
-            (Told { outcome: "rationed", ..told }, problem.after(wait).into_response())
+            let problem = Problem::new(
+                Kind::RateLimited,
+                "too many reports; wait and report again if it is still needed",
+            );
+            (Told { outcome: "rate_limited", ..told }, problem.after(wait).into_response())
         }
         Err(NoOther::Late) => {
             let problem =
@@ -141,13 +142,13 @@ fn answer(
     if action == Action::Report {
         house.metrics().reported(app.appid(), told.outcome);
     }
-    house.tell(Door::Native, action, &caller, &told);
+    house.tell(Door::V1, action, &caller, &told);
     response
 }
 
 fn denied(call: &Call, named: &Named, caller: Caller<'_>, action: Action, problem: Problem) -> Response {
     let appid = appid(named);
     let told = Told { appid: appid.as_ref(), outcome: "denied", ..Told::default() };
-    call.house.tell(Door::Native, action, &caller, &told);
+    call.house.tell(Door::V1, action, &caller, &told);
     problem.into_response()
 }

@@ -27,8 +27,8 @@ struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<WrittenToken>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    lost_since: Option<u64>,
-    forced: Vec<u64>,
+    in_doubt_since_ms: Option<u64>,
+    forced_at_ms: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -36,8 +36,8 @@ struct Written {
 struct WrittenToken {
     access_token: String,
     generation: u64,
-    asked: u64,
-    life_ms: u64,
+    requested_at_ms: u64,
+    lifetime_ms: u64,
 }
 
 /// Where the record of an app is.
@@ -66,11 +66,12 @@ pub(super) fn read(path: &Path) -> io::Result<Record> {
     if let Some(token) = &written.token {
         let text =
             AccessToken::new(token.access_token.as_str()).map_err(|_| odd("its token cannot be one"))?;
-        let (generation, asked) = (Generation::new(token.generation), UnixMillis::new(token.asked));
-        record.token = Some(StoredToken::new(text, generation, asked, Duration::from_millis(token.life_ms)));
+        let (generation, asked) = (Generation::new(token.generation), UnixMillis::new(token.requested_at_ms));
+        record.token =
+            Some(StoredToken::new(text, generation, asked, Duration::from_millis(token.lifetime_ms)));
     }
-    record.lost_since = written.lost_since.map(UnixMillis::new);
-    record.forced = ForceLog::new(written.forced.into_iter().map(UnixMillis::new).collect());
+    record.lost_since = written.in_doubt_since_ms.map(UnixMillis::new);
+    record.forced = ForceLog::new(written.forced_at_ms.into_iter().map(UnixMillis::new).collect());
     Ok(record)
 }
 
@@ -79,14 +80,14 @@ pub(super) fn write(path: &Path, record: &Record) -> io::Result<()> {
     let token = record.token.as_ref().map(|stored| WrittenToken {
         access_token: stored.token.expose().to_owned(),
         generation: stored.generation.get(),
-        asked: stored.asked.get(),
-        life_ms: u64::try_from(stored.life.as_millis()).unwrap_or(u64::MAX),
+        requested_at_ms: stored.asked.get(),
+        lifetime_ms: u64::try_from(stored.life.as_millis()).unwrap_or(u64::MAX),
     });
     let written = Written {
         version: VERSION,
         token,
-        lost_since: record.lost_since.map(UnixMillis::get),
-        forced: record.forced.used().iter().map(|used| used.get()).collect(),
+        in_doubt_since_ms: record.lost_since.map(UnixMillis::get),
+        forced_at_ms: record.forced.used().iter().map(|used| used.get()).collect(),
     };
     let text = Zeroizing::new(serde_json::to_vec(&written)?);
     let beside = path.with_extension("new");

@@ -28,7 +28,7 @@ pub(super) async fn send_one(call: Call) -> Response {
             return denied(&call, &answer, &told);
         }
     };
-    let sending = Sending { call: &call, app: &app, client: None, door: Door::Weixin, shown: Some(shown) };
+    let sending = Sending { call: &call, app: &app, client: None, api: Door::Weixin, shown: Some(shown) };
     Answer::sent(&send(&sending, message).await).written()
 }
 

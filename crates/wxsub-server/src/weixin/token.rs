@@ -89,13 +89,13 @@ async fn serve<'a>(call: &'a Call, wanted: &Wanted) -> Served<'a> {
     if wanted.forced {
         let result = match &token {
             Ok(_) => "ok",
-            Err(NoOther::Rationed(_)) => "rationed",
+            Err(NoOther::Rationed(_)) => "rate_limited",
             Err(NoOther::Failed(_) | NoOther::Late) => "no_token",
         };
         call.house.metrics().reported(app.appid(), result);
     }
     let handed = token.map_err(|reason| {
-        let outcome = if matches!(reason, NoOther::Rationed(_)) { "rationed" } else { "no_token" };
+        let outcome = if matches!(reason, NoOther::Rationed(_)) { "rate_limited" } else { "no_token" };
         (Answer::no_token(&reason), outcome)
     });
     let handed = handed.inspect(|vouched| app.memory.hand(&client.name, vouched, call.house.clock().now()));

@@ -102,7 +102,8 @@ async fn without_a_known_key_there_is_nothing() {
 
 #[tokio::test]
 async fn a_key_works_only_from_where_it_may_come() {
-    let from = |range: &str| client('a', "\"*\"", "\"token:read\"") + &format!("from = [\"{range}\"]\n");
+    let from =
+        |range: &str| client('a', "\"*\"", "\"token:read\"") + &format!("allowed_networks = [\"{range}\"]\n");
     for (range, status, errcode) in [("10.0.0.0/8", 200, None), ("192.168.0.0/16", 401, Some(40125))] {
         let world = World::new(&from(range)).await;
         assert_eq!(world.token().await.status, status);

@@ -54,7 +54,7 @@ async fn three_reports_then_one_a_minute() {
         token = answer.access_token();
     }
     let refused = world.report(&token).await;
-    assert_eq!((refused.status, refused.kind().as_str(), refused.retry_after()), (429, "rationed", 60));
+    assert_eq!((refused.status, refused.kind().as_str(), refused.retry_after()), (429, "rate_limited", 60));
     assert!(!refused.text.contains(&token));
     // Everybody else still has the token, and older ones cost nothing.
     assert_eq!(world.token().await.access_token(), token);
@@ -147,7 +147,7 @@ async fn what_is_not_certain_is_504_and_what_is_certain_503() {
     assert_eq!((answer.status, &answer.json()["outcome"]), (503, &json!("not_sent")), "{answer:?}");
     assert!(answer.retry_after() >= 1);
     // Without a token nothing can have been sent, however long it was waited for.
-    let cold = World::new(&(usual() + "[limits]\nrequest_s = 5\n")).await;
+    let cold = World::new(&(usual() + "[limits]\nrequest_timeout_s = 5\n")).await;
     cold.sandbox.add_fault(TOKEN, 99, Fault::Hang);
     let answer = cold.meanwhile(cold.send(message("oUser", 1))).await;
     let result = answer.json();
@@ -197,10 +197,10 @@ async fn metrics_count_and_name_no_secret() {
     world.ask("GET", "/nowhere", None, "").await;
     let metrics = world.ask("GET", "/metrics", None, "").await.text;
     for line in [
-        "wxsub_token_suspect{appid=\"wx1\"} 0",
+        "wxsub_token_in_doubt{appid=\"wx1\"} 0",
         "wxsub_token_expires_in_seconds{appid=\"wx2\"} 0",
         "wxsub_token_fetches_total{appid=\"wx1\",result=\"issued\"} 2",
-        "wxsub_token_reads_total{door=\"native\"} 2",
+        "wxsub_token_reads_total{api=\"v1\"} 2",
         "wxsub_token_reports_total{appid=\"wx1\",result=\"ok\"} 1",
         "wxsub_sends_total{appid=\"wx1\",outcome=\"refused\"} 1",
         "wxsub_refusals_total{errcode=\"43101\"} 1",

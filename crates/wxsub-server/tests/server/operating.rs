@@ -55,8 +55,8 @@ async fn what_ought_never_to_happen_begins_at_0() {
     let world = World::new(&usual()).await;
     let metrics = world.ask("GET", "/metrics", None, "").await.text;
     for line in [
-        "wxsub_token_stolen_total{appid=\"wx1\"} 0",
-        "wxsub_token_reports_total{appid=\"wx1\",result=\"rationed\"} 0",
+        "wxsub_token_external_invalidations_total{appid=\"wx1\"} 0",
+        "wxsub_token_reports_total{appid=\"wx1\",result=\"rate_limited\"} 0",
         "wxsub_sends_total{appid=\"wx1\",outcome=\"maybe_sent\"} 0",
         "wxsub_audit_dropped_total 0",
     ] {

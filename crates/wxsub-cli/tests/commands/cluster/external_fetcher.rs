@@ -42,7 +42,7 @@ pub(super) fn fetches_once_a_minute(minutes: u64, overlap: Duration) -> Minutes 
         stage.agree();
         sandbox.advance(Duration::from_secs(60));
     }
-    let counted = stage.metric(&format!("wxsub_token_stolen_total{{appid=\"{APPID}\"}}"));
+    let counted = stage.metric(&format!("wxsub_token_external_invalidations_total{{appid=\"{APPID}\"}}"));
     let says = |log: String| log.matches("somebody else is fetching tokens for this app").count();
     let named = stage.nodes.iter().map(|node| says(node.log())).sum();
     let fetches = stage.fetches() - minutes;

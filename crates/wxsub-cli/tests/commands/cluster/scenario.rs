@@ -155,7 +155,7 @@ impl Story {
     }
 
     fn is_away(&self, server: usize) -> bool {
-        self.stage.nodes[server].metric(&format!("wxsub_token_store_away{{appid=\"{APPID}\"}}")) == 1
+        self.stage.nodes[server].metric(&format!("wxsub_token_store_up{{appid=\"{APPID}\"}}")) == 0
     }
 
     fn fetched(&self, server: usize, result: &str) -> u64 {
@@ -231,7 +231,7 @@ impl Story {
     fn robbed_while_one_is_cut_off(&mut self) {
         self.stage.wires[SECOND].set(Wire::Cut);
         self.stage.stolen();
-        self.stage.wait_for("a fetch alone", || self.fetched(SECOND, "alone") == 1);
+        self.stage.wait_for("a fetch alone", || self.fetched(SECOND, "without_lease") == 1);
         self.stage.wait_for("another token of the other", || self.stage.generation(FIRST) > self.before);
         self.stage.wires[SECOND].set(Wire::Good);
     }

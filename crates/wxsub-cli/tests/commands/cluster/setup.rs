@@ -34,7 +34,7 @@ impl Stage {
         let configured = |(number, wire): (usize, &Relay)| {
             // A report may wait for the end of a lease.
             let more = format!(
-                "{lines}[limits]\nrequest_s = 60\n[store]\nredis = \"redis://127.0.0.1:{}/0\"\n{store}\n",
+                "{lines}[limits]\nrequest_timeout_s = 60\n[store]\nredis = \"redis://127.0.0.1:{}/0\"\n{store}\n",
                 wire.port
             );
             config(&format!("{name}-{number}.toml"), &weixin.base, &more)
