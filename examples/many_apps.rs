@@ -47,6 +47,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             error.map_or(String::new(), |error| format!("; the others: {error}"))
         );
     }
-    println!("{} token requests in all", weixin.sandbox.journal().count("/cgi-bin/token"));
+    println!("{} token requests in all", weixin.sandbox.event_log().request_count("/cgi-bin/token"));
     Ok(())
 }

@@ -46,7 +46,7 @@ mod tests {
             let request = request.into_http();
             let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
             let outcome = sandbox.handle(request.method().as_str(), &target, request.body()).outcome;
-            let lost = |broken: wxsub_sandbox::Broken| {
+            let lost = |broken: wxsub_sandbox::ConnectionFault| {
                 TransportError::maybe_sent(TransportFault::Broken, broken.to_string())
             };
             async move { outcome.map(|reply| RawReply::new(reply.status, Bytes::from(reply.body))).map_err(lost) }

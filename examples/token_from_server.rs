@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     println!(
         "{} token requests at Weixin, all of the control server",
-        weixin.sandbox.journal().count("/cgi-bin/token")
+        weixin.sandbox.event_log().request_count("/cgi-bin/token")
     );
     Ok(())
 }

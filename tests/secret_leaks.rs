@@ -96,7 +96,7 @@ async fn exercise_all_faults(route: Route, shown: &mut String, tokens: &mut Vec<
             shown.push_str(&format!(
                 "{harness:?} {:?} {:?}\n",
                 harness.cache.status(),
-                harness.sandbox.journal()
+                harness.sandbox.event_log()
             ));
             tokens.extend(harness.cache.current().issued().map(|issued| issued.token().expose().to_owned()));
         }

@@ -11,7 +11,7 @@ fn a_page_of_another_site_cannot_post_forms() {
     let sandbox = Sandbox::start();
     let chromium = Chromium::start("other-sites");
     let window = chromium.window();
-    let (base, before) = (&sandbox.base, sandbox.ask("/_sandbox/journal"));
+    let (base, before) = (&sandbox.base, sandbox.ask("/_sandbox/events"));
     let link = sandbox.link("7");
     let consent = link.split('#').next().unwrap().replace('%', "%25");
     for (action, field) in [
@@ -24,6 +24,6 @@ fn a_page_of_another_site_cannot_post_forms() {
         window.click(&window.showing("button", "Win a prize"));
         window.showing("p", "This was sent by a page of another site.");
     }
-    assert_eq!(sandbox.ask("/_sandbox/journal"), before);
+    assert_eq!(sandbox.ask("/_sandbox/events"), before);
     assert_eq!(sandbox.ask("/_sandbox/mailbox?openid=o"), json!([]));
 }

@@ -25,7 +25,7 @@ fn what_happens_is_seen_without_a_reload() {
     let told = window.text(&window.find("#answer"));
     assert!(told.contains(USER) && told.contains("fromTheHomePage"), "{told}");
     assert!(
-        window.text(&window.find("pre")).starts_with(&format!("wxsub answer '{home}back?openid={USER}&"))
+        window.text(&window.find("pre")).starts_with(&format!("wxsub answer '{home}callback?openid={USER}&"))
     );
     chromium.photograph("answer");
     window.click(&window.showing("a", "Back to the home page"));

@@ -20,7 +20,7 @@ fn a_wrong_link_says_what_is_wrong_with_it_and_what_to_do() {
     ] {
         window.go(&link.replace(from, to));
         window.showing("h1", "This link cannot be opened 链接无法打开");
-        let (told, advised) = (window.text(&window.find("#why")), window.text(&window.find("#remedy")));
+        let (told, advised) = (window.text(&window.find("#error")), window.text(&window.find("#remedy")));
         assert!(told.starts_with(why) && advised.contains(remedy), "{told} {advised}");
         assert!(!window.has("script") && !window.has("form"));
         let named = why.split(':').next().unwrap();

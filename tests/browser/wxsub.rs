@@ -61,7 +61,7 @@ impl Sandbox {
 
     /// An address of an app at another site: this very sandbox, by its other name, where a page shows the answer.
     pub(super) fn shop(&self) -> String {
-        format!("http://localhost:{}/back?order=1", self.port())
+        format!("http://localhost:{}/callback?order=1", self.port())
     }
 
     /// Runs a command of `wxsub` against it.

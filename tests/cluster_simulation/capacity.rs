@@ -71,7 +71,7 @@ async fn play(played: &Played) {
     for app in &apps {
         sandbox.add_app(app.clone(), "play-money".parse().unwrap(), []);
         let mut settings = AppSettings::default();
-        settings.token_life = Duration::from_secs(played.life);
+        settings.token_lifetime = Duration::from_secs(played.life);
         sandbox.configure(app, settings).unwrap();
     }
     let before = proc_fs::resident("self").unwrap();
@@ -98,7 +98,7 @@ async fn play(played: &Played) {
         });
     }
     clock.sleep(Duration::from_secs(played.seconds)).await;
-    let fetches = sandbox.journal().count("/cgi-bin/token");
+    let fetches = sandbox.event_log().request_count("/cgi-bin/token");
     report(played, fetches, redis.operations(), reads.load(Ordering::Relaxed), before);
 }
 

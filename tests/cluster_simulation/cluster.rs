@@ -110,7 +110,7 @@ impl Cluster {
         };
         sandbox.add_app(app.appid.clone(), app.secret.clone(), [app.template.clone()]);
         let mut settings = AppSettings::default();
-        settings.token_life = play.life;
+        settings.token_lifetime = play.life;
         sandbox.configure(&app.appid, settings).unwrap();
         Self { clock, witness, sandbox, judge, app, openids: Arc::default(), lives: JoinSet::new() }
     }

@@ -14,7 +14,7 @@ const STEP: Duration = Duration::from_millis(100);
 
 async fn with_short_tokens(route: Route) -> Harness {
     let mut settings = AppSettings::default();
-    settings.token_life = LIFETIME;
+    settings.token_lifetime = LIFETIME;
     settings.overlap = Duration::from_secs(2);
     let harness = Harness::with(route, settings, Limits::default()).await;
     harness.cache.token().await.unwrap();

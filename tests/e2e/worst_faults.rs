@@ -106,7 +106,7 @@ async fn rejected_stable_token_is_forced_once(route: Route) {
     harness.sandbox.add_fault(SEND, 1, rejected);
     let error = send_while_advancing(&harness, &harness.message("oUser", 3), MINUTE).await.unwrap_err();
     assert_ne!(error.delivery(), Delivery::MaybeSent, "{error}");
-    let newest = harness.sandbox.journal().events.iter().filter_map(|event| event.token).max();
+    let newest = harness.sandbox.event_log().events.iter().filter_map(|event| event.token).max();
     assert_eq!((newest, harness.received_count("oUser")), (Some(2), 2), "a third token was issued");
 }
 

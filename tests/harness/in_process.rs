@@ -9,7 +9,7 @@ use wxsub_core::clock::Clock;
 use wxsub_core::proto::codec::RawReply;
 use wxsub_core::testing::ManualClock;
 use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
-use wxsub_sandbox::{Broken, Sandbox};
+use wxsub_sandbox::{ConnectionFault, Sandbox};
 
 pub(crate) struct InProcess {
     pub(crate) sandbox: Sandbox,
@@ -27,7 +27,7 @@ impl Transport for InProcess {
         }
         match handled.outcome {
             Ok(reply) => Ok(RawReply::new(reply.status, reply.body.into())),
-            Err(Broken::Hang) => pending().await,
+            Err(ConnectionFault::Hang) => pending().await,
             Err(broken) => Err(TransportError::maybe_sent(TransportFault::Broken, broken.to_string())),
         }
     }

@@ -130,7 +130,7 @@ impl Harness {
 
     /// How many requests to this path the sandbox has received.
     pub fn request_count(&self, path: &str) -> u64 {
-        self.sandbox.journal().count(path)
+        self.sandbox.event_log().request_count(path)
     }
 
     /// Advances time in small steps. Over real sockets each step waits for the running fetch, unless that hangs by design.
@@ -149,10 +149,10 @@ impl Harness {
 
     /// Whether the last token request has arrived and gets no response.
     fn is_hanging(&self) -> bool {
-        let journal = self.sandbox.journal();
-        let last = journal.events.iter().rev().find(|event| event.what.contains(TOKEN));
+        let log = self.sandbox.event_log();
+        let last = log.events.iter().rev().find(|event| event.what.contains(TOKEN));
         let hanging = last.is_some_and(|event| event.fault.is_some_and(|fault| fault.contains("hang")));
-        hanging && journal.count(TOKEN) == self.counter.count(TOKEN)
+        hanging && log.request_count(TOKEN) == self.counter.count(TOKEN)
     }
 }
 

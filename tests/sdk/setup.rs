@@ -56,7 +56,7 @@ impl Stage {
 
     /// How many requests to this path Weixin has seen.
     pub(super) fn seen(&self, path: &str) -> u64 {
-        self.sandbox.journal().count(path)
+        self.sandbox.event_log().request_count(path)
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use wxsub_core::proto::codec::RawReply;
 use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
-use wxsub_sandbox::{Reply, Sandbox};
+use wxsub_sandbox::{Response, Sandbox};
 
 use super::faults::{Spell, Trouble};
 use super::node_clock::MachineClock;
@@ -36,7 +36,7 @@ pub(super) struct Weixin {
 }
 
 impl Weixin {
-    fn arrive(&self, parcel: &Parcel) -> Reply {
+    fn arrive(&self, parcel: &Parcel) -> Response {
         let Parcel { method, target, body } = parcel;
         let reply = self.sandbox.handle(method, target, body).outcome.unwrap();
         self.witness.reached(target);
@@ -151,7 +151,7 @@ impl Line {
 
 type Carried = Result<RawReply<Bytes>, TransportError>;
 
-fn reply(reply: Reply) -> Carried {
+fn reply(reply: Response) -> Carried {
     Ok(RawReply::new(reply.status, reply.body.into()))
 }
 

@@ -1,9 +1,9 @@
 //! One app as Weixin keeps it.
 
-mod ration;
+mod quota;
 mod settings;
-mod shelf;
-mod stable;
+mod stable_tokens;
+mod tokens;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -12,39 +12,39 @@ use std::time::Duration;
 use wxsub_proto::{AppSecret, ErrCode, TemplateId};
 
 pub use settings::AppSettings;
-use shelf::Shelf;
-pub(crate) use shelf::{Standing, Token};
+use tokens::IssuedTokens;
+pub(crate) use tokens::{Token, TokenValidity};
 
-use crate::mint::Mint;
-use crate::refused::Refused;
-use ration::{Ration, beijing_day, minute};
-use stable::StableShelf;
+use crate::api_error::ApiError;
+use crate::token_generator::TokenGenerator;
+use quota::{FixedWindow, beijing_day_index, minute_index};
+use stable_tokens::StableTokens;
 
 /// One app: its secret, templates and settings, its tokens of both kinds, and what it has used up.
 pub(crate) struct App {
     secret: AppSecret,
     templates: BTreeSet<TemplateId>,
     pub(crate) settings: AppSettings,
-    classic: Shelf,
-    stable: StableShelf,
-    used: HashMap<&'static str, Used>,
+    classic: IssuedTokens,
+    stable: StableTokens,
+    usage: HashMap<&'static str, EndpointUsage>,
 }
 
 /// How often one endpoint was called.
 #[derive(Default)]
-struct Used {
-    this_minute: Ration,
-    today: Ration,
+struct EndpointUsage {
+    this_minute: FixedWindow,
+    today: FixedWindow,
 }
 
 impl App {
     pub(crate) fn new(secret: AppSecret, templates: BTreeSet<TemplateId>, settings: AppSettings) -> Self {
-        let (classic, stable, used) = Default::default();
-        Self { secret, templates, settings, classic, stable, used }
+        let (classic, stable, usage) = Default::default();
+        Self { secret, templates, settings, classic, stable, usage }
     }
 
     /// Another secret, other templates and settings; tokens and what was used up stay.
-    pub(crate) fn change(
+    pub(crate) fn update(
         &mut self,
         secret: AppSecret,
         templates: BTreeSet<TemplateId>,
@@ -78,27 +78,27 @@ impl App {
         }
     }
 
-    pub(crate) fn check_ip(&self, caller: IpAddr) -> Result<(), Refused> {
-        let same = |ip: &IpAddr| ip.to_canonical() == caller.to_canonical();
+    pub(crate) fn check_ip(&self, client_ip: IpAddr) -> Result<(), ApiError> {
+        let is_caller = |ip: &IpAddr| ip.to_canonical() == client_ip.to_canonical();
         match &self.settings.allowed_ips {
-            Some(allowed) if !allowed.iter().any(same) => Err(Refused::ip_not_allowed(caller)),
+            Some(allowed) if !allowed.iter().any(is_caller) => Err(ApiError::ip_not_allowed(client_ip)),
             _ => Ok(()),
         }
     }
 
     /// Takes one call of this endpoint from the limits.
-    pub(crate) fn admit(
+    pub(crate) fn check_quota(
         &mut self,
         path: &'static str,
         now: Duration,
-        a_minute: Option<u64>,
-        a_day: u64,
+        per_minute: Option<u64>,
+        per_day: u64,
     ) -> Result<(), ErrCode> {
-        let used = self.used.entry(path).or_default();
-        if !used.this_minute.take(minute(now), a_minute.unwrap_or(u64::MAX)) {
+        let usage = self.usage.entry(path).or_default();
+        if !usage.this_minute.try_acquire(minute_index(now), per_minute.unwrap_or(u64::MAX)) {
             return Err(ErrCode::MINUTE_QUOTA);
         }
-        match used.today.take(beijing_day(now), a_day) {
+        match usage.today.try_acquire(beijing_day_index(now), per_day) {
             true => Ok(()),
             false => Err(ErrCode::DAILY_QUOTA),
         }
@@ -106,29 +106,34 @@ impl App {
 
     /// How many calls of this endpoint there were today.
     pub(crate) fn used_today(&self, path: &str, now: Duration) -> u64 {
-        self.used.get(path).map_or(0, |used| used.today.used(beijing_day(now)))
+        self.usage.get(path).map_or(0, |usage| usage.today.used(beijing_day_index(now)))
     }
 
     /// A new classic token.
-    pub(crate) fn fetch(&mut self, mint: &mut Mint, now: Duration) -> Token {
-        self.classic.issue(mint, now, &self.settings)
+    pub(crate) fn issue_token(&mut self, tokens: &mut TokenGenerator, now: Duration) -> Token {
+        self.classic.issue(tokens, now, &self.settings)
     }
 
     /// The stable token, or a new one where it is due or forced.
-    pub(crate) fn stable(&mut self, mint: &mut Mint, now: Duration, force: bool) -> Result<Token, ErrCode> {
-        self.stable.token(mint, now, &self.settings, force)
+    pub(crate) fn stable_token(
+        &mut self,
+        tokens: &mut TokenGenerator,
+        now: Duration,
+        force: bool,
+    ) -> Result<Token, ErrCode> {
+        self.stable.get_or_issue(tokens, now, &self.settings, force)
     }
 
     /// A stranger fetched tokens of both kinds, and the overlaps are over.
-    pub(crate) fn rob(&mut self, mint: &mut Mint, now: Duration) {
-        for shelf in [&mut self.classic, self.stable.shelf()] {
-            shelf.end_all(now);
-            shelf.issue(mint, now, &self.settings);
+    pub(crate) fn invalidate_all_tokens(&mut self, tokens: &mut TokenGenerator, now: Duration) {
+        for issued in [&mut self.classic, self.stable.issued_mut()] {
+            issued.expire_all(now);
+            issued.issue(tokens, now, &self.settings);
         }
     }
 
     /// The token of this text, if it was issued to this app.
-    pub(crate) fn find(&self, text: &str) -> Option<&Token> {
+    pub(crate) fn find_token(&self, text: &str) -> Option<&Token> {
         self.classic.find(text).or_else(|| self.stable.find(text))
     }
 }

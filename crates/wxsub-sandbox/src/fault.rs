@@ -12,7 +12,7 @@ pub enum Fault {
     /// Weixin refuses with this code; the request has no effect.
     ErrCode(ErrCode),
     /// Something in between answers with this HTTP status (200 to 599) and a page; the request has no effect. A 3xx leads
-    /// to [`PORTAL`].
+    /// to [`CAPTIVE_PORTAL_PATH`].
     Status(u16),
     /// The request has its effect at once, its reply comes this late.
     Delay(Duration),
@@ -29,7 +29,7 @@ pub enum Fault {
 }
 
 /// Where a [`Fault::Status`] of 3xx leads: whoever follows it shows up in the journal.
-pub const PORTAL: &str = "/captive-portal";
+pub const CAPTIVE_PORTAL_PATH: &str = "/captive-portal";
 
 impl Fault {
     /// Its name in the control API and the journal.
@@ -60,7 +60,7 @@ impl Faults {
     }
 
     /// The fault that meets the next request for this path.
-    pub(crate) fn take(&mut self, path: &str) -> Option<Fault> {
+    pub(crate) fn take_next(&mut self, path: &str) -> Option<Fault> {
         let queue = self.0.get_mut(path)?;
         let (times, fault) = queue.front_mut()?;
         let fault = *fault;
@@ -72,7 +72,7 @@ impl Faults {
     }
 
     /// Which are still to come: path, how often, and what; by path.
-    pub(crate) fn waiting(&self) -> Vec<(&str, u64, Fault)> {
+    pub(crate) fn pending(&self) -> Vec<(&str, u64, Fault)> {
         let queues = self.0.iter().flat_map(|(path, queue)| {
             queue.iter().map(move |(times, fault)| (path.as_str(), *times, *fault))
         });
@@ -97,11 +97,11 @@ mod tests {
         faults.add("/a", 2, Fault::Html);
         faults.add("/a", 1, Fault::Hang);
         faults.add("/a", 0, Fault::Truncate);
-        assert_eq!(faults.take("/b"), None);
-        let met: Vec<_> = (0..4).map(|_| faults.take("/a")).collect();
+        assert_eq!(faults.take_next("/b"), None);
+        let met: Vec<_> = (0..4).map(|_| faults.take_next("/a")).collect();
         assert_eq!(met, [Some(Fault::Html), Some(Fault::Html), Some(Fault::Hang), None]);
         faults.add("/a", u64::MAX, Fault::Hang);
         faults.clear();
-        assert_eq!(faults.take("/a"), None);
+        assert_eq!(faults.take_next("/a"), None);
     }
 }

@@ -1,9 +1,9 @@
 //! The sandbox over HTTP/1.1.
 
 mod body;
+mod caller;
 mod date;
-mod origin;
-mod wire;
+mod fault_stream;
 
 use std::io;
 
@@ -11,14 +11,15 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::Response as HttpResponse;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::call::MAX_BODY;
 use crate::clock::pause;
-use crate::{Broken, Reply, Sandbox};
-use wire::{Door, Peer};
+use crate::exchange::{ConnectionFault, Response};
+use crate::request::MAX_BODY_BYTES;
+use crate::sandbox::Sandbox;
+use fault_stream::{ClientConnection, FaultListener};
 
 /// Serves the sandbox until `shutdown` is over; requests whose head has come are answered first, and nobody is made to
 /// wait any longer by a fault.
@@ -36,8 +37,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (stop, stopping) = watch::channel(());
-    let front = exchange.with_state(Front { sandbox, stopping });
-    axum::serve(Door(listener), front.into_make_service_with_connect_info::<Peer>())
+    let handler = handle.with_state(HttpState { sandbox, stopping });
+    axum::serve(FaultListener(listener), handler.into_make_service_with_connect_info::<ClientConnection>())
         .with_graceful_shutdown(async move {
             shutdown.await;
             drop(stop);
@@ -47,71 +48,71 @@ where
 
 /// What every request needs.
 #[derive(Clone)]
-struct Front {
+struct HttpState {
     sandbox: Sandbox,
     /// Closed once the sandbox shuts down.
     stopping: watch::Receiver<()>,
 }
 
-impl Front {
+impl HttpState {
     /// Waits for something, but not beyond the end of the sandbox.
-    async fn wait<T>(&self, what: impl Future<Output = T>) -> Option<T> {
+    async fn wait<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut stopping = self.stopping.clone();
         tokio::select! {
             biased;
-            done = what => Some(done),
+            output = work => Some(output),
             _ = stopping.changed() => None,
         }
     }
 }
 
-async fn exchange(
-    State(front): State<Front>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+async fn handle(
+    State(state): State<HttpState>,
+    ConnectInfo(client): ConnectInfo<ClientConnection>,
     request: Request,
-) -> Response {
+) -> HttpResponse {
     let (head, body) = request.into_parts();
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let Some(Ok(body)) = front.wait(body::read(body, MAX_BODY)).await else {
-        peer.cut.reset();
-        return Response::default();
+    let Some(Ok(body)) = state.wait(body::read_limited(body, MAX_BODY_BYTES)).await else {
+        client.cut.reset();
+        return HttpResponse::default();
     };
-    let sandbox = &front.sandbox;
-    let caller = origin::caller(peer.address.ip(), &head.headers);
-    let handled = sandbox.handle_from(caller, head.method.as_str(), target, &body);
-    if !handled.delay.is_zero() {
-        front.wait(pause(handled.delay)).await;
+    let sandbox = &state.sandbox;
+    let caller = caller::from_headers(client.address.ip(), &head.headers);
+    let exchange = sandbox.handle_from(caller, head.method.as_str(), target, &body);
+    if !exchange.delay.is_zero() {
+        state.wait(pause(exchange.delay)).await;
     }
-    match handled.outcome {
-        Ok(reply) => written(reply, sandbox),
-        Err(Broken::Truncated(reply)) => {
-            peer.cut.leave_out(reply.body.len().div_ceil(2));
-            written(reply, sandbox)
+    match exchange.outcome {
+        Ok(response) => to_http_response(response, sandbox),
+        Err(ConnectionFault::Truncated(response)) => {
+            client.cut.drop_last(response.body.len().div_ceil(2));
+            to_http_response(response, sandbox)
         }
-        Err(Broken::Hang) => {
-            front.wait(std::future::pending::<()>()).await;
-            peer.cut.reset();
-            Response::default()
+        Err(ConnectionFault::Hang) => {
+            state.wait(std::future::pending::<()>()).await;
+            client.cut.reset();
+            HttpResponse::default()
         }
-        Err(Broken::ResetBeforeApply | Broken::ResetAfterApply) => {
-            peer.cut.reset();
-            Response::default()
+        Err(ConnectionFault::ResetBeforeApply | ConnectionFault::ResetAfterApply) => {
+            client.cut.reset();
+            HttpResponse::default()
         }
     }
 }
 
-fn written(reply: Reply, sandbox: &Sandbox) -> Response {
-    let mut response = Response::new(Body::from(reply.body));
-    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-    headers.extend(date::header(sandbox.now()));
+fn to_http_response(response: Response, sandbox: &Sandbox) -> HttpResponse {
+    let mut http = HttpResponse::new(Body::from(response.body));
+    *http.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let headers = http.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(response.content_type));
+    headers.extend(date::date_header(sandbox.now()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let location = reply.location.map(|location| (header::LOCATION.as_str(), location));
-    for (name, value) in location.into_iter().chain(reply.headers) {
+    let location = response.location.map(|location| (header::LOCATION.as_str(), location));
+    for (name, value) in location.into_iter().chain(response.headers) {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(HeaderName::from_static(name), value);
         }
     }
-    response
+    http
 }

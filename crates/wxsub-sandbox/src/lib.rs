@@ -9,7 +9,7 @@
 //! use wxsub_proto::endpoint::{subscribe, token};
 //! use wxsub_proto::{Action, AppId, AppSecret, BaseUrl, ConsentRequest, Grant, Scene, TemplateId};
 //! use wxsub_proto::codec::{Reply, Request};
-//! use wxsub_sandbox::{Broken, Sandbox};
+//! use wxsub_sandbox::{ConnectionFault, Sandbox};
 //!
 //! let (app, secret): (AppId, _) = ("wx0123456789abcdef".parse()?, AppSecret::new("play-money")?);
 //! let template: TemplateId = "TEMPLATE".parse()?;
@@ -18,7 +18,7 @@
 //!
 //! // A transport in three lines: whatever broke becomes an error.
 //! let base = BaseUrl::new("http://localhost")?;
-//! let ask = |request: Request<'_>| -> Result<_, Broken> {
+//! let ask = |request: Request<'_>| -> Result<_, ConnectionFault> {
 //!     let target = request.url(&base).split_off(base.as_str().len());
 //!     sandbox.handle(request.method().as_str(), &target, request.body()).outcome
 //! };
@@ -91,39 +91,41 @@
 //!
 //! | | |
 //! |---|---|
-//! | `POST /_sandbox/apps` | `{"appid","secret","templates":[…]}` and [settings](AppSettings): `token_life_s`, `overlap_s`, `token_length`, `allowed_ips`, `frozen`, `token_quota`, `send_quota`, `minute_limit`. Once more: changes them all, keeps tokens and grants |
+//! | `POST /_sandbox/apps` | `{"appid","secret","templates":[…]}` and [settings](AppSettings): `token_lifetime_s`, `overlap_s`, `token_length`, `allowed_ips`, `frozen`, `token_quota`, `send_quota`, `minute_limit`. Once more: changes them all, keeps tokens and grants |
 //! | `POST /_sandbox/consents` | `{"appid","openid","template_id","scene","reserved","action":"confirm"\|"cancel"}`, gives the answer |
 //! | `GET /_sandbox/mailbox?openid=…` | a list of message bodies, each with `appid` and `received_at` (Unix seconds) |
 //! | `POST /_sandbox/clock/advance` | `{"seconds"}` |
 //! | `POST /_sandbox/tokens/invalidate` | `{"appid"}`: a stranger ended all tokens of both kinds |
 //! | `POST /_sandbox/faults` | `{"path","times","fault"}`, see [`Fault`]; queued per path, `times` is 1 unless given |
 //! | `DELETE /_sandbox/faults` | no faults any more |
-//! | `GET /_sandbox/journal` | `{"requests","events"}`, see [`Journal`] |
+//! | `GET /_sandbox/events` | `{"requests","events"}`, see [`EventLog`] |
 
+mod api_error;
 mod app;
-mod call;
 mod caller;
 mod clock;
 mod control;
+mod event_log;
+mod exchange;
 mod fault;
-mod handled;
 pub mod http;
-mod journal;
 mod mailbox;
-mod mint;
 mod page;
 mod query;
-mod refused;
+mod request;
+mod router;
 mod sandbox;
+mod state;
+mod token_generator;
 mod ui;
 mod weixin;
-mod world;
 
 pub use app::AppSettings;
 pub use caller::Caller;
 pub use clock::Clock;
-pub use fault::{Fault, PORTAL};
-pub use handled::{Broken, Handled, Reply};
-pub use journal::{Event, Journal};
-pub use mailbox::Received;
-pub use sandbox::{Sandbox, Unknown};
+pub use event_log::{Event, EventLog};
+pub use exchange::{ConnectionFault, Exchange, Response};
+pub use fault::{CAPTIVE_PORTAL_PATH, Fault};
+pub use mailbox::ReceivedMessage;
+pub use sandbox::Sandbox;
+pub use state::NotFoundError;

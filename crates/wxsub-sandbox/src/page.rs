@@ -1,19 +1,28 @@
 //! The pages people see. Each is built by `maud`, which lets no text become markup.
 
-mod back;
+mod callback;
 mod consent;
 mod document;
+mod error_pages;
+mod format_time;
 mod home;
-mod notice;
-mod shell;
-mod when;
+mod shell_quote;
 
-pub(crate) use back::back;
+pub(crate) use callback::callback;
 pub(crate) use consent::consent;
-pub(crate) use home::home;
-pub(crate) use notice::{captive_portal, intermediary, not_found, refused, wrong_parameters};
+pub(crate) use error_pages::{captive_portal, form_error, intermediary, invalid_consent_url, not_found};
+pub(crate) use home::{FormResult, home};
 
 use maud::{Markup, html};
+
+/// Where an answer can come back to.
+pub(crate) const CALLBACK_PATH: &str = "/callback";
+/// The sign of the sandbox.
+pub(crate) const ICON_PATH: &str = "/favicon.ico";
+/// How the pages look.
+pub(crate) const STYLE_PATH: &str = "/_sandbox/ui/style.css";
+/// What keeps the home page fresh.
+pub(crate) const SCRIPT_PATH: &str = "/_sandbox/ui/refresh.js";
 
 /// The same in Chinese, in small print.
 fn zh(text: &str) -> Markup {

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(crate) fn read(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name), decode(value))
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn the_first_value_counts_and_an_empty_one_does_not() {
-        let query = Query::read("a=1&b=%E6%B1%89+%2B&a=2&c=&d&%ff=x");
+        let query = Query::parse("a=1&b=%E6%B1%89+%2B&a=2&c=&d&%ff=x");
         assert_eq!(query.get("a"), Some("1"));
         assert_eq!(query.get("b"), Some("汉 +"));
         assert_eq!((query.get("c"), query.get("d"), query.get("e")), (None, None, None));

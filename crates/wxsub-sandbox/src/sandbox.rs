@@ -6,27 +6,22 @@ use std::time::Duration;
 
 use wxsub_proto::{Action, Answer, AppId, AppSecret, BaseUrl, ConsentRequest, OpenId, TemplateId};
 
-use crate::call::{Call, MAX_BODY, split};
-use crate::world::World;
-use crate::{AppSettings, Caller, Clock, Fault, Handled, Journal, Received, clock};
+use crate::app::AppSettings;
+use crate::caller::Caller;
+use crate::clock::{self, Clock};
+use crate::event_log::EventLog;
+use crate::exchange::Exchange;
+use crate::fault::Fault;
+use crate::mailbox::ReceivedMessage;
+use crate::request::{MAX_BODY_BYTES, Request, split_target};
+use crate::router;
+use crate::state::{NotFoundError, SandboxState};
 
 /// A Weixin of its own, with its own time. Cheap to clone: clones are the same Weixin. No method waits for anything.
 #[derive(Clone)]
 pub struct Sandbox {
     clock: Clock,
-    world: Arc<Mutex<World>>,
-}
-
-/// What a control method was asked about does not exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unknown {
-    /// No such app.
-    #[error("appid: this sandbox has no such app; add it first")]
-    App,
-    /// The app has no such template.
-    #[error("template_id: the app has no such template; add the app with it")]
-    Template,
+    state: Arc<Mutex<SandboxState>>,
 }
 
 impl Default for Sandbox {
@@ -51,13 +46,12 @@ impl Sandbox {
     /// An empty one on another clock, which tells the time since the Unix epoch.
     #[must_use]
     pub fn with_clock(clock: Clock) -> Self {
-        let world = Arc::default();
-        Self { clock, world }
+        Self { clock, state: Arc::default() }
     }
 
     /// Answers one request to Weixin, the control API or the pages, as if it came from 127.0.0.1.
     #[must_use]
-    pub fn handle(&self, method: &str, path_and_query: &str, body: &[u8]) -> Handled {
+    pub fn handle(&self, method: &str, path_and_query: &str, body: &[u8]) -> Exchange {
         self.handle_from(Caller::default(), method, path_and_query, body)
     }
 
@@ -69,13 +63,14 @@ impl Sandbox {
         method: &str,
         path_and_query: &str,
         body: &[u8],
-    ) -> Handled {
-        let Caller { address: caller, base, foreign } = caller.into();
-        let base = base.as_ref().map_or("http://localhost", BaseUrl::as_str);
-        let (path, query) = split(path_and_query);
-        let body = Some(body).filter(|body| body.len() <= MAX_BODY);
-        self.at_now(|world, now| {
-            world.exchange(&Call { now, caller, base, foreign, method, path, query, body })
+    ) -> Exchange {
+        let Caller { address: client_ip, base_url, is_cross_site } = caller.into();
+        let base_url = base_url.as_ref().map_or("http://localhost", BaseUrl::as_str);
+        let (path, query) = split_target(path_and_query);
+        let body = Some(body).filter(|body| body.len() <= MAX_BODY_BYTES);
+        self.with_state(|state, now| {
+            let request = Request { now, client_ip, base_url, is_cross_site, method, path, query, body };
+            router::handle(state, &request)
         })
     }
 
@@ -88,17 +83,17 @@ impl Sandbox {
         templates: impl IntoIterator<Item = TemplateId>,
     ) -> &Self {
         let templates = templates.into_iter().collect();
-        self.at_now(|world, now| world.add_app(now, appid, secret, templates, AppSettings::default()));
+        self.with_state(|state, now| state.add_app(now, appid, secret, templates, AppSettings::default()));
         self
     }
 
     /// How Weixin treats this app.
     ///
     /// # Errors
-    /// [`Unknown::App`].
-    pub fn settings(&self, appid: &AppId) -> Result<AppSettings, Unknown> {
-        self.at_now(|world, _| {
-            let app = world.apps.get(appid).ok_or(Unknown::App)?;
+    /// [`NotFoundError::App`].
+    pub fn settings(&self, appid: &AppId) -> Result<AppSettings, NotFoundError> {
+        self.with_state(|state, _| {
+            let app = state.apps.get(appid).ok_or(NotFoundError::App)?;
             Ok(app.settings.clone())
         })
     }
@@ -106,10 +101,10 @@ impl Sandbox {
     /// Changes how Weixin treats this app from now on. Tokens already issued keep their life.
     ///
     /// # Errors
-    /// [`Unknown::App`].
-    pub fn configure(&self, appid: &AppId, settings: AppSettings) -> Result<(), Unknown> {
-        self.at_now(|world, _| {
-            world.apps.get_mut(appid).ok_or(Unknown::App)?.settings = settings;
+    /// [`NotFoundError::App`].
+    pub fn configure(&self, appid: &AppId, settings: AppSettings) -> Result<(), NotFoundError> {
+        self.with_state(|state, _| {
+            state.apps.get_mut(appid).ok_or(NotFoundError::App)?.settings = settings;
             Ok(())
         })
     }
@@ -118,60 +113,60 @@ impl Sandbox {
     /// earlier grants alone.
     ///
     /// # Errors
-    /// [`Unknown`] app or template.
-    pub fn consent(&self, request: ConsentRequest, action: Action) -> Result<Answer, Unknown> {
-        self.at_now(|world, now| world.consent(now, request, action))
+    /// [`NotFoundError`] app or template.
+    pub fn consent(&self, request: ConsentRequest, action: Action) -> Result<Answer, NotFoundError> {
+        self.with_state(|state, now| state.consent(now, request, action))
     }
 
     /// The messages this user received, oldest first.
     #[must_use]
-    pub fn mailbox(&self, openid: &OpenId) -> Vec<Received> {
-        self.at_now(|world, _| world.mail.of(openid).to_vec())
+    pub fn mailbox(&self, openid: &OpenId) -> Vec<ReceivedMessage> {
+        self.with_state(|state, _| state.mailboxes.messages(openid).to_vec())
     }
 
     /// What time it is here, since the Unix epoch.
     #[must_use]
     pub fn now(&self) -> Duration {
-        self.at_now(|_, now| now)
+        self.with_state(|_, now| now)
     }
 
     /// Puts the time of this sandbox forward.
     pub fn advance(&self, by: Duration) {
-        self.at_now(|world, now| world.advance(now, by));
+        self.with_state(|state, now| state.advance(now, by));
     }
 
     /// A stranger fetched tokens of both kinds for this app, and the overlaps are over: every token issued so far is no
     /// longer the latest.
     ///
     /// # Errors
-    /// [`Unknown::App`].
-    pub fn invalidate_tokens(&self, appid: &AppId) -> Result<(), Unknown> {
-        self.at_now(|world, now| world.invalidate_tokens(now, appid))
+    /// [`NotFoundError::App`].
+    pub fn invalidate_tokens(&self, appid: &AppId) -> Result<(), NotFoundError> {
+        self.with_state(|state, now| state.invalidate_tokens(now, appid))
     }
 
     /// Lets this go wrong with the next requests for this path, so many times, after the faults already waiting there.
     pub fn add_fault(&self, path: &str, times: u64, fault: Fault) -> &Self {
-        self.at_now(|world, _| world.faults.add(path, times, fault));
+        self.with_state(|state, _| state.faults.add(path, times, fault));
         self
     }
 
     /// Lets nothing go wrong any more.
     pub fn clear_faults(&self) {
-        self.at_now(|world, _| world.faults.clear());
+        self.with_state(|state, _| state.faults.clear());
     }
 
     /// What happened so far.
     #[must_use]
-    pub fn journal(&self) -> Journal {
-        self.at_now(|world, _| world.journal.clone())
+    pub fn event_log(&self) -> EventLog {
+        self.with_state(|state, _| state.event_log.clone())
     }
 
-    /// Works on the world at the present time. The clock, which is foreign code, is asked before the lock is taken.
-    fn at_now<T>(&self, work: impl FnOnce(&mut World, Duration) -> T) -> T {
+    /// Works on the state at the present time. The clock, which is foreign code, is asked before the lock is taken.
+    fn with_state<T>(&self, work: impl FnOnce(&mut SandboxState, Duration) -> T) -> T {
         let clock = (self.clock)();
-        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = clock.saturating_add(world.ahead);
-        work(&mut world, now)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock.saturating_add(state.clock_offset);
+        work(&mut state, now)
     }
 }
 
@@ -187,7 +182,7 @@ mod tests {
         let same = sandbox.clone();
         same.advance(Duration::from_secs(2));
         assert_eq!((same.now(), sandbox.now()), (Duration::from_secs(7), Duration::from_secs(7)));
-        assert_eq!(Sandbox::default().journal(), Journal::default());
+        assert_eq!(Sandbox::default().event_log(), EventLog::default());
         assert!(Sandbox::new().now() > Duration::from_secs(1_700_000_000));
     }
 
@@ -195,11 +190,11 @@ mod tests {
     fn what_is_not_there_is_named() {
         let sandbox = Sandbox::new();
         let appid: AppId = "wx1".parse().unwrap();
-        assert_eq!(sandbox.settings(&appid), Err(Unknown::App));
-        assert_eq!(sandbox.configure(&appid, AppSettings::default()), Err(Unknown::App));
-        assert_eq!(sandbox.invalidate_tokens(&appid), Err(Unknown::App));
+        assert_eq!(sandbox.settings(&appid), Err(NotFoundError::App));
+        assert_eq!(sandbox.configure(&appid, AppSettings::default()), Err(NotFoundError::App));
+        assert_eq!(sandbox.invalidate_tokens(&appid), Err(NotFoundError::App));
         sandbox.add_app(appid.clone(), "s".parse().unwrap(), []);
         let request = ConsentRequest::new(appid, "T".parse().unwrap(), "7".parse().unwrap());
-        assert_eq!(sandbox.consent(request, Action::Cancel), Err(Unknown::Template));
+        assert_eq!(sandbox.consent(request, Action::Cancel), Err(NotFoundError::Template));
     }
 }

@@ -3,45 +3,37 @@
 
 mod form;
 
-pub(crate) use form::Done;
-
 use wxsub_proto::consent::WebLink;
 
-use crate::call::Call;
-use crate::handled::Reply;
-use crate::page;
-use crate::world::World;
-
-/// Where an answer can come back to.
-pub(crate) const BACK: &str = "/back";
-/// The sign of the sandbox.
-pub(crate) const ICON: &str = "/favicon.ico";
-/// How the pages look.
-pub(crate) const STYLE: &str = "/_sandbox/ui/style.css";
-/// What keeps the home page fresh.
-pub(crate) const SCRIPT: &str = "/_sandbox/ui/live.js";
+use crate::exchange::Response;
+use crate::page::{self, CALLBACK_PATH, ICON_PATH, SCRIPT_PATH, STYLE_PATH};
+use crate::request::Request;
+use crate::state::SandboxState;
 
 /// Answers a request for one of the pages or what belongs to them; none if it is not one.
-pub(crate) fn answer(world: &mut World, call: &Call<'_>) -> Option<Reply> {
-    if is_pushed(call) {
-        return Some(page::refused(403, "This was sent by a page of another site."));
+pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Option<Response> {
+    if is_cross_site_write(request) {
+        return Some(page::form_error(403, "This was sent by a page of another site."));
     }
-    let show: fn(&World, &Call<'_>) -> Reply = match call.path {
-        "/" => page::home,
-        BACK => page::back,
-        ICON => |_, _| Reply::new(200, "image/svg+xml", include_str!("page/icon.svg")),
-        STYLE => |_, _| Reply::new(200, "text/css; charset=utf-8", include_str!("page/style.css")),
-        SCRIPT => |_, _| Reply::new(200, "text/javascript; charset=utf-8", include_str!("page/live.js")),
-        _ => return form::answer(world, call),
+    let render: fn(&SandboxState, &Request<'_>) -> Response = match request.path {
+        "/" => |state, request| page::home(state, request, form::result(request.query)),
+        CALLBACK_PATH => |_, request| page::callback(request),
+        ICON_PATH => |_, _| Response::new(200, "image/svg+xml", include_str!("page/icon.svg")),
+        STYLE_PATH => |_, _| Response::new(200, "text/css; charset=utf-8", include_str!("page/style.css")),
+        SCRIPT_PATH => {
+            |_, _| Response::new(200, "text/javascript; charset=utf-8", include_str!("page/refresh.js"))
+        }
+        _ => return form::handle(state, request),
     };
-    Some(match call.method {
-        "GET" | "HEAD" => show(world, call),
-        _ => page::refused(405, "This page can only be looked at."),
+    Some(match request.method {
+        "GET" | "HEAD" => render(state, request),
+        _ => page::form_error(405, "This page can only be looked at."),
     })
 }
 
 /// Whether a page of another site wants to change something here, or to decide in the user's place.
-fn is_pushed(call: &Call<'_>) -> bool {
-    let reads = matches!(call.method, "GET" | "HEAD" | "OPTIONS");
-    call.foreign && !reads && (call.path.starts_with("/_sandbox") || call.path == WebLink::PATH)
+fn is_cross_site_write(request: &Request<'_>) -> bool {
+    let is_read = matches!(request.method, "GET" | "HEAD" | "OPTIONS");
+    let is_protected = request.path.starts_with("/_sandbox") || request.path == WebLink::PATH;
+    request.is_cross_site && !is_read && is_protected
 }

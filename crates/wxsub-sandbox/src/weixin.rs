@@ -1,12 +1,12 @@
 //! Weixin's side: one file per endpoint, and what several of them share.
 
-mod bearer;
+mod access_token;
+mod callback_url;
 mod consent_page;
 mod credentials;
 mod domain_ip;
-mod letter;
+mod message;
 mod quota;
-mod redirect;
 mod stable_token;
 mod subscribe;
 mod token;
@@ -16,48 +16,48 @@ use wxsub_proto::ErrCode;
 use wxsub_proto::consent::WebLink;
 use wxsub_proto::endpoint;
 
-use crate::call::Call;
-use crate::handled::Reply;
-use crate::journal::Trace;
+use crate::api_error::ApiError;
+use crate::event_log::Trace;
+use crate::exchange::Response;
 use crate::page;
-use crate::refused::Refused;
-use crate::world::World;
+use crate::request::Request;
+use crate::state::SandboxState;
 
 /// Answers one request to the API: what it gives, or why not.
-type Endpoint = fn(&mut World, &Call<'_>, &mut Trace) -> Result<Value, Refused>;
+type Endpoint = fn(&mut SandboxState, &Request<'_>, &mut Trace) -> Result<Value, ApiError>;
 
 /// Answers one request, and has its effect.
-pub(crate) fn answer(world: &mut World, call: &Call<'_>, trace: &mut Trace) -> Reply {
-    let endpoint: Endpoint = match call.path {
-        endpoint::token::PATH => token::answer,
-        endpoint::stable_token::PATH => stable_token::answer,
-        endpoint::subscribe::PATH => subscribe::answer,
-        endpoint::domain_ip::PATH => domain_ip::answer,
-        endpoint::quota::PATH => quota::answer,
+pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>, trace: &mut Trace) -> Response {
+    let endpoint: Endpoint = match request.path {
+        endpoint::token::PATH => token::handle,
+        endpoint::stable_token::PATH => stable_token::handle,
+        endpoint::subscribe::PATH => subscribe::handle,
+        endpoint::domain_ip::PATH => domain_ip::handle,
+        endpoint::quota::PATH => quota::handle,
         path if path.starts_with("/cgi-bin/") => |_, _, _| Err(ErrCode::INVALID_URL.into()),
-        WebLink::PATH => return consent_page::answer(world, call),
+        WebLink::PATH => return consent_page::handle(state, request),
         _ => return page::not_found(),
     };
-    let answered = endpoint(world, call, trace);
-    trace.errcode = Some(answered.as_ref().map_or_else(|refused| refused.code, |_| ErrCode::OK));
+    let result = endpoint(state, request, trace);
+    trace.errcode = Some(result.as_ref().map_or_else(|refused| refused.code, |_| ErrCode::OK));
     // Whatever it says, the API says it with status 200.
-    match answered {
-        Ok(value) => Reply::weixin(&value),
-        Err(refused) => Reply::weixin(&refused.to_json(call.now)),
+    match result {
+        Ok(value) => Response::weixin(&value),
+        Err(refused) => Response::weixin(&refused.to_json(request.now)),
     }
 }
 
 /// Some endpoints take a POST only.
-fn must_post(call: &Call<'_>) -> Result<(), Refused> {
-    match call.method {
+fn require_post(request: &Request<'_>) -> Result<(), ApiError> {
+    match request.method {
         "POST" => Ok(()),
         _ => Err(ErrCode::REQUIRE_POST.into()),
     }
 }
 
 /// The body of a POST, which must not be empty.
-fn posted<'a>(call: &Call<'a>) -> Result<&'a [u8], Refused> {
-    match call.body {
+fn non_empty_body<'a>(request: &Request<'a>) -> Result<&'a [u8], ApiError> {
+    match request.body {
         Some(b"") => Err(ErrCode::EMPTY_POST_DATA.into()),
         Some(body) => Ok(body),
         // Longer than is read here; what Weixin says then is not documented.

@@ -38,7 +38,7 @@ impl Weixin {
         for app in (0..apps).map(appid) {
             sandbox.add_app(app.clone(), subject::secret(), []);
             let mut settings = AppSettings::default();
-            settings.token_life = life;
+            settings.token_lifetime = life;
             sandbox.configure(&app, settings).unwrap();
         }
         runtime.spawn(http::serve(listener, sandbox.clone(), pending()));
@@ -47,6 +47,6 @@ impl Weixin {
 
     /// How many tokens were asked for.
     pub(crate) fn fetches(&self) -> u64 {
-        self.sandbox.journal().count(TOKEN)
+        self.sandbox.event_log().request_count(TOKEN)
     }
 }

@@ -80,12 +80,12 @@ impl Weixin {
 
     /// How many requests reached this path.
     pub(crate) fn seen(&self, path: &str) -> u64 {
-        self.sandbox.journal().count(path)
+        self.sandbox.event_log().request_count(path)
     }
 
     /// How many reached any path.
     pub(crate) fn seen_any(&self) -> u64 {
-        self.sandbox.journal().requests.values().sum()
+        self.sandbox.event_log().requests.values().sum()
     }
 
     /// The texts of the messages this user received.

@@ -2,26 +2,26 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// How Weixin treats one app. In `POST /_sandbox/apps` each is an optional member of the same name, the durations in
-/// whole seconds as `token_life_s` and `overlap_s`.
+/// whole seconds as `token_lifetime_s` and `overlap_s`.
 ///
 /// ```
 /// use wxsub_sandbox::AppSettings;
 ///
 /// let mut settings = AppSettings::default();
 /// settings.token_quota = 5;
-/// assert_eq!(settings.token_life.as_secs(), 7200);
+/// assert_eq!(settings.token_lifetime.as_secs(), 7200);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AppSettings {
     /// How long a token lives: 2 hours.
-    pub token_life: Duration,
+    pub token_lifetime: Duration,
     /// How long a token stays good beside the next one: 5 minutes. A stable token is renewed this long before its end, but
     /// not before half of its life.
     pub overlap: Duration,
     /// How many characters a token has: 136. At least 32.
     pub token_length: usize,
-    /// Who may call, on every endpoint; by default there is no allow-list.
+    /// Who may request, on every endpoint; by default there is no allow-list.
     pub allowed_ips: Option<Vec<IpAddr>>,
     /// Whether the AppSecret is frozen.
     pub frozen: bool,
@@ -36,7 +36,7 @@ pub struct AppSettings {
 impl Default for AppSettings {
     fn default() -> Self {
         Self {
-            token_life: Duration::from_secs(7200),
+            token_lifetime: Duration::from_secs(7200),
             overlap: Duration::from_secs(300),
             token_length: 136,
             allowed_ips: None,

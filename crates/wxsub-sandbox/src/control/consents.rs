@@ -3,28 +3,29 @@
 use serde_json::{Value, json};
 use wxsub_proto::{Action, ConsentRequest};
 
-use super::input::{Input, Wrong, must};
-use crate::call::Call;
-use crate::world::World;
+use super::json_reader::{ControlError, JsonReader, must_be};
+use crate::request::Request;
+use crate::state::SandboxState;
 
-pub(super) fn decide(world: &mut World, call: &Call<'_>) -> Result<Value, Wrong> {
-    let mut input = Input::read(call)?;
-    let appid = input.required("appid", Input::text)?;
-    let openid = input.text("openid")?;
-    let template_id = input.required("template_id", Input::text)?;
-    let scene = input.required("scene", Input::text_or_number)?;
-    let mut request = ConsentRequest::new(appid, template_id, scene);
-    if let Some(reserved) = input.text("reserved")? {
-        request = request.reserved(reserved);
+pub(super) fn add(state: &mut SandboxState, request: &Request<'_>) -> Result<Value, ControlError> {
+    let mut reader = JsonReader::parse(request)?;
+    let appid = reader.required("appid", JsonReader::text)?;
+    let openid = reader.text("openid")?;
+    let template_id = reader.required("template_id", JsonReader::text)?;
+    let scene = reader.required("scene", JsonReader::text_or_number)?;
+    let mut consent = ConsentRequest::new(appid, template_id, scene);
+    if let Some(reserved) = reader.text("reserved")? {
+        consent = consent.reserved(reserved);
     }
-    let action = match input.value("action").as_ref().and_then(Value::as_str) {
+    let action = match reader.take("action").as_ref().and_then(Value::as_str) {
         Some("confirm") => {
-            let openid = openid.ok_or_else(|| Wrong::bad("openid: is missing; a confirmation needs it"))?;
+            let openid = openid
+                .ok_or_else(|| ControlError::bad_request("openid: is missing; a confirmation needs it"))?;
             Action::Confirm { openid }
         }
         Some("cancel") => Action::Cancel,
-        _ => return Err(must("action", "confirm or cancel")),
+        _ => return Err(must_be("action", "confirm or cancel")),
     };
-    input.end()?;
-    Ok(json!(world.consent(call.now, request, action)?))
+    reader.finish()?;
+    Ok(json!(state.consent(request.now, consent, action)?))
 }

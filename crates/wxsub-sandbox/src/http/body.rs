@@ -6,13 +6,13 @@ use std::pin::Pin;
 use axum::body::{Body, HttpBody};
 
 /// The body up to just beyond `max` bytes; the rest is read and dropped, so that a client still gets its reply.
-pub(super) async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, axum::Error> {
-    let mut kept = Vec::new();
+pub(super) async fn read_limited(mut body: Body, max: usize) -> Result<Vec<u8>, axum::Error> {
+    let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         if let Ok(data) = frame?.into_data() {
-            let room = (max + 1).saturating_sub(kept.len());
-            kept.extend(data.iter().take(room));
+            let remaining = (max + 1).saturating_sub(bytes.len());
+            bytes.extend(data.iter().take(remaining));
         }
     }
-    Ok(kept)
+    Ok(bytes)
 }

@@ -6,10 +6,10 @@ use axum::http::{HeaderName, HeaderValue, header};
 use httpdate::HttpDate;
 
 /// The year 9999, where HTTP's dates end.
-const END: Duration = Duration::from_secs(253_402_300_799);
+const MAX_HTTP_DATE: Duration = Duration::from_secs(253_402_300_799);
 
 /// The `Date` header: the time of the sandbox, not of this machine.
-pub(super) fn header(now: Duration) -> Option<(HeaderName, HeaderValue)> {
-    let date = HttpDate::from(SystemTime::UNIX_EPOCH + now.min(END));
+pub(super) fn date_header(now: Duration) -> Option<(HeaderName, HeaderValue)> {
+    let date = HttpDate::from(SystemTime::UNIX_EPOCH + now.min(MAX_HTTP_DATE));
     HeaderValue::try_from(date.to_string()).ok().map(|date| (header::DATE, date))
 }

@@ -5,21 +5,21 @@ use wxsub_proto::ConsentRequest;
 
 use super::document::{Policy, page};
 use super::zh;
-use crate::handled::Reply;
+use crate::exchange::Response;
 
 /// Asks the user. The form posts back to the very address it was opened at, so nothing has to be carried over; the
 /// fragment stays behind, or the browser would carry it on to the app.
-pub(crate) fn consent(request: &ConsentRequest, query: &str, site: &str, openid: &str) -> Reply {
+pub(crate) fn consent(request: &ConsentRequest, query: &str, origin: &str, openid: &str) -> Response {
     let body = html! {
         main {
             header.app {
-                (bubble())
+                (app_icon())
                 div { strong { "Sandbox app" } code { (request.appid) } }
             }
             h1 { "May it send you one message?" (zh("申请向你发送一条消息")) }
             p.quiet { "It arrives in your Service Notifications. One consent is good for one message; nothing needs to be \
                 followed." }
-            (what(request, site))
+            (summary(request, origin))
             form method="post" action={ "?" (query) } {
                 label for="openid" { "You are the user with this openid" (zh("你的身份")) }
                 input #openid name="openid" value=(openid) maxlength="128" pattern="[A-Za-z0-9_\\-]+" required
@@ -30,11 +30,11 @@ pub(crate) fn consent(request: &ConsentRequest, query: &str, site: &str, openid:
             footer { "This is a sandbox, not Weixin. No message leaves it." (zh("沙箱环境，消息不会真正发出")) }
         }
     };
-    page(200, "sheet", "May it send you one message?", Policy::LeadsAway, &body)
+    page(200, "sheet", "May it send you one message?", Policy::ExternalForm, &body)
 }
 
 /// What is being asked for, in the words of the link.
-fn what(request: &ConsentRequest, site: &str) -> Markup {
+fn summary(request: &ConsentRequest, origin: &str) -> Markup {
     html! {
         dl {
             dt { "Template" (zh("模板")) }
@@ -42,13 +42,13 @@ fn what(request: &ConsentRequest, site: &str) -> Markup {
             dt { "Scene" (zh("场景")) }
             dd { (request.scene) }
             dt { "Returns to" (zh("返回")) }
-            dd { (site) }
+            dd { (origin) }
         }
     }
 }
 
 /// The sign of an app that has none.
-fn bubble() -> Markup {
+fn app_icon() -> Markup {
     html! {
         svg viewBox="0 0 32 32" aria-hidden="true" {
             rect width="32" height="32" rx="7" {}

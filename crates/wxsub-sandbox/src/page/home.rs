@@ -2,8 +2,8 @@
 
 mod apps;
 mod clock;
+mod events;
 mod faults;
-mod journal;
 mod mailboxes;
 mod try_it;
 
@@ -11,46 +11,53 @@ pub(super) use try_it::send_command;
 
 use maud::{Markup, html};
 
+use super::ICON_PATH;
 use super::document::{Policy, page};
-use crate::call::Call;
-use crate::handled::Reply;
-use crate::ui::Done;
-use crate::world::World;
+use crate::exchange::Response;
+use crate::request::Request;
+use crate::state::SandboxState;
 
 /// The home page. What the script keeps fresh is marked with `data-live`, and each such part has an id.
-pub(crate) fn home(world: &World, call: &Call<'_>) -> Reply {
-    let done = Done::read(call.query);
+pub(crate) fn home(state: &SandboxState, request: &Request<'_>, result: Option<FormResult>) -> Response {
     let body = html! {
         header.top {
-            img src="/favicon.ico" alt="" width="36" height="36";
+            img src=(ICON_PATH) alt="" width="36" height="36";
             div { h1 { "wxsub sandbox" } p { "A Weixin on your laptop" span.zh lang="zh-CN" { "本机微信沙箱" } } }
             p.live #live-state hidden { "live" }
         }
         nav aria-label="On this page" {
             @for (id, name) in [
-                ("mailboxes", "Mailboxes"), ("apps", "Apps"), ("clock", "Clock"), ("faults", "Faults"), ("journal", "Journal"),
+                ("mailboxes", "Mailboxes"), ("apps", "Apps"), ("clock", "Clock"), ("faults", "Faults"), ("events", "Events"),
                 ("try", "Try it"),
             ] { a href={ "#" (id) } { (name) } }
         }
-        div #alerts data-live { (faults::alert(world)) }
+        div #alerts data-live { (faults::alert(state)) }
         main {
             div.column {
-                (apps::section(world, call, done))
-                (clock::section(world, call.now, done))
-                (faults::section(world, done))
-                (try_it::section(world, call.base))
+                (apps::section(state, request, result))
+                (clock::section(state, request.now, result))
+                (faults::section(state, result))
+                (try_it::section(state, request.base_url))
             }
             div.column {
-                (mailboxes::section(world))
-                (journal::section(world))
+                (mailboxes::section(state))
+                (events::section(state))
             }
         }
         footer { "This is a sandbox, not Weixin: no message leaves it. What it knows is gone when it ends." }
     };
-    page(200, "home", "wxsub sandbox", Policy::Lively, &body)
+    page(200, "home", "wxsub sandbox", Policy::Interactive, &body)
+}
+
+/// What a form did, and the section of the home page that says so.
+#[derive(Clone, Copy)]
+pub(crate) struct FormResult {
+    pub(crate) section: &'static str,
+    pub(crate) message: &'static str,
 }
 
 /// What a form did, where it was posted from.
-fn told(done: Done, place: &str) -> Markup {
-    html! { @if let Some(told) = done.at(place) { p.done role="status" { (told) } } }
+fn form_result(result: Option<FormResult>, section: &str) -> Markup {
+    let result = result.filter(|result| result.section == section);
+    html! { @if let Some(result) = result { p.done role="status" { (result.message) } } }
 }

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::call::Call;
 use crate::control;
-use crate::handled::Reply;
-use crate::page;
+use crate::exchange::Response;
+use crate::page::{self, FormResult};
 use crate::query::Query;
-use crate::world::World;
+use crate::request::Request;
+use crate::state::SandboxState;
 
 /// Forms are posted to places below this.
 const ROOT: &str = "/_sandbox/ui/";
@@ -22,8 +22,8 @@ struct Form {
     /// What it makes of the fields.
     body: fn(&Query) -> Value,
     /// Where on the home page the user comes back to, and what they are told there.
-    place: &'static str,
-    done: &'static str,
+    section: &'static str,
+    message: &'static str,
 }
 
 const FORMS: [Form; 5] = [
@@ -32,74 +32,65 @@ const FORMS: [Form; 5] = [
         method: "POST",
         control: "/apps",
         body: app,
-        place: "apps",
-        done: "The app is there, with the settings every new app has.",
+        section: "apps",
+        message: "The app is there, with the settings every new app has.",
     },
     Form {
-        name: "strangers",
+        name: "tokens/invalidate",
         method: "POST",
         control: "/tokens/invalidate",
         body: |form| json!({"appid": form.get("appid")}),
-        place: "apps",
-        done: "A stranger fetched a token: every token this app had is over.",
+        section: "apps",
+        message: "A stranger fetched a token: every token this app had is over.",
     },
     Form {
         name: "clock",
         method: "POST",
         control: "/clock/advance",
         body: |form| json!({"seconds": number(form.get("seconds"))}),
-        place: "clock",
-        done: "The clock was moved.",
+        section: "clock",
+        message: "The clock was moved.",
     },
     Form {
         name: "faults",
         method: "POST",
         control: "/faults",
         body: fault,
-        place: "faults",
-        done: "The fault is switched on: it waits for the next call.",
+        section: "faults",
+        message: "The fault is switched on: it waits for the next call.",
     },
     Form {
         name: "faults/clear",
         method: "DELETE",
         control: "/faults",
         body: |_| Value::Null,
-        place: "faults",
-        done: "All faults are switched off.",
+        section: "faults",
+        message: "All faults are switched off.",
     },
 ];
 
-/// What a form did, as the address it led back to tells.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Done(Option<&'static Form>);
-
-impl Done {
-    /// Reads the query of the home page: it names the form, so no link can make the page say anything else.
-    pub(crate) fn read(query: &str) -> Self {
-        let query = Query::read(query);
-        Self(FORMS.iter().find(|form| query.get("done") == Some(form.name)))
-    }
-
-    /// What to say in this place.
-    pub(crate) fn at(self, place: &str) -> Option<&'static str> {
-        self.0.filter(|form| form.place == place).map(|form| form.done)
-    }
+/// What a form did, as the query of the home page tells. It names the form, so no link can make the page say anything
+/// else.
+pub(super) fn result(query: &str) -> Option<FormResult> {
+    let query = Query::parse(query);
+    let form = FORMS.iter().find(|form| query.get("done") == Some(form.name))?;
+    Some(FormResult { section: form.section, message: form.message })
 }
 
 /// Answers a posted form, unless the path is of no form.
-pub(super) fn answer(world: &mut World, call: &Call<'_>) -> Option<Reply> {
-    let name = call.path.strip_prefix(ROOT)?;
+pub(super) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Option<Response> {
+    let name = request.path.strip_prefix(ROOT)?;
     let form = FORMS.iter().find(|form| form.name == name)?;
-    if call.method != "POST" {
-        return Some(page::refused(405, "This is where a form of the home page is sent to."));
+    if request.method != "POST" {
+        return Some(page::form_error(405, "This is where a form of the home page is sent to."));
     }
-    let fields = Query::read(&String::from_utf8_lossy(call.body.unwrap_or_default()));
+    let fields = Query::parse(&String::from_utf8_lossy(request.body.unwrap_or_default()));
     let body = (form.body)(&fields).to_string();
-    let body = call.body.and(Some(body.as_bytes()));
-    let control_call = Call { method: form.method, body, ..*call };
-    Some(match control::carry_out(world, form.control, &control_call) {
-        Ok(_) => Reply::redirect(303, format!("/?done={}#{}", form.name, form.place)),
-        Err(wrong) => page::refused(wrong.status, &wrong.error),
+    let body = request.body.and(Some(body.as_bytes()));
+    let control_request = Request { method: form.method, body, ..*request };
+    Some(match control::dispatch(state, form.control, &control_request) {
+        Ok(_) => Response::redirect(303, format!("/?done={}#{}", form.name, form.section)),
+        Err(error) => page::form_error(error.status, &error.error),
     })
 }
 
@@ -148,19 +139,20 @@ mod tests {
             ("times=many", json!({"path": null, "times": "many", "fault": null})),
         ];
         for (form, body) in faults {
-            assert_eq!(fault(&Query::read(form)), body, "{form}");
+            assert_eq!(fault(&Query::parse(form)), body, "{form}");
         }
-        let form = Query::read("appid=wx1&secret=s&templates=T,+U++V");
+        let form = Query::parse("appid=wx1&secret=s&templates=T,+U++V");
         assert_eq!(app(&form), json!({"appid": "wx1", "secret": "s", "templates": ["T", "U", "V"]}));
     }
 
     #[test]
     fn the_home_page_says_what_a_form_did_and_nothing_else() {
-        let said = |query: &str| Done::read(query).at("faults");
-        assert_eq!(said("done=faults/clear"), Some("All faults are switched off."));
-        assert_eq!(said("done=faults%2Fclear"), Some("All faults are switched off."));
-        for other in ["", "done=", "done=<b>", "done=clock"] {
-            assert_eq!(said(other), None, "{other}");
+        for query in ["done=faults/clear", "done=faults%2Fclear"] {
+            let result = result(query).unwrap();
+            assert_eq!((result.section, result.message), ("faults", "All faults are switched off."));
+        }
+        for other in ["", "done=", "done=<b>", "done=strangers"] {
+            assert!(result(other).is_none(), "{other}");
         }
     }
 }

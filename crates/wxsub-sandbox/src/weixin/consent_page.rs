@@ -1,41 +1,42 @@
-//! `/mp/subscribemsg`: asks the user, then sends them back with the answer. GET shows the page, POST is the decision.
+//! `/mp/subscribemsg`: asks the user, then sends them back with the callback. GET shows the page, POST is the decision.
 
 use wxsub_proto::{Action, AppId, ConsentRequest, HttpUrl, Invalid, OpenId, Rule};
 
-use super::redirect::with_answer;
-use crate::call::Call;
-use crate::handled::Reply;
+use super::callback_url::callback_url;
+use crate::exchange::Response;
 use crate::page;
 use crate::query::Query;
-use crate::world::World;
+use crate::request::Request;
+use crate::state::SandboxState;
 
-pub(super) fn answer(world: &mut World, call: &Call<'_>) -> Reply {
-    let query = Query::read(call.query);
-    asked(world, call, &query).unwrap_or_else(|why| page::wrong_parameters(world, &query, &why))
+pub(super) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Response {
+    let query = Query::parse(request.query);
+    try_handle(state, request, &query)
+        .unwrap_or_else(|error| page::invalid_consent_url(state, &query, &error))
 }
 
 /// The page or the redirect; the error says what is wrong with the link or the form.
-fn asked(world: &mut World, call: &Call<'_>, query: &Query) -> Result<Reply, String> {
-    let (request, redirect_url) = link(query).map_err(|invalid| invalid.to_string())?;
-    world.knows(&request).map_err(|unknown| unknown.to_string())?;
-    if call.method != "POST" {
-        let openid = query.get("openid").map_or_else(|| default_openid(&request.appid), str::to_owned);
-        return Ok(page::consent(&request, call.query, site(&redirect_url), &openid));
+fn try_handle(state: &mut SandboxState, request: &Request<'_>, query: &Query) -> Result<Response, String> {
+    let (consent, redirect_url) = parse_consent_url(query).map_err(|invalid| invalid.to_string())?;
+    state.check_request(&consent).map_err(|unknown| unknown.to_string())?;
+    if request.method != "POST" {
+        let openid = query.get("openid").map_or_else(|| default_openid(&consent.appid), str::to_owned);
+        return Ok(page::consent(&consent, request.query, origin(&redirect_url), &openid));
     }
-    let form = Query::read(&String::from_utf8_lossy(call.body.unwrap_or_default()));
+    let form = Query::parse(&String::from_utf8_lossy(request.body.unwrap_or_default()));
     let action = match form.get("action") {
         Some("confirm") => Action::Confirm {
-            openid: openid(&form, query, &request.appid).map_err(|invalid| invalid.to_string())?,
+            openid: resolve_openid(&form, query, &consent.appid).map_err(|invalid| invalid.to_string())?,
         },
         Some("cancel") => Action::Cancel,
         _ => return Err("action: must be confirm or cancel".to_owned()),
     };
-    let answer = world.consent(call.now, request, action).map_err(|unknown| unknown.to_string())?;
-    Ok(Reply::redirect(302, with_answer(&redirect_url, &answer)))
+    let callback = state.consent(request.now, consent, action).map_err(|unknown| unknown.to_string())?;
+    Ok(Response::redirect(302, callback_url(&redirect_url, &callback)))
 }
 
 /// The documented parameters of the link.
-fn link(query: &Query) -> Result<(ConsentRequest, HttpUrl), Invalid> {
+fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), Invalid> {
     let required = |name| query.get(name).ok_or_else(|| Invalid::new(name, Rule::Missing));
     if required("action")? != "get_confirm" {
         return Err(Invalid::new("action", Rule::Form { expected: "get_confirm" }));
@@ -52,9 +53,9 @@ fn link(query: &Query) -> Result<(ConsentRequest, HttpUrl), Invalid> {
 }
 
 /// Who the user is: as the form says, or the link, or the default.
-fn openid(form: &Query, query: &Query, appid: &AppId) -> Result<OpenId, Invalid> {
-    let given = form.get("openid").or_else(|| query.get("openid"));
-    given.map_or_else(|| default_openid(appid), str::to_owned).parse()
+fn resolve_openid(form: &Query, query: &Query, appid: &AppId) -> Result<OpenId, Invalid> {
+    let openid = form.get("openid").or_else(|| query.get("openid"));
+    openid.map_or_else(|| default_openid(appid), str::to_owned).parse()
 }
 
 /// The user of the consent page, unless it is told another: the same for one app at all times.
@@ -64,7 +65,7 @@ fn default_openid(appid: &AppId) -> String {
 }
 
 /// Scheme and host of a URL.
-fn site(url: &HttpUrl) -> &str {
+fn origin(url: &HttpUrl) -> &str {
     let url = url.as_str();
     let host = url.find("://").map_or(0, |at| at + 3);
     let end = url

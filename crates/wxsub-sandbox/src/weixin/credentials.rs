@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use wxsub_proto::endpoint::token::GRANT_TYPE;
 use wxsub_proto::{AppId, ErrCode};
 
+use crate::api_error::ApiError;
 use crate::app::App;
-use crate::journal::Trace;
-use crate::refused::Refused;
+use crate::event_log::Trace;
 
 /// Who a caller says it is.
 pub(super) struct Credentials<'a> {
@@ -19,12 +19,12 @@ pub(super) struct Credentials<'a> {
 
 impl Credentials<'_> {
     /// The app they prove, in the order in which Weixin looks: first the AppID.
-    pub(super) fn check<'w>(
+    pub(super) fn authenticate<'w>(
         &self,
         apps: &'w mut HashMap<AppId, App>,
-        caller: IpAddr,
+        client_ip: IpAddr,
         trace: &mut Trace,
-    ) -> Result<&'w mut App, Refused> {
+    ) -> Result<&'w mut App, ApiError> {
         let appid = self.appid.ok_or(ErrCode::MISSING_APPID)?;
         let appid = AppId::new(appid).map_err(|_| ErrCode::INVALID_APPID)?;
         let app = apps.get_mut(&appid).ok_or(ErrCode::INVALID_APPID)?;
@@ -33,7 +33,7 @@ impl Credentials<'_> {
             return Err(ErrCode::INVALID_GRANT_TYPE.into());
         }
         app.check_secret(self.secret.ok_or(ErrCode::MISSING_SECRET)?)?;
-        app.check_ip(caller)?;
+        app.check_ip(client_ip)?;
         Ok(app)
     }
 }

@@ -2,13 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::bearer;
-use crate::call::Call;
-use crate::journal::Trace;
-use crate::refused::Refused;
-use crate::world::World;
+use super::access_token;
+use crate::api_error::ApiError;
+use crate::event_log::Trace;
+use crate::request::Request;
+use crate::state::SandboxState;
 
-pub(super) fn answer(world: &mut World, call: &Call<'_>, trace: &mut Trace) -> Result<Value, Refused> {
-    bearer::check(world, call, trace)?;
+pub(super) fn handle(
+    state: &mut SandboxState,
+    request: &Request<'_>,
+    trace: &mut Trace,
+) -> Result<Value, ApiError> {
+    access_token::authenticate(state, request, trace)?;
     Ok(json!({"ip_list": ["127.0.0.1"]}))
 }

@@ -4,25 +4,29 @@ use serde_json::{Value, json};
 use wxsub_proto::endpoint::subscribe::PATH;
 use wxsub_proto::{ErrCode, Grant};
 
-use super::letter::Letter;
-use super::{bearer, must_post, posted};
-use crate::call::Call;
-use crate::journal::Trace;
-use crate::refused::Refused;
-use crate::world::World;
+use super::message::SubscribeBody;
+use super::{access_token, non_empty_body, require_post};
+use crate::api_error::ApiError;
+use crate::event_log::Trace;
+use crate::request::Request;
+use crate::state::SandboxState;
 
-pub(super) fn answer(world: &mut World, call: &Call<'_>, trace: &mut Trace) -> Result<Value, Refused> {
-    must_post(call)?;
-    let appid = bearer::check(world, call, trace)?;
-    let app = world.apps.get_mut(&appid).ok_or(ErrCode::INVALID_APPID)?;
-    let (a_minute, a_day) = (app.settings.minute_limit, app.settings.send_quota);
-    app.admit(PATH, call.now, a_minute, a_day)?;
-    let letter = Letter::read(posted(call)?, app)?;
-    let grant = Grant::trusted(letter.touser.clone(), letter.template_id, letter.scene);
+pub(super) fn handle(
+    state: &mut SandboxState,
+    request: &Request<'_>,
+    trace: &mut Trace,
+) -> Result<Value, ApiError> {
+    require_post(request)?;
+    let appid = access_token::authenticate(state, request, trace)?;
+    let app = state.apps.get_mut(&appid).ok_or(ErrCode::INVALID_APPID)?;
+    let (per_minute, per_day) = (app.settings.minute_limit, app.settings.send_quota);
+    app.check_quota(PATH, request.now, per_minute, per_day)?;
+    let message = SubscribeBody::parse(non_empty_body(request)?, app)?;
+    let grant = Grant::trusted(message.touser.clone(), message.template_id, message.scene);
     // Only here, after everything else was found right, is the grant used up.
-    if !world.grants.remove(&(appid.clone(), grant)) {
+    if !state.grants.remove(&(appid.clone(), grant)) {
         return Err(ErrCode::USER_REFUSED.into());
     }
-    world.mail.deliver(letter.touser, appid, call.now.as_secs(), letter.body);
+    state.mailboxes.deliver(message.touser, appid, request.now.as_secs(), message.body);
     Ok(json!({"errcode": 0, "errmsg": "ok"}))
 }

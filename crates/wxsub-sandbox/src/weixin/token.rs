@@ -5,36 +5,40 @@ use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::token::PATH;
 
 use super::credentials::Credentials;
-use crate::call::Call;
-use crate::journal::Trace;
+use crate::api_error::ApiError;
+use crate::event_log::Trace;
 use crate::query::Query;
-use crate::refused::Refused;
-use crate::world::World;
+use crate::request::Request;
+use crate::state::SandboxState;
 
 /// `require GET method`, in Weixin's global list of codes.
 const REQUIRE_GET: ErrCode = ErrCode::new(43001);
 
 /// The text that 45009 has here.
-const QUOTA_AND_ADVICE: &str = "reach max api daily quota limit, could get access_token by getStableAccessToken, more \
+const DAILY_QUOTA_MESSAGE: &str = "reach max api daily quota limit, could get access_token by getStableAccessToken, more \
                                 details at https://mmbizurl.cn/s/JtxxFh33r";
 
-pub(super) fn answer(world: &mut World, call: &Call<'_>, trace: &mut Trace) -> Result<Value, Refused> {
-    if call.method != "GET" {
+pub(super) fn handle(
+    state: &mut SandboxState,
+    request: &Request<'_>,
+    trace: &mut Trace,
+) -> Result<Value, ApiError> {
+    if request.method != "GET" {
         return Err(REQUIRE_GET.into());
     }
-    let query = Query::read(call.query);
+    let query = Query::parse(request.query);
     let credentials = Credentials {
         appid: query.get("appid"),
         grant_type: query.get("grant_type"),
         secret: query.get("secret"),
     };
-    let app = credentials.check(&mut world.apps, call.caller, trace)?;
-    let (a_minute, a_day) = (app.settings.minute_limit, app.settings.token_quota);
-    app.admit(PATH, call.now, a_minute, a_day).map_err(|code| match code {
-        ErrCode::DAILY_QUOTA => Refused::new(code, QUOTA_AND_ADVICE),
+    let app = credentials.authenticate(&mut state.apps, request.client_ip, trace)?;
+    let (per_minute, per_day) = (app.settings.minute_limit, app.settings.token_quota);
+    app.check_quota(PATH, request.now, per_minute, per_day).map_err(|code| match code {
+        ErrCode::DAILY_QUOTA => ApiError::new(code, DAILY_QUOTA_MESSAGE),
         code => code.into(),
     })?;
-    let token = app.fetch(&mut world.mint, call.now);
+    let token = app.issue_token(&mut state.token_generator, request.now);
     trace.token = Some(token.number);
-    Ok(json!({"access_token": token.text, "expires_in": token.expires_in(call.now)}))
+    Ok(json!({"access_token": token.text, "expires_in": token.expires_in(request.now)}))
 }

@@ -51,7 +51,7 @@ impl Server {
 pub(crate) struct Client(pub(crate) TcpStream);
 
 /// One reply: the head as text, the body as far as it came.
-pub(crate) struct Reply {
+pub(crate) struct Response {
     pub(crate) head: String,
     pub(crate) body: String,
     /// How long the body was promised to be.
@@ -64,13 +64,13 @@ impl Client {
         self.0.write_all((head + body).as_bytes()).await.unwrap();
     }
 
-    pub(crate) async fn ask(&mut self, method: &str, target: &str, body: &str) -> Reply {
+    pub(crate) async fn ask(&mut self, method: &str, target: &str, body: &str) -> Response {
         self.write(method, target, body).await;
         self.read().await.unwrap()
     }
 
     /// Reads one reply, or as much of it as comes; an error if the connection is reset.
-    pub(crate) async fn read(&mut self) -> io::Result<Reply> {
+    pub(crate) async fn read(&mut self) -> io::Result<Response> {
         let mut bytes = Vec::new();
         loop {
             let text = String::from_utf8_lossy(&bytes);
@@ -80,7 +80,7 @@ impl Client {
                 let promised = length.lines().next().unwrap().parse().unwrap();
                 if body.len() >= promised {
                     let (head, body) = (head.clone(), body.to_owned());
-                    return Ok(Reply { head, body, promised });
+                    return Ok(Response { head, body, promised });
                 }
             }
             let mut buffer = [0; 4096];
@@ -93,10 +93,10 @@ impl Client {
     }
 }
 
-fn broken_off(bytes: &[u8]) -> Reply {
+fn broken_off(bytes: &[u8]) -> Response {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
     let head = head.to_lowercase();
     let promised = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
-    Reply { body: body.to_owned(), promised: promised.unwrap_or_default(), head }
+    Response { body: body.to_owned(), promised: promised.unwrap_or_default(), head }
 }

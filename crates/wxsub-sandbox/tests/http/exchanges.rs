@@ -36,7 +36,7 @@ async fn replies_are_dated_by_the_clock_of_the_sandbox() {
     let server = Server::start().await;
     let mut client = server.connect().await;
     let mut date = async || {
-        let head = client.ask("GET", "/_sandbox/journal", "").await.head;
+        let head = client.ask("GET", "/_sandbox/events", "").await.head;
         let dates: Vec<_> = head.lines().filter_map(|line| line.strip_prefix("date: ")).map(parsed).collect();
         assert_eq!(dates.len(), 1, "{head}");
         dates[0]

@@ -11,7 +11,7 @@ const TOKEN: &str = "/cgi-bin/token";
 
 /// How many tokens were issued so far.
 fn issued(server: &Server) -> usize {
-    let events = server.sandbox.journal().events;
+    let events = server.sandbox.event_log().events;
     events.iter().filter(|event| event.token.is_some()).count()
 }
 
@@ -22,7 +22,7 @@ async fn resets_are_resets() {
         server.sandbox.add_fault(TOKEN, 1, fault);
         let mut client = server.connect().await;
         // On a connection that was used before, too.
-        client.ask("GET", "/_sandbox/journal", "").await;
+        client.ask("GET", "/_sandbox/events", "").await;
         client.write("GET", FETCH, "").await;
         let error = client.read().await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -65,7 +65,7 @@ async fn a_request_hangs_until_its_caller_or_the_sandbox_goes() {
     gone.write("GET", FETCH, "").await;
     let mut waiting = server.connect().await;
     waiting.write("GET", FETCH, "").await;
-    while server.sandbox.journal().count(TOKEN) < 2 {
+    while server.sandbox.event_log().request_count(TOKEN) < 2 {
         tokio::task::yield_now().await;
     }
     drop(gone);

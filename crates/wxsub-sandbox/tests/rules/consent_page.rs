@@ -114,7 +114,7 @@ fn a_wrong_link_shows_an_error_page_that_names_the_parameter() {
             let reply = weixin.reply(method, &good.replace(from, to), "action=confirm");
             let page = String::from_utf8(reply.body).unwrap();
             assert_eq!(reply.status, 400, "{to}");
-            assert!(page.contains(&format!("id=\"why\">{named}: ")), "{named} in {page}");
+            assert!(page.contains(&format!("id=\"error\">{named}: ")), "{named} in {page}");
         }
     }
     for form in ["", "action=maybe", "action=confirm&openid=o%20o"] {

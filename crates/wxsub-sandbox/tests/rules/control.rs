@@ -61,7 +61,7 @@ fn scenes_in_and_out_and_a_cancel_without_openid() {
 #[test]
 fn apps_are_added_and_changed_with_their_settings() {
     let weixin = Weixin::new();
-    let app = json!({"appid": "wx2", "secret": "s2", "templates": ["A"], "token_life_s": 5, "overlap_s": 1,
+    let app = json!({"appid": "wx2", "secret": "s2", "templates": ["A"], "token_lifetime_s": 5, "overlap_s": 1,
         "token_length": 64, "allowed_ips": ["127.0.0.1", "::1"], "frozen": false, "token_quota": 2, "send_quota": 3,
         "minute_limit": 4});
     assert_eq!(post(&weixin, "/apps", &app), (200, json!({})));
@@ -97,7 +97,7 @@ fn faults_are_added_and_cleared() {
         let asked = json!({"path": TOKEN, "times": 1, "fault": fault});
         assert_eq!(post(&weixin, "/faults", &asked), (200, json!({})));
         let _met = weixin.0.handle("GET", TOKEN, b"");
-        let event = weixin.0.journal().events.pop_back().unwrap();
+        let event = weixin.0.event_log().events.pop_back().unwrap();
         assert_eq!(event.fault, Some(name));
     }
     let hang = json!({"path": TOKEN, "fault": "hang"});
@@ -114,7 +114,7 @@ fn the_journal_counts_and_holds_no_secret() {
     weixin.stable(false);
     weixin.send(&token, &message());
     weixin.send(&token, &message());
-    let (status, journal) = control(&weixin, "GET", "/journal", &Value::Null);
+    let (status, journal) = control(&weixin, "GET", "/events", &Value::Null);
     assert_eq!(status, 200);
     assert_eq!(journal["requests"], json!({TOKEN: 1, STABLE: 1, SEND: 2}));
     let events = journal["events"].as_array().unwrap();
@@ -144,7 +144,7 @@ fn bad_input_is_named() {
         ("/apps", app("templates", json!("T")), "templates"),
         ("/apps", app("templates", json!(["t t"])), "templates"),
         ("/apps", app("allowed_ips", json!(["x"])), "allowed_ips"),
-        ("/apps", app("token_life_s", json!(0)), "token_life_s"),
+        ("/apps", app("token_lifetime_s", json!(0)), "token_lifetime_s"),
         ("/apps", app("token_quota", json!("1")), "token_quota"),
         ("/apps", app("frozen", json!(1)), "frozen"),
         ("/apps", app("forzen", json!(true)), "forzen"),

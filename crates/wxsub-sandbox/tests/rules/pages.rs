@@ -1,7 +1,7 @@
 //! The sandbox's own pages. None of this is Weixin's.
 
 use serde_json::json;
-use wxsub_sandbox::{Caller, Reply};
+use wxsub_sandbox::{Caller, Response};
 
 use crate::weixin::{START, TOKEN, Weixin, code, message, token_target};
 
@@ -15,13 +15,13 @@ fn page(weixin: &Weixin, target: &str) -> String {
     String::from_utf8(reply.body).unwrap()
 }
 
-fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
+fn header<'a>(reply: &'a Response, name: &str) -> &'a str {
     reply.headers.iter().find(|(other, _)| *other == name).map_or("", |(_, value)| value)
 }
 
 const FORMS: [(&str, &str); 5] = [
     ("apps", "appid=wx2&secret=s&templates=T"),
-    ("strangers", "appid=wx0123456789abcdef"),
+    ("tokens/invalidate", "appid=wx0123456789abcdef"),
     ("clock", "seconds=60"),
     ("faults", "path=/cgi-bin/token&fault=hang&times=1"),
     ("faults/clear", ""),
@@ -45,7 +45,7 @@ fn a_message_is_shown_as_text() {
     );
     // One script, and it is ours.
     assert_eq!(home.matches("<script").count(), 1);
-    assert!(home.contains("<script src=\"/_sandbox/ui/live.js\" defer></script>"));
+    assert!(home.contains("<script src=\"/_sandbox/ui/refresh.js\" defer></script>"));
 }
 
 /// A tap leads to a mini program, to a page, or nowhere, and never to what is no page.
@@ -77,7 +77,7 @@ fn every_page_says_what_its_browser_may_do() {
         ("/", 200, "form-action 'self'; script-src 'self'; connect-src 'self'"),
         (consent, 200, "form-action http: https:"),
         ("/mp/subscribemsg", 400, "form-action 'none'"),
-        ("/back?template_id=T&action=cancel&scene=7", 200, "form-action 'none'"),
+        ("/callback?template_id=T&action=cancel&scene=7", 200, "form-action 'none'"),
         ("/nowhere", 404, "form-action 'none'"),
         ("/_sandbox/ui/clock", 405, "form-action 'none'"),
     ] {
@@ -95,7 +95,7 @@ fn every_page_says_what_its_browser_may_do() {
     }
     for (file, kind) in [
         ("/_sandbox/ui/style.css", "text/css; charset=utf-8"),
-        ("/_sandbox/ui/live.js", "text/javascript; charset=utf-8"),
+        ("/_sandbox/ui/refresh.js", "text/javascript; charset=utf-8"),
         ("/favicon.ico", "image/svg+xml"),
     ] {
         let reply = weixin.reply("GET", file, "");
@@ -117,7 +117,7 @@ fn forms_do_what_their_controls_do_and_say_so() {
         let section = section.split("</section>").next().unwrap();
         assert!(section.contains("<p class=\"done\" role=\"status\">"), "{name}: {section}");
     }
-    let journal = weixin.0.journal();
+    let journal = weixin.0.event_log();
     let deeds: Vec<_> = journal.events.iter().map(|event| event.what.as_str()).collect();
     assert_eq!(deeds, ["app added", "app added", "tokens invalidated", "clock advanced by 60 s"]);
     assert_eq!(weixin.0.now().as_secs(), START + 60);
@@ -131,14 +131,14 @@ fn a_form_that_is_filled_in_wrongly_does_nothing_and_says_why() {
         ("clock", "seconds=-1", "seconds: must be a whole number from 0 to 315360000"),
         ("clock", "", "seconds: is missing; it is required"),
         ("faults", "path=/x&fault=status&number=7", "fault.status: must be a whole number from 200 to 599"),
-        ("strangers", "appid=wxnobody", "appid: this sandbox has no such app; add it first"),
+        ("tokens/invalidate", "appid=wxnobody", "appid: this sandbox has no such app; add it first"),
         ("apps", "appid=wx2&templates=T", "secret: is missing; it is required"),
     ] {
         let reply = weixin.reply("POST", &format!("/_sandbox/ui/{name}"), fields);
         let page = String::from_utf8(reply.body).unwrap();
         assert!(reply.status == 400 && page.contains(&format!("<p>{why}</p>")), "{page}");
     }
-    assert_eq!(weixin.0.journal().events.len(), 1);
+    assert_eq!(weixin.0.event_log().events.len(), 1);
 }
 
 /// Reading is free to all, and so is following a consent link; deciding and changing is not.
@@ -147,7 +147,7 @@ fn pages_of_other_sites_change_nothing() {
     let weixin = Weixin::new();
     let consent = "/mp/subscribemsg?action=get_confirm&appid=wx0123456789abcdef&scene=7&template_id=T&redirect_url=https://a.example";
     let status = |method: &str, target: &str, body: &str| {
-        let caller = Caller::default().foreign();
+        let caller = Caller::default().cross_site();
         weixin.0.handle_from(caller, method, target, body.as_bytes()).outcome.unwrap().status
     };
     for (name, fields) in FORMS {
@@ -167,7 +167,7 @@ fn the_home_page_shows_what_is_there_and_the_journal_does_not_mention_it() {
     weixin.grant("oUser", "T", "7");
     weixin.0.add_fault(TOKEN, 2, wxsub_sandbox::Fault::Hang);
     weixin.ask("GET", "/cgi-bin/get_api_domain_ip?access_token=x", "");
-    let before = weixin.0.journal();
+    let before = weixin.0.event_log();
     let home = home(&weixin);
     for part in [
         "<code>wx0123456789abcdef</code>",
@@ -180,7 +180,7 @@ fn the_home_page_shows_what_is_there_and_the_journal_does_not_mention_it() {
     ] {
         assert!(home.contains(part), "{part} in {home}");
     }
-    assert_eq!(weixin.0.journal(), before);
+    assert_eq!(weixin.0.event_log(), before);
     weixin.0.clear_faults();
     // A token is not shown, not even to those who may have it.
     let token = weixin.ask("GET", &token_target(), "")["access_token"].as_str().unwrap().to_owned();

@@ -127,7 +127,7 @@ fn other_forms_are_refused() {
 /// [CHOSEN] A token that lives only seconds is renewed at half of its life, so that short lives can be tried out.
 #[test]
 fn short_lives_work_too() {
-    let weixin = Weixin::with(|settings| settings.token_life = std::time::Duration::from_secs(4));
+    let weixin = Weixin::with(|settings| settings.token_lifetime = std::time::Duration::from_secs(4));
     let first = weixin.stable(false);
     assert_eq!(life(&first), 4);
     weixin.advance(1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxsub_proto::{Action, AppId, AppSecret, ConsentRequest};
-use wxsub_sandbox::{AppSettings, Reply, Sandbox};
+use wxsub_sandbox::{AppSettings, Response, Sandbox};
 
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
 pub(crate) const STABLE: &str = "/cgi-bin/stable_token";
@@ -37,7 +37,7 @@ impl Weixin {
         self.0.advance(Duration::from_secs(seconds));
     }
 
-    pub(crate) fn reply(&self, method: &str, target: &str, body: &str) -> Reply {
+    pub(crate) fn reply(&self, method: &str, target: &str, body: &str) -> Response {
         let handled = self.0.handle(method, target, body.as_bytes());
         assert!(handled.delay.is_zero());
         handled.outcome.unwrap()

@@ -19,7 +19,7 @@ use wxsub_core::testing::ManualClock;
 use wxsub_core::token::ClientKey;
 use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
 use wxsub_proto::{Action, ConsentRequest, Scene};
-use wxsub_sandbox::{Broken, Sandbox};
+use wxsub_sandbox::{ConnectionFault, Sandbox};
 use wxsub_server::{Config, KeyDigest, Server};
 
 pub(crate) const SECRET: &str = "PLANTED-app-secret";
@@ -60,7 +60,7 @@ impl Transport for InProcess {
         }
         match handled.outcome {
             Ok(reply) => Ok(RawReply::new(reply.status, reply.body.into())),
-            Err(Broken::Hang) => std::future::pending().await,
+            Err(ConnectionFault::Hang) => std::future::pending().await,
             Err(broken) => Err(TransportError::maybe_sent(TransportFault::Broken, broken.to_string())),
         }
     }
@@ -180,7 +180,7 @@ impl World {
     }
 
     pub(crate) fn seen(&self, path: &str) -> u64 {
-        self.sandbox.journal().count(path)
+        self.sandbox.event_log().request_count(path)
     }
 
     pub(crate) async fn pass(&self, seconds: u64) {

@@ -169,8 +169,8 @@ impl Stage {
 
     /// How many tokens were asked for, and how many messages were posted.
     fn traffic(&self) -> (u64, u64) {
-        let journal = self.sandbox.journal();
-        (journal.count(token::PATH), journal.count(subscribe::PATH))
+        let log = self.sandbox.event_log();
+        (log.request_count(token::PATH), log.request_count(subscribe::PATH))
     }
 
     fn received(&self, openid: &OpenId) -> usize {

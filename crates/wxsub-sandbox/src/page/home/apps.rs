@@ -4,33 +4,32 @@ use maud::{Markup, html};
 use wxsub_proto::consent::WebLink;
 use wxsub_proto::{AppId, BaseUrl, ConsentRequest, HttpUrl, Invalid, Scene, TemplateId};
 
-use super::super::when::span;
-use super::super::{RESERVED, zh};
-use super::told;
-use crate::AppSettings;
+use super::super::format_time::format_duration;
+use super::super::{CALLBACK_PATH, RESERVED, zh};
+use super::{FormResult, form_result};
 use crate::app::App;
-use crate::call::Call;
-use crate::ui::{BACK, Done};
-use crate::world::World;
+use crate::app::AppSettings;
+use crate::request::Request;
+use crate::state::SandboxState;
 
 /// The scene of the ready-made links: that of Weixin's own example.
 pub(super) const SCENE: u16 = 1000;
 
-pub(super) fn section(world: &World, call: &Call<'_>, done: Done) -> Markup {
+pub(super) fn section(state: &SandboxState, request: &Request<'_>, result: Option<FormResult>) -> Markup {
     html! {
         section #apps {
             h2 { "Apps" (zh("应用")) }
-            (told(done, "apps"))
-            @if world.apps.is_empty() {
+            (form_result(result, "apps"))
+            @if state.apps.is_empty() {
                 p.empty { "No app yet. Add one below." }
             }
-            @for (appid, app) in world.apps_in_order() { (article(appid, app, call.base)) }
-            (add_form(world.apps.is_empty()))
+            @for (appid, app) in state.sorted_apps() { (app_card(appid, app, request.base_url)) }
+            (add_form(state.apps.is_empty()))
         }
     }
 }
 
-fn article(appid: &AppId, app: &App, base: &str) -> Markup {
+fn app_card(appid: &AppId, app: &App, base: &str) -> Markup {
     html! {
         article {
             h3 { code { (appid) } }
@@ -40,7 +39,7 @@ fn article(appid: &AppId, app: &App, base: &str) -> Markup {
                 summary { "Settings" }
                 (settings(&app.settings))
             }
-            form.inline method="post" action="/_sandbox/ui/strangers" {
+            form.inline method="post" action="/_sandbox/ui/tokens/invalidate" {
                 input type="hidden" name="appid" value=(appid);
                 button { "A stranger fetched a token" }
                 span.quiet { "ends every token of this app at once" }
@@ -50,30 +49,35 @@ fn article(appid: &AppId, app: &App, base: &str) -> Markup {
 }
 
 fn template_row(appid: &AppId, template: &TemplateId, base: &str) -> Markup {
-    let back = format!("{base}{BACK}");
+    let redirect_url = format!("{base}{CALLBACK_PATH}");
     html! {
         div.template {
             div { span.quiet { "Template" } code { (template) } }
-            @if let Ok(link) = consent_link(appid, template, base, &back) {
+            @if let Ok(link) = consent_url(appid, template, base, &redirect_url) {
                 a.button.primary href=(link) { "Open consent page" }
                 details {
                     summary { "The link, and other scenes and users" }
                     pre { code { (link) } }
-                    (other_form(appid, template, &back))
+                    (custom_form(appid, template, &redirect_url))
                 }
             }
         }
     }
 }
 
-fn consent_link(appid: &AppId, template: &TemplateId, base: &str, back: &str) -> Result<String, Invalid> {
+fn consent_url(
+    appid: &AppId,
+    template: &TemplateId,
+    base: &str,
+    redirect_url: &str,
+) -> Result<String, Invalid> {
     let request = ConsentRequest::new(appid.clone(), template.clone(), Scene::new(SCENE)?);
     let (request, base) = (request.reserved(RESERVED.parse()?), BaseUrl::allowing_http(base)?);
-    Ok(request.web_link(&HttpUrl::new(back)?).on(&base).to_string())
+    Ok(request.web_link(&HttpUrl::new(redirect_url)?).on(&base).to_string())
 }
 
 /// A form that leads to the consent page with a scene and a user of choice.
-fn other_form(appid: &AppId, template: &TemplateId, back: &str) -> Markup {
+fn custom_form(appid: &AppId, template: &TemplateId, redirect_url: &str) -> Markup {
     html! {
         form.fields action=(WebLink::PATH) {
             input type="hidden" name="action" value="get_confirm";
@@ -82,7 +86,7 @@ fn other_form(appid: &AppId, template: &TemplateId, back: &str) -> Markup {
             label { "Openid of the user" input name="openid" maxlength="128" pattern="[A-Za-z0-9_\\-]+"
                 placeholder="the usual one" autocomplete="off" autocapitalize="off" spellcheck="false"; }
             input type="hidden" name="template_id" value=(template);
-            input type="hidden" name="redirect_url" value=(back);
+            input type="hidden" name="redirect_url" value=(redirect_url);
             input type="hidden" name="reserved" value=(RESERVED);
             button { "Open" }
         }
@@ -91,7 +95,7 @@ fn other_form(appid: &AppId, template: &TemplateId, back: &str) -> Markup {
 
 fn settings(settings: &AppSettings) -> Markup {
     let AppSettings {
-        token_life,
+        token_lifetime,
         overlap,
         token_length,
         allowed_ips,
@@ -103,8 +107,8 @@ fn settings(settings: &AppSettings) -> Markup {
     html! {
         dl {
             dt { "Secret" } dd { span aria-label="hidden" { "••••••••" } @if *frozen { " frozen" } }
-            dt { "Token" } dd { "lives " (span(token_life.as_secs())) ", " (token_length) " characters" }
-            dt { "Old token" } dd { "stays good for " (span(overlap.as_secs())) }
+            dt { "Token" } dd { "lives " (format_duration(token_lifetime.as_secs())) ", " (token_length) " characters" }
+            dt { "Old token" } dd { "stays good for " (format_duration(overlap.as_secs())) }
             dt { "Allowed addresses" }
             dd {
                 @match allowed_ips {

@@ -4,24 +4,23 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::super::when::{moment, span};
+use super::super::format_time::{format_duration, timestamp};
 use super::super::zh;
-use super::told;
-use crate::ui::Done;
-use crate::world::World;
+use super::{FormResult, form_result};
+use crate::state::SandboxState;
 
-pub(super) fn section(world: &World, now: Duration, done: Done) -> Markup {
+pub(super) fn section(state: &SandboxState, now: Duration, result: Option<FormResult>) -> Markup {
     html! {
         section #clock {
             h2 { "Clock" (zh("时钟")) }
-            (told(done, "clock"))
+            (form_result(result, "clock"))
             div.card {
                 div #clock-now data-live {
-                    p.now { (moment(now.as_secs())) span.quiet { " UTC" } }
+                    p.now { (timestamp(now.as_secs())) span.quiet { " UTC" } }
                     p.quiet {
-                        @match world.ahead.as_secs() {
+                        @match state.clock_offset.as_secs() {
                             0 => "Not moved so far.",
-                            ahead => { "Moved forward by " (span(ahead)) "." }
+                            ahead => { "Moved forward by " (format_duration(ahead)) "." }
                         }
                     }
                 }

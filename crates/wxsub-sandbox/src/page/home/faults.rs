@@ -4,10 +4,9 @@ use maud::{Markup, html};
 use wxsub_proto::endpoint::{stable_token, subscribe, token};
 
 use super::super::zh;
-use super::told;
-use crate::Fault;
-use crate::ui::Done;
-use crate::world::World;
+use super::{FormResult, form_result};
+use crate::fault::Fault;
+use crate::state::SandboxState;
 
 const CHOICES: [(&str, &str); 8] = [
     ("errcode", "Weixin refuses with an errcode"),
@@ -20,13 +19,13 @@ const CHOICES: [(&str, &str); 8] = [
     ("hang", "No reply ever comes"),
 ];
 
-pub(super) fn section(world: &World, done: Done) -> Markup {
+pub(super) fn section(state: &SandboxState, result: Option<FormResult>) -> Markup {
     html! {
         section #faults {
             h2 { "Faults" (zh("故障注入")) }
-            (told(done, "faults"))
+            (form_result(result, "faults"))
             div.card {
-                div #faults-waiting data-live { (waiting(world)) }
+                div #faults-pending data-live { (pending(state)) }
                 form.fields method="post" action="/_sandbox/ui/faults" {
                     label.whole { "Path" input name="path" list="paths" value=(token::PATH) required; }
                     datalist #paths {
@@ -45,26 +44,26 @@ pub(super) fn section(world: &World, done: Done) -> Markup {
 }
 
 /// Says at the top of the page that something is about to go wrong.
-pub(super) fn alert(world: &World) -> Markup {
-    let waiting = world.faults.waiting();
+pub(super) fn alert(state: &SandboxState) -> Markup {
+    let pending = state.faults.pending();
     html! {
-        @if let Some((path, times, fault)) = waiting.first() {
+        @if let Some((path, times, fault)) = pending.first() {
             a.alert href="#faults" {
                 "Fault waiting: " (name(*fault)) " × " (times) " on " code { (path) }
-                @if waiting.len() > 1 { ", and " (waiting.len() - 1) " more" }
+                @if pending.len() > 1 { ", and " (pending.len() - 1) " more" }
             }
         }
     }
 }
 
-fn waiting(world: &World) -> Markup {
-    let waiting = world.faults.waiting();
+fn pending(state: &SandboxState) -> Markup {
+    let pending = state.faults.pending();
     html! {
-        @if waiting.is_empty() {
+        @if pending.is_empty() {
             p.quiet { "None is switched on." }
         } @else {
             ul.plain {
-                @for (path, times, fault) in &waiting {
+                @for (path, times, fault) in &pending {
                     li { span.tag.bad { (name(*fault)) } " × " (times) " on " code { (path) } }
                 }
             }

@@ -4,29 +4,29 @@ use maud::{Markup, html};
 use serde_json::Value;
 use wxsub_proto::{Color, HttpUrl};
 
-use super::super::when::moment;
+use super::super::format_time::timestamp;
 use super::super::zh;
-use crate::Received;
-use crate::world::World;
+use crate::mailbox::ReceivedMessage;
+use crate::state::SandboxState;
 
 /// How many mailboxes are shown, and how many messages of each.
-const MOST: usize = 20;
+const MAX_SHOWN: usize = 20;
 
-pub(super) fn section(world: &World) -> Markup {
+pub(super) fn section(state: &SandboxState) -> Markup {
     html! {
         section #mailboxes {
             h2 { "Mailboxes" (zh("服务通知")) }
             div #mailboxes-now data-live aria-live="polite" {
-                (mailboxes(world))
-                (waiting(world))
+                (mailboxes(state))
+                (pending(state))
             }
         }
     }
 }
 
 /// Consents that are still good for a message.
-fn waiting(world: &World) -> Markup {
-    let mut grants: Vec<_> = world.grants.iter().collect();
+fn pending(state: &SandboxState) -> Markup {
+    let mut grants: Vec<_> = state.grants.iter().collect();
     grants.sort_by_key(|(appid, grant)| (appid, grant.openid(), grant.template_id(), grant.scene()));
     html! {
         @if !grants.is_empty() {
@@ -34,11 +34,11 @@ fn waiting(world: &World) -> Markup {
                 div.card {
                     h3 { "Consents good for one message each" (zh("待用授权")) }
                     ul.plain {
-                        @for (_, grant) in grants.iter().take(MOST) {
+                        @for (_, grant) in grants.iter().take(MAX_SHOWN) {
                             li { code { (grant.openid()) } span.quiet { " · scene " (grant.scene()) " · " }
                                 code { (grant.template_id()) } }
                         }
-                        @if grants.len() > MOST { li.quiet { "and " (grants.len() - MOST) " more" } }
+                        @if grants.len() > MAX_SHOWN { li.quiet { "and " (grants.len() - MAX_SHOWN) " more" } }
                     }
                 }
             }
@@ -46,24 +46,24 @@ fn waiting(world: &World) -> Markup {
     }
 }
 
-fn mailboxes(world: &World) -> Markup {
-    let all = world.mail.all();
+fn mailboxes(state: &SandboxState) -> Markup {
+    let all = state.mailboxes.sorted();
     html! {
         @if all.is_empty() {
             p.empty { "No message so far. Open a consent page, press Allow, then send one." }
         }
-        @for (openid, received) in all.iter().take(MOST) {
+        @for (openid, received) in all.iter().take(MAX_SHOWN) {
             article.chat {
                 h3 { code { (openid) } }
-                @if received.len() > MOST { p.day { (received.len() - MOST) " earlier messages" } }
-                @for one in received.iter().skip(received.len().saturating_sub(MOST)) { (message(one)) }
+                @if received.len() > MAX_SHOWN { p.day { (received.len() - MAX_SHOWN) " earlier messages" } }
+                @for one in received.iter().skip(received.len().saturating_sub(MAX_SHOWN)) { (message(one)) }
             }
         }
-        @if all.len() > MOST { p.quiet { "and " (all.len() - MOST) " more mailboxes" } }
+        @if all.len() > MAX_SHOWN { p.quiet { "and " (all.len() - MAX_SHOWN) " more mailboxes" } }
     }
 }
 
-fn message(received: &Received) -> Markup {
+fn message(received: &ReceivedMessage) -> Markup {
     let text = |place: &str| {
         let mut names = place.split('.');
         let first = received.body.get(names.next()?);
@@ -74,7 +74,7 @@ fn message(received: &Received) -> Markup {
     let scene =
         received.body.get("scene").map(|scene| scene.as_str().map_or(scene.to_string(), str::to_owned));
     html! {
-        p.day { (moment(received.received_at)) }
+        p.day { (timestamp(received.received_at)) }
         div.message {
             h4 { (text("title").unwrap_or_default()) }
             // The policy of the page knows no inline styles; the old element needs none.

@@ -8,18 +8,18 @@ use serde_json::Value;
 /// How one exchange ended.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Handled {
+pub struct Exchange {
     /// How late the ending comes; zero unless a [delay](crate::Fault::Delay) was asked for. Whatever the request does is
     /// done at once: only the reply is late.
     pub delay: Duration,
     /// The reply, or how the exchange broke.
-    pub outcome: Result<Reply, Broken>,
+    pub outcome: Result<Response, ConnectionFault>,
 }
 
 /// A whole reply. `Debug` does not show the body, which may hold a token.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Reply {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
     /// The `Content-Type`.
@@ -35,7 +35,7 @@ pub struct Reply {
 /// How an exchange broke, seen from the sandbox. A caller cannot tell the first two apart.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "a transport must map each of them")]
-pub enum Broken {
+pub enum ConnectionFault {
     /// The connection was reset; the request has had no effect.
     #[error("the connection was reset")]
     ResetBeforeApply,
@@ -44,7 +44,7 @@ pub enum Broken {
     ResetAfterApply,
     /// The request has had its effect, and only the first half of this reply's body arrives.
     #[error("the reply broke off")]
-    Truncated(Reply),
+    Truncated(Response),
     /// No reply ever comes; the request has had no effect.
     #[error("no reply ever came")]
     Hang,
@@ -54,7 +54,7 @@ pub enum Broken {
 const WEIXIN_JSON: &str = "application/json; encoding=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
-impl Reply {
+impl Response {
     pub(crate) fn new(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         Self { status, content_type, location: None, headers: Vec::new(), body }
@@ -85,8 +85,8 @@ impl Reply {
     }
 }
 
-impl fmt::Debug for Reply {
+impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reply({}, {} bytes)", self.status, self.body.len())
+        write!(f, "Response({}, {} bytes)", self.status, self.body.len())
     }
 }

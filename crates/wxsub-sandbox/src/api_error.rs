@@ -7,57 +7,59 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 
-use crate::mint;
+use crate::token_generator;
 
-/// A refusal: a code and its text, not yet with a `rid`.
+/// A refusal: a code and its message, not yet with a `rid`.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct ApiError {
     pub(crate) code: ErrCode,
-    text: Cow<'static, str>,
+    message: Cow<'static, str>,
 }
 
-impl Refused {
-    pub(crate) fn new(code: ErrCode, text: impl Into<Cow<'static, str>>) -> Self {
-        let text = text.into();
-        Self { code, text }
+impl ApiError {
+    pub(crate) fn new(code: ErrCode, message: impl Into<Cow<'static, str>>) -> Self {
+        let message = message.into();
+        Self { code, message }
     }
 
-    /// A fault's refusal: with the text Weixin has for the code.
-    pub(crate) fn by_fault(code: ErrCode, caller: IpAddr) -> Self {
+    /// A fault's refusal: with the message Weixin has for the code.
+    pub(crate) fn for_fault(code: ErrCode, client_ip: IpAddr) -> Self {
         match code {
-            ErrCode::IP_NOT_ALLOWED => Self::ip_not_allowed(caller),
+            ErrCode::IP_NOT_ALLOWED => Self::ip_not_allowed(client_ip),
             code => code.into(),
         }
     }
 
     /// The one refusal that quotes something: the caller's address.
-    pub(crate) fn ip_not_allowed(caller: IpAddr) -> Self {
-        let v6 = match caller.to_canonical() {
+    pub(crate) fn ip_not_allowed(client_ip: IpAddr) -> Self {
+        let v6 = match client_ip.to_canonical() {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,
         };
-        let text = format!("invalid ip {} ipv6 {v6}, not in whitelist", caller.to_canonical());
-        Self::new(ErrCode::IP_NOT_ALLOWED, text)
+        let message = format!("invalid ip {} ipv6 {v6}, not in whitelist", client_ip.to_canonical());
+        Self::new(ErrCode::IP_NOT_ALLOWED, message)
     }
 
     /// As Weixin words it.
     pub(crate) fn to_json(&self, now: Duration) -> Value {
-        let Self { code, text } = self;
+        let Self { code, message } = self;
         match *code {
-            ErrCode::OK => json!({"errcode": code, "errmsg": text}),
-            _ => json!({"errcode": code, "errmsg": format!("{text} rid: {}", mint::rid(now))}),
+            ErrCode::OK => json!({"errcode": code, "errmsg": message}),
+            _ => {
+                json!({"errcode": code, "errmsg": format!("{message} rid: {}", token_generator::request_id(now))})
+            }
         }
     }
 }
 
-impl From<ErrCode> for Refused {
+impl From<ErrCode> for ApiError {
     fn from(code: ErrCode) -> Self {
-        Self::new(code, text(code))
+        Self::new(code, message(code))
     }
 }
 
-/// The text of a real answer with this code, where one is known; the others are worded in their style.
-fn text(code: ErrCode) -> &'static str {
+/// The message of a real answer with this code, where one is known; the others are worded in their style.
+fn message(code: ErrCode) -> &'static str {
     match code.get() {
         0 => "ok",
         -1 => "system error",

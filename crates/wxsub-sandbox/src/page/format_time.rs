@@ -2,20 +2,20 @@
 
 use maud::{Markup, html};
 
-/// A moment, given in seconds since the Unix epoch.
-pub(super) fn moment(seconds: u64) -> Markup {
-    let (day, time) = (day(seconds / 86_400), time(seconds));
-    html! { time datetime={ (day) "T" (time) "Z" } title="UTC" { (day) " " (time) } }
+/// A timestamp, given in seconds since the Unix epoch.
+pub(super) fn timestamp(seconds: u64) -> Markup {
+    let (date, time) = (date(seconds / 86_400), time(seconds));
+    html! { time datetime={ (date) "T" (time) "Z" } title="UTC" { (date) " " (time) } }
 }
 
 /// The same without its day.
 pub(super) fn time_of_day(seconds: u64) -> Markup {
-    let (day, time) = (day(seconds / 86_400), time(seconds));
-    html! { time datetime={ (day) "T" (time) "Z" } title={ (day) " " (time) " UTC" } { (time) } }
+    let (date, time) = (date(seconds / 86_400), time(seconds));
+    html! { time datetime={ (date) "T" (time) "Z" } title={ (date) " " (time) " UTC" } { (time) } }
 }
 
 /// A span of time in its two largest units.
-pub(super) fn span(seconds: u64) -> String {
+pub(super) fn format_duration(seconds: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
     let Some(at) = UNITS.iter().position(|(_, size)| seconds >= *size) else {
         return "0 s".to_owned();
@@ -37,7 +37,7 @@ fn time(seconds: u64) -> String {
 
 /// The date of a day since 1970-01-01, in the Gregorian calendar. Years are counted from March, so that a leap day is the
 /// last of its year, and in eras of 400 years, which are all alike.
-fn day(days: u64) -> String {
+fn date(days: u64) -> String {
     let since_march_0 = days + 719_468;
     let (era, of_era) = (since_march_0 / 146_097, since_march_0 % 146_097);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -64,7 +64,7 @@ mod tests {
             (1_735_689_599, "2024-12-31 23:59:59"),
             (4_107_542_400, "2100-03-01 00:00:00"),
         ] {
-            assert!(moment(seconds).into_string().ends_with(&format!(">{expected}</time>")), "{expected}");
+            assert!(timestamp(seconds).into_string().ends_with(&format!(">{expected}</time>")), "{expected}");
         }
         assert!(time_of_day(1_700_000_000).into_string().ends_with(">22:13:20</time>"));
     }
@@ -81,7 +81,7 @@ mod tests {
             (90_061, "1 d 1 h"),
             (86_460, "1 d"),
         ] {
-            assert_eq!(span(seconds), expected);
+            assert_eq!(format_duration(seconds), expected);
         }
     }
 }

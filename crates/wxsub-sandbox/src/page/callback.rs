@@ -4,23 +4,21 @@ use maud::{Markup, html};
 use wxsub_proto::{Action, Answer, Invalid};
 
 use super::document::{Policy, page};
-use super::shell::word;
-use super::{RESERVED, zh};
-use crate::call::Call;
-use crate::handled::Reply;
-use crate::ui::BACK;
-use crate::world::World;
+use super::shell_quote::quote;
+use super::{CALLBACK_PATH, RESERVED, zh};
+use crate::exchange::Response;
+use crate::request::Request;
 
-/// Plays the app that gets the answer.
-pub(crate) fn back(_: &World, call: &Call<'_>) -> Reply {
-    let answer: Result<Answer, Invalid> = call.query.parse();
+/// Plays the app that gets the callback.
+pub(crate) fn callback(request: &Request<'_>) -> Response {
+    let callback: Result<Answer, Invalid> = request.query.parse();
     let body = html! {
         main {
-            @match &answer {
-                Ok(answer) => (shown(answer, call)),
+            @match &callback {
+                Ok(callback) => (callback_details(callback, request)),
                 Err(invalid) => {
                     h1 { "This is no answer" (zh("无法识别的回复")) }
-                    p #answer { (invalid) }
+                    p #callback { (invalid) }
                     p.quiet { "The consent page sends users to this address with what they decided." }
                 }
             }
@@ -28,29 +26,29 @@ pub(crate) fn back(_: &World, call: &Call<'_>) -> Reply {
             footer { "This page plays your app, as the place the user returns to." }
         }
     };
-    page(200, "sheet wide", "The answer", Policy::Still, &body)
+    page(200, "sheet wide", "The answer", Policy::Static, &body)
 }
 
-fn shown(answer: &Answer, call: &Call<'_>) -> Markup {
-    let (action, openid) = match answer.action() {
+fn callback_details(callback: &Answer, request: &Request<'_>) -> Markup {
+    let (action, openid) = match callback.action() {
         Action::Confirm { openid } => ("confirm", Some(openid)),
         Action::Cancel => ("cancel", None),
     };
-    let reserved = answer.reserved().map(|reserved| reserved.as_str());
-    let read = format!(
+    let reserved = callback.reserved().map(|reserved| reserved.as_str());
+    let verify_command = format!(
         "wxsub answer {} \\\n  --expect-reserved {RESERVED}",
-        word(&format!("{}{BACK}?{}", call.base, call.query))
+        quote(&format!("{}{CALLBACK_PATH}?{}", request.base_url, request.query))
     );
     html! {
         @match openid {
             Some(_) => h1 { "The user allowed one message" (zh("用户已允许")) },
             None => h1 { "The user cancelled" (zh("用户已取消")) },
         }
-        dl #answer {
+        dl #callback {
             dt { "action" } dd { (action) }
             @if let Some(openid) = openid { dt { "openid" } dd { (openid) } }
-            dt { "template_id" } dd { (answer.template_id()) }
-            dt { "scene" } dd { (answer.scene()) }
+            dt { "template_id" } dd { (callback.template_id()) }
+            dt { "scene" } dd { (callback.scene()) }
             dt { "reserved" }
             dd { @match reserved { Some(reserved) => (reserved), None => span.quiet { "absent" } } }
         }
@@ -61,14 +59,14 @@ fn shown(answer: &Answer, call: &Call<'_>) -> Markup {
         h2 { "What your app does next" }
         p.quiet { "Check that the answer belongs to a request of yours: it comes through the browser, unsigned, and its \
             reserved value is the proof." }
-        pre { code { (read) } }
+        pre { code { (verify_command) } }
         @if let Some(openid) = openid {
             p.quiet { "Then send the one message, with the variables of the home page set." }
-            pre { code { (send(answer, openid.as_str())) } }
+            pre { code { (send(callback, openid.as_str())) } }
         }
     }
 }
 
-fn send(answer: &Answer, openid: &str) -> String {
-    super::home::send_command(openid, answer.template_id(), answer.scene())
+fn send(callback: &Answer, openid: &str) -> String {
+    super::home::send_command(openid, callback.template_id(), callback.scene())
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The text as one word of a shell.
-pub(super) fn word(text: &str) -> Cow<'_, str> {
+pub(super) fn quote(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
         true => text.into(),
@@ -13,7 +13,7 @@ pub(super) fn word(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::word;
+    use super::quote;
 
     #[test]
     fn a_word_stays_one_word() {
@@ -25,7 +25,7 @@ mod tests {
             ("#07C160", "'#07C160'"),
             ("/back?a=1&b", "'/back?a=1&b'"),
         ] {
-            assert_eq!(word(text), expected);
+            assert_eq!(quote(text), expected);
         }
     }
 }

@@ -5,34 +5,34 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, header};
 use wxsub_proto::BaseUrl;
 
-use crate::Caller;
+use crate::caller::Caller;
 
 /// The caller behind these headers.
-pub(super) fn caller(address: IpAddr, headers: &HeaderMap) -> Caller {
+pub(super) fn from_headers(address: IpAddr, headers: &HeaderMap) -> Caller {
     let caller = Caller::from(address);
-    let base =
-        text(headers, header::HOST.as_str()).map(|host| BaseUrl::allowing_http(&format!("http://{host}")));
+    let base = header_text(headers, header::HOST.as_str())
+        .map(|host| BaseUrl::allowing_http(&format!("http://{host}")));
     let caller = match base {
-        Some(Ok(base)) => caller.reached(base),
+        Some(Ok(base)) => caller.with_base_url(base),
         _ => caller,
     };
-    if is_foreign(headers) { caller.foreign() } else { caller }
+    if is_cross_site(headers) { caller.cross_site() } else { caller }
 }
 
 /// Whether a browser says that a page of another site is behind the request. What is no browser says nothing.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    if let Some(site) = text(headers, "sec-fetch-site") {
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    if let Some(site) = header_text(headers, "sec-fetch-site") {
         return !["same-origin", "none"].contains(&site);
     }
     // Browsers leave that one out where they reach the sandbox over plain HTTP and not on loopback.
-    let Some(origin) = text(headers, header::ORIGIN.as_str()) else {
+    let Some(origin) = header_text(headers, header::ORIGIN.as_str()) else {
         return false;
     };
     let site = origin.split_once("://").map(|(_, host)| host);
-    site.is_none() || site != text(headers, header::HOST.as_str())
+    site.is_none() || site != header_text(headers, header::HOST.as_str())
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -40,15 +40,15 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&'static str, &'static str)]) -> Caller {
+    fn caller_with(pairs: &[(&'static str, &'static str)]) -> Caller {
         let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        caller([127, 0, 0, 1].into(), &headers.collect())
+        from_headers([127, 0, 0, 1].into(), &headers.collect())
     }
 
     #[test]
     fn browsers_tell_where_a_request_comes_from() {
         let host = ("host", "10.0.0.1:8459");
-        for (header, foreign) in [
+        for (header, is_cross_site) in [
             (("sec-fetch-site", "same-origin"), false),
             (("sec-fetch-site", "none"), false),
             (("sec-fetch-site", "same-site"), true),
@@ -60,16 +60,19 @@ mod tests {
             (("origin", "null"), true),
             (("user-agent", "curl"), false),
         ] {
-            assert_eq!(read(&[host, header]).foreign, foreign, "{header:?}");
+            assert_eq!(caller_with(&[host, header]).is_cross_site, is_cross_site, "{header:?}");
         }
         // The plainer word counts.
-        assert!(read(&[host, ("origin", "http://10.0.0.1:8459"), ("sec-fetch-site", "cross-site")]).foreign);
-        assert!(read(&[("origin", "https://evil.example")]).foreign);
+        assert!(
+            caller_with(&[host, ("origin", "http://10.0.0.1:8459"), ("sec-fetch-site", "cross-site")])
+                .is_cross_site
+        );
+        assert!(caller_with(&[("origin", "https://evil.example")]).is_cross_site);
     }
 
     #[test]
     fn the_host_is_where_links_lead_unless_it_is_none() {
-        let base = |host| read(&[("host", host)]).base.map(|base| base.as_str().to_owned());
+        let base = |host| caller_with(&[("host", host)]).base_url.map(|base| base.as_str().to_owned());
         assert_eq!(base("localhost:1").as_deref(), Some("http://localhost:1"));
         for bad in ["a b", "u@h", "a?b", ""] {
             assert_eq!(base(bad), None, "{bad}");

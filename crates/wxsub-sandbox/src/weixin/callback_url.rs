@@ -1,31 +1,31 @@
-//! Sends the user back with the answer.
+//! Sends the user back with the callback.
 
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use wxsub_proto::{Answer, HttpUrl};
 
 /// The redirect URL with the answer in its query: after a query that is there already, before a fragment. What is not
 /// ASCII is percent-encoded, as a header needs it.
-pub(super) fn with_answer(redirect_url: &HttpUrl, answer: &Answer) -> String {
+pub(super) fn callback_url(redirect_url: &HttpUrl, callback: &Answer) -> String {
     let url = redirect_url.as_str();
     let (url, fragment) = url.split_at(url.find('#').unwrap_or(url.len()));
-    let joint = match url.find('?') {
+    let separator = match url.find('?') {
         None => "?",
         Some(_) if url.ends_with(['?', '&']) => "",
         Some(_) => "&",
     };
-    let whole = format!("{url}{joint}{}{fragment}", answer.to_query());
-    utf8_percent_encode(&whole, CONTROLS).to_string()
+    let with_callback = format!("{url}{separator}{}{fragment}", callback.to_query());
+    utf8_percent_encode(&with_callback, CONTROLS).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use wxsub_proto::{Action, Answer, Scene};
 
-    use super::with_answer;
+    use super::callback_url;
 
     #[test]
     fn a_query_and_a_fragment_stay_where_they_are() {
-        let answer = Answer::new(Action::Cancel, "T".parse().unwrap(), Scene::new(7).unwrap(), None);
+        let callback = Answer::new(Action::Cancel, "T".parse().unwrap(), Scene::new(7).unwrap(), None);
         for (url, expected) in [
             ("https://a.example", "https://a.example?template_id=T&action=cancel&scene=7"),
             ("https://a.example/b?x=1", "https://a.example/b?x=1&template_id=T&action=cancel&scene=7"),
@@ -36,7 +36,7 @@ mod tests {
             ("https://a.example/b?#end", "https://a.example/b?template_id=T&action=cancel&scene=7#end"),
             ("https://a.example/路#", "https://a.example/%E8%B7%AF?template_id=T&action=cancel&scene=7#"),
         ] {
-            assert_eq!(with_answer(&url.parse().unwrap(), &answer), expected);
+            assert_eq!(callback_url(&url.parse().unwrap(), &callback), expected);
         }
     }
 }

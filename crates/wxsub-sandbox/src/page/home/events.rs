@@ -2,33 +2,33 @@
 
 use maud::{Markup, html};
 
-use super::super::when::time_of_day;
+use super::super::format_time::time_of_day;
 use super::super::zh;
-use crate::journal::Event;
-use crate::world::World;
+use crate::event_log::Event;
+use crate::state::SandboxState;
 
 /// How many events are shown.
-const MOST: usize = 50;
+const MAX_SHOWN_EVENTS: usize = 50;
 
-pub(super) fn section(world: &World) -> Markup {
-    let journal = &world.journal;
+pub(super) fn section(state: &SandboxState) -> Markup {
+    let log = &state.event_log;
     html! {
-        section #journal {
-            h2 { "Journal" (zh("日志")) }
-            div.card #journal-events data-live {
-                @if !journal.requests.is_empty() {
+        section #events {
+            h2 { "EventLog" (zh("日志")) }
+            div.card #event-list data-live {
+                @if !log.requests.is_empty() {
                     ul.counts {
-                        @for (path, count) in &journal.requests { li { code { (path) } b { (count) } } }
+                        @for (path, count) in &log.requests { li { code { (path) } b { (count) } } }
                     }
                 }
                 ol.events {
-                    @for event in journal.events.iter().rev().take(MOST) { (row(event)) }
+                    @for event in log.events.iter().rev().take(MAX_SHOWN_EVENTS) { (row(event)) }
                 }
-                @if journal.events.len() > MOST {
-                    p.quiet { "The last " (MOST) " of " (journal.events.len()) " events." }
+                @if log.events.len() > MAX_SHOWN_EVENTS {
+                    p.quiet { "The last " (MAX_SHOWN_EVENTS) " of " (log.events.len()) " events." }
                 }
             }
-            p.quiet { "All of it as JSON: " a href="/_sandbox/journal" { code { "/_sandbox/journal" } } }
+            p.quiet { "All of it as JSON: " a href="/_sandbox/events" { code { "/_sandbox/events" } } }
         }
     }
 }

@@ -7,24 +7,24 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Makes access tokens and numbers them.
 #[derive(Default)]
-pub(crate) struct Mint(u64);
+pub(crate) struct TokenGenerator(u64);
 
-impl Mint {
+impl TokenGenerator {
     /// The next number and a token of this length: unique by its number, unguessable by the rest.
-    pub(crate) fn token(&mut self, length: usize) -> (u64, String) {
+    pub(crate) fn generate(&mut self, length: usize) -> (u64, String) {
         self.0 += 1;
         let mut text = format!("{}_", self.0);
         // Play money: without a source of randomness it is still unique.
         let mut noise = vec![0; length.saturating_sub(text.len())];
         let _unlikely = getrandom::fill(&mut noise);
-        let letter = |byte: u8| ALPHABET.get(usize::from(byte & 63)).copied().map(char::from);
-        text.extend(noise.into_iter().filter_map(letter));
+        let character = |byte: u8| ALPHABET.get(usize::from(byte & 63)).copied().map(char::from);
+        text.extend(noise.into_iter().filter_map(character));
         (self.0, text)
     }
 }
 
 /// The name of one call: three groups of eight hex digits, of which the first are the Unix seconds.
-pub(crate) fn rid(now: Duration) -> String {
+pub(crate) fn request_id(now: Duration) -> String {
     let noise = || getrandom::u32().unwrap_or_default();
     format!("{:08x}-{:08x}-{:08x}", now.as_secs() & 0xffff_ffff, noise(), noise())
 }
@@ -35,19 +35,19 @@ mod tests {
 
     #[test]
     fn tokens_differ_and_have_the_length_asked_for() {
-        let mut mint = Mint::default();
-        let (first, one) = mint.token(136);
-        let (second, other) = mint.token(512);
-        assert_eq!((first, one.len(), second, other.len()), (1, 136, 2, 512));
-        assert_ne!(one.get(2..20), other.get(2..20));
-        assert!(one.bytes().all(|b| ALPHABET.contains(&b)));
+        let mut generator = TokenGenerator::default();
+        let (first, token) = generator.generate(136);
+        let (second, other) = generator.generate(512);
+        assert_eq!((first, token.len(), second, other.len()), (1, 136, 2, 512));
+        assert_ne!(token.get(2..20), other.get(2..20));
+        assert!(token.bytes().all(|b| ALPHABET.contains(&b)));
     }
 
     /// Source: "Get rid info" (service/openApi/get_rid_info.html), whose sample has this time and this first group.
     #[test]
     fn a_rid_begins_with_the_time() {
-        let rid = rid(Duration::from_secs(1_635_156_704));
-        let groups: Vec<_> = rid.split('-').collect();
+        let id = request_id(Duration::from_secs(1_635_156_704));
+        let groups: Vec<_> = id.split('-').collect();
         assert_eq!(groups.len(), 3);
         assert_eq!(groups[0], "617682e0");
         assert!(groups.iter().all(|group| group.len() == 8 && group.bytes().all(|b| b.is_ascii_hexdigit())));

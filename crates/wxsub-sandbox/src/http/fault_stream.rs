@@ -13,16 +13,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Where connections come in.
-pub(super) struct Door(pub(super) TcpListener);
+pub(super) struct FaultListener(pub(super) TcpListener);
 
-impl Listener for Door {
-    type Io = Wire;
+impl Listener for FaultListener {
+    type Io = FaultStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Wire, SocketAddr) {
+    async fn accept(&mut self) -> (FaultStream, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        let cut = Cut::default();
-        (Wire { stream, cut }, address)
+        let cut = CutHandle::default();
+        (FaultStream { stream, cut }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -32,13 +32,13 @@ impl Listener for Door {
 
 /// The caller's end of a connection: where it is, and how to cut it.
 #[derive(Clone)]
-pub(super) struct Peer {
+pub(super) struct ClientConnection {
     pub(super) address: SocketAddr,
-    pub(super) cut: Cut,
+    pub(super) cut: CutHandle,
 }
 
-impl Connected<IncomingStream<'_, Door>> for Peer {
-    fn connect_info(incoming: IncomingStream<'_, Door>) -> Self {
+impl Connected<IncomingStream<'_, FaultListener>> for ClientConnection {
+    fn connect_info(incoming: IncomingStream<'_, FaultListener>) -> Self {
         let (address, cut) = (*incoming.remote_addr(), incoming.io().cut.clone());
         Self { address, cut }
     }
@@ -46,33 +46,33 @@ impl Connected<IncomingStream<'_, Door>> for Peer {
 
 /// Says how many bytes at the end of the coming reply never leave; 0: all leave.
 #[derive(Clone, Default)]
-pub(super) struct Cut(Arc<AtomicUsize>);
+pub(super) struct CutHandle(Arc<AtomicUsize>);
 
-const EVERYTHING: usize = usize::MAX;
+const RESET: usize = usize::MAX;
 
-impl Cut {
+impl CutHandle {
     /// The connection is reset instead of the coming reply.
     pub(super) fn reset(&self) {
-        self.leave_out(EVERYTHING);
+        self.drop_last(RESET);
     }
 
     /// The connection is closed before these last bytes of the coming reply.
-    pub(super) fn leave_out(&self, bytes: usize) {
+    pub(super) fn drop_last(&self, bytes: usize) {
         self.0.store(bytes, Ordering::Relaxed);
     }
 
-    fn left_out(&self) -> usize {
+    fn dropped_bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// One connection. It is written to by hyper, which puts a whole reply of ours, head and body, into one buffer.
-pub(super) struct Wire {
+pub(super) struct FaultStream {
     stream: TcpStream,
-    cut: Cut,
+    cut: CutHandle,
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for FaultStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -82,16 +82,16 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for FaultStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let left_out = self.cut.left_out();
-        let leaves = buf.split_at_checked(buf.len().saturating_sub(left_out));
-        match leaves {
-            Some((leaves, _)) if left_out == 0 || !leaves.is_empty() => {
-                Pin::new(&mut self.stream).poll_write(cx, leaves)
+        let dropped = self.cut.dropped_bytes();
+        let sent = buf.split_at_checked(buf.len().saturating_sub(dropped));
+        match sent {
+            Some((sent, _)) if dropped == 0 || !sent.is_empty() => {
+                Pin::new(&mut self.stream).poll_write(cx, sent)
             }
             _ => {
-                if left_out == EVERYTHING {
+                if dropped == RESET {
                     self.stream.set_zero_linger()?;
                 }
                 Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))

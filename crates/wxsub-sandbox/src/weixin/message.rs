@@ -5,58 +5,58 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 use wxsub_proto::{Color, ErrCode, HttpUrl, OpenId, Scene, TemplateId};
 
+use crate::api_error::ApiError;
 use crate::app::App;
-use crate::refused::Refused;
 
-const TITLE_CHARACTERS: usize = 15;
-const CONTENT_CHARACTERS: usize = 200;
+const MAX_TITLE_CHARS: usize = 15;
+const MAX_CONTENT_CHARS: usize = 200;
 
 const INVALID_SCENE: ErrCode = ErrCode::new(40129);
 const INVALID_PAGEPATH: ErrCode = ErrCode::new(40165);
 const INVALID_MINI_PROGRAM: ErrCode = ErrCode::new(40166);
 
 /// A message that keeps the limits; members nobody reads are carried along.
-pub(super) struct Letter {
+pub(super) struct SubscribeBody {
     pub(super) touser: OpenId,
     pub(super) template_id: TemplateId,
     pub(super) scene: Scene,
     pub(super) body: Map<String, Value>,
 }
 
-impl Letter {
+impl SubscribeBody {
     /// Reads a body for this app. In which order Weixin looks at the fields is not documented.
-    pub(super) fn read(body: &[u8], app: &App) -> Result<Self, Refused> {
+    pub(super) fn parse(body: &[u8], app: &App) -> Result<Self, ApiError> {
         let body: Map<String, Value> = serde_json::from_slice(body).map_err(|_| ErrCode::DATA_FORMAT)?;
-        let fields = Fields(&body);
-        let touser = fields.parsed("touser").ok_or(ErrCode::INVALID_OPENID)?;
-        let template_id: Option<TemplateId> = fields.parsed("template_id");
+        let fields = BodyFields(&body);
+        let touser = fields.parse_field("touser").ok_or(ErrCode::INVALID_OPENID)?;
+        let template_id: Option<TemplateId> = fields.parse_field("template_id");
         let template_id = template_id.filter(|template| app.has_template(template));
         let template_id = template_id.ok_or(ErrCode::INVALID_TEMPLATE_ID)?;
         let scene = fields.scene().ok_or(INVALID_SCENE)?;
         fields.check_text()?;
-        fields.check_jump()?;
+        fields.check_tap_target()?;
         Ok(Self { touser, template_id, scene, body })
     }
 }
 
-struct Fields<'a>(&'a Map<String, Value>);
+struct BodyFields<'a>(&'a Map<String, Value>);
 
-impl<'a> Fields<'a> {
-    /// What stands in one place; `null` counts as absent.
-    fn get(&self, place: &str) -> Option<&'a Value> {
-        let mut names = place.split('.');
+impl<'a> BodyFields<'a> {
+    /// What stands in one path; `null` counts as absent.
+    fn get(&self, path: &str) -> Option<&'a Value> {
+        let mut names = path.split('.');
         let first = self.0.get(names.next()?);
         let value = names.fold(first, |value, name| value?.get(name));
         value.filter(|value| !value.is_null())
     }
 
-    /// The text in one place; an empty one counts as absent, as some SDKs write it.
-    fn text(&self, place: &str) -> Option<&'a str> {
-        self.get(place)?.as_str().filter(|text| !text.is_empty())
+    /// The text in one path; an empty one counts as absent, as some SDKs write it.
+    fn text(&self, path: &str) -> Option<&'a str> {
+        self.get(path)?.as_str().filter(|text| !text.is_empty())
     }
 
-    fn parsed<T: FromStr>(&self, place: &str) -> Option<T> {
-        self.text(place)?.parse().ok()
+    fn parse_field<T: FromStr>(&self, path: &str) -> Option<T> {
+        self.text(path)?.parse().ok()
     }
 
     /// As text or as a whole number.
@@ -68,26 +68,26 @@ impl<'a> Fields<'a> {
     }
 
     /// Title, content and its colour. Characters are counted, not bytes.
-    fn check_text(&self) -> Result<(), Refused> {
+    fn check_text(&self) -> Result<(), ApiError> {
         let title = self.text("title").unwrap_or_default();
-        if !(1..=TITLE_CHARACTERS).contains(&title.chars().count()) {
+        if !(1..=MAX_TITLE_CHARS).contains(&title.chars().count()) {
             return Err(ErrCode::INVALID_TITLE_SIZE.into());
         }
         let content = self.text("data.content.value").unwrap_or_default();
         match content.chars().count() {
             // The spelling is Weixin's.
-            0 => return Err(argument("data.content.value is emtpy")),
-            1..=CONTENT_CHARACTERS => {}
-            _ => return Err(argument("data.content.value invalid")),
+            0 => return Err(invalid_argument("data.content.value is emtpy")),
+            1..=MAX_CONTENT_CHARS => {}
+            _ => return Err(invalid_argument("data.content.value invalid")),
         }
         match self.get("data.content.color") {
-            Some(color) if !is_color(color) => Err(argument("data.content.color invalid")),
+            Some(color) if !is_color(color) => Err(invalid_argument("data.content.color invalid")),
             _ => Ok(()),
         }
     }
 
     /// The page a tap leads to.
-    fn check_jump(&self) -> Result<(), Refused> {
+    fn check_tap_target(&self) -> Result<(), ApiError> {
         if self.text("url").is_some_and(|url| HttpUrl::new(url).is_err()) {
             return Err(ErrCode::INVALID_URL.into());
         }
@@ -104,6 +104,6 @@ fn is_color(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.is_empty() || text.parse::<Color>().is_ok())
 }
 
-fn argument(what: &str) -> Refused {
-    Refused::new(ErrCode::ARGUMENT_INVALID, format!("argument invalid! {what}"))
+fn invalid_argument(what: &str) -> ApiError {
+    ApiError::new(ErrCode::ARGUMENT_INVALID, format!("argument invalid! {what}"))
 }

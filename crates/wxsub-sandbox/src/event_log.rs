@@ -6,19 +6,19 @@ use std::time::Duration;
 use serde::Serialize;
 use wxsub_proto::{AppId, ErrCode};
 
-use crate::call::Call;
+use crate::request::Request;
 
 /// How many events are kept; older ones are forgotten.
-const MOST_EVENTS: usize = 10_000;
+const MAX_EVENTS: usize = 10_000;
 /// How many paths are counted each on their own, and how long they may be; the rest is counted together.
-const MOST_PATHS: usize = 256;
-const LONGEST_PATH: usize = 128;
+const MAX_PATHS: usize = 256;
+const MAX_PATH_LENGTH: usize = 128;
 const OTHER_PATHS: &str = "(other)";
 
 /// What happened so far. Holds no secret: tokens appear as the number of their issue, openids and bodies not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Journal {
+pub struct EventLog {
     /// How many requests reached each path of Weixin's, those that met a fault included. Exact.
     pub requests: BTreeMap<String, u64>,
     /// The last 10000 events, oldest first.
@@ -56,31 +56,32 @@ pub(crate) struct Trace {
     pub(crate) fault: Option<&'static str>,
 }
 
-impl Journal {
+impl EventLog {
     /// How many requests reached this path.
     #[must_use]
-    pub fn count(&self, path: &str) -> u64 {
+    pub fn request_count(&self, path: &str) -> u64 {
         self.requests.get(path).copied().unwrap_or_default()
     }
 
     /// Keeps a request to Weixin.
-    pub(crate) fn request(&mut self, call: &Call<'_>, trace: Trace) {
-        let known = self.requests.contains_key(call.path);
-        let countable = known || (self.requests.len() < MOST_PATHS && call.path.len() <= LONGEST_PATH);
-        let path = if countable { call.path } else { OTHER_PATHS };
+    pub(crate) fn record_request(&mut self, request: &Request<'_>, trace: Trace) {
+        let is_known = self.requests.contains_key(request.path);
+        let has_own_count =
+            is_known || (self.requests.len() < MAX_PATHS && request.path.len() <= MAX_PATH_LENGTH);
+        let path = if has_own_count { request.path } else { OTHER_PATHS };
         *self.requests.entry(path.to_owned()).or_default() += 1;
-        let method: String = call.method.chars().take(16).collect();
-        self.keep(call.now, format!("{method} {path}"), trace);
+        let method: String = request.method.chars().take(16).collect();
+        self.push(request.now, format!("{method} {path}"), trace);
     }
 
     /// Keeps something that was done to the sandbox.
-    pub(crate) fn deed(&mut self, now: Duration, what: impl Into<String>, appid: Option<&AppId>) {
+    pub(crate) fn record_control(&mut self, now: Duration, what: impl Into<String>, appid: Option<&AppId>) {
         let appid = appid.cloned();
-        self.keep(now, what.into(), Trace { appid, ..Trace::default() });
+        self.push(now, what.into(), Trace { appid, ..Trace::default() });
     }
 
-    fn keep(&mut self, now: Duration, what: String, trace: Trace) {
-        if self.events.len() >= MOST_EVENTS {
+    fn push(&mut self, now: Duration, what: String, trace: Trace) {
+        if self.events.len() >= MAX_EVENTS {
             self.events.pop_front();
         }
         let Trace { appid, token, errcode, fault } = trace;
@@ -93,13 +94,13 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn call(path: &str) -> Call<'_> {
-        let caller = std::net::Ipv4Addr::LOCALHOST.into();
-        Call {
+    fn request(path: &str) -> Request<'_> {
+        let client_ip = std::net::Ipv4Addr::LOCALHOST.into();
+        Request {
             now: Duration::ZERO,
-            caller,
-            base: "",
-            foreign: false,
+            client_ip,
+            base_url: "",
+            is_cross_site: false,
             method: "GET",
             path,
             query: "",
@@ -109,17 +110,17 @@ mod tests {
 
     #[test]
     fn counts_are_exact_while_events_and_paths_are_bounded() {
-        let mut journal = Journal::default();
-        for _ in 0..MOST_EVENTS + 5 {
-            journal.request(&call("/a"), Trace::default());
+        let mut log = EventLog::default();
+        for _ in 0..MAX_EVENTS + 5 {
+            log.record_request(&request("/a"), Trace::default());
         }
-        assert_eq!(journal.count("/a"), MOST_EVENTS as u64 + 5);
-        assert_eq!(journal.events.len(), MOST_EVENTS);
+        assert_eq!(log.request_count("/a"), MAX_EVENTS as u64 + 5);
+        assert_eq!(log.events.len(), MAX_EVENTS);
         for number in 0..1000 {
-            journal.request(&call(&format!("/{number}")), Trace::default());
+            log.record_request(&request(&format!("/{number}")), Trace::default());
         }
-        journal.request(&call(&"/x".repeat(LONGEST_PATH)), Trace::default());
-        assert_eq!(journal.requests.len(), MOST_PATHS + 1);
-        assert_eq!(journal.requests.values().sum::<u64>(), MOST_EVENTS as u64 + 1006);
+        log.record_request(&request(&"/x".repeat(MAX_PATH_LENGTH)), Trace::default());
+        assert_eq!(log.requests.len(), MAX_PATHS + 1);
+        assert_eq!(log.requests.values().sum::<u64>(), MAX_EVENTS as u64 + 1006);
     }
 }

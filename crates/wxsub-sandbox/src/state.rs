@@ -1,0 +1,108 @@
+//! Everything the sandbox knows: one value, behind one lock.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use wxsub_proto::{Action, Answer, AppId, AppSecret, ConsentRequest, Grant, TemplateId};
+
+use crate::app::{App, AppSettings};
+use crate::event_log::EventLog;
+use crate::fault::Faults;
+use crate::mailbox::Mailboxes;
+use crate::token_generator::TokenGenerator;
+
+/// What a control method was asked about does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotFoundError {
+    /// No such app.
+    #[error("appid: this sandbox has no such app; add it first")]
+    App,
+    /// The app has no such template.
+    #[error("template_id: the app has no such template; add the app with it")]
+    Template,
+}
+
+/// Everything the sandbox knows.
+#[derive(Default)]
+pub(crate) struct SandboxState {
+    /// How far its time is ahead of the clock.
+    pub(crate) clock_offset: Duration,
+    pub(crate) apps: HashMap<AppId, App>,
+    pub(crate) token_generator: TokenGenerator,
+    /// The rights to send one message. A set: consents for the same three do not add up.
+    pub(crate) grants: HashSet<(AppId, Grant)>,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) faults: Faults,
+    pub(crate) event_log: EventLog,
+}
+
+impl SandboxState {
+    pub(crate) fn add_app(
+        &mut self,
+        now: Duration,
+        appid: AppId,
+        secret: AppSecret,
+        templates: BTreeSet<TemplateId>,
+        settings: AppSettings,
+    ) {
+        self.event_log.record_control(now, "app added", Some(&appid));
+        match self.apps.get_mut(&appid) {
+            Some(app) => app.update(secret, templates, settings),
+            None => {
+                self.apps.insert(appid, App::new(secret, templates, settings));
+            }
+        }
+    }
+
+    /// The apps by their AppIDs.
+    pub(crate) fn sorted_apps(&self) -> Vec<(&AppId, &App)> {
+        let mut apps: Vec<_> = self.apps.iter().collect();
+        apps.sort_by_key(|(appid, _)| *appid);
+        apps
+    }
+
+    /// Whether this app and template exist here.
+    pub(crate) fn check_request(&self, request: &ConsentRequest) -> Result<(), NotFoundError> {
+        let app = self.apps.get(&request.appid).ok_or(NotFoundError::App)?;
+        match app.has_template(&request.template_id) {
+            true => Ok(()),
+            false => Err(NotFoundError::Template),
+        }
+    }
+
+    /// The user has decided: a confirmation grants one message, a cancel changes nothing.
+    pub(crate) fn consent(
+        &mut self,
+        now: Duration,
+        request: ConsentRequest,
+        action: Action,
+    ) -> Result<Answer, NotFoundError> {
+        self.check_request(&request)?;
+        let ConsentRequest { appid, scene, template_id, reserved, .. } = request;
+        let deed = match &action {
+            Action::Confirm { openid } => {
+                let grant = Grant::trusted(openid.clone(), template_id.clone(), scene);
+                self.grants.insert((appid.clone(), grant));
+                "consent confirmed"
+            }
+            Action::Cancel => "consent cancelled",
+        };
+        self.event_log.record_control(now, deed, Some(&appid));
+        Ok(Answer::new(action, template_id, scene, reserved))
+    }
+
+    /// A stranger fetched tokens for this app, and the overlaps are over.
+    pub(crate) fn invalidate_tokens(&mut self, now: Duration, appid: &AppId) -> Result<(), NotFoundError> {
+        let app = self.apps.get_mut(appid).ok_or(NotFoundError::App)?;
+        app.invalidate_all_tokens(&mut self.token_generator, now);
+        self.event_log.record_control(now, "tokens invalidated", Some(appid));
+        Ok(())
+    }
+
+    /// Moves the time forward.
+    pub(crate) fn advance(&mut self, now: Duration, by: Duration) {
+        self.clock_offset = self.clock_offset.saturating_add(by);
+        self.event_log.record_control(now, format!("clock advanced by {} s", by.as_secs_f64()), None);
+    }
+}
