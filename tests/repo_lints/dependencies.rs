@@ -8,20 +8,21 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use super::tree::top;
 
 /// Which crate of ours may use which: the drawing in ARCHITECTURE.md, as a table.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("wxsub-proto", &[]),
     ("wxsub-core", &["wxsub-proto"]),
     ("wxsub-tls", &[]),
     ("wxsub-hyper", &["wxsub-core", "wxsub-tls"]),
     ("wxsub-reqwest", &["wxsub-core", "wxsub-tls"]),
     ("wxsub-redis", &["wxsub-core"]),
+    ("wxsub-outbox", &["wxsub-core", "wxsub-proto"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
     ("wxsub-server", &["wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-redis"]),
     ("wxsub-cli", &["wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox", "wxsub-server"]),
 ];
 
 /// Which crate of ours may use which library.
-const LIBRARIES: [(&str, &[&str]); 9] = [
+const LIBRARIES: [(&str, &[&str]); 10] = [
     ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "thiserror", "zeroize"]),
     (
         "wxsub-core",
@@ -62,6 +63,21 @@ const LIBRARIES: [(&str, &[&str]); 9] = [
     ),
     ("wxsub-reqwest", &["bytes", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
     ("wxsub-redis", &["async-trait", "base64", "redis", "ring", "thiserror", "tokio", "zeroize"]),
+    (
+        "wxsub-outbox",
+        &[
+            "async-trait",
+            "futures-util",
+            "getrandom",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+            "tokio",
+            "tracing",
+            "uuid",
+        ],
+    ),
     (
         "wxsub-sandbox",
         &[

@@ -1,0 +1,233 @@
+//! What the ledger keeps of an app: why it waits, and how many messages it has in each state.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wxsub_core::clock::UnixMillis;
+
+use crate::id::MessageId;
+use crate::message::{NotAccepted, StoredMessage};
+use crate::state::{MessageState, WaitingFor};
+
+/// How long an app waits after 45011.
+pub const MINUTE_QUOTA_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often one message tries whether Weixin's limit per day is lifted, before midnight in Beijing.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// When the next message tries it after one that got no answer.
+pub const PROBE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The longest pause for want of a token. The pause starts at 1 s and doubles.
+pub const MAX_TOKEN_PAUSE: Duration = Duration::from_secs(60);
+
+const DAY: u64 = 24 * 3600 * 1000;
+/// Beijing is 8 hours ahead of UTC all year.
+const BEIJING: u64 = 8 * 3600 * 1000;
+
+/// What the ledger keeps of an app: its row of `wxsub_app` and its rows of `wxsub_count`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct StoredApp {
+    /// Why it waits. The reasons are independent of each other.
+    pub pauses: Pauses,
+    /// How many messages it has in each state; none in a state that is missing.
+    pub counts: BTreeMap<MessageState, u64>,
+    /// How many of its `maybe_sent` messages are undecided.
+    pub undecided: u64,
+}
+
+/// Why an app waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct Pauses {
+    /// An operator paused it.
+    pub operator: Option<OperatorPause>,
+    /// 45011: until when.
+    pub minute_quota_until: Option<UnixMillis>,
+    /// 45009.
+    pub daily_quota: Option<DailyQuotaPause>,
+    /// No token could be had.
+    pub token: Option<TokenPause>,
+}
+
+/// A pause by an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct OperatorPause {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub note: String,
+    /// Since when.
+    pub since: UnixMillis,
+}
+
+/// A pause for Weixin's limit per day. One message at a time is the probe; what Weixin answers to it decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct DailyQuotaPause {
+    /// Midnight in Beijing, when the limit starts anew.
+    pub until: UnixMillis,
+    /// When the next probe may be claimed.
+    pub next_probe_at: UnixMillis,
+    /// The probe that is under way.
+    pub probe: Option<MessageId>,
+}
+
+/// A pause for want of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct TokenPause {
+    /// When the next attempt may be made.
+    pub until: UnixMillis,
+    /// How often in a row there was none.
+    pub failures: u32,
+}
+
+/// The next midnight in Beijing, in UTC.
+#[must_use]
+pub fn beijing_midnight(now: UnixMillis) -> UnixMillis {
+    let days = now.get().saturating_add(BEIJING) / DAY;
+    UnixMillis::new((days + 1).saturating_mul(DAY).saturating_sub(BEIJING))
+}
+
+impl Pauses {
+    /// How many messages may be claimed now, of at most `limit`.
+    #[must_use]
+    pub fn claimable(&self, limit: usize, now: UnixMillis) -> usize {
+        let token_wait = self.token.is_some_and(|pause| now < pause.until);
+        if self.operator.is_some() || self.rate_limited(now) || token_wait {
+            return 0;
+        }
+        match &self.daily_quota {
+            Some(quota) if now < quota.next_probe_at => 0,
+            Some(_) => limit.min(1),
+            None => limit,
+        }
+    }
+
+    /// What a due message waits for.
+    #[must_use]
+    pub fn waiting_for(&self, now: UnixMillis) -> Option<WaitingFor> {
+        if self.operator.is_some() {
+            Some(WaitingFor::Paused)
+        } else if self.daily_quota.is_some() {
+            Some(WaitingFor::Quota)
+        } else if self.rate_limited(now) {
+            Some(WaitingFor::Rate)
+        } else if self.token.is_some_and(|pause| now < pause.until) {
+            Some(WaitingFor::Token)
+        } else {
+            None
+        }
+    }
+
+    /// The message was claimed. During a daily pause it is the probe.
+    pub(crate) fn claimed(&mut self, message: MessageId, now: UnixMillis) {
+        if let Some(quota) = &mut self.daily_quota {
+            quota.probe = Some(message);
+            // It may get no answer at all.
+            quota.next_probe_at = now.after(PROBE_INTERVAL);
+        }
+    }
+
+    /// The message's attempt ended. `pause` is why the app must wait, if it must.
+    pub(crate) fn settled(&mut self, message: &StoredMessage, pause: Option<NotAccepted>, now: UnixMillis) {
+        let answered = matches!(message.state, MessageState::Sent | MessageState::Refused) && pause.is_none();
+        if answered {
+            self.token = None;
+        }
+        if let Some(quota) = &mut self.daily_quota
+            && quota.probe == Some(message.id)
+        {
+            quota.probe = None;
+            if answered {
+                self.daily_quota = None;
+            } else {
+                quota.next_probe_at = quota.next_probe_at.min(now.after(PROBE_RETRY_INTERVAL));
+            }
+        }
+        match pause {
+            Some(NotAccepted::DailyQuota) => self.exceed_daily_quota(now),
+            Some(NotAccepted::MinuteQuota) => self.minute_quota_until = Some(now.after(MINUTE_QUOTA_PAUSE)),
+            Some(NotAccepted::NoToken | NotAccepted::StaleToken) => self.lack_token(now),
+            None => {}
+        }
+    }
+
+    /// There is no token to send with.
+    pub(crate) fn lack_token(&mut self, now: UnixMillis) {
+        if self.token.is_some_and(|pause| now < pause.until) {
+            // Several attempts failed together.
+            return;
+        }
+        let failures = self.token.map_or(0, |pause| pause.failures).saturating_add(1);
+        let wait = Duration::from_secs(1 << (failures - 1).min(6)).min(MAX_TOKEN_PAUSE);
+        self.token = Some(TokenPause { until: now.after(wait), failures });
+    }
+
+    fn exceed_daily_quota(&mut self, now: UnixMillis) {
+        let until = beijing_midnight(now);
+        let next_probe_at = until.min(now.after(PROBE_INTERVAL));
+        let probe = self.daily_quota.and_then(|quota| quota.probe);
+        self.daily_quota = Some(DailyQuotaPause { until, next_probe_at, probe });
+    }
+
+    fn rate_limited(&self, now: UnixMillis) -> bool {
+        self.minute_quota_until.is_some_and(|until| now < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_day_ends_at_midnight_in_beijing() {
+        // 2026-06-01, 12:00 and 23:59:59.999 in Beijing; then the midnight itself.
+        let noon = UnixMillis::new(1_780_286_400_000);
+        let midnight = UnixMillis::new(1_780_329_600_000);
+        assert_eq!(beijing_midnight(noon), midnight);
+        assert_eq!(beijing_midnight(UnixMillis::new(midnight.get() - 1)), midnight);
+        assert_eq!(beijing_midnight(midnight), midnight.after(24 * 60 * MINUTE));
+    }
+
+    #[test]
+    fn each_pause_stops_claims_and_says_so() {
+        let now = UnixMillis::new(1_780_286_400_000);
+        let later = now.after(MINUTE);
+        let operator = OperatorPause { by: "ops".to_owned(), note: String::new(), since: now };
+        let quota = DailyQuotaPause { until: beijing_midnight(now), next_probe_at: later, probe: None };
+        for (pauses, waiting, then) in [
+            (Pauses { operator: Some(operator), ..Pauses::default() }, WaitingFor::Paused, 0),
+            (Pauses { minute_quota_until: Some(later), ..Pauses::default() }, WaitingFor::Rate, 9),
+            (Pauses { daily_quota: Some(quota), ..Pauses::default() }, WaitingFor::Quota, 1),
+            (
+                Pauses { token: Some(TokenPause { until: later, failures: 1 }), ..Pauses::default() },
+                WaitingFor::Token,
+                9,
+            ),
+        ] {
+            assert_eq!((pauses.claimable(9, now), pauses.waiting_for(now)), (0, Some(waiting)));
+            assert_eq!(pauses.claimable(9, later), then, "{waiting}");
+        }
+        assert_eq!((Pauses::default().claimable(9, now), Pauses::default().waiting_for(now)), (9, None));
+    }
+
+    #[test]
+    fn the_pause_for_want_of_a_token_doubles_up_to_its_bound() {
+        let (mut pauses, mut now) = (Pauses::default(), UnixMillis::new(1_000));
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            pauses.lack_token(now);
+            pauses.lack_token(now);
+            let until = pauses.token.unwrap().until;
+            waits.push(until.since(now).as_secs());
+            now = until;
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+}

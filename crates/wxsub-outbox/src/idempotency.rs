@@ -1,0 +1,196 @@
+//! The same request twice is one message: keys, and what a repeated key gives.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use wxsub_core::clock::UnixMillis;
+use wxsub_proto::{AppId, ErrCode, Message};
+
+use crate::id::MessageId;
+use crate::message::StoredMessage;
+use crate::state::{MessageState, Priority};
+
+/// A key that the sender chose: 1 to 255 visible ASCII characters, as in the IETF draft
+/// [Idempotency-Key](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IdempotencyKey(String);
+
+/// A text that cannot be an [`IdempotencyKey`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("idempotency_key: must have 1 to 255 visible ASCII characters; choose another key")]
+pub struct InvalidKey;
+
+impl IdempotencyKey {
+    /// The longest key, in characters.
+    pub const MAX_CHARS: usize = 255;
+
+    /// Takes the text if it keeps the rules.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] if it is empty, too long or has other characters.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidKey> {
+        let text = text.into();
+        let valid =
+            (1..=Self::MAX_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if valid { Ok(Self(text)) } else { Err(InvalidKey) }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for IdempotencyKey {
+    type Error = InvalidKey;
+
+    fn try_from(text: String) -> Result<Self, InvalidKey> {
+        Self::new(text)
+    }
+}
+
+impl From<IdempotencyKey> for String {
+    fn from(key: IdempotencyKey) -> Self {
+        key.0
+    }
+}
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Within which a key is one: the app and the client that sent it. An embedded outbox has one client, named `""`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct KeyScope {
+    /// The app.
+    pub appid: AppId,
+    /// The client.
+    pub client: String,
+    /// The key.
+    pub key: IdempotencyKey,
+}
+
+/// What a request with a key asks for, as a digest: another content under the same key is a mistake of the sender.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Of a message, and of what goes with it on this route.
+    #[must_use]
+    pub fn new(
+        route: &str,
+        message: &Message,
+        send_at: Option<UnixMillis>,
+        expires_at: Option<UnixMillis>,
+        priority: Priority,
+    ) -> Self {
+        let mut digest = Sha256::new();
+        let number = |at: Option<UnixMillis>| at.map_or_else(String::new, |at| at.get().to_string());
+        // No part can contain the character between them.
+        for part in [route, priority.as_str(), &number(send_at), &number(expires_at)] {
+            digest.update(part);
+            digest.update([0]);
+        }
+        digest.update(message.to_json());
+        Self(digest.finalize().into())
+    }
+
+    /// With these bytes, which a ledger has stored.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A key in use: one row of `wxsub_key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct StoredKey {
+    /// Where it holds.
+    pub scope: KeyScope,
+    /// What was asked for.
+    pub fingerprint: Fingerprint,
+    /// The message that it stands for.
+    pub message: MessageId,
+}
+
+/// What a request gets whose key is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
+pub enum KeyUse {
+    /// The message that the key stands for.
+    Replay,
+    /// A new message in its place: the one before was certainly not sent. The key moves to it.
+    Replace,
+    /// Nothing: the key was used for another content.
+    Reused,
+}
+
+/// What a request with this fingerprint gets under a key that stands for this message.
+#[must_use]
+pub fn use_key(stored: &StoredKey, message: &StoredMessage, fingerprint: Fingerprint) -> KeyUse {
+    if stored.fingerprint != fingerprint {
+        return KeyUse::Reused;
+    }
+    let repeatable = match message.state {
+        MessageState::NotSent => true,
+        MessageState::Refused => message.detail.errcode.is_some_and(|code| {
+            code.is_stale_token() || code == ErrCode::DAILY_QUOTA || code == ErrCode::MINUTE_QUOTA
+        }),
+        _ => false,
+    };
+    if repeatable { KeyUse::Replace } else { KeyUse::Replay }
+}
+
+#[cfg(test)]
+mod tests {
+    use wxsub_proto::{Grant, Scene};
+
+    use super::*;
+
+    #[test]
+    fn keys_have_visible_ascii_only() {
+        for good in ["a", "order-4711", "\"quoted\"", &"k".repeat(255)] {
+            assert_eq!(IdempotencyKey::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "a\n", "键", &"k".repeat(256)] {
+            assert_eq!(IdempotencyKey::new(bad), Err(InvalidKey), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_request_changes_its_fingerprint() {
+        let grant = Grant::trusted("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
+        let message = |text: &str| grant.clone().message("t".parse().unwrap(), text.parse().unwrap());
+        let at = |millis| Some(UnixMillis::new(millis));
+        let base = Fingerprint::new("outbox", &message("a"), at(1), None, Priority::Normal);
+        assert_eq!(base, Fingerprint::new("outbox", &message("a"), at(1), None, Priority::Normal));
+        for other in [
+            Fingerprint::new("messages", &message("a"), at(1), None, Priority::Normal),
+            Fingerprint::new("outbox", &message("b"), at(1), None, Priority::Normal),
+            Fingerprint::new("outbox", &message("a"), at(2), None, Priority::Normal),
+            Fingerprint::new("outbox", &message("a"), None, at(1), Priority::Normal),
+            Fingerprint::new("outbox", &message("a"), at(1), None, Priority::High),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The ledger: the database that holds grants and messages, as a trait.
+//!
+//! A ledger takes changes in batches and gives a result for each. What a change does is decided by [`apply`], over the
+//! [`Tables`] of the ledger, so every ledger decides alike:
+//!
+//! * a ledger with one writer (memory, SQLite) implements [`Tables`] on its open transaction;
+//! * a ledger with several (PostgreSQL) locks and loads the rows that a batch names, applies the batch to them, and writes
+//!   back what changed.
+
+mod apply;
+mod change;
+mod error;
+mod memory;
+mod tables;
+
+pub use apply::apply;
+pub use change::{
+    Applied, Change, Gone, NewConsent, NewDecision, NewKey, NewMessage, NotCancelled, NotDecided,
+    NotRecorded, Recorded, RestoreReport,
+};
+pub use error::LedgerError;
+pub use memory::MemoryLedger;
+pub use tables::{LEASE, StoredWorker, Tables};
+
+use std::fmt;
+
+use async_trait::async_trait;
+use wxsub_proto::{AppId, OpenId};
+
+use crate::app::StoredApp;
+use crate::grant::StoredGrant;
+use crate::id::MessageId;
+use crate::message::{StoredEvent, StoredMessage};
+use crate::state::MessageState;
+
+/// The database that holds grants and messages.
+///
+/// The ledger's own clock decides when a message is due or expired, when a worker's lease is over and when a message can be
+/// decided: the database's where several machines share it.
+#[async_trait]
+pub trait Ledger: Send + Sync + fmt::Debug {
+    /// Applies all changes in their order, in one transaction, and gives a result for each. They are durable when it
+    /// returns. A change that fails changes nothing, and the others are applied all the same.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] if none was applied, [`LedgerError::Unknown`] if all or none were.
+    ///
+    /// # Cancel safety
+    /// All or none are applied.
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError>;
+
+    /// One message.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError>;
+
+    /// What happened to a message, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError>;
+
+    /// Messages of an app in the order of their ids, which is that of their recording, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError>;
+
+    /// The grants of one user of an app, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError>;
+
+    /// Why an app waits, and how many messages it has in each state, in constant time. An app that the ledger does not
+    /// know waits for nothing and has none.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError>;
+}
+
+/// Which messages to list. The last id of one page is `after` of the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger must apply every condition")]
+pub struct MessageQuery {
+    /// Of this app.
+    pub appid: AppId,
+    /// In this state only.
+    pub state: Option<MessageState>,
+    /// To this user only.
+    pub openid: Option<OpenId>,
+    /// `maybe_sent` without a decision only.
+    pub undecided: bool,
+    /// With an id above this one.
+    pub after: Option<MessageId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl MessageQuery {
+    /// All of an app.
+    #[must_use]
+    pub fn new(appid: AppId) -> Self {
+        Self { appid, state: None, openid: None, undecided: false, after: None, limit: usize::MAX }
+    }
+
+    /// Whether a message meets the conditions.
+    #[must_use]
+    pub fn matches(&self, message: &StoredMessage) -> bool {
+        message.appid == self.appid
+            && self.state.is_none_or(|state| message.state == state)
+            && self.openid.as_ref().is_none_or(|openid| message.touser == *openid)
+            && (!self.undecided || message.is_undecided())
+            && self.after.is_none_or(|after| message.id > after)
+    }
+}

@@ -1,0 +1,269 @@
+//! What can be asked of a ledger, and what comes of it.
+
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::consent_guard::Nonce;
+use wxsub_proto::{AppId, Message};
+
+use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject};
+use crate::id::{GrantId, MessageId, WorkerId};
+use crate::idempotency::{Fingerprint, IdempotencyKey};
+use crate::message::{NotDecidable, Settlement, StoredMessage};
+use crate::state::{Decision, Priority};
+
+/// One change. What it needs is decided from the ledger's rows and clock.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
+pub enum Change {
+    /// A worker begins. Gives [`Applied::Done`].
+    Register(WorkerId),
+    /// A worker is alive. Gives [`Applied::Beat`].
+    Heartbeat(WorkerId),
+    /// Marks workers gone. Gives [`Applied::Marked`].
+    MarkGone(Gone),
+    /// The attempts of workers that an *earlier* transaction marked gone become `maybe_sent`: a claim that was committed
+    /// meanwhile would be missed otherwise. At most so many. Gives [`Applied::Messages`].
+    Reclaim(usize),
+    /// Queued messages whose time is over, at most so many. Gives [`Applied::Messages`].
+    Expire(usize),
+    /// Records a consent. Gives [`Applied::Consent`].
+    RecordConsent(Box<NewConsent>),
+    /// Voids an open grant, or one in doubt that no message has. Gives [`Applied::Grant`].
+    VoidGrant(GrantId),
+    /// Records a message and queues it. Gives [`Applied::Recorded`].
+    Enqueue(Box<NewMessage>),
+    /// Records a message whose one attempt begins now. Gives [`Applied::Recorded`].
+    Begin(Box<NewMessage>, WorkerId),
+    /// A worker takes due messages of an app. Gives [`Applied::Messages`].
+    Claim {
+        /// The worker.
+        worker: WorkerId,
+        /// The app.
+        appid: AppId,
+        /// At most so many.
+        limit: usize,
+    },
+    /// The owner of an attempt reports how it ended. Gives [`Applied::Settled`].
+    Settle {
+        /// The message.
+        message: MessageId,
+        /// Who claimed it.
+        worker: WorkerId,
+        /// The attempt that ended.
+        attempt: u32,
+        /// How it ended.
+        settlement: Settlement,
+        /// With so many failures it is not tried again.
+        max_failures: u32,
+    },
+    /// Withdraws a queued message. Gives [`Applied::Cancelled`].
+    Cancel {
+        /// The message.
+        message: MessageId,
+        /// Who.
+        by: String,
+    },
+    /// Decides an undecided message. Gives [`Applied::Decided`].
+    Decide(Box<NewDecision>),
+    /// Decides all undecided messages of an app that can be decided, at most so many. The decision is not `send_again`.
+    /// Gives [`Applied::Messages`].
+    ApplyPolicy(AppId, Decision, usize),
+    /// An operator pauses an app. Gives [`Applied::Done`].
+    Pause {
+        /// The app.
+        appid: AppId,
+        /// Who.
+        by: String,
+        /// Why.
+        note: String,
+    },
+    /// Lifts every pause of an app. Gives [`Applied::Done`].
+    Resume(AppId),
+    /// The app has no token. It waits; the wait doubles. Gives [`Applied::Done`].
+    LackToken(AppId),
+    /// A backup was restored. Gives [`Applied::Restored`].
+    Restore,
+}
+
+/// Which workers are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
+pub enum Gone {
+    /// Those whose lease is over.
+    LeaseOver,
+    /// This one, which ends.
+    One(WorkerId),
+    /// All but this one, which has taken the ledger's exclusive lock.
+    AllBut(WorkerId),
+}
+
+/// A consent to record.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
+pub struct NewConsent {
+    /// The id of the grant, if it makes one.
+    pub grant: GrantId,
+    /// What it is for.
+    pub subject: Subject,
+    /// Of its callback. `None` for a consent that the caller verified in another way.
+    pub nonce: Option<Nonce>,
+}
+
+/// A message to record.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
+pub struct NewMessage {
+    /// Its id. Recorded once: the same id again gives the same message.
+    pub id: MessageId,
+    /// The app that sends it.
+    pub appid: AppId,
+    /// What is posted.
+    pub body: Message,
+    /// Which of the due messages goes first.
+    pub priority: Priority,
+    /// The earliest time for its first attempt. Now unless given.
+    pub send_at: Option<UnixMillis>,
+    /// No attempt begins from here on. [`DEFAULT_LIFETIME`](crate::message::DEFAULT_LIFETIME) after `send_at` unless given.
+    pub expires_at: Option<UnixMillis>,
+    /// Its idempotency key.
+    pub key: Option<NewKey>,
+    /// Whether it must have a grant.
+    pub require_grant: bool,
+}
+
+/// The idempotency key of a message to record.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
+pub struct NewKey {
+    /// The client that sends it; `""` for an embedded outbox.
+    pub client: String,
+    /// The key.
+    pub key: IdempotencyKey,
+    /// What is asked for.
+    pub fingerprint: Fingerprint,
+}
+
+/// A decision to make.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
+pub struct NewDecision {
+    /// The undecided message.
+    pub message: MessageId,
+    /// What to take it for.
+    pub decision: Decision,
+    /// Who decides.
+    pub by: String,
+    /// Why.
+    pub note: String,
+    /// The version that the operator looked at.
+    pub seen: Option<u32>,
+    /// The id of the message that is sent in its place, if one is.
+    pub child: MessageId,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "one for each kind of change")]
+pub enum Applied {
+    /// It was done.
+    Done,
+    /// The worker's running attempts; `None` if it is gone, or not registered.
+    Beat(Option<Vec<(MessageId, u32)>>),
+    /// So many workers were marked gone.
+    Marked(usize),
+    /// The messages that changed, as they are now.
+    Messages(Vec<StoredMessage>),
+    /// What became of the consent.
+    Consent(Consent),
+    /// The voided grant; `None` if it is not there or cannot be voided.
+    Grant(Option<StoredGrant>),
+    /// The message, or why it was not recorded.
+    Recorded(Result<Recorded, NotRecorded>),
+    /// The message as it is now, if the settlement changed it.
+    Settled(Option<Box<StoredMessage>>),
+    /// The message, or why it was not cancelled.
+    Cancelled(Result<Box<StoredMessage>, NotCancelled>),
+    /// The decided message, and the one sent in its place.
+    Decided(Result<(Box<StoredMessage>, Option<Box<StoredMessage>>), NotDecided>),
+    /// What the restore changed.
+    Restored(RestoreReport),
+}
+
+/// A recorded message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
+pub enum Recorded {
+    /// It is new.
+    New(Box<StoredMessage>),
+    /// The message that its key stands for.
+    Replayed(Box<StoredMessage>),
+}
+
+impl Recorded {
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &StoredMessage {
+        match self {
+            Self::New(message) | Self::Replayed(message) => message,
+        }
+    }
+}
+
+/// Why a message was not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
+pub enum NotRecorded {
+    /// Its grant does not allow it.
+    #[error(transparent)]
+    Grant(#[from] NotAdmitted),
+    /// Its key stands for another content.
+    #[error("idempotency_key: it was used for another message ({0}); choose another key")]
+    KeyReused(MessageId),
+    /// A synchronous send while its app waits.
+    #[error("app: it is paused; send the message through the queue, or resume the app")]
+    Paused,
+    /// A synchronous send by a worker that is gone.
+    #[error("worker: it is gone or not registered; run the outbox before sending")]
+    WorkerGone,
+}
+
+/// Why a message was not cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
+pub enum NotCancelled {
+    /// There is no such message.
+    #[error("message: there is none with this id; list the messages to find it")]
+    NotFound,
+    /// A worker may be posting it.
+    #[error("message: a worker may be posting it; wait for its outcome")]
+    Attempting,
+    /// It is final.
+    #[error("message: it is final; only a queued message can be cancelled")]
+    Final,
+}
+
+/// Why a message was not decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
+pub enum NotDecided {
+    /// There is no such message.
+    #[error("message: there is none with this id; list the messages to find it")]
+    NotFound,
+    /// The message cannot be decided.
+    #[error(transparent)]
+    NotDecidable(#[from] NotDecidable),
+    /// Another message has the newest grant, so it cannot be sent again now.
+    #[error(transparent)]
+    Grant(#[from] NotAdmitted),
+}
+
+/// What a restore changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "an operator is shown all of it")]
+pub struct RestoreReport {
+    /// So many messages became `maybe_sent`.
+    pub messages: usize,
+    /// So many grants became `in_doubt`.
+    pub grants: usize,
+    /// When the backup's last event happened. Keys used since then are unknown.
+    pub last_event_at: Option<UnixMillis>,
+}

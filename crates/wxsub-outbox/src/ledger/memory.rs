@@ -1,0 +1,98 @@
+//! A ledger in memory: the reference for all others. What it holds is lost when the process ends.
+
+mod rows;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
+use wxsub_proto::{AppId, OpenId};
+
+use self::rows::Rows;
+use super::{Applied, Change, Ledger, LedgerError, MessageQuery, apply};
+use crate::app::StoredApp;
+use crate::grant::StoredGrant;
+use crate::id::MessageId;
+use crate::message::{StoredEvent, StoredMessage};
+
+/// A ledger in memory: the reference for all others, for tests and for trials. What it holds is lost with it.
+pub struct MemoryLedger {
+    rows: Mutex<Rows>,
+    clock: Arc<dyn Clock>,
+}
+
+impl MemoryLedger {
+    /// An empty ledger on the real clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock::new()))
+    }
+
+    /// An empty ledger on this clock.
+    #[must_use]
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self { rows: Mutex::default(), clock }
+    }
+
+    /// A ledger with the same rows on another clock, as a backup of this one: what happens to one does not show in the
+    /// other.
+    #[must_use]
+    pub fn backup(&self, clock: Arc<dyn Clock>) -> Self {
+        Self { rows: Mutex::new(self.rows().clone()), clock }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> UnixMillis {
+        self.clock.now().wall
+    }
+}
+
+impl Default for MemoryLedger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryLedger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryLedger")
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryLedger {
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+        let (mut rows, now) = (self.rows(), self.now());
+        let apply_one = |change| {
+            let savepoint = rows.savepoint();
+            let applied = apply(&mut *rows, change, now);
+            rows.release(savepoint, applied.is_ok());
+            applied
+        };
+        Ok(changes.into_iter().map(apply_one).collect())
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+        Ok(self.rows().find_message(id))
+    }
+
+    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
+        Ok(self.rows().history(id))
+    }
+
+    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
+        Ok(self.rows().list(query))
+    }
+
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
+        Ok(self.rows().grants_of(appid, openid))
+    }
+
+    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+        Ok(self.rows().find_app(appid))
+    }
+}

@@ -1,0 +1,320 @@
+//! The tables in memory, their indexes, and what it takes to undo a change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wxsub_core::clock::UnixMillis;
+use wxsub_proto::{AppId, OpenId};
+
+use super::super::tables::{StoredWorker, Tables};
+use super::super::{LedgerError, MessageQuery};
+use crate::app::StoredApp;
+use crate::grant::{StoredGrant, Subject};
+use crate::id::{GrantId, MessageId, WorkerId};
+use crate::idempotency::{KeyScope, StoredKey};
+use crate::message::{StoredEvent, StoredMessage};
+use crate::state::{GrantState, MessageState, Priority};
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rows {
+    workers: BTreeMap<WorkerId, StoredWorker>,
+    apps: BTreeMap<AppId, StoredApp>,
+    grants: BTreeMap<GrantId, StoredGrant>,
+    /// In the order in which they were recorded.
+    grants_of: BTreeMap<Subject, Vec<GrantId>>,
+    nonces: BTreeMap<[u8; 16], GrantId>,
+    messages: BTreeMap<MessageId, StoredMessage>,
+    events: BTreeMap<MessageId, Vec<StoredEvent>>,
+    keys: BTreeMap<KeyScope, StoredKey>,
+    last_event_at: Option<UnixMillis>,
+    index: Index,
+    undo: Vec<Undo>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Index {
+    queued: BTreeSet<(AppId, Priority, UnixMillis, MessageId)>,
+    expiring: BTreeSet<(UnixMillis, MessageId)>,
+    attempting: BTreeSet<MessageId>,
+    undecided: BTreeSet<MessageId>,
+    holders: BTreeMap<GrantId, MessageId>,
+}
+
+/// What stood there before a write.
+#[derive(Debug, Clone)]
+enum Undo {
+    Worker(WorkerId, Option<StoredWorker>),
+    App(AppId, Option<StoredApp>),
+    Grant(Box<StoredGrant>, Option<Box<StoredGrant>>),
+    Nonce([u8; 16]),
+    Message(MessageId, Option<Box<StoredMessage>>),
+    Event(MessageId, Option<UnixMillis>),
+    Key(KeyScope, Option<StoredKey>),
+}
+
+/// Where a change began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Savepoint(usize);
+
+impl Rows {
+    pub(super) fn savepoint(&self) -> Savepoint {
+        Savepoint(self.undo.len())
+    }
+
+    /// Keeps what was written since, or undoes it.
+    pub(super) fn release(&mut self, savepoint: Savepoint, keep: bool) {
+        for undo in self.undo.split_off(savepoint.0).into_iter().rev().take_while(|_| !keep) {
+            match undo {
+                Undo::Worker(id, before) => restore(&mut self.workers, id, before),
+                Undo::App(id, before) => restore(&mut self.apps, id, before),
+                Undo::Grant(written, None) => {
+                    self.grants.remove(&written.id);
+                    if let Some(ids) = self.grants_of.get_mut(&written.subject) {
+                        ids.retain(|id| *id != written.id);
+                    }
+                }
+                Undo::Grant(_, Some(before)) => restore(&mut self.grants, before.id, Some(*before)),
+                Undo::Nonce(nonce) => restore(&mut self.nonces, nonce, None),
+                Undo::Message(id, before) => self.replace(id, before.map(|before| *before)),
+                Undo::Event(id, before) => {
+                    self.events.entry(id).or_default().pop();
+                    self.last_event_at = before;
+                }
+                Undo::Key(scope, before) => restore(&mut self.keys, scope, before),
+            }
+        }
+    }
+
+    /// Puts a message in place of the one with its id, and keeps the indexes right.
+    fn replace(&mut self, id: MessageId, message: Option<StoredMessage>) {
+        if let Some(before) = self.messages.remove(&id) {
+            self.index.remove(&before);
+        }
+        if let Some(message) = message {
+            self.index.insert(&message);
+            self.messages.insert(id, message);
+        }
+    }
+
+    pub(super) fn find_message(&self, id: MessageId) -> Option<StoredMessage> {
+        self.messages.get(&id).cloned()
+    }
+
+    pub(super) fn find_app(&self, appid: &AppId) -> StoredApp {
+        self.apps.get(appid).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn history(&self, id: MessageId) -> Vec<StoredEvent> {
+        self.events.get(&id).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn list(&self, query: &MessageQuery) -> Vec<StoredMessage> {
+        let matching = self.messages.values().filter(|message| query.matches(message));
+        matching.take(query.limit).cloned().collect()
+    }
+
+    pub(super) fn grants_of(&self, appid: &AppId, openid: &OpenId) -> Vec<StoredGrant> {
+        let of_user = |subject: &Subject| subject.appid == *appid && subject.openid == *openid;
+        let ids = self.grants_of.iter().filter(|(subject, _)| of_user(subject)).flat_map(|(_, ids)| ids);
+        let mut grants: Vec<_> = ids.filter_map(|id| self.grants.get(id)).cloned().collect();
+        grants.sort_by_key(|grant| grant.consented_at);
+        grants
+    }
+
+    fn some_messages(
+        &self,
+        ids: impl IntoIterator<Item = MessageId>,
+        wanted: impl Fn(&StoredMessage) -> bool,
+        limit: usize,
+    ) -> Vec<StoredMessage> {
+        let messages = ids.into_iter().filter_map(|id| self.messages.get(&id));
+        messages.filter(|message| wanted(message)).take(limit).cloned().collect()
+    }
+}
+
+fn restore<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
+
+impl Index {
+    fn insert(&mut self, message: &StoredMessage) {
+        let id = message.id;
+        match message.state {
+            MessageState::Queued => {
+                self.queued.insert((message.appid.clone(), message.priority, message.due_at, id));
+                self.expiring.insert((message.expires_at, id));
+            }
+            MessageState::Attempting => drop(self.attempting.insert(id)),
+            _ if message.is_undecided() => drop(self.undecided.insert(id)),
+            _ => {}
+        }
+        if let Some(grant) = message.grant.filter(|_| message.holds_grant()) {
+            self.holders.insert(grant, id);
+        }
+    }
+
+    fn remove(&mut self, message: &StoredMessage) {
+        let id = message.id;
+        self.queued.remove(&(message.appid.clone(), message.priority, message.due_at, id));
+        self.expiring.remove(&(message.expires_at, id));
+        self.attempting.remove(&id);
+        self.undecided.remove(&id);
+        if let Some(grant) = message.grant
+            && self.holders.get(&grant) == Some(&id)
+        {
+            self.holders.remove(&grant);
+        }
+    }
+}
+
+impl Tables for Rows {
+    fn worker(&mut self, id: WorkerId) -> Result<Option<StoredWorker>, LedgerError> {
+        Ok(self.workers.get(&id).copied())
+    }
+
+    fn put_worker(&mut self, worker: StoredWorker) -> Result<(), LedgerError> {
+        let before = self.workers.insert(worker.id, worker);
+        self.undo.push(Undo::Worker(worker.id, before));
+        Ok(())
+    }
+
+    fn live_workers(&mut self) -> Result<Vec<StoredWorker>, LedgerError> {
+        Ok(self.workers.values().filter(|worker| worker.gone_at.is_none()).copied().collect())
+    }
+
+    fn app(&mut self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+        Ok(self.find_app(appid))
+    }
+
+    fn put_app(&mut self, appid: &AppId, app: StoredApp) -> Result<(), LedgerError> {
+        let before = self.apps.insert(appid.clone(), app);
+        self.undo.push(Undo::App(appid.clone(), before));
+        Ok(())
+    }
+
+    fn grant(&mut self, id: GrantId) -> Result<Option<StoredGrant>, LedgerError> {
+        Ok(self.grants.get(&id).cloned())
+    }
+
+    fn newest_grant(&mut self, subject: &Subject) -> Result<Option<StoredGrant>, LedgerError> {
+        let newest = self.grants_of.get(subject).and_then(|ids| ids.last());
+        Ok(newest.and_then(|id| self.grants.get(id)).cloned())
+    }
+
+    fn put_grant(&mut self, grant: StoredGrant) -> Result<(), LedgerError> {
+        let before = self.grants.insert(grant.id, grant.clone());
+        if before.is_none() {
+            self.grants_of.entry(grant.subject.clone()).or_default().push(grant.id);
+        }
+        self.undo.push(Undo::Grant(Box::new(grant), before.map(Box::new)));
+        Ok(())
+    }
+
+    fn unfinished_grants(&mut self) -> Result<Vec<StoredGrant>, LedgerError> {
+        use GrantState::{Attempting, Open, Reserved};
+        let unfinished = |grant: &&StoredGrant| matches!(grant.state, Open | Reserved | Attempting);
+        Ok(self.grants.values().filter(unfinished).cloned().collect())
+    }
+
+    fn nonce(&mut self, nonce: &[u8; 16]) -> Result<Option<GrantId>, LedgerError> {
+        Ok(self.nonces.get(nonce).copied())
+    }
+
+    fn put_nonce(&mut self, nonce: [u8; 16], grant: GrantId) -> Result<(), LedgerError> {
+        self.nonces.insert(nonce, grant);
+        self.undo.push(Undo::Nonce(nonce));
+        Ok(())
+    }
+
+    fn message(&mut self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+        Ok(self.find_message(id))
+    }
+
+    fn put_message(&mut self, message: StoredMessage) -> Result<(), LedgerError> {
+        let id = message.id;
+        if let Some(grant) = message.grant.filter(|_| message.holds_grant())
+            && self.index.holders.get(&grant).is_some_and(|holder| *holder != id)
+        {
+            return Err(LedgerError::Inconsistent(format!("grant {grant}: another message holds it")));
+        }
+        let before = self.messages.get(&id).cloned().map(Box::new);
+        self.replace(id, Some(message));
+        self.undo.push(Undo::Message(id, before));
+        Ok(())
+    }
+
+    fn holder(&mut self, grant: GrantId) -> Result<Option<MessageId>, LedgerError> {
+        Ok(self.index.holders.get(&grant).copied())
+    }
+
+    fn due(
+        &mut self,
+        appid: &AppId,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>, LedgerError> {
+        let first = MessageId::from_bytes([0; 16]);
+        let mut due = Vec::new();
+        for priority in Priority::ALL {
+            let from = (appid.clone(), *priority, UnixMillis::default(), first);
+            let to = (appid.clone(), *priority, now, MessageId::from_bytes([0xFF; 16]));
+            let ids = self.index.queued.range(from..=to).map(|(.., id)| *id);
+            due.extend(self.some_messages(ids, |message| message.is_due(now), limit - due.len()));
+        }
+        Ok(due)
+    }
+
+    fn expired(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredMessage>, LedgerError> {
+        let until = (now, MessageId::from_bytes([0xFF; 16]));
+        Ok(self.some_messages(self.index.expiring.range(..=until).map(|(_, id)| *id), |_| true, limit))
+    }
+
+    fn attempts_of(&mut self, worker: WorkerId) -> Result<Vec<StoredMessage>, LedgerError> {
+        let attempting = self.index.attempting.iter().copied();
+        Ok(self.some_messages(attempting, |message| message.worker == Some(worker), usize::MAX))
+    }
+
+    fn attempts_of_gone_workers(&mut self, limit: usize) -> Result<Vec<StoredMessage>, LedgerError> {
+        let is_alive = |id| self.workers.get(&id).is_some_and(|worker| worker.gone_at.is_none());
+        let attempting = self.index.attempting.iter().copied();
+        Ok(self.some_messages(attempting, |message| !message.worker.is_some_and(is_alive), limit))
+    }
+
+    fn decidable(
+        &mut self,
+        appid: &AppId,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>, LedgerError> {
+        let decidable = |message: &StoredMessage| message.appid == *appid && message.decidable_at() <= now;
+        Ok(self.some_messages(self.index.undecided.iter().copied(), decidable, limit))
+    }
+
+    fn unfinished(&mut self) -> Result<Vec<StoredMessage>, LedgerError> {
+        let unfinished = |message: &&StoredMessage| !message.state.is_final() || message.is_undecided();
+        Ok(self.messages.values().filter(unfinished).cloned().collect())
+    }
+
+    fn append_event(&mut self, event: StoredEvent) -> Result<(), LedgerError> {
+        self.undo.push(Undo::Event(event.message, self.last_event_at));
+        self.last_event_at = self.last_event_at.max(Some(event.at));
+        self.events.entry(event.message).or_default().push(event);
+        Ok(())
+    }
+
+    fn last_event_at(&mut self) -> Result<Option<UnixMillis>, LedgerError> {
+        Ok(self.last_event_at)
+    }
+
+    fn key(&mut self, scope: &KeyScope) -> Result<Option<StoredKey>, LedgerError> {
+        Ok(self.keys.get(scope).cloned())
+    }
+
+    fn put_key(&mut self, key: StoredKey) -> Result<(), LedgerError> {
+        let before = self.keys.insert(key.scope.clone(), key.clone());
+        self.undo.push(Undo::Key(key.scope, before));
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! The rows of a ledger within one transaction.
+
+use std::time::Duration;
+
+use wxsub_core::clock::UnixMillis;
+use wxsub_proto::AppId;
+
+use super::LedgerError;
+use crate::app::StoredApp;
+use crate::grant::{StoredGrant, Subject};
+use crate::id::{GrantId, MessageId, WorkerId};
+use crate::idempotency::{KeyScope, StoredKey};
+use crate::message::{StoredEvent, StoredMessage};
+
+/// How long a worker is taken to be alive after its last heartbeat.
+pub const LEASE: Duration = Duration::from_secs(60);
+
+/// A worker: one row of `wxsub_worker`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct StoredWorker {
+    /// Its id.
+    pub id: WorkerId,
+    /// Its last heartbeat.
+    pub beat_at: UnixMillis,
+    /// When it was marked gone. It never comes back.
+    pub gone_at: Option<UnixMillis>,
+}
+
+impl StoredWorker {
+    /// Whether its lease is over. A heartbeat from the future was written before the ledger's clock was set back; a living
+    /// worker writes another within seconds.
+    #[must_use]
+    pub fn is_lease_over(&self, now: UnixMillis) -> bool {
+        self.gone_at.is_none() && (now > self.beat_at.after(LEASE) || self.beat_at > now.after(LEASE))
+    }
+}
+
+/// The rows of a ledger within one transaction: what [`apply`](super::apply) reads and writes. It sees its own writes.
+///
+/// Every method fails with [`LedgerError::Unavailable`] if the database does; the caller then undoes the change.
+#[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
+pub trait Tables {
+    /// A worker.
+    fn worker(&mut self, id: WorkerId) -> Result<Option<StoredWorker>, LedgerError>;
+    /// Writes a worker.
+    fn put_worker(&mut self, worker: StoredWorker) -> Result<(), LedgerError>;
+    /// Workers that are not gone.
+    fn live_workers(&mut self) -> Result<Vec<StoredWorker>, LedgerError>;
+
+    /// What is kept of an app; the default if it is new.
+    fn app(&mut self, appid: &AppId) -> Result<StoredApp, LedgerError>;
+    /// Writes what is kept of an app.
+    fn put_app(&mut self, appid: &AppId, app: StoredApp) -> Result<(), LedgerError>;
+
+    /// A grant.
+    fn grant(&mut self, id: GrantId) -> Result<Option<StoredGrant>, LedgerError>;
+    /// The grant of this subject that was recorded last.
+    fn newest_grant(&mut self, subject: &Subject) -> Result<Option<StoredGrant>, LedgerError>;
+    /// Writes a grant. A new one is the newest of its subject.
+    fn put_grant(&mut self, grant: StoredGrant) -> Result<(), LedgerError>;
+    /// Grants that are open, reserved or attempting.
+    fn unfinished_grants(&mut self) -> Result<Vec<StoredGrant>, LedgerError>;
+    /// The grant for which a callback with this nonce was recorded.
+    fn nonce(&mut self, nonce: &[u8; 16]) -> Result<Option<GrantId>, LedgerError>;
+    /// Writes for which grant a callback was recorded.
+    fn put_nonce(&mut self, nonce: [u8; 16], grant: GrantId) -> Result<(), LedgerError>;
+
+    /// A message.
+    fn message(&mut self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError>;
+    /// Writes a message. [`LedgerError::Inconsistent`] if another one [holds](StoredMessage::holds_grant) its grant.
+    fn put_message(&mut self, message: StoredMessage) -> Result<(), LedgerError>;
+    /// The message that [holds](StoredMessage::holds_grant) a grant.
+    fn holder(&mut self, grant: GrantId) -> Result<Option<MessageId>, LedgerError>;
+    /// [Due](StoredMessage::is_due) messages of an app, by priority, `due_at` and id. Rows that another transaction has
+    /// locked are skipped.
+    fn due(
+        &mut self,
+        appid: &AppId,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>, LedgerError>;
+    /// Queued messages of all apps that have expired.
+    fn expired(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredMessage>, LedgerError>;
+    /// The running attempts of a worker.
+    fn attempts_of(&mut self, worker: WorkerId) -> Result<Vec<StoredMessage>, LedgerError>;
+    /// Running attempts whose worker is gone.
+    fn attempts_of_gone_workers(&mut self, limit: usize) -> Result<Vec<StoredMessage>, LedgerError>;
+    /// Undecided messages of an app that can be decided.
+    fn decidable(
+        &mut self,
+        appid: &AppId,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>, LedgerError>;
+    /// Messages that are not final or undecided.
+    fn unfinished(&mut self) -> Result<Vec<StoredMessage>, LedgerError>;
+
+    /// Appends to a message's history.
+    fn append_event(&mut self, event: StoredEvent) -> Result<(), LedgerError>;
+    /// When the last event happened.
+    fn last_event_at(&mut self) -> Result<Option<UnixMillis>, LedgerError>;
+
+    /// A key.
+    fn key(&mut self, scope: &KeyScope) -> Result<Option<StoredKey>, LedgerError>;
+    /// Writes a key.
+    fn put_key(&mut self, key: StoredKey) -> Result<(), LedgerError>;
+}

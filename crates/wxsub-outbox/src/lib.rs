@@ -1,0 +1,30 @@
+//! Grants and durable messages: one consent allows at most one message, and no acknowledged message is lost.
+//!
+//! The ledger is the database that holds them. A message is recorded before it is posted, and ends in exactly one final
+//! state. An attempt whose outcome is unknown becomes `maybe_sent` and is never repeated automatically: Weixin has no
+//! idempotency key and no status query.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`message`] | the row of a message, and its transitions as pure functions |
+//! | [`grant`] | the row of a grant, and the rules by which messages use grants |
+//! | [`app`] | why an app waits |
+//! | [`idempotency`] | keys: the same request twice is one message |
+//! | [`retention`] | how long rows are kept |
+//! | [`id`] | the ids of messages, grants and workers |
+//! | [`state`] | the states and the other names that are stored |
+//! | [`ledger`] | the [`Ledger`] trait, what a change does to its rows, and a ledger in memory |
+//! | `testing` | with the feature of that name: the contract that every ledger must keep |
+
+pub mod app;
+pub mod grant;
+pub mod id;
+pub mod idempotency;
+pub mod ledger;
+pub mod message;
+pub mod retention;
+pub mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use ledger::{Ledger, LedgerError, MemoryLedger};

@@ -1,0 +1,162 @@
+//! A message of the outbox as the ledger stores it, and every change that it can undergo.
+
+mod settlement;
+mod transition;
+
+pub use settlement::{Detail, NotAccepted, Settlement};
+pub use transition::{GrantEffect, NotDecidable, Settled, Transition, retry_delay};
+
+use std::time::Duration;
+
+use wxsub_core::clock::UnixMillis;
+use wxsub_proto::{AppId, Message, OpenId, Scene, TemplateId};
+
+use crate::app::StoredApp;
+use crate::id::{GrantId, MessageId, WorkerId};
+use crate::idempotency::IdempotencyKey;
+use crate::state::{Decision, EventKind, MessageState, Mode, Priority, Reason, WaitingFor};
+
+/// How long after its `send_at` a message expires that was given no `expires_at`.
+pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How many failures a message may have before it is `not_sent`, unless the app says otherwise.
+pub const DEFAULT_MAX_FAILURES: u32 = 20;
+
+/// How long after its claim an undecided message can be decided. A worker that was stopped may post until then.
+pub const DECISION_DELAY: Duration = Duration::from_secs(120);
+
+/// How long after the restore of a backup an undecided message can be decided.
+pub const RESTORED_DECISION_DELAY: Duration = Duration::from_secs(60);
+
+/// A message as the ledger stores it: one row of `wxsub_message`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct StoredMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// The app that sends it.
+    pub appid: AppId,
+    /// Where it stands.
+    pub state: MessageState,
+    /// Why it is `not_sent` or `maybe_sent`.
+    pub reason: Option<Reason>,
+    /// How it is sent.
+    pub mode: Mode,
+    /// The user it goes to.
+    pub touser: OpenId,
+    /// Its template.
+    pub template_id: TemplateId,
+    /// Its scene.
+    pub scene: Scene,
+    /// What is posted. Dropped when the message is final; if it is `maybe_sent`, when it is decided.
+    pub body: Option<Message>,
+    /// Which of the due messages goes first.
+    pub priority: Priority,
+    /// Counts the claims. It is the fence: a settlement of an earlier attempt is refused.
+    pub attempt: u32,
+    /// Counts the attempts that were certainly not sent.
+    pub failures: u32,
+    /// Counts the events of the row.
+    pub version: u32,
+    /// When it was recorded.
+    pub created_at: UnixMillis,
+    /// The earliest time for its first attempt.
+    pub send_at: UnixMillis,
+    /// The earliest time for its next attempt.
+    pub due_at: UnixMillis,
+    /// No attempt begins from here on.
+    pub expires_at: UnixMillis,
+    /// When it was claimed last.
+    pub attempted_at: Option<UnixMillis>,
+    /// When it became final.
+    pub settled_at: Option<UnixMillis>,
+    /// Who has claimed it. Kept when it is final, for late answers; none while it is queued and after a restore.
+    pub worker: Option<WorkerId>,
+    /// What is known of its last attempt.
+    pub detail: Detail,
+    /// The key under which it was recorded.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The grant that it uses.
+    pub grant: Option<GrantId>,
+    /// What it was taken for.
+    pub decision: Option<DecisionRecord>,
+    /// The message in whose place it was sent.
+    pub parent_id: Option<MessageId>,
+    /// When a backup was restored in which it was not final.
+    pub restored_at: Option<UnixMillis>,
+}
+
+/// A decision, beside the outcome that it does not change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct DecisionRecord {
+    /// What it was taken for.
+    pub decision: Decision,
+    /// Who decided: an operator, or `policy`.
+    pub by: String,
+    /// Why.
+    pub note: String,
+    /// When.
+    pub at: UnixMillis,
+    /// The message that is sent in its place.
+    pub child: Option<MessageId>,
+}
+
+/// One line of a message's history: one row of `wxsub_event`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+pub struct StoredEvent {
+    /// The message.
+    pub message: MessageId,
+    /// The message's version after it.
+    pub version: u32,
+    /// When.
+    pub at: UnixMillis,
+    /// What happened.
+    pub kind: EventKind,
+    /// The message's attempt at that time.
+    pub attempt: u32,
+    /// Who did it: a worker's id, an operator, `policy`.
+    pub actor: Option<String>,
+    /// What else is known of it. It holds no secret.
+    pub detail: Option<String>,
+}
+
+impl StoredMessage {
+    /// Whether it is `maybe_sent` without a decision.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.state == MessageState::MaybeSent && self.decision.is_none()
+    }
+
+    /// Whether it takes up its grant: at most one message of a grant does.
+    #[must_use]
+    pub fn holds_grant(&self) -> bool {
+        match self.state {
+            MessageState::Queued | MessageState::Attempting | MessageState::Sent => true,
+            MessageState::MaybeSent => match &self.decision {
+                None => true,
+                Some(decided) => decided.decision == Decision::AssumeSent,
+            },
+            MessageState::Refused | MessageState::NotSent | MessageState::Cancelled => false,
+        }
+    }
+
+    /// Whether a worker may claim it now, as far as the message itself is concerned.
+    #[must_use]
+    pub fn is_due(&self, now: UnixMillis) -> bool {
+        self.state == MessageState::Queued && self.due_at <= now && now < self.expires_at
+    }
+
+    /// What it waits for; `None` if only for a free slot, or if it is not queued.
+    #[must_use]
+    pub fn waiting_for(&self, app: &StoredApp, now: UnixMillis) -> Option<WaitingFor> {
+        if self.state != MessageState::Queued {
+            return None;
+        }
+        if self.send_at > now {
+            return Some(WaitingFor::SendAt);
+        }
+        app.pauses.waiting_for(now).or_else(|| (self.due_at > now).then_some(WaitingFor::Retry))
+    }
+}

@@ -1,0 +1,385 @@
+//! The table of a message's transitions as pure functions: a row and an event in, the new row and what else changes out.
+
+use std::time::Duration;
+
+use wxsub_core::clock::UnixMillis;
+use wxsub_proto::ErrCode;
+
+use super::{
+    DECISION_DELAY, DEFAULT_LIFETIME, DecisionRecord, Detail, NotAccepted, RESTORED_DECISION_DELAY,
+    Settlement, StoredEvent, StoredMessage,
+};
+use crate::id::{MessageId, WorkerId};
+use crate::state::{Decision, EventKind, MessageState, Mode, Reason};
+
+/// What a transition changes, to be written in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger writes all of it")]
+pub struct Transition {
+    /// The row as it is from now on.
+    pub message: StoredMessage,
+    /// What becomes of its grant, if it has one.
+    pub grant: Option<GrantEffect>,
+    /// The line of its history.
+    pub event: StoredEvent,
+    /// Why its app must wait from now on.
+    pub pause: Option<NotAccepted>,
+}
+
+/// What a message does to its grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
+pub enum GrantEffect {
+    /// It waits in the queue with it.
+    Reserve,
+    /// It is being posted with it.
+    Attempt,
+    /// It has used it up.
+    Use,
+    /// It may have used it up.
+    Doubt,
+    /// It has found that it is gone.
+    Void,
+    /// It needs it no more: the next message may have it.
+    Release,
+}
+
+/// What became of a settlement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
+pub enum Settled {
+    /// The attempt was running: this is how it ended.
+    Ended(Box<Transition>),
+    /// The message was undecided: the late answer counts.
+    Late(Box<Transition>),
+    /// The message was decided: the late answer is recorded and changes nothing.
+    Recorded(Box<Transition>),
+    /// The message is settled already, or the settlement says nothing new.
+    Unchanged,
+    /// Another attempt is under way, or the sender does not own this one.
+    NotOwner,
+}
+
+/// Why a message cannot be decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
+pub enum NotDecidable {
+    /// It has a decision.
+    #[error("decision: the message is decided already")]
+    Decided,
+    /// It is not `maybe_sent`.
+    #[error("decision: the message is not undecided; only maybe_sent can be decided")]
+    NotUndecided,
+    /// A worker may still post it.
+    #[error("decision: a worker may still be posting the message; decide it from {} ms on", .0.get())]
+    TooEarly(UnixMillis),
+    /// It changed since the operator looked at it.
+    #[error("version: the message is at version {0}; look at it again")]
+    Stale(u32),
+}
+
+/// The pause after so many failures: it doubles from 1 s to 15 min, less up to a quarter, by the message's id.
+#[must_use]
+pub fn retry_delay(message: MessageId, failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(10);
+    let pause = Duration::from_secs(1 << doublings).min(Duration::from_secs(15 * 60));
+    let [.., random] = *message.as_bytes();
+    pause - pause / 4 * u32::from(random) / 256
+}
+
+impl StoredMessage {
+    /// A worker claims it. The caller has checked that it is [due](Self::is_due) and that the worker may claim.
+    #[must_use]
+    pub fn claim(&self, worker: WorkerId, now: UnixMillis) -> Transition {
+        let mut next = self.clone();
+        next.state = MessageState::Attempting;
+        next.attempt = next.attempt.saturating_add(1);
+        next.worker = Some(worker);
+        next.attempted_at = Some(now);
+        next.event(EventKind::Claimed, now).by(&worker).effect(GrantEffect::Attempt)
+    }
+
+    /// Its owner, or one that believes to be it, reports how the attempt ended.
+    #[must_use]
+    pub fn settle(
+        &self,
+        worker: WorkerId,
+        attempt: u32,
+        settlement: &Settlement,
+        max_failures: u32,
+        now: UnixMillis,
+    ) -> Settled {
+        if self.worker != Some(worker) || self.attempt != attempt {
+            return Settled::NotOwner;
+        }
+        match self.state {
+            MessageState::Attempting => {
+                Settled::Ended(Box::new(self.end(settlement, max_failures, now).by(&worker)))
+            }
+            MessageState::MaybeSent => self.settle_late(worker, settlement, now),
+            _ => Settled::Unchanged,
+        }
+    }
+
+    /// The end of a running attempt.
+    fn end(&self, settlement: &Settlement, max_failures: u32, now: UnixMillis) -> Transition {
+        use GrantEffect::{Doubt, Use};
+        let next = |detail: &Detail| Self { detail: detail.clone(), ..self.clone() };
+        match (settlement, self.mode) {
+            (Settlement::Sent, _) => {
+                next(&Detail::default()).finish(MessageState::Sent, None, EventKind::Sent, now).effect(Use)
+            }
+            (Settlement::Unknown(detail), _) => {
+                let reason = Some(Reason::AnswerLost);
+                next(detail).finish(MessageState::MaybeSent, reason, EventKind::MaybeSent, now).effect(Doubt)
+            }
+            (Settlement::Refused(detail), _) => next(detail).refuse(now),
+            (Settlement::NotSent(detail), Mode::Queued) => {
+                let mut next = next(detail);
+                next.failures = next.failures.saturating_add(1);
+                next.due_at = now.after(retry_delay(self.id, next.failures));
+                next.requeue(max_failures, now)
+            }
+            (Settlement::NotAccepted(why, detail), Mode::Queued) => {
+                next(detail).requeue(u32::MAX, now).pausing(*why)
+            }
+            (Settlement::NotAccepted(NotAccepted::NoToken, detail) | Settlement::NotSent(detail), _) => {
+                next(detail).give_back(Reason::Synchronous, EventKind::NotSent, now)
+            }
+            (Settlement::NotAccepted(why, detail), Mode::Synchronous) => {
+                next(detail).refuse(now).pausing(*why)
+            }
+        }
+    }
+
+    /// An answer to an attempt that was given up.
+    fn settle_late(&self, worker: WorkerId, settlement: &Settlement, now: UnixMillis) -> Settled {
+        let Some(late) = self.late_answer(settlement, now) else { return Settled::Unchanged };
+        if self.decision.is_some() {
+            let recorded = self.clone().event(EventKind::LateAnswer, now).by(&worker);
+            let detail = format!("{}, after the decision", late.message.state);
+            return Settled::Recorded(Box::new(recorded.note(&detail)));
+        }
+        Settled::Late(Box::new(late.by(&worker)))
+    }
+
+    fn late_answer(&self, settlement: &Settlement, now: UnixMillis) -> Option<Transition> {
+        let next = |detail: &Detail| Self { detail: detail.clone(), ..self.clone() };
+        Some(match settlement {
+            Settlement::Unknown(_) => return None,
+            Settlement::Sent => next(&Detail::default())
+                .finish(MessageState::Sent, None, EventKind::Sent, now)
+                .effect(GrantEffect::Use),
+            Settlement::Refused(detail) => next(detail).refuse(now),
+            Settlement::NotSent(detail) => next(detail).give_back(Reason::Late, EventKind::NotSent, now),
+            Settlement::NotAccepted(why, detail) => {
+                next(detail).give_back(Reason::Late, EventKind::NotSent, now).pausing(*why)
+            }
+        })
+    }
+
+    /// Its worker is gone.
+    #[must_use]
+    pub fn reclaim(&self, now: UnixMillis) -> Option<Transition> {
+        (self.state == MessageState::Attempting).then(|| {
+            let next = Self { detail: Detail::unknown("the worker was gone"), ..self.clone() };
+            let reason = Some(Reason::WorkerLost);
+            next.finish(MessageState::MaybeSent, reason, EventKind::Reclaimed, now).effect(GrantEffect::Doubt)
+        })
+    }
+
+    /// A backup with it was restored. What happened after the backup is unknown, so no late answer counts from now on.
+    #[must_use]
+    pub fn restore(&self, now: UnixMillis) -> Option<Transition> {
+        let mut next = Self { worker: None, restored_at: Some(now), ..self.clone() };
+        if self.is_undecided() {
+            return Some(next.event(EventKind::Restored, now));
+        }
+        (!self.state.is_final()).then(|| {
+            next.detail = Detail::unknown("not final in the backup that was restored");
+            let reason = Some(Reason::Restored);
+            next.finish(MessageState::MaybeSent, reason, EventKind::Restored, now).effect(GrantEffect::Doubt)
+        })
+    }
+
+    /// Its time is over while it waits.
+    #[must_use]
+    pub fn expire(&self, now: UnixMillis) -> Option<Transition> {
+        let expired = self.state == MessageState::Queued && self.expires_at <= now;
+        expired.then(|| self.clone().give_back(Reason::Expired, EventKind::Expired, now))
+    }
+
+    /// Its sender withdraws it.
+    #[must_use]
+    pub fn cancel(&self, by: &str, now: UnixMillis) -> Option<Transition> {
+        (self.state == MessageState::Queued).then(|| {
+            let next = self.clone().finish(MessageState::Cancelled, None, EventKind::Cancelled, now);
+            next.effect(GrantEffect::Release).by(&by)
+        })
+    }
+
+    /// From when on it can be decided, on the ledger's clock.
+    #[must_use]
+    pub fn decidable_at(&self) -> UnixMillis {
+        match (self.restored_at, self.attempted_at) {
+            (Some(restored), _) => restored.after(RESTORED_DECISION_DELAY),
+            (None, Some(attempted)) => attempted.after(DECISION_DELAY),
+            (None, None) => UnixMillis::default(),
+        }
+    }
+
+    /// An operator or a policy decides. `seen` is the version that the operator looked at. `send_again` needs `child`.
+    ///
+    /// # Errors
+    /// [`NotDecidable`] says why the message stays as it is.
+    pub fn decide(
+        &self,
+        decision: Decision,
+        by: &str,
+        note: &str,
+        seen: Option<u32>,
+        child: Option<MessageId>,
+        now: UnixMillis,
+    ) -> Result<Transition, NotDecidable> {
+        if self.state != MessageState::MaybeSent {
+            return Err(NotDecidable::NotUndecided);
+        }
+        if self.decision.is_some() {
+            return Err(NotDecidable::Decided);
+        }
+        if seen.is_some_and(|seen| seen != self.version) {
+            return Err(NotDecidable::Stale(self.version));
+        }
+        if now < self.decidable_at() {
+            return Err(NotDecidable::TooEarly(self.decidable_at()));
+        }
+        let (by, note) = (by.to_owned(), note.to_owned());
+        let record = DecisionRecord { decision, by: by.clone(), note, at: now, child };
+        let decided = Self { decision: Some(record), body: None, ..self.clone() };
+        let transition = decided.event(EventKind::Decided, now).by(&by).note(decision.as_str());
+        Ok(match decision {
+            Decision::AssumeSent => transition.effect(GrantEffect::Use),
+            Decision::GiveUp => transition.effect(GrantEffect::Void),
+            // What becomes of the grant depends on whether there is a newer one.
+            Decision::SendAgain => transition,
+        })
+    }
+
+    /// The message that is sent in its place. It lives as long as this one was meant to, from now on.
+    #[must_use]
+    pub fn child(&self, id: MessageId, now: UnixMillis) -> Transition {
+        let meant = self.expires_at.since(self.send_at);
+        let lifetime = if meant.is_zero() { DEFAULT_LIFETIME } else { meant };
+        let child = Self {
+            id,
+            state: MessageState::Queued,
+            reason: None,
+            mode: Mode::Queued,
+            attempt: 0,
+            failures: 0,
+            version: 0,
+            created_at: now,
+            send_at: now,
+            due_at: now,
+            expires_at: now.after(lifetime),
+            attempted_at: None,
+            settled_at: None,
+            worker: None,
+            detail: Detail::default(),
+            idempotency_key: None,
+            grant: None,
+            decision: None,
+            parent_id: Some(self.id),
+            restored_at: None,
+            ..self.clone()
+        };
+        child.event(EventKind::Enqueued, now)
+    }
+
+    fn refuse(self, now: UnixMillis) -> Transition {
+        let effect = match self.detail.errcode {
+            Some(ErrCode::USER_REFUSED) => GrantEffect::Void,
+            _ => GrantEffect::Release,
+        };
+        self.finish(MessageState::Refused, None, EventKind::Refused, now).effect(effect)
+    }
+
+    /// Back to the queue, unless its time is over or it failed too often.
+    fn requeue(mut self, max_failures: u32, now: UnixMillis) -> Transition {
+        if self.expires_at <= now {
+            return self.give_back(Reason::Expired, EventKind::NotSent, now);
+        }
+        if self.failures >= max_failures {
+            return self.give_back(Reason::Failures, EventKind::NotSent, now);
+        }
+        self.state = MessageState::Queued;
+        self.worker = None;
+        self.event(EventKind::Requeued, now).with_errmsg().effect(GrantEffect::Reserve)
+    }
+
+    fn give_back(self, reason: Reason, event: EventKind, now: UnixMillis) -> Transition {
+        self.finish(MessageState::NotSent, Some(reason), event, now).effect(GrantEffect::Release)
+    }
+
+    fn finish(
+        mut self,
+        state: MessageState,
+        reason: Option<Reason>,
+        event: EventKind,
+        now: UnixMillis,
+    ) -> Transition {
+        self.state = state;
+        self.reason = reason;
+        self.settled_at = Some(now);
+        if state != MessageState::MaybeSent {
+            self.body = None;
+        }
+        self.event(event, now).with_errmsg()
+    }
+
+    /// One more line in its history, and nothing else.
+    pub(crate) fn event(mut self, kind: EventKind, now: UnixMillis) -> Transition {
+        self.version = self.version.saturating_add(1);
+        let event = StoredEvent {
+            message: self.id,
+            version: self.version,
+            at: now,
+            kind,
+            attempt: self.attempt,
+            actor: None,
+            detail: None,
+        };
+        Transition { message: self, grant: None, event, pause: None }
+    }
+}
+
+impl Transition {
+    fn by(mut self, actor: &impl ToString) -> Self {
+        self.event.actor = Some(actor.to_string());
+        self
+    }
+
+    fn with_errmsg(mut self) -> Self {
+        self.event.detail.clone_from(&self.message.detail.errmsg);
+        self
+    }
+
+    fn note(mut self, detail: &str) -> Self {
+        self.event.detail = Some(detail.to_owned());
+        self
+    }
+
+    pub(crate) fn effect(self, effect: GrantEffect) -> Self {
+        Self { grant: Some(effect), ..self }
+    }
+
+    /// The claim of a message that was recorded for this one attempt.
+    pub(crate) fn begun(mut self) -> Self {
+        self.event.kind = EventKind::Begun;
+        self
+    }
+
+    fn pausing(self, why: NotAccepted) -> Self {
+        Self { pause: Some(why), ..self }
+    }
+}

@@ -1,0 +1,253 @@
+//! The states and the other facts of a row that are stored as text. The names are a contract: people read them with SQL.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A stored text that none of the names is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {text:?} is not one of its names; the ledger may be of a newer version")]
+pub struct UnknownName {
+    what: &'static str,
+    text: String,
+}
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name, as it is stored and shown.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(UnknownName { what: stringify!($name), text: text.to_owned() }),
+                }
+            }
+        }
+    };
+}
+
+names! {
+    /// Where a message stands.
+    MessageState {
+        /// Waits for its time, a free slot or the app.
+        Queued = "queued",
+        /// A named worker may be posting it.
+        Attempting = "attempting",
+        /// Final: Weixin took it.
+        Sent = "sent",
+        /// Final: Weixin answered with an error code.
+        Refused = "refused",
+        /// Final: it may have arrived. Waits for a late answer or a decision.
+        MaybeSent = "maybe_sent",
+        /// Final: it certainly did not arrive.
+        NotSent = "not_sent",
+        /// Final: withdrawn while queued.
+        Cancelled = "cancelled",
+    }
+}
+
+impl MessageState {
+    /// Whether no transition but a late answer can follow.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Attempting)
+    }
+}
+
+names! {
+    /// How a message is sent.
+    Mode {
+        /// It waits in the queue for a worker, and goes back there when it was not sent.
+        Queued = "queued",
+        /// The caller waits for its one attempt.
+        Synchronous = "synchronous",
+    }
+}
+
+names! {
+    /// Why a message is `not_sent` or `maybe_sent`.
+    Reason {
+        /// Not sent before its `expires_at`.
+        Expired = "expired",
+        /// Not sent in as many attempts as it may have.
+        Failures = "failures",
+        /// A synchronous send that failed.
+        Synchronous = "sync",
+        /// Proven not sent after it had become `maybe_sent`.
+        Late = "late",
+        /// The row of an inbox or batch breaks a rule.
+        Invalid = "invalid",
+        /// The row of an inbox or batch found its grant in use.
+        GrantUnavailable = "grant_unavailable",
+        /// The row of an inbox or batch found no grant, and the app requires one.
+        NoGrant = "no_grant",
+        /// `maybe_sent`: no response that says what became of it.
+        AnswerLost = "answer_lost",
+        /// `maybe_sent`: its worker was gone.
+        WorkerLost = "worker_lost",
+        /// `maybe_sent`: not final in the backup that was restored.
+        Restored = "restored",
+    }
+}
+
+names! {
+    /// Where a grant stands.
+    GrantState {
+        /// Free for the next message.
+        Open = "open",
+        /// A queued message has it.
+        Reserved = "reserved",
+        /// Its message is being posted.
+        Attempting = "attempting",
+        /// Its message was sent, or is assumed to be.
+        Used = "used",
+        /// Its message may have been sent.
+        InDoubt = "in_doubt",
+        /// Gone: refused with 43101, given up or withdrawn.
+        Void = "void",
+    }
+}
+
+names! {
+    /// What to take an undecided message for.
+    Decision {
+        /// It arrived.
+        AssumeSent = "assume_sent",
+        /// It is not sent again, and its grant is lost.
+        GiveUp = "give_up",
+        /// A new message is sent in its place. It may arrive twice.
+        SendAgain = "send_again",
+    }
+}
+
+names! {
+    /// Which message of an app goes first. The order of the names is the order of the messages.
+    Priority {
+        /// Before all others.
+        High = "high",
+        /// In between.
+        Normal = "normal",
+        /// After all others.
+        Low = "low",
+    }
+}
+
+names! {
+    /// How far an attempt had come when it ended.
+    Stage {
+        /// Its worker ended the attempt before it called Weixin.
+        Claim = "claim",
+        /// At the access token.
+        Token = "token",
+        /// At the message.
+        Send = "send",
+    }
+}
+
+names! {
+    /// What a queued message waits for, besides a free slot.
+    WaitingFor {
+        /// Its `send_at`.
+        SendAt = "send_at",
+        /// The pause after a failed attempt.
+        Retry = "retry",
+        /// Weixin's limit per minute.
+        Rate = "rate",
+        /// An operator, who paused the app.
+        Paused = "paused",
+        /// An access token.
+        Token = "token",
+        /// Weixin's limit per day.
+        Quota = "quota",
+    }
+}
+
+names! {
+    /// What happened to a message: the history that is kept of it.
+    EventKind {
+        /// Recorded and queued.
+        Enqueued = "enqueued",
+        /// Recorded for a synchronous send.
+        Begun = "begun",
+        /// Claimed by a worker.
+        Claimed = "claimed",
+        /// Back in the queue.
+        Requeued = "requeued",
+        /// Weixin took it.
+        Sent = "sent",
+        /// Weixin refused it.
+        Refused = "refused",
+        /// It was certainly not sent, for good.
+        NotSent = "not_sent",
+        /// Its response is unknown.
+        MaybeSent = "maybe_sent",
+        /// Its worker was gone.
+        Reclaimed = "reclaimed",
+        /// Not final in the backup that was restored.
+        Restored = "restored",
+        /// Its time was over.
+        Expired = "expired",
+        /// Withdrawn.
+        Cancelled = "cancelled",
+        /// Decided.
+        Decided = "decided",
+        /// A response came after the decision, and changed nothing.
+        LateAnswer = "late_answer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back() {
+        fn check<T: Copy + PartialEq + fmt::Debug + fmt::Display + FromStr + Serialize>(all: &[T]) {
+            for one in all {
+                assert_eq!(one.to_string().parse::<T>().ok(), Some(*one));
+                assert_eq!(serde_json::to_string(one).unwrap(), format!("\"{one}\""));
+            }
+        }
+        check(MessageState::ALL);
+        check(Mode::ALL);
+        check(Reason::ALL);
+        check(GrantState::ALL);
+        check(Decision::ALL);
+        check(Priority::ALL);
+        check(Stage::ALL);
+        check(WaitingFor::ALL);
+        check(EventKind::ALL);
+        assert_eq!(
+            "sending".parse::<MessageState>().unwrap_err().to_string(),
+            r#"MessageState: "sending" is not one of its names; the ledger may be of a newer version"#
+        );
+    }
+}

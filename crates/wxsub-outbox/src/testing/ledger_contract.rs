@@ -1,0 +1,63 @@
+//! What every [`Ledger`](crate::Ledger) must keep to. Run it against yours.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a broken contract fails its test"
+)]
+
+mod apps;
+mod decisions;
+mod fixture;
+mod grants;
+mod keys;
+mod reading;
+mod transitions;
+mod workers;
+
+use std::sync::Arc;
+
+use wxsub_core::testing::ManualClock;
+
+use self::fixture::Fixture;
+use crate::ledger::Ledger;
+
+/// Every case in turn, each on a new ledger from `make` that takes its time from the clock.
+///
+/// # Panics
+/// If the ledger breaks the contract.
+///
+/// # Cancel safety
+/// Dropping it stops the test.
+pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
+    macro_rules! cases {
+        ($($module:ident: $($case:ident),+;)+) => {
+            $($($module::$case(&Fixture::new(&make).await).await;)+)+
+        };
+    }
+    transitions::every_event_in_every_state(&make).await;
+    cases! {
+        transitions: failures_count_up_to_the_limit, the_pause_after_a_failure_grows,
+            an_expired_message_is_not_tried_again, a_settlement_of_an_earlier_attempt_is_refused,
+            a_final_message_keeps_no_body, a_failed_change_is_undone_alone;
+        grants: a_consent_is_recorded_once, an_unused_grant_absorbs_a_consent, the_newest_grant_decides,
+            a_released_grant_is_void_beside_a_newer_one, a_requeued_grant_is_reserved_beside_a_newer_one,
+            a_grant_has_one_message, an_open_grant_can_be_voided;
+        workers: claims_go_by_priority_and_time, a_message_is_claimed_once, a_gone_worker_claims_nothing,
+            attempts_of_a_gone_worker_become_maybe_sent, a_living_worker_keeps_its_attempts,
+            a_heartbeat_names_the_running_attempts, the_holder_of_the_lock_reclaims_all_others,
+            a_lease_from_the_future_is_over;
+        decisions: an_answer_counts_until_the_decision, a_decision_waits_for_a_stopped_worker,
+            a_decision_needs_the_version_that_was_seen, a_message_sent_again_takes_the_grant_in_doubt,
+            a_message_sent_again_takes_a_newer_open_grant, a_policy_decides_all, a_restore_leaves_nothing_unfinished,
+            a_restored_message_has_no_owner;
+        keys: the_same_key_is_the_same_message, another_content_under_a_key_is_refused,
+            a_message_that_was_not_sent_is_replaced, a_refused_message_stores_no_key, the_same_id_is_the_same_message;
+        apps: an_operator_pauses_and_resumes, the_limit_per_minute_pauses_for_a_minute,
+            the_limit_per_day_pauses_until_midnight_in_beijing, a_probe_lifts_the_daily_pause,
+            want_of_a_token_pauses_and_counts_no_failure, apps_do_not_disturb_each_other,
+            a_synchronous_send_waits_for_nothing;
+        reading: counts_equal_a_recount, pages_hold_every_message_once, the_history_has_every_version;
+    }
+}

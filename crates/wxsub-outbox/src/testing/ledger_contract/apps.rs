@@ -1,0 +1,143 @@
+//! Why an app waits.
+
+use wxsub_proto::AppId;
+
+use super::fixture::{Fixture, HOUR, MINUTE, not_accepted, not_sent, refused, unknown};
+use crate::app::beijing_midnight;
+use crate::ledger::{Change, NotRecorded};
+use crate::message::{NotAccepted, Settlement, StoredMessage};
+use crate::state::{GrantState, MessageState, WaitingFor};
+
+impl Fixture {
+    async fn waiting_for(&self) -> Option<WaitingFor> {
+        let (app, now) = (self.app().await, self.now());
+        let all = self.all().await;
+        all.iter().find_map(|message| message.waiting_for(&app, now))
+    }
+
+    /// Several messages wait, and one of them meets this.
+    async fn meet(&self, why: NotAccepted) -> StoredMessage {
+        for user in ["a", "b", "c"] {
+            self.enqueue(user).await;
+        }
+        let claim = Change::Claim { worker: self.worker, appid: self.appid.clone(), limit: 1 };
+        let claimed = self.messages(claim).await.remove(0);
+        self.settle(&claimed, not_accepted(why)).await.unwrap()
+    }
+}
+
+pub(super) async fn an_operator_pauses_and_resumes(fixture: &Fixture) {
+    fixture.enqueue("a").await;
+    let (by, note) = ("ops".to_owned(), "night".to_owned());
+    fixture.apply(Change::Pause { appid: fixture.appid.clone(), by, note }).await;
+    fixture.pass(24 * HOUR).await;
+    assert!(fixture.claim(fixture.worker).await.is_empty());
+    assert_eq!(fixture.waiting_for().await, Some(WaitingFor::Paused));
+    assert_eq!(fixture.begin(fixture.new_message("b")).await, Err(NotRecorded::Paused));
+    assert!(fixture.record(fixture.new_message("b")).await.is_ok(), "the queue takes messages all the same");
+    fixture.apply(Change::Resume(fixture.appid.clone())).await;
+    assert_eq!(fixture.claim(fixture.worker).await.len(), 2);
+}
+
+pub(super) async fn the_limit_per_minute_pauses_for_a_minute(fixture: &Fixture) {
+    let settled = fixture.meet(NotAccepted::MinuteQuota).await;
+    assert_eq!((settled.state, settled.failures), (MessageState::Queued, 0));
+    assert_eq!(fixture.waiting_for().await, Some(WaitingFor::Rate));
+    fixture.pass(MINUTE - MINUTE / 60).await;
+    assert!(fixture.claim(fixture.worker).await.is_empty());
+    fixture.pass(MINUTE / 60).await;
+    assert_eq!(fixture.claim(fixture.worker).await.len(), 3);
+}
+
+pub(super) async fn the_limit_per_day_pauses_until_midnight_in_beijing(fixture: &Fixture) {
+    let midnight = beijing_midnight(fixture.now());
+    fixture.clock.advance(midnight.since(fixture.now()) - 90 * MINUTE);
+    fixture.apply(Change::Heartbeat(fixture.worker)).await;
+    fixture.meet(NotAccepted::DailyQuota).await;
+    assert_eq!(fixture.app().await.pauses.daily_quota.unwrap().until, midnight);
+    assert_eq!(fixture.waiting_for().await, Some(WaitingFor::Quota));
+    fixture.pass(59 * MINUTE).await;
+    assert!(fixture.claim(fixture.worker).await.is_empty());
+    // One probe an hour; and one at midnight.
+    fixture.pass(MINUTE).await;
+    let probe = fixture.claim(fixture.worker).await;
+    assert_eq!(probe.len(), 1);
+    assert!(fixture.claim(fixture.worker).await.is_empty(), "one probe at a time");
+    fixture.settle(&probe[0], not_accepted(NotAccepted::DailyQuota)).await.unwrap();
+    fixture.pass(29 * MINUTE).await;
+    assert!(fixture.claim(fixture.worker).await.is_empty());
+    fixture.pass(MINUTE).await;
+    assert_eq!(fixture.now(), midnight);
+    assert_eq!(fixture.claim(fixture.worker).await.len(), 1);
+}
+
+pub(super) async fn a_probe_lifts_the_daily_pause(fixture: &Fixture) {
+    fixture.meet(NotAccepted::DailyQuota).await;
+    fixture.pass(HOUR).await;
+    // A probe that gets no answer says nothing. The next one follows soon.
+    for settlement in [unknown(), not_sent()] {
+        let probe = fixture.claim(fixture.worker).await;
+        assert_eq!(probe.len(), 1, "{settlement:?}");
+        fixture.settle(&probe[0], settlement).await.unwrap();
+        assert!(fixture.claim(fixture.worker).await.is_empty());
+        fixture.pass(MINUTE).await;
+    }
+    // Any answer but 45009 does.
+    let probe = fixture.claim(fixture.worker).await;
+    fixture.settle(&probe[0], refused(43101)).await.unwrap();
+    assert_eq!(fixture.app().await.pauses.daily_quota, None);
+    assert_eq!(fixture.claim(fixture.worker).await.len(), 1);
+}
+
+pub(super) async fn want_of_a_token_pauses_and_counts_no_failure(fixture: &Fixture) {
+    for why in [NotAccepted::NoToken, NotAccepted::StaleToken] {
+        let settled = fixture.meet(why).await;
+        assert_eq!((settled.state, settled.failures), (MessageState::Queued, 0));
+        assert_eq!(fixture.waiting_for().await, Some(WaitingFor::Token));
+        assert!(fixture.claim(fixture.worker).await.is_empty());
+        fixture.apply(Change::Resume(fixture.appid.clone())).await;
+        for claimed in fixture.claim(fixture.worker).await {
+            fixture.settle(&claimed, Settlement::Sent).await.unwrap();
+        }
+    }
+    fixture.apply(Change::LackToken(fixture.appid.clone())).await;
+    assert_eq!(fixture.app().await.pauses.token.unwrap().failures, 1);
+    fixture.pass(MINUTE).await;
+    fixture.enqueue("d").await;
+    let claimed = fixture.claim(fixture.worker).await;
+    fixture.settle(&claimed[0], Settlement::Sent).await.unwrap();
+    assert_eq!(fixture.app().await.pauses.token, None, "an answer shows that the token works");
+}
+
+pub(super) async fn apps_do_not_disturb_each_other(fixture: &Fixture) {
+    let other: AppId = "wx2".parse().unwrap();
+    fixture.consent("o").await;
+    let message = fixture.new_message_of(&other, "o");
+    let recorded = fixture.record(fixture.with_key("k", message)).await.unwrap();
+    assert_eq!(recorded.message().grant, None, "the consent was given to another app");
+    let mine = fixture.record(fixture.with_key("k", fixture.new_message("o"))).await.unwrap();
+    assert!(mine.message().grant.is_some() && mine.message().id != recorded.message().id);
+    let (by, note) = ("ops".to_owned(), String::new());
+    fixture.apply(Change::Pause { appid: other.clone(), by, note }).await;
+    assert!(
+        fixture.messages(Change::Claim { worker: fixture.worker, appid: other, limit: 9 }).await.is_empty()
+    );
+    fixture.claim_one(mine.message().id).await;
+}
+
+pub(super) async fn a_synchronous_send_waits_for_nothing(fixture: &Fixture) {
+    fixture.consent("o").await;
+    let begun = fixture.begin(fixture.new_message("o")).await.unwrap().message().clone();
+    assert_eq!((begun.state, begun.attempt), (MessageState::Attempting, 1));
+    assert_eq!(fixture.grants("o").await, [GrantState::Attempting]);
+    let settled = fixture.settle(&begun, not_accepted(NotAccepted::MinuteQuota)).await.unwrap();
+    assert_eq!(settled.state, MessageState::Refused, "it is never queued");
+    assert_eq!(fixture.grants("o").await, [GrantState::Open]);
+    assert_eq!(
+        fixture.begin(fixture.new_message("o")).await,
+        Err(NotRecorded::Paused),
+        "the app waits all the same"
+    );
+    fixture.apply(Change::MarkGone(crate::ledger::Gone::One(fixture.worker))).await;
+    assert_eq!(fixture.begin(fixture.new_message("o")).await, Err(NotRecorded::WorkerGone));
+}

@@ -1,0 +1,254 @@
+//! A ledger with one app, its clock, and short ways to ask it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wxsub_core::ConsentGuard;
+use wxsub_core::clock::{Clock, UnixMillis};
+use wxsub_core::consent_guard::{GuardKey, Nonce};
+use wxsub_core::testing::ManualClock;
+use wxsub_proto::{Answer, AppId, ErrCode, Grant, Scene};
+
+use crate::app::StoredApp;
+use crate::grant::{Consent, Subject};
+use crate::id::{IdGenerator, MessageId, WorkerId};
+use crate::idempotency::{Fingerprint, IdempotencyKey};
+use crate::ledger::{
+    Applied, Change, Ledger, MessageQuery, NewConsent, NewDecision, NewKey, NewMessage, NotDecided,
+    NotRecorded, Recorded,
+};
+use crate::message::{DEFAULT_MAX_FAILURES, Detail, NotAccepted, Settlement, StoredMessage};
+use crate::state::{Decision, GrantState, MessageState, Priority, Reason};
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+
+/// What a message and its grant look like from outside.
+pub(super) type Seen = (MessageState, Option<Reason>, Option<GrantState>);
+
+pub(super) struct Fixture {
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) appid: AppId,
+    pub(super) worker: WorkerId,
+    ids: IdGenerator,
+}
+
+impl Fixture {
+    pub(super) async fn new(make: &impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let (ledger, ids) = (make(Arc::clone(&clock)).await, IdGenerator::new(Some(1)));
+        let worker = ids.worker(clock.now().wall).unwrap();
+        let fixture = Self { ledger, clock, appid: "wx1".parse().unwrap(), worker, ids };
+        fixture.apply(Change::Register(worker)).await;
+        fixture
+    }
+
+    pub(super) fn now(&self) -> UnixMillis {
+        self.clock.now().wall
+    }
+
+    /// Time passes, and the worker's heart goes on beating.
+    pub(super) async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        self.apply(Change::Heartbeat(self.worker)).await;
+    }
+
+    pub(super) async fn apply(&self, change: Change) -> Applied {
+        let mut applied = self.ledger.commit(vec![change]).await.unwrap();
+        assert_eq!(applied.len(), 1, "one change gives one result");
+        applied.remove(0).unwrap()
+    }
+
+    pub(super) async fn messages(&self, change: Change) -> Vec<StoredMessage> {
+        match self.apply(change).await {
+            Applied::Messages(messages) => messages,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn register(&self) -> WorkerId {
+        let worker = self.ids.worker(self.now()).unwrap();
+        self.apply(Change::Register(worker)).await;
+        worker
+    }
+
+    /// The nonce of a callback that is genuine.
+    pub(super) fn nonce(&self) -> Nonce {
+        let key = GuardKey::new(b"at least sixteen random bytes").unwrap();
+        let guard = ConsentGuard::new(self.appid.clone(), key).clock(self.clock.clone());
+        let request = guard.issue("T".parse().unwrap(), Scene::new(7).unwrap(), "session").unwrap();
+        let reserved = request.reserved.unwrap();
+        let callback =
+            format!("https://a.example/?openid=o&template_id=T&action=confirm&scene=7&reserved={reserved}");
+        let answer: Answer = callback.parse().unwrap();
+        guard.verify(&answer, "session").unwrap().nonce()
+    }
+
+    pub(super) async fn consent(&self, user: &str) -> Consent {
+        self.consent_with(user, Some(self.nonce())).await
+    }
+
+    pub(super) async fn consent_with(&self, user: &str, nonce: Option<Nonce>) -> Consent {
+        let subject = Subject::new(self.appid.clone(), &weixin_grant(user));
+        let grant = self.ids.grant(self.now()).unwrap();
+        match self.apply(Change::RecordConsent(Box::new(NewConsent { grant, subject, nonce }))).await {
+            Applied::Consent(consent) => consent,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn new_message(&self, user: &str) -> NewMessage {
+        self.new_message_of(&self.appid, user)
+    }
+
+    pub(super) fn new_message_of(&self, appid: &AppId, user: &str) -> NewMessage {
+        NewMessage {
+            id: self.ids.message(self.now()).unwrap(),
+            appid: appid.clone(),
+            body: weixin_grant(user).message("Title".parse().unwrap(), "Text".parse().unwrap()),
+            priority: Priority::Normal,
+            send_at: None,
+            expires_at: None,
+            key: None,
+            require_grant: false,
+        }
+    }
+
+    pub(super) fn with_key(&self, key: &str, message: NewMessage) -> NewMessage {
+        let NewMessage { send_at, expires_at, priority, .. } = message;
+        let fingerprint = Fingerprint::new("outbox", &message.body, send_at, expires_at, priority);
+        let key = NewKey { client: String::new(), key: IdempotencyKey::new(key).unwrap(), fingerprint };
+        NewMessage { key: Some(key), ..message }
+    }
+
+    pub(super) async fn record(&self, message: NewMessage) -> Result<Recorded, NotRecorded> {
+        match self.apply(Change::Enqueue(Box::new(message))).await {
+            Applied::Recorded(recorded) => recorded,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn begin(&self, message: NewMessage) -> Result<Recorded, NotRecorded> {
+        match self.apply(Change::Begin(Box::new(message), self.worker)).await {
+            Applied::Recorded(recorded) => recorded,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn enqueue(&self, user: &str) -> MessageId {
+        self.record(self.new_message(user)).await.unwrap().message().id
+    }
+
+    pub(super) async fn claim(&self, worker: WorkerId) -> Vec<StoredMessage> {
+        self.messages(Change::Claim { worker, appid: self.appid.clone(), limit: 100 }).await
+    }
+
+    /// A consent, its message, and the claim of that message.
+    pub(super) async fn claimed(&self, user: &str) -> StoredMessage {
+        self.consent(user).await;
+        let id = self.enqueue(user).await;
+        self.claim_one(id).await
+    }
+
+    /// Claims all that is due, and gives this one.
+    pub(super) async fn claim_one(&self, id: MessageId) -> StoredMessage {
+        let claimed = self.claim(self.worker).await;
+        claimed.into_iter().find(|message| message.id == id).unwrap()
+    }
+
+    pub(super) async fn maybe_sent(&self, user: &str) -> StoredMessage {
+        let claimed = self.claimed(user).await;
+        self.settle(&claimed, unknown()).await.unwrap()
+    }
+
+    pub(super) async fn settle(
+        &self,
+        claimed: &StoredMessage,
+        settlement: Settlement,
+    ) -> Option<StoredMessage> {
+        self.settle_with(claimed, settlement, DEFAULT_MAX_FAILURES).await
+    }
+
+    pub(super) async fn settle_with(
+        &self,
+        claimed: &StoredMessage,
+        settlement: Settlement,
+        max_failures: u32,
+    ) -> Option<StoredMessage> {
+        let (message, attempt, worker) = (claimed.id, claimed.attempt, claimed.worker.unwrap());
+        match self.apply(Change::Settle { message, worker, attempt, settlement, max_failures }).await {
+            Applied::Settled(settled) => settled.map(|settled| *settled),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn new_decision(&self, message: MessageId, decision: Decision) -> NewDecision {
+        let child = self.ids.message(self.now()).unwrap();
+        NewDecision { message, decision, by: "ops".to_owned(), note: "looked".to_owned(), seen: None, child }
+    }
+
+    pub(super) async fn decide(
+        &self,
+        decision: NewDecision,
+    ) -> Result<(StoredMessage, Option<StoredMessage>), NotDecided> {
+        match self.apply(Change::Decide(Box::new(decision))).await {
+            Applied::Decided(decided) => {
+                decided.map(|(message, child)| (*message, child.map(|child| *child)))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn get(&self, id: MessageId) -> StoredMessage {
+        self.ledger.message(id).await.unwrap().unwrap()
+    }
+
+    pub(super) async fn all(&self) -> Vec<StoredMessage> {
+        self.ledger.messages(&MessageQuery::new(self.appid.clone())).await.unwrap()
+    }
+
+    pub(super) async fn app(&self) -> StoredApp {
+        self.ledger.app(&self.appid).await.unwrap()
+    }
+
+    /// The states of a user's grants, oldest first.
+    pub(super) async fn grants(&self, user: &str) -> Vec<GrantState> {
+        let grants = self.ledger.grants(&self.appid, &user.parse().unwrap()).await.unwrap();
+        grants.iter().map(|grant| grant.state).collect()
+    }
+
+    pub(super) async fn seen(&self, id: MessageId) -> Seen {
+        let message = self.get(id).await;
+        let grants = self.ledger.grants(&self.appid, &message.touser).await.unwrap();
+        let state = message.grant.map(|id| grants.iter().find(|grant| grant.id == id).unwrap().state);
+        (message.state, message.reason, state)
+    }
+}
+
+pub(super) fn weixin_grant(user: &str) -> Grant {
+    Grant::trusted(user.parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap())
+}
+
+pub(super) fn refused(code: i64) -> Settlement {
+    Settlement::Refused(Detail { errcode: Some(ErrCode::new(code)), ..Detail::default() })
+}
+
+pub(super) fn not_sent() -> Settlement {
+    Settlement::NotSent(Detail::default())
+}
+
+pub(super) fn not_accepted(why: NotAccepted) -> Settlement {
+    let errcode = match why {
+        NotAccepted::StaleToken => Some(ErrCode::INVALID_CREDENTIAL),
+        NotAccepted::DailyQuota => Some(ErrCode::DAILY_QUOTA),
+        NotAccepted::MinuteQuota => Some(ErrCode::MINUTE_QUOTA),
+        NotAccepted::NoToken => None,
+    };
+    Settlement::NotAccepted(why, Detail { errcode, ..Detail::default() })
+}
+
+pub(super) fn unknown() -> Settlement {
+    Settlement::Unknown(Detail::unknown("no response"))
+}

@@ -1,0 +1,93 @@
+//! What a reader sees.
+
+use std::collections::BTreeMap;
+
+use super::fixture::{Fixture, HOUR, not_sent, refused, unknown};
+use crate::ledger::{Change, MessageQuery};
+use crate::message::Settlement;
+use crate::state::{Decision, EventKind, MessageState};
+
+impl Fixture {
+    /// One message in each state, and some twice.
+    async fn variety(&self) {
+        for (user, settlement) in [
+            ("a", Some(Settlement::Sent)),
+            ("b", Some(Settlement::Sent)),
+            ("c", Some(refused(40037))),
+            ("d", Some(unknown())),
+            ("e", Some(unknown())),
+            ("f", Some(not_sent())),
+            ("g", None),
+        ] {
+            let claimed = self.claimed(user).await;
+            if let Some(settlement) = settlement {
+                self.settle_with(&claimed, settlement, 1).await.unwrap();
+            }
+        }
+        self.pass(HOUR).await;
+        let undecided = self.all().await.into_iter().find(|message| message.is_undecided()).unwrap();
+        self.decide(self.new_decision(undecided.id, Decision::AssumeSent)).await.unwrap();
+        let message = self.enqueue("h").await;
+        self.apply(Change::Cancel { message, by: "ops".to_owned() }).await;
+        self.enqueue("i").await;
+    }
+}
+
+pub(super) async fn counts_equal_a_recount(fixture: &Fixture) {
+    fixture.variety().await;
+    let (app, all) = (fixture.app().await, fixture.all().await);
+    let mut recount = BTreeMap::new();
+    all.iter().for_each(|message| *recount.entry(message.state).or_insert(0) += 1);
+    assert_eq!(app.counts, recount);
+    assert_eq!(app.counts.len(), MessageState::ALL.len(), "one in each state");
+    let undecided = all.iter().filter(|message| message.is_undecided()).count();
+    assert_eq!((app.undecided, undecided), (1, 1));
+}
+
+pub(super) async fn pages_hold_every_message_once(fixture: &Fixture) {
+    fixture.variety().await;
+    let all = fixture.all().await;
+    assert!(all.is_sorted_by_key(|message| message.id) && all.len() == 9);
+    let (mut paged, mut after) = (Vec::new(), None);
+    loop {
+        let query = MessageQuery { after, limit: 2, ..MessageQuery::new(fixture.appid.clone()) };
+        let page = fixture.ledger.messages(&query).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+    let some = async |query| fixture.ledger.messages(&query).await.unwrap();
+    let query = MessageQuery::new(fixture.appid.clone());
+    let sent = some(MessageQuery { state: Some(MessageState::Sent), ..query.clone() }).await;
+    assert_eq!(
+        sent,
+        all.iter().filter(|message| message.state == MessageState::Sent).cloned().collect::<Vec<_>>()
+    );
+    let to_c = some(MessageQuery { openid: Some("c".parse().unwrap()), ..query.clone() }).await;
+    assert!(to_c.len() == 1 && to_c[0].state == MessageState::Refused);
+    let undecided = some(MessageQuery { undecided: true, ..query }).await;
+    assert!(undecided.len() == 1 && undecided[0].is_undecided());
+    let other = some(MessageQuery::new("wx2".parse().unwrap())).await;
+    assert!(other.is_empty());
+}
+
+pub(super) async fn the_history_has_every_version(fixture: &Fixture) {
+    let claimed = fixture.claimed("o").await;
+    fixture.settle(&claimed, not_sent()).await.unwrap();
+    fixture.pass(HOUR).await;
+    let claimed = fixture.claim_one(claimed.id).await;
+    fixture.settle(&claimed, unknown()).await.unwrap();
+    fixture.pass(HOUR).await;
+    fixture.decide(fixture.new_decision(claimed.id, Decision::GiveUp)).await.unwrap();
+    let history = fixture.ledger.history(claimed.id).await.unwrap();
+    let kinds: Vec<_> = history.iter().map(|event| event.kind).collect();
+    use EventKind::{Claimed, Decided, Enqueued, MaybeSent, Requeued};
+    assert_eq!(kinds, [Enqueued, Claimed, Requeued, Claimed, MaybeSent, Decided]);
+    let versions: Vec<_> = history.iter().map(|event| event.version).collect();
+    assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(fixture.get(claimed.id).await.version, 6);
+    assert_eq!(history.iter().map(|event| event.attempt).collect::<Vec<_>>(), [0, 1, 1, 2, 2, 2]);
+    assert_eq!(history[1].actor, Some(fixture.worker.to_string()));
+    assert_eq!(history[5].actor.as_deref(), Some("ops"));
+}

@@ -1,0 +1,118 @@
+//! Claims, leases, and what becomes of the attempts of a worker that is gone.
+
+use super::fixture::{Fixture, HOUR, MINUTE, SECOND};
+use crate::ledger::{Applied, Change, Gone, LEASE, NewMessage};
+use crate::message::Settlement;
+use crate::state::{GrantState, MessageState, Priority, Reason};
+
+pub(super) async fn claims_go_by_priority_and_time(fixture: &Fixture) {
+    let message = |user, priority, delay| NewMessage {
+        priority,
+        send_at: Some(fixture.now().after(delay)),
+        ..fixture.new_message(user)
+    };
+    let mut ids = Vec::new();
+    for new in [
+        message("a", Priority::Low, SECOND),
+        message("b", Priority::Normal, 2 * SECOND),
+        message("c", Priority::Normal, SECOND),
+        message("d", Priority::High, 3 * SECOND),
+        message("e", Priority::High, HOUR),
+    ] {
+        ids.push(new.id);
+        fixture.record(new).await.unwrap();
+    }
+    assert!(fixture.claim(fixture.worker).await.is_empty(), "claimed before its time");
+    fixture.pass(3 * SECOND).await;
+    let claim = |limit| Change::Claim { worker: fixture.worker, appid: fixture.appid.clone(), limit };
+    let mut claimed: Vec<_> = fixture.messages(claim(3)).await.iter().map(|message| message.id).collect();
+    claimed.extend(fixture.messages(claim(3)).await.iter().map(|message| message.id));
+    assert_eq!(claimed, [ids[3], ids[2], ids[1], ids[0]]);
+}
+
+pub(super) async fn a_message_is_claimed_once(fixture: &Fixture) {
+    let other = fixture.register().await;
+    for user in ["a", "b", "c"] {
+        fixture.enqueue(user).await;
+    }
+    let claim = |worker, limit| Change::Claim { worker, appid: fixture.appid.clone(), limit };
+    let first = fixture.messages(claim(fixture.worker, 2)).await;
+    let second = fixture.messages(claim(other, 2)).await;
+    assert_eq!((first.len(), second.len()), (2, 1));
+    assert!(first.iter().all(|message| message.worker == Some(fixture.worker) && message.attempt == 1));
+    assert!(second.iter().all(|message| message.worker == Some(other) && !first.contains(message)));
+    assert!(fixture.claim(other).await.is_empty());
+}
+
+pub(super) async fn a_gone_worker_claims_nothing(fixture: &Fixture) {
+    fixture.enqueue("a").await;
+    fixture.apply(Change::MarkGone(Gone::One(fixture.worker))).await;
+    assert!(fixture.claim(fixture.worker).await.is_empty());
+    assert_eq!(
+        fixture.apply(Change::Heartbeat(fixture.worker)).await,
+        Applied::Beat(None),
+        "it never comes back"
+    );
+    assert!(fixture.claim(fixture.worker).await.is_empty());
+    // Under a new id the same process goes on.
+    let again = fixture.register().await;
+    assert_eq!(fixture.claim(again).await.len(), 1);
+}
+
+pub(super) async fn attempts_of_a_gone_worker_become_maybe_sent(fixture: &Fixture) {
+    let claimed = fixture.claimed("o").await;
+    fixture.clock.advance(LEASE + SECOND);
+    assert!(fixture.messages(Change::Reclaim(100)).await.is_empty(), "it is not marked gone yet");
+    assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Marked(1));
+    assert_eq!(fixture.get(claimed.id).await.state, MessageState::Attempting, "two transactions");
+    let reclaimed = fixture.messages(Change::Reclaim(100)).await;
+    assert_eq!(reclaimed.iter().map(|message| message.id).collect::<Vec<_>>(), [claimed.id]);
+    let doubtful = (MessageState::MaybeSent, Some(Reason::WorkerLost), Some(GrantState::InDoubt));
+    assert_eq!(fixture.seen(claimed.id).await, doubtful);
+    assert!(fixture.messages(Change::Reclaim(100)).await.is_empty());
+    // Its attempts settle under the old id.
+    let settled = fixture.settle(&claimed, Settlement::Sent).await.unwrap();
+    assert_eq!(settled.state, MessageState::Sent);
+}
+
+pub(super) async fn a_living_worker_keeps_its_attempts(fixture: &Fixture) {
+    let claimed = fixture.claimed("o").await;
+    for _ in 0..30 {
+        fixture.pass(LEASE).await;
+        assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Marked(0));
+        assert!(fixture.messages(Change::Reclaim(100)).await.is_empty());
+    }
+    assert_eq!(fixture.get(claimed.id).await, claimed);
+}
+
+pub(super) async fn a_heartbeat_names_the_running_attempts(fixture: &Fixture) {
+    let beat = || fixture.apply(Change::Heartbeat(fixture.worker));
+    assert_eq!(beat().await, Applied::Beat(Some(Vec::new())));
+    let claimed = fixture.claimed("o").await;
+    assert_eq!(beat().await, Applied::Beat(Some(vec![(claimed.id, 1)])));
+    fixture.settle(&claimed, Settlement::Sent).await.unwrap();
+    assert_eq!(beat().await, Applied::Beat(Some(Vec::new())));
+}
+
+pub(super) async fn the_holder_of_the_lock_reclaims_all_others(fixture: &Fixture) {
+    let lost = fixture.claimed("o").await;
+    let holder = fixture.register().await;
+    fixture.enqueue("p").await;
+    let kept = fixture.claim(holder).await.remove(0);
+    assert_eq!(fixture.apply(Change::MarkGone(Gone::AllBut(holder))).await, Applied::Marked(1));
+    let reclaimed = fixture.messages(Change::Reclaim(100)).await;
+    assert_eq!(reclaimed.iter().map(|message| message.id).collect::<Vec<_>>(), [lost.id]);
+    assert_eq!(fixture.get(kept.id).await, kept);
+}
+
+pub(super) async fn a_lease_from_the_future_is_over(fixture: &Fixture) {
+    fixture.claimed("o").await;
+    fixture.clock.set_back(HOUR);
+    // A living worker writes a heartbeat within seconds; this one does not.
+    assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Marked(1));
+    assert_eq!(fixture.messages(Change::Reclaim(100)).await.len(), 1);
+    let living = fixture.register().await;
+    fixture.clock.set_back(MINUTE / 2);
+    fixture.apply(Change::Heartbeat(living)).await;
+    assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Marked(0));
+}
