@@ -1,6 +1,5 @@
-//! Fifty control servers under virtual time that share one token through one Redis, in trouble that a seed decides. A seed that
-//! goes wrong prints the command that plays it again, with everything that happened. docs/cluster-simulation.md says what is
-//! played and what must hold.
+//! Fifty control servers in virtual time that share one token through one Redis, with faults drawn from a seed. A failing seed
+//! prints the command that runs it again with a full trace. docs/cluster-simulation.md describes faults and invariants.
 
 #![allow(
     missing_docs,
@@ -22,7 +21,7 @@ mod cluster_simulation {
     #[path = "../simulation/node_clock.rs"]
     mod node_clock;
     mod node_faults;
-    #[allow(dead_code, reason = "some of it is about keepers that work alone")]
+    #[allow(dead_code, reason = "parts of it are for nodes without a shared store")]
     #[path = "../simulation/oracle.rs"]
     mod oracle;
     mod redis;
@@ -36,76 +35,80 @@ mod cluster_simulation {
     mod takeover;
 
     pub(crate) use cluster::Outcome;
-    pub(crate) use seed::play;
-    pub(crate) use seeds::{Played, play_all};
-    pub(crate) use takeover::{At, calm, takeover};
+    pub(crate) use seed::run;
+    pub(crate) use seeds::{SeedResult, run_seeds, seed_count};
+    pub(crate) use takeover::{FetchPhase, run_calm, takeover};
 }
 
 use std::time::Duration;
 
-use cluster_simulation::{At, Outcome, Played, calm, play, play_all, takeover};
+use cluster_simulation::{FetchPhase, Outcome, SeedResult, run, run_calm, run_seeds, seed_count, takeover};
 
-/// An ordinary debug build is slow, and plays a few only; `scripts/test` builds this file so that it can play them all.
-const SEEDS: u64 = if cfg!(debug_assertions) { 3 } else { 1_000 };
+/// How many seeds run without `WXSUB_SEEDS`: few in a debug build, which is slow.
+const SEEDS: u64 = if cfg!(debug_assertions) { 3 } else { 200 };
 
-/// How often each kind of takeover is played.
-const RUNS: u64 = if cfg!(debug_assertions) { 10 } else { 200 };
+/// The number of runs of each kind of takeover.
+const TAKEOVER_RUNS: u64 = if cfg!(debug_assertions) { 10 } else { 200 };
 
-/// Until another has taken over: a lease of 30 s, and somebody who looks every 1.5 s.
-const TAKEOVER: Duration = Duration::from_secs(32);
+/// The longest takeover: a lease of 30 s, and a check by a peer every 1.5 s.
+const MAX_TAKEOVER: Duration = Duration::from_secs(32);
 
-/// Until all servers hold a new token, where hints arrive.
-const SPREAD: Duration = Duration::from_millis(50);
+/// The longest time until all servers hold a new token, if notifications arrive.
+const MAX_SPREAD: Duration = Duration::from_millis(50);
 
-impl Played for Outcome {
-    fn complaints(&self) -> &[String] {
-        &self.account.complaints
+impl SeedResult for Outcome {
+    fn violations(&self) -> &[String] {
+        &self.summary.violations
     }
 }
 
 #[test]
-fn a_thousand_seeds() {
-    let played = play_all("cluster_simulation a_thousand_seeds", SEEDS, play);
-    let sum = |count: fn(&Outcome) -> u64| played.iter().map(count).sum::<u64>();
+fn every_seed_keeps_the_invariants() {
+    let results = run_seeds("cluster_simulation every_seed", seed_count(SEEDS), run);
+    let sum = |count: fn(&Outcome) -> u64| results.iter().map(count).sum::<u64>();
     eprintln!(
-        "{} seeds: {} sent, {} refused, {} not sent, {} maybe sent; {} token requests left, {} were seen; {} crashes; \
+        "{} seeds: {} sent, {} refused, {} not sent, {} maybe sent; {} token requests sent, {} arrived; {} crashes; \
          {} store operations; settled after {:?}",
-        played.len(),
-        sum(|outcome| outcome.account.sent),
-        sum(|outcome| outcome.account.refused),
-        sum(|outcome| outcome.account.not_sent),
-        sum(|outcome| outcome.account.maybe_sent),
-        sum(|outcome| outcome.account.token_requests),
-        sum(|outcome| outcome.account.reached),
-        sum(|outcome| outcome.account.crashes),
+        results.len(),
+        sum(|outcome| outcome.summary.sent),
+        sum(|outcome| outcome.summary.refused),
+        sum(|outcome| outcome.summary.not_sent),
+        sum(|outcome| outcome.summary.maybe_sent),
+        sum(|outcome| outcome.summary.token_requests),
+        sum(|outcome| outcome.summary.arrived_token_requests),
+        sum(|outcome| outcome.summary.crashes),
         sum(|outcome| outcome.operations),
-        spread(played.iter().map(|outcome| outcome.unsettled).collect()),
+        percentiles(results.iter().map(|outcome| outcome.unsettled).collect()),
     );
 }
 
 #[test]
-fn a_seed_plays_the_same_twice() {
-    assert_eq!(play(7, false), play(7, false));
+fn same_seed_gives_the_same_result() {
+    assert_eq!(run(7, false), run(7, false));
 }
 
 #[test]
-fn a_refresher_that_dies_or_stands_still_is_replaced_within_32_seconds() {
+fn killed_or_suspended_refresher_is_replaced_within_32_seconds() {
     let mut all = Vec::new();
     for servers in [3, 50] {
-        for at in [At::Start, At::Refresh, At::Rejection] {
-            let played = play_all("cluster_simulation a_refresher", RUNS, |seed, tells| {
-                let (outcome, took) = takeover(seed, servers, at, tells);
-                Run { outcome, took }
-            });
-            let took: Vec<_> = played.iter().filter_map(|run| run.took).collect();
-            assert!(3 * took.len() > played.len(), "of {servers}, {at:?}: only {} were hit", took.len());
-            eprintln!("{servers} servers, {at:?}, {} runs: {:?}", took.len(), spread(took.clone()));
+        for at in [FetchPhase::Start, FetchPhase::Refresh, FetchPhase::Rejection] {
+            let results = run_seeds(
+                "cluster_simulation killed_or_suspended_refresher",
+                TAKEOVER_RUNS,
+                |seed, verbose| {
+                    let (outcome, took) = takeover(seed, servers, at, verbose);
+                    Run { outcome, took }
+                },
+            );
+            let took: Vec<_> = results.iter().filter_map(|run| run.took).collect();
+            assert!(3 * took.len() > results.len(), "of {servers}, {at:?}: only {} were hit", took.len());
+            eprintln!("{servers} servers, {at:?}, {} runs: {:?}", took.len(), percentiles(took.clone()));
             all.extend(took);
         }
     }
-    let Spread { most, .. } = spread(all.clone());
-    eprintln!("all {} runs: {:?}", all.len(), spread(all));
-    assert!(most <= TAKEOVER, "{most:?}");
+    let Percentiles { max, .. } = percentiles(all.clone());
+    eprintln!("all {} runs: {:?}", all.len(), percentiles(all));
+    assert!(max <= MAX_TAKEOVER, "{max:?}");
 }
 
 #[derive(Debug)]
@@ -114,32 +117,32 @@ struct Run {
     took: Option<Duration>,
 }
 
-impl Played for Run {
-    fn complaints(&self) -> &[String] {
-        self.outcome.complaints()
+impl SeedResult for Run {
+    fn violations(&self) -> &[String] {
+        self.outcome.violations()
     }
 }
 
 #[test]
-fn all_servers_hold_a_new_token_at_once() {
-    let played = play_all("cluster_simulation all_servers", RUNS / 10, |seed, _| calm(seed, 50));
-    let spreads: Vec<_> = played.iter().flat_map(|outcome| outcome.spreads.clone()).collect();
-    let Spread { most, .. } = spread(spreads.clone());
-    eprintln!("{} refreshes: {:?}", spreads.len(), spread(spreads));
-    assert!(most <= SPREAD, "{most:?}");
+fn new_token_reaches_all_servers_at_once() {
+    let results = run_seeds("cluster_simulation new_token", TAKEOVER_RUNS / 10, |seed, _| run_calm(seed, 50));
+    let spreads: Vec<_> = results.iter().flat_map(|outcome| outcome.spreads.clone()).collect();
+    let Percentiles { max, .. } = percentiles(spreads.clone());
+    eprintln!("{} refreshes: {:?}", spreads.len(), percentiles(spreads));
+    assert!(max <= MAX_SPREAD, "{max:?}");
 }
 
-/// Where durations lie.
+/// Percentiles of durations.
 #[derive(Debug)]
-#[expect(dead_code, reason = "to be printed")]
-struct Spread {
-    half: Duration,
-    all_but_a_hundredth: Duration,
-    most: Duration,
+#[expect(dead_code, reason = "printed with Debug")]
+struct Percentiles {
+    p50: Duration,
+    p99: Duration,
+    max: Duration,
 }
 
-fn spread(mut durations: Vec<Duration>) -> Spread {
+fn percentiles(mut durations: Vec<Duration>) -> Percentiles {
     durations.sort();
-    let at = |hundredths: usize| durations[(durations.len() - 1) * hundredths / 100];
-    Spread { half: at(50), all_but_a_hundredth: at(99), most: at(100) }
+    let at = |percent: usize| durations[(durations.len() - 1) * percent / 100];
+    Percentiles { p50: at(50), p99: at(99), max: at(100) }
 }

@@ -1,5 +1,5 @@
-//! Ten thousand apps on three servers in virtual time, a thousand business servers that read: what Weixin, Redis and the
-//! memory have to bear. `--apps N`, `--seconds N` and `--life N` change what is played.
+//! Measures the load of ten thousand apps on three servers and a thousand business servers in virtual time: calls to Weixin,
+//! store operations and memory. `--apps N`, `--seconds N` and `--life N` change the scenario.
 
 #![allow(
     missing_docs,
@@ -7,7 +7,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "prints what it measures; of the simulated cluster it needs a part"
+    reason = "prints what it measures, and needs only a part of the simulated cluster"
 )]
 
 #[path = "../simulation/node_clock.rs"]
@@ -30,30 +30,30 @@ use wxsub_core::token::{Keeper, TokenSource};
 use wxsub_core::transport::{Outgoing, Transport};
 use wxsub_sandbox::{AppSettings, Sandbox};
 
-use node_clock::MachineClock;
+use node_clock::NodeClock;
 use redis::Redis;
 use store_link::StoreLink;
 
 const SERVERS: usize = 3;
 const BUSINESS_SERVERS: u64 = 1_000;
 const DAY: u64 = 24 * 3600;
-/// How long Weixin's tokens live in truth.
-const REAL_LIFE: u64 = 7200;
+/// The lifetime of real tokens, in seconds.
+const REAL_LIFETIME: u64 = 7200;
 
-struct Played {
+struct Scenario {
     apps: u64,
     seconds: u64,
-    life: u64,
+    lifetime: u64,
 }
 
 fn main() {
-    let played = Played {
+    let scenario = Scenario {
         apps: argument("--apps", 10_000),
         seconds: argument("--seconds", 1_200),
-        life: argument("--life", 600),
+        lifetime: argument("--life", 600),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.unwrap().block_on(play(&played));
+    runtime.unwrap().block_on(run(&scenario));
 }
 
 fn argument(name: &str, default: u64) -> u64 {
@@ -61,107 +61,109 @@ fn argument(name: &str, default: u64) -> u64 {
     arguments.next().map_or(default, |number| number.parse().unwrap())
 }
 
-async fn play(played: &Played) {
-    let mut dice = Rng::with_seed(1);
-    let clock = Arc::new(MachineClock::new());
-    let truth = Arc::clone(&clock);
-    let sandbox = Sandbox::with_clock(Arc::new(move || truth.truth()));
+async fn run(scenario: &Scenario) {
+    let mut rng = Rng::with_seed(1);
+    let clock = Arc::new(NodeClock::new());
+    let sandbox_clock = Arc::clone(&clock);
+    let sandbox = Sandbox::with_clock(Arc::new(move || sandbox_clock.true_time()));
     let redis = Arc::new(Redis::new(Arc::clone(&clock), false));
-    let apps: Vec<AppId> = (0..played.apps).map(|n| format!("wx{n:016x}").parse().unwrap()).collect();
+    let apps: Vec<AppId> = (0..scenario.apps).map(|n| format!("wx{n:016x}").parse().unwrap()).collect();
     for app in &apps {
-        sandbox.add_app(app.clone(), "play-money".parse().unwrap(), []);
+        sandbox.add_app(app.clone(), "sandbox-secret".parse().unwrap(), []);
         let mut settings = AppSettings::default();
-        settings.token_lifetime = Duration::from_secs(played.life);
+        settings.token_lifetime = Duration::from_secs(scenario.lifetime);
         sandbox.configure(app, settings).unwrap();
     }
     let before = proc_fs::resident("self").unwrap();
     let servers: Vec<Vec<Keeper>> =
-        (0..SERVERS).map(|number| server(number, &apps, &sandbox, &redis, &mut dice)).collect();
-    for keepers in &servers {
-        for keeper in keepers {
-            let keeper = keeper.clone();
-            tokio::spawn(async move { drop(keeper.token().await) });
+        (0..SERVERS).map(|number| server(number, &apps, &sandbox, &redis, &mut rng)).collect();
+    for caches in &servers {
+        for cache in caches {
+            let cache = cache.clone();
+            tokio::spawn(async move { drop(cache.token().await) });
         }
     }
     let servers = Arc::new(servers);
     let reads = Arc::new(AtomicU64::new(0));
     for _ in 0..BUSINESS_SERVERS {
-        let (servers, reads, clock, mut dice) =
-            (Arc::clone(&servers), Arc::clone(&reads), Arc::clone(&clock), dice.fork());
+        let (servers, reads, clock, mut rng) =
+            (Arc::clone(&servers), Arc::clone(&reads), Arc::clone(&clock), rng.fork());
         tokio::spawn(async move {
             loop {
-                clock.sleep(Duration::from_millis(dice.u64(500..1_500))).await;
-                let keepers = &servers[dice.usize(0..SERVERS)];
-                let keeper = &keepers[dice.usize(0..keepers.len())];
-                reads.fetch_add(u64::from(keeper.current().issued().is_some()), Ordering::Relaxed);
+                clock.sleep(Duration::from_millis(rng.u64(500..1_500))).await;
+                let caches = &servers[rng.usize(0..SERVERS)];
+                let cache = &caches[rng.usize(0..caches.len())];
+                reads.fetch_add(u64::from(cache.current().issued().is_some()), Ordering::Relaxed);
             }
         });
     }
-    clock.sleep(Duration::from_secs(played.seconds)).await;
+    clock.sleep(Duration::from_secs(scenario.seconds)).await;
     let fetches = sandbox.event_log().request_count("/cgi-bin/token");
-    report(played, fetches, redis.operations(), reads.load(Ordering::Relaxed), before);
+    report(scenario, fetches, redis.operations(), reads.load(Ordering::Relaxed), before);
 }
 
-/// The keepers of one server, one for each app.
+/// The token caches of one server, one for each app.
 fn server(
     number: usize,
     apps: &[AppId],
     sandbox: &Sandbox,
     redis: &Arc<Redis>,
-    dice: &mut Rng,
+    rng: &mut Rng,
 ) -> Vec<Keeper> {
-    let clock = Arc::new(MachineClock::new());
+    let clock = Arc::new(NodeClock::new());
     let store = Arc::new(StoreLink {
         server: number,
         redis: Arc::clone(redis),
         clock: Arc::clone(&clock),
-        weather: Vec::new(),
-        leased: Box::new(|| {}),
-        dice: Mutex::new(dice.fork()),
+        faults: Vec::new(),
+        on_lease: Box::new(|| {}),
+        rng: Mutex::new(rng.fork()),
     });
-    let (weixin, travels) = (sandbox.clone(), Arc::clone(&clock));
+    let (weixin, network_clock) = (sandbox.clone(), Arc::clone(&clock));
     let transport: Arc<dyn Transport> = Arc::new(move |request: Outgoing| {
-        let (weixin, travels) = (weixin.clone(), Arc::clone(&travels));
+        let (weixin, network_clock) = (weixin.clone(), Arc::clone(&network_clock));
         async move {
-            travels.sleep(Duration::from_millis(50)).await;
+            network_clock.sleep(Duration::from_millis(50)).await;
             let request = request.into_http();
             let target = request.uri().path_and_query().unwrap().to_string();
             let reply = weixin.handle(request.method().as_str(), &target, request.body()).outcome.unwrap();
             Ok(RawReply::new(reply.status, Bytes::from(reply.body)))
         }
     });
-    let keeper = |app: &AppId| {
-        Keeper::builder(app.clone(), "play-money".parse().unwrap(), Arc::clone(&transport))
+    let cache = |app: &AppId| {
+        Keeper::builder(app.clone(), "sandbox-secret".parse().unwrap(), Arc::clone(&transport))
             .clock(clock.clone())
             .store(store.clone())
-            .jitter_seed(dice.u64(..))
+            .jitter_seed(rng.u64(..))
             .build()
     };
-    apps.iter().map(keeper).collect()
+    apps.iter().map(cache).collect()
 }
 
-fn report(played: &Played, fetches: u64, operations: u64, reads: u64, before: u64) {
-    let Played { apps, seconds, life } = *played;
-    let (seconds, life) = (seconds as f64, life as f64);
-    // The first token is no refresh.
-    let a_life = (fetches - apps) as f64 / apps as f64 / (seconds / life);
-    let a_day = a_life * DAY as f64 / REAL_LIFE as f64;
+fn report(scenario: &Scenario, fetches: u64, operations: u64, reads: u64, before: u64) {
+    let Scenario { apps, seconds, lifetime } = *scenario;
+    let (seconds, lifetime) = (seconds as f64, lifetime as f64);
+    // The first fetch of an app is no refresh.
+    let per_lifetime = (fetches - apps) as f64 / apps as f64 / (seconds / lifetime);
+    let per_day = per_lifetime * DAY as f64 / REAL_LIFETIME as f64;
     let servers = SERVERS as f64;
     let peak = proc_fs::peak("self").unwrap();
-    let keepers = (SERVERS as u64 * apps) as f64;
-    println!("{apps} apps, {SERVERS} servers, {seconds} s, tokens that live {life} s");
-    println!("calls to Weixin        {fetches}: {a_life:.2} for each life, {a_day:.1} for each app and day");
+    let caches = (SERVERS as u64 * apps) as f64;
+    println!("{apps} apps, {SERVERS} servers, {seconds} s, tokens with a lifetime of {lifetime} s");
     println!(
-        "store operations       {operations}: {:.0} a second and server",
+        "calls to Weixin        {fetches}: {per_lifetime:.2} per lifetime, {per_day:.1} per app and day"
+    );
+    println!(
+        "store operations       {operations}: {:.0} per second and server",
         operations as f64 / seconds / servers
     );
-    println!("reads                  {reads}, each of a usable token");
+    println!("reads                  {reads}, each of a valid token");
     println!(
-        "peak resident memory   {:.0} MiB, of which {:.0} MiB before the keepers",
+        "peak resident memory   {:.0} MiB, of which {:.0} MiB before the token caches",
         mib(peak),
         mib(before)
     );
-    println!("for each keeper        {:.1} KiB", (peak - before) as f64 / keepers);
+    println!("per token cache        {:.1} KiB", (peak - before) as f64 / caches);
 }
 
 fn mib(kib: u64) -> f64 {

@@ -1,4 +1,4 @@
-//! Control servers that keep one app through one Redis, and everything that happens to them.
+//! Control servers that share the token of one app through one Redis, with all faults of a scenario.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,213 +10,226 @@ use tokio::task::JoinSet;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_sandbox::{AppSettings, Sandbox};
 
-use super::fault_plan::{Fate, Lot, Return, Stranger};
-use super::invariants::{Judge, SETTLE, SETTLE_REFUSED};
-use super::network::{Line, Weixin};
-use super::node_clock::MachineClock;
-use super::node_faults::{Blow, Blows, Target};
-use super::oracle::{Account, Witness};
+use super::fault_plan::{ExternalFetch, FaultPlan, RedisReturn, ServerPlan};
+use super::invariants::{Invariants, SETTLE_TIME, SETTLE_TIME_AFTER_REFUSAL};
+use super::network::{Network, Weixin};
+use super::node_clock::NodeClock;
+use super::node_faults::{NodeFault, NodeFaults, Target};
+use super::oracle::{Oracle, Summary};
 use super::redis::Redis;
 use super::server::{App, Server};
 use super::store_link::StoreLink;
 
-/// What is to be played.
-pub(crate) struct Play {
+/// What one run simulates.
+pub(crate) struct Scenario {
     pub(crate) endpoint: TokenEndpoint,
-    /// How long a token lives.
-    pub(crate) life: Duration,
-    pub(crate) fate: Fate,
-    /// Trouble begins and ends before this.
+    /// The lifetime of a token.
+    pub(crate) lifetime: Duration,
+    pub(crate) fault_plan: FaultPlan,
+    /// All faults end before this.
     pub(crate) calm: Duration,
-    /// Then everything must work again.
+    /// The end of the run. Before it, everything must work again.
     pub(crate) end: Duration,
 }
 
-/// What has become of it.
+/// The result of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    pub(crate) account: Account,
-    /// How long after the last trouble the servers did not agree.
+    pub(crate) summary: Summary,
+    /// How long after the last fault an invariant was still broken.
     pub(crate) unsettled: Duration,
-    /// When Redis was given a token.
-    pub(crate) stored: Vec<Duration>,
-    /// When a server was hit in the middle of its fetch.
-    pub(crate) ambushed: Vec<Duration>,
-    /// How long each token took from the first server that held it to the last.
+    /// When a token was stored in Redis.
+    pub(crate) store_times: Vec<Duration>,
+    /// When a fault hit a server during its fetch.
+    pub(crate) hits: Vec<Duration>,
+    /// The time from the first to the last server, for each token.
     pub(crate) spreads: Vec<Duration>,
     /// How many scripts Redis has run.
     pub(crate) operations: u64,
 }
 
-/// Plays it. `tells` prints what happens.
-pub(crate) fn run(play: Play, mut dice: Rng, tells: bool) -> Outcome {
+/// Runs a scenario. `verbose` prints a trace.
+pub(crate) fn run_scenario(scenario: Scenario, mut rng: Rng, verbose: bool) -> Outcome {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut cluster = Cluster::new(&play, tells);
-        let blows = cluster.happen(play, &mut dice);
-        while let Some(life) = cluster.lives.join_next().await {
-            if let Err(panic) = life {
-                cluster.witness.complain(&format!("panic: {panic}"));
+        let mut cluster = Cluster::new(&scenario, verbose);
+        let node_faults = cluster.start(scenario, &mut rng);
+        while let Some(ended) = cluster.tasks.join_next().await {
+            if let Err(panic) = ended {
+                cluster.oracle.report_violation(&format!("panic: {panic}"));
             }
         }
-        // What arrives late has arrived by now.
+        // Late requests have arrived by now.
         cluster.clock.sleep(Duration::from_secs(120)).await;
         for openid in &*cluster.openids.lock().unwrap() {
             let received = cluster.sandbox.mailbox(&openid.parse().unwrap()).len();
-            cluster.witness.compare(openid, received);
+            cluster.oracle.check_mailbox(openid, received);
         }
         Outcome {
-            account: cluster.witness.account(),
-            unsettled: cluster.judge.unsettled(),
-            stored: cluster.judge.redis.stored(),
-            ambushed: blows.ambushed(),
-            spreads: cluster.judge.spreads(),
-            operations: cluster.judge.redis.operations(),
+            summary: cluster.oracle.summary(),
+            unsettled: cluster.invariants.unsettled(),
+            store_times: cluster.invariants.redis.store_times(),
+            hits: node_faults.hits(),
+            spreads: cluster.invariants.spreads(),
+            operations: cluster.invariants.redis.operations(),
         }
     })
 }
 
 struct Cluster {
-    clock: Arc<MachineClock>,
-    witness: Arc<Witness>,
+    clock: Arc<NodeClock>,
+    oracle: Arc<Oracle>,
     sandbox: Sandbox,
-    judge: Arc<Judge>,
+    invariants: Arc<Invariants>,
     app: App,
     openids: Arc<Mutex<Vec<String>>>,
-    lives: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Cluster {
-    fn new(play: &Play, tells: bool) -> Self {
-        let clock = Arc::new(MachineClock::new());
-        let witness = Arc::new(Witness::new(Arc::clone(&clock), tells));
-        witness.tell(|| format!("{:?}, for {:?}: {:#?}", play.endpoint, play.life, play.fate));
-        let truth = Arc::clone(&clock);
-        let sandbox = Sandbox::with_clock(Arc::new(move || truth.truth()));
-        let judge = Arc::new(Judge {
+    fn new(scenario: &Scenario, verbose: bool) -> Self {
+        let clock = Arc::new(NodeClock::new());
+        let oracle = Arc::new(Oracle::new(Arc::clone(&clock), verbose));
+        oracle.trace(|| {
+            format!("{:?}, for {:?}: {:#?}", scenario.endpoint, scenario.lifetime, scenario.fault_plan)
+        });
+        let sandbox_clock = Arc::clone(&clock);
+        let sandbox = Sandbox::with_clock(Arc::new(move || sandbox_clock.true_time()));
+        let invariants = Arc::new(Invariants {
             clock: Arc::clone(&clock),
-            witness: Arc::clone(&witness),
+            oracle: Arc::clone(&oracle),
             sandbox: sandbox.clone(),
             redis: Arc::new(Redis::new(Arc::clone(&clock), true)),
-            calm: play.calm,
-            settle: if play.fate.weixin_refuses() { SETTLE_REFUSED } else { SETTLE },
+            calm: scenario.calm,
+            settle_time: if scenario.fault_plan.weixin_refuses() {
+                SETTLE_TIME_AFTER_REFUSAL
+            } else {
+                SETTLE_TIME
+            },
             state: Mutex::default(),
         });
         let app = App {
             appid: "wx0123456789abcdef".parse().unwrap(),
-            secret: "play-money".parse().unwrap(),
+            secret: "sandbox-secret".parse().unwrap(),
             template: "TEMPLATE".parse().unwrap(),
-            endpoint: play.endpoint,
+            endpoint: scenario.endpoint,
         };
         sandbox.add_app(app.appid.clone(), app.secret.clone(), [app.template.clone()]);
         let mut settings = AppSettings::default();
-        settings.token_lifetime = play.life;
+        settings.token_lifetime = scenario.lifetime;
         sandbox.configure(&app.appid, settings).unwrap();
-        Self { clock, witness, sandbox, judge, app, openids: Arc::default(), lives: JoinSet::new() }
+        Self { clock, oracle, sandbox, invariants, app, openids: Arc::default(), tasks: JoinSet::new() }
     }
 
-    /// Sets everything going.
-    fn happen(&mut self, play: Play, dice: &mut Rng) -> Arc<Blows> {
-        let Fate { redis, strangers, ambushes, servers } = play.fate;
-        for (spell, comes_back) in redis {
-            self.redis_returns(spell.to, comes_back);
+    /// Starts the servers and all faults.
+    fn start(&mut self, scenario: Scenario, rng: &mut Rng) -> Arc<NodeFaults> {
+        let FaultPlan { redis, external_fetches, fetch_faults, servers } = scenario.fault_plan;
+        for (window, state) in redis {
+            self.restore_redis(window.to, state);
         }
-        for (at, stranger) in strangers {
-            self.stranger_comes(at, stranger);
+        for (at, external_fetch) in external_fetches {
+            self.fetch_externally(at, external_fetch);
         }
         let (mut targets, mut all_kills) = (Vec::new(), Vec::new());
-        for lot in &servers {
+        for plan in &servers {
             let (sender, kills) = unbounded_channel();
-            let clock = Arc::new(MachineClock::new());
-            clock.set(lot.skew);
+            let clock = Arc::new(NodeClock::new());
+            clock.set(plan.skew);
             targets.push(Target { clock, kills: sender });
             all_kills.push(kills);
         }
-        let blows = Arc::new(Blows {
+        let node_faults = Arc::new(NodeFaults {
             clock: Arc::clone(&self.clock),
-            witness: Arc::clone(&self.witness),
-            redis: Arc::clone(&self.judge.redis),
+            oracle: Arc::clone(&self.oracle),
+            redis: Arc::clone(&self.invariants.redis),
             targets,
-            ambushes: Mutex::new(ambushes),
-            ambushed: Mutex::default(),
-            end: play.calm,
+            fetch_faults: Mutex::new(fetch_faults),
+            hits: Mutex::default(),
+            end: scenario.calm,
         });
-        for (number, (lot, kills)) in servers.into_iter().zip(all_kills).enumerate() {
-            for (at, blow) in &lot.blows {
-                self.blow_falls(*at, number, *blow, &blows);
+        for (number, (plan, kills)) in servers.into_iter().zip(all_kills).enumerate() {
+            for (at, fault) in &plan.node_faults {
+                self.inject_at(*at, number, *fault, &node_faults);
             }
-            let server = self.server(number, lot, &blows, play.end, dice);
-            self.lives.spawn(server.live(kills, dice.fork()));
+            let server = self.server(number, plan, &node_faults, scenario.end, rng);
+            self.tasks.spawn(server.run(kills, rng.fork()));
         }
-        blows
+        node_faults
     }
 
-    fn server(&self, number: usize, lot: Lot, blows: &Arc<Blows>, end: Duration, dice: &mut Rng) -> Server {
-        let clock = Arc::clone(&blows.targets[number].clock);
-        let line = Line {
-            machine: number,
-            weixin: Weixin { sandbox: self.sandbox.clone(), witness: Arc::clone(&self.witness) },
+    fn server(
+        &self,
+        number: usize,
+        plan: ServerPlan,
+        node_faults: &Arc<NodeFaults>,
+        end: Duration,
+        rng: &mut Rng,
+    ) -> Server {
+        let clock = Arc::clone(&node_faults.targets[number].clock);
+        let network = Network {
+            node: number,
+            weixin: Weixin { sandbox: self.sandbox.clone(), oracle: Arc::clone(&self.oracle) },
             clock: Arc::clone(&clock),
-            weather: lot.weather,
-            dice: Mutex::new(dice.fork()),
+            faults: plan.faults,
+            rng: Mutex::new(rng.fork()),
         };
-        let ambushes = Arc::clone(blows);
+        let fetch_faults = Arc::clone(node_faults);
         let store = StoreLink {
             server: number,
-            redis: Arc::clone(&self.judge.redis),
+            redis: Arc::clone(&self.invariants.redis),
             clock: Arc::clone(&clock),
-            weather: lot.store_weather,
-            leased: Box::new(move || ambushes.leased(number)),
-            dice: Mutex::new(dice.fork()),
+            faults: plan.store_faults,
+            on_lease: Box::new(move || fetch_faults.on_lease(number)),
+            rng: Mutex::new(rng.fork()),
         };
         Server {
             number,
             app: self.app.clone(),
             clock,
-            line: Arc::new(line),
+            network: Arc::new(network),
             store: Arc::new(store),
-            claims: lot.claims,
-            judge: Arc::clone(&self.judge),
+            reports: plan.reports,
+            invariants: Arc::clone(&self.invariants),
             openids: Arc::clone(&self.openids),
             end,
         }
     }
 
-    fn blow_falls(&mut self, at: Duration, number: usize, blow: Blow, blows: &Arc<Blows>) {
-        let blows = Arc::clone(blows);
-        self.lives.spawn(async move {
-            blows.clock.until(at).await;
-            blows.strike(number, blow);
+    fn inject_at(&mut self, at: Duration, number: usize, fault: NodeFault, node_faults: &Arc<NodeFaults>) {
+        let node_faults = Arc::clone(node_faults);
+        self.tasks.spawn(async move {
+            node_faults.clock.wait_until(at).await;
+            node_faults.inject(number, fault);
         });
     }
 
-    fn redis_returns(&mut self, at: Duration, comes_back: Return) {
-        let (redis, witness) = (Arc::clone(&self.judge.redis), Arc::clone(&self.witness));
-        self.lives.spawn(async move {
-            redis.clock.until(at).await;
-            witness.tell(|| format!("Redis comes back: {comes_back:?}"));
-            match comes_back {
-                Return::AsItWas => {}
-                Return::Empty => redis.falls_back(Duration::MAX),
-                Return::Older(by) => redis.falls_back(by),
+    fn restore_redis(&mut self, at: Duration, state: RedisReturn) {
+        let (redis, oracle) = (Arc::clone(&self.invariants.redis), Arc::clone(&self.oracle));
+        self.tasks.spawn(async move {
+            redis.clock.wait_until(at).await;
+            oracle.trace(|| format!("Redis comes back: {state:?}"));
+            match state {
+                RedisReturn::Unchanged => {}
+                RedisReturn::Empty => redis.restore(Duration::MAX),
+                RedisReturn::Older(by) => redis.restore(by),
             }
         });
     }
 
-    fn stranger_comes(&mut self, at: Duration, stranger: Stranger) {
-        let (clock, witness) = (Arc::clone(&self.clock), Arc::clone(&self.witness));
+    fn fetch_externally(&mut self, at: Duration, external_fetch: ExternalFetch) {
+        let (clock, oracle) = (Arc::clone(&self.clock), Arc::clone(&self.oracle));
         let (sandbox, appid) = (self.sandbox.clone(), self.app.appid.clone());
-        self.lives.spawn(async move {
-            clock.until(at).await;
-            witness.tell(|| format!("a stranger {stranger:?}"));
-            match stranger {
-                Stranger::HasRobbed => sandbox.invalidate_tokens(&appid).unwrap(),
-                Stranger::Fetches => {
+        self.tasks.spawn(async move {
+            clock.wait_until(at).await;
+            oracle.trace(|| format!("external fetch: {external_fetch:?}"));
+            match external_fetch {
+                ExternalFetch::Earlier => sandbox.invalidate_tokens(&appid).unwrap(),
+                ExternalFetch::Now => {
                     let target = format!(
-                        "/cgi-bin/token?grant_type=client_credential&appid={appid}&secret=play-money"
+                        "/cgi-bin/token?grant_type=client_credential&appid={appid}&secret=sandbox-secret"
                     );
                     let reply = sandbox.handle("GET", &target, b"").outcome.unwrap();
-                    witness.arrived(&target, &reply.body);
+                    oracle.response_issued(&target, &reply.body);
                 }
             }
         });

@@ -1,127 +1,130 @@
-//! What becomes of one cluster: everything that goes wrong in it, out of the dice.
+//! All faults and events of one cluster, drawn from the random number generator.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::faults::{Spell, Trouble, weather};
-use super::node_faults::{Ambush, Blow};
-use super::store_faults::MoodSpell;
+use super::faults::{FaultWindow, NetworkFault, draw_faults};
+use super::node_faults::{FetchFault, NodeFault};
+use super::store_faults::StoreFaultWindow;
 
-/// A token that another has replaced behind everybody's back dies so much later; by the end of the trouble that is over.
+/// How long a token stays valid after another fetch has replaced it. Faults end early enough for that.
 const OVERLAP: Duration = Duration::from_secs(300);
 
-/// How late a request may arrive.
-const LATEST: Duration = Duration::from_secs(90);
+/// The longest delay of a request.
+const MAX_REQUEST_DELAY: Duration = Duration::from_secs(90);
 
 #[derive(Debug, Default)]
-pub(crate) struct Fate {
-    pub(crate) redis: Vec<(MoodSpell, Return)>,
-    pub(crate) strangers: Vec<(Duration, Stranger)>,
-    pub(crate) ambushes: Vec<Ambush>,
-    pub(crate) servers: Vec<Lot>,
+pub(crate) struct FaultPlan {
+    pub(crate) redis: Vec<(StoreFaultWindow, RedisReturn)>,
+    pub(crate) external_fetches: Vec<(Duration, ExternalFetch)>,
+    pub(crate) fetch_faults: Vec<FetchFault>,
+    pub(crate) servers: Vec<ServerPlan>,
 }
 
-/// How Redis is after a spell.
+/// The state of Redis when it is reachable again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Return {
-    AsItWas,
+pub(crate) enum RedisReturn {
+    Unchanged,
     Empty,
-    /// As it was so long ago.
+    /// As it was this long ago.
     Older(Duration),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stranger {
-    /// Has fetched a token, and the overlap is over.
-    HasRobbed,
-    /// Fetches a token just now.
-    Fetches,
+pub(crate) enum ExternalFetch {
+    /// The fetch was earlier, and the overlap is over: all tokens of the app are invalid.
+    Earlier,
+    /// The fetch happens now.
+    Now,
 }
 
-/// What becomes of one server.
+/// The faults and events of one server.
 #[derive(Debug, Default)]
-pub(crate) struct Lot {
-    /// How far its wall clock is off, in seconds.
+pub(crate) struct ServerPlan {
+    /// The offset of its wall clock, in seconds.
     pub(crate) skew: i64,
-    /// Between it and Weixin.
-    pub(crate) weather: Vec<Spell>,
-    /// Between it and Redis, and of Redis.
-    pub(crate) store_weather: Vec<MoodSpell>,
-    pub(crate) blows: Vec<(Duration, Blow)>,
-    /// When somebody reports its token.
-    pub(crate) claims: Vec<Duration>,
+    /// Between the server and Weixin.
+    pub(crate) faults: Vec<FaultWindow>,
+    /// Between the server and Redis, and of Redis itself.
+    pub(crate) store_faults: Vec<StoreFaultWindow>,
+    pub(crate) node_faults: Vec<(Duration, NodeFault)>,
+    /// When a client reports the token as invalid.
+    pub(crate) reports: Vec<Duration>,
 }
 
-/// Of so many servers. Half of the kinds of trouble stay away, so that each is met alone, too.
-pub(super) fn fate(dice: &mut Rng, servers: usize, end: Duration) -> Fate {
-    let mut fate = Fate::default();
-    let some = |dice: &mut Rng, most: u8| if dice.bool() { dice.u8(0..=most) } else { 0 };
-    fate.redis = (0..some(dice, 3)).map(|_| (MoodSpell::any(dice, end), comes_back(dice))).collect();
-    // One after the other, so that each finds Redis as the last has left it.
-    fate.redis.sort_by_key(|(spell, _)| spell.from);
-    fate.redis.dedup_by(|later, earlier| later.0.from < earlier.0.to);
-    let seen = end - OVERLAP;
-    fate.strangers = (0..some(dice, 3)).map(|_| (moment(dice, seen), stranger(dice))).collect();
-    fate.ambushes = (0..some(dice, 4)).map(|_| ambush(dice, end)).collect();
-    let all = if dice.bool() { weather(dice, end) } else { Vec::new() };
-    let all = all.into_iter().map(|spell| over_by(spell, end)).collect::<Vec<_>>();
-    let (own_weather, own_store, blows) = (dice.bool(), dice.bool(), dice.bool());
+/// Draws the plan of a cluster. Each kind of fault is left out of half of the plans, so that each also happens alone.
+pub(super) fn draw_fault_plan(rng: &mut Rng, servers: usize, end: Duration) -> FaultPlan {
+    let mut fault_plan = FaultPlan::default();
+    let some = |rng: &mut Rng, max: u8| if rng.bool() { rng.u8(0..=max) } else { 0 };
+    fault_plan.redis =
+        (0..some(rng, 3)).map(|_| (StoreFaultWindow::draw(rng, end), redis_return(rng))).collect();
+    // Outages follow one another, so that each starts from the state that the one before left.
+    fault_plan.redis.sort_by_key(|(window, _)| window.from);
+    fault_plan.redis.dedup_by(|later, earlier| later.0.from < earlier.0.to);
+    let latest = end - OVERLAP;
+    fault_plan.external_fetches =
+        (0..some(rng, 3)).map(|_| (moment(rng, latest), external_fetch(rng))).collect();
+    fault_plan.fetch_faults = (0..some(rng, 4)).map(|_| fetch_fault(rng, end)).collect();
+    let all = if rng.bool() { draw_faults(rng, end) } else { Vec::new() };
+    let all = all.into_iter().map(|window| end_before(window, end)).collect::<Vec<_>>();
+    let (own_faults, own_store, node_faults) = (rng.bool(), rng.bool(), rng.bool());
     for _ in 0..servers {
-        let mut lot = Lot { skew: dice.i64(-600..=600), weather: all.clone(), ..Lot::default() };
-        lot.store_weather = fate.redis.iter().map(|(spell, _)| spell.clone()).collect();
-        if own_weather && dice.u8(0..4) == 0 {
-            lot.weather.extend(weather(dice, end).into_iter().map(|spell| over_by(spell, end)));
+        let mut plan = ServerPlan { skew: rng.i64(-600..=600), faults: all.clone(), ..ServerPlan::default() };
+        plan.store_faults = fault_plan.redis.iter().map(|(window, _)| window.clone()).collect();
+        if own_faults && rng.u8(0..4) == 0 {
+            plan.faults.extend(draw_faults(rng, end).into_iter().map(|window| end_before(window, end)));
         }
-        if own_store && dice.u8(0..4) == 0 {
-            lot.store_weather.push(MoodSpell::any(dice, end));
+        if own_store && rng.u8(0..4) == 0 {
+            plan.store_faults.push(StoreFaultWindow::draw(rng, end));
         }
-        if blows {
-            lot.blows = (0..dice.u8(0..3)).map(|_| (moment(dice, end), Blow::any(dice))).collect();
+        if node_faults {
+            plan.node_faults = (0..rng.u8(0..3)).map(|_| (moment(rng, end), NodeFault::draw(rng))).collect();
         }
-        fate.servers.push(lot);
+        fault_plan.servers.push(plan);
     }
-    for _ in 0..some(dice, 5) {
-        let at = moment(dice, end);
-        fate.servers[dice.usize(0..servers)].claims.push(at);
+    for _ in 0..some(rng, 5) {
+        let at = moment(rng, end);
+        fault_plan.servers[rng.usize(0..servers)].reports.push(at);
     }
-    fate
+    fault_plan
 }
 
-/// A request that arrives late does what a stranger does.
-fn over_by(mut spell: Spell, end: Duration) -> Spell {
-    if spell.trouble == Trouble::ArrivesLate {
-        spell.to = spell.to.min(end - OVERLAP - LATEST);
+/// A late request invalidates the token like an external fetch, so late requests end earlier.
+fn end_before(mut window: FaultWindow, end: Duration) -> FaultWindow {
+    if window.fault == NetworkFault::ArrivesLate {
+        window.to = window.to.min(end - OVERLAP - MAX_REQUEST_DELAY);
     }
-    spell
+    window
 }
 
-fn moment(dice: &mut Rng, end: Duration) -> Duration {
-    Duration::from_millis(dice.u64(0..u64::try_from(end.as_millis()).unwrap()))
+fn moment(rng: &mut Rng, end: Duration) -> Duration {
+    Duration::from_millis(rng.u64(0..u64::try_from(end.as_millis()).unwrap()))
 }
 
-fn comes_back(dice: &mut Rng) -> Return {
-    match dice.u8(0..4) {
-        0 => Return::Empty,
-        1 => Return::Older(Duration::from_millis(dice.u64(1..1_000_000))),
-        _ => Return::AsItWas,
+fn redis_return(rng: &mut Rng) -> RedisReturn {
+    match rng.u8(0..4) {
+        0 => RedisReturn::Empty,
+        1 => RedisReturn::Older(Duration::from_millis(rng.u64(1..1_000_000))),
+        _ => RedisReturn::Unchanged,
     }
 }
 
-fn stranger(dice: &mut Rng) -> Stranger {
-    if dice.bool() { Stranger::HasRobbed } else { Stranger::Fetches }
+fn external_fetch(rng: &mut Rng) -> ExternalFetch {
+    if rng.bool() { ExternalFetch::Earlier } else { ExternalFetch::Now }
 }
 
-fn ambush(dice: &mut Rng, end: Duration) -> Ambush {
-    let (from, delay) = (moment(dice, end), Duration::from_millis(dice.u64(0..200)));
-    Ambush { from, delay, blow: Blow::in_a_fetch(dice) }
+fn fetch_fault(rng: &mut Rng, end: Duration) -> FetchFault {
+    let (from, delay) = (moment(rng, end), Duration::from_millis(rng.u64(0..200)));
+    FetchFault { from, delay, fault: NodeFault::draw_during_fetch(rng) }
 }
 
-impl Fate {
-    /// Whether Weixin refuses to give tokens, which is no passing trouble to a keeper.
+impl FaultPlan {
+    /// Whether Weixin refuses token requests at any time. The token cache treats a refusal as persistent.
     pub(super) fn weixin_refuses(&self) -> bool {
-        let refuses =
-            |spell: &Spell| matches!(spell.trouble, Trouble::Quota | Trouble::Address | Trouble::Frozen);
-        self.servers.iter().any(|lot| lot.weather.iter().any(refuses))
+        let refuses = |window: &FaultWindow| {
+            matches!(window.fault, NetworkFault::Quota | NetworkFault::AddressRefused | NetworkFault::Frozen)
+        };
+        self.servers.iter().any(|plan| plan.faults.iter().any(refuses))
     }
 }

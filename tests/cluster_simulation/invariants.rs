@@ -1,4 +1,4 @@
-//! What the servers owe each other: one token that works, soon after the trouble is over, for few requests.
+//! Invariants of the cluster: one valid token at all servers soon after the last fault.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,55 +7,55 @@ use std::time::Duration;
 use wxsub_core::token::{Generation, Issued};
 use wxsub_sandbox::Sandbox;
 
-use super::node_clock::MachineClock;
-use super::oracle::Witness;
+use super::node_clock::NodeClock;
+use super::oracle::Oracle;
 use super::redis::Redis;
-use super::server::READS;
+use super::server::READ_INTERVAL;
 
-/// So long after the last trouble all servers hold the same token, and it works.
-pub(super) const SETTLE: Duration = Duration::from_secs(60);
+/// This long after the last fault, all servers hold the same valid token.
+pub(super) const SETTLE_TIME: Duration = Duration::from_secs(60);
 
-/// The same after Weixin has refused: a refusal slows attempts down to one in five minutes.
-pub(super) const SETTLE_REFUSED: Duration = Duration::from_secs(310);
+/// The same after refusals by Weixin, which slow attempts down to one in five minutes.
+pub(super) const SETTLE_TIME_AFTER_REFUSAL: Duration = Duration::from_secs(310);
 
-/// So long after a token was stored all servers hold it: they read the store every 2 s.
-const SPREAD: Duration = Duration::from_millis(2_500);
+/// This long after a token was stored, all servers hold it: they read the store every 2 s.
+const MAX_SPREAD: Duration = Duration::from_millis(2_500);
 
-pub(super) struct Judge {
-    pub(super) clock: Arc<MachineClock>,
-    pub(super) witness: Arc<Witness>,
+pub(super) struct Invariants {
+    pub(super) clock: Arc<NodeClock>,
+    pub(super) oracle: Arc<Oracle>,
     pub(super) sandbox: Sandbox,
     pub(super) redis: Arc<Redis>,
-    /// When the last trouble is over.
+    /// When the last fault is over.
     pub(super) calm: Duration,
-    /// How long it may take from then.
-    pub(super) settle: Duration,
+    /// How long recovery may take from then.
+    pub(super) settle_time: Duration,
     pub(super) state: Mutex<State>,
 }
 
 #[derive(Default)]
 pub(super) struct State {
-    /// What was read first at the present round of readings.
+    /// The current round of reads, and the token that was read first in it.
     round: u64,
-    read: String,
-    /// How long after the last trouble something was still wrong.
+    first_read: String,
+    /// How long after the last fault an invariant was still broken.
     unsettled: Duration,
-    /// From the first server that held a token to the last one so far.
+    /// When the first and the last server got each token.
     held: BTreeMap<Generation, (Duration, Duration)>,
 }
 
-impl Judge {
-    pub(super) fn is_calm(&self, passed: Duration) -> bool {
-        passed >= self.calm + self.settle
+impl Invariants {
+    pub(super) fn is_calm(&self, elapsed: Duration) -> bool {
+        elapsed >= self.calm + self.settle_time
     }
 
     /// A server holds this token from now on.
-    pub(super) fn holds(&self, generation: Generation) {
-        let now = self.clock.passed();
+    pub(super) fn on_token_held(&self, generation: Generation) {
+        let now = self.clock.elapsed();
         self.state.lock().unwrap().held.entry(generation).or_insert((now, now)).1 = now;
     }
 
-    /// How long each token took from the first server to the last.
+    /// The time from the first to the last server, for each token.
     pub(super) fn spreads(&self) -> Vec<Duration> {
         let state = self.state.lock().unwrap();
         state.held.values().map(|(first, last)| *last - *first).collect()
@@ -65,43 +65,42 @@ impl Judge {
         self.state.lock().unwrap().unsettled
     }
 
-    /// Whether Weixin takes this token now. Asking costs nothing.
-    pub(super) fn works(&self, token: &str) -> bool {
+    /// Whether Weixin accepts this token now. The check changes nothing.
+    pub(super) fn is_accepted(&self, token: &str) -> bool {
         let target = format!("/cgi-bin/get_api_domain_ip?access_token={token}");
         let reply = self.sandbox.handle("GET", &target, b"").outcome.unwrap();
         !String::from_utf8(reply.body).unwrap().contains("errcode")
     }
 
-    /// A server's token at one of the times when all are read.
-    pub(super) fn reads(&self, server: usize, issued: Option<&Issued>) {
-        let passed = self.clock.passed();
-        if passed < self.calm {
+    /// Checks a server's token at one of the times when the tokens of all servers are read.
+    pub(super) fn check_read(&self, server: usize, issued: Option<&Issued>) {
+        let elapsed = self.clock.elapsed();
+        if elapsed < self.calm {
             return;
         }
-        let wrong = self.wrong(passed, issued);
-        let Some(wrong) = wrong else { return };
-        match self.is_calm(passed) {
-            true => self.witness.complain(&format!("{server}: {wrong}")),
+        let Some(violation) = self.violation(elapsed, issued) else { return };
+        match self.is_calm(elapsed) {
+            true => self.oracle.report_violation(&format!("{server}: {violation}")),
             false => {
-                self.witness.tell(|| format!("{server}: {wrong}"));
-                self.state.lock().unwrap().unsettled = passed - self.calm;
+                self.oracle.trace(|| format!("{server}: {violation}"));
+                self.state.lock().unwrap().unsettled = elapsed - self.calm;
             }
         }
     }
 
-    fn wrong(&self, passed: Duration, issued: Option<&Issued>) -> Option<&'static str> {
+    fn violation(&self, elapsed: Duration, issued: Option<&Issued>) -> Option<&'static str> {
         let Some(issued) = issued else { return Some("holds no token") };
         let token = issued.token().expose();
-        if !self.works(token) {
-            return Some("holds a token that does not work");
+        if !self.is_accepted(token) {
+            return Some("holds a token that Weixin rejects");
         }
         let mut state = self.state.lock().unwrap();
-        let round = passed.as_secs() / READS.as_secs();
+        let round = elapsed.as_secs() / READ_INTERVAL.as_secs();
         if state.round != round {
             state.round = round;
-            token.clone_into(&mut state.read);
+            token.clone_into(&mut state.first_read);
         }
-        let spreads = passed < self.redis.changed() + SPREAD;
-        (state.read != token && !spreads).then_some("holds another token than others")
+        let is_spreading = elapsed < self.redis.last_change() + MAX_SPREAD;
+        (state.first_read != token && !is_spreading).then_some("holds another token than its peers")
     }
 }

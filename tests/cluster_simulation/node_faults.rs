@@ -1,4 +1,4 @@
-//! What happens to one server, whatever the weather: at a certain time, or in the middle of its next fetch.
+//! Faults of one server: at a set time, or during its next fetch.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,98 +6,98 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::node_clock::MachineClock;
-use super::oracle::Witness;
+use super::node_clock::NodeClock;
+use super::oracle::Oracle;
 use super::redis::Redis;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Blow {
-    /// As `kill -9`; started again after this long.
+pub(crate) enum NodeFault {
+    /// As `kill -9`. The server restarts after this time.
     Killed(Duration),
-    /// As `kill -STOP`, and `kill -CONT` after this long.
-    StandsStill(Duration),
-    /// The wall clock is set by so many seconds.
+    /// As `kill -STOP`, with `kill -CONT` after this time.
+    Suspended(Duration),
+    /// The wall clock is changed by this many seconds.
     ClockSet(i64),
 }
 
-/// For whoever takes the lease next after `from`: it hits this much later.
+/// A fault of the server that takes the lease next after `from`. It happens `delay` later.
 #[derive(Debug, Clone)]
-pub(crate) struct Ambush {
+pub(crate) struct FetchFault {
     pub(super) from: Duration,
     pub(super) delay: Duration,
-    pub(super) blow: Blow,
+    pub(super) fault: NodeFault,
 }
 
-/// What a blow hits.
+/// How a fault reaches its server.
 pub(super) struct Target {
-    pub(super) clock: Arc<MachineClock>,
+    pub(super) clock: Arc<NodeClock>,
     pub(super) kills: UnboundedSender<Duration>,
 }
 
-pub(super) struct Blows {
-    pub(super) clock: Arc<MachineClock>,
-    pub(super) witness: Arc<Witness>,
+pub(super) struct NodeFaults {
+    pub(super) clock: Arc<NodeClock>,
+    pub(super) oracle: Arc<Oracle>,
     pub(super) redis: Arc<Redis>,
     pub(super) targets: Vec<Target>,
-    pub(super) ambushes: Mutex<Vec<Ambush>>,
-    /// When a server was hit that had asked Weixin and not stored the token yet.
-    pub(super) ambushed: Mutex<Vec<Duration>>,
-    /// By then everybody is well again.
+    pub(super) fetch_faults: Mutex<Vec<FetchFault>>,
+    /// When a fault hit a server between its call to Weixin and the storing of the token.
+    pub(super) hits: Mutex<Vec<Duration>>,
+    /// Until this time all faults are over.
     pub(super) end: Duration,
 }
 
-impl Blow {
-    pub(super) fn any(dice: &mut Rng) -> Self {
-        match dice.u8(0..3) {
-            0 => Self::Killed(Duration::from_millis(dice.u64(1..120_000))),
-            1 => Self::pause(dice),
-            _ => Self::ClockSet(dice.i64(-600..=600)),
+impl NodeFault {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        match rng.u8(0..3) {
+            0 => Self::Killed(Duration::from_millis(rng.u64(1..120_000))),
+            1 => Self::draw_suspension(rng),
+            _ => Self::ClockSet(rng.i64(-600..=600)),
         }
     }
 
-    /// In the middle of a fetch a clock that is set does little.
-    pub(super) fn in_a_fetch(dice: &mut Rng) -> Self {
-        match dice.bool() {
-            true => Self::Killed(Duration::from_millis(dice.u64(1..120_000))),
-            false => Self::pause(dice),
+    /// A fault during a fetch. A changed clock has little effect there.
+    pub(super) fn draw_during_fetch(rng: &mut Rng) -> Self {
+        match rng.bool() {
+            true => Self::Killed(Duration::from_millis(rng.u64(1..120_000))),
+            false => Self::draw_suspension(rng),
         }
     }
 
-    fn pause(dice: &mut Rng) -> Self {
-        Self::StandsStill(Duration::from_millis(dice.u64(500..180_000)))
+    fn draw_suspension(rng: &mut Rng) -> Self {
+        Self::Suspended(Duration::from_millis(rng.u64(500..180_000)))
     }
 }
 
-impl Blows {
-    pub(super) fn strike(&self, server: usize, blow: Blow) {
-        let (now, target) = (self.clock.passed(), &self.targets[server]);
-        self.witness.tell(|| format!("{server}: {blow:?}"));
-        match blow {
-            Blow::Killed(down) => target.kills.send(down.min(self.end.saturating_sub(now))).unwrap(),
-            Blow::StandsStill(span) => target.clock.stand_still(now..self.end.min(now + span)),
-            Blow::ClockSet(by) => target.clock.set(by),
+impl NodeFaults {
+    pub(super) fn inject(&self, server: usize, fault: NodeFault) {
+        let (now, target) = (self.clock.elapsed(), &self.targets[server]);
+        self.oracle.trace(|| format!("{server}: {fault:?}"));
+        match fault {
+            NodeFault::Killed(down) => target.kills.send(down.min(self.end.saturating_sub(now))).unwrap(),
+            NodeFault::Suspended(span) => target.clock.suspend(now..self.end.min(now + span)),
+            NodeFault::ClockSet(by) => target.clock.set(by),
         }
     }
 
     /// This server has just taken the lease.
-    pub(super) fn leased(self: &Arc<Self>, server: usize) {
-        let now = self.clock.passed();
-        let mut ambushes = self.ambushes.lock().unwrap();
-        let Some(waiting) = ambushes.iter().position(|ambush| ambush.from <= now && now < self.end) else {
+    pub(super) fn on_lease(self: &Arc<Self>, server: usize) {
+        let now = self.clock.elapsed();
+        let mut fetch_faults = self.fetch_faults.lock().unwrap();
+        let Some(next) = fetch_faults.iter().position(|fault| fault.from <= now && now < self.end) else {
             return;
         };
-        let Ambush { delay, blow, .. } = ambushes.swap_remove(waiting);
-        let blows = Arc::clone(self);
+        let FetchFault { delay, fault, .. } = fetch_faults.swap_remove(next);
+        let node_faults = Arc::clone(self);
         tokio::spawn(async move {
-            blows.clock.sleep(delay).await;
-            if blows.redis.is_marked() && blows.redis.changed() <= now {
-                blows.ambushed.lock().unwrap().push(blows.clock.passed());
+            node_faults.clock.sleep(delay).await;
+            if node_faults.redis.is_in_doubt() && node_faults.redis.last_change() <= now {
+                node_faults.hits.lock().unwrap().push(node_faults.clock.elapsed());
             }
-            blows.strike(server, blow);
+            node_faults.inject(server, fault);
         });
     }
 
-    pub(super) fn ambushed(&self) -> Vec<Duration> {
-        self.ambushed.lock().unwrap().clone()
+    pub(super) fn hits(&self) -> Vec<Duration> {
+        self.hits.lock().unwrap().clone()
     }
 }

@@ -1,4 +1,4 @@
-//! Redis under virtual time: what the scripts of `wxsub-redis` do there, each at one instant and by Redis' own clock.
+//! Redis in virtual time. It does what the scripts of `wxsub-redis` do, each at one instant and by the clock of Redis.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,32 +9,32 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::{AccessToken, AppId};
 use wxsub_core::token::{ForceLog, Generation};
 
-use super::node_clock::MachineClock;
+use super::node_clock::NodeClock;
 
 /// The hash of one app, and its lease.
 #[derive(Clone, Default)]
 pub(super) struct Fields {
-    pub(super) token: Option<Kept>,
-    pub(super) lost_since: Option<UnixMillis>,
+    pub(super) token: Option<TokenFields>,
+    pub(super) in_doubt_since: Option<UnixMillis>,
     pub(super) forced: ForceLog,
-    /// Who may refresh, and until when.
+    /// The holder of the lease, and when it expires.
     lease: Option<(String, Duration)>,
 }
 
-/// A token as it is kept: `asked` is by the clock of the server that fetched it, `issued` by that of Redis.
+/// The fields of a token. `requested_at` uses the clock of the server that fetched it, `stored_at` that of Redis.
 #[derive(Clone)]
-pub(super) struct Kept {
+pub(super) struct TokenFields {
     pub(super) token: AccessToken,
     pub(super) generation: Generation,
-    pub(super) asked: UnixMillis,
+    pub(super) requested_at: UnixMillis,
     pub(super) age: Duration,
-    pub(super) issued: Duration,
-    pub(super) life: Duration,
+    pub(super) stored_at: Duration,
+    pub(super) lifetime: Duration,
 }
 
 impl Fields {
     pub(super) fn generation(&self) -> Generation {
-        self.token.as_ref().map_or(Generation::default(), |kept| kept.generation)
+        self.token.as_ref().map_or(Generation::default(), |token| token.generation)
     }
 }
 
@@ -43,27 +43,27 @@ type Apps = HashMap<AppId, Fields>;
 #[derive(Default)]
 struct State {
     apps: Apps,
-    /// The generation that was published last, for those who listen.
+    /// The generation that was published last, for subscribers.
     published: HashMap<AppId, watch::Sender<Generation>>,
-    /// What it held from when on: what a replica holds that lags behind.
-    past: Vec<(Duration, Apps)>,
+    /// The state after each change. A replica that lags behind has an older one.
+    history: Vec<(Duration, Apps)>,
     /// When a token was stored.
-    stored: Vec<Duration>,
+    store_times: Vec<Duration>,
     /// When a token was last stored or lost.
-    changed: Duration,
+    last_change: Duration,
     operations: u64,
 }
 
 pub(super) struct Redis {
-    pub(super) clock: Arc<MachineClock>,
-    /// Whether somebody will ask for the past.
-    remembers: bool,
+    pub(super) clock: Arc<NodeClock>,
+    /// Whether older states are kept for [`Redis::restore`].
+    keeps_history: bool,
     state: Mutex<State>,
 }
 
 impl Redis {
-    pub(super) fn new(clock: Arc<MachineClock>, remembers: bool) -> Self {
-        Self { clock, remembers, state: Mutex::default() }
+    pub(super) fn new(clock: Arc<NodeClock>, keeps_history: bool) -> Self {
+        Self { clock, keeps_history, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -78,58 +78,58 @@ impl Redis {
     }
 
     /// Runs a script that may change something.
-    fn change<T>(&self, app: &AppId, script: impl FnOnce(&mut Fields) -> T) -> T {
+    fn update<T>(&self, app: &AppId, script: impl FnOnce(&mut Fields) -> T) -> T {
         let before = self.state().apps.get(app).map(Fields::generation);
-        let answer = self.run(app, script);
-        let (now, mut state) = (self.clock.passed(), self.state());
+        let response = self.run(app, script);
+        let (now, mut state) = (self.clock.elapsed(), self.state());
         if state.apps.get(app).map(Fields::generation) != before {
-            state.changed = now;
-            state.stored.push(now);
+            state.last_change = now;
+            state.store_times.push(now);
         }
-        if self.remembers {
+        if self.keeps_history {
             let apps = state.apps.clone();
-            state.past.push((now, apps));
+            state.history.push((now, apps));
         }
-        answer
+        response
     }
 
     /// The time, and all fields.
     pub(super) fn load(&self, app: &AppId) -> (Duration, Fields) {
-        (self.clock.passed(), self.run(app, |fields| fields.clone()))
+        (self.clock.elapsed(), self.run(app, |fields| fields.clone()))
     }
 
-    /// Stores a token if the record still holds the generation it replaces, and that is lower. Whether it did, the time, and
-    /// all fields.
-    pub(super) fn put_if_newer(
+    /// Stores a token if the record still has the generation `replaces` and the new one is higher. Returns whether it did, the
+    /// time, and all fields.
+    pub(super) fn compare_and_set(
         &self,
         app: &AppId,
         replaces: Generation,
-        kept: Kept,
+        token: TokenFields,
     ) -> (bool, Duration, Fields) {
-        let (now, generation) = (self.clock.passed(), kept.generation);
-        let (stored, fields) = self.change(app, |fields| {
-            let newer = fields.generation() == replaces && generation > replaces;
-            if newer {
-                fields.token = Some(Kept { issued: now, ..kept });
-                fields.lost_since = None;
+        let (now, generation) = (self.clock.elapsed(), token.generation);
+        let (stored, fields) = self.update(app, |fields| {
+            let is_newer = fields.generation() == replaces && generation > replaces;
+            if is_newer {
+                fields.token = Some(TokenFields { stored_at: now, ..token });
+                fields.in_doubt_since = None;
             }
-            (newer, fields.clone())
+            (is_newer, fields.clone())
         });
-        if let Some(listeners) = self.state().published.get(app).filter(|_| stored) {
-            listeners.send_replace(generation);
+        if let Some(subscribers) = self.state().published.get(app).filter(|_| stored) {
+            subscribers.send_replace(generation);
         }
         (stored, now, fields)
     }
 
-    /// Listens to what is published of this app.
-    pub(super) fn listen(&self, app: &AppId) -> watch::Receiver<Generation> {
+    /// Subscribes to the generations that are published for this app.
+    pub(super) fn subscribe(&self, app: &AppId) -> watch::Receiver<Generation> {
         self.state().published.entry(app.clone()).or_default().subscribe()
     }
 
-    /// Takes or prolongs the lease, unless another holder has it.
-    pub(super) fn lease(&self, app: &AppId, holder: &str, length: Duration) -> bool {
-        let now = self.clock.passed();
-        self.change(app, |fields| {
+    /// Takes or extends the lease, unless another holder has it.
+    pub(super) fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> bool {
+        let now = self.clock.elapsed();
+        self.update(app, |fields| {
             let taken = fields.lease.as_ref().is_some_and(|(other, until)| other != holder && *until > now);
             if !taken {
                 fields.lease = Some((holder.to_owned(), now + length));
@@ -138,53 +138,53 @@ impl Redis {
         })
     }
 
-    /// Gives the lease back, if this holder has it.
-    pub(super) fn release(&self, app: &AppId, holder: &str) {
-        self.change(app, |fields| {
+    /// Releases the lease if this holder has it.
+    pub(super) fn release_lease(&self, app: &AppId, holder: &str) {
+        self.update(app, |fields| {
             fields.lease.take_if(|(owner, _)| owner == holder);
         });
     }
 
-    /// The first mark stays.
-    pub(super) fn mark(&self, app: &AppId, since: UnixMillis) {
-        self.change(app, |fields| {
-            fields.lost_since.get_or_insert(since);
+    /// Sets the in-doubt marker. An earlier marker stays.
+    pub(super) fn set_in_doubt(&self, app: &AppId, since: UnixMillis) {
+        self.update(app, |fields| {
+            fields.in_doubt_since.get_or_insert(since);
         });
     }
 
-    /// Another's mark stays.
-    pub(super) fn clear_mark(&self, app: &AppId, since: UnixMillis) {
-        self.change(app, |fields| {
-            fields.lost_since.take_if(|mark| *mark == since);
+    /// Clears the in-doubt marker if it has this time. Another marker stays.
+    pub(super) fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) {
+        self.update(app, |fields| {
+            fields.in_doubt_since.take_if(|marker| *marker == since);
         });
     }
 
-    pub(super) fn take_force(&self, app: &AppId, now: UnixMillis) -> bool {
-        self.change(app, |fields| fields.forced.take(now))
+    pub(super) fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> bool {
+        self.update(app, |fields| fields.forced.take(now))
     }
 
-    /// It has come back as it was this long ago: a replica took over that had not heard of everything.
-    pub(super) fn falls_back(&self, by: Duration) {
-        let (now, mut state) = (self.clock.passed(), self.state());
+    /// Restores the state of this long ago: a replica that lagged behind has taken over.
+    pub(super) fn restore(&self, by: Duration) {
+        let (now, mut state) = (self.clock.elapsed(), self.state());
         let then = now.saturating_sub(by);
-        let known = state.past.iter().rev().find(|(at, _)| *at <= then);
+        let known = state.history.iter().rev().find(|(at, _)| *at <= then);
         state.apps = known.map(|(_, apps)| apps.clone()).unwrap_or_default();
-        state.changed = now;
+        state.last_change = now;
     }
 
-    /// Whether somebody has asked Weixin and not heard of it yet.
-    pub(super) fn is_marked(&self) -> bool {
-        self.state().apps.values().any(|fields| fields.lost_since.is_some())
+    /// Whether a token is in doubt: a call to Weixin has no known outcome yet.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.state().apps.values().any(|fields| fields.in_doubt_since.is_some())
     }
 
     /// When a token was last stored or lost.
-    pub(super) fn changed(&self) -> Duration {
-        self.state().changed
+    pub(super) fn last_change(&self) -> Duration {
+        self.state().last_change
     }
 
     /// When a token was stored.
-    pub(super) fn stored(&self) -> Vec<Duration> {
-        self.state().stored.clone()
+    pub(super) fn store_times(&self) -> Vec<Duration> {
+        self.state().store_times.clone()
     }
 
     /// How many scripts were run.

@@ -1,97 +1,103 @@
-//! How many token requests Weixin may see: the fewest there can be, and one for everything that happens.
+//! The upper bound of token requests: the fewest that are possible, and one for each event.
 
 use std::time::Duration;
 
 use wxsub_core::token::TokenEndpoint;
 
-use super::cluster::Play;
-use super::fault_plan::Lot;
-use super::faults::{Spell, Trouble};
-use super::node_faults::Blow;
-use super::store_faults::MoodSpell;
+use super::cluster::Scenario;
+use super::fault_plan::ServerPlan;
+use super::faults::{FaultWindow, NetworkFault};
+use super::node_faults::NodeFault;
+use super::store_faults::StoreFaultWindow;
 
-/// After a failure a server asks again soon, a few times, before it slows down or another takes over.
-const SOON: u64 = 4;
+/// Retries of a server soon after a failure, before it slows down or a peer takes over.
+const PROMPT_RETRIES: u64 = 4;
 
-/// So far apart are attempts of a server that alone is refused.
-const ALONE_REFUSED: u64 = 150;
+/// Seconds between attempts of a server whose own IP address is refused.
+const REFUSED_RETRY_S: u64 = 150;
 
-/// So far apart are attempts of all servers together while none fares better.
-const TOGETHER: u64 = 9;
+/// Seconds between attempts of all servers together while all of them fail.
+const SHARED_RETRY_S: u64 = 9;
 
-/// So far apart are attempts of a server that is cut off from the others while Weixin gives it nothing.
-const CUT_OFF: u64 = 6;
+/// Seconds between attempts of a server that has neither the store nor Weixin.
+const ISOLATED_RETRY_S: u64 = 6;
 
-/// The requests that are explained without counting rejections.
-pub(super) struct Bound {
+/// The bound without the requests caused by rejections.
+pub(super) struct RequestBound {
     requests: u64,
-    /// Whether servers had to fetch without the others' knowledge, so that each rejection is news.
-    apart: bool,
+    /// Whether servers had to fetch without the store. Then each rejection causes a request.
+    has_store_faults: bool,
 }
 
-impl Bound {
-    pub(super) fn of(play: &Play) -> Self {
-        let (fate, life) = (&play.fate, play.life.as_secs());
-        let end = play.end.as_secs();
-        let mut requests = 1 + match play.endpoint {
-            // A token is replaced when 45 hundredths of its life have passed.
-            TokenEndpoint::Token => end * 100 / (life * 45),
-            // Five minutes before its end; asked a moment too early, Weixin gives the same again.
-            TokenEndpoint::StableToken => 2 * (end / (life - 300)),
+impl RequestBound {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let (fault_plan, lifetime) = (&scenario.fault_plan, scenario.lifetime.as_secs());
+        let end = scenario.end.as_secs();
+        let mut requests = 1 + match scenario.endpoint {
+            // A token is replaced after 45 % of its lifetime.
+            TokenEndpoint::Token => end * 100 / (lifetime * 45),
+            // Five minutes before expiry. A moment too early, Weixin returns the same token again.
+            TokenEndpoint::StableToken => 2 * (end / (lifetime - 300)),
         };
-        let alone = if play.endpoint == TokenEndpoint::StableToken { 2 } else { 1 };
-        requests += many(&fate.strangers) + many(&fate.redis);
-        requests += fate.ambushes.iter().map(|ambush| explains(ambush.blow)).sum::<u64>();
-        for lot in &fate.servers {
-            requests += lot.blows.iter().map(|(_, blow)| explains(*blow)).sum::<u64>();
-            requests += many(&lot.claims);
-            if !lot.weather.is_empty() {
-                requests += SOON + refused_alone(lot) / ALONE_REFUSED;
+        let per_renewal = if scenario.endpoint == TokenEndpoint::StableToken { 2 } else { 1 };
+        requests += count(&fault_plan.external_fetches) + count(&fault_plan.redis);
+        requests += fault_plan
+            .fetch_faults
+            .iter()
+            .map(|fetch_fault| requests_caused_by(fetch_fault.fault))
+            .sum::<u64>();
+        for plan in &fault_plan.servers {
+            requests += plan.node_faults.iter().map(|(_, fault)| requests_caused_by(*fault)).sum::<u64>();
+            requests += count(&plan.reports);
+            if !plan.faults.is_empty() {
+                requests += PROMPT_RETRIES + address_refused_s(plan) / REFUSED_RETRY_S;
             }
-            if !lot.store_weather.is_empty() {
-                let away: Duration = lot.store_weather.iter().map(|spell| spell.to - spell.from).sum();
-                // At the end of each life, or at each renewal, for which it may ask twice.
-                requests += alone + 2 * away.as_secs() / life + in_both(lot) / CUT_OFF;
+            if !plan.store_faults.is_empty() {
+                let unavailable: Duration =
+                    plan.store_faults.iter().map(|window| window.to - window.from).sum();
+                // At each expiry, or at each renewal, which may take two requests.
+                requests +=
+                    per_renewal + 2 * unavailable.as_secs() / lifetime + overlap_s(plan) / ISOLATED_RETRY_S;
             }
         }
-        let longest = fate.servers.iter().map(in_trouble).max().unwrap_or_default();
-        let apart = fate.servers.iter().any(|lot| !lot.store_weather.is_empty());
-        Self { requests: requests + longest / TOGETHER, apart }
+        let longest = fault_plan.servers.iter().map(faulty_s).max().unwrap_or_default();
+        let has_store_faults = fault_plan.servers.iter().any(|plan| !plan.store_faults.is_empty());
+        Self { requests: requests + longest / SHARED_RETRY_S, has_store_faults }
     }
 
-    /// With so many rejections seen by servers.
-    pub(super) fn most(&self, rejections: u64) -> u64 {
-        self.requests + if self.apart { rejections } else { 0 }
+    /// The bound for this number of rejections seen by servers.
+    pub(super) fn max_requests(&self, rejections: u64) -> u64 {
+        self.requests + if self.has_store_faults { rejections } else { 0 }
     }
 }
 
-/// Whoever stood still calls when somebody else has called for it; then nobody knows which token works, and one more call
-/// settles it.
-fn explains(blow: Blow) -> u64 {
-    if matches!(blow, Blow::StandsStill(_)) { 2 } else { 1 }
+/// A suspended server continues its call after a peer has called in its place. Then one more call settles which token works.
+fn requests_caused_by(fault: NodeFault) -> u64 {
+    if matches!(fault, NodeFault::Suspended(_)) { 2 } else { 1 }
 }
 
-fn many<T>(events: &[T]) -> u64 {
+fn count<T>(events: &[T]) -> u64 {
     events.len() as u64
 }
 
-fn lasts(spell: &Spell) -> u64 {
-    spell.to.saturating_sub(spell.from).as_secs()
+fn length_s(window: &FaultWindow) -> u64 {
+    window.to.saturating_sub(window.from).as_secs()
 }
 
-fn in_trouble(lot: &Lot) -> u64 {
-    lot.weather.iter().map(lasts).sum()
+fn faulty_s(plan: &ServerPlan) -> u64 {
+    plan.faults.iter().map(length_s).sum()
 }
 
-/// For how long both ways are in trouble.
-fn in_both(lot: &Lot) -> u64 {
-    let spells = lot.weather.iter().flat_map(|spell| {
-        let meets = |store: &MoodSpell| store.to.min(spell.to).saturating_sub(store.from.max(spell.from));
-        lot.store_weather.iter().map(move |store| meets(store).as_secs())
+/// For how many seconds the network and the store fail at the same time.
+fn overlap_s(plan: &ServerPlan) -> u64 {
+    let windows = plan.faults.iter().flat_map(|window| {
+        let overlap =
+            |store: &StoreFaultWindow| store.to.min(window.to).saturating_sub(store.from.max(window.from));
+        plan.store_faults.iter().map(move |store| overlap(store).as_secs())
     });
-    spells.sum()
+    windows.sum()
 }
 
-fn refused_alone(lot: &Lot) -> u64 {
-    lot.weather.iter().filter(|spell| spell.trouble == Trouble::Address).map(lasts).sum()
+fn address_refused_s(plan: &ServerPlan) -> u64 {
+    plan.faults.iter().filter(|window| window.fault == NetworkFault::AddressRefused).map(length_s).sum()
 }

@@ -1,38 +1,39 @@
-//! Fifty servers, and everything else that a seed decides.
+//! The scenario of a seed: fifty servers and their faults.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 use wxsub_core::token::TokenEndpoint;
 
-use super::cluster::{Outcome, Play, run};
-use super::fault_plan::fate;
-use super::request_bound::Bound;
+use super::cluster::{Outcome, Scenario, run_scenario};
+use super::fault_plan::draw_fault_plan;
+use super::request_bound::RequestBound;
 
 const SERVERS: usize = 50;
 
-/// Trouble begins and ends before this.
-const TROUBLED: Duration = Duration::from_secs(1_800);
+/// All faults end before this.
+const FAULTS_END: Duration = Duration::from_secs(1_800);
 
-/// Then everything must work again.
+/// The end of the run. Before it, everything must work again.
 const END: Duration = Duration::from_secs(2_400);
 
-/// Plays one seed. `tells` prints what happens.
-pub(crate) fn play(seed: u64, tells: bool) -> Outcome {
-    let mut dice = Rng::with_seed(seed);
-    let endpoint = match dice.u8(0..3) {
+/// Runs one seed. `verbose` prints a trace.
+pub(crate) fn run(seed: u64, verbose: bool) -> Outcome {
+    let mut rng = Rng::with_seed(seed);
+    let endpoint = match rng.u8(0..3) {
         0 => TokenEndpoint::StableToken,
         _ => TokenEndpoint::Token,
     };
-    let life = Duration::from_secs([900, 1_200, 1_800][dice.usize(0..3)]);
-    let fate = fate(&mut dice, SERVERS, TROUBLED);
-    let play = Play { endpoint, life, fate, calm: TROUBLED, end: END };
-    let bound = Bound::of(&play);
-    let mut outcome = run(play, dice, tells);
-    let (reached, most) = (outcome.account.reached, bound.most(outcome.account.rejections));
-    if reached > most {
-        let complaint = format!("{reached} token requests where {most} are enough");
-        outcome.account.complaints.push(complaint);
+    let lifetime = Duration::from_secs([900, 1_200, 1_800][rng.usize(0..3)]);
+    let fault_plan = draw_fault_plan(&mut rng, SERVERS, FAULTS_END);
+    let scenario = Scenario { endpoint, lifetime, fault_plan, calm: FAULTS_END, end: END };
+    let bound = RequestBound::new(&scenario);
+    let mut outcome = run_scenario(scenario, rng, verbose);
+    let (requests, max) =
+        (outcome.summary.arrived_token_requests, bound.max_requests(outcome.summary.rejections));
+    if requests > max {
+        let violation = format!("{requests} token requests arrived, at most {max} are explained");
+        outcome.summary.violations.push(violation);
     }
     outcome
 }

@@ -1,4 +1,4 @@
-//! One control server of the cluster: a keeper and a client at work, killed now and then.
+//! One control server of the cluster: a token cache and a client that are killed and restarted.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -14,18 +14,18 @@ use wxsub_core::proto::{
 };
 use wxsub_core::token::{Evidence, Generation, Issued, Keeper, Notice, TokenEndpoint, TokenSource};
 
-use super::invariants::Judge;
-use super::network::Line;
-use super::node_clock::MachineClock;
+use super::invariants::Invariants;
+use super::network::Network;
+use super::node_clock::NodeClock;
 use super::store_link::StoreLink;
 
-/// How long one message may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// The deadline of one message.
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often somebody reads the token.
-pub(super) const READS: Duration = Duration::from_secs(10);
+/// How often the token is read.
+pub(super) const READ_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The app that all servers keep.
+/// The app whose token all servers share.
 #[derive(Clone)]
 pub(super) struct App {
     pub(super) appid: AppId,
@@ -37,35 +37,35 @@ pub(super) struct App {
 pub(super) struct Server {
     pub(super) number: usize,
     pub(super) app: App,
-    pub(super) clock: Arc<MachineClock>,
-    pub(super) line: Arc<Line>,
+    pub(super) clock: Arc<NodeClock>,
+    pub(super) network: Arc<Network>,
     pub(super) store: Arc<StoreLink>,
-    pub(super) claims: Vec<Duration>,
-    pub(super) judge: Arc<Judge>,
-    /// Everybody who was to get a message.
+    pub(super) reports: Vec<Duration>,
+    pub(super) invariants: Arc<Invariants>,
+    /// The users to whom messages were sent.
     pub(super) openids: Arc<Mutex<Vec<String>>>,
     pub(super) end: Duration,
 }
 
 impl Server {
-    /// Lives until the end, in as many processes as it takes.
-    pub(super) async fn live(self, mut kills: UnboundedReceiver<Duration>, mut dice: Rng) {
+    /// Runs until the end, and starts a new process after each kill.
+    pub(super) async fn run(self, mut kills: UnboundedReceiver<Duration>, mut rng: Rng) {
         loop {
-            let down = tokio::select! {
+            let downtime = tokio::select! {
                 biased;
-                down = kills.recv() => down.unwrap(),
-                () = self.work(dice.fork()) => return,
+                downtime = kills.recv() => downtime.unwrap(),
+                () = self.work(rng.fork()) => return,
             };
-            self.judge.witness.crashed(self.number);
-            self.judge.clock.sleep(down).await;
+            self.invariants.oracle.crashed(self.number);
+            self.invariants.clock.sleep(downtime).await;
         }
     }
 
-    /// One process.
-    async fn work(&self, mut dice: Rng) {
-        let (app, transport) = (&self.app, Arc::clone(&self.line));
-        let seed = dice.u64(..);
-        let keeper = Keeper::builder(app.appid.clone(), app.secret.clone(), transport.clone())
+    /// Runs one process.
+    async fn work(&self, mut rng: Rng) {
+        let (app, transport) = (&self.app, Arc::clone(&self.network));
+        let seed = rng.u64(..);
+        let cache = Keeper::builder(app.appid.clone(), app.secret.clone(), transport.clone())
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .endpoint(app.endpoint)
@@ -73,121 +73,127 @@ impl Server {
             .jitter_seed(seed)
             .observe(self.observer())
             .build();
-        let client = Client::with_tokens_from(Arc::new(keeper.clone()), transport)
+        let client = Client::with_tokens_from(Arc::new(cache.clone()), transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
-            .timeout(PATIENCE)
+            .timeout(SEND_TIMEOUT)
             .jitter_seed(seed)
             .build();
-        join3(self.send_now_and_then(&keeper, &client, dice), self.read(&keeper), self.claim(&keeper)).await;
+        join3(
+            self.send_repeatedly(&cache, &client, rng),
+            self.read_repeatedly(&cache),
+            self.report_repeatedly(&cache),
+        )
+        .await;
     }
 
-    /// Tells the judge from when on this server holds which token.
+    /// Records when this server got which token.
     fn observer(&self) -> impl Fn(&Notice) + Send + Sync + 'static {
-        let (number, judge) = (self.number, Arc::clone(&self.judge));
+        let (number, invariants) = (self.number, Arc::clone(&self.invariants));
         move |notice| {
             if let Notice::Refreshed { generation, obtained, .. } = notice {
-                judge.witness.tell(|| format!("{number}: holds {generation}, {obtained:?}"));
-                judge.holds(*generation);
+                invariants.oracle.trace(|| format!("{number}: holds {generation}, {obtained:?}"));
+                invariants.on_token_held(*generation);
             }
         }
     }
 
-    async fn send_now_and_then(&self, keeper: &Keeper, client: &Client, mut dice: Rng) {
+    async fn send_repeatedly(&self, cache: &Keeper, client: &Client, mut rng: Rng) {
         loop {
-            let next = self.clock.passed() + Duration::from_millis(dice.u64(1..600_000));
+            let next = self.clock.elapsed() + Duration::from_millis(rng.u64(1..600_000));
             if next > self.end {
                 return;
             }
-            self.clock.until(next).await;
-            let new: Vec<String> = (0..dice.u8(1..3)).map(|_| format!("o{:x}", dice.u64(..))).collect();
+            self.clock.wait_until(next).await;
+            let new: Vec<String> = (0..rng.u8(1..3)).map(|_| format!("o{:x}", rng.u64(..))).collect();
             self.openids.lock().unwrap().extend(new.iter().cloned());
-            join_all(new.iter().map(|openid| self.send(keeper, client, openid))).await;
+            join_all(new.iter().map(|openid| self.send(cache, client, openid))).await;
         }
     }
 
-    async fn send(&self, keeper: &Keeper, client: &Client, openid: &str) {
-        let message = self.consented(openid.parse().unwrap());
-        let began = self.clock.passed();
-        let held = keeper.current().to_owned();
+    async fn send(&self, cache: &Keeper, client: &Client, openid: &str) {
+        let message = self.consented_message(openid.parse().unwrap());
+        let began = self.clock.elapsed();
+        let held = cache.current().to_owned();
         if let Some(held) = &held {
-            self.hands_out(held);
+            self.check_served(held);
         }
         let outcome = client.send(&message).await;
-        self.judge.witness.told(openid, &outcome);
-        let span = began..self.clock.passed();
-        let in_time = span.end - span.start <= PATIENCE + Duration::from_millis(10);
-        if !in_time && !self.clock.stood_still(&span) {
-            self.complain(&format!("{openid} took {:?}", span.end - span.start));
+        self.invariants.oracle.outcome_reported(openid, &outcome);
+        let span = began..self.clock.elapsed();
+        let in_time = span.end - span.start <= SEND_TIMEOUT + Duration::from_millis(10);
+        if !in_time && !self.clock.was_suspended(&span) {
+            self.report_violation(&format!("{openid} took {:?}", span.end - span.start));
         }
         if let Err(error) = outcome {
-            self.must_not_fail(openid, &error, held.as_deref(), &span);
+            self.check_failure(openid, &error, held.as_deref(), &span);
         }
     }
 
-    /// What must not keep a message from being sent: anything while all is well, and, while a good token is held, anything
-    /// but the way to Weixin.
-    fn must_not_fail(&self, openid: &str, error: &SendError, held: Option<&Issued>, span: &Range<Duration>) {
-        if self.judge.is_calm(span.start) {
-            self.complain(&format!("{openid} failed in calm weather: {error}"));
+    /// A send must not fail when all faults are over. While the server holds a valid token, it may fail only because of the
+    /// network to Weixin.
+    fn check_failure(&self, openid: &str, error: &SendError, held: Option<&Issued>, span: &Range<Duration>) {
+        if self.invariants.is_calm(span.start) {
+            self.report_violation(&format!("{openid} failed after the last fault: {error}"));
         }
-        if self.clock.stood_still(span) {
+        if self.clock.was_suspended(span) {
             return;
         }
-        let clear = self.line.weather.iter().all(|spell| spell.to <= span.start || span.end < spell.from);
-        // What works now has worked all the time.
-        let held = held.is_some_and(|held| self.judge.works(held.token().expose()));
-        if held && (clear || error.call() == Call::Token) {
-            self.complain(&format!("{openid} failed though a good token was held: {error}"));
+        let network_works =
+            self.network.faults.iter().all(|window| window.to <= span.start || span.end < window.from);
+        // A token that is valid now was valid all the time.
+        let held_valid = held.is_some_and(|held| self.invariants.is_accepted(held.token().expose()));
+        if held_valid && (network_works || error.call() == Call::Token) {
+            self.report_violation(&format!("{openid} failed although a valid token was held: {error}"));
         }
     }
 
-    /// A message that its user wants.
-    fn consented(&self, openid: OpenId) -> Message {
+    /// A message to which its user has consented.
+    fn consented_message(&self, openid: OpenId) -> Message {
         let (scene, template) = (Scene::new(7).unwrap(), self.app.template.clone());
         let request = ConsentRequest::new(self.app.appid.clone(), template.clone(), scene);
         let confirm = Action::Confirm { openid: openid.clone() };
-        self.line.weixin.sandbox.consent(request, confirm).unwrap();
+        self.network.weixin.sandbox.consent(request, confirm).unwrap();
         Grant::trusted(openid, template, scene).message("Title".parse().unwrap(), "Text".parse().unwrap())
     }
 
-    /// Looks at what the keeper hands out, at the same times as all servers do.
-    async fn read(&self, keeper: &Keeper) {
+    /// Reads the current token at the same times as all servers, and checks it.
+    async fn read_repeatedly(&self, cache: &Keeper) {
         let mut newest = Generation::default();
-        drop(keeper.token().await);
-        while self.clock.passed() < self.end {
-            let current = keeper.current().to_owned();
+        drop(cache.token().await);
+        while self.clock.elapsed() < self.end {
+            let current = cache.current().to_owned();
             if let Some(issued) = &current {
-                self.hands_out(issued);
+                self.check_served(issued);
                 if issued.generation() < newest {
-                    self.complain("the generation fell");
+                    self.report_violation("the generation went back");
                 }
                 newest = issued.generation();
             }
-            self.judge.reads(self.number, current.as_deref());
-            let rounds = self.clock.passed().as_secs() / READS.as_secs();
-            self.clock.until(READS * u32::try_from(rounds + 1).unwrap()).await;
+            self.invariants.check_read(self.number, current.as_deref());
+            let rounds = self.clock.elapsed().as_secs() / READ_INTERVAL.as_secs();
+            self.clock.wait_until(READ_INTERVAL * u32::try_from(rounds + 1).unwrap()).await;
         }
     }
 
-    /// Somebody says that the token no longer works.
-    async fn claim(&self, keeper: &Keeper) {
-        for at in &self.claims {
-            if *at < self.clock.passed() {
+    /// Clients report the token as invalid.
+    async fn report_repeatedly(&self, cache: &Keeper) {
+        for at in &self.reports {
+            if *at < self.clock.elapsed() {
                 continue;
             }
-            self.clock.until(*at).await;
-            let Some(current) = keeper.current().to_owned() else { continue };
-            self.judge.witness.tell(|| format!("{}: somebody reports its token", self.number));
-            drop(keeper.refresh(current.generation(), Evidence::Claimed).await);
+            self.clock.wait_until(*at).await;
+            let Some(current) = cache.current().to_owned() else { continue };
+            self.invariants.oracle.trace(|| format!("{}: a client reports the token", self.number));
+            drop(cache.refresh(current.generation(), Evidence::Claimed).await);
         }
     }
 
-    fn hands_out(&self, issued: &Issued) {
-        self.judge.witness.handed_out(self.number, issued.token().expose(), true);
+    fn check_served(&self, issued: &Issued) {
+        self.invariants.oracle.token_served(self.number, issued.token().expose(), true);
     }
 
-    fn complain(&self, what: &str) {
-        self.judge.witness.complain(&format!("{}: {what}", self.number));
+    fn report_violation(&self, what: &str) {
+        self.invariants.oracle.report_violation(&format!("{}: {what}", self.number));
     }
 }

@@ -1,84 +1,84 @@
-//! What goes wrong with Redis and on the way to it, and when.
+//! Faults of Redis and of the connection to it, and when they happen.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// A time during which requests meet one kind of trouble.
+/// A span in which requests meet one kind of fault.
 #[derive(Debug, Clone)]
-pub(crate) struct MoodSpell {
+pub(crate) struct StoreFaultWindow {
     pub(super) from: Duration,
     pub(super) to: Duration,
-    pub(super) mood: Mood,
+    pub(super) fault: StoreFault,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
-    /// Nobody listens.
-    Refuses,
-    /// Nothing arrives.
-    Swallows,
-    /// Requests arrive and are carried out; no answer comes back.
-    LosesAnswers,
-    /// It takes up to some seconds, each way.
-    Dawdles,
-    /// It stands still: what it was asked meanwhile it does when it goes on, at this time.
-    StandsStill(Duration),
-    /// It writes nothing.
+pub(crate) enum StoreFault {
+    /// The connection is refused.
+    ConnectionRefused,
+    /// Requests never arrive.
+    RequestsLost,
+    /// Requests arrive and take effect. Responses never arrive.
+    ResponsesLost,
+    /// Each way takes up to 2.5 s.
+    Slow,
+    /// Redis is suspended, and handles all pending requests at this time.
+    Suspended(Duration),
+    /// Redis refuses writes.
     ReadOnly,
 }
 
-/// How long a request takes to get there, and its answer to get back; `None` if it never does.
-pub(super) struct Trip {
-    pub(super) there: Option<Duration>,
-    pub(super) back: Option<Duration>,
+/// How long a request and its response take. `None` if it never arrives.
+pub(super) struct RoundTrip {
+    pub(super) request: Option<Duration>,
+    pub(super) response: Option<Duration>,
 }
 
-impl Trip {
-    /// On a good day; one way at once, so that there is less to simulate.
-    pub(super) fn quick(dice: &mut Rng) -> Self {
-        let (way, time) = (dice.bool(), Duration::from_millis(dice.u64(1..5)));
-        let (there, back) = if way { (time, Duration::ZERO) } else { (Duration::ZERO, time) };
-        Self { there: Some(there), back: Some(back) }
+impl RoundTrip {
+    /// A trip without a fault. One of the two ways takes no time, which makes the simulation faster.
+    pub(super) fn without_fault(rng: &mut Rng) -> Self {
+        let (way, time) = (rng.bool(), Duration::from_millis(rng.u64(1..5)));
+        let (request, response) = if way { (time, Duration::ZERO) } else { (Duration::ZERO, time) };
+        Self { request: Some(request), response: Some(response) }
     }
 }
 
-impl Mood {
-    /// What becomes of a request that leaves now.
-    pub(super) fn trip(self, now: Duration, dice: &mut Rng) -> Trip {
-        let mut slow = || Some(Duration::from_millis(dice.u64(1..2_500)));
+impl StoreFault {
+    /// The trip of a request that is sent now.
+    pub(super) fn round_trip(self, now: Duration, rng: &mut Rng) -> RoundTrip {
+        let mut slow = || Some(Duration::from_millis(rng.u64(1..2_500)));
         match self {
-            Self::Refuses | Self::Swallows => Trip { there: None, back: None },
-            Self::LosesAnswers => Trip { there: Some(Duration::from_millis(2)), back: None },
-            Self::Dawdles => Trip { there: slow(), back: slow() },
-            Self::StandsStill(until) => {
-                let there = until.saturating_sub(now).max(Duration::from_millis(1));
-                Trip { there: Some(there), back: Some(Duration::from_millis(1)) }
+            Self::ConnectionRefused | Self::RequestsLost => RoundTrip { request: None, response: None },
+            Self::ResponsesLost => RoundTrip { request: Some(Duration::from_millis(2)), response: None },
+            Self::Slow => RoundTrip { request: slow(), response: slow() },
+            Self::Suspended(until) => {
+                let request = until.saturating_sub(now).max(Duration::from_millis(1));
+                RoundTrip { request: Some(request), response: Some(Duration::from_millis(1)) }
             }
-            Self::ReadOnly => Trip::quick(dice),
+            Self::ReadOnly => RoundTrip::without_fault(rng),
         }
     }
 }
 
-impl MoodSpell {
-    pub(super) fn covers(&self, passed: Duration) -> bool {
-        (self.from..self.to).contains(&passed)
+impl StoreFaultWindow {
+    pub(super) fn covers(&self, elapsed: Duration) -> bool {
+        (self.from..self.to).contains(&elapsed)
     }
 
-    /// One that begins somewhere before `end`.
-    pub(super) fn any(dice: &mut Rng, end: Duration) -> Self {
-        let from = Duration::from_millis(dice.u64(0..as_millis(end)));
-        let length = if dice.u8(0..3) == 0 { dice.u64(60_000..1_200_000) } else { dice.u64(100..120_000) };
+    /// Draws a window that begins before `end`.
+    pub(super) fn draw(rng: &mut Rng, end: Duration) -> Self {
+        let from = Duration::from_millis(rng.u64(0..as_millis(end)));
+        let length = if rng.u8(0..3) == 0 { rng.u64(60_000..1_200_000) } else { rng.u64(100..120_000) };
         let to = end.min(from + Duration::from_millis(length));
-        let mood = match dice.u8(0..6) {
-            0 => Mood::Refuses,
-            1 => Mood::Swallows,
-            2 => Mood::LosesAnswers,
-            3 => Mood::Dawdles,
-            4 => Mood::StandsStill(to),
-            _ => Mood::ReadOnly,
+        let fault = match rng.u8(0..6) {
+            0 => StoreFault::ConnectionRefused,
+            1 => StoreFault::RequestsLost,
+            2 => StoreFault::ResponsesLost,
+            3 => StoreFault::Slow,
+            4 => StoreFault::Suspended(to),
+            _ => StoreFault::ReadOnly,
         };
-        Self { from, to, mood }
+        Self { from, to, fault }
     }
 }
 

@@ -1,5 +1,4 @@
-//! The link from one server to Redis: a store as `wxsub-redis` makes one of it, with everything that can happen to a request
-//! and to its answer.
+//! The link from one server to Redis: a store as in `wxsub-redis`, with faults of requests and responses.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -12,25 +11,25 @@ use wxsub_core::proto::AppId;
 use wxsub_core::store::{Put, Record, StoreError, StoredToken, TokenStore};
 use wxsub_core::token::Generation;
 
-use super::node_clock::MachineClock;
-use super::redis::{Fields, Kept, Redis};
-use super::store_faults::{Mood, MoodSpell, Trip};
+use super::node_clock::NodeClock;
+use super::redis::{Fields, Redis, TokenFields};
+use super::store_faults::{RoundTrip, StoreFault, StoreFaultWindow};
 
-/// How long one answer may take, as in `wxsub-redis`.
-const ANSWER: Duration = Duration::from_millis(1500);
+/// The longest wait for a response, as in `wxsub-redis`.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Clocks that are this close agree, as in `wxsub-redis`.
-const CLOSE: Duration = Duration::from_secs(2);
+/// Clocks that differ by less count as equal, as in `wxsub-redis`.
+const CLOCK_SKEW_TOLERANCE: Duration = Duration::from_secs(2);
 
 pub(super) struct StoreLink {
     pub(super) server: usize,
     pub(super) redis: Arc<Redis>,
-    pub(super) clock: Arc<MachineClock>,
-    /// Of the link, and of Redis itself.
-    pub(super) weather: Vec<MoodSpell>,
-    /// Hears that this server has taken the lease.
-    pub(super) leased: Box<dyn Fn() + Send + Sync>,
-    pub(super) dice: Mutex<Rng>,
+    pub(super) clock: Arc<NodeClock>,
+    /// Faults of the link and of Redis itself.
+    pub(super) faults: Vec<StoreFaultWindow>,
+    /// Called when this server has taken the lease.
+    pub(super) on_lease: Box<dyn Fn() + Send + Sync>,
+    pub(super) rng: Mutex<Rng>,
 }
 
 impl fmt::Debug for StoreLink {
@@ -41,68 +40,69 @@ impl fmt::Debug for StoreLink {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Reads,
-    Writes,
+    Read,
+    Write,
 }
 
 impl StoreLink {
-    /// Asks once. What Redis is asked it may do although nobody hears of it, or only when nobody waits any more.
-    async fn ask<T: Send + 'static>(
+    /// Runs a script in Redis. The script can take effect although the response is lost, or after the caller has given up.
+    async fn execute<T: Send + 'static>(
         &self,
         kind: Kind,
         script: impl FnOnce(&Redis) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let began = self.clock.passed();
-        let trip = match self.mood() {
-            Some(Mood::Refuses) => return Err(StoreError::new("connection refused")),
-            Some(Mood::ReadOnly) if kind == Kind::Writes => return Err(StoreError::new("READONLY")),
-            Some(mood) => mood.trip(began, &mut self.dice.lock().unwrap()),
-            None => Trip::quick(&mut self.dice.lock().unwrap()),
+        let began = self.clock.elapsed();
+        let trip = match self.fault() {
+            Some(StoreFault::ConnectionRefused) => return Err(StoreError::new("connection refused")),
+            Some(StoreFault::ReadOnly) if kind == Kind::Write => return Err(StoreError::new("READONLY")),
+            Some(fault) => fault.round_trip(began, &mut self.rng.lock().unwrap()),
+            None => RoundTrip::without_fault(&mut self.rng.lock().unwrap()),
         };
-        let lost = || Err(StoreError::new("no answer"));
-        match trip.there {
-            Some(there) if there <= ANSWER => self.clock.until(began + there).await,
-            there => {
-                if let Some(there) = there {
+        let lost = || Err(StoreError::new("no response"));
+        match trip.request {
+            Some(delay) if delay <= RESPONSE_TIMEOUT => self.clock.wait_until(began + delay).await,
+            delay => {
+                if let Some(delay) = delay {
                     let redis = Arc::clone(&self.redis);
                     tokio::spawn(async move {
-                        redis.clock.until(began + there).await;
+                        redis.clock.wait_until(began + delay).await;
                         script(&redis);
                     });
                 }
-                self.clock.until(began + ANSWER).await;
+                self.clock.wait_until(began + RESPONSE_TIMEOUT).await;
                 return lost();
             }
         }
-        let answer = script(&self.redis);
-        let Some(back) = trip.back else {
-            self.clock.until(began + ANSWER).await;
+        let response = script(&self.redis);
+        let Some(delay) = trip.response else {
+            self.clock.wait_until(began + RESPONSE_TIMEOUT).await;
             return lost();
         };
-        if !back.is_zero() {
-            self.clock.sleep(back).await;
+        if !delay.is_zero() {
+            self.clock.sleep(delay).await;
         }
-        // Whoever stood still finds the answer and the end of its patience at once, and may see either first.
-        let late = self.clock.passed() > began + ANSWER;
-        if late && self.dice.lock().unwrap().bool() { lost() } else { Ok(answer) }
+        // A suspended server finds the response and the timeout at once, and may see either first.
+        let late = self.clock.elapsed() > began + RESPONSE_TIMEOUT;
+        if late && self.rng.lock().unwrap().bool() { lost() } else { Ok(response) }
     }
 
-    fn mood(&self) -> Option<Mood> {
-        let passed = self.clock.passed();
-        self.weather.iter().find(|spell| spell.covers(passed)).map(|spell| spell.mood)
+    fn fault(&self) -> Option<StoreFault> {
+        let elapsed = self.clock.elapsed();
+        self.faults.iter().find(|window| window.covers(elapsed)).map(|window| window.fault)
     }
 
-    /// The record as this server understands it.
-    fn read(&self, now: Duration, fields: Fields) -> Record {
+    /// The record in the time of this server.
+    fn to_record(&self, now: Duration, fields: Fields) -> Record {
         let mut record = Record::default();
-        record.lost_since = fields.lost_since;
+        record.lost_since = fields.in_doubt_since;
         record.forced = fields.forced;
-        record.token = fields.token.map(|kept| {
-            // How old it is says the clock of Redis; where the clocks agree, the time is kept as it was written.
-            let asked = self.clock.now().wall.before(now.saturating_sub(kept.issued)).before(kept.age);
-            let apart = asked.since(kept.asked).max(kept.asked.since(asked));
-            let asked = if apart <= CLOSE { kept.asked } else { asked };
-            StoredToken::new(kept.token, kept.generation, asked, kept.life)
+        record.token = fields.token.map(|token| {
+            // The age uses Redis time. Where the clocks agree, the written time is kept.
+            let requested_at =
+                self.clock.now().wall.before(now.saturating_sub(token.stored_at)).before(token.age);
+            let skew = requested_at.since(token.requested_at).max(token.requested_at.since(requested_at));
+            let requested_at = if skew <= CLOCK_SKEW_TOLERANCE { token.requested_at } else { requested_at };
+            StoredToken::new(token.token, token.generation, requested_at, token.lifetime)
         });
         record
     }
@@ -112,20 +112,20 @@ impl StoreLink {
 impl TokenStore for StoreLink {
     async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
         let app = app.clone();
-        let (now, fields) = self.ask(Kind::Reads, move |redis| redis.load(&app)).await?;
-        Ok(self.read(now, fields))
+        let (now, fields) = self.execute(Kind::Read, move |redis| redis.load(&app)).await?;
+        Ok(self.to_record(now, fields))
     }
 
     async fn newer_than(&self, app: &AppId, known: Generation) -> Generation {
-        let mut published = self.redis.listen(app);
+        let mut published = self.redis.subscribe(app);
         loop {
             let newer = *published.wait_for(|published| *published > known).await.unwrap();
-            if self.mood().is_none() {
-                let travels = self.dice.lock().unwrap().u64(1..5);
-                self.clock.sleep(Duration::from_millis(travels)).await;
+            if self.fault().is_none() {
+                let delay = self.rng.lock().unwrap().u64(1..5);
+                self.clock.sleep(Duration::from_millis(delay)).await;
                 return newer;
             }
-            // A hint that nobody heard is not repeated.
+            // A lost notification is not repeated.
             published.changed().await.unwrap();
         }
     }
@@ -138,39 +138,47 @@ impl TokenStore for StoreLink {
     ) -> Result<Put, StoreError> {
         let StoredToken { token, generation, asked, life, .. } = token;
         let age = self.clock.now().wall.since(asked);
-        let kept = Kept { token, generation, asked, age, issued: Duration::ZERO, life };
+        let token = TokenFields {
+            token,
+            generation,
+            requested_at: asked,
+            age,
+            stored_at: Duration::ZERO,
+            lifetime: life,
+        };
         let app = app.clone();
-        let put = move |redis: &Redis| redis.put_if_newer(&app, replaces, kept);
-        let (stored, now, fields) = self.ask(Kind::Writes, put).await?;
-        Ok(if stored { Put::Stored } else { Put::Lost(self.read(now, fields)) })
+        let put = move |redis: &Redis| redis.compare_and_set(&app, replaces, token);
+        let (stored, now, fields) = self.execute(Kind::Write, put).await?;
+        Ok(if stored { Put::Stored } else { Put::Lost(self.to_record(now, fields)) })
     }
 
     async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
         let (app, holder) = (app.clone(), holder.to_owned());
-        let leased = self.ask(Kind::Writes, move |redis| redis.lease(&app, &holder, length)).await?;
+        let leased =
+            self.execute(Kind::Write, move |redis| redis.acquire_lease(&app, &holder, length)).await?;
         if leased {
-            (self.leased)();
+            (self.on_lease)();
         }
         Ok(leased)
     }
 
     async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
         let (app, holder) = (app.clone(), holder.to_owned());
-        self.ask(Kind::Writes, move |redis| redis.release(&app, &holder)).await
+        self.execute(Kind::Write, move |redis| redis.release_lease(&app, &holder)).await
     }
 
     async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
         let app = app.clone();
-        self.ask(Kind::Writes, move |redis| redis.mark(&app, since)).await
+        self.execute(Kind::Write, move |redis| redis.set_in_doubt(&app, since)).await
     }
 
     async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
         let app = app.clone();
-        self.ask(Kind::Writes, move |redis| redis.clear_mark(&app, since)).await
+        self.execute(Kind::Write, move |redis| redis.clear_in_doubt(&app, since)).await
     }
 
     async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
         let app = app.clone();
-        self.ask(Kind::Writes, move |redis| redis.take_force(&app, now)).await
+        self.execute(Kind::Write, move |redis| redis.try_acquire_force_refresh(&app, now)).await
     }
 }

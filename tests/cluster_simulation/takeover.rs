@@ -1,56 +1,81 @@
-//! Whoever refreshes is killed, or stands still, in the middle of its fetch: how long until another's token is stored?
+//! Measures takeover: the refreshing server is killed or suspended during its fetch, and a peer stores the next token.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 use wxsub_core::token::TokenEndpoint;
 
-use super::cluster::{Outcome, Play, run};
-use super::fault_plan::{Fate, Lot, Stranger};
-use super::node_faults::{Ambush, Blow};
+use super::cluster::{Outcome, Scenario, run_scenario};
+use super::fault_plan::{ExternalFetch, FaultPlan, ServerPlan};
+use super::node_faults::{FetchFault, NodeFault};
 
-/// When the refresher is hit.
+/// When the fault hits the refreshing server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum At {
+pub(crate) enum FetchPhase {
     /// While it fetches the first token.
     Start,
-    /// While it replaces a good token ahead of its end.
+    /// While it replaces a valid token ahead of expiry.
     Refresh,
     /// While it replaces a token that Weixin has just rejected.
     Rejection,
 }
 
-const LIFE: Duration = Duration::from_secs(400);
+const LIFETIME: Duration = Duration::from_secs(400);
 
-/// One run of so many servers, and how long it took; `None` if nobody was hit in time.
-pub(crate) fn takeover(seed: u64, servers: usize, at: At, tells: bool) -> (Outcome, Option<Duration>) {
-    let mut dice = Rng::with_seed(seed);
-    let from = if at == At::Start { Duration::ZERO } else { LIFE / 4 };
-    let gone = Duration::from_secs(60);
-    let blow = if dice.bool() { Blow::Killed(gone) } else { Blow::StandsStill(gone) };
+/// One run, and how long the takeover took. `None` if no server was hit during its call.
+pub(crate) fn takeover(
+    seed: u64,
+    servers: usize,
+    at: FetchPhase,
+    verbose: bool,
+) -> (Outcome, Option<Duration>) {
+    let mut rng = Rng::with_seed(seed);
+    let from = if at == FetchPhase::Start { Duration::ZERO } else { LIFETIME / 4 };
+    let downtime = Duration::from_secs(60);
+    let fault = if rng.bool() { NodeFault::Killed(downtime) } else { NodeFault::Suspended(downtime) };
     // A call takes 4 to 160 ms.
-    let delay = Duration::from_millis(dice.u64(5..90));
-    let fate = Fate {
-        ambushes: vec![Ambush { from, delay, blow }],
-        strangers: if at == At::Rejection { vec![(from, Stranger::HasRobbed)] } else { Vec::new() },
-        servers: (0..servers).map(|_| Lot { skew: dice.i64(-600..=600), ..Lot::default() }).collect(),
-        ..Fate::default()
+    let delay = Duration::from_millis(rng.u64(5..90));
+    let fault_plan = FaultPlan {
+        fetch_faults: vec![FetchFault { from, delay, fault }],
+        external_fetches: if at == FetchPhase::Rejection {
+            vec![(from, ExternalFetch::Earlier)]
+        } else {
+            Vec::new()
+        },
+        servers: (0..servers)
+            .map(|_| ServerPlan { skew: rng.i64(-600..=600), ..ServerPlan::default() })
+            .collect(),
+        ..FaultPlan::default()
     };
-    let end = from + if at == At::Start { LIFE / 4 } else { LIFE / 2 };
-    let outcome = run(Play { endpoint: TokenEndpoint::Token, life: LIFE, fate, calm: end, end }, dice, tells);
-    let took = outcome.ambushed.first().map(|hit| {
-        let stored = outcome.stored.iter().find(|stored| *stored >= hit);
-        // Until the end, if nobody took over.
+    let end = from + if at == FetchPhase::Start { LIFETIME / 4 } else { LIFETIME / 2 };
+    let outcome = run_scenario(
+        Scenario { endpoint: TokenEndpoint::Token, lifetime: LIFETIME, fault_plan, calm: end, end },
+        rng,
+        verbose,
+    );
+    let took = outcome.hits.first().map(|hit| {
+        let stored = outcome.store_times.iter().find(|stored| *stored >= hit);
+        // Without a takeover, the time until the end counts.
         stored.copied().unwrap_or(end).saturating_sub(*hit)
     });
     (outcome, took)
 }
 
-/// Servers whom nothing happens to, for some refreshes.
-pub(crate) fn calm(seed: u64, servers: usize) -> Outcome {
-    let mut dice = Rng::with_seed(seed);
-    let lots = (0..servers).map(|_| Lot { skew: dice.i64(-600..=600), ..Lot::default() });
-    let fate = Fate { servers: lots.collect(), ..Fate::default() };
-    let end = LIFE * 5;
-    run(Play { endpoint: TokenEndpoint::Token, life: LIFE, fate, calm: Duration::ZERO, end }, dice, false)
+/// Servers without faults, for several refreshes.
+pub(crate) fn run_calm(seed: u64, servers: usize) -> Outcome {
+    let mut rng = Rng::with_seed(seed);
+    let plans = (0..servers).map(|_| ServerPlan { skew: rng.i64(-600..=600), ..ServerPlan::default() });
+    let fault_plan = FaultPlan { servers: plans.collect(), ..FaultPlan::default() };
+    let end = LIFETIME * 5;
+    run_scenario(
+        Scenario {
+            endpoint: TokenEndpoint::Token,
+            lifetime: LIFETIME,
+            fault_plan,
+            calm: Duration::ZERO,
+            end,
+        },
+        rng,
+        false,
+    )
 }

@@ -1,89 +1,88 @@
-//! What goes wrong between an app's machines and Weixin, and when.
+//! Faults between the nodes of an app and Weixin, and when they happen.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// A time during which calls of one app meet one kind of trouble.
+/// A span in which calls of one app meet one kind of fault.
 #[derive(Debug, Clone)]
-pub(super) struct Spell {
+pub(super) struct FaultWindow {
     pub(super) from: Duration,
     pub(super) to: Duration,
-    pub(super) trouble: Trouble,
-    /// How many calls in a hundred meet it.
+    pub(super) fault: NetworkFault,
+    /// The share of calls that meet it, in percent.
     pub(super) percent: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum NetworkFault {
     /// The connection is refused.
     Unreachable,
-    /// The connection breaks; Weixin has not seen the request.
+    /// The connection breaks before the request reaches Weixin.
     RequestLost,
-    /// The connection breaks; Weixin has carried out the request.
-    ReplyLost,
-    /// Nothing ever comes back; Weixin has not seen the request.
-    Hangs,
-    /// Nothing ever comes back, and the request reaches Weixin when nobody waits any more.
+    /// The connection breaks after Weixin has handled the request.
+    ResponseLost,
+    /// No response comes. The request never reaches Weixin.
+    Hanging,
+    /// No response comes. The request reaches Weixin after the caller has given up.
     ArrivesLate,
-    /// It takes seconds.
+    /// The call takes seconds.
     Slow,
-    /// A gateway answers 502; Weixin may have carried out the request.
+    /// A gateway responds 502. Weixin may have handled the request.
     Gateway,
-    /// A captive portal answers.
-    Portal,
-    /// Half of the reply arrives, and looks complete.
-    Halved,
-    /// Weixin has other things to do.
+    /// A captive portal responds.
+    CaptivePortal,
+    /// Half of the response arrives and looks complete.
+    Truncated,
+    /// Weixin responds -1, system busy.
     Busy,
-    /// The app has called too often today.
+    /// The app's daily quota is used up.
     Quota,
-    /// The machine's address is not on the app's list.
-    Address,
+    /// The node's IP address is not on the app's list.
+    AddressRefused,
     /// The secret is frozen.
     Frozen,
-    /// A token comes with a life that makes no sense.
-    OddLife,
-    /// The store does not answer.
-    StoreAway,
+    /// A token comes with an invalid lifetime.
+    OddLifetime,
+    /// The store is unavailable.
+    StoreUnavailable,
 }
 
-const TROUBLES: [Trouble; 15] = {
-    use Trouble::*;
+const NETWORK_FAULTS: [NetworkFault; 15] = {
+    use NetworkFault::*;
     [
         Unreachable,
         RequestLost,
-        ReplyLost,
-        Hangs,
+        ResponseLost,
+        Hanging,
         ArrivesLate,
         Slow,
         Gateway,
-        Portal,
-        Halved,
+        CaptivePortal,
+        Truncated,
         Busy,
         Quota,
-        Address,
+        AddressRefused,
         Frozen,
-        OddLife,
-        StoreAway,
+        OddLifetime,
+        StoreUnavailable,
     ]
 };
 
-/// Up to four spells before `end`.
-pub(super) fn weather(dice: &mut Rng, end: Duration) -> Vec<Spell> {
-    let spell = |dice: &mut Rng| {
-        let from = Duration::from_secs(dice.u64(0..end.as_secs() - 60));
-        let length =
-            Duration::from_secs(if dice.u8(0..3) == 0 { dice.u64(60..7200) } else { dice.u64(5..600) });
-        let trouble = TROUBLES[dice.usize(0..TROUBLES.len())];
-        let percent = [20, 50, 90, 100][dice.usize(0..4)];
-        Spell { from, to: end.min(from + length), trouble, percent }
+/// Draws up to four windows before `end`.
+pub(super) fn draw_faults(rng: &mut Rng, end: Duration) -> Vec<FaultWindow> {
+    let window = |rng: &mut Rng| {
+        let from = Duration::from_secs(rng.u64(0..end.as_secs() - 60));
+        let length = Duration::from_secs(if rng.u8(0..3) == 0 { rng.u64(60..7200) } else { rng.u64(5..600) });
+        let fault = NETWORK_FAULTS[rng.usize(0..NETWORK_FAULTS.len())];
+        let percent = [20, 50, 90, 100][rng.usize(0..4)];
+        FaultWindow { from, to: end.min(from + length), fault, percent }
     };
-    (0..dice.u8(0..5)).map(|_| spell(dice)).collect()
+    (0..rng.u8(0..5)).map(|_| window(rng)).collect()
 }
 
-impl Spell {
-    pub(super) fn covers(&self, passed: Duration) -> bool {
-        (self.from..self.to).contains(&passed)
+impl FaultWindow {
+    pub(super) fn covers(&self, elapsed: Duration) -> bool {
+        (self.from..self.to).contains(&elapsed)
     }
 }

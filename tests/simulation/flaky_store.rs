@@ -1,4 +1,4 @@
-//! A store that is sometimes away.
+//! A store that is sometimes unavailable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,38 +9,40 @@ use wxsub_core::proto::AppId;
 use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
 use wxsub_core::token::Generation;
 
-use super::faults::{Spell, Trouble};
-use super::node_clock::MachineClock;
+use super::faults::{FaultWindow, NetworkFault};
+use super::node_clock::NodeClock;
 
-/// Its answers take a moment; while it is away, so do its errors, and half of what it was asked is done all the same.
+/// Responses take 1 ms. While the store is unavailable, errors take 1 s, and half of the operations take effect all the same.
 #[derive(Debug)]
 pub(super) struct FlakyStore {
     pub(super) store: MemoryStore,
-    pub(super) clock: Arc<MachineClock>,
-    pub(super) weather: Vec<Spell>,
+    pub(super) clock: Arc<NodeClock>,
+    pub(super) faults: Vec<FaultWindow>,
 }
 
 impl FlakyStore {
-    async fn ask<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let passed = self.clock.passed();
-        let away =
-            self.weather.iter().any(|spell| spell.trouble == Trouble::StoreAway && spell.covers(passed));
-        if !away {
+    async fn execute<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let elapsed = self.clock.elapsed();
+        let unavailable = self
+            .faults
+            .iter()
+            .any(|window| window.fault == NetworkFault::StoreUnavailable && window.covers(elapsed));
+        if !unavailable {
             self.clock.sleep(Duration::from_millis(1)).await;
             return work.await;
         }
-        if passed.as_millis().is_multiple_of(2) {
+        if elapsed.as_millis().is_multiple_of(2) {
             work.await?;
         }
         self.clock.sleep(Duration::from_millis(1000)).await;
-        Err(StoreError::new("away"))
+        Err(StoreError::new("unavailable"))
     }
 }
 
 #[async_trait]
 impl TokenStore for FlakyStore {
     async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
-        self.ask(self.store.load(app)).await
+        self.execute(self.store.load(app)).await
     }
 
     async fn put_if_newer(
@@ -49,26 +51,26 @@ impl TokenStore for FlakyStore {
         replaces: Generation,
         token: StoredToken,
     ) -> Result<Put, StoreError> {
-        self.ask(self.store.put_if_newer(app, replaces, token)).await
+        self.execute(self.store.put_if_newer(app, replaces, token)).await
     }
 
     async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
-        self.ask(self.store.lease(app, holder, length)).await
+        self.execute(self.store.lease(app, holder, length)).await
     }
 
     async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
-        self.ask(self.store.release(app, holder)).await
+        self.execute(self.store.release(app, holder)).await
     }
 
     async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.ask(self.store.mark(app, since)).await
+        self.execute(self.store.mark(app, since)).await
     }
 
     async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.ask(self.store.clear_mark(app, since)).await
+        self.execute(self.store.clear_mark(app, since)).await
     }
 
     async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
-        self.ask(self.store.take_force(app, now)).await
+        self.execute(self.store.take_force(app, now)).await
     }
 }

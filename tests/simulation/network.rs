@@ -1,4 +1,4 @@
-//! The line from one machine to Weixin. The weather decides what becomes of a call; the witness sees everything.
+//! The network between one node and Weixin. Faults decide how a call ends; the oracle sees all calls.
 
 use std::fmt;
 use std::future::pending;
@@ -12,161 +12,166 @@ use wxsub_core::proto::codec::RawReply;
 use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
 use wxsub_sandbox::{Response, Sandbox};
 
-use super::faults::{Spell, Trouble};
-use super::node_clock::MachineClock;
-use super::oracle::{Call, Witness};
+use super::faults::{FaultWindow, NetworkFault};
+use super::node_clock::NodeClock;
+use super::oracle::{Operation, Oracle};
 
-/// What stands before the life in a reply, of which it is the last member.
-const LIFE: &str = r#""expires_in":"#;
-const ODD_LIVES: [&str; 5] = ["0", "-1", "\"soon\"", "null", "[]"];
+/// Precedes the lifetime, which is the last member of a token response.
+const LIFETIME_MEMBER: &str = r#""expires_in":"#;
+const ODD_LIFETIMES: [&str; 5] = ["0", "-1", "\"soon\"", "null", "[]"];
 
-pub(super) struct Line {
-    pub(super) machine: usize,
+pub(super) struct Network {
+    pub(super) node: usize,
     pub(super) weixin: Weixin,
-    pub(super) clock: Arc<MachineClock>,
-    pub(super) weather: Vec<Spell>,
-    pub(super) dice: Mutex<Rng>,
+    pub(super) clock: Arc<NodeClock>,
+    pub(super) faults: Vec<FaultWindow>,
+    pub(super) rng: Mutex<Rng>,
 }
 
-/// The other end, and who sees what arrives there.
+/// The sandbox, and the oracle that sees what arrives there.
 #[derive(Clone)]
 pub(super) struct Weixin {
     pub(super) sandbox: Sandbox,
-    pub(super) witness: Arc<Witness>,
+    pub(super) oracle: Arc<Oracle>,
 }
 
 impl Weixin {
-    fn arrive(&self, parcel: &Parcel) -> Response {
-        let Parcel { method, target, body } = parcel;
+    fn handle(&self, sent: &SentRequest) -> Response {
+        let SentRequest { method, target, body } = sent;
         let reply = self.sandbox.handle(method, target, body).outcome.unwrap();
-        self.witness.reached(target);
-        self.witness.arrived(target, &reply.body);
+        self.oracle.request_arrived(target);
+        self.oracle.response_issued(target, &reply.body);
         reply
     }
 
-    fn refuse(&self, parcel: &Parcel, errcode: i32, errmsg: &str) -> Carried {
-        self.witness.reached(&parcel.target);
+    fn refuse(&self, sent: &SentRequest, errcode: i32, errmsg: &str) -> ExchangeResult {
+        self.oracle.request_arrived(&sent.target);
         Ok(RawReply::new(200, format!(r#"{{"errcode":{errcode},"errmsg":"{errmsg}"}}"#).into()))
     }
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Line({})", self.machine)
+        write!(f, "Network({})", self.node)
     }
 }
 
-/// A request as the sandbox takes it.
+/// A request in the form that the sandbox takes.
 #[derive(Clone)]
-struct Parcel {
+struct SentRequest {
     method: String,
     target: String,
     body: Bytes,
 }
 
-impl Line {
-    fn dice<T>(&self, throw: impl FnOnce(&mut Rng) -> T) -> T {
-        throw(&mut self.dice.lock().unwrap())
+impl Network {
+    fn rng<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+        draw(&mut self.rng.lock().unwrap())
     }
 
-    fn trouble(&self) -> Option<Trouble> {
-        let passed = self.clock.passed();
-        let spells = self.weather.iter().filter(|spell| spell.covers(passed));
-        self.dice(|dice| {
-            spells.into_iter().find(|spell| dice.u8(0..100) < spell.percent).map(|spell| spell.trouble)
+    fn fault(&self) -> Option<NetworkFault> {
+        let elapsed = self.clock.elapsed();
+        let windows = self.faults.iter().filter(|window| window.covers(elapsed));
+        self.rng(|rng| {
+            windows.into_iter().find(|window| rng.u8(0..100) < window.percent).map(|window| window.fault)
         })
     }
 
     async fn wait(&self, millis: std::ops::Range<u64>) {
-        let millis = self.dice(|dice| dice.u64(millis));
+        let millis = self.rng(|rng| rng.u64(millis));
         self.clock.sleep(Duration::from_millis(millis)).await;
     }
 
-    /// It arrives whether or not anybody still waits.
-    fn send_by_slow_post(&self, parcel: &Parcel) {
-        let (weixin, clock, parcel) = (self.weixin.clone(), Arc::clone(&self.clock), parcel.clone());
-        let delay = Duration::from_millis(self.dice(|dice| dice.u64(20_000..90_000)));
+    /// Delivers the request after a delay, also when the caller has given up.
+    fn deliver_late(&self, sent: &SentRequest) {
+        let (weixin, clock, sent) = (self.weixin.clone(), Arc::clone(&self.clock), sent.clone());
+        let delay = Duration::from_millis(self.rng(|rng| rng.u64(20_000..90_000)));
         tokio::spawn(async move {
             clock.sleep(delay).await;
-            weixin.arrive(&parcel);
+            weixin.handle(&sent);
         });
     }
 
-    async fn carry(&self, parcel: &Parcel, call: Call, trouble: Option<Trouble>) -> Carried {
+    async fn deliver(
+        &self,
+        sent: &SentRequest,
+        operation: Operation,
+        fault: Option<NetworkFault>,
+    ) -> ExchangeResult {
         let broken = || Err(TransportError::maybe_sent(TransportFault::Broken, "reset"));
-        match trouble {
-            None | Some(Trouble::StoreAway) => reply(self.weixin.arrive(parcel)),
-            Some(Trouble::Slow) => {
+        match fault {
+            None | Some(NetworkFault::StoreUnavailable) => reply(self.weixin.handle(sent)),
+            Some(NetworkFault::Slow) => {
                 self.wait(1_000..20_000).await;
-                reply(self.weixin.arrive(parcel))
+                reply(self.weixin.handle(sent))
             }
-            Some(Trouble::Unreachable) => {
+            Some(NetworkFault::Unreachable) => {
                 Err(TransportError::before_sending(TransportFault::Connect, "refused"))
             }
-            Some(Trouble::RequestLost) => broken(),
-            Some(Trouble::ReplyLost) => {
-                self.weixin.arrive(parcel);
+            Some(NetworkFault::RequestLost) => broken(),
+            Some(NetworkFault::ResponseLost) => {
+                self.weixin.handle(sent);
                 broken()
             }
-            Some(Trouble::Hangs) => pending().await,
-            Some(Trouble::ArrivesLate) => {
-                self.send_by_slow_post(parcel);
+            Some(NetworkFault::Hanging) => pending().await,
+            Some(NetworkFault::ArrivesLate) => {
+                self.deliver_late(sent);
                 pending().await
             }
-            Some(Trouble::Gateway) => {
-                if self.dice(Rng::bool) {
-                    self.weixin.arrive(parcel);
+            Some(NetworkFault::Gateway) => {
+                if self.rng(Rng::bool) {
+                    self.weixin.handle(sent);
                 }
                 Ok(RawReply::new(502, Bytes::from_static(b"<html>502 Bad Gateway</html>")))
             }
-            Some(Trouble::Portal) => {
+            Some(NetworkFault::CaptivePortal) => {
                 Ok(RawReply::new(200, Bytes::from_static(b"<html>please log in</html>")))
             }
-            Some(Trouble::Halved) => {
-                let mut body = self.weixin.arrive(parcel).body;
+            Some(NetworkFault::Truncated) => {
+                let mut body = self.weixin.handle(sent).body;
                 body.truncate(body.len() / 2);
                 Ok(RawReply::new(200, body.into()))
             }
-            Some(Trouble::OddLife) if call == Call::Token => {
-                let body = String::from_utf8(self.weixin.arrive(parcel).body).unwrap();
-                let odd = self.dice(|dice| ODD_LIVES[dice.usize(0..ODD_LIVES.len())]);
-                let body = match body.split_once(LIFE) {
-                    Some((before, _)) => format!("{before}{LIFE}{odd}}}"),
+            Some(NetworkFault::OddLifetime) if operation == Operation::Token => {
+                let body = String::from_utf8(self.weixin.handle(sent).body).unwrap();
+                let odd = self.rng(|rng| ODD_LIFETIMES[rng.usize(0..ODD_LIFETIMES.len())]);
+                let body = match body.split_once(LIFETIME_MEMBER) {
+                    Some((before, _)) => format!("{before}{LIFETIME_MEMBER}{odd}}}"),
                     None => body,
                 };
                 Ok(RawReply::new(200, body.into()))
             }
-            Some(Trouble::Busy) => self.weixin.refuse(parcel, -1, "system error"),
-            Some(Trouble::Quota) => self.weixin.refuse(parcel, 45009, "reach max api daily quota limit"),
-            Some(Trouble::Address) => {
-                self.weixin.refuse(parcel, 40164, "invalid ip 192.0.2.7, not in whitelist")
+            Some(NetworkFault::Busy) => self.weixin.refuse(sent, -1, "system error"),
+            Some(NetworkFault::Quota) => self.weixin.refuse(sent, 45009, "reach max api daily quota limit"),
+            Some(NetworkFault::AddressRefused) => {
+                self.weixin.refuse(sent, 40164, "invalid ip 192.0.2.7, not in whitelist")
             }
-            Some(Trouble::Frozen) if call == Call::Token => {
-                self.weixin.refuse(parcel, 40243, "AppSecret is frozen")
+            Some(NetworkFault::Frozen) if operation == Operation::Token => {
+                self.weixin.refuse(sent, 40243, "AppSecret is frozen")
             }
-            Some(Trouble::OddLife | Trouble::Frozen) => reply(self.weixin.arrive(parcel)),
+            Some(NetworkFault::OddLifetime | NetworkFault::Frozen) => reply(self.weixin.handle(sent)),
         }
     }
 }
 
-type Carried = Result<RawReply<Bytes>, TransportError>;
+type ExchangeResult = Result<RawReply<Bytes>, TransportError>;
 
-fn reply(reply: Response) -> Carried {
+fn reply(reply: Response) -> ExchangeResult {
     Ok(RawReply::new(reply.status, reply.body.into()))
 }
 
 #[async_trait]
-impl Transport for Line {
-    async fn exchange(&self, request: Outgoing) -> Carried {
+impl Transport for Network {
+    async fn exchange(&self, request: Outgoing) -> ExchangeResult {
         let request = request.into_http();
         let target = request.uri().path_and_query().unwrap().to_string();
-        let parcel = Parcel { method: request.method().to_string(), target, body: request.into_body() };
-        let seen = self.weixin.witness.leaves(self.machine, &parcel.target, &parcel.body);
-        let trouble = self.trouble();
+        let sent = SentRequest { method: request.method().to_string(), target, body: request.into_body() };
+        let call = self.weixin.oracle.request_sent(self.node, &sent.target, &sent.body);
+        let fault = self.fault();
         self.wait(2..80).await;
-        let carried = self.carry(&parcel, seen.call, trouble).await;
+        let result = self.deliver(&sent, call.operation, fault).await;
         self.wait(2..80).await;
-        seen.comes_back(&carried);
-        carried
+        call.response_received(&result);
+        result
     }
 }

@@ -1,4 +1,4 @@
-//! One process on one machine: a keeper and a client at work, killed now and then.
+//! One node: a process with a token cache and a client that is killed and restarted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,90 +12,90 @@ use wxsub_core::proto::{Action, AppId, AppSecret, ConsentRequest, Grant, OpenId,
 use wxsub_core::store::TokenStore;
 use wxsub_core::token::{Generation, Keeper, TokenEndpoint, TokenSource};
 
-use super::faults::Spell;
-use super::network::Line;
-use super::node_clock::MachineClock;
-use super::schedule::Happening;
+use super::faults::FaultWindow;
+use super::network::Network;
+use super::node_clock::NodeClock;
+use super::schedule::ScheduledEvent;
 
-/// After this long without trouble, everything works.
-const CALM: Duration = Duration::from_secs(600);
-/// How long one message may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// After this time without a fault, everything works.
+const CALM_AFTER: Duration = Duration::from_secs(600);
+/// The deadline of one message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) struct Machine {
+pub(super) struct Node {
     pub(super) number: usize,
     pub(super) appid: AppId,
     pub(super) secret: AppSecret,
     pub(super) template: TemplateId,
     pub(super) endpoint: TokenEndpoint,
-    pub(super) clock: Arc<MachineClock>,
-    pub(super) line: Arc<Line>,
+    pub(super) clock: Arc<NodeClock>,
+    pub(super) network: Arc<Network>,
     pub(super) store: Option<Arc<dyn TokenStore>>,
-    /// Nobody of ours keeps tokens of the same app.
-    pub(super) alone: bool,
-    pub(super) calendar: Vec<(Duration, Happening)>,
-    /// Of every machine of the app.
+    /// Whether no other node fetches tokens of the same app.
+    pub(super) is_only_node: bool,
+    pub(super) schedule: Vec<(Duration, ScheduledEvent)>,
+    /// The crash times of all nodes of the app.
     pub(super) crashes: Arc<Vec<Duration>>,
-    pub(super) dice: Rng,
+    pub(super) rng: Rng,
     pub(super) end: Duration,
 }
 
-impl Machine {
-    /// Lives until the end, in as many processes as it takes.
-    pub(super) async fn live(mut self) {
-        let calendar = std::mem::take(&mut self.calendar);
-        let crashes = calendar.iter().filter_map(|(at, happening)| match happening {
-            Happening::Crash(pause) => Some((*at, *pause)),
+impl Node {
+    /// Runs until the end, and starts a new process after each crash.
+    pub(super) async fn run(mut self) {
+        let schedule = std::mem::take(&mut self.schedule);
+        let crashes = schedule.iter().filter_map(|(at, event)| match event {
+            ScheduledEvent::Crash(downtime) => Some((*at, *downtime)),
             _ => None,
         });
-        for (at, pause) in crashes {
-            let dice = self.dice.fork();
+        for (at, downtime) in crashes {
+            let rng = self.rng.fork();
             tokio::select! {
                 biased;
-                () = self.clock.until(at) => self.line.weixin.witness.crashed(self.number),
-                () = self.work(dice) => {}
+                () = self.clock.wait_until(at) => self.network.weixin.oracle.crashed(self.number),
+                () = self.work(rng) => {}
             }
-            self.clock.sleep(pause).await;
+            self.clock.sleep(downtime).await;
         }
-        let dice = self.dice.fork();
-        self.work(dice).await;
+        let rng = self.rng.fork();
+        self.work(rng).await;
     }
 
-    /// One process.
-    async fn work(&self, mut dice: Rng) {
-        let transport = Arc::clone(&self.line);
-        let seed = dice.u64(..);
-        let keeper = Keeper::builder(self.appid.clone(), self.secret.clone(), transport.clone())
+    /// Runs one process.
+    async fn work(&self, mut rng: Rng) {
+        let transport = Arc::clone(&self.network);
+        let seed = rng.u64(..);
+        let builder = Keeper::builder(self.appid.clone(), self.secret.clone(), transport.clone())
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .endpoint(self.endpoint)
             .jitter_seed(seed);
-        let keeper = match &self.store {
-            Some(store) => keeper.store(Arc::clone(store)).build(),
-            None => keeper.build(),
+        let cache = match &self.store {
+            Some(store) => builder.store(Arc::clone(store)).build(),
+            None => builder.build(),
         };
-        let client = Client::with_tokens_from(Arc::new(keeper.clone()), transport)
+        let client = Client::with_tokens_from(Arc::new(cache.clone()), transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
-            .timeout(PATIENCE)
+            .timeout(SEND_TIMEOUT)
             .jitter_seed(seed)
             .build();
-        join(self.send_now_and_then(&client, dice), self.watch(&keeper)).await;
+        join(self.send_repeatedly(&client, rng), self.read_repeatedly(&cache)).await;
     }
 
-    async fn send_now_and_then(&self, client: &Client, mut dice: Rng) {
+    async fn send_repeatedly(&self, client: &Client, mut rng: Rng) {
         let mut openids = Vec::new();
-        while self.clock.passed() < self.end {
-            self.clock.sleep(Duration::from_secs(dice.u64(1..1200))).await;
-            let new: Vec<String> = (0..dice.u8(1..4)).map(|_| format!("o{:x}", dice.u64(..))).collect();
+        while self.clock.elapsed() < self.end {
+            self.clock.sleep(Duration::from_secs(rng.u64(1..1200))).await;
+            let new: Vec<String> = (0..rng.u8(1..4)).map(|_| format!("o{:x}", rng.u64(..))).collect();
             join_all(new.iter().map(|openid| self.send(client, openid))).await;
             openids.extend(new);
         }
-        // What arrives late has arrived by now.
+        // Late requests have arrived by now.
         self.clock.sleep(Duration::from_secs(120)).await;
         for openid in &openids {
-            let received = self.line.weixin.sandbox.mailbox(&openid.parse().unwrap()).len();
-            self.line.weixin.witness.compare(openid, received);
+            let received = self.network.weixin.sandbox.mailbox(&openid.parse().unwrap()).len();
+            self.network.weixin.oracle.check_mailbox(openid, received);
         }
     }
 
@@ -103,43 +103,50 @@ impl Machine {
         let openid_: OpenId = openid.parse().unwrap();
         let (scene, template) = (Scene::new(7).unwrap(), self.template.clone());
         let request = ConsentRequest::new(self.appid.clone(), template.clone(), scene);
-        self.line.weixin.sandbox.consent(request, Action::Confirm { openid: openid_.clone() }).unwrap();
+        self.network.weixin.sandbox.consent(request, Action::Confirm { openid: openid_.clone() }).unwrap();
         let message = Grant::trusted(openid_, template, scene)
             .message("Title".parse().unwrap(), "Text".parse().unwrap());
 
-        let began = self.clock.passed();
+        let began = self.clock.elapsed();
         let outcome = client.send(&message).await;
-        let witness = &self.line.weixin.witness;
-        witness.told(openid, &outcome);
-        let took = self.clock.passed() - began;
-        if took > PATIENCE + Duration::from_millis(10) {
-            witness.complain(&format!("{}: {openid} took {took:?}", self.number));
+        let oracle = &self.network.weixin.oracle;
+        oracle.outcome_reported(openid, &outcome);
+        let took = self.clock.elapsed() - began;
+        if took > SEND_TIMEOUT + Duration::from_millis(10) {
+            oracle.report_violation(&format!("{}: {openid} took {took:?}", self.number));
         }
         let Err(error) = outcome else { return };
         if self.is_calm(began) {
-            witness.complain(&format!("{}: {openid} failed in calm weather: {error}", self.number));
+            oracle.report_violation(&format!("{}: {openid} failed without a fault: {error}", self.number));
         }
-        let token_missing = error.call() == Call::Token && self.alone && !self.clock_was_set();
-        if token_missing && witness.could_send(self.number) {
-            witness.complain(&format!(
-                "{}: {openid} was not sent though a token is there: {error}",
+        let lacks_token = error.call() == Call::Token && self.is_only_node && !self.clock_was_set();
+        if lacks_token && oracle.has_valid_token(self.number) {
+            oracle.report_violation(&format!(
+                "{}: {openid} was not sent although the node has a valid token: {error}",
                 self.number
             ));
         }
     }
 
-    /// Looks at what the keeper hands out.
-    async fn watch(&self, keeper: &Keeper) {
+    /// Reads the current token, and lets the oracle check it.
+    async fn read_repeatedly(&self, cache: &Keeper) {
         let mut newest = Generation::default();
-        // Reads start the keeper at odd times, and whatever else happens must not fail.
-        drop(keeper.token().await);
-        while self.clock.passed() < self.end {
-            if let Some(issued) = keeper.current().issued() {
-                // A new process knows a stored token's age by the wall clock alone.
-                let knows_its_age = self.store.is_none() || !self.clock_was_set();
-                self.line.weixin.witness.handed_out(self.number, issued.token().expose(), knows_its_age);
+        // Starts the token cache. An error here is no violation.
+        drop(cache.token().await);
+        while self.clock.elapsed() < self.end {
+            if let Some(issued) = cache.current().issued() {
+                // A new process knows the age of a stored token from the wall clock only.
+                let knows_token_age = self.store.is_none() || !self.clock_was_set();
+                self.network.weixin.oracle.token_served(
+                    self.number,
+                    issued.token().expose(),
+                    knows_token_age,
+                );
                 if issued.generation() < newest {
-                    self.line.weixin.witness.complain(&format!("{}: the generation fell", self.number));
+                    self.network
+                        .weixin
+                        .oracle
+                        .report_violation(&format!("{}: the generation went back", self.number));
                 }
                 newest = issued.generation();
             }
@@ -147,15 +154,17 @@ impl Machine {
         }
     }
 
-    /// Whether there has been no trouble for a while.
-    fn is_calm(&self, passed: Duration) -> bool {
-        let near = |spell: &Spell| spell.from <= passed + PATIENCE && passed < spell.to + CALM;
-        let crashed = |at: &Duration| *at <= passed + PATIENCE && passed < *at + Duration::from_secs(180);
-        !self.line.weather.iter().any(near) && !self.crashes.iter().any(crashed)
+    /// Whether no fault is near in time.
+    fn is_calm(&self, elapsed: Duration) -> bool {
+        let near =
+            |window: &FaultWindow| window.from <= elapsed + SEND_TIMEOUT && elapsed < window.to + CALM_AFTER;
+        let crashed =
+            |at: &Duration| *at <= elapsed + SEND_TIMEOUT && elapsed < *at + Duration::from_secs(180);
+        !self.network.faults.iter().any(near) && !self.crashes.iter().any(crashed)
     }
 
     fn clock_was_set(&self) -> bool {
         let now = self.clock.now();
-        now.wall.get() != u64::try_from(self.clock.truth().as_millis()).unwrap()
+        now.wall.get() != u64::try_from(self.clock.true_time().as_millis()).unwrap()
     }
 }

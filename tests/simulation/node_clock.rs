@@ -1,5 +1,4 @@
-//! The clock of one machine: tokio's paused time, a wall clock that somebody may set, and times at which the machine
-//! stands still.
+//! The clock of one node: tokio's paused time, a wall clock that can be set, and spans in which the node is suspended.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -10,82 +9,86 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use wxsub_core::clock::{Clock, Moment, Mono, UnixMillis};
 
-/// It is the year 2026.
+/// The simulation starts in 2026.
 const START: Duration = Duration::from_secs(1_780_000_000);
 
 #[derive(Debug)]
-pub(super) struct MachineClock {
+pub(super) struct NodeClock {
     start: Instant,
-    /// How far the wall clock is ahead, in milliseconds.
+    /// How far the wall clock is ahead of true time, in milliseconds.
     ahead: AtomicI64,
-    /// When nothing runs here, as after SIGSTOP: time goes on, and whoever waits goes on waiting.
-    still: Mutex<Vec<Range<Duration>>>,
+    /// Spans in which no task of the node wakes up, as after SIGSTOP.
+    suspensions: Mutex<Vec<Range<Duration>>>,
 }
 
-impl MachineClock {
-    /// Right, and nothing has happened yet.
+impl NodeClock {
+    /// A clock that shows true time and has no suspensions.
     #[expect(clippy::disallowed_methods, reason = "tokio's time is paused: this is the virtual time")]
     pub(super) fn new() -> Self {
-        Self { start: Instant::now(), ahead: AtomicI64::new(0), still: Mutex::default() }
+        Self { start: Instant::now(), ahead: AtomicI64::new(0), suspensions: Mutex::default() }
     }
 
-    /// How much time has passed.
+    /// Time since the start.
     #[expect(clippy::disallowed_methods, reason = "tokio's time is paused: this is the virtual time")]
-    pub(super) fn passed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         Instant::now() - self.start
     }
 
     /// The true time since 1970.
-    pub(super) fn truth(&self) -> Duration {
-        START + self.passed()
+    pub(super) fn true_time(&self) -> Duration {
+        START + self.elapsed()
     }
 
-    /// Somebody sets the wall clock; no time passes.
+    /// Moves the wall clock by this many seconds.
     pub(super) fn set(&self, seconds: i64) {
         self.ahead.fetch_add(seconds * 1000, Ordering::Relaxed);
     }
 
-    /// The machine will stand still for a while.
-    pub(super) fn stand_still(&self, span: Range<Duration>) {
-        self.still.lock().unwrap().push(span);
+    /// Suspends the node for this span.
+    pub(super) fn suspend(&self, span: Range<Duration>) {
+        self.suspensions.lock().unwrap().push(span);
     }
 
-    /// Whether the machine stood still, or does, at any time of this span.
-    pub(super) fn stood_still(&self, span: &Range<Duration>) -> bool {
-        self.still.lock().unwrap().iter().any(|still| still.start <= span.end && span.start <= still.end)
+    /// Whether the node was suspended at any time of this span.
+    pub(super) fn was_suspended(&self, span: &Range<Duration>) -> bool {
+        self.suspensions
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|suspension| suspension.start <= span.end && span.start <= suspension.end)
     }
 
-    /// Waits until so much time has passed since the start; and on, if the machine stands still then.
+    /// Waits until this time since the start, and to the end of a suspension at that time.
     #[expect(clippy::disallowed_methods, reason = "tokio's time is paused: this is the virtual time")]
-    pub(super) async fn until(&self, passed: Duration) {
-        let mut passed = Some(passed);
-        while let Some(until) = passed {
-            tokio::time::sleep_until(self.start + until).await;
-            passed = self.still_until();
+    pub(super) async fn wait_until(&self, elapsed: Duration) {
+        let mut next = Some(elapsed);
+        while let Some(at) = next {
+            tokio::time::sleep_until(self.start + at).await;
+            next = self.suspended_until();
         }
     }
 
-    fn still_until(&self) -> Option<Duration> {
-        let (passed, still) = (self.passed(), self.still.lock().unwrap());
-        still.iter().find(|still| still.contains(&passed)).map(|still| still.end)
+    fn suspended_until(&self) -> Option<Duration> {
+        let (elapsed, suspensions) = (self.elapsed(), self.suspensions.lock().unwrap());
+        suspensions.iter().find(|suspension| suspension.contains(&elapsed)).map(|suspension| suspension.end)
     }
 
-    /// Waits.
+    /// Waits this long.
     pub(super) async fn sleep(&self, time: Duration) {
-        self.until(self.passed() + time).await;
+        self.wait_until(self.elapsed() + time).await;
     }
 }
 
 #[async_trait]
-impl Clock for MachineClock {
+impl Clock for NodeClock {
     fn now(&self) -> Moment {
         let ahead = self.ahead.load(Ordering::Relaxed);
-        let truth = i64::try_from(self.truth().as_millis()).unwrap();
-        let wall = UnixMillis::new(u64::try_from(truth + ahead).unwrap());
-        Moment::new(Mono::from_origin(self.passed()), wall)
+        let true_time = i64::try_from(self.true_time().as_millis()).unwrap();
+        let wall = UnixMillis::new(u64::try_from(true_time + ahead).unwrap());
+        Moment::new(Mono::from_origin(self.elapsed()), wall)
     }
 
     async fn sleep_until(&self, at: Mono) {
-        self.until(at.since(Mono::default())).await;
+        self.wait_until(at.since(Mono::default())).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Sees every call and every token, and complains where a promise is broken. Shares no logic with the keeper.
+//! The test oracle: sees every call and every token, and reports broken invariants. It shares no logic with the token cache.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,292 +10,294 @@ use wxsub_core::error::{Delivery, SendError};
 use wxsub_core::proto::codec::{RawReply, decode_query};
 use wxsub_core::transport::{Stage, TransportError};
 
-use super::node_clock::MachineClock;
+use super::node_clock::NodeClock;
 
-/// A machine in trouble asks at most this often a minute.
-const MOST_A_MINUTE: usize = 15;
-/// Nobody is blamed for a token that ends within this.
-const MARGIN: Duration = Duration::from_secs(60);
+/// The most token requests of one node in a minute, also during faults.
+const MAX_REQUESTS_PER_MINUTE: usize = 15;
+/// A token that expires within this time may be missing without a violation.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
 
-/// What there is to tell of one seed.
+/// The totals of one seed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Account {
+pub(crate) struct Summary {
     pub(crate) sent: u64,
     pub(crate) not_sent: u64,
     pub(crate) maybe_sent: u64,
     pub(crate) refused: u64,
     pub(crate) token_requests: u64,
-    /// How many of them Weixin has seen.
-    pub(crate) reached: u64,
-    /// How often a process learnt that its token does not work any more.
+    /// How many token requests reached Weixin.
+    pub(crate) arrived_token_requests: u64,
+    /// How often a process first saw that Weixin rejects its token.
     pub(crate) rejections: u64,
     pub(crate) crashes: u64,
-    pub(crate) complaints: Vec<String>,
+    pub(crate) violations: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum Operation {
     Token,
     Send,
 }
 
-/// How the last post of a message ended.
+/// The state of the last post of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Post {
-    OnItsWay,
-    NeverLeft,
+    InFlight,
+    NotSent,
     Stale,
-    Over,
+    Done,
 }
 
 #[derive(Default)]
 struct State {
-    account: Account,
-    /// When each token ends at the latest.
-    ends: HashMap<String, Duration>,
+    summary: Summary,
+    /// The latest expiry of each token.
+    expires_at: HashMap<String, Duration>,
     posts: HashMap<String, Post>,
-    machines: HashMap<usize, Seen>,
-    /// What the senders were told.
-    told: HashMap<String, Delivery>,
+    nodes: HashMap<usize, NodeView>,
+    /// The outcomes that the client reported.
+    outcomes: HashMap<String, Delivery>,
     sent: HashSet<String>,
 }
 
-/// What one process has seen.
+/// What one process has seen so far.
 #[derive(Default)]
-struct Seen {
+struct NodeView {
     fetching: bool,
-    asked: VecDeque<Duration>,
-    /// When the word of it came.
+    token_requests: VecDeque<Duration>,
+    /// When the process saw the first rejection of each token.
     rejected: HashMap<String, Duration>,
     received: Option<String>,
 }
 
-pub(super) struct Witness {
-    clock: Arc<MachineClock>,
-    tells: bool,
+pub(super) struct Oracle {
+    clock: Arc<NodeClock>,
+    verbose: bool,
     state: Mutex<State>,
 }
 
-impl Witness {
-    pub(super) fn new(clock: Arc<MachineClock>, tells: bool) -> Self {
-        Self { clock, tells, state: Mutex::default() }
+impl Oracle {
+    pub(super) fn new(clock: Arc<NodeClock>, verbose: bool) -> Self {
+        Self { clock, verbose, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
-    /// Only for a seed that is played alone.
-    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
-        if self.tells {
-            eprintln!("{:>11.3} {}", self.clock.passed().as_secs_f64(), what());
+    /// Prints a line of the trace, if this seed is traced.
+    pub(super) fn trace(&self, what: impl FnOnce() -> String) {
+        if self.verbose {
+            eprintln!("{:>11.3} {}", self.clock.elapsed().as_secs_f64(), what());
         }
     }
 
-    pub(super) fn complain(&self, what: &str) {
-        self.tell(|| format!("WRONG: {what}"));
-        let passed = self.clock.passed().as_secs_f64();
-        self.state().account.complaints.push(format!("{passed:.3} {what}"));
+    pub(super) fn report_violation(&self, what: &str) {
+        self.trace(|| format!("VIOLATION: {what}"));
+        let elapsed = self.clock.elapsed().as_secs_f64();
+        self.state().summary.violations.push(format!("{elapsed:.3} {what}"));
     }
 
-    pub(super) fn account(&self) -> Account {
-        self.state().account.clone()
+    pub(super) fn summary(&self) -> Summary {
+        self.state().summary.clone()
     }
 
-    /// The process is gone, and with it what it knew.
-    pub(super) fn crashed(&self, machine: usize) {
-        self.tell(|| format!("{machine}: crash"));
+    /// The process is gone with everything it knew.
+    pub(super) fn crashed(&self, node: usize) {
+        self.trace(|| format!("{node}: crash"));
         let mut state = self.state();
-        state.account.crashes += 1;
-        state.machines.remove(&machine);
+        state.summary.crashes += 1;
+        state.nodes.remove(&node);
     }
 
-    /// A call leaves a machine.
-    pub(super) fn leaves(self: &Arc<Self>, machine: usize, target: &str, body: &[u8]) -> OnTheLine {
+    /// A node sends a request.
+    pub(super) fn request_sent(self: &Arc<Self>, node: usize, target: &str, body: &[u8]) -> PendingCall {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let sends = path.ends_with("/subscribe");
-        let (call, about) = match sends {
-            true => (Call::Send, text(&serde_json::from_slice(body).unwrap(), "touser")),
-            false => (Call::Token, String::new()),
+        let is_send = path.ends_with("/subscribe");
+        let (operation, about) = match is_send {
+            true => (Operation::Send, text(&serde_json::from_slice(body).unwrap(), "touser")),
+            false => (Operation::Token, String::new()),
         };
-        self.tell(|| format!("{machine}: {path} {about}"));
+        self.trace(|| format!("{node}: {path} {about}"));
         let token = decode_query(query).unwrap().into_iter().find(|(name, _)| name == "access_token");
         let token = token.map(|(_, token)| token).unwrap_or_default();
-        match call {
-            Call::Token => self.asks(machine),
-            Call::Send => self.posts(&about),
+        match operation {
+            Operation::Token => self.on_token_request(node),
+            Operation::Send => self.on_send(&about),
         }
-        OnTheLine { witness: Arc::clone(self), machine, call, about, token }
+        PendingCall { oracle: Arc::clone(self), node, operation, about, token }
     }
 
-    fn asks(&self, machine: usize) {
-        let passed = self.clock.passed();
+    fn on_token_request(&self, node: usize) {
+        let elapsed = self.clock.elapsed();
         let mut state = self.state();
-        state.account.token_requests += 1;
-        let seen = state.machines.entry(machine).or_default();
-        let at_once = std::mem::replace(&mut seen.fetching, true);
-        seen.asked.push_back(passed);
-        while seen.asked.front().is_some_and(|at| *at + Duration::from_secs(60) < passed) {
-            seen.asked.pop_front();
+        state.summary.token_requests += 1;
+        let seen = state.nodes.entry(node).or_default();
+        let was_fetching = std::mem::replace(&mut seen.fetching, true);
+        seen.token_requests.push_back(elapsed);
+        while seen.token_requests.front().is_some_and(|at| *at + Duration::from_secs(60) < elapsed) {
+            seen.token_requests.pop_front();
         }
-        let often = seen.asked.len();
+        let count = seen.token_requests.len();
         drop(state);
-        if at_once {
-            self.complain(&format!("{machine}: two token requests at once"));
+        if was_fetching {
+            self.report_violation(&format!("{node}: two token requests at once"));
         }
-        if often > MOST_A_MINUTE {
-            self.complain(&format!("{machine}: {often} token requests in a minute"));
-        }
-    }
-
-    fn posts(&self, openid: &str) {
-        let before = self.state().posts.insert(openid.to_owned(), Post::OnItsWay);
-        if let Some(before @ (Post::OnItsWay | Post::Over)) = before {
-            self.complain(&format!("{openid}: posted again after {before:?}"));
+        if count > MAX_REQUESTS_PER_MINUTE {
+            self.report_violation(&format!("{node}: {count} token requests in a minute"));
         }
     }
 
-    /// A machine's call has reached Weixin.
-    pub(super) fn reached(&self, target: &str) {
-        self.state().account.reached += u64::from(!target.contains("/subscribe"));
+    fn on_send(&self, openid: &str) {
+        let before = self.state().posts.insert(openid.to_owned(), Post::InFlight);
+        if let Some(before @ (Post::InFlight | Post::Done)) = before {
+            self.report_violation(&format!("{openid}: posted again after {before:?}"));
+        }
     }
 
-    /// A request has reached Weixin, and this is what Weixin answered.
-    pub(super) fn arrived(&self, target: &str, body: &[u8]) {
-        self.tell(|| format!("  Weixin: {} {}", target.split('?').next().unwrap(), shown(body)));
+    /// A request has reached Weixin.
+    pub(super) fn request_arrived(&self, target: &str) {
+        self.state().summary.arrived_token_requests += u64::from(!target.contains("/subscribe"));
+    }
+
+    /// Weixin has sent this response.
+    pub(super) fn response_issued(&self, target: &str, body: &[u8]) {
+        self.trace(|| format!("  Weixin: {} {}", target.split('?').next().unwrap(), excerpt(body)));
         let body: Value = serde_json::from_slice(body).unwrap();
-        if let (Some(token), Some(life)) = (body["access_token"].as_str(), body["expires_in"].as_u64()) {
-            let ends = self.clock.passed() + Duration::from_secs(life);
+        if let (Some(token), Some(lifetime)) = (body["access_token"].as_str(), body["expires_in"].as_u64()) {
+            let expires_at = self.clock.elapsed() + Duration::from_secs(lifetime);
             let mut state = self.state();
-            // Lives are told in whole seconds, so the longest is the nearest to the truth.
-            let known = state.ends.entry(token.to_owned()).or_default();
-            *known = ends.max(*known);
+            // Lifetimes are in whole seconds, so the latest expiry is the most accurate.
+            let known = state.expires_at.entry(token.to_owned()).or_default();
+            *known = expires_at.max(*known);
         }
     }
 
-    /// A stranger has ended whatever this machine holds, at once or soon.
-    pub(super) fn robbed(&self, machine: usize) {
-        self.state().machines.entry(machine).or_default().received = None;
+    /// Another fetch has invalidated the token of this node, now or after the overlap.
+    pub(super) fn token_invalidated(&self, node: usize) {
+        self.state().nodes.entry(node).or_default().received = None;
     }
 
-    /// A process hands out this token.
-    pub(super) fn handed_out(&self, machine: usize, token: &str, knows_its_age: bool) {
-        let passed = self.clock.passed();
+    /// A process serves this token.
+    pub(super) fn token_served(&self, node: usize, token: &str, knows_token_age: bool) {
+        let elapsed = self.clock.elapsed();
         let state = self.state();
-        let ended = state.ends.get(token).is_none_or(|ends| *ends < passed);
-        let seen = state.machines.get(&machine).and_then(|seen| seen.rejected.get(token));
-        let rejected = seen.is_some_and(|at| *at < passed);
+        let is_expired = state.expires_at.get(token).is_none_or(|expires_at| *expires_at < elapsed);
+        let seen = state.nodes.get(&node).and_then(|seen| seen.rejected.get(token));
+        let rejected = seen.is_some_and(|at| *at < elapsed);
         drop(state);
-        if ended && knows_its_age {
-            self.complain(&format!("{machine}: hands out a token past its end"));
+        if is_expired && knows_token_age {
+            self.report_violation(&format!("{node}: serves an expired token"));
         }
         if rejected {
-            self.complain(&format!("{machine}: hands out a token that Weixin has rejected to its face"));
+            self.report_violation(&format!("{node}: serves a token that Weixin rejected in its own call"));
         }
     }
 
-    /// Whether this process has received a token that should still be in its hands.
-    pub(super) fn could_send(&self, machine: usize) -> bool {
+    /// Whether this process has received a token that should still be valid.
+    pub(super) fn has_valid_token(&self, node: usize) -> bool {
         let state = self.state();
-        let Some(seen) = state.machines.get(&machine) else { return false };
-        let alive = |token: &&String| state.ends[*token] > self.clock.passed() + MARGIN;
-        seen.received.as_ref().filter(alive).is_some_and(|token| !seen.rejected.contains_key(token))
+        let Some(seen) = state.nodes.get(&node) else { return false };
+        let is_valid = |token: &&String| state.expires_at[*token] > self.clock.elapsed() + EXPIRY_MARGIN;
+        seen.received.as_ref().filter(is_valid).is_some_and(|token| !seen.rejected.contains_key(token))
     }
 
-    /// What a sender was told about its message.
-    pub(super) fn told(&self, openid: &str, outcome: &Result<(), SendError>) {
-        self.tell(|| {
+    /// The client has reported the outcome of a message.
+    pub(super) fn outcome_reported(&self, openid: &str, outcome: &Result<(), SendError>) {
+        self.trace(|| {
             format!("{openid}: {}", outcome.as_ref().map_or_else(ToString::to_string, |()| "sent".to_owned()))
         });
         let mut state = self.state();
         match outcome {
             Ok(()) => {
-                state.account.sent += 1;
+                state.summary.sent += 1;
                 state.sent.insert(openid.to_owned());
             }
             Err(error) => {
                 match error.delivery() {
-                    Delivery::NotSent => state.account.not_sent += 1,
-                    Delivery::MaybeSent => state.account.maybe_sent += 1,
-                    Delivery::Answered => state.account.refused += 1,
+                    Delivery::NotSent => state.summary.not_sent += 1,
+                    Delivery::MaybeSent => state.summary.maybe_sent += 1,
+                    Delivery::Answered => state.summary.refused += 1,
                 }
-                state.told.insert(openid.to_owned(), error.delivery());
+                state.outcomes.insert(openid.to_owned(), error.delivery());
             }
         }
     }
 
-    /// Compares what the sender of a message was told with what the user received.
-    pub(super) fn compare(&self, openid: &str, received: usize) {
+    /// Compares the reported outcome with the number of messages that the user received.
+    pub(super) fn check_mailbox(&self, openid: &str, received: usize) {
         let state = self.state();
-        let told = state.told.get(openid).copied();
-        let right = match (state.sent.contains(openid), told) {
+        let reported = state.outcomes.get(openid).copied();
+        let is_consistent = match (state.sent.contains(openid), reported) {
             (true, _) => received == 1,
             (false, Some(Delivery::NotSent | Delivery::Answered)) => received == 0,
-            // Nobody could tell, or the sender crashed.
+            // The outcome is unknown, or the sender crashed.
             (false, Some(Delivery::MaybeSent) | None) => received <= 1,
         };
         let sent = state.sent.contains(openid);
         drop(state);
-        if !right {
-            self.complain(&format!("{openid}: received {received}, told {told:?}, sent {sent}"));
+        if !is_consistent {
+            self.report_violation(&format!(
+                "{openid}: received {received}, reported {reported:?}, sent {sent}"
+            ));
         }
     }
 }
 
-/// A call that has not come back yet.
-pub(super) struct OnTheLine {
-    witness: Arc<Witness>,
-    machine: usize,
-    pub(super) call: Call,
+/// A call without a response so far.
+pub(super) struct PendingCall {
+    oracle: Arc<Oracle>,
+    node: usize,
+    pub(super) operation: Operation,
     about: String,
     token: String,
 }
 
-impl OnTheLine {
-    /// The caller is about to learn this.
-    pub(super) fn comes_back(&self, carried: &Result<RawReply<Bytes>, TransportError>) {
-        self.witness.tell(|| match carried {
-            Ok(reply) => format!("{}: {} {}", self.machine, reply.status, shown(&reply.body)),
-            Err(error) => format!("{}: {error}", self.machine),
+impl PendingCall {
+    /// The caller is about to get this result.
+    pub(super) fn response_received(&self, result: &Result<RawReply<Bytes>, TransportError>) {
+        self.oracle.trace(|| match result {
+            Ok(reply) => format!("{}: {} {}", self.node, reply.status, excerpt(&reply.body)),
+            Err(error) => format!("{}: {error}", self.node),
         });
-        let reply: Value = match carried {
+        let reply: Value = match result {
             Ok(reply) if reply.status == 200 => serde_json::from_slice(&reply.body).unwrap_or_default(),
             _ => Value::Null,
         };
-        let passed = self.witness.clock.passed();
-        let mut state = self.witness.state();
-        let seen = state.machines.entry(self.machine).or_default();
+        let elapsed = self.oracle.clock.elapsed();
+        let mut state = self.oracle.state();
+        let seen = state.nodes.entry(self.node).or_default();
         let stale = matches!(reply["errcode"].as_i64(), Some(40001 | 40014 | 42001));
-        match self.call {
-            Call::Token if reply["expires_in"].as_u64().is_some_and(|life| life > 0) => {
+        match self.operation {
+            Operation::Token if reply["expires_in"].as_u64().is_some_and(|lifetime| lifetime > 0) => {
                 seen.received = Some(text(&reply, "access_token"));
             }
-            Call::Send if stale => {
+            Operation::Send if stale => {
                 let known = seen.rejected.len();
-                seen.rejected.entry(self.token.clone()).or_insert(passed);
+                seen.rejected.entry(self.token.clone()).or_insert(elapsed);
                 let new = seen.rejected.len() - known;
-                state.account.rejections += new as u64;
+                state.summary.rejections += new as u64;
             }
             _ => {}
         }
-        if self.call == Call::Send {
-            let unsent = carried.as_ref().is_err_and(|error| error.stage() == Stage::BeforeSending);
+        if self.operation == Operation::Send {
+            let is_unsent = result.as_ref().is_err_and(|error| error.stage() == Stage::BeforeSending);
             let post = if stale {
                 Post::Stale
-            } else if unsent {
-                Post::NeverLeft
+            } else if is_unsent {
+                Post::NotSent
             } else {
-                Post::Over
+                Post::Done
             };
             state.posts.insert(self.about.clone(), post);
         }
     }
 }
 
-impl Drop for OnTheLine {
+impl Drop for PendingCall {
     fn drop(&mut self) {
-        if self.call == Call::Token {
-            self.witness.state().machines.entry(self.machine).or_default().fetching = false;
+        if self.operation == Operation::Token {
+            self.oracle.state().nodes.entry(self.node).or_default().fetching = false;
         }
     }
 }
@@ -304,7 +306,7 @@ fn text(object: &Value, name: &str) -> String {
     object[name].as_str().unwrap_or_default().to_owned()
 }
 
-/// Play money may be shown, but need not fill the screen.
-fn shown(body: &[u8]) -> String {
+/// The first 120 characters. Tokens of the sandbox may be printed.
+fn excerpt(body: &[u8]) -> String {
     String::from_utf8_lossy(body).chars().take(120).collect()
 }

@@ -1,4 +1,4 @@
-//! A hundred keepers for some sixty apps, and everything that happens to them, out of one seed.
+//! A hundred nodes for about sixty apps, and all faults and events of one seed.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,149 +11,150 @@ use wxsub_core::store::{MemoryStore, TokenStore};
 use wxsub_core::token::TokenEndpoint;
 use wxsub_sandbox::Sandbox;
 
-use super::faults::weather;
+use super::faults::draw_faults;
 use super::flaky_store::FlakyStore;
-use super::network::{Line, Weixin};
-use super::node::Machine;
-use super::node_clock::MachineClock;
-use super::oracle::{Account, Witness};
-use super::schedule::{Happening, calendar};
+use super::network::{Network, Weixin};
+use super::node::Node;
+use super::node_clock::NodeClock;
+use super::oracle::{Oracle, Summary};
+use super::schedule::{ScheduledEvent, draw_schedule};
 
-const KEEPERS: usize = 100;
-/// Trouble begins and ends before this.
-const TROUBLED: Duration = Duration::from_secs(5 * 3600);
-/// Then everything must work again.
+const NODES: usize = 100;
+/// All faults end before this.
+const FAULTS_END: Duration = Duration::from_secs(5 * 3600);
+/// The end of the run. Before it, everything must work again.
 const END: Duration = Duration::from_secs(5 * 3600 + 1800);
 
-/// Plays one seed. `tells` prints what happens.
-pub(crate) fn play(seed: u64, tells: bool) -> Account {
+/// Runs one seed. `verbose` prints a trace.
+pub(crate) fn run(seed: u64, verbose: bool) -> Summary {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let clock = Arc::new(MachineClock::new());
-        let witness = Arc::new(Witness::new(Arc::clone(&clock), tells));
-        let truth = Arc::clone(&clock);
-        let sandbox = Sandbox::with_clock(Arc::new(move || truth.truth()));
-        let mut world =
-            World { dice: Rng::with_seed(seed), clock, witness, sandbox, lives: JoinSet::new(), machines: 0 };
-        while world.machines < KEEPERS {
-            world.add_app();
+        let clock = Arc::new(NodeClock::new());
+        let oracle = Arc::new(Oracle::new(Arc::clone(&clock), verbose));
+        let sandbox_clock = Arc::clone(&clock);
+        let sandbox = Sandbox::with_clock(Arc::new(move || sandbox_clock.true_time()));
+        let mut scenario =
+            Scenario { rng: Rng::with_seed(seed), clock, oracle, sandbox, tasks: JoinSet::new(), nodes: 0 };
+        while scenario.nodes < NODES {
+            scenario.add_app();
         }
-        while let Some(life) = world.lives.join_next().await {
-            if let Err(panic) = life {
-                world.witness.complain(&format!("panic: {panic}"));
+        while let Some(ended) = scenario.tasks.join_next().await {
+            if let Err(panic) = ended {
+                scenario.oracle.report_violation(&format!("panic: {panic}"));
             }
         }
-        world.witness.account()
+        scenario.oracle.summary()
     })
 }
 
-/// Who shares an app.
-struct Team {
+/// The nodes of one app.
+struct AppGroup {
     size: usize,
     endpoint: TokenEndpoint,
-    shares_a_store: bool,
+    shares_store: bool,
 }
 
-struct World {
-    dice: Rng,
-    clock: Arc<MachineClock>,
-    witness: Arc<Witness>,
+struct Scenario {
+    rng: Rng,
+    clock: Arc<NodeClock>,
+    oracle: Arc<Oracle>,
     sandbox: Sandbox,
-    lives: JoinSet<()>,
-    machines: usize,
+    tasks: JoinSet<()>,
+    nodes: usize,
 }
 
-impl World {
-    fn team(&mut self) -> Team {
-        let endpoint = match self.dice.u8(0..3) {
+impl Scenario {
+    fn draw_app_group(&mut self) -> AppGroup {
+        let endpoint = match self.rng.u8(0..3) {
             0 => TokenEndpoint::StableToken,
             _ => TokenEndpoint::Token,
         };
-        match self.dice.u8(0..10) {
-            // Colleagues who do not know of each other.
-            0 => Team { size: 2, endpoint, shares_a_store: false },
-            1 => Team { size: self.dice.usize(2..5), endpoint, shares_a_store: true },
-            _ => Team { size: 1, endpoint, shares_a_store: self.dice.u8(0..10) == 0 },
+        match self.rng.u8(0..10) {
+            // Two nodes that do not share a store invalidate each other's tokens.
+            0 => AppGroup { size: 2, endpoint, shares_store: false },
+            1 => AppGroup { size: self.rng.usize(2..5), endpoint, shares_store: true },
+            _ => AppGroup { size: 1, endpoint, shares_store: self.rng.u8(0..10) == 0 },
         }
     }
 
     fn add_app(&mut self) {
-        let Team { size, endpoint, shares_a_store } = self.team();
-        let appid: AppId = format!("wx{:016x}", self.machines).parse().unwrap();
-        let secret: AppSecret = "play-money".parse().unwrap();
+        let AppGroup { size, endpoint, shares_store } = self.draw_app_group();
+        let appid: AppId = format!("wx{:016x}", self.nodes).parse().unwrap();
+        let secret: AppSecret = "sandbox-secret".parse().unwrap();
         let template: TemplateId = "TEMPLATE".parse().unwrap();
         self.sandbox.add_app(appid.clone(), secret.clone(), [template.clone()]);
-        let weather = weather(&mut self.dice, TROUBLED);
-        // Those who share a store share a clock, as they do with a server's.
-        let shared = Arc::new(MachineClock::new());
-        let store = shares_a_store.then(|| {
+        let faults = draw_faults(&mut self.rng, FAULTS_END);
+        // Nodes that share a store share a clock too, as all nodes do with the clock of a Redis server.
+        let shared_clock = Arc::new(NodeClock::new());
+        let store = shares_store.then(|| {
             let (store, clock) = (MemoryStore::on(self.clock.clone()), Arc::clone(&self.clock));
-            Arc::new(FlakyStore { store, clock, weather: weather.clone() }) as Arc<dyn TokenStore>
+            Arc::new(FlakyStore { store, clock, faults: faults.clone() }) as Arc<dyn TokenStore>
         });
-        let calendars: Vec<_> = (0..size).map(|_| calendar(&mut self.dice, TROUBLED)).collect();
-        let crash = |(at, what): &(Duration, Happening)| matches!(what, Happening::Crash(_)).then_some(*at);
-        let crashes = Arc::new(calendars.iter().flatten().filter_map(crash).collect::<Vec<_>>());
-        self.witness.tell(|| format!("{appid} {size} {endpoint:?} {weather:?} {calendars:?}"));
-        for calendar in calendars {
-            let number = self.machines;
-            self.machines += 1;
-            let clock = if shares_a_store { Arc::clone(&shared) } else { Arc::new(MachineClock::new()) };
-            for (at, happening) in &calendar {
-                self.happens(*at, *happening, &appid, number, &clock);
+        let schedules: Vec<_> = (0..size).map(|_| draw_schedule(&mut self.rng, FAULTS_END)).collect();
+        let crash =
+            |(at, what): &(Duration, ScheduledEvent)| matches!(what, ScheduledEvent::Crash(_)).then_some(*at);
+        let crashes = Arc::new(schedules.iter().flatten().filter_map(crash).collect::<Vec<_>>());
+        self.oracle.trace(|| format!("{appid} {size} {endpoint:?} {faults:?} {schedules:?}"));
+        for schedule in schedules {
+            let number = self.nodes;
+            self.nodes += 1;
+            let clock = if shares_store { Arc::clone(&shared_clock) } else { Arc::new(NodeClock::new()) };
+            for (at, event) in &schedule {
+                self.start_event(*at, *event, &appid, number, &clock);
             }
-            let line = Arc::new(Line {
-                machine: number,
-                weixin: Weixin { sandbox: self.sandbox.clone(), witness: Arc::clone(&self.witness) },
+            let network = Arc::new(Network {
+                node: number,
+                weixin: Weixin { sandbox: self.sandbox.clone(), oracle: Arc::clone(&self.oracle) },
                 clock: Arc::clone(&clock),
-                weather: weather.clone(),
-                dice: Mutex::new(self.dice.fork()),
+                faults: faults.clone(),
+                rng: Mutex::new(self.rng.fork()),
             });
-            let machine = Machine {
+            let node = Node {
                 number,
                 appid: appid.clone(),
                 secret: secret.clone(),
                 template: template.clone(),
                 endpoint,
                 clock,
-                line,
+                network,
                 store: store.clone(),
-                alone: size == 1,
-                calendar,
+                is_only_node: size == 1,
+                schedule,
                 crashes: Arc::clone(&crashes),
-                dice: self.dice.fork(),
+                rng: self.rng.fork(),
                 end: END,
             };
-            self.lives.spawn(machine.live());
+            self.tasks.spawn(node.run());
         }
     }
 
-    /// What does not happen inside a process.
-    fn happens(
+    /// Starts a task that causes the event at its time. Crashes happen in [`Node::run`].
+    fn start_event(
         &mut self,
         at: Duration,
-        happening: Happening,
+        event: ScheduledEvent,
         appid: &AppId,
-        machine: usize,
-        clock: &Arc<MachineClock>,
+        node: usize,
+        clock: &Arc<NodeClock>,
     ) {
-        let (sandbox, appid, clock, witness) =
-            (self.sandbox.clone(), appid.clone(), Arc::clone(clock), Arc::clone(&self.witness));
-        self.lives.spawn(async move {
-            clock.until(at).await;
-            witness.tell(|| format!("{appid}: {happening:?}"));
-            if matches!(happening, Happening::Robbed | Happening::StrangerFetches) {
-                witness.robbed(machine);
+        let (sandbox, appid, clock, oracle) =
+            (self.sandbox.clone(), appid.clone(), Arc::clone(clock), Arc::clone(&self.oracle));
+        self.tasks.spawn(async move {
+            clock.wait_until(at).await;
+            oracle.trace(|| format!("{appid}: {event:?}"));
+            if matches!(event, ScheduledEvent::TokenInvalidated | ScheduledEvent::ExternalFetch) {
+                oracle.token_invalidated(node);
             }
-            match happening {
-                Happening::Crash(_) => {}
-                Happening::ClockSet(by) => clock.set(by),
-                Happening::Robbed => sandbox.invalidate_tokens(&appid).unwrap(),
-                Happening::StrangerFetches => {
+            match event {
+                ScheduledEvent::Crash(_) => {}
+                ScheduledEvent::ClockSet(by) => clock.set(by),
+                ScheduledEvent::TokenInvalidated => sandbox.invalidate_tokens(&appid).unwrap(),
+                ScheduledEvent::ExternalFetch => {
                     let target = format!(
-                        "/cgi-bin/token?grant_type=client_credential&appid={appid}&secret=play-money"
+                        "/cgi-bin/token?grant_type=client_credential&appid={appid}&secret=sandbox-secret"
                     );
                     let reply = sandbox.handle("GET", &target, b"").outcome.unwrap();
-                    witness.arrived(&target, &reply.body);
+                    oracle.response_issued(&target, &reply.body);
                 }
             }
         });

@@ -1,41 +1,41 @@
-//! What happens to one machine or app at a certain time, whatever the weather.
+//! Events that happen to one node or app at a set time.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Happening {
-    /// The process is killed, and started again after this long.
+pub(super) enum ScheduledEvent {
+    /// The process is killed, and restarted after this time.
     Crash(Duration),
-    /// The wall clock is set by so many seconds.
+    /// The wall clock is changed by this many seconds.
     ClockSet(i64),
-    /// A stranger has fetched a token, and the overlap is over.
-    Robbed,
-    /// A stranger fetches a token just now.
-    StrangerFetches,
+    /// Another process fetched a token earlier, and the overlap is over: all tokens of the app are invalid.
+    TokenInvalidated,
+    /// Another process fetches a token now.
+    ExternalFetch,
 }
 
-/// Up to five, in order, before `end`.
-pub(super) fn calendar(dice: &mut Rng, end: Duration) -> Vec<(Duration, Happening)> {
-    let mut happenings: Vec<_> = (0..dice.u8(0..6))
+/// Draws up to five events before `end`, in order.
+pub(super) fn draw_schedule(rng: &mut Rng, end: Duration) -> Vec<(Duration, ScheduledEvent)> {
+    let mut events: Vec<_> = (0..rng.u8(0..6))
         .map(|_| {
-            let at = Duration::from_secs(dice.u64(1..end.as_secs()));
-            (at, happening(dice))
+            let at = Duration::from_secs(rng.u64(1..end.as_secs()));
+            (at, draw_event(rng))
         })
         .collect();
-    happenings.sort_by_key(|(at, _)| *at);
-    happenings
+    events.sort_by_key(|(at, _)| *at);
+    events
 }
 
-fn happening(dice: &mut Rng) -> Happening {
-    match dice.u8(0..4) {
-        0 => Happening::Crash(Duration::from_millis(dice.u64(1..120_000))),
+fn draw_event(rng: &mut Rng) -> ScheduledEvent {
+    match rng.u8(0..4) {
+        0 => ScheduledEvent::Crash(Duration::from_millis(rng.u64(1..120_000))),
         1 => {
-            let most = [30, 600, 3_600, 9_000][dice.usize(0..4)];
-            Happening::ClockSet(dice.i64(-most..=most))
+            let max = [30, 600, 3_600, 9_000][rng.usize(0..4)];
+            ScheduledEvent::ClockSet(rng.i64(-max..=max))
         }
-        2 => Happening::Robbed,
-        _ => Happening::StrangerFetches,
+        2 => ScheduledEvent::TokenInvalidated,
+        _ => ScheduledEvent::ExternalFetch,
     }
 }

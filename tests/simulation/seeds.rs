@@ -1,4 +1,4 @@
-//! Many seeds on all processors, and what is said of those that went wrong.
+//! Runs many seeds on all processors, and reports those that break an invariant.
 
 use std::env::var;
 use std::fmt::Debug;
@@ -6,51 +6,61 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// One seed, told in full, if this is set.
+/// Runs this one seed, with a trace.
 const ONE_SEED: &str = "WXSUB_SEED";
+/// Runs this many seeds instead of the default.
+const SEED_COUNT: &str = "WXSUB_SEEDS";
 
-/// A seed that was played.
-pub(crate) trait Played {
-    /// What went wrong.
-    fn complaints(&self) -> &[String];
+/// The result of one seed.
+pub(crate) trait SeedResult {
+    /// The invariants that were broken.
+    fn violations(&self) -> &[String];
 }
 
-/// Plays so many seeds, or the one that somebody asks for, which tells what happens. `test` is what calls this.
+/// How many seeds to run: `WXSUB_SEEDS`, or this default.
+pub(crate) fn seed_count(default: u64) -> u64 {
+    number(SEED_COUNT).unwrap_or(default)
+}
+
+/// Runs the seeds from 0 to `count`; or only the seed `WXSUB_SEED`, with a trace. `test` names the calling test on the command
+/// line.
 ///
 /// # Panics
-/// If a seed goes wrong; it says how to play it again.
-pub(crate) fn play_all<T: Played + Debug + Send>(
+/// If a seed breaks an invariant. The message has the command that runs this seed again.
+pub(crate) fn run_seeds<T: SeedResult + Debug + Send>(
     test: &str,
-    seeds: u64,
-    play: impl Fn(u64, bool) -> T + Sync,
+    count: u64,
+    run: impl Fn(u64, bool) -> T + Sync,
 ) -> Vec<T> {
-    #[expect(clippy::disallowed_methods, reason = "how somebody asks to play one seed again")]
-    let seeds = match var(ONE_SEED) {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..seeds).collect::<Vec<u64>>(),
-    };
-    let (next, played) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let one_seed = number(ONE_SEED);
+    let seeds: Vec<u64> = one_seed.map_or_else(|| (0..count).collect(), |seed| vec![seed]);
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, Into::into) {
             scope.spawn(|| {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = play(*seed, seeds.len() == 1);
-                    played.lock().unwrap_or_else(PoisonError::into_inner).push((*seed, outcome));
+                    let result = run(*seed, one_seed.is_some());
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((*seed, result));
                 }
             });
         }
     });
-    let played = played.into_inner().unwrap();
-    let wrong: Vec<_> = played.iter().filter(|(_, outcome)| !outcome.complaints().is_empty()).collect();
-    if let Some((seed, shortest)) = wrong.iter().min_by_key(|(_, outcome)| outcome.complaints().len()) {
+    let results = results.into_inner().unwrap();
+    let failed: Vec<_> = results.iter().filter(|(_, result)| !result.violations().is_empty()).collect();
+    if let Some((seed, shortest)) = failed.iter().min_by_key(|(_, result)| result.violations().len()) {
         panic!(
-            "{} of {} seeds went wrong: {:?}. Seed {seed}:\n{}\nPlay it again:\n  {ONE_SEED}={seed} cargo test --profile simulation \
+            "{} of {} seeds broke an invariant: {:?}. Seed {seed}:\n{}\nRun it again:\n  {ONE_SEED}={seed} cargo test --profile simulation \
              --package wxsub-tests --test {test} -- --nocapture\n",
-            wrong.len(),
-            played.len(),
-            wrong.iter().map(|(seed, _)| seed).collect::<Vec<_>>(),
-            shortest.complaints().join("\n")
+            failed.len(),
+            results.len(),
+            failed.iter().map(|(seed, _)| seed).collect::<Vec<_>>(),
+            shortest.violations().join("\n")
         );
     }
-    played.into_iter().map(|(_, outcome)| outcome).collect()
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the caller of the test chooses the seeds")]
+fn number(name: &str) -> Option<u64> {
+    var(name).ok().map(|text| text.parse().unwrap())
 }
