@@ -1,4 +1,4 @@
-//! The rules of the house, enforced.
+//! The rules of the repository, checked.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
@@ -8,4 +8,5 @@ mod repo_lints {
     mod files;
     mod manifests;
     mod tree;
+    mod words;
 }

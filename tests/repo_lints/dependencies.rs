@@ -1,4 +1,4 @@
-//! Arrows point down only, and each library has its place.
+//! Dependencies point down only, and each crate uses only its libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 use super::tree::top;
 
-/// Which crate of ours may use which: the drawing in ARCHITECTURE.md, as a table.
+/// Which of our crates may depend on which: the drawing in ARCHITECTURE.md as a table.
 const ARROWS: [(&str, &[&str]); 10] = [
     ("wxsub-proto", &[]),
     ("wxsub-core", &["wxsub-proto"]),
@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("wxsub-cli", &["wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox", "wxsub-server"]),
 ];
 
-/// Which crate of ours may use which library.
+/// Which libraries each of our crates may use.
 const LIBRARIES: [(&str, &[&str]); 10] = [
     ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "thiserror", "zeroize"]),
     (
@@ -139,7 +139,7 @@ const LIBRARIES: [(&str, &[&str]); 10] = [
     ),
 ];
 
-/// What each crate of ours depends on, tests aside.
+/// The dependencies of each of our crates, without dev-dependencies.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let metadata = MetadataCommand::new()
         .current_dir(top())
@@ -154,27 +154,27 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     metadata.packages.iter().map(|package| (package.name.to_string(), normal(package))).collect()
 }
 
-fn check(table: &[(&str, &[&str])], counts: impl Fn(&str) -> bool) {
+fn check(table: &[(&str, &[&str])], is_checked: impl Fn(&str) -> bool) {
     for (name, used) in dependencies() {
         if ["wxsub-tests", "wxsub-examples"].contains(&name.as_str()) {
             continue;
         }
         let Some((_, allowed)) = table.iter().find(|(listed, _)| *listed == name) else {
-            panic!("{name} is in no table: say what it may depend on");
+            panic!("{name} is in no table; add what it may depend on");
         };
-        for dependency in used.iter().filter(|dependency| counts(dependency)) {
+        for dependency in used.iter().filter(|dependency| is_checked(dependency)) {
             assert!(allowed.contains(&dependency.as_str()), "{name} must not depend on {dependency}");
         }
     }
 }
 
 #[test]
-fn arrows_point_down() {
+fn crate_dependencies_point_down() {
     check(&ARROWS, |dependency| dependency.starts_with("wxsub-"));
 }
 
 #[test]
-fn every_library_has_its_place() {
+fn crates_use_only_their_libraries() {
     check(&LIBRARIES, |dependency| !dependency.starts_with("wxsub-"));
 }
 
@@ -185,15 +185,15 @@ fn nothing_depends_on_tests_or_examples() {
     }
 }
 
-/// One TLS provider, ring; no second HTTP version that nobody asked for.
+/// One TLS provider, ring, and no second HTTP version.
 #[test]
-fn the_binary_has_no_stowaways() {
+fn binary_has_no_unwanted_library() {
     let arguments = ["tree", "--offline", "--package", "wxsub-cli", "--edges", "normal", "--prefix", "none"];
     let tree = Command::new(env!("CARGO")).args(arguments).current_dir(top()).output().unwrap();
     let tree = String::from_utf8(tree.stdout).unwrap();
     let uses = |name: &str| tree.lines().any(|line| line.starts_with(&format!("{name} v")));
-    for stowaway in ["aws-lc-rs", "openssl-sys", "native-tls", "h2", "h3", "mockito"] {
-        assert!(!uses(stowaway), "{stowaway} has come in");
+    for unwanted in ["aws-lc-rs", "openssl-sys", "native-tls", "h2", "h3", "mockito"] {
+        assert!(!uses(unwanted), "the binary depends on {unwanted}");
     }
     assert!(uses("ring") && uses("wxsub-cli"));
 }

@@ -1,10 +1,10 @@
-//! What the documents say is so.
+//! The documents are complete, and what they say is true.
 
 use std::fs;
 
 use super::tree::{files, top};
 
-/// Those at the top, and those in `docs/`.
+/// The documents in the top folder and in `docs/`.
 fn documents() -> Vec<String> {
     let names = |folder: &str| {
         let entries = fs::read_dir(top().join(folder)).unwrap();
@@ -20,7 +20,7 @@ fn document(name: &str) -> String {
 }
 
 #[test]
-fn the_crate_map_is_complete() {
+fn documents_list_every_crate() {
     let documents = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md"].map(|name| (name, document(name)));
     for (name, _) in files("Cargo.toml").iter().filter(|(name, _)| name.starts_with("crates/")) {
         let crate_name = name.split('/').nth(1).unwrap();
@@ -31,7 +31,7 @@ fn the_crate_map_is_complete() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_have_a_target() {
     for name in documents() {
         let text = document(&name);
         let folder = top().join(&name).parent().unwrap().to_owned();
@@ -44,7 +44,7 @@ fn links_between_documents_lead_somewhere() {
     }
 }
 
-/// The READMEs say the same: what is tested of one is tested of the other.
+/// A check of one README is also a check of the other.
 #[test]
 fn both_readmes_have_the_same_code_and_commands() {
     let (english, chinese) = (document("README.md"), document("README.zh-CN.md"));
@@ -61,7 +61,7 @@ fn both_readmes_have_the_same_code_and_commands() {
     assert_eq!(chapters(&english), chapters(&chinese));
 }
 
-/// The code blocks of a document, each opening with its language; comments, which are translated, are cut off.
+/// The code blocks of a document, each with its language on the first line. Comments are cut off, because they are translated.
 fn code_blocks(text: &str) -> Vec<String> {
     let blocks = text.split("\n```").skip(1).step_by(2);
     let uncommented = |line: &str| {
@@ -71,9 +71,8 @@ fn code_blocks(text: &str) -> Vec<String> {
     blocks.map(|block| block.lines().map(uncommented).collect::<Vec<_>>().join("\n")).collect()
 }
 
-/// Every command has its row.
 #[test]
-fn the_readme_lists_every_command() {
+fn readme_lists_every_command() {
     let readme = document("README.md");
     let mut commands: Vec<_> = files(".rs")
         .into_iter()
@@ -100,9 +99,9 @@ fn every_example_is_listed() {
     }
 }
 
-/// The example of the README, and those of the transports, which are doc tests of their own.
+/// The example of the README, and those of the transports, which are documentation tests.
 #[test]
-fn swapping_the_transport_changes_one_line() {
+fn another_transport_changes_one_line() {
     let first_example = |name: &str, fence: &str| {
         let text = document(name);
         text.split(fence).nth(1).unwrap().split("```").next().unwrap().to_owned()
@@ -115,21 +114,21 @@ fn swapping_the_transport_changes_one_line() {
     assert_eq!(readme.matches("wxsub_reqwest").count(), 1);
 }
 
-/// Endpoint files open with verb and path, and give the official page.
+/// An endpoint file begins with method and path, and links the official page.
 #[test]
-fn endpoints_cite_their_source() {
+fn endpoints_link_their_official_page() {
     for (name, text) in
         files(".rs").iter().filter(|(name, _)| name.starts_with("crates/wxsub-proto/src/endpoint/"))
     {
         let first = text.lines().next().unwrap();
         assert!(first.starts_with("//! `GET /") || first.starts_with("//! `POST /"), "{name}: {first}");
-        assert!(text.contains("//! <https://developers.weixin.qq.com/"), "{name} cites no page");
+        assert!(text.contains("//! <https://developers.weixin.qq.com/"), "{name} links no page");
     }
 }
 
-/// The code for moving an SDK is what `tests/sdk` runs.
+/// The code for moving an SDK is the code that `tests/sdk` runs.
 #[test]
-fn moved_sdks_are_shown_as_they_are_tested() {
+fn document_shows_sdk_code_as_tested() {
     let shown = document("docs/moving-sdks.md");
     for (name, language) in [("wechatpy/moved.py", "python"), ("co-wechat-api/moved.js", "js")] {
         let code = document(&format!("tests/sdk/{name}"));
@@ -147,7 +146,7 @@ fn moved_sdks_are_shown_as_they_are_tested() {
 }
 
 #[test]
-fn nothing_names_the_machine_it_was_made_on() {
+fn no_file_names_the_build_machine() {
     let mut all = files(".rs");
     for ending in [".md", "Cargo.toml", ".json", ".txt", ".py", ".js"] {
         all.extend(files(ending));

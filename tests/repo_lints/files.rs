@@ -1,4 +1,4 @@
-//! Small files with names that say what is in them.
+//! Files have a bounded length and a name that says what is in them.
 
 use super::tree::{files, top};
 
@@ -10,7 +10,7 @@ fn no_file_is_longer_than_400_lines() {
 }
 
 #[test]
-fn no_file_is_called_anything_and_everything() {
+fn file_names_are_specific() {
     for (name, _) in files(".rs") {
         let stem = name.rsplit('/').next().unwrap().trim_end_matches(".rs");
         assert!(
@@ -20,9 +20,9 @@ fn no_file_is_called_anything_and_everything() {
     }
 }
 
-/// The lint that bans them can be silenced where it says why; these are the places, tests aside.
+/// A lint bans reading clocks and environment. Only these files may silence it, tests aside.
 #[test]
-fn clocks_and_environment_are_read_in_few_places() {
+fn clocks_and_environment_are_read_in_named_files() {
     const PLACES: [&str; 3] = [
         "crates/wxsub-core/src/clock.rs",
         "crates/wxsub-sandbox/src/clock/real.rs",
@@ -33,9 +33,9 @@ fn clocks_and_environment_are_read_in_few_places() {
     }
 }
 
-/// Libraries leave the process as they found it.
+/// Libraries change no state of the process.
 #[test]
-fn libraries_install_nothing() {
+fn libraries_change_no_process_state() {
     for (name, text) in files(".rs") {
         let library =
             name.starts_with("crates/") && name.contains("/src/") && !name.starts_with("crates/wxsub-cli/");
@@ -51,7 +51,7 @@ fn libraries_install_nothing() {
 }
 
 #[test]
-fn nothing_is_left_to_do() {
+fn no_open_tasks_in_code() {
     for (name, text) in files(".rs").into_iter().filter(|(name, _)| !name.ends_with("repo_lints/files.rs")) {
         for word in ["TODO", "FIXME"] {
             assert!(!text.contains(word), "{name} has {word}");
@@ -59,11 +59,11 @@ fn nothing_is_left_to_do() {
     }
 }
 
-/// A test that is skipped is no test, unless it needs a program that not everybody has, says so, and `scripts/test`
-/// brings the program and asks for it.
+/// A test may be ignored only if it needs another program and says so, and `scripts/test --all` installs the program and runs
+/// the test.
 #[test]
-fn tests_are_skipped_in_named_places_only() {
-    const SKIPPED: [(&str, &str); 10] = [
+fn only_named_files_ignore_tests() {
+    const IGNORED: [(&str, &str); 10] = [
         ("crates/wxsub-cli/tests/commands/serve_sandbox.rs", CURL),
         ("tests/browser/consent.rs", BROWSER),
         ("tests/browser/home.rs", BROWSER),
@@ -80,19 +80,21 @@ fn tests_are_skipped_in_named_places_only() {
     const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
     const SDKS: &str = "#[ignore = \"needs Python, Node and the SDKs: scripts/test runs it\"]";
     for (name, text) in files(".rs").into_iter().filter(|(name, _)| !name.ends_with("repo_lints/files.rs")) {
-        let allowed = SKIPPED.iter().find(|(listed, _)| *listed == name);
+        let allowed = IGNORED.iter().find(|(listed, _)| *listed == name);
         let rest = allowed.map_or(text.clone(), |(_, reason)| text.replace(reason, ""));
-        assert!(!rest.contains("#[ignore"), "{name} skips a test");
-        assert!(allowed.is_none() || rest != text, "{name} skips no test any more: strike it from the list");
+        assert!(!rest.contains("#[ignore"), "{name} ignores a test");
+        assert!(allowed.is_none() || rest != text, "{name} ignores no test; remove it from the list");
     }
     let script = std::fs::read_to_string(top().join("scripts/test")).unwrap();
-    for brought in [
+    for (tests, package) in [
         ("--test browser -- --ignored", "chromium-driver"),
         ("--test redis --test commands -- --ignored", "redis-server"),
         ("--test redis --test commands -- --ignored", "curl"),
         ("--test sdk -- --ignored", "python3-venv"),
     ] {
-        let (tests, package) = brought;
-        assert!(script.contains(tests) && script.contains(package), "scripts/test lacks {brought:?}");
+        assert!(
+            script.contains(tests) && script.contains(package),
+            "scripts/test lacks {tests} or {package}"
+        );
     }
 }

@@ -2,24 +2,24 @@
 
 use super::tree::{files, top};
 
-/// Every manifest but the fuzz targets': that is a workspace of its own, because cargo-fuzz builds it in its own way.
+/// Every manifest except that of the fuzz targets, which is a workspace of its own because cargo-fuzz needs one.
 fn manifests() -> impl Iterator<Item = (String, String)> {
     files("Cargo.toml").into_iter().filter(|(name, _)| !name.contains("/fuzz/"))
 }
 
 #[test]
-fn everything_is_inherited() {
+fn manifests_inherit_from_the_workspace() {
     for (name, text) in manifests() {
         for key in ["version", "edition", "rust-version", "license", "publish"] {
             assert!(text.contains(&format!("\n{key}.workspace = true\n")), "{name} does not inherit {key}");
         }
         assert!(text.contains("\n[lints]\nworkspace = true\n"), "{name} does not inherit the lints");
-        assert!(text.contains("\ndescription = \""), "{name} does not say what it is");
+        assert!(text.contains("\ndescription = \""), "{name} has no description");
     }
 }
 
 #[test]
-fn versions_stand_in_the_workspace_table_only() {
+fn only_the_workspace_table_has_versions() {
     for (name, text) in manifests() {
         let mut in_dependencies = false;
         for line in text.lines() {
@@ -38,6 +38,6 @@ fn every_dependency_has_a_reason() {
     let text = std::fs::read_to_string(top().join("Cargo.toml")).unwrap();
     let table = text.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
     for line in table.lines().filter(|line| line.contains('=') && !line.contains("path = ")) {
-        assert!(line.contains(" # "), "no reason given: {line}");
+        assert!(line.contains(" # "), "a dependency without a reason: {line}");
     }
 }
