@@ -6,6 +6,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
+/// Wall clocks that differ by at most this much count as equal. A recorded time that lies further in the future was written
+/// by a wrong clock.
+pub(crate) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
+
 /// A point on a clock that never goes back: nanoseconds since an origin of that clock's own. It stands still while a
 /// machine is suspended, so lives are watched on the wall clock too. Values of different clocks do not compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -1,6 +1,7 @@
 //! The layout of a record, version 1: the fields of a Redis hash. Unknown fields are left alone.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
@@ -9,9 +10,6 @@ use wxsub_core::store::{Record, StoreError, StoredToken};
 use wxsub_core::token::{ForceLog, Generation};
 
 use crate::EncryptionKey;
-
-/// Above this, the numbers of Lua are not exact. As Unix milliseconds it is the year 287396.
-const MOST: u64 = 1 << 53;
 
 /// Clocks that are this close agree.
 const CLOSE: Duration = Duration::from_secs(2);
@@ -23,7 +21,7 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {
+    fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
         let read = |text: &String| {
             text.parse()
                 .map_err(|_| StoreError::new(format!("the field {name} of the record is not a number")))
@@ -31,7 +29,7 @@ impl Fields {
         self.fields.get(name).map(read).transpose()
     }
 
-    fn needed(&self, name: &str) -> Result<u64, StoreError> {
+    fn needed<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
         self.number(name)?.ok_or_else(|| StoreError::new(format!("the record has no field {name}")))
     }
 
@@ -49,8 +47,10 @@ impl Fields {
             )));
         }
         let mut record = Record::default();
-        if self.fields.contains_key("generation") {
-            record.token = Some(self.token(app, key, now)?);
+        let generation = Generation::new(self.number("generation")?.unwrap_or_default());
+        // A number beyond the bound is no generation, and a token without one cannot be compared.
+        if generation > Generation::default() {
+            record.token = Some(self.token(app, generation, key, now)?);
         }
         record.lost_since = self.number("in_doubt_since_ms")?.map(UnixMillis::new);
         record.forced = forced(self.fields.get("forced_at_ms").map_or("", String::as_str))?;
@@ -60,10 +60,10 @@ impl Fields {
     fn token(
         &self,
         app: &AppId,
+        generation: Generation,
         key: Option<&EncryptionKey>,
         now: UnixMillis,
     ) -> Result<StoredToken, StoreError> {
-        let generation = Generation::new(self.needed("generation")?);
         let token = match (self.fields.get("token_encrypted"), self.fields.get("token"), key) {
             (Some(sealed), _, Some(key)) => key.open(app, generation, sealed)?,
             (Some(_), _, None) => {
@@ -82,11 +82,13 @@ impl Fields {
     }
 
     /// When the token was asked for, by the clock here. How old it is says the clock of Redis, so that servers whose clocks
-    /// differ agree on its end; where they do not, the time is kept as it was written.
+    /// differ agree on its end; where they do not, the time is kept as it was written. A record from the future stays one.
     fn asked(&self, now: UnixMillis) -> Result<UnixMillis, StoreError> {
         let written = UnixMillis::new(self.needed("requested_at_ms")?);
-        let stored_for = self.now.since(UnixMillis::new(self.needed("stored_at_ms")?));
-        let asked = now.before(stored_for).before(Duration::from_millis(self.needed("age_ms")?));
+        let stored_for = i128::from(self.now.get()) - i128::from(self.needed::<u64>("stored_at_ms")?);
+        let age = stored_for + i128::from(self.needed::<i64>("age_ms")?);
+        let asked = (i128::from(now.get()) - age).max(0);
+        let asked = UnixMillis::new(u64::try_from(asked).unwrap_or(u64::MAX));
         let apart = asked.since(written).max(written.since(asked));
         Ok(if apart <= CLOSE { written } else { asked })
     }
@@ -103,13 +105,6 @@ pub(crate) fn forced(text: &str) -> Result<ForceLog, StoreError> {
 /// The same as text.
 pub(crate) fn forced_text(log: &ForceLog) -> String {
     log.used().iter().map(|used| used.get().to_string()).collect::<Vec<_>>().join(",")
-}
-
-/// A generation as Lua can compare it.
-pub(crate) fn exact(generation: Generation) -> Result<u64, StoreError> {
-    Some(generation.get())
-        .filter(|generation| *generation < MOST)
-        .ok_or_else(|| StoreError::new("a generation above 2^53 cannot be stored"))
 }
 
 #[cfg(test)]
@@ -184,8 +179,25 @@ mod tests {
         assert_eq!(forced("").unwrap(), ForceLog::default());
     }
 
+    /// Written when a clock was wrong: that of Redis, which has been set back since, or that of the server that stored it.
     #[test]
-    fn numbers_stay_exact() {
-        assert!(exact(Generation::new(MOST - 1)).is_ok() && exact(Generation::new(MOST)).is_err());
+    fn record_from_the_future_stays_one() {
+        for (name, value) in [("stored_at_ms", "4600000"), ("age_ms", "-3700000")] {
+            let mut odd = fields(&GOOD);
+            odd.fields.insert(name.to_owned(), value.to_owned());
+            let asked = read(&odd, 1_000_000).unwrap().token.unwrap().asked;
+            assert!(asked.since(UnixMillis::new(1_000_000)).as_secs() >= 3_599, "{name}: {asked:?}");
+        }
+    }
+
+    #[test]
+    fn generation_beyond_the_bound_is_no_token_even_if_sealed() {
+        let mut odd = fields(&GOOD);
+        odd.fields.insert("generation".to_owned(), u64::MAX.to_string());
+        odd.fields.insert("token_encrypted".to_owned(), "x".to_owned());
+        odd.fields.insert("in_doubt_since_ms".to_owned(), "7".to_owned());
+        let record = read(&odd, 1_000_000).unwrap();
+        assert!(record.token.is_none() && record.generation() == Generation::default());
+        assert_eq!(record.lost_since, Some(UnixMillis::new(7)));
     }
 }

@@ -12,7 +12,7 @@ use wxsub_core::store::{Put, Record, StoreError, StoredToken, TokenStore};
 use wxsub_core::token::Generation;
 
 use crate::RedisStore;
-use crate::record::{Fields, exact, forced, forced_text};
+use crate::record::{Fields, forced, forced_text};
 
 static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/load.lua")));
 static PUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/put_if_newer.lua")));
@@ -72,16 +72,17 @@ impl TokenStore for RedisStore {
         replaces: Generation,
         token: StoredToken,
     ) -> Result<Put, StoreError> {
-        let generation = exact(token.generation)?;
         let (field, value) = match &self.encryption {
             Some(key) => ("token_encrypted", key.seal(app, token.generation, &token.token)?),
             None => ("token", token.token.expose().to_owned()),
         };
         let asked = self.clock.now().wall;
-        let age = asked.since(token.asked);
+        let age = i128::from(asked.get()) - i128::from(token.asked.get());
+        let age = i64::try_from(age).unwrap_or(if age < 0 { i64::MIN } else { i64::MAX });
         let mut script = PUT.key(self.keys.record(app));
-        script.arg(exact(replaces)?).arg(generation).arg(field).arg(value);
-        script.arg(token.asked.get()).arg(millis(age)).arg(millis(token.life)).arg(self.keys.changes(app));
+        script.arg(replaces.get()).arg(token.generation.get()).arg(field).arg(value);
+        script.arg(token.asked.get()).arg(age).arg(millis(token.life)).arg(self.keys.changes(app));
+        script.arg(Generation::MAX.get());
         let (stored, now, fields): (bool, u64, HashMap<String, String>) = self.link.run(&script).await?;
         if stored {
             return Ok(Put::Stored);

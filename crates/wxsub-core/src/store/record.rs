@@ -25,7 +25,8 @@ impl Record {
     }
 }
 
-/// A token as it is stored: its times are of the wall clock, the only one that processes share.
+/// A token as it is stored: its times are of the wall clock, the only one that processes share. A store keeps them as they
+/// are; [`to_issued`](Self::to_issued) decides what is believed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoredToken {
@@ -46,7 +47,8 @@ impl StoredToken {
         Self { token, generation, asked, life }
     }
 
-    /// As it is handed out.
+    /// As it is handed out. This is the one place where bounds apply to a record: a life is two hours at most, and a token
+    /// asked for in the future is of [unknown age](Issued::has_known_age).
     #[must_use]
     pub fn to_issued(&self, now: Moment) -> Issued {
         Issued::adopted(self.token.clone(), self.generation, self.asked, self.life, now)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wxsub_proto::{AccessToken, AppId};
 
-use crate::clock::UnixMillis;
+use crate::clock::{Moment, Mono, UnixMillis};
 use crate::store::{Put, StoredToken, TokenStore};
 use crate::token::Generation;
 
@@ -44,6 +44,9 @@ pub async fn run(make: impl Fn() -> Arc<dyn TokenStore>) {
     one_lease_at_a_time(&*make()).await;
     the_mark_lasts_until_a_token_is_stored(&*make()).await;
     forces_are_rationed(&*make()).await;
+    forces_from_the_future_block_nothing(&*make()).await;
+    odd_times_are_bounded(&*make()).await;
+    the_largest_generation_is_held(&*make()).await;
     apps_do_not_disturb_each_other(&*make()).await;
 }
 
@@ -109,6 +112,36 @@ async fn forces_are_rationed(store: &dyn TokenStore) {
     }
     assert!(!store.take_force(&app, minute(600)).await.unwrap());
     assert!(store.take_force(&app, minute(24 * 60)).await.unwrap());
+}
+
+async fn forces_from_the_future_block_nothing(store: &dyn TokenStore) {
+    let (app, now) = (app("wx1"), UnixMillis::new(1_000_000_000_000));
+    assert!(store.take_force(&app, now.after(LONG)).await.unwrap());
+    assert!(store.take_force(&app, now).await.unwrap());
+}
+
+/// Whatever a wrong clock has written, the token is handed out as one of two hours at most, and of unknown age if it was
+/// asked for in the future.
+async fn odd_times_are_bounded(store: &dyn TokenStore) {
+    let app = app("wx1");
+    let now = Moment::new(Mono::default(), UnixMillis::new(1_780_000_000_000));
+    let (ended, future) =
+        (UnixMillis::new(1_000), now.wall.after(Duration::from_secs(100 * 365 * 24 * 3600)));
+    for (number, (asked, usable)) in (1..).zip([(future, true), (ended, false)]) {
+        let odd = StoredToken { asked, life: Duration::MAX, ..token("A", number) };
+        assert!(matches!(put(store, &app, number - 1, odd).await, Put::Stored));
+        let issued = store.load(&app).await.unwrap().token.unwrap().to_issued(now);
+        assert_eq!((issued.is_usable(now), issued.has_known_age()), (usable, !usable), "asked at {asked:?}");
+        assert!(issued.life() <= Duration::from_secs(7200), "a life of {:?}", issued.life());
+    }
+}
+
+async fn the_largest_generation_is_held(store: &dyn TokenStore) {
+    let (app, max) = (app("wx1"), Generation::MAX.get());
+    assert!(matches!(put(store, &app, 0, token("A", max - 1)).await, Put::Stored));
+    assert!(matches!(put(store, &app, max - 1, token("B", max)).await, Put::Stored));
+    assert!(matches!(put(store, &app, max - 1, token("C", max)).await, Put::Lost(_)));
+    assert_eq!(store.load(&app).await.unwrap().generation(), Generation::MAX);
 }
 
 async fn apps_do_not_disturb_each_other(store: &dyn TokenStore) {

@@ -39,6 +39,13 @@ pub enum Failure {
     /// Refreshes on report are used up for now.
     #[error("too many refreshes on report; the next is allowed in {} s", .0.as_secs().max(1))]
     Rationed(Duration),
+    /// The last token has ended, and tokens were fetched so often lately that another fetch has to wait: their lives are too
+    /// short.
+    #[error(
+        "fetch rate limit reached because tokens end too soon after they are fetched; retry in {} s",
+        .0.as_secs().max(1)
+    )]
+    ShortLived(Duration),
     /// A fixed token cannot be refreshed.
     #[error("this token was given by hand and cannot be refreshed; supply a new one")]
     Fixed,
@@ -95,7 +102,7 @@ impl Failure {
             },
             Self::Transport(error) if error.is_configuration() => Pace::Slow,
             Self::StillRejected | Self::NoOther => Pace::Slow,
-            Self::Rationed(wait) => Pace::AtLeast(*wait),
+            Self::Rationed(wait) | Self::ShortLived(wait) => Pace::AtLeast(*wait),
             Self::Elsewhere { remedy: Remedy::RetryLater, .. } => Pace::Soon,
             Self::Elsewhere { .. } => Pace::Slow,
             _ => Pace::Soon,
@@ -188,6 +195,7 @@ mod tests {
             (Failure::StillRejected, (false, false), Pace::Slow, Investigate),
             (Failure::NoOther, (false, false), Pace::Slow, Investigate),
             (Failure::Rationed(minute), (false, false), Pace::AtLeast(minute), SlowDown),
+            (Failure::ShortLived(minute), (false, false), Pace::AtLeast(minute), RetryLater),
             (Failure::Fixed, (false, false), Pace::Soon, FixConfig),
             (Failure::NoRuntime, (false, false), Pace::Soon, FixConfig),
             (elsewhere(RetryLater), (false, false), Pace::Soon, RetryLater),

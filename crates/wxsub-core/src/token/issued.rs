@@ -3,11 +3,13 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wxsub_proto::AccessToken;
+use wxsub_proto::endpoint::token::MAX_LIFE;
 
 use super::Generation;
-use crate::clock::{Moment, UnixMillis};
+use crate::clock::{MAX_CLOCK_SKEW, Moment, UnixMillis};
 
-/// A token with its times. Its life counts from the moment it was *asked for*, on both clocks.
+/// A token with its times. Its life counts from the moment it was *asked for*, on both clocks, and is at most
+/// [`MAX_LIFE`].
 #[derive(Debug, Clone)]
 pub struct Issued {
     token: AccessToken,
@@ -15,16 +17,19 @@ pub struct Issued {
     asked: UnixMillis,
     life: Duration,
     ends: Moment,
+    has_known_age: bool,
 }
 
 impl Issued {
     /// A token asked for at `asked` that lives for `life`.
     #[must_use]
     pub fn new(token: AccessToken, generation: Generation, asked: Moment, life: Duration) -> Self {
-        Self { token, generation, asked: asked.wall, life, ends: asked.after(life) }
+        let life = life.min(MAX_LIFE);
+        Self { token, generation, asked: asked.wall, life, ends: asked.after(life), has_known_age: true }
     }
 
-    /// A token that somebody else asked for, known by the wall clock only. One from the future counts as asked for now.
+    /// A token that another process asked for, known by the wall clock only. If `asked` is more than 60 s in the future, a
+    /// clock was wrong and the age is unknown. The token then ends after one whole life from now at the latest.
     #[must_use]
     pub fn adopted(
         token: AccessToken,
@@ -33,8 +38,10 @@ impl Issued {
         life: Duration,
         now: Moment,
     ) -> Self {
+        let life = life.min(MAX_LIFE);
         let left = life.saturating_sub(now.wall.since(asked));
-        Self { token, generation, asked, life, ends: now.after(left) }
+        let has_known_age = asked.since(now.wall) <= MAX_CLOCK_SKEW;
+        Self { token, generation, asked, life, ends: now.after(left), has_known_age }
     }
 
     /// The same token under another number.
@@ -54,7 +61,7 @@ impl Issued {
         self.generation
     }
 
-    /// When it was asked for.
+    /// When it was asked for, as recorded. Means nothing unless its [age is known](Self::has_known_age).
     #[must_use]
     pub fn asked(&self) -> UnixMillis {
         self.asked
@@ -64,6 +71,13 @@ impl Issued {
     #[must_use]
     pub fn life(&self) -> Duration {
         self.life
+    }
+
+    /// Whether it is known when it was asked for. A token of unknown age is served, handed out for 60 s at most, and
+    /// refreshed at once.
+    #[must_use]
+    pub fn has_known_age(&self) -> bool {
+        self.has_known_age
     }
 
     /// When it ends.

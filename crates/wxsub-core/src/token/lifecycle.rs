@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use self::alone::Alone;
 use self::attempt::Attempt;
-use super::ration::ReportRation;
+use super::ration::TokenBucket;
 use super::schedule;
 use super::{
     Command, Event, Failure, Generation, Issued, Mode, Notice, Obtained, Order, Status, TokenEndpoint,
@@ -61,7 +61,10 @@ pub struct Lifecycle {
     /// When the last call of our own ended whose token is not known to be the one that works: only a token asked for later is.
     unsettled: Option<Mono>,
     alone: Alone,
-    ration: ReportRation,
+    /// Limits refreshes on report.
+    ration: TokenBucket,
+    /// Limits how often tokens are fetched, however short their lives are.
+    fetches: TokenBucket,
     /// The token that was reported, if a report that is only a claim waits for an attempt.
     claimed: Option<Generation>,
     /// Whether the next attempt is on report, put off until the ration allows it.
@@ -90,7 +93,8 @@ impl Lifecycle {
             last_lost: None,
             unsettled: None,
             alone: Alone::default(),
-            ration: ReportRation::new(),
+            ration: TokenBucket::for_reports(),
+            fetches: TokenBucket::for_fetches(endpoint),
             claimed: None,
             put_off: false,
         }
@@ -99,7 +103,7 @@ impl Lifecycle {
     /// Takes an event in and says what to do. An answer to a report comes first.
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Command> {
         let mut commands = Vec::new();
-        self.forget_ended(now);
+        self.forget_ended(now, &mut commands);
         match event {
             Event::Timer => {}
             Event::Wanted => self.wanted(now),
@@ -143,15 +147,37 @@ impl Lifecycle {
     }
 
     /// An end, once seen, is final: a clock that goes back does not revive the token.
-    fn forget_ended(&mut self, now: Moment) {
+    fn forget_ended(&mut self, now: Moment, commands: &mut Vec<Command>) {
         if self.held.as_ref().is_some_and(|issued| !issued.is_usable(now)) {
             self.held = None;
             if self.failures == 0 {
-                // Nothing has gone wrong but time itself, so the next attempt need not wait.
+                // Nothing has gone wrong but time itself, so the next attempt waits for the rate limit only.
+                let wait = self.fetches.wait(now.mono);
                 self.failure = None;
-                self.due = Some(now);
+                self.due = Some(now.after(wait));
+                if wait > Duration::ZERO && self.attempt.is_none() {
+                    self.fetches_are_limited(wait, commands);
+                }
             }
         }
+    }
+
+    /// Tokens end faster than they may be fetched: callers are told to wait.
+    fn fetches_are_limited(&mut self, wait: Duration, commands: &mut Vec<Command>) {
+        let failure = Failure::ShortLived(wait);
+        commands.push(Command::Tell(Notice::FetchFailed {
+            failure: failure.clone(),
+            retry_in: wait,
+            remaining: Duration::ZERO,
+            quiet: false,
+        }));
+        self.announce(TokenError::new(failure, Some(wait)));
+    }
+
+    /// This moment, or the first at which the rate limit allows another fetch.
+    fn within_limit(&self, due: Moment, now: Moment) -> Moment {
+        let wait = self.fetches.wait(now.mono);
+        if due.left(now) < wait { now.after(wait) } else { due }
     }
 
     fn wanted(&mut self, now: Moment) {
@@ -221,7 +247,8 @@ impl Lifecycle {
     fn plan(&mut self, now: Moment) {
         let idle = self.failures == 0 && self.attempt.is_none() && self.claimed.is_none();
         let Some(held) = self.held.as_ref().filter(|_| idle) else { return };
-        self.due = Some(schedule::refresh(self.endpoint, held, now, &mut self.jitter));
+        let due = schedule::refresh(self.endpoint, held, now, &mut self.jitter);
+        self.due = Some(self.within_limit(due, now));
         if let Some(since) = self.unsettled_since(now) {
             self.doubt(now, since);
         }
@@ -232,7 +259,12 @@ impl Lifecycle {
     }
 
     fn is_suspect(&self, now: Moment) -> bool {
-        self.lost_since.is_some_and(|since| since.after(SUSPECT_AFTER).reached(now))
+        self.holds_unknown_age()
+            || self.lost_since.is_some_and(|since| since.after(SUSPECT_AFTER).reached(now))
+    }
+
+    fn holds_unknown_age(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.has_known_age())
     }
 
     /// A token to hand out from now on. The same token again is no new generation; only its times are renewed.
@@ -250,7 +282,8 @@ impl Lifecycle {
         self.lost_elsewhere = false;
         self.claimed = None;
         self.put_off = false;
-        self.due = Some(schedule::refresh(self.endpoint, &issued, now, &mut self.jitter));
+        let due = schedule::refresh(self.endpoint, &issued, now, &mut self.jitter);
+        self.due = Some(self.within_limit(due, now));
         if !renewed {
             commands.push(Command::Tell(Notice::Refreshed {
                 generation: issued.generation(),
@@ -287,7 +320,7 @@ impl Lifecycle {
         self.due = None;
         if std::mem::take(&mut self.put_off) {
             // It was put off until there is one.
-            let _ = self.ration.take(now.mono);
+            let _ = self.ration.try_acquire(now.mono);
         }
         self.attempt = Some(Attempt { number: self.attempts, mode, asked: now, known: self.known });
         Command::Fetch(Order {

@@ -1,40 +1,57 @@
-//! Two rations that keep reports from becoming a flood of calls to Weixin.
+//! Rate limits that keep reports and short lives from becoming a flood of calls to Weixin.
 
 use std::time::Duration;
 
-use crate::clock::{Mono, UnixMillis};
+use super::TokenEndpoint;
+use crate::clock::{MAX_CLOCK_SKEW, Mono, UnixMillis};
 
-/// Refreshes on report: 5 at most, one more every 60 s. Only refreshes that really start take from it.
+/// A token bucket: it holds `capacity` permits and gains one every `refill_interval`.
 #[derive(Debug, Clone)]
-pub(super) struct ReportRation {
-    left: u32,
-    counted: Mono,
+pub(super) struct TokenBucket {
+    capacity: u32,
+    refill_interval: Duration,
+    /// When it is full again, if no permit is taken until then.
+    full_at: Mono,
 }
 
-impl ReportRation {
-    const MOST: u32 = 5;
-    const EVERY: Duration = Duration::from_secs(60);
-
-    pub(super) fn new() -> Self {
-        Self { left: Self::MOST, counted: Mono::default() }
+impl TokenBucket {
+    /// Refreshes on report: 5 at once, then one every 60 s. Only refreshes that really start take from it.
+    pub(super) fn for_reports() -> Self {
+        Self::new(5, Duration::from_secs(60))
     }
 
-    /// Takes one, or says how long until there is one.
-    pub(super) fn take(&mut self, now: Mono) -> Result<(), Duration> {
-        while self.left < Self::MOST && now.since(self.counted) >= Self::EVERY {
-            self.left += 1;
-            self.counted = self.counted.after(Self::EVERY);
+    /// Tokens fetched: 20 at once, then one every 60 s with `/cgi-bin/token`, whose daily quota is 2 000 calls: 1 460 at most
+    /// a day leave room for reports and restarts. `stable_token` may be called far more often: one every 10 s.
+    pub(super) fn for_fetches(endpoint: TokenEndpoint) -> Self {
+        let seconds = match endpoint {
+            TokenEndpoint::Token => 60,
+            TokenEndpoint::StableToken => 10,
+        };
+        Self::new(20, Duration::from_secs(seconds))
+    }
+
+    fn new(capacity: u32, refill_interval: Duration) -> Self {
+        Self { capacity, refill_interval, full_at: Mono::default() }
+    }
+
+    /// How long until there is a permit.
+    pub(super) fn wait(&self, now: Mono) -> Duration {
+        self.full_at.before(self.refill_interval * (self.capacity - 1)).since(now)
+    }
+
+    /// Takes a permit, be there one or not.
+    pub(super) fn spend(&mut self, now: Mono) {
+        self.full_at = self.full_at.max(now).after(self.refill_interval);
+    }
+
+    /// Takes a permit, or says how long until there is one.
+    pub(super) fn try_acquire(&mut self, now: Mono) -> Result<(), Duration> {
+        let wait = self.wait(now);
+        if wait > Duration::ZERO {
+            return Err(wait);
         }
-        if self.left == Self::MOST {
-            self.counted = now;
-        }
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(Self::EVERY.saturating_sub(now.since(self.counted))),
-        }
+        self.spend(now);
+        Ok(())
     }
 }
 
@@ -60,9 +77,11 @@ impl ForceLog {
         &self.0
     }
 
-    /// Takes one at `now`; `false` if the ration does not allow it.
+    /// Takes one at `now`; `false` if the ration does not allow it. Times in the future, which a wrong clock has left, do not
+    /// count.
     pub fn take(&mut self, now: UnixMillis) -> bool {
-        self.0.retain(|used| now.since(*used) < Self::DAY);
+        let future = now.after(MAX_CLOCK_SKEW);
+        self.0.retain(|used| *used <= future && now.since(*used) < Self::DAY);
         let recent = self.0.iter().any(|used| now.since(*used) < Self::GAP);
         if recent || self.0.len() >= Self::PER_DAY {
             return false;
@@ -78,20 +97,20 @@ mod tests {
 
     #[test]
     fn five_reports_then_one_a_minute() {
-        let mut ration = ReportRation::new();
+        let mut ration = TokenBucket::for_reports();
         let at = |seconds| Mono::from_origin(Duration::from_secs(seconds));
         for _ in 0..5 {
-            assert_eq!(ration.take(at(1000)), Ok(()));
+            assert_eq!(ration.try_acquire(at(1000)), Ok(()));
         }
-        assert_eq!(ration.take(at(1000)), Err(Duration::from_secs(60)));
-        assert_eq!(ration.take(at(1030)), Err(Duration::from_secs(30)));
-        assert_eq!(ration.take(at(1060)), Ok(()));
-        assert_eq!(ration.take(at(1061)), Err(Duration::from_secs(59)));
+        assert_eq!(ration.try_acquire(at(1000)), Err(Duration::from_secs(60)));
+        assert_eq!(ration.try_acquire(at(1030)), Err(Duration::from_secs(30)));
+        assert_eq!(ration.try_acquire(at(1060)), Ok(()));
+        assert_eq!(ration.try_acquire(at(1061)), Err(Duration::from_secs(59)));
         // A long quiet time fills it up to five, not more.
         for _ in 0..5 {
-            assert_eq!(ration.take(at(100_000)), Ok(()));
+            assert_eq!(ration.try_acquire(at(100_000)), Ok(()));
         }
-        assert!(ration.take(at(100_000)).is_err());
+        assert!(ration.try_acquire(at(100_000)).is_err());
     }
 
     #[test]
@@ -102,5 +121,25 @@ mod tests {
         assert_eq!(taken, [0, 10, 20, 30, 40, 50]);
         assert!(log.take(at(24 * 60)));
         assert_eq!(log.used(), [10, 20, 30, 40, 50, 24 * 60].map(at));
+    }
+
+    #[test]
+    fn forces_from_the_future_do_not_count() {
+        let now = UnixMillis::new(1_000_000_000_000);
+        let ahead = |seconds| now.after(Duration::from_secs(seconds));
+        let mut log = ForceLog::new([61, 3_600, u64::MAX].map(ahead).to_vec());
+        assert!(log.take(now));
+        assert_eq!(log.used(), [now]);
+        assert!(!ForceLog::new(vec![ahead(60)]).take(now));
+    }
+
+    #[test]
+    fn a_day_of_fetches_stays_within_the_quota() {
+        for (endpoint, most) in [(TokenEndpoint::Token, 1_460), (TokenEndpoint::StableToken, 8_660)] {
+            let mut bucket = TokenBucket::for_fetches(endpoint);
+            let taken = (0..86_400)
+                .filter(|s| bucket.try_acquire(Mono::from_origin(Duration::from_secs(*s))).is_ok());
+            assert!((most - 1..=most).contains(&taken.count()), "{endpoint:?}");
+        }
     }
 }

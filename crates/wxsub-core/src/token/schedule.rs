@@ -16,8 +16,11 @@ const STABLE_EVERY: Duration = Duration::from_secs(20);
 /// The longest time from one attempt to the next while the token is at risk.
 const URGENT: Duration = Duration::from_secs(15);
 
-/// When to ask for the successor of a token that has just come.
+/// When to ask for the successor of a token that has just come: at once if its age is unknown.
 pub(super) fn refresh(endpoint: TokenEndpoint, issued: &Issued, now: Moment, jitter: &mut Jitter) -> Moment {
+    if !issued.has_known_age() {
+        return now;
+    }
     let remaining = issued.remaining(now);
     match endpoint {
         // Half of the life, give or take a tenth.
@@ -59,7 +62,7 @@ pub(super) struct Setback<'a> {
     /// Failures in a row, this one included.
     pub(super) failures: u32,
     pub(super) held: Option<&'a Issued>,
-    /// Whether the reply to an attempt was lost.
+    /// Whether the reply to an attempt was lost, or the age of the token held is unknown.
     pub(super) lost: bool,
     /// How long the attempt took.
     pub(super) took: Duration,

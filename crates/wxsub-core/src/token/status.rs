@@ -47,10 +47,12 @@ impl Status {
         self.held.as_ref().filter(|issued| issued.is_usable(now))
     }
 
-    /// Whether the token held may die before its time.
+    /// Whether the token held may die before its time, or may be dead because its age is unknown.
     #[must_use]
     pub fn is_suspect(&self, now: Moment) -> bool {
-        self.held.is_some() && self.suspect_from.is_some_and(|from| from.reached(now))
+        self.held.as_ref().is_some_and(|held| {
+            !held.has_known_age() || self.suspect_from.is_some_and(|from| from.reached(now))
+        })
     }
 
     /// How long the token held may be used by somebody who does not ask again: what remains of its life, and with
@@ -58,6 +60,9 @@ impl Status {
     #[must_use]
     pub fn vouched(&self, now: Moment) -> Duration {
         let remaining = self.usable(now).map_or(Duration::ZERO, |issued| issued.remaining(now));
+        if self.held.as_ref().is_some_and(|held| !held.has_known_age()) {
+            return remaining.min(SUSPECT);
+        }
         if self.endpoint == TokenEndpoint::StableToken {
             return remaining;
         }
@@ -110,7 +115,12 @@ mod tests {
             ..Status::default()
         };
         let stable = Status { endpoint: TokenEndpoint::StableToken, ..status(7200, 10, None) };
+        let (future, life) = (now.wall.after(seconds(61)), seconds(7200));
+        let unknown = Issued::adopted("T".parse().unwrap(), Generation::new(1), future, life, now);
+        let of_unknown_age = |status: Status| Status { held: Some(Arc::new(unknown.clone())), ..status };
         for (status, vouched) in [
+            (of_unknown_age(stable.clone()), 60),
+            (of_unknown_age(status(7200, 3600, None)), 60),
             (Status::default(), 0),
             (status(7200, 3600, None), 3840),
             (status(300, 3600, None), 300),

@@ -56,17 +56,34 @@ proptest! {
     /// Whatever comes back, however fast, attempts stay few.
     #[test]
     fn p09_nothing_loops_hot(seed: u64, end in ends(), stable: bool) {
-        let end = match end {
-            // Weixin's tokens live for hours; a life of a second has its price.
-            End::Issue(life) => End::Issue(life.max(seconds(60))),
-            end => end,
-        };
         let endpoint = if stable { TokenEndpoint::StableToken } else { TokenEndpoint::Token };
         let mut world = World::holding(endpoint, seed, 7200);
         world.otherwise = Fate { takes: std::time::Duration::ZERO, end };
         world.pass(seconds(3 * 3600));
         let per_hour = world.fetches.len() / 3;
         prop_assert!(per_hour <= 400, "{} attempts an hour", per_hour);
+    }
+
+    /// However short the lives are that Weixin gives, fetches stay within its daily quota of 2 000. No token is handed out past
+    /// its end, and callers in the gap get an error that says when to come back.
+    #[test]
+    fn p09_short_lives_stay_within_the_quota(seed: u64, stable: bool, life in 1_u64..=90, takes in 0_u64..250) {
+        let (endpoint, quota) = match stable {
+            true => (TokenEndpoint::StableToken, 8_700),
+            false => (TokenEndpoint::Token, 1_500),
+        };
+        let mut world = World::holding(endpoint, seed, 60);
+        world.otherwise = Fate { takes: std::time::Duration::from_millis(takes), end: End::Issue(seconds(life)) };
+        for _ in 0..1_440 {
+            world.pass(seconds(60));
+            let status = world.status();
+            let says_when = status.failure.is_some_and(|failure| failure.retry_after().is_some_and(|wait| wait <= seconds(60)));
+            prop_assert!(world.held().is_some() || world.in_flight.is_some() || says_when);
+        }
+        prop_assert!(world.fetches.len() <= quota, "{} fetches in a day", world.fetches.len());
+        world.otherwise = issue(7200);
+        world.pass(seconds(130));
+        prop_assert!(world.held().is_some());
     }
 
     /// No odd answer evicts a good token.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use wxsub_core::store::StoredToken;
-use wxsub_core::token::{Event, Generation, TokenEndpoint};
+use wxsub_core::token::{Event, Evidence, Generation, Notice, TokenEndpoint};
 
 use super::scenario::*;
 
@@ -50,6 +50,55 @@ proptest! {
         world.now.wall = world.now.wall.before(seconds(back));
         world.tell(Event::Loaded { issued: Arc::new(stored.to_issued(world.now)), lost_since: None });
         prop_assert!(world.held().is_none());
+    }
+
+    /// A record from the future is of unknown age: it is served, refreshed at once, and handed out for a minute at most.
+    #[test]
+    fn p10_a_record_from_the_future_is_served_and_refreshed_at_once(
+        seed: u64,
+        stable: bool,
+        ahead in prop_oneof![61_u64..100_000, Just(u64::MAX / 1000)],
+        life in prop_oneof![1_u64..=7200, Just(u64::MAX)],
+        minutes in 0_u64..200,
+    ) {
+        let endpoint = if stable { TokenEndpoint::StableToken } else { TokenEndpoint::Token };
+        let mut world = World::new(endpoint, seed, vec![]);
+        world.otherwise = at_once(End::NotSent);
+        world.load(world.now.wall.after(seconds(ahead)), seconds(life));
+        prop_assert!(world.held().is_some() && world.in_flight.is_some());
+        // While no other can be had it is served, for one whole life at most.
+        for _ in 0..minutes {
+            world.pass(seconds(60));
+            prop_assert!(world.status().vouched(world.now) <= seconds(60));
+            prop_assert_eq!(world.held().is_some(), world.now.wall.since(world.fetches[0].0.wall) < seconds(life.min(7200)));
+        }
+        let stolen = world.held().is_some_and(|held| {
+            world.report(held.generation(), Evidence::Seen);
+            world.count(|notice| matches!(notice, Notice::Stolen { .. })) > 0
+        });
+        prop_assert!(!stolen, "the age explains it");
+        world.otherwise = issue(7200);
+        world.pass(seconds(70));
+        prop_assert!(world.held().is_some_and(|held| held.has_known_age()));
+        prop_assert!(world.status().vouched(world.now) > seconds(3000));
+    }
+
+    /// Clocks that differ a little are no reason to fetch.
+    #[test]
+    fn p10_small_skew_costs_nothing(seed: u64, ahead in 0_u64..=60) {
+        let mut world = World::new(TokenEndpoint::Token, seed, vec![]);
+        world.load(world.now.wall.after(seconds(ahead)), seconds(7200));
+        world.pass(seconds(1800));
+        prop_assert!(world.held().is_some() && world.fetches.is_empty());
+    }
+
+    /// No record makes a token live for more than two hours.
+    #[test]
+    fn p10_a_stored_life_is_two_hours_at_most(seed: u64, ago in 0_u64..100_000, life in 7200_u64..=u64::MAX) {
+        let mut world = World::new(TokenEndpoint::Token, seed, vec![]);
+        world.load(world.now.wall.before(seconds(ago)), seconds(life));
+        prop_assert_eq!(world.held().is_some(), ago < 7200);
+        prop_assert!(world.held().is_none_or(|held| held.remaining(world.now) <= seconds(7200 - ago)));
     }
 
     /// A wall clock set forward brings one early refresh and no more.

@@ -16,6 +16,26 @@ proptest! {
         prop_assert!(next.get() > u64::from(known) && next.get() >= asked);
     }
 
+    /// Whatever number a record holds, a token that is fetched after it counts, here and for every other process.
+    #[test]
+    fn p13_no_record_poisons_what_follows(seed: u64, stored in prop_oneof![any::<u64>(), u64::MAX - 9..=u64::MAX, 0_u64..1 << 51]) {
+        let endpoint = TokenEndpoint::Token;
+        let (mut world, mut peer) = (World::new(endpoint, seed, vec![]), World::new(endpoint, seed, vec![]));
+        for world in [&mut world, &mut peer] {
+            let token = Issued::new(AccessToken::new("ODD").unwrap(), Generation::new(stored), world.now, seconds(60));
+            world.tell(Event::Loaded { issued: Arc::new(token), lost_since: None });
+        }
+        for _ in 0..5 {
+            world.tell(Event::Wanted);
+            world.pass(seconds(4000));
+            let held = world.held().unwrap();
+            prop_assert!(held.generation() < Generation::MAX);
+            peer.now = world.now;
+            peer.tell(Event::Loaded { issued: Arc::clone(&held), lost_since: None });
+            prop_assert!(peer.held().is_some_and(|token| token.token().same_as(held.token())));
+        }
+    }
+
     /// Whatever happens to the clocks, and whatever a late store hands over, what is handed out never goes back.
     #[test]
     fn p13_what_is_handed_out_never_goes_back(seed: u64, fates in fates(), ops in ops(), offered in any::<prop::sample::Index>()) {

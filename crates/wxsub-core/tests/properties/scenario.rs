@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use wxsub_core::clock::{Moment, Mono, UnixMillis};
 use wxsub_core::proto::codec::Unreadable;
 use wxsub_core::proto::{AccessToken, ErrCode, Refusal};
+use wxsub_core::store::StoredToken;
 use wxsub_core::token::{
     Command, Event, Evidence, Failure, Generation, Issued, Lifecycle, Mode, Notice, Order, Outcome, Status,
     TokenEndpoint, Verdict,
@@ -142,6 +143,14 @@ impl World {
 
     pub fn status(&self) -> Status {
         self.lifecycle.status()
+    }
+
+    /// The store holds a token that another process asked for at `asked`.
+    pub fn load(&mut self, asked: UnixMillis, life: Duration) {
+        let generation = Generation::default().next(self.now.wall);
+        let stored = StoredToken::new(AccessToken::new("STORED").unwrap(), generation, asked, life);
+        let issued = Arc::new(stored.to_issued(self.now));
+        self.tell(Event::Loaded { issued, lost_since: None });
     }
 
     /// What callers would get now.

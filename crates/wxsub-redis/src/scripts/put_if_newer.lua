@@ -1,10 +1,14 @@
 -- Stores a token if the record still holds the generation it replaces, and that is lower. Whatever comes of it, the record
 -- as it is then is given back.
--- KEYS: record. ARGV: replaces, generation, 'token' or 'token_encrypted', its value, requested_at_ms, age_ms, lifetime_ms, channel
+-- KEYS: record. ARGV: replaces, generation, 'token' or 'token_encrypted', its value, requested_at_ms, age_ms, lifetime_ms,
+-- channel, the largest generation; a larger number in the record counts as none
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local version = redis.call('HGET', KEYS[1], 'version')
 local stored = tonumber(redis.call('HGET', KEYS[1], 'generation') or 0)
+if stored > tonumber(ARGV[9]) then
+    stored = 0
+end
 if (version and version ~= '1') or stored ~= tonumber(ARGV[1]) or tonumber(ARGV[2]) <= stored then
     return { 0, now, redis.call('HGETALL', KEYS[1]) }
 end

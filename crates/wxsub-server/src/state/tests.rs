@@ -105,6 +105,33 @@ async fn what_cannot_be_read_is_set_aside_and_disturbs_nobody() {
     ));
 }
 
+/// Written when a clock was wrong, or by hand.
+#[tokio::test]
+async fn record_beyond_all_bounds_poisons_nothing() {
+    let folder = Folder::new();
+    let store = folder.open().await.unwrap();
+    store.put_if_newer(&app(), Generation::default(), token("A", 5)).await.unwrap();
+    drop(store);
+    let path = folder.0.join("wx1.json");
+    let good = fs::read_to_string(&path).unwrap();
+    let most = u64::MAX.to_string();
+    let now = SystemClock::new().now();
+    for (from, usable) in
+        [("\"generation\":5", false), ("\"requested_at_ms\":1000", true), ("\"lifetime_ms\":7200000", false)]
+    {
+        let (name, _) = from.split_once(':').unwrap();
+        fs::write(&path, good.replace(from, &format!("{name}:{most}"))).unwrap();
+        let store = folder.open().await.unwrap();
+        assert!(store.broken().is_empty());
+        let record = store.load(&app()).await.unwrap();
+        let issued = record.token.as_ref().map(|stored| stored.to_issued(now));
+        assert_eq!(issued.as_ref().is_some_and(|issued| issued.is_usable(now)), usable, "{from}");
+        assert!(issued.is_none_or(|issued| issued.remaining(now).as_secs() <= 7200));
+        let next = token("B", record.generation().next(now.wall).get());
+        assert!(matches!(store.put_if_newer(&app(), record.generation(), next).await, Ok(Put::Stored)));
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn nobody_else_can_read_it() {

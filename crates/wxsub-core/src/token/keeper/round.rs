@@ -209,8 +209,12 @@ impl Rounds {
         Outcome::IssuedAlone(Arc::new(issued))
     }
 
-    /// As others are to know it. Where the wall clock was set back, the other clock says how old it is.
+    /// As others are to know it. Where the wall clock was set back, the other clock says how old it is. A token of unknown age
+    /// goes back as it was found.
     fn to_store(&self, issued: &Issued) -> StoredToken {
+        if !issued.has_known_age() {
+            return StoredToken::from(issued);
+        }
         let now = self.clock.now();
         let asked = now.wall.before(issued.life().saturating_sub(issued.remaining(now)));
         let (token, generation) = (issued.token().clone(), issued.generation());

@@ -98,7 +98,9 @@ impl Lifecycle {
 
     /// Whether this token was asked for after that call, and so is the one that works.
     pub(super) fn settles(&self, now: Moment, issued: &Issued) -> bool {
-        self.unsettled.is_none_or(|ended| now.wall.since(issued.asked()) < now.mono.since(ended))
+        self.unsettled.is_none_or(|ended| {
+            issued.has_known_age() && now.wall.since(issued.asked()) < now.mono.since(ended)
+        })
     }
 
     /// Since when it is uncertain whether the token held works, because of that call.

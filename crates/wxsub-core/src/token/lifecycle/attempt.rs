@@ -97,6 +97,7 @@ impl Lifecycle {
         obtained: Obtained,
         commands: &mut Vec<Command>,
     ) {
+        self.fetches.spend(now.mono);
         if issued.generation() < self.known {
             // Somebody else's newer token came in meanwhile. Which of the two Weixin issued later, nobody knows.
             if self.endpoint == TokenEndpoint::Token && self.held.is_some() {
@@ -157,16 +158,19 @@ impl Lifecycle {
             }
         }
         let pace = failure.pace();
+        let limited = self.fetches.wait(now.mono);
         let quiet = self.held.is_none()
             && pace == Pace::Soon
+            && limited.is_zero()
             && self.failures <= QUIET_FAILURES
             && now.mono.since(failing_since) < QUIET_TIME;
         let pause = if quiet {
             self.jitter.around(Duration::from_millis(200) * self.failures, 50)
         } else {
-            let (lost, took) = (self.lost_since.is_some(), now.mono.since(attempt.asked.mono));
+            let lost = self.lost_since.is_some() || self.holds_unknown_age();
+            let took = now.mono.since(attempt.asked.mono);
             let setback = Setback { pace, failures: self.failures, held: self.held.as_deref(), lost, took };
-            schedule::pause(&setback, now, &mut self.jitter)
+            schedule::pause(&setback, now, &mut self.jitter).max(limited)
         };
         self.due = Some(now.after(pause));
         let remaining = self.held.as_ref().map_or(Duration::ZERO, |issued| issued.remaining(now));
@@ -190,6 +194,7 @@ impl Lifecycle {
     /// The token held may be dying: do not wait for its planned refresh.
     pub(super) fn hurry(&mut self, now: Moment) {
         let soon = now.after(self.jitter.below(Duration::from_secs(5)));
+        let soon = self.within_limit(soon, now);
         if self.due.is_none_or(|due| due.left(now) > soon.left(now)) {
             self.due = Some(soon);
         }

@@ -43,7 +43,8 @@ impl Lifecycle {
     fn reject(&mut self, now: Moment, held: &Arc<Issued>, commands: &mut Vec<Command>) {
         let (generation, remaining) = (held.generation(), held.remaining(now));
         commands.push(Command::Tell(Notice::Rejected { generation, remaining }));
-        let explained = self.last_lost.is_some_and(|lost| now.mono.since(lost) < EXPLAINS);
+        let explained =
+            !held.has_known_age() || self.last_lost.is_some_and(|lost| now.mono.since(lost) < EXPLAINS);
         if !explained && remaining > held.life() / 10 {
             commands.push(Command::Tell(Notice::Stolen { generation, remaining }));
         }
@@ -58,7 +59,7 @@ impl Lifecycle {
         if self.attempt.is_some() {
             return commands.push(self.wait(generation));
         }
-        match self.ration.take(now.mono) {
+        match self.ration.try_acquire(now.mono) {
             Ok(()) => {
                 commands.push(self.wait(generation));
                 commands.push(self.start(now, Mode::Normal));
@@ -77,7 +78,7 @@ impl Lifecycle {
 
     fn refresh_on_claim(&mut self, now: Moment, generation: Generation, commands: &mut Vec<Command>) {
         if self.attempt.is_none() {
-            if let Err(wait) = self.ration.take(now.mono) {
+            if let Err(wait) = self.ration.try_acquire(now.mono) {
                 let error = TokenError::new(Failure::Rationed(wait), Some(wait));
                 return commands.push(Command::Answer(Verdict::Refused(error)));
             }
