@@ -128,6 +128,20 @@ async fn a_process_that_stands_still_while_it_reads_does_not_take_the_token_for_
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
+async fn a_generation_beyond_the_bound_is_replaced() {
+    let redis = Redis::start();
+    let (store, app) = (redis.store(), app());
+    let now = UnixMillis::new(1_800_000_000_000);
+    store.put_if_newer(&app, Generation::default(), token("A", 5, now)).await.unwrap();
+    redis.ask("HSET wxsub:{wx1}:record generation 18446744073709551615");
+    assert!(store.load(&app).await.unwrap().token.is_none());
+    let put = store.put_if_newer(&app, Generation::default(), token("B", 6, now)).await.unwrap();
+    assert!(matches!(put, Put::Stored));
+    assert_eq!(store.load(&app).await.unwrap().generation().get(), 6);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
 async fn a_record_of_a_later_layout_is_refused_by_name_and_left_alone() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());
