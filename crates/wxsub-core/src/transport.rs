@@ -1,15 +1,15 @@
 //! One HTTP exchange: the seam between deciding and doing.
 
 mod causes;
-mod date;
 mod error;
+mod headers;
 mod limits;
 mod outgoing;
 mod reply_body;
 
 pub use causes::{causes, chain};
-pub use date::date_of;
 pub use error::{Stage, TransportError, TransportFault};
+pub use headers::{date_of, retry_after_of};
 pub use limits::Limits;
 pub use outgoing::Outgoing;
 pub use reply_body::ReplyBody;

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use wxsub_core::proto::codec::RawReply;
 use wxsub_core::transport::{
-    Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault, date_of,
+    Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault, date_of, retry_after_of,
 };
 
 use crate::connect::Connector;
@@ -112,8 +112,8 @@ impl HyperTransport {
                 body.take(piece)?;
             }
         }
-        let date = date_of(response.headers());
-        Ok(RawReply::new(response.status().as_u16(), body.whole()).dated(date))
+        let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
+        Ok(RawReply::new(response.status().as_u16(), body.whole()).dated(date).retry_after(retry_after))
     }
 }
 

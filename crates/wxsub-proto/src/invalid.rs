@@ -94,6 +94,12 @@ pub enum Rule {
     /// The same name given twice: which one counts would be a guess.
     #[error("is given more than once; give it once")]
     Twice,
+    /// A file has the same message on an earlier line: same `touser`, `template_id` and `scene`.
+    #[error("duplicate of line {line}; one consent allows one message for a touser, template_id and scene")]
+    DuplicateLine {
+        /// The earlier line, from 1.
+        line: u64,
+    },
     /// It has a member that nobody reads: most likely a misspelt one, whose value would be lost in silence.
     #[error("has a member {name:?} that nobody reads; remove it or correct its spelling")]
     Unknown {

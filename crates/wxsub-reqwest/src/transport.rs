@@ -5,7 +5,7 @@ use bytes::Bytes;
 use reqwest::{Client, Request, Response, Url};
 use wxsub_core::proto::codec::RawReply;
 use wxsub_core::transport::{
-    Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault, date_of,
+    Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault, date_of, retry_after_of,
 };
 
 use crate::error::{ConnectTarget, transport_error};
@@ -81,8 +81,8 @@ impl Transport for ReqwestTransport {
             })?;
             let response = self.map_error(self.client.execute(request).await)?;
             let status = response.status().as_u16();
-            let date = date_of(response.headers());
-            Ok(RawReply::new(status, self.read_body(response).await?).dated(date))
+            let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
+            Ok(RawReply::new(status, self.read_body(response).await?).dated(date).retry_after(retry_after))
         })
     }
 }

@@ -50,7 +50,8 @@ macro_rules! transport_contract {
     ($factory:expr) => {
         $crate::transport_contract! { @cases $factory;
             requests: get_arrives_byte_for_byte, post_arrives_byte_for_byte, paths_and_queries_arrive_untouched;
-            replies: statuses_and_bodies_come_back_untouched, the_date_comes_along, a_redirect_is_not_followed,
+            replies: statuses_and_bodies_come_back_untouched, the_date_comes_along, retry_after_comes_along,
+                a_redirect_is_not_followed,
                 interim_replies_are_passed_over, a_compressed_body_is_not_expanded, chunks_are_joined,
                 an_old_reply_of_known_length_is_taken;
             connections: a_connection_is_used_again, a_connection_closed_while_idle_costs_nothing,

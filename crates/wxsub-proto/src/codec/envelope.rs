@@ -1,32 +1,42 @@
 //! The envelope of every reply: HTTP 200 and a JSON object, in which a non-zero `errcode` is a refusal. What success is,
 //! each endpoint says: [`acknowledgement`] wants `errcode` 0, [`members`] leaves it to the members of the object.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::strict_object;
 use crate::{ErrCode, Refusal};
 
-/// A reply as it came: HTTP status and body, and when it was written. `Debug` does not show the body, which may be a token.
+/// A reply as it came: HTTP status, body, and the headers `Date` and `Retry-After`. `Debug` does not show the body, which may be a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawReply<B = Vec<u8>> {
     /// The HTTP status.
     pub status: u16,
     /// The `Date` header, as it came: what time it is where the reply comes from.
     pub date: Option<String>,
+    /// The `Retry-After` header, where it is a number of seconds.
+    pub retry_after: Option<Duration>,
     /// The bytes of the body.
     pub body: B,
 }
 
 impl<B> RawReply<B> {
-    /// A reply of this status and body, without a date.
+    /// A reply of this status and body, without headers.
     pub fn new(status: u16, body: B) -> Self {
-        Self { status, date: None, body }
+        Self { status, date: None, retry_after: None, body }
     }
 
     /// The reply with this `Date` header.
     #[must_use]
     pub fn dated(self, date: Option<String>) -> Self {
         Self { date, ..self }
+    }
+
+    /// The reply with this `Retry-After` header.
+    #[must_use]
+    pub fn retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
     }
 }
 

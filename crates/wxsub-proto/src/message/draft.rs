@@ -43,6 +43,11 @@ impl Draft {
             .filter(|value| !value.is_null())
     }
 
+    /// Takes one top-level member out. [`check`](Self::check) then treats it as absent.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
     /// The message, if every rule is kept.
     ///
     /// # Errors
@@ -242,6 +247,14 @@ mod tests {
             r#"{"touser":"o","template_id":"T","scene":1,"title":"ab\u0007","data":{"content":{"value":"v"}}}"#,
         );
         assert!(all.len() == 1 && all[0].starts_with("title: ") && all[0].contains('3'), "{all:?}");
+    }
+
+    #[test]
+    fn a_removed_member_is_absent() {
+        let mut draft = Draft::from_json(WHOLE.as_bytes()).unwrap();
+        assert_eq!((draft.remove("title"), draft.remove("id")), (Some("t".into()), None));
+        let fields: Vec<_> = draft.check().unwrap_err().iter().map(Invalid::field).collect();
+        assert_eq!(fields, ["title"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What comes back is what the server wrote: nothing followed, nothing unpacked, nothing judged.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{Factory, answered, get, post};
@@ -60,6 +62,23 @@ pub async fn the_date_comes_along(factory: Factory<'_>) {
         let server = RawServer::replying(Act::write(reply)).await;
         let reply = answered(&*transport, get(&server.base_url(""))).await;
         assert_eq!(reply.date.as_deref(), date);
+    }
+}
+
+/// `Retry-After` is handed on where it is a number of seconds.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn retry_after_comes_along(factory: Factory<'_>) {
+    let transport = factory(Limits::default());
+    for (head, seconds) in [("retry-after: 60\r\n", Some(60)), ("retry-after: soon\r\n", None), ("", None)] {
+        let reply = format!("HTTP/1.1 503 Later\r\n{head}content-length: 2\r\n\r\n{{}}");
+        let server = RawServer::replying(Act::write(reply)).await;
+        let reply = answered(&*transport, get(&server.base_url(""))).await;
+        assert_eq!(reply.retry_after, seconds.map(Duration::from_secs));
     }
 }
 
