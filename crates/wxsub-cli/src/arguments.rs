@@ -47,7 +47,9 @@ Exit codes:
   4  certainly not sent (no access token, or no connection): safe to try again
   5  maybe sent: do not blindly repeat it
 
-A file of messages ends with the largest code of its lines, doctor with that of the first check that failed.";
+A file of messages ends with the largest code of its lines. A line that was not tried, because the batch stopped, counts
+as 4; so does a line refused with 45009 or 45011. A posted message whose result could not be written counts as 5. doctor
+ends with the code of the first check that failed.";
 
 #[cfg(test)]
 mod tests {

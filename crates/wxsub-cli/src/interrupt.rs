@@ -1,8 +1,10 @@
-//! Ctrl-C, and SIGTERM, which counts as one.
+//! Ctrl-C, and the signals that count as one: SIGTERM, and for some commands SIGHUP.
 
 use std::future::pending;
 use std::io;
 
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::failure::Failure;
@@ -13,11 +15,20 @@ use crate::talk;
 pub(crate) struct Interrupt(watch::Receiver<u32>);
 
 impl Interrupt {
-    /// Counts from now on, and says this when it happens for the first time. Needs a runtime.
+    /// Counts Ctrl-C and SIGTERM from now on, and says this when one comes for the first time. Needs a runtime.
     pub(crate) fn listen(first: Option<&'static str>) -> Result<Self, Failure> {
+        Self::count(first, Asked::new())
+    }
+
+    /// Counts SIGHUP too, unless it is ignored, as under nohup. Needs a runtime.
+    pub(crate) fn listen_with_hangup(first: Option<&'static str>) -> Result<Self, Failure> {
+        Self::count(first, Asked::new().and_then(Asked::with_hangup))
+    }
+
+    fn count(first: Option<&'static str>, asked: io::Result<Asked>) -> Result<Self, Failure> {
         let cannot =
             |error: io::Error| Failure::unexpected(format_args!("signals cannot be handled: {error}"));
-        let mut asked = Asked::new().map_err(cannot)?;
+        let mut asked = asked.map_err(cannot)?;
         let (count, counted) = watch::channel(0);
         tokio::spawn(async move {
             while asked.again().await && !count.is_closed() {
@@ -51,24 +62,47 @@ impl Interrupt {
 /// The signals themselves.
 #[cfg(unix)]
 struct Asked {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Option<Signal>,
 }
 
 #[cfg(unix)]
 impl Asked {
     fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hangup: None })
+    }
+
+    /// With SIGHUP, unless it is ignored. Where that cannot be read, SIGHUP keeps its effect.
+    fn with_hangup(self) -> io::Result<Self> {
+        let ignored =
+            std::fs::read_to_string("/proc/self/status").map_or(true, |status| ignores_hangup(&status));
+        let hangup = if ignored { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { hangup, ..self })
     }
 
     /// Waits for the next one; `false` if there can be none.
     async fn again(&mut self) -> bool {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             signal = self.interrupt.recv() => signal.is_some(),
             signal = self.terminate.recv() => signal.is_some(),
+            signal = hangup => signal.is_some(),
         }
     }
+}
+
+/// Whether the mask of ignored signals in `/proc/self/status` has SIGHUP, whose number is 1.
+#[cfg(unix)]
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & 1 != 0)
 }
 
 #[cfg(not(unix))]
@@ -80,8 +114,30 @@ impl Asked {
         Ok(Self)
     }
 
+    /// There is no SIGHUP here.
+    fn with_hangup(self) -> io::Result<Self> {
+        Ok(self)
+    }
+
     /// Waits for the next one; `false` if there can be none.
     async fn again(&mut self) -> bool {
         tokio::signal::ctrl_c().await.is_ok()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::ignores_hangup;
+
+    #[test]
+    fn an_ignored_hangup_is_seen_in_the_mask() {
+        for (status, ignored) in [
+            ("Name:\twxsub\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n", true),
+            ("Name:\twxsub\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n", false),
+            ("Name:\twxsub\n", true),
+            ("SigIgn:\tnonsense\n", true),
+        ] {
+            assert_eq!(ignores_hangup(status), ignored, "{status}");
+        }
     }
 }

@@ -13,25 +13,22 @@ use crate::failure::Failure;
 pub(crate) struct Output {
     out: BufWriter<Stdout>,
     broken: Option<io::Error>,
-    unflushed: bool,
 }
 
 impl Output {
     /// Standard output, opened.
     pub(crate) fn new() -> Self {
-        Self { out: BufWriter::new(stdout()), broken: None, unflushed: false }
+        Self { out: BufWriter::new(stdout()), broken: None }
     }
 
     /// Writes one line.
     pub(crate) fn line(&mut self, text: impl Display) {
         self.attempt(|out| writeln!(out, "{text}"));
-        self.unflushed = true;
     }
 
     /// Writes a text that ends its lines itself.
     pub(crate) fn text(&mut self, text: &str) {
         self.attempt(|out| out.write_all(text.as_bytes()));
-        self.unflushed = true;
     }
 
     /// Writes one JSON value on one line.
@@ -45,17 +42,6 @@ impl Output {
     /// Lets the reader see what was written so far.
     pub(crate) fn flush(&mut self) {
         self.attempt(Write::flush);
-        self.unflushed = false;
-    }
-
-    /// Whether there is something that the reader does not see yet.
-    pub(crate) fn is_unflushed(&self) -> bool {
-        self.unflushed
-    }
-
-    /// Whether nobody will see what is written from now on.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.broken.is_some()
     }
 
     /// Flushes and ends like this; not as well if something was not written that somebody wanted to read.

@@ -159,16 +159,6 @@ impl SendError {
         self.refusal().and_then(Refusal::trace_id)
     }
 
-    /// How long after this error the next attempt to get a token is made. `None` where waiting does not help, or where the
-    /// token was not the problem.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        match &self.0 {
-            Cause::Token(error) => error.retry_after(),
-            _ => None,
-        }
-    }
-
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
@@ -219,13 +209,5 @@ mod tests {
             let answers = (error.call(), error.delivery(), error.remedy(), error.may_repeat());
             assert_eq!(answers, (call, delivery, remedy, repeat), "{error}");
         }
-    }
-
-    #[test]
-    fn only_a_token_failure_says_when_to_try_again() {
-        let wait = Some(Duration::from_secs(7));
-        let token = SendError::new(Cause::Token(TokenError::new(Failure::TimedOut, wait)));
-        assert_eq!(token.retry_after(), wait);
-        assert_eq!(SendError::new(Cause::SendTimeout).retry_after(), None);
     }
 }

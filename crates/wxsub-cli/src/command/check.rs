@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use serde::de::IgnoredAny;
-use wxsub_proto::Problems;
+use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input::{Input, unreadable};
-use crate::lines::{LONGEST, Line, Lines};
+use crate::line_checker::LineChecker;
+use crate::line_reader::{Line, LineReader, MAX_LINE_BYTES};
 use crate::output::Output;
 use crate::talk;
 use wxsub_server::result_line::{Problem, problems_of};
 
 /// Validate messages offline and name every problem.
 ///
-/// Reads JSON Lines, one message a line, or one message that stands on several lines. Ends with 2 if there are problems.
+/// Reads JSON Lines, one message a line, or one message that stands on several lines. A line may carry an "id" of the
+/// caller's. The second line for one user, template and scene is a problem too. Ends with 2 if there are problems.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// The file; `-` reads standard input
@@ -32,6 +34,8 @@ pub(crate) struct Check {
 #[derive(Serialize)]
 struct Checked {
     line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Value>,
     problems: Vec<Problem>,
 }
 
@@ -46,13 +50,15 @@ impl Check {
     /// Does it.
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let (mut output, mut tally) = (Output::new(), Tally::default());
+        let mut checker = LineChecker::default();
         for line in messages(&self.file)? {
             let line = line.map_err(|error| unreadable(&self.file, &error))?;
-            let checked = line.draft().map_err(Problems::from).and_then(|draft| draft.check());
-            let problems = checked.err().as_ref().map_or_else(Vec::new, problems_of);
+            let checked = checker.check(&line);
+            let problems =
+                checked.message.err().map_or_else(Vec::new, |invalid| problems_of(&invalid.problems));
             tally.messages += 1;
             tally.bad += u64::from(!problems.is_empty());
-            self.tell(&mut output, Checked { line: line.number, problems });
+            self.tell(&mut output, Checked { line: line.number, id: checked.id, problems });
         }
         match (tally.messages, tally.bad) {
             (0, _) => talk::note("there is no message in it"),
@@ -76,20 +82,20 @@ impl Check {
 fn messages(path: &Path) -> Result<Box<dyn Iterator<Item = std::io::Result<Line>>>, Failure> {
     let mut input = Input::open(path)?.bytes;
     let mut beginning = Vec::new();
-    let most = LONGEST as u64 + 1;
+    let most = MAX_LINE_BYTES as u64 + 1;
     input.by_ref().take(most).read_to_end(&mut beginning).map_err(|error| unreadable(path, &error))?;
-    if beginning.len() <= LONGEST
+    if beginning.len() <= MAX_LINE_BYTES
         && let Some(whole) = whole(&beginning)
     {
         return Ok(Box::new(std::iter::once(Ok(whole))));
     }
     let everything: Box<dyn BufRead> = Box::new(Cursor::new(beginning).chain(BufReader::new(input)));
-    Ok(Box::new(Lines::of(everything)))
+    Ok(Box::new(LineReader::new(everything)))
 }
 
 /// All of it as one line, if it is one JSON value.
 fn whole(text: &[u8]) -> Option<Line> {
-    let first = Lines::of(text).next()?.ok()?;
+    let first = LineReader::new(text).next()?.ok()?;
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     serde_json::from_slice::<IgnoredAny>(text).ok()?;
     Some(Line { text: Some(text.to_vec()), ..first })

@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
+use crate::shell::quote;
 use crate::talk;
 use crate::wrong_usage::WrongUsage;
 
@@ -108,15 +109,9 @@ fn tell(address: SocketAddr, apps: &[(AppId, AppSecret)], templates: &[TemplateI
     for (index, (appid, secret)) in apps.iter().enumerate() {
         // Only one can be pointed at.
         let beside = if index == 0 { "" } else { "# or: " };
-        talk::note(format_args!("{beside}export {APPID}={appid} {SECRET}={}", quoted(secret.expose())));
+        talk::note(format_args!("{beside}export {APPID}={appid} {SECRET}={}", quote(secret.expose())));
     }
     for template in templates {
         talk::note(format_args!("# template: {template}"));
     }
-}
-
-/// As a shell reads it.
-fn quoted(text: &str) -> String {
-    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

@@ -9,13 +9,26 @@ fn good() -> String {
     line("oUser", 7, "Hello")
 }
 
+/// Another message to the same user.
+fn other() -> String {
+    line("oUser", 8, "Hello")
+}
+
+#[test]
+fn the_second_line_for_one_user_template_and_scene_is_a_problem() {
+    let ended = wxsub(["check", "-"]).input(format!("{}\n{}\n\n{}\n", good(), other(), good())).run();
+    let rule = "duplicate of line 1; one consent allows one message for a touser, template_id and scene";
+    assert_eq!((ended.code, ended.out), (2, format!("line 4: message: {rule}\n")));
+    assert_eq!(ended.err, "3 checked, 1 with problems\n");
+}
+
 #[test]
 fn every_problem_of_every_line_is_named() {
     let file = format!(
         "{}\n\n{}\nnonsense\n{}\n",
         good(),
         r#"{"touser":"o","template_id":"T","scene":"07","title":"0123456789abcdef","data":{"content":{"value":"a\rb"}}}"#,
-        good()
+        other()
     );
     let ended = wxsub(["check", "-"]).input(file.clone()).run();
     assert_eq!(ended.code, 2);
@@ -37,7 +50,7 @@ fn every_problem_of_every_line_is_named() {
 
 #[test]
 fn good_messages_are_quiet() {
-    for input in [good(), format!("\n{}\r\n\r\n{}\r\n", good(), good()), format!("\u{feff}{}", good())] {
+    for input in [good(), format!("\n{}\r\n\r\n{}\r\n", good(), other()), format!("\u{feff}{}", good())] {
         let ended = wxsub(["check", "-"]).input(input).run();
         assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{ended:?}");
     }
@@ -59,7 +72,7 @@ fn one_message_may_stand_on_several_lines() {
 #[test]
 fn hostile_files() {
     let long = "x".repeat(100_000);
-    let ended = wxsub(["check", "-"]).input(format!("{}\n{long}\n{}", good(), good())).run();
+    let ended = wxsub(["check", "-"]).input(format!("{}\n{long}\n{}", good(), other())).run();
     assert_eq!(
         (ended.code, ended.out.as_str()),
         (2, "line 2: message: must be a line of at most 65536 bytes\n")

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 
-use wxsub_sandbox::Sandbox;
+use wxsub_sandbox::{Reply, Sandbox};
 
 use super::weixin::{SEND, sandbox};
 
@@ -29,7 +29,17 @@ impl Gate {
             for stream in listener.incoming() {
                 let (sandbox, open, arrived) = (sandbox.clone(), Arc::clone(&open), arrived.clone());
                 // A connection that breaks is the other side's business.
-                std::thread::spawn(move || serve(&stream.unwrap(), &sandbox, &open, &arrived));
+                std::thread::spawn(move || {
+                    serve(&stream.unwrap(), |method, target, body| {
+                        if target.starts_with(SEND) {
+                            arrived.send(()).ok()?;
+                            let held = String::from_utf8_lossy(body).contains("hold");
+                            let closed = open.0.lock().unwrap();
+                            drop(open.1.wait_while(closed, |open| held && !*open).unwrap());
+                        }
+                        Some((sandbox.handle(method, target, body).outcome.unwrap(), true))
+                    })
+                });
             }
         });
         gate
@@ -49,11 +59,10 @@ impl Gate {
     }
 }
 
-fn serve(
+/// Serves one connection. `answer` gives the reply and whether the connection stays open; nothing closes it at once.
+pub(crate) fn serve(
     stream: &TcpStream,
-    sandbox: &Sandbox,
-    open: &(Mutex<bool>, Condvar),
-    arrived: &Sender<()>,
+    answer: impl Fn(&str, &str, &[u8]) -> Option<(Reply, bool)>,
 ) -> Option<()> {
     let mut input = BufReader::new(stream);
     loop {
@@ -72,15 +81,17 @@ fn serve(
             .map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
         let mut body = vec![0; length];
         input.read_exact(&mut body).ok()?;
-        if target.starts_with(SEND) {
-            arrived.send(()).ok()?;
-            let held = String::from_utf8_lossy(&body).contains("hold");
-            let closed = open.0.lock().unwrap();
-            drop(open.1.wait_while(closed, |open| held && !*open).unwrap());
-        }
-        let reply = sandbox.handle(method, target, &body).outcome.unwrap();
-        let head = format!("HTTP/1.1 {} OK\r\nContent-Length: {}\r\n\r\n", reply.status, reply.body.len());
+        let (reply, stays) = answer(method, target, &body)?;
+        let connection = if stays { "keep-alive" } else { "close" };
+        let head = format!(
+            "HTTP/1.1 {} OK\r\nConnection: {connection}\r\nContent-Length: {}\r\n\r\n",
+            reply.status,
+            reply.body.len()
+        );
         let mut output = stream;
         output.write_all(&[head.as_bytes(), &reply.body].concat()).ok()?;
+        if !stays {
+            return None;
+        }
     }
 }

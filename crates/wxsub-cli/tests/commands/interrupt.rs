@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C, SIGTERM and SIGHUP.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command};
@@ -16,7 +16,7 @@ pub(crate) fn signal(child: &Child, name: &str) {
 }
 
 /// Waits until the process has said that it is finishing.
-fn wait_for_finishing(child: &mut Child) {
+pub(crate) fn wait_for_finishing(child: &mut Child) {
     let mut said = String::new();
     // One byte at a time, so that what is said later is left for later.
     let mut unbuffered = BufReader::with_capacity(1, child.stderr.as_mut().unwrap());
@@ -43,7 +43,8 @@ fn outcomes(out: &str) -> Vec<String> {
 
 #[test]
 fn the_first_finishes_what_is_under_way() {
-    for (name, file) in [("INT", "first_int.jsonl"), ("TERM", "first_term.jsonl")] {
+    for (name, file) in [("INT", "first_int.jsonl"), ("TERM", "first_term.jsonl"), ("HUP", "first_hup.jsonl")]
+    {
         let gate = Gate::start();
         let mut child = five_lines(&gate, file).start();
         gate.wait_for(2);
@@ -52,12 +53,27 @@ fn the_first_finishes_what_is_under_way() {
         gate.open();
         let ended = ended(child);
         assert_eq!((ended.code, outcomes(&ended.out)), (4, vec!["1 sent".to_owned(), "2 sent".to_owned()]));
-        assert_eq!(
-            ended.err,
-            "2 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent\nstopped early; go on with --from-line 3\n"
+        let path = format!("{}/{file}", env!("CARGO_TARGET_TMPDIR"));
+        let expected = format!(
+            "2 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 3 not tried\nstopped: a signal asked for it\n\
+             go on with: wxsub send --file {path} --concurrency 2 --lines 3-\n"
         );
+        assert_eq!(ended.err, expected);
         assert_eq!(gate.sandbox.mailbox(&"oUser".parse().unwrap()).len(), 2);
     }
+}
+
+/// Under nohup a closed terminal ends nothing.
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let gate = Gate::start();
+    let mut call = five_lines(&gate, "nohup.jsonl").under_shell("trap '' HUP; exec \"$0\" \"$@\"");
+    let child = call.start();
+    gate.wait_for(2);
+    signal(&child, "HUP");
+    gate.open();
+    let ended = ended(child);
+    assert_eq!((ended.code, outcomes(&ended.out).len()), (0, 5), "{ended:?}");
 }
 
 #[test]
@@ -74,7 +90,7 @@ fn the_second_stops_at_once() {
         (5, vec!["1 maybe_sent".to_owned(), "2 maybe_sent".to_owned()])
     );
     assert!(
-        ended.err.contains("0 not sent, 2 maybe sent\nstopped early; go on with --from-line 3\n"),
+        ended.err.contains("0 not sent, 2 maybe sent, 3 not tried\n") && ended.err.ends_with(" --lines 3-\n"),
         "{}",
         ended.err
     );
@@ -91,7 +107,8 @@ fn an_input_that_never_ends_is_left() {
     signal(&child, "INT");
     let ended = ended(child);
     assert_eq!(ended.code, 4);
-    assert!(ended.err.ends_with("stopped early; go on with --from-line 2\n"), "{}", ended.err);
+    assert!(ended.err.contains(", the rest not tried\nstopped: a signal asked for it\n"), "{}", ended.err);
+    assert!(ended.err.ends_with("go on with: wxsub send --file - --lines 2-\n"), "{}", ended.err);
 }
 
 #[test]

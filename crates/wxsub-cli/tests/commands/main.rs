@@ -5,6 +5,10 @@ mod answer;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod batch;
+#[cfg(test)]
+mod breakable;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod cluster;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wxsub_sandbox::Fault;
 
 use super::gate::Gate;
-use super::weixin::{NOBODY, SEND, STABLE_TOKEN, TEMPLATE, Weixin, allow, line, pointed_at};
+use super::weixin::{SEND, STABLE_TOKEN, TEMPLATE, Weixin, allow, line, pointed_at};
 use super::wxsub::{Ended, ended, file, wxsub};
 
 fn outcomes(ended: &Ended) -> Vec<(u64, String)> {
@@ -63,7 +63,7 @@ fn each_line_has_its_own_end_and_the_largest_code_wins() {
         r#"{"touser":"oX","scene":7,"title":"","tilte":"Parcel"}"#.to_owned(),
         "x".repeat(70_000),
         "nonsense".to_owned(),
-        line("oA", 1, "Hello again"),
+        line("oA", 2, "Hello again"),
         line("oB", 2, "Hello"),
     ];
     let ended = weixin.call(["send", "--file", "-", "--concurrency", "1"]).input(text.join("\n")).run();
@@ -82,7 +82,7 @@ fn each_line_has_its_own_end_and_the_largest_code_wins() {
     );
     assert_eq!(
         (&told[4]["errcode"], &told[4]["stage"], &told[4]["scene"]),
-        (&json!(43101), &json!("send"), &json!("1"))
+        (&json!(43101), &json!("send"), &json!("2"))
     );
     assert!(
         ended.err.contains("first refused: line 6: Weixin refused the message: errcode 43101"),
@@ -107,30 +107,110 @@ fn a_lost_answer_outweighs_everything() {
 }
 
 #[test]
-fn without_a_token_every_line_is_told_and_nothing_is_posted() {
-    let weixin = Weixin::start();
-    let text = (0..50).map(|number| line("oA", number, "Hello")).collect::<Vec<_>>().join("\n");
-    let ended = weixin.call(["send", "--file", "-"]).env("WXSUB_SECRET", "wrong").input(text.clone()).run();
-    assert_eq!((ended.code, ended.json().len()), (4, 50));
-    assert!(ended.json().iter().all(|told| told["outcome"] == "not_sent" && told["errcode"] == 40125));
-    assert_eq!((weixin.seen(STABLE_TOKEN), weixin.seen(SEND)), (1, 0));
-    let ended = weixin.call(["send", "--file", "-"]).env("WXSUB_API_BASE", NOBODY).input(text).run();
-    assert_eq!((ended.code, ended.json().len()), (4, 50));
-    assert!(ended.err.contains("first not sent: line 1: no usable access token"), "{}", ended.err);
-}
-
-#[test]
-fn it_goes_on_where_it_is_told() {
+fn it_sends_the_selected_lines() {
     let weixin = Weixin::start();
     let text = (1..=9).map(|scene| line("oA", scene, "Hello")).collect::<Vec<_>>().join("\n\n");
     for scene in 1..=9 {
         weixin.allow("oA", scene);
     }
-    let ended = weixin.call(["send", "--file", "-", "--from-line", "8"]).input(text.clone()).run();
-    assert_eq!((ended.code, outcomes(&ended)), (0, all_sent([9, 11, 13, 15, 17].into_iter())));
-    let ended = weixin.call(["send", "--file", "-", "--from-line", "100"]).input(text).run();
-    assert_eq!((ended.code, ended.out.as_str()), (0, ""));
-    assert_eq!(weixin.seen(SEND), 5);
+    let ended = weixin.call(["send", "--file", "-", "--from-line", "14"]).input(text.clone()).run();
+    assert_eq!((ended.code, outcomes(&ended)), (0, all_sent([15, 17].into_iter())));
+    let path = file("selected.jsonl", &text);
+    let ended = weixin.call(["send", "--file", &path, "--lines", "13,1-2,5-9"]).run();
+    assert_eq!((ended.code, outcomes(&ended)), (0, all_sent([1, 5, 7, 9, 13].into_iter())));
+    assert_eq!(weixin.seen(SEND), 7);
+}
+
+#[test]
+fn a_selection_past_the_end_is_wrong_usage() {
+    let weixin = Weixin::start();
+    weixin.allow("oA", 1).allow("oA", 2);
+    let text = format!("{}\n{}\n", line("oA", 1, "one"), line("oA", 2, "two"));
+    let path = file("past_the_end.jsonl", &text);
+    for (flag, value) in [("--from-line", "3"), ("--lines", "3-"), ("--lines", "1,4"), ("--lines", "2-3")] {
+        let said =
+            format!("error: {flag}: selects line {}, but the file has 2", if value == "1,4" { 4 } else { 3 });
+        weixin.call(["send", "--file", &path, flag, value]).run().assert_wrong(&[&said]);
+        weixin.call(["send", "--file", &path, flag, value, "--dry-run"]).run().assert_wrong(&[&said]);
+    }
+    weixin.call(["send", "--file", &path, "--lines", "2-1"]).run().assert_wrong(&["--lines"]);
+    assert_eq!(weixin.seen_any(), 0);
+    // Standard input is read once only, so what it lacks is known at its end.
+    let ended = weixin.call(["send", "--file", "-", "--lines", "1,4"]).input(text).run();
+    assert_eq!((ended.code, outcomes(&ended)), (2, all_sent(1..=1)));
+    assert!(ended.err.contains("error: line 4 is selected, but the input has 2"), "{}", ended.err);
+}
+
+#[test]
+fn the_id_comes_back_and_does_not_reach_weixin() {
+    let weixin = Weixin::start();
+    weixin.allow("oA", 1).allow("oA", 2);
+    let with_id = |scene, id: &str| line("oA", scene, "Hello").replacen('{', &format!("{{\"id\":{id},"), 1);
+    let text =
+        [with_id(1, r#""order 7""#), with_id(2, "18446744073709551615"), with_id(3, "1.5"), with_id(1, "9")];
+    let text = text.join("\n");
+    let ended = weixin.call(["send", "--file", "-"]).input(text.clone()).run();
+    let ids: Vec<_> = ended.json().iter().map(|told| (told["outcome"].clone(), told["id"].clone())).collect();
+    let expected = [
+        (json!("sent"), json!("order 7")),
+        (json!("sent"), json!(u64::MAX)),
+        (json!("invalid"), Value::Null),
+        (json!("invalid"), json!(9)),
+    ];
+    assert_eq!((ended.code, ids), (2, expected.to_vec()));
+    for received in weixin.sandbox.mailbox(&"oA".parse().unwrap()) {
+        assert_eq!(received.body.get("id"), None);
+    }
+    let ended = wxsub(["check", "-", "--json"]).input(text).run();
+    let told: Vec<_> =
+        ended.json().iter().map(|told| (told["id"].clone(), told["problems"].clone())).collect();
+    assert_eq!(told[0], (json!("order 7"), json!([])));
+    assert_eq!(told[2].1[0]["field"], "id");
+    assert!(told[3].1[0]["rule"].as_str().unwrap().starts_with("duplicate of line 1;"), "{told:?}");
+}
+
+#[test]
+fn a_duplicate_is_invalid_and_not_posted() {
+    let weixin = Weixin::start();
+    weixin.allow("oA", 1).allow("oB", 1);
+    let text = [line("oA", 1, "one"), line("oB", 1, "two"), line("oA", 1, "three")].join("\n");
+    let ended = weixin.call(["send", "--file", "-"]).input(text.clone()).run();
+    let expected =
+        [(1, "sent"), (2, "sent"), (3, "invalid")].map(|(line, outcome)| (line, outcome.to_owned()));
+    assert_eq!((ended.code, outcomes(&ended)), (2, expected.to_vec()));
+    assert!(ended.err.contains("first invalid: line 3: message: duplicate of line 1;"), "{}", ended.err);
+    // Line 1 is not selected, and line 3 is its duplicate all the same.
+    weixin.allow("oA", 1);
+    let ended = weixin.call(["send", "--file", "-", "--lines", "3"]).input(text).run();
+    assert_eq!((ended.code, weixin.seen(SEND)), (2, 2));
+    assert_eq!(weixin.received("oA"), ["one"]);
+}
+
+#[test]
+fn a_dry_run_posts_nothing_and_fetches_no_token() {
+    let weixin = Weixin::start();
+    let text = [line("oA", 1, "one"), "nonsense".to_owned(), line("oB", 1, "two"), line("oA", 1, "again")];
+    let text = text.join("\n");
+    let call =
+        |more: [&str; 2]| weixin.call(["send", "--file", "-", "--dry-run"]).args(more).input(text.clone());
+    let ended = call(["--lines", "1-"]).env("WXSUB_TOKEN_ENDPOINT", "token").run();
+    assert_eq!(ended.code, 2);
+    assert_eq!(
+        ended.json()[0],
+        json!({"would_send": true, "touser": "oA", "template_id": TEMPLATE, "scene": "1", "line": 1})
+    );
+    let told: Vec<_> =
+        ended.json().iter().map(|told| (told["line"].clone(), told["outcome"].clone())).collect();
+    let invalid = json!("invalid");
+    assert_eq!(told[1..], [(json!(2), invalid.clone()), (json!(3), Value::Null), (json!(4), invalid)]);
+    assert_eq!(ended.err, "dry run: 2 would be sent, 2 invalid; nothing was posted\n");
+    let ended = call(["--limit", "1"]).run();
+    assert_eq!(ended.err, "dry run: 1 would be sent, 2 invalid, 1 beyond --limit; nothing was posted\n");
+
+    let ended = weixin.send("oUser", "7").args(["--dry-run"]).run();
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, "would be sent\n", ""));
+    weixin.send("oUser", "70000").args(["--dry-run"]).run().assert_wrong(&["--scene: must be"]);
+    assert_eq!(weixin.seen_any(), 0);
 }
 
 #[test]
@@ -168,8 +248,14 @@ fn nobody_reading_the_results_stops_it() {
     // The input stays open: it stops by itself.
     let ended = ended(child);
     drop(input);
-    assert_eq!(ended.code, 4, "{ended:?}");
-    let next: u64 = ended.err.trim_end().rsplit("--from-line ").next().unwrap().parse().unwrap();
+    // The result of a message that was sent is lost.
+    assert_eq!(ended.code, 5, "{ended:?}");
+    assert!(
+        ended.err.contains("the last line recorded") || ended.err.contains("no line is recorded"),
+        "{ended:?}"
+    );
+    let rest = ended.err.trim_end().rsplit("--lines ").next().unwrap();
+    let next: u64 = rest.strip_suffix('-').unwrap().parse().unwrap();
     assert_eq!(weixin.seen(SEND), next - 1);
     assert!(!ended.err.contains("panic"), "{}", ended.err);
 }

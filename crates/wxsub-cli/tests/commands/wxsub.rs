@@ -26,6 +26,14 @@ pub(crate) fn wxsub<const N: usize>(arguments: [&str; N]) -> Wxsub {
     Wxsub { command, input: Vec::new() }
 }
 
+/// A line for a shell that finds the binary as `wxsub`, in an empty environment.
+pub(crate) fn shell(script: &str) -> Wxsub {
+    let mut command = Command::new("/bin/sh");
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_wxsub")).parent().unwrap();
+    command.env_clear().env("PATH", folder).args(["-c", script]);
+    Wxsub { command, input: Vec::new() }
+}
+
 impl Wxsub {
     pub(crate) fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
         self.command.args(arguments);
@@ -44,6 +52,21 @@ impl Wxsub {
 
     pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
+        self
+    }
+
+    /// The same through a shell, which gets the program and its arguments as `$0` and `$@`.
+    pub(crate) fn under_shell(mut self, script: &str) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command
+            .env_clear()
+            .args(["-c", script])
+            .arg(self.command.get_program())
+            .args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            value.map(|value| command.env(name, value));
+        }
+        self.command = command;
         self
     }
 

@@ -29,7 +29,8 @@ mod tests {
 
     #[test]
     fn retry_after_is_read_in_seconds() {
-        let read = |value: &str| retry_after_of(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]));
+        let read =
+            |value: &str| retry_after_of(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]));
         assert_eq!(read("60"), Some(Duration::from_secs(60)));
         for value in ["Tue, 24 Nov 2026 04:19:43 GMT", "-1", "1.5", ""] {
             assert_eq!(read(value), None, "{value}");

@@ -38,7 +38,7 @@ pub(super) fn print(arguments: &Arguments, server: &Server) {
     Row::ratio(what, Unit::PerSecond, &[whole], |m| m.rate, &Goal::None).print();
     let lengths: Vec<_> = pairs.iter().map(|(short, _)| (whole.0, *short)).collect();
     let what = format!("peak memory of `wxsub send --file`, {long} messages, beside {short}");
-    Row::difference(what, Unit::MiB, &lengths, |m| m.peak, &Goal::AtMost(1024.0)).print();
+    Row::difference(what, Unit::MiB, &lengths, |m| m.peak, &Goal::AtMost(64.0 * 1024.0)).print();
 }
 
 /// A file of messages, gone in the end.
@@ -48,9 +48,12 @@ impl Messages {
     fn written(amount: usize) -> Self {
         let path = std::env::temp_dir().join(format!("wxsub-{amount}-{}.jsonl", std::process::id()));
         let mut file = BufWriter::new(File::create(&path).unwrap());
-        let mut line = subject::message().to_json();
-        line.push(b'\n');
-        (0..amount).for_each(|_| file.write_all(&line).unwrap());
+        // Each line is for another user, because a second message to the same one would be a duplicate.
+        let line = String::from_utf8(subject::message().to_json()).unwrap();
+        let (before, after) = line.split_once("\"touser\":\"").unwrap();
+        for number in 0..amount {
+            writeln!(file, "{before}\"touser\":\"u{number}{after}").unwrap();
+        }
         file.flush().unwrap();
         Self(path)
     }

@@ -1,61 +1,115 @@
-//! Sends one message and tells what became of it.
+//! Sends one message and reports what became of it.
 
 use std::time::Duration;
 
 use wxsub_core::Client;
 use wxsub_core::clock::{Clock, SystemClock, until};
 use wxsub_core::transport::Stage as Reached;
-use wxsub_proto::{Message, Role};
+use wxsub_proto::{ErrCode, Message, Remedy, Role};
 
+use super::flow::{Block, Signal};
 use crate::control_server::ControlServer;
 use crate::interrupt::Interrupt;
 use crate::send_error::{refusal_of, told};
 use wxsub_server::result_line::{Outcome, ResultLine, Stage};
 
-/// Who sends.
+/// Where messages are posted.
 pub(super) enum Sender {
-    /// This process.
-    Here(Client),
-    /// A control server, which may take this long.
-    Server(ControlServer, Duration),
+    /// At Weixin, by this process.
+    Direct(Client),
+    /// At a control server, which may take this long.
+    ControlServer(ControlServer, Duration),
 }
 
 /// What became of a message.
-pub(super) struct Delivered {
+pub(super) struct SendReport {
     /// For programs.
     pub(super) result: ResultLine,
     /// For people, unless it was sent.
     pub(super) why: Option<String>,
+    /// How long to wait before the next try, where that is known.
+    pub(super) retry_after: Option<Duration>,
 }
 
 const GIVEN_UP: &str =
     "stopped while the message was under way; it may have been sent, do not blindly repeat it";
 
 /// Sends it, unless the user insists on stopping.
-pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Interrupt) -> Delivered {
+pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Interrupt) -> SendReport {
     tokio::select! {
         biased;
-        delivered = sender.send(message) => delivered,
+        report = sender.send(message) => report,
         () = interrupt.insisted() => maybe_sent(message, GIVEN_UP),
     }
 }
 
+/// How long an attempt to get a token takes where something answers.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
+/// How long to wait where Weixin says only that there were too many calls within this minute.
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl SendReport {
+    /// Without a time to wait.
+    pub(super) fn new(result: ResultLine, why: Option<String>) -> Self {
+        Self { result, why, retry_after: None }
+    }
+
+    /// What the end of this attempt says about the lines that follow.
+    pub(super) fn signal(&self) -> Signal {
+        let (errcode, stage) = match self.result.refusal() {
+            Some((refusal, stage)) => (Some(refusal.errcode()), stage),
+            None => (None, None),
+        };
+        match (self.result.outcome, errcode, self.result.remedy()) {
+            (Outcome::Sent | Outcome::Invalid, ..) => Signal::Answered,
+            (Outcome::MaybeSent, ..) => Signal::NoAnswer,
+            (_, Some(ErrCode::DAILY_QUOTA), _) => Signal::Blocked(Block::DailyQuota),
+            (_, Some(ErrCode::MINUTE_QUOTA), _) => Signal::RateLimited(self.retry_after.unwrap_or(MINUTE)),
+            (_, Some(code), _) if stage == Some(Stage::Token) && !code.is_transient_on_token_call() => {
+                Signal::Blocked(Block::TokenRefused)
+            }
+            (_, _, Some(Remedy::FixConfig | Remedy::AllowIp)) => Signal::Blocked(Block::Configuration),
+            (Outcome::Refused, ..) => Signal::Answered,
+            (Outcome::NotSent, _, Some(Remedy::SlowDown)) => {
+                Signal::RateLimited(self.retry_after.unwrap_or(MINUTE))
+            }
+            // The request itself is wrong, so the same answer would come again.
+            (Outcome::NotSent, _, Some(Remedy::FixRequest)) => Signal::Answered,
+            (Outcome::NotSent, ..) => Signal::NotReached(self.retry_after.unwrap_or_default()),
+        }
+    }
+
+    /// Whether the message can be sent later as it is: it was not sent, or Weixin refused it over a quota.
+    pub(super) fn may_go_on(&self) -> bool {
+        let errcode = self.result.refusal().map(|(refusal, _)| refusal.errcode());
+        let met_quota = matches!(errcode, Some(ErrCode::DAILY_QUOTA | ErrCode::MINUTE_QUOTA));
+        match self.result.outcome {
+            Outcome::NotSent => true,
+            Outcome::Refused => met_quota,
+            Outcome::Sent | Outcome::Invalid | Outcome::MaybeSent => false,
+        }
+    }
+}
+
 impl Sender {
-    async fn send(&self, message: &Message) -> Delivered {
+    async fn send(&self, message: &Message) -> SendReport {
         match self {
-            Self::Here(client) => match client.send(message).await {
-                Ok(()) => Delivered { result: ResultLine::sent(message), why: None },
-                Err(error) => {
-                    Delivered { result: ResultLine::failed(message, &error), why: Some(told(&error)) }
-                }
+            Self::Direct(client) => match client.send(message).await {
+                Ok(()) => SendReport::new(ResultLine::sent(message), None),
+                Err(error) => SendReport {
+                    // Until the attempt that was planned has ended, the token source repeats this failure.
+                    retry_after: error.retry_after().map(|wait| wait + ATTEMPT),
+                    ..SendReport::new(ResultLine::failed(message, &error), Some(told(&error)))
+                },
             },
-            Self::Server(server, limit) => post(server, *limit, message).await,
+            Self::ControlServer(server, limit) => post(server, *limit, message).await,
         }
     }
 }
 
 /// Posts it once, whatever comes of it.
-async fn post(server: &ControlServer, limit: Duration, message: &Message) -> Delivered {
+async fn post(server: &ControlServer, limit: Duration, message: &Message) -> SendReport {
     let clock = SystemClock::new();
     let deadline = clock.now().mono.after(limit);
     match until(&clock, deadline, server.ask("messages", Some(message.to_json()))).await {
@@ -63,16 +117,19 @@ async fn post(server: &ControlServer, limit: Duration, message: &Message) -> Del
             message,
             "the control server did not answer in time; the message may have been sent, do not blindly repeat it",
         ),
-        Some(Err(error)) if error.stage() == Reached::BeforeSending => Delivered {
-            result: ResultLine::not_posted(message),
-            why: Some(format!("the control server was not reached: {error}; it is safe to try again")),
-        },
+        Some(Err(error)) if error.stage() == Reached::BeforeSending => SendReport::new(
+            ResultLine::not_posted(message),
+            Some(format!("the control server was not reached: {error}; it is safe to try again")),
+        ),
         Some(Err(error)) => maybe_sent(
             message,
             &format!("the control server's answer was lost: {error}; do not blindly repeat it"),
         ),
         Some(Ok(raw)) => match ResultLine::answered(message, raw.status, raw.body.as_ref()) {
-            Some(result) => Delivered { why: words(&result, raw.status), result },
+            Some(result) => {
+                let why = describe(&result, raw.status);
+                SendReport { retry_after: raw.retry_after, ..SendReport::new(result, why) }
+            }
             None => maybe_sent(
                 message,
                 &format!(
@@ -85,12 +142,12 @@ async fn post(server: &ControlServer, limit: Duration, message: &Message) -> Del
     }
 }
 
-fn maybe_sent(message: &Message, why: &str) -> Delivered {
-    Delivered { result: ResultLine::given_up(message), why: Some(why.to_owned()) }
+fn maybe_sent(message: &Message, why: &str) -> SendReport {
+    SendReport::new(ResultLine::given_up(message), Some(why.to_owned()))
 }
 
-/// What the server says, for people.
-fn words(result: &ResultLine, status: u16) -> Option<String> {
+/// What the server answered, for people.
+fn describe(result: &ResultLine, status: u16) -> Option<String> {
     if let Some((refusal, stage)) = result.refusal() {
         return Some(match stage {
             Some(Stage::Token) => {
@@ -111,4 +168,63 @@ fn words(result: &ResultLine, status: u16) -> Option<String> {
         (Outcome::MaybeSent, _) => "the message may have been sent; do not blindly repeat it",
     };
     Some(format!("the control server answered {status}: {why}{advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A control server's answer: status, outcome, errcode, remedy and stage, `-` for none, and its `Retry-After`.
+    fn report(answer: &str, retry_after: Option<Duration>) -> SendReport {
+        let message: Message = serde_json::from_str(
+            r#"{"touser":"o","template_id":"T","scene":"1","title":"t","data":{"content":{"value":"v"}}}"#,
+        )
+        .unwrap();
+        let words: Vec<_> = answer.split(' ').map(|word| Some(word).filter(|word| *word != "-")).collect();
+        let [status, outcome, errcode, remedy, stage] = words[..] else { panic!("{answer}") };
+        let errcode: Option<i64> = errcode.map(|errcode| errcode.parse().unwrap());
+        let body =
+            json!({"outcome": outcome, "errcode": errcode, "remedy": remedy, "stage": stage}).to_string();
+        let result =
+            ResultLine::answered(&message, status.unwrap().parse().unwrap(), body.as_bytes()).unwrap();
+        SendReport { retry_after, ..SendReport::new(result, None) }
+    }
+
+    /// What the end of an attempt says about the lines that follow, and whether a later command goes on with the line.
+    #[test]
+    fn each_end_has_its_signal() {
+        use Signal::{Answered, Blocked, NoAnswer, NotReached, RateLimited};
+        let (none, five, zero) = (None, Some(Duration::from_secs(5)), Duration::ZERO);
+        let after = Duration::from_secs(5);
+        for (answer, retry_after, signal, goes_on) in [
+            ("200 sent - - -", none, Answered, false),
+            ("422 refused 43101 stop send", none, Answered, false),
+            ("422 refused -1 retry_later send", none, Answered, false),
+            ("422 refused 40001 refresh_token send", none, Answered, false),
+            ("422 refused 48001 fix_config send", none, Blocked(Block::Configuration), false),
+            ("422 refused 40164 allow_ip send", none, Blocked(Block::Configuration), false),
+            ("422 refused 45009 slow_down send", none, Blocked(Block::DailyQuota), true),
+            ("503 not_sent 45009 slow_down token", five, Blocked(Block::DailyQuota), true),
+            ("422 refused 45011 slow_down send", none, RateLimited(MINUTE), true),
+            ("503 not_sent 45011 slow_down token", five, RateLimited(after), true),
+            ("503 not_sent 40125 fix_config token", five, Blocked(Block::TokenRefused), true),
+            ("503 not_sent 40164 allow_ip token", five, Blocked(Block::TokenRefused), true),
+            ("503 not_sent -1 retry_later token", five, NotReached(after), true),
+            ("503 not_sent - retry_later token", none, NotReached(zero), true),
+            ("503 not_sent - retry_later -", five, NotReached(after), true),
+            ("503 not_sent - investigate token", none, NotReached(zero), true),
+            ("503 not_sent - fix_config send", none, Blocked(Block::Configuration), true),
+            ("503 not_sent - slow_down -", five, RateLimited(after), true),
+            ("429 not_sent - slow_down -", five, RateLimited(after), true),
+            ("401 not_sent - fix_config -", none, Blocked(Block::Configuration), true),
+            ("413 not_sent - fix_request -", none, Answered, true),
+            ("504 maybe_sent - investigate -", none, NoAnswer, false),
+            ("422 invalid - - -", none, Answered, false),
+        ] {
+            let report = report(answer, retry_after);
+            assert_eq!((report.signal(), report.may_go_on()), (signal, goes_on), "{answer}");
+        }
+    }
 }

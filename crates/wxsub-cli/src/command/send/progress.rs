@@ -1,10 +1,12 @@
 //! The progress bar.
 
+use std::fmt::Display;
 use std::io::{IsTerminal, stderr, stdout};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::tally::Tally;
+use super::summary::SendSummary;
+use crate::talk;
 
 /// Shows how far it is, on a terminal. Where the results go to the same terminal, they show it themselves.
 pub(super) struct Progress(Option<ProgressBar>);
@@ -27,10 +29,18 @@ impl Progress {
     }
 
     /// This much of the file is done.
-    pub(super) fn show(&self, read: u64, tally: &Tally) {
+    pub(super) fn show(&self, read: u64, summary: &SendSummary) {
         if let Some(bar) = &self.0 {
             bar.set_position(read);
-            bar.set_message(tally.to_string());
+            bar.set_message(summary.to_string());
+        }
+    }
+
+    /// Prints a line beside the bar.
+    pub(super) fn note(&self, text: impl Display) {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| talk::note(text)),
+            None => talk::note(text),
         }
     }
 }

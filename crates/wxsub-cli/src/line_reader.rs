@@ -6,16 +6,16 @@ use wxsub_proto::message::Draft;
 use wxsub_proto::{Invalid, Rule};
 
 /// The longest line that is read, in bytes: more than any message can have.
-pub(crate) const LONGEST: usize = 65_536;
+pub(crate) const MAX_LINE_BYTES: usize = 65_536;
 
-const NOT_READ: Rule = Rule::Form { expected: "a line of at most 65536 bytes" };
+const LINE_TOO_LONG: Rule = Rule::Form { expected: "a line of at most 65536 bytes" };
 
 /// One line that is not blank.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     /// Which line of the file, from 1. Blank lines count.
     pub(crate) number: u64,
-    /// What it says; `None` if it is longer than [`LONGEST`].
+    /// Its bytes without the newline; `None` if it is longer than [`MAX_LINE_BYTES`].
     pub(crate) text: Option<Vec<u8>>,
     /// How many bytes of the file have been read with it.
     pub(crate) read: u64,
@@ -24,30 +24,35 @@ pub(crate) struct Line {
 impl Line {
     /// The message in it, not yet checked.
     pub(crate) fn draft(&self) -> Result<Draft, Invalid> {
-        let text = self.text.as_deref().ok_or_else(|| Invalid::new("message", NOT_READ))?;
+        let text = self.text.as_deref().ok_or_else(|| Invalid::new("message", LINE_TOO_LONG))?;
         Draft::from_json(text)
     }
 }
 
 /// Gives the lines of `input` that are not blank. Ends after the first error.
-pub(crate) struct Lines<R> {
+pub(crate) struct LineReader<R> {
     input: R,
     number: u64,
     read: u64,
     failed: bool,
 }
 
-impl<R: BufRead> Lines<R> {
-    /// From the first line on.
-    pub(crate) fn of(input: R) -> Self {
+impl<R: BufRead> LineReader<R> {
+    /// Starts at the first line.
+    pub(crate) fn new(input: R) -> Self {
         Self { input, number: 0, read: 0, failed: false }
     }
 
+    /// How many lines have been read, blank ones included.
+    pub(crate) fn lines_read(&self) -> u64 {
+        self.number
+    }
+
     /// The next line, blank or not; `None` at the end.
-    fn any(&mut self) -> io::Result<Option<Line>> {
+    fn next_raw(&mut self) -> io::Result<Option<Line>> {
         let mut text = Vec::new();
-        let most = LONGEST as u64 + 1;
-        let taken = self.input.by_ref().take(most).read_until(b'\n', &mut text)?;
+        let max = MAX_LINE_BYTES as u64 + 1;
+        let taken = self.input.by_ref().take(max).read_until(b'\n', &mut text)?;
         if taken == 0 {
             return Ok(None);
         }
@@ -55,7 +60,7 @@ impl<R: BufRead> Lines<R> {
         self.number += 1;
         let whole = match text.pop_if(|last| *last == b'\n') {
             Some(_) => true,
-            None => text.len() <= LONGEST,
+            None => text.len() <= MAX_LINE_BYTES,
         };
         if !whole {
             self.skip_rest()?;
@@ -80,15 +85,24 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
+/// How many lines there are, blank ones included.
+pub(crate) fn count_lines(mut input: impl BufRead) -> io::Result<u64> {
+    let mut lines = 0;
+    while input.skip_until(b'\n')? > 0 {
+        lines += 1;
+    }
+    Ok(lines)
+}
+
 /// Some editors put it at the beginning of a file.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-impl<R: BufRead> Iterator for Lines<R> {
+impl<R: BufRead> Iterator for LineReader<R> {
     type Item = io::Result<Line>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.failed {
-            match self.any() {
+            match self.next_raw() {
                 Ok(Some(line)) if line.text.as_ref().is_some_and(|text| text.trim_ascii().is_empty()) => {}
                 Ok(line) => return line.map(Ok),
                 Err(error) => {
@@ -106,7 +120,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<(u64, Option<String>)> {
-        let lines = Lines::of(text.as_bytes()).map(Result::unwrap);
+        let lines = LineReader::new(text.as_bytes()).map(Result::unwrap);
         lines.map(|line| (line.number, line.text.map(|text| String::from_utf8(text).unwrap()))).collect()
     }
 
@@ -122,18 +136,28 @@ mod tests {
 
     #[test]
     fn a_line_too_long_is_skipped_in_one_piece() {
-        let (fits, long) = ("x".repeat(LONGEST), "y".repeat(LONGEST * 3 + 1));
+        let (fits, long) = ("x".repeat(MAX_LINE_BYTES), "y".repeat(MAX_LINE_BYTES * 3 + 1));
         let read = lines(&format!("{fits}\n{long}\n{fits}z\nb\n{long}"));
         let shape: Vec<_> =
             read.iter().map(|(number, text)| (*number, text.as_ref().map(String::len))).collect();
-        assert_eq!(shape, [(1, Some(LONGEST)), (2, None), (3, None), (4, Some(1)), (5, None)]);
+        assert_eq!(shape, [(1, Some(MAX_LINE_BYTES)), (2, None), (3, None), (4, Some(1)), (5, None)]);
+    }
+
+    #[test]
+    fn all_lines_are_counted() {
+        for text in ["", "a", "a\n", "a\n\n", "\n\nb"] {
+            let mut reader = LineReader::new(text.as_bytes());
+            reader.by_ref().for_each(|line| assert!(line.is_ok()));
+            let expected = text.lines().count() as u64;
+            assert_eq!((count_lines(text.as_bytes()).unwrap(), reader.lines_read()), (expected, expected));
+        }
     }
 
     #[test]
     fn every_byte_is_counted() {
-        let text = format!("a\n\n{}\nb", "y".repeat(LONGEST * 2));
-        let read: Vec<_> = Lines::of(text.as_bytes()).map(|line| line.unwrap().read).collect();
-        assert_eq!(read, [2, LONGEST as u64 * 2 + 4, text.len() as u64]);
+        let text = format!("a\n\n{}\nb", "y".repeat(MAX_LINE_BYTES * 2));
+        let read: Vec<_> = LineReader::new(text.as_bytes()).map(|line| line.unwrap().read).collect();
+        assert_eq!(read, [2, MAX_LINE_BYTES as u64 * 2 + 4, text.len() as u64]);
     }
 
     #[test]
@@ -144,7 +168,7 @@ mod tests {
                 Err(io::ErrorKind::IsADirectory.into())
             }
         }
-        let mut lines = Lines::of(io::BufReader::new(Broken));
+        let mut lines = LineReader::new(io::BufReader::new(Broken));
         assert!(lines.next().unwrap().is_err());
         assert!(lines.next().is_none());
     }

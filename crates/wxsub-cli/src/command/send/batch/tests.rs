@@ -1,0 +1,152 @@
+//! A batch against a sandbox in this process, on a clock that passes over every wait.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::Value;
+use wxsub_core::Client;
+use wxsub_core::clock::{Moment, UnixMillis};
+use wxsub_core::transport::{Outgoing, TransportError};
+use wxsub_proto::codec::RawReply;
+use wxsub_proto::{Action, ConsentRequest, ErrCode, Scene};
+use wxsub_sandbox::{Fault, Sandbox};
+
+use super::*;
+use crate::command::send::flow::{Block, OnError};
+
+const APPID: &str = "wx0123456789abcdef";
+const SEND: &str = "/cgi-bin/message/template/subscribe";
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Each wait is over at once, and time has passed. The waits are kept.
+#[derive(Debug, Default)]
+struct SkippingClock(Mutex<(Mono, Vec<Duration>)>);
+
+#[async_trait]
+impl Clock for SkippingClock {
+    fn now(&self) -> Moment {
+        Moment::new(self.0.lock().unwrap().0, UnixMillis::default())
+    }
+
+    async fn sleep_until(&self, at: Mono) {
+        let mut state = self.0.lock().unwrap();
+        let wait = at.since(state.0);
+        state.1.push(wait);
+        state.0 = state.0.max(at);
+    }
+}
+
+fn sandbox(users: u16) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.add_app(APPID.parse().unwrap(), "s".parse().unwrap(), ["T".parse().unwrap()]);
+    for scene in 1..=users {
+        let request =
+            ConsentRequest::new(APPID.parse().unwrap(), "T".parse().unwrap(), Scene::new(scene).unwrap());
+        sandbox.consent(request, Action::Confirm { openid: "o".parse().unwrap() }).unwrap();
+    }
+    sandbox
+}
+
+fn sender(sandbox: &Sandbox) -> Sender {
+    let sandbox = sandbox.clone();
+    let transport = move |request: Outgoing| {
+        let sandbox = sandbox.clone();
+        async move {
+            let request = request.into_http();
+            let target = request.uri().path_and_query().unwrap().as_str();
+            let handled = sandbox.handle(request.method().as_str(), target, request.body());
+            let reply = handled.outcome.unwrap();
+            Ok::<_, TransportError>(RawReply::new(reply.status, Bytes::from(reply.body)))
+        }
+    };
+    Sender::Direct(Client::builder(APPID.parse().unwrap(), "s".parse().unwrap(), Arc::new(transport)).build())
+}
+
+/// What came of a batch with one message for each scene from 1 on.
+struct Played {
+    outcomes: Vec<(u64, String)>,
+    waits: Vec<Duration>,
+    stopped: Option<StopReason>,
+    rest: String,
+    untried: Untried,
+}
+
+async fn play(sandbox: &Sandbox, lines: u16, rules: FlowRules) -> Played {
+    let line = |scene| {
+        format!(
+            r#"{{"touser":"o","template_id":"T","scene":{scene},"title":"t","data":{{"content":{{"value":"v"}}}}}}"#
+        )
+    };
+    let text = (1..=lines).map(line).collect::<Vec<_>>().join("\n");
+    let length = Some(text.len() as u64);
+    let input = Input { bytes: Box::new(io::Cursor::new(text)), length };
+    let batch = BatchSend::new(input, LineSet::from_line(1), 4, rules);
+    let (clock, mut out) = (SkippingClock::default(), Vec::new());
+    let interrupt = Interrupt::listen(None).unwrap();
+    let end = batch.run(&sender(sandbox), &interrupt, &clock, ResultWriter::new(&mut out)).await;
+    let (stopped, rest, untried) = (end.stopped, end.rest.to_string(), end.summary.untried);
+    let read = |line: &str| {
+        let value: Value = serde_json::from_str(line).unwrap();
+        (value["line"].as_u64().unwrap(), value["outcome"].as_str().unwrap().to_owned())
+    };
+    let outcomes = String::from_utf8(out).unwrap().lines().map(read).collect();
+    let waits = clock.0.into_inner().unwrap().1.into_iter().filter(|wait| !wait.is_zero()).collect();
+    Played { outcomes, waits, stopped, rest, untried }
+}
+
+fn rules() -> FlowRules {
+    FlowRules { on_error: OnError::Stop, limit: None, interval: Duration::ZERO }
+}
+
+fn sent(lines: u16) -> Vec<(u64, String)> {
+    (1..=lines).map(|line| (line.into(), "sent".to_owned())).collect()
+}
+
+#[tokio::test]
+async fn the_minute_quota_is_waited_out_and_every_line_is_sent_once() {
+    let sandbox = sandbox(20);
+    sandbox.add_fault(SEND, 6, Fault::ErrCode(ErrCode::MINUTE_QUOTA));
+    let played = play(&sandbox, 20, rules()).await;
+    assert_eq!((played.outcomes, played.stopped), (sent(20), None));
+    // Up to four lines in flight met it; after each wait one goes ahead.
+    assert!((3..=6).contains(&played.waits.len()), "{:?}", played.waits);
+    assert!(played.waits.iter().all(|wait| *wait == MINUTE), "{:?}", played.waits);
+    assert_eq!(sandbox.mailbox(&"o".parse().unwrap()).len(), 20);
+}
+
+#[tokio::test]
+async fn a_minute_quota_that_never_ends_stops_the_batch() {
+    let sandbox = sandbox(9);
+    sandbox.add_fault(SEND, u64::MAX, Fault::ErrCode(ErrCode::MINUTE_QUOTA));
+    let played = play(&sandbox, 9, rules()).await;
+    let tried = played.outcomes.len() as u64;
+    assert!((1..=4).contains(&tried) && played.outcomes.iter().all(|(_, outcome)| outcome == "refused"));
+    assert_eq!(played.waits, [MINUTE; 10]);
+    assert!(matches!(played.stopped, Some(StopReason::RateLimited(_))), "{:?}", played.stopped);
+    assert_eq!((played.rest.as_str(), played.untried), ("1-", Untried::Known(9 - tried)));
+}
+
+#[tokio::test]
+async fn the_daily_quota_stops_at_once_and_the_rest_is_named() {
+    let sandbox = sandbox(100);
+    sandbox.add_fault(SEND, 1, Fault::ErrCode(ErrCode::DAILY_QUOTA));
+    let played = play(&sandbox, 100, FlowRules { on_error: OnError::Continue, ..rules() }).await;
+    let of =
+        |wanted| played.outcomes.iter().filter(move |(_, outcome)| outcome == wanted).map(|(line, _)| *line);
+    let (refused, tried): (Vec<_>, _) = (of("refused").collect(), played.outcomes.len() as u64);
+    assert_eq!((refused.len(), of("sent").count() as u64), (1, tried - 1));
+    assert!(tried <= 8 && played.waits.is_empty(), "{tried}");
+    assert_eq!(played.stopped, Some(StopReason::Blocked(Block::DailyQuota, refused[0])));
+    let mut rest = LineSet::from_line(tried + 1);
+    rest.insert(refused[0]);
+    assert_eq!((played.rest, played.untried), (rest.to_string(), Untried::Known(100 - tried)));
+}
+
+#[tokio::test]
+async fn attempts_keep_the_rate() {
+    let sandbox = sandbox(5);
+    let played = play(&sandbox, 5, FlowRules { interval: MINUTE, ..rules() }).await;
+    assert_eq!((played.outcomes, played.waits), (sent(5), vec![MINUTE; 4]));
+}

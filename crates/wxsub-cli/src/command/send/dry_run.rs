@@ -1,0 +1,78 @@
+//! `--dry-run`: what would be sent.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+use wxsub_proto::{Message, OpenId, Scene, TemplateId};
+
+use super::batch::{BatchSend, Read};
+use super::results::Record;
+use super::summary::missing;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::input::unreadable;
+use crate::output::Output;
+use crate::talk;
+
+/// A message that would be sent.
+#[derive(Serialize)]
+struct WouldSend<'a> {
+    would_send: bool,
+    touser: &'a OpenId,
+    template_id: &'a TemplateId,
+    scene: Scene,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Value>,
+}
+
+impl<'a> WouldSend<'a> {
+    fn new(message: &'a Message, line: Option<u64>, id: Option<&'a Value>) -> Self {
+        let grant = message.grant();
+        let (touser, template_id, scene) = (grant.openid(), grant.template_id(), grant.scene());
+        Self { would_send: true, touser, template_id, scene, line, id }
+    }
+}
+
+/// Says that this one message would be sent.
+pub(super) fn report(message: &Message, json: bool) -> Exit {
+    let mut output = Output::new();
+    match json {
+        true => output.json(&WouldSend::new(message, None, None)),
+        false => output.line("would be sent"),
+    }
+    output.end(Exit::Done)
+}
+
+/// Says of each selected line whether it would be sent, up to the limit.
+pub(super) async fn run(mut batch: BatchSend, path: &Path, limit: Option<u64>) -> Result<Exit, Failure> {
+    let mut output = Output::new();
+    let (mut valid, mut invalid, mut beyond, mut exit) = (0, 0, 0, Exit::Done);
+    while let Some(read) = batch.next().await {
+        let line = match read {
+            Read::Line(line) => line,
+            Read::Missing { line, lines } => {
+                exit = missing(line, lines).report();
+                break;
+            }
+            Read::Failed(error) => return Err(unreadable(path, &error)),
+        };
+        match &line.message {
+            Ok(_) if limit.is_some_and(|limit| valid >= limit) => beyond += 1,
+            Ok(message) => {
+                valid += 1;
+                output.json(&WouldSend::new(message, Some(line.number), line.id.as_ref()));
+            }
+            Err(problems) => {
+                invalid += 1;
+                exit = Exit::Wrong;
+                output.json(&Record::new(problems.result().at_line(line.number), line.id.as_ref()));
+            }
+        }
+    }
+    let beyond = if beyond == 0 { String::new() } else { format!(", {beyond} beyond --limit") };
+    talk::note(format_args!("dry run: {valid} would be sent, {invalid} invalid{beyond}; nothing was posted"));
+    Ok(output.end(exit))
+}

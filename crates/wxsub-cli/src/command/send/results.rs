@@ -1,0 +1,135 @@
+//! The results of a batch, one JSON object a line.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+use wxsub_server::result_line::{Outcome, ResultLine};
+
+/// Writes each result at once and knows which was the last one written.
+pub(super) struct ResultWriter<W> {
+    out: W,
+    last_recorded: Option<u64>,
+    failed: Option<io::Error>,
+    /// Whether the result of a message that may have been posted was lost.
+    posted_lost: bool,
+}
+
+/// One result, with the caller's id.
+#[derive(Serialize)]
+pub(super) struct Record<'a> {
+    #[serde(flatten)]
+    result: ResultLine,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Value>,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn new(result: ResultLine, id: Option<&'a Value>) -> Self {
+        Self { result, id }
+    }
+}
+
+impl<W: Write> ResultWriter<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out, last_recorded: None, failed: None, posted_lost: false }
+    }
+
+    /// Writes the result of this line. Gives it back if it cannot be written; after the first such failure nothing is
+    /// written.
+    pub(super) fn write(&mut self, line: u64, result: ResultLine, id: Option<&Value>) -> Result<(), String> {
+        let posted = matches!(result.outcome, Outcome::Sent | Outcome::Refused | Outcome::MaybeSent);
+        let record = Record::new(result.at_line(line), id);
+        let mut text = serde_json::to_string(&record).map_err(|error| error.to_string())?;
+        text.push('\n');
+        if self.failed.is_none() {
+            // In one piece: what was written before is whole.
+            self.failed = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).err();
+        }
+        if self.failed.is_none() {
+            self.last_recorded = Some(line);
+            return Ok(());
+        }
+        self.posted_lost |= posted;
+        text.pop();
+        Err(text)
+    }
+
+    /// The last line whose result was written.
+    pub(super) fn last_recorded(&self) -> Option<u64> {
+        self.last_recorded
+    }
+
+    /// Why results could not be written.
+    pub(super) fn failed(&self) -> Option<&io::Error> {
+        self.failed.as_ref()
+    }
+
+    /// Whether the result of a message that may have been posted was lost.
+    pub(super) fn has_lost_posted(&self) -> bool {
+        self.posted_lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes this many bytes, like a disk that fills up.
+    struct Disk(usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match bytes.len().min(self.0) {
+                0 => Err(io::ErrorKind::StorageFull.into()),
+                taken => {
+                    self.0 -= taken;
+                    Ok(taken)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn message() -> wxsub_proto::Message {
+        serde_json::from_str(
+            r#"{"touser":"o","template_id":"T","scene":"1","title":"t","data":{"content":{"value":"v"}}}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_id_comes_last() {
+        let mut out = Vec::new();
+        ResultWriter::new(&mut out).write(7, ResultLine::sent(&message()), Some(&"x".into())).unwrap();
+        let expected = r#"{"outcome":"sent","touser":"o","template_id":"T","scene":"1","line":7,"id":"x"}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{expected}\n"));
+    }
+
+    #[test]
+    fn the_last_line_that_is_whole_on_the_disk_counts() {
+        let mut one = Vec::new();
+        ResultWriter::new(&mut one).write(1, ResultLine::sent(&message()), None).unwrap();
+        let mut out = ResultWriter::new(Disk(2 * one.len() + 5));
+        for line in 1..=2 {
+            assert_eq!(out.write(line, ResultLine::sent(&message()), None), Ok(()));
+        }
+        assert!(!out.has_lost_posted());
+        for line in 3..=4 {
+            let lost = out.write(line, ResultLine::sent(&message()), None).unwrap_err();
+            assert!(lost.ends_with(&format!(r#""line":{line}}}"#)), "{lost}");
+        }
+        assert_eq!((out.last_recorded(), out.has_lost_posted()), (Some(2), true));
+        assert_eq!(out.failed().unwrap().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_message_that_was_not_posted_leaves_no_doubt() {
+        let mut out = ResultWriter::new(Disk(0));
+        assert!(out.write(1, ResultLine::not_posted(&message()), None).is_err());
+        assert_eq!((out.last_recorded(), out.has_lost_posted()), (None, false));
+    }
+}

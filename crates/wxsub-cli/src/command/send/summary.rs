@@ -1,0 +1,160 @@
+//! How a batch went, for people.
+
+use std::fmt;
+use std::path::Path;
+
+use super::batch::{BatchEnd, Read};
+use super::deliver::SendReport;
+use super::line_set::LineSet;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::input::unreadable;
+use crate::talk;
+use wxsub_server::result_line::Outcome;
+
+/// The outcomes in the order in which they are counted.
+const OUTCOMES: [(Outcome, &str); 5] = [
+    (Outcome::Sent, "sent"),
+    (Outcome::Refused, "refused"),
+    (Outcome::Invalid, "invalid"),
+    (Outcome::NotSent, "not sent"),
+    (Outcome::MaybeSent, "maybe sent"),
+];
+
+/// How many lines came to which end, and the first reason for each end but success.
+#[derive(Default)]
+pub(super) struct SendSummary {
+    counts: [(u64, Option<String>); 5],
+    pub(super) untried: Untried,
+}
+
+/// How many selected lines were not tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untried {
+    Known(u64),
+    /// The input was not read to its end.
+    Unknown,
+}
+
+impl Default for Untried {
+    fn default() -> Self {
+        Self::Known(0)
+    }
+}
+
+impl Untried {
+    /// This many more.
+    pub(super) fn plus(self, lines: u64) -> Self {
+        match self {
+            Self::Known(untried) => Self::Known(untried + lines),
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl SendSummary {
+    /// Counts the result of this line.
+    pub(super) fn count(&mut self, line: u64, report: &SendReport) {
+        let kinds = self.counts.iter_mut().zip(OUTCOMES);
+        for ((count, first), _) in kinds.filter(|(_, (outcome, _))| *outcome == report.result.outcome) {
+            *count += 1;
+            if first.is_none() {
+                *first = report.why.as_ref().map(|why| format!("line {line}: {why}"));
+            }
+        }
+    }
+
+    /// The largest exit code among the lines. A line that was not tried counts as not sent.
+    fn largest(&self) -> Exit {
+        let tried = self.non_zero().map(|((outcome, _), ..)| Exit::from(outcome)).max().unwrap_or(Exit::Done);
+        if self.untried == Untried::Known(0) { tried } else { tried.max(Exit::NotSent) }
+    }
+
+    /// The first reason for each outcome but success.
+    fn reasons(&self) -> impl Iterator<Item = String> {
+        self.non_zero().filter_map(|((_, name), _, first)| Some(format!("first {name}: {}", first.as_ref()?)))
+    }
+
+    fn non_zero(&self) -> impl Iterator<Item = ((Outcome, &'static str), u64, &Option<String>)> {
+        let all = OUTCOMES.into_iter().zip(&self.counts);
+        all.map(|(kind, (count, first))| (kind, *count, first)).filter(|(_, count, _)| *count > 0)
+    }
+}
+
+impl fmt::Display for SendSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, ((_, name), (count, _))) in OUTCOMES.iter().zip(&self.counts).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{count} {name}")?;
+        }
+        match self.untried {
+            Untried::Known(0) => Ok(()),
+            Untried::Known(lines) => write!(f, ", {lines} not tried"),
+            Untried::Unknown => f.write_str(", the rest not tried"),
+        }
+    }
+}
+
+impl<W: std::io::Write> BatchEnd<W> {
+    /// Says how it went, why it stopped and which command goes on, and gives the exit code.
+    pub(super) fn print_summary(self, path: &Path, continuation: impl Fn(&LineSet) -> String) -> Exit {
+        let Self { summary, results, stopped, rest, input_problem } = self;
+        let mut exit = summary.largest();
+        match input_problem {
+            // Nothing was tried, so nothing else is to be said.
+            Some(Read::Failed(error)) if summary.non_zero().next().is_none() => {
+                return unreadable(path, &error).report();
+            }
+            Some(Read::Failed(error)) => {
+                unreadable(path, &error).report();
+            }
+            Some(Read::Missing { line, lines }) => exit = exit.max(missing(line, lines).report()),
+            Some(Read::Line(_)) | None => {}
+        }
+        summary.reasons().for_each(talk::note);
+        talk::note(&summary);
+        if let Some(error) = results.failed() {
+            let lost = match results.last_recorded() {
+                Some(line) => format!("results cannot be written: {error}; the last line recorded is {line}"),
+                None => format!("results cannot be written: {error}; no line is recorded"),
+            };
+            exit = exit.max(Failure::unexpected(lost).report());
+            if results.has_lost_posted() {
+                exit = Exit::MaybeSent;
+            }
+        }
+        if !rest.is_empty() {
+            exit = exit.max(Exit::NotSent);
+            if let Some(reason) = stopped {
+                talk::note(format_args!("stopped: {reason}"));
+            }
+            talk::note(format_args!("go on with: {}", continuation(&rest)));
+        }
+        exit
+    }
+}
+
+/// A line was selected that the input, read to its end, does not have.
+pub(super) fn missing(line: u64, lines: u64) -> Failure {
+    let text = format!("line {line} is selected, but the input has {lines}; correct --lines or --from-line");
+    Failure::wrong(vec![text])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_were_not_tried_count_as_not_sent_and_are_no_outcome() {
+        for (untried, exit, text) in [
+            (Untried::Known(0), Exit::Done, ""),
+            (Untried::Known(7), Exit::NotSent, ", 7 not tried"),
+            (Untried::Unknown, Exit::NotSent, ", the rest not tried"),
+        ] {
+            let summary = SendSummary { untried, ..SendSummary::default() };
+            let counts = "0 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent";
+            assert_eq!((summary.largest(), summary.to_string()), (exit, format!("{counts}{text}")));
+        }
+        assert_eq!(Untried::Unknown.plus(1), Untried::Unknown);
+    }
+}

@@ -1,0 +1,176 @@
+//! What a line of a file of messages says, after every check that needs no network.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use serde_json::Value;
+use wxsub_proto::message::Draft;
+use wxsub_proto::{Grant, Invalid, Message, Problems, Rule};
+use wxsub_server::result_line::ResultLine;
+
+use crate::line_reader::Line;
+
+/// The member that is the caller's: it comes back in the result and is not sent to Weixin.
+const ID: &str = "id";
+
+/// A line whose message was checked.
+#[derive(Debug)]
+pub(crate) struct CheckedLine {
+    /// Which line of the file, from 1. Blank lines count.
+    pub(crate) number: u64,
+    /// How many bytes of the file have been read with it.
+    pub(crate) read: u64,
+    /// The caller's id of the message: text or a whole number.
+    pub(crate) id: Option<Value>,
+    /// The message, or the rules it breaks.
+    pub(crate) message: Result<Message, InvalidMessage>,
+}
+
+/// A message that breaks rules.
+#[derive(Debug)]
+pub(crate) struct InvalidMessage {
+    /// The rules it breaks.
+    pub(crate) problems: Problems,
+    draft: Draft,
+}
+
+impl InvalidMessage {
+    /// What is printed about it.
+    pub(crate) fn result(&self) -> ResultLine {
+        ResultLine::invalid(&self.draft, &self.problems)
+    }
+}
+
+/// Checks the lines of one file in their order.
+#[derive(Default)]
+pub(crate) struct LineChecker(Duplicates);
+
+impl LineChecker {
+    /// Checks the next line. A message with the `touser`, `template_id` and `scene` of an earlier valid line is invalid.
+    pub(crate) fn check(&mut self, line: &Line) -> CheckedLine {
+        let (id, message) = match line.draft() {
+            Ok(mut draft) => {
+                let id = draft.remove(ID).filter(|id| !id.is_null());
+                let checked = self.check_draft(&draft, id.as_ref(), line.number);
+                (id, checked.map_err(|problems| InvalidMessage { problems, draft }))
+            }
+            Err(invalid) => (None, Err(InvalidMessage { problems: invalid.into(), draft: Draft::default() })),
+        };
+        // An id that cannot be given back as it came is not given back at all.
+        let id = id.filter(|id| check_id(id).is_ok());
+        CheckedLine { number: line.number, read: line.read, id, message }
+    }
+
+    fn check_draft(&mut self, draft: &Draft, id: Option<&Value>, number: u64) -> Result<Message, Problems> {
+        let mut problems: Vec<Invalid> = id.and_then(|id| check_id(id).err()).into_iter().collect();
+        let message = draft.check().map_err(|found| problems.extend(found.iter().cloned()));
+        match (Problems::collect(problems), message) {
+            (None, Ok(message)) => match self.0.first_line(message.grant(), number) {
+                line if line == number => Ok(message),
+                line => Err(Invalid::new("message", Rule::DuplicateLine { line }).into()),
+            },
+            (Some(problems), _) => Err(problems),
+            // A message that could not be read has left a problem behind.
+            (None, Err(())) => Err(Invalid::new("message", Rule::Missing).into()),
+        }
+    }
+}
+
+fn check_id(id: &Value) -> Result<(), Invalid> {
+    match id {
+        Value::String(_) => Ok(()),
+        // Other numbers lose digits when they are read.
+        Value::Number(number) if number.is_i64() || number.is_u64() => Ok(()),
+        _ => Err(Invalid::new(ID, Rule::Form { expected: "text or a whole number of at most 64 bits" })),
+    }
+}
+
+/// The first line for each `touser`, `template_id` and `scene`. It holds hashes of 128 bits, about 50 bytes a message.
+#[derive(Default)]
+struct Duplicates {
+    /// Two hashes with keys of their own, so that two messages do not share both by accident or on purpose.
+    hashers: [RandomState; 2],
+    first_lines: HashMap<[u64; 2], u64>,
+}
+
+impl Duplicates {
+    /// The first line with a message for this grant: `number` unless there was one before.
+    fn first_line(&mut self, grant: &Grant, number: u64) -> u64 {
+        let key = (grant.openid().as_str(), grant.template_id().as_str(), grant.scene().get());
+        let [first, second] = &self.hashers;
+        *self.first_lines.entry([first.hash_one(key), second.hash_one(key)]).or_insert(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::line_reader::LineReader;
+
+    fn check(text: &str) -> Vec<CheckedLine> {
+        let mut checker = LineChecker::default();
+        LineReader::new(text.as_bytes()).map(|line| checker.check(&line.unwrap())).collect()
+    }
+
+    fn message(user: &str, scene: &str, more: &str) -> String {
+        format!(
+            r#"{{"touser":"{user}","template_id":"T","scene":{scene},"title":"t","data":{{"content":{{"value":"v"}}}}{more}}}"#
+        )
+    }
+
+    fn problems(line: &CheckedLine) -> String {
+        line.message.as_ref().map_or_else(|invalid| invalid.problems.to_string(), |_| "valid".to_owned())
+    }
+
+    #[test]
+    fn the_id_is_given_back_and_is_no_part_of_the_message() {
+        for (written, id) in [
+            (r#""order 7""#, json!("order 7")),
+            (r#""""#, json!("")),
+            ("7", json!(7)),
+            ("-7", json!(-7)),
+            ("18446744073709551615", json!(u64::MAX)),
+        ] {
+            let line = check(&message("o", "1", &format!(r#","id":{written}"#))).remove(0);
+            assert_eq!((line.id.as_ref(), problems(&line)), (Some(&id), "valid".to_owned()));
+            assert!(!String::from_utf8(line.message.unwrap().to_json()).unwrap().contains("\"id\""));
+        }
+        let line = check(&message("o", "1", r#","id":null"#)).remove(0);
+        assert_eq!((line.id.as_ref(), problems(&line)), (None, "valid".to_owned()));
+    }
+
+    #[test]
+    fn an_id_that_would_change_is_invalid() {
+        for written in ["1.5", "18446744073709551616", "true", "[]", "{}"] {
+            let line = check(&message("o", "1", &format!(r#","id":{written}"#))).remove(0);
+            assert_eq!(line.id, None, "{written}");
+            assert!(problems(&line).starts_with("id: must be text or a whole number"), "{}", problems(&line));
+        }
+    }
+
+    #[test]
+    fn an_invalid_message_keeps_its_id() {
+        let line = check(&message("o", "70000", r#","id":"x""#)).remove(0);
+        assert_eq!(line.id, Some(json!("x")));
+        assert!(problems(&line).starts_with("scene: "));
+    }
+
+    #[test]
+    fn the_second_valid_line_for_one_user_template_and_scene_is_a_duplicate() {
+        let text = [
+            message("a", "1", r#","x":1"#),
+            message("a", "1", ""),
+            message("a", "2", ""),
+            message("b", "1", ""),
+            message("a", r#""1""#, r#","id":5"#),
+            message("a", "1", ""),
+        ];
+        let found: Vec<_> = check(&text.join("\n")).iter().map(problems).collect();
+        let duplicate = "message: duplicate of line 2; one consent allows one message for a touser, template_id and \
+                         scene";
+        assert!(found[0].starts_with("message: has "), "{found:?}");
+        assert_eq!(found[1..], ["valid", "valid", "valid", duplicate, duplicate]);
+    }
+}

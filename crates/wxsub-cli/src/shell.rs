@@ -1,0 +1,60 @@
+//! Commands that people copy into a shell.
+
+use std::ffi::OsStr;
+use std::fmt::Write;
+
+/// The text as one word of a shell. Text with control characters or other bytes than UTF-8 is written as `$'…'`, which
+/// bash, zsh and ksh read.
+pub(crate) fn quote(text: impl AsRef<OsStr>) -> String {
+    let text = text.as_ref();
+    match text.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(is_plain) => text.to_owned(),
+        Some(text) if !text.contains(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => escaped(text.as_encoded_bytes()),
+    }
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_-./:,".contains(c)
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    let mut word = "$'".to_owned();
+    for byte in bytes {
+        match byte {
+            b' '..=b'~' if !b"'\\".contains(byte) => word.push(char::from(*byte)),
+            // Writing into a String cannot fail.
+            _ => drop(write!(word, "\\{byte:03o}")),
+        }
+    }
+    word.push('\'');
+    word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_stays_one_word() {
+        for (text, expected) in [
+            ("/tmp/a_b-c.jsonl", "/tmp/a_b-c.jsonl"),
+            ("120,122-131,136-", "120,122-131,136-"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's $x", r"'it'\''s $x'"),
+            ("~/x", "'~/x'"),
+            ("消息.jsonl", "'消息.jsonl'"),
+            ("a\n'b\\", r"$'a\012\047b\134'"),
+        ] {
+            assert_eq!(quote(text), expected);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn other_bytes_than_utf8_are_kept() {
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(quote(OsStr::from_bytes(b"a \xff")), r"$'a \377'");
+    }
+}

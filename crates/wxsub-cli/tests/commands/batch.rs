@@ -1,0 +1,306 @@
+//! What stops `wxsub send --file`, and the command that goes on. The sandbox's mailboxes are the judge.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use serde_json::{Value, json};
+use wxsub_proto::ErrCode;
+use wxsub_sandbox::{AppSettings, Fault, Sandbox};
+
+use super::breakable::{Break, Breakable};
+use super::gate::Gate;
+use super::interrupt::signal;
+use super::served::{ALL, Served, client, config};
+use super::weixin::{APPID, NOBODY, SEND, STABLE_TOKEN, Weixin, allow, line, pointed_at};
+use super::wxsub::{Ended, Wxsub, ended, file, shell, wxsub};
+
+/// A file with a message to each of so many users, who have all consented.
+fn messages(sandbox: &Sandbox, name: &str, users: usize, content: &str) -> String {
+    let mut text = String::new();
+    for user in 1..=users {
+        allow(sandbox, &format!("oUser{user}"), 7);
+        text += &format!("{}\n", line(&format!("oUser{user}"), 7, content));
+    }
+    file(name, &text)
+}
+
+/// The lines whose messages are in a mailbox; none of them twice.
+fn received(sandbox: &Sandbox, users: usize) -> Vec<u64> {
+    let count = |user: &usize| sandbox.mailbox(&format!("oUser{user}").parse().unwrap()).len();
+    let twice: Vec<_> = (1..=users).filter(|user| count(user) > 1).collect();
+    assert_eq!(twice, [0; 0], "received twice");
+    (1..=users).filter(|user| count(user) == 1).map(|user| user as u64).collect()
+}
+
+/// The lines of each outcome.
+fn lines(ended: &Ended) -> BTreeMap<String, Vec<u64>> {
+    let mut all = BTreeMap::<_, Vec<_>>::new();
+    for told in ended.json() {
+        let outcome = told["outcome"].as_str().unwrap().to_owned();
+        all.entry(outcome).or_default().push(told["line"].as_u64().unwrap());
+    }
+    all
+}
+
+/// The command that goes on, as a shell runs it.
+fn go_on(ended: &Ended) -> Wxsub {
+    let command = ended.err.lines().find_map(|line| line.strip_prefix("go on with: "));
+    shell(command.unwrap_or_else(|| panic!("no command goes on: {}", ended.err)))
+}
+
+fn said(ended: &Ended, text: &str) {
+    assert!(ended.err.lines().any(|line| line.contains(text)), "{text:?} is not in {}", ended.err);
+}
+
+fn quota(weixin: &Weixin, sends: u64) {
+    let mut settings = AppSettings::default();
+    settings.send_quota = sends;
+    weixin.sandbox.configure(&APPID.parse().unwrap(), settings).unwrap();
+}
+
+#[test]
+fn quota_used_up_at_line_120_of_5000() {
+    let weixin = Weixin::start();
+    let path = messages(&weixin.sandbox, "quota of today.jsonl", 5000, "Hello");
+    quota(&weixin, 119);
+    let stopped = weixin.call(["send", "--file", &path]).run();
+    assert_eq!(stopped.code, 4, "{}", stopped.err);
+    let results = lines(&stopped);
+    let refused = results["refused"].len();
+    assert_eq!((results["sent"].len(), results.len()), (119, 2));
+    assert!((1..=16).contains(&refused), "{refused} were posted into the quota");
+    assert_eq!(weixin.seen(SEND), 119 + refused as u64);
+    let untried = 5000 - 119 - refused;
+    said(
+        &stopped,
+        &format!("119 sent, {refused} refused, 0 invalid, 0 not sent, 0 maybe sent, {untried} not tried"),
+    );
+    said(&stopped, "errcode 45009, the daily quota is used up; go on after midnight, Beijing time");
+
+    // On the same day the command stops again, and nothing is lost.
+    let again = pointed_at(&weixin.base, go_on(&stopped)).run();
+    assert_eq!((again.code, lines(&again).len()), (4, 1), "{}", again.err);
+
+    weixin.sandbox.advance(std::time::Duration::from_secs(24 * 3600));
+    quota(&weixin, 100_000);
+    let finished = pointed_at(&weixin.base, go_on(&again)).run();
+    assert_eq!(finished.code, 0, "{}", finished.err);
+    assert_eq!(finished.err, "4881 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent\n");
+    assert_eq!(received(&weixin.sandbox, 5000), (1..=5000).collect::<Vec<_>>());
+}
+
+#[test]
+fn network_gone_between_two_messages() {
+    let weixin = Breakable::start(2000, Break::BetweenMessages);
+    let path = messages(&weixin.sandbox, "gone_between.jsonl", 5000, "Hello");
+    let stopped = pointed_at(&weixin.base, wxsub(["send", "--file", &path, "--concurrency", "1"])).run();
+    assert_eq!(stopped.code, 4, "{}", stopped.err);
+    let results = lines(&stopped);
+    assert_eq!(results["sent"], (1..=2000).collect::<Vec<_>>());
+    assert_eq!((&results["not_sent"], results.len()), (&vec![2001], 2));
+    said(&stopped, "2000 sent, 0 refused, 0 invalid, 1 not sent, 0 maybe sent, 2999 not tried");
+    said(&stopped, "stopped: line 2001: 4 tries in a row brought no answer");
+    said(&stopped, "--concurrency 1 --lines 2001-");
+    let base = weixin.base.clone();
+    let sandbox = weixin.come_back();
+    let finished = pointed_at(&base, go_on(&stopped)).run();
+    assert_eq!(finished.code, 0, "{}", finished.err);
+    assert_eq!(received(&sandbox, 5000), (1..=5000).collect::<Vec<_>>());
+}
+
+#[test]
+fn network_gone_in_the_middle_of_messages() {
+    let weixin = Breakable::start(2000, Break::Everywhere);
+    let path = messages(&weixin.sandbox, "gone_within.jsonl", 5000, "Hello");
+    let stopped = pointed_at(&weixin.base, wxsub(["send", "--file", &path])).run();
+    let results = lines(&stopped);
+    assert_eq!(results["sent"].len(), 2000);
+    // What was on its way may have arrived. It is named, and no command repeats it.
+    let open = results.get("maybe_sent").cloned().unwrap_or_default();
+    assert!(open.len() < 16 + 4, "{open:?}");
+    assert_eq!(stopped.code, if open.is_empty() { 4 } else { 5 }, "{}", stopped.err);
+    said(&stopped, "tries in a row brought no answer");
+    let base = weixin.base.clone();
+    let sandbox = weixin.come_back();
+    let finished = pointed_at(&base, go_on(&stopped)).run();
+    assert_eq!(finished.code, 0, "{}", finished.err);
+    let (mut all, now) = (received(&sandbox, 5000), lines(&finished)["sent"].clone());
+    assert!(open.iter().all(|line| !now.contains(line)), "repeated what may have arrived: {open:?}");
+    all.extend(&open);
+    all.sort_unstable();
+    assert_eq!(all, (1..=5000).collect::<Vec<_>>());
+}
+
+/// A file system that is full. 8 blocks are 4096 bytes, which is where this shell lets a file end.
+#[test]
+fn disk_full() {
+    let weixin = Weixin::start();
+    let path = messages(&weixin.sandbox, "disk_full.jsonl", 300, "Hello");
+    let results = format!("{}/disk_full.results", env!("CARGO_TARGET_TMPDIR"));
+    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+    let stopped =
+        weixin.call(["send", "--file", &path]).under_shell(limited).run_into(File::create(&results).unwrap());
+    assert_eq!(stopped.code, 5, "{}", stopped.err);
+    let recorded = std::fs::read_to_string(&results).unwrap();
+    // The file breaks off within a line.
+    let whole = recorded.rfind('\n').unwrap() + 1;
+    let recorded: Vec<u64> = recorded[..whole]
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["line"].as_u64().unwrap())
+        .collect();
+    let last = *recorded.last().unwrap();
+    assert_eq!(recorded, (1..=last).collect::<Vec<_>>());
+    said(&stopped, &format!("; the last line recorded is {last}"));
+    // What was in flight is said here.
+    let lost: Vec<u64> = stopped
+        .err
+        .lines()
+        .filter_map(|line| line.strip_prefix("not recorded: "))
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["line"].as_u64().unwrap())
+        .collect();
+    let sent = received(&weixin.sandbox, 300);
+    assert_eq!([recorded, lost].concat(), sent);
+    assert!(sent.len() as u64 <= last + 16);
+
+    let finished = pointed_at(&weixin.base, go_on(&stopped)).run();
+    assert_eq!(finished.code, 0, "{}", finished.err);
+    assert_eq!(received(&weixin.sandbox, 300), (1..=300).collect::<Vec<_>>());
+}
+
+#[test]
+fn results_that_were_lost_of_lines_that_were_not_posted_are_no_doubt() {
+    let weixin = Weixin::start();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let path = file("not_posted.jsonl", "nonsense\n");
+    let invalid = weixin.call(["send", "--file", &path]).run_into(full());
+    assert_eq!(invalid.code, 2, "{}", invalid.err);
+    said(
+        &invalid,
+        "error: results cannot be written: No space left on device (os error 28); no line is recorded",
+    );
+    let path = messages(&weixin.sandbox, "posted.jsonl", 1, "Hello");
+    let sent = weixin.call(["send", "--file", &path]).run_into(full());
+    assert_eq!(sent.code, 5, "{}", sent.err);
+    said(&sent, r#"not recorded: {"outcome":"sent","touser":"oUser1""#);
+}
+
+#[test]
+fn the_terminal_is_closed() {
+    let gate = Gate::start();
+    let path = messages(&gate.sandbox, "hangup.jsonl", 50, "hold");
+    let mut child = pointed_at(&gate.base, wxsub(["send", "--file", &path, "--concurrency", "4"])).start();
+    gate.wait_for(4);
+    signal(&child, "HUP");
+    super::interrupt::wait_for_finishing(&mut child);
+    gate.open();
+    let stopped = ended(child);
+    assert_eq!((stopped.code, lines(&stopped)["sent"].as_slice()), (4, [1, 2, 3, 4].as_slice()));
+    said(&stopped, "4 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 46 not tried");
+    said(&stopped, "stopped: a signal asked for it");
+    let finished = pointed_at(&gate.base, go_on(&stopped)).run();
+    assert_eq!(finished.code, 0, "{}", finished.err);
+    assert_eq!(received(&gate.sandbox, 50), (1..=50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_refused_token_call_stops_before_anything_is_posted() {
+    let weixin = Weixin::start();
+    let path = messages(&weixin.sandbox, "wrong_secret.jsonl", 50, "Hello");
+    let stopped = weixin.call(["send", "--file", &path]).env("WXSUB_SECRET", "wrong").run();
+    assert_eq!(stopped.code, 4, "{}", stopped.err);
+    let tried = stopped.json().len();
+    assert!((1..=16).contains(&tried) && stopped.json().iter().all(|told| told["errcode"] == 40125));
+    said(&stopped, ": Weixin refused the access token");
+    said(&stopped, &format!("{} not tried", 50 - tried));
+    assert_eq!((weixin.seen(STABLE_TOKEN), weixin.seen(SEND)), (1, 0));
+    let finished = pointed_at(&weixin.base, go_on(&stopped)).run();
+    assert_eq!((finished.code, received(&weixin.sandbox, 50).len()), (0, 50), "{}", finished.err);
+
+    // Every line is tried where the user wants that.
+    let call = weixin.call(["send", "--file", &path, "--on-error", "continue"]);
+    let ended = call.env("WXSUB_SECRET", "wrong").run();
+    assert_eq!((ended.code, ended.json().len()), (4, 50), "{}", ended.err);
+    said(&ended, "go on with: wxsub send --file");
+    said(&ended, "--on-error continue --lines 1-50");
+}
+
+#[test]
+fn where_nothing_listens_a_few_tries_are_made() {
+    let weixin = Weixin::start();
+    let path = messages(&weixin.sandbox, "nothing_listens.jsonl", 50, "Hello");
+    let stopped = weixin.call(["send", "--file", &path]).env("WXSUB_API_BASE", NOBODY).run();
+    assert_eq!((stopped.code, lines(&stopped)["not_sent"].len()), (4, 16), "{}", stopped.err);
+    said(&stopped, "first not sent: line 1: no usable access token");
+    said(&stopped, "16 not sent, 0 maybe sent, 34 not tried");
+    said(&stopped, "--lines 1-");
+    let finished = pointed_at(&weixin.base, go_on(&stopped)).run();
+    assert_eq!((finished.code, received(&weixin.sandbox, 50).len()), (0, 50), "{}", finished.err);
+}
+
+#[test]
+fn a_limit_leaves_the_rest_untried() {
+    let weixin = Weixin::start();
+    let path = messages(&weixin.sandbox, "limit.jsonl", 7, "Hello");
+    let mut ended = weixin.call(["send", "--file", &path, "--limit", "3", "--rate", "1000/s"]).run();
+    for (code, sent, rest) in [(4, 3, " --lines 4-"), (4, 6, " --lines 7-"), (0, 7, "")] {
+        assert_eq!((ended.code, received(&weixin.sandbox, 7).len()), (code, sent), "{}", ended.err);
+        if code == 4 {
+            said(&ended, "stopped: 3 lines posted, as many as --limit allows");
+            said(&ended, &format!("--rate 1000/s --limit 3{rest}"));
+            ended = pointed_at(&weixin.base, go_on(&ended)).run();
+        }
+    }
+}
+
+/// The file is unusual in its name only, and the command survives the shell.
+#[test]
+fn the_command_is_quoted_for_a_shell() {
+    let weixin = Weixin::start();
+    let path = messages(&weixin.sandbox, "it's $HOME `x` \"y\".jsonl", 2, "Hello");
+    let stopped = weixin.call(["send", "--file", &path, "--limit", "1", "--timeout", "20"]).run();
+    said(&stopped, "--timeout 20 --limit 1 --lines 2-");
+    assert_eq!(pointed_at(&weixin.base, go_on(&stopped)).run().code, 0);
+    assert_eq!(received(&weixin.sandbox, 2), [1, 2]);
+}
+
+#[test]
+fn a_configuration_error_stops_and_continue_goes_on() {
+    let weixin = Weixin::start();
+    let path = messages(&weixin.sandbox, "config.jsonl", 9, "Hello");
+    let unauthorized = Fault::ErrCode(ErrCode::new(48001));
+    weixin.fault(SEND, unauthorized);
+    let stopped = weixin.call(["send", "--file", &path, "--concurrency", "1"]).run();
+    assert_eq!((stopped.code, weixin.seen(SEND)), (4, 1), "{}", stopped.err);
+    said(&stopped, "stopped: line 1: the configuration must be corrected first");
+    said(&stopped, "--lines 2-");
+    weixin.fault(SEND, unauthorized);
+    let ended = weixin.call(["send", "--file", &path, "--concurrency", "1", "--on-error", "continue"]).run();
+    assert_eq!((ended.code, lines(&ended)["sent"].len()), (3, 8), "{}", ended.err);
+}
+
+/// The same rules through a control server, which names Weixin's errcode and says when to come back.
+#[test]
+fn a_control_server_obeys_the_same_rules() {
+    let weixin = Weixin::start();
+    let (key, client_lines) = client("orders", ALL);
+    let server = Served::start(&config("batch_server.toml", &weixin.base, &client_lines));
+    let through =
+        |call: Wxsub| call.env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).env("WXSUB_APPID", APPID);
+    let path = messages(&weixin.sandbox, "through_server.jsonl", 200, "Hello");
+    quota(&weixin, 20);
+    let stopped = through(wxsub(["send", "--file", &path])).run();
+    assert_eq!((stopped.code, lines(&stopped)["sent"].len()), (4, 20), "{}", stopped.err);
+    assert!(stopped.json().len() <= 36);
+    said(&stopped, "errcode 45009, the daily quota is used up");
+    quota(&weixin, 100_000);
+    let finished = through(go_on(&stopped)).run();
+    assert_eq!(finished.code, 0, "{}", finished.err);
+    assert_eq!(received(&weixin.sandbox, 200), (1..=200).collect::<Vec<_>>());
+
+    let wrong = through(wxsub(["send", "--file", &path])).env("WXSUB_KEY", &"x".repeat(43)).run();
+    assert_eq!(wrong.code, 4, "{}", wrong.err);
+    assert!(
+        wrong.json().len() <= 16 && wrong.json().iter().all(|told| told["remedy"] == json!("fix_config"))
+    );
+    said(&wrong, "the configuration must be corrected first");
+}
