@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 
-use wxsub_sandbox::{Reply, Sandbox};
+use wxsub_sandbox::{Response, Sandbox};
 
 use super::weixin::{SEND, sandbox};
 
@@ -62,7 +62,7 @@ impl Gate {
 /// Serves one connection. `answer` gives the reply and whether the connection stays open; nothing closes it at once.
 pub(crate) fn serve(
     stream: &TcpStream,
-    answer: impl Fn(&str, &str, &[u8]) -> Option<(Reply, bool)>,
+    answer: impl Fn(&str, &str, &[u8]) -> Option<(Response, bool)>,
 ) -> Option<()> {
     let mut input = BufReader::new(stream);
     loop {
