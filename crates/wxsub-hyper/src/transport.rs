@@ -88,9 +88,9 @@ impl HyperTransport {
             let mut connection = self.pool.checkout(key).await?;
             match connection.send(take(request)).await {
                 Ok(mut response) => {
-                    let reply = self.read_response(&mut response).await?;
+                    let raw = self.read_response(&mut response).await?;
                     self.pool.checkin(connection);
-                    return Ok(reply);
+                    return Ok(raw);
                 }
                 Err(error) => match connection.send_failure(error) {
                     SendFailure::NotSent(unsent) => *request = *unsent,
@@ -130,7 +130,7 @@ impl Transport for HyperTransport {
         let (key, mut request) = self.prepare_request(request);
         Box::pin(async move {
             match timeout(self.limits.total, pin!(self.send_request(&key, &mut request))).await {
-                Some(reply) => reply,
+                Some(result) => result,
                 None => {
                     let detail = format!("no complete response within {:?}", self.limits.total);
                     Err(TransportError::maybe_sent(TransportFault::Timeout, detail))

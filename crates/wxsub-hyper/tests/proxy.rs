@@ -32,8 +32,8 @@ async fn failure(transport: &HyperTransport, base: &str) -> TransportError {
 #[tokio::test]
 async fn plain_request_goes_to_proxy_with_absolute_uri() {
     let proxy = RawServer::replying(Act::reply(200, "{}")).await;
-    let reply = through(proxy.address()).exchange(token_call("http://weixin.invalid")).await.unwrap();
-    assert_eq!((reply.status, &reply.body[..]), (200, &b"{}"[..]));
+    let response = through(proxy.address()).exchange(token_call("http://weixin.invalid")).await.unwrap();
+    assert_eq!((response.status, &response.body[..]), (200, &b"{}"[..]));
     let request = proxy.requests().pop().unwrap();
     assert_eq!(request.line(), "GET http://weixin.invalid/cgi-bin/token?secret=PLANTED HTTP/1.1");
     assert_eq!(request.header("host"), ["weixin.invalid"]);
@@ -42,9 +42,9 @@ async fn plain_request_goes_to_proxy_with_absolute_uri() {
 
 #[tokio::test]
 async fn rejected_tunnel_means_not_sent() {
-    for refusal in ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"] {
-        let reply = Act::write(format!("HTTP/1.1 {refusal}\r\ncontent-length: 0\r\n\r\n"));
-        let proxy = RawServer::replying(reply).await;
+    for status_line in ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"] {
+        let response = Act::write(format!("HTTP/1.1 {status_line}\r\ncontent-length: 0\r\n\r\n"));
+        let proxy = RawServer::replying(response).await;
         let error = failure(&through(proxy.address()), "https://weixin.invalid").await;
         assert_eq!((error.stage(), error.fault()), (Stage::BeforeSending, TransportFault::Proxy));
         let requests = proxy.requests();

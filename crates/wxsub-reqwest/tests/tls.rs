@@ -63,8 +63,8 @@ fn serve(authority: &Authority, params: &CertificateParams) -> (BaseUrl, JoinHan
 async fn call(roots: &Roots, base: &BaseUrl) -> Result<u16, TransportError> {
     let request = Request::get("/cgi-bin/token", vec![QueryPair::secret("secret", "PLANTED")]);
     let transport = ReqwestTransport::builder().roots(roots.clone()).build().unwrap();
-    let reply = transport.exchange(Outgoing::new(base, request).unwrap()).await?;
-    Ok(reply.status)
+    let response = transport.exchange(Outgoing::new(base, request).unwrap()).await?;
+    Ok(response.status)
 }
 
 #[tokio::test]
