@@ -4,7 +4,7 @@ use std::fs;
 
 use super::tree::{files, top};
 
-/// The documents in the top folder and in `docs/`.
+/// The documents in the top folder, in `docs/` and in `docs/zh-CN/`.
 fn documents() -> Vec<String> {
     let names = |folder: &str| {
         let entries = fs::read_dir(top().join(folder)).unwrap();
@@ -12,7 +12,7 @@ fn documents() -> Vec<String> {
             entries.map(|entry| format!("{folder}{}", entry.unwrap().file_name().into_string().unwrap()));
         names.filter(|name| name.ends_with(".md")).collect::<Vec<_>>()
     };
-    [names(""), names("docs/")].concat()
+    [names(""), names("docs/"), names("docs/zh-CN/")].concat()
 }
 
 fn document(name: &str) -> String {
@@ -44,21 +44,34 @@ fn links_between_documents_have_a_target() {
     }
 }
 
-/// A check of one README is also a check of the other.
+/// A Chinese document has the same code and commands as the English one, so a test of one covers both.
 #[test]
-fn both_readmes_have_the_same_code_and_commands() {
-    let (english, chinese) = (document("README.md"), document("README.zh-CN.md"));
-    assert!(english.contains("](README.zh-CN.md)") && chinese.contains("](README.md)"));
-    let (ours, theirs) = (code_blocks(&english), code_blocks(&chinese));
-    assert_eq!(ours, theirs);
-    assert!(ours.len() > 6 && ours.iter().any(|block| block.starts_with("rust")), "{ours:?}");
+fn chinese_documents_have_the_same_code_and_commands() {
+    same_code_and_commands("README.md", "README.zh-CN.md");
+    let readme = code_blocks(&document("README.md"));
+    assert!(readme.len() > 6 && readme.iter().any(|block| block.starts_with("rust")), "{readme:?}");
+    let names = documents();
+    let chinese: Vec<_> = names.iter().filter(|name| name.starts_with("docs/zh-CN/")).collect();
+    assert!(!chinese.is_empty());
+    for name in chinese {
+        same_code_and_commands(&name.replace("zh-CN/", ""), name);
+    }
+}
+
+fn same_code_and_commands(english_name: &str, chinese_name: &str) {
+    let (english, chinese) = (document(english_name), document(chinese_name));
+    let to_chinese = chinese_name.strip_prefix("docs/").unwrap_or(chinese_name);
+    let to_english = english_name.replace("docs/", "../");
+    assert!(english.contains(&format!("]({to_chinese})")), "{english_name} has no link to {chinese_name}");
+    assert!(chinese.contains(&format!("]({to_english})")), "{chinese_name} has no link to {english_name}");
+    assert_eq!(code_blocks(&english), code_blocks(&chinese), "{chinese_name}");
     let rows = |text: &str| -> Vec<_> {
         let cells = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
         cells.filter(|cell| cell.contains('`')).map(str::to_owned).collect()
     };
-    assert_eq!(rows(&english), rows(&chinese));
+    assert_eq!(rows(&english), rows(&chinese), "{chinese_name}");
     let chapters = |text: &str| text.lines().filter(|line| line.starts_with('#')).count();
-    assert_eq!(chapters(&english), chapters(&chinese));
+    assert_eq!(chapters(&english), chapters(&chinese), "{chinese_name}");
 }
 
 /// The code blocks of a document, each with its language on the first line. Comments are cut off, because they are translated.
