@@ -24,7 +24,7 @@ fn allowing_leads_from_the_link_to_the_mailbox() {
     chromium.photograph("consent");
     chromium.size(Size::Phone);
     window.click(&window.find("button[value=confirm]"));
-    let told = window.text(&window.find("#answer"));
+    let told = window.text(&window.find("#callback"));
     assert!(told.contains(USER) && told.contains(RESERVED), "{told}");
     // The documented order, and no fragment of the link has come along.
     let callback = window.url();
@@ -60,7 +60,7 @@ fn cancelling_leads_back_without_an_openid_and_grants_nothing() {
     chromium.size(Size::Phone);
     window.go(&sandbox.link("7"));
     window.click(&window.find("button[value=cancel]"));
-    window.find("#answer");
+    window.find("#callback");
     let (callback, shop) = (window.url(), sandbox.shop());
     assert_eq!(callback, format!("{shop}&template_id={TEMPLATE}&action=cancel&scene=7&reserved={RESERVED}"));
     let (exit, read) = answer(&sandbox, &callback, RESERVED);
@@ -82,6 +82,6 @@ fn another_user_can_decide_with_the_keyboard_alone_and_without_scripts() {
     window.go(&sandbox.link("7"));
     // Tab selects what the field holds, so typing replaces it.
     window.press(&format!("{TAB}oSomebodyElse{TAB}{ENTER}"));
-    assert!(window.text(&window.find("#answer")).contains("oSomebodyElse"));
+    assert!(window.text(&window.find("#callback")).contains("oSomebodyElse"));
     assert_eq!(sandbox.send("oSomebodyElse", "7", TITLE, CONTENT), Some(0));
 }

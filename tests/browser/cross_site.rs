@@ -22,7 +22,7 @@ fn a_page_of_another_site_cannot_post_forms() {
             "data:text/html,<form method=post action='{action}'><button {field}>Win a prize</button></form>"
         ));
         window.click(&window.showing("button", "Win a prize"));
-        window.showing("p", "This was sent by a page of another site.");
+        window.showing("p", "The request came from a page of another site. Use the pages of the sandbox.");
     }
     assert_eq!(sandbox.ask("/_sandbox/events"), before);
     assert_eq!(sandbox.ask("/_sandbox/mailbox?openid=o"), json!([]));

@@ -22,7 +22,7 @@ fn what_happens_is_seen_without_a_reload() {
     chromium.size(Size::Phone);
     window.click(&window.showing("a", "Open consent page"));
     window.click(&window.find("button[value=confirm]"));
-    let told = window.text(&window.find("#answer"));
+    let told = window.text(&window.find("#callback"));
     assert!(told.contains(USER) && told.contains("fromTheHomePage"), "{told}");
     assert!(
         window.text(&window.find("pre")).starts_with(&format!("wxsub answer '{home}callback?openid={USER}&"))
@@ -44,7 +44,7 @@ fn what_happens_is_seen_without_a_reload() {
     window.fill(&window.find("input[name=path]"), SEND);
     window.fill(&window.find("input[name=number]"), "45009");
     window.fill(&window.find("input[name=times]"), "3");
-    window.click(&window.showing("button", "Switch on"));
+    window.click(&window.showing("button", "Add fault"));
     window.find(".alert");
     window.go(&home);
     chromium.photograph("home");
@@ -61,8 +61,8 @@ fn faults_are_switched_on_and_off_without_scripts() {
 
     window.fill(&window.find("input[name=path]"), SEND);
     window.fill(&window.find("input[name=number]"), "45009");
-    window.click(&window.showing("button", "Switch on"));
-    window.showing("p", "The fault is switched on: it waits for the next call.");
+    window.click(&window.showing("button", "Add fault"));
+    window.showing("p", "Fault added. It applies to the next request for its path.");
     window.showing("li", &format!("errcode 45009 × 1 on {SEND}"));
     // It meets the next send, and only that: there is no consent, so the one after is refused for what it is.
     let refused = |_| {
@@ -88,16 +88,16 @@ fn faults_are_switched_on_and_off_without_scripts() {
     assert_eq!(codes, [(Some(3), Some(45009)), (Some(3), Some(43101))]);
 
     window.click(&window.find("option[value=hang]"));
-    window.click(&window.showing("button", "Switch on"));
+    window.click(&window.showing("button", "Add fault"));
     window.showing("li", "hang × 1 on /cgi-bin/token");
-    window.click(&window.showing("button", "Switch all off"));
-    window.showing("p", "All faults are switched off.");
-    window.showing("p", "None is switched on.");
+    window.click(&window.showing("button", "Remove all faults"));
+    window.showing("p", "All faults removed.");
+    window.showing("p", "No fault pending.");
     assert_eq!(sandbox.worth(&sandbox.token()), json!(null));
 
     window.click(&window.find("option[value=status]"));
     window.fill(&window.find("input[name=number]"), "7");
-    window.click(&window.showing("button", "Switch on"));
+    window.click(&window.showing("button", "Add fault"));
     window.showing("p", "fault.status: must be a whole number from 200 to 599");
 }
 
@@ -112,18 +112,18 @@ fn the_clock_is_moved_and_strangers_come_without_scripts() {
 
     let token = sandbox.token();
     window.click(&window.showing("button", "+2 h"));
-    window.showing("p", "The clock was moved.");
+    window.showing("p", "Clock moved forward.");
     window.showing("p", "Moved forward by 2 h.");
     assert!(window.url().ends_with("/?done=clock#clock"));
     assert_eq!(sandbox.worth(&token), 42001);
 
     let token = sandbox.token();
-    window.click(&window.showing("button", "A stranger fetched a token"));
-    window.showing("p", "A stranger fetched a token: every token this app had is over.");
+    window.click(&window.showing("button", "Invalidate all tokens"));
+    window.showing("p", "All tokens of the app are invalid now.");
     window.showing("span", "tokens invalidated");
     assert_eq!(sandbox.worth(&token), 40001);
 
-    window.click(&window.showing("summary", "Add an app, or give one another secret and other templates"));
+    window.click(&window.showing("summary", "Add an app, or replace its secret and templates"));
     for (name, text) in [("appid", "wx2"), ("secret", "s"), ("templates", "T1 T2")] {
         window.fill(&window.find(&format!("#apps .card input[name={name}]")), text);
     }

@@ -1,4 +1,4 @@
-//! Weixin's refusals: codes and the texts of its real answers.
+//! Weixin's error responses: error codes with the messages of real responses.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use wxsub_proto::ErrCode;
 
 use crate::token_generator;
 
-/// A refusal: a code and its message, not yet with a `rid`.
+/// An error response of Weixin: code and message, without the `rid`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
     pub(crate) code: ErrCode,
@@ -22,7 +22,7 @@ impl ApiError {
         Self { code, message }
     }
 
-    /// A fault's refusal: with the message Weixin has for the code.
+    /// The error for a [fault](crate::Fault::ErrCode), with Weixin's message for the code.
     pub(crate) fn for_fault(code: ErrCode, client_ip: IpAddr) -> Self {
         match code {
             ErrCode::IP_NOT_ALLOWED => Self::ip_not_allowed(client_ip),
@@ -30,7 +30,7 @@ impl ApiError {
         }
     }
 
-    /// The one refusal that quotes something: the caller's address.
+    /// The error for an address that is not in the allow-list. Its message quotes the address.
     pub(crate) fn ip_not_allowed(client_ip: IpAddr) -> Self {
         let v6 = match client_ip.to_canonical() {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -40,7 +40,7 @@ impl ApiError {
         Self::new(ErrCode::IP_NOT_ALLOWED, message)
     }
 
-    /// As Weixin words it.
+    /// The response body, in Weixin's format.
     pub(crate) fn to_json(&self, now: Duration) -> Value {
         let Self { code, message } = self;
         match *code {
@@ -58,7 +58,7 @@ impl From<ErrCode> for ApiError {
     }
 }
 
-/// The message of a real answer with this code, where one is known; the others are worded in their style.
+/// The message of a real response with this code, where one is known. The other messages imitate their style.
 fn message(code: ErrCode) -> &'static str {
     match code.get() {
         0 => "ok",
@@ -97,6 +97,6 @@ fn message(code: ErrCode) -> &'static str {
         48011 => "disabled template id",
         50002 => "user limited",
         76021 => "cgi_path not found, please check",
-        _ => "refused by the sandbox",
+        _ => "rejected by the sandbox",
     }
 }

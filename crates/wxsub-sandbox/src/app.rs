@@ -1,4 +1,4 @@
-//! One app as Weixin keeps it.
+//! One app: its credentials, settings, tokens and quota usage.
 
 mod quota;
 mod settings;
@@ -20,7 +20,7 @@ use crate::token_generator::TokenGenerator;
 use quota::{FixedWindow, beijing_day_index, minute_index};
 use stable_tokens::StableTokens;
 
-/// One app: its secret, templates and settings, its tokens of both kinds, and what it has used up.
+/// One app: its secret, templates, settings, tokens of both kinds, and quota usage.
 pub(crate) struct App {
     secret: AppSecret,
     templates: BTreeSet<TemplateId>,
@@ -30,7 +30,7 @@ pub(crate) struct App {
     usage: HashMap<&'static str, EndpointUsage>,
 }
 
-/// How often one endpoint was called.
+/// How many calls of one endpoint there were, for the quotas.
 #[derive(Default)]
 struct EndpointUsage {
     this_minute: FixedWindow,
@@ -43,7 +43,7 @@ impl App {
         Self { secret, templates, settings, classic, stable, usage }
     }
 
-    /// Another secret, other templates and settings; tokens and what was used up stay.
+    /// Replaces secret, templates and settings. Tokens and quota usage stay.
     pub(crate) fn update(
         &mut self,
         secret: AppSecret,
@@ -67,7 +67,7 @@ impl App {
         self.templates.contains(template)
     }
 
-    /// Whether the secret proves that the caller is this app. Which of several faults is told first is not documented.
+    /// Checks the AppSecret. Weixin does not document which of several errors it reports; here a wrong secret comes first.
     pub(crate) fn check_secret(&self, secret: &str) -> Result<(), ErrCode> {
         if self.secret.expose() != secret {
             return Err(ErrCode::INVALID_APPSECRET);
@@ -78,6 +78,7 @@ impl App {
         }
     }
 
+    /// Checks the address against the allow-list, if there is one.
     pub(crate) fn check_ip(&self, client_ip: IpAddr) -> Result<(), ApiError> {
         let is_caller = |ip: &IpAddr| ip.to_canonical() == client_ip.to_canonical();
         match &self.settings.allowed_ips {
@@ -86,7 +87,7 @@ impl App {
         }
     }
 
-    /// Takes one call of this endpoint from the limits.
+    /// Counts one call of this endpoint against the limits per minute and per day.
     pub(crate) fn check_quota(
         &mut self,
         path: &'static str,
@@ -104,17 +105,17 @@ impl App {
         }
     }
 
-    /// How many calls of this endpoint there were today.
+    /// The number of calls of this endpoint that counted today.
     pub(crate) fn used_today(&self, path: &str, now: Duration) -> u64 {
         self.usage.get(path).map_or(0, |usage| usage.today.used(beijing_day_index(now)))
     }
 
-    /// A new classic token.
+    /// Issues a new classic token.
     pub(crate) fn issue_token(&mut self, tokens: &mut TokenGenerator, now: Duration) -> Token {
         self.classic.issue(tokens, now, &self.settings)
     }
 
-    /// The stable token, or a new one where it is due or forced.
+    /// Returns the current stable token, or issues a new one if it is due or forced.
     pub(crate) fn stable_token(
         &mut self,
         tokens: &mut TokenGenerator,
@@ -124,7 +125,7 @@ impl App {
         self.stable.get_or_issue(tokens, now, &self.settings, force)
     }
 
-    /// A stranger fetched tokens of both kinds, and the overlaps are over.
+    /// Invalidates all tokens of both kinds, as if another client had fetched new ones and the overlap had passed.
     pub(crate) fn invalidate_all_tokens(&mut self, tokens: &mut TokenGenerator, now: Duration) {
         for issued in [&mut self.classic, self.stable.issued_mut()] {
             issued.expire_all(now);
@@ -132,7 +133,7 @@ impl App {
         }
     }
 
-    /// The token of this text, if it was issued to this app.
+    /// Finds the token with this text among those issued to this app.
     pub(crate) fn find_token(&self, text: &str) -> Option<&Token> {
         self.classic.find(text).or_else(|| self.stable.find(text))
     }

@@ -1,10 +1,10 @@
-//! Who calls, and what their browser says about it.
+//! The caller of a request: address, base URL, and whether another site's page sent it.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use wxsub_proto::BaseUrl;
 
-/// Who sent a request. An address alone is enough: it converts.
+/// The sender of a request. An IP address converts into it.
 ///
 /// ```
 /// use std::net::{IpAddr, Ipv4Addr};
@@ -15,9 +15,9 @@ use wxsub_proto::BaseUrl;
 /// let page = Sandbox::new().handle_from(caller.clone(), "GET", "/", b"").outcome?;
 /// assert!(String::from_utf8_lossy(&page.body).contains("export WXSUB_API_BASE=http://127.0.0.1:8459"));
 ///
-/// // A page of another site has posted a form.
-/// let refused = Sandbox::new().handle_from(caller.cross_site(), "POST", "/_sandbox/ui/clock", b"seconds=60").outcome?;
-/// assert_eq!(refused.status, 403);
+/// // A page of another site submits a form.
+/// let rejected = Sandbox::new().handle_from(caller.cross_site(), "POST", "/_sandbox/ui/clock", b"seconds=60").outcome?;
+/// assert_eq!(rejected.status, 403);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -28,15 +28,14 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The base URL under which the caller reached the sandbox, for links that lead back to it; without it
-    /// `http://localhost`.
+    /// Sets the base URL at which the caller reached the sandbox. Links to the sandbox use it. Default: `http://localhost`.
     #[must_use]
     pub fn with_base_url(mut self, base_url: BaseUrl) -> Self {
         self.base_url = Some(base_url);
         self
     }
 
-    /// The request comes from a page of another site: the consent page's buttons and all controls are closed to it.
+    /// Marks the request as sent by a page of another site. The sandbox then rejects consent decisions and all controls.
     #[must_use]
     pub fn cross_site(mut self) -> Self {
         self.is_cross_site = true;
@@ -44,7 +43,7 @@ impl Caller {
     }
 }
 
-/// From 127.0.0.1.
+/// A caller at 127.0.0.1.
 impl Default for Caller {
     fn default() -> Self {
         IpAddr::from(Ipv4Addr::LOCALHOST).into()

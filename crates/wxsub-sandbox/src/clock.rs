@@ -1,4 +1,4 @@
-//! Where the sandbox gets its time.
+//! The clock of the sandbox.
 
 mod real;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 pub(crate) use real::pause;
 
-/// Tells the time: how long ago the Unix epoch was.
+/// Returns the current time as the duration since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// The clock of this machine.

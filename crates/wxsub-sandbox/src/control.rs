@@ -1,4 +1,4 @@
-//! The control API: a thin layer of JSON over the controls of [`Sandbox`](crate::Sandbox).
+//! The control API: the controls of [`Sandbox`](crate::Sandbox) as JSON over HTTP.
 
 mod apps;
 mod consents;
@@ -17,10 +17,10 @@ use crate::state::SandboxState;
 pub(crate) use json_reader::ControlError;
 use json_reader::JsonReader;
 
-/// Everything of the control API is below this; nothing of Weixin's is.
+/// The path prefix of the control API. No path of Weixin starts with it.
 const ROOT: &str = "/_sandbox";
 
-/// The furthest one jump of the clock goes: ten years.
+/// The maximum number of seconds that one control moves the clock: ten years.
 const MAX_ADVANCE_S: u64 = 315_360_000;
 
 type Handler = fn(&mut SandboxState, &Request<'_>) -> Result<Value, ControlError>;
@@ -36,7 +36,7 @@ const ROUTES: [(&str, &str, Handler); 8] = [
     ("GET", "/events", events),
 ];
 
-/// Answers a request to the control API; none if it is not one.
+/// Handles a request to the control API. `None` if the path is not below [`ROOT`].
 pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Option<Response> {
     let path = request.path.strip_prefix(ROOT)?;
     if !(path.is_empty() || path.starts_with('/')) {
@@ -48,7 +48,7 @@ pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Option<
     })
 }
 
-/// Does what the control of this path, below the root, does.
+/// Runs the control at `path`, relative to [`ROOT`].
 pub(crate) fn dispatch(
     state: &mut SandboxState,
     path: &str,
@@ -60,11 +60,17 @@ pub(crate) fn dispatch(
 fn find_handler(method: &str, path: &str) -> Result<Handler, ControlError> {
     let mut matching = ROUTES.iter().filter(|(_, other, _)| *other == path).peekable();
     if matching.peek().is_none() {
-        return Err(ControlError::new(404, "path: the sandbox has no such control"));
+        return Err(ControlError::new(
+            404,
+            "path: the sandbox has no such control; see the documentation of wxsub-sandbox",
+        ));
     }
     match matching.find(|(other, ..)| *other == method) {
         Some((_, _, handler)) => Ok(*handler),
-        None => Err(ControlError::new(405, "method: this control takes another one")),
+        None => Err(ControlError::new(
+            405,
+            "method: not allowed for this control; see the documentation of wxsub-sandbox",
+        )),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What happened, without secrets.
+//! The event log: requests and controls, without secrets.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,46 +8,50 @@ use wxsub_proto::{AppId, ErrCode};
 
 use crate::request::Request;
 
-/// How many events are kept; older ones are forgotten.
+/// The number of events kept. Older ones are dropped.
 const MAX_EVENTS: usize = 10_000;
-/// How many paths are counted each on their own, and how long they may be; the rest is counted together.
+/// The number of paths with a count of their own. Other paths are counted together.
 const MAX_PATHS: usize = 256;
+/// The length in bytes of a path with a count of its own.
 const MAX_PATH_LENGTH: usize = 128;
+/// The name under which the other paths are counted.
 const OTHER_PATHS: &str = "(other)";
 
-/// What happened so far. Holds no secret: tokens appear as the number of their issue, openids and bodies not at all.
+/// The requests and events so far.
+///
+/// It contains no secret: tokens appear by their sequence number, openids and bodies do not appear.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct EventLog {
-    /// How many requests reached each path of Weixin's, those that met a fault included. Exact.
+    /// The exact number of requests to each of Weixin's paths, including those that met a fault.
     pub requests: BTreeMap<String, u64>,
     /// The last 10000 events, oldest first.
     pub events: VecDeque<Event>,
 }
 
-/// One thing that happened.
+/// One request to Weixin, or one control of the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Event {
-    /// When, in seconds since the Unix epoch, by the sandbox's clock.
+    /// The time in seconds since the Unix epoch, by the sandbox's clock.
     pub at: u64,
-    /// What: verb and path of a request to Weixin, or what was done to the sandbox.
+    /// Method and path of a request to Weixin, or a description of the control.
     pub what: String,
-    /// The app it concerned.
+    /// The app, if one was identified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub appid: Option<AppId>,
-    /// The token that was issued or used: the number of its issue.
+    /// The sequence number of the token that was issued or used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
-    /// What Weixin decided, whether or not the reply arrived.
+    /// The error code of Weixin's response, even if the response was not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errcode: Option<ErrCode>,
-    /// The fault it met.
+    /// The name of the fault that the request met.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<&'static str>,
 }
 
-/// What is learnt about a request while it is answered.
+/// The facts about a request that its handler records for the event log.
 #[derive(Default)]
 pub(crate) struct Trace {
     pub(crate) appid: Option<AppId>,
@@ -57,13 +61,13 @@ pub(crate) struct Trace {
 }
 
 impl EventLog {
-    /// How many requests reached this path.
+    /// The number of requests to this path.
     #[must_use]
     pub fn request_count(&self, path: &str) -> u64 {
         self.requests.get(path).copied().unwrap_or_default()
     }
 
-    /// Keeps a request to Weixin.
+    /// Records a request to Weixin.
     pub(crate) fn record_request(&mut self, request: &Request<'_>, trace: Trace) {
         let is_known = self.requests.contains_key(request.path);
         let has_own_count =
@@ -74,7 +78,7 @@ impl EventLog {
         self.push(request.now, format!("{method} {path}"), trace);
     }
 
-    /// Keeps something that was done to the sandbox.
+    /// Records a control of the sandbox.
     pub(crate) fn record_control(&mut self, now: Duration, what: impl Into<String>, appid: Option<&AppId>) {
         let appid = appid.cloned();
         self.push(now, what.into(), Trace { appid, ..Trace::default() });
@@ -109,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_exact_while_events_and_paths_are_bounded() {
+    fn counts_are_exact_and_events_and_paths_are_bounded() {
         let mut log = EventLog::default();
         for _ in 0..MAX_EVENTS + 5 {
             log.record_request(&request("/a"), Trace::default());

@@ -1,56 +1,57 @@
-//! What becomes of one request.
+//! The result of one request: a response, or a connection fault.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// How one exchange ended.
+/// The result of one request.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Exchange {
-    /// How late the ending comes; zero unless a [delay](crate::Fault::Delay) was asked for. Whatever the request does is
-    /// done at once: only the reply is late.
+    /// The delay of the response. Zero without a [`Fault::Delay`](crate::Fault::Delay).
+    ///
+    /// The request took effect at once. Only the response is delayed.
     pub delay: Duration,
-    /// The reply, or how the exchange broke.
+    /// The response, or how the connection failed.
     pub outcome: Result<Response, ConnectionFault>,
 }
 
-/// A whole reply. `Debug` does not show the body, which may hold a token.
+/// A complete HTTP response. `Debug` omits the body, which may contain a token.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// The `Content-Type`.
+    /// The `Content-Type` header.
     pub content_type: &'static str,
-    /// The `Location`, where the reply is a redirect.
+    /// The `Location` header of a redirect.
     pub location: Option<String>,
-    /// Further headers, with names in lower case.
+    /// Other headers. Names are in lower case.
     pub headers: Vec<(&'static str, String)>,
-    /// The bytes of the body.
+    /// The body.
     pub body: Vec<u8>,
 }
 
-/// How an exchange broke, seen from the sandbox. A caller cannot tell the first two apart.
+/// How a connection failed, as the sandbox knows it. A client cannot distinguish the first two variants.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "a transport must map each of them")]
 pub enum ConnectionFault {
-    /// The connection was reset; the request has had no effect.
+    /// The connection was reset. The request had no effect.
     #[error("the connection was reset")]
     ResetBeforeApply,
-    /// The connection was reset; the request has had its effect.
+    /// The connection was reset. The request took effect.
     #[error("the connection was reset")]
     ResetAfterApply,
-    /// The request has had its effect, and only the first half of this reply's body arrives.
-    #[error("the reply broke off")]
+    /// The request took effect. Only the first half of this response's body is sent.
+    #[error("the connection was closed in the middle of the response body")]
     Truncated(Response),
-    /// No reply ever comes; the request has had no effect.
-    #[error("no reply ever came")]
+    /// No response is ever sent. The request had no effect.
+    #[error("no response was sent")]
     Hang,
 }
 
-/// As Weixin labels its answers, in its own spelling.
+/// The content type of Weixin's responses. `encoding` instead of `charset` is Weixin's spelling.
 const WEIXIN_JSON: &str = "application/json; encoding=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
@@ -60,7 +61,7 @@ impl Response {
         Self { status, content_type, location: None, headers: Vec::new(), body }
     }
 
-    /// A word of Weixin's: always status 200.
+    /// A response of Weixin's API. Its status is always 200.
     pub(crate) fn weixin(value: &Value) -> Self {
         Self::new(200, WEIXIN_JSON, value.to_string())
     }
@@ -73,7 +74,7 @@ impl Response {
         Self::new(status, HTML, page)
     }
 
-    /// This reply with one more header.
+    /// Adds a header.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self

@@ -21,17 +21,18 @@ use crate::request::MAX_BODY_BYTES;
 use crate::sandbox::Sandbox;
 use fault_stream::{ClientConnection, FaultListener};
 
-/// Serves the sandbox until `shutdown` is over; requests whose head has come are answered first, and nobody is made to
-/// wait any longer by a fault.
+/// Serves the sandbox over HTTP/1.1 until `shutdown` completes.
 ///
-/// Faults are real here: a reset is a TCP reset, a reply that breaks off has promised its whole length, a request that
-/// hangs hangs until its caller goes away.
+/// On shutdown, requests whose head has arrived are answered first. Delays and hangs end at once.
+///
+/// Faults apply to the TCP connection. A reset is a TCP reset. A truncated response announces its full length. A hanging
+/// request hangs until its client disconnects.
 ///
 /// # Errors
-/// Where the listener cannot be used.
+/// Returns the error of the listener if it cannot be used.
 ///
 /// # Cancel safety
-/// Dropping it stops accepting; connections that are open live on until their callers close them.
+/// Dropping the future stops accepting connections. Open connections continue until their clients close them.
 pub async fn serve<F>(listener: TcpListener, sandbox: Sandbox, shutdown: F) -> io::Result<()>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -46,16 +47,16 @@ where
         .await
 }
 
-/// What every request needs.
+/// The state that every request handler shares.
 #[derive(Clone)]
 struct HttpState {
     sandbox: Sandbox,
-    /// Closed once the sandbox shuts down.
+    /// Closed when the sandbox shuts down.
     stopping: watch::Receiver<()>,
 }
 
 impl HttpState {
-    /// Waits for something, but not beyond the end of the sandbox.
+    /// Waits for `work`. Returns `None` if the sandbox shuts down first.
     async fn wait<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut stopping = self.stopping.clone();
         tokio::select! {

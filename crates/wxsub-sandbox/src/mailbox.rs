@@ -6,20 +6,20 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use wxsub_proto::{AppId, OpenId};
 
-/// One message in a user's chat. As JSON: the members of the body, and these two beside them.
+/// A message that a user received. In JSON, `appid` and `received_at` stand beside the members of the body.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ReceivedMessage {
-    /// The app that sent it.
+    /// The app that sent the message.
     pub appid: AppId,
-    /// When it arrived, in seconds since the Unix epoch, by the sandbox's clock.
+    /// The time of arrival in seconds since the Unix epoch, by the sandbox's clock.
     pub received_at: u64,
-    /// The body of the send, as it was written.
+    /// The body of the send request, unchanged.
     #[serde(flatten)]
     pub body: Map<String, Value>,
 }
 
-/// Everybody's messages, oldest first.
+/// The messages of all users, oldest first.
 #[derive(Default)]
 pub(crate) struct Mailboxes(HashMap<OpenId, Vec<ReceivedMessage>>);
 
@@ -36,7 +36,7 @@ impl Mailboxes {
         self.0.entry(to).or_default().push(received);
     }
 
-    /// Every mailbox, the one with the latest message first.
+    /// All mailboxes. The one with the latest message comes first.
     pub(crate) fn sorted(&self) -> Vec<(&OpenId, &[ReceivedMessage])> {
         let mut all: Vec<_> = self.0.iter().map(|(openid, received)| (openid, received.as_slice())).collect();
         let latest = |received: &[ReceivedMessage]| received.last().map(|received| received.received_at);

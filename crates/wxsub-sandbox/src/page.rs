@@ -1,4 +1,4 @@
-//! The pages people see. Each is built by `maud`, which lets no text become markup.
+//! The HTML pages. `maud` renders them and escapes all text.
 
 mod callback;
 mod consent;
@@ -15,20 +15,21 @@ pub(crate) use home::{FormResult, home};
 
 use maud::{Markup, html};
 
-/// Where an answer can come back to.
+/// The path of the callback page.
 pub(crate) const CALLBACK_PATH: &str = "/callback";
-/// The sign of the sandbox.
+/// The path of the icon.
 pub(crate) const ICON_PATH: &str = "/favicon.ico";
-/// How the pages look.
+/// The path of the style sheet.
 pub(crate) const STYLE_PATH: &str = "/_sandbox/ui/style.css";
-/// What keeps the home page fresh.
+/// The path of the script that refreshes the home page.
 pub(crate) const SCRIPT_PATH: &str = "/_sandbox/ui/refresh.js";
 
-/// The same in Chinese, in small print.
+/// The Chinese text beside an English one, in small print.
 fn zh(text: &str) -> Markup {
     html! { " " span.zh lang="zh-CN" { (text) } }
 }
 
-/// What the consent links of the home page carry along, so that its commands can ask for it. A real app takes a new,
-/// unguessable word for each request.
+/// The `reserved` value in the consent URLs of the home page. Its commands expect this value.
+///
+/// A real app uses a new, unguessable value for each consent.
 const RESERVED: &str = "fromTheHomePage";

@@ -1,8 +1,8 @@
-//! Query strings and forms, read as leniently as Weixin reads them.
+//! Query strings and forms, parsed as leniently as Weixin parses them.
 
 use percent_encoding::percent_decode_str;
 
-/// Names and values, decoded. What is not UTF-8 is replaced, never refused.
+/// Decoded names and values. Invalid UTF-8 is replaced and never an error.
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -14,7 +14,7 @@ impl Query {
         Self(pairs.collect())
     }
 
-    /// The first value of this name, unless it is empty.
+    /// The first value with this name. `None` if that value is empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let first = self.0.iter().find(|(other, _)| other == name);
         first.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
@@ -30,7 +30,7 @@ mod tests {
     use super::Query;
 
     #[test]
-    fn the_first_value_counts_and_an_empty_one_does_not() {
+    fn get_returns_first_value_unless_empty() {
         let query = Query::parse("a=1&b=%E6%B1%89+%2B&a=2&c=&d&%ff=x");
         assert_eq!(query.get("a"), Some("1"));
         assert_eq!(query.get("b"), Some("汉 +"));

@@ -1,4 +1,4 @@
-//! The sandbox itself: one handle for requests, and the controls.
+//! The public handle: requests and controls.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,9 @@ use crate::request::{MAX_BODY_BYTES, Request, split_target};
 use crate::router;
 use crate::state::{NotFoundError, SandboxState};
 
-/// A Weixin of its own, with its own time. Cheap to clone: clones are the same Weixin. No method waits for anything.
+/// A simulated Weixin with its own clock.
+///
+/// Clones are cheap and share one state. No method blocks or waits.
 #[derive(Clone)]
 pub struct Sandbox {
     clock: Clock,
@@ -37,25 +39,25 @@ impl fmt::Debug for Sandbox {
 }
 
 impl Sandbox {
-    /// An empty one on the clock of this machine. [`advance`](Self::advance) puts its time ahead.
+    /// An empty sandbox on the clock of this machine. [`advance`](Self::advance) moves its time forward.
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(clock::system())
     }
 
-    /// An empty one on another clock, which tells the time since the Unix epoch.
+    /// An empty sandbox on the given clock.
     #[must_use]
     pub fn with_clock(clock: Clock) -> Self {
         Self { clock, state: Arc::default() }
     }
 
-    /// Answers one request to Weixin, the control API or the pages, as if it came from 127.0.0.1.
+    /// Handles one request to Weixin, the control API or the pages, from 127.0.0.1.
     #[must_use]
     pub fn handle(&self, method: &str, path_and_query: &str, body: &[u8]) -> Exchange {
         self.handle_from(Caller::default(), method, path_and_query, body)
     }
 
-    /// Answers one request of this caller, or from this address.
+    /// Handles one request from this caller or IP address.
     #[must_use]
     pub fn handle_from(
         &self,
@@ -74,8 +76,9 @@ impl Sandbox {
         })
     }
 
-    /// Adds an app with default settings; an app that is there already gets this secret, these templates and default
-    /// settings, and keeps its tokens and grants.
+    /// Adds an app with default settings.
+    ///
+    /// If the app exists, this replaces its secret, templates and settings. Its tokens and grants stay.
     pub fn add_app(
         &self,
         appid: AppId,
@@ -87,10 +90,10 @@ impl Sandbox {
         self
     }
 
-    /// How Weixin treats this app.
+    /// The settings of this app.
     ///
     /// # Errors
-    /// [`NotFoundError::App`].
+    /// [`NotFoundError::App`] if the app does not exist.
     pub fn settings(&self, appid: &AppId) -> Result<AppSettings, NotFoundError> {
         self.with_state(|state, _| {
             let app = state.apps.get(appid).ok_or(NotFoundError::App)?;
@@ -98,10 +101,10 @@ impl Sandbox {
         })
     }
 
-    /// Changes how Weixin treats this app from now on. Tokens already issued keep their life.
+    /// Replaces the settings of this app. Tokens that were already issued keep their lifetime.
     ///
     /// # Errors
-    /// [`NotFoundError::App`].
+    /// [`NotFoundError::App`] if the app does not exist.
     pub fn configure(&self, appid: &AppId, settings: AppSettings) -> Result<(), NotFoundError> {
         self.with_state(|state, _| {
             state.apps.get_mut(appid).ok_or(NotFoundError::App)?.settings = settings;
@@ -109,11 +112,12 @@ impl Sandbox {
         })
     }
 
-    /// The user decides; gives the answer a phone would hand over. A confirmation grants one message, a cancel leaves
-    /// earlier grants alone.
+    /// Records a user's decision and returns the callback that Weixin would send.
+    ///
+    /// A confirmation grants one message. A cancel keeps earlier grants.
     ///
     /// # Errors
-    /// [`NotFoundError`] app or template.
+    /// [`NotFoundError`] if the app or the template does not exist.
     pub fn consent(&self, request: ConsentRequest, action: Action) -> Result<Answer, NotFoundError> {
         self.with_state(|state, now| state.consent(now, request, action))
     }
@@ -124,44 +128,45 @@ impl Sandbox {
         self.with_state(|state, _| state.mailboxes.messages(openid).to_vec())
     }
 
-    /// What time it is here, since the Unix epoch.
+    /// The time of the sandbox, since the Unix epoch.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.with_state(|_, now| now)
     }
 
-    /// Puts the time of this sandbox forward.
+    /// Moves the time of the sandbox forward.
     pub fn advance(&self, by: Duration) {
         self.with_state(|state, now| state.advance(now, by));
     }
 
-    /// A stranger fetched tokens of both kinds for this app, and the overlaps are over: every token issued so far is no
-    /// longer the latest.
+    /// Invalidates all tokens of this app, as if another client had fetched new ones and the overlap had passed.
+    ///
+    /// Requests with an invalidated token get 40001.
     ///
     /// # Errors
-    /// [`NotFoundError::App`].
+    /// [`NotFoundError::App`] if the app does not exist.
     pub fn invalidate_tokens(&self, appid: &AppId) -> Result<(), NotFoundError> {
         self.with_state(|state, now| state.invalidate_tokens(now, appid))
     }
 
-    /// Lets this go wrong with the next requests for this path, so many times, after the faults already waiting there.
+    /// Applies `fault` to the next `times` requests for `path`, after the faults already pending for that path.
     pub fn add_fault(&self, path: &str, times: u64, fault: Fault) -> &Self {
         self.with_state(|state, _| state.faults.add(path, times, fault));
         self
     }
 
-    /// Lets nothing go wrong any more.
+    /// Removes all pending faults.
     pub fn clear_faults(&self) {
         self.with_state(|state, _| state.faults.clear());
     }
 
-    /// What happened so far.
+    /// A copy of the event log.
     #[must_use]
     pub fn event_log(&self) -> EventLog {
         self.with_state(|state, _| state.event_log.clone())
     }
 
-    /// Works on the state at the present time. The clock, which is foreign code, is asked before the lock is taken.
+    /// Runs `work` on the state at the current time. The clock is caller's code, so it is read before the lock is taken.
     fn with_state<T>(&self, work: impl FnOnce(&mut SandboxState, Duration) -> T) -> T {
         let clock = (self.clock)();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clones_are_the_same_weixin_on_any_thread() {
+    fn clones_share_state_across_threads() {
         fn anywhere<T: Send + Sync + 'static>(_: &T) {}
         let sandbox = Sandbox::with_clock(Arc::new(|| Duration::from_secs(5)));
         anywhere(&sandbox);
@@ -187,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_named() {
+    fn unknown_app_or_template_is_an_error() {
         let sandbox = Sandbox::new();
         let appid: AppId = "wx1".parse().unwrap();
         assert_eq!(sandbox.settings(&appid), Err(NotFoundError::App));

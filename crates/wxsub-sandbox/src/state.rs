@@ -1,4 +1,4 @@
-//! Everything the sandbox knows: one value, behind one lock.
+//! The state of the sandbox, behind one lock.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -11,26 +11,26 @@ use crate::fault::Faults;
 use crate::mailbox::Mailboxes;
 use crate::token_generator::TokenGenerator;
 
-/// What a control method was asked about does not exist.
+/// The app or template of a control does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFoundError {
-    /// No such app.
-    #[error("appid: this sandbox has no such app; add it first")]
+    /// The app does not exist.
+    #[error("appid: the sandbox has no such app; add the app first")]
     App,
     /// The app has no such template.
-    #[error("template_id: the app has no such template; add the app with it")]
+    #[error("template_id: the app has no such template; add the app again with this template")]
     Template,
 }
 
-/// Everything the sandbox knows.
+/// The state of the sandbox.
 #[derive(Default)]
 pub(crate) struct SandboxState {
-    /// How far its time is ahead of the clock.
+    /// How far the sandbox's time is ahead of the clock.
     pub(crate) clock_offset: Duration,
     pub(crate) apps: HashMap<AppId, App>,
     pub(crate) token_generator: TokenGenerator,
-    /// The rights to send one message. A set: consents for the same three do not add up.
+    /// The open grants, each good for one message. Repeated consents for the same user, template and scene do not add up.
     pub(crate) grants: HashSet<(AppId, Grant)>,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) faults: Faults,
@@ -38,6 +38,7 @@ pub(crate) struct SandboxState {
 }
 
 impl SandboxState {
+    /// Adds an app, or replaces secret, templates and settings of an existing one.
     pub(crate) fn add_app(
         &mut self,
         now: Duration,
@@ -55,14 +56,14 @@ impl SandboxState {
         }
     }
 
-    /// The apps by their AppIDs.
+    /// The apps, sorted by AppID.
     pub(crate) fn sorted_apps(&self) -> Vec<(&AppId, &App)> {
         let mut apps: Vec<_> = self.apps.iter().collect();
         apps.sort_by_key(|(appid, _)| *appid);
         apps
     }
 
-    /// Whether this app and template exist here.
+    /// Checks that the app and the template of the request exist.
     pub(crate) fn check_request(&self, request: &ConsentRequest) -> Result<(), NotFoundError> {
         let app = self.apps.get(&request.appid).ok_or(NotFoundError::App)?;
         match app.has_template(&request.template_id) {
@@ -71,7 +72,7 @@ impl SandboxState {
         }
     }
 
-    /// The user has decided: a confirmation grants one message, a cancel changes nothing.
+    /// Records a user's decision. A confirmation grants one message; a cancel keeps earlier grants.
     pub(crate) fn consent(
         &mut self,
         now: Duration,
@@ -80,7 +81,7 @@ impl SandboxState {
     ) -> Result<Answer, NotFoundError> {
         self.check_request(&request)?;
         let ConsentRequest { appid, scene, template_id, reserved, .. } = request;
-        let deed = match &action {
+        let description = match &action {
             Action::Confirm { openid } => {
                 let grant = Grant::trusted(openid.clone(), template_id.clone(), scene);
                 self.grants.insert((appid.clone(), grant));
@@ -88,11 +89,11 @@ impl SandboxState {
             }
             Action::Cancel => "consent cancelled",
         };
-        self.event_log.record_control(now, deed, Some(&appid));
+        self.event_log.record_control(now, description, Some(&appid));
         Ok(Answer::new(action, template_id, scene, reserved))
     }
 
-    /// A stranger fetched tokens for this app, and the overlaps are over.
+    /// Invalidates all tokens of an app.
     pub(crate) fn invalidate_tokens(&mut self, now: Duration, appid: &AppId) -> Result<(), NotFoundError> {
         let app = self.apps.get_mut(appid).ok_or(NotFoundError::App)?;
         app.invalidate_all_tokens(&mut self.token_generator, now);
@@ -100,7 +101,7 @@ impl SandboxState {
         Ok(())
     }
 
-    /// Moves the time forward.
+    /// Moves the sandbox's time forward.
     pub(crate) fn advance(&mut self, now: Duration, by: Duration) {
         self.clock_offset = self.clock_offset.saturating_add(by);
         self.event_log.record_control(now, format!("clock advanced by {} s", by.as_secs_f64()), None);

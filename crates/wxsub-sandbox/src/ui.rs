@@ -1,5 +1,6 @@
-//! The sandbox's own pages: home, its forms, and a place where answers can come back to. Nothing here is Weixin's, no
-//! fault strikes here, and the journal does not mention it.
+//! The sandbox's own pages: the home page with its forms, and the callback page.
+//!
+//! They are not part of Weixin. No fault applies to them, and the event log omits them.
 
 mod form;
 
@@ -10,10 +11,13 @@ use crate::page::{self, CALLBACK_PATH, ICON_PATH, SCRIPT_PATH, STYLE_PATH};
 use crate::request::Request;
 use crate::state::SandboxState;
 
-/// Answers a request for one of the pages or what belongs to them; none if it is not one.
+/// Handles a request for a page, a form, or a file of the pages. `None` for any other path.
 pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Option<Response> {
     if is_cross_site_write(request) {
-        return Some(page::form_error(403, "This was sent by a page of another site."));
+        return Some(page::form_error(
+            403,
+            "The request came from a page of another site. Use the pages of the sandbox.",
+        ));
     }
     let render: fn(&SandboxState, &Request<'_>) -> Response = match request.path {
         "/" => |state, request| page::home(state, request, form::result(request.query)),
@@ -27,11 +31,11 @@ pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Option<
     };
     Some(match request.method {
         "GET" | "HEAD" => render(state, request),
-        _ => page::form_error(405, "This page can only be looked at."),
+        _ => page::form_error(405, "This page accepts only GET."),
     })
 }
 
-/// Whether a page of another site wants to change something here, or to decide in the user's place.
+/// Whether a page of another site sends a control or a consent decision.
 fn is_cross_site_write(request: &Request<'_>) -> bool {
     let is_read = matches!(request.method, "GET" | "HEAD" | "OPTIONS");
     let is_protected = request.path.starts_with("/_sandbox") || request.path == WebLink::PATH;

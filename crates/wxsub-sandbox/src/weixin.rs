@@ -1,4 +1,4 @@
-//! Weixin's side: one file per endpoint, and what several of them share.
+//! Weixin's endpoints, one file each, and the checks that they share.
 
 mod access_token;
 mod callback_url;
@@ -23,10 +23,10 @@ use crate::page;
 use crate::request::Request;
 use crate::state::SandboxState;
 
-/// Answers one request to the API: what it gives, or why not.
+/// Handles one API request. Returns the response body, or the error.
 type Endpoint = fn(&mut SandboxState, &Request<'_>, &mut Trace) -> Result<Value, ApiError>;
 
-/// Answers one request, and has its effect.
+/// Handles one request to Weixin and applies its effect.
 pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>, trace: &mut Trace) -> Response {
     let endpoint: Endpoint = match request.path {
         endpoint::token::PATH => token::handle,
@@ -39,15 +39,15 @@ pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>, trace: &mu
         _ => return page::not_found(),
     };
     let result = endpoint(state, request, trace);
-    trace.errcode = Some(result.as_ref().map_or_else(|refused| refused.code, |_| ErrCode::OK));
-    // Whatever it says, the API says it with status 200.
+    trace.errcode = Some(result.as_ref().map_or_else(|error| error.code, |_| ErrCode::OK));
+    // The API returns status 200 for errors too.
     match result {
         Ok(value) => Response::weixin(&value),
-        Err(refused) => Response::weixin(&refused.to_json(request.now)),
+        Err(error) => Response::weixin(&error.to_json(request.now)),
     }
 }
 
-/// Some endpoints take a POST only.
+/// Rejects every method but POST.
 fn require_post(request: &Request<'_>) -> Result<(), ApiError> {
     match request.method {
         "POST" => Ok(()),
@@ -55,12 +55,12 @@ fn require_post(request: &Request<'_>) -> Result<(), ApiError> {
     }
 }
 
-/// The body of a POST, which must not be empty.
+/// The request body. An empty body is an error.
 fn non_empty_body<'a>(request: &Request<'a>) -> Result<&'a [u8], ApiError> {
     match request.body {
         Some(b"") => Err(ErrCode::EMPTY_POST_DATA.into()),
         Some(body) => Ok(body),
-        // Longer than is read here; what Weixin says then is not documented.
+        // The body exceeds the sandbox's limit. Weixin does not document its error for that.
         None => Err(ErrCode::DATA_FORMAT.into()),
     }
 }

@@ -1,8 +1,8 @@
-//! So many a minute, so many a day.
+//! Limits per minute and per day.
 
 use std::time::Duration;
 
-/// What was taken from a quota within the current window of time.
+/// A fixed-window rate limiter. The caller numbers the windows.
 #[derive(Default)]
 pub(super) struct FixedWindow {
     window: u64,
@@ -10,12 +10,12 @@ pub(super) struct FixedWindow {
 }
 
 impl FixedWindow {
-    /// How much was taken within this window.
+    /// The number of calls that were counted in this window.
     pub(super) fn used(&self, window: u64) -> u64 {
         if self.window == window { self.used } else { 0 }
     }
 
-    /// Takes one, if the limit allows; a new window starts afresh.
+    /// Counts one call and returns `true`, unless the window has reached `limit`. A new window starts at 0.
     pub(super) fn try_acquire(&mut self, window: u64, limit: u64) -> bool {
         if self.window != window {
             *self = Self { window, used: 0 };
@@ -26,12 +26,12 @@ impl FixedWindow {
     }
 }
 
-/// The number of the minute.
+/// The number of the minute since the Unix epoch.
 pub(super) fn minute_index(now: Duration) -> u64 {
     now.as_secs() / 60
 }
 
-/// The number of the day in Beijing, at whose midnight daily limits are assumed to start afresh.
+/// The number of the day in Beijing time. Daily limits are assumed to reset at midnight there.
 pub(super) fn beijing_day_index(now: Duration) -> u64 {
     (now.as_secs() + 8 * 3600) / 86_400
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_has_its_limit_and_the_next_starts_afresh() {
+    fn limit_applies_per_window() {
         let mut quota = FixedWindow::default();
         let acquired: Vec<_> = [7, 7, 7, 8, 8].map(|window| quota.try_acquire(window, 2)).into();
         assert_eq!(acquired, [true, true, false, true, true]);
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn the_day_ends_at_four_in_the_afternoon_utc() {
+    fn beijing_day_starts_at_16_utc() {
         let midnight = Duration::from_secs(1_700_000_000 / 86_400 * 86_400 + 16 * 3600);
         assert_eq!(beijing_day_index(midnight), beijing_day_index(midnight - Duration::from_secs(1)) + 1);
     }

@@ -1,8 +1,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// How Weixin treats one app. In `POST /_sandbox/apps` each is an optional member of the same name, the durations in
-/// whole seconds as `token_lifetime_s` and `overlap_s`.
+/// The settings of one app in the sandbox.
+///
+/// In `POST /_sandbox/apps` each field is an optional member of the same name. The durations are whole seconds there:
+/// `token_lifetime_s` and `overlap_s`.
 ///
 /// ```
 /// use wxsub_sandbox::AppSettings;
@@ -14,22 +16,25 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AppSettings {
-    /// How long a token lives: 2 hours.
+    /// The lifetime of a token. Default: 2 hours.
     pub token_lifetime: Duration,
-    /// How long a token stays good beside the next one: 5 minutes. A stable token is renewed this long before its end, but
-    /// not before half of its life.
+    /// How long a token stays valid after the next one was issued. Default: 5 minutes.
+    ///
+    /// A stable token is renewed this long before it expires, but never before half of its lifetime has passed.
     pub overlap: Duration,
-    /// How many characters a token has: 136. At least 32.
+    /// The length of a token in characters, at least 32. Default: 136.
     pub token_length: usize,
-    /// Who may request, on every endpoint; by default there is no allow-list.
+    /// The addresses that may call any endpoint. Default: `None`, every address.
     pub allowed_ips: Option<Vec<IpAddr>>,
-    /// Whether the AppSecret is frozen.
+    /// Whether the AppSecret is frozen. Default: `false`.
     pub frozen: bool,
-    /// How many classic tokens a day may be fetched: 2000.
+    /// The maximum number of classic tokens per day. Default: 2000.
     pub token_quota: u64,
-    /// How many sends a day may be tried: 100000, an assumption.
+    /// The maximum number of sends per day, successful or not. Default: 100000, which is an assumption.
     pub send_quota: u64,
-    /// How often a minute each endpoint may be called; by default only `stable_token` is limited, to its documented 10000.
+    /// The maximum number of calls per minute and endpoint.
+    ///
+    /// Default: `None`. Then only `stable_token` has a limit, the documented 10000.
     pub minute_limit: Option<u64>,
 }
 

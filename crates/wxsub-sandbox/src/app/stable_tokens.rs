@@ -1,4 +1,4 @@
-//! Stable tokens: the same for all who ask, until it is due or forced.
+//! Stable tokens: every caller gets the same token until it is due or a caller forces a new one.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::token_generator::TokenGenerator;
 const MAX_FORCED_PER_DAY: u64 = 20;
 const MIN_FORCED_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The stable tokens of one app, and how often a caller forced a new one.
 #[derive(Default)]
 pub(super) struct StableTokens {
     issued: IssuedTokens,
@@ -19,8 +20,10 @@ pub(super) struct StableTokens {
 }
 
 impl StableTokens {
-    /// The current token, or a new one where it is due or forced. A forced one follows the rule of [`IssuedTokens::issue`]: the
-    /// token that was current keeps its overlap, and a second one ends it at once.
+    /// Returns the current token, or issues a new one if it is due or forced.
+    ///
+    /// A forced token follows the rule of [`IssuedTokens::issue`]. The previous token keeps its overlap; a second forced
+    /// token invalidates it at once.
     pub(super) fn get_or_issue(
         &mut self,
         tokens: &mut TokenGenerator,

@@ -1,32 +1,32 @@
-//! The tokens of one kind that were issued to one app.
+//! The tokens of one kind, classic or stable, that were issued to one app.
 
 use std::time::Duration;
 
 use super::AppSettings;
 use crate::token_generator::TokenGenerator;
 
-/// How long a dead token is still known as dead, before its text is as good as any.
+/// How long an expired token is remembered. After that it gets the same error as a token that was never issued.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// One issued token. No `Debug`: it holds the text.
+/// One issued token. It has no `Debug`, because it contains the token text.
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) number: u64,
     pub(crate) text: String,
-    /// When its own life expires_at.
+    /// When its own lifetime ends.
     expires_at: Duration,
-    /// When it stops being good because others were issued after it.
+    /// When it becomes invalid because newer tokens were issued.
     superseded_at: Duration,
 }
 
-/// What a token is worth.
+/// Whether a token is valid, and why not.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TokenValidity {
-    /// It works.
+    /// The token works.
     Valid,
-    /// Its own life is over.
+    /// Its lifetime has ended.
     Expired,
-    /// It was replaced before its life was over.
+    /// A newer token replaced it before its lifetime ended.
     Superseded,
 }
 
@@ -41,23 +41,23 @@ impl Token {
         }
     }
 
-    /// Whether it lives for more than this.
+    /// Whether it expires after `time`.
     pub(super) fn expires_after(&self, time: Duration) -> bool {
         time < self.expires_at
     }
 
-    /// The rest of its life in whole seconds, at least one.
+    /// The remaining lifetime in whole seconds, at least 1.
     pub(crate) fn expires_in(&self, now: Duration) -> u64 {
         self.expires_at.saturating_sub(now).as_secs().max(1)
     }
 }
 
-/// The tokens of one kind, oldest first; the last is the current one.
+/// The tokens of one kind, oldest first. The last one is current.
 #[derive(Default)]
 pub(crate) struct IssuedTokens(Vec<Token>);
 
 impl IssuedTokens {
-    /// A new token. The one before it stays good for the overlap, older ones end now.
+    /// Issues a new token. The previous token stays valid for the overlap; older ones become invalid now.
     pub(super) fn issue(
         &mut self,
         tokens: &mut TokenGenerator,

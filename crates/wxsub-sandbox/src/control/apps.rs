@@ -1,4 +1,4 @@
-//! `POST /_sandbox/apps`: adds an app, or changes one.
+//! `POST /_sandbox/apps`: adds an app, or replaces secret, templates and settings of an existing one.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::app::AppSettings;
 use crate::request::Request;
 use crate::state::SandboxState;
 
-/// Larger limits than this are no limits.
+/// The maximum value of a limit: the largest integer that every JSON parser represents exactly.
 const MAX_LIMIT: u64 = 1 << 53;
 
 pub(super) fn add(state: &mut SandboxState, request: &Request<'_>) -> Result<Value, ControlError> {

@@ -1,4 +1,4 @@
-//! `POST /_sandbox/consents`: the user decides, the answer is what a phone would hand over.
+//! `POST /_sandbox/consents`: records a user's decision and returns the callback.
 
 use serde_json::{Value, json};
 use wxsub_proto::{Action, ConsentRequest};
@@ -19,8 +19,9 @@ pub(super) fn add(state: &mut SandboxState, request: &Request<'_>) -> Result<Val
     }
     let action = match reader.take("action").as_ref().and_then(Value::as_str) {
         Some("confirm") => {
-            let openid = openid
-                .ok_or_else(|| ControlError::bad_request("openid: is missing; a confirmation needs it"))?;
+            let openid = openid.ok_or_else(|| {
+                ControlError::bad_request("openid: is missing; it is required when action is confirm")
+            })?;
             Action::Confirm { openid }
         }
         Some("cancel") => Action::Cancel,

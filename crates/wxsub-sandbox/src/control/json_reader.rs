@@ -1,4 +1,4 @@
-//! The JSON that controls take. Whatever is wrong with it, the error begins with the name of the member.
+//! Reads the JSON bodies of controls. Every error starts with the name of the member.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use wxsub_proto::Invalid;
 use crate::request::Request;
 use crate::state::NotFoundError;
 
-/// Why a control did nothing.
+/// Why a control was rejected, with the HTTP status.
 #[derive(Debug)]
 pub(crate) struct ControlError {
     pub(crate) status: u16,
@@ -39,22 +39,24 @@ impl From<NotFoundError> for ControlError {
     }
 }
 
-/// The members of one JSON object, taken out one by one; `null` counts as absent.
+/// Removes the members of a JSON object one by one. `null` counts as absent.
 pub(super) struct JsonReader(Map<String, Value>);
 
 impl JsonReader {
     pub(super) fn parse(request: &Request<'_>) -> Result<Self, ControlError> {
-        let body = request.body.ok_or_else(|| ControlError::new(413, "body: is longer than 64 KiB"))?;
+        let body = request
+            .body
+            .ok_or_else(|| ControlError::new(413, "body: is longer than 64 KiB; send a shorter one"))?;
         let object = serde_json::from_slice(body);
         object.map(Self).map_err(|_| ControlError::bad_request("body: must be one JSON object"))
     }
 
-    /// Whatever the member is.
+    /// Removes a member of any type.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !value.is_null())
     }
 
-    /// A member that has to be there.
+    /// Reads a required member.
     pub(super) fn required<T>(
         &mut self,
         name: &'static str,
@@ -64,7 +66,7 @@ impl JsonReader {
         read(self, name)?.ok_or_else(missing)
     }
 
-    /// Text that keeps the rules of its type.
+    /// Reads a text and validates it.
     pub(super) fn text<T: FromStr<Err = Invalid>>(
         &mut self,
         name: &'static str,
@@ -76,7 +78,7 @@ impl JsonReader {
         }
     }
 
-    /// Text or a number, that keeps the rules of its type.
+    /// Reads a text or a number and validates it.
     pub(super) fn text_or_number<T: FromStr<Err = Invalid>>(
         &mut self,
         name: &'static str,
@@ -91,7 +93,7 @@ impl JsonReader {
         }
     }
 
-    /// A list of texts, read one by one.
+    /// Reads a list of texts and parses each one.
     pub(super) fn list<T, E: ToString>(
         &mut self,
         name: &'static str,
@@ -109,7 +111,7 @@ impl JsonReader {
         items.iter().map(one).collect::<Result<_, _>>().map(Some)
     }
 
-    /// A whole number within bounds.
+    /// Reads an integer within `bounds`.
     pub(super) fn integer(
         &mut self,
         name: &'static str,
@@ -118,25 +120,25 @@ impl JsonReader {
         self.take(name).map(|value| integer(name, &value, bounds)).transpose()
     }
 
-    /// True or false.
+    /// Reads a boolean.
     pub(super) fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, ControlError> {
         let flag = |value: Value| value.as_bool().ok_or_else(|| must_be(name, "true or false"));
         self.take(name).map(flag).transpose()
     }
 
-    /// Refuses what nobody took: most likely a misspelt name.
+    /// Rejects members that were not read. Their names are probably misspelt.
     pub(super) fn finish(self) -> Result<(), ControlError> {
         match self.0.keys().next() {
             None => Ok(()),
             Some(name) => Err(ControlError::bad_request(format!(
-                "{}: is not a member that this control knows",
+                "{}: is not a member of this control; check the spelling",
                 name.escape_default()
             ))),
         }
     }
 }
 
-/// Reads one value as a whole number within bounds.
+/// Converts a value to an integer within `bounds`.
 pub(super) fn integer(
     name: &'static str,
     value: &Value,

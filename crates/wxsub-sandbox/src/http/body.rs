@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use axum::body::{Body, HttpBody};
 
-/// The body up to just beyond `max` bytes; the rest is read and dropped, so that a client still gets its reply.
+/// Reads the body and keeps at most `max` + 1 bytes. The rest is read and dropped, so that the client gets its response.
 pub(super) async fn read_limited(mut body: Body, max: usize) -> Result<Vec<u8>, axum::Error> {
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {

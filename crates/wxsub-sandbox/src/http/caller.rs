@@ -1,4 +1,4 @@
-//! Who calls, as far as the headers of a request tell.
+//! Determines the caller from the headers of a request.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use wxsub_proto::BaseUrl;
 
 use crate::caller::Caller;
 
-/// The caller behind these headers.
+/// The caller with this address and these headers.
 pub(super) fn from_headers(address: IpAddr, headers: &HeaderMap) -> Caller {
     let caller = Caller::from(address);
     let base = header_text(headers, header::HOST.as_str())
@@ -19,12 +19,12 @@ pub(super) fn from_headers(address: IpAddr, headers: &HeaderMap) -> Caller {
     if is_cross_site(headers) { caller.cross_site() } else { caller }
 }
 
-/// Whether a browser says that a page of another site is behind the request. What is no browser says nothing.
+/// Whether a browser reports that a page of another site sent the request. Clients that are no browsers report nothing.
 fn is_cross_site(headers: &HeaderMap) -> bool {
     if let Some(site) = header_text(headers, "sec-fetch-site") {
         return !["same-origin", "none"].contains(&site);
     }
-    // Browsers leave that one out where they reach the sandbox over plain HTTP and not on loopback.
+    // Browsers omit Sec-Fetch-Site over plain HTTP unless the host is loopback.
     let Some(origin) = header_text(headers, header::ORIGIN.as_str()) else {
         return false;
     };
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_tell_where_a_request_comes_from() {
+    fn cross_site_requests_are_detected_by_headers() {
         let host = ("host", "10.0.0.1:8459");
         for (header, is_cross_site) in [
             (("sec-fetch-site", "same-origin"), false),
@@ -62,7 +62,7 @@ mod tests {
         ] {
             assert_eq!(caller_with(&[host, header]).is_cross_site, is_cross_site, "{header:?}");
         }
-        // The plainer word counts.
+        // Sec-Fetch-Site takes precedence over Origin.
         assert!(
             caller_with(&[host, ("origin", "http://10.0.0.1:8459"), ("sec-fetch-site", "cross-site")])
                 .is_cross_site
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_where_links_lead_unless_it_is_none() {
+    fn base_url_comes_from_valid_host_header() {
         let base = |host| caller_with(&[("host", host)]).base_url.map(|base| base.as_str().to_owned());
         assert_eq!(base("localhost:1").as_deref(), Some("http://localhost:1"));
         for bad in ["a b", "u@h", "a?b", ""] {

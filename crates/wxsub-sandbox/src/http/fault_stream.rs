@@ -1,4 +1,4 @@
-//! Connections that can be cut: an [`axum::serve`] whose faults are real on the wire.
+//! Connections for [`axum::serve`] that can be reset or closed in the middle of a response.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Where connections come in.
+/// A TCP listener whose connections can be cut.
 pub(super) struct FaultListener(pub(super) TcpListener);
 
 impl Listener for FaultListener {
@@ -30,7 +30,7 @@ impl Listener for FaultListener {
     }
 }
 
-/// The caller's end of a connection: where it is, and how to cut it.
+/// The client's address, and a handle that cuts its connection.
 #[derive(Clone)]
 pub(super) struct ClientConnection {
     pub(super) address: SocketAddr,
@@ -44,19 +44,19 @@ impl Connected<IncomingStream<'_, FaultListener>> for ClientConnection {
     }
 }
 
-/// Says how many bytes at the end of the coming reply never leave; 0: all leave.
+/// Sets how many bytes at the end of the next response are dropped. 0 means none.
 #[derive(Clone, Default)]
 pub(super) struct CutHandle(Arc<AtomicUsize>);
 
 const RESET: usize = usize::MAX;
 
 impl CutHandle {
-    /// The connection is reset instead of the coming reply.
+    /// Resets the connection instead of sending the next response.
     pub(super) fn reset(&self) {
         self.drop_last(RESET);
     }
 
-    /// The connection is closed before these last bytes of the coming reply.
+    /// Closes the connection before the last `bytes` bytes of the next response.
     pub(super) fn drop_last(&self, bytes: usize) {
         self.0.store(bytes, Ordering::Relaxed);
     }
@@ -66,7 +66,7 @@ impl CutHandle {
     }
 }
 
-/// One connection. It is written to by hyper, which puts a whole reply of ours, head and body, into one buffer.
+/// One connection. hyper writes each response of the sandbox, head and body, as one buffer.
 pub(super) struct FaultStream {
     stream: TcpStream,
     cut: CutHandle,

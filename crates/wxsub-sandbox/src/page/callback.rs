@@ -1,4 +1,4 @@
-//! Where an answer can come back to: shows it, and what to do with it.
+//! The callback page: shows the callback and the commands for it.
 
 use maud::{Markup, html};
 use wxsub_proto::{Action, Answer, Invalid};
@@ -9,7 +9,7 @@ use super::{CALLBACK_PATH, RESERVED, zh};
 use crate::exchange::Response;
 use crate::request::Request;
 
-/// Plays the app that gets the callback.
+/// The page that stands in for the app that receives the callback.
 pub(crate) fn callback(request: &Request<'_>) -> Response {
     let callback: Result<Answer, Invalid> = request.query.parse();
     let body = html! {
@@ -17,16 +17,16 @@ pub(crate) fn callback(request: &Request<'_>) -> Response {
             @match &callback {
                 Ok(callback) => (callback_details(callback, request)),
                 Err(invalid) => {
-                    h1 { "This is no answer" (zh("无法识别的回复")) }
+                    h1 { "Invalid callback" (zh("无法识别的回调")) }
                     p #callback { (invalid) }
-                    p.quiet { "The consent page sends users to this address with what they decided." }
+                    p.quiet { "The consent page redirects to this address, with the user's decision in the query." }
                 }
             }
             p { a.button href="/" { "Back to the home page" } }
-            footer { "This page plays your app, as the place the user returns to." }
+            footer { "This page stands in for the callback URL of your app." }
         }
     };
-    page(200, "sheet wide", "The answer", Policy::Static, &body)
+    page(200, "sheet wide", "Callback", Policy::Static, &body)
 }
 
 fn callback_details(callback: &Answer, request: &Request<'_>) -> Markup {
@@ -53,15 +53,15 @@ fn callback_details(callback: &Answer, request: &Request<'_>) -> Markup {
             dd { @match reserved { Some(reserved) => (reserved), None => span.quiet { "absent" } } }
         }
         @if reserved != Some(RESERVED) {
-            p.warning { "The links of the home page carry the reserved value " code { (RESERVED) } ". This answer does not: \
-                whoever expects that value must not trust it." }
+            p.warning { "Do not trust this callback: its reserved value is not " code { (RESERVED) } ", which the consent URLs of the \
+                home page use." }
         }
-        h2 { "What your app does next" }
-        p.quiet { "Check that the answer belongs to a request of yours: it comes through the browser, unsigned, and its \
-            reserved value is the proof." }
+        h2 { "Next steps of your app" }
+        p.quiet { "Check the reserved value. The callback comes through the browser and is not signed, so only this value \
+            proves that it belongs to a consent URL of your app." }
         pre { code { (verify_command) } }
         @if let Some(openid) = openid {
-            p.quiet { "Then send the one message, with the variables of the home page set." }
+            p.quiet { "Set the variables from the home page. Then send the message." }
             pre { code { (send(callback, openid.as_str())) } }
         }
     }

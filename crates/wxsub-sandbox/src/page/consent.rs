@@ -1,4 +1,4 @@
-//! The page that asks the user: Weixin's authorisation sheet.
+//! The consent page, modelled on Weixin's authorisation sheet.
 
 use maud::{Markup, html};
 use wxsub_proto::ConsentRequest;
@@ -7,8 +7,10 @@ use super::document::{Policy, page};
 use super::zh;
 use crate::exchange::Response;
 
-/// Asks the user. The form posts back to the very address it was opened at, so nothing has to be carried over; the
-/// fragment stays behind, or the browser would carry it on to the app.
+/// Renders the consent page.
+///
+/// The form posts to the address of the page, without the fragment. The browser would otherwise pass the fragment on to
+/// the app.
 pub(crate) fn consent(request: &ConsentRequest, query: &str, origin: &str, openid: &str) -> Response {
     let body = html! {
         main {
@@ -16,38 +18,38 @@ pub(crate) fn consent(request: &ConsentRequest, query: &str, origin: &str, openi
                 (app_icon())
                 div { strong { "Sandbox app" } code { (request.appid) } }
             }
-            h1 { "May it send you one message?" (zh("申请向你发送一条消息")) }
-            p.quiet { "It arrives in your Service Notifications. One consent is good for one message; nothing needs to be \
-                followed." }
+            h1 { "Allow one message?" (zh("申请向你发送一条消息")) }
+            p.quiet { "The message appears in your Service Notifications. One consent allows one message. You need not follow \
+                the account." }
             (summary(request, origin))
             form method="post" action={ "?" (query) } {
-                label for="openid" { "You are the user with this openid" (zh("你的身份")) }
+                label for="openid" { "Decide as the user with this openid" (zh("当前用户的 openid")) }
                 input #openid name="openid" value=(openid) maxlength="128" pattern="[A-Za-z0-9_\\-]+" required
                     autocomplete="off" autocapitalize="off" spellcheck="false";
                 button.primary name="action" value="confirm" { span { "Allow" } (zh("允许")) }
                 button name="action" value="cancel" formnovalidate { span { "Cancel" } (zh("取消")) }
             }
-            footer { "This is a sandbox, not Weixin. No message leaves it." (zh("沙箱环境，消息不会真正发出")) }
+            footer { "This is a sandbox, not Weixin. No message leaves it." (zh("沙箱环境，消息不会发送给真实用户")) }
         }
     };
-    page(200, "sheet", "May it send you one message?", Policy::ExternalForm, &body)
+    page(200, "sheet", "Allow one message?", Policy::ExternalForm, &body)
 }
 
-/// What is being asked for, in the words of the link.
+/// Template, scene and redirect target of the consent URL.
 fn summary(request: &ConsentRequest, origin: &str) -> Markup {
     html! {
         dl {
             dt { "Template" (zh("模板")) }
             dd { (request.template_id) }
-            dt { "Scene" (zh("场景")) }
+            dt { "Scene" (zh("场景值")) }
             dd { (request.scene) }
-            dt { "Returns to" (zh("返回")) }
+            dt { "Redirects to" (zh("授权后跳转")) }
             dd { (origin) }
         }
     }
 }
 
-/// The sign of an app that has none.
+/// The placeholder icon of an app.
 fn app_icon() -> Markup {
     html! {
         svg viewBox="0 0 32 32" aria-hidden="true" {

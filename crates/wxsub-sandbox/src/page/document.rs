@@ -1,25 +1,27 @@
-//! What is around every page of ours, and what its browser may do with it.
+//! The frame of every page, and its security headers.
 
 use maud::{DOCTYPE, Markup, html};
 
 use super::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
 use crate::exchange::Response;
 
-/// What a page may do beyond being looked at. Nothing comes from elsewhere, and nothing stands in the page itself: styles
-/// and scripts are files of ours, so that a text that became markup could not act.
+/// The content security policy of a page.
+///
+/// Every policy forbids other origins and inline styles and scripts. Text that became markup could not do anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Policy {
-    /// Nothing.
+    /// No forms and no scripts.
     Static,
-    /// Has a form, and no script. A browser holds every step of the way after a form against this, and where an app sends
-    /// its user on to is not ours to know; so it says no more than "the web".
+    /// One form, no scripts. The form may lead to any web address.
+    ///
+    /// Browsers check `form-action` against every redirect after a submit, and the app may redirect anywhere.
     ExternalForm,
-    /// Has forms that lead to our own pages, and our script, which may ask us for more.
+    /// Forms, scripts and requests to the sandbox itself.
     Interactive,
 }
 
 impl Policy {
-    /// As the header has it.
+    /// The value of the `content-security-policy` header.
     fn header(self) -> String {
         let extra = match self {
             Self::Static => "form-action 'none'",
@@ -32,7 +34,7 @@ impl Policy {
     }
 }
 
-/// A whole page.
+/// Renders a complete page.
 pub(super) fn page(status: u16, class: &str, title: &str, policy: Policy, body: &Markup) -> Response {
     let page = html! {
         (DOCTYPE)
@@ -49,7 +51,7 @@ pub(super) fn page(status: u16, class: &str, title: &str, policy: Policy, body: 
             body class=(class) { (body) }
         }
     };
-    // The Origin of our own forms must survive, so the referrer is not left out altogether.
+    // With `no-referrer`, browsers would send `Origin: null` for the sandbox's own forms.
     Response::html(status, page.into_string())
         .with("content-security-policy", policy.header())
         .with("referrer-policy", "same-origin")

@@ -1,4 +1,4 @@
-//! Pages that only say something.
+//! Error pages, and the pages of simulated intermediaries.
 
 use std::fmt::Display;
 
@@ -11,25 +11,25 @@ use crate::fault::CAPTIVE_PORTAL_PATH;
 use crate::query::Query;
 use crate::state::SandboxState;
 
-/// The parameters of a consent link, as documented.
+/// The documented parameters of a consent URL.
 const PARAMETERS: [&str; 6] = ["action", "appid", "scene", "template_id", "redirect_url", "reserved"];
 
-/// Says why the user is not asked: what came, which part of it is wrong, and what to do.
+/// The page for an invalid consent URL: the error, the parameters with the invalid one marked, and the remedy.
 pub(crate) fn invalid_consent_url(state: &SandboxState, query: &Query, error: &str) -> Response {
     let parameter = error.split([':', '.']).next().unwrap_or_default();
     let body = message_page(
-        "This link cannot be opened",
-        "链接无法打开",
+        "Invalid consent URL",
+        "授权链接无效",
         &html! {
             p.warning #error { (error) }
-            h2 { "What came with it" }
+            h2 { "Parameters" }
             dl.came {
                 @for name in PARAMETERS {
                     dt.wrong[name == parameter] { (name) }
                     dd.wrong[name == parameter] {
                         @match query.get(name) {
                             Some(value) => (value),
-                            None if name == "reserved" => span.quiet { "absent, which is allowed" },
+                            None if name == "reserved" => span.quiet { "absent (optional)" },
                             None => span.quiet { "missing" },
                         }
                     }
@@ -37,34 +37,34 @@ pub(crate) fn invalid_consent_url(state: &SandboxState, query: &Query, error: &s
             }
             h2 { "What to do" }
             p #remedy { (remedy(state, query, parameter)) }
-            p { a.button href="/" { "Home, with ready-made links" } }
+            p { a.button href="/" { "Home page with ready-made consent URLs" } }
         },
     );
-    page(400, "sheet", "This link cannot be opened", Policy::Static, &body)
+    page(400, "sheet", "Invalid consent URL", Policy::Static, &body)
 }
 
-/// What to do about this parameter.
+/// How to correct this parameter.
 fn remedy(state: &SandboxState, query: &Query, parameter: &str) -> Markup {
     html! {
         @match parameter {
             "appid" => {
-                "Use an AppID that this sandbox knows" (list(state.sorted_apps().iter().map(|(appid, _)| *appid)))
+                "Use the AppID of an app in this sandbox" (list(state.sorted_apps().iter().map(|(appid, _)| *appid)))
                 ", or add the app on the home page."
             }
             "template_id" => @match state.sorted_apps().iter().find(|(appid, _)| query.get("appid") == Some(appid.as_str())) {
                 Some((_, app)) => {
-                    "Use a template of this app" (list(app.templates())) ", or add the app once more with this one."
+                    "Use a template of this app" (list(app.templates())) ", or add the app again with this template."
                 }
                 None => "Use a template of this app.",
             },
             "redirect_url" => {
-                "Give the address of your app that the user returns to. It begins with http:// or https://, and is \
-                 percent-encoded once within the link; " code { "wxsub link" } " does that."
+                "Set it to the callback URL of your app. It starts with http:// or https:// and is percent-encoded once in \
+                 the consent URL. " code { "wxsub link" } " does that."
             }
-            "scene" => "Give the scene as a number from 0 to 10000, in digits.",
-            "reserved" => "Give at most 128 letters and digits, or leave it out.",
-            "openid" => "Go back, and give the user an openid of letters, digits, - and _.",
-            _ => { "Let " code { "wxsub link" } " make the link, or your app by " code { "ConsentRequest::web_link" } "." }
+            "scene" => "Set it to a number from 0 to 10000, in digits.",
+            "reserved" => "Use at most 128 letters and digits, or omit it.",
+            "openid" => "Go back and enter an openid of letters, digits, - and _.",
+            _ => { "Create the consent URL with " code { "wxsub link" } ", or in your app with " code { "ConsentRequest::web_link" } "." }
         }
     }
 }
@@ -73,27 +73,27 @@ fn list<T: Display>(all: impl Iterator<Item = T>) -> Markup {
     html! { @for (index, one) in all.enumerate() { @if index == 0 { ": " } @else { ", " } code { (one) } } }
 }
 
-/// Says why a form of ours did nothing.
+/// The page for a form that was rejected.
 pub(crate) fn form_error(status: u16, error: &str) -> Response {
     let body = message_page(
-        "Nothing was done",
-        "未执行",
+        "Request rejected",
+        "操作未执行",
         &html! {
             p { (error) }
             p { a.button href="/" { "Back to the home page" } }
         },
     );
-    page(status, "sheet", "Nothing was done", Policy::Static, &body)
+    page(status, "sheet", "Request rejected", Policy::Static, &body)
 }
 
-/// Nothing is here.
+/// The page for an unknown path.
 pub(crate) fn not_found() -> Response {
     let body = message_page(
         "Not found",
-        "未找到",
+        "页面不存在",
         &html! {
-            p { "The sandbox has nothing here." }
-            p { a.button href="/" { "Home" } }
+            p { "The sandbox has no page at this address." }
+            p { a.button href="/" { "Home page" } }
         },
     );
     page(404, "sheet", "Not found", Policy::Static, &body)
@@ -109,7 +109,7 @@ fn message_page(title: &str, chinese: &str, body: &Markup) -> Markup {
     }
 }
 
-/// What a proxy or load balancer in trouble says; a 3xx leads to the portal.
+/// The response of a failing proxy or load balancer. A 3xx redirects to the captive portal.
 pub(crate) fn intermediary(status: u16) -> Response {
     match status {
         300..400 => Response::redirect(status, CAPTIVE_PORTAL_PATH.to_owned()),
@@ -121,12 +121,12 @@ pub(crate) fn intermediary(status: u16) -> Response {
     }
 }
 
-/// What the hotel's network says instead of Weixin.
+/// The response of a captive portal.
 pub(crate) fn captive_portal() -> Response {
     third_party_page(200, "Welcome", &html! { h1 { "Welcome" } p { "Sign in to use this network." } })
 }
 
-/// A page that somebody else put in the way: none of ours, so it looks like none.
+/// A page of a simulated intermediary. It does not look like a page of the sandbox.
 fn third_party_page(status: u16, title: &str, body: &Markup) -> Response {
     let page = html! {
         (DOCTYPE)
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_cannot_become_markup() {
+    fn error_pages_escape_text() {
         let query = Query::parse("action=%3Cscript%3E%26&appid=%3Cscript%3E%26");
         for response in
             [invalid_consent_url(&SandboxState::default(), &query, "<script>&"), form_error(400, "<script>&")]

@@ -1,20 +1,20 @@
-//! Times as people read them.
+//! Formats times and durations.
 
 use maud::{Markup, html};
 
-/// A timestamp, given in seconds since the Unix epoch.
+/// Date and time in UTC, from seconds since the Unix epoch.
 pub(super) fn timestamp(seconds: u64) -> Markup {
     let (date, time) = (date(seconds / 86_400), time(seconds));
     html! { time datetime={ (date) "T" (time) "Z" } title="UTC" { (date) " " (time) } }
 }
 
-/// The same without its day.
+/// The time of day in UTC. The date is in the tooltip.
 pub(super) fn time_of_day(seconds: u64) -> Markup {
     let (date, time) = (date(seconds / 86_400), time(seconds));
     html! { time datetime={ (date) "T" (time) "Z" } title={ (date) " " (time) " UTC" } { (time) } }
 }
 
-/// A span of time in its two largest units.
+/// A duration in seconds, as its two largest units.
 pub(super) fn format_duration(seconds: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
     let Some(at) = UNITS.iter().position(|(_, size)| seconds >= *size) else {
@@ -35,8 +35,10 @@ fn time(seconds: u64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }
 
-/// The date of a day since 1970-01-01, in the Gregorian calendar. Years are counted from March, so that a leap day is the
-/// last of its year, and in eras of 400 years, which are all alike.
+/// The Gregorian date of a day, counted from 1970-01-01.
+///
+/// The algorithm starts each year in March, so a leap day is the last day of its year. It groups years into eras of 400
+/// years, which all have the same number of days.
 fn date(days: u64) -> String {
     let since_march_0 = days + 719_468;
     let (era, of_era) = (since_march_0 / 146_097, since_march_0 % 146_097);
@@ -54,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates() {
+    fn timestamps_are_formatted_in_utc() {
         for (seconds, expected) in [
             (0, "1970-01-01 00:00:00"),
             (951_782_399, "2000-02-28 23:59:59"),
@@ -70,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn spans() {
+    fn durations_show_two_largest_units() {
         for (seconds, expected) in [
             (0, "0 s"),
             (59, "59 s"),

@@ -1,4 +1,4 @@
-//! The home page: everything the sandbox has, and every handle on it.
+//! The home page: the state of the sandbox, and forms for its controls.
 
 mod apps;
 mod clock;
@@ -17,12 +17,12 @@ use crate::exchange::Response;
 use crate::request::Request;
 use crate::state::SandboxState;
 
-/// The home page. What the script keeps fresh is marked with `data-live`, and each such part has an id.
+/// Renders the home page. The script refreshes each element with `data-live`; each of them has an id.
 pub(crate) fn home(state: &SandboxState, request: &Request<'_>, result: Option<FormResult>) -> Response {
     let body = html! {
         header.top {
             img src=(ICON_PATH) alt="" width="36" height="36";
-            div { h1 { "wxsub sandbox" } p { "A Weixin on your laptop" span.zh lang="zh-CN" { "本机微信沙箱" } } }
+            div { h1 { "wxsub sandbox" } p { "A local Weixin for development and tests" span.zh lang="zh-CN" { "本机微信沙箱" } } }
             p.live #live-state hidden { "live" }
         }
         nav aria-label="On this page" {
@@ -44,19 +44,19 @@ pub(crate) fn home(state: &SandboxState, request: &Request<'_>, result: Option<F
                 (events::section(state))
             }
         }
-        footer { "This is a sandbox, not Weixin: no message leaves it. What it knows is gone when it ends." }
+        footer { "This is a sandbox, not Weixin: no message leaves it. Its data is lost when it stops." }
     };
     page(200, "home", "wxsub sandbox", Policy::Interactive, &body)
 }
 
-/// What a form did, and the section of the home page that says so.
+/// The result of a form, and the section of the home page that shows it.
 #[derive(Clone, Copy)]
 pub(crate) struct FormResult {
     pub(crate) section: &'static str,
     pub(crate) message: &'static str,
 }
 
-/// What a form did, where it was posted from.
+/// The result message, if it belongs to this section.
 fn form_result(result: Option<FormResult>, section: &str) -> Markup {
     let result = result.filter(|result| result.section == section);
     html! { @if let Some(result) = result { p.done role="status" { (result.message) } } }

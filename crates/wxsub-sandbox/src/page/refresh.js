@@ -1,4 +1,4 @@
-// Keeps the marked parts of the home page fresh, and lets commands be copied.
+// Refreshes the marked parts of the home page every two seconds, and adds copy buttons to commands.
 "use strict";
 
 const state = document.getElementById("live-state");
@@ -7,8 +7,8 @@ const busy = (part) => part.contains(document.activeElement) || !getSelection().
 async function refresh() {
   if (document.hidden) return;
   try {
-    const reply = await fetch("/", { cache: "no-store" });
-    const fresh = new DOMParser().parseFromString(await reply.text(), "text/html");
+    const response = await fetch("/", { cache: "no-store" });
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     for (const part of document.querySelectorAll("[data-live]")) {
       const next = fresh.getElementById(part.id);
       if (next && next.innerHTML !== part.innerHTML && !busy(part)) part.replaceChildren(...next.childNodes);
@@ -16,7 +16,7 @@ async function refresh() {
     state.textContent = "live";
     state.classList.remove("gone");
   } catch {
-    state.textContent = "the sandbox is gone";
+    state.textContent = "the sandbox has stopped";
     state.classList.add("gone");
   }
 }
@@ -38,7 +38,7 @@ function offerCopy(block) {
 }
 
 state.hidden = false;
-// What a form did is told once, not again after a reload.
+// Removes the result of a form from the address, so that a reload does not show it again.
 if (location.search) history.replaceState(null, "", location.pathname + location.hash);
 setInterval(refresh, 2000);
 document.addEventListener("visibilitychange", refresh);

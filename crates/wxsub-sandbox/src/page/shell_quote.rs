@@ -1,8 +1,8 @@
-//! Commands for a shell.
+//! Quotes text for a POSIX shell.
 
 use std::borrow::Cow;
 
-/// The text as one word of a shell.
+/// The text as one shell word, quoted if necessary.
 pub(super) fn quote(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
@@ -16,7 +16,7 @@ mod tests {
     use super::quote;
 
     #[test]
-    fn a_word_stays_one_word() {
+    fn quoted_text_is_one_shell_word() {
         for (text, expected) in [
             ("http://a:1/b_c-d.e", "http://a:1/b_c-d.e"),
             ("", "''"),

@@ -1,4 +1,4 @@
-//! What the forms of the home page do: each becomes a call of the control API, and leads back with a word about it.
+//! The forms of the home page. Each form makes one call of the control API, then redirects to the home page.
 
 use serde_json::{Value, json};
 
@@ -9,19 +9,19 @@ use crate::query::Query;
 use crate::request::Request;
 use crate::state::SandboxState;
 
-/// Forms are posted to places below this.
+/// The path prefix of all forms.
 const ROOT: &str = "/_sandbox/ui/";
 
-/// One form.
+/// One form of the home page.
 struct Form {
-    /// Where it is posted to, below [`ROOT`].
+    /// Its path below [`ROOT`].
     name: &'static str,
-    /// The control it becomes a call of.
+    /// The method and path of its control.
     method: &'static str,
     control: &'static str,
-    /// What it makes of the fields.
+    /// Converts the form fields into the body of the control.
     body: fn(&Query) -> Value,
-    /// Where on the home page the user comes back to, and what they are told there.
+    /// The section of the home page that shows the result, and the message there.
     section: &'static str,
     message: &'static str,
 }
@@ -33,7 +33,7 @@ const FORMS: [Form; 5] = [
         control: "/apps",
         body: app,
         section: "apps",
-        message: "The app is there, with the settings every new app has.",
+        message: "App added with default settings.",
     },
     Form {
         name: "tokens/invalidate",
@@ -41,7 +41,7 @@ const FORMS: [Form; 5] = [
         control: "/tokens/invalidate",
         body: |form| json!({"appid": form.get("appid")}),
         section: "apps",
-        message: "A stranger fetched a token: every token this app had is over.",
+        message: "All tokens of the app are invalid now.",
     },
     Form {
         name: "clock",
@@ -49,7 +49,7 @@ const FORMS: [Form; 5] = [
         control: "/clock/advance",
         body: |form| json!({"seconds": number(form.get("seconds"))}),
         section: "clock",
-        message: "The clock was moved.",
+        message: "Clock moved forward.",
     },
     Form {
         name: "faults",
@@ -57,7 +57,7 @@ const FORMS: [Form; 5] = [
         control: "/faults",
         body: fault,
         section: "faults",
-        message: "The fault is switched on: it waits for the next call.",
+        message: "Fault added. It applies to the next request for its path.",
     },
     Form {
         name: "faults/clear",
@@ -65,24 +65,25 @@ const FORMS: [Form; 5] = [
         control: "/faults",
         body: |_| Value::Null,
         section: "faults",
-        message: "All faults are switched off.",
+        message: "All faults removed.",
     },
 ];
 
-/// What a form did, as the query of the home page tells. It names the form, so no link can make the page say anything
-/// else.
+/// The result of the form that the query of the home page names.
+///
+/// The query contains only the name. A link from another site therefore cannot set the message.
 pub(super) fn result(query: &str) -> Option<FormResult> {
     let query = Query::parse(query);
     let form = FORMS.iter().find(|form| query.get("done") == Some(form.name))?;
     Some(FormResult { section: form.section, message: form.message })
 }
 
-/// Answers a posted form, unless the path is of no form.
+/// Handles a submitted form. `None` if no form has this path.
 pub(super) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Option<Response> {
     let name = request.path.strip_prefix(ROOT)?;
     let form = FORMS.iter().find(|form| form.name == name)?;
     if request.method != "POST" {
-        return Some(page::form_error(405, "This is where a form of the home page is sent to."));
+        return Some(page::form_error(405, "This address accepts only POST from a form of the home page."));
     }
     let fields = Query::parse(&String::from_utf8_lossy(request.body.unwrap_or_default()));
     let body = (form.body)(&fields).to_string();
@@ -94,7 +95,7 @@ pub(super) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Option<
     })
 }
 
-/// An app, as the control wants it: the templates stand apart by spaces or commas.
+/// The body of the control `apps`. Spaces or commas separate the templates.
 fn app(form: &Query) -> Value {
     let templates = form.get("templates").unwrap_or_default();
     let templates = templates.split([' ', ',']).filter(|template| !template.is_empty());
@@ -105,7 +106,7 @@ fn app(form: &Query) -> Value {
     })
 }
 
-/// A fault, as the control wants it. What does not fit is handed on as it is: the control says what is wrong.
+/// The body of the control `faults`. Invalid values are passed on, so that the control reports them.
 fn fault(form: &Query) -> Value {
     let number_of = |name: &str| json!({name: number(form.get("number"))});
     let fault = match form.get("fault") {
@@ -115,7 +116,7 @@ fn fault(form: &Query) -> Value {
     json!({"path": form.get("path"), "times": number(form.get("times")), "fault": fault})
 }
 
-/// A number where the text is one.
+/// The text as a number if it is one, otherwise as text.
 fn number(text: Option<&str>) -> Value {
     text.map_or(Value::Null, |text| text.trim().parse::<i64>().map_or_else(|_| json!(text), Value::from))
 }
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_become_what_the_control_takes() {
+    fn form_fields_become_control_bodies() {
         let faults = [
             ("path=%2Fx&times=3&fault=hang&number=", json!({"path": "/x", "times": 3, "fault": "hang"})),
             (
@@ -146,12 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn the_home_page_says_what_a_form_did_and_nothing_else() {
+    fn result_accepts_only_names_of_forms() {
         for query in ["done=faults/clear", "done=faults%2Fclear"] {
             let result = result(query).unwrap();
-            assert_eq!((result.section, result.message), ("faults", "All faults are switched off."));
+            assert_eq!((result.section, result.message), ("faults", "All faults removed."));
         }
-        for other in ["", "done=", "done=<b>", "done=strangers"] {
+        for other in ["", "done=", "done=<b>", "done=unknown"] {
             assert!(result(other).is_none(), "{other}");
         }
     }

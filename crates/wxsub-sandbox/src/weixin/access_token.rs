@@ -1,4 +1,4 @@
-//! The access token in the query, as every endpoint but the token endpoints checks it.
+//! Checks the `access_token` in the query, for every endpoint but the token endpoints.
 
 use wxsub_proto::{AppId, ErrCode};
 
@@ -9,7 +9,7 @@ use crate::query::Query;
 use crate::request::Request;
 use crate::state::SandboxState;
 
-/// The app whose token this call carries, if the token is good and the app may call from there.
+/// Returns the app of the request's token, if the token is valid and the address is allowed.
 pub(super) fn authenticate(
     state: &SandboxState,
     request: &Request<'_>,

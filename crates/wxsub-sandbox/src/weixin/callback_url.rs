@@ -1,10 +1,12 @@
-//! Sends the user back with the callback.
+//! The URL that takes the user back to the app.
 
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use wxsub_proto::{Answer, HttpUrl};
 
-/// The redirect URL with the answer in its query: after a query that is there already, before a fragment. What is not
-/// ASCII is percent-encoded, as a header needs it.
+/// The redirect URL with the callback in its query.
+///
+/// The callback follows an existing query and precedes the fragment. Characters outside ASCII are percent-encoded, as a
+/// header requires.
 pub(super) fn callback_url(redirect_url: &HttpUrl, callback: &Answer) -> String {
     let url = redirect_url.as_str();
     let (url, fragment) = url.split_at(url.find('#').unwrap_or(url.len()));
@@ -24,7 +26,7 @@ mod tests {
     use super::callback_url;
 
     #[test]
-    fn a_query_and_a_fragment_stay_where_they_are() {
+    fn existing_query_and_fragment_keep_their_place() {
         let callback = Answer::new(Action::Cancel, "T".parse().unwrap(), Scene::new(7).unwrap(), None);
         for (url, expected) in [
             ("https://a.example", "https://a.example?template_id=T&action=cancel&scene=7"),

@@ -1,4 +1,4 @@
-//! `/mp/subscribemsg`: asks the user, then sends them back with the callback. GET shows the page, POST is the decision.
+//! `/mp/subscribemsg`: the consent page. GET shows the page; POST records the decision and redirects to the app.
 
 use wxsub_proto::{Action, AppId, ConsentRequest, HttpUrl, Invalid, OpenId, Rule};
 
@@ -15,7 +15,7 @@ pub(super) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Respons
         .unwrap_or_else(|error| page::invalid_consent_url(state, &query, &error))
 }
 
-/// The page or the redirect; the error says what is wrong with the link or the form.
+/// The page or the redirect. The error names the invalid field of the URL or the form.
 fn try_handle(state: &mut SandboxState, request: &Request<'_>, query: &Query) -> Result<Response, String> {
     let (consent, redirect_url) = parse_consent_url(query).map_err(|invalid| invalid.to_string())?;
     state.check_request(&consent).map_err(|unknown| unknown.to_string())?;
@@ -35,7 +35,7 @@ fn try_handle(state: &mut SandboxState, request: &Request<'_>, query: &Query) ->
     Ok(Response::redirect(302, callback_url(&redirect_url, &callback)))
 }
 
-/// The documented parameters of the link.
+/// Parses the documented parameters of a consent URL.
 fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), Invalid> {
     let required = |name| query.get(name).ok_or_else(|| Invalid::new(name, Rule::Missing));
     if required("action")? != "get_confirm" {
@@ -45,26 +45,26 @@ fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), Invalid
     let mut request = ConsentRequest::new(appid, required("template_id")?.parse()?, scene);
     let redirect_url: HttpUrl =
         required("redirect_url")?.parse().map_err(|invalid: Invalid| invalid.in_field("redirect_url"))?;
-    // Weixin's own clients write an unset one as the text null.
+    // Weixin's own clients send the text `null` for an unset one.
     if let Some(reserved) = query.get("reserved").filter(|text| *text != "null") {
         request = request.reserved(reserved.parse()?);
     }
     Ok((request, redirect_url))
 }
 
-/// Who the user is: as the form says, or the link, or the default.
+/// The openid from the form, or from the consent URL, or the default.
 fn resolve_openid(form: &Query, query: &Query, appid: &AppId) -> Result<OpenId, Invalid> {
     let openid = form.get("openid").or_else(|| query.get("openid"));
     openid.map_or_else(|| default_openid(appid), str::to_owned).parse()
 }
 
-/// The user of the consent page, unless it is told another: the same for one app at all times.
+/// The default user of the consent page. It is always the same for one app.
 fn default_openid(appid: &AppId) -> String {
     let appid: String = appid.as_str().chars().take(100).collect();
     format!("oSandbox-{appid}")
 }
 
-/// Scheme and host of a URL.
+/// The scheme and host of a URL.
 fn origin(url: &HttpUrl) -> &str {
     let url = url.as_str();
     let host = url.find("://").map_or(0, |at| at + 3);

@@ -1,4 +1,4 @@
-//! AppID and AppSecret, as both token endpoints check them.
+//! Checks AppID and AppSecret, for both token endpoints.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use crate::api_error::ApiError;
 use crate::app::App;
 use crate::event_log::Trace;
 
-/// Who a caller says it is.
+/// The credentials in a token request.
 pub(super) struct Credentials<'a> {
     pub(super) appid: Option<&'a str>,
     pub(super) grant_type: Option<&'a str>,
@@ -18,7 +18,7 @@ pub(super) struct Credentials<'a> {
 }
 
 impl Credentials<'_> {
-    /// The app they prove, in the order in which Weixin looks: first the AppID.
+    /// Returns the app if the credentials are valid. Like Weixin, it checks the AppID first.
     pub(super) fn authenticate<'w>(
         &self,
         apps: &'w mut HashMap<AppId, App>,

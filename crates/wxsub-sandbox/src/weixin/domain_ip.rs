@@ -1,4 +1,4 @@
-//! `GET /cgi-bin/get_api_domain_ip`: where Weixin's API is. The cheapest way to ask whether a token still works.
+//! `GET /cgi-bin/get_api_domain_ip`: the addresses of Weixin's API. The cheapest way to check a token.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The body of a send, and the limits on its fields.
+//! The body of a send request, and the limits of its fields.
 
 use std::str::FromStr;
 
@@ -15,7 +15,7 @@ const INVALID_SCENE: ErrCode = ErrCode::new(40129);
 const INVALID_PAGEPATH: ErrCode = ErrCode::new(40165);
 const INVALID_MINI_PROGRAM: ErrCode = ErrCode::new(40166);
 
-/// A message that keeps the limits; members nobody reads are carried along.
+/// A valid message. Unknown members stay in `body`.
 pub(super) struct SubscribeBody {
     pub(super) touser: OpenId,
     pub(super) template_id: TemplateId,
@@ -24,7 +24,7 @@ pub(super) struct SubscribeBody {
 }
 
 impl SubscribeBody {
-    /// Reads a body for this app. In which order Weixin looks at the fields is not documented.
+    /// Parses and checks a body for this app. Weixin does not document in which order it checks the fields.
     pub(super) fn parse(body: &[u8], app: &App) -> Result<Self, ApiError> {
         let body: Map<String, Value> = serde_json::from_slice(body).map_err(|_| ErrCode::DATA_FORMAT)?;
         let fields = BodyFields(&body);
@@ -42,7 +42,7 @@ impl SubscribeBody {
 struct BodyFields<'a>(&'a Map<String, Value>);
 
 impl<'a> BodyFields<'a> {
-    /// What stands in one path; `null` counts as absent.
+    /// The value at a dotted path. `null` counts as absent.
     fn get(&self, path: &str) -> Option<&'a Value> {
         let mut names = path.split('.');
         let first = self.0.get(names.next()?);
@@ -50,7 +50,7 @@ impl<'a> BodyFields<'a> {
         value.filter(|value| !value.is_null())
     }
 
-    /// The text in one path; an empty one counts as absent, as some SDKs write it.
+    /// The text at a dotted path. An empty text counts as absent, because some SDKs send one.
     fn text(&self, path: &str) -> Option<&'a str> {
         self.get(path)?.as_str().filter(|text| !text.is_empty())
     }
@@ -59,7 +59,7 @@ impl<'a> BodyFields<'a> {
         self.text(path)?.parse().ok()
     }
 
-    /// As text or as a whole number.
+    /// The scene, from a text or an integer.
     fn scene(&self) -> Option<Scene> {
         match self.get("scene")? {
             Value::String(text) => text.parse().ok(),
@@ -67,7 +67,7 @@ impl<'a> BodyFields<'a> {
         }
     }
 
-    /// Title, content and its colour. Characters are counted, not bytes.
+    /// Checks title, content and its color. Limits are in characters, not bytes.
     fn check_text(&self) -> Result<(), ApiError> {
         let title = self.text("title").unwrap_or_default();
         if !(1..=MAX_TITLE_CHARS).contains(&title.chars().count()) {
@@ -86,7 +86,7 @@ impl<'a> BodyFields<'a> {
         }
     }
 
-    /// The page a tap leads to.
+    /// Checks `url` and `miniprogram`, which say what a tap opens.
     fn check_tap_target(&self) -> Result<(), ApiError> {
         if self.text("url").is_some_and(|url| HttpUrl::new(url).is_err()) {
             return Err(ErrCode::INVALID_URL.into());

@@ -1,4 +1,4 @@
-//! `POST /cgi-bin/openapi/quota/get`: what is left of today's calls. Asking takes nothing from them.
+//! `POST /cgi-bin/openapi/quota/get`: today's quota of an endpoint. This call does not count against it.
 
 use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
@@ -10,7 +10,7 @@ use crate::event_log::Trace;
 use crate::request::Request;
 use crate::state::SandboxState;
 
-/// `cgi_path not found`, in Weixin's page about this endpoint.
+/// `cgi_path not found`, from Weixin's page about this endpoint.
 const PATH_NOT_FOUND: ErrCode = ErrCode::new(76021);
 
 pub(super) fn handle(

@@ -1,4 +1,4 @@
-//! `POST /cgi-bin/stable_token`: the same token for all who ask, until five minutes before its end.
+//! `POST /cgi-bin/stable_token`: returns the same token to every caller until five minutes before it expires.
 
 use serde_json::{Map, Value, json};
 use wxsub_proto::ErrCode;

@@ -1,4 +1,4 @@
-//! `POST /cgi-bin/message/template/subscribe`: one message, against one grant.
+//! `POST /cgi-bin/message/template/subscribe`: sends one message and uses up one grant.
 
 use serde_json::{Value, json};
 use wxsub_proto::endpoint::subscribe::PATH;
@@ -23,7 +23,7 @@ pub(super) fn handle(
     app.check_quota(PATH, request.now, per_minute, per_day)?;
     let message = SubscribeBody::parse(non_empty_body(request)?, app)?;
     let grant = Grant::trusted(message.touser.clone(), message.template_id, message.scene);
-    // Only here, after everything else was found right, is the grant used up.
+    // The grant is used up last, after all other checks have passed.
     if !state.grants.remove(&(appid.clone(), grant)) {
         return Err(ErrCode::USER_REFUSED.into());
     }

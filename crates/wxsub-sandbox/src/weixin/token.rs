@@ -1,4 +1,4 @@
-//! `GET /cgi-bin/token`: a new token, and the end of the one before it.
+//! `GET /cgi-bin/token`: issues a new token. The previous one becomes invalid after the overlap.
 
 use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
@@ -11,10 +11,10 @@ use crate::query::Query;
 use crate::request::Request;
 use crate::state::SandboxState;
 
-/// `require GET method`, in Weixin's global list of codes.
+/// `require GET method`, from Weixin's global list of error codes.
 const REQUIRE_GET: ErrCode = ErrCode::new(43001);
 
-/// The text that 45009 has here.
+/// The message of 45009 at this endpoint.
 const DAILY_QUOTA_MESSAGE: &str = "reach max api daily quota limit, could get access_token by getStableAccessToken, more \
                                 details at https://mmbizurl.cn/s/JtxxFh33r";
 

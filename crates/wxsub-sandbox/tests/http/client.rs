@@ -1,4 +1,4 @@
-//! A sandbox on a port of its own, and a client that shows every byte.
+//! A sandbox on its own port, and a raw HTTP client.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use wxsub_proto::{AppId, AppSecret};
 use wxsub_sandbox::{Sandbox, http};
 
-pub(crate) const FETCH: &str = "/cgi-bin/token?grant_type=client_credential&appid=wx1&secret=play-money";
+pub(crate) const FETCH: &str = "/cgi-bin/token?grant_type=client_credential&appid=wx1&secret=test-secret";
 
 pub(crate) struct Server {
     pub(crate) sandbox: Sandbox,
@@ -26,7 +26,7 @@ pub(crate) fn appid() -> AppId {
 impl Server {
     pub(crate) async fn start() -> Self {
         let sandbox = Sandbox::new();
-        let secret = AppSecret::new("play-money").unwrap();
+        let secret = AppSecret::new("test-secret").unwrap();
         sandbox.add_app(appid(), secret, ["T".parse().unwrap()]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -50,12 +50,12 @@ impl Server {
 
 pub(crate) struct Client(pub(crate) TcpStream);
 
-/// One reply: the head as text, the body as far as it came.
+/// One response: the head as text, and the part of the body that arrived.
 pub(crate) struct Response {
     pub(crate) head: String,
     pub(crate) body: String,
-    /// How long the body was promised to be.
-    pub(crate) promised: usize,
+    /// The announced length of the body.
+    pub(crate) announced: usize,
 }
 
 impl Client {
@@ -69,7 +69,7 @@ impl Client {
         self.read().await.unwrap()
     }
 
-    /// Reads one reply, or as much of it as comes; an error if the connection is reset.
+    /// Reads one response, or the part that arrives. Fails if the connection is reset.
     pub(crate) async fn read(&mut self) -> io::Result<Response> {
         let mut bytes = Vec::new();
         loop {
@@ -77,26 +77,26 @@ impl Client {
             if let Some((head, body)) = text.split_once("\r\n\r\n") {
                 let head = head.to_lowercase();
                 let length = head.split("content-length: ").nth(1).unwrap();
-                let promised = length.lines().next().unwrap().parse().unwrap();
-                if body.len() >= promised {
+                let announced = length.lines().next().unwrap().parse().unwrap();
+                if body.len() >= announced {
                     let (head, body) = (head.clone(), body.to_owned());
-                    return Ok(Response { head, body, promised });
+                    return Ok(Response { head, body, announced });
                 }
             }
             let mut buffer = [0; 4096];
             let read = self.0.read(&mut buffer).await?;
             if read == 0 {
-                return Ok(broken_off(&bytes));
+                return Ok(partial_response(&bytes));
             }
             bytes.extend_from_slice(&buffer[..read]);
         }
     }
 }
 
-fn broken_off(bytes: &[u8]) -> Response {
+fn partial_response(bytes: &[u8]) -> Response {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
     let head = head.to_lowercase();
-    let promised = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
-    Response { body: body.to_owned(), promised: promised.unwrap_or_default(), head }
+    let announced = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+    Response { body: body.to_owned(), announced: announced.unwrap_or_default(), head }
 }

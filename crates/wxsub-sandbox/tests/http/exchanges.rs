@@ -1,4 +1,4 @@
-//! Exchanges that go well.
+//! Requests without faults.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
@@ -8,14 +8,14 @@ use tokio::io::AsyncWriteExt;
 use crate::client::{FETCH, Server, appid};
 
 #[tokio::test]
-async fn a_whole_story_over_one_connection() {
+async fn full_flow_works_over_one_connection() {
     let server = Server::start().await;
     let mut client = server.connect().await;
     let consent =
         r#"{"appid":"wx1","openid":"oUser","template_id":"T","scene":"7","reserved":"p","action":"confirm"}"#;
-    let answer = client.ask("POST", "/_sandbox/consents", consent).await;
-    assert!(answer.head.starts_with("http/1.1 200"));
-    assert!(answer.head.contains("content-type: application/json"));
+    let response = client.ask("POST", "/_sandbox/consents", consent).await;
+    assert!(response.head.starts_with("http/1.1 200"));
+    assert!(response.head.contains("content-type: application/json"));
     let token = client.ask("GET", FETCH, "").await;
     assert!(token.head.contains("application/json; encoding=utf-8"));
     let token: serde_json::Value = serde_json::from_str(&token.body).unwrap();
@@ -32,7 +32,7 @@ async fn a_whole_story_over_one_connection() {
 }
 
 #[tokio::test]
-async fn replies_are_dated_by_the_clock_of_the_sandbox() {
+async fn date_header_follows_sandbox_clock() {
     let server = Server::start().await;
     let mut client = server.connect().await;
     let mut date = async || {
@@ -52,7 +52,7 @@ async fn replies_are_dated_by_the_clock_of_the_sandbox() {
     server.stop().await;
 }
 
-/// The client shows heads in lower case.
+/// Parses a date in lower case. The client converts heads to lower case.
 fn parsed(date: &str) -> SystemTime {
     let words = date.split(' ').map(|word| match word {
         "gmt" => "GMT".to_owned(),
@@ -62,7 +62,7 @@ fn parsed(date: &str) -> SystemTime {
 }
 
 #[tokio::test]
-async fn the_page_and_its_redirect() {
+async fn consent_page_and_redirect_work_over_http() {
     let server = Server::start().await;
     let mut client = server.connect().await;
     let target = "/mp/subscribemsg?action=get_confirm&appid=wx1&scene=7&template_id=T&redirect_url=https%3A%2F%2Fa.example%2F%E8%B7%AF";
@@ -76,30 +76,30 @@ async fn the_page_and_its_redirect() {
 }
 
 #[tokio::test]
-async fn the_callers_address_counts() {
+async fn allow_list_sees_client_address() {
     let server = Server::start().await;
     let mut settings = server.sandbox.settings(&appid()).unwrap();
     settings.allowed_ips = Some(vec![IpAddr::V4(Ipv4Addr::new(1, 2, 3, 4))]);
     server.sandbox.configure(&appid(), settings).unwrap();
-    let answer = server.connect().await.ask("GET", FETCH, "").await;
-    assert!(answer.body.contains("invalid ip 127.0.0.1 ipv6 ::ffff:127.0.0.1, not in whitelist rid: "));
+    let response = server.connect().await.ask("GET", FETCH, "").await;
+    assert!(response.body.contains("invalid ip 127.0.0.1 ipv6 ::ffff:127.0.0.1, not in whitelist rid: "));
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_long_is_told_so_and_the_connection_lives_on() {
+async fn too_long_body_gets_response_and_keeps_connection() {
     let server = Server::start().await;
     let mut client = server.connect().await;
     let long = "x".repeat(3_000_000);
-    let answer = client.ask("POST", "/_sandbox/apps", &long).await;
-    assert!(answer.head.starts_with("http/1.1 413") && answer.body.starts_with(r#"{"error":"#));
-    let answer = client.ask("POST", "/cgi-bin/stable_token", &"x".repeat(65_537)).await;
-    assert!(answer.head.starts_with("http/1.1 200") && answer.body.contains("47001"));
+    let response = client.ask("POST", "/_sandbox/apps", &long).await;
+    assert!(response.head.starts_with("http/1.1 413") && response.body.starts_with(r#"{"error":"#));
+    let response = client.ask("POST", "/cgi-bin/stable_token", &"x".repeat(65_537)).await;
+    assert!(response.head.starts_with("http/1.1 200") && response.body.contains("47001"));
     server.stop().await;
 }
 
 #[tokio::test]
-async fn half_a_request_does_not_keep_the_sandbox_alive() {
+async fn incomplete_request_does_not_delay_shutdown() {
     let server = Server::start().await;
     let mut client = server.connect().await;
     let head =

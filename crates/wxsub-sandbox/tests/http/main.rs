@@ -1,4 +1,4 @@
-//! The sandbox on the wire: plain HTTP/1.1 over TCP, by hand.
+//! The sandbox over HTTP/1.1, tested with raw TCP.
 
 #[cfg(test)]
 mod client;

@@ -4,22 +4,22 @@ use wxsub_proto::{Action, Answer, ConsentRequest, HttpUrl};
 
 use crate::weixin::{Weixin, code, message, request};
 
-fn link(request: &ConsentRequest, back: &str) -> String {
-    let back: HttpUrl = back.parse().unwrap();
-    let link = request.web_link(&back).to_string();
-    link.strip_prefix("https://mp.weixin.qq.com").unwrap().to_owned()
+fn consent_url(request: &ConsentRequest, redirect_url: &str) -> String {
+    let redirect_url: HttpUrl = redirect_url.parse().unwrap();
+    let url = request.web_link(&redirect_url).to_string();
+    url.strip_prefix("https://mp.weixin.qq.com").unwrap().to_owned()
 }
 
 fn page(weixin: &Weixin, target: &str) -> String {
-    let reply = weixin.reply("GET", target, "");
-    assert_eq!((reply.status, reply.content_type), (200, "text/html; charset=utf-8"));
-    String::from_utf8(reply.body).unwrap()
+    let response = weixin.response("GET", target, "");
+    assert_eq!((response.status, response.content_type), (200, "text/html; charset=utf-8"));
+    String::from_utf8(response.body).unwrap()
 }
 
 #[test]
-fn the_page_asks_and_grants_nothing_by_itself() {
+fn opening_the_page_grants_nothing() {
     let weixin = Weixin::new();
-    let page = page(&weixin, &link(&request("T", "7"), "https://shop.example:8443/back?x=1"));
+    let page = page(&weixin, &consent_url(&request("T", "7"), "https://shop.example:8443/back?x=1"));
     for part in [
         "name=\"viewport\"",
         "<form method=\"post\" action=\"?action=get_confirm&amp;appid=",
@@ -35,74 +35,74 @@ fn the_page_asks_and_grants_nothing_by_itself() {
     assert_eq!(code(&weixin.send(&weixin.token(), &message())), 43101);
 }
 
-/// The answer is appended in the documented order, and `reserved` comes back unchanged.
+/// The callback is appended in the documented order, with `reserved` unchanged.
 #[test]
-fn allowing_leads_back_with_the_answer_and_grants_one_message() {
+fn confirm_redirects_with_callback_and_grants_one_message() {
     let weixin = Weixin::new();
     let request = request("T", "7").reserved("proof1".parse().unwrap());
-    let target = link(&request, "https://shop.example/back?order=1#end");
-    let reply = weixin.reply("POST", &target, "openid=oUser&action=confirm");
-    let location = reply.location.unwrap();
-    assert_eq!(reply.status, 302);
+    let target = consent_url(&request, "https://shop.example/back?order=1#end");
+    let response = weixin.response("POST", &target, "openid=oUser&action=confirm");
+    let location = response.location.unwrap();
+    assert_eq!(response.status, 302);
     assert_eq!(
         location,
         "https://shop.example/back?order=1&openid=oUser&template_id=T&action=confirm&scene=7&reserved=proof1#end"
     );
-    let answer: Answer = location.parse().unwrap();
-    assert!(matches!(answer.action(), Action::Confirm { openid } if openid.as_str() == "oUser"));
+    let callback: Answer = location.parse().unwrap();
+    assert!(matches!(callback.action(), Action::Confirm { openid } if openid.as_str() == "oUser"));
     assert_eq!(code(&weixin.send(&weixin.token(), &message())), 0);
 }
 
-/// `openid` is there only on confirm.
+/// Only a confirmation has an `openid`.
 #[test]
-fn cancelling_leads_back_without_openid_and_grants_nothing() {
+fn cancel_redirects_without_openid_and_grants_nothing() {
     let weixin = Weixin::new();
-    let target = link(&request("T", "7"), "https://shop.example/back");
-    let reply = weixin.reply("POST", &target, "openid=oUser&action=cancel");
+    let target = consent_url(&request("T", "7"), "https://shop.example/back");
+    let response = weixin.response("POST", &target, "openid=oUser&action=cancel");
     assert_eq!(
-        (reply.status, reply.location.as_deref()),
+        (response.status, response.location.as_deref()),
         (302, Some("https://shop.example/back?template_id=T&action=cancel&scene=7"))
     );
     assert_eq!(code(&weixin.send(&weixin.token(), &message())), 43101);
 }
 
-/// Not Weixin's: the form, then the link, may say who the user is; otherwise it is always the same one.
+/// Not part of Weixin: the form or the consent URL may set the openid. The default is the same for each app.
 #[test]
-fn the_user_is_who_the_form_or_the_link_says() {
+fn openid_comes_from_form_then_url_then_default() {
     let weixin = Weixin::new();
-    let plain = link(&request("T", "7"), "https://a.example");
+    let plain = consent_url(&request("T", "7"), "https://a.example");
     let named = plain.replace("#wechat_redirect", "&openid=oLink#wechat_redirect");
     for (target, form, openid) in [
         (&plain, "action=confirm", "oSandbox-wx0123456789abcdef"),
         (&named, "action=confirm", "oLink"),
         (&named, "action=confirm&openid=oForm", "oForm"),
     ] {
-        let location = weixin.reply("POST", target, form).location.unwrap();
+        let location = weixin.response("POST", target, form).location.unwrap();
         assert!(location.contains(&format!("?openid={openid}&")), "{location}");
     }
     assert!(page(&weixin, &named).contains("value=\"oLink\""));
 }
 
-/// An unset `reserved` travels as the text `null` in the links that Weixin's own clients open.
+/// Weixin's own clients send the text `null` for an unset `reserved`.
 #[test]
-fn an_unset_reserved_is_absent_from_the_answer() {
+fn unset_reserved_is_absent_from_callback() {
     let weixin = Weixin::new();
-    let target = link(&request("T", "7"), "https://a.example");
+    let target = consent_url(&request("T", "7"), "https://a.example");
     for unset in ["", "&reserved=", "&reserved=null"] {
         let target = target.replace("#wechat_redirect", unset);
-        let location = weixin.reply("POST", &target, "action=cancel").location.unwrap();
+        let location = weixin.response("POST", &target, "action=cancel").location.unwrap();
         assert_eq!(location, "https://a.example?template_id=T&action=cancel&scene=7");
     }
 }
 
 #[test]
-fn a_wrong_link_shows_an_error_page_that_names_the_parameter() {
+fn invalid_consent_url_shows_page_naming_the_parameter() {
     let weixin = Weixin::new();
-    let good = link(&request("T", "7"), "https://a.example");
+    let good = consent_url(&request("T", "7"), "https://a.example");
     for (from, to, named) in [
         ("action=get_confirm&", "", "action"),
         ("get_confirm", "confirm", "action"),
-        ("appid=wx0123456789abcdef", "appid=wxstranger", "appid"),
+        ("appid=wx0123456789abcdef", "appid=wxunknown", "appid"),
         ("scene=7", "scene=10001", "scene"),
         ("scene=7&", "", "scene"),
         ("template_id=T", "template_id=X", "template_id"),
@@ -111,21 +111,21 @@ fn a_wrong_link_shows_an_error_page_that_names_the_parameter() {
         ("#", "&reserved=a-b#", "reserved"),
     ] {
         for method in ["GET", "POST"] {
-            let reply = weixin.reply(method, &good.replace(from, to), "action=confirm");
-            let page = String::from_utf8(reply.body).unwrap();
-            assert_eq!(reply.status, 400, "{to}");
+            let response = weixin.response(method, &good.replace(from, to), "action=confirm");
+            let page = String::from_utf8(response.body).unwrap();
+            assert_eq!(response.status, 400, "{to}");
             assert!(page.contains(&format!("id=\"error\">{named}: ")), "{named} in {page}");
         }
     }
     for form in ["", "action=maybe", "action=confirm&openid=o%20o"] {
-        assert_eq!(weixin.reply("POST", &good, form).status, 400, "{form}");
+        assert_eq!(weixin.response("POST", &good, form).status, 400, "{form}");
     }
 }
 
 #[test]
-fn nothing_from_outside_becomes_markup() {
+fn consent_page_escapes_url_parameters() {
     let weixin = Weixin::new();
-    let target = link(&request("T", "7"), "https://<b>'\"&.example/");
+    let target = consent_url(&request("T", "7"), "https://<b>'\"&.example/");
     let target = target.replace("#", "&openid=%22%3E%3Cscript%3E#");
     let page = page(&weixin, &target);
     assert!(page.contains("https://&lt;b&gt;'&quot;&amp;.example"), "{page}");

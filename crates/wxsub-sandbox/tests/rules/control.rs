@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::weixin::{SECRET, SEND, STABLE, START, TOKEN, Weixin, appid, code, life, message, text};
+use crate::weixin::{SECRET, SEND, STABLE, START, TOKEN, Weixin, appid, code, lifetime, message, text};
 
 fn control(weixin: &Weixin, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = match body {
         Value::Null => String::new(),
         body => body.to_string(),
     };
-    let reply = weixin.reply(method, &format!("/_sandbox{path}"), &body);
-    assert_eq!(reply.content_type, "application/json");
-    (reply.status, serde_json::from_slice(&reply.body).unwrap())
+    let response = weixin.response(method, &format!("/_sandbox{path}"), &body);
+    assert_eq!(response.content_type, "application/json");
+    (response.status, serde_json::from_slice(&response.body).unwrap())
 }
 
 fn post(weixin: &Weixin, path: &str, body: &Value) -> (u16, Value) {
@@ -23,11 +23,11 @@ fn consent() -> Value {
 }
 
 #[test]
-fn a_whole_story() {
+fn consent_send_and_clock_work_over_control_api() {
     let weixin = Weixin::new();
-    let answer =
+    let callback =
         json!({"openid": "oUser", "template_id": "T", "action": "confirm", "scene": 7, "reserved": "proof1"});
-    assert_eq!(post(&weixin, "/consents", &consent()), (200, answer));
+    assert_eq!(post(&weixin, "/consents", &consent()), (200, callback));
     let token = weixin.token();
     assert_eq!(code(&weixin.send(&token, &message())), 0);
     let mut received = message();
@@ -35,31 +35,31 @@ fn a_whole_story() {
     received["received_at"] = json!(START);
     assert_eq!(control(&weixin, "GET", "/mailbox?openid=oUser", &Value::Null), (200, json!([received])));
     assert_eq!(post(&weixin, "/tokens/invalidate", &json!({"appid": appid()})).0, 200);
-    assert_eq!(weixin.worth(&token), 40001);
+    assert_eq!(weixin.token_errcode(&token), 40001);
     assert_eq!(post(&weixin, "/clock/advance", &json!({"seconds": 7200})), (200, json!({})));
     assert_eq!(weixin.0.now().as_secs(), START + 7200);
 }
 
 #[test]
-fn scenes_in_and_out_and_a_cancel_without_openid() {
+fn consent_accepts_text_scene_and_cancel_without_openid() {
     let weixin = Weixin::new();
     for scene in [json!(7), json!("7")] {
-        let mut asked = consent();
-        asked["scene"] = scene;
-        assert_eq!(post(&weixin, "/consents", &asked).1["scene"], json!(7));
+        let mut body = consent();
+        body["scene"] = scene;
+        assert_eq!(post(&weixin, "/consents", &body).1["scene"], json!(7));
     }
-    let mut asked = consent();
-    asked["action"] = json!("cancel");
-    asked["reserved"] = json!(null);
-    let answer = json!({"template_id": "T", "action": "cancel", "scene": 7});
-    assert_eq!(post(&weixin, "/consents", &asked), (200, answer.clone()));
-    asked["openid"] = json!(null);
-    assert_eq!(post(&weixin, "/consents", &asked), (200, answer));
+    let mut body = consent();
+    body["action"] = json!("cancel");
+    body["reserved"] = json!(null);
+    let response = json!({"template_id": "T", "action": "cancel", "scene": 7});
+    assert_eq!(post(&weixin, "/consents", &body), (200, response.clone()));
+    body["openid"] = json!(null);
+    assert_eq!(post(&weixin, "/consents", &body), (200, response));
     assert_eq!(code(&weixin.send(&weixin.token(), &message())), 0);
 }
 
 #[test]
-fn apps_are_added_and_changed_with_their_settings() {
+fn posting_an_app_adds_it_or_replaces_its_settings() {
     let weixin = Weixin::new();
     let app = json!({"appid": "wx2", "secret": "s2", "templates": ["A"], "token_lifetime_s": 5, "overlap_s": 1,
         "token_length": 64, "allowed_ips": ["127.0.0.1", "::1"], "frozen": false, "token_quota": 2, "send_quota": 3,
@@ -70,12 +70,12 @@ fn apps_are_added_and_changed_with_their_settings() {
         weixin.ask("GET", &target, "")
     };
     let first = fetch("s2");
-    assert_eq!((life(&first), text(&first).len()), (5, 64));
+    assert_eq!((lifetime(&first), text(&first).len()), (5, 64));
     let changed = json!({"appid": "wx2", "secret": "new"});
     assert_eq!(post(&weixin, "/apps", &changed).0, 200);
     assert_eq!(code(&fetch("s2")), 40125);
-    assert_eq!(life(&fetch("new")), 7200);
-    assert_eq!(weixin.worth(&text(&first)), 0);
+    assert_eq!(lifetime(&fetch("new")), 7200);
+    assert_eq!(weixin.token_errcode(&text(&first)), 0);
     let frozen = json!({"appid": "wx2", "secret": "new", "frozen": true});
     assert_eq!(post(&weixin, "/apps", &frozen).0, 200);
     assert_eq!(code(&fetch("new")), 40243);
@@ -94,8 +94,8 @@ fn faults_are_added_and_cleared() {
         (json!("html"), "html"),
         (json!("hang"), "hang"),
     ] {
-        let asked = json!({"path": TOKEN, "times": 1, "fault": fault});
-        assert_eq!(post(&weixin, "/faults", &asked), (200, json!({})));
+        let body = json!({"path": TOKEN, "times": 1, "fault": fault});
+        assert_eq!(post(&weixin, "/faults", &body), (200, json!({})));
         let _met = weixin.0.handle("GET", TOKEN, b"");
         let event = weixin.0.event_log().events.pop_back().unwrap();
         assert_eq!(event.fault, Some(name));
@@ -107,33 +107,33 @@ fn faults_are_added_and_cleared() {
 }
 
 #[test]
-fn the_journal_counts_and_holds_no_secret() {
+fn events_count_requests_and_contain_no_secret() {
     let weixin = Weixin::new();
     post(&weixin, "/consents", &consent());
     let token = weixin.token();
     weixin.stable(false);
     weixin.send(&token, &message());
     weixin.send(&token, &message());
-    let (status, journal) = control(&weixin, "GET", "/events", &Value::Null);
+    let (status, log) = control(&weixin, "GET", "/events", &Value::Null);
     assert_eq!(status, 200);
-    assert_eq!(journal["requests"], json!({TOKEN: 1, STABLE: 1, SEND: 2}));
-    let events = journal["events"].as_array().unwrap();
+    assert_eq!(log["requests"], json!({TOKEN: 1, STABLE: 1, SEND: 2}));
+    let events = log["events"].as_array().unwrap();
     assert_eq!(
         events.last().unwrap(),
         &json!({"at": START, "what": format!("POST {SEND}"), "appid": appid(), "token": 1, "errcode": 43101})
     );
     for secret in [SECRET, token.as_str(), "oUser", "proof1"] {
-        assert!(!journal.to_string().contains(secret), "{secret}");
+        assert!(!log.to_string().contains(secret), "{secret}");
     }
 }
 
 #[test]
-fn bad_input_is_named() {
+fn invalid_member_is_named_in_error() {
     let weixin = Weixin::new();
     let change = |name: &str, value: Value| {
-        let mut asked = consent();
-        asked[name] = value;
-        asked
+        let mut body = consent();
+        body[name] = value;
+        body
     };
     let app = |name: &str, value: Value| json!({"appid": "wx2", "secret": "s", name: value});
     for (path, body, named) in [
@@ -169,8 +169,8 @@ fn bad_input_is_named() {
         ("/faults", json!({"path": "/x", "fault": {"errcode": "x"}}), "fault.errcode"),
         ("/faults", json!({"path": "/x", "fault": {"status": 500, "errcode": 1}}), "fault"),
     ] {
-        let (status, answer) = post(&weixin, path, &body);
-        let error = answer["error"].as_str().unwrap();
+        let (status, response) = post(&weixin, path, &body);
+        let error = response["error"].as_str().unwrap();
         assert_eq!(status, 400, "{path} {body}");
         assert!(error.starts_with(&format!("{named}: ")), "{path} {body}: {error}");
     }
@@ -179,13 +179,13 @@ fn bad_input_is_named() {
 }
 
 #[test]
-fn other_wrong_uses() {
+fn wrong_method_path_or_size_is_rejected() {
     let weixin = Weixin::new();
     assert_eq!(control(&weixin, "GET", "/apps", &Value::Null).0, 405);
     assert_eq!(control(&weixin, "GET", "/nothing", &Value::Null).0, 404);
     assert_eq!(control(&weixin, "GET", "", &Value::Null).0, 404);
     let long = Value::String("x".repeat(64 * 1024));
-    let (status, answer) = post(&weixin, "/apps", &long);
-    assert_eq!((status, answer["error"].is_string()), (413, true));
-    assert_eq!(weixin.reply("GET", "/_sandboxed", "").status, 404);
+    let (status, response) = post(&weixin, "/apps", &long);
+    assert_eq!((status, response["error"].is_string()), (413, true));
+    assert_eq!(weixin.response("GET", "/_sandboxed", "").status, 404);
 }

@@ -1,4 +1,4 @@
-//! What goes wrong on demand, in process.
+//! Fault injection in process.
 
 use std::time::Duration;
 
@@ -8,69 +8,69 @@ use wxsub_sandbox::{CAPTIVE_PORTAL_PATH, ConnectionFault, Exchange, Fault};
 
 use crate::weixin::{SEND, TOKEN, Weixin, code, errmsg, message};
 
-/// Sends one message into a fault; gives what came of it and whether the message arrived.
+/// Sends one message with a fault. Returns the exchange, and whether the message arrived.
 fn send_into(fault: Fault) -> (Exchange, bool) {
     let weixin = Weixin::new();
     weixin.grant("oUser", "T", "7");
     let target = format!("{SEND}?access_token={}", weixin.token());
     weixin.0.add_fault(SEND, 1, fault);
-    let handled = weixin.0.handle("POST", &target, message().to_string().as_bytes());
+    let exchange = weixin.0.handle("POST", &target, message().to_string().as_bytes());
     assert_eq!(weixin.0.event_log().request_count(SEND), 1);
     let event = weixin.0.event_log().events.pop_back().unwrap();
     assert_eq!(event.fault, Some(fault.name()));
-    (handled, !weixin.mailbox("oUser").is_empty())
+    (exchange, !weixin.mailbox("oUser").is_empty())
 }
 
 #[test]
-fn broken_connections() {
+fn connection_faults_say_whether_request_took_effect() {
     for (fault, expected, arrived) in [
         (Fault::ResetBeforeApply, ConnectionFault::ResetBeforeApply, false),
         (Fault::ResetAfterApply, ConnectionFault::ResetAfterApply, true),
         (Fault::Hang, ConnectionFault::Hang, false),
     ] {
-        let (handled, did) = send_into(fault);
-        assert_eq!((handled.outcome.unwrap_err(), did), (expected, arrived));
+        let (exchange, did) = send_into(fault);
+        assert_eq!((exchange.outcome.unwrap_err(), did), (expected, arrived));
     }
-    let (handled, arrived) = send_into(Fault::Truncate);
+    let (exchange, arrived) = send_into(Fault::Truncate);
     assert!(
-        matches!(handled.outcome, Err(ConnectionFault::Truncated(reply)) if reply.body == br#"{"errcode":0,"errmsg":"ok"}"#)
+        matches!(exchange.outcome, Err(ConnectionFault::Truncated(response)) if response.body == br#"{"errcode":0,"errmsg":"ok"}"#)
     );
     assert!(arrived);
 }
 
 #[test]
-fn replies_that_are_not_the_one_hoped_for() {
-    let (handled, arrived) = send_into(Fault::Status(502));
-    assert_eq!((handled.outcome.unwrap().status, arrived), (502, false));
-    let (handled, arrived) = send_into(Fault::Status(307));
-    assert_eq!((handled.outcome.unwrap().location.as_deref(), arrived), (Some(CAPTIVE_PORTAL_PATH), false));
-    let (handled, arrived) = send_into(Fault::Html);
-    let reply = handled.outcome.unwrap();
-    assert!(reply.status == 200 && reply.body.starts_with(b"<!DOCTYPE html>") && !arrived);
-    let (handled, arrived) = send_into(Fault::Delay(Duration::from_secs(20)));
-    assert_eq!(handled.delay, Duration::from_secs(20));
-    assert!(handled.outcome.is_ok() && arrived);
+fn intermediary_faults_and_delays_shape_the_response() {
+    let (exchange, arrived) = send_into(Fault::Status(502));
+    assert_eq!((exchange.outcome.unwrap().status, arrived), (502, false));
+    let (exchange, arrived) = send_into(Fault::Status(307));
+    assert_eq!((exchange.outcome.unwrap().location.as_deref(), arrived), (Some(CAPTIVE_PORTAL_PATH), false));
+    let (exchange, arrived) = send_into(Fault::Html);
+    let response = exchange.outcome.unwrap();
+    assert!(response.status == 200 && response.body.starts_with(b"<!DOCTYPE html>") && !arrived);
+    let (exchange, arrived) = send_into(Fault::Delay(Duration::from_secs(20)));
+    assert_eq!(exchange.delay, Duration::from_secs(20));
+    assert!(exchange.outcome.is_ok() && arrived);
 }
 
 #[test]
-fn an_errcode_comes_with_its_text() {
+fn errcode_fault_has_weixins_message() {
     let weixin = Weixin::new();
     for (fault, text) in [
         (-1, "system error"),
         (48001, "api unauthorized"),
         (40164, "invalid ip 127.0.0.1 ipv6 ::ffff:127.0.0.1, not in whitelist"),
-        (123_456, "refused by the sandbox"),
+        (123_456, "rejected by the sandbox"),
     ] {
         weixin.0.add_fault(TOKEN, 1, Fault::ErrCode(ErrCode::new(fault)));
-        let answer = weixin.fetch();
-        assert_eq!((code(&answer), errmsg(&answer)), (fault, text));
+        let response = weixin.fetch();
+        assert_eq!((code(&response), errmsg(&response)), (fault, text));
     }
     weixin.0.add_fault(TOKEN, 1, Fault::ErrCode(ErrCode::OK));
     assert_eq!(weixin.fetch(), json!({"errcode": 0, "errmsg": "ok"}));
 }
 
 #[test]
-fn each_is_met_as_often_as_asked_and_only_on_its_path() {
+fn faults_apply_the_requested_times_on_their_path_only() {
     let weixin = Weixin::new();
     weixin
         .0
@@ -79,7 +79,7 @@ fn each_is_met_as_often_as_asked_and_only_on_its_path() {
         .add_fault(TOKEN, 9, Fault::Hang);
     assert_eq!(code(&weixin.stable(false)), 0);
     assert_eq!([code(&weixin.fetch()), code(&weixin.fetch())], [-1, -1]);
-    let portal = weixin.reply("GET", TOKEN, "");
+    let portal = weixin.response("GET", TOKEN, "");
     assert_eq!(portal.content_type, "text/html; charset=utf-8");
     assert_eq!(weixin.0.handle("GET", TOKEN, b"").outcome.unwrap_err(), ConnectionFault::Hang);
     weixin.0.clear_faults();
@@ -87,14 +87,14 @@ fn each_is_met_as_often_as_asked_and_only_on_its_path() {
     assert_eq!(weixin.0.event_log().request_count(TOKEN), 5);
 }
 
-/// The lost answer: the token before the last one keeps its overlap, and nobody knows the new one.
+/// The response of the fetch is lost: the previous token keeps its overlap, and no client has the new one.
 #[test]
-fn a_lost_fetch_ends_the_token_in_use() {
+fn lost_fetch_response_supersedes_the_current_token() {
     let weixin = Weixin::new();
     let held = weixin.token();
     weixin.0.add_fault(TOKEN, 1, Fault::ResetAfterApply);
     assert!(weixin.0.handle("GET", &crate::weixin::token_target(), b"").outcome.is_err());
-    assert_eq!(weixin.worth(&held), 0);
+    assert_eq!(weixin.token_errcode(&held), 0);
     weixin.advance(300);
-    assert_eq!(weixin.worth(&held), 40001);
+    assert_eq!(weixin.token_errcode(&held), 40001);
 }

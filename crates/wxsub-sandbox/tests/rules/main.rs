@@ -1,5 +1,6 @@
-//! What Weixin documents, rule by rule, each with its source: a page of developers.weixin.qq.com, or [INF] where it is
-//! inferred and [CHOSEN] where nothing is known and the sandbox had to choose.
+//! Weixin's rules, one by one, each with its source: a page of developers.weixin.qq.com.
+//!
+//! [INF] marks an inferred rule. [CHOSEN] marks a choice of the sandbox where nothing is known.
 
 #[cfg(test)]
 mod consent_page;

@@ -1,4 +1,4 @@
-//! The sandbox's own pages. None of this is Weixin's.
+//! The sandbox's own pages. They are not part of Weixin.
 
 use serde_json::json;
 use wxsub_sandbox::{Caller, Response};
@@ -10,13 +10,13 @@ fn home(weixin: &Weixin) -> String {
 }
 
 fn page(weixin: &Weixin, target: &str) -> String {
-    let reply = weixin.reply("GET", target, "");
-    assert_eq!((reply.status, reply.content_type), (200, "text/html; charset=utf-8"), "{target}");
-    String::from_utf8(reply.body).unwrap()
+    let response = weixin.response("GET", target, "");
+    assert_eq!((response.status, response.content_type), (200, "text/html; charset=utf-8"), "{target}");
+    String::from_utf8(response.body).unwrap()
 }
 
-fn header<'a>(reply: &'a Response, name: &str) -> &'a str {
-    reply.headers.iter().find(|(other, _)| *other == name).map_or("", |(_, value)| value)
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.headers.iter().find(|(other, _)| *other == name).map_or("", |(_, value)| value)
 }
 
 const FORMS: [(&str, &str); 5] = [
@@ -27,9 +27,8 @@ const FORMS: [(&str, &str); 5] = [
     ("faults/clear", ""),
 ];
 
-/// Whatever an app sends, the page shows it and does not obey it.
 #[test]
-fn a_message_is_shown_as_text() {
+fn message_is_escaped_on_home_page() {
     let weixin = Weixin::new();
     weixin.grant("oUser", "T", "7");
     let mut message = message();
@@ -43,21 +42,21 @@ fn a_message_is_shown_as_text() {
         home.contains("<font color=\"#07C160\">&lt;img src=x onerror=alert(1)&gt;\n&amp;amp;</font>"),
         "{home}"
     );
-    // One script, and it is ours.
+    // The only script is the sandbox's own.
     assert_eq!(home.matches("<script").count(), 1);
     assert!(home.contains("<script src=\"/_sandbox/ui/refresh.js\" defer></script>"));
 }
 
-/// A tap leads to a mini program, to a page, or nowhere, and never to what is no page.
+/// A tap target is a mini program, a web page, or none. A `javascript:` URL is none.
 #[test]
-fn where_a_tap_leads_is_shown() {
+fn home_page_shows_tap_target() {
     let weixin = Weixin::new();
     let program = json!({"appid": "wxmini", "pagepath": "pages/index"});
     for (scene, url, program, shown) in [
         ("1", json!("https://a.example/p"), json!(null), "href=\"https://a.example/p\""),
         ("2", json!("https://a.example/p"), program, "<code>wxmini pages/index</code>"),
-        ("3", json!(null), json!(null), "A tap leads nowhere"),
-        ("4", json!("javascript:alert(4)"), json!(null), "A tap leads nowhere"),
+        ("3", json!(null), json!(null), "No tap target"),
+        ("4", json!("javascript:alert(4)"), json!(null), "No tap target"),
     ] {
         weixin.grant("oUser", "T", scene);
         let mut message = message();
@@ -70,7 +69,7 @@ fn where_a_tap_leads_is_shown() {
 }
 
 #[test]
-fn every_page_says_what_its_browser_may_do() {
+fn every_page_has_a_content_security_policy() {
     let weixin = Weixin::new();
     let consent = "/mp/subscribemsg?action=get_confirm&appid=wx0123456789abcdef&scene=7&template_id=T&redirect_url=https://a.example";
     for (target, status, more) in [
@@ -81,13 +80,17 @@ fn every_page_says_what_its_browser_may_do() {
         ("/nowhere", 404, "form-action 'none'"),
         ("/_sandbox/ui/clock", 405, "form-action 'none'"),
     ] {
-        let reply = weixin.reply("GET", target, "");
+        let response = weixin.response("GET", target, "");
         let policy = format!(
             "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; {more}"
         );
-        assert_eq!((reply.status, header(&reply, "content-security-policy")), (status, &*policy), "{target}");
-        assert_eq!(header(&reply, "x-content-type-options"), "nosniff");
-        let page = String::from_utf8(reply.body).unwrap();
+        assert_eq!(
+            (response.status, header(&response, "content-security-policy")),
+            (status, &*policy),
+            "{target}"
+        );
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff");
+        let page = String::from_utf8(response.body).unwrap();
         assert!(!page.contains("style=") && !page.contains("<style"), "{target}");
         for part in ["lang=\"en\"", "name=\"viewport\"", "<title>", "href=\"/_sandbox/ui/style.css\""] {
             assert!(page.contains(part), "{target} has no {part}");
@@ -98,52 +101,52 @@ fn every_page_says_what_its_browser_may_do() {
         ("/_sandbox/ui/refresh.js", "text/javascript; charset=utf-8"),
         ("/favicon.ico", "image/svg+xml"),
     ] {
-        let reply = weixin.reply("GET", file, "");
-        assert_eq!((reply.status, reply.content_type), (200, kind));
+        let response = weixin.response("GET", file, "");
+        assert_eq!((response.status, response.content_type), (200, kind));
     }
 }
 
-/// Every form leads back to the home page, which says there what was done.
+/// Every form redirects to the home page, which shows the result.
 #[test]
-fn forms_do_what_their_controls_do_and_say_so() {
+fn form_runs_its_control_and_shows_the_result() {
     let weixin = Weixin::new();
     for (name, fields) in FORMS {
-        let reply = weixin.reply("POST", &format!("/_sandbox/ui/{name}"), fields);
-        let location = reply.location.unwrap();
-        let (target, place) = location.split_once('#').unwrap();
-        assert_eq!((reply.status, target), (303, &*format!("/?done={name}")));
+        let response = weixin.response("POST", &format!("/_sandbox/ui/{name}"), fields);
+        let location = response.location.unwrap();
+        let (target, section_id) = location.split_once('#').unwrap();
+        assert_eq!((response.status, target), (303, &*format!("/?done={name}")));
         let page = page(&weixin, target);
-        let section = page.split(&format!("<section id=\"{place}\">")).nth(1).unwrap();
+        let section = page.split(&format!("<section id=\"{section_id}\">")).nth(1).unwrap();
         let section = section.split("</section>").next().unwrap();
         assert!(section.contains("<p class=\"done\" role=\"status\">"), "{name}: {section}");
     }
-    let journal = weixin.0.event_log();
-    let deeds: Vec<_> = journal.events.iter().map(|event| event.what.as_str()).collect();
-    assert_eq!(deeds, ["app added", "app added", "tokens invalidated", "clock advanced by 60 s"]);
+    let log = weixin.0.event_log();
+    let controls: Vec<_> = log.events.iter().map(|event| event.what.as_str()).collect();
+    assert_eq!(controls, ["app added", "app added", "tokens invalidated", "clock advanced by 60 s"]);
     assert_eq!(weixin.0.now().as_secs(), START + 60);
     assert!(!home(&weixin).contains("class=\"done\""));
 }
 
 #[test]
-fn a_form_that_is_filled_in_wrongly_does_nothing_and_says_why() {
+fn invalid_form_is_rejected_with_the_error_of_its_control() {
     let weixin = Weixin::new();
-    for (name, fields, why) in [
+    for (name, fields, error) in [
         ("clock", "seconds=-1", "seconds: must be a whole number from 0 to 315360000"),
         ("clock", "", "seconds: is missing; it is required"),
         ("faults", "path=/x&fault=status&number=7", "fault.status: must be a whole number from 200 to 599"),
-        ("tokens/invalidate", "appid=wxnobody", "appid: this sandbox has no such app; add it first"),
+        ("tokens/invalidate", "appid=wxunknown", "appid: the sandbox has no such app; add the app first"),
         ("apps", "appid=wx2&templates=T", "secret: is missing; it is required"),
     ] {
-        let reply = weixin.reply("POST", &format!("/_sandbox/ui/{name}"), fields);
-        let page = String::from_utf8(reply.body).unwrap();
-        assert!(reply.status == 400 && page.contains(&format!("<p>{why}</p>")), "{page}");
+        let response = weixin.response("POST", &format!("/_sandbox/ui/{name}"), fields);
+        let page = String::from_utf8(response.body).unwrap();
+        assert!(response.status == 400 && page.contains(&format!("<p>{error}</p>")), "{page}");
     }
     assert_eq!(weixin.0.event_log().events.len(), 1);
 }
 
-/// Reading is free to all, and so is following a consent link; deciding and changing is not.
+/// Pages of other sites may read and may link to the consent page. Decisions and controls are rejected.
 #[test]
-fn pages_of_other_sites_change_nothing() {
+fn cross_site_writes_are_rejected() {
     let weixin = Weixin::new();
     let consent = "/mp/subscribemsg?action=get_confirm&appid=wx0123456789abcdef&scene=7&template_id=T&redirect_url=https://a.example";
     let status = |method: &str, target: &str, body: &str| {
@@ -162,7 +165,7 @@ fn pages_of_other_sites_change_nothing() {
 }
 
 #[test]
-fn the_home_page_shows_what_is_there_and_the_journal_does_not_mention_it() {
+fn home_page_shows_the_state_and_records_no_event() {
     let weixin = Weixin::new();
     weixin.grant("oUser", "T", "7");
     weixin.0.add_fault(TOKEN, 2, wxsub_sandbox::Fault::Hang);
@@ -172,7 +175,7 @@ fn the_home_page_shows_what_is_there_and_the_journal_does_not_mention_it() {
     for part in [
         "<code>wx0123456789abcdef</code>",
         "<code>oUser</code><span class=\"quiet\"> · scene 7 · </span><code>T</code>",
-        "<a class=\"alert\" href=\"#faults\">Fault waiting: hang × 2 on <code>/cgi-bin/token</code></a>",
+        "<a class=\"alert\" href=\"#faults\">Fault pending: hang × 2 on <code>/cgi-bin/token</code></a>",
         "2023-11-14 22:13:20",
         "GET /cgi-bin/get_api_domain_ip",
         ">40014</span>",
@@ -182,12 +185,12 @@ fn the_home_page_shows_what_is_there_and_the_journal_does_not_mention_it() {
     }
     assert_eq!(weixin.0.event_log(), before);
     weixin.0.clear_faults();
-    // A token is not shown, not even to those who may have it.
+    // The home page never shows a token.
     let token = weixin.ask("GET", &token_target(), "")["access_token"].as_str().unwrap().to_owned();
     assert!(!page(&weixin, "/").contains(&token));
 }
 
-/// Every field can be told by its label, or is hidden, or is a button.
+/// Every visible field has a label.
 #[test]
 fn every_field_has_a_label() {
     let weixin = Weixin::new();

@@ -1,4 +1,4 @@
-//! What is left of today's calls. Source: apimanage/api_getapiquota.
+//! The remaining quota of an endpoint. Source: apimanage/api_getapiquota.
 
 use serde_json::{Value, json};
 
@@ -12,13 +12,13 @@ fn ask(weixin: &Weixin, token: &str, path: &str) -> Value {
 }
 
 #[test]
-fn what_is_left_is_told_and_asking_takes_nothing() {
+fn quota_reports_remaining_calls_and_is_free() {
     let weixin = Weixin::with(|settings| settings.send_quota = 3);
     let token = weixin.token();
     weixin.send(&token, &message());
     for _ in 0..2 {
-        let answer = ask(&weixin, &token, SEND);
-        assert_eq!(answer["quota"], json!({"daily_limit": 3, "used": 1, "remain": 2}));
+        let response = ask(&weixin, &token, SEND);
+        assert_eq!(response["quota"], json!({"daily_limit": 3, "used": 1, "remain": 2}));
     }
     assert_eq!(ask(&weixin, &token, TOKEN)["quota"], json!({"daily_limit": 2000, "used": 1, "remain": 1999}));
     for _ in 0..5 {
@@ -29,9 +29,9 @@ fn what_is_left_is_told_and_asking_takes_nothing() {
     assert_eq!(ask(&weixin, &weixin.token(), SEND)["quota"]["remain"], 3);
 }
 
-/// 76021 from the same page; [INF] the token is looked at first, as everywhere.
+/// 76021 is from the same page. [INF] The token is checked first.
 #[test]
-fn what_asking_must_carry() {
+fn quota_request_is_validated() {
     let weixin = Weixin::new();
     let token = weixin.token();
     assert_eq!(code(&ask(&weixin, "", SEND)), 41001);

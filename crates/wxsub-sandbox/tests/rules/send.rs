@@ -1,4 +1,4 @@
-//! `POST /cgi-bin/message/template/subscribe`: grants and what arrives.
+//! `POST /cgi-bin/message/template/subscribe`: grants and delivery.
 
 use serde_json::{Value, json};
 use wxsub_proto::Action;
@@ -7,12 +7,12 @@ use crate::weixin::{SEND, START, Weixin, appid, code, errmsg, message, request};
 
 /// Source: Mobile_App/One-time_subscription_info, step 2.
 #[test]
-fn a_consented_message_arrives_as_it_was_written() {
+fn granted_message_arrives_unchanged() {
     let weixin = Weixin::new();
     weixin.grant("oUser", "T", "7");
     let mut message = message();
     message["unknown"] = json!({"kept": [1]});
-    message["appid"] = json!("a claim");
+    message["appid"] = json!("overwritten");
     message["received_at"] = json!(0);
     weixin.advance(5);
     assert_eq!(weixin.send(&weixin.token(), &message), json!({"errcode": 0, "errmsg": "ok"}));
@@ -22,22 +22,22 @@ fn a_consented_message_arrives_as_it_was_written() {
     assert!(weixin.mailbox("oOther").is_empty());
 }
 
-/// Source: Mobile_App/One-time_subscription_info: each authorization is good for one message.
+/// Source: Mobile_App/One-time_subscription_info: each authorization allows one message.
 #[test]
-fn a_grant_is_good_for_one_message() {
+fn grant_allows_one_message() {
     let weixin = Weixin::new();
     let token = weixin.token();
     weixin.grant("oUser", "T", "7");
     assert_eq!(code(&weixin.send(&token, &message())), 0);
-    let refused = weixin.send(&token, &message());
-    assert_eq!((code(&refused), errmsg(&refused)), (43101, "user refuse to accept the msg"));
+    let rejected = weixin.send(&token, &message());
+    assert_eq!((code(&rejected), errmsg(&rejected)), (43101, "user refuse to accept the msg"));
     assert_eq!(weixin.mailbox("oUser").len(), 1);
 }
 
-/// Source: subscription/guide/product/message/One-time_subscription_info: consents for one scene do not add up, other
-/// scenes do.
+/// Source: subscription/guide/product/message/One-time_subscription_info: consents for one scene do not add up; consents
+/// for different scenes do.
 #[test]
-fn consents_add_up_over_scenes_only() {
+fn consents_add_up_across_scenes_only() {
     let weixin = Weixin::new();
     let token = weixin.token();
     for scene in ["7", "7", "8"] {
@@ -51,9 +51,9 @@ fn consents_add_up_over_scenes_only() {
     assert_eq!(["7", "8", "7", "8"].map(send), [0, 0, 43101, 43101]);
 }
 
-/// Source: the same page and the 43101 threads: never asked, refused, other user, template, scene or app.
+/// Source: the same page and the 43101 threads: no consent, declined, or another user, template, scene or app.
 #[test]
-fn without_a_grant_for_exactly_this_nothing_is_sent() {
+fn send_without_matching_grant_is_rejected() {
     let weixin = Weixin::new();
     let token = weixin.token();
     assert_eq!(code(&weixin.send(&token, &message())), 43101);
@@ -67,18 +67,18 @@ fn without_a_grant_for_exactly_this_nothing_is_sent() {
     assert!(weixin.mailbox("oUser").is_empty());
 }
 
-/// Source: [INF] a cancel is an answer to one question, not a withdrawal of an earlier one.
+/// Source: [INF] a cancel declines one request and does not withdraw an earlier consent.
 #[test]
-fn a_cancel_leaves_an_earlier_grant_alone() {
+fn cancel_keeps_earlier_grant() {
     let weixin = Weixin::new();
     weixin.grant("oUser", "T", "7");
     weixin.0.consent(request("T", "7"), Action::Cancel).unwrap();
     assert_eq!(code(&weixin.send(&weixin.token(), &message())), 0);
 }
 
-/// Source: [INF] only a success uses the grant up.
+/// Source: [INF] only a successful send uses up the grant.
 #[test]
-fn a_refused_send_leaves_the_grant() {
+fn rejected_send_keeps_grant() {
     let weixin = Weixin::new();
     weixin.grant("oUser", "T", "7");
     let token = weixin.token();
@@ -89,15 +89,14 @@ fn a_refused_send_leaves_the_grant() {
     assert_eq!(code(&weixin.send(&token, &message())), 0);
 }
 
-/// Source: API_Call_Limits: calls a day; the number for this endpoint is not published. [CHOSEN] every call with a good
-/// token counts.
+/// Source: API_Call_Limits: a daily limit, unpublished for this endpoint. [CHOSEN] Every request with a valid token counts.
 #[test]
-fn a_day_has_its_sends() {
+fn daily_send_quota_applies() {
     let weixin = Weixin::with(|settings| settings.send_quota = 1);
     let token = weixin.token();
     assert_eq!(code(&weixin.send(&token, &message())), 43101);
-    let refused = weixin.send(&token, &message());
-    assert_eq!((code(&refused), errmsg(&refused)), (45009, "reach max api daily quota limit"));
+    let rejected = weixin.send(&token, &message());
+    assert_eq!((code(&rejected), errmsg(&rejected)), (45009, "reach max api daily quota limit"));
     weixin.advance(24 * 3600);
     let token = weixin.token();
     assert_eq!(code(&weixin.send(&token, &message())), 43101);
@@ -105,7 +104,7 @@ fn a_day_has_its_sends() {
 
 /// Source: the tables of 40001, 40014, 41001, 42001; 43002 and 44002 in the global return codes.
 #[test]
-fn what_a_send_must_carry() {
+fn send_request_is_validated() {
     let weixin = Weixin::new();
     let token = weixin.token();
     let with_token = format!("{SEND}?access_token={token}");
@@ -125,13 +124,13 @@ fn what_a_send_must_carry() {
     assert_eq!(code(&weixin.send(&weixin.token(), &too_long)), 47001);
 }
 
-/// Source: a wrong path answers 40066 (DW community), with status 200 like everything.
+/// Source: an unknown path returns 40066 (Weixin's developer community), with status 200 like every response.
 #[test]
-fn other_paths_are_told_so() {
+fn unknown_api_path_is_rejected() {
     let weixin = Weixin::new();
     for path in ["/cgi-bin/message/template/send", "/cgi-bin/token/", "/cgi-bin/"] {
-        let answer = weixin.ask("POST", path, "{}");
-        assert_eq!((code(&answer), errmsg(&answer)), (40066, "invalid url"));
+        let response = weixin.ask("POST", path, "{}");
+        assert_eq!((code(&response), errmsg(&response)), (40066, "invalid url"));
     }
-    assert_eq!(weixin.reply("GET", "/elsewhere", "").status, 404);
+    assert_eq!(weixin.response("GET", "/elsewhere", "").status, 404);
 }

@@ -1,90 +1,90 @@
-//! `POST /cgi-bin/stable_token`. Source, unless another is named: service/api/base/api_getStableAccessToken.
+//! `POST /cgi-bin/stable_token`. Source, unless stated otherwise: service/api/base/api_getStableAccessToken.
 
-use crate::weixin::{STABLE, Weixin, code, life, stable_body, text};
+use crate::weixin::{STABLE, Weixin, code, lifetime, stable_body, text};
 
-/// Normal mode: the same token, with what remains of its life.
+/// Normal mode returns the same token with its remaining lifetime.
 #[test]
-fn everybody_gets_the_same_token_until_five_minutes_before_its_end() {
+fn stable_token_is_shared_until_300_s_before_expiry() {
     let weixin = Weixin::new();
     let first = weixin.stable(false);
-    assert_eq!(life(&first), 7200);
+    assert_eq!(lifetime(&first), 7200);
     weixin.advance(6855);
     let late = weixin.stable(false);
-    assert_eq!((text(&late), life(&late)), (text(&first), 345));
+    assert_eq!((text(&late), lifetime(&late)), (text(&first), 345));
     weixin.advance(45);
     let next = weixin.stable(false);
     assert_ne!(text(&next), text(&first));
-    assert_eq!(life(&next), 7200);
+    assert_eq!(lifetime(&next), 7200);
 }
 
-/// Around the renewal both are good for five minutes; the old one then ends by its own life.
+/// After the renewal both tokens are valid for five minutes. The previous one then expires.
 #[test]
-fn the_old_one_stays_good_for_its_last_five_minutes() {
+fn previous_token_stays_valid_until_it_expires() {
     let weixin = Weixin::new();
     let old = text(&weixin.stable(false));
     weixin.advance(6900);
     let new = text(&weixin.stable(false));
     weixin.advance(299);
-    assert_eq!((weixin.worth(&old), weixin.worth(&new)), (0, 0));
+    assert_eq!((weixin.token_errcode(&old), weixin.token_errcode(&new)), (0, 0));
     weixin.advance(1);
-    assert_eq!((weixin.worth(&old), weixin.worth(&new)), (42001, 0));
+    assert_eq!((weixin.token_errcode(&old), weixin.token_errcode(&new)), (42001, 0));
 }
 
 /// The two kinds of tokens do not affect each other.
 #[test]
-fn classic_and_stable_tokens_live_side_by_side() {
+fn classic_and_stable_tokens_are_independent() {
     let weixin = Weixin::new();
     let (stable, classic) = (text(&weixin.stable(false)), weixin.token());
     weixin.token();
     weixin.token();
-    assert_eq!((weixin.worth(&stable), weixin.worth(&classic)), (0, 40001));
+    assert_eq!((weixin.token_errcode(&stable), weixin.token_errcode(&classic)), (0, 40001));
     let latest = weixin.token();
     weixin.stable(true);
     weixin.advance(30);
     weixin.stable(true);
-    assert_eq!((weixin.worth(&stable), weixin.worth(&latest)), (40001, 0));
+    assert_eq!((weixin.token_errcode(&stable), weixin.token_errcode(&latest)), (40001, 0));
 }
 
-/// Force mode. That the old token keeps its five minutes after one force is not established; [CHOSEN] because the page
-/// says that two forces, 30 s apart, are needed to end a leaked token at once.
+/// [CHOSEN] The previous token keeps its five minutes after one forced refresh. The page says that two, 30 s apart, are
+/// needed to invalidate a leaked token at once.
 #[test]
-fn one_force_leaves_the_overlap_and_a_second_ends_it() {
+fn second_forced_refresh_ends_the_overlap() {
     let weixin = Weixin::new();
     let leaked = text(&weixin.stable(false));
     let forced = weixin.stable(true);
     assert_ne!(text(&forced), leaked);
-    assert_eq!((life(&forced), weixin.worth(&leaked)), (7200, 0));
+    assert_eq!((lifetime(&forced), weixin.token_errcode(&leaked)), (7200, 0));
     assert_eq!(text(&weixin.stable(false)), text(&forced));
     weixin.advance(30);
     let again = text(&weixin.stable(true));
-    assert_eq!(weixin.worth(&leaked), 40001);
-    assert_eq!((weixin.worth(&text(&forced)), weixin.worth(&again)), (0, 0));
+    assert_eq!(weixin.token_errcode(&leaked), 40001);
+    assert_eq!((weixin.token_errcode(&text(&forced)), weixin.token_errcode(&again)), (0, 0));
 }
 
 #[test]
-fn one_force_alone_ends_the_old_token_after_the_overlap() {
+fn forced_refresh_invalidates_previous_token_after_overlap() {
     let weixin = Weixin::new();
     let old = text(&weixin.stable(false));
     weixin.stable(true);
     weixin.advance(300);
-    assert_eq!(weixin.worth(&old), 40001);
+    assert_eq!(weixin.token_errcode(&old), 40001);
 }
 
-/// Forces less than 30 s apart do not refresh again; [CHOSEN] they do not count either.
+/// A forced refresh less than 30 s after another returns the same token. [CHOSEN] It does not count.
 #[test]
-fn a_force_within_thirty_seconds_changes_nothing() {
+fn forced_refresh_within_30_s_returns_same_token() {
     let weixin = Weixin::new();
     let first = text(&weixin.stable(true));
     weixin.advance(29);
     let second = weixin.stable(true);
-    assert_eq!((text(&second), life(&second)), (first.clone(), 7171));
+    assert_eq!((text(&second), lifetime(&second)), (first.clone(), 7171));
     weixin.advance(1);
     assert_ne!(text(&weixin.stable(true)), first);
 }
 
-/// 20 forces a day; the normal mode still works when they are used up.
+/// Normal mode still works after the limit is reached.
 #[test]
-fn a_day_has_twenty_forces() {
+fn forced_refresh_is_limited_to_20_per_day() {
     let weixin = Weixin::new();
     for _ in 0..20 {
         assert_eq!(code(&weixin.stable(true)), 0);
@@ -97,9 +97,8 @@ fn a_day_has_twenty_forces() {
     assert_eq!(code(&weixin.stable(true)), 0);
 }
 
-/// 10000 calls a minute.
 #[test]
-fn a_minute_has_ten_thousand_calls() {
+fn calls_are_limited_to_10000_per_minute() {
     let weixin = Weixin::new();
     for _ in 0..10_000 {
         weixin.stable(false);
@@ -109,9 +108,9 @@ fn a_minute_has_ten_thousand_calls() {
     assert_eq!(code(&weixin.stable(false)), 0);
 }
 
-/// POST only, as JSON.
+/// The endpoint accepts only POST with JSON.
 #[test]
-fn other_forms_are_refused() {
+fn invalid_request_is_rejected() {
     let weixin = Weixin::new();
     let body = stable_body(false).to_string();
     assert_eq!(code(&weixin.ask("GET", STABLE, &body)), 43002);
@@ -124,17 +123,17 @@ fn other_forms_are_refused() {
     }
 }
 
-/// [CHOSEN] A token that lives only seconds is renewed at half of its life, so that short lives can be tried out.
+/// [CHOSEN] A token with a lifetime of seconds is renewed at half of it, so that tests can use short lifetimes.
 #[test]
-fn short_lives_work_too() {
+fn short_lived_token_is_renewed_at_half_lifetime() {
     let weixin = Weixin::with(|settings| settings.token_lifetime = std::time::Duration::from_secs(4));
     let first = weixin.stable(false);
-    assert_eq!(life(&first), 4);
+    assert_eq!(lifetime(&first), 4);
     weixin.advance(1);
     assert_eq!(text(&weixin.stable(false)), text(&first));
     weixin.advance(1);
     let second = weixin.stable(false);
     assert_ne!(text(&second), text(&first));
     weixin.advance(2);
-    assert_eq!((weixin.worth(&text(&first)), weixin.worth(&text(&second))), (42001, 0));
+    assert_eq!((weixin.token_errcode(&text(&first)), weixin.token_errcode(&text(&second))), (42001, 0));
 }

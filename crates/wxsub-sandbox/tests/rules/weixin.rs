@@ -1,4 +1,4 @@
-//! A sandbox with one app, on a clock that only moves by hand.
+//! A sandbox with one app, on a manual clock.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use wxsub_sandbox::{AppSettings, Response, Sandbox};
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
 pub(crate) const STABLE: &str = "/cgi-bin/stable_token";
 pub(crate) const SEND: &str = "/cgi-bin/message/template/subscribe";
-pub(crate) const SECRET: &str = "play-money";
-/// 2023-11-14 22:13:20 UTC: half past six in the morning in Beijing.
+pub(crate) const SECRET: &str = "test-secret";
+/// 2023-11-14 22:13:20 UTC. In Beijing it is 06:13:20 on the next day.
 pub(crate) const START: u64 = 1_700_000_000;
 
 pub(crate) struct Weixin(pub(crate) Sandbox);
@@ -37,22 +37,22 @@ impl Weixin {
         self.0.advance(Duration::from_secs(seconds));
     }
 
-    pub(crate) fn reply(&self, method: &str, target: &str, body: &str) -> Response {
-        let handled = self.0.handle(method, target, body.as_bytes());
-        assert!(handled.delay.is_zero());
-        handled.outcome.unwrap()
+    pub(crate) fn response(&self, method: &str, target: &str, body: &str) -> Response {
+        let exchange = self.0.handle(method, target, body.as_bytes());
+        assert!(exchange.delay.is_zero());
+        exchange.outcome.unwrap()
     }
 
-    /// Asks Weixin's API, which always answers with status 200 and JSON.
+    /// Sends a request to Weixin's API. Every response has status 200 and JSON.
     pub(crate) fn ask(&self, method: &str, target: &str, body: &str) -> Value {
         self.ask_from([127, 0, 0, 1].into(), method, target, body)
     }
 
     pub(crate) fn ask_from(&self, caller: IpAddr, method: &str, target: &str, body: &str) -> Value {
-        let handled = self.0.handle_from(caller, method, target, body.as_bytes());
-        let reply = handled.outcome.unwrap();
-        assert_eq!((reply.status, reply.content_type), (200, "application/json; encoding=utf-8"));
-        serde_json::from_slice(&reply.body).unwrap()
+        let exchange = self.0.handle_from(caller, method, target, body.as_bytes());
+        let response = exchange.outcome.unwrap();
+        assert_eq!((response.status, response.content_type), (200, "application/json; encoding=utf-8"));
+        serde_json::from_slice(&response.body).unwrap()
     }
 
     pub(crate) fn fetch(&self) -> Value {
@@ -67,8 +67,8 @@ impl Weixin {
         self.ask("POST", STABLE, &stable_body(force).to_string())
     }
 
-    /// What the token is worth: the errcode of the cheapest call there is, 0 if it is good.
-    pub(crate) fn worth(&self, token: &str) -> i64 {
+    /// The errcode of a request with this token, 0 if the token is valid.
+    pub(crate) fn token_errcode(&self, token: &str) -> i64 {
         code(&self.ask("GET", &format!("/cgi-bin/get_api_domain_ip?access_token={token}"), ""))
     }
 
@@ -108,21 +108,21 @@ pub(crate) fn message() -> Value {
            "data": {"content": {"value": "It is here.", "color": "#07C160"}}})
 }
 
-/// The errcode of an answer, 0 where there is none.
-pub(crate) fn code(answer: &Value) -> i64 {
-    answer.get("errcode").map_or(0, |code| code.as_i64().unwrap())
+/// The errcode of a response, 0 if it has none.
+pub(crate) fn code(response: &Value) -> i64 {
+    response.get("errcode").map_or(0, |code| code.as_i64().unwrap())
 }
 
-/// The text of an answer without its `rid`.
-pub(crate) fn errmsg(answer: &Value) -> &str {
-    let errmsg = answer["errmsg"].as_str().unwrap();
+/// The errmsg of a response, without the `rid`.
+pub(crate) fn errmsg(response: &Value) -> &str {
+    let errmsg = response["errmsg"].as_str().unwrap();
     errmsg.split(" rid: ").next().unwrap()
 }
 
-pub(crate) fn text(answer: &Value) -> String {
-    answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+pub(crate) fn text(response: &Value) -> String {
+    response["access_token"].as_str().unwrap_or_else(|| panic!("{response}")).to_owned()
 }
 
-pub(crate) fn life(answer: &Value) -> u64 {
-    answer["expires_in"].as_u64().unwrap()
+pub(crate) fn lifetime(response: &Value) -> u64 {
+    response["expires_in"].as_u64().unwrap()
 }

@@ -1,4 +1,4 @@
-//! The apps, and what a user or a stranger can do with them.
+//! The apps: consent URLs, settings, and forms.
 
 use maud::{Markup, html};
 use wxsub_proto::consent::WebLink;
@@ -12,7 +12,7 @@ use crate::app::AppSettings;
 use crate::request::Request;
 use crate::state::SandboxState;
 
-/// The scene of the ready-made links: that of Weixin's own example.
+/// The scene of the ready-made consent URLs, as in Weixin's own example.
 pub(super) const SCENE: u16 = 1000;
 
 pub(super) fn section(state: &SandboxState, request: &Request<'_>, result: Option<FormResult>) -> Markup {
@@ -34,15 +34,15 @@ fn app_card(appid: &AppId, app: &App, base: &str) -> Markup {
         article {
             h3 { code { (appid) } }
             @for template in app.templates() { (template_row(appid, template, base)) }
-            @if app.templates().next().is_none() { p.empty { "It has no template, so it cannot ask for a consent." } }
+            @if app.templates().next().is_none() { p.empty { "No template. Add the app again with a template to create consent URLs." } }
             details {
                 summary { "Settings" }
                 (settings(&app.settings))
             }
             form.inline method="post" action="/_sandbox/ui/tokens/invalidate" {
                 input type="hidden" name="appid" value=(appid);
-                button { "A stranger fetched a token" }
-                span.quiet { "ends every token of this app at once" }
+                button { "Invalidate all tokens" }
+                span.quiet { "as if another client had fetched a token" }
             }
         }
     }
@@ -53,11 +53,11 @@ fn template_row(appid: &AppId, template: &TemplateId, base: &str) -> Markup {
     html! {
         div.template {
             div { span.quiet { "Template" } code { (template) } }
-            @if let Ok(link) = consent_url(appid, template, base, &redirect_url) {
-                a.button.primary href=(link) { "Open consent page" }
+            @if let Ok(url) = consent_url(appid, template, base, &redirect_url) {
+                a.button.primary href=(url) { "Open consent page" }
                 details {
-                    summary { "The link, and other scenes and users" }
-                    pre { code { (link) } }
+                    summary { "Consent URL, other scenes and users" }
+                    pre { code { (url) } }
                     (custom_form(appid, template, &redirect_url))
                 }
             }
@@ -76,7 +76,7 @@ fn consent_url(
     Ok(request.web_link(&HttpUrl::new(redirect_url)?).on(&base).to_string())
 }
 
-/// A form that leads to the consent page with a scene and a user of choice.
+/// A form that opens the consent page with another scene or user.
 fn custom_form(appid: &AppId, template: &TemplateId, redirect_url: &str) -> Markup {
     html! {
         form.fields action=(WebLink::PATH) {
@@ -84,7 +84,7 @@ fn custom_form(appid: &AppId, template: &TemplateId, redirect_url: &str) -> Mark
             input type="hidden" name="appid" value=(appid);
             label { "Scene" input type="number" name="scene" value=(SCENE) min="0" max="10000" required; }
             label { "Openid of the user" input name="openid" maxlength="128" pattern="[A-Za-z0-9_\\-]+"
-                placeholder="the usual one" autocomplete="off" autocapitalize="off" spellcheck="false"; }
+                placeholder="default user" autocomplete="off" autocapitalize="off" spellcheck="false"; }
             input type="hidden" name="template_id" value=(template);
             input type="hidden" name="redirect_url" value=(redirect_url);
             input type="hidden" name="reserved" value=(RESERVED);
@@ -107,8 +107,8 @@ fn settings(settings: &AppSettings) -> Markup {
     html! {
         dl {
             dt { "Secret" } dd { span aria-label="hidden" { "••••••••" } @if *frozen { " frozen" } }
-            dt { "Token" } dd { "lives " (format_duration(token_lifetime.as_secs())) ", " (token_length) " characters" }
-            dt { "Old token" } dd { "stays good for " (format_duration(overlap.as_secs())) }
+            dt { "Token" } dd { "valid for " (format_duration(token_lifetime.as_secs())) ", " (token_length) " characters" }
+            dt { "Previous token" } dd { "valid for another " (format_duration(overlap.as_secs())) }
             dt { "Allowed addresses" }
             dd {
                 @match allowed_ips {
@@ -117,9 +117,9 @@ fn settings(settings: &AppSettings) -> Markup {
                     Some(ips) => @for ip in ips { (ip.to_string()) " " },
                 }
             }
-            dt { "A day" } dd { (token_quota) " classic tokens, " (send_quota) " sends" }
-            dt { "A minute" }
-            dd { @match minute_limit { None => "no limit of its own", Some(limit) => { (limit) " calls per endpoint" } } }
+            dt { "Per day" } dd { (token_quota) " classic tokens, " (send_quota) " sends" }
+            dt { "Per minute" }
+            dd { @match minute_limit { None => "default limits", Some(limit) => { (limit) " calls per endpoint" } } }
         }
     }
 }
@@ -127,12 +127,12 @@ fn settings(settings: &AppSettings) -> Markup {
 fn add_form(open: bool) -> Markup {
     html! {
         details.card open[open] {
-            summary { "Add an app, or give one another secret and other templates" }
+            summary { "Add an app, or replace its secret and templates" }
             form.fields method="post" action="/_sandbox/ui/apps" {
                 label { "AppID" input name="appid" required autocomplete="off" autocapitalize="off" spellcheck="false"; }
-                label { "Secret (play money)" input name="secret" required autocomplete="off" autocapitalize="off"
+                label { "Secret (for tests only)" input name="secret" required autocomplete="off" autocapitalize="off"
                     spellcheck="false"; }
-                label.whole { "Templates, with spaces between them" input name="templates" required autocomplete="off"
+                label.whole { "Templates, separated by spaces" input name="templates" required autocomplete="off"
                     autocapitalize="off" spellcheck="false"; }
                 button { "Add app" }
             }

@@ -1,4 +1,4 @@
-//! The sandbox's time.
+//! The clock of the sandbox.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) fn section(state: &SandboxState, now: Duration, result: Option<FormRe
                     p.now { (timestamp(now.as_secs())) span.quiet { " UTC" } }
                     p.quiet {
                         @match state.clock_offset.as_secs() {
-                            0 => "Not moved so far.",
+                            0 => "Not moved.",
                             ahead => { "Moved forward by " (format_duration(ahead)) "." }
                         }
                     }

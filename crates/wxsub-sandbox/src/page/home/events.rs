@@ -1,4 +1,4 @@
-//! What happened, latest first.
+//! The latest events, newest first.
 
 use maud::{Markup, html};
 
@@ -7,14 +7,14 @@ use super::super::zh;
 use crate::event_log::Event;
 use crate::state::SandboxState;
 
-/// How many events are shown.
+/// The number of events shown.
 const MAX_SHOWN_EVENTS: usize = 50;
 
 pub(super) fn section(state: &SandboxState) -> Markup {
     let log = &state.event_log;
     html! {
         section #events {
-            h2 { "EventLog" (zh("日志")) }
+            h2 { "Events" (zh("事件")) }
             div.card #event-list data-live {
                 @if !log.requests.is_empty() {
                     ul.counts {
@@ -28,7 +28,7 @@ pub(super) fn section(state: &SandboxState) -> Markup {
                     p.quiet { "The last " (MAX_SHOWN_EVENTS) " of " (log.events.len()) " events." }
                 }
             }
-            p.quiet { "All of it as JSON: " a href="/_sandbox/events" { code { "/_sandbox/events" } } }
+            p.quiet { "All events as JSON: " a href="/_sandbox/events" { code { "/_sandbox/events" } } }
         }
     }
 }

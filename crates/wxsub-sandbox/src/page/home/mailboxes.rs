@@ -1,4 +1,4 @@
-//! The mailboxes, as their owners see them.
+//! The mailboxes, as the users see them.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::super::zh;
 use crate::mailbox::ReceivedMessage;
 use crate::state::SandboxState;
 
-/// How many mailboxes are shown, and how many messages of each.
+/// The number of mailboxes shown, and of messages shown in each.
 const MAX_SHOWN: usize = 20;
 
 pub(super) fn section(state: &SandboxState) -> Markup {
@@ -24,7 +24,7 @@ pub(super) fn section(state: &SandboxState) -> Markup {
     }
 }
 
-/// Consents that are still good for a message.
+/// The open grants.
 fn pending(state: &SandboxState) -> Markup {
     let mut grants: Vec<_> = state.grants.iter().collect();
     grants.sort_by_key(|(appid, grant)| (appid, grant.openid(), grant.template_id(), grant.scene()));
@@ -32,7 +32,7 @@ fn pending(state: &SandboxState) -> Markup {
         @if !grants.is_empty() {
             div.grants {
                 div.card {
-                    h3 { "Consents good for one message each" (zh("待用授权")) }
+                    h3 { "Open grants, one message each" (zh("待使用的授权")) }
                     ul.plain {
                         @for (_, grant) in grants.iter().take(MAX_SHOWN) {
                             li { code { (grant.openid()) } span.quiet { " · scene " (grant.scene()) " · " }
@@ -50,7 +50,7 @@ fn mailboxes(state: &SandboxState) -> Markup {
     let all = state.mailboxes.sorted();
     html! {
         @if all.is_empty() {
-            p.empty { "No message so far. Open a consent page, press Allow, then send one." }
+            p.empty { "No messages. Open a consent page, click Allow, then send a message." }
         }
         @for (openid, received) in all.iter().take(MAX_SHOWN) {
             article.chat {
@@ -77,7 +77,7 @@ fn message(received: &ReceivedMessage) -> Markup {
         p.day { (timestamp(received.received_at)) }
         div.message {
             h4 { (text("title").unwrap_or_default()) }
-            // The policy of the page knows no inline styles; the old element needs none.
+            // The content security policy forbids inline styles. The `font` element needs none.
             p.content { @match &color { Some(color) => font color=(color.as_str()) { (content) }, None => (content) } }
             (tap(text("url"), text("miniprogram.appid").zip(text("miniprogram.pagepath"))))
         }
@@ -85,7 +85,7 @@ fn message(received: &ReceivedMessage) -> Markup {
     }
 }
 
-/// Where a tap leads: a mini program is preferred.
+/// The tap target. A mini program takes precedence over a URL.
 fn tap(url: Option<&str>, mini_program: Option<(&str, &str)>) -> Markup {
     let url = url.and_then(|url| HttpUrl::new(url).ok());
     html! {
@@ -94,7 +94,7 @@ fn tap(url: Option<&str>, mini_program: Option<(&str, &str)>) -> Markup {
             (None, Some(url)) => a.tap href=(url) rel="noreferrer noopener" target="_blank" {
                 span { "Details" (zh("详情")) } code { (url) }
             },
-            (None, None) => p.tap.quiet { span { "A tap leads nowhere" } },
+            (None, None) => p.tap.quiet { span { "No tap target" } },
         }
     }
 }

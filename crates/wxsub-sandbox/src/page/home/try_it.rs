@@ -1,4 +1,4 @@
-//! What to type.
+//! Commands to try, ready to copy.
 
 use std::fmt::Display;
 
@@ -15,15 +15,15 @@ pub(super) fn section(state: &SandboxState, base: &str) -> Markup {
     let template = app.and_then(|(_, app)| app.templates().next());
     html! {
         section #try {
-            h2 { "How to try it" (zh("如何使用")) }
+            h2 { "Try it" (zh("使用方法")) }
             div.card {
                 details {
-                    summary { "The variables that point " code { "wxsub" } " here, with the secret, which is play money" }
+                    summary { "Variables that point " code { "wxsub" } " to this sandbox (includes the test secret)" }
                     pre { code { (variables(state, base)) } }
                 }
                 @match template {
                     Some(template) => (steps(template, base)),
-                    None => p.quiet { "First add an app with a template, above." },
+                    None => p.quiet { "Add an app with a template first." },
                 }
             }
         }
@@ -36,18 +36,18 @@ fn steps(template: &TemplateId, base: &str) -> Markup {
         quote(template.as_str()),
         quote(&format!("{base}{CALLBACK_PATH}"))
     );
-    let verify = format!("wxsub answer 'THE ADDRESS YOU CAME BACK TO' \\\n  --expect-reserved {RESERVED}");
+    let verify = format!("wxsub answer 'CALLBACK_URL' \\\n  --expect-reserved {RESERVED}");
     html! {
         ol.steps {
-            li { "Ask for a consent, or use a link above; open it and press Allow." pre { code { (consent_url) } } }
-            li { "Check the answer. The page you come back to has this line ready." pre { code { (verify) } } }
-            li { "Send the message, and see it arrive here." pre { code { (send_command("OPENID", template, SCENE)) } } }
-            li { "Send it again: 43101, because one consent is good for one message. Or switch on a fault first." }
+            li { "Create a consent URL, or use one above. Open it and click Allow." pre { code { (consent_url) } } }
+            li { "Check the callback. The callback page shows this command with its URL." pre { code { (verify) } } }
+            li { "Send the message. It appears on this page." pre { code { (send_command("OPENID", template, SCENE)) } } }
+            li { "Send it again. The result is 43101, because one consent allows one message. Or inject a fault first." }
         }
     }
 }
 
-/// The line that sends a message.
+/// The command that sends a message.
 pub(in crate::page) fn send_command(openid: &str, template: &TemplateId, scene: impl Display) -> String {
     format!(
         "wxsub send --to={} \\\n  --template={} --scene {scene} \\\n  --title Parcel --content 'It is here.' \\\n  --color '#07C160'",
@@ -61,12 +61,12 @@ fn variables(state: &SandboxState, base: &str) -> String {
         format!("export WXSUB_API_BASE={}", quote(base)),
         format!("export WXSUB_MP_BASE={}", quote(base)),
     ];
-    // What is not on this machine speaks no plain HTTP unless told to.
+    // `wxsub` accepts plain HTTP to another machine only with this variable.
     if BaseUrl::new(base).is_err() {
         lines.push("export WXSUB_ALLOW_HTTP=1".to_owned());
     }
     for (index, (appid, app)) in state.sorted_apps().into_iter().enumerate() {
-        // Only one can be pointed at.
+        // The variables select one app. The others are comments.
         let beside = if index == 0 { "" } else { "# or: " };
         let (appid, secret) = (quote(appid.as_str()), quote(app.secret().expose()).into_owned());
         lines.push(format!("{beside}export WXSUB_APPID={appid} WXSUB_SECRET={secret}"));
