@@ -56,13 +56,11 @@ impl FromRequestParts<Arc<Shop>> for Trusted {
 
 /// Makes a session and sends the visitor to Weixin.
 async fn ask(State(shop): State<Arc<Shop>>) -> Result<impl IntoResponse, (StatusCode, String)> {
-    let no_randomness = |error: &dyn Error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-    let session = format!("{:016x}", getrandom::u64().map_err(|error| no_randomness(&error))?);
-    let request = shop
-        .guard
-        .issue(shop.template.clone(), shop.scene, &session)
-        .map_err(|error| no_randomness(&error))?;
-    let link = request.web_link(&shop.back).on(&shop.weixin).to_string();
+    let failed = |error: &dyn Error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    let session = format!("{:016x}", getrandom::u64().map_err(|error| failed(&error))?);
+    let request =
+        shop.guard.issue(shop.template.clone(), shop.scene, &session).map_err(|error| failed(&error))?;
+    let link = request.web_link(&shop.back).map_err(|error| failed(&error))?.on(&shop.weixin).to_string();
     // Lax, so that the cookie comes along when Weixin redirects the visitor back. `Secure` too, where there is TLS.
     let cookie = format!("session={session}; HttpOnly; SameSite=Lax; Path=/");
     Ok((AppendHeaders([(SET_COOKIE, cookie)]), Redirect::to(&link)))

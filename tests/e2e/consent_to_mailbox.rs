@@ -19,7 +19,7 @@ async fn consent_leads_to_one_message(route: Route) {
     // The consent URL, and the callback that comes back through the browser.
     let request = guard.issue(template(), Scene::new(1000).unwrap(), "session").unwrap();
     let back: HttpUrl = "https://shop.example/back".parse().unwrap();
-    assert!(request.web_link(&back).to_string().ends_with("#wechat_redirect"));
+    assert!(request.web_link(&back).unwrap().to_string().ends_with("#wechat_redirect"));
     let answer =
         harness.sandbox.consent(request, Action::Confirm { openid: "oUser".parse().unwrap() }).unwrap();
     let answer: Answer = format!("{back}?{}", answer.to_query()).parse().unwrap();

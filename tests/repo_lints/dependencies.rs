@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
 
 /// Which libraries each of our crates may use.
 const LIBRARIES: [(&str, &[&str]); 10] = [
-    ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "thiserror", "zeroize"]),
+    ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "strsim", "thiserror", "zeroize"]),
     (
         "wxsub-core",
         &[

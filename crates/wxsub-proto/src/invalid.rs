@@ -100,17 +100,32 @@ pub enum Rule {
         /// The earlier line, from 1.
         line: u64,
     },
-    /// It has a member that nobody reads: most likely a misspelt one, whose value would be lost in silence.
-    #[error("has a member {name:?} that nobody reads; remove it or correct its spelling")]
+    /// It has an unknown member: most likely a misspelt one, whose value would be lost in silence.
+    #[error("has an unknown member {name:?}; {}", correction(.meant))]
     Unknown {
         /// The member's name, shortened and in harmless characters.
         name: String,
+        /// The known name that was most likely meant.
+        meant: Option<&'static str>,
+    },
+    /// A redirect URL with a parameter that is named like one of the callback's: the callback would carry it twice.
+    #[error("has a parameter {name}, which Weixin adds to the callback itself; rename yours")]
+    CallbackParameter {
+        /// The callback's parameter.
+        name: &'static str,
     },
     /// Plain HTTP to another machine would show the secrets in the query to everybody on the way.
     #[error(
         "uses http:// for an address that is not loopback, where secrets would travel in the open; use https://"
     )]
     Plaintext,
+}
+
+fn correction(meant: &Option<&'static str>) -> String {
+    match meant {
+        Some(meant) => format!("the right name is {meant}"),
+        None => "remove it or correct its spelling".to_owned(),
+    }
 }
 
 /// Everything that is wrong with a value of several fields: at least one [`Invalid`].

@@ -58,18 +58,21 @@ impl Link {
     /// Does it.
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let Ready { request, web } = self.ready()?;
+        let link = match &web {
+            Some((redirect, base)) => {
+                let mut usage = WrongUsage::default();
+                let link = usage.keep("--redirect", request.web_link(redirect)).map(|link| link.on(base));
+                Some(usage.end(link)?)
+            }
+            None => None,
+        };
         if request.reserved.is_none() {
             talk::warning("without --reserved nobody can tell a genuine answer from a forged one");
         }
         let mut output = Output::new();
-        match web {
-            Some((redirect, base)) => {
-                let link = request.web_link(&redirect).on(&base);
-                match self.json {
-                    true => output.json(&Told { link: link.to_string(), request: &request }),
-                    false => output.line(link),
-                }
-            }
+        match link {
+            Some(link) if self.json => output.json(&Told { link: link.to_string(), request: &request }),
+            Some(link) => output.line(link),
             None => output.json(&request),
         }
         Ok(output.end(Exit::Done))

@@ -8,7 +8,7 @@ use crate::{Invalid, Rule};
 /// The longest answer that is read, in bytes. Real ones have a few hundred.
 const MAX_BYTES: usize = 16 * 1024;
 
-const FIELDS: [&str; 5] = ["openid", "template_id", "action", "scene", "reserved"];
+pub(super) const FIELDS: [&str; 5] = ["openid", "template_id", "action", "scene", "reserved"];
 
 /// The five documented fields of an answer. Unknown names are ignored; a name given twice is an error.
 #[derive(Default)]

@@ -1,5 +1,7 @@
 //! A message as somebody wrote it, before the rules were applied.
 
+mod names;
+
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
@@ -24,13 +26,16 @@ use crate::{AppId, Grant, HttpUrl, Invalid, OpenId, Problems, Rule, Scene, Templ
 pub struct Draft(Map<String, Value>);
 
 impl Draft {
-    /// Reads one JSON object.
+    /// Reads one JSON object. A byte order mark before it is skipped.
     ///
     /// # Errors
-    /// [`Invalid`] if it is not one JSON object, or has a name twice.
+    /// [`Invalid`] if it is not one JSON object, or has a name twice. It names the likely cause.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Invalid> {
-        let form = Rule::Form { expected: "one JSON object in which no name stands twice" };
-        strict_object(bytes).map(Self).map_err(|_| Invalid::new("message", form))
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+        strict_object(bytes).map(Self).map_err(|error| {
+            let expected = expected_form(bytes, &error);
+            Invalid::new("message", Rule::Form { expected })
+        })
     }
 
     /// What was written in one place, `data.content.value` for example; `None` where nothing or `null` stands.
@@ -48,18 +53,30 @@ impl Draft {
         self.0.remove(name)
     }
 
-    /// The message, if every rule is kept.
+    /// The message, if every rule is kept. An optional member with an empty value (`null`, `""`, `[]`, `{}`, or an object
+    /// of only such values) counts as absent, because many SDKs cannot omit it.
     ///
     /// # Errors
-    /// [`Problems`]: every field that breaks a rule, in the order of Weixin's documentation; names that nobody reads
-    /// come last.
+    /// [`Problems`]: every field that breaks a rule, in the order of Weixin's documentation; unknown members come last.
     pub fn check(&self) -> Result<Message, Problems> {
+        self.check_members(true)
+    }
+
+    /// Like [`check`](Self::check), but ignores unknown members, as Weixin does.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), without unknown members.
+    pub fn check_ignoring_unknown(&self) -> Result<Message, Problems> {
+        self.check_members(false)
+    }
+
+    fn check_members(&self, refuse_unknown: bool) -> Result<Message, Problems> {
         let mut gate = Gate { draft: self, problems: Vec::new() };
         let touser = gate.required::<OpenId>("touser");
         let template_id = gate.required::<TemplateId>("template_id");
         let url = gate.optional::<HttpUrl>("url");
         gate.object("miniprogram");
-        let page = match self.get("miniprogram") {
+        let page = match self.non_empty("miniprogram") {
             Some(Value::Object(_)) => {
                 let appid = gate.required::<AppId>("miniprogram.appid");
                 let pagepath = gate.required::<PagePath>("miniprogram.pagepath");
@@ -73,7 +90,9 @@ impl Draft {
         gate.object("data.content");
         let content = gate.required::<Content>("data.content.value");
         let color = gate.optional::<Color>("data.content.color");
-        gate.unknown_names();
+        if refuse_unknown {
+            gate.unknown_names();
+        }
 
         let whole = (touser, template_id, scene, title, content);
         match (Problems::collect(gate.problems), whole) {
@@ -85,6 +104,44 @@ impl Draft {
             // Every absent part has left a problem behind.
             (None, _) => Err(Invalid::new("message", Rule::Missing).into()),
         }
+    }
+
+    fn non_empty(&self, place: &str) -> Option<&Value> {
+        self.get(place).filter(|value| !is_empty(value))
+    }
+}
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Whether a value says nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.iter().all(is_empty),
+        Value::Object(members) => members.values().all(is_empty),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// What bytes that could not be read as one JSON object must be, for the mistakes that are made most often.
+fn expected_form(bytes: &[u8], error: &serde_json::Error) -> &'static str {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return "UTF-8 text; save it as UTF-8, not as GBK or UTF-16";
+    };
+    let text = text.trim();
+    if text.starts_with('[') {
+        return "one JSON object, not a list; write one object a line";
+    }
+    if error.is_eof() {
+        return "one whole JSON object; this one ends too early";
+    }
+    if error.to_string().starts_with("trailing comma") {
+        return "JSON without a comma before } or ]; remove it";
+    }
+    match text.strip_suffix(',').map(str::as_bytes).map(strict_object) {
+        Some(Ok(_)) => "one JSON object without a comma behind it; remove the comma",
+        _ => "one JSON object in which no name stands twice",
     }
 }
 
@@ -108,12 +165,16 @@ impl Gate<'_> {
     fn required<T: FromStr<Err = Invalid>>(&mut self, field: &'static str) -> Option<T> {
         match self.draft.get(field) {
             None => self.keep(field, Err(Invalid::new(field, Rule::Missing))),
-            Some(_) => self.optional(field),
+            Some(value) => self.parse(field, value),
         }
     }
 
     fn optional<T: FromStr<Err = Invalid>>(&mut self, field: &'static str) -> Option<T> {
-        let read = match self.draft.get(field)? {
+        self.parse(field, self.draft.non_empty(field)?)
+    }
+
+    fn parse<T: FromStr<Err = Invalid>>(&mut self, field: &'static str, value: &Value) -> Option<T> {
+        let read = match value {
             Value::String(text) => text.parse(),
             _ => Err(Invalid::new(field, Rule::Form { expected: "text" })),
         };
@@ -130,20 +191,14 @@ impl Gate<'_> {
     }
 
     fn object(&mut self, field: &'static str) {
-        if self.draft.get(field).is_some_and(|value| !value.is_object()) {
+        if self.draft.non_empty(field).is_some_and(|value| !value.is_object()) {
             self.problems.push(Invalid::new(field, Rule::Form { expected: "a JSON object" }));
         }
     }
 
-    /// A name that nobody reads is most likely a misspelt one, and its value would be lost in silence.
+    /// An unknown name is most likely a misspelt one, and its value would be lost in silence.
     fn unknown_names(&mut self) {
-        const KNOWN: [(&str, &[&str]); 4] = [
-            ("message", &["touser", "template_id", "url", "miniprogram", "scene", "title", "data"]),
-            ("miniprogram", &["appid", "pagepath"]),
-            ("data", &["content"]),
-            ("data.content", &["value", "color"]),
-        ];
-        for (place, known) in KNOWN {
+        for (place, known) in names::KNOWN {
             let object = match place {
                 "message" => Some(&self.draft.0),
                 place => self.draft.get(place).and_then(Value::as_object),
@@ -151,7 +206,8 @@ impl Gate<'_> {
             let unknown =
                 object.into_iter().flat_map(Map::keys).filter(|name| !known.contains(&name.as_str()));
             for name in unknown.take(MOST_UNKNOWN_NAMES) {
-                self.problems.push(Invalid::new(place, Rule::Unknown { name: harmless(name) }));
+                let rule = Rule::Unknown { name: harmless(name), meant: names::meant(place, name) };
+                self.problems.push(Invalid::new(place, rule));
             }
         }
     }
@@ -199,6 +255,43 @@ mod tests {
         .unwrap();
         assert_eq!((message.tap(), message.content_color(), message.grant().scene().get()), (None, None, 7));
         assert!(!String::from_utf8(message.to_json()).unwrap().contains("null"));
+    }
+
+    #[test]
+    fn empty_optional_members_count_as_absent() {
+        for empty in [r#""""#, "null", "[]", "{}", r#"{"appid":"","pagepath":""}"#, r#"[""]"#] {
+            let message: Message = serde_json::from_str(&format!(
+                r#"{{"touser":"o","template_id":"T","scene":7,"title":"t","miniprogram":{empty},"url":{empty},
+                    "data":{{"content":{{"value":"v","color":{empty}}}}}}}"#
+            ))
+            .unwrap_or_else(|error| panic!("{empty}: {error}"));
+            assert_eq!((message.tap(), message.content_color()), (None, None), "{empty}");
+        }
+    }
+
+    #[test]
+    fn an_empty_required_member_is_still_a_problem() {
+        let all = problems(
+            r#"{"touser":"","template_id":null,"scene":"","title":"","data":[],"miniprogram":{"appid":"wx2","pagepath":""}}"#,
+        );
+        let fields: Vec<_> = all.iter().map(|line| line.split(": ").next().unwrap()).collect();
+        let expected =
+            ["touser", "template_id", "miniprogram.pagepath", "scene", "title", "data.content.value"];
+        assert_eq!(fields, expected, "{all:?}");
+    }
+
+    #[test]
+    fn unknown_members_can_be_ignored() {
+        let json = br#"{"touser":"o","template_id":"T","scene":7,"title":"t","page":"p","client_msg_id":"1",
+            "miniprogram":{"appid":"wx2","pagepath":"p","path":"q"},"data":{"content":{"value":"v","x":1},"first":{}}}"#;
+        let draft = Draft::from_json(json).unwrap();
+        assert!(draft.check_ignoring_unknown().is_ok());
+        assert_eq!(draft.check().unwrap_err().iter().count(), 5);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        assert!(Draft::from_json(format!("\u{feff}{WHOLE}").as_bytes()).unwrap().check().is_ok());
     }
 
     #[test]
@@ -259,8 +352,23 @@ mod tests {
 
     #[test]
     fn wrong_shapes() {
-        assert_eq!(problems("[]"), ["message: must be one JSON object in which no name stands twice"]);
-        assert_eq!(problems(r#"{"title":"a","title":"b"}"#).len(), 1);
+        for (text, said) in [
+            ("[]", "message: must be one JSON object, not a list; write one object a line"),
+            (
+                r#"{"title":"a","title":"b"}"#,
+                "message: must be one JSON object in which no name stands twice",
+            ),
+            (r#"{"title":"a","#, "message: must be one whole JSON object; this one ends too early"),
+            (r#"{"title":"a",}"#, "message: must be JSON without a comma before } or ]; remove it"),
+            (
+                r#"{"title":"a"}, "#,
+                "message: must be one JSON object without a comma behind it; remove the comma",
+            ),
+        ] {
+            assert_eq!(problems(text), [said], "{text}");
+        }
+        let gbk = Draft::from_json(b"{\"title\":\"\xc4\xe3\"}").unwrap_err().to_string();
+        assert_eq!(gbk, "message: must be UTF-8 text; save it as UTF-8, not as GBK or UTF-16");
         let all = problems(
             r#"{"touser":"o","template_id":"T","scene":1,"title":"t","data":"text","miniprogram":"wx"}"#,
         );

@@ -17,7 +17,8 @@ pub(crate) fn holds(input: &[u8]) {
     let (Ok(back), Ok(base)) = (back.parse::<HttpUrl>(), BaseUrl::allowing_http(base)) else { return };
     assert!(!format!("{base:?} {base}").contains('@'), "user info in a base");
 
-    let link = request.web_link(&back).on(&base).to_string();
+    let Ok(link) = request.web_link(&back) else { return };
+    let link = link.on(&base).to_string();
     let (place, query) = link.split_once('?').unwrap();
     assert_eq!(place, format!("{}/mp/subscribemsg", base.as_str()));
     let query = query.strip_suffix("#wechat_redirect").unwrap();

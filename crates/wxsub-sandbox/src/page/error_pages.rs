@@ -57,6 +57,10 @@ fn remedy(state: &SandboxState, query: &Query, parameter: &str) -> Markup {
                 }
                 None => "Use a template of this app.",
             },
+            "redirect_url" if query.get("redirect_url").is_none() && query.get("redirect_uri").is_some() => {
+                "Rename " code { "redirect_uri" } " to " code { "redirect_url" } ". " code { "redirect_uri" }
+                " belongs to web sign-in (OAuth)."
+            }
             "redirect_url" => {
                 "Set it to the callback URL of your app. It starts with http:// or https:// and is percent-encoded once in \
                  the consent URL. " code { "wxsub link" } " does that."

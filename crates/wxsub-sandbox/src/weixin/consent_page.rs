@@ -43,6 +43,12 @@ fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), Invalid
     }
     let (appid, scene) = (required("appid")?.parse()?, required("scene")?.parse()?);
     let mut request = ConsentRequest::new(appid, required("template_id")?.parse()?, scene);
+    if query.get("redirect_url").is_none() && query.get("redirect_uri").is_some() {
+        return Err(Invalid::new(
+            "redirect_url",
+            Rule::Form { expected: "given under this name, not as redirect_uri" },
+        ));
+    }
     let redirect_url: HttpUrl =
         required("redirect_url")?.parse().map_err(|invalid: Invalid| invalid.in_field("redirect_url"))?;
     // Weixin's own clients send the text `null` for an unset one.

@@ -42,17 +42,17 @@ impl SubscribeBody {
 struct BodyFields<'a>(&'a Map<String, Value>);
 
 impl<'a> BodyFields<'a> {
-    /// The value at a dotted path. `null` counts as absent.
+    /// The value at a dotted path. An empty value counts as absent, because many SDKs cannot omit a member.
     fn get(&self, path: &str) -> Option<&'a Value> {
         let mut names = path.split('.');
         let first = self.0.get(names.next()?);
         let value = names.fold(first, |value, name| value?.get(name));
-        value.filter(|value| !value.is_null())
+        value.filter(|value| !is_empty(value))
     }
 
-    /// The text at a dotted path. An empty text counts as absent, because some SDKs send one.
+    /// The text at a dotted path.
     fn text(&self, path: &str) -> Option<&'a str> {
-        self.get(path)?.as_str().filter(|text| !text.is_empty())
+        self.get(path)?.as_str()
     }
 
     fn parse_field<T: FromStr>(&self, path: &str) -> Option<T> {
@@ -100,8 +100,19 @@ impl<'a> BodyFields<'a> {
     }
 }
 
+/// `null`, `""`, `[]`, `{}`, or a list or an object of only such values.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.iter().all(is_empty),
+        Value::Object(members) => members.values().all(is_empty),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 fn is_color(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.is_empty() || text.parse::<Color>().is_ok())
+    value.as_str().is_some_and(|text| text.parse::<Color>().is_ok())
 }
 
 fn invalid_argument(what: &str) -> ApiError {

@@ -6,7 +6,7 @@ use crate::weixin::{Weixin, code, message, request};
 
 fn consent_url(request: &ConsentRequest, redirect_url: &str) -> String {
     let redirect_url: HttpUrl = redirect_url.parse().unwrap();
-    let url = request.web_link(&redirect_url).to_string();
+    let url = request.web_link(&redirect_url).unwrap().to_string();
     url.strip_prefix("https://mp.weixin.qq.com").unwrap().to_owned()
 }
 
@@ -117,6 +117,9 @@ fn invalid_consent_url_shows_page_naming_the_parameter() {
             assert!(page.contains(&format!("id=\"error\">{named}: ")), "{named} in {page}");
         }
     }
+    let page = weixin.response("GET", &good.replace("redirect_url", "redirect_uri"), "").body;
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("Rename <code>redirect_uri</code> to <code>redirect_url</code>"), "{page}");
     for form in ["", "action=maybe", "action=confirm&openid=o%20o"] {
         assert_eq!(weixin.response("POST", &good, form).status, 400, "{form}");
     }

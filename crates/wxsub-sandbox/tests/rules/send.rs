@@ -89,6 +89,22 @@ fn rejected_send_keeps_grant() {
     assert_eq!(code(&weixin.send(&token, &message())), 0);
 }
 
+/// Source: the bodies of the SDKs in PHP and Go, which cannot omit a member.
+#[test]
+fn an_empty_optional_member_counts_as_absent() {
+    let weixin = Weixin::new();
+    let token = weixin.token();
+    let values = [json!(""), json!(null), json!([]), json!({}), json!({"appid": "", "pagepath": ""})];
+    for empty in values {
+        weixin.grant("oUser", "T", "7");
+        let mut message = message();
+        message["url"] = empty.clone();
+        message["miniprogram"] = empty.clone();
+        message["data"]["content"]["color"] = empty.clone();
+        assert_eq!(code(&weixin.send(&token, &message)), 0, "{empty}");
+    }
+}
+
 /// Source: API_Call_Limits: a daily limit, unpublished for this endpoint. [CHOSEN] Every request with a valid token counts.
 #[test]
 fn daily_send_quota_applies() {

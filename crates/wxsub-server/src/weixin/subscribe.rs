@@ -64,6 +64,6 @@ fn message(body: &[u8]) -> Result<Message, Answer> {
     let draft = Draft::from_json(body)
         .map_err(|invalid| Answer::new(ErrCode::DATA_FORMAT, format!("data format error: {invalid}")))?;
     draft
-        .check()
+        .check_ignoring_unknown()
         .map_err(|problems| Answer::new(ErrCode::ARGUMENT_INVALID, format!("argument invalid! {problems}")))
 }

@@ -177,6 +177,21 @@ async fn a_refused_token_call_leaves_the_message_not_sent() {
 }
 
 #[tokio::test]
+async fn empty_members_count_as_absent_and_unknown_ones_are_named() {
+    let world = World::new(&usual()).await;
+    world.allow("oUser", 1);
+    let with = |more: &str| message("oUser", 1).replacen('{', &format!("{{{more},"), 1);
+    let sent = world.send(with(r#""miniprogram":"","url":"""#)).await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+    let unknown = world.send(with(r#""toUser":"oUser""#)).await;
+    let rule = &unknown.json()["problems"][0]["rule"];
+    assert_eq!(
+        (unknown.status, rule),
+        (422, &json!("has an unknown member \"toUser\"; the right name is touser"))
+    );
+}
+
+#[tokio::test]
 async fn invalid_messages_never_leave() {
     let world = World::new(&usual()).await;
     let invalid = world.send(message("oUser", 1).replace("Parcel", "")).await;

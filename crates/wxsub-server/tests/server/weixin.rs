@@ -226,3 +226,26 @@ async fn an_sdk_is_healed_with_two_token_requests() {
     assert_eq!(subscribe(&world, &token, message("oUser", 2)).await.errcode(), 0);
     assert_eq!((world.seen(TOKEN), world.received("oUser")), (2, 2));
 }
+
+/// Bodies that SDKs post and that Weixin takes: they cannot omit a member, or add one of another kind of message.
+#[tokio::test]
+async fn empty_members_count_as_absent_and_unknown_ones_are_ignored() {
+    let world = World::new(&usual()).await;
+    let token = world.classic(&key('a')).await.access_token();
+    for more in [
+        r#""miniprogram":"","url":"""#,
+        r#""miniprogram":null,"url":null"#,
+        r#""miniprogram":[],"url":"""#,
+        r#""miniprogram":{},"url":"""#,
+        r#""miniprogram":{"appid":"","pagepath":""},"url":"""#,
+        r#""page":"pages/index","client_msg_id":"7","lang":"zh_CN""#,
+    ] {
+        world.allow("oUser", 1);
+        let body = message("oUser", 1).replacen('{', &format!("{{{more},"), 1);
+        let answer = subscribe(&world, &token, body).await;
+        assert_eq!(answer.errcode(), 0, "{more}: {answer:?}");
+    }
+    // An empty member that is required is still missing.
+    let body = message("oUser", 1).replace("Parcel", "");
+    assert_eq!(subscribe(&world, &token, body).await.errcode(), 47003);
+}

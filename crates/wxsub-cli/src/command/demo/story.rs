@@ -32,7 +32,7 @@ impl Stage {
     /// The app asks.
     fn ask(&self) -> Outcome<String> {
         let request = read(self.guard.issue(self.template_id.clone(), self.scene, SESSION))?;
-        let link = request.web_link(&self.back).on(&self.base).to_string();
+        let link = read(request.web_link(&self.back))?.on(&self.base).to_string();
         let told = format!(
             "the shop asks whether it may send one message, with a link that carries a proof: {link}"
         );

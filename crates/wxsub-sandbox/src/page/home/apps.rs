@@ -73,7 +73,7 @@ fn consent_url(
 ) -> Result<String, Invalid> {
     let request = ConsentRequest::new(appid.clone(), template.clone(), Scene::new(SCENE)?);
     let (request, base) = (request.reserved(RESERVED.parse()?), BaseUrl::allowing_http(base)?);
-    Ok(request.web_link(&HttpUrl::new(redirect_url)?).on(&base).to_string())
+    Ok(request.web_link(&HttpUrl::new(redirect_url)?)?.on(&base).to_string())
 }
 
 /// A form that opens the consent page with another scene or user.
