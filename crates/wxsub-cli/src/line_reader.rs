@@ -5,6 +5,8 @@ use std::io::{self, BufRead, Read};
 use wxsub_proto::message::Draft;
 use wxsub_proto::{Invalid, Rule};
 
+use crate::file_format;
+
 /// The longest line that is read, in bytes: more than any message can have.
 pub(crate) const MAX_LINE_BYTES: usize = 65_536;
 
@@ -34,13 +36,15 @@ pub(crate) struct LineReader<R> {
     input: R,
     number: u64,
     read: u64,
+    /// Whether a line that is not blank has been read.
+    begun: bool,
     failed: bool,
 }
 
 impl<R: BufRead> LineReader<R> {
     /// Starts at the first line.
     pub(crate) fn new(input: R) -> Self {
-        Self { input, number: 0, read: 0, failed: false }
+        Self { input, number: 0, read: 0, begun: false, failed: false }
     }
 
     /// How many lines have been read, blank ones included.
@@ -69,6 +73,19 @@ impl<R: BufRead> LineReader<R> {
             text.drain(..BYTE_ORDER_MARK.len());
         }
         Ok(Some(Line { number: self.number, text: whole.then_some(text), read: self.read }))
+    }
+
+    /// The line, unless it is the first and the file as a whole is not JSON Lines.
+    fn examined(&mut self, line: Line) -> io::Result<Line> {
+        let is_first = !std::mem::replace(&mut self.begun, true);
+        let Some(text) = line.text.as_deref().filter(|_| is_first) else { return Ok(line) };
+        match file_format::problem(text, || self.input.fill_buf().unwrap_or_default()) {
+            None => Ok(line),
+            Some(problem) => {
+                self.failed = true;
+                Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+            }
+        }
     }
 
     fn skip_rest(&mut self) -> io::Result<()> {
@@ -104,7 +121,8 @@ impl<R: BufRead> Iterator for LineReader<R> {
         while !self.failed {
             match self.next_raw() {
                 Ok(Some(line)) if line.text.as_ref().is_some_and(|text| text.trim_ascii().is_empty()) => {}
-                Ok(line) => return line.map(Ok),
+                Ok(Some(line)) => return Some(self.examined(line)),
+                Ok(None) => return None,
                 Err(error) => {
                     self.failed = true;
                     return Some(Err(error));

@@ -9,6 +9,7 @@ mod control_server;
 mod environment;
 mod exit;
 mod failure;
+mod file_format;
 mod input;
 mod interrupt;
 mod line_checker;

@@ -1,5 +1,6 @@
 //! `wxsub check`: validates messages without a network.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
@@ -78,7 +79,7 @@ impl Check {
     }
 }
 
-/// The messages of a file: its lines, or all of it if it is one JSON value on several lines.
+/// The messages of a file: its lines, or all of it if it is one JSON object on several lines.
 fn messages(path: &Path) -> Result<Box<dyn Iterator<Item = std::io::Result<Line>>>, Failure> {
     let mut input = Input::open(path)?.bytes;
     let mut beginning = Vec::new();
@@ -93,10 +94,12 @@ fn messages(path: &Path) -> Result<Box<dyn Iterator<Item = std::io::Result<Line>
     Ok(Box::new(LineReader::new(everything)))
 }
 
-/// All of it as one line, if it is one JSON value.
+/// All of it as one line, if it is one JSON object.
 fn whole(text: &[u8]) -> Option<Line> {
-    let first = LineReader::new(text).next()?.ok()?;
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-    serde_json::from_slice::<IgnoredAny>(text).ok()?;
-    Some(Line { text: Some(text.to_vec()), ..first })
+    // What is ignored is not checked for being UTF-8.
+    serde_json::from_str::<HashMap<String, IgnoredAny>>(std::str::from_utf8(text).ok()?).ok()?;
+    let blank = text.iter().take_while(|byte| byte.is_ascii_whitespace());
+    let number = 1 + blank.filter(|byte| **byte == b'\n').count() as u64;
+    Some(Line { number, text: Some(text.to_vec()), read: text.len() as u64 })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::weixin::line;
+use super::weixin::{Weixin, line};
 use super::wxsub::wxsub;
 
 fn good() -> String {
@@ -77,9 +77,66 @@ fn hostile_files() {
         (ended.code, ended.out.as_str()),
         (2, "line 2: message: must be a line of at most 65536 bytes\n")
     );
-    let ended = wxsub(["check", "-"]).input(&b"\xff\xfe{\n\x1b[31m\n"[..]).run();
-    assert_eq!((ended.code, ended.out.lines().count()), (2, 2));
+    let ended = wxsub(["check", "-"]).input(&b"{\n\xff\xfe{\n\x1b[31m\n"[..]).run();
+    assert_eq!((ended.code, ended.out.lines().count()), (2, 3));
     wxsub(["check", "/nonexistent/file"]).run().assert_wrong(&["error: /nonexistent/file cannot be read"]);
     wxsub(["check", "/"]).run().assert_wrong(&["error: / cannot be read"]);
     wxsub(["check"]).run().assert_wrong(&["required"]);
+}
+
+/// What editors, PowerShell and export functions make of a file of messages.
+#[test]
+fn what_is_wrong_with_a_whole_file_is_named_once() {
+    let good = good();
+    let pretty =
+        serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&good).unwrap()).unwrap();
+    let utf16 = |mark: &str| format!("{mark}{good}\r\n{good}\r\n").encode_utf16().collect::<Vec<_>>();
+    let gbk = [&b"{\"title\":\"\xc4\xe3\xba\xc3\"}\n"[..], good.as_bytes()].concat();
+    for (input, said) in [
+        (
+            utf16("\u{feff}").into_iter().flat_map(u16::to_le_bytes).collect(),
+            "it is UTF-16 text; save it as UTF-8",
+        ),
+        (
+            utf16("\u{feff}").into_iter().flat_map(u16::to_be_bytes).collect(),
+            "it is UTF-16 text; save it as UTF-8",
+        ),
+        (utf16("").into_iter().flat_map(u16::to_le_bytes).collect(), "it is UTF-16 text; save it as UTF-8"),
+        (b"{\"title\":\"\xc4\xe3\xba\xc3\"}".to_vec(), "it is not UTF-8 text, most likely GBK"),
+        (gbk, "it is not UTF-8 text, most likely GBK; save it as UTF-8"),
+        (format!("[{good},{good}]").into_bytes(), "it is a JSON array; write one message a line"),
+        (format!("[\n{good},\n{good}\n]\n").into_bytes(), "it is a JSON array; write one message a line"),
+        (format!("{pretty}\n{pretty}\n").into_bytes(), "its messages stand on several lines"),
+        (format!("{good},\n{good}\n").into_bytes(), "its lines end with a comma"),
+    ] {
+        let said = format!("error: - cannot be read: {said}");
+        let input: Vec<u8> = input;
+        wxsub(["check", "-"]).input(input.clone()).run().assert_wrong(&[&said]);
+        let weixin = Weixin::start();
+        let ended = weixin.call(["send", "--file", "-"]).input(input).run();
+        assert_eq!((ended.code, ended.out.as_str(), weixin.seen_any()), (2, "", 0), "{said}: {ended:?}");
+        assert!(ended.err.contains(&said), "{said}: {}", ended.err);
+    }
+}
+
+#[test]
+fn a_near_miss_is_corrected() {
+    let line = good().replace("touser", "toUser").replace(
+        "\"title\"",
+        "\"miniprogram\":{\"appid\":\"wx2\",\"path\":\"pages/index\"},\"color\":\"#FF0000\",\"title\"",
+    );
+    let ended = wxsub(["check", "-"]).input(line).run();
+    for said in [
+        "line 1: message: has an unknown member \"toUser\"; the right name is touser",
+        "line 1: message: has an unknown member \"color\"; the right name is data.content.color",
+        "line 1: miniprogram: has an unknown member \"path\"; the right name is pagepath",
+    ] {
+        assert!(ended.out.lines().any(|line| line == said), "{said} is not in {}", ended.out);
+    }
+}
+
+#[test]
+fn empty_optional_members_count_as_absent() {
+    let line = good().replacen('{', "{\"miniprogram\":\"\",\"url\":\"\",", 1);
+    assert_eq!(wxsub(["check", "-"]).input(line).run().code, 0);
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use wxsub_proto::message::Draft;
 
-use crate::environment::without_newline;
+use crate::environment::{BYTE_ORDER_MARK, without_newline};
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::wrong_usage::WrongUsage;
@@ -102,7 +102,8 @@ fn object<const N: usize>(members: [(&str, &Option<String>); N]) -> Map<String, 
 fn content(path: &Path) -> Result<String, String> {
     let bytes = Input::read(path, MOST).map_err(|failure| failure.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "must be UTF-8 text")?;
-    Ok(without_newline(&text).to_owned())
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+    Ok(without_newline(text).to_owned())
 }
 
 /// The flag behind a field of the message.
