@@ -15,6 +15,7 @@ use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::{stable_token, subscribe as sends, token as classic};
 
 use self::answer::Answer;
+pub use self::answer::MAYBE_SENT;
 use crate::house::House;
 use crate::native;
 use crate::route::{limited, unlimited};

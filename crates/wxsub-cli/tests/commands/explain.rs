@@ -53,6 +53,18 @@ fn an_unknown_number_is_no_mistake() {
 }
 
 #[test]
+fn the_control_servers_own_code_is_known() {
+    let ended = wxsub(["explain", "Error code: 900504, message: the message may have been sent"]).run();
+    assert!(
+        ended.out.starts_with("900504 maybe_sent\nthe control server's own code: the message may"),
+        "{ended:?}"
+    );
+    let told = &wxsub(["explain", "900504", "--json", "--lang", "zh"]).run().json()[0];
+    assert_eq!((&told["known"], &told["send"]["remedy"]), (&json!(true), &json!("investigate")));
+    assert_eq!(told["send"]["meaning"], "中控服务器自己的编号：消息可能已经发出");
+}
+
+#[test]
 fn a_pasted_error_names_address_and_trace_id() {
     let answer = r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 5fb21886-7daecfa3-560b9e31"}"#;
     for call in [
@@ -69,7 +81,21 @@ fn a_pasted_error_names_address_and_trace_id() {
 }
 
 #[test]
-fn wrong_usage() {
+fn what_sdks_print_and_what_holds_no_code() {
+    let pasted = [
+        (
+            "me.chanjar.weixin.common.error.WxErrorException: 错误代码：43101, 错误信息：用户拒绝接受消息",
+            "43101 ",
+        ),
+        ("wechatpy.exceptions.WeChatClientException: Error code: 40164, message: invalid ip", "40164 "),
+        ("template msg send error : errcode=40001 , errmsg=invalid credential", "40001 "),
+        ("微信 POST 请求发生错误！错误代码：40003，说明：invalid openid", "40003 "),
+        ("WeChatAPIError: 40125", "40125 "),
+    ];
+    for (text, code) in pasted {
+        let ended = wxsub(["explain", text]).run();
+        assert!(ended.code == 0 && ended.out.starts_with(code), "{text}: {ended:?}");
+    }
     for text in ["nonsense", "4e4", "", "errcode: none", "99999999999999999999"] {
         wxsub(["explain", text]).run().assert_wrong(&["CODE: must be a whole number such as 40001"]);
     }

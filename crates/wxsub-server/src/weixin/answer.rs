@@ -14,8 +14,8 @@ use crate::call::NoBody;
 use crate::result_line::Outcome;
 use crate::send::Sent;
 
-/// Maybe sent: a code that no SDK repeats.
-const MAYBE_SENT: ErrCode = ErrCode::new(900_504);
+/// What the Weixin-compatible API answers for a message that may have been sent. No SDK repeats a call because of it.
+pub const MAYBE_SENT: ErrCode = ErrCode::new(900_504);
 
 /// `{"errcode","errmsg"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use wxsub_proto::errcode::{Entry, Language};
 use wxsub_proto::{ErrCode, Refusal, Remedy, Role, TraceId};
+use wxsub_server::MAYBE_SENT;
 
 use super::ROLES;
 use super::words::Words;
@@ -14,7 +15,7 @@ use crate::output::Output;
 #[derive(Serialize)]
 pub(super) struct Told<'a> {
     errcode: ErrCode,
-    /// Whether it is in our table.
+    /// Whether it is in Weixin's table, or the control server's own.
     known: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'static str>,
@@ -40,6 +41,9 @@ impl<'a> Told<'a> {
     /// In this language.
     pub(super) fn new(refusal: &'a Refusal, language: Language) -> Self {
         let errcode = refusal.errcode();
+        if errcode == MAYBE_SENT {
+            return Self::maybe_sent(language);
+        }
         let on = |role: Role| {
             let remedy = errcode.remedy(role);
             let meaning = errcode.meaning(role).in_language(language);
@@ -54,6 +58,31 @@ impl<'a> Told<'a> {
             link: errcode.entry().map(Entry::link),
             ip: refusal.blocked_ip(),
             rid: refusal.trace_id(),
+        }
+    }
+
+    /// The control server's own code. No table of Weixin's has it.
+    fn maybe_sent(language: Language) -> Self {
+        let (meaning, advice) = match language {
+            Language::Chinese => (
+                "中控服务器自己的编号：消息可能已经发出",
+                "不要重发；先向用户确认是否收到，或查看服务器的审计日志",
+            ),
+            _ => (
+                "the control server's own code: the message may have been sent",
+                "do not send it again before you know whether it arrived; the server's audit log has more",
+            ),
+        };
+        let advised = Advised { meaning, remedy: Remedy::Investigate, advice };
+        Self {
+            errcode: MAYBE_SENT,
+            known: true,
+            name: Some("maybe_sent"),
+            token_call: advised,
+            send: advised,
+            link: None,
+            ip: None,
+            rid: None,
         }
     }
 
