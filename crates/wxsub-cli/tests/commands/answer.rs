@@ -14,6 +14,10 @@ fn every_form_is_read() {
         "openid=oUser&template_id=T&action=confirm&scene=1000&reserved=proof",
         r#"{"openid":"oUser","template_id":"T","action":"confirm","scene":"1000","reserved":"proof"}"#,
         "openid:oUser\ntemplate_id:T\naction:confirm\nreserved:proof\nscene:1000",
+        "https://shop.example/back?openid=oUser&amp;template_id=T&amp;action=confirm&amp;scene=1000&amp;reserved=proof\
+         &amp;from=singlemessage&amp;isappinstalled=0",
+        "{openId: oUser, templateID: T, action: confirm, reserved: proof, scene: 1000}",
+        "openid=oUser&openId=oUser&template_id=T&action=confirm&scene=1000&reserved=proof",
     ];
     let expected =
         r#"{"action":"confirm","openid":"oUser","template_id":"T","scene":1000,"reserved":"proof"}"#;

@@ -69,6 +69,24 @@ fn as_json() {
     assert_eq!(wxsub(mobile).run().json()[0]["appid"], "wx1");
 }
 
+/// Weixin would add the parameter a second time, and the callback could not be read.
+#[test]
+fn a_redirect_url_with_a_parameter_of_the_callback_is_refused() {
+    for (back, name) in [
+        ("https://shop.example/back?scene=order", "scene"),
+        ("https://shop.example/back?x=1&%41ction=buy", "action"),
+        ("https://shop.example/back?OpenID=o#end", "openid"),
+    ] {
+        let said =
+            format!("error: --redirect: has a parameter {name}, which Weixin adds to the callback itself");
+        for format in ["--json", "--reserved=proof"] {
+            wxsub(["link", "--appid", "wx1", "--template", "T", "--scene", "7", "--redirect", back, format])
+                .run()
+                .assert_wrong(&[&said]);
+        }
+    }
+}
+
 #[test]
 fn every_problem_is_named() {
     wxsub(["link", "--template", "a b", "--scene", "07", "--reserved", "a-b", "--redirect", "ftp://x"])

@@ -10,8 +10,9 @@ use crate::{Invalid, OpenId, Rule, Scene, TemplateId};
 /// What the user did, and the fields that came with it. Unsigned: anybody can write one, so it is a claim until its
 /// `reserved` has been checked.
 ///
-/// Reads a callback URL, a query string, JSON, or `key:value` lines. Unknown names are ignored, a name given twice makes
-/// it invalid, a `reserved` of `null` counts as absent. `openid` is required on confirm and dropped on cancel.
+/// Reads a callback URL, a query string, JSON, `key:value` lines, or a map as a phone's log prints it
+/// (`{openId: o, scene: 1000}`). Unknown names are ignored. A name given twice makes it invalid, except an `openid` with the
+/// same value. A `reserved` of `null` counts as absent. `openid` is required on confirm and dropped on cancel.
 ///
 /// ```
 /// use wxsub_proto::{Action, Answer};
@@ -168,6 +169,44 @@ mod tests {
         }
     }
 
+    /// What people copy out of HTML, a chat, or the log of a phone.
+    #[test]
+    fn what_is_pasted_says_the_same() {
+        let (openid, template) =
+            ("oyAaTjt-xXvP87pubE4eUOF-ttD4", "7YuTL__ilzyZB9DXcDt2mHx-CAS_E7KtsQkhIGVhhRM");
+        let query = document().to_query();
+        for text in [
+            format!("https://a.example/back?{}", query.replace('&', "&amp;")),
+            format!(
+                "https://a.example/back?{query}&from=singlemessage&isappinstalled=0&clicktime=1&enterid=2"
+            ),
+            format!("https://a.example/back?from=timeline&amp;{}", query.replace('&', "&amp;")),
+            format!("{query}&openId={openid}"),
+            format!("\u{feff}{query}\r\n"),
+            format!(
+                "{{openId: {openid}, templateID: {template}, action: confirm, reserved: hello, scene: 1000}}"
+            ),
+            format!(
+                "{{ errCode: 0, errStr: null, openId: '{openid}',\n  templateId: \"{template}\",\n  action: 'confirm',\n  \
+                 reserved: 'hello',\n  scene: 1000,\n}}"
+            ),
+            format!("{{openId={openid}, templateID={template}, action=confirm, reserved=hello, scene=1000}}"),
+            format!(
+                "{{\n    action = confirm;\n    openId = \"{openid}\";\n    reserved = hello;\n    scene = 1000;\n    \
+                 templateId = \"{template}\";\n}}"
+            ),
+            format!(
+                "{{'openid': '{openid}', 'openId': '{openid}', 'template_id': '{template}', 'action': 'confirm', \
+                 'reserved': 'hello', 'scene': 1000, 'lang': None}}"
+            ),
+        ] {
+            assert_eq!(text.parse::<Answer>().as_ref(), Ok(&document()), "{text}");
+        }
+        let unset: Answer =
+            "{action: cancel, templateID: T, scene: 7, openId: null, reserved: null}".parse().unwrap();
+        assert_eq!((unset.action(), unset.reserved()), (&Action::Cancel, None));
+    }
+
     #[test]
     fn scene_may_be_text_or_number_and_null_is_absent() {
         let json = r#"{"action":"cancel","template_id":"T","scene":"7","reserved":null,"openid":null,"new":{"x":[1]}}"#;
@@ -204,6 +243,11 @@ mod tests {
             ("hello", "answer"),
             ("{", "answer"),
             ("[1]", "answer"),
+            ("{openId}", "answer"),
+            ("{action: confirm, templateID: T, scene: 7, openId: null}", "openid"),
+            ("{action: cancel, templateID: T, scene: 7, scene: 7}", "scene"),
+            ("{action: cancel, templateID: T T, scene: 7}", "template_id"),
+            ("action=confirm&openid=a&openid=b&template_id=T&scene=7", "openid"),
             (r#"{"scene":1,"scene":2}"#, "answer"),
             ("https://a.example/back", "action"),
             ("action=maybe&template_id=T&scene=7", "action"),

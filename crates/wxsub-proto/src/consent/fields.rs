@@ -1,5 +1,6 @@
 //! The forms in which an answer arrives, all read into the same list of names and values.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::codec::{decode_query, strict_object};
@@ -15,17 +16,20 @@ pub(super) const FIELDS: [&str; 5] = ["openid", "template_id", "action", "scene"
 pub(super) struct Fields([Option<String>; 5]);
 
 impl Fields {
-    /// Reads a callback URL, a query string, JSON, or `key:value` lines; the text itself tells which it is.
+    /// Reads a callback URL, a query string, JSON, a printed map, or `key:value` lines; the text itself tells which it is.
     pub(super) fn read(text: &str) -> Result<Self, Invalid> {
         if text.len() > MAX_BYTES {
             return Err(Invalid::new("answer", Rule::TooLong { max: MAX_BYTES, actual: text.len() }));
         }
-        let text = text.trim();
+        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         if text.is_empty() {
             return Err(Invalid::new("answer", Rule::Empty));
         }
-        if text.starts_with('{') {
-            return Self::from_json(text);
+        if let Some(members) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+            return match serde_json::from_str::<IgnoredAny>(text) {
+                Ok(_) => Self::from_json(text),
+                Err(_) => Self::from_printed_map(members),
+            };
         }
         match text.find(['=', ':']).map(|at| text.split_at(at)) {
             Some((_, rest)) if rest.starts_with("://") => {
@@ -37,7 +41,8 @@ impl Fields {
             }
             Some(_) => Self::from_query(text),
             None => {
-                let expected = "a callback URL, a query string, a JSON object or key:value lines";
+                let expected =
+                    "a callback URL, a query string, a JSON object, a printed map or key:value lines";
                 Err(Invalid::new("answer", Rule::Form { expected }))
             }
         }
@@ -61,15 +66,18 @@ impl Fields {
         };
         match self.0.get_mut(index) {
             Some(slot @ None) => *slot = Some(value),
+            // Some bridges for phones hand over an openid under both spellings.
+            Some(Some(first)) if *field == "openid" && *first == value => {}
             _ => return Err(Invalid::new(field, Rule::Twice)),
         }
         Ok(())
     }
 
     fn from_query(query: &str) -> Result<Self, Invalid> {
-        let query = query.split('#').next().unwrap_or_default();
+        // A URL that was copied out of HTML has `&amp;` where `&` was.
+        let query = query.split('#').next().unwrap_or_default().replace("&amp;", "&");
         let mut fields = Self::default();
-        for (name, value) in decode_query(query).map_err(|_| not_utf8())? {
+        for (name, value) in decode_query(&query).map_err(|_| not_utf8())? {
             fields.put(&name, value)?;
         }
         Ok(fields)
@@ -86,6 +94,24 @@ impl Fields {
                 Value::Null => {}
                 Value::String(text) => fields.put(&name, text)?,
                 other => fields.put(&name, other.to_string())?,
+            }
+        }
+        Ok(fields)
+    }
+
+    /// A map as Dart, JavaScript, Java, Swift or Python print it: `{openId: o, scene: 1000}`, `{openId=o, scene=1000}`,
+    /// `{ openId = o; scene = 1000; }`, with or without quotes.
+    fn from_printed_map(members: &str) -> Result<Self, Invalid> {
+        let mut fields = Self::default();
+        let members = members.split([',', ';', '\n']).map(str::trim).filter(|member| !member.is_empty());
+        for member in members {
+            let Some((name, value)) = member.split_once([':', '=']) else {
+                let expected = "one JSON object, or a map printed as {name: value, …}";
+                return Err(Invalid::new("answer", Rule::Form { expected }));
+            };
+            let [name, value] = [name, value].map(|text| text.trim().trim_matches(['"', '\'']));
+            if !["null", "undefined", "None", "nil", "<null>"].contains(&value) {
+                fields.put(name, value.to_owned())?;
             }
         }
         Ok(fields)
