@@ -34,7 +34,7 @@ Environment:
   WXSUB_API_BASE        Weixin's API [default: https://api.weixin.qq.com]
   WXSUB_MP_BASE         Weixin's consent page, for link [default: https://mp.weixin.qq.com]
   WXSUB_ALLOW_HTTP      1: plain http:// to any host, for test networks; secrets then travel in the open
-  WXSUB_PROXY           the proxy to go through
+  WXSUB_PROXY           the proxy to go through; HTTPS_PROXY and the like are not used
   WXSUB_CA_FILE         a PEM file with the certificate authorities to trust instead of this machine's
   RUST_LOG              what to log on standard error [default: warn; serve: info]
   WXSUB_LOG_FORMAT      text (default), or json: one object a line

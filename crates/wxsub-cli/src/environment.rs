@@ -115,8 +115,14 @@ fn from_file(path: &str) -> io::Result<String> {
     let mut text = String::with_capacity(MOST);
     File::open(path)?.take(MOST as u64).read_to_string(&mut text)?;
     text.truncate(without_newline(&text).len());
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
     Ok(text)
 }
+
+/// Some editors put it at the beginning of a file.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The text without one newline at its end.
 pub(crate) fn without_newline(text: &str) -> &str {

@@ -6,13 +6,23 @@ use std::sync::Arc;
 use wxsub_core::transport::{Limits, Transport};
 use wxsub_proto::BaseUrl;
 use wxsub_reqwest::{BuildError, ReqwestTransport, Roots, TlsConfigError};
+use wxsub_server::ignored_proxy;
 
 use crate::environment::{self, CA_FILE, PROXY};
+use crate::talk;
 use crate::wrong_usage::WrongUsage;
 
 /// A transport within these limits, through the proxy and with the certificate authorities of the environment.
 pub(crate) fn open(base: &BaseUrl, limits: Limits, usage: &mut WrongUsage) -> Option<Arc<dyn Transport>> {
     let proxy = environment::value(PROXY, usage);
+    if proxy.is_none()
+        && let Some(name) = ignored_proxy(base, environment::value_or_nothing)
+    {
+        talk::warning(format_args!(
+            "{name} names a proxy that wxsub does not use; set {PROXY} to go through it, or add {} to NO_PROXY",
+            base.host()
+        ));
+    }
     let mut builder = ReqwestTransport::builder().limits(limits).roots(roots(base, proxy.is_some(), usage)?);
     if let Some(url) = proxy {
         builder = builder.proxy(&url).map_err(|error| usage.add(PROXY, error)).ok()?;

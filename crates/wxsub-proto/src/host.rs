@@ -33,11 +33,11 @@ impl BaseUrl {
     /// Takes `https://host[:port][/prefix]`, or `http://` for a loopback address.
     ///
     /// # Errors
-    /// [`Rule::Plaintext`] for `http://` elsewhere; [`Rule::Form`] for user info, a query, a fragment, non-ASCII or a port
-    /// that is none.
+    /// [`Rule::Plaintext`] for `http://` elsewhere; [`Rule::Form`] for user info, a query, a fragment, non-ASCII, a port
+    /// that is none, or a path with `/cgi-bin`, which belongs to each call.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let base = Self::allowing_http(text)?;
-        match base.text.starts_with("http://") && !is_loopback(base.host()) {
+        match base.text.starts_with("http://") && !base.is_loopback() {
             true => Err(Invalid::new("base_url", Rule::Plaintext)),
             false => Ok(base),
         }
@@ -53,9 +53,18 @@ impl BaseUrl {
         if text.contains(['?', '#', '@', '\\', '%']) || !text.is_ascii() {
             return Err(form("https://host[:port][/prefix], in ASCII, without user info, query or fragment"));
         }
+        if text.split('/').any(|segment| segment == "cgi-bin") {
+            return Err(form("the part before /cgi-bin, which wxsub adds itself; remove the rest"));
+        }
         let port =
             port(text).ok_or_else(|| form("a port from 1 to 65535 behind the host's colon, or none"))?;
         Ok(Self { text: text.trim_end_matches('/').to_owned(), port })
+    }
+
+    /// Whether the host is this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(self.host())
     }
 
     /// The host, without the brackets of an IPv6 address.
@@ -170,6 +179,23 @@ mod tests {
         ] {
             assert!(BaseUrl::new(bad).is_err() && BaseUrl::allowing_http(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_path_of_a_call_is_no_part_of_it() {
+        for bad in [
+            "https://api.weixin.qq.com/cgi-bin",
+            "https://api.weixin.qq.com/cgi-bin/",
+            "https://api.weixin.qq.com/cgi-bin/token",
+            "http://127.0.0.1:8460/prefix/cgi-bin",
+        ] {
+            let error = BaseUrl::new(bad).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "base_url: must be the part before /cgi-bin, which wxsub adds itself; remove the rest"
+            );
+        }
+        assert!(BaseUrl::new("https://cgi-bin.example/my-cgi-bin").is_ok());
     }
 
     #[test]

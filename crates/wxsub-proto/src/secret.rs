@@ -17,13 +17,22 @@ macro_rules! secret_text {
             /// The most characters it may have: our bound, not Weixin's.
             pub const MAX_LENGTH: usize = $max;
 
-            /// Takes the text if it is visible ASCII of an acceptable length. The copy given is wiped in any case.
+            /// Takes the text if it is visible ASCII of an acceptable length, without quotes around it. The copy given is
+            /// wiped in any case.
             ///
             /// # Errors
             /// [`Invalid`](crate::Invalid) names the rule it breaks, never the text.
             pub fn new(text: impl Into<String>) -> Result<Self, $crate::Invalid> {
                 let text = zeroize::Zeroizing::new(text.into());
-                $crate::gate::visible_ascii($field, &text, Self::MAX_LENGTH).map(|()| Self(text))
+                $crate::gate::visible_ascii($field, &text, Self::MAX_LENGTH)?;
+                // Some shells and tools keep the quotes of a configuration file.
+                match text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
+                    true => {
+                        let expected = "given without quotes around it; remove them";
+                        Err($crate::Invalid::new($field, $crate::Rule::Form { expected }))
+                    }
+                    false => Ok(Self(text)),
+                }
             }
 
             /// The secret itself. Whoever calls this keeps it out of logs, errors and URLs that are shown.
@@ -68,6 +77,15 @@ mod tests {
         assert_eq!(secret.expose(), "PLANTED-secret-0123");
         let error = AccessToken::new("PLANTED token").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("PLANTED"), "{error}");
+    }
+
+    #[test]
+    fn quotes_around_a_secret_are_named() {
+        for quoted in ["\"0123\"", "'0123'", "\"0123", "0123'"] {
+            let error = AppSecret::new(quoted).unwrap_err().to_string();
+            assert_eq!(error, "secret: must be given without quotes around it; remove them");
+        }
+        assert!(AppSecret::new("it's").is_ok());
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod client;
 mod config;
 mod health;
 mod house;
+mod ignored_proxy;
 mod key;
 mod listen;
 mod metrics;
@@ -62,6 +63,8 @@ mod tls;
 mod weixin;
 
 pub use config::{Config, ConfigError, Finding, is_client_name};
+pub use ignored_proxy::ignored_proxy;
 pub use key::{KeyDigest, NoRandomness, new_key};
 pub use server::{Server, ServerBuilder, StartError};
 pub use state::{FileStore, StateError};
+pub use weixin::MAYBE_SENT;

@@ -22,6 +22,7 @@ use crate::environment::{self, PROXY, SECRET, SECRET_FILE, SERVER};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::wrong_usage::WrongUsage;
+use wxsub_server::ignored_proxy;
 
 /// Find out what keeps messages from being sent: one line per check, with the cause and what to do.
 ///
@@ -92,14 +93,21 @@ impl Doctor {
         if classic && self.fetch {
             app.announce_fetch();
         }
+        let proxied = environment::value_or_nothing(PROXY).is_some();
+        let ignored_proxy = ignored_proxy(&app.base, environment::value_or_nothing).filter(|_| !proxied);
         let patient = Patient {
             endpoint: if self.fetch { app.endpoint } else { TokenEndpoint::StableToken },
             spared: classic && !self.fetch,
-            proxied: environment::value_or_nothing(PROXY).is_some(),
+            proxied,
+            ignored_proxy,
             secret_in: if environment::value_or_nothing(SECRET).is_some() { SECRET } else { SECRET_FILE },
             app,
         };
-        let way = if patient.proxied { ", through a proxy" } else { "" };
+        let way = match patient.ignored_proxy {
+            Some(name) => format!(", not through the proxy that {name} names: only {PROXY} counts"),
+            None if patient.proxied => ", through a proxy".to_owned(),
+            None => String::new(),
+        };
         let told = format!(
             "app {}, its secret from {}, Weixin at {}{way}",
             patient.app.appid, patient.secret_in, patient.app.base
@@ -116,6 +124,8 @@ struct Patient {
     /// Whether `/cgi-bin/token` would be asked if that were free of consequences.
     spared: bool,
     proxied: bool,
+    /// The variable that names a proxy which is not used.
+    ignored_proxy: Option<&'static str>,
     /// The variable that has or names the secret.
     secret_in: &'static str,
 }

@@ -19,8 +19,16 @@ fn the_secret_comes_from_a_variable_or_a_file() {
         // An empty variable is no variable.
         assert_eq!(show().env("WXSUB_SECRET", "").env("WXSUB_SECRET_FILE", &path).run().code, 0);
     }
+    let path = file("secret_marked", &format!("\u{feff}{SECRET}\r\n"));
+    assert_eq!(show().without("WXSUB_SECRET").env("WXSUB_SECRET_FILE", &path).run().code, 0);
     let asked = weixin.seen_any();
-    for (content, said) in [("", "is empty"), ("\n", "is empty"), ("PLANTED secret", "has a character")] {
+    for (content, said) in [
+        ("", "is empty"),
+        ("\n", "is empty"),
+        ("PLANTED secret", "has a character"),
+        ("\"PLANTED\"\n", "must be given without quotes around it"),
+        ("'PLANTED'", "must be given without quotes around it"),
+    ] {
         let path = file("secret_bad", content);
         let ended = show().without("WXSUB_SECRET").env("WXSUB_SECRET_FILE", &path).run();
         ended.assert_wrong(&[said, "WXSUB_SECRET_FILE"]);
@@ -61,6 +69,38 @@ fn everything_wrong_is_named_at_once() {
             .run()
             .assert_wrong(&["WXSUB_CA_FILE: ", said]);
     }
+}
+
+/// Each of these used to end as a refusal of Weixin's, or as a time-out.
+#[test]
+fn common_mistakes_are_named_before_the_network() {
+    let weixin = Weixin::start();
+    for command in [["token", "show"], ["doctor", "--json"]] {
+        let call = || weixin.call(command);
+        for (variable, value, said) in [
+            ("WXSUB_SECRET", "\"PLANTED\"", "WXSUB_SECRET: must be given without quotes around it"),
+            (
+                "WXSUB_API_BASE",
+                "http://127.0.0.1:9/cgi-bin",
+                "WXSUB_API_BASE: must be the part before /cgi-bin",
+            ),
+        ] {
+            let ended = call().env(variable, value).run();
+            assert_eq!(ended.code, 2, "{ended:?}");
+            let shown = format!("{}{}", ended.out, ended.err);
+            assert!(shown.contains(said) && !shown.contains("PLANTED"), "{shown}");
+        }
+        let ended = call()
+            .env("WXSUB_API_BASE", "https://api.invalid")
+            .env("HTTPS_PROXY", "http://u:PLANTED@192.0.2.1")
+            .env("WXSUB_SECRET", "")
+            .run();
+        assert_eq!(ended.code, 2, "{ended:?}");
+        let said = "warning: HTTPS_PROXY names a proxy that wxsub does not use; set WXSUB_PROXY to go through it, or add \
+                    api.invalid to NO_PROXY\n";
+        assert!(ended.err.contains(said) && !ended.err.contains("PLANTED"), "{}", ended.err);
+    }
+    assert_eq!(weixin.seen_any(), 0);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use wxsub_proto::{AppId, AppSecret, BaseUrl, Rule};
 
 use super::secret;
 use super::section::Section;
+use crate::ignored_proxy::ignored_proxy;
 
 /// An app whose token is kept.
 #[derive(Clone)]
@@ -75,7 +76,8 @@ pub(super) fn read(
     let secret = secret::read(&mut section, environment);
     let endpoint = endpoint(&mut section);
     let base = base(&mut section);
-    let route = way(&mut section, base.as_ref()).and_then(|way| Some((ways.open(&way, &section)?, way)));
+    let route =
+        way(&mut section, base.as_ref(), environment).and_then(|way| Some((ways.open(&way, &section)?, way)));
     section.end();
     let (transport, way) = route?;
     Some(AppConfig { appid: appid?, secret: secret?, endpoint: endpoint?, base: base?, way, transport })
@@ -104,8 +106,25 @@ fn base(section: &mut Section<'_>) -> Option<BaseUrl> {
     read.map_err(|invalid| section.problem("api_base", invalid.rule())).ok()
 }
 
-fn way(section: &mut Section<'_>, base: Option<&BaseUrl>) -> Option<Way> {
+fn way(
+    section: &mut Section<'_>,
+    base: Option<&BaseUrl>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<Way> {
     let (proxy, ca_file) = (section.text("proxy"), section.text("ca_file"));
+    if proxy.is_none()
+        && let Some(base) = base
+        && let Some(name) = ignored_proxy(base, environment)
+    {
+        section.warning(
+            "proxy",
+            format_args!(
+                "is absent, and the server does not use the proxy that {name} names; set proxy to go through it, or add \
+                 {} to NO_PROXY",
+                base.host()
+            ),
+        );
+    }
     let plain = base.is_some_and(|base| base.as_str().starts_with("http://"));
     let authorities = match ca_file {
         Some(path) => match std::fs::read(path) {

@@ -62,7 +62,10 @@ fn from_file(section: &Section<'_>, key: &str, path: &str) -> Option<Zeroizing<S
         file.take(MOST as u64).read_to_string(&mut text)
     });
     match file {
-        Ok(_) => Some(Zeroizing::new(without_newline(&text).to_owned())),
+        Ok(_) => {
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            Some(Zeroizing::new(without_newline(text).to_owned()))
+        }
         Err(error) => {
             section.problem(key, format_args!("names a file that cannot be read: {error}"));
             None

@@ -66,10 +66,44 @@ fn everything_that_can_be_said() {
 }
 
 #[test]
+fn a_proxy_that_only_the_environment_names_is_a_warning() {
+    let app = |more: &str| format!("[[apps]]\nappid = \"wx1\"\nsecret_env = \"SECRET\"\n{more}");
+    let warnings = |text: &str, no_proxy: &str| {
+        let environment = |name: &str| match name {
+            "SECRET" => Some("PLANTED-secret".to_owned()),
+            "HTTPS_PROXY" => Some("http://u:PLANTED@10.0.0.2:1".to_owned()),
+            "NO_PROXY" => Some(no_proxy.to_owned()),
+            _ => None,
+        };
+        let (_, warnings) = Config::read(text, environment).unwrap();
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warnings(&app(""), ""),
+        [
+            "apps[0].proxy: is absent, and the server does not use the proxy that HTTPS_PROXY names; set proxy to go \
+             through it, or add api.weixin.qq.com to NO_PROXY"
+        ]
+    );
+    assert_eq!(warnings(&app(""), "qq.com"), [""; 0]);
+    assert_eq!(warnings(&app("proxy = \"http://10.0.0.2:1\"\n"), ""), [""; 0]);
+    assert_eq!(warnings(&app("api_base = \"http://127.0.0.1:1\"\n"), ""), [""; 0]);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_secret() {
+    let secret = file("marked", "\u{feff}PLANTED-from-file\r\n");
+    let text = with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {secret:?}"));
+    assert_eq!(read(&text).unwrap().0.apps[0].secret.expose(), "PLANTED-from-file");
+    fs::remove_file(secret).unwrap();
+}
+
+#[test]
 fn each_problem_has_its_place() {
     let beside = with_app;
     let inside = |more: &str| format!("{}{more}", with_app(""));
     let empty = file("empty", "\n");
+    let quoted = file("quoted", "\"PLANTED\"\n");
     for (text, problem) in [
         (String::new(), "apps: has none that can be used"),
         ("x = ".to_owned(), "line 1: is not TOML"),
@@ -105,6 +139,14 @@ fn each_problem_has_its_place() {
             with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {empty:?}")),
             "apps[0].secret_file: names a secret that is empty",
         ),
+        (
+            with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {quoted:?}")),
+            "apps[0].secret_file: names a secret that must be given without quotes around it; remove them",
+        ),
+        (
+            with_app("").replace("127.0.0.1:1", "127.0.0.1:1/cgi-bin"),
+            "apps[0].api_base: must be the part before /cgi-bin",
+        ),
         (with_app("").replace("wx1", "w x"), "apps[0].appid: has a character"),
         (with_app("").replace("appid = \"wx1\"", ""), "apps[0].appid: is missing"),
         (with_app("").replace("127.0.0.1", "10.0.0.1"), "apps[0].api_base: uses http://"),
@@ -132,6 +174,7 @@ fn each_problem_has_its_place() {
         assert!(!format!("{problems:?}").contains("PLANTED"));
     }
     fs::remove_file(empty).unwrap();
+    fs::remove_file(quoted).unwrap();
 }
 
 #[test]

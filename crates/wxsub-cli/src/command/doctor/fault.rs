@@ -33,19 +33,23 @@ impl Fault {
     pub(super) fn no_reply(patient: &Patient, error: &TransportError) -> Self {
         use wxsub_core::transport::TransportFault::{Certificate, Connect, Proxy, Timeout, Tls};
         let host = patient.app.base.host();
-        let (remedy, to_do) = match error.fault() {
-            Connect | Timeout => (
+        let (remedy, to_do) = match (error.fault(), patient.ignored_proxy) {
+            (Connect | Timeout, Some(name)) => (
+                Remedy::FixConfig,
+                format!("set {PROXY} if {host} is reached through the proxy that {name} names"),
+            ),
+            (Connect | Timeout, None) => (
                 Remedy::RetryLater,
                 format!("see whether a firewall keeps this machine from {host}, then try again"),
             ),
-            Certificate => (
+            (Certificate, _) => (
                 Remedy::FixConfig,
                 format!(
                     "if a proxy reads the traffic, put its authority into {CA_FILE}; otherwise look at this machine's clock"
                 ),
             ),
-            Tls => (Remedy::FixConfig, format!("see whether {API_BASE} is right and really speaks TLS")),
-            Proxy => (Remedy::FixConfig, format!("correct {PROXY}, or see why the proxy refuses")),
+            (Tls, _) => (Remedy::FixConfig, format!("see whether {API_BASE} is right and really speaks TLS")),
+            (Proxy, _) => (Remedy::FixConfig, format!("correct {PROXY}, or see why the proxy refuses")),
             _ => (Remedy::Investigate, format!("see what answers at {host}; is {API_BASE} right?")),
         };
         Self::new(Exit::NotSent, remedy, error, to_do)
