@@ -2,6 +2,7 @@
 
 use std::future::pending;
 
+use serde_json::Value;
 use tokio::net::TcpListener;
 use wxsub_core::proto::{Action, ConsentRequest, Scene};
 use wxsub_core::token::ClientKey;
@@ -52,6 +53,12 @@ impl Stage {
     /// How many messages the user has received.
     pub(super) fn received(&self) -> usize {
         self.sandbox.mailbox(&USER.parse().unwrap()).len()
+    }
+
+    /// The message the user received last.
+    pub(super) fn last_received(&self) -> Value {
+        let received = self.sandbox.mailbox(&USER.parse().unwrap());
+        serde_json::to_value(received.last().unwrap()).unwrap()
     }
 
     /// How many requests to this path Weixin has seen.
