@@ -53,8 +53,8 @@ impl Draft {
         self.0.remove(name)
     }
 
-    /// The message, if every rule is kept. An optional member with an empty value (`null`, `""`, `[]`, `{}`, or an object
-    /// of only such values) counts as absent, because many SDKs cannot omit it.
+    /// The message, if every rule is kept. An optional member with an empty value (`null`, blank text, `[]`, `{}`, or an
+    /// object of only such values) counts as absent, because many SDKs cannot omit it.
     ///
     /// # Errors
     /// [`Problems`]: every field that breaks a rule, in the order of Weixin's documentation; unknown members come last.
@@ -117,7 +117,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::String(text) => text.is_empty(),
+        Value::String(text) => text.trim().is_empty(),
         Value::Array(items) => items.iter().all(is_empty),
         Value::Object(members) => members.values().all(is_empty),
         Value::Bool(_) | Value::Number(_) => false,
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn empty_optional_members_count_as_absent() {
-        for empty in [r#""""#, "null", "[]", "{}", r#"{"appid":"","pagepath":""}"#, r#"[""]"#] {
+        for empty in [r#""""#, r#"" ""#, "null", "[]", "{}", r#"{"appid":"","pagepath":""}"#, r#"[""]"#] {
             let message: Message = serde_json::from_str(&format!(
                 r#"{{"touser":"o","template_id":"T","scene":7,"title":"t","miniprogram":{empty},"url":{empty},
                     "data":{{"content":{{"value":"v","color":{empty}}}}}}}"#

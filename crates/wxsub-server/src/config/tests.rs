@@ -99,11 +99,27 @@ fn a_byte_order_mark_is_no_part_of_a_secret() {
 }
 
 #[test]
+fn a_quoted_secret_and_an_api_base_with_a_path_of_calls_are_problems() {
+    let quoted = file("quoted", "\"PLANTED\"\n");
+    let text = with_app("")
+        .replace("secret_env = \"SECRET\"", &format!("secret_file = {quoted:?}"))
+        .replace("127.0.0.1:1", "127.0.0.1:1/cgi-bin");
+    let problems = read(&text).unwrap_err();
+    assert_eq!(
+        problems[..2],
+        [
+            "apps[0].secret_file: names a secret that must be given without quotes around it; remove them",
+            "apps[0].api_base: must be the part before /cgi-bin, which wxsub adds itself; remove the rest",
+        ]
+    );
+    fs::remove_file(quoted).unwrap();
+}
+
+#[test]
 fn each_problem_has_its_place() {
     let beside = with_app;
     let inside = |more: &str| format!("{}{more}", with_app(""));
     let empty = file("empty", "\n");
-    let quoted = file("quoted", "\"PLANTED\"\n");
     for (text, problem) in [
         (String::new(), "apps: has none that can be used"),
         ("x = ".to_owned(), "line 1: is not TOML"),
@@ -139,18 +155,19 @@ fn each_problem_has_its_place() {
             with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {empty:?}")),
             "apps[0].secret_file: names a secret that is empty",
         ),
-        (
-            with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {quoted:?}")),
-            "apps[0].secret_file: names a secret that must be given without quotes around it; remove them",
-        ),
-        (
-            with_app("").replace("127.0.0.1:1", "127.0.0.1:1/cgi-bin"),
-            "apps[0].api_base: must be the part before /cgi-bin",
-        ),
         (with_app("").replace("wx1", "w x"), "apps[0].appid: has a character"),
         (with_app("").replace("appid = \"wx1\"", ""), "apps[0].appid: is missing"),
         (with_app("").replace("127.0.0.1", "10.0.0.1"), "apps[0].api_base: uses http://"),
         (with_app(&with_app("")), "apps: appid wx1 stands twice"),
+    ] {
+        assert_problem(&text, problem);
+    }
+    fs::remove_file(empty).unwrap();
+}
+
+#[test]
+fn each_problem_of_a_client_has_its_place() {
+    for (text, problem) in [
         (with_app(&client("").repeat(2)), "clients: name a stands twice"),
         (with_app(&client("").repeat(2)), &format!("clients: key_sha256 {DIGEST} stands twice")),
         (with_app("[[clients]]"), "clients[0].scopes: is missing"),
@@ -169,12 +186,14 @@ fn each_problem_has_its_place() {
             "clients[0].allowed_networks[0]: must be an address or a range",
         ),
     ] {
-        let problems = read(&text).unwrap_err();
-        assert!(problems.iter().any(|found| found.starts_with(problem)), "{problem}: {problems:?}");
-        assert!(!format!("{problems:?}").contains("PLANTED"));
+        assert_problem(&text, problem);
     }
-    fs::remove_file(empty).unwrap();
-    fs::remove_file(quoted).unwrap();
+}
+
+fn assert_problem(text: &str, problem: &str) {
+    let problems = read(text).unwrap_err();
+    assert!(problems.iter().any(|found| found.starts_with(problem)), "{problem}: {problems:?}");
+    assert!(!format!("{problems:?}").contains("PLANTED"));
 }
 
 #[test]
