@@ -61,7 +61,7 @@ const POWERWECHAT_3: [Body; 3] = [
         Some("wx2"),
     ),
     (
-        "a mini program that nobody filled in",
+        "a mini program without values",
         r#"{"touser":"oUser","template_id":"TEMPLATE","url":"","miniprogram":{"appid":"","pagepath":""},"scene":"1","title":"包裹","data":{"content":{"value":"包裹到了"}}}"#,
         None,
     ),

@@ -3,7 +3,7 @@
 use wxsub_proto::BaseUrl;
 
 /// The variable that names a proxy for this address, by the convention of curl and others. wxsub goes through a proxy of
-/// its own configuration only, so whoever expects the other should hear of it. `None` for this machine and for what
+/// its own configuration only, so a person who expects the other must hear of it. `None` for this machine and for what
 /// `NO_PROXY` lists.
 pub fn ignored_proxy(base: &BaseUrl, environment: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
     let is_set = |name: &str| environment(name).filter(|value| !value.is_empty());

@@ -59,9 +59,9 @@ fn the_control_servers_own_code_is_known() {
         ended.out.starts_with("900504 maybe_sent\nthe control server's own code: the message may"),
         "{ended:?}"
     );
-    let told = &wxsub(["explain", "900504", "--json", "--lang", "zh"]).run().json()[0];
-    assert_eq!((&told["known"], &told["send"]["remedy"]), (&json!(true), &json!("investigate")));
-    assert_eq!(told["send"]["meaning"], "中控服务器自己的编号：消息可能已经发出");
+    let explained = &wxsub(["explain", "900504", "--json", "--lang", "zh"]).run().json()[0];
+    assert_eq!((&explained["known"], &explained["send"]["remedy"]), (&json!(true), &json!("investigate")));
+    assert_eq!(explained["send"]["meaning"], "中控服务器自己的编号：消息可能已经发出");
 }
 
 #[test]
