@@ -15,7 +15,6 @@ mod serve;
 mod token;
 
 use clap::Subcommand;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -41,12 +40,14 @@ pub(crate) enum Command {
 
 impl Command {
     /// What it logs unless told otherwise.
-    pub(crate) fn log_level(&self) -> LevelFilter {
+    pub(crate) fn log_directives(&self) -> &'static str {
         match self {
             // It tells its story itself, in which things go wrong on purpose.
-            Self::Demo(_) => LevelFilter::OFF,
-            Self::Serve(_) => LevelFilter::INFO,
-            _ => LevelFilter::WARN,
+            Self::Demo(_) => "off",
+            Self::Serve(_) => "info",
+            // It reports each message itself.
+            Self::Send(_) => "warn,wxsub_core::client=off",
+            _ => "warn",
         }
     }
 

@@ -1,15 +1,14 @@
 //! Logs, on standard error.
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::environment;
 use crate::failure::Failure;
 use crate::stderr::Lines;
 use crate::wrong_usage::WrongUsage;
 
-/// Logs what `RUST_LOG` asks for; without it, what is of this level. `WXSUB_LOG_FORMAT` says for whom.
-pub(crate) fn start(otherwise: LevelFilter) -> Result<(), Failure> {
+/// Logs what `RUST_LOG` asks for; without it, what these directives ask for. `WXSUB_LOG_FORMAT` says for whom.
+pub(crate) fn start(otherwise: &str) -> Result<(), Failure> {
     let mut usage = WrongUsage::default();
     let for_programs = match environment::value(environment::LOG_FORMAT, &mut usage).as_deref() {
         None | Some("text") => false,
@@ -19,8 +18,8 @@ pub(crate) fn start(otherwise: LevelFilter) -> Result<(), Failure> {
             false
         }
     };
-    let wanted = environment::value_or_nothing(environment::RUST_LOG).unwrap_or_default();
-    let filter = EnvFilter::builder().with_default_directive(otherwise.into()).parse_lossy(wanted);
+    let wanted = environment::value_or_nothing(environment::RUST_LOG);
+    let filter = EnvFilter::builder().parse_lossy(wanted.as_deref().unwrap_or(otherwise));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| Lines)

@@ -31,7 +31,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
-    let done = logs::start(arguments.command.log_level()).and_then(|()| arguments.command.run());
+    let done = logs::start(arguments.command.log_directives()).and_then(|()| arguments.command.run());
     let exit = done.unwrap_or_else(|failure| failure.report());
     stderr::flush();
     exit.into()

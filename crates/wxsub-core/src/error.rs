@@ -27,12 +27,21 @@ pub(crate) enum Cause {
     Unreadable(Unreadable),
     #[error("the message may have been sent, do not blindly repeat it: no reply before the deadline")]
     SendTimeout,
+    #[error("{text}: the send was stopped", text = outcome(*.0))]
+    Stopped(Stage),
 }
 
 fn outcome(stage: Stage) -> &'static str {
     match stage {
         Stage::BeforeSending => "the message was not sent",
         Stage::MaybeSent => "the message may have been sent, do not blindly repeat it",
+    }
+}
+
+fn delivery(stage: Stage) -> Delivery {
+    match stage {
+        Stage::BeforeSending => Delivery::NotSent,
+        Stage::MaybeSent => Delivery::MaybeSent,
     }
 }
 
@@ -50,6 +59,8 @@ pub enum ErrorKind {
     Unreadable,
     /// The deadline of the call passed.
     Timeout,
+    /// The caller stopped it.
+    Stopped,
 }
 
 /// What is known of the message's arrival.
@@ -88,6 +99,7 @@ impl SendError {
             Cause::Transport(_) => ErrorKind::Transport,
             Cause::Unreadable(_) => ErrorKind::Unreadable,
             Cause::TokenTimeout | Cause::SendTimeout => ErrorKind::Timeout,
+            Cause::Stopped(_) => ErrorKind::Stopped,
         }
     }
 
@@ -95,7 +107,7 @@ impl SendError {
     #[must_use]
     pub fn call(&self) -> Call {
         match &self.0 {
-            Cause::Token(_) | Cause::TokenTimeout => Call::Token,
+            Cause::Token(_) | Cause::TokenTimeout | Cause::Stopped(Stage::BeforeSending) => Call::Token,
             _ => Call::Send,
         }
     }
@@ -106,10 +118,8 @@ impl SendError {
         match &self.0 {
             Cause::Token(_) | Cause::TokenTimeout => Delivery::NotSent,
             Cause::Refused(_) => Delivery::Answered,
-            Cause::Transport(error) => match error.stage() {
-                Stage::BeforeSending => Delivery::NotSent,
-                Stage::MaybeSent => Delivery::MaybeSent,
-            },
+            Cause::Transport(error) => delivery(error.stage()),
+            Cause::Stopped(stage) => delivery(*stage),
             Cause::Unreadable(_) | Cause::SendTimeout => Delivery::MaybeSent,
         }
     }
@@ -167,8 +177,11 @@ impl SendError {
             Cause::Refused(refusal) => refusal.errcode().remedy(Role::Send),
             Cause::Transport(error) if error.is_configuration() => Remedy::FixConfig,
             Cause::Transport(error) if error.stage() == Stage::BeforeSending => Remedy::RetryLater,
-            Cause::TokenTimeout => Remedy::RetryLater,
-            Cause::Transport(_) | Cause::Unreadable(_) | Cause::SendTimeout => Remedy::Investigate,
+            Cause::TokenTimeout | Cause::Stopped(Stage::BeforeSending) => Remedy::RetryLater,
+            Cause::Transport(_)
+            | Cause::Unreadable(_)
+            | Cause::SendTimeout
+            | Cause::Stopped(Stage::MaybeSent) => Remedy::Investigate,
         }
     }
 }
@@ -204,6 +217,8 @@ mod tests {
             (Cause::Transport(after), Call::Send, MaybeSent, Investigate, false),
             (Cause::Unreadable(Unreadable::Html), Call::Send, MaybeSent, Investigate, false),
             (Cause::SendTimeout, Call::Send, MaybeSent, Investigate, false),
+            (Cause::Stopped(Stage::BeforeSending), Call::Token, NotSent, RetryLater, true),
+            (Cause::Stopped(Stage::MaybeSent), Call::Send, MaybeSent, Investigate, false),
         ] {
             let error = SendError::new(cause);
             let answers = (error.call(), error.delivery(), error.remedy(), error.may_repeat());

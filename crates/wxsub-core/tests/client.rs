@@ -236,6 +236,48 @@ async fn the_deadline_tells_before_from_after() {
 }
 
 #[tokio::test]
+async fn a_stopped_send_says_whether_it_was_posted() {
+    for (hangs, expected, posts) in [
+        (TOKEN, (Call::Token, Delivery::NotSent, Remedy::RetryLater), 0),
+        (SEND, (Call::Send, Delivery::MaybeSent, Remedy::Investigate), 1),
+    ] {
+        let weixin = Arc::new(ScriptedTransport::new());
+        weixin.always(TOKEN, Step::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
+        weixin.then(hangs, Step::Hang);
+        let client =
+            Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone()).build();
+        let stop = async {
+            while weixin.count(hangs) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let error = client.send_until(&message("t"), stop).await.unwrap_err();
+        assert_eq!((error.call(), error.delivery(), error.remedy()), expected, "{error}");
+        assert_eq!((error.kind(), weixin.count(SEND)), (ErrorKind::Stopped, posts));
+    }
+}
+
+/// The stale answer is known, so a stop while another token is fetched leaves the message not sent.
+#[tokio::test]
+async fn a_send_stopped_between_two_posts_is_not_sent() {
+    let bench = bench();
+    let weixin = Arc::new(ScriptedTransport::new());
+    weixin.then(TOKEN, Step::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
+    weixin.then(TOKEN, Step::Hang);
+    weixin.then(SEND, refusal(40001));
+    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
+        .clock(bench.clock.clone())
+        .build();
+    let stop = async {
+        while weixin.count(TOKEN) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let error = client.send_until(&message("t"), stop).await.unwrap_err();
+    assert_eq!((error.delivery(), weixin.count(SEND)), (Delivery::NotSent, 1));
+}
+
+#[tokio::test]
 async fn a_refused_token_call_says_what_to_do() {
     let weixin = Arc::new(ScriptedTransport::new());
     weixin.always(

@@ -69,9 +69,13 @@ impl Call {
 
     /// What is left of the request's time is all that this may take.
     pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let clock = self.house.clock();
-        let deadline = self.deadline.get_or_init(|| clock.now().mono.after(self.snapshot.limits.request));
-        until(&**clock, *deadline, work).await
+        until(&**self.house.clock(), self.deadline(), work).await
+    }
+
+    /// When the request's time is over. It begins with the first question for it.
+    pub(crate) fn deadline(&self) -> Mono {
+        let begin = || self.house.clock().now().mono.after(self.snapshot.limits.request);
+        *self.deadline.get_or_init(begin)
     }
 
     fn take_body(&self) -> Body {

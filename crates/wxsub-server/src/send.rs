@@ -1,10 +1,12 @@
-//! Sending for somebody. What has begun is brought to its end, audited and counted, whether or not they wait for it.
+//! Sending for somebody. What has begun is brought to its end, audited, counted and logged, whether or not they wait for
+//! it. Its end is the end of the request's time at the latest, so answer, audit, metrics and log say the same.
 
 use std::sync::Arc;
 
+use tracing::{Instrument, warn, warn_span};
 use wxsub_core::SendError;
 use wxsub_core::token::Generation;
-use wxsub_proto::Message;
+use wxsub_proto::{Message, Remedy};
 
 use crate::app::App;
 use crate::audit::{Action, Door};
@@ -34,8 +36,14 @@ pub(crate) struct Sent {
 /// Sends. Whoever stops waiting stops nothing that has begun.
 pub(crate) async fn send(sending: &Sending<'_>, message: Message) -> Sent {
     let Sending { call, app, client, api, shown } = *sending;
+    // The library logs what fails; here stands for whom.
+    let span = warn_span!("send", client = client.map(|client| client.name.as_str()));
     // Why there is none, the client says. Without an answer in time, nothing can have been posted.
     if app.current().is_none() && call.in_time(app.token()).await.is_none() {
+        span.in_scope(|| {
+            let (appid, remedy) = (app.appid().as_str(), Remedy::RetryLater.as_str());
+            warn!(appid, text = "no access token in time", remedy, "a message was not sent");
+        });
         let sent = Sent { result: ResultLine::no_token(&message), error: None };
         tell(&call.house, app, api, &call.caller(client), shown, &sent);
         return sent;
@@ -43,8 +51,10 @@ pub(crate) async fn send(sending: &Sending<'_>, message: Message) -> Sent {
     let (house, app, client, address) =
         (Arc::clone(&call.house), Arc::clone(app), client.cloned(), call.address);
     let given_up = ResultLine::given_up(&message);
-    let under_way = tokio::spawn(async move {
-        let error = app.client.send(&message).await.err();
+    let deadline = call.deadline();
+    let sending = async move {
+        let stop = house.clock().sleep_until(deadline);
+        let error = app.client.send_until(&message, stop).await.err();
         let result = match &error {
             None => ResultLine::sent(&message),
             Some(error) => ResultLine::failed(&message, error),
@@ -52,10 +62,9 @@ pub(crate) async fn send(sending: &Sending<'_>, message: Message) -> Sent {
         let (sent, caller) = (Sent { result, error }, Caller { client: client.as_ref(), address });
         tell(&house, &app, api, &caller, shown, &sent);
         sent
-    });
+    };
     // It can only be lost with the runtime.
-    let sent = call.in_time(under_way).await.and_then(Result::ok);
-    sent.unwrap_or(Sent { result: given_up, error: None })
+    tokio::spawn(sending.instrument(span)).await.unwrap_or(Sent { result: given_up, error: None })
 }
 
 fn tell(house: &House, app: &App, api: Door, caller: &Caller<'_>, shown: Option<Generation>, sent: &Sent) {

@@ -128,10 +128,10 @@ fn one_message_is_finished_or_maybe_sent() {
     assert_eq!(
         given_up.out.trim_end(),
         format!(
-            r#"{{"outcome":"maybe_sent","touser":"oUser","template_id":"{TEMPLATE}","scene":"1","remedy":"investigate"}}"#
+            r#"{{"outcome":"maybe_sent","touser":"oUser","template_id":"{TEMPLATE}","scene":"1","remedy":"investigate","stage":"send"}}"#
         )
     );
-    assert!(given_up.err.starts_with("error: stopped while the message was under way"), "{}", given_up.err);
+    assert!(given_up.err.starts_with("error: the message may have been sent"), "{}", given_up.err);
 
     allow(&gate.sandbox, "oUser", 2);
     let mut finished = call("2").start();

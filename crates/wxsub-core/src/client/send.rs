@@ -1,19 +1,21 @@
 //! One message: one call, and one more if Weixin says that the token was stale.
 
+use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use tracing::warn;
 use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::subscribe;
-use wxsub_proto::{Message, Refusal};
+use wxsub_proto::{AppId, ErrCode, Message, Refusal, TraceId};
 
 use super::Client;
 use crate::clock::{Mono, until};
-use crate::error::{Cause, SendError};
+use crate::error::{Cause, Delivery, SendError};
 use crate::jitter::Jitter;
 use crate::retry::again;
 use crate::token::{Evidence, Failure, Issued};
-use crate::transport::Outgoing;
+use crate::transport::{Outgoing, Stage};
 
 impl Client {
     /// Sends one message. `Ok` means that Weixin took it.
@@ -23,16 +25,64 @@ impl Client {
     /// nothing has been posted then. Nothing else is ever repeated, because Weixin has no way to tell a repetition from a
     /// second message.
     ///
+    /// A send that fails is logged as one warning, without the openid.
+    ///
     /// # Errors
     /// [`SendError`] says whether the message may have arrived, which code Weixin answered with and what to do.
     ///
     /// # Cancel safety
-    /// Not cancel safe: after dropping the future nobody can tell whether the message arrived.
+    /// Not cancel safe: a dropped future does not say whether the message may have arrived. Use
+    /// [`send_until`](Self::send_until) to stop a send.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
-        self.deliver(message).await.map_err(SendError::new)
+        self.send_until(message, pending()).await
     }
 
-    async fn deliver(&self, message: &Message) -> Result<(), Cause> {
+    /// [`send`](Self::send), unless `stop` completes first. The error then says whether the message may have been posted:
+    /// it was not sent if `stop` completed while no post was under way.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`ErrorKind::Stopped`](crate::error::ErrorKind::Stopped).
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send): complete `stop` instead of dropping the future.
+    pub async fn send_until(
+        &self,
+        message: &Message,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), SendError> {
+        let posting = AtomicBool::new(false);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.deliver(message, &posting) => outcome,
+            () = stop => Err(Cause::Stopped(match posting.load(Ordering::Relaxed) {
+                false => Stage::BeforeSending,
+                true => Stage::MaybeSent,
+            })),
+        };
+        outcome.map_err(SendError::new).inspect_err(|error| self.log(message, error))
+    }
+
+    fn log(&self, message: &Message, error: &SendError) {
+        // The text is Weixin's, and may repeat the request.
+        let refusal = error.refusal().map(|refusal| refusal.without(message.grant().openid().as_str()));
+        let text = refusal.as_ref().map_or_else(|| error.to_string(), |refusal| refusal.errmsg().to_owned());
+        warn!(
+            appid = self.inner.source.appid().map(AppId::as_str),
+            errcode = error.errcode().map(ErrCode::get),
+            text,
+            rid = refusal.as_ref().and_then(Refusal::trace_id).map(TraceId::as_str),
+            remedy = error.remedy().as_str(),
+            "{}",
+            match error.delivery() {
+                Delivery::Answered => "Weixin refused a message",
+                Delivery::NotSent => "a message was not sent",
+                Delivery::MaybeSent => "a message may have been sent",
+            }
+        );
+    }
+
+    /// `posting` is set while a post is under way whose outcome is not known.
+    async fn deliver(&self, message: &Message, posting: &AtomicBool) -> Result<(), Cause> {
         let deadline = self.inner.clock.now().mono.after(self.inner.timeout);
         // By itself, so that the borrow of the slot ends before anything is waited for.
         let current = self.inner.source.current().to_owned();
@@ -40,10 +90,10 @@ impl Client {
             Some(issued) => issued,
             None => self.within(deadline, self.inner.source.token()).await?.map_err(Cause::Token)?,
         };
-        match self.post(message, &issued, deadline).await {
+        match self.post(message, &issued, deadline, posting).await {
             Err(Cause::Refused(refusal)) if refusal.errcode().is_stale_token() => {
                 let fresh = self.replace(&issued, refusal, deadline).await?;
-                let outcome = self.post(message, &fresh, deadline).await;
+                let outcome = self.post(message, &fresh, deadline, posting).await;
                 if matches!(&outcome, Err(Cause::Refused(refusal)) if refusal.errcode().is_stale_token()) {
                     // The message is not posted a third time, but nobody else should meet this token.
                     let _ = self
@@ -68,10 +118,18 @@ impl Client {
     }
 
     /// Posts the message; again only if it certainly did not leave.
-    async fn post(&self, message: &Message, issued: &Issued, deadline: Mono) -> Result<(), Cause> {
+    async fn post(
+        &self,
+        message: &Message,
+        issued: &Issued,
+        deadline: Mono,
+        posting: &AtomicBool,
+    ) -> Result<(), Cause> {
         let mut tries = 1;
         loop {
+            posting.store(true, Ordering::Relaxed);
             let outcome = self.post_once(message, issued, deadline).await;
+            posting.store(false, Ordering::Relaxed);
             let error = match &outcome {
                 Err(Cause::Transport(error)) => error,
                 Ok(()) | Err(Cause::Refused(_)) => {

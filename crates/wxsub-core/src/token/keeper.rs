@@ -14,6 +14,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
+use wxsub_proto::AppId;
 
 use self::berth::Berth;
 use self::worker::Ask;
@@ -28,6 +29,7 @@ use crate::clock::{Clock, Moment};
 /// first, the next caller starts it again on theirs, and so they do some seconds after a panic.
 #[derive(Clone)]
 pub struct Keeper {
+    appid: AppId,
     asks: mpsc::Sender<Ask>,
     status: watch::Receiver<Status>,
     current: Arc<ArcSwapOption<Issued>>,
@@ -107,6 +109,10 @@ impl Keeper {
 
 #[async_trait]
 impl TokenSource for Keeper {
+    fn appid(&self) -> Option<&AppId> {
+        Some(&self.appid)
+    }
+
     fn current(&self) -> Current {
         self.keep_running();
         Current::new(self.current.load(), self.clock.now())

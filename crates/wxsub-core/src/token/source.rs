@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use async_trait::async_trait;
+use wxsub_proto::AppId;
 
 use super::{Evidence, Generation, Issued, TokenError};
 use crate::clock::Moment;
@@ -49,6 +50,11 @@ impl fmt::Debug for Current {
 /// Where a client gets its token: a [`Keeper`](super::Keeper), or whoever keeps it.
 #[async_trait]
 pub trait TokenSource: Send + Sync + fmt::Debug {
+    /// The app whose token this is, for logs. `None` where the source does not know it.
+    fn appid(&self) -> Option<&AppId> {
+        None
+    }
+
     /// The token to use right now, without waiting. Empty when there is none: then ask [`token`](Self::token).
     fn current(&self) -> Current;
 

@@ -32,14 +32,24 @@ pub(super) struct SendReport {
 }
 
 const GIVEN_UP: &str =
-    "stopped while the message was under way; it may have been sent, do not blindly repeat it";
+    "stopped while the control server had the message; it may have been sent, do not blindly repeat it";
 
 /// Sends it, unless the user insists on stopping.
 pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Interrupt) -> SendReport {
-    tokio::select! {
-        biased;
-        report = sender.send(message) => report,
-        () = interrupt.insisted() => maybe_sent(message, GIVEN_UP),
+    match sender {
+        Sender::Direct(client) => match client.send_until(message, interrupt.insisted()).await {
+            Ok(()) => SendReport::new(ResultLine::sent(message), None),
+            Err(error) => SendReport {
+                // Until the attempt that was planned has ended, the token source repeats this failure.
+                retry_after: error.retry_after().map(|wait| wait + ATTEMPT),
+                ..SendReport::new(ResultLine::failed(message, &error), Some(told(&error)))
+            },
+        },
+        Sender::ControlServer(server, limit) => tokio::select! {
+            biased;
+            report = post(server, *limit, message) => report,
+            () = interrupt.insisted() => maybe_sent(message, GIVEN_UP),
+        },
     }
 }
 
@@ -88,22 +98,6 @@ impl SendReport {
             Outcome::NotSent => true,
             Outcome::Refused => met_quota,
             Outcome::Sent | Outcome::Invalid | Outcome::MaybeSent => false,
-        }
-    }
-}
-
-impl Sender {
-    async fn send(&self, message: &Message) -> SendReport {
-        match self {
-            Self::Direct(client) => match client.send(message).await {
-                Ok(()) => SendReport::new(ResultLine::sent(message), None),
-                Err(error) => SendReport {
-                    // Until the attempt that was planned has ended, the token source repeats this failure.
-                    retry_after: error.retry_after().map(|wait| wait + ATTEMPT),
-                    ..SendReport::new(ResultLine::failed(message, &error), Some(told(&error)))
-                },
-            },
-            Self::ControlServer(server, limit) => post(server, *limit, message).await,
         }
     }
 }

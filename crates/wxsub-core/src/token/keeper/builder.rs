@@ -134,6 +134,7 @@ impl KeeperBuilder {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let shared = self.store.is_some();
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::on(Arc::clone(&clock))));
+        let appid = self.appid.clone();
         let rounds = Rounds {
             base: self.base.unwrap_or_default(),
             endpoint,
@@ -153,7 +154,7 @@ impl KeeperBuilder {
             Arc::clone(&current),
             self.observer,
         );
-        Keeper { asks, status, current, berth: Arc::new(Berth::new(worker)), clock }
+        Keeper { appid, asks, status, current, berth: Arc::new(Berth::new(worker)), clock }
     }
 }
 
