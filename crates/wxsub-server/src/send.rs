@@ -36,7 +36,7 @@ pub(crate) struct Sent {
 /// Sends. Whoever stops waiting stops nothing that has begun.
 pub(crate) async fn send(sending: &Sending<'_>, message: Message) -> Sent {
     let Sending { call, app, client, api, shown } = *sending;
-    // The library logs what fails; here stands for whom.
+    // The library logs a failed send; the span adds the client.
     let span = warn_span!("send", client = client.map(|client| client.name.as_str()));
     // Why there is none, the client says. Without an answer in time, nothing can have been posted.
     if app.current().is_none() && call.in_time(app.token()).await.is_none() {

@@ -6,7 +6,9 @@ use std::process::{Child, Command};
 use serde_json::Value;
 
 use super::gate::Gate;
-use super::weixin::{TEMPLATE, Weixin, allow, line, pointed_at};
+use wxsub_sandbox::Fault;
+
+use super::weixin::{SEND, STABLE_TOKEN, TEMPLATE, Weixin, allow, line, pointed_at};
 use super::wxsub::{Wxsub, ended, file, wxsub};
 
 /// Sends a signal to the process, and to no other.
@@ -141,4 +143,30 @@ fn one_message_is_finished_or_maybe_sent() {
     gate.open();
     let finished = ended(finished);
     assert!(finished.code == 0 && finished.out.starts_with(r#"{"outcome":"sent""#), "{finished:?}");
+}
+
+#[test]
+fn a_message_whose_token_call_is_interrupted_is_not_sent() {
+    let weixin = Weixin::start();
+    weixin.fault(STABLE_TOKEN, Fault::Hang);
+    let mut child = weixin.send("oUser", "1").args(["--json"]).start();
+    while weixin.seen(STABLE_TOKEN) == 0 {
+        std::thread::yield_now();
+    }
+    signal(&child, "INT");
+    wait_for_finishing(&mut child);
+    signal(&child, "INT");
+    let ended = ended(child);
+    assert_eq!(
+        (ended.code, ended.out.trim_end()),
+        (
+            4,
+            format!(
+                r#"{{"outcome":"not_sent","touser":"oUser","template_id":"{TEMPLATE}","scene":"1","remedy":"retry_later","stage":"token"}}"#
+            )
+            .as_str()
+        )
+    );
+    assert!(ended.err.starts_with("error: the message was not sent: "), "{}", ended.err);
+    assert_eq!(weixin.seen(SEND), 0);
 }

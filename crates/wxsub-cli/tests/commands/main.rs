@@ -33,6 +33,8 @@ mod link;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]
+mod outcomes;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod secrets;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::interrupt::signal;
 use super::weixin::{APPID, SECRET};
-use super::wxsub::{file, wxsub};
+use super::wxsub::{Wxsub, file, wxsub};
 
 /// A server, which ends with this.
 pub(crate) struct Served {
@@ -41,7 +41,12 @@ pub(crate) fn config(name: &str, weixin: &str, more: &str) -> String {
 impl Served {
     /// Starts one, and waits until it listens.
     pub(crate) fn start(config: &str) -> Self {
-        let mut child = wxsub(["serve", "--config", config]).env("APP_SECRET", SECRET).start();
+        Self::start_as(wxsub(["serve", "--config", config]))
+    }
+
+    /// Starts it by this call, and waits until it listens.
+    pub(crate) fn start_as(call: Wxsub) -> Self {
+        let mut child = call.env("APP_SECRET", SECRET).start();
         let mut first = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
