@@ -18,14 +18,14 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tower_service::Service;
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
-use wxsub_reqwest::core::consent_guard::{GuardKey, MemoryNonces, Verified};
-use wxsub_reqwest::proto::{Answer, BaseUrl, HttpUrl, Scene, TemplateId};
-use wxsub_reqwest::{Client, ConsentGuard, ReqwestTransport};
+use wxsub_reqwest::core::consent::{InMemoryNonceStore, SigningKey, VerifiedConsent};
+use wxsub_reqwest::proto::{BaseUrl, ConsentCallback, HttpUrl, Scene, TemplateId};
+use wxsub_reqwest::{Client, ConsentVerifier, ReqwestTransport};
 
 /// What the shop's handlers share.
 struct Shop {
-    guard: ConsentGuard,
-    nonces: MemoryNonces,
+    guard: ConsentVerifier,
+    nonces: InMemoryNonceStore,
     client: Client,
     template: TemplateId,
     scene: Scene,
@@ -36,7 +36,7 @@ struct Shop {
 }
 
 /// A verified answer: it belongs to a request of this visitor's session, is in time, and was not used before.
-struct Trusted(Verified);
+struct Trusted(VerifiedConsent);
 
 impl FromRequestParts<Arc<Shop>> for Trusted {
     type Rejection = (StatusCode, String);
@@ -45,9 +45,9 @@ impl FromRequestParts<Arc<Shop>> for Trusted {
         let refused = |why: String| (StatusCode::BAD_REQUEST, why);
         let session = session(&parts.headers).ok_or_else(|| refused("no session: begin at /".to_owned()))?;
         let query = parts.uri.query().unwrap_or_default();
-        let answer: Answer = query.parse().map_err(|invalid| refused(format!("{invalid}")))?;
+        let answer: ConsentCallback = query.parse().map_err(|invalid| refused(format!("{invalid}")))?;
         let verified = shop.guard.verify(&answer, session).map_err(|error| refused(error.to_string()))?;
-        match shop.nonces.first_use(&verified.nonce()) {
+        match shop.nonces.insert_if_new(&verified.nonce()) {
             true => Ok(Self(verified)),
             false => Err(refused("this answer was used before".to_owned())),
         }
@@ -60,7 +60,8 @@ async fn ask(State(shop): State<Arc<Shop>>) -> Result<impl IntoResponse, (Status
     let session = format!("{:016x}", getrandom::u64().map_err(|error| failed(&error))?);
     let request =
         shop.guard.issue(shop.template.clone(), shop.scene, &session).map_err(|error| failed(&error))?;
-    let link = request.web_link(&shop.back).map_err(|error| failed(&error))?.on(&shop.weixin).to_string();
+    let link =
+        request.web_link(&shop.back).map_err(|error| failed(&error))?.with_base_url(&shop.weixin).to_string();
     // Lax, so that the cookie comes along when Weixin redirects the visitor back. `Secure` too, where there is TLS.
     let cookie = format!("session={session}; HttpOnly; SameSite=Lax; Path=/");
     Ok((AppendHeaders([(SET_COOKIE, cookie)]), Redirect::to(&link)))
@@ -71,7 +72,7 @@ async fn back(
     State(shop): State<Arc<Shop>>,
     Trusted(verified): Trusted,
 ) -> Result<Html<&'static str>, String> {
-    let Verified::Granted { grant, .. } = verified else {
+    let VerifiedConsent::Granted { grant, .. } = verified else {
         return Ok(Html("<p>No message, then."));
     };
     let parse = |invalid| format!("{invalid}");
@@ -95,8 +96,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let transport = Arc::new(ReqwestTransport::new()?);
     let shop = Shop {
         // The same key on every server of yours; in real life it comes from your secrets.
-        guard: ConsentGuard::new(APPID.parse()?, GuardKey::new(b"sixteen random bytes or more")?),
-        nonces: MemoryNonces::new(),
+        guard: ConsentVerifier::new(APPID.parse()?, SigningKey::new(b"sixteen random bytes or more")?),
+        nonces: InMemoryNonceStore::new(),
         client: Client::builder(APPID.parse()?, SECRET.parse()?, transport)
             .api_base(weixin.base.clone())
             .build(),

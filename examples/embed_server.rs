@@ -20,14 +20,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let weixin = Weixin::start().await?;
     let (server, key) = weixin.control_server().await?;
     // So that the first who asks need not wait for Weixin.
-    server.warm();
+    server.prefetch_tokens();
     let application = Router::new().route("/", get(|| async { "The shop itself." })).merge(server.router());
 
     let token = format!("/v1/apps/{APPID}/access_token");
     if std::env::args().any(|argument| argument == "--stay") {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let base = format!("http://{}", listener.local_addr()?);
-        println!("curl {base}/\ncurl -H 'Authorization: Bearer {}' {base}{token}", key.expose());
+        println!("curl {base}/\ncurl -H 'Authorization: Bearer {}' {base}{token}", key.expose_secret());
         // The server learns the address of each client: keys can be bound to addresses, and the audit names them.
         let service = application.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, service).await?;
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for (who, path, key) in [
         ("a visitor", "/", None),
         ("a stranger", token.as_str(), None),
-        ("a client", token.as_str(), Some(key.expose())),
+        ("a client", token.as_str(), Some(key.expose_secret())),
         ("a load balancer", "/readyz", None),
     ] {
         println!("{who} sees {}", ask(application.clone(), path, key).await?);

@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn message() -> Result<Message, Box<dyn std::error::Error>> {
-    let grant = Grant::trusted("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(7)?);
+    let grant = Grant::assume_verified("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(7)?);
     Ok(grant.message("Parcel".parse()?, "It is here.".parse()?))
 }
 
@@ -54,7 +54,7 @@ fn decide(error: &SendError) -> String {
         (Delivery::MaybeSent, _) => "nobody knows; leave it, or ask the user".to_owned(),
         (_, Remedy::Stop) => format!("forget this grant{rid}"),
         (_, Remedy::FixConfig | Remedy::AllowIp) => format!("wake an operator: {error}"),
-        _ if error.may_repeat() => format!("put it back into the queue{rid}"),
+        _ if error.is_retryable() => format!("put it back into the queue{rid}"),
         _ => format!("log it and look: {error}"),
     }
 }

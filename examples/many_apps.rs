@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         for number in 0..100 {
             let (openid, scene) = (format!("oUser{number}"), Scene::new(1000)?);
             weixin.user_allows(&openid, ConsentRequest::new(appid.clone(), TEMPLATE.parse()?, scene))?;
-            let grant = Grant::trusted(openid.parse()?, TEMPLATE.parse()?, scene);
+            let grant = Grant::assume_verified(openid.parse()?, TEMPLATE.parse()?, scene);
             let message = grant.message("News".parse()?, "Something happened.".parse()?);
             // A clone is the same client: one token, one pool of connections.
             let client = client.clone();

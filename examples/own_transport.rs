@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wxsub_core::clock::{Clock, SystemClock};
-use wxsub_core::transport::{Outgoing, Transport, TransportError};
+use wxsub_core::transport::{HttpRequest, Transport, TransportError};
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
-use wxsub_reqwest::proto::codec::RawReply;
+use wxsub_reqwest::proto::codec::RawResponse;
 use wxsub_reqwest::proto::{ConsentRequest, Grant, Scene};
 use wxsub_reqwest::{Client, ReqwestTransport};
 
@@ -17,15 +17,15 @@ struct Timed<T>(T, SystemClock);
 
 #[async_trait::async_trait]
 impl<T: Transport> Transport for Timed<T> {
-    async fn exchange(&self, request: Outgoing) -> Result<RawReply<Bytes>, TransportError> {
+    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
         // `Debug` of a request shows verb, host and path: neither query nor body, where the secrets are.
         let what = format!("{request:?}");
         let started = self.1.now().mono;
-        let outcome = self.0.exchange(request).await;
+        let outcome = self.0.execute(request).await;
         println!(
             "{what}: {} in {:?}",
             if outcome.is_ok() { "answered" } else { "failed" },
-            self.1.now().mono.since(started)
+            self.1.now().mono.duration_since(started)
         );
         outcome
     }
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let transport = Arc::new(Timed(ReqwestTransport::new()?, SystemClock::new()));
     let client =
         Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
-    let grant = Grant::trusted("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(7)?);
+    let grant = Grant::assume_verified("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(7)?);
     client.send(&grant.message("Parcel".parse()?, "It is here.".parse()?)).await?;
     Ok(())
 }

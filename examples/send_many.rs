@@ -1,6 +1,6 @@
 //! Sends many messages, sixteen at a time, with a progress bar, and counts what became of them.
 //!
-//! `cargo run -p wxsub-examples --example send_many` prints how many were sent, refused, not sent, maybe sent.
+//! `cargo run -p wxsub-examples --example send_all` prints how many were sent, refused, not sent, maybe sent.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let bar = ProgressBar::new(MESSAGES as u64);
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut sending = std::pin::pin!(client.send_many(messages, in_flight));
+    let mut sending = std::pin::pin!(client.send_all(messages, in_flight));
     while let Some((message, outcome)) = sending.next().await {
         if let Err(error) = &outcome {
             bar.suspend(|| println!("{}: {error}", message.grant().openid()));
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn name(outcome: &Result<(), SendError>) -> &'static str {
     match outcome.as_ref().map_err(SendError::delivery) {
         Ok(()) => "sent",
-        Err(Delivery::Answered) => "refused",
+        Err(Delivery::Rejected) => "refused",
         Err(Delivery::NotSent) => "not sent",
         // Never send it again blindly: nobody can tell whether it arrived.
         Err(Delivery::MaybeSent) => "maybe sent",
@@ -58,6 +58,6 @@ fn message(weixin: &Weixin, number: usize) -> Result<Message, Box<dyn std::error
     if !number.is_multiple_of(100) {
         weixin.user_allows(&openid, ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, scene))?;
     }
-    let grant = Grant::trusted(openid.parse()?, TEMPLATE.parse()?, scene);
+    let grant = Grant::assume_verified(openid.parse()?, TEMPLATE.parse()?, scene);
     Ok(grant.message("Parcel".parse()?, format!("Number {number} is here.").parse()?))
 }

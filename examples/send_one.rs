@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
 
     // A grant you stored when the user consented.
-    let grant = Grant::trusted("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(1000)?);
+    let grant = Grant::assume_verified("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(1000)?);
     let message =
         grant.message("Parcel".parse()?, "It is here.\nCome and get it.".parse()?).color("#07C160".parse()?);
     client.send(&message).await?;

@@ -3,10 +3,10 @@
 use std::io;
 
 use tokio::net::TcpListener;
-use wxsub_reqwest::core::token::ClientKey;
-use wxsub_reqwest::proto::{Action, BaseUrl, ConsentRequest, OpenId};
+use wxsub_reqwest::core::token::ApiKey;
+use wxsub_reqwest::proto::{BaseUrl, ConsentAction, ConsentRequest, OpenId};
 use wxsub_sandbox::{Sandbox, http};
-use wxsub_server::{Config, KeyDigest, Server, new_key};
+use wxsub_server::{ApiKeyDigest, Config, Server, generate_api_key};
 
 /// The AppID of the examples.
 pub const APPID: &str = "wx0123456789abcdef";
@@ -51,7 +51,7 @@ impl Weixin {
         request: ConsentRequest,
     ) -> Result<String, Box<dyn std::error::Error>> {
         let openid: OpenId = openid.parse()?;
-        let answer = self.sandbox.consent(request, Action::Confirm { openid })?;
+        let answer = self.sandbox.consent(request, ConsentAction::Confirm { openid })?;
         Ok(format!("https://shop.example/back?{}", answer.to_query()))
     }
 
@@ -62,8 +62,8 @@ impl Weixin {
     ///
     /// # Cancel safety
     /// Dropping it starts nothing.
-    pub async fn control_server(&self) -> Result<(Server, ClientKey), Box<dyn std::error::Error>> {
-        let key = new_key()?;
+    pub async fn control_server(&self) -> Result<(Server, ApiKey), Box<dyn std::error::Error>> {
+        let key = generate_api_key()?;
         let text = format!(
             r#"
                 audit = "off"
@@ -80,7 +80,7 @@ impl Weixin {
                 scopes = ["token:read", "token:report"]
             "#,
             self.base,
-            KeyDigest::of(&key)
+            ApiKeyDigest::of(&key)
         );
         let (config, _) = Config::read(&text, |_| Some(SECRET.to_owned()))?;
         Ok((Server::builder(config).build().await?, key))

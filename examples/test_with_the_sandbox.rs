@@ -13,8 +13,8 @@ use wxsub_core::proto::{Grant, Scene};
 ///
 /// # Cancel safety
 /// As [`Client::send`].
-pub async fn notify(client: &Client, openid: &str) -> Result<bool, wxsub_core::proto::Invalid> {
-    let grant = Grant::trusted(openid.parse()?, "TEMPLATE".parse()?, Scene::new(7)?);
+pub async fn notify(client: &Client, openid: &str) -> Result<bool, wxsub_core::proto::ValidationError> {
+    let grant = Grant::assume_verified(openid.parse()?, "TEMPLATE".parse()?, Scene::new(7)?);
     let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
     let told = match client.send(&message).await {
         Ok(()) => true,
@@ -32,24 +32,26 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use wxsub_core::proto::codec::RawReply;
-    use wxsub_core::proto::{Action, ConsentRequest};
-    use wxsub_core::testing::{ScriptedTransport, Step};
-    use wxsub_core::transport::{Outgoing, TransportError, TransportFault};
+    use wxsub_core::proto::codec::RawResponse;
+    use wxsub_core::proto::{ConsentAction, ConsentRequest};
+    use wxsub_core::testing::{MockResponse, MockTransport};
+    use wxsub_core::transport::{HttpRequest, TransportError, TransportErrorKind};
     use wxsub_sandbox::Sandbox;
 
     use super::*;
 
     /// The sandbox as a transport: three lines.
     fn client_of(sandbox: Sandbox) -> Client {
-        let transport = move |request: Outgoing| {
+        let transport = move |request: HttpRequest| {
             let request = request.into_http();
             let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
             let outcome = sandbox.handle(request.method().as_str(), &target, request.body()).outcome;
             let lost = |broken: wxsub_sandbox::ConnectionFault| {
-                TransportError::maybe_sent(TransportFault::Broken, broken.to_string())
+                TransportError::maybe_sent(TransportErrorKind::Broken, broken.to_string())
             };
-            async move { outcome.map(|reply| RawReply::new(reply.status, Bytes::from(reply.body))).map_err(lost) }
+            async move {
+                outcome.map(|reply| RawResponse::new(reply.status, Bytes::from(reply.body))).map_err(lost)
+            }
         };
         Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(transport))
             .api_base("http://localhost".parse().unwrap())
@@ -62,7 +64,7 @@ mod tests {
         sandbox.add_app("wx1".parse().unwrap(), "SECRET".parse().unwrap(), ["TEMPLATE".parse().unwrap()]);
         let request =
             ConsentRequest::new("wx1".parse().unwrap(), "TEMPLATE".parse().unwrap(), Scene::new(7).unwrap());
-        sandbox.consent(request, Action::Confirm { openid: "oCustomer".parse().unwrap() }).unwrap();
+        sandbox.consent(request, ConsentAction::Confirm { openid: "oCustomer".parse().unwrap() }).unwrap();
         let client = client_of(sandbox.clone());
         assert!(notify(&client, "oCustomer").await.unwrap());
         assert!(!notify(&client, "oCustomer").await.unwrap());
@@ -71,9 +73,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_answer_counts_as_told() {
-        let weixin = Arc::new(ScriptedTransport::new());
-        weixin.always("/cgi-bin/token", Step::json(r#"{"access_token":"T","expires_in":7200}"#));
-        weixin.then("/cgi-bin/message/template/subscribe", Step::lose_answer());
+        let weixin = Arc::new(MockTransport::new());
+        weixin.respond_always(
+            "/cgi-bin/token",
+            MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#),
+        );
+        weixin.respond_once("/cgi-bin/message/template/subscribe", MockResponse::lose_answer());
         let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin).build();
         assert!(notify(&client, "oCustomer").await.unwrap());
     }

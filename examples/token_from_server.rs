@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use wxsub_examples::{APPID, TEMPLATE, Weixin};
-use wxsub_reqwest::core::token::Keeper;
+use wxsub_reqwest::core::token::TokenCache;
 use wxsub_reqwest::proto::{BaseUrl, ConsentRequest, Grant, Scene};
 use wxsub_reqwest::{Client, ReqwestTransport};
 
@@ -22,14 +22,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(async move { server.serve(listener, None, pending()).await });
 
     let transport = Arc::new(ReqwestTransport::new()?);
-    let keeper = Keeper::of_server(APPID.parse()?, key, base, transport.clone()).build();
+    let keeper = TokenCache::of_server(APPID.parse()?, key, base, transport.clone()).build();
     // Without this line, messages go to https://api.weixin.qq.com.
-    let client = Client::with_tokens_from(Arc::new(keeper), transport).api_base(weixin.base.clone()).build();
+    let client = Client::with_token_source(Arc::new(keeper), transport).api_base(weixin.base.clone()).build();
 
     for (scene, what) in [(1, "one message"), (2, "another, though the token was ended in between")] {
         let scene = Scene::new(scene)?;
         weixin.user_allows("oUser", ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, scene))?;
-        let grant = Grant::trusted("oUser".parse()?, TEMPLATE.parse()?, scene);
+        let grant = Grant::assume_verified("oUser".parse()?, TEMPLATE.parse()?, scene);
         client.send(&grant.message("Parcel".parse()?, "It is here.".parse()?)).await?;
         println!("sent: {what}");
         weixin.sandbox.invalidate_tokens(&APPID.parse()?)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 use wxsub_core::token::{Evidence, TokenSource};
-use wxsub_core::transport::Limits;
+use wxsub_core::transport::TransportLimits;
 use wxsub_sandbox::{AppSettings, Fault};
 use wxsub_tests::{Harness, Route, SECRET, SEND, TOKEN, app};
 
@@ -74,7 +74,7 @@ async fn exercise_all_faults(route: Route, shown: &mut String, tokens: &mut Vec<
             Fault::Html,
             Fault::Hang,
         ] {
-            let limits = Limits::default().total(Duration::from_millis(300));
+            let limits = TransportLimits::default().request_timeout(Duration::from_millis(300));
             let harness = Harness::with(route, AppSettings::default(), limits).await;
             harness.sandbox.add_fault(path, 3, fault);
             let message = harness.message("oUser", 1);
@@ -87,7 +87,7 @@ async fn exercise_all_faults(route: Route, shown: &mut String, tokens: &mut Vec<
             }
             while !sending.is_finished() {
                 // Over sockets, retry delays are virtual time and the transport's timeout is real time.
-                harness.clock.pass(Duration::from_millis(50)).await;
+                harness.clock.advance_and_run(Duration::from_millis(50)).await;
             }
             if let Err(error) = sending.await.unwrap() {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
@@ -98,20 +98,22 @@ async fn exercise_all_faults(route: Route, shown: &mut String, tokens: &mut Vec<
                 harness.cache.status(),
                 harness.sandbox.event_log()
             ));
-            tokens.extend(harness.cache.current().issued().map(|issued| issued.token().expose().to_owned()));
+            tokens.extend(
+                harness.cache.current().issued().map(|issued| issued.token().expose_secret().to_owned()),
+            );
         }
     }
     let harness = Harness::new(route).await;
     let first = harness.cache.token().await.unwrap();
     harness.sandbox.invalidate_tokens(&app()).unwrap();
     harness.client.send(&harness.message("oUser", 1)).await.unwrap();
-    let second = harness.cache.refresh(first.generation(), Evidence::Seen).await.unwrap();
+    let second = harness.cache.refresh(first.generation(), Evidence::Observed).await.unwrap();
     for issued in [first, second] {
         shown.push_str(&format!(
             "{issued:?} {:?} {:?}",
             issued.token(),
             wxsub_core::store::StoredToken::from(&*issued)
         ));
-        tokens.push(issued.token().expose().to_owned());
+        tokens.push(issued.token().expose_secret().to_owned());
     }
 }

@@ -25,9 +25,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use wxsub_core::proto::AppId;
-use wxsub_core::proto::codec::RawReply;
-use wxsub_core::token::{Keeper, TokenSource};
-use wxsub_core::transport::{Outgoing, Transport};
+use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::token::{TokenCache, TokenSource};
+use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_sandbox::{AppSettings, Sandbox};
 
 use node_clock::NodeClock;
@@ -75,7 +75,7 @@ async fn run(scenario: &Scenario) {
         sandbox.configure(app, settings).unwrap();
     }
     let before = proc_fs::resident("self").unwrap();
-    let servers: Vec<Vec<Keeper>> =
+    let servers: Vec<Vec<TokenCache>> =
         (0..SERVERS).map(|number| server(number, &apps, &sandbox, &redis, &mut rng)).collect();
     for caches in &servers {
         for cache in caches {
@@ -109,7 +109,7 @@ fn server(
     sandbox: &Sandbox,
     redis: &Arc<Redis>,
     rng: &mut Rng,
-) -> Vec<Keeper> {
+) -> Vec<TokenCache> {
     let clock = Arc::new(NodeClock::new());
     let store = Arc::new(StoreLink {
         server: number,
@@ -120,18 +120,18 @@ fn server(
         rng: Mutex::new(rng.fork()),
     });
     let (weixin, network_clock) = (sandbox.clone(), Arc::clone(&clock));
-    let transport: Arc<dyn Transport> = Arc::new(move |request: Outgoing| {
+    let transport: Arc<dyn Transport> = Arc::new(move |request: HttpRequest| {
         let (weixin, network_clock) = (weixin.clone(), Arc::clone(&network_clock));
         async move {
             network_clock.sleep(Duration::from_millis(50)).await;
             let request = request.into_http();
             let target = request.uri().path_and_query().unwrap().to_string();
             let reply = weixin.handle(request.method().as_str(), &target, request.body()).outcome.unwrap();
-            Ok(RawReply::new(reply.status, Bytes::from(reply.body)))
+            Ok(RawResponse::new(reply.status, Bytes::from(reply.body)))
         }
     });
     let cache = |app: &AppId| {
-        Keeper::builder(app.clone(), "sandbox-secret".parse().unwrap(), Arc::clone(&transport))
+        TokenCache::builder(app.clone(), "sandbox-secret".parse().unwrap(), Arc::clone(&transport))
             .clock(clock.clone())
             .store(store.clone())
             .jitter_seed(rng.u64(..))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use wxsub_core::token::{Generation, Issued};
+use wxsub_core::token::{CachedToken, Generation};
 use wxsub_sandbox::Sandbox;
 
 use super::node_clock::NodeClock;
@@ -73,7 +73,7 @@ impl Invariants {
     }
 
     /// Checks a server's token at one of the times when the tokens of all servers are read.
-    pub(super) fn check_read(&self, server: usize, issued: Option<&Issued>) {
+    pub(super) fn check_read(&self, server: usize, issued: Option<&CachedToken>) {
         let elapsed = self.clock.elapsed();
         if elapsed < self.calm {
             return;
@@ -88,9 +88,9 @@ impl Invariants {
         }
     }
 
-    fn violation(&self, elapsed: Duration, issued: Option<&Issued>) -> Option<&'static str> {
+    fn violation(&self, elapsed: Duration, issued: Option<&CachedToken>) -> Option<&'static str> {
         let Some(issued) = issued else { return Some("holds no token") };
-        let token = issued.token().expose();
+        let token = issued.token().expose_secret();
         if !self.is_accepted(token) {
             return Some("holds a token that Weixin rejects");
         }

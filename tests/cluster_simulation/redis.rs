@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::{AccessToken, AppId};
-use wxsub_core::token::{ForceLog, Generation};
+use wxsub_core::token::{ForceRefreshLog, Generation};
 
 use super::node_clock::NodeClock;
 
@@ -16,7 +16,7 @@ use super::node_clock::NodeClock;
 pub(super) struct Fields {
     pub(super) token: Option<TokenFields>,
     pub(super) in_doubt_since: Option<UnixMillis>,
-    pub(super) forced: ForceLog,
+    pub(super) forced: ForceRefreshLog,
     /// The holder of the lease, and when it expires.
     lease: Option<(String, Duration)>,
 }
@@ -160,7 +160,7 @@ impl Redis {
     }
 
     pub(super) fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> bool {
-        self.update(app, |fields| fields.forced.take(now))
+        self.update(app, |fields| fields.forced.try_acquire(now))
     }
 
     /// Restores the state of this long ago: a replica that lagged behind has taken over.

@@ -10,9 +10,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use wxsub_core::Client;
 use wxsub_core::error::{Call, SendError};
 use wxsub_core::proto::{
-    Action, AppId, AppSecret, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId,
+    AppId, AppSecret, ConsentAction, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId,
 };
-use wxsub_core::token::{Evidence, Generation, Issued, Keeper, Notice, TokenEndpoint, TokenSource};
+use wxsub_core::token::{
+    CachedToken, Evidence, Generation, TokenCache, TokenEndpoint, TokenEvent, TokenSource,
+};
 
 use super::invariants::Invariants;
 use super::network::Network;
@@ -65,19 +67,19 @@ impl Server {
     async fn work(&self, mut rng: Rng) {
         let (app, transport) = (&self.app, Arc::clone(&self.network));
         let seed = rng.u64(..);
-        let cache = Keeper::builder(app.appid.clone(), app.secret.clone(), transport.clone())
+        let cache = TokenCache::builder(app.appid.clone(), app.secret.clone(), transport.clone())
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .endpoint(app.endpoint)
             .store(self.store.clone())
             .jitter_seed(seed)
-            .observe(self.observer())
+            .on_event(self.observer())
             .build();
-        let client = Client::with_tokens_from(Arc::new(cache.clone()), transport)
+        let client = Client::with_token_source(Arc::new(cache.clone()), transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .timeout(SEND_TIMEOUT)
-            .jitter_seed(seed)
+            .rng_seed(seed)
             .build();
         join3(
             self.send_repeatedly(&cache, &client, rng),
@@ -88,17 +90,17 @@ impl Server {
     }
 
     /// Records when this server got which token.
-    fn observer(&self) -> impl Fn(&Notice) + Send + Sync + 'static {
+    fn observer(&self) -> impl Fn(&TokenEvent) + Send + Sync + 'static {
         let (number, invariants) = (self.number, Arc::clone(&self.invariants));
         move |notice| {
-            if let Notice::Refreshed { generation, obtained, .. } = notice {
+            if let TokenEvent::Refreshed { generation, obtained, .. } = notice {
                 invariants.oracle.trace(|| format!("{number}: holds {generation}, {obtained:?}"));
                 invariants.on_token_held(*generation);
             }
         }
     }
 
-    async fn send_repeatedly(&self, cache: &Keeper, client: &Client, mut rng: Rng) {
+    async fn send_repeatedly(&self, cache: &TokenCache, client: &Client, mut rng: Rng) {
         loop {
             let next = self.clock.elapsed() + Duration::from_millis(rng.u64(1..600_000));
             if next > self.end {
@@ -111,7 +113,7 @@ impl Server {
         }
     }
 
-    async fn send(&self, cache: &Keeper, client: &Client, openid: &str) {
+    async fn send(&self, cache: &TokenCache, client: &Client, openid: &str) {
         let message = self.consented_message(openid.parse().unwrap());
         let began = self.clock.elapsed();
         let held = cache.current().to_owned();
@@ -132,7 +134,13 @@ impl Server {
 
     /// A send must not fail when all faults are over. While the server holds a valid token, it may fail only because of the
     /// network to Weixin.
-    fn check_failure(&self, openid: &str, error: &SendError, held: Option<&Issued>, span: &Range<Duration>) {
+    fn check_failure(
+        &self,
+        openid: &str,
+        error: &SendError,
+        held: Option<&CachedToken>,
+        span: &Range<Duration>,
+    ) {
         if self.invariants.is_calm(span.start) {
             self.report_violation(&format!("{openid} failed after the last fault: {error}"));
         }
@@ -142,7 +150,7 @@ impl Server {
         let network_works =
             self.network.faults.iter().all(|window| window.to <= span.start || span.end < window.from);
         // A token that is valid now was valid all the time.
-        let held_valid = held.is_some_and(|held| self.invariants.is_accepted(held.token().expose()));
+        let held_valid = held.is_some_and(|held| self.invariants.is_accepted(held.token().expose_secret()));
         if held_valid && (network_works || error.call() == Call::Token) {
             self.report_violation(&format!("{openid} failed although a valid token was held: {error}"));
         }
@@ -152,13 +160,14 @@ impl Server {
     fn consented_message(&self, openid: OpenId) -> Message {
         let (scene, template) = (Scene::new(7).unwrap(), self.app.template.clone());
         let request = ConsentRequest::new(self.app.appid.clone(), template.clone(), scene);
-        let confirm = Action::Confirm { openid: openid.clone() };
+        let confirm = ConsentAction::Confirm { openid: openid.clone() };
         self.network.weixin.sandbox.consent(request, confirm).unwrap();
-        Grant::trusted(openid, template, scene).message("Title".parse().unwrap(), "Text".parse().unwrap())
+        Grant::assume_verified(openid, template, scene)
+            .message("Title".parse().unwrap(), "Text".parse().unwrap())
     }
 
     /// Reads the current token at the same times as all servers, and checks it.
-    async fn read_repeatedly(&self, cache: &Keeper) {
+    async fn read_repeatedly(&self, cache: &TokenCache) {
         let mut newest = Generation::default();
         drop(cache.token().await);
         while self.clock.elapsed() < self.end {
@@ -177,7 +186,7 @@ impl Server {
     }
 
     /// Clients report the token as invalid.
-    async fn report_repeatedly(&self, cache: &Keeper) {
+    async fn report_repeatedly(&self, cache: &TokenCache) {
         for at in &self.reports {
             if *at < self.clock.elapsed() {
                 continue;
@@ -185,12 +194,12 @@ impl Server {
             self.clock.wait_until(*at).await;
             let Some(current) = cache.current().to_owned() else { continue };
             self.invariants.oracle.trace(|| format!("{}: a client reports the token", self.number));
-            drop(cache.refresh(current.generation(), Evidence::Claimed).await);
+            drop(cache.refresh(current.generation(), Evidence::Reported).await);
         }
     }
 
-    fn check_served(&self, issued: &Issued) {
-        self.invariants.oracle.token_served(self.number, issued.token().expose(), true);
+    fn check_served(&self, issued: &CachedToken) {
+        self.invariants.oracle.token_served(self.number, issued.token().expose_secret(), true);
     }
 
     fn report_violation(&self, what: &str) {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use fastrand::Rng;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{Put, Record, StoreError, StoredToken, TokenStore};
+use wxsub_core::store::{CasOutcome, StoreError, StoredToken, TokenRecord, TokenStore};
 use wxsub_core::token::Generation;
 
 use super::node_clock::NodeClock;
@@ -92,9 +92,9 @@ impl StoreLink {
     }
 
     /// The record in the time of this server.
-    fn to_record(&self, now: Duration, fields: Fields) -> Record {
-        let mut record = Record::default();
-        record.lost_since = fields.in_doubt_since;
+    fn to_record(&self, now: Duration, fields: Fields) -> TokenRecord {
+        let mut record = TokenRecord::default();
+        record.in_doubt_since = fields.in_doubt_since;
         record.forced = fields.forced;
         record.token = fields.token.map(|token| {
             // The age uses Redis time. Where the clocks agree, the written time is kept.
@@ -110,13 +110,13 @@ impl StoreLink {
 
 #[async_trait]
 impl TokenStore for StoreLink {
-    async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
+    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         let app = app.clone();
         let (now, fields) = self.execute(Kind::Read, move |redis| redis.load(&app)).await?;
         Ok(self.to_record(now, fields))
     }
 
-    async fn newer_than(&self, app: &AppId, known: Generation) -> Generation {
+    async fn wait_for_change(&self, app: &AppId, known: Generation) -> Generation {
         let mut published = self.redis.subscribe(app);
         loop {
             let newer = *published.wait_for(|published| *published > known).await.unwrap();
@@ -130,29 +130,22 @@ impl TokenStore for StoreLink {
         }
     }
 
-    async fn put_if_newer(
+    async fn compare_and_set(
         &self,
         app: &AppId,
         replaces: Generation,
         token: StoredToken,
-    ) -> Result<Put, StoreError> {
-        let StoredToken { token, generation, asked, life, .. } = token;
-        let age = self.clock.now().wall.since(asked);
-        let token = TokenFields {
-            token,
-            generation,
-            requested_at: asked,
-            age,
-            stored_at: Duration::ZERO,
-            lifetime: life,
-        };
+    ) -> Result<CasOutcome, StoreError> {
+        let StoredToken { token, generation, requested_at, lifetime, .. } = token;
+        let age = self.clock.now().wall.since(requested_at);
+        let token = TokenFields { token, generation, requested_at, age, stored_at: Duration::ZERO, lifetime };
         let app = app.clone();
         let put = move |redis: &Redis| redis.compare_and_set(&app, replaces, token);
         let (stored, now, fields) = self.execute(Kind::Write, put).await?;
-        Ok(if stored { Put::Stored } else { Put::Lost(self.to_record(now, fields)) })
+        Ok(if stored { CasOutcome::Stored } else { CasOutcome::Conflict(self.to_record(now, fields)) })
     }
 
-    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
         let (app, holder) = (app.clone(), holder.to_owned());
         let leased =
             self.execute(Kind::Write, move |redis| redis.acquire_lease(&app, &holder, length)).await?;
@@ -162,22 +155,22 @@ impl TokenStore for StoreLink {
         Ok(leased)
     }
 
-    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
         let (app, holder) = (app.clone(), holder.to_owned());
         self.execute(Kind::Write, move |redis| redis.release_lease(&app, &holder)).await
     }
 
-    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
         let app = app.clone();
         self.execute(Kind::Write, move |redis| redis.set_in_doubt(&app, since)).await
     }
 
-    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
         let app = app.clone();
         self.execute(Kind::Write, move |redis| redis.clear_in_doubt(&app, since)).await
     }
 
-    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
         let app = app.clone();
         self.execute(Kind::Write, move |redis| redis.try_acquire_force_refresh(&app, now)).await
     }

@@ -1,8 +1,8 @@
 //! From the consent URL to the message in the mailbox.
 
-use wxsub_core::ConsentGuard;
-use wxsub_core::consent_guard::{GuardKey, Verified};
-use wxsub_core::proto::{Action, Answer, ErrCode, HttpUrl, Jump, Remedy, Scene};
+use wxsub_core::ConsentVerifier;
+use wxsub_core::consent::{SigningKey, VerifiedConsent};
+use wxsub_core::proto::{ConsentAction, ConsentCallback, ErrCode, HttpUrl, Remedy, Scene, TapTarget};
 use wxsub_tests::{Harness, Route, SEND, TOKEN, app, template};
 
 on_every_route!(
@@ -13,22 +13,24 @@ on_every_route!(
 
 async fn consent_leads_to_one_message(route: Route) {
     let harness = Harness::new(route).await;
-    let guard = ConsentGuard::new(app(), GuardKey::new(b"sixteen random bytes").unwrap())
+    let guard = ConsentVerifier::new(app(), SigningKey::new(b"sixteen random bytes").unwrap())
         .clock(harness.clock.clone());
 
     // The consent URL, and the callback that comes back through the browser.
     let request = guard.issue(template(), Scene::new(1000).unwrap(), "session").unwrap();
     let back: HttpUrl = "https://shop.example/back".parse().unwrap();
     assert!(request.web_link(&back).unwrap().to_string().ends_with("#wechat_redirect"));
-    let answer =
-        harness.sandbox.consent(request, Action::Confirm { openid: "oUser".parse().unwrap() }).unwrap();
-    let answer: Answer = format!("{back}?{}", answer.to_query()).parse().unwrap();
+    let answer = harness
+        .sandbox
+        .consent(request, ConsentAction::Confirm { openid: "oUser".parse().unwrap() })
+        .unwrap();
+    let answer: ConsentCallback = format!("{back}?{}", answer.to_query()).parse().unwrap();
 
     // A forged callback, and the genuine one.
-    let forged: Answer =
+    let forged: ConsentCallback =
         "openid=oVictim&template_id=TEMPLATE&action=confirm&scene=1000&reserved=guess".parse().unwrap();
     guard.verify(&forged, "session").unwrap_err();
-    let Verified::Granted { grant, .. } = guard.verify(&answer, "session").unwrap() else {
+    let VerifiedConsent::Granted { grant, .. } = guard.verify(&answer, "session").unwrap() else {
         panic!("declined")
     };
 
@@ -36,7 +38,7 @@ async fn consent_leads_to_one_message(route: Route) {
     let message = grant
         .message("包裹到了".parse().unwrap(), "It is here.\n取件码 \"42\"".parse().unwrap())
         .color("#07C160".parse().unwrap())
-        .jump(Jump::Url("https://shop.example/parcel?id=1".parse().unwrap()));
+        .jump(TapTarget::Url("https://shop.example/parcel?id=1".parse().unwrap()));
     harness.client.send(&message).await.unwrap();
     let mailbox = harness.sandbox.mailbox(&"oUser".parse().unwrap());
     assert_eq!(mailbox.len(), 1);
@@ -62,7 +64,7 @@ async fn declined_consent_leaves_other_grants_alone(route: Route) {
     let other = harness.message("oOther", 7);
     // Another user declines. All grants stay.
     let request = wxsub_core::proto::ConsentRequest::new(app(), template(), Scene::new(9).unwrap());
-    harness.sandbox.consent(request, Action::Cancel).unwrap();
+    harness.sandbox.consent(request, ConsentAction::Cancel).unwrap();
     harness.client.send(&message).await.unwrap();
     harness.client.send(&other).await.unwrap();
     assert_eq!((harness.received_count("oUser"), harness.received_count("oOther")), (1, 1));

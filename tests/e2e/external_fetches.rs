@@ -5,7 +5,7 @@ use std::time::Duration;
 use wxsub_core::proto::{ErrCode, Remedy};
 use wxsub_core::token::Evidence;
 use wxsub_core::token::TokenSource;
-use wxsub_core::transport::Limits;
+use wxsub_core::transport::TransportLimits;
 use wxsub_sandbox::AppSettings;
 use wxsub_tests::{Harness, Route, SEND, TOKEN, app};
 
@@ -42,11 +42,11 @@ async fn external_fetch_every_minute_fails_no_send(route: Route) {
 async fn late_report_gets_current_token(route: Route) {
     let harness = Harness::new(route).await;
     let reported = harness.cache.token().await.unwrap().generation();
-    let fresh = harness.cache.refresh(reported, Evidence::Claimed).await.unwrap();
+    let fresh = harness.cache.refresh(reported, Evidence::Reported).await.unwrap();
     assert!(fresh.generation() > reported);
     // A report of an older token gets the current token and starts no fetch.
     for _ in 0..100 {
-        let current = harness.cache.refresh(reported, Evidence::Claimed).await.unwrap();
+        let current = harness.cache.refresh(reported, Evidence::Reported).await.unwrap();
         assert_eq!(current.generation(), fresh.generation());
     }
     assert_eq!(harness.request_count(TOKEN), 2);
@@ -55,7 +55,7 @@ async fn late_report_gets_current_token(route: Route) {
 async fn frozen_secret_slows_attempts_down(route: Route) {
     let mut frozen = AppSettings::default();
     frozen.frozen = true;
-    let harness = Harness::with(route, frozen, Limits::default()).await;
+    let harness = Harness::with(route, frozen, TransportLimits::default()).await;
     let message = harness.message("oUser", 1);
     let error = harness.client.send(&message).await.unwrap_err();
     assert_eq!((error.errcode(), error.remedy()), (Some(ErrCode::SECRET_FROZEN), Remedy::FixConfig));

@@ -16,7 +16,7 @@ async fn batch_with_one_invalidation_costs_two_token_requests(route: Route) {
     let messages: Vec<_> = (0..600).map(|n| harness.message(&format!("oUser{n}"), 7)).collect();
 
     let sending = async {
-        let mut results = harness.client.send_many(stream::iter(messages), NonZeroUsize::new(64).unwrap());
+        let mut results = harness.client.send_all(stream::iter(messages), NonZeroUsize::new(64).unwrap());
         let mut sent = 0;
         while let Some((message, result)) = results.next().await {
             result.unwrap();

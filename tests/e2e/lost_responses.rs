@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wxsub_core::error::{Delivery, ErrorKind};
-use wxsub_core::transport::Limits;
+use wxsub_core::transport::TransportLimits;
 use wxsub_sandbox::{AppSettings, Fault};
 use wxsub_tests::{Harness, Route, SEND, TOKEN};
 
@@ -28,7 +28,7 @@ async fn lost_send_response_is_not_retried(route: Route) {
         let message = harness.message("oUser", 7);
         harness.sandbox.add_fault(SEND, 1, fault);
         let error = harness.client.send(&message).await.unwrap_err();
-        assert_eq!((error.delivery(), error.may_repeat()), (Delivery::MaybeSent, false), "{error}");
+        assert_eq!((error.delivery(), error.is_retryable()), (Delivery::MaybeSent, false), "{error}");
         assert_eq!(harness.request_count(SEND), 1, "{error}");
         assert_eq!(harness.received_count("oUser"), usize::from(applied), "{error}");
         // The broken connection does not disturb the next message.
@@ -37,7 +37,7 @@ async fn lost_send_response_is_not_retried(route: Route) {
 }
 
 async fn hanging_send_ends_at_its_deadline(route: Route) {
-    let limits = Limits::default().total(Duration::from_millis(500));
+    let limits = TransportLimits::default().request_timeout(Duration::from_millis(500));
     let harness = Harness::with(route, AppSettings::default(), limits).await;
     let message = harness.message("oUser", 7);
     harness.sandbox.add_fault(SEND, 1, Fault::Hang);

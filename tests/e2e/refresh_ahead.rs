@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wxsub_core::token::TokenSource;
-use wxsub_core::transport::Limits;
+use wxsub_core::transport::TransportLimits;
 use wxsub_sandbox::{AppSettings, Fault};
 use wxsub_tests::{Harness, Route, TOKEN};
 
@@ -16,7 +16,7 @@ async fn with_short_tokens(route: Route) -> Harness {
     let mut settings = AppSettings::default();
     settings.token_lifetime = LIFETIME;
     settings.overlap = Duration::from_secs(2);
-    let harness = Harness::with(route, settings, Limits::default()).await;
+    let harness = Harness::with(route, settings, TransportLimits::default()).await;
     harness.cache.token().await.unwrap();
     harness
 }

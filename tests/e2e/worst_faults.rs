@@ -56,12 +56,12 @@ async fn lost_refresh_response_in_outage_puts_token_in_doubt(route: Route) {
     harness.advance(72 * MINUTE).await;
     let status = harness.cache.status();
     assert!(status.is_suspect(harness.cache.now()));
-    assert!(status.vouched(harness.cache.now()) <= MINUTE && harness.cache.current().issued().is_some());
+    assert!(status.safe_ttl(harness.cache.now()) <= MINUTE && harness.cache.current().issued().is_some());
     // Weixin rejects it. The cache drops it at once, and the error says that the message was not sent.
     let message = harness.message("oUser", 2);
     let error = send_while_advancing(&harness, &message, MINUTE).await.unwrap_err();
     assert_eq!((error.call(), error.delivery()), (Call::Token, Delivery::NotSent), "{error}");
-    assert!(error.may_repeat() && harness.cache.current().issued().is_none());
+    assert!(error.is_retryable() && harness.cache.current().issued().is_none());
     // The cache recovers by itself once Weixin is back.
     harness.sandbox.clear_faults();
     harness.advance(Duration::from_secs(16)).await;
@@ -87,7 +87,7 @@ async fn second_rejection_ends_the_send(route: Route) {
     let message = harness.message("oUser", 1);
     harness.sandbox.add_fault(SEND, 2, Fault::ErrCode(ErrCode::INVALID_CREDENTIAL));
     let error = harness.client.send(&message).await.unwrap_err();
-    assert_eq!((error.delivery(), error.errcode()), (Delivery::Answered, Some(ErrCode::INVALID_CREDENTIAL)));
+    assert_eq!((error.delivery(), error.errcode()), (Delivery::Rejected, Some(ErrCode::INVALID_CREDENTIAL)));
     // The second token is dropped too.
     assert_eq!((harness.request_count(SEND), harness.request_count(TOKEN)), (2, 3));
     harness.client.send(&message).await.unwrap();
@@ -145,20 +145,20 @@ async fn suspended_machine_fetches_before_it_sends(route: Route) {
 
 async fn killed_refresher_is_replaced(route: Route) {
     let harness = Harness::new(route).await;
-    let store = Arc::new(MemoryStore::on(harness.clock.clone()));
+    let store = Arc::new(MemoryStore::with_clock(harness.clock.clone()));
     let (first, second) = (harness.peer(store.clone()), harness.peer(store));
     let token = first.token().await.unwrap();
     assert_eq!(second.token().await.unwrap().generation(), token.generation());
     // The first peer that refreshes is killed during its fetch. Its lease stays.
     harness.sandbox.add_fault(TOKEN, 1, Fault::Hang);
     while harness.request_count(TOKEN) == 1 {
-        harness.clock.pass(Duration::from_secs(10)).await;
+        harness.clock.advance_and_run(Duration::from_secs(10)).await;
     }
     let (killed, survivor) = if first.status().fetching { (first, second) } else { (second, first) };
     drop(killed);
     for _ in 0..60 {
         assert!(survivor.current().issued().is_some());
-        harness.clock.pass(Duration::from_secs(1)).await;
+        harness.clock.advance_and_run(Duration::from_secs(1)).await;
         while survivor.status().fetching && harness.request_count(TOKEN) > 2 {
             tokio::task::yield_now().await;
         }

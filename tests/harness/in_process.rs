@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use wxsub_core::clock::Clock;
-use wxsub_core::proto::codec::RawReply;
+use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::testing::ManualClock;
-use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
+use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_sandbox::{ConnectionFault, Sandbox};
 
 pub(crate) struct InProcess {
@@ -18,7 +18,7 @@ pub(crate) struct InProcess {
 
 #[async_trait]
 impl Transport for InProcess {
-    async fn exchange(&self, request: Outgoing) -> Result<RawReply<Bytes>, TransportError> {
+    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
         let request = request.into_http();
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let handled = self.sandbox.handle(request.method().as_str(), target, request.body());
@@ -26,9 +26,9 @@ impl Transport for InProcess {
             self.clock.sleep_until(self.clock.now().mono.after(handled.delay)).await;
         }
         match handled.outcome {
-            Ok(reply) => Ok(RawReply::new(reply.status, reply.body.into())),
+            Ok(reply) => Ok(RawResponse::new(reply.status, reply.body.into())),
             Err(ConnectionFault::Hang) => pending().await,
-            Err(broken) => Err(TransportError::maybe_sent(TransportFault::Broken, broken.to_string())),
+            Err(broken) => Err(TransportError::maybe_sent(TransportErrorKind::Broken, broken.to_string())),
         }
     }
 }

@@ -22,12 +22,14 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
-use wxsub_core::proto::codec::RawReply;
-use wxsub_core::proto::{Action, AppId, BaseUrl, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId};
+use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::proto::{
+    AppId, BaseUrl, ConsentAction, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId,
+};
 use wxsub_core::store::TokenStore;
 use wxsub_core::testing::ManualClock;
-use wxsub_core::token::{Keeper, TokenEndpoint};
-use wxsub_core::transport::{Limits, Outgoing, Transport, TransportError};
+use wxsub_core::token::{TokenCache, TokenEndpoint};
+use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportLimits};
 use wxsub_sandbox::{AppSettings, Sandbox};
 
 /// The token endpoint.
@@ -47,7 +49,7 @@ pub struct Harness {
     /// Weixin.
     pub sandbox: Sandbox,
     /// The token cache of the app.
-    pub cache: Keeper,
+    pub cache: TokenCache,
     /// The app's client.
     pub client: Client,
     route: Route,
@@ -59,25 +61,30 @@ pub struct Harness {
 impl Harness {
     /// Sets everything up with default settings and limits.
     pub async fn new(route: Route) -> Self {
-        Self::with(route, AppSettings::default(), Limits::default()).await
+        Self::with(route, AppSettings::default(), TransportLimits::default()).await
     }
 
     /// Sets everything up with these settings of the app and these limits of the transport.
-    pub async fn with(route: Route, settings: AppSettings, limits: Limits) -> Self {
+    pub async fn with(route: Route, settings: AppSettings, limits: TransportLimits) -> Self {
         Self::with_endpoint(route, TokenEndpoint::Token, settings, limits).await
     }
 
     /// Sets everything up with a token cache that uses `/cgi-bin/stable_token`.
     pub async fn stable(route: Route) -> Self {
-        Self::with_endpoint(route, TokenEndpoint::StableToken, AppSettings::default(), Limits::default())
-            .await
+        Self::with_endpoint(
+            route,
+            TokenEndpoint::StableToken,
+            AppSettings::default(),
+            TransportLimits::default(),
+        )
+        .await
     }
 
     async fn with_endpoint(
         route: Route,
         endpoint: TokenEndpoint,
         settings: AppSettings,
-        limits: Limits,
+        limits: TransportLimits,
     ) -> Self {
         let clock = Arc::new(ManualClock::new());
         let wall = Arc::clone(&clock);
@@ -86,13 +93,13 @@ impl Harness {
         sandbox.configure(&app(), settings).unwrap();
         let (transport, base, server) = route.connect(&sandbox, &clock, limits).await;
         let counter = Arc::new(RequestCounter { transport, counts: Mutex::default() });
-        let cache = Keeper::builder(app(), SECRET.parse().unwrap(), counter.clone())
+        let cache = TokenCache::builder(app(), SECRET.parse().unwrap(), counter.clone())
             .api_base(base.clone())
             .clock(clock.clone())
             .endpoint(endpoint)
             .jitter_seed(7)
             .build();
-        let client = Client::with_tokens_from(Arc::new(cache.clone()), counter.clone())
+        let client = Client::with_token_source(Arc::new(cache.clone()), counter.clone())
             .api_base(base.clone())
             .clock(clock.clone())
             .build();
@@ -100,8 +107,8 @@ impl Harness {
     }
 
     /// The token cache of another process, which shares its token through this store.
-    pub fn peer(&self, store: Arc<dyn TokenStore>) -> Keeper {
-        Keeper::builder(app(), SECRET.parse().unwrap(), self.counter.clone())
+    pub fn peer(&self, store: Arc<dyn TokenStore>) -> TokenCache {
+        TokenCache::builder(app(), SECRET.parse().unwrap(), self.counter.clone())
             .api_base(self.base.clone())
             .clock(self.clock.clone())
             .store(store)
@@ -114,8 +121,8 @@ impl Harness {
         let openid: OpenId = openid.parse().unwrap();
         let scene = Scene::new(scene).unwrap();
         let request = ConsentRequest::new(app(), template(), scene);
-        self.sandbox.consent(request, Action::Confirm { openid: openid.clone() }).unwrap();
-        Grant::trusted(openid, template(), scene)
+        self.sandbox.consent(request, ConsentAction::Confirm { openid: openid.clone() }).unwrap();
+        Grant::assume_verified(openid, template(), scene)
     }
 
     /// A message to a user who has consented to it.
@@ -136,11 +143,11 @@ impl Harness {
     /// Advances time in small steps. Over real sockets each step waits for the running fetch, unless that hangs by design.
     pub async fn advance(&self, time: Duration) {
         if self.route == Route::InProcess {
-            return self.clock.pass(time).await;
+            return self.clock.advance_and_run(time).await;
         }
         let step = Duration::from_millis(100);
         for _ in 0..time.as_millis() / step.as_millis() {
-            self.clock.pass(step).await;
+            self.clock.advance_and_run(step).await;
             while self.cache.status().fetching && !self.is_hanging() {
                 tokio::task::yield_now().await;
             }
@@ -191,8 +198,8 @@ impl std::fmt::Debug for RequestCounter {
 
 #[async_trait]
 impl Transport for RequestCounter {
-    async fn exchange(&self, request: Outgoing) -> Result<RawReply<Bytes>, TransportError> {
+    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
         *self.counts.lock().unwrap().entry(request.path().to_owned()).or_default() += 1;
-        self.transport.exchange(request).await
+        self.transport.execute(request).await
     }
 }

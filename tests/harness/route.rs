@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wxsub_core::proto::BaseUrl;
 use wxsub_core::testing::ManualClock;
-use wxsub_core::transport::{Limits, Transport};
+use wxsub_core::transport::{Transport, TransportLimits};
 use wxsub_hyper::HyperTransport;
 use wxsub_reqwest::ReqwestTransport;
 use wxsub_sandbox::{Sandbox, http};
@@ -29,7 +29,7 @@ impl Route {
         self,
         sandbox: &Sandbox,
         clock: &Arc<ManualClock>,
-        limits: Limits,
+        limits: TransportLimits,
     ) -> (Arc<dyn Transport>, BaseUrl, Option<oneshot::Sender<()>>) {
         let transport: Arc<dyn Transport> = match self {
             Self::InProcess => {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_core::clock::{Moment, Mono, UnixMillis};
+use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use wxsub_core::proto::AccessToken;
 use wxsub_core::token::{
-    Command, Event, Evidence, Failure, Generation, Issued, Lifecycle, Order, Outcome as Real, TokenEndpoint,
+    Action, CachedToken, Event, Evidence, FetchOutcome as Real, FetchRequest, Generation, RefreshState,
+    TokenEndpoint, TokenErrorKind,
 };
-use wxsub_core::transport::{TransportError, TransportFault};
+use wxsub_core::transport::{TransportError, TransportErrorKind};
 
 use super::rules::Rules;
 use super::state::{Attempt, Outcome, Server, Stage, Token};
@@ -67,15 +68,15 @@ fn stored(generation: u8) -> Token {
 
 struct Pair {
     model: Server,
-    real: Lifecycle,
-    order: Option<Order>,
-    now: Moment,
+    real: RefreshState,
+    order: Option<FetchRequest>,
+    now: ClockReading,
 }
 
 impl Pair {
     fn new() -> Self {
-        let now = Moment::new(Mono::from_origin(Duration::from_secs(3600)), wall(NOW));
-        let real = Lifecycle::new(TokenEndpoint::Token, 1);
+        let now = ClockReading::new(MonotonicInstant::from_origin(Duration::from_secs(3600)), wall(NOW));
+        let real = RefreshState::new(TokenEndpoint::Token, 1);
         Self { model: Server::default(), real, order: None, now }
     }
 
@@ -109,30 +110,30 @@ impl Pair {
     fn hear(&mut self, heard: Heard, rules: &Rules) {
         self.tell_model(heard, rules);
         let event = match heard {
-            Heard::Wanted => Event::Wanted,
+            Heard::Wanted => Event::TokenRequested,
             Heard::Due => {
-                self.now = self.now.after(self.real.status().due.unwrap().left(self.now));
+                self.now = self.now.after(self.real.status().next_attempt_at.unwrap().remaining(self.now));
                 Event::Timer
             }
             Heard::Finished(outcome) => {
                 let attempt = self.order.take().unwrap().attempt;
-                Event::Finished { attempt, outcome: self.outcome(outcome) }
+                Event::FetchFinished { attempt, outcome: self.outcome(outcome) }
             }
             Heard::Loaded(token, marked) => {
                 let lost_since = marked.then_some(self.now.wall);
-                Event::Loaded { issued: self.issued(token), lost_since }
+                Event::StoreLoaded { issued: self.issued(token), lost_since }
             }
             Heard::Published(replaced) => {
                 let generation = self.real.status().held.unwrap().generation();
-                Event::Published { generation, replaced: number(replaced) }
+                Event::StorePublished { generation, replaced: number(replaced) }
             }
             Heard::Rejected => {
                 let generation = self.real.status().held.unwrap().generation();
-                Event::Reported { generation, evidence: Evidence::Seen }
+                Event::InvalidTokenReported { generation, evidence: Evidence::Observed }
             }
         };
-        for command in self.real.handle(self.now, event) {
-            if let Command::Fetch(order) = command {
+        for command in self.real.handle_event(self.now, event) {
+            if let Action::Fetch(order) = command {
                 self.order = Some(order);
             }
         }
@@ -162,11 +163,11 @@ impl Pair {
 
     fn agrees(&self, run: &[Heard]) {
         let (model, status) = (&self.model, self.real.status());
-        let held = status.held.map(|held| (held.token().expose().to_owned(), held.generation()));
+        let held = status.held.map(|held| (held.token().expose_secret().to_owned(), held.generation()));
         let holds = (model.held.id != 0).then(|| (text(model.held), number(model.held.generation)));
         assert_eq!(held, holds, "held, after {run:?}");
         assert_eq!(status.fetching, model.attempt.stage != Stage::None, "fetching, after {run:?}");
-        let due = status.due.is_some_and(|due| due.left(self.now) < SOON);
+        let due = status.next_attempt_at.is_some_and(|due| due.remaining(self.now) < SOON);
         assert_eq!(due, model.due, "due, after {run:?}");
         let known = self.order.as_ref().filter(|_| status.fetching).map(|order| order.known);
         let knows = status.fetching.then(|| number(model.attempt.known));
@@ -176,24 +177,30 @@ impl Pair {
     fn outcome(&self, outcome: Outcome) -> Real {
         match outcome {
             Outcome::Issued(token) => Real::Issued(self.issued(token)),
-            Outcome::IssuedAlone(token) => Real::IssuedAlone(self.issued(token)),
+            Outcome::IssuedAlone(token) => Real::IssuedWithoutLease(self.issued(token)),
             Outcome::Adopted { token, marked, raced } => {
                 let lost_since = marked.then_some(self.now.wall);
-                Real::Adopted { issued: self.issued(token), lost_since, raced }
+                Real::Adopted { issued: self.issued(token), lost_since, lost_race: raced }
             }
-            Outcome::Elsewhere => Real::Elsewhere,
+            Outcome::Elsewhere => Real::LeaseHeldByPeer,
             Outcome::Refused => {
-                let refused = TransportError::before_sending(TransportFault::Connect, "nobody listens");
-                Real::Failed(Failure::Transport(refused))
+                let refused = TransportError::before_sending(TransportErrorKind::Connect, "nobody listens");
+                Real::Failed(TokenErrorKind::Transport(refused))
             }
-            Outcome::Lost => Real::Failed(Failure::TimedOut),
+            Outcome::Lost => Real::Failed(TokenErrorKind::TimedOut),
         }
     }
 
-    fn issued(&self, token: Token) -> Arc<Issued> {
+    fn issued(&self, token: Token) -> Arc<CachedToken> {
         let text = AccessToken::new(text(token)).unwrap();
         let life = Duration::from_secs(7200);
-        Arc::new(Issued::adopted(text, number(token.generation), wall(token.asked), life, self.now))
+        Arc::new(CachedToken::from_shared_store(
+            text,
+            number(token.generation),
+            wall(token.asked),
+            life,
+            self.now,
+        ))
     }
 }
 

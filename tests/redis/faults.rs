@@ -5,7 +5,7 @@ use std::time::Duration;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{Put, StoreError, TokenStore};
+use wxsub_core::store::{CasOutcome, StoreError, TokenStore};
 use wxsub_core::token::Generation;
 use wxsub_redis::{RedisStore, RedisStoreBuilder};
 
@@ -33,7 +33,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
     let clock = SystemClock::new();
     let began = clock.now().mono;
     let answer = work.await;
-    assert!(clock.now().mono.since(began) < IN_TIME);
+    assert!(clock.now().mono.duration_since(began) < IN_TIME);
     answer
 }
 
@@ -105,7 +105,7 @@ async fn passwords_and_users_are_checked_and_never_shown() {
     assert!(redis.ask(&format!("AUTH SESAME\r\n{rule}")).contains("+OK\r\n+OK"));
     let user = format!("redis://wxsub@127.0.0.1:{}/0", redis.port);
     let limited = RedisStore::builder(&user).password("OPEN").build().unwrap();
-    wxsub_core::testing::store_contract::run(|| {
+    wxsub_core::testing::store_conformance::run(|| {
         redis.ask("AUTH SESAME\r\nFLUSHALL");
         std::sync::Arc::new(RedisStore::builder(&user).password("OPEN").build().unwrap())
     })
@@ -120,7 +120,7 @@ async fn passwords_and_users_are_checked_and_never_shown() {
 async fn a_replica_that_is_read_only_gives_no_lease() {
     let (master, replica) = (Redis::start(), Redis::start());
     replica.ask(&format!("REPLICAOF 127.0.0.1 {}", master.port));
-    let leased = replica.store().lease(&app(), "one", Duration::from_secs(30)).await;
+    let leased = replica.store().acquire_lease(&app(), "one", Duration::from_secs(30)).await;
     assert!(leased.unwrap_err().to_string().contains("READONLY"));
 }
 
@@ -138,7 +138,7 @@ async fn the_sentinels_make_a_replica_the_master_and_the_record_goes_on() {
     let store = through(&[&sentinel]);
     let (first, second) = (Generation::new(5), Generation::new(6));
     let put = |replaces, generation: Generation| {
-        store.put_if_newer(&app, replaces, token("A", generation.get(), UnixMillis::new(1_000)))
+        store.compare_and_set(&app, replaces, token("A", generation.get(), UnixMillis::new(1_000)))
     };
     put(Generation::default(), first).await.unwrap();
     wait_for("the replica is ready", async || {
@@ -153,7 +153,7 @@ async fn the_sentinels_make_a_replica_the_master_and_the_record_goes_on() {
         stored.is_some()
     })
     .await;
-    assert!(matches!(stored, Some(Put::Stored)), "the record was there: {stored:?}");
+    assert!(matches!(stored, Some(CasOutcome::Stored)), "the record was there: {stored:?}");
     assert_eq!(in_time(store.load(&app)).await.unwrap().generation(), second);
     assert!(replica.ask("HGET wxsub:{wx1}:record generation").contains("$1\r\n6"));
 }

@@ -15,11 +15,13 @@ async fn a_token_that_one_stores_the_other_hears_of() {
     // It listens from its first connection on.
     two.load(&app).await.unwrap();
     let tells = async {
-        one.put_if_newer(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
+        one.compare_and_set(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000)))
+            .await
+            .unwrap();
     };
-    let (heard, ()) = tokio::join!(two.newer_than(&app, Generation::new(4)), tells);
+    let (heard, ()) = tokio::join!(two.wait_for_change(&app, Generation::new(4)), tells);
     assert_eq!(heard, Generation::new(5));
-    assert_eq!(two.newer_than(&app, Generation::default()).await, heard, "it is not forgotten");
+    assert_eq!(two.wait_for_change(&app, Generation::default()).await, heard, "it is not forgotten");
 }
 
 #[tokio::test]
@@ -30,6 +32,6 @@ async fn a_user_who_may_not_listen_reads_and_writes_all_the_same() {
     let user = format!("redis://deaf:OPEN@127.0.0.1:{}/0", redis.port);
     let deaf = wxsub_redis::RedisStore::builder(user).build().unwrap();
     let put = token("A", 5, UnixMillis::new(1_000));
-    deaf.put_if_newer(&app(), Generation::default(), put).await.unwrap();
+    deaf.compare_and_set(&app(), Generation::default(), put).await.unwrap();
     assert_eq!(deaf.load(&app()).await.unwrap().generation().get(), 5);
 }

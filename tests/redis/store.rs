@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::{AccessToken, AppId};
-use wxsub_core::store::{Put, StoredToken, TokenStore};
-use wxsub_core::testing::{ManualClock, store_contract};
+use wxsub_core::store::{CasOutcome, StoredToken, TokenStore};
+use wxsub_core::testing::{ManualClock, store_conformance};
 use wxsub_core::token::Generation;
 use wxsub_redis::{RedisStore, RedisStoreBuilder};
 
@@ -40,7 +40,7 @@ async fn keeps_the_contract(make: impl Fn(&Redis) -> RedisStore) {
         redis.ask("FLUSHALL");
         Arc::new(make(&redis)) as Arc<dyn TokenStore>
     };
-    store_contract::run(make).await;
+    store_conformance::run(make).await;
 }
 
 #[tokio::test]
@@ -69,10 +69,10 @@ async fn of_a_hundred_who_replace_the_same_token_one_succeeds() {
             let store = Arc::clone(&stores[usize::try_from(n % 4).unwrap()]);
             let new = token(&format!("T{n}"), round * 1000 + n, UnixMillis::new(1_000));
             let app = app.clone();
-            async move { (n, store.put_if_newer(&app, Generation::new(held), new).await.unwrap()) }
+            async move { (n, store.compare_and_set(&app, Generation::new(held), new).await.unwrap()) }
         });
         let stored: Vec<_> =
-            join_all(puts).await.into_iter().filter(|(_, put)| matches!(put, Put::Stored)).collect();
+            join_all(puts).await.into_iter().filter(|(_, put)| matches!(put, CasOutcome::Stored)).collect();
         assert_eq!(stored.len(), 1);
         held = round * 1000 + stored[0].0;
         assert_eq!(stores[0].load(&app).await.unwrap().generation().get(), held);
@@ -86,12 +86,12 @@ async fn of_a_hundred_who_ask_for_the_lease_one_gets_it_and_it_ends_by_itself() 
     let (store, app) = (redis.store(), app());
     let asks = (0..100).map(|n| {
         let (store, app) = (&store, &app);
-        async move { store.lease(app, &format!("holder{n}"), Duration::from_secs(60)).await.unwrap() }
+        async move { store.acquire_lease(app, &format!("holder{n}"), Duration::from_secs(60)).await.unwrap() }
     });
     assert_eq!(join_all(asks).await.into_iter().filter(|leased| *leased).count(), 1);
     assert!(redis.ask("PTTL wxsub:{wx1}:lease").starts_with(":5"), "it has an end");
     redis.ask("PEXPIRE wxsub:{wx1}:lease 0");
-    assert!(store.lease(&app, "late", Duration::from_secs(60)).await.unwrap());
+    assert!(store.acquire_lease(&app, "late", Duration::from_secs(60)).await.unwrap());
 }
 
 #[tokio::test]
@@ -102,8 +102,9 @@ async fn servers_whose_clocks_are_ten_minutes_apart_agree_on_the_end_of_a_token(
     ahead.set_forward(Duration::from_secs(600));
     let on = |clock: &Arc<ManualClock>| redis.builder().clock(clock.clone()).build().unwrap();
     let (one, two, app) = (on(&right), on(&ahead), app());
-    let put = one.put_if_newer(&app, Generation::default(), token("A", 7, right.now().wall)).await.unwrap();
-    assert!(matches!(put, Put::Stored));
+    let put =
+        one.compare_and_set(&app, Generation::default(), token("A", 7, right.now().wall)).await.unwrap();
+    assert!(matches!(put, CasOutcome::Stored));
     let left =
         |clock: &ManualClock, stored: &StoredToken| stored.to_issued(clock.now()).remaining(clock.now());
     for (store, clock) in [(&one, &right), (&two, &ahead)] {
@@ -119,7 +120,7 @@ async fn a_process_that_stands_still_while_it_reads_does_not_take_the_token_for_
     let redis = Redis::start();
     let clock = Arc::new(ManualClock::new());
     let (store, app) = (redis.builder().clock(clock.clone()).build().unwrap(), app());
-    store.put_if_newer(&app, Generation::default(), token("A", 7, clock.now().wall)).await.unwrap();
+    store.compare_and_set(&app, Generation::default(), token("A", 7, clock.now().wall)).await.unwrap();
     let stands_still = async { clock.advance(Duration::from_secs(600)) };
     let (record, ()) = tokio::join!(store.load(&app), stands_still);
     let left = record.unwrap().token.unwrap().to_issued(clock.now()).remaining(clock.now());
@@ -132,11 +133,11 @@ async fn a_generation_beyond_the_bound_is_replaced() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     let now = UnixMillis::new(1_800_000_000_000);
-    store.put_if_newer(&app, Generation::default(), token("A", 5, now)).await.unwrap();
+    store.compare_and_set(&app, Generation::default(), token("A", 5, now)).await.unwrap();
     redis.ask("HSET wxsub:{wx1}:record generation 18446744073709551615");
     assert!(store.load(&app).await.unwrap().token.is_none());
-    let put = store.put_if_newer(&app, Generation::default(), token("B", 6, now)).await.unwrap();
-    assert!(matches!(put, Put::Stored));
+    let put = store.compare_and_set(&app, Generation::default(), token("B", 6, now)).await.unwrap();
+    assert!(matches!(put, CasOutcome::Stored));
     assert_eq!(store.load(&app).await.unwrap().generation().get(), 6);
 }
 
@@ -147,12 +148,12 @@ async fn a_record_of_a_later_layout_is_refused_by_name_and_left_alone() {
     let (store, app) = (redis.store(), app());
     redis.ask("HSET wxsub:{wx1}:record version 2 generation 5 token X");
     let now = UnixMillis::new(1_800_000_000_000);
-    let put = store.put_if_newer(&app, Generation::new(5), token("A", 6, now)).await;
+    let put = store.compare_and_set(&app, Generation::new(5), token("A", 6, now)).await;
     for error in [
         store.load(&app).await.err(),
         put.err(),
-        store.mark(&app, now).await.err(),
-        store.take_force(&app, now).await.err(),
+        store.set_in_doubt(&app, now).await.err(),
+        store.try_acquire_force_refresh(&app, now).await.err(),
     ] {
         let text = error.unwrap().to_string();
         assert!(text.contains("has layout 2, and this version knows layout 1"), "{text}");
@@ -165,10 +166,10 @@ async fn a_record_of_a_later_layout_is_refused_by_name_and_left_alone() {
 async fn fields_that_are_not_known_are_left_alone_and_a_record_outlives_its_token() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());
-    store.put_if_newer(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
+    store.compare_and_set(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
     redis.ask("HSET wxsub:{wx1}:record of_a_later_version 1");
-    store.put_if_newer(&app, Generation::new(5), token("B", 6, UnixMillis::new(1_000))).await.unwrap();
-    assert_eq!(store.load(&app).await.unwrap().token.unwrap().token.expose(), "B");
+    store.compare_and_set(&app, Generation::new(5), token("B", 6, UnixMillis::new(1_000))).await.unwrap();
+    assert_eq!(store.load(&app).await.unwrap().token.unwrap().token.expose_secret(), "B");
     assert!(redis.ask("HGET wxsub:{wx1}:record of_a_later_version").contains("$1\r\n1"));
     let days: u64 = redis.ask("TTL wxsub:{wx1}:record")[1..].lines().next().unwrap().parse().unwrap();
     assert!((29..=30).contains(&(days / 86_400)));
@@ -182,8 +183,8 @@ async fn with_encryption_redis_sees_no_token() {
     let sealing = redis.builder().encryption_key(KEY.parse().unwrap()).build().unwrap();
     let monitor = redis.monitor();
     let now = UnixMillis::new(1_000);
-    sealing.put_if_newer(&app, Generation::default(), token("PLANTED", 5, now)).await.unwrap();
-    assert_eq!(sealing.load(&app).await.unwrap().token.unwrap().token.expose(), "PLANTED");
+    sealing.compare_and_set(&app, Generation::default(), token("PLANTED", 5, now)).await.unwrap();
+    assert_eq!(sealing.load(&app).await.unwrap().token.unwrap().token.expose_secret(), "PLANTED");
     let asked = seen(monitor);
     assert!(asked.contains("sealed") && !asked.contains("PLANTED"), "{asked}");
     let error = plain.load(&app).await.unwrap_err().to_string();
@@ -198,6 +199,6 @@ async fn a_stored_token_is_made_known() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     let monitor = redis.monitor();
-    store.put_if_newer(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
+    store.compare_and_set(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
     assert!(seen(monitor).contains(r#""PUBLISH" "wxsub:{wx1}:changes" "5""#));
 }

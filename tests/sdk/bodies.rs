@@ -6,7 +6,7 @@ use wxsub_core::proto::codec::{QueryPair, Request};
 use wxsub_core::proto::endpoint::subscribe;
 use wxsub_core::proto::endpoint::token::TokenRequest;
 use wxsub_core::proto::{AppSecret, BaseUrl};
-use wxsub_core::transport::{Outgoing, Transport};
+use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_reqwest::ReqwestTransport;
 use wxsub_tests::{app, template};
 
@@ -103,6 +103,6 @@ async fn are_sent(bodies: &[Body]) {
 async fn answer(base: &str, request: Request<'_>) -> Value {
     let base = BaseUrl::new(base).unwrap();
     let reply =
-        ReqwestTransport::new().unwrap().exchange(Outgoing::new(&base, request).unwrap()).await.unwrap();
+        ReqwestTransport::new().unwrap().execute(HttpRequest::new(&base, request).unwrap()).await.unwrap();
     serde_json::from_slice(reply.body.as_ref()).unwrap()
 }

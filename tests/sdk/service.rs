@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use wxsub_core::clock::{Clock, SystemClock, until};
+use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_tests::{app, template};
 
 use super::setup::Stage;
@@ -66,7 +66,7 @@ impl Service {
         self.scenes.write_all(format!("{scene}\n").as_bytes()).await.unwrap();
         let clock = SystemClock::new();
         let deadline = clock.now().mono.after(LONGEST);
-        let answer = until(&clock, deadline, self.errcodes.next_line()).await.expect("the SDK hangs");
+        let answer = timeout_at(&clock, deadline, self.errcodes.next_line()).await.expect("the SDK hangs");
         answer.unwrap().expect("the SDK's process has ended: it says why above")
     }
 }

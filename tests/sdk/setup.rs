@@ -4,10 +4,10 @@ use std::future::pending;
 
 use serde_json::Value;
 use tokio::net::TcpListener;
-use wxsub_core::proto::{Action, ConsentRequest, Scene};
-use wxsub_core::token::ClientKey;
+use wxsub_core::proto::{ConsentAction, ConsentRequest, Scene};
+use wxsub_core::token::ApiKey;
 use wxsub_sandbox::{Sandbox, http};
-use wxsub_server::{Config, KeyDigest, Server};
+use wxsub_server::{ApiKeyDigest, Config, Server};
 use wxsub_tests::{SECRET, app, template};
 
 /// The one user, who consents to a message in as many scenes as a story needs.
@@ -27,7 +27,7 @@ impl Stage {
         let (listener, weixin) = listen().await;
         tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
 
-        let digest = KeyDigest::of(&ClientKey::new(key()).unwrap());
+        let digest = ApiKeyDigest::of(&ApiKey::new(key()).unwrap());
         let config = format!(
             "audit = \"off\"\n\
              [[apps]]\nappid = \"{}\"\nsecret_env = \"SECRET\"\napi_base = \"{weixin}\"\n\
@@ -43,7 +43,7 @@ impl Stage {
 
     pub(super) fn user_allows(&self, scene: u16) {
         let request = ConsentRequest::new(app(), template(), Scene::new(scene).unwrap());
-        self.sandbox.consent(request, Action::Confirm { openid: USER.parse().unwrap() }).unwrap();
+        self.sandbox.consent(request, ConsentAction::Confirm { openid: USER.parse().unwrap() }).unwrap();
     }
 
     pub(super) fn stranger_kills_the_token(&self) {
@@ -69,7 +69,7 @@ impl Stage {
 
 /// The key that the server knows.
 pub(super) fn key() -> String {
-    "k".repeat(ClientKey::LENGTH)
+    "k".repeat(ApiKey::LENGTH)
 }
 
 async fn listen() -> (TcpListener, String) {

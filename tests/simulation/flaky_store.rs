@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
+use wxsub_core::store::{CasOutcome, MemoryStore, StoreError, StoredToken, TokenRecord, TokenStore};
 use wxsub_core::token::Generation;
 
 use super::faults::{FaultWindow, NetworkFault};
@@ -41,36 +41,36 @@ impl FlakyStore {
 
 #[async_trait]
 impl TokenStore for FlakyStore {
-    async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
+    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         self.execute(self.store.load(app)).await
     }
 
-    async fn put_if_newer(
+    async fn compare_and_set(
         &self,
         app: &AppId,
         replaces: Generation,
         token: StoredToken,
-    ) -> Result<Put, StoreError> {
-        self.execute(self.store.put_if_newer(app, replaces, token)).await
+    ) -> Result<CasOutcome, StoreError> {
+        self.execute(self.store.compare_and_set(app, replaces, token)).await
     }
 
-    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
-        self.execute(self.store.lease(app, holder, length)).await
+    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+        self.execute(self.store.acquire_lease(app, holder, length)).await
     }
 
-    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
-        self.execute(self.store.release(app, holder)).await
+    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+        self.execute(self.store.release_lease(app, holder)).await
     }
 
-    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.execute(self.store.mark(app, since)).await
+    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.execute(self.store.set_in_doubt(app, since)).await
     }
 
-    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.execute(self.store.clear_mark(app, since)).await
+    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.execute(self.store.clear_in_doubt(app, since)).await
     }
 
-    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
-        self.execute(self.store.take_force(app, now)).await
+    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        self.execute(self.store.try_acquire_force_refresh(app, now)).await
     }
 }

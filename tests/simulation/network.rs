@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fastrand::Rng;
-use wxsub_core::proto::codec::RawReply;
-use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
+use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_sandbox::{Response, Sandbox};
 
 use super::faults::{FaultWindow, NetworkFault};
@@ -46,7 +46,7 @@ impl Weixin {
 
     fn refuse(&self, sent: &SentRequest, errcode: i32, errmsg: &str) -> ExchangeResult {
         self.oracle.request_arrived(&sent.target);
-        Ok(RawReply::new(200, format!(r#"{{"errcode":{errcode},"errmsg":"{errmsg}"}}"#).into()))
+        Ok(RawResponse::new(200, format!(r#"{{"errcode":{errcode},"errmsg":"{errmsg}"}}"#).into()))
     }
 }
 
@@ -98,7 +98,7 @@ impl Network {
         operation: Operation,
         fault: Option<NetworkFault>,
     ) -> ExchangeResult {
-        let broken = || Err(TransportError::maybe_sent(TransportFault::Broken, "reset"));
+        let broken = || Err(TransportError::maybe_sent(TransportErrorKind::Broken, "reset"));
         match fault {
             None | Some(NetworkFault::StoreUnavailable) => reply(self.weixin.handle(sent)),
             Some(NetworkFault::Slow) => {
@@ -106,7 +106,7 @@ impl Network {
                 reply(self.weixin.handle(sent))
             }
             Some(NetworkFault::Unreachable) => {
-                Err(TransportError::before_sending(TransportFault::Connect, "refused"))
+                Err(TransportError::before_sending(TransportErrorKind::Connect, "refused"))
             }
             Some(NetworkFault::RequestLost) => broken(),
             Some(NetworkFault::ResponseLost) => {
@@ -122,15 +122,15 @@ impl Network {
                 if self.rng(Rng::bool) {
                     self.weixin.handle(sent);
                 }
-                Ok(RawReply::new(502, Bytes::from_static(b"<html>502 Bad Gateway</html>")))
+                Ok(RawResponse::new(502, Bytes::from_static(b"<html>502 Bad Gateway</html>")))
             }
             Some(NetworkFault::CaptivePortal) => {
-                Ok(RawReply::new(200, Bytes::from_static(b"<html>please log in</html>")))
+                Ok(RawResponse::new(200, Bytes::from_static(b"<html>please log in</html>")))
             }
             Some(NetworkFault::Truncated) => {
                 let mut body = self.weixin.handle(sent).body;
                 body.truncate(body.len() / 2);
-                Ok(RawReply::new(200, body.into()))
+                Ok(RawResponse::new(200, body.into()))
             }
             Some(NetworkFault::OddLifetime) if operation == Operation::Token => {
                 let body = String::from_utf8(self.weixin.handle(sent).body).unwrap();
@@ -139,7 +139,7 @@ impl Network {
                     Some((before, _)) => format!("{before}{LIFETIME_MEMBER}{odd}}}"),
                     None => body,
                 };
-                Ok(RawReply::new(200, body.into()))
+                Ok(RawResponse::new(200, body.into()))
             }
             Some(NetworkFault::Busy) => self.weixin.refuse(sent, -1, "system error"),
             Some(NetworkFault::Quota) => self.weixin.refuse(sent, 45009, "reach max api daily quota limit"),
@@ -154,15 +154,15 @@ impl Network {
     }
 }
 
-type ExchangeResult = Result<RawReply<Bytes>, TransportError>;
+type ExchangeResult = Result<RawResponse<Bytes>, TransportError>;
 
 fn reply(reply: Response) -> ExchangeResult {
-    Ok(RawReply::new(reply.status, reply.body.into()))
+    Ok(RawResponse::new(reply.status, reply.body.into()))
 }
 
 #[async_trait]
 impl Transport for Network {
-    async fn exchange(&self, request: Outgoing) -> ExchangeResult {
+    async fn execute(&self, request: HttpRequest) -> ExchangeResult {
         let request = request.into_http();
         let target = request.uri().path_and_query().unwrap().to_string();
         let sent = SentRequest { method: request.method().to_string(), target, body: request.into_body() };

@@ -8,9 +8,9 @@ use futures_util::future::{join, join_all};
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::error::Call;
-use wxsub_core::proto::{Action, AppId, AppSecret, ConsentRequest, Grant, OpenId, Scene, TemplateId};
+use wxsub_core::proto::{AppId, AppSecret, ConsentAction, ConsentRequest, Grant, OpenId, Scene, TemplateId};
 use wxsub_core::store::TokenStore;
-use wxsub_core::token::{Generation, Keeper, TokenEndpoint, TokenSource};
+use wxsub_core::token::{Generation, TokenCache, TokenEndpoint, TokenSource};
 
 use super::faults::FaultWindow;
 use super::network::Network;
@@ -65,7 +65,7 @@ impl Node {
     async fn work(&self, mut rng: Rng) {
         let transport = Arc::clone(&self.network);
         let seed = rng.u64(..);
-        let builder = Keeper::builder(self.appid.clone(), self.secret.clone(), transport.clone())
+        let builder = TokenCache::builder(self.appid.clone(), self.secret.clone(), transport.clone())
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .endpoint(self.endpoint)
@@ -74,11 +74,11 @@ impl Node {
             Some(store) => builder.store(Arc::clone(store)).build(),
             None => builder.build(),
         };
-        let client = Client::with_tokens_from(Arc::new(cache.clone()), transport)
+        let client = Client::with_token_source(Arc::new(cache.clone()), transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .timeout(SEND_TIMEOUT)
-            .jitter_seed(seed)
+            .rng_seed(seed)
             .build();
         join(self.send_repeatedly(&client, rng), self.read_repeatedly(&cache)).await;
     }
@@ -103,8 +103,12 @@ impl Node {
         let openid_: OpenId = openid.parse().unwrap();
         let (scene, template) = (Scene::new(7).unwrap(), self.template.clone());
         let request = ConsentRequest::new(self.appid.clone(), template.clone(), scene);
-        self.network.weixin.sandbox.consent(request, Action::Confirm { openid: openid_.clone() }).unwrap();
-        let message = Grant::trusted(openid_, template, scene)
+        self.network
+            .weixin
+            .sandbox
+            .consent(request, ConsentAction::Confirm { openid: openid_.clone() })
+            .unwrap();
+        let message = Grant::assume_verified(openid_, template, scene)
             .message("Title".parse().unwrap(), "Text".parse().unwrap());
 
         let began = self.clock.elapsed();
@@ -129,7 +133,7 @@ impl Node {
     }
 
     /// Reads the current token, and lets the oracle check it.
-    async fn read_repeatedly(&self, cache: &Keeper) {
+    async fn read_repeatedly(&self, cache: &TokenCache) {
         let mut newest = Generation::default();
         // Starts the token cache. An error here is no violation.
         drop(cache.token().await);
@@ -139,7 +143,7 @@ impl Node {
                 let knows_token_age = self.store.is_none() || !self.clock_was_set();
                 self.network.weixin.oracle.token_served(
                     self.number,
-                    issued.token().expose(),
+                    issued.token().expose_secret(),
                     knows_token_age,
                 );
                 if issued.generation() < newest {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
-use wxsub_core::clock::{Clock, Moment, Mono, UnixMillis};
+use wxsub_core::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis};
 
 /// The simulation starts in 2026.
 const START: Duration = Duration::from_secs(1_780_000_000);
@@ -81,14 +81,14 @@ impl NodeClock {
 
 #[async_trait]
 impl Clock for NodeClock {
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         let ahead = self.ahead.load(Ordering::Relaxed);
         let true_time = i64::try_from(self.true_time().as_millis()).unwrap();
         let wall = UnixMillis::new(u64::try_from(true_time + ahead).unwrap());
-        Moment::new(Mono::from_origin(self.elapsed()), wall)
+        ClockReading::new(MonotonicInstant::from_origin(self.elapsed()), wall)
     }
 
-    async fn sleep_until(&self, at: Mono) {
-        self.wait_until(at.since(Mono::default())).await;
+    async fn sleep_until(&self, at: MonotonicInstant) {
+        self.wait_until(at.duration_since(MonotonicInstant::default())).await;
     }
 }

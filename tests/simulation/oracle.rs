@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 use wxsub_core::error::{Delivery, SendError};
-use wxsub_core::proto::codec::{RawReply, decode_query};
-use wxsub_core::transport::{Stage, TransportError};
+use wxsub_core::proto::codec::{RawResponse, decode_query};
+use wxsub_core::transport::{RequestState, TransportError};
 
 use super::node_clock::NodeClock;
 
@@ -217,7 +217,7 @@ impl Oracle {
                 match error.delivery() {
                     Delivery::NotSent => state.summary.not_sent += 1,
                     Delivery::MaybeSent => state.summary.maybe_sent += 1,
-                    Delivery::Answered => state.summary.refused += 1,
+                    Delivery::Rejected => state.summary.refused += 1,
                 }
                 state.outcomes.insert(openid.to_owned(), error.delivery());
             }
@@ -230,7 +230,7 @@ impl Oracle {
         let reported = state.outcomes.get(openid).copied();
         let is_consistent = match (state.sent.contains(openid), reported) {
             (true, _) => received == 1,
-            (false, Some(Delivery::NotSent | Delivery::Answered)) => received == 0,
+            (false, Some(Delivery::NotSent | Delivery::Rejected)) => received == 0,
             // The outcome is unknown, or the sender crashed.
             (false, Some(Delivery::MaybeSent) | None) => received <= 1,
         };
@@ -255,7 +255,7 @@ pub(super) struct PendingCall {
 
 impl PendingCall {
     /// The caller is about to get this result.
-    pub(super) fn response_received(&self, result: &Result<RawReply<Bytes>, TransportError>) {
+    pub(super) fn response_received(&self, result: &Result<RawResponse<Bytes>, TransportError>) {
         self.oracle.trace(|| match result {
             Ok(reply) => format!("{}: {} {}", self.node, reply.status, excerpt(&reply.body)),
             Err(error) => format!("{}: {error}", self.node),
@@ -281,7 +281,7 @@ impl PendingCall {
             _ => {}
         }
         if self.operation == Operation::Send {
-            let is_unsent = result.as_ref().is_err_and(|error| error.stage() == Stage::BeforeSending);
+            let is_unsent = result.as_ref().is_err_and(|error| error.stage() == RequestState::NotSent);
             let post = if stale {
                 Post::Stale
             } else if is_unsent {

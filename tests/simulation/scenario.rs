@@ -87,7 +87,7 @@ impl Scenario {
         // Nodes that share a store share a clock too, as all nodes do with the clock of a Redis server.
         let shared_clock = Arc::new(NodeClock::new());
         let store = shares_store.then(|| {
-            let (store, clock) = (MemoryStore::on(self.clock.clone()), Arc::clone(&self.clock));
+            let (store, clock) = (MemoryStore::with_clock(self.clock.clone()), Arc::clone(&self.clock));
             Arc::new(FlakyStore { store, clock, faults: faults.clone() }) as Arc<dyn TokenStore>
         });
         let schedules: Vec<_> = (0..size).map(|_| draw_schedule(&mut self.rng, FAULTS_END)).collect();

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use wxsub_core::token::TokenEndpoint;
-use wxsub_core::transport::{Limits, Transport};
-use wxsub_proto::{AppId, AppSecret, BaseUrl, Rule};
+use wxsub_core::transport::{Transport, TransportLimits};
+use wxsub_proto::{AppId, AppSecret, BaseUrl, ValidationErrorKind};
 
+use crate::console;
 use crate::environment::{self, ALLOW_HTTP, API_BASE, APPID, TOKEN_ENDPOINT};
-use crate::talk;
 use crate::transport;
-use crate::wrong_usage::WrongUsage;
+use crate::usage::UsageErrors;
 
 /// An app that can call Weixin.
-pub(crate) struct App {
+pub(crate) struct DirectConfig {
     /// Which app.
     pub(crate) appid: AppId,
     /// The proof of being it.
@@ -25,22 +25,22 @@ pub(crate) struct App {
     pub(crate) transport: Arc<dyn Transport>,
 }
 
-impl App {
+impl DirectConfig {
     /// The app of these flags and of the environment.
-    pub(crate) fn read(appid_flag: Option<&str>, usage: &mut WrongUsage) -> Option<Self> {
+    pub(crate) fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
         let appid = appid(appid_flag, usage);
         let secret = environment::secret(usage);
         let endpoint = endpoint(usage);
         let base = base(API_BASE, BaseUrl::API, usage);
         let transport =
-            transport::open(base.as_ref().unwrap_or(&BaseUrl::default()), Limits::default(), usage);
+            transport::open(base.as_ref().unwrap_or(&BaseUrl::default()), TransportLimits::default(), usage);
         Some(Self { appid: appid?, secret: secret?, endpoint: endpoint?, base: base?, transport: transport? })
     }
 
     /// Says what a fetch does to others, before it is made.
-    pub(crate) fn announce_fetch(&self) {
+    pub(crate) fn warn_before_fetch(&self) {
         if self.endpoint == TokenEndpoint::Token {
-            talk::warning(format_args!(
+            console::warning(format_args!(
                 "fetching from /cgi-bin/token ends the access token that other processes use for this app; \
                  {TOKEN_ENDPOINT}=stable_token would not"
             ));
@@ -49,7 +49,7 @@ impl App {
 }
 
 /// The AppID: from the flag, else from the environment.
-pub(crate) fn appid(flag: Option<&str>, usage: &mut WrongUsage) -> Option<AppId> {
+pub(crate) fn appid(flag: Option<&str>, usage: &mut UsageErrors) -> Option<AppId> {
     if flag.is_some() {
         return usage.optional("--appid", flag);
     }
@@ -62,7 +62,7 @@ pub(crate) fn appid(flag: Option<&str>, usage: &mut WrongUsage) -> Option<AppId>
     }
 }
 
-fn endpoint(usage: &mut WrongUsage) -> Option<TokenEndpoint> {
+fn endpoint(usage: &mut UsageErrors) -> Option<TokenEndpoint> {
     let endpoints = [TokenEndpoint::StableToken, TokenEndpoint::Token];
     let Some(wanted) = environment::value(TOKEN_ENDPOINT, usage) else {
         return Some(TokenEndpoint::StableToken);
@@ -75,21 +75,21 @@ fn endpoint(usage: &mut WrongUsage) -> Option<TokenEndpoint> {
 }
 
 /// Where a server of Weixin is. Plain HTTP is for this very machine, or for those who insist.
-pub(crate) fn base(variable: &'static str, default: &str, usage: &mut WrongUsage) -> Option<BaseUrl> {
+pub(crate) fn base(variable: &'static str, default: &str, usage: &mut UsageErrors) -> Option<BaseUrl> {
     let text = environment::value(variable, usage).unwrap_or_else(|| default.to_owned());
     let insists = allows_http(usage)?;
     match BaseUrl::new(&text) {
-        Err(invalid) if invalid.rule() == &Rule::Plaintext && insists => {
-            talk::warning(format_args!(
+        Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && insists => {
+            console::warning(format_args!(
                 "{variable} is plain http:// to another machine ({ALLOW_HTTP}=1): secrets travel in the open"
             ));
-            usage.keep(variable, BaseUrl::allowing_http(&text))
+            usage.collect(variable, BaseUrl::insecure(&text))
         }
-        read => usage.keep(variable, read),
+        read => usage.collect(variable, read),
     }
 }
 
-fn allows_http(usage: &mut WrongUsage) -> Option<bool> {
+fn allows_http(usage: &mut UsageErrors) -> Option<bool> {
     match environment::value(ALLOW_HTTP, usage).as_deref() {
         None | Some("0") => Some(false),
         Some("1") => Some(true),

@@ -8,17 +8,17 @@ use crate::command::Command;
 ///
 /// Data goes to standard output, everything else to standard error.
 #[derive(Debug, Parser)]
-#[command(name = "wxsub", version, after_help = BRIEFLY, after_long_help = AFTER)]
+#[command(name = "wxsub", version, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
 pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-const BRIEFLY: &str =
+const AFTER_HELP: &str =
     "New here? Run `wxsub demo`. `wxsub --help` lists environment variables and exit codes.";
 
-const AFTER: &str = "\
+const AFTER_LONG_HELP: &str = "\
 New here? Run `wxsub demo`: it needs no AppID and no network.
 
 Something does not work? Run `wxsub doctor`.

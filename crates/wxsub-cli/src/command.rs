@@ -16,8 +16,8 @@ mod token;
 
 use clap::Subcommand;
 
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::runtime::block_on;
 
 /// What to do.
@@ -52,7 +52,7 @@ impl Command {
     }
 
     /// Does it.
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         match self {
             Self::Demo(demo) => block_on(demo.run()),
             Self::Sandbox(serve) => block_on(serve.run()),

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_core::token::ClientKey;
-use wxsub_core::transport::{Limits, Outgoing, Transport, TransportError};
-use wxsub_proto::codec::RawReply;
+use wxsub_core::token::ApiKey;
+use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportLimits};
+use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{AppId, BaseUrl};
 
 use crate::app::{appid, base};
 use crate::environment::{self, SERVER};
 use crate::transport;
-use crate::wrong_usage::WrongUsage;
+use crate::usage::UsageErrors;
 
 /// Whoever asks says how long they wait: a server that waits for Weixin itself takes longer than Weixin.
 const TOTAL: Duration = Duration::from_secs(3600);
@@ -23,14 +23,14 @@ const IDLE: Duration = Duration::from_secs(5);
 pub(crate) struct ControlServer {
     /// Which app.
     pub(crate) appid: AppId,
-    key: ClientKey,
+    key: ApiKey,
     base: BaseUrl,
     transport: Arc<dyn Transport>,
 }
 
 impl ControlServer {
     /// The server of the environment.
-    pub(crate) fn read(appid_flag: Option<&str>, usage: &mut WrongUsage) -> Option<Self> {
+    pub(crate) fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
         environment::no_secret(usage);
         let appid = appid(appid_flag, usage);
         let key = environment::key(usage);
@@ -39,7 +39,7 @@ impl ControlServer {
             return None;
         }
         let base = base(SERVER, "", usage)?;
-        let limits = Limits::default().total(TOTAL).idle(IDLE);
+        let limits = TransportLimits::default().request_timeout(TOTAL).pool_idle_timeout(IDLE);
         let transport = transport::open(&base, limits, usage);
         Some(Self { appid: appid?, key: key?, base, transport: transport? })
     }
@@ -49,9 +49,9 @@ impl ControlServer {
         &self,
         route: &str,
         json: Option<Vec<u8>>,
-    ) -> Result<RawReply<impl AsRef<[u8]> + use<>>, TransportError> {
+    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
         let path = format!("/v1/apps/{}/{route}", self.appid);
-        let outgoing = Outgoing::to_control_server(&self.base, &self.key, &path, json)?;
-        self.transport.exchange(outgoing).await
+        let outgoing = HttpRequest::to_control_server(&self.base, &self.key, &path, json)?;
+        self.transport.execute(outgoing).await
     }
 }

@@ -4,10 +4,10 @@ use std::env::VarError;
 use std::fs::File;
 use std::io::{self, Read};
 
-use wxsub_core::token::ClientKey;
-use wxsub_proto::{AppSecret, Invalid};
+use wxsub_core::token::ApiKey;
+use wxsub_proto::{AppSecret, ValidationError};
 
-use crate::wrong_usage::WrongUsage;
+use crate::usage::UsageErrors;
 
 /// The app, if there is no `--appid`.
 pub(crate) const APPID: &str = "WXSUB_APPID";
@@ -39,7 +39,7 @@ pub(crate) const RUST_LOG: &str = "RUST_LOG";
 pub(crate) const LOG_FORMAT: &str = "WXSUB_LOG_FORMAT";
 
 /// The value of a variable. An empty one counts as unset.
-pub(crate) fn value(name: &str, usage: &mut WrongUsage) -> Option<String> {
+pub(crate) fn value(name: &str, usage: &mut UsageErrors) -> Option<String> {
     match read(name) {
         Ok(value) => value,
         Err(NotUnicode) => {
@@ -50,29 +50,29 @@ pub(crate) fn value(name: &str, usage: &mut WrongUsage) -> Option<String> {
 }
 
 /// The value of a variable that nothing depends on.
-pub(crate) fn value_or_nothing(name: &str) -> Option<String> {
+pub(crate) fn value_lossy(name: &str) -> Option<String> {
     read(name).unwrap_or_default()
 }
 
 /// The secret, from its variable or from the file that the other one names.
-pub(crate) fn secret(usage: &mut WrongUsage) -> Option<AppSecret> {
+pub(crate) fn secret(usage: &mut UsageErrors) -> Option<AppSecret> {
     let missing = "is not set; put the AppSecret there, or its file's path into WXSUB_SECRET_FILE";
     one_of(SECRET, SECRET_FILE, missing, AppSecret::new, usage)
 }
 
 /// The key for the control server, from its variable or from the file that the other one names.
-pub(crate) fn key(usage: &mut WrongUsage) -> Option<ClientKey> {
+pub(crate) fn key(usage: &mut UsageErrors) -> Option<ApiKey> {
     let missing = "is not set; put the client key there, or its file's path into WXSUB_KEY_FILE";
-    one_of(KEY, KEY_FILE, missing, ClientKey::new, usage)
+    one_of(KEY, KEY_FILE, missing, ApiKey::new, usage)
 }
 
 /// Whether a control server is to be used, or is meant to be.
-pub(crate) fn names_a_server() -> bool {
+pub(crate) fn uses_control_server() -> bool {
     [SERVER, KEY, KEY_FILE].into_iter().any(|name| !matches!(read(name), Ok(None)))
 }
 
 /// Beside a control server there is no secret.
-pub(crate) fn no_secret(usage: &mut WrongUsage) {
+pub(crate) fn no_secret(usage: &mut UsageErrors) {
     for name in [SECRET, SECRET_FILE].into_iter().filter(|name| !matches!(read(name), Ok(None))) {
         usage.add(
             name,
@@ -88,20 +88,20 @@ fn one_of<T>(
     variable: &str,
     file_variable: &str,
     missing: &str,
-    make: impl FnOnce(String) -> Result<T, Invalid>,
-    usage: &mut WrongUsage,
+    make: impl FnOnce(String) -> Result<T, ValidationError>,
+    usage: &mut UsageErrors,
 ) -> Option<T> {
     match (value(variable, usage), value(file_variable, usage)) {
         (Some(_), Some(_)) => {
             usage.add(variable, format_args!("is set, and so is {file_variable}; unset one of them"));
             None
         }
-        (Some(secret), None) => usage.keep(variable, make(secret)),
+        (Some(secret), None) => usage.collect(variable, make(secret)),
         (None, Some(path)) => {
             let text = from_file(&path).map_err(|error| {
                 usage.add(file_variable, format_args!("names a file that cannot be read: {error}"));
             });
-            usage.keep(file_variable, make(text.ok()?))
+            usage.collect(file_variable, make(text.ok()?))
         }
         (None, None) => {
             usage.add(variable, missing);

@@ -2,18 +2,18 @@
 
 use std::process::ExitCode;
 
-use wxsub_server::result_line::Outcome;
+use wxsub_server::send_result::SendStatus;
 
 /// How a command ended. The number is what the shell sees; a file ends with the largest of its lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(crate) enum Exit {
+pub(crate) enum ExitStatus {
     /// Done.
-    Done = 0,
+    Success = 0,
     /// A bug, or something nobody expected.
     Unexpected = 1,
     /// Wrong usage or invalid input; an answer that must not be trusted, too.
-    Wrong = 2,
+    Usage = 2,
     /// Weixin answered with an error code; or the user cancelled.
     Refused = 3,
     /// Certainly not sent, also if Weixin refused the token call before a message: safe to try again.
@@ -22,20 +22,20 @@ pub(crate) enum Exit {
     MaybeSent = 5,
 }
 
-impl From<Outcome> for Exit {
-    fn from(outcome: Outcome) -> Self {
+impl From<SendStatus> for ExitStatus {
+    fn from(outcome: SendStatus) -> Self {
         match outcome {
-            Outcome::Sent => Self::Done,
-            Outcome::Invalid => Self::Wrong,
-            Outcome::Refused => Self::Refused,
-            Outcome::NotSent => Self::NotSent,
-            Outcome::MaybeSent => Self::MaybeSent,
+            SendStatus::Sent => Self::Success,
+            SendStatus::Invalid => Self::Usage,
+            SendStatus::Refused => Self::Refused,
+            SendStatus::NotSent => Self::NotSent,
+            SendStatus::MaybeSent => Self::MaybeSent,
         }
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<ExitStatus> for ExitCode {
+    fn from(exit: ExitStatus) -> Self {
         Self::from(exit as u8)
     }
 }

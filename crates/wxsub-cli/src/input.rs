@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{Read, stdin};
 use std::path::Path;
 
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 
 /// An input that was opened.
 pub(crate) struct Input {
@@ -17,7 +17,7 @@ pub(crate) struct Input {
 
 impl Input {
     /// Opens a file, or standard input where the path is `-`.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
         if path == Path::new("-") {
             return Ok(Self { bytes: Box::new(stdin()), length: None });
         }
@@ -27,7 +27,7 @@ impl Input {
     }
 
     /// Reads all of it, but at most one byte more than `most`.
-    pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, CliError> {
         let mut bytes = Vec::new();
         let input = Self::open(path)?;
         input
@@ -40,6 +40,6 @@ impl Input {
 }
 
 /// This input gives nothing.
-pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Wrong, format_args!("{} cannot be read: {error}", path.display()))
+pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
+    CliError::new(ExitStatus::Usage, format_args!("{} cannot be read: {error}", path.display()))
 }

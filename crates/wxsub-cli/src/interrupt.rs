@@ -7,8 +7,8 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::failure::Failure;
-use crate::talk;
+use crate::console;
+use crate::error::CliError;
 
 /// How often the user has asked to stop.
 #[derive(Clone)]
@@ -16,25 +16,25 @@ pub(crate) struct Interrupt(watch::Receiver<u32>);
 
 impl Interrupt {
     /// Counts Ctrl-C and SIGTERM from now on, and says this when one comes for the first time. Needs a runtime.
-    pub(crate) fn listen(first: Option<&'static str>) -> Result<Self, Failure> {
+    pub(crate) fn listen(first: Option<&'static str>) -> Result<Self, CliError> {
         Self::count(first, Asked::new())
     }
 
     /// Counts SIGHUP too, unless it is ignored, as under nohup. Needs a runtime.
-    pub(crate) fn listen_with_hangup(first: Option<&'static str>) -> Result<Self, Failure> {
+    pub(crate) fn listen_with_hangup(first: Option<&'static str>) -> Result<Self, CliError> {
         Self::count(first, Asked::new().and_then(Asked::with_hangup))
     }
 
-    fn count(first: Option<&'static str>, asked: io::Result<Asked>) -> Result<Self, Failure> {
+    fn count(first: Option<&'static str>, asked: io::Result<Asked>) -> Result<Self, CliError> {
         let cannot =
-            |error: io::Error| Failure::unexpected(format_args!("signals cannot be handled: {error}"));
+            |error: io::Error| CliError::unexpected(format_args!("signals cannot be handled: {error}"));
         let mut asked = asked.map_err(cannot)?;
         let (count, counted) = watch::channel(0);
         tokio::spawn(async move {
             while asked.again().await && !count.is_closed() {
                 count.send_modify(|times| *times += 1);
                 if let (1, Some(text)) = (*count.borrow(), first) {
-                    talk::note(text);
+                    console::note(text);
                 }
             }
         });
@@ -42,12 +42,12 @@ impl Interrupt {
     }
 
     /// Waits until the user asks to stop.
-    pub(crate) async fn asked(&self) {
+    pub(crate) async fn requested(&self) {
         self.times(1).await;
     }
 
     /// Waits until the user asks for the second time.
-    pub(crate) async fn insisted(&self) {
+    pub(crate) async fn forced(&self) {
         self.times(2).await;
     }
 

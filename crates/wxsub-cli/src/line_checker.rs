@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use serde_json::Value;
-use wxsub_proto::message::Draft;
-use wxsub_proto::{Grant, Invalid, Message, Problems, Rule};
-use wxsub_server::result_line::ResultLine;
+use wxsub_proto::message::MessageDraft;
+use wxsub_proto::{Grant, Message, ValidationError, ValidationErrorKind, ValidationErrors};
+use wxsub_server::send_result::SendResult;
 
 use crate::line_reader::Line;
 
@@ -30,14 +30,14 @@ pub(crate) struct CheckedLine {
 #[derive(Debug)]
 pub(crate) struct InvalidMessage {
     /// The rules it breaks.
-    pub(crate) problems: Problems,
-    draft: Draft,
+    pub(crate) problems: ValidationErrors,
+    draft: MessageDraft,
 }
 
 impl InvalidMessage {
     /// What is printed about it.
-    pub(crate) fn result(&self) -> ResultLine {
-        ResultLine::invalid(&self.draft, &self.problems)
+    pub(crate) fn result(&self) -> SendResult {
+        SendResult::invalid(&self.draft, &self.problems)
     }
 }
 
@@ -54,34 +54,46 @@ impl LineChecker {
                 let checked = self.check_draft(&draft, id.as_ref(), line.number);
                 (id, checked.map_err(|problems| InvalidMessage { problems, draft }))
             }
-            Err(invalid) => (None, Err(InvalidMessage { problems: invalid.into(), draft: Draft::default() })),
+            Err(invalid) => {
+                (None, Err(InvalidMessage { problems: invalid.into(), draft: MessageDraft::default() }))
+            }
         };
         // An id that cannot be given back as it came is not given back at all.
         let id = id.filter(|id| check_id(id).is_ok());
         CheckedLine { number: line.number, read: line.read, id, message }
     }
 
-    fn check_draft(&mut self, draft: &Draft, id: Option<&Value>, number: u64) -> Result<Message, Problems> {
-        let mut problems: Vec<Invalid> = id.and_then(|id| check_id(id).err()).into_iter().collect();
-        let message = draft.check().map_err(|found| problems.extend(found.iter().cloned()));
-        match (Problems::collect(problems), message) {
+    fn check_draft(
+        &mut self,
+        draft: &MessageDraft,
+        id: Option<&Value>,
+        number: u64,
+    ) -> Result<Message, ValidationErrors> {
+        let mut problems: Vec<ValidationError> = id.and_then(|id| check_id(id).err()).into_iter().collect();
+        let message = draft.validate().map_err(|found| problems.extend(found.iter().cloned()));
+        match (ValidationErrors::collect(problems), message) {
             (None, Ok(message)) => match self.0.first_line(message.grant(), number) {
                 line if line == number => Ok(message),
-                line => Err(Invalid::new("message", Rule::DuplicateLine { line }).into()),
+                line => {
+                    Err(ValidationError::new("message", ValidationErrorKind::DuplicateLine { line }).into())
+                }
             },
             (Some(problems), _) => Err(problems),
             // A message that could not be read has left a problem behind.
-            (None, Err(())) => Err(Invalid::new("message", Rule::Missing).into()),
+            (None, Err(())) => Err(ValidationError::new("message", ValidationErrorKind::Missing).into()),
         }
     }
 }
 
-fn check_id(id: &Value) -> Result<(), Invalid> {
+fn check_id(id: &Value) -> Result<(), ValidationError> {
     match id {
         Value::String(_) => Ok(()),
         // Other numbers lose digits when they are read.
         Value::Number(number) if number.is_i64() || number.is_u64() => Ok(()),
-        _ => Err(Invalid::new(ID, Rule::Form { expected: "text or a whole number of at most 64 bits" })),
+        _ => Err(ValidationError::new(
+            ID,
+            ValidationErrorKind::InvalidFormat { expected: "text or a whole number of at most 64 bits" },
+        )),
     }
 }
 

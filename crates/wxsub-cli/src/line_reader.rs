@@ -2,15 +2,16 @@
 
 use std::io::{self, BufRead, Read};
 
-use wxsub_proto::message::Draft;
-use wxsub_proto::{Invalid, Rule};
+use wxsub_proto::message::MessageDraft;
+use wxsub_proto::{ValidationError, ValidationErrorKind};
 
 use crate::file_format;
 
 /// The longest line that is read, in bytes: more than any message can have.
 pub(crate) const MAX_LINE_BYTES: usize = 65_536;
 
-const LINE_TOO_LONG: Rule = Rule::Form { expected: "a line of at most 65536 bytes" };
+const LINE_TOO_LONG: ValidationErrorKind =
+    ValidationErrorKind::InvalidFormat { expected: "a line of at most 65536 bytes" };
 
 /// One line that is not blank.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,9 +26,9 @@ pub(crate) struct Line {
 
 impl Line {
     /// The message in it, not yet checked.
-    pub(crate) fn draft(&self) -> Result<Draft, Invalid> {
-        let text = self.text.as_deref().ok_or_else(|| Invalid::new("message", LINE_TOO_LONG))?;
-        Draft::from_json(text)
+    pub(crate) fn draft(&self) -> Result<MessageDraft, ValidationError> {
+        let text = self.text.as_deref().ok_or_else(|| ValidationError::new("message", LINE_TOO_LONG))?;
+        MessageDraft::from_json(text)
     }
 }
 

@@ -1,14 +1,17 @@
 //! `wxsub`: consent links, answers, messages and tokens on the command line.
 //!
-//! Data goes to standard output, everything else to standard error; the [exit code](exit::Exit) says what became of it.
+//! Data goes to standard output, everything else to standard error; the [exit code](exit::ExitStatus) says what became of it.
 
 mod app;
 mod arguments;
+mod backend;
 mod command;
+mod console;
 mod control_server;
+mod describe;
 mod environment;
+mod error;
 mod exit;
-mod failure;
 mod file_format;
 mod input;
 mod interrupt;
@@ -17,13 +20,10 @@ mod line_reader;
 mod logs;
 mod output;
 mod runtime;
-mod send_error;
 mod shell;
 mod stderr;
-mod talk;
 mod transport;
-mod way;
-mod wrong_usage;
+mod usage;
 
 use std::process::ExitCode;
 

@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, ErrorKind, Stdout, Write, stdout};
 
 use serde::Serialize;
 
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 
 /// Standard output. A reader that has gone away, like `head`, is no error: nothing more is written, and the command ends
 /// with the code it would have ended with.
@@ -45,11 +45,11 @@ impl Output {
     }
 
     /// Flushes and ends like this; not as well if something was not written that somebody wanted to read.
-    pub(crate) fn end(mut self, exit: Exit) -> Exit {
+    pub(crate) fn end(mut self, exit: ExitStatus) -> ExitStatus {
         self.flush();
         match &self.broken {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-                let lost = Failure::unexpected(format_args!("standard output cannot be written: {error}"));
+                let lost = CliError::unexpected(format_args!("standard output cannot be written: {error}"));
                 exit.max(lost.report())
             }
             _ => exit,

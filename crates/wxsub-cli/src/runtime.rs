@@ -2,15 +2,17 @@
 
 use tokio::runtime::Builder;
 
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 
 /// Runs a command to its end. Nobody waits for what it left behind.
-pub(crate) fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+pub(crate) fn block_on(
+    command: impl Future<Output = Result<ExitStatus, CliError>>,
+) -> Result<ExitStatus, CliError> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::unexpected(format_args!("the runtime cannot be started: {error}")))?;
+        .map_err(|error| CliError::unexpected(format_args!("the runtime cannot be started: {error}")))?;
     let ended = runtime.block_on(command);
     runtime.shutdown_background();
     ended

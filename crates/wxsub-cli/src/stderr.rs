@@ -12,23 +12,23 @@ const QUEUE: usize = 16_384;
 /// How long the end of the process waits for lines that are not written yet.
 const FLUSH: Duration = Duration::from_secs(1);
 
-static QUEUED: OnceLock<SyncSender<Told>> = OnceLock::new();
+static QUEUED: OnceLock<SyncSender<Message>> = OnceLock::new();
 
-enum Told {
+enum Message {
     Line(Vec<u8>),
     /// Everything before this is to be written before an answer is given.
     Flush(SyncSender<()>),
 }
 
 /// From now on nobody waits for standard error.
-pub(crate) fn queue() -> io::Result<()> {
+pub(crate) fn start_writer_thread() -> io::Result<()> {
     let (lines, written) = sync_channel(QUEUE);
     thread::Builder::new().name("stderr".to_owned()).spawn(move || {
         for told in written {
             match told {
                 // A line that cannot be written must not end those that follow.
-                Told::Line(line) => drop(stderr().write_all(&line)),
-                Told::Flush(done) => drop(done.send(())),
+                Message::Line(line) => drop(stderr().write_all(&line)),
+                Message::Flush(done) => drop(done.send(())),
             }
         }
     })?;
@@ -41,19 +41,19 @@ pub(crate) fn queue() -> io::Result<()> {
 pub(crate) fn flush() {
     let Some(lines) = QUEUED.get() else { return };
     let (done, wait) = sync_channel(1);
-    if lines.try_send(Told::Flush(done)).is_ok() {
+    if lines.try_send(Message::Flush(done)).is_ok() {
         let _ = wait.recv_timeout(FLUSH);
     }
 }
 
 /// Where whole lines are written.
-pub(crate) struct Lines;
+pub(crate) struct StderrWriter;
 
-impl Write for Lines {
+impl Write for StderrWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match QUEUED.get() {
             Some(lines) => {
-                let _ = lines.try_send(Told::Line(line.to_vec()));
+                let _ = lines.try_send(Message::Line(line.to_vec()));
                 Ok(line.len())
             }
             None => stderr().write(line),

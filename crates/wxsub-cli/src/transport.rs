@@ -3,22 +3,26 @@
 use std::fs;
 use std::sync::Arc;
 
-use wxsub_core::transport::{Limits, Transport};
+use wxsub_core::transport::{Transport, TransportLimits};
 use wxsub_proto::BaseUrl;
 use wxsub_reqwest::{BuildError, ReqwestTransport, Roots, TlsConfigError};
 use wxsub_server::ignored_proxy;
 
+use crate::console;
 use crate::environment::{self, CA_FILE, PROXY};
-use crate::talk;
-use crate::wrong_usage::WrongUsage;
+use crate::usage::UsageErrors;
 
 /// A transport within these limits, through the proxy and with the certificate authorities of the environment.
-pub(crate) fn open(base: &BaseUrl, limits: Limits, usage: &mut WrongUsage) -> Option<Arc<dyn Transport>> {
+pub(crate) fn open(
+    base: &BaseUrl,
+    limits: TransportLimits,
+    usage: &mut UsageErrors,
+) -> Option<Arc<dyn Transport>> {
     let proxy = environment::value(PROXY, usage);
     if proxy.is_none()
-        && let Some(name) = ignored_proxy(base, environment::value_or_nothing)
+        && let Some(name) = ignored_proxy(base, environment::value_lossy)
     {
-        talk::warning(format_args!(
+        console::warning(format_args!(
             "{name} names a proxy that wxsub does not use; set {PROXY} to go through it, or add {} to NO_PROXY",
             base.host()
         ));
@@ -46,7 +50,7 @@ pub(crate) fn open(base: &BaseUrl, limits: Limits, usage: &mut WrongUsage) -> Op
     }
 }
 
-fn roots(base: &BaseUrl, proxied: bool, usage: &mut WrongUsage) -> Option<Roots> {
+fn roots(base: &BaseUrl, proxied: bool, usage: &mut UsageErrors) -> Option<Roots> {
     match environment::value(CA_FILE, usage) {
         Some(path) => fs::read(path)
             .map(Roots::Pem)

@@ -5,7 +5,7 @@
 use divan::{AllocProfiler, Bencher, black_box};
 use wxsub_core::proto::endpoint::subscribe;
 use wxsub_core::proto::{AccessToken, BaseUrl, Grant, Scene};
-use wxsub_core::transport::Outgoing;
+use wxsub_core::transport::HttpRequest;
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
@@ -19,7 +19,7 @@ fn subscribe_request(bencher: Bencher<'_, '_>) {
     let base = BaseUrl::default();
     // As long as Weixin's are today.
     let token = AccessToken::new("81_".to_owned() + &"aZ09_-".repeat(25)).unwrap();
-    let grant = Grant::trusted(
+    let grant = Grant::assume_verified(
         "oABCDEFGHIJKLMNOPQRSTUVWXYZ0".parse().unwrap(),
         "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap(),
         Scene::new(1000).unwrap(),
@@ -29,7 +29,7 @@ fn subscribe_request(bencher: Bencher<'_, '_>) {
         "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap(),
     );
     bencher.bench(|| {
-        let request = subscribe::encode(black_box(&token), black_box(&message));
-        Outgoing::new(&base, request).unwrap().into_http()
+        let request = subscribe::request(black_box(&token), black_box(&message));
+        HttpRequest::new(&base, request).unwrap().into_http()
     });
 }

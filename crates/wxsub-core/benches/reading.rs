@@ -14,16 +14,17 @@ use std::time::{Instant, SystemTime};
 use divan::{AllocProfiler, Bencher, black_box};
 use tokio::runtime::Builder;
 use wxsub_core::clock::{Clock, SystemClock};
-use wxsub_core::testing::{ScriptedTransport, Step};
-use wxsub_core::token::{Keeper, TokenSource};
+use wxsub_core::testing::{MockResponse, MockTransport};
+use wxsub_core::token::{TokenCache, TokenSource};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
-static KEEPER: LazyLock<Keeper> = LazyLock::new(|| {
-    let weixin = ScriptedTransport::new();
-    weixin.always("/cgi-bin/token", Step::json(r#"{"access_token":"T","expires_in":7200}"#));
-    let keeper = Keeper::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(weixin)).build();
+static KEEPER: LazyLock<TokenCache> = LazyLock::new(|| {
+    let weixin = MockTransport::new();
+    weixin.respond_always("/cgi-bin/token", MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+    let keeper =
+        TokenCache::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(weixin)).build();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(keeper.token()).unwrap();
     keeper

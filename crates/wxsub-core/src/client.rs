@@ -14,7 +14,7 @@ use std::time::Duration;
 use wxsub_proto::BaseUrl;
 
 use crate::clock::Clock;
-use crate::retry::Budget;
+use crate::retry::RetryBudget;
 use crate::token::TokenSource;
 use crate::transport::Transport;
 
@@ -26,7 +26,7 @@ use crate::transport::Transport;
 /// # use bytes::Bytes;
 /// # use wxsub_core::transport::{Outgoing, TransportError};
 /// use wxsub_core::Client;
-/// use wxsub_core::proto::{Grant, Scene, codec::RawReply};
+/// use wxsub_core::proto::{Grant, Scene, codec::RawResponse};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,11 +35,11 @@ use crate::transport::Transport;
 /// #         "/cgi-bin/token" => r#"{"access_token":"T","expires_in":7200}"#,
 /// #         _ => r#"{"errcode":0,"errmsg":"ok"}"#,
 /// #     };
-/// #     Ok::<_, TransportError>(RawReply::new(200, Bytes::from(body)))
+/// #     Ok::<_, TransportError>(RawResponse::new(200, Bytes::from(body)))
 /// # };
 /// let client = Client::builder("wx0123456789abcdef".parse()?, "SECRET".parse()?, Arc::new(transport)).build();
 ///
-/// let grant = Grant::trusted("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
+/// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
 /// let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
 /// client.send(&message).await?;
 /// # Ok(()) }
@@ -55,7 +55,7 @@ struct Inner {
     base: BaseUrl,
     clock: Arc<dyn Clock>,
     timeout: Duration,
-    budget: Budget,
+    budget: RetryBudget,
     /// Of the next jitter.
     seed: AtomicU64,
 }

@@ -13,9 +13,9 @@ pub(crate) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// A point on a clock that never goes back: nanoseconds since an origin of that clock's own. It stands still while a
 /// machine is suspended, so lives are watched on the wall clock too. Values of different clocks do not compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Mono(u64);
+pub struct MonotonicInstant(u64);
 
-impl Mono {
+impl MonotonicInstant {
     /// This long after the origin.
     #[must_use]
     pub fn from_origin(since: Duration) -> Self {
@@ -37,7 +37,7 @@ impl Mono {
 
     /// How long it is from `earlier` to here; zero if `earlier` is later.
     #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
+    pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
@@ -85,17 +85,17 @@ fn millis(duration: Duration) -> u64 {
 /// Now, or a deadline, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Moment {
+pub struct ClockReading {
     /// On the clock that never goes back.
-    pub mono: Mono,
+    pub mono: MonotonicInstant,
     /// On the wall clock.
     pub wall: UnixMillis,
 }
 
-impl Moment {
+impl ClockReading {
     /// This point on both clocks.
     #[must_use]
-    pub fn new(mono: Mono, wall: UnixMillis) -> Self {
+    pub fn new(mono: MonotonicInstant, wall: UnixMillis) -> Self {
         Self { mono, wall }
     }
 
@@ -113,14 +113,14 @@ impl Moment {
 
     /// Whether `now` has reached this deadline on either clock: neither a jump nor a suspended machine hides it.
     #[must_use]
-    pub fn reached(self, now: Self) -> bool {
+    pub fn is_past(self, now: Self) -> bool {
         now.mono >= self.mono || now.wall >= self.wall
     }
 
     /// How long it is from `now` to this deadline, on the clock that reaches it first.
     #[must_use]
-    pub fn left(self, now: Self) -> Duration {
-        self.mono.since(now.mono).min(self.wall.since(now.wall))
+    pub fn remaining(self, now: Self) -> Duration {
+        self.mono.duration_since(now.mono).min(self.wall.since(now.wall))
     }
 }
 
@@ -129,13 +129,13 @@ impl Moment {
 #[async_trait]
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Now.
-    fn now(&self) -> Moment;
+    fn now(&self) -> ClockReading;
 
     /// Returns once `at` is reached.
     ///
     /// # Cancel safety
     /// Dropping the future stops the wait and has no other effect.
-    async fn sleep_until(&self, at: Mono);
+    async fn sleep_until(&self, at: MonotonicInstant);
 }
 
 /// The real clock. Sleeping needs a tokio runtime with its timer enabled.
@@ -162,14 +162,17 @@ impl Default for SystemClock {
 #[async_trait]
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is read")]
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Moment::new(Mono::from_origin(self.origin.elapsed()), UnixMillis::default().after(wall))
+        ClockReading::new(
+            MonotonicInstant::from_origin(self.origin.elapsed()),
+            UnixMillis::default().after(wall),
+        )
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is waited for")]
-    async fn sleep_until(&self, at: Mono) {
-        match self.origin.checked_add(at.since(Mono::default())) {
+    async fn sleep_until(&self, at: MonotonicInstant) {
+        match self.origin.checked_add(at.duration_since(MonotonicInstant::default())) {
             Some(at) => tokio::time::sleep_until(at.into()).await,
             // That far this machine does not count.
             None => pending().await,
@@ -182,7 +185,11 @@ impl Clock for SystemClock {
 /// # Cancel safety
 ///
 /// As safe as `work`, which is dropped at the deadline.
-pub async fn until<T>(clock: &dyn Clock, deadline: Mono, work: impl Future<Output = T>) -> Option<T> {
+pub async fn timeout_at<T>(
+    clock: &dyn Clock,
+    deadline: MonotonicInstant,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     tokio::select! {
         biased;
         output = work => Some(output),
@@ -196,13 +203,16 @@ mod tests {
 
     #[test]
     fn either_clock_reaches_a_deadline() {
-        let start = Moment::new(Mono::from_origin(Duration::from_secs(9)), UnixMillis::new(5_000));
+        let start =
+            ClockReading::new(MonotonicInstant::from_origin(Duration::from_secs(9)), UnixMillis::new(5_000));
         let deadline = start.after(Duration::from_secs(10));
-        assert!(!deadline.reached(start) && deadline.reached(deadline));
-        assert!(deadline.reached(Moment { mono: deadline.mono, ..start }));
-        assert!(deadline.reached(Moment { wall: deadline.wall, ..start }));
+        assert!(!deadline.is_past(start) && deadline.is_past(deadline));
+        assert!(deadline.is_past(ClockReading { mono: deadline.mono, ..start }));
+        assert!(deadline.is_past(ClockReading { wall: deadline.wall, ..start }));
         assert_eq!(
-            deadline.left(Moment { wall: start.wall.after(Duration::from_secs(4)), ..start }).as_secs(),
+            deadline
+                .remaining(ClockReading { wall: start.wall.after(Duration::from_secs(4)), ..start })
+                .as_secs(),
             6
         );
     }
@@ -216,9 +226,9 @@ mod tests {
 
     #[test]
     fn the_ends_of_time_do_not_panic() {
-        let end = Moment::new(Mono(u64::MAX), UnixMillis(u64::MAX));
+        let end = ClockReading::new(MonotonicInstant(u64::MAX), UnixMillis(u64::MAX));
         assert_eq!(end.after(Duration::MAX), end);
-        assert_eq!(Moment::default().before(Duration::MAX), Moment::default());
-        assert_eq!(Moment::default().left(end), Duration::ZERO);
+        assert_eq!(ClockReading::default().before(Duration::MAX), ClockReading::default());
+        assert_eq!(ClockReading::default().remaining(end), Duration::ZERO);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use wxsub_proto::codec::Unreadable;
-use wxsub_proto::{ErrCode, Refusal, Remedy, Role, TraceId};
+use wxsub_proto::codec::DecodeError;
+use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId};
 
 use crate::token::TokenError;
-use crate::transport::{Stage, TransportError};
+use crate::transport::{RequestState, TransportError};
 
 /// A message that was not, or not certainly, sent. `Display` and `Debug` show no secret and no URL.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -20,28 +20,28 @@ pub(crate) enum Cause {
     #[error("no access token before the deadline; the message was not sent")]
     TokenTimeout,
     #[error("Weixin refused the message: {0}")]
-    Refused(Refusal),
+    Refused(ApiError),
     #[error("{text}: {0}", text = outcome(.0.stage()))]
     Transport(TransportError),
     #[error("the message may have been sent, do not blindly repeat it: {0}")]
-    Unreadable(Unreadable),
+    Unreadable(DecodeError),
     #[error("the message may have been sent, do not blindly repeat it: no reply before the deadline")]
     SendTimeout,
     #[error("{text}: the send was stopped", text = outcome(*.0))]
-    Stopped(Stage),
+    Stopped(RequestState),
 }
 
-fn outcome(stage: Stage) -> &'static str {
+fn outcome(stage: RequestState) -> &'static str {
     match stage {
-        Stage::BeforeSending => "the message was not sent",
-        Stage::MaybeSent => "the message may have been sent, do not blindly repeat it",
+        RequestState::NotSent => "the message was not sent",
+        RequestState::MaybeSent => "the message may have been sent, do not blindly repeat it",
     }
 }
 
-fn delivery(stage: Stage) -> Delivery {
+fn delivery(stage: RequestState) -> Delivery {
     match stage {
-        Stage::BeforeSending => Delivery::NotSent,
-        Stage::MaybeSent => Delivery::MaybeSent,
+        RequestState::NotSent => Delivery::NotSent,
+        RequestState::MaybeSent => Delivery::MaybeSent,
     }
 }
 
@@ -72,7 +72,7 @@ pub enum Delivery {
     /// Nobody can tell. Repeating it may deliver it twice.
     MaybeSent,
     /// Weixin answered that it refuses it.
-    Answered,
+    Rejected,
 }
 
 /// The call that failed.
@@ -107,7 +107,7 @@ impl SendError {
     #[must_use]
     pub fn call(&self) -> Call {
         match &self.0 {
-            Cause::Token(_) | Cause::TokenTimeout | Cause::Stopped(Stage::BeforeSending) => Call::Token,
+            Cause::Token(_) | Cause::TokenTimeout | Cause::Stopped(RequestState::NotSent) => Call::Token,
             _ => Call::Send,
         }
     }
@@ -117,7 +117,7 @@ impl SendError {
     pub fn delivery(&self) -> Delivery {
         match &self.0 {
             Cause::Token(_) | Cause::TokenTimeout => Delivery::NotSent,
-            Cause::Refused(_) => Delivery::Answered,
+            Cause::Refused(_) => Delivery::Rejected,
             Cause::Transport(error) => delivery(error.stage()),
             Cause::Stopped(stage) => delivery(*stage),
             Cause::Unreadable(_) | Cause::SendTimeout => Delivery::MaybeSent,
@@ -127,11 +127,11 @@ impl SendError {
     /// Whether the same message can be sent again, now or once the [remedy](Self::remedy) is applied, without any danger
     /// of delivering it twice, and with some hope: it certainly did not arrive, and the grant is not spent or refused.
     #[must_use]
-    pub fn may_repeat(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         match self.delivery() {
             Delivery::NotSent => true,
             Delivery::MaybeSent => false,
-            Delivery::Answered => {
+            Delivery::Rejected => {
                 let remedies = [Remedy::RetryLater, Remedy::SlowDown, Remedy::RefreshToken, Remedy::AllowIp];
                 remedies.contains(&self.remedy())
             }
@@ -149,7 +149,7 @@ impl SendError {
 
     /// Weixin's refusal: of the message, or of the token call before it. [`call`](Self::call) says which.
     #[must_use]
-    pub fn refusal(&self) -> Option<&Refusal> {
+    pub fn refusal(&self) -> Option<&ApiError> {
         match &self.0 {
             Cause::Token(error) => error.refusal(),
             Cause::Refused(refusal) => Some(refusal),
@@ -160,13 +160,13 @@ impl SendError {
     /// Weixin's error code, if it answered with one.
     #[must_use]
     pub fn errcode(&self) -> Option<ErrCode> {
-        self.refusal().map(Refusal::errcode)
+        self.refusal().map(ApiError::errcode)
     }
 
     /// What Weixin's support asks for.
     #[must_use]
     pub fn trace_id(&self) -> Option<&TraceId> {
-        self.refusal().and_then(Refusal::trace_id)
+        self.refusal().and_then(ApiError::trace_id)
     }
 
     /// What to do about it.
@@ -174,14 +174,14 @@ impl SendError {
     pub fn remedy(&self) -> Remedy {
         match &self.0 {
             Cause::Token(error) => error.remedy(),
-            Cause::Refused(refusal) => refusal.errcode().remedy(Role::Send),
-            Cause::Transport(error) if error.is_configuration() => Remedy::FixConfig,
-            Cause::Transport(error) if error.stage() == Stage::BeforeSending => Remedy::RetryLater,
-            Cause::TokenTimeout | Cause::Stopped(Stage::BeforeSending) => Remedy::RetryLater,
+            Cause::Refused(refusal) => refusal.errcode().remedy(Operation::Send),
+            Cause::Transport(error) if error.is_config_error() => Remedy::FixConfig,
+            Cause::Transport(error) if error.stage() == RequestState::NotSent => Remedy::RetryLater,
+            Cause::TokenTimeout | Cause::Stopped(RequestState::NotSent) => Remedy::RetryLater,
             Cause::Transport(_)
             | Cause::Unreadable(_)
             | Cause::SendTimeout
-            | Cause::Stopped(Stage::MaybeSent) => Remedy::Investigate,
+            | Cause::Stopped(RequestState::MaybeSent) => Remedy::Investigate,
         }
     }
 }
@@ -189,39 +189,39 @@ impl SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::Failure;
-    use crate::transport::TransportFault;
+    use crate::token::TokenErrorKind;
+    use crate::transport::TransportErrorKind;
 
     #[test]
     fn each_cause_answers_every_question() {
-        let refused = |code| Cause::Refused(Refusal::new(ErrCode::new(code), "x"));
+        let refused = |code| Cause::Refused(ApiError::new(ErrCode::new(code), "x"));
         let token = |why| Cause::Token(TokenError::new(why, None));
-        let before = TransportError::before_sending(TransportFault::Connect, "refused");
-        let after = TransportError::maybe_sent(TransportFault::Broken, "reset");
-        let certificate = TransportError::before_sending(TransportFault::Certificate, "expired");
-        let wrong_secret = Failure::Refused(Refusal::new(ErrCode::INVALID_APPSECRET, "x"));
+        let before = TransportError::before_sending(TransportErrorKind::Connect, "refused");
+        let after = TransportError::maybe_sent(TransportErrorKind::Broken, "reset");
+        let certificate = TransportError::before_sending(TransportErrorKind::Certificate, "expired");
+        let wrong_secret = TokenErrorKind::Refused(ApiError::new(ErrCode::INVALID_APPSECRET, "x"));
         use {Delivery::*, Remedy::*};
         for (cause, call, delivery, remedy, repeat) in [
-            (refused(43101), Call::Send, Answered, Stop, false),
-            (refused(-1), Call::Send, Answered, RetryLater, true),
-            (refused(45011), Call::Send, Answered, SlowDown, true),
-            (refused(40001), Call::Send, Answered, RefreshToken, true),
-            (refused(47003), Call::Send, Answered, FixRequest, false),
-            (refused(7), Call::Send, Answered, Investigate, false),
+            (refused(43101), Call::Send, Rejected, Stop, false),
+            (refused(-1), Call::Send, Rejected, RetryLater, true),
+            (refused(45011), Call::Send, Rejected, SlowDown, true),
+            (refused(40001), Call::Send, Rejected, RefreshToken, true),
+            (refused(47003), Call::Send, Rejected, FixRequest, false),
+            (refused(7), Call::Send, Rejected, Investigate, false),
             (token(wrong_secret), Call::Token, NotSent, FixConfig, true),
-            (token(Failure::TimedOut), Call::Token, NotSent, RetryLater, true),
-            (token(Failure::Transport(after.clone())), Call::Token, NotSent, RetryLater, true),
+            (token(TokenErrorKind::TimedOut), Call::Token, NotSent, RetryLater, true),
+            (token(TokenErrorKind::Transport(after.clone())), Call::Token, NotSent, RetryLater, true),
             (Cause::TokenTimeout, Call::Token, NotSent, RetryLater, true),
             (Cause::Transport(before), Call::Send, NotSent, RetryLater, true),
             (Cause::Transport(certificate), Call::Send, NotSent, FixConfig, true),
             (Cause::Transport(after), Call::Send, MaybeSent, Investigate, false),
-            (Cause::Unreadable(Unreadable::Html), Call::Send, MaybeSent, Investigate, false),
+            (Cause::Unreadable(DecodeError::HtmlBody), Call::Send, MaybeSent, Investigate, false),
             (Cause::SendTimeout, Call::Send, MaybeSent, Investigate, false),
-            (Cause::Stopped(Stage::BeforeSending), Call::Token, NotSent, RetryLater, true),
-            (Cause::Stopped(Stage::MaybeSent), Call::Send, MaybeSent, Investigate, false),
+            (Cause::Stopped(RequestState::NotSent), Call::Token, NotSent, RetryLater, true),
+            (Cause::Stopped(RequestState::MaybeSent), Call::Send, MaybeSent, Investigate, false),
         ] {
             let error = SendError::new(cause);
-            let answers = (error.call(), error.delivery(), error.remedy(), error.may_repeat());
+            let answers = (error.call(), error.delivery(), error.remedy(), error.is_retryable());
             assert_eq!(answers, (call, delivery, remedy, repeat), "{error}");
         }
     }

@@ -24,16 +24,16 @@ impl Jitter {
     }
 
     /// Something from zero up to, but not including, `most` (zero if `most` is zero).
-    pub(crate) fn below(&mut self, most: Duration) -> Duration {
+    pub(crate) fn uniform_below(&mut self, most: Duration) -> Duration {
         let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
         let random = self.next();
         Duration::from_nanos(random.checked_rem(nanos).unwrap_or_default())
     }
 
     /// `middle`, give or take at most `percent` of it.
-    pub(crate) fn around(&mut self, middle: Duration, percent: u32) -> Duration {
+    pub(crate) fn within_percent(&mut self, middle: Duration, percent: u32) -> Duration {
         let spread = middle / 100 * percent;
-        middle.saturating_sub(spread) + self.below(spread * 2)
+        middle.saturating_sub(spread) + self.uniform_below(spread * 2)
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn it_uses_all_the_room_it_has() {
         let (mut jitter, hour) = (Jitter::seeded(1), Duration::from_secs(3600));
-        let drawn: Vec<_> = (0..1_000).map(|_| jitter.around(hour, 10)).collect();
+        let drawn: Vec<_> = (0..1_000).map(|_| jitter.within_percent(hour, 10)).collect();
         assert!(
             *drawn.iter().min().unwrap() < hour / 100 * 91 && *drawn.iter().max().unwrap() > hour / 100 * 109
         );
@@ -62,9 +62,9 @@ mod tests {
         #[test]
         fn it_stays_within_its_bounds(seed: u64, millis in 0_u64..10_000_000, percent in 0_u32..100) {
             let (mut jitter, middle) = (Jitter::seeded(seed), Duration::from_millis(millis));
-            let around = jitter.around(middle, percent);
+            let around = jitter.within_percent(middle, percent);
             assert!(around >= middle / 100 * (100 - percent) && around <= middle / 100 * (100 + percent) + Duration::from_micros(1));
-            assert!(middle.is_zero() || jitter.below(middle) < middle);
+            assert!(middle.is_zero() || jitter.uniform_below(middle) < middle);
         }
     }
 }

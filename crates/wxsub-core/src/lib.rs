@@ -6,8 +6,8 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`client`] | [`Client`]: sends messages |
-//! | [`consent_guard`] | [`ConsentGuard`]: issues consent requests and tells genuine answers from forged ones |
-//! | [`token`] | the token's life: the pure state machine, its [`Keeper`](token::Keeper), the [`TokenSource`](token::TokenSource) trait |
+//! | [`consent`] | [`ConsentVerifier`]: issues consent requests and tells genuine answers from forged ones |
+//! | [`token`] | the token's life: the pure state machine, its [`TokenCache`](token::TokenCache), the [`TokenSource`](token::TokenSource) trait |
 //! | [`store`] | sharing a token between processes |
 //! | [`transport`] | the [`Transport`](transport::Transport) trait: one HTTP exchange |
 //! | [`clock`] | the [`Clock`](clock::Clock) trait: the only way in which time comes in |
@@ -16,7 +16,7 @@
 
 pub mod client;
 pub mod clock;
-pub mod consent_guard;
+pub mod consent;
 pub mod error;
 mod jitter;
 mod retry;
@@ -27,6 +27,6 @@ pub mod token;
 pub mod transport;
 
 pub use client::Client;
-pub use consent_guard::ConsentGuard;
+pub use consent::ConsentVerifier;
 pub use error::SendError;
 pub use wxsub_proto as proto;

@@ -4,7 +4,7 @@ mod memory;
 mod record;
 
 pub use memory::MemoryStore;
-pub use record::{Record, StoredToken};
+pub use record::{StoredToken, TokenRecord};
 
 use std::fmt;
 use std::future::pending;
@@ -16,7 +16,7 @@ use wxsub_proto::AppId;
 use crate::clock::UnixMillis;
 use crate::token::Generation;
 
-/// Keeps one [`Record`] per app, for several keepers. The lease saves calls; the generation keeps it right: whatever
+/// Keeps one [`TokenRecord`] per app, for several keepers. The lease saves calls; the generation keeps it right: whatever
 /// happens to a lease, an older token never replaces a newer one.
 ///
 /// Every method has a deadline of its own; an error means "not done, or not known". Keepers then serve
@@ -31,14 +31,14 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn load(&self, app: &AppId) -> Result<Record, StoreError>;
+    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError>;
 
     /// The last token known to this process from an earlier time, for a start while [`load`](Self::load) fails. `None` unless a
     /// store has such a memory.
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn last_known(&self, _app: &AppId) -> Option<StoredToken> {
+    async fn load_fallback(&self, _app: &AppId) -> Option<StoredToken> {
         None
     }
 
@@ -48,7 +48,7 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing; a hint that was not heard is given to whoever asks next.
-    async fn newer_than(&self, _app: &AppId, _known: Generation) -> Generation {
+    async fn wait_for_change(&self, _app: &AppId, _known: Generation) -> Generation {
         pending().await
     }
 
@@ -60,12 +60,12 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// The token may or may not have been stored; nothing in between.
-    async fn put_if_newer(
+    async fn compare_and_set(
         &self,
         app: &AppId,
         replaces: Generation,
         token: StoredToken,
-    ) -> Result<Put, StoreError>;
+    ) -> Result<CasOutcome, StoreError>;
 
     /// Takes the right to refresh for `length`, unless another holder has it. A holder that asks again has it for `length`
     /// from then on, be that longer or shorter.
@@ -75,7 +75,7 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// The lease may or may not have been taken; it ends by itself.
-    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError>;
+    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError>;
 
     /// Gives the lease back, if this holder has it.
     ///
@@ -84,17 +84,17 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// The lease may or may not have been given back; it ends by itself.
-    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError>;
+    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError>;
 
     /// Notes that a fetch which ends the stored token is about to be made. The first mark stays until a token is stored
-    /// or the mark is [cleared](Self::clear_mark).
+    /// or the mark is [cleared](Self::clear_in_doubt).
     ///
     /// # Errors
     /// [`StoreError`] if it is not known whether the mark was made.
     ///
     /// # Cancel safety
     /// The mark may or may not have been made.
-    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError>;
+    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError>;
 
     /// Takes the mark away that was made at `since`: that fetch certainly ended nothing. Another's mark stays.
     ///
@@ -103,26 +103,26 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// The mark may or may not be gone.
-    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError>;
+    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError>;
 
-    /// Takes one forced refresh from this app's [ration](crate::token::ForceLog); `false` if there is none.
+    /// Takes one forced refresh from this app's [ration](crate::token::ForceRefreshLog); `false` if there is none.
     ///
     /// # Errors
     /// [`StoreError`] if it is not known; treat it as none.
     ///
     /// # Cancel safety
     /// One may or may not have been taken.
-    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError>;
+    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError>;
 }
 
 /// What became of a token offered to a store.
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_enums, reason = "compare-and-set has these two ends")]
-pub enum Put {
+pub enum CasOutcome {
     /// It is stored.
     Stored,
     /// The record had changed meanwhile, or its generation is not lower: this is what it holds.
-    Lost(Record),
+    Conflict(TokenRecord),
 }
 
 /// The store did not do it, or nobody knows whether it did. Never holds a token or a key.

@@ -1,11 +1,11 @@
 //! The doubles we test with, for your tests too: a clock you move by hand, a transport that follows a script, and the
 //! contracts every transport and every store must keep.
 
+pub mod faulty_server;
 mod manual_clock;
-pub mod raw_server;
-mod scripted_transport;
-pub mod store_contract;
-pub mod transport_contract;
+mod mock_transport;
+pub mod store_conformance;
+pub mod transport_conformance;
 
 pub use manual_clock::ManualClock;
-pub use scripted_transport::{ScriptedTransport, Seen, Step};
+pub use mock_transport::{MockResponse, MockTransport, RecordedRequest};

@@ -15,15 +15,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use wxsub_core::clock::{Clock, Moment, Mono};
+use wxsub_core::clock::{Clock, ClockReading, MonotonicInstant};
 use wxsub_core::error::{Call, Delivery, ErrorKind};
-use wxsub_core::proto::codec::RawReply;
+use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Remedy, Scene};
-use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
-    Current, Evidence, Failure, FixedToken, Generation, Issued, TokenError, TokenSource,
+    CachedToken, CurrentToken, Evidence, Generation, StaticToken, TokenError, TokenErrorKind, TokenSource,
 };
-use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
+use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_core::{Client, SendError};
 
 const TOKEN: &str = "/cgi-bin/token";
@@ -31,14 +31,17 @@ const SEND: &str = "/cgi-bin/message/template/subscribe";
 
 struct Bench {
     clock: Arc<ManualClock>,
-    weixin: Arc<ScriptedTransport>,
+    weixin: Arc<MockTransport>,
     client: Client,
 }
 
 fn bench() -> Bench {
-    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(ScriptedTransport::new()));
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
     for text in ["TOKEN-A", "TOKEN-B", "TOKEN-C"] {
-        weixin.then(TOKEN, Step::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#)));
+        weixin.respond_once(
+            TOKEN,
+            MockResponse::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#)),
+        );
     }
     let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
         .clock(clock.clone())
@@ -47,20 +50,20 @@ fn bench() -> Bench {
 }
 
 fn message(title: &str) -> Message {
-    let grant = Grant::trusted("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
+    let grant = Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
     grant.message(title.parse().unwrap(), "text".parse().unwrap())
 }
 
-fn ok() -> Step {
-    Step::json(r#"{"errcode":0,"errmsg":"ok"}"#)
+fn ok() -> MockResponse {
+    MockResponse::json(r#"{"errcode":0,"errmsg":"ok"}"#)
 }
 
-fn refusal(code: i64) -> Step {
-    Step::json(&format!(r#"{{"errcode":{code},"errmsg":"no rid: 6004f3da-1529ba72-5c345f67"}}"#))
+fn refusal(code: i64) -> MockResponse {
+    MockResponse::json(&format!(r#"{{"errcode":{code},"errmsg":"no rid: 6004f3da-1529ba72-5c345f67"}}"#))
 }
 
 /// The tokens that posts carried, in order.
-fn tokens(weixin: &ScriptedTransport) -> Vec<String> {
+fn tokens(weixin: &MockTransport) -> Vec<String> {
     weixin.seen().iter().filter(|seen| seen.path == SEND).map(|seen| seen.query.clone()).collect()
 }
 
@@ -68,8 +71,8 @@ fn tokens(weixin: &ScriptedTransport) -> Vec<String> {
 async fn a_stale_token_is_replaced_and_the_message_replayed_once() {
     for code in [40001, 40014, 42001] {
         let bench = bench();
-        bench.weixin.then(SEND, refusal(code));
-        bench.weixin.then(SEND, ok());
+        bench.weixin.respond_once(SEND, refusal(code));
+        bench.weixin.respond_once(SEND, ok());
         bench.client.send(&message("t")).await.unwrap();
         assert_eq!(tokens(&bench.weixin), ["access_token=TOKEN-A", "access_token=TOKEN-B"]);
         assert_eq!(bench.weixin.count(TOKEN), 2);
@@ -79,9 +82,9 @@ async fn a_stale_token_is_replaced_and_the_message_replayed_once() {
 #[tokio::test]
 async fn a_second_stale_code_ends_it() {
     let bench = bench();
-    bench.weixin.always(SEND, refusal(40001));
+    bench.weixin.respond_always(SEND, refusal(40001));
     let error = bench.client.send(&message("t")).await.unwrap_err();
-    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Refused, Delivery::Answered));
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Refused, Delivery::Rejected));
     assert_eq!(error.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
     assert_eq!(bench.weixin.count(SEND), 2);
     assert_eq!(bench.weixin.count(TOKEN), 3);
@@ -90,22 +93,22 @@ async fn a_second_stale_code_ends_it() {
 /// A source that has no other token, and says so in one way or the other.
 #[derive(Debug)]
 struct OneToken {
-    issued: Arc<Issued>,
+    issued: Arc<CachedToken>,
     gives_it_again: bool,
 }
 
 #[async_trait]
 impl TokenSource for OneToken {
-    fn current(&self) -> Current {
-        Current::from_issued(Some(Arc::clone(&self.issued)), Moment::default())
+    fn current(&self) -> CurrentToken {
+        CurrentToken::from_issued(Some(Arc::clone(&self.issued)), ClockReading::default())
     }
-    async fn token(&self) -> Result<Arc<Issued>, TokenError> {
+    async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {
         Ok(Arc::clone(&self.issued))
     }
-    async fn refresh(&self, _: Generation, _: Evidence) -> Result<Arc<Issued>, TokenError> {
+    async fn refresh(&self, _: Generation, _: Evidence) -> Result<Arc<CachedToken>, TokenError> {
         match self.gives_it_again {
             true => Ok(Arc::clone(&self.issued)),
-            false => Err(TokenError::new(Failure::Rationed(Duration::from_secs(60)), None)),
+            false => Err(TokenError::new(TokenErrorKind::RateLimited(Duration::from_secs(60)), None)),
         }
     }
 }
@@ -114,15 +117,16 @@ impl TokenSource for OneToken {
 async fn without_another_token_nothing_is_posted_again() {
     for gives_it_again in [true, false] {
         let bench = bench();
-        bench.weixin.always(SEND, refusal(40001));
+        bench.weixin.respond_always(SEND, refusal(40001));
         let token = AccessToken::new("TOKEN").unwrap();
-        let issued = Issued::new(token, Generation::new(1), Moment::default(), Duration::from_secs(7200));
+        let issued =
+            CachedToken::new(token, Generation::new(1), ClockReading::default(), Duration::from_secs(7200));
         let source = Arc::new(OneToken { issued: Arc::new(issued), gives_it_again });
         let client =
-            Client::with_tokens_from(source, bench.weixin.clone()).clock(bench.clock.clone()).build();
+            Client::with_token_source(source, bench.weixin.clone()).clock(bench.clock.clone()).build();
         let error = client.send(&message("t")).await.unwrap_err();
         let expected =
-            if gives_it_again { (Delivery::Answered, Call::Send) } else { (Delivery::NotSent, Call::Token) };
+            if gives_it_again { (Delivery::Rejected, Call::Send) } else { (Delivery::NotSent, Call::Token) };
         assert_eq!((error.delivery(), error.call()), expected, "{error}");
         assert_eq!(bench.weixin.count(SEND), 1);
     }
@@ -132,7 +136,7 @@ async fn without_another_token_nothing_is_posted_again() {
 async fn any_other_code_is_posted_once_and_kept() {
     for code in [-1, 43101, 40003, 45009, 45011, 48001, 40164, 123_456_789] {
         let bench = bench();
-        bench.weixin.always(SEND, refusal(code));
+        bench.weixin.respond_always(SEND, refusal(code));
         let error = bench.client.send(&message("t")).await.unwrap_err();
         assert_eq!(error.errcode(), Some(ErrCode::new(code)));
         assert!(error.to_string().contains(&code.to_string()), "{error}");
@@ -142,24 +146,24 @@ async fn any_other_code_is_posted_once_and_kept() {
 
 #[tokio::test]
 async fn a_lost_answer_is_never_repeated() {
-    let html = Step::Reply(200, "<html>portal</html>".into());
+    let html = MockResponse::Reply(200, "<html>portal</html>".into());
     for step in [
-        Step::lose_answer(),
+        MockResponse::lose_answer(),
         html,
-        Step::Reply(502, "".into()),
-        Step::Reply(500, r#"{"errcode":0}"#.into()),
-        Step::Reply(302, "".into()),
-        Step::json(r#"{"errcode":0"#),
-        Step::json(r#"{"errcode":"ok"}"#),
-        Step::json("{}"),
-        Step::json(r#"{"errcode":null}"#),
-        Step::json(r#"{"message":"no Route matched"}"#),
-        Step::json(r#"{"errmsg":"invalid openid"}"#),
+        MockResponse::Reply(502, "".into()),
+        MockResponse::Reply(500, r#"{"errcode":0}"#.into()),
+        MockResponse::Reply(302, "".into()),
+        MockResponse::json(r#"{"errcode":0"#),
+        MockResponse::json(r#"{"errcode":"ok"}"#),
+        MockResponse::json("{}"),
+        MockResponse::json(r#"{"errcode":null}"#),
+        MockResponse::json(r#"{"message":"no Route matched"}"#),
+        MockResponse::json(r#"{"errmsg":"invalid openid"}"#),
     ] {
         let bench = bench();
-        bench.weixin.always(SEND, step);
+        bench.weixin.respond_always(SEND, step);
         let error = bench.client.send(&message("t")).await.unwrap_err();
-        assert_eq!((error.delivery(), error.may_repeat()), (Delivery::MaybeSent, false), "{error}");
+        assert_eq!((error.delivery(), error.is_retryable()), (Delivery::MaybeSent, false), "{error}");
         assert!(error.to_string().contains("may have been sent"), "{error}");
         assert_eq!(bench.weixin.count(SEND), 1);
     }
@@ -169,20 +173,21 @@ async fn a_lost_answer_is_never_repeated() {
 async fn a_damaged_refusal_is_a_refusal() {
     let bench = bench();
     let damaged = b"{\"errcode\":43101,\"errmsg\":\"\xd3\xc3\xbb\xa7\x01 rid: 6004f3da-1529ba72-5c345f67\"}";
-    bench.weixin.always(SEND, Step::Reply(200, damaged.as_slice().into()));
+    bench.weixin.respond_always(SEND, MockResponse::Reply(200, damaged.as_slice().into()));
     let error = bench.client.send(&message("t")).await.unwrap_err();
-    assert_eq!((error.delivery(), error.remedy()), (Delivery::Answered, Remedy::Stop));
+    assert_eq!((error.delivery(), error.remedy()), (Delivery::Rejected, Remedy::Stop));
     assert_eq!(error.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
 }
 
 #[tokio::test]
 async fn what_was_certainly_not_sent_says_so() {
     let bench = bench();
-    bench.weixin.always(SEND, Step::refuse_connection());
+    bench.weixin.respond_always(SEND, MockResponse::refuse_connection());
     let message = message("t");
-    let (sent, ()) = tokio::join!(bench.client.send(&message), bench.clock.pass(Duration::from_secs(2)));
+    let (sent, ()) =
+        tokio::join!(bench.client.send(&message), bench.clock.advance_and_run(Duration::from_secs(2)));
     let error = sent.unwrap_err();
-    assert_eq!((error.call(), error.delivery(), error.may_repeat()), (Call::Send, Delivery::NotSent, true));
+    assert_eq!((error.call(), error.delivery(), error.is_retryable()), (Call::Send, Delivery::NotSent, true));
     assert_eq!(error.remedy(), Remedy::RetryLater);
     assert_eq!(bench.weixin.count(SEND), 3);
 }
@@ -190,10 +195,11 @@ async fn what_was_certainly_not_sent_says_so() {
 #[tokio::test]
 async fn a_connection_that_fails_once_is_made_again() {
     let bench = bench();
-    bench.weixin.then(SEND, Step::refuse_connection());
-    bench.weixin.then(SEND, ok());
+    bench.weixin.respond_once(SEND, MockResponse::refuse_connection());
+    bench.weixin.respond_once(SEND, ok());
     let message = message("t");
-    let (sent, ()) = tokio::join!(bench.client.send(&message), bench.clock.pass(Duration::from_secs(1)));
+    let (sent, ()) =
+        tokio::join!(bench.client.send(&message), bench.clock.advance_and_run(Duration::from_secs(1)));
     sent.unwrap();
     assert_eq!(bench.weixin.count(SEND), 2);
 }
@@ -201,10 +207,10 @@ async fn a_connection_that_fails_once_is_made_again() {
 #[tokio::test]
 async fn retries_share_a_budget() {
     let bench = bench();
-    bench.weixin.always(SEND, Step::refuse_connection());
+    bench.weixin.respond_always(SEND, MockResponse::refuse_connection());
     let messages = stream::iter((0..100).map(|n| message(&n.to_string())));
-    let sending = bench.client.send_many(messages, NonZeroUsize::new(100).unwrap()).collect::<Vec<_>>();
-    let (results, ()) = tokio::join!(sending, bench.clock.pass(Duration::from_secs(5)));
+    let sending = bench.client.send_all(messages, NonZeroUsize::new(100).unwrap()).collect::<Vec<_>>();
+    let (results, ()) = tokio::join!(sending, bench.clock.advance_and_run(Duration::from_secs(5)));
     assert!(results.iter().all(|(_, result)| result.as_ref().unwrap_err().delivery() == Delivery::NotSent));
     assert_eq!(bench.weixin.count(SEND), 100 + 10);
 }
@@ -213,20 +219,20 @@ async fn retries_share_a_budget() {
 async fn the_deadline_tells_before_from_after() {
     // After the post: maybe sent.
     let first = bench();
-    first.weixin.always(SEND, Step::Hang);
+    first.weixin.respond_always(SEND, MockResponse::Hang);
     let client = first.client.clone();
     let sending = tokio::spawn(async move { client.send(&message("t")).await.unwrap_err() });
-    first.clock.pass(Duration::from_secs(31)).await;
+    first.clock.advance_and_run(Duration::from_secs(31)).await;
     assert_eq!(sending.await.unwrap().delivery(), Delivery::MaybeSent);
     // Before it: not sent, and never posted later.
-    let weixin = Arc::new(ScriptedTransport::new());
-    weixin.always(TOKEN, Step::Hang);
+    let weixin = Arc::new(MockTransport::new());
+    weixin.respond_always(TOKEN, MockResponse::Hang);
     let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
         .clock(first.clock.clone())
         .timeout(Duration::from_secs(5))
         .build();
     let sending = tokio::spawn(async move { client.send(&message("t")).await.unwrap_err() });
-    first.clock.pass(Duration::from_secs(60)).await;
+    first.clock.advance_and_run(Duration::from_secs(60)).await;
     let error = sending.await.unwrap();
     assert_eq!(
         (error.call(), error.delivery(), error.kind()),
@@ -241,9 +247,9 @@ async fn a_stopped_send_says_whether_it_was_posted() {
         (TOKEN, (Call::Token, Delivery::NotSent, Remedy::RetryLater), 0),
         (SEND, (Call::Send, Delivery::MaybeSent, Remedy::Investigate), 1),
     ] {
-        let weixin = Arc::new(ScriptedTransport::new());
-        weixin.always(TOKEN, Step::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
-        weixin.then(hangs, Step::Hang);
+        let weixin = Arc::new(MockTransport::new());
+        weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
+        weixin.respond_once(hangs, MockResponse::Hang);
         let client =
             Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone()).build();
         let stop = async {
@@ -261,10 +267,10 @@ async fn a_stopped_send_says_whether_it_was_posted() {
 #[tokio::test]
 async fn a_send_stopped_between_two_posts_is_not_sent() {
     let bench = bench();
-    let weixin = Arc::new(ScriptedTransport::new());
-    weixin.then(TOKEN, Step::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
-    weixin.then(TOKEN, Step::Hang);
-    weixin.then(SEND, refusal(40001));
+    let weixin = Arc::new(MockTransport::new());
+    weixin.respond_once(TOKEN, MockResponse::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
+    weixin.respond_once(TOKEN, MockResponse::Hang);
+    weixin.respond_once(SEND, refusal(40001));
     let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
         .clock(bench.clock.clone())
         .build();
@@ -279,10 +285,10 @@ async fn a_send_stopped_between_two_posts_is_not_sent() {
 
 #[tokio::test]
 async fn a_refused_token_call_says_what_to_do() {
-    let weixin = Arc::new(ScriptedTransport::new());
-    weixin.always(
+    let weixin = Arc::new(MockTransport::new());
+    weixin.respond_always(
         TOKEN,
-        Step::json(r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7, not in whitelist"}"#),
+        MockResponse::json(r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7, not in whitelist"}"#),
     );
     let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone()).build();
     let error = client.send(&message("t")).await.unwrap_err();
@@ -294,7 +300,9 @@ async fn a_refused_token_call_says_what_to_do() {
 #[tokio::test]
 async fn an_echoed_token_is_scrubbed() {
     let bench = bench();
-    bench.weixin.always(SEND, Step::json(r#"{"errcode":48001,"errmsg":"no: TOKEN-A rid: TOKEN-A"}"#));
+    bench
+        .weixin
+        .respond_always(SEND, MockResponse::json(r#"{"errcode":48001,"errmsg":"no: TOKEN-A rid: TOKEN-A"}"#));
     let error = bench.client.send(&message("t")).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("TOKEN-A"), "{error}");
 }
@@ -304,16 +312,16 @@ async fn sixty_four_sends_that_see_a_token_die_replay_with_one_new_token() {
     let bench = bench();
     // Whatever carries the first token is stale, whatever carries another is taken.
     let inner = bench.weixin.clone();
-    let transport = move |request: Outgoing| {
+    let transport = move |request: HttpRequest| {
         let inner = inner.clone();
         async move {
             if request.path() != SEND {
-                return inner.exchange(request).await;
+                return inner.execute(request).await;
             }
             let stale = request.into_http().uri().query().unwrap_or_default().contains("TOKEN-A");
             let body =
                 if stale { r#"{"errcode":40001,"errmsg":"no"}"# } else { r#"{"errcode":0,"errmsg":"ok"}"# };
-            Ok(RawReply::new(200, Bytes::from(body)))
+            Ok(RawResponse::new(200, Bytes::from(body)))
         }
     };
     let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(transport))
@@ -333,11 +341,11 @@ async fn sixty_four_sends_that_see_a_token_die_replay_with_one_new_token() {
 
 #[tokio::test]
 async fn a_fixed_token_is_used_and_its_refusal_kept() {
-    let weixin = Arc::new(ScriptedTransport::new());
-    weixin.then(SEND, ok());
-    weixin.always(SEND, refusal(42001));
-    let source = Arc::new(FixedToken::new(AccessToken::new("BY-HAND").unwrap()));
-    let client = Client::with_tokens_from(source, weixin.clone()).build();
+    let weixin = Arc::new(MockTransport::new());
+    weixin.respond_once(SEND, ok());
+    weixin.respond_always(SEND, refusal(42001));
+    let source = Arc::new(StaticToken::new(AccessToken::new("BY-HAND").unwrap()));
+    let client = Client::with_token_source(source, weixin.clone()).build();
     client.send(&message("t")).await.unwrap();
     assert_eq!(client.send(&message("t")).await.unwrap_err().errcode(), Some(ErrCode::ACCESS_TOKEN_EXPIRED));
     assert_eq!(tokens(&weixin), ["access_token=BY-HAND", "access_token=BY-HAND"]);
@@ -346,14 +354,14 @@ async fn a_fixed_token_is_used_and_its_refusal_kept() {
 #[tokio::test]
 async fn many_come_back_in_their_order_and_none_is_read_ahead() {
     let bench = bench();
-    bench.weixin.always(SEND, ok());
+    bench.weixin.respond_always(SEND, ok());
     let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = read.clone();
     let messages = stream::iter(0..1000).map(move |n| {
         counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         message(&n.to_string())
     });
-    let mut results = bench.client.send_many(messages, NonZeroUsize::new(8).unwrap());
+    let mut results = bench.client.send_all(messages, NonZeroUsize::new(8).unwrap());
     let mut n = 0;
     while let Some((message, result)) = results.next().await {
         assert_eq!(message.title().as_str(), n.to_string());
@@ -367,9 +375,9 @@ async fn many_come_back_in_their_order_and_none_is_read_ahead() {
 #[tokio::test]
 async fn two_apps_side_by_side_do_not_disturb_each_other() {
     let good = bench();
-    good.weixin.always(SEND, ok());
-    let broken = Arc::new(ScriptedTransport::new());
-    broken.always(TOKEN, Step::json(r#"{"errcode":40013,"errmsg":"invalid appid"}"#));
+    good.weixin.respond_always(SEND, ok());
+    let broken = Arc::new(MockTransport::new());
+    broken.respond_always(TOKEN, MockResponse::json(r#"{"errcode":40013,"errmsg":"invalid appid"}"#));
     let other = Client::builder("wx2".parse().unwrap(), "SECRET".parse().unwrap(), broken).build();
     for _ in 0..3 {
         other.send(&message("t")).await.unwrap_err();
@@ -379,24 +387,24 @@ async fn two_apps_side_by_side_do_not_disturb_each_other() {
 }
 
 /// Sends where nobody can be reached: what comes of it, and when it was tried.
-async fn unreachable(timeout: Duration) -> (SendError, Vec<Mono>) {
+async fn unreachable(timeout: Duration) -> (SendError, Vec<MonotonicInstant>) {
     let clock = Arc::new(ManualClock::new());
     let tries = Arc::new(Mutex::new(Vec::new()));
     let transport = {
         let (clock, tries) = (clock.clone(), tries.clone());
-        move |_: Outgoing| {
+        move |_: HttpRequest| {
             tries.lock().unwrap().push(clock.now().mono);
-            async { Err(TransportError::before_sending(TransportFault::Connect, "nobody there")) }
+            async { Err(TransportError::before_sending(TransportErrorKind::Connect, "nobody there")) }
         }
     };
-    let source = Arc::new(FixedToken::new(AccessToken::new("T").unwrap()));
-    let client = Client::with_tokens_from(source, Arc::new(transport))
+    let source = Arc::new(StaticToken::new(AccessToken::new("T").unwrap()));
+    let client = Client::with_token_source(source, Arc::new(transport))
         .clock(clock.clone())
-        .jitter_seed(7)
+        .rng_seed(7)
         .timeout(timeout)
         .build();
     let message = message("t");
-    let (sent, ()) = tokio::join!(client.send(&message), clock.pass(Duration::from_secs(5)));
+    let (sent, ()) = tokio::join!(client.send(&message), clock.advance_and_run(Duration::from_secs(5)));
     let tries = tries.lock().unwrap().clone();
     (sent.unwrap_err(), tries)
 }
@@ -404,7 +412,7 @@ async fn unreachable(timeout: Duration) -> (SendError, Vec<Mono>) {
 #[tokio::test]
 async fn nobody_waits_for_a_try_that_would_begin_at_the_deadline() {
     let (_, tries) = unreachable(Duration::from_secs(30)).await;
-    let pause = tries[1].since(tries[0]);
+    let pause = tries[1].duration_since(tries[0]);
     for (timeout, tried) in [(pause, 1), (pause + Duration::from_nanos(1), 2)] {
         let (error, tries) = unreachable(timeout).await;
         assert_eq!((error.kind(), tries.len()), (ErrorKind::Transport, tried));

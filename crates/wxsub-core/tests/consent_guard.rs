@@ -11,40 +11,40 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_core::ConsentGuard;
-use wxsub_core::consent_guard::{GuardKey, MemoryNonces, NotTrusted, Verified};
-use wxsub_core::proto::{Action, Answer, ConsentRequest, Scene};
+use wxsub_core::ConsentVerifier;
+use wxsub_core::consent::{InMemoryNonceStore, SigningKey, VerificationError, VerifiedConsent};
+use wxsub_core::proto::{ConsentAction, ConsentCallback, ConsentRequest, Scene};
 use wxsub_core::testing::ManualClock;
 
 const KEY: &[u8] = b"sixteen bytes at least";
 
-fn guard_of(app: &str, key: &[u8], clock: &Arc<ManualClock>) -> ConsentGuard {
-    ConsentGuard::new(app.parse().unwrap(), GuardKey::new(key).unwrap()).clock(clock.clone())
+fn guard_of(app: &str, key: &[u8], clock: &Arc<ManualClock>) -> ConsentVerifier {
+    ConsentVerifier::new(app.parse().unwrap(), SigningKey::new(key).unwrap()).clock(clock.clone())
 }
 
 fn scene(number: u16) -> Scene {
     Scene::new(number).unwrap()
 }
 
-fn answer_to(request: &ConsentRequest) -> Answer {
-    let action = Action::Confirm { openid: "OPENID".parse().unwrap() };
-    Answer::new(action, request.template_id.clone(), request.scene, request.reserved.clone())
+fn answer_to(request: &ConsentRequest) -> ConsentCallback {
+    let action = ConsentAction::Confirm { openid: "OPENID".parse().unwrap() };
+    ConsentCallback::new(action, request.template_id.clone(), request.scene, request.reserved.clone())
 }
 
 #[test]
 fn a_genuine_answer_gives_a_grant_once() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
-    let nonces = MemoryNonces::on(clock.clone());
+    let nonces = InMemoryNonceStore::on(clock.clone());
     let request = guard.issue("T".parse().unwrap(), scene(7), "session").unwrap();
     let verified = guard.verify(&answer_to(&request), "session").unwrap();
-    let Verified::Granted { grant, nonce } = &verified else { panic!("{verified:?}") };
+    let VerifiedConsent::Granted { grant, nonce } = &verified else { panic!("{verified:?}") };
     assert_eq!(
         (grant.openid().as_str(), grant.scene(), grant.template_id().as_str()),
         ("OPENID", scene(7), "T")
     );
-    assert!(nonces.first_use(nonce));
-    assert!(!nonces.first_use(&guard.verify(&answer_to(&request), "session").unwrap().nonce()));
+    assert!(nonces.insert_if_new(nonce));
+    assert!(!nonces.insert_if_new(&guard.verify(&answer_to(&request), "session").unwrap().nonce()));
 }
 
 #[test]
@@ -52,9 +52,13 @@ fn a_cancelled_answer_must_be_genuine_too() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
     let request = guard.issue("T".parse().unwrap(), scene(7), "session").unwrap();
-    let cancel = |reserved| Answer::new(Action::Cancel, "T".parse().unwrap(), scene(7), reserved);
-    assert!(matches!(guard.verify(&cancel(request.reserved), "session"), Ok(Verified::Cancelled { .. })));
-    assert_eq!(guard.verify(&cancel(None), "session"), Err(NotTrusted));
+    let cancel =
+        |reserved| ConsentCallback::new(ConsentAction::Cancel, "T".parse().unwrap(), scene(7), reserved);
+    assert!(matches!(
+        guard.verify(&cancel(request.reserved), "session"),
+        Ok(VerifiedConsent::Declined { .. })
+    ));
+    assert_eq!(guard.verify(&cancel(None), "session"), Err(VerificationError));
 }
 
 #[test]
@@ -76,7 +80,7 @@ fn whatever_differs_is_not_trusted() {
     let reserved = request.reserved.clone().unwrap();
     let with = |template: &str, number, reserved: Option<&str>| {
         let reserved = reserved.map(|text| text.parse().unwrap());
-        Answer::new(genuine.action().clone(), template.parse().unwrap(), scene(number), reserved)
+        ConsentCallback::new(genuine.action().clone(), template.parse().unwrap(), scene(number), reserved)
     };
     let text = reserved.as_str();
     let cut = &text[..text.len() - 2];
@@ -89,14 +93,14 @@ fn whatever_differs_is_not_trusted() {
         with("T", 7, Some(&format!("{text}00"))),
         with("T", 7, Some(&text.to_uppercase())),
     ] {
-        assert_eq!(guard.verify(&answer, "session"), Err(NotTrusted), "{answer:?}");
+        assert_eq!(guard.verify(&answer, "session"), Err(VerificationError), "{answer:?}");
     }
-    assert_eq!(guard.verify(&genuine, "another"), Err(NotTrusted));
-    assert_eq!(guard.verify(&genuine, ""), Err(NotTrusted));
-    assert_eq!(guard_of("wx2", KEY, &clock).verify(&genuine, "session"), Err(NotTrusted));
+    assert_eq!(guard.verify(&genuine, "another"), Err(VerificationError));
+    assert_eq!(guard.verify(&genuine, ""), Err(VerificationError));
+    assert_eq!(guard_of("wx2", KEY, &clock).verify(&genuine, "session"), Err(VerificationError));
     assert_eq!(
         guard_of("wx1", b"another key of sixteen", &clock).verify(&genuine, "session"),
-        Err(NotTrusted)
+        Err(VerificationError)
     );
     assert!(guard.verify(&genuine, "session").is_ok());
 }
@@ -111,7 +115,7 @@ fn every_single_digit_counts() {
         let mut forged = text.clone().into_bytes();
         forged[index] = if forged[index] == b'0' { b'1' } else { b'0' };
         let forged = request.clone().reserved(String::from_utf8(forged).unwrap().parse().unwrap());
-        assert_eq!(guard.verify(&answer_to(&forged), "s"), Err(NotTrusted), "digit {index}");
+        assert_eq!(guard.verify(&answer_to(&forged), "s"), Err(VerificationError), "digit {index}");
     }
 }
 
@@ -124,8 +128,8 @@ fn it_expires() {
     clock.advance(Duration::from_secs(60 + 29));
     let nonce = guard.verify(&answer, "s").unwrap().nonce();
     clock.advance(Duration::from_secs(1));
-    assert_eq!(guard.verify(&answer, "s"), Err(NotTrusted));
-    assert!(!MemoryNonces::on(clock).first_use(&nonce), "an expired nonce is no first use");
+    assert_eq!(guard.verify(&answer, "s"), Err(VerificationError));
+    assert!(!InMemoryNonceStore::on(clock).insert_if_new(&nonce), "an expired nonce is no first use");
 }
 
 #[test]
@@ -133,11 +137,11 @@ fn a_nonce_is_remembered_until_the_last_moment() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock).lifetime(Duration::from_secs(60));
     let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
-    let nonces = MemoryNonces::on(clock.clone());
+    let nonces = InMemoryNonceStore::on(clock.clone());
     let nonce = guard.verify(&answer, "s").unwrap().nonce();
-    assert!(nonces.first_use(&nonce));
+    assert!(nonces.insert_if_new(&nonce));
     clock.advance(Duration::from_secs(89));
-    assert!(guard.verify(&answer, "s").is_ok() && !nonces.first_use(&nonce));
+    assert!(guard.verify(&answer, "s").is_ok() && !nonces.insert_if_new(&nonce));
 }
 
 #[test]
@@ -145,21 +149,22 @@ fn keys_can_be_rotated() {
     let clock = Arc::new(ManualClock::new());
     let answer = answer_to(&guard_of("wx1", KEY, &clock).issue("T".parse().unwrap(), scene(7), "s").unwrap());
     let rotated = guard_of("wx1", b"the next key, as long", &clock);
-    assert_eq!(rotated.verify(&answer, "s"), Err(NotTrusted));
-    assert!(rotated.also_trusting(GuardKey::new(KEY).unwrap()).verify(&answer, "s").is_ok());
-    assert!(GuardKey::new(b"too short").is_err());
+    assert_eq!(rotated.verify(&answer, "s"), Err(VerificationError));
+    assert!(rotated.with_previous_key(SigningKey::new(KEY).unwrap()).verify(&answer, "s").is_ok());
+    assert!(SigningKey::new(b"too short").is_err());
 }
 
 #[test]
 fn one_of_a_thousand_replays_wins() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
-    let nonces = MemoryNonces::on(clock.clone());
+    let nonces = InMemoryNonceStore::on(clock.clone());
     let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
     let nonce = guard.verify(&answer, "s").unwrap().nonce();
     let wins = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..4).map(|_| scope.spawn(|| (0..250).filter(|_| nonces.first_use(&nonce)).count())).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| (0..250).filter(|_| nonces.insert_if_new(&nonce)).count()))
+            .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
     });
     assert_eq!(wins, 1);

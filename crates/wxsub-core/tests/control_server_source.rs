@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use wxsub_core::Client;
 use wxsub_core::proto::{Grant, Message, Remedy, Scene};
-use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
-use wxsub_core::token::{ClientKey, Evidence, Failure, Keeper, TokenSource};
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::token::{ApiKey, Evidence, TokenCache, TokenErrorKind, TokenSource};
 
 const READ: &str = "/v1/apps/wx1/access_token";
 const REPORT: &str = "/v1/apps/wx1/access_token/report";
@@ -19,24 +19,27 @@ const KEY: &str = "PLANTEDabcdefghijklmnopqrstuvwxyz0123456789";
 
 struct Bench {
     clock: Arc<ManualClock>,
-    wire: Arc<ScriptedTransport>,
-    keeper: Keeper,
+    wire: Arc<MockTransport>,
+    keeper: TokenCache,
 }
 
 fn bench() -> Bench {
-    let (clock, wire) = (Arc::new(ManualClock::new()), Arc::new(ScriptedTransport::new()));
+    let (clock, wire) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
     let (app, key) = ("wx1".parse().unwrap(), KEY.parse().unwrap());
     let base = "http://127.0.0.1:8460".parse().unwrap();
-    let keeper = Keeper::of_server(app, key, base, wire.clone()).clock(clock.clone()).jitter_seed(7).build();
+    let keeper =
+        TokenCache::of_server(app, key, base, wire.clone()).clock(clock.clone()).jitter_seed(7).build();
     Bench { clock, wire, keeper }
 }
 
-fn token(text: &str, expires_in: u64, generation: u64) -> Step {
-    Step::json(&format!(r#"{{"access_token":"{text}","expires_in":{expires_in},"generation":{generation}}}"#))
+fn token(text: &str, expires_in: u64, generation: u64) -> MockResponse {
+    MockResponse::json(&format!(
+        r#"{{"access_token":"{text}","expires_in":{expires_in},"generation":{generation}}}"#
+    ))
 }
 
-fn problem(status: u16, json: &'static str) -> Step {
-    Step::Reply(status, Bytes::from_static(json.as_bytes()))
+fn problem(status: u16, json: &'static str) -> MockResponse {
+    MockResponse::Reply(status, Bytes::from_static(json.as_bytes()))
 }
 
 fn seconds(n: u64) -> Duration {
@@ -44,21 +47,21 @@ fn seconds(n: u64) -> Duration {
 }
 
 fn message() -> Message {
-    let grant = Grant::trusted("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
+    let grant = Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
     grant.message("Title".parse().unwrap(), "Text".parse().unwrap())
 }
 
 #[tokio::test]
 async fn it_asks_seldom_and_ahead_of_time() {
     let bench = bench();
-    bench.wire.then(READ, token("A", 3840, 10));
-    bench.wire.always(READ, token("B", 3840, 20));
+    bench.wire.respond_once(READ, token("A", 3840, 10));
+    bench.wire.respond_always(READ, token("B", 3840, 20));
     for _ in 0..100 {
         assert_eq!(bench.keeper.token().await.unwrap().generation().get(), 10);
     }
-    bench.clock.pass(seconds(3500)).await;
+    bench.clock.advance_and_run(seconds(3500)).await;
     assert_eq!(bench.wire.count(READ), 1);
-    bench.clock.pass(seconds(60)).await;
+    bench.clock.advance_and_run(seconds(60)).await;
     // The server's number, not one of our own.
     assert_eq!(bench.keeper.current().issued().unwrap().generation().get(), 20);
     assert_eq!(bench.wire.count(READ), 2);
@@ -67,11 +70,11 @@ async fn it_asks_seldom_and_ahead_of_time() {
 #[tokio::test]
 async fn a_stale_token_is_named_to_the_server_and_the_message_sent() {
     let bench = bench();
-    bench.wire.always(READ, token("A", 3840, 10));
-    bench.wire.always(REPORT, token("B", 3840, 20));
-    bench.wire.then(SEND, Step::json(r#"{"errcode":40001,"errmsg":"stale"}"#));
-    bench.wire.always(SEND, Step::json(r#"{"errcode":0,"errmsg":"ok"}"#));
-    let client = Client::with_tokens_from(Arc::new(bench.keeper.clone()), bench.wire.clone())
+    bench.wire.respond_always(READ, token("A", 3840, 10));
+    bench.wire.respond_always(REPORT, token("B", 3840, 20));
+    bench.wire.respond_once(SEND, MockResponse::json(r#"{"errcode":40001,"errmsg":"stale"}"#));
+    bench.wire.respond_always(SEND, MockResponse::json(r#"{"errcode":0,"errmsg":"ok"}"#));
+    let client = Client::with_token_source(Arc::new(bench.keeper.clone()), bench.wire.clone())
         .clock(bench.clock.clone())
         .build();
     client.send(&message()).await.unwrap();
@@ -80,32 +83,32 @@ async fn a_stale_token_is_named_to_the_server_and_the_message_sent() {
     let report = seen.iter().find(|seen| seen.path == REPORT).unwrap();
     assert_eq!(report.body, Bytes::from_static(br#"{"access_token":"A"}"#));
     // A report is made once, not for ever.
-    bench.clock.pass(seconds(3700)).await;
+    bench.clock.advance_and_run(seconds(3700)).await;
     assert_eq!(bench.wire.count(REPORT), 1);
 }
 
 #[tokio::test]
 async fn a_server_that_knows_no_other_token_is_an_error() {
     let bench = bench();
-    bench.wire.always(READ, token("A", 3840, 10));
-    bench.wire.always(REPORT, token("A", 3840, 10));
+    bench.wire.respond_always(READ, token("A", 3840, 10));
+    bench.wire.respond_always(REPORT, token("A", 3840, 10));
     let held = bench.keeper.token().await.unwrap().generation();
-    let error = bench.keeper.refresh(held, Evidence::Seen).await.unwrap_err();
-    assert_eq!(error.why(), &Failure::StillRejected);
+    let error = bench.keeper.refresh(held, Evidence::Observed).await.unwrap_err();
+    assert_eq!(error.kind(), &TokenErrorKind::RejectedTokenReissued);
     assert_eq!(bench.wire.count(REPORT), 1);
 }
 
 #[tokio::test]
 async fn a_restart_of_the_server_is_ridden_out() {
     let bench = bench();
-    bench.wire.then(READ, token("A", 600, 10));
+    bench.wire.respond_once(READ, token("A", 600, 10));
     for _ in 0..15 {
-        bench.wire.then(READ, Step::refuse_connection());
+        bench.wire.respond_once(READ, MockResponse::refuse_connection());
     }
-    bench.wire.always(READ, token("B", 3840, 20));
+    bench.wire.respond_always(READ, token("B", 3840, 20));
     bench.keeper.token().await.unwrap();
     for _ in 0..60 {
-        bench.clock.pass(seconds(10)).await;
+        bench.clock.advance_and_run(seconds(10)).await;
         assert!(bench.keeper.current().issued().is_some());
     }
     assert_eq!(bench.keeper.current().issued().unwrap().generation().get(), 20);
@@ -126,12 +129,12 @@ async fn what_the_server_says_is_passed_on() {
         (problem(200, "<html>"), Remedy::FixConfig, "cannot be read"),
     ] {
         let bench = bench();
-        bench.wire.always(READ, step);
+        bench.wire.respond_always(READ, step);
         let asking = tokio::spawn({
             let keeper = bench.keeper.clone();
             async move { keeper.token().await.unwrap_err() }
         });
-        bench.clock.pass(seconds(5)).await;
+        bench.clock.advance_and_run(seconds(5)).await;
         let error = asking.await.unwrap();
         assert!(error.remedy() == remedy && error.to_string().contains(said), "{error}");
         assert!(!format!("{error:?} {:?}", bench.keeper).contains(KEY));
@@ -140,10 +143,10 @@ async fn what_the_server_says_is_passed_on() {
 
 #[test]
 fn a_key_is_43_letters_and_digits_and_does_not_show() {
-    let key = ClientKey::new(KEY).unwrap();
-    assert_eq!((key.expose(), format!("{key:?}").as_str()), (KEY, "ClientKey(***)"));
+    let key = ApiKey::new(KEY).unwrap();
+    assert_eq!((key.expose_secret(), format!("{key:?}").as_str()), (KEY, "ClientKey(***)"));
     for bad in ["", "short", &KEY.replace('a', "-"), &format!("{KEY}x")] {
-        let error = ClientKey::new(bad).unwrap_err().to_string();
+        let error = ApiKey::new(bad).unwrap_err().to_string();
         assert!(error.starts_with("key: ") && (bad.is_empty() || !error.contains(bad)), "{error}");
     }
 }

@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
-use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
+use wxsub_core::store::{CasOutcome, MemoryStore, StoreError, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
-    Evidence, Failure, Generation, Issued, Keeper, KeeperBuilder, Notice, TokenEndpoint, TokenError,
-    TokenSource,
+    CachedToken, Evidence, Generation, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError,
+    TokenErrorKind, TokenEvent, TokenSource,
 };
 
 const TOKEN: &str = "/cgi-bin/token";
@@ -26,8 +26,8 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-fn token(text: &str) -> Step {
-    Step::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
+fn token(text: &str) -> MockResponse {
+    MockResponse::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
 }
 
 fn app() -> AppId {
@@ -36,29 +36,30 @@ fn app() -> AppId {
 
 struct Bench {
     clock: Arc<ManualClock>,
-    weixin: Arc<ScriptedTransport>,
+    weixin: Arc<MockTransport>,
     store: Arc<Moody>,
 }
 
 impl Bench {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::new());
-        let store = Arc::new(Moody { store: MemoryStore::on(clock.clone()), mood: AtomicUsize::new(WELL) });
-        Self { clock, weixin: Arc::new(ScriptedTransport::new()), store }
+        let store =
+            Arc::new(Moody { store: MemoryStore::with_clock(clock.clone()), mood: AtomicUsize::new(WELL) });
+        Self { clock, weixin: Arc::new(MockTransport::new()), store }
     }
 
-    fn keeper(&self) -> KeeperBuilder {
-        Keeper::builder(app(), "SECRET".parse().unwrap(), self.weixin.clone())
+    fn keeper(&self) -> TokenCacheBuilder {
+        TokenCache::builder(app(), "SECRET".parse().unwrap(), self.weixin.clone())
             .clock(self.clock.clone())
             .jitter_seed(7)
     }
 
     fn reports(
         &self,
-        keeper: &Keeper,
+        keeper: &TokenCache,
         failed: Generation,
         evidence: Evidence,
-    ) -> JoinHandle<Result<Arc<Issued>, TokenError>> {
+    ) -> JoinHandle<Result<Arc<CachedToken>, TokenError>> {
         let keeper = keeper.clone();
         tokio::spawn(async move { keeper.refresh(failed, evidence).await })
     }
@@ -91,36 +92,36 @@ impl Moody {
 
 #[async_trait]
 impl TokenStore for Moody {
-    async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
+    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         self.ask(self.store.load(app)).await
     }
-    async fn put_if_newer(
+    async fn compare_and_set(
         &self,
         app: &AppId,
         old: Generation,
         token: StoredToken,
-    ) -> Result<Put, StoreError> {
-        self.ask(self.store.put_if_newer(app, old, token)).await
+    ) -> Result<CasOutcome, StoreError> {
+        self.ask(self.store.compare_and_set(app, old, token)).await
     }
-    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
-        self.ask(self.store.lease(app, holder, length)).await
+    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+        self.ask(self.store.acquire_lease(app, holder, length)).await
     }
-    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
-        self.ask(self.store.release(app, holder)).await
+    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+        self.ask(self.store.release_lease(app, holder)).await
     }
-    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.ask(self.store.mark(app, since)).await
+    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.ask(self.store.set_in_doubt(app, since)).await
     }
-    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.ask(self.store.clear_mark(app, since)).await
+    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.ask(self.store.clear_in_doubt(app, since)).await
     }
-    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
-        self.ask(self.store.take_force(app, now)).await
+    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        self.ask(self.store.try_acquire_force_refresh(app, now)).await
     }
 }
 
 /// An observer that panics the first time it is told something of this kind.
-fn panics_once(at: fn(&Notice) -> bool) -> impl Fn(&Notice) + Send + Sync + 'static {
+fn panics_once(at: fn(&TokenEvent) -> bool) -> impl Fn(&TokenEvent) + Send + Sync + 'static {
     let done = AtomicBool::new(false);
     move |notice| {
         assert!(!at(notice) || done.swap(true, Ordering::SeqCst), "the observer panics, as this test wants");
@@ -130,17 +131,17 @@ fn panics_once(at: fn(&Notice) -> bool) -> impl Fn(&Notice) + Send + Sync + 'sta
 #[tokio::test]
 async fn an_observer_that_panics_strands_nobody() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
-    bench.weixin.always(TOKEN, token("B"));
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.weixin.respond_always(TOKEN, token("B"));
     let keeper =
-        bench.keeper().observe(panics_once(|notice| matches!(notice, Notice::Rejected { .. }))).build();
+        bench.keeper().on_event(panics_once(|notice| matches!(notice, TokenEvent::Rejected { .. }))).build();
     let dead = keeper.token().await.unwrap().generation();
-    let report = bench.reports(&keeper, dead, Evidence::Seen);
-    bench.clock.pass(seconds(60)).await;
+    let report = bench.reports(&keeper, dead, Evidence::Observed);
+    bench.clock.advance_and_run(seconds(60)).await;
     assert!(report.is_finished(), "{keeper:?}");
     // Whoever asks next has it started again.
     drop(keeper.token().await);
-    bench.clock.pass(seconds(15)).await;
+    bench.clock.advance_and_run(seconds(15)).await;
     assert!(keeper.token().await.is_ok_and(|issued| issued.generation() > dead));
 }
 
@@ -149,19 +150,19 @@ async fn an_observer_that_panics_strands_nobody() {
 async fn after_a_panic_refreshing_goes_on() {
     for reads_only in [true, false] {
         let bench = Bench::new();
-        bench.weixin.then(TOKEN, token("A"));
-        bench.weixin.always(TOKEN, token("B"));
-        let keeper = bench.keeper().observe(panics_once(|_| true)).build();
+        bench.weixin.respond_once(TOKEN, token("A"));
+        bench.weixin.respond_always(TOKEN, token("B"));
+        let keeper = bench.keeper().on_event(panics_once(|_| true)).build();
         keeper.token().await.unwrap();
         for _ in 0..500 {
-            bench.clock.pass(seconds(10)).await;
+            bench.clock.advance_and_run(seconds(10)).await;
             match reads_only {
                 true => assert!(keeper.current().issued().is_some()),
                 false => assert!(keeper.token().await.is_ok()),
             }
         }
         let fetched = bench.weixin.count(TOKEN);
-        assert_eq!(keeper.current().issued().unwrap().token().expose(), "B", "{fetched} fetches");
+        assert_eq!(keeper.current().issued().unwrap().token().expose_secret(), "B", "{fetched} fetches");
     }
 }
 
@@ -173,10 +174,10 @@ struct NoTimer {
 
 #[async_trait]
 impl Clock for NoTimer {
-    fn now(&self) -> wxsub_core::clock::Moment {
+    fn now(&self) -> wxsub_core::clock::ClockReading {
         self.clock.now()
     }
-    async fn sleep_until(&self, _: wxsub_core::clock::Mono) {
+    async fn sleep_until(&self, _: wxsub_core::clock::MonotonicInstant) {
         self.panics.fetch_add(1, Ordering::SeqCst);
         panic!("no timer, as on a runtime that was built without one");
     }
@@ -185,12 +186,12 @@ impl Clock for NoTimer {
 #[tokio::test]
 async fn a_panic_that_comes_back_at_once_is_an_error_and_no_storm() {
     let bench = Bench::new();
-    bench.weixin.always(TOKEN, Step::Hang);
+    bench.weixin.respond_always(TOKEN, MockResponse::Hang);
     let clock = Arc::new(NoTimer { clock: ManualClock::new(), panics: AtomicUsize::new(0) });
     let keeper = bench.keeper().clock(clock.clone()).build();
     for _ in 0..100 {
         let error = keeper.token().await.unwrap_err();
-        assert_eq!(error.why(), &Failure::Interrupted);
+        assert_eq!(error.kind(), &TokenErrorKind::Interrupted);
         assert!(error.retry_after().is_some());
         tokio::task::yield_now().await;
     }
@@ -205,31 +206,31 @@ async fn a_panic_that_comes_back_at_once_is_an_error_and_no_storm() {
 #[tokio::test]
 async fn another_process_that_lost_its_reply_makes_our_token_suspect() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
-    bench.weixin.always(TOKEN, Step::Hang);
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.weixin.respond_always(TOKEN, MockResponse::Hang);
     let keeper = bench.keeper().store(bench.store.clone()).build();
     let held = keeper.token().await.unwrap();
     // It marks what it is about to do, and is never heard of again.
-    bench.store.mark(&app(), bench.clock.now().wall).await.unwrap();
-    bench.clock.pass(seconds(200)).await;
+    bench.store.set_in_doubt(&app(), bench.clock.now().wall).await.unwrap();
+    bench.clock.advance_and_run(seconds(200)).await;
     assert!(!keeper.status().is_suspect(keeper.now()));
-    bench.clock.pass(seconds(100)).await;
+    bench.clock.advance_and_run(seconds(100)).await;
     let (status, now) = (keeper.status(), keeper.now());
-    assert!(status.is_suspect(now) && status.vouched(now) <= seconds(60), "{status:?}");
+    assert!(status.is_suspect(now) && status.safe_ttl(now) <= seconds(60), "{status:?}");
     assert_eq!(keeper.current().issued().unwrap().generation(), held.generation());
 }
 
 #[tokio::test]
 async fn a_mark_that_is_taken_back_is_forgotten() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.keeper().store(bench.store.clone()).build();
     keeper.token().await.unwrap();
     let since = bench.clock.now().wall;
-    bench.store.mark(&app(), since).await.unwrap();
-    bench.clock.pass(seconds(10)).await;
-    bench.store.clear_mark(&app(), since).await.unwrap();
-    bench.clock.pass(seconds(300)).await;
+    bench.store.set_in_doubt(&app(), since).await.unwrap();
+    bench.clock.advance_and_run(seconds(10)).await;
+    bench.store.clear_in_doubt(&app(), since).await.unwrap();
+    bench.clock.advance_and_run(seconds(300)).await;
     assert!(!keeper.status().is_suspect(keeper.now()));
     assert_eq!(bench.weixin.count(TOKEN), 1);
 }
@@ -237,58 +238,58 @@ async fn a_mark_that_is_taken_back_is_forgotten() {
 #[tokio::test]
 async fn a_claim_is_answered_though_somebody_else_has_the_lease() {
     let bench = Bench::new();
-    bench.weixin.always(STABLE, token("A"));
+    bench.weixin.respond_always(STABLE, token("A"));
     let keeper = bench.keeper().endpoint(TokenEndpoint::StableToken).store(bench.store.clone()).build();
     let claimed = keeper.token().await.unwrap().generation();
-    assert!(bench.store.lease(&app(), "somebody else", seconds(1)).await.unwrap());
-    let report = bench.reports(&keeper, claimed, Evidence::Claimed);
-    bench.clock.pass(seconds(30)).await;
-    assert_eq!(report.await.unwrap().unwrap_err().why(), &Failure::NoOther);
+    assert!(bench.store.acquire_lease(&app(), "somebody else", seconds(1)).await.unwrap());
+    let report = bench.reports(&keeper, claimed, Evidence::Reported);
+    bench.clock.advance_and_run(seconds(30)).await;
+    assert_eq!(report.await.unwrap().unwrap_err().kind(), &TokenErrorKind::TokenUnchanged);
 }
 
 #[tokio::test]
 async fn the_same_stable_token_keeps_its_number_whether_the_store_answers_or_not() {
     for mood in [WELL, AWAY] {
         let bench = Bench::new();
-        bench.weixin.always(STABLE, Step::json(r#"{"access_token":"A","expires_in":320}"#));
+        bench.weixin.respond_always(STABLE, MockResponse::json(r#"{"access_token":"A","expires_in":320}"#));
         bench.store.is(mood);
         let keeper = bench.keeper().endpoint(TokenEndpoint::StableToken).store(bench.store.clone()).build();
         let first = keeper.token().await.unwrap().generation();
-        bench.clock.pass(seconds(100)).await;
+        bench.clock.advance_and_run(seconds(100)).await;
         assert!(bench.weixin.count(STABLE) > 2);
         assert_eq!(keeper.token().await.unwrap().generation(), first);
-        let report = bench.reports(&keeper, first, Evidence::Claimed);
-        bench.clock.pass(seconds(5)).await;
-        assert_eq!(report.await.unwrap().unwrap_err().why(), &Failure::NoOther);
+        let report = bench.reports(&keeper, first, Evidence::Reported);
+        bench.clock.advance_and_run(seconds(5)).await;
+        assert_eq!(report.await.unwrap().unwrap_err().kind(), &TokenErrorKind::TokenUnchanged);
     }
 }
 
 #[tokio::test]
 async fn a_store_that_never_answers_stops_nothing() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
-    bench.weixin.always(TOKEN, token("B"));
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.weixin.respond_always(TOKEN, token("B"));
     let keeper = bench.keeper().store(bench.store.clone()).build();
     keeper.token().await.unwrap();
     bench.store.is(HANGING);
     for _ in 0..120 {
-        bench.clock.pass(seconds(60)).await;
+        bench.clock.advance_and_run(seconds(60)).await;
         assert!(keeper.current().issued().is_some());
     }
-    assert_eq!(keeper.current().issued().unwrap().token().expose(), "B");
+    assert_eq!(keeper.current().issued().unwrap().token().expose_secret(), "B");
     bench.store.is(WELL);
-    bench.clock.pass(2 * HOUR).await;
+    bench.clock.advance_and_run(2 * HOUR).await;
     assert!(bench.store.load(&app()).await.unwrap().token.is_some());
 }
 
 #[tokio::test]
 async fn a_report_of_a_token_that_never_was_costs_nothing() {
     let bench = Bench::new();
-    bench.weixin.always(TOKEN, token("A"));
+    bench.weixin.respond_always(TOKEN, token("A"));
     let keeper = bench.keeper().build();
     let held = keeper.token().await.unwrap().generation();
     let never = Generation::new(held.get() + 1_000_000_000);
-    for evidence in [Evidence::Seen, Evidence::Claimed] {
+    for evidence in [Evidence::Observed, Evidence::Reported] {
         assert_eq!(keeper.refresh(never, evidence).await.unwrap().generation(), held);
     }
     assert_eq!((bench.weixin.count(TOKEN), keeper.current().issued().unwrap().generation()), (1, held));
@@ -297,32 +298,35 @@ async fn a_report_of_a_token_that_never_was_costs_nothing() {
 #[tokio::test]
 async fn the_same_classic_token_again_leaves_no_mark() {
     let bench = Bench::new();
-    bench.weixin.always(TOKEN, token("A"));
+    bench.weixin.respond_always(TOKEN, token("A"));
     let keeper = bench.keeper().store(bench.store.clone()).build();
     let held = keeper.token().await.unwrap().generation();
-    let report = bench.reports(&keeper, held, Evidence::Claimed);
-    bench.clock.pass(seconds(5)).await;
-    assert_eq!(report.await.unwrap().unwrap_err().why(), &Failure::NoOther);
-    assert_eq!(bench.store.load(&app()).await.unwrap().lost_since, None);
+    let report = bench.reports(&keeper, held, Evidence::Reported);
+    bench.clock.advance_and_run(seconds(5)).await;
+    assert_eq!(report.await.unwrap().unwrap_err().kind(), &TokenErrorKind::TokenUnchanged);
+    assert_eq!(bench.store.load(&app()).await.unwrap().in_doubt_since, None);
 }
 
 /// A failure that stands since before the report is not its answer.
 #[tokio::test]
 async fn a_report_waits_for_an_attempt_of_its_own() {
-    for (step, expected) in [(token("B"), Ok("B")), (Step::Hang, Err(Failure::TimedOut))] {
+    for (step, expected) in [(token("B"), Ok("B")), (MockResponse::Hang, Err(TokenErrorKind::TimedOut))] {
         let bench = Bench::new();
-        bench.weixin.then(TOKEN, token("A"));
-        bench.weixin.then(TOKEN, Step::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
-        bench.weixin.always(TOKEN, step);
+        bench.weixin.respond_once(TOKEN, token("A"));
+        bench.weixin.respond_once(TOKEN, MockResponse::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
+        bench.weixin.respond_always(TOKEN, step);
         let keeper = bench.keeper().build();
         let held = keeper.token().await.unwrap().generation();
         while keeper.status().failure.is_none() {
-            bench.clock.pass(seconds(1)).await;
+            bench.clock.advance_and_run(seconds(1)).await;
         }
-        let report = bench.reports(&keeper, held, Evidence::Claimed);
-        bench.clock.pass(seconds(20)).await;
+        let report = bench.reports(&keeper, held, Evidence::Reported);
+        bench.clock.advance_and_run(seconds(20)).await;
         let answer = report.await.unwrap();
-        let said = answer.as_ref().map(|issued| issued.token().expose()).map_err(|error| error.why().clone());
+        let said = answer
+            .as_ref()
+            .map(|issued| issued.token().expose_secret())
+            .map_err(|error| error.kind().clone());
         assert_eq!(said, expected);
     }
 }
@@ -331,10 +335,10 @@ async fn a_report_waits_for_an_attempt_of_its_own() {
 #[tokio::test]
 async fn retry_after_counts_down() {
     let bench = Bench::new();
-    bench.weixin.always(TOKEN, Step::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
+    bench.weixin.respond_always(TOKEN, MockResponse::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
     let keeper = bench.keeper().build();
     let first = keeper.token().await.unwrap_err().retry_after().unwrap();
-    bench.clock.pass(seconds(3)).await;
+    bench.clock.advance_and_run(seconds(3)).await;
     let later = keeper.token().await.unwrap_err().retry_after().unwrap();
     assert_eq!(first - later, seconds(3));
 }

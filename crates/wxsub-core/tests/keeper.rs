@@ -13,18 +13,20 @@ use std::time::Duration;
 
 use wxsub_core::clock::Clock;
 use wxsub_core::store::{MemoryStore, TokenStore};
-use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
-use wxsub_core::token::{Evidence, Failure, Keeper, KeeperBuilder, TokenEndpoint, TokenSource};
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::token::{
+    Evidence, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenErrorKind, TokenSource,
+};
 
 const TOKEN: &str = "/cgi-bin/token";
 
 struct Bench {
     clock: Arc<ManualClock>,
-    weixin: Arc<ScriptedTransport>,
+    weixin: Arc<MockTransport>,
 }
 
-fn token(text: &str) -> Step {
-    Step::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
+fn token(text: &str) -> MockResponse {
+    MockResponse::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
 }
 
 fn seconds(n: u64) -> Duration {
@@ -33,12 +35,12 @@ fn seconds(n: u64) -> Duration {
 
 impl Bench {
     fn new() -> Self {
-        Self { clock: Arc::new(ManualClock::new()), weixin: Arc::new(ScriptedTransport::new()) }
+        Self { clock: Arc::new(ManualClock::new()), weixin: Arc::new(MockTransport::new()) }
     }
 
-    fn builder(&self) -> KeeperBuilder {
-        let transport: Arc<ScriptedTransport> = Arc::clone(&self.weixin);
-        Keeper::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), transport)
+    fn builder(&self) -> TokenCacheBuilder {
+        let transport: Arc<MockTransport> = Arc::clone(&self.weixin);
+        TokenCache::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), transport)
             .clock(self.clock.clone())
             .jitter_seed(7)
     }
@@ -51,12 +53,12 @@ impl Bench {
 #[tokio::test]
 async fn ten_thousand_ask_a_cold_keeper_and_weixin_is_asked_once() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.builder().build();
     let tasks: Vec<_> = (0..10_000)
         .map(|_| {
             let keeper = keeper.clone();
-            tokio::spawn(async move { keeper.token().await.unwrap().token().expose().to_owned() })
+            tokio::spawn(async move { keeper.token().await.unwrap().token().expose_secret().to_owned() })
         })
         .collect();
     for task in tasks {
@@ -69,7 +71,7 @@ async fn ten_thousand_ask_a_cold_keeper_and_weixin_is_asked_once() {
 async fn nothing_happens_before_the_first_ask() {
     let bench = Bench::new();
     let keeper = bench.builder().build();
-    bench.clock.pass(seconds(3600)).await;
+    bench.clock.advance_and_run(seconds(3600)).await;
     assert!(keeper.current().issued().is_none());
     assert_eq!(bench.fetches(), 0);
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
@@ -78,7 +80,10 @@ async fn nothing_happens_before_the_first_ask() {
 #[tokio::test]
 async fn a_failure_is_shared_by_all_who_wait_and_told_at_once_to_who_comes_later() {
     let bench = Bench::new();
-    bench.weixin.always(TOKEN, Step::json(r#"{"errcode":40125,"errmsg":"invalid appsecret SECRET rid: x"}"#));
+    bench.weixin.respond_always(
+        TOKEN,
+        MockResponse::json(r#"{"errcode":40125,"errmsg":"invalid appsecret SECRET rid: x"}"#),
+    );
     let keeper = bench.builder().build();
     let tasks: Vec<_> = (0..50)
         .map(|_| {
@@ -98,31 +103,31 @@ async fn a_failure_is_shared_by_all_who_wait_and_told_at_once_to_who_comes_later
     }
     assert_eq!(bench.fetches(), 1);
     // It recovers by itself.
-    bench.weixin.then(TOKEN, token("A"));
-    bench.clock.pass(seconds(30)).await;
-    assert_eq!(keeper.token().await.unwrap().token().expose(), "A");
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.clock.advance_and_run(seconds(30)).await;
+    assert_eq!(keeper.token().await.unwrap().token().expose_secret(), "A");
 }
 
 #[tokio::test]
 async fn busy_once_is_not_worth_an_error() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, Step::json(r#"{"errcode":-1,"errmsg":"system error"}"#));
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#));
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.builder().build();
     let asking = tokio::spawn(async move { keeper.token().await });
-    bench.clock.pass(seconds(2)).await;
-    assert_eq!(asking.await.unwrap().unwrap().token().expose(), "A");
+    bench.clock.advance_and_run(seconds(2)).await;
+    assert_eq!(asking.await.unwrap().unwrap().token().expose_secret(), "A");
     assert_eq!(bench.fetches(), 2);
 }
 
 #[tokio::test]
 async fn busy_for_ever_is_an_error_after_three_attempts() {
     let bench = Bench::new();
-    bench.weixin.always(TOKEN, Step::json(r#"{"errcode":-1,"errmsg":"system error"}"#));
+    bench.weixin.respond_always(TOKEN, MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#));
     let keeper = bench.builder().build();
     let weixin = bench.weixin.clone();
     let asking = tokio::spawn(async move { (keeper.token().await.unwrap_err(), weixin.count(TOKEN)) });
-    bench.clock.pass(seconds(5)).await;
+    bench.clock.advance_and_run(seconds(5)).await;
     let (error, fetches) = asking.await.unwrap();
     assert_eq!((error.refusal().unwrap().errcode().get(), fetches), (-1, 3));
 }
@@ -130,8 +135,8 @@ async fn busy_for_ever_is_an_error_after_three_attempts() {
 #[tokio::test]
 async fn a_caller_that_gives_up_strands_nobody() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, Step::Hang);
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, MockResponse::Hang);
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.builder().build();
     let patient = tokio::spawn({
         let keeper = keeper.clone();
@@ -141,54 +146,54 @@ async fn a_caller_that_gives_up_strands_nobody() {
         let keeper = keeper.clone();
         async move { keeper.token().await }
     });
-    bench.clock.pass(seconds(1)).await;
+    bench.clock.advance_and_run(seconds(1)).await;
     hasty.abort();
-    bench.clock.pass(seconds(20)).await;
-    assert_eq!(patient.await.unwrap().unwrap().token().expose(), "A");
+    bench.clock.advance_and_run(seconds(20)).await;
+    assert_eq!(patient.await.unwrap().unwrap().token().expose_secret(), "A");
     assert_eq!(bench.fetches(), 2);
 }
 
 #[tokio::test]
 async fn reading_goes_on_while_a_refresh_hangs() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
-    bench.weixin.always(TOKEN, Step::Hang);
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.weixin.respond_always(TOKEN, MockResponse::Hang);
     let keeper = bench.builder().build();
     keeper.token().await.unwrap();
     for _ in 0..7100 / 10 {
-        bench.clock.pass(seconds(10)).await;
-        assert_eq!(keeper.current().issued().unwrap().token().expose(), "A");
+        bench.clock.advance_and_run(seconds(10)).await;
+        assert_eq!(keeper.current().issued().unwrap().token().expose_secret(), "A");
         // No wait: the future is ready at its first poll.
         assert!(futures_util::FutureExt::now_or_never(keeper.token()).unwrap().is_ok());
     }
     assert!(bench.fetches() > 100, "it keeps trying");
     assert!(keeper.status().is_suspect(keeper.now()));
-    bench.clock.pass(seconds(200)).await;
+    bench.clock.advance_and_run(seconds(200)).await;
     assert!(keeper.current().issued().is_none(), "never past its end");
-    assert!(matches!(keeper.token().await.unwrap_err().why(), Failure::TimedOut));
+    assert!(matches!(keeper.token().await.unwrap_err().kind(), TokenErrorKind::TimedOut));
 }
 
 #[tokio::test]
 async fn a_report_brings_another_token_to_all_reporters() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
-    bench.weixin.then(TOKEN, token("B"));
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("B"));
     let keeper = bench.builder().build();
     let dead = keeper.token().await.unwrap().generation();
     let reporters: Vec<_> = (0..300)
         .map(|n| {
             let keeper = keeper.clone();
-            let evidence = if n % 2 == 0 { Evidence::Seen } else { Evidence::Claimed };
-            tokio::spawn(
-                async move { keeper.refresh(dead, evidence).await.unwrap().token().expose().to_owned() },
-            )
+            let evidence = if n % 2 == 0 { Evidence::Observed } else { Evidence::Reported };
+            tokio::spawn(async move {
+                keeper.refresh(dead, evidence).await.unwrap().token().expose_secret().to_owned()
+            })
         })
         .collect();
     for reporter in reporters {
         assert_eq!(reporter.await.unwrap(), "B");
     }
     assert_eq!(bench.fetches(), 2);
-    assert_eq!(keeper.refresh(dead, Evidence::Seen).await.unwrap().token().expose(), "B");
+    assert_eq!(keeper.refresh(dead, Evidence::Observed).await.unwrap().token().expose_secret(), "B");
     assert_eq!(bench.fetches(), 2);
 }
 
@@ -196,12 +201,12 @@ async fn a_report_brings_another_token_to_all_reporters() {
 async fn stable_tokens_are_forced_out_once_and_then_rationed() {
     const STABLE: &str = "/cgi-bin/stable_token";
     let bench = Bench::new();
-    bench.weixin.always(STABLE, token("A"));
+    bench.weixin.respond_always(STABLE, token("A"));
     let keeper = bench.builder().endpoint(TokenEndpoint::StableToken).build();
     let dead = keeper.token().await.unwrap().generation();
-    let error = keeper.refresh(dead, Evidence::Seen).await.unwrap_err();
-    assert!(matches!(error.why(), Failure::StillRejected));
-    bench.clock.pass(seconds(580)).await;
+    let error = keeper.refresh(dead, Evidence::Observed).await.unwrap_err();
+    assert!(matches!(error.kind(), TokenErrorKind::RejectedTokenReissued));
+    bench.clock.advance_and_run(seconds(580)).await;
     let forced = || {
         let seen = bench.weixin.seen();
         seen.iter()
@@ -209,7 +214,7 @@ async fn stable_tokens_are_forced_out_once_and_then_rationed() {
             .count()
     };
     assert_eq!(forced(), 1);
-    bench.clock.pass(DAY).await;
+    bench.clock.advance_and_run(DAY).await;
     assert_eq!(forced(), 6);
     assert!(keeper.current().issued().is_none(), "what Weixin rejects is not handed out");
 }
@@ -219,12 +224,12 @@ const DAY: Duration = Duration::from_secs(24 * 3600 - 600);
 #[tokio::test]
 async fn its_task_ends_with_the_last_handle() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.builder().build();
     keeper.token().await.unwrap();
     let transport = Arc::downgrade(&bench.weixin);
     drop(keeper);
-    bench.clock.pass(seconds(1)).await;
+    bench.clock.advance_and_run(seconds(1)).await;
     assert_eq!(transport.strong_count(), 1);
 }
 
@@ -235,56 +240,58 @@ fn it_survives_the_end_of_its_runtime() {
     let keeper = bench.builder().build();
     // No runtime at all: an error, not a panic.
     let error = futures_util::FutureExt::now_or_never(keeper.token()).unwrap().unwrap_err();
-    assert!(matches!(error.why(), Failure::NoRuntime));
+    assert!(matches!(error.kind(), TokenErrorKind::NoRuntime));
     // The first runtime ends while a fetch is under way.
-    bench.weixin.then(TOKEN, Step::Hang);
+    bench.weixin.respond_once(TOKEN, MockResponse::Hang);
     runtime().block_on(async {
         let asking = tokio::spawn({
             let keeper = keeper.clone();
             async move { keeper.token().await.map(drop) }
         });
-        bench.clock.pass(seconds(1)).await;
+        bench.clock.advance_and_run(seconds(1)).await;
         drop(asking);
     });
-    bench.weixin.always(TOKEN, token("A"));
+    bench.weixin.respond_always(TOKEN, token("A"));
     runtime().block_on(async {
         let asking = tokio::spawn({
             let keeper = keeper.clone();
-            async move { keeper.token().await.unwrap().token().expose().to_owned() }
+            async move { keeper.token().await.unwrap().token().expose_secret().to_owned() }
         });
-        bench.clock.pass(seconds(5)).await;
+        bench.clock.advance_and_run(seconds(5)).await;
         assert_eq!(asking.await.unwrap(), "A");
     });
     assert_eq!(bench.fetches(), 2);
     // And reports find their way too.
-    bench.weixin.always(TOKEN, token("B"));
+    bench.weixin.respond_always(TOKEN, token("B"));
     let dead = keeper.status().held.unwrap().generation();
-    let fresh = runtime().block_on(keeper.refresh(dead, Evidence::Seen)).unwrap();
-    assert_eq!(fresh.token().expose(), "B");
+    let fresh = runtime().block_on(keeper.refresh(dead, Evidence::Observed)).unwrap();
+    assert_eq!(fresh.token().expose_secret(), "B");
 }
 
 #[tokio::test]
 async fn keepers_that_share_a_store_fetch_once_between_them() {
     let bench = Bench::new();
-    let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::on(bench.clock.clone()));
-    bench.weixin.then(TOKEN, token("A"));
+    let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::with_clock(bench.clock.clone()));
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keepers: Vec<_> = (0..5).map(|_| bench.builder().store(store.clone()).build()).collect();
     let asking: Vec<_> = keepers
         .iter()
         .cloned()
-        .map(|keeper| tokio::spawn(async move { keeper.token().await.unwrap().token().expose().to_owned() }))
+        .map(|keeper| {
+            tokio::spawn(async move { keeper.token().await.unwrap().token().expose_secret().to_owned() })
+        })
         .collect();
-    bench.clock.pass(seconds(10)).await;
+    bench.clock.advance_and_run(seconds(10)).await;
     for task in asking {
         assert_eq!(task.await.unwrap(), "A");
     }
     assert_eq!(bench.fetches(), 1);
     // A refresh by one reaches the others within the 2 s of a poll, and costs one fetch.
-    bench.weixin.always(TOKEN, token("B"));
-    keepers[0].refresh(keepers[0].token().await.unwrap().generation(), Evidence::Claimed).await.unwrap();
-    bench.clock.pass(seconds(3)).await;
+    bench.weixin.respond_always(TOKEN, token("B"));
+    keepers[0].refresh(keepers[0].token().await.unwrap().generation(), Evidence::Reported).await.unwrap();
+    bench.clock.advance_and_run(seconds(3)).await;
     for keeper in &keepers {
-        assert_eq!(keeper.current().issued().unwrap().token().expose(), "B");
+        assert_eq!(keeper.current().issued().unwrap().token().expose_secret(), "B");
     }
     assert_eq!(bench.fetches(), 2);
 }
@@ -293,11 +300,11 @@ async fn keepers_that_share_a_store_fetch_once_between_them() {
 #[tokio::test]
 async fn no_keeper_fetches_on_the_lease_of_another() {
     let bench = Bench::new();
-    let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::on(bench.clock.clone()));
-    bench.weixin.always(TOKEN, Step::Hang);
+    let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::with_clock(bench.clock.clone()));
+    bench.weixin.respond_always(TOKEN, MockResponse::Hang);
     let asking = (0..2).map(|_| bench.builder().store(store.clone()).build());
     let asking: Vec<_> = asking.map(|keeper| tokio::spawn(async move { keeper.token().await })).collect();
-    bench.clock.pass(seconds(10)).await;
+    bench.clock.advance_and_run(seconds(10)).await;
     assert_eq!(bench.fetches(), 1);
     drop(asking);
 }
@@ -306,40 +313,40 @@ async fn no_keeper_fetches_on_the_lease_of_another() {
 async fn a_restart_costs_no_fetch_and_remembers_what_was_lost() {
     let bench = Bench::new();
     let app = "wx1".parse().unwrap();
-    let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::on(bench.clock.clone()));
-    bench.weixin.then(TOKEN, token("A"));
+    let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::with_clock(bench.clock.clone()));
+    bench.weixin.respond_once(TOKEN, token("A"));
     bench.builder().store(store.clone()).build().token().await.unwrap();
-    bench.clock.pass(seconds(600)).await;
+    bench.clock.advance_and_run(seconds(600)).await;
     let reborn = bench.builder().store(store.clone()).build();
     let taken_over = reborn.token().await.unwrap();
-    assert_eq!((taken_over.token().expose(), bench.fetches()), ("A", 1));
+    assert_eq!((taken_over.token().expose_secret(), bench.fetches()), ("A", 1));
     assert_eq!(taken_over.remaining(bench.clock.now()), seconds(6600));
     drop(reborn);
     // The next one died between asking and reading: its mark says so, so its successor tries again soon.
-    store.mark(&app, bench.clock.now().wall).await.unwrap();
-    bench.weixin.always(TOKEN, Step::refuse_connection());
+    store.set_in_doubt(&app, bench.clock.now().wall).await.unwrap();
+    bench.weixin.respond_always(TOKEN, MockResponse::refuse_connection());
     let reborn = bench.builder().store(store.clone()).build();
-    assert_eq!(reborn.token().await.unwrap().token().expose(), "A");
-    bench.clock.pass(seconds(250)).await;
+    assert_eq!(reborn.token().await.unwrap().token().expose_secret(), "A");
+    bench.clock.advance_and_run(seconds(250)).await;
     assert!(reborn.status().is_suspect(reborn.now()));
     assert!(bench.fetches() > 10);
-    bench.weixin.always(TOKEN, token("B"));
-    bench.clock.pass(seconds(16)).await;
-    assert_eq!(reborn.token().await.unwrap().token().expose(), "B");
+    bench.weixin.respond_always(TOKEN, token("B"));
+    bench.clock.advance_and_run(seconds(16)).await;
+    assert_eq!(reborn.token().await.unwrap().token().expose_secret(), "B");
     assert!(!reborn.status().is_suspect(reborn.now()));
-    assert!(store.load(&app).await.unwrap().lost_since.is_none());
+    assert!(store.load(&app).await.unwrap().in_doubt_since.is_none());
 }
 
 #[tokio::test]
 async fn a_stranger_is_named_to_the_observer() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
-    bench.weixin.then(TOKEN, token("B"));
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("B"));
     let (say, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let keeper = bench.builder().observe(move |notice| drop(say.send(format!("{notice:?}")))).build();
+    let keeper = bench.builder().on_event(move |notice| drop(say.send(format!("{notice:?}")))).build();
     let dead = keeper.token().await.unwrap().generation();
-    bench.clock.pass(seconds(60)).await;
-    keeper.refresh(dead, Evidence::Seen).await.unwrap();
+    bench.clock.advance_and_run(seconds(60)).await;
+    keeper.refresh(dead, Evidence::Observed).await.unwrap();
     let mut names = Vec::new();
     while let Ok(text) = heard.try_recv() {
         names.push(text.split([' ', '{']).next().unwrap().to_owned());
@@ -349,16 +356,16 @@ async fn a_stranger_is_named_to_the_observer() {
 
 #[tokio::test]
 async fn the_memory_store_keeps_the_contract() {
-    wxsub_core::testing::store_contract::run(|| Arc::new(MemoryStore::new())).await;
+    wxsub_core::testing::store_conformance::run(|| Arc::new(MemoryStore::new())).await;
 }
 
 #[tokio::test]
 async fn leases_end_by_themselves() {
     let clock = Arc::new(ManualClock::new());
-    let (store, app) = (MemoryStore::on(clock.clone()), "wx1".parse().unwrap());
-    assert!(store.lease(&app, "one", seconds(30)).await.unwrap());
+    let (store, app) = (MemoryStore::with_clock(clock.clone()), "wx1".parse().unwrap());
+    assert!(store.acquire_lease(&app, "one", seconds(30)).await.unwrap());
     clock.advance(seconds(29));
-    assert!(!store.lease(&app, "two", seconds(30)).await.unwrap());
+    assert!(!store.acquire_lease(&app, "two", seconds(30)).await.unwrap());
     clock.advance(seconds(1));
-    assert!(store.lease(&app, "two", seconds(30)).await.unwrap());
+    assert!(store.acquire_lease(&app, "two", seconds(30)).await.unwrap());
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
-use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
-use wxsub_core::token::{Evidence, Generation, Keeper, TokenEndpoint, TokenSource};
+use wxsub_core::store::{CasOutcome, MemoryStore, StoreError, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::token::{Evidence, Generation, TokenCache, TokenEndpoint, TokenSource};
 
 const TOKEN: &str = "/cgi-bin/token";
 const STABLE: &str = "/cgi-bin/stable_token";
@@ -50,7 +50,7 @@ impl Fickle {
 
 #[async_trait]
 impl TokenStore for Fickle {
-    async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
+    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         self.readings.fetch_add(1, Ordering::Relaxed);
         match self.mood() {
             Mood::Away => Err(StoreError::new("away")),
@@ -58,52 +58,52 @@ impl TokenStore for Fickle {
             _ => self.store.load(app).await,
         }
     }
-    async fn last_known(&self, app: &AppId) -> Option<StoredToken> {
+    async fn load_fallback(&self, app: &AppId) -> Option<StoredToken> {
         self.store.load(app).await.ok()?.token
     }
-    async fn put_if_newer(
+    async fn compare_and_set(
         &self,
         app: &AppId,
         old: Generation,
         token: StoredToken,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<CasOutcome, StoreError> {
         self.offers.fetch_add(1, Ordering::Relaxed);
         match self.mood() {
             Mood::Beaten(life) => {
                 let next = Generation::new(token.generation.get() + 1);
-                let other = StoredToken::new("OTHER".parse().unwrap(), next, token.asked, life);
-                self.store.put_if_newer(app, old, other).await?;
+                let other = StoredToken::new("OTHER".parse().unwrap(), next, token.requested_at, life);
+                self.store.compare_and_set(app, old, other).await?;
             }
-            Mood::Full => return Ok(Put::Lost(self.store.load(app).await?)),
+            Mood::Full => return Ok(CasOutcome::Conflict(self.store.load(app).await?)),
             _ => {}
         }
-        self.store.put_if_newer(app, old, token).await
+        self.store.compare_and_set(app, old, token).await
     }
-    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
         match self.mood() {
             Mood::Away => Err(StoreError::new("away")),
-            _ => self.store.lease(app, holder, length).await,
+            _ => self.store.acquire_lease(app, holder, length).await,
         }
     }
-    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
-        self.store.release(app, holder).await
+    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+        self.store.release_lease(app, holder).await
     }
-    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.store.mark(app, since).await
+    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.store.set_in_doubt(app, since).await
     }
-    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.store.clear_mark(app, since).await
+    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.store.clear_in_doubt(app, since).await
     }
-    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
-        self.store.take_force(app, now).await
+    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        self.store.try_acquire_force_refresh(app, now).await
     }
 }
 
 struct Bench {
     clock: Arc<ManualClock>,
-    weixin: Arc<ScriptedTransport>,
+    weixin: Arc<MockTransport>,
     store: Arc<Fickle>,
-    keeper: Keeper,
+    keeper: TokenCache,
 }
 
 fn app() -> AppId {
@@ -114,19 +114,19 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-fn token(text: &str) -> Step {
-    Step::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
+fn token(text: &str) -> MockResponse {
+    MockResponse::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
 }
 
 fn bench(endpoint: TokenEndpoint, mood: Mood) -> Bench {
-    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(ScriptedTransport::new()));
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
     let store = Arc::new(Fickle {
-        store: MemoryStore::on(clock.clone()),
+        store: MemoryStore::with_clock(clock.clone()),
         mood: Mutex::new(mood),
         offers: AtomicUsize::default(),
         readings: AtomicUsize::default(),
     });
-    let keeper = Keeper::builder(app(), "SECRET".parse().unwrap(), weixin.clone())
+    let keeper = TokenCache::builder(app(), "SECRET".parse().unwrap(), weixin.clone())
         .endpoint(endpoint)
         .clock(clock.clone())
         .store(store.clone())
@@ -142,11 +142,11 @@ async fn whoever_is_beaten_to_the_store_takes_what_is_there() {
         [(TokenEndpoint::Token, TOKEN, true), (TokenEndpoint::StableToken, STABLE, false)]
     {
         let bench = bench(endpoint, Mood::Beaten(seconds(7200)));
-        bench.weixin.always(path, token("A"));
-        assert_eq!(bench.keeper.token().await.unwrap().token().expose(), "OTHER");
+        bench.weixin.respond_always(path, token("A"));
+        assert_eq!(bench.keeper.token().await.unwrap().token().expose_secret(), "OTHER");
         assert_eq!(bench.keeper.status().suspect_from.is_some(), suspect);
         bench.store.is(Mood::Well);
-        bench.clock.pass(seconds(6)).await;
+        bench.clock.advance_and_run(seconds(6)).await;
         assert_eq!(bench.weixin.count(path), if suspect { 2 } else { 1 });
     }
 }
@@ -156,8 +156,8 @@ async fn a_token_that_the_store_does_not_take_is_good_all_the_same() {
     // Tokens that are over when they are found are not taken; three times is enough.
     for (mood, offers) in [(Mood::Well, 1), (Mood::Full, 1), (Mood::Beaten(Duration::ZERO), 3)] {
         let bench = bench(TokenEndpoint::Token, mood);
-        bench.weixin.then(TOKEN, token("A"));
-        assert_eq!(bench.keeper.token().await.unwrap().token().expose(), "A");
+        bench.weixin.respond_once(TOKEN, token("A"));
+        assert_eq!(bench.keeper.token().await.unwrap().token().expose_secret(), "A");
         assert_eq!(bench.store.offers.load(Ordering::Relaxed), offers, "{mood:?}");
     }
 }
@@ -165,16 +165,16 @@ async fn a_token_that_the_store_does_not_take_is_good_all_the_same() {
 #[tokio::test]
 async fn only_a_reply_that_was_lost_leaves_its_mark() {
     for (endpoint, step, marked) in [
-        (TokenEndpoint::Token, Step::refuse_connection(), false),
-        (TokenEndpoint::Token, Step::lose_answer(), true),
-        (TokenEndpoint::StableToken, Step::lose_answer(), false),
+        (TokenEndpoint::Token, MockResponse::refuse_connection(), false),
+        (TokenEndpoint::Token, MockResponse::lose_answer(), true),
+        (TokenEndpoint::StableToken, MockResponse::lose_answer(), false),
     ] {
         let bench = bench(endpoint, Mood::Well);
-        bench.weixin.always(TOKEN, step.clone());
-        bench.weixin.always(STABLE, step);
-        let (asked, ()) = tokio::join!(bench.keeper.token(), bench.clock.pass(seconds(5)));
+        bench.weixin.respond_always(TOKEN, step.clone());
+        bench.weixin.respond_always(STABLE, step);
+        let (asked, ()) = tokio::join!(bench.keeper.token(), bench.clock.advance_and_run(seconds(5)));
         assert!(asked.is_err());
-        assert_eq!(bench.store.load(&app()).await.unwrap().lost_since.is_some(), marked);
+        assert_eq!(bench.store.load(&app()).await.unwrap().in_doubt_since.is_some(), marked);
     }
 }
 
@@ -183,23 +183,23 @@ async fn a_start_without_the_store_goes_on_with_what_was_known() {
     let bench = bench(TokenEndpoint::Token, Mood::Away);
     let asked = UnixMillis::new(1_780_000_000_000);
     let known = StoredToken::new("KNOWN".parse().unwrap(), Generation::new(1), asked, seconds(7200));
-    bench.store.store.put_if_newer(&app(), Generation::default(), known).await.unwrap();
-    assert_eq!(bench.keeper.token().await.unwrap().token().expose(), "KNOWN");
+    bench.store.store.compare_and_set(&app(), Generation::default(), known).await.unwrap();
+    assert_eq!(bench.keeper.token().await.unwrap().token().expose_secret(), "KNOWN");
     assert_eq!(bench.weixin.count(TOKEN), 0);
 }
 
 #[tokio::test]
 async fn a_slow_store_is_read_once_at_a_time() {
     let bench = bench(TokenEndpoint::Token, Mood::Well);
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("A"));
     bench.keeper.token().await.unwrap();
     bench.store.is(Mood::Slow);
     let before = bench.store.readings.load(Ordering::Relaxed);
-    bench.clock.pass(seconds(2)).await;
+    bench.clock.advance_and_run(seconds(2)).await;
     for _ in 0..5 {
         // Wakes the task, and costs nothing.
-        bench.keeper.refresh(Generation::new(1), Evidence::Claimed).await.unwrap();
+        bench.keeper.refresh(Generation::new(1), Evidence::Reported).await.unwrap();
     }
-    bench.clock.pass(seconds(1)).await;
+    bench.clock.advance_and_run(seconds(1)).await;
     assert_eq!(bench.store.readings.load(Ordering::Relaxed) - before, 1);
 }

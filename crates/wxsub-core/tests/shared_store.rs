@@ -8,14 +8,14 @@ use std::time::Duration;
 use wxsub_core::clock::Clock;
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{MemoryStore, TokenStore};
-use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
-use wxsub_core::token::{Keeper, TokenSource};
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::token::{TokenCache, TokenSource};
 
 const TOKEN: &str = "/cgi-bin/token";
 
 struct Bench {
     clock: Arc<ManualClock>,
-    weixin: Arc<ScriptedTransport>,
+    weixin: Arc<MockTransport>,
     store: Arc<MemoryStore>,
 }
 
@@ -23,8 +23,8 @@ fn app() -> AppId {
     "wx1".parse().unwrap()
 }
 
-fn token(text: &str) -> Step {
-    Step::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
+fn token(text: &str) -> MockResponse {
+    MockResponse::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
 }
 
 fn seconds(n: u64) -> Duration {
@@ -34,12 +34,12 @@ fn seconds(n: u64) -> Duration {
 impl Bench {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::new());
-        let store = Arc::new(MemoryStore::on(clock.clone()));
-        Self { clock, weixin: Arc::new(ScriptedTransport::new()), store }
+        let store = Arc::new(MemoryStore::with_clock(clock.clone()));
+        Self { clock, weixin: Arc::new(MockTransport::new()), store }
     }
 
-    fn keeper(&self, seed: u64) -> Keeper {
-        Keeper::builder(app(), "SECRET".parse().unwrap(), self.weixin.clone())
+    fn keeper(&self, seed: u64) -> TokenCache {
+        TokenCache::builder(app(), "SECRET".parse().unwrap(), self.weixin.clone())
             .clock(self.clock.clone())
             .store(self.store.clone())
             .jitter_seed(seed)
@@ -51,12 +51,12 @@ impl Bench {
     }
 
     async fn pass(&self, span: u64) {
-        self.clock.pass(seconds(span)).await;
+        self.clock.advance_and_run(seconds(span)).await;
     }
 }
 
 /// Keepers that nobody has told anything yet are told that somebody wants a token.
-async fn wanted(bench: &Bench, keepers: &[Keeper]) {
+async fn wanted(bench: &Bench, keepers: &[TokenCache]) {
     for keeper in keepers {
         let keeper = keeper.clone();
         tokio::spawn(async move { drop(keeper.token().await) });
@@ -65,9 +65,9 @@ async fn wanted(bench: &Bench, keepers: &[Keeper]) {
 }
 
 /// How often Weixin is asked in two minutes by ten who share a store, while this is all it answers.
-async fn asked_in_vain(step: Step) -> usize {
+async fn asked_in_vain(step: MockResponse) -> usize {
     let bench = Bench::new();
-    bench.weixin.always(TOKEN, step);
+    bench.weixin.respond_always(TOKEN, step);
     let keepers: Vec<_> = (0..10).map(|seed| bench.keeper(seed)).collect();
     wanted(&bench, &keepers).await;
     bench.pass(119).await;
@@ -77,9 +77,9 @@ async fn asked_in_vain(step: Step) -> usize {
 #[tokio::test]
 async fn what_weixin_answers_one_it_need_not_answer_ten() {
     for step in [
-        Step::json(r#"{"errcode":-1,"errmsg":"system error"}"#),
-        Step::lose_answer(),
-        Step::Reply(502, "<html>".into()),
+        MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#),
+        MockResponse::lose_answer(),
+        MockResponse::Reply(502, "<html>".into()),
     ] {
         let asked = asked_in_vain(step).await;
         assert!((15..=50).contains(&asked), "asked {asked} times in two minutes, ten servers together");
@@ -89,10 +89,11 @@ async fn what_weixin_answers_one_it_need_not_answer_ten() {
 #[tokio::test]
 async fn what_only_one_may_not_do_the_others_try_at_once() {
     let bench = Bench::new();
-    bench
-        .weixin
-        .then(TOKEN, Step::json(r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#));
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(
+        TOKEN,
+        MockResponse::json(r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#),
+    );
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keepers = [bench.keeper(1), bench.keeper(2)];
     wanted(&bench, &keepers).await;
     bench.pass(2).await;
@@ -103,18 +104,18 @@ async fn what_only_one_may_not_do_the_others_try_at_once() {
 async fn whoever_dies_while_it_replaces_a_good_token_is_replaced_within_32_seconds() {
     for seed in 0..10 {
         let bench = Bench::new();
-        bench.weixin.then(TOKEN, token("A"));
-        bench.weixin.then(TOKEN, token("B"));
+        bench.weixin.respond_once(TOKEN, token("A"));
+        bench.weixin.respond_once(TOKEN, token("B"));
         let keeper = bench.keeper(seed);
         keeper.token().await.unwrap();
         bench.pass(60 + seed % 2).await;
         // It takes the lease, marks what it is about to do, and is never heard of again.
-        assert!(bench.store.lease(&app(), "who dies", seconds(30)).await.unwrap());
-        bench.store.mark(&app(), bench.clock.now().wall).await.unwrap();
+        assert!(bench.store.acquire_lease(&app(), "who dies", seconds(30)).await.unwrap());
+        bench.store.set_in_doubt(&app(), bench.clock.now().wall).await.unwrap();
         bench.pass(29).await;
         assert_eq!(bench.fetches(), 1, "it may still be alive");
         bench.pass(3).await;
-        assert_eq!(bench.store.load(&app()).await.unwrap().token.unwrap().token.expose(), "B");
+        assert_eq!(bench.store.load(&app()).await.unwrap().token.unwrap().token.expose_secret(), "B");
         assert_eq!(bench.fetches(), 2);
     }
 }
@@ -122,8 +123,8 @@ async fn whoever_dies_while_it_replaces_a_good_token_is_replaced_within_32_secon
 #[tokio::test]
 async fn whoever_is_refused_keeps_its_pace_whatever_others_do() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
-    bench.weixin.always(TOKEN, Step::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.weixin.respond_always(TOKEN, MockResponse::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
     let keeper = bench.keeper(4);
     keeper.token().await.unwrap();
     while keeper.status().failure.is_none() {
@@ -132,9 +133,9 @@ async fn whoever_is_refused_keeps_its_pace_whatever_others_do() {
     let before = bench.fetches();
     for _ in 0..20 {
         let since = bench.clock.now().wall;
-        bench.store.mark(&app(), since).await.unwrap();
+        bench.store.set_in_doubt(&app(), since).await.unwrap();
         bench.pass(3).await;
-        bench.store.clear_mark(&app(), since).await.unwrap();
+        bench.store.clear_in_doubt(&app(), since).await.unwrap();
         bench.pass(27).await;
     }
     assert!(bench.fetches() - before <= 6, "asked {} times in ten minutes", bench.fetches() - before);

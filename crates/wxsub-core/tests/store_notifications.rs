@@ -10,14 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
-use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
-use wxsub_core::token::{Evidence, Generation, Keeper, TokenSource};
+use wxsub_core::store::{CasOutcome, MemoryStore, StoreError, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::token::{Evidence, Generation, TokenCache, TokenSource};
 
 const TOKEN: &str = "/cgi-bin/token";
 
-fn keeper(clock: &Arc<ManualClock>, weixin: &Arc<ScriptedTransport>, store: Arc<dyn TokenStore>) -> Keeper {
-    Keeper::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
+fn keeper(clock: &Arc<ManualClock>, weixin: &Arc<MockTransport>, store: Arc<dyn TokenStore>) -> TokenCache {
+    TokenCache::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
         .clock(clock.clone())
         .store(store)
         .build()
@@ -25,18 +25,21 @@ fn keeper(clock: &Arc<ManualClock>, weixin: &Arc<ScriptedTransport>, store: Arc<
 
 #[tokio::test]
 async fn a_hint_brings_the_newer_token_at_once() {
-    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(ScriptedTransport::new()));
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
     for text in ["A", "B"] {
-        weixin.then(TOKEN, Step::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#)));
+        weixin.respond_once(
+            TOKEN,
+            MockResponse::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#)),
+        );
     }
-    let store = Arc::new(MemoryStore::on(clock.clone()));
+    let store = Arc::new(MemoryStore::with_clock(clock.clone()));
     let (one, two) = (keeper(&clock, &weixin, store.clone()), keeper(&clock, &weixin, store));
     let first = one.token().await.unwrap().generation();
     assert_eq!(two.token().await.unwrap().generation(), first);
-    one.refresh(first, Evidence::Claimed).await.unwrap();
+    one.refresh(first, Evidence::Reported).await.unwrap();
     // No time passes here.
-    clock.pass(Duration::ZERO).await;
-    assert_eq!(two.current().issued().unwrap().token().expose(), "B");
+    clock.advance_and_run(Duration::ZERO).await;
+    assert_eq!(two.current().issued().unwrap().token().expose_secret(), "B");
     assert_eq!(weixin.count(TOKEN), 2);
 }
 
@@ -48,54 +51,59 @@ struct Liar {
 
 #[async_trait]
 impl TokenStore for Liar {
-    async fn load(&self, _: &AppId) -> Result<Record, StoreError> {
+    async fn load(&self, _: &AppId) -> Result<TokenRecord, StoreError> {
         self.readings.fetch_add(1, Ordering::Relaxed);
-        Ok(Record::default())
+        Ok(TokenRecord::default())
     }
 
-    async fn newer_than(&self, _: &AppId, known: Generation) -> Generation {
+    async fn wait_for_change(&self, _: &AppId, known: Generation) -> Generation {
         match Generation::MAX {
             claimed if claimed > known => claimed,
             _ => pending().await,
         }
     }
 
-    async fn put_if_newer(&self, _: &AppId, _: Generation, _: StoredToken) -> Result<Put, StoreError> {
-        Ok(Put::Stored)
+    async fn compare_and_set(
+        &self,
+        _: &AppId,
+        _: Generation,
+        _: StoredToken,
+    ) -> Result<CasOutcome, StoreError> {
+        Ok(CasOutcome::Stored)
     }
 
-    async fn lease(&self, _: &AppId, _: &str, _: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(&self, _: &AppId, _: &str, _: Duration) -> Result<bool, StoreError> {
         Ok(true)
     }
 
-    async fn release(&self, _: &AppId, _: &str) -> Result<(), StoreError> {
+    async fn release_lease(&self, _: &AppId, _: &str) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn mark(&self, _: &AppId, _: UnixMillis) -> Result<(), StoreError> {
+    async fn set_in_doubt(&self, _: &AppId, _: UnixMillis) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn clear_mark(&self, _: &AppId, _: UnixMillis) -> Result<(), StoreError> {
+    async fn clear_in_doubt(&self, _: &AppId, _: UnixMillis) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn take_force(&self, _: &AppId, _: UnixMillis) -> Result<bool, StoreError> {
+    async fn try_acquire_force_refresh(&self, _: &AppId, _: UnixMillis) -> Result<bool, StoreError> {
         Ok(false)
     }
 }
 
 #[tokio::test]
 async fn a_false_hint_costs_one_reading_and_the_readings_go_on() {
-    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(ScriptedTransport::new()));
-    weixin.then(TOKEN, Step::json(r#"{"access_token":"A","expires_in":7200}"#));
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
+    weixin.respond_once(TOKEN, MockResponse::json(r#"{"access_token":"A","expires_in":7200}"#));
     let store = Arc::new(Liar::default());
     let keeper = keeper(&clock, &weixin, store.clone());
     keeper.token().await.unwrap();
     let readings = || store.readings.load(Ordering::Relaxed);
-    clock.pass(Duration::ZERO).await;
+    clock.advance_and_run(Duration::ZERO).await;
     // One of the attempt, one for the hint.
     assert_eq!(readings(), 2);
-    clock.pass(Duration::from_secs(60)).await;
+    clock.advance_and_run(Duration::from_secs(60)).await;
     assert!((30..=34).contains(&readings()), "{} readings", readings());
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
-use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
+use wxsub_core::store::{CasOutcome, MemoryStore, StoreError, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
-    Evidence, Failure, Generation, Keeper, Notice, Obtained, TokenEndpoint, TokenSource,
+    Evidence, Generation, TokenCache, TokenEndpoint, TokenErrorKind, TokenEvent, TokenOrigin, TokenSource,
 };
 
 const TOKEN: &str = "/cgi-bin/token";
@@ -41,58 +41,58 @@ impl Shelf {
     }
 
     fn loses_everything(&self) {
-        *self.store.lock().unwrap() = Arc::new(MemoryStore::on(self.clock.clone()));
+        *self.store.lock().unwrap() = Arc::new(MemoryStore::with_clock(self.clock.clone()));
     }
 }
 
 #[async_trait]
 impl TokenStore for Shelf {
-    async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
+    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         self.reach()?.load(app).await
     }
 
-    async fn put_if_newer(
+    async fn compare_and_set(
         &self,
         app: &AppId,
         replaces: Generation,
         token: StoredToken,
-    ) -> Result<Put, StoreError> {
-        self.reach()?.put_if_newer(app, replaces, token).await
+    ) -> Result<CasOutcome, StoreError> {
+        self.reach()?.compare_and_set(app, replaces, token).await
     }
 
-    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
-        let leased = self.reach()?.lease(app, holder, length).await;
+    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+        let leased = self.reach()?.acquire_lease(app, holder, length).await;
         let stops = std::mem::take(&mut *self.stops.lock().unwrap());
         self.clock.advance(stops);
         leased
     }
 
-    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
-        self.reach()?.release(app, holder).await
+    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+        self.reach()?.release_lease(app, holder).await
     }
 
-    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.reach()?.mark(app, since).await
+    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.reach()?.set_in_doubt(app, since).await
     }
 
-    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.reach()?.clear_mark(app, since).await
+    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.reach()?.clear_in_doubt(app, since).await
     }
 
-    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
-        self.reach()?.take_force(app, now).await
+    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        self.reach()?.try_acquire_force_refresh(app, now).await
     }
 }
 
 struct Bench {
     clock: Arc<ManualClock>,
-    weixin: Arc<ScriptedTransport>,
+    weixin: Arc<MockTransport>,
     shelf: Arc<Shelf>,
-    told: Arc<Mutex<Vec<Notice>>>,
+    told: Arc<Mutex<Vec<TokenEvent>>>,
 }
 
-fn token(text: &str) -> Step {
-    Step::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
+fn token(text: &str) -> MockResponse {
+    MockResponse::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
 }
 
 fn seconds(n: u64) -> Duration {
@@ -103,26 +103,21 @@ impl Bench {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::new());
         let shelf = Shelf {
-            store: Mutex::new(Arc::new(MemoryStore::on(clock.clone()))),
+            store: Mutex::new(Arc::new(MemoryStore::with_clock(clock.clone()))),
             away: AtomicBool::new(false),
             clock: clock.clone(),
             stops: Mutex::default(),
         };
-        Self {
-            clock,
-            weixin: Arc::new(ScriptedTransport::new()),
-            shelf: Arc::new(shelf),
-            told: Arc::default(),
-        }
+        Self { clock, weixin: Arc::new(MockTransport::new()), shelf: Arc::new(shelf), told: Arc::default() }
     }
 
-    fn keeper(&self, endpoint: TokenEndpoint, seed: u64) -> Keeper {
+    fn keeper(&self, endpoint: TokenEndpoint, seed: u64) -> TokenCache {
         let told = Arc::clone(&self.told);
-        Keeper::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), self.weixin.clone())
+        TokenCache::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), self.weixin.clone())
             .clock(self.clock.clone())
             .store(self.shelf.clone())
             .endpoint(endpoint)
-            .observe(move |notice| told.lock().unwrap().push(notice.clone()))
+            .on_event(move |notice| told.lock().unwrap().push(notice.clone()))
             .jitter_seed(seed)
             .build()
     }
@@ -132,45 +127,45 @@ impl Bench {
     }
 
     async fn pass(&self, span: u64) {
-        self.clock.pass(seconds(span)).await;
+        self.clock.advance_and_run(seconds(span)).await;
     }
 
-    fn obtained(&self) -> Vec<Obtained> {
+    fn obtained(&self) -> Vec<TokenOrigin> {
         let told = self.told.lock().unwrap();
         told.iter()
             .filter_map(|notice| match notice {
-                Notice::Refreshed { obtained, .. } => Some(*obtained),
+                TokenEvent::Refreshed { obtained, .. } => Some(*obtained),
                 _ => None,
             })
             .collect()
     }
 }
 
-async fn held(keeper: &Keeper) -> String {
-    keeper.token().await.unwrap().token().expose().to_owned()
+async fn held(keeper: &TokenCache) -> String {
+    keeper.token().await.unwrap().token().expose_secret().to_owned()
 }
 
 #[tokio::test]
 async fn starting_without_the_store_a_lease_is_waited_for_and_then_one_fetches() {
     let bench = Bench::new();
     bench.shelf.goes(true);
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.keeper(TokenEndpoint::Token, 1);
     let error = keeper.token().await.unwrap_err();
-    assert_eq!(*error.why(), Failure::StoreAway);
+    assert_eq!(*error.kind(), TokenErrorKind::StoreUnavailable);
     assert!(error.retry_after().unwrap() <= seconds(30));
     bench.pass(29).await;
     assert_eq!(bench.fetches(), 0, "somebody else may still be fetching");
     bench.pass(4).await;
     assert_eq!((held(&keeper).await, bench.fetches()), ("A".to_owned(), 1));
-    assert_eq!(bench.obtained(), [Obtained::Alone]);
+    assert_eq!(bench.obtained(), [TokenOrigin::FetchedWithoutLease]);
 }
 
 #[tokio::test]
 async fn a_good_token_is_served_and_replaced_alone_only_shortly_before_its_end() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
-    bench.weixin.then(TOKEN, token("B"));
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("B"));
     let keeper = bench.keeper(TokenEndpoint::Token, 2);
     assert_eq!(held(&keeper).await, "A");
     bench.shelf.goes(true);
@@ -179,40 +174,40 @@ async fn a_good_token_is_served_and_replaced_alone_only_shortly_before_its_end()
     bench.pass(26).await;
     assert_eq!((held(&keeper).await, bench.fetches()), ("B".to_owned(), 2));
     let told = bench.told.lock().unwrap();
-    assert_eq!(told.iter().filter(|notice| **notice == Notice::StoreAway).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|notice| **notice == TokenEvent::StoreUnavailable).count(), 1, "{told:?}");
 }
 
 #[tokio::test]
 async fn with_stable_token_nobody_waits_for_the_store() {
     let bench = Bench::new();
     bench.shelf.goes(true);
-    bench.weixin.then(STABLE, token("A"));
+    bench.weixin.respond_once(STABLE, token("A"));
     let keeper = bench.keeper(TokenEndpoint::StableToken, 3);
     assert_eq!(held(&keeper).await, "A");
-    assert_eq!(bench.obtained(), [Obtained::Alone]);
+    assert_eq!(bench.obtained(), [TokenOrigin::FetchedWithoutLease]);
 }
 
 #[tokio::test]
 async fn a_rejected_token_is_replaced_without_the_store_at_once() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
-    bench.weixin.then(TOKEN, token("B"));
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("B"));
     let keeper = bench.keeper(TokenEndpoint::Token, 4);
     let first = keeper.token().await.unwrap();
     bench.shelf.goes(true);
-    let second = keeper.refresh(first.generation(), Evidence::Seen).await.unwrap();
-    assert_eq!(second.token().expose(), "B");
+    let second = keeper.refresh(first.generation(), Evidence::Observed).await.unwrap();
+    assert_eq!(second.token().expose_secret(), "B");
 }
 
 #[tokio::test]
 async fn a_claim_is_answered_though_the_store_is_away_and_costs_nobody_the_token() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.keeper(TokenEndpoint::Token, 5);
     let first = keeper.token().await.unwrap();
     bench.shelf.goes(true);
-    let error = keeper.refresh(first.generation(), Evidence::Claimed).await.unwrap_err();
-    assert_eq!(*error.why(), Failure::StoreAway);
+    let error = keeper.refresh(first.generation(), Evidence::Reported).await.unwrap_err();
+    assert_eq!(*error.kind(), TokenErrorKind::StoreUnavailable);
     assert_eq!((held(&keeper).await, bench.fetches()), ("A".to_owned(), 1));
 }
 
@@ -221,7 +216,7 @@ async fn two_who_fetched_alone_agree_on_a_third_token(later: u64) {
     let bench = Bench::new();
     bench.shelf.goes(true);
     for text in ["A", "B", "C"] {
-        bench.weixin.then(TOKEN, token(text));
+        bench.weixin.respond_once(TOKEN, token(text));
     }
     let (one, two) = (bench.keeper(TokenEndpoint::Token, 6), bench.keeper(TokenEndpoint::Token, 7));
     assert!(one.token().await.is_err());
@@ -249,7 +244,7 @@ async fn two_tokens_of_one_generation_are_settled_too() {
 #[tokio::test]
 async fn a_store_that_lost_its_records_is_given_the_token_again_without_a_fetch() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.keeper(TokenEndpoint::Token, 8);
     let first = keeper.token().await.unwrap();
     bench.shelf.loses_everything();
@@ -262,7 +257,7 @@ async fn a_store_that_lost_its_records_is_given_the_token_again_without_a_fetch(
 #[tokio::test]
 async fn a_wall_clock_that_was_set_back_makes_no_token_younger_for_others() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.keeper(TokenEndpoint::Token, 10);
     keeper.token().await.unwrap();
     bench.pass(1800).await;
@@ -277,16 +272,16 @@ async fn a_wall_clock_that_was_set_back_makes_no_token_younger_for_others() {
 #[tokio::test]
 async fn whoever_was_stopped_while_taking_the_lease_does_not_fetch_on_it() {
     let bench = Bench::new();
-    bench.weixin.then(TOKEN, token("A"));
+    bench.weixin.respond_once(TOKEN, token("A"));
     *bench.shelf.stops.lock().unwrap() = seconds(25);
     let keeper = bench.keeper(TokenEndpoint::Token, 9);
     let asked = tokio::spawn({
         let keeper = keeper.clone();
         async move { held(&keeper).await }
     });
-    bench.clock.pass(Duration::from_millis(10)).await;
+    bench.clock.advance_and_run(Duration::from_millis(10)).await;
     assert_eq!(bench.fetches(), 0, "the lease may be over");
-    let mark = bench.shelf.load(&"wx1".parse().unwrap()).await.unwrap().lost_since;
+    let mark = bench.shelf.load(&"wx1".parse().unwrap()).await.unwrap().in_doubt_since;
     assert_eq!(mark, None, "nothing was asked");
     bench.pass(3).await;
     assert_eq!((asked.await.unwrap(), bench.fetches()), ("A".to_owned(), 1));

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use wxsub_core::transport::Limits;
+use wxsub_core::transport::TransportLimits;
 use wxsub_tls::{Roots, TlsConfigError, client_config};
 
 use crate::HyperTransport;
@@ -24,7 +24,7 @@ pub enum BuildError {
 /// It reads no environment variables, except those that [`Roots::System`] names. It starts no task and no connection.
 #[derive(Default)]
 pub struct HyperTransportBuilder {
-    limits: Limits,
+    limits: TransportLimits,
     roots: Roots,
     proxy: Option<Proxy>,
 }
@@ -42,10 +42,10 @@ impl fmt::Debug for HyperTransportBuilder {
 impl HyperTransportBuilder {
     /// Sets the time and size limits of one request.
     ///
-    /// Keep [`connect`](Limits::connect) shorter than [`total`](Limits::total). When the total limit ends a connect, the
+    /// Keep [`connect`](TransportLimits::connect) shorter than [`total`](TransportLimits::total). When the total limit ends a connect, the
     /// transport cannot distinguish that from a request in progress. It then reports the request as maybe sent.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: TransportLimits) -> Self {
         self.limits = limits;
         self
     }

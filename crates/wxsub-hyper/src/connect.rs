@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
-use wxsub_core::transport::{TransportError, TransportFault, causes, chain};
+use wxsub_core::transport::{TransportError, TransportErrorKind, chain, format_chain};
 use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
 use crate::proxy::Proxy;
@@ -67,7 +67,7 @@ impl Connector {
         let name = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {
             TransportError::before_sending(
-                TransportFault::Tls,
+                TransportErrorKind::Tls,
                 "host name is not valid for TLS; use a DNS name or an IP address",
             )
         })?;
@@ -93,29 +93,29 @@ impl Connector {
     fn tcp_error(&self, error: &(dyn Error + 'static)) -> TransportError {
         let kind = if self.proxy.is_some() {
             // With a proxy, this machine resolves and connects to the proxy only.
-            TransportFault::Proxy
+            TransportErrorKind::Proxy
         } else if chain(error).any(|cause| cause.is::<ResolveError>()) {
-            TransportFault::Dns
+            TransportErrorKind::Dns
         } else {
-            TransportFault::Connect
+            TransportErrorKind::Connect
         };
-        TransportError::before_sending(kind, causes(chain(error)))
+        TransportError::before_sending(kind, format_chain(chain(error)))
     }
 
     fn tls_error(&self, error: &(dyn Error + 'static)) -> TransportError {
-        let detail = causes(chain(error));
+        let detail = format_chain(chain(error));
         match classify_tls_error(error) {
             Some(TlsErrorKind::Certificate(reason)) => {
-                TransportError::before_sending(TransportFault::Certificate, format!("{reason}; {detail}"))
+                TransportError::before_sending(TransportErrorKind::Certificate, format!("{reason}; {detail}"))
             }
             // The tunnel ended without a TLS error, so the proxy closed it.
-            None if self.proxy.is_some() => TransportError::before_sending(TransportFault::Proxy, detail),
-            _ => TransportError::before_sending(TransportFault::Tls, detail),
+            None if self.proxy.is_some() => TransportError::before_sending(TransportErrorKind::Proxy, detail),
+            _ => TransportError::before_sending(TransportErrorKind::Tls, detail),
         }
     }
 
     fn timeout_error(&self) -> TransportError {
-        let kind = if self.proxy.is_some() { TransportFault::Proxy } else { TransportFault::Connect };
+        let kind = if self.proxy.is_some() { TransportErrorKind::Proxy } else { TransportErrorKind::Connect };
         TransportError::before_sending(kind, format!("no connection within {:?}", self.timeout))
     }
 }

@@ -2,13 +2,13 @@
 
 use std::error::Error;
 
-use wxsub_core::transport::{TransportError, TransportFault, causes, chain};
+use wxsub_core::transport::{TransportError, TransportErrorKind, chain, format_chain};
 use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
 /// An error before the first byte of the request was written. Nothing was sent.
 pub(crate) fn connect_error(error: &hyper::Error) -> TransportError {
     let (kind, detail) = classify(error);
-    let kind = if kind == TransportFault::Broken { TransportFault::Connect } else { kind };
+    let kind = if kind == TransportErrorKind::Broken { TransportErrorKind::Connect } else { kind };
     TransportError::before_sending(kind, detail)
 }
 
@@ -28,16 +28,16 @@ pub(crate) fn body_error(error: &hyper::Error) -> TransportError {
     TransportError::maybe_sent(kind, detail)
 }
 
-fn classify(error: &(dyn Error + 'static)) -> (TransportFault, String) {
-    let detail = causes(chain(error));
+fn classify(error: &(dyn Error + 'static)) -> (TransportErrorKind, String) {
+    let detail = format_chain(chain(error));
     let kind = match (classify_tls_error(error), hyper_error(error)) {
         (Some(TlsErrorKind::Certificate(reason)), _) => {
-            return (TransportFault::Certificate, format!("{reason}; {detail}"));
+            return (TransportErrorKind::Certificate, format!("{reason}; {detail}"));
         }
-        (Some(_), _) => TransportFault::Tls,
-        (None, Some(error)) if error.is_parse_too_large() => TransportFault::TooLarge,
-        (None, Some(error)) if error.is_parse() => TransportFault::NotHttp,
-        _ => TransportFault::Broken,
+        (Some(_), _) => TransportErrorKind::Tls,
+        (None, Some(error)) if error.is_parse_too_large() => TransportErrorKind::TooLarge,
+        (None, Some(error)) if error.is_parse() => TransportErrorKind::NotHttp,
+        _ => TransportErrorKind::Broken,
     };
     (kind, detail)
 }

@@ -8,9 +8,10 @@ use http::header::PROXY_AUTHORIZATION;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use wxsub_core::proto::codec::RawReply;
+use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{
-    Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault, date_of, retry_after_of,
+    HttpRequest, LimitedBody, Transport, TransportError, TransportErrorKind, TransportLimits, date_of,
+    retry_after_of,
 };
 
 use crate::connect::Connector;
@@ -26,7 +27,7 @@ use crate::{BuildError, HyperTransportBuilder};
 #[derive(Clone)]
 pub struct HyperTransport {
     pool: Arc<ConnectionPool>,
-    limits: Limits,
+    limits: TransportLimits,
     is_proxied: bool,
     /// The `proxy-authorization` header of requests to `http://`.
     credentials: Option<HeaderValue>,
@@ -55,7 +56,7 @@ impl HyperTransport {
 
     pub(crate) fn from_connector(
         connector: Connector,
-        limits: Limits,
+        limits: TransportLimits,
         credentials: Option<HeaderValue>,
     ) -> Self {
         let is_proxied = connector.is_proxied();
@@ -63,7 +64,7 @@ impl HyperTransport {
     }
 
     /// Converts the request into its wire form and returns the pool key of its host.
-    fn prepare_request(&self, request: Outgoing) -> (PoolKey, Request<Full<Bytes>>) {
+    fn prepare_request(&self, request: HttpRequest) -> (PoolKey, Request<Full<Bytes>>) {
         let mut request = request.into_http().map(Full::new);
         let (key, path) = PoolKey::split_uri(take(request.uri_mut()));
         if self.is_proxied && !key.is_tls() {
@@ -83,7 +84,7 @@ impl HyperTransport {
         &self,
         key: &PoolKey,
         request: &mut Request<Full<Bytes>>,
-    ) -> Result<RawReply<Bytes>, TransportError> {
+    ) -> Result<RawResponse<Bytes>, TransportError> {
         loop {
             let mut connection = self.pool.checkout(key).await?;
             match connection.send(take(request)).await {
@@ -103,26 +104,27 @@ impl HyperTransport {
     async fn read_response(
         &self,
         response: &mut Response<Incoming>,
-    ) -> Result<RawReply<Bytes>, TransportError> {
+    ) -> Result<RawResponse<Bytes>, TransportError> {
         let length = response.body().size_hint().exact();
-        let mut body = ReplyBody::begin(&self.limits, length, response.headers())?;
+        let mut body = LimitedBody::new(&self.limits, length, response.headers())?;
         while let Some(frame) = response.body_mut().frame().await {
             // A frame without data is a trailer.
             if let Ok(piece) = frame.map_err(|error| body_error(&error))?.into_data() {
-                body.take(piece)?;
+                body.push(piece)?;
             }
         }
         let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
-        Ok(RawReply::new(response.status().as_u16(), body.whole()).dated(date).retry_after(retry_after))
+        Ok(RawResponse::new(response.status().as_u16(), body.finish()).dated(date).retry_after(retry_after))
     }
 }
 
-type ResponseFuture<'a> = Pin<Box<dyn Future<Output = Result<RawReply<Bytes>, TransportError>> + Send + 'a>>;
+type ResponseFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<RawResponse<Bytes>, TransportError>> + Send + 'a>>;
 
 impl Transport for HyperTransport {
     // Written without #[async_trait], so that the conversion happens before the future exists. A future that holds both
     // forms of the request is larger and takes a slower path of the allocator.
-    fn exchange<'a, 'b>(&'a self, request: Outgoing) -> ResponseFuture<'b>
+    fn execute<'a, 'b>(&'a self, request: HttpRequest) -> ResponseFuture<'b>
     where
         'a: 'b,
         Self: 'b,
@@ -133,7 +135,7 @@ impl Transport for HyperTransport {
                 Some(result) => result,
                 None => {
                     let detail = format!("no complete response within {:?}", self.limits.total);
-                    Err(TransportError::maybe_sent(TransportFault::Timeout, detail))
+                    Err(TransportError::maybe_sent(TransportErrorKind::Timeout, detail))
                 }
             }
         })

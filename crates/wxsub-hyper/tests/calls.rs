@@ -4,7 +4,7 @@
 use mockito::{Matcher, Server};
 use wxsub_core::proto::BaseUrl;
 use wxsub_core::proto::codec::{QueryPair, Request};
-use wxsub_core::transport::{Outgoing, Transport};
+use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_hyper::{HyperTransport, Roots};
 
 fn transport() -> HyperTransport {
@@ -25,10 +25,10 @@ async fn token_request_returns_response() {
         .create_async()
         .await;
     let query =
-        vec![QueryPair::open("grant_type", "client_credential"), QueryPair::secret("secret", "s3cr+t")];
+        vec![QueryPair::public("grant_type", "client_credential"), QueryPair::secret("secret", "s3cr+t")];
     let request = Request::get("/cgi-bin/token", query);
     let base = BaseUrl::new(&server.url()).unwrap();
-    let response = transport().exchange(Outgoing::new(&base, request).unwrap()).await.unwrap();
+    let response = transport().execute(HttpRequest::new(&base, request).unwrap()).await.unwrap();
     assert_eq!((response.status, &response.body[..]), (200, body.as_bytes()));
     mock.assert_async().await;
 }
@@ -47,7 +47,7 @@ async fn send_request_returns_response() {
     let query = vec![QueryPair::secret("access_token", "TOKEN")];
     let request = Request::post("/cgi-bin/message/template/subscribe", query, body.as_bytes().to_vec());
     let base = BaseUrl::new(&server.url()).unwrap();
-    let response = transport().exchange(Outgoing::new(&base, request).unwrap()).await.unwrap();
+    let response = transport().execute(HttpRequest::new(&base, request).unwrap()).await.unwrap();
     assert_eq!(response.status, 200);
     assert!(response.body.starts_with(br#"{"errcode":43101"#));
     mock.assert_async().await;

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use wxsub_core::transport::{Limits, Transport};
+use wxsub_core::transport::{Transport, TransportLimits};
 use wxsub_hyper::{HyperTransport, Roots};
 
-fn transport(limits: Limits) -> Arc<dyn Transport> {
+fn transport(limits: TransportLimits) -> Arc<dyn Transport> {
     let builder = HyperTransport::builder().limits(limits).roots(Roots::Bundled);
     Arc::new(builder.build().unwrap())
 }
 
-wxsub_core::transport_contract!(transport);
+wxsub_core::transport_conformance!(transport);

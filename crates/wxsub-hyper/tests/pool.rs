@@ -4,24 +4,24 @@
 use std::time::Duration;
 
 use wxsub_core::proto::codec::Request;
-use wxsub_core::testing::raw_server::{Act, RawServer};
-use wxsub_core::transport::{Limits, Outgoing, Transport};
+use wxsub_core::testing::faulty_server::{FaultyServer, ScriptStep};
+use wxsub_core::transport::{HttpRequest, Transport, TransportLimits};
 use wxsub_hyper::{HyperTransport, Roots};
 
 fn transport_with_idle_timeout(idle: Duration) -> HyperTransport {
-    let limits = Limits::default().idle(idle);
+    let limits = TransportLimits::default().pool_idle_timeout(idle);
     HyperTransport::builder().limits(limits).roots(Roots::Bundled).build().unwrap()
 }
 
-async fn exchange(transport: &HyperTransport, server: &RawServer) {
+async fn exchange(transport: &HyperTransport, server: &FaultyServer) {
     let request = Request::post("/", Vec::new(), b"{}".to_vec());
-    let request = Outgoing::new(&server.base_url(""), request).unwrap();
-    assert_eq!(transport.exchange(request).await.unwrap().body, "{}");
+    let request = HttpRequest::new(&server.base_url(""), request).unwrap();
+    assert_eq!(transport.execute(request).await.unwrap().body, "{}");
 }
 
 #[tokio::test]
 async fn connection_past_idle_timeout_is_closed_and_not_reused() {
-    let server = RawServer::replying(Act::Echo).await;
+    let server = FaultyServer::replying(ScriptStep::Echo).await;
     let transport = transport_with_idle_timeout(Duration::ZERO);
     for exchanges in 1..=3 {
         exchange(&transport, &server).await;
@@ -33,7 +33,7 @@ async fn connection_past_idle_timeout_is_closed_and_not_reused() {
 
 #[tokio::test]
 async fn dropped_transport_closes_its_connections() {
-    let server = RawServer::replying(Act::Echo).await;
+    let server = FaultyServer::replying(ScriptStep::Echo).await;
     let transport = transport_with_idle_timeout(Duration::from_secs(3600));
     exchange(&transport, &server).await;
     exchange(&transport, &server).await;
@@ -48,7 +48,7 @@ fn connection_of_ended_runtime_is_not_reused() {
     for _ in 0..3 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let server = RawServer::replying(Act::Echo).await;
+            let server = FaultyServer::replying(ScriptStep::Echo).await;
             exchange(&transport, &server).await;
             exchange(&transport, &server).await;
             assert_eq!(server.connections(), 1);

@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn every_part_of_a_request_changes_its_fingerprint() {
-        let grant = Grant::trusted("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
+        let grant =
+            Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
         let message = |text: &str| grant.clone().message("t".parse().unwrap(), text.parse().unwrap());
         let at = |millis| Some(UnixMillis::new(millis));
         let base = Fingerprint::new("outbox", &message("a"), at(1), None, Priority::Normal);

@@ -17,7 +17,7 @@ fn main() {
 fn message() -> Message {
     let openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0".parse().unwrap();
     let template = "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap();
-    let grant = Grant::trusted(openid, template, Scene::new(1000).unwrap());
+    let grant = Grant::assume_verified(openid, template, Scene::new(1000).unwrap());
     grant
         .message(
             "快递到了".parse().unwrap(),
@@ -35,7 +35,7 @@ fn token() -> AccessToken {
 fn url_and_body(bencher: Bencher<'_, '_>) {
     let (base, token, message) = (BaseUrl::default(), token(), message());
     bencher.bench(|| {
-        let request = subscribe::encode(black_box(&token), black_box(&message));
+        let request = subscribe::request(black_box(&token), black_box(&message));
         (request.url(&base), request.into_body())
     });
 }
@@ -48,5 +48,5 @@ fn body(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn reply(bencher: Bencher<'_, '_>) {
-    bencher.bench(|| subscribe::read(200, black_box(br#"{"errcode":0,"errmsg":"ok"}"#)));
+    bencher.bench(|| subscribe::parse_response(200, black_box(br#"{"errcode":0,"errmsg":"ok"}"#)));
 }

@@ -5,9 +5,9 @@ mod object;
 mod query;
 mod request;
 
-pub use envelope::{RawReply, Reply, Unreadable};
-pub(crate) use envelope::{acknowledgement, members, number};
-pub(crate) use object::{ObjectVisitor, strict_object};
-pub(crate) use query::push_component;
-pub use query::{NotUtf8, decode_query, encode_component};
+pub use envelope::{DecodeError, RawResponse, Reply};
+pub(crate) use envelope::{acknowledgement, parse_envelope, parse_lenient_int};
+pub(crate) use object::{ObjectVisitor, parse_object_without_duplicates};
+pub(crate) use query::percent_encode_into;
+pub use query::{QueryDecodeError, decode_query, percent_encode};
 pub use request::{Method, QueryPair, Request};

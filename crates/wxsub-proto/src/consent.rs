@@ -2,15 +2,15 @@
 //!
 //! <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
 
-mod answer;
-mod expected;
+mod callback;
+mod consent_url;
+mod expectations;
 mod fields;
 mod request;
 mod reserved;
-mod web_link;
 
-pub use answer::{Action, Answer};
-pub use expected::{Expected, Mismatch};
+pub use callback::{ConsentAction, ConsentCallback};
+pub use consent_url::ConsentUrl;
+pub use expectations::{CallbackExpectations, CallbackMismatch};
 pub use request::ConsentRequest;
 pub use reserved::Reserved;
-pub use web_link::WebLink;

@@ -12,8 +12,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use remedy::Remedy;
-pub use table::{Advice, Entry};
-pub use text::{Language, Text};
+pub use table::{ErrCodeInfo, ErrCodeMeaning};
+pub use text::{Language, LocalizedText};
 
 /// An `errcode` as Weixin sent it. Numbers that the table does not know are kept as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,9 +22,9 @@ pub struct ErrCode(i64);
 
 /// Which kind of call was answered. The same number can mean different things on each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum Operation {
     /// A call that carries the AppSecret and asks for an access token.
-    TokenCall,
+    FetchToken,
     /// A call that carries an access token, such as sending a message.
     Send,
 }
@@ -97,22 +97,22 @@ impl ErrCode {
     }
 
     /// What the table knows about this code.
-    pub fn entry(self) -> Option<&'static Entry> {
+    pub fn entry(self) -> Option<&'static ErrCodeInfo> {
         table::find(self)
     }
 
     /// A short, stable, `snake_case` name; none for a code outside the table.
     pub fn name(self) -> Option<&'static str> {
-        self.entry().map(Entry::name)
+        self.entry().map(ErrCodeInfo::name)
     }
 
     /// What the code says about a call of this kind.
-    pub fn meaning(self, role: Role) -> Text {
+    pub fn meaning(self, role: Operation) -> LocalizedText {
         self.advice(role).meaning()
     }
 
     /// What to do about it on a call of this kind.
-    pub fn remedy(self, role: Role) -> Remedy {
+    pub fn remedy(self, role: Operation) -> Remedy {
         self.advice(role).remedy()
     }
 
@@ -129,11 +129,11 @@ impl ErrCode {
     }
 
     /// Every code in the table, in rising order.
-    pub fn table() -> impl Iterator<Item = &'static Entry> {
+    pub fn table() -> impl Iterator<Item = &'static ErrCodeInfo> {
         table::all()
     }
 
-    fn advice(self, role: Role) -> Advice {
+    fn advice(self, role: Operation) -> ErrCodeMeaning {
         self.entry().map_or(table::UNKNOWN, |entry| entry.advice(role))
     }
 }
@@ -146,7 +146,7 @@ impl fmt::Display for ErrCode {
 
 #[cfg(test)]
 mod tests {
-    use super::{ErrCode, Remedy, Role};
+    use super::{ErrCode, Operation, Remedy};
 
     #[test]
     fn success_and_names() {
@@ -199,7 +199,7 @@ mod tests {
                 "{code}: {}",
                 entry.link()
             );
-            for role in [Role::TokenCall, Role::Send] {
+            for role in [Operation::FetchToken, Operation::Send] {
                 code.meaning(role).assert_complete(&code.to_string());
             }
         }
@@ -249,8 +249,8 @@ mod tests {
         ];
         for (code, token_call, send) in cases {
             let code = ErrCode::new(code);
-            assert_eq!(code.remedy(Role::TokenCall), token_call, "{code} on a token call");
-            assert_eq!(code.remedy(Role::Send), send, "{code} on a send");
+            assert_eq!(code.remedy(Operation::FetchToken), token_call, "{code} on a token call");
+            assert_eq!(code.remedy(Operation::Send), send, "{code} on a send");
         }
     }
 
@@ -260,8 +260,8 @@ mod tests {
             let code = entry.code();
             let stale = matches!(code.get(), 40001 | 40014 | 42001);
             assert_eq!(code.is_stale_token(), stale, "{code}");
-            assert_eq!(code.remedy(Role::Send) == Remedy::RefreshToken, stale, "{code}");
-            assert_ne!(code.remedy(Role::TokenCall), Remedy::RefreshToken, "{code}");
+            assert_eq!(code.remedy(Operation::Send) == Remedy::RefreshToken, stale, "{code}");
+            assert_ne!(code.remedy(Operation::FetchToken), Remedy::RefreshToken, "{code}");
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
     fn a_transient_token_call_is_one_to_retry_later() {
         for code in [-1, 268_487_001, 268_487_002].map(ErrCode::new) {
             assert!(code.is_transient_on_token_call(), "{code}");
-            assert_eq!(code.remedy(Role::TokenCall), Remedy::RetryLater, "{code}");
+            assert_eq!(code.remedy(Operation::FetchToken), Remedy::RetryLater, "{code}");
         }
         for code in [0, 40001, 40125, 45009, 45011, 99999].map(ErrCode::new) {
             assert!(!code.is_transient_on_token_call(), "{code}");
@@ -283,7 +283,7 @@ mod tests {
             let code = ErrCode::new(number);
             assert_eq!((code.get(), code.to_string()), (number, number.to_string()));
             assert_eq!((code.entry(), code.name()), (None, None));
-            for role in [Role::TokenCall, Role::Send] {
+            for role in [Operation::FetchToken, Operation::Send] {
                 assert!(code.meaning(role).to_string().starts_with("unknown to wxsub; "));
                 code.meaning(role).assert_complete("unknown");
                 assert_eq!(code.remedy(role), Remedy::Investigate);

@@ -19,7 +19,7 @@ impl Grant {
     /// A grant you vouch for yourself: loaded from your records, or from a flow that cannot be forged. For an answer
     /// that came through a browser or phone, verify it instead: its fields are anybody's claim.
     #[must_use]
-    pub fn trusted(openid: OpenId, template_id: TemplateId, scene: Scene) -> Self {
+    pub fn assume_verified(openid: OpenId, template_id: TemplateId, scene: Scene) -> Self {
         Self { openid, template_id, scene }
     }
 

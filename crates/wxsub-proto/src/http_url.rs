@@ -1,9 +1,9 @@
 //! URLs that users tap or are redirected to.
 
-use crate::gate::checked_text;
-use crate::{Invalid, Rule};
+use crate::validate::validated_string;
+use crate::{ValidationError, ValidationErrorKind};
 
-checked_text!(
+validated_string!(
     /// A URL for a tap or a redirect: `http://` or `https://`, a host, no white space or control character, at most 8192
     /// characters (our bound). Kept byte for byte, never normalised; a fragment and non-ASCII characters are allowed.
     ///
@@ -12,10 +12,10 @@ checked_text!(
     |text| check("url", text)
 );
 
-fn check(field: &'static str, text: &str) -> Result<(), Invalid> {
-    crate::gate::length(field, text, 8192)?;
-    crate::gate::no_control(field, text, |_| false)?;
-    let form = |expected| Invalid::new(field, Rule::Form { expected });
+fn check(field: &'static str, text: &str) -> Result<(), ValidationError> {
+    crate::validate::check_length(field, text, 8192)?;
+    crate::validate::check_no_control_chars(field, text, |_| false)?;
+    let form = |expected| ValidationError::new(field, ValidationErrorKind::InvalidFormat { expected });
     if text.contains(char::is_whitespace) {
         return Err(form("a URL without white space; percent-encode it"));
     }

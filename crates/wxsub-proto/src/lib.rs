@@ -13,7 +13,7 @@
 //! let too_long = "a title of more than fifteen characters".parse::<Title>().unwrap_err();
 //! assert_eq!(too_long.to_string(), "title: has 39 characters, at most 15 are allowed; shorten it");
 //!
-//! let grant = Grant::trusted("oyAaTjt-xXvP87pubE4eUOF-ttD4".parse()?, "7YuTL__ilzyZB9DXcDt2mHx".parse()?, Scene::new(1000)?);
+//! let grant = Grant::assume_verified("oyAaTjt-xXvP87pubE4eUOF-ttD4".parse()?, "7YuTL__ilzyZB9DXcDt2mHx".parse()?, Scene::new(1000)?);
 //! let message = grant.message("Parcel".parse()?, "It is here.\nCome and get it.".parse()?).color("#07C160".parse()?);
 //! assert_eq!(message.content().as_str().lines().count(), 2);
 //! # Ok::<(), wxsub_proto::Invalid>(())
@@ -28,30 +28,30 @@
 //! | [`errcode`] | the error codes: what they mean and what to do |
 //! | [`redact`] | URLs without their secrets |
 
+pub mod api_error;
+mod base_url;
 pub mod codec;
 pub mod consent;
 pub mod endpoint;
 pub mod errcode;
-mod gate;
 mod grant;
-mod host;
 mod http_url;
 mod id;
-mod invalid;
 pub mod message;
 pub mod redact;
-pub mod refusal;
 mod scene;
 mod secret;
+mod validate;
+mod validation;
 
-pub use consent::{Action, Answer, ConsentRequest, Reserved};
-pub use errcode::{ErrCode, Remedy, Role};
+pub use api_error::{ApiError, TraceId};
+pub use base_url::BaseUrl;
+pub use consent::{ConsentAction, ConsentCallback, ConsentRequest, Reserved};
+pub use errcode::{ErrCode, Operation, Remedy};
 pub use grant::Grant;
-pub use host::BaseUrl;
 pub use http_url::HttpUrl;
 pub use id::{AppId, OpenId, TemplateId};
-pub use invalid::{Invalid, Problems, Rule};
-pub use message::{Color, Content, Jump, Message, Title};
-pub use refusal::{Refusal, TraceId};
+pub use message::{Color, Content, Message, TapTarget, Title};
 pub use scene::Scene;
 pub use secret::{AccessToken, AppSecret};
+pub use validation::{ValidationError, ValidationErrorKind, ValidationErrors};

@@ -6,13 +6,13 @@ mod body;
 mod color;
 mod content;
 mod draft;
-mod jump;
+mod tap_target;
 mod title;
 
 pub use color::Color;
 pub use content::Content;
-pub use draft::Draft;
-pub use jump::{Jump, MiniProgram, PagePath};
+pub use draft::MessageDraft;
+pub use tap_target::{MiniProgram, PagePath, TapTarget};
 pub use title::Title;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{Grant, HttpUrl};
 
 /// The bytes of an ordinary body.
-const ROOM: usize = 512;
+const INITIAL_CAPACITY: usize = 512;
 
 /// One message to one user, made from a [`Grant`]. As JSON it is the body Weixin documents, in both directions; reading
 /// refuses what breaks a rule and names every problem at once.
@@ -30,7 +30,7 @@ pub struct Message {
     title: Title,
     content: Content,
     color: Option<Color>,
-    jump: Option<Jump>,
+    jump: Option<TapTarget>,
 }
 
 impl Message {
@@ -47,7 +47,7 @@ impl Message {
 
     /// With a place where a tap leads.
     #[must_use]
-    pub fn jump(mut self, jump: impl Into<Jump>) -> Self {
+    pub fn jump(mut self, jump: impl Into<TapTarget>) -> Self {
         self.jump = Some(jump.into());
         self
     }
@@ -78,20 +78,20 @@ impl Message {
 
     /// Where a tap leads, if anywhere.
     #[must_use]
-    pub fn tap(&self) -> Option<&Jump> {
+    pub fn tap_target(&self) -> Option<&TapTarget> {
         self.jump.as_ref()
     }
 
     /// Where a tap leads on clients that cannot open mini programs.
     #[must_use]
     pub fn tap_url(&self) -> Option<&HttpUrl> {
-        self.jump.as_ref().and_then(Jump::url)
+        self.jump.as_ref().and_then(TapTarget::url)
     }
 
     /// The body Weixin documents: raw UTF-8, absent fields absent.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(ROOM);
+        let mut body = Vec::with_capacity(INITIAL_CAPACITY);
         // Plain text in plain structs: writing it cannot fail.
         serde_json::to_writer(&mut body, self).map(|()| body).unwrap_or_default()
     }
@@ -105,6 +105,6 @@ impl Serialize for Message {
 
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Draft::deserialize(deserializer)?.check().map_err(serde::de::Error::custom)
+        MessageDraft::deserialize(deserializer)?.validate().map_err(serde::de::Error::custom)
     }
 }

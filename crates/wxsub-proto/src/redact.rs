@@ -1,9 +1,9 @@
 //! URLs without their secrets.
 
-use crate::codec::encode_component;
+use crate::codec::percent_encode;
 
 /// The query names whose values may be shown. Everything else is hidden: what is not known to be harmless is not.
-const SHOWN: [&str; 6] = ["action", "appid", "grant_type", "lang", "scene", "template_id"];
+const PUBLIC_QUERY_KEYS: [&str; 6] = ["action", "appid", "grant_type", "lang", "scene", "template_id"];
 
 /// A URL fit for logs and errors: user info is dropped, query values are replaced by `***` unless their name is known to
 /// be harmless, and of fragments only `#wechat_redirect` is kept.
@@ -38,9 +38,9 @@ pub fn redact_url(url: &str) -> String {
 
 fn redact_pair(pair: &str) -> String {
     match pair.split_once('=') {
-        Some((name, value)) if SHOWN.contains(&name) => format!("{name}={value}"),
+        Some((name, value)) if PUBLIC_QUERY_KEYS.contains(&name) => format!("{name}={value}"),
         // The name is shown, so that one sees which parameter it was.
-        Some((name, _)) => format!("{}=***", encode_component(name)),
+        Some((name, _)) => format!("{}=***", percent_encode(name)),
         None => "***".to_owned(),
     }
 }

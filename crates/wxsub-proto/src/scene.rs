@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Invalid, Rule};
+use crate::{ValidationError, ValidationErrorKind};
 
 /// The developer's own number for an occasion to subscribe: 0 to 10000. A second consent of the same user for the same
 /// scene and template adds nothing, so two messages need two scenes.
@@ -24,8 +24,8 @@ impl Scene {
     /// Takes a number from 0 to 10000.
     ///
     /// # Errors
-    /// [`Rule::Range`] for a larger one.
-    pub fn new(number: u16) -> Result<Self, Invalid> {
+    /// [`ValidationErrorKind::OutOfRange`] for a larger one.
+    pub fn new(number: u16) -> Result<Self, ValidationError> {
         if number > Self::MAX { Err(out_of_range()) } else { Ok(Self(number)) }
     }
 
@@ -36,24 +36,24 @@ impl Scene {
     }
 }
 
-fn out_of_range() -> Invalid {
-    Invalid::new("scene", Rule::Range { min: 0, max: u32::from(Scene::MAX) })
+fn out_of_range() -> ValidationError {
+    ValidationError::new("scene", ValidationErrorKind::OutOfRange { min: 0, max: u32::from(Scene::MAX) })
 }
 
 impl TryFrom<u64> for Scene {
-    type Error = Invalid;
+    type Error = ValidationError;
 
-    fn try_from(number: u64) -> Result<Self, Invalid> {
+    fn try_from(number: u64) -> Result<Self, ValidationError> {
         u16::try_from(number).map_err(|_| out_of_range()).and_then(Self::new)
     }
 }
 
 impl FromStr for Scene {
-    type Err = Invalid;
+    type Err = ValidationError;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
         if text.is_empty() {
-            return Err(Invalid::new("scene", Rule::Empty));
+            return Err(ValidationError::new("scene", ValidationErrorKind::Empty));
         }
         let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
         if !canonical {

@@ -21,15 +21,15 @@ macro_rules! secret_text {
             /// wiped in any case.
             ///
             /// # Errors
-            /// [`Invalid`](crate::Invalid) names the rule it breaks, never the text.
-            pub fn new(text: impl Into<String>) -> Result<Self, $crate::Invalid> {
+            /// [`ValidationError`](crate::ValidationError) names the rule it breaks, never the text.
+            pub fn new(text: impl Into<String>) -> Result<Self, $crate::ValidationError> {
                 let text = zeroize::Zeroizing::new(text.into());
-                $crate::gate::visible_ascii($field, &text, Self::MAX_LENGTH)?;
+                $crate::validate::check_visible_ascii($field, &text, Self::MAX_LENGTH)?;
                 // Some shells and tools keep the quotes of a configuration file.
                 match text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
                     true => {
                         let expected = "given without quotes around it; remove them";
-                        Err($crate::Invalid::new($field, $crate::Rule::Form { expected }))
+                        Err($crate::ValidationError::new($field, $crate::ValidationErrorKind::InvalidFormat { expected }))
                     }
                     false => Ok(Self(text)),
                 }
@@ -37,13 +37,13 @@ macro_rules! secret_text {
 
             /// The secret itself. Whoever calls this keeps it out of logs, errors and URLs that are shown.
             #[must_use]
-            pub fn expose(&self) -> &str {
+            pub fn expose_secret(&self) -> &str {
                 &self.0
             }
 
             /// Whether both are the same, compared without stopping at the first difference.
             #[must_use]
-            pub fn same_as(&self, other: &Self) -> bool {
+            pub fn ct_eq(&self, other: &Self) -> bool {
                 self.0.len() == other.0.len()
                     && self.0.bytes().zip(other.0.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
             }
@@ -56,7 +56,7 @@ macro_rules! secret_text {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::Invalid;
+            type Err = $crate::ValidationError;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Self::new(text)
@@ -74,7 +74,7 @@ mod tests {
     fn debug_and_errors_never_show_the_secret() {
         let secret = AppSecret::new("PLANTED-secret-0123").unwrap();
         assert_eq!(format!("{secret:?}"), "AppSecret(***)");
-        assert_eq!(secret.expose(), "PLANTED-secret-0123");
+        assert_eq!(secret.expose_secret(), "PLANTED-secret-0123");
         let error = AccessToken::new("PLANTED token").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("PLANTED"), "{error}");
     }
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn sameness() {
         let token = |text: &str| AccessToken::new(text).unwrap();
-        assert!(token("abc").same_as(&token("abc")));
-        assert!(!token("abc").same_as(&token("abd")));
-        assert!(!token("abc").same_as(&token("abcd")));
+        assert!(token("abc").ct_eq(&token("abc")));
+        assert!(!token("abc").ct_eq(&token("abd")));
+        assert!(!token("abc").ct_eq(&token("abcd")));
     }
 }

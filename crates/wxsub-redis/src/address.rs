@@ -5,7 +5,7 @@ use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 use crate::RedisConfigError;
 
 /// Every host of the address, each as an address of its own. Several stand for sentinels.
-pub(crate) fn hosts(address: &str) -> Result<Vec<ConnectionInfo>, RedisConfigError> {
+pub(crate) fn parse_addresses(address: &str) -> Result<Vec<ConnectionInfo>, RedisConfigError> {
     let (scheme, rest) = address.split_once("://").ok_or(RedisConfigError::Address)?;
     if !["redis", "rediss"].contains(&scheme) {
         return Err(RedisConfigError::Address);
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn hosts_are_told_apart() {
-        let found = hosts("rediss://user@a:1,b:2/3").unwrap();
+        let found = parse_addresses("rediss://user@a:1,b:2/3").unwrap();
         let shown: Vec<_> = found.iter().map(|info| info.addr().to_string()).collect();
         assert_eq!(shown, ["a:1", "b:2"]);
         assert!(found.iter().all(|info| info.redis_settings().db() == 3));
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused_without_showing_it() {
         for wrong in ["", "localhost", "http://h", "redis://", "redis://h:x", "redis://h/x", "redis://a:1,"] {
-            assert_eq!(hosts(wrong).unwrap_err(), RedisConfigError::Address, "{wrong}");
+            assert_eq!(parse_addresses(wrong).unwrap_err(), RedisConfigError::Address, "{wrong}");
         }
     }
 }

@@ -9,15 +9,15 @@ use tokio::sync::Mutex;
 use wxsub_core::clock::{Clock, SystemClock};
 use zeroize::Zeroizing;
 
-use crate::address::hosts;
+use crate::address::parse_addresses;
+use crate::connection::{RedisConnection, Target};
 use crate::keys::Keys;
-use crate::link::{Link, To};
 use crate::{EncryptionKey, RedisConfigError};
 
 /// Keeps one record per app in Redis. See the [crate](crate) for how.
 #[derive(Debug)]
 pub struct RedisStore {
-    pub(crate) link: Link,
+    pub(crate) link: RedisConnection,
     pub(crate) keys: Keys,
     pub(crate) encryption: Option<EncryptionKey>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -107,7 +107,7 @@ impl RedisStoreBuilder {
                 "there is no certificate in PEM".to_owned(),
             ));
         }
-        let mut hosts = hosts(&self.address)?;
+        let mut hosts = parse_addresses(&self.address)?;
         if let Some(password) = &self.password {
             hosts = hosts.into_iter().map(|host| with_password(host, password)).collect();
         }
@@ -116,14 +116,14 @@ impl RedisStoreBuilder {
         let to = match &self.master {
             Some(master) => {
                 let client = self.sentinels(hosts, master).map_err(authorities)?;
-                To::Master(Box::new(Mutex::new(client)))
+                Target::Sentinel(Box::new(Mutex::new(client)))
             }
             None => {
                 let [host] = <[ConnectionInfo; 1]>::try_from(hosts).map_err(|_| RedisConfigError::Address)?;
-                To::Server(Box::new(self.server(host).map_err(authorities)?))
+                Target::Server(Box::new(self.server(host).map_err(authorities)?))
             }
         };
-        let link = Link::new(to, keys.channels());
+        let link = RedisConnection::new(to, keys.channels());
         Ok(RedisStore { link, keys, encryption: self.encryption, clock: self.clock })
     }
 

@@ -25,7 +25,7 @@ pub enum RedisConfigError {
 }
 
 /// Says what went wrong. The texts of the library may hold an address with its password; those of the system do not.
-pub(crate) fn failed(error: &RedisError) -> StoreError {
+pub(crate) fn to_store_error(error: &RedisError) -> StoreError {
     let mut text = format!("Redis: {}", error.category());
     if let Some(code) = error.code() {
         text = format!("{text} ({code})");

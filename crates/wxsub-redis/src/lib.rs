@@ -21,14 +21,14 @@
 
 mod address;
 mod builder;
+mod connection;
+mod encryption;
 mod error;
-mod hints;
 mod keys;
-mod link;
+mod pubsub;
 mod record;
-mod seal;
 mod store;
 
 pub use builder::{RedisStore, RedisStoreBuilder};
+pub use encryption::EncryptionKey;
 pub use error::RedisConfigError;
-pub use seal::EncryptionKey;

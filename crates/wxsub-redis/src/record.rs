@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::{AccessToken, AppId};
-use wxsub_core::store::{Record, StoreError, StoredToken};
-use wxsub_core::token::{ForceLog, Generation};
+use wxsub_core::store::{StoreError, StoredToken, TokenRecord};
+use wxsub_core::token::{ForceRefreshLog, Generation};
 
 use crate::EncryptionKey;
 
 /// Clocks that are this close agree.
-const CLOSE: Duration = Duration::from_secs(2);
+const CLOCK_SKEW_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// The fields of the hash, and the time of Redis when they were read.
-pub(crate) struct Fields {
+pub(crate) struct RecordFields {
     pub(crate) now: UnixMillis,
     pub(crate) fields: HashMap<String, String>,
 }
 
-impl Fields {
+impl RecordFields {
     fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
         let read = |text: &String| {
             text.parse()
@@ -29,7 +29,7 @@ impl Fields {
         self.fields.get(name).map(read).transpose()
     }
 
-    fn needed<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
+    fn required<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
         self.number(name)?.ok_or_else(|| StoreError::new(format!("the record has no field {name}")))
     }
 
@@ -39,20 +39,20 @@ impl Fields {
         app: &AppId,
         key: Option<&EncryptionKey>,
         now: UnixMillis,
-    ) -> Result<Record, StoreError> {
+    ) -> Result<TokenRecord, StoreError> {
         if let Some(version) = self.fields.get("version").filter(|version| *version != "1") {
             let version: String = version.chars().filter(char::is_ascii_graphic).take(16).collect();
             return Err(StoreError::new(format!(
                 "the record has layout {version}, and this version knows layout 1; update it"
             )));
         }
-        let mut record = Record::default();
+        let mut record = TokenRecord::default();
         let generation = Generation::new(self.number("generation")?.unwrap_or_default());
         // A number beyond the bound is no generation, and a token without one cannot be compared.
         if generation > Generation::default() {
             record.token = Some(self.token(app, generation, key, now)?);
         }
-        record.lost_since = self.number("in_doubt_since_ms")?.map(UnixMillis::new);
+        record.in_doubt_since = self.number("in_doubt_since_ms")?.map(UnixMillis::new);
         record.forced = forced(self.fields.get("forced_at_ms").map_or("", String::as_str))?;
         Ok(record)
     }
@@ -77,33 +77,33 @@ impl Fields {
             token,
             generation,
             self.asked(now)?,
-            Duration::from_millis(self.needed("lifetime_ms")?),
+            Duration::from_millis(self.required("lifetime_ms")?),
         ))
     }
 
     /// When the token was asked for, by the clock here. How old it is says the clock of Redis, so that servers whose clocks
     /// differ agree on its end; where they do not, the time is kept as it was written. A record from the future stays one.
     fn asked(&self, now: UnixMillis) -> Result<UnixMillis, StoreError> {
-        let written = UnixMillis::new(self.needed("requested_at_ms")?);
-        let stored_for = i128::from(self.now.get()) - i128::from(self.needed::<u64>("stored_at_ms")?);
-        let age = stored_for + i128::from(self.needed::<i64>("age_ms")?);
+        let written = UnixMillis::new(self.required("requested_at_ms")?);
+        let stored_for = i128::from(self.now.get()) - i128::from(self.required::<u64>("stored_at_ms")?);
+        let age = stored_for + i128::from(self.required::<i64>("age_ms")?);
         let asked = (i128::from(now.get()) - age).max(0);
         let asked = UnixMillis::new(u64::try_from(asked).unwrap_or(u64::MAX));
         let apart = asked.since(written).max(written.since(asked));
-        Ok(if apart <= CLOSE { written } else { asked })
+        Ok(if apart <= CLOCK_SKEW_TOLERANCE { written } else { asked })
     }
 }
 
 /// The times of forced refreshes.
-pub(crate) fn forced(text: &str) -> Result<ForceLog, StoreError> {
+pub(crate) fn forced(text: &str) -> Result<ForceRefreshLog, StoreError> {
     let read = |text: &str| text.parse().map(UnixMillis::new);
     let used: Result<_, _> = text.split(',').filter(|text| !text.is_empty()).map(read).collect();
-    used.map(ForceLog::new)
+    used.map(ForceRefreshLog::new)
         .map_err(|_| StoreError::new("the field forced_at_ms of the record is not a list of numbers"))
 }
 
 /// The same as text.
-pub(crate) fn forced_text(log: &ForceLog) -> String {
+pub(crate) fn format_force_log(log: &ForceRefreshLog) -> String {
     log.used().iter().map(|used| used.get().to_string()).collect::<Vec<_>>().join(",")
 }
 
@@ -111,9 +111,9 @@ pub(crate) fn forced_text(log: &ForceLog) -> String {
 mod tests {
     use super::*;
 
-    fn fields(pairs: &[(&str, &str)]) -> Fields {
+    fn fields(pairs: &[(&str, &str)]) -> RecordFields {
         let fields = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Fields { now: UnixMillis::new(1_000_000), fields }
+        RecordFields { now: UnixMillis::new(1_000_000), fields }
     }
 
     const GOOD: [(&str, &str); 8] = [
@@ -127,25 +127,25 @@ mod tests {
         ("of_a_later_version", "x"),
     ];
 
-    fn read(fields: &Fields, now: u64) -> Result<Record, StoreError> {
+    fn read(fields: &RecordFields, now: u64) -> Result<TokenRecord, StoreError> {
         fields.read(&"wx1".parse().unwrap(), None, UnixMillis::new(now))
     }
 
     #[test]
     fn a_record_is_read_and_unknown_fields_are_left_alone() {
         let token = read(&fields(&GOOD), 1_000_000).unwrap().token.unwrap();
-        assert_eq!((token.token.expose(), token.generation.get()), ("TOKEN", 7));
-        assert_eq!((token.asked.get(), token.life), (899_000, Duration::from_secs(7200)));
+        assert_eq!((token.token.expose_secret(), token.generation.get()), ("TOKEN", 7));
+        assert_eq!((token.requested_at.get(), token.lifetime), (899_000, Duration::from_secs(7200)));
     }
 
     #[test]
     fn the_age_of_a_token_does_not_depend_on_whose_clock_is_wrong() {
         let ten_minutes = 600_000;
         for now in [1_000_000 + ten_minutes, 1_000_000 - ten_minutes] {
-            let asked = read(&fields(&GOOD), now).unwrap().token.unwrap().asked;
+            let asked = read(&fields(&GOOD), now).unwrap().token.unwrap().requested_at;
             assert_eq!(UnixMillis::new(now).since(asked).as_secs(), 101);
         }
-        assert_eq!(read(&fields(&GOOD), 1_001_999).unwrap().token.unwrap().asked.get(), 899_000);
+        assert_eq!(read(&fields(&GOOD), 1_001_999).unwrap().token.unwrap().requested_at.get(), 899_000);
     }
 
     #[test]
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn forced_refreshes_are_a_list() {
-        assert_eq!(forced_text(&forced("10,20").unwrap()), "10,20");
-        assert_eq!(forced("").unwrap(), ForceLog::default());
+        assert_eq!(format_force_log(&forced("10,20").unwrap()), "10,20");
+        assert_eq!(forced("").unwrap(), ForceRefreshLog::default());
     }
 
     /// Written when a clock was wrong: that of Redis, which has been set back since, or that of the server that stored it.
@@ -185,7 +185,7 @@ mod tests {
         for (name, value) in [("stored_at_ms", "4600000"), ("age_ms", "-3700000")] {
             let mut odd = fields(&GOOD);
             odd.fields.insert(name.to_owned(), value.to_owned());
-            let asked = read(&odd, 1_000_000).unwrap().token.unwrap().asked;
+            let asked = read(&odd, 1_000_000).unwrap().token.unwrap().requested_at;
             assert!(asked.since(UnixMillis::new(1_000_000)).as_secs() >= 3_599, "{name}: {asked:?}");
         }
     }
@@ -198,6 +198,6 @@ mod tests {
         odd.fields.insert("in_doubt_since_ms".to_owned(), "7".to_owned());
         let record = read(&odd, 1_000_000).unwrap();
         assert!(record.token.is_none() && record.generation() == Generation::default());
-        assert_eq!(record.lost_since, Some(UnixMillis::new(7)));
+        assert_eq!(record.in_doubt_since, Some(UnixMillis::new(7)));
     }
 }

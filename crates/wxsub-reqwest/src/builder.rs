@@ -1,7 +1,7 @@
 use std::fmt;
 
 use reqwest::{Proxy, Url, redirect, retry};
-use wxsub_core::transport::Limits;
+use wxsub_core::transport::TransportLimits;
 use wxsub_tls::{Roots, TlsConfigError, client_config};
 
 use crate::ReqwestTransport;
@@ -28,7 +28,7 @@ pub enum BuildError {
 /// It reads no environment variables, except those that [`Roots::System`] names. It starts no task and no connection.
 #[derive(Default)]
 pub struct ReqwestTransportBuilder {
-    limits: Limits,
+    limits: TransportLimits,
     roots: Roots,
     proxy: Option<Proxy>,
 }
@@ -46,10 +46,10 @@ impl fmt::Debug for ReqwestTransportBuilder {
 impl ReqwestTransportBuilder {
     /// Sets the time and size limits of one request.
     ///
-    /// Keep [`connect`](Limits::connect) shorter than [`total`](Limits::total). When the total limit ends a connect, the
+    /// Keep [`connect`](TransportLimits::connect) shorter than [`total`](TransportLimits::total). When the total limit ends a connect, the
     /// transport cannot distinguish that from a request in progress. It then reports the request as maybe sent.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: TransportLimits) -> Self {
         self.limits = limits;
         self
     }
@@ -101,7 +101,7 @@ impl ReqwestTransportBuilder {
 ///
 /// Another crate in the same program can enable features of reqwest: HTTP/2, decompression, system proxies, another
 /// resolver. Such a feature changes the defaults of reqwest, but not the settings here.
-fn client_builder(limits: Limits) -> reqwest::ClientBuilder {
+fn client_builder(limits: TransportLimits) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .http1_only()
         .redirect(redirect::Policy::none())

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use wxsub_core::transport::{Stage, TransportError, TransportFault, causes, chain};
+use wxsub_core::transport::{RequestState, TransportError, TransportErrorKind, chain, format_chain};
 use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
 /// What the transport connects to.
@@ -16,7 +16,7 @@ pub(crate) enum ConnectTarget {
 pub(crate) fn transport_error(error: reqwest::Error, target: ConnectTarget) -> TransportError {
     let error = error.without_url();
     let (stage, kind) = if error.is_connect() {
-        (Stage::BeforeSending, connect_error_kind(&error, target))
+        (RequestState::NotSent, connect_error_kind(&error, target))
     } else {
         (request_state(&error), request_error_kind(&error))
     };
@@ -25,21 +25,21 @@ pub(crate) fn transport_error(error: reqwest::Error, target: ConnectTarget) -> T
         _ => describe(&error),
     };
     match stage {
-        Stage::BeforeSending => TransportError::before_sending(kind, detail),
-        Stage::MaybeSent => TransportError::maybe_sent(kind, detail),
+        RequestState::NotSent => TransportError::before_sending(kind, detail),
+        RequestState::MaybeSent => TransportError::maybe_sent(kind, detail),
     }
 }
 
 /// The kind of an error during connect. Nothing was sent.
-fn connect_error_kind(error: &reqwest::Error, target: ConnectTarget) -> TransportFault {
+fn connect_error_kind(error: &reqwest::Error, target: ConnectTarget) -> TransportErrorKind {
     match classify_tls_error(error) {
-        Some(TlsErrorKind::Certificate(_)) => TransportFault::Certificate,
-        Some(_) => TransportFault::Tls,
+        Some(TlsErrorKind::Certificate(_)) => TransportErrorKind::Certificate,
+        Some(_) => TransportErrorKind::Tls,
         // With a proxy, this machine resolves and connects to the proxy only.
-        None if target == ConnectTarget::Proxy => TransportFault::Proxy,
-        None if error.is_dns() => TransportFault::Dns,
-        None if is_end_of_stream(error) => TransportFault::Tls,
-        None => TransportFault::Connect,
+        None if target == ConnectTarget::Proxy => TransportErrorKind::Proxy,
+        None if error.is_dns() => TransportErrorKind::Dns,
+        None if is_end_of_stream(error) => TransportErrorKind::Tls,
+        None => TransportErrorKind::Connect,
     }
 }
 
@@ -53,35 +53,35 @@ fn is_end_of_stream(error: &reqwest::Error) -> bool {
 /// Whether the request may have been sent.
 ///
 /// hyper reports a request as canceled only if it did not start to write it.
-fn request_state(error: &reqwest::Error) -> Stage {
+fn request_state(error: &reqwest::Error) -> RequestState {
     match chain(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
-        Some(error) if error.is_canceled() => Stage::BeforeSending,
-        _ if error.is_builder() => Stage::BeforeSending,
-        _ => Stage::MaybeSent,
+        Some(error) if error.is_canceled() => RequestState::NotSent,
+        _ if error.is_builder() => RequestState::NotSent,
+        _ => RequestState::MaybeSent,
     }
 }
 
 /// The kind of an error after connect.
-fn request_error_kind(error: &reqwest::Error) -> TransportFault {
+fn request_error_kind(error: &reqwest::Error) -> TransportErrorKind {
     if error.is_timeout() {
-        return TransportFault::Timeout;
+        return TransportErrorKind::Timeout;
     }
     if error.is_builder() {
-        return TransportFault::Other;
+        return TransportErrorKind::Other;
     }
     match classify_tls_error(error) {
-        Some(TlsErrorKind::Certificate(_)) => return TransportFault::Certificate,
-        Some(_) => return TransportFault::Tls,
+        Some(TlsErrorKind::Certificate(_)) => return TransportErrorKind::Certificate,
+        Some(_) => return TransportErrorKind::Tls,
         None => {}
     }
     match chain(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
-        Some(error) if error.is_parse_too_large() => TransportFault::TooLarge,
-        Some(error) if error.is_parse() => TransportFault::NotHttp,
-        _ => TransportFault::Broken,
+        Some(error) if error.is_parse_too_large() => TransportErrorKind::TooLarge,
+        Some(error) if error.is_parse() => TransportErrorKind::NotHttp,
+        _ => TransportErrorKind::Broken,
     }
 }
 
 /// The messages of the error's causes. The error's own message adds nothing to them.
 pub(crate) fn describe(error: &reqwest::Error) -> String {
-    causes(chain(error).skip(1))
+    format_chain(chain(error).skip(1))
 }

@@ -8,7 +8,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = wxsub::client("wx0123456789abcdef".parse()?, "SECRET".parse()?)?;
 //!
-//! let grant = Grant::trusted("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
+//! let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
 //! let message = grant.message("Parcel".parse()?, "Your parcel has arrived.".parse()?);
 //! client.send(&message).await?;
 //! # Ok(()) }
@@ -45,8 +45,8 @@ pub use transport::ReqwestTransport;
 
 pub use wxsub_core as core;
 pub use wxsub_core::proto;
-pub use wxsub_core::transport::Limits;
-pub use wxsub_core::{Client, ConsentGuard, SendError};
+pub use wxsub_core::transport::TransportLimits;
+pub use wxsub_core::{Client, ConsentVerifier, SendError};
 pub use wxsub_tls::{Roots, TlsConfigError};
 
 use std::sync::Arc;

@@ -3,9 +3,10 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use reqwest::{Client, Request, Response, Url};
-use wxsub_core::proto::codec::RawReply;
+use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{
-    Limits, Outgoing, ReplyBody, Transport, TransportError, TransportFault, date_of, retry_after_of,
+    HttpRequest, LimitedBody, Transport, TransportError, TransportErrorKind, TransportLimits, date_of,
+    retry_after_of,
 };
 
 use crate::error::{ConnectTarget, transport_error};
@@ -18,7 +19,7 @@ use crate::{BuildError, ReqwestTransportBuilder};
 #[derive(Clone)]
 pub struct ReqwestTransport {
     client: Client,
-    limits: Limits,
+    limits: TransportLimits,
     target: ConnectTarget,
 }
 
@@ -47,17 +48,17 @@ impl ReqwestTransport {
         ReqwestTransportBuilder::default()
     }
 
-    pub(crate) fn from_client(client: Client, limits: Limits, is_proxied: bool) -> Self {
+    pub(crate) fn from_client(client: Client, limits: TransportLimits, is_proxied: bool) -> Self {
         let target = if is_proxied { ConnectTarget::Proxy } else { ConnectTarget::Server };
         Self { client, limits, target }
     }
 
     async fn read_body(&self, mut response: Response) -> Result<Bytes, TransportError> {
-        let mut body = ReplyBody::begin(&self.limits, response.content_length(), response.headers())?;
+        let mut body = LimitedBody::new(&self.limits, response.content_length(), response.headers())?;
         while let Some(piece) = self.map_error(response.chunk().await)? {
-            body.take(piece)?;
+            body.push(piece)?;
         }
-        Ok(body.whole())
+        Ok(body.finish())
     }
 
     fn map_error<T>(&self, result: reqwest::Result<T>) -> Result<T, TransportError> {
@@ -65,11 +66,12 @@ impl ReqwestTransport {
     }
 }
 
-type ResponseFuture<'a> = Pin<Box<dyn Future<Output = Result<RawReply<Bytes>, TransportError>> + Send + 'a>>;
+type ResponseFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<RawResponse<Bytes>, TransportError>> + Send + 'a>>;
 
 impl Transport for ReqwestTransport {
     // Written without #[async_trait], so that the future holds only reqwest's request and not ours as well.
-    fn exchange<'a, 'b>(&'a self, request: Outgoing) -> ResponseFuture<'b>
+    fn execute<'a, 'b>(&'a self, request: HttpRequest) -> ResponseFuture<'b>
     where
         'a: 'b,
         Self: 'b,
@@ -77,18 +79,21 @@ impl Transport for ReqwestTransport {
         let request = to_reqwest_request(request);
         Box::pin(async move {
             let request = request.ok_or_else(|| {
-                TransportError::before_sending(TransportFault::Other, "reqwest cannot parse the request URL")
+                TransportError::before_sending(
+                    TransportErrorKind::Other,
+                    "reqwest cannot parse the request URL",
+                )
             })?;
             let response = self.map_error(self.client.execute(request).await)?;
             let status = response.status().as_u16();
             let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
-            Ok(RawReply::new(status, self.read_body(response).await?).dated(date).retry_after(retry_after))
+            Ok(RawResponse::new(status, self.read_body(response).await?).dated(date).retry_after(retry_after))
         })
     }
 }
 
 /// Converts the request. Unlike reqwest's own conversion, it builds the URL text with one allocation.
-fn to_reqwest_request(request: Outgoing) -> Option<Request> {
+fn to_reqwest_request(request: HttpRequest) -> Option<Request> {
     let (parts, body) = request.into_http().into_parts();
     let (scheme, authority) = (parts.uri.scheme_str()?, parts.uri.authority()?.as_str());
     let path = parts.uri.path_and_query()?.as_str();

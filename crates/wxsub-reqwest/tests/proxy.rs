@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use wxsub_core::proto::BaseUrl;
 use wxsub_core::proto::codec::{QueryPair, Request};
-use wxsub_core::testing::raw_server::{Act, RawServer, closed_port};
-use wxsub_core::transport::{Outgoing, Stage, Transport, TransportError, TransportFault};
+use wxsub_core::testing::faulty_server::{FaultyServer, ScriptStep, closed_port};
+use wxsub_core::transport::{HttpRequest, RequestState, Transport, TransportError, TransportErrorKind};
 use wxsub_reqwest::{ReqwestTransport, Roots};
 
 fn through(proxy: SocketAddr) -> ReqwestTransport {
@@ -14,13 +14,13 @@ fn through(proxy: SocketAddr) -> ReqwestTransport {
     builder.proxy(&format!("http://alice:PLANTED@{proxy}")).unwrap().build().unwrap()
 }
 
-fn token_call(base: &str) -> Outgoing {
+fn token_call(base: &str) -> HttpRequest {
     let request = Request::get("/cgi-bin/token", vec![QueryPair::secret("secret", "PLANTED")]);
-    Outgoing::new(&BaseUrl::allowing_http(base).unwrap(), request).unwrap()
+    HttpRequest::new(&BaseUrl::insecure(base).unwrap(), request).unwrap()
 }
 
 async fn failure(transport: &ReqwestTransport, base: &str) -> TransportError {
-    let error = transport.exchange(token_call(base)).await.unwrap_err();
+    let error = transport.execute(token_call(base)).await.unwrap_err();
     let text = format!("{error} {error:?} {transport:?}");
     // The second is user and password in base64, as in the header.
     for secret in ["PLANTED", "YWxpY2U6UExBTlRFRA==", "alice", "secret", "://"] {
@@ -31,8 +31,8 @@ async fn failure(transport: &ReqwestTransport, base: &str) -> TransportError {
 
 #[tokio::test]
 async fn plain_request_goes_to_proxy_with_absolute_uri() {
-    let proxy = RawServer::replying(Act::reply(200, "{}")).await;
-    let response = through(proxy.address()).exchange(token_call("http://weixin.invalid")).await.unwrap();
+    let proxy = FaultyServer::replying(ScriptStep::reply(200, "{}")).await;
+    let response = through(proxy.address()).execute(token_call("http://weixin.invalid")).await.unwrap();
     assert_eq!((response.status, &response.body[..]), (200, &b"{}"[..]));
     let request = proxy.requests().pop().unwrap();
     assert_eq!(request.line(), "GET http://weixin.invalid/cgi-bin/token?secret=PLANTED HTTP/1.1");
@@ -43,10 +43,10 @@ async fn plain_request_goes_to_proxy_with_absolute_uri() {
 #[tokio::test]
 async fn rejected_tunnel_means_not_sent() {
     for status_line in ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"] {
-        let response = Act::write(format!("HTTP/1.1 {status_line}\r\ncontent-length: 0\r\n\r\n"));
-        let proxy = RawServer::replying(response).await;
+        let response = ScriptStep::write(format!("HTTP/1.1 {status_line}\r\ncontent-length: 0\r\n\r\n"));
+        let proxy = FaultyServer::replying(response).await;
         let error = failure(&through(proxy.address()), "https://weixin.invalid").await;
-        assert_eq!((error.stage(), error.fault()), (Stage::BeforeSending, TransportFault::Proxy));
+        assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
         let requests = proxy.requests();
         assert_eq!(requests.len(), 1);
         assert_eq!(requests[0].line(), "CONNECT weixin.invalid:443 HTTP/1.1");
@@ -58,23 +58,23 @@ async fn unreachable_proxy_is_reported_as_proxy_error() {
     let transport = through(closed_port().await);
     for base in ["https://weixin.invalid", "http://weixin.invalid"] {
         let error = failure(&transport, base).await;
-        assert_eq!((error.stage(), error.fault()), (Stage::BeforeSending, TransportFault::Proxy));
+        assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
     }
 }
 
 #[tokio::test]
 async fn reset_after_proxy_read_request_means_maybe_sent() {
-    let proxy = RawServer::start([vec![Act::Read, Act::Reset]]).await;
+    let proxy = FaultyServer::start([vec![ScriptStep::Read, ScriptStep::Reset]]).await;
     let error = failure(&through(proxy.address()), "http://weixin.invalid").await;
-    assert_eq!((error.stage(), error.fault()), (Stage::MaybeSent, TransportFault::Broken));
+    assert_eq!((error.stage(), error.kind()), (RequestState::MaybeSent, TransportErrorKind::Broken));
     assert_eq!(proxy.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn tunnel_closed_before_tls_means_not_sent() {
-    let connected = Act::write("HTTP/1.1 200 Connected\r\n\r\n");
-    let proxy = RawServer::start([vec![Act::Read, connected]]).await;
+    let connected = ScriptStep::write("HTTP/1.1 200 Connected\r\n\r\n");
+    let proxy = FaultyServer::start([vec![ScriptStep::Read, connected]]).await;
     let error = failure(&through(proxy.address()), "https://weixin.invalid").await;
-    assert_eq!((error.stage(), error.fault()), (Stage::BeforeSending, TransportFault::Proxy));
+    assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
     assert_eq!(proxy.requests().len(), 1);
 }

@@ -11,7 +11,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wxsub_core::proto::BaseUrl;
 use wxsub_core::proto::codec::{QueryPair, Request};
-use wxsub_core::transport::{Outgoing, Stage, Transport, TransportError, TransportFault};
+use wxsub_core::transport::{HttpRequest, RequestState, Transport, TransportError, TransportErrorKind};
 use wxsub_reqwest::{ReqwestTransport, Roots};
 
 struct Authority {
@@ -63,7 +63,7 @@ fn serve(authority: &Authority, params: &CertificateParams) -> (BaseUrl, JoinHan
 async fn call(roots: &Roots, base: &BaseUrl) -> Result<u16, TransportError> {
     let request = Request::get("/cgi-bin/token", vec![QueryPair::secret("secret", "PLANTED")]);
     let transport = ReqwestTransport::builder().roots(roots.clone()).build().unwrap();
-    let response = transport.exchange(Outgoing::new(base, request).unwrap()).await?;
+    let response = transport.execute(HttpRequest::new(base, request).unwrap()).await?;
     Ok(response.status)
 }
 
@@ -89,7 +89,7 @@ async fn untrusted_server_receives_no_request() {
     ] {
         let (base, server) = serve(&ours, &params);
         let error = call(roots, &base).await.unwrap_err();
-        assert_eq!((error.stage(), error.fault()), (Stage::BeforeSending, TransportFault::Certificate));
+        assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Certificate));
         assert!(error.detail().contains(says), "{error}");
         assert_eq!(server.join().unwrap(), None);
     }

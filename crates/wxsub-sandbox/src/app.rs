@@ -69,7 +69,7 @@ impl App {
 
     /// Checks the AppSecret. Weixin does not document which of several errors it reports; here a wrong secret comes first.
     pub(crate) fn check_secret(&self, secret: &str) -> Result<(), ErrCode> {
-        if self.secret.expose() != secret {
+        if self.secret.expose_secret() != secret {
             return Err(ErrCode::INVALID_APPSECRET);
         }
         match self.settings.frozen {

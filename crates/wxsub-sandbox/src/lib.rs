@@ -31,8 +31,8 @@
 //!
 //! // Fetch a token and send the message.
 //! let response = send(token::TokenRequest::new(app, secret).encode())?;
-//! let Reply::Done(issued) = token::TokenReply::read(response.status, &response.body)? else { unreachable!() };
-//! let grant = Grant::trusted("oUser".parse()?, callback.template_id().clone(), callback.scene());
+//! let Reply::Done(issued) = token::TokenResponse::read(response.status, &response.body)? else { unreachable!() };
+//! let grant = Grant::assume_verified("oUser".parse()?, callback.template_id().clone(), callback.scene());
 //! let message = grant.message("Parcel".parse()?, "Your parcel has arrived.".parse()?);
 //! let response = send(subscribe::encode(&issued.access_token, &message))?;
 //! assert_eq!(subscribe::read(response.status, &response.body)?, Reply::Done(()));

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use wxsub_proto::{Action, Answer, AppId, AppSecret, BaseUrl, ConsentRequest, OpenId, TemplateId};
+use wxsub_proto::{
+    AppId, AppSecret, BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, OpenId, TemplateId,
+};
 
 use crate::app::AppSettings;
 use crate::caller::Caller;
@@ -118,7 +120,11 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`NotFoundError`] if the app or the template does not exist.
-    pub fn consent(&self, request: ConsentRequest, action: Action) -> Result<Answer, NotFoundError> {
+    pub fn consent(
+        &self,
+        request: ConsentRequest,
+        action: ConsentAction,
+    ) -> Result<ConsentCallback, NotFoundError> {
         self.with_state(|state, now| state.consent(now, request, action))
     }
 
@@ -200,6 +206,6 @@ mod tests {
         assert_eq!(sandbox.invalidate_tokens(&appid), Err(NotFoundError::App));
         sandbox.add_app(appid.clone(), "s".parse().unwrap(), []);
         let request = ConsentRequest::new(appid, "T".parse().unwrap(), "7".parse().unwrap());
-        assert_eq!(sandbox.consent(request, Action::Cancel), Err(NotFoundError::Template));
+        assert_eq!(sandbox.consent(request, ConsentAction::Cancel), Err(NotFoundError::Template));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use wxsub_proto::{Action, Answer, AppId, AppSecret, ConsentRequest, Grant, TemplateId};
+use wxsub_proto::{AppId, AppSecret, ConsentAction, ConsentCallback, ConsentRequest, Grant, TemplateId};
 
 use crate::app::{App, AppSettings};
 use crate::event_log::EventLog;
@@ -77,20 +77,20 @@ impl SandboxState {
         &mut self,
         now: Duration,
         request: ConsentRequest,
-        action: Action,
-    ) -> Result<Answer, NotFoundError> {
+        action: ConsentAction,
+    ) -> Result<ConsentCallback, NotFoundError> {
         self.check_request(&request)?;
         let ConsentRequest { appid, scene, template_id, reserved, .. } = request;
         let description = match &action {
-            Action::Confirm { openid } => {
-                let grant = Grant::trusted(openid.clone(), template_id.clone(), scene);
+            ConsentAction::Confirm { openid } => {
+                let grant = Grant::assume_verified(openid.clone(), template_id.clone(), scene);
                 self.grants.insert((appid.clone(), grant));
                 "consent confirmed"
             }
-            Action::Cancel => "consent cancelled",
+            ConsentAction::Cancel => "consent cancelled",
         };
         self.event_log.record_control(now, description, Some(&appid));
-        Ok(Answer::new(action, template_id, scene, reserved))
+        Ok(ConsentCallback::new(action, template_id, scene, reserved))
     }
 
     /// Invalidates all tokens of an app.

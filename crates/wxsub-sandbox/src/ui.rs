@@ -4,7 +4,7 @@
 
 mod form;
 
-use wxsub_proto::consent::WebLink;
+use wxsub_proto::consent::ConsentUrl;
 
 use crate::exchange::Response;
 use crate::page::{self, CALLBACK_PATH, ICON_PATH, SCRIPT_PATH, STYLE_PATH};
@@ -38,6 +38,6 @@ pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Option<
 /// Whether a page of another site sends a control or a consent decision.
 fn is_cross_site_write(request: &Request<'_>) -> bool {
     let is_read = matches!(request.method, "GET" | "HEAD" | "OPTIONS");
-    let is_protected = request.path.starts_with("/_sandbox") || request.path == WebLink::PATH;
+    let is_protected = request.path.starts_with("/_sandbox") || request.path == ConsentUrl::PATH;
     request.is_cross_site && !is_read && is_protected
 }

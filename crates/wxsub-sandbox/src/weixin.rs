@@ -13,7 +13,7 @@ mod token;
 
 use serde_json::Value;
 use wxsub_proto::ErrCode;
-use wxsub_proto::consent::WebLink;
+use wxsub_proto::consent::ConsentUrl;
 use wxsub_proto::endpoint;
 
 use crate::api_error::ApiError;
@@ -35,7 +35,7 @@ pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>, trace: &mu
         endpoint::domain_ip::PATH => domain_ip::handle,
         endpoint::quota::PATH => quota::handle,
         path if path.starts_with("/cgi-bin/") => |_, _, _| Err(ErrCode::INVALID_URL.into()),
-        WebLink::PATH => return consent_page::handle(state, request),
+        ConsentUrl::PATH => return consent_page::handle(state, request),
         _ => return page::not_found(),
     };
     let result = endpoint(state, request, trace);

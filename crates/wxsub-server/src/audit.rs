@@ -17,14 +17,14 @@ use crate::config::AuditTo;
 const QUEUE: usize = 8192;
 
 /// How long lines gather once there is one. To wake the thread for each would cost more than all the rest of a read.
-const GATHER: Duration = Duration::from_millis(20);
+const BATCH_WINDOW: Duration = Duration::from_millis(20);
 
 /// One line. There is no secret in it, and no openid.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Entry {
     /// Milliseconds since 1970.
     pub(crate) at: u64,
-    pub(crate) api: Door,
+    pub(crate) api: ApiSurface,
     pub(crate) action: Action,
     /// The client's name; absent where its key is unknown, or a token took its place.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,12 +45,12 @@ pub(crate) struct Entry {
 /// Which of the two APIs a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Door {
+pub(crate) enum ApiSurface {
     V1,
     Weixin,
 }
 
-impl Door {
+impl ApiSurface {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "v1",
@@ -70,7 +70,7 @@ pub(crate) enum Action {
     List,
 }
 
-enum Told {
+enum AuditMessage {
     Line(Box<Entry>),
     /// Everything before this is to be written before an answer is given.
     Flush(SyncSender<()>),
@@ -78,9 +78,9 @@ enum Told {
 
 /// Where lines are handed over.
 #[derive(Debug, Clone)]
-pub(crate) struct Audit(Option<SyncSender<Told>>);
+pub(crate) struct Audit(Option<SyncSender<AuditMessage>>);
 
-impl std::fmt::Debug for Told {
+impl std::fmt::Debug for AuditMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Told")
     }
@@ -98,7 +98,7 @@ impl Audit {
             AuditTo::Off => return Ok(Self::off()),
             AuditTo::Stderr => Box::new(io::stderr()),
             AuditTo::File(path) => {
-                Box::new(private(OpenOptions::new().create(true).append(true)).open(path)?)
+                Box::new(owner_only(OpenOptions::new().create(true).append(true)).open(path)?)
             }
         };
         let (lines, written) = sync_channel(QUEUE);
@@ -107,15 +107,15 @@ impl Audit {
     }
 
     /// Hands a line over, if lines are written at all; `false` if it was lost.
-    pub(crate) fn tell(&self, entry: impl FnOnce() -> Entry) -> bool {
-        self.0.as_ref().is_none_or(|lines| lines.try_send(Told::Line(Box::new(entry()))).is_ok())
+    pub(crate) fn record(&self, entry: impl FnOnce() -> Entry) -> bool {
+        self.0.as_ref().is_none_or(|lines| lines.try_send(AuditMessage::Line(Box::new(entry()))).is_ok())
     }
 
     /// Returns once everything handed over before is written. It blocks.
     pub(crate) fn flush(&self) {
         let Some(lines) = &self.0 else { return };
         let (done, wait) = sync_channel(1);
-        if lines.send(Told::Flush(done)).is_ok() {
+        if lines.send(AuditMessage::Flush(done)).is_ok() {
             // A thread that is gone has nothing left to write.
             let _ = wait.recv();
         }
@@ -123,7 +123,7 @@ impl Audit {
 }
 
 #[cfg(unix)]
-pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
     options.mode(0o600)
 }
@@ -134,19 +134,19 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// Writes in one piece what has come within a moment.
-fn write(lines: &Receiver<Told>, mut out: Box<dyn Write + Send>) {
+fn write(lines: &Receiver<AuditMessage>, mut out: Box<dyn Write + Send>) {
     let mut text = Vec::new();
     while let Ok(first) = lines.recv() {
         let mut waiting = Vec::new();
-        thread::park_timeout(GATHER);
+        thread::park_timeout(BATCH_WINDOW);
         for told in iter::once(first).chain(lines.try_iter()).take(QUEUE) {
             match told {
-                Told::Line(entry) => {
+                AuditMessage::Line(entry) => {
                     if serde_json::to_writer(&mut text, &entry).is_ok() {
                         text.push(b'\n');
                     }
                 }
-                Told::Flush(done) => waiting.push(done),
+                AuditMessage::Flush(done) => waiting.push(done),
             }
         }
         // Lines that cannot be written must not end those that follow.
@@ -167,9 +167,9 @@ mod tests {
         let path = std::env::temp_dir().join(format!("wxsub-audit-{}", std::process::id()));
         let audit = Audit::start(&AuditTo::File(path.clone())).unwrap();
         for at in 1..=3 {
-            let (api, action, outcome) = (Door::V1, Action::Read, "ok");
+            let (api, action, outcome) = (ApiSurface::V1, Action::Read, "ok");
             let (client, address, appid, generation, errcode, rid) = Default::default();
-            assert!(audit.tell(|| Entry {
+            assert!(audit.record(|| Entry {
                 at,
                 api,
                 action,

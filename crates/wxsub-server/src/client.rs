@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use wxsub_proto::AppId;
 
-use crate::key::KeyDigest;
-use crate::network::Network;
+use crate::cidr::Cidr;
+use crate::key::ApiKeyDigest;
 
 /// What a key is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,87 +32,87 @@ impl Scope {
 
 /// One client of the configuration. Whatever is not listed is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Client {
+pub(crate) struct ApiClient {
     pub(crate) name: String,
-    pub(crate) key: KeyDigest,
-    pub(crate) apps: AppList,
+    pub(crate) key: ApiKeyDigest,
+    pub(crate) apps: AppAccess,
     pub(crate) scopes: Vec<Scope>,
     /// Where its key may come from; anywhere, if nothing is listed.
-    pub(crate) from: Vec<Network>,
+    pub(crate) allowed_networks: Vec<Cidr>,
 }
 
 /// Which apps a key is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum AppList {
+pub(crate) enum AppAccess {
     /// All there are.
     All,
     /// These, whether or not they exist.
     Only(Vec<AppId>),
 }
 
-impl Client {
-    pub(crate) fn may(&self, scope: Scope) -> bool {
+impl ApiClient {
+    pub(crate) fn has_scope(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }
 
-    pub(crate) fn has(&self, app: &AppId) -> bool {
+    pub(crate) fn can_access(&self, app: &AppId) -> bool {
         match &self.apps {
-            AppList::All => true,
-            AppList::Only(apps) => apps.contains(app),
+            AppAccess::All => true,
+            AppAccess::Only(apps) => apps.contains(app),
         }
     }
 
     /// Whether its key may come from here; from an address that nobody knows only where any would do.
-    pub(crate) fn may_come_from(&self, address: Option<IpAddr>) -> bool {
-        let known = |address| self.from.iter().any(|network| network.contains(address));
-        self.from.is_empty() || address.is_some_and(known)
+    pub(crate) fn allows_address(&self, address: Option<IpAddr>) -> bool {
+        let known = |address| self.allowed_networks.iter().any(|network| network.contains(address));
+        self.allowed_networks.is_empty() || address.is_some_and(known)
     }
 }
 
 /// The client of this key. Every one is looked at, so that the time it takes tells nothing.
-pub(crate) fn find<'a>(clients: &'a [Client], key: &KeyDigest) -> Option<&'a Client> {
-    clients.iter().fold(None, |found, client| if client.key.same_as(key) { Some(client) } else { found })
+pub(crate) fn find_by_key<'a>(clients: &'a [ApiClient], key: &ApiKeyDigest) -> Option<&'a ApiClient> {
+    clients.iter().fold(None, |found, client| if client.key.ct_eq(key) { Some(client) } else { found })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wxsub_core::token::ClientKey;
+    use wxsub_core::token::ApiKey;
 
-    fn client(letter: &str) -> Client {
-        Client {
+    fn client(letter: &str) -> ApiClient {
+        ApiClient {
             name: letter.to_owned(),
-            key: KeyDigest::of(&ClientKey::new(letter.repeat(43)).unwrap()),
-            apps: AppList::Only(vec!["wx1".parse().unwrap()]),
+            key: ApiKeyDigest::of(&ApiKey::new(letter.repeat(43)).unwrap()),
+            apps: AppAccess::Only(vec!["wx1".parse().unwrap()]),
             scopes: vec![Scope::TokenRead],
-            from: Vec::new(),
+            allowed_networks: Vec::new(),
         }
     }
 
     #[test]
     fn only_what_is_listed_is_allowed() {
         let mut one = client("a");
-        assert!(one.may(Scope::TokenRead) && !one.may(Scope::Admin));
-        assert!(one.has(&"wx1".parse().unwrap()) && !one.has(&"wx2".parse().unwrap()));
-        one.apps = AppList::All;
-        assert!(one.has(&"wx2".parse().unwrap()));
+        assert!(one.has_scope(Scope::TokenRead) && !one.has_scope(Scope::Admin));
+        assert!(one.can_access(&"wx1".parse().unwrap()) && !one.can_access(&"wx2".parse().unwrap()));
+        one.apps = AppAccess::All;
+        assert!(one.can_access(&"wx2".parse().unwrap()));
     }
 
     #[test]
     fn a_key_comes_from_where_it_may() {
         let mut one = client("a");
-        assert!(one.may_come_from(None));
-        one.from = vec![Network::parse("10.0.0.0/8").unwrap()];
-        let from = |text: &str| one.may_come_from(Some(text.parse().unwrap()));
-        assert!(from("10.1.2.3") && !from("11.1.2.3") && !one.may_come_from(None));
+        assert!(one.allows_address(None));
+        one.allowed_networks = vec![Cidr::parse("10.0.0.0/8").unwrap()];
+        let from = |text: &str| one.allows_address(Some(text.parse().unwrap()));
+        assert!(from("10.1.2.3") && !from("11.1.2.3") && !one.allows_address(None));
     }
 
     #[test]
     fn each_key_is_found() {
         let clients = [client("a"), client("b"), client("c")];
         for one in &clients {
-            assert_eq!(find(&clients, &one.key), Some(one));
+            assert_eq!(find_by_key(&clients, &one.key), Some(one));
         }
-        assert_eq!(find(&clients, &client("d").key), None);
+        assert_eq!(find_by_key(&clients, &client("d").key), None);
     }
 }

@@ -2,10 +2,10 @@
 
 mod app;
 mod client;
-mod finding;
+mod diagnostic;
 mod secret;
-mod section;
 mod store;
+mod table_reader;
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -17,13 +17,13 @@ use std::time::Duration;
 use toml::Table;
 
 pub(crate) use self::app::AppConfig;
-use self::app::Ways;
+use self::app::TransportCache;
 pub use self::client::is_client_name;
-use self::finding::Findings;
-pub use self::finding::{ConfigError, Finding};
-use self::section::Section;
+use self::diagnostic::Diagnostics;
+pub use self::diagnostic::{ConfigError, Diagnostic};
 pub(crate) use self::store::SharedStore;
-use crate::client::{AppList, Client};
+use self::table_reader::TableReader;
+use crate::client::{ApiClient, AppAccess};
 use crate::tls::Tls;
 
 /// Where the server listens unless told otherwise.
@@ -38,7 +38,7 @@ pub struct Config {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) audit: AuditTo,
     pub(crate) apps: Vec<AppConfig>,
-    pub(crate) clients: Vec<Client>,
+    pub(crate) clients: Vec<ApiClient>,
     pub(crate) limits: Limits,
     pub(crate) store: Option<SharedStore>,
 }
@@ -72,10 +72,10 @@ impl Config {
     pub fn read(
         text: &str,
         environment: impl Fn(&str) -> Option<String>,
-    ) -> Result<(Self, Vec<Finding>), ConfigError> {
-        let findings = Findings::default();
+    ) -> Result<(Self, Vec<Diagnostic>), ConfigError> {
+        let findings = Diagnostics::default();
         let read = match text.parse::<Table>() {
-            Ok(table) => Some(Self::of(Section::top(table, &findings), &environment)),
+            Ok(table) => Some(Self::of(TableReader::top(table, &findings), &environment)),
             Err(error) => {
                 let line = error.span().map_or(0, |span| {
                     text.get(..span.start).map_or(0, |before| before.matches('\n').count())
@@ -121,12 +121,12 @@ impl Config {
         different.into_iter().filter(|(_, different)| *different).map(|(key, _)| key).collect()
     }
 
-    fn of(mut top: Section<'_>, environment: &dyn Fn(&str) -> Option<String>) -> Self {
+    fn of(mut top: TableReader<'_>, environment: &dyn Fn(&str) -> Option<String>) -> Self {
         let (listen, tls) = listen(&mut top);
         let metrics_listen = address(&mut top, "metrics_listen");
         let state_dir = path(&mut top, "state_dir");
         let audit = audit(&mut top);
-        let mut ways = Ways::default();
+        let mut ways = TransportCache::default();
         let apps: Vec<_> = top
             .sections("apps")
             .into_iter()
@@ -142,12 +142,12 @@ impl Config {
         if apps.is_empty() {
             top.problem("apps", "has none that can be used; add [[apps]] with appid and secret_file");
         }
-        top.end();
+        top.finish();
         Self { listen, tls, metrics_listen, state_dir, audit, apps, clients, limits, store }
     }
 }
 
-fn listen(top: &mut Section<'_>) -> (SocketAddr, Option<Tls>) {
+fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>) {
     let listen = address(top, "listen").unwrap_or(LISTEN);
     let plaintext = top.flag("plaintext");
     let tls = match (path(top, "tls_cert_file"), path(top, "tls_key_file")) {
@@ -179,12 +179,12 @@ fn listen(top: &mut Section<'_>) -> (SocketAddr, Option<Tls>) {
     (listen, tls)
 }
 
-fn address(top: &mut Section<'_>, key: &str) -> Option<SocketAddr> {
+fn address(top: &mut TableReader<'_>, key: &str) -> Option<SocketAddr> {
     let text = top.text(key)?;
     text.parse().map_err(|_| top.problem(key, "must be an address and a port, like 127.0.0.1:8460")).ok()
 }
 
-fn path(top: &mut Section<'_>, key: &str) -> Option<PathBuf> {
+fn path(top: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {
     let text = top.text(key)?;
     if text.is_empty() {
         top.problem(key, "is empty; give it a path or remove it");
@@ -192,7 +192,7 @@ fn path(top: &mut Section<'_>, key: &str) -> Option<PathBuf> {
     Some(text.into())
 }
 
-fn audit(top: &mut Section<'_>) -> AuditTo {
+fn audit(top: &mut TableReader<'_>) -> AuditTo {
     match top.text("audit").as_deref() {
         None | Some("stderr") => AuditTo::Stderr,
         Some("off") => AuditTo::Off,
@@ -204,7 +204,7 @@ fn audit(top: &mut Section<'_>) -> AuditTo {
     }
 }
 
-fn limits(mut section: Section<'_>) -> Limits {
+fn limits(mut section: TableReader<'_>) -> Limits {
     let mut number = |key, range, default| section.number(key, range, default);
     let limits = Limits {
         connections: number("connections", 1..=1_000_000, 4096) as usize,
@@ -213,11 +213,16 @@ fn limits(mut section: Section<'_>) -> Limits {
         request: Duration::from_secs(number("request_timeout_s", 1..=600, 30).into()),
         body: number("body_bytes", 1024..=1_048_576, 65_536) as usize,
     };
-    section.end();
+    section.finish();
     limits
 }
 
-fn unique<T: Eq + Hash + Display>(top: &Section<'_>, list: &str, key: &str, values: impl Iterator<Item = T>) {
+fn unique<T: Eq + Hash + Display>(
+    top: &TableReader<'_>,
+    list: &str,
+    key: &str,
+    values: impl Iterator<Item = T>,
+) {
     let mut seen = HashSet::new();
     for value in values {
         if seen.contains(&value) {
@@ -228,9 +233,9 @@ fn unique<T: Eq + Hash + Display>(top: &Section<'_>, list: &str, key: &str, valu
 }
 
 /// An app that comes later, or a name that was mistyped: nobody can tell.
-fn unknown_apps(top: &Section<'_>, apps: &[AppConfig], clients: &[Client]) {
+fn unknown_apps(top: &TableReader<'_>, apps: &[AppConfig], clients: &[ApiClient]) {
     for client in clients {
-        let AppList::Only(named) = &client.apps else { continue };
+        let AppAccess::Only(named) = &client.apps else { continue };
         for appid in named.iter().filter(|appid| apps.iter().all(|app| app.appid != **appid)) {
             top.warning(
                 "clients",

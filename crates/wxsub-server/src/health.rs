@@ -12,21 +12,21 @@ use axum::routing::get;
 use serde::Serialize;
 use wxsub_proto::{AppId, Remedy};
 
-use crate::house::House;
-use crate::native::apps::{State as AppState, state};
-use crate::native::openapi::document;
-use crate::route::unlimited;
+use crate::api::v1::apps::{AppHealth as AppState, state};
+use crate::api::v1::openapi::document;
+use crate::middleware::without_concurrency_limit;
+use crate::state::ServerState;
 
-pub(crate) fn routes() -> Router<Arc<House>> {
+pub(crate) fn routes() -> Router<Arc<ServerState>> {
     Router::new()
-        .route("/livez", get(unlimited(|| async { "ok\n" })))
-        .route("/readyz", get(unlimited(ready)))
-        .route("/openapi.json", get(unlimited(openapi)))
+        .route("/livez", get(without_concurrency_limit(|| async { "ok\n" })))
+        .route("/readyz", get(without_concurrency_limit(ready)))
+        .route("/openapi.json", get(without_concurrency_limit(openapi)))
 }
 
 /// Only `/metrics`: it can be moved elsewhere.
-pub(crate) fn metrics_route() -> Router<Arc<House>> {
-    Router::new().route("/metrics", get(unlimited(metrics)))
+pub(crate) fn metrics_route() -> Router<Arc<ServerState>> {
+    Router::new().route("/metrics", get(without_concurrency_limit(metrics)))
 }
 
 #[derive(Serialize)]
@@ -44,7 +44,7 @@ struct Wrong<'a> {
     remedy: Option<Remedy>,
 }
 
-async fn ready(State(house): State<Arc<House>>) -> Response {
+async fn ready(State(house): State<Arc<ServerState>>) -> Response {
     let (snapshot, now) = (house.snapshot(), house.clock().now());
     let mut usable = 0;
     let mut apps = Vec::new();
@@ -73,10 +73,10 @@ async fn openapi() -> Response {
     text(StatusCode::OK, "application/json", document())
 }
 
-async fn metrics(State(house): State<Arc<House>>) -> Response {
+async fn metrics(State(house): State<Arc<ServerState>>) -> Response {
     let snapshot = house.snapshot();
     let apps = snapshot.apps.values().map(|app| &**app);
-    match house.metrics().text(apps, house.clock().now()) {
+    match house.metrics().encode(apps, house.clock().now()) {
         Ok(body) => text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

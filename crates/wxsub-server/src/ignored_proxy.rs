@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     fn found(base: &str, set: &[(&str, &str)]) -> Option<&'static str> {
-        let base = BaseUrl::allowing_http(base).unwrap();
+        let base = BaseUrl::insecure(base).unwrap();
         ignored_proxy(&base, |name| {
             set.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned())
         })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use wxsub_core::token::ClientKey;
+use wxsub_core::token::ApiKey;
 use zeroize::Zeroizing;
 
 /// Every character that a key can have.
@@ -14,19 +14,19 @@ const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 ///
 /// # Errors
 /// [`NoRandomness`] if this machine has none to give.
-pub fn new_key() -> Result<ClientKey, NoRandomness> {
-    let mut key = Zeroizing::new(String::with_capacity(ClientKey::LENGTH));
+pub fn generate_api_key() -> Result<ApiKey, NoRandomness> {
+    let mut key = Zeroizing::new(String::with_capacity(ApiKey::LENGTH));
     let mut bytes = Zeroizing::new([0; 64]);
-    while key.len() < ClientKey::LENGTH {
+    while key.len() < ApiKey::LENGTH {
         getrandom::fill(&mut *bytes).map_err(|_| NoRandomness)?;
         // A byte beyond the last whole alphabet would make some characters likelier than others.
         let even = bytes.iter().filter(|byte| usize::from(**byte) < 4 * ALPHABET.len());
         let characters = even.filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()));
-        let missing = ClientKey::LENGTH - key.len();
+        let missing = ApiKey::LENGTH - key.len();
         key.extend(characters.take(missing).map(|byte| char::from(*byte)));
     }
     // It has the form of a key by now.
-    ClientKey::new(std::mem::take(&mut *key)).map_err(|_| NoRandomness)
+    ApiKey::new(std::mem::take(&mut *key)).map_err(|_| NoRandomness)
 }
 
 /// There are no random numbers to make a key of.
@@ -36,13 +36,13 @@ pub struct NoRandomness;
 
 /// The SHA-256 of a key. It tells nothing of the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyDigest([u8; 32]);
+pub struct ApiKeyDigest([u8; 32]);
 
-impl KeyDigest {
+impl ApiKeyDigest {
     /// What the configuration knows this key by.
     #[must_use]
-    pub fn of(key: &ClientKey) -> Self {
-        Self(Sha256::digest(key.expose().as_bytes()).into())
+    pub fn of(key: &ApiKey) -> Self {
+        Self(Sha256::digest(key.expose_secret().as_bytes()).into())
     }
 
     /// Reads 64 lower-case hexadecimal digits.
@@ -61,18 +61,18 @@ impl KeyDigest {
 
     /// Whether both are the same, compared without stopping at the first difference.
     #[must_use]
-    pub fn same_as(&self, other: &Self) -> bool {
+    pub fn ct_eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 }
 
-impl fmt::Display for KeyDigest {
+impl fmt::Display for ApiKeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-impl fmt::Debug for KeyDigest {
+impl fmt::Debug for ApiKeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyDigest(")?;
         self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
@@ -88,24 +88,25 @@ mod tests {
 
     #[test]
     fn new_keys_are_43_characters_and_all_different() {
-        let keys: HashSet<String> = (0..100).map(|_| new_key().unwrap().expose().to_owned()).collect();
+        let keys: HashSet<String> =
+            (0..100).map(|_| generate_api_key().unwrap().expose_secret().to_owned()).collect();
         assert_eq!(keys.len(), 100);
-        assert!(keys.iter().all(|key| ClientKey::new(key).is_ok()));
+        assert!(keys.iter().all(|key| ApiKey::new(key).is_ok()));
         let characters: HashSet<char> = keys.iter().flat_map(|key| key.chars()).collect();
         assert_eq!(characters.len(), 62);
     }
 
     #[test]
     fn digests_are_read_as_they_are_written() {
-        let digest = KeyDigest::of(&ClientKey::new("a".repeat(43)).unwrap());
+        let digest = ApiKeyDigest::of(&ApiKey::new("a".repeat(43)).unwrap());
         let text = digest.to_string();
         assert_eq!(text.len(), 64);
-        assert!(KeyDigest::parse(&text).unwrap().same_as(&digest));
-        let other = KeyDigest::of(&ClientKey::new("b".repeat(43)).unwrap());
-        assert!(!other.same_as(&digest));
+        assert!(ApiKeyDigest::parse(&text).unwrap().ct_eq(&digest));
+        let other = ApiKeyDigest::of(&ApiKey::new("b".repeat(43)).unwrap());
+        assert!(!other.ct_eq(&digest));
         let odd = format!("{text}0");
         for bad in ["", "0", &text.to_uppercase(), &text[1..], &odd, &"g".repeat(64)] {
-            assert!(KeyDigest::parse(bad).is_none(), "{bad}");
+            assert!(ApiKeyDigest::parse(bad).is_none(), "{bad}");
         }
     }
 }

@@ -6,7 +6,7 @@
 //! ```
 //! use std::net::SocketAddr;
 //!
-//! use wxsub_server::{Config, KeyDigest, Server, new_key};
+//! use wxsub_server::{Config, ApiKeyDigest, Server, new_key};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,7 +24,7 @@
 //!         apps = ["wx0123456789abcdef"]
 //!         scopes = ["token:read", "message:send"]
 //!     "#,
-//!     KeyDigest::of(&key)
+//!     ApiKeyDigest::of(&key)
 //! );
 //! let (config, warnings) = Config::read(&text, |name| (name == "SECRET").then(|| "play-money".to_owned()))?;
 //! assert!(warnings.is_empty());
@@ -40,31 +40,31 @@
 //! Two doors lead to it: the native one under `/v1`, described by `/openapi.json`, and one that looks like Weixin to an
 //! existing SDK. `/livez`, `/readyz` and `/metrics` need no key.
 
+mod api;
 mod app;
 mod audit;
-mod call;
 mod client;
 mod config;
+mod context;
 mod health;
-mod house;
 mod ignored_proxy;
 mod key;
-mod listen;
 mod metrics;
-mod native;
-mod network;
-mod ration;
-pub mod result_line;
-mod route;
-mod send;
-mod server;
+mod serve;
 mod state;
-mod tls;
-mod weixin;
 
-pub use config::{Config, ConfigError, Finding, is_client_name};
+mod cidr;
+mod middleware;
+mod rate_limit;
+mod send;
+pub mod send_result;
+mod server;
+mod store;
+mod tls;
+
+pub use api::weixin_compat::MAYBE_SENT;
+pub use config::{Config, ConfigError, Diagnostic, is_client_name};
 pub use ignored_proxy::ignored_proxy;
-pub use key::{KeyDigest, NoRandomness, new_key};
-pub use server::{Server, ServerBuilder, StartError};
-pub use state::{FileStore, StateError};
-pub use weixin::MAYBE_SENT;
+pub use key::{ApiKeyDigest, NoRandomness, generate_api_key};
+pub use server::{BuildError, Server, ServerBuilder};
+pub use store::{FileStore, StateError};

@@ -12,20 +12,20 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use wxsub_core::clock::Moment;
-use wxsub_core::token::{Notice, Obtained};
+use wxsub_core::clock::ClockReading;
+use wxsub_core::token::{TokenEvent, TokenOrigin};
 use wxsub_proto::{AppId, ErrCode};
 
-use crate::app::App;
-use crate::audit::Door;
+use crate::app::ManagedApp;
+use crate::audit::ApiSurface;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
+struct AppLabels {
     appid: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
+struct AppResultLabels {
     appid: String,
     result: &'static str,
 }
@@ -37,7 +37,7 @@ struct Sent {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Through {
+struct SurfaceLabels {
     api: &'static str,
 }
 
@@ -56,15 +56,15 @@ struct Answered {
 pub(crate) struct Metrics {
     registry: Registry,
     shown: Mutex<()>,
-    expires_in: Family<Of, Gauge>,
-    generation: Family<Of, Gauge>,
-    suspect: Family<Of, Gauge>,
-    store_up: Family<Of, Gauge>,
-    fetches: Family<Ended, Counter>,
+    expires_in: Family<AppLabels, Gauge>,
+    generation: Family<AppLabels, Gauge>,
+    suspect: Family<AppLabels, Gauge>,
+    store_up: Family<AppLabels, Gauge>,
+    fetches: Family<AppResultLabels, Counter>,
     /// Through the native api, and through the other.
     reads: [Counter; 2],
-    reports: Family<Ended, Counter>,
-    stolen: Family<Of, Counter>,
+    reports: Family<AppResultLabels, Counter>,
+    stolen: Family<AppLabels, Counter>,
     sends: Family<Sent, Counter>,
     refusals: Family<Code, Counter>,
     durations: Family<Answered, Histogram>,
@@ -112,10 +112,10 @@ impl Metrics {
         let up = "1 unless the token store was unavailable when it was last needed";
         registry.register("wxsub_token_store_up", up, self.store_up.clone());
         registry.register("wxsub_token_fetches", "Attempts to get a token", self.fetches.clone());
-        let reads = Family::<Through, Counter>::default();
-        self.reads = [Door::V1, Door::Weixin].map(|api| {
+        let reads = Family::<SurfaceLabels, Counter>::default();
+        self.reads = [ApiSurface::V1, ApiSurface::Weixin].map(|api| {
             let api = api.as_str();
-            reads.get_or_create_owned(&Through { api })
+            reads.get_or_create_owned(&SurfaceLabels { api })
         });
         registry.register("wxsub_token_reads", "Tokens handed out", reads);
         registry.register(
@@ -136,39 +136,44 @@ impl Metrics {
     }
 
     /// What a keeper tells of its app.
-    pub(crate) fn noticed(&self, appid: &AppId, notice: &Notice) {
-        let fetched = |result| self.fetches.get_or_create(&Ended { appid: appid.to_string(), result }).inc();
+    pub(crate) fn record_token_event(&self, appid: &AppId, notice: &TokenEvent) {
+        let fetched =
+            |result| self.fetches.get_or_create(&AppResultLabels { appid: appid.to_string(), result }).inc();
         match notice {
-            Notice::Refreshed { obtained: Obtained::Adopted, .. } => fetched("adopted"),
-            Notice::Refreshed { obtained: Obtained::Fetched, .. } => fetched("issued"),
-            Notice::Refreshed { obtained: Obtained::Alone, .. } => fetched("without_lease"),
-            Notice::FetchFailed { failure, .. } => {
-                if let wxsub_core::token::Failure::Refused(refusal) = failure {
+            TokenEvent::Refreshed { obtained: TokenOrigin::Adopted, .. } => fetched("adopted"),
+            TokenEvent::Refreshed { obtained: TokenOrigin::Fetched, .. } => fetched("issued"),
+            TokenEvent::Refreshed { obtained: TokenOrigin::FetchedWithoutLease, .. } => {
+                fetched("without_lease")
+            }
+            TokenEvent::FetchFailed { failure, .. } => {
+                if let wxsub_core::token::TokenErrorKind::Refused(refusal) = failure {
                     self.refused(refusal.errcode());
                 }
                 fetched("failed")
             }
-            Notice::StoreAway => {
-                self.store_up.get_or_create(&Of { appid: appid.to_string() }).set(0).unsigned_abs()
+            TokenEvent::StoreUnavailable => {
+                self.store_up.get_or_create(&AppLabels { appid: appid.to_string() }).set(0).unsigned_abs()
             }
-            Notice::StoreBack => {
-                self.store_up.get_or_create(&Of { appid: appid.to_string() }).set(1).unsigned_abs()
+            TokenEvent::StoreRecovered => {
+                self.store_up.get_or_create(&AppLabels { appid: appid.to_string() }).set(1).unsigned_abs()
             }
-            Notice::Stolen { .. } => self.stolen.get_or_create(&Of { appid: appid.to_string() }).inc(),
+            TokenEvent::InvalidatedExternally { .. } => {
+                self.stolen.get_or_create(&AppLabels { appid: appid.to_string() }).inc()
+            }
             _ => 0,
         };
     }
 
-    pub(crate) fn read(&self, api: Door) {
+    pub(crate) fn read(&self, api: ApiSurface) {
         let [native, weixin] = &self.reads;
         match api {
-            Door::V1 => native.inc(),
-            Door::Weixin => weixin.inc(),
+            ApiSurface::V1 => native.inc(),
+            ApiSurface::Weixin => weixin.inc(),
         };
     }
 
     pub(crate) fn reported(&self, appid: &AppId, result: &'static str) {
-        self.reports.get_or_create(&Ended { appid: appid.to_string(), result }).inc();
+        self.reports.get_or_create(&AppResultLabels { appid: appid.to_string(), result }).inc();
     }
 
     pub(crate) fn sent(&self, appid: &AppId, outcome: &'static str) {
@@ -190,17 +195,19 @@ impl Metrics {
     }
 
     /// What ought never to happen begins at 0: its first time is an increase then, for which an alert can wait.
-    fn begin(&self, Of { appid }: Of) {
-        self.stolen.get_or_create(&Of { appid: appid.clone() }).inc_by(0);
-        self.reports.get_or_create(&Ended { appid: appid.clone(), result: "rate_limited" }).inc_by(0);
+    fn initialize(&self, AppLabels { appid }: AppLabels) {
+        self.stolen.get_or_create(&AppLabels { appid: appid.clone() }).inc_by(0);
+        self.reports
+            .get_or_create(&AppResultLabels { appid: appid.clone(), result: "rate_limited" })
+            .inc_by(0);
         self.sends.get_or_create(&Sent { appid, outcome: "maybe_sent" }).inc_by(0);
     }
 
     /// All of it as text, with the apps as they are now.
-    pub(crate) fn text<'a>(
+    pub(crate) fn encode<'a>(
         &self,
-        apps: impl Iterator<Item = &'a App>,
-        now: Moment,
+        apps: impl Iterator<Item = &'a ManagedApp>,
+        now: ClockReading,
     ) -> Result<String, fmt::Error> {
         // What two readers see must not be half of each.
         let _shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,9 +215,9 @@ impl Metrics {
             family.clear();
         }
         for app in apps {
-            let (of, status) = (Of { appid: app.appid().to_string() }, app.keeper.status());
+            let (of, status) = (AppLabels { appid: app.appid().to_string() }, app.keeper.status());
             let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-            self.expires_in.get_or_create(&of).set(whole(status.vouched(now).as_secs()));
+            self.expires_in.get_or_create(&of).set(whole(status.safe_ttl(now).as_secs()));
             let generation = status.usable(now).map_or(0, |issued| issued.generation().get());
             self.generation.get_or_create(&of).set(whole(generation));
             self.suspect.get_or_create(&of).set(i64::from(status.is_suspect(now)));
@@ -218,7 +225,7 @@ impl Metrics {
             if unknown {
                 self.store_up.get_or_create(&of).set(1);
             }
-            self.begin(of);
+            self.initialize(of);
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

@@ -11,19 +11,20 @@ use wxsub_core::store::{MemoryStore, TokenStore};
 use wxsub_core::transport::Transport;
 use wxsub_redis::RedisStore;
 
-use crate::app::Shared;
+use crate::api::{v1, weixin_compat};
+use crate::app::Services;
 use crate::audit::Audit;
 use crate::config::Config;
-use crate::house::House;
+use crate::health;
 use crate::metrics::Metrics;
-use crate::route::limited;
-use crate::state::{BackedStore, FileStore, StateError};
-use crate::{health, native, weixin};
+use crate::middleware::with_concurrency_limit;
+use crate::state::ServerState;
+use crate::store::{FallbackStore, FileStore, StateError};
 
 /// The control server. Cheap to clone; clones are the same server.
 #[derive(Clone)]
 pub struct Server {
-    pub(crate) house: Arc<House>,
+    pub(crate) house: Arc<ServerState>,
     pub(crate) metrics_elsewhere: bool,
 }
 
@@ -46,7 +47,9 @@ impl Server {
     /// `into_make_service_with_connect_info::<SocketAddr>()`, so that keys can be bound to addresses and the audit knows
     /// them; keys that are bound to addresses are refused otherwise. Limits of connections are up to whoever listens.
     pub fn router(&self) -> Router {
-        let doors = native::routes().merge(weixin::routes()).fallback(limited(weixin::unknown));
+        let doors = v1::routes()
+            .merge(weixin_compat::routes())
+            .fallback(with_concurrency_limit(weixin_compat::unknown));
         let mut routes = doors.merge(health::routes());
         if !self.metrics_elsewhere {
             routes = routes.merge(health::metrics_route());
@@ -62,13 +65,13 @@ impl Server {
     /// From now on apps, secrets, clients and limits are these. Requests under way are answered as they began, and apps
     /// that are configured as before keep their tokens. Needs a tokio runtime.
     pub fn reload(&self, config: &Config) {
-        self.house.replace(config);
-        self.house.warm();
+        self.house.apply_config(config);
+        self.house.prefetch_tokens();
     }
 
     /// Lets every app get its token before anybody asks for it. Needs a tokio runtime.
-    pub fn warm(&self) {
-        self.house.warm();
+    pub fn prefetch_tokens(&self) {
+        self.house.prefetch_tokens();
     }
 }
 
@@ -103,11 +106,11 @@ impl ServerBuilder {
     /// The server. Nothing is fetched yet.
     ///
     /// # Errors
-    /// [`StartError`] names what cannot be used.
+    /// [`BuildError`] names what cannot be used.
     ///
     /// # Cancel safety
     /// Can be tried again.
-    pub async fn build(self) -> Result<Server, StartError> {
+    pub async fn build(self) -> Result<Server, BuildError> {
         let Self { config, clock, store, transport } = self;
         let mut broken = HashSet::new();
         let files = match (&store, &config.state_dir) {
@@ -115,21 +118,21 @@ impl ServerBuilder {
             _ => None,
         };
         if let Some(files) = &files {
-            broken.clone_from(files.broken());
+            broken.clone_from(files.corrupt_apps());
         }
         let store: Arc<dyn TokenStore> = match (store, &config.store, files) {
             (Some(store), ..) => store,
-            (None, None, None) => Arc::new(MemoryStore::on(Arc::clone(&clock))),
+            (None, None, None) => Arc::new(MemoryStore::with_clock(Arc::clone(&clock))),
             (None, None, Some(files)) => Arc::new(files),
             (None, Some(shared), None) => Arc::clone(&shared.store) as Arc<dyn TokenStore>,
             (None, Some(shared), Some(files)) => {
                 let shared: Arc<dyn TokenStore> = Arc::<RedisStore>::clone(&shared.store);
-                Arc::new(BackedStore::new(shared, files))
+                Arc::new(FallbackStore::new(shared, files))
             }
         };
-        let shared = Shared { clock, store, metrics: Arc::new(Metrics::new()), transport };
-        let audit = Audit::start(&config.audit).map_err(StartError::Audit)?;
-        let house = Arc::new(House::new(&config, shared, audit, broken));
+        let shared = Services { clock, store, metrics: Arc::new(Metrics::new()), transport };
+        let audit = Audit::start(&config.audit).map_err(BuildError::Audit)?;
+        let house = Arc::new(ServerState::new(&config, shared, audit, broken));
         Ok(Server { house, metrics_elsewhere: config.metrics_listen.is_some() })
     }
 }
@@ -137,7 +140,7 @@ impl ServerBuilder {
 /// What the configuration names cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StartError {
+pub enum BuildError {
     /// The audit.
     #[error("audit: the file cannot be written: {0}; name another, or \"off\"")]
     Audit(#[source] io::Error),

@@ -1,208 +1,176 @@
-//! The embedded store: one file per app, written atomically and readable by this user alone. What is read is kept in
-//! memory, so nobody ever waits for the disk to learn what this server knows itself.
+//! Everything a request can need: what is configured right now, and what outlives every configuration.
 
-mod backed;
-mod file;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub(crate) use self::backed::BackedStore;
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use wxsub_core::clock::Clock;
+use wxsub_proto::{AppId, ErrCode, TraceId};
 
-use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use crate::app::{ManagedApp, Services, TokenHistory};
+use crate::audit::{Action, ApiSurface, Audit, Entry};
+use crate::client::ApiClient;
+use crate::config::{Config, Limits};
+use crate::context::AuditCaller;
+use crate::metrics::Metrics;
+use crate::tls::Tls;
 
-use async_trait::async_trait;
-use tokio::sync::Mutex as Turn;
-use wxsub_core::clock::{Clock, UnixMillis, until};
-use wxsub_core::store::{MemoryStore, Put, Record, StoreError, StoredToken, TokenStore};
-use wxsub_core::token::Generation;
-use wxsub_proto::AppId;
+/// What is configured right now. A request sees one from its beginning to its end.
+#[derive(Debug)]
+pub(crate) struct ConfigSnapshot {
+    pub(crate) apps: BTreeMap<AppId, Arc<ManagedApp>>,
+    pub(crate) clients: Vec<ApiClient>,
+    pub(crate) limits: Limits,
+    pub(crate) tls: Option<Tls>,
+}
 
-use crate::audit::private;
-
-/// Nobody waits longer for the disk.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Keeps records in files of one folder, which belongs to one server at a time.
-pub struct FileStore {
-    folder: PathBuf,
-    known: MemoryStore,
-    clock: Arc<dyn Clock>,
-    /// One writer per app at a time, so that the last to change a record is the last to write it.
-    turns: Mutex<HashMap<AppId, Arc<Turn<()>>>>,
+/// The server, without its doors.
+#[derive(Debug)]
+pub(crate) struct ServerState {
+    snapshot: ArcSwap<ConfigSnapshot>,
+    shared: Services,
+    audit: Audit,
+    in_flight: AtomicUsize,
+    draining: watch::Sender<bool>,
+    /// Apps whose state file could not be read.
     broken: HashSet<AppId>,
-    /// Held as long as this store lives.
-    _lock: File,
 }
 
-/// The folder cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// Two servers would end each other's tokens.
-    #[error("another server uses it; stop that one, or give each a folder of its own")]
-    InUse,
-    /// It cannot be read or written.
-    #[error("it cannot be used: {0}")]
-    Io(#[from] io::Error),
+/// What became of something that is audited.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AuditOutcome<'a> {
+    pub(crate) appid: Option<&'a AppId>,
+    pub(crate) outcome: &'static str,
+    pub(crate) generation: Option<u64>,
+    pub(crate) errcode: Option<ErrCode>,
+    pub(crate) rid: Option<&'a TraceId>,
 }
 
-impl FileStore {
-    /// Opens the folder, and makes it if there is none; takes it for this process alone. A file that cannot be read is
-    /// renamed to `*.broken`, and its app starts without a token.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    ///
-    /// # Cancel safety
-    /// Can be tried again.
-    pub async fn open(folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
-        let folder = folder.into();
-        make(&folder)?;
-        let lock =
-            private(OpenOptions::new().create(true).truncate(false).write(true)).open(folder.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StateError::InUse,
-            TryLockError::Error(error) => StateError::Io(error),
-        })?;
-        let known = MemoryStore::on(Arc::clone(&clock));
-        let mut broken = HashSet::new();
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            let Some(app) = file::app(&path) else { continue };
-            match file::read(&path) {
-                Ok(record) => remember(&known, &app, record).await,
-                Err(error) => {
-                    tracing::error!(appid = %app, %error, "a state file cannot be read and is set aside as *.broken");
-                    fs::rename(&path, path.with_extension("broken"))?;
-                    broken.insert(app);
-                }
-            }
-        }
-        Ok(Self { folder, known, clock, turns: Mutex::default(), broken, _lock: lock })
-    }
+/// A request being answered; one less when dropped.
+pub(crate) struct RequestPermit(Arc<ServerState>);
 
-    /// The apps whose files could not be read.
-    #[must_use]
-    pub fn broken(&self) -> &HashSet<AppId> {
-        &self.broken
+impl Drop for RequestPermit {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
+}
 
-    /// Keeps what another store holds, for the next start, unless it is older.
-    pub(crate) async fn back_up(&self, app: &AppId, token: &StoredToken) {
-        let Ok(record) = self.known.load(app).await else { return };
-        if record.generation() < token.generation {
-            // What went wrong is in the log; the other store has the token.
-            let _ = self.put_if_newer(app, record.generation(), token.clone()).await;
+impl ServerState {
+    pub(crate) fn new(config: &Config, shared: Services, audit: Audit, corrupt_apps: HashSet<AppId>) -> Self {
+        let snapshot = ConfigSnapshot::of(config, &shared, None);
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            shared,
+            audit,
+            in_flight: AtomicUsize::new(0),
+            draining: watch::Sender::new(false),
+            broken: corrupt_apps,
         }
     }
 
-    /// Changes a record and writes it.
-    async fn change<T>(
-        &self,
-        app: &AppId,
-        change: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let turn = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(turns.entry(app.clone()).or_default())
-        };
-        let work = async {
-            let turn = turn.lock_owned().await;
-            let changed = change.await?;
-            let record = self.known.load(app).await?;
-            let path = file::path(&self.folder, app);
-            // It goes on when nobody waits any more, and keeps its turn until it is done.
-            let written = tokio::task::spawn_blocking(move || {
-                let written = file::write(&path, &record);
-                drop(turn);
-                written
+    pub(crate) fn snapshot(&self) -> Arc<ConfigSnapshot> {
+        self.snapshot.load_full()
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// From now on this is configured. Apps that are configured as before go on as they are.
+    pub(crate) fn apply_config(&self, config: &Config) {
+        let before = self.snapshot();
+        self.snapshot.store(Arc::new(ConfigSnapshot::of(config, &self.shared, Some(&before))));
+    }
+
+    /// Lets every app get its token before anybody asks for it.
+    pub(crate) fn prefetch_tokens(&self) {
+        for app in self.snapshot().apps.values() {
+            let app = Arc::clone(app);
+            tokio::spawn(async move {
+                // Its failure is in status, log and metrics, and the keeper goes on trying.
+                let _ = app.token().await;
             });
-            match written.await {
-                Ok(Ok(())) => Ok(changed),
-                Ok(Err(error)) => Err(StoreError::new(format!("the state file cannot be written: {error}"))),
-                Err(_) => Err(StoreError::new("the state file was not written")),
-            }
-        };
-        let deadline = self.clock.now().mono.after(PATIENCE);
-        let done = until(&*self.clock, deadline, work).await;
-        let done = done.unwrap_or_else(|| Err(StoreError::new("the disk does not answer")));
-        done.inspect_err(|error| tracing::warn!(appid = %app, %error, "the token is kept in memory only"))
-    }
-}
-
-fn make(folder: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-        builder.mode(0o700);
-        builder.create(folder)?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
-    }
-    #[cfg(not(unix))]
-    builder.create(folder)
-}
-
-/// As if it had been stored here. A store in memory cannot fail.
-async fn remember(known: &MemoryStore, app: &AppId, record: Record) {
-    if let Some(token) = record.token {
-        let _ = known.put_if_newer(app, Generation::default(), token).await;
-    }
-    if let Some(since) = record.lost_since {
-        let _ = known.mark(app, since).await;
-    }
-    for used in record.forced.used() {
-        let _ = known.take_force(app, *used).await;
-    }
-}
-
-impl fmt::Debug for FileStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileStore").field("folder", &self.folder).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl TokenStore for FileStore {
-    async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
-        self.known.load(app).await
+        }
     }
 
-    async fn put_if_newer(
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Waits until the server stops.
+    pub(crate) async fn shutdown_started(&self) {
+        // The sender lives in the house, so it cannot be gone.
+        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+
+    /// Whether the state file of this app could not be read.
+    pub(crate) fn is_broken(&self, app: &AppId) -> bool {
+        self.broken.contains(app)
+    }
+
+    /// Room for one more request, if there is any.
+    pub(crate) fn try_acquire_permit(self: &Arc<Self>) -> Option<RequestPermit> {
+        let most = self.snapshot.load().limits.in_flight;
+        let entered = RequestPermit(Arc::clone(self));
+        (self.in_flight.fetch_add(1, Ordering::Relaxed) < most).then_some(entered)
+    }
+
+    /// Writes the audit line of something.
+    pub(crate) fn record_audit(
         &self,
-        app: &AppId,
-        replaces: Generation,
-        token: StoredToken,
-    ) -> Result<Put, StoreError> {
-        self.change(app, self.known.put_if_newer(app, replaces, token)).await
-    }
-
-    /// Leases live in memory: the folder belongs to this process alone.
-    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
-        self.known.lease(app, holder, length).await
-    }
-
-    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
-        self.known.release(app, holder).await
-    }
-
-    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.change(app, self.known.mark(app, since)).await
-    }
-
-    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.change(app, self.known.clear_mark(app, since)).await
-    }
-
-    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
-        self.change(app, self.known.take_force(app, now)).await
+        api: ApiSurface,
+        action: Action,
+        caller: &AuditCaller<'_>,
+        told: &AuditOutcome<'_>,
+    ) {
+        let entry = || Entry {
+            at: self.clock().now().wall.get(),
+            api,
+            action,
+            client: caller.client.map(|client| client.name.clone()),
+            address: caller.address,
+            appid: told.appid.map(ToString::to_string),
+            outcome: told.outcome,
+            generation: told.generation,
+            errcode: told.errcode.map(ErrCode::get),
+            rid: told.rid.map(ToString::to_string),
+        };
+        if !self.audit.record(entry) {
+            self.metrics().audit_dropped();
+        }
     }
 }
 
-#[cfg(test)]
-mod tests;
+impl ConfigSnapshot {
+    fn of(config: &Config, shared: &Services, before: Option<&Self>) -> Self {
+        let app = |config: &crate::config::AppConfig| {
+            let known = before.and_then(|before| before.apps.get(&config.appid));
+            let app = match known {
+                Some(app) if app.config.same_as(config) => Arc::clone(app),
+                Some(app) => ManagedApp::new(config.clone(), shared, Arc::clone(&app.memory)),
+                None => ManagedApp::new(config.clone(), shared, Arc::<TokenHistory>::default()),
+            };
+            (config.appid.clone(), app)
+        };
+        Self {
+            apps: config.apps.iter().map(app).collect(),
+            clients: config.clients.clone(),
+            limits: config.limits,
+            tls: config.tls.clone(),
+        }
+    }
+}

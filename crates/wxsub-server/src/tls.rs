@@ -20,15 +20,15 @@ impl fmt::Debug for Tls {
 }
 
 /// Which of the two files is wrong, and how.
-pub(crate) struct Wrong {
+pub(crate) struct TlsFileError {
     pub(crate) key: &'static str,
     pub(crate) text: String,
 }
 
 impl Tls {
     /// Certificate chain and key, both PEM.
-    pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Self, Wrong> {
-        let wrong = |key, error: &dyn fmt::Display| Wrong {
+    pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Self, TlsFileError> {
+        let wrong = |key, error: &dyn fmt::Display| TlsFileError {
             key,
             text: format!("names a file that cannot be used: {error}"),
         };

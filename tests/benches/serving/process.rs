@@ -39,7 +39,7 @@ impl Running {
     }
 
     fn start(command: &mut Command) -> Self {
-        let command = command.env("APP_SECRET", crate::subject::secret().expose());
+        let command = command.env("APP_SECRET", crate::subject::secret().expose_secret());
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = piped.spawn().expect("taskset of util-linux");
         let mut said = String::new();

@@ -4,8 +4,8 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use wxsub_core::token::ClientKey;
-use wxsub_server::{KeyDigest, new_key};
+use wxsub_core::token::ApiKey;
+use wxsub_server::{ApiKeyDigest, generate_api_key};
 
 use crate::arguments::Arguments;
 use crate::ask::{Answer, get, send};
@@ -33,13 +33,13 @@ pub(crate) struct Setup<'a> {
 pub(crate) struct Served {
     pub(crate) process: Running,
     pub(crate) base: String,
-    key: ClientKey,
+    key: ApiKey,
 }
 
 impl Setup<'_> {
     /// Starts it, whether or not Weixin answers.
     pub(crate) fn start(&self, arguments: &Arguments, folder: &Folder) -> Served {
-        let key = new_key().unwrap();
+        let key = generate_api_key().unwrap();
         let mut text = format!("listen = \"127.0.0.1:0\"\n{}\n", self.top);
         for app in (0..self.apps).map(appid) {
             text += &format!(
@@ -50,7 +50,7 @@ impl Setup<'_> {
         text += &format!(
             "[[clients]]\nname = \"load\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
              scopes = [\"token:read\", \"token:report\", \"message:send\"]\n{}",
-            KeyDigest::of(&key),
+            ApiKeyDigest::of(&key),
             self.sections
         );
         let config = folder.write(&format!("{}.toml", self.name), &text);
@@ -85,12 +85,12 @@ impl Served {
     /// 64 connections that send this message, or read.
     pub(crate) fn load(&self, what: &str, body: Option<&str>, seconds: u64) -> Loaded {
         let url = format!("{}{}", self.base, Self::path(0, what));
-        Load { url, key: self.key.expose(), body, seconds }.on(&self.process)
+        Load { url, key: self.key.expose_secret(), body, seconds }.on(&self.process)
     }
 
     /// The answer to a read.
     pub(crate) fn token(&self, app: usize) -> Answer {
-        get(&self.base, &Self::path(app, "access_token"), self.key.expose())
+        get(&self.base, &Self::path(app, "access_token"), self.key.expose_secret())
     }
 
     /// Which token it holds.
@@ -102,7 +102,7 @@ impl Served {
     pub(crate) fn report(&self, app: usize) -> TcpStream {
         let token = self.token(app).member("access_token");
         let body = serde_json::json!({ "access_token": token }).to_string();
-        send(&self.base, "POST", &Self::path(app, "access_token/report"), self.key.expose(), &body)
+        send(&self.base, "POST", &Self::path(app, "access_token/report"), self.key.expose_secret(), &body)
     }
 
     /// How many tokens it has got from Weixin.

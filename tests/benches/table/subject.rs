@@ -21,7 +21,7 @@ pub(crate) fn secret() -> AppSecret {
 pub(crate) fn message() -> Message {
     let openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0".parse().unwrap();
     let template = "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap();
-    let grant = Grant::trusted(openid, template, Scene::new(1000).unwrap());
+    let grant = Grant::assume_verified(openid, template, Scene::new(1000).unwrap());
     grant.message(
         "快递到了".parse().unwrap(),
         "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap(),
@@ -32,6 +32,6 @@ pub(crate) fn message() -> Message {
 pub(crate) fn written(base: &BaseUrl) -> (String, Vec<u8>) {
     let token = AccessToken::new(TOKEN).unwrap();
     let message = message();
-    let request = subscribe::encode(&token, &message);
+    let request = subscribe::request(&token, &message);
     (request.url(base), request.into_body())
 }

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
-use wxsub_proto::consent::Expected;
-use wxsub_proto::{Action, Answer};
+use wxsub_proto::consent::CallbackExpectations;
+use wxsub_proto::{ConsentAction, ConsentCallback};
 
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::console;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::input::Input;
 use crate::output::Output;
-use crate::talk;
-use crate::wrong_usage::WrongUsage;
+use crate::usage::UsageErrors;
 
 /// Read the answer that came back, and say whether it can be trusted.
 ///
@@ -40,45 +40,45 @@ const MOST: u64 = 64 * 1024;
 #[derive(Serialize)]
 struct Told<'a> {
     #[serde(flatten)]
-    answer: &'a Answer,
+    answer: &'a ConsentCallback,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
 }
 
 impl Read {
     /// Does it.
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let expected = self.expected()?;
         let answer = self.answer()?;
         expected.check(&answer).map_err(not_trusted)?;
         let proven = expected.reserved.is_some();
         if !proven {
-            talk::warning(
+            console::warning(
                 "without --expect-reserved this is anybody's claim; do not act on it before its reserved is checked",
             );
         }
         let mut output = Output::new();
         output.json(&Told { answer: &answer, verified: (!proven).then_some(false) });
         Ok(match answer.action() {
-            Action::Confirm { .. } => output.end(Exit::Done),
-            Action::Cancel => {
-                talk::note("the user cancelled; there is no grant");
-                output.end(Exit::Refused)
+            ConsentAction::Confirm { .. } => output.end(ExitStatus::Success),
+            ConsentAction::Cancel => {
+                console::note("the user cancelled; there is no grant");
+                output.end(ExitStatus::Refused)
             }
         })
     }
 
-    fn expected(&self) -> Result<Expected, Failure> {
-        let mut usage = WrongUsage::default();
-        let expected = Expected {
+    fn expected(&self) -> Result<CallbackExpectations, CliError> {
+        let mut usage = UsageErrors::default();
+        let expected = CallbackExpectations {
             reserved: usage.optional("--expect-reserved", self.expect_reserved.as_deref()),
             scene: usage.optional("--expect-scene", self.expect_scene.as_deref()),
             template_id: usage.optional("--expect-template", self.expect_template.as_deref()),
         };
-        usage.end(Some(expected))
+        usage.finish(Some(expected))
     }
 
-    fn answer(&self) -> Result<Answer, Failure> {
+    fn answer(&self) -> Result<ConsentCallback, CliError> {
         if self.text != "-" {
             return self.text.parse().map_err(not_trusted);
         }
@@ -87,6 +87,6 @@ impl Read {
     }
 }
 
-fn not_trusted(why: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Wrong, format_args!("not trusted: {why}"))
+fn not_trusted(why: impl std::fmt::Display) -> CliError {
+    CliError::new(ExitStatus::Usage, format_args!("not trusted: {why}"))
 }

@@ -9,14 +9,14 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::console;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::input::{Input, unreadable};
 use crate::line_checker::LineChecker;
 use crate::line_reader::{Line, LineReader, MAX_LINE_BYTES};
 use crate::output::Output;
-use crate::talk;
-use wxsub_server::result_line::{Problem, problems_of};
+use wxsub_server::send_result::{FieldError, problems_of};
 
 /// Validate messages offline and name every problem.
 ///
@@ -37,7 +37,7 @@ struct Checked {
     line: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Value>,
-    problems: Vec<Problem>,
+    problems: Vec<FieldError>,
 }
 
 /// How many there were.
@@ -49,7 +49,7 @@ struct Tally {
 
 impl Check {
     /// Does it.
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let (mut output, mut tally) = (Output::new(), Tally::default());
         let mut checker = LineChecker::default();
         for line in messages(&self.file)? {
@@ -62,25 +62,25 @@ impl Check {
             self.tell(&mut output, Checked { line: line.number, id: checked.id, problems });
         }
         match (tally.messages, tally.bad) {
-            (0, _) => talk::note("there is no message in it"),
-            (messages, 0) => talk::note(format_args!("{messages} checked, no problems")),
-            (messages, bad) => talk::note(format_args!("{messages} checked, {bad} with problems")),
+            (0, _) => console::note("there is no message in it"),
+            (messages, 0) => console::note(format_args!("{messages} checked, no problems")),
+            (messages, bad) => console::note(format_args!("{messages} checked, {bad} with problems")),
         }
-        Ok(output.end(if tally.bad == 0 { Exit::Done } else { Exit::Wrong }))
+        Ok(output.end(if tally.bad == 0 { ExitStatus::Success } else { ExitStatus::Usage }))
     }
 
     fn tell(&self, output: &mut Output, checked: Checked) {
         if self.json {
             return output.json(&checked);
         }
-        for Problem { field, rule, .. } in checked.problems {
+        for FieldError { field, rule, .. } in checked.problems {
             output.line(format_args!("line {}: {field}: {rule}", checked.line));
         }
     }
 }
 
 /// The messages of a file: its lines, or all of it if it is one JSON object on several lines.
-fn messages(path: &Path) -> Result<Box<dyn Iterator<Item = std::io::Result<Line>>>, Failure> {
+fn messages(path: &Path) -> Result<Box<dyn Iterator<Item = std::io::Result<Line>>>, CliError> {
     let mut input = Input::open(path)?.bytes;
     let mut beginning = Vec::new();
     let most = MAX_LINE_BYTES as u64 + 1;

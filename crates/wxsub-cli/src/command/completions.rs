@@ -4,8 +4,8 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::arguments::Arguments;
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::output::Output;
 
 /// Print a script that lets a shell complete wxsub's commands and flags.
@@ -27,11 +27,11 @@ Where it goes, for example:
 
 impl Completions {
     /// Does it.
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "wxsub", &mut script);
         let mut output = Output::new();
         output.text(&String::from_utf8_lossy(&script));
-        Ok(output.end(Exit::Done))
+        Ok(output.end(ExitStatus::Success))
     }
 }

@@ -1,17 +1,17 @@
 //! `wxsub demo`: the whole story on a sandbox inside this process, over real HTTP.
 
 mod browser;
-mod stage;
-mod story;
-mod teller;
+mod reporter;
+mod scenario;
+mod setup;
 
 use clap::Args;
 
-use self::stage::Stage;
-use self::teller::Teller;
-use crate::exit::Exit;
-use crate::failure::Failure;
-use crate::talk;
+use self::reporter::Teller;
+use self::setup::Stage;
+use crate::console;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 
 /// Play the whole story, to see what this is about; needs no AppID and no network.
 ///
@@ -32,20 +32,20 @@ To try it yourself: `wxsub sandbox` runs this Weixin for you; `wxsub link`, `wxs
 
 impl Demo {
     /// Does it.
-    pub(crate) async fn run(self) -> Result<Exit, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         if !self.json {
-            talk::note(BEFORE);
+            console::note(BEFORE);
         }
         let mut teller = Teller::new(self.json);
         let ended = match teller.step("sandbox", Stage::set().await) {
-            Ok(stage) => story::play(&stage, &mut teller).await,
+            Ok(stage) => scenario::play(&stage, &mut teller).await,
             Err(failed) => Err(failed),
         };
         if ended.is_err() {
-            return Err(Failure::unexpected("a step of the demo failed, which is a bug; please report it"));
+            return Err(CliError::unexpected("a step of the demo failed, which is a bug; please report it"));
         }
         if !self.json {
-            talk::note(AFTER);
+            console::note(AFTER);
         }
         Ok(teller.end())
     }

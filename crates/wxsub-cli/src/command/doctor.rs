@@ -1,27 +1,27 @@
 //! `wxsub doctor`: what is wrong here?
 
 mod check;
+mod check_failure;
 mod clock;
 mod credentials;
-mod fault;
 mod network;
 mod report;
-mod use_token;
+mod token;
 
 use clap::Args;
 use wxsub_core::token::TokenEndpoint;
-use wxsub_core::transport::{Outgoing, TransportError};
+use wxsub_core::transport::{HttpRequest, TransportError};
 use wxsub_proto::Remedy;
-use wxsub_proto::codec::{RawReply, Request};
+use wxsub_proto::codec::{RawResponse, Request};
 
 use self::check::Check;
-use self::fault::Fault;
+use self::check_failure::CheckFailure;
 use self::report::{Finding, Report};
-use crate::app::App;
+use crate::app::DirectConfig;
 use crate::environment::{self, PROXY, SECRET, SECRET_FILE, SERVER};
-use crate::exit::Exit;
-use crate::failure::Failure;
-use crate::wrong_usage::WrongUsage;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::usage::UsageErrors;
 use wxsub_server::ignored_proxy;
 
 /// Find out what keeps messages from being sent: one line per check, with the cause and what to do.
@@ -44,18 +44,18 @@ pub(crate) struct Doctor {
 }
 
 /// The rest cannot be looked at: what stands in its way has been told.
-struct Stopped;
+struct Aborted;
 
 impl Doctor {
     /// Does it.
-    pub(crate) async fn run(self) -> Result<Exit, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         let mut report = Report::new(self.json);
         // What stopped it has been told, and so will be what was not looked at because of it.
-        let _: Result<(), Stopped> = self.examine(&mut report).await;
+        let _: Result<(), Aborted> = self.examine(&mut report).await;
         Ok(report.end())
     }
 
-    async fn examine(&self, report: &mut Report) -> Result<(), Stopped> {
+    async fn examine(&self, report: &mut Report) -> Result<(), Aborted> {
         let patient = report.tell(Check::Configuration, self.patient())?;
         report.tell_anyway(Check::Dns, network::dns(&patient).await)?;
         let reply = report.tell(Check::Connection, network::connection(&patient).await)?;
@@ -67,40 +67,45 @@ impl Doctor {
         };
         report.note(Check::Address, Finding::Ok((), "Weixin takes calls from here".to_owned()));
         report.note(Check::Secret, Finding::Ok((), format!("it is the one of {}", patient.app.appid)));
-        report.tell(Check::Token, use_token::works(&patient, &token).await)?;
-        report.note(Check::Quota, use_token::sends_left(&patient, &token).await);
+        report.tell(Check::Token, token::works(&patient, &token).await)?;
+        report.note(Check::Quota, token::sends_left(&patient, &token).await);
         Ok(())
     }
 
     /// Everything the environment says.
-    fn patient(&self) -> Finding<Patient> {
-        if environment::names_a_server() {
+    fn patient(&self) -> Finding<DoctorContext> {
+        if environment::uses_control_server() {
             let to_do = "run it where the AppSecret is; here, `wxsub token show` tries the control server";
             let cause =
                 format!("{SERVER} or a key for it is set, but doctor asks Weixin itself, with the AppSecret");
-            return Finding::Failed(Fault::new(Exit::Wrong, Remedy::FixConfig, cause, to_do));
+            return Finding::Failed(CheckFailure::new(ExitStatus::Usage, Remedy::FixConfig, cause, to_do));
         }
-        let mut usage = WrongUsage::default();
-        let app = App::read(self.appid.as_deref(), &mut usage);
-        let app = match usage.end(app) {
+        let mut usage = UsageErrors::default();
+        let app = DirectConfig::read(self.appid.as_deref(), &mut usage);
+        let app = match usage.finish(app) {
             Ok(app) => app,
             Err(failure) => {
                 let to_do = "set it right; `wxsub --help` lists the variables";
-                return Finding::Failed(Fault::new(Exit::Wrong, Remedy::FixConfig, &failure, to_do));
+                return Finding::Failed(CheckFailure::new(
+                    ExitStatus::Usage,
+                    Remedy::FixConfig,
+                    &failure,
+                    to_do,
+                ));
             }
         };
         let classic = app.endpoint == TokenEndpoint::Token;
         if classic && self.fetch {
-            app.announce_fetch();
+            app.warn_before_fetch();
         }
-        let proxied = environment::value_or_nothing(PROXY).is_some();
-        let ignored_proxy = ignored_proxy(&app.base, environment::value_or_nothing).filter(|_| !proxied);
-        let patient = Patient {
+        let proxied = environment::value_lossy(PROXY).is_some();
+        let ignored_proxy = ignored_proxy(&app.base, environment::value_lossy).filter(|_| !proxied);
+        let patient = DoctorContext {
             endpoint: if self.fetch { app.endpoint } else { TokenEndpoint::StableToken },
-            spared: classic && !self.fetch,
+            skipped_classic_endpoint: classic && !self.fetch,
             proxied,
             ignored_proxy,
-            secret_in: if environment::value_or_nothing(SECRET).is_some() { SECRET } else { SECRET_FILE },
+            secret_in: if environment::value_lossy(SECRET).is_some() { SECRET } else { SECRET_FILE },
             app,
         };
         let way = match patient.ignored_proxy {
@@ -117,12 +122,12 @@ impl Doctor {
 }
 
 /// Whose complaint it is.
-struct Patient {
-    app: App,
+struct DoctorContext {
+    app: DirectConfig,
     /// Where the token is fetched for the examination.
     endpoint: TokenEndpoint,
     /// Whether `/cgi-bin/token` would be asked if that were free of consequences.
-    spared: bool,
+    skipped_classic_endpoint: bool,
     proxied: bool,
     /// The variable that names a proxy which is not used.
     ignored_proxy: Option<&'static str>,
@@ -130,9 +135,12 @@ struct Patient {
     secret_in: &'static str,
 }
 
-impl Patient {
+impl DoctorContext {
     /// One exchange, and nothing is tried twice: what fails now and then is worth knowing.
-    async fn ask(&self, request: Request<'_>) -> Result<RawReply<impl AsRef<[u8]> + use<>>, TransportError> {
-        self.app.transport.exchange(Outgoing::new(&self.app.base, request)?).await
+    async fn ask(
+        &self,
+        request: Request<'_>,
+    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
+        self.app.transport.execute(HttpRequest::new(&self.app.base, request)?).await
     }
 }

@@ -1,22 +1,22 @@
 //! `wxsub explain`: what an error code means, and what to do.
 
 mod find;
-mod told;
-mod words;
+mod labels;
+mod output;
 
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use wxsub_proto::errcode::Language;
-use wxsub_proto::{Refusal, Role};
+use wxsub_proto::{ApiError, Operation};
 
-use self::told::Told;
-use self::words::Words;
-use crate::exit::Exit;
-use crate::failure::Failure;
+use self::labels::Labels;
+use self::output::Explanation;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::input::Input;
 use crate::output::Output;
-use crate::wrong_usage::WrongUsage;
+use crate::usage::UsageErrors;
 
 /// Say what an error code means, on a token call and on a send, and what to do about it.
 ///
@@ -47,38 +47,38 @@ const MOST: u64 = 64 * 1024;
 
 impl Explain {
     /// Does it.
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let refusal = self.refusal()?;
         let language = match self.lang {
             Lang::En => Language::English,
             Lang::Zh => Language::Chinese,
         };
-        let told = Told::new(&refusal, language);
+        let told = Explanation::new(&refusal, language);
         let mut output = Output::new();
         if self.json {
             output.json(&told);
         } else {
-            told.print(Words::of(language), &mut output);
+            told.print(Labels::of(language), &mut output);
         }
-        Ok(output.end(Exit::Done))
+        Ok(output.end(ExitStatus::Success))
     }
 
-    fn refusal(&self) -> Result<Refusal, Failure> {
+    fn refusal(&self) -> Result<ApiError, CliError> {
         let text = match self.code.as_str() {
             "-" => String::from_utf8_lossy(&Input::read(Path::new("-"), MOST)?).into_owned(),
             given => given.to_owned(),
         };
-        let mut usage = WrongUsage::default();
-        let refusal = find::code(&text).map(|code| Refusal::new(code, &text.replace('"', " ")));
+        let mut usage = UsageErrors::default();
+        let refusal = find::code(&text).map(|code| ApiError::new(code, &text.replace('"', " ")));
         if refusal.is_none() {
             usage.add(
                 "CODE",
                 "must be a whole number such as 40001, or text with one error code; copy it from the error you got",
             );
         }
-        usage.end(refusal)
+        usage.finish(refusal)
     }
 }
 
 /// The two kinds of calls, in the order in which they are told.
-const ROLES: [Role; 2] = [Role::TokenCall, Role::Send];
+const ROLES: [Operation; 2] = [Operation::FetchToken, Operation::Send];

@@ -2,13 +2,13 @@
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use wxsub_server::{KeyDigest, new_key};
+use wxsub_server::{ApiKeyDigest, generate_api_key};
 
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::console;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::output::Output;
-use crate::talk;
-use crate::wrong_usage::WrongUsage;
+use crate::usage::UsageErrors;
 
 /// Make keys for the clients of a control server.
 #[derive(Debug, Args)]
@@ -42,34 +42,34 @@ struct Made<'a> {
 
 impl Key {
     /// Does it.
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let What::New(new) = self.what;
         new.run()
     }
 }
 
 impl New {
-    fn run(&self) -> Result<Exit, Failure> {
+    fn run(&self) -> Result<ExitStatus, CliError> {
         if !wxsub_server::is_client_name(&self.name) {
-            let mut usage = WrongUsage::default();
+            let mut usage = UsageErrors::default();
             usage.add("--name", "must be 1 to 64 letters, digits, dots, hyphens or underscores");
-            return usage.end(None);
+            return usage.finish(None);
         }
-        let key = new_key().map_err(Failure::unexpected)?;
-        let digest = KeyDigest::of(&key);
+        let key = generate_api_key().map_err(CliError::unexpected)?;
+        let digest = ApiKeyDigest::of(&key);
         let mut output = Output::new();
         if self.json {
-            output.json(&Made { name: &self.name, key: key.expose(), key_sha256: digest.to_string() });
-            return Ok(output.end(Exit::Done));
+            output.json(&Made { name: &self.name, key: key.expose_secret(), key_sha256: digest.to_string() });
+            return Ok(output.end(ExitStatus::Success));
         }
-        output.line(key.expose());
-        let exit = output.end(Exit::Done);
-        talk::note("# The key is for the client, and is not shown again. For the server's configuration:");
-        talk::note("[[clients]]");
-        talk::note(format_args!("name = \"{}\"", self.name));
-        talk::note(format_args!("key_sha256 = \"{digest}\""));
-        talk::note("apps = []    # AppIDs, or \"*\"");
-        talk::note("scopes = []  # token:read, token:report, message:send, admin");
+        output.line(key.expose_secret());
+        let exit = output.end(ExitStatus::Success);
+        console::note("# The key is for the client, and is not shown again. For the server's configuration:");
+        console::note("[[clients]]");
+        console::note(format_args!("name = \"{}\"", self.name));
+        console::note(format_args!("key_sha256 = \"{digest}\""));
+        console::note("apps = []    # AppIDs, or \"*\"");
+        console::note("scopes = []  # token:read, token:report, message:send, admin");
         Ok(exit)
     }
 }

@@ -5,12 +5,12 @@ use serde::Serialize;
 use wxsub_proto::{BaseUrl, ConsentRequest, HttpUrl};
 
 use crate::app;
+use crate::console;
 use crate::environment;
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::output::Output;
-use crate::talk;
-use crate::wrong_usage::WrongUsage;
+use crate::usage::UsageErrors;
 
 /// Print the link that asks a user for one message.
 ///
@@ -56,18 +56,20 @@ struct Ready {
 
 impl Link {
     /// Does it.
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let Ready { request, web } = self.ready()?;
         let link = match &web {
             Some((redirect, base)) => {
-                let mut usage = WrongUsage::default();
-                let link = usage.keep("--redirect", request.web_link(redirect)).map(|link| link.on(base));
-                Some(usage.end(link)?)
+                let mut usage = UsageErrors::default();
+                let link = usage
+                    .collect("--redirect", request.web_link(redirect))
+                    .map(|link| link.with_base_url(base));
+                Some(usage.finish(link)?)
             }
             None => None,
         };
         if request.reserved.is_none() {
-            talk::warning("without --reserved nobody can tell a genuine answer from a forged one");
+            console::warning("without --reserved nobody can tell a genuine answer from a forged one");
         }
         let mut output = Output::new();
         match link {
@@ -75,11 +77,11 @@ impl Link {
             Some(link) => output.line(link),
             None => output.json(&request),
         }
-        Ok(output.end(Exit::Done))
+        Ok(output.end(ExitStatus::Success))
     }
 
-    fn ready(&self) -> Result<Ready, Failure> {
-        let mut usage = WrongUsage::default();
+    fn ready(&self) -> Result<Ready, CliError> {
+        let mut usage = UsageErrors::default();
         let appid = app::appid(self.appid.as_deref(), &mut usage);
         let template = usage.required("--template", self.template.as_deref());
         let scene = usage.required("--scene", self.scene.as_deref());
@@ -97,6 +99,6 @@ impl Link {
             request.reserved = reserved;
             Ready { request, web }
         });
-        usage.end(ready)
+        usage.finish(ready)
     }
 }

@@ -7,10 +7,10 @@ use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 
 use crate::arguments::Arguments;
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::console;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::output::Output;
-use crate::talk;
 
 /// Print the manual, or write all its pages into a directory.
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ To install it:  wxsub man --out ~/.local/share/man/man1   (then: man wxsub, man 
 
 impl Manual {
     /// Does it.
-    pub(crate) fn run(self) -> Result<Exit, Failure> {
+    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let mut command = Arguments::command().disable_help_subcommand(true);
         // Gives the commands below it their full names.
         command.build();
@@ -35,7 +35,7 @@ impl Manual {
             None => {
                 let mut output = Output::new();
                 output.text(&text(&page(&command))?);
-                Ok(output.end(Exit::Done))
+                Ok(output.end(ExitStatus::Success))
             }
             Some(folder) => write_all(&command, folder),
         }
@@ -46,14 +46,14 @@ fn page(command: &Command) -> Man {
     Man::new(command.clone()).source(concat!("wxsub ", env!("CARGO_PKG_VERSION")))
 }
 
-fn text(page: &Man) -> Result<String, Failure> {
+fn text(page: &Man) -> Result<String, CliError> {
     let mut bytes = Vec::new();
-    page.render(&mut bytes).map_err(Failure::unexpected)?;
+    page.render(&mut bytes).map_err(CliError::unexpected)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Writes the pages of this command and of those below it.
-fn write_all(command: &Command, folder: &Path) -> Result<Exit, Failure> {
+fn write_all(command: &Command, folder: &Path) -> Result<ExitStatus, CliError> {
     fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
     let (mut left, mut written) = (vec![command], 0);
     while let Some(command) = left.pop() {
@@ -63,13 +63,13 @@ fn write_all(command: &Command, folder: &Path) -> Result<Exit, Failure> {
         written += 1;
         left.extend(command.get_subcommands());
     }
-    talk::note(format_args!("{written} pages written to {}", folder.display()));
-    Ok(Exit::Done)
+    console::note(format_args!("{written} pages written to {}", folder.display()));
+    Ok(ExitStatus::Success)
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(
-        Exit::Wrong,
+fn cannot_write(path: &Path, error: &std::io::Error) -> CliError {
+    CliError::new(
+        ExitStatus::Usage,
         format_args!("--out: {} cannot be written: {error}; choose another directory", path.display()),
     )
 }

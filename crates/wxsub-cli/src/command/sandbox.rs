@@ -7,14 +7,14 @@ use tokio::net::TcpListener;
 use wxsub_proto::{AppId, AppSecret, TemplateId};
 use wxsub_sandbox::{Sandbox, http};
 
+use crate::console;
 use crate::environment::{ALLOW_HTTP, API_BASE, APPID, MP_BASE, SECRET};
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::shell::quote;
-use crate::talk;
-use crate::wrong_usage::WrongUsage;
+use crate::usage::UsageErrors;
 
 /// Run a Weixin on this machine, to try things without AppID or network.
 ///
@@ -37,12 +37,12 @@ const DEFAULT_TEMPLATE: &str = "sandbox-template-1";
 
 impl Serve {
     /// Does it.
-    pub(crate) async fn run(self) -> Result<Exit, Failure> {
-        let mut usage = WrongUsage::default();
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
         let apps = all(&self.app, DEFAULT_APP, |text| app(text, &mut usage));
         let templates =
             all(&self.template, DEFAULT_TEMPLATE, |text| usage.optional("--template", Some(text)));
-        let (apps, templates) = usage.end(apps.zip(templates))?;
+        let (apps, templates) = usage.finish(apps.zip(templates))?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| self.cannot_listen(&error))?;
         let address = listener.local_addr().map_err(|error| self.cannot_listen(&error))?;
         let interrupt = Interrupt::listen(None)?;
@@ -51,14 +51,14 @@ impl Serve {
             sandbox.add_app(appid.clone(), secret.clone(), templates.clone());
         }
         tell(reachable(address), &apps, &templates);
-        let ended = http::serve(listener, sandbox, async move { interrupt.asked().await }).await;
-        ended.map_err(|error| self.cannot_listen(&error)).map(|()| Exit::Done)
+        let ended = http::serve(listener, sandbox, async move { interrupt.requested().await }).await;
+        ended.map_err(|error| self.cannot_listen(&error)).map(|()| ExitStatus::Success)
     }
 
-    fn cannot_listen(&self, error: &std::io::Error) -> Failure {
+    fn cannot_listen(&self, error: &std::io::Error) -> CliError {
         let line =
             format_args!("--listen: {} cannot be used: {error}; choose another port, or 0", self.listen);
-        Failure::new(Exit::Wrong, line)
+        CliError::new(ExitStatus::Usage, line)
     }
 }
 
@@ -74,7 +74,7 @@ fn all<T>(given: &[String], default: &str, mut read: impl FnMut(&str) -> Option<
     }
 }
 
-fn app(text: &str, usage: &mut WrongUsage) -> Option<(AppId, AppSecret)> {
+fn app(text: &str, usage: &mut UsageErrors) -> Option<(AppId, AppSecret)> {
     let Some((appid, secret)) = text.split_once(':') else {
         usage.add("--app", "must be APPID:SECRET");
         return None;
@@ -100,18 +100,21 @@ fn tell(address: SocketAddr, apps: &[(AppId, AppSecret)], templates: &[TemplateI
     let mut output = Output::new();
     output.line(&base);
     output.flush();
-    talk::note("# A Weixin of your own; no message leaves it. Ctrl-C ends it. To point wxsub at it:");
-    talk::note(format_args!("export {API_BASE}={base}"));
-    talk::note(format_args!("export {MP_BASE}={base}"));
+    console::note("# A Weixin of your own; no message leaves it. Ctrl-C ends it. To point wxsub at it:");
+    console::note(format_args!("export {API_BASE}={base}"));
+    console::note(format_args!("export {MP_BASE}={base}"));
     if !address.ip().is_loopback() {
-        talk::note(format_args!("export {ALLOW_HTTP}=1"));
+        console::note(format_args!("export {ALLOW_HTTP}=1"));
     }
     for (index, (appid, secret)) in apps.iter().enumerate() {
         // Only one can be pointed at.
         let beside = if index == 0 { "" } else { "# or: " };
-        talk::note(format_args!("{beside}export {APPID}={appid} {SECRET}={}", quote(secret.expose())));
+        console::note(format_args!(
+            "{beside}export {APPID}={appid} {SECRET}={}",
+            quote(secret.expose_secret())
+        ));
     }
     for template in templates {
-        talk::note(format_args!("# template: {template}"));
+        console::note(format_args!("# template: {template}"));
     }
 }

@@ -27,17 +27,17 @@ use self::flow::{FlowRules, OnError};
 use self::line_set::LineSet;
 use self::rate::Rate;
 use self::results::ResultWriter;
-use crate::app::App;
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::app::DirectConfig;
+use crate::backend::Backend;
+use crate::console;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::shell::quote;
-use crate::talk;
-use crate::way::Way;
-use crate::wrong_usage::WrongUsage;
-use wxsub_server::result_line::{Outcome, ResultLine};
+use crate::usage::UsageErrors;
+use wxsub_server::send_result::{SendResult, SendStatus};
 
 /// How many messages are in flight unless told otherwise.
 const CONCURRENCY: u16 = 16;
@@ -107,16 +107,16 @@ const FINISHING: &str =
 
 impl Send {
     /// Does it.
-    pub(crate) async fn run(self) -> Result<Exit, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         match &self.file {
             Some(path) => self.many(path).await,
             None => self.one().await,
         }
     }
 
-    async fn many(&self, path: &Path) -> Result<Exit, Failure> {
-        let mut usage = WrongUsage::default();
-        let way = Way::read(self.appid.as_deref(), &mut usage);
+    async fn many(&self, path: &Path) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let way = Backend::read(self.appid.as_deref(), &mut usage);
         let input = Input::open(path).map_err(|why| usage.add("--file", why)).ok();
         let selection = self.lines.clone().unwrap_or_else(|| LineSet::from_line(self.from_line));
         if let Some(Ok(Some((line, lines)))) =
@@ -127,7 +127,7 @@ impl Send {
                 format_args!("selects line {line}, but the file has {lines}"),
             );
         }
-        let (way, input) = usage.end(way.zip(input))?;
+        let (way, input) = usage.finish(way.zip(input))?;
         let rules = FlowRules {
             on_error: self.on_error,
             limit: self.limit,
@@ -164,54 +164,54 @@ impl Send {
         command
     }
 
-    async fn one(&self) -> Result<Exit, Failure> {
-        let mut usage = WrongUsage::default();
-        let way = Way::read(self.appid.as_deref(), &mut usage);
+    async fn one(&self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let way = Backend::read(self.appid.as_deref(), &mut usage);
         let draft = self.message.draft(&mut usage)?;
-        let message = match draft.check() {
+        let message = match draft.validate() {
             Ok(message) => Some(message),
             Err(problems) => {
                 problems.iter().for_each(|problem| usage.add(flags::name(problem.field()), problem.rule()));
-                self.tell(&ResultLine::invalid(&draft, &problems));
+                self.tell(&SendResult::invalid(&draft, &problems));
                 None
             }
         };
-        let (way, message) = usage.end(way.zip(message))?;
+        let (way, message) = usage.finish(way.zip(message))?;
         if self.dry_run {
             return Ok(dry_run::report(&message, self.json));
         }
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         let report = deliver(&self.sender(way), &message, &interrupt).await;
         if let Some(why) = &report.why {
-            talk::error(why);
+            console::error(why);
         }
         Ok(self.tell(&report.result))
     }
 
     /// Prints the result: for programs in full; for people a success, because anything else is said on standard error.
-    fn tell(&self, result: &ResultLine) -> Exit {
+    fn tell(&self, result: &SendResult) -> ExitStatus {
         let mut output = Output::new();
         match (self.json, result.outcome) {
             (true, _) => output.json(result),
-            (false, Outcome::Sent) => output.line("sent"),
+            (false, SendStatus::Sent) => output.line("sent"),
             (false, _) => {}
         }
         match output.end(result.outcome.into()) {
             // It was sent, and the line that says so is lost.
-            Exit::Unexpected if result.outcome == Outcome::Sent => Exit::MaybeSent,
+            ExitStatus::Unexpected if result.outcome == SendStatus::Sent => ExitStatus::MaybeSent,
             exit => exit,
         }
     }
 
-    fn sender(&self, way: Way) -> Sender {
+    fn sender(&self, way: Backend) -> Sender {
         let limit = Duration::from_secs(self.timeout);
         let app = match way {
-            Way::Weixin(app) => app,
-            Way::Server(server) => return Sender::ControlServer(server, limit),
+            Backend::Weixin(app) => app,
+            Backend::Server(server) => return Sender::ControlServer(server, limit),
         };
-        app.announce_fetch();
-        let App { appid, secret, endpoint, base, transport } = app;
+        app.warn_before_fetch();
+        let DirectConfig { appid, secret, endpoint, base, transport } = app;
         let client = Client::builder(appid, secret, transport).api_base(base).timeout(limit);
-        Sender::Direct(client.keeper(|keeper| keeper.endpoint(endpoint)).build())
+        Sender::Direct(client.token_cache(|keeper| keeper.endpoint(endpoint)).build())
     }
 }

@@ -1,7 +1,7 @@
 //! `wxsub serve`: the control server.
 
 mod reload;
-mod trial;
+mod sandbox;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,14 +12,14 @@ use tokio::net::TcpListener;
 use wxsub_server::{Config, Server};
 
 use self::reload::reload_on_hangup;
-use self::trial::Trial;
+use self::sandbox::SandboxSetup;
+use crate::console;
 use crate::environment;
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::stderr;
-use crate::talk;
 
 /// Run the control server: it keeps the access tokens of many apps, hands them out, and sends.
 ///
@@ -43,16 +43,16 @@ pub(crate) struct Serve {
 
 impl Serve {
     /// Does it.
-    pub(crate) async fn run(self) -> Result<Exit, Failure> {
-        stderr::queue().map_err(Failure::unexpected)?;
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
+        stderr::start_writer_thread().map_err(CliError::unexpected)?;
         let Some(path) = self.config else {
-            let trial = Trial::start(self.listen).await?;
+            let trial = SandboxSetup::start(self.listen).await?;
             return serve(trial.config().clone(), None, Some(&trial)).await;
         };
-        let config = read(&path).map_err(Failure::wrong)?;
+        let config = read(&path).map_err(CliError::usage)?;
         if self.check {
-            talk::note("the configuration can be used");
-            return Ok(Exit::Done);
+            console::note("the configuration can be used");
+            return Ok(ExitStatus::Success);
         }
         serve(config, Some(path), None).await
     }
@@ -62,23 +62,29 @@ impl Serve {
 fn read(path: &Path) -> Result<Config, Vec<String>> {
     let text = fs::read_to_string(path)
         .map_err(|error| vec![format!("--config: {} cannot be read: {error}", path.display())])?;
-    let read = Config::read(&text, environment::value_or_nothing);
+    let read = Config::read(&text, environment::value_lossy);
     let (config, warnings) =
         read.map_err(|error| error.problems().map(ToString::to_string).collect::<Vec<_>>())?;
-    warnings.iter().for_each(talk::warning);
+    warnings.iter().for_each(console::warning);
     Ok(config)
 }
 
-async fn serve(config: Config, path: Option<PathBuf>, trial: Option<&Trial>) -> Result<Exit, Failure> {
+async fn serve(
+    config: Config,
+    path: Option<PathBuf>,
+    trial: Option<&SandboxSetup>,
+) -> Result<ExitStatus, CliError> {
     let interrupt = Interrupt::listen(Some("finishing what is under way; once more to end at once"))?;
     let listener = bind("listen", config.listen()).await?;
-    let address = listener.local_addr().map_err(Failure::unexpected)?;
+    let address = listener.local_addr().map_err(CliError::unexpected)?;
     let metrics = match config.metrics_listen() {
         Some(address) => Some(bind("metrics_listen", address).await?),
         None => None,
     };
-    let server =
-        Server::builder(config.clone()).build().await.map_err(|error| Failure::new(Exit::Wrong, error))?;
+    let server = Server::builder(config.clone())
+        .build()
+        .await
+        .map_err(|error| CliError::new(ExitStatus::Usage, error))?;
     let scheme = if config.has_tls() { "https" } else { "http" };
     let base = format!("{scheme}://{address}");
     let reloading = path.map(|path| reload_on_hangup(path, config, server.clone())).transpose()?;
@@ -89,8 +95,8 @@ async fn serve(config: Config, path: Option<PathBuf>, trial: Option<&Trial>) -> 
         trial.tell(&base);
     }
     tokio::select! {
-        () = server.serve(listener, metrics, interrupt.asked()) => {}
-        () = interrupt.insisted() => {}
+        () = server.serve(listener, metrics, interrupt.requested()) => {}
+        () = interrupt.forced() => {}
         () = async {
             match reloading {
                 Some(reloading) => reloading.await,
@@ -98,13 +104,13 @@ async fn serve(config: Config, path: Option<PathBuf>, trial: Option<&Trial>) -> 
             }
         } => {}
     }
-    Ok(Exit::Done)
+    Ok(ExitStatus::Success)
 }
 
-async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::new(
-            Exit::Wrong,
+        CliError::new(
+            ExitStatus::Usage,
             format_args!("{key}: {address} cannot be used: {error}; choose another port, or 0"),
         )
     })

@@ -1,19 +1,19 @@
 //! `wxsub token`: the access token, without showing it.
 
+mod control_server;
 mod refresh;
-mod served;
 mod show;
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use wxsub_core::clock::Moment;
-use wxsub_core::token::Issued;
+use wxsub_core::clock::ClockReading;
+use wxsub_core::token::CachedToken;
 use wxsub_proto::AppId;
 
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::output::Output;
 
 /// Show or renew the access token.
@@ -31,7 +31,7 @@ enum What {
 
 /// How a token is shown.
 #[derive(Debug, Args)]
-struct Look {
+struct ShowOptions {
     /// The app, if not WXSUB_APPID
     #[arg(long, value_name = "APPID")]
     appid: Option<String>,
@@ -57,7 +57,7 @@ struct Shown<'a> {
 
 impl Token {
     /// Does it.
-    pub(crate) async fn run(self) -> Result<Exit, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         match self.what {
             What::Show(show) => show.run().await,
             What::Refresh(refresh) => refresh.run().await,
@@ -65,9 +65,15 @@ impl Token {
     }
 }
 
-impl Look {
+impl ShowOptions {
     /// Prints this token.
-    fn print(&self, appid: &AppId, endpoint: &'static str, issued: &Issued, now: Moment) -> Exit {
+    fn print(
+        &self,
+        appid: &AppId,
+        endpoint: &'static str,
+        issued: &CachedToken,
+        now: ClockReading,
+    ) -> ExitStatus {
         let remaining = issued.remaining(now);
         let shown = Shown {
             appid,
@@ -75,7 +81,7 @@ impl Look {
             fingerprint: issued.fingerprint().to_string(),
             expires_in: remaining.as_secs(),
             generation: issued.generation().get(),
-            access_token: self.reveal.then(|| issued.token().expose()),
+            access_token: self.reveal.then(|| issued.token().expose_secret()),
         };
         let mut output = Output::new();
         if self.json {
@@ -90,7 +96,7 @@ impl Look {
                 output.line(format_args!("access token  {token}"));
             }
         }
-        output.end(Exit::Done)
+        output.end(ExitStatus::Success)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxsub_core::Client;
 use wxsub_core::error::{Call, Delivery};
-use wxsub_proto::message::Draft;
+use wxsub_proto::message::MessageDraft;
 use wxsub_reqwest::{ReqwestTransport, Roots};
 
 use super::interrupt::signal;
@@ -376,8 +376,8 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn library(row: &Row) -> String {
-    let draft = Draft::from_json(row.message().to_string().as_bytes()).unwrap();
-    let Ok(message) = draft.check() else { return "invalid".to_owned() };
+    let draft = MessageDraft::from_json(row.message().to_string().as_bytes()).unwrap();
+    let Ok(message) = draft.validate() else { return "invalid".to_owned() };
     let transport = ReqwestTransport::builder().roots(Roots::Bundled).build().unwrap();
     let client = Client::builder(APPID.parse().unwrap(), SECRET.parse().unwrap(), Arc::new(transport))
         .api_base(wxsub_proto::BaseUrl::new(&row.weixin()).unwrap())
@@ -386,7 +386,7 @@ fn library(row: &Row) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let Err(error) = runtime.block_on(client.send(&message)) else { return "sent".to_owned() };
     let outcome = match error.delivery() {
-        Delivery::Answered => "refused",
+        Delivery::Rejected => "refused",
         Delivery::NotSent => "not_sent",
         Delivery::MaybeSent => "maybe_sent",
     };

@@ -8,8 +8,8 @@ use wxsub_proto::{AppId, AppSecret, BaseUrl};
 use super::{Client, Inner};
 use crate::clock::{Clock, SystemClock};
 use crate::jitter;
-use crate::retry::Budget;
-use crate::token::{Keeper, KeeperBuilder, TokenSource};
+use crate::retry::RetryBudget;
+use crate::token::{TokenCache, TokenCacheBuilder, TokenSource};
 use crate::transport::Transport;
 
 /// How long one send may take, token included, unless told otherwise.
@@ -26,7 +26,7 @@ pub struct ClientBuilder {
 }
 
 enum Tokens {
-    Kept(Box<KeeperBuilder>),
+    Cached(Box<TokenCacheBuilder>),
     From(Arc<dyn TokenSource>),
 }
 
@@ -34,13 +34,13 @@ impl Client {
     /// A client with a keeper of its own.
     #[must_use]
     pub fn builder(appid: AppId, secret: AppSecret, transport: Arc<dyn Transport>) -> ClientBuilder {
-        let keeper = Keeper::builder(appid, secret, Arc::clone(&transport));
-        ClientBuilder::new(Tokens::Kept(Box::new(keeper)), transport)
+        let keeper = TokenCache::builder(appid, secret, Arc::clone(&transport));
+        ClientBuilder::new(Tokens::Cached(Box::new(keeper)), transport)
     }
 
     /// A client whose tokens somebody else keeps: a keeper you share, a fixed token, a control server.
     #[must_use]
-    pub fn with_tokens_from(source: Arc<dyn TokenSource>, transport: Arc<dyn Transport>) -> ClientBuilder {
+    pub fn with_token_source(source: Arc<dyn TokenSource>, transport: Arc<dyn Transport>) -> ClientBuilder {
         ClientBuilder::new(Tokens::From(source), transport)
     }
 }
@@ -73,7 +73,7 @@ impl ClientBuilder {
 
     /// Spreads its attempts to connect in time from this seed, so that a run can be repeated.
     #[must_use]
-    pub fn jitter_seed(mut self, seed: u64) -> Self {
+    pub fn rng_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
@@ -87,9 +87,9 @@ impl ClientBuilder {
 
     /// Sets up the keeper: endpoint, store, observer; also another base or clock than the client's. Does nothing for a client whose tokens somebody else keeps.
     #[must_use]
-    pub fn keeper(mut self, set_up: impl FnOnce(KeeperBuilder) -> KeeperBuilder) -> Self {
+    pub fn token_cache(mut self, set_up: impl FnOnce(TokenCacheBuilder) -> TokenCacheBuilder) -> Self {
         self.tokens = match self.tokens {
-            Tokens::Kept(keeper) => Tokens::Kept(Box::new(set_up(*keeper))),
+            Tokens::Cached(keeper) => Tokens::Cached(Box::new(set_up(*keeper))),
             tokens @ Tokens::From(_) => tokens,
         };
         self
@@ -100,12 +100,20 @@ impl ClientBuilder {
     pub fn build(self) -> Client {
         let Self { tokens, transport, base, clock, timeout, seed } = self;
         let source: Arc<dyn TokenSource> = match tokens {
-            Tokens::Kept(keeper) => Arc::new(keeper.or(&base, &clock).build()),
+            Tokens::Cached(keeper) => Arc::new(keeper.inherit_defaults(&base, &clock).build()),
             Tokens::From(source) => source,
         };
         let seed = AtomicU64::new(seed.unwrap_or_else(jitter::random_seed));
         Client {
-            inner: Arc::new(Inner { source, transport, base, clock, timeout, budget: Budget::new(), seed }),
+            inner: Arc::new(Inner {
+                source,
+                transport,
+                base,
+                clock,
+                timeout,
+                budget: RetryBudget::new(),
+                seed,
+            }),
         }
     }
 }

@@ -15,7 +15,7 @@ impl Client {
     ///
     /// # Cancel safety
     /// As [`send`](Self::send): after dropping the stream nobody can tell whether the messages in flight arrived.
-    pub fn send_many<S>(
+    pub fn send_all<S>(
         &self,
         messages: S,
         in_flight: NonZeroUsize,

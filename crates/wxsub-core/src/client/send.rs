@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::warn;
 use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::subscribe;
-use wxsub_proto::{AppId, ErrCode, Message, Refusal, TraceId};
+use wxsub_proto::{ApiError, AppId, ErrCode, Message, TraceId};
 
 use super::Client;
-use crate::clock::{Mono, until};
+use crate::clock::{MonotonicInstant, timeout_at};
 use crate::error::{Cause, Delivery, SendError};
 use crate::jitter::Jitter;
-use crate::retry::again;
-use crate::token::{Evidence, Failure, Issued};
-use crate::transport::{Outgoing, Stage};
+use crate::retry::retry_delay;
+use crate::token::{CachedToken, Evidence, TokenErrorKind};
+use crate::transport::{HttpRequest, RequestState};
 
 impl Client {
     /// Sends one message. `Ok` means that Weixin took it.
@@ -55,8 +55,8 @@ impl Client {
             biased;
             outcome = self.deliver(message, &posting) => outcome,
             () = stop => Err(Cause::Stopped(match posting.load(Ordering::Relaxed) {
-                false => Stage::BeforeSending,
-                true => Stage::MaybeSent,
+                false => RequestState::NotSent,
+                true => RequestState::MaybeSent,
             })),
         };
         outcome.map_err(SendError::new).inspect_err(|error| self.log(message, error))
@@ -64,17 +64,17 @@ impl Client {
 
     fn log(&self, message: &Message, error: &SendError) {
         // The text is Weixin's, and may repeat the request.
-        let refusal = error.refusal().map(|refusal| refusal.without(message.grant().openid().as_str()));
+        let refusal = error.refusal().map(|refusal| refusal.redact(message.grant().openid().as_str()));
         let text = refusal.as_ref().map_or_else(|| error.to_string(), |refusal| refusal.errmsg().to_owned());
         warn!(
             appid = self.inner.source.appid().map(AppId::as_str),
             errcode = error.errcode().map(ErrCode::get),
             text,
-            rid = refusal.as_ref().and_then(Refusal::trace_id).map(TraceId::as_str),
+            rid = refusal.as_ref().and_then(ApiError::trace_id).map(TraceId::as_str),
             remedy = error.remedy().as_str(),
             "{}",
             match error.delivery() {
-                Delivery::Answered => "Weixin refused a message",
+                Delivery::Rejected => "Weixin refused a message",
                 Delivery::NotSent => "a message was not sent",
                 Delivery::MaybeSent => "a message may have been sent",
             }
@@ -88,16 +88,19 @@ impl Client {
         let current = self.inner.source.current().to_owned();
         let issued = match current {
             Some(issued) => issued,
-            None => self.within(deadline, self.inner.source.token()).await?.map_err(Cause::Token)?,
+            None => self.with_deadline(deadline, self.inner.source.token()).await?.map_err(Cause::Token)?,
         };
         match self.post(message, &issued, deadline, posting).await {
             Err(Cause::Refused(refusal)) if refusal.errcode().is_stale_token() => {
-                let fresh = self.replace(&issued, refusal, deadline).await?;
+                let fresh = self.refresh_after_rejection(&issued, refusal, deadline).await?;
                 let outcome = self.post(message, &fresh, deadline, posting).await;
                 if matches!(&outcome, Err(Cause::Refused(refusal)) if refusal.errcode().is_stale_token()) {
                     // The message is not posted a third time, but nobody else should meet this token.
                     let _ = self
-                        .within(deadline, self.inner.source.refresh(fresh.generation(), Evidence::Seen))
+                        .with_deadline(
+                            deadline,
+                            self.inner.source.refresh(fresh.generation(), Evidence::Observed),
+                        )
                         .await;
                 }
                 outcome
@@ -107,12 +110,19 @@ impl Client {
     }
 
     /// Another token than the one Weixin has just called stale.
-    async fn replace(&self, stale: &Issued, refusal: Refusal, deadline: Mono) -> Result<Arc<Issued>, Cause> {
-        let refresh = self.inner.source.refresh(stale.generation(), Evidence::Seen);
-        match self.within(deadline, refresh).await? {
-            Ok(fresh) if fresh.token().same_as(stale.token()) => Err(Cause::Refused(refusal)),
+    async fn refresh_after_rejection(
+        &self,
+        stale: &CachedToken,
+        refusal: ApiError,
+        deadline: MonotonicInstant,
+    ) -> Result<Arc<CachedToken>, Cause> {
+        let refresh = self.inner.source.refresh(stale.generation(), Evidence::Observed);
+        match self.with_deadline(deadline, refresh).await? {
+            Ok(fresh) if fresh.token().ct_eq(stale.token()) => Err(Cause::Refused(refusal)),
             Ok(fresh) => Ok(fresh),
-            Err(error) if matches!(error.why(), Failure::Fixed) => Err(Cause::Refused(refusal)),
+            Err(error) if matches!(error.kind(), TokenErrorKind::NotRefreshable) => {
+                Err(Cause::Refused(refusal))
+            }
             Err(error) => Err(Cause::Token(error)),
         }
     }
@@ -121,8 +131,8 @@ impl Client {
     async fn post(
         &self,
         message: &Message,
-        issued: &Issued,
-        deadline: Mono,
+        issued: &CachedToken,
+        deadline: MonotonicInstant,
         posting: &AtomicBool,
     ) -> Result<(), Cause> {
         let mut tries = 1;
@@ -140,7 +150,7 @@ impl Client {
             };
             let now = self.inner.clock.now().mono;
             let mut jitter = Jitter::seeded(self.inner.seed.fetch_add(1, Ordering::Relaxed));
-            match again(error, tries, &mut jitter).map(|pause| now.after(pause)) {
+            match retry_delay(error, tries, &mut jitter).map(|pause| now.after(pause)) {
                 Some(then) if then < deadline && self.inner.budget.withdraw() => {
                     self.inner.clock.sleep_until(then).await;
                 }
@@ -151,22 +161,31 @@ impl Client {
     }
 
     /// The one exchange. Nothing is posted after the deadline.
-    async fn post_once(&self, message: &Message, issued: &Issued, deadline: Mono) -> Result<(), Cause> {
+    async fn post_once(
+        &self,
+        message: &Message,
+        issued: &CachedToken,
+        deadline: MonotonicInstant,
+    ) -> Result<(), Cause> {
         let inner = &*self.inner;
         if inner.clock.now().mono >= deadline {
             return Err(Cause::TokenTimeout);
         }
-        let request = subscribe::encode(issued.token(), message);
-        let outgoing = Outgoing::new(&inner.base, request).map_err(Cause::Transport)?;
-        let exchanged = until(&*inner.clock, deadline, inner.transport.exchange(outgoing)).await;
+        let request = subscribe::request(issued.token(), message);
+        let outgoing = HttpRequest::new(&inner.base, request).map_err(Cause::Transport)?;
+        let exchanged = timeout_at(&*inner.clock, deadline, inner.transport.execute(outgoing)).await;
         let raw = exchanged.ok_or(Cause::SendTimeout)?.map_err(Cause::Transport)?;
-        match subscribe::read(raw.status, &raw.body).map_err(Cause::Unreadable)? {
+        match subscribe::parse_response(raw.status, &raw.body).map_err(Cause::Unreadable)? {
             Reply::Done(()) => Ok(()),
-            Reply::Refused(refusal) => Err(Cause::Refused(refusal.without(issued.token().expose()))),
+            Reply::Refused(refusal) => Err(Cause::Refused(refusal.redact(issued.token().expose_secret()))),
         }
     }
 
-    async fn within<T>(&self, deadline: Mono, work: impl Future<Output = T>) -> Result<T, Cause> {
-        until(&*self.inner.clock, deadline, work).await.ok_or(Cause::TokenTimeout)
+    async fn with_deadline<T>(
+        &self,
+        deadline: MonotonicInstant,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Cause> {
+        timeout_at(&*self.inner.clock, deadline, work).await.ok_or(Cause::TokenTimeout)
     }
 }

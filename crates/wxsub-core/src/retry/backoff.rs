@@ -7,7 +7,7 @@ use crate::jitter::Jitter;
 pub(crate) fn backoff(failures: u32, first: Duration, most: Duration, jitter: &mut Jitter) -> Duration {
     let doublings = failures.saturating_sub(1).min(20);
     let pause = first.saturating_mul(1 << doublings).min(most);
-    pause - jitter.below(pause / 4)
+    pause - jitter.uniform_below(pause / 4)
 }
 
 #[cfg(test)]

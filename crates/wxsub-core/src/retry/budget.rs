@@ -3,12 +3,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// How many retries a client may make, all its sends together: 10, and one more for every 10 exchanges that go well. When
 /// nothing works, retrying adds next to nothing to the load.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct RetryBudget {
     /// In tenths of a retry.
     left: AtomicU32,
 }
 
-impl Budget {
+impl RetryBudget {
     const RETRY: u32 = 10;
     const MOST: u32 = 10 * Self::RETRY;
 
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn ten_retries_and_one_more_for_every_ten_successes() {
-        let budget = Budget::new();
+        let budget = RetryBudget::new();
         assert_eq!((0..20).filter(|_| budget.withdraw()).count(), 10);
         (0..9).for_each(|_| budget.deposit());
         assert!(!budget.withdraw());

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use wxsub_proto::AppId;
 
-use super::{Put, Record, StoreError, StoredToken, TokenStore};
-use crate::clock::{Clock, Mono, SystemClock, UnixMillis};
+use super::{CasOutcome, StoreError, StoredToken, TokenRecord, TokenStore};
+use crate::clock::{Clock, MonotonicInstant, SystemClock, UnixMillis};
 use crate::token::Generation;
 
 /// Keeps records in this process: what a keeper uses unless told otherwise.
@@ -19,8 +19,8 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct Entry {
-    record: Record,
-    lease: Option<(String, Mono)>,
+    record: TokenRecord,
+    lease: Option<(String, MonotonicInstant)>,
     /// The generation of the record, for those who wait for a newer one.
     newest: watch::Sender<Generation>,
 }
@@ -29,12 +29,12 @@ impl MemoryStore {
     /// An empty store on the real clock.
     #[must_use]
     pub fn new() -> Self {
-        Self::on(Arc::new(SystemClock::new()))
+        Self::with_clock(Arc::new(SystemClock::new()))
     }
 
     /// An empty store whose leases run on this clock.
     #[must_use]
-    pub fn on(clock: Arc<dyn Clock>) -> Self {
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self { clock, entries: Mutex::new(HashMap::new()) }
     }
 
@@ -62,36 +62,36 @@ impl fmt::Debug for MemoryStore {
 
 #[async_trait]
 impl TokenStore for MemoryStore {
-    async fn load(&self, app: &AppId) -> Result<Record, StoreError> {
+    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         Ok(self.entries().get(app).map(|entry| entry.record.clone()).unwrap_or_default())
     }
 
-    async fn newer_than(&self, app: &AppId, known: Generation) -> Generation {
+    async fn wait_for_change(&self, app: &AppId, known: Generation) -> Generation {
         let mut newest = self.with(app, |entry| entry.newest.subscribe());
         let newer = newest.wait_for(|newest| *newest > known).await.map(|newer| *newer);
         // Whoever tells lives as long as the store.
         newer.unwrap_or(known)
     }
 
-    async fn put_if_newer(
+    async fn compare_and_set(
         &self,
         app: &AppId,
         replaces: Generation,
         token: StoredToken,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<CasOutcome, StoreError> {
         Ok(self.with(app, |entry| {
             let stored = entry.record.generation();
             if stored != replaces || token.generation <= stored {
-                return Put::Lost(entry.record.clone());
+                return CasOutcome::Conflict(entry.record.clone());
             }
             entry.newest.send_replace(token.generation);
             entry.record.token = Some(token);
-            entry.record.lost_since = None;
-            Put::Stored
+            entry.record.in_doubt_since = None;
+            CasOutcome::Stored
         }))
     }
 
-    async fn lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
         let now = self.clock.now().mono;
         Ok(self.with(app, |entry| {
             let taken = entry.lease.as_ref().is_some_and(|(other, until)| other != holder && *until > now);
@@ -102,28 +102,28 @@ impl TokenStore for MemoryStore {
         }))
     }
 
-    async fn release(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
         self.with(app, |entry| {
             entry.lease.take_if(|(owner, _)| owner == holder);
         });
         Ok(())
     }
 
-    async fn mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
         self.with(app, |entry| {
-            entry.record.lost_since.get_or_insert(since);
+            entry.record.in_doubt_since.get_or_insert(since);
         });
         Ok(())
     }
 
-    async fn clear_mark(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
         self.with(app, |entry| {
-            entry.record.lost_since.take_if(|mark| *mark == since);
+            entry.record.in_doubt_since.take_if(|mark| *mark == since);
         });
         Ok(())
     }
 
-    async fn take_force(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
-        Ok(self.with(app, |entry| entry.record.forced.take(now)))
+    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        Ok(self.with(app, |entry| entry.record.forced.try_acquire(now)))
     }
 }

@@ -2,22 +2,22 @@ use std::time::Duration;
 
 use wxsub_proto::AccessToken;
 
-use crate::clock::{Moment, UnixMillis};
-use crate::token::{ForceLog, Generation, Issued};
+use crate::clock::{ClockReading, UnixMillis};
+use crate::token::{CachedToken, ForceRefreshLog, Generation};
 
 /// What a store keeps of one app.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub struct Record {
+pub struct TokenRecord {
     /// The newest token.
     pub token: Option<StoredToken>,
     /// Since when a fetch may have been carried out though its reply was lost.
-    pub lost_since: Option<UnixMillis>,
+    pub in_doubt_since: Option<UnixMillis>,
     /// When `force_refresh` was used.
-    pub forced: ForceLog,
+    pub forced: ForceRefreshLog,
 }
 
-impl Record {
+impl TokenRecord {
     /// The generation of the stored token; the zeroth if there is none.
     #[must_use]
     pub fn generation(&self) -> Generation {
@@ -35,28 +35,39 @@ pub struct StoredToken {
     /// Which token it is.
     pub generation: Generation,
     /// When it was asked for.
-    pub asked: UnixMillis,
+    pub requested_at: UnixMillis,
     /// How long it lives from then.
-    pub life: Duration,
+    pub lifetime: Duration,
 }
 
 impl StoredToken {
     /// A token with its times.
     #[must_use]
-    pub fn new(token: AccessToken, generation: Generation, asked: UnixMillis, life: Duration) -> Self {
-        Self { token, generation, asked, life }
+    pub fn new(
+        token: AccessToken,
+        generation: Generation,
+        requested_at: UnixMillis,
+        lifetime: Duration,
+    ) -> Self {
+        Self { token, generation, requested_at, lifetime }
     }
 
     /// As it is handed out. This is the one place where bounds apply to a record: a life is two hours at most, and a token
-    /// asked for in the future is of [unknown age](Issued::has_known_age).
+    /// asked for in the future is of [unknown age](CachedToken::has_known_age).
     #[must_use]
-    pub fn to_issued(&self, now: Moment) -> Issued {
-        Issued::adopted(self.token.clone(), self.generation, self.asked, self.life, now)
+    pub fn to_issued(&self, now: ClockReading) -> CachedToken {
+        CachedToken::from_shared_store(
+            self.token.clone(),
+            self.generation,
+            self.requested_at,
+            self.lifetime,
+            now,
+        )
     }
 }
 
-impl From<&Issued> for StoredToken {
-    fn from(issued: &Issued) -> Self {
-        Self::new(issued.token().clone(), issued.generation(), issued.asked(), issued.life())
+impl From<&CachedToken> for StoredToken {
+    fn from(issued: &CachedToken) -> Self {
+        Self::new(issued.token().clone(), issued.generation(), issued.requested_at(), issued.lifetime())
     }
 }

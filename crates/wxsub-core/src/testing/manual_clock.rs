@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::clock::{Clock, Moment, Mono, UnixMillis};
+use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis};
 
 /// How often ready tasks are let run before time goes on. Each hop from task to task takes one.
 const HOPS: usize = 64;
@@ -31,17 +31,19 @@ const HOPS: usize = 64;
 /// ```
 #[derive(Debug)]
 pub struct ManualClock {
-    now: watch::Sender<Moment>,
+    now: watch::Sender<ClockReading>,
     /// How many sleep until when.
-    sleepers: Mutex<BTreeMap<Mono, usize>>,
+    sleepers: Mutex<BTreeMap<MonotonicInstant, usize>>,
 }
 
 impl ManualClock {
     /// It is the year 2026, and nothing moves.
     #[must_use]
     pub fn new() -> Self {
-        let start =
-            Moment::new(Mono::from_origin(Duration::from_secs(1_000)), UnixMillis::new(1_780_000_000_000));
+        let start = ClockReading::new(
+            MonotonicInstant::from_origin(Duration::from_secs(1_000)),
+            UnixMillis::new(1_780_000_000_000),
+        );
         Self { now: watch::Sender::new(start), sleepers: Mutex::default() }
     }
 
@@ -55,13 +57,13 @@ impl ManualClock {
     ///
     /// # Cancel safety
     /// Dropping it leaves the clock where it has come to.
-    pub async fn pass(&self, time: Duration) {
+    pub async fn advance_and_run(&self, time: Duration) {
         let end = self.now().mono.after(time);
         loop {
             settle().await;
             let now = self.now().mono;
             let next = self.sleepers().keys().copied().find(|at| *at > now).unwrap_or(end).min(end);
-            self.advance(next.since(now));
+            self.advance(next.duration_since(now));
             if next == end {
                 return settle().await;
             }
@@ -78,7 +80,7 @@ impl ManualClock {
         self.now.send_modify(|now| now.wall = now.wall.before(by));
     }
 
-    fn sleepers(&self) -> MutexGuard<'_, BTreeMap<Mono, usize>> {
+    fn sleepers(&self) -> MutexGuard<'_, BTreeMap<MonotonicInstant, usize>> {
         self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -99,7 +101,7 @@ impl Default for ManualClock {
 /// Somebody sleeping; forgotten when they wake or give up.
 struct Sleeper<'a> {
     clock: &'a ManualClock,
-    at: Mono,
+    at: MonotonicInstant,
 }
 
 impl Drop for Sleeper<'_> {
@@ -116,11 +118,11 @@ impl Drop for Sleeper<'_> {
 
 #[async_trait]
 impl Clock for ManualClock {
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         *self.now.borrow()
     }
 
-    async fn sleep_until(&self, at: Mono) {
+    async fn sleep_until(&self, at: MonotonicInstant) {
         let mut now = self.now.subscribe();
         *self.sleepers().entry(at).or_default() += 1;
         let _sleeper = Sleeper { clock: self, at };

@@ -30,7 +30,7 @@ pub fn chain<'a>(
 /// let telltale = Error::other("no reply from https://api.test/?secret=S");
 /// assert_eq!(causes(chain(&telltale)), "no cause was given");
 /// ```
-pub fn causes<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
+pub fn format_chain<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
     let mut texts: Vec<String> = Vec::new();
     for text in errors.into_iter().map(ToString::to_string) {
         let repeated = texts.iter().any(|said| said.contains(&text));
@@ -69,7 +69,7 @@ mod tests {
             (&[], "no cause was given"),
         ] {
             let errors: Vec<_> = said.iter().map(|text| io::Error::other(*text)).collect();
-            assert_eq!(causes(errors.iter().map(|error| error as &dyn Error)), told);
+            assert_eq!(format_chain(errors.iter().map(|error| error as &dyn Error)), told);
         }
     }
 }

@@ -3,9 +3,9 @@ use std::fmt;
 /// How far a failed exchange can have come. There is nothing in between that could be known for certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "every match on it must decide both")]
-pub enum Stage {
+pub enum RequestState {
     /// Not one byte of the request has left: safe to repeat.
-    BeforeSending,
+    NotSent,
     /// Sending may have begun: the request may have been carried out.
     MaybeSent,
 }
@@ -13,7 +13,7 @@ pub enum Stage {
 /// What went wrong with an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum TransportFault {
+pub enum TransportErrorKind {
     /// The host name could not be resolved.
     Dns,
     /// No connection: refused, unreachable, or not in time.
@@ -36,7 +36,7 @@ pub enum TransportFault {
     Other,
 }
 
-impl fmt::Display for TransportFault {
+impl fmt::Display for TransportErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Dns => "the host name could not be resolved; check DNS and the base URL",
@@ -57,40 +57,40 @@ impl fmt::Display for TransportFault {
 
 /// An exchange that gave no reply: what went wrong, and whether the request can have left. Never holds a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{fault} ({detail}; {})", match stage { Stage::BeforeSending => "nothing was sent", Stage::MaybeSent => "the request may have arrived" })]
+#[error("{fault} ({detail}; {})", match stage { RequestState::NotSent => "nothing was sent", RequestState::MaybeSent => "the request may have arrived" })]
 pub struct TransportError {
-    stage: Stage,
-    fault: TransportFault,
+    stage: RequestState,
+    fault: TransportErrorKind,
     detail: String,
 }
 
 impl TransportError {
     /// A failure of which it is certain that nothing had been sent. `detail` must not contain a URL or a secret.
-    pub fn before_sending(fault: TransportFault, detail: impl Into<String>) -> Self {
-        Self { stage: Stage::BeforeSending, fault, detail: detail.into() }
+    pub fn before_sending(fault: TransportErrorKind, detail: impl Into<String>) -> Self {
+        Self { stage: RequestState::NotSent, fault, detail: detail.into() }
     }
 
     /// Any other failure: the request may have arrived. `detail` must not contain a URL or a secret.
-    pub fn maybe_sent(fault: TransportFault, detail: impl Into<String>) -> Self {
-        Self { stage: Stage::MaybeSent, fault, detail: detail.into() }
+    pub fn maybe_sent(fault: TransportErrorKind, detail: impl Into<String>) -> Self {
+        Self { stage: RequestState::MaybeSent, fault, detail: detail.into() }
     }
 
     /// How far the exchange can have come.
     #[must_use]
-    pub fn stage(&self) -> Stage {
+    pub fn stage(&self) -> RequestState {
         self.stage
     }
 
     /// What went wrong.
     #[must_use]
-    pub fn fault(&self) -> TransportFault {
+    pub fn kind(&self) -> TransportErrorKind {
         self.fault
     }
 
     /// Whether only a change of configuration can help: the server is not who it should be.
     #[must_use]
-    pub fn is_configuration(&self) -> bool {
-        self.fault == TransportFault::Certificate
+    pub fn is_config_error(&self) -> bool {
+        self.fault == TransportErrorKind::Certificate
     }
 
     /// What the HTTP library said of it.
@@ -103,7 +103,7 @@ impl TransportError {
 #[cfg(test)]
 mod tests {
     use super::TransportError;
-    use super::TransportFault::*;
+    use super::TransportErrorKind::*;
 
     #[test]
     fn what_the_library_said_is_kept() {

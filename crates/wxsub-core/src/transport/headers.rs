@@ -3,13 +3,13 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
-/// The `Date` header of a reply, for [`RawReply::dated`](wxsub_proto::codec::RawReply::dated).
+/// The `Date` header of a reply, for [`RawResponse::dated`](wxsub_proto::codec::RawResponse::dated).
 #[must_use]
 pub fn date_of(headers: &HeaderMap) -> Option<String> {
     headers.get(DATE)?.to_str().ok().map(str::to_owned)
 }
 
-/// The `Retry-After` header of a reply, for [`RawReply::retry_after`](wxsub_proto::codec::RawReply::retry_after). `None`
+/// The `Retry-After` header of a reply, for [`RawResponse::retry_after`](wxsub_proto::codec::RawResponse::retry_after). `None`
 /// where it is absent or a date.
 #[must_use]
 pub fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {

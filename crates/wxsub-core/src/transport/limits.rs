@@ -3,7 +3,7 @@ use std::time::Duration;
 /// What one exchange may cost. Adapters keep these with the timers of their HTTP library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct TransportLimits {
     /// For DNS, connect and TLS together. 3 s unless told otherwise.
     pub connect: Duration,
     /// For the whole exchange, from start to the last byte of the body. 15 s unless told otherwise.
@@ -15,7 +15,7 @@ pub struct Limits {
     pub idle: Duration,
 }
 
-impl Default for Limits {
+impl Default for TransportLimits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(3),
@@ -26,7 +26,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl TransportLimits {
     /// With this long for DNS, connect and TLS.
     #[must_use]
     pub fn connect(mut self, connect: Duration) -> Self {
@@ -36,7 +36,7 @@ impl Limits {
 
     /// With this long for the whole exchange.
     #[must_use]
-    pub fn total(mut self, total: Duration) -> Self {
+    pub fn request_timeout(mut self, total: Duration) -> Self {
         self.total = total;
         self
     }
@@ -50,7 +50,7 @@ impl Limits {
 
     /// With unused connections kept this long.
     #[must_use]
-    pub fn idle(mut self, idle: Duration) -> Self {
+    pub fn pool_idle_timeout(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
     }
@@ -62,10 +62,10 @@ mod tests {
 
     #[test]
     fn each_limit_is_set_by_itself() {
-        let (limits, second) = (Limits::default(), Duration::from_secs(1));
-        assert_eq!(limits.connect(second), Limits { connect: second, ..limits });
-        assert_eq!(limits.total(second), Limits { total: second, ..limits });
-        assert_eq!(limits.body_bytes(1), Limits { body_bytes: 1, ..limits });
-        assert_eq!(limits.idle(second), Limits { idle: second, ..limits });
+        let (limits, second) = (TransportLimits::default(), Duration::from_secs(1));
+        assert_eq!(limits.connect(second), TransportLimits { connect: second, ..limits });
+        assert_eq!(limits.request_timeout(second), TransportLimits { total: second, ..limits });
+        assert_eq!(limits.body_bytes(1), TransportLimits { body_bytes: 1, ..limits });
+        assert_eq!(limits.pool_idle_timeout(second), TransportLimits { idle: second, ..limits });
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_core::token::{Event, Evidence, Failure, Generation, Issued, Mode, Outcome, TokenEndpoint};
+use wxsub_core::token::{
+    CachedToken, Event, Evidence, FetchOutcome, Generation, RefreshMode, TokenEndpoint, TokenErrorKind,
+};
 
 use super::life::*;
 
@@ -11,8 +13,8 @@ use super::life::*;
 fn while_an_attempt_is_under_way_no_other_is_planned() {
     let mut life = Life::new(TokenEndpoint::Token);
     life.wanted();
-    life.tell(Event::Wanted);
-    assert_eq!(life.status().due, None);
+    life.tell(Event::TokenRequested);
+    assert_eq!(life.status().next_attempt_at, None);
 }
 
 #[test]
@@ -47,13 +49,13 @@ fn two_failures_pass_in_silence_if_they_pass_fast() {
 #[test]
 fn an_end_that_nobody_failed_to_prevent_is_no_failure() {
     let mut life = Life::holding();
-    let order = fetch(life.report(Evidence::Claimed));
-    life.finish(&order, Outcome::Issued(life.held()));
+    let order = fetch(life.report(Evidence::Reported));
+    life.finish(&order, FetchOutcome::Issued(life.held()));
     assert!(life.status().failure.is_some(), "there is no other token than the one reported");
     life.pass(seconds(4_000));
     let order = fetch(life.tell(Event::Timer));
     life.pass(seconds(3_199));
-    life.finish(&order, Outcome::Elsewhere);
+    life.finish(&order, FetchOutcome::LeaseHeldByPeer);
     assert!(life.due_in() > seconds(1));
     life.pass(seconds(1));
     fetch(life.tell(Event::Timer));
@@ -65,12 +67,12 @@ fn an_end_after_failures_keeps_the_failure_and_the_pace() {
     let mut life = Life::holding();
     life.pass(seconds(7_195));
     let order = fetch(life.tell(Event::Timer));
-    life.finish(&order, Outcome::Failed(Failure::StillRejected));
-    let planned = life.status().due;
+    life.finish(&order, FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued));
+    let planned = life.status().next_attempt_at;
     life.pass(seconds(5));
     life.tell(Event::Timer);
     let status = life.status();
-    assert!(status.held.is_none() && status.failure.is_some() && status.due == planned);
+    assert!(status.held.is_none() && status.failure.is_some() && status.next_attempt_at == planned);
 }
 
 #[test]
@@ -78,22 +80,35 @@ fn what_was_overtaken_or_is_over_is_not_adopted() {
     let look_again = Duration::from_millis(100);
     for (found, adopted) in [(1, false), (2, true), (3, true)] {
         let mut life = Life::holding();
-        let order = fetch(life.report(Evidence::Claimed));
-        life.tell(Event::Loaded { issued: Arc::new(stored(&life, 2)), lost_since: None });
+        let order = fetch(life.report(Evidence::Reported));
+        life.tell(Event::StoreLoaded { issued: Arc::new(stored(&life, 2)), lost_since: None });
         let known = life.held().generation().get();
-        let issued =
-            Issued::new("F".parse().unwrap(), Generation::new(known - 2 + found), life.now, seconds(7200));
-        life.finish(&order, Outcome::Adopted { issued: Arc::new(issued), lost_since: None, raced: false });
-        assert_eq!((life.held().token().expose() == "F", life.due_in() > look_again), (adopted, adopted));
+        let issued = CachedToken::new(
+            "F".parse().unwrap(),
+            Generation::new(known - 2 + found),
+            life.now,
+            seconds(7200),
+        );
+        life.finish(
+            &order,
+            FetchOutcome::Adopted { issued: Arc::new(issued), lost_since: None, lost_race: false },
+        );
+        assert_eq!(
+            (life.held().token().expose_secret() == "F", life.due_in() > look_again),
+            (adopted, adopted)
+        );
     }
     for over in [true, false] {
         let mut life = Life::holding();
         let rejected = life.held();
-        let order = fetch(life.report(Evidence::Seen));
+        let order = fetch(life.report(Evidence::Observed));
         let token = if over { "OVER".parse().unwrap() } else { rejected.token().clone() };
         let lives = seconds(if over { 0 } else { 7200 });
-        let issued = Issued::new(token, order.known.next(life.now.wall), life.now, lives);
-        life.finish(&order, Outcome::Adopted { issued: Arc::new(issued), lost_since: None, raced: false });
+        let issued = CachedToken::new(token, order.known.next(life.now.wall), life.now, lives);
+        life.finish(
+            &order,
+            FetchOutcome::Adopted { issued: Arc::new(issued), lost_since: None, lost_race: false },
+        );
         assert!(life.status().held.is_none());
         assert_eq!(life.due_in(), look_again);
     }
@@ -108,17 +123,17 @@ fn a_token_that_was_overtaken_makes_the_one_held_suspect() {
         (TokenEndpoint::StableToken, true, false),
     ] {
         let mut life = Life::holding_of(endpoint);
-        let order = fetch(life.report(if held { Evidence::Claimed } else { Evidence::Seen }));
+        let order = fetch(life.report(if held { Evidence::Reported } else { Evidence::Observed }));
         let overtaken = life.token("B", &order);
         let lives = seconds(if held { 7200 } else { 0 });
-        let newer = Issued::new(
+        let newer = CachedToken::new(
             "C".parse().unwrap(),
             order.known.next(life.now.wall.after(seconds(1))),
             life.now,
             lives,
         );
-        life.tell(Event::Loaded { issued: Arc::new(newer), lost_since: None });
-        life.finish(&order, Outcome::Issued(overtaken));
+        life.tell(Event::StoreLoaded { issued: Arc::new(newer), lost_since: None });
+        life.finish(&order, FetchOutcome::Issued(overtaken));
         assert_eq!(life.status().suspect_from.is_some(), suspect, "{endpoint:?}, held: {held}");
         assert!(life.due_in() <= seconds(5));
     }
@@ -130,10 +145,10 @@ fn a_forced_attempt_counts_from_the_one_that_made_it_necessary() {
     for (took, told) in [(14, true), (2, false)] {
         let mut life = Life::holding_of(TokenEndpoint::StableToken);
         let same = life.held();
-        let order = fetch(life.report(Evidence::Seen));
+        let order = fetch(life.report(Evidence::Observed));
         life.pass(seconds(took));
-        let order = fetch(life.finish(&order, Outcome::Issued(same)));
-        assert_eq!(order.mode, Mode::Forced);
+        let order = fetch(life.finish(&order, FetchOutcome::Issued(same)));
+        assert_eq!(order.mode, RefreshMode::Forced);
         life.pass(seconds(took));
         life.finish(&order, lost());
         assert_eq!(life.status().failure.is_some(), told, "{took} s each");

@@ -3,34 +3,40 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_core::clock::{Moment, Mono, UnixMillis};
+use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use wxsub_core::token::{
-    Command, Event, Evidence, Failure, Generation, Issued, Lifecycle, Notice, Order, Outcome, Status,
-    TokenEndpoint,
+    Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, RefreshState,
+    TokenEndpoint, TokenErrorKind, TokenEvent, TokenStatus,
 };
-use wxsub_core::transport::{TransportError, TransportFault};
+use wxsub_core::transport::{TransportError, TransportErrorKind};
 
 pub fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-pub fn not_sent() -> Outcome {
-    Outcome::Failed(Failure::Transport(TransportError::before_sending(TransportFault::Connect, "")))
+pub fn not_sent() -> FetchOutcome {
+    FetchOutcome::Failed(TokenErrorKind::Transport(TransportError::before_sending(
+        TransportErrorKind::Connect,
+        "",
+    )))
 }
 
-pub fn lost() -> Outcome {
-    Outcome::Failed(Failure::TimedOut)
+pub fn lost() -> FetchOutcome {
+    FetchOutcome::Failed(TokenErrorKind::TimedOut)
 }
 
 pub struct Life {
-    pub lifecycle: Lifecycle,
-    pub now: Moment,
+    pub lifecycle: RefreshState,
+    pub now: ClockReading,
 }
 
 impl Life {
     pub fn new(endpoint: TokenEndpoint) -> Self {
-        let now = Moment::new(Mono::from_origin(seconds(5_000)), UnixMillis::new(1_780_000_000_000));
-        Self { lifecycle: Lifecycle::new(endpoint, 7), now }
+        let now = ClockReading::new(
+            MonotonicInstant::from_origin(seconds(5_000)),
+            UnixMillis::new(1_780_000_000_000),
+        );
+        Self { lifecycle: RefreshState::new(endpoint, 7), now }
     }
 
     pub fn holding() -> Self {
@@ -42,76 +48,79 @@ impl Life {
         let mut life = Self::new(endpoint);
         let order = life.wanted();
         let issued = life.token("A", &order);
-        life.finish(&order, Outcome::Issued(issued));
+        life.finish(&order, FetchOutcome::Issued(issued));
         life
     }
 
-    pub fn token(&self, text: &str, order: &Order) -> Arc<Issued> {
+    pub fn token(&self, text: &str, order: &FetchRequest) -> Arc<CachedToken> {
         let generation = order.known.next(self.now.wall);
-        Arc::new(Issued::new(text.parse().unwrap(), generation, self.now, seconds(7200)))
+        Arc::new(CachedToken::new(text.parse().unwrap(), generation, self.now, seconds(7200)))
     }
 
-    pub fn tell(&mut self, event: Event) -> Vec<Command> {
-        self.lifecycle.handle(self.now, event)
+    pub fn tell(&mut self, event: Event) -> Vec<Action> {
+        self.lifecycle.handle_event(self.now, event)
     }
 
-    pub fn wanted(&mut self) -> Order {
-        fetch(self.tell(Event::Wanted))
+    pub fn wanted(&mut self) -> FetchRequest {
+        fetch(self.tell(Event::TokenRequested))
     }
 
-    pub fn finish(&mut self, order: &Order, outcome: Outcome) -> Vec<Command> {
-        self.tell(Event::Finished { attempt: order.attempt, outcome })
+    pub fn finish(&mut self, order: &FetchRequest, outcome: FetchOutcome) -> Vec<Action> {
+        self.tell(Event::FetchFinished { attempt: order.attempt, outcome })
     }
 
     /// Somebody reports a token of long ago.
-    pub fn report_old(&mut self) -> Vec<Command> {
-        self.tell(Event::Reported { generation: Generation::new(1), evidence: Evidence::Seen })
+    pub fn report_old(&mut self) -> Vec<Action> {
+        self.tell(Event::InvalidTokenReported {
+            generation: Generation::new(1),
+            evidence: Evidence::Observed,
+        })
     }
 
-    pub fn report(&mut self, evidence: Evidence) -> Vec<Command> {
-        self.tell(Event::Reported { generation: self.held().generation(), evidence })
+    pub fn report(&mut self, evidence: Evidence) -> Vec<Action> {
+        self.tell(Event::InvalidTokenReported { generation: self.held().generation(), evidence })
     }
 
     /// The store tells of the token held.
     pub fn read(&mut self, lost_since: Option<UnixMillis>) {
-        self.tell(Event::Loaded { issued: self.held(), lost_since });
+        self.tell(Event::StoreLoaded { issued: self.held(), lost_since });
     }
 
     pub fn pass(&mut self, time: Duration) {
         self.now = self.now.after(time);
     }
 
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> TokenStatus {
         self.lifecycle.status()
     }
 
-    pub fn held(&self) -> Arc<Issued> {
+    pub fn held(&self) -> Arc<CachedToken> {
         self.status().held.unwrap()
     }
 
     pub fn due_in(&self) -> Duration {
-        self.status().due.unwrap().left(self.now)
+        self.status().next_attempt_at.unwrap().remaining(self.now)
     }
 }
 
-pub fn fetch(commands: Vec<Command>) -> Order {
+pub fn fetch(commands: Vec<Action>) -> FetchRequest {
     let mut orders = commands.into_iter().filter_map(|command| match command {
-        Command::Fetch(order) => Some(order),
-        Command::Answer(_) | Command::Tell(_) => None,
+        Action::Fetch(order) => Some(order),
+        Action::ResolveReport(_) | Action::Emit(_) => None,
     });
     orders.next().unwrap()
 }
 
-pub fn notices(commands: Vec<Command>) -> Vec<Notice> {
+pub fn notices(commands: Vec<Action>) -> Vec<TokenEvent> {
     let told = commands.into_iter().filter_map(|command| match command {
-        Command::Tell(notice) => Some(notice),
-        Command::Answer(_) | Command::Fetch(_) => None,
+        Action::Emit(notice) => Some(notice),
+        Action::ResolveReport(_) | Action::Fetch(_) => None,
     });
     told.collect()
 }
 
 /// A token of another process, by how much its generation is ahead.
-pub fn stored(life: &Life, ahead: u64) -> Issued {
+pub fn stored(life: &Life, ahead: u64) -> CachedToken {
     let generation = Generation::new(life.held().generation().get() + ahead);
-    Issued::new("STORED".parse().unwrap(), generation, life.now, seconds(7200))
+    CachedToken::new("STORED".parse().unwrap(), generation, life.now, seconds(7200))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::token::{
-    Command, Event, Evidence, Failure, Generation, Issued, Notice, Outcome, TokenEndpoint,
+    Action, CachedToken, Event, Evidence, FetchOutcome, Generation, TokenEndpoint, TokenErrorKind, TokenEvent,
 };
 
 use super::life::*;
@@ -24,7 +24,7 @@ fn of_two_marks_the_earlier_counts() {
 #[test]
 fn a_mark_while_an_attempt_is_under_way_is_its_own() {
     let mut life = Life::holding();
-    let order = fetch(life.report(Evidence::Claimed));
+    let order = fetch(life.report(Evidence::Reported));
     life.read(Some(life.now.wall));
     life.finish(&order, not_sent());
     assert_eq!(life.status().suspect_from, None);
@@ -35,7 +35,7 @@ fn a_mark_while_an_attempt_is_under_way_is_its_own() {
 fn a_lost_reply_of_its_own_is_not_forgotten_with_the_mark() {
     let mut life = Life::holding();
     let asked = life.now;
-    let order = fetch(life.report(Evidence::Claimed));
+    let order = fetch(life.report(Evidence::Reported));
     life.finish(&order, lost());
     life.read(Some(asked.wall));
     life.read(None);
@@ -51,13 +51,13 @@ fn a_suspect_token_hurries_whoever_is_not_trying_yet() {
     assert!(life.due_in() <= seconds(5));
 
     let mut life = Life::holding();
-    let order = fetch(life.report(Evidence::Claimed));
+    let order = fetch(life.report(Evidence::Reported));
     life.pass(seconds(300));
-    life.finish(&order, Outcome::Failed(Failure::StillRejected));
-    let planned = life.status().due;
+    life.finish(&order, FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued));
+    let planned = life.status().next_attempt_at;
     assert!(life.due_in() > seconds(5));
     life.read(Some(life.now.wall.before(seconds(300))));
-    assert_eq!(life.status().due, planned);
+    assert_eq!(life.status().next_attempt_at, planned);
 }
 
 /// Weixin may have carried out the lost call after the one that brought the token found, and ended that.
@@ -69,15 +69,16 @@ fn only_a_token_asked_for_after_a_lost_reply_settles_it() {
         (-10, TokenEndpoint::StableToken, true),
     ] {
         let mut life = Life::holding_of(endpoint);
-        let order = fetch(life.report(Evidence::Claimed));
+        let order = fetch(life.report(Evidence::Reported));
         life.pass(seconds(15));
         let ended = life.now.wall;
         life.finish(&order, lost());
         life.pass(seconds(15));
         let asked = UnixMillis::new(ended.get().saturating_add_signed(after * 1000));
         let generation = order.known.next(asked);
-        let found = Issued::adopted("B".parse().unwrap(), generation, asked, seconds(7200), life.now);
-        life.tell(Event::Loaded { issued: Arc::new(found), lost_since: None });
+        let found =
+            CachedToken::from_shared_store("B".parse().unwrap(), generation, asked, seconds(7200), life.now);
+        life.tell(Event::StoreLoaded { issued: Arc::new(found), lost_since: None });
         assert_eq!(life.held().generation(), generation);
         assert_eq!(life.status().suspect_from.is_none(), settled, "{endpoint:?} {after}");
         assert_eq!(life.due_in() > seconds(5), settled, "{endpoint:?} {after}");
@@ -95,33 +96,36 @@ fn a_store_that_got_another_token_meanwhile_makes_ours_suspect() {
     ] {
         let mut life = Life::holding_of(endpoint);
         life.pass(seconds(60));
-        let order = fetch(life.report(Evidence::Claimed));
+        let order = fetch(life.report(Evidence::Reported));
         let alone = life.token("B", &order);
         let generation = alone.generation();
-        life.finish(&order, Outcome::IssuedAlone(alone));
+        life.finish(&order, FetchOutcome::IssuedWithoutLease(alone));
         let replaced = Generation::new(order.known.get().saturating_add_signed(meanwhile));
-        life.tell(Event::Published { generation, replaced });
+        life.tell(Event::StorePublished { generation, replaced });
         assert_eq!(life.status().suspect_from.is_some(), suspect, "{endpoint:?} {meanwhile}");
     }
 }
 
-fn away(life: &mut Life) -> Vec<Notice> {
+fn away(life: &mut Life) -> Vec<TokenEvent> {
     // The ration of refreshes on report allows one a minute.
     life.pass(seconds(60));
-    let order = fetch(life.report(Evidence::Claimed));
-    notices(life.finish(&order, Outcome::StoreAway))
+    let order = fetch(life.report(Evidence::Reported));
+    notices(life.finish(&order, FetchOutcome::StoreUnavailable))
 }
 
-fn gone_and_back(notices: &[Notice]) -> Vec<&Notice> {
-    notices.iter().filter(|notice| matches!(notice, Notice::StoreAway | Notice::StoreBack)).collect()
+fn gone_and_back(notices: &[TokenEvent]) -> Vec<&TokenEvent> {
+    notices
+        .iter()
+        .filter(|notice| matches!(notice, TokenEvent::StoreUnavailable | TokenEvent::StoreRecovered))
+        .collect()
 }
 
 #[test]
 fn each_outage_of_the_store_is_told_once_and_so_is_its_end() {
-    let back: [fn(&mut Life) -> Vec<Command>; 3] = [
-        |life| life.tell(Event::Loaded { issued: Arc::new(stored(life, 1)), lost_since: None }),
+    let back: [fn(&mut Life) -> Vec<Action>; 3] = [
+        |life| life.tell(Event::StoreLoaded { issued: Arc::new(stored(life, 1)), lost_since: None }),
         |life| {
-            life.tell(Event::Published {
+            life.tell(Event::StorePublished {
                 generation: life.held().generation(),
                 replaced: Generation::default(),
             })
@@ -129,14 +133,14 @@ fn each_outage_of_the_store_is_told_once_and_so_is_its_end() {
         |life| {
             life.pass(life.due_in());
             let order = fetch(life.tell(Event::Timer));
-            life.finish(&order, Outcome::Elsewhere)
+            life.finish(&order, FetchOutcome::LeaseHeldByPeer)
         },
     ];
     let mut life = Life::holding();
     for answers in back {
-        assert_eq!(away(&mut life), [Notice::StoreAway]);
+        assert_eq!(away(&mut life), [TokenEvent::StoreUnavailable]);
         assert_eq!(away(&mut life), []);
-        assert_eq!(gone_and_back(&notices(answers(&mut life))), [&Notice::StoreBack]);
+        assert_eq!(gone_and_back(&notices(answers(&mut life))), [&TokenEvent::StoreRecovered]);
     }
 }
 
@@ -154,10 +158,10 @@ fn a_store_that_can_only_be_read_stays_away() {
 #[test]
 fn a_fetch_without_the_store_says_that_it_is_away_until_it_holds_the_token() {
     let mut life = Life::holding();
-    let order = fetch(life.report(Evidence::Seen));
+    let order = fetch(life.report(Evidence::Observed));
     let alone = life.token("B", &order);
-    let told = notices(life.finish(&order, Outcome::IssuedAlone(Arc::clone(&alone))));
-    assert_eq!(gone_and_back(&told), [&Notice::StoreAway]);
-    let told = notices(life.tell(Event::Loaded { issued: alone, lost_since: None }));
-    assert_eq!(told, [Notice::StoreBack]);
+    let told = notices(life.finish(&order, FetchOutcome::IssuedWithoutLease(Arc::clone(&alone))));
+    assert_eq!(gone_and_back(&told), [&TokenEvent::StoreUnavailable]);
+    let told = notices(life.tell(Event::StoreLoaded { issued: alone, lost_since: None }));
+    assert_eq!(told, [TokenEvent::StoreRecovered]);
 }

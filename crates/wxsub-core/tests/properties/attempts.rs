@@ -12,7 +12,7 @@ proptest! {
         let run = |callers: usize| {
             let mut world = World::new(TokenEndpoint::Token, seed, fates.clone());
             for _ in 0..40 {
-                (0..callers).for_each(|_| drop(world.tell(Event::Wanted)));
+                (0..callers).for_each(|_| drop(world.tell(Event::TokenRequested)));
                 world.pass(seconds(pause));
             }
             world.fetches
@@ -25,13 +25,13 @@ proptest! {
     fn p03_a_failure_is_shared(seed: u64, end in setbacks()) {
         let mut world = World::new(TokenEndpoint::Token, seed, Vec::new());
         world.otherwise = at_once(end);
-        world.tell(Event::Wanted);
+        world.tell(Event::TokenRequested);
         while world.status().announced == 0 {
             world.pass(std::time::Duration::from_millis(10));
         }
         prop_assert!(world.fetches.len() <= 3);
         let callers_later = world.fetches.len();
-        (0..100).for_each(|_| drop(world.tell(Event::Wanted)));
+        (0..100).for_each(|_| drop(world.tell(Event::TokenRequested)));
         prop_assert_eq!(world.fetches.len(), callers_later);
     }
 

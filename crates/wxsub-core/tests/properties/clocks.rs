@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use wxsub_core::store::StoredToken;
-use wxsub_core::token::{Event, Evidence, Generation, Notice, TokenEndpoint};
+use wxsub_core::token::{Event, Evidence, Generation, TokenEndpoint, TokenEvent};
 
 use super::scenario::*;
 
@@ -14,10 +14,10 @@ proptest! {
     fn p10_expiry_counts_from_the_moment_of_asking(seed: u64, takes in 0_u64..15, life in 20_u64..7200) {
         let mut world = World::new(TokenEndpoint::Token, seed, vec![Fate { takes: seconds(takes), end: End::Issue(seconds(life)) }]);
         world.otherwise = at_once(End::NotSent);
-        world.tell(Event::Wanted);
+        world.tell(Event::TokenRequested);
         let asked = world.now;
         world.pass(seconds(takes + 1));
-        prop_assert_eq!(world.held().unwrap().ends(), asked.after(seconds(life)));
+        prop_assert_eq!(world.held().unwrap().expires_at(), asked.after(seconds(life)));
     }
 
     /// An end that one clock has seen is final: setting the other back revives nothing.
@@ -36,7 +36,7 @@ proptest! {
         prop_assert_eq!(world.held().is_none(), gone);
         // And set back for good, it ends by the clock that cannot be set.
         world.pass(seconds(7200));
-        prop_assert!(world.held().is_none() && ended.ends().mono <= world.now.mono);
+        prop_assert!(world.held().is_none() && ended.expires_at().mono <= world.now.mono);
     }
 
     /// A process that has just started knows a stored token by the wall clock only, and remembers that it was over.
@@ -46,9 +46,9 @@ proptest! {
         world.otherwise = at_once(End::NotSent);
         let asked = world.now.wall.before(seconds(7200 + over));
         let stored = StoredToken::new("T".parse().unwrap(), Generation::default().next(asked), asked, seconds(7200));
-        world.tell(Event::Loaded { issued: Arc::new(stored.to_issued(world.now)), lost_since: None });
+        world.tell(Event::StoreLoaded { issued: Arc::new(stored.to_issued(world.now)), lost_since: None });
         world.now.wall = world.now.wall.before(seconds(back));
-        world.tell(Event::Loaded { issued: Arc::new(stored.to_issued(world.now)), lost_since: None });
+        world.tell(Event::StoreLoaded { issued: Arc::new(stored.to_issued(world.now)), lost_since: None });
         prop_assert!(world.held().is_none());
     }
 
@@ -69,18 +69,18 @@ proptest! {
         // While no other can be had it is served, for one whole life at most.
         for _ in 0..minutes {
             world.pass(seconds(60));
-            prop_assert!(world.status().vouched(world.now) <= seconds(60));
+            prop_assert!(world.status().safe_ttl(world.now) <= seconds(60));
             prop_assert_eq!(world.held().is_some(), world.now.wall.since(world.fetches[0].0.wall) < seconds(life.min(7200)));
         }
         let stolen = world.held().is_some_and(|held| {
-            world.report(held.generation(), Evidence::Seen);
-            world.count(|notice| matches!(notice, Notice::Stolen { .. })) > 0
+            world.report(held.generation(), Evidence::Observed);
+            world.count(|notice| matches!(notice, TokenEvent::InvalidatedExternally { .. })) > 0
         });
         prop_assert!(!stolen, "the age explains it");
         world.otherwise = issue(7200);
         world.pass(seconds(70));
         prop_assert!(world.held().is_some_and(|held| held.has_known_age()));
-        prop_assert!(world.status().vouched(world.now) > seconds(3000));
+        prop_assert!(world.status().safe_ttl(world.now) > seconds(3000));
     }
 
     /// Clocks that differ a little are no reason to fetch.
@@ -126,7 +126,7 @@ proptest! {
         world.fates.clear();
         world.otherwise = issue(7200);
         world.pass(seconds(400));
-        world.tell(Event::Wanted);
+        world.tell(Event::TokenRequested);
         world.pass(seconds(120));
         let held = world.held();
         prop_assert!(held.is_some_and(|token| token.remaining(world.now) <= seconds(7200)));

@@ -1,7 +1,7 @@
 //! Promises 1, 2 and 4: what is handed out, and when it ceases to be.
 
 use proptest::prelude::*;
-use wxsub_core::token::{Event, Evidence, Notice, TokenEndpoint};
+use wxsub_core::token::{Event, Evidence, TokenEndpoint, TokenEvent};
 
 use super::scenario::*;
 
@@ -18,12 +18,12 @@ proptest! {
         for op in &ops {
             let before = world.held();
             world.do_op(op);
-            if let (Op::Report(Evidence::Seen), Some(token)) = (op, before) {
+            if let (Op::Report(Evidence::Observed), Some(token)) = (op, before) {
                 rejected.push(token);
             }
             if let Some(held) = world.held() {
-                prop_assert!(held.ends().mono > world.now.mono && held.ends().wall > world.now.wall);
-                prop_assert!(!rejected.iter().any(|token| token.token().same_as(held.token())));
+                prop_assert!(held.expires_at().mono > world.now.mono && held.expires_at().wall > world.now.wall);
+                prop_assert!(!rejected.iter().any(|token| token.token().ct_eq(held.token())));
             }
         }
     }
@@ -35,7 +35,7 @@ proptest! {
         for op in &ops {
             world.do_op(op);
         }
-        world.tell(Event::Wanted);
+        world.tell(Event::TokenRequested);
         let announced = world.status().announced;
         world.pass(seconds(50));
         let status = world.status();
@@ -65,15 +65,15 @@ proptest! {
             let noticed = world.notices.len();
             let suspect = world.status().is_suspect(world.now);
             world.do_op(op);
-            let Some(before) = before.filter(|token| token.is_usable(world.now)) else { continue };
+            let Some(before) = before.filter(|token| token.is_valid(world.now)) else { continue };
             let believed = match op {
-                Op::Report(Evidence::Seen) => true,
-                Op::Report(Evidence::Claimed) => suspect,
+                Op::Report(Evidence::Observed) => true,
+                Op::Report(Evidence::Reported) => suspect,
                 _ => false,
             };
             let kept = world.held().is_some_and(|held| held.generation() == before.generation());
             let replaced = world.notices.iter().skip(noticed).any(|(_, notice)| {
-                matches!(notice, Notice::Refreshed { generation, .. } if *generation > before.generation())
+                matches!(notice, TokenEvent::Refreshed { generation, .. } if *generation > before.generation())
             });
             prop_assert!(kept || replaced || believed, "{op:?} dropped a usable token");
         }

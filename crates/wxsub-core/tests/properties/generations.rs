@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::AccessToken;
-use wxsub_core::token::{Event, Evidence, Generation, Issued, TokenEndpoint};
+use wxsub_core::token::{CachedToken, Event, Evidence, Generation, TokenEndpoint};
 
 use super::scenario::*;
 
@@ -22,17 +22,17 @@ proptest! {
         let endpoint = TokenEndpoint::Token;
         let (mut world, mut peer) = (World::new(endpoint, seed, vec![]), World::new(endpoint, seed, vec![]));
         for world in [&mut world, &mut peer] {
-            let token = Issued::new(AccessToken::new("ODD").unwrap(), Generation::new(stored), world.now, seconds(60));
-            world.tell(Event::Loaded { issued: Arc::new(token), lost_since: None });
+            let token = CachedToken::new(AccessToken::new("ODD").unwrap(), Generation::new(stored), world.now, seconds(60));
+            world.tell(Event::StoreLoaded { issued: Arc::new(token), lost_since: None });
         }
         for _ in 0..5 {
-            world.tell(Event::Wanted);
+            world.tell(Event::TokenRequested);
             world.pass(seconds(4000));
             let held = world.held().unwrap();
             prop_assert!(held.generation() < Generation::MAX);
             peer.now = world.now;
-            peer.tell(Event::Loaded { issued: Arc::clone(&held), lost_since: None });
-            prop_assert!(peer.held().is_some_and(|token| token.token().same_as(held.token())));
+            peer.tell(Event::StoreLoaded { issued: Arc::clone(&held), lost_since: None });
+            prop_assert!(peer.held().is_some_and(|token| token.token().ct_eq(held.token())));
         }
     }
 
@@ -50,9 +50,9 @@ proptest! {
             }
             if !earlier.is_empty() {
                 // A slow writer brings back something from the past, as fresh as new.
-                let old: &Arc<Issued> = offered.get(&earlier);
-                let late = Issued::new(old.token().clone(), old.generation(), world.now, seconds(7200));
-                world.tell(Event::Loaded { issued: Arc::new(late), lost_since: None });
+                let old: &Arc<CachedToken> = offered.get(&earlier);
+                let late = CachedToken::new(old.token().clone(), old.generation(), world.now, seconds(7200));
+                world.tell(Event::StoreLoaded { issued: Arc::new(late), lost_since: None });
             }
         }
     }
@@ -66,12 +66,12 @@ proptest! {
         let fetches = world.fetches.len();
         let newer = Generation::new(held.generation().get() + ahead);
         let token = if rejected {
-            world.report(held.generation(), Evidence::Seen);
+            world.report(held.generation(), Evidence::Observed);
             held.token().clone()
         } else {
             AccessToken::new("OTHER").unwrap()
         };
-        world.tell(Event::Loaded { issued: Arc::new(Issued::new(token, newer, world.now, seconds(7200))), lost_since: None });
+        world.tell(Event::StoreLoaded { issued: Arc::new(CachedToken::new(token, newer, world.now, seconds(7200))), lost_since: None });
         match world.held() {
             Some(now_held) => prop_assert!(!rejected && now_held.generation() == newer && world.fetches.len() == fetches),
             None => prop_assert!(rejected),

@@ -1,7 +1,7 @@
 //! Promise 8: a fetch whose reply was lost may have ended the token held.
 
 use proptest::prelude::*;
-use wxsub_core::token::{Evidence, Notice, TokenEndpoint};
+use wxsub_core::token::{Evidence, TokenEndpoint, TokenEvent};
 
 use super::scenario::*;
 
@@ -9,8 +9,8 @@ fn with_lost_answer(seed: u64, takes: u64, otherwise: End) -> World {
     let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
     world.fates.push_back(Fate { takes: seconds(takes), end: End::Lose });
     world.otherwise = at_once(otherwise);
-    let due = world.status().due.unwrap();
-    world.pass(due.left(world.now) + seconds(takes));
+    let due = world.status().next_attempt_at.unwrap();
+    world.pass(due.remaining(world.now) + seconds(takes));
     assert_eq!(world.fetches.len(), 2);
     world
 }
@@ -28,11 +28,11 @@ proptest! {
         let asked = world.fetches[1].0;
         let held = world.held().unwrap().generation();
         let suspect_from = asked.after(seconds(240));
-        while world.now.mono.since(asked.mono) < seconds(900) {
-            prop_assert_eq!(world.status().is_suspect(world.now), suspect_from.reached(world.now));
+        while world.now.mono.duration_since(asked.mono) < seconds(900) {
+            prop_assert_eq!(world.status().is_suspect(world.now), suspect_from.is_past(world.now));
             prop_assert_eq!(world.held().map(|token| token.generation()), Some(held));
-            let vouched_until = world.now.mono.after(world.status().vouched(world.now));
-            if suspect_from.reached(world.now) {
+            let vouched_until = world.now.mono.after(world.status().safe_ttl(world.now));
+            if suspect_from.is_past(world.now) {
                 prop_assert!(vouched_until <= world.now.mono.after(seconds(60)));
             } else {
                 prop_assert!(vouched_until <= asked.mono.after(seconds(300)));
@@ -40,10 +40,10 @@ proptest! {
             world.pass(seconds(1));
         }
         for pair in world.fetches[1..].windows(2) {
-            let gap = pair[1].0.mono.since(pair[0].0.mono);
+            let gap = pair[1].0.mono.duration_since(pair[0].0.mono);
             prop_assert!(gap <= seconds(15 + takes), "{:?}", gap);
         }
-        prop_assert_eq!(world.count(|notice| matches!(notice, Notice::AnswerLost { .. })), 1);
+        prop_assert_eq!(world.count(|notice| matches!(notice, TokenEvent::FetchResponseLost { .. })), 1);
     }
 
     /// Once it is suspect, the first sign of rejection is believed, a mere claim too.
@@ -52,7 +52,7 @@ proptest! {
         let mut world = with_lost_answer(seed, takes, End::NotSent);
         world.pass(seconds(if suspect { 260 } else { 60 }));
         let held = world.held().unwrap().generation();
-        world.report(held, Evidence::Claimed);
+        world.report(held, Evidence::Reported);
         prop_assert_eq!(world.held().is_none(), suspect);
     }
 

@@ -1,7 +1,9 @@
 //! Promises 5, 6 and 11: "that one no longer works".
 
 use proptest::prelude::*;
-use wxsub_core::token::{Event, Evidence, Failure, Generation, Notice, TokenEndpoint, Verdict};
+use wxsub_core::token::{
+    Event, Evidence, Generation, ReportOutcome, TokenEndpoint, TokenErrorKind, TokenEvent,
+};
 
 use super::scenario::*;
 
@@ -13,16 +15,16 @@ proptest! {
         let dead = world.held().unwrap().generation();
         let fetches = world.fetches.len();
         for _ in 0..reporters {
-            let verdict = world.report(dead, Evidence::Seen);
-            let waits = matches!(verdict, Some(Verdict::Wait { .. }));
+            let verdict = world.report(dead, Evidence::Observed);
+            let waits = matches!(verdict, Some(ReportOutcome::Pending { .. }));
             prop_assert!(waits, "{:?}", verdict);
             prop_assert!(world.held().is_none());
         }
         world.pass(seconds(1));
         prop_assert_eq!(world.fetches.len(), fetches + 1);
         prop_assert!(world.held().unwrap().generation() > dead);
-        let verdict = world.report(dead, Evidence::Seen);
-        let as_expected = matches!(verdict, Some(Verdict::Superseded(_)));
+        let verdict = world.report(dead, Evidence::Observed);
+        let as_expected = matches!(verdict, Some(ReportOutcome::AlreadyRefreshed(_)));
             prop_assert!(as_expected);
         prop_assert_eq!(world.fetches.len(), fetches + 1);
     }
@@ -35,8 +37,8 @@ proptest! {
         let claimed = world.held().unwrap().generation();
         let fetches = world.fetches.len();
         for _ in 0..reporters {
-            let verdict = world.report(claimed, Evidence::Claimed);
-            let as_expected = matches!(verdict, Some(Verdict::Wait { .. }));
+            let verdict = world.report(claimed, Evidence::Reported);
+            let as_expected = matches!(verdict, Some(ReportOutcome::Pending { .. }));
             prop_assert!(as_expected);
             prop_assert_eq!(world.held().unwrap().generation(), claimed);
         }
@@ -51,9 +53,9 @@ proptest! {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
         let current = world.held().unwrap().generation();
         let fetches = world.fetches.len();
-        let evidence = if seen { Evidence::Seen } else { Evidence::Claimed };
+        let evidence = if seen { Evidence::Observed } else { Evidence::Reported };
         match world.report(Generation::new(current.get() - older), evidence) {
-            Some(Verdict::Superseded(token)) => prop_assert_eq!(token.generation(), current),
+            Some(ReportOutcome::AlreadyRefreshed(token)) => prop_assert_eq!(token.generation(), current),
             other => prop_assert!(false, "{:?}", other),
         }
         prop_assert_eq!(world.fetches.len(), fetches);
@@ -64,19 +66,19 @@ proptest! {
     #[test]
     fn p05_refreshes_on_report_are_rationed(seed: u64, seen: bool, every in 1_u64..90) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
-        let evidence = if seen { Evidence::Seen } else { Evidence::Claimed };
+        let evidence = if seen { Evidence::Observed } else { Evidence::Reported };
         let (fetches, started) = (world.fetches.len(), world.now.mono);
         for _ in 0..20 {
             if let Some(held) = world.held() {
                 let verdict = world.report(held.generation(), evidence);
-                if let Some(Verdict::Refused(error)) = verdict {
-                    let rationed = matches!(error.why(), Failure::Rationed(_));
+                if let Some(ReportOutcome::Rejected(error)) = verdict {
+                    let rationed = matches!(error.kind(), TokenErrorKind::RateLimited(_));
                     prop_assert!(rationed && error.retry_after().is_some());
                 }
             }
             world.pass(seconds(every));
         }
-        let minutes = world.now.mono.since(started).as_secs() / 60;
+        let minutes = world.now.mono.duration_since(started).as_secs() / 60;
         let most = 5 + usize::try_from(minutes).unwrap() + 1;
         prop_assert!(world.fetches.len() - fetches <= most, "{} in {} min", world.fetches.len() - fetches, minutes);
     }
@@ -87,10 +89,10 @@ proptest! {
     fn p06_giving_up_cancels_nothing(seed: u64, fates in fates()) {
         let run = |wants: usize| {
             let mut world = World::new(TokenEndpoint::Token, seed, fates.clone());
-            world.tell(Event::Wanted);
+            world.tell(Event::TokenRequested);
             for step in 0..200 {
                 if step < wants {
-                    world.tell(Event::Wanted);
+                    world.tell(Event::TokenRequested);
                 }
                 world.pass(std::time::Duration::from_millis(700));
             }
@@ -106,14 +108,14 @@ proptest! {
         if let Some(ago) = lost {
             // A fetch of our own whose reply was lost, and one that went well.
             world.fates.push_back(at_once(End::Lose));
-            world.report(world.held().unwrap().generation(), Evidence::Claimed);
+            world.report(world.held().unwrap().generation(), Evidence::Reported);
             world.pass(seconds(ago.max(16)));
         } else {
             world.pass(seconds(after));
         }
         let held = world.held().unwrap().generation();
-        world.report(held, Evidence::Seen);
-        let named = world.count(|notice| matches!(notice, Notice::Stolen { generation, .. } if *generation == held));
+        world.report(held, Evidence::Observed);
+        let named = world.count(|notice| matches!(notice, TokenEvent::InvalidatedExternally { generation, .. } if *generation == held));
         prop_assert_eq!(named, usize::from(lost.is_none()));
     }
 
@@ -123,7 +125,7 @@ proptest! {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
         world.otherwise = at_once(End::NotSent);
         world.pass(seconds(7199 - left));
-        world.report(world.held().unwrap().generation(), Evidence::Seen);
-        prop_assert_eq!(world.count(|notice| matches!(notice, Notice::Stolen { .. })), 0);
+        world.report(world.held().unwrap().generation(), Evidence::Observed);
+        prop_assert_eq!(world.count(|notice| matches!(notice, TokenEvent::InvalidatedExternally { .. })), 0);
     }
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use wxsub_core::clock::{Moment, Mono, UnixMillis};
-use wxsub_core::proto::codec::Unreadable;
-use wxsub_core::proto::{AccessToken, ErrCode, Refusal};
+use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
+use wxsub_core::proto::codec::DecodeError;
+use wxsub_core::proto::{AccessToken, ApiError, ErrCode};
 use wxsub_core::store::StoredToken;
 use wxsub_core::token::{
-    Command, Event, Evidence, Failure, Generation, Issued, Lifecycle, Mode, Notice, Order, Outcome, Status,
-    TokenEndpoint, Verdict,
+    Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, RefreshMode, RefreshState,
+    ReportOutcome, TokenEndpoint, TokenErrorKind, TokenEvent, TokenStatus,
 };
-use wxsub_core::transport::{TransportError, TransportFault};
+use wxsub_core::transport::{TransportError, TransportErrorKind};
 
 /// What becomes of a fetch, this long after it was asked for.
 #[derive(Debug, Clone)]
@@ -48,16 +48,16 @@ pub enum Op {
 }
 
 pub struct World {
-    pub lifecycle: Lifecycle,
-    pub now: Moment,
+    pub lifecycle: RefreshState,
+    pub now: ClockReading,
     pub fates: VecDeque<Fate>,
     /// What becomes of fetches when no fate is left.
     pub otherwise: Fate,
-    pub in_flight: Option<(Mono, Moment, Order, End)>,
-    pub last_issued: Option<Arc<Issued>>,
+    pub in_flight: Option<(MonotonicInstant, ClockReading, FetchRequest, End)>,
+    pub last_issued: Option<Arc<CachedToken>>,
     /// Every fetch: when it was asked for, and how.
-    pub fetches: Vec<(Moment, Mode)>,
-    pub notices: Vec<(Moment, Notice)>,
+    pub fetches: Vec<(ClockReading, RefreshMode)>,
+    pub notices: Vec<(ClockReading, TokenEvent)>,
     pub rejected: HashSet<Generation>,
     issued: u64,
 }
@@ -107,8 +107,8 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         6 => (0_u64..4_000_000).prop_map(|millis| Op::Pass(Duration::from_millis(millis))),
         3 => Just(Op::Want),
-        2 => Just(Op::Report(Evidence::Seen)),
-        2 => Just(Op::Report(Evidence::Claimed)),
+        2 => Just(Op::Report(Evidence::Observed)),
+        2 => Just(Op::Report(Evidence::Reported)),
         1 => Just(Op::ReportOld),
         1 => (1_u64..200_000).prop_map(|s| Op::WallForward(seconds(s))),
         1 => (1_u64..200_000).prop_map(|s| Op::WallBack(seconds(s))),
@@ -119,8 +119,11 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
 impl World {
     pub fn new(endpoint: TokenEndpoint, seed: u64, fates: Vec<Fate>) -> Self {
         Self {
-            lifecycle: Lifecycle::new(endpoint, seed),
-            now: Moment::new(Mono::from_origin(seconds(5_000_000)), UnixMillis::new(1_780_000_000_000)),
+            lifecycle: RefreshState::new(endpoint, seed),
+            now: ClockReading::new(
+                MonotonicInstant::from_origin(seconds(5_000_000)),
+                UnixMillis::new(1_780_000_000_000),
+            ),
             fates: fates.into(),
             otherwise: issue(7200),
             in_flight: None,
@@ -135,13 +138,13 @@ impl World {
     /// A world in which a token of this life is held.
     pub fn holding(endpoint: TokenEndpoint, seed: u64, life: u64) -> Self {
         let mut world = Self::new(endpoint, seed, vec![issue(life)]);
-        world.tell(Event::Wanted);
+        world.tell(Event::TokenRequested);
         world.pass(seconds(1));
         assert!(world.held().is_some());
         world
     }
 
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> TokenStatus {
         self.lifecycle.status()
     }
 
@@ -150,32 +153,32 @@ impl World {
         let generation = Generation::default().next(self.now.wall);
         let stored = StoredToken::new(AccessToken::new("STORED").unwrap(), generation, asked, life);
         let issued = Arc::new(stored.to_issued(self.now));
-        self.tell(Event::Loaded { issued, lost_since: None });
+        self.tell(Event::StoreLoaded { issued, lost_since: None });
     }
 
     /// What callers would get now.
-    pub fn held(&self) -> Option<Arc<Issued>> {
+    pub fn held(&self) -> Option<Arc<CachedToken>> {
         self.status().usable(self.now).cloned()
     }
 
-    pub fn do_op(&mut self, op: &Op) -> Option<Verdict> {
+    pub fn do_op(&mut self, op: &Op) -> Option<ReportOutcome> {
         let generation = self.held().map(|issued| issued.generation());
         match op {
             Op::Pass(time) => self.pass(*time),
-            Op::Want => drop(self.tell(Event::Wanted)),
+            Op::Want => drop(self.tell(Event::TokenRequested)),
             Op::Report(evidence) => return self.report(generation?, *evidence),
-            Op::ReportOld => return self.report(Generation::new(generation?.get() - 1), Evidence::Claimed),
+            Op::ReportOld => return self.report(Generation::new(generation?.get() - 1), Evidence::Reported),
             Op::WallForward(by) => self.now.wall = self.now.wall.after(*by),
             Op::WallBack(by) => self.now.wall = self.now.wall.before(*by),
         }
         None
     }
 
-    pub fn report(&mut self, generation: Generation, evidence: Evidence) -> Option<Verdict> {
-        if evidence == Evidence::Seen && self.held().is_some_and(|held| held.generation() == generation) {
+    pub fn report(&mut self, generation: Generation, evidence: Evidence) -> Option<ReportOutcome> {
+        if evidence == Evidence::Observed && self.held().is_some_and(|held| held.generation() == generation) {
             self.rejected.insert(generation);
         }
-        self.tell(Event::Reported { generation, evidence })
+        self.tell(Event::InvalidTokenReported { generation, evidence })
     }
 
     /// Lets time pass, waking the lifecycle whenever it wants to be.
@@ -183,13 +186,13 @@ impl World {
         let end = self.now.mono.after(time);
         for _ in 0..1_000_000 {
             let finish = self.in_flight.as_ref().map(|(at, ..)| *at);
-            let timer = self.lifecycle.deadline(self.now);
+            let timer = self.lifecycle.poll_timeout(self.now);
             let next = [finish, timer].into_iter().flatten().min().filter(|at| *at <= end);
             let Some(next) = next else {
-                self.now = self.now.after(end.since(self.now.mono));
+                self.now = self.now.after(end.duration_since(self.now.mono));
                 return;
             };
-            self.now = self.now.after(next.since(self.now.mono));
+            self.now = self.now.after(next.duration_since(self.now.mono));
             if finish == Some(next) { self.finish() } else { drop(self.tell(Event::Timer)) }
         }
         panic!("a hot loop: a million wake-ups in {time:?}");
@@ -198,10 +201,10 @@ impl World {
     pub fn finish(&mut self) {
         let Some((_, asked, order, end)) = self.in_flight.take() else { return };
         let outcome = self.outcome(asked, &order, &end);
-        self.tell(Event::Finished { attempt: order.attempt, outcome });
+        self.tell(Event::FetchFinished { attempt: order.attempt, outcome });
     }
 
-    fn outcome(&mut self, asked: Moment, order: &Order, end: &End) -> Outcome {
+    fn outcome(&mut self, asked: ClockReading, order: &FetchRequest, end: &End) -> FetchOutcome {
         let failure = match end {
             End::Issue(life) => {
                 self.issued += 1;
@@ -216,34 +219,44 @@ impl World {
                     let generation =
                         if order.known >= last.generation() { last.generation() } else { order.known };
                     let left = last.remaining(asked);
-                    let same = Issued::new(last.token().clone(), generation, asked, left);
-                    return Outcome::Issued(Arc::new(same));
+                    let same = CachedToken::new(last.token().clone(), generation, asked, left);
+                    return FetchOutcome::Issued(Arc::new(same));
                 }
-                None => Failure::TimedOut,
+                None => TokenErrorKind::TimedOut,
             },
-            End::Refuse(code) => Failure::Refused(Refusal::new(ErrCode::new(*code), "no")),
-            End::Lose => Failure::Transport(TransportError::maybe_sent(TransportFault::Broken, "x")),
-            End::NotSent => Failure::Transport(TransportError::before_sending(TransportFault::Connect, "x")),
-            End::Odd => Failure::Unreadable(Unreadable::Html),
+            End::Refuse(code) => TokenErrorKind::Refused(ApiError::new(ErrCode::new(*code), "no")),
+            End::Lose => {
+                TokenErrorKind::Transport(TransportError::maybe_sent(TransportErrorKind::Broken, "x"))
+            }
+            End::NotSent => {
+                TokenErrorKind::Transport(TransportError::before_sending(TransportErrorKind::Connect, "x"))
+            }
+            End::Odd => TokenErrorKind::Unreadable(DecodeError::HtmlBody),
         };
-        Outcome::Failed(failure)
+        FetchOutcome::Failed(failure)
     }
 
-    fn hand_out(&mut self, text: &str, asked: Moment, order: &Order, life: Duration) -> Outcome {
+    fn hand_out(
+        &mut self,
+        text: &str,
+        asked: ClockReading,
+        order: &FetchRequest,
+        life: Duration,
+    ) -> FetchOutcome {
         let token = AccessToken::new(text).unwrap();
-        let issued = Arc::new(Issued::new(token, order.known.next(asked.wall), asked, life));
+        let issued = Arc::new(CachedToken::new(token, order.known.next(asked.wall), asked, life));
         self.last_issued = Some(Arc::clone(&issued));
-        Outcome::Issued(issued)
+        FetchOutcome::Issued(issued)
     }
 
     /// Feeds one event and checks what holds at every step, for every promise.
-    pub fn tell(&mut self, event: Event) -> Option<Verdict> {
+    pub fn tell(&mut self, event: Event) -> Option<ReportOutcome> {
         let mut answer = None;
-        for command in self.lifecycle.handle(self.now, event) {
+        for command in self.lifecycle.handle_event(self.now, event) {
             match command {
-                Command::Fetch(order) => self.start(order),
-                Command::Tell(notice) => self.notices.push((self.now, notice)),
-                Command::Answer(verdict) => {
+                Action::Fetch(order) => self.start(order),
+                Action::Emit(notice) => self.notices.push((self.now, notice)),
+                Action::ResolveReport(verdict) => {
                     assert!(answer.replace(verdict).is_none(), "two answers to one report");
                 }
             }
@@ -252,7 +265,7 @@ impl World {
         answer
     }
 
-    fn start(&mut self, order: Order) {
+    fn start(&mut self, order: FetchRequest) {
         assert!(self.in_flight.is_none(), "promise 3: two fetches at a time");
         self.fetches.push((self.now, order.mode));
         let Fate { takes, end } = self.fates.pop_front().unwrap_or_else(|| self.otherwise.clone());
@@ -260,7 +273,7 @@ impl World {
         self.in_flight = Some((self.now.mono.after(takes), self.now, order, end));
     }
 
-    pub fn count(&self, wanted: impl Fn(&Notice) -> bool) -> usize {
+    pub fn count(&self, wanted: impl Fn(&TokenEvent) -> bool) -> usize {
         self.notices.iter().filter(|(_, notice)| wanted(notice)).count()
     }
 }

@@ -12,7 +12,7 @@ proptest! {
         let mut world = World::holding(TokenEndpoint::Token, seed, life);
         world.pass(seconds(life));
         let (first, second) = (world.fetches[0].0, world.fetches[1].0);
-        let after = second.mono.since(first.mono).as_secs_f64() / life as f64;
+        let after = second.mono.duration_since(first.mono).as_secs_f64() / life as f64;
         prop_assert!((0.449..=0.551).contains(&after), "at {} of the life", after);
     }
 
@@ -21,13 +21,13 @@ proptest! {
     fn p04_attempts_become_urgent(seed: u64, life in 300_u64..=7200) {
         let mut world = World::holding(TokenEndpoint::Token, seed, life);
         world.otherwise = at_once(End::NotSent);
-        let ends = world.held().unwrap().ends().mono;
+        let ends = world.held().unwrap().expires_at().mono;
         world.pass(seconds(life - 2));
-        let urgent = world.fetches.windows(2).filter(|pair| ends.since(pair[0].0.mono) < seconds(life / 3));
+        let urgent = world.fetches.windows(2).filter(|pair| ends.duration_since(pair[0].0.mono) < seconds(life / 3));
         let mut counted = 0;
         for pair in urgent {
             counted += 1;
-            let pause = pair[1].0.mono.since(pair[0].0.mono);
+            let pause = pair[1].0.mono.duration_since(pair[0].0.mono);
             prop_assert!(pause <= seconds(15) + std::time::Duration::from_millis(100), "{:?}", pause);
         }
         prop_assert!(counted >= 5);

@@ -1,7 +1,7 @@
 //! Promise 12: `stable_token` hands out the same token until shortly before its end.
 
 use proptest::prelude::*;
-use wxsub_core::token::{Event, Evidence, Failure, Mode, TokenEndpoint, Verdict};
+use wxsub_core::token::{Event, Evidence, RefreshMode, ReportOutcome, TokenEndpoint, TokenErrorKind};
 
 use super::scenario::*;
 
@@ -16,8 +16,8 @@ proptest! {
         let mut world = holding(seed, life);
         world.otherwise = at_once(End::Same);
         let held = world.held().unwrap();
-        let lead = held.ends().mono.before(seconds(300));
-        world.pass(lead.since(world.now.mono) - seconds(1));
+        let lead = held.expires_at().mono.before(seconds(300));
+        world.pass(lead.duration_since(world.now.mono) - seconds(1));
         prop_assert_eq!(world.fetches.len(), 1);
         world.pass(seconds(200));
         prop_assert_eq!(world.held().unwrap().generation(), held.generation());
@@ -36,15 +36,15 @@ proptest! {
         world.fates.push_back(at_once(End::Same));
         world.fates.push_back(at_once(if forced_works { End::Issue(seconds(7200)) } else { End::Same }));
         world.otherwise = at_once(End::Same);
-        world.report(rejected.generation(), Evidence::Seen);
+        world.report(rejected.generation(), Evidence::Observed);
         world.pass(seconds(1));
         let modes: Vec<_> = world.fetches[1..].iter().map(|(_, mode)| *mode).collect();
-        prop_assert_eq!(modes, [Mode::Normal, Mode::Forced]);
+        prop_assert_eq!(modes, [RefreshMode::Normal, RefreshMode::Forced]);
         match world.held() {
-            Some(held) => prop_assert!(forced_works && !held.token().same_as(rejected.token())),
+            Some(held) => prop_assert!(forced_works && !held.token().ct_eq(rejected.token())),
             None => {
                 let failure = world.status().failure.unwrap();
-                let still_rejected = matches!(failure.why(), Failure::StillRejected);
+                let still_rejected = matches!(failure.kind(), TokenErrorKind::RejectedTokenReissued);
                 prop_assert!(!forced_works && still_rejected);
             }
         }
@@ -56,15 +56,15 @@ proptest! {
         let mut world = holding(seed, 7200);
         world.otherwise = at_once(End::Same);
         let held = world.held().unwrap();
-        let Some(Verdict::Wait { announced, .. }) = world.report(held.generation(), Evidence::Claimed) else { panic!() };
+        let Some(ReportOutcome::Pending { announced, .. }) = world.report(held.generation(), Evidence::Reported) else { panic!() };
         world.pass(seconds(1));
         let status = world.status();
         prop_assert_eq!(status.announced, announced + 1);
-        let no_other = matches!(status.failure.unwrap().why(), Failure::NoOther);
+        let no_other = matches!(status.failure.unwrap().kind(), TokenErrorKind::TokenUnchanged);
         prop_assert!(no_other);
-        prop_assert!(world.fetches.iter().all(|(_, mode)| *mode == Mode::Normal));
+        prop_assert!(world.fetches.iter().all(|(_, mode)| *mode == RefreshMode::Normal));
         prop_assert_eq!(world.held().unwrap().generation(), held.generation());
-        world.tell(Event::Wanted);
+        world.tell(Event::TokenRequested);
         prop_assert!(world.held().is_some());
     }
 }

@@ -7,7 +7,7 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioExecutor;
-use wxsub_core::transport::{TransportError, TransportFault};
+use wxsub_core::transport::{TransportError, TransportErrorKind};
 
 use super::PoolKey;
 use crate::connect::Connector;
@@ -35,7 +35,7 @@ impl Connection {
     pub(super) async fn open(connector: &Connector, key: &PoolKey) -> Result<Self, TransportError> {
         let (Some(key), Some(host)) = (key.to_detached(), key.host_header()) else {
             let detail = "the URL has no valid host";
-            return Err(TransportError::before_sending(TransportFault::Other, detail));
+            return Err(TransportError::before_sending(TransportErrorKind::Other, detail));
         };
         let stream = connector.connect(&key.root_uri()).await?;
         let (mut sender, driver) =

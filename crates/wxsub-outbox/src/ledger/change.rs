@@ -1,7 +1,7 @@
 //! What can be asked of a ledger, and what comes of it.
 
 use wxsub_core::clock::UnixMillis;
-use wxsub_core::consent_guard::Nonce;
+use wxsub_core::consent::Nonce;
 use wxsub_proto::{AppId, Message};
 
 use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject};

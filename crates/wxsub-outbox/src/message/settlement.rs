@@ -61,11 +61,11 @@ impl Settlement {
         match (error.call(), error.delivery()) {
             (_, Delivery::MaybeSent) => Self::Unknown(detail),
             // Weixin's answer to a token call says nothing about the message.
-            (Call::Token, Delivery::NotSent | Delivery::Answered) => {
+            (Call::Token, Delivery::NotSent | Delivery::Rejected) => {
                 Self::NotAccepted(NotAccepted::NoToken, detail)
             }
             (Call::Send, Delivery::NotSent) => Self::NotSent(detail),
-            (Call::Send, Delivery::Answered) => match error.errcode() {
+            (Call::Send, Delivery::Rejected) => match error.errcode() {
                 Some(ErrCode::DAILY_QUOTA) => Self::NotAccepted(NotAccepted::DailyQuota, detail),
                 Some(ErrCode::MINUTE_QUOTA) => Self::NotAccepted(NotAccepted::MinuteQuota, detail),
                 Some(code) if code.is_stale_token() => Self::NotAccepted(NotAccepted::StaleToken, detail),

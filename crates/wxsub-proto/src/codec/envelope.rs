@@ -1,16 +1,16 @@
 //! The envelope of every reply: HTTP 200 and a JSON object, in which a non-zero `errcode` is a refusal. What success is,
-//! each endpoint says: [`acknowledgement`] wants `errcode` 0, [`members`] leaves it to the members of the object.
+//! each endpoint says: [`acknowledgement`] wants `errcode` 0, [`parse_envelope`] leaves it to the members of the object.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::strict_object;
-use crate::{ErrCode, Refusal};
+use super::parse_object_without_duplicates;
+use crate::{ApiError, ErrCode};
 
 /// A reply as it came: HTTP status, body, and the headers `Date` and `Retry-After`. `Debug` does not show the body, which may be a token.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RawReply<B = Vec<u8>> {
+pub struct RawResponse<B = Vec<u8>> {
     /// The HTTP status.
     pub status: u16,
     /// The `Date` header, as it came: what time it is where the reply comes from.
@@ -21,7 +21,7 @@ pub struct RawReply<B = Vec<u8>> {
     pub body: B,
 }
 
-impl<B> RawReply<B> {
+impl<B> RawResponse<B> {
     /// A reply of this status and body, without headers.
     pub fn new(status: u16, body: B) -> Self {
         Self { status, date: None, retry_after: None, body }
@@ -40,7 +40,7 @@ impl<B> RawReply<B> {
     }
 }
 
-impl<B: AsRef<[u8]>> std::fmt::Debug for RawReply<B> {
+impl<B: AsRef<[u8]>> std::fmt::Debug for RawResponse<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RawReply({}, {} bytes)", self.status, self.body.as_ref().len())
     }
@@ -53,24 +53,24 @@ pub enum Reply<T> {
     /// It did what was asked.
     Done(T),
     /// It refused, with an error code.
-    Refused(Refusal),
+    Refused(ApiError),
 }
 
 /// A reply that is not Weixin's word: nobody can tell from it whether the request was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unreadable {
+pub enum DecodeError {
     /// Weixin always answers 200; another status comes from something in between, or from a server in trouble.
     #[error(
         "HTTP status {0} instead of 200, so something between here and Weixin answered; check proxy and network"
     )]
-    Status(u16),
+    UnexpectedStatus(u16),
     /// The body is a web page: a captive portal or a proxy answered.
     #[error("a web page instead of JSON, so a proxy or captive portal answered; check proxy and network")]
-    Html,
+    HtmlBody,
     /// The body is not one JSON object, or has a name twice.
     #[error("the body is not one JSON object with every name once")]
-    NotAnObject,
+    NotJsonObject,
     /// There is no `errcode`, which Weixin's answer to a send always has: a gateway or a proxy answered.
     #[error(
         "no errcode in the reply, so something between here and Weixin answered; check proxy and network"
@@ -78,23 +78,23 @@ pub enum Unreadable {
     NoErrcode,
     /// A member is absent that success must have.
     #[error("{0} is missing from the reply")]
-    Missing(&'static str),
+    MissingField(&'static str),
     /// A member is there and makes no sense.
     #[error("{0} in the reply is out of its bounds or of the wrong kind")]
-    Odd(&'static str),
+    InvalidField(&'static str),
 }
 
 /// Reads a reply whose success is `errcode` 0 and nothing else.
-pub(crate) fn acknowledgement(status: u16, body: &[u8]) -> Result<Reply<()>, Unreadable> {
+pub(crate) fn acknowledgement(status: u16, body: &[u8]) -> Result<Reply<()>, DecodeError> {
     match envelope(status, body)? {
         (Some(0), _) => Ok(Reply::Done(())),
-        (None, _) => Err(Unreadable::NoErrcode),
+        (None, _) => Err(DecodeError::NoErrcode),
         (Some(errcode), object) => Ok(Reply::Refused(refusal(errcode, &object))),
     }
 }
 
 /// Reads a reply whose success shows in its members, which the caller checks. `errcode` may be absent then.
-pub(crate) fn members(status: u16, body: &[u8]) -> Result<Reply<Map<String, Value>>, Unreadable> {
+pub(crate) fn parse_envelope(status: u16, body: &[u8]) -> Result<Reply<Map<String, Value>>, DecodeError> {
     Ok(match envelope(status, body)? {
         (None | Some(0), object) => Reply::Done(object),
         (Some(errcode), object) => Reply::Refused(refusal(errcode, &object)),
@@ -102,31 +102,31 @@ pub(crate) fn members(status: u16, body: &[u8]) -> Result<Reply<Map<String, Valu
 }
 
 /// The object and its `errcode`. `null` counts as absent.
-fn envelope(status: u16, body: &[u8]) -> Result<(Option<i64>, Map<String, Value>), Unreadable> {
+fn envelope(status: u16, body: &[u8]) -> Result<(Option<i64>, Map<String, Value>), DecodeError> {
     if status != 200 {
-        return Err(Unreadable::Status(status));
+        return Err(DecodeError::UnexpectedStatus(status));
     }
-    let Ok(object) = strict_object(body) else { return damaged_refusal(body) };
-    let errcode = object.get("errcode").map(number).transpose();
-    Ok((errcode.map_err(|NotANumber| Unreadable::Odd("errcode"))?.flatten(), object))
+    let Ok(object) = parse_object_without_duplicates(body) else { return damaged_refusal(body) };
+    let errcode = object.get("errcode").map(parse_lenient_int).transpose();
+    Ok((errcode.map_err(|NotANumber| DecodeError::InvalidField("errcode"))?.flatten(), object))
 }
 
 /// Reads a body that is not valid JSON once more: without a byte order mark, without what is not UTF-8, and with a space
 /// for each control character. Such a reply can be a refusal. It is never a success.
-fn damaged_refusal(body: &[u8]) -> Result<(Option<i64>, Map<String, Value>), Unreadable> {
+fn damaged_refusal(body: &[u8]) -> Result<(Option<i64>, Map<String, Value>), DecodeError> {
     let text = String::from_utf8_lossy(body);
     let repaired = text.trim_start_matches('\u{feff}').replace(|c: char| c.is_ascii_control(), " ");
-    let object = strict_object(repaired.as_bytes()).unwrap_or_default();
-    match object.get("errcode").map(number) {
+    let object = parse_object_without_duplicates(repaired.as_bytes()).unwrap_or_default();
+    match object.get("errcode").map(parse_lenient_int) {
         Some(Ok(Some(errcode))) if errcode != 0 => Ok((Some(errcode), object)),
-        _ if body.trim_ascii_start().starts_with(b"<") => Err(Unreadable::Html),
-        _ => Err(Unreadable::NotAnObject),
+        _ if body.trim_ascii_start().starts_with(b"<") => Err(DecodeError::HtmlBody),
+        _ => Err(DecodeError::NotJsonObject),
     }
 }
 
-fn refusal(errcode: i64, object: &Map<String, Value>) -> Refusal {
+fn refusal(errcode: i64, object: &Map<String, Value>) -> ApiError {
     let errmsg = object.get("errmsg").and_then(Value::as_str).unwrap_or_default();
-    Refusal::new(ErrCode::new(errcode), errmsg)
+    ApiError::new(ErrCode::new(errcode), errmsg)
 }
 
 /// A member that should be a whole number and is something else.
@@ -135,7 +135,7 @@ pub(crate) struct NotANumber;
 
 /// A whole number in any of the ways they were seen: `7200`, `"7200"`, `7200.0`; `null` counts as absent. What is larger
 /// than an `i64` becomes the largest `i64`.
-pub(crate) fn number(value: &Value) -> Result<Option<i64>, NotANumber> {
+pub(crate) fn parse_lenient_int(value: &Value) -> Result<Option<i64>, NotANumber> {
     match value {
         Value::Null => Ok(None),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
@@ -163,8 +163,8 @@ mod tests {
 
     use super::*;
 
-    fn read(status: u16, body: impl AsRef<[u8]>) -> Result<Reply<usize>, Unreadable> {
-        members(status, body.as_ref()).map(|reply| match reply {
+    fn read(status: u16, body: impl AsRef<[u8]>) -> Result<Reply<usize>, DecodeError> {
+        parse_envelope(status, body.as_ref()).map(|reply| match reply {
             Reply::Done(object) => Reply::Done(object.len()),
             Reply::Refused(refusal) => Reply::Refused(refusal),
         })
@@ -173,7 +173,7 @@ mod tests {
     /// The errcode of a refusal, whichever kind of success the endpoint has.
     fn refused(body: impl AsRef<[u8]>) -> Option<ErrCode> {
         let body = body.as_ref();
-        let of_members = match members(200, body) {
+        let of_members = match parse_envelope(200, body) {
             Ok(Reply::Refused(refusal)) => Some(refusal),
             _ => None,
         };
@@ -207,7 +207,7 @@ mod tests {
             (r#"{"code":500,"errmsg":"ok"}"#, 2),
         ] {
             assert_eq!(read(200, body), Ok(Reply::Done(members)), "{body}");
-            assert_eq!(acknowledgement(200, body.as_bytes()), Err(Unreadable::NoErrcode), "{body}");
+            assert_eq!(acknowledgement(200, body.as_bytes()), Err(DecodeError::NoErrcode), "{body}");
         }
     }
 
@@ -226,19 +226,19 @@ mod tests {
             ("[]", Err(NotANumber)),
         ] {
             let value = serde_json::from_str(json).unwrap_or(Value::Bool(true));
-            assert_eq!(number(&value), expected, "{json}");
+            assert_eq!(parse_lenient_int(&value), expected, "{json}");
         }
     }
 
     #[test]
     fn a_reply_keeps_its_date() {
         let date = Some("Tue, 24 Nov 2026 04:19:43 GMT".to_owned());
-        assert_eq!(RawReply::new(200, b"{}").dated(date.clone()).date, date);
+        assert_eq!(RawResponse::new(200, b"{}").dated(date.clone()).date, date);
     }
 
     #[test]
     fn debug_shows_no_body() {
-        assert_eq!(format!("{:?}", RawReply::new(200, b"token".to_vec())), "RawReply(200, 5 bytes)");
+        assert_eq!(format!("{:?}", RawResponse::new(200, b"token".to_vec())), "RawReply(200, 5 bytes)");
     }
 
     #[test]
@@ -289,27 +289,30 @@ mod tests {
             b"{\"errcode\":43\xff101,\"errmsg\":\"x\"}",
             b"{\"err\x01code\":43101}",
         ] {
-            assert_eq!(members(200, body), Err(Unreadable::NotAnObject), "{body:?}");
-            assert_eq!(acknowledgement(200, body), Err(Unreadable::NotAnObject), "{body:?}");
+            assert_eq!(parse_envelope(200, body), Err(DecodeError::NotJsonObject), "{body:?}");
+            assert_eq!(acknowledgement(200, body), Err(DecodeError::NotJsonObject), "{body:?}");
         }
-        assert_eq!(read(500, b"{\"errcode\":43101,\"errmsg\":\"\x01\"}"), Err(Unreadable::Status(500)));
+        assert_eq!(
+            read(500, b"{\"errcode\":43101,\"errmsg\":\"\x01\"}"),
+            Err(DecodeError::UnexpectedStatus(500))
+        );
     }
 
     #[test]
     fn everything_else_is_unreadable() {
         for (status, body, expected) in [
-            (500, r#"{"errcode":0}"#, Unreadable::Status(500)),
-            (302, "", Unreadable::Status(302)),
-            (204, "", Unreadable::Status(204)),
-            (200, "<html>login</html>", Unreadable::Html),
-            (200, "\n <!DOCTYPE html>", Unreadable::Html),
-            (200, "", Unreadable::NotAnObject),
-            (200, r#"{"errcode":0"#, Unreadable::NotAnObject),
-            (200, r#"{"errcode":0,"errcode":40001}"#, Unreadable::NotAnObject),
-            (200, r#"{"errcode":true}"#, Unreadable::Odd("errcode")),
-            (200, r#"{"errcode":"ok"}"#, Unreadable::Odd("errcode")),
-            (200, r#"{"errcode":"NaN"}"#, Unreadable::Odd("errcode")),
-            (200, r#"{"errcode":0.5}"#, Unreadable::Odd("errcode")),
+            (500, r#"{"errcode":0}"#, DecodeError::UnexpectedStatus(500)),
+            (302, "", DecodeError::UnexpectedStatus(302)),
+            (204, "", DecodeError::UnexpectedStatus(204)),
+            (200, "<html>login</html>", DecodeError::HtmlBody),
+            (200, "\n <!DOCTYPE html>", DecodeError::HtmlBody),
+            (200, "", DecodeError::NotJsonObject),
+            (200, r#"{"errcode":0"#, DecodeError::NotJsonObject),
+            (200, r#"{"errcode":0,"errcode":40001}"#, DecodeError::NotJsonObject),
+            (200, r#"{"errcode":true}"#, DecodeError::InvalidField("errcode")),
+            (200, r#"{"errcode":"ok"}"#, DecodeError::InvalidField("errcode")),
+            (200, r#"{"errcode":"NaN"}"#, DecodeError::InvalidField("errcode")),
+            (200, r#"{"errcode":0.5}"#, DecodeError::InvalidField("errcode")),
         ] {
             assert_eq!(read(status, body), Err(expected), "{status} {body}");
         }
@@ -328,8 +331,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn only_strict_json_is_success(body in prop_oneof![any::<Vec<u8>>(), damaged()]) {
-            if strict_object(&body).is_err() {
-                prop_assert!(!matches!(members(200, &body), Ok(Reply::Done(_))));
+            if parse_object_without_duplicates(&body).is_err() {
+                prop_assert!(!matches!(parse_envelope(200, &body), Ok(Reply::Done(_))));
                 prop_assert!(!matches!(acknowledgement(200, &body), Ok(Reply::Done(()))));
             }
         }
@@ -337,14 +340,14 @@ mod tests {
         #[test]
         fn only_errcode_zero_acknowledges(body in damaged()) {
             if acknowledgement(200, &body) == Ok(Reply::Done(())) {
-                let object = strict_object(&body).unwrap();
-                prop_assert_eq!(object.get("errcode").map(number), Some(Ok(Some(0))));
+                let object = parse_object_without_duplicates(&body).unwrap();
+                prop_assert_eq!(object.get("errcode").map(parse_lenient_int), Some(Ok(Some(0))));
             }
         }
 
         #[test]
         fn any_bytes_are_read_or_refused_without_panic(status: u16, body: Vec<u8>) {
-            let _reply = members(status, &body);
+            let _reply = parse_envelope(status, &body);
         }
     }
 }

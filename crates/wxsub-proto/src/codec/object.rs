@@ -6,7 +6,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::{Map, Value};
 
 /// Reads bytes as one JSON object; fails on anything else, on trailing text and on a name given twice.
-pub(crate) fn strict_object(bytes: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
+pub(crate) fn parse_object_without_duplicates(bytes: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let object = reader.deserialize_map(ObjectVisitor)?;
     reader.end()?;
@@ -105,7 +105,7 @@ mod tests {
     fn only_one_object_with_every_name_once() {
         let good = r#" {"a":[1,-2,3.5,null,true,"x"],"b":{"a":{}}} "#;
         assert_eq!(
-            Value::Object(strict_object(good.as_bytes()).unwrap()),
+            Value::Object(parse_object_without_duplicates(good.as_bytes()).unwrap()),
             serde_json::from_str::<Value>(good).unwrap()
         );
         for bad in [
@@ -122,12 +122,12 @@ mod tests {
             r#"{"x":[{"a":1,"\u0061":2}]}"#,
             "\u{feff}{}",
         ] {
-            assert!(strict_object(bad.as_bytes()).is_err(), "{bad}");
+            assert!(parse_object_without_duplicates(bad.as_bytes()).is_err(), "{bad}");
         }
         let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
-        assert!(strict_object(deep.as_bytes()).is_err());
-        assert!(strict_object(b"{\"a\":\"\xff\"}").is_err());
+        assert!(parse_object_without_duplicates(deep.as_bytes()).is_err());
+        assert!(parse_object_without_duplicates(b"{\"a\":\"\xff\"}").is_err());
         let utf16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert!(strict_object(&utf16).is_err());
+        assert!(parse_object_without_duplicates(&utf16).is_err());
     }
 }

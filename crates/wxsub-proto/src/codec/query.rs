@@ -8,33 +8,33 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(
 /// A query string whose percent-encoding is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the query string is not percent-encoded UTF-8")]
-pub struct NotUtf8;
+pub struct QueryDecodeError;
 
 /// Encodes one value of a query string, exactly once.
 #[must_use]
-pub fn encode_component(value: &str) -> PercentEncode<'_> {
+pub fn percent_encode(value: &str) -> PercentEncode<'_> {
     utf8_percent_encode(value, COMPONENT)
 }
 
 /// Appends one value of a query string, encoded. Most of them are tokens and ids, with nothing in them to encode.
-pub(crate) fn push_component(url: &mut String, value: &str) {
+pub(crate) fn percent_encode_into(url: &mut String, value: &str) {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~');
     // Looking at every byte, without a way out, is what compilers do sixteen at a time.
     if value.bytes().fold(true, |all, byte| all & plain(byte)) {
         url.push_str(value);
     } else {
-        url.extend(encode_component(value));
+        url.extend(percent_encode(value));
     }
 }
 
 /// The names and values of a query string, in their order; `+` is a space, as in forms.
 ///
 /// # Errors
-/// [`NotUtf8`] if a name or value does not decode to UTF-8.
-pub fn decode_query(query: &str) -> Result<Vec<(String, String)>, NotUtf8> {
+/// [`QueryDecodeError`] if a name or value does not decode to UTF-8.
+pub fn decode_query(query: &str) -> Result<Vec<(String, String)>, QueryDecodeError> {
     let decode = |part: &str| {
         let part = part.replace('+', " ");
-        percent_decode_str(&part).decode_utf8().map(|text| text.into_owned()).map_err(|_| NotUtf8)
+        percent_decode_str(&part).decode_utf8().map(|text| text.into_owned()).map_err(|_| QueryDecodeError)
     };
     query
         .trim_start_matches('?')
@@ -55,8 +55,8 @@ mod tests {
         #[test]
         fn what_is_encoded_decodes_to_itself(value in ".*") {
             let mut appended = String::new();
-            push_component(&mut appended, &value);
-            assert_eq!(appended, encode_component(&value).to_string());
+            percent_encode_into(&mut appended, &value);
+            assert_eq!(appended, percent_encode(&value).to_string());
             let pairs = decode_query(&format!("v={appended}")).unwrap();
             assert_eq!(pairs, [("v".to_owned(), value)]);
         }

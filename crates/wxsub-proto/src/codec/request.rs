@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::push_component;
+use super::percent_encode_into;
 use crate::BaseUrl;
 
 /// The two verbs Weixin's API uses.
@@ -42,7 +42,7 @@ impl fmt::Debug for QueryPair<'_> {
 impl<'a> QueryPair<'a> {
     /// A value anybody may see.
     #[must_use]
-    pub fn open(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
+    pub fn public(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
         Self { name, value: value.into(), secret: false }
     }
 
@@ -111,7 +111,7 @@ impl<'a> Request<'a> {
             url.push(if index == 0 { '?' } else { '&' });
             url.push_str(pair.name);
             url.push('=');
-            push_component(&mut url, &pair.value);
+            percent_encode_into(&mut url, &pair.value);
         }
         url
     }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn its_parts_are_what_they_were() {
         let query =
-            || vec![QueryPair::open("a", "ä b"), QueryPair::secret("s", "&"), QueryPair::open("e", "")];
+            || vec![QueryPair::public("a", "ä b"), QueryPair::secret("s", "&"), QueryPair::public("e", "")];
         let request = Request::post("/p", query(), b"{}".to_vec());
         assert_eq!(
             (request.method(), request.path(), request.body()),

@@ -3,8 +3,8 @@
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::codec::{decode_query, strict_object};
-use crate::{Invalid, Rule};
+use crate::codec::{decode_query, parse_object_without_duplicates};
+use crate::{ValidationError, ValidationErrorKind};
 
 /// The longest answer that is read, in bytes. Real ones have a few hundred.
 const MAX_BYTES: usize = 16 * 1024;
@@ -13,17 +13,20 @@ pub(super) const FIELDS: [&str; 5] = ["openid", "template_id", "action", "scene"
 
 /// The five documented fields of an answer. Unknown names are ignored; a name given twice is an error.
 #[derive(Default)]
-pub(super) struct Fields([Option<String>; 5]);
+pub(super) struct CallbackFields([Option<String>; 5]);
 
-impl Fields {
+impl CallbackFields {
     /// Reads a callback URL, a query string, JSON, a printed map, or `key:value` lines; the text itself tells which it is.
-    pub(super) fn read(text: &str) -> Result<Self, Invalid> {
+    pub(super) fn read(text: &str) -> Result<Self, ValidationError> {
         if text.len() > MAX_BYTES {
-            return Err(Invalid::new("answer", Rule::TooLong { max: MAX_BYTES, actual: text.len() }));
+            return Err(ValidationError::new(
+                "answer",
+                ValidationErrorKind::TooLong { max: MAX_BYTES, actual: text.len() },
+            ));
         }
         let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         if text.is_empty() {
-            return Err(Invalid::new("answer", Rule::Empty));
+            return Err(ValidationError::new("answer", ValidationErrorKind::Empty));
         }
         if let Some(members) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
             return match serde_json::from_str::<IgnoredAny>(text) {
@@ -43,7 +46,7 @@ impl Fields {
             None => {
                 let expected =
                     "a callback URL, a query string, a JSON object, a printed map or key:value lines";
-                Err(Invalid::new("answer", Rule::Form { expected }))
+                Err(ValidationError::new("answer", ValidationErrorKind::InvalidFormat { expected }))
             }
         }
     }
@@ -54,7 +57,7 @@ impl Fields {
         self.0.get_mut(index)?.take()
     }
 
-    fn put(&mut self, name: &str, value: String) -> Result<(), Invalid> {
+    fn put(&mut self, name: &str, value: String) -> Result<(), ValidationError> {
         // The mobile SDKs spell two of the names in their own way.
         let name = match name {
             "openId" => "openid",
@@ -68,12 +71,12 @@ impl Fields {
             Some(slot @ None) => *slot = Some(value),
             // Some bridges for phones hand over an openid under both spellings.
             Some(Some(first)) if *field == "openid" && *first == value => {}
-            _ => return Err(Invalid::new(field, Rule::Twice)),
+            _ => return Err(ValidationError::new(field, ValidationErrorKind::Duplicate)),
         }
         Ok(())
     }
 
-    fn from_query(query: &str) -> Result<Self, Invalid> {
+    fn from_query(query: &str) -> Result<Self, ValidationError> {
         // A URL that was copied out of HTML has `&amp;` where `&` was.
         let query = query.split('#').next().unwrap_or_default().replace("&amp;", "&");
         let mut fields = Self::default();
@@ -83,10 +86,10 @@ impl Fields {
         Ok(fields)
     }
 
-    fn from_json(text: &str) -> Result<Self, Invalid> {
-        let object = strict_object(text.as_bytes()).map_err(|_| {
+    fn from_json(text: &str) -> Result<Self, ValidationError> {
+        let object = parse_object_without_duplicates(text.as_bytes()).map_err(|_| {
             let expected = "one JSON object in which no name stands twice";
-            Invalid::new("answer", Rule::Form { expected })
+            ValidationError::new("answer", ValidationErrorKind::InvalidFormat { expected })
         })?;
         let mut fields = Self::default();
         for (name, value) in object {
@@ -101,13 +104,13 @@ impl Fields {
 
     /// A map as Dart, JavaScript, Java, Swift or Python print it: `{openId: o, scene: 1000}`, `{openId=o, scene=1000}`,
     /// `{ openId = o; scene = 1000; }`, with or without quotes.
-    fn from_printed_map(members: &str) -> Result<Self, Invalid> {
+    fn from_printed_map(members: &str) -> Result<Self, ValidationError> {
         let mut fields = Self::default();
         let members = members.split([',', ';', '\n']).map(str::trim).filter(|member| !member.is_empty());
         for member in members {
             let Some((name, value)) = member.split_once([':', '=']) else {
                 let expected = "one JSON object, or a map printed as {name: value, …}";
-                return Err(Invalid::new("answer", Rule::Form { expected }));
+                return Err(ValidationError::new("answer", ValidationErrorKind::InvalidFormat { expected }));
             };
             let [name, value] = [name, value].map(|text| text.trim().trim_matches(['"', '\'']));
             if !["null", "undefined", "None", "nil", "<null>"].contains(&value) {
@@ -117,11 +120,14 @@ impl Fields {
         Ok(fields)
     }
 
-    fn from_lines(text: &str) -> Result<Self, Invalid> {
+    fn from_lines(text: &str) -> Result<Self, ValidationError> {
         let mut fields = Self::default();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let Some((name, value)) = line.split_once(':') else {
-                return Err(Invalid::new("answer", Rule::Form { expected: "lines of the form key:value" }));
+                return Err(ValidationError::new(
+                    "answer",
+                    ValidationErrorKind::InvalidFormat { expected: "lines of the form key:value" },
+                ));
             };
             fields.put(name.trim(), value.trim().to_owned())?;
         }
@@ -129,6 +135,6 @@ impl Fields {
     }
 }
 
-fn not_utf8() -> Invalid {
-    Invalid::new("answer", Rule::Form { expected: "percent-encoded UTF-8" })
+fn not_utf8() -> ValidationError {
+    ValidationError::new("answer", ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" })
 }

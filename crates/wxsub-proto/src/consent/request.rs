@@ -1,7 +1,7 @@
 use serde::{Serialize, Serializer};
 
-use super::{Reserved, WebLink};
-use crate::{AppId, HttpUrl, Invalid, Scene, TemplateId};
+use super::{ConsentUrl, Reserved};
+use crate::{AppId, HttpUrl, Scene, TemplateId, ValidationError};
 
 /// What the user is asked to confirm. As JSON (`{"appid","scene":1000,"template_id","reserved"}`) it holds the values a
 /// phone needs for the mobile SDK: `SubscribeMessage.Req` on Android, `WXSubscribeMsgReq` on iOS.
@@ -37,10 +37,10 @@ impl ConsentRequest {
     /// The page to open inside Weixin (Official Accounts), which sends the user back to `redirect_url` with the answer.
     ///
     /// # Errors
-    /// [`Rule::CallbackParameter`](crate::Rule::CallbackParameter) if `redirect_url` has a parameter that is named like
+    /// [`ValidationErrorKind::CallbackParameter`](crate::ValidationErrorKind::CallbackParameter) if `redirect_url` has a parameter that is named like
     /// one of the callback's: `openid`, `template_id`, `action`, `scene` or `reserved`.
-    pub fn web_link<'a>(&'a self, redirect_url: &'a HttpUrl) -> Result<WebLink<'a>, Invalid> {
-        WebLink::new(self, redirect_url)
+    pub fn web_link<'a>(&'a self, redirect_url: &'a HttpUrl) -> Result<ConsentUrl<'a>, ValidationError> {
+        ConsentUrl::new(self, redirect_url)
     }
 }
 

@@ -1,19 +1,19 @@
-use crate::gate::{charset, checked_text, length};
+use crate::validate::{check_charset, check_length, validated_string};
 
-checked_text!(
+validated_string!(
     /// The value that travels with the request and comes back unchanged: the proof against forged answers. 1 to 128 of
     /// `[a-zA-Z0-9]`. Weixin's mobile SDK checks none of this.
     ///
-    /// An unset `reserved` can come back as the text `null`; an [`Answer`](super::Answer) reads that as absent. So the
+    /// An unset `reserved` can come back as the text `null`; an [`ConsentCallback`](super::ConsentCallback) reads that as absent. So the
     /// value `null` itself would be lost on the way and is refused.
     Reserved,
     |text| {
-        charset("reserved", text, "letters and digits", |c| c.is_ascii_alphanumeric())?;
-        length("reserved", text, 128)?;
+        check_charset("reserved", text, "letters and digits", |c| c.is_ascii_alphanumeric())?;
+        check_length("reserved", text, 128)?;
         match text {
             "null" => {
                 let expected = "something else than the text null, which Weixin sends for an unset value";
-                Err(crate::Invalid::new("reserved", crate::Rule::Form { expected }))
+                Err(crate::ValidationError::new("reserved", crate::ValidationErrorKind::InvalidFormat { expected }))
             }
             _ => Ok(()),
         }

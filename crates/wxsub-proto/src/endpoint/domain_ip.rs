@@ -4,7 +4,7 @@
 //! <https://developers.weixin.qq.com/doc/service/api/base/api_getapidomainip>
 
 use crate::AccessToken;
-use crate::codec::{QueryPair, Reply, Request, Unreadable, members};
+use crate::codec::{DecodeError, QueryPair, Reply, Request, parse_envelope};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/get_api_domain_ip";
@@ -12,26 +12,26 @@ pub const PATH: &str = "/cgi-bin/get_api_domain_ip";
 /// As the caller writes it: the token in the query.
 #[must_use]
 pub fn encode(access_token: &AccessToken) -> Request<'_> {
-    Request::get(PATH, vec![QueryPair::secret("access_token", access_token.expose())])
+    Request::get(PATH, vec![QueryPair::secret("access_token", access_token.expose_secret())])
 }
 
 /// Without a token: whoever refuses this as Weixin does (41001) is Weixin, and no secret was needed to find out.
 #[must_use]
-pub fn encode_without_token() -> Request<'static> {
+pub fn request_unauthenticated() -> Request<'static> {
     Request::get(PATH, Vec::new())
 }
 
 /// As the caller reads the reply: the token works, or it was refused with a code.
 ///
 /// # Errors
-/// [`Unreadable`] if the reply is not Weixin's word; success must have an `ip_list`.
-pub fn read(status: u16, body: &[u8]) -> Result<Reply<()>, Unreadable> {
-    match members(status, body)? {
+/// [`DecodeError`] if the reply is not Weixin's word; success must have an `ip_list`.
+pub fn read(status: u16, body: &[u8]) -> Result<Reply<()>, DecodeError> {
+    match parse_envelope(status, body)? {
         Reply::Refused(refusal) => Ok(Reply::Refused(refusal)),
         Reply::Done(object) => match object.get("ip_list") {
             Some(list) if list.is_array() => Ok(Reply::Done(())),
-            Some(_) => Err(Unreadable::Odd("ip_list")),
-            None => Err(Unreadable::Missing("ip_list")),
+            Some(_) => Err(DecodeError::InvalidField("ip_list")),
+            None => Err(DecodeError::MissingField("ip_list")),
         },
     }
 }
@@ -48,7 +48,7 @@ mod tests {
         let url = encode(&token).url(&base);
         assert_eq!(url, "https://api.weixin.qq.com/cgi-bin/get_api_domain_ip?access_token=PLANTED%2Ftoken");
         assert!(!format!("{:?}", encode(&token)).contains("PLANTED"));
-        assert_eq!(encode_without_token().url(&base), format!("{base}{PATH}"));
+        assert_eq!(request_unauthenticated().url(&base), format!("{base}{PATH}"));
     }
 
     #[test]
@@ -59,8 +59,8 @@ mod tests {
             panic!("not refused")
         };
         assert_eq!(refusal.errcode().get(), 41001);
-        assert_eq!(read("{}"), Err(Unreadable::Missing("ip_list")));
-        assert_eq!(read(r#"{"ip_list":"x"}"#), Err(Unreadable::Odd("ip_list")));
-        assert_eq!(read("<html>"), Err(Unreadable::Html));
+        assert_eq!(read("{}"), Err(DecodeError::MissingField("ip_list")));
+        assert_eq!(read(r#"{"ip_list":"x"}"#), Err(DecodeError::InvalidField("ip_list")));
+        assert_eq!(read("<html>"), Err(DecodeError::HtmlBody));
     }
 }

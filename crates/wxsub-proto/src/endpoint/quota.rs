@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::AccessToken;
-use crate::codec::{QueryPair, Reply, Request, Unreadable, members, number};
+use crate::codec::{DecodeError, QueryPair, Reply, Request, parse_envelope, parse_lenient_int};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/openapi/quota/get";
@@ -15,7 +15,7 @@ pub const PATH: &str = "/cgi-bin/openapi/quota/get";
 #[must_use]
 pub fn encode<'a>(access_token: &'a AccessToken, path: &str) -> Request<'a> {
     let body = json!({ "cgi_path": path }).to_string().into_bytes();
-    Request::post(PATH, vec![QueryPair::secret("access_token", access_token.expose())], body)
+    Request::post(PATH, vec![QueryPair::secret("access_token", access_token.expose_secret())], body)
 }
 
 /// The calls of one endpoint in one day.
@@ -32,17 +32,17 @@ impl Quota {
     /// As the caller reads the reply.
     ///
     /// # Errors
-    /// [`Unreadable`] if the reply is not Weixin's word; success must have `quota` with `daily_limit` and `remain`.
-    pub fn read(status: u16, body: &[u8]) -> Result<Reply<Self>, Unreadable> {
-        let object = match members(status, body)? {
+    /// [`DecodeError`] if the reply is not Weixin's word; success must have `quota` with `daily_limit` and `remain`.
+    pub fn read(status: u16, body: &[u8]) -> Result<Reply<Self>, DecodeError> {
+        let object = match parse_envelope(status, body)? {
             Reply::Done(object) => object,
             Reply::Refused(refusal) => return Ok(Reply::Refused(refusal)),
         };
-        let quota = object.get("quota").ok_or(Unreadable::Missing("quota"))?;
+        let quota = object.get("quota").ok_or(DecodeError::MissingField("quota"))?;
         let count = |name| {
-            let value = quota.get(name).ok_or(Unreadable::Missing(name))?;
-            let count = number(value).ok().flatten().and_then(|count| u64::try_from(count).ok());
-            count.ok_or(Unreadable::Odd(name))
+            let value = quota.get(name).ok_or(DecodeError::MissingField(name))?;
+            let count = parse_lenient_int(value).ok().flatten().and_then(|count| u64::try_from(count).ok());
+            count.ok_or(DecodeError::InvalidField(name))
         };
         Ok(Reply::Done(Self { daily_limit: count("daily_limit")?, remain: count("remain")? }))
     }
@@ -70,9 +70,12 @@ mod tests {
         let full =
             r#"{"errcode":0,"errmsg":"ok","quota":{"daily_limit":100,"used":1,"remain":99},"rate_limit":{}}"#;
         assert_eq!(read(full), Ok(Reply::Done(Quota { daily_limit: 100, remain: 99 })));
-        assert_eq!(read("{}"), Err(Unreadable::Missing("quota")));
-        assert_eq!(read(r#"{"quota":{"remain":1}}"#), Err(Unreadable::Missing("daily_limit")));
-        assert_eq!(read(r#"{"quota":{"daily_limit":1,"remain":-1}}"#), Err(Unreadable::Odd("remain")));
+        assert_eq!(read("{}"), Err(DecodeError::MissingField("quota")));
+        assert_eq!(read(r#"{"quota":{"remain":1}}"#), Err(DecodeError::MissingField("daily_limit")));
+        assert_eq!(
+            read(r#"{"quota":{"daily_limit":1,"remain":-1}}"#),
+            Err(DecodeError::InvalidField("remain"))
+        );
         assert!(matches!(read(r#"{"errcode":76021,"errmsg":"x"}"#), Ok(Reply::Refused(_))));
     }
 }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::token::{GRANT_TYPE, check_grant_type};
 use crate::codec::Request;
-use crate::{AppId, AppSecret, Invalid, Rule};
+use crate::{AppId, AppSecret, ValidationError, ValidationErrorKind};
 
-pub use super::token::TokenReply;
+pub use super::token::TokenResponse;
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/stable_token";
@@ -52,7 +52,7 @@ impl StableTokenRequest {
 
     /// In force mode: a new token, and the end of the current one.
     #[must_use]
-    pub fn forced(mut self) -> Self {
+    pub fn force_refresh(mut self) -> Self {
         self.force_refresh = true;
         self
     }
@@ -63,7 +63,7 @@ impl StableTokenRequest {
         let body = Written {
             grant_type: GRANT_TYPE,
             appid: &self.appid,
-            secret: self.secret.expose(),
+            secret: self.secret.expose_secret(),
             force_refresh: self.force_refresh,
         };
         // Plain text and a bool: writing them cannot fail.
@@ -73,12 +73,14 @@ impl StableTokenRequest {
     /// As the called side reads it.
     ///
     /// # Errors
-    /// [`Invalid`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them, or `body` if it is
+    /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them, or `body` if it is
     /// not a JSON object of the right kinds.
-    pub fn decode(body: &[u8]) -> Result<Self, Invalid> {
-        let form = Rule::Form { expected: "a JSON object with grant_type, appid, secret and force_refresh" };
-        let read: Read = serde_json::from_slice(body).map_err(|_| Invalid::new("body", form))?;
-        let missing = |field| Invalid::new(field, Rule::Missing);
+    pub fn decode(body: &[u8]) -> Result<Self, ValidationError> {
+        let form = ValidationErrorKind::InvalidFormat {
+            expected: "a JSON object with grant_type, appid, secret and force_refresh",
+        };
+        let read: Read = serde_json::from_slice(body).map_err(|_| ValidationError::new("body", form))?;
+        let missing = |field| ValidationError::new(field, ValidationErrorKind::Missing);
         let appid = AppId::new(read.appid.ok_or_else(|| missing("appid"))?)?;
         check_grant_type(&read.grant_type.ok_or_else(|| missing("grant_type"))?)?;
         let secret = AppSecret::new(read.secret.ok_or_else(|| missing("secret"))?)?;
@@ -97,10 +99,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for forced in [false, true] {
-            let request = if forced { request().forced() } else { request() };
+            let request = if forced { request().force_refresh() } else { request() };
             let decoded = StableTokenRequest::decode(request.encode().body()).unwrap();
             assert_eq!((decoded.appid, decoded.force_refresh), (request.appid, forced));
-            assert_eq!(decoded.secret.expose(), "PLANTED\"\\");
+            assert_eq!(decoded.secret.expose_secret(), "PLANTED\"\\");
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::codec::{QueryPair, Reply, Request, Unreadable, decode_query, members, number};
-use crate::{AccessToken, AppId, AppSecret, Invalid, Rule};
+use crate::codec::{DecodeError, QueryPair, Reply, Request, decode_query, parse_envelope, parse_lenient_int};
+use crate::{AccessToken, AppId, AppSecret, ValidationError, ValidationErrorKind};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/token";
@@ -16,7 +16,7 @@ pub const PATH: &str = "/cgi-bin/token";
 pub const GRANT_TYPE: &str = "client_credential";
 
 /// The longest life a token can have; a longer one in a reply counts as this.
-pub const MAX_LIFE: Duration = Duration::from_secs(7200);
+pub const MAX_LIFETIME: Duration = Duration::from_secs(7200);
 
 /// Asks for a new token.
 #[derive(Debug, Clone)]
@@ -39,9 +39,9 @@ impl TokenRequest {
     #[must_use]
     pub fn encode(&self) -> Request<'_> {
         let query = vec![
-            QueryPair::open("grant_type", GRANT_TYPE),
-            QueryPair::open("appid", self.appid.as_str()),
-            QueryPair::secret("secret", self.secret.expose()),
+            QueryPair::public("grant_type", GRANT_TYPE),
+            QueryPair::public("appid", self.appid.as_str()),
+            QueryPair::secret("secret", self.secret.expose_secret()),
         ];
         Request::get(PATH, query)
     }
@@ -49,13 +49,13 @@ impl TokenRequest {
     /// As the called side reads it.
     ///
     /// # Errors
-    /// [`Invalid`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them.
-    pub fn decode(query: &str) -> Result<Self, Invalid> {
-        let form = Rule::Form { expected: "percent-encoded UTF-8" };
-        let pairs = decode_query(query).map_err(|_| Invalid::new("query", form))?;
+    /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them.
+    pub fn decode(query: &str) -> Result<Self, ValidationError> {
+        let form = ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" };
+        let pairs = decode_query(query).map_err(|_| ValidationError::new("query", form))?;
         let text = |field| {
             let value = pairs.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str());
-            value.ok_or_else(|| Invalid::new(field, Rule::Missing))
+            value.ok_or_else(|| ValidationError::new(field, ValidationErrorKind::Missing))
         };
         let appid = text("appid")?.parse()?;
         check_grant_type(text("grant_type")?)?;
@@ -63,58 +63,64 @@ impl TokenRequest {
     }
 }
 
-pub(super) fn check_grant_type(text: &str) -> Result<(), Invalid> {
+pub(super) fn check_grant_type(text: &str) -> Result<(), ValidationError> {
     match text {
         GRANT_TYPE => Ok(()),
-        _ => Err(Invalid::new("grant_type", Rule::Form { expected: GRANT_TYPE })),
+        _ => Err(ValidationError::new(
+            "grant_type",
+            ValidationErrorKind::InvalidFormat { expected: GRANT_TYPE },
+        )),
     }
 }
 
 /// A token and how long it lives from the moment it was asked for. The reply of both token endpoints.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct TokenReply {
+pub struct TokenResponse {
     /// The token.
     pub access_token: AccessToken,
-    /// Its life: whole seconds, 1 to [`MAX_LIFE`].
+    /// Its life: whole seconds, 1 to [`MAX_LIFETIME`].
     pub expires_in: Duration,
 }
 
-impl TokenReply {
-    /// This token, living for this long (at most [`MAX_LIFE`]).
+impl TokenResponse {
+    /// This token, living for this long (at most [`MAX_LIFETIME`]).
     #[must_use]
     pub fn new(access_token: AccessToken, expires_in: Duration) -> Self {
-        Self { access_token, expires_in: expires_in.min(MAX_LIFE) }
+        Self { access_token, expires_in: expires_in.min(MAX_LIFETIME) }
     }
 
     /// As the caller reads it. `expires_in` may be a number or text; more than two hours count as two hours.
     ///
     /// # Errors
-    /// [`Unreadable`] for another status than 200, for what is not one JSON object, for a token that is absent, empty,
+    /// [`DecodeError`] for another status than 200, for what is not one JSON object, for a token that is absent, empty,
     /// longer than [`AccessToken::MAX_LENGTH`] or not visible ASCII, for a life that is absent, zero or negative.
-    pub fn read(status: u16, body: &[u8]) -> Result<Reply<Self>, Unreadable> {
-        let object = match members(status, body)? {
+    pub fn read(status: u16, body: &[u8]) -> Result<Reply<Self>, DecodeError> {
+        let object = match parse_envelope(status, body)? {
             Reply::Done(object) => object,
             Reply::Refused(refusal) => return Ok(Reply::Refused(refusal)),
         };
-        let text = object.get("access_token").ok_or(Unreadable::Missing("access_token"))?;
+        let text = object.get("access_token").ok_or(DecodeError::MissingField("access_token"))?;
         let access_token = text.as_str().and_then(|text| AccessToken::new(text).ok());
-        let access_token = access_token.ok_or(Unreadable::Odd("access_token"))?;
-        let life =
-            object.get("expires_in").map(number).transpose().map_err(|_| Unreadable::Odd("expires_in"))?;
-        let life = life.flatten().ok_or(Unreadable::Missing("expires_in"))?;
+        let access_token = access_token.ok_or(DecodeError::InvalidField("access_token"))?;
+        let life = object
+            .get("expires_in")
+            .map(parse_lenient_int)
+            .transpose()
+            .map_err(|_| DecodeError::InvalidField("expires_in"))?;
+        let life = life.flatten().ok_or(DecodeError::MissingField("expires_in"))?;
         match u64::try_from(life) {
             Ok(seconds) if seconds > 0 => {
                 Ok(Reply::Done(Self::new(access_token, Duration::from_secs(seconds))))
             }
-            _ => Err(Unreadable::Odd("expires_in")),
+            _ => Err(DecodeError::InvalidField("expires_in")),
         }
     }
 
     /// As the called side writes it. The bytes hold the token.
     #[must_use]
-    pub fn write(&self) -> Vec<u8> {
-        json!({"access_token": self.access_token.expose(), "expires_in": self.expires_in.as_secs()})
+    pub fn to_json(&self) -> Vec<u8> {
+        json!({"access_token": self.access_token.expose_secret(), "expires_in": self.expires_in.as_secs()})
             .to_string()
             .into_bytes()
     }
@@ -126,7 +132,7 @@ mod tests {
     use crate::{BaseUrl, ErrCode};
 
     fn read(body: &str) -> Result<u64, String> {
-        match TokenReply::read(200, body.as_bytes()) {
+        match TokenResponse::read(200, body.as_bytes()) {
             Ok(Reply::Done(reply)) => Ok(reply.expires_in.as_secs()),
             Ok(Reply::Refused(refusal)) => Err(refusal.errcode().to_string()),
             Err(unreadable) => Err(unreadable.to_string()),
@@ -153,9 +159,9 @@ mod tests {
         let request = TokenRequest::new("wx1".parse().unwrap(), AppSecret::new("s%/&=+").unwrap());
         let url = request.encode().url(&BaseUrl::new(BaseUrl::API).unwrap());
         let decoded = TokenRequest::decode(url.split_once('?').unwrap().1).unwrap();
-        assert_eq!((decoded.appid, decoded.secret.expose()), (request.appid, "s%/&=+"));
-        let reply = TokenReply::new(AccessToken::new("T").unwrap(), Duration::from_secs(7200));
-        assert_eq!(read(&String::from_utf8(reply.write()).unwrap()), Ok(7200));
+        assert_eq!((decoded.appid, decoded.secret.expose_secret()), (request.appid, "s%/&=+"));
+        let reply = TokenResponse::new(AccessToken::new("T").unwrap(), Duration::from_secs(7200));
+        assert_eq!(read(&String::from_utf8(reply.to_json()).unwrap()), Ok(7200));
     }
 
     #[test]
@@ -204,7 +210,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_life_is_always_within_bounds(body in ".*", life: i64) {
-            let _reply = TokenReply::read(200, body.as_bytes());
+            let _reply = TokenResponse::read(200, body.as_bytes());
             if let Ok(seconds) = read(&format!(r#"{{"access_token":"T","expires_in":{life}}}"#)) {
                 assert!((1..=7200).contains(&seconds));
             }

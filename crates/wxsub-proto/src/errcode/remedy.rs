@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Text;
+use super::LocalizedText;
 
 /// What to do about a refusal. The names are a contract: `snake_case` in JSON, logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,35 +47,36 @@ impl Remedy {
     }
 
     /// What to do, as one line for people.
-    pub const fn advice(self) -> Text {
+    pub const fn advice(self) -> LocalizedText {
         match self {
-            Self::RefreshToken => Text::new(
+            Self::RefreshToken => LocalizedText::new(
                 "get another access token and send again, once; if that does not help, find out who else fetches \
                  access tokens for this app",
                 "换一个新的 access_token 再发一次，只一次；如果还不行，查清还有谁在为这个应用取令牌",
             ),
-            Self::RetryLater => Text::new("try again in a while", "过一会儿再试"),
-            Self::SlowDown => Text::new(
+            Self::RetryLater => LocalizedText::new("try again in a while", "过一会儿再试"),
+            Self::SlowDown => LocalizedText::new(
                 "wait a minute, or until tomorrow if the day's quota is used up",
                 "等一分钟；如果当天的额度已用完，就等到明天",
             ),
-            Self::FixRequest => Text::new(
+            Self::FixRequest => LocalizedText::new(
                 "correct the request; as it is, it will be refused every time",
                 "改正请求；照现在这样，每次都会被拒绝",
             ),
-            Self::FixConfig => Text::new(
+            Self::FixConfig => LocalizedText::new(
                 "correct the configuration, here or in Weixin's console",
                 "改正配置：本地的，或微信后台的",
             ),
-            Self::AllowIp => Text::new(
+            Self::AllowIp => LocalizedText::new(
                 "put this machine's address on the app's allow-list in Weixin's console, or have the administrator \
                  confirm it",
                 "在微信后台把本机的 IP 加入该应用的 IP 白名单，或请管理员确认这个 IP",
             ),
-            Self::Stop => {
-                Text::new("do not send it again; ask the user for a new consent", "不要再发；请用户重新授权")
-            }
-            Self::Investigate => Text::new(
+            Self::Stop => LocalizedText::new(
+                "do not send it again; ask the user for a new consent",
+                "不要再发；请用户重新授权",
+            ),
+            Self::Investigate => LocalizedText::new(
                 "look the code up, and do not repeat this before you know what it means",
                 "先查清这个编号的含义，弄明白之前不要重复",
             ),

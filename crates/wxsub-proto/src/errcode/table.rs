@@ -11,18 +11,18 @@ mod permission;
 mod platform;
 mod system;
 
-use super::{ErrCode, Remedy, Role, Text};
+use super::{ErrCode, LocalizedText, Operation, Remedy};
 
 /// What a code means on one kind of call, and what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Advice {
-    meaning: Text,
+pub struct ErrCodeMeaning {
+    meaning: LocalizedText,
     remedy: Remedy,
 }
 
-impl Advice {
+impl ErrCodeMeaning {
     /// What the code says.
-    pub const fn meaning(self) -> Text {
+    pub const fn meaning(self) -> LocalizedText {
         self.meaning
     }
 
@@ -34,15 +34,15 @@ impl Advice {
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct ErrCodeInfo {
     code: ErrCode,
     name: &'static str,
     link: &'static str,
-    on_token_call: Advice,
-    on_send: Advice,
+    on_token_call: ErrCodeMeaning,
+    on_send: ErrCodeMeaning,
 }
 
-impl Entry {
+impl ErrCodeInfo {
     /// The number.
     pub const fn code(&self) -> ErrCode {
         self.code
@@ -59,32 +59,32 @@ impl Entry {
     }
 
     /// Meaning and remedy on a call of this kind.
-    pub const fn advice(&self, role: Role) -> Advice {
+    pub const fn advice(&self, role: Operation) -> ErrCodeMeaning {
         match role {
-            Role::TokenCall => self.on_token_call,
-            Role::Send => self.on_send,
+            Operation::FetchToken => self.on_token_call,
+            Operation::Send => self.on_send,
         }
     }
 }
 
 /// For a code outside the table.
-pub(super) const UNKNOWN: Advice = on(
+pub(super) const UNKNOWN: ErrCodeMeaning = on(
     Remedy::Investigate,
     "unknown to wxsub; look the number up in Weixin's documentation and keep the trace id",
     "wxsub 不认识这个编号；请查微信的文档，并留好追踪编号（rid）",
 );
 
-const NOT_ON_TOKEN_CALL: Advice =
+const NOT_ON_TOKEN_CALL: ErrCodeMeaning =
     on(Remedy::Investigate, "not documented for a token call", "文档没有说取令牌时会有这个编号");
 
-const PARTS: [&[Entry]; 6] =
+const PARTS: [&[ErrCodeInfo]; 6] =
     [&system::ROWS, &parameter::ROWS, &call::ROWS, &limit::ROWS, &permission::ROWS, &platform::ROWS];
 
-pub(super) fn all() -> impl Iterator<Item = &'static Entry> {
+pub(super) fn all() -> impl Iterator<Item = &'static ErrCodeInfo> {
     PARTS.into_iter().flatten()
 }
 
-pub(super) fn find(code: ErrCode) -> Option<&'static Entry> {
+pub(super) fn find(code: ErrCode) -> Option<&'static ErrCodeInfo> {
     // The parts follow each other, so the first one that does not end below the code is the only candidate.
     let part = PARTS.into_iter().find(|part| part.last().is_some_and(|last| code <= last.code))?;
     part.binary_search_by_key(&code, |entry| entry.code).ok().and_then(|at| part.get(at))
@@ -95,10 +95,10 @@ const fn row(
     code: i64,
     name: &'static str,
     link: &'static str,
-    on_token_call: Advice,
-    on_send: Advice,
-) -> Entry {
-    Entry { code: ErrCode::new(code), name, link, on_token_call, on_send }
+    on_token_call: ErrCodeMeaning,
+    on_send: ErrCodeMeaning,
+) -> ErrCodeInfo {
+    ErrCodeInfo { code: ErrCode::new(code), name, link, on_token_call, on_send }
 }
 
 /// A code that means the same on either call.
@@ -109,7 +109,7 @@ const fn both(
     remedy: Remedy,
     english: &'static str,
     chinese: &'static str,
-) -> Entry {
+) -> ErrCodeInfo {
     let advice = on(remedy, english, chinese);
     row(code, name, link, advice, advice)
 }
@@ -122,10 +122,10 @@ const fn send(
     remedy: Remedy,
     english: &'static str,
     chinese: &'static str,
-) -> Entry {
+) -> ErrCodeInfo {
     row(code, name, link, NOT_ON_TOKEN_CALL, on(remedy, english, chinese))
 }
 
-const fn on(remedy: Remedy, english: &'static str, chinese: &'static str) -> Advice {
-    Advice { meaning: Text::new(english, chinese), remedy }
+const fn on(remedy: Remedy, english: &'static str, chinese: &'static str) -> ErrCodeMeaning {
+    ErrCodeMeaning { meaning: LocalizedText::new(english, chinese), remedy }
 }

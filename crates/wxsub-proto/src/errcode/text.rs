@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// The languages a [`Text`] can be read in.
+/// The languages a [`LocalizedText`] can be read in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Language {
@@ -22,12 +22,12 @@ pub enum Language {
 /// assert_eq!(meaning.in_language(Language::Chinese), "access_token 已过期");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Text {
+pub struct LocalizedText {
     english: &'static str,
     chinese: &'static str,
 }
 
-impl Text {
+impl LocalizedText {
     pub(super) const fn new(english: &'static str, chinese: &'static str) -> Self {
         Self { english, chinese }
     }
@@ -41,14 +41,14 @@ impl Text {
     }
 }
 
-impl fmt::Display for Text {
+impl fmt::Display for LocalizedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.english)
     }
 }
 
 #[cfg(test)]
-impl Text {
+impl LocalizedText {
     /// Says what is wrong with the line, if something is: both languages must be there, each in its own script.
     pub(super) fn assert_complete(self, whose: &str) {
         let han = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
@@ -65,11 +65,11 @@ impl Text {
 
 #[cfg(test)]
 mod tests {
-    use super::{Language, Text};
+    use super::{Language, LocalizedText};
 
     #[test]
     fn a_line_is_told_in_the_language_asked_for() {
-        let text = Text::new("busy", "忙");
+        let text = LocalizedText::new("busy", "忙");
         assert_eq!(text.in_language(Language::English), "busy");
         assert_eq!(text.in_language(Language::Chinese), "忙");
         assert_eq!(text.to_string(), "busy");

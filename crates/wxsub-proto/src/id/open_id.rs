@@ -1,6 +1,6 @@
-use crate::gate::{checked_text, identifier};
+use crate::validate::{identifier, validated_string};
 
-checked_text!(
+validated_string!(
     /// A user as one app sees them: 1 to 128 of `[A-Za-z0-9_-]`. Present in an answer only when the user confirmed.
     /// Personal: keep it out of logs and metrics.
     ///

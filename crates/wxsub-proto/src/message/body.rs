@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Color, Content, Jump, Message, PagePath, Title};
+use super::{Color, Content, Message, PagePath, TapTarget, Title};
 use crate::{AppId, HttpUrl, OpenId, Scene, TemplateId};
 
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ struct Text<'a> {
 
 impl<'a> Body<'a> {
     pub(super) fn of(message: &'a Message) -> Self {
-        let page = message.jump.as_ref().and_then(Jump::mini_program);
+        let page = message.jump.as_ref().and_then(TapTarget::mini_program);
         Self {
             touser: message.grant.openid(),
             template_id: message.grant.template_id(),

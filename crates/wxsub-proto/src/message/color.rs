@@ -1,12 +1,12 @@
-use crate::gate::checked_text;
-use crate::{Invalid, Rule};
+use crate::validate::validated_string;
+use crate::{ValidationError, ValidationErrorKind};
 
-checked_text!(
+validated_string!(
     /// The one colour of a text: `#` and six hexadecimal digits of either case.
     Color,
     |text| match text.strip_prefix('#') {
         Some(digits) if digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()) => Ok(()),
-        _ => Err(Invalid::new("color", Rule::Form { expected: "# and six hexadecimal digits, such as #07C160" })),
+        _ => Err(ValidationError::new("color", ValidationErrorKind::InvalidFormat { expected: "# and six hexadecimal digits, such as #07C160" })),
     }
 );
 

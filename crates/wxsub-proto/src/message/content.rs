@@ -1,12 +1,12 @@
-use crate::gate::{checked_text, length, no_control};
+use crate::validate::{check_length, check_no_control_chars, validated_string};
 
-checked_text!(
+validated_string!(
     /// The text of a message: 1 to [`MAX`](Self::MAX) characters (Unicode scalar values). `\n` is a line break; other
     /// control characters are refused, a `\r` by its name.
     Content,
     |text| {
-        length("content", text, Content::MAX)?;
-        no_control("content", text, |c| c == '\n')
+        check_length("content", text, Content::MAX)?;
+        check_no_control_chars("content", text, |c| c == '\n')
     }
 );
 
@@ -18,7 +18,7 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::Content;
-    use crate::Rule;
+    use crate::ValidationErrorKind;
 
     #[test]
     fn counts_characters_and_allows_line_breaks() {
@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn a_carriage_return_is_named() {
         let error = Content::new("a\r\nb").unwrap_err();
-        assert_eq!(error.rule(), &Rule::CarriageReturn { position: 2 });
+        assert_eq!(error.rule(), &ValidationErrorKind::CarriageReturn { position: 2 });
         assert_eq!(
             error.to_string(),
             "content: has a carriage return (\\r) at position 2; end lines with \\n alone"

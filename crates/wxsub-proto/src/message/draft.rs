@@ -7,11 +7,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::{Color, Content, Jump, Message, MiniProgram, PagePath, Title};
-use crate::codec::{ObjectVisitor, strict_object};
-use crate::{AppId, Grant, HttpUrl, Invalid, OpenId, Problems, Rule, Scene, TemplateId};
+use super::{Color, Content, Message, MiniProgram, PagePath, TapTarget, Title};
+use crate::codec::{ObjectVisitor, parse_object_without_duplicates};
+use crate::{
+    AppId, Grant, HttpUrl, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind, ValidationErrors,
+};
 
-/// A message as somebody wrote it in JSON, not yet checked. [`check`](Self::check) names every problem, not only the
+/// A message as somebody wrote it in JSON, not yet checked. [`validate`](Self::validate) names every problem, not only the
 /// first.
 ///
 /// ```
@@ -23,18 +25,18 @@ use crate::{AppId, Grant, HttpUrl, Invalid, OpenId, Problems, Rule, Scene, Templ
 /// # Ok::<(), wxsub_proto::Invalid>(())
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Draft(Map<String, Value>);
+pub struct MessageDraft(Map<String, Value>);
 
-impl Draft {
+impl MessageDraft {
     /// Reads one JSON object. A byte order mark before it is skipped.
     ///
     /// # Errors
-    /// [`Invalid`] if it is not one JSON object, or has a name twice. It names the likely cause.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, Invalid> {
+    /// [`ValidationError`] if it is not one JSON object, or has a name twice. It names the likely cause.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ValidationError> {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-        strict_object(bytes).map(Self).map_err(|error| {
+        parse_object_without_duplicates(bytes).map(Self).map_err(|error| {
             let expected = expected_form(bytes, &error);
-            Invalid::new("message", Rule::Form { expected })
+            ValidationError::new("message", ValidationErrorKind::InvalidFormat { expected })
         })
     }
 
@@ -48,7 +50,7 @@ impl Draft {
             .filter(|value| !value.is_null())
     }
 
-    /// Takes one top-level member out. [`check`](Self::check) then treats it as absent.
+    /// Takes one top-level member out. [`validate`](Self::validate) then treats it as absent.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }
@@ -57,21 +59,21 @@ impl Draft {
     /// object of only such values) counts as absent, because many SDKs cannot omit it.
     ///
     /// # Errors
-    /// [`Problems`]: every field that breaks a rule, in the order of Weixin's documentation; unknown members come last.
-    pub fn check(&self) -> Result<Message, Problems> {
+    /// [`ValidationErrors`]: every field that breaks a rule, in the order of Weixin's documentation; unknown members come last.
+    pub fn validate(&self) -> Result<Message, ValidationErrors> {
         self.check_members(true)
     }
 
-    /// Like [`check`](Self::check), but ignores unknown members, as Weixin does.
+    /// Like [`validate`](Self::validate), but ignores unknown members, as Weixin does.
     ///
     /// # Errors
-    /// As [`check`](Self::check), without unknown members.
-    pub fn check_ignoring_unknown(&self) -> Result<Message, Problems> {
+    /// As [`validate`](Self::validate), without unknown members.
+    pub fn check_ignoring_unknown(&self) -> Result<Message, ValidationErrors> {
         self.check_members(false)
     }
 
-    fn check_members(&self, refuse_unknown: bool) -> Result<Message, Problems> {
-        let mut gate = Gate { draft: self, problems: Vec::new() };
+    fn check_members(&self, refuse_unknown: bool) -> Result<Message, ValidationErrors> {
+        let mut gate = DraftValidator { draft: self, problems: Vec::new() };
         let touser = gate.required::<OpenId>("touser");
         let template_id = gate.required::<TemplateId>("template_id");
         let url = gate.optional::<HttpUrl>("url");
@@ -95,14 +97,20 @@ impl Draft {
         }
 
         let whole = (touser, template_id, scene, title, content);
-        match (Problems::collect(gate.problems), whole) {
+        match (ValidationErrors::collect(gate.problems), whole) {
             (None, (Some(touser), Some(template_id), Some(scene), Some(title), Some(content))) => {
-                let jump = Jump::from_parts(url, page);
-                Ok(Message { grant: Grant::trusted(touser, template_id, scene), title, content, color, jump })
+                let jump = TapTarget::from_parts(url, page);
+                Ok(Message {
+                    grant: Grant::assume_verified(touser, template_id, scene),
+                    title,
+                    content,
+                    color,
+                    jump,
+                })
             }
             (Some(problems), _) => Err(problems),
             // Every absent part has left a problem behind.
-            (None, _) => Err(Invalid::new("message", Rule::Missing).into()),
+            (None, _) => Err(ValidationError::new("message", ValidationErrorKind::Missing).into()),
         }
     }
 
@@ -139,51 +147,51 @@ fn expected_form(bytes: &[u8], error: &serde_json::Error) -> &'static str {
     if error.to_string().starts_with("trailing comma") {
         return "JSON without a comma before } or ]; remove it";
     }
-    match text.strip_suffix(',').map(str::as_bytes).map(strict_object) {
+    match text.strip_suffix(',').map(str::as_bytes).map(parse_object_without_duplicates) {
         Some(Ok(_)) => "one JSON object without a comma behind it; remove the comma",
         _ => "one JSON object in which no name stands twice",
     }
 }
 
-impl<'de> Deserialize<'de> for Draft {
+impl<'de> Deserialize<'de> for MessageDraft {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ObjectVisitor).map(Self)
     }
 }
 
 /// Takes the fields out one by one and keeps what is wrong with them.
-struct Gate<'a> {
-    draft: &'a Draft,
-    problems: Vec<Invalid>,
+struct DraftValidator<'a> {
+    draft: &'a MessageDraft,
+    problems: Vec<ValidationError>,
 }
 
-impl Gate<'_> {
-    fn keep<T>(&mut self, field: &'static str, result: Result<T, Invalid>) -> Option<T> {
-        result.map_err(|invalid| self.problems.push(invalid.in_field(field))).ok()
+impl DraftValidator<'_> {
+    fn keep<T>(&mut self, field: &'static str, result: Result<T, ValidationError>) -> Option<T> {
+        result.map_err(|invalid| self.problems.push(invalid.with_field(field))).ok()
     }
 
-    fn required<T: FromStr<Err = Invalid>>(&mut self, field: &'static str) -> Option<T> {
+    fn required<T: FromStr<Err = ValidationError>>(&mut self, field: &'static str) -> Option<T> {
         match self.draft.get(field) {
-            None => self.keep(field, Err(Invalid::new(field, Rule::Missing))),
+            None => self.keep(field, Err(ValidationError::new(field, ValidationErrorKind::Missing))),
             Some(value) => self.parse(field, value),
         }
     }
 
-    fn optional<T: FromStr<Err = Invalid>>(&mut self, field: &'static str) -> Option<T> {
+    fn optional<T: FromStr<Err = ValidationError>>(&mut self, field: &'static str) -> Option<T> {
         self.parse(field, self.draft.non_empty(field)?)
     }
 
-    fn parse<T: FromStr<Err = Invalid>>(&mut self, field: &'static str, value: &Value) -> Option<T> {
+    fn parse<T: FromStr<Err = ValidationError>>(&mut self, field: &'static str, value: &Value) -> Option<T> {
         let read = match value {
             Value::String(text) => text.parse(),
-            _ => Err(Invalid::new(field, Rule::Form { expected: "text" })),
+            _ => Err(ValidationError::new(field, ValidationErrorKind::InvalidFormat { expected: "text" })),
         };
         self.keep(field, read)
     }
 
     fn scene(&mut self) -> Option<Scene> {
         let read = match self.draft.get("scene") {
-            None => Err(Invalid::new("scene", Rule::Missing)),
+            None => Err(ValidationError::new("scene", ValidationErrorKind::Missing)),
             Some(Value::String(text)) => text.parse(),
             Some(other) => other.to_string().parse(),
         };
@@ -192,7 +200,10 @@ impl Gate<'_> {
 
     fn object(&mut self, field: &'static str) {
         if self.draft.non_empty(field).is_some_and(|value| !value.is_object()) {
-            self.problems.push(Invalid::new(field, Rule::Form { expected: "a JSON object" }));
+            self.problems.push(ValidationError::new(
+                field,
+                ValidationErrorKind::InvalidFormat { expected: "a JSON object" },
+            ));
         }
     }
 
@@ -205,19 +216,22 @@ impl Gate<'_> {
             };
             let unknown =
                 object.into_iter().flat_map(Map::keys).filter(|name| !known.contains(&name.as_str()));
-            for name in unknown.take(MOST_UNKNOWN_NAMES) {
-                let rule = Rule::Unknown { name: harmless(name), meant: names::meant(place, name) };
-                self.problems.push(Invalid::new(place, rule));
+            for name in unknown.take(MAX_UNKNOWN_FIELDS) {
+                let rule = ValidationErrorKind::UnknownField {
+                    name: sanitize_name(name),
+                    meant: names::meant(place, name),
+                };
+                self.problems.push(ValidationError::new(place, rule));
             }
         }
     }
 }
 
 /// How many unknown names of one object are reported.
-const MOST_UNKNOWN_NAMES: usize = 8;
+const MAX_UNKNOWN_FIELDS: usize = 8;
 
 /// A name from outside, fit to be shown.
-fn harmless(name: &str) -> String {
+fn sanitize_name(name: &str) -> String {
     let harmless = |c: char| {
         if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '?' }
     };
@@ -232,7 +246,10 @@ mod tests {
         "miniprogram":{"appid":"wx2","pagepath":"pages/index?x=1"},"data":{"content":{"value":"v","color":"#abcdef"}}}"##;
 
     fn problems(json: &str) -> Vec<String> {
-        match Draft::from_json(json.as_bytes()).map_err(Problems::from).and_then(|draft| draft.check()) {
+        match MessageDraft::from_json(json.as_bytes())
+            .map_err(ValidationErrors::from)
+            .and_then(|draft| draft.validate())
+        {
             Ok(_) => Vec::new(),
             Err(problems) => problems.iter().map(ToString::to_string).collect(),
         }
@@ -242,7 +259,7 @@ mod tests {
     fn a_whole_message_comes_back_as_it_went() {
         let message: Message = serde_json::from_str(WHOLE).unwrap();
         assert_eq!(message.content_color().unwrap().as_str(), "#abcdef");
-        assert!(matches!(message.tap(), Some(Jump::MiniProgramOrUrl(..))));
+        assert!(matches!(message.tap_target(), Some(TapTarget::MiniProgramOrUrl(..))));
         let written = serde_json::from_slice::<Value>(&message.to_json()).unwrap();
         assert_eq!(written, serde_json::from_str::<Value>(WHOLE).unwrap());
     }
@@ -253,7 +270,10 @@ mod tests {
             r#"{"touser":"o","template_id":"T","url":null,"miniprogram":null,"scene":7,"title":"t","data":{"content":{"value":"v","color":null}}}"#,
         )
         .unwrap();
-        assert_eq!((message.tap(), message.content_color(), message.grant().scene().get()), (None, None, 7));
+        assert_eq!(
+            (message.tap_target(), message.content_color(), message.grant().scene().get()),
+            (None, None, 7)
+        );
         assert!(!String::from_utf8(message.to_json()).unwrap().contains("null"));
     }
 
@@ -265,7 +285,7 @@ mod tests {
                     "data":{{"content":{{"value":"v","color":{empty}}}}}}}"#
             ))
             .unwrap_or_else(|error| panic!("{empty}: {error}"));
-            assert_eq!((message.tap(), message.content_color()), (None, None), "{empty}");
+            assert_eq!((message.tap_target(), message.content_color()), (None, None), "{empty}");
         }
     }
 
@@ -284,14 +304,14 @@ mod tests {
     fn unknown_members_can_be_ignored() {
         let json = br#"{"touser":"o","template_id":"T","scene":7,"title":"t","page":"p","client_msg_id":"1",
             "miniprogram":{"appid":"wx2","pagepath":"p","path":"q"},"data":{"content":{"value":"v","x":1},"first":{}}}"#;
-        let draft = Draft::from_json(json).unwrap();
+        let draft = MessageDraft::from_json(json).unwrap();
         assert!(draft.check_ignoring_unknown().is_ok());
-        assert_eq!(draft.check().unwrap_err().iter().count(), 5);
+        assert_eq!(draft.validate().unwrap_err().iter().count(), 5);
     }
 
     #[test]
     fn a_byte_order_mark_is_skipped() {
-        assert!(Draft::from_json(format!("\u{feff}{WHOLE}").as_bytes()).unwrap().check().is_ok());
+        assert!(MessageDraft::from_json(format!("\u{feff}{WHOLE}").as_bytes()).unwrap().validate().is_ok());
     }
 
     #[test]
@@ -320,7 +340,7 @@ mod tests {
 
     #[test]
     fn another_kind_of_json_is_told_what_was_expected() {
-        let error = serde_json::from_str::<Draft>("[]").unwrap_err().to_string();
+        let error = serde_json::from_str::<MessageDraft>("[]").unwrap_err().to_string();
         assert!(error.contains("a JSON object"), "{error}");
     }
 
@@ -344,9 +364,9 @@ mod tests {
 
     #[test]
     fn a_removed_member_is_absent() {
-        let mut draft = Draft::from_json(WHOLE.as_bytes()).unwrap();
+        let mut draft = MessageDraft::from_json(WHOLE.as_bytes()).unwrap();
         assert_eq!((draft.remove("title"), draft.remove("id")), (Some("t".into()), None));
-        let fields: Vec<_> = draft.check().unwrap_err().iter().map(Invalid::field).collect();
+        let fields: Vec<_> = draft.validate().unwrap_err().iter().map(ValidationError::field).collect();
         assert_eq!(fields, ["title"]);
     }
 
@@ -367,7 +387,7 @@ mod tests {
         ] {
             assert_eq!(problems(text), [said], "{text}");
         }
-        let gbk = Draft::from_json(b"{\"title\":\"\xc4\xe3\"}").unwrap_err().to_string();
+        let gbk = MessageDraft::from_json(b"{\"title\":\"\xc4\xe3\"}").unwrap_err().to_string();
         assert_eq!(gbk, "message: must be UTF-8 text; save it as UTF-8, not as GBK or UTF-16");
         let all = problems(
             r#"{"touser":"o","template_id":"T","scene":1,"title":"t","data":"text","miniprogram":"wx"}"#,

@@ -1,11 +1,11 @@
-use crate::gate::{checked_text, length, no_control};
+use crate::validate::{check_length, check_no_control_chars, validated_string};
 
-checked_text!(
+validated_string!(
     /// The title of a message: 1 to [`MAX`](Self::MAX) characters (Unicode scalar values), no control characters.
     Title,
     |text| {
-        length("title", text, Title::MAX)?;
-        no_control("title", text, |_| false)
+        check_length("title", text, Title::MAX)?;
+        check_no_control_chars("title", text, |_| false)
     }
 );
 

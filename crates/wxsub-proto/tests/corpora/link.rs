@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wxsub_proto::codec::decode_query;
 use wxsub_proto::redact::redact_url;
-use wxsub_proto::{BaseUrl, ConsentRequest, HttpUrl, Invalid, Reserved};
+use wxsub_proto::{BaseUrl, ConsentRequest, HttpUrl, Reserved, ValidationError};
 
 /// Lines: AppID, template_id, scene, `reserved` (empty for none), the page to come back to, the base.
 pub(crate) fn holds(input: &[u8]) {
@@ -14,11 +14,11 @@ pub(crate) fn holds(input: &[u8]) {
     let shown = redact_url(back);
     assert!(!shown.chars().any(char::is_control), "{shown:?}");
     let Ok(request) = request(appid, template_id, scene, reserved) else { return };
-    let (Ok(back), Ok(base)) = (back.parse::<HttpUrl>(), BaseUrl::allowing_http(base)) else { return };
+    let (Ok(back), Ok(base)) = (back.parse::<HttpUrl>(), BaseUrl::insecure(base)) else { return };
     assert!(!format!("{base:?} {base}").contains('@'), "user info in a base");
 
     let Ok(link) = request.web_link(&back) else { return };
-    let link = link.on(&base).to_string();
+    let link = link.with_base_url(&base).to_string();
     let (place, query) = link.split_once('?').unwrap();
     assert_eq!(place, format!("{}/mp/subscribemsg", base.as_str()));
     let query = query.strip_suffix("#wechat_redirect").unwrap();
@@ -31,7 +31,12 @@ pub(crate) fn holds(input: &[u8]) {
     assert_eq!(read.get("reserved").copied().unwrap_or_default(), reserved);
 }
 
-fn request(appid: &str, template_id: &str, scene: &str, reserved: &str) -> Result<ConsentRequest, Invalid> {
+fn request(
+    appid: &str,
+    template_id: &str,
+    scene: &str,
+    reserved: &str,
+) -> Result<ConsentRequest, ValidationError> {
     let request = ConsentRequest::new(appid.parse()?, template_id.parse()?, scene.parse()?);
     match reserved {
         "" => Ok(request),

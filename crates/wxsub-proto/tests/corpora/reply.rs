@@ -1,7 +1,7 @@
 //! Whatever answers a send is read as done, a refusal, or unreadable; the text of a refusal is fit for one line of a log.
 
-use wxsub_proto::Refusal;
-use wxsub_proto::codec::{Reply, Unreadable};
+use wxsub_proto::ApiError;
+use wxsub_proto::codec::{DecodeError, Reply};
 use wxsub_proto::endpoint::subscribe;
 
 const PLANTED: &str = "PLANTED";
@@ -12,21 +12,21 @@ pub(crate) fn holds(input: &[u8]) {
     let status = u16::from_be_bytes(*status);
     // Most statuses say the same, so that a second reading always takes the body at its word.
     for status in [status, 200] {
-        match subscribe::read(status, body) {
+        match subscribe::parse_response(status, body) {
             Ok(Reply::Done(())) => assert_eq!(status, 200),
             Ok(Reply::Refused(refusal)) => fits_on_one_line(&refusal),
-            Err(Unreadable::Status(said)) => assert!(said == status && status != 200),
+            Err(DecodeError::UnexpectedStatus(said)) => assert!(said == status && status != 200),
             Err(unreadable) => assert!(unreadable.to_string().len() < 200),
         }
     }
 }
 
-fn fits_on_one_line(refusal: &Refusal) {
+fn fits_on_one_line(refusal: &ApiError) {
     assert_ne!(refusal.errcode().get(), 0);
     assert!(refusal.errmsg().chars().count() <= 512);
     let said = format!("{refusal} {:?} {:?}", refusal.trace_id(), refusal.blocked_ip());
     assert!(!said.chars().any(char::is_control), "{said:?}");
-    let without = refusal.without(PLANTED);
+    let without = refusal.redact(PLANTED);
     assert!(!format!("{without:?}").contains(PLANTED), "{without:?}");
     assert!(without.errmsg().chars().count() <= 512);
     assert_eq!(without.errcode(), refusal.errcode());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wxsub_proto::endpoint::token::MAX_LIFE;
+use wxsub_proto::endpoint::token::MAX_LIFETIME;
 use wxsub_proto::{AccessToken, TemplateId};
 
 use super::json_reader::{ControlError, JsonReader};
@@ -32,8 +32,8 @@ fn settings(reader: &mut JsonReader) -> Result<AppSettings, ControlError> {
     let allowed_ips = reader
         .list("allowed_ips", |text| text.parse::<IpAddr>().map_err(|_| "must be a list of IP addresses"))?;
     let mut integer = |name, bounds| reader.integer(name, bounds);
-    let token_lifetime = integer("token_lifetime_s", 1..=MAX_LIFE.as_secs())?.map(Duration::from_secs);
-    let overlap = integer("overlap_s", 0..=MAX_LIFE.as_secs())?.map(Duration::from_secs);
+    let token_lifetime = integer("token_lifetime_s", 1..=MAX_LIFETIME.as_secs())?.map(Duration::from_secs);
+    let overlap = integer("overlap_s", 0..=MAX_LIFETIME.as_secs())?.map(Duration::from_secs);
     let length = integer("token_length", 32..=AccessToken::MAX_LENGTH as u64)?;
     let token_quota = integer("token_quota", 0..=MAX_LIMIT)?;
     let send_quota = integer("send_quota", 0..=MAX_LIMIT)?;

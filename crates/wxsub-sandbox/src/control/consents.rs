@@ -1,7 +1,7 @@
 //! `POST /_sandbox/consents`: records a user's decision and returns the callback.
 
 use serde_json::{Value, json};
-use wxsub_proto::{Action, ConsentRequest};
+use wxsub_proto::{ConsentAction, ConsentRequest};
 
 use super::json_reader::{ControlError, JsonReader, must_be};
 use crate::request::Request;
@@ -22,9 +22,9 @@ pub(super) fn add(state: &mut SandboxState, request: &Request<'_>) -> Result<Val
             let openid = openid.ok_or_else(|| {
                 ControlError::bad_request("openid: is missing; it is required when action is confirm")
             })?;
-            Action::Confirm { openid }
+            ConsentAction::Confirm { openid }
         }
-        Some("cancel") => Action::Cancel,
+        Some("cancel") => ConsentAction::Cancel,
         _ => return Err(must_be("action", "confirm or cancel")),
     };
     reader.finish()?;

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
-use wxsub_proto::Invalid;
+use wxsub_proto::ValidationError;
 
 use crate::request::Request;
 use crate::state::NotFoundError;
@@ -27,8 +27,8 @@ impl ControlError {
     }
 }
 
-impl From<Invalid> for ControlError {
-    fn from(invalid: Invalid) -> Self {
+impl From<ValidationError> for ControlError {
+    fn from(invalid: ValidationError) -> Self {
         Self::bad_request(invalid.to_string())
     }
 }
@@ -67,7 +67,7 @@ impl JsonReader {
     }
 
     /// Reads a text and validates it.
-    pub(super) fn text<T: FromStr<Err = Invalid>>(
+    pub(super) fn text<T: FromStr<Err = ValidationError>>(
         &mut self,
         name: &'static str,
     ) -> Result<Option<T>, ControlError> {
@@ -79,7 +79,7 @@ impl JsonReader {
     }
 
     /// Reads a text or a number and validates it.
-    pub(super) fn text_or_number<T: FromStr<Err = Invalid>>(
+    pub(super) fn text_or_number<T: FromStr<Err = ValidationError>>(
         &mut self,
         name: &'static str,
     ) -> Result<Option<T>, ControlError> {
@@ -153,6 +153,6 @@ pub(super) fn must_be(name: &str, be: &str) -> ControlError {
     ControlError::bad_request(format!("{name}: must be {be}"))
 }
 
-fn parse_field<T: FromStr<Err = Invalid>>(name: &'static str, text: &str) -> Result<T, ControlError> {
-    text.parse().map_err(|invalid: Invalid| invalid.in_field(name).into())
+fn parse_field<T: FromStr<Err = ValidationError>>(name: &'static str, text: &str) -> Result<T, ControlError> {
+    text.parse().map_err(|invalid: ValidationError| invalid.with_field(name).into())
 }

@@ -10,8 +10,8 @@ use crate::caller::Caller;
 /// The caller with this address and these headers.
 pub(super) fn from_headers(address: IpAddr, headers: &HeaderMap) -> Caller {
     let caller = Caller::from(address);
-    let base = header_text(headers, header::HOST.as_str())
-        .map(|host| BaseUrl::allowing_http(&format!("http://{host}")));
+    let base =
+        header_text(headers, header::HOST.as_str()).map(|host| BaseUrl::insecure(&format!("http://{host}")));
     let caller = match base {
         Some(Ok(base)) => caller.with_base_url(base),
         _ => caller,

@@ -1,7 +1,7 @@
 //! The callback page: shows the callback and the commands for it.
 
 use maud::{Markup, html};
-use wxsub_proto::{Action, Answer, Invalid};
+use wxsub_proto::{ConsentAction, ConsentCallback, ValidationError};
 
 use super::document::{Policy, page};
 use super::shell_quote::quote;
@@ -11,7 +11,7 @@ use crate::request::Request;
 
 /// The page that stands in for the app that receives the callback.
 pub(crate) fn callback(request: &Request<'_>) -> Response {
-    let callback: Result<Answer, Invalid> = request.query.parse();
+    let callback: Result<ConsentCallback, ValidationError> = request.query.parse();
     let body = html! {
         main {
             @match &callback {
@@ -29,10 +29,10 @@ pub(crate) fn callback(request: &Request<'_>) -> Response {
     page(200, "sheet wide", "Callback", Policy::Static, &body)
 }
 
-fn callback_details(callback: &Answer, request: &Request<'_>) -> Markup {
+fn callback_details(callback: &ConsentCallback, request: &Request<'_>) -> Markup {
     let (action, openid) = match callback.action() {
-        Action::Confirm { openid } => ("confirm", Some(openid)),
-        Action::Cancel => ("cancel", None),
+        ConsentAction::Confirm { openid } => ("confirm", Some(openid)),
+        ConsentAction::Cancel => ("cancel", None),
     };
     let reserved = callback.reserved().map(|reserved| reserved.as_str());
     let verify_command = format!(
@@ -67,6 +67,6 @@ fn callback_details(callback: &Answer, request: &Request<'_>) -> Markup {
     }
 }
 
-fn send(callback: &Answer, openid: &str) -> String {
+fn send(callback: &ConsentCallback, openid: &str) -> String {
     super::home::send_command(openid, callback.template_id(), callback.scene())
 }

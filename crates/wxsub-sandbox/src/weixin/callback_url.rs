@@ -1,13 +1,13 @@
 //! The URL that takes the user back to the app.
 
 use percent_encoding::{CONTROLS, utf8_percent_encode};
-use wxsub_proto::{Answer, HttpUrl};
+use wxsub_proto::{ConsentCallback, HttpUrl};
 
 /// The redirect URL with the callback in its query.
 ///
 /// The callback follows an existing query and precedes the fragment. Characters outside ASCII are percent-encoded, as a
 /// header requires.
-pub(super) fn callback_url(redirect_url: &HttpUrl, callback: &Answer) -> String {
+pub(super) fn callback_url(redirect_url: &HttpUrl, callback: &ConsentCallback) -> String {
     let url = redirect_url.as_str();
     let (url, fragment) = url.split_at(url.find('#').unwrap_or(url.len()));
     let separator = match url.find('?') {
@@ -21,13 +21,14 @@ pub(super) fn callback_url(redirect_url: &HttpUrl, callback: &Answer) -> String 
 
 #[cfg(test)]
 mod tests {
-    use wxsub_proto::{Action, Answer, Scene};
+    use wxsub_proto::{ConsentAction, ConsentCallback, Scene};
 
     use super::callback_url;
 
     #[test]
     fn existing_query_and_fragment_keep_their_place() {
-        let callback = Answer::new(Action::Cancel, "T".parse().unwrap(), Scene::new(7).unwrap(), None);
+        let callback =
+            ConsentCallback::new(ConsentAction::Cancel, "T".parse().unwrap(), Scene::new(7).unwrap(), None);
         for (url, expected) in [
             ("https://a.example", "https://a.example?template_id=T&action=cancel&scene=7"),
             ("https://a.example/b?x=1", "https://a.example/b?x=1&template_id=T&action=cancel&scene=7"),

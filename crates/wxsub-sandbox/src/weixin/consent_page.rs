@@ -1,6 +1,8 @@
 //! `/mp/subscribemsg`: the consent page. GET shows the page; POST records the decision and redirects to the app.
 
-use wxsub_proto::{Action, AppId, ConsentRequest, HttpUrl, Invalid, OpenId, Rule};
+use wxsub_proto::{
+    AppId, ConsentAction, ConsentRequest, HttpUrl, OpenId, ValidationError, ValidationErrorKind,
+};
 
 use super::callback_url::callback_url;
 use crate::exchange::Response;
@@ -25,10 +27,10 @@ fn try_handle(state: &mut SandboxState, request: &Request<'_>, query: &Query) ->
     }
     let form = Query::parse(&String::from_utf8_lossy(request.body.unwrap_or_default()));
     let action = match form.get("action") {
-        Some("confirm") => Action::Confirm {
+        Some("confirm") => ConsentAction::Confirm {
             openid: resolve_openid(&form, query, &consent.appid).map_err(|invalid| invalid.to_string())?,
         },
-        Some("cancel") => Action::Cancel,
+        Some("cancel") => ConsentAction::Cancel,
         _ => return Err("action: must be confirm or cancel".to_owned()),
     };
     let callback = state.consent(request.now, consent, action).map_err(|unknown| unknown.to_string())?;
@@ -36,21 +38,26 @@ fn try_handle(state: &mut SandboxState, request: &Request<'_>, query: &Query) ->
 }
 
 /// Parses the documented parameters of a consent URL.
-fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), Invalid> {
-    let required = |name| query.get(name).ok_or_else(|| Invalid::new(name, Rule::Missing));
+fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), ValidationError> {
+    let required =
+        |name| query.get(name).ok_or_else(|| ValidationError::new(name, ValidationErrorKind::Missing));
     if required("action")? != "get_confirm" {
-        return Err(Invalid::new("action", Rule::Form { expected: "get_confirm" }));
+        return Err(ValidationError::new(
+            "action",
+            ValidationErrorKind::InvalidFormat { expected: "get_confirm" },
+        ));
     }
     let (appid, scene) = (required("appid")?.parse()?, required("scene")?.parse()?);
     let mut request = ConsentRequest::new(appid, required("template_id")?.parse()?, scene);
     if query.get("redirect_url").is_none() && query.get("redirect_uri").is_some() {
-        return Err(Invalid::new(
+        return Err(ValidationError::new(
             "redirect_url",
-            Rule::Form { expected: "given under this name, not as redirect_uri" },
+            ValidationErrorKind::InvalidFormat { expected: "given under this name, not as redirect_uri" },
         ));
     }
-    let redirect_url: HttpUrl =
-        required("redirect_url")?.parse().map_err(|invalid: Invalid| invalid.in_field("redirect_url"))?;
+    let redirect_url: HttpUrl = required("redirect_url")?
+        .parse()
+        .map_err(|invalid: ValidationError| invalid.with_field("redirect_url"))?;
     // Weixin's own clients send the text `null` for an unset one.
     if let Some(reserved) = query.get("reserved").filter(|text| *text != "null") {
         request = request.reserved(reserved.parse()?);
@@ -59,7 +66,7 @@ fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), Invalid
 }
 
 /// The openid from the form, or from the consent URL, or the default.
-fn resolve_openid(form: &Query, query: &Query, appid: &AppId) -> Result<OpenId, Invalid> {
+fn resolve_openid(form: &Query, query: &Query, appid: &AppId) -> Result<OpenId, ValidationError> {
     let openid = form.get("openid").or_else(|| query.get("openid"));
     openid.map_or_else(|| default_openid(appid), str::to_owned).parse()
 }

@@ -1,6 +1,6 @@
 //! `/mp/subscribemsg`. Source: service/en/Message_Management/One-time_subscription_info.
 
-use wxsub_proto::{Action, Answer, ConsentRequest, HttpUrl};
+use wxsub_proto::{ConsentAction, ConsentCallback, ConsentRequest, HttpUrl};
 
 use crate::weixin::{Weixin, code, message, request};
 
@@ -48,8 +48,8 @@ fn confirm_redirects_with_callback_and_grants_one_message() {
         location,
         "https://shop.example/back?order=1&openid=oUser&template_id=T&action=confirm&scene=7&reserved=proof1#end"
     );
-    let callback: Answer = location.parse().unwrap();
-    assert!(matches!(callback.action(), Action::Confirm { openid } if openid.as_str() == "oUser"));
+    let callback: ConsentCallback = location.parse().unwrap();
+    assert!(matches!(callback.action(), ConsentAction::Confirm { openid } if openid.as_str() == "oUser"));
     assert_eq!(code(&weixin.send(&weixin.token(), &message())), 0);
 }
 

@@ -1,7 +1,7 @@
 //! `POST /cgi-bin/message/template/subscribe`: grants and delivery.
 
 use serde_json::{Value, json};
-use wxsub_proto::Action;
+use wxsub_proto::ConsentAction;
 
 use crate::weixin::{SEND, START, Weixin, appid, code, errmsg, message, request};
 
@@ -57,8 +57,8 @@ fn send_without_matching_grant_is_rejected() {
     let weixin = Weixin::new();
     let token = weixin.token();
     assert_eq!(code(&weixin.send(&token, &message())), 43101);
-    let cancelled = weixin.0.consent(request("T", "7"), Action::Cancel).unwrap();
-    assert_eq!(cancelled.action(), &Action::Cancel);
+    let cancelled = weixin.0.consent(request("T", "7"), ConsentAction::Cancel).unwrap();
+    assert_eq!(cancelled.action(), &ConsentAction::Cancel);
     assert_eq!(code(&weixin.send(&token, &message())), 43101);
     weixin.grant("oOther", "T", "7");
     weixin.grant("oUser", "U", "7");
@@ -72,7 +72,7 @@ fn send_without_matching_grant_is_rejected() {
 fn cancel_keeps_earlier_grant() {
     let weixin = Weixin::new();
     weixin.grant("oUser", "T", "7");
-    weixin.0.consent(request("T", "7"), Action::Cancel).unwrap();
+    weixin.0.consent(request("T", "7"), ConsentAction::Cancel).unwrap();
     assert_eq!(code(&weixin.send(&weixin.token(), &message())), 0);
 }
 

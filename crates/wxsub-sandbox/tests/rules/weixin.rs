@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wxsub_proto::{Action, AppId, AppSecret, ConsentRequest};
+use wxsub_proto::{AppId, AppSecret, ConsentAction, ConsentRequest};
 use wxsub_sandbox::{AppSettings, Response, Sandbox};
 
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
@@ -74,7 +74,7 @@ impl Weixin {
 
     pub(crate) fn grant(&self, openid: &str, template: &str, scene: &str) {
         let openid = openid.parse().unwrap();
-        self.0.consent(request(template, scene), Action::Confirm { openid }).unwrap();
+        self.0.consent(request(template, scene), ConsentAction::Confirm { openid }).unwrap();
     }
 
     pub(crate) fn send(&self, token: &str, message: &Value) -> Value {

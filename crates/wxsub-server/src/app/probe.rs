@@ -5,18 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wxsub_core::clock::{Clock, Mono, until};
-use wxsub_core::token::{Evidence, Issued, Keeper, TokenSource};
-use wxsub_core::transport::{Outgoing, Transport};
+use wxsub_core::clock::{Clock, MonotonicInstant, timeout_at};
+use wxsub_core::token::{CachedToken, Evidence, TokenCache, TokenSource};
+use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_proto::BaseUrl;
 use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::domain_ip;
 
 /// Weixin is asked no more often.
-const EVERY: Duration = Duration::from_secs(10);
+const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Nobody waits longer for the answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks at most once in 10 s, for all who want to know.
 pub(crate) struct Probe {
@@ -24,7 +24,7 @@ pub(crate) struct Probe {
     base: BaseUrl,
     clock: Arc<dyn Clock>,
     /// When Weixin was asked last, and whether it has answered.
-    last: Mutex<Option<(Mono, watch::Receiver<bool>)>>,
+    last: Mutex<Option<(MonotonicInstant, watch::Receiver<bool>)>>,
 }
 
 impl fmt::Debug for Probe {
@@ -40,17 +40,24 @@ impl Probe {
 
     /// Has the keeper refresh this token if Weixin calls it stale. Returns when that is settled, or after 2 s; what is
     /// under way goes on.
-    pub(crate) async fn check(self: &Arc<Self>, keeper: &Keeper, issued: Arc<Issued>) {
+    pub(crate) async fn check(self: &Arc<Self>, keeper: &TokenCache, issued: Arc<CachedToken>) {
         let now = self.clock.now().mono;
         let mut answered = self.ask(now, keeper, issued);
         // A task that is gone has settled it.
-        until(&*self.clock, now.after(PATIENCE), answered.wait_for(|answered| *answered)).await;
+        timeout_at(&*self.clock, now.after(PROBE_TIMEOUT), answered.wait_for(|answered| *answered)).await;
     }
 
     /// Asks, unless somebody has done so just now.
-    fn ask(self: &Arc<Self>, now: Mono, keeper: &Keeper, issued: Arc<Issued>) -> watch::Receiver<bool> {
+    fn ask(
+        self: &Arc<Self>,
+        now: MonotonicInstant,
+        keeper: &TokenCache,
+        issued: Arc<CachedToken>,
+    ) -> watch::Receiver<bool> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, answered)) = last.as_ref().filter(|(asked, _)| now.since(*asked) < EVERY) {
+        if let Some((_, answered)) =
+            last.as_ref().filter(|(asked, _)| now.duration_since(*asked) < MIN_PROBE_INTERVAL)
+        {
             return answered.clone();
         }
         let (answer, answered) = watch::channel(false);
@@ -59,16 +66,18 @@ impl Probe {
         tokio::spawn(async move {
             if probe.is_stale(&issued).await {
                 // Whether it succeeds is seen by whoever asks for a token next.
-                let _ = keeper.refresh(issued.generation(), Evidence::Seen).await;
+                let _ = keeper.refresh(issued.generation(), Evidence::Observed).await;
             }
             let _ = answer.send(true);
         });
         answered
     }
 
-    async fn is_stale(&self, issued: &Issued) -> bool {
-        let Ok(outgoing) = Outgoing::new(&self.base, domain_ip::encode(issued.token())) else { return false };
-        let Ok(raw) = self.transport.exchange(outgoing).await else { return false };
+    async fn is_stale(&self, issued: &CachedToken) -> bool {
+        let Ok(outgoing) = HttpRequest::new(&self.base, domain_ip::encode(issued.token())) else {
+            return false;
+        };
+        let Ok(raw) = self.transport.execute(outgoing).await else { return false };
         matches!(domain_ip::read(raw.status, &raw.body), Ok(Reply::Refused(refusal)) if refusal.errcode().is_stale_token())
     }
 }

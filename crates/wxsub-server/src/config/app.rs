@@ -7,10 +7,10 @@ use std::sync::Arc;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::transport::Transport;
 use wxsub_hyper::{HyperTransport, Roots};
-use wxsub_proto::{AppId, AppSecret, BaseUrl, Rule};
+use wxsub_proto::{AppId, AppSecret, BaseUrl, ValidationErrorKind};
 
 use super::secret;
-use super::section::Section;
+use super::table_reader::TableReader;
 use crate::ignored_proxy::ignored_proxy;
 
 /// An app whose token is kept.
@@ -20,7 +20,7 @@ pub(crate) struct AppConfig {
     pub(crate) secret: AppSecret,
     pub(crate) endpoint: TokenEndpoint,
     pub(crate) base: BaseUrl,
-    way: Way,
+    way: TransportSettings,
     pub(crate) transport: Arc<dyn Transport>,
 }
 
@@ -28,7 +28,7 @@ impl AppConfig {
     /// Whether it is to be treated exactly as the other.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         self.appid == other.appid
-            && self.secret.same_as(&other.secret)
+            && self.secret.ct_eq(&other.secret)
             && self.endpoint == other.endpoint
             && self.base == other.base
             && self.way == other.way
@@ -48,14 +48,14 @@ impl fmt::Debug for AppConfig {
 
 /// How its requests leave this machine. The proxy's URL can hold a password.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Way {
+struct TransportSettings {
     proxy: Option<String>,
-    authorities: Authorities,
+    authorities: TrustRoots,
 }
 
 /// Whose certificates are believed.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Authorities {
+enum TrustRoots {
     System,
     /// Nobody is asked for a certificate, so a machine without authorities will do.
     None,
@@ -64,13 +64,13 @@ enum Authorities {
 
 /// Apps that go the same way share their connections.
 #[derive(Default)]
-pub(super) struct Ways(HashMap<Way, Arc<dyn Transport>>);
+pub(super) struct TransportCache(HashMap<TransportSettings, Arc<dyn Transport>>);
 
 /// Reads one `[[apps]]`.
 pub(super) fn read(
-    mut section: Section<'_>,
+    mut section: TableReader<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
-    ways: &mut Ways,
+    ways: &mut TransportCache,
 ) -> Option<AppConfig> {
     let appid = section.required("appid");
     let secret = secret::read(&mut section, environment);
@@ -78,12 +78,12 @@ pub(super) fn read(
     let base = base(&mut section);
     let route =
         way(&mut section, base.as_ref(), environment).and_then(|way| Some((ways.open(&way, &section)?, way)));
-    section.end();
+    section.finish();
     let (transport, way) = route?;
     Some(AppConfig { appid: appid?, secret: secret?, endpoint: endpoint?, base: base?, way, transport })
 }
 
-fn endpoint(section: &mut Section<'_>) -> Option<TokenEndpoint> {
+fn endpoint(section: &mut TableReader<'_>) -> Option<TokenEndpoint> {
     let Some(wanted) = section.text("token_endpoint") else { return Some(TokenEndpoint::default()) };
     let all = [TokenEndpoint::Token, TokenEndpoint::StableToken];
     let found = all.into_iter().find(|endpoint| endpoint.as_str() == wanted);
@@ -93,13 +93,13 @@ fn endpoint(section: &mut Section<'_>) -> Option<TokenEndpoint> {
     found
 }
 
-fn base(section: &mut Section<'_>) -> Option<BaseUrl> {
+fn base(section: &mut TableReader<'_>) -> Option<BaseUrl> {
     let (text, insists) = (section.text("api_base"), section.flag("allow_http"));
     let Some(text) = text else { return Some(BaseUrl::default()) };
     let read = match BaseUrl::new(&text) {
-        Err(invalid) if invalid.rule() == &Rule::Plaintext && insists => {
+        Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && insists => {
             section.warning("api_base", "is plain http:// to another machine: secrets travel in the open");
-            BaseUrl::allowing_http(&text)
+            BaseUrl::insecure(&text)
         }
         read => read,
     };
@@ -107,10 +107,10 @@ fn base(section: &mut Section<'_>) -> Option<BaseUrl> {
 }
 
 fn way(
-    section: &mut Section<'_>,
+    section: &mut TableReader<'_>,
     base: Option<&BaseUrl>,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Option<Way> {
+) -> Option<TransportSettings> {
     let (proxy, ca_file) = (section.text("proxy"), section.text("ca_file"));
     if proxy.is_none()
         && let Some(base) = base
@@ -128,27 +128,27 @@ fn way(
     let plain = base.is_some_and(|base| base.as_str().starts_with("http://"));
     let authorities = match ca_file {
         Some(path) => match std::fs::read(path) {
-            Ok(pem) => Authorities::Pem(pem),
+            Ok(pem) => TrustRoots::Pem(pem),
             Err(error) => {
                 section.problem("ca_file", format_args!("names a file that cannot be read: {error}"));
                 return None;
             }
         },
-        None if plain && proxy.is_none() => Authorities::None,
-        None => Authorities::System,
+        None if plain && proxy.is_none() => TrustRoots::None,
+        None => TrustRoots::System,
     };
-    Some(Way { proxy, authorities })
+    Some(TransportSettings { proxy, authorities })
 }
 
-impl Ways {
-    fn open(&mut self, way: &Way, section: &Section<'_>) -> Option<Arc<dyn Transport>> {
+impl TransportCache {
+    fn open(&mut self, way: &TransportSettings, section: &TableReader<'_>) -> Option<Arc<dyn Transport>> {
         if let Some(transport) = self.0.get(way) {
             return Some(Arc::clone(transport));
         }
         let roots = match &way.authorities {
-            Authorities::System => Roots::System,
-            Authorities::None => Roots::Bundled,
-            Authorities::Pem(pem) => Roots::Pem(pem.clone()),
+            TrustRoots::System => Roots::System,
+            TrustRoots::None => Roots::Bundled,
+            TrustRoots::Pem(pem) => Roots::Pem(pem.clone()),
         };
         let mut builder = HyperTransport::builder().roots(roots);
         if let Some(url) = &way.proxy {

@@ -1,23 +1,23 @@
 //! One client of the configuration.
 
-use wxsub_proto::{AppId, Invalid};
+use wxsub_proto::{AppId, ValidationError};
 
-use super::section::Section;
-use crate::client::{AppList, Client, Scope};
-use crate::key::KeyDigest;
-use crate::network::Network;
+use super::table_reader::TableReader;
+use crate::cidr::Cidr;
+use crate::client::{ApiClient, AppAccess, Scope};
+use crate::key::ApiKeyDigest;
 
 /// The longest name a client can have, in bytes.
 const LONGEST_NAME: usize = 64;
 
 /// Reads one `[[clients]]`.
-pub(super) fn read(mut section: Section<'_>) -> Option<Client> {
+pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
     for key in ["name", "key_sha256", "apps", "scopes"] {
         section.must_have(key);
     }
     let name = name(&mut section);
     let key = section.text("key_sha256").and_then(|text| {
-        let digest = KeyDigest::parse(&text);
+        let digest = ApiKeyDigest::parse(&text);
         if digest.is_none() {
             section.problem(
                 "key_sha256",
@@ -34,16 +34,16 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Client> {
     });
     let lists_from = section.has("allowed_networks");
     let from = section.list("allowed_networks", |text| {
-        Network::parse(text).ok_or_else(|| "must be an address or a range like 10.0.0.0/8".to_owned())
+        Cidr::parse(text).ok_or_else(|| "must be an address or a range like 10.0.0.0/8".to_owned())
     });
     if lists_from && from.is_empty() {
         section.problem("allowed_networks", "lists nothing; list where the key may come from, or remove it");
     }
-    section.end();
-    Some(Client { name: name?, key: key?, apps, scopes, from })
+    section.finish();
+    Some(ApiClient { name: name?, key: key?, apps, scopes, allowed_networks: from })
 }
 
-fn name(section: &mut Section<'_>) -> Option<String> {
+fn name(section: &mut TableReader<'_>) -> Option<String> {
     let name = section.text("name")?;
     let fits = is_client_name(&name);
     if !fits {
@@ -59,22 +59,24 @@ pub fn is_client_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-fn apps(section: &mut Section<'_>) -> AppList {
+fn apps(section: &mut TableReader<'_>) -> AppAccess {
     let mut all = false;
     let named = section.list("apps", |text| match text {
         "*" => {
             all = true;
             Ok(None)
         }
-        text => text.parse::<AppId>().map(Some).map_err(|invalid: Invalid| invalid.rule().to_string()),
+        text => {
+            text.parse::<AppId>().map(Some).map_err(|invalid: ValidationError| invalid.rule().to_string())
+        }
     });
     let named: Vec<_> = named.into_iter().flatten().collect();
     match all {
         true if !named.is_empty() => {
             section.problem("apps", "has \"*\" beside AppIDs; keep one or the other");
-            AppList::Only(named)
+            AppAccess::Only(named)
         }
-        true => AppList::All,
-        false => AppList::Only(named),
+        true => AppAccess::All,
+        false => AppAccess::Only(named),
     }
 }

@@ -6,14 +6,14 @@ use std::io::Read;
 use wxsub_proto::AppSecret;
 use zeroize::Zeroizing;
 
-use super::section::Section;
+use super::table_reader::TableReader;
 
 /// The most that is read of a secret file, in bytes. No secret is that long.
 const MOST: usize = 4096;
 
 /// The secret of this app, from where its section says.
 pub(super) fn read(
-    section: &mut Section<'_>,
+    section: &mut TableReader<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<AppSecret> {
     match (section.text("secret_file"), section.text("secret_env")) {
@@ -43,7 +43,7 @@ pub(super) fn read(
 }
 
 /// The one line of the file that this key names, if it names one.
-pub(super) fn line(section: &mut Section<'_>, key: &str) -> Option<Zeroizing<String>> {
+pub(super) fn line(section: &mut TableReader<'_>, key: &str) -> Option<Zeroizing<String>> {
     let path = section.text(key)?;
     let line = from_file(section, key, &path)?;
     if line.is_empty() {
@@ -52,7 +52,7 @@ pub(super) fn line(section: &mut Section<'_>, key: &str) -> Option<Zeroizing<Str
     Some(line).filter(|line| !line.is_empty())
 }
 
-fn from_file(section: &Section<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
+fn from_file(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
     // Room for all of it from the start, so that no piece is left behind in memory by growing.
     let mut text = Zeroizing::new(String::with_capacity(MOST));
     let file = File::open(path).and_then(|file| {
@@ -73,7 +73,7 @@ fn from_file(section: &Section<'_>, key: &str, path: &str) -> Option<Zeroizing<S
     }
 }
 
-fn keep(section: &Section<'_>, key: &str, text: String) -> Option<AppSecret> {
+fn keep(section: &TableReader<'_>, key: &str, text: String) -> Option<AppSecret> {
     AppSecret::new(text)
         .map_err(|invalid| section.problem(key, format_args!("names a secret that {}", invalid.rule())))
         .ok()

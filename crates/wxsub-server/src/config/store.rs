@@ -8,7 +8,7 @@ use wxsub_redis::{RedisConfigError, RedisStore};
 use zeroize::Zeroizing;
 
 use super::secret;
-use super::section::Section;
+use super::table_reader::TableReader;
 
 /// The store, and a digest of what it was configured with.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ impl fmt::Debug for SharedStore {
 }
 
 /// Reads `[store]`; nothing if it is absent.
-pub(super) fn read(mut section: Section<'_>) -> Option<SharedStore> {
+pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     if section.is_empty() {
         return None;
     }
@@ -77,7 +77,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<SharedStore> {
         }
     }
     let built = builder.build().map_err(|error| section.problem(place(&error), &error));
-    section.end();
+    section.finish();
     Some(SharedStore { store: Arc::new(built.ok()?), settings: settings.finalize().into() })
 }
 

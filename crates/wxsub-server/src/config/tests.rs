@@ -7,7 +7,7 @@ const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789
 
 fn read(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
     let environment = |name: &str| (name == "SECRET").then(|| "PLANTED-secret".to_owned());
-    let shown = |findings: Vec<Finding>| findings.iter().map(ToString::to_string).collect();
+    let shown = |findings: Vec<Diagnostic>| findings.iter().map(ToString::to_string).collect();
     match Config::read(text, environment) {
         Ok((config, warnings)) => Ok((config, shown(warnings))),
         Err(error) => Err(error.problems().map(ToString::to_string).collect()),
@@ -57,9 +57,9 @@ fn everything_that_can_be_said() {
     );
     let (config, warnings) = read(&text).unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert_eq!(config.apps[0].secret.expose(), "PLANTED-from-file");
+    assert_eq!(config.apps[0].secret.expose_secret(), "PLANTED-from-file");
     assert_eq!(config.audit, AuditTo::File("/a".into()));
-    assert_eq!(config.clients[0].apps, AppList::All);
+    assert_eq!(config.clients[0].apps, AppAccess::All);
     assert_eq!((config.limits.connections, config.limits.body), (1, 5000));
     assert!(!format!("{config:?}").contains("PLANTED"));
     fs::remove_file(secret).unwrap();
@@ -94,7 +94,7 @@ fn a_proxy_that_only_the_environment_names_is_a_warning() {
 fn a_byte_order_mark_is_no_part_of_a_secret() {
     let secret = file("marked", "\u{feff}PLANTED-from-file\r\n");
     let text = with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {secret:?}"));
-    assert_eq!(read(&text).unwrap().0.apps[0].secret.expose(), "PLANTED-from-file");
+    assert_eq!(read(&text).unwrap().0.apps[0].secret.expose_secret(), "PLANTED-from-file");
     fs::remove_file(secret).unwrap();
 }
 

@@ -13,14 +13,14 @@ use bytes::Bytes;
 use serde_json::Value;
 use tower_service::Service;
 use wxsub_core::clock::Clock;
-use wxsub_core::proto::codec::RawReply;
+use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::store::MemoryStore;
 use wxsub_core::testing::ManualClock;
-use wxsub_core::token::ClientKey;
-use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
-use wxsub_proto::{Action, ConsentRequest, Scene};
+use wxsub_core::token::ApiKey;
+use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
+use wxsub_proto::{ConsentAction, ConsentRequest, Scene};
 use wxsub_sandbox::{ConnectionFault, Sandbox};
-use wxsub_server::{Config, KeyDigest, Server};
+use wxsub_server::{ApiKeyDigest, Config, Server};
 
 pub(crate) const SECRET: &str = "PLANTED-app-secret";
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
@@ -49,7 +49,7 @@ struct InProcess(Sandbox, Arc<ManualClock>);
 
 #[async_trait]
 impl Transport for InProcess {
-    async fn exchange(&self, request: Outgoing) -> Result<RawReply<Bytes>, TransportError> {
+    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
         let request = request.into_http();
         let target = request.uri().path_and_query().unwrap().as_str();
         let handled = self.0.handle(request.method().as_str(), target, request.body());
@@ -59,9 +59,9 @@ impl Transport for InProcess {
             self.1.sleep_until(self.1.now().mono.after(handled.delay)).await;
         }
         match handled.outcome {
-            Ok(reply) => Ok(RawReply::new(reply.status, reply.body.into())),
+            Ok(reply) => Ok(RawResponse::new(reply.status, reply.body.into())),
             Err(ConnectionFault::Hang) => std::future::pending().await,
-            Err(broken) => Err(TransportError::maybe_sent(TransportFault::Broken, broken.to_string())),
+            Err(broken) => Err(TransportError::maybe_sent(TransportErrorKind::Broken, broken.to_string())),
         }
     }
 }
@@ -73,7 +73,7 @@ pub(crate) fn key(letter: char) -> String {
 
 /// A client of this letter and name.
 pub(crate) fn client(letter: char, apps: &str, scopes: &str) -> String {
-    let digest = KeyDigest::of(&ClientKey::new(key(letter)).unwrap());
+    let digest = ApiKeyDigest::of(&ApiKey::new(key(letter)).unwrap());
     format!(
         "[[clients]]\nname = \"{letter}\"\nkey_sha256 = \"{digest}\"\napps = [{apps}]\nscopes = [{scopes}]\n"
     )
@@ -100,7 +100,7 @@ impl World {
         for app in ["wx1", "wx2"] {
             sandbox.add_app(app.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
         }
-        let store = Arc::new(MemoryStore::on(clock.clone()));
+        let store = Arc::new(MemoryStore::with_clock(clock.clone()));
         Self::of(more, clock, sandbox, store).await
     }
 
@@ -167,7 +167,7 @@ impl World {
     pub(crate) fn allow(&self, openid: &str, scene: u16) {
         let request =
             ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), Scene::new(scene).unwrap());
-        self.sandbox.consent(request, Action::Confirm { openid: openid.parse().unwrap() }).unwrap();
+        self.sandbox.consent(request, ConsentAction::Confirm { openid: openid.parse().unwrap() }).unwrap();
     }
 
     pub(crate) fn received(&self, openid: &str) -> usize {
@@ -184,7 +184,7 @@ impl World {
     }
 
     pub(crate) async fn pass(&self, seconds: u64) {
-        self.clock.pass(Duration::from_secs(seconds)).await;
+        self.clock.advance_and_run(Duration::from_secs(seconds)).await;
     }
 
     /// A server that hangs must not stop the clock: time goes on until there is an answer.
@@ -194,7 +194,7 @@ impl World {
             tokio::select! {
                 biased;
                 output = &mut work => return output,
-                () = self.clock.pass(Duration::from_millis(500)) => {}
+                () = self.clock.advance_and_run(Duration::from_millis(500)) => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wxsub_core::proto::BaseUrl;
 use wxsub_core::proto::endpoint::domain_ip;
-use wxsub_core::transport::{Outgoing, Transport};
+use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_server::{Config, Server};
 
@@ -50,8 +50,8 @@ async fn it_speaks_tls_if_it_has_a_certificate() {
         tokio::spawn(async move { server.serve(listener, None, async { drop(stopped.await) }).await });
     let transport = HyperTransport::builder().roots(Roots::Pem(pem.into_bytes())).build().unwrap();
     let base = BaseUrl::new(&format!("https://localhost:{port}")).unwrap();
-    let request = Outgoing::new(&base, domain_ip::encode_without_token()).unwrap();
-    let raw = transport.exchange(request).await.unwrap();
+    let request = HttpRequest::new(&base, domain_ip::request_unauthenticated()).unwrap();
+    let raw = transport.execute(request).await.unwrap();
     assert_eq!((raw.status, &raw.body[..17]), (200, b"{\"errcode\":40066,".as_slice()));
     drop(transport);
     drop(stop);

@@ -73,7 +73,7 @@ fn send(wxsub: &Path, file: &Path, server: &Server, messages: usize) -> Measured
         .arg(file)
         .env_clear()
         .env("WXSUB_APPID", subject::app().as_str())
-        .env("WXSUB_SECRET", subject::secret().expose())
+        .env("WXSUB_SECRET", subject::secret().expose_secret())
         .env("WXSUB_API_BASE", format!("http://{}", server.address))
         .stdin(Stdio::null())
         .stdout(Stdio::null())

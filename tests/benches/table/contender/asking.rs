@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use wxsub_core::token::{Keeper, TokenSource};
-use wxsub_core::transport::{Outgoing, Transport};
+use wxsub_core::token::{TokenCache, TokenSource};
+use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_hyper::HyperTransport;
 use wxsub_tls::Roots;
 
@@ -18,17 +18,17 @@ pub(super) fn keeper(server: &str, tasks: usize) -> Measured {
     let requests = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&requests);
     let wire = Arc::new(HyperTransport::builder().roots(Roots::Bundled).build().unwrap());
-    let transport = move |request: Outgoing| {
+    let transport = move |request: HttpRequest| {
         counted.fetch_add(1, Ordering::Relaxed);
         let wire = Arc::clone(&wire);
-        async move { wire.exchange(request).await }
+        async move { wire.execute(request).await }
     };
-    let keeper = Keeper::builder(subject::app(), subject::secret(), Arc::new(transport))
+    let keeper = TokenCache::builder(subject::app(), subject::secret(), Arc::new(transport))
         .api_base(format!("http://{server}").parse().unwrap())
         .build();
     let measured = on_tasks(tasks, || {
         let keeper = keeper.clone();
-        async move { assert_eq!(keeper.token().await.unwrap().token().expose(), subject::TOKEN) }
+        async move { assert_eq!(keeper.token().await.unwrap().token().expose_secret(), subject::TOKEN) }
     });
     Measured { count: requests.load(Ordering::Relaxed) as f64, ..measured }
 }

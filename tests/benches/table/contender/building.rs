@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{Method, Request};
 use wxsub_core::proto::endpoint::subscribe;
 use wxsub_core::proto::{AccessToken, BaseUrl};
-use wxsub_core::transport::Outgoing;
+use wxsub_core::transport::HttpRequest;
 
 use super::by_hand::ByHand;
 use crate::measured::Measured;
@@ -17,8 +17,8 @@ pub(super) fn ours(requests: usize) -> Measured {
     let (base, token, message) =
         (BaseUrl::default(), AccessToken::new(subject::TOKEN).unwrap(), subject::message());
     each(requests, || {
-        let request = subscribe::encode(black_box(&token), black_box(&message));
-        Outgoing::new(&base, request).unwrap().into_http()
+        let request = subscribe::request(black_box(&token), black_box(&message));
+        HttpRequest::new(&base, request).unwrap().into_http()
     })
 }
 

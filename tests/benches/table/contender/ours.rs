@@ -52,7 +52,7 @@ pub(super) fn send_many(server: &str, in_flight: usize, messages: usize) -> Meas
     let began = Instant::now();
     runtime.block_on(async {
         let messages = stream::iter((0..messages).map(|_| message.clone()));
-        let mut sent = client.send_many(messages, in_flight);
+        let mut sent = client.send_all(messages, in_flight);
         while let Some((_, outcome)) = sent.next().await {
             outcome.unwrap();
         }

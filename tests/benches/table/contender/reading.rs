@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Instant, SystemTime};
 
 use tokio::runtime::Builder;
-use wxsub_core::testing::{ScriptedTransport, Step};
-use wxsub_core::token::{Keeper, TokenSource};
+use wxsub_core::testing::{MockResponse, MockTransport};
+use wxsub_core::token::{TokenCache, TokenSource};
 
 use crate::measured::Measured;
 use crate::{proc_fs, subject};
@@ -19,9 +19,9 @@ pub(super) fn clocks(threads: usize, reads: usize) -> Measured {
 }
 
 pub(super) fn current_token(threads: usize, reads: usize) -> Measured {
-    let weixin = ScriptedTransport::new();
-    weixin.always("/cgi-bin/token", Step::json(r#"{"access_token":"T","expires_in":7200}"#));
-    let keeper = Keeper::builder(subject::app(), subject::secret(), Arc::new(weixin)).build();
+    let weixin = MockTransport::new();
+    weixin.respond_always("/cgi-bin/token", MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+    let keeper = TokenCache::builder(subject::app(), subject::secret(), Arc::new(weixin)).build();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(keeper.token()).unwrap();
     on_threads(threads, reads, || {

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::Remedy;
 
-use super::Fault;
+use super::CheckFailure;
 use super::network::Timed;
 use super::report::Finding;
-use crate::exit::Exit;
+use crate::exit::ExitStatus;
 
 /// How much does no harm.
 const HARMLESS: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub(super) fn compare<B>(reply: &Timed<B>) -> Finding<()> {
     let cause = format!("this machine's clock is {} {direction} Weixin's", span(off));
     let to_do =
         "set it right, best by NTP; until then certificates, expiry times and consents may be judged wrongly";
-    Finding::Failed(Fault::new(Exit::Wrong, Remedy::FixConfig, cause, to_do))
+    Finding::Failed(CheckFailure::new(ExitStatus::Usage, Remedy::FixConfig, cause, to_do))
 }
 
 /// A time in the two largest units that fit.
@@ -45,16 +45,20 @@ fn span(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wxsub_core::clock::{Moment, Mono};
-    use wxsub_proto::codec::RawReply;
+    use wxsub_core::clock::{ClockReading, MonotonicInstant};
+    use wxsub_proto::codec::RawResponse;
 
     use super::*;
 
     /// Noon in 2026, asked and answered within two seconds.
     fn told(date: Option<&str>) -> Result<String, String> {
-        let at =
-            |seconds: u64| Moment::new(Mono::default(), UnixMillis::new(1_780_315_200_000 + seconds * 1000));
-        let raw = RawReply::new(200, ()).dated(date.map(str::to_owned));
+        let at = |seconds: u64| {
+            ClockReading::new(
+                MonotonicInstant::default(),
+                UnixMillis::new(1_780_315_200_000 + seconds * 1000),
+            )
+        };
+        let raw = RawResponse::new(200, ()).dated(date.map(str::to_owned));
         match compare(&Timed { raw, asked: at(0), answered: at(2) }) {
             Finding::Ok((), told) | Finding::Skipped(told) => Ok(told),
             Finding::Failed(fault) => Err(fault.cause),

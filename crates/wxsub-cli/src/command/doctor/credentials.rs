@@ -3,28 +3,28 @@
 use wxsub_core::token::TokenEndpoint;
 use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
-use wxsub_proto::endpoint::token::{TokenReply, TokenRequest};
-use wxsub_proto::{ErrCode, Remedy, Role};
+use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
+use wxsub_proto::{ErrCode, Operation, Remedy};
 
 use super::check::Check;
-use super::{Fault, Patient};
+use super::{CheckFailure, DoctorContext};
 
 /// A token, or which check failed over it.
-pub(super) async fn token(patient: &Patient) -> Result<TokenReply, (Check, Fault)> {
+pub(super) async fn token(patient: &DoctorContext) -> Result<TokenResponse, (Check, CheckFailure)> {
     let (appid, secret) = (patient.app.appid.clone(), patient.app.secret.clone());
     let asked = match patient.endpoint {
         TokenEndpoint::Token => patient.ask(TokenRequest::new(appid, secret).encode()).await,
         TokenEndpoint::StableToken => patient.ask(StableTokenRequest::new(appid, secret).encode()).await,
     };
-    let raw = asked.map_err(|error| (Check::Token, Fault::no_reply(patient, &error)))?;
-    match TokenReply::read(raw.status, raw.body.as_ref()) {
+    let raw = asked.map_err(|error| (Check::Token, CheckFailure::no_reply(patient, &error)))?;
+    match TokenResponse::read(raw.status, raw.body.as_ref()) {
         Ok(Reply::Done(reply)) => Ok(reply),
         Ok(Reply::Refused(refusal)) => {
-            let refusal = refusal.without(patient.app.secret.expose());
+            let refusal = refusal.redact(patient.app.secret.expose_secret());
             let check = about(refusal.errcode());
-            Err((check, Fault::refused(patient, &refusal, Role::TokenCall)))
+            Err((check, CheckFailure::refused(patient, &refusal, Operation::FetchToken)))
         }
-        Err(unreadable) => Err((Check::Token, Fault::not_weixin(patient, &unreadable))),
+        Err(unreadable) => Err((Check::Token, CheckFailure::not_weixin(patient, &unreadable))),
     }
 }
 
@@ -37,7 +37,7 @@ fn about(code: ErrCode) -> Check {
         | ErrCode::SECRET_FROZEN
         | ErrCode::MISSING_APPID
         | ErrCode::MISSING_SECRET => Check::Secret,
-        code => match code.remedy(Role::TokenCall) {
+        code => match code.remedy(Operation::FetchToken) {
             Remedy::AllowIp => Check::Address,
             Remedy::SlowDown => Check::Quota,
             _ => Check::Token,

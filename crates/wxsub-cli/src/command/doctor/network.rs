@@ -5,21 +5,21 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
-use wxsub_core::clock::{Clock, Moment, SystemClock};
+use wxsub_core::clock::{Clock, ClockReading, SystemClock};
 use wxsub_proto::Remedy;
-use wxsub_proto::codec::{RawReply, Reply};
+use wxsub_proto::codec::{RawResponse, Reply};
 use wxsub_proto::endpoint::domain_ip;
 
 use super::report::Finding;
-use super::{Fault, Patient};
+use super::{CheckFailure, DoctorContext};
 use crate::environment::API_BASE;
-use crate::exit::Exit;
+use crate::exit::ExitStatus;
 
 /// How long a name may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the host's name stands for.
-pub(super) async fn dns(patient: &Patient) -> Finding<()> {
+pub(super) async fn dns(patient: &DoctorContext) -> Finding<()> {
     if patient.proxied {
         return Finding::Skipped("the proxy resolves names".to_owned());
     }
@@ -44,34 +44,34 @@ pub(super) async fn dns(patient: &Patient) -> Finding<()> {
     };
     let cause = format_args!("the host name {host} could not be resolved: {why}").to_string();
     let to_do = format!("see whether {API_BASE} is spelt right, and whether this machine's DNS works");
-    Finding::Failed(Fault::new(Exit::NotSent, Remedy::FixConfig, cause, to_do))
+    Finding::Failed(CheckFailure::new(ExitStatus::NotSent, Remedy::FixConfig, cause, to_do))
 }
 
 /// A reply, and between which moments it was written.
 pub(super) struct Timed<B> {
-    pub(super) raw: RawReply<B>,
-    pub(super) asked: Moment,
-    pub(super) answered: Moment,
+    pub(super) raw: RawResponse<B>,
+    pub(super) asked: ClockReading,
+    pub(super) answered: ClockReading,
 }
 
 /// Asks something that needs no secret. Any reply will do.
-pub(super) async fn connection(patient: &Patient) -> Finding<Timed<impl AsRef<[u8]> + use<>>> {
+pub(super) async fn connection(patient: &DoctorContext) -> Finding<Timed<impl AsRef<[u8]> + use<>>> {
     let clock = SystemClock::new();
     let asked = clock.now();
     let told = match patient.app.base.as_str().starts_with("https://") {
         true => "TLS and the certificate are good",
         false => "plain http://, no TLS",
     };
-    match patient.ask(domain_ip::encode_without_token()).await {
+    match patient.ask(domain_ip::request_unauthenticated()).await {
         Ok(raw) => Finding::Ok(Timed { raw, asked, answered: clock.now() }, told.to_owned()),
-        Err(error) => Finding::Failed(Fault::no_reply(patient, &error)),
+        Err(error) => Finding::Failed(CheckFailure::no_reply(patient, &error)),
     }
 }
 
 /// Weixin refuses a call without a token in words of its own.
-pub(super) fn weixin<B: AsRef<[u8]>>(patient: &Patient, reply: &RawReply<B>) -> Finding<()> {
+pub(super) fn weixin<B: AsRef<[u8]>>(patient: &DoctorContext, reply: &RawResponse<B>) -> Finding<()> {
     match domain_ip::read(reply.status, reply.body.as_ref()) {
         Ok(Reply::Done(()) | Reply::Refused(_)) => Finding::Ok((), "it is Weixin that answers".to_owned()),
-        Err(unreadable) => Finding::Failed(Fault::not_weixin(patient, &unreadable)),
+        Err(unreadable) => Finding::Failed(CheckFailure::not_weixin(patient, &unreadable)),
     }
 }

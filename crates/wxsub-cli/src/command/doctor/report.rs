@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use serde::Serialize;
 use wxsub_proto::{ErrCode, Remedy, TraceId};
 
-use super::{Check, Fault, Stopped};
-use crate::exit::Exit;
+use super::{Aborted, Check, CheckFailure};
+use crate::console::{self, sanitize_line};
+use crate::exit::ExitStatus;
 use crate::output::Output;
-use crate::talk::{self, one_line};
 
 /// What came of a check.
 pub(super) enum Finding<T> {
     /// It holds: what the next checks need, and a sentence.
     Ok(T, String),
     /// It does not hold.
-    Failed(Fault),
+    Failed(CheckFailure),
     /// It was not looked at, for this reason.
     Skipped(String),
 }
@@ -26,7 +26,7 @@ pub(super) struct Report {
     json: bool,
     told: Vec<Check>,
     /// The first that failed, and how the command ends because of it.
-    failed: Option<(Check, Exit)>,
+    failed: Option<(Check, ExitStatus)>,
     /// The last that failed: nothing after it was looked at.
     stopped_at: Option<Check>,
 }
@@ -55,7 +55,7 @@ impl Report {
     }
 
     /// Tells what came of a check that the following ones need.
-    pub(super) fn tell<T>(&mut self, check: Check, finding: Finding<T>) -> Result<T, Stopped> {
+    pub(super) fn tell<T>(&mut self, check: Check, finding: Finding<T>) -> Result<T, Aborted> {
         self.skip(|other| other < check, "Weixin found something else first");
         match finding {
             Finding::Ok(value, detail) => {
@@ -64,40 +64,40 @@ impl Report {
             }
             Finding::Skipped(why) => {
                 self.line(check, "skipped", &why, None);
-                Err(Stopped)
+                Err(Aborted)
             }
             Finding::Failed(fault) => {
                 self.failed.get_or_insert((check, fault.exit));
                 self.stopped_at = Some(check);
                 self.line(check, "failed", &fault.cause, Some(&fault));
-                Err(Stopped)
+                Err(Aborted)
             }
         }
     }
 
     /// Tells what came of a check without which the following ones can do if it was only skipped.
-    pub(super) fn tell_anyway(&mut self, check: Check, finding: Finding<()>) -> Result<(), Stopped> {
+    pub(super) fn tell_anyway(&mut self, check: Check, finding: Finding<()>) -> Result<(), Aborted> {
         let skipped = matches!(finding, Finding::Skipped(_));
         self.tell(check, finding).or_else(|stopped| if skipped { Ok(()) } else { Err(stopped) })
     }
 
     /// Tells what came of a check that the following ones do not need.
     pub(super) fn note(&mut self, check: Check, finding: Finding<()>) {
-        let _: Result<(), Stopped> = self.tell(check, finding);
+        let _: Result<(), Aborted> = self.tell(check, finding);
     }
 
     /// All was looked at, or nothing more can be.
-    pub(super) fn end(mut self) -> Exit {
+    pub(super) fn end(mut self) -> ExitStatus {
         let Some((check, exit)) = self.failed else {
             if !self.json {
-                talk::note("nothing is wrong here");
+                console::note("nothing is wrong here");
             }
-            return self.output.end(Exit::Done);
+            return self.output.end(ExitStatus::Success);
         };
         let why = format!("not before {} is right", self.stopped_at.unwrap_or(check).name());
         self.skip(|_| true, &why);
         if !self.json {
-            talk::note(format_args!("begin with: {}", check.name()));
+            console::note(format_args!("begin with: {}", check.name()));
         }
         self.output.end(exit)
     }
@@ -111,9 +111,9 @@ impl Report {
         }
     }
 
-    fn line(&mut self, check: Check, outcome: &'static str, detail: &str, fault: Option<&Fault>) {
+    fn line(&mut self, check: Check, outcome: &'static str, detail: &str, fault: Option<&CheckFailure>) {
         self.told.push(check);
-        let detail = one_line(detail);
+        let detail = sanitize_line(detail);
         if self.json {
             self.output.json(&Line {
                 check,
@@ -126,7 +126,7 @@ impl Report {
                 ip: fault.and_then(|fault| fault.ip),
             });
         } else {
-            let to_do = fault.map(|fault| format!("; what to do: {}", one_line(&fault.to_do)));
+            let to_do = fault.map(|fault| format!("; what to do: {}", sanitize_line(&fault.to_do)));
             let to_do = to_do.unwrap_or_default();
             self.output.line(format_args!("{outcome:<7} {:<13} {detail}{to_do}", check.name()));
         }

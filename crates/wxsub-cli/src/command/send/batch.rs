@@ -12,7 +12,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use wxsub_core::clock::{Clock, Mono};
+use wxsub_core::clock::{Clock, MonotonicInstant};
 use wxsub_proto::Message;
 
 use super::deliver::{SendReport, Sender, deliver};
@@ -216,7 +216,7 @@ impl<W: Write> Run<'_, W> {
             tokio::select! {
                 biased;
                 // First, so that no line is begun in the place of one that has just ended.
-                () = self.interrupt.asked(), if !stopped => self.flow.stop(StopReason::Interrupted),
+                () = self.interrupt.requested(), if !stopped => self.flow.stop(StopReason::Interrupted),
                 Some((line, report)) = self.attempts.next() => self.end_attempt(line, report),
                 () = wake(self.clock, next), if to_begin => {}
                 read = batch.lines.recv(), if !stopped && !at_end && upcoming.is_none() => match read {
@@ -245,7 +245,7 @@ impl<W: Write> Run<'_, W> {
         BatchEnd { summary, results, stopped: flow.stopped(), rest, input_problem }
     }
 
-    fn begin_line(&mut self, line: CheckedLine, now: Mono) {
+    fn begin_line(&mut self, line: CheckedLine, now: MonotonicInstant) {
         let CheckedLine { number, read, id, message } = line;
         self.slots.push_back(Slot { number, finished: None });
         match message {
@@ -261,7 +261,7 @@ impl<W: Write> Run<'_, W> {
     }
 
     /// Whether there was a line to be tried again.
-    fn begin_retry(&mut self, now: Mono) -> bool {
+    fn begin_retry(&mut self, now: MonotonicInstant) -> bool {
         let Some((_, (line, _))) = self.retries.pop_first() else { return false };
         self.flow.begin_retry(now);
         self.attempt(line);

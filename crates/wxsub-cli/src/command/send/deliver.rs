@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use wxsub_core::Client;
-use wxsub_core::clock::{Clock, SystemClock, until};
-use wxsub_core::transport::Stage as Reached;
-use wxsub_proto::{ErrCode, Message, Remedy, Role};
+use wxsub_core::clock::{Clock, SystemClock, timeout_at};
+use wxsub_core::transport::RequestState as Reached;
+use wxsub_proto::{ErrCode, Message, Operation, Remedy};
 
 use super::flow::{Block, Signal};
 use crate::control_server::ControlServer;
+use crate::describe::{describe_send_error, refusal_of};
 use crate::interrupt::Interrupt;
-use crate::send_error::{refusal_of, told};
-use wxsub_server::result_line::{Outcome, ResultLine, Stage};
+use wxsub_server::send_result::{SendResult, SendStatus, Stage};
 
 /// Where messages are posted.
 pub(super) enum Sender {
@@ -24,7 +24,7 @@ pub(super) enum Sender {
 /// What became of a message.
 pub(super) struct SendReport {
     /// For programs.
-    pub(super) result: ResultLine,
+    pub(super) result: SendResult,
     /// For people, unless it was sent.
     pub(super) why: Option<String>,
     /// How long to wait before the next try, where that is known.
@@ -37,18 +37,18 @@ const GIVEN_UP: &str =
 /// Sends it, unless the user insists on stopping.
 pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Interrupt) -> SendReport {
     match sender {
-        Sender::Direct(client) => match client.send_until(message, interrupt.insisted()).await {
-            Ok(()) => SendReport::new(ResultLine::sent(message), None),
+        Sender::Direct(client) => match client.send_until(message, interrupt.forced()).await {
+            Ok(()) => SendReport::new(SendResult::sent(message), None),
             Err(error) => SendReport {
                 // Until the attempt that was planned has ended, the token source repeats this failure.
                 retry_after: error.retry_after().map(|wait| wait + ATTEMPT),
-                ..SendReport::new(ResultLine::failed(message, &error), Some(told(&error)))
+                ..SendReport::new(SendResult::failed(message, &error), Some(describe_send_error(&error)))
             },
         },
         Sender::ControlServer(server, limit) => tokio::select! {
             biased;
             report = post(server, *limit, message) => report,
-            () = interrupt.insisted() => maybe_sent(message, GIVEN_UP),
+            () = interrupt.forced() => maybe_sent(message, GIVEN_UP),
         },
     }
 }
@@ -61,7 +61,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 impl SendReport {
     /// Without a time to wait.
-    pub(super) fn new(result: ResultLine, why: Option<String>) -> Self {
+    pub(super) fn new(result: SendResult, why: Option<String>) -> Self {
         Self { result, why, retry_after: None }
     }
 
@@ -72,21 +72,21 @@ impl SendReport {
             None => (None, None),
         };
         match (self.result.outcome, errcode, self.result.remedy()) {
-            (Outcome::Sent | Outcome::Invalid, ..) => Signal::Answered,
-            (Outcome::MaybeSent, ..) => Signal::NoAnswer,
+            (SendStatus::Sent | SendStatus::Invalid, ..) => Signal::Answered,
+            (SendStatus::MaybeSent, ..) => Signal::NoAnswer,
             (_, Some(ErrCode::DAILY_QUOTA), _) => Signal::Blocked(Block::DailyQuota),
             (_, Some(ErrCode::MINUTE_QUOTA), _) => Signal::RateLimited(self.retry_after.unwrap_or(MINUTE)),
             (_, Some(code), _) if stage == Some(Stage::Token) && !code.is_transient_on_token_call() => {
                 Signal::Blocked(Block::TokenRefused)
             }
             (_, _, Some(Remedy::FixConfig | Remedy::AllowIp)) => Signal::Blocked(Block::Configuration),
-            (Outcome::Refused, ..) => Signal::Answered,
-            (Outcome::NotSent, _, Some(Remedy::SlowDown)) => {
+            (SendStatus::Refused, ..) => Signal::Answered,
+            (SendStatus::NotSent, _, Some(Remedy::SlowDown)) => {
                 Signal::RateLimited(self.retry_after.unwrap_or(MINUTE))
             }
             // The request itself is wrong, so the same answer would come again.
-            (Outcome::NotSent, _, Some(Remedy::FixRequest)) => Signal::Answered,
-            (Outcome::NotSent, ..) => Signal::NotReached(self.retry_after.unwrap_or_default()),
+            (SendStatus::NotSent, _, Some(Remedy::FixRequest)) => Signal::Answered,
+            (SendStatus::NotSent, ..) => Signal::NotReached(self.retry_after.unwrap_or_default()),
         }
     }
 
@@ -95,9 +95,9 @@ impl SendReport {
         let errcode = self.result.refusal().map(|(refusal, _)| refusal.errcode());
         let met_quota = matches!(errcode, Some(ErrCode::DAILY_QUOTA | ErrCode::MINUTE_QUOTA));
         match self.result.outcome {
-            Outcome::NotSent => true,
-            Outcome::Refused => met_quota,
-            Outcome::Sent | Outcome::Invalid | Outcome::MaybeSent => false,
+            SendStatus::NotSent => true,
+            SendStatus::Refused => met_quota,
+            SendStatus::Sent | SendStatus::Invalid | SendStatus::MaybeSent => false,
         }
     }
 }
@@ -106,20 +106,20 @@ impl SendReport {
 async fn post(server: &ControlServer, limit: Duration, message: &Message) -> SendReport {
     let clock = SystemClock::new();
     let deadline = clock.now().mono.after(limit);
-    match until(&clock, deadline, server.ask("messages", Some(message.to_json()))).await {
+    match timeout_at(&clock, deadline, server.ask("messages", Some(message.to_json()))).await {
         None => maybe_sent(
             message,
             "the control server did not answer in time; the message may have been sent, do not blindly repeat it",
         ),
-        Some(Err(error)) if error.stage() == Reached::BeforeSending => SendReport::new(
-            ResultLine::not_posted(message),
+        Some(Err(error)) if error.stage() == Reached::NotSent => SendReport::new(
+            SendResult::not_sent(message),
             Some(format!("the control server was not reached: {error}; it is safe to try again")),
         ),
         Some(Err(error)) => maybe_sent(
             message,
             &format!("the control server's answer was lost: {error}; do not blindly repeat it"),
         ),
-        Some(Ok(raw)) => match ResultLine::answered(message, raw.status, raw.body.as_ref()) {
+        Some(Ok(raw)) => match SendResult::from_response(message, raw.status, raw.body.as_ref()) {
             Some(result) => {
                 let why = describe(&result, raw.status);
                 SendReport { retry_after: raw.retry_after, ..SendReport::new(result, why) }
@@ -137,29 +137,29 @@ async fn post(server: &ControlServer, limit: Duration, message: &Message) -> Sen
 }
 
 fn maybe_sent(message: &Message, why: &str) -> SendReport {
-    SendReport::new(ResultLine::given_up(message), Some(why.to_owned()))
+    SendReport::new(SendResult::given_up(message), Some(why.to_owned()))
 }
 
 /// What the server answered, for people.
-fn describe(result: &ResultLine, status: u16) -> Option<String> {
+fn describe(result: &SendResult, status: u16) -> Option<String> {
     if let Some((refusal, stage)) = result.refusal() {
         return Some(match stage {
             Some(Stage::Token) => {
-                format!("the message was not sent: {}", refusal_of(&refusal, Role::TokenCall))
+                format!("the message was not sent: {}", refusal_of(&refusal, Operation::FetchToken))
             }
-            Some(Stage::Send) | None => refusal_of(&refusal, Role::Send),
+            Some(Stage::Send) | None => refusal_of(&refusal, Operation::Send),
         });
     }
     let advice =
         result.remedy().map(|remedy| format!("; what to do: {}", remedy.advice())).unwrap_or_default();
     let why = match (result.outcome, status) {
-        (Outcome::Sent, _) => return None,
-        (Outcome::NotSent, 401) => "it does not know the key (WXSUB_KEY); nothing was sent",
-        (Outcome::NotSent, 403) => "the key may not send for this app; nothing was sent",
-        (Outcome::NotSent, _) => "the message was certainly not sent; it is safe to try again",
-        (Outcome::Invalid, _) => "the message breaks its rules",
-        (Outcome::Refused, _) => "Weixin refused the message",
-        (Outcome::MaybeSent, _) => "the message may have been sent; do not blindly repeat it",
+        (SendStatus::Sent, _) => return None,
+        (SendStatus::NotSent, 401) => "it does not know the key (WXSUB_KEY); nothing was sent",
+        (SendStatus::NotSent, 403) => "the key may not send for this app; nothing was sent",
+        (SendStatus::NotSent, _) => "the message was certainly not sent; it is safe to try again",
+        (SendStatus::Invalid, _) => "the message breaks its rules",
+        (SendStatus::Refused, _) => "Weixin refused the message",
+        (SendStatus::MaybeSent, _) => "the message may have been sent; do not blindly repeat it",
     };
     Some(format!("the control server answered {status}: {why}{advice}"))
 }
@@ -182,7 +182,7 @@ mod tests {
         let body =
             json!({"outcome": outcome, "errcode": errcode, "remedy": remedy, "stage": stage}).to_string();
         let result =
-            ResultLine::answered(&message, status.unwrap().parse().unwrap(), body.as_bytes()).unwrap();
+            SendResult::from_response(&message, status.unwrap().parse().unwrap(), body.as_bytes()).unwrap();
         SendReport { retry_after, ..SendReport::new(result, None) }
     }
 

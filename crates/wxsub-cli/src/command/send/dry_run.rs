@@ -9,11 +9,11 @@ use wxsub_proto::{Message, OpenId, Scene, TemplateId};
 use super::batch::{BatchSend, Read};
 use super::results::Record;
 use super::summary::missing;
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::console;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::input::unreadable;
 use crate::output::Output;
-use crate::talk;
 
 /// A message that would be sent.
 #[derive(Serialize)]
@@ -37,19 +37,23 @@ impl<'a> WouldSend<'a> {
 }
 
 /// Says that this one message would be sent.
-pub(super) fn report(message: &Message, json: bool) -> Exit {
+pub(super) fn report(message: &Message, json: bool) -> ExitStatus {
     let mut output = Output::new();
     match json {
         true => output.json(&WouldSend::new(message, None, None)),
         false => output.line("would be sent"),
     }
-    output.end(Exit::Done)
+    output.end(ExitStatus::Success)
 }
 
 /// Says of each selected line whether it would be sent, up to the limit.
-pub(super) async fn run(mut batch: BatchSend, path: &Path, limit: Option<u64>) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    mut batch: BatchSend,
+    path: &Path,
+    limit: Option<u64>,
+) -> Result<ExitStatus, CliError> {
     let mut output = Output::new();
-    let (mut valid, mut invalid, mut beyond, mut exit) = (0, 0, 0, Exit::Done);
+    let (mut valid, mut invalid, mut beyond, mut exit) = (0, 0, 0, ExitStatus::Success);
     while let Some(read) = batch.next().await {
         let line = match read {
             Read::Line(line) => line,
@@ -67,12 +71,14 @@ pub(super) async fn run(mut batch: BatchSend, path: &Path, limit: Option<u64>) -
             }
             Err(problems) => {
                 invalid += 1;
-                exit = Exit::Wrong;
+                exit = ExitStatus::Usage;
                 output.json(&Record::new(problems.result().at_line(line.number), line.id.as_ref()));
             }
         }
     }
     let beyond = if beyond == 0 { String::new() } else { format!(", {beyond} beyond --limit") };
-    talk::note(format_args!("dry run: {valid} would be sent, {invalid} invalid{beyond}; nothing was posted"));
+    console::note(format_args!(
+        "dry run: {valid} would be sent, {invalid} invalid{beyond}; nothing was posted"
+    ));
     Ok(output.end(exit))
 }

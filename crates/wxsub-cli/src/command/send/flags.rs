@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use wxsub_proto::message::Draft;
+use wxsub_proto::message::MessageDraft;
 
 use crate::environment::{BYTE_ORDER_MARK, without_newline};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::input::Input;
-use crate::wrong_usage::WrongUsage;
+use crate::usage::UsageErrors;
 
 /// The flags that make one message.
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ impl MessageFlags {
     ];
 
     /// The message as it was given, not yet checked.
-    pub(super) fn draft(&self, usage: &mut WrongUsage) -> Result<Draft, Failure> {
+    pub(super) fn draft(&self, usage: &mut UsageErrors) -> Result<MessageDraft, CliError> {
         let content = match &self.content_file {
             Some(path) => Some(content(path).unwrap_or_else(|why| {
                 usage.add("--content-file", why);
@@ -90,7 +90,7 @@ impl MessageFlags {
         let content = object([("value", &content), ("color", &self.color)]);
         message.insert("data".to_owned(), json!({ "content": content }));
         // Text in objects: reading it back cannot fail.
-        serde_json::from_value(message.into()).map_err(Failure::unexpected)
+        serde_json::from_value(message.into()).map_err(CliError::unexpected)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use wxsub_core::clock::Mono;
+use wxsub_core::clock::MonotonicInstant;
 
 /// The pauses before a line is tried after 1, 2 and 3 failures in a row without an answer; one more failure stops the batch.
 const NETWORK_PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(4)];
@@ -83,7 +83,7 @@ pub(super) enum StopReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     Now,
-    At(Mono),
+    At(MonotonicInstant),
     /// Once the attempts in flight have ended.
     AfterResults,
     /// The batch has stopped.
@@ -119,7 +119,7 @@ enum Mode {
     /// As many as may be in flight.
     Free,
     /// None before this time, and then one.
-    Paused { until: Mono, cause: Cause },
+    Paused { until: MonotonicInstant, cause: Cause },
     /// One after a pause is in flight. Its end decides how to go on.
     Probing,
 }
@@ -130,7 +130,7 @@ pub(super) struct Flow {
     rules: FlowRules,
     mode: Mode,
     /// The earliest time of the next attempt by the rate.
-    next_attempt: Mono,
+    next_attempt: MonotonicInstant,
     lines_begun: u64,
     /// Failures in a row without an answer.
     failures: usize,
@@ -141,12 +141,12 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) fn new(rules: FlowRules) -> Self {
-        let next_attempt = Mono::default();
+        let next_attempt = MonotonicInstant::default();
         Self { rules, mode: Mode::Free, next_attempt, lines_begun: 0, failures: 0, waits: 0, stopped: None }
     }
 
     /// When the next attempt may begin, while this many are in flight.
-    pub(super) fn next(&self, now: Mono, in_flight: usize) -> Next {
+    pub(super) fn next(&self, now: MonotonicInstant, in_flight: usize) -> Next {
         let earliest = match self.mode {
             _ if self.stopped.is_some() => return Next::Never,
             Mode::Free => self.next_attempt,
@@ -163,13 +163,13 @@ impl Flow {
     }
 
     /// The first attempt for a line begins.
-    pub(super) fn begin_line(&mut self, now: Mono) {
+    pub(super) fn begin_line(&mut self, now: MonotonicInstant) {
         self.lines_begun += 1;
         self.begin_retry(now);
     }
 
     /// Another attempt for a line begins.
-    pub(super) fn begin_retry(&mut self, now: Mono) {
+    pub(super) fn begin_retry(&mut self, now: MonotonicInstant) {
         self.next_attempt = now.after(self.rules.interval);
         if matches!(self.mode, Mode::Paused { .. }) {
             self.mode = Mode::Probing;
@@ -177,7 +177,7 @@ impl Flow {
     }
 
     /// An attempt for this line has ended.
-    pub(super) fn handle(&mut self, line: u64, signal: Signal, now: Mono) -> Decision {
+    pub(super) fn handle(&mut self, line: u64, signal: Signal, now: MonotonicInstant) -> Decision {
         match signal {
             Signal::Answered => {
                 self.resume();
@@ -214,7 +214,7 @@ impl Flow {
         }
     }
 
-    fn set_back(&mut self, line: u64, cause: Cause, at_least: Duration, now: Mono) -> Decision {
+    fn set_back(&mut self, line: u64, cause: Cause, at_least: Duration, now: MonotonicInstant) -> Decision {
         if self.stopped.is_some() {
             return FINAL;
         }
@@ -308,7 +308,7 @@ mod tests {
 
     /// Ends one attempt after the other, each as soon as it may begin, for lines 1, 2, 3 … Gives the pauses in seconds.
     fn play(flow: &mut Flow, signals: &[Signal]) -> Vec<u64> {
-        let mut now = Mono::default();
+        let mut now = MonotonicInstant::default();
         let mut pauses = Vec::new();
         for (line, signal) in (1..).zip(signals) {
             if let Next::At(at) = flow.next(now, 0) {
@@ -371,16 +371,16 @@ mod tests {
             (Signal::Blocked(Block::Configuration), false),
         ] {
             let mut flow = flow(OnError::Stop);
-            assert_eq!(flow.handle(1, signal, Mono::default()).retry, retry, "{signal:?}");
+            assert_eq!(flow.handle(1, signal, MonotonicInstant::default()).retry, retry, "{signal:?}");
             flow.stop(StopReason::Interrupted);
-            assert!(!flow.handle(2, signal, Mono::default()).retry, "{signal:?}");
+            assert!(!flow.handle(2, signal, MonotonicInstant::default()).retry, "{signal:?}");
         }
     }
 
     #[test]
     fn with_continue_each_line_is_tried_once_until_something_answers() {
         let mut flow = flow(OnError::Continue);
-        let (gone, later) = (Signal::NotReached(Duration::ZERO), Mono::default().after(MINUTE));
+        let (gone, later) = (Signal::NotReached(Duration::ZERO), MonotonicInstant::default().after(MINUTE));
         play(&mut flow, &[gone; 4]);
         assert_eq!(flow.handle(5, gone, later), FINAL);
         assert_eq!(flow.next(later, 7), Next::Now);
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn results_of_attempts_from_before_a_pause_do_not_add_to_it() {
-        let (now, gone) = (Mono::default(), Signal::NotReached(Duration::ZERO));
+        let (now, gone) = (MonotonicInstant::default(), Signal::NotReached(Duration::ZERO));
         let mut flow = flow(OnError::Stop);
         for line in 1..=16 {
             assert!(flow.handle(line, gone, now).retry);
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn an_answer_from_before_does_not_end_the_wait_for_a_rate_limit() {
-        let now = Mono::default();
+        let now = MonotonicInstant::default();
         let mut flow = flow(OnError::Stop);
         flow.handle(1, Signal::RateLimited(MINUTE), now);
         flow.handle(2, Signal::Answered, now);
@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn after_a_pause_one_attempt_goes_ahead() {
-        let start = Mono::default();
+        let start = MonotonicInstant::default();
         let mut flow = flow(OnError::Stop);
         flow.handle(1, Signal::RateLimited(MINUTE), start);
         assert_eq!(flow.next(start, 1), Next::AfterResults);
@@ -429,18 +429,18 @@ mod tests {
     #[test]
     fn after_a_stop_nothing_begins_and_the_first_reason_counts() {
         let mut flow = flow(OnError::Stop);
-        flow.handle(7, Signal::Blocked(Block::DailyQuota), Mono::default());
-        flow.handle(8, Signal::Blocked(Block::TokenRefused), Mono::default());
-        flow.handle(9, Signal::Answered, Mono::default());
+        flow.handle(7, Signal::Blocked(Block::DailyQuota), MonotonicInstant::default());
+        flow.handle(8, Signal::Blocked(Block::TokenRefused), MonotonicInstant::default());
+        flow.handle(9, Signal::Answered, MonotonicInstant::default());
         flow.stop(StopReason::Interrupted);
         assert_eq!(flow.stopped(), Some(StopReason::Blocked(Block::DailyQuota, 7)));
-        assert_eq!(flow.next(Mono::default(), 0), Next::Never);
+        assert_eq!(flow.next(MonotonicInstant::default(), 0), Next::Never);
     }
 
     #[test]
     fn attempts_keep_the_rate_and_lines_the_limit() {
         let mut flow = Flow::new(FlowRules { on_error: OnError::Stop, limit: Some(2), interval: SECOND / 4 });
-        let start = Mono::default();
+        let start = MonotonicInstant::default();
         flow.begin_line(start);
         assert_eq!(flow.next(start, 1), Next::At(start.after(SECOND / 4)));
         flow.begin_retry(start.after(SECOND));

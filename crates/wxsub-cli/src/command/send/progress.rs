@@ -6,7 +6,7 @@ use std::io::{IsTerminal, stderr, stdout};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::summary::SendSummary;
-use crate::talk;
+use crate::console;
 
 /// Shows how far it is, on a terminal. Where the results go to the same terminal, they show it themselves.
 pub(super) struct Progress(Option<ProgressBar>);
@@ -39,8 +39,8 @@ impl Progress {
     /// Prints a line beside the bar.
     pub(super) fn note(&self, text: impl Display) {
         match &self.0 {
-            Some(bar) => bar.suspend(|| talk::note(text)),
-            None => talk::note(text),
+            Some(bar) => bar.suspend(|| console::note(text)),
+            None => console::note(text),
         }
     }
 }

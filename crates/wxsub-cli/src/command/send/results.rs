@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::Value;
-use wxsub_server::result_line::{Outcome, ResultLine};
+use wxsub_server::send_result::{SendResult, SendStatus};
 
 /// Writes each result at once and knows which was the last one written.
 pub(super) struct ResultWriter<W> {
@@ -19,13 +19,13 @@ pub(super) struct ResultWriter<W> {
 #[derive(Serialize)]
 pub(super) struct Record<'a> {
     #[serde(flatten)]
-    result: ResultLine,
+    result: SendResult,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a Value>,
 }
 
 impl<'a> Record<'a> {
-    pub(super) fn new(result: ResultLine, id: Option<&'a Value>) -> Self {
+    pub(super) fn new(result: SendResult, id: Option<&'a Value>) -> Self {
         Self { result, id }
     }
 }
@@ -37,8 +37,8 @@ impl<W: Write> ResultWriter<W> {
 
     /// Writes the result of this line. Gives it back if it cannot be written; after the first such failure nothing is
     /// written.
-    pub(super) fn write(&mut self, line: u64, result: ResultLine, id: Option<&Value>) -> Result<(), String> {
-        let posted = matches!(result.outcome, Outcome::Sent | Outcome::Refused | Outcome::MaybeSent);
+    pub(super) fn write(&mut self, line: u64, result: SendResult, id: Option<&Value>) -> Result<(), String> {
+        let posted = matches!(result.outcome, SendStatus::Sent | SendStatus::Refused | SendStatus::MaybeSent);
         let record = Record::new(result.at_line(line), id);
         let mut text = serde_json::to_string(&record).map_err(|error| error.to_string())?;
         text.push('\n');
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn the_id_comes_last() {
         let mut out = Vec::new();
-        ResultWriter::new(&mut out).write(7, ResultLine::sent(&message()), Some(&"x".into())).unwrap();
+        ResultWriter::new(&mut out).write(7, SendResult::sent(&message()), Some(&"x".into())).unwrap();
         let expected = r#"{"outcome":"sent","touser":"o","template_id":"T","scene":"1","line":7,"id":"x"}"#;
         assert_eq!(String::from_utf8(out).unwrap(), format!("{expected}\n"));
     }
@@ -112,14 +112,14 @@ mod tests {
     #[test]
     fn the_last_line_that_is_whole_on_the_disk_counts() {
         let mut one = Vec::new();
-        ResultWriter::new(&mut one).write(1, ResultLine::sent(&message()), None).unwrap();
+        ResultWriter::new(&mut one).write(1, SendResult::sent(&message()), None).unwrap();
         let mut out = ResultWriter::new(Disk(2 * one.len() + 5));
         for line in 1..=2 {
-            assert_eq!(out.write(line, ResultLine::sent(&message()), None), Ok(()));
+            assert_eq!(out.write(line, SendResult::sent(&message()), None), Ok(()));
         }
         assert!(!out.has_lost_posted());
         for line in 3..=4 {
-            let lost = out.write(line, ResultLine::sent(&message()), None).unwrap_err();
+            let lost = out.write(line, SendResult::sent(&message()), None).unwrap_err();
             assert!(lost.ends_with(&format!(r#""line":{line}}}"#)), "{lost}");
         }
         assert_eq!((out.last_recorded(), out.has_lost_posted()), (Some(2), true));
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_message_that_was_not_posted_leaves_no_doubt() {
         let mut out = ResultWriter::new(Disk(0));
-        assert!(out.write(1, ResultLine::not_posted(&message()), None).is_err());
+        assert!(out.write(1, SendResult::not_sent(&message()), None).is_err());
         assert_eq!((out.last_recorded(), out.has_lost_posted()), (None, false));
     }
 }

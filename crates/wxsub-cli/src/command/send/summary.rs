@@ -6,19 +6,19 @@ use std::path::Path;
 use super::batch::{BatchEnd, Read};
 use super::deliver::SendReport;
 use super::line_set::LineSet;
-use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::console;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
 use crate::input::unreadable;
-use crate::talk;
-use wxsub_server::result_line::Outcome;
+use wxsub_server::send_result::SendStatus;
 
 /// The outcomes in the order in which they are counted.
-const OUTCOMES: [(Outcome, &str); 5] = [
-    (Outcome::Sent, "sent"),
-    (Outcome::Refused, "refused"),
-    (Outcome::Invalid, "invalid"),
-    (Outcome::NotSent, "not sent"),
-    (Outcome::MaybeSent, "maybe sent"),
+const OUTCOMES: [(SendStatus, &str); 5] = [
+    (SendStatus::Sent, "sent"),
+    (SendStatus::Refused, "refused"),
+    (SendStatus::Invalid, "invalid"),
+    (SendStatus::NotSent, "not sent"),
+    (SendStatus::MaybeSent, "maybe sent"),
 ];
 
 /// How many lines came to which end, and the first reason for each end but success.
@@ -65,9 +65,13 @@ impl SendSummary {
     }
 
     /// The largest exit code among the lines. A line that was not tried counts as not sent.
-    fn largest(&self) -> Exit {
-        let tried = self.non_zero().map(|((outcome, _), ..)| Exit::from(outcome)).max().unwrap_or(Exit::Done);
-        if self.untried == Untried::Known(0) { tried } else { tried.max(Exit::NotSent) }
+    fn largest(&self) -> ExitStatus {
+        let tried = self
+            .non_zero()
+            .map(|((outcome, _), ..)| ExitStatus::from(outcome))
+            .max()
+            .unwrap_or(ExitStatus::Success);
+        if self.untried == Untried::Known(0) { tried } else { tried.max(ExitStatus::NotSent) }
     }
 
     /// The first reason for each outcome but success.
@@ -75,7 +79,7 @@ impl SendSummary {
         self.non_zero().filter_map(|((_, name), _, first)| Some(format!("first {name}: {}", first.as_ref()?)))
     }
 
-    fn non_zero(&self) -> impl Iterator<Item = ((Outcome, &'static str), u64, &Option<String>)> {
+    fn non_zero(&self) -> impl Iterator<Item = ((SendStatus, &'static str), u64, &Option<String>)> {
         let all = OUTCOMES.into_iter().zip(&self.counts);
         all.map(|(kind, (count, first))| (kind, *count, first)).filter(|(_, count, _)| *count > 0)
     }
@@ -97,7 +101,7 @@ impl fmt::Display for SendSummary {
 
 impl<W: std::io::Write> BatchEnd<W> {
     /// Says how it went, why it stopped and which command goes on, and gives the exit code.
-    pub(super) fn print_summary(self, path: &Path, continuation: impl Fn(&LineSet) -> String) -> Exit {
+    pub(super) fn print_summary(self, path: &Path, continuation: impl Fn(&LineSet) -> String) -> ExitStatus {
         let Self { summary, results, stopped, rest, input_problem } = self;
         let mut exit = summary.largest();
         match input_problem {
@@ -111,33 +115,33 @@ impl<W: std::io::Write> BatchEnd<W> {
             Some(Read::Missing { line, lines }) => exit = exit.max(missing(line, lines).report()),
             Some(Read::Line(_)) | None => {}
         }
-        summary.reasons().for_each(talk::note);
-        talk::note(&summary);
+        summary.reasons().for_each(console::note);
+        console::note(&summary);
         if let Some(error) = results.failed() {
             let lost = match results.last_recorded() {
                 Some(line) => format!("results cannot be written: {error}; the last line recorded is {line}"),
                 None => format!("results cannot be written: {error}; no line is recorded"),
             };
-            exit = exit.max(Failure::unexpected(lost).report());
+            exit = exit.max(CliError::unexpected(lost).report());
             if results.has_lost_posted() {
-                exit = Exit::MaybeSent;
+                exit = ExitStatus::MaybeSent;
             }
         }
         if !rest.is_empty() {
-            exit = exit.max(Exit::NotSent);
+            exit = exit.max(ExitStatus::NotSent);
             if let Some(reason) = stopped {
-                talk::note(format_args!("stopped: {reason}"));
+                console::note(format_args!("stopped: {reason}"));
             }
-            talk::note(format_args!("go on with: {}", continuation(&rest)));
+            console::note(format_args!("go on with: {}", continuation(&rest)));
         }
         exit
     }
 }
 
 /// A line was selected that the input, read to its end, does not have.
-pub(super) fn missing(line: u64, lines: u64) -> Failure {
+pub(super) fn missing(line: u64, lines: u64) -> CliError {
     let text = format!("line {line} is selected, but the input has {lines}; correct --lines or --from-line");
-    Failure::wrong(vec![text])
+    CliError::usage(vec![text])
 }
 
 #[cfg(test)]
@@ -147,9 +151,9 @@ mod tests {
     #[test]
     fn lines_that_were_not_tried_count_as_not_sent_and_are_no_outcome() {
         for (untried, exit, text) in [
-            (Untried::Known(0), Exit::Done, ""),
-            (Untried::Known(7), Exit::NotSent, ", 7 not tried"),
-            (Untried::Unknown, Exit::NotSent, ", the rest not tried"),
+            (Untried::Known(0), ExitStatus::Success, ""),
+            (Untried::Known(7), ExitStatus::NotSent, ", 7 not tried"),
+            (Untried::Unknown, ExitStatus::NotSent, ", the rest not tried"),
         ] {
             let summary = SendSummary { untried, ..SendSummary::default() };
             let counts = "0 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent";

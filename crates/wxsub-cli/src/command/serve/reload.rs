@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use wxsub_server::{Config, Server};
 
-use crate::failure::Failure;
-use crate::talk;
+use crate::console;
+use crate::error::CliError;
 
 /// Reads the configuration again whenever the process is told to hang up. One with errors changes nothing.
 #[cfg(unix)]
@@ -13,10 +13,10 @@ pub(super) fn reload_on_hangup(
     path: PathBuf,
     started: Config,
     server: Server,
-) -> Result<impl Future<Output = ()>, Failure> {
+) -> Result<impl Future<Output = ()>, CliError> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut hangups = signal(SignalKind::hangup())
-        .map_err(|error| Failure::unexpected(format_args!("signals cannot be handled: {error}")))?;
+        .map_err(|error| CliError::unexpected(format_args!("signals cannot be handled: {error}")))?;
     Ok(async move {
         while hangups.recv().await.is_some() {
             reload(&path, &started, &server);
@@ -30,7 +30,7 @@ pub(super) fn reload_on_hangup(
     _path: PathBuf,
     _started: Config,
     _server: Server,
-) -> Result<impl Future<Output = ()>, Failure> {
+) -> Result<impl Future<Output = ()>, CliError> {
     Ok(std::future::pending())
 }
 
@@ -38,15 +38,17 @@ pub(super) fn reload_on_hangup(
 fn reload(path: &std::path::Path, started: &Config, server: &Server) {
     match super::read(path) {
         Err(problems) => {
-            problems.iter().for_each(talk::error);
-            talk::error("the configuration was not reloaded; the one before goes on");
+            problems.iter().for_each(console::error);
+            console::error("the configuration was not reloaded; the one before goes on");
         }
         Ok(config) => {
             for key in config.needs_restart(started) {
-                talk::warning(format_args!("{key}: has changed, and takes effect with the next start only"));
+                console::warning(format_args!(
+                    "{key}: has changed, and takes effect with the next start only"
+                ));
             }
             server.reload(&config);
-            talk::note("the configuration was reloaded");
+            console::note("the configuration was reloaded");
         }
     }
 }

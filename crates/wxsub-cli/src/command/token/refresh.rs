@@ -2,21 +2,21 @@
 
 use clap::Args;
 use wxsub_core::clock::{Clock, SystemClock};
-use wxsub_core::token::{Generation, Issued, TokenEndpoint};
-use wxsub_core::transport::{Outgoing, Stage, TransportError};
-use wxsub_proto::Refusal;
-use wxsub_proto::codec::{Reply, Unreadable};
+use wxsub_core::token::{CachedToken, Generation, TokenEndpoint};
+use wxsub_core::transport::{HttpRequest, RequestState, TransportError};
+use wxsub_proto::ApiError;
+use wxsub_proto::codec::{DecodeError, Reply};
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
-use wxsub_proto::endpoint::token::{TokenReply, TokenRequest};
+use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
 
-use super::{Look, served};
-use crate::app::App;
-use crate::exit::Exit;
-use crate::failure::Failure;
-use crate::send_error::refusal_told;
-use crate::talk;
-use crate::way::Way;
-use crate::wrong_usage::WrongUsage;
+use super::{ShowOptions, control_server};
+use crate::app::DirectConfig;
+use crate::backend::Backend;
+use crate::console;
+use crate::describe::describe_api_error;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::usage::UsageErrors;
 
 /// Have Weixin issue another access token, which ends the present one for everybody.
 ///
@@ -25,21 +25,21 @@ use crate::wrong_usage::WrongUsage;
 #[derive(Debug, Args)]
 pub(super) struct Refresh {
     #[command(flatten)]
-    look: Look,
+    look: ShowOptions,
 }
 
 impl Refresh {
     /// Does it.
-    pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let mut usage = WrongUsage::default();
-        let way = Way::read(self.look.appid.as_deref(), &mut usage);
-        let app = match usage.end(way)? {
-            Way::Weixin(app) => app,
-            Way::Server(server) => return served::refresh(&self.look, &server).await,
+    pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let way = Backend::read(self.look.appid.as_deref(), &mut usage);
+        let app = match usage.finish(way)? {
+            Backend::Weixin(app) => app,
+            Backend::Server(server) => return control_server::refresh(&self.look, &server).await,
         };
-        app.announce_fetch();
+        app.warn_before_fetch();
         if app.endpoint == TokenEndpoint::StableToken {
-            talk::warning(
+            console::warning(
                 "a forced refresh ends the access token that other processes use; Weixin allows 20 a day",
             );
         }
@@ -47,45 +47,47 @@ impl Refresh {
         let asked = clock.now();
         let reply = fetch(&app).await?;
         let generation = Generation::default().next(asked.wall);
-        let issued = Issued::new(reply.access_token, generation, asked, reply.expires_in);
+        let issued = CachedToken::new(reply.access_token, generation, asked, reply.expires_in);
         Ok(self.look.print(&app.appid, app.endpoint.as_str(), &issued, clock.now()))
     }
 }
 
 /// The one exchange.
-async fn fetch(app: &App) -> Result<TokenReply, Failure> {
+async fn fetch(app: &DirectConfig) -> Result<TokenResponse, CliError> {
     let (appid, secret) = (app.appid.clone(), app.secret.clone());
     let outgoing = match app.endpoint {
-        TokenEndpoint::Token => Outgoing::new(&app.base, TokenRequest::new(appid, secret).encode()),
+        TokenEndpoint::Token => HttpRequest::new(&app.base, TokenRequest::new(appid, secret).encode()),
         TokenEndpoint::StableToken => {
-            Outgoing::new(&app.base, StableTokenRequest::new(appid, secret).forced().encode())
+            HttpRequest::new(&app.base, StableTokenRequest::new(appid, secret).force_refresh().encode())
         }
     };
-    let exchange = app.transport.exchange(outgoing.map_err(|error| broken(&error))?);
+    let exchange = app.transport.execute(outgoing.map_err(|error| broken(&error))?);
     let raw = exchange.await.map_err(|error| broken(&error))?;
-    match TokenReply::read(raw.status, &raw.body).map_err(|error| unreadable(&error))? {
+    match TokenResponse::read(raw.status, &raw.body).map_err(|error| unreadable(&error))? {
         Reply::Done(reply) => Ok(reply),
-        Reply::Refused(refusal) => Err(refused(&refusal.without(app.secret.expose()))),
+        Reply::Refused(refusal) => Err(refused(&refusal.redact(app.secret.expose_secret()))),
     }
 }
 
-fn broken(error: &TransportError) -> Failure {
+fn broken(error: &TransportError) -> CliError {
     match error.stage() {
-        Stage::BeforeSending => Failure::new(Exit::NotSent, format_args!("{error}; it is safe to try again")),
-        Stage::MaybeSent => maybe_done(error),
+        RequestState::NotSent => {
+            CliError::new(ExitStatus::NotSent, format_args!("{error}; it is safe to try again"))
+        }
+        RequestState::MaybeSent => maybe_done(error),
     }
 }
 
-fn unreadable(error: &Unreadable) -> Failure {
+fn unreadable(error: &DecodeError) -> CliError {
     maybe_done(format_args!("unreadable reply: {error}"))
 }
 
-fn maybe_done(why: impl std::fmt::Display) -> Failure {
+fn maybe_done(why: impl std::fmt::Display) -> CliError {
     let line =
         format_args!("{why}; another token may have been issued all the same: look before repeating this");
-    Failure::new(Exit::MaybeSent, line)
+    CliError::new(ExitStatus::MaybeSent, line)
 }
 
-fn refused(refusal: &Refusal) -> Failure {
-    Failure::new(Exit::Refused, refusal_told(refusal))
+fn refused(refusal: &ApiError) -> CliError {
+    CliError::new(ExitStatus::Refused, describe_api_error(refusal))
 }

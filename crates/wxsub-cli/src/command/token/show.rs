@@ -1,16 +1,16 @@
 //! `wxsub token show`: the token there is.
 
 use clap::Args;
-use wxsub_core::token::{Keeper, TokenEndpoint, TokenSource};
+use wxsub_core::token::{TokenCache, TokenEndpoint, TokenSource};
 
-use super::{Look, served};
-use crate::app::App;
+use super::{ShowOptions, control_server};
+use crate::app::DirectConfig;
+use crate::backend::Backend;
+use crate::describe::describe_token_error;
 use crate::environment::TOKEN_ENDPOINT;
-use crate::exit::Exit;
-use crate::failure::Failure;
-use crate::send_error::token_told;
-use crate::way::Way;
-use crate::wrong_usage::WrongUsage;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::usage::UsageErrors;
 
 /// Show remaining life and fingerprint of the access token.
 ///
@@ -22,16 +22,16 @@ pub(super) struct Show {
     #[arg(long)]
     fetch: bool,
     #[command(flatten)]
-    look: Look,
+    look: ShowOptions,
 }
 
 impl Show {
     /// Does it.
-    pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let mut usage = WrongUsage::default();
-        let way = Way::read(self.look.appid.as_deref(), &mut usage);
-        let classic = matches!(&way, Some(Way::Weixin(app)) if app.endpoint == TokenEndpoint::Token);
-        if matches!(way, Some(Way::Server(_))) && self.fetch {
+    pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let way = Backend::read(self.look.appid.as_deref(), &mut usage);
+        let classic = matches!(&way, Some(Backend::Weixin(app)) if app.endpoint == TokenEndpoint::Token);
+        if matches!(way, Some(Backend::Server(_))) && self.fetch {
             usage.add("--fetch", "is for tokens from Weixin itself; a control server fetches when it must");
         }
         if classic && !self.fetch {
@@ -41,17 +41,17 @@ impl Show {
                  add --fetch if you want that, or use stable_token",
             );
         }
-        let app = match usage.end(way)? {
-            Way::Weixin(app) => app,
-            Way::Server(server) => return served::show(&self.look, &server).await,
+        let app = match usage.finish(way)? {
+            Backend::Weixin(app) => app,
+            Backend::Server(server) => return control_server::show(&self.look, &server).await,
         };
-        app.announce_fetch();
-        let App { appid, secret, endpoint, base, transport } = app;
+        app.warn_before_fetch();
+        let DirectConfig { appid, secret, endpoint, base, transport } = app;
         let keeper =
-            Keeper::builder(appid.clone(), secret, transport).api_base(base).endpoint(endpoint).build();
+            TokenCache::builder(appid.clone(), secret, transport).api_base(base).endpoint(endpoint).build();
         let issued = keeper.token().await.map_err(|error| {
-            let exit = if error.refusal().is_some() { Exit::Refused } else { Exit::NotSent };
-            Failure::new(exit, token_told(&error))
+            let exit = if error.refusal().is_some() { ExitStatus::Refused } else { ExitStatus::NotSent };
+            CliError::new(exit, describe_token_error(&error))
         })?;
         Ok(self.look.print(&appid, endpoint.as_str(), &issued, keeper.now()))
     }

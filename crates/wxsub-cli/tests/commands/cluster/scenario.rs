@@ -3,7 +3,7 @@
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
-use wxsub_core::clock::{Clock, Mono, SystemClock};
+use wxsub_core::clock::{Clock, MonotonicInstant, SystemClock};
 use wxsub_sandbox::Fault;
 
 use super::super::weixin::{APPID, CLASSIC_TOKEN};
@@ -75,7 +75,7 @@ pub(super) struct Story {
 
 /// What is to be known of the server that is stopped.
 struct Stopped {
-    since: Mono,
+    since: MonotonicInstant,
     /// Whoever waits for an answer of it.
     reporting: JoinHandle<Result<u16, NoAnswer>>,
     /// How many tokens it had adopted.
@@ -238,7 +238,7 @@ impl Story {
 
     fn goes_on(&mut self) {
         let Stopped { since, reporting, adopted } = self.stopped.take().unwrap();
-        while self.clock.now().mono.since(since) < seconds(60) {
+        while self.clock.now().mono.duration_since(since) < seconds(60) {
             pause(seconds(1));
         }
         self.stage.go_on(THIRD);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_core::ConsentGuard;
+use wxsub_core::ConsentVerifier;
 use wxsub_core::clock::{Clock, UnixMillis};
-use wxsub_core::consent_guard::{GuardKey, Nonce};
+use wxsub_core::consent::{Nonce, SigningKey};
 use wxsub_core::testing::ManualClock;
-use wxsub_proto::{Answer, AppId, ErrCode, Grant, Scene};
+use wxsub_proto::{AppId, ConsentCallback, ErrCode, Grant, Scene};
 
 use crate::app::StoredApp;
 use crate::grant::{Consent, Subject};
@@ -76,13 +76,13 @@ impl Fixture {
 
     /// The nonce of a callback that is genuine.
     pub(super) fn nonce(&self) -> Nonce {
-        let key = GuardKey::new(b"at least sixteen random bytes").unwrap();
-        let guard = ConsentGuard::new(self.appid.clone(), key).clock(self.clock.clone());
+        let key = SigningKey::new(b"at least sixteen random bytes").unwrap();
+        let guard = ConsentVerifier::new(self.appid.clone(), key).clock(self.clock.clone());
         let request = guard.issue("T".parse().unwrap(), Scene::new(7).unwrap(), "session").unwrap();
         let reserved = request.reserved.unwrap();
         let callback =
             format!("https://a.example/?openid=o&template_id=T&action=confirm&scene=7&reserved={reserved}");
-        let answer: Answer = callback.parse().unwrap();
+        let answer: ConsentCallback = callback.parse().unwrap();
         guard.verify(&answer, "session").unwrap().nonce()
     }
 
@@ -228,7 +228,7 @@ impl Fixture {
 }
 
 pub(super) fn weixin_grant(user: &str) -> Grant {
-    Grant::trusted(user.parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap())
+    Grant::assume_verified(user.parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap())
 }
 
 pub(super) fn refused(code: i64) -> Settlement {

@@ -1,10 +1,10 @@
 //! 41000 to 44999: something missing, a token past its end, a wrong way to call, an unwilling user.
 
 use super::super::Remedy::{FixConfig, FixRequest, Investigate, RefreshToken, Stop};
-use super::{Entry, both, link, on, row, send};
+use super::{ErrCodeInfo, both, link, on, row, send};
 
 #[rustfmt::skip]
-pub(super) const ROWS: [Entry; 19] = [
+pub(super) const ROWS: [ErrCodeInfo; 19] = [
     row(41001, "missing_access_token", link::CODES,
         on(FixRequest, "the token call reached an endpoint that wants an access token; check host and path",
                        "取令牌的请求到了一个需要 access_token 的接口；请检查域名和路径"),

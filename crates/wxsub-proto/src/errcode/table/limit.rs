@@ -1,10 +1,10 @@
 //! 45000 to 47999: too long, too often, or not readable.
 
 use super::super::Remedy::{AllowIp, FixConfig, FixRequest, Investigate, RetryLater, SlowDown};
-use super::{Entry, both, link, on, row, send};
+use super::{ErrCodeInfo, both, link, on, row, send};
 
 #[rustfmt::skip]
-pub(super) const ROWS: [Entry; 21] = [
+pub(super) const ROWS: [ErrCodeInfo; 21] = [
     send(45002, "content_too_long", link::CODES, FixRequest,
         "the content is too long",
         "正文过长"),

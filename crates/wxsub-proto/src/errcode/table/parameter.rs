@@ -1,10 +1,10 @@
 //! 40000 to 40999: a value that Weixin does not accept.
 
 use super::super::Remedy::{AllowIp, FixConfig, FixRequest, Investigate, RefreshToken};
-use super::{Entry, both, link, on, row, send};
+use super::{ErrCodeInfo, both, link, on, row, send};
 
 #[rustfmt::skip]
-pub(super) const ROWS: [Entry; 23] = [
+pub(super) const ROWS: [ErrCodeInfo; 23] = [
     row(40001, "invalid_credential", link::TOKEN,
         on(FixConfig, "the AppSecret is wrong, or belongs to another AppID",
                       "AppSecret 错误，或属于另一个 AppID"),

@@ -1,10 +1,10 @@
 //! 48000 to 50999: what the app may do, and to whom.
 
 use super::super::Remedy::{FixConfig, FixRequest, SlowDown, Stop};
-use super::{Entry, both, link, on, row, send};
+use super::{ErrCodeInfo, both, link, on, row, send};
 
 #[rustfmt::skip]
-pub(super) const ROWS: [Entry; 13] = [
+pub(super) const ROWS: [ErrCodeInfo; 13] = [
     row(48001, "api_unauthorized", link::TROUBLESHOOTING,
         on(FixConfig, "this account may not fetch access tokens here",
                       "该账号不能在这里取 access_token"),

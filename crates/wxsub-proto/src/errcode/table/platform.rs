@@ -1,10 +1,10 @@
 //! 61000 and above: third-party platforms, trace ids, addresses awaiting confirmation, newer ranges.
 
 use super::super::Remedy::{AllowIp, FixConfig, Investigate, RetryLater};
-use super::{Entry, both, link};
+use super::{ErrCodeInfo, both, link};
 
 #[rustfmt::skip]
-pub(super) const ROWS: [Entry; 15] = [
+pub(super) const ROWS: [ErrCodeInfo; 15] = [
     both(61004, "client_ip_unauthorized", link::ALLOW_LIST, AllowIp,
         "the calling address is not registered; by another page, the account was not granted this endpoint",
         "发起调用的 IP 没有登记；另一页文档则说是该账号没有这个接口的权限"),

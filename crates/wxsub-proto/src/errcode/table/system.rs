@@ -1,10 +1,10 @@
 //! Zero and below.
 
 use super::super::Remedy::{Investigate, RetryLater};
-use super::{Entry, both, link, on, row};
+use super::{ErrCodeInfo, both, link, on, row};
 
 #[rustfmt::skip]
-pub(super) const ROWS: [Entry; 3] = [
+pub(super) const ROWS: [ErrCodeInfo; 3] = [
     both(-1000, "system_error", link::TROUBLESHOOTING, RetryLater,
         "an undocumented failure inside Weixin",
         "微信内部出错，文档没有说明"),

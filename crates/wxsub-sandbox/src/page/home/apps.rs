@@ -1,8 +1,8 @@
 //! The apps: consent URLs, settings, and forms.
 
 use maud::{Markup, html};
-use wxsub_proto::consent::WebLink;
-use wxsub_proto::{AppId, BaseUrl, ConsentRequest, HttpUrl, Invalid, Scene, TemplateId};
+use wxsub_proto::consent::ConsentUrl;
+use wxsub_proto::{AppId, BaseUrl, ConsentRequest, HttpUrl, Scene, TemplateId, ValidationError};
 
 use super::super::format_time::format_duration;
 use super::super::{CALLBACK_PATH, RESERVED, zh};
@@ -70,16 +70,16 @@ fn consent_url(
     template: &TemplateId,
     base: &str,
     redirect_url: &str,
-) -> Result<String, Invalid> {
+) -> Result<String, ValidationError> {
     let request = ConsentRequest::new(appid.clone(), template.clone(), Scene::new(SCENE)?);
-    let (request, base) = (request.reserved(RESERVED.parse()?), BaseUrl::allowing_http(base)?);
-    Ok(request.web_link(&HttpUrl::new(redirect_url)?)?.on(&base).to_string())
+    let (request, base) = (request.reserved(RESERVED.parse()?), BaseUrl::insecure(base)?);
+    Ok(request.web_link(&HttpUrl::new(redirect_url)?)?.with_base_url(&base).to_string())
 }
 
 /// A form that opens the consent page with another scene or user.
 fn custom_form(appid: &AppId, template: &TemplateId, redirect_url: &str) -> Markup {
     html! {
-        form.fields action=(WebLink::PATH) {
+        form.fields action=(ConsentUrl::PATH) {
             input type="hidden" name="action" value="get_confirm";
             input type="hidden" name="appid" value=(appid);
             label { "Scene" input type="number" name="scene" value=(SCENE) min="0" max="10000" required; }

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
 use wxsub_core::Client;
-use wxsub_core::clock::{Moment, UnixMillis};
-use wxsub_core::transport::{Outgoing, TransportError};
-use wxsub_proto::codec::RawReply;
-use wxsub_proto::{Action, ConsentRequest, ErrCode, Scene};
+use wxsub_core::clock::{ClockReading, UnixMillis};
+use wxsub_core::transport::{HttpRequest, TransportError};
+use wxsub_proto::codec::RawResponse;
+use wxsub_proto::{ConsentAction, ConsentRequest, ErrCode, Scene};
 use wxsub_sandbox::{Fault, Sandbox};
 
 use super::*;
@@ -22,17 +22,17 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Each wait is over at once, and time has passed. The waits are kept.
 #[derive(Debug, Default)]
-struct SkippingClock(Mutex<(Mono, Vec<Duration>)>);
+struct SkippingClock(Mutex<(MonotonicInstant, Vec<Duration>)>);
 
 #[async_trait]
 impl Clock for SkippingClock {
-    fn now(&self) -> Moment {
-        Moment::new(self.0.lock().unwrap().0, UnixMillis::default())
+    fn now(&self) -> ClockReading {
+        ClockReading::new(self.0.lock().unwrap().0, UnixMillis::default())
     }
 
-    async fn sleep_until(&self, at: Mono) {
+    async fn sleep_until(&self, at: MonotonicInstant) {
         let mut state = self.0.lock().unwrap();
-        let wait = at.since(state.0);
+        let wait = at.duration_since(state.0);
         state.1.push(wait);
         state.0 = state.0.max(at);
     }
@@ -44,21 +44,21 @@ fn sandbox(users: u16) -> Sandbox {
     for scene in 1..=users {
         let request =
             ConsentRequest::new(APPID.parse().unwrap(), "T".parse().unwrap(), Scene::new(scene).unwrap());
-        sandbox.consent(request, Action::Confirm { openid: "o".parse().unwrap() }).unwrap();
+        sandbox.consent(request, ConsentAction::Confirm { openid: "o".parse().unwrap() }).unwrap();
     }
     sandbox
 }
 
 fn sender(sandbox: &Sandbox) -> Sender {
     let sandbox = sandbox.clone();
-    let transport = move |request: Outgoing| {
+    let transport = move |request: HttpRequest| {
         let sandbox = sandbox.clone();
         async move {
             let request = request.into_http();
             let target = request.uri().path_and_query().unwrap().as_str();
             let handled = sandbox.handle(request.method().as_str(), target, request.body());
             let reply = handled.outcome.unwrap();
-            Ok::<_, TransportError>(RawReply::new(reply.status, Bytes::from(reply.body)))
+            Ok::<_, TransportError>(RawResponse::new(reply.status, Bytes::from(reply.body)))
         }
     };
     Sender::Direct(Client::builder(APPID.parse().unwrap(), "s".parse().unwrap(), Arc::new(transport)).build())

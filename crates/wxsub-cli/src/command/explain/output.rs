@@ -1,0 +1,111 @@
+//! What is told of a code.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use wxsub_proto::errcode::{ErrCodeInfo, Language};
+use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId};
+use wxsub_server::MAYBE_SENT;
+
+use super::ROLES;
+use super::labels::Labels;
+use crate::output::Output;
+
+/// Everything known about one code, and about the one call that was answered with it. Members without a value are absent.
+#[derive(Serialize)]
+pub(super) struct Explanation<'a> {
+    errcode: ErrCode,
+    /// Whether it is in Weixin's table, or the control server's own.
+    known: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'static str>,
+    token_call: Advised,
+    send: Advised,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rid: Option<&'a TraceId>,
+}
+
+/// What it means on one kind of call.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+struct Advised {
+    meaning: &'static str,
+    remedy: Remedy,
+    advice: &'static str,
+}
+
+impl<'a> Explanation<'a> {
+    /// In this language.
+    pub(super) fn new(refusal: &'a ApiError, language: Language) -> Self {
+        let errcode = refusal.errcode();
+        if errcode == MAYBE_SENT {
+            return Self::maybe_sent(language);
+        }
+        let on = |role: Operation| {
+            let remedy = errcode.remedy(role);
+            let meaning = errcode.meaning(role).in_language(language);
+            Advised { meaning, remedy, advice: remedy.advice().in_language(language) }
+        };
+        Self {
+            errcode,
+            known: errcode.entry().is_some(),
+            name: errcode.name(),
+            token_call: on(Operation::FetchToken),
+            send: on(Operation::Send),
+            link: errcode.entry().map(ErrCodeInfo::link),
+            ip: refusal.blocked_ip(),
+            rid: refusal.trace_id(),
+        }
+    }
+
+    /// The control server's own code. No table of Weixin's has it.
+    fn maybe_sent(language: Language) -> Self {
+        let (meaning, advice) = match language {
+            Language::Chinese => (
+                "中控服务器自己的编号：消息可能已经发出",
+                "不要重发；先向用户确认是否收到，或查看服务器的审计日志",
+            ),
+            _ => (
+                "the control server's own code: the message may have been sent",
+                "do not send it again before you know whether it arrived; the server's audit log has more",
+            ),
+        };
+        let advised = Advised { meaning, remedy: Remedy::Investigate, advice };
+        Self {
+            errcode: MAYBE_SENT,
+            known: true,
+            name: Some("maybe_sent"),
+            token_call: advised,
+            send: advised,
+            link: None,
+            ip: None,
+            rid: None,
+        }
+    }
+
+    /// For people.
+    pub(super) fn print(&self, words: &Labels, output: &mut Output) {
+        output.line(format_args!("{} {}", self.errcode, self.name.unwrap_or(words.unknown)));
+        if self.token_call == self.send {
+            output.line(self.send.meaning);
+            output.line(format_args!("  {}{}", words.to_do, self.send.advice));
+        } else {
+            for (role, advised) in ROLES.into_iter().zip([self.token_call, self.send]) {
+                output.line(format_args!("{}{}", words.on(role), advised.meaning));
+                output.line(format_args!("  {}{}", words.to_do, advised.advice));
+            }
+        }
+        if let Some(address) = self.ip {
+            output.line(format_args!("{}{address}", words.address));
+        }
+        if let Some(trace_id) = self.rid {
+            output.line(format_args!("{}{trace_id}", words.trace_id));
+        }
+        if let Some(link) = self.link {
+            output.line(format_args!("{}{link}", words.more));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A reply takes no more memory than it may.
+
+use bytes::Bytes;
+
+use super::{Factory, answered, assert_is, fails, get, is_lost};
+use crate::testing::faulty_server::{FaultyServer, ScriptStep};
+use crate::transport::{RequestState, TransportErrorKind, TransportLimits};
+
+const TOO_LARGE: &[TransportErrorKind] = &[TransportErrorKind::TooLarge];
+
+/// A body of just the size that is allowed is taken.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn a_body_of_the_largest_size(factory: Factory<'_>) {
+    let body = "x".repeat(1000);
+    let chunked = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3e8\r\n{body}\r\n0\r\n\r\n");
+    for reply in [ScriptStep::reply(200, &body), ScriptStep::write(chunked)] {
+        let server = FaultyServer::replying(reply).await;
+        let transport = factory(TransportLimits::default().body_bytes(1000));
+        assert_eq!(answered(&*transport, get(&server.base_url(""))).await.body, body);
+    }
+}
+
+/// A body that is announced as too long is not read at all: the server never sends it.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn an_announced_body_that_is_too_large(factory: Factory<'_>) {
+    for length in ["1001", "1073741824", "18446744073709551614"] {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+        let script = vec![ScriptStep::Read, ScriptStep::write(head), ScriptStep::Hang];
+        let transport = factory(TransportLimits::default().body_bytes(1000));
+        is_lost(&*transport, script, TOO_LARGE).await;
+    }
+}
+
+/// Chunks without end are read up to the limit; then the connection is closed, and the server's writing ends.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn endless_chunks(factory: Factory<'_>) {
+    let head = ScriptStep::write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+    let chunk = Bytes::from(format!("3e8\r\n{}\r\n", "x".repeat(1000)));
+    let server = FaultyServer::start([vec![ScriptStep::Read, head, ScriptStep::Flood(chunk)]]).await;
+    let transport = factory(TransportLimits::default());
+    let error = fails(&*transport, get(&server.base_url(""))).await;
+    assert_is(&error, RequestState::MaybeSent, TOO_LARGE);
+    server.has_ended(1).await;
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// A head without end is cut off too.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn an_endless_head(factory: Factory<'_>) {
+    let one_long =
+        (ScriptStep::write("HTTP/1.1 200 OK\r\nx: "), ScriptStep::Flood(Bytes::from_static(&[b'x'; 1000])));
+    let many = (
+        ScriptStep::write("HTTP/1.1 200 OK\r\n"),
+        ScriptStep::Flood(Bytes::from_static(b"x-filler: 0123456789\r\n")),
+    );
+    for (start, flood) in [one_long, many] {
+        let server = FaultyServer::start([vec![ScriptStep::Read, start, flood]]).await;
+        let transport = factory(TransportLimits::default());
+        let error = fails(&*transport, get(&server.base_url(""))).await;
+        let faults = [TransportErrorKind::TooLarge, TransportErrorKind::NotHttp];
+        assert_is(&error, RequestState::MaybeSent, &faults);
+        server.has_ended(1).await;
+        assert_eq!(server.requests().len(), 1);
+    }
+}

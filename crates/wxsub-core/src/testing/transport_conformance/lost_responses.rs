@@ -1,0 +1,182 @@
+//! Failures after sending may have begun: the request may have been carried out, and is never sent again.
+
+use bytes::Bytes;
+
+use super::{Factory, fails, is_lost, post, settle, short};
+use crate::testing::faulty_server::{FaultyServer, ScriptStep};
+use crate::transport::{TransportErrorKind, TransportLimits};
+
+const BROKEN: &[TransportErrorKind] = &[TransportErrorKind::Broken];
+
+/// A reset before anything was read. Whether the transport can tell that it had not written yet is up to it; either
+/// way the server has seen nothing.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn a_reset_before_the_request_was_read(factory: Factory<'_>) {
+    let server =
+        FaultyServer::start([vec![ScriptStep::Reset], vec![ScriptStep::Read, ScriptStep::Echo]]).await;
+    let transport = factory(TransportLimits::default());
+    let error = fails(&*transport, post(&server.base_url(""), "{}")).await;
+    let faults = [TransportErrorKind::Broken, TransportErrorKind::Connect];
+    assert!(faults.contains(&error.kind()), "{error:?}");
+    settle().await;
+    assert!(server.requests().is_empty(), "the request was sent again");
+}
+
+/// A reset after the request was read: it may have been carried out.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn a_reset_after_the_request_was_read(factory: Factory<'_>) {
+    is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, ScriptStep::Reset], BROKEN).await;
+}
+
+/// The connection is closed in good order, without a reply.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn a_close_instead_of_a_reply(factory: Factory<'_>) {
+    is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read], BROKEN).await;
+}
+
+/// The connection is closed within the head of the reply.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn a_close_within_the_head(factory: Factory<'_>) {
+    let script = vec![ScriptStep::Read, ScriptStep::write("HTTP/1.1 200 OK\r\ncontent-le")];
+    is_lost(&*factory(TransportLimits::default()), script, BROKEN).await;
+}
+
+/// The body is shorter than its `content-length`, even if what came of it would make sense.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn a_body_cut_short(factory: Factory<'_>) {
+    let cut = ScriptStep::write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}");
+    is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, cut], BROKEN).await;
+}
+
+/// The last chunk never comes.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn chunks_cut_short(factory: Factory<'_>) {
+    let cut = ScriptStep::write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n");
+    is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, cut], BROKEN).await;
+}
+
+/// A reset within the body.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn a_reset_within_the_body(factory: Factory<'_>) {
+    let begun = ScriptStep::write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}");
+    is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, begun, ScriptStep::Reset], BROKEN)
+        .await;
+}
+
+/// Without a length and without chunks, a body that was cut short looks like a whole one; so it counts as lost.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn a_body_of_unknown_length(factory: Factory<'_>) {
+    for head in
+        ["HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", "HTTP/1.1 500 No\r\n\r\n"]
+    {
+        let script = vec![ScriptStep::Read, ScriptStep::write(format!("{head}{{}}"))];
+        is_lost(&*factory(TransportLimits::default()), script, BROKEN).await;
+    }
+}
+
+/// The request is read, and nothing ever comes back.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn no_reply_in_time(factory: Factory<'_>) {
+    let script = vec![ScriptStep::Read, ScriptStep::Hang];
+    is_lost(&*factory(short()), script, &[TransportErrorKind::Timeout]).await;
+}
+
+/// The body comes byte by byte and never ends: the total limit holds for bodies too.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn a_body_that_never_ends(factory: Factory<'_>) {
+    let head = ScriptStep::write("HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n");
+    let script = vec![ScriptStep::Read, head, ScriptStep::Trickle(Bytes::from_static(b" "))];
+    is_lost(&*factory(short()), script, &[TransportErrorKind::Timeout]).await;
+}
+
+/// What comes back is not HTTP.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn something_else_than_http(factory: Factory<'_>) {
+    for garbage in [
+        "SSH-2.0-OpenSSH_9.9\r\n",
+        "<html>PLANTED-SECRET</html>\r\n\r\n",
+        "HTTP/9.9 200 OK\r\n\r\n",
+        "HTTP/1.1 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        "\0\0\0\0\r\n\r\n",
+    ] {
+        let script = vec![ScriptStep::Read, ScriptStep::write(garbage), ScriptStep::Hang];
+        is_lost(&*factory(TransportLimits::default()), script, &[TransportErrorKind::NotHttp]).await;
+    }
+}
+
+/// A reply whose length can be read in two ways is not read in either.
+///
+/// # Panics
+/// If the contract is broken.
+///
+/// # Cancel safety
+/// Not to be cancelled: a case is run to its end.
+pub async fn lengths_that_contradict_each_other(factory: Factory<'_>) {
+    for lengths in [
+        "content-length: 2\r\ncontent-length: 3",
+        "content-length: -2",
+        "content-length: two",
+        "content-length: 99999999999999999999999",
+    ] {
+        let reply = format!("HTTP/1.1 200 OK\r\n{lengths}\r\n\r\n{{}} ");
+        let script = vec![ScriptStep::Read, ScriptStep::write(reply)];
+        let faults = [TransportErrorKind::NotHttp, TransportErrorKind::Broken, TransportErrorKind::TooLarge];
+        is_lost(&*factory(TransportLimits::default()), script, &faults).await;
+    }
+}

@@ -1,0 +1,140 @@
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::TRANSFER_ENCODING;
+
+use super::{TransportError, TransportErrorKind, TransportLimits};
+
+/// The body of a reply while it comes in: never more of it than [`TransportLimits`] allow, and only if its end can be told.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::HeaderMap;
+/// use wxsub_core::transport::{Limits, LimitedBody, TransportErrorKind};
+///
+/// let limits = Limits::default().body_bytes(3);
+/// let mut body = LimitedBody::begin(&limits, Some(3), &HeaderMap::new())?;
+/// body.take(Bytes::from_static(b"{"))?;
+/// body.take(Bytes::from_static(b"}"))?;
+/// let too_much = body.take(Bytes::from_static(b"  ")).unwrap_err();
+/// assert_eq!(too_much.fault(), TransportErrorKind::TooLarge);
+/// assert_eq!(body.whole(), "{}");
+/// # Ok::<(), wxsub_core::transport::TransportError>(())
+/// ```
+#[derive(Debug)]
+pub struct LimitedBody {
+    allowed: usize,
+    // Most bodies come in one piece, which is handed on as it is.
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl LimitedBody {
+    /// A body of this length, or of unknown length, under these headers.
+    ///
+    /// # Errors
+    /// [`TransportErrorKind::TooLarge`] if it is announced as longer than allowed. [`TransportErrorKind::Broken`] if it has
+    /// neither a length nor chunks: one that was cut short would look like a whole one.
+    pub fn new(
+        limits: &TransportLimits,
+        length: Option<u64>,
+        headers: &HeaderMap,
+    ) -> Result<Self, TransportError> {
+        let body = Self { allowed: limits.body_bytes, first: Bytes::new(), joined: BytesMut::new() };
+        match length {
+            Some(length) if usize::try_from(length).is_ok_and(|length| length <= body.allowed) => Ok(body),
+            Some(_) => Err(body.too_large()),
+            None if in_chunks(headers) => Ok(body),
+            None => Err(TransportError::maybe_sent(
+                TransportErrorKind::Broken,
+                "the reply has neither a length nor chunks, so nobody can tell whether it is complete",
+            )),
+        }
+    }
+
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// [`TransportErrorKind::TooLarge`] if that would be more than allowed; the piece is not kept.
+    pub fn push(&mut self, piece: Bytes) -> Result<(), TransportError> {
+        if piece.len() > self.allowed.saturating_sub(self.first.len().max(self.joined.len())) {
+            return Err(self.too_large());
+        }
+        if self.joined.is_empty() && self.first.is_empty() {
+            self.first = piece;
+            return Ok(());
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&self.first);
+        }
+        self.joined.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn finish(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
+
+    fn too_large(&self) -> TransportError {
+        let detail = format!("at most {} bytes are allowed", self.allowed);
+        TransportError::maybe_sent(TransportErrorKind::TooLarge, detail)
+    }
+}
+
+/// Whether chunks are the outermost coding, so that the body's end is marked.
+fn in_chunks(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(TRANSFER_ENCODING);
+    let last = codings.iter().next_back().and_then(|value| value.to_str().ok()?.rsplit(',').next());
+    last.is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(length: Option<u64>, codings: &[&'static str]) -> Result<LimitedBody, TransportErrorKind> {
+        let codings = codings.iter().map(|coding| (TRANSFER_ENCODING, coding.parse().unwrap()));
+        let limits = TransportLimits::default().body_bytes(3);
+        LimitedBody::new(&limits, length, &codings.collect()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_body_says_where_it_ends_and_is_not_too_long() {
+        use TransportErrorKind::{Broken, TooLarge};
+        for (length, codings, expected) in [
+            (Some(3), [].as_slice(), Ok(())),
+            (Some(4), &[], Err(TooLarge)),
+            (Some(u64::MAX), &["chunked"], Err(TooLarge)),
+            (None, &[], Err(Broken)),
+            (None, &["Chunked"], Ok(())),
+            (None, &["gzip, chunked"], Ok(())),
+            (None, &["gzip", "chunked"], Ok(())),
+            (None, &["chunked, gzip"], Err(Broken)),
+            (None, &["chunked", "gzip"], Err(Broken)),
+        ] {
+            assert_eq!(body(length, codings).map(drop), expected, "{length:?} {codings:?}");
+        }
+    }
+
+    #[test]
+    fn its_pieces_are_joined_and_none_is_kept_that_is_too_much() {
+        for (pieces, whole, fits) in [
+            ([].as_slice(), "", true),
+            (&["abc"], "abc", true),
+            (&["a", "b", "c"], "abc", true),
+            (&["", "ab", "", "c"], "abc", true),
+            (&["abcd"], "", false),
+            (&["ab", "cd"], "ab", false),
+            (&["a", "b", "cd"], "ab", false),
+        ] {
+            let mut body = body(None, &["chunked"]).unwrap();
+            let taken = pieces.iter().try_for_each(|piece| body.push(Bytes::from_static(piece.as_bytes())));
+            assert_eq!(
+                taken.map_err(|error| error.kind()),
+                if fits { Ok(()) } else { Err(TransportErrorKind::TooLarge) }
+            );
+            assert_eq!(body.finish(), whole, "{pieces:?}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Where Weixin's servers are.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use crate::{HttpUrl, ValidationError, ValidationErrorKind};
+
+/// Where API calls go: scheme, host and an optional path prefix. `http://` is accepted only for loopback addresses,
+/// because secrets travel in the query.
+///
+/// <https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html> lists the hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    text: String,
+    port: u16,
+}
+
+impl BaseUrl {
+    /// The nearest entry point of Weixin's API.
+    pub const API: &str = "https://api.weixin.qq.com";
+    /// The remote entry point, for when the nearest cannot be reached.
+    pub const API_DISASTER_RECOVERY: &str = "https://api2.weixin.qq.com";
+    /// Shanghai.
+    pub const API_SHANGHAI: &str = "https://sh.api.weixin.qq.com";
+    /// Shenzhen.
+    pub const API_SHENZHEN: &str = "https://sz.api.weixin.qq.com";
+    /// Hong Kong.
+    pub const API_HONG_KONG: &str = "https://hk.api.weixin.qq.com";
+    /// Where the consent page of Official Accounts lives.
+    pub const MP: &str = "https://mp.weixin.qq.com";
+
+    /// Takes `https://host[:port][/prefix]`, or `http://` for a loopback address.
+    ///
+    /// # Errors
+    /// [`ValidationErrorKind::InsecureScheme`] for `http://` elsewhere; [`ValidationErrorKind::InvalidFormat`] for user info, a query, a fragment, non-ASCII, a port
+    /// that is none, or a path with `/cgi-bin`, which belongs to each call.
+    pub fn new(text: &str) -> Result<Self, ValidationError> {
+        let base = Self::insecure(text)?;
+        match base.text.starts_with("http://") && !base.is_loopback() {
+            true => Err(ValidationError::new("base_url", ValidationErrorKind::InsecureScheme)),
+            false => Ok(base),
+        }
+    }
+
+    /// Like [`new`](Self::new), but takes `http://` to any host. Secrets then travel in the open: for test networks only.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), without [`ValidationErrorKind::InsecureScheme`].
+    pub fn insecure(text: &str) -> Result<Self, ValidationError> {
+        HttpUrl::new(text).map_err(|invalid| invalid.with_field("base_url"))?;
+        let form =
+            |expected| ValidationError::new("base_url", ValidationErrorKind::InvalidFormat { expected });
+        if text.contains(['?', '#', '@', '\\', '%']) || !text.is_ascii() {
+            return Err(form("https://host[:port][/prefix], in ASCII, without user info, query or fragment"));
+        }
+        if text.split('/').any(|segment| segment == "cgi-bin") {
+            return Err(form("the part before /cgi-bin, which wxsub adds itself; remove the rest"));
+        }
+        let port =
+            port(text).ok_or_else(|| form("a port from 1 to 65535 behind the host's colon, or none"))?;
+        Ok(Self { text: text.trim_end_matches('/').to_owned(), port })
+    }
+
+    /// Whether the host is this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(self.host())
+    }
+
+    /// The host, without the brackets of an IPv6 address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let authority = authority(&self.text);
+        match authority.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or_default(),
+            None => authority.split(':').next().unwrap_or_default(),
+        }
+    }
+
+    /// The port, written or not.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL, without a trailing slash.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Weixin's nearest entry point.
+impl Default for BaseUrl {
+    fn default() -> Self {
+        Self { text: Self::API.to_owned(), port: 443 }
+    }
+}
+
+/// Host and port of a URL.
+fn authority(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    rest.split('/').next().unwrap_or_default()
+}
+
+/// The port of a URL, written or not; `None` if what is written is none.
+fn port(url: &str) -> Option<u16> {
+    let authority = authority(url);
+    let after_host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split_once(']')?.1,
+        None => authority.find(':').map_or("", |at| authority.split_at(at).1),
+    };
+    match after_host.strip_prefix(':') {
+        Some(port) => port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0 && after_host.bytes().skip(1).all(|b| b.is_ascii_digit())),
+        None if !after_host.is_empty() => None,
+        None if url.starts_with("https:") => Some(443),
+        None => Some(80),
+    }
+}
+
+/// Whether this host is this very machine.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+impl FromStr for BaseUrl {
+    type Err = ValidationError;
+
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plaintext_only_to_loopback() {
+        for good in [
+            BaseUrl::API,
+            BaseUrl::MP,
+            "http://127.0.0.1:8460",
+            "http://localhost/prefix",
+            "http://[::1]:1",
+            "http://127.9.9.9",
+        ] {
+            assert_eq!(BaseUrl::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["http://example.com", "http://10.0.0.1", "http://localhost.evil.com", "http://0.0.0.0"] {
+            assert_eq!(BaseUrl::new(bad).unwrap_err().rule(), &ValidationErrorKind::InsecureScheme, "{bad}");
+            assert!(BaseUrl::insecure(bad).is_ok());
+        }
+        for bad in [
+            "",
+            "api.weixin.qq.com",
+            "https://",
+            "https://a?b",
+            "https://a#b",
+            "https://u:p@a",
+            "https://例.jp",
+            "https://a:port",
+            "https://a:",
+            "https://a:0",
+            "https://a:+1",
+            "https://a:65536",
+            "https://a:1:2",
+            "https://[::1",
+            "https://[::1]x:80",
+        ] {
+            assert!(BaseUrl::new(bad).is_err() && BaseUrl::insecure(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_a_call_is_no_part_of_it() {
+        for bad in [
+            "https://api.weixin.qq.com/cgi-bin",
+            "https://api.weixin.qq.com/cgi-bin/",
+            "https://api.weixin.qq.com/cgi-bin/token",
+            "http://127.0.0.1:8460/prefix/cgi-bin",
+        ] {
+            let error = BaseUrl::new(bad).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "base_url: must be the part before /cgi-bin, which wxsub adds itself; remove the rest"
+            );
+        }
+        assert!(BaseUrl::new("https://cgi-bin.example/my-cgi-bin").is_ok());
+    }
+
+    #[test]
+    fn host_and_port() {
+        for (url, host, port) in [
+            (BaseUrl::API, "api.weixin.qq.com", 443),
+            ("http://localhost/prefix:7", "localhost", 80),
+            ("http://127.0.0.1:8460/p", "127.0.0.1", 8460),
+            ("https://[::1]", "::1", 443),
+            ("http://[::1]:1", "::1", 1),
+            ("https://a:65535", "a", 65535),
+        ] {
+            let base: BaseUrl = url.parse().unwrap();
+            assert_eq!((base.host(), base.port(), base.to_string().as_str()), (host, port, url));
+        }
+        assert_eq!(BaseUrl::default(), BaseUrl::new(BaseUrl::API).unwrap());
+    }
+
+    #[test]
+    fn a_trailing_slash_is_no_part_of_it() {
+        assert_eq!(BaseUrl::new("https://a/p/").unwrap().as_str(), "https://a/p");
+    }
+}

@@ -1,0 +1,286 @@
+use std::str::FromStr;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::Reserved;
+use super::fields::CallbackFields;
+use crate::{OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind};
+
+/// What the user did, and the fields that came with it. Unsigned: anybody can write one, so it is a claim until its
+/// `reserved` has been checked.
+///
+/// Reads a callback URL, a query string, JSON, `key:value` lines, or a map as a phone's log prints it
+/// (`{openId: o, scene: 1000}`). Unknown names are ignored. A name given twice makes it invalid, except an `openid` with the
+/// same value. A `reserved` of `null` counts as absent. `openid` is required on confirm and dropped on cancel.
+///
+/// ```
+/// use wxsub_proto::{Action, Answer};
+///
+/// let answer: Answer = "https://shop.example/back?openid=OPENID&template_id=T&action=confirm&scene=7&reserved=proof".parse()?;
+/// assert!(matches!(answer.action(), Action::Confirm { openid } if openid.as_str() == "OPENID"));
+/// assert_eq!(answer, "openid:OPENID\ntemplate_id:T\naction:confirm\nscene:7\nreserved:proof".parse()?);
+/// # Ok::<(), wxsub_proto::Invalid>(())
+/// ```
+///
+/// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsentCallback {
+    action: ConsentAction,
+    template_id: TemplateId,
+    scene: Scene,
+    reserved: Option<Reserved>,
+}
+
+/// What the user tapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsentAction {
+    /// "Confirm": the message may be sent to this user.
+    Confirm {
+        /// The user.
+        openid: OpenId,
+    },
+    /// "Cancel": it may not.
+    Cancel,
+}
+
+impl ConsentCallback {
+    /// The answer Weixin gives to a request: what an emulator sends back.
+    #[must_use]
+    pub fn new(
+        action: ConsentAction,
+        template_id: TemplateId,
+        scene: Scene,
+        reserved: Option<Reserved>,
+    ) -> Self {
+        Self { action, template_id, scene, reserved }
+    }
+
+    /// What the user tapped.
+    #[must_use]
+    pub fn action(&self) -> &ConsentAction {
+        &self.action
+    }
+
+    /// The template that was asked for.
+    #[must_use]
+    pub fn template_id(&self) -> &TemplateId {
+        &self.template_id
+    }
+
+    /// The occasion that was asked for.
+    #[must_use]
+    pub fn scene(&self) -> Scene {
+        self.scene
+    }
+
+    /// The value that travelled with the request, if any.
+    #[must_use]
+    pub fn reserved(&self) -> Option<&Reserved> {
+        self.reserved.as_ref()
+    }
+
+    /// The query string Weixin appends to the redirect.
+    #[must_use]
+    pub fn to_query(&self) -> String {
+        let Self { action, template_id, scene, reserved } = self;
+        let mut query = match action {
+            ConsentAction::Confirm { openid } => {
+                format!("openid={openid}&template_id={template_id}&action=confirm")
+            }
+            ConsentAction::Cancel => format!("template_id={template_id}&action=cancel"),
+        };
+        query.push_str(&format!("&scene={scene}"));
+        if let Some(reserved) = reserved {
+            query.push_str(&format!("&reserved={reserved}"));
+        }
+        query
+    }
+}
+
+impl FromStr for ConsentCallback {
+    type Err = ValidationError;
+
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
+        let mut fields = CallbackFields::read(text)?;
+        let mut required =
+            |name| fields.take(name).ok_or_else(|| ValidationError::new(name, ValidationErrorKind::Missing));
+        let confirmed = match required("action")?.as_str() {
+            "confirm" => true,
+            "cancel" => false,
+            _ => {
+                return Err(ValidationError::new(
+                    "action",
+                    ValidationErrorKind::InvalidFormat { expected: "confirm or cancel" },
+                ));
+            }
+        };
+        let template_id = required("template_id")?.parse()?;
+        let scene = required("scene")?.parse()?;
+        let action = match confirmed {
+            true => ConsentAction::Confirm { openid: required("openid")?.parse()? },
+            false => ConsentAction::Cancel,
+        };
+        let reserved = match fields.take("reserved") {
+            Some(text) if !text.is_empty() && text != "null" => Some(Reserved::new(text)?),
+            _ => None,
+        };
+        Ok(Self { action, template_id, scene, reserved })
+    }
+}
+
+/// As JSON: `{"action","openid","template_id","scene":1000,"reserved"}`; absent members are left out.
+impl Serialize for ConsentCallback {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match &self.action {
+            ConsentAction::Confirm { openid } => {
+                map.serialize_entry("action", "confirm")?;
+                map.serialize_entry("openid", openid)?;
+            }
+            ConsentAction::Cancel => map.serialize_entry("action", "cancel")?,
+        }
+        map.serialize_entry("template_id", &self.template_id)?;
+        map.serialize_entry("scene", &self.scene.get())?;
+        if let Some(reserved) = &self.reserved {
+            map.serialize_entry("reserved", reserved)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = "openid:oyAaTjt-xXvP87pubE4eUOF-ttD4\ntemplate_id:7YuTL__ilzyZB9DXcDt2mHx-CAS_E7KtsQkhIGVhhRM\n\
+                            action:confirm\nreserved:hello\nscene:1000\n";
+
+    fn document() -> ConsentCallback {
+        DOCUMENT.parse().unwrap()
+    }
+
+    #[test]
+    fn every_form_says_the_same() {
+        let query = document().to_query();
+        let json = serde_json::to_string(&document()).unwrap();
+        for text in [
+            query.clone(),
+            format!("?{query}"),
+            format!("https://a.example/back?{query}#wechat_redirect"),
+            format!("https://a.example/back/?x=1&{query}"),
+            format!("/back?{query}"),
+            format!("wx0123://back?{query}"),
+            json,
+            DOCUMENT.replace('\n', "\r\n"),
+            DOCUMENT.replace(':', " : "),
+            DOCUMENT.replace("openid", "openId").replace("template_id", "templateID"),
+        ] {
+            assert_eq!(text.parse::<ConsentCallback>().as_ref(), Ok(&document()), "{text}");
+        }
+    }
+
+    /// What people copy out of HTML, a chat, or the log of a phone.
+    #[test]
+    fn what_is_pasted_says_the_same() {
+        let (openid, template) =
+            ("oyAaTjt-xXvP87pubE4eUOF-ttD4", "7YuTL__ilzyZB9DXcDt2mHx-CAS_E7KtsQkhIGVhhRM");
+        let query = document().to_query();
+        for text in [
+            format!("https://a.example/back?{}", query.replace('&', "&amp;")),
+            format!(
+                "https://a.example/back?{query}&from=singlemessage&isappinstalled=0&clicktime=1&enterid=2"
+            ),
+            format!("https://a.example/back?from=timeline&amp;{}", query.replace('&', "&amp;")),
+            format!("{query}&openId={openid}"),
+            format!("\u{feff}{query}\r\n"),
+            format!(
+                "{{openId: {openid}, templateID: {template}, action: confirm, reserved: hello, scene: 1000}}"
+            ),
+            format!(
+                "{{ errCode: 0, errStr: null, openId: '{openid}',\n  templateId: \"{template}\",\n  action: 'confirm',\n  \
+                 reserved: 'hello',\n  scene: 1000,\n}}"
+            ),
+            format!("{{openId={openid}, templateID={template}, action=confirm, reserved=hello, scene=1000}}"),
+            format!(
+                "{{\n    action = confirm;\n    openId = \"{openid}\";\n    reserved = hello;\n    scene = 1000;\n    \
+                 templateId = \"{template}\";\n}}"
+            ),
+            format!(
+                "{{'openid': '{openid}', 'openId': '{openid}', 'template_id': '{template}', 'action': 'confirm', \
+                 'reserved': 'hello', 'scene': 1000, 'lang': None}}"
+            ),
+        ] {
+            assert_eq!(text.parse::<ConsentCallback>().as_ref(), Ok(&document()), "{text}");
+        }
+        let unset: ConsentCallback =
+            "{action: cancel, templateID: T, scene: 7, openId: null, reserved: null}".parse().unwrap();
+        assert_eq!((unset.action(), unset.reserved()), (&ConsentAction::Cancel, None));
+    }
+
+    #[test]
+    fn scene_may_be_text_or_number_and_null_is_absent() {
+        let json = r#"{"action":"cancel","template_id":"T","scene":"7","reserved":null,"openid":null,"new":{"x":[1]}}"#;
+        let answer: ConsentCallback = json.parse().unwrap();
+        assert_eq!(
+            (answer.scene().get(), answer.reserved(), answer.action()),
+            (7, None, &ConsentAction::Cancel)
+        );
+        for unset in ["&reserved=null", "&reserved=", ""] {
+            let answer: ConsentCallback =
+                format!("action=cancel&template_id=T&scene=7{unset}").parse().unwrap();
+            assert_eq!(answer.reserved(), None);
+        }
+    }
+
+    #[test]
+    fn openid_counts_only_on_confirm() {
+        let cancelled: ConsentCallback =
+            "action=cancel&template_id=T&scene=7&openid=someone".parse().unwrap();
+        assert_eq!(cancelled.action(), &ConsentAction::Cancel);
+        let error = "action=confirm&template_id=T&scene=7".parse::<ConsentCallback>().unwrap_err();
+        assert_eq!(error, ValidationError::new("openid", ValidationErrorKind::Missing));
+    }
+
+    #[test]
+    fn sixteen_kilobytes_are_read_and_no_more() {
+        let query = document().to_query();
+        let padded = |length: usize| format!("{query}&pad={}", "x".repeat(length - query.len() - 5));
+        assert_eq!(padded(16_384).parse().as_ref(), Ok(&document()));
+        let error = padded(16_385).parse::<ConsentCallback>().unwrap_err();
+        assert_eq!(error.rule(), &ValidationErrorKind::TooLong { max: 16_384, actual: 16_385 });
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let twice = |field| ValidationError::new(field, ValidationErrorKind::Duplicate);
+        for (text, field) in [
+            ("", "answer"),
+            ("hello", "answer"),
+            ("{", "answer"),
+            ("[1]", "answer"),
+            ("{openId}", "answer"),
+            ("{action: confirm, templateID: T, scene: 7, openId: null}", "openid"),
+            ("{action: cancel, templateID: T, scene: 7, scene: 7}", "scene"),
+            ("{action: cancel, templateID: T T, scene: 7}", "template_id"),
+            ("action=confirm&openid=a&openid=b&template_id=T&scene=7", "openid"),
+            (r#"{"scene":1,"scene":2}"#, "answer"),
+            ("https://a.example/back", "action"),
+            ("action=maybe&template_id=T&scene=7", "action"),
+            ("action=cancel&template_id=T&scene=10001", "scene"),
+            ("action=cancel&template_id=T&scene=07", "scene"),
+            ("action=cancel&template_id=T%20T&scene=7", "template_id"),
+            ("action=cancel&template_id=T&scene=7&reserved=a-b", "reserved"),
+            ("action=cancel&template_id=%ff&scene=7", "answer"),
+            (r#"{"action":"cancel","template_id":"T","scene":7.5}"#, "scene"),
+            (r#"{"action":"cancel","template_id":["T"],"scene":7}"#, "template_id"),
+            ("action:cancel\ntemplate_id", "answer"),
+        ] {
+            assert_eq!(text.parse::<ConsentCallback>().unwrap_err().field(), field, "{text}");
+        }
+        assert_eq!("scene=1&scene=1".parse::<ConsentCallback>().unwrap_err(), twice("scene"));
+        assert_eq!("openid:a\nopenId:b".parse::<ConsentCallback>().unwrap_err(), twice("openid"));
+        let huge = format!("action={}", "x".repeat(20_000));
+        assert_eq!(huge.parse::<ConsentCallback>().unwrap_err().field(), "answer");
+    }
+}

@@ -1,0 +1,147 @@
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+
+use super::ConsentRequest;
+use super::fields::FIELDS;
+use crate::codec::percent_encode;
+use crate::{BaseUrl, HttpUrl, ValidationError, ValidationErrorKind};
+
+/// `GET https://mp.weixin.qq.com/mp/subscribemsg`: the consent page of Official Accounts. It opens inside Weixin only.
+///
+/// The parameters stand in the documented order, `redirect_url` is encoded exactly once, and the fragment is part of it.
+///
+/// <https://developers.weixin.qq.com/doc/service/en/Message_Management/One-time_subscription_info.html>
+///
+/// ```
+/// use wxsub_proto::{ConsentRequest, HttpUrl, Scene};
+///
+/// let request = ConsentRequest::new("wx0123456789abcdef".parse()?, "TEMPLATE".parse()?, Scene::new(7)?)
+///     .reserved("proof".parse()?);
+/// let back: HttpUrl = "https://shop.example/back?order=1".parse()?;
+/// assert_eq!(
+///     request.web_link(&back)?.to_string(),
+///     "https://mp.weixin.qq.com/mp/subscribemsg?action=get_confirm&appid=wx0123456789abcdef&scene=7\
+///      &template_id=TEMPLATE&redirect_url=https%3A%2F%2Fshop.example%2Fback%3Forder%3D1&reserved=proof#wechat_redirect"
+/// );
+/// # Ok::<(), wxsub_proto::Invalid>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ConsentUrl<'a> {
+    request: &'a ConsentRequest,
+    redirect_url: &'a HttpUrl,
+    base: Option<&'a BaseUrl>,
+}
+
+impl<'a> ConsentUrl<'a> {
+    /// The path of the page.
+    pub const PATH: &'static str = "/mp/subscribemsg";
+
+    pub(super) fn new(
+        request: &'a ConsentRequest,
+        redirect_url: &'a HttpUrl,
+    ) -> Result<Self, ValidationError> {
+        match callback_parameter(redirect_url.as_str()) {
+            Some(name) => {
+                Err(ValidationError::new("redirect_url", ValidationErrorKind::CallbackParameter { name }))
+            }
+            None => Ok(Self { request, redirect_url, base: None }),
+        }
+    }
+
+    /// On another host than `https://mp.weixin.qq.com`: a sandbox.
+    #[must_use]
+    pub fn with_base_url(mut self, base: &'a BaseUrl) -> Self {
+        self.base = Some(base);
+        self
+    }
+}
+
+impl fmt::Display for ConsentUrl<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConsentRequest { appid, scene, template_id, reserved } = self.request;
+        let base = self.base.map_or(BaseUrl::MP, BaseUrl::as_str);
+        let redirect_url = percent_encode(self.redirect_url.as_str());
+        write!(f, "{base}{}?action=get_confirm&appid={appid}&scene={scene}", Self::PATH)?;
+        write!(f, "&template_id={template_id}&redirect_url={redirect_url}")?;
+        if let Some(reserved) = reserved {
+            write!(f, "&reserved={reserved}")?;
+        }
+        f.write_str("#wechat_redirect")
+    }
+}
+
+/// The callback's parameter that this URL already has, under any name that a parser on the way may take for it.
+fn callback_parameter(url: &str) -> Option<&'static str> {
+    let (_, query) = url.split('#').next()?.split_once('?')?;
+    // Some parsers split at `;`, too.
+    query.split(['&', ';']).find_map(|pair| {
+        let name = pair.split('=').next()?.replace('+', " ");
+        let name = percent_decode_str(&name).decode_utf8_lossy().to_ascii_lowercase();
+        // PHP reads `a.b` and `a b` as `a_b`, and `a[]` as a list `a`.
+        let name = name.split('[').next()?.trim().replace(['.', ' '], "_");
+        // The mobile SDKs write templateId.
+        FIELDS.into_iter().find(|field| *field == name || field.replace('_', "") == name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_url_with_a_parameter_of_the_callback_is_refused() {
+        let request = ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), "7".parse().unwrap());
+        for (query, name) in [
+            ("scene=1", "scene"),
+            ("x=1&action=buy", "action"),
+            ("openid=o", "openid"),
+            ("reserved", "reserved"),
+            ("template_id=T", "template_id"),
+            ("templateId=T", "template_id"),
+            ("openId=o", "openid"),
+            ("SCENE=1", "scene"),
+            ("%73cene=1", "scene"),
+            ("s%63ene%3d=1&%53cene=2", "scene"),
+            ("x=1;scene=2", "scene"),
+            ("x=1&amp;scene=2", "scene"),
+            ("scene[]=1", "scene"),
+            ("scene%5Ba%5D=1", "scene"),
+            ("template.id=1", "template_id"),
+            ("template+id=1", "template_id"),
+            ("%ff=1&+scene=1", "scene"),
+        ] {
+            let back: HttpUrl = format!("https://a.example/back?{query}#part").parse().unwrap();
+            let refused = request.web_link(&back).unwrap_err();
+            assert_eq!(
+                refused,
+                ValidationError::new("redirect_url", ValidationErrorKind::CallbackParameter { name }),
+                "{query}"
+            );
+        }
+        for other in [
+            "https://a.example/scene",
+            "https://a.example/?x=scene",
+            "https://a.example/?scenery=1&my_scene=1&appid=wx1",
+            "https://a.example/?next=%3Fscene%3D1%26action%3Dbuy",
+            "https://a.example/#/back?scene=1",
+        ] {
+            assert!(request.web_link(&other.parse().unwrap()).is_ok(), "{other}");
+        }
+    }
+
+    #[test]
+    fn parameters_in_the_documented_order() {
+        let request = ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), "7".parse().unwrap());
+        let back: HttpUrl = "https://a/?b=%20".parse().unwrap();
+        assert_eq!(
+            request
+                .web_link(&back)
+                .unwrap()
+                .with_base_url(&BaseUrl::new("http://127.0.0.1:1").unwrap())
+                .to_string(),
+            "http://127.0.0.1:1/mp/subscribemsg?action=get_confirm&appid=wx1&scene=7&template_id=T\
+             &redirect_url=https%3A%2F%2Fa%2F%3Fb%3D%2520#wechat_redirect"
+        );
+    }
+}

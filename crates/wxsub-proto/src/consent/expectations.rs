@@ -1,0 +1,90 @@
+use super::{ConsentCallback, ConsentRequest, Reserved};
+use crate::{Scene, TemplateId};
+
+/// What an answer must say to belong to a request: for those who keep the request in the user's session. Whatever is
+/// `None` is not checked; without `reserved` an answer stays unproven.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallbackExpectations {
+    /// The value that must come back.
+    pub reserved: Option<Reserved>,
+    /// The occasion asked for.
+    pub scene: Option<Scene>,
+    /// The template asked for.
+    pub template_id: Option<TemplateId>,
+}
+
+/// An answer that does not belong to the request: do not act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer's {field} is not the one that was asked for; do not act on it, ask the user again")]
+pub struct CallbackMismatch {
+    field: &'static str,
+}
+
+impl CallbackMismatch {
+    /// The field that differs.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
+impl CallbackExpectations {
+    /// Everything that can be compared with the request.
+    #[must_use]
+    pub fn of(request: &ConsentRequest) -> Self {
+        Self {
+            reserved: request.reserved.clone(),
+            scene: Some(request.scene),
+            template_id: Some(request.template_id.clone()),
+        }
+    }
+
+    /// Whether the answer says what is expected.
+    ///
+    /// # Errors
+    /// [`CallbackMismatch`] names the first field that differs.
+    pub fn check(&self, answer: &ConsentCallback) -> Result<(), CallbackMismatch> {
+        let differs = |field| Err(CallbackMismatch { field });
+        if let Some(expected) = &self.reserved
+            && !answer.reserved().is_some_and(|given| same(expected.as_str(), given.as_str()))
+        {
+            return differs("reserved");
+        }
+        if self.scene.is_some_and(|expected| expected != answer.scene()) {
+            return differs("scene");
+        }
+        if self.template_id.as_ref().is_some_and(|expected| expected != answer.template_id()) {
+            return differs("template_id");
+        }
+        Ok(())
+    }
+}
+
+/// Compares without stopping at the first difference: a proof must not be guessed letter by letter.
+fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_is_compared() {
+        let request =
+            ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap())
+                .reserved("proof".parse().unwrap());
+        let expected = CallbackExpectations::of(&request);
+        let check = |text: &str| expected.check(&text.parse().unwrap()).map_err(|mismatch| mismatch.field());
+        assert_eq!(check("action=cancel&template_id=T&scene=7&reserved=proof"), Ok(()));
+        assert_eq!(check("action=cancel&template_id=T&scene=7&reserved=other"), Err("reserved"));
+        assert_eq!(check("action=cancel&template_id=T&scene=7&reserved=null"), Err("reserved"));
+        assert_eq!(check("action=cancel&template_id=T&scene=7"), Err("reserved"));
+        assert_eq!(check("action=cancel&template_id=T&scene=8&reserved=proof"), Err("scene"));
+        assert_eq!(check("action=cancel&template_id=U&scene=7&reserved=proof"), Err("template_id"));
+        assert_eq!(
+            CallbackExpectations::default().check(&"action=cancel&template_id=U&scene=8".parse().unwrap()),
+            Ok(())
+        );
+    }
+}

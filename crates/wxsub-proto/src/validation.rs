@@ -1,0 +1,185 @@
+//! What is wrong with a value: which field, which rule, what to do; never the offending text itself.
+
+use std::fmt;
+
+/// A value that breaks a rule. Names the field as Weixin does, and the rule; never contains the value, which may be
+/// a secret or personal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {rule}")]
+pub struct ValidationError {
+    field: &'static str,
+    rule: ValidationErrorKind,
+}
+
+impl ValidationError {
+    /// Says that `field` breaks `rule`.
+    #[must_use]
+    pub fn new(field: &'static str, rule: ValidationErrorKind) -> Self {
+        Self { field, rule }
+    }
+
+    /// The field, in Weixin's spelling: `touser`, `data.content.value`.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// The rule it breaks.
+    #[must_use]
+    pub fn rule(&self) -> &ValidationErrorKind {
+        &self.rule
+    }
+
+    /// The same problem under the name the value has in a larger whole (a content is `data.content.value` in a message).
+    #[must_use]
+    pub fn with_field(self, field: &'static str) -> Self {
+        Self { field, ..self }
+    }
+}
+
+/// A rule for values, and how a value broke it. Its `Display` says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValidationErrorKind {
+    /// The field is required and absent.
+    #[error("is missing; it is required")]
+    Missing,
+    /// The value is there but empty.
+    #[error("is empty; give it a value")]
+    Empty,
+    /// Too many characters (Unicode scalar values).
+    #[error("has {actual} characters, at most {max} are allowed; shorten it")]
+    TooLong {
+        /// The limit.
+        max: usize,
+        /// What the value has.
+        actual: usize,
+    },
+    /// A character outside the allowed set.
+    #[error("has a character that is not allowed at position {position}; use only {allowed}")]
+    InvalidCharacter {
+        /// The allowed characters, in words.
+        allowed: &'static str,
+        /// Where, in characters from 1.
+        position: usize,
+    },
+    /// A control character where none may be.
+    #[error("has a control character at position {position}; remove it")]
+    ControlCharacter {
+        /// Where, in characters from 1.
+        position: usize,
+    },
+    /// A carriage return (`\r`), usually from Windows line ends.
+    #[error("has a carriage return (\\r) at position {position}; end lines with \\n alone")]
+    CarriageReturn {
+        /// Where, in characters from 1.
+        position: usize,
+    },
+    /// A number outside its range.
+    #[error(
+        "must be a whole number from {min} to {max}, written in decimal digits without sign or leading zero"
+    )]
+    OutOfRange {
+        /// The smallest allowed.
+        min: u32,
+        /// The largest allowed.
+        max: u32,
+    },
+    /// Not of the expected form.
+    #[error("must be {expected}")]
+    InvalidFormat {
+        /// What it must be, in words.
+        expected: &'static str,
+    },
+    /// The same name given twice: which one counts would be a guess.
+    #[error("is given more than once; give it once")]
+    Duplicate,
+    /// A file has the same message on an earlier line: same `touser`, `template_id` and `scene`.
+    #[error("duplicate of line {line}; one consent allows one message for a touser, template_id and scene")]
+    DuplicateLine {
+        /// The earlier line, from 1.
+        line: u64,
+    },
+    /// It has an unknown member: most likely a misspelt one, whose value would be lost in silence.
+    #[error("has an unknown member {name:?}; {}", correction(.meant))]
+    UnknownField {
+        /// The member's name, shortened and in harmless characters.
+        name: String,
+        /// The known name that was most likely meant.
+        meant: Option<&'static str>,
+    },
+    /// A redirect URL with a parameter that is named like one of the callback's: the callback would carry it twice.
+    #[error("has a parameter {name}, which Weixin adds to the callback itself; rename yours")]
+    CallbackParameter {
+        /// The callback's parameter.
+        name: &'static str,
+    },
+    /// Plain HTTP to another machine would show the secrets in the query to everybody on the way.
+    #[error(
+        "uses http:// for an address that is not loopback, where secrets would travel in the open; use https://"
+    )]
+    InsecureScheme,
+}
+
+fn correction(meant: &Option<&'static str>) -> String {
+    match meant {
+        Some(meant) => format!("the right name is {meant}"),
+        None => "remove it or correct its spelling".to_owned(),
+    }
+}
+
+/// Everything that is wrong with a value of several fields: at least one [`ValidationError`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidationErrors {
+    first: ValidationError,
+    others: Vec<ValidationError>,
+}
+
+impl ValidationErrors {
+    /// All of them, in the order of the fields; never empty.
+    pub fn iter(&self) -> impl Iterator<Item = &ValidationError> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The problems found, or `None` where there are none.
+    #[must_use]
+    pub fn collect(found: Vec<ValidationError>) -> Option<Self> {
+        let mut found = found.into_iter();
+        found.next().map(|first| Self { first, others: found.collect() })
+    }
+}
+
+impl From<ValidationError> for ValidationErrors {
+    fn from(first: ValidationError) -> Self {
+        Self { first, others: Vec::new() }
+    }
+}
+
+impl fmt::Display for ValidationErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        self.others.iter().try_for_each(|problem| write!(f, "; {problem}"))
+    }
+}
+
+impl std::error::Error for ValidationErrors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_name_every_field() {
+        let problems = ValidationErrors::collect(vec![
+            ValidationError::new("title", ValidationErrorKind::Empty),
+            ValidationError::new("scene", ValidationErrorKind::Missing),
+        ])
+        .unwrap();
+        assert_eq!(
+            problems.to_string(),
+            "title: is empty; give it a value; scene: is missing; it is required"
+        );
+        assert_eq!(problems.iter().count(), 2);
+        assert_eq!(ValidationErrors::collect(Vec::new()), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! Tokens at rest, encrypted: AES-256-GCM under a key that Redis never sees. The app and the generation are part of what is
+//! authenticated, so that a sealed token cannot be moved to another record.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom, SystemRandom};
+use wxsub_core::proto::{AccessToken, AppId};
+use wxsub_core::store::StoreError;
+use wxsub_core::token::Generation;
+use zeroize::Zeroizing;
+
+use crate::RedisConfigError;
+
+/// Encrypts tokens before they leave the process. Every process that shares the store needs the same one.
+///
+/// Parsed from 64 hexadecimal digits.
+#[derive(Clone)]
+pub struct EncryptionKey(LessSafeKey);
+
+impl FromStr for EncryptionKey {
+    type Err = RedisConfigError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut key = Zeroizing::new([0_u8; 32]);
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return Err(RedisConfigError::EncryptionKey);
+        }
+        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair
+                .iter()
+                .try_fold(0, |byte, digit| Some(byte << 4 | value(*digit)?))
+                .ok_or(RedisConfigError::EncryptionKey)?;
+        }
+        let unbound = UnboundKey::new(&AES_256_GCM, &*key).map_err(|_| RedisConfigError::EncryptionKey)?;
+        Ok(Self(LessSafeKey::new(unbound)))
+    }
+}
+
+/// What a hexadecimal digit stands for.
+fn value(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+impl EncryptionKey {
+    /// The token as it is stored: base64 of a random nonce, the ciphertext and its tag.
+    pub(crate) fn seal(
+        &self,
+        app: &AppId,
+        generation: Generation,
+        token: &AccessToken,
+    ) -> Result<String, StoreError> {
+        let broken = |_| StoreError::new("the token could not be encrypted");
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(broken)?;
+        let mut text = Zeroizing::new(token.expose_secret().as_bytes().to_vec());
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                bound_to(app, generation),
+                &mut text,
+            )
+            .map_err(broken)?;
+        Ok(STANDARD.encode([&nonce[..], &text, tag.as_ref()].concat()))
+    }
+
+    /// The token again.
+    pub(crate) fn open(
+        &self,
+        app: &AppId,
+        generation: Generation,
+        sealed: &str,
+    ) -> Result<AccessToken, StoreError> {
+        let wrong = || {
+            StoreError::new(
+                "the token was encrypted with another key, or for another record; all servers need the same \
+                 encryption key",
+            )
+        };
+        let mut bytes = Zeroizing::new(STANDARD.decode(sealed).map_err(|_| wrong())?);
+        let (nonce, text) = bytes.split_at_mut_checked(NONCE_LEN).ok_or_else(wrong)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
+        let opened = self.0.open_in_place(nonce, bound_to(app, generation), text).map_err(|_| wrong())?;
+        let text = std::str::from_utf8(opened).map_err(|_| wrong())?;
+        AccessToken::new(text).map_err(|_| wrong())
+    }
+}
+
+fn bound_to(app: &AppId, generation: Generation) -> Aad<Vec<u8>> {
+    Aad::from(format!("wxsub:1:{app}:{}", generation.get()).into_bytes())
+}
+
+impl fmt::Debug for EncryptionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EncryptionKey(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(digit: &str) -> EncryptionKey {
+        digit.repeat(64).parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_opens_only_where_it_belongs() {
+        let (one, two) = ("wx1".parse().unwrap(), "wx2".parse().unwrap());
+        let (first, second) = (Generation::new(1), Generation::new(2));
+        let token = AccessToken::new("TOKEN").unwrap();
+        let sealed = key("a").seal(&one, first, &token).unwrap();
+        assert!(!sealed.contains("TOKEN"));
+        assert_ne!(sealed, key("a").seal(&one, first, &token).unwrap(), "a nonce is used once");
+        assert_eq!(key("A").open(&one, first, &sealed).unwrap().expose_secret(), "TOKEN");
+        assert!(key("b").open(&one, first, &sealed).is_err(), "another key");
+        assert!(key("a").open(&two, first, &sealed).is_err(), "another app");
+        assert!(key("a").open(&one, second, &sealed).is_err(), "another generation");
+        for odd in ["", "!", "AAAA", &STANDARD.encode([7; 40])] {
+            let error = key("a").open(&one, first, odd).unwrap_err().to_string();
+            assert!(error.contains("same encryption key"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_64_digits_and_never_shown() {
+        for wrong in ["", "aa", &"g".repeat(64), &"a".repeat(63), &"é".repeat(32), &"+a".repeat(32)] {
+            assert_eq!(wrong.parse::<EncryptionKey>().unwrap_err(), RedisConfigError::EncryptionKey);
+        }
+        assert_eq!(format!("{:?}", key("a")), "EncryptionKey(***)");
+    }
+}

@@ -1,0 +1,128 @@
+//! One request on its way through a door.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, FromRequest, Request};
+use axum::http::header::{AUTHORIZATION, HeaderMap};
+use axum::http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use wxsub_core::clock::{MonotonicInstant, timeout_at};
+use wxsub_core::token::ApiKey;
+
+use crate::client::{ApiClient, find_by_key};
+use crate::key::ApiKeyDigest;
+use crate::state::{ConfigSnapshot, ServerState};
+
+/// A request, and what is configured while it is answered.
+#[derive(Debug)]
+pub(crate) struct RequestContext {
+    pub(crate) house: Arc<ServerState>,
+    pub(crate) snapshot: Arc<ConfigSnapshot>,
+    pub(crate) head: Parts,
+    pub(crate) address: Option<IpAddr>,
+    /// When an answer must have been given; counted from the first time that something is waited for.
+    deadline: OnceLock<MonotonicInstant>,
+    /// Taken once. Behind a lock only so that a call can be shared while it is answered.
+    body: Mutex<Option<Body>>,
+}
+
+/// Who is told about in an audit line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AuditCaller<'a> {
+    pub(crate) client: Option<&'a ApiClient>,
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// Why there is no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    TooLarge,
+    /// It broke off, or did not come in time.
+    Incomplete,
+}
+
+impl FromRequest<Arc<ServerState>> for RequestContext {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, house: &Arc<ServerState>) -> Result<Self, Infallible> {
+        let (head, body) = request.into_parts();
+        let snapshot = house.snapshot();
+        let address = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+        let (deadline, body) = (OnceLock::new(), Mutex::new(Some(body)));
+        Ok(Self { house: Arc::clone(house), snapshot, head, address, deadline, body })
+    }
+}
+
+impl RequestContext {
+    /// The client of this key, if it may come from here.
+    pub(crate) fn client(&self, key: Option<&ApiKey>) -> Option<&ApiClient> {
+        let client = find_by_key(&self.snapshot.clients, &ApiKeyDigest::of(key?))?;
+        client.allows_address(self.address).then_some(client)
+    }
+
+    pub(crate) fn caller<'a>(&self, client: Option<&'a ApiClient>) -> AuditCaller<'a> {
+        AuditCaller { client, address: self.address }
+    }
+
+    /// What is left of the request's time is all that this may take.
+    pub(crate) async fn with_timeout<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        timeout_at(&**self.house.clock(), self.deadline(), work).await
+    }
+
+    /// When the request's time is over. It begins with the first question for it.
+    pub(crate) fn deadline(&self) -> MonotonicInstant {
+        let begin = || self.house.clock().now().mono.after(self.snapshot.limits.request);
+        *self.deadline.get_or_init(begin)
+    }
+
+    fn take_body(&self) -> Body {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+
+    /// Reads the body, within the limits.
+    pub(crate) async fn body(&self) -> Result<Bytes, BodyError> {
+        let body = Limited::new(self.take_body(), self.snapshot.limits.body);
+        match self.with_timeout(body.collect()).await {
+            Some(Ok(whole)) => Ok(whole.to_bytes()),
+            Some(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+            Some(Err(_)) | None => Err(BodyError::Incomplete),
+        }
+    }
+}
+
+/// The key of `Authorization: Bearer KEY`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<ApiKey> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| ApiKey::new(key.trim()).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_behind_the_scheme() {
+        let key = "a".repeat(43);
+        for (value, found) in [
+            (format!("Bearer {key}"), true),
+            (format!("bearer {key}"), true),
+            (format!("Basic {key}"), false),
+            (format!("Bearer{key}"), false),
+            (key.clone(), false),
+            ("Bearer ".to_owned(), false),
+            ("Bearer short".to_owned(), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+            assert_eq!(bearer(&headers).is_some(), found, "{value}");
+            headers.append(AUTHORIZATION, value.parse().unwrap());
+            assert!(bearer(&headers).is_none(), "which of two counts would be a guess");
+        }
+        assert!(bearer(&HeaderMap::new()).is_none());
+    }
+}
