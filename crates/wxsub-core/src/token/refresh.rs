@@ -116,7 +116,7 @@ impl RefreshState {
                 self.published(now, generation, replaced);
             }
             Event::StoreLoaded { issued, lost_since } => {
-                self.on_store_loaded(now, &issued, lost_since, &mut commands)
+                self.on_store_loaded(now, &issued, lost_since, &mut commands);
             }
         }
         if self.attempt.is_none() && self.next_attempt_at.is_some_and(|due| due.is_past(now)) {

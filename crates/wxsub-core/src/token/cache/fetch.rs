@@ -108,7 +108,7 @@ impl TokenFetcher {
         let outcome = self.fetch(order, secret, record, trusted).await;
         match &outcome {
             FetchOutcome::Failed(failure) if failure.affects_all_peers() => {
-                self.extend_lease_for_backoff(order.lease / 3).await
+                self.extend_lease_for_backoff(order.lease / 3).await;
             }
             _ => self.release_lease().await,
         }

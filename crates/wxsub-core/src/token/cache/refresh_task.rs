@@ -229,7 +229,7 @@ impl RefreshTask {
                 info!(appid, %generation, %fingerprint, ?life, ?obtained, "a new access token is held");
             }
             TokenEvent::StoreUnavailable => {
-                warn!(appid, "the token store does not answer; fetching is put off")
+                warn!(appid, "the token store does not answer; fetching is put off");
             }
             TokenEvent::StoreRecovered => info!(appid, "the token store answers again"),
             TokenEvent::FetchFailed { failure, retry_in, silent: true, .. } => {

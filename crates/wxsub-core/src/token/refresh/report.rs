@@ -34,7 +34,7 @@ impl RefreshState {
             None if self.attempt.is_some() => commands.push(self.wait(generation)),
             None => match &self.failure {
                 Some(failure) => {
-                    commands.push(Action::ResolveReport(ReportOutcome::Rejected(failure.clone())))
+                    commands.push(Action::ResolveReport(ReportOutcome::Rejected(failure.clone())));
                 }
                 None => {
                     commands.push(self.wait(generation));

@@ -125,8 +125,8 @@ impl WeixinResponse {
         Self::new(ErrCode::SYSTEM_BUSY, errmsg)
     }
 
-    pub(super) fn into_response(&self) -> Response {
-        json(self)
+    pub(super) fn into_response(self) -> Response {
+        json(&self)
     }
 }
 

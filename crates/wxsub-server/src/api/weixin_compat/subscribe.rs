@@ -18,14 +18,14 @@ use crate::state::AuditOutcome;
 pub(super) async fn send_one(call: RequestContext) -> Response {
     let (app, shown) = match app(&call) {
         Ok(found) => found,
-        Err(answer) => return denied(&call, &answer, &AuditOutcome::default()),
+        Err(answer) => return denied(&call, answer, &AuditOutcome::default()),
     };
     let message = match call.body().await.map_err(WeixinResponse::no_body).and_then(|body| message(&body)) {
         Ok(message) => message,
         Err(answer) => {
             let generation = Some(shown.get());
             let told = AuditOutcome { appid: Some(app.appid()), generation, ..AuditOutcome::default() };
-            return denied(&call, &answer, &told);
+            return denied(&call, answer, &told);
         }
     };
     let sending = SendContext {
@@ -38,7 +38,7 @@ pub(super) async fn send_one(call: RequestContext) -> Response {
     WeixinResponse::sent(&send(&sending, message).await).into_response()
 }
 
-fn denied(call: &RequestContext, answer: &WeixinResponse, told: &AuditOutcome<'_>) -> Response {
+fn denied(call: &RequestContext, answer: WeixinResponse, told: &AuditOutcome<'_>) -> Response {
     let told = AuditOutcome { outcome: "denied", errcode: Some(answer.errcode), ..told.clone() };
     call.house.record_audit(ApiSurface::Weixin, Action::Send, &call.caller(None), &told);
     answer.into_response()
