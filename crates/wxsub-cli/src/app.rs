@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::transport::{Transport, TransportLimits};
-use wxsub_proto::{AppId, AppSecret, BaseUrl, ValidationErrorKind};
+use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, ValidationErrorKind};
 
 use crate::console;
 use crate::environment::{self, ALLOW_HTTP, API_BASE, APPID, TOKEN_ENDPOINT};
@@ -20,7 +20,7 @@ pub(crate) struct DirectConfig {
     /// Where its tokens come from.
     pub(crate) endpoint: TokenEndpoint,
     /// Where the API is.
-    pub(crate) base: BaseUrl,
+    pub(crate) bases: BaseUrls,
     /// How requests get there.
     pub(crate) transport: Arc<dyn Transport>,
 }
@@ -31,10 +31,19 @@ impl DirectConfig {
         let appid = appid(appid_flag, usage);
         let secret = environment::secret(usage);
         let endpoint = endpoint(usage);
-        let base = base(API_BASE, BaseUrl::API, usage);
-        let transport =
-            transport::open(base.as_ref().unwrap_or(&BaseUrl::default()), TransportLimits::default(), usage);
-        Some(Self { appid: appid?, secret: secret?, endpoint: endpoint?, base: base?, transport: transport? })
+        let bases = bases(usage);
+        let transport = transport::open(
+            bases.as_ref().unwrap_or(&BaseUrls::default()),
+            TransportLimits::default(),
+            usage,
+        );
+        Some(Self {
+            appid: appid?,
+            secret: secret?,
+            endpoint: endpoint?,
+            bases: bases?,
+            transport: transport?,
+        })
     }
 
     /// Says what a fetch does to others, before it is made.
@@ -74,16 +83,30 @@ fn endpoint(usage: &mut UsageErrors) -> Option<TokenEndpoint> {
     found
 }
 
-/// Where a server of Weixin is. Plain HTTP is for this very machine, or for those who insist.
+/// Where Weixin's API is: one host, or several separated by commas.
+fn bases(usage: &mut UsageErrors) -> Option<BaseUrls> {
+    let texts = environment::value(API_BASE, usage).unwrap_or_else(|| BaseUrl::API.to_owned());
+    let insists = allows_http(usage)?;
+    let read: Vec<_> =
+        texts.split(',').map(|text| read_base(API_BASE, text.trim(), insists, usage)).collect();
+    let read: Option<Vec<_>> = read.into_iter().collect();
+    usage.collect(API_BASE, BaseUrls::new(read?))
+}
+
+/// Where a server is. Plain HTTP is for this very machine, or for those who insist.
 pub(crate) fn base(variable: &'static str, default: &str, usage: &mut UsageErrors) -> Option<BaseUrl> {
     let text = environment::value(variable, usage).unwrap_or_else(|| default.to_owned());
     let insists = allows_http(usage)?;
-    match BaseUrl::new(&text) {
+    read_base(variable, &text, insists, usage)
+}
+
+fn read_base(variable: &'static str, text: &str, insists: bool, usage: &mut UsageErrors) -> Option<BaseUrl> {
+    match BaseUrl::new(text) {
         Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && insists => {
             console::warning(format_args!(
                 "{variable} is plain http:// to another machine ({ALLOW_HTTP}=1): secrets travel in the open"
             ));
-            usage.collect(variable, BaseUrl::insecure(&text))
+            usage.collect(variable, BaseUrl::insecure(text))
         }
         read => usage.collect(variable, read),
     }

@@ -31,7 +31,8 @@ Environment:
   WXSUB_KEY             the client key for it; or
   WXSUB_KEY_FILE        the file that holds it
   WXSUB_TOKEN_ENDPOINT  stable_token (default), which disturbs nobody; or token, where each fetch ends the token before it
-  WXSUB_API_BASE        Weixin's API [default: https://api.weixin.qq.com]
+  WXSUB_API_BASE        Weixin's API [default: https://api.weixin.qq.com]; or up to 8 hosts, separated by commas: the next
+                        one is used while the first cannot be reached
   WXSUB_MP_BASE         Weixin's consent page, for link [default: https://mp.weixin.qq.com]
   WXSUB_ALLOW_HTTP      1: plain http:// to any host, for test networks; secrets then travel in the open
   WXSUB_PROXY           the proxy to go through; HTTPS_PROXY and the like are not used

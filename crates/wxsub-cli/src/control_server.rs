@@ -40,7 +40,7 @@ impl ControlServer {
         }
         let base = base(SERVER, "", usage)?;
         let limits = TransportLimits::default().request_timeout(TOTAL).pool_idle_timeout(IDLE);
-        let transport = transport::open(&base, limits, usage);
+        let transport = transport::open(&base.clone().into(), limits, usage);
         Some(Self { appid: appid?, key: key?, base, transport: transport? })
     }
 

@@ -28,7 +28,8 @@ impl Line {
     /// The message in it, not yet checked.
     pub(crate) fn draft(&self) -> Result<MessageDraft, ValidationError> {
         let text = self.text.as_deref().ok_or_else(|| ValidationError::new("message", LINE_TOO_LONG))?;
-        MessageDraft::from_json(text)
+        // Files that were joined have one in the middle, too.
+        MessageDraft::from_json(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use wxsub_core::transport::{Transport, TransportLimits};
-use wxsub_proto::BaseUrl;
+use wxsub_proto::BaseUrls;
 use wxsub_reqwest::{BuildError, ReqwestTransport, Roots, TlsConfigError};
 use wxsub_server::ignored_proxy;
 
@@ -14,20 +14,21 @@ use crate::usage::UsageErrors;
 
 /// A transport within these limits, through the proxy and with the certificate authorities of the environment.
 pub(crate) fn open(
-    base: &BaseUrl,
+    bases: &BaseUrls,
     limits: TransportLimits,
     usage: &mut UsageErrors,
 ) -> Option<Arc<dyn Transport>> {
     let proxy = environment::value(PROXY, usage);
     if proxy.is_none()
-        && let Some(name) = ignored_proxy(base, environment::value_lossy)
+        && let Some((base, name)) =
+            bases.iter().find_map(|base| Some((base, ignored_proxy(base, environment::value_lossy)?)))
     {
         console::warning(format_args!(
             "{name} names a proxy that wxsub does not use; set {PROXY} to go through it, or add {} to NO_PROXY",
             base.host()
         ));
     }
-    let mut builder = ReqwestTransport::builder().limits(limits).roots(roots(base, proxy.is_some(), usage)?);
+    let mut builder = ReqwestTransport::builder().limits(limits).roots(roots(bases, proxy.is_some(), usage)?);
     if let Some(url) = proxy {
         builder = builder.proxy(&url).map_err(|error| usage.add(PROXY, error)).ok()?;
     }
@@ -50,14 +51,16 @@ pub(crate) fn open(
     }
 }
 
-fn roots(base: &BaseUrl, proxied: bool, usage: &mut UsageErrors) -> Option<Roots> {
+fn roots(bases: &BaseUrls, proxied: bool, usage: &mut UsageErrors) -> Option<Roots> {
     match environment::value(CA_FILE, usage) {
         Some(path) => fs::read(path)
             .map(Roots::Pem)
             .map_err(|error| usage.add(CA_FILE, format_args!("names a file that cannot be read: {error}")))
             .ok(),
         // Nobody is asked for a certificate, so a machine without authorities will do.
-        None if base.as_str().starts_with("http://") && !proxied => Some(Roots::Bundled),
+        None if bases.iter().all(|base| base.as_str().starts_with("http://")) && !proxied => {
+            Some(Roots::Bundled)
+        }
         None => Some(Roots::System),
     }
 }

@@ -11,9 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use wxsub_proto::BaseUrl;
-
 use crate::clock::Clock;
+use crate::hosts::Hosts;
 use crate::retry::RetryBudget;
 use crate::token::TokenSource;
 use crate::transport::Transport;
@@ -52,7 +51,7 @@ pub struct Client {
 struct Inner {
     source: Arc<dyn TokenSource>,
     transport: Arc<dyn Transport>,
-    base: BaseUrl,
+    hosts: Hosts,
     clock: Arc<dyn Clock>,
     timeout: Duration,
     budget: RetryBudget,
@@ -70,10 +69,10 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { source, base, timeout, .. } = &*self.inner;
+        let Inner { source, hosts, timeout, .. } = &*self.inner;
         f.debug_struct("Client")
             .field("source", source)
-            .field("base", base)
+            .field("bases", hosts.bases())
             .field("timeout", timeout)
             .finish()
     }

@@ -18,6 +18,7 @@ pub mod client;
 pub mod clock;
 pub mod consent;
 pub mod error;
+mod hosts;
 mod jitter;
 mod retry;
 pub mod store;

@@ -15,10 +15,15 @@ use crate::transport::{RequestState, TransportError};
 const MAX_ATTEMPTS: u32 = 3;
 
 /// Whether a failed exchange may be tried again, and after which pause: only if nothing can have been sent, only if
-/// waiting can help, and not for long.
-pub(crate) fn retry_delay(error: &TransportError, tries: u32, jitter: &mut Jitter) -> Option<Duration> {
-    let hopeful = error.stage() == RequestState::NotSent && !error.is_config_error();
-    (hopeful && tries < MAX_ATTEMPTS)
+/// waiting or another of these hosts can help, and not for long.
+pub(crate) fn retry_delay(
+    error: &TransportError,
+    tries: u32,
+    hosts: u32,
+    jitter: &mut Jitter,
+) -> Option<Duration> {
+    let hopeful = error.stage() == RequestState::NotSent && (hosts > 1 || !error.is_config_error());
+    (hopeful && tries < MAX_ATTEMPTS.max(hosts))
         .then(|| backoff(tries, Duration::from_millis(200), Duration::from_secs(1), jitter))
 }
 
@@ -42,15 +47,22 @@ mod tests {
     fn only_what_certainly_did_not_leave_is_tried_again() {
         let before = |fault| TransportError::before_sending(fault, "");
         let mut jitter = Jitter::seeded(1);
-        for (error, tries, repeated) in [
-            (before(TransportErrorKind::Connect), 1, true),
-            (before(TransportErrorKind::Dns), 2, true),
-            (before(TransportErrorKind::Connect), 3, false),
-            (before(TransportErrorKind::Certificate), 1, false),
-            (TransportError::maybe_sent(TransportErrorKind::Connect, ""), 1, false),
-            (TransportError::maybe_sent(TransportErrorKind::Timeout, ""), 1, false),
+        for (error, tries, hosts, repeated) in [
+            (before(TransportErrorKind::Connect), 1, 1, true),
+            (before(TransportErrorKind::Dns), 2, 1, true),
+            (before(TransportErrorKind::Connect), 3, 1, false),
+            (before(TransportErrorKind::Connect), 3, 4, true),
+            (before(TransportErrorKind::Connect), 4, 4, false),
+            (before(TransportErrorKind::Certificate), 1, 1, false),
+            (before(TransportErrorKind::Certificate), 1, 2, true),
+            (TransportError::maybe_sent(TransportErrorKind::Connect, ""), 1, 2, false),
+            (TransportError::maybe_sent(TransportErrorKind::Timeout, ""), 1, 2, false),
         ] {
-            assert_eq!(retry_delay(&error, tries, &mut jitter).is_some(), repeated, "{error} after {tries}");
+            assert_eq!(
+                retry_delay(&error, tries, hosts, &mut jitter).is_some(),
+                repeated,
+                "{error} after {tries}"
+            );
         }
     }
 }

@@ -91,6 +91,68 @@ impl BaseUrl {
     }
 }
 
+/// Where API calls go, in order of preference: 1 to [`MAX`](Self::MAX) base URLs, no two the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct BaseUrls {
+    first: BaseUrl,
+    others: Vec<BaseUrl>,
+}
+
+impl BaseUrls {
+    /// The largest number of base URLs.
+    pub const MAX: usize = 8;
+
+    /// Takes the base URLs, the preferred one first.
+    ///
+    /// # Errors
+    /// [`ValidationErrorKind::Empty`] for none, [`ValidationErrorKind::Duplicate`] for a repeated one, [`ValidationErrorKind::InvalidFormat`] for more than [`MAX`](Self::MAX).
+    pub fn new(bases: impl IntoIterator<Item = BaseUrl>) -> Result<Self, ValidationError> {
+        let wrong = |rule| ValidationError::new("base_url", rule);
+        let mut bases = bases.into_iter();
+        let mut all = Self::from(bases.next().ok_or_else(|| wrong(ValidationErrorKind::Empty))?);
+        for base in bases {
+            if all.iter().any(|known| *known == base) {
+                return Err(wrong(ValidationErrorKind::Duplicate));
+            }
+            all.others.push(base);
+            if all.count() > Self::MAX {
+                return Err(wrong(ValidationErrorKind::InvalidFormat { expected: "at most 8 base URLs" }));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The preferred one.
+    #[must_use]
+    pub fn first(&self) -> &BaseUrl {
+        &self.first
+    }
+
+    /// All of them, in order of preference.
+    pub fn iter(&self) -> impl Iterator<Item = &BaseUrl> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+}
+
+impl From<BaseUrl> for BaseUrls {
+    fn from(base: BaseUrl) -> Self {
+        Self { first: base, others: Vec::new() }
+    }
+}
+
+impl fmt::Display for BaseUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.fmt(f)?;
+        self.others.iter().try_for_each(|base| write!(f, ", {base}"))
+    }
+}
+
 /// Weixin's nearest entry point.
 impl Default for BaseUrl {
     fn default() -> Self {
@@ -213,6 +275,21 @@ mod tests {
             assert_eq!((base.host(), base.port(), base.to_string().as_str()), (host, port, url));
         }
         assert_eq!(BaseUrl::default(), BaseUrl::new(BaseUrl::API).unwrap());
+    }
+
+    #[test]
+    fn base_urls_are_one_to_eight_and_different() {
+        let read = |texts: &[&str]| BaseUrls::new(texts.iter().map(|text| BaseUrl::new(text).unwrap()));
+        let rule = |texts: &[&str]| read(texts).unwrap_err().rule().clone();
+        let two = read(&[BaseUrl::API, BaseUrl::API_DISASTER_RECOVERY]).unwrap();
+        assert_eq!((two.count(), two.first().as_str()), (2, BaseUrl::API));
+        assert_eq!(two.to_string(), "https://api.weixin.qq.com, https://api2.weixin.qq.com");
+        assert_eq!(rule(&[]), ValidationErrorKind::Empty);
+        assert_eq!(rule(&["https://a", "https://b", "https://a/"]), ValidationErrorKind::Duplicate);
+        let nine: Vec<_> = (1..=9).map(|port| format!("https://a:{port}")).collect();
+        let nine: Vec<_> = nine.iter().map(String::as_str).collect();
+        assert!(read(nine.get(..8).unwrap()).is_ok());
+        assert!(matches!(rule(&nine), ValidationErrorKind::InvalidFormat { .. }));
     }
 
     #[test]

@@ -45,7 +45,7 @@ mod validate;
 mod validation;
 
 pub use api_error::{ApiError, TraceId};
-pub use base_url::BaseUrl;
+pub use base_url::{BaseUrl, BaseUrls};
 pub use consent::{ConsentAction, ConsentCallback, ConsentRequest, Reserved};
 pub use errcode::{ErrCode, Operation, Remedy};
 pub use grant::Grant;

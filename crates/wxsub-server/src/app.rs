@@ -93,17 +93,17 @@ impl ManagedApp {
         let failing: Arc<Mutex<Option<UnixMillis>>> = Arc::default();
         let observe = observer(app, &config.appid, shared, Arc::clone(&failing));
         let keeper = TokenCache::builder(config.appid.clone(), config.secret.clone(), Arc::clone(&transport))
-            .api_base(config.base.clone())
+            .api_bases(config.bases.clone())
             .endpoint(config.endpoint)
             .clock(Arc::clone(&shared.clock))
             .store(Arc::clone(&shared.store))
             .on_event(observe)
             .build();
         let client = Client::with_token_source(Arc::new(keeper.clone()), Arc::clone(&transport))
-            .api_base(config.base.clone())
+            .api_bases(config.bases.clone())
             .clock(Arc::clone(&shared.clock))
             .build();
-        let probe = Arc::new(Probe::new(transport, config.base.clone(), Arc::clone(&shared.clock)));
+        let probe = Arc::new(Probe::new(transport, config.bases.first().clone(), Arc::clone(&shared.clock)));
         Self { config, keeper, client, memory, probe, clock: Arc::clone(&shared.clock), failing }
     }
 

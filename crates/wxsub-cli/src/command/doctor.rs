@@ -11,8 +11,8 @@ mod token;
 use clap::Args;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::transport::{HttpRequest, TransportError};
-use wxsub_proto::Remedy;
 use wxsub_proto::codec::{RawResponse, Request};
+use wxsub_proto::{BaseUrl, Remedy};
 
 use self::check::Check;
 use self::check_failure::CheckFailure;
@@ -99,7 +99,7 @@ impl Doctor {
             app.warn_before_fetch();
         }
         let proxied = environment::value_lossy(PROXY).is_some();
-        let ignored_proxy = ignored_proxy(&app.base, environment::value_lossy).filter(|_| !proxied);
+        let ignored_proxy = ignored_proxy(app.bases.first(), environment::value_lossy).filter(|_| !proxied);
         let patient = DoctorContext {
             endpoint: if self.fetch { app.endpoint } else { TokenEndpoint::StableToken },
             skipped_classic_endpoint: classic && !self.fetch,
@@ -115,7 +115,7 @@ impl Doctor {
         };
         let told = format!(
             "app {}, its secret from {}, Weixin at {}{way}",
-            patient.app.appid, patient.secret_in, patient.app.base
+            patient.app.appid, patient.secret_in, patient.app.bases
         );
         Finding::Ok(patient, told)
     }
@@ -141,6 +141,19 @@ impl DoctorContext {
         &self,
         request: Request<'_>,
     ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
-        self.app.transport.execute(HttpRequest::new(&self.app.base, request)?).await
+        self.ask_host(self.base(), request).await
+    }
+
+    async fn ask_host(
+        &self,
+        base: &BaseUrl,
+        request: Request<'_>,
+    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
+        self.app.transport.execute(HttpRequest::new(base, request)?).await
+    }
+
+    /// The first host of Weixin's. The others are only reached for.
+    fn base(&self) -> &BaseUrl {
+        self.app.bases.first()
     }
 }

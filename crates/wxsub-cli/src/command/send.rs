@@ -210,8 +210,8 @@ impl Send {
             Backend::Server(server) => return Sender::ControlServer(server, limit),
         };
         app.warn_before_fetch();
-        let DirectConfig { appid, secret, endpoint, base, transport } = app;
-        let client = Client::builder(appid, secret, transport).api_base(base).timeout(limit);
+        let DirectConfig { appid, secret, endpoint, bases, transport } = app;
+        let client = Client::builder(appid, secret, transport).api_bases(bases).timeout(limit);
         Sender::Direct(client.token_cache(|keeper| keeper.endpoint(endpoint)).build())
     }
 }

@@ -3,10 +3,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use wxsub_proto::{AppId, AppSecret, BaseUrl};
+use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls};
 
 use super::{Client, Inner};
 use crate::clock::{Clock, SystemClock};
+use crate::hosts::Hosts;
 use crate::jitter;
 use crate::retry::RetryBudget;
 use crate::token::{TokenCache, TokenCacheBuilder, TokenSource};
@@ -19,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ClientBuilder {
     tokens: Tokens,
     transport: Arc<dyn Transport>,
-    base: BaseUrl,
+    bases: BaseUrls,
     clock: Arc<dyn Clock>,
     timeout: Duration,
     seed: Option<u64>,
@@ -50,7 +51,7 @@ impl ClientBuilder {
         Self {
             tokens,
             transport,
-            base: BaseUrl::default(),
+            bases: BaseUrls::default(),
             clock: Arc::new(SystemClock::new()),
             timeout: TIMEOUT,
             seed: None,
@@ -59,8 +60,17 @@ impl ClientBuilder {
 
     /// Calls this instead of `https://api.weixin.qq.com`, for messages and for the keeper's tokens.
     #[must_use]
-    pub fn api_base(mut self, base: BaseUrl) -> Self {
-        self.base = base;
+    pub fn api_base(self, base: BaseUrl) -> Self {
+        self.api_bases(base.into())
+    }
+
+    /// Calls these hosts, the first one as long as it works. A host that gives no answer of Weixin's is left for the next one,
+    /// and the first is tried again after 5 min. A message goes to the next host only if it was certainly not sent, within the
+    /// same deadline and retry budget; a token call may also be repeated there by the keeper's next attempt. Weixin documents
+    /// [several hosts](BaseUrl::API).
+    #[must_use]
+    pub fn api_bases(mut self, bases: BaseUrls) -> Self {
+        self.bases = bases;
         self
     }
 
@@ -98,9 +108,9 @@ impl ClientBuilder {
     /// The client. Nothing is fetched and nothing is spawned before its first use.
     #[must_use]
     pub fn build(self) -> Client {
-        let Self { tokens, transport, base, clock, timeout, seed } = self;
+        let Self { tokens, transport, bases, clock, timeout, seed } = self;
         let source: Arc<dyn TokenSource> = match tokens {
-            Tokens::Cached(keeper) => Arc::new(keeper.inherit_defaults(&base, &clock).build()),
+            Tokens::Cached(keeper) => Arc::new(keeper.inherit_defaults(&bases, &clock).build()),
             Tokens::From(source) => source,
         };
         let seed = AtomicU64::new(seed.unwrap_or_else(jitter::random_seed));
@@ -108,7 +118,7 @@ impl ClientBuilder {
             inner: Arc::new(Inner {
                 source,
                 transport,
-                base,
+                hosts: Hosts::new(bases),
                 clock,
                 timeout,
                 budget: RetryBudget::new(),
@@ -120,7 +130,7 @@ impl ClientBuilder {
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { base, timeout, .. } = self;
-        f.debug_struct("ClientBuilder").field("base", base).field("timeout", timeout).finish()
+        let Self { bases, timeout, .. } = self;
+        f.debug_struct("ClientBuilder").field("bases", bases).field("timeout", timeout).finish()
     }
 }

@@ -21,8 +21,8 @@ impl Client {
     /// Sends one message. `Ok` means that Weixin took it.
     ///
     /// A message is posted once; and once more, with another token, if Weixin answered that the token was stale. A
-    /// connection that cannot be made is tried up to three times, within a budget that all sends of the client share:
-    /// nothing has been posted then. Nothing else is ever repeated, because Weixin has no way to tell a repetition from a
+    /// connection that cannot be made is tried up to three times, or once for each host if they are more, within a budget that
+    /// all sends of the client share: nothing has been posted then. Nothing else is ever repeated, because Weixin has no way to tell a repetition from a
     /// second message.
     ///
     /// A send that fails is logged as one warning, without the openid.
@@ -150,7 +150,8 @@ impl Client {
             };
             let now = self.inner.clock.now().mono;
             let mut jitter = Jitter::seeded(self.inner.seed.fetch_add(1, Ordering::Relaxed));
-            match retry_delay(error, tries, &mut jitter).map(|pause| now.after(pause)) {
+            let hosts = u32::try_from(self.inner.hosts.bases().count()).unwrap_or(u32::MAX);
+            match retry_delay(error, tries, hosts, &mut jitter).map(|pause| now.after(pause)) {
                 Some(then) if then < deadline && self.inner.budget.withdraw() => {
                     self.inner.clock.sleep_until(then).await;
                 }
@@ -171,11 +172,18 @@ impl Client {
         if inner.clock.now().mono >= deadline {
             return Err(Cause::TokenTimeout);
         }
+        let base = inner.hosts.preferred(inner.clock.now().mono);
         let request = subscribe::request(issued.token(), message);
-        let outgoing = HttpRequest::new(&inner.base, request).map_err(Cause::Transport)?;
+        let outgoing = HttpRequest::new(base, request).map_err(Cause::Transport)?;
         let exchanged = timeout_at(&*inner.clock, deadline, inner.transport.execute(outgoing)).await;
-        let raw = exchanged.ok_or(Cause::SendTimeout)?.map_err(Cause::Transport)?;
-        match subscribe::parse_response(raw.status, &raw.body).map_err(Cause::Unreadable)? {
+        let answered = exchanged.ok_or(Cause::SendTimeout).and_then(|raw| {
+            let raw = raw.map_err(Cause::Transport)?;
+            subscribe::parse_response(raw.status, &raw.body).map_err(Cause::Unreadable)
+        });
+        if answered.is_err() {
+            inner.hosts.failed(base, inner.clock.now().mono);
+        }
+        match answered? {
             Reply::Done(()) => Ok(()),
             Reply::Refused(refusal) => Err(Cause::Refused(refusal.redact(issued.token().expose_secret()))),
         }

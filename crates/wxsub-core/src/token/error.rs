@@ -79,6 +79,20 @@ impl TokenErrorKind {
         }
     }
 
+    /// Whether the call certainly did not reach the host.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self, Self::Transport(error) if error.stage() == RequestState::NotSent)
+    }
+
+    /// Whether another host of Weixin's may do better.
+    pub(crate) fn may_pass_at_another_host(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.errcode().remedy(Operation::FetchToken) == Remedy::RetryLater,
+            Self::Transport(_) | Self::Unreadable(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether another process that asked now would most likely fare no better: something answered, or broke, at Weixin's
     /// end. A wait for nothing is not among them; it has taken long enough.
     pub(crate) fn affects_all_peers(&self) -> bool {

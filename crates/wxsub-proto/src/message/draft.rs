@@ -28,12 +28,11 @@ use crate::{
 pub struct MessageDraft(Map<String, Value>);
 
 impl MessageDraft {
-    /// Reads one JSON object. A byte order mark before it is skipped.
+    /// Reads one JSON object.
     ///
     /// # Errors
     /// [`ValidationError`] if it is not one JSON object, or has a name twice. It names the likely cause.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ValidationError> {
-        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         parse_object_without_duplicates(bytes).map(Self).map_err(|error| {
             let expected = expected_form(bytes, &error);
             ValidationError::new("message", ValidationErrorKind::InvalidFormat { expected })
@@ -118,8 +117,6 @@ impl MessageDraft {
         self.get(place).filter(|value| !is_empty(value))
     }
 }
-
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Whether a value says nothing.
 fn is_empty(value: &Value) -> bool {
@@ -307,11 +304,6 @@ mod tests {
         let draft = MessageDraft::from_json(json).unwrap();
         assert!(draft.check_ignoring_unknown().is_ok());
         assert_eq!(draft.validate().unwrap_err().iter().count(), 5);
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_skipped() {
-        assert!(MessageDraft::from_json(format!("\u{feff}{WHOLE}").as_bytes()).unwrap().validate().is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::transport::Transport;
 use wxsub_hyper::{HyperTransport, Roots};
-use wxsub_proto::{AppId, AppSecret, BaseUrl, ValidationErrorKind};
+use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, ValidationErrorKind};
 
 use super::secret;
 use super::table_reader::TableReader;
@@ -19,7 +19,7 @@ pub(crate) struct AppConfig {
     pub(crate) appid: AppId,
     pub(crate) secret: AppSecret,
     pub(crate) endpoint: TokenEndpoint,
-    pub(crate) base: BaseUrl,
+    pub(crate) bases: BaseUrls,
     way: TransportSettings,
     pub(crate) transport: Arc<dyn Transport>,
 }
@@ -30,18 +30,18 @@ impl AppConfig {
         self.appid == other.appid
             && self.secret.ct_eq(&other.secret)
             && self.endpoint == other.endpoint
-            && self.base == other.base
+            && self.bases == other.bases
             && self.way == other.way
     }
 }
 
 impl fmt::Debug for AppConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { appid, endpoint, base, .. } = self;
+        let Self { appid, endpoint, bases, .. } = self;
         f.debug_struct("AppConfig")
             .field("appid", appid)
             .field("endpoint", endpoint)
-            .field("base", base)
+            .field("bases", bases)
             .finish()
     }
 }
@@ -75,12 +75,12 @@ pub(super) fn read(
     let appid = section.required("appid");
     let secret = secret::read(&mut section, environment);
     let endpoint = endpoint(&mut section);
-    let base = base(&mut section);
-    let route =
-        way(&mut section, base.as_ref(), environment).and_then(|way| Some((ways.open(&way, &section)?, way)));
+    let bases = bases(&mut section);
+    let route = way(&mut section, bases.as_ref(), environment)
+        .and_then(|way| Some((ways.open(&way, &section)?, way)));
     section.finish();
     let (transport, way) = route?;
-    Some(AppConfig { appid: appid?, secret: secret?, endpoint: endpoint?, base: base?, way, transport })
+    Some(AppConfig { appid: appid?, secret: secret?, endpoint: endpoint?, bases: bases?, way, transport })
 }
 
 fn endpoint(section: &mut TableReader<'_>) -> Option<TokenEndpoint> {
@@ -93,28 +93,34 @@ fn endpoint(section: &mut TableReader<'_>) -> Option<TokenEndpoint> {
     found
 }
 
-fn base(section: &mut TableReader<'_>) -> Option<BaseUrl> {
-    let (text, insists) = (section.text("api_base"), section.flag("allow_http"));
-    let Some(text) = text else { return Some(BaseUrl::default()) };
-    let read = match BaseUrl::new(&text) {
+fn bases(section: &mut TableReader<'_>) -> Option<BaseUrls> {
+    let (given, insists) = (section.has("api_base"), section.flag("allow_http"));
+    let Some(texts) = section.texts("api_base") else { return (!given).then(BaseUrls::default) };
+    let read: Vec<_> = texts.iter().map(|(key, text)| base(section, key, text, insists)).collect();
+    let read: Option<Vec<_>> = read.into_iter().collect();
+    BaseUrls::new(read?).map_err(|invalid| section.problem("api_base", invalid.rule())).ok()
+}
+
+fn base(section: &TableReader<'_>, key: &str, text: &str, insists: bool) -> Option<BaseUrl> {
+    let read = match BaseUrl::new(text) {
         Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && insists => {
-            section.warning("api_base", "is plain http:// to another machine: secrets travel in the open");
-            BaseUrl::insecure(&text)
+            section.warning(key, "is plain http:// to another machine: secrets travel in the open");
+            BaseUrl::insecure(text)
         }
         read => read,
     };
-    read.map_err(|invalid| section.problem("api_base", invalid.rule())).ok()
+    read.map_err(|invalid| section.problem(key, invalid.rule())).ok()
 }
 
 fn way(
     section: &mut TableReader<'_>,
-    base: Option<&BaseUrl>,
+    bases: Option<&BaseUrls>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<TransportSettings> {
     let (proxy, ca_file) = (section.text("proxy"), section.text("ca_file"));
     if proxy.is_none()
-        && let Some(base) = base
-        && let Some(name) = ignored_proxy(base, environment)
+        && let Some((base, name)) = bases
+            .and_then(|bases| bases.iter().find_map(|base| Some((base, ignored_proxy(base, environment)?))))
     {
         section.warning(
             "proxy",
@@ -125,7 +131,7 @@ fn way(
             ),
         );
     }
-    let plain = base.is_some_and(|base| base.as_str().starts_with("http://"));
+    let plain = bases.is_some_and(|bases| bases.iter().all(|base| base.as_str().starts_with("http://")));
     let authorities = match ca_file {
         Some(path) => match std::fs::read(path) {
             Ok(pem) => TrustRoots::Pem(pem),

@@ -113,6 +113,29 @@ impl<'a> TableReader<'a> {
         values.iter().enumerate().filter_map(&mut one).collect()
     }
 
+    /// A text or a list of texts, each with its key. Nothing if it is absent, or is something else, which is a problem then.
+    pub(super) fn texts(&mut self, key: &str) -> Option<Vec<(String, String)>> {
+        let values = match self.table.remove(key)? {
+            Value::String(text) => return Some(vec![(key.to_owned(), text)]),
+            Value::Array(values) => values,
+            _ => {
+                self.problem(key, "must be text in quotes, or a list of such texts");
+                return None;
+            }
+        };
+        let texts = values.iter().enumerate().map(|(index, value)| {
+            let key = format!("{key}[{index}]");
+            match value.as_str() {
+                Some(text) => Some((key, text.to_owned())),
+                None => {
+                    self.problem(&key, "must be text in quotes");
+                    None
+                }
+            }
+        });
+        texts.collect()
+    }
+
     /// A table within it; an empty one if it is absent.
     pub(super) fn section(&mut self, key: &str) -> TableReader<'a> {
         let table = match self.table.remove(key) {

@@ -190,6 +190,26 @@ fn each_problem_of_a_client_has_its_place() {
     }
 }
 
+/// One text, or a list of one to eight.
+#[test]
+fn each_host_has_its_place() {
+    let hosts = |hosts: &str| with_app("").replace("\"http://127.0.0.1:1\"", hosts);
+    let nine: Vec<_> = (1..=9).map(|port| format!("\"https://a:{port}\"")).collect();
+    let (config, _) = read(&hosts("[\"https://a\", \"https://b\"]")).unwrap();
+    assert_eq!(config.apps[0].bases.to_string(), "https://a, https://b");
+    for (text, problem) in [
+        (hosts("[]"), "apps[0].api_base: is empty"),
+        (hosts("1"), "apps[0].api_base: must be text in quotes, or a list"),
+        (hosts("[\"https://a\", 1]"), "apps[0].api_base[1]: must be text in quotes"),
+        (hosts("[\"https://a\", \"ftp://b\"]"), "apps[0].api_base[1]: must be"),
+        (hosts("[\"https://a\", \"http://10.0.0.1\"]"), "apps[0].api_base[1]: uses http://"),
+        (hosts("[\"https://a\", \"https://a/\"]"), "apps[0].api_base: is given more than once"),
+        (hosts(&format!("[{}]", nine.join(","))), "apps[0].api_base: must be at most 8"),
+    ] {
+        assert_problem(&text, problem);
+    }
+}
+
 fn assert_problem(text: &str, problem: &str) {
     let problems = read(text).unwrap_err();
     assert!(problems.iter().any(|found| found.starts_with(problem)), "{problem}: {problems:?}");

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use wxsub_core::transport::TransportError;
 use wxsub_proto::codec::DecodeError;
-use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId};
+use wxsub_proto::{ApiError, BaseUrl, ErrCode, Operation, Remedy, TraceId};
 
 use super::DoctorContext;
 use crate::environment::{API_BASE, APPID, CA_FILE, PROXY};
@@ -30,9 +30,9 @@ impl CheckFailure {
     }
 
     /// No reply came. Whatever was asked, nothing was sent to anybody.
-    pub(super) fn no_reply(patient: &DoctorContext, error: &TransportError) -> Self {
+    pub(super) fn no_reply(patient: &DoctorContext, base: &BaseUrl, error: &TransportError) -> Self {
         use wxsub_core::transport::TransportErrorKind::{Certificate, Connect, Proxy, Timeout, Tls};
-        let host = patient.app.base.host();
+        let host = base.host();
         let (remedy, to_do) = match (error.kind(), patient.ignored_proxy) {
             (Connect | Timeout, Some(name)) => (
                 Remedy::FixConfig,
@@ -62,7 +62,7 @@ impl CheckFailure {
         let to_do = format!(
             "if this network wants a sign-in, sign in with a browser; otherwise have proxy and firewall let {} \
              through, and see whether {API_BASE} is right",
-            patient.app.base.host()
+            patient.base().host()
         );
         Self::new(ExitStatus::NotSent, Remedy::Investigate, cause, to_do)
     }

@@ -16,7 +16,8 @@ pub(super) async fn token(patient: &DoctorContext) -> Result<TokenResponse, (Che
         TokenEndpoint::Token => patient.ask(TokenRequest::new(appid, secret).encode()).await,
         TokenEndpoint::StableToken => patient.ask(StableTokenRequest::new(appid, secret).encode()).await,
     };
-    let raw = asked.map_err(|error| (Check::Token, CheckFailure::no_reply(patient, &error)))?;
+    let raw =
+        asked.map_err(|error| (Check::Token, CheckFailure::no_reply(patient, patient.base(), &error)))?;
     match TokenResponse::read(raw.status, raw.body.as_ref()) {
         Ok(Reply::Done(reply)) => Ok(reply),
         Ok(Reply::Refused(refusal)) => {

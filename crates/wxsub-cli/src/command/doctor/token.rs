@@ -15,7 +15,7 @@ use crate::exit::ExitStatus;
 pub(super) async fn works(patient: &DoctorContext, token: &TokenResponse) -> Finding<()> {
     let raw = match patient.ask(domain_ip::encode(&token.access_token)).await {
         Ok(raw) => raw,
-        Err(error) => return Finding::Failed(CheckFailure::no_reply(patient, &error)),
+        Err(error) => return Finding::Failed(CheckFailure::no_reply(patient, patient.base(), &error)),
     };
     match domain_ip::read(raw.status, raw.body.as_ref()) {
         Ok(Reply::Done(())) => {
@@ -40,7 +40,7 @@ pub(super) async fn works(patient: &DoctorContext, token: &TokenResponse) -> Fin
 pub(super) async fn sends_left(patient: &DoctorContext, token: &TokenResponse) -> Finding<()> {
     let raw = match patient.ask(quota::encode(&token.access_token, subscribe::PATH)).await {
         Ok(raw) => raw,
-        Err(error) => return Finding::Failed(CheckFailure::no_reply(patient, &error)),
+        Err(error) => return Finding::Failed(CheckFailure::no_reply(patient, patient.base(), &error)),
     };
     match Quota::read(raw.status, raw.body.as_ref()) {
         Ok(Reply::Done(Quota { daily_limit: 0, .. })) => {

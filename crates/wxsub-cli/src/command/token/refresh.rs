@@ -56,10 +56,13 @@ impl Refresh {
 async fn fetch(app: &DirectConfig) -> Result<TokenResponse, CliError> {
     let (appid, secret) = (app.appid.clone(), app.secret.clone());
     let outgoing = match app.endpoint {
-        TokenEndpoint::Token => HttpRequest::new(&app.base, TokenRequest::new(appid, secret).encode()),
-        TokenEndpoint::StableToken => {
-            HttpRequest::new(&app.base, StableTokenRequest::new(appid, secret).force_refresh().encode())
+        TokenEndpoint::Token => {
+            HttpRequest::new(app.bases.first(), TokenRequest::new(appid, secret).encode())
         }
+        TokenEndpoint::StableToken => HttpRequest::new(
+            app.bases.first(),
+            StableTokenRequest::new(appid, secret).force_refresh().encode(),
+        ),
     };
     let exchange = app.transport.execute(outgoing.map_err(|error| broken(&error))?);
     let raw = exchange.await.map_err(|error| broken(&error))?;

@@ -46,9 +46,9 @@ impl Show {
             Backend::Server(server) => return control_server::show(&self.look, &server).await,
         };
         app.warn_before_fetch();
-        let DirectConfig { appid, secret, endpoint, base, transport } = app;
+        let DirectConfig { appid, secret, endpoint, bases, transport } = app;
         let keeper =
-            TokenCache::builder(appid.clone(), secret, transport).api_base(base).endpoint(endpoint).build();
+            TokenCache::builder(appid.clone(), secret, transport).api_bases(bases).endpoint(endpoint).build();
         let issued = keeper.token().await.map_err(|error| {
             let exit = if error.refusal().is_some() { ExitStatus::Refused } else { ExitStatus::NotSent };
             CliError::new(exit, describe_token_error(&error))

@@ -3,13 +3,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, watch};
-use wxsub_proto::{AppId, AppSecret, BaseUrl};
+use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls};
 
 use super::TokenCache;
 use super::fetch::{TokenFetcher, Upstream};
 use super::refresh_task::RefreshTask;
 use super::task::TaskSlot;
 use crate::clock::{Clock, SystemClock};
+use crate::hosts::Hosts;
 use crate::jitter::random_seed;
 use crate::store::{MemoryStore, TokenStore};
 use crate::token::{ApiKey, Observer, RefreshState, TokenEndpoint, TokenEvent};
@@ -23,7 +24,7 @@ pub struct TokenCacheBuilder {
     appid: AppId,
     origin: Upstream,
     transport: Arc<dyn Transport>,
-    base: Option<BaseUrl>,
+    bases: Option<BaseUrls>,
     endpoint: TokenEndpoint,
     clock: Option<Arc<dyn Clock>>,
     store: Option<Arc<dyn TokenStore>>,
@@ -60,7 +61,7 @@ impl TokenCacheBuilder {
             appid,
             origin,
             transport,
-            base: None,
+            bases: None,
             endpoint: TokenEndpoint::default(),
             clock: None,
             store: None,
@@ -71,8 +72,16 @@ impl TokenCacheBuilder {
 
     /// Fetches from here instead of `https://api.weixin.qq.com`.
     #[must_use]
-    pub fn api_base(mut self, base: BaseUrl) -> Self {
-        self.base = Some(base);
+    pub fn api_base(self, base: BaseUrl) -> Self {
+        self.api_bases(base.into())
+    }
+
+    /// Fetches from these hosts, the first one as long as it works. If it cannot be reached, the same attempt goes on to the
+    /// next host. If it gives no answer of Weixin's, or −1, the next attempt goes there: the reply may be lost, and all rules
+    /// for that apply. The first host is tried again after 5 min.
+    #[must_use]
+    pub fn api_bases(mut self, bases: BaseUrls) -> Self {
+        self.bases = Some(bases);
         self
     }
 
@@ -90,9 +99,9 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// Takes base and clock from a client, unless they were chosen.
-    pub(crate) fn inherit_defaults(mut self, base: &BaseUrl, clock: &Arc<dyn Clock>) -> Self {
-        self.base.get_or_insert_with(|| base.clone());
+    /// Takes hosts and clock from a client, unless they were chosen.
+    pub(crate) fn inherit_defaults(mut self, bases: &BaseUrls, clock: &Arc<dyn Clock>) -> Self {
+        self.bases.get_or_insert_with(|| bases.clone());
         self.clock.get_or_insert_with(|| Arc::clone(clock));
         self
     }
@@ -136,7 +145,7 @@ impl TokenCacheBuilder {
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
         let appid = self.appid.clone();
         let rounds = TokenFetcher {
-            base: self.base.unwrap_or_default(),
+            hosts: Hosts::new(self.bases.unwrap_or_default()),
             endpoint,
             holder: format!("{:016x}", random_seed()),
             appid: self.appid,
@@ -160,10 +169,10 @@ impl TokenCacheBuilder {
 
 impl fmt::Debug for TokenCacheBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { appid, base, endpoint, .. } = self;
+        let Self { appid, bases, endpoint, .. } = self;
         f.debug_struct("KeeperBuilder")
             .field("appid", appid)
-            .field("base", base)
+            .field("bases", bases)
             .field("endpoint", endpoint)
             .finish()
     }

@@ -59,12 +59,12 @@ impl TokenFetcher {
     }
 
     fn request(&self, key: &ApiKey, rejected: Option<&AccessToken>) -> Result<HttpRequest, TransportError> {
-        let path = format!("/v1/apps/{}/access_token", self.appid);
+        let (base, path) = (self.hosts.bases().first(), format!("/v1/apps/{}/access_token", self.appid));
         match rejected {
-            None => HttpRequest::to_control_server(&self.base, key, &path, None),
+            None => HttpRequest::to_control_server(base, key, &path, None),
             Some(token) => {
                 let body = serde_json::json!({ "access_token": token.expose_secret() }).to_string();
-                HttpRequest::to_control_server(&self.base, key, &(path + "/report"), Some(body.into()))
+                HttpRequest::to_control_server(base, key, &(path + "/report"), Some(body.into()))
             }
         }
     }

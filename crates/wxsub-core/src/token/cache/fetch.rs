@@ -9,6 +9,7 @@ use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
 use wxsub_proto::{AppId, AppSecret, BaseUrl};
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis, timeout_at};
+use crate::hosts::Hosts;
 use crate::store::{CasOutcome, StoreError, StoredToken, TokenRecord, TokenStore};
 use crate::token::{
     ApiKey, CachedToken, Event, FetchOutcome, FetchRequest, Generation, RefreshMode, TokenEndpoint,
@@ -26,7 +27,7 @@ const MAX_CAS_ATTEMPTS: usize = 3;
 pub(super) struct TokenFetcher {
     pub(super) appid: AppId,
     pub(super) origin: Upstream,
-    pub(super) base: BaseUrl,
+    pub(super) hosts: Hosts,
     pub(super) endpoint: TokenEndpoint,
     pub(super) holder: String,
     pub(super) transport: Arc<dyn Transport>,
@@ -166,9 +167,12 @@ impl TokenFetcher {
             return FetchOutcome::LeaseHeldByPeer;
         }
         let deadline = asked.mono.after(order.timeout).min(trusted);
-        let replied = timeout_at(&*self.clock, deadline, self.call(secret, order.mode))
-            .await
-            .unwrap_or(Err(TokenErrorKind::TimedOut));
+        let replied =
+            timeout_at(&*self.clock, deadline, self.call(secret, order.mode)).await.unwrap_or_else(|| {
+                let now = self.clock.now().mono;
+                self.hosts.failed(self.hosts.preferred(now), now);
+                Err(TokenErrorKind::TimedOut)
+            });
         match replied {
             Ok(reply) => self.publish(order, record, &reply, asked).await,
             Err(failure) => {
@@ -180,17 +184,37 @@ impl TokenFetcher {
         }
     }
 
-    /// The one exchange with Weixin.
+    /// The one exchange with Weixin, at the first host that can be reached. Whatever else goes wrong, the next attempt goes to
+    /// the next host.
     async fn call(&self, own: &AppSecret, mode: RefreshMode) -> Result<TokenResponse, TokenErrorKind> {
+        let mut hosts_left = self.hosts.bases().count();
+        loop {
+            let base = self.hosts.preferred(self.clock.now().mono);
+            let called = self.call_host(base, own, mode).await;
+            let Err(failure) = &called else { return called };
+            if failure.may_pass_at_another_host() {
+                self.hosts.failed(base, self.clock.now().mono);
+            }
+            hosts_left -= 1;
+            if hosts_left == 0 || !failure.is_unsent() {
+                return called;
+            }
+        }
+    }
+
+    async fn call_host(
+        &self,
+        base: &BaseUrl,
+        own: &AppSecret,
+        mode: RefreshMode,
+    ) -> Result<TokenResponse, TokenErrorKind> {
         let (appid, secret) = (self.appid.clone(), own.clone());
         let outgoing = match (self.endpoint, mode) {
-            (TokenEndpoint::Token, _) => {
-                HttpRequest::new(&self.base, TokenRequest::new(appid, secret).encode())
-            }
+            (TokenEndpoint::Token, _) => HttpRequest::new(base, TokenRequest::new(appid, secret).encode()),
             (TokenEndpoint::StableToken, mode) => {
                 let request = StableTokenRequest::new(appid, secret);
                 let request = if mode == RefreshMode::Forced { request.force_refresh() } else { request };
-                HttpRequest::new(&self.base, request.encode())
+                HttpRequest::new(base, request.encode())
             }
         };
         let exchange = self.transport.execute(outgoing.map_err(TokenErrorKind::Transport)?);

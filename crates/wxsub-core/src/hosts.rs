@@ -1,0 +1,87 @@
+//! Which host of Weixin's API to call.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use wxsub_proto::{BaseUrl, BaseUrls};
+
+use crate::clock::MonotonicInstant;
+
+/// The first host is tried again this long after it failed.
+const FIRST_HOST_RETRY_INTERVAL: Duration = Duration::from_secs(300);
+
+/// The hosts in order of preference, and the one that is called now: the first, until it fails; then the next, until that
+/// fails or five minutes have passed since the first one failed.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    bases: BaseUrls,
+    preferred: Mutex<Preferred>,
+}
+
+#[derive(Debug, Default)]
+struct Preferred {
+    index: usize,
+    /// When the first host failed.
+    first_failed: MonotonicInstant,
+}
+
+impl Hosts {
+    pub(crate) fn new(bases: BaseUrls) -> Self {
+        Self { bases, preferred: Mutex::default() }
+    }
+
+    pub(crate) fn bases(&self) -> &BaseUrls {
+        &self.bases
+    }
+
+    /// The host to call now.
+    pub(crate) fn preferred(&self, now: MonotonicInstant) -> &BaseUrl {
+        let mut preferred = self.lock();
+        if now.duration_since(preferred.first_failed) >= FIRST_HOST_RETRY_INTERVAL {
+            preferred.index = 0;
+        }
+        self.bases.iter().nth(preferred.index).unwrap_or(self.bases.first())
+    }
+
+    /// A call to this host gave no answer of Weixin's. The next host is preferred, unless another call has seen to that.
+    pub(crate) fn failed(&self, base: &BaseUrl, now: MonotonicInstant) {
+        let mut preferred = self.lock();
+        if self.bases.iter().nth(preferred.index) != Some(base) {
+            return;
+        }
+        if preferred.index == 0 {
+            preferred.first_failed = now;
+        }
+        preferred.index = (preferred.index + 1) % self.bases.count();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Preferred> {
+        // Held for plain assignments only.
+        self.preferred.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_fails_is_left_and_the_first_tried_again_later() {
+        let bases = ["https://a", "https://b", "https://c"].map(|base| base.parse::<BaseUrl>().unwrap());
+        let hosts = Hosts::new(BaseUrls::new(bases.clone()).unwrap());
+        let at = |seconds| MonotonicInstant::from_origin(Duration::from_secs(10_000_u64 + seconds));
+        let [a, b, c] = &bases;
+        assert_eq!(hosts.preferred(at(0)), a);
+        // Many calls that fail at once leave one host, not all.
+        (0..3).for_each(|_| hosts.failed(a, at(0)));
+        assert_eq!(hosts.preferred(at(200)), b);
+        hosts.failed(b, at(200));
+        assert_eq!((hosts.preferred(at(200)), hosts.preferred(at(299))), (c, c));
+        assert_eq!(hosts.preferred(at(300)), a);
+        hosts.failed(a, at(300));
+        assert_eq!(hosts.preferred(at(301)), b);
+        hosts.failed(b, at(301));
+        hosts.failed(c, at(302));
+        assert_eq!(hosts.preferred(at(302)), a);
+    }
+}
