@@ -1,8 +1,8 @@
-//! A small web shop on axum that asks its visitors for one message each. An extractor reads and verifies what Weixin brings
-//! back, so that no handler ever sees an answer that cannot be trusted.
+//! A small web shop on axum that asks its visitors for consent to one message. An extractor verifies the callback, so that handlers
+//! see only verified ones.
 //!
-//! `cargo run -p wxsub-examples --example axum_consent` plays a visitor and prints what they see.
-//! `cargo run -p wxsub-examples --example axum_consent -- --stay` waits for you: open the address it prints in a browser.
+//! `cargo run -p wxsub-examples --example axum_consent` acts as a visitor and prints the pages.
+//! `cargo run -p wxsub-examples --example axum_consent -- --stay` waits: open the printed address in a browser.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -22,23 +22,23 @@ use wxsub_reqwest::core::consent::{InMemoryNonceStore, SigningKey, VerifiedConse
 use wxsub_reqwest::proto::{BaseUrl, ConsentCallback, HttpUrl, Scene, TemplateId};
 use wxsub_reqwest::{Client, ConsentVerifier, ReqwestTransport};
 
-/// What the shop's handlers share.
+/// The state of the shop's handlers.
 struct Shop {
     guard: ConsentVerifier,
     nonces: InMemoryNonceStore,
     client: Client,
     template: TemplateId,
     scene: Scene,
-    /// Where the consent page is: Weixin's in real life, the sandbox's here.
+    /// The base URL of the consent page: here the sandbox, in production Weixin.
     weixin: BaseUrl,
-    /// Where Weixin brings the user back to.
+    /// The callback URL.
     back: HttpUrl,
 }
 
-/// A verified answer: it belongs to a request of this visitor's session, is in time, and was not used before.
-struct Trusted(VerifiedConsent);
+/// A verified callback: it belongs to this visitor's session, is in time, and was not used before.
+struct VerifiedCallback(VerifiedConsent);
 
-impl FromRequestParts<Arc<Shop>> for Trusted {
+impl FromRequestParts<Arc<Shop>> for VerifiedCallback {
     type Rejection = (StatusCode, String);
 
     async fn from_request_parts(parts: &mut Parts, shop: &Arc<Shop>) -> Result<Self, Self::Rejection> {
@@ -62,15 +62,15 @@ async fn ask(State(shop): State<Arc<Shop>>) -> Result<impl IntoResponse, (Status
         shop.guard.issue(shop.template.clone(), shop.scene, &session).map_err(|error| failed(&error))?;
     let link =
         request.web_link(&shop.back).map_err(|error| failed(&error))?.with_base_url(&shop.weixin).to_string();
-    // Lax, so that the cookie comes along when Weixin redirects the visitor back. `Secure` too, where there is TLS.
+    // `Lax` sends the cookie when Weixin redirects the visitor back. Add `Secure` where there is TLS.
     let cookie = format!("session={session}; HttpOnly; SameSite=Lax; Path=/");
     Ok((AppendHeaders([(SET_COOKIE, cookie)]), Redirect::to(&link)))
 }
 
-/// Weixin has brought the visitor back.
+/// Handles the callback.
 async fn back(
     State(shop): State<Arc<Shop>>,
-    Trusted(verified): Trusted,
+    VerifiedCallback(verified): VerifiedCallback,
 ) -> Result<Html<&'static str>, String> {
     let VerifiedConsent::Granted { grant, .. } = verified else {
         return Ok(Html("<p>No message, then."));
@@ -78,7 +78,7 @@ async fn back(
     let parse = |invalid| format!("{invalid}");
     let message =
         grant.message("Parcel".parse().map_err(parse)?, "It is on its way.".parse().map_err(parse)?);
-    // A shop would store the grant and send once there is something to say.
+    // A real shop stores the grant, and sends when it has something to say.
     shop.client.send(&message).await.map_err(|error| error.to_string())?;
     Ok(Html("<p>Thank you. Look at your Service Notifications."))
 }
@@ -95,7 +95,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = format!("http://{}", listener.local_addr()?);
     let transport = Arc::new(ReqwestTransport::new()?);
     let shop = Shop {
-        // The same key on every server of yours; in real life it comes from your secrets.
+        // All servers need the same key. In production it comes from your secrets.
         guard: ConsentVerifier::new(APPID.parse()?, SigningKey::new(b"sixteen random bytes or more")?),
         nonces: InMemoryNonceStore::new(),
         client: Client::builder(APPID.parse()?, SECRET.parse()?, transport)
@@ -115,7 +115,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     visit(app, &weixin).await
 }
 
-/// Plays a visitor who allows the message, and then those who use the same answer again.
+/// Acts as a visitor who allows the message, and then as others who use the same callback again.
 async fn visit(mut shop: Router, weixin: &Weixin) -> Result<(), Box<dyn Error>> {
     let asked = shop.call(Request::get("/").body(Body::empty())?).await?;
     let cookie = asked.headers().get(SET_COOKIE).ok_or("no session")?.clone();
@@ -127,8 +127,7 @@ async fn visit(mut shop: Router, weixin: &Weixin) -> Result<(), Box<dyn Error>> 
     let allowed = weixin.sandbox.handle("POST", page, b"openid=oVisitor&action=confirm").outcome?;
     let callback = allowed.location.ok_or("the page did not lead back")?;
     let another = HeaderValue::from_static("session=another");
-    for (who, cookie) in
-        [("the visitor", &cookie), ("somebody who repeats it", &cookie), ("somebody else", &another)]
+    for (who, cookie) in [("the visitor", &cookie), ("a second use", &cookie), ("another session", &another)]
     {
         let request = Request::get(&callback).header(COOKIE, cookie).body(Body::empty())?;
         let (head, body) = shop.call(request).await?.into_parts();

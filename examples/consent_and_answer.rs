@@ -1,6 +1,6 @@
-//! Asks for consent, tells the genuine answer from a forged one, and spends the grant.
+//! Asks for consent, verifies a forged and a genuine callback, and uses the grant.
 //!
-//! `cargo run -p wxsub-examples --example consent_and_answer` prints the link, what becomes of two answers, and `sent`.
+//! `cargo run -p wxsub-examples --example consent_and_answer` prints the consent URL, the results of both callbacks, and `sent`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use wxsub_reqwest::{Client, ConsentVerifier, ReqwestTransport};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weixin = Weixin::start().await?;
-    // The same key on every server of yours; in real life it comes from your secrets.
+    // All servers need the same key. In production it comes from your secrets.
     let guard = ConsentVerifier::new(APPID.parse()?, SigningKey::new(b"sixteen random bytes or more")?);
     let nonces = InMemoryNonceStore::new();
     let session = "the user's session id";
@@ -21,19 +21,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let back: HttpUrl = "https://shop.example/back".parse()?;
     println!("send the user to {}", request.web_link(&back)?);
 
-    // Somebody calls the callback with values of their own.
+    // An attacker calls the callback URL with forged values.
     let forged: ConsentCallback =
         format!("action=confirm&openid=oVictim&template_id={TEMPLATE}&scene=1000&reserved=guess").parse()?;
-    println!("forged: {}", guard.verify(&forged, session).err().ok_or("a forged answer was trusted")?);
+    println!("forged: {}", guard.verify(&forged, session).err().ok_or("a forged callback was accepted")?);
 
-    // The user allows it, and Weixin redirects them.
+    // The user allows the message, and Weixin redirects the browser.
     let callback = weixin.user_allows("OPENID", request)?;
     let verified = guard.verify(&callback.parse()?, session)?;
     if !nonces.insert_if_new(&verified.nonce()) {
         return Err("this answer was used before".into());
     }
     let VerifiedConsent::Granted { grant, .. } = verified else { return Err("the user cancelled".into()) };
-    println!("genuine: {} may be written to once", grant.openid());
+    println!("genuine: one message to {} is allowed", grant.openid());
 
     let transport = Arc::new(ReqwestTransport::new()?);
     let client =

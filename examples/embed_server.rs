@@ -1,7 +1,7 @@
-//! The control server inside a web application of yours: one process, one port, and routes of your own beside its.
+//! The control server inside a web application: one process, one port, and other routes beside it.
 //!
-//! `cargo run -p wxsub-examples --example embed_server` asks the application over HTTP and prints what it answers.
-//! `cargo run -p wxsub-examples --example embed_server -- --stay` waits for you: it prints lines for curl.
+//! `cargo run -p wxsub-examples --example embed_server` calls the application over HTTP and prints the responses.
+//! `cargo run -p wxsub-examples --example embed_server -- --stay` waits: it prints commands for curl.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use wxsub_examples::{APPID, Weixin};
 async fn main() -> Result<(), Box<dyn Error>> {
     let weixin = Weixin::start().await?;
     let (server, key) = weixin.control_server().await?;
-    // So that the first who asks need not wait for Weixin.
+    // The first client then does not have to wait for Weixin.
     server.prefetch_tokens();
     let application = Router::new().route("/", get(|| async { "The shop itself." })).merge(server.router());
 
@@ -28,14 +28,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let base = format!("http://{}", listener.local_addr()?);
         println!("curl {base}/\ncurl -H 'Authorization: Bearer {}' {base}{token}", key.expose_secret());
-        // The server learns the address of each client: keys can be bound to addresses, and the audit names them.
+        // The server needs the address of each client: keys can be bound to networks, and the audit has addresses.
         let service = application.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, service).await?;
         return Ok(());
     }
     for (who, path, key) in [
         ("a visitor", "/", None),
-        ("a stranger", token.as_str(), None),
+        ("a client without key", token.as_str(), None),
         ("a client", token.as_str(), Some(key.expose_secret())),
         ("a load balancer", "/readyz", None),
     ] {
@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Status and body; of a token, only that it is one.
+/// Status and body. A token is not shown.
 async fn ask(mut application: Router, path: &str, key: Option<&str>) -> Result<String, Box<dyn Error>> {
     let mut request = Request::get(path);
     if let Some(key) = key {

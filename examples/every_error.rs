@@ -1,6 +1,6 @@
-//! What can go wrong with a send, and which question to ask the error.
+//! How a send can fail, and what to ask the error.
 //!
-//! `cargo run -p wxsub-examples --example every_error` prints one line for each way in which a send can end.
+//! `cargo run -p wxsub-examples --example every_error` prints one line for each outcome of a send.
 
 use std::sync::Arc;
 
@@ -47,11 +47,11 @@ async fn what_to_do(client: &Client, message: &Message) -> String {
     }
 }
 
-/// The three questions: did it arrive, what does Weixin want, may I repeat it?
+/// Three questions: did it arrive, what is the remedy, may it be repeated?
 fn decide(error: &SendError) -> String {
     let rid = error.trace_id().map(|id| format!(" (rid {id})")).unwrap_or_default();
     match (error.delivery(), error.remedy()) {
-        (Delivery::MaybeSent, _) => "nobody knows; leave it, or ask the user".to_owned(),
+        (Delivery::MaybeSent, _) => "outcome unknown; do not repeat it, or ask the user".to_owned(),
         (_, Remedy::Stop) => format!("forget this grant{rid}"),
         (_, Remedy::FixConfig | Remedy::AllowIp) => format!("wake an operator: {error}"),
         _ if error.is_retryable() => format!("put it back into the queue{rid}"),

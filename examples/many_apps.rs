@@ -1,7 +1,7 @@
-//! Several apps in one process: one transport, so that they share connections; one client each, cloned to whoever sends.
-//! What is wrong with one app is no other's trouble.
+//! Several apps in one process. They share one transport with its connections. Each app has one client, which is cloned where it
+//! is needed. A problem of one app does not affect the others.
 //!
-//! `cargo run -p wxsub-examples --example many_apps` prints what became of a hundred messages of each app, and that each token
+//! `cargo run -p wxsub-examples --example many_apps` prints the outcomes of a hundred messages of each app, and that each token
 //! was fetched once.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! A transport of your own: here one that writes down how long each exchange took, and hands it on to another.
+//! An own transport: it prints how long each exchange took, and delegates to another transport.
 //!
 //! `cargo run -p wxsub-examples --example own_transport` prints a line for the token and a line for the message.
 
@@ -12,13 +12,13 @@ use wxsub_reqwest::proto::codec::RawResponse;
 use wxsub_reqwest::proto::{ConsentRequest, Grant, Scene};
 use wxsub_reqwest::{Client, ReqwestTransport};
 
-/// Any `Transport`, timed.
+/// A `Transport` that measures another one.
 struct Timed<T>(T, SystemClock);
 
 #[async_trait::async_trait]
 impl<T: Transport> Transport for Timed<T> {
     async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
-        // `Debug` of a request shows verb, host and path: neither query nor body, where the secrets are.
+        // `Debug` of a request shows method, host and path, but neither query nor body, which hold secrets.
         let what = format!("{request:?}");
         let started = self.1.now().mono;
         let outcome = self.0.execute(request).await;

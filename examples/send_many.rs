@@ -1,4 +1,4 @@
-//! Sends many messages, sixteen at a time, with a progress bar, and counts what became of them.
+//! Sends many messages, sixteen at a time, with a progress bar, and counts the outcomes.
 //!
 //! `cargo run -p wxsub-examples --example send_all` prints how many were sent, refused, not sent, maybe sent.
 
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client =
         Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
 
-    // In real life the messages come out of a file or a table, one after the other: nothing is read ahead of what is in flight.
+    // In production the messages come from a file or a table. Only messages in flight are read.
     let messages = stream::iter((0..MESSAGES).map_while(|number| message(&weixin, number).ok()));
     let in_flight = NonZeroUsize::new(16).ok_or("nothing in flight sends nothing")?;
 
@@ -41,18 +41,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What to write into your table beside the message.
+/// The outcome to store with the message.
 fn name(outcome: &Result<(), SendError>) -> &'static str {
     match outcome.as_ref().map_err(SendError::delivery) {
         Ok(()) => "sent",
         Err(Delivery::Rejected) => "refused",
         Err(Delivery::NotSent) => "not sent",
-        // Never send it again blindly: nobody can tell whether it arrived.
+        // Do not repeat it blindly: it may have arrived.
         Err(Delivery::MaybeSent) => "maybe sent",
     }
 }
 
-/// Every hundredth user has consented to nothing.
+/// Every hundredth user has not consented.
 fn message(weixin: &Weixin, number: usize) -> Result<Message, Box<dyn std::error::Error>> {
     let (openid, scene) = (format!("oUser{number}"), Scene::new(1000)?);
     if !number.is_multiple_of(100) {

@@ -12,12 +12,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     weixin
         .user_allows("OPENID", ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, Scene::new(1000)?))?;
 
-    // Against the real Weixin this is one call: `wxsub_reqwest::client(appid, secret)`.
+    // In production this is one call: `wxsub_reqwest::client(appid, secret)`.
     let transport = std::sync::Arc::new(ReqwestTransport::new()?);
     let client =
         Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
 
-    // A grant you stored when the user consented.
+    // The grant that was stored when the user consented.
     let grant = Grant::assume_verified("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(1000)?);
     let message =
         grant.message("Parcel".parse()?, "It is here.\nCome and get it.".parse()?).color("#07C160".parse()?);

@@ -1,4 +1,4 @@
-//! What the examples share: a sandbox on loopback that stands in for Weixin, and a control server that uses it.
+//! Setup of the examples: a sandbox on loopback in place of Weixin, and a control server that uses it.
 
 use std::io;
 
@@ -10,22 +10,22 @@ use wxsub_server::{ApiKeyDigest, Config, Server, generate_api_key};
 
 /// The AppID of the examples.
 pub const APPID: &str = "wx0123456789abcdef";
-/// Its AppSecret; play money.
-pub const SECRET: &str = "play-money";
+/// Its AppSecret, valid in the sandbox only.
+pub const SECRET: &str = "sandbox-secret";
 /// Its template.
 pub const TEMPLATE: &str = "TEMPLATE_ID";
 
-/// A sandbox with one app, and where it listens.
+/// A sandbox with one app, and its address.
 #[derive(Debug)]
 pub struct Weixin {
-    /// The sandbox itself, to play the user and to make trouble.
+    /// The sandbox, to act as the user and to inject faults.
     pub sandbox: Sandbox,
-    /// Where to send API calls.
+    /// The base URL of API calls.
     pub base: BaseUrl,
 }
 
 impl Weixin {
-    /// Starts it on a free port of loopback.
+    /// Starts it on a free loopback port.
     ///
     /// # Errors
     /// If there is no free port.
@@ -41,7 +41,7 @@ impl Weixin {
         Ok(Self { sandbox, base })
     }
 
-    /// A user taps "Allow". What comes back to the app's callback.
+    /// A user taps "Allow". Returns the callback URL.
     ///
     /// # Errors
     /// If the sandbox does not know the app or the template.
@@ -55,7 +55,7 @@ impl Weixin {
         Ok(format!("https://shop.example/back?{}", answer.to_query()))
     }
 
-    /// A control server for the app, and the key of a client who may read and report its token.
+    /// A control server for the app, and the key of a client that may read and report its token.
     ///
     /// # Errors
     /// If this machine has no random numbers.

@@ -1,26 +1,26 @@
-//! Testing your application: against the sandbox in process, and against a scripted transport.
+//! Tests of an application, against the sandbox in process and against a mock transport.
 //!
-//! `cargo test -p wxsub-examples --examples` runs the tests below; as a program it only says so.
+//! `cargo test -p wxsub-examples --examples` runs the tests below. The program prints this command.
 
 use wxsub_core::Client;
 use wxsub_core::error::Delivery;
 use wxsub_core::proto::{Grant, Scene};
 
-/// The application under test: tells a customer that their parcel is here, and whether they have certainly been told.
+/// The application under test: notifies a customer that a parcel has arrived. Returns whether the notification may have arrived.
 ///
 /// # Errors
-/// If the stored openid is not one.
+/// If the stored openid is invalid.
 ///
 /// # Cancel safety
 /// As [`Client::send`].
 pub async fn notify(client: &Client, openid: &str) -> Result<bool, wxsub_core::proto::ValidationError> {
     let grant = Grant::assume_verified(openid.parse()?, "TEMPLATE".parse()?, Scene::new(7)?);
     let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
-    let told = match client.send(&message).await {
+    let may_have_arrived = match client.send(&message).await {
         Ok(()) => true,
         Err(error) => error.delivery() == Delivery::MaybeSent,
     };
-    Ok(told)
+    Ok(may_have_arrived)
 }
 
 fn main() {
@@ -40,7 +40,7 @@ mod tests {
 
     use super::*;
 
-    /// The sandbox as a transport: three lines.
+    /// The sandbox as a transport.
     fn client_of(sandbox: Sandbox) -> Client {
         let transport = move |request: HttpRequest| {
             let request = request.into_http();
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_customer_who_consented_is_told_once() {
+    async fn customer_with_consent_is_notified_once() {
         let sandbox = Sandbox::new();
         sandbox.add_app("wx1".parse().unwrap(), "SECRET".parse().unwrap(), ["TEMPLATE".parse().unwrap()]);
         let request =
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_answer_counts_as_told() {
+    async fn lost_response_counts_as_notified() {
         let weixin = Arc::new(MockTransport::new());
         weixin.respond_always(
             "/cgi-bin/token",

@@ -1,6 +1,7 @@
-//! A service without an AppSecret: its tokens come from a control server (`wxsub serve`), its messages go to Weixin itself.
+//! A service without an AppSecret. Its tokens come from a control server (`wxsub serve`), its messages go directly to Weixin.
 //!
-//! `cargo run -p wxsub-examples --example token_from_server` sends a message, has a stranger end the token, and sends another.
+//! `cargo run -p wxsub-examples --example token_from_server` sends a message, invalidates the token, and
+//! sends another.
 
 use std::error::Error;
 use std::future::pending;
@@ -15,7 +16,7 @@ use wxsub_reqwest::{Client, ReqwestTransport};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let weixin = Weixin::start().await?;
-    // In real life it runs elsewhere, and its key comes from your secrets.
+    // In production it runs on another machine, and its key comes from your secrets.
     let (server, key) = weixin.control_server().await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let base: BaseUrl = format!("http://{}", listener.local_addr()?).parse()?;

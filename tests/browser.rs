@@ -1,5 +1,5 @@
-//! The sandbox's pages in a real browser: the binary `wxsub sandbox`, and headless Chromium told what to do through
-//! ChromeDriver. Ignored unless asked for, because both programs have to be there; `scripts/test` installs them and asks.
+//! The sandbox's pages in a real browser: the binary `wxsub sandbox`, and headless Chromium controlled through ChromeDriver. Ignored
+//! by default, because the tests need both programs. `scripts/test --all` installs them and runs the tests.
 
 #![allow(
     missing_docs,

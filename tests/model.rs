@@ -1,5 +1,5 @@
-//! Every way three servers can go that share a token through a store, up to a bound: a model of the protocol, step by step.
-//! docs/cluster-model.md says what is modelled and what comes of it.
+//! A model of the protocol by which three servers share a token through a store. A search visits all states up to a bound.
+//! docs/cluster-model.md describes the model and the results.
 
 #![allow(
     missing_docs,
@@ -12,9 +12,9 @@
 
 mod model {
     pub(crate) mod conformance;
-    mod lifecycle;
+    mod fetch;
     mod properties;
-    mod round;
+    mod refresh;
     pub(crate) mod rules;
     pub(crate) mod scenario;
     pub(crate) mod search;
@@ -29,115 +29,138 @@ use model::rules::{Generations, Put, Rules};
 use model::scenario::Scenario;
 use model::search::search;
 use model::state::State;
-use model::trace_format::{account, story};
+use model::trace_format::{summary, trace};
 
 const DOCUMENT: &str = include_str!("../docs/cluster-model.md");
 
-/// The model's server makes of everything what the lifecycle makes of it.
+/// The server of the model and the refresh state of wxsub-core react in the same way.
 #[test]
-fn the_model_is_like_the_lifecycle() {
+fn model_conforms_to_wxsub_core() {
     let runs = compare(&Rules::ALL);
-    eprintln!("the same after each of {runs} runs");
+    eprintln!("no difference in {runs} runs");
     assert!(DOCUMENT.contains(&format!(" {runs} ")), "docs/cluster-model.md does not say {runs}");
 }
 
-/// Whatever goes wrong within the bound, they come to rest, and then hold one token, and it works.
+/// With all faults within the bound, the servers come to rest and hold one valid token.
 #[test]
-fn all_ends_well() {
+fn servers_recover_from_faults() {
     for scenario in [
-        Scenario::calm(),
-        Scenario::calm_start(),
+        Scenario::no_fault(),
+        Scenario::cold_start(),
         Scenario::crashes(),
         Scenario::crashes_at_start(),
         Scenario::pauses(),
         Scenario::outage(),
         Scenario::loss(),
-        Scenario::anything_but_the_store(),
-        Scenario::anything(),
+        Scenario::all_but_the_store(),
+        Scenario::all_faults(),
     ] {
         let found = search(&scenario, &Rules::ALL);
-        if let Some(wrong) = &found.wrong {
-            panic!("{}: {}", scenario.name, story(&scenario.start, wrong));
+        if let Some(violation) = &found.violation {
+            panic!("{}: {}", scenario.name, trace(&scenario.start, violation));
         }
-        eprintln!("{}", account(scenario.name, &found));
-        let (State { wishes, mishaps, .. }, states) = (scenario.start, found.states);
-        is_documented(&format!("| {} |", scenario.name), &format!("| {wishes}, {mishaps} | {states} |"));
+        eprintln!("{}", summary(scenario.name, &found));
+        let (State { refreshes_left, faults_left, .. }, states) = (scenario.start, found.states);
+        is_documented(
+            &format!("| {} |", scenario.name),
+            &format!("| {refreshes_left}, {faults_left} | {states} |"),
+        );
     }
 }
 
-/// Where nobody who knows is left, they come to rest without the token that works, and a report is needed.
+/// Where no server can know which token is valid, recovery needs a report.
 #[test]
-fn some_things_only_a_report_tells() {
+fn some_faults_need_a_report() {
     let mut scenarios = vec![Scenario::late_call(), Scenario::pause_and_crash()];
     if !cfg!(debug_assertions) {
-        // Half a million states, too many for an ordinary debug build.
+        // Half a million states are too many for a debug build.
         scenarios.push(Scenario::long_outage());
     }
     for scenario in scenarios {
-        let alone = search(&scenario, &Rules::ALL);
-        let wrong = alone.wrong.unwrap();
-        eprintln!("without a report ({}): {}", scenario.name, story(&scenario.start, &wrong));
-        is_documented(&format!("| {} |", scenario.name), &format!("| {} |", wrong.path.len()));
-        let told = search(&Scenario { reports: true, ..scenario }, &Rules::ALL);
-        eprintln!("{}", account(scenario.name, &told));
-        assert!(told.wrong.is_none() && told.reported > 0, "{}", scenario.name);
+        let unreported = search(&scenario, &Rules::ALL);
+        let violation = unreported.violation.unwrap();
+        eprintln!("without a report ({}): {}", scenario.name, trace(&scenario.start, &violation));
+        is_documented(&format!("| {} |", scenario.name), &format!("| {} |", violation.path.len()));
+        let reported = search(&Scenario { reports: true, ..scenario }, &Rules::ALL);
+        eprintln!("{}", summary(scenario.name, &reported));
+        assert!(reported.violation.is_none() && reported.reported > 0, "{}", scenario.name);
     }
 }
 
-/// Drops one rule after the other, and shows what goes wrong.
+/// Each rule is dropped in turn, and the search must find a violation.
 #[test]
 fn each_rule_is_needed() {
     let all = Rules::ALL;
     for (rule, scenario, rules) in [
-        ("one fetches at a time", Scenario::calm(), Rules { lease: false, ..all }),
-        ("load before calling", Scenario::calm(), Rules { load_first: false, ..all }),
-        ("a stored token takes the mark away", Scenario::calm(), Rules { put_clears_mark: false, ..all }),
-        ("a mark before each call", Scenario::crashes(), Rules { mark: false, ..all }),
+        ("one fetch at a time", Scenario::no_fault(), Rules { lease: false, ..all }),
+        ("load before calling", Scenario::no_fault(), Rules { load_first: false, ..all }),
         (
-            "a lost answer leaves the mark",
-            Scenario::crashes(),
-            Rules { lost_answer_leaves_mark: false, ..all },
+            "a stored token clears the marker",
+            Scenario::no_fault(),
+            Rules { store_clears_marker: false, ..all },
         ),
-        ("nobody takes another's mark away", Scenario::crashes(), Rules { own_mark_only: false, ..all }),
+        ("a marker before each call", Scenario::crashes(), Rules { marker: false, ..all }),
+        (
+            "a lost response keeps the marker",
+            Scenario::crashes(),
+            Rules { lost_response_keeps_marker: false, ..all },
+        ),
+        ("a server clears only its own marker", Scenario::crashes(), Rules { own_marker_only: false, ..all }),
         ("compare before writing", Scenario::one_pause(), Rules { put: Put::Blind, ..all }),
         ("compare generations, not leases", Scenario::one_pause(), Rules { put: Put::Fence, ..all }),
         ("replace only what was loaded", Scenario::one_pause(), Rules { put: Put::IfNewer, ..all }),
         ("fetch again after a lost race", Scenario::one_pause(), Rules { second_fetch: false, ..all }),
         (
-            "remember a call that came to nothing",
+            "remember unconfirmed calls",
             Scenario::one_pause(),
-            Rules { remember_calls: false, ..all },
+            Rules { remember_unconfirmed_calls: false, ..all },
         ),
-        ("give the store what it lacks", Scenario::outage(), Rules { publish: false, ..all }),
-        ("doubt what was fetched alone", Scenario::outage(), Rules { doubt_alone: false, ..all }),
-        ("unsaved is alone", Scenario::outage(), Rules { unsaved_is_alone: false, ..all }),
-        ("alone from the start", Scenario::outage(), Rules { known_at_start: false, ..all }),
+        ("publish to a store that is behind", Scenario::outage(), Rules { publish: false, ..all }),
+        (
+            "fetch again after a fetch without lease",
+            Scenario::outage(),
+            Rules { refetch_after_unleased: false, ..all },
+        ),
+        (
+            "an unstored token counts as fetched without lease",
+            Scenario::outage(),
+            Rules { unstored_is_unleased: false, ..all },
+        ),
+        (
+            "compare with the start of the fetch",
+            Scenario::outage(),
+            Rules { compare_with_start: false, ..all },
+        ),
         ("generations are times", Scenario::loss(), Rules { generations: Generations::Counted, ..all }),
     ] {
         let found = search(&scenario, &rules);
-        let Some(wrong) = &found.wrong else {
-            panic!("without \"{rule}\", nothing goes wrong in {} states: {}", found.states, scenario.name);
+        let Some(violation) = &found.violation else {
+            panic!("without \"{rule}\", no violation in {} states: {}", found.states, scenario.name);
         };
-        eprintln!("without \"{rule}\" ({}): {}", scenario.name, story(&scenario.start, wrong));
-        is_documented(&format!("| {rule} |"), &format!("| {} | {} |", wrong.what, wrong.path.len()));
+        eprintln!("without \"{rule}\" ({}): {}", scenario.name, trace(&scenario.start, violation));
+        is_documented(&format!("| {rule} |"), &format!("| {} | {} |", violation.what, violation.path.len()));
     }
 }
 
-/// The document has this row, with these cells.
+/// Checks that the document has this row with these cells.
 fn is_documented(row: &str, cells: &str) {
     let found = DOCUMENT.lines().any(|line| line.starts_with(row) && line.contains(cells));
     assert!(found, "docs/cluster-model.md lacks {row} ... {cells}");
 }
 
-/// Two rules do not show here: one saves a call, the other is for what is not modelled.
+/// The search does not need two rules: one saves a call, the other is for `stable_token`, which is not modelled.
 #[test]
-fn two_rules_are_not_needed_here() {
-    let (trusting, forgetful) =
-        (Rules { distrust: false, ..Rules::ALL }, Rules { shun_rejected: false, ..Rules::ALL });
-    for (scenario, rules) in
-        [(Scenario::one_pause(), trusting), (Scenario::crashes(), trusting), (Scenario::outage(), forgetful)]
-    {
+fn two_rules_make_no_difference_here() {
+    let (no_lease_check, adopts_rejected) = (
+        Rules { check_lease_before_call: false, ..Rules::ALL },
+        Rules { skip_rejected: false, ..Rules::ALL },
+    );
+    for (scenario, rules) in [
+        (Scenario::one_pause(), no_lease_check),
+        (Scenario::crashes(), no_lease_check),
+        (Scenario::outage(), adopts_rejected),
+    ] {
         let found = search(&scenario, &rules);
-        assert!(found.wrong.is_none(), "{}: {rules:?}", scenario.name);
+        assert!(found.violation.is_none(), "{}: {rules:?}", scenario.name);
     }
 }

@@ -1,4 +1,4 @@
-//! Several processes that share tokens through a real Redis.
+//! Processes that share tokens through a real Redis.
 
 #![allow(
     missing_docs,

@@ -1,5 +1,5 @@
-//! SDKs that others wrote, moved over to the control server as docs/moving-sdks.md says. Those that run are ignored unless
-//! asked for, because Python, Node and the SDKs have to be there; `scripts/test` installs them and asks.
+//! SDKs of other projects against the control server, as docs/moving-sdks.md describes. Tests that run an SDK are ignored by
+//! default, because they need Python, Node and the SDKs. `scripts/test --all` installs these and runs the tests.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 

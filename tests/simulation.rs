@@ -30,7 +30,7 @@ mod simulation {
 use simulation::{SeedResult, Summary, run, run_seeds, seed_count};
 
 /// How many seeds run without `WXSUB_SEEDS`: few in a debug build, which is slow.
-const SEEDS: u64 = if cfg!(debug_assertions) { 10 } else { 200 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 2 } else { 200 };
 
 impl SeedResult for Summary {
     fn violations(&self) -> &[String] {

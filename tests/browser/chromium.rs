@@ -1,4 +1,4 @@
-//! A headless Chromium of its own for each story, and photographs of what it shows.
+//! A headless Chromium for each test, and screenshots of its pages.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
@@ -11,38 +11,38 @@ use serde_json::json;
 
 use super::window::Window;
 
-/// A folder below `target` that is made for tests.
+/// The folder for tests under `target`.
 const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// How large the window is.
+/// The size of the window.
 #[derive(Clone, Copy)]
 pub(super) enum Size {
-    /// The narrowest phone that is still in use.
+    /// The narrowest phone in use.
     Narrow,
     Phone,
     Desktop,
 }
 
-/// A browser; it and all it wrote are gone when this is dropped.
+/// A browser. Dropping it ends the process and deletes its files.
 pub(super) struct Chromium {
     window: Option<Window>,
     driver: Child,
-    /// Held open, because the driver goes on writing.
+    /// Kept open, because the driver writes to it.
     _said: Lines<BufReader<ChildStdout>>,
     profile: PathBuf,
 }
 
 impl Chromium {
-    /// Starts one for the story of this name, on a profile that is new.
-    pub(super) fn start(story: &str) -> Self {
-        let profile = Path::new(SCRATCH).join(format!("chromium-{}-{story}", std::process::id()));
+    /// Starts a browser with a new profile for the test of this name.
+    pub(super) fn start(test: &str) -> Self {
+        let profile = Path::new(SCRATCH).join(format!("chromium-{}-{test}", std::process::id()));
         fs::create_dir_all(&profile).unwrap();
         let mut driver = Command::new("chromedriver");
         let mut driver = driver
             .arg("--port=0")
             .stdout(Stdio::piped())
             .spawn()
-            .expect("chromedriver cannot be started: scripts/test installs it, and Chromium");
+            .expect("chromedriver cannot be started; scripts/test --all installs it and Chromium");
         let mut said = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = said.find_map(|line| {
             let line = line.unwrap();
@@ -91,14 +91,14 @@ impl Chromium {
         self.window().chromium("Emulation.setEmulatedMedia", &media);
     }
 
-    /// No page may run a script from now on.
+    /// Forbids scripts on all pages from now on.
     pub(super) fn without_scripts(&self) {
         self.window().chromium("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
     }
 
-    /// Fails if the page, at any width, is wider than the screen; keeps pictures of it, as `target/tmp/screenshots/NAME-…`,
-    /// in two sizes and in both lights.
-    pub(super) fn photograph(&self, name: &str) {
+    /// Saves screenshots in two sizes, light and dark, as `target/tmp/screenshots/NAME-…`. Fails if the page is wider than the
+    /// screen.
+    pub(super) fn take_screenshots(&self, name: &str) {
         let folder = Path::new(SCRATCH).join("screenshots");
         fs::create_dir_all(&folder).unwrap();
         self.size(Size::Narrow);
@@ -118,7 +118,7 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Ends the browser; what is left of it dies with its driver.
+        // Ends the browser. Its other processes end with the driver.
         drop(self.window.take());
         let _ = self.driver.kill();
         let _ = self.driver.wait();

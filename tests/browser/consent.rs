@@ -1,4 +1,4 @@
-//! A person opens the link, looks, and decides; the app reads the answer and sends.
+//! A user opens the consent URL and decides. The app verifies the callback and sends.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::wxsub::{RESERVED, Sandbox, TEMPLATE, USER};
 const TITLE: &str = "<script>包裹到了";
 const CONTENT: &str = "It is at the counter.\n取件码 <b>\"42-1\"</b>";
 
-/// What `wxsub answer` makes of a callback URL, and its exit code.
+/// The output of `wxsub answer` for a callback URL, and its exit code.
 fn answer(sandbox: &Sandbox, url: &str, reserved: &str) -> (Option<i32>, Value) {
     let read = sandbox.wxsub(&["answer", url, "--expect-reserved", reserved, "--expect-scene", "7"]);
     (read.status.code(), serde_json::from_slice(&read.stdout).unwrap_or_default())
@@ -16,17 +16,17 @@ fn answer(sandbox: &Sandbox, url: &str, reserved: &str) -> (Option<i32>, Value) 
 
 #[test]
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
-fn allowing_leads_from_the_link_to_the_mailbox() {
+fn allowed_consent_leads_to_the_mailbox() {
     let sandbox = Sandbox::start();
     let chromium = Chromium::start("allow");
     let window = chromium.window();
     window.go(&sandbox.link("7"));
-    chromium.photograph("consent");
+    chromium.take_screenshots("consent");
     chromium.size(Size::Phone);
     window.click(&window.find("button[value=confirm]"));
-    let told = window.text(&window.find("#callback"));
-    assert!(told.contains(USER) && told.contains(RESERVED), "{told}");
-    // The documented order, and no fragment of the link has come along.
+    let shown = window.text(&window.find("#callback"));
+    assert!(shown.contains(USER) && shown.contains(RESERVED), "{shown}");
+    // The documented order, without the fragment of the consent URL.
     let callback = window.url();
     let shop = sandbox.shop();
     assert_eq!(
@@ -37,7 +37,7 @@ fn allowing_leads_from_the_link_to_the_mailbox() {
     assert_eq!(answer(&sandbox, &callback, RESERVED), (Some(0), grant));
     assert_eq!(answer(&sandbox, &callback, "another").0, Some(2));
 
-    // Once and no more.
+    // The consent is for one message.
     assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(0));
     assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(3));
 
@@ -47,13 +47,13 @@ fn allowing_leads_from_the_link_to_the_mailbox() {
     assert_eq!(window.text(&content), CONTENT);
     assert_eq!(window.color(&content), "rgba(212, 56, 13, 1)");
     assert!(window.text(&window.find(".message a.tap")).contains("https://shop.example/parcels/42"));
-    window.showing("span", "43101");
-    assert_eq!(window.complaints(), json!([]));
+    window.find_text("span", "43101");
+    assert_eq!(window.browser_log(), json!([]));
 }
 
 #[test]
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
-fn cancelling_leads_back_without_an_openid_and_grants_nothing() {
+fn declined_consent_returns_no_openid_and_no_grant() {
     let sandbox = Sandbox::start();
     let chromium = Chromium::start("cancel");
     let window = chromium.window();
@@ -66,13 +66,13 @@ fn cancelling_leads_back_without_an_openid_and_grants_nothing() {
     let (exit, read) = answer(&sandbox, &callback, RESERVED);
     assert_eq!((exit, &read["action"], read.get("openid")), (Some(3), &json!("cancel"), None));
     assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(3));
-    assert_eq!(window.complaints(), json!([]));
+    assert_eq!(window.browser_log(), json!([]));
 }
 
-/// Tab leads to the field and on to the buttons, Enter presses.
+/// Tab moves to the field and the buttons, Enter presses.
 #[test]
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
-fn another_user_can_decide_with_the_keyboard_alone_and_without_scripts() {
+fn consent_page_works_with_keyboard_and_without_scripts() {
     const TAB: char = '\u{e004}';
     const ENTER: char = '\u{e007}';
     let sandbox = Sandbox::start();
@@ -80,8 +80,8 @@ fn another_user_can_decide_with_the_keyboard_alone_and_without_scripts() {
     chromium.without_scripts();
     let window = chromium.window();
     window.go(&sandbox.link("7"));
-    // Tab selects what the field holds, so typing replaces it.
-    window.press(&format!("{TAB}oSomebodyElse{TAB}{ENTER}"));
-    assert!(window.text(&window.find("#callback")).contains("oSomebodyElse"));
-    assert_eq!(sandbox.send("oSomebodyElse", "7", TITLE, CONTENT), Some(0));
+    // Tab selects the content of the field, so typing replaces it.
+    window.press(&format!("{TAB}oOtherUser{TAB}{ENTER}"));
+    assert!(window.text(&window.find("#callback")).contains("oOtherUser"));
+    assert_eq!(sandbox.send("oOtherUser", "7", TITLE, CONTENT), Some(0));
 }

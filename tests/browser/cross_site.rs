@@ -1,4 +1,4 @@
-//! Pages of other sites can lead to the sandbox, and do nothing in its user's place.
+//! Pages of other sites can link to the sandbox, and cannot act for its user.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::wxsub::Sandbox;
 
 #[test]
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
-fn a_page_of_another_site_cannot_post_forms() {
+fn cross_site_form_post_is_rejected() {
     let sandbox = Sandbox::start();
     let chromium = Chromium::start("other-sites");
     let window = chromium.window();
@@ -21,8 +21,8 @@ fn a_page_of_another_site_cannot_post_forms() {
         window.go(&format!(
             "data:text/html,<form method=post action='{action}'><button {field}>Win a prize</button></form>"
         ));
-        window.click(&window.showing("button", "Win a prize"));
-        window.showing("p", "The request came from a page of another site. Use the pages of the sandbox.");
+        window.click(&window.find_text("button", "Win a prize"));
+        window.find_text("p", "The request came from a page of another site. Use the pages of the sandbox.");
     }
     assert_eq!(sandbox.ask("/_sandbox/events"), before);
     assert_eq!(sandbox.ask("/_sandbox/mailbox?openid=o"), json!([]));

@@ -1,16 +1,16 @@
-//! HTTP/1.1 to a port of this machine, one connection a request: as much as the driver and the sandbox need.
+//! A minimal HTTP/1.1 client for loopback ports, one connection per request.
 
 use std::io::{BufRead, BufReader, Read, Result, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Beyond this a reply is lost. The driver itself gives up long before.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest wait for a response. The driver gives up earlier.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Sends one request and gives the body of its reply. The driver leaves its connections open, so the length counts.
+/// Sends a request and returns the body of the response. The driver keeps connections open, so the length decides.
 pub(super) fn exchange(port: u16, method: &str, path: &str, body: &str) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(LONGEST))?;
+    stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

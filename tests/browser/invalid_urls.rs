@@ -1,11 +1,11 @@
-//! Links that cannot be opened say why, and what to do.
+//! An invalid consent URL shows the reason and the remedy.
 
 use super::chromium::Chromium;
 use super::wxsub::{APPID, Sandbox, TEMPLATE};
 
 #[test]
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
-fn a_wrong_link_says_what_is_wrong_with_it_and_what_to_do() {
+fn invalid_consent_url_shows_reason_and_remedy() {
     let sandbox = Sandbox::start();
     let chromium = Chromium::start("wrong-links");
     let window = chromium.window();
@@ -19,13 +19,13 @@ fn a_wrong_link_says_what_is_wrong_with_it_and_what_to_do() {
         ("get_confirm", "%3Cscript%3E", "action: ", "wxsub link"),
     ] {
         window.go(&link.replace(from, to));
-        window.showing("h1", "Invalid consent URL 授权链接无效");
-        let (told, advised) = (window.text(&window.find("#error")), window.text(&window.find("#remedy")));
-        assert!(told.starts_with(why) && advised.contains(remedy), "{told} {advised}");
+        window.find_text("h1", "Invalid consent URL 授权链接无效");
+        let (shown, advised) = (window.text(&window.find("#error")), window.text(&window.find("#remedy")));
+        assert!(shown.starts_with(why) && advised.contains(remedy), "{shown} {advised}");
         assert!(!window.has("script") && !window.has("form"));
         let named = why.split(':').next().unwrap();
         assert_eq!(window.text(&window.find("dt.wrong")), named);
     }
     window.go(&link.replace(TEMPLATE, "OTHER"));
-    chromium.photograph("wrong-link");
+    chromium.take_screenshots("wrong-link");
 }

@@ -1,14 +1,14 @@
-//! One browser window, and as much of the WebDriver protocol as the stories need.
+//! A browser window, with the part of the WebDriver protocol that the tests need.
 
 use serde_json::{Value, json};
 
 use super::exchange::exchange;
 
-/// The name under which WebDriver hands over elements.
+/// The key of an element in WebDriver responses.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// How long the driver itself looks for an element before it says that there is none.
-const PATIENCE_MS: u64 = 15_000;
+/// How long the driver waits for an element.
+const FIND_TIMEOUT_MS: u64 = 15_000;
 
 /// One browser window.
 pub(super) struct Window {
@@ -17,12 +17,12 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Opens one with these capabilities, at a driver on this port.
+    /// Opens a window with these capabilities, with the driver on this port.
     pub(super) fn open(port: u16, capabilities: &Value) -> Self {
         let asked = json!({"capabilities": {"alwaysMatch": capabilities}});
         let opened = command(port, "POST", "/session", &asked);
         let window = Self { port, session: opened["sessionId"].as_str().unwrap().to_owned() };
-        window.post("/timeouts", &json!({"implicit": PATIENCE_MS}));
+        window.post("/timeouts", &json!({"implicit": FIND_TIMEOUT_MS}));
         window
     }
 
@@ -34,24 +34,24 @@ impl Window {
         self.get("/url").as_str().unwrap().to_owned()
     }
 
-    /// Waits for the element that this CSS selector finds.
+    /// Waits for the element of this CSS selector.
     pub(super) fn find(&self, css: &str) -> String {
         self.locate("css selector", css)
     }
 
-    /// Whether there is such an element, without waiting for one.
+    /// Whether there is such an element now.
     pub(super) fn has(&self, css: &str) -> bool {
         let script = json!({"script": "return document.querySelector(arguments[0]) !== null", "args": [css]});
         self.post("/execute/sync", &script) == json!(true)
     }
 
-    /// How much wider the page is than the window, in CSS pixels.
+    /// By how many CSS pixels the page is wider than the window.
     pub(super) fn overflow(&self) -> i64 {
         let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
         self.post("/execute/sync", &json!({"script": script, "args": []})).as_i64().unwrap()
     }
 
-    /// Presses keys, wherever the focus is.
+    /// Presses keys at the current focus.
     pub(super) fn press(&self, keys: &str) {
         let strokes = keys.chars().flat_map(|key| {
             [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]
@@ -60,8 +60,8 @@ impl Window {
         self.post("/actions", &json!({"actions": actions}));
     }
 
-    /// Waits for the element of this kind that shows just this text.
-    pub(super) fn showing(&self, tag: &str, text: &str) -> String {
+    /// Waits for the element of this kind with exactly this text.
+    pub(super) fn find_text(&self, tag: &str, text: &str) -> String {
         self.locate("xpath", &format!("//{tag}[normalize-space(.)='{text}']"))
     }
 
@@ -74,13 +74,13 @@ impl Window {
         self.post(&format!("/element/{element}/click"), &json!({}));
     }
 
-    /// Replaces what a field holds.
+    /// Replaces the content of a field.
     pub(super) fn fill(&self, element: &str, text: &str) {
         self.post(&format!("/element/{element}/clear"), &json!({}));
         self.post(&format!("/element/{element}/value"), &json!({"text": text}));
     }
 
-    /// What a person sees of it, line breaks included.
+    /// The visible text, with line breaks.
     pub(super) fn text(&self, element: &str) -> String {
         self.get(&format!("/element/{element}/text")).as_str().unwrap().to_owned()
     }
@@ -89,12 +89,12 @@ impl Window {
         self.get(&format!("/element/{element}/css/color")).as_str().unwrap().to_owned()
     }
 
-    /// What the browser complained about since it was last asked: broken policies, missing files, errors of scripts.
-    pub(super) fn complaints(&self) -> Value {
+    /// The browser log since the last call: policy violations, missing files, script errors.
+    pub(super) fn browser_log(&self) -> Value {
         self.post("/se/log", &json!({"type": "browser"}))
     }
 
-    /// A command of Chromium's own.
+    /// A command of the Chrome DevTools protocol.
     pub(super) fn chromium(&self, name: &str, params: &Value) -> Value {
         self.post("/goog/cdp/execute", &json!({"cmd": name, "params": params}))
     }
@@ -109,7 +109,7 @@ impl Window {
 }
 
 impl Drop for Window {
-    /// Ends the browser with its window.
+    /// Closes the window, which ends the browser.
     fn drop(&mut self) {
         let _ = exchange(self.port, "DELETE", &format!("/session/{}", self.session), "");
     }

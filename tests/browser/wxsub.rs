@@ -1,4 +1,4 @@
-//! The binary `wxsub`: the sandbox it serves, and its other commands pointed at that.
+//! The binary `wxsub`: a running sandbox, and other commands that use it.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -11,17 +11,17 @@ use super::exchange::exchange;
 
 pub(super) const APPID: &str = "wx0123456789abcdef";
 pub(super) const TEMPLATE: &str = "TEMPLATE-1";
-/// The user of the consent page, unless it is told another.
+/// The default user of the consent page.
 pub(super) const USER: &str = "oSandbox-wx0123456789abcdef";
-/// What the links of the stories carry along.
+/// The `reserved` value of the tests.
 pub(super) const RESERVED: &str = "proof1";
-const SECRET: &str = "play-money";
+const SECRET: &str = "sandbox-secret";
 
-/// The binary, built from what is here now.
+/// The binary, built from the current code.
 fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        // This test lies in <target>/<profile>/deps.
+        // This test is in <target>/<profile>/deps.
         let test = std::env::current_exe().unwrap();
         let profile = test.ancestors().nth(2).unwrap();
         let target = profile.parent().unwrap();
@@ -35,7 +35,7 @@ fn binary() -> &'static PathBuf {
     })
 }
 
-/// A running `wxsub sandbox` with one app; it ends when this is dropped.
+/// A running `wxsub sandbox` with one app. It ends when this is dropped.
 pub(super) struct Sandbox {
     process: Child,
     pub(super) base: String,
@@ -59,12 +59,12 @@ impl Sandbox {
         self.base.rsplit(':').next().unwrap().parse().unwrap()
     }
 
-    /// An address of an app at another site: this very sandbox, by its other name, where a page shows the answer.
+    /// The callback address of an app at another site: this sandbox under another host name. The page shows the callback.
     pub(super) fn shop(&self) -> String {
         format!("http://localhost:{}/callback?order=1", self.port())
     }
 
-    /// Runs a command of `wxsub` against it.
+    /// Runs a `wxsub` command against it.
     pub(super) fn wxsub(&self, arguments: &[&str]) -> Output {
         Command::new(binary())
             .args(arguments)
@@ -77,7 +77,7 @@ impl Sandbox {
             .unwrap()
     }
 
-    /// The consent link of the app at the other site.
+    /// The consent URL of the app at the other site.
     pub(super) fn link(&self, scene: &str) -> String {
         let shop = self.shop();
         let made = self.wxsub(&[
@@ -94,7 +94,7 @@ impl Sandbox {
         String::from_utf8(made.stdout).unwrap().trim_end().to_owned()
     }
 
-    /// Sends a message to this user; gives the exit code.
+    /// Sends a message to this user. Returns the exit code.
     pub(super) fn send(&self, to: &str, scene: &str, title: &str, content: &str) -> Option<i32> {
         let url = "https://shop.example/parcels/42";
         let sent = self.wxsub(&[
@@ -117,7 +117,7 @@ impl Sandbox {
         sent.status.code()
     }
 
-    /// Asks Weixin's API.
+    /// Calls Weixin's API.
     pub(super) fn ask(&self, path: &str) -> Value {
         serde_json::from_str(&exchange(self.port(), "GET", path, "").unwrap()).unwrap()
     }
@@ -128,8 +128,8 @@ impl Sandbox {
         self.ask(&path)["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// What a token is worth: the errcode of the cheapest call there is.
-    pub(super) fn worth(&self, token: &str) -> Value {
+    /// The errcode of a call with this token; null if it is valid.
+    pub(super) fn errcode_of(&self, token: &str) -> Value {
         self.ask(&format!("/cgi-bin/get_api_domain_ip?access_token={token}"))["errcode"].clone()
     }
 }

@@ -1,4 +1,4 @@
-//! Holds the model's server against the lifecycle it is a model of: every short run of what it can hear, by both.
+//! Conformance of the model with wxsub-core: both get every short run of events, and must agree.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,42 +14,42 @@ use wxsub_core::transport::{TransportError, TransportErrorKind};
 use super::rules::Rules;
 use super::state::{Attempt, Outcome, Server, Stage, Token};
 
-/// How much a run hears.
+/// The number of events of a run after the first.
 const LENGTH: usize = if cfg!(debug_assertions) { 4 } else { 5 };
 
-/// Due sooner than this is at once; the planned refresh of a token is later.
+/// An attempt that is due sooner counts as due now. The planned refresh of a token is later.
 const SOON: Duration = Duration::from_secs(600);
 
-/// In the model's time, after everything that was asked.
+/// The current time of the model, after all requests.
 const NOW: u8 = 50;
 
 #[derive(Debug, Clone, Copy)]
-enum Heard {
+enum ModelEvent {
     Wanted,
-    /// The time for an attempt has come.
+    /// The next attempt is due.
     Due,
     Finished(Outcome),
-    /// The store was read, and bears a mark or not.
+    /// The store was read, with or without a marker.
     Loaded(Token, bool),
-    /// The store was given the token held, and had this generation before.
+    /// The current token was published. The store had this generation before.
     Published(u8),
     Rejected,
 }
 
-/// Plays all runs. Gives how many.
+/// Compares all runs. Returns their number.
 pub(crate) fn compare(rules: &Rules) -> usize {
-    let starts = [Heard::Wanted, Heard::Loaded(stored(1), false)];
+    let starts = [ModelEvent::Wanted, ModelEvent::Loaded(stored(1), false)];
     starts.into_iter().map(|start| compare_from(&mut vec![start], rules)).sum()
 }
 
-fn compare_from(run: &mut Vec<Heard>, rules: &Rules) -> usize {
+fn compare_from(run: &mut Vec<ModelEvent>, rules: &Rules) -> usize {
     let mut pair = Pair::new();
-    run.iter().for_each(|heard| pair.hear(*heard, rules));
-    pair.agrees(run);
+    run.iter().for_each(|event| pair.apply(*event, rules));
+    pair.assert_same_state(run);
     let mut runs = 1;
     if run.len() <= LENGTH {
-        for heard in pair.can_hear() {
-            run.push(heard);
+        for event in pair.possible_events() {
+            run.push(event);
             runs += compare_from(run, rules);
             run.pop();
         }
@@ -57,13 +57,14 @@ fn compare_from(run: &mut Vec<Heard>, rules: &Rules) -> usize {
     runs
 }
 
-/// What a server has fetched itself, and what it finds.
+/// A token that the server fetched itself.
 fn fetched(generation: u8) -> Token {
     Token { id: 10 + generation, ..stored(generation) }
 }
 
+/// A token that the server finds in the store.
 fn stored(generation: u8) -> Token {
-    Token { id: generation, generation, asked: generation }
+    Token { id: generation, generation, requested_at: generation }
 }
 
 struct Pair {
@@ -80,54 +81,54 @@ impl Pair {
         Self { model: Server::default(), real, order: None, now }
     }
 
-    fn can_hear(&self) -> Vec<Heard> {
-        let Server { held, due, watches, attempt, .. } = self.model;
-        let mut all: Vec<_> = (1..=4).map(stored).map(|token| Heard::Loaded(token, false)).collect();
+    fn possible_events(&self) -> Vec<ModelEvent> {
+        let Server { held, due, awaits_peer, attempt, .. } = self.model;
+        let mut all: Vec<_> = (1..=4).map(stored).map(|token| ModelEvent::Loaded(token, false)).collect();
         if held.id != 0 {
             all.extend(
-                [1, 2, 3].into_iter().filter(|before| *before < held.generation).map(Heard::Published),
+                [1, 2, 3].into_iter().filter(|before| *before < held.generation).map(ModelEvent::Published),
             );
-            all.push(Heard::Rejected);
+            all.push(ModelEvent::Rejected);
         }
         if attempt.stage == Stage::None {
-            all.extend(due.then_some(Heard::Due));
-            let can_look_after = held == stored(held.generation) && (watches || !due);
-            all.extend(can_look_after.then_some(Heard::Loaded(held, true)));
+            all.extend(due.then_some(ModelEvent::Due));
+            let can_look_after = held == stored(held.generation) && (awaits_peer || !due);
+            all.extend(can_look_after.then_some(ModelEvent::Loaded(held, true)));
             return all;
         }
-        let mut outcomes = vec![Outcome::Elsewhere, Outcome::Refused, Outcome::Lost];
+        let mut outcomes = vec![Outcome::LeaseHeldByPeer, Outcome::Refused, Outcome::Lost];
         for generation in attempt.known + 1..=4 {
             outcomes.push(Outcome::Issued(fetched(generation)));
-            outcomes.push(Outcome::IssuedAlone(fetched(generation)));
-            for (marked, raced) in [(false, false), (true, false), (false, true)] {
-                outcomes.push(Outcome::Adopted { token: stored(generation), marked, raced });
+            outcomes.push(Outcome::IssuedWithoutLease(fetched(generation)));
+            for (in_doubt, lost_race) in [(false, false), (true, false), (false, true)] {
+                outcomes.push(Outcome::Adopted { token: stored(generation), in_doubt, lost_race });
             }
         }
-        all.extend(outcomes.into_iter().map(Heard::Finished));
+        all.extend(outcomes.into_iter().map(ModelEvent::Finished));
         all
     }
 
-    fn hear(&mut self, heard: Heard, rules: &Rules) {
-        self.tell_model(heard, rules);
-        let event = match heard {
-            Heard::Wanted => Event::TokenRequested,
-            Heard::Due => {
+    fn apply(&mut self, event: ModelEvent, rules: &Rules) {
+        self.apply_to_model(event, rules);
+        let event = match event {
+            ModelEvent::Wanted => Event::TokenRequested,
+            ModelEvent::Due => {
                 self.now = self.now.after(self.real.status().next_attempt_at.unwrap().remaining(self.now));
                 Event::Timer
             }
-            Heard::Finished(outcome) => {
+            ModelEvent::Finished(outcome) => {
                 let attempt = self.order.take().unwrap().attempt;
                 Event::FetchFinished { attempt, outcome: self.outcome(outcome) }
             }
-            Heard::Loaded(token, marked) => {
-                let lost_since = marked.then_some(self.now.wall);
+            ModelEvent::Loaded(token, in_doubt) => {
+                let lost_since = in_doubt.then_some(self.now.wall);
                 Event::StoreLoaded { issued: self.issued(token), lost_since }
             }
-            Heard::Published(replaced) => {
+            ModelEvent::Published(replaced) => {
                 let generation = self.real.status().held.unwrap().generation();
                 Event::StorePublished { generation, replaced: number(replaced) }
             }
-            Heard::Rejected => {
+            ModelEvent::Rejected => {
                 let generation = self.real.status().held.unwrap().generation();
                 Event::InvalidTokenReported { generation, evidence: Evidence::Observed }
             }
@@ -139,29 +140,29 @@ impl Pair {
         }
     }
 
-    fn tell_model(&mut self, heard: Heard, rules: &Rules) {
+    fn apply_to_model(&mut self, event: ModelEvent, rules: &Rules) {
         let model = &mut self.model;
-        match heard {
-            Heard::Wanted => model.due = true,
-            Heard::Due => {}
-            Heard::Finished(outcome) => model.finished(outcome, NOW, rules),
-            Heard::Loaded(token, marked) => {
-                model.loaded(token, marked, rules);
-                if marked && model.attempt.stage == Stage::None {
-                    model.looks_after();
+        match event {
+            ModelEvent::Wanted => model.due = true,
+            ModelEvent::Due => {}
+            ModelEvent::Finished(outcome) => model.on_finished(outcome, NOW, rules),
+            ModelEvent::Loaded(token, in_doubt) => {
+                model.on_loaded(token, in_doubt, rules);
+                if in_doubt && model.attempt.stage == Stage::None {
+                    model.schedule_takeover();
                 }
             }
-            Heard::Published(replaced) => model.published(replaced, rules),
-            Heard::Rejected => model.sees_rejection(),
+            ModelEvent::Published(replaced) => model.on_published(replaced, rules),
+            ModelEvent::Rejected => model.on_rejection(),
         }
-        let starts = matches!(heard, Heard::Wanted | Heard::Due | Heard::Rejected);
+        let starts = matches!(event, ModelEvent::Wanted | ModelEvent::Due | ModelEvent::Rejected);
         if starts && model.attempt.stage == Stage::None {
             model.due = false;
             model.attempt = Attempt { stage: Stage::Load, known: model.known, ..Attempt::default() };
         }
     }
 
-    fn agrees(&self, run: &[Heard]) {
+    fn assert_same_state(&self, run: &[ModelEvent]) {
         let (model, status) = (&self.model, self.real.status());
         let held = status.held.map(|held| (held.token().expose_secret().to_owned(), held.generation()));
         let holds = (model.held.id != 0).then(|| (text(model.held), number(model.held.generation)));
@@ -177,14 +178,15 @@ impl Pair {
     fn outcome(&self, outcome: Outcome) -> Real {
         match outcome {
             Outcome::Issued(token) => Real::Issued(self.issued(token)),
-            Outcome::IssuedAlone(token) => Real::IssuedWithoutLease(self.issued(token)),
-            Outcome::Adopted { token, marked, raced } => {
-                let lost_since = marked.then_some(self.now.wall);
-                Real::Adopted { issued: self.issued(token), lost_since, lost_race: raced }
+            Outcome::IssuedWithoutLease(token) => Real::IssuedWithoutLease(self.issued(token)),
+            Outcome::Adopted { token, in_doubt, lost_race } => {
+                let lost_since = in_doubt.then_some(self.now.wall);
+                Real::Adopted { issued: self.issued(token), lost_since, lost_race }
             }
-            Outcome::Elsewhere => Real::LeaseHeldByPeer,
+            Outcome::LeaseHeldByPeer => Real::LeaseHeldByPeer,
             Outcome::Refused => {
-                let refused = TransportError::before_sending(TransportErrorKind::Connect, "nobody listens");
+                let refused =
+                    TransportError::before_sending(TransportErrorKind::Connect, "connection refused");
                 Real::Failed(TokenErrorKind::Transport(refused))
             }
             Outcome::Lost => Real::Failed(TokenErrorKind::TimedOut),
@@ -197,7 +199,7 @@ impl Pair {
         Arc::new(CachedToken::from_shared_store(
             text,
             number(token.generation),
-            wall(token.asked),
+            wall(token.requested_at),
             life,
             self.now,
         ))

@@ -1,42 +1,42 @@
-//! What must hold.
+//! The properties that must hold.
 
 use super::scenario::Scenario;
 use super::state::State;
 use super::step::{Act, Counted, Step};
 
-/// At every step.
-pub(crate) fn wrong_step(
+/// Checks a step.
+pub(crate) fn check_step(
     scenario: &Scenario,
     before: &State,
     step: Step,
     after: &State,
 ) -> Option<&'static str> {
     let Step { act, at } = step;
-    let forgets = act == Act::Counted(Counted::StoreForgets);
-    if !forgets && after.store.token.generation < before.store.token.generation {
+    let loses_data = act == Act::Counted(Counted::StoreLosesData);
+    if !loses_data && after.store.token.generation < before.store.token.generation {
         return Some("an older generation replaces a newer one in the store");
     }
     let (held, holds) = (before.servers[at].held, after.servers[at].held);
     if holds.id != 0 && holds.generation < held.generation {
         return Some("a server goes back to an older generation");
     }
-    let calm = before.mishaps == scenario.start.mishaps;
-    if calm && act == Act::Call {
+    let without_fault = before.faults_left == scenario.start.faults_left;
+    if without_fault && act == Act::Call {
         if before.servers.iter().filter(|server| server.is_calling()).count() > 1 {
-            return Some("two call Weixin at once, though nothing has gone wrong");
+            return Some("two servers call Weixin at once without a fault");
         }
         if before.servers[at].attempt.known != before.store.token.generation {
-            return Some("a call ends a token that its caller does not know, though nothing has gone wrong");
+            return Some("a call without a fault invalidates a token that its caller does not know");
         }
     }
     None
 }
 
-/// When nothing is under way, and nobody has anything left to do.
-pub(crate) fn wrong_at_rest(state: &State) -> Option<&'static str> {
+/// Checks a state at rest: no step is possible without a new fault or refresh.
+pub(crate) fn check_rest(state: &State) -> Option<&'static str> {
     if state.store.token.id != state.newest {
-        return Some("all is quiet, and the token in the store does not work");
+        return Some("at rest, the stored token is invalid");
     }
     let same = state.servers.iter().all(|server| server.held == state.store.token);
-    (!same).then_some("all is quiet, and a server holds another token than the store")
+    (!same).then_some("at rest, a server holds another token than the store")
 }

@@ -1,47 +1,47 @@
-//! The rules of the protocol, each of which can be dropped.
+//! The rules of the protocol. Each can be dropped.
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     pub(crate) put: Put,
     pub(crate) generations: Generations,
-    /// One fetches at a time.
+    /// One fetch at a time.
     pub(crate) lease: bool,
-    /// Whoever has the lease looks first whether somebody else has fetched.
+    /// The lease holder first loads the record, to see whether a peer has fetched.
     pub(crate) load_first: bool,
-    /// No call once the lease may have ended.
-    pub(crate) distrust: bool,
-    /// A mark in the store before each call.
-    pub(crate) mark: bool,
-    /// The mark stays when the answer is lost.
-    pub(crate) lost_answer_leaves_mark: bool,
-    /// Nobody takes away another's mark.
-    pub(crate) own_mark_only: bool,
-    /// A token that is stored takes the mark away.
-    pub(crate) put_clears_mark: bool,
-    /// Whoever loses a race adopts, and fetches once more under the lease.
+    /// No call when the lease may have expired.
+    pub(crate) check_lease_before_call: bool,
+    /// An in-doubt marker in the store before each call.
+    pub(crate) marker: bool,
+    /// The marker stays when the response is lost.
+    pub(crate) lost_response_keeps_marker: bool,
+    /// A server clears only its own marker.
+    pub(crate) own_marker_only: bool,
+    /// A stored token clears the marker.
+    pub(crate) store_clears_marker: bool,
+    /// A server that loses a race adopts the other token, and fetches once more under the lease.
     pub(crate) second_fetch: bool,
-    /// A token seen rejected is not adopted again.
-    pub(crate) shun_rejected: bool,
-    /// A store that has fallen behind is given the token held.
+    /// A token that Weixin rejected is not adopted again.
+    pub(crate) skip_rejected: bool,
+    /// A server publishes its token to a store that is behind.
     pub(crate) publish: bool,
-    /// Whoever fetched without the store and finds another's token there fetches once more under the lease.
-    pub(crate) doubt_alone: bool,
-    /// Whoever made a call that came to nothing remembers when it ended: only a token asked for later settles it.
-    pub(crate) remember_calls: bool,
-    /// A token that could not be stored counts as fetched without the store.
-    pub(crate) unsaved_is_alone: bool,
-    /// What a fetch without the store did not know counts from its beginning, not from its end.
-    pub(crate) known_at_start: bool,
+    /// A server that fetched without lease and finds another token in the store fetches once more under the lease.
+    pub(crate) refetch_after_unleased: bool,
+    /// A server remembers the end of a call with unknown effect. Only a token requested later confirms which token is valid.
+    pub(crate) remember_unconfirmed_calls: bool,
+    /// A token that could not be stored counts as fetched without lease.
+    pub(crate) unstored_is_unleased: bool,
+    /// A fetch without lease compares with the generation known at its start, not at its end.
+    pub(crate) compare_with_start: bool,
 }
 
-/// How the store decides whether to take a token.
+/// When the store accepts a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {
-    /// If it still holds the generation that is to be replaced, and that is lower.
+    /// If the stored generation is the one to replace, and is lower.
     CompareAndSet,
-    /// If what it holds is of a lower generation.
+    /// If the stored generation is lower.
     IfNewer,
-    /// Unless it holds a token that was fetched under a later lease.
+    /// Unless the stored token was fetched under a later lease.
     Fence,
     /// Always.
     Blind,
@@ -49,9 +49,9 @@ pub(crate) enum Put {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Generations {
-    /// When the token was asked for, by a clock that is right.
+    /// The time of the request, by an exact clock.
     Times,
-    /// One more than the last known.
+    /// One more than the highest known generation.
     Counted,
 }
 
@@ -61,17 +61,17 @@ impl Rules {
         generations: Generations::Times,
         lease: true,
         load_first: true,
-        distrust: true,
-        mark: true,
-        lost_answer_leaves_mark: true,
-        own_mark_only: true,
-        put_clears_mark: true,
+        check_lease_before_call: true,
+        marker: true,
+        lost_response_keeps_marker: true,
+        own_marker_only: true,
+        store_clears_marker: true,
         second_fetch: true,
-        shun_rejected: true,
+        skip_rejected: true,
         publish: true,
-        doubt_alone: true,
-        remember_calls: true,
-        unsaved_is_alone: true,
-        known_at_start: true,
+        refetch_after_unleased: true,
+        remember_unconfirmed_calls: true,
+        unstored_is_unleased: true,
+        compare_with_start: true,
     };
 }

@@ -1,24 +1,24 @@
-//! What may go wrong, how often, and who has to put it right.
+//! Scenarios: which faults may happen, and how often.
 
 use super::state::State;
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Weather {
-    /// A process dies, and starts again knowing nothing.
+pub(crate) struct FaultSet {
+    /// A process is killed, and restarts with no state.
     pub(crate) crashes: bool,
-    /// A process, or its store, is so slow that its lease ends during an attempt.
+    /// A process or its store is so slow that its lease expires during an attempt.
     pub(crate) pauses: bool,
-    /// Weixin's reply is lost.
-    pub(crate) lost_replies: bool,
-    /// Weixin refuses, or is not reached.
+    /// Weixin's response is lost.
+    pub(crate) lost_responses: bool,
+    /// Weixin refuses the call or is unreachable.
     pub(crate) refusals: bool,
-    /// A request that was sent is carried out at any later time, or never.
+    /// Weixin handles a sent request at any later time, or never.
     pub(crate) late_calls: bool,
-    /// Weixin rejects a token that is no longer the newest, and its holder sees it.
+    /// Weixin rejects a superseded token in a call of its holder.
     pub(crate) rejections: bool,
-    /// The store goes away, and comes back.
+    /// The store is unavailable for a while.
     pub(crate) outages: bool,
-    /// The store loses everything.
+    /// The store loses its data.
     pub(crate) losses: bool,
 }
 
@@ -26,93 +26,90 @@ pub(crate) struct Weather {
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) start: State,
-    pub(crate) weather: Weather,
-    /// Whether it may take one report to put things right.
+    pub(crate) faults: FaultSet,
+    /// Whether recovery may need one report.
     pub(crate) reports: bool,
 }
 
-/// An ordinary debug build is slow; one with optimizations looks further.
-const FURTHER: u8 = if cfg!(debug_assertions) { 0 } else { 1 };
+/// A larger bound for optimized builds.
+const EXTRA: u8 = if cfg!(debug_assertions) { 0 } else { 1 };
 
 impl Scenario {
-    fn warm(name: &'static str, (wishes, mishaps): (u8, u8), weather: Weather) -> Self {
-        let start = State { wishes, mishaps, ..State::warm() };
-        Self { name, start, weather, reports: false }
+    fn warm(name: &'static str, (refreshes_left, faults_left): (u8, u8), faults: FaultSet) -> Self {
+        let start = State { refreshes_left, faults_left, ..State::warm() };
+        Self { name, start, faults, reports: false }
     }
 
-    fn cold(name: &'static str, mishaps: u8, weather: Weather) -> Self {
-        let start = State { mishaps, ..State::cold() };
-        Self { name, start, weather, reports: false }
+    fn cold(name: &'static str, faults_left: u8, faults: FaultSet) -> Self {
+        let start = State { faults_left, ..State::cold() };
+        Self { name, start, faults, reports: false }
     }
 
-    pub(crate) fn calm() -> Self {
-        Self::warm("nothing goes wrong", (3 + FURTHER, 0), Weather::default())
+    pub(crate) fn no_fault() -> Self {
+        Self::warm("no fault", (3 + EXTRA, 0), FaultSet::default())
     }
 
-    pub(crate) fn calm_start() -> Self {
-        Self::cold("all start at once", 0, Weather::default())
+    pub(crate) fn cold_start() -> Self {
+        Self::cold("cold start", 0, FaultSet::default())
     }
 
     pub(crate) fn crashes() -> Self {
-        Self::warm("crashes, lost replies, refusals", (3, 3 + FURTHER), WITHOUT_PAUSES)
+        Self::warm("crashes, lost responses, refusals", (3, 3 + EXTRA), WITHOUT_PAUSES)
     }
 
     pub(crate) fn crashes_at_start() -> Self {
-        Self::cold("all start at once; crashes, lost replies, refusals", 3 + FURTHER, WITHOUT_PAUSES)
+        Self::cold("cold start; crashes, lost responses, refusals", 3 + EXTRA, WITHOUT_PAUSES)
     }
 
     pub(crate) fn pauses() -> Self {
-        let weather = Weather { pauses: true, lost_replies: true, refusals: true, ..Weather::default() };
-        Self::warm("pauses, lost replies, refusals", (2 + FURTHER, 2), weather)
+        let faults = FaultSet { pauses: true, lost_responses: true, refusals: true, ..FaultSet::default() };
+        Self::warm("pauses, lost responses, refusals", (2 + EXTRA, 2), faults)
     }
 
-    /// For short stories.
+    /// A small scenario, for short traces.
     pub(crate) fn one_pause() -> Self {
-        let weather = Weather { pauses: true, lost_replies: true, ..Weather::default() };
-        Self::warm("one pause", (2, 1), weather)
+        let faults = FaultSet { pauses: true, lost_responses: true, ..FaultSet::default() };
+        Self::warm("one pause", (2, 1), faults)
     }
 
     pub(crate) fn late_call() -> Self {
-        let weather = Weather { late_calls: true, lost_replies: true, ..Weather::default() };
-        Self::warm("a request carried out long after it was given up", (1, 2), weather)
+        let faults = FaultSet { late_calls: true, lost_responses: true, ..FaultSet::default() };
+        Self::warm("a request that is handled long after it was given up", (1, 2), faults)
     }
 
     pub(crate) fn pause_and_crash() -> Self {
-        let weather = Weather { pauses: true, crashes: true, ..Weather::default() };
-        Self::warm("a pause and a crash", (2, 2), weather)
+        let faults = FaultSet { pauses: true, crashes: true, ..FaultSet::default() };
+        Self::warm("a pause and a crash", (2, 2), faults)
     }
 
     pub(crate) fn long_outage() -> Self {
-        let weather = Weather { outages: true, ..Weather::default() };
-        Self::warm("an outage in which three refreshes are due", (3, 1), weather)
+        let faults = FaultSet { outages: true, ..FaultSet::default() };
+        Self::warm("an outage in which three refreshes are due", (3, 1), faults)
     }
 
     pub(crate) fn outage() -> Self {
-        let weather = Weather { outages: true, rejections: true, ..Weather::default() };
-        Self::warm("the store goes away; rejections", (2, 1), weather)
+        let faults = FaultSet { outages: true, rejections: true, ..FaultSet::default() };
+        Self::warm("store outage; rejections", (2, 1), faults)
     }
 
     pub(crate) fn loss() -> Self {
-        let weather = Weather { losses: true, ..Weather::default() };
-        Self::warm("the store loses everything", (2 + FURTHER, 1), weather)
+        let faults = FaultSet { losses: true, ..FaultSet::default() };
+        Self::warm("the store loses its data", (2 + EXTRA, 1), faults)
     }
 
-    pub(crate) fn anything_but_the_store() -> Self {
-        let weather = Weather { outages: false, losses: false, ..ANYTHING };
-        Self {
-            reports: true,
-            ..Self::warm("anything but the store's own troubles", (1 + FURTHER, 2), weather)
-        }
+    pub(crate) fn all_but_the_store() -> Self {
+        let faults = FaultSet { outages: false, losses: false, ..ALL };
+        Self { reports: true, ..Self::warm("all faults except those of the store", (1 + EXTRA, 2), faults) }
     }
 
-    pub(crate) fn anything() -> Self {
-        Self { reports: true, ..Self::warm("anything", (2 - FURTHER, 1 + FURTHER), ANYTHING) }
+    pub(crate) fn all_faults() -> Self {
+        Self { reports: true, ..Self::warm("all faults", (2 - EXTRA, 1 + EXTRA), ALL) }
     }
 }
 
-const WITHOUT_PAUSES: Weather = Weather {
+const WITHOUT_PAUSES: FaultSet = FaultSet {
     crashes: true,
-    lost_replies: true,
+    lost_responses: true,
     refusals: true,
     pauses: false,
     late_calls: false,
@@ -121,10 +118,10 @@ const WITHOUT_PAUSES: Weather = Weather {
     losses: false,
 };
 
-const ANYTHING: Weather = Weather {
+const ALL: FaultSet = FaultSet {
     crashes: true,
     pauses: true,
-    lost_replies: true,
+    lost_responses: true,
     refusals: true,
     late_calls: true,
     rejections: true,

@@ -1,36 +1,36 @@
-//! Three servers, the store between them and Weixin, at one moment.
+//! The state of three servers, their store and Weixin.
 
 pub(crate) const SERVERS: usize = 3;
 
-/// A token as one of them knows it.
+/// A token as a server or the store knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Token {
-    /// Weixin numbers what it issues; 0 is no token.
+    /// The number that Weixin gave it. 0 is no token.
     pub(crate) id: u8,
     pub(crate) generation: u8,
-    /// When it was asked for.
-    pub(crate) asked: u8,
+    /// When it was requested.
+    pub(crate) requested_at: u8,
 }
 
-/// What comes of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Outcome {
     Issued(Token),
-    IssuedAlone(Token),
-    /// `doubtful`: the record bears a mark, or the two may have been issued in the other order.
+    IssuedWithoutLease(Token),
+    /// `in_doubt`: the record has a marker. `lost_race`: the two tokens may have been issued in the other order.
     Adopted {
         token: Token,
-        marked: bool,
-        raced: bool,
+        in_doubt: bool,
+        lost_race: bool,
     },
-    Elsewhere,
-    /// Certainly without effect.
+    LeaseHeldByPeer,
+    /// The call certainly had no effect.
     Refused,
-    /// Perhaps with effect.
+    /// The effect of the call is unknown.
     Lost,
 }
 
-/// Where an attempt stands: what it does next.
+/// The next step of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) enum Stage {
     #[default]
@@ -38,74 +38,74 @@ pub(crate) enum Stage {
     Load,
     Mark,
     Call,
-    /// The request is on its way.
+    /// The request is in flight.
     Wait,
-    /// Weixin has issued this token; the reply is on its way, or read. The store was asked so many times.
+    /// Weixin has issued this token. The attempt tried to store it this many times.
     Put {
         id: u8,
-        offers: u8,
+        store_attempts: u8,
     },
-    /// The mark is taken away if there was certainly no call; the lease is given back.
+    /// Releases the lease, and clears the marker if there was certainly no call.
     End {
         outcome: Outcome,
-        unmark: bool,
+        clears_marker: bool,
     },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Attempt {
     pub(crate) stage: Stage,
-    /// The newest generation known when it began.
+    /// The highest generation known at its start.
     pub(crate) known: u8,
     pub(crate) rejected: u8,
     /// The generation it replaces.
     pub(crate) record: u8,
-    /// What the clock said before the call.
-    pub(crate) asked: u8,
-    pub(crate) alone: bool,
-    /// Whether the lease, as far as its clock says, goes on.
-    pub(crate) trusted: bool,
-    /// Its lease is the so-many-th; counted for a fence only.
+    /// The time before the call.
+    pub(crate) requested_at: u8,
+    pub(crate) without_lease: bool,
+    /// Whether the lease is still valid by the clock of its holder.
+    pub(crate) lease_trusted: bool,
+    /// The number of its lease, used for a fence only.
     pub(crate) fence: u8,
 }
 
 impl Attempt {
-    /// What it still needs to know once its outcome is known.
-    pub(crate) fn ends(self, outcome: Outcome, unmark: bool) -> Self {
-        let known = if matches!(outcome, Outcome::IssuedAlone(_)) { self.known } else { 0 };
-        Self { stage: Stage::End { outcome, unmark }, known, ..Self::default() }
+    /// The attempt at its end, with only the state that the end needs.
+    pub(crate) fn ends(self, outcome: Outcome, clears_marker: bool) -> Self {
+        let known = if matches!(outcome, Outcome::IssuedWithoutLease(_)) { self.known } else { 0 };
+        Self { stage: Stage::End { outcome, clears_marker }, known, ..Self::default() }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Server {
     pub(crate) held: Token,
-    /// The newest generation ever seen.
+    /// The highest generation ever seen.
     pub(crate) known: u8,
     pub(crate) rejected: u8,
-    /// An attempt starts as soon as none is under way.
+    /// An attempt starts as soon as none is running.
     pub(crate) due: bool,
-    /// That is so because of another's mark.
-    pub(crate) watches: bool,
-    /// The newest generation known before the token held was fetched without the store.
-    pub(crate) fetched_after: Option<u8>,
-    /// When a call of its own ended that may have come after another's.
-    pub(crate) unsettled: u8,
+    /// The attempt is due because of a peer's marker.
+    pub(crate) awaits_peer: bool,
+    /// The highest generation known before the current token was fetched without lease.
+    pub(crate) unleased_since: Option<u8>,
+    /// The end of its last call with unknown effect.
+    pub(crate) unconfirmed_call_at: u8,
     pub(crate) attempt: Attempt,
-    /// The store has it as the holder of the lease.
-    pub(crate) leases: bool,
-    /// The mark in the store is that of its attempt.
-    pub(crate) marks: bool,
+    /// The store has this server as the holder of the lease.
+    pub(crate) holds_lease: bool,
+    /// The marker in the store belongs to its attempt.
+    pub(crate) owns_marker: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Store {
     pub(crate) token: Token,
-    pub(crate) marked: bool,
-    /// A lease whose holder no longer knows of it.
-    pub(crate) forsaken_lease: bool,
-    pub(crate) away: bool,
-    /// The lease under which the token was put; counted for a fence only.
+    pub(crate) in_doubt: bool,
+    /// A lease that its holder no longer knows of.
+    pub(crate) orphaned_lease: bool,
+    pub(crate) unavailable: bool,
+    /// The number of the lease under which the token was stored, used for a fence only.
     pub(crate) fence: u8,
 }
 
@@ -113,44 +113,45 @@ pub(crate) struct Store {
 pub(crate) struct State {
     pub(crate) servers: [Server; SERVERS],
     pub(crate) store: Store,
-    /// The token that works: the last one issued.
+    /// The valid token: the last one issued.
     pub(crate) newest: u8,
-    /// Requests on their way that nobody waits for any more.
-    pub(crate) strays: u8,
-    /// How many more refreshes may come due, and how much more may go wrong.
-    pub(crate) wishes: u8,
-    pub(crate) mishaps: u8,
-    /// Somebody has told of the token that does not work.
+    /// Requests in flight whose caller has given up.
+    pub(crate) orphaned_requests: u8,
+    /// How many more refreshes may become due.
+    pub(crate) refreshes_left: u8,
+    /// How many more faults may happen.
+    pub(crate) faults_left: u8,
+    /// A client has reported the token as invalid.
     pub(crate) reported: bool,
 }
 
 impl State {
-    /// Everybody holds the one token that was ever issued.
+    /// All servers hold the only token ever issued.
     pub(crate) fn warm() -> Self {
-        let token = Token { id: 1, generation: 1, asked: 1 };
+        let token = Token { id: 1, generation: 1, requested_at: 1 };
         let server = Server { held: token, known: 1, ..Server::default() };
         let store = Store { token, ..Store::default() };
         Self { servers: [server; SERVERS], store, newest: 1, ..Self::default() }
     }
 
-    /// Nobody has a token, and everybody wants one.
+    /// No server has a token, and all need one.
     pub(crate) fn cold() -> Self {
         Self { servers: [Server { due: true, ..Server::default() }; SERVERS], ..Self::default() }
     }
 
     pub(crate) fn lease_is_free(&self) -> bool {
-        !self.store.forsaken_lease && !self.servers.iter().any(|server| server.leases)
+        !self.store.orphaned_lease && !self.servers.iter().any(|server| server.holds_lease)
     }
 
-    pub(crate) fn take_mark_away(&mut self) {
-        self.store.marked = false;
-        self.servers.iter_mut().for_each(|server| server.marks = false);
+    pub(crate) fn clear_marker(&mut self) {
+        self.store.in_doubt = false;
+        self.servers.iter_mut().for_each(|server| server.owns_marker = false);
     }
 
-    /// What a clock says that is right: later than everything before.
+    /// The exact time: later than all earlier times.
     pub(crate) fn now(&self) -> u8 {
         let times = self.servers.iter().flat_map(Server::times);
-        times.chain([self.store.token.asked]).max().unwrap_or_default() + 1
+        times.chain([self.store.token.requested_at]).max().unwrap_or_default() + 1
     }
 }
 
@@ -159,17 +160,17 @@ impl Server {
         matches!(self.attempt.stage, Stage::Call | Stage::Wait | Stage::Put { .. })
     }
 
-    /// Every generation it has in mind.
+    /// All generations in its state.
     pub(crate) fn generations(&self) -> [u8; 6] {
         let Attempt { known, record, .. } = self.attempt;
         let ending = self.attempt.stage.token().map_or(0, |token| token.generation);
-        let before = self.fetched_after.unwrap_or_default();
+        let before = self.unleased_since.unwrap_or_default();
         [self.held.generation, self.known, known, record, ending, before]
     }
 
     pub(crate) fn times(&self) -> [u8; 4] {
-        let ending = self.attempt.stage.token().map_or(0, |token| token.asked);
-        [self.held.asked, self.attempt.asked, ending, self.unsettled]
+        let ending = self.attempt.stage.token().map_or(0, |token| token.requested_at);
+        [self.held.requested_at, self.attempt.requested_at, ending, self.unconfirmed_call_at]
     }
 }
 
@@ -178,7 +179,8 @@ impl Stage {
         match self {
             Self::Put { id, .. } => Some(Token { id, ..Token::default() }),
             Self::End {
-                outcome: Outcome::Issued(token) | Outcome::IssuedAlone(token) | Outcome::Adopted { token, .. },
+                outcome:
+                    Outcome::Issued(token) | Outcome::IssuedWithoutLease(token) | Outcome::Adopted { token, .. },
                 ..
             } => Some(token),
             _ => None,

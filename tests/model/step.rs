@@ -1,58 +1,58 @@
-//! What can happen next.
+//! The steps that are possible in a state.
 
 use super::rules::Rules;
-use super::scenario::Weather;
+use super::scenario::FaultSet;
 use super::state::{Attempt, Outcome, SERVERS, Server, Stage, State, Store};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) act: Act,
-    /// Whose; nobody's where it is not a server's.
+    /// The server, for a step of a server.
     pub(crate) at: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
     TakeLease,
-    GoAlone,
-    PutOff,
+    FetchWithoutLease,
+    Postpone,
     Load,
     Mark,
     Call,
     Issue,
-    IssueToNobody,
-    DropStray,
+    IssueOrphaned,
+    DropOrphaned,
     Put,
     GiveUp,
     End,
     Poll,
-    Suspect,
-    ForsakenLeaseEnds,
-    StoreIsBack,
+    ScheduleTakeover,
+    OrphanedLeaseExpires,
+    StoreRecovers,
     Counted(Counted),
 }
 
-/// These happen so often only. Whatever else can happen does, sooner or later.
+/// Steps whose number is bounded. All other steps happen sooner or later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counted {
-    ComeDue,
+    RefreshDue,
     SeeRejection,
-    HearClaim,
+    Report,
     Crash,
     Pause,
-    LoseReply,
+    LoseResponse,
     Refuse,
-    CallSlowly,
-    StoreGoes,
-    StoreForgets,
+    DelayRequest,
+    StoreFails,
+    StoreLosesData,
 }
 
-pub(crate) struct World<'a> {
+pub(crate) struct Model<'a> {
     pub(crate) rules: &'a Rules,
-    pub(crate) weather: &'a Weather,
+    pub(crate) faults: &'a FaultSet,
 }
 
-/// Collects what can happen to one state.
+/// Collects the steps from one state.
 struct Steps<'a> {
     state: &'a State,
     at: usize,
@@ -60,8 +60,8 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// What changes nothing does not count.
-    fn may(&mut self, act: Act, change: impl FnOnce(&mut State)) {
+    /// Adds a step, unless it changes nothing.
+    fn add(&mut self, act: Act, change: impl FnOnce(&mut State)) {
         let mut next = *self.state;
         change(&mut next);
         if next != *self.state {
@@ -69,138 +69,142 @@ impl Steps<'_> {
         }
     }
 
-    fn wish(&mut self, wish: Counted, change: impl FnOnce(&mut State)) {
-        if self.state.wishes > 0 {
-            self.may(Act::Counted(wish), |next| {
-                next.wishes -= 1;
+    fn refresh(&mut self, refresh: Counted, change: impl FnOnce(&mut State)) {
+        if self.state.refreshes_left > 0 {
+            self.add(Act::Counted(refresh), |next| {
+                next.refreshes_left -= 1;
                 change(next);
             });
         }
     }
 
-    fn mishap(&mut self, allowed: bool, mishap: Counted, change: impl FnOnce(&mut State)) {
-        if allowed && self.state.mishaps > 0 {
-            self.may(Act::Counted(mishap), |next| {
-                next.mishaps -= 1;
+    fn fault(&mut self, allowed: bool, fault: Counted, change: impl FnOnce(&mut State)) {
+        if allowed && self.state.faults_left > 0 {
+            self.add(Act::Counted(fault), |next| {
+                next.faults_left -= 1;
                 change(next);
             });
         }
     }
 }
 
-impl World<'_> {
-    /// Everything that can happen next, and what comes of it.
+impl Model<'_> {
+    /// All possible steps, with the states they lead to.
     pub(crate) fn steps(&self, state: &State) -> Vec<(Step, State)> {
         let mut steps = Steps { state, at: 0, found: Vec::with_capacity(16) };
-        self.around(state, &mut steps);
+        self.add_environment_steps(state, &mut steps);
         for at in 0..SERVERS {
             steps.at = at;
-            self.goes_on(state, &mut steps);
-            self.hears(state, &mut steps);
-            self.fails(state, &mut steps);
+            self.add_own_steps(state, &mut steps);
+            self.add_inputs(state, &mut steps);
+            self.add_faults(state, &mut steps);
         }
         steps.found
     }
 
-    /// What a server does by itself.
-    fn goes_on(&self, state: &State, steps: &mut Steps<'_>) {
-        let (rules, away, at) = (self.rules, state.store.away, steps.at);
+    /// Steps of a server by itself.
+    fn add_own_steps(&self, state: &State, steps: &mut Steps<'_>) {
+        let (rules, unavailable, at) = (self.rules, state.store.unavailable, steps.at);
         let Server { attempt: Attempt { stage, .. }, due, .. } = state.servers[at];
         match stage {
-            Stage::None if due && away => steps.may(Act::GoAlone, |next| next.go_alone(at)),
-            Stage::None if due => steps.may(Act::TakeLease, |next| next.take_lease(at, rules)),
-            Stage::None => {}
-            Stage::Load if away => {
-                steps.may(Act::GoAlone, |next| next.go_alone(at));
-                steps.may(Act::PutOff, |next| next.put_off(at));
+            Stage::None if due && unavailable => {
+                steps.add(Act::FetchWithoutLease, |next| next.fetch_without_lease(at));
             }
-            Stage::Load => steps.may(Act::Load, |next| next.load(at, rules)),
-            Stage::Mark => steps.may(Act::Mark, |next| next.mark(at, rules)),
-            Stage::Call => steps.may(Act::Call, |next| next.issue(at)),
-            Stage::Wait => steps.may(Act::Issue, |next| next.issue(at)),
-            Stage::Put { id, offers } => steps.may(Act::Put, |next| next.put(at, id, offers, rules)),
-            Stage::End { outcome, unmark } => {
-                steps.may(Act::End, |next| next.end(at, outcome, unmark, rules));
+            Stage::None if due => steps.add(Act::TakeLease, |next| next.take_lease(at, rules)),
+            Stage::None => {}
+            Stage::Load if unavailable => {
+                steps.add(Act::FetchWithoutLease, |next| next.fetch_without_lease(at));
+                steps.add(Act::Postpone, |next| next.postpone(at));
+            }
+            Stage::Load => steps.add(Act::Load, |next| next.load(at, rules)),
+            Stage::Mark => steps.add(Act::Mark, |next| next.set_marker(at, rules)),
+            Stage::Call => steps.add(Act::Call, |next| next.issue(at)),
+            Stage::Wait => steps.add(Act::Issue, |next| next.issue(at)),
+            Stage::Put { id, store_attempts } => {
+                steps.add(Act::Put, |next| next.put(at, id, store_attempts, rules));
+            }
+            Stage::End { outcome, clears_marker } => {
+                steps.add(Act::End, |next| next.end(at, outcome, clears_marker, rules));
             }
         }
     }
 
-    /// What comes from the store, and from those who want a token.
-    fn hears(&self, state: &State, steps: &mut Steps<'_>) {
+    /// Steps caused by the store and by callers.
+    fn add_inputs(&self, state: &State, steps: &mut Steps<'_>) {
         let at = steps.at;
         let server = &state.servers[at];
         let idle = server.attempt.stage == Stage::None && !server.due;
-        if !state.store.away {
-            steps.may(Act::Poll, |next| next.poll(at, self.rules));
-            // The mark is older than a lease.
-            let fetching = state.servers.iter().any(|server| server.marks && server.attempt.trusted);
-            if idle && state.store.marked && !fetching && server.held == state.store.token {
-                steps.may(Act::Suspect, |next| next.servers[at].looks_after());
+        if !state.store.unavailable {
+            steps.add(Act::Poll, |next| next.poll_store(at, self.rules));
+            // The marker is older than a lease.
+            let fetching =
+                state.servers.iter().any(|server| server.owns_marker && server.attempt.lease_trusted);
+            if idle && state.store.in_doubt && !fetching && server.held == state.store.token {
+                steps.add(Act::ScheduleTakeover, |next| next.servers[at].schedule_takeover());
             }
         }
         if idle {
-            steps.wish(Counted::ComeDue, |next| next.servers[at].due = true);
+            steps.refresh(Counted::RefreshDue, |next| next.servers[at].due = true);
         }
-        if self.weather.rejections && server.held.id != 0 && server.held.id != state.newest {
-            steps.wish(Counted::SeeRejection, |next| next.servers[at].sees_rejection());
+        if self.faults.rejections && server.held.id != 0 && server.held.id != state.newest {
+            steps.refresh(Counted::SeeRejection, |next| next.servers[at].on_rejection());
         }
     }
 
-    /// What goes wrong with a server or its call.
-    fn fails(&self, state: &State, steps: &mut Steps<'_>) {
-        let (rules, weather, at) = (self.rules, self.weather, steps.at);
-        let Server { attempt: Attempt { stage, trusted, .. }, leases, .. } = state.servers[at];
-        steps.mishap(weather.crashes, Counted::Crash, |next| next.crash(at));
-        steps.mishap(weather.pauses && leases, Counted::Pause, |next| {
-            next.servers[at].leases = false;
-            next.servers[at].attempt.trusted = false;
+    /// Faults of a server and its call.
+    fn add_faults(&self, state: &State, steps: &mut Steps<'_>) {
+        let (rules, faults, at) = (self.rules, self.faults, steps.at);
+        let Server { attempt: Attempt { stage, lease_trusted, .. }, holds_lease, .. } = state.servers[at];
+        steps.fault(faults.crashes, Counted::Crash, |next| next.crash(at));
+        steps.fault(faults.pauses && holds_lease, Counted::Pause, |next| {
+            next.servers[at].holds_lease = false;
+            next.servers[at].attempt.lease_trusted = false;
         });
-        if weather.lost_replies && matches!(stage, Stage::Wait | Stage::Put { offers: 0, .. }) {
-            // Whoever was stopped for long finds the time for a reply over.
-            match trusted {
-                true => steps.mishap(true, Counted::LoseReply, |next| next.give_up(at, rules)),
-                false => steps.may(Act::GiveUp, |next| next.give_up(at, rules)),
+        if faults.lost_responses && matches!(stage, Stage::Wait | Stage::Put { store_attempts: 0, .. }) {
+            // A server that was suspended for long has run into its timeout.
+            match lease_trusted {
+                true => steps.fault(true, Counted::LoseResponse, |next| next.give_up(at, rules)),
+                false => steps.add(Act::GiveUp, |next| next.give_up(at, rules)),
             }
         }
         if stage == Stage::Call {
-            steps.mishap(weather.refusals, Counted::Refuse, |next| {
+            steps.fault(faults.refusals, Counted::Refuse, |next| {
                 let attempt = &mut next.servers[at].attempt;
                 *attempt = attempt.ends(Outcome::Refused, true);
             });
-            steps.mishap(weather.late_calls, Counted::CallSlowly, |next| {
+            steps.fault(faults.late_calls, Counted::DelayRequest, |next| {
                 next.servers[at].attempt.stage = Stage::Wait;
             });
         }
     }
 
-    /// What happens to the store, and to requests that nobody waits for.
-    fn around(&self, state: &State, steps: &mut Steps<'_>) {
-        steps.may(Act::ForsakenLeaseEnds, |next| next.store.forsaken_lease = false);
-        steps.may(Act::StoreIsBack, |next| next.store.away = false);
-        let goes = self.weather.outages && !state.store.away;
-        steps.mishap(goes, Counted::StoreGoes, |next| next.store.away = true);
-        steps.mishap(self.weather.losses, Counted::StoreForgets, State::forget);
-        if state.strays > 0 {
-            steps.may(Act::DropStray, |next| next.strays -= 1);
-            steps.may(Act::IssueToNobody, |next| {
-                next.strays -= 1;
+    /// Steps of the store and of requests whose caller has given up.
+    fn add_environment_steps(&self, state: &State, steps: &mut Steps<'_>) {
+        steps.add(Act::OrphanedLeaseExpires, |next| next.store.orphaned_lease = false);
+        steps.add(Act::StoreRecovers, |next| next.store.unavailable = false);
+        let can_fail = self.faults.outages && !state.store.unavailable;
+        steps.fault(can_fail, Counted::StoreFails, |next| next.store.unavailable = true);
+        steps.fault(self.faults.losses, Counted::StoreLosesData, State::lose_data);
+        if state.orphaned_requests > 0 {
+            steps.add(Act::DropOrphaned, |next| next.orphaned_requests -= 1);
+            steps.add(Act::IssueOrphaned, |next| {
+                next.orphaned_requests -= 1;
                 next.newest += 1;
             });
         }
     }
 
-    /// Somebody tells of a token that does not work: one who saw it rejected, or who only says so. From then on nothing
-    /// goes wrong any more.
+    /// An invalid token is observed by a server or reported by a client. No fault happens after that.
     pub(crate) fn reports(&self, state: &State) -> Vec<(Step, State)> {
-        let calm = State { wishes: 0, mishaps: 0, reported: true, ..*state };
+        let calm = State { refreshes_left: 0, faults_left: 0, reported: true, ..*state };
         let mut steps = Steps { state, at: 0, found: Vec::new() };
         for at in 0..SERVERS {
             steps.at = at;
-            steps.may(Act::Counted(Counted::SeeRejection), |next| {
+            steps.add(Act::Counted(Counted::SeeRejection), |next| {
                 *next = calm;
-                next.servers[at].sees_rejection();
+                next.servers[at].on_rejection();
             });
-            steps.may(Act::Counted(Counted::HearClaim), |next| {
+            steps.add(Act::Counted(Counted::Report), |next| {
                 *next = calm;
                 next.servers[at].due = true;
             });
@@ -210,24 +214,24 @@ impl World<'_> {
 }
 
 impl State {
-    /// No reply, or too late. The request may still be on its way.
+    /// No response in time. The request may still be in flight.
     fn give_up(&mut self, at: usize, rules: &Rules) {
         let attempt = &mut self.servers[at].attempt;
-        self.strays += u8::from(attempt.stage == Stage::Wait);
-        *attempt = attempt.ends(Outcome::Lost, !rules.lost_answer_leaves_mark);
+        self.orphaned_requests += u8::from(attempt.stage == Stage::Wait);
+        *attempt = attempt.ends(Outcome::Lost, !rules.lost_response_keeps_marker);
     }
 
     fn crash(&mut self, at: usize) {
-        self.strays += u8::from(self.servers[at].attempt.stage == Stage::Wait);
+        self.orphaned_requests += u8::from(self.servers[at].attempt.stage == Stage::Wait);
         self.abandon_lease(at);
         self.servers[at] = Server { due: true, ..Server::default() };
     }
 
-    fn forget(&mut self) {
-        self.store = Store { away: self.store.away, ..Store::default() };
+    fn lose_data(&mut self) {
+        self.store = Store { unavailable: self.store.unavailable, ..Store::default() };
         for server in &mut self.servers {
-            server.leases = false;
-            server.marks = false;
+            server.holds_lease = false;
+            server.owns_marker = false;
         }
     }
 }

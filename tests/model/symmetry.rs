@@ -1,13 +1,13 @@
-//! States that differ in names only are one state: which server is which, how tokens and generations are numbered.
+//! Symmetry reduction: states that differ only in the order of servers and the numbering of tokens are one state.
 
 use super::rules::Generations;
 use super::state::{Attempt, Outcome, Server, Stage, State, Token};
 
-/// New numbers in the same order, without gaps.
+/// Maps numbers to new ones in the same order, without gaps.
 struct Ranks(u64);
 
 impl Ranks {
-    fn of(numbers: impl Iterator<Item = u8>) -> Self {
+    fn new(numbers: impl Iterator<Item = u8>) -> Self {
         Self(numbers.fold(0, |all, number| all | 1 << number) & !1)
     }
 
@@ -19,20 +19,21 @@ impl Ranks {
 
 impl State {
     pub(crate) fn canonical(mut self, numbering: Generations) -> Self {
-        self.forget_rejected();
-        let ids = Ranks::of(self.servers.iter().flat_map(ids).chain([self.store.token.id, self.newest]));
+        self.drop_unused_rejections();
+        let ids = Ranks::new(self.servers.iter().flat_map(ids).chain([self.store.token.id, self.newest]));
         let store = self.store.token;
-        let times = Ranks::of(self.servers.iter().flat_map(Server::times).chain([store.asked]));
+        let times = Ranks::new(self.servers.iter().flat_map(Server::times).chain([store.requested_at]));
         let generations = self.servers.iter().flat_map(Server::generations).chain([store.generation]);
-        // A generation that is a time is compared with times.
-        let generations =
-            Ranks::of(generations.chain(self.servers.iter().flat_map(Server::times)).chain([store.asked]));
+        // Generations that are times are compared with times.
+        let generations = Ranks::new(
+            generations.chain(self.servers.iter().flat_map(Server::times)).chain([store.requested_at]),
+        );
         let time = |number| match numbering {
             Generations::Times => generations.rank(number),
             Generations::Counted => times.rank(number),
         };
         let fences =
-            Ranks::of(self.servers.iter().map(|server| server.attempt.fence).chain([self.store.fence]));
+            Ranks::new(self.servers.iter().map(|server| server.attempt.fence).chain([self.store.fence]));
         let generation = |number| match numbering {
             Generations::Times => generations.rank(number),
             Generations::Counted => number,
@@ -40,22 +41,22 @@ impl State {
         let token = |token: Token| Token {
             id: ids.rank(token.id),
             generation: generation(token.generation),
-            asked: time(token.asked),
+            requested_at: time(token.requested_at),
         };
         for server in &mut self.servers {
             server.held = token(server.held);
             server.known = generation(server.known);
             server.rejected = ids.rank(server.rejected);
-            server.fetched_after = server.fetched_after.map(generation);
-            server.unsettled = time(server.unsettled);
-            server.watches &= server.due || server.attempt != Attempt::default();
+            server.unleased_since = server.unleased_since.map(generation);
+            server.unconfirmed_call_at = time(server.unconfirmed_call_at);
+            server.awaits_peer &= server.due || server.attempt != Attempt::default();
             let attempt = &mut server.attempt;
             attempt.known = generation(attempt.known);
             attempt.rejected = ids.rank(attempt.rejected);
             attempt.record = generation(attempt.record);
-            attempt.asked = time(attempt.asked);
+            attempt.requested_at = time(attempt.requested_at);
             attempt.fence = fences.rank(attempt.fence);
-            attempt.stage = renumbered(attempt.stage, token);
+            attempt.stage = renumber(attempt.stage, token);
         }
         self.store.token = token(self.store.token);
         self.store.fence = fences.rank(self.store.fence);
@@ -64,9 +65,9 @@ impl State {
         self
     }
 
-    /// That a token was rejected matters as long as somebody can offer it.
-    fn forget_rejected(&mut self) {
-        let offered = Ranks::of(
+    /// A rejection matters only as long as a server or the store has the token.
+    fn drop_unused_rejections(&mut self) {
+        let present = Ranks::new(
             self.servers
                 .iter()
                 .flat_map(|server| [server.held.id, server.attempt.stage.token().map_or(0, |token| token.id)])
@@ -74,7 +75,7 @@ impl State {
         );
         for server in &mut self.servers {
             for rejected in [&mut server.rejected, &mut server.attempt.rejected] {
-                if offered.0 & (1 << *rejected) == 0 {
+                if present.0 & (1 << *rejected) == 0 {
                     *rejected = 0;
                 }
             }
@@ -87,19 +88,21 @@ fn ids(server: &Server) -> [u8; 4] {
     [server.held.id, server.rejected, server.attempt.rejected, ending]
 }
 
-fn renumbered(stage: Stage, token: impl Fn(Token) -> Token) -> Stage {
+fn renumber(stage: Stage, token: impl Fn(Token) -> Token) -> Stage {
     match stage {
-        Stage::Put { id, offers } => Stage::Put { id: token(Token { id, ..Token::default() }).id, offers },
-        Stage::End { outcome, unmark } => {
+        Stage::Put { id, store_attempts } => {
+            Stage::Put { id: token(Token { id, ..Token::default() }).id, store_attempts }
+        }
+        Stage::End { outcome, clears_marker } => {
             let outcome = match outcome {
                 Outcome::Issued(issued) => Outcome::Issued(token(issued)),
-                Outcome::IssuedAlone(issued) => Outcome::IssuedAlone(token(issued)),
-                Outcome::Adopted { token: adopted, marked, raced } => {
-                    Outcome::Adopted { token: token(adopted), marked, raced }
+                Outcome::IssuedWithoutLease(issued) => Outcome::IssuedWithoutLease(token(issued)),
+                Outcome::Adopted { token: adopted, in_doubt, lost_race } => {
+                    Outcome::Adopted { token: token(adopted), in_doubt, lost_race }
                 }
-                other @ (Outcome::Elsewhere | Outcome::Refused | Outcome::Lost) => other,
+                other @ (Outcome::LeaseHeldByPeer | Outcome::Refused | Outcome::Lost) => other,
             };
-            Stage::End { outcome, unmark }
+            Stage::End { outcome, clears_marker }
         }
         other @ (Stage::None | Stage::Load | Stage::Mark | Stage::Call | Stage::Wait) => other,
     }

@@ -1,92 +1,94 @@
-//! A way through the model in words.
+//! A path through the model in words.
 
 use std::fmt::Write as _;
 
-use super::search::{Found, Wrong};
+use super::search::{Found, Violation};
 use super::state::{Outcome, Stage, State, Token};
 use super::step::{Act, Counted, Step};
 
-pub(crate) fn account(name: &str, found: &Found) -> String {
+pub(crate) fn summary(name: &str, found: &Found) -> String {
     let Found { states, at_rest, reported, .. } = found;
-    let healed = match reported {
+    let recovery = match reported {
         0 => "by itself".to_owned(),
         _ => format!("after one report at {reported} of them"),
     };
-    format!("{name}: {states} states, {at_rest} at rest, all well {healed}")
+    format!("{name}: {states} states, {at_rest} at rest, all recovered {recovery}")
 }
 
-pub(crate) fn story(start: &State, wrong: &Wrong) -> String {
-    let mut told = format!("{}, after {} steps:\n", wrong.what, wrong.path.len());
+pub(crate) fn trace(start: &State, violation: &Violation) -> String {
+    let mut trace = format!("{}, after {} steps:\n", violation.what, violation.path.len());
     let mut before = start;
-    for (number, (step, after)) in wrong.path.iter().enumerate() {
-        let _ = writeln!(told, "  {:>2}. {}", number + 1, sentence(before, *step, after));
+    for (number, (step, after)) in violation.path.iter().enumerate() {
+        let _ = writeln!(trace, "  {:>2}. {}", number + 1, describe_step(before, *step, after));
         before = after;
     }
-    let _ = writeln!(told, "  stored: {}; the newest: token {}", name(before.store.token), before.newest);
-    told
+    let _ = writeln!(trace, "  stored: {}; valid: token {}", name(before.store.token), before.newest);
+    trace
 }
 
-fn sentence(before: &State, step: Step, after: &State) -> String {
-    let who = ["A", "B", "C"][step.at];
+fn describe_step(before: &State, step: Step, after: &State) -> String {
+    let server = ["A", "B", "C"][step.at];
     let (was, is) = (&before.servers[step.at], &after.servers[step.at]);
     match step.act {
-        Act::TakeLease if is.leases => format!("{who} takes the lease"),
-        Act::TakeLease => format!("{who} does not get the lease, finds {} and adopts it", name(is.held)),
-        Act::GoAlone => format!("{who} goes on without the store"),
-        Act::PutOff => format!("{who} puts it off"),
-        Act::Load => format!("{who} loads the record: {}", name(before.store.token)),
-        Act::Mark if is.attempt.stage == Stage::Call => format!("{who} marks, and is about to call"),
-        Act::Mark => format!("{who} no longer trusts its lease"),
-        Act::Call => format!("{who} calls: Weixin issues token {}", after.newest),
-        Act::Issue => format!("Weixin carries out the request of {who}: token {}", after.newest),
-        Act::IssueToNobody => {
-            format!("Weixin carries out a request nobody waits for: token {}", after.newest)
+        Act::TakeLease if is.holds_lease => format!("{server} takes the lease"),
+        Act::TakeLease => format!("{server} does not get the lease, finds {} and adopts it", name(is.held)),
+        Act::FetchWithoutLease => format!("{server} fetches without lease"),
+        Act::Postpone => format!("{server} postpones the fetch"),
+        Act::Load => format!("{server} loads the record: {}", name(before.store.token)),
+        Act::Mark if is.attempt.stage == Stage::Call => format!("{server} sets the marker"),
+        Act::Mark => format!("{server} finds that its lease may have expired"),
+        Act::Call => format!("{server} calls: Weixin issues token {}", after.newest),
+        Act::Issue => format!("Weixin handles the request of {server}: token {}", after.newest),
+        Act::IssueOrphaned => {
+            format!("Weixin handles a request that was given up: token {}", after.newest)
         }
-        Act::DropStray => "a request nobody waits for gets lost".to_owned(),
-        Act::Put => format!("{who} offers its token: {}", offered(is.attempt.stage, after)),
-        Act::GiveUp => format!("{who} goes on; the time for its reply is over"),
-        Act::End if is.held.id == 0 => format!("{who} is done, and holds nothing"),
-        Act::End => format!("{who} is done, and holds {}", name(is.held)),
+        Act::DropOrphaned => "a request that was given up is lost".to_owned(),
+        Act::Put => {
+            format!("{server} tries to store its token: {}", describe_store_attempt(is.attempt.stage, after))
+        }
+        Act::GiveUp => format!("{server} runs into its timeout"),
+        Act::End if is.held.id == 0 => format!("{server} ends its attempt, and holds no token"),
+        Act::End => format!("{server} ends its attempt, and holds {}", name(is.held)),
         Act::Poll if before.store.token != after.store.token => {
-            format!("{who} reads the store, and gives it {}", name(is.held))
+            format!("{server} reads the store, and publishes {}", name(is.held))
         }
-        Act::Poll if was.held != is.held => format!("{who} reads the store, and adopts {}", name(is.held)),
-        Act::Poll => format!("{who} reads the store"),
-        Act::Suspect => format!("{who} finds that the mark is old"),
-        Act::ForsakenLeaseEnds => "the lease that nobody knows of ends".to_owned(),
-        Act::StoreIsBack => "the store is back".to_owned(),
-        Act::Counted(counted) => happening(who, counted),
+        Act::Poll if was.held != is.held => format!("{server} reads the store, and adopts {}", name(is.held)),
+        Act::Poll => format!("{server} reads the store"),
+        Act::ScheduleTakeover => format!("{server} finds that the marker is older than a lease"),
+        Act::OrphanedLeaseExpires => "the orphaned lease expires".to_owned(),
+        Act::StoreRecovers => "the store recovers".to_owned(),
+        Act::Counted(counted) => describe_counted(server, counted),
     }
 }
 
-fn happening(who: &str, counted: Counted) -> String {
+fn describe_counted(server: &str, counted: Counted) -> String {
     match counted {
-        Counted::ComeDue => format!("{who} is due to fetch"),
-        Counted::SeeRejection => format!("{who} sees its token rejected"),
-        Counted::HearClaim => format!("{who} is told that its token does not work"),
-        Counted::Crash => format!("{who} dies, and starts again"),
-        Counted::Pause => format!("{who} is stopped for so long that its lease ends"),
-        Counted::LoseReply => format!("the reply to {who} is lost"),
-        Counted::Refuse => format!("Weixin refuses {who}"),
-        Counted::CallSlowly => format!("{who} calls, and its request is slow"),
-        Counted::StoreGoes => "the store goes away".to_owned(),
-        Counted::StoreForgets => "the store loses everything".to_owned(),
+        Counted::RefreshDue => format!("{server} is due to refresh"),
+        Counted::SeeRejection => format!("{server} sees that Weixin rejects its token"),
+        Counted::Report => format!("{server} gets a report that its token is invalid"),
+        Counted::Crash => format!("{server} crashes and restarts"),
+        Counted::Pause => format!("{server} is suspended until its lease expires"),
+        Counted::LoseResponse => format!("the response to {server} is lost"),
+        Counted::Refuse => format!("Weixin refuses {server}"),
+        Counted::DelayRequest => format!("{server} calls, and its request is delayed"),
+        Counted::StoreFails => "the store becomes unavailable".to_owned(),
+        Counted::StoreLosesData => "the store loses its data".to_owned(),
     }
 }
 
-fn offered(stage: Stage, after: &State) -> String {
+fn describe_store_attempt(stage: Stage, after: &State) -> String {
     let found = name(after.store.token);
     match stage {
         Stage::End { outcome: Outcome::Adopted { .. }, .. } => {
-            format!("it lost to {found}, which is adopted")
+            format!("the store has {found}, which is adopted")
         }
-        Stage::End { outcome: Outcome::Issued(token) | Outcome::IssuedAlone(token), .. }
+        Stage::End { outcome: Outcome::Issued(token) | Outcome::IssuedWithoutLease(token), .. }
             if token == after.store.token =>
         {
             format!("{found} is stored")
         }
         Stage::End { .. } => "it cannot be stored".to_owned(),
-        _ => format!("it lost to {found}, and is offered again"),
+        _ => format!("the store has {found}; tries again"),
     }
 }
 

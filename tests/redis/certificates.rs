@@ -1,4 +1,4 @@
-//! A Redis behind TLS, with an authority made for the occasion.
+//! A Redis with TLS and a new certificate authority.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,11 +11,11 @@ use super::server::Redis;
 pub(super) struct Behind {
     pub(super) redis: Redis,
     pub(super) tls_port: u16,
-    /// Who has to be trusted, as PEM.
+    /// The certificate authority to trust, as PEM.
     pub(super) authority: String,
 }
 
-/// Somebody of this name to be trusted, as PEM, and what it takes to sign.
+/// A certificate authority of this name, as PEM, and its signing key.
 fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -24,9 +24,9 @@ fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
     (params.self_signed(&key).unwrap().pem(), Issuer::new(params, key))
 }
 
-/// Another one, whom nobody has heard of.
-pub(super) fn stranger() -> String {
-    authority("a stranger").0
+/// Another certificate authority, which is not trusted.
+pub(super) fn unknown_authority() -> String {
+    authority("unknown").0
 }
 
 impl Behind {
@@ -57,7 +57,7 @@ impl Behind {
         Self { redis, tls_port, authority }
     }
 
-    /// Where it is, for this user.
+    /// Its address, for this user.
     pub(super) fn address(&self, user: &str) -> String {
         format!("rediss://{user}127.0.0.1:{}/0", self.tls_port)
     }

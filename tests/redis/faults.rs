@@ -1,4 +1,4 @@
-//! Redis away, back, protected, replaced, read-only or slow: errors come in time, hold no secret, and end with their cause.
+//! Redis is unavailable, protected, replaced, read-only or slow. Errors come in time, hold no secret, and end with their cause.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use wxsub_core::store::{CasOutcome, StoreError, TokenStore};
 use wxsub_core::token::Generation;
 use wxsub_redis::{RedisStore, RedisStoreBuilder};
 
-use super::certificates::{Behind, stranger};
+use super::certificates::{Behind, unknown_authority};
 use super::sentinel::{MASTER, Sentinel};
 use super::server::Redis;
 use super::store::token;
@@ -18,17 +18,17 @@ fn app() -> AppId {
     "wx1".parse().unwrap()
 }
 
-/// What docs/cluster.md says the store's user must be allowed, with this password.
+/// The ACL rule of docs/cluster.md for the user of the store, with this password.
 fn rule(password: &str) -> String {
     let guide = include_str!("../../docs/cluster.md");
     let rule = guide.lines().find(|line| line.starts_with("ACL SETUSER wxsub ")).unwrap();
     rule.replace("PASSWORD", password)
 }
 
-/// How long the store may take, with room for a machine that is busy.
+/// How long the store may take, with a margin for a busy machine.
 const IN_TIME: Duration = Duration::from_secs(20);
 
-/// What the store answers, which does not take it longer than that.
+/// The response of the store, within that time.
 async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let clock = SystemClock::new();
     let began = clock.now().mono;
@@ -41,7 +41,7 @@ async fn error(store: &RedisStore) -> String {
     in_time(store.load(&app())).await.unwrap_err().to_string()
 }
 
-/// Waits for what comes in the end.
+/// Waits for a condition.
 async fn wait_for(what: &str, mut found: impl AsyncFnMut() -> bool) {
     let clock = SystemClock::new();
     for _ in 0..1200 {
@@ -50,12 +50,12 @@ async fn wait_for(what: &str, mut found: impl AsyncFnMut() -> bool) {
         }
         clock.sleep_until(clock.now().mono.after(Duration::from_millis(100))).await;
     }
-    panic!("{what}: it never came");
+    panic!("{what}: timed out");
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn redis_comes_back_and_so_does_the_store() {
+async fn store_works_again_after_redis_restarts() {
     let mut redis = Redis::start();
     let store = redis.store();
     store.load(&app()).await.unwrap();
@@ -69,7 +69,7 @@ async fn redis_comes_back_and_so_does_the_store() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn a_store_can_be_made_before_redis_runs() {
+async fn store_builds_before_redis_runs() {
     let mut redis = Redis::start();
     redis.kill();
     let store = redis.store();
@@ -80,7 +80,7 @@ async fn a_store_can_be_made_before_redis_runs() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn a_redis_that_stands_still_is_given_up_and_found_again() {
+async fn suspended_redis_times_out_and_store_recovers() {
     let redis = Redis::start();
     let store = redis.store();
     store.load(&app()).await.unwrap();
@@ -93,14 +93,14 @@ async fn a_redis_that_stands_still_is_given_up_and_found_again() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn passwords_and_users_are_checked_and_never_shown() {
+async fn wrong_credentials_fail_without_showing_secrets() {
     let redis = Redis::with(&["--requirepass", "SESAME"]);
     redis.builder().password("SESAME").build().unwrap().load(&app()).await.unwrap();
     let wrong = redis.builder().password("SWORDFISH").build().unwrap();
     let text = error(&wrong).await;
     assert!(!text.contains("SWORDFISH") && !text.contains("SESAME"), "{text}");
     let _ = error(&redis.store()).await;
-    // A user who may do what the store does and nothing else.
+    // A user with only the permissions that the store needs.
     let rule = rule("OPEN");
     assert!(redis.ask(&format!("AUTH SESAME\r\n{rule}")).contains("+OK\r\n+OK"));
     let user = format!("redis://wxsub@127.0.0.1:{}/0", redis.port);
@@ -117,7 +117,7 @@ async fn passwords_and_users_are_checked_and_never_shown() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn a_replica_that_is_read_only_gives_no_lease() {
+async fn read_only_replica_gives_no_lease() {
     let (master, replica) = (Redis::start(), Redis::start());
     replica.ask(&format!("REPLICAOF 127.0.0.1 {}", master.port));
     let leased = replica.store().acquire_lease(&app(), "one", Duration::from_secs(30)).await;
@@ -131,7 +131,7 @@ fn through(sentinels: &[&Sentinel]) -> RedisStore {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn the_sentinels_make_a_replica_the_master_and_the_record_goes_on() {
+async fn record_survives_sentinel_failover() {
     let (mut master, replica, app) = (Redis::start(), Redis::start(), app());
     replica.ask(&format!("REPLICAOF 127.0.0.1 {}", master.port));
     let sentinel = Sentinel::watching(&master);
@@ -153,29 +153,29 @@ async fn the_sentinels_make_a_replica_the_master_and_the_record_goes_on() {
         stored.is_some()
     })
     .await;
-    assert!(matches!(stored, Some(CasOutcome::Stored)), "the record was there: {stored:?}");
+    assert!(matches!(stored, Some(CasOutcome::Stored)), "the record is lost: {stored:?}");
     assert_eq!(in_time(store.load(&app)).await.unwrap().generation(), second);
     assert!(replica.ask("HGET wxsub:{wx1}:record generation").contains("$1\r\n6"));
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn a_sentinel_that_stands_still_or_is_gone_is_passed_over() {
+async fn unavailable_sentinel_is_skipped() {
     let master = Redis::start();
     let (still, gone, good) =
         (Sentinel::watching(&master), Sentinel::watching(&master), Sentinel::watching(&master));
     let store = through(&[&still, &gone, &good]);
-    still.stand_still();
+    still.suspend();
     drop(gone);
     in_time(store.load(&app())).await.unwrap();
     drop(good);
-    // The connection to the master stays as it is.
+    // The connection to the master stays open.
     in_time(store.load(&app())).await.unwrap();
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn over_tls_only_a_redis_of_the_right_authority_is_talked_to() {
+async fn tls_rejects_redis_of_unknown_authority() {
     let behind = Behind::tls();
     assert!(behind.redis.ask(&rule("SESAME")).starts_with("+OK"));
     let store = |builder: RedisStoreBuilder| builder.build().unwrap();
@@ -186,7 +186,7 @@ async fn over_tls_only_a_redis_of_the_right_authority_is_talked_to() {
     let wrong = error(&store(trusted("wxsub@").password("SWORDFISH"))).await;
     assert!(!wrong.contains("SWORDFISH") && !wrong.contains("SESAME"), "{wrong}");
     let address = || RedisStore::builder(behind.address("wxsub@")).password("SESAME");
-    for untrusting in [address().certificate_authorities(stranger()), address()] {
+    for untrusting in [address().certificate_authorities(unknown_authority()), address()] {
         let text = error(&store(untrusting)).await;
         assert!(text.contains("UnknownIssuer") && !text.contains("SESAME"), "{text}");
     }

@@ -1,4 +1,4 @@
-//! A sentinel that watches one master, and is enough to replace it; it ends with its value.
+//! A sentinel that watches one master and can replace it alone. The process ends with its value.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::server::{Redis, ask};
 
-/// What the sentinels call the master.
+/// The name of the master.
 pub(super) const MASTER: &str = "main";
 
 pub(super) struct Sentinel {
@@ -41,14 +41,14 @@ impl Sentinel {
         Self { port, folder, child }
     }
 
-    /// Whether it knows this replica of its master, which can take over then.
+    /// Whether it knows this replica of its master. Then the replica can take over.
     pub(super) fn knows(&self, replica: &Redis) -> bool {
         let known = ask(self.port, &format!("SENTINEL REPLICAS {MASTER}"));
         known.contains(&replica.port.to_string()) && known.contains("master-link-status\r\n$2\r\nok")
     }
 
-    /// As `kill -STOP`: it stands still.
-    pub(super) fn stand_still(&self) {
+    /// Suspends the sentinel, as `kill -STOP`.
+    pub(super) fn suspend(&self) {
         assert!(
             Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status().unwrap().success()
         );

@@ -1,4 +1,4 @@
-//! A private Redis on a free port, in a folder of its own; it ends with its value. The tests of the command line use it, too.
+//! A private Redis on a free port with a folder of its own. The process ends with its value. The tests of wxsub-cli use it too.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -43,23 +43,23 @@ impl Redis {
         self.child.wait().unwrap();
     }
 
-    /// As `kill -STOP` and `kill -CONT`: it stands still, and goes on.
+    /// Sends a signal: `-STOP` suspends, `-CONT` resumes.
     pub(crate) fn signal(&self, signal: &str) {
         let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(done.success());
     }
 
-    /// Again on the same port, empty.
+    /// Starts again on the same port, empty.
     pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.port, &self.folder, &self.arguments);
     }
 
-    /// What Redis answers to a line of `redis-cli`.
+    /// The response of Redis to a line of `redis-cli`.
     pub(crate) fn ask(&self, line: &str) -> String {
         ask(self.port, line)
     }
 
-    /// Everything it is asked from now on.
+    /// A connection that receives all commands from now on.
     pub(crate) fn monitor(&self) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.write_all(b"MONITOR\r\n").unwrap();
@@ -70,12 +70,12 @@ impl Redis {
     }
 }
 
-/// What is answered at this port to a line of `redis-cli`.
+/// The response at this port to a line of `redis-cli`.
 pub(crate) fn ask(port: u16, line: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes()).unwrap();
-    // Sentinels do not know QUIT.
+    // A sentinel has no QUIT.
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -105,7 +105,7 @@ impl Drop for Redis {
     }
 }
 
-/// What a monitor has seen, once it has seen nothing for a moment.
+/// What a monitor has received, until nothing comes for a moment.
 pub(crate) fn seen(mut monitor: TcpStream) -> String {
     let mut all = Vec::new();
     let mut piece = [0; 65_536];

@@ -1,4 +1,4 @@
-//! The store keeps the contract of stores, with many writers and with clocks that differ.
+//! The store passes the contract suite, also with many writers and with clock skew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) fn token(text: &str, generation: u64, asked: UnixMillis) -> StoredTok
     StoredToken::new(AccessToken::new(text).unwrap(), generation, asked, Duration::from_secs(7200))
 }
 
-async fn keeps_the_contract(make: impl Fn(&Redis) -> RedisStore) {
+async fn check_contract(make: impl Fn(&Redis) -> RedisStore) {
     let redis = Redis::start();
     let make = || {
         redis.ask("FLUSHALL");
@@ -45,14 +45,14 @@ async fn keeps_the_contract(make: impl Fn(&Redis) -> RedisStore) {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn keeps_the_contract_of_stores() {
-    keeps_the_contract(Redis::store).await;
+async fn store_passes_the_contract_suite() {
+    check_contract(Redis::store).await;
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn keeps_the_contract_with_tokens_encrypted_and_a_prefix() {
-    keeps_the_contract(|redis| {
+async fn encrypted_store_with_prefix_passes_the_contract_suite() {
+    check_contract(|redis| {
         redis.builder().encryption_key(KEY.parse().unwrap()).prefix("team-1").build().unwrap()
     })
     .await;
@@ -60,7 +60,7 @@ async fn keeps_the_contract_with_tokens_encrypted_and_a_prefix() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn of_a_hundred_who_replace_the_same_token_one_succeeds() {
+async fn one_of_a_hundred_concurrent_writes_succeeds() {
     let redis = Redis::start();
     let stores: Vec<_> = (0..4).map(|_| Arc::new(redis.store())).collect();
     let (app, mut held) = (app(), 0);
@@ -81,7 +81,7 @@ async fn of_a_hundred_who_replace_the_same_token_one_succeeds() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn of_a_hundred_who_ask_for_the_lease_one_gets_it_and_it_ends_by_itself() {
+async fn one_of_a_hundred_gets_the_lease_and_it_expires() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     let asks = (0..100).map(|n| {
@@ -89,14 +89,14 @@ async fn of_a_hundred_who_ask_for_the_lease_one_gets_it_and_it_ends_by_itself() 
         async move { store.acquire_lease(app, &format!("holder{n}"), Duration::from_secs(60)).await.unwrap() }
     });
     assert_eq!(join_all(asks).await.into_iter().filter(|leased| *leased).count(), 1);
-    assert!(redis.ask("PTTL wxsub:{wx1}:lease").starts_with(":5"), "it has an end");
+    assert!(redis.ask("PTTL wxsub:{wx1}:lease").starts_with(":5"), "the lease has no expiry");
     redis.ask("PEXPIRE wxsub:{wx1}:lease 0");
     assert!(store.acquire_lease(&app, "late", Duration::from_secs(60)).await.unwrap());
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn servers_whose_clocks_are_ten_minutes_apart_agree_on_the_end_of_a_token() {
+async fn servers_with_clock_skew_agree_on_token_expiry() {
     let redis = Redis::start();
     let (right, ahead) = (Arc::new(ManualClock::new()), Arc::new(ManualClock::new()));
     ahead.set_forward(Duration::from_secs(600));
@@ -116,7 +116,7 @@ async fn servers_whose_clocks_are_ten_minutes_apart_agree_on_the_end_of_a_token(
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn a_process_that_stands_still_while_it_reads_does_not_take_the_token_for_younger() {
+async fn suspension_during_load_makes_token_no_younger() {
     let redis = Redis::start();
     let clock = Arc::new(ManualClock::new());
     let (store, app) = (redis.builder().clock(clock.clone()).build().unwrap(), app());
@@ -143,7 +143,7 @@ async fn a_generation_beyond_the_bound_is_replaced() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn a_record_of_a_later_layout_is_refused_by_name_and_left_alone() {
+async fn record_of_later_layout_is_rejected_and_kept() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     redis.ask("HSET wxsub:{wx1}:record version 2 generation 5 token X");
@@ -163,7 +163,7 @@ async fn a_record_of_a_later_layout_is_refused_by_name_and_left_alone() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn fields_that_are_not_known_are_left_alone_and_a_record_outlives_its_token() {
+async fn unknown_fields_are_kept_and_record_outlives_token() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     store.compare_and_set(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
@@ -177,7 +177,7 @@ async fn fields_that_are_not_known_are_left_alone_and_a_record_outlives_its_toke
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn with_encryption_redis_sees_no_token() {
+async fn encrypted_store_sends_no_plain_token() {
     let redis = Redis::start();
     let (plain, app) = (redis.store(), app());
     let sealing = redis.builder().encryption_key(KEY.parse().unwrap()).build().unwrap();
@@ -195,7 +195,7 @@ async fn with_encryption_redis_sees_no_token() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn a_stored_token_is_made_known() {
+async fn stored_token_is_published() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     let monitor = redis.monitor();

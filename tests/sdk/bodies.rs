@@ -10,7 +10,7 @@ use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_reqwest::ReqwestTransport;
 use wxsub_tests::{app, template};
 
-use super::setup::{Stage, key};
+use super::setup::{Setup, key};
 
 /// What the SDK is given, the body it posts for scene 1, and the mini program that reaches the user.
 type Body = (&'static str, &'static str, Option<&'static str>);
@@ -83,18 +83,18 @@ async fn powerwechat_3_sends_with_and_without_a_mini_program() {
 }
 
 async fn are_sent(bodies: &[Body]) {
-    let stage = Stage::open().await;
+    let setup = Setup::start().await;
     let token = TokenRequest::new(app(), AppSecret::new(key()).unwrap());
-    let token = answer(&stage.server, token.encode()).await;
+    let token = answer(&setup.server, token.encode()).await;
     let token = token["access_token"].as_str().unwrap();
-    for base in [&stage.server, &stage.weixin] {
+    for base in [&setup.server, &setup.weixin] {
         for (given, body, miniprogram) in bodies {
             let body = body.replace("TEMPLATE", template().as_str());
-            stage.user_allows(1);
+            setup.consent(1);
             let query = vec![QueryPair::secret("access_token", token)];
             let answered = answer(base, Request::post(subscribe::PATH, query, body.into())).await;
             assert_eq!(answered["errcode"], 0, "{given}: {answered}");
-            let arrived = stage.last_received()["miniprogram"]["appid"].clone();
+            let arrived = setup.last_received()["miniprogram"]["appid"].clone();
             assert_eq!(arrived.as_str().filter(|appid| !appid.is_empty()), *miniprogram, "{given}");
         }
     }

@@ -1,4 +1,4 @@
-//! A sandbox in Weixin's place and a control server before it, both on loopback.
+//! A sandbox in place of Weixin, and a control server that uses it, both on loopback.
 
 use std::future::pending;
 
@@ -10,18 +10,18 @@ use wxsub_sandbox::{Sandbox, http};
 use wxsub_server::{ApiKeyDigest, Config, Server};
 use wxsub_tests::{SECRET, app, template};
 
-/// The one user, who consents to a message in as many scenes as a story needs.
+/// The only user. Each scene needs a consent.
 const USER: &str = "oUser";
 
-/// They end with the test.
-pub(super) struct Stage {
+/// The servers end with the test.
+pub(super) struct Setup {
     pub(super) sandbox: Sandbox,
     pub(super) weixin: String,
     pub(super) server: String,
 }
 
-impl Stage {
-    pub(super) async fn open() -> Self {
+impl Setup {
+    pub(super) async fn start() -> Self {
         let sandbox = Sandbox::new();
         sandbox.add_app(app(), SECRET.parse().unwrap(), [template()]);
         let (listener, weixin) = listen().await;
@@ -41,28 +41,28 @@ impl Stage {
         Self { sandbox, weixin, server: base }
     }
 
-    pub(super) fn user_allows(&self, scene: u16) {
+    pub(super) fn consent(&self, scene: u16) {
         let request = ConsentRequest::new(app(), template(), Scene::new(scene).unwrap());
         self.sandbox.consent(request, ConsentAction::Confirm { openid: USER.parse().unwrap() }).unwrap();
     }
 
-    pub(super) fn stranger_kills_the_token(&self) {
+    pub(super) fn invalidate_tokens(&self) {
         self.sandbox.invalidate_tokens(&app()).unwrap();
     }
 
     /// How many messages the user has received.
-    pub(super) fn received(&self) -> usize {
+    pub(super) fn received_count(&self) -> usize {
         self.sandbox.mailbox(&USER.parse().unwrap()).len()
     }
 
     /// The message the user received last.
     pub(super) fn last_received(&self) -> Value {
-        let received = self.sandbox.mailbox(&USER.parse().unwrap());
-        serde_json::to_value(received.last().unwrap()).unwrap()
+        let received_count = self.sandbox.mailbox(&USER.parse().unwrap());
+        serde_json::to_value(received_count.last().unwrap()).unwrap()
     }
 
-    /// How many requests to this path Weixin has seen.
-    pub(super) fn seen(&self, path: &str) -> u64 {
+    /// How many requests to this path the sandbox has received.
+    pub(super) fn request_count(&self, path: &str) -> u64 {
         self.sandbox.event_log().request_count(path)
     }
 }

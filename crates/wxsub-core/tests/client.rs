@@ -1,4 +1,4 @@
-//! The client: what is posted, how often, and what is said of it.
+//! The client: what it posts, how often, and which outcome it reports.
 
 #![allow(
     missing_docs,
@@ -62,13 +62,13 @@ fn refusal(code: i64) -> MockResponse {
     MockResponse::json(&format!(r#"{{"errcode":{code},"errmsg":"no rid: 6004f3da-1529ba72-5c345f67"}}"#))
 }
 
-/// The tokens that posts carried, in order.
+/// The tokens of the posts, in order.
 fn tokens(weixin: &MockTransport) -> Vec<String> {
     weixin.seen().iter().filter(|seen| seen.path == SEND).map(|seen| seen.query.clone()).collect()
 }
 
 #[tokio::test]
-async fn a_stale_token_is_replaced_and_the_message_replayed_once() {
+async fn stale_token_is_replaced_and_message_replayed_once() {
     for code in [40001, 40014, 42001] {
         let bench = bench();
         bench.weixin.respond_once(SEND, refusal(code));
@@ -80,7 +80,7 @@ async fn a_stale_token_is_replaced_and_the_message_replayed_once() {
 }
 
 #[tokio::test]
-async fn a_second_stale_code_ends_it() {
+async fn second_stale_code_ends_the_send() {
     let bench = bench();
     bench.weixin.respond_always(SEND, refusal(40001));
     let error = bench.client.send(&message("t")).await.unwrap_err();
@@ -90,7 +90,7 @@ async fn a_second_stale_code_ends_it() {
     assert_eq!(bench.weixin.count(TOKEN), 3);
 }
 
-/// A source that has no other token, and says so in one way or the other.
+/// A token source without a new token.
 #[derive(Debug)]
 struct OneToken {
     issued: Arc<CachedToken>,
@@ -114,7 +114,7 @@ impl TokenSource for OneToken {
 }
 
 #[tokio::test]
-async fn without_another_token_nothing_is_posted_again() {
+async fn stale_code_without_new_token_is_not_replayed() {
     for gives_it_again in [true, false] {
         let bench = bench();
         bench.weixin.respond_always(SEND, refusal(40001));
@@ -133,7 +133,7 @@ async fn without_another_token_nothing_is_posted_again() {
 }
 
 #[tokio::test]
-async fn any_other_code_is_posted_once_and_kept() {
+async fn other_errcodes_are_not_replayed() {
     for code in [-1, 43101, 40003, 45009, 45011, 48001, 40164, 123_456_789] {
         let bench = bench();
         bench.weixin.respond_always(SEND, refusal(code));
@@ -145,7 +145,7 @@ async fn any_other_code_is_posted_once_and_kept() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_never_repeated() {
+async fn lost_response_is_never_repeated() {
     let html = MockResponse::Reply(200, "<html>portal</html>".into());
     for step in [
         MockResponse::lose_answer(),
@@ -180,7 +180,7 @@ async fn a_damaged_refusal_is_a_refusal() {
 }
 
 #[tokio::test]
-async fn what_was_certainly_not_sent_says_so() {
+async fn failure_before_sending_is_not_sent() {
     let bench = bench();
     bench.weixin.respond_always(SEND, MockResponse::refuse_connection());
     let message = message("t");
@@ -193,7 +193,7 @@ async fn what_was_certainly_not_sent_says_so() {
 }
 
 #[tokio::test]
-async fn a_connection_that_fails_once_is_made_again() {
+async fn failed_connection_is_retried() {
     let bench = bench();
     bench.weixin.respond_once(SEND, MockResponse::refuse_connection());
     bench.weixin.respond_once(SEND, ok());
@@ -216,7 +216,7 @@ async fn retries_share_a_budget() {
 }
 
 #[tokio::test]
-async fn the_deadline_tells_before_from_after() {
+async fn deadline_outcome_depends_on_the_post() {
     // After the post: maybe sent.
     let first = bench();
     first.weixin.respond_always(SEND, MockResponse::Hang);
@@ -224,7 +224,7 @@ async fn the_deadline_tells_before_from_after() {
     let sending = tokio::spawn(async move { client.send(&message("t")).await.unwrap_err() });
     first.clock.advance_and_run(Duration::from_secs(31)).await;
     assert_eq!(sending.await.unwrap().delivery(), Delivery::MaybeSent);
-    // Before it: not sent, and never posted later.
+    // Before the post: not sent, and not posted later.
     let weixin = Arc::new(MockTransport::new());
     weixin.respond_always(TOKEN, MockResponse::Hang);
     let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
@@ -284,7 +284,7 @@ async fn a_send_stopped_between_two_posts_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_refused_token_call_says_what_to_do() {
+async fn refused_token_call_has_a_remedy() {
     let weixin = Arc::new(MockTransport::new());
     weixin.respond_always(
         TOKEN,
@@ -298,7 +298,7 @@ async fn a_refused_token_call_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn an_echoed_token_is_scrubbed() {
+async fn token_in_errmsg_is_redacted() {
     let bench = bench();
     bench
         .weixin
@@ -308,9 +308,9 @@ async fn an_echoed_token_is_scrubbed() {
 }
 
 #[tokio::test]
-async fn sixty_four_sends_that_see_a_token_die_replay_with_one_new_token() {
+async fn concurrent_rejections_fetch_one_new_token() {
     let bench = bench();
-    // Whatever carries the first token is stale, whatever carries another is taken.
+    // The first token is stale, any other is accepted.
     let inner = bench.weixin.clone();
     let transport = move |request: HttpRequest| {
         let inner = inner.clone();
@@ -340,7 +340,7 @@ async fn sixty_four_sends_that_see_a_token_die_replay_with_one_new_token() {
 }
 
 #[tokio::test]
-async fn a_fixed_token_is_used_and_its_refusal_kept() {
+async fn static_token_is_not_refreshed() {
     let weixin = Arc::new(MockTransport::new());
     weixin.respond_once(SEND, ok());
     weixin.respond_always(SEND, refusal(42001));
@@ -352,7 +352,7 @@ async fn a_fixed_token_is_used_and_its_refusal_kept() {
 }
 
 #[tokio::test]
-async fn many_come_back_in_their_order_and_none_is_read_ahead() {
+async fn batch_keeps_order_and_reads_only_messages_in_flight() {
     let bench = bench();
     bench.weixin.respond_always(SEND, ok());
     let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -373,7 +373,7 @@ async fn many_come_back_in_their_order_and_none_is_read_ahead() {
 }
 
 #[tokio::test]
-async fn two_apps_side_by_side_do_not_disturb_each_other() {
+async fn apps_are_independent() {
     let good = bench();
     good.weixin.respond_always(SEND, ok());
     let broken = Arc::new(MockTransport::new());
@@ -386,7 +386,7 @@ async fn two_apps_side_by_side_do_not_disturb_each_other() {
     assert_eq!(good.weixin.count(TOKEN), 1);
 }
 
-/// Sends where nobody can be reached: what comes of it, and when it was tried.
+/// Sends to an unreachable server. Returns the error and the times of the attempts.
 async fn unreachable(timeout: Duration) -> (SendError, Vec<MonotonicInstant>) {
     let clock = Arc::new(ManualClock::new());
     let tries = Arc::new(Mutex::new(Vec::new()));
@@ -394,7 +394,7 @@ async fn unreachable(timeout: Duration) -> (SendError, Vec<MonotonicInstant>) {
         let (clock, tries) = (clock.clone(), tries.clone());
         move |_: HttpRequest| {
             tries.lock().unwrap().push(clock.now().mono);
-            async { Err(TransportError::before_sending(TransportErrorKind::Connect, "nobody there")) }
+            async { Err(TransportError::before_sending(TransportErrorKind::Connect, "connection refused")) }
         }
     };
     let source = Arc::new(StaticToken::new(AccessToken::new("T").unwrap()));
@@ -410,7 +410,7 @@ async fn unreachable(timeout: Duration) -> (SendError, Vec<MonotonicInstant>) {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_try_that_would_begin_at_the_deadline() {
+async fn no_retry_starts_at_the_deadline() {
     let (_, tries) = unreachable(Duration::from_secs(30)).await;
     let pause = tries[1].duration_since(tries[0]);
     for (timeout, tried) in [(pause, 1), (pause + Duration::from_nanos(1), 2)] {

@@ -1,4 +1,4 @@
-//! Forgery: only the answer to a request of this very session is trusted, once, and in time.
+//! Verification: only a callback for a request of this session is accepted, once and in time.
 
 #![allow(
     missing_docs,
@@ -32,7 +32,7 @@ fn answer_to(request: &ConsentRequest) -> ConsentCallback {
 }
 
 #[test]
-fn a_genuine_answer_gives_a_grant_once() {
+fn genuine_callback_gives_one_grant() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
     let nonces = InMemoryNonceStore::on(clock.clone());
@@ -48,7 +48,7 @@ fn a_genuine_answer_gives_a_grant_once() {
 }
 
 #[test]
-fn a_cancelled_answer_must_be_genuine_too() {
+fn declined_callback_must_be_genuine() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
     let request = guard.issue("T".parse().unwrap(), scene(7), "session").unwrap();
@@ -62,7 +62,7 @@ fn a_cancelled_answer_must_be_genuine_too() {
 }
 
 #[test]
-fn every_request_has_another_proof_within_its_limits() {
+fn every_request_has_a_new_state_within_limits() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
     let issue = || guard.issue("T".parse().unwrap(), scene(7), "s").unwrap().reserved.unwrap();
@@ -72,7 +72,7 @@ fn every_request_has_another_proof_within_its_limits() {
 }
 
 #[test]
-fn whatever_differs_is_not_trusted() {
+fn any_difference_is_rejected() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
     let request = guard.issue("T".parse().unwrap(), scene(7), "session").unwrap();
@@ -106,7 +106,7 @@ fn whatever_differs_is_not_trusted() {
 }
 
 #[test]
-fn every_single_digit_counts() {
+fn change_of_any_digit_is_rejected() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
     let request = guard.issue("T".parse().unwrap(), scene(7), "s").unwrap();
@@ -120,11 +120,11 @@ fn every_single_digit_counts() {
 }
 
 #[test]
-fn it_expires() {
+fn state_expires() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock).lifetime(Duration::from_millis(59_500));
     let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
-    // Whole seconds, rounded up, and the leeway for clocks that differ.
+    // Whole seconds, rounded up, and a tolerance for clock skew.
     clock.advance(Duration::from_secs(60 + 29));
     let nonce = guard.verify(&answer, "s").unwrap().nonce();
     clock.advance(Duration::from_secs(1));
@@ -133,7 +133,7 @@ fn it_expires() {
 }
 
 #[test]
-fn a_nonce_is_remembered_until_the_last_moment() {
+fn nonce_is_kept_until_expiry() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock).lifetime(Duration::from_secs(60));
     let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
@@ -145,7 +145,7 @@ fn a_nonce_is_remembered_until_the_last_moment() {
 }
 
 #[test]
-fn keys_can_be_rotated() {
+fn previous_key_verifies_after_rotation() {
     let clock = Arc::new(ManualClock::new());
     let answer = answer_to(&guard_of("wx1", KEY, &clock).issue("T".parse().unwrap(), scene(7), "s").unwrap());
     let rotated = guard_of("wx1", b"the next key, as long", &clock);
@@ -155,7 +155,7 @@ fn keys_can_be_rotated() {
 }
 
 #[test]
-fn one_of_a_thousand_replays_wins() {
+fn one_of_a_thousand_replays_is_accepted() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
     let nonces = InMemoryNonceStore::on(clock.clone());

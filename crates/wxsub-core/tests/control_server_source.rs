@@ -1,4 +1,4 @@
-//! A keeper that gets its tokens from a control server.
+//! A token source that gets its tokens from a control server.
 
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
@@ -52,7 +52,7 @@ fn message() -> Message {
 }
 
 #[tokio::test]
-async fn it_asks_seldom_and_ahead_of_time() {
+async fn token_is_refreshed_ahead_of_expiry() {
     let bench = bench();
     bench.wire.respond_once(READ, token("A", 3840, 10));
     bench.wire.respond_always(READ, token("B", 3840, 20));
@@ -62,13 +62,13 @@ async fn it_asks_seldom_and_ahead_of_time() {
     bench.clock.advance_and_run(seconds(3500)).await;
     assert_eq!(bench.wire.count(READ), 1);
     bench.clock.advance_and_run(seconds(60)).await;
-    // The server's number, not one of our own.
+    // The generation of the server.
     assert_eq!(bench.keeper.current().issued().unwrap().generation().get(), 20);
     assert_eq!(bench.wire.count(READ), 2);
 }
 
 #[tokio::test]
-async fn a_stale_token_is_named_to_the_server_and_the_message_sent() {
+async fn rejected_token_is_reported_and_message_replayed() {
     let bench = bench();
     bench.wire.respond_always(READ, token("A", 3840, 10));
     bench.wire.respond_always(REPORT, token("B", 3840, 20));
@@ -82,13 +82,13 @@ async fn a_stale_token_is_named_to_the_server_and_the_message_sent() {
     let seen = bench.wire.seen();
     let report = seen.iter().find(|seen| seen.path == REPORT).unwrap();
     assert_eq!(report.body, Bytes::from_static(br#"{"access_token":"A"}"#));
-    // A report is made once, not for ever.
+    // A token is reported only once.
     bench.clock.advance_and_run(seconds(3700)).await;
     assert_eq!(bench.wire.count(REPORT), 1);
 }
 
 #[tokio::test]
-async fn a_server_that_knows_no_other_token_is_an_error() {
+async fn unchanged_token_after_report_is_an_error() {
     let bench = bench();
     bench.wire.respond_always(READ, token("A", 3840, 10));
     bench.wire.respond_always(REPORT, token("A", 3840, 10));
@@ -99,7 +99,7 @@ async fn a_server_that_knows_no_other_token_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_restart_of_the_server_is_ridden_out() {
+async fn server_restart_keeps_current_token() {
     let bench = bench();
     bench.wire.respond_once(READ, token("A", 600, 10));
     for _ in 0..15 {
@@ -115,7 +115,7 @@ async fn a_restart_of_the_server_is_ridden_out() {
 }
 
 #[tokio::test]
-async fn what_the_server_says_is_passed_on() {
+async fn server_problem_is_part_of_the_error() {
     for (step, remedy, said) in [
         (
             problem(401, r#"{"kind":"unauthorized","detail":"no known key"}"#),
@@ -142,7 +142,7 @@ async fn what_the_server_says_is_passed_on() {
 }
 
 #[test]
-fn a_key_is_43_letters_and_digits_and_does_not_show() {
+fn api_key_has_43_characters_and_is_redacted() {
     let key = ApiKey::new(KEY).unwrap();
     assert_eq!((key.expose_secret(), format!("{key:?}").as_str()), (KEY, "ClientKey(***)"));
     for bad in ["", "short", &KEY.replace('a', "-"), &format!("{KEY}x")] {

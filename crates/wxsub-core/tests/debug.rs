@@ -1,4 +1,4 @@
-//! What `Debug` and `Display` show: enough to tell things apart, and no secret.
+//! `Debug` and `Display` identify values, and show no secret.
 
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
@@ -16,7 +16,7 @@ use wxsub_core::token::{CurrentToken, Fingerprint, Generation, TokenCache};
 use wxsub_core::transport::HttpRequest;
 
 #[test]
-fn everything_says_what_it_is() {
+fn debug_and_display_identify_values_without_secrets() {
     let weixin = Arc::new(MockTransport::new());
     let builder = Client::builder("wx1".parse().unwrap(), "PLANTED".parse().unwrap(), weixin.clone());
     let keeper = TokenCache::builder("wx1".parse().unwrap(), "PLANTED".parse().unwrap(), weixin);

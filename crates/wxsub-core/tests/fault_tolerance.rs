@@ -1,4 +1,4 @@
-//! What goes wrong around a keeper: panics, stores that hang or are away, other processes that die.
+//! Faults around a token cache: panics, hanging or unavailable stores, killed peers.
 
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
@@ -69,7 +69,7 @@ const WELL: usize = 0;
 const AWAY: usize = 1;
 const HANGING: usize = 2;
 
-/// A store that may be away, or never answer.
+/// A store that can be unavailable or hang.
 #[derive(Debug)]
 struct Moody {
     store: MemoryStore,
@@ -120,7 +120,7 @@ impl TokenStore for Moody {
     }
 }
 
-/// An observer that panics the first time it is told something of this kind.
+/// An observer that panics on the first event of this kind.
 fn panics_once(at: fn(&TokenEvent) -> bool) -> impl Fn(&TokenEvent) + Send + Sync + 'static {
     let done = AtomicBool::new(false);
     move |notice| {
@@ -129,7 +129,7 @@ fn panics_once(at: fn(&TokenEvent) -> bool) -> impl Fn(&TokenEvent) + Send + Syn
 }
 
 #[tokio::test]
-async fn an_observer_that_panics_strands_nobody() {
+async fn observer_panic_leaves_no_caller_waiting() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_always(TOKEN, token("B"));
@@ -139,15 +139,15 @@ async fn an_observer_that_panics_strands_nobody() {
     let report = bench.reports(&keeper, dead, Evidence::Observed);
     bench.clock.advance_and_run(seconds(60)).await;
     assert!(report.is_finished(), "{keeper:?}");
-    // Whoever asks next has it started again.
+    // The next caller restarts the task.
     drop(keeper.token().await);
     bench.clock.advance_and_run(seconds(15)).await;
     assert!(keeper.token().await.is_ok_and(|issued| issued.generation() > dead));
 }
 
-/// Whoever only reads is enough to start the task again.
+/// A read is enough to restart the task.
 #[tokio::test]
-async fn after_a_panic_refreshing_goes_on() {
+async fn refresh_continues_after_panic() {
     for reads_only in [true, false] {
         let bench = Bench::new();
         bench.weixin.respond_once(TOKEN, token("A"));
@@ -184,7 +184,7 @@ impl Clock for NoTimer {
 }
 
 #[tokio::test]
-async fn a_panic_that_comes_back_at_once_is_an_error_and_no_storm() {
+async fn repeated_panic_is_an_error_at_a_bounded_rate() {
     let bench = Bench::new();
     bench.weixin.respond_always(TOKEN, MockResponse::Hang);
     let clock = Arc::new(NoTimer { clock: ManualClock::new(), panics: AtomicUsize::new(0) });
@@ -196,7 +196,7 @@ async fn a_panic_that_comes_back_at_once_is_an_error_and_no_storm() {
         tokio::task::yield_now().await;
     }
     assert_eq!(clock.panics.load(Ordering::SeqCst), 1);
-    // It rests until then, and no longer.
+    // The task waits exactly until then.
     clock.clock.advance(keeper.token().await.unwrap_err().retry_after().unwrap());
     drop(keeper.token().await);
     tokio::task::yield_now().await;
@@ -204,13 +204,13 @@ async fn a_panic_that_comes_back_at_once_is_an_error_and_no_storm() {
 }
 
 #[tokio::test]
-async fn another_process_that_lost_its_reply_makes_our_token_suspect() {
+async fn lost_response_of_peer_puts_token_in_doubt() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_always(TOKEN, MockResponse::Hang);
     let keeper = bench.keeper().store(bench.store.clone()).build();
     let held = keeper.token().await.unwrap();
-    // It marks what it is about to do, and is never heard of again.
+    // The peer sets the marker, and is killed.
     bench.store.set_in_doubt(&app(), bench.clock.now().wall).await.unwrap();
     bench.clock.advance_and_run(seconds(200)).await;
     assert!(!keeper.status().is_suspect(keeper.now()));
@@ -221,7 +221,7 @@ async fn another_process_that_lost_its_reply_makes_our_token_suspect() {
 }
 
 #[tokio::test]
-async fn a_mark_that_is_taken_back_is_forgotten() {
+async fn cleared_marker_ends_the_takeover() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.keeper().store(bench.store.clone()).build();
@@ -236,19 +236,19 @@ async fn a_mark_that_is_taken_back_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_claim_is_answered_though_somebody_else_has_the_lease() {
+async fn report_is_resolved_while_peer_holds_the_lease() {
     let bench = Bench::new();
     bench.weixin.respond_always(STABLE, token("A"));
     let keeper = bench.keeper().endpoint(TokenEndpoint::StableToken).store(bench.store.clone()).build();
     let claimed = keeper.token().await.unwrap().generation();
-    assert!(bench.store.acquire_lease(&app(), "somebody else", seconds(1)).await.unwrap());
+    assert!(bench.store.acquire_lease(&app(), "peer", seconds(1)).await.unwrap());
     let report = bench.reports(&keeper, claimed, Evidence::Reported);
     bench.clock.advance_and_run(seconds(30)).await;
     assert_eq!(report.await.unwrap().unwrap_err().kind(), &TokenErrorKind::TokenUnchanged);
 }
 
 #[tokio::test]
-async fn the_same_stable_token_keeps_its_number_whether_the_store_answers_or_not() {
+async fn same_stable_token_keeps_its_generation() {
     for mood in [WELL, AWAY] {
         let bench = Bench::new();
         bench.weixin.respond_always(STABLE, MockResponse::json(r#"{"access_token":"A","expires_in":320}"#));
@@ -265,7 +265,7 @@ async fn the_same_stable_token_keeps_its_number_whether_the_store_answers_or_not
 }
 
 #[tokio::test]
-async fn a_store_that_never_answers_stops_nothing() {
+async fn hanging_store_does_not_block_refresh() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_always(TOKEN, token("B"));
@@ -283,7 +283,7 @@ async fn a_store_that_never_answers_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_report_of_a_token_that_never_was_costs_nothing() {
+async fn report_of_unknown_generation_starts_no_fetch() {
     let bench = Bench::new();
     bench.weixin.respond_always(TOKEN, token("A"));
     let keeper = bench.keeper().build();
@@ -296,7 +296,7 @@ async fn a_report_of_a_token_that_never_was_costs_nothing() {
 }
 
 #[tokio::test]
-async fn the_same_classic_token_again_leaves_no_mark() {
+async fn same_classic_token_leaves_no_marker() {
     let bench = Bench::new();
     bench.weixin.respond_always(TOKEN, token("A"));
     let keeper = bench.keeper().store(bench.store.clone()).build();
@@ -307,9 +307,9 @@ async fn the_same_classic_token_again_leaves_no_mark() {
     assert_eq!(bench.store.load(&app()).await.unwrap().in_doubt_since, None);
 }
 
-/// A failure that stands since before the report is not its answer.
+/// An older failure does not resolve the report.
 #[tokio::test]
-async fn a_report_waits_for_an_attempt_of_its_own() {
+async fn report_waits_for_its_own_attempt() {
     for (step, expected) in [(token("B"), Ok("B")), (MockResponse::Hang, Err(TokenErrorKind::TimedOut))] {
         let bench = Bench::new();
         bench.weixin.respond_once(TOKEN, token("A"));
@@ -331,7 +331,7 @@ async fn a_report_waits_for_an_attempt_of_its_own() {
     }
 }
 
-/// Told later, an error tells what is left of the pause.
+/// A later caller gets the remaining retry delay.
 #[tokio::test]
 async fn retry_after_counts_down() {
     let bench = Bench::new();

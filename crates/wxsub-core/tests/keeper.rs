@@ -1,4 +1,4 @@
-//! The keeper: one task around the lifecycle, under virtual time.
+//! The token cache: one task around the refresh state, in virtual time.
 
 #![allow(
     missing_docs,
@@ -51,7 +51,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn ten_thousand_ask_a_cold_keeper_and_weixin_is_asked_once() {
+async fn ten_thousand_callers_of_an_empty_cache_cost_one_fetch() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.builder().build();
@@ -68,7 +68,7 @@ async fn ten_thousand_ask_a_cold_keeper_and_weixin_is_asked_once() {
 }
 
 #[tokio::test]
-async fn nothing_happens_before_the_first_ask() {
+async fn no_fetch_before_the_first_request() {
     let bench = Bench::new();
     let keeper = bench.builder().build();
     bench.clock.advance_and_run(seconds(3600)).await;
@@ -78,7 +78,7 @@ async fn nothing_happens_before_the_first_ask() {
 }
 
 #[tokio::test]
-async fn a_failure_is_shared_by_all_who_wait_and_told_at_once_to_who_comes_later() {
+async fn failure_is_shared_with_waiting_and_later_callers() {
     let bench = Bench::new();
     bench.weixin.respond_always(
         TOKEN,
@@ -102,14 +102,14 @@ async fn a_failure_is_shared_by_all_who_wait_and_told_at_once_to_who_comes_later
         keeper.token().await.unwrap_err();
     }
     assert_eq!(bench.fetches(), 1);
-    // It recovers by itself.
+    // The cache recovers by itself.
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.clock.advance_and_run(seconds(30)).await;
     assert_eq!(keeper.token().await.unwrap().token().expose_secret(), "A");
 }
 
 #[tokio::test]
-async fn busy_once_is_not_worth_an_error() {
+async fn one_busy_response_is_retried_silently() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#));
     bench.weixin.respond_once(TOKEN, token("A"));
@@ -121,7 +121,7 @@ async fn busy_once_is_not_worth_an_error() {
 }
 
 #[tokio::test]
-async fn busy_for_ever_is_an_error_after_three_attempts() {
+async fn busy_weixin_is_an_error_after_three_attempts() {
     let bench = Bench::new();
     bench.weixin.respond_always(TOKEN, MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#));
     let keeper = bench.builder().build();
@@ -133,7 +133,7 @@ async fn busy_for_ever_is_an_error_after_three_attempts() {
 }
 
 #[tokio::test]
-async fn a_caller_that_gives_up_strands_nobody() {
+async fn cancelled_caller_leaves_other_callers_waiting() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, MockResponse::Hang);
     bench.weixin.respond_once(TOKEN, token("A"));
@@ -154,7 +154,7 @@ async fn a_caller_that_gives_up_strands_nobody() {
 }
 
 #[tokio::test]
-async fn reading_goes_on_while_a_refresh_hangs() {
+async fn hanging_refresh_does_not_block_reads() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_always(TOKEN, MockResponse::Hang);
@@ -163,7 +163,7 @@ async fn reading_goes_on_while_a_refresh_hangs() {
     for _ in 0..7100 / 10 {
         bench.clock.advance_and_run(seconds(10)).await;
         assert_eq!(keeper.current().issued().unwrap().token().expose_secret(), "A");
-        // No wait: the future is ready at its first poll.
+        // The future is ready at its first poll.
         assert!(futures_util::FutureExt::now_or_never(keeper.token()).unwrap().is_ok());
     }
     assert!(bench.fetches() > 100, "it keeps trying");
@@ -174,7 +174,7 @@ async fn reading_goes_on_while_a_refresh_hangs() {
 }
 
 #[tokio::test]
-async fn a_report_brings_another_token_to_all_reporters() {
+async fn report_gives_new_token_to_all_reporters() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_once(TOKEN, token("B"));
@@ -198,7 +198,7 @@ async fn a_report_brings_another_token_to_all_reporters() {
 }
 
 #[tokio::test]
-async fn stable_tokens_are_forced_out_once_and_then_rationed() {
+async fn stable_token_is_forced_once_and_then_rate_limited() {
     const STABLE: &str = "/cgi-bin/stable_token";
     let bench = Bench::new();
     bench.weixin.respond_always(STABLE, token("A"));
@@ -222,7 +222,7 @@ async fn stable_tokens_are_forced_out_once_and_then_rationed() {
 const DAY: Duration = Duration::from_secs(24 * 3600 - 600);
 
 #[tokio::test]
-async fn its_task_ends_with_the_last_handle() {
+async fn task_ends_with_the_last_handle() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.builder().build();
@@ -234,14 +234,14 @@ async fn its_task_ends_with_the_last_handle() {
 }
 
 #[test]
-fn it_survives_the_end_of_its_runtime() {
+fn cache_survives_the_end_of_its_runtime() {
     let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     let bench = Bench::new();
     let keeper = bench.builder().build();
-    // No runtime at all: an error, not a panic.
+    // Without a runtime: an error, no panic.
     let error = futures_util::FutureExt::now_or_never(keeper.token()).unwrap().unwrap_err();
     assert!(matches!(error.kind(), TokenErrorKind::NoRuntime));
-    // The first runtime ends while a fetch is under way.
+    // The first runtime ends during a fetch.
     bench.weixin.respond_once(TOKEN, MockResponse::Hang);
     runtime().block_on(async {
         let asking = tokio::spawn({
@@ -261,7 +261,7 @@ fn it_survives_the_end_of_its_runtime() {
         assert_eq!(asking.await.unwrap(), "A");
     });
     assert_eq!(bench.fetches(), 2);
-    // And reports find their way too.
+    // Reports work, too.
     bench.weixin.respond_always(TOKEN, token("B"));
     let dead = keeper.status().held.unwrap().generation();
     let fresh = runtime().block_on(keeper.refresh(dead, Evidence::Observed)).unwrap();
@@ -269,7 +269,7 @@ fn it_survives_the_end_of_its_runtime() {
 }
 
 #[tokio::test]
-async fn keepers_that_share_a_store_fetch_once_between_them() {
+async fn caches_with_shared_store_fetch_once() {
     let bench = Bench::new();
     let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::with_clock(bench.clock.clone()));
     bench.weixin.respond_once(TOKEN, token("A"));
@@ -286,7 +286,7 @@ async fn keepers_that_share_a_store_fetch_once_between_them() {
         assert_eq!(task.await.unwrap(), "A");
     }
     assert_eq!(bench.fetches(), 1);
-    // A refresh by one reaches the others within the 2 s of a poll, and costs one fetch.
+    // A refresh of one cache reaches the others with the next read, within 2 s, and costs one fetch.
     bench.weixin.respond_always(TOKEN, token("B"));
     keepers[0].refresh(keepers[0].token().await.unwrap().generation(), Evidence::Reported).await.unwrap();
     bench.clock.advance_and_run(seconds(3)).await;
@@ -296,9 +296,9 @@ async fn keepers_that_share_a_store_fetch_once_between_them() {
     assert_eq!(bench.fetches(), 2);
 }
 
-/// Two keepers of one process are two holders: the lease of one is none of the other's.
+/// Two caches of one process are two lease holders.
 #[tokio::test]
-async fn no_keeper_fetches_on_the_lease_of_another() {
+async fn lease_is_not_shared_between_caches() {
     let bench = Bench::new();
     let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::with_clock(bench.clock.clone()));
     bench.weixin.respond_always(TOKEN, MockResponse::Hang);
@@ -310,7 +310,7 @@ async fn no_keeper_fetches_on_the_lease_of_another() {
 }
 
 #[tokio::test]
-async fn a_restart_costs_no_fetch_and_remembers_what_was_lost() {
+async fn restart_reuses_stored_token_and_in_doubt_marker() {
     let bench = Bench::new();
     let app = "wx1".parse().unwrap();
     let store: Arc<dyn TokenStore> = Arc::new(MemoryStore::with_clock(bench.clock.clone()));
@@ -322,7 +322,7 @@ async fn a_restart_costs_no_fetch_and_remembers_what_was_lost() {
     assert_eq!((taken_over.token().expose_secret(), bench.fetches()), ("A", 1));
     assert_eq!(taken_over.remaining(bench.clock.now()), seconds(6600));
     drop(reborn);
-    // The next one died between asking and reading: its mark says so, so its successor tries again soon.
+    // The next process was killed between request and response. Its marker makes the successor retry soon.
     store.set_in_doubt(&app, bench.clock.now().wall).await.unwrap();
     bench.weixin.respond_always(TOKEN, MockResponse::refuse_connection());
     let reborn = bench.builder().store(store.clone()).build();
@@ -338,7 +338,7 @@ async fn a_restart_costs_no_fetch_and_remembers_what_was_lost() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_named_to_the_observer() {
+async fn external_invalidation_is_an_event() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_once(TOKEN, token("B"));
@@ -355,12 +355,12 @@ async fn a_stranger_is_named_to_the_observer() {
 }
 
 #[tokio::test]
-async fn the_memory_store_keeps_the_contract() {
+async fn memory_store_passes_the_contract_suite() {
     wxsub_core::testing::store_conformance::run(|| Arc::new(MemoryStore::new())).await;
 }
 
 #[tokio::test]
-async fn leases_end_by_themselves() {
+async fn leases_expire() {
     let clock = Arc::new(ManualClock::new());
     let (store, app) = (MemoryStore::with_clock(clock.clone()), "wx1".parse().unwrap());
     assert!(store.acquire_lease(&app, "one", seconds(30)).await.unwrap());

@@ -1,4 +1,4 @@
-//! What the lifecycle decides, event by event, where no promise says it.
+//! Decisions of the refresh state, event by event, beyond the thirteen promises.
 
 #![allow(
     missing_docs,

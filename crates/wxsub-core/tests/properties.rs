@@ -1,5 +1,5 @@
-//! The thirteen promises of the token keeper, as properties of the pure lifecycle: whatever happens, in whatever order.
-//! Each was seen red against a deliberately broken lifecycle; `scripts/check-mutants` does that again.
+//! The thirteen promises of the token cache, as properties of the refresh state for any sequence of events. Each has a mutant;
+//! `scripts/check-mutants` shows that the tests catch it.
 
 #![allow(
     missing_docs,

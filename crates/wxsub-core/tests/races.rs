@@ -1,4 +1,4 @@
-//! Keepers whose store answers something else than they hoped.
+//! Token caches whose store has a conflicting record.
 
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
@@ -20,13 +20,13 @@ const STABLE: &str = "/cgi-bin/stable_token";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mood {
     Well,
-    /// Nothing comes of asking, but it remembers what it knew.
+    /// Operations fail, but the fallback record is available.
     Away,
-    /// Reading it takes for ever.
+    /// A read never ends.
     Slow,
-    /// Whenever a token is offered, another process puts one of its own first, which lives this long.
+    /// Before each write, a peer stores its own token, with this lifetime.
     Beaten(Duration),
-    /// It takes no token.
+    /// It accepts no token.
     Full,
 }
 
@@ -135,9 +135,9 @@ fn bench(endpoint: TokenEndpoint, mood: Mood) -> Bench {
     Bench { clock, weixin, store, keeper }
 }
 
-/// With `/cgi-bin/token` nobody knows which of the two Weixin issued later, so one more fetch settles it soon.
+/// With `/cgi-bin/token` it is unknown which of the two Weixin issued later, so one more fetch follows soon.
 #[tokio::test]
-async fn whoever_is_beaten_to_the_store_takes_what_is_there() {
+async fn lost_race_adopts_the_stored_token() {
     for (endpoint, path, suspect) in
         [(TokenEndpoint::Token, TOKEN, true), (TokenEndpoint::StableToken, STABLE, false)]
     {
@@ -152,8 +152,8 @@ async fn whoever_is_beaten_to_the_store_takes_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_token_that_the_store_does_not_take_is_good_all_the_same() {
-    // Tokens that are over when they are found are not taken; three times is enough.
+async fn token_that_cannot_be_stored_is_served() {
+    // Expired tokens are not adopted. The cache tries three times.
     for (mood, offers) in [(Mood::Well, 1), (Mood::Full, 1), (Mood::Beaten(Duration::ZERO), 3)] {
         let bench = bench(TokenEndpoint::Token, mood);
         bench.weixin.respond_once(TOKEN, token("A"));
@@ -163,7 +163,7 @@ async fn a_token_that_the_store_does_not_take_is_good_all_the_same() {
 }
 
 #[tokio::test]
-async fn only_a_reply_that_was_lost_leaves_its_mark() {
+async fn only_a_lost_response_leaves_the_marker() {
     for (endpoint, step, marked) in [
         (TokenEndpoint::Token, MockResponse::refuse_connection(), false),
         (TokenEndpoint::Token, MockResponse::lose_answer(), true),
@@ -179,7 +179,7 @@ async fn only_a_reply_that_was_lost_leaves_its_mark() {
 }
 
 #[tokio::test]
-async fn a_start_without_the_store_goes_on_with_what_was_known() {
+async fn start_without_store_uses_fallback_token() {
     let bench = bench(TokenEndpoint::Token, Mood::Away);
     let asked = UnixMillis::new(1_780_000_000_000);
     let known = StoredToken::new("KNOWN".parse().unwrap(), Generation::new(1), asked, seconds(7200));
@@ -189,7 +189,7 @@ async fn a_start_without_the_store_goes_on_with_what_was_known() {
 }
 
 #[tokio::test]
-async fn a_slow_store_is_read_once_at_a_time() {
+async fn slow_store_has_one_read_in_flight() {
     let bench = bench(TokenEndpoint::Token, Mood::Well);
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.keeper.token().await.unwrap();
@@ -197,7 +197,7 @@ async fn a_slow_store_is_read_once_at_a_time() {
     let before = bench.store.readings.load(Ordering::Relaxed);
     bench.clock.advance_and_run(seconds(2)).await;
     for _ in 0..5 {
-        // Wakes the task, and costs nothing.
+        // Wakes the task without a fetch.
         bench.keeper.refresh(Generation::new(1), Evidence::Reported).await.unwrap();
     }
     bench.clock.advance_and_run(seconds(1)).await;

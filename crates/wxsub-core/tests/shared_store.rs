@@ -1,4 +1,4 @@
-//! Keepers that share a store which works: they do not all ask, and whoever dies is replaced.
+//! Token caches with a working shared store: one of them fetches, and a killed one is replaced.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
@@ -55,7 +55,7 @@ impl Bench {
     }
 }
 
-/// Keepers that nobody has told anything yet are told that somebody wants a token.
+/// Requests a token from each cache for the first time.
 async fn wanted(bench: &Bench, keepers: &[TokenCache]) {
     for keeper in keepers {
         let keeper = keeper.clone();
@@ -64,7 +64,7 @@ async fn wanted(bench: &Bench, keepers: &[TokenCache]) {
     bench.pass(1).await;
 }
 
-/// How often Weixin is asked in two minutes by ten who share a store, while this is all it answers.
+/// The number of token requests in two minutes of ten caches that share a store, with this response.
 async fn asked_in_vain(step: MockResponse) -> usize {
     let bench = Bench::new();
     bench.weixin.respond_always(TOKEN, step);
@@ -75,7 +75,7 @@ async fn asked_in_vain(step: MockResponse) -> usize {
 }
 
 #[tokio::test]
-async fn what_weixin_answers_one_it_need_not_answer_ten() {
+async fn failed_fetch_is_not_repeated_by_peers() {
     for step in [
         MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#),
         MockResponse::lose_answer(),
@@ -87,7 +87,7 @@ async fn what_weixin_answers_one_it_need_not_answer_ten() {
 }
 
 #[tokio::test]
-async fn what_only_one_may_not_do_the_others_try_at_once() {
+async fn refusal_of_one_peer_lets_others_try_at_once() {
     let bench = Bench::new();
     bench.weixin.respond_once(
         TOKEN,
@@ -101,7 +101,7 @@ async fn what_only_one_may_not_do_the_others_try_at_once() {
 }
 
 #[tokio::test]
-async fn whoever_dies_while_it_replaces_a_good_token_is_replaced_within_32_seconds() {
+async fn killed_refresher_is_replaced_within_32_seconds() {
     for seed in 0..10 {
         let bench = Bench::new();
         bench.weixin.respond_once(TOKEN, token("A"));
@@ -109,7 +109,7 @@ async fn whoever_dies_while_it_replaces_a_good_token_is_replaced_within_32_secon
         let keeper = bench.keeper(seed);
         keeper.token().await.unwrap();
         bench.pass(60 + seed % 2).await;
-        // It takes the lease, marks what it is about to do, and is never heard of again.
+        // It takes the lease, sets the marker, and is killed.
         assert!(bench.store.acquire_lease(&app(), "who dies", seconds(30)).await.unwrap());
         bench.store.set_in_doubt(&app(), bench.clock.now().wall).await.unwrap();
         bench.pass(29).await;
@@ -121,7 +121,7 @@ async fn whoever_dies_while_it_replaces_a_good_token_is_replaced_within_32_secon
 }
 
 #[tokio::test]
-async fn whoever_is_refused_keeps_its_pace_whatever_others_do() {
+async fn refused_peer_keeps_its_retry_delay() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_always(TOKEN, MockResponse::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));

@@ -1,4 +1,4 @@
-//! Keepers that share a store which hints at newer tokens.
+//! Token caches with a shared store that sends notifications of newer tokens.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests may panic")]
 
@@ -24,7 +24,7 @@ fn keeper(clock: &Arc<ManualClock>, weixin: &Arc<MockTransport>, store: Arc<dyn 
 }
 
 #[tokio::test]
-async fn a_hint_brings_the_newer_token_at_once() {
+async fn notification_delivers_newer_token_at_once() {
     let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
     for text in ["A", "B"] {
         weixin.respond_once(
@@ -37,13 +37,13 @@ async fn a_hint_brings_the_newer_token_at_once() {
     let first = one.token().await.unwrap().generation();
     assert_eq!(two.token().await.unwrap().generation(), first);
     one.refresh(first, Evidence::Reported).await.unwrap();
-    // No time passes here.
+    // Time does not advance here.
     clock.advance_and_run(Duration::ZERO).await;
     assert_eq!(two.current().issued().unwrap().token().expose_secret(), "B");
     assert_eq!(weixin.count(TOKEN), 2);
 }
 
-/// Hints at a token that it does not hold.
+/// A store with a notification of a token that it does not have.
 #[derive(Debug, Default)]
 struct Liar {
     readings: AtomicUsize,
@@ -94,7 +94,7 @@ impl TokenStore for Liar {
 }
 
 #[tokio::test]
-async fn a_false_hint_costs_one_reading_and_the_readings_go_on() {
+async fn false_notification_costs_one_read() {
     let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
     weixin.respond_once(TOKEN, MockResponse::json(r#"{"access_token":"A","expires_in":7200}"#));
     let store = Arc::new(Liar::default());
@@ -102,7 +102,7 @@ async fn a_false_hint_costs_one_reading_and_the_readings_go_on() {
     keeper.token().await.unwrap();
     let readings = || store.readings.load(Ordering::Relaxed);
     clock.advance_and_run(Duration::ZERO).await;
-    // One of the attempt, one for the hint.
+    // One read of the attempt, one for the notification.
     assert_eq!(readings(), 2);
     clock.advance_and_run(Duration::from_secs(60)).await;
     assert!((30..=34).contains(&readings()), "{} readings", readings());

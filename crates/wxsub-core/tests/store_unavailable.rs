@@ -1,4 +1,4 @@
-//! Keepers that share a store, while it does not answer, is slow, or has lost its records.
+//! Token caches with a shared store that is unavailable, slow, or has lost its records.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
@@ -18,13 +18,13 @@ use wxsub_core::token::{
 const TOKEN: &str = "/cgi-bin/token";
 const STABLE: &str = "/cgi-bin/stable_token";
 
-/// A store that can be away, be emptied, and take its time over a lease.
+/// A store that can be unavailable, be emptied, and be slow with a lease.
 #[derive(Debug)]
 struct Shelf {
     store: Mutex<Arc<MemoryStore>>,
     away: AtomicBool,
     clock: Arc<ManualClock>,
-    /// The clock goes on by this much while a lease is taken.
+    /// How long taking a lease takes.
     stops: Mutex<Duration>,
 }
 
@@ -88,7 +88,7 @@ struct Bench {
     clock: Arc<ManualClock>,
     weixin: Arc<MockTransport>,
     shelf: Arc<Shelf>,
-    told: Arc<Mutex<Vec<TokenEvent>>>,
+    events: Arc<Mutex<Vec<TokenEvent>>>,
 }
 
 fn token(text: &str) -> MockResponse {
@@ -108,16 +108,16 @@ impl Bench {
             clock: clock.clone(),
             stops: Mutex::default(),
         };
-        Self { clock, weixin: Arc::new(MockTransport::new()), shelf: Arc::new(shelf), told: Arc::default() }
+        Self { clock, weixin: Arc::new(MockTransport::new()), shelf: Arc::new(shelf), events: Arc::default() }
     }
 
     fn keeper(&self, endpoint: TokenEndpoint, seed: u64) -> TokenCache {
-        let told = Arc::clone(&self.told);
+        let events = Arc::clone(&self.events);
         TokenCache::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), self.weixin.clone())
             .clock(self.clock.clone())
             .store(self.shelf.clone())
             .endpoint(endpoint)
-            .on_event(move |notice| told.lock().unwrap().push(notice.clone()))
+            .on_event(move |notice| events.lock().unwrap().push(notice.clone()))
             .jitter_seed(seed)
             .build()
     }
@@ -131,8 +131,9 @@ impl Bench {
     }
 
     fn obtained(&self) -> Vec<TokenOrigin> {
-        let told = self.told.lock().unwrap();
-        told.iter()
+        let events = self.events.lock().unwrap();
+        events
+            .iter()
             .filter_map(|notice| match notice {
                 TokenEvent::Refreshed { obtained, .. } => Some(*obtained),
                 _ => None,
@@ -146,7 +147,7 @@ async fn held(keeper: &TokenCache) -> String {
 }
 
 #[tokio::test]
-async fn starting_without_the_store_a_lease_is_waited_for_and_then_one_fetches() {
+async fn start_without_store_waits_a_lease_and_fetches() {
     let bench = Bench::new();
     bench.shelf.goes(true);
     bench.weixin.respond_once(TOKEN, token("A"));
@@ -155,14 +156,14 @@ async fn starting_without_the_store_a_lease_is_waited_for_and_then_one_fetches()
     assert_eq!(*error.kind(), TokenErrorKind::StoreUnavailable);
     assert!(error.retry_after().unwrap() <= seconds(30));
     bench.pass(29).await;
-    assert_eq!(bench.fetches(), 0, "somebody else may still be fetching");
+    assert_eq!(bench.fetches(), 0, "a peer may still be fetching");
     bench.pass(4).await;
     assert_eq!((held(&keeper).await, bench.fetches()), ("A".to_owned(), 1));
     assert_eq!(bench.obtained(), [TokenOrigin::FetchedWithoutLease]);
 }
 
 #[tokio::test]
-async fn a_good_token_is_served_and_replaced_alone_only_shortly_before_its_end() {
+async fn valid_token_is_replaced_without_lease_near_expiry_only() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_once(TOKEN, token("B"));
@@ -173,12 +174,16 @@ async fn a_good_token_is_served_and_replaced_alone_only_shortly_before_its_end()
     assert_eq!((held(&keeper).await, bench.fetches()), ("A".to_owned(), 1));
     bench.pass(26).await;
     assert_eq!((held(&keeper).await, bench.fetches()), ("B".to_owned(), 2));
-    let told = bench.told.lock().unwrap();
-    assert_eq!(told.iter().filter(|notice| **notice == TokenEvent::StoreUnavailable).count(), 1, "{told:?}");
+    let events = bench.events.lock().unwrap();
+    assert_eq!(
+        events.iter().filter(|notice| **notice == TokenEvent::StoreUnavailable).count(),
+        1,
+        "{events:?}"
+    );
 }
 
 #[tokio::test]
-async fn with_stable_token_nobody_waits_for_the_store() {
+async fn stable_token_needs_no_store() {
     let bench = Bench::new();
     bench.shelf.goes(true);
     bench.weixin.respond_once(STABLE, token("A"));
@@ -188,7 +193,7 @@ async fn with_stable_token_nobody_waits_for_the_store() {
 }
 
 #[tokio::test]
-async fn a_rejected_token_is_replaced_without_the_store_at_once() {
+async fn rejected_token_is_replaced_without_lease_at_once() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_once(TOKEN, token("B"));
@@ -200,7 +205,7 @@ async fn a_rejected_token_is_replaced_without_the_store_at_once() {
 }
 
 #[tokio::test]
-async fn a_claim_is_answered_though_the_store_is_away_and_costs_nobody_the_token() {
+async fn report_during_store_outage_keeps_current_token() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.keeper(TokenEndpoint::Token, 5);
@@ -211,8 +216,8 @@ async fn a_claim_is_answered_though_the_store_is_away_and_costs_nobody_the_token
     assert_eq!((held(&keeper).await, bench.fetches()), ("A".to_owned(), 1));
 }
 
-/// Two who fetched alone, the second this much later; the store comes back.
-async fn two_who_fetched_alone_agree_on_a_third_token(later: u64) {
+/// Two caches fetch without lease, the second this much later. Then the store recovers.
+async fn two_unleased_fetches_agree_on_a_third_token(later: u64) {
     let bench = Bench::new();
     bench.shelf.goes(true);
     for text in ["A", "B", "C"] {
@@ -232,17 +237,17 @@ async fn two_who_fetched_alone_agree_on_a_third_token(later: u64) {
 }
 
 #[tokio::test]
-async fn when_the_store_is_back_one_more_fetch_settles_which_token_works() {
-    two_who_fetched_alone_agree_on_a_third_token(1).await;
+async fn store_recovery_needs_one_more_fetch() {
+    two_unleased_fetches_agree_on_a_third_token(1).await;
 }
 
 #[tokio::test]
-async fn two_tokens_of_one_generation_are_settled_too() {
-    two_who_fetched_alone_agree_on_a_third_token(0).await;
+async fn two_tokens_of_one_generation_are_reconciled() {
+    two_unleased_fetches_agree_on_a_third_token(0).await;
 }
 
 #[tokio::test]
-async fn a_store_that_lost_its_records_is_given_the_token_again_without_a_fetch() {
+async fn lost_records_are_published_again_without_a_fetch() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.keeper(TokenEndpoint::Token, 8);
@@ -255,7 +260,7 @@ async fn a_store_that_lost_its_records_is_given_the_token_again_without_a_fetch(
 }
 
 #[tokio::test]
-async fn a_wall_clock_that_was_set_back_makes_no_token_younger_for_others() {
+async fn wall_clock_set_back_makes_no_token_younger() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     let keeper = bench.keeper(TokenEndpoint::Token, 10);
@@ -270,7 +275,7 @@ async fn a_wall_clock_that_was_set_back_makes_no_token_younger_for_others() {
 }
 
 #[tokio::test]
-async fn whoever_was_stopped_while_taking_the_lease_does_not_fetch_on_it() {
+async fn suspension_while_taking_the_lease_prevents_the_fetch() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     *bench.shelf.stops.lock().unwrap() = seconds(25);

@@ -1,6 +1,6 @@
-//! One number that stands for many.
+//! The median.
 
-/// The middle one of many, and between which they lie.
+/// The median of many numbers, with minimum and maximum.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Median {
     pub(crate) middle: f64,

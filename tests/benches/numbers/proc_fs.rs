@@ -1,9 +1,9 @@
-//! What the kernel says a process has used.
+//! CPU time and memory of a process, from the kernel.
 
 use std::fs;
 use std::time::Duration;
 
-/// The CPU time of all threads of a process that are alive.
+/// The CPU time of all living threads of a process.
 pub(crate) fn cpu(process: &str) -> Duration {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     threads.map(|thread| on_cpu(&thread.path().join("schedstat").to_string_lossy())).sum()
@@ -24,7 +24,7 @@ pub(crate) fn resident(process: &str) -> Option<u64> {
     status(process, "VmRSS:")
 }
 
-/// The most memory that was ever resident, in KiB.
+/// Peak resident memory, in KiB.
 pub(crate) fn peak(process: &str) -> Option<u64> {
     status(process, "VmHWM:")
 }

@@ -1,16 +1,16 @@
-//! One line of the table.
+//! A row of the table.
 
 use crate::median::Median;
 
-/// What a number must be to be as good as we want it.
+/// The goal for a number.
 pub(crate) enum Goal {
     AtMost(f64),
     AtLeast(f64),
-    /// It is there to compare with.
+    /// No goal.
     None,
 }
 
-/// What is printed.
+/// The cells of the row.
 pub(crate) struct Row {
     what: String,
     ours: String,
@@ -20,7 +20,7 @@ pub(crate) struct Row {
     met: &'static str,
 }
 
-/// How numbers are written.
+/// The unit of the numbers.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
     /// From nanoseconds.
@@ -97,7 +97,7 @@ impl Row {
         println!("| what | ours | bare | ratio | goal | |\n|---|---|---|---|---|---|");
     }
 
-    /// Ours beside theirs, neighbours compared; the goal is for the ratio.
+    /// Ours compared with theirs, by neighbours. The goal is for the ratio.
     pub(crate) fn ratio<M>(
         what: impl Into<String>,
         unit: Unit,
@@ -117,7 +117,7 @@ impl Row {
         }
     }
 
-    /// Ours beside theirs; the goal is for what ours is more.
+    /// Ours compared with theirs. The goal is for the difference.
     pub(crate) fn difference<M>(
         what: impl Into<String>,
         unit: Unit,
@@ -131,7 +131,7 @@ impl Row {
         Self { met: goal.met(more.middle), goal: goal.write("difference", unit), ..row }
     }
 
-    /// Ours beside theirs; the goal is for ours.
+    /// Ours compared with theirs. The goal is for ours.
     pub(crate) fn absolute<M>(
         what: impl Into<String>,
         unit: Unit,
@@ -144,7 +144,7 @@ impl Row {
         Self { met: goal.met(Median::of(ours).middle), goal: goal.write("ours", unit), ..row }
     }
 
-    /// A number that stands for itself.
+    /// A number without comparison.
     pub(crate) fn alone(what: impl Into<String>, unit: Unit, values: &[f64], goal: &Goal) -> Self {
         let median = Median::of(values.iter().copied());
         Self {
@@ -157,7 +157,7 @@ impl Row {
         }
     }
 
-    /// Numbers of which even the largest must be good.
+    /// Numbers whose maximum must meet the goal.
     pub(crate) fn worst(what: impl Into<String>, unit: Unit, values: &[f64], goal: &Goal) -> Self {
         let most = Median::of(values.iter().copied()).most;
         let row = Self::alone(what, unit, values, &Goal::None);

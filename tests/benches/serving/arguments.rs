@@ -1,14 +1,14 @@
-//! How much is measured.
+//! Command line arguments: how much is measured.
 
 use std::path::PathBuf;
 
-/// What the tables were asked for.
+/// The parsed arguments.
 pub(crate) struct Arguments {
-    /// The binary.
+    /// The path of the binary.
     pub(crate) wxsub: PathBuf,
-    /// Whether a first impression is enough.
+    /// Whether to measure less, for a first impression.
     pub(crate) quick: bool,
-    /// Only chapters whose names begin like this.
+    /// Only chapters whose name begins with this.
     pub(crate) only: String,
 }
 
@@ -30,7 +30,7 @@ impl Arguments {
         read
     }
 
-    /// This much, or less if it is to be quick.
+    /// This amount, or less with `--quick`.
     pub(crate) fn amount<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }

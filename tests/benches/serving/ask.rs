@@ -1,9 +1,9 @@
-//! One request on a connection of its own.
+//! One request on a new connection.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// Status, head and body of an answer.
+/// Status, head and body of a response.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
@@ -22,7 +22,7 @@ pub(crate) fn get(base: &str, path: &str, key: &str) -> Answer {
     heard(send(base, "GET", path, key, ""))
 }
 
-/// The answer, once it is there.
+/// Sends a request and waits for the response.
 pub(crate) fn heard(mut stream: TcpStream) -> Answer {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -31,7 +31,7 @@ pub(crate) fn heard(mut stream: TcpStream) -> Answer {
     Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
-/// Asks, and leaves the answer to whoever wants it.
+/// Sends a request. The caller reads the response.
 pub(crate) fn send(base: &str, method: &str, path: &str, key: &str, body: &str) -> TcpStream {
     let address = base.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();

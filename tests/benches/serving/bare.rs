@@ -1,4 +1,4 @@
-//! A bare axum server: it answers the same to everybody, with the headers the control server answers with.
+//! A bare axum server: it gives the same response to every request, with the headers of the control server.
 
 use axum::Router;
 use axum::body::Bytes;

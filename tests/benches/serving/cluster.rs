@@ -9,17 +9,17 @@ use crate::redis::Redis;
 use crate::served::{Served, Setup};
 use crate::weixin::{TWO_HOURS, Weixin};
 
-/// Longer than anything here may take.
+/// The longest wait for anything here.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where servers come from that belong together.
+/// Starts servers that share a Redis.
 pub(crate) struct Cluster<'a> {
     pub(crate) arguments: &'a Arguments,
     pub(crate) folder: &'a Folder,
     pub(crate) name: String,
     pub(crate) apps: usize,
     pub(crate) weixin: Weixin,
-    /// Several clusters can share a Redis, each under its name.
+    /// Several clusters can share a Redis, each with its prefix.
     redis: String,
 }
 
@@ -35,14 +35,14 @@ impl<'a> Cluster<'a> {
         Self { arguments, folder, name, apps, weixin: Weixin::with(apps, TWO_HOURS), redis }
     }
 
-    /// One more server, whether or not it has tokens.
+    /// Starts one more server, without waiting for tokens.
     pub(crate) fn start(&self) -> Served {
         let (top, sections) = ("audit = \"off\"".to_owned(), self.redis.clone());
         let setup = Setup { name: &self.name, weixin: &self.weixin.base, apps: self.apps, top, sections };
         setup.start(self.arguments, self.folder)
     }
 
-    /// Three of them, each with all tokens.
+    /// Starts three servers and waits until each has all tokens.
     pub(crate) fn three(&self) -> [Served; 3] {
         let servers = [self.start(), self.start(), self.start()];
         for app in 0..self.apps {
@@ -53,7 +53,7 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// How long it takes until this is so.
+/// Waits for a condition. Returns how long it took.
 pub(crate) fn wait(mut so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !so() {

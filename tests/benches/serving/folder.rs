@@ -1,4 +1,4 @@
-//! A folder for configurations, tokens and audits; gone in the end.
+//! A folder for configurations, tokens and audits. It is deleted at the end.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ impl Folder {
         Self(path)
     }
 
-    /// The path of something in it.
+    /// A path in the folder.
     pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).to_string_lossy().into_owned()
     }
 
-    /// The path of a new file in it.
+    /// A new file in the folder.
     pub(crate) fn write(&self, name: &str, text: &str) -> String {
         fs::write(self.0.join(name), text).unwrap();
         self.path(name)

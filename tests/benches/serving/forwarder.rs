@@ -1,5 +1,5 @@
-//! Two plain hyper hops: a server of hyper's takes a request and its body, the pooled client sends that body on, and what
-//! comes back is the answer. Nothing is read, checked, limited or counted on the way.
+//! Two plain hyper hops: a hyper server takes a request, the pooled client forwards its body, and the server returns the
+//! response. Nothing is parsed, checked, limited or counted.
 
 use std::convert::Infallible;
 
@@ -40,7 +40,7 @@ pub(crate) fn run(upstream: &str) {
 
 async fn connection(stream: TcpStream, pool: Pool, to: Uri) {
     let service = service_fn(move |request| forward(request, pool.clone(), to.clone()));
-    // How a connection ends is its caller's business.
+    // The caller notices if the connection breaks.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 

@@ -1,4 +1,4 @@
-//! wrk: 64 connections that ask as fast as they are answered.
+//! wrk: 64 connections, each with one request at a time.
 
 use std::process::{Command, Stdio};
 
@@ -6,30 +6,30 @@ use crate::process::{CALLERS, Running};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/serving/load.lua");
 
-/// What to ask, and for how long.
+/// What to request, and for how long.
 pub(crate) struct Load<'a> {
     pub(crate) url: String,
     pub(crate) key: &'a str,
-    /// What is posted, if it is a post.
+    /// The body of a POST.
     pub(crate) body: Option<&'a str>,
     pub(crate) seconds: u64,
 }
 
-/// What wrk saw, and what the server spent on it.
+/// What wrk measured, and the CPU time of the server.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Loaded {
-    /// Answers per second.
+    /// Responses per second.
     pub(crate) rate: f64,
-    /// Nanoseconds of the server's CPU time per answer.
+    /// CPU time of the server per response, in nanoseconds.
     pub(crate) cpu: f64,
-    /// Nanoseconds that half of the answers took at most.
+    /// The median latency, in nanoseconds.
     pub(crate) median: f64,
-    /// Nanoseconds that 99 of 100 answers took at most.
+    /// The 99th percentile of the latency, in nanoseconds.
     pub(crate) p99: f64,
 }
 
 impl Load<'_> {
-    /// Does it, and looks at what that costs this server.
+    /// Runs wrk, and measures the CPU time of this server.
     pub(crate) fn on(&self, server: &Running) -> Loaded {
         let before = server.cpu();
         let said = self.wrk();

@@ -1,8 +1,8 @@
-//! Prints the tables of docs/benchmarks-server.md: what the control server costs beside bare servers doing the same work,
-//! and how several of them behave around one Redis.
+//! Prints the tables of docs/benchmarks-server.md: the control server compared with bare servers that do the same work, and
+//! several servers around one Redis.
 //!
-//! Everything that is compared is a process of its own, on a core of its own; whoever calls it is on another core. Contenders
-//! take turns, and a ratio is always one of neighbours: whatever else the machine does, it does to both.
+//! Each contender is a separate process on one core. Its callers run on another core. Contenders take turns, and a ratio
+//! compares two neighbours, so that other load on the machine affects both.
 
 #![allow(
     clippy::unwrap_used,
@@ -56,7 +56,7 @@ fn main() {
     }
 }
 
-/// This program again, on the core of the callers: Weixin is played in it.
+/// Starts this program again, on the core of the callers. It runs the sandbox.
 fn measure_from_core(core: &str, words: &[String]) {
     let program = std::env::current_exe().unwrap();
     let mut pinned = Command::new("taskset");

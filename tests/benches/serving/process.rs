@@ -1,4 +1,4 @@
-//! Processes that are compared, each on the core of the servers.
+//! Processes under measurement, on the core of the servers.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,33 +7,33 @@ use std::time::Duration;
 
 use crate::proc_fs;
 
-/// Where servers run, one of them under load at a time.
+/// The core of the servers. One of them is under load at a time.
 const SERVERS: &str = "0";
 
-/// Where those run who call them, and whom they call: wrk, Weixin, the constant server, Redis.
+/// The core of everything else: wrk, Weixin, the constant server, Redis.
 pub(crate) const CALLERS: &str = "1";
 
-/// A running process; it ends with this.
+/// A running process. It ends when this is dropped.
 pub(crate) struct Running {
     child: Child,
-    /// Held open: some end when it is closed.
+    /// Kept open, because some processes end when it closes.
     _stdin: Option<ChildStdin>,
     /// The first line that it printed.
     pub(crate) said: String,
 }
 
 impl Running {
-    /// This program on the core of the servers.
+    /// Starts a program on the core of the servers.
     pub(crate) fn server(program: &Path, words: &[&str]) -> Self {
         Self::start(on(SERVERS, program).args(words))
     }
 
-    /// This benchmark in another role, on the core of the servers.
+    /// Starts this benchmark in another role, on the core of the servers.
     pub(crate) fn in_role(words: &[&str]) -> Self {
         Self::server(&std::env::current_exe().unwrap(), words)
     }
 
-    /// The constant server, on the core of the callers.
+    /// Starts the constant server, on the core of the callers.
     pub(crate) fn upstream() -> Self {
         Self::start(on(CALLERS, &std::env::current_exe().unwrap()).arg("upstream"))
     }
@@ -49,11 +49,11 @@ impl Running {
     }
 
     fn id(&self) -> String {
-        // taskset becomes what it starts.
+        // taskset replaces itself by the program it starts.
         self.child.id().to_string()
     }
 
-    /// Its CPU time, system calls included.
+    /// Its CPU time, with system calls.
     pub(crate) fn cpu(&self) -> Duration {
         proc_fs::cpu(&self.id())
     }
@@ -63,14 +63,14 @@ impl Running {
         proc_fs::resident(&self.id()).unwrap() as f64
     }
 
-    /// The most memory it ever had, in KiB.
+    /// Its peak memory, in KiB.
     pub(crate) fn peak(&self) -> f64 {
         proc_fs::peak(&self.id()).unwrap() as f64
     }
 
     /// As `kill -9`.
     pub(crate) fn kill(&mut self) {
-        // It may be gone already.
+        // It may not exist any more.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

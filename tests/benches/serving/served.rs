@@ -1,4 +1,4 @@
-//! A control server under measurement: its configuration, its process, and what it says of itself.
+//! A control server under measurement: its configuration, its process and its metrics.
 
 use std::net::TcpStream;
 use std::thread::sleep;
@@ -14,18 +14,18 @@ use crate::load::{Load, Loaded};
 use crate::process::Running;
 use crate::weixin::appid;
 
-/// How long a server may take until all its apps have tokens.
+/// The longest time until all apps of a server have tokens.
 const START: Duration = Duration::from_secs(60);
 
-/// What is configured.
+/// The configuration.
 pub(crate) struct Setup<'a> {
-    /// Unlike those of the other servers that run.
+    /// A name that no other running server has.
     pub(crate) name: &'a str,
     pub(crate) weixin: &'a str,
     pub(crate) apps: usize,
-    /// Further lines of the top.
+    /// More top-level lines.
     pub(crate) top: String,
-    /// Further sections.
+    /// More sections.
     pub(crate) sections: String,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Served {
 }
 
 impl Setup<'_> {
-    /// Starts it, whether or not Weixin answers.
+    /// Starts it without waiting for tokens.
     pub(crate) fn start(&self, arguments: &Arguments, folder: &Folder) -> Served {
         let key = generate_api_key().unwrap();
         let mut text = format!("listen = \"127.0.0.1:0\"\n{}\n", self.top);
@@ -59,7 +59,7 @@ impl Setup<'_> {
         Served { process, base, key }
     }
 
-    /// Starts it, and waits until every app has a token.
+    /// Starts it and waits until every app has a token.
     pub(crate) fn ready(&self, arguments: &Arguments, folder: &Folder) -> Served {
         let server = self.start(arguments, folder);
         let began = Instant::now();
@@ -72,45 +72,45 @@ impl Setup<'_> {
 }
 
 impl Served {
-    /// The path below an app.
+    /// The path under an app.
     pub(crate) fn path(app: usize, more: &str) -> String {
         format!("/v1/apps/{}/{more}", appid(app))
     }
 
-    /// 64 connections that read the token of the first app.
+    /// Reads the token of the first app over 64 connections.
     pub(crate) fn read(&self, seconds: u64) -> Loaded {
         self.load("access_token", None, seconds)
     }
 
-    /// 64 connections that send this message, or read.
+    /// Sends this message, or reads, over 64 connections.
     pub(crate) fn load(&self, what: &str, body: Option<&str>, seconds: u64) -> Loaded {
         let url = format!("{}{}", self.base, Self::path(0, what));
         Load { url, key: self.key.expose_secret(), body, seconds }.on(&self.process)
     }
 
-    /// The answer to a read.
+    /// The response to a read.
     pub(crate) fn token(&self, app: usize) -> Answer {
         get(&self.base, &Self::path(app, "access_token"), self.key.expose_secret())
     }
 
-    /// Which token it holds.
+    /// The generation of its current token.
     pub(crate) fn generation(&self, app: usize) -> u64 {
         self.token(app).member("generation").as_u64().unwrap()
     }
 
-    /// Says that its token no longer works; the answer comes later.
+    /// Reports its token as invalid. The response comes later.
     pub(crate) fn report(&self, app: usize) -> TcpStream {
         let token = self.token(app).member("access_token");
         let body = serde_json::json!({ "access_token": token }).to_string();
         send(&self.base, "POST", &Self::path(app, "access_token/report"), self.key.expose_secret(), &body)
     }
 
-    /// How many tokens it has got from Weixin.
+    /// How many tokens it has fetched.
     pub(crate) fn fetched(&self) -> u64 {
         self.metric("wxsub_token_fetches_total", "result=\"issued\"")
     }
 
-    /// How many tokens it has handed out.
+    /// How many tokens it has served.
     pub(crate) fn reads(&self) -> u64 {
         self.metric("wxsub_token_reads_total", "")
     }
@@ -120,7 +120,7 @@ impl Served {
         self.metrics("wxsub_token_generation{", "").iter().filter(|generation| **generation > 0).count()
     }
 
-    /// The sum of all of these metrics whose labels say this.
+    /// The sum of a metric over all series with these labels.
     pub(crate) fn metric(&self, name: &str, labels: &str) -> u64 {
         self.metrics(name, labels).iter().sum()
     }

@@ -1,4 +1,4 @@
-//! Weixin for the control servers: the sandbox, on the core of the callers.
+//! The sandbox in place of Weixin, on the core of the callers.
 
 use std::future::pending;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use wxsub_sandbox::{AppSettings, Sandbox, http};
 
 use crate::subject;
 
-/// How long a token of Weixin's lives.
+/// The lifetime of a token.
 pub(crate) const TWO_HOURS: Duration = Duration::from_secs(7200);
 
 /// The path of tokens.
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
 
-/// The sandbox; it ends with this.
+/// A running sandbox. It ends when this is dropped.
 pub(crate) struct Weixin {
     pub(crate) sandbox: Sandbox,
     pub(crate) base: String,
     _runtime: Runtime,
 }
 
-/// One of many.
+/// The AppID of this number.
 pub(crate) fn appid(number: usize) -> AppId {
     format!("wx{number:016x}").parse().unwrap()
 }
 
 impl Weixin {
-    /// With so many apps, whose tokens live so long.
+    /// Starts a sandbox with this many apps and this token lifetime.
     pub(crate) fn with(apps: usize, life: Duration) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -45,7 +45,7 @@ impl Weixin {
         Self { sandbox, base, _runtime: runtime }
     }
 
-    /// How many tokens were asked for.
+    /// How many token requests have arrived.
     pub(crate) fn fetches(&self) -> u64 {
         self.sandbox.event_log().request_count(TOKEN)
     }

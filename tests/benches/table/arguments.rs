@@ -1,14 +1,14 @@
-//! How much is measured.
+//! Command line arguments: how much is measured.
 
 use std::path::PathBuf;
 
-/// What the table was asked for.
+/// The parsed arguments.
 pub(crate) struct Arguments {
-    /// The binary, if it is to be measured too.
+    /// The path of the binary, if it is measured too.
     pub(crate) wxsub: Option<PathBuf>,
-    /// How often contenders take turns.
+    /// The number of rounds.
     pub(crate) rounds: usize,
-    /// Everything is done this many times less.
+    /// All amounts are divided by this.
     pub(crate) divisor: usize,
     /// Only chapters with this in their name.
     pub(crate) only: String,
@@ -32,7 +32,7 @@ impl Arguments {
         read
     }
 
-    /// This much work, or less if it is to be quick.
+    /// This amount of work, or less with `--quick`.
     pub(crate) fn amount(&self, full: usize) -> usize {
         (full / self.divisor).max(1)
     }

@@ -1,4 +1,4 @@
-//! The contenders: each does its work, and says what that took.
+//! The contenders. Each does its work and reports a measurement.
 
 mod asking;
 mod bare;
@@ -8,14 +8,14 @@ mod ours;
 mod reading;
 mod sending;
 
-/// Does what a contender of this name does.
+/// Runs the contender of this name.
 pub(crate) fn run(name: &str, server: &str, in_flight: usize, amount: usize) {
     let measured = match name {
         "clocks" => reading::clocks(in_flight, amount),
         "current-token" => reading::current_token(in_flight, amount),
         "request" => building::ours(amount),
         "bare-request" => building::bare(amount),
-        "keeper" => asking::keeper(server, amount),
+        "token-cache" => asking::cache(server, amount),
         "watch" => asking::watch(amount),
         "library" => ours::send_many(server, in_flight, amount),
         _ => sending::run(name, server, in_flight, amount),

@@ -1,8 +1,8 @@
-//! Prints the table of docs/benchmarks.md: what wxsub costs beside the bare libraries doing the same work.
+//! Prints the table of docs/benchmarks.md: wxsub compared with the bare libraries that do the same work.
 //!
-//! Every contender is a process of its own (this program again, in another role), so that its CPU time and memory are its
-//! own; so is the server all of them call. Contenders take turns, and a ratio is always one of neighbours: whatever else
-//! the machine does, it does to both.
+//! Every contender is a separate process (this program in another role), so that its CPU time and memory are its own. So is
+//! the server that all of them call. Contenders take turns, and a ratio compares two neighbours, so that other load on the
+//! machine affects both.
 
 #![allow(
     clippy::unwrap_used,

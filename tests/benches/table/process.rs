@@ -1,14 +1,14 @@
-//! This program again, in another role.
+//! Starts this program again in another role.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
 use crate::measured::Measured;
 
-/// The server, for as long as this lives.
+/// A running server. It ends when this is dropped.
 pub(crate) struct Server {
     process: Child,
-    /// Where it listens.
+    /// Its address.
     pub(crate) address: String,
 }
 
@@ -21,7 +21,7 @@ impl Server {
         Self { process, address: address.trim().to_owned() }
     }
 
-    /// Lets a contender do its work against it, and says what that took.
+    /// Runs a contender against it. Returns the measurement.
     pub(crate) fn measure(&self, contender: &str, in_flight: usize, amount: usize) -> Measured {
         let (in_flight, amount) = (in_flight.to_string(), amount.to_string());
         let mut command = again(&["contender", contender, &self.address, &in_flight, &amount]);
@@ -35,7 +35,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone already.
+        // It may not exist any more.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! The server all contenders call: the same answer to every message, at the least cost.
+//! The server that all contenders call. It gives the same response to every message at minimal cost.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 const SENT: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n\
     Connection: keep-alive\r\nContent-Length: 27\r\n\r\n{\"errcode\":0,\"errmsg\":\"ok\"}";
 
-/// Serves until whoever started it is gone.
+/// Serves until the parent process ends.
 pub(crate) fn run() {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);
@@ -34,7 +34,7 @@ async fn serve(mut stream: TcpStream) -> Option<()> {
         let read = stream.read(&mut buffer[filled..]).await.ok().filter(|read| *read > 0)?;
         filled += read;
         if let Some(length) = whole_request(&buffer[..filled]) {
-            // Nobody here sends a second request before the first is answered.
+            // No contender sends a second request before the response to the first.
             assert_eq!(length, filled, "requests are pipelined");
             let answer = if buffer.starts_with(b"POST /cgi-bin/message/") { SENT } else { &token };
             stream.write_all(answer.as_bytes()).await.ok()?;
@@ -43,7 +43,7 @@ async fn serve(mut stream: TcpStream) -> Option<()> {
     }
 }
 
-/// How long the request is, once all of it is there.
+/// The length of the request, once it is complete.
 fn whole_request(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&bytes[..head]).unwrap();

@@ -1,18 +1,18 @@
-//! The message that is sent again and again.
+//! The message that all contenders send.
 
 use wxsub_core::proto::endpoint::subscribe;
 use wxsub_core::proto::{AccessToken, AppId, AppSecret, BaseUrl, Grant, Message, Scene};
 
-/// As long as Weixin's are today.
+/// A token as long as real ones.
 pub(crate) const TOKEN: &str = "81_aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-\
     aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-";
 
-/// The AppID of the app that sends.
+/// The AppID.
 pub(crate) fn app() -> AppId {
     "wx0123456789abcdef".parse().unwrap()
 }
 
-/// Its AppSecret.
+/// The AppSecret.
 pub(crate) fn secret() -> AppSecret {
     "0123456789abcdef0123456789abcdef".parse().unwrap()
 }
@@ -28,7 +28,7 @@ pub(crate) fn message() -> Message {
     )
 }
 
-/// URL and body of the request it becomes.
+/// URL and body of its request.
 pub(crate) fn written(base: &BaseUrl) -> (String, Vec<u8>) {
     let token = AccessToken::new(TOKEN).unwrap();
     let message = message();

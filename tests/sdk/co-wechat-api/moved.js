@@ -2,7 +2,7 @@ const WechatAPI = require('co-wechat-api');
 
 const SERVER = process.env.WXSUB_SERVER;
 
-// Has the control server send one-time messages. Nothing else is served there.
+// Sends one-time messages through the control server, which serves no other calls.
 function throughServer(appid, key) {
   const api = new WechatAPI(appid, key);
   api.prefix = `${SERVER}/cgi-bin/`;
@@ -10,7 +10,7 @@ function throughServer(appid, key) {
   return api;
 }
 
-// Gets its token from the control server and calls Weixin with it.
+// Gets its token from the control server, and calls Weixin itself.
 function tokenFromServer(appid, key) {
   const api = new WechatAPI(appid, key);
   const tokens = throughServer(appid, key);

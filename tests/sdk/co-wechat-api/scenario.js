@@ -1,17 +1,17 @@
-// For each scene on standard input, sends a message to the user who consented to it, and prints Weixin's errcode.
+// Sends a message for each scene on standard input, and prints the errcode of Weixin.
 
 const { createInterface } = require('node:readline');
 const { throughServer, tokenFromServer } = require('./moved.js');
 
-const { STORY_APPID, STORY_SENDS, STORY_TEMPLATE, STORY_WEIXIN, WXSUB_KEY } = process.env;
-const through = STORY_SENDS === 'ThroughServer';
-const api = (through ? throughServer : tokenFromServer)(STORY_APPID, WXSUB_KEY);
-if (!through) api.prefix = `${STORY_WEIXIN}/cgi-bin/`;
+const { TEST_APPID, TEST_ROUTE, TEST_TEMPLATE, TEST_WEIXIN, WXSUB_KEY } = process.env;
+const through = TEST_ROUTE === 'ThroughServer';
+const api = (through ? throughServer : tokenFromServer)(TEST_APPID, WXSUB_KEY);
+if (!through) api.prefix = `${TEST_WEIXIN}/cgi-bin/`;
 
 async function send(scene) {
   const data = { content: { value: 'It is here.', color: '#FF0000' } };
   try {
-    await api.sendSubscribe('oUser', STORY_TEMPLATE, undefined, undefined, scene, 'Parcel', data);
+    await api.sendSubscribe('oUser', TEST_TEMPLATE, undefined, undefined, scene, 'Parcel', data);
     return 0;
   } catch (error) {
     return error.code ?? error.message;

@@ -6,7 +6,7 @@ SERVER = environ["WXSUB_SERVER"]
 
 
 class TokenFromServer(WeChatClient):
-    """Gets its token from the control server and calls Weixin with it."""
+    """Gets its token from the control server, and calls Weixin itself."""
 
     def fetch_access_token(self):
         query = {"grant_type": "client_credential", "appid": self.appid, "secret": self.secret}
@@ -14,6 +14,6 @@ class TokenFromServer(WeChatClient):
 
 
 class ThroughServer(TokenFromServer):
-    """Has the control server send one-time messages, too. Nothing else is served there."""
+    """Sends one-time messages through the control server, too. It serves no other calls."""
 
     API_BASE_URL = f"{SERVER}/cgi-bin/"

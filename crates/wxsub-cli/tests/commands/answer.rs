@@ -8,7 +8,7 @@ const CONFIRMED: &str =
     "https://shop.example/back?order=1&openid=oUser&template_id=T&action=confirm&scene=1000&reserved=proof";
 
 #[test]
-fn every_form_is_read() {
+fn every_form_of_a_callback_is_parsed() {
     let forms = [
         CONFIRMED,
         "openid=oUser&template_id=T&action=confirm&scene=1000&reserved=proof",
@@ -30,7 +30,7 @@ fn every_form_is_read() {
 }
 
 #[test]
-fn unproven_says_so() {
+fn missing_proof_is_shown() {
     let ended = wxsub(["answer", CONFIRMED, "--expect-scene", "1000", "--expect-template", "T"]).run();
     assert_eq!(ended.code, 0);
     assert_eq!(ended.json()[0]["verified"], false);
@@ -38,7 +38,7 @@ fn unproven_says_so() {
 }
 
 #[test]
-fn a_cancel_is_not_a_grant() {
+fn declined_consent_is_no_grant() {
     let cancelled = "template_id=T&action=cancel&scene=7&reserved=proof";
     let ended = wxsub(["answer", cancelled, "--expect-reserved", "proof"]).run();
     assert_eq!(ended.code, 3);
@@ -51,7 +51,7 @@ fn a_cancel_is_not_a_grant() {
 }
 
 #[test]
-fn what_must_not_be_trusted_is_not_printed() {
+fn untrusted_callback_is_not_printed() {
     for (flag, value, field) in [
         ("--expect-reserved", "other", "reserved"),
         ("--expect-scene", "7", "scene"),
@@ -78,7 +78,7 @@ fn what_must_not_be_trusted_is_not_printed() {
 }
 
 #[test]
-fn a_reserved_of_null_matches_nothing() {
+fn reserved_null_matches_nothing() {
     wxsub(["answer", "action=cancel&template_id=T&scene=7&reserved=null", "--expect-reserved", "null"])
         .run()
         .assert_wrong(&["--expect-reserved: must be something else"]);
@@ -88,7 +88,7 @@ fn a_reserved_of_null_matches_nothing() {
 }
 
 #[test]
-fn wrong_expectations_are_all_named() {
+fn all_invalid_expectations_are_named() {
     wxsub(["answer", CONFIRMED, "--expect-reserved", "a b", "--expect-scene", "x", "--expect-template", ""])
         .run()
         .assert_wrong(&["--expect-reserved: ", "--expect-scene: ", "--expect-template: "]);

@@ -1,4 +1,4 @@
-//! Who, which app, what became of it: a line for every read, report and send, whatever became of it.
+//! The audit: one line for every read, report and send, with caller, app and outcome.
 
 use std::fs;
 
@@ -13,8 +13,8 @@ fn read(path: &str) -> Vec<Value> {
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A line in words: which app is ours or none, and which generation is the first, none, or a later one.
-fn told(line: &Value, first: &Value) -> String {
+/// A line as text, with placeholders for app and generation.
+fn describe(line: &Value, first: &Value) -> String {
     assert!(line["at"].as_u64() > Some(1_000_000_000_000) && line["address"] == "127.0.0.1");
     let generation = match &line["generation"] {
         Value::Null => "none",
@@ -27,7 +27,7 @@ fn told(line: &Value, first: &Value) -> String {
 }
 
 #[test]
-fn every_line_names_what_is_known() {
+fn every_audit_line_has_its_fields() {
     let weixin = Weixin::start();
     let ((key, lines), (sender, sender_lines)) =
         (client("orders", ALL), client("sender", "\"message:send\""));
@@ -46,7 +46,7 @@ fn every_line_names_what_is_known() {
     let first = server.token(&key);
     let token = first["access_token"].as_str().unwrap();
     server.post(&route("access_token/report"), &key, json!({ "access_token": token }).to_string().as_bytes());
-    // The token before opens the door, too; the line says in whose hand it must have been.
+    // The previous token is accepted, too. The line names the client that got it.
     subscribe(token, &line("oUser", 1, "Hi"));
     subscribe(token, "{}");
     subscribe("never-heard-of", "{}");
@@ -60,7 +60,8 @@ fn every_line_names_what_is_known() {
     server.post(&route("access_token/report"), &key, b"[");
     server.post(&route("messages"), &sender, b"[");
     assert_eq!(server.stop("TERM"), Some(0));
-    let told: Vec<String> = read(&audit).iter().map(|line| told(line, &first["generation"])).collect();
+    let described: Vec<String> =
+        read(&audit).iter().map(|line| describe(line, &first["generation"])).collect();
     let expected = [
         "v1 orders read ok null ours first",
         "v1 orders report ok null ours later",
@@ -77,7 +78,7 @@ fn every_line_names_what_is_known() {
         "v1 orders report denied null ours none",
         "v1 sender send denied null ours none",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(described, expected);
     let text = fs::read_to_string(&audit).unwrap();
     for secret in [SECRET, token, key.as_str(), sender.as_str(), "oUser"] {
         assert!(!text.contains(secret));

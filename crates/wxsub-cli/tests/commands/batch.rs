@@ -11,7 +11,7 @@ use super::breakable::{Break, Breakable};
 use super::gate::Gate;
 use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
-use super::weixin::{APPID, NOBODY, SEND, STABLE_TOKEN, Weixin, allow, line, pointed_at};
+use super::weixin::{APPID, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, allow, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, file, shell, wxsub};
 
 /// A file with a message to each of so many users, who have all consented.
@@ -35,9 +35,9 @@ fn received(sandbox: &Sandbox, users: usize) -> Vec<u64> {
 /// The lines of each outcome.
 fn lines(ended: &Ended) -> BTreeMap<String, Vec<u64>> {
     let mut all = BTreeMap::<_, Vec<_>>::new();
-    for told in ended.json() {
-        let outcome = told["outcome"].as_str().unwrap().to_owned();
-        all.entry(outcome).or_default().push(told["line"].as_u64().unwrap());
+    for output in ended.json() {
+        let outcome = output["outcome"].as_str().unwrap().to_owned();
+        all.entry(outcome).or_default().push(output["line"].as_u64().unwrap());
     }
     all
 }
@@ -209,7 +209,7 @@ fn a_refused_token_call_stops_before_anything_is_posted() {
     let stopped = weixin.call(["send", "--file", &path]).env("WXSUB_SECRET", "wrong").run();
     assert_eq!(stopped.code, 4, "{}", stopped.err);
     let tried = stopped.json().len();
-    assert!((1..=16).contains(&tried) && stopped.json().iter().all(|told| told["errcode"] == 40125));
+    assert!((1..=16).contains(&tried) && stopped.json().iter().all(|output| output["errcode"] == 40125));
     said(&stopped, ": Weixin refused the access token");
     said(&stopped, &format!("{} not tried", 50 - tried));
     assert_eq!((weixin.seen(STABLE_TOKEN), weixin.seen(SEND)), (1, 0));
@@ -228,7 +228,7 @@ fn a_refused_token_call_stops_before_anything_is_posted() {
 fn where_nothing_listens_a_few_tries_are_made() {
     let weixin = Weixin::start();
     let path = messages(&weixin.sandbox, "nothing_listens.jsonl", 50, "Hello");
-    let stopped = weixin.call(["send", "--file", &path]).env("WXSUB_API_BASE", NOBODY).run();
+    let stopped = weixin.call(["send", "--file", &path]).env("WXSUB_API_BASE", UNUSED_BASE).run();
     assert_eq!((stopped.code, lines(&stopped)["not_sent"].len()), (4, 16), "{}", stopped.err);
     said(&stopped, "first not sent: line 1: no usable access token");
     said(&stopped, "16 not sent, 0 maybe sent, 34 not tried");
@@ -300,7 +300,7 @@ fn a_control_server_obeys_the_same_rules() {
     let wrong = through(wxsub(["send", "--file", &path])).env("WXSUB_KEY", &"x".repeat(43)).run();
     assert_eq!(wrong.code, 4, "{}", wrong.err);
     assert!(
-        wrong.json().len() <= 16 && wrong.json().iter().all(|told| told["remedy"] == json!("fix_config"))
+        wrong.json().len() <= 16 && wrong.json().iter().all(|output| output["remedy"] == json!("fix_config"))
     );
     said(&wrong, "the configuration must be corrected first");
 }

@@ -23,7 +23,7 @@ fn the_second_line_for_one_user_template_and_scene_is_a_problem() {
 }
 
 #[test]
-fn every_problem_of_every_line_is_named() {
+fn all_problems_of_all_lines_are_named() {
     let file = format!(
         "{}\n\n{}\nnonsense\n{}\n",
         good(),
@@ -38,18 +38,18 @@ fn every_problem_of_every_line_is_named() {
 
     let ended = wxsub(["check", "-", "--json"]).input(file).run();
     assert_eq!(ended.code, 2);
-    let told = ended.json();
-    let lines: Vec<_> = told.iter().map(|told| told["line"].as_u64().unwrap()).collect();
+    let output = ended.json();
+    let lines: Vec<_> = output.iter().map(|output| output["line"].as_u64().unwrap()).collect();
     assert_eq!(lines, [1, 3, 4, 5]);
-    assert_eq!(told[0], json!({"line": 1, "problems": []}));
+    assert_eq!(output[0], json!({"line": 1, "problems": []}));
     assert_eq!(
-        told[1]["problems"][1],
+        output[1]["problems"][1],
         json!({"field": "title", "rule": "has 16 characters, at most 15 are allowed; shorten it"})
     );
 }
 
 #[test]
-fn good_messages_are_quiet() {
+fn valid_messages_print_nothing() {
     for input in [good(), format!("\n{}\r\n\r\n{}\r\n", good(), other()), format!("\u{feff}{}", good())] {
         let ended = wxsub(["check", "-"]).input(input).run();
         assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{ended:?}");
@@ -59,7 +59,7 @@ fn good_messages_are_quiet() {
 }
 
 #[test]
-fn one_message_may_stand_on_several_lines() {
+fn message_may_span_several_lines() {
     let pretty =
         serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&good()).unwrap()).unwrap();
     assert_eq!(wxsub(["check", "-"]).input(pretty.clone()).run().code, 0);
@@ -70,7 +70,7 @@ fn one_message_may_stand_on_several_lines() {
 }
 
 #[test]
-fn hostile_files() {
+fn hostile_file_is_rejected() {
     let long = "x".repeat(100_000);
     let ended = wxsub(["check", "-"]).input(format!("{}\n{long}\n{}", good(), other())).run();
     assert_eq!(
@@ -133,6 +133,12 @@ fn a_near_miss_is_corrected() {
     ] {
         assert!(ended.out.lines().any(|line| line == said), "{said} is not in {}", ended.out);
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_message() {
+    let joined = format!("\u{feff}{}\n\u{feff}{}\n", line("oUser", 1, "a"), line("oUser", 2, "b"));
+    assert_eq!(wxsub(["check", "-"]).input(joined).run().code, 0);
 }
 
 #[test]

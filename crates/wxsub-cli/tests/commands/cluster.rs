@@ -1,4 +1,4 @@
-//! Three `wxsub serve` that share their tokens through a real Redis.
+//! Three `wxsub serve` processes that share tokens through a real Redis.
 
 mod call;
 mod external_fetcher;
@@ -21,9 +21,9 @@ use tokio::runtime::Builder;
 use wxsub_core::clock::{Clock, SystemClock};
 
 use self::call::Call;
-use self::external_fetcher::{Minutes, fetches_once_a_minute};
+use self::external_fetcher::{FetchCounts, fetch_every_minute};
 use self::node::Node;
-use self::scenario::{EVENTS, Ending, PREFIX, Story};
+use self::scenario::{EVENTS, PREFIX, Scenario, ScenarioResult};
 use self::server::{Redis, seen};
 use self::setup::wait_for;
 use super::served::{ALL, Served, ask, client, config};
@@ -32,7 +32,7 @@ use super::wxsub::file;
 
 const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-/// Three servers, their Redis and their Weixin.
+/// Three servers with their Redis and their sandbox.
 struct Cluster {
     redis: Redis,
     weixin: Weixin,
@@ -59,7 +59,7 @@ impl Cluster {
         self.servers.iter().map(|server| server.token(&self.key)).collect()
     }
 
-    /// Until all servers hand out the same token; its generation.
+    /// Waits until all servers serve the same token. Returns its generation.
     fn agree(&self) -> u64 {
         for _ in 0..100 {
             let tokens = self.tokens();
@@ -71,18 +71,18 @@ impl Cluster {
         panic!("the servers do not agree: {:?}", self.tokens())
     }
 
-    /// Reports the token that this server hands out, after a stranger has ended it.
+    /// Reports the token that this server serves, after an external invalidation.
     fn report(&self, server: usize) -> u16 {
         let token = self.servers[server].token(&self.key)["access_token"].clone();
         let body = json!({ "access_token": token }).to_string();
         self.servers[server].post(&read("/report"), &self.key, body.as_bytes()).0
     }
 
-    fn stolen(&self) {
+    fn invalidate_tokens(&self) {
         self.weixin.sandbox.invalidate_tokens(&APPID.parse().unwrap()).unwrap();
     }
 
-    /// Each server sends a message, and each arrives once.
+    /// Sends a message through each server. Each arrives once.
     fn send_through_all(&self, round: u16) {
         for (number, server) in self.servers.iter().enumerate() {
             let (openid, scene) = (format!("o{round}-{number}"), round);
@@ -118,7 +118,7 @@ fn pause(time: Duration) {
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn ninety_cold_reads_of_three_servers_are_one_fetch() {
+fn cold_reads_of_three_servers_cost_one_fetch() {
     let cluster = Cluster::start("cold", "");
     thread::scope(|scope| {
         for number in 0..90 {
@@ -136,11 +136,11 @@ fn ninety_cold_reads_of_three_servers_are_one_fetch() {
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn a_stranger_costs_one_fetch_and_no_send_however_many_servers_notice() {
-    let cluster = Cluster::start("stranger", "");
+fn external_invalidation_costs_one_fetch_and_no_send() {
+    let cluster = Cluster::start("invalidated", "");
     let mut before = cluster.agree();
     for round in 1..=3 {
-        cluster.stolen();
+        cluster.invalidate_tokens();
         cluster.send_through_all(round);
         let after = cluster.agree();
         assert!(after > before);
@@ -151,11 +151,11 @@ fn a_stranger_costs_one_fetch_and_no_send_however_many_servers_notice() {
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn a_killed_server_takes_no_token_along_and_a_new_one_costs_no_fetch() {
+fn killed_and_new_server_cost_no_fetch() {
     let mut cluster = Cluster::start("killed", "");
     let before = cluster.agree();
     assert_eq!(cluster.servers.remove(0).stop("KILL"), None);
-    cluster.stolen();
+    cluster.invalidate_tokens();
     assert_eq!(cluster.report(0), 200);
     cluster.servers.push(Served::start(&cluster.config));
     assert!(cluster.agree() > before);
@@ -165,7 +165,7 @@ fn a_killed_server_takes_no_token_along_and_a_new_one_costs_no_fetch() {
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn redis_may_die_and_come_back_empty() {
+fn redis_restarts_empty_without_a_fetch() {
     let mut cluster = Cluster::start("empty", "");
     let before = cluster.agree();
     cluster.redis.kill();
@@ -178,7 +178,7 @@ fn redis_may_die_and_come_back_empty() {
     });
     assert!(written, "the record is written again from memory");
     assert_eq!((cluster.agree(), cluster.fetches()), (before, 1));
-    cluster.stolen();
+    cluster.invalidate_tokens();
     cluster.send_through_all(2);
     assert!(cluster.agree() > before);
     assert_eq!(cluster.fetches(), 2);
@@ -186,7 +186,7 @@ fn redis_may_die_and_come_back_empty() {
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn a_claim_waits_for_a_redis_that_stands_still_and_takes_the_token_from_nobody() {
+fn report_during_redis_suspension_keeps_current_token() {
     let cluster = Cluster::start("still", "");
     let before = cluster.agree();
     cluster.redis.signal("-STOP");
@@ -206,7 +206,7 @@ fn a_claim_waits_for_a_redis_that_stands_still_and_takes_the_token_from_nobody()
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn a_server_starts_from_its_files_while_redis_is_away() {
+fn server_starts_from_its_files_without_redis() {
     let (mut redis, weixin) = (Redis::start(), Weixin::start());
     let (key, lines) = client("orders", ALL);
     let folder = format!("{}/state_of_cluster", env!("CARGO_TARGET_TMPDIR"));
@@ -224,7 +224,7 @@ fn a_server_starts_from_its_files_while_redis_is_away() {
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn a_server_that_starts_without_redis_and_without_files_waits_before_it_fetches_alone() {
+fn server_without_redis_and_files_waits_before_it_fetches() {
     let (mut redis, weixin) = (Redis::start(), Weixin::start());
     redis.kill();
     let (key, lines) = client("orders", ALL);
@@ -242,11 +242,11 @@ fn a_server_that_starts_without_redis_and_without_files_waits_before_it_fetches_
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn a_server_that_stood_still_during_its_fetch_changes_nothing_when_it_goes_on() {
+fn server_suspended_during_its_fetch_changes_nothing_later() {
     let cluster = Cluster::start("stopped", "");
     let before = cluster.agree();
     super::interrupt::signal(&cluster.servers[0].child, "STOP");
-    cluster.stolen();
+    cluster.invalidate_tokens();
     assert_eq!(cluster.report(1), 200);
     super::interrupt::signal(&cluster.servers[0].child, "CONT");
     assert!(cluster.agree() > before);
@@ -256,12 +256,12 @@ fn a_server_that_stood_still_during_its_fetch_changes_nothing_when_it_goes_on() 
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn with_encryption_redis_sees_neither_secret_nor_token() {
+fn encrypted_store_sends_no_secret_to_redis() {
     let path = file("encryption.key", ENCRYPTION_KEY);
     let cluster = Cluster::start("sealed", &format!("encryption_key_file = \"{path}\"\n"));
     let monitor = cluster.redis.monitor();
     cluster.agree();
-    cluster.stolen();
+    cluster.invalidate_tokens();
     cluster.send_through_all(1);
     cluster.agree();
     let asked = seen(monitor);
@@ -274,12 +274,12 @@ fn with_encryption_redis_sees_neither_secret_nor_token() {
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn a_stranger_who_fetches_once_a_minute_costs_no_send_and_at_most_a_fetch_each_time() {
-    // Within five minutes of overlap, every second fetch ends the token before; without, each does.
+fn external_fetch_every_minute_costs_no_send_and_at_most_one_fetch() {
+    // With an overlap of five minutes, every second fetch invalidates the previous token; without overlap, each does.
     for (minutes, overlap, dead) in [(8, 300, 4), (4, 0, 4)] {
-        let Minutes { fetches, named, counted } = fetches_once_a_minute(minutes, seconds(overlap));
+        let FetchCounts { fetches, named, counted } = fetch_every_minute(minutes, seconds(overlap));
         eprintln!(
-            "{minutes} fetches of a stranger: {fetches} of ours, said {named} times, counted {counted} times"
+            "{minutes} external fetches: {fetches} of ours, {named} log lines, {counted} in the metrics"
         );
         assert!((1 + dead..=1 + minutes).contains(&fetches), "{fetches} fetches");
         assert!(
@@ -291,18 +291,18 @@ fn a_stranger_who_fetches_once_a_minute_costs_no_send_and_at_most_a_fetch_each_t
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn whatever_happens_no_read_and_no_send_fails() {
+fn no_read_and_no_send_fails_with_any_fault() {
     let path = file("story.key", ENCRYPTION_KEY);
-    let mut story = Story::begin(&format!("encryption_key_file = \"{path}\"\n"));
+    let mut story = Scenario::begin(&format!("encryption_key_file = \"{path}\"\n"));
     for (name, ideal, event) in EVENTS {
         let cost = story.play(ideal, event);
         eprintln!("{name}: {cost} requests for a token, {ideal} at best");
         assert!((ideal..=ideal + 1).contains(&cost), "{name}: {cost} requests, {ideal} at best");
     }
-    let Ending { seen, logged, asked } = story.end();
+    let ScenarioResult { seen, logged, asked } = story.end();
     let (reads, sent, unknown) = (seen.reads, seen.sent.len(), seen.unknown.len());
     eprintln!("{reads} reads, {sent} messages sent, {unknown} maybe sent");
-    // At most one was under way at the server that was killed, and at the one that was stopped.
+    // At most one message was in flight at the killed server, and one at the suspended server.
     assert!(reads > 1000 && sent > 500 && unknown <= 2);
     let named = format!("{{{APPID}}}");
     assert!(asked.contains("sealed") && asked.contains(&format!("{PREFIX}:{named}:record")));
@@ -316,7 +316,7 @@ fn whatever_happens_no_read_and_no_send_fails() {
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn the_guides_lines_work_as_printed() {
+fn commands_of_the_cluster_guide_work() {
     let printed = guide::pasted();
     let [one, two, three, journal, alone @ .., generation, again, and_again, at_last] = printed.as_slice()
     else {

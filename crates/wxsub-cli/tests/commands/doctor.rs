@@ -1,4 +1,4 @@
-//! `wxsub doctor`: whatever it finds, the production token is left alone.
+//! `wxsub doctor`. It never invalidates the production token.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::{AppSettings, Fault};
 
-use super::weixin::{APPID, CLASSIC_TOKEN, NOBODY, STABLE_TOKEN, Weixin};
+use super::weixin::{APPID, CLASSIC_TOKEN, STABLE_TOKEN, UNUSED_BASE, Weixin};
 use super::wxsub::{Ended, Wxsub, wxsub};
 
 const PROBE: &str = "/cgi-bin/get_api_domain_ip";
 const CHECKS: [&str; 9] =
     ["configuration", "dns", "connection", "weixin", "clock", "address", "secret", "token", "quota"];
 
-/// What was found, for people and for programs.
+/// The result as text and as JSON.
 struct Found {
     plain: Ended,
     checks: Vec<Value>,
@@ -36,7 +36,7 @@ impl Found {
         self.checks.iter().map(|check| check["outcome"].as_str().unwrap().chars().next().unwrap()).collect()
     }
 
-    /// Asserts that this failed first, with its cause and what to do about it.
+    /// Asserts that this check failed first, with this cause and remedy.
     fn assert_failed(&self, code: i32, check: &str, cause: &str, to_do: &str) -> &Value {
         assert_eq!(self.plain.code, code, "{}", self.plain.out);
         let failed = self.checks.iter().find(|found| found["outcome"] == "failed").unwrap();
@@ -58,7 +58,7 @@ impl Weixin {
         Found::of(|| self.call(["doctor"]))
     }
 
-    /// How Weixin treats the app, changed.
+    /// Changes the settings of the app in the sandbox.
     fn treat(&self, change: impl FnOnce(&mut AppSettings)) -> &Self {
         let appid = APPID.parse().unwrap();
         let mut settings = self.sandbox.settings(&appid).unwrap();
@@ -67,7 +67,7 @@ impl Weixin {
         self
     }
 
-    /// Twice, because that is how often each case is examined.
+    /// Adds a fault twice, because each case runs as text and as JSON.
     fn fault_twice(&self, path: &str, fault: Fault) -> &Self {
         self.sandbox.add_fault(path, 2, fault);
         self
@@ -75,7 +75,7 @@ impl Weixin {
 }
 
 #[test]
-fn nothing_is_wrong() {
+fn healthy_setup_passes_all_checks() {
     let weixin = Weixin::start();
     let found = weixin.examined();
     assert_eq!((found.plain.code, found.outcomes().as_str()), (0, "ooooooooo"), "{}", found.plain.out);
@@ -89,7 +89,7 @@ fn nothing_is_wrong() {
 }
 
 #[test]
-fn a_wrong_secret() {
+fn wrong_secret_is_found() {
     let weixin = Weixin::start();
     let found = Found::of(|| weixin.call(["doctor"]).env("WXSUB_SECRET", "PLANTED-wrong"));
     let failed = found.assert_failed(
@@ -105,7 +105,7 @@ fn a_wrong_secret() {
 }
 
 #[test]
-fn an_address_that_is_not_allowed() {
+fn address_not_allowed_is_found() {
     let weixin = Weixin::start();
     weixin.treat(|app| app.allowed_ips = Some(vec!["192.0.2.7".parse().unwrap()]));
     let found = weixin.examined();
@@ -121,7 +121,7 @@ fn an_address_that_is_not_allowed() {
 }
 
 #[test]
-fn a_frozen_secret() {
+fn frozen_secret_is_found() {
     let weixin = Weixin::start();
     let found = weixin.treat(|app| app.frozen = true).examined();
     let failed = found.assert_failed(
@@ -135,16 +135,16 @@ fn a_frozen_secret() {
 }
 
 #[test]
-fn a_quota_that_is_gone() {
+fn used_up_quota_is_found() {
     let weixin = Weixin::start();
-    // Refused over its grant, but taken from the quota.
+    // Refused because of the grant, but counted in the quota.
     weixin.treat(|app| app.send_quota = 1).send("oUser", "7").run();
     let found = weixin.examined();
     let failed =
         found.assert_failed(3, "quota", "today's 1 sends are used up", "wait until tomorrow in Beijing");
     assert_eq!(failed["remedy"], "slow_down");
     assert_eq!(found.outcomes(), "oooooooof");
-    // The calls for tokens have a quota of their own.
+    // Token calls have a separate quota.
     let found = weixin.fault_twice(STABLE_TOKEN, Fault::ErrCode(ErrCode::DAILY_QUOTA)).examined();
     let failed = found.assert_failed(3, "quota", "today's token calls are used up", "wait until tomorrow");
     assert_eq!(failed["errcode"], 45009);
@@ -155,13 +155,13 @@ fn a_quota_that_is_gone() {
 }
 
 #[test]
-fn a_clock_an_hour_off() {
+fn clock_skew_is_found() {
     let weixin = Weixin::start();
     weixin.sandbox.advance(Duration::from_secs(3660));
     let found = weixin.examined();
     found.assert_failed(2, "clock", "this machine's clock is 1 h ", "set it right, best by NTP");
     assert!(found.plain.out.contains("behind Weixin's"));
-    // Everything else is looked at all the same.
+    // All other checks run all the same.
     assert_eq!(found.outcomes(), "oooofoooo");
     let found = Found::of(|| weixin.call(["doctor"]).env("WXSUB_SECRET", "PLANTED-wrong"));
     assert_eq!((found.plain.code, found.outcomes().as_str()), (2, "oooofsfss"));
@@ -170,7 +170,7 @@ fn a_clock_an_hour_off() {
 }
 
 #[test]
-fn a_host_that_does_not_resolve() {
+fn unresolvable_host_is_found() {
     let weixin = Weixin::start();
     let found = Found::of(|| {
         let call = weixin.call(["doctor"]).env("WXSUB_API_BASE", "http://weixin.invalid");
@@ -187,7 +187,25 @@ fn a_host_that_does_not_resolve() {
 }
 
 #[test]
-fn a_captive_portal() {
+fn every_host_is_checked() {
+    let weixin = Weixin::start();
+    let localhost = weixin.base.replace("127.0.0.1", "localhost");
+    for (second, outcomes) in [
+        ("http://weixin.invalid", "ofsssssss"),
+        (UNUSED_BASE, "oofssssss"),
+        (localhost.as_str(), "ooooooooo"),
+    ] {
+        let hosts = format!("{},{second}", weixin.base);
+        let found = Found::of(|| {
+            let call = weixin.call(["doctor"]).env("WXSUB_API_BASE", &hosts);
+            call.env("WXSUB_ALLOW_HTTP", "1")
+        });
+        assert_eq!(found.outcomes(), outcomes, "{hosts}: {}", found.plain.out);
+    }
+}
+
+#[test]
+fn captive_portal_is_found_without_showing_the_secret() {
     let weixin = Weixin::start();
     let found = weixin.fault_twice(PROBE, Fault::Html).examined();
     found.assert_failed(
@@ -197,15 +215,15 @@ fn a_captive_portal() {
         "if this network wants a sign-in, sign in with a browser",
     );
     assert_eq!(found.outcomes(), "ooofsssss");
-    // The secret was not shown to whoever that is.
+    // The secret was not sent to the portal.
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (0, 0));
     let found = weixin.fault_twice(PROBE, Fault::Status(502)).examined();
     found.assert_failed(4, "weixin", "answers in its place: HTTP status 502", "proxy and firewall");
 }
 
 #[test]
-fn nobody_there() {
-    let found = Found::of(|| super::weixin::pointed_at(NOBODY, wxsub(["doctor"])));
+fn connection_refused_is_found() {
+    let found = Found::of(|| super::weixin::pointed_at(UNUSED_BASE, wxsub(["doctor"])));
     found.assert_failed(4, "connection", "no connection", "see whether a firewall keeps this machine");
     assert_eq!(found.outcomes(), "oofssssss");
     let weixin = Weixin::start();
@@ -215,7 +233,7 @@ fn nobody_there() {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_in_full() {
+fn all_configuration_problems_are_named() {
     let weixin = Weixin::start();
     let found = Found::of(|| {
         weixin
@@ -230,9 +248,9 @@ fn a_wrong_configuration_is_told_in_full() {
 }
 
 #[test]
-fn a_token_that_does_not_work() {
+fn invalid_token_is_found() {
     let weixin = Weixin::start();
-    // The first call for the addresses carries no token, the second does.
+    // The first call for the addresses has no token, the second has one.
     let call = || weixin.call(["doctor"]);
     let refuse = Fault::ErrCode(ErrCode::INVALID_CREDENTIAL);
     let found = Found::of(|| {
@@ -242,7 +260,7 @@ fn a_token_that_does_not_work() {
     });
     found.assert_failed(3, "token", "the access token is not this app's latest", "find out who else fetches");
     assert_eq!(found.outcomes(), "ooooooofs");
-    // What cannot be asked is no fault.
+    // A check that cannot run is no failure.
     let found = weixin
         .fault_twice("/cgi-bin/openapi/quota/get", Fault::ErrCode(ErrCode::API_UNAUTHORIZED))
         .examined();
@@ -251,7 +269,7 @@ fn a_token_that_does_not_work() {
 }
 
 #[test]
-fn the_classic_endpoint_is_asked_only_on_demand() {
+fn classic_endpoint_is_called_only_on_demand() {
     let weixin = Weixin::start();
     let call = || weixin.call(["doctor"]).env("WXSUB_TOKEN_ENDPOINT", "token");
     let found = Found::of(call);
@@ -262,14 +280,14 @@ fn the_classic_endpoint_is_asked_only_on_demand() {
     assert!(found.plain.err.starts_with("warning: fetching from /cgi-bin/token ends"), "{}", found.plain.err);
     assert!(found.plain.out.contains("one from token works"), "{}", found.plain.out);
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (2, 2));
-    // Without a reason to ask there, --fetch changes nothing.
+    // Without a reason to call that endpoint, --fetch changes nothing.
     assert_eq!(weixin.call(["doctor", "--fetch"]).run().code, 0);
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (2, 3));
 }
 
 #[test]
-fn behind_a_proxy_names_are_not_resolved_here() {
-    // The sandbox itself: whoever goes through it asks it for everything.
+fn names_are_not_resolved_with_a_proxy() {
+    // The sandbox is the proxy, so it gets all requests.
     let weixin = Weixin::start();
     let found = Found::of(|| {
         let call = weixin.call(["doctor"]).env("WXSUB_API_BASE", "http://weixin.invalid");

@@ -1,4 +1,4 @@
-//! A server that is told to stop while clients go on asking.
+//! A server that shuts down while clients send requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
 use super::weixin::{APPID, Weixin};
 
-/// A connection that is used again and again.
+/// A keep-alive connection.
 struct Line(BufReader<TcpStream>);
 
 impl Line {
@@ -21,11 +21,11 @@ impl Line {
         let head = format!(
             "GET /v1/apps/{APPID}/access_token HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n\r\n"
         );
-        // Whether it arrives is seen by what comes back.
+        // The response shows whether it arrived.
         let _ = self.0.get_mut().write_all(head.as_bytes());
     }
 
-    /// The head of a whole answer; nothing if it broke off.
+    /// The head of a complete response. Nothing if it is incomplete.
     fn answer(&mut self) -> Option<String> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -39,7 +39,7 @@ impl Line {
     }
 }
 
-/// Asks on and on until nobody answers at the door; whether every request was answered.
+/// Sends requests until the connection is refused. Returns whether every request got a response.
 fn ask_on(address: &str, key: &str, answers: &AtomicUsize) -> bool {
     while let Some(mut line) = Line::open(address) {
         loop {
@@ -55,7 +55,7 @@ fn ask_on(address: &str, key: &str, answers: &AtomicUsize) -> bool {
 }
 
 #[test]
-fn no_request_is_lost_under_load() {
+fn shutdown_under_load_loses_no_request() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let mut server = Served::start(&config("drain_load.toml", &weixin.base, &lines));
@@ -72,9 +72,9 @@ fn no_request_is_lost_under_load() {
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }
 
-/// What has reached this machine before the signal is answered, whether or not the server has looked at it.
+/// A request that reached the machine before the signal gets a response, even if the server has not read it yet.
 #[test]
-fn no_request_is_lost_that_was_there_before_the_signal() {
+fn request_before_the_signal_is_answered() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let mut server = Served::start(&config("drain_stopped.toml", &weixin.base, &lines));

@@ -6,7 +6,7 @@ use wxsub_proto::ErrCode;
 use super::wxsub::wxsub;
 
 #[test]
-fn one_number_two_kinds_of_calls() {
+fn errcode_is_explained_for_both_operations() {
     let ended = wxsub(["explain", "40001"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     let lines: Vec<_> = ended.out.lines().collect();
@@ -16,40 +16,40 @@ fn one_number_two_kinds_of_calls() {
     assert!(lines[3].starts_with("on a send: the access token is not this app's latest"));
     assert!(lines[4].starts_with("  what to do: get another access token"));
     assert!(lines[5].starts_with("more: https://developers.weixin.qq.com/"));
-    // The same on both is said once.
+    // A line that is the same for both is printed once.
     assert_eq!(wxsub(["explain", "40164"]).run().out.matches("what to do").count(), 1);
 }
 
 #[test]
-fn in_chinese_too() {
+fn explanation_is_available_in_chinese() {
     let ended = wxsub(["explain", "-1", "--lang", "zh"]).run();
     assert_eq!(ended.code, 0);
     assert!(ended.out.contains("取令牌时：微信繁忙\n  怎么办：过一会儿再试\n"), "{}", ended.out);
-    let told = &wxsub(["explain", "43101", "--lang", "zh", "--json"]).run().json()[0];
-    assert_eq!(told["send"]["remedy"], "stop");
-    assert_eq!(told["send"]["advice"], "不要再发；请用户重新授权");
+    let output = &wxsub(["explain", "43101", "--lang", "zh", "--json"]).run().json()[0];
+    assert_eq!(output["send"]["remedy"], "stop");
+    assert_eq!(output["send"]["advice"], "不要再发；请用户重新授权");
 }
 
 #[test]
-fn every_code_of_the_table() {
-    // One call is enough for one row: what it prints comes from the table, which has its own tests.
+fn every_known_errcode_is_explained() {
+    // One call for one row is enough: the output comes from the table, which has its own tests.
     for code in [ErrCode::table().next().unwrap(), ErrCode::table().last().unwrap()] {
-        let told = &wxsub(["explain", &code.code().to_string(), "--json"]).run().json()[0];
-        assert_eq!((&told["errcode"], &told["known"]), (&json!(code.code()), &json!(true)));
-        assert_eq!(told["name"], code.name());
+        let output = &wxsub(["explain", &code.code().to_string(), "--json"]).run().json()[0];
+        assert_eq!((&output["errcode"], &output["known"]), (&json!(code.code()), &json!(true)));
+        assert_eq!(output["name"], code.name());
     }
 }
 
 #[test]
-fn an_unknown_number_is_no_mistake() {
+fn unknown_errcode_is_no_error() {
     let ended = wxsub(["explain", "99999"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert!(ended.out.starts_with("99999 unknown\nunknown to wxsub; look the number up"), "{}", ended.out);
     assert!(ended.out.contains("do not repeat"));
-    let told = &wxsub(["explain", "99999", "--json"]).run().json()[0];
-    let names: Vec<_> = told.as_object().unwrap().keys().collect();
+    let output = &wxsub(["explain", "99999", "--json"]).run().json()[0];
+    let names: Vec<_> = output.as_object().unwrap().keys().collect();
     assert_eq!(names, ["errcode", "known", "send", "token_call"]);
-    assert_eq!((&told["known"], &told["send"]["remedy"]), (&json!(false), &json!("investigate")));
+    assert_eq!((&output["known"], &output["send"]["remedy"]), (&json!(false), &json!("investigate")));
 }
 
 #[test]
@@ -65,15 +65,15 @@ fn the_control_servers_own_code_is_known() {
 }
 
 #[test]
-fn a_pasted_error_names_address_and_trace_id() {
+fn pasted_error_gives_address_and_trace_id() {
     let answer = r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 5fb21886-7daecfa3-560b9e31"}"#;
     for call in [
         wxsub(["explain", answer, "--json"]),
         wxsub(["explain", "-", "--json"]).input(answer),
         wxsub(["explain", &format!("error: Weixin refused: {}", answer.replace('"', "")), "--json"]),
     ] {
-        let told = &call.run().json()[0];
-        let found = (&told["errcode"], &told["ip"], &told["rid"]);
+        let output = &call.run().json()[0];
+        let found = (&output["errcode"], &output["ip"], &output["rid"]);
         assert_eq!(found, (&json!(40164), &json!("203.0.113.7"), &json!("5fb21886-7daecfa3-560b9e31")));
     }
     let ended = wxsub(["explain", answer]).run();

@@ -1,4 +1,4 @@
-//! A Weixin that holds messages back until it is told otherwise: what is under way stays under way.
+//! A sandbox that delays messages until it is opened.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use wxsub_sandbox::{Response, Sandbox};
 
 use super::weixin::{SEND, sandbox};
 
-/// Holds back every message that says "hold" until it is opened.
+/// Delays every message with the text "hold" until it is opened.
 pub(crate) struct Gate {
     pub(crate) sandbox: Sandbox,
     pub(crate) base: String,
@@ -28,7 +28,7 @@ impl Gate {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (sandbox, open, arrived) = (sandbox.clone(), Arc::clone(&open), arrived.clone());
-                // A connection that breaks is the other side's business.
+                // The other side notices a broken connection.
                 std::thread::spawn(move || {
                     serve(&stream.unwrap(), |method, target, body| {
                         if target.starts_with(SEND) {
@@ -52,7 +52,7 @@ impl Gate {
         }
     }
 
-    /// Lets all of them through.
+    /// Opens the gate for all messages.
     pub(crate) fn open(&self) {
         *self.open.0.lock().unwrap() = true;
         self.open.1.notify_all();

@@ -1,4 +1,4 @@
-//! Wrong and hostile input over sockets: it is cut off, and disturbs nobody.
+//! Invalid and hostile input over sockets is rejected, and does not affect other clients.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use super::interrupt::signal;
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SEND, STABLE_TOKEN, Weixin, line};
 
-/// Nothing here takes longer; but a test that waits for ever tells nobody why.
+/// The timeout of these tests.
 const LONG: Duration = Duration::from_secs(60);
 
 fn route(what: &str) -> String {
@@ -27,7 +27,7 @@ fn connect(server: &Served, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// What comes until the server closes the connection.
+/// All data until the server closes the connection.
 fn until_closed(mut stream: TcpStream) -> String {
     let mut text = Vec::new();
     let mut piece = [0; 4096];
@@ -36,7 +36,7 @@ fn until_closed(mut stream: TcpStream) -> String {
             Ok(0) => break,
             Ok(length) => text.extend_from_slice(&piece[..length]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
-            // A signal came, about another test's process.
+            // A signal of another test's process.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("it was not closed: {error}"),
         }
@@ -45,7 +45,7 @@ fn until_closed(mut stream: TcpStream) -> String {
 }
 
 #[test]
-fn who_sends_no_request_is_cut_off() {
+fn connection_without_request_is_closed() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let limits = "[limits]\nheader_timeout_s = 1\nrequest_timeout_s = 1\n";
@@ -55,7 +55,7 @@ fn who_sends_no_request_is_cut_off() {
     for stream in half_open {
         assert_eq!(until_closed(stream), "");
     }
-    // A body that does not come is waited for as long as a request may take.
+    // The server waits for a body as long as a request may take.
     for (path, answer) in [
         (route("messages"), "\"kind\":\"incomplete\""),
         (route("access_token/report"), "\"kind\":\"incomplete\""),
@@ -70,31 +70,31 @@ fn who_sends_no_request_is_cut_off() {
     assert_eq!(weixin.seen_any(), 1);
 }
 
-/// Who has shown no key yet takes no place from those who have.
+/// Clients without a key use no capacity of clients with one.
 #[test]
-fn a_stranger_who_dawdles_keeps_nobody_waiting() {
+fn slow_client_without_key_delays_no_other() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let limits = "[limits]\nin_flight = 1\n";
     let server = Served::start(&config("dawdle.toml", &weixin.base, &(lines + limits)));
     let unfinished = format!("POST {STABLE_TOKEN} HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n{{");
-    let strangers: Vec<_> = (0..5).map(|_| connect(&server, unfinished.as_bytes())).collect();
+    let idle_clients: Vec<_> = (0..5).map(|_| connect(&server, unfinished.as_bytes())).collect();
     for _ in 0..20 {
         server.token(&key);
     }
-    drop(strangers);
+    drop(idle_clients);
 }
 
-/// Requests without end, and not one answer read: there is room for one connection, and it is taken back.
+/// Endless requests whose responses are not read. The only connection is closed and can be used again.
 #[test]
-fn who_reads_no_answer_is_cut_off() {
+fn client_that_reads_no_response_is_closed() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let limits = "[limits]\nconnections = 1\nrequest_timeout_s = 1\n";
     let server = Served::start(&config("unread.toml", &weixin.base, &(lines + limits)));
     let mut greedy = connect(&server, b"");
     let requests = "GET /openapi.json HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100);
-    // Until it is cut off; a server that goes on reading without being read would be fed for ever.
+    // Until the server closes the connection.
     let fed = (0..10_000).take_while(|_| greedy.write_all(requests.as_bytes()).is_ok()).count();
     assert!(fed < 10_000);
     let waiting = format!(
@@ -105,9 +105,9 @@ fn who_reads_no_answer_is_cut_off() {
     assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
 }
 
-/// A crowd at the door does not hide the metrics that show it.
+/// Connections at the limit do not block the metrics.
 #[test]
-fn a_crowd_does_not_hide_the_metrics() {
+fn full_main_port_does_not_block_metrics() {
     let weixin = Weixin::start();
     let (_, lines) = client("orders", ALL);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -123,9 +123,9 @@ fn a_crowd_does_not_hide_the_metrics() {
     assert_eq!(crowd.len(), 4);
 }
 
-/// An operator who sees the crowd need not wait until somebody leaves.
+/// A reload raises the limit at once.
 #[test]
-fn a_reload_makes_room() {
+fn reload_raises_the_connection_limit() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let limits = |connections: usize| {
@@ -144,9 +144,9 @@ fn a_reload_makes_room() {
     drop(crowd);
 }
 
-/// Whoever should read standard error does not: the audit fills its queue, and nobody waits for it.
+/// If standard error is not read, the audit queue fills, and no request waits for it.
 #[test]
-fn a_reader_that_has_fallen_asleep_delays_nobody() {
+fn blocked_stderr_delays_no_request() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let path = config("asleep.toml", &weixin.base, &lines);
@@ -163,11 +163,11 @@ fn a_reader_that_has_fallen_asleep_delays_nobody() {
         assert!(head.starts_with("HTTP/1.1 200"), "{answered}");
         serde_json::from_str::<Value>(body).unwrap_or_default()
     };
-    // More than a pipe holds.
+    // More than the capacity of a pipe.
     for _ in 0..1000 {
         quick("GET", &route("access_token"), "");
     }
-    // Now everything that is logged, and everything that is said.
+    // Read the whole log and all messages now.
     let mut token = quick("GET", &route("access_token"), "")["access_token"].clone();
     for _ in 0..3 {
         let body = json!({ "access_token": token }).to_string();
@@ -185,14 +185,14 @@ fn a_reader_that_has_fallen_asleep_delays_nobody() {
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }
 
-/// A key that says which app it is for, beside another for all.
+/// A key for one app, beside a key for all apps.
 fn listed(name: &str, app: &str) -> (String, String) {
     let (key, lines) = client(name, ALL);
     (key, lines.replace("[\"*\"]", &format!("[\"{app}\"]")))
 }
 
 #[test]
-fn odd_json_is_refused_and_never_leaves() {
+fn odd_json_is_rejected_and_not_posted() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let limits = "[limits]\nbody_bytes = 1048576\n";
@@ -228,9 +228,9 @@ fn odd_json_is_refused_and_never_leaves() {
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(SEND)), (1, 0));
 }
 
-/// Whether an app exists is not told, nor whether a key is nearly right.
+/// A response does not reveal whether an app exists or a key is nearly right.
 #[test]
-fn who_guesses_learns_nothing() {
+fn guessed_keys_and_apps_get_the_same_response() {
     let weixin = Weixin::start();
     let ((_, lines), (other, other_lines)) = (client("orders", ALL), listed("other", "wx-other"));
     let server = Served::start(&config("guess.toml", &weixin.base, &(lines + &other_lines)));
@@ -242,7 +242,7 @@ fn who_guesses_learns_nothing() {
         format!("{CLASSIC_TOKEN}?grant_type=client_credential&appid={appid}&secret={key}")
     };
     let token = |appid: &str| format!("/v1/apps/{appid}/access_token");
-    // The app there is, and some that there are not.
+    // An app that exists, and some that do not.
     for appid in [APPID, "wx-none", "..%2f..", "wx-other%00", "%ff", "wx-other%2f..%2fx", "*"] {
         for what in ["access_token", "messages", "access_token/report"] {
             let method = if what == "access_token" { "GET" } else { "POST" };
@@ -275,13 +275,13 @@ fn who_guesses_learns_nothing() {
         let (status, said) = server.get(path, &other);
         assert!([200, 404].contains(&status) && !said.contains("access_token"), "{path}: {status} {said}");
     }
-    // Nothing of all this reached Weixin; one token came ahead of the first request.
+    // None of these requests reached Weixin. One token was fetched before the first request.
     server.stop("TERM");
     assert_eq!(weixin.seen_any(), 1);
 }
 
 #[test]
-fn who_reports_on_and_on_gets_the_ration_and_disturbs_nobody() {
+fn repeated_reports_are_rate_limited_per_key() {
     let weixin = Weixin::start();
     let ((greedy, lines), (calm, calm_lines)) = (client("greedy", ALL), client("calm", ALL));
     let server = Served::start(&config("greedy.toml", &weixin.base, &(lines + &calm_lines)));
@@ -299,9 +299,9 @@ fn who_reports_on_and_on_gets_the_ration_and_disturbs_nobody() {
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 4);
 }
 
-/// Labels come from us: whoever asks for ever more makes no more of them.
+/// Labels come from the configuration, so requests add none.
 #[test]
-fn metrics_do_not_grow_with_what_is_asked() {
+fn requests_add_no_metric_labels() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let server = Served::start(&config("labels.toml", &weixin.base, &lines));
@@ -323,9 +323,9 @@ fn metrics_do_not_grow_with_what_is_asked() {
     assert_eq!(count(), before);
 }
 
-/// The address is the connection's: a header says nothing.
+/// The client address is that of the connection. Headers do not count.
 #[test]
-fn a_stolen_key_is_of_no_use_elsewhere() {
+fn key_is_useless_from_another_network() {
     let weixin = Weixin::start();
     let ((here, lines), (elsewhere, other_lines)) = (client("here", ALL), client("elsewhere", ALL));
     let (lines, other_lines) = (

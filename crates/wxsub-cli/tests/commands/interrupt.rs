@@ -11,16 +11,16 @@ use wxsub_sandbox::Fault;
 use super::weixin::{SEND, STABLE_TOKEN, TEMPLATE, Weixin, allow, line, pointed_at};
 use super::wxsub::{Wxsub, ended, file, wxsub};
 
-/// Sends a signal to the process, and to no other.
+/// Sends a signal to the process only.
 pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
     assert!(status.success());
 }
 
-/// Waits until the process has said that it is finishing.
+/// Waits until the process prints that it is finishing.
 pub(crate) fn wait_for_finishing(child: &mut Child) {
     let mut said = String::new();
-    // One byte at a time, so that what is said later is left for later.
+    // One byte at a time, so that later output stays in the pipe.
     let mut unbuffered = BufReader::with_capacity(1, child.stderr.as_mut().unwrap());
     unbuffered.read_line(&mut said).unwrap();
     assert!(said.starts_with("finishing what is under way"), "{said}");
@@ -44,7 +44,7 @@ fn outcomes(out: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_first_finishes_what_is_under_way() {
+fn first_signal_finishes_messages_in_flight() {
     for (name, file) in [("INT", "first_int.jsonl"), ("TERM", "first_term.jsonl"), ("HUP", "first_hup.jsonl")]
     {
         let gate = Gate::start();
@@ -79,7 +79,7 @@ fn a_hangup_that_is_ignored_stays_ignored() {
 }
 
 #[test]
-fn the_second_stops_at_once() {
+fn second_signal_stops_at_once() {
     let gate = Gate::start();
     let mut child = five_lines(&gate, "second.jsonl").start();
     gate.wait_for(2);
@@ -99,13 +99,13 @@ fn the_second_stops_at_once() {
 }
 
 #[test]
-fn an_input_that_never_ends_is_left() {
+fn signal_ends_reading_of_endless_input() {
     let weixin = Weixin::start();
     let mut child = weixin.allow("oUser", 1).call(["send", "--file", "-"]).start();
     let mut input = child.stdin.take().unwrap();
     writeln!(input, "{}", line("oUser", 1, "Hello")).unwrap();
-    let mut told = [0];
-    child.stdout.as_mut().unwrap().read_exact(&mut told).unwrap();
+    let mut output = [0];
+    child.stdout.as_mut().unwrap().read_exact(&mut output).unwrap();
     signal(&child, "INT");
     let ended = ended(child);
     assert_eq!(ended.code, 4);
@@ -114,7 +114,7 @@ fn an_input_that_never_ends_is_left() {
 }
 
 #[test]
-fn one_message_is_finished_or_maybe_sent() {
+fn interrupted_message_is_finished_or_maybe_sent() {
     let gate = Gate::start();
     let call = |scene| {
         let call = wxsub(["send", "--to", "oUser", "--template", TEMPLATE, "--scene", scene, "--json"]);

@@ -3,7 +3,7 @@
 use super::wxsub::wxsub;
 
 #[test]
-fn a_new_key_and_what_the_server_knows_it_by() {
+fn new_key_is_printed_with_its_digest() {
     let made = wxsub(["key", "new", "--name", "orders"]).run();
     let key = made.out.trim_end();
     assert!(

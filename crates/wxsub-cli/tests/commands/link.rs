@@ -5,7 +5,7 @@ use serde_json::json;
 use super::wxsub::wxsub;
 
 #[test]
-fn the_documented_link() {
+fn consent_url_has_the_documented_format() {
     let ended =
         wxsub(["link", "--appid", "wx1", "--template", "-T", "--scene", "1000", "--reserved", "proof"])
             .args(["--redirect", "https://shop.example/back?order=1"])
@@ -19,7 +19,7 @@ fn the_documented_link() {
 }
 
 #[test]
-fn without_a_proof_it_warns() {
+fn missing_reserved_gives_a_warning() {
     let ended = wxsub(["link", "--template", "T", "--scene", "0", "--redirect", "https://a.example"])
         .env("WXSUB_APPID", "wx2")
         .env("WXSUB_MP_BASE", "http://127.0.0.1:8459/")
@@ -32,7 +32,7 @@ fn without_a_proof_it_warns() {
 }
 
 #[test]
-fn the_values_for_the_mobile_sdk() {
+fn mobile_output_has_the_sdk_values() {
     let ended = wxsub([
         "link",
         "--mobile",
@@ -51,15 +51,15 @@ fn the_values_for_the_mobile_sdk() {
 }
 
 #[test]
-fn as_json() {
+fn json_output_has_all_values() {
     let call = || {
         wxsub(["link", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "proof"])
             .args(["--redirect", "https://a.example"])
     };
     let link = call().run().out;
-    let told = call().args(["--json"]).run();
+    let output = call().args(["--json"]).run();
     assert_eq!(
-        told.json(),
+        output.json(),
         [
             json!({"link": link.trim_end(), "appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"})
         ]

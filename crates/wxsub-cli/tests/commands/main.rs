@@ -1,4 +1,4 @@
-//! The binary itself, against a sandbox over HTTP.
+//! The binary against a sandbox over HTTP.
 
 #[cfg(test)]
 mod answer;

@@ -1,4 +1,4 @@
-//! `wxsub completions` and `wxsub man`: what is made from the definition of the command line.
+//! `wxsub completions` and `wxsub man`, which are generated from the definition of the command line.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn commands() -> Vec<String> {
 }
 
 #[test]
-fn every_shell_gets_every_command() {
+fn completions_have_every_command() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let ended = wxsub(["completions", shell]).run();
         assert_eq!((ended.code, ended.err.as_str()), (0, ""));
@@ -28,7 +28,7 @@ fn every_shell_gets_every_command() {
 }
 
 #[test]
-fn the_manual_names_every_command_variable_and_exit_code() {
+fn manual_has_every_command_variable_and_exit_code() {
     let ended = wxsub(["man"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     for command in commands() {
@@ -40,7 +40,7 @@ fn the_manual_names_every_command_variable_and_exit_code() {
 }
 
 #[test]
-fn every_command_has_a_page() {
+fn every_command_has_a_manual_page() {
     let folder = format!("{}/manual/deep", env!("CARGO_TARGET_TMPDIR"));
     let ended = wxsub(["man", "--out", &folder]).run();
     assert_eq!((ended.code, ended.out.as_str()), (0, ""));
@@ -61,7 +61,7 @@ fn every_command_has_a_page() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_named() {
+fn unwritable_directory_is_named() {
     let taken = file("not_a_directory", "");
     wxsub(["man", "--out", &taken]).run().assert_wrong(&[&format!("--out: {taken} cannot be written")]);
 }

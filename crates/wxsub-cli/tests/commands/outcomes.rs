@@ -14,7 +14,7 @@ use wxsub_reqwest::{ReqwestTransport, Roots};
 
 use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
-use super::weixin::{APPID, NOBODY, SECRET, SEND, TEMPLATE, pointed_at};
+use super::weixin::{APPID, SECRET, SEND, TEMPLATE, UNUSED_BASE, pointed_at};
 use super::wxsub::wxsub;
 
 const OPENID: &str = "oPLANTED-openid-0123456789ab";
@@ -318,7 +318,7 @@ impl Row {
 /// Answers one request a connection. Gives the base URL.
 fn weixin(token: &'static [Reply], send: &'static [Reply]) -> String {
     if token.is_empty() {
-        return NOBODY.to_owned();
+        return UNUSED_BASE.to_owned();
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());

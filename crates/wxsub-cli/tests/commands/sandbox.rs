@@ -6,7 +6,7 @@ use std::process::Child;
 use super::interrupt::signal;
 use super::wxsub::{Ended, ended, wxsub};
 
-/// Starts one on a free port and gives its first line.
+/// Starts a sandbox on a free port. Returns its first line.
 fn start<const N: usize>(arguments: [&str; N]) -> (Child, String) {
     let mut child = wxsub(["sandbox", "--listen", "127.0.0.1:0"]).args(arguments).start();
     let mut first = String::new();
@@ -20,7 +20,7 @@ fn stop(child: Child, how: &str) -> Ended {
 }
 
 #[test]
-fn what_it_prints_points_at_it() {
+fn printed_variables_point_at_the_sandbox() {
     let (child, base) = start([]);
     assert!(base.starts_with("http://127.0.0.1:"), "{base}");
     let ended = stop(child, "TERM");
@@ -37,7 +37,7 @@ fn what_it_prints_points_at_it() {
 }
 
 #[test]
-fn it_serves_the_apps_it_was_given() {
+fn sandbox_serves_the_given_apps() {
     let (child, base) =
         start(["--app", "wx1:one", "--app", "wx2:it's two".replace(' ', "+").as_str(), "--template", "-T"]);
     for (appid, secret, code) in

@@ -1,4 +1,4 @@
-//! Secrets are printed nowhere, however much is logged.
+//! Secrets are not printed at any log level.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -8,11 +8,11 @@ use wxsub_sandbox::Fault;
 
 use super::interrupt::signal;
 use super::served::{ALL, Served, ask, client, config};
-use super::weixin::{APPID, CLASSIC_TOKEN, NOBODY, SECRET, SEND, STABLE_TOKEN, Weixin, line};
+use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, line};
 use super::wxsub::{Wxsub, wxsub};
 
 #[test]
-fn secrets_are_printed_nowhere() {
+fn commands_print_no_secret() {
     let weixin = Weixin::start();
     let mut secrets = vec![SECRET.to_owned()];
     let mut printed = String::new();
@@ -53,9 +53,9 @@ fn secrets_are_printed_nowhere() {
     assert!(!printed.contains("secret=") && !printed.contains("access_token="), "a query was printed");
 }
 
-/// What a server says while everything happens that can: on its standard error, in metrics, documents and errors.
+/// The output of a server with all events: standard error, metrics, documents and errors.
 #[test]
-fn a_server_prints_no_secret_either() {
+fn server_prints_no_secret() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let path = config("secrets.toml", &weixin.base, &lines);
@@ -65,7 +65,7 @@ fn a_server_prints_no_secret_either() {
     let mut first = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
     let address = first.trim_end().strip_prefix("http://").unwrap().to_owned();
-    // What is not read would stop the server.
+    // A full pipe would block the server.
     let mut said = child.stderr.take().unwrap();
     let listening = std::thread::spawn(move || {
         let mut text = String::new();
@@ -115,9 +115,9 @@ fn a_server_prints_no_secret_either() {
     assert!(!printed.contains("secret=") && !printed.contains("access_token="), "a query was printed");
 }
 
-/// Whoever goes through a server has a key to lose, and the server's tokens.
+/// A client of a server has a key and the tokens of the server to protect.
 #[test]
-fn nor_does_whoever_goes_through_a_server() {
+fn client_of_a_server_prints_no_secret() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let server = Served::start(&config("secrets_through.toml", &weixin.base, &lines));
@@ -128,7 +128,7 @@ fn nor_does_whoever_goes_through_a_server() {
         let ended = call.env("RUST_LOG", "trace").run();
         format!("{}{}", ended.out, ended.err)
     };
-    for base in [server.base.as_str(), weixin.base.as_str(), NOBODY] {
+    for base in [server.base.as_str(), weixin.base.as_str(), UNUSED_BASE] {
         printed += &watch(wxsub(["send", "--file", "-"]).input(line("oUser", 8, "Hello")), base);
         for what in ["show", "refresh"] {
             printed += &watch(wxsub(["token", what, "--json"]), base);

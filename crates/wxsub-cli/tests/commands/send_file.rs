@@ -10,7 +10,8 @@ use super::weixin::{SEND, STABLE_TOKEN, TEMPLATE, Weixin, allow, line, pointed_a
 use super::wxsub::{Ended, ended, file, wxsub};
 
 fn outcomes(ended: &Ended) -> Vec<(u64, String)> {
-    let line = |told: &Value| (told["line"].as_u64().unwrap(), told["outcome"].as_str().unwrap().to_owned());
+    let line =
+        |record: &Value| (record["line"].as_u64().unwrap(), record["outcome"].as_str().unwrap().to_owned());
     ended.json().iter().map(line).collect()
 }
 
@@ -19,7 +20,7 @@ fn all_sent(lines: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn results_come_in_the_order_of_the_lines() {
+fn results_keep_the_order_of_the_lines() {
     let weixin = Weixin::start();
     let mut text = String::new();
     for number in 0..300 {
@@ -31,22 +32,22 @@ fn results_come_in_the_order_of_the_lines() {
     let ended = weixin.call(["send", "--file", &path, "--concurrency", "64"]).run();
     assert_eq!(ended.code, 0, "{}", ended.err);
     assert_eq!(outcomes(&ended), all_sent(1..=300));
-    for (number, told) in ended.json().iter().enumerate() {
-        assert_eq!(told["touser"], format!("oUser{number}"));
+    for (number, record) in ended.json().iter().enumerate() {
+        assert_eq!(record["touser"], format!("oUser{number}"));
     }
     assert_eq!(ended.err, "300 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent\n");
     assert_eq!((weixin.seen(STABLE_TOKEN), weixin.seen(SEND)), (1, 300));
 }
 
 #[test]
-fn a_late_answer_holds_its_place() {
+fn slow_response_keeps_its_place() {
     let gate = Gate::start();
     let contents = ["hold this one", "two", "three", "four"];
     let text: Vec<_> = (1..).zip(contents).map(|(scene, content)| line("oA", scene, content)).collect();
     (1..=4).for_each(|scene| allow(&gate.sandbox, "oA", scene));
     let path = file("late.jsonl", &text.join("\n"));
     let child = pointed_at(&gate.base, wxsub(["send", "--file", &path, "--concurrency", "3"])).start();
-    // The fourth waits for the first, though the second and third are done.
+    // The fourth waits for the first, although the second and third are done.
     gate.wait_for(3);
     gate.open();
     assert_eq!(outcomes(&ended(child)), all_sent(1..=4));
@@ -54,7 +55,7 @@ fn a_late_answer_holds_its_place() {
 }
 
 #[test]
-fn each_line_has_its_own_end_and_the_largest_code_wins() {
+fn each_line_has_its_outcome_and_the_largest_exit_code_wins() {
     let weixin = Weixin::start();
     weixin.allow("oA", 1).allow("oB", 2);
     let text = [
@@ -70,18 +71,18 @@ fn each_line_has_its_own_end_and_the_largest_code_wins() {
     assert_eq!(ended.code, 3, "{}", ended.err);
     let expected = [(1, "sent"), (3, "invalid"), (4, "invalid"), (5, "invalid"), (6, "refused"), (7, "sent")];
     assert_eq!(outcomes(&ended), expected.map(|(line, outcome)| (line, outcome.to_owned())));
-    let told = ended.json();
+    let record = ended.json();
     let fields: Vec<_> =
-        told[1]["problems"].as_array().unwrap().iter().map(|problem| &problem["field"]).collect();
+        record[1]["problems"].as_array().unwrap().iter().map(|problem| &problem["field"]).collect();
     assert_eq!(fields, ["template_id", "title", "data.content.value", "message"]);
-    assert_eq!((&told[1]["touser"], &told[1]["scene"]), (&json!("oX"), &json!("7")));
+    assert_eq!((&record[1]["touser"], &record[1]["scene"]), (&json!("oX"), &json!("7")));
     let rule = "must be a line of at most 65536 bytes";
     assert_eq!(
-        told[2],
+        record[2],
         json!({"outcome": "invalid", "problems": [{"field": "message", "rule": rule}], "line": 4})
     );
     assert_eq!(
-        (&told[4]["errcode"], &told[4]["stage"], &told[4]["scene"]),
+        (&record[4]["errcode"], &record[4]["stage"], &record[4]["scene"]),
         (&json!(43101), &json!("send"), &json!("2"))
     );
     assert!(
@@ -95,7 +96,7 @@ fn each_line_has_its_own_end_and_the_largest_code_wins() {
 }
 
 #[test]
-fn a_lost_answer_outweighs_everything() {
+fn lost_response_decides_the_exit_code() {
     let weixin = Weixin::start();
     weixin.allow("oA", 1).allow("oA", 3).fault(SEND, Fault::ResetAfterApply);
     let text = [line("oA", 1, "one"), line("oA", 2, "two"), line("oA", 3, "three")].join("\n");
@@ -150,7 +151,8 @@ fn the_id_comes_back_and_does_not_reach_weixin() {
         [with_id(1, r#""order 7""#), with_id(2, "18446744073709551615"), with_id(3, "1.5"), with_id(1, "9")];
     let text = text.join("\n");
     let ended = weixin.call(["send", "--file", "-"]).input(text.clone()).run();
-    let ids: Vec<_> = ended.json().iter().map(|told| (told["outcome"].clone(), told["id"].clone())).collect();
+    let ids: Vec<_> =
+        ended.json().iter().map(|record| (record["outcome"].clone(), record["id"].clone())).collect();
     let expected = [
         (json!("sent"), json!("order 7")),
         (json!("sent"), json!(u64::MAX)),
@@ -162,11 +164,11 @@ fn the_id_comes_back_and_does_not_reach_weixin() {
         assert_eq!(received.body.get("id"), None);
     }
     let ended = wxsub(["check", "-", "--json"]).input(text).run();
-    let told: Vec<_> =
-        ended.json().iter().map(|told| (told["id"].clone(), told["problems"].clone())).collect();
-    assert_eq!(told[0], (json!("order 7"), json!([])));
-    assert_eq!(told[2].1[0]["field"], "id");
-    assert!(told[3].1[0]["rule"].as_str().unwrap().starts_with("duplicate of line 1;"), "{told:?}");
+    let record: Vec<_> =
+        ended.json().iter().map(|record| (record["id"].clone(), record["problems"].clone())).collect();
+    assert_eq!(record[0], (json!("order 7"), json!([])));
+    assert_eq!(record[2].1[0]["field"], "id");
+    assert!(record[3].1[0]["rule"].as_str().unwrap().starts_with("duplicate of line 1;"), "{record:?}");
 }
 
 #[test]
@@ -199,10 +201,10 @@ fn a_dry_run_posts_nothing_and_fetches_no_token() {
         ended.json()[0],
         json!({"would_send": true, "touser": "oA", "template_id": TEMPLATE, "scene": "1", "line": 1})
     );
-    let told: Vec<_> =
-        ended.json().iter().map(|told| (told["line"].clone(), told["outcome"].clone())).collect();
+    let record: Vec<_> =
+        ended.json().iter().map(|record| (record["line"].clone(), record["outcome"].clone())).collect();
     let invalid = json!("invalid");
-    assert_eq!(told[1..], [(json!(2), invalid.clone()), (json!(3), Value::Null), (json!(4), invalid)]);
+    assert_eq!(record[1..], [(json!(2), invalid.clone()), (json!(3), Value::Null), (json!(4), invalid)]);
     assert_eq!(ended.err, "dry run: 2 would be sent, 2 invalid; nothing was posted\n");
     let ended = call(["--limit", "1"]).run();
     assert_eq!(ended.err, "dry run: 1 would be sent, 2 invalid, 1 beyond --limit; nothing was posted\n");
@@ -214,7 +216,7 @@ fn a_dry_run_posts_nothing_and_fetches_no_token() {
 }
 
 #[test]
-fn results_are_seen_before_the_input_ends() {
+fn results_appear_before_the_input_ends() {
     let weixin = Weixin::start();
     weixin.allow("oA", 1).allow("oA", 2);
     let mut child = weixin.call(["send", "--file", "-"]).start();
@@ -224,16 +226,16 @@ fn results_are_seen_before_the_input_ends() {
         let expected = format!(
             "{{\"outcome\":\"sent\",\"touser\":\"oA\",\"template_id\":\"{TEMPLATE}\",\"scene\":\"{scene}\",\"line\":{scene}}}\n"
         );
-        let mut told = vec![0; expected.len()];
-        output.read_exact(&mut told).unwrap();
-        assert_eq!(String::from_utf8(told).unwrap(), expected);
+        let mut record = vec![0; expected.len()];
+        output.read_exact(&mut record).unwrap();
+        assert_eq!(String::from_utf8(record).unwrap(), expected);
     }
     drop(input);
     assert_eq!(ended(child).code, 0);
 }
 
 #[test]
-fn nobody_reading_the_results_stops_it() {
+fn closed_stdout_stops_the_batch() {
     let weixin = Weixin::start();
     for scene in 1..=9 {
         weixin.allow("oA", scene);
@@ -242,10 +244,10 @@ fn nobody_reading_the_results_stops_it() {
     drop(child.stdout.take());
     let mut input = child.stdin.take().unwrap();
     for scene in 1..=9 {
-        // It may have stopped reading.
+        // The process may have stopped reading.
         let _ = writeln!(input, "{}", line("oA", scene, "Hello"));
     }
-    // The input stays open: it stops by itself.
+    // The input stays open. The process ends by itself.
     let ended = ended(child);
     drop(input);
     // The result of a message that was sent is lost.
@@ -261,7 +263,7 @@ fn nobody_reading_the_results_stops_it() {
 }
 
 #[test]
-fn files_that_cannot_be_read() {
+fn unreadable_file_is_a_usage_error() {
     let weixin = Weixin::start();
     weixin
         .call(["send", "--file", "/nonexistent"])

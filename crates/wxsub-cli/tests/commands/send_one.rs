@@ -4,10 +4,10 @@ use serde_json::json;
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::{AppSettings, Fault};
 
-use super::weixin::{APPID, CLASSIC_TOKEN, NOBODY, SEND, STABLE_TOKEN, TEMPLATE, Weixin};
+use super::weixin::{APPID, CLASSIC_TOKEN, SEND, STABLE_TOKEN, TEMPLATE, UNUSED_BASE, Weixin};
 use super::wxsub::{Ended, file};
 
-/// The one result that was printed.
+/// The only result that was printed.
 fn result(ended: &Ended) -> serde_json::Value {
     let mut all = ended.json();
     assert_eq!(all.len(), 1, "{ended:?}");
@@ -15,7 +15,7 @@ fn result(ended: &Ended) -> serde_json::Value {
 }
 
 #[test]
-fn a_message_is_sent() {
+fn message_is_sent() {
     let weixin = Weixin::start();
     let ended = weixin.allow("oUser", 7).send("oUser", "7").run();
     assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, "sent\n", ""));
@@ -49,7 +49,7 @@ fn every_field_arrives() {
 }
 
 #[test]
-fn the_content_comes_from_a_file() {
+fn content_comes_from_a_file() {
     let weixin = Weixin::start();
     let path = file("content.txt", "one\ntwo\n\n");
     let call = |scene, path: &str| {
@@ -68,7 +68,7 @@ fn the_content_comes_from_a_file() {
 }
 
 #[test]
-fn a_spent_grant_is_refused() {
+fn used_grant_is_refused() {
     let weixin = Weixin::start();
     let ended = weixin.send("oUser", "7").args(["--json"]).run();
     assert_eq!(ended.code, 3);
@@ -115,19 +115,29 @@ fn a_refused_token_call_leaves_the_message_not_sent() {
 }
 
 #[test]
-fn a_stale_token_is_replaced_on_the_way() {
+fn stale_token_is_replaced() {
     let weixin = Weixin::start();
     weixin.allow("oUser", 7).fault(SEND, Fault::ErrCode(ErrCode::ACCESS_TOKEN_EXPIRED));
-    // The same token comes again, so another is forced.
+    // The same token comes again, so a forced refresh follows.
     let ended = weixin.send("oUser", "7").run();
     assert_eq!((ended.code, ended.out.as_str()), (0, "sent\n"), "{ended:?}");
     assert_eq!((weixin.seen(SEND), weixin.received("oUser").len()), (2, 1));
 }
 
 #[test]
-fn nobody_there_is_safe_to_repeat() {
+fn second_host_is_used_while_the_first_cannot_be_reached() {
     let weixin = Weixin::start();
-    let ended = weixin.send("oUser", "7").env("WXSUB_API_BASE", NOBODY).args(["--json"]).run();
+    weixin.allow("oUser", 7);
+    let ended =
+        weixin.send("oUser", "7").env("WXSUB_API_BASE", &format!("{UNUSED_BASE}, {}", weixin.base)).run();
+    assert_eq!((ended.code, ended.out.as_str()), (0, "sent\n"), "{ended:?}");
+    assert_eq!(weixin.received("oUser").len(), 1);
+}
+
+#[test]
+fn connection_refused_is_not_sent() {
+    let weixin = Weixin::start();
+    let ended = weixin.send("oUser", "7").env("WXSUB_API_BASE", UNUSED_BASE).args(["--json"]).run();
     assert_eq!(ended.code, 4);
     assert_eq!(
         result(&ended),
@@ -140,7 +150,7 @@ fn nobody_there_is_safe_to_repeat() {
 }
 
 #[test]
-fn a_lost_answer_is_posted_once_and_told() {
+fn lost_response_is_maybe_sent_and_posted_once() {
     let faults = [
         (Fault::ResetAfterApply, 1),
         (Fault::ResetBeforeApply, 0),
@@ -166,7 +176,7 @@ fn a_lost_answer_is_posted_once_and_told() {
 }
 
 #[test]
-fn every_problem_is_named_before_any_network() {
+fn all_problems_are_named_before_any_request() {
     let weixin = Weixin::start();
     let call = weixin
         .call(["send", "--to", "a b", "--template", "", "--scene", "10001", "--title", "0123456789abcdef"])
@@ -194,7 +204,7 @@ fn every_problem_is_named_before_any_network() {
 }
 
 #[test]
-fn an_invalid_message_is_a_result_for_programs() {
+fn invalid_message_has_a_json_result() {
     let weixin = Weixin::start();
     let ended = weixin.send("oUser", "07").args(["--json"]).run();
     assert_eq!(ended.code, 2);
@@ -206,7 +216,7 @@ fn an_invalid_message_is_a_result_for_programs() {
 }
 
 #[test]
-fn flags_that_do_not_go_together() {
+fn conflicting_flags_are_usage_errors() {
     let weixin = Weixin::start();
     let wrong = [
         ["--content-file", "-"],
@@ -241,7 +251,7 @@ fn flags_that_do_not_go_together() {
 }
 
 #[test]
-fn the_classic_endpoint_is_announced() {
+fn classic_endpoint_gives_a_warning() {
     let weixin = Weixin::start();
     let ended = weixin.allow("oUser", 7).send("oUser", "7").env("WXSUB_TOKEN_ENDPOINT", "token").run();
     assert_eq!((ended.code, ended.out.as_str()), (0, "sent\n"));
@@ -254,7 +264,7 @@ fn the_classic_endpoint_is_announced() {
 }
 
 #[test]
-fn a_result_that_cannot_be_written_is_no_success() {
+fn unwritable_result_is_no_success() {
     let weixin = Weixin::start();
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let ended = weixin.allow("oUser", 7).send("oUser", "7").run_into(full());

@@ -18,7 +18,7 @@ fn read() -> String {
     format!("/v1/apps/{APPID}/access_token")
 }
 
-/// The same request from many at once.
+/// The same request from many threads at once.
 fn all_at_once(
     count: usize,
     server: &Served,
@@ -35,7 +35,7 @@ fn all_at_once(
 }
 
 #[test]
-fn many_reads_are_one_fetch_and_many_reports_one_more() {
+fn concurrent_reads_cost_one_fetch_and_reports_one_more() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let server = Served::start(&config("many.toml", &weixin.base, &lines));
@@ -60,7 +60,7 @@ fn many_reads_are_one_fetch_and_many_reports_one_more() {
 }
 
 #[test]
-fn a_restart_costs_no_fetch_and_a_second_server_does_not_start() {
+fn restart_costs_no_fetch_and_second_server_is_rejected() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let folder = format!("{}/state_of_restart", env!("CARGO_TARGET_TMPDIR"));
@@ -87,7 +87,7 @@ fn a_restart_costs_no_fetch_and_a_second_server_does_not_start() {
             .iter()
             .all(|name| !name.contains(before["access_token"].as_str().unwrap()) && !name.contains(SECRET))
     );
-    // What cannot be read is set aside, and said.
+    // An unreadable file is moved aside and reported.
     server.stop("KILL");
     fs::write(format!("{folder}/{APPID}.json"), "{").unwrap();
     let server = Served::start(&path);
@@ -98,7 +98,7 @@ fn a_restart_costs_no_fetch_and_a_second_server_does_not_start() {
 }
 
 #[test]
-fn a_reload_changes_clients_and_one_with_errors_nothing() {
+fn reload_applies_and_invalid_reload_changes_nothing() {
     let weixin = Weixin::start();
     let ((old, old_lines), (new, new_lines)) = (client("old", ALL), client("new", ALL));
     let path = config("reload.toml", &weixin.base, &old_lines);
@@ -116,7 +116,7 @@ fn a_reload_changes_clients_and_one_with_errors_nothing() {
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
 }
 
-/// A message to the gate, on a connection of its own.
+/// Sends a message to the gate on a new connection.
 fn held(server: &Served, key: &str, scene: u16) -> thread::JoinHandle<Option<(u16, String)>> {
     let (address, key) = (server.address().to_owned(), key.to_owned());
     let (path, body) = (format!("/v1/apps/{APPID}/messages"), line("oUser", scene, "hold"));
@@ -124,7 +124,7 @@ fn held(server: &Served, key: &str, scene: u16) -> thread::JoinHandle<Option<(u1
 }
 
 #[test]
-fn what_is_under_way_is_finished_and_a_second_signal_ends_it() {
+fn signal_finishes_requests_and_second_signal_ends_them() {
     let gate = Gate::start();
     let (key, lines) = client("orders", ALL);
     let path = config("drain.toml", &gate.base, &lines);
@@ -151,7 +151,7 @@ fn what_is_under_way_is_finished_and_a_second_signal_ends_it() {
 }
 
 #[test]
-fn hostile_clients_disturb_nobody() {
+fn hostile_clients_do_not_affect_others() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let server = Served::start(&config("hostile.toml", &weixin.base, &lines));
@@ -163,7 +163,7 @@ fn hostile_clients_disturb_nobody() {
         })
         .collect();
     let messages = format!("/v1/apps/{APPID}/messages");
-    // One that is refused before it is read may find its connection closed.
+    // A request that is rejected before it is read may get a closed connection.
     if let Some((status, _)) = ask(server.address(), "POST", &messages, &key, &vec![b'x'; 8 << 20]) {
         assert_eq!(status, 413);
     }
@@ -187,7 +187,7 @@ fn hostile_clients_disturb_nobody() {
 }
 
 #[test]
-fn metrics_can_move_elsewhere() {
+fn metrics_can_have_their_own_port() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -200,7 +200,7 @@ fn metrics_can_move_elsewhere() {
 }
 
 #[test]
-fn every_read_report_and_send_is_in_the_audit_and_no_secret_is() {
+fn audit_has_every_read_report_and_send_and_no_secret() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let audit = file("audit.log", "");
@@ -215,18 +215,18 @@ fn every_read_report_and_send_is_in_the_audit_and_no_secret_is() {
     assert_eq!(server.stop("TERM"), Some(0));
     let text = fs::read_to_string(&audit).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told: Vec<_> = lines
+    let output: Vec<_> = lines
         .iter()
         .map(|line| format!("{} {} {}", line["client"], line["action"], line["outcome"]).replace('"', ""))
         .collect();
-    assert_eq!(told, ["orders read ok", "orders report ok", "orders send sent", "null read denied"]);
+    assert_eq!(output, ["orders read ok", "orders report ok", "orders send sent", "null read denied"]);
     for secret in [SECRET, token.as_str(), key.as_str(), "oUser"] {
         assert!(!text.contains(secret));
     }
 }
 
 #[test]
-fn check_names_every_problem() {
+fn check_names_all_problems() {
     let (_, lines) = client("orders", ALL);
     let good = config("good.toml", "http://127.0.0.1:1", &lines);
     let checked = wxsub(["serve", "--check", "--config", &good]).env("APP_SECRET", SECRET).run();
@@ -247,9 +247,9 @@ fn check_names_every_problem() {
     }
 }
 
-/// A rotated secret, a new app and a revoked key, while others read.
+/// Rotates a secret, adds an app and revokes a key during reads.
 #[test]
-fn a_reload_under_load_fails_no_request() {
+fn reload_under_load_fails_no_request() {
     let weixin = Weixin::start();
     let ((good, good_lines), (revoked, revoked_lines)) = (client("good", ALL), client("revoked", ALL));
     let secret = file("rotated.secret", SECRET);

@@ -1,4 +1,4 @@
-//! `wxsub serve --sandbox`, and the README's lines against it.
+//! `wxsub serve --sandbox`, and the README's commands against it.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command};
@@ -8,14 +8,14 @@ use serde_json::Value;
 use super::interrupt::signal;
 use super::wxsub::{ended, wxsub};
 
-/// What the README says to paste once the server runs.
+/// The README's commands for a running server.
 fn readme() -> Vec<&'static str> {
     let text = include_str!("../../../../README.md");
     let block = text.split("```sh\nwxsub serve --sandbox\n").nth(1).unwrap().split("```").nth(2).unwrap();
     block.strip_prefix("sh\n").unwrap().lines().collect()
 }
 
-/// Starts one on a free port; what it prints to be pasted.
+/// Starts a server on a free port. Returns the lines to paste.
 fn start() -> (Child, Vec<String>) {
     let mut child = wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0"]).start();
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines().map(Result::unwrap);
@@ -26,7 +26,7 @@ fn start() -> (Child, Vec<String>) {
 }
 
 #[test]
-fn it_prints_what_the_readme_says() {
+fn printed_lines_match_the_readme() {
     let (child, printed) = start();
     assert_eq!(printed[1..], readme());
     signal(&child, "INT");
@@ -35,7 +35,7 @@ fn it_prints_what_the_readme_says() {
 
 #[test]
 #[ignore = "needs curl: scripts/test runs it"]
-fn the_readmes_lines_work_as_printed() {
+fn commands_of_the_readme_work() {
     let (child, printed) = start();
     let script = [&[printed[0].as_str()], readme().as_slice()].concat().join("\necho\n");
     let shell = Command::new("sh").args(["-euc", &script]).env("no_proxy", "*").output().unwrap();

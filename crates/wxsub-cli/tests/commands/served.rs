@@ -10,14 +10,14 @@ use super::interrupt::signal;
 use super::weixin::{APPID, SECRET};
 use super::wxsub::{Wxsub, file, wxsub};
 
-/// A server, which ends with this.
+/// A server. It ends when this is dropped.
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) base: String,
     pub(crate) said: BufReader<ChildStderr>,
 }
 
-/// A key, and the lines by which the server knows it.
+/// A key, and the lines of its configuration.
 pub(crate) fn client(name: &str, scopes: &str) -> (String, String) {
     let made = wxsub(["key", "new", "--name", name, "--json"]).run().json().remove(0);
     let digest = made["key_sha256"].as_str().unwrap();
@@ -29,7 +29,7 @@ pub(crate) fn client(name: &str, scopes: &str) -> (String, String) {
 
 pub(crate) const ALL: &str = r#""token:read", "token:report", "message:send", "admin""#;
 
-/// A configuration with one app, whose Weixin is here.
+/// A configuration with one app and this base URL of Weixin.
 pub(crate) fn config(name: &str, weixin: &str, more: &str) -> String {
     let text = format!(
         "listen = \"127.0.0.1:0\"\naudit = \"off\"\n{more}\n[[apps]]\nappid = \"{APPID}\"\nsecret_env = \"APP_SECRET\"\n\
@@ -39,7 +39,7 @@ pub(crate) fn config(name: &str, weixin: &str, more: &str) -> String {
 }
 
 impl Served {
-    /// Starts one, and waits until it listens.
+    /// Starts a server, and waits until it listens.
     pub(crate) fn start(config: &str) -> Self {
         Self::start_as(wxsub(["serve", "--config", config]))
     }
@@ -62,7 +62,7 @@ impl Served {
         self.base.strip_prefix("http://").unwrap()
     }
 
-    /// Waits until it says something that contains this.
+    /// Waits until it prints a line that contains this.
     pub(crate) fn wait_until_it_says(&mut self, text: &str) {
         let mut line = String::new();
         while !line.contains(text) {
@@ -85,7 +85,7 @@ impl Served {
         serde_json::from_str(&body).unwrap()
     }
 
-    /// Sends the signal and gives the exit code.
+    /// Sends the signal. Returns the exit code.
     pub(crate) fn stop(mut self, how: &str) -> Option<i32> {
         signal(&self.child, how);
         self.child.wait().unwrap().code()
@@ -99,7 +99,7 @@ impl Drop for Served {
     }
 }
 
-/// One request on a connection of its own; nothing if that broke.
+/// One request on a new connection. Nothing if the connection broke.
 pub(crate) fn ask(address: &str, method: &str, path: &str, key: &str, body: &[u8]) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).unwrap();
     let head = format!(
@@ -107,7 +107,7 @@ pub(crate) fn ask(address: &str, method: &str, path: &str, key: &str, body: &[u8
         body.len()
     );
     stream.write_all(head.as_bytes()).ok()?;
-    // Who refuses a body need not read it to its end.
+    // A server that rejects a body does not have to read all of it.
     let _ = stream.write_all(body);
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);

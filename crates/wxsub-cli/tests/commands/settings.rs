@@ -1,4 +1,4 @@
-//! The environment.
+//! Environment variables.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::weixin::{APPID, SECRET, STABLE_TOKEN, Weixin};
 use super::wxsub::{file, wxsub};
 
 #[test]
-fn the_secret_comes_from_a_variable_or_a_file() {
+fn secret_comes_from_variable_or_file() {
     let weixin = Weixin::start();
     let show = || weixin.call(["token", "show"]);
     for (name, content) in
@@ -16,7 +16,7 @@ fn the_secret_comes_from_a_variable_or_a_file() {
         let ended = show().without("WXSUB_SECRET").env("WXSUB_SECRET_FILE", &path).run();
         assert_eq!(ended.code, 0, "{ended:?}");
         show().env("WXSUB_SECRET_FILE", &path).run().assert_wrong(&["unset one of them"]);
-        // An empty variable is no variable.
+        // An empty variable counts as unset.
         assert_eq!(show().env("WXSUB_SECRET", "").env("WXSUB_SECRET_FILE", &path).run().code, 0);
     }
     let path = file("secret_marked", &format!("\u{feff}{SECRET}\r\n"));
@@ -44,7 +44,7 @@ fn the_secret_comes_from_a_variable_or_a_file() {
 }
 
 #[test]
-fn everything_wrong_is_named_at_once() {
+fn all_environment_problems_are_named_at_once() {
     wxsub(["token", "show"])
         .env("WXSUB_API_BASE", "http://192.0.2.1")
         .env("WXSUB_TOKEN_ENDPOINT", "classic")
@@ -59,6 +59,17 @@ fn everything_wrong_is_named_at_once() {
             "WXSUB_PROXY: invalid proxy URL",
         ]);
     let weixin = Weixin::start();
+    for (hosts, said) in [
+        ("https://a,https://a/", "is given more than once"),
+        ("https://a,", "is empty"),
+        ("https://a,http://192.0.2.1", "uses http:// for an address that is not loopback"),
+    ] {
+        weixin
+            .call(["token", "show"])
+            .env("WXSUB_API_BASE", hosts)
+            .run()
+            .assert_wrong(&["WXSUB_API_BASE: ", said]);
+    }
     let ended = weixin.call(["token", "show"]).env("WXSUB_PROXY", "http://u:PLANTED@proxy?x").run();
     assert!(ended.code == 2 && !ended.err.contains("PLANTED"), "{}", ended.err);
     let path = file("no_certificate.pem", "hello");
@@ -104,7 +115,7 @@ fn common_mistakes_are_named_before_the_network() {
 }
 
 #[test]
-fn a_machine_without_authorities_is_told_what_can_be_chosen_here() {
+fn missing_trust_roots_name_the_alternatives() {
     let weixin = Weixin::start();
     let show = weixin.call(["token", "show"]).env("WXSUB_API_BASE", "https://127.0.0.1:1");
     let ended = show.env("SSL_CERT_FILE", "/nonexistent").run();
@@ -116,7 +127,7 @@ fn a_machine_without_authorities_is_told_what_can_be_chosen_here() {
 }
 
 #[test]
-fn a_flag_goes_before_a_variable() {
+fn flag_overrides_variable() {
     let weixin = Weixin::start();
     let ended = weixin.call(["token", "show", "--appid", "wxOther"]).run();
     assert_eq!(ended.code, 3);
@@ -125,7 +136,7 @@ fn a_flag_goes_before_a_variable() {
 }
 
 #[test]
-fn logs_are_for_people_or_for_programs() {
+fn log_is_text_or_json() {
     let weixin = Weixin::start();
     let held = |format| {
         weixin
@@ -136,10 +147,10 @@ fn logs_are_for_people_or_for_programs() {
             .run()
             .err
     };
-    let told: Value = serde_json::from_str(held("json").lines().next().unwrap()).unwrap();
-    assert_eq!(told["level"], "INFO");
-    assert_eq!(told["fields"]["message"], "a new access token is held");
-    assert_eq!(told["fields"]["appid"], APPID);
+    let output: Value = serde_json::from_str(held("json").lines().next().unwrap()).unwrap();
+    assert_eq!(output["level"], "INFO");
+    assert_eq!(output["fields"]["message"], "a new access token is held");
+    assert_eq!(output["fields"]["appid"], APPID);
     assert!(held("text").contains(&format!("a new access token is held appid=\"{APPID}\"")));
     wxsub(["check", "-"])
         .env("WXSUB_LOG_FORMAT", "xml")
@@ -148,7 +159,7 @@ fn logs_are_for_people_or_for_programs() {
 }
 
 #[test]
-fn plain_http_is_for_those_who_insist() {
+fn plain_http_needs_an_explicit_setting() {
     let link = || {
         wxsub(["link", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "r"])
             .args(["--redirect", "https://a.example"])
@@ -164,8 +175,8 @@ fn plain_http_is_for_those_who_insist() {
 }
 
 #[test]
-fn the_proxy_is_used_if_there_is_one() {
-    // The sandbox itself: whoever goes through it asks it for everything.
+fn proxy_setting_is_used() {
+    // The sandbox is the proxy, so it gets all requests.
     let weixin = Weixin::start();
     let ended = weixin
         .call(["token", "show"])
@@ -173,7 +184,7 @@ fn the_proxy_is_used_if_there_is_one() {
         .env("WXSUB_PROXY", &weixin.base)
         .run();
     assert_eq!((ended.code, weixin.seen(STABLE_TOKEN)), (0, 1), "{ended:?}");
-    // And none that was not asked for.
+    // Other proxy variables are ignored.
     let ended = weixin
         .call(["token", "show"])
         .env("HTTP_PROXY", "http://127.0.0.1:9")

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use wxsub_sandbox::Fault;
 
-use super::weixin::{APPID, CLASSIC_TOKEN, NOBODY, STABLE_TOKEN, Weixin};
+use super::weixin::{APPID, CLASSIC_TOKEN, STABLE_TOKEN, UNUSED_BASE, Weixin};
 
 #[test]
-fn show_never_shows_the_token_unless_told() {
+fn show_prints_the_token_only_with_reveal() {
     let weixin = Weixin::start();
     let ended = weixin.call(["token", "show", "--json"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
@@ -18,7 +18,7 @@ fn show_never_shows_the_token_unless_told() {
 
     let revealed = weixin.call(["token", "show", "--json", "--reveal"]).run();
     let token = revealed.json()[0]["access_token"].as_str().unwrap().to_owned();
-    // Asking again gives the same token.
+    // A second call gives the same token.
     assert_eq!(revealed.json()[0]["fingerprint"], shown["fingerprint"]);
     let plain = weixin.call(["token", "show"]).run();
     assert!(plain.out.contains("fingerprint") && plain.out.contains(" min ") && !plain.out.contains(&token));
@@ -27,7 +27,7 @@ fn show_never_shows_the_token_unless_told() {
 }
 
 #[test]
-fn the_classic_endpoint_is_asked_only_on_demand() {
+fn classic_endpoint_is_called_only_on_demand() {
     let weixin = Weixin::start();
     let call = |arguments: [&str; 2]| weixin.call(arguments).env("WXSUB_TOKEN_ENDPOINT", "token");
     call(["token", "show"]).run().assert_wrong(&["WXSUB_TOKEN_ENDPOINT: is token", "add --fetch"]);
@@ -43,14 +43,14 @@ fn the_classic_endpoint_is_asked_only_on_demand() {
 }
 
 #[test]
-fn refresh_ends_the_token_and_says_so() {
+fn refresh_invalidates_the_token_and_says_so() {
     let weixin = Weixin::start();
     let fingerprint = |arguments: [&str; 3]| {
         let ended = weixin.call(arguments).run();
         (ended.json()[0]["fingerprint"].clone(), ended.err)
     };
     let (before, _) = fingerprint(["token", "show", "--json"]);
-    // Weixin takes no forced refresh within 30 s of another token.
+    // Weixin allows no forced refresh within 30 s of another token.
     weixin.sandbox.advance(std::time::Duration::from_secs(60));
     let (after, said) = fingerprint(["token", "refresh", "--json"]);
     assert!(said.starts_with("warning: a forced refresh ends the access token"), "{said}");
@@ -60,7 +60,7 @@ fn refresh_ends_the_token_and_says_so() {
 }
 
 #[test]
-fn failures_tell_what_to_do() {
+fn failures_have_a_remedy() {
     let weixin = Weixin::start();
     for what in ["show", "refresh"] {
         let ended = weixin.call(["token", what]).env("WXSUB_SECRET", "PLANTED-wrong").run();
@@ -71,10 +71,10 @@ fn failures_tell_what_to_do() {
             ended.err
         );
         assert!(!ended.err.contains("PLANTED"));
-        let ended = weixin.call(["token", what]).env("WXSUB_API_BASE", NOBODY).run();
+        let ended = weixin.call(["token", what]).env("WXSUB_API_BASE", UNUSED_BASE).run();
         assert_eq!((ended.code, ended.out.as_str()), (4, ""), "{}", ended.err);
     }
-    // A forced refresh is asked for once, and nobody knows what became of it.
+    // A forced refresh is tried once. Its outcome is unknown.
     let asked = weixin.seen(STABLE_TOKEN);
     for fault in [Fault::ResetAfterApply, Fault::Html] {
         let ended = weixin.fault(STABLE_TOKEN, fault).call(["token", "refresh"]).run();
@@ -82,7 +82,7 @@ fn failures_tell_what_to_do() {
         assert!(ended.err.contains("look before repeating this"), "{}", ended.err);
     }
     assert_eq!(weixin.seen(STABLE_TOKEN), asked + 2);
-    // Looking is repeated by itself: it changes nothing.
+    // Showing a token is retried, because it changes nothing.
     let ended = weixin.fault(STABLE_TOKEN, Fault::ResetAfterApply).call(["token", "show", "--json"]).run();
     assert_eq!((ended.code, ended.json().iter().map(Value::is_object).collect()), (0, vec![true]));
 }

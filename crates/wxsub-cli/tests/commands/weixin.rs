@@ -1,4 +1,4 @@
-//! A sandbox behind a port, and one app in it.
+//! A sandbox on a port, with one app.
 
 use std::future::pending;
 
@@ -17,7 +17,7 @@ pub(crate) const SEND: &str = "/cgi-bin/message/template/subscribe";
 pub(crate) const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
 pub(crate) const CLASSIC_TOKEN: &str = "/cgi-bin/token";
 
-/// The sandbox; it ends with this.
+/// The sandbox. It ends when this is dropped.
 pub(crate) struct Weixin {
     pub(crate) sandbox: Sandbox,
     pub(crate) base: String,
@@ -38,7 +38,7 @@ pub(crate) fn allow(sandbox: &Sandbox, openid: &str, scene: u16) {
     sandbox.consent(request, ConsentAction::Confirm { openid: openid.parse().unwrap() }).unwrap();
 }
 
-/// As the app of the sandbox at `base`.
+/// A call as the app of the sandbox at `base`.
 pub(crate) fn pointed_at(base: &str, call: Wxsub) -> Wxsub {
     call.env("WXSUB_API_BASE", base).env("WXSUB_APPID", APPID).env("WXSUB_SECRET", SECRET)
 }
@@ -83,7 +83,7 @@ impl Weixin {
         self.sandbox.event_log().request_count(path)
     }
 
-    /// How many reached any path.
+    /// How many requests reached any path.
     pub(crate) fn seen_any(&self) -> u64 {
         self.sandbox.event_log().requests.values().sum()
     }
@@ -106,5 +106,5 @@ pub(crate) fn line(openid: &str, scene: u16, content: &str) -> String {
     )
 }
 
-/// A base URL at which nobody listens.
-pub(crate) const NOBODY: &str = "http://127.0.0.1:1";
+/// A base URL without a server.
+pub(crate) const UNUSED_BASE: &str = "http://127.0.0.1:1";

@@ -7,10 +7,10 @@ use wxsub_sandbox::Fault;
 
 use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
-use super::weixin::{APPID, CLASSIC_TOKEN, NOBODY, SECRET, SEND, STABLE_TOKEN, TEMPLATE, Weixin, line};
+use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, TEMPLATE, UNUSED_BASE, Weixin, line};
 use super::wxsub::{Wxsub, file, wxsub};
 
-/// A call with nothing but a server and a key.
+/// A call with only a server and a key.
 fn call<const N: usize>(base: &str, key: &str, arguments: [&str; N]) -> Wxsub {
     wxsub(arguments).env("WXSUB_SERVER", base).env("WXSUB_KEY", key).env("WXSUB_APPID", APPID)
 }
@@ -21,7 +21,7 @@ fn send(base: &str, key: &str, scene: &str) -> Wxsub {
 }
 
 #[test]
-fn a_key_that_may_send_sends_and_can_do_nothing_else() {
+fn key_with_send_scope_can_only_send() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", "\"message:send\"");
     let server = Served::start(&config("way_send.toml", &weixin.base, &lines));
@@ -41,13 +41,13 @@ fn a_key_that_may_send_sends_and_can_do_nothing_else() {
         assert_eq!((ended.code, ended.out.as_str()), (4, ""), "{ended:?}");
         assert!(ended.err.contains("answered 403"), "{}", ended.err);
     }
-    // The server alone asked for a token, and one.
+    // Only the server fetched a token, and only one.
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN), weixin.seen(SEND)), (1, 0, 2));
     assert_eq!(weixin.received("oUser"), ["It is here."]);
 }
 
 #[test]
-fn a_file_is_sent_line_by_line() {
+fn file_is_sent_through_the_server() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", "\"message:send\"");
     let server = Served::start(&config("way_file.toml", &weixin.base, &lines));
@@ -60,17 +60,17 @@ fn a_file_is_sent_line_by_line() {
 }
 
 #[test]
-fn what_is_certain_and_what_is_not() {
+fn outcomes_through_a_server_are_exact() {
     let weixin = Weixin::start();
     let ((key, lines), (other, other_lines)) = (client("orders", ALL), client("other", ALL));
     let path = config("way_faults.toml", &weixin.base, &lines);
     let mut server = Served::start(&path);
-    let ended = send(NOBODY, &key, "1").run();
+    let ended = send(UNUSED_BASE, &key, "1").run();
     assert_eq!((ended.code, &ended.json()[0]["outcome"]), (4, &json!("not_sent")), "{ended:?}");
-    // What answers is no control server.
+    // The response is not from a control server.
     let ended = send(&weixin.base, &key, "1").run();
     assert_eq!((ended.code, &ended.json()[0]["outcome"]), (5, &json!("maybe_sent")), "{ended:?}");
-    // The server's own answer was lost on its way from Weixin.
+    // The response of Weixin to the server was lost.
     weixin.allow("oUser", 1).fault(SEND, Fault::ResetAfterApply);
     let ended = send(&server.base, &key, "1").run();
     assert_eq!((ended.code, &ended.json()[0]["outcome"]), (5, &json!("maybe_sent")), "{ended:?}");
@@ -90,9 +90,9 @@ fn what_is_certain_and_what_is_not() {
     assert_eq!(ended.code, 0, "{ended:?}");
 }
 
-/// The server waits for a token as long as a request may take, and then says for certain that nothing was sent.
+/// The server waits for a token as long as a request may take, and then reports that nothing was sent.
 #[test]
-fn a_server_is_waited_for_longer_than_weixin() {
+fn server_timeout_is_longer_than_that_of_weixin() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     weixin.sandbox.add_fault(CLASSIC_TOKEN, 99, Fault::Hang);
@@ -104,7 +104,7 @@ fn a_server_is_waited_for_longer_than_weixin() {
 }
 
 #[test]
-fn the_token_is_the_servers_and_is_not_shown() {
+fn token_of_the_server_is_not_shown() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let server = Served::start(&config("way_token.toml", &weixin.base, &lines));
@@ -131,7 +131,7 @@ fn the_token_is_the_servers_and_is_not_shown() {
 #[test]
 fn wrong_usage() {
     let key = "PLANTED".repeat(7)[..43].to_owned();
-    let show = || call(NOBODY, &key, ["token", "show"]);
+    let show = || call(UNUSED_BASE, &key, ["token", "show"]);
     show().env("WXSUB_SECRET", SECRET).run().assert_wrong(&["WXSUB_SECRET: is set, and so are"]);
     show().env("WXSUB_SECRET_FILE", "/nowhere").run().assert_wrong(&["WXSUB_SECRET_FILE: is set"]);
     show().without("WXSUB_KEY").run().assert_wrong(&["WXSUB_KEY: is not set"]);
@@ -142,6 +142,6 @@ fn wrong_usage() {
     let ended = show().env("WXSUB_KEY", "PLANTED-short").run();
     ended.assert_wrong(&["WXSUB_KEY: must be 43 letters and digits"]);
     assert!(!ended.err.contains("PLANTED"), "{}", ended.err);
-    let ended = call(NOBODY, &key, ["doctor"]).run();
+    let ended = call(UNUSED_BASE, &key, ["doctor"]).run();
     assert!(ended.code == 2 && ended.out.contains("doctor asks Weixin itself"), "{ended:?}");
 }

@@ -1,4 +1,4 @@
-//! Runs the binary in an environment of its own.
+//! Runs the binary with an own environment.
 
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
@@ -19,7 +19,7 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
-/// With these arguments and an empty environment.
+/// A call with these arguments and an empty environment.
 pub(crate) fn wxsub<const N: usize>(arguments: [&str; N]) -> Wxsub {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wxsub"));
     command.env_clear().args(arguments);
@@ -70,22 +70,22 @@ impl Wxsub {
         self
     }
 
-    /// Runs it to its end.
+    /// Runs it to the end.
     pub(crate) fn run(mut self) -> Ended {
         let input = std::mem::take(&mut self.input);
         let mut child = self.start();
-        // It may end without having read everything.
+        // The process may end without reading everything.
         let _ = child.stdin.take().unwrap().write_all(&input);
         ended(child)
     }
 
-    /// Runs it to its end; what it prints goes elsewhere.
+    /// Runs it to the end, with this standard output.
     pub(crate) fn run_into(mut self, out: impl Into<Stdio>) -> Ended {
         self.command.stdin(Stdio::null()).stdout(out).stderr(Stdio::piped());
         ended(self.command.spawn().unwrap())
     }
 
-    /// Starts it, with pipes on all sides.
+    /// Starts it with pipes for input and output.
     pub(crate) fn start(&mut self) -> Child {
         let Self { command, .. } = self;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -93,7 +93,7 @@ impl Wxsub {
     }
 }
 
-/// What is left of a call when it ends.
+/// The result of a call.
 pub(crate) fn ended(child: Child) -> Ended {
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -101,12 +101,12 @@ pub(crate) fn ended(child: Child) -> Ended {
 }
 
 impl Ended {
-    /// What was printed, read as one JSON value a line.
+    /// The output, parsed as one JSON value a line.
     pub(crate) fn json(&self) -> Vec<Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// It failed as wrong usage, printed nothing, and said this much, one line each.
+    /// Asserts a usage error with these lines, and no output.
     pub(crate) fn assert_wrong(&self, said: &[&str]) {
         assert_eq!((self.code, self.out.as_str()), (2, ""), "{self:?}");
         for text in said {
@@ -115,7 +115,7 @@ impl Ended {
     }
 }
 
-/// A file of this content, for the calls of one test.
+/// Writes a file with this content for one test.
 pub(crate) fn file(name: &str, content: &str) -> String {
     let path = format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
     std::fs::write(&path, content).unwrap();

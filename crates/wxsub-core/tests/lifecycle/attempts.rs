@@ -1,4 +1,4 @@
-//! What comes of attempts, early and late.
+//! Outcomes of attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use wxsub_core::token::{
 use super::life::*;
 
 #[test]
-fn while_an_attempt_is_under_way_no_other_is_planned() {
+fn no_attempt_is_planned_during_an_attempt() {
     let mut life = Life::new(TokenEndpoint::Token);
     life.wanted();
     life.tell(Event::TokenRequested);
@@ -18,7 +18,7 @@ fn while_an_attempt_is_under_way_no_other_is_planned() {
 }
 
 #[test]
-fn what_comes_of_an_earlier_attempt_comes_too_late() {
+fn outcome_of_an_earlier_attempt_is_ignored() {
     let mut life = Life::new(TokenEndpoint::Token);
     let first = life.wanted();
     life.finish(&first, not_sent());
@@ -29,7 +29,7 @@ fn what_comes_of_an_earlier_attempt_comes_too_late() {
 }
 
 #[test]
-fn two_failures_pass_in_silence_if_they_pass_fast() {
+fn two_fast_failures_are_silent() {
     for (between, announced) in [(9_999, 0), (10_000, 1)] {
         let mut life = Life::new(TokenEndpoint::Token);
         let first = life.wanted();
@@ -45,9 +45,9 @@ fn two_failures_pass_in_silence_if_they_pass_fast() {
     }
 }
 
-/// Nothing has gone wrong but time itself, so whoever asks now waits for the next attempt, which begins at once.
+/// No attempt has failed, so a caller waits for the next attempt, which starts at once.
 #[test]
-fn an_end_that_nobody_failed_to_prevent_is_no_failure() {
+fn expiry_without_failed_attempt_is_no_failure() {
     let mut life = Life::holding();
     let order = fetch(life.report(Evidence::Reported));
     life.finish(&order, FetchOutcome::Issued(life.held()));
@@ -63,7 +63,7 @@ fn an_end_that_nobody_failed_to_prevent_is_no_failure() {
 }
 
 #[test]
-fn an_end_after_failures_keeps_the_failure_and_the_pace() {
+fn expiry_after_failures_keeps_failure_and_retry_delay() {
     let mut life = Life::holding();
     life.pass(seconds(7_195));
     let order = fetch(life.tell(Event::Timer));
@@ -76,7 +76,7 @@ fn an_end_after_failures_keeps_the_failure_and_the_pace() {
 }
 
 #[test]
-fn what_was_overtaken_or_is_over_is_not_adopted() {
+fn older_or_expired_token_is_not_adopted() {
     let look_again = Duration::from_millis(100);
     for (found, adopted) in [(1, false), (2, true), (3, true)] {
         let mut life = Life::holding();
@@ -114,9 +114,9 @@ fn what_was_overtaken_or_is_over_is_not_adopted() {
     }
 }
 
-/// Which of the two Weixin issued later, nobody knows; with `stable_token` it does not matter.
+/// It is unknown which of the two Weixin issued later. With `stable_token` it does not matter.
 #[test]
-fn a_token_that_was_overtaken_makes_the_one_held_suspect() {
+fn superseded_token_puts_current_token_in_doubt() {
     for (endpoint, held, suspect) in [
         (TokenEndpoint::Token, true, true),
         (TokenEndpoint::Token, false, false),
@@ -139,10 +139,10 @@ fn a_token_that_was_overtaken_makes_the_one_held_suspect() {
     }
 }
 
-/// The same token again, and then no reply to the call that forces another: that took long enough to be told.
+/// The same token again, and then no response to the forced call. Together they took long enough for an event.
 #[test]
-fn a_forced_attempt_counts_from_the_one_that_made_it_necessary() {
-    for (took, told) in [(14, true), (2, false)] {
+fn forced_attempt_counts_from_the_first_attempt() {
+    for (took, is_reported) in [(14, true), (2, false)] {
         let mut life = Life::holding_of(TokenEndpoint::StableToken);
         let same = life.held();
         let order = fetch(life.report(Evidence::Observed));
@@ -151,6 +151,6 @@ fn a_forced_attempt_counts_from_the_one_that_made_it_necessary() {
         assert_eq!(order.mode, RefreshMode::Forced);
         life.pass(seconds(took));
         life.finish(&order, lost());
-        assert_eq!(life.status().failure.is_some(), told, "{took} s each");
+        assert_eq!(life.status().failure.is_some(), is_reported, "{took} s each");
     }
 }

@@ -1,4 +1,4 @@
-//! A lifecycle, told one event after the other.
+//! Drives a refresh state event by event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Life {
         Self::holding_of(TokenEndpoint::Token)
     }
 
-    /// Holding a token of two hours, fetched just now.
+    /// With a token of two hours that was fetched now.
     pub fn holding_of(endpoint: TokenEndpoint) -> Self {
         let mut life = Self::new(endpoint);
         let order = life.wanted();
@@ -69,7 +69,7 @@ impl Life {
         self.tell(Event::FetchFinished { attempt: order.attempt, outcome })
     }
 
-    /// Somebody reports a token of long ago.
+    /// Reports a token of long ago.
     pub fn report_old(&mut self) -> Vec<Action> {
         self.tell(Event::InvalidTokenReported {
             generation: Generation::new(1),
@@ -81,7 +81,7 @@ impl Life {
         self.tell(Event::InvalidTokenReported { generation: self.held().generation(), evidence })
     }
 
-    /// The store tells of the token held.
+    /// The store has the current token.
     pub fn read(&mut self, lost_since: Option<UnixMillis>) {
         self.tell(Event::StoreLoaded { issued: self.held(), lost_since });
     }
@@ -112,14 +112,14 @@ pub fn fetch(commands: Vec<Action>) -> FetchRequest {
 }
 
 pub fn notices(commands: Vec<Action>) -> Vec<TokenEvent> {
-    let told = commands.into_iter().filter_map(|command| match command {
+    let events = commands.into_iter().filter_map(|command| match command {
         Action::Emit(notice) => Some(notice),
         Action::ResolveReport(_) | Action::Fetch(_) => None,
     });
-    told.collect()
+    events.collect()
 }
 
-/// A token of another process, by how much its generation is ahead.
+/// A token of a peer, whose generation is higher by this.
 pub fn stored(life: &Life, ahead: u64) -> CachedToken {
     let generation = Generation::new(life.held().generation().get() + ahead);
     CachedToken::new("STORED".parse().unwrap(), generation, life.now, seconds(7200))

@@ -1,4 +1,4 @@
-//! "That one no longer works", where what follows depends on a moment.
+//! Reports and rejections whose effect depends on time.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use wxsub_core::token::{
 use super::life::*;
 
 #[test]
-fn whoever_reports_while_nothing_is_held_hears_of_the_attempt_or_the_failure() {
+fn report_without_token_gets_attempt_or_failure() {
     let mut life = Life::new(TokenEndpoint::Token);
     let commands = life.report_old();
     assert!(matches!(commands.first(), Some(Action::ResolveReport(ReportOutcome::Pending { .. }))));
@@ -29,9 +29,9 @@ fn whoever_reports_while_nothing_is_held_hears_of_the_attempt_or_the_failure() {
     );
 }
 
-/// Another process was fetching and got no token: the claim is still to be carried out.
+/// A peer fetched and got no token. The report still needs an attempt.
 #[test]
-fn a_claim_is_not_forgotten_when_the_mark_of_another_comes_and_goes() {
+fn report_survives_marker_of_peer() {
     let mut life = Life::holding();
     let order = fetch(life.report(Evidence::Reported));
     life.finish(&order, FetchOutcome::LeaseHeldByPeer);
@@ -44,9 +44,9 @@ fn is_called_stolen(commands: Vec<Action>) -> bool {
     notices(commands).iter().any(|notice| matches!(notice, TokenEvent::InvalidatedExternally { .. }))
 }
 
-/// Five minutes of overlap, and one to arrive.
+/// Five minutes of overlap, and one minute for the request.
 #[test]
-fn a_lost_reply_explains_a_dead_token_for_six_minutes() {
+fn lost_response_explains_rejection_for_six_minutes() {
     for (later, stolen) in [(359_999, false), (360_000, true)] {
         let mut life = Life::holding();
         let order = fetch(life.report(Evidence::Reported));
@@ -58,7 +58,7 @@ fn a_lost_reply_explains_a_dead_token_for_six_minutes() {
 }
 
 #[test]
-fn a_token_in_the_last_tenth_of_its_life_was_stolen_by_nobody() {
+fn rejection_near_expiry_is_no_external_invalidation() {
     for (age, stolen) in [(6_479, true), (6_480, false)] {
         let mut life = Life::holding();
         life.pass(seconds(age));
@@ -67,7 +67,7 @@ fn a_token_in_the_last_tenth_of_its_life_was_stolen_by_nobody() {
 }
 
 #[test]
-fn a_rejection_beyond_the_ration_is_followed_up_as_soon_as_there_is_one() {
+fn rate_limited_rejection_is_retried_when_allowed() {
     let mut life = Life::holding();
     for text in ["B", "C", "D", "E", "F"] {
         let order = fetch(life.report(Evidence::Reported));
@@ -80,7 +80,7 @@ fn a_rejection_beyond_the_ration_is_followed_up_as_soon_as_there_is_one() {
     assert_eq!(life.due_in(), seconds(50));
 }
 
-/// Five claims have used the ration up. The last attempt fails at the moment that leaves `wait` until the next is allowed.
+/// Five reports have used up the rate limit. The last attempt fails `wait` before the next one is allowed.
 fn rationed_for(wait: Duration) -> Life {
     let mut life = Life::holding();
     let start = life.now;
@@ -95,9 +95,9 @@ fn rationed_for(wait: Duration) -> Life {
     life
 }
 
-/// That attempt is on nobody's report.
+/// That attempt is not caused by a report.
 #[test]
-fn an_attempt_that_comes_as_soon_anyway_takes_nothing_from_the_ration() {
+fn scheduled_attempt_uses_no_rate_limit() {
     let wait = rationed_for(seconds(30)).due_in();
     let mut life = rationed_for(wait);
     life.report(Evidence::Observed);

@@ -1,4 +1,4 @@
-//! What the store says: its marks, its tokens, and that it is away.
+//! Events of the store: markers, tokens and outages.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use wxsub_core::token::{
 use super::life::*;
 
 #[test]
-fn of_two_marks_the_earlier_counts() {
+fn earlier_of_two_markers_counts() {
     for (first, second) in [(10, 20), (20, 10), (10, 10)] {
         let mut life = Life::holding();
         let start = life.now;
@@ -22,7 +22,7 @@ fn of_two_marks_the_earlier_counts() {
 }
 
 #[test]
-fn a_mark_while_an_attempt_is_under_way_is_its_own() {
+fn marker_during_an_attempt_is_its_own() {
     let mut life = Life::holding();
     let order = fetch(life.report(Evidence::Reported));
     life.read(Some(life.now.wall));
@@ -30,9 +30,9 @@ fn a_mark_while_an_attempt_is_under_way_is_its_own() {
     assert_eq!(life.status().suspect_from, None);
 }
 
-/// The store's mark is its own; that it is gone from there does not mean that the reply was found.
+/// A marker that is gone from the store does not mean that the response arrived.
 #[test]
-fn a_lost_reply_of_its_own_is_not_forgotten_with_the_mark() {
+fn own_lost_response_outlives_the_marker() {
     let mut life = Life::holding();
     let asked = life.now;
     let order = fetch(life.report(Evidence::Reported));
@@ -43,7 +43,7 @@ fn a_lost_reply_of_its_own_is_not_forgotten_with_the_mark() {
 }
 
 #[test]
-fn a_suspect_token_hurries_whoever_is_not_trying_yet() {
+fn token_in_doubt_expedites_the_refresh() {
     let mut life = Life::holding();
     let since = life.now.wall;
     life.pass(seconds(300));
@@ -60,9 +60,9 @@ fn a_suspect_token_hurries_whoever_is_not_trying_yet() {
     assert_eq!(life.status().next_attempt_at, planned);
 }
 
-/// Weixin may have carried out the lost call after the one that brought the token found, and ended that.
+/// Weixin may have handled the lost call after the call of the stored token, which is then invalid.
 #[test]
-fn only_a_token_asked_for_after_a_lost_reply_settles_it() {
+fn only_a_later_requested_token_confirms() {
     for (after, endpoint, settled) in [
         (10, TokenEndpoint::Token, true),
         (0, TokenEndpoint::Token, false),
@@ -85,9 +85,9 @@ fn only_a_token_asked_for_after_a_lost_reply_settles_it() {
     }
 }
 
-/// Weixin may have issued the other one later. With `stable_token` it does not matter.
+/// Weixin may have issued the other token later. With `stable_token` it does not matter.
 #[test]
-fn a_store_that_got_another_token_meanwhile_makes_ours_suspect() {
+fn conflicting_store_puts_own_token_in_doubt() {
     for (endpoint, meanwhile, suspect) in [
         (TokenEndpoint::Token, 1, true),
         (TokenEndpoint::Token, 0, false),
@@ -107,7 +107,7 @@ fn a_store_that_got_another_token_meanwhile_makes_ours_suspect() {
 }
 
 fn away(life: &mut Life) -> Vec<TokenEvent> {
-    // The ration of refreshes on report allows one a minute.
+    // The rate limit allows one refresh on report a minute.
     life.pass(seconds(60));
     let order = fetch(life.report(Evidence::Reported));
     notices(life.finish(&order, FetchOutcome::StoreUnavailable))
@@ -121,7 +121,7 @@ fn gone_and_back(notices: &[TokenEvent]) -> Vec<&TokenEvent> {
 }
 
 #[test]
-fn each_outage_of_the_store_is_told_once_and_so_is_its_end() {
+fn store_outage_and_recovery_are_reported_once() {
     let back: [fn(&mut Life) -> Vec<Action>; 3] = [
         |life| life.tell(Event::StoreLoaded { issued: Arc::new(stored(life, 1)), lost_since: None }),
         |life| {
@@ -144,9 +144,9 @@ fn each_outage_of_the_store_is_told_once_and_so_is_its_end() {
     }
 }
 
-/// As a replica: what is read there says nothing.
+/// As with a replica: a successful read does not end the outage.
 #[test]
-fn a_store_that_can_only_be_read_stays_away() {
+fn read_only_store_counts_as_unavailable() {
     let mut life = Life::holding();
     away(&mut life);
     for _ in 0..3 {
@@ -156,12 +156,12 @@ fn a_store_that_can_only_be_read_stays_away() {
 }
 
 #[test]
-fn a_fetch_without_the_store_says_that_it_is_away_until_it_holds_the_token() {
+fn unleased_fetch_keeps_store_unavailable_until_stored() {
     let mut life = Life::holding();
     let order = fetch(life.report(Evidence::Observed));
     let alone = life.token("B", &order);
-    let told = notices(life.finish(&order, FetchOutcome::IssuedWithoutLease(Arc::clone(&alone))));
-    assert_eq!(gone_and_back(&told), [&TokenEvent::StoreUnavailable]);
-    let told = notices(life.tell(Event::StoreLoaded { issued: alone, lost_since: None }));
-    assert_eq!(told, [TokenEvent::StoreRecovered]);
+    let events = notices(life.finish(&order, FetchOutcome::IssuedWithoutLease(Arc::clone(&alone))));
+    assert_eq!(gone_and_back(&events), [&TokenEvent::StoreUnavailable]);
+    let events = notices(life.tell(Event::StoreLoaded { issued: alone, lost_since: None }));
+    assert_eq!(events, [TokenEvent::StoreRecovered]);
 }

@@ -1,4 +1,4 @@
-//! Promises 3, 7 and 9: one fetch at a time, at a measured pace, for ever.
+//! Promises 3, 7 and 9: one fetch at a time, at a bounded rate, without end.
 
 use proptest::prelude::*;
 use wxsub_core::token::{Event, TokenEndpoint};
@@ -6,7 +6,7 @@ use wxsub_core::token::{Event, TokenEndpoint};
 use super::scenario::*;
 
 proptest! {
-    /// The number of callers changes nothing. (That two fetches never overlap is checked at every step of every world.)
+    /// The number of callers changes nothing. Every step of every scenario checks that two fetches never overlap.
     #[test]
     fn p03_attempts_are_scheduled_not_per_caller(seed: u64, fates in fates(), callers in 1_usize..50, pause in 1_u64..60) {
         let run = |callers: usize| {
@@ -20,7 +20,7 @@ proptest! {
         prop_assert_eq!(run(1), run(callers));
     }
 
-    /// Before a definite refusal is announced there is one attempt; before a transient failure there are three at most.
+    /// A definite refusal is reported after one attempt, a transient failure after at most three.
     #[test]
     fn p03_a_failure_is_shared(seed: u64, end in setbacks()) {
         let mut world = World::new(TokenEndpoint::Token, seed, Vec::new());
@@ -35,7 +35,7 @@ proptest! {
         prop_assert_eq!(world.fetches.len(), callers_later);
     }
 
-    /// A definite refusal takes nothing from the token held, slows the attempts down, and never stops them.
+    /// A definite refusal keeps the current token, and slows attempts down without stopping them.
     #[test]
     fn p07_definite_refusals_neither_loop_nor_stop(seed: u64, code in prop_oneof![Just(40125), Just(40164), Just(45009), Just(40243)]) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
@@ -47,13 +47,13 @@ proptest! {
         world.pass(DAY);
         let in_a_day = world.fetches.len() - before;
         prop_assert!((250..=450).contains(&in_a_day), "{} attempts in a day", in_a_day);
-        // It recovers without anybody asking.
+        // The cache recovers without a caller.
         world.otherwise = issue(7200);
         world.pass(seconds(301));
         prop_assert!(world.held().is_some());
     }
 
-    /// Whatever comes back, however fast, attempts stay few.
+    /// The rate of attempts is bounded for any responses, however fast.
     #[test]
     fn p09_nothing_loops_hot(seed: u64, end in ends(), stable: bool) {
         let endpoint = if stable { TokenEndpoint::StableToken } else { TokenEndpoint::Token };
@@ -86,7 +86,7 @@ proptest! {
         prop_assert!(world.held().is_some());
     }
 
-    /// No odd answer evicts a good token.
+    /// An odd response never evicts a valid token.
     #[test]
     fn p09_odd_answers_evict_nothing(seed: u64, fates in fates()) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);

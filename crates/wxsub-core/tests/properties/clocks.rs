@@ -1,4 +1,4 @@
-//! Promise 10: lives are counted from the moment of asking, on both clocks.
+//! Promise 10: lifetimes count from the request, on both clocks.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use wxsub_core::token::{Event, Evidence, Generation, TokenEndpoint, TokenEvent};
 use super::scenario::*;
 
 proptest! {
-    /// A slow reply does not lengthen a life.
+    /// A slow response does not extend the lifetime.
     #[test]
     fn p10_expiry_counts_from_the_moment_of_asking(seed: u64, takes in 0_u64..15, life in 20_u64..7200) {
         let mut world = World::new(TokenEndpoint::Token, seed, vec![Fate { takes: seconds(takes), end: End::Issue(seconds(life)) }]);
@@ -20,13 +20,13 @@ proptest! {
         prop_assert_eq!(world.held().unwrap().expires_at(), asked.after(seconds(life)));
     }
 
-    /// An end that one clock has seen is final: setting the other back revives nothing.
+    /// Expiry by one clock is final. Setting the other clock back does not make the token valid again.
     #[test]
     fn p10_no_clock_revives_a_dead_token(seed: u64, jump in 0_u64..100_000, back in 0_u64..200_000) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
         world.otherwise = at_once(End::NotSent);
         let ended = world.held().unwrap();
-        // As after a suspended night: the wall clock has gone on, the other has not.
+        // As after a suspension: the wall clock has advanced, the monotonic clock has not.
         world.now.wall = world.now.wall.after(seconds(jump));
         world.tell(Event::Timer);
         let gone = world.held().is_none();
@@ -34,12 +34,12 @@ proptest! {
         world.now.wall = world.now.wall.before(seconds(back));
         world.pass(seconds(1));
         prop_assert_eq!(world.held().is_none(), gone);
-        // And set back for good, it ends by the clock that cannot be set.
+        // With the wall clock set back, the monotonic clock decides.
         world.pass(seconds(7200));
         prop_assert!(world.held().is_none() && ended.expires_at().mono <= world.now.mono);
     }
 
-    /// A process that has just started knows a stored token by the wall clock only, and remembers that it was over.
+    /// A new process knows the age of a stored token from the wall clock only. Expiry is final there, too.
     #[test]
     fn p10_a_stored_token_seen_dead_stays_dead(seed: u64, over in 0_u64..100_000, back in 1_u64..200_000) {
         let mut world = World::new(TokenEndpoint::Token, seed, vec![]);
@@ -101,7 +101,7 @@ proptest! {
         prop_assert!(world.held().is_none_or(|held| held.remaining(world.now) <= seconds(7200 - ago)));
     }
 
-    /// A wall clock set forward brings one early refresh and no more.
+    /// A wall clock set forward causes one early refresh, and no more.
     #[test]
     fn p10_a_jump_costs_one_refresh(seed: u64, jump in 4000_u64..7000) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
@@ -113,7 +113,7 @@ proptest! {
         prop_assert_eq!(world.fetches.len(), fetches + 1);
     }
 
-    /// The years 1970 and 2106 and everything between: no panic, no endless life.
+    /// No panic and no endless lifetime, from the year 1970 to 2106.
     #[test]
     fn p10_any_jump_is_survived(seed: u64, fates in fates(), ops in ops(), wall in 0_u64..=4_300_000_000) {
         let mut world = World::new(TokenEndpoint::Token, seed, fates);

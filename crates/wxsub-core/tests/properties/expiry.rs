@@ -1,4 +1,4 @@
-//! Promises 1, 2 and 4: what is handed out, and when it ceases to be.
+//! Promises 1, 2 and 4: which token is served, and until when.
 
 use proptest::prelude::*;
 use wxsub_core::token::{Event, Evidence, TokenEndpoint, TokenEvent};
@@ -10,7 +10,7 @@ fn endpoints() -> impl Strategy<Value = TokenEndpoint> {
 }
 
 proptest! {
-    /// Never a token past its end on either clock, never one that Weixin rejected to our face.
+    /// Never serves a token that is expired by either clock, or that Weixin rejected in our own call.
     #[test]
     fn p01_only_usable_tokens_are_handed_out(endpoint in endpoints(), seed: u64, fates in fates(), ops in ops()) {
         let mut world = World::new(endpoint, seed, fates);
@@ -28,7 +28,7 @@ proptest! {
         }
     }
 
-    /// Whoever waits gets a token or an error: within three attempts of 15 s and the pauses between them.
+    /// A waiting caller gets a token or an error within three attempts of 15 s and their retry delays.
     #[test]
     fn p01_a_caller_is_answered(endpoint in endpoints(), seed: u64, fates in fates(), ops in ops()) {
         let mut world = World::new(endpoint, seed, fates);
@@ -42,7 +42,7 @@ proptest! {
         prop_assert!(world.held().is_some() || status.announced > announced || status.failure.is_some());
     }
 
-    /// A fetch, however it goes, takes nothing from those who read meanwhile.
+    /// A fetch with any outcome does not affect readers meanwhile.
     #[test]
     fn p02_a_refresh_takes_nothing_away(endpoint in endpoints(), seed: u64, end in setbacks(), takes in 0_u64..15) {
         let mut world = World::holding(endpoint, seed, 7200);
@@ -54,10 +54,10 @@ proptest! {
         prop_assert!(world.fetches.len() > 1);
     }
 
-    /// Nothing but its end, a rejection we saw, or a replacement removes a token.
+    /// Only expiry, an observed rejection or a new token removes a token.
     #[test]
     fn p04_a_usable_token_is_never_dropped(endpoint in endpoints(), seed: u64, fates in fates(), ops in ops()) {
-        // The same token once more may come with an earlier end; that end is then the true one.
+        // The same token can come again with an earlier expiry, which then counts.
         let fates = fates.into_iter().filter(|fate| !matches!(fate.end, End::Same)).collect();
         let mut world = World::new(endpoint, seed, fates);
         for op in &ops {

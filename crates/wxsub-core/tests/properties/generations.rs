@@ -36,9 +36,9 @@ proptest! {
         }
     }
 
-    /// Whatever happens to the clocks, and whatever a late store hands over, what is handed out never goes back.
+    /// The served generation never goes back, whatever the clocks and the store do.
     #[test]
-    fn p13_what_is_handed_out_never_goes_back(seed: u64, fates in fates(), ops in ops(), offered in any::<prop::sample::Index>()) {
+    fn p13_served_generation_never_goes_back(seed: u64, fates in fates(), ops in ops(), offered in any::<prop::sample::Index>()) {
         let mut world = World::new(TokenEndpoint::Token, seed, fates);
         let (mut newest, mut earlier) = (Generation::default(), Vec::new());
         for op in &ops {
@@ -49,7 +49,7 @@ proptest! {
                 earlier.push(held);
             }
             if !earlier.is_empty() {
-                // A slow writer brings back something from the past, as fresh as new.
+                // A slow writer stores an older generation with a recent time.
                 let old: &Arc<CachedToken> = offered.get(&earlier);
                 let late = CachedToken::new(old.token().clone(), old.generation(), world.now, seconds(7200));
                 world.tell(Event::StoreLoaded { issued: Arc::new(late), lost_since: None });
@@ -57,9 +57,9 @@ proptest! {
         }
     }
 
-    /// A newer token of another process is taken over without a fetch, but not one that Weixin has rejected.
+    /// A newer token of a peer is adopted without a fetch, unless Weixin rejected it.
     #[test]
-    fn p13_a_newer_token_is_taken_over(seed: u64, ahead in 1_u64..1_000_000, rejected: bool) {
+    fn p13_newer_stored_token_is_adopted(seed: u64, ahead in 1_u64..1_000_000, rejected: bool) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
         world.otherwise = at_once(End::NotSent);
         let held = world.held().unwrap();

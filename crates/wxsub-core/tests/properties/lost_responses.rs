@@ -1,4 +1,4 @@
-//! Promise 8: a fetch whose reply was lost may have ended the token held.
+//! Promise 8: a fetch whose response was lost may have invalidated the current token.
 
 use proptest::prelude::*;
 use wxsub_core::token::{Evidence, TokenEndpoint, TokenEvent};
@@ -20,10 +20,9 @@ fn failing() -> impl Strategy<Value = End> {
 }
 
 proptest! {
-    /// Suspect from the first such attempt + 4 min, served all the same, retried at least every 15 s, vouched for at most
-    /// 60 s.
+    /// In doubt 4 min after the first such attempt: still served, retried at least every 15 s, with a TTL of at most 60 s.
     #[test]
-    fn p08_the_token_becomes_suspect(seed: u64, takes in 0_u64..15, otherwise in failing()) {
+    fn p08_lost_response_puts_token_in_doubt(seed: u64, takes in 0_u64..15, otherwise in failing()) {
         let mut world = with_lost_answer(seed, takes, otherwise);
         let asked = world.fetches[1].0;
         let held = world.held().unwrap().generation();
@@ -31,11 +30,11 @@ proptest! {
         while world.now.mono.duration_since(asked.mono) < seconds(900) {
             prop_assert_eq!(world.status().is_suspect(world.now), suspect_from.is_past(world.now));
             prop_assert_eq!(world.held().map(|token| token.generation()), Some(held));
-            let vouched_until = world.now.mono.after(world.status().safe_ttl(world.now));
+            let ttl_end = world.now.mono.after(world.status().safe_ttl(world.now));
             if suspect_from.is_past(world.now) {
-                prop_assert!(vouched_until <= world.now.mono.after(seconds(60)));
+                prop_assert!(ttl_end <= world.now.mono.after(seconds(60)));
             } else {
-                prop_assert!(vouched_until <= asked.mono.after(seconds(300)));
+                prop_assert!(ttl_end <= asked.mono.after(seconds(300)));
             }
             world.pass(seconds(1));
         }
@@ -46,9 +45,9 @@ proptest! {
         prop_assert_eq!(world.count(|notice| matches!(notice, TokenEvent::FetchResponseLost { .. })), 1);
     }
 
-    /// Once it is suspect, the first sign of rejection is believed, a mere claim too.
+    /// A token in doubt is dropped at the first rejection, observed or reported.
     #[test]
-    fn p08_a_suspect_token_is_given_up_at_the_first_sign(seed: u64, takes in 0_u64..15, suspect: bool) {
+    fn p08_token_in_doubt_is_dropped_at_first_rejection(seed: u64, takes in 0_u64..15, suspect: bool) {
         let mut world = with_lost_answer(seed, takes, End::NotSent);
         world.pass(seconds(if suspect { 260 } else { 60 }));
         let held = world.held().unwrap().generation();
@@ -56,18 +55,18 @@ proptest! {
         prop_assert_eq!(world.held().is_none(), suspect);
     }
 
-    /// A token that comes clears the suspicion; a refusal does not.
+    /// A new token clears the doubt, a refusal does not.
     #[test]
-    fn p08_only_a_token_clears_the_suspicion(seed: u64, issued: bool) {
+    fn p08_only_a_token_clears_the_doubt(seed: u64, issued: bool) {
         let end = if issued { End::Issue(seconds(7200)) } else { End::Refuse(40164) };
         let mut world = with_lost_answer(seed, 0, end);
         world.pass(seconds(300));
         prop_assert_eq!(world.status().is_suspect(world.now), !issued);
     }
 
-    /// With `stable_token` a lost reply ends nothing.
+    /// With `stable_token` a lost response invalidates nothing.
     #[test]
-    fn p08_stable_tokens_are_never_suspect(seed: u64, fates in fates(), ops in ops()) {
+    fn p08_stable_tokens_are_never_in_doubt(seed: u64, fates in fates(), ops in ops()) {
         let mut world = World::new(TokenEndpoint::StableToken, seed, fates);
         for op in &ops {
             world.do_op(op);

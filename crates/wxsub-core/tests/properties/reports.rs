@@ -1,4 +1,4 @@
-//! Promises 5, 6 and 11: "that one no longer works".
+//! Promises 5, 6 and 11: rejections and reports.
 
 use proptest::prelude::*;
 use wxsub_core::token::{
@@ -8,9 +8,9 @@ use wxsub_core::token::{
 use super::scenario::*;
 
 proptest! {
-    /// Seen: not handed out again, one fetch for all who saw it, and the others are superseded once it is here.
+    /// Observed: the token is not served again, one fetch for all observers, and later observers get the new token.
     #[test]
-    fn p05_what_we_saw_is_believed(seed: u64, reporters in 1_usize..64) {
+    fn p05_observed_rejection_is_believed(seed: u64, reporters in 1_usize..64) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
         let dead = world.held().unwrap().generation();
         let fetches = world.fetches.len();
@@ -29,9 +29,9 @@ proptest! {
         prop_assert_eq!(world.fetches.len(), fetches + 1);
     }
 
-    /// Claimed: one fetch, and everybody keeps the token until its replacement is held.
+    /// Reported: one fetch, and the token is served until there is a new one.
     #[test]
-    fn p05_what_is_claimed_takes_the_token_from_nobody(seed: u64, end in ends(), reporters in 1_usize..64) {
+    fn p05_report_keeps_current_token(seed: u64, end in ends(), reporters in 1_usize..64) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
         world.otherwise = at_once(end);
         let claimed = world.held().unwrap().generation();
@@ -47,9 +47,9 @@ proptest! {
         prop_assert!(world.held().is_some());
     }
 
-    /// Claims against an older token cost nothing and get the current one.
+    /// A report of an older token starts no fetch and gets the current token.
     #[test]
-    fn p05_old_claims_cost_nothing(seed: u64, older in 1_u64..1_000_000, seen: bool) {
+    fn p05_report_of_old_token_starts_no_fetch(seed: u64, older in 1_u64..1_000_000, seen: bool) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
         let current = world.held().unwrap().generation();
         let fetches = world.fetches.len();
@@ -62,9 +62,9 @@ proptest! {
         prop_assert!(world.held().is_some());
     }
 
-    /// However many report, however often: five refreshes, and one more a minute.
+    /// Any number of reports: five refreshes, and one more a minute.
     #[test]
-    fn p05_refreshes_on_report_are_rationed(seed: u64, seen: bool, every in 1_u64..90) {
+    fn p05_refreshes_on_report_are_rate_limited(seed: u64, seen: bool, every in 1_u64..90) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
         let evidence = if seen { Evidence::Observed } else { Evidence::Reported };
         let (fetches, started) = (world.fetches.len(), world.now.mono);
@@ -83,10 +83,9 @@ proptest! {
         prop_assert!(world.fetches.len() - fetches <= most, "{} in {} min", world.fetches.len() - fetches, minutes);
     }
 
-    /// Callers that give up are never heard of again, and nothing depends on them: waiting is no state of the lifecycle,
-    /// so two worlds that differ only in who still waits are the same.
+    /// Waiting is no part of the refresh state, so a caller that gives up changes nothing.
     #[test]
-    fn p06_giving_up_cancels_nothing(seed: u64, fates in fates()) {
+    fn p06_cancelled_caller_cancels_nothing(seed: u64, fates in fates()) {
         let run = |wants: usize| {
             let mut world = World::new(TokenEndpoint::Token, seed, fates.clone());
             world.tell(Event::TokenRequested);
@@ -101,12 +100,12 @@ proptest! {
         prop_assert_eq!(run(0), run(200));
     }
 
-    /// A token that dies long before its time without an attempt of ours to explain it was ended by somebody else.
+    /// A token that is rejected long before expiry, without an own attempt that explains it, was invalidated externally.
     #[test]
-    fn p11_a_stranger_is_named(seed: u64, after in 0_u64..3000, lost in prop::option::of(0_u64..340)) {
+    fn p11_external_invalidation_is_named(seed: u64, after in 0_u64..3000, lost in prop::option::of(0_u64..340)) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
         if let Some(ago) = lost {
-            // A fetch of our own whose reply was lost, and one that went well.
+            // An own fetch whose response was lost, and one that succeeded.
             world.fates.push_back(at_once(End::Lose));
             world.report(world.held().unwrap().generation(), Evidence::Reported);
             world.pass(seconds(ago.max(16)));
@@ -119,9 +118,9 @@ proptest! {
         prop_assert_eq!(named, usize::from(lost.is_none()));
     }
 
-    /// A token at the end of its life that Weixin ends a little early was stolen by nobody.
+    /// A rejection shortly before expiry is no external invalidation.
     #[test]
-    fn p11_an_old_token_just_dies(seed: u64, left in 3_u64..600) {
+    fn p11_rejection_near_expiry_is_no_external_invalidation(seed: u64, left in 3_u64..600) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
         world.otherwise = at_once(End::NotSent);
         world.pass(seconds(7199 - left));

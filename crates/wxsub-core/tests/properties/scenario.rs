@@ -1,4 +1,4 @@
-//! A small world around the lifecycle: a Weixin that does what it is told, clocks that jump, callers that ask and report.
+//! A scenario for the refresh state: a scripted Weixin, clocks that jump, callers that request and report tokens.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use wxsub_core::token::{
 };
 use wxsub_core::transport::{TransportError, TransportErrorKind};
 
-/// What becomes of a fetch, this long after it was asked for.
+/// The end of a fetch, this long after its request.
 #[derive(Debug, Clone)]
 pub struct Fate {
     pub takes: Duration,
@@ -24,18 +24,18 @@ pub struct Fate {
 
 #[derive(Debug, Clone)]
 pub enum End {
-    /// A new token of this life.
+    /// A new token of this lifetime.
     Issue(Duration),
-    /// The token issued last, once more.
+    /// The last token again.
     Same,
     Refuse(i64),
-    /// The reply is lost.
+    /// The response is lost.
     Lose,
     NotSent,
     Odd,
 }
 
-/// Something that happens.
+/// An operation.
 #[derive(Debug, Clone)]
 pub enum Op {
     Pass(Duration),
@@ -51,11 +51,11 @@ pub struct World {
     pub lifecycle: RefreshState,
     pub now: ClockReading,
     pub fates: VecDeque<Fate>,
-    /// What becomes of fetches when no fate is left.
+    /// The end of fetches when the script is over.
     pub otherwise: Fate,
     pub in_flight: Option<(MonotonicInstant, ClockReading, FetchRequest, End)>,
     pub last_issued: Option<Arc<CachedToken>>,
-    /// Every fetch: when it was asked for, and how.
+    /// Every fetch: its time and its request.
     pub fetches: Vec<(ClockReading, RefreshMode)>,
     pub notices: Vec<(ClockReading, TokenEvent)>,
     pub rejected: HashSet<Generation>,
@@ -76,7 +76,7 @@ pub fn at_once(end: End) -> Fate {
     Fate { takes: Duration::from_millis(50), end }
 }
 
-/// Whatever can become of a fetch.
+/// Any end of a fetch.
 pub fn ends() -> impl Strategy<Value = End> {
     prop_oneof![
         4 => (1_u64..=7200).prop_map(|life| End::Issue(seconds(life))),
@@ -85,7 +85,7 @@ pub fn ends() -> impl Strategy<Value = End> {
     ]
 }
 
-/// Whatever can go wrong with a fetch.
+/// Any failed end of a fetch.
 pub fn setbacks() -> impl Strategy<Value = End> {
     prop_oneof![
         2 => prop_oneof![Just(-1), Just(40125), Just(40164), Just(45009), Just(45011), any::<i64>()]
@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// A world in which a token of this life is held.
+    /// A scenario with a token of this lifetime.
     pub fn holding(endpoint: TokenEndpoint, seed: u64, life: u64) -> Self {
         let mut world = Self::new(endpoint, seed, vec![issue(life)]);
         world.tell(Event::TokenRequested);
@@ -156,7 +156,7 @@ impl World {
         self.tell(Event::StoreLoaded { issued, lost_since: None });
     }
 
-    /// What callers would get now.
+    /// The token that callers get now.
     pub fn held(&self) -> Option<Arc<CachedToken>> {
         self.status().usable(self.now).cloned()
     }
@@ -181,7 +181,7 @@ impl World {
         self.tell(Event::InvalidTokenReported { generation, evidence })
     }
 
-    /// Lets time pass, waking the lifecycle whenever it wants to be.
+    /// Advances time, and sends timer events when they are due.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.mono.after(time);
         for _ in 0..1_000_000 {
@@ -249,7 +249,7 @@ impl World {
         FetchOutcome::Issued(issued)
     }
 
-    /// Feeds one event and checks what holds at every step, for every promise.
+    /// Handles an event, and checks what must hold at every step.
     pub fn tell(&mut self, event: Event) -> Option<ReportOutcome> {
         let mut answer = None;
         for command in self.lifecycle.handle_event(self.now, event) {

@@ -6,9 +6,9 @@ use wxsub_core::token::TokenEndpoint;
 use super::scenario::*;
 
 proptest! {
-    /// At half of the life, give or take a tenth.
+    /// At half of the lifetime ± 10 %.
     #[test]
-    fn p04_refreshing_starts_at_half_of_the_life(seed: u64, life in 60_u64..=7200) {
+    fn p04_refresh_starts_at_half_of_the_lifetime(seed: u64, life in 60_u64..=7200) {
         let mut world = World::holding(TokenEndpoint::Token, seed, life);
         world.pass(seconds(life));
         let (first, second) = (world.fetches[0].0, world.fetches[1].0);
@@ -16,7 +16,7 @@ proptest! {
         prop_assert!((0.449..=0.551).contains(&after), "at {} of the life", after);
     }
 
-    /// After a failure the pauses are at most 15 s while less than a third of the life is left.
+    /// Retry delays are at most 15 s while less than a third of the lifetime is left.
     #[test]
     fn p04_attempts_become_urgent(seed: u64, life in 300_u64..=7200) {
         let mut world = World::holding(TokenEndpoint::Token, seed, life);
@@ -33,9 +33,9 @@ proptest! {
         prop_assert!(counted >= 5);
     }
 
-    /// Even a token of a few seconds' life is refreshed before its end, over an endpoint that hangs now and then.
+    /// A token of a few seconds is refreshed before expiry, also if the endpoint sometimes hangs.
     #[test]
-    fn p04_short_lives_leave_no_gap(seed: u64, life in 4_u64..30, hangs in 0_usize..2) {
+    fn p04_short_lifetimes_leave_no_gap(seed: u64, life in 4_u64..30, hangs in 0_usize..2) {
         let mut world = World::holding(TokenEndpoint::Token, seed, life);
         world.otherwise = issue(life);
         for _ in 0..life * 20 {

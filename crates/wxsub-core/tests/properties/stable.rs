@@ -1,4 +1,4 @@
-//! Promise 12: `stable_token` hands out the same token until shortly before its end.
+//! Promise 12: `stable_token` returns the same token until shortly before expiry.
 
 use proptest::prelude::*;
 use wxsub_core::token::{Event, Evidence, RefreshMode, ReportOutcome, TokenEndpoint, TokenErrorKind};
@@ -10,9 +10,9 @@ fn holding(seed: u64, life: u64) -> World {
 }
 
 proptest! {
-    /// Not before the last 300 s, and then every 20 s or so until another comes; the same token is no new generation.
+    /// Not before the last 300 s, then about every 20 s until a new token comes. The same token is no new generation.
     #[test]
-    fn p12_it_asks_again_near_the_end(seed: u64, life in 600_u64..=7200) {
+    fn p12_stable_token_is_fetched_near_expiry(seed: u64, life in 600_u64..=7200) {
         let mut world = holding(seed, life);
         world.otherwise = at_once(End::Same);
         let held = world.held().unwrap();
@@ -28,9 +28,9 @@ proptest! {
         prop_assert!(world.held().unwrap().generation() > held.generation());
     }
 
-    /// After a rejection it asks as usual; the same token again is forced once, and is never handed out.
+    /// After a rejection it fetches as usual. If the same token comes again, one forced refresh follows, and the token is not served.
     #[test]
-    fn p12_a_rejected_token_is_forced_out(seed: u64, forced_works: bool) {
+    fn p12_rejected_token_is_forced(seed: u64, forced_works: bool) {
         let mut world = holding(seed, 7200);
         let rejected = world.held().unwrap();
         world.fates.push_back(at_once(End::Same));
@@ -50,9 +50,9 @@ proptest! {
         }
     }
 
-    /// What is only claimed is never forced: the reporter hears that there is no other token, and nobody loses it.
+    /// A report forces nothing: the reporter gets the error that the token is unchanged, and the token is still served.
     #[test]
-    fn p12_a_claim_forces_nothing(seed: u64) {
+    fn p12_report_forces_nothing(seed: u64) {
         let mut world = holding(seed, 7200);
         world.otherwise = at_once(End::Same);
         let held = world.held().unwrap();

@@ -1,26 +1,26 @@
-//! Wrong and hostile input: uniform answers, bounded work, nothing upstream.
+//! Invalid and hostile input: uniform responses, bounded work, no upstream requests.
 
-use super::setup::{SEND, STABLE, TOKEN, World, key, message, usual};
+use super::setup::{SEND, STABLE, Setup, TOKEN, key, message, usual};
 
 #[tokio::test]
-async fn bodies_beyond_the_limit_are_refused() {
-    let world = World::new(&usual()).await;
-    let token = world.token().await.access_token();
+async fn body_beyond_the_limit_is_rejected() {
+    let setup = Setup::new(&usual()).await;
+    let token = setup.token().await.access_token();
     for size in [65_537, 8 << 20] {
-        let answer = world.send("x".repeat(size)).await;
+        let answer = setup.send("x".repeat(size)).await;
         assert_eq!((answer.status, answer.kind().as_str()), (413, "too_large"));
         assert_eq!(answer.json()["outcome"], "not_sent");
-        let answer = world.ask("POST", &format!("{SEND}?access_token={token}"), None, "x".repeat(size)).await;
+        let answer = setup.ask("POST", &format!("{SEND}?access_token={token}"), None, "x".repeat(size)).await;
         assert_eq!(answer.errcode(), 45002);
-        assert_eq!(world.ask("POST", STABLE, None, "x".repeat(size)).await.errcode(), 45002);
+        assert_eq!(setup.ask("POST", STABLE, None, "x".repeat(size)).await.errcode(), 45002);
     }
-    assert_eq!((world.seen(TOKEN), world.seen(SEND)), (1, 0));
+    assert_eq!((setup.seen(TOKEN), setup.seen(SEND)), (1, 0));
 }
 
 #[tokio::test]
-async fn deep_and_odd_json_is_not_json() {
-    let world = World::new(&usual()).await;
-    let token = world.token().await.access_token();
+async fn deep_and_odd_json_is_rejected() {
+    let setup = Setup::new(&usual()).await;
+    let token = setup.token().await.access_token();
     let nested = |count: usize| "[".repeat(count) + &"]".repeat(count);
     for body in [
         nested(30_000),
@@ -29,73 +29,73 @@ async fn deep_and_odd_json_is_not_json() {
         "\u{feff}{}".to_owned(),
         "NaN".to_owned(),
     ] {
-        assert_eq!(world.send(body.clone()).await.status, 400);
+        assert_eq!(setup.send(body.clone()).await.status, 400);
         let report =
-            world.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key('a')), body.clone()).await;
+            setup.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key('a')), body.clone()).await;
         assert_eq!((report.status, report.kind().as_str()), (400, "not_json"));
         let target = format!("{SEND}?access_token={token}");
-        assert_eq!(world.ask("POST", &target, None, body.clone()).await.errcode(), 47001);
-        assert_eq!(world.ask("POST", STABLE, None, body).await.errcode(), 47001);
+        assert_eq!(setup.ask("POST", &target, None, body.clone()).await.errcode(), 47001);
+        assert_eq!(setup.ask("POST", STABLE, None, body).await.errcode(), 47001);
     }
     for body in ["{}", "{\"access_token\":1}", "{\"access_token\":\"a b\"}", "[]"] {
-        let report = world.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key('a')), body).await;
+        let report = setup.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key('a')), body).await;
         assert_eq!((report.status, report.kind().as_str()), (422, "invalid"), "{body}");
     }
 }
 
 #[tokio::test]
-async fn tricks_with_the_path_lead_nowhere() {
-    let world = World::new(&usual()).await;
+async fn odd_paths_are_not_found() {
+    let setup = Setup::new(&usual()).await;
     for app in ["..%2fwx1", "wx1%00", "%77x2", "wx1%0d%0aX", "wx1%2f..", "%ff", "*", &"w".repeat(5000)] {
-        let answer = world.get(&format!("/v1/apps/{app}/access_token"), &key('a')).await;
+        let answer = setup.get(&format!("/v1/apps/{app}/access_token"), &key('a')).await;
         assert_eq!((answer.status, answer.kind().as_str()), (403, "forbidden"), "{app}");
     }
     for target in
         ["/v1", "/v1/", "/v1/apps/", "/v1/apps//access_token", "/v1/apps/wx1/../wx2/access_token", "/v1/x"]
     {
-        let answer = world.get(target, &key('a')).await;
+        let answer = setup.get(target, &key('a')).await;
         assert!([403, 404].contains(&answer.status), "{target}: {answer:?}");
     }
-    // The same name, encoded, is the same app.
-    assert_eq!(world.get("/v1/apps/%77x1/access_token", &key('a')).await.status, 200);
+    // The encoded AppID is the same app.
+    assert_eq!(setup.get("/v1/apps/%77x1/access_token", &key('a')).await.status, 200);
     for (method, target) in [
         ("DELETE", "/v1/apps"),
         ("PUT", "/v1/apps/wx1/messages"),
         ("GET", "/v1/apps/wx1/access_token/report"),
     ] {
-        assert_eq!(world.ask(method, target, Some(&key('a')), "").await.status, 405);
+        assert_eq!(setup.ask(method, target, Some(&key('a')), "").await.status, 405);
     }
 }
 
 #[tokio::test]
-async fn foreign_text_starts_no_line_of_its_own() {
-    let world = World::new(&usual()).await;
+async fn untrusted_text_starts_no_log_line() {
+    let setup = Setup::new(&usual()).await;
     for title in ["a\\r\\nX: y", "a\\u001b[2J", "a\\u0000"] {
-        let answer = world.send(message("oUser", 1).replace("Parcel", title)).await;
+        let answer = setup.send(message("oUser", 1).replace("Parcel", title)).await;
         assert_eq!((answer.status, answer.json()["problems"][0]["field"].as_str()), (422, Some("title")));
     }
     let twice = message("oUser", 1).replace("\"title\"", "\"touser\":\"o2\",\"title\"");
-    assert_eq!(world.send(twice).await.status, 400);
-    assert_eq!(world.seen(SEND), 0);
+    assert_eq!(setup.send(twice).await.status, 400);
+    assert_eq!(setup.seen(SEND), 0);
 }
 
 #[tokio::test]
-async fn beyond_the_limit_of_requests_there_is_a_polite_no() {
-    let world = World::new(&(usual() + "[limits]\nin_flight = 1\n")).await;
-    world.sandbox.add_fault(TOKEN, 99, wxsub_sandbox::Fault::Hang);
+async fn request_beyond_the_limit_is_overloaded() {
+    let setup = Setup::new(&(usual() + "[limits]\nin_flight = 1\n")).await;
+    setup.sandbox.add_fault(TOKEN, 99, wxsub_sandbox::Fault::Hang);
     let stable = serde_json::json!({"grant_type": "client_credential", "appid": "wx1", "secret": key('a')});
     let refused = async {
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
-        let (native, classic) = (world.token().await, world.classic(&key('a')).await);
-        let stable = world.ask("POST", STABLE, None, stable.to_string()).await;
-        (native, classic, stable, world.send(message("oUser", 1)).await)
+        let (native, classic) = (setup.token().await, setup.classic(&key('a')).await);
+        let stable = setup.ask("POST", STABLE, None, stable.to_string()).await;
+        (native, classic, stable, setup.send(message("oUser", 1)).await)
     };
-    let (first, refused) = futures_util::future::join(world.meanwhile(world.token()), refused).await;
+    let (first, refused) = futures_util::future::join(setup.meanwhile(setup.token()), refused).await;
     let (native, classic, stable, message) = refused;
     assert_eq!(first.status, 503);
     assert_eq!((native.status, native.kind().as_str(), native.retry_after()), (503, "overloaded", 1));
     assert_eq!((classic.errcode(), stable.errcode()), (-1, -1));
     assert_eq!((message.status, message.json()["outcome"].as_str()), (503, Some("not_sent")));
-    assert_eq!(world.ask("GET", "/livez", None, "").await.status, 200);
+    assert_eq!(setup.ask("GET", "/livez", None, "").await.status, 200);
 }

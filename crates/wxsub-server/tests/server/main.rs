@@ -1,4 +1,4 @@
-//! The server in process: its routes, with the sandbox as Weixin and a clock that stands still.
+//! The server in process: its routes, with the sandbox as Weixin and a manual clock.
 
 #[cfg(test)]
 mod authorization;

@@ -1,153 +1,153 @@
-//! The native door.
+//! The v1 API.
 
 use futures_util::future::join_all;
 use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::setup::{ALL, SEND, TOKEN, World, client, key, message, usual};
+use super::setup::{ALL, SEND, Setup, TOKEN, client, key, message, usual};
 
 #[tokio::test]
-async fn three_hundred_cold_reads_are_one_fetch() {
-    let world = World::new(&usual()).await;
-    let answers = join_all((0..300).map(|_| world.token())).await;
+async fn concurrent_cold_reads_cost_one_fetch() {
+    let setup = Setup::new(&usual()).await;
+    let answers = join_all((0..300).map(|_| setup.token())).await;
     assert!(answers.iter().all(|answer| answer.status == 200 && answer.text == answers[0].text));
-    assert_eq!(world.seen(TOKEN), 1);
+    assert_eq!(setup.seen(TOKEN), 1);
     let first = &answers[0];
     assert_eq!(
         (&first.headers["cache-control"], &first.headers["content-type"]),
         (&"no-store".parse().unwrap(), &"application/json".parse().unwrap())
     );
     let expires_in = first.json()["expires_in"].as_u64().unwrap();
-    // Until the planned refresh at half the life, give or take a tenth, and four minutes of overlap.
+    // Until the planned refresh at half of the lifetime ± 10 %, and four minutes of overlap.
     assert!((3240 + 240..=3960 + 240).contains(&expires_in), "{expires_in}");
     assert!(first.json()["generation"].as_u64().unwrap() > 1_000_000_000_000);
 }
 
 #[tokio::test]
-async fn three_hundred_reports_are_one_fetch_and_late_ones_none() {
-    let world = World::new(&usual()).await;
-    let first = world.token().await;
+async fn concurrent_reports_cost_one_fetch_and_late_ones_none() {
+    let setup = Setup::new(&usual()).await;
+    let first = setup.token().await;
     let token = first.access_token();
-    world.steal();
-    let answers = join_all((0..300).map(|_| world.report(&token))).await;
+    setup.steal();
+    let answers = join_all((0..300).map(|_| setup.report(&token))).await;
     assert!(
         answers.iter().all(|answer| answer.status == 200 && answer.text == answers[0].text),
         "{answers:?}"
     );
     assert_ne!(answers[0].access_token(), token);
     assert!(answers[0].json()["generation"].as_u64() > first.json()["generation"].as_u64());
-    assert_eq!(world.seen(TOKEN), 2);
+    assert_eq!(setup.seen(TOKEN), 2);
     for late in [token.as_str(), "never-heard-of"] {
-        assert_eq!(world.report(late).await.text, answers[0].text);
+        assert_eq!(setup.report(late).await.text, answers[0].text);
     }
-    assert_eq!(world.seen(TOKEN), 2);
+    assert_eq!(setup.seen(TOKEN), 2);
 }
 
 #[tokio::test]
-async fn three_reports_then_one_a_minute() {
-    let world = World::new(&usual()).await;
-    let mut token = world.token().await.access_token();
+async fn key_may_report_three_times_then_once_a_minute() {
+    let setup = Setup::new(&usual()).await;
+    let mut token = setup.token().await.access_token();
     for _ in 0..3 {
-        let answer = world.report(&token).await;
+        let answer = setup.report(&token).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         token = answer.access_token();
     }
-    let refused = world.report(&token).await;
+    let refused = setup.report(&token).await;
     assert_eq!((refused.status, refused.kind().as_str(), refused.retry_after()), (429, "rate_limited", 60));
     assert!(!refused.text.contains(&token));
-    // Everybody else still has the token, and older ones cost nothing.
-    assert_eq!(world.token().await.access_token(), token);
-    assert_eq!(world.seen(TOKEN), 4);
-    world.pass(60).await;
-    assert_eq!(world.report(&token).await.status, 200);
+    // Other clients still get the token, and reports of older ones start no fetch.
+    assert_eq!(setup.token().await.access_token(), token);
+    assert_eq!(setup.seen(TOKEN), 4);
+    setup.pass(60).await;
+    assert_eq!(setup.report(&token).await.status, 200);
 }
 
 #[tokio::test]
-async fn one_app_refreshes_five_times_however_many_keys_report() {
+async fn app_refreshes_five_times_for_any_number_of_keys() {
     let keys: String = ('a'..='f').map(|letter| client(letter, "\"wx1\"", ALL)).collect();
-    let world = World::new(&keys).await;
-    let mut token = world.token().await.access_token();
+    let setup = Setup::new(&keys).await;
+    let mut token = setup.token().await.access_token();
     let mut statuses = Vec::new();
     for letter in ('a'..='f').cycle().take(12) {
         let body = json!({"access_token": token}).to_string();
-        let answer = world.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key(letter)), body).await;
+        let answer = setup.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key(letter)), body).await;
         statuses.push(answer.status);
         if answer.status == 200 {
             token = answer.access_token();
         }
     }
     assert_eq!(statuses, [[200; 5].as_slice(), &[429; 7]].concat());
-    assert_eq!(world.seen(TOKEN), 6);
+    assert_eq!(setup.seen(TOKEN), 6);
 }
 
 #[tokio::test]
-async fn no_token_is_a_typed_answer_with_the_remedy() {
-    let world = World::new(&usual()).await;
-    world.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
-    let answer = world.token().await;
+async fn missing_token_is_a_problem_with_a_remedy() {
+    let setup = Setup::new(&usual()).await;
+    setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
+    let answer = setup.token().await;
     assert_eq!((answer.status, answer.kind().as_str()), (503, "no_token"));
     assert_eq!(
         (answer.json()["errcode"].as_i64(), answer.json()["remedy"].as_str()),
         (Some(40164), Some("allow_ip"))
     );
     assert!(answer.retry_after() >= 1);
-    let again = world.token().await;
-    assert_eq!((again.status, world.seen(TOKEN)), (503, 1));
-    assert_eq!(world.ask("GET", "/readyz", None, "").await.status, 503);
-    // It heals without a restart.
-    world.sandbox.clear_faults();
-    world.pass(400).await;
-    assert_eq!(world.token().await.status, 200);
+    let again = setup.token().await;
+    assert_eq!((again.status, setup.seen(TOKEN)), (503, 1));
+    assert_eq!(setup.ask("GET", "/readyz", None, "").await.status, 503);
+    // The server recovers without a restart.
+    setup.sandbox.clear_faults();
+    setup.pass(400).await;
+    assert_eq!(setup.token().await.status, 200);
 }
 
 #[tokio::test]
-async fn reads_go_on_while_a_refresh_hangs() {
-    let world = World::new(&usual()).await;
-    let token = world.token().await.access_token();
-    world.sandbox.add_fault(TOKEN, 99, Fault::Hang);
-    world.pass(4000).await;
-    assert!(world.seen(TOKEN) > 1);
-    assert_eq!(world.token().await.access_token(), token);
-    let ready = world.ask("GET", "/readyz", None, "").await;
+async fn hanging_refresh_does_not_block_reads() {
+    let setup = Setup::new(&usual()).await;
+    let token = setup.token().await.access_token();
+    setup.sandbox.add_fault(TOKEN, 99, Fault::Hang);
+    setup.pass(4000).await;
+    assert!(setup.seen(TOKEN) > 1);
+    assert_eq!(setup.token().await.access_token(), token);
+    let ready = setup.ask("GET", "/readyz", None, "").await;
     assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("degraded")));
     assert_eq!(ready.json()["apps"][0]["appid"], "wx1");
 }
 
 #[tokio::test]
-async fn a_message_is_sent_and_refused_and_healed() {
-    let world = World::new(&usual()).await;
-    world.allow("oUser", 1);
-    let sent = world.send(message("oUser", 1)).await;
+async fn message_is_sent_refused_and_sent_after_refresh() {
+    let setup = Setup::new(&usual()).await;
+    setup.allow("oUser", 1);
+    let sent = setup.send(message("oUser", 1)).await;
     let expected = json!({"outcome": "sent", "touser": "oUser", "template_id": "T", "scene": "1"});
     assert_eq!((sent.status, sent.json()), (200, expected));
-    let refused = world.send(message("oUser", 1)).await;
+    let refused = setup.send(message("oUser", 1)).await;
     assert_eq!((refused.status, refused.kind().as_str()), (422, "refused"));
     assert_eq!((&refused.json()["outcome"], &refused.json()["errcode"]), (&json!("refused"), &json!(43101)));
     assert_eq!((&refused.json()["remedy"], &refused.json()["stage"]), (&json!("stop"), &json!("send")));
     assert!(refused.json()["rid"].is_string());
-    world.allow("oUser", 2);
-    world.steal();
-    assert_eq!(world.send(message("oUser", 2)).await.status, 200);
-    assert_eq!((world.received("oUser"), world.seen(TOKEN)), (2, 2));
+    setup.allow("oUser", 2);
+    setup.steal();
+    assert_eq!(setup.send(message("oUser", 2)).await.status, 200);
+    assert_eq!((setup.received("oUser"), setup.seen(TOKEN)), (2, 2));
 }
 
 #[tokio::test]
-async fn what_is_not_certain_is_504_and_what_is_certain_503() {
-    let world = World::new(&usual()).await;
-    world.token().await;
+async fn unknown_outcome_is_504_and_not_sent_is_503() {
+    let setup = Setup::new(&usual()).await;
+    setup.token().await;
     for fault in [Fault::ResetAfterApply, Fault::Status(502), Fault::Html, Fault::Hang] {
-        world.sandbox.add_fault(SEND, 1, fault);
-        let answer = world.meanwhile(world.send(message("oUser", 1))).await;
+        setup.sandbox.add_fault(SEND, 1, fault);
+        let answer = setup.meanwhile(setup.send(message("oUser", 1))).await;
         assert_eq!((answer.status, &answer.json()["outcome"]), (504, &json!("maybe_sent")), "{answer:?}");
     }
-    let cold = World::new(&usual()).await;
+    let cold = Setup::new(&usual()).await;
     cold.sandbox.add_fault(TOKEN, 99, Fault::Status(502));
     let answer = cold.meanwhile(cold.send(message("oUser", 1))).await;
     assert_eq!((answer.status, &answer.json()["outcome"]), (503, &json!("not_sent")), "{answer:?}");
     assert!(answer.retry_after() >= 1);
-    // Without a token nothing can have been sent, however long it was waited for.
-    let cold = World::new(&(usual() + "[limits]\nrequest_timeout_s = 5\n")).await;
+    // Without a token nothing was sent, however long the wait.
+    let cold = Setup::new(&(usual() + "[limits]\nrequest_timeout_s = 5\n")).await;
     cold.sandbox.add_fault(TOKEN, 99, Fault::Hang);
     let answer = cold.meanwhile(cold.send(message("oUser", 1))).await;
     let result = answer.json();
@@ -159,31 +159,31 @@ async fn what_is_not_certain_is_504_and_what_is_certain_503() {
 #[tokio::test]
 async fn a_refused_token_call_leaves_the_message_not_sent() {
     for (errcode, remedy) in [(40164, "allow_ip"), (40125, "fix_config"), (45009, "slow_down")] {
-        let world = World::new(&usual()).await;
-        world.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::new(errcode)));
-        let answer = world.send(message("oUser", 1)).await;
+        let setup = Setup::new(&usual()).await;
+        setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::new(errcode)));
+        let answer = setup.send(message("oUser", 1)).await;
         let result = answer.json();
         assert_eq!((answer.status, answer.kind().as_str()), (503, "not_sent"), "{answer:?}");
         assert_eq!((&result["outcome"], &result["stage"]), (&json!("not_sent"), &json!("token")));
         assert_eq!((&result["errcode"], &result["remedy"]), (&json!(errcode), &json!(remedy)));
         assert!(answer.retry_after() > 5, "the wait is that of the token");
-        let metrics = world.ask("GET", "/metrics", None, "").await.text;
+        let metrics = setup.ask("GET", "/metrics", None, "").await.text;
         assert!(metrics.contains("wxsub_sends_total{appid=\"wx1\",outcome=\"not_sent\"} 1"), "{metrics}");
         // One call was refused, and no message.
         assert!(metrics.contains(&format!("wxsub_refusals_total{{errcode=\"{errcode}\"}} 1")), "{metrics}");
         assert!(!metrics.contains("outcome=\"refused\""), "{metrics}");
-        assert_eq!(world.seen(SEND), 0);
+        assert_eq!(setup.seen(SEND), 0);
     }
 }
 
 #[tokio::test]
 async fn empty_members_count_as_absent_and_unknown_ones_are_named() {
-    let world = World::new(&usual()).await;
-    world.allow("oUser", 1);
+    let setup = Setup::new(&usual()).await;
+    setup.allow("oUser", 1);
     let with = |more: &str| message("oUser", 1).replacen('{', &format!("{{{more},"), 1);
-    let sent = world.send(with(r#""miniprogram":"","url":"""#)).await;
+    let sent = setup.send(with(r#""miniprogram":"","url":"""#)).await;
     assert_eq!(sent.status, 200, "{sent:?}");
-    let unknown = world.send(with(r#""toUser":"oUser""#)).await;
+    let unknown = setup.send(with(r#""toUser":"oUser""#)).await;
     let rule = &unknown.json()["problems"][0]["rule"];
     assert_eq!(
         (unknown.status, rule),
@@ -192,25 +192,25 @@ async fn empty_members_count_as_absent_and_unknown_ones_are_named() {
 }
 
 #[tokio::test]
-async fn invalid_messages_never_leave() {
-    let world = World::new(&usual()).await;
-    let invalid = world.send(message("oUser", 1).replace("Parcel", "")).await;
+async fn invalid_message_is_not_posted() {
+    let setup = Setup::new(&usual()).await;
+    let invalid = setup.send(message("oUser", 1).replace("Parcel", "")).await;
     assert_eq!((invalid.status, invalid.json()["problems"][0]["field"].as_str()), (422, Some("title")));
     assert_eq!((&invalid.json()["outcome"], &invalid.json()["touser"]), (&json!("invalid"), &json!("oUser")));
-    let not_json = world.send("[]".to_owned()).await;
+    let not_json = setup.send("[]".to_owned()).await;
     assert_eq!((not_json.status, &not_json.json()["outcome"]), (400, &json!("invalid")));
-    assert_eq!(world.seen(SEND), 0);
+    assert_eq!(setup.seen(SEND), 0);
 }
 
 #[tokio::test]
-async fn metrics_count_and_name_no_secret() {
-    let world = World::new(&usual()).await;
-    let token = world.token().await.access_token();
-    world.steal();
-    world.report(&token).await;
-    world.send(message("oUser", 1)).await;
-    world.ask("GET", "/nowhere", None, "").await;
-    let metrics = world.ask("GET", "/metrics", None, "").await.text;
+async fn metrics_count_and_hold_no_secret() {
+    let setup = Setup::new(&usual()).await;
+    let token = setup.token().await.access_token();
+    setup.steal();
+    setup.report(&token).await;
+    setup.send(message("oUser", 1)).await;
+    setup.ask("GET", "/nowhere", None, "").await;
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
     for line in [
         "wxsub_token_in_doubt{appid=\"wx1\"} 0",
         "wxsub_token_expires_in_seconds{appid=\"wx2\"} 0",
@@ -225,7 +225,7 @@ async fn metrics_count_and_name_no_secret() {
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
-    let now = world.token().await.access_token();
+    let now = setup.token().await.access_token();
     assert!(!metrics.contains(&token) && !metrics.contains(&now) && !metrics.contains("oUser"));
     assert!(!metrics.contains(&key('a')));
 }

@@ -1,32 +1,32 @@
-//! The alerts and the dashboard of `docs/operating` know the metrics, and the metrics them.
+//! The alerts and the dashboard of `docs/operating` match the exported metrics.
 
 use std::collections::BTreeSet;
 
-use super::setup::{World, message, usual};
+use super::setup::{Setup, message, usual};
 
 const ALERTS: &str = include_str!("../../../../docs/operating/alerts.yml");
 const ALERTS_TEST: &str = include_str!("../../../../docs/operating/alerts.test.yml");
 const DASHBOARD: &str = include_str!("../../../../docs/operating/dashboard.json");
 
-/// Every metric that is named there.
+/// All metrics in the text.
 fn named(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("wxsub_")).collect()
 }
 
-/// What is exported once everything has happened that is counted.
+/// The exported metrics after all counted events.
 async fn exported() -> String {
-    let world = World::new(&usual()).await;
-    let token = world.token().await.access_token();
-    world.report(&token).await;
-    world.pass(400).await;
-    world.steal();
-    world.send(message("oUser", 1)).await;
-    world.ask("GET", "/metrics", None, "").await.text
+    let setup = Setup::new(&usual()).await;
+    let token = setup.token().await.access_token();
+    setup.report(&token).await;
+    setup.pass(400).await;
+    setup.steal();
+    setup.send(message("oUser", 1)).await;
+    setup.ask("GET", "/metrics", None, "").await.text
 }
 
 #[tokio::test]
-async fn whatever_is_watched_is_exported() {
+async fn alerts_and_dashboard_use_exported_metrics() {
     let metrics = exported().await;
     let exported = |name: &str| {
         metrics.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
@@ -41,7 +41,7 @@ async fn whatever_is_watched_is_exported() {
 }
 
 #[tokio::test]
-async fn whatever_is_exported_is_on_the_dashboard() {
+async fn dashboard_has_every_exported_metric() {
     let metrics = exported().await;
     let families = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     for family in families {
@@ -49,11 +49,11 @@ async fn whatever_is_exported_is_on_the_dashboard() {
     }
 }
 
-/// A counter that appears with its first increase hides it from `increase()`.
+/// `increase()` misses the first event of a counter that does not exist before it.
 #[tokio::test]
-async fn what_ought_never_to_happen_begins_at_0() {
-    let world = World::new(&usual()).await;
-    let metrics = world.ask("GET", "/metrics", None, "").await.text;
+async fn rare_counters_start_at_0() {
+    let setup = Setup::new(&usual()).await;
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
     for line in [
         "wxsub_token_external_invalidations_total{appid=\"wx1\"} 0",
         "wxsub_token_reports_total{appid=\"wx1\",result=\"rate_limited\"} 0",

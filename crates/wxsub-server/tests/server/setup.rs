@@ -1,4 +1,4 @@
-//! A server, its Weixin, and requests to it.
+//! A server, its sandbox, and requests to it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ pub(crate) const STABLE: &str = "/cgi-bin/stable_token";
 pub(crate) const SEND: &str = "/cgi-bin/message/template/subscribe";
 pub(crate) const PROBE: &str = "/cgi-bin/get_api_domain_ip";
 
-/// Everything on one clock.
-pub(crate) struct World {
+/// Server and sandbox on one clock.
+pub(crate) struct Setup {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) sandbox: Sandbox,
     pub(crate) server: Server,
@@ -37,7 +37,7 @@ pub(crate) struct World {
     store: Arc<MemoryStore>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -53,7 +53,7 @@ impl Transport for InProcess {
         let request = request.into_http();
         let target = request.uri().path_and_query().unwrap().as_str();
         let handled = self.0.handle(request.method().as_str(), target, request.body());
-        // Others have their turn, as over a network.
+        // Other tasks run meanwhile, as with a network.
         tokio::task::yield_now().await;
         if !handled.delay.is_zero() {
             self.1.sleep_until(self.1.now().mono.after(handled.delay)).await;
@@ -81,7 +81,7 @@ pub(crate) fn client(letter: char, apps: &str, scopes: &str) -> String {
 
 pub(crate) const ALL: &str = r#""token:read", "token:report", "message:send""#;
 
-/// Two apps, and `a`, who may do everything with the first.
+/// Two apps, and the client `a` with all scopes for the first.
 pub(crate) fn usual() -> String {
     client('a', "\"wx1\"", ALL)
 }
@@ -92,7 +92,7 @@ pub(crate) fn config(more: &str) -> Config {
     Config::read(&format!("audit = \"off\"\n{apps}{more}"), |_| Some(SECRET.to_owned())).unwrap().0
 }
 
-impl World {
+impl Setup {
     pub(crate) async fn new(more: &str) -> Self {
         let clock = Arc::new(ManualClock::new());
         let wall = Arc::clone(&clock);
@@ -144,7 +144,7 @@ impl World {
         self.ask("GET", target, Some(key), Body::empty()).await
     }
 
-    /// The current token over the native door.
+    /// The current token from the v1 API.
     pub(crate) async fn token(&self) -> Answer {
         self.get("/v1/apps/wx1/access_token", &key('a')).await
     }
@@ -158,7 +158,7 @@ impl World {
         self.ask("POST", "/v1/apps/wx1/messages", Some(&key('a')), body).await
     }
 
-    /// The current token over the Weixin-shaped door.
+    /// The current token from the Weixin-compatible API.
     pub(crate) async fn classic(&self, key: &str) -> Answer {
         let target = format!("{TOKEN}?grant_type=client_credential&appid=wx1&secret={key}");
         self.ask("GET", &target, None, Body::empty()).await
@@ -174,7 +174,7 @@ impl World {
         self.sandbox.mailbox(&openid.parse().unwrap()).len()
     }
 
-    /// A stranger fetched a token.
+    /// Invalidates all tokens of the app.
     pub(crate) fn steal(&self) {
         self.sandbox.invalidate_tokens(&"wx1".parse().unwrap()).unwrap();
     }
@@ -187,7 +187,7 @@ impl World {
         self.clock.advance_and_run(Duration::from_secs(seconds)).await;
     }
 
-    /// A server that hangs must not stop the clock: time goes on until there is an answer.
+    /// Advances time until there is a response, also while the server waits.
     pub(crate) async fn meanwhile<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
@@ -225,7 +225,7 @@ impl Answer {
     }
 }
 
-/// A message as Weixin takes it.
+/// A message in Weixin's format.
 pub(crate) fn message(openid: &str, scene: u16) -> String {
     format!(
         r#"{{"touser":"{openid}","template_id":"T","scene":"{scene}","title":"Parcel","data":{{"content":{{"value":"It is here."}}}}}}"#

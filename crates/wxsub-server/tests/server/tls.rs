@@ -1,4 +1,4 @@
-//! TLS without anything in front.
+//! TLS of the server itself.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ fn configured(certificate: &str, key: &str) -> Result<Config, String> {
 }
 
 #[tokio::test]
-async fn it_speaks_tls_if_it_has_a_certificate() {
+async fn server_with_certificate_serves_tls() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());

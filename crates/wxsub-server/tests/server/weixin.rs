@@ -1,104 +1,104 @@
-//! The Weixin-shaped door: what an SDK sees.
+//! The Weixin-compatible API, as an SDK uses it.
 
 use futures_util::future::join_all;
 use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::setup::{ALL, Answer, PROBE, SEND, STABLE, TOKEN, World, client, key, message, usual};
+use super::setup::{ALL, Answer, PROBE, SEND, STABLE, Setup, TOKEN, client, key, message, usual};
 
-async fn subscribe(world: &World, token: &str, body: String) -> Answer {
-    world.ask("POST", &format!("{SEND}?access_token={token}"), None, body).await
+async fn subscribe(setup: &Setup, token: &str, body: String) -> Answer {
+    setup.ask("POST", &format!("{SEND}?access_token={token}"), None, body).await
 }
 
-async fn stable(world: &World, key: &str, force: bool) -> Answer {
+async fn stable(setup: &Setup, key: &str, force: bool) -> Answer {
     let body =
         json!({"grant_type": "client_credential", "appid": "wx1", "secret": key, "force_refresh": force});
-    world.ask("POST", STABLE, None, body.to_string()).await
+    setup.ask("POST", STABLE, None, body.to_string()).await
 }
 
 #[tokio::test]
-async fn a_token_looks_as_from_weixin() {
-    let world = World::new(&usual()).await;
-    let answer = world.classic(&key('a')).await;
+async fn token_response_has_the_format_of_weixin() {
+    let setup = Setup::new(&usual()).await;
+    let answer = setup.classic(&key('a')).await;
     assert_eq!((answer.status, &answer.headers["content-type"]), (200, &"application/json".parse().unwrap()));
     let body = answer.json();
     let mut names: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
     names.sort();
     assert_eq!(names, ["access_token", "expires_in"]);
-    assert_eq!(stable(&world, &key('a'), false).await.access_token(), answer.access_token());
-    assert_eq!(world.token().await.access_token(), answer.access_token());
-    assert_eq!(world.seen(TOKEN), 1);
+    assert_eq!(stable(&setup, &key('a'), false).await.access_token(), answer.access_token());
+    assert_eq!(setup.token().await.access_token(), answer.access_token());
+    assert_eq!(setup.seen(TOKEN), 1);
 }
 
 #[tokio::test]
-async fn asking_again_has_weixin_asked_and_a_dead_token_replaced() {
-    let world = World::new(&usual()).await;
-    let first = world.classic(&key('a')).await.access_token();
-    assert_eq!(world.seen(PROBE), 0);
-    world.steal();
-    // The SDK has called Weixin directly, seen 40001 and comes back.
-    let second = world.classic(&key('a')).await.access_token();
+async fn second_fetch_probes_weixin_and_replaces_invalid_token() {
+    let setup = Setup::new(&usual()).await;
+    let first = setup.classic(&key('a')).await.access_token();
+    assert_eq!(setup.seen(PROBE), 0);
+    setup.steal();
+    // The SDK has called Weixin directly, got 40001, and fetches again.
+    let second = setup.classic(&key('a')).await.access_token();
     assert_ne!(first, second);
-    assert_eq!((world.seen(PROBE), world.seen(TOKEN)), (1, 2));
-    // Asking on and on costs Weixin one question in ten seconds, and no token.
-    let answers = join_all((0..50).map(|_| async { world.classic(&key('a')).await.access_token() })).await;
+    assert_eq!((setup.seen(PROBE), setup.seen(TOKEN)), (1, 2));
+    // Repeated fetches cost one probe in ten seconds, and no token.
+    let answers = join_all((0..50).map(|_| async { setup.classic(&key('a')).await.access_token() })).await;
     assert!(answers.iter().all(|token| *token == second));
-    assert_eq!((world.seen(PROBE), world.seen(TOKEN)), (1, 2));
-    world.pass(10).await;
-    assert_eq!(world.classic(&key('a')).await.access_token(), second);
-    assert_eq!((world.seen(PROBE), world.seen(TOKEN)), (2, 2));
+    assert_eq!((setup.seen(PROBE), setup.seen(TOKEN)), (1, 2));
+    setup.pass(10).await;
+    assert_eq!(setup.classic(&key('a')).await.access_token(), second);
+    assert_eq!((setup.seen(PROBE), setup.seen(TOKEN)), (2, 2));
 }
 
 #[tokio::test]
-async fn fifty_that_come_back_at_once_get_the_same_new_token() {
-    let world = World::new(&usual()).await;
-    let first = world.classic(&key('a')).await.access_token();
-    world.steal();
-    let answers = join_all((0..50).map(|_| async { world.classic(&key('a')).await.access_token() })).await;
+async fn concurrent_second_fetches_get_the_same_new_token() {
+    let setup = Setup::new(&usual()).await;
+    let first = setup.classic(&key('a')).await.access_token();
+    setup.steal();
+    let answers = join_all((0..50).map(|_| async { setup.classic(&key('a')).await.access_token() })).await;
     assert!(answers.iter().all(|token| *token == answers[0] && *token != first), "{answers:?}");
-    assert_eq!((world.seen(PROBE), world.seen(TOKEN)), (1, 2));
+    assert_eq!((setup.seen(PROBE), setup.seen(TOKEN)), (1, 2));
 }
 
 #[tokio::test]
-async fn nobody_waits_longer_than_two_seconds_for_weixins_word() {
-    let world = World::new(&usual()).await;
-    let first = world.classic(&key('a')).await.access_token();
-    world.sandbox.add_fault(PROBE, 1, Fault::Hang);
-    let began = world.sandbox.now();
-    let again = world.meanwhile(world.classic(&key('a'))).await;
+async fn probe_takes_at_most_two_seconds() {
+    let setup = Setup::new(&usual()).await;
+    let first = setup.classic(&key('a')).await.access_token();
+    setup.sandbox.add_fault(PROBE, 1, Fault::Hang);
+    let began = setup.sandbox.now();
+    let again = setup.meanwhile(setup.classic(&key('a'))).await;
     assert_eq!(again.access_token(), first);
-    assert!((world.sandbox.now() - began).as_secs() <= 2);
+    assert!((setup.sandbox.now() - began).as_secs() <= 2);
 }
 
 #[tokio::test]
-async fn a_message_is_sent_on_by_the_right_of_its_token() {
-    let world = World::new(&usual()).await;
-    let token = world.classic(&key('a')).await.access_token();
-    world.allow("oUser", 1);
-    let sent = subscribe(&world, &token, message("oUser", 1)).await;
+async fn message_is_authorized_by_its_token() {
+    let setup = Setup::new(&usual()).await;
+    let token = setup.classic(&key('a')).await.access_token();
+    setup.allow("oUser", 1);
+    let sent = subscribe(&setup, &token, message("oUser", 1)).await;
     assert_eq!((sent.status, sent.text.as_str()), (200, r#"{"errcode":0,"errmsg":"ok"}"#));
-    assert_eq!(subscribe(&world, &token, message("oUser", 1)).await.errcode(), 43101);
-    // A stranger ended it: healed on the way, and an older one still opens the door, two generations long.
+    assert_eq!(subscribe(&setup, &token, message("oUser", 1)).await.errcode(), 43101);
+    // After an external invalidation the send succeeds, and the two previous generations are still accepted.
     let mut newer = Vec::new();
     for scene in 2..=4 {
-        world.allow("oUser", scene);
-        world.steal();
-        let tried = subscribe(&world, &token, message("oUser", scene)).await;
-        newer.push((tried.errcode(), world.classic(&key('a')).await.access_token()));
+        setup.allow("oUser", scene);
+        setup.steal();
+        let tried = subscribe(&setup, &token, message("oUser", scene)).await;
+        newer.push((tried.errcode(), setup.classic(&key('a')).await.access_token()));
     }
     assert_eq!(newer.iter().map(|(errcode, _)| *errcode).collect::<Vec<_>>(), [0, 0, 0]);
-    let posted = world.seen(SEND);
-    assert_eq!(subscribe(&world, &token, message("oUser", 9)).await.errcode(), 40001);
-    assert_eq!(subscribe(&world, "never-heard-of", message("oUser", 9)).await.errcode(), 40001);
-    assert_eq!(world.seen(SEND), posted, "nothing went upstream");
-    assert_eq!(world.received("oUser"), 4);
+    let posted = setup.seen(SEND);
+    assert_eq!(subscribe(&setup, &token, message("oUser", 9)).await.errcode(), 40001);
+    assert_eq!(subscribe(&setup, "never-heard-of", message("oUser", 9)).await.errcode(), 40001);
+    assert_eq!(setup.seen(SEND), posted, "nothing went upstream");
+    assert_eq!(setup.received("oUser"), 4);
 }
 
-/// A token that another server handed out while nobody asked this one.
+/// A token that a peer served while this server had no requests.
 #[tokio::test]
-async fn the_tokens_of_a_server_beside_it_are_known() {
-    let one = World::new(&usual()).await;
+async fn token_served_by_a_peer_is_known() {
+    let one = Setup::new(&usual()).await;
     let other = one.beside(&usual()).await;
     let first = one.token().await.access_token();
     assert_eq!(other.token().await.access_token(), first);
@@ -112,9 +112,9 @@ async fn the_tokens_of_a_server_beside_it_are_known() {
 }
 
 #[tokio::test]
-async fn what_may_have_arrived_is_not_repeated_and_what_has_not_may_be() {
-    let world = World::new(&usual()).await;
-    let token = world.classic(&key('a')).await.access_token();
+async fn errcode_depends_on_whether_the_message_may_have_arrived() {
+    let setup = Setup::new(&usual()).await;
+    let token = setup.classic(&key('a')).await.access_token();
     for (fault, errcode) in [
         (Fault::ResetAfterApply, 900_504),
         (Fault::Status(502), 900_504),
@@ -124,18 +124,18 @@ async fn what_may_have_arrived_is_not_repeated_and_what_has_not_may_be() {
         (Fault::ErrCode(ErrCode::DAILY_QUOTA), 45009),
         (Fault::ErrCode(ErrCode::new(987_654)), 987_654),
     ] {
-        world.sandbox.add_fault(SEND, 1, fault);
-        let answer = world.meanwhile(subscribe(&world, &token, message("oUser", 1))).await;
+        setup.sandbox.add_fault(SEND, 1, fault);
+        let answer = setup.meanwhile(subscribe(&setup, &token, message("oUser", 1))).await;
         assert_eq!(answer.errcode(), errcode);
     }
 }
 
 #[tokio::test]
-async fn our_own_codes() {
+async fn own_errcodes_have_their_meaning() {
     let keys =
         [usual(), client('r', "\"wx1\"", "\"message:send\""), client('o', "\"wx1\"", "\"token:read\"")]
             .concat();
-    let world = World::new(&keys).await;
+    let setup = Setup::new(&keys).await;
     let classic = |query: &str| format!("{TOKEN}?{query}");
     let grant = "grant_type=client_credential";
     let a = key('a');
@@ -159,54 +159,54 @@ async fn our_own_codes() {
         ("GET", "/".to_owned(), "", 40066),
         ("DELETE", "/cgi-bin/token/../x".to_owned(), "", 40066),
     ] {
-        let answer = world.ask(method, &target, None, body.to_owned()).await;
+        let answer = setup.ask(method, &target, None, body.to_owned()).await;
         assert_eq!(answer.errcode(), errcode, "{method} {target}");
         assert!(!answer.text.contains(&a), "{answer:?}");
     }
-    assert_eq!(stable(&world, &key('o'), true).await.errcode(), 48001);
-    assert_eq!(world.seen(TOKEN), 0);
-    let token = world.classic(&a).await.access_token();
+    assert_eq!(stable(&setup, &key('o'), true).await.errcode(), 48001);
+    assert_eq!(setup.seen(TOKEN), 0);
+    let token = setup.classic(&a).await.access_token();
     for (body, errcode) in [("", 44002), ("[", 47001), ("{}", 47003)] {
-        assert_eq!(subscribe(&world, &token, body.to_owned()).await.errcode(), errcode);
+        assert_eq!(subscribe(&setup, &token, body.to_owned()).await.errcode(), errcode);
     }
-    assert_eq!(world.seen(SEND), 0);
+    assert_eq!(setup.seen(SEND), 0);
 }
 
 #[tokio::test]
-async fn force_refresh_is_a_report_and_rationed() {
-    let world = World::new(&usual()).await;
-    let mut token = stable(&world, &key('a'), true).await.access_token();
-    assert_eq!(world.seen(TOKEN), 1, "a first token is no report");
+async fn force_refresh_is_a_rate_limited_report() {
+    let setup = Setup::new(&usual()).await;
+    let mut token = stable(&setup, &key('a'), true).await.access_token();
+    assert_eq!(setup.seen(TOKEN), 1, "a first token is no report");
     for _ in 0..3 {
-        let answer = stable(&world, &key('a'), true).await;
+        let answer = stable(&setup, &key('a'), true).await;
         assert_ne!(answer.access_token(), token);
         token = answer.access_token();
     }
-    assert_eq!(stable(&world, &key('a'), true).await.errcode(), 45011);
-    assert_eq!(world.seen(TOKEN), 4);
+    assert_eq!(stable(&setup, &key('a'), true).await.errcode(), 45011);
+    assert_eq!(setup.seen(TOKEN), 4);
 }
 
 #[tokio::test]
-async fn weixins_refusal_of_our_token_call_is_handed_on() {
+async fn refused_token_call_is_passed_on() {
     for (refused, handed_on) in [(40001, 40125), (40164, 40164), (45009, 45009), (40243, 40243)] {
-        let world = World::new(&usual()).await;
-        world.sandbox.add_fault(TOKEN, 9, Fault::ErrCode(ErrCode::new(refused)));
-        assert_eq!(world.classic(&key('a')).await.errcode(), handed_on);
+        let setup = Setup::new(&usual()).await;
+        setup.sandbox.add_fault(TOKEN, 9, Fault::ErrCode(ErrCode::new(refused)));
+        assert_eq!(setup.classic(&key('a')).await.errcode(), handed_on);
     }
-    let world = World::new(&usual()).await;
-    world.sandbox.add_fault(TOKEN, 99, Fault::Status(502));
-    assert_eq!(world.meanwhile(world.classic(&key('a'))).await.errcode(), -1);
+    let setup = Setup::new(&usual()).await;
+    setup.sandbox.add_fault(TOKEN, 99, Fault::Status(502));
+    assert_eq!(setup.meanwhile(setup.classic(&key('a'))).await.errcode(), -1);
 }
 
 /// A code of the token call would read as a refusal of the message, and an SDK would not try again.
 #[tokio::test]
 async fn a_refused_token_call_before_a_message_is_minus_one() {
     for (refused, remedy) in [(40001, "fix_config"), (40164, "allow_ip"), (45009, "slow_down")] {
-        let world = World::new(&usual()).await;
-        let token = world.classic(&key('a')).await.access_token();
-        world.steal();
-        world.sandbox.add_fault(TOKEN, 9, Fault::ErrCode(ErrCode::new(refused)));
-        let answer = subscribe(&world, &token, message("oUser", 1)).await;
+        let setup = Setup::new(&usual()).await;
+        let token = setup.classic(&key('a')).await.access_token();
+        setup.steal();
+        setup.sandbox.add_fault(TOKEN, 9, Fault::ErrCode(ErrCode::new(refused)));
+        let answer = subscribe(&setup, &token, message("oUser", 1)).await;
         assert_eq!(answer.errcode(), -1);
         for text in ["not sent", &format!("errcode {refused}"), remedy] {
             assert!(answer.text.contains(text), "{text:?} is not in {}", answer.text);
@@ -214,24 +214,24 @@ async fn a_refused_token_call_before_a_message_is_minus_one() {
     }
 }
 
-/// An SDK as it comes: fetch, send; the token killed; send again. Two token requests in all.
+/// An unmodified SDK: fetch, send, invalidate, send. Two token requests in all.
 #[tokio::test]
-async fn an_sdk_is_healed_with_two_token_requests() {
-    let world = World::new(&client('a', "\"*\"", ALL)).await;
-    let token = world.classic(&key('a')).await.access_token();
-    world.allow("oUser", 1);
-    assert_eq!(subscribe(&world, &token, message("oUser", 1)).await.errcode(), 0);
-    world.steal();
-    world.allow("oUser", 2);
-    assert_eq!(subscribe(&world, &token, message("oUser", 2)).await.errcode(), 0);
-    assert_eq!((world.seen(TOKEN), world.received("oUser")), (2, 2));
+async fn sdk_recovers_with_two_token_requests() {
+    let setup = Setup::new(&client('a', "\"*\"", ALL)).await;
+    let token = setup.classic(&key('a')).await.access_token();
+    setup.allow("oUser", 1);
+    assert_eq!(subscribe(&setup, &token, message("oUser", 1)).await.errcode(), 0);
+    setup.steal();
+    setup.allow("oUser", 2);
+    assert_eq!(subscribe(&setup, &token, message("oUser", 2)).await.errcode(), 0);
+    assert_eq!((setup.seen(TOKEN), setup.received("oUser")), (2, 2));
 }
 
 /// Bodies that SDKs post and that Weixin takes: they cannot omit a member, or add one of another kind of message.
 #[tokio::test]
 async fn empty_members_count_as_absent_and_unknown_ones_are_ignored() {
-    let world = World::new(&usual()).await;
-    let token = world.classic(&key('a')).await.access_token();
+    let setup = Setup::new(&usual()).await;
+    let token = setup.classic(&key('a')).await.access_token();
     for more in [
         r#""miniprogram":"","url":"""#,
         r#""miniprogram":null,"url":null"#,
@@ -240,12 +240,12 @@ async fn empty_members_count_as_absent_and_unknown_ones_are_ignored() {
         r#""miniprogram":{"appid":"","pagepath":""},"url":"""#,
         r#""page":"pages/index","client_msg_id":"7","lang":"zh_CN""#,
     ] {
-        world.allow("oUser", 1);
+        setup.allow("oUser", 1);
         let body = message("oUser", 1).replacen('{', &format!("{{{more},"), 1);
-        let answer = subscribe(&world, &token, body).await;
+        let answer = subscribe(&setup, &token, body).await;
         assert_eq!(answer.errcode(), 0, "{more}: {answer:?}");
     }
     // An empty member that is required is still missing.
     let body = message("oUser", 1).replace("Parcel", "");
-    assert_eq!(subscribe(&world, &token, body).await.errcode(), 47003);
+    assert_eq!(subscribe(&setup, &token, body).await.errcode(), 47003);
 }

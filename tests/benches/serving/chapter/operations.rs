@@ -7,7 +7,7 @@ use crate::folder::Folder;
 use crate::redis::Redis;
 use crate::row::{Goal, Row, Unit};
 
-/// What Redis is asked by a server that nobody asks for anything.
+/// Counts the commands to Redis of a server without requests.
 pub(super) fn print(arguments: &Arguments, folder: &Folder) {
     let sizes = [1, 100, 1000];
     let servers = sizes.map(|apps| {
@@ -31,11 +31,11 @@ pub(super) fn print(arguments: &Arguments, folder: &Folder) {
     }
 }
 
-/// What a Redis has been asked so far.
+/// The commands that a Redis has received so far.
 struct Asked {
-    /// Scripts that were run: each is one round trip.
+    /// Scripts, one per round trip.
     scripts: f64,
-    /// Everything, what scripts do included.
+    /// All commands, with those of scripts.
     commands: f64,
 }
 

@@ -24,7 +24,7 @@ struct Round {
     files: Loaded,
 }
 
-/// Reading a token that is fresh.
+/// Reads a valid token.
 pub(super) fn print(arguments: &Arguments, folder: &Folder) {
     let (upstream, weixin, store) = (Running::upstream(), Weixin::with(APPS, TWO_HOURS), Redis::start());
     let constant = format!("http://{}", upstream.said);
@@ -82,7 +82,7 @@ fn read_bare(bare: &Running, seconds: u64) -> Loaded {
     Load { url, key: "not looked at", body: None, seconds }.on(bare)
 }
 
-/// While somebody looks at its metrics twice a second.
+/// The same, while the metrics are scraped twice a second.
 fn scraped(server: &Served, seconds: u64) -> Loaded {
     let over = AtomicBool::new(false);
     scope(|scope| {
@@ -98,7 +98,7 @@ fn scraped(server: &Served, seconds: u64) -> Loaded {
     })
 }
 
-/// Both send as many bytes under the same headers.
+/// Checks that both responses have the same headers and size.
 fn same_answer(ours: &Served, bare: &Running) {
     let (ours, bare) = (ours.token(0), get(&bare.said, &Served::path(0, "access_token"), ""));
     let names = |head: &str| {

@@ -10,10 +10,10 @@ use crate::weixin::Weixin;
 
 const APPS: usize = 500;
 
-/// So short that all apps refresh within a few seconds: at half of it, give or take a tenth.
+/// A lifetime so short that all apps refresh within a few seconds: at half of it ± 10 %.
 const LIFE: Duration = Duration::from_secs(20);
 
-/// One server from its start over its first refresh.
+/// One server from its start to after its first refresh.
 struct Round {
     quiet: Loaded,
     busy: Loaded,
@@ -22,7 +22,7 @@ struct Round {
     peak: f64,
 }
 
-/// Reading while every app is refreshed.
+/// Reads while all apps are refreshed.
 pub(super) fn print(arguments: &Arguments, folder: &Folder) {
     let rounds: Vec<Round> =
         (0..arguments.amount(7, 1)).map(|number| round(arguments, folder, number)).collect();
@@ -48,7 +48,7 @@ fn round(arguments: &Arguments, folder: &Folder, number: usize) -> Round {
     let began = Instant::now();
     let setup = Setup { name: &name, weixin: &weixin.base, apps: APPS, top, sections: String::new() };
     let server = setup.ready(arguments, folder);
-    // The oldest token is no older than this process, the youngest as young as this moment.
+    // The oldest token is as old as this process, the newest was fetched now.
     let (first, last) = (began + LIFE * 9 / 20, Instant::now() + LIFE * 11 / 20);
     let seconds = (last - first).as_secs() + 2;
     sleep_until(first - Duration::from_secs(seconds + 1));

@@ -6,7 +6,7 @@ use crate::row::{Goal, Row, Unit};
 use crate::served::Setup;
 use crate::subject;
 
-/// Sending through the server, beside passing a body on.
+/// Sends through the server, and compares with forwarding a body.
 pub(super) fn print(arguments: &Arguments, folder: &Folder) {
     let upstream = Running::upstream();
     let constant = format!("http://{}", upstream.said);

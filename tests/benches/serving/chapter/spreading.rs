@@ -8,17 +8,17 @@ use crate::redis::Redis;
 use crate::row::{Goal, Row, Unit};
 use crate::served::Served;
 
-/// How many refreshes are watched at a time.
+/// How many refreshes are measured at the same time.
 const AT_A_TIME: usize = 10;
 
-/// How long until all servers hold the token that one of them has fetched.
+/// Measures how long it takes until all servers hold a new token.
 pub(super) fn print(arguments: &Arguments, folder: &Folder) {
     let (redis, apps) = (Redis::start(), arguments.amount(100, 20));
     let cluster = Cluster::new(arguments, folder, &redis, "spreading".to_owned(), apps);
     let servers = cluster.three();
     let apps: Vec<usize> = (0..apps).collect();
     let mut took = Vec::new();
-    // Each app is reported once to each server: no ration is used up.
+    // One report per app and server stays below the rate limit.
     for turn in 0..3 {
         for some in apps.chunks(AT_A_TIME) {
             scope(|scope| {
@@ -39,7 +39,7 @@ pub(super) fn print(arguments: &Arguments, folder: &Folder) {
     Row::alone("the same, 99 of 100 within", Unit::Millis, &[p99], &Goal::None).print();
 }
 
-/// Nanoseconds.
+/// In nanoseconds.
 fn refresh(servers: &[Served; 3], turn: usize, app: usize) -> f64 {
     let answer = heard(servers[turn].report(app));
     assert_eq!(answer.status, 200, "{}", answer.body);

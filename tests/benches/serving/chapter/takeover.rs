@@ -11,20 +11,20 @@ use crate::row::{Goal, Row, Unit};
 use crate::served::Served;
 use crate::weixin::TOKEN;
 
-/// How many clusters live at a time; they do little but wait.
+/// How many clusters run at the same time. They mostly wait.
 const AT_A_TIME: usize = 10;
 
-/// How long after the kill.
+/// Times after the kill.
 #[derive(Clone, Copy)]
 struct Took {
-    /// One of the others holds a new token.
+    /// Until one peer holds a new token.
     one: Duration,
-    /// Both do.
+    /// Until both peers do.
     both: Duration,
 }
 
-/// A server is killed in the middle of its fetch, as soon as Weixin has been asked, which is when it holds the lease for
-/// longest.
+/// A server is killed during its fetch, as soon as its request has reached Weixin: then most of its lease is still to
+/// come.
 pub(super) fn print(arguments: &Arguments, folder: &Folder) {
     let redis = Redis::start();
     let runs = arguments.amount(20, 6);
@@ -57,7 +57,7 @@ pub(super) fn print(arguments: &Arguments, folder: &Folder) {
     }
 }
 
-/// All have a token; one is told that it no longer works, and dies while it fetches another.
+/// All servers have a token. One gets a report that it is invalid, and is killed while it fetches another.
 fn kill_during_refresh(cluster: &Cluster<'_>) -> Took {
     let [mut first, second, third] = cluster.three();
     let (fetches, before) = (cluster.weixin.fetches(), first.generation(0));
@@ -69,7 +69,7 @@ fn kill_during_refresh(cluster: &Cluster<'_>) -> Took {
     until_held(&second, &third, |server| server.generation(0) > before)
 }
 
-/// None has a token yet; the first dies while it fetches one, and the others have come meanwhile.
+/// No server has a token yet. The first is killed while it fetches one, and its peers have started meanwhile.
 fn kill_at_start(cluster: &Cluster<'_>) -> Took {
     cluster.weixin.sandbox.add_fault(TOKEN, 1, Fault::Hang);
     let mut first = cluster.start();

@@ -2,7 +2,7 @@ use crate::arguments::Arguments;
 use crate::process::Server;
 use crate::row::{Goal, Row, Unit};
 
-/// Building one request.
+/// Builds one request.
 pub(super) fn print(arguments: &Arguments, server: &Server) {
     let amount = arguments.amount(1_000_000);
     let pairs: Vec<_> = (0..arguments.rounds)

@@ -13,7 +13,7 @@ use crate::{proc_fs, subject};
 
 const IN_FLIGHT: usize = 16;
 
-/// `wxsub send --file`, beside the library that it uses.
+/// `wxsub send --file`, compared with the library that it uses.
 pub(super) fn print(arguments: &Arguments, server: &Server) {
     let Some(wxsub) = &arguments.wxsub else {
         eprintln!("without --wxsub PATH nothing is said about `wxsub send --file`");
@@ -41,7 +41,7 @@ pub(super) fn print(arguments: &Arguments, server: &Server) {
     Row::difference(what, Unit::MiB, &lengths, |m| m.peak, &Goal::AtMost(64.0 * 1024.0)).print();
 }
 
-/// A file of messages, gone in the end.
+/// A file of messages. It is deleted at the end.
 struct Messages(PathBuf);
 
 impl Messages {
@@ -61,7 +61,7 @@ impl Messages {
 
 impl Drop for Messages {
     fn drop(&mut self) {
-        // It may be gone already.
+        // It may not exist any more.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -82,7 +82,7 @@ fn send(wxsub: &Path, file: &Path, server: &Server, messages: usize) -> Measured
         .unwrap();
     let process = running.id().to_string();
     let (mut cpu, mut peak) = (Duration::ZERO, 0);
-    // What is used after the last look is lost: 20 ms of seconds.
+    // CPU time after the last sample is lost: up to 20 ms.
     let ended = loop {
         if let Some(ended) = running.try_wait().unwrap() {
             break ended;

@@ -3,7 +3,7 @@ use crate::measured::Measured;
 use crate::process::Server;
 use crate::row::{Goal, Row, Unit};
 
-/// Reading the current token while it is fresh.
+/// Reads the current token while it is valid.
 pub(super) fn print(arguments: &Arguments, server: &Server) {
     let amount = arguments.amount(10_000_000);
     let mut rounds = Vec::new();
@@ -22,7 +22,7 @@ pub(super) fn print(arguments: &Arguments, server: &Server) {
         &Goal::AtMost(1.5),
     )
     .print();
-    // How much two threads read in the CPU time of one each, beside one thread.
+    // How much two threads read per CPU time of each, compared with one thread.
     let speed_up = |one: &Measured, two: &Measured| 2.0 * one.cpu / two.cpu;
     let both: Vec<_> = rounds
         .iter()

@@ -3,7 +3,7 @@ use crate::measured::Measured;
 use crate::process::Server;
 use crate::row::{Goal, Row, Unit};
 
-/// In their order; ours stand between those they are compared with.
+/// The contenders in order. Ours stand between those they are compared with.
 const NAMES: [&str; 8] = [
     "sockets",
     "hyper-connection",
@@ -15,7 +15,7 @@ const NAMES: [&str; 8] = [
     "reqwest-by-hand",
 ];
 
-/// Sending, with 1, 16 and 64 messages in flight.
+/// Sends with 1, 16 and 64 messages in flight.
 pub(super) fn print(arguments: &Arguments, server: &Server) {
     let amount = arguments.amount(40_000);
     for in_flight in [1, 16, 64] {

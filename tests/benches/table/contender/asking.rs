@@ -1,4 +1,4 @@
-//! Thousands of tasks that ask a cold keeper, beside as many that wait for the same value on a channel.
+//! Thousands of tasks that ask an empty token cache, compared with as many that wait for the value on a channel.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use wxsub_tls::Roots;
 use crate::measured::Measured;
 use crate::{proc_fs, subject};
 
-pub(super) fn keeper(server: &str, tasks: usize) -> Measured {
+pub(super) fn cache(server: &str, tasks: usize) -> Measured {
     let requests = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&requests);
     let wire = Arc::new(HyperTransport::builder().roots(Roots::Bundled).build().unwrap());
@@ -23,28 +23,28 @@ pub(super) fn keeper(server: &str, tasks: usize) -> Measured {
         let wire = Arc::clone(&wire);
         async move { wire.execute(request).await }
     };
-    let keeper = TokenCache::builder(subject::app(), subject::secret(), Arc::new(transport))
+    let cache = TokenCache::builder(subject::app(), subject::secret(), Arc::new(transport))
         .api_base(format!("http://{server}").parse().unwrap())
         .build();
     let measured = on_tasks(tasks, || {
-        let keeper = keeper.clone();
-        async move { assert_eq!(keeper.token().await.unwrap().token().expose_secret(), subject::TOKEN) }
+        let cache = cache.clone();
+        async move { assert_eq!(cache.token().await.unwrap().token().expose_secret(), subject::TOKEN) }
     });
     Measured { count: requests.load(Ordering::Relaxed) as f64, ..measured }
 }
 
 pub(super) fn watch(tasks: usize) -> Measured {
-    let (teller, told) = watch::channel(None);
+    let (sender, receiver) = watch::channel(None);
     let first = AtomicUsize::new(0);
-    let teller = Arc::new(teller);
+    let sender = Arc::new(sender);
     on_tasks(tasks, || {
-        let mut told = told.clone();
-        let teller = (first.fetch_add(1, Ordering::Relaxed) == tasks - 1).then(|| Arc::clone(&teller));
+        let mut receiver = receiver.clone();
+        let sender = (first.fetch_add(1, Ordering::Relaxed) == tasks - 1).then(|| Arc::clone(&sender));
         async move {
-            if let Some(teller) = teller {
-                teller.send_replace(Some(Arc::new(subject::TOKEN)));
+            if let Some(sender) = sender {
+                sender.send_replace(Some(Arc::new(subject::TOKEN)));
             }
-            told.wait_for(Option::is_some).await.unwrap();
+            receiver.wait_for(Option::is_some).await.unwrap();
         }
     })
 }

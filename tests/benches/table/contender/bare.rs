@@ -1,5 +1,5 @@
-//! The libraries, without us: they write the bytes that we write, and read the whole reply. Those that have everything
-//! prepared only copy it; those that work by hand do what an application without us has to do for every message.
+//! The libraries alone. They write the same bytes and read the whole response. Prepared contenders only copy the request.
+//! Contenders "by hand" do what an application without wxsub has to do for every message.
 
 mod hyper_client;
 mod reqwest_client;
@@ -15,7 +15,7 @@ use wxsub_core::proto::BaseUrl;
 
 const AGENT: &str = "wxsub/0.1.0";
 
-/// As ours.
+/// The same limits as ours.
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// URL and body of the message.

@@ -1,4 +1,4 @@
-//! One subscribe request, from validated types to what a transport takes.
+//! Builds one subscribe request, from validated types to the input of a transport.
 
 use std::hint::black_box;
 

@@ -1,5 +1,5 @@
-//! The same message with serde_json and format!, as one would write it without us: no checks, no token keeper, no
-//! promises about what is repeated.
+//! The same message with serde_json and format!, as an application would write it without wxsub: no checks, no token cache, no
+//! retry rules.
 
 use serde::{Deserialize, Serialize};
 use wxsub_core::proto::{BaseUrl, Message, endpoint::subscribe};
@@ -31,7 +31,7 @@ struct Answer {
     errmsg: String,
 }
 
-/// The message, written anew every time.
+/// The message, built anew every time.
 #[derive(Clone)]
 pub(super) struct ByHand {
     base: String,

@@ -1,4 +1,4 @@
-//! Our clients, as an application has them: keeper, deadlines, checked replies and all.
+//! Our clients as an application uses them, with token cache, deadlines and checked responses.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::sending::Sender;
 use crate::measured::Measured;
 use crate::{proc_fs, subject};
 
-/// A client and what it sends.
+/// A client and its message.
 #[derive(Clone)]
 pub(super) struct Ours {
     client: Client,
@@ -44,7 +44,7 @@ impl Sender for Ours {
     }
 }
 
-/// What `wxsub send --file` does, without file, checks and results; on as many threads.
+/// The sends of `wxsub send --file`, on as many threads, without file, checks and results.
 pub(super) fn send_many(server: &str, in_flight: usize, messages: usize) -> Measured {
     let Ours { client, message } = over_reqwest(server);
     let in_flight = NonZeroUsize::new(in_flight).unwrap();

@@ -1,4 +1,4 @@
-//! Reading the current token while it is fresh, and the clock reads it cannot do without.
+//! Reads the current token while it is valid, and the two clock reads that this needs.
 
 use std::hint::black_box;
 use std::sync::{Arc, Barrier};
@@ -21,15 +21,15 @@ pub(super) fn clocks(threads: usize, reads: usize) -> Measured {
 pub(super) fn current_token(threads: usize, reads: usize) -> Measured {
     let weixin = MockTransport::new();
     weixin.respond_always("/cgi-bin/token", MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-    let keeper = TokenCache::builder(subject::app(), subject::secret(), Arc::new(weixin)).build();
+    let cache = TokenCache::builder(subject::app(), subject::secret(), Arc::new(weixin)).build();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(keeper.token()).unwrap();
+    runtime.block_on(cache.token()).unwrap();
     on_threads(threads, reads, || {
-        black_box(black_box(&keeper).current().issued().is_some());
+        black_box(black_box(&cache).current().issued().is_some());
     })
 }
 
-/// Every thread counts its own CPU time: waiting for a CPU is not the work's fault, waiting for another thread is.
+/// Every thread counts its own CPU time, so that waiting for a CPU does not count.
 fn on_threads(threads: usize, reads: usize, read: impl Fn() + Sync) -> Measured {
     let start = Barrier::new(threads);
     let one = || {

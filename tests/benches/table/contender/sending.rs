@@ -1,4 +1,4 @@
-//! The same message, a number of times, some at once; on one thread, so that nothing but the work is counted.
+//! Sends the message many times, some concurrently, on one thread.
 
 use std::time::Instant;
 
@@ -46,12 +46,12 @@ pub(super) fn run(name: &str, server: &str, in_flight: usize, messages: usize) -
     })
 }
 
-/// Whoever can send the message.
+/// A contender that can send the message.
 pub(super) trait Sender: Send + 'static {
     fn send(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Sends a tenth to get warm, then all of it, from as many tasks as messages may be in flight.
+/// Sends a tenth as warm-up, then all messages, from as many tasks as messages are in flight.
 async fn under_load<S: Sender>(in_flight: usize, messages: usize, sender: impl AsyncFn() -> S) -> Measured {
     let mut senders = Vec::new();
     for _ in 0..in_flight {
@@ -85,7 +85,7 @@ async fn all_send<S: Sender>(senders: Vec<S>, each: usize) -> Vec<S> {
     tasks.join_all().await
 }
 
-/// What every bare client looks at.
+/// The check that every bare client makes.
 pub(super) fn check(status: u16, body: &Bytes) {
     assert!(status == 200 && body.starts_with(b"{\"errcode\":0"), "{status}");
 }

@@ -1,22 +1,22 @@
-//! One request on a connection of its own, as a client makes it that wants to know whether anything was sent.
+//! One request on a new connection. The caller learns whether anything was sent.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoAnswer {
-    /// No connection: certainly nothing was sent.
+    /// No connection. Nothing was sent.
     NotSent,
-    /// The connection ended, or was given up.
+    /// The connection ended, or the caller gave up.
     MaybeSent,
 }
 
-/// How often it looks whether to give up.
+/// How often the caller checks whether to give up.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Looks before it gives up anyway: two minutes.
+/// The number of checks before the caller gives up: two minutes.
 const LOOKS: usize = 600;
 
 pub(super) struct Call<'a> {
@@ -27,7 +27,7 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Asks the server at this address; status and body of its answer.
+    /// Sends a request to this address. Returns status and body.
     pub(super) fn at(&self, address: &str, given_up: impl Fn() -> bool) -> Result<(u16, String), NoAnswer> {
         let Self { method, path, key, body } = self;
         let mut stream = TcpStream::connect(address).map_err(|_| NoAnswer::NotSent)?;
@@ -55,7 +55,7 @@ impl Call<'_> {
     }
 }
 
-/// Status and body, if the answer is complete.
+/// Status and body, if the response is complete.
 fn whole(answer: &[u8]) -> Option<(u16, String)> {
     let (head, body) = std::str::from_utf8(answer).ok()?.split_once("\r\n\r\n")?;
     let length = head.lines().find_map(|line| {

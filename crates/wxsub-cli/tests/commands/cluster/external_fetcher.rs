@@ -1,51 +1,51 @@
-//! Somebody else who has the AppSecret and fetches tokens for the app.
+//! Another process with the AppSecret that fetches tokens for the app.
 
 use std::time::Duration;
 
 use super::super::weixin::{APPID, SECRET};
 use super::call::Call;
 use super::server::Redis;
-use super::setup::Stage;
+use super::setup::Setup;
 
-/// How it went.
-pub(super) struct Minutes {
-    /// How often our servers asked Weixin for a token.
+/// The counts of a run.
+pub(super) struct FetchCounts {
+    /// Token requests of our servers.
     pub(super) fetches: u64,
-    /// How often they said that somebody else ended it.
+    /// Log lines about external invalidation.
     pub(super) named: usize,
-    /// How often they counted that.
+    /// External invalidations in the metrics.
     pub(super) counted: u64,
 }
 
-/// Fetches as anybody may who has the AppSecret.
-fn fetch(stage: &Stage) {
+/// Fetches a token with the AppSecret.
+fn fetch(setup: &Setup) {
     let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={SECRET}");
     let call = Call { method: "GET", path: &path, key: "", body: "" };
-    let (_, body) = call.at(stage.weixin.base.strip_prefix("http://").unwrap(), || false).unwrap();
+    let (_, body) = call.at(setup.weixin.base.strip_prefix("http://").unwrap(), || false).unwrap();
     assert!(body.contains("access_token"), "{body}");
 }
 
-/// A stranger fetches once a minute, for so many minutes; with every fetch the token before it lives on for `overlap`.
+/// Fetches once a minute, for this many minutes. Each previous token stays valid for `overlap`.
 ///
-/// The minutes pass at Weixin, not at the servers, for whom a stranger is somebody who ends tokens before their time. What
-/// goes by a server's clock, and has to be kept in mind here, is its ration: five tokens that die at once are within it.
-pub(super) fn fetches_once_a_minute(minutes: u64, overlap: Duration) -> Minutes {
-    let stage = Stage::start("stranger", Redis::start(), "");
-    let (sandbox, appid) = (&stage.weixin.sandbox, APPID.parse().unwrap());
+/// The minutes pass at the sandbox, not at the servers. The rate limit of reports uses the clock of the servers, so only
+/// five tokens may become invalid at once.
+pub(super) fn fetch_every_minute(minutes: u64, overlap: Duration) -> FetchCounts {
+    let setup = Setup::start("external-fetcher", Redis::start(), "");
+    let (sandbox, appid) = (&setup.weixin.sandbox, APPID.parse().unwrap());
     let mut settings = sandbox.settings(&appid).unwrap();
     settings.overlap = overlap;
     sandbox.configure(&appid, settings).unwrap();
-    stage.agree();
+    setup.agree();
     for _ in 0..minutes {
-        fetch(&stage);
-        stage.wait_for_messages(3);
-        stage.agree();
+        fetch(&setup);
+        setup.wait_for_messages(3);
+        setup.agree();
         sandbox.advance(Duration::from_secs(60));
     }
-    let counted = stage.metric(&format!("wxsub_token_external_invalidations_total{{appid=\"{APPID}\"}}"));
+    let counted = setup.metric(&format!("wxsub_token_external_invalidations_total{{appid=\"{APPID}\"}}"));
     let says = |log: String| log.matches("somebody else is fetching tokens for this app").count();
-    let named = stage.nodes.iter().map(|node| says(node.log())).sum();
-    let fetches = stage.fetches() - minutes;
-    stage.traffic.end().check(&stage.weixin.sandbox);
-    Minutes { fetches, named, counted }
+    let named = setup.nodes.iter().map(|node| says(node.log())).sum();
+    let fetches = setup.fetches() - minutes;
+    setup.traffic.end().check(&setup.weixin.sandbox);
+    FetchCounts { fetches, named, counted }
 }

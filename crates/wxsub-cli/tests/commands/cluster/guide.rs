@@ -1,14 +1,14 @@
-//! What docs/cluster.md says to paste.
+//! The commands of docs/cluster.md.
 
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-/// The ports of the document.
+/// The ports in the document.
 const PORTS: [&str; 5] = ["6390", "8459", "8471", "8472", "8473"];
 
-/// The commands of its first chapter, after the installation.
+/// The commands of its first section, after the installation.
 fn commands() -> String {
     let text = include_str!("../../../../../docs/cluster.md");
     let chapter = text.split("## From nothing\n").nth(1).unwrap().split("\n## ").next().unwrap();
@@ -16,7 +16,7 @@ fn commands() -> String {
     blocks.collect()
 }
 
-/// The same on ports that are free.
+/// The same commands with free ports.
 fn on_free_ports(commands: String) -> String {
     let listeners = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     PORTS.iter().zip(&listeners).fold(commands, |commands, (port, listener)| {
@@ -25,13 +25,13 @@ fn on_free_ports(commands: String) -> String {
     })
 }
 
-/// Pastes them into a shell, in an empty folder, with the binary in its path; what they print, line by line.
+/// Runs them in a shell, in an empty folder, with the binary in the path. Returns the lines they print.
 pub(super) fn pasted() -> Vec<String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_wxsub")).parent().unwrap().to_str().unwrap();
-    // What it starts ends with it, whatever happens.
+    // All processes that it starts end with it.
     let script = format!(
         "PATH=\"{binary}:$PATH\"\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}",
         on_free_ports(commands())

@@ -1,4 +1,4 @@
-//! One `wxsub serve` that is killed, stopped and started again; what it logs is kept.
+//! A `wxsub serve` process that can be killed, suspended and restarted. Its log is kept.
 
 use std::io::{BufRead, BufReader};
 use std::process::Child;
@@ -22,7 +22,7 @@ impl Node {
         let mut child = wxsub(["serve", "--config", config]).env("APP_SECRET", SECRET).start();
         let log = Arc::new(Mutex::new(String::new()));
         let (said, kept) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
-        // Read as it comes: a pipe that is full would make the server wait.
+        // Read continuously, because a full pipe blocks the server.
         spawn(move || said.lines().map_while(Result::ok).for_each(|line| keep(&kept, &line)));
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
@@ -41,7 +41,7 @@ impl Node {
         signal(&self.child, name);
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub(super) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -53,7 +53,7 @@ impl Node {
         text
     }
 
-    /// What this line of its metrics says; 0 where it is not there yet.
+    /// The value of this metric, or 0 if it does not exist yet.
     pub(super) fn metric(&self, name_and_labels: &str) -> u64 {
         let text = self.metrics();
         let found = text.lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' '));

@@ -1,4 +1,4 @@
-//! The wire between one server and Redis, which can be cut, stalled and made slow.
+//! A proxy between one server and Redis that can be cut, stalled and slowed down.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,15 +11,15 @@ use super::pause;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wire {
     Good,
-    /// Everything that passes takes this much longer.
+    /// All data is delayed by this.
     Slow(Duration),
-    /// Connections are made and stay, and nothing passes until it is good again.
+    /// Connections stay open, and no data passes until the fault is over.
     Stalled,
-    /// Connections break, and new ones too.
+    /// All connections break, new ones too.
     Cut,
 }
 
-pub(super) struct Relay {
+pub(super) struct Proxy {
     pub(super) port: u16,
     inner: Arc<Inner>,
 }
@@ -31,7 +31,7 @@ struct Inner {
     open: Mutex<Vec<TcpStream>>,
 }
 
-impl Relay {
+impl Proxy {
     pub(super) fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (wire, changed, open) = (Mutex::new(Wire::Good), Condvar::new(), Mutex::default());
@@ -55,7 +55,7 @@ impl Inner {
         if *self.wire.lock().unwrap() == Wire::Cut {
             return;
         }
-        // While Redis is away, whoever connects finds the connection closed.
+        // Without Redis, new connections are closed.
         let Ok(far) = TcpStream::connect(("127.0.0.1", self.to)) else { return };
         self.open.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
         for (from, to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
@@ -76,7 +76,7 @@ impl Inner {
         }
     }
 
-    /// Waits as long as the wire makes whatever is on it wait.
+    /// Waits as long as the fault requires. Returns whether data may pass.
     fn lets_pass(&self) -> bool {
         let wire = self.wire.lock().unwrap();
         let wire = *self.changed.wait_while(wire, |wire| *wire == Wire::Stalled).unwrap();

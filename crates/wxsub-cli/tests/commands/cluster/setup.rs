@@ -1,4 +1,4 @@
-//! Three servers, each with a wire of its own to one Redis, their Weixin, and readers and senders at all of them.
+//! Three servers, each with its own proxy to one Redis, their sandbox, and readers and senders for all of them.
 
 use std::time::Duration;
 
@@ -8,31 +8,31 @@ use super::super::served::{ALL, client, config};
 use super::super::weixin::{APPID, CLASSIC_TOKEN, Weixin};
 use super::call::{Call, NoAnswer};
 use super::node::Node;
-use super::proxy::Relay;
+use super::proxy::Proxy;
 use super::server::Redis;
 use super::traffic::Traffic;
 use super::{pause, read};
 
-pub(super) struct Stage {
+pub(super) struct Setup {
     pub(super) redis: Redis,
     pub(super) weixin: Weixin,
-    pub(super) wires: Vec<Relay>,
+    pub(super) wires: Vec<Proxy>,
     pub(super) nodes: Vec<Node>,
     pub(super) traffic: Traffic,
     pub(super) key: String,
     configs: Vec<String>,
-    /// The server that is stopped or killed.
+    /// The server that is suspended or killed.
     out: Option<usize>,
 }
 
-impl Stage {
-    /// With these lines in `[store]`.
+impl Setup {
+    /// Starts the servers with these lines in `[store]`.
     pub(super) fn start(name: &str, redis: Redis, store: &str) -> Self {
         let weixin = Weixin::start();
         let (key, lines) = client("orders", ALL);
-        let wires: Vec<_> = (0..3).map(|_| Relay::to(redis.port)).collect();
-        let configured = |(number, wire): (usize, &Relay)| {
-            // A report may wait for the end of a lease.
+        let wires: Vec<_> = (0..3).map(|_| Proxy::to(redis.port)).collect();
+        let configured = |(number, wire): (usize, &Proxy)| {
+            // A report may wait until a lease expires.
             let more = format!(
                 "{lines}[limits]\nrequest_timeout_s = 60\n[store]\nredis = \"redis://127.0.0.1:{}/0\"\n{store}\n",
                 wire.port
@@ -78,17 +78,17 @@ impl Stage {
         self.traffic.put_back(server, &self.nodes[server].address);
     }
 
-    /// How often Weixin was asked for a token.
+    /// The number of token requests.
     pub(super) fn fetches(&self) -> u64 {
         self.weixin.seen(CLASSIC_TOKEN)
     }
 
-    /// A stranger ends every token.
-    pub(super) fn stolen(&self) {
+    /// Invalidates all tokens.
+    pub(super) fn invalidate_tokens(&self) {
         self.weixin.sandbox.invalidate_tokens(&APPID.parse().unwrap()).unwrap();
     }
 
-    /// Which token this server hands out.
+    /// The generation that this server serves.
     pub(super) fn generation(&self, server: usize) -> u64 {
         token(&self.nodes[server].address, &self.key)["generation"].as_u64().unwrap()
     }
@@ -98,22 +98,22 @@ impl Stage {
         live.map(|(_, node)| token(&node.address, &self.key)).collect()
     }
 
-    /// Waits for what comes in the end, unless something goes wrong before.
+    /// Waits for a condition, unless the traffic fails before.
     pub(super) fn wait_for(&self, what: &str, mut found: impl FnMut() -> bool) {
         wait_for(what, || {
-            self.traffic.nothing_is_wrong();
+            self.traffic.healthy_setup_passes_all_checks();
             found()
         });
     }
 
-    /// Until this many more messages have gone out through each server.
+    /// Waits until each server has sent this many more messages.
     pub(super) fn wait_for_messages(&self, more: usize) {
         let sent = self.traffic.sent();
         let all = || self.traffic.sent().iter().zip(&sent).all(|(now, then)| *now >= then + more);
         self.wait_for("more messages through each server", all);
     }
 
-    /// Until all servers that run hand out the same token; its generation.
+    /// Waits until all running servers serve the same token. Returns its generation.
     pub(super) fn agree(&self) -> u64 {
         let mut tokens = Vec::new();
         self.wait_for("one token at all servers", || {
@@ -123,7 +123,7 @@ impl Stage {
         tokens[0]["generation"].as_u64().unwrap()
     }
 
-    /// What this line of the metrics comes to over all servers that run.
+    /// The sum of this metric over all running servers.
     pub(super) fn metric(&self, name_and_labels: &str) -> u64 {
         let live = self.nodes.iter().enumerate().filter(|(server, _)| self.out != Some(*server));
         live.map(|(_, node)| node.metric(name_and_labels)).sum()
@@ -137,14 +137,14 @@ pub(super) fn token(address: &str, key: &str) -> Value {
     serde_json::from_str(&body).unwrap()
 }
 
-/// Tells this server that its token no longer works; the status of what it says.
+/// Reports the token of this server. Returns the status.
 pub(super) fn report(address: &str, key: &str) -> Result<u16, NoAnswer> {
     let body = json!({ "access_token": token(address, key)["access_token"] }).to_string();
     let call = Call { method: "POST", path: &read("/report"), key, body: &body };
     call.at(address, || false).map(|(status, _)| status)
 }
 
-/// Waits for what comes in the end; gives up after two minutes or more.
+/// Waits for a condition, for at least two minutes.
 pub(super) fn wait_for(what: &str, mut found: impl FnMut() -> bool) {
     for _ in 0..1200 {
         if found() {

@@ -1,5 +1,5 @@
-//! Readers and senders at every server, as behind a load balancer: one that is out gets no new requests, and what it was
-//! asked when it went out is asked elsewhere if that is safe.
+//! Readers and senders for every server, as behind a load balancer. A server that is out gets no new requests. Its pending
+//! requests go to a peer if that is safe.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ pub(super) struct Traffic {
     users: Vec<JoinHandle<()>>,
 }
 
-/// What all readers and senders share.
+/// The state that all readers and senders share.
 struct Road {
     places: Vec<Place>,
     key: String,
@@ -31,27 +31,27 @@ struct Road {
     seen: Mutex<Seen>,
 }
 
-/// Where a server is, unless the load balancer has taken it out.
+/// The address of a server, unless the load balancer has taken it out.
 struct Place {
     address: Mutex<Option<String>>,
     outages: AtomicUsize,
     sent: AtomicUsize,
 }
 
-/// What the readers and senders have seen.
+/// The results of readers and senders.
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) reads: usize,
     pub(super) tokens: BTreeSet<String>,
     pub(super) sent: Vec<String>,
-    /// Messages at a server when it went out, of which nobody can tell.
+    /// Messages in flight when a server went out. Their outcome is unknown.
     pub(super) unknown: Vec<String>,
-    /// What must not happen.
+    /// Violations.
     pub(super) wrong: Vec<String>,
 }
 
 impl Traffic {
-    /// A reader and a sender for each of these servers.
+    /// Starts a reader and a sender for each server.
     pub(super) fn start(addresses: &[&str], key: &str, sandbox: &Sandbox) -> Self {
         let place = |address: &&str| Place {
             address: Mutex::new(Some((*address).to_owned())),
@@ -84,16 +84,16 @@ impl Traffic {
         *self.road.places[server].address.lock().unwrap() = Some(address.to_owned());
     }
 
-    pub(super) fn nothing_is_wrong(&self) {
-        self.road.seen.lock().unwrap().nothing_is_wrong();
+    pub(super) fn healthy_setup_passes_all_checks(&self) {
+        self.road.seen.lock().unwrap().healthy_setup_passes_all_checks();
     }
 
-    /// How many messages went out through each of the servers.
+    /// The number of messages sent through each server.
     pub(super) fn sent(&self) -> Vec<usize> {
         self.road.places.iter().map(|place| place.sent.load(Ordering::SeqCst)).collect()
     }
 
-    /// Ends it, when everything that is under way has its answer.
+    /// Ends the traffic when all requests have a response.
     pub(super) fn end(self) -> Seen {
         self.road.over.store(true, Ordering::SeqCst);
         self.users.into_iter().for_each(|user| user.join().unwrap());
@@ -101,7 +101,7 @@ impl Traffic {
     }
 }
 
-/// What came of a request at one server.
+/// The result of a request to one server.
 struct Asked {
     answer: Result<(u16, String), NoAnswer>,
     /// Whether the server went out meanwhile.
@@ -109,7 +109,7 @@ struct Asked {
 }
 
 impl Road {
-    fn goes_on(&self) -> bool {
+    fn resumes(&self) -> bool {
         !self.over.load(Ordering::SeqCst)
     }
 
@@ -117,7 +117,7 @@ impl Road {
         self.seen.lock().unwrap().wrong.push(what);
     }
 
-    /// Asks this server; nothing if it is out.
+    /// Sends a request to this server. Nothing if it is out.
     fn ask(&self, place: usize, call: &Call<'_>, patient: bool) -> Option<Asked> {
         let place = &self.places[place];
         let outages = place.outages.load(Ordering::SeqCst);
@@ -127,7 +127,7 @@ impl Road {
         Some(Asked { answer, went_out: went_out() })
     }
 
-    /// The server of this user, and where to go while that one is out.
+    /// The server of this user, then its peers in order.
     fn from(&self, home: usize) -> impl Iterator<Item = usize> + use<> {
         let all = self.places.len();
         (0..all).map(move |further| (home + further) % all)
@@ -135,7 +135,7 @@ impl Road {
 
     fn keep_reading(&self, home: usize) {
         let mut newest = vec![0; self.places.len()];
-        while self.goes_on() {
+        while self.resumes() {
             self.read_once(home, &mut newest);
             pause(READ_EVERY);
         }
@@ -168,7 +168,7 @@ impl Road {
 
     fn keep_sending(&self, home: usize) {
         for number in 0.. {
-            if !self.goes_on() {
+            if !self.resumes() {
                 return;
             }
             self.send_once(home, &format!("o{home}-{number}"));
@@ -176,7 +176,7 @@ impl Road {
         }
     }
 
-    /// A message is tried elsewhere only if it was certainly not sent.
+    /// Sends a message. Tries a peer only if it was certainly not sent.
     fn send_once(&self, home: usize, openid: &str) {
         allow(&self.sandbox, openid, 1);
         let call = Call { method: "POST", path: &messages(), key: &self.key, body: &message(openid) };
@@ -207,13 +207,13 @@ fn message(openid: &str) -> String {
 }
 
 impl Seen {
-    fn nothing_is_wrong(&self) {
+    fn healthy_setup_passes_all_checks(&self) {
         assert!(self.wrong.is_empty(), "{} went wrong: {:#?}", self.wrong.len(), self.wrong);
     }
 
-    /// Nothing went wrong: every message that was sent arrived once, those of which nobody can tell at most once.
+    /// Checks that there is no violation, that sent messages arrived once, and messages with unknown outcome at most once.
     pub(super) fn check(&self, sandbox: &Sandbox) {
-        self.nothing_is_wrong();
+        self.healthy_setup_passes_all_checks();
         let arrived = |openid: &String| sandbox.mailbox(&openid.parse().unwrap()).len();
         assert!(self.sent.iter().all(|openid| arrived(openid) == 1));
         assert!(self.unknown.iter().all(|openid| arrived(openid) <= 1));

@@ -13,7 +13,7 @@ use super::{AGENT, LIMIT, base, written};
 use crate::contender::by_hand::ByHand;
 use crate::contender::sending::{Sender, check};
 
-/// The request, but for the host.
+/// The request without the host.
 #[derive(Clone)]
 struct Prepared {
     uri: Uri,
@@ -31,7 +31,7 @@ impl Prepared {
     }
 }
 
-/// One connection of hyper's, without a pool.
+/// One hyper connection, without a pool.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     prepared: Prepared,
@@ -62,7 +62,7 @@ impl Sender for Connection {
     }
 }
 
-/// hyper's client with its pool, as it comes.
+/// The pooled client of hyper-util with default settings.
 #[derive(Clone)]
 pub(crate) struct Pool {
     client: Client<HttpConnector, Full<Bytes>>,
@@ -90,7 +90,7 @@ fn pooled() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// The same, writing each request from the message, within a limit, and reading the answer.
+/// The same, but it builds each request from the message, has a timeout, and parses the response.
 #[derive(Clone)]
 pub(crate) struct PoolByHand {
     client: Client<HttpConnector, Full<Bytes>>,

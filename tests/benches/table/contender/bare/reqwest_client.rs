@@ -7,7 +7,7 @@ use super::{AGENT, LIMIT, base, written};
 use crate::contender::by_hand::ByHand;
 use crate::contender::sending::{Sender, check};
 
-/// reqwest, as it comes, trusting whom we trust.
+/// reqwest with default settings and our trust roots.
 #[derive(Clone)]
 pub(crate) struct Reqwest {
     client: Client,
@@ -40,7 +40,7 @@ fn builder() -> ClientBuilder {
     Client::builder().http1_only().no_proxy().tls_backend_preconfigured(tls)
 }
 
-/// The same, writing each request from the message, within a limit, and reading the answer.
+/// The same, but it builds each request from the message, has a timeout, and parses the response.
 #[derive(Clone)]
 pub(crate) struct ReqwestByHand {
     client: Client,

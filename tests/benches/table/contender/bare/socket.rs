@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 use super::{AGENT, written};
 use crate::contender::sending::{Sender, check};
 
-/// Prepared bytes on a socket: what nothing can be cheaper than.
+/// Prepared bytes on a socket: the lower bound.
 pub(crate) struct Socket {
     stream: TcpStream,
     request: Vec<u8>,
@@ -30,7 +30,7 @@ impl Sender for Socket {
     async fn send(&mut self) {
         self.stream.write_all(&self.request).await.unwrap();
         let mut reply = [0; 4096];
-        // The server writes its answer in one piece.
+        // The server writes its response in one piece.
         let read = self.stream.read(&mut reply).await.unwrap();
         let body = reply[..read].windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
         check(200, &Bytes::copy_from_slice(&reply[body..read]));
