@@ -351,7 +351,7 @@ async fn external_invalidation_is_an_event() {
     while let Ok(text) = heard.try_recv() {
         names.push(text.split([' ', '{']).next().unwrap().to_owned());
     }
-    assert_eq!(names, ["Refreshed", "Rejected", "Stolen", "Refreshed"]);
+    assert_eq!(names, ["Refreshed", "Rejected", "InvalidatedExternally", "Refreshed"]);
 }
 
 #[tokio::test]
