@@ -157,7 +157,7 @@ impl Pauses {
     }
 
     /// There is no token to send with.
-    pub(crate) fn lack_token(&mut self, now: UnixMillis) {
+    fn lack_token(&mut self, now: UnixMillis) {
         if self.token.is_some_and(|pause| now < pause.until) {
             // Several attempts failed together.
             return;

@@ -4,6 +4,8 @@
 //! state. An attempt whose outcome is unknown becomes `maybe_sent` and is never repeated automatically: Weixin has no
 //! idempotency key and no status query.
 //!
+//! [`Outbox`] is where to begin.
+//!
 //! | module | what is in it |
 //! |---|---|
 //! | [`message`] | the row of a message, and its transitions as pure functions |
@@ -22,9 +24,14 @@ pub mod id;
 pub mod idempotency;
 pub mod ledger;
 pub mod message;
+mod outbox;
 pub mod retention;
 pub mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod worker;
 
 pub use ledger::{Ledger, LedgerError, MemoryLedger};
+pub use outbox::{
+    App, MaybeSentPolicy, MissedOutcomes, Outbox, OutboxBuilder, OutboxError, OutboxMessage, Outcomes, Queued,
+};

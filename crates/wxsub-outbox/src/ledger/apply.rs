@@ -56,7 +56,6 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
             app.pauses.operator = Some(OperatorPause { by, note, since: now });
         }),
         Change::Resume(appid) => changing.update_app(&appid, |app| app.pauses = Pauses::default()),
-        Change::LackToken(appid) => changing.update_app(&appid, |app| app.pauses.lack_token(now)),
         Change::Restore => changing.restore().map(Applied::Restored),
     }
 }

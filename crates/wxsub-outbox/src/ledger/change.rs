@@ -78,8 +78,6 @@ pub enum Change {
     },
     /// Lifts every pause of an app. Gives [`Applied::Done`].
     Resume(AppId),
-    /// The app has no token. It waits; the wait doubles. Gives [`Applied::Done`].
-    LackToken(AppId),
     /// A backup was restored. Gives [`Applied::Restored`].
     Restore,
 }

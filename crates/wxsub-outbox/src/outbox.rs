@@ -1,0 +1,359 @@
+//! The outbox: records consents and messages, and sends what is due.
+
+mod app;
+mod error;
+mod message;
+mod watch;
+mod writer;
+
+pub use app::{App, MaybeSentPolicy};
+pub use error::OutboxError;
+pub use message::{OutboxMessage, Queued};
+pub use watch::{MissedOutcomes, Outcomes};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::consent_guard::Verified;
+use wxsub_proto::AppId;
+
+use self::watch::Finals;
+use self::writer::Writer;
+use crate::grant::{Consent, Subject};
+use crate::id::{IdGenerator, MessageId};
+use crate::idempotency::Fingerprint;
+use crate::ledger::{
+    Applied, Change, Ledger, LedgerError, NewConsent, NewDecision, NewKey, NewMessage, Recorded,
+};
+use crate::message::StoredMessage;
+use crate::state::Decision;
+
+/// How often an idle worker looks for messages that another process recorded, unless set otherwise.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Records consents and messages in a ledger, and sends what is due. Cheap to clone.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use bytes::Bytes;
+/// # use wxsub_core::transport::{Outgoing, TransportError};
+/// use wxsub_core::Client;
+/// use wxsub_core::proto::{Grant, Scene, codec::RawReply};
+/// use wxsub_outbox::{App, MemoryLedger, Outbox, OutboxMessage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let transport = |request: Outgoing| async move {
+/// #     let body = match request.path() {
+/// #         "/cgi-bin/token" => r#"{"access_token":"T","expires_in":7200}"#,
+/// #         _ => r#"{"errcode":0,"errmsg":"ok"}"#,
+/// #     };
+/// #     Ok::<_, TransportError>(RawReply::new(200, Bytes::from(body)))
+/// # };
+/// let client = Client::builder("wx0123456789abcdef".parse()?, "SECRET".parse()?, Arc::new(transport)).build();
+/// let outbox = Outbox::builder(MemoryLedger::new()).app(App::new("wx0123456789abcdef".parse()?, client)).build();
+///
+/// let grant = Grant::trusted("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
+/// let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
+/// let queued = outbox.enqueue(OutboxMessage::new(message).idempotency_key("order-4711".to_owned().try_into()?)).await?;
+///
+/// let worker = outbox.clone();
+/// let sender = tokio::spawn(async move { worker.run(std::future::pending()).await });
+/// let outcome = outbox.wait(queued.id()).await?;
+/// assert_eq!(outcome.state.as_str(), "sent");
+/// # sender.abort();
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Outbox {
+    pub(crate) inner: Arc<Inner>,
+    /// The app that calls are about.
+    app: Option<AppId>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) writer: Writer,
+    pub(crate) apps: BTreeMap<AppId, App>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: IdGenerator,
+    pub(crate) poll_interval: Duration,
+    finals: Finals,
+}
+
+/// Puts an [`Outbox`] together.
+pub struct OutboxBuilder {
+    ledger: Arc<dyn Ledger>,
+    apps: BTreeMap<AppId, App>,
+    clock: Arc<dyn Clock>,
+    id_seed: Option<u64>,
+    poll_interval: Duration,
+}
+
+impl Outbox {
+    /// An outbox in this ledger.
+    #[must_use]
+    pub fn builder(ledger: impl Ledger + 'static) -> OutboxBuilder {
+        Self::with_ledger(Arc::new(ledger))
+    }
+
+    /// An outbox in a ledger that is shared.
+    #[must_use]
+    pub fn with_ledger(ledger: Arc<dyn Ledger>) -> OutboxBuilder {
+        OutboxBuilder {
+            ledger,
+            apps: BTreeMap::new(),
+            clock: Arc::new(SystemClock::new()),
+            id_seed: None,
+            poll_interval: POLL_INTERVAL,
+        }
+    }
+
+    /// The same outbox for calls about this app. Needed where it has several.
+    ///
+    /// # Errors
+    /// [`OutboxError::UnknownApp`] if it has no such app.
+    pub fn for_app(&self, appid: &AppId) -> Result<Self, OutboxError> {
+        if !self.inner.apps.contains_key(appid) {
+            return Err(OutboxError::UnknownApp(appid.clone()));
+        }
+        Ok(Self { inner: Arc::clone(&self.inner), app: Some(appid.clone()) })
+    }
+
+    /// The ledger, to read from.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.inner.ledger
+    }
+
+    fn app(&self) -> Result<&App, OutboxError> {
+        let apps = &self.inner.apps;
+        match &self.app {
+            Some(appid) => apps.get(appid),
+            None => apps.values().next().filter(|_| apps.len() == 1),
+        }
+        .ok_or(OutboxError::NoAppChosen)
+    }
+
+    /// Records a verified consent: its nonce is used up and its grant made in one transaction. `None` if the user declined,
+    /// which uses up nothing.
+    ///
+    /// # Errors
+    /// [`OutboxError::Ledger`] if the ledger fails; recording it again is safe.
+    ///
+    /// # Cancel safety
+    /// The consent may or may not have been recorded; recording it again is safe.
+    pub async fn record_consent(&self, verified: &Verified) -> Result<Option<Consent>, OutboxError> {
+        let Verified::Granted { grant, nonce } = verified else { return Ok(None) };
+        let subject = Subject::new(self.app()?.appid.clone(), grant);
+        let grant = self.inner.ids.grant(self.inner.clock.now().wall)?;
+        let consent = NewConsent { grant, subject, nonce: Some(*nonce) };
+        match self.inner.writer.submit(Change::RecordConsent(Box::new(consent))).await? {
+            Applied::Consent(consent) => Ok(Some(consent)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Records a message. When this returns, it is not lost any more, and ends in exactly one final state.
+    ///
+    /// # Errors
+    /// [`OutboxError::NotRecorded`] if its grant or its key does not allow it. After [`LedgerError::Unknown`] it may have been
+    /// recorded: enqueue it again with the same idempotency key.
+    ///
+    /// # Cancel safety
+    /// The message may or may not have been recorded: enqueue it again with the same idempotency key.
+    pub async fn enqueue(&self, message: OutboxMessage) -> Result<Queued, OutboxError> {
+        let app = self.app()?;
+        if app.require_idempotency_key && message.key.is_none() {
+            return Err(OutboxError::KeyRequired);
+        }
+        let OutboxMessage { message: body, send_at, expires_at, priority, key } = message;
+        let key = key.map(|key| {
+            let fingerprint = Fingerprint::new("outbox", &body, send_at, expires_at, priority);
+            NewKey { client: String::new(), key, fingerprint }
+        });
+        let new = NewMessage {
+            id: self.inner.ids.message(self.inner.clock.now().wall)?,
+            appid: app.appid.clone(),
+            body,
+            priority,
+            send_at,
+            expires_at,
+            key,
+            require_grant: app.require_grant,
+        };
+        match self.inner.writer.submit(Change::Enqueue(Box::new(new))).await? {
+            Applied::Recorded(Ok(Recorded::New(message))) => Ok(Queued::new(*message, false)),
+            Applied::Recorded(Ok(Recorded::Replayed(message))) => Ok(Queued::new(*message, true)),
+            Applied::Recorded(Err(why)) => Err(why.into()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Waits until a message is final, whichever process settles it.
+    ///
+    /// # Errors
+    /// [`OutboxError::NoSuchMessage`] if there is none with this id, [`OutboxError::Ledger`] if the ledger cannot be read.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn wait(&self, id: MessageId) -> Result<StoredMessage, OutboxError> {
+        let Inner { ledger, clock, poll_interval, finals, .. } = &*self.inner;
+        loop {
+            let mut outcomes = finals.subscribe();
+            let message = ledger.message(id).await?.ok_or(OutboxError::NoSuchMessage(id))?;
+            if message.state.is_final() {
+                return Ok(message);
+            }
+            let next_look = clock.now().mono.after(*poll_interval);
+            let ours = async {
+                while let Ok(message) = outcomes.next().await {
+                    if message.id == id {
+                        return message;
+                    }
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                biased;
+                message = ours => return Ok(message),
+                () = clock.sleep_until(next_look) => {}
+            }
+        }
+    }
+
+    /// The messages that this process finds final from now on, in their order.
+    #[must_use]
+    pub fn outcomes(&self) -> Outcomes {
+        self.inner.finals.subscribe()
+    }
+
+    /// Withdraws a queued message.
+    ///
+    /// # Errors
+    /// [`OutboxError::NotCancelled`] if it is not queued any more.
+    ///
+    /// # Cancel safety
+    /// The message may or may not have been withdrawn.
+    pub async fn cancel(&self, id: MessageId, by: &str) -> Result<StoredMessage, OutboxError> {
+        match self.inner.writer.submit(Change::Cancel { message: id, by: by.to_owned() }).await? {
+            Applied::Cancelled(Ok(message)) => Ok(*message),
+            Applied::Cancelled(Err(why)) => Err(why.into()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Decides an undecided message. `seen` is the version that the operator looked at. Gives the message, and for
+    /// [`Decision::SendAgain`] the one that is sent in its place.
+    ///
+    /// # Errors
+    /// [`OutboxError::NotDecided`] says why the message stays as it is.
+    ///
+    /// # Cancel safety
+    /// The message may or may not have been decided: look at it again.
+    pub async fn decide(
+        &self,
+        id: MessageId,
+        decision: Decision,
+        by: &str,
+        note: &str,
+        seen: Option<u32>,
+    ) -> Result<(StoredMessage, Option<StoredMessage>), OutboxError> {
+        let child = self.inner.ids.message(self.inner.clock.now().wall)?;
+        let (by, note) = (by.to_owned(), note.to_owned());
+        let new = NewDecision { message: id, decision, by, note, seen, child };
+        match self.inner.writer.submit(Change::Decide(Box::new(new))).await? {
+            Applied::Decided(Ok((message, child))) => Ok((*message, child.map(|child| *child))),
+            Applied::Decided(Err(why)) => Err(why.into()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Pauses the app: its messages wait in the queue until it is resumed. Attempts under way go on.
+    ///
+    /// # Errors
+    /// [`OutboxError::Ledger`] if the ledger fails.
+    ///
+    /// # Cancel safety
+    /// The app may or may not have been paused.
+    pub async fn pause(&self, by: &str, note: &str) -> Result<(), OutboxError> {
+        let (appid, by, note) = (self.app()?.appid.clone(), by.to_owned(), note.to_owned());
+        self.inner.writer.submit(Change::Pause { appid, by, note }).await?;
+        Ok(())
+    }
+
+    /// Lifts every pause of the app, also those for Weixin's limits and for want of a token.
+    ///
+    /// # Errors
+    /// [`OutboxError::Ledger`] if the ledger fails.
+    ///
+    /// # Cancel safety
+    /// The app may or may not have been resumed.
+    pub async fn resume(&self) -> Result<(), OutboxError> {
+        self.inner.writer.submit(Change::Resume(self.app()?.appid.clone())).await?;
+        Ok(())
+    }
+}
+
+/// A ledger that gives another result than the one that belongs to the change.
+pub(crate) fn unexpected(applied: &Applied) -> OutboxError {
+    LedgerError::Inconsistent(format!("unexpected result {applied:?}")).into()
+}
+
+impl OutboxBuilder {
+    /// With this app.
+    #[must_use]
+    pub fn app(mut self, app: App) -> Self {
+        self.apps.insert(app.appid.clone(), app);
+        self
+    }
+
+    /// On this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes ids from this seed, so that a run can be repeated.
+    #[must_use]
+    pub fn id_seed(mut self, seed: u64) -> Self {
+        self.id_seed = Some(seed);
+        self
+    }
+
+    /// How often an idle worker looks for messages that another process recorded. 500 ms unless set otherwise.
+    #[must_use]
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// The outbox. Nothing is spawned before its first use.
+    #[must_use]
+    pub fn build(self) -> Outbox {
+        let Self { ledger, apps, clock, id_seed, poll_interval } = self;
+        let finals = Finals::new();
+        let writer = Writer::new(Arc::clone(&ledger), finals.clone());
+        let ids = IdGenerator::new(id_seed);
+        let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, finals };
+        Outbox { inner: Arc::new(inner), app: None }
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { ledger, apps, .. } = &*self.inner;
+        f.debug_struct("Outbox").field("ledger", ledger).field("apps", &apps.keys()).finish()
+    }
+}
+
+impl fmt::Debug for OutboxBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ledger, apps, .. } = self;
+        f.debug_struct("OutboxBuilder").field("ledger", ledger).field("apps", &apps.keys()).finish()
+    }
+}

@@ -1,0 +1,84 @@
+use wxsub_core::clock::UnixMillis;
+use wxsub_proto::Message;
+
+use crate::id::MessageId;
+use crate::idempotency::IdempotencyKey;
+use crate::message::StoredMessage;
+use crate::state::Priority;
+
+/// A message to record: what Weixin gets, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxMessage {
+    pub(crate) message: Message,
+    pub(crate) send_at: Option<UnixMillis>,
+    pub(crate) expires_at: Option<UnixMillis>,
+    pub(crate) priority: Priority,
+    pub(crate) key: Option<IdempotencyKey>,
+}
+
+impl OutboxMessage {
+    /// To be sent as soon as possible, and no later than in 7 days.
+    #[must_use]
+    pub fn new(message: Message) -> Self {
+        Self { message, send_at: None, expires_at: None, priority: Priority::Normal, key: None }
+    }
+
+    /// Not before this time.
+    #[must_use]
+    pub fn send_at(mut self, at: UnixMillis) -> Self {
+        self.send_at = Some(at);
+        self
+    }
+
+    /// No attempt begins from this time on. 7 days after `send_at` unless set otherwise.
+    #[must_use]
+    pub fn expires_at(mut self, at: UnixMillis) -> Self {
+        self.expires_at = Some(at);
+        self
+    }
+
+    /// Before or after other due messages of the app.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Recording it again with the same key gives the same message.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+}
+
+/// A message that is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    message: StoredMessage,
+    replayed: bool,
+}
+
+impl Queued {
+    pub(crate) fn new(message: StoredMessage, replayed: bool) -> Self {
+        Self { message, replayed }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> MessageId {
+        self.message.id
+    }
+
+    /// The message as it was recorded; or as it is now, if it was recorded before.
+    #[must_use]
+    pub fn message(&self) -> &StoredMessage {
+        &self.message
+    }
+
+    /// Whether its key was used before, so that nothing new was recorded.
+    #[must_use]
+    pub fn replayed(&self) -> bool {
+        self.replayed
+    }
+}

@@ -1,0 +1,82 @@
+//! Who waits for messages to become final.
+
+use tokio::sync::{broadcast, watch};
+
+use crate::ledger::{Applied, Recorded};
+use crate::message::StoredMessage;
+use crate::state::MessageState;
+
+/// How many outcomes a reader may fall behind.
+const CAPACITY: usize = 1024;
+
+/// Tells readers of final messages, and workers of queued ones.
+#[derive(Debug, Clone)]
+pub(crate) struct Finals {
+    finals: broadcast::Sender<StoredMessage>,
+    queued: watch::Sender<u64>,
+}
+
+/// Final messages, one after the other.
+#[derive(Debug)]
+pub struct Outcomes(broadcast::Receiver<StoredMessage>);
+
+/// So many outcomes were missed, because their reader was slow: read them from the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} outcomes were missed; read them from the ledger")]
+pub struct MissedOutcomes(pub u64);
+
+impl Outcomes {
+    /// The next message that becomes final. Waits for ever when the outbox is gone.
+    ///
+    /// # Errors
+    /// [`MissedOutcomes`] if the reader was too slow. The next call gives the oldest that is left.
+    ///
+    /// # Cancel safety
+    /// No outcome is lost.
+    pub async fn next(&mut self) -> Result<StoredMessage, MissedOutcomes> {
+        match self.0.recv().await {
+            Ok(message) => Ok(message),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Err(MissedOutcomes(missed)),
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+impl Finals {
+    pub(crate) fn new() -> Self {
+        Self { finals: broadcast::Sender::new(CAPACITY), queued: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn subscribe(&self) -> Outcomes {
+        Outcomes(self.finals.subscribe())
+    }
+
+    /// Changes whenever there may be something to claim.
+    pub(crate) fn queued(&self) -> watch::Receiver<u64> {
+        self.queued.subscribe()
+    }
+
+    /// What a commit changed.
+    pub(crate) fn publish(&self, applied: &Applied) {
+        match applied {
+            Applied::Recorded(Ok(Recorded::New(message))) | Applied::Cancelled(Ok(message)) => {
+                self.one(message);
+            }
+            Applied::Settled(Some(message)) => self.one(message),
+            Applied::Messages(messages) => messages.iter().for_each(|message| self.one(message)),
+            Applied::Decided(Ok((_, Some(child)))) => self.one(child),
+            // An app may have been resumed.
+            Applied::Done => self.queued.send_modify(|count| *count += 1),
+            _ => {}
+        }
+    }
+
+    fn one(&self, message: &StoredMessage) {
+        if message.state == MessageState::Queued {
+            self.queued.send_modify(|count| *count += 1);
+        } else if message.state.is_final() && self.finals.receiver_count() > 0 {
+            // A reader that has gone meanwhile needs no outcome.
+            let _ = self.finals.send(message.clone());
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The worker: claims due messages, posts them and settles their attempts.
+//!
+//! It claims only as many messages as it can post at once, because each claimed one would be `maybe_sent` if the process
+//! ended. It posts nothing that it may have lost: not later than half a lease after the claim, not while its heartbeat fails.
+
+mod app_worker;
+mod heart;
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use wxsub_core::clock::until;
+
+use self::app_worker::AppWorker;
+use self::heart::Heart;
+use crate::outbox::{Outbox, OutboxError};
+
+/// How long attempts under way may take after a worker was asked to end. A send takes up to 30 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Outbox {
+    /// Sends due messages until `shutdown` is ready; then claims no more, and waits up to 60 s for the attempts under way. While the ledger
+    /// fails, it goes on trying. Several processes may run on one ledger, if the ledger allows it.
+    ///
+    /// # Errors
+    /// [`OutboxError::NoRandomBytes`] if no id can be made for the worker.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: the attempts under way end as `maybe_sent`, when the worker's lease is over.
+    pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) -> Result<(), OutboxError> {
+        let heart = Arc::new(Heart::start(Arc::clone(&self.inner))?);
+        let (stop, stopping) = watch::channel(false);
+        let apps = self.inner.apps.values().map(|app| {
+            let worker = AppWorker::new(Arc::clone(&self.inner), Arc::clone(&heart), app.clone());
+            worker.run(stopping.clone())
+        });
+        let working = join_all(apps);
+        let stopped = async {
+            shutdown.await;
+            stop.send_replace(true);
+            let clock = &self.inner.clock;
+            clock.sleep_until(clock.now().mono.after(DRAIN_TIMEOUT)).await;
+        };
+        // An outbox without apps waits all the same.
+        let working = async {
+            working.await;
+            if !*stopping.borrow() {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            ended = heart.beat() => ended?,
+            () = stopped => {}
+            () = working => {}
+        }
+        // A ledger that is away must not hold up the end of the process.
+        let deadline = self.inner.clock.now().mono.after(Duration::from_secs(5));
+        until(&*self.inner.clock, deadline, heart.stop()).await;
+        Ok(())
+    }
+}

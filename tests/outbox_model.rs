@@ -1,0 +1,132 @@
+//! Every way the outbox can go, up to a bound: two workers, the reclaimer, an operator, a second consent, Weixin.
+//! docs/outbox-model.md says what is modelled and what comes of it.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests may panic, and say why"
+)]
+
+mod outbox_model {
+    mod changes;
+    pub(crate) mod conformance;
+    mod properties;
+    pub(crate) mod rules;
+    pub(crate) mod scenario;
+    pub(crate) mod search;
+    pub(crate) mod state;
+    pub(crate) mod step;
+    pub(crate) mod trace_format;
+}
+
+use outbox_model::conformance::compare;
+use outbox_model::rules::Rules;
+use outbox_model::scenario::Scenario;
+use outbox_model::search::search;
+use outbox_model::trace_format::trace;
+
+const DOCUMENT: &str = include_str!("../docs/outbox-model.md");
+
+/// An ordinary debug build is slow, and looks less far.
+const DECISIONS: u8 = if cfg!(debug_assertions) { 1 } else { 2 };
+
+fn scenarios() -> [Scenario; 7] {
+    [
+        Scenario::processes(2),
+        Scenario::lost_replies(2),
+        Scenario::consents(3, 1),
+        Scenario::decisions(DECISIONS, 2),
+        Scenario::key(2),
+        Scenario::restore(2, 2),
+        Scenario::late_restore(),
+    ]
+}
+
+/// Whatever happens within the bound, nothing goes wrong.
+#[test]
+fn all_guards_together_hold() {
+    let mut documented = Rows::default();
+    for scenario in scenarios() {
+        let found = search(&scenario, &Rules::ALL);
+        if let Some(wrong) = &found.wrong {
+            panic!("{}: {}", scenario.name, trace(wrong));
+        }
+        eprintln!("{}: {} states, {} at rest", scenario.name, found.states, found.at_rest);
+        documented.expect(&format!("| {} |", scenario.name), &format!("| {} |", found.states));
+    }
+    documented.check();
+}
+
+/// Takes one guard away after the other, and shows what goes wrong.
+#[test]
+fn each_guard_is_needed() {
+    let (all, mut documented) = (Rules::ALL, Rows::default());
+    for (guard, scenario, rules) in [
+        ("durable before the POST", Scenario::processes(0), Rules { durable_before_post: false, ..all }),
+        ("a settlement names its claim", Scenario::lost_replies(3), Rules { fence: false, ..all }),
+        ("unknown is final", Scenario::processes(2), Rules { unknown_is_final: false, ..all }),
+        ("reclaimed is unknown", Scenario::processes(2), Rules { reclaim_is_unknown: false, ..all }),
+        ("mark, then reclaim", Scenario::processes(2), Rules { two_transactions: false, ..all }),
+        ("a gone worker claims nothing", Scenario::processes(2), Rules { gone_claims_nothing: false, ..all }),
+        ("no late POST", Scenario::decisions(2, 2), Rules { post_window: false, ..all }),
+        ("no early decision", Scenario::decisions(2, 2), Rules { decision_delay: false, ..all }),
+        ("decided is final", Scenario::decisions(2, 2), Rules { decided_is_final: false, ..all }),
+        ("decided once", Scenario::decisions(2, 2), Rules { decided_once: false, ..all }),
+        (
+            "only queued messages are cancelled",
+            Scenario::consents(2, 1),
+            Rules { cancel_queued_only: false, ..all },
+        ),
+        ("lost claims wait", Scenario::lost_replies(2), Rules { lost_claims_wait: false, ..all }),
+        ("the key with its message", Scenario::key(2), Rules { key_with_message: false, ..all }),
+        ("the newest grant decides", Scenario::consents(3, 1), Rules { newest_grant_decides: false, ..all }),
+        ("an unused grant absorbs", Scenario::consents(3, 1), Rules { unused_absorbs: false, ..all }),
+        ("void beside a newer grant", Scenario::consents(3, 1), Rules { void_beside_newer: false, ..all }),
+        ("again with the newer grant", Scenario::decisions(3, 2), Rules { again_takes_newer: false, ..all }),
+        ("a restore ends messages", Scenario::restore(3, 2), Rules { restore_ends_messages: false, ..all }),
+        ("a restore doubts grants", Scenario::restore(3, 2), Rules { restore_doubts_grants: false, ..all }),
+        (
+            "a restore forgets owners",
+            Scenario::late_restore(),
+            Rules { restore_forgets_owners: false, ..all },
+        ),
+    ] {
+        let found = search(&scenario, &rules);
+        let Some(wrong) = &found.wrong else {
+            panic!("without \"{guard}\", nothing goes wrong in {} states: {}", found.states, scenario.name);
+        };
+        eprintln!("without \"{guard}\" ({}): {}", scenario.name, trace(wrong));
+        documented.expect(&format!("| {guard} |"), &format!("| {} | {} |", wrong.what, wrong.path.len()));
+    }
+    documented.check();
+}
+
+/// The ledger in memory makes of every step what the model makes of it.
+#[test]
+fn the_model_is_like_the_ledger() {
+    for scenario in scenarios() {
+        let steps = compare(&scenario, 200);
+        eprintln!("{}: the same after {steps} steps", scenario.name);
+        assert!(steps > 200, "{}", scenario.name);
+    }
+}
+
+/// The rows that the document must have.
+#[derive(Default)]
+struct Rows(Vec<String>);
+
+impl Rows {
+    fn expect(&mut self, row: &str, cells: &str) {
+        let found = DOCUMENT.lines().any(|line| line.starts_with(row) && line.contains(cells));
+        if !found {
+            self.0.push(format!("{row} … {cells}"));
+        }
+    }
+
+    fn check(&self) {
+        assert!(self.0.is_empty(), "docs/outbox-model.md lacks:\n{}", self.0.join("\n"));
+    }
+}

@@ -1,0 +1,79 @@
+//! A way through the model in words.
+
+use std::fmt::Write as _;
+
+use super::search::Wrong;
+use super::state::{Stage, State};
+use super::step::{Act, Mishap, Step, Wish};
+
+pub(crate) fn trace(wrong: &Wrong) -> String {
+    let mut text = format!("{}, after {} steps:\n", wrong.what, wrong.path.len());
+    for (number, (step, after)) in wrong.path.iter().enumerate() {
+        let _ = writeln!(text, "  {:>2}. {}", number + 1, sentence(*step, after));
+    }
+    if let Some((_, last)) = wrong.path.last() {
+        let _ = writeln!(text, "  messages {:?}\n  grants {:?}", last.ledger.messages, last.ledger.grants);
+    }
+    text
+}
+
+fn sentence(step: Step, after: &State) -> String {
+    let (worker, message) = (["A", "B"][step.worker], step.message);
+    let stage = after.workers[step.worker].task.map(|task| task.stage);
+    match step.act {
+        Act::Claim => format!("{worker} claims message {message}"),
+        Act::Receive => format!("{worker} hears that its claim is committed"),
+        Act::Post => format!("{worker} posts message {message}"),
+        Act::GiveBack => format!("{worker} does not post message {message}: too late"),
+        Act::Handle => match stage {
+            Some(Stage::Answered(answer)) => format!("Weixin handles message {message}: {answer:?}"),
+            _ => format!("Weixin handles message {message}"),
+        },
+        Act::Deliver => format!("{worker} gets the response"),
+        Act::Settle => format!("{worker} settles message {message}"),
+        Act::Release => format!("{worker} gives back message {message}, whose claim it did not hear of"),
+        Act::BeAnother => format!("{worker} finds that it is gone, and goes on under a new boot id"),
+        Act::GoOn => format!("{worker} goes on"),
+        Act::MarkGone => format!("{worker} is marked gone"),
+        Act::BeginMark => format!("a transaction begins that marks {worker} gone and reclaims its attempts"),
+        Act::CommitMark => "that transaction commits".to_owned(),
+        Act::Reclaim => format!("message {message} is reclaimed"),
+        Act::WindowOver => format!("the time to post message {message} is over"),
+        Act::StrayArrives => format!("a request arrives that no worker waits for: message {message}"),
+        Act::StrayIsLost => format!("a request that no worker waits for is lost: message {message}"),
+        Act::Repeat => "the sender asks again with the same key".to_owned(),
+        Act::StoreKey => "the key is committed".to_owned(),
+        Act::Wish(wish) => wished(wish, message),
+        Act::Mishap(mishap) => happened(mishap, worker, message),
+    }
+}
+
+fn wished(wish: Wish, message: usize) -> String {
+    match wish {
+        Wish::Enqueue => "the application enqueues a message".to_owned(),
+        Wish::Consent => "the user consents".to_owned(),
+        Wish::Cancel => format!("the application cancels message {message}"),
+        Wish::Decide(decision) => format!("the operator decides message {message}: {decision}"),
+        Wish::Backup => "a backup is made".to_owned(),
+    }
+}
+
+fn happened(mishap: Mishap, worker: &str, message: usize) -> String {
+    match mishap {
+        Mishap::Crash => format!("{worker} is killed, and starts again"),
+        Mishap::Stop => format!("{worker} is stopped, and its lease ends"),
+        Mishap::ConnectFails => format!("{worker} gets no connection for message {message}"),
+        Mishap::RequestIsSlow => {
+            format!("{worker} gives up waiting; the request for message {message} is on its way")
+        }
+        Mishap::ResponseIsLost => format!("the response to message {message} is lost"),
+        Mishap::Refuse => format!("Weixin refuses message {message}"),
+        Mishap::ClaimReplyIsLost => {
+            format!("{worker} does not hear that its claim of message {message} is committed")
+        }
+        Mishap::SettleReplyIsLost => format!("{worker} does not hear that message {message} is settled"),
+        Mishap::EnqueueReplyIsLost => "the sender does not hear that its message is recorded".to_owned(),
+        Mishap::SenderCrashes => "the process ends before the key is committed".to_owned(),
+        Mishap::Restore => "the backup is restored".to_owned(),
+    }
+}

@@ -1,0 +1,63 @@
+//! Two processes that share a ledger, a user who consents, an operator and Weixin under virtual time, with faults that a
+//! seed decides. A seed that fails prints the command that plays it again. docs/outbox-model.md says what is played.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests may panic, and say why"
+)]
+
+mod outbox_simulation {
+    mod invariants;
+    mod ledger_link;
+    #[path = "../simulation/node_clock.rs"]
+    mod node_clock;
+    mod operator;
+    mod oracle;
+    mod plan;
+    mod process;
+    mod scenario;
+    #[path = "../simulation/seeds.rs"]
+    mod seeds;
+    mod weixin;
+
+    pub(crate) use oracle::Account;
+    pub(crate) use scenario::play;
+    pub(crate) use seeds::{Played, play_all};
+}
+
+use outbox_simulation::{Account, Played, play, play_all};
+
+/// An ordinary debug build is slow, and plays a few only.
+const SEEDS: u64 = if cfg!(debug_assertions) { 10 } else { 200 };
+
+impl Played for Account {
+    fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+}
+
+#[test]
+fn every_seed_keeps_the_invariants() {
+    let played = play_all("outbox_simulation every_seed_keeps_the_invariants", SEEDS, play);
+    let mut total = Account::default();
+    played.iter().for_each(|account| total.add(account));
+    eprintln!("{} seeds: {total:?}", played.len());
+    // The faults must be bad enough to show something, and good enough that most messages are sent.
+    let Account { messages, sent, maybe_sent, not_sent, refused, .. } = total;
+    assert!(
+        sent * 2 > messages
+            && [maybe_sent, not_sent, refused, total.late_answers].iter().all(|count| *count > 0)
+    );
+    assert!(
+        [total.crashes, total.lost_replies, total.reclaimed, total.sent_again].iter().all(|count| *count > 0)
+    );
+}
+
+#[test]
+fn a_seed_plays_the_same_twice() {
+    assert_eq!(play(7, false), play(7, false));
+}

@@ -1,0 +1,205 @@
+//! What must hold at the end of a run, checked against what the observer noted.
+
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt;
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::proto::AppId;
+use wxsub_outbox::ledger::MessageQuery;
+use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::state::{Decision, EventKind, GrantState, MessageState};
+use wxsub_outbox::{Ledger, MemoryLedger};
+
+use super::oracle::{Oracle, Post};
+use super::plan::Plan;
+
+pub(super) fn check(plan: &Plan, ledger: &MemoryLedger, now: UnixMillis, appid: &AppId, oracle: &Oracle) {
+    let messages = ledger.messages(&MessageQuery::new(appid.clone())).now_or_never().unwrap().unwrap();
+    let (posts, acknowledged) = {
+        let noted = oracle.noted();
+        (noted.posts.clone(), noted.acknowledged.clone())
+    };
+    for (number, id) in &acknowledged {
+        if !messages.iter().any(|message| message.id == *id) {
+            oracle.complain(&format!("message {number} was acknowledged, and is lost"));
+        }
+    }
+    for message in &messages {
+        // One that was recorded while the ledger's clock was ahead waits until that time has come.
+        let waits = message.state == MessageState::Queued && message.due_at > now;
+        if !message.state.is_final() && !waits {
+            oracle.complain(&format!("message {} is {} at the end", message.id, message.state));
+        }
+        let history = ledger.history(message.id).now_or_never().unwrap().unwrap();
+        check_history(message, &history, oracle);
+        count(message, &history, oracle);
+    }
+    check_posts(&messages, &posts, oracle);
+    check_grants(ledger, appid, &messages, &posts, oracle);
+    check_counts(ledger, appid, &messages, oracle);
+    check_quota(plan, &posts, oracle);
+    oracle.noted().account.posts = posts.len();
+}
+
+/// The number in a message's text: its key says it, or that of the message in whose place it was sent.
+fn number(message: &StoredMessage, all: &[StoredMessage]) -> Option<u32> {
+    match (&message.idempotency_key, message.parent_id) {
+        (Some(key), _) => key.as_str().strip_prefix("order-")?.parse().ok(),
+        (None, Some(parent)) => number(all.iter().find(|message| message.id == parent)?, all),
+        (None, None) => None,
+    }
+}
+
+/// An outcome and a decision are written once, late answers aside; the versions have no gaps.
+fn check_history(message: &StoredMessage, history: &[StoredEvent], oracle: &Oracle) {
+    let complain = |text: &str| oracle.complain(&format!("message {}: {text}: {history:?}", message.id));
+    if history.iter().zip(1..).any(|(event, version)| event.version != version) {
+        complain("its versions have gaps");
+    }
+    let decided = history.iter().position(|event| event.kind == EventKind::Decided);
+    let after = decided.map_or(&[][..], |at| &history[at + 1..]);
+    if after.iter().any(|event| event.kind != EventKind::LateAnswer) {
+        complain("something changed after its decision");
+    }
+    let certain =
+        [EventKind::Sent, EventKind::Refused, EventKind::NotSent, EventKind::Cancelled, EventKind::Expired];
+    let ended = history.iter().position(|event| certain.contains(&event.kind));
+    if ended.is_some_and(|at| at + 1 != history.len()) {
+        complain("something changed after its end");
+    }
+    let unknown = [EventKind::MaybeSent, EventKind::Reclaimed];
+    let doubted = history.iter().position(|event| unknown.contains(&event.kind));
+    let later = doubted.map_or(&[][..], |at| &history[at + 1..]);
+    if later.iter().any(|event| [EventKind::Claimed, EventKind::Requeued].contains(&event.kind)) {
+        complain("it was tried again though its outcome was unknown");
+    }
+}
+
+fn count(message: &StoredMessage, history: &[StoredEvent], oracle: &Oracle) {
+    let mut noted = oracle.noted();
+    let account = &mut noted.account;
+    account.messages += 1;
+    match message.state {
+        MessageState::Sent => account.sent += 1,
+        MessageState::Refused => account.refused += 1,
+        MessageState::NotSent => account.not_sent += 1,
+        MessageState::MaybeSent => account.maybe_sent += 1,
+        MessageState::Cancelled => account.cancelled += 1,
+        MessageState::Queued | MessageState::Attempting => {}
+    }
+    let decision = message.decision.as_ref().map(|decided| decided.decision);
+    account.sent_again += usize::from(decision == Some(Decision::SendAgain));
+    account.reclaimed += history.iter().filter(|event| event.kind == EventKind::Reclaimed).count();
+    let doubted =
+        history.iter().any(|event| matches!(event.kind, EventKind::MaybeSent | EventKind::Reclaimed));
+    let late = history.iter().any(|event| event.kind == EventKind::LateAnswer)
+        || (doubted && message.state != MessageState::MaybeSent);
+    account.late_answers += usize::from(late);
+}
+
+/// What is recorded of a message agrees with what became of its POSTs.
+fn check_posts(messages: &[StoredMessage], posts: &[Post], oracle: &Oracle) {
+    let mut by_number: BTreeMap<u32, Vec<&StoredMessage>> = BTreeMap::new();
+    for message in messages {
+        match number(message, messages) {
+            Some(number) => by_number.entry(number).or_default().push(message),
+            None => oracle.complain(&format!("message {} was asked for by nobody", message.id)),
+        }
+    }
+    for post in posts.iter().filter(|post| !by_number.contains_key(&post.number)) {
+        oracle.complain(&format!("message {} was posted, and is not in the ledger", post.number));
+    }
+    for (number, rows) in by_number {
+        let posts: Vec<_> = posts.iter().filter(|post| post.number == number).collect();
+        let unproven = posts.iter().filter(|post| !post.is_proven_not_sent()).count();
+        let accepted = posts.iter().filter(|post| post.handled == Some(0)).count();
+        let refused = posts.iter().filter(|post| post.handled.is_some_and(|code| code != 0)).count();
+        let in_state = |state| rows.iter().filter(|row| row.state == state).count();
+        let (sent, maybe_sent) = (in_state(MessageState::Sent), in_state(MessageState::MaybeSent));
+        let again = rows.iter().filter(|row| {
+            row.decision.as_ref().is_some_and(|decided| decided.decision == Decision::SendAgain)
+        });
+        let facts = || {
+            format!("message {number}: {posts:?}, {:?}", rows.iter().map(|row| row.state).collect::<Vec<_>>())
+        };
+        if unproven > 1 + again.count() {
+            oracle.complain(&format!("more than one POST may have been accepted; {}", facts()));
+        }
+        if sent > accepted {
+            oracle.complain(&format!("it counts as sent, and was not; {}", facts()));
+        }
+        if in_state(MessageState::Refused) > refused {
+            oracle.complain(&format!("it counts as refused, and was not; {}", facts()));
+        }
+        if unproven > sent + maybe_sent {
+            oracle.complain(&format!("it may have been sent, and counts as not sent; {}", facts()));
+        }
+    }
+}
+
+/// At most one message of a grant may have been sent, and at most one grant of a user is open.
+fn check_grants(
+    ledger: &MemoryLedger,
+    appid: &AppId,
+    messages: &[StoredMessage],
+    posts: &[Post],
+    oracle: &Oracle,
+) {
+    let mut users: BTreeMap<_, Vec<&StoredMessage>> = BTreeMap::new();
+    for message in messages {
+        users.entry(&message.touser).or_default().push(message);
+        if message.grant.is_none() {
+            oracle.complain(&format!("message {} has no grant, and the app requires one", message.id));
+        }
+    }
+    for (openid, rows) in users {
+        let grants = ledger.grants(appid, openid).now_or_never().unwrap().unwrap();
+        if grants.iter().filter(|grant| grant.state == GrantState::Open).count() > 1 {
+            oracle.complain(&format!("{openid} has several open grants: {grants:?}"));
+        }
+        for grant in &grants {
+            let holding = rows.iter().filter(|row| row.grant == Some(grant.id) && row.holds_grant()).count();
+            let in_use = matches!(grant.state, GrantState::Reserved | GrantState::Attempting);
+            if holding > 1 || (in_use && holding == 0) {
+                oracle.complain(&format!(
+                    "grant {} is {}, and {holding} messages hold it",
+                    grant.id, grant.state
+                ));
+            }
+        }
+        let sent_again = rows.iter().filter(|row| {
+            row.decision.as_ref().is_some_and(|decided| decided.decision == Decision::SendAgain)
+        });
+        let numbers: Vec<_> = rows.iter().filter_map(|row| number(row, messages)).collect();
+        let of_user =
+            posts.iter().filter(|post| numbers.contains(&post.number) && !post.is_proven_not_sent());
+        if of_user.count() > grants.len() + sent_again.count() {
+            oracle.complain(&format!(
+                "{openid} has {} grants, and more messages may have been sent",
+                grants.len()
+            ));
+        }
+    }
+}
+
+fn check_counts(ledger: &MemoryLedger, appid: &AppId, messages: &[StoredMessage], oracle: &Oracle) {
+    let app = ledger.app(appid).now_or_never().unwrap().unwrap();
+    let mut recount = BTreeMap::new();
+    messages.iter().for_each(|message| *recount.entry(message.state).or_insert(0) += 1);
+    let undecided = messages.iter().filter(|message| message.is_undecided()).count();
+    if app.counts != recount || app.undecided != u64::try_from(undecided).unwrap() {
+        oracle.complain(&format!("the counts are {app:?}, a recount gives {recount:?}"));
+    }
+}
+
+/// While the limit of the day is exceeded, only probes are posted: one an hour, and those that were under way.
+fn check_quota(plan: &Plan, posts: &[Post], oracle: &Oracle) {
+    let refused = posts.iter().filter(|post| post.handled == Some(45009)).count();
+    if refused > 60 {
+        let first = posts.iter().find(|post| post.handled == Some(45009)).map(|post| post.at);
+        oracle.complain(&format!(
+            "{refused} messages were posted against 45009 from {first:?} until {:?}",
+            plan.calm_from
+        ));
+    }
+}

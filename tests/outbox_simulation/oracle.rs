@@ -1,0 +1,133 @@
+//! An independent observer: what reached Weixin, and what the processes were assured of.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use wxsub_outbox::id::MessageId;
+
+use super::node_clock::MachineClock;
+
+/// What became of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) complaints: Vec<String>,
+    pub(crate) messages: usize,
+    pub(crate) sent: usize,
+    pub(crate) refused: usize,
+    pub(crate) not_sent: usize,
+    pub(crate) maybe_sent: usize,
+    pub(crate) cancelled: usize,
+    pub(crate) sent_again: usize,
+    pub(crate) late_answers: usize,
+    pub(crate) reclaimed: usize,
+    pub(crate) posts: usize,
+    pub(crate) crashes: usize,
+    pub(crate) lost_replies: usize,
+}
+
+impl Account {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.messages += other.messages;
+        self.sent += other.sent;
+        self.refused += other.refused;
+        self.not_sent += other.not_sent;
+        self.maybe_sent += other.maybe_sent;
+        self.cancelled += other.cancelled;
+        self.sent_again += other.sent_again;
+        self.late_answers += other.late_answers;
+        self.reclaimed += other.reclaimed;
+        self.posts += other.posts;
+        self.crashes += other.crashes;
+        self.lost_replies += other.lost_replies;
+    }
+}
+
+/// One POST of a message that left a process.
+#[derive(Debug, Clone)]
+pub(super) struct Post {
+    /// The number in the message's text.
+    pub(super) number: u32,
+    pub(super) at: Duration,
+    /// Weixin took it, or refused it; none if it never arrived.
+    pub(super) handled: Option<i64>,
+    /// The sender got Weixin's answer.
+    pub(super) answered: bool,
+}
+
+impl Post {
+    /// The sender can show that the message was not sent.
+    pub(super) fn is_proven_not_sent(&self) -> bool {
+        self.answered && self.handled.is_some_and(|code| code != 0)
+    }
+}
+
+pub(super) struct Oracle {
+    clock: Arc<MachineClock>,
+    tells: bool,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Default)]
+pub(super) struct Noted {
+    pub(super) posts: Vec<Post>,
+    /// Per number: the id that its sender was given.
+    pub(super) acknowledged: BTreeMap<u32, MessageId>,
+    pub(super) account: Account,
+}
+
+impl Oracle {
+    pub(super) fn new(clock: Arc<MachineClock>, tells: bool) -> Self {
+        Self { clock, tells, noted: Mutex::default() }
+    }
+
+    pub(super) fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tell(&self, text: impl FnOnce() -> String) {
+        if self.tells {
+            eprintln!("{:>12.3} {}", self.clock.passed().as_secs_f64(), text());
+        }
+    }
+
+    pub(super) fn complain(&self, text: &str) {
+        self.tell(|| format!("WRONG: {text}"));
+        let complaint = format!("{:.3} {text}", self.clock.passed().as_secs_f64());
+        self.noted().account.complaints.push(complaint);
+    }
+
+    /// A request leaves its process. Gives the number of the POST.
+    pub(super) fn leaves(&self, number: u32) -> usize {
+        let mut noted = self.noted();
+        noted.posts.push(Post { number, at: self.clock.passed(), handled: None, answered: false });
+        noted.posts.len() - 1
+    }
+
+    pub(super) fn handled(&self, post: usize, code: i64) {
+        self.tell(|| format!("Weixin handles post {post}: {code}"));
+        self.noted().posts[post].handled = Some(code);
+    }
+
+    pub(super) fn answered(&self, post: usize) {
+        self.noted().posts[post].answered = true;
+    }
+
+    /// A sender was assured that its message is recorded.
+    pub(super) fn acknowledged(&self, number: u32, id: MessageId) {
+        self.tell(|| format!("message {number} is acknowledged as {id}"));
+        let before = self.noted().acknowledged.insert(number, id);
+        if before.is_some_and(|before| before != id) {
+            self.complain(&format!("the key of message {number} stands for two messages"));
+        }
+    }
+
+    pub(super) fn crashed(&self, process: usize) {
+        self.tell(|| format!("process {process} is killed"));
+        self.noted().account.crashes += 1;
+    }
+
+    pub(super) fn lost_reply(&self) {
+        self.noted().account.lost_replies += 1;
+    }
+}

@@ -1,0 +1,166 @@
+//! What goes wrong in a run, and when. All of it comes from the seed.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The run begins at 04:26:40 in Beijing; so long until noon.
+const UNTIL_NOON: Duration = Duration::from_secs(7 * 3600 + 33 * 60 + 20);
+
+/// How calls to Weixin fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NetworkFault {
+    ConnectFails,
+    RequestIsLost,
+    RequestIsSlow,
+    ResponseIsLost,
+    Gateway,
+    Hangs,
+}
+
+/// What Weixin answers to everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Token calls fail, and no token works.
+    NoToken,
+    /// 45011.
+    MinuteQuota,
+    /// 45009.
+    DailyQuota,
+    /// A code that concerns the message.
+    Template,
+}
+
+/// What happens to a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CommitFault {
+    Unavailable,
+    ReplyIsLost,
+    /// It is applied when its sender has given up.
+    AppliedLate,
+    Slow,
+    CrashBefore,
+    CrashAfter,
+}
+
+/// A time with a fault, and how many calls in a hundred meet it.
+#[derive(Debug, Clone)]
+pub(super) struct Spell<T> {
+    pub(super) span: Range<Duration>,
+    pub(super) percent: u8,
+    pub(super) fault: T,
+}
+
+/// What happens to one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProcessFault {
+    /// It is killed, and started again after this long.
+    Crash(Duration),
+    /// It is stopped for this long.
+    Stop(Duration),
+    /// Its wall clock is set by so many seconds.
+    ClockSet(i64),
+}
+
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// From here on nothing goes wrong.
+    pub(super) calm_from: Duration,
+    pub(super) end: Duration,
+    pub(super) network: Vec<Spell<NetworkFault>>,
+    pub(super) refusals: Vec<Spell<Refusal>>,
+    pub(super) commits: Vec<Spell<CommitFault>>,
+    /// Per process, in order.
+    pub(super) processes: Vec<Vec<(Duration, ProcessFault)>>,
+    /// When the ledger's clock is set, and by how many seconds.
+    pub(super) ledger_clock: Vec<(Duration, i64)>,
+    pub(super) messages: u32,
+}
+
+impl Plan {
+    pub(super) fn new(dice: &mut Rng, processes: usize) -> Self {
+        // A day with 45009 is long; most runs are short.
+        let quota_day = dice.u8(0..12) == 0;
+        let calm_from = if quota_day { UNTIL_NOON + 13 * HOUR } else { HOUR };
+        let end = calm_from + 30 * MINUTE;
+        let mut refusals =
+            spells(dice, calm_from, 3, &[Refusal::NoToken, Refusal::MinuteQuota, Refusal::Template]);
+        if quota_day {
+            let span = UNTIL_NOON..UNTIL_NOON + 12 * HOUR;
+            refusals.push(Spell { span, percent: 100, fault: Refusal::DailyQuota });
+        }
+        use {CommitFault as Commit, NetworkFault as Net};
+        let network = [
+            Net::ConnectFails,
+            Net::RequestIsLost,
+            Net::RequestIsSlow,
+            Net::ResponseIsLost,
+            Net::Gateway,
+            Net::Hangs,
+        ];
+        let commits = [
+            Commit::Unavailable,
+            Commit::ReplyIsLost,
+            Commit::AppliedLate,
+            Commit::Slow,
+            Commit::CrashBefore,
+            Commit::CrashAfter,
+        ];
+        Self {
+            calm_from,
+            end,
+            network: spells(dice, calm_from, 5, &network),
+            refusals,
+            commits: spells(dice, calm_from, 5, &commits),
+            processes: (0..processes).map(|_| process_faults(dice, calm_from)).collect(),
+            ledger_clock: clock_faults(dice, calm_from),
+            messages: if quota_day { 60 } else { dice.u32(20..60) },
+        }
+    }
+}
+
+fn spells<T: Copy>(dice: &mut Rng, end: Duration, most: u8, faults: &[T]) -> Vec<Spell<T>> {
+    let spell = |dice: &mut Rng| {
+        let from = Duration::from_secs(dice.u64(0..end.as_secs() - 60));
+        let length = Duration::from_secs([20, 120, 900, 2400][dice.usize(0..4)]);
+        let percent = [5, 30, 60, 100][dice.usize(0..4)];
+        Spell { span: from..end.min(from + length), percent, fault: faults[dice.usize(0..faults.len())] }
+    };
+    (0..dice.u8(0..=most)).map(|_| spell(dice)).collect()
+}
+
+fn process_faults(dice: &mut Rng, end: Duration) -> Vec<(Duration, ProcessFault)> {
+    let fault = |dice: &mut Rng| match dice.u8(0..3) {
+        0 => ProcessFault::Crash(Duration::from_millis(dice.u64(1..180_000))),
+        1 => ProcessFault::Stop(Duration::from_secs([3, 40, 100, 600][dice.usize(0..4)])),
+        _ => ProcessFault::ClockSet(seconds(dice)),
+    };
+    let mut faults: Vec<_> =
+        (0..dice.u8(0..6)).map(|_| (Duration::from_secs(dice.u64(1..end.as_secs())), fault(dice))).collect();
+    faults.sort_by_key(|(at, _)| *at);
+    faults
+}
+
+fn clock_faults(dice: &mut Rng, end: Duration) -> Vec<(Duration, i64)> {
+    let mut faults: Vec<_> = (0..dice.u8(0..6).saturating_sub(3))
+        .map(|_| (Duration::from_secs(dice.u64(1..end.as_secs())), seconds(dice)))
+        .collect();
+    faults.sort_unstable();
+    faults
+}
+
+/// The ledger keeps messages for a week, so its clock is not set by more than a day.
+fn seconds(dice: &mut Rng) -> i64 {
+    let most = [20, 90, 3_600, 86_400][dice.usize(0..4)];
+    dice.i64(-most..=most)
+}
+
+/// The fault that a call meets now.
+pub(super) fn meets<T: Copy>(spells: &[Spell<T>], passed: Duration, dice: &mut Rng) -> Option<T> {
+    let covering = spells.iter().filter(|spell| spell.span.contains(&passed));
+    covering.into_iter().find(|spell| dice.u8(0..100) < spell.percent).map(|spell| spell.fault)
+}

@@ -1,0 +1,198 @@
+//! One process: an application that records consents and messages, and the worker beside it; killed now and then.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_util::future::join3;
+use tokio::sync::Notify;
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::consent_guard::GuardKey;
+use wxsub_core::proto::{Answer, AppId, Grant, OpenId, Scene, TemplateId};
+use wxsub_core::{Client, ConsentGuard};
+use wxsub_outbox::idempotency::IdempotencyKey;
+use wxsub_outbox::{App, Ledger, LedgerError, MaybeSentPolicy, Outbox, OutboxError, OutboxMessage};
+
+use super::ledger_link::LedgerLink;
+use super::node_clock::MachineClock;
+use super::oracle::Oracle;
+use super::plan::{Plan, ProcessFault};
+use super::weixin::{Consents, Line};
+
+/// A message that an application wants to be sent. It asks again until it knows.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) number: u32,
+    pub(super) user: String,
+    pub(super) send_at: Option<UnixMillis>,
+    pub(super) expires_at: Option<UnixMillis>,
+}
+
+pub(super) struct Process {
+    pub(super) number: usize,
+    pub(super) appid: AppId,
+    pub(super) plan: Arc<Plan>,
+    pub(super) clock: Arc<MachineClock>,
+    pub(super) link: Arc<LedgerLink>,
+    pub(super) line: Line,
+    pub(super) consents: Consents,
+    pub(super) oracle: Arc<Oracle>,
+    /// What both processes have to do.
+    pub(super) orders: Arc<Mutex<VecDeque<Order>>>,
+    pub(super) policy: MaybeSentPolicy,
+    pub(super) kill: Arc<Notify>,
+    pub(super) dice: Rng,
+}
+
+impl Process {
+    /// Lives until the end, in as many starts as it takes.
+    pub(super) async fn live(mut self) {
+        let mut crashes: VecDeque<_> = self.crashes().into();
+        while self.clock.passed() < self.plan.end {
+            let dice = self.dice.fork();
+            let next_crash = crashes.front().map_or(Duration::MAX / 4, |(at, _)| *at);
+            let pause = tokio::select! {
+                biased;
+                () = self.kill.notified() => Duration::from_secs(dice.clone().u64(1..60)),
+                () = self.clock.until(next_crash), if !crashes.is_empty() => crashes.pop_front().unwrap().1,
+                () = self.work(dice.clone()) => return,
+            };
+            self.oracle.crashed(self.number);
+            self.clock.sleep(pause).await;
+        }
+    }
+
+    fn crashes(&self) -> Vec<(Duration, Duration)> {
+        let faults = &self.plan.processes[self.number];
+        let crash = |(at, fault): &(Duration, ProcessFault)| match fault {
+            ProcessFault::Crash(pause) => Some((*at, *pause)),
+            ProcessFault::Stop(_) | ProcessFault::ClockSet(_) => None,
+        };
+        faults.iter().filter_map(crash).collect()
+    }
+
+    /// One start of the process.
+    async fn work(&self, mut dice: Rng) {
+        let transport = Arc::new(self.line.clone());
+        let client = Client::builder(self.appid.clone(), "SECRET".parse().unwrap(), transport)
+            .api_base("http://localhost".parse().unwrap())
+            .clock(self.clock.clone())
+            .jitter_seed(dice.u64(..))
+            .build();
+        let app = App::new(self.appid.clone(), client)
+            .concurrency(NonZeroUsize::new(4).unwrap())
+            .require_grant(true)
+            .maybe_sent(self.policy);
+        let ledger: Arc<dyn Ledger> = self.link.clone();
+        let outbox = Outbox::with_ledger(ledger)
+            .app(app)
+            .clock(self.clock.clone())
+            .id_seed(dice.u64(..))
+            .poll_interval(Duration::from_secs(5))
+            .build();
+        let end = self.clock.until(self.plan.end);
+        let run = async {
+            outbox.run(end).await.unwrap();
+        };
+        join3(run, self.take_orders(&outbox, dice.fork()), self.set_clocks()).await;
+    }
+
+    async fn set_clocks(&self) {
+        for (at, fault) in &self.plan.processes[self.number] {
+            if *at > self.clock.passed() {
+                self.clock.until(*at).await;
+                if let ProcessFault::ClockSet(seconds) = fault {
+                    self.oracle
+                        .tell(|| format!("the clock of process {} is set by {seconds} s", self.number));
+                    self.clock.set(*seconds);
+                }
+            }
+        }
+    }
+
+    async fn take_orders(&self, outbox: &Outbox, mut dice: Rng) {
+        let guard =
+            ConsentGuard::new(self.appid.clone(), GuardKey::new(b"at least sixteen random bytes").unwrap())
+                .clock(self.clock.clone());
+        while self.clock.passed() < self.plan.calm_from + Duration::from_secs(300) {
+            self.clock.sleep(Duration::from_millis(dice.u64(100..90_000))).await;
+            let Some(order) = self.orders.lock().unwrap().pop_front() else { continue };
+            // An order is not lost with its process.
+            let held = Held { orders: &self.orders, order: Some(order) };
+            if dice.u8(0..4) > 0 {
+                self.consent(outbox, &guard, &held.order().user, dice.bool()).await;
+            }
+            self.enqueue(outbox, held).await;
+        }
+    }
+
+    /// The user consents, and the callback comes once, or twice at the same time.
+    async fn consent(&self, outbox: &Outbox, guard: &ConsentGuard, user: &str, twice: bool) {
+        let request = guard.issue("T".parse().unwrap(), Scene::new(7).unwrap(), user).unwrap();
+        self.consents.lock().unwrap().insert(user.to_owned());
+        let reserved = request.reserved.unwrap();
+        let callback = format!(
+            "https://a.example/?openid={user}&template_id=T&action=confirm&scene=7&reserved={reserved}"
+        );
+        let answer: Answer = callback.parse().unwrap();
+        let Ok(verified) = guard.verify(&answer, user) else { return };
+        let first = outbox.record_consent(&verified);
+        if twice {
+            let (first, second) = futures_util::future::join(first, outbox.record_consent(&verified)).await;
+            self.oracle.tell(|| format!("{user} consents: {first:?}, {second:?}"));
+        } else {
+            let first = first.await;
+            self.oracle.tell(|| format!("{user} consents: {first:?}"));
+        }
+    }
+
+    async fn enqueue(&self, outbox: &Outbox, mut held: Held<'_>) {
+        let order = held.order().clone();
+        let openid: OpenId = order.user.parse().unwrap();
+        let template: TemplateId = "T".parse().unwrap();
+        let grant = Grant::trusted(openid, template, Scene::new(7).unwrap());
+        let message = grant.message("Title".parse().unwrap(), order.number.to_string().parse().unwrap());
+        let key = IdempotencyKey::new(format!("order-{}", order.number)).unwrap();
+        let mut message = OutboxMessage::new(message).idempotency_key(key);
+        if let Some(at) = order.send_at {
+            message = message.send_at(at);
+        }
+        if let Some(at) = order.expires_at {
+            message = message.expires_at(at);
+        }
+        match outbox.enqueue(message).await {
+            Ok(queued) => {
+                held.order = None;
+                self.oracle.acknowledged(order.number, queued.id());
+            }
+            Err(OutboxError::NotRecorded(why)) => {
+                held.order = None;
+                self.oracle.tell(|| format!("message {} is not recorded: {why}", order.number));
+            }
+            Err(OutboxError::Ledger(LedgerError::Unavailable(_) | LedgerError::Unknown(_))) => {}
+            Err(error) => self.oracle.complain(&format!("message {}: {error}", order.number)),
+        }
+    }
+}
+
+/// An order that goes back to the others if its process ends, or if it must be repeated.
+struct Held<'a> {
+    orders: &'a Mutex<VecDeque<Order>>,
+    order: Option<Order>,
+}
+
+impl Held<'_> {
+    fn order(&self) -> &Order {
+        self.order.as_ref().unwrap()
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(order) = self.order.take() {
+            self.orders.lock().unwrap().push_back(order);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Weixin as one process sees it: consents, tokens, answers, and a network that fails.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fastrand::Rng;
+use futures_util::FutureExt;
+use serde_json::Value;
+use wxsub_core::proto::AppId;
+use wxsub_core::proto::codec::RawReply;
+use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
+use wxsub_outbox::ledger::MessageQuery;
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::{Ledger, MemoryLedger};
+
+use super::node_clock::MachineClock;
+use super::oracle::Oracle;
+use super::plan::{NetworkFault, Plan, Refusal, meets};
+
+/// The users whose consent is not used up.
+pub(super) type Consents = Arc<Mutex<BTreeSet<String>>>;
+
+/// The connection of one process.
+#[derive(Clone)]
+pub(super) struct Line {
+    pub(super) consents: Consents,
+    pub(super) plan: Arc<Plan>,
+    /// The time everywhere.
+    pub(super) truth: Arc<MachineClock>,
+    /// The process's own, which may stand still.
+    pub(super) clock: Arc<MachineClock>,
+    pub(super) oracle: Arc<Oracle>,
+    pub(super) ledger: Arc<MemoryLedger>,
+    pub(super) appid: AppId,
+    pub(super) dice: Arc<Mutex<Rng>>,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line")
+    }
+}
+
+/// A message on its way.
+struct Letter {
+    number: u32,
+    user: String,
+    post: usize,
+}
+
+impl Line {
+    fn dice<T>(&self, throw: impl FnOnce(&mut Rng) -> T) -> T {
+        throw(&mut self.dice.lock().unwrap())
+    }
+
+    fn millis(&self, range: std::ops::Range<u64>) -> Duration {
+        Duration::from_millis(self.dice(|dice| dice.u64(range)))
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        self.dice(|dice| meets(&self.plan.refusals, self.truth.passed(), dice))
+    }
+
+    fn handle(&self, letter: &Letter) -> i64 {
+        let code = match self.refusal() {
+            Some(Refusal::NoToken) => 42001,
+            Some(Refusal::MinuteQuota) => 45011,
+            Some(Refusal::DailyQuota) => 45009,
+            Some(Refusal::Template) => 40037,
+            None if self.consents.lock().unwrap().remove(&letter.user) => 0,
+            None => 43101,
+        };
+        self.oracle.handled(letter.post, code);
+        code
+    }
+
+    /// A POST needs an attempt in the ledger. The ledger is looked at directly, not through the process.
+    fn leaves(&self, body: &[u8]) -> Letter {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        let (user, text) =
+            (body["touser"].as_str().unwrap(), body["data"]["content"]["value"].as_str().unwrap());
+        let number: u32 = text.parse().unwrap();
+        let query =
+            MessageQuery { openid: Some(user.parse().unwrap()), ..MessageQuery::new(self.appid.clone()) };
+        let rows = self.ledger.messages(&query).now_or_never().unwrap().unwrap();
+        let durable = rows.iter().any(|row| {
+            let attempted = row.state == MessageState::Attempting || row.is_undecided();
+            let same = row.body.as_ref().is_some_and(|body| body.content().as_str() == text);
+            attempted && same && row.attempt > 0
+        });
+        let now = self.clock.passed();
+        // A process that is stopped between its last look at the clock and its POST posts late.
+        let stopped = self.clock.stood_still(&(now.saturating_sub(Duration::from_secs(700))..now));
+        if !durable && !stopped {
+            self.oracle.complain(&format!("message {number} is posted without a durable attempt"));
+        }
+        let post = self.oracle.leaves(number);
+        self.oracle.tell(|| format!("post {post}: message {number} to {user} leaves"));
+        Letter { number, user: user.to_owned(), post }
+    }
+
+    /// The request arrives later, whether or not its process still waits.
+    fn arrive_later(&self, letter: Letter, delay: Duration) {
+        let (line, truth) = (self.clone(), Arc::clone(&self.truth));
+        tokio::spawn(async move {
+            truth.sleep(delay).await;
+            line.handle(&letter);
+        });
+    }
+
+    async fn post(&self, body: &[u8]) -> Answer {
+        let fault = self.dice(|dice| meets(&self.plan.network, self.clock.passed(), dice));
+        if fault == Some(NetworkFault::ConnectFails) {
+            return Err(TransportError::before_sending(TransportFault::Connect, "refused"));
+        }
+        let letter = self.leaves(body);
+        self.oracle.tell(|| format!("post {} meets {fault:?}", letter.post));
+        let broken = || Err(TransportError::maybe_sent(TransportFault::Broken, "reset"));
+        match fault {
+            Some(NetworkFault::RequestIsLost) => return broken(),
+            Some(NetworkFault::RequestIsSlow) => {
+                let delay = self.millis(1_000..90_000);
+                self.arrive_later(letter, delay);
+                return pending().await;
+            }
+            Some(NetworkFault::Hangs) => return pending().await,
+            Some(NetworkFault::ResponseIsLost) => {
+                let delay = self.millis(1..100);
+                self.arrive_later(letter, delay);
+                self.clock.sleep(Duration::from_millis(200)).await;
+                return broken();
+            }
+            Some(NetworkFault::Gateway) => {
+                if self.dice(Rng::bool) {
+                    self.handle(&letter);
+                }
+                return Ok(RawReply::new(502, Bytes::from_static(b"<html>502 Bad Gateway</html>")));
+            }
+            Some(NetworkFault::ConnectFails) | None => {}
+        }
+        let (number, post) = (letter.number, letter.post);
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let (line, delay) = (self.clone(), self.millis(2..400));
+        let truth = Arc::clone(&self.truth);
+        tokio::spawn(async move {
+            truth.sleep(delay).await;
+            let _ = answer.send(line.handle(&letter));
+        });
+        let Ok(code) = answered.await else { return broken() };
+        self.clock.sleep(self.millis(2..100)).await;
+        self.oracle.answered(post);
+        self.oracle.tell(|| format!("message {number} is answered: {code}"));
+        Ok(RawReply::new(200, format!(r#"{{"errcode":{code},"errmsg":"m"}}"#).into()))
+    }
+
+    async fn token(&self) -> Answer {
+        let fault = self.dice(|dice| meets(&self.plan.network, self.clock.passed(), dice));
+        self.clock.sleep(self.millis(2..200)).await;
+        if fault.is_some() {
+            return Err(TransportError::before_sending(TransportFault::Connect, "refused"));
+        }
+        let body = match self.refusal() {
+            Some(Refusal::NoToken) => {
+                r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#.to_owned()
+            }
+            _ => format!(r#"{{"access_token":"T{}","expires_in":7200}}"#, self.dice(|dice| dice.u64(..))),
+        };
+        Ok(RawReply::new(200, body.into()))
+    }
+}
+
+type Answer = Result<RawReply<Bytes>, TransportError>;
+
+#[async_trait]
+impl Transport for Line {
+    async fn exchange(&self, request: Outgoing) -> Answer {
+        let request = request.into_http();
+        self.clock.sleep(self.millis(2..80)).await;
+        match request.uri().path() {
+            "/cgi-bin/message/template/subscribe" => self.post(request.body()).await,
+            _ => self.token().await,
+        }
+    }
+}
