@@ -26,23 +26,23 @@ mod outbox_simulation {
 
     pub(crate) use oracle::Account;
     pub(crate) use scenario::play;
-    pub(crate) use seeds::{Played, play_all};
+    pub(crate) use seeds::{SeedResult, run_seeds, seed_count};
 }
 
-use outbox_simulation::{Account, Played, play, play_all};
+use outbox_simulation::{Account, SeedResult, play, run_seeds, seed_count};
 
 /// An ordinary debug build is slow, and plays a few only.
 const SEEDS: u64 = if cfg!(debug_assertions) { 10 } else { 200 };
 
-impl Played for Account {
-    fn complaints(&self) -> &[String] {
-        &self.complaints
+impl SeedResult for Account {
+    fn violations(&self) -> &[String] {
+        &self.violations
     }
 }
 
 #[test]
 fn every_seed_keeps_the_invariants() {
-    let played = play_all("outbox_simulation every_seed_keeps_the_invariants", SEEDS, play);
+    let played = run_seeds("outbox_simulation every_seed_keeps_the_invariants", seed_count(SEEDS), play);
     let mut total = Account::default();
     played.iter().for_each(|account| total.add(account));
     eprintln!("{} seeds: {total:?}", played.len());

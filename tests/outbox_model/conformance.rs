@@ -199,7 +199,7 @@ impl Played {
             }
             Act::Reclaim => drop(self.apply(Change::Reclaim(1))),
             Act::BeAnother | Act::Mishap(Mishap::Crash) => {
-                self.register(Owner { boot: owner.boot + 1, ..owner })
+                self.register(Owner { boot: owner.boot + 1, ..owner });
             }
             Act::Repeat | Act::Wish(Wish::Enqueue) | Act::Mishap(Mishap::EnqueueReplyIsLost) => {
                 self.enqueue(new.unwrap_or(MESSAGES));

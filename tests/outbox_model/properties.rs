@@ -118,7 +118,7 @@ pub(crate) fn wrong_at_rest(state: &State) -> Option<&'static str> {
                 && row.state == MessageState::MaybeSent
                 && row.decision.is_none()
         };
-        ledger.messages.iter().flatten().any(|row| undecided(row)) || state.restored
+        ledger.messages.iter().flatten().any(undecided) || state.restored
     };
     let in_doubt = |grant: &usize| ledger.grants[*grant] == Some(GrantState::InDoubt);
     if (0..GRANTS).filter(in_doubt).any(|grant| !doubted(grant)) {

@@ -130,7 +130,7 @@ impl World<'_> {
         let keyed_once = state.sender == Sender::Idle && !(troubles.key && state.noted[0].recorded);
         let admitted = state.admits(rules).is_some();
         steps.wish(can_record && admitted && keyed_once, Wish::Enqueue, |next| {
-            next.enqueue(troubles.key, rules)
+            next.enqueue(troubles.key, rules);
         });
         let lose_reply = troubles.key && can_record && keyed_once && state.wishes > 0;
         steps.mishap(lose_reply, Mishap::EnqueueReplyIsLost, |next| {
@@ -261,7 +261,7 @@ impl World<'_> {
             {
                 steps.message = message;
                 steps.may(Act::Release, |next| {
-                    next.settle(message, row.attempt, owner, Settlement::NotSent, self.rules)
+                    next.settle(message, row.attempt, owner, Settlement::NotSent, self.rules);
                 });
             }
         }
@@ -277,7 +277,7 @@ impl World<'_> {
             Stage::Claiming => {
                 steps.may(Act::Receive, set(Stage::Claimed));
                 steps.mishap(troubles.lost_replies, Mishap::ClaimReplyIsLost, |next| {
-                    next.workers[at].task = None
+                    next.workers[at].task = None;
                 });
             }
             Stage::Claimed => {

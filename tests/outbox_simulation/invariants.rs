@@ -21,14 +21,14 @@ pub(super) fn check(plan: &Plan, ledger: &MemoryLedger, now: UnixMillis, appid: 
     };
     for (number, id) in &acknowledged {
         if !messages.iter().any(|message| message.id == *id) {
-            oracle.complain(&format!("message {number} was acknowledged, and is lost"));
+            oracle.violation(&format!("message {number} was acknowledged, and is lost"));
         }
     }
     for message in &messages {
         // One that was recorded while the ledger's clock was ahead waits until that time has come.
         let waits = message.state == MessageState::Queued && message.due_at > now;
         if !message.state.is_final() && !waits {
-            oracle.complain(&format!("message {} is {} at the end", message.id, message.state));
+            oracle.violation(&format!("message {} is {} at the end", message.id, message.state));
         }
         let history = ledger.history(message.id).now_or_never().unwrap().unwrap();
         check_history(message, &history, oracle);
@@ -52,26 +52,26 @@ fn number(message: &StoredMessage, all: &[StoredMessage]) -> Option<u32> {
 
 /// An outcome and a decision are written once, late answers aside; the versions have no gaps.
 fn check_history(message: &StoredMessage, history: &[StoredEvent], oracle: &Oracle) {
-    let complain = |text: &str| oracle.complain(&format!("message {}: {text}: {history:?}", message.id));
+    let violation = |text: &str| oracle.violation(&format!("message {}: {text}: {history:?}", message.id));
     if history.iter().zip(1..).any(|(event, version)| event.version != version) {
-        complain("its versions have gaps");
+        violation("its versions have gaps");
     }
     let decided = history.iter().position(|event| event.kind == EventKind::Decided);
     let after = decided.map_or(&[][..], |at| &history[at + 1..]);
     if after.iter().any(|event| event.kind != EventKind::LateAnswer) {
-        complain("something changed after its decision");
+        violation("something changed after its decision");
     }
     let certain =
         [EventKind::Sent, EventKind::Refused, EventKind::NotSent, EventKind::Cancelled, EventKind::Expired];
     let ended = history.iter().position(|event| certain.contains(&event.kind));
     if ended.is_some_and(|at| at + 1 != history.len()) {
-        complain("something changed after its end");
+        violation("something changed after its end");
     }
     let unknown = [EventKind::MaybeSent, EventKind::Reclaimed];
     let doubted = history.iter().position(|event| unknown.contains(&event.kind));
     let later = doubted.map_or(&[][..], |at| &history[at + 1..]);
     if later.iter().any(|event| [EventKind::Claimed, EventKind::Requeued].contains(&event.kind)) {
-        complain("it was tried again though its outcome was unknown");
+        violation("it was tried again though its outcome was unknown");
     }
 }
 
@@ -103,11 +103,11 @@ fn check_posts(messages: &[StoredMessage], posts: &[Post], oracle: &Oracle) {
     for message in messages {
         match number(message, messages) {
             Some(number) => by_number.entry(number).or_default().push(message),
-            None => oracle.complain(&format!("message {} was asked for by nobody", message.id)),
+            None => oracle.violation(&format!("message {} was asked for by nobody", message.id)),
         }
     }
     for post in posts.iter().filter(|post| !by_number.contains_key(&post.number)) {
-        oracle.complain(&format!("message {} was posted, and is not in the ledger", post.number));
+        oracle.violation(&format!("message {} was posted, and is not in the ledger", post.number));
     }
     for (number, rows) in by_number {
         let posts: Vec<_> = posts.iter().filter(|post| post.number == number).collect();
@@ -123,16 +123,16 @@ fn check_posts(messages: &[StoredMessage], posts: &[Post], oracle: &Oracle) {
             format!("message {number}: {posts:?}, {:?}", rows.iter().map(|row| row.state).collect::<Vec<_>>())
         };
         if unproven > 1 + again.count() {
-            oracle.complain(&format!("more than one POST may have been accepted; {}", facts()));
+            oracle.violation(&format!("more than one POST may have been accepted; {}", facts()));
         }
         if sent > accepted {
-            oracle.complain(&format!("it counts as sent, and was not; {}", facts()));
+            oracle.violation(&format!("it counts as sent, and was not; {}", facts()));
         }
         if in_state(MessageState::Refused) > refused {
-            oracle.complain(&format!("it counts as refused, and was not; {}", facts()));
+            oracle.violation(&format!("it counts as refused, and was not; {}", facts()));
         }
         if unproven > sent + maybe_sent {
-            oracle.complain(&format!("it may have been sent, and counts as not sent; {}", facts()));
+            oracle.violation(&format!("it may have been sent, and counts as not sent; {}", facts()));
         }
     }
 }
@@ -149,19 +149,19 @@ fn check_grants(
     for message in messages {
         users.entry(&message.touser).or_default().push(message);
         if message.grant.is_none() {
-            oracle.complain(&format!("message {} has no grant, and the app requires one", message.id));
+            oracle.violation(&format!("message {} has no grant, and the app requires one", message.id));
         }
     }
     for (openid, rows) in users {
         let grants = ledger.grants(appid, openid).now_or_never().unwrap().unwrap();
         if grants.iter().filter(|grant| grant.state == GrantState::Open).count() > 1 {
-            oracle.complain(&format!("{openid} has several open grants: {grants:?}"));
+            oracle.violation(&format!("{openid} has several open grants: {grants:?}"));
         }
         for grant in &grants {
             let holding = rows.iter().filter(|row| row.grant == Some(grant.id) && row.holds_grant()).count();
             let in_use = matches!(grant.state, GrantState::Reserved | GrantState::Attempting);
             if holding > 1 || (in_use && holding == 0) {
-                oracle.complain(&format!(
+                oracle.violation(&format!(
                     "grant {} is {}, and {holding} messages hold it",
                     grant.id, grant.state
                 ));
@@ -174,7 +174,7 @@ fn check_grants(
         let of_user =
             posts.iter().filter(|post| numbers.contains(&post.number) && !post.is_proven_not_sent());
         if of_user.count() > grants.len() + sent_again.count() {
-            oracle.complain(&format!(
+            oracle.violation(&format!(
                 "{openid} has {} grants, and more messages may have been sent",
                 grants.len()
             ));
@@ -188,7 +188,7 @@ fn check_counts(ledger: &MemoryLedger, appid: &AppId, messages: &[StoredMessage]
     messages.iter().for_each(|message| *recount.entry(message.state).or_insert(0) += 1);
     let undecided = messages.iter().filter(|message| message.is_undecided()).count();
     if app.counts != recount || app.undecided != u64::try_from(undecided).unwrap() {
-        oracle.complain(&format!("the counts are {app:?}, a recount gives {recount:?}"));
+        oracle.violation(&format!("the counts are {app:?}, a recount gives {recount:?}"));
     }
 }
 
@@ -197,7 +197,7 @@ fn check_quota(plan: &Plan, posts: &[Post], oracle: &Oracle) {
     let refused = posts.iter().filter(|post| post.handled == Some(45009)).count();
     if refused > 60 {
         let first = posts.iter().find(|post| post.handled == Some(45009)).map(|post| post.at);
-        oracle.complain(&format!(
+        oracle.violation(&format!(
             "{refused} messages were posted against 45009 from {first:?} until {:?}",
             plan.calm_from
         ));

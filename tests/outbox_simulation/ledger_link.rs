@@ -15,14 +15,14 @@ use wxsub_outbox::ledger::{Applied, Change, MessageQuery};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::{Ledger, LedgerError, MemoryLedger};
 
-use super::node_clock::MachineClock;
+use super::node_clock::NodeClock;
 use super::oracle::Oracle;
 use super::plan::{CommitFault, Plan, meets};
 
 pub(super) struct LedgerLink {
     pub(super) ledger: Arc<MemoryLedger>,
     pub(super) plan: Arc<Plan>,
-    pub(super) clock: Arc<MachineClock>,
+    pub(super) clock: Arc<NodeClock>,
     pub(super) oracle: Arc<Oracle>,
     pub(super) dice: Mutex<Rng>,
     /// Ends the process.
@@ -41,7 +41,7 @@ impl LedgerLink {
     }
 
     fn fault(&self) -> Option<CommitFault> {
-        meets(&self.plan.commits, self.clock.passed(), &mut self.dice.lock().unwrap())
+        meets(&self.plan.commits, self.clock.elapsed(), &mut self.dice.lock().unwrap())
     }
 }
 
@@ -63,7 +63,7 @@ impl Ledger for LedgerLink {
         };
         let fault = self.fault();
         if let Some(fault) = fault {
-            self.oracle.tell(|| format!("{fault:?}: {changes:?}"));
+            self.oracle.trace(|| format!("{fault:?}: {changes:?}"));
         }
         let committed = match fault {
             None => self.ledger.commit(changes).await,

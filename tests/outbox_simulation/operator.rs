@@ -11,7 +11,7 @@ use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewDecision};
 use wxsub_outbox::state::{Decision, MessageState};
 use wxsub_outbox::{Ledger, MemoryLedger};
 
-use super::node_clock::MachineClock;
+use super::node_clock::NodeClock;
 use super::oracle::Oracle;
 use super::plan::Plan;
 
@@ -19,14 +19,14 @@ pub(super) struct Operator {
     pub(super) appid: AppId,
     pub(super) plan: Arc<Plan>,
     pub(super) ledger: Arc<MemoryLedger>,
-    pub(super) clock: Arc<MachineClock>,
+    pub(super) clock: Arc<NodeClock>,
     pub(super) oracle: Arc<Oracle>,
     pub(super) dice: Rng,
 }
 
 impl Operator {
     pub(super) async fn act(mut self) {
-        while self.clock.passed() < self.plan.calm_from {
+        while self.clock.elapsed() < self.plan.calm_from {
             self.clock.sleep(Duration::from_secs(self.dice.u64(30..900))).await;
             match self.dice.u8(0..8) {
                 0 => self.pause(),
@@ -52,7 +52,7 @@ impl Operator {
             true => Change::Pause { appid: self.appid.clone(), by: "ops".to_owned(), note: String::new() },
             false => Change::Resume(self.appid.clone()),
         };
-        self.oracle.tell(|| format!("operator: {change:?}"));
+        self.oracle.trace(|| format!("operator: {change:?}"));
         self.apply(change);
     }
 
@@ -60,7 +60,7 @@ impl Operator {
         let query =
             MessageQuery { state: Some(MessageState::Queued), ..MessageQuery::new(self.appid.clone()) };
         if let Some(message) = self.some(&query) {
-            self.oracle.tell(|| format!("operator cancels {message}"));
+            self.oracle.trace(|| format!("operator cancels {message}"));
             self.apply(Change::Cancel { message, by: "ops".to_owned() });
         }
     }
@@ -79,16 +79,16 @@ impl Operator {
                 seen: None,
                 child,
             })));
-            self.oracle.tell(|| format!("operator decides {message}: {decision}: {decided:?}"));
+            self.oracle.trace(|| format!("operator decides {message}: {decision}: {decided:?}"));
         }
     }
 }
 
 /// The clock of the ledger is set now and then.
-pub(super) async fn set_ledger_clock(plan: Arc<Plan>, clock: Arc<MachineClock>, oracle: Arc<Oracle>) {
+pub(super) async fn set_ledger_clock(plan: Arc<Plan>, clock: Arc<NodeClock>, oracle: Arc<Oracle>) {
     for (at, seconds) in &plan.ledger_clock {
-        clock.until(*at).await;
-        oracle.tell(|| format!("the ledger's clock is set by {seconds} s"));
+        clock.wait_until(*at).await;
+        oracle.trace(|| format!("the ledger's clock is set by {seconds} s"));
         clock.set(*seconds);
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use wxsub_outbox::id::MessageId;
 
-use super::node_clock::MachineClock;
+use super::node_clock::NodeClock;
 
 /// What became of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Account {
-    pub(crate) complaints: Vec<String>,
+    pub(crate) violations: Vec<String>,
     pub(crate) messages: usize,
     pub(crate) sent: usize,
     pub(crate) refused: usize,
@@ -63,8 +63,8 @@ impl Post {
 }
 
 pub(super) struct Oracle {
-    clock: Arc<MachineClock>,
-    tells: bool,
+    clock: Arc<NodeClock>,
+    trace: bool,
     noted: Mutex<Noted>,
 }
 
@@ -77,35 +77,35 @@ pub(super) struct Noted {
 }
 
 impl Oracle {
-    pub(super) fn new(clock: Arc<MachineClock>, tells: bool) -> Self {
-        Self { clock, tells, noted: Mutex::default() }
+    pub(super) fn new(clock: Arc<NodeClock>, trace: bool) -> Self {
+        Self { clock, trace, noted: Mutex::default() }
     }
 
     pub(super) fn noted(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn tell(&self, text: impl FnOnce() -> String) {
-        if self.tells {
-            eprintln!("{:>12.3} {}", self.clock.passed().as_secs_f64(), text());
+    pub(super) fn trace(&self, text: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>12.3} {}", self.clock.elapsed().as_secs_f64(), text());
         }
     }
 
-    pub(super) fn complain(&self, text: &str) {
-        self.tell(|| format!("WRONG: {text}"));
-        let complaint = format!("{:.3} {text}", self.clock.passed().as_secs_f64());
-        self.noted().account.complaints.push(complaint);
+    pub(super) fn violation(&self, text: &str) {
+        self.trace(|| format!("WRONG: {text}"));
+        let violation = format!("{:.3} {text}", self.clock.elapsed().as_secs_f64());
+        self.noted().account.violations.push(violation);
     }
 
     /// A request leaves its process. Gives the number of the POST.
     pub(super) fn leaves(&self, number: u32) -> usize {
         let mut noted = self.noted();
-        noted.posts.push(Post { number, at: self.clock.passed(), handled: None, answered: false });
+        noted.posts.push(Post { number, at: self.clock.elapsed(), handled: None, answered: false });
         noted.posts.len() - 1
     }
 
     pub(super) fn handled(&self, post: usize, code: i64) {
-        self.tell(|| format!("Weixin handles post {post}: {code}"));
+        self.trace(|| format!("Weixin handles post {post}: {code}"));
         self.noted().posts[post].handled = Some(code);
     }
 
@@ -115,15 +115,15 @@ impl Oracle {
 
     /// A sender was assured that its message is recorded.
     pub(super) fn acknowledged(&self, number: u32, id: MessageId) {
-        self.tell(|| format!("message {number} is acknowledged as {id}"));
+        self.trace(|| format!("message {number} is acknowledged as {id}"));
         let before = self.noted().acknowledged.insert(number, id);
         if before.is_some_and(|before| before != id) {
-            self.complain(&format!("the key of message {number} stands for two messages"));
+            self.violation(&format!("the key of message {number} stands for two messages"));
         }
     }
 
     pub(super) fn crashed(&self, process: usize) {
-        self.tell(|| format!("process {process} is killed"));
+        self.trace(|| format!("process {process} is killed"));
         self.noted().account.crashes += 1;
     }
 

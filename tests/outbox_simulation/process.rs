@@ -16,7 +16,7 @@ use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::{App, Ledger, LedgerError, MaybeSentPolicy, Outbox, OutboxError, OutboxMessage};
 
 use super::ledger_link::LedgerLink;
-use super::node_clock::MachineClock;
+use super::node_clock::NodeClock;
 use super::oracle::Oracle;
 use super::plan::{Plan, ProcessFault};
 use super::weixin::{Consents, Line};
@@ -34,7 +34,7 @@ pub(super) struct Process {
     pub(super) number: usize,
     pub(super) appid: AppId,
     pub(super) plan: Arc<Plan>,
-    pub(super) clock: Arc<MachineClock>,
+    pub(super) clock: Arc<NodeClock>,
     pub(super) link: Arc<LedgerLink>,
     pub(super) line: Line,
     pub(super) consents: Consents,
@@ -50,13 +50,13 @@ impl Process {
     /// Lives until the end, in as many starts as it takes.
     pub(super) async fn live(mut self) {
         let mut crashes: VecDeque<_> = self.crashes().into();
-        while self.clock.passed() < self.plan.end {
+        while self.clock.elapsed() < self.plan.end {
             let dice = self.dice.fork();
             let next_crash = crashes.front().map_or(Duration::MAX / 4, |(at, _)| *at);
             let pause = tokio::select! {
                 biased;
                 () = self.kill.notified() => Duration::from_secs(dice.clone().u64(1..60)),
-                () = self.clock.until(next_crash), if !crashes.is_empty() => crashes.pop_front().unwrap().1,
+                () = self.clock.wait_until(next_crash), if !crashes.is_empty() => crashes.pop_front().unwrap().1,
                 () = self.work(dice.clone()) => return,
             };
             self.oracle.crashed(self.number);
@@ -76,10 +76,12 @@ impl Process {
     /// One start of the process.
     async fn work(&self, mut dice: Rng) {
         let transport = Arc::new(self.line.clone());
+        let (seed, keeper_seed) = (dice.u64(..), dice.u64(..));
         let client = Client::builder(self.appid.clone(), "SECRET".parse().unwrap(), transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
-            .jitter_seed(dice.u64(..))
+            .jitter_seed(seed)
+            .keeper(|keeper| keeper.jitter_seed(keeper_seed))
             .build();
         let app = App::new(self.appid.clone(), client)
             .concurrency(NonZeroUsize::new(4).unwrap())
@@ -92,7 +94,7 @@ impl Process {
             .id_seed(dice.u64(..))
             .poll_interval(Duration::from_secs(5))
             .build();
-        let end = self.clock.until(self.plan.end);
+        let end = self.clock.wait_until(self.plan.end);
         let run = async {
             outbox.run(end).await.unwrap();
         };
@@ -101,11 +103,11 @@ impl Process {
 
     async fn set_clocks(&self) {
         for (at, fault) in &self.plan.processes[self.number] {
-            if *at > self.clock.passed() {
-                self.clock.until(*at).await;
+            if *at > self.clock.elapsed() {
+                self.clock.wait_until(*at).await;
                 if let ProcessFault::ClockSet(seconds) = fault {
                     self.oracle
-                        .tell(|| format!("the clock of process {} is set by {seconds} s", self.number));
+                        .trace(|| format!("the clock of process {} is set by {seconds} s", self.number));
                     self.clock.set(*seconds);
                 }
             }
@@ -116,7 +118,7 @@ impl Process {
         let guard =
             ConsentGuard::new(self.appid.clone(), GuardKey::new(b"at least sixteen random bytes").unwrap())
                 .clock(self.clock.clone());
-        while self.clock.passed() < self.plan.calm_from + Duration::from_secs(300) {
+        while self.clock.elapsed() < self.plan.calm_from + Duration::from_secs(300) {
             self.clock.sleep(Duration::from_millis(dice.u64(100..90_000))).await;
             let Some(order) = self.orders.lock().unwrap().pop_front() else { continue };
             // An order is not lost with its process.
@@ -141,10 +143,10 @@ impl Process {
         let first = outbox.record_consent(&verified);
         if twice {
             let (first, second) = futures_util::future::join(first, outbox.record_consent(&verified)).await;
-            self.oracle.tell(|| format!("{user} consents: {first:?}, {second:?}"));
+            self.oracle.trace(|| format!("{user} consents: {first:?}, {second:?}"));
         } else {
             let first = first.await;
-            self.oracle.tell(|| format!("{user} consents: {first:?}"));
+            self.oracle.trace(|| format!("{user} consents: {first:?}"));
         }
     }
 
@@ -169,10 +171,10 @@ impl Process {
             }
             Err(OutboxError::NotRecorded(why)) => {
                 held.order = None;
-                self.oracle.tell(|| format!("message {} is not recorded: {why}", order.number));
+                self.oracle.trace(|| format!("message {} is not recorded: {why}", order.number));
             }
             Err(OutboxError::Ledger(LedgerError::Unavailable(_) | LedgerError::Unknown(_))) => {}
-            Err(error) => self.oracle.complain(&format!("message {}: {error}", order.number)),
+            Err(error) => self.oracle.violation(&format!("message {}: {error}", order.number)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One run: two processes, a ledger, an operator, Weixin.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use wxsub_outbox::{MaybeSentPolicy, MemoryLedger};
 
 use super::invariants;
 use super::ledger_link::LedgerLink;
-use super::node_clock::MachineClock;
+use super::node_clock::NodeClock;
 use super::operator::{Operator, set_ledger_clock};
 use super::oracle::{Account, Oracle};
 use super::plan::{Plan, ProcessFault};
@@ -23,94 +23,118 @@ use super::weixin::{Consents, Line};
 
 const PROCESSES: usize = 2;
 
-/// Plays one seed. `tells` prints what happens.
-pub(crate) fn play(seed: u64, tells: bool) -> Account {
+/// Plays one seed. `trace` prints every event.
+pub(crate) fn play(seed: u64, trace: bool) -> Account {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(run(seed, tells))
+    runtime.block_on(run(seed, trace))
 }
 
-async fn run(seed: u64, tells: bool) -> Account {
+async fn run(seed: u64, trace: bool) -> Account {
     let mut dice = Rng::with_seed(seed);
     let plan = Arc::new(Plan::new(&mut dice, PROCESSES));
-    let truth = Arc::new(MachineClock::new());
-    let ledger_clock = Arc::new(MachineClock::new());
-    let oracle = Arc::new(Oracle::new(Arc::clone(&truth), tells));
-    oracle.tell(|| format!("{plan:#?}"));
-    let ledger = Arc::new(MemoryLedger::with_clock(ledger_clock.clone()));
-    let consents: Consents = Arc::new(Mutex::new(BTreeSet::new()));
-    let appid: AppId = "wx0123456789abcdef".parse().unwrap();
-    let orders = Arc::new(Mutex::new(
-        (0..plan.messages).map(|number| order(&mut dice, number, &plan, &truth)).collect(),
-    ));
+    let (truth, ledger_clock) = (Arc::new(NodeClock::new()), Arc::new(NodeClock::new()));
+    let oracle = Arc::new(Oracle::new(Arc::clone(&truth), trace));
+    oracle.trace(|| format!("{plan:#?}"));
+    let orders = (0..plan.messages).map(|number| order(&mut dice, number, &plan, &truth)).collect();
     let policies =
         [MaybeSentPolicy::Hold, MaybeSentPolicy::Hold, MaybeSentPolicy::AssumeSent, MaybeSentPolicy::GiveUp];
-    let policy = policies[dice.usize(0..policies.len())];
+    let world = World {
+        appid: "wx0123456789abcdef".parse().unwrap(),
+        plan,
+        truth,
+        oracle,
+        ledger: Arc::new(MemoryLedger::with_clock(ledger_clock.clone())),
+        consents: Arc::new(Mutex::new(BTreeSet::new())),
+        orders: Arc::new(Mutex::new(orders)),
+        policy: policies[dice.usize(0..policies.len())],
+    };
     let mut lives = JoinSet::new();
     for number in 0..PROCESSES {
-        let clock = Arc::new(MachineClock::new());
-        for (at, fault) in &plan.processes[number] {
+        lives.spawn(world.process(number, &mut dice).live());
+    }
+    lives.spawn(world.operator(&mut dice).act());
+    let World { plan, oracle, .. } = &world;
+    lives.spawn(set_ledger_clock(Arc::clone(plan), Arc::clone(&ledger_clock), Arc::clone(oracle)));
+    while let Some(life) = lives.join_next().await {
+        if let Err(panic) = life {
+            oracle.violation(&format!("panic: {panic}"));
+        }
+    }
+    // What is slow has arrived by now.
+    world.truth.sleep(Duration::from_secs(120)).await;
+    invariants::check(plan, &world.ledger, ledger_clock.now().wall, &world.appid, oracle);
+    std::mem::take(&mut oracle.noted().account)
+}
+
+/// What the processes share.
+struct World {
+    appid: AppId,
+    plan: Arc<Plan>,
+    truth: Arc<NodeClock>,
+    oracle: Arc<Oracle>,
+    ledger: Arc<MemoryLedger>,
+    consents: Consents,
+    orders: Arc<Mutex<VecDeque<Order>>>,
+    policy: MaybeSentPolicy,
+}
+
+impl World {
+    fn process(&self, number: usize, dice: &mut Rng) -> Process {
+        let clock = Arc::new(NodeClock::new());
+        for (at, fault) in &self.plan.processes[number] {
             if let ProcessFault::Stop(length) = fault {
-                clock.stand_still(*at..*at + *length);
+                clock.suspend(*at..*at + *length);
             }
         }
         let kill = Arc::new(Notify::new());
         let link = Arc::new(LedgerLink {
-            ledger: Arc::clone(&ledger),
-            plan: Arc::clone(&plan),
+            ledger: Arc::clone(&self.ledger),
+            plan: Arc::clone(&self.plan),
             clock: Arc::clone(&clock),
-            oracle: Arc::clone(&oracle),
+            oracle: Arc::clone(&self.oracle),
             dice: Mutex::new(dice.fork()),
             kill: Arc::clone(&kill),
         });
         let line = Line {
-            consents: Arc::clone(&consents),
-            plan: Arc::clone(&plan),
-            truth: Arc::clone(&truth),
+            consents: Arc::clone(&self.consents),
+            plan: Arc::clone(&self.plan),
+            truth: Arc::clone(&self.truth),
             clock: Arc::clone(&clock),
-            oracle: Arc::clone(&oracle),
-            ledger: Arc::clone(&ledger),
-            appid: appid.clone(),
+            oracle: Arc::clone(&self.oracle),
+            ledger: Arc::clone(&self.ledger),
+            appid: self.appid.clone(),
             dice: Arc::new(Mutex::new(dice.fork())),
         };
-        let process = Process {
+        Process {
             number,
-            appid: appid.clone(),
-            plan: Arc::clone(&plan),
+            appid: self.appid.clone(),
+            plan: Arc::clone(&self.plan),
             clock,
             link,
             line,
-            consents: Arc::clone(&consents),
-            oracle: Arc::clone(&oracle),
-            orders: Arc::clone(&orders),
-            policy,
+            consents: Arc::clone(&self.consents),
+            oracle: Arc::clone(&self.oracle),
+            orders: Arc::clone(&self.orders),
+            policy: self.policy,
             kill,
             dice: dice.fork(),
-        };
-        lives.spawn(process.live());
-    }
-    let operator = Operator {
-        appid: appid.clone(),
-        plan: Arc::clone(&plan),
-        ledger: Arc::clone(&ledger),
-        clock: Arc::clone(&truth),
-        oracle: Arc::clone(&oracle),
-        dice: dice.fork(),
-    };
-    lives.spawn(operator.act());
-    lives.spawn(set_ledger_clock(Arc::clone(&plan), Arc::clone(&ledger_clock), Arc::clone(&oracle)));
-    while let Some(life) = lives.join_next().await {
-        if let Err(panic) = life {
-            oracle.complain(&format!("panic: {panic}"));
         }
     }
-    // What is slow has arrived by now.
-    truth.sleep(Duration::from_secs(120)).await;
-    invariants::check(&plan, &ledger, ledger_clock.now().wall, &appid, &oracle);
-    std::mem::take(&mut oracle.noted().account)
+
+    fn operator(&self, dice: &mut Rng) -> Operator {
+        Operator {
+            appid: self.appid.clone(),
+            plan: Arc::clone(&self.plan),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.truth),
+            oracle: Arc::clone(&self.oracle),
+            dice: dice.fork(),
+        }
+    }
 }
 
 /// A message for one of a few users, some of them for later, some only for a while.
-fn order(dice: &mut Rng, number: u32, plan: &Plan, truth: &MachineClock) -> Order {
+fn order(dice: &mut Rng, number: u32, plan: &Plan, truth: &NodeClock) -> Order {
     let now = truth.now().wall;
     let within = |dice: &mut Rng| now.after(Duration::from_secs(dice.u64(0..plan.calm_from.as_secs())));
     let user = format!("o{}", dice.u8(0..12));

@@ -18,7 +18,7 @@ use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{Ledger, MemoryLedger};
 
-use super::node_clock::MachineClock;
+use super::node_clock::NodeClock;
 use super::oracle::Oracle;
 use super::plan::{NetworkFault, Plan, Refusal, meets};
 
@@ -31,9 +31,9 @@ pub(super) struct Line {
     pub(super) consents: Consents,
     pub(super) plan: Arc<Plan>,
     /// The time everywhere.
-    pub(super) truth: Arc<MachineClock>,
+    pub(super) truth: Arc<NodeClock>,
     /// The process's own, which may stand still.
-    pub(super) clock: Arc<MachineClock>,
+    pub(super) clock: Arc<NodeClock>,
     pub(super) oracle: Arc<Oracle>,
     pub(super) ledger: Arc<MemoryLedger>,
     pub(super) appid: AppId,
@@ -63,7 +63,7 @@ impl Line {
     }
 
     fn refusal(&self) -> Option<Refusal> {
-        self.dice(|dice| meets(&self.plan.refusals, self.truth.passed(), dice))
+        self.dice(|dice| meets(&self.plan.refusals, self.truth.elapsed(), dice))
     }
 
     fn handle(&self, letter: &Letter) -> i64 {
@@ -93,14 +93,14 @@ impl Line {
             let same = row.body.as_ref().is_some_and(|body| body.content().as_str() == text);
             attempted && same && row.attempt > 0
         });
-        let now = self.clock.passed();
+        let now = self.clock.elapsed();
         // A process that is stopped between its last look at the clock and its POST posts late.
-        let stopped = self.clock.stood_still(&(now.saturating_sub(Duration::from_secs(700))..now));
+        let stopped = self.clock.was_suspended(&(now.saturating_sub(Duration::from_secs(700))..now));
         if !durable && !stopped {
-            self.oracle.complain(&format!("message {number} is posted without a durable attempt"));
+            self.oracle.violation(&format!("message {number} is posted without a durable attempt"));
         }
         let post = self.oracle.leaves(number);
-        self.oracle.tell(|| format!("post {post}: message {number} to {user} leaves"));
+        self.oracle.trace(|| format!("post {post}: message {number} to {user} leaves"));
         Letter { number, user: user.to_owned(), post }
     }
 
@@ -114,12 +114,12 @@ impl Line {
     }
 
     async fn post(&self, body: &[u8]) -> Answer {
-        let fault = self.dice(|dice| meets(&self.plan.network, self.clock.passed(), dice));
+        let fault = self.dice(|dice| meets(&self.plan.network, self.clock.elapsed(), dice));
         if fault == Some(NetworkFault::ConnectFails) {
             return Err(TransportError::before_sending(TransportFault::Connect, "refused"));
         }
         let letter = self.leaves(body);
-        self.oracle.tell(|| format!("post {} meets {fault:?}", letter.post));
+        self.oracle.trace(|| format!("post {} meets {fault:?}", letter.post));
         let broken = || Err(TransportError::maybe_sent(TransportFault::Broken, "reset"));
         match fault {
             Some(NetworkFault::RequestIsLost) => return broken(),
@@ -154,12 +154,12 @@ impl Line {
         let Ok(code) = answered.await else { return broken() };
         self.clock.sleep(self.millis(2..100)).await;
         self.oracle.answered(post);
-        self.oracle.tell(|| format!("message {number} is answered: {code}"));
+        self.oracle.trace(|| format!("message {number} is answered: {code}"));
         Ok(RawReply::new(200, format!(r#"{{"errcode":{code},"errmsg":"m"}}"#).into()))
     }
 
     async fn token(&self) -> Answer {
-        let fault = self.dice(|dice| meets(&self.plan.network, self.clock.passed(), dice));
+        let fault = self.dice(|dice| meets(&self.plan.network, self.clock.elapsed(), dice));
         self.clock.sleep(self.millis(2..200)).await;
         if fault.is_some() {
             return Err(TransportError::before_sending(TransportFault::Connect, "refused"));

@@ -58,7 +58,8 @@ impl AppWorker {
                 }
             }
             let next_poll = clock.now().mono.after(self.inner.poll_interval);
-            let idle = !stop && self.free_slots(tasks.len()) > 0;
+            // A token may come while the one message that fetches it is under way.
+            let idle = !stop && tasks.len() < self.app.concurrency.get();
             tokio::select! {
                 biased;
                 Some(ended) = tasks.join_next_with_id() => match ended {
@@ -89,7 +90,7 @@ impl AppWorker {
     async fn claim(&self, limit: usize) -> Vec<Posting> {
         // Before the claim, so that a slow commit makes the window shorter, never longer.
         let deadline = self.inner.clock.now().after(POST_WINDOW);
-        let Some(worker) = self.heart.begin_claim() else { return Vec::new() };
+        let Some((worker, number)) = self.heart.begin_claim() else { return Vec::new() };
         let claim = Change::Claim { worker, appid: self.app.appid.clone(), limit };
         let messages = match self.inner.writer.submit(claim).await {
             Ok(Applied::Messages(messages)) => messages,
@@ -102,7 +103,7 @@ impl AppWorker {
                 Vec::new()
             }
         };
-        self.heart.end_claim(messages.iter().map(|message| (message.id, message.attempt)));
+        self.heart.end_claim(number, messages.iter().map(|message| (message.id, message.attempt)));
         let posting = |message| Posting {
             inner: Arc::clone(&self.inner),
             heart: Arc::clone(&self.heart),
@@ -135,7 +136,9 @@ impl Posting {
         if !self.message.worker.is_some_and(|worker| self.heart.may_post(worker)) {
             return Settlement::NotSent(Detail::not_posted("the worker's heartbeat had failed"));
         }
-        Settlement::of_result(&self.app.client.send(body).await)
+        // Also the replay after a stale token begins within the window.
+        let window_over = self.inner.clock.sleep_until(self.deadline.mono);
+        Settlement::of_result(&self.app.client.send_until(body, window_over).await)
     }
 
     /// Until the ledger has taken it: an outcome that is known must not get lost.

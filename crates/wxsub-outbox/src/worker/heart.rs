@@ -39,41 +39,55 @@ struct Pulse {
     post_until: Option<Moment>,
     /// Attempts that are not settled yet.
     running: HashSet<Attempt>,
-    /// Claims whose reply has not come.
-    claiming: usize,
-    /// Attempts that the ledger knows and this process does not. If they are still there with the next beat, the reply to their
-    /// claim was lost.
-    unknown: BTreeSet<Attempt>,
+    /// Claims whose reply has not come, by their number.
+    claims: BTreeSet<u64>,
+    next_claim: u64,
+    suspects: Suspects,
+}
+
+/// Attempts that the ledger knew at an earlier beat and this process did not: the reply to their claim may be lost.
+#[derive(Debug, Default)]
+struct Suspects {
+    attempts: BTreeSet<Attempt>,
+    /// The number of the next claim at that beat.
+    before_claim: u64,
+    /// Attempts that this process was given since that beat.
+    received: HashSet<Attempt>,
 }
 
 impl Heart {
     /// Under a fresh id. The first beat registers it.
     pub(super) fn start(inner: Arc<Inner>) -> Result<Self, NoRandomBytes> {
         let worker = inner.ids.worker(inner.clock.now().wall)?;
-        let (running, unknown) = (HashSet::new(), BTreeSet::new());
-        let pulse = Mutex::new(Pulse { worker, post_until: None, running, claiming: 0, unknown });
-        Ok(Self { inner, pulse })
+        let (running, claims, suspects) = (HashSet::new(), BTreeSet::new(), Suspects::default());
+        let pulse = Pulse { worker, post_until: None, running, claims, next_claim: 0, suspects };
+        Ok(Self { inner, pulse: Mutex::new(pulse) })
     }
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who may claim; `None` while the heartbeat fails.
-    pub(super) fn begin_claim(&self) -> Option<WorkerId> {
+    /// Who may claim, and the number of the claim; `None` while the heartbeat fails.
+    pub(super) fn begin_claim(&self) -> Option<(WorkerId, u64)> {
         let mut pulse = self.pulse();
         if !pulse.may_post(self.inner.clock.now()) {
             return None;
         }
-        pulse.claiming += 1;
-        Some(pulse.worker)
+        let claim = pulse.next_claim;
+        pulse.next_claim += 1;
+        pulse.claims.insert(claim);
+        Some((pulse.worker, claim))
     }
 
     /// The claim has ended with these attempts.
-    pub(super) fn end_claim(&self, claimed: impl IntoIterator<Item = Attempt>) {
+    pub(super) fn end_claim(&self, claim: u64, claimed: impl IntoIterator<Item = Attempt>) {
         let mut pulse = self.pulse();
-        pulse.claiming -= 1;
-        pulse.running.extend(claimed);
+        pulse.claims.remove(&claim);
+        for attempt in claimed {
+            pulse.running.insert(attempt);
+            pulse.suspects.received.insert(attempt);
+        }
     }
 
     /// The attempt is settled.
@@ -141,15 +155,18 @@ impl Heart {
         Ok(true)
     }
 
-    /// Attempts that certainly no task of this process has: it did not have them at the last beat, when no reply to a claim
-    /// was missing, and the ledger has still not seen them settled.
+    /// Attempts that certainly no task of this process has or had. The ledger still runs them; at an earlier beat this process
+    /// did not have them, it was not given them since, and all claims of that time have ended.
     fn lost_claims(&self, known_to_ledger: BTreeSet<Attempt>) -> Vec<Attempt> {
         let mut pulse = self.pulse();
-        let lost = pulse.unknown.intersection(&known_to_ledger).copied().collect();
-        pulse.unknown = match pulse.claiming {
-            0 => known_to_ledger.into_iter().filter(|attempt| !pulse.running.contains(attempt)).collect(),
-            _ => BTreeSet::new(),
-        };
+        let Pulse { running, claims, next_claim, suspects, .. } = &mut *pulse;
+        if claims.first().is_some_and(|first| *first < suspects.before_claim) {
+            return Vec::new();
+        }
+        let lost = suspects.attempts.intersection(&known_to_ledger);
+        let lost = lost.filter(|attempt| !suspects.received.contains(attempt)).copied().collect();
+        let attempts = known_to_ledger.into_iter().filter(|attempt| !running.contains(attempt)).collect();
+        *suspects = Suspects { attempts, before_claim: *next_claim, received: HashSet::new() };
         lost
     }
 
@@ -159,7 +176,7 @@ impl Heart {
         tracing::warn!(gone = %pulse.worker, %worker, "this worker was taken for gone; going on under a new id");
         pulse.worker = worker;
         pulse.post_until = None;
-        pulse.unknown.clear();
+        pulse.suspects = Suspects::default();
         Ok(())
     }
 
