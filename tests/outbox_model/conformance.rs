@@ -64,7 +64,7 @@ fn appid() -> AppId {
 }
 
 fn grant() -> Grant {
-    Grant::trusted("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap())
+    Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap())
 }
 
 fn message_id(at: usize) -> MessageId {

@@ -9,9 +9,9 @@ use fastrand::Rng;
 use futures_util::future::join3;
 use tokio::sync::Notify;
 use wxsub_core::clock::UnixMillis;
-use wxsub_core::consent_guard::GuardKey;
-use wxsub_core::proto::{Answer, AppId, Grant, OpenId, Scene, TemplateId};
-use wxsub_core::{Client, ConsentGuard};
+use wxsub_core::consent::SigningKey;
+use wxsub_core::proto::{AppId, ConsentCallback, Grant, OpenId, Scene, TemplateId};
+use wxsub_core::{Client, ConsentVerifier};
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::{App, Ledger, LedgerError, MaybeSentPolicy, Outbox, OutboxError, OutboxMessage};
 
@@ -76,12 +76,12 @@ impl Process {
     /// One start of the process.
     async fn work(&self, mut dice: Rng) {
         let transport = Arc::new(self.line.clone());
-        let (seed, keeper_seed) = (dice.u64(..), dice.u64(..));
+        let (seed, cache_seed) = (dice.u64(..), dice.u64(..));
         let client = Client::builder(self.appid.clone(), "SECRET".parse().unwrap(), transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
-            .jitter_seed(seed)
-            .keeper(|keeper| keeper.jitter_seed(keeper_seed))
+            .rng_seed(seed)
+            .token_cache(|cache| cache.jitter_seed(cache_seed))
             .build();
         let app = App::new(self.appid.clone(), client)
             .concurrency(NonZeroUsize::new(4).unwrap())
@@ -115,9 +115,11 @@ impl Process {
     }
 
     async fn take_orders(&self, outbox: &Outbox, mut dice: Rng) {
-        let guard =
-            ConsentGuard::new(self.appid.clone(), GuardKey::new(b"at least sixteen random bytes").unwrap())
-                .clock(self.clock.clone());
+        let guard = ConsentVerifier::new(
+            self.appid.clone(),
+            SigningKey::new(b"at least sixteen random bytes").unwrap(),
+        )
+        .clock(self.clock.clone());
         while self.clock.elapsed() < self.plan.calm_from + Duration::from_secs(300) {
             self.clock.sleep(Duration::from_millis(dice.u64(100..90_000))).await;
             let Some(order) = self.orders.lock().unwrap().pop_front() else { continue };
@@ -131,14 +133,14 @@ impl Process {
     }
 
     /// The user consents, and the callback comes once, or twice at the same time.
-    async fn consent(&self, outbox: &Outbox, guard: &ConsentGuard, user: &str, twice: bool) {
+    async fn consent(&self, outbox: &Outbox, guard: &ConsentVerifier, user: &str, twice: bool) {
         let request = guard.issue("T".parse().unwrap(), Scene::new(7).unwrap(), user).unwrap();
         self.consents.lock().unwrap().insert(user.to_owned());
         let reserved = request.reserved.unwrap();
         let callback = format!(
             "https://a.example/?openid={user}&template_id=T&action=confirm&scene=7&reserved={reserved}"
         );
-        let answer: Answer = callback.parse().unwrap();
+        let answer: ConsentCallback = callback.parse().unwrap();
         let Ok(verified) = guard.verify(&answer, user) else { return };
         let first = outbox.record_consent(&verified);
         if twice {
@@ -154,7 +156,7 @@ impl Process {
         let order = held.order().clone();
         let openid: OpenId = order.user.parse().unwrap();
         let template: TemplateId = "T".parse().unwrap();
-        let grant = Grant::trusted(openid, template, Scene::new(7).unwrap());
+        let grant = Grant::assume_verified(openid, template, Scene::new(7).unwrap());
         let message = grant.message("Title".parse().unwrap(), order.number.to_string().parse().unwrap());
         let key = IdempotencyKey::new(format!("order-{}", order.number)).unwrap();
         let mut message = OutboxMessage::new(message).idempotency_key(key);

@@ -12,8 +12,8 @@ use fastrand::Rng;
 use futures_util::FutureExt;
 use serde_json::Value;
 use wxsub_core::proto::AppId;
-use wxsub_core::proto::codec::RawReply;
-use wxsub_core::transport::{Outgoing, Transport, TransportError, TransportFault};
+use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{Ledger, MemoryLedger};
@@ -116,11 +116,11 @@ impl Line {
     async fn post(&self, body: &[u8]) -> Answer {
         let fault = self.dice(|dice| meets(&self.plan.network, self.clock.elapsed(), dice));
         if fault == Some(NetworkFault::ConnectFails) {
-            return Err(TransportError::before_sending(TransportFault::Connect, "refused"));
+            return Err(TransportError::before_sending(TransportErrorKind::Connect, "refused"));
         }
         let letter = self.leaves(body);
         self.oracle.trace(|| format!("post {} meets {fault:?}", letter.post));
-        let broken = || Err(TransportError::maybe_sent(TransportFault::Broken, "reset"));
+        let broken = || Err(TransportError::maybe_sent(TransportErrorKind::Broken, "reset"));
         match fault {
             Some(NetworkFault::RequestIsLost) => return broken(),
             Some(NetworkFault::RequestIsSlow) => {
@@ -139,7 +139,7 @@ impl Line {
                 if self.dice(Rng::bool) {
                     self.handle(&letter);
                 }
-                return Ok(RawReply::new(502, Bytes::from_static(b"<html>502 Bad Gateway</html>")));
+                return Ok(RawResponse::new(502, Bytes::from_static(b"<html>502 Bad Gateway</html>")));
             }
             Some(NetworkFault::ConnectFails) | None => {}
         }
@@ -155,14 +155,14 @@ impl Line {
         self.clock.sleep(self.millis(2..100)).await;
         self.oracle.answered(post);
         self.oracle.trace(|| format!("message {number} is answered: {code}"));
-        Ok(RawReply::new(200, format!(r#"{{"errcode":{code},"errmsg":"m"}}"#).into()))
+        Ok(RawResponse::new(200, format!(r#"{{"errcode":{code},"errmsg":"m"}}"#).into()))
     }
 
     async fn token(&self) -> Answer {
         let fault = self.dice(|dice| meets(&self.plan.network, self.clock.elapsed(), dice));
         self.clock.sleep(self.millis(2..200)).await;
         if fault.is_some() {
-            return Err(TransportError::before_sending(TransportFault::Connect, "refused"));
+            return Err(TransportError::before_sending(TransportErrorKind::Connect, "refused"));
         }
         let body = match self.refusal() {
             Some(Refusal::NoToken) => {
@@ -170,15 +170,15 @@ impl Line {
             }
             _ => format!(r#"{{"access_token":"T{}","expires_in":7200}}"#, self.dice(|dice| dice.u64(..))),
         };
-        Ok(RawReply::new(200, body.into()))
+        Ok(RawResponse::new(200, body.into()))
     }
 }
 
-type Answer = Result<RawReply<Bytes>, TransportError>;
+type Answer = Result<RawResponse<Bytes>, TransportError>;
 
 #[async_trait]
 impl Transport for Line {
-    async fn exchange(&self, request: Outgoing) -> Answer {
+    async fn execute(&self, request: HttpRequest) -> Answer {
         let request = request.into_http();
         self.clock.sleep(self.millis(2..80)).await;
         match request.uri().path() {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wxsub_core::clock::{Clock, SystemClock};
-use wxsub_core::consent_guard::Verified;
+use wxsub_core::consent::VerifiedConsent;
 use wxsub_proto::AppId;
 
 use self::watch::Finals;
@@ -39,24 +39,24 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// ```
 /// # use std::sync::Arc;
 /// # use bytes::Bytes;
-/// # use wxsub_core::transport::{Outgoing, TransportError};
+/// # use wxsub_core::transport::{HttpRequest, TransportError};
 /// use wxsub_core::Client;
-/// use wxsub_core::proto::{Grant, Scene, codec::RawReply};
+/// use wxsub_core::proto::{Grant, Scene, codec::RawResponse};
 /// use wxsub_outbox::{App, MemoryLedger, Outbox, OutboxMessage};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let transport = |request: Outgoing| async move {
+/// # let transport = |request: HttpRequest| async move {
 /// #     let body = match request.path() {
 /// #         "/cgi-bin/token" => r#"{"access_token":"T","expires_in":7200}"#,
 /// #         _ => r#"{"errcode":0,"errmsg":"ok"}"#,
 /// #     };
-/// #     Ok::<_, TransportError>(RawReply::new(200, Bytes::from(body)))
+/// #     Ok::<_, TransportError>(RawResponse::new(200, Bytes::from(body)))
 /// # };
 /// let client = Client::builder("wx0123456789abcdef".parse()?, "SECRET".parse()?, Arc::new(transport)).build();
 /// let outbox = Outbox::builder(MemoryLedger::new()).app(App::new("wx0123456789abcdef".parse()?, client)).build();
 ///
-/// let grant = Grant::trusted("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
+/// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
 /// let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
 /// let queued = outbox.enqueue(OutboxMessage::new(message).idempotency_key("order-4711".to_owned().try_into()?)).await?;
 ///
@@ -146,8 +146,8 @@ impl Outbox {
     ///
     /// # Cancel safety
     /// The consent may or may not have been recorded; recording it again is safe.
-    pub async fn record_consent(&self, verified: &Verified) -> Result<Option<Consent>, OutboxError> {
-        let Verified::Granted { grant, nonce } = verified else { return Ok(None) };
+    pub async fn record_consent(&self, verified: &VerifiedConsent) -> Result<Option<Consent>, OutboxError> {
+        let VerifiedConsent::Granted { grant, nonce } = verified else { return Ok(None) };
         let subject = Subject::new(self.app()?.appid.clone(), grant);
         let grant = self.inner.ids.grant(self.inner.clock.now().wall)?;
         let consent = NewConsent { grant, subject, nonce: Some(*nonce) };

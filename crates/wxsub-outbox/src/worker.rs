@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use wxsub_core::clock::until;
+use wxsub_core::clock::timeout_at;
 
 use self::app_worker::AppWorker;
 use self::heart::Heart;
@@ -59,7 +59,7 @@ impl Outbox {
         }
         // A ledger that is away must not hold up the end of the process.
         let deadline = self.inner.clock.now().mono.after(Duration::from_secs(5));
-        until(&*self.inner.clock, deadline, heart.stop()).await;
+        timeout_at(&*self.inner.clock, deadline, heart.stop()).await;
         Ok(())
     }
 }

@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::proto::{AppId, Grant, OpenId, Scene};
-use wxsub_core::testing::{ManualClock, ScriptedTransport, Step};
-use wxsub_core::transport::Outgoing;
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::transport::HttpRequest;
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::MessageId;
@@ -98,19 +98,19 @@ struct Harness {
     outbox: Outbox,
     ledger: Arc<FaultyLedger>,
     clock: Arc<ManualClock>,
-    weixin: Arc<ScriptedTransport>,
+    weixin: Arc<MockTransport>,
 }
 
 impl Harness {
     fn new() -> Self {
-        let weixin = Arc::new(ScriptedTransport::new());
-        weixin.always(TOKEN, Step::json(r#"{"access_token":"T","expires_in":7200}"#));
+        let weixin = Arc::new(MockTransport::new());
+        weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
         let clock = Arc::new(ManualClock::new());
         let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone());
         Self::with_client(client.clock(clock.clone()).build(), clock, weixin)
     }
 
-    fn with_client(client: Client, clock: Arc<ManualClock>, weixin: Arc<ScriptedTransport>) -> Self {
+    fn with_client(client: Client, clock: Arc<ManualClock>, weixin: Arc<MockTransport>) -> Self {
         let memory = MemoryLedger::with_clock(clock.clone());
         let plan = Mutex::new(Box::new(|_: &Change| None) as Plan);
         let ledger = Arc::new(FaultyLedger { ledger: memory, clock: Arc::clone(&clock), plan });
@@ -146,18 +146,18 @@ impl Harness {
 }
 
 fn message(user: &str) -> wxsub_core::proto::Message {
-    let grant = Grant::trusted(user.parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
+    let grant = Grant::assume_verified(user.parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
     grant.message("Title".parse().unwrap(), "Text".parse().unwrap())
 }
 
-fn ok() -> Step {
-    Step::json(r#"{"errcode":0,"errmsg":"ok"}"#)
+fn ok() -> MockResponse {
+    MockResponse::json(r#"{"errcode":0,"errmsg":"ok"}"#)
 }
 
 #[tokio::test]
 async fn a_message_is_sent_and_its_sender_hears_of_it() {
     let harness = Harness::new();
-    harness.weixin.then(SEND, ok());
+    harness.weixin.respond_once(SEND, ok());
     let mut outcomes = harness.outbox.outcomes();
     let id = harness.enqueue("o").await;
     let worker = harness.run();
@@ -181,23 +181,23 @@ async fn the_same_key_is_the_same_message() {
 #[tokio::test]
 async fn nothing_is_posted_while_the_heartbeat_fails() {
     let harness = Harness::new();
-    harness.weixin.always(SEND, ok());
+    harness.weixin.respond_always(SEND, ok());
     let _worker = harness.run();
-    harness.clock.pass(SECOND).await;
+    harness.clock.advance_and_run(SECOND).await;
     harness.plan(|change| matches!(change, Change::Heartbeat(_)).then_some(Fault::Unavailable));
-    harness.clock.pass(10 * SECOND).await;
+    harness.clock.advance_and_run(10 * SECOND).await;
     let id = harness.enqueue("o").await;
-    harness.clock.pass(MINUTE / 2).await;
+    harness.clock.advance_and_run(MINUTE / 2).await;
     assert_eq!((harness.weixin.count(SEND), harness.get(id).await.attempt), (0, 0));
     harness.plan(|_| None);
-    harness.clock.pass(10 * SECOND).await;
+    harness.clock.advance_and_run(10 * SECOND).await;
     assert_eq!((harness.weixin.count(SEND), harness.get(id).await.state), (1, MessageState::Sent));
 }
 
 #[tokio::test]
 async fn nothing_is_posted_long_after_its_claim() {
     let harness = Harness::new();
-    harness.weixin.always(SEND, ok());
+    harness.weixin.respond_always(SEND, ok());
     let mut slow = true;
     harness.plan(move |change| {
         let claim = matches!(change, Change::Claim { .. }) && std::mem::take(&mut slow);
@@ -205,16 +205,16 @@ async fn nothing_is_posted_long_after_its_claim() {
     });
     let id = harness.enqueue("o").await;
     let _worker = harness.run();
-    harness.clock.pass(32 * SECOND).await;
+    harness.clock.advance_and_run(32 * SECOND).await;
     assert_eq!((harness.weixin.count(SEND), harness.get(id).await.failures), (0, 1));
-    harness.clock.pass(MINUTE).await;
+    harness.clock.advance_and_run(MINUTE).await;
     assert_eq!((harness.weixin.count(SEND), harness.get(id).await.state), (1, MessageState::Sent));
 }
 
 #[tokio::test]
 async fn a_claim_whose_reply_was_lost_is_given_back() {
     let harness = Harness::new();
-    harness.weixin.always(SEND, ok());
+    harness.weixin.respond_always(SEND, ok());
     let mut lost = true;
     harness.plan(move |change| {
         let claim = matches!(change, Change::Claim { .. }) && std::mem::take(&mut lost);
@@ -222,9 +222,9 @@ async fn a_claim_whose_reply_was_lost_is_given_back() {
     });
     let id = harness.enqueue("o").await;
     let _worker = harness.run();
-    harness.clock.pass(SECOND).await;
+    harness.clock.advance_and_run(SECOND).await;
     assert_eq!(harness.get(id).await.state, MessageState::Attempting);
-    harness.clock.pass(MINUTE / 2).await;
+    harness.clock.advance_and_run(MINUTE / 2).await;
     use EventKind::{Claimed, Enqueued, Requeued, Sent};
     assert_eq!(harness.kinds(id).await, [Enqueued, Claimed, Requeued, Claimed, Sent]);
     assert_eq!(harness.weixin.count(SEND), 1);
@@ -233,31 +233,31 @@ async fn a_claim_whose_reply_was_lost_is_given_back() {
 #[tokio::test]
 async fn an_outcome_is_settled_when_the_ledger_is_back() {
     let harness = Harness::new();
-    harness.weixin.always(SEND, ok());
+    harness.weixin.respond_always(SEND, ok());
     harness.plan(|change| matches!(change, Change::Settle { .. }).then_some(Fault::Unavailable));
     let id = harness.enqueue("o").await;
     let _worker = harness.run();
-    harness.clock.pass(2 * MINUTE).await;
+    harness.clock.advance_and_run(2 * MINUTE).await;
     assert_eq!(harness.get(id).await.state, MessageState::Attempting, "its worker is alive");
     harness.plan(|_| None);
-    harness.clock.pass(2 * SECOND).await;
+    harness.clock.advance_and_run(2 * SECOND).await;
     assert_eq!((harness.get(id).await.state, harness.weixin.count(SEND)), (MessageState::Sent, 1));
 }
 
 #[tokio::test]
 async fn a_worker_that_was_taken_for_gone_goes_on_under_another_id() {
     let harness = Harness::new();
-    harness.weixin.then(SEND, Step::Hang);
-    harness.weixin.always(SEND, ok());
+    harness.weixin.respond_once(SEND, MockResponse::Hang);
+    harness.weixin.respond_always(SEND, ok());
     let first = harness.enqueue("o").await;
     let _worker = harness.run();
-    harness.clock.pass(SECOND).await;
+    harness.clock.advance_and_run(SECOND).await;
     let before = harness.get(first).await.worker.unwrap();
     harness.ledger.commit(vec![Change::MarkGone(Gone::One(before))]).await.unwrap();
-    harness.clock.pass(12 * SECOND).await;
+    harness.clock.advance_and_run(12 * SECOND).await;
     assert_eq!(harness.get(first).await.reason, Some(Reason::WorkerLost));
     let second = harness.enqueue("p").await;
-    harness.clock.pass(SECOND).await;
+    harness.clock.advance_and_run(SECOND).await;
     let message = harness.get(second).await;
     assert_eq!(message.state, MessageState::Sent);
     assert_ne!(message.worker, Some(before));
@@ -265,15 +265,15 @@ async fn a_worker_that_was_taken_for_gone_goes_on_under_another_id() {
 
 #[tokio::test]
 async fn a_message_whose_task_panics_may_have_been_sent() {
-    let transport = |request: Outgoing| async move {
+    let transport = |request: HttpRequest| async move {
         assert!(request.path() != SEND, "the transport panics");
         let body = r#"{"access_token":"T","expires_in":7200}"#;
-        Ok(wxsub_core::proto::codec::RawReply::new(200, body.into()))
+        Ok(wxsub_core::proto::codec::RawResponse::new(200, body.into()))
     };
     let clock = Arc::new(ManualClock::new());
     let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(transport));
     let client = client.clock(clock.clone()).build();
-    let harness = Harness::with_client(client, clock, Arc::new(ScriptedTransport::new()));
+    let harness = Harness::with_client(client, clock, Arc::new(MockTransport::new()));
     let id = harness.enqueue("o").await;
     let _worker = harness.run();
     let message = harness.outbox.wait(id).await.unwrap();
@@ -283,15 +283,15 @@ async fn a_message_whose_task_panics_may_have_been_sent() {
 #[tokio::test]
 async fn a_worker_that_ends_waits_for_its_attempts() {
     let harness = Harness::new();
-    harness.weixin.then(SEND, Step::Hang);
+    harness.weixin.respond_once(SEND, MockResponse::Hang);
     let (first, second) = (harness.enqueue("o").await, {
         let (stop, stopped) = oneshot::channel::<()>();
         let outbox = harness.outbox.clone();
         let worker = tokio::spawn(async move { outbox.run(async move { drop(stopped.await) }).await });
-        harness.clock.pass(SECOND).await;
+        harness.clock.advance_and_run(SECOND).await;
         stop.send(()).unwrap();
         let second = harness.enqueue("p").await;
-        harness.clock.pass(MINUTE).await;
+        harness.clock.advance_and_run(MINUTE).await;
         worker.await.unwrap().unwrap();
         second
     });
@@ -303,18 +303,19 @@ async fn a_worker_that_ends_waits_for_its_attempts() {
 #[tokio::test]
 async fn want_of_a_token_counts_no_failure() {
     let harness = Harness::new();
-    let refused = Step::json(r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#);
-    harness.weixin.always(TOKEN, refused);
-    harness.weixin.always(SEND, ok());
+    let refused =
+        MockResponse::json(r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#);
+    harness.weixin.respond_always(TOKEN, refused);
+    harness.weixin.respond_always(SEND, ok());
     let ids = [harness.enqueue("o").await, harness.enqueue("p").await];
     let _worker = harness.run();
-    harness.clock.pass(60 * MINUTE).await;
+    harness.clock.advance_and_run(60 * MINUTE).await;
     for id in ids {
         let message = harness.get(id).await;
         assert_eq!((message.state, message.failures), (MessageState::Queued, 0));
     }
     assert_eq!(harness.weixin.count(SEND), 0);
-    harness.weixin.always(TOKEN, Step::json(r#"{"access_token":"T","expires_in":7200}"#));
-    harness.clock.pass(15 * MINUTE).await;
+    harness.weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+    harness.clock.advance_and_run(15 * MINUTE).await;
     assert_eq!(harness.weixin.count(SEND), 2);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
-use wxsub_core::clock::{Moment, until};
+use wxsub_core::clock::{ClockReading, timeout_at};
 
 use super::heart::{Heart, POST_WINDOW};
 use crate::ledger::{Applied, Change};
@@ -30,7 +30,7 @@ struct Posting {
     app: App,
     message: Arc<StoredMessage>,
     /// No POST begins from here on.
-    deadline: Moment,
+    deadline: ClockReading,
 }
 
 impl AppWorker {
@@ -125,12 +125,12 @@ impl Posting {
         // With a token at hand, the POST follows at once. Without one, the token's own error is the outcome.
         let tokens = self.app.client.token_source();
         if tokens.current().issued().is_none() {
-            let _ = until(&*self.inner.clock, self.deadline.mono, tokens.token()).await;
+            let _ = timeout_at(&*self.inner.clock, self.deadline.mono, tokens.token()).await;
         }
         let Some(body) = &self.message.body else {
             return Settlement::NotSent(Detail::not_posted("the ledger has no body for it"));
         };
-        if self.deadline.reached(self.inner.clock.now()) {
+        if self.deadline.is_past(self.inner.clock.now()) {
             return Settlement::NotSent(Detail::not_posted("more than 30 s had passed since its claim"));
         }
         if !self.message.worker.is_some_and(|worker| self.heart.may_post(worker)) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use wxsub_core::clock::Moment;
+use wxsub_core::clock::ClockReading;
 
 use crate::id::{MessageId, NoRandomBytes, WorkerId};
 use crate::ledger::{Applied, Change, Gone, LedgerError};
@@ -36,7 +36,7 @@ pub(super) struct Heart {
 struct Pulse {
     worker: WorkerId,
     /// No POST begins from here on; `None` while the heartbeat fails.
-    post_until: Option<Moment>,
+    post_until: Option<ClockReading>,
     /// Attempts that are not settled yet.
     running: HashSet<Attempt>,
     /// Claims whose reply has not come, by their number.
@@ -205,7 +205,7 @@ impl Heart {
 }
 
 impl Pulse {
-    fn may_post(&self, now: Moment) -> bool {
-        self.post_until.is_some_and(|until| !until.reached(now))
+    fn may_post(&self, now: ClockReading) -> bool {
+        self.post_until.is_some_and(|until| !until.is_past(now))
     }
 }
