@@ -1,6 +1,6 @@
 //! Asks for consent, verifies a forged and a genuine callback, and uses the grant.
 //!
-//! `cargo run -p wxsub-examples --example consent_and_answer` prints the consent URL, the results of both callbacks, and `sent`.
+//! `cargo run -p wxsub-examples --example consent_callback` prints the consent URL, the results of both callbacks, and `sent`.
 
 use std::sync::Arc;
 
