@@ -7,10 +7,11 @@ use super::tree::text_files;
 const LIST: &str = "tests/repo_lints/retired-words.txt";
 
 /// Beginnings of paths that may still have retired words.
-const PENDING_WORDS: &[&str] = &["crates/", "docs/", "tests/e2e/worst_faults.rs", "tests/secret_leaks.rs"];
+const PENDING_WORDS: &[&str] =
+    &["crates/", "docs/outbox-model.md", "tests/e2e/worst_faults.rs", "tests/secret_leaks.rs"];
 
 /// Beginnings of paths that may still have retired names.
-const PENDING_NAMES: &[&str] = &["crates/", "docs/", "tests/"];
+const PENDING_NAMES: &[&str] = &["crates/", "docs/mutants.md", "tests/"];
 
 /// The list: one entry a line.
 #[derive(Default)]
