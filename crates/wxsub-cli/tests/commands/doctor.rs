@@ -146,7 +146,8 @@ fn used_up_quota_is_found() {
     assert_eq!(found.outcomes(), "oooooooof");
     // Token calls have a separate quota.
     let found = weixin.fault_twice(STABLE_TOKEN, Fault::ErrCode(ErrCode::DAILY_QUOTA)).examined();
-    let failed = found.assert_failed(3, "quota", "today's token calls are used up", "wait until tomorrow");
+    let failed =
+        found.assert_failed(3, "quota", "the daily quota of token calls is used up", "wait until tomorrow");
     assert_eq!(failed["errcode"], 45009);
     assert_eq!(found.outcomes(), "ooooosssf");
     let found = weixin.fault_twice(STABLE_TOKEN, Fault::ErrCode(ErrCode::MINUTE_QUOTA)).examined();
@@ -258,7 +259,7 @@ fn invalid_token_is_found() {
         weixin.sandbox.add_fault(PROBE, 1, refuse);
         call()
     });
-    found.assert_failed(3, "token", "the access token is not this app's latest", "find out who else fetches");
+    found.assert_failed(3, "token", "the access token is not this app's latest", "find the other program");
     assert_eq!(found.outcomes(), "ooooooofs");
     // A check that cannot run is no failure.
     let found = weixin

@@ -14,8 +14,8 @@ fn errcode_is_explained_for_both_operations() {
     assert!(lines[1].starts_with("on a token call: the AppSecret is wrong"), "{}", ended.out);
     assert_eq!(lines[2], "  what to do: correct the configuration, here or in Weixin's console");
     assert!(lines[3].starts_with("on a send: the access token is not this app's latest"));
-    assert!(lines[4].starts_with("  what to do: get another access token"));
-    assert!(lines[5].starts_with("more: https://developers.weixin.qq.com/"));
+    assert!(lines[4].starts_with("  what to do: refresh the access token"));
+    assert!(lines[5].starts_with("documentation: https://developers.weixin.qq.com/"));
     // A line that is the same for both is printed once.
     assert_eq!(wxsub(["explain", "40164"]).run().out.matches("what to do").count(), 1);
 }
@@ -24,10 +24,14 @@ fn errcode_is_explained_for_both_operations() {
 fn explanation_is_available_in_chinese() {
     let ended = wxsub(["explain", "-1", "--lang", "zh"]).run();
     assert_eq!(ended.code, 0);
-    assert!(ended.out.contains("取令牌时：微信繁忙\n  怎么办：过一会儿再试\n"), "{}", ended.out);
+    assert!(
+        ended.out.contains("获取 access_token 时：微信系统繁忙\n  处理建议：稍后重试\n"),
+        "{}",
+        ended.out
+    );
     let output = &wxsub(["explain", "43101", "--lang", "zh", "--json"]).run().json()[0];
     assert_eq!(output["send"]["remedy"], "stop");
-    assert_eq!(output["send"]["advice"], "不要再发；请用户重新授权");
+    assert_eq!(output["send"]["advice"], "不要重发；请用户重新授权");
 }
 
 #[test]
@@ -61,7 +65,7 @@ fn the_control_servers_own_code_is_known() {
     );
     let explained = &wxsub(["explain", "900504", "--json", "--lang", "zh"]).run().json()[0];
     assert_eq!((&explained["known"], &explained["send"]["remedy"]), (&json!(true), &json!("investigate")));
-    assert_eq!(explained["send"]["meaning"], "中控服务器自己的编号：消息可能已经发出");
+    assert_eq!(explained["send"]["meaning"], "中控服务器自定义的错误码：消息可能已发出");
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn pasted_error_gives_address_and_trace_id() {
         assert_eq!(found, (&json!(40164), &json!("203.0.113.7"), &json!("5fb21886-7daecfa3-560b9e31")));
     }
     let ended = wxsub(["explain", answer]).run();
-    assert!(ended.out.contains("\nthe address: 203.0.113.7\ntrace id for Weixin's support: 5fb2"));
+    assert!(ended.out.contains("\nIP address: 203.0.113.7\ntrace id for Weixin's support: 5fb2"));
 }
 
 #[test]

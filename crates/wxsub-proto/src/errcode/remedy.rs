@@ -11,23 +11,22 @@ use super::LocalizedText;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Remedy {
-    /// Get another access token and send again, once.
+    /// Refresh the access token and send again, once.
     RefreshToken,
-    /// Weixin has a bad moment. A token call may be repeated with growing pauses; a send is the caller's
-    /// decision.
+    /// Weixin is busy. A token call may be repeated with backoff. The caller decides about a send.
     RetryLater,
-    /// Too many calls: wait a minute, or, where the day's quota is gone, until tomorrow.
+    /// Too many calls: wait a minute, or until tomorrow if the daily quota is used up.
     SlowDown,
-    /// The request itself is wrong and will be refused every time; change it.
+    /// The request is wrong. Weixin refuses it again without a change.
     FixRequest,
-    /// AppID, AppSecret, template, domain or permission is wrong; a person has to change it, here or in the
+    /// AppID, AppSecret, template, domain or permission is wrong. An operator has to correct it, here or in Weixin's
     /// console.
     FixConfig,
-    /// Put the calling address on the app's allow-list, or have the administrator confirm it.
+    /// Add the calling IP address to the app's IP allow-list, or ask the administrator to confirm it.
     AllowIp,
-    /// This user will not get this message: consent spent or refused. Ask for a new one; do not send again.
+    /// The consent is used or refused. Do not send again; ask the user for a new consent.
     Stop,
-    /// Nothing certain is known. Keep code, text and trace id, do not repeat, and look into it.
+    /// The cause is unknown. Keep code, text and trace id, and do not repeat the call.
     Investigate,
 }
 
@@ -50,35 +49,35 @@ impl Remedy {
     pub const fn advice(self) -> LocalizedText {
         match self {
             Self::RefreshToken => LocalizedText::new(
-                "get another access token and send again, once; if that does not help, find out who else fetches \
-                 access tokens for this app",
-                "换一个新的 access_token 再发一次，只一次；如果还不行，查清还有谁在为这个应用取令牌",
+                "refresh the access token and send again, once; if Weixin rejects it again, find the other program that \
+                 fetches access tokens for this app",
+                "刷新 access_token 后重发一次；如果仍然失败，请检查是否有其他程序在获取该应用的 access_token",
             ),
-            Self::RetryLater => LocalizedText::new("try again in a while", "过一会儿再试"),
+            Self::RetryLater => LocalizedText::new("retry later", "稍后重试"),
             Self::SlowDown => LocalizedText::new(
-                "wait a minute, or until tomorrow if the day's quota is used up",
-                "等一分钟；如果当天的额度已用完，就等到明天",
+                "wait a minute, or until tomorrow if the daily quota is used up",
+                "等一分钟再试；如果当日额度已用完，请等到次日",
             ),
             Self::FixRequest => LocalizedText::new(
-                "correct the request; as it is, it will be refused every time",
-                "改正请求；照现在这样，每次都会被拒绝",
+                "correct the request; Weixin refuses it again without a change",
+                "修改请求内容；原样重试仍会被拒绝",
             ),
             Self::FixConfig => LocalizedText::new(
                 "correct the configuration, here or in Weixin's console",
-                "改正配置：本地的，或微信后台的",
+                "修改本地配置，或在微信后台修改设置",
             ),
             Self::AllowIp => LocalizedText::new(
-                "put this machine's address on the app's allow-list in Weixin's console, or have the administrator \
-                 confirm it",
-                "在微信后台把本机的 IP 加入该应用的 IP 白名单，或请管理员确认这个 IP",
+                "add the IP address of this machine to the app's IP allow-list in Weixin's console, or ask the \
+                 administrator to confirm it",
+                "在微信后台把本机 IP 加入该应用的 IP 白名单，或请管理员确认该 IP",
             ),
             Self::Stop => LocalizedText::new(
                 "do not send it again; ask the user for a new consent",
-                "不要再发；请用户重新授权",
+                "不要重发；请用户重新授权",
             ),
             Self::Investigate => LocalizedText::new(
-                "look the code up, and do not repeat this before you know what it means",
-                "先查清这个编号的含义，弄明白之前不要重复",
+                "look the code up, and do not repeat the call until you know what it means",
+                "先查清该错误码的含义，在此之前不要重试",
             ),
         }
     }

@@ -1,7 +1,6 @@
 //! What is known about each code, one row per code.
 //!
-//! The rows live in files by number range; together they form one rising sequence. Every meaning stands there
-//! twice, English first, so that nobody can write one language and forget the other.
+//! Each file has the rows of one number range, in ascending order. Each meaning is in English and in Chinese.
 
 mod call;
 mod limit;
@@ -71,11 +70,14 @@ impl ErrCodeInfo {
 pub(super) const UNKNOWN: ErrCodeMeaning = on(
     Remedy::Investigate,
     "unknown to wxsub; look the number up in Weixin's documentation and keep the trace id",
-    "wxsub 不认识这个编号；请查微信的文档，并留好追踪编号（rid）",
+    "wxsub 未收录该错误码；请查阅微信官方文档，并保留 rid",
 );
 
-const NOT_ON_TOKEN_CALL: ErrCodeMeaning =
-    on(Remedy::Investigate, "not documented for a token call", "文档没有说取令牌时会有这个编号");
+const NOT_ON_TOKEN_CALL: ErrCodeMeaning = on(
+    Remedy::Investigate,
+    "not documented for a token call",
+    "官方文档未列出获取 access_token 时会返回该错误码",
+);
 
 const PARTS: [&[ErrCodeInfo]; 6] =
     [&system::ROWS, &parameter::ROWS, &call::ROWS, &limit::ROWS, &permission::ROWS, &platform::ROWS];

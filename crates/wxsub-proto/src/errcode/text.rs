@@ -14,11 +14,11 @@ pub enum Language {
 /// One line for people, without a final full stop, in every [`Language`]. Shown as it is, it is English.
 ///
 /// ```
-/// use wxsub_proto::{ErrCode, Role};
+/// use wxsub_proto::{ErrCode, Operation};
 /// use wxsub_proto::errcode::Language;
 ///
-/// let meaning = ErrCode::ACCESS_TOKEN_EXPIRED.meaning(Role::Send);
-/// assert_eq!(meaning.to_string(), "the access token is past its end");
+/// let meaning = ErrCode::ACCESS_TOKEN_EXPIRED.meaning(Operation::Send);
+/// assert_eq!(meaning.to_string(), "the access token has expired");
 /// assert_eq!(meaning.in_language(Language::Chinese), "access_token 已过期");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -18,20 +18,20 @@ const ENGLISH: Labels = Labels {
     token_call: "on a token call: ",
     send: "on a send: ",
     to_do: "what to do: ",
-    address: "the address: ",
+    address: "IP address: ",
     trace_id: "trace id for Weixin's support: ",
-    more: "more: ",
+    more: "documentation: ",
     unknown: "unknown",
 };
 
 const CHINESE: Labels = Labels {
-    token_call: "取令牌时：",
-    send: "发消息时：",
-    to_do: "怎么办：",
+    token_call: "获取 access_token 时：",
+    send: "发送消息时：",
+    to_do: "处理建议：",
     address: "IP 地址：",
-    trace_id: "给微信客服的追踪编号：",
-    more: "详见：",
-    unknown: "未知",
+    trace_id: "rid（联系微信客服时提供）：",
+    more: "官方文档：",
+    unknown: "未收录",
 };
 
 impl Labels {

@@ -65,7 +65,7 @@ impl<'a> Explanation<'a> {
     fn maybe_sent(language: Language) -> Self {
         let (meaning, advice) = match language {
             Language::Chinese => (
-                "中控服务器自己的编号：消息可能已经发出",
+                "中控服务器自定义的错误码：消息可能已发出",
                 "不要重发；先向用户确认是否收到，或查看服务器的审计日志",
             ),
             _ => (
