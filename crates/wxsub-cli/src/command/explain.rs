@@ -1,4 +1,4 @@
-//! `wxsub explain`: what an error code means, and what to do.
+//! `wxsub explain`: the meaning and the remedy of an errcode.
 
 mod find;
 mod labels;
@@ -18,15 +18,15 @@ use crate::input::Input;
 use crate::output::Output;
 use crate::usage::UsageErrors;
 
-/// Say what an error code means, on a token call and on a send, and what to do about it.
+/// Explain an error code: its meaning on a token call and on a send, and the remedy.
 ///
-/// Weixin's codes are an open set: a number that wxsub does not know is answered too, and ends with 0.
+/// The exit code is 0 also for a number that wxsub does not know, because Weixin's codes are an open set.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// A number, or the error as Weixin, an SDK or a log shows it; `-` reads standard input
     #[arg(value_name = "CODE", allow_negative_numbers = true)]
     code: String,
-    /// The language to answer in
+    /// The language of the output
     #[arg(long, value_name = "LANG", value_enum, default_value_t = Lang::En)]
     lang: Lang,
     /// Print one JSON object
@@ -42,30 +42,30 @@ enum Lang {
     Zh,
 }
 
-/// The most that is read, in bytes. No error is that long.
-const MOST: u64 = 64 * 1024;
+/// The input limit in bytes. An error is shorter.
+const MAX_INPUT: u64 = 64 * 1024;
 
 impl Explain {
-    /// Does it.
+    /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let refusal = self.refusal()?;
         let language = match self.lang {
             Lang::En => Language::English,
             Lang::Zh => Language::Chinese,
         };
-        let told = Explanation::new(&refusal, language);
+        let explanation = Explanation::new(&refusal, language);
         let mut output = Output::new();
         if self.json {
-            output.json(&told);
+            output.json(&explanation);
         } else {
-            told.print(Labels::of(language), &mut output);
+            explanation.print(Labels::of(language), &mut output);
         }
         Ok(output.end(ExitStatus::Success))
     }
 
     fn refusal(&self) -> Result<ApiError, CliError> {
         let text = match self.code.as_str() {
-            "-" => String::from_utf8_lossy(&Input::read(Path::new("-"), MOST)?).into_owned(),
+            "-" => String::from_utf8_lossy(&Input::read(Path::new("-"), MAX_INPUT)?).into_owned(),
             given => given.to_owned(),
         };
         let mut usage = UsageErrors::default();
@@ -80,5 +80,5 @@ impl Explain {
     }
 }
 
-/// The two kinds of calls, in the order in which they are told.
-const ROLES: [Operation; 2] = [Operation::FetchToken, Operation::Send];
+/// The operations, in the order of the output.
+const OPERATIONS: [Operation; 2] = [Operation::FetchToken, Operation::Send];

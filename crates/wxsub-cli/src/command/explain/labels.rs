@@ -1,9 +1,9 @@
-//! The words around what the table says.
+//! Labels of the output, in each language.
 
 use wxsub_proto::Operation;
 use wxsub_proto::errcode::Language;
 
-/// Headings and connecting words in one language.
+/// The labels in one language.
 pub(super) struct Labels {
     token_call: &'static str,
     send: &'static str,
@@ -35,7 +35,7 @@ const CHINESE: Labels = Labels {
 };
 
 impl Labels {
-    /// In this language; English where there is no better.
+    /// The labels in this language. Other languages get English.
     pub(super) fn of(language: Language) -> &'static Self {
         match language {
             Language::Chinese => &CHINESE,
@@ -43,9 +43,9 @@ impl Labels {
         }
     }
 
-    /// What kind of call it was.
-    pub(super) fn on(&self, role: Operation) -> &'static str {
-        match role {
+    /// The label of an operation.
+    pub(super) fn on(&self, operation: Operation) -> &'static str {
+        match operation {
             Operation::FetchToken => self.token_call,
             Operation::Send => self.send,
         }

@@ -1,4 +1,4 @@
-//! What is told of a code.
+//! The output for one errcode.
 
 use std::net::IpAddr;
 
@@ -7,15 +7,15 @@ use wxsub_proto::errcode::{ErrCodeInfo, Language};
 use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId};
 use wxsub_server::MAYBE_SENT;
 
-use super::ROLES;
+use super::OPERATIONS;
 use super::labels::Labels;
 use crate::output::Output;
 
-/// Everything known about one code, and about the one call that was answered with it. Members without a value are absent.
+/// The known facts about an errcode, and about the call that returned it. JSON omits fields without a value.
 #[derive(Serialize)]
 pub(super) struct Explanation<'a> {
     errcode: ErrCode,
-    /// Whether it is in Weixin's table, or the control server's own.
+    /// Whether it is an errcode of Weixin's table or of the control server.
     known: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'static str>,
@@ -29,7 +29,7 @@ pub(super) struct Explanation<'a> {
     rid: Option<&'a TraceId>,
 }
 
-/// What it means on one kind of call.
+/// Meaning and remedy for one operation.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 struct Advised {
     meaning: &'static str,
@@ -38,15 +38,15 @@ struct Advised {
 }
 
 impl<'a> Explanation<'a> {
-    /// In this language.
+    /// Explains the error in this language.
     pub(super) fn new(refusal: &'a ApiError, language: Language) -> Self {
         let errcode = refusal.errcode();
         if errcode == MAYBE_SENT {
             return Self::maybe_sent(language);
         }
-        let on = |role: Operation| {
-            let remedy = errcode.remedy(role);
-            let meaning = errcode.meaning(role).in_language(language);
+        let on = |operation: Operation| {
+            let remedy = errcode.remedy(operation);
+            let meaning = errcode.meaning(operation).in_language(language);
             Advised { meaning, remedy, advice: remedy.advice().in_language(language) }
         };
         Self {
@@ -61,7 +61,7 @@ impl<'a> Explanation<'a> {
         }
     }
 
-    /// The control server's own code. No table of Weixin's has it.
+    /// Explains the errcode of the control server, which is not in Weixin's table.
     fn maybe_sent(language: Language) -> Self {
         let (meaning, advice) = match language {
             Language::Chinese => (
@@ -86,26 +86,26 @@ impl<'a> Explanation<'a> {
         }
     }
 
-    /// For people.
-    pub(super) fn print(&self, words: &Labels, output: &mut Output) {
-        output.line(format_args!("{} {}", self.errcode, self.name.unwrap_or(words.unknown)));
+    /// Prints text.
+    pub(super) fn print(&self, labels: &Labels, output: &mut Output) {
+        output.line(format_args!("{} {}", self.errcode, self.name.unwrap_or(labels.unknown)));
         if self.token_call == self.send {
             output.line(self.send.meaning);
-            output.line(format_args!("  {}{}", words.to_do, self.send.advice));
+            output.line(format_args!("  {}{}", labels.to_do, self.send.advice));
         } else {
-            for (role, advised) in ROLES.into_iter().zip([self.token_call, self.send]) {
-                output.line(format_args!("{}{}", words.on(role), advised.meaning));
-                output.line(format_args!("  {}{}", words.to_do, advised.advice));
+            for (operation, advised) in OPERATIONS.into_iter().zip([self.token_call, self.send]) {
+                output.line(format_args!("{}{}", labels.on(operation), advised.meaning));
+                output.line(format_args!("  {}{}", labels.to_do, advised.advice));
             }
         }
         if let Some(address) = self.ip {
-            output.line(format_args!("{}{address}", words.address));
+            output.line(format_args!("{}{address}", labels.address));
         }
         if let Some(trace_id) = self.rid {
-            output.line(format_args!("{}{trace_id}", words.trace_id));
+            output.line(format_args!("{}{trace_id}", labels.trace_id));
         }
         if let Some(link) = self.link {
-            output.line(format_args!("{}{link}", words.more));
+            output.line(format_args!("{}{link}", labels.more));
         }
     }
 }
