@@ -38,7 +38,7 @@ async fn consent_leads_to_one_message(route: Route) {
     let message = grant
         .message("包裹到了".parse().unwrap(), "It is here.\n取件码 \"42\"".parse().unwrap())
         .color("#07C160".parse().unwrap())
-        .jump(TapTarget::Url("https://shop.example/parcel?id=1".parse().unwrap()));
+        .on_tap(TapTarget::Url("https://shop.example/parcel?id=1".parse().unwrap()));
     harness.client.send(&message).await.unwrap();
     let mailbox = harness.sandbox.mailbox(&"oUser".parse().unwrap());
     assert_eq!(mailbox.len(), 1);

@@ -1,4 +1,4 @@
-//! A call that Weixin answered with an error code.
+//! The error that Weixin returned for a call.
 
 mod trace_id;
 
@@ -12,8 +12,7 @@ use crate::errcode::{ErrCode, Operation, Remedy};
 const MAX_CHARS: usize = 512;
 const REDACTED: &str = "***";
 
-/// Weixin understood the call and said no. The text is for people: it is bounded and fits on one line of a
-/// log.
+/// An error that Weixin returned: code and text. The text is for people. It is bounded and fits on one log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     errcode: ErrCode,
@@ -22,8 +21,8 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// Takes over an answer. Whoever answered chose the text, so control characters and marks that reorder a
-    /// line become spaces, and what exceeds 512 characters is cut off.
+    /// Makes an error from code and text. The remote side chose the text, so control characters and marks that
+    /// reorder a line become spaces. Text beyond 512 characters is cut off.
     pub fn new(errcode: ErrCode, errmsg: &str) -> Self {
         // The trace id stands at the end, so it is looked for before anything is cut off.
         let trace_id = TraceId::find_in(errmsg);
@@ -32,7 +31,7 @@ impl ApiError {
         Self { errcode, errmsg, trace_id }
     }
 
-    /// The number; the only thing to branch on.
+    /// The code. Branch on it and on nothing else.
     pub const fn errcode(&self) -> ErrCode {
         self.errcode
     }
@@ -42,7 +41,7 @@ impl ApiError {
         &self.errmsg
     }
 
-    /// What Weixin's support asks for.
+    /// The trace id (`rid`) that Weixin's support asks for.
     pub const fn trace_id(&self) -> Option<&TraceId> {
         self.trace_id.as_ref()
     }
@@ -57,7 +56,7 @@ impl ApiError {
         addresses().find(IpAddr::is_ipv4).or_else(|| addresses().next())
     }
 
-    /// The same refusal without `secret`: whoever answered may have echoed the request.
+    /// The same error with `secret` replaced by `***`. A response may echo the request.
     #[must_use]
     pub fn redact(&self, secret: &str) -> Self {
         if secret.is_empty() {
@@ -84,7 +83,7 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
-/// The cut may have gone through the secret and left its beginning.
+/// Removes the start of a secret that the length limit cut in two.
 fn strip_truncated_secret(text: &mut String, secret: &str) {
     let cut = text
         .char_indices()

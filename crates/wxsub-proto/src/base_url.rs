@@ -1,4 +1,4 @@
-//! Where Weixin's servers are.
+//! Base URLs of Weixin's servers.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use crate::{HttpUrl, ValidationError, ValidationErrorKind};
 
-/// Where API calls go: scheme, host and an optional path prefix. `http://` is accepted only for loopback addresses,
-/// because secrets travel in the query.
+/// The base URL of API calls: scheme, host and an optional path prefix. `http://` is accepted only for loopback
+/// addresses, because secrets travel in the query.
 ///
 /// <https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html> lists the hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,14 +27,14 @@ impl BaseUrl {
     pub const API_SHENZHEN: &str = "https://sz.api.weixin.qq.com";
     /// Hong Kong.
     pub const API_HONG_KONG: &str = "https://hk.api.weixin.qq.com";
-    /// Where the consent page of Official Accounts lives.
+    /// The base URL of the consent page of Official Accounts.
     pub const MP: &str = "https://mp.weixin.qq.com";
 
     /// Takes `https://host[:port][/prefix]`, or `http://` for a loopback address.
     ///
     /// # Errors
-    /// [`ValidationErrorKind::InsecureScheme`] for `http://` elsewhere; [`ValidationErrorKind::InvalidFormat`] for user info, a query, a fragment, non-ASCII, a port
-    /// that is none, or a path with `/cgi-bin`, which belongs to each call.
+    /// [`ValidationErrorKind::InsecureScheme`] for `http://` elsewhere; [`ValidationErrorKind::InvalidFormat`] for user info, a query, a fragment, non-ASCII, an
+    /// invalid port, or a path with `/cgi-bin`, which each call adds itself.
     pub fn new(text: &str) -> Result<Self, ValidationError> {
         let base = Self::insecure(text)?;
         match base.text.starts_with("http://") && !base.is_loopback() {
@@ -43,7 +43,7 @@ impl BaseUrl {
         }
     }
 
-    /// Like [`new`](Self::new), but takes `http://` to any host. Secrets then travel in the open: for test networks only.
+    /// Like [`new`](Self::new), but accepts `http://` for any host. Secrets then travel unencrypted: for test networks only.
     ///
     /// # Errors
     /// As [`new`](Self::new), without [`ValidationErrorKind::InsecureScheme`].
@@ -78,7 +78,7 @@ impl BaseUrl {
         }
     }
 
-    /// The port, written or not.
+    /// The port, explicit or the scheme's default.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -91,7 +91,7 @@ impl BaseUrl {
     }
 }
 
-/// Where API calls go, in order of preference: 1 to [`MAX`](Self::MAX) base URLs, no two the same.
+/// Base URLs of API calls in order of preference: 1 to [`MAX`](Self::MAX), without duplicates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct BaseUrls {
     first: BaseUrl,
@@ -102,7 +102,7 @@ impl BaseUrls {
     /// The largest number of base URLs.
     pub const MAX: usize = 8;
 
-    /// Takes the base URLs, the preferred one first.
+    /// Makes the list. The preferred base URL comes first.
     ///
     /// # Errors
     /// [`ValidationErrorKind::Empty`] for none, [`ValidationErrorKind::Duplicate`] for a repeated one, [`ValidationErrorKind::InvalidFormat`] for more than [`MAX`](Self::MAX).
@@ -122,18 +122,18 @@ impl BaseUrls {
         Ok(all)
     }
 
-    /// The preferred one.
+    /// The preferred base URL.
     #[must_use]
     pub fn first(&self) -> &BaseUrl {
         &self.first
     }
 
-    /// All of them, in order of preference.
+    /// All base URLs in order of preference.
     pub fn iter(&self) -> impl Iterator<Item = &BaseUrl> {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    /// How many they are.
+    /// The number of base URLs.
     #[must_use]
     pub fn count(&self) -> usize {
         1 + self.others.len()
@@ -166,7 +166,7 @@ fn authority(url: &str) -> &str {
     rest.split('/').next().unwrap_or_default()
 }
 
-/// The port of a URL, written or not; `None` if what is written is none.
+/// The port of a URL, explicit or the scheme's default; `None` if it is invalid.
 fn port(url: &str) -> Option<u16> {
     let authority = authority(url);
     let after_host = match authority.strip_prefix('[') {
@@ -184,7 +184,7 @@ fn port(url: &str) -> Option<u16> {
     }
 }
 
-/// Whether this host is this very machine.
+/// Whether the host is a loopback address.
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

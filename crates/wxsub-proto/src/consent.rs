@@ -1,4 +1,4 @@
-//! Consent: the request a user is asked to confirm, the answer that comes back, and what to expect of it.
+//! Consent: the request a user confirms, the callback that follows, and what to expect of it.
 //!
 //! <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
 

@@ -1,5 +1,4 @@
-//! One file per endpoint of Weixin's server API: its request and its reply, for the side that calls and for the side
-//! that is called.
+//! Weixin's server API, one file per endpoint: request and response, for the client and for the server.
 
 pub mod domain_ip;
 pub mod quota;

@@ -1,7 +1,6 @@
 //! Weixin's error codes: an open set of numbers, and a table of what is known about them.
 //!
-//! Only the number decides anything. The text beside it has typos, changes over the years, and is kept for
-//! people.
+//! Only the number decides. The text has typos and changes over the years. It is kept for people.
 
 mod remedy;
 mod table;
@@ -15,12 +14,12 @@ pub use remedy::Remedy;
 pub use table::{ErrCodeInfo, ErrCodeMeaning};
 pub use text::{Language, LocalizedText};
 
-/// An `errcode` as Weixin sent it. Numbers that the table does not know are kept as they are.
+/// An `errcode` as Weixin sent it. Numbers outside the table are kept unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ErrCode(i64);
 
-/// Which kind of call was answered. The same number can mean different things on each.
+/// The API call. The same code can mean different things on each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// A call that carries the AppSecret and asks for an access token.
@@ -34,7 +33,7 @@ impl ErrCode {
     pub const OK: Self = Self(0);
     /// Weixin is busy.
     pub const SYSTEM_BUSY: Self = Self(-1);
-    /// Wrong AppSecret on a token call; on a send, a token that no longer counts.
+    /// Wrong AppSecret on a token call; invalid token on a send.
     pub const INVALID_CREDENTIAL: Self = Self(40001);
     /// `grant_type` is not `client_credential`.
     pub const INVALID_GRANT_TYPE: Self = Self(40002);
@@ -62,21 +61,21 @@ impl ErrCode {
     pub const MISSING_APPID: Self = Self(41002);
     /// The call carried no AppSecret.
     pub const MISSING_SECRET: Self = Self(41004);
-    /// The access token is past its end.
+    /// The access token has expired.
     pub const ACCESS_TOKEN_EXPIRED: Self = Self(42001);
     /// The endpoint takes POST only.
     pub const REQUIRE_POST: Self = Self(43002);
-    /// The user refused, or the one message this consent was good for is spent.
+    /// The user refused, or the consent was already used for its one message.
     pub const USER_REFUSED: Self = Self(43101);
     /// The POST had no body.
     pub const EMPTY_POST_DATA: Self = Self(44002);
-    /// The calls of today are used up.
+    /// The daily quota is used up.
     pub const DAILY_QUOTA: Self = Self(45009);
     /// Too many calls within a minute.
     pub const MINUTE_QUOTA: Self = Self(45011);
     /// The body is not JSON.
     pub const DATA_FORMAT: Self = Self(47001);
-    /// A field of the body breaks a rule; the text names it.
+    /// A field of the body breaks a rule. The text names it.
     pub const ARGUMENT_INVALID: Self = Self(47003);
     /// The app may not use this endpoint.
     pub const API_UNAUTHORIZED: Self = Self(48001);
@@ -101,29 +100,28 @@ impl ErrCode {
         table::find(self)
     }
 
-    /// A short, stable, `snake_case` name; none for a code outside the table.
+    /// A short, stable name in `snake_case`; `None` for a code outside the table.
     pub fn name(self) -> Option<&'static str> {
         self.entry().map(ErrCodeInfo::name)
     }
 
-    /// What the code says about a call of this kind.
+    /// The meaning of the code for this call.
     pub fn meaning(self, role: Operation) -> LocalizedText {
         self.advice(role).meaning()
     }
 
-    /// What to do about it on a call of this kind.
+    /// What to do about the code on this call.
     pub fn remedy(self, role: Operation) -> Remedy {
         self.advice(role).remedy()
     }
 
-    /// Whether a *send* answered with this code was refused because of its token. On a token call the answer
-    /// says nothing of the sort: refreshing because of it would loop.
+    /// Whether a *send* with this code was refused because of its token. On a token call the code means something
+    /// else; a refresh because of it would loop.
     pub const fn is_stale_token(self) -> bool {
         matches!(self, Self::INVALID_CREDENTIAL | Self::INVALID_ACCESS_TOKEN | Self::ACCESS_TOKEN_EXPIRED)
     }
 
-    /// Whether a *token call* answered with this code may simply be tried again. There is no such question
-    /// for a send: whatever the code, it was refused and is not repeated.
+    /// Whether a *token call* with this code may be retried at once. A send is never retried because of its code.
     pub const fn is_transient_on_token_call(self) -> bool {
         matches!(self.0, -1 | 268_487_001 | 268_487_002)
     }
@@ -158,7 +156,7 @@ mod tests {
         assert!(ErrCode::INVALID_CREDENTIAL.name().is_some() && ErrCode::new(7).name().is_none());
     }
 
-    /// Every code that Weixin documents for the calls this project makes, and -1000, which it does not.
+    /// Every code that Weixin documents for the calls of this project, and the undocumented -1000.
     #[rustfmt::skip]
     const EXPECTED: &[i64] = &[
         -1000, -1, 0, 40001, 40002, 40003, 40008, 40013, 40014, 40033, 40035, 40036, 40037, 40039, 40048,

@@ -5,9 +5,9 @@ use crate::{ValidationError, ValidationErrorKind};
 
 validated_string!(
     /// A URL for a tap or a redirect: `http://` or `https://`, a host, no white space or control character, at most 8192
-    /// characters (our bound). Kept byte for byte, never normalised; a fragment and non-ASCII characters are allowed.
+    /// characters (our limit). It is kept byte for byte. A fragment and non-ASCII characters are allowed.
     ///
-    /// Weixin asks more of it (an ICP licence, a registered domain) than can be checked here.
+    /// Weixin has further rules (an ICP licence, a registered domain), which are not checked here.
     HttpUrl,
     |text| check("url", text)
 );

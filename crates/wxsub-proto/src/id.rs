@@ -1,4 +1,4 @@
-//! The identifiers Weixin hands out.
+//! The identifiers that Weixin issues.
 
 mod app_id;
 mod open_id;

@@ -1,11 +1,11 @@
 //! What Weixin says about one-time subscription messages: types, limits, error codes and bytes.
 //!
 //! A user consents to ONE message; the backend may then push it. This crate holds the facts of that exchange and
-//! nothing else: no I/O, no runtime, no clock. Everything that goes over the wire is a type here, usable from both
-//! sides: a client encodes requests and decodes replies, a server (or an emulator) does the reverse.
+//! nothing else: no I/O, no runtime, no clock. Everything that goes over the wire is a type here, for both sides: a
+//! client encodes requests and decodes responses, a server (or an emulator) does the reverse.
 //!
-//! Every type is checked on the way in. Constructors, [`FromStr`](std::str::FromStr) and serde lead through the same
-//! gate, so a [`Title`] in your hand is a title Weixin accepts:
+//! Every type validates its input. Constructors, [`FromStr`](std::str::FromStr) and serde use the same check, so every
+//! [`Title`] is a title that Weixin accepts:
 //!
 //! ```
 //! use wxsub_proto::{Grant, Scene, Title};
@@ -16,15 +16,15 @@
 //! let grant = Grant::assume_verified("oyAaTjt-xXvP87pubE4eUOF-ttD4".parse()?, "7YuTL__ilzyZB9DXcDt2mHx".parse()?, Scene::new(1000)?);
 //! let message = grant.message("Parcel".parse()?, "It is here.\nCome and get it.".parse()?).color("#07C160".parse()?);
 //! assert_eq!(message.content().as_str().lines().count(), 2);
-//! # Ok::<(), wxsub_proto::Invalid>(())
+//! # Ok::<(), wxsub_proto::ValidationError>(())
 //! ```
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`consent`] | the request a user is asked to confirm, the answer that comes back, what to expect of it |
+//! | [`consent`] | the request a user confirms, the callback that follows, what to expect of it |
 //! | [`message`] | the message and its parts |
-//! | [`endpoint`] | one file per endpoint of Weixin's server API, requests and replies |
-//! | [`codec`] | what a request and a reply are made of, and how replies are read |
+//! | [`endpoint`] | Weixin's server API, one file per endpoint: requests and responses |
+//! | [`codec`] | requests, responses, and how a response is decoded |
 //! | [`errcode`] | the error codes: what they mean and what to do |
 //! | [`redact`] | URLs without their secrets |
 

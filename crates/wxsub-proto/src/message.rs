@@ -19,76 +19,76 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Grant, HttpUrl};
 
-/// The bytes of an ordinary body.
+/// The buffer capacity that an ordinary body needs, in bytes.
 const INITIAL_CAPACITY: usize = 512;
 
-/// One message to one user, made from a [`Grant`]. As JSON it is the body Weixin documents, in both directions; reading
-/// refuses what breaks a rule and names every problem at once.
+/// One message to one user, made from a [`Grant`]. As JSON it is the body that Weixin documents, in both directions.
+/// Parsing reports all broken rules at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     grant: Grant,
     title: Title,
     content: Content,
     color: Option<Color>,
-    jump: Option<TapTarget>,
+    tap_target: Option<TapTarget>,
 }
 
 impl Message {
     pub(crate) fn new(grant: Grant, title: Title, content: Content) -> Self {
-        Self { grant, title, content, color: None, jump: None }
+        Self { grant, title, content, color: None, tap_target: None }
     }
 
-    /// With the content in this colour.
+    /// Sets the colour of the content.
     #[must_use]
     pub fn color(mut self, color: Color) -> Self {
         self.color = Some(color);
         self
     }
 
-    /// With a place where a tap leads.
+    /// Sets where a tap on the message leads.
     #[must_use]
-    pub fn jump(mut self, jump: impl Into<TapTarget>) -> Self {
-        self.jump = Some(jump.into());
+    pub fn on_tap(mut self, target: impl Into<TapTarget>) -> Self {
+        self.tap_target = Some(target.into());
         self
     }
 
-    /// The grant it spends.
+    /// The grant that the message uses.
     #[must_use]
     pub fn grant(&self) -> &Grant {
         &self.grant
     }
 
-    /// Its title.
+    /// The title.
     #[must_use]
     pub fn title(&self) -> &Title {
         &self.title
     }
 
-    /// Its text.
+    /// The content.
     #[must_use]
     pub fn content(&self) -> &Content {
         &self.content
     }
 
-    /// The colour of the text, if one was chosen.
+    /// The colour of the content, if set.
     #[must_use]
     pub fn content_color(&self) -> Option<&Color> {
         self.color.as_ref()
     }
 
-    /// Where a tap leads, if anywhere.
+    /// Where a tap leads, if set.
     #[must_use]
     pub fn tap_target(&self) -> Option<&TapTarget> {
-        self.jump.as_ref()
+        self.tap_target.as_ref()
     }
 
     /// Where a tap leads on clients that cannot open mini programs.
     #[must_use]
     pub fn tap_url(&self) -> Option<&HttpUrl> {
-        self.jump.as_ref().and_then(TapTarget::url)
+        self.tap_target.as_ref().and_then(TapTarget::url)
     }
 
-    /// The body Weixin documents: raw UTF-8, absent fields absent.
+    /// The body that Weixin documents: raw UTF-8, without absent fields.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(INITIAL_CAPACITY);

@@ -2,11 +2,11 @@
 
 use crate::codec::percent_encode;
 
-/// The query names whose values may be shown. Everything else is hidden: what is not known to be harmless is not.
+/// The query names whose values may be shown. All other values are hidden.
 const PUBLIC_QUERY_KEYS: [&str; 6] = ["action", "appid", "grant_type", "lang", "scene", "template_id"];
 
-/// A URL fit for logs and errors: user info is dropped, query values are replaced by `***` unless their name is known to
-/// be harmless, and of fragments only `#wechat_redirect` is kept.
+/// Makes a URL safe for logs and errors. It drops user info, replaces query values by `***` unless their name is public,
+/// and keeps no fragment but `#wechat_redirect`.
 ///
 /// ```
 /// use wxsub_proto::redact::redact_url;

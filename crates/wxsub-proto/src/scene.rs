@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{ValidationError, ValidationErrorKind};
 
 /// The developer's own number for an occasion to subscribe: 0 to 10000. A second consent of the same user for the same
-/// scene and template adds nothing, so two messages need two scenes.
+/// scene and template adds nothing. Two messages need two scenes.
 ///
 /// Written as text (`"1000"`, what the official table says), read as text or as a whole number. As text it has decimal
 /// digits only: no sign, no leading zero.
@@ -21,7 +21,7 @@ impl Scene {
     /// The largest scene.
     pub const MAX: u16 = 10_000;
 
-    /// Takes a number from 0 to 10000.
+    /// Makes a scene from a number, 0 to 10000.
     ///
     /// # Errors
     /// [`ValidationErrorKind::OutOfRange`] for a larger one.

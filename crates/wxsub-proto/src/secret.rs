@@ -1,4 +1,4 @@
-//! The two secrets: redacted in `Debug`, no `Display`, no serde, wiped when dropped, shown only on demand.
+//! The two secrets: redacted in `Debug`, without `Display` and serde, wiped when dropped, exposed only by name.
 
 mod access_token;
 mod app_secret;
@@ -14,10 +14,10 @@ macro_rules! secret_text {
         pub struct $name(zeroize::Zeroizing<String>);
 
         impl $name {
-            /// The most characters it may have: our bound, not Weixin's.
+            /// The largest number of characters: our limit, not Weixin's.
             pub const MAX_LENGTH: usize = $max;
 
-            /// Takes the text if it is visible ASCII of an acceptable length, without quotes around it. The copy given is
+            /// Makes the secret from visible ASCII within the length limit, without quotes around it. The given copy is
             /// wiped in any case.
             ///
             /// # Errors
@@ -35,13 +35,13 @@ macro_rules! secret_text {
                 }
             }
 
-            /// The secret itself. Whoever calls this keeps it out of logs, errors and URLs that are shown.
+            /// The secret itself. The caller keeps it out of logs, errors and URLs that are shown.
             #[must_use]
             pub fn expose_secret(&self) -> &str {
                 &self.0
             }
 
-            /// Whether both are the same, compared without stopping at the first difference.
+            /// Whether both are equal, compared in constant time.
             #[must_use]
             pub fn ct_eq(&self, other: &Self) -> bool {
                 self.0.len() == other.0.len()

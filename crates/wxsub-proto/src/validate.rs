@@ -1,8 +1,8 @@
-//! The one gate through which text becomes a checked type, and the rules several types share.
+//! Validation of text types, and the rules that several types share.
 
 use crate::{ValidationError, ValidationErrorKind};
 
-/// A checked piece of text: private field, one `check`, and every door (`new`, `FromStr`, `TryFrom`, serde) uses it.
+/// Makes a text newtype with one check that every constructor uses (`new`, `FromStr`, `TryFrom`, serde).
 macro_rules! validated_string {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
@@ -11,7 +11,7 @@ macro_rules! validated_string {
         pub struct $name(String);
 
         impl $name {
-            /// Takes the text if it keeps the rules.
+            /// Makes the value if the text keeps the rules.
             ///
             /// # Errors
             /// [`ValidationError`](crate::ValidationError) names the rule it breaks.
@@ -21,7 +21,7 @@ macro_rules! validated_string {
                 check(&text).map(|()| Self(text))
             }
 
-            /// The text, as it was given.
+            /// The text, unchanged.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -65,7 +65,7 @@ macro_rules! validated_string {
 }
 pub(crate) use validated_string;
 
-/// 1 to `max` characters (Unicode scalar values).
+/// Requires 1 to `max` characters (Unicode scalar values).
 pub(crate) fn check_length(field: &'static str, text: &str, max: usize) -> Result<(), ValidationError> {
     if text.is_empty() {
         return Err(ValidationError::new(field, ValidationErrorKind::Empty));
@@ -82,7 +82,7 @@ pub(crate) fn check_length(field: &'static str, text: &str, max: usize) -> Resul
     }
 }
 
-/// Only characters that `allows` lets through; `allowed` says which, in words.
+/// Requires characters that `allows` accepts. `allowed` describes them for the error.
 pub(crate) fn check_charset(
     field: &'static str,
     text: &str,
@@ -98,7 +98,7 @@ pub(crate) fn check_charset(
     }
 }
 
-/// No control characters but those `except` lets through.
+/// Rejects control characters, unless `except` accepts them.
 pub(crate) fn check_no_control_chars(
     field: &'static str,
     text: &str,
@@ -116,7 +116,7 @@ pub(crate) fn check_no_control_chars(
     }
 }
 
-/// An identifier that Weixin hands out: 1 to 128 of `[A-Za-z0-9_-]`. No exact length is documented, so none is guessed.
+/// Requires an identifier that Weixin issues: 1 to 128 of `[A-Za-z0-9_-]`. Weixin documents no exact length.
 pub(crate) fn identifier(field: &'static str, text: &str) -> Result<(), ValidationError> {
     check_charset(field, text, "letters, digits, _ and -", |c| {
         c.is_ascii_alphanumeric() || c == '_' || c == '-'
@@ -124,7 +124,7 @@ pub(crate) fn identifier(field: &'static str, text: &str) -> Result<(), Validati
     check_length(field, text, 128)
 }
 
-/// Visible ASCII, as secrets are; the length in characters is bounded by `max`.
+/// Requires visible ASCII, 1 to `max` characters.
 pub(crate) fn check_visible_ascii(
     field: &'static str,
     text: &str,

@@ -1,9 +1,8 @@
-//! What is wrong with a value: which field, which rule, what to do; never the offending text itself.
+//! Validation errors: field, rule and remedy, never the offending text.
 
 use std::fmt;
 
-/// A value that breaks a rule. Names the field as Weixin does, and the rule; never contains the value, which may be
-/// a secret or personal.
+/// A value breaks a rule. The error names field and rule. It never contains the value, which may be secret or personal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {rule}")]
 pub struct ValidationError {
@@ -12,7 +11,7 @@ pub struct ValidationError {
 }
 
 impl ValidationError {
-    /// Says that `field` breaks `rule`.
+    /// An error of `field` that breaks `rule`.
     #[must_use]
     pub fn new(field: &'static str, rule: ValidationErrorKind) -> Self {
         Self { field, rule }
@@ -30,21 +29,21 @@ impl ValidationError {
         &self.rule
     }
 
-    /// The same problem under the name the value has in a larger whole (a content is `data.content.value` in a message).
+    /// The same error under the field name of an enclosing value (a content is `data.content.value` in a message).
     #[must_use]
     pub fn with_field(self, field: &'static str) -> Self {
         Self { field, ..self }
     }
 }
 
-/// A rule for values, and how a value broke it. Its `Display` says what to do.
+/// The rule that a value breaks. `Display` says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValidationErrorKind {
-    /// The field is required and absent.
+    /// A required field is absent.
     #[error("is missing; it is required")]
     Missing,
-    /// The value is there but empty.
+    /// The value is empty.
     #[error("is empty; give it a value")]
     Empty,
     /// Too many characters (Unicode scalar values).
@@ -52,7 +51,7 @@ pub enum ValidationErrorKind {
     TooLong {
         /// The limit.
         max: usize,
-        /// What the value has.
+        /// The number of characters.
         actual: usize,
     },
     /// A character outside the allowed set.
@@ -60,19 +59,19 @@ pub enum ValidationErrorKind {
     InvalidCharacter {
         /// The allowed characters, in words.
         allowed: &'static str,
-        /// Where, in characters from 1.
+        /// Its position, in characters from 1.
         position: usize,
     },
-    /// A control character where none may be.
+    /// A control character that is not allowed.
     #[error("has a control character at position {position}; remove it")]
     ControlCharacter {
-        /// Where, in characters from 1.
+        /// Its position, in characters from 1.
         position: usize,
     },
     /// A carriage return (`\r`), usually from Windows line ends.
     #[error("has a carriage return (\\r) at position {position}; end lines with \\n alone")]
     CarriageReturn {
-        /// Where, in characters from 1.
+        /// Its position, in characters from 1.
         position: usize,
     },
     /// A number outside its range.
@@ -85,13 +84,13 @@ pub enum ValidationErrorKind {
         /// The largest allowed.
         max: u32,
     },
-    /// Not of the expected form.
+    /// The value does not have the expected format.
     #[error("must be {expected}")]
     InvalidFormat {
-        /// What it must be, in words.
+        /// The expected format, in words.
         expected: &'static str,
     },
-    /// The same name given twice: which one counts would be a guess.
+    /// A duplicate name. Which of the values counts would be a guess.
     #[error("is given more than once; give it once")]
     Duplicate,
     /// A file has the same message on an earlier line: same `touser`, `template_id` and `scene`.
@@ -100,21 +99,21 @@ pub enum ValidationErrorKind {
         /// The earlier line, from 1.
         line: u64,
     },
-    /// It has an unknown member: most likely a misspelt one, whose value would be lost in silence.
+    /// An unknown member. A misspelt name would lose its value silently.
     #[error("has an unknown member {name:?}; {}", correction(.meant))]
     UnknownField {
-        /// The member's name, shortened and in harmless characters.
+        /// The member's name, shortened and sanitised.
         name: String,
-        /// The known name that was most likely meant.
+        /// The most similar known name.
         meant: Option<&'static str>,
     },
-    /// A redirect URL with a parameter that is named like one of the callback's: the callback would carry it twice.
+    /// A redirect URL has a parameter of the callback. The callback would carry it twice.
     #[error("has a parameter {name}, which Weixin adds to the callback itself; rename yours")]
     CallbackParameter {
         /// The callback's parameter.
         name: &'static str,
     },
-    /// Plain HTTP to another machine would show the secrets in the query to everybody on the way.
+    /// Plain HTTP to another machine, which would expose the secrets in the query to the network.
     #[error(
         "uses http:// for an address that is not loopback, where secrets would travel in the open; use https://"
     )]
@@ -128,7 +127,7 @@ fn correction(meant: &Option<&'static str>) -> String {
     }
 }
 
-/// Everything that is wrong with a value of several fields: at least one [`ValidationError`].
+/// All validation errors of one value: at least one [`ValidationError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidationErrors {
     first: ValidationError,
@@ -136,12 +135,12 @@ pub struct ValidationErrors {
 }
 
 impl ValidationErrors {
-    /// All of them, in the order of the fields; never empty.
+    /// The errors in the order of the fields; never empty.
     pub fn iter(&self) -> impl Iterator<Item = &ValidationError> {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    /// The problems found, or `None` where there are none.
+    /// Makes the collection; `None` if there is no error.
     #[must_use]
     pub fn collect(found: Vec<ValidationError>) -> Option<Self> {
         let mut found = found.into_iter();

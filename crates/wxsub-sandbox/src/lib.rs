@@ -9,7 +9,7 @@
 //!
 //! use wxsub_proto::endpoint::{subscribe, token};
 //! use wxsub_proto::{Action, AppId, AppSecret, BaseUrl, ConsentRequest, Grant, Scene, TemplateId};
-//! use wxsub_proto::codec::{Reply, Request};
+//! use wxsub_proto::codec::Request;
 //! use wxsub_sandbox::{ConnectionFault, Sandbox};
 //!
 //! let (app, secret): (AppId, _) = ("wx0123456789abcdef".parse()?, AppSecret::new("test-secret")?);
@@ -31,17 +31,17 @@
 //!
 //! // Fetch a token and send the message.
 //! let response = send(token::TokenRequest::new(app, secret).encode())?;
-//! let Reply::Done(issued) = token::TokenResponse::read(response.status, &response.body)? else { unreachable!() };
+//! let Ok(issued) = token::TokenResponse::parse(response.status, &response.body)? else { unreachable!() };
 //! let grant = Grant::assume_verified("oUser".parse()?, callback.template_id().clone(), callback.scene());
 //! let message = grant.message("Parcel".parse()?, "Your parcel has arrived.".parse()?);
 //! let response = send(subscribe::encode(&issued.access_token, &message))?;
-//! assert_eq!(subscribe::read(response.status, &response.body)?, Reply::Done(()));
+//! assert_eq!(subscribe::parse_response(response.status, &response.body)?, Ok(()));
 //! assert_eq!(sandbox.mailbox(&"oUser".parse()?)[0].body["title"], "Parcel");
 //!
 //! // After two hours the token has expired.
 //! sandbox.advance(Duration::from_secs(7200));
 //! let response = send(subscribe::encode(&issued.access_token, &message))?;
-//! let Reply::Refused(refusal) = subscribe::read(response.status, &response.body)? else { unreachable!() };
+//! let Err(refusal) = subscribe::parse_response(response.status, &response.body)? else { unreachable!() };
 //! assert_eq!(refusal.errcode().get(), 42001);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::warn;
-use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::subscribe;
 use wxsub_proto::{ApiError, AppId, ErrCode, Message, TraceId};
 
@@ -184,8 +183,8 @@ impl Client {
             inner.hosts.failed(base, inner.clock.now().mono);
         }
         match answered? {
-            Reply::Done(()) => Ok(()),
-            Reply::Refused(refusal) => Err(Cause::Refused(refusal.redact(issued.token().expose_secret()))),
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(Cause::Refused(refusal.redact(issued.token().expose_secret()))),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The name that Weixin gives to one call, at the end of most error texts.
+//! The trace id that Weixin puts at the end of most error texts.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use serde::Serialize;
 
 const MAX_LEN: usize = 64;
 
-/// Weixin's name for one call, to quote to its support: a `rid`, or on older answers a `hint`. Kept as it was
-/// found; printable ASCII, 64 characters at most.
+/// Weixin's id of one call, which its support asks for: a `rid`, or a `hint` in older responses. Printable ASCII, at
+/// most 64 characters, unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct TraceId(String);
@@ -27,7 +27,7 @@ impl TraceId {
         &self.0
     }
 
-    /// The same with `secret` blotted out, also where this is but a piece of it.
+    /// The id with `secret` replaced by `***`, also if the id is only a part of the secret.
     pub(super) fn without(&self, secret: &str) -> Self {
         let clean = self.0.replace(secret, super::REDACTED);
         let fits = clean.len() <= MAX_LEN && !secret.contains(&self.0);
@@ -41,7 +41,7 @@ impl fmt::Display for TraceId {
     }
 }
 
-/// Reads behind each `label` that is a word of its own, from the last one backwards.
+/// Reads the text after each whole word `label`, starting with the last one.
 fn last_after<'a>(
     text: &'a str,
     label: &'static str,
@@ -54,7 +54,7 @@ fn last_after<'a>(
     })
 }
 
-/// `6004f3da-1529ba72-5c345f67`, or the beginning of one, or what the developer tools make of it.
+/// `6004f3da-1529ba72-5c345f67`, its start, or the form of the developer tools.
 fn rid(text: &str) -> Option<&str> {
     let end =
         text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))).unwrap_or(text.len());

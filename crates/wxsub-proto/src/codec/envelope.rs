@@ -1,5 +1,5 @@
-//! The envelope of every reply: HTTP 200 and a JSON object, in which a non-zero `errcode` is a refusal. What success is,
-//! each endpoint says: [`acknowledgement`] wants `errcode` 0, [`parse_envelope`] leaves it to the members of the object.
+//! The envelope of every response: HTTP 200 and a JSON object, in which a non-zero `errcode` is an API error. Each
+//! endpoint defines success: [`acknowledgement`] requires `errcode` 0, [`parse_envelope`] leaves it to the object's members.
 
 use std::time::Duration;
 
@@ -8,32 +8,32 @@ use serde_json::{Map, Value};
 use super::parse_object_without_duplicates;
 use crate::{ApiError, ErrCode};
 
-/// A reply as it came: HTTP status, body, and the headers `Date` and `Retry-After`. `Debug` does not show the body, which may be a token.
+/// An HTTP response: status, body, and the headers `Date` and `Retry-After`. `Debug` hides the body, which may be a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawResponse<B = Vec<u8>> {
     /// The HTTP status.
     pub status: u16,
-    /// The `Date` header, as it came: what time it is where the reply comes from.
+    /// The `Date` header, unchanged: the sender's time.
     pub date: Option<String>,
-    /// The `Retry-After` header, where it is a number of seconds.
+    /// The `Retry-After` header, if it is a number of seconds.
     pub retry_after: Option<Duration>,
     /// The bytes of the body.
     pub body: B,
 }
 
 impl<B> RawResponse<B> {
-    /// A reply of this status and body, without headers.
+    /// A response with this status and body, without headers.
     pub fn new(status: u16, body: B) -> Self {
         Self { status, date: None, retry_after: None, body }
     }
 
-    /// The reply with this `Date` header.
+    /// Sets the `Date` header.
     #[must_use]
     pub fn dated(self, date: Option<String>) -> Self {
         Self { date, ..self }
     }
 
-    /// The reply with this `Retry-After` header.
+    /// Sets the `Retry-After` header.
     #[must_use]
     pub fn retry_after(self, retry_after: Option<Duration>) -> Self {
         Self { retry_after, ..self }
@@ -46,58 +46,49 @@ impl<B: AsRef<[u8]>> std::fmt::Debug for RawResponse<B> {
     }
 }
 
-/// What Weixin said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there is no third way to answer")]
-pub enum Reply<T> {
-    /// It did what was asked.
-    Done(T),
-    /// It refused, with an error code.
-    Refused(ApiError),
-}
-
-/// A reply that is not Weixin's word: nobody can tell from it whether the request was carried out.
+/// A response that does not come from Weixin, or that makes no sense. It does not tell whether the request took effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Weixin always answers 200; another status comes from something in between, or from a server in trouble.
-    #[error(
-        "HTTP status {0} instead of 200, so something between here and Weixin answered; check proxy and network"
-    )]
+    /// A status other than 200, which Weixin always uses. A proxy or a failing server sent it.
+    #[error("HTTP status {0} instead of 200: a gateway or proxy sent the response; check proxy and network")]
     UnexpectedStatus(u16),
-    /// The body is a web page: a captive portal or a proxy answered.
-    #[error("a web page instead of JSON, so a proxy or captive portal answered; check proxy and network")]
-    HtmlBody,
-    /// The body is not one JSON object, or has a name twice.
-    #[error("the body is not one JSON object with every name once")]
-    NotJsonObject,
-    /// There is no `errcode`, which Weixin's answer to a send always has: a gateway or a proxy answered.
+    /// The body is a web page: a captive portal or a proxy sent it.
     #[error(
-        "no errcode in the reply, so something between here and Weixin answered; check proxy and network"
+        "a web page instead of JSON: a proxy or captive portal sent the response; check proxy and network"
     )]
+    HtmlBody,
+    /// The body is not one JSON object, or repeats a name.
+    #[error("the response body is not one JSON object without duplicate names")]
+    NotJsonObject,
+    /// `errcode` is missing, which Weixin's response to a send always has. A gateway or a proxy sent the response.
+    #[error("no errcode in the response: a gateway or proxy sent it; check proxy and network")]
     NoErrcode,
-    /// A member is absent that success must have.
-    #[error("{0} is missing from the reply")]
+    /// A member is missing that a success must have.
+    #[error("{0} is missing from the response")]
     MissingField(&'static str),
-    /// A member is there and makes no sense.
-    #[error("{0} in the reply is out of its bounds or of the wrong kind")]
+    /// A member has an invalid value.
+    #[error("{0} in the response is out of range or of the wrong type")]
     InvalidField(&'static str),
 }
 
-/// Reads a reply whose success is `errcode` 0 and nothing else.
-pub(crate) fn acknowledgement(status: u16, body: &[u8]) -> Result<Reply<()>, DecodeError> {
+/// Decodes a response whose success is `errcode` 0 and nothing else.
+pub(crate) fn acknowledgement(status: u16, body: &[u8]) -> Result<Result<(), ApiError>, DecodeError> {
     match envelope(status, body)? {
-        (Some(0), _) => Ok(Reply::Done(())),
+        (Some(0), _) => Ok(Ok(())),
         (None, _) => Err(DecodeError::NoErrcode),
-        (Some(errcode), object) => Ok(Reply::Refused(refusal(errcode, &object))),
+        (Some(errcode), object) => Ok(Err(refusal(errcode, &object))),
     }
 }
 
-/// Reads a reply whose success shows in its members, which the caller checks. `errcode` may be absent then.
-pub(crate) fn parse_envelope(status: u16, body: &[u8]) -> Result<Reply<Map<String, Value>>, DecodeError> {
+/// Decodes a response whose success shows in its members. The caller checks them. `errcode` may be absent then.
+pub(crate) fn parse_envelope(
+    status: u16,
+    body: &[u8],
+) -> Result<Result<Map<String, Value>, ApiError>, DecodeError> {
     Ok(match envelope(status, body)? {
-        (None | Some(0), object) => Reply::Done(object),
-        (Some(errcode), object) => Reply::Refused(refusal(errcode, &object)),
+        (None | Some(0), object) => Ok(object),
+        (Some(errcode), object) => Err(refusal(errcode, &object)),
     })
 }
 
@@ -111,8 +102,8 @@ fn envelope(status: u16, body: &[u8]) -> Result<(Option<i64>, Map<String, Value>
     Ok((errcode.map_err(|NotANumber| DecodeError::InvalidField("errcode"))?.flatten(), object))
 }
 
-/// Reads a body that is not valid JSON once more: without a byte order mark, without what is not UTF-8, and with a space
-/// for each control character. Such a reply can be a refusal. It is never a success.
+/// Decodes a body again that is not valid JSON: without a byte order mark, without invalid UTF-8, and with a space for
+/// each control character. Such a response can be an API error. It is never a success.
 fn damaged_refusal(body: &[u8]) -> Result<(Option<i64>, Map<String, Value>), DecodeError> {
     let text = String::from_utf8_lossy(body);
     let repaired = text.trim_start_matches('\u{feff}').replace(|c: char| c.is_ascii_control(), " ");
@@ -129,12 +120,11 @@ fn refusal(errcode: i64, object: &Map<String, Value>) -> ApiError {
     ApiError::new(ErrCode::new(errcode), errmsg)
 }
 
-/// A member that should be a whole number and is something else.
+/// A member is not a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotANumber;
 
-/// A whole number in any of the ways they were seen: `7200`, `"7200"`, `7200.0`; `null` counts as absent. What is larger
-/// than an `i64` becomes the largest `i64`.
+/// A whole number as `7200`, `"7200"` or `7200.0`. `null` counts as absent. A larger number becomes the largest `i64`.
 pub(crate) fn parse_lenient_int(value: &Value) -> Result<Option<i64>, NotANumber> {
     match value {
         Value::Null => Ok(None),
@@ -163,22 +153,22 @@ mod tests {
 
     use super::*;
 
-    fn read(status: u16, body: impl AsRef<[u8]>) -> Result<Reply<usize>, DecodeError> {
+    fn read(status: u16, body: impl AsRef<[u8]>) -> Result<Result<usize, ApiError>, DecodeError> {
         parse_envelope(status, body.as_ref()).map(|reply| match reply {
-            Reply::Done(object) => Reply::Done(object.len()),
-            Reply::Refused(refusal) => Reply::Refused(refusal),
+            Ok(object) => Ok(object.len()),
+            Err(refusal) => Err(refusal),
         })
     }
 
-    /// The errcode of a refusal, whichever kind of success the endpoint has.
+    /// The errcode of an API error, for both kinds of endpoint.
     fn refused(body: impl AsRef<[u8]>) -> Option<ErrCode> {
         let body = body.as_ref();
         let of_members = match parse_envelope(200, body) {
-            Ok(Reply::Refused(refusal)) => Some(refusal),
+            Ok(Err(refusal)) => Some(refusal),
             _ => None,
         };
         let of_acknowledgement = match acknowledgement(200, body) {
-            Ok(Reply::Refused(refusal)) => Some(refusal),
+            Ok(Err(refusal)) => Some(refusal),
             _ => None,
         };
         assert_eq!(of_members, of_acknowledgement);
@@ -192,8 +182,8 @@ mod tests {
             r#"{"errcode":"0","errmsg":""}"#,
             r#"{"errcode":0.0,"errmsg":null}"#,
         ] {
-            assert_eq!(read(200, body), Ok(Reply::Done(2)));
-            assert_eq!(acknowledgement(200, body.as_bytes()), Ok(Reply::Done(())));
+            assert_eq!(read(200, body), Ok(Ok(2)));
+            assert_eq!(acknowledgement(200, body.as_bytes()), Ok(Ok(())));
         }
     }
 
@@ -206,7 +196,7 @@ mod tests {
             (r#"{"errmsg":"invalid openid"}"#, 1),
             (r#"{"code":500,"errmsg":"ok"}"#, 2),
         ] {
-            assert_eq!(read(200, body), Ok(Reply::Done(members)), "{body}");
+            assert_eq!(read(200, body), Ok(Ok(members)), "{body}");
             assert_eq!(acknowledgement(200, body.as_bytes()), Err(DecodeError::NoErrcode), "{body}");
         }
     }
@@ -266,7 +256,7 @@ mod tests {
             assert_eq!(refused(body), Some(ErrCode::new(43101)), "{body:?}");
         }
         let rid = b"{\"errcode\":43101,\"errmsg\":\"no\x1b rid: 6004f3da-1529ba72-5c345f67\"}";
-        let Ok(Reply::Refused(refusal)) = acknowledgement(200, rid) else { panic!("not refused") };
+        let Ok(Err(refusal)) = acknowledgement(200, rid) else { panic!("not refused") };
         assert_eq!(refusal.errmsg(), "no  rid: 6004f3da-1529ba72-5c345f67");
         assert_eq!(refusal.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
     }
@@ -332,14 +322,14 @@ mod tests {
         #[test]
         fn only_strict_json_is_success(body in prop_oneof![any::<Vec<u8>>(), damaged()]) {
             if parse_object_without_duplicates(&body).is_err() {
-                prop_assert!(!matches!(parse_envelope(200, &body), Ok(Reply::Done(_))));
-                prop_assert!(!matches!(acknowledgement(200, &body), Ok(Reply::Done(()))));
+                prop_assert!(!matches!(parse_envelope(200, &body), Ok(Ok(_))));
+                prop_assert!(!matches!(acknowledgement(200, &body), Ok(Ok(()))));
             }
         }
 
         #[test]
         fn only_errcode_zero_acknowledges(body in damaged()) {
-            if acknowledgement(200, &body) == Ok(Reply::Done(())) {
+            if acknowledgement(200, &body) == Ok(Ok(())) {
                 let object = parse_object_without_duplicates(&body).unwrap();
                 prop_assert_eq!(object.get("errcode").map(parse_lenient_int), Some(Ok(Some(0))));
             }

@@ -1,11 +1,11 @@
-//! JSON objects in which no name stands twice, at any depth: with two values, which one counts would be a guess.
+//! JSON objects without duplicate names, at any depth. Which of two values counts would be a guess.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Reads bytes as one JSON object; fails on anything else, on trailing text and on a name given twice.
+/// Parses one JSON object. Anything else, trailing text and a duplicate name are errors.
 pub(crate) fn parse_object_without_duplicates(bytes: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let object = reader.deserialize_map(ObjectVisitor)?;
@@ -13,7 +13,7 @@ pub(crate) fn parse_object_without_duplicates(bytes: &[u8]) -> Result<Map<String
     Ok(object)
 }
 
-/// Reads one object and nothing else.
+/// Parses one object and nothing else.
 pub(crate) struct ObjectVisitor;
 
 impl<'de> Visitor<'de> for ObjectVisitor {
@@ -35,7 +35,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 }
 
-/// Reads any value.
+/// Parses any value.
 struct Strict;
 
 impl<'de> DeserializeSeed<'de> for Strict {
@@ -94,7 +94,7 @@ impl<'de> Visitor<'de> for Strict {
 mod tests {
     use super::*;
 
-    /// Other formats know kinds of values that JSON does not.
+    /// Other formats have kinds of values that JSON lacks.
     #[test]
     fn what_json_has_not_is_told_what_was_expected() {
         let error = Strict.visit_bytes::<de::value::Error>(b"x").unwrap_err().to_string();

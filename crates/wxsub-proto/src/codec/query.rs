@@ -27,7 +27,7 @@ pub(crate) fn percent_encode_into(url: &mut String, value: &str) {
     }
 }
 
-/// The names and values of a query string, in their order; `+` is a space, as in forms.
+/// Decodes a query string into names and values, in order. `+` is a space, as in forms.
 ///
 /// # Errors
 /// [`QueryDecodeError`] if a name or value does not decode to UTF-8.

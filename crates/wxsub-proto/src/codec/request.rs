@@ -25,7 +25,7 @@ impl Method {
     }
 }
 
-/// One name and value of a query string; knows whether it is secret.
+/// One name and value of a query string, public or secret.
 #[derive(Clone)]
 pub struct QueryPair<'a> {
     name: &'static str,
@@ -40,7 +40,7 @@ impl fmt::Debug for QueryPair<'_> {
 }
 
 impl<'a> QueryPair<'a> {
-    /// A value anybody may see.
+    /// A public value.
     #[must_use]
     pub fn public(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
         Self { name, value: value.into(), secret: false }
@@ -53,8 +53,8 @@ impl<'a> QueryPair<'a> {
     }
 }
 
-/// A request, ready to be written: verb, path, query pairs that know which are secret, and a JSON body.
-/// `Debug` shows neither secrets nor the body.
+/// A request: method, path, query pairs marked public or secret, and a JSON body. `Debug` shows neither secrets nor
+/// the body.
 #[derive(Clone)]
 pub struct Request<'a> {
     method: Method,
@@ -94,13 +94,13 @@ impl<'a> Request<'a> {
         &self.body
     }
 
-    /// The body, taken out.
+    /// Consumes the request and returns its body.
     #[must_use]
     pub fn into_body(self) -> Vec<u8> {
         self.body
     }
 
-    /// The whole URL **with its secrets**: for the wire only.
+    /// The whole URL **with its secrets**. Write it to the connection and nowhere else.
     #[must_use]
     pub fn url(&self, base: &BaseUrl) -> String {
         let room: usize = self.query.iter().map(|pair| pair.name.len() + pair.value.len() + 2).sum();

@@ -7,20 +7,20 @@ use super::Reserved;
 use super::fields::CallbackFields;
 use crate::{OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind};
 
-/// What the user did, and the fields that came with it. Unsigned: anybody can write one, so it is a claim until its
-/// `reserved` has been checked.
+/// A callback: what the user did, and the fields of the request. It is unsigned and anyone can write one. It proves
+/// nothing until its `reserved` has been verified.
 ///
-/// Reads a callback URL, a query string, JSON, `key:value` lines, or a map as a phone's log prints it
-/// (`{openId: o, scene: 1000}`). Unknown names are ignored. A name given twice makes it invalid, except an `openid` with the
-/// same value. A `reserved` of `null` counts as absent. `openid` is required on confirm and dropped on cancel.
+/// It parses a callback URL, a query string, JSON, `key:value` lines, or a map as a phone's log prints it
+/// (`{openId: o, scene: 1000}`). Unknown names are ignored. A duplicate name is an error, except an `openid` with the same
+/// value. A `reserved` of `null` counts as absent. `openid` is required on confirm and dropped on cancel.
 ///
 /// ```
-/// use wxsub_proto::{Action, Answer};
+/// use wxsub_proto::{ConsentAction, ConsentCallback};
 ///
-/// let answer: Answer = "https://shop.example/back?openid=OPENID&template_id=T&action=confirm&scene=7&reserved=proof".parse()?;
-/// assert!(matches!(answer.action(), Action::Confirm { openid } if openid.as_str() == "OPENID"));
-/// assert_eq!(answer, "openid:OPENID\ntemplate_id:T\naction:confirm\nscene:7\nreserved:proof".parse()?);
-/// # Ok::<(), wxsub_proto::Invalid>(())
+/// let callback: ConsentCallback = "https://shop.example/back?openid=OPENID&template_id=T&action=confirm&scene=7&reserved=proof".parse()?;
+/// assert!(matches!(callback.action(), ConsentAction::Confirm { openid } if openid.as_str() == "OPENID"));
+/// assert_eq!(callback, "openid:OPENID\ntemplate_id:T\naction:confirm\nscene:7\nreserved:proof".parse()?);
+/// # Ok::<(), wxsub_proto::ValidationError>(())
 /// ```
 ///
 /// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
@@ -35,17 +35,17 @@ pub struct ConsentCallback {
 /// What the user tapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsentAction {
-    /// "Confirm": the message may be sent to this user.
+    /// Confirm: the message may be sent to this user.
     Confirm {
         /// The user.
         openid: OpenId,
     },
-    /// "Cancel": it may not.
+    /// Cancel: no message may be sent.
     Cancel,
 }
 
 impl ConsentCallback {
-    /// The answer Weixin gives to a request: what an emulator sends back.
+    /// The callback that Weixin sends for a request. An emulator uses it.
     #[must_use]
     pub fn new(
         action: ConsentAction,
@@ -62,19 +62,19 @@ impl ConsentCallback {
         &self.action
     }
 
-    /// The template that was asked for.
+    /// The template of the request.
     #[must_use]
     pub fn template_id(&self) -> &TemplateId {
         &self.template_id
     }
 
-    /// The occasion that was asked for.
+    /// The scene of the request.
     #[must_use]
     pub fn scene(&self) -> Scene {
         self.scene
     }
 
-    /// The value that travelled with the request, if any.
+    /// The `reserved` value of the request, if any.
     #[must_use]
     pub fn reserved(&self) -> Option<&Reserved> {
         self.reserved.as_ref()
@@ -180,7 +180,7 @@ mod tests {
         }
     }
 
-    /// What people copy out of HTML, a chat, or the log of a phone.
+    /// Text copied from HTML, a chat, or a phone's log.
     #[test]
     fn what_is_pasted_says_the_same() {
         let (openid, template) =

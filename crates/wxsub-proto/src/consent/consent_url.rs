@@ -9,7 +9,7 @@ use crate::{BaseUrl, HttpUrl, ValidationError, ValidationErrorKind};
 
 /// `GET https://mp.weixin.qq.com/mp/subscribemsg`: the consent page of Official Accounts. It opens inside Weixin only.
 ///
-/// The parameters stand in the documented order, `redirect_url` is encoded exactly once, and the fragment is part of it.
+/// The parameters have the documented order. `redirect_url` is encoded exactly once. The fragment is part of the URL.
 ///
 /// <https://developers.weixin.qq.com/doc/service/en/Message_Management/One-time_subscription_info.html>
 ///
@@ -24,7 +24,7 @@ use crate::{BaseUrl, HttpUrl, ValidationError, ValidationErrorKind};
 ///     "https://mp.weixin.qq.com/mp/subscribemsg?action=get_confirm&appid=wx0123456789abcdef&scene=7\
 ///      &template_id=TEMPLATE&redirect_url=https%3A%2F%2Fshop.example%2Fback%3Forder%3D1&reserved=proof#wechat_redirect"
 /// );
-/// # Ok::<(), wxsub_proto::Invalid>(())
+/// # Ok::<(), wxsub_proto::ValidationError>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ConsentUrl<'a> {
@@ -71,7 +71,7 @@ impl fmt::Display for ConsentUrl<'_> {
     }
 }
 
-/// The callback's parameter that this URL already has, under any name that a parser on the way may take for it.
+/// The parameter of the callback that this URL already has, in any spelling that a parser may accept.
 fn callback_parameter(url: &str) -> Option<&'static str> {
     let (_, query) = url.split('#').next()?.split_once('?')?;
     // Some parsers split at `;`, too.

@@ -1,21 +1,21 @@
 use super::{ConsentCallback, ConsentRequest, Reserved};
 use crate::{Scene, TemplateId};
 
-/// What an answer must say to belong to a request: for those who keep the request in the user's session. Whatever is
-/// `None` is not checked; without `reserved` an answer stays unproven.
+/// The values that a callback must have to belong to a request, for applications that keep the request in the user's
+/// session. `None` is not checked. Without `reserved` a callback stays unproven.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallbackExpectations {
-    /// The value that must come back.
+    /// The expected `reserved` value.
     pub reserved: Option<Reserved>,
-    /// The occasion asked for.
+    /// The requested scene.
     pub scene: Option<Scene>,
-    /// The template asked for.
+    /// The requested template.
     pub template_id: Option<TemplateId>,
 }
 
-/// An answer that does not belong to the request: do not act on it.
+/// A callback that does not belong to the request. Do not act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the answer's {field} is not the one that was asked for; do not act on it, ask the user again")]
+#[error("the callback's {field} is not the requested one; do not act on it, ask the user again")]
 pub struct CallbackMismatch {
     field: &'static str,
 }
@@ -29,7 +29,7 @@ impl CallbackMismatch {
 }
 
 impl CallbackExpectations {
-    /// Everything that can be compared with the request.
+    /// Expects every value of the request.
     #[must_use]
     pub fn of(request: &ConsentRequest) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl CallbackExpectations {
         }
     }
 
-    /// Whether the answer says what is expected.
+    /// Compares a callback with the expectations.
     ///
     /// # Errors
     /// [`CallbackMismatch`] names the first field that differs.
@@ -60,7 +60,7 @@ impl CallbackExpectations {
     }
 }
 
-/// Compares without stopping at the first difference: a proof must not be guessed letter by letter.
+/// Compares in constant time, so that timing does not reveal the expected value.
 fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }

@@ -1,4 +1,4 @@
-//! The forms in which an answer arrives, all read into the same list of names and values.
+//! Parsing of a callback: every input format becomes the same list of names and values.
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -6,17 +6,17 @@ use serde_json::Value;
 use crate::codec::{decode_query, parse_object_without_duplicates};
 use crate::{ValidationError, ValidationErrorKind};
 
-/// The longest answer that is read, in bytes. Real ones have a few hundred.
+/// The maximum size of a callback in bytes. Real ones have a few hundred.
 const MAX_BYTES: usize = 16 * 1024;
 
 pub(super) const FIELDS: [&str; 5] = ["openid", "template_id", "action", "scene", "reserved"];
 
-/// The five documented fields of an answer. Unknown names are ignored; a name given twice is an error.
+/// The five documented fields of a callback. Unknown names are ignored. A duplicate name is an error.
 #[derive(Default)]
 pub(super) struct CallbackFields([Option<String>; 5]);
 
 impl CallbackFields {
-    /// Reads a callback URL, a query string, JSON, a printed map, or `key:value` lines; the text itself tells which it is.
+    /// Parses a callback URL, a query string, JSON, a printed map, or `key:value` lines. The text decides which.
     pub(super) fn read(text: &str) -> Result<Self, ValidationError> {
         if text.len() > MAX_BYTES {
             return Err(ValidationError::new(

@@ -3,38 +3,38 @@ use serde::{Serialize, Serializer};
 use super::{ConsentUrl, Reserved};
 use crate::{AppId, HttpUrl, Scene, TemplateId, ValidationError};
 
-/// What the user is asked to confirm. As JSON (`{"appid","scene":1000,"template_id","reserved"}`) it holds the values a
-/// phone needs for the mobile SDK: `SubscribeMessage.Req` on Android, `WXSubscribeMsgReq` on iOS.
+/// A request for consent to one message. As JSON (`{"appid","scene":1000,"template_id","reserved"}`) it holds the values
+/// for the mobile SDK: `SubscribeMessage.Req` on Android, `WXSubscribeMsgReq` on iOS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ConsentRequest {
-    /// The app that asks.
+    /// The app that asks for consent.
     pub appid: AppId,
-    /// The occasion. The mobile SDKs take a number.
+    /// The scene. The mobile SDKs take a number.
     #[serde(serialize_with = "as_number")]
     pub scene: Scene,
     /// The template of the message to come.
     pub template_id: TemplateId,
-    /// The proof that comes back with the answer. Without one an answer cannot be told from a forged one.
+    /// The value that the callback returns as proof. Without it a forged callback cannot be detected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reserved: Option<Reserved>,
 }
 
 impl ConsentRequest {
-    /// Asks for the right to send one message. Add a [`Reserved`] of your own, or let a consent guard issue the request.
+    /// A request without `reserved`. Add a [`Reserved`] of your own, or let a consent verifier issue the request.
     #[must_use]
     pub fn new(appid: AppId, template_id: TemplateId, scene: Scene) -> Self {
         Self { appid, scene, template_id, reserved: None }
     }
 
-    /// With the value that must come back.
+    /// Sets the value that the callback must return.
     #[must_use]
     pub fn reserved(mut self, reserved: Reserved) -> Self {
         self.reserved = Some(reserved);
         self
     }
 
-    /// The page to open inside Weixin (Official Accounts), which sends the user back to `redirect_url` with the answer.
+    /// The page to open inside Weixin (Official Accounts). It redirects the user to `redirect_url` with the callback.
     ///
     /// # Errors
     /// [`ValidationErrorKind::CallbackParameter`](crate::ValidationErrorKind::CallbackParameter) if `redirect_url` has a parameter that is named like

@@ -1,11 +1,11 @@
 use crate::validate::{check_charset, check_length, validated_string};
 
 validated_string!(
-    /// The value that travels with the request and comes back unchanged: the proof against forged answers. 1 to 128 of
-    /// `[a-zA-Z0-9]`. Weixin's mobile SDK checks none of this.
+    /// The value of a request that the callback returns unchanged: the protection against forged callbacks. 1 to 128 of
+    /// `[a-zA-Z0-9]`. Weixin's mobile SDK does not check it.
     ///
-    /// An unset `reserved` can come back as the text `null`; an [`ConsentCallback`](super::ConsentCallback) reads that as absent. So the
-    /// value `null` itself would be lost on the way and is refused.
+    /// An unset `reserved` can come back as the text `null`; a [`ConsentCallback`](super::ConsentCallback) reads that as absent. The
+    /// value `null` itself is therefore refused.
     Reserved,
     |text| {
         check_charset("reserved", text, "letters and digits", |c| c.is_ascii_alphanumeric())?;

@@ -1,35 +1,35 @@
-//! `GET /cgi-bin/get_api_domain_ip`: the addresses of Weixin's API. It changes nothing, so it is the cheapest way to ask
-//! whether an access token works.
+//! `GET /cgi-bin/get_api_domain_ip`: the addresses of Weixin's API. It changes nothing. It is the cheapest check of an
+//! access token.
 //!
 //! <https://developers.weixin.qq.com/doc/service/api/base/api_getapidomainip>
 
-use crate::AccessToken;
-use crate::codec::{DecodeError, QueryPair, Reply, Request, parse_envelope};
+use crate::codec::{DecodeError, QueryPair, Request, parse_envelope};
+use crate::{AccessToken, ApiError};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/get_api_domain_ip";
 
-/// As the caller writes it: the token in the query.
+/// The request, with the token in the query.
 #[must_use]
 pub fn encode(access_token: &AccessToken) -> Request<'_> {
     Request::get(PATH, vec![QueryPair::secret("access_token", access_token.expose_secret())])
 }
 
-/// Without a token: whoever refuses this as Weixin does (41001) is Weixin, and no secret was needed to find out.
+/// The request without a token. A response 41001 proves that Weixin answers, without showing a secret.
 #[must_use]
 pub fn request_unauthenticated() -> Request<'static> {
     Request::get(PATH, Vec::new())
 }
 
-/// As the caller reads the reply: the token works, or it was refused with a code.
+/// Decodes the response: the token works, or an API error.
 ///
 /// # Errors
-/// [`DecodeError`] if the reply is not Weixin's word; success must have an `ip_list`.
-pub fn read(status: u16, body: &[u8]) -> Result<Reply<()>, DecodeError> {
+/// [`DecodeError`] if the response does not come from Weixin. A success must have an `ip_list`.
+pub fn parse_response(status: u16, body: &[u8]) -> Result<Result<(), ApiError>, DecodeError> {
     match parse_envelope(status, body)? {
-        Reply::Refused(refusal) => Ok(Reply::Refused(refusal)),
-        Reply::Done(object) => match object.get("ip_list") {
-            Some(list) if list.is_array() => Ok(Reply::Done(())),
+        Err(refusal) => Ok(Err(refusal)),
+        Ok(object) => match object.get("ip_list") {
+            Some(list) if list.is_array() => Ok(Ok(())),
             Some(_) => Err(DecodeError::InvalidField("ip_list")),
             None => Err(DecodeError::MissingField("ip_list")),
         },
@@ -53,9 +53,9 @@ mod tests {
 
     #[test]
     fn only_a_list_of_addresses_is_success() {
-        let read = |body: &str| read(200, body.as_bytes());
-        assert_eq!(read(r#"{"ip_list":["127.0.0.1"]}"#), Ok(Reply::Done(())));
-        let Ok(Reply::Refused(refusal)) = read(r#"{"errcode":41001,"errmsg":"access_token missing"}"#) else {
+        let read = |body: &str| parse_response(200, body.as_bytes());
+        assert_eq!(read(r#"{"ip_list":["127.0.0.1"]}"#), Ok(Ok(())));
+        let Ok(Err(refusal)) = read(r#"{"errcode":41001,"errmsg":"access_token missing"}"#) else {
             panic!("not refused")
         };
         assert_eq!(refusal.errcode().get(), 41001);

@@ -1,16 +1,16 @@
-//! `POST /cgi-bin/openapi/quota/get`: how often an endpoint may still be called today. Asking takes nothing from it.
+//! `POST /cgi-bin/openapi/quota/get`: the remaining daily calls of an endpoint. This call does not count towards them.
 //!
 //! <https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota>
 
 use serde_json::json;
 
-use crate::AccessToken;
-use crate::codec::{DecodeError, QueryPair, Reply, Request, parse_envelope, parse_lenient_int};
+use crate::codec::{DecodeError, QueryPair, Request, parse_envelope, parse_lenient_int};
+use crate::{AccessToken, ApiError};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/openapi/quota/get";
 
-/// As the caller writes it: the token in the query, in the body the path asked about, such as
+/// The request: the token in the query, and in the body the path of the endpoint in question, such as
 /// [`subscribe::PATH`](super::subscribe::PATH).
 #[must_use]
 pub fn encode<'a>(access_token: &'a AccessToken, path: &str) -> Request<'a> {
@@ -18,25 +18,25 @@ pub fn encode<'a>(access_token: &'a AccessToken, path: &str) -> Request<'a> {
     Request::post(PATH, vec![QueryPair::secret("access_token", access_token.expose_secret())], body)
 }
 
-/// The calls of one endpoint in one day.
+/// The daily quota of one endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Quota {
-    /// How many a day there may be.
+    /// The calls allowed per day.
     pub daily_limit: u64,
-    /// How many of them are left today.
+    /// The calls left today.
     pub remain: u64,
 }
 
 impl Quota {
-    /// As the caller reads the reply.
+    /// Decodes the response.
     ///
     /// # Errors
-    /// [`DecodeError`] if the reply is not Weixin's word; success must have `quota` with `daily_limit` and `remain`.
-    pub fn read(status: u16, body: &[u8]) -> Result<Reply<Self>, DecodeError> {
+    /// [`DecodeError`] if the response does not come from Weixin. A success must have `quota` with `daily_limit` and `remain`.
+    pub fn parse_response(status: u16, body: &[u8]) -> Result<Result<Self, ApiError>, DecodeError> {
         let object = match parse_envelope(status, body)? {
-            Reply::Done(object) => object,
-            Reply::Refused(refusal) => return Ok(Reply::Refused(refusal)),
+            Ok(object) => object,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let quota = object.get("quota").ok_or(DecodeError::MissingField("quota"))?;
         let count = |name| {
@@ -44,7 +44,7 @@ impl Quota {
             let count = parse_lenient_int(value).ok().flatten().and_then(|count| u64::try_from(count).ok());
             count.ok_or(DecodeError::InvalidField(name))
         };
-        Ok(Reply::Done(Self { daily_limit: count("daily_limit")?, remain: count("remain")? }))
+        Ok(Ok(Self { daily_limit: count("daily_limit")?, remain: count("remain")? }))
     }
 }
 
@@ -66,16 +66,16 @@ mod tests {
 
     #[test]
     fn what_is_left_is_read() {
-        let read = |body: &str| Quota::read(200, body.as_bytes());
+        let read = |body: &str| Quota::parse_response(200, body.as_bytes());
         let full =
             r#"{"errcode":0,"errmsg":"ok","quota":{"daily_limit":100,"used":1,"remain":99},"rate_limit":{}}"#;
-        assert_eq!(read(full), Ok(Reply::Done(Quota { daily_limit: 100, remain: 99 })));
+        assert_eq!(read(full), Ok(Ok(Quota { daily_limit: 100, remain: 99 })));
         assert_eq!(read("{}"), Err(DecodeError::MissingField("quota")));
         assert_eq!(read(r#"{"quota":{"remain":1}}"#), Err(DecodeError::MissingField("daily_limit")));
         assert_eq!(
             read(r#"{"quota":{"daily_limit":1,"remain":-1}}"#),
             Err(DecodeError::InvalidField("remain"))
         );
-        assert!(matches!(read(r#"{"errcode":76021,"errmsg":"x"}"#), Ok(Reply::Refused(_))));
+        assert!(matches!(read(r#"{"errcode":76021,"errmsg":"x"}"#), Ok(Err(_))));
     }
 }

@@ -1,5 +1,5 @@
-//! `POST /cgi-bin/stable_token`: hands out the same token until five minutes before its end, so that any number of
-//! callers are safe. Its tokens and those of `/cgi-bin/token` do not affect each other.
+//! `POST /cgi-bin/stable_token`: returns the same token until five minutes before it expires, so any number of callers
+//! are safe. Its tokens and those of `/cgi-bin/token` do not affect each other.
 //!
 //! <https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken>
 
@@ -14,15 +14,15 @@ pub use super::token::TokenResponse;
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/stable_token";
 
-/// Asks for the current token, or forces a new one.
+/// Fetches the current token, or forces a new one.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StableTokenRequest {
-    /// Whose token.
+    /// The app of the token.
     pub appid: AppId,
-    /// The proof of being that app; travels in the body.
+    /// The AppSecret, sent in the body.
     pub secret: AppSecret,
-    /// Ends the current token and issues another. Scarce: 20 a day, and none within 30 s of the last.
+    /// Invalidates the current token and issues another. Weixin allows 20 a day, and none within 30 s of the last.
     pub force_refresh: bool,
 }
 
@@ -44,20 +44,20 @@ struct Read {
 }
 
 impl StableTokenRequest {
-    /// For this app, in normal mode: the same token until shortly before its end.
+    /// A request in normal mode: the same token until shortly before it expires.
     #[must_use]
     pub fn new(appid: AppId, secret: AppSecret) -> Self {
         Self { appid, secret, force_refresh: false }
     }
 
-    /// In force mode: a new token, and the end of the current one.
+    /// Switches to force mode: a new token that invalidates the current one.
     #[must_use]
     pub fn force_refresh(mut self) -> Self {
         self.force_refresh = true;
         self
     }
 
-    /// As the caller writes it.
+    /// The request of a client.
     #[must_use]
     pub fn encode(&self) -> Request<'static> {
         let body = Written {
@@ -70,7 +70,7 @@ impl StableTokenRequest {
         Request::post(PATH, Vec::new(), serde_json::to_vec(&body).unwrap_or_default())
     }
 
-    /// As the called side reads it.
+    /// Parses the request on the server side.
     ///
     /// # Errors
     /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them, or `body` if it is

@@ -1,15 +1,15 @@
-//! `POST /cgi-bin/message/template/subscribe`: sends one message against a grant. It has no idempotency key and no
-//! status query: after a lost reply nobody can find out whether the message arrived.
+//! `POST /cgi-bin/message/template/subscribe`: sends one message against a grant. Weixin has no idempotency key and no
+//! status query. After a lost response the outcome stays unknown.
 //!
 //! <https://developers.weixin.qq.com/doc/subscription/en/api/notify/subscribe/api_templatesubscribe.html>
 
-use crate::codec::{DecodeError, QueryPair, Reply, Request, acknowledgement, decode_query};
-use crate::{AccessToken, Message, ValidationError, ValidationErrorKind};
+use crate::codec::{DecodeError, QueryPair, Request, acknowledgement, decode_query};
+use crate::{AccessToken, ApiError, Message, ValidationError, ValidationErrorKind};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/message/template/subscribe";
 
-/// As the caller writes it: the token in the query, the message as raw UTF-8 in the body.
+/// The request: the token in the query, the message as raw UTF-8 in the body.
 #[must_use]
 pub fn request<'a>(access_token: &'a AccessToken, message: &Message) -> Request<'a> {
     Request::post(
@@ -19,7 +19,7 @@ pub fn request<'a>(access_token: &'a AccessToken, message: &Message) -> Request<
     )
 }
 
-/// As the called side reads the query. The body is a [`Message`] or a [`MessageDraft`](crate::message::MessageDraft) of one.
+/// Parses the query on the server side. The body is a [`Message`] or a [`MessageDraft`](crate::message::MessageDraft).
 ///
 /// # Errors
 /// [`ValidationError`] if there is no `access_token` or it is not visible ASCII.
@@ -32,11 +32,11 @@ pub fn access_token_from_query(query: &str) -> Result<AccessToken, ValidationErr
     )
 }
 
-/// As the caller reads the reply: done, which is `errcode` 0 and nothing else, or refused with a code.
+/// Decodes the response: success, which is `errcode` 0 and nothing else, or an API error.
 ///
 /// # Errors
-/// [`DecodeError`] if the reply is not Weixin's word; the message may or may not have been sent.
-pub fn parse_response(status: u16, body: &[u8]) -> Result<Reply<()>, DecodeError> {
+/// [`DecodeError`] if the response does not come from Weixin. The message may have been sent.
+pub fn parse_response(status: u16, body: &[u8]) -> Result<Result<(), ApiError>, DecodeError> {
     acknowledgement(status, body)
 }
 

@@ -1,4 +1,4 @@
-//! `GET /cgi-bin/token`: fetches an access token and so ends the one before it. Both work for about five minutes.
+//! `GET /cgi-bin/token`: fetches an access token and invalidates the previous one, which works for about five more minutes.
 //!
 //! <https://developers.weixin.qq.com/doc/oplatform/developers/dev/AccessToken.html>
 
@@ -6,36 +6,36 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::codec::{DecodeError, QueryPair, Reply, Request, decode_query, parse_envelope, parse_lenient_int};
-use crate::{AccessToken, AppId, AppSecret, ValidationError, ValidationErrorKind};
+use crate::codec::{DecodeError, QueryPair, Request, decode_query, parse_envelope, parse_lenient_int};
+use crate::{AccessToken, ApiError, AppId, AppSecret, ValidationError, ValidationErrorKind};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/token";
 
-/// The only `grant_type` there is.
+/// The only `grant_type`.
 pub const GRANT_TYPE: &str = "client_credential";
 
-/// The longest life a token can have; a longer one in a reply counts as this.
+/// The maximum lifetime of a token. A longer one in a response counts as this.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(7200);
 
-/// Asks for a new token.
+/// Fetches a new token.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TokenRequest {
-    /// Whose token.
+    /// The app of the token.
     pub appid: AppId,
-    /// The proof of being that app; travels in the query.
+    /// The AppSecret, sent in the query.
     pub secret: AppSecret,
 }
 
 impl TokenRequest {
-    /// For this app.
+    /// A request for this app.
     #[must_use]
     pub fn new(appid: AppId, secret: AppSecret) -> Self {
         Self { appid, secret }
     }
 
-    /// As the caller writes it.
+    /// The request of a client.
     #[must_use]
     pub fn encode(&self) -> Request<'_> {
         let query = vec![
@@ -46,7 +46,7 @@ impl TokenRequest {
         Request::get(PATH, query)
     }
 
-    /// As the called side reads it.
+    /// Parses the request on the server side.
     ///
     /// # Errors
     /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them.
@@ -73,32 +73,32 @@ pub(super) fn check_grant_type(text: &str) -> Result<(), ValidationError> {
     }
 }
 
-/// A token and how long it lives from the moment it was asked for. The reply of both token endpoints.
+/// A token and its lifetime, counted from the request. The response of both token endpoints.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TokenResponse {
     /// The token.
     pub access_token: AccessToken,
-    /// Its life: whole seconds, 1 to [`MAX_LIFETIME`].
+    /// The lifetime: whole seconds, 1 to [`MAX_LIFETIME`].
     pub expires_in: Duration,
 }
 
 impl TokenResponse {
-    /// This token, living for this long (at most [`MAX_LIFETIME`]).
+    /// A response with this token and lifetime (at most [`MAX_LIFETIME`]).
     #[must_use]
     pub fn new(access_token: AccessToken, expires_in: Duration) -> Self {
         Self { access_token, expires_in: expires_in.min(MAX_LIFETIME) }
     }
 
-    /// As the caller reads it. `expires_in` may be a number or text; more than two hours count as two hours.
+    /// Decodes the response. `expires_in` may be a number or text. More than two hours count as two hours.
     ///
     /// # Errors
-    /// [`DecodeError`] for another status than 200, for what is not one JSON object, for a token that is absent, empty,
-    /// longer than [`AccessToken::MAX_LENGTH`] or not visible ASCII, for a life that is absent, zero or negative.
-    pub fn read(status: u16, body: &[u8]) -> Result<Reply<Self>, DecodeError> {
+    /// [`DecodeError`] for a status other than 200, a body that is not one JSON object, a token that is absent, empty,
+    /// longer than [`AccessToken::MAX_LENGTH`] or not visible ASCII, or a lifetime that is absent, zero or negative.
+    pub fn parse(status: u16, body: &[u8]) -> Result<Result<Self, ApiError>, DecodeError> {
         let object = match parse_envelope(status, body)? {
-            Reply::Done(object) => object,
-            Reply::Refused(refusal) => return Ok(Reply::Refused(refusal)),
+            Ok(object) => object,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let text = object.get("access_token").ok_or(DecodeError::MissingField("access_token"))?;
         let access_token = text.as_str().and_then(|text| AccessToken::new(text).ok());
@@ -110,14 +110,12 @@ impl TokenResponse {
             .map_err(|_| DecodeError::InvalidField("expires_in"))?;
         let life = life.flatten().ok_or(DecodeError::MissingField("expires_in"))?;
         match u64::try_from(life) {
-            Ok(seconds) if seconds > 0 => {
-                Ok(Reply::Done(Self::new(access_token, Duration::from_secs(seconds))))
-            }
+            Ok(seconds) if seconds > 0 => Ok(Ok(Self::new(access_token, Duration::from_secs(seconds)))),
             _ => Err(DecodeError::InvalidField("expires_in")),
         }
     }
 
-    /// As the called side writes it. The bytes hold the token.
+    /// Writes the response on the server side. The bytes contain the token.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         json!({"access_token": self.access_token.expose_secret(), "expires_in": self.expires_in.as_secs()})
@@ -132,9 +130,9 @@ mod tests {
     use crate::{BaseUrl, ErrCode};
 
     fn read(body: &str) -> Result<u64, String> {
-        match TokenResponse::read(200, body.as_bytes()) {
-            Ok(Reply::Done(reply)) => Ok(reply.expires_in.as_secs()),
-            Ok(Reply::Refused(refusal)) => Err(refusal.errcode().to_string()),
+        match TokenResponse::parse(200, body.as_bytes()) {
+            Ok(Ok(reply)) => Ok(reply.expires_in.as_secs()),
+            Ok(Err(refusal)) => Err(refusal.errcode().to_string()),
             Err(unreadable) => Err(unreadable.to_string()),
         }
     }
@@ -210,7 +208,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_life_is_always_within_bounds(body in ".*", life: i64) {
-            let _reply = TokenResponse::read(200, body.as_bytes());
+            let _reply = TokenResponse::parse(200, body.as_bytes());
             if let Ok(seconds) = read(&format!(r#"{{"access_token":"T","expires_in":{life}}}"#)) {
                 assert!((1..=7200).contains(&seconds));
             }

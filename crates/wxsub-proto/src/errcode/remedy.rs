@@ -1,4 +1,4 @@
-//! What to do about a refusal.
+//! Remedies: what to do about an API error.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LocalizedText;
 
-/// What to do about a refusal. The names are a contract: `snake_case` in JSON, logs and metrics.
+/// What to do about an API error. The names are a contract: `snake_case` in JSON, logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

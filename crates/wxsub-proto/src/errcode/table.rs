@@ -1,4 +1,4 @@
-//! What is known about each code, one row per code.
+//! The table of error codes, one row per code.
 //!
 //! Each file has the rows of one number range, in ascending order. Each meaning is in English and in Chinese.
 
@@ -12,7 +12,7 @@ mod system;
 
 use super::{ErrCode, LocalizedText, Operation, Remedy};
 
-/// What a code means on one kind of call, and what to do about it.
+/// The meaning of a code on one kind of call, and its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrCodeMeaning {
     meaning: LocalizedText,
@@ -20,12 +20,12 @@ pub struct ErrCodeMeaning {
 }
 
 impl ErrCodeMeaning {
-    /// What the code says.
+    /// The meaning.
     pub const fn meaning(self) -> LocalizedText {
         self.meaning
     }
 
-    /// What to do.
+    /// The remedy.
     pub const fn remedy(self) -> Remedy {
         self.remedy
     }
@@ -52,12 +52,12 @@ impl ErrCodeInfo {
         self.name
     }
 
-    /// The official page to read about it.
+    /// The official page about the code.
     pub const fn link(&self) -> &'static str {
         self.link
     }
 
-    /// Meaning and remedy on a call of this kind.
+    /// Meaning and remedy on this call.
     pub const fn advice(&self, role: Operation) -> ErrCodeMeaning {
         match role {
             Operation::FetchToken => self.on_token_call,
@@ -92,7 +92,7 @@ pub(super) fn find(code: ErrCode) -> Option<&'static ErrCodeInfo> {
     part.binary_search_by_key(&code, |entry| entry.code).ok().and_then(|at| part.get(at))
 }
 
-/// A code that means one thing on a token call and another on a send.
+/// A code with different meanings on a token call and on a send.
 const fn row(
     code: i64,
     name: &'static str,
@@ -103,7 +103,7 @@ const fn row(
     ErrCodeInfo { code: ErrCode::new(code), name, link, on_token_call, on_send }
 }
 
-/// A code that means the same on either call.
+/// A code with the same meaning on both calls.
 const fn both(
     code: i64,
     name: &'static str,
@@ -116,7 +116,7 @@ const fn both(
     row(code, name, link, advice, advice)
 }
 
-/// A code that makes no sense on a token call.
+/// A code that does not occur on a token call.
 const fn send(
     code: i64,
     name: &'static str,

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// The languages a [`LocalizedText`] can be read in.
+/// The languages of a [`LocalizedText`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Language {
@@ -11,7 +11,7 @@ pub enum Language {
     Chinese,
 }
 
-/// One line for people, without a final full stop, in every [`Language`]. Shown as it is, it is English.
+/// One line for people in every [`Language`], without a final full stop. `Display` is English.
 ///
 /// ```
 /// use wxsub_proto::{ErrCode, Operation};
@@ -49,7 +49,7 @@ impl fmt::Display for LocalizedText {
 
 #[cfg(test)]
 impl LocalizedText {
-    /// Says what is wrong with the line, if something is: both languages must be there, each in its own script.
+    /// The problem of the line, if any: both languages must be present, each in its own script.
     pub(super) fn assert_complete(self, whose: &str) {
         let han = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
         for text in [self.english, self.chinese] {

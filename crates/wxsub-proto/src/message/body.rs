@@ -1,4 +1,4 @@
-//! The JSON body as Weixin documents it, written.
+//! Writing the JSON body that Weixin documents.
 
 use serde::Serialize;
 
@@ -38,7 +38,7 @@ struct Text<'a> {
 
 impl<'a> Body<'a> {
     pub(super) fn of(message: &'a Message) -> Self {
-        let page = message.jump.as_ref().and_then(TapTarget::mini_program);
+        let page = message.tap_target.as_ref().and_then(TapTarget::mini_program);
         Self {
             touser: message.grant.openid(),
             template_id: message.grant.template_id(),

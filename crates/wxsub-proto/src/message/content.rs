@@ -1,8 +1,8 @@
 use crate::validate::{check_length, check_no_control_chars, validated_string};
 
 validated_string!(
-    /// The text of a message: 1 to [`MAX`](Self::MAX) characters (Unicode scalar values). `\n` is a line break; other
-    /// control characters are refused, a `\r` by its name.
+    /// The content of a message: 1 to [`MAX`](Self::MAX) characters (Unicode scalar values). `\n` is a line break. Other
+    /// control characters are refused; `\r` has an error of its own.
     Content,
     |text| {
         check_length("content", text, Content::MAX)?;
@@ -11,7 +11,7 @@ validated_string!(
 );
 
 impl Content {
-    /// The most characters a text may have, line breaks included.
+    /// The maximum length in characters, line breaks included.
     pub const MAX: usize = 200;
 }
 

@@ -1,4 +1,4 @@
-//! A message as somebody wrote it, before the rules were applied.
+//! A message as the caller wrote it, before validation.
 
 mod names;
 
@@ -13,25 +13,24 @@ use crate::{
     AppId, Grant, HttpUrl, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind, ValidationErrors,
 };
 
-/// A message as somebody wrote it in JSON, not yet checked. [`validate`](Self::validate) names every problem, not only the
-/// first.
+/// A message in JSON that is not yet validated. [`validate`](Self::validate) names all problems at once.
 ///
 /// ```
-/// use wxsub_proto::message::Draft;
+/// use wxsub_proto::message::MessageDraft;
 ///
-/// let draft = Draft::from_json(br#"{"touser":"o","template_id":"T","scene":"07","title":"","tilte":"Parcel"}"#)?;
-/// let fields: Vec<_> = draft.check().unwrap_err().iter().map(|problem| problem.field()).collect();
+/// let draft = MessageDraft::from_json(br#"{"touser":"o","template_id":"T","scene":"07","title":"","tilte":"Parcel"}"#)?;
+/// let fields: Vec<_> = draft.validate().unwrap_err().iter().map(|problem| problem.field()).collect();
 /// assert_eq!(fields, ["scene", "title", "data.content.value", "message"]);
-/// # Ok::<(), wxsub_proto::Invalid>(())
+/// # Ok::<(), wxsub_proto::ValidationError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct MessageDraft(Map<String, Value>);
 
 impl MessageDraft {
-    /// Reads one JSON object.
+    /// Parses one JSON object.
     ///
     /// # Errors
-    /// [`ValidationError`] if it is not one JSON object, or has a name twice. It names the likely cause.
+    /// [`ValidationError`] if the bytes are not one JSON object, or repeat a name. The error names the likely cause.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ValidationError> {
         parse_object_without_duplicates(bytes).map(Self).map_err(|error| {
             let expected = expected_form(bytes, &error);
@@ -39,7 +38,7 @@ impl MessageDraft {
         })
     }
 
-    /// What was written in one place, `data.content.value` for example; `None` where nothing or `null` stands.
+    /// The value of one field, for example `data.content.value`; `None` if it is absent or `null`.
     #[must_use]
     pub fn get(&self, place: &str) -> Option<&Value> {
         let mut names = place.split('.');
@@ -49,7 +48,7 @@ impl MessageDraft {
             .filter(|value| !value.is_null())
     }
 
-    /// Takes one top-level member out. [`validate`](Self::validate) then treats it as absent.
+    /// Removes one top-level member. [`validate`](Self::validate) then treats it as absent.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }
@@ -98,13 +97,13 @@ impl MessageDraft {
         let whole = (touser, template_id, scene, title, content);
         match (ValidationErrors::collect(gate.problems), whole) {
             (None, (Some(touser), Some(template_id), Some(scene), Some(title), Some(content))) => {
-                let jump = TapTarget::from_parts(url, page);
+                let tap_target = TapTarget::from_parts(url, page);
                 Ok(Message {
                     grant: Grant::assume_verified(touser, template_id, scene),
                     title,
                     content,
                     color,
-                    jump,
+                    tap_target,
                 })
             }
             (Some(problems), _) => Err(problems),
@@ -118,7 +117,7 @@ impl MessageDraft {
     }
 }
 
-/// Whether a value says nothing.
+/// Whether a value counts as absent.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -129,7 +128,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// What bytes that could not be read as one JSON object must be, for the mistakes that are made most often.
+/// The likely cause why bytes are not one JSON object.
 fn expected_form(bytes: &[u8], error: &serde_json::Error) -> &'static str {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return "UTF-8 text; save it as UTF-8, not as GBK or UTF-16";
@@ -156,7 +155,7 @@ impl<'de> Deserialize<'de> for MessageDraft {
     }
 }
 
-/// Takes the fields out one by one and keeps what is wrong with them.
+/// Reads the fields one by one and collects their errors.
 struct DraftValidator<'a> {
     draft: &'a MessageDraft,
     problems: Vec<ValidationError>,
@@ -204,7 +203,7 @@ impl DraftValidator<'_> {
         }
     }
 
-    /// An unknown name is most likely a misspelt one, and its value would be lost in silence.
+    /// Reports unknown names. A misspelt name would lose its value silently.
     fn unknown_names(&mut self) {
         for (place, known) in names::KNOWN {
             let object = match place {
@@ -224,10 +223,10 @@ impl DraftValidator<'_> {
     }
 }
 
-/// How many unknown names of one object are reported.
+/// The number of unknown names of one object that are reported.
 const MAX_UNKNOWN_FIELDS: usize = 8;
 
-/// A name from outside, fit to be shown.
+/// Makes a foreign name safe to show.
 fn sanitize_name(name: &str) -> String {
     let harmless = |c: char| {
         if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '?' }
@@ -345,7 +344,7 @@ mod tests {
         assert!(all[0].starts_with("data.content: ") && all[0].contains("co?l?_or-.9?"), "{all:?}");
     }
 
-    /// What a kind of title says of where the trouble is.
+    /// Each kind of title error names its position.
     #[test]
     fn the_place_of_a_control_character_counts_from_one() {
         let all = problems(

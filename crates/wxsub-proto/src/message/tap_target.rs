@@ -1,11 +1,11 @@
 use crate::validate::{check_length, check_no_control_chars, validated_string};
 use crate::{AppId, HttpUrl};
 
-/// Where a tap on the message leads. Without one it leads nowhere.
+/// Where a tap on the message leads. Without one a tap does nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "Weixin documents these three")]
 pub enum TapTarget {
-    /// A web page; Weixin wants its domain to be ICP-licensed.
+    /// A web page. Weixin requires an ICP licence for its domain.
     Url(HttpUrl),
     /// A page of a mini program.
     MiniProgram(MiniProgram),
@@ -24,7 +24,7 @@ pub struct MiniProgram {
 }
 
 validated_string!(
-    /// The page of a mini program, with its query: 1 to 1024 characters (our bound), no control characters.
+    /// The page of a mini program, with its query: 1 to 1024 characters (our limit), no control characters.
     PagePath,
     |text| {
         check_length("miniprogram.pagepath", text, 1024)?;
@@ -33,7 +33,7 @@ validated_string!(
 );
 
 impl MiniProgram {
-    /// This page of this mini program.
+    /// A page of a mini program.
     #[must_use]
     pub fn new(appid: AppId, pagepath: PagePath) -> Self {
         Self { appid, pagepath }

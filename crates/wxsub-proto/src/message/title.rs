@@ -10,7 +10,7 @@ validated_string!(
 );
 
 impl Title {
-    /// The most characters a title may have.
+    /// The maximum length in characters.
     pub const MAX: usize = 15;
 }
 

@@ -1,7 +1,7 @@
 use super::secret_text;
 
 secret_text!(
-    /// The AppSecret: with it anybody can fetch tokens and so end the ones in use. Visible ASCII, at most 512 characters.
+    /// The AppSecret. Its holder can fetch tokens and so invalidate the ones in use. Visible ASCII, at most 512 characters.
     ///
     /// Redacted in `Debug`, without `Display` and serde, wiped on drop.
     AppSecret,

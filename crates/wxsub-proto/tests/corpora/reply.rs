@@ -1,7 +1,7 @@
 //! Whatever answers a send is read as done, a refusal, or unreadable; the text of a refusal is fit for one line of a log.
 
 use wxsub_proto::ApiError;
-use wxsub_proto::codec::{DecodeError, Reply};
+use wxsub_proto::codec::DecodeError;
 use wxsub_proto::endpoint::subscribe;
 
 const PLANTED: &str = "PLANTED";
@@ -13,8 +13,8 @@ pub(crate) fn holds(input: &[u8]) {
     // Most statuses say the same, so that a second reading always takes the body at its word.
     for status in [status, 200] {
         match subscribe::parse_response(status, body) {
-            Ok(Reply::Done(())) => assert_eq!(status, 200),
-            Ok(Reply::Refused(refusal)) => fits_on_one_line(&refusal),
+            Ok(Ok(())) => assert_eq!(status, 200),
+            Ok(Err(refusal)) => fits_on_one_line(&refusal),
             Err(DecodeError::UnexpectedStatus(said)) => assert!(said == status && status != 200),
             Err(unreadable) => assert!(unreadable.to_string().len() < 200),
         }

@@ -9,7 +9,6 @@ use wxsub_core::clock::{Clock, MonotonicInstant, timeout_at};
 use wxsub_core::token::{CachedToken, Evidence, TokenCache, TokenSource};
 use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_proto::BaseUrl;
-use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::domain_ip;
 
 /// Weixin is asked no more often.
@@ -78,6 +77,6 @@ impl Probe {
             return false;
         };
         let Ok(raw) = self.transport.execute(outgoing).await else { return false };
-        matches!(domain_ip::read(raw.status, &raw.body), Ok(Reply::Refused(refusal)) if refusal.errcode().is_stale_token())
+        matches!(domain_ip::parse_response(raw.status, &raw.body), Ok(Err(refusal)) if refusal.errcode().is_stale_token())
     }
 }

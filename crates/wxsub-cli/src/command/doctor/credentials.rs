@@ -1,7 +1,6 @@
 //! What Weixin says to AppID, AppSecret and this machine's address.
 
 use wxsub_core::token::TokenEndpoint;
-use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
 use wxsub_proto::{ErrCode, Operation, Remedy};
@@ -18,9 +17,9 @@ pub(super) async fn token(patient: &DoctorContext) -> Result<TokenResponse, (Che
     };
     let raw =
         asked.map_err(|error| (Check::Token, CheckFailure::no_reply(patient, patient.base(), &error)))?;
-    match TokenResponse::read(raw.status, raw.body.as_ref()) {
-        Ok(Reply::Done(reply)) => Ok(reply),
-        Ok(Reply::Refused(refusal)) => {
+    match TokenResponse::parse(raw.status, raw.body.as_ref()) {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(refusal)) => {
             let refusal = refusal.redact(patient.app.secret.expose_secret());
             let check = about(refusal.errcode());
             Err((check, CheckFailure::refused(patient, &refusal, Operation::FetchToken)))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::lookup_host;
 use wxsub_core::clock::{Clock, ClockReading, SystemClock};
-use wxsub_proto::codec::{RawResponse, Reply};
+use wxsub_proto::codec::RawResponse;
 use wxsub_proto::endpoint::domain_ip;
 use wxsub_proto::{BaseUrl, Remedy};
 
@@ -87,8 +87,8 @@ pub(super) async fn connection(patient: &DoctorContext) -> Finding<Timed<impl As
 
 /// Weixin refuses a call without a token in words of its own.
 pub(super) fn weixin<B: AsRef<[u8]>>(patient: &DoctorContext, reply: &RawResponse<B>) -> Finding<()> {
-    match domain_ip::read(reply.status, reply.body.as_ref()) {
-        Ok(Reply::Done(()) | Reply::Refused(_)) => Finding::Ok((), "it is Weixin that answers".to_owned()),
+    match domain_ip::parse_response(reply.status, reply.body.as_ref()) {
+        Ok(Ok(()) | Err(_)) => Finding::Ok((), "it is Weixin that answers".to_owned()),
         Err(unreadable) => Finding::Failed(CheckFailure::not_weixin(patient, &unreadable)),
     }
 }

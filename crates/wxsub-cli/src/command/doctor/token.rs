@@ -1,6 +1,5 @@
 //! What the token is good for.
 
-use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::quota::{self, Quota};
 use wxsub_proto::endpoint::token::TokenResponse;
 use wxsub_proto::endpoint::{domain_ip, subscribe};
@@ -17,8 +16,8 @@ pub(super) async fn works(patient: &DoctorContext, token: &TokenResponse) -> Fin
         Ok(raw) => raw,
         Err(error) => return Finding::Failed(CheckFailure::no_reply(patient, patient.base(), &error)),
     };
-    match domain_ip::read(raw.status, raw.body.as_ref()) {
-        Ok(Reply::Done(())) => {
+    match domain_ip::parse_response(raw.status, raw.body.as_ref()) {
+        Ok(Ok(())) => {
             let (endpoint, left) = (patient.endpoint.as_str(), token.expires_in.as_secs());
             let spared = match patient.skipped_classic_endpoint {
                 true => {
@@ -28,7 +27,7 @@ pub(super) async fn works(patient: &DoctorContext, token: &TokenResponse) -> Fin
             };
             Finding::Ok((), format!("one from {endpoint} works, for another {left} s{spared}"))
         }
-        Ok(Reply::Refused(refusal)) => {
+        Ok(Err(refusal)) => {
             let refusal = refusal.redact(token.access_token.expose_secret());
             Finding::Failed(CheckFailure::refused(patient, &refusal, Operation::Send))
         }
@@ -42,19 +41,19 @@ pub(super) async fn sends_left(patient: &DoctorContext, token: &TokenResponse) -
         Ok(raw) => raw,
         Err(error) => return Finding::Failed(CheckFailure::no_reply(patient, patient.base(), &error)),
     };
-    match Quota::read(raw.status, raw.body.as_ref()) {
-        Ok(Reply::Done(Quota { daily_limit: 0, .. })) => {
+    match Quota::parse_response(raw.status, raw.body.as_ref()) {
+        Ok(Ok(Quota { daily_limit: 0, .. })) => {
             Finding::Skipped("Weixin names no limit for sends".to_owned())
         }
-        Ok(Reply::Done(Quota { daily_limit, remain: 0, .. })) => {
+        Ok(Ok(Quota { daily_limit, remain: 0, .. })) => {
             let cause = format_args!("today's {daily_limit} sends are used up").to_string();
             Finding::Failed(CheckFailure::new(ExitStatus::Refused, Remedy::SlowDown, cause, QUOTA))
         }
-        Ok(Reply::Done(Quota { daily_limit, remain, .. })) => {
+        Ok(Ok(Quota { daily_limit, remain, .. })) => {
             Finding::Ok((), format!("{remain} of {daily_limit} sends are left today"))
         }
         // An app that may not ask this may send all the same.
-        Ok(Reply::Refused(refusal)) => {
+        Ok(Err(refusal)) => {
             let refusal = refusal.redact(token.access_token.expose_secret());
             Finding::Skipped(format!("Weixin does not tell: {refusal}"))
         }

@@ -5,7 +5,7 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::token::{CachedToken, Generation, TokenEndpoint};
 use wxsub_core::transport::{HttpRequest, RequestState, TransportError};
 use wxsub_proto::ApiError;
-use wxsub_proto::codec::{DecodeError, Reply};
+use wxsub_proto::codec::DecodeError;
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
 
@@ -66,9 +66,9 @@ async fn fetch(app: &DirectConfig) -> Result<TokenResponse, CliError> {
     };
     let exchange = app.transport.execute(outgoing.map_err(|error| broken(&error))?);
     let raw = exchange.await.map_err(|error| broken(&error))?;
-    match TokenResponse::read(raw.status, &raw.body).map_err(|error| unreadable(&error))? {
-        Reply::Done(reply) => Ok(reply),
-        Reply::Refused(refusal) => Err(refused(&refusal.redact(app.secret.expose_secret()))),
+    match TokenResponse::parse(raw.status, &raw.body).map_err(|error| unreadable(&error))? {
+        Ok(reply) => Ok(reply),
+        Err(refusal) => Err(refused(&refusal.redact(app.secret.expose_secret()))),
     }
 }
 

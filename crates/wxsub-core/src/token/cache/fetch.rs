@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_proto::codec::Reply;
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
 use wxsub_proto::{AppId, AppSecret, BaseUrl};
@@ -219,9 +218,9 @@ impl TokenFetcher {
         };
         let exchange = self.transport.execute(outgoing.map_err(TokenErrorKind::Transport)?);
         let raw = exchange.await.map_err(TokenErrorKind::Transport)?;
-        match TokenResponse::read(raw.status, &raw.body).map_err(TokenErrorKind::Unreadable)? {
-            Reply::Done(reply) => Ok(reply),
-            Reply::Refused(refusal) => Err(TokenErrorKind::Refused(refusal.redact(own.expose_secret()))),
+        match TokenResponse::parse(raw.status, &raw.body).map_err(TokenErrorKind::Unreadable)? {
+            Ok(reply) => Ok(reply),
+            Err(refusal) => Err(TokenErrorKind::Refused(refusal.redact(own.expose_secret()))),
         }
     }
 

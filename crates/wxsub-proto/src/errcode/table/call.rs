@@ -1,4 +1,4 @@
-//! 41000 to 44999: something missing, a token past its end, a wrong way to call, an unwilling user.
+//! 41000 to 44999: missing values, expired tokens, wrong calls, missing consent.
 
 use super::super::Remedy::{FixConfig, FixRequest, Investigate, RefreshToken, Stop};
 use super::{ErrCodeInfo, both, link, on, row, send};

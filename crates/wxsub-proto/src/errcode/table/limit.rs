@@ -1,4 +1,4 @@
-//! 45000 to 47999: too long, too often, or not readable.
+//! 45000 to 47999: values too long, calls too frequent, bodies that cannot be parsed.
 
 use super::super::Remedy::{AllowIp, FixConfig, FixRequest, Investigate, RetryLater, SlowDown};
 use super::{ErrCodeInfo, both, link, on, row, send};

@@ -7,7 +7,7 @@ pub(super) const CODES: &str =
 /// The newer list, with codes common to all products.
 pub(super) const COMMON: &str = "https://developers.weixin.qq.com/doc/channels/API/basics/commErrCode.html";
 
-/// What to look at when a call fails.
+/// How to investigate a failed call.
 pub(super) const TROUBLESHOOTING: &str =
     "https://developers.weixin.qq.com/doc/oplatform/developers/troubleshooting";
 
@@ -23,11 +23,11 @@ pub(super) const TOKEN: &str =
 pub(super) const STABLE_TOKEN: &str =
     "https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken";
 
-/// How many calls are allowed.
+/// The limits on calls.
 pub(super) const LIMITS: &str =
     "https://developers.weixin.qq.com/doc/service/Message_Management/API_Call_Limits.html";
 
-/// Which addresses may call.
+/// The IP allow-list.
 pub(super) const ALLOW_LIST: &str =
     "https://developers.weixin.qq.com/doc/oplatform/developers/basic_func/ip_whitelist";
 
@@ -38,5 +38,5 @@ pub(super) const SIGNATURE: &str =
 /// Looking up a trace id.
 pub(super) const RID: &str = "https://developers.weixin.qq.com/doc/service/openApi/get_rid_info.html";
 
-/// Reading what is left of a quota.
+/// Reading the remaining quota.
 pub(super) const QUOTA: &str = "https://developers.weixin.qq.com/doc/service/api/apimanage/api_getapiquota";

@@ -1,4 +1,4 @@
-//! 40000 to 40999: a value that Weixin does not accept.
+//! 40000 to 40999: invalid values.
 
 use super::super::Remedy::{AllowIp, FixConfig, FixRequest, Investigate, RefreshToken};
 use super::{ErrCodeInfo, both, link, on, row, send};

@@ -1,4 +1,4 @@
-//! 48000 to 50999: what the app may do, and to whom.
+//! 48000 to 50999: permissions.
 
 use super::super::Remedy::{FixConfig, FixRequest, SlowDown, Stop};
 use super::{ErrCodeInfo, both, link, on, row, send};

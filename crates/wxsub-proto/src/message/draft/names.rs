@@ -1,4 +1,4 @@
-//! The names of a message's members, and those that callers write in their place.
+//! The names of a message's members, and common misspellings.
 
 /// The known members of each object.
 pub(super) const KNOWN: [(&str, &[&str]); 4] = [
@@ -8,7 +8,7 @@ pub(super) const KNOWN: [(&str, &[&str]); 4] = [
     ("data.content", &["value", "color"]),
 ];
 
-/// Where a name stands, the name as [`folded`], and the name that is meant. Most come from Weixin's other messages.
+/// The enclosing object, the name as [`folded`], and the intended name. Most come from Weixin's other message types.
 const OTHER_NAMES: [(&str, &str, &str); 21] = [
     ("message", "openid", "touser"),
     ("message", "to", "touser"),
@@ -33,7 +33,7 @@ const OTHER_NAMES: [(&str, &str, &str); 21] = [
     ("data.content", "content", "value"),
 ];
 
-/// The known name that an unknown one most likely stands for.
+/// The known name that is most similar to an unknown one.
 pub(super) fn meant(place: &str, name: &str) -> Option<&'static str> {
     let name = folded(name);
     let known = KNOWN.into_iter().find(|(other, _)| *other == place)?.1;
@@ -46,12 +46,12 @@ pub(super) fn meant(place: &str, name: &str) -> Option<&'static str> {
         .or_else(|| known.iter().copied().find(|known| is_typo(&name, &folded(known))))
 }
 
-/// Without case and separators: `toUser`, `to-user` and `to_user` are `touser`.
+/// Removes case and separators: `toUser`, `to-user` and `to_user` become `touser`.
 fn folded(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// Whether one name becomes the other by an edit for every three letters.
+/// Whether the names differ by at most one edit for every three letters.
 fn is_typo(name: &str, known: &str) -> bool {
     strsim::osa_distance(name, known) <= known.len().div_ceil(3).min(2)
 }
