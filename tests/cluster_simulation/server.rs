@@ -8,9 +8,9 @@ use fastrand::Rng;
 use futures_util::future::{join_all, join3};
 use tokio::sync::mpsc::UnboundedReceiver;
 use wxsub_core::Client;
-use wxsub_core::error::{Call, SendError};
+use wxsub_core::error::SendError;
 use wxsub_core::proto::{
-    AppId, AppSecret, ConsentAction, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId,
+    AppId, AppSecret, ConsentAction, ConsentRequest, Grant, Message, OpenId, Operation, Scene, TemplateId,
 };
 use wxsub_core::token::{
     CachedToken, Evidence, Generation, TokenCache, TokenEndpoint, TokenEvent, TokenSource,
@@ -151,7 +151,7 @@ impl Server {
             self.network.faults.iter().all(|window| window.to <= span.start || span.end < window.from);
         // A token that is valid now was valid all the time.
         let held_valid = held.is_some_and(|held| self.invariants.is_accepted(held.token().expose_secret()));
-        if held_valid && (network_works || error.call() == Call::Token) {
+        if held_valid && (network_works || error.operation() == Operation::FetchToken) {
             self.report_violation(&format!("{openid} failed although a valid token was held: {error}"));
         }
     }

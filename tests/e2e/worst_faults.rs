@@ -19,8 +19,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_core::error::{Call, Delivery, SendError};
-use wxsub_core::proto::{ErrCode, Message, Remedy};
+use wxsub_core::error::{Delivery, SendError};
+use wxsub_core::proto::{ErrCode, Message, Operation, Remedy};
 use wxsub_core::store::MemoryStore;
 use wxsub_core::token::TokenSource;
 use wxsub_sandbox::Fault;
@@ -60,7 +60,7 @@ async fn lost_refresh_response_in_outage_puts_token_in_doubt(route: Route) {
     // Weixin rejects it. The cache drops it at once, and the error says that the message was not sent.
     let message = harness.message("oUser", 2);
     let error = send_while_advancing(&harness, &message, MINUTE).await.unwrap_err();
-    assert_eq!((error.call(), error.delivery()), (Call::Token, Delivery::NotSent), "{error}");
+    assert_eq!((error.operation(), error.delivery()), (Operation::FetchToken, Delivery::NotSent), "{error}");
     assert!(error.is_retryable() && harness.cache.current().issued().is_none());
     // The cache recovers by itself once Weixin is back.
     harness.sandbox.clear_faults();

@@ -7,8 +7,9 @@ use fastrand::Rng;
 use futures_util::future::{join, join_all};
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
-use wxsub_core::error::Call;
-use wxsub_core::proto::{AppId, AppSecret, ConsentAction, ConsentRequest, Grant, OpenId, Scene, TemplateId};
+use wxsub_core::proto::{
+    AppId, AppSecret, ConsentAction, ConsentRequest, Grant, OpenId, Operation, Scene, TemplateId,
+};
 use wxsub_core::store::TokenStore;
 use wxsub_core::token::{Generation, TokenCache, TokenEndpoint, TokenSource};
 
@@ -123,7 +124,8 @@ impl Node {
         if self.is_calm(began) {
             oracle.report_violation(&format!("{}: {openid} failed without a fault: {error}", self.number));
         }
-        let lacks_token = error.call() == Call::Token && self.is_only_node && !self.clock_was_set();
+        let lacks_token =
+            error.operation() == Operation::FetchToken && self.is_only_node && !self.clock_was_set();
         if lacks_token && oracle.has_valid_token(self.number) {
             oracle.report_violation(&format!(
                 "{}: {openid} was not sent although the node has a valid token: {error}",

@@ -3,19 +3,15 @@
 use std::fmt::Write;
 
 use wxsub_core::SendError;
-use wxsub_core::error::{Call, Delivery};
+use wxsub_core::error::Delivery;
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ApiError, Operation, Remedy};
 
 /// One line about a message that was not, or not certainly, sent.
 pub(crate) fn describe_send_error(error: &SendError) -> String {
     let mut text = error.to_string();
-    let role = match error.call() {
-        Call::Token => Operation::FetchToken,
-        Call::Send => Operation::Send,
-    };
     match (error.refusal(), error.delivery()) {
-        (Some(refusal), _) => add_refusal(&mut text, refusal, role),
+        (Some(refusal), _) => add_refusal(&mut text, refusal, error.operation()),
         (None, Delivery::NotSent) => add_safe(&mut text, error.remedy()),
         // What it says of itself is all there is to do.
         (None, Delivery::MaybeSent | Delivery::Rejected) => {}
@@ -41,7 +37,7 @@ pub(crate) fn describe_api_error(refusal: &ApiError) -> String {
 /// One line about a refused call.
 pub(crate) fn refusal_of(refusal: &ApiError, role: Operation) -> String {
     let mut text = format!("Weixin refused: {refusal}");
-    add_refusal(&mut text, refusal, role);
+    add_refusal(&mut text, refusal, error.operation());
     text
 }
 

@@ -75,16 +75,6 @@ pub enum Delivery {
     Rejected,
 }
 
-/// The call that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "a send has these two calls")]
-pub enum Call {
-    /// Getting the access token.
-    Token,
-    /// Sending the message.
-    Send,
-}
-
 impl SendError {
     pub(crate) fn new(cause: Cause) -> Self {
         Self(cause)
@@ -105,10 +95,12 @@ impl SendError {
 
     /// The call that failed.
     #[must_use]
-    pub fn call(&self) -> Call {
+    pub fn operation(&self) -> Operation {
         match &self.0 {
-            Cause::Token(_) | Cause::TokenTimeout | Cause::Stopped(RequestState::NotSent) => Call::Token,
-            _ => Call::Send,
+            Cause::Token(_) | Cause::TokenTimeout | Cause::Stopped(RequestState::NotSent) => {
+                Operation::FetchToken
+            }
+            _ => Operation::Send,
         }
     }
 
@@ -202,26 +194,32 @@ mod tests {
         let wrong_secret = TokenErrorKind::Refused(ApiError::new(ErrCode::INVALID_APPSECRET, "x"));
         use {Delivery::*, Remedy::*};
         for (cause, call, delivery, remedy, repeat) in [
-            (refused(43101), Call::Send, Rejected, Stop, false),
-            (refused(-1), Call::Send, Rejected, RetryLater, true),
-            (refused(45011), Call::Send, Rejected, SlowDown, true),
-            (refused(40001), Call::Send, Rejected, RefreshToken, true),
-            (refused(47003), Call::Send, Rejected, FixRequest, false),
-            (refused(7), Call::Send, Rejected, Investigate, false),
-            (token(wrong_secret), Call::Token, NotSent, FixConfig, true),
-            (token(TokenErrorKind::TimedOut), Call::Token, NotSent, RetryLater, true),
-            (token(TokenErrorKind::Transport(after.clone())), Call::Token, NotSent, RetryLater, true),
-            (Cause::TokenTimeout, Call::Token, NotSent, RetryLater, true),
-            (Cause::Transport(before), Call::Send, NotSent, RetryLater, true),
-            (Cause::Transport(certificate), Call::Send, NotSent, FixConfig, true),
-            (Cause::Transport(after), Call::Send, MaybeSent, Investigate, false),
-            (Cause::Unreadable(DecodeError::HtmlBody), Call::Send, MaybeSent, Investigate, false),
-            (Cause::SendTimeout, Call::Send, MaybeSent, Investigate, false),
-            (Cause::Stopped(RequestState::NotSent), Call::Token, NotSent, RetryLater, true),
-            (Cause::Stopped(RequestState::MaybeSent), Call::Send, MaybeSent, Investigate, false),
+            (refused(43101), Operation::Send, Rejected, Stop, false),
+            (refused(-1), Operation::Send, Rejected, RetryLater, true),
+            (refused(45011), Operation::Send, Rejected, SlowDown, true),
+            (refused(40001), Operation::Send, Rejected, RefreshToken, true),
+            (refused(47003), Operation::Send, Rejected, FixRequest, false),
+            (refused(7), Operation::Send, Rejected, Investigate, false),
+            (token(wrong_secret), Operation::FetchToken, NotSent, FixConfig, true),
+            (token(TokenErrorKind::TimedOut), Operation::FetchToken, NotSent, RetryLater, true),
+            (
+                token(TokenErrorKind::Transport(after.clone())),
+                Operation::FetchToken,
+                NotSent,
+                RetryLater,
+                true,
+            ),
+            (Cause::TokenTimeout, Operation::FetchToken, NotSent, RetryLater, true),
+            (Cause::Transport(before), Operation::Send, NotSent, RetryLater, true),
+            (Cause::Transport(certificate), Operation::Send, NotSent, FixConfig, true),
+            (Cause::Transport(after), Operation::Send, MaybeSent, Investigate, false),
+            (Cause::Unreadable(DecodeError::HtmlBody), Operation::Send, MaybeSent, Investigate, false),
+            (Cause::SendTimeout, Operation::Send, MaybeSent, Investigate, false),
+            (Cause::Stopped(RequestState::NotSent), Operation::FetchToken, NotSent, RetryLater, true),
+            (Cause::Stopped(RequestState::MaybeSent), Operation::Send, MaybeSent, Investigate, false),
         ] {
             let error = SendError::new(cause);
-            let answers = (error.call(), error.delivery(), error.remedy(), error.is_retryable());
+            let answers = (error.operation(), error.delivery(), error.remedy(), error.is_retryable());
             assert_eq!(answers, (call, delivery, remedy, repeat), "{error}");
         }
     }

@@ -16,9 +16,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use wxsub_core::clock::{Clock, ClockReading, MonotonicInstant};
-use wxsub_core::error::{Call, Delivery, ErrorKind};
+use wxsub_core::error::{Delivery, ErrorKind};
 use wxsub_core::proto::codec::RawResponse;
-use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Remedy, Scene};
+use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Operation, Remedy, Scene};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
     CachedToken, CurrentToken, Evidence, Generation, StaticToken, TokenError, TokenErrorKind, TokenSource,
@@ -125,9 +125,12 @@ async fn stale_code_without_new_token_is_not_replayed() {
         let client =
             Client::with_token_source(source, bench.weixin.clone()).clock(bench.clock.clone()).build();
         let error = client.send(&message("t")).await.unwrap_err();
-        let expected =
-            if gives_it_again { (Delivery::Rejected, Call::Send) } else { (Delivery::NotSent, Call::Token) };
-        assert_eq!((error.delivery(), error.call()), expected, "{error}");
+        let expected = if gives_it_again {
+            (Delivery::Rejected, Operation::Send)
+        } else {
+            (Delivery::NotSent, Operation::FetchToken)
+        };
+        assert_eq!((error.delivery(), error.operation()), expected, "{error}");
         assert_eq!(bench.weixin.count(SEND), 1);
     }
 }
@@ -187,7 +190,10 @@ async fn failure_before_sending_is_not_sent() {
     let (sent, ()) =
         tokio::join!(bench.client.send(&message), bench.clock.advance_and_run(Duration::from_secs(2)));
     let error = sent.unwrap_err();
-    assert_eq!((error.call(), error.delivery(), error.is_retryable()), (Call::Send, Delivery::NotSent, true));
+    assert_eq!(
+        (error.operation(), error.delivery(), error.is_retryable()),
+        (Operation::Send, Delivery::NotSent, true)
+    );
     assert_eq!(error.remedy(), Remedy::RetryLater);
     assert_eq!(bench.weixin.count(SEND), 3);
 }
@@ -235,8 +241,8 @@ async fn deadline_outcome_depends_on_the_post() {
     first.clock.advance_and_run(Duration::from_secs(60)).await;
     let error = sending.await.unwrap();
     assert_eq!(
-        (error.call(), error.delivery(), error.kind()),
-        (Call::Token, Delivery::NotSent, ErrorKind::Timeout)
+        (error.operation(), error.delivery(), error.kind()),
+        (Operation::FetchToken, Delivery::NotSent, ErrorKind::Timeout)
     );
     assert_eq!(weixin.count(SEND), 0);
 }
@@ -244,8 +250,8 @@ async fn deadline_outcome_depends_on_the_post() {
 #[tokio::test]
 async fn a_stopped_send_says_whether_it_was_posted() {
     for (hangs, expected, posts) in [
-        (TOKEN, (Call::Token, Delivery::NotSent, Remedy::RetryLater), 0),
-        (SEND, (Call::Send, Delivery::MaybeSent, Remedy::Investigate), 1),
+        (TOKEN, (Operation::FetchToken, Delivery::NotSent, Remedy::RetryLater), 0),
+        (SEND, (Operation::Send, Delivery::MaybeSent, Remedy::Investigate), 1),
     ] {
         let weixin = Arc::new(MockTransport::new());
         weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
@@ -258,7 +264,7 @@ async fn a_stopped_send_says_whether_it_was_posted() {
             }
         };
         let error = client.send_until(&message("t"), stop).await.unwrap_err();
-        assert_eq!((error.call(), error.delivery(), error.remedy()), expected, "{error}");
+        assert_eq!((error.operation(), error.delivery(), error.remedy()), expected, "{error}");
         assert_eq!((error.kind(), weixin.count(SEND)), (ErrorKind::Stopped, posts));
     }
 }
@@ -292,7 +298,7 @@ async fn refused_token_call_has_a_remedy() {
     );
     let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone()).build();
     let error = client.send(&message("t")).await.unwrap_err();
-    assert_eq!((error.call(), error.remedy()), (Call::Token, Remedy::AllowIp));
+    assert_eq!((error.operation(), error.remedy()), (Operation::FetchToken, Remedy::AllowIp));
     assert_eq!(error.refusal().unwrap().blocked_ip().unwrap().to_string(), "203.0.113.7");
     assert_eq!(weixin.count(SEND), 0);
 }

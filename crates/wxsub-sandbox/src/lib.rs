@@ -8,7 +8,7 @@
 //! use std::time::Duration;
 //!
 //! use wxsub_proto::endpoint::{subscribe, token};
-//! use wxsub_proto::{Action, AppId, AppSecret, BaseUrl, ConsentRequest, Grant, Scene, TemplateId};
+//! use wxsub_proto::{AppId, AppSecret, BaseUrl, ConsentAction, ConsentRequest, Grant, Scene, TemplateId};
 //! use wxsub_proto::codec::Request;
 //! use wxsub_sandbox::{ConnectionFault, Sandbox};
 //!
@@ -26,7 +26,7 @@
 //!
 //! // The user allows one message.
 //! let request = ConsentRequest::new(app.clone(), template, Scene::new(7)?);
-//! let callback = sandbox.consent(request, Action::Confirm { openid: "oUser".parse()? })?;
+//! let callback = sandbox.consent(request, ConsentAction::Confirm { openid: "oUser".parse()? })?;
 //! assert_eq!(callback.to_query(), "openid=oUser&template_id=TEMPLATE&action=confirm&scene=7");
 //!
 //! // Fetch a token and send the message.
@@ -34,13 +34,13 @@
 //! let Ok(issued) = token::TokenResponse::parse(response.status, &response.body)? else { unreachable!() };
 //! let grant = Grant::assume_verified("oUser".parse()?, callback.template_id().clone(), callback.scene());
 //! let message = grant.message("Parcel".parse()?, "Your parcel has arrived.".parse()?);
-//! let response = send(subscribe::encode(&issued.access_token, &message))?;
+//! let response = send(subscribe::request(&issued.access_token, &message))?;
 //! assert_eq!(subscribe::parse_response(response.status, &response.body)?, Ok(()));
 //! assert_eq!(sandbox.mailbox(&"oUser".parse()?)[0].body["title"], "Parcel");
 //!
 //! // After two hours the token has expired.
 //! sandbox.advance(Duration::from_secs(7200));
-//! let response = send(subscribe::encode(&issued.access_token, &message))?;
+//! let response = send(subscribe::request(&issued.access_token, &message))?;
 //! let Err(refusal) = subscribe::parse_response(response.status, &response.body)? else { unreachable!() };
 //! assert_eq!(refusal.errcode().get(), 42001);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

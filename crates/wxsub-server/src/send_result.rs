@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wxsub_core::SendError;
-use wxsub_core::error::{Call, Delivery};
+use wxsub_core::error::Delivery;
 use wxsub_proto::message::MessageDraft;
-use wxsub_proto::{ApiError, ErrCode, Message, OpenId, Remedy, Scene, TemplateId, TraceId, ValidationErrors};
+use wxsub_proto::{
+    ApiError, ErrCode, Message, OpenId, Operation, Remedy, Scene, TemplateId, TraceId, ValidationErrors,
+};
 
 /// What became of one message. Members without a value are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -174,9 +176,9 @@ impl SendResult {
             Delivery::NotSent => SendStatus::NotSent,
             Delivery::MaybeSent => SendStatus::MaybeSent,
         };
-        let stage = match error.call() {
-            Call::Token => Stage::Token,
-            Call::Send => Stage::Send,
+        let stage = match error.operation() {
+            Operation::FetchToken => Stage::Token,
+            Operation::Send => Stage::Send,
         };
         Self {
             errcode: error.errcode(),

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxsub_core::Client;
-use wxsub_core::error::{Call, Delivery};
+use wxsub_core::error::Delivery;
+use wxsub_proto::Operation;
 use wxsub_proto::message::MessageDraft;
 use wxsub_reqwest::{ReqwestTransport, Roots};
 
@@ -390,7 +391,7 @@ fn library(row: &Row) -> String {
         Delivery::NotSent => "not_sent",
         Delivery::MaybeSent => "maybe_sent",
     };
-    let stage = if error.call() == Call::Token { "token" } else { "send" };
+    let stage = if error.operation() == Operation::FetchToken { "token" } else { "send" };
     let errcode = error.errcode().map(|errcode| format!(" {errcode}")).unwrap_or_default();
     format!("{outcome} {stage}{errcode} {}", error.remedy())
 }

@@ -1,8 +1,8 @@
 //! How an attempt ended.
 
 use wxsub_core::SendError;
-use wxsub_core::error::{Call, Delivery};
-use wxsub_proto::{ErrCode, Remedy};
+use wxsub_core::error::Delivery;
+use wxsub_proto::{ErrCode, Operation, Remedy};
 
 use crate::state::Stage;
 
@@ -58,14 +58,14 @@ impl Settlement {
     pub fn of_result(result: &Result<(), SendError>) -> Self {
         let Err(error) = result else { return Self::Sent };
         let detail = Detail::of_error(error);
-        match (error.call(), error.delivery()) {
+        match (error.operation(), error.delivery()) {
             (_, Delivery::MaybeSent) => Self::Unknown(detail),
             // Weixin's answer to a token call says nothing about the message.
-            (Call::Token, Delivery::NotSent | Delivery::Rejected) => {
+            (Operation::FetchToken, Delivery::NotSent | Delivery::Rejected) => {
                 Self::NotAccepted(NotAccepted::NoToken, detail)
             }
-            (Call::Send, Delivery::NotSent) => Self::NotSent(detail),
-            (Call::Send, Delivery::Rejected) => match error.errcode() {
+            (Operation::Send, Delivery::NotSent) => Self::NotSent(detail),
+            (Operation::Send, Delivery::Rejected) => match error.errcode() {
                 Some(ErrCode::DAILY_QUOTA) => Self::NotAccepted(NotAccepted::DailyQuota, detail),
                 Some(ErrCode::MINUTE_QUOTA) => Self::NotAccepted(NotAccepted::MinuteQuota, detail),
                 Some(code) if code.is_stale_token() => Self::NotAccepted(NotAccepted::StaleToken, detail),
@@ -97,9 +97,9 @@ impl Detail {
     }
 
     fn of_error(error: &SendError) -> Self {
-        let stage = match error.call() {
-            Call::Token => Stage::Token,
-            Call::Send => Stage::Send,
+        let stage = match error.operation() {
+            Operation::FetchToken => Stage::Token,
+            Operation::Send => Stage::Send,
         };
         let errmsg = error.refusal().map_or_else(|| error.to_string(), |refusal| refusal.errmsg().to_owned());
         Self {
