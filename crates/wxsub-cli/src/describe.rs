@@ -37,7 +37,7 @@ pub(crate) fn describe_api_error(refusal: &ApiError) -> String {
 /// One line about a refused call.
 pub(crate) fn refusal_of(refusal: &ApiError, role: Operation) -> String {
     let mut text = format!("Weixin refused: {refusal}");
-    add_refusal(&mut text, refusal, error.operation());
+    add_refusal(&mut text, refusal, role);
     text
 }
 
