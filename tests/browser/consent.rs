@@ -8,9 +8,10 @@ use super::wxsub::{RESERVED, Sandbox, TEMPLATE, USER};
 const TITLE: &str = "<script>包裹到了";
 const CONTENT: &str = "It is at the counter.\n取件码 <b>\"42-1\"</b>";
 
-/// The output of `wxsub answer` for a callback URL, and its exit code.
-fn answer(sandbox: &Sandbox, url: &str, reserved: &str) -> (Option<i32>, Value) {
-    let read = sandbox.wxsub(&["answer", url, "--expect-reserved", reserved, "--expect-scene", "7"]);
+/// The output of `wxsub consent verify` for a callback URL, and its exit code.
+fn verify(sandbox: &Sandbox, url: &str, reserved: &str) -> (Option<i32>, Value) {
+    let read =
+        sandbox.wxsub(&["consent", "verify", url, "--expect-reserved", reserved, "--expect-scene", "7"]);
     (read.status.code(), serde_json::from_slice(&read.stdout).unwrap_or_default())
 }
 
@@ -34,8 +35,8 @@ fn allowed_consent_leads_to_the_mailbox() {
         format!("{shop}&openid={USER}&template_id={TEMPLATE}&action=confirm&scene=7&reserved={RESERVED}")
     );
     let grant = json!({"action": "confirm", "openid": USER, "template_id": TEMPLATE, "scene": 7, "reserved": RESERVED});
-    assert_eq!(answer(&sandbox, &callback, RESERVED), (Some(0), grant));
-    assert_eq!(answer(&sandbox, &callback, "another").0, Some(2));
+    assert_eq!(verify(&sandbox, &callback, RESERVED), (Some(0), grant));
+    assert_eq!(verify(&sandbox, &callback, "another").0, Some(2));
 
     // The consent is for one message.
     assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(0));
@@ -63,7 +64,7 @@ fn declined_consent_returns_no_openid_and_no_grant() {
     window.find("#callback");
     let (callback, shop) = (window.url(), sandbox.shop());
     assert_eq!(callback, format!("{shop}&template_id={TEMPLATE}&action=cancel&scene=7&reserved={RESERVED}"));
-    let (exit, read) = answer(&sandbox, &callback, RESERVED);
+    let (exit, read) = verify(&sandbox, &callback, RESERVED);
     assert_eq!((exit, &read["action"], read.get("openid")), (Some(3), &json!("cancel"), None));
     assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(3));
     assert_eq!(window.browser_log(), json!([]));

@@ -25,7 +25,9 @@ fn events_appear_without_a_reload() {
     let shown = window.text(&window.find("#callback"));
     assert!(shown.contains(USER) && shown.contains("fromTheHomePage"), "{shown}");
     assert!(
-        window.text(&window.find("pre")).starts_with(&format!("wxsub answer '{home}callback?openid={USER}&"))
+        window
+            .text(&window.find("pre"))
+            .starts_with(&format!("wxsub consent verify '{home}callback?openid={USER}&"))
     );
     chromium.take_screenshots("answer");
     window.click(&window.find_text("a", "Back to the home page"));

@@ -16,7 +16,7 @@ fn invalid_consent_url_shows_reason_and_remedy() {
         ("http%3A", "javascript%3A", "redirect_url: ", "It starts with http:// or https://"),
         ("scene=7", "scene=70000", "scene: ", "a number from 0 to 10000"),
         ("reserved=", "reserved=-", "reserved: ", "letters and digits"),
-        ("get_confirm", "%3Cscript%3E", "action: ", "wxsub link"),
+        ("get_confirm", "%3Cscript%3E", "action: ", "wxsub consent url"),
     ] {
         window.go(&link.replace(from, to));
         window.find_text("h1", "Invalid consent URL 授权链接无效");

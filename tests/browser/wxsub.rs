@@ -81,7 +81,8 @@ impl Sandbox {
     pub(super) fn link(&self, scene: &str) -> String {
         let shop = self.shop();
         let made = self.wxsub(&[
-            "link",
+            "consent",
+            "url",
             "--template",
             TEMPLATE,
             "--scene",

@@ -33,7 +33,7 @@ Environment:
   WXSUB_TOKEN_ENDPOINT  stable_token (default), which disturbs nobody; or token, where each fetch ends the token before it
   WXSUB_API_BASE        Weixin's API [default: https://api.weixin.qq.com]; or up to 8 hosts, separated by commas: the next
                         one is used while the first cannot be reached
-  WXSUB_MP_BASE         Weixin's consent page, for link [default: https://mp.weixin.qq.com]
+  WXSUB_MP_BASE         Weixin's consent page, for consent url [default: https://mp.weixin.qq.com]
   WXSUB_ALLOW_HTTP      1: plain http:// to any host, for test networks; secrets then travel in the open
   WXSUB_PROXY           the proxy to go through; HTTPS_PROXY and the like are not used
   WXSUB_CA_FILE         a PEM file with the certificate authorities to trust instead of this machine's
@@ -43,8 +43,8 @@ Environment:
 Exit codes:
   0  done
   1  a bug, or something unexpected
-  2  wrong usage or invalid input; an answer that must not be trusted
-  3  Weixin answered with an error code; answer: the user cancelled
+  2  wrong usage or invalid input; a rejected callback
+  3  Weixin answered with an error code; consent verify: the user cancelled
   4  certainly not sent (no access token, or no connection): safe to try again
   5  maybe sent: do not blindly repeat it
 

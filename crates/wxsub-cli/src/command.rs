@@ -1,13 +1,12 @@
 //! The commands, one file each.
 
-mod answer;
 mod check;
 mod completions;
+mod consent;
 mod demo;
 mod doctor;
 mod explain;
 mod key;
-mod link;
 mod man;
 mod sandbox;
 mod send;
@@ -27,8 +26,7 @@ pub(crate) enum Command {
     Sandbox(sandbox::Serve),
     Serve(serve::Serve),
     Key(key::Key),
-    Link(link::Link),
-    Answer(answer::Read),
+    Consent(consent::Consent),
     Send(Box<send::Send>),
     Check(check::Check),
     Token(token::Token),
@@ -58,8 +56,7 @@ impl Command {
             Self::Sandbox(serve) => block_on(serve.run()),
             Self::Serve(serve) => block_on(serve.run()),
             Self::Key(key) => key.run(),
-            Self::Link(link) => link.run(),
-            Self::Answer(read) => read.run(),
+            Self::Consent(consent) => consent.run(),
             Self::Send(send) => block_on(send.run()),
             Self::Check(check) => check.run(),
             Self::Token(token) => block_on(token.run()),

@@ -1,4 +1,4 @@
-//! `wxsub demo`: the whole story on a sandbox inside this process, over real HTTP.
+//! `wxsub demo`: the whole flow, with a sandbox inside this process and real HTTP.
 
 mod browser;
 mod reporter;
@@ -7,15 +7,15 @@ mod setup;
 
 use clap::Args;
 
-use self::reporter::Teller;
-use self::setup::Stage;
+use self::reporter::Reporter;
+use self::setup::Setup;
 use crate::console;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
 
-/// Play the whole story, to see what this is about; needs no AppID and no network.
+/// Run the whole flow with a built-in sandbox; needs no AppID and no network.
 ///
-/// Every step is checked; ends with 0 only if all of them hold.
+/// Every step is checked. Exits with 0 only if all steps succeed.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Print one JSON object per step
@@ -24,29 +24,29 @@ pub(crate) struct Demo {
 }
 
 const BEFORE: &str = "\
-A Weixin user may allow an app to send ONE message; for the next one the app has to ask again. Here is how that goes, \
-on a Weixin inside this process. Nothing leaves this machine.";
+A Weixin user may allow an app to send ONE message. For the next message the app has to ask again.
+This demo runs that flow with a sandbox inside this process. No traffic leaves this machine.";
 
 const AFTER: &str = "\
-To try it yourself: `wxsub sandbox` runs this Weixin for you; `wxsub link`, `wxsub answer` and `wxsub send` do the steps.";
+To try it yourself, run `wxsub sandbox`, then `wxsub consent url`, `wxsub consent verify` and `wxsub send`.";
 
 impl Demo {
-    /// Does it.
+    /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         if !self.json {
             console::note(BEFORE);
         }
-        let mut teller = Teller::new(self.json);
-        let ended = match teller.step("sandbox", Stage::set().await) {
-            Ok(stage) => scenario::play(&stage, &mut teller).await,
+        let mut reporter = Reporter::new(self.json);
+        let result = match reporter.step("sandbox", Setup::start().await) {
+            Ok(setup) => scenario::run(&setup, &mut reporter).await,
             Err(failed) => Err(failed),
         };
-        if ended.is_err() {
+        if result.is_err() {
             return Err(CliError::unexpected("a step of the demo failed, which is a bug; please report it"));
         }
         if !self.json {
             console::note(AFTER);
         }
-        Ok(teller.end())
+        Ok(reporter.finish())
     }
 }

@@ -3,7 +3,17 @@
 use super::wxsub::wxsub;
 
 const STEPS: [&str; 12] = [
-    "sandbox", "link", "consent", "forgery", "grant", "token", "send", "mailbox", "spent", "theft", "heal",
+    "sandbox",
+    "consent_url",
+    "consent",
+    "forged_callback",
+    "grant",
+    "token",
+    "send",
+    "mailbox",
+    "second_message",
+    "invalidated",
+    "refreshed",
     "summary",
 ];
 

@@ -1,8 +1,6 @@
 //! The binary against a sandbox over HTTP.
 
 #[cfg(test)]
-mod answer;
-#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod batch;
@@ -12,6 +10,10 @@ mod breakable;
 mod check;
 #[cfg(test)]
 mod cluster;
+#[cfg(test)]
+mod consent_url;
+#[cfg(test)]
+mod consent_verify;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
@@ -28,8 +30,6 @@ mod hostile;
 mod interrupt;
 #[cfg(test)]
 mod key;
-#[cfg(test)]
-mod link;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]

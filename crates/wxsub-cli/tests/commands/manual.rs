@@ -46,7 +46,10 @@ fn every_command_has_a_manual_page() {
     assert_eq!((ended.code, ended.out.as_str()), (0, ""));
     let mut expected = vec!["wxsub.1".to_owned()];
     expected.extend(commands().iter().map(|command| format!("wxsub-{command}.1")));
-    expected.extend(["wxsub-key-new.1", "wxsub-token-refresh.1", "wxsub-token-show.1"].map(str::to_owned));
+    expected.extend(
+        ["consent-url", "consent-verify", "key-new", "token-refresh", "token-show"]
+            .map(|name| format!("wxsub-{name}.1")),
+    );
     expected.sort();
     let mut pages: Vec<_> =
         fs::read_dir(&folder).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()).collect();

@@ -160,15 +160,18 @@ fn log_is_text_or_json() {
 
 #[test]
 fn plain_http_needs_an_explicit_setting() {
-    let link = || {
-        wxsub(["link", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "r"])
+    let consent_url = || {
+        wxsub(["consent", "url", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "r"])
             .args(["--redirect", "https://a.example"])
             .env("WXSUB_MP_BASE", "http://192.0.2.1")
     };
-    link().run().assert_wrong(&["WXSUB_MP_BASE: uses http://"]);
-    link().env("WXSUB_ALLOW_HTTP", "0").run().assert_wrong(&["WXSUB_MP_BASE: uses http://"]);
-    link().env("WXSUB_ALLOW_HTTP", "yes").run().assert_wrong(&["WXSUB_ALLOW_HTTP: must be 1, or unset"]);
-    let ended = link().env("WXSUB_ALLOW_HTTP", "1").run();
+    consent_url().run().assert_wrong(&["WXSUB_MP_BASE: uses http://"]);
+    consent_url().env("WXSUB_ALLOW_HTTP", "0").run().assert_wrong(&["WXSUB_MP_BASE: uses http://"]);
+    consent_url()
+        .env("WXSUB_ALLOW_HTTP", "yes")
+        .run()
+        .assert_wrong(&["WXSUB_ALLOW_HTTP: must be 1, or unset"]);
+    let ended = consent_url().env("WXSUB_ALLOW_HTTP", "1").run();
     assert_eq!(ended.code, 0);
     assert!(ended.out.starts_with("http://192.0.2.1/mp/subscribemsg?"));
     assert!(ended.err.starts_with("warning: WXSUB_MP_BASE is plain http://"), "{}", ended.err);

@@ -36,7 +36,7 @@ fn callback_details(callback: &ConsentCallback, request: &Request<'_>) -> Markup
     };
     let reserved = callback.reserved().map(|reserved| reserved.as_str());
     let verify_command = format!(
-        "wxsub answer {} \\\n  --expect-reserved {RESERVED}",
+        "wxsub consent verify {} \\\n  --expect-reserved {RESERVED}",
         quote(&format!("{}{CALLBACK_PATH}?{}", request.base_url, request.query))
     );
     html! {

@@ -63,12 +63,12 @@ fn remedy(state: &SandboxState, query: &Query, parameter: &str) -> Markup {
             }
             "redirect_url" => {
                 "Set it to the callback URL of your app. It starts with http:// or https:// and is percent-encoded once in \
-                 the consent URL. " code { "wxsub link" } " does that."
+                 the consent URL. " code { "wxsub consent url" } " does that."
             }
             "scene" => "Set it to a number from 0 to 10000, in digits.",
             "reserved" => "Use at most 128 letters and digits, or omit it.",
             "openid" => "Go back and enter an openid of letters, digits, - and _.",
-            _ => { "Create the consent URL with " code { "wxsub link" } ", or in your app with " code { "ConsentRequest::web_link" } "." }
+            _ => { "Create the consent URL with " code { "wxsub consent url" } ", or in your app with " code { "ConsentRequest::web_link" } "." }
         }
     }
 }

@@ -1,52 +1,52 @@
-//! A very small browser: one request a connection, no redirects followed.
+//! A minimal browser: one request per connection; it does not follow redirects.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What a server sent.
+/// A response.
 pub(super) struct Page {
     /// The HTTP status.
     pub(super) status: u16,
-    /// Where it leads, if it is a redirect.
+    /// The `Location` header, if any.
     pub(super) location: Option<String>,
-    /// What can be seen.
+    /// The body.
     pub(super) body: String,
 }
 
-/// The most that is read of a page, in bytes.
-const MOST: u64 = 1024 * 1024;
+/// Maximum length of a response, in bytes. The rest is not read.
+const MAX_RESPONSE_BYTES: u64 = 1024 * 1024;
 
-/// Opens a link.
-pub(super) async fn open(url: &str) -> Result<Page, String> {
+/// Opens a URL.
+pub(super) async fn get(url: &str) -> Result<Page, String> {
     exchange("GET", url, "").await
 }
 
-/// Sends a form.
-pub(super) async fn submit(url: &str, form: &str) -> Result<Page, String> {
+/// Submits a form.
+pub(super) async fn post(url: &str, form: &str) -> Result<Page, String> {
     exchange("POST", url, form).await
 }
 
 async fn exchange(method: &str, url: &str, form: &str) -> Result<Page, String> {
     let url = url.split('#').next().unwrap_or_default();
-    let rest = url.strip_prefix("http://").ok_or("the demo's browser speaks http:// only")?;
+    let rest = url.strip_prefix("http://").ok_or("the browser of the demo supports only http://")?;
     let (host, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let request = format!(
         "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
         form.len()
     );
-    let mut reply = Vec::new();
-    let spoken = async {
+    let mut response = Vec::new();
+    let exchange = async {
         let mut stream = TcpStream::connect(host).await?;
         stream.write_all(request.as_bytes()).await?;
-        stream.take(MOST).read_to_end(&mut reply).await
+        stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut response).await
     };
-    spoken.await.map_err(|error| format!("the page could not be opened: {error}"))?;
-    read(&String::from_utf8_lossy(&reply)).ok_or_else(|| "what came back is no page".to_owned())
+    exchange.await.map_err(|error| format!("cannot open the page: {error}"))?;
+    parse(&String::from_utf8_lossy(&response)).ok_or_else(|| "the response is not HTTP".to_owned())
 }
 
-fn read(reply: &str) -> Option<Page> {
-    let (head, body) = reply.split_once("\r\n\r\n")?;
+fn parse(response: &str) -> Option<Page> {
+    let (head, body) = response.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     let location = lines
@@ -58,15 +58,15 @@ fn read(reply: &str) -> Option<Page> {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::parse;
 
     #[test]
     fn status_location_and_body_are_found() {
         let page =
-            read("HTTP/1.1 302 Found\r\nX: y\r\nlocation: https://a.example/?x=1:2\r\n\r\nmoved").unwrap();
+            parse("HTTP/1.1 302 Found\r\nX: y\r\nlocation: https://a.example/?x=1:2\r\n\r\nmoved").unwrap();
         assert_eq!((page.status, page.body.as_str()), (302, "moved"));
         assert_eq!(page.location.as_deref(), Some("https://a.example/?x=1:2"));
-        assert!(read("HTTP/1.1 200 OK\r\n\r\n").unwrap().location.is_none());
-        assert!(read("garbage").is_none() && read("HTTP/1.1 ok\r\n\r\n").is_none());
+        assert!(parse("HTTP/1.1 200 OK\r\n\r\n").unwrap().location.is_none());
+        assert!(parse("garbage").is_none() && parse("HTTP/1.1 ok\r\n\r\n").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Tells the story, step by step.
+//! Prints the steps.
 
 use serde::Serialize;
 
@@ -6,18 +6,18 @@ use crate::console::sanitize_line;
 use crate::exit::ExitStatus;
 use crate::output::Output;
 
-/// What came of a step: a value for the steps after it and a sentence, or what went wrong.
-pub(super) type Outcome<T> = Result<(T, String), String>;
+/// The result of a step: a value for later steps and a description, or an error message.
+pub(super) type StepResult<T> = Result<(T, String), String>;
 
-/// A step failed; there is nothing left to tell.
+/// A step failed, and its error is printed.
 #[derive(Debug)]
-pub(super) struct Failed;
+pub(super) struct StepFailed;
 
-/// Prints one line a step.
-pub(super) struct Teller {
+/// Prints one line per step.
+pub(super) struct Reporter {
     output: Output,
     json: bool,
-    told: u32,
+    steps: u32,
 }
 
 #[derive(Serialize)]
@@ -28,37 +28,41 @@ struct Step<'a> {
     detail: &'a str,
 }
 
-impl Teller {
-    /// For programs or for people.
+impl Reporter {
+    /// Creates a reporter that prints JSON or text.
     pub(super) fn new(json: bool) -> Self {
-        Self { output: Output::new(), json, told: 0 }
+        Self { output: Output::new(), json, steps: 0 }
     }
 
-    /// Tells a step, and gives what the next ones need.
-    pub(super) fn step<T>(&mut self, name: &str, outcome: Outcome<T>) -> Result<T, Failed> {
-        self.told += 1;
-        let (value, detail) = match outcome {
+    /// Prints the result of a step and returns its value.
+    ///
+    /// # Errors
+    ///
+    /// [`StepFailed`] if the result is an error.
+    pub(super) fn step<T>(&mut self, name: &str, result: StepResult<T>) -> Result<T, StepFailed> {
+        self.steps += 1;
+        let (value, detail) = match result {
             Ok((value, detail)) => (Ok(value), detail),
-            Err(wrong) => (Err(Failed), wrong),
+            Err(error) => (Err(StepFailed), error),
         };
-        let step = Step { step: self.told, name, ok: value.is_ok(), detail: &sanitize_line(&detail) };
+        let step = Step { step: self.steps, name, ok: value.is_ok(), detail: &sanitize_line(&detail) };
         if self.json {
             self.output.json(&step);
         } else {
             let mark = if step.ok { '✓' } else { '✗' };
-            self.output.line(format_args!("{mark} {:>2} {name:<8} {}", step.step, step.detail));
+            self.output.line(format_args!("{mark} {:>2} {name:<15} {}", step.step, step.detail));
         }
         self.output.flush();
         value
     }
 
-    /// How many steps were told.
-    pub(super) fn told(&self) -> u32 {
-        self.told
+    /// Number of steps so far.
+    pub(super) fn steps(&self) -> u32 {
+        self.steps
     }
 
-    /// All was told.
-    pub(super) fn end(self) -> ExitStatus {
+    /// Ends the output and returns the exit status.
+    pub(super) fn finish(self) -> ExitStatus {
         self.output.end(ExitStatus::Success)
     }
 }

@@ -1,4 +1,4 @@
-//! Where the story plays: a sandbox behind a real port, and an app that calls it.
+//! A sandbox on a port of this machine, and an app that calls it.
 
 use std::fmt::Display;
 use std::future::pending;
@@ -12,55 +12,56 @@ use wxsub_proto::{AppId, AppSecret, BaseUrl, HttpUrl, Scene, TemplateId};
 use wxsub_reqwest::{ReqwestTransport, Roots};
 use wxsub_sandbox::{Sandbox, http};
 
-use super::reporter::Outcome;
+use super::reporter::StepResult;
 
-/// The people and things of the story.
-pub(super) struct Stage {
-    /// The Weixin.
+/// The sandbox and the app of the demo.
+pub(super) struct Setup {
+    /// The sandbox.
     pub(super) sandbox: Sandbox,
-    /// Where it is.
+    /// Base URL of the sandbox.
     pub(super) base: BaseUrl,
-    /// The app,
+    /// The app.
     pub(super) appid: AppId,
-    /// its template,
+    /// Template of the app.
     pub(super) template_id: TemplateId,
-    /// the occasion,
+    /// Scene of the consent.
     pub(super) scene: Scene,
-    /// and where users come back to.
-    pub(super) back: HttpUrl,
-    /// What the app sends with.
+    /// Callback URL of the app.
+    pub(super) redirect_url: HttpUrl,
+    /// Sends the messages of the app.
     pub(super) client: Client,
-    /// What it tells genuine answers from forged ones with.
-    pub(super) guard: ConsentVerifier,
+    /// Issues consent requests and verifies callbacks.
+    pub(super) verifier: ConsentVerifier,
 }
 
-impl Stage {
-    /// Sets it up. The sandbox ends with the process.
-    pub(super) async fn set() -> Outcome<Self> {
-        let appid: AppId = read("wx0123456789abcdef".parse())?;
-        let secret: AppSecret = read("play-money-0123456789abcdef".parse())?;
-        let template_id: TemplateId = read("7YuTL__ilzyZB9DXcDt2mHx".parse())?;
-        let key = read(SigningKey::new(b"a key for a demo, not for the world"))?;
+impl Setup {
+    /// Starts the sandbox, which runs until the process ends, and creates the app.
+    pub(super) async fn start() -> StepResult<Self> {
+        let appid: AppId = text_err("wx0123456789abcdef".parse())?;
+        let secret: AppSecret = text_err("play-money-0123456789abcdef".parse())?;
+        let template_id: TemplateId = text_err("7YuTL__ilzyZB9DXcDt2mHx".parse())?;
+        let key = text_err(SigningKey::new(b"a key for a demo, not for the world"))?;
         let sandbox = Sandbox::new();
         sandbox.add_app(appid.clone(), secret.clone(), [template_id.clone()]);
 
-        let listener = read(TcpListener::bind("127.0.0.1:0").await)?;
-        let base = read(BaseUrl::new(&format!("http://{}", read(listener.local_addr())?)))?;
+        let listener = text_err(TcpListener::bind("127.0.0.1:0").await)?;
+        let base = text_err(BaseUrl::new(&format!("http://{}", text_err(listener.local_addr())?)))?;
         tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
 
-        let transport = read(ReqwestTransport::builder().roots(Roots::Bundled).build())?;
+        let transport = text_err(ReqwestTransport::builder().roots(Roots::Bundled).build())?;
         let client = Client::builder(appid.clone(), secret, Arc::new(transport))
             .api_base(base.clone())
-            .token_cache(|keeper| keeper.endpoint(TokenEndpoint::Token))
+            .token_cache(|cache| cache.endpoint(TokenEndpoint::Token))
             .build();
-        let guard = ConsentVerifier::new(appid.clone(), key);
-        let (scene, back) = (read(Scene::new(1000))?, read("https://shop.example/back?order=7".parse())?);
-        let told = format!("a Weixin is running inside this process, at {base}");
-        Ok((Self { sandbox, base, appid, template_id, scene, back, client, guard }, told))
+        let verifier = ConsentVerifier::new(appid.clone(), key);
+        let scene = text_err(Scene::new(1000))?;
+        let redirect_url = text_err("https://shop.example/back?order=7".parse())?;
+        let detail = format!("the sandbox runs inside this process at {base}");
+        Ok((Self { sandbox, base, appid, template_id, scene, redirect_url, client, verifier }, detail))
     }
 }
 
-/// A value of the story; that it cannot be had would be a bug, or a machine without a free port.
-pub(super) fn read<T, E: Display>(result: Result<T, E>) -> Result<T, String> {
+/// Turns the error into its text.
+pub(super) fn text_err<T, E: Display>(result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
 }

@@ -32,11 +32,11 @@ pub(super) fn section(state: &SandboxState, base: &str) -> Markup {
 
 fn steps(template: &TemplateId, base: &str) -> Markup {
     let consent_url = format!(
-        "wxsub link --template={} --scene {SCENE} \\\n  --redirect {} \\\n  --reserved {RESERVED}",
+        "wxsub consent url --template={} --scene {SCENE} \\\n  --redirect {} \\\n  --reserved {RESERVED}",
         quote(template.as_str()),
         quote(&format!("{base}{CALLBACK_PATH}"))
     );
-    let verify = format!("wxsub answer 'CALLBACK_URL' \\\n  --expect-reserved {RESERVED}");
+    let verify = format!("wxsub consent verify 'CALLBACK_URL' \\\n  --expect-reserved {RESERVED}");
     html! {
         ol.steps {
             li { "Create a consent URL, or use one above. Open it and click Allow." pre { code { (consent_url) } } }

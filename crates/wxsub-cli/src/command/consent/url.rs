@@ -1,4 +1,4 @@
-//! `wxsub link`: what to ask the user with.
+//! `wxsub consent url`: the URL that asks a user for consent.
 
 use clap::Args;
 use serde::Serialize;
@@ -12,75 +12,76 @@ use crate::exit::ExitStatus;
 use crate::output::Output;
 use crate::usage::UsageErrors;
 
-/// Print the link that asks a user for one message.
+/// Print the URL that asks a user for consent to one message.
 ///
-/// It opens inside Weixin (Official Accounts). With --mobile: the values for the mobile SDK instead, as JSON.
+/// The URL opens inside Weixin (Official Accounts). With --mobile, print the values for the mobile SDK as JSON instead.
 #[derive(Debug, Args)]
-pub(crate) struct Link {
-    /// The app that asks, if not WXSUB_APPID
+pub(crate) struct Url {
+    /// AppID of the app that asks; default: WXSUB_APPID
     #[arg(long, value_name = "APPID")]
     appid: Option<String>,
-    /// The template of the message to come
+    /// Template of the message
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     template: Option<String>,
-    /// The occasion: 0 to 10000, a number of your own
+    /// Scene of the consent: a number of your choice, 0 to 10000
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     scene: Option<String>,
-    /// Where the user is sent back to with the answer; its domain is registered with Weixin
+    /// Callback URL of your app; its domain must be registered with Weixin
     #[arg(long, value_name = "URL", conflicts_with = "mobile")]
     redirect: Option<String>,
-    /// What must come back with the answer: at most 128 letters and digits, random, remembered in the user's session
+    /// Value that the callback must return: random, at most 128 letters and digits, stored in the user's session
     #[arg(long, value_name = "R")]
     reserved: Option<String>,
-    /// Print the values for the mobile SDK, as JSON
+    /// Print the values for the mobile SDK as JSON
     #[arg(long)]
     mobile: bool,
-    /// Print one JSON object: the link and what it asks for
+    /// Print one JSON object with the URL and its values
     #[arg(long)]
     json: bool,
 }
 
-/// The link as it is printed for programs.
+/// The output with `--json`.
 #[derive(Serialize)]
-struct Told<'a> {
-    link: String,
+struct UrlOutput<'a> {
+    url: String,
     #[serde(flatten)]
     request: &'a ConsentRequest,
 }
 
-/// A link that can be printed.
-struct Ready {
+/// The values of the flags.
+struct Input {
     request: ConsentRequest,
+    /// The callback URL and the base URL of the consent page; `None` with `--mobile`.
     web: Option<(HttpUrl, BaseUrl)>,
 }
 
-impl Link {
-    /// Does it.
+impl Url {
+    /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
-        let Ready { request, web } = self.ready()?;
-        let link = match &web {
+        let Input { request, web } = self.input()?;
+        let url = match &web {
             Some((redirect, base)) => {
                 let mut usage = UsageErrors::default();
-                let link = usage
+                let url = usage
                     .collect("--redirect", request.web_link(redirect))
-                    .map(|link| link.with_base_url(base));
-                Some(usage.finish(link)?)
+                    .map(|url| url.with_base_url(base));
+                Some(usage.finish(url)?)
             }
             None => None,
         };
         if request.reserved.is_none() {
-            console::warning("without --reserved nobody can tell a genuine answer from a forged one");
+            console::warning("without --reserved, a forged callback cannot be detected");
         }
         let mut output = Output::new();
-        match link {
-            Some(link) if self.json => output.json(&Told { link: link.to_string(), request: &request }),
-            Some(link) => output.line(link),
+        match url {
+            Some(url) if self.json => output.json(&UrlOutput { url: url.to_string(), request: &request }),
+            Some(url) => output.line(url),
             None => output.json(&request),
         }
         Ok(output.end(ExitStatus::Success))
     }
 
-    fn ready(&self) -> Result<Ready, CliError> {
+    fn input(&self) -> Result<Input, CliError> {
         let mut usage = UsageErrors::default();
         let appid = app::appid(self.appid.as_deref(), &mut usage);
         let template = usage.required("--template", self.template.as_deref());
@@ -94,11 +95,11 @@ impl Link {
                 redirect.zip(base).map(Some)
             }
         };
-        let ready = appid.zip(template).zip(scene).zip(web).map(|(((appid, template), scene), web)| {
+        let input = appid.zip(template).zip(scene).zip(web).map(|(((appid, template), scene), web)| {
             let mut request = ConsentRequest::new(appid, template, scene);
             request.reserved = reserved;
-            Ready { request, web }
+            Input { request, web }
         });
-        usage.finish(ready)
+        usage.finish(input)
     }
 }

@@ -1,4 +1,4 @@
-//! `wxsub link`.
+//! `wxsub consent url`.
 
 use serde_json::json;
 
@@ -6,10 +6,20 @@ use super::wxsub::wxsub;
 
 #[test]
 fn consent_url_has_the_documented_format() {
-    let ended =
-        wxsub(["link", "--appid", "wx1", "--template", "-T", "--scene", "1000", "--reserved", "proof"])
-            .args(["--redirect", "https://shop.example/back?order=1"])
-            .run();
+    let ended = wxsub([
+        "consent",
+        "url",
+        "--appid",
+        "wx1",
+        "--template",
+        "-T",
+        "--scene",
+        "1000",
+        "--reserved",
+        "proof",
+    ])
+    .args(["--redirect", "https://shop.example/back?order=1"])
+    .run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert_eq!(
         ended.out,
@@ -20,10 +30,11 @@ fn consent_url_has_the_documented_format() {
 
 #[test]
 fn missing_reserved_gives_a_warning() {
-    let ended = wxsub(["link", "--template", "T", "--scene", "0", "--redirect", "https://a.example"])
-        .env("WXSUB_APPID", "wx2")
-        .env("WXSUB_MP_BASE", "http://127.0.0.1:8459/")
-        .run();
+    let ended =
+        wxsub(["consent", "url", "--template", "T", "--scene", "0", "--redirect", "https://a.example"])
+            .env("WXSUB_APPID", "wx2")
+            .env("WXSUB_MP_BASE", "http://127.0.0.1:8459/")
+            .run();
     assert_eq!(ended.code, 0);
     assert!(
         ended.out.starts_with("http://127.0.0.1:8459/mp/subscribemsg?") && !ended.out.contains("reserved")
@@ -34,7 +45,8 @@ fn missing_reserved_gives_a_warning() {
 #[test]
 fn mobile_output_has_the_sdk_values() {
     let ended = wxsub([
-        "link",
+        "consent",
+        "url",
         "--mobile",
         "--appid",
         "wx1",
@@ -53,19 +65,18 @@ fn mobile_output_has_the_sdk_values() {
 #[test]
 fn json_output_has_all_values() {
     let call = || {
-        wxsub(["link", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "proof"])
+        wxsub(["consent", "url", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "proof"])
             .args(["--redirect", "https://a.example"])
     };
-    let link = call().run().out;
+    let url = call().run().out;
     let output = call().args(["--json"]).run();
     assert_eq!(
         output.json(),
-        [
-            json!({"link": link.trim_end(), "appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"})
-        ]
+        [json!({"url": url.trim_end(), "appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"})]
     );
     // The values for the SDK are JSON with and without it.
-    let mobile = ["link", "--mobile", "--json", "--appid", "wx1", "--template", "T", "--scene", "7"];
+    let mobile =
+        ["consent", "url", "--mobile", "--json", "--appid", "wx1", "--template", "T", "--scene", "7"];
     assert_eq!(wxsub(mobile).run().json()[0]["appid"], "wx1");
 }
 
@@ -80,26 +91,51 @@ fn a_redirect_url_with_a_parameter_of_the_callback_is_refused() {
         let said =
             format!("error: --redirect: has a parameter {name}, which Weixin adds to the callback itself");
         for format in ["--json", "--reserved=proof"] {
-            wxsub(["link", "--appid", "wx1", "--template", "T", "--scene", "7", "--redirect", back, format])
-                .run()
-                .assert_wrong(&[&said]);
+            wxsub([
+                "consent",
+                "url",
+                "--appid",
+                "wx1",
+                "--template",
+                "T",
+                "--scene",
+                "7",
+                "--redirect",
+                back,
+                format,
+            ])
+            .run()
+            .assert_wrong(&[&said]);
         }
     }
 }
 
 #[test]
 fn every_problem_is_named() {
-    wxsub(["link", "--template", "a b", "--scene", "07", "--reserved", "a-b", "--redirect", "ftp://x"])
-        .run()
-        .assert_wrong(&["--appid: is missing", "--template: ", "--scene: ", "--reserved: ", "--redirect: "]);
-    wxsub(["link"]).env("WXSUB_APPID", "").run().assert_wrong(&[
+    wxsub([
+        "consent",
+        "url",
+        "--template",
+        "a b",
+        "--scene",
+        "07",
+        "--reserved",
+        "a-b",
+        "--redirect",
+        "ftp://x",
+    ])
+    .run()
+    .assert_wrong(&["--appid: is missing", "--template: ", "--scene: ", "--reserved: ", "--redirect: "]);
+    wxsub(["consent", "url"]).env("WXSUB_APPID", "").run().assert_wrong(&[
         "error: --appid: is missing; give it, or set WXSUB_APPID",
         "error: --template: is missing",
         "error: --scene: is missing",
         "error: --redirect: is missing",
     ]);
-    wxsub(["link", "--mobile", "--redirect", "https://a.example"])
+    wxsub(["consent", "url", "--mobile", "--redirect", "https://a.example"])
         .run()
         .assert_wrong(&["cannot be used with"]);
-    wxsub(["link", "--scene", "-1", "--mobile"]).run().assert_wrong(&["--scene: must be a whole number"]);
+    wxsub(["consent", "url", "--scene", "-1", "--mobile"])
+        .run()
+        .assert_wrong(&["--scene: must be a whole number"]);
 }

@@ -1,5 +1,6 @@
-//! `wxsub answer`: what the user decided, and whether to believe it.
+//! `wxsub consent verify`: checks a callback against the values of its request.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use clap::Args;
@@ -14,52 +15,53 @@ use crate::input::Input;
 use crate::output::Output;
 use crate::usage::UsageErrors;
 
-/// Read the answer that came back, and say whether it can be trusted.
+/// Check a callback and print it as JSON.
 ///
-/// Prints the grant as JSON; ends with 3 if the user cancelled, with 2 if the answer must not be trusted.
+/// Exits with 3 if the user cancelled. Exits with 2 if the callback is invalid or has other values than expected.
 #[derive(Debug, Args)]
-pub(crate) struct Read {
-    /// A callback URL, a query string, JSON or key:value lines; `-` reads standard input
+pub(crate) struct Verify {
+    /// Callback: a URL, a query string, JSON or key:value lines; `-` reads standard input
     #[arg(value_name = "TEXT", allow_hyphen_values = true)]
     text: String,
-    /// The value that was sent along with the request
+    /// Reserved value of the consent request
     #[arg(long, value_name = "R")]
     expect_reserved: Option<String>,
-    /// The occasion that was asked for
+    /// Scene of the consent request
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     expect_scene: Option<String>,
-    /// The template that was asked for
+    /// Template of the consent request
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     expect_template: Option<String>,
 }
 
-/// The most that is read, in bytes. No answer is that long.
-const MOST: u64 = 64 * 1024;
+/// Maximum length of a callback on standard input, in bytes.
+const MAX_CALLBACK_BYTES: u64 = 64 * 1024;
 
-/// The answer as it is printed.
+/// The output.
 #[derive(Serialize)]
-struct Told<'a> {
+struct VerifyOutput<'a> {
     #[serde(flatten)]
-    answer: &'a ConsentCallback,
+    callback: &'a ConsentCallback,
+    /// `false` without `--expect-reserved`, else absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
 }
 
-impl Read {
-    /// Does it.
+impl Verify {
+    /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let expected = self.expected()?;
-        let answer = self.answer()?;
-        expected.check(&answer).map_err(not_trusted)?;
-        let proven = expected.reserved.is_some();
-        if !proven {
+        let callback = self.callback()?;
+        expected.check(&callback).map_err(rejected)?;
+        let is_verified = expected.reserved.is_some();
+        if !is_verified {
             console::warning(
-                "without --expect-reserved this is anybody's claim; do not act on it before its reserved is checked",
+                "without --expect-reserved, a forged callback is not detected; check its reserved value before you use it",
             );
         }
         let mut output = Output::new();
-        output.json(&Told { answer: &answer, verified: (!proven).then_some(false) });
-        Ok(match answer.action() {
+        output.json(&VerifyOutput { callback: &callback, verified: (!is_verified).then_some(false) });
+        Ok(match callback.action() {
             ConsentAction::Confirm { .. } => output.end(ExitStatus::Success),
             ConsentAction::Cancel => {
                 console::note("the user cancelled; there is no grant");
@@ -78,15 +80,15 @@ impl Read {
         usage.finish(Some(expected))
     }
 
-    fn answer(&self) -> Result<ConsentCallback, CliError> {
+    fn callback(&self) -> Result<ConsentCallback, CliError> {
         if self.text != "-" {
-            return self.text.parse().map_err(not_trusted);
+            return self.text.parse().map_err(rejected);
         }
-        let bytes = Input::read(Path::new("-"), MOST)?;
-        String::from_utf8_lossy(&bytes).parse().map_err(not_trusted)
+        let bytes = Input::read(Path::new("-"), MAX_CALLBACK_BYTES)?;
+        String::from_utf8_lossy(&bytes).parse().map_err(rejected)
     }
 }
 
-fn not_trusted(why: impl std::fmt::Display) -> CliError {
-    CliError::new(ExitStatus::Usage, format_args!("not trusted: {why}"))
+fn rejected(cause: impl Display) -> CliError {
+    CliError::new(ExitStatus::Usage, format_args!("callback rejected: {cause}"))
 }

@@ -1,4 +1,4 @@
-//! `wxsub answer`.
+//! `wxsub consent verify`.
 
 use serde_json::json;
 
@@ -22,16 +22,17 @@ fn every_form_of_a_callback_is_parsed() {
     let expected =
         r#"{"action":"confirm","openid":"oUser","template_id":"T","scene":1000,"reserved":"proof"}"#;
     for form in forms {
-        let ended = wxsub(["answer", form, "--expect-reserved", "proof"]).run();
+        let ended = wxsub(["consent", "verify", form, "--expect-reserved", "proof"]).run();
         assert_eq!((ended.code, ended.out.trim_end(), ended.err.as_str()), (0, expected, ""));
-        let ended = wxsub(["answer", "-", "--expect-reserved", "proof"]).input(form).run();
+        let ended = wxsub(["consent", "verify", "-", "--expect-reserved", "proof"]).input(form).run();
         assert_eq!((ended.code, ended.out.trim_end()), (0, expected));
     }
 }
 
 #[test]
 fn missing_proof_is_shown() {
-    let ended = wxsub(["answer", CONFIRMED, "--expect-scene", "1000", "--expect-template", "T"]).run();
+    let ended =
+        wxsub(["consent", "verify", CONFIRMED, "--expect-scene", "1000", "--expect-template", "T"]).run();
     assert_eq!(ended.code, 0);
     assert_eq!(ended.json()[0]["verified"], false);
     assert!(ended.err.starts_with("warning: without --expect-reserved"));
@@ -40,13 +41,13 @@ fn missing_proof_is_shown() {
 #[test]
 fn declined_consent_is_no_grant() {
     let cancelled = "template_id=T&action=cancel&scene=7&reserved=proof";
-    let ended = wxsub(["answer", cancelled, "--expect-reserved", "proof"]).run();
+    let ended = wxsub(["consent", "verify", cancelled, "--expect-reserved", "proof"]).run();
     assert_eq!(ended.code, 3);
     assert_eq!(
         ended.json(),
         [json!({"action": "cancel", "template_id": "T", "scene": 7, "reserved": "proof"})]
     );
-    let ended = wxsub(["answer", cancelled]).run();
+    let ended = wxsub(["consent", "verify", cancelled]).run();
     assert_eq!((ended.code, &ended.json()[0]["verified"]), (3, &json!(false)));
 }
 
@@ -57,39 +58,61 @@ fn untrusted_callback_is_not_printed() {
         ("--expect-scene", "7", "scene"),
         ("--expect-template", "-U", "template_id"),
     ] {
-        let said = format!("error: not trusted: the answer's {field} is not the one");
-        wxsub(["answer", CONFIRMED, flag, value]).run().assert_wrong(&[&said]);
+        let said = format!("error: callback rejected: the answer's {field} is not the one");
+        wxsub(["consent", "verify", CONFIRMED, flag, value]).run().assert_wrong(&[&said]);
     }
     for (text, said) in [
-        ("", "not trusted: answer: is empty"),
-        ("hello", "not trusted: answer: must be a callback URL"),
-        ("action=confirm&template_id=T&scene=7", "not trusted: openid: is missing"),
+        ("", "callback rejected: answer: is empty"),
+        ("hello", "callback rejected: answer: must be a callback URL"),
+        ("action=confirm&template_id=T&scene=7", "callback rejected: openid: is missing"),
         (
             "action=confirm&openid=a&openid=b&template_id=T&scene=7",
-            "not trusted: openid: is given more than once",
+            "callback rejected: openid: is given more than once",
         ),
-        ("action=maybe&template_id=T&scene=7", "not trusted: action: must be confirm or cancel"),
+        ("action=maybe&template_id=T&scene=7", "callback rejected: action: must be confirm or cancel"),
     ] {
-        wxsub(["answer", text]).run().assert_wrong(&[said]);
-        wxsub(["answer", "-"]).input(text).run().assert_wrong(&[said]);
+        wxsub(["consent", "verify", text]).run().assert_wrong(&[said]);
+        wxsub(["consent", "verify", "-"]).input(text).run().assert_wrong(&[said]);
     }
-    wxsub(["answer", "-"]).input("x".repeat(1 << 20)).run().assert_wrong(&["answer: has"]);
-    wxsub(["answer", "-"]).input(&b"openid=\xff"[..]).run().assert_wrong(&["not trusted"]);
+    wxsub(["consent", "verify", "-"]).input("x".repeat(1 << 20)).run().assert_wrong(&["answer: has"]);
+    wxsub(["consent", "verify", "-"]).input(&b"openid=\xff"[..]).run().assert_wrong(&["callback rejected"]);
 }
 
 #[test]
 fn reserved_null_matches_nothing() {
-    wxsub(["answer", "action=cancel&template_id=T&scene=7&reserved=null", "--expect-reserved", "null"])
-        .run()
-        .assert_wrong(&["--expect-reserved: must be something else"]);
-    wxsub(["answer", "action=cancel&template_id=T&scene=7&reserved=null", "--expect-reserved", "proof"])
-        .run()
-        .assert_wrong(&["not trusted: the answer's reserved"]);
+    wxsub([
+        "consent",
+        "verify",
+        "action=cancel&template_id=T&scene=7&reserved=null",
+        "--expect-reserved",
+        "null",
+    ])
+    .run()
+    .assert_wrong(&["--expect-reserved: must be something else"]);
+    wxsub([
+        "consent",
+        "verify",
+        "action=cancel&template_id=T&scene=7&reserved=null",
+        "--expect-reserved",
+        "proof",
+    ])
+    .run()
+    .assert_wrong(&["callback rejected: the answer's reserved"]);
 }
 
 #[test]
 fn all_invalid_expectations_are_named() {
-    wxsub(["answer", CONFIRMED, "--expect-reserved", "a b", "--expect-scene", "x", "--expect-template", ""])
-        .run()
-        .assert_wrong(&["--expect-reserved: ", "--expect-scene: ", "--expect-template: "]);
+    wxsub([
+        "consent",
+        "verify",
+        CONFIRMED,
+        "--expect-reserved",
+        "a b",
+        "--expect-scene",
+        "x",
+        "--expect-template",
+        "",
+    ])
+    .run()
+    .assert_wrong(&["--expect-reserved: ", "--expect-scene: ", "--expect-template: "]);
 }
