@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(async move { server.serve(listener, None, pending()).await });
 
     let transport = Arc::new(ReqwestTransport::new()?);
-    let keeper = TokenCache::of_server(APPID.parse()?, key, base, transport.clone()).build();
+    let keeper = TokenCache::from_control_server(APPID.parse()?, key, base, transport.clone()).build();
     // Without this line, messages go to https://api.weixin.qq.com.
     let client = Client::with_token_source(Arc::new(keeper), transport).api_base(weixin.base.clone()).build();
 

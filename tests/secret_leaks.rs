@@ -49,7 +49,9 @@ async fn secrets_appear_in_no_log_error_or_debug_output() {
     }
     let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
     // Proof that the log is complete: it has lines of the token cache and of the HTTP library.
-    assert!(logged.contains("a new access token is held") && logged.contains("somebody else is fetching"));
+    assert!(
+        logged.contains("access token refreshed") && logged.contains("access token invalidated externally")
+    );
     assert!(logged.contains("hyper"), "the HTTP library logged nothing");
     assert!(tokens.len() >= 8);
     for (place, text) in [("log", &logged), ("errors and Debug", &shown)] {

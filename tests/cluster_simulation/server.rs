@@ -93,8 +93,8 @@ impl Server {
     fn observer(&self) -> impl Fn(&TokenEvent) + Send + Sync + 'static {
         let (number, invariants) = (self.number, Arc::clone(&self.invariants));
         move |notice| {
-            if let TokenEvent::Refreshed { generation, obtained, .. } = notice {
-                invariants.oracle.trace(|| format!("{number}: holds {generation}, {obtained:?}"));
+            if let TokenEvent::Refreshed { generation, origin, .. } = notice {
+                invariants.oracle.trace(|| format!("{number}: holds {generation}, {origin:?}"));
                 invariants.on_token_held(*generation);
             }
         }

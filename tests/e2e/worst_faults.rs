@@ -55,7 +55,7 @@ async fn lost_refresh_response_in_outage_puts_token_in_doubt(route: Route) {
     // The planned refresh comes after about an hour. Four minutes later the current token is in doubt.
     harness.advance(72 * MINUTE).await;
     let status = harness.cache.status();
-    assert!(status.is_suspect(harness.cache.now()));
+    assert!(status.is_in_doubt(harness.cache.now()));
     assert!(status.safe_ttl(harness.cache.now()) <= MINUTE && harness.cache.current().issued().is_some());
     // Weixin rejects it. The cache drops it at once, and the error says that the message was not sent.
     let message = harness.message("oUser", 2);

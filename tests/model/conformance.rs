@@ -121,8 +121,8 @@ impl Pair {
                 Event::FetchFinished { attempt, outcome: self.outcome(outcome) }
             }
             ModelEvent::Loaded(token, in_doubt) => {
-                let lost_since = in_doubt.then_some(self.now.wall);
-                Event::StoreLoaded { issued: self.issued(token), lost_since }
+                let in_doubt_since = in_doubt.then_some(self.now.wall);
+                Event::StoreLoaded { token: self.issued(token), in_doubt_since }
             }
             ModelEvent::Published(replaced) => {
                 let generation = self.real.status().held.unwrap().generation();
@@ -180,8 +180,8 @@ impl Pair {
             Outcome::Issued(token) => Real::Issued(self.issued(token)),
             Outcome::IssuedWithoutLease(token) => Real::IssuedWithoutLease(self.issued(token)),
             Outcome::Adopted { token, in_doubt, lost_race } => {
-                let lost_since = in_doubt.then_some(self.now.wall);
-                Real::Adopted { issued: self.issued(token), lost_since, lost_race }
+                let in_doubt_since = in_doubt.then_some(self.now.wall);
+                Real::Adopted { token: self.issued(token), in_doubt_since, lost_race }
             }
             Outcome::LeaseHeldByPeer => Real::LeaseHeldByPeer,
             Outcome::Refused => {

@@ -23,13 +23,13 @@ use crate::transport::Transport;
 /// ```
 /// # use std::sync::Arc;
 /// # use bytes::Bytes;
-/// # use wxsub_core::transport::{Outgoing, TransportError};
+/// # use wxsub_core::transport::{HttpRequest, TransportError};
 /// use wxsub_core::Client;
 /// use wxsub_core::proto::{Grant, Scene, codec::RawResponse};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let transport = |request: Outgoing| async move {
+/// # let transport = |request: HttpRequest| async move {
 /// #     let body = match request.path() {
 /// #         "/cgi-bin/token" => r#"{"access_token":"T","expires_in":7200}"#,
 /// #         _ => r#"{"errcode":0,"errmsg":"ok"}"#,

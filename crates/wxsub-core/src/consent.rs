@@ -31,27 +31,27 @@ const LIFETIME: Duration = Duration::from_secs(600);
 ///
 /// ```
 /// use wxsub_core::ConsentVerifier;
-/// use wxsub_core::consent_guard::{SigningKey, InMemoryNonceStore, Verified};
-/// use wxsub_core::proto::{Answer, Scene};
+/// use wxsub_core::consent::{InMemoryNonceStore, SigningKey, VerifiedConsent};
+/// use wxsub_core::proto::{ConsentCallback, Scene};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let guard = ConsentVerifier::new("wx0123456789abcdef".parse()?, SigningKey::new(b"at least sixteen random bytes")?);
+/// let verifier = ConsentVerifier::new("wx0123456789abcdef".parse()?, SigningKey::new(b"at least sixteen random bytes")?);
 /// let nonces = InMemoryNonceStore::new();
 ///
-/// let request = guard.issue("TEMPLATE".parse()?, Scene::new(7)?, "session-42")?;
+/// let request = verifier.issue("TEMPLATE".parse()?, Scene::new(7)?, "session-42")?;
 /// let reserved = request.reserved.as_ref().ok_or("none")?;
-/// # let callback = format!("https://a.example/?openid=OPENID&template_id=TEMPLATE&action=confirm&scene=7&reserved={reserved}");
+/// # let url = format!("https://a.example/?openid=OPENID&template_id=TEMPLATE&action=confirm&scene=7&reserved={reserved}");
 ///
-/// let answer: Answer = callback.parse()?;
-/// let verified = guard.verify(&answer, "session-42")?;
+/// let callback: ConsentCallback = url.parse()?;
+/// let verified = verifier.verify(&callback, "session-42")?;
 /// if !nonces.insert_if_new(&verified.nonce()) {
-///     return Err("this answer was used before".into());
+///     return Err("this callback was used before".into());
 /// }
-/// if let Verified::Granted { grant, .. } = verified {
+/// if let VerifiedConsent::Granted { grant, .. } = verified {
 ///     let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
 ///     # assert_eq!(message.grant().openid().as_str(), "OPENID");
 /// }
-/// assert!(guard.verify(&answer, "another session").is_err());
+/// assert!(verifier.verify(&callback, "another session").is_err());
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]

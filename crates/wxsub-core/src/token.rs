@@ -1,4 +1,4 @@
-//! The access token: when to fetch it, who may have it, and what to do when it dies.
+//! The access token: when to fetch it, where to store it, and what to do when it is invalidated.
 
 mod action;
 mod api_key;

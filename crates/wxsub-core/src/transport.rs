@@ -23,14 +23,14 @@ use wxsub_proto::codec::RawResponse;
 /// Carries out one HTTP exchange, and nothing more: no redirects, no retries, no proxy that was not asked for, and no
 /// more than [`TransportLimits`] allows. An error says whether the request can have left.
 ///
-/// Every `Fn(Outgoing) -> Future` is one, so a transport of your own can be a closure:
+/// Every `Fn(HttpRequest) -> Future` is one, so a transport of your own can be a closure:
 ///
 /// ```
 /// use bytes::Bytes;
 /// use wxsub_core::proto::codec::RawResponse;
-/// use wxsub_core::transport::{Outgoing, Transport, TransportError};
+/// use wxsub_core::transport::{HttpRequest, Transport, TransportError};
 ///
-/// let always_ok = |_request: Outgoing| async {
+/// let always_ok = |_request: HttpRequest| async {
 ///     Ok::<_, TransportError>(RawResponse::new(200, Bytes::from_static(br#"{"errcode":0,"errmsg":"ok"}"#)))
 /// };
 /// fn is_transport(_: &impl Transport) {}

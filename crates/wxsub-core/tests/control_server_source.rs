@@ -27,8 +27,10 @@ fn bench() -> Bench {
     let (clock, wire) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
     let (app, key) = ("wx1".parse().unwrap(), KEY.parse().unwrap());
     let base = "http://127.0.0.1:8460".parse().unwrap();
-    let keeper =
-        TokenCache::of_server(app, key, base, wire.clone()).clock(clock.clone()).jitter_seed(7).build();
+    let keeper = TokenCache::from_control_server(app, key, base, wire.clone())
+        .clock(clock.clone())
+        .jitter_seed(7)
+        .build();
     Bench { clock, wire, keeper }
 }
 
@@ -122,11 +124,11 @@ async fn server_problem_is_part_of_the_error() {
             Remedy::FixConfig,
             "no known key",
         ),
-        (problem(403, "{}"), Remedy::FixConfig, "answered 403"),
+        (problem(403, "{}"), Remedy::FixConfig, "responded with 403"),
         (problem(429, r#"{"detail":"slower"}"#), Remedy::SlowDown, "slower"),
         (problem(503, r#"{"detail":"no token","remedy":"allow_ip"}"#), Remedy::AllowIp, "no token"),
-        (problem(502, "<html>"), Remedy::RetryLater, "answered 502"),
-        (problem(200, "<html>"), Remedy::FixConfig, "cannot be read"),
+        (problem(502, "<html>"), Remedy::RetryLater, "responded with 502"),
+        (problem(200, "<html>"), Remedy::FixConfig, "response is invalid"),
     ] {
         let bench = bench();
         bench.wire.respond_always(READ, step);
@@ -144,7 +146,7 @@ async fn server_problem_is_part_of_the_error() {
 #[test]
 fn api_key_has_43_characters_and_is_redacted() {
     let key = ApiKey::new(KEY).unwrap();
-    assert_eq!((key.expose_secret(), format!("{key:?}").as_str()), (KEY, "ClientKey(***)"));
+    assert_eq!((key.expose_secret(), format!("{key:?}").as_str()), (KEY, "ApiKey(***)"));
     for bad in ["", "short", &KEY.replace('a', "-"), &format!("{KEY}x")] {
         let error = ApiKey::new(bad).unwrap_err().to_string();
         assert!(error.starts_with("key: ") && (bad.is_empty() || !error.contains(bad)), "{error}");

@@ -19,7 +19,7 @@ use wxsub_core::transport::HttpRequest;
 fn debug_and_display_identify_values_without_secrets() {
     let weixin = Arc::new(MockTransport::new());
     let builder = Client::builder("wx1".parse().unwrap(), "PLANTED".parse().unwrap(), weixin.clone());
-    let keeper = TokenCache::builder("wx1".parse().unwrap(), "PLANTED".parse().unwrap(), weixin);
+    let cache = TokenCache::builder("wx1".parse().unwrap(), "PLANTED".parse().unwrap(), weixin);
     let request = TokenRequest::new("wx1".parse().unwrap(), "PLANTED".parse().unwrap());
     let outgoing = HttpRequest::new(&BaseUrl::default(), request.encode()).unwrap();
     let fingerprint = Fingerprint::of(&"PLANTED".parse().unwrap());
@@ -27,9 +27,9 @@ fn debug_and_display_identify_values_without_secrets() {
         (format!("{builder:?}"), "ClientBuilder {"),
         (format!("{:?}", builder.build()), "Client"),
         (format!("{outgoing:?}"), "GET api.weixin.qq.com/cgi-bin/token"),
-        (format!("{:?}", CurrentToken::from_issued(None, ClockReading::default())), "Current(None)"),
-        (format!("{keeper:?}"), "KeeperBuilder {"),
-        (format!("{:?}", keeper.build()), "Keeper("),
+        (format!("{:?}", CurrentToken::from_issued(None, ClockReading::default())), "CurrentToken(None)"),
+        (format!("{cache:?}"), "TokenCacheBuilder {"),
+        (format!("{:?}", cache.build()), "TokenCache("),
         (format!("{:?}", SigningKey::new(b"PLANTED, and a few bytes more").unwrap()), "GuardKey(***)"),
         (format!("{:?}", InMemoryNonceStore::new()), "MemoryNonces"),
         (format!("{:?}", MemoryStore::new()), "MemoryStore(0 apps)"),

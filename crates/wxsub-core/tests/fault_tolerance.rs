@@ -213,10 +213,10 @@ async fn lost_response_of_peer_puts_token_in_doubt() {
     // The peer sets the marker, and is killed.
     bench.store.set_in_doubt(&app(), bench.clock.now().wall).await.unwrap();
     bench.clock.advance_and_run(seconds(200)).await;
-    assert!(!keeper.status().is_suspect(keeper.now()));
+    assert!(!keeper.status().is_in_doubt(keeper.now()));
     bench.clock.advance_and_run(seconds(100)).await;
     let (status, now) = (keeper.status(), keeper.now());
-    assert!(status.is_suspect(now) && status.safe_ttl(now) <= seconds(60), "{status:?}");
+    assert!(status.is_in_doubt(now) && status.safe_ttl(now) <= seconds(60), "{status:?}");
     assert_eq!(keeper.current().issued().unwrap().generation(), held.generation());
 }
 
@@ -231,7 +231,7 @@ async fn cleared_marker_ends_the_takeover() {
     bench.clock.advance_and_run(seconds(10)).await;
     bench.store.clear_in_doubt(&app(), since).await.unwrap();
     bench.clock.advance_and_run(seconds(300)).await;
-    assert!(!keeper.status().is_suspect(keeper.now()));
+    assert!(!keeper.status().is_in_doubt(keeper.now()));
     assert_eq!(bench.weixin.count(TOKEN), 1);
 }
 

@@ -130,11 +130,11 @@ async fn lost_token_call_leaves_the_token_in_doubt() {
     run(&clock, keeper.token()).await.unwrap();
     let due = keeper.status().next_attempt_at.unwrap();
     clock.advance_and_run(due.remaining(clock.now())).await;
-    assert!(keeper.status().suspect_from.is_some());
+    assert!(keeper.status().in_doubt_from.is_some());
     assert_eq!(weixin.calls(), ["a token", "a token"]);
     clock.advance_and_run(Duration::from_secs(1)).await;
     assert_eq!(weixin.calls(), ["b token", "a token"]);
-    assert!(keeper.status().suspect_from.is_none(), "the token that came settles it");
+    assert!(keeper.status().in_doubt_from.is_none(), "the token that came settles it");
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ async fn hanging_refresh_does_not_block_reads() {
         assert!(futures_util::FutureExt::now_or_never(keeper.token()).unwrap().is_ok());
     }
     assert!(bench.fetches() > 100, "it keeps trying");
-    assert!(keeper.status().is_suspect(keeper.now()));
+    assert!(keeper.status().is_in_doubt(keeper.now()));
     bench.clock.advance_and_run(seconds(200)).await;
     assert!(keeper.current().issued().is_none(), "never past its end");
     assert!(matches!(keeper.token().await.unwrap_err().kind(), TokenErrorKind::TimedOut));
@@ -328,12 +328,12 @@ async fn restart_reuses_stored_token_and_in_doubt_marker() {
     let reborn = bench.builder().store(store.clone()).build();
     assert_eq!(reborn.token().await.unwrap().token().expose_secret(), "A");
     bench.clock.advance_and_run(seconds(250)).await;
-    assert!(reborn.status().is_suspect(reborn.now()));
+    assert!(reborn.status().is_in_doubt(reborn.now()));
     assert!(bench.fetches() > 10);
     bench.weixin.respond_always(TOKEN, token("B"));
     bench.clock.advance_and_run(seconds(16)).await;
     assert_eq!(reborn.token().await.unwrap().token().expose_secret(), "B");
-    assert!(!reborn.status().is_suspect(reborn.now()));
+    assert!(!reborn.status().is_in_doubt(reborn.now()));
     assert!(store.load(&app).await.unwrap().in_doubt_since.is_none());
 }
 

@@ -144,7 +144,7 @@ async fn lost_race_adopts_the_stored_token() {
         let bench = bench(endpoint, Mood::Beaten(seconds(7200)));
         bench.weixin.respond_always(path, token("A"));
         assert_eq!(bench.keeper.token().await.unwrap().token().expose_secret(), "OTHER");
-        assert_eq!(bench.keeper.status().suspect_from.is_some(), suspect);
+        assert_eq!(bench.keeper.status().in_doubt_from.is_some(), suspect);
         bench.store.is(Mood::Well);
         bench.clock.advance_and_run(seconds(6)).await;
         assert_eq!(bench.weixin.count(path), if suspect { 2 } else { 1 });

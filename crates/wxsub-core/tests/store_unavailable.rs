@@ -135,7 +135,7 @@ impl Bench {
         events
             .iter()
             .filter_map(|notice| match notice {
-                TokenEvent::Refreshed { obtained, .. } => Some(*obtained),
+                TokenEvent::Refreshed { origin, .. } => Some(*origin),
                 _ => None,
             })
             .collect()

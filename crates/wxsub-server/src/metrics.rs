@@ -140,9 +140,9 @@ impl Metrics {
         let fetched =
             |result| self.fetches.get_or_create(&AppResultLabels { appid: appid.to_string(), result }).inc();
         match notice {
-            TokenEvent::Refreshed { obtained: TokenOrigin::Adopted, .. } => fetched("adopted"),
-            TokenEvent::Refreshed { obtained: TokenOrigin::Fetched, .. } => fetched("issued"),
-            TokenEvent::Refreshed { obtained: TokenOrigin::FetchedWithoutLease, .. } => {
+            TokenEvent::Refreshed { origin: TokenOrigin::Adopted, .. } => fetched("adopted"),
+            TokenEvent::Refreshed { origin: TokenOrigin::Fetched, .. } => fetched("issued"),
+            TokenEvent::Refreshed { origin: TokenOrigin::FetchedWithoutLease, .. } => {
                 fetched("without_lease")
             }
             TokenEvent::FetchFailed { failure, .. } => {
@@ -220,7 +220,7 @@ impl Metrics {
             self.expires_in.get_or_create(&of).set(whole(status.safe_ttl(now).as_secs()));
             let generation = status.usable(now).map_or(0, |issued| issued.generation().get());
             self.generation.get_or_create(&of).set(whole(generation));
-            self.suspect.get_or_create(&of).set(i64::from(status.is_suspect(now)));
+            self.suspect.get_or_create(&of).set(i64::from(status.is_in_doubt(now)));
             let unknown = self.store_up.get(&of).is_none();
             if unknown {
                 self.store_up.get_or_create(&of).set(1);

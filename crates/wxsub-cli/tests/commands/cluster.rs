@@ -307,7 +307,7 @@ fn no_read_and_no_send_fails_with_any_fault() {
     let named = format!("{{{APPID}}}");
     assert!(asked.contains("sealed") && asked.contains(&format!("{PREFIX}:{named}:record")));
     assert_eq!(asked.matches(&named).count(), asked.matches(&format!("{PREFIX}:{named}")).count());
-    assert!(seen.tokens.len() > 8 && logged.contains("a new access token is held"));
+    assert!(seen.tokens.len() > 8 && logged.contains("access token refreshed"));
     for shown in [asked, logged] {
         assert!(!shown.contains(SECRET) && !shown.contains(ENCRYPTION_KEY));
         assert!(seen.tokens.iter().all(|token| !shown.contains(token)));

@@ -149,9 +149,9 @@ fn log_is_text_or_json() {
     };
     let output: Value = serde_json::from_str(held("json").lines().next().unwrap()).unwrap();
     assert_eq!(output["level"], "INFO");
-    assert_eq!(output["fields"]["message"], "a new access token is held");
+    assert_eq!(output["fields"]["message"], "access token refreshed");
     assert_eq!(output["fields"]["appid"], APPID);
-    assert!(held("text").contains(&format!("a new access token is held appid=\"{APPID}\"")));
+    assert!(held("text").contains(&format!("access token refreshed appid=\"{APPID}\"")));
     wxsub(["check", "-"])
         .env("WXSUB_LOG_FORMAT", "xml")
         .run()

@@ -25,7 +25,7 @@ const HOPS: usize = 64;
 ///     let clock = Arc::clone(&clock);
 ///     async move { clock.sleep_until(clock.now().mono.after(Duration::from_secs(3600))).await }
 /// });
-/// clock.pass(Duration::from_secs(3600)).await;
+/// clock.advance_and_run(Duration::from_secs(3600)).await;
 /// sleeper.await.unwrap();
 /// # }
 /// ```

@@ -16,13 +16,13 @@ use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKin
 /// use std::sync::Arc;
 /// use wxsub_core::Client;
 /// use wxsub_core::proto::{Grant, Scene};
-/// use wxsub_core::testing::{MockTransport, Step};
+/// use wxsub_core::testing::{MockResponse, MockTransport};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let weixin = Arc::new(MockTransport::new());
-/// weixin.always("/cgi-bin/token", Step::json(r#"{"access_token":"T","expires_in":7200}"#));
-/// weixin.then("/cgi-bin/message/template/subscribe", Step::json(r#"{"errcode":43101,"errmsg":"user refuse"}"#));
+/// weixin.respond_always("/cgi-bin/token", MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+/// weixin.respond_once("/cgi-bin/message/template/subscribe", MockResponse::json(r#"{"errcode":43101,"errmsg":"user refuse"}"#));
 ///
 /// let client = Client::builder("wx1".parse()?, "SECRET".parse()?, weixin.clone()).build();
 /// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE".parse()?, Scene::new(7)?);

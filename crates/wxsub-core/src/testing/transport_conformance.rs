@@ -4,9 +4,9 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use wxsub_core::transport::{Limits, Transport};
+//! use wxsub_core::transport::{Transport, TransportLimits};
 //!
-//! fn transport(limits: Limits) -> Arc<dyn Transport> {
+//! fn transport(limits: TransportLimits) -> Arc<dyn Transport> {
 //!     // Yours, with these limits and without a proxy.
 //!     # let _ = limits;
 //!     # Arc::new(|_| async { unimplemented!() })
@@ -46,7 +46,7 @@ pub mod responses;
 pub type Factory<'a> = &'a dyn Fn(TransportLimits) -> Arc<dyn Transport>;
 
 /// Turns the contract into tests of your transport: `transport_conformance!(factory)`, where `factory` is a
-/// `Fn(Limits) -> Arc<dyn Transport>`.
+/// `Fn(TransportLimits) -> Arc<dyn Transport>`.
 #[macro_export]
 macro_rules! transport_conformance {
     ($factory:expr) => {

@@ -3,15 +3,15 @@ use std::time::Duration;
 
 use super::{CachedToken, Generation, TokenError, TokenEvent};
 
-/// What the lifecycle wants done.
+/// What the caller of the refresh state must do.
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_enums, reason = "the complete output alphabet of the state machine")]
 pub enum Action {
-    /// Get a token, and tell with [`Event::FetchFinished`](super::Event::FetchFinished).
+    /// Start an attempt, and report its end with [`Event::FetchFinished`](super::Event::FetchFinished).
     Fetch(FetchRequest),
-    /// The answer to [`Event::InvalidTokenReported`](super::Event::InvalidTokenReported).
+    /// Give the outcome of [`Event::InvalidTokenReported`](super::Event::InvalidTokenReported) to its sender.
     ResolveReport(ReportOutcome),
-    /// Something an operator wants to know.
+    /// Pass an event to logs and observers.
     Emit(TokenEvent),
 }
 
@@ -19,45 +19,45 @@ pub enum Action {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FetchRequest {
-    /// Its number.
+    /// The number of the attempt.
     pub attempt: u64,
-    /// How to ask.
+    /// Whether to force a refresh.
     pub mode: RefreshMode,
-    /// What the store must be ahead of to make the call unnecessary: the newest generation known.
+    /// The highest known generation. A newer stored token makes the fetch unnecessary.
     pub known: Generation,
-    /// How long it may take.
+    /// Timeout of the attempt.
     pub timeout: Duration,
-    /// How long the right to refresh is taken for. It outlives the attempt.
+    /// Length of the lease. It is longer than the attempt.
     pub lease: Duration,
-    /// Whether to fetch even though the store does not answer.
+    /// Whether to fetch even if the store is unavailable.
     pub allow_without_lease: bool,
-    /// The token Weixin rejected, which must not be adopted again.
+    /// The token that Weixin rejected. It must not be adopted again.
     pub rejected: Option<Arc<CachedToken>>,
 }
 
-/// How to ask for a token.
+/// How to request a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "Weixin documents these two")]
 pub enum RefreshMode {
-    /// As usual.
+    /// Without `force_refresh`.
     Normal,
-    /// With `force_refresh`, if the store's ration of forced refreshes allows it.
+    /// With `force_refresh`, if the [rate limit](super::ForceRefreshLog) in the store allows it.
     Forced,
 }
 
-/// What becomes of a report.
+/// The outcome of a report.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_enums, reason = "every reporter must handle each")]
+#[expect(clippy::exhaustive_enums, reason = "every caller must handle each")]
 pub enum ReportOutcome {
-    /// There is a newer token already.
+    /// There is already a newer token.
     AlreadyRefreshed(Arc<CachedToken>),
-    /// An attempt is under way; its result is the answer: a newer token, or the first failure announced after this many.
+    /// An attempt is running. Its result counts: a newer token, or the first failure after `failure_seq`.
     Pending {
-        /// The token to wait for is newer than this: the one reported, or the newest known.
-        newer_than: Generation,
-        /// [`TokenStatus::announced`](super::TokenStatus::announced) at the time of the report.
-        announced: u64,
+        /// The result is a token of a higher generation than this.
+        after_generation: Generation,
+        /// The value of [`TokenStatus::failure_seq`](super::TokenStatus::failure_seq) at the time of the report.
+        failure_seq: u64,
     },
-    /// No refresh for this report.
+    /// The report starts no refresh.
     Rejected(TokenError),
 }

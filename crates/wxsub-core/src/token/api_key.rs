@@ -4,18 +4,19 @@ use std::str::FromStr;
 use wxsub_proto::{ValidationError, ValidationErrorKind};
 use zeroize::Zeroizing;
 
-/// What a client shows to a control server to be let in: 43 of `[A-Za-z0-9]`. Redacted in `Debug`, wiped on drop.
+/// The key that authenticates a client to a control server: 43 characters of `[A-Za-z0-9]`. `Debug` redacts it, and
+/// drop wipes it.
 #[derive(Clone)]
 pub struct ApiKey(Zeroizing<String>);
 
 impl ApiKey {
-    /// How many characters a key has.
+    /// The length of a key, in characters.
     pub const LENGTH: usize = 43;
 
-    /// Takes the key.
+    /// Creates a key from its text.
     ///
     /// # Errors
-    /// [`ValidationError`] if it is not 43 of `[A-Za-z0-9]`.
+    /// [`ValidationError`] if the text is not 43 characters of `[A-Za-z0-9]`.
     pub fn new(text: impl Into<String>) -> Result<Self, ValidationError> {
         let text = Zeroizing::new(text.into());
         match text.len() == Self::LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -29,7 +30,7 @@ impl ApiKey {
         }
     }
 
-    /// The key itself: for the wire only.
+    /// Returns the key itself, for the request only.
     #[must_use]
     pub fn expose_secret(&self) -> &str {
         &self.0
@@ -46,6 +47,6 @@ impl FromStr for ApiKey {
 
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClientKey(***)")
+        f.write_str("ApiKey(***)")
     }
 }

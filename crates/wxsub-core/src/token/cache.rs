@@ -1,4 +1,4 @@
-//! The keeper: the lifecycle, wrapped in the one task that carries out what it decides.
+//! The token cache: the refresh state, and the one task that carries out its actions.
 
 mod builder;
 mod control_server;
@@ -24,30 +24,31 @@ use super::{
 };
 use crate::clock::{Clock, ClockReading};
 
-/// Keeps one valid token of one app, fetches its successor ahead of time, and serves the old one meanwhile. Cheap to
-/// clone; all clones are the same keeper.
+/// Keeps the token of one app fresh. It fetches the next token ahead of time and serves the current one meanwhile.
 ///
-/// Constructing it does nothing yet: the first [`token`](TokenSource::token) starts its one task, on the tokio runtime of
-/// that caller, whose timer must be enabled. The task owns every fetch and ends with the last clone; if its runtime ends
-/// first, the next caller starts it again on theirs, and so they do some seconds after a panic.
+/// A clone is cheap and is the same cache. The constructor starts nothing. The first [`token`](TokenSource::token)
+/// starts the refresh task on the caller's tokio runtime, whose timer must be enabled.
+///
+/// The task makes all fetches and ends with the last clone. If its runtime ends first, the next caller starts it on
+/// their runtime. After a panic it starts again some seconds later.
 #[derive(Clone)]
 pub struct TokenCache {
     appid: AppId,
-    asks: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Request>,
     status: watch::Receiver<TokenStatus>,
     current: Arc<ArcSwapOption<CachedToken>>,
-    berth: Arc<TaskSlot>,
+    task_slot: Arc<TaskSlot>,
     clock: Arc<dyn Clock>,
 }
 
 impl TokenCache {
-    /// What is known right now: token, failure, plan.
+    /// Returns the current token, the last failure and the planned attempt.
     #[must_use]
     pub fn status(&self) -> TokenStatus {
         self.status.borrow().clone()
     }
 
-    /// Now, on the keeper's clock.
+    /// Returns the time on the clock of this cache.
     #[must_use]
     pub fn now(&self) -> ClockReading {
         self.clock.now()
@@ -55,34 +56,34 @@ impl TokenCache {
 
     /// Starts the task unless it is running.
     fn ensure_running(&self) -> Result<(), TokenError> {
-        self.berth.ensure_running(&*self.clock)
+        self.task_slot.ensure_running(&*self.clock)
     }
 
-    /// Starts the task again if it has ended. A reader whose token is good does not care if that fails.
+    /// Starts the task again if it has ended. An error does not matter while there is a valid token.
     fn keep_running(&self) {
-        if self.berth.has_stopped() {
+        if self.task_slot.has_stopped() {
             let _ = self.ensure_running();
         }
     }
 
-    /// Waits until the status says enough. Spurious wake-ups are harmless, and so is a task that has to be started again.
+    /// Waits until `check` returns a value for the status. Starts the task again if it ends meanwhile.
     async fn wait_until<T>(
         &self,
-        mut enough: impl FnMut(&TokenStatus, ClockReading) -> Option<T>,
+        mut check: impl FnMut(&TokenStatus, ClockReading) -> Option<T>,
     ) -> Result<T, TokenError> {
         let mut status = self.status.clone();
         loop {
             let fetching = {
                 let status = status.borrow_and_update();
-                if let Some(found) = enough(&status, self.clock.now()) {
+                if let Some(found) = check(&status, self.clock.now()) {
                     return Ok(found);
                 }
                 status.fetching
             };
             self.ensure_running()?;
             if !fetching {
-                // A full queue means that the task has plenty to wake up for.
-                let _ = self.asks.try_send(Request::Wanted);
+                // If the queue is full, other requests wake the task.
+                let _ = self.requests.try_send(Request::Token);
             }
             if status.changed().await.is_err() {
                 return Err(TokenError::new(TokenErrorKind::Interrupted, None));
@@ -90,24 +91,24 @@ impl TokenCache {
         }
     }
 
-    /// Hands the report to the task and takes its verdict.
-    async fn report(&self, failed: Generation, evidence: Evidence) -> Result<ReportOutcome, TokenError> {
+    /// Sends a report to the task and returns its outcome.
+    async fn report(&self, generation: Generation, evidence: Evidence) -> Result<ReportOutcome, TokenError> {
         let mut status = self.status.clone();
         loop {
             status.mark_unchanged();
             self.ensure_running()?;
-            let (answer, mut verdict) = oneshot::channel();
-            let _ = self.asks.send(Request::Report { failed, evidence, answer }).await;
-            // If the task ends with its runtime, the report is dropped unread, or waits for the next task.
-            let verdict = loop {
+            let (response, mut outcome) = oneshot::channel();
+            let _ = self.requests.send(Request::Report { generation, evidence, response }).await;
+            // If the runtime of the task ends, the report is dropped or waits for the next task.
+            let outcome = loop {
                 tokio::select! {
                     biased;
-                    verdict = &mut verdict => break verdict,
+                    outcome = &mut outcome => break outcome,
                     _ = status.changed() => self.ensure_running()?,
                 }
             };
-            if let Ok(verdict) = verdict {
-                return Ok(verdict);
+            if let Ok(outcome) = outcome {
+                return Ok(outcome);
             }
         }
     }
@@ -127,22 +128,26 @@ impl TokenSource for TokenCache {
     async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {
         self.keep_running();
         self.wait_until(|status, now| match (status.usable(now), &status.failure) {
-            (Some(issued), _) => Some(Ok(Arc::clone(issued))),
+            (Some(token), _) => Some(Ok(Arc::clone(token))),
             (None, Some(failure)) => Some(Err(failure.with_remaining_delay(status.next_attempt_at, now))),
             (None, None) => None,
         })
         .await?
     }
 
-    async fn refresh(&self, failed: Generation, evidence: Evidence) -> Result<Arc<CachedToken>, TokenError> {
-        let (newer_than, announced_then) = match self.report(failed, evidence).await? {
-            ReportOutcome::AlreadyRefreshed(issued) => return Ok(issued),
+    async fn refresh(
+        &self,
+        generation: Generation,
+        evidence: Evidence,
+    ) -> Result<Arc<CachedToken>, TokenError> {
+        let (after_generation, reported_at_seq) = match self.report(generation, evidence).await? {
+            ReportOutcome::AlreadyRefreshed(token) => return Ok(token),
             ReportOutcome::Rejected(error) => return Err(error),
-            ReportOutcome::Pending { newer_than, announced } => (newer_than, announced),
+            ReportOutcome::Pending { after_generation, failure_seq } => (after_generation, failure_seq),
         };
         self.wait_until(|status, now| match (status.usable(now), &status.failure) {
-            (Some(issued), _) if issued.generation() > newer_than => Some(Ok(Arc::clone(issued))),
-            (_, Some(failure)) if status.announced > announced_then => Some(Err(failure.clone())),
+            (Some(token), _) if token.generation() > after_generation => Some(Ok(Arc::clone(token))),
+            (_, Some(failure)) if status.failure_seq > reported_at_seq => Some(Err(failure.clone())),
             _ => None,
         })
         .await?
@@ -151,6 +156,6 @@ impl TokenSource for TokenCache {
 
 impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Keeper").field(&*self.status.borrow()).finish()
+        f.debug_tuple("TokenCache").field(&*self.status.borrow()).finish()
     }
 }

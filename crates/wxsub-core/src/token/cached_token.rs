@@ -8,109 +8,125 @@ use wxsub_proto::endpoint::token::MAX_LIFETIME;
 use super::Generation;
 use crate::clock::{ClockReading, MAX_CLOCK_SKEW, UnixMillis};
 
-/// A token with its times. Its life counts from the moment it was *asked for*, on both clocks, and is at most
-/// [`MAX_LIFETIME`].
+/// A token with its times.
+///
+/// Its lifetime counts from the request, on two clocks, and is at most [`MAX_LIFETIME`].
 #[derive(Debug, Clone)]
 pub struct CachedToken {
     token: AccessToken,
     generation: Generation,
-    asked: UnixMillis,
-    life: Duration,
-    ends: ClockReading,
+    requested_at: UnixMillis,
+    lifetime: Duration,
+    expires_at: ClockReading,
     has_known_age: bool,
 }
 
 impl CachedToken {
-    /// A token asked for at `asked` that lives for `life`.
+    /// Creates a token that was requested at `requested_at` and is valid for `lifetime` from then.
     #[must_use]
-    pub fn new(token: AccessToken, generation: Generation, asked: ClockReading, life: Duration) -> Self {
-        let life = life.min(MAX_LIFETIME);
-        Self { token, generation, asked: asked.wall, life, ends: asked.after(life), has_known_age: true }
+    pub fn new(
+        token: AccessToken,
+        generation: Generation,
+        requested_at: ClockReading,
+        lifetime: Duration,
+    ) -> Self {
+        let lifetime = lifetime.min(MAX_LIFETIME);
+        Self {
+            token,
+            generation,
+            requested_at: requested_at.wall,
+            lifetime,
+            expires_at: requested_at.after(lifetime),
+            has_known_age: true,
+        }
     }
 
-    /// A token that another process asked for, known by the wall clock only. If `asked` is more than 60 s in the future, a
-    /// clock was wrong and the age is unknown. The token then ends after one whole life from now at the latest.
+    /// Creates a token that a peer requested. Its times are known on the wall clock only.
+    ///
+    /// If `requested_at` is more than 60 s in the future, a clock was wrong and the age is unknown. The token then
+    /// expires one lifetime after `now`.
     #[must_use]
     pub fn from_shared_store(
         token: AccessToken,
         generation: Generation,
-        asked: UnixMillis,
-        life: Duration,
+        requested_at: UnixMillis,
+        lifetime: Duration,
         now: ClockReading,
     ) -> Self {
-        let life = life.min(MAX_LIFETIME);
-        let left = life.saturating_sub(now.wall.since(asked));
-        let has_known_age = asked.since(now.wall) <= MAX_CLOCK_SKEW;
-        Self { token, generation, asked, life, ends: now.after(left), has_known_age }
+        let lifetime = lifetime.min(MAX_LIFETIME);
+        let remaining = lifetime.saturating_sub(now.wall.since(requested_at));
+        let has_known_age = requested_at.since(now.wall) <= MAX_CLOCK_SKEW;
+        Self { token, generation, requested_at, lifetime, expires_at: now.after(remaining), has_known_age }
     }
 
-    /// The same token under another number.
+    /// Returns the same token with another generation.
     pub(crate) fn with_generation(&self, generation: Generation) -> Self {
         Self { generation, ..self.clone() }
     }
 
-    /// The token.
+    /// Returns the token itself.
     #[must_use]
     pub fn token(&self) -> &AccessToken {
         &self.token
     }
 
-    /// Which token it is.
+    /// Returns the generation.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.generation
     }
 
-    /// When it was asked for, as recorded. Means nothing unless its [age is known](Self::has_known_age).
+    /// Returns when the token was requested, as recorded. The value is wrong if the [age is
+    /// unknown](Self::has_known_age).
     #[must_use]
     pub fn requested_at(&self) -> UnixMillis {
-        self.asked
+        self.requested_at
     }
 
-    /// How long it lives from then.
+    /// Returns the time from request to expiry.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
-        self.life
+        self.lifetime
     }
 
-    /// Whether it is known when it was asked for. A token of unknown age is served, handed out for 60 s at most, and
-    /// refreshed at once.
+    /// Returns whether the time of the request is known. A token of unknown age is served with a ttl of at most 60
+    /// s, and refreshed at once.
     #[must_use]
     pub fn has_known_age(&self) -> bool {
         self.has_known_age
     }
 
-    /// When it ends.
+    /// Returns when the token expires.
     #[must_use]
     pub fn expires_at(&self) -> ClockReading {
-        self.ends
+        self.expires_at
     }
 
-    /// What is left of its life; zero once it has ended on either clock.
+    /// Returns the time until expiry on the clock that reaches it first. Zero for an expired token.
     #[must_use]
     pub fn remaining(&self, now: ClockReading) -> Duration {
-        self.ends.remaining(now)
+        self.expires_at.remaining(now)
     }
 
-    /// Whether it has not ended yet.
+    /// Returns whether the token has not expired yet.
     #[must_use]
     pub fn is_valid(&self, now: ClockReading) -> bool {
-        !self.ends.is_past(now)
+        !self.expires_at.is_past(now)
     }
 
-    /// A short digest that tells tokens apart in logs.
+    /// Returns a short digest, for logs.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.token)
     }
 }
 
-/// A short digest of a token: tells tokens apart in logs and gives nothing away.
+/// A short digest of a token. It identifies the token in logs and reveals nothing of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 6]);
 
 impl Fingerprint {
-    /// Of this token.
+    /// Computes the digest of this token.
     #[must_use]
     pub fn of(token: &AccessToken) -> Self {
         let mut short = [0; 6];

@@ -1,18 +1,22 @@
-/// Which endpoint an app's tokens come from. Tokens of the two do not affect each other.
+/// The endpoint that issues an app's tokens. Tokens of the two endpoints do not affect each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[expect(clippy::exhaustive_enums, reason = "Weixin has these two, and every rule must say which it is for")]
+#[expect(clippy::exhaustive_enums, reason = "Weixin has these two, and every rule depends on it")]
 pub enum TokenEndpoint {
-    /// `GET /cgi-bin/token`: each fetch ends the token before it. Right where one place alone fetches; it rides out an
-    /// outage of an hour.
+    /// [`GET
+    /// /cgi-bin/token`](https://developers.weixin.qq.com/doc/oplatform/developers/dev/AccessToken.html):
+    /// each fetch invalidates the token before. Use it if only one program fetches tokens for the app. It survives
+    /// an outage of Weixin of one hour.
     #[default]
     Token,
-    /// `POST /cgi-bin/stable_token`: hands out the same token until five minutes before its end. The better choice
-    /// where somebody else may fetch tokens for this app too; the outage it rides out is five minutes.
+    /// [`POST
+    /// /cgi-bin/stable_token`](https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken):
+    /// returns the same token until five minutes before its expiry. Use it if another program may fetch tokens for
+    /// the app. It survives an outage of Weixin of five minutes.
     StableToken,
 }
 
 impl TokenEndpoint {
-    /// As in configurations: `token` or `stable_token`.
+    /// Returns the name in configuration files: `token` or `stable_token`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -8,68 +8,66 @@ use crate::clock::ClockReading;
 use crate::retry::RetryClass;
 use crate::transport::{RequestState, TransportError, TransportErrorKind};
 
-/// Why no token could be had.
+/// Why there is no valid token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenErrorKind {
-    /// Weixin refused to issue one.
-    #[error("Weixin refused: {0}")]
+    /// Weixin refused to issue a token.
+    #[error("Weixin refused the token call: {0}")]
     Refused(ApiError),
-    /// The exchange failed.
+    /// The HTTP exchange failed.
     #[error("{0}")]
     Transport(TransportError),
-    /// What came back is not Weixin's word.
-    #[error("unreadable reply: {0}")]
+    /// The response is not one of Weixin's.
+    #[error("invalid response: {0}")]
     Unreadable(DecodeError),
-    /// No reply within the attempt's time.
-    #[error("no reply in time")]
+    /// No response came within the timeout of the attempt.
+    #[error("no response in time; retry later")]
     TimedOut,
-    /// The attempt was dropped half-way, because its runtime ended or something panicked.
-    #[error("the attempt was interrupted")]
+    /// The attempt was interrupted: its runtime ended, or the refresh task panicked.
+    #[error("the attempt was interrupted; retry later")]
     Interrupted,
-    /// The token had ended when it came.
-    #[error("the token had ended before it arrived")]
+    /// The token had expired when it arrived.
+    #[error("the token expired before it arrived; retry later")]
     ExpiredOnArrival,
-    /// Weixin rejects the token it keeps handing out, and forcing another is not allowed yet.
-    #[error("Weixin keeps handing out a token that it rejects")]
+    /// Weixin returns the token that it rejected, and the rate limit does not allow to force another yet.
+    #[error("Weixin returned the rejected token again; retry later")]
     RejectedTokenReissued,
-    /// The token was reported, but Weixin says it is the current one.
-    #[error("Weixin has no other token than the one reported")]
+    /// The token was reported, but Weixin returns it as the current one.
+    #[error("Weixin returned the reported token as the current one; check why it was reported")]
     TokenUnchanged,
-    /// Refreshes on report are used up for now.
-    #[error("too many refreshes on report; the next is allowed in {} s", .0.as_secs().max(1))]
+    /// The rate limit for refreshes after reports is reached. The value is the time until the next one is allowed.
+    #[error("refresh rate limit reached; retry in {} s", .0.as_secs().max(1))]
     RateLimited(Duration),
-    /// The last token has ended, and tokens were fetched so often lately that another fetch has to wait: their lives are too
-    /// short.
+    /// The last token expired, and the rate limit for fetches is reached because lifetimes are too short. The value
+    /// is the time until the next fetch is allowed.
     #[error(
-        "fetch rate limit reached because tokens end too soon after they are fetched; retry in {} s",
+        "fetch rate limit reached because tokens expire too soon; retry in {} s",
         .0.as_secs().max(1)
     )]
     ShortLived(Duration),
-    /// A fixed token cannot be refreshed.
-    #[error("this token was given by hand and cannot be refreshed; supply a new one")]
+    /// A static token cannot be refreshed.
+    #[error("a static token cannot be refreshed; supply a new one")]
     NotRefreshable,
-    /// Whoever keeps the token elsewhere gave none: a control server, or a token source of your own.
+    /// A control server, or your own token source, gave no token.
     #[error("{text}")]
     Upstream {
-        /// What it says. It must not contain a secret.
+        /// Its error text. It must not contain a secret.
         text: String,
         /// What to do about it.
         remedy: Remedy,
     },
-    /// The store that several processes share does not answer, and no token is held. Fetching without it could end theirs,
-    /// so that is put off.
-    #[error(
-        "the token store does not answer; without it a fetch could end the token of others, so it is put off"
-    )]
+    /// The shared store is unavailable, and there is no current token. A fetch without the store could invalidate
+    /// the token of peers, so it is postponed.
+    #[error("token store unavailable; refresh postponed so that other servers keep their token")]
     StoreUnavailable,
-    /// There is no tokio runtime here to fetch in.
-    #[error("no tokio runtime; ask for tokens from within one")]
+    /// The caller is not in a tokio runtime.
+    #[error("no tokio runtime; call it from within one")]
     NoRuntime,
 }
 
 impl TokenErrorKind {
-    /// Whether Weixin may have issued a token that nobody received.
+    /// Returns whether Weixin may have issued a token that did not arrive.
     #[must_use]
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
@@ -79,12 +77,12 @@ impl TokenErrorKind {
         }
     }
 
-    /// Whether the call certainly did not reach the host.
+    /// Returns whether the request was certainly not sent.
     pub(crate) fn is_unsent(&self) -> bool {
         matches!(self, Self::Transport(error) if error.stage() == RequestState::NotSent)
     }
 
-    /// Whether another host of Weixin's may do better.
+    /// Returns whether another host of Weixin may succeed.
     pub(crate) fn may_pass_at_another_host(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.errcode().remedy(Operation::FetchToken) == Remedy::RetryLater,
@@ -93,8 +91,8 @@ impl TokenErrorKind {
         }
     }
 
-    /// Whether another process that asked now would most likely fare no better: something answered, or broke, at Weixin's
-    /// end. A wait for nothing is not among them; it has taken long enough.
+    /// Returns whether a peer would most likely fail in the same way, because the failure is on Weixin's side. A
+    /// timeout does not count: peers have waited long enough.
     pub(crate) fn affects_all_peers(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.errcode().remedy(Operation::FetchToken) != Remedy::AllowIp,
@@ -106,8 +104,8 @@ impl TokenErrorKind {
         }
     }
 
-    /// How soon another attempt makes sense.
-    pub(crate) fn pace(&self) -> RetryClass {
+    /// Returns how soon another attempt makes sense.
+    pub(crate) fn retry_class(&self) -> RetryClass {
         match self {
             Self::Refused(refusal) => {
                 match (refusal.errcode(), refusal.errcode().remedy(Operation::FetchToken)) {
@@ -126,54 +124,54 @@ impl TokenErrorKind {
     }
 }
 
-/// No token could be had: why, and when it will be tried again without anybody asking.
+/// There is no valid token: why, and when the next attempt starts.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("no usable access token: {why}")]
+#[error("no usable access token: {kind}")]
 pub struct TokenError {
-    why: Arc<TokenErrorKind>,
+    kind: Arc<TokenErrorKind>,
     retry_after: Option<Duration>,
 }
 
 impl TokenError {
-    /// For token sources of your own.
+    /// Creates an error, for your own token sources.
     #[must_use]
-    pub fn new(why: TokenErrorKind, retry_after: Option<Duration>) -> Self {
-        Self { why: Arc::new(why), retry_after }
+    pub fn new(kind: TokenErrorKind, retry_after: Option<Duration>) -> Self {
+        Self { kind: Arc::new(kind), retry_after }
     }
 
-    /// The same, told later: what is left until the next attempt.
+    /// Returns this error with the delay that remains at `now`.
     pub(crate) fn with_remaining_delay(&self, due: Option<ClockReading>, now: ClockReading) -> Self {
         Self {
-            why: Arc::clone(&self.why),
+            kind: Arc::clone(&self.kind),
             retry_after: due.map(|due| due.remaining(now)).or(self.retry_after),
         }
     }
 
-    /// Why.
+    /// Returns the cause.
     #[must_use]
     pub fn kind(&self) -> &TokenErrorKind {
-        &self.why
+        &self.kind
     }
 
-    /// How long after this error another attempt is made, or allowed. `None` where waiting does not help.
+    /// Returns the delay after which another attempt starts or is allowed. `None` if waiting does not help.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Weixin's refusal, if it was one.
+    /// Returns Weixin's error, if Weixin refused the call.
     #[must_use]
     pub fn refusal(&self) -> Option<&ApiError> {
-        match &*self.why {
+        match &*self.kind {
             TokenErrorKind::Refused(refusal) => Some(refusal),
             _ => None,
         }
     }
 
-    /// What to do about it.
+    /// Returns what to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
-        match &*self.why {
+        match &*self.kind {
             TokenErrorKind::Refused(refusal) => refusal.errcode().remedy(Operation::FetchToken),
             TokenErrorKind::Transport(error) if error.is_config_error() => Remedy::FixConfig,
             TokenErrorKind::NotRefreshable | TokenErrorKind::NoRuntime => Remedy::FixConfig,
@@ -192,16 +190,16 @@ mod tests {
     use super::*;
     use crate::transport::TransportErrorKind;
 
-    /// What each failure means for the attempts that follow, of this process and of others, and for whoever reads it.
+    /// What each failure means for the next attempts of this process and of peers, and for the operator.
     #[test]
-    fn each_failure_answers_every_question() {
+    fn each_failure_has_effect_retry_class_and_remedy() {
         let refused = |code| TokenErrorKind::Refused(ApiError::new(ErrCode::new(code), "x"));
         let before = |fault| TokenErrorKind::Transport(TransportError::before_sending(fault, ""));
         let after = TokenErrorKind::Transport(TransportError::maybe_sent(TransportErrorKind::Broken, ""));
-        let elsewhere = |remedy| TokenErrorKind::Upstream { text: "away".to_owned(), remedy };
+        let upstream = |remedy| TokenErrorKind::Upstream { text: "unavailable".to_owned(), remedy };
         let minute = Duration::from_secs(60);
         use Remedy::*;
-        for (failure, whose, pace, remedy) in [
+        for (failure, expected, class, remedy) in [
             (refused(-1), (false, true), RetryClass::Transient, RetryLater),
             (refused(40125), (false, true), RetryClass::Persistent, FixConfig),
             (refused(40164), (false, false), RetryClass::Persistent, AllowIp),
@@ -224,11 +222,11 @@ mod tests {
             (TokenErrorKind::ShortLived(minute), (false, false), RetryClass::After(minute), RetryLater),
             (TokenErrorKind::NotRefreshable, (false, false), RetryClass::Transient, FixConfig),
             (TokenErrorKind::NoRuntime, (false, false), RetryClass::Transient, FixConfig),
-            (elsewhere(RetryLater), (false, false), RetryClass::Transient, RetryLater),
-            (elsewhere(FixConfig), (false, false), RetryClass::Persistent, FixConfig),
+            (upstream(RetryLater), (false, false), RetryClass::Transient, RetryLater),
+            (upstream(FixConfig), (false, false), RetryClass::Persistent, FixConfig),
         ] {
-            let (applied, everybody) = (failure.may_have_taken_effect(), failure.affects_all_peers());
-            assert_eq!(((applied, everybody), failure.pace()), (whose, pace), "{failure}");
+            let effects = (failure.may_have_taken_effect(), failure.affects_all_peers());
+            assert_eq!((effects, failure.retry_class()), (expected, class), "{failure}");
             let error = TokenError::new(failure, Some(minute));
             assert_eq!((error.remedy(), error.retry_after()), (remedy, Some(minute)), "{error}");
         }

@@ -3,75 +3,77 @@ use std::sync::Arc;
 use super::{CachedToken, Generation, TokenErrorKind};
 use crate::clock::UnixMillis;
 
-/// What the lifecycle is told.
+/// An input of the refresh state.
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_enums, reason = "the complete input alphabet of the state machine")]
 pub enum Event {
-    /// Time has passed; spurious ones are harmless.
+    /// Time has passed. An early timer is harmless.
     Timer,
-    /// Somebody needs a token and sees none.
+    /// A caller needs a token and sees none.
     TokenRequested,
-    /// Somebody says that a token no longer works.
+    /// A caller reports that a token no longer works.
     InvalidTokenReported {
-        /// Which token.
+        /// The generation of that token.
         generation: Generation,
-        /// How they know.
+        /// How the caller knows.
         evidence: Evidence,
     },
-    /// The attempt of this number has come to its end.
+    /// An attempt has ended.
     FetchFinished {
-        /// The number from the [`FetchRequest`](super::FetchRequest).
+        /// The number of the attempt, from its [`FetchRequest`](super::FetchRequest).
         attempt: u64,
-        /// What came of it.
+        /// Its outcome.
         outcome: FetchOutcome,
     },
-    /// The store holds this token; another process may have fetched it.
+    /// The store has this token. A peer may have fetched it.
     StoreLoaded {
         /// The token.
-        issued: Arc<CachedToken>,
-        /// Since when it may be dying, as in [`FetchOutcome::Adopted`].
-        lost_since: Option<UnixMillis>,
+        token: Arc<CachedToken>,
+        /// Since when it is in doubt, as in [`FetchOutcome::Adopted`].
+        in_doubt_since: Option<UnixMillis>,
     },
-    /// The store had fallen behind, and has been given the token held.
+    /// The store was behind, and has the current token now.
     StorePublished {
-        /// Which.
+        /// The generation of the current token.
         generation: Generation,
-        /// What it held until then.
+        /// The generation that was stored before.
         replaced: Generation,
     },
 }
 
-/// How somebody knows that a token no longer works.
+/// How a caller knows that a token no longer works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "there is no third kind of evidence")]
 pub enum Evidence {
-    /// Weixin answered a call of our own with 40001, 40014 or 42001. The token is not handed out again.
+    /// Weixin rejected it in our own call with 40001, 40014 or 42001. The token is not served again.
     Observed,
-    /// Somebody else says so. A rationed refresh starts; everybody keeps the token until its replacement is held.
+    /// A client reports it. A rate-limited refresh starts, and the token is served until there is a new one.
     Reported,
 }
 
-/// What came of an attempt to get a token.
+/// The outcome of an attempt to get a token.
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_enums, reason = "the complete input alphabet of the state machine")]
 pub enum FetchOutcome {
-    /// Weixin issued this token to us.
+    /// Weixin issued this token.
     Issued(Arc<CachedToken>),
-    /// Weixin issued this token to us while the store did not answer: others may have fetched at the same time.
+    /// Weixin issued this token while the store was unavailable. Peers may have fetched at the same time.
     IssuedWithoutLease(Arc<CachedToken>),
-    /// The store held a newer one.
+    /// The store has a newer token.
     Adopted {
         /// The token.
-        issued: Arc<CachedToken>,
-        /// Since when it may be dying: an attempt since then, by whomever, may have been applied though its reply was lost.
-        lost_since: Option<UnixMillis>,
-        /// Whether Weixin had issued one to us too, which came too late. Nobody knows which of the two works.
+        token: Arc<CachedToken>,
+        /// Since when the token is in doubt. An attempt of any process since then may have taken effect although
+        /// its response was lost.
+        in_doubt_since: Option<UnixMillis>,
+        /// Whether Weixin also issued a token to this process, which was stored too late. It is unknown which of
+        /// the two works.
         lost_race: bool,
     },
-    /// Somebody else holds the lease and is fetching.
+    /// A peer has the lease and fetches.
     LeaseHeldByPeer,
-    /// The store does not answer, and the order does not allow to fetch alone.
+    /// The store is unavailable, and the request does not allow a fetch without lease.
     StoreUnavailable,
-    /// No token.
+    /// The attempt failed.
     Failed(TokenErrorKind),
 }

@@ -2,11 +2,13 @@ use std::fmt;
 
 use crate::clock::UnixMillis;
 
-/// Which token it is: a number that only grows, within one app. It is the time the token was asked for in milliseconds,
-/// or one more than the last where that is larger; so it grows even if a store is lost or changed.
+/// The number of a token of one app. It only grows.
 ///
-/// It is at most 2^52 ([`MAX`](Self::MAX)), so that every store can hold it: doubles, as in Redis scripts and JSON, are exact
-/// up to 2^53. As milliseconds since 1970 that is the year 144683. A larger number in a record is no generation.
+/// It is the time of the request in milliseconds since 1970, or the last generation plus one if that is larger. So
+/// it grows even if a store is lost or replaced.
+///
+/// It is at most 2^52 ([`MAX`](Self::MAX)), which is the year 144683. Redis scripts and JSON use doubles, which are
+/// exact up to 2^53.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Generation(u64);
 
@@ -14,22 +16,24 @@ impl Generation {
     /// The largest generation.
     pub const MAX: Self = Self(1 << 52);
 
-    /// A generation read from a record; zero stands for "none yet", and so does a number above [`MAX`](Self::MAX).
+    /// Creates a generation from a stored number. Zero means "no token yet". A number above [`MAX`](Self::MAX)
+    /// becomes zero.
     #[must_use]
     pub fn new(number: u64) -> Self {
         if number > Self::MAX.0 { Self(0) } else { Self(number) }
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub fn get(self) -> u64 {
         self.0
     }
 
-    /// The one after this, for a token asked for at `asked`. A time above [`MAX`](Self::MAX) does not count.
+    /// Returns the next generation, for a token requested at `requested_at`. A time above [`MAX`](Self::MAX) does
+    /// not count.
     #[must_use]
-    pub fn next(self, asked: UnixMillis) -> Self {
-        Self(self.0 + 1).max(Self::new(asked.get())).min(Self::MAX)
+    pub fn next(self, requested_at: UnixMillis) -> Self {
+        Self(self.0 + 1).max(Self::new(requested_at.get())).min(Self::MAX)
     }
 }
 
@@ -44,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_grows_even_when_the_clock_goes_back() {
+    fn next_generation_grows_even_if_the_clock_goes_back() {
         let first = Generation::default().next(UnixMillis::new(1_000));
         assert_eq!(first.get(), 1_000);
         assert_eq!(first.next(UnixMillis::new(5)).get(), 1_001);

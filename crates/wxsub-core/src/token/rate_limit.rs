@@ -1,27 +1,31 @@
-//! Rate limits that keep reports and short lives from becoming a flood of calls to Weixin.
+//! Rate limits: reports and short lifetimes must not cause a flood of calls to Weixin.
 
 use std::time::Duration;
 
 use super::TokenEndpoint;
 use crate::clock::{MAX_CLOCK_SKEW, MonotonicInstant, UnixMillis};
 
-/// A token bucket: it holds `capacity` permits and gains one every `refill_interval`.
+/// A token bucket. It holds `capacity` permits and gains one every `refill_interval`.
 #[derive(Debug, Clone)]
 pub(super) struct TokenBucket {
     capacity: u32,
     refill_interval: Duration,
-    /// When it is full again, if no permit is taken until then.
+    /// When the bucket is full again if no permit is taken.
     full_at: MonotonicInstant,
 }
 
 impl TokenBucket {
-    /// Refreshes on report: 5 at once, then one every 60 s. Only refreshes that really start take from it.
+    /// Creates the limit of refreshes after reports: 5 at once, then one every 60 s. Only a refresh that starts
+    /// takes a permit.
     pub(super) fn for_reports() -> Self {
         Self::new(5, Duration::from_secs(60))
     }
 
-    /// Tokens fetched: 20 at once, then one every 60 s with `/cgi-bin/token`, whose daily quota is 2 000 calls: 1 460 at most
-    /// a day leave room for reports and restarts. `stable_token` may be called far more often: one every 10 s.
+    /// Creates the limit of fetches: 20 at once, then one every 60 s with `/cgi-bin/token` and every 10 s with
+    /// `stable_token`.
+    ///
+    /// Weixin allows 2 000 calls of `/cgi-bin/token` a day. This limit allows 1 460, which leaves calls for reports
+    /// and restarts. `stable_token` has a much higher quota.
     pub(super) fn for_fetches(endpoint: TokenEndpoint) -> Self {
         let seconds = match endpoint {
             TokenEndpoint::Token => 60,
@@ -34,17 +38,17 @@ impl TokenBucket {
         Self { capacity, refill_interval, full_at: MonotonicInstant::default() }
     }
 
-    /// How long until there is a permit.
+    /// Returns the time until a permit is available.
     pub(super) fn wait(&self, now: MonotonicInstant) -> Duration {
         self.full_at.before(self.refill_interval * (self.capacity - 1)).duration_since(now)
     }
 
-    /// Takes a permit, be there one or not.
+    /// Takes a permit, even if none is available.
     pub(super) fn spend(&mut self, now: MonotonicInstant) {
         self.full_at = self.full_at.max(now).after(self.refill_interval);
     }
 
-    /// Takes a permit, or says how long until there is one.
+    /// Takes a permit, or returns the time until one is available.
     pub(super) fn try_acquire(&mut self, now: MonotonicInstant) -> Result<(), Duration> {
         let wait = self.wait(now);
         if wait > Duration::ZERO {
@@ -55,35 +59,37 @@ impl TokenBucket {
     }
 }
 
-/// When `force_refresh` was used: at most once in 10 minutes and 6 times in a day. Weixin allows 20 a day; the rest is left
-/// to people.
+/// The times of forced refreshes: at most one in 10 minutes and 6 a day.
+///
+/// Weixin allows 20 a day. The others remain for manual use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ForceRefreshLog(Vec<UnixMillis>);
 
 impl ForceRefreshLog {
-    const PER_DAY: usize = 6;
+    const MAX_PER_DAY: usize = 6;
     const MIN_INTERVAL: Duration = Duration::from_secs(600);
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    /// A log as it was stored, in any order.
+    /// Creates a log from stored times, in any order.
     #[must_use]
     pub fn new(used: Vec<UnixMillis>) -> Self {
         Self(used)
     }
 
-    /// When it was used, within the last day.
+    /// Returns the times within the last day.
     #[must_use]
     pub fn used(&self) -> &[UnixMillis] {
         &self.0
     }
 
-    /// Takes one at `now`; `false` if the ration does not allow it. Times in the future, which a wrong clock has left, do not
-    /// count.
+    /// Records a forced refresh at `now`. Returns `false` if the limit does not allow it.
+    ///
+    /// Times more than 60 s in the future do not count: a wrong clock wrote them.
     pub fn try_acquire(&mut self, now: UnixMillis) -> bool {
         let future = now.after(MAX_CLOCK_SKEW);
         self.0.retain(|used| *used <= future && now.since(*used) < Self::DAY);
         let recent = self.0.iter().any(|used| now.since(*used) < Self::MIN_INTERVAL);
-        if recent || self.0.len() >= Self::PER_DAY {
+        if recent || self.0.len() >= Self::MAX_PER_DAY {
             return false;
         }
         self.0.push(now);
@@ -97,24 +103,24 @@ mod tests {
 
     #[test]
     fn five_reports_then_one_a_minute() {
-        let mut ration = TokenBucket::for_reports();
+        let mut limit = TokenBucket::for_reports();
         let at = |seconds| MonotonicInstant::from_origin(Duration::from_secs(seconds));
         for _ in 0..5 {
-            assert_eq!(ration.try_acquire(at(1000)), Ok(()));
+            assert_eq!(limit.try_acquire(at(1000)), Ok(()));
         }
-        assert_eq!(ration.try_acquire(at(1000)), Err(Duration::from_secs(60)));
-        assert_eq!(ration.try_acquire(at(1030)), Err(Duration::from_secs(30)));
-        assert_eq!(ration.try_acquire(at(1060)), Ok(()));
-        assert_eq!(ration.try_acquire(at(1061)), Err(Duration::from_secs(59)));
-        // A long quiet time fills it up to five, not more.
+        assert_eq!(limit.try_acquire(at(1000)), Err(Duration::from_secs(60)));
+        assert_eq!(limit.try_acquire(at(1030)), Err(Duration::from_secs(30)));
+        assert_eq!(limit.try_acquire(at(1060)), Ok(()));
+        assert_eq!(limit.try_acquire(at(1061)), Err(Duration::from_secs(59)));
+        // A long pause fills it up to five permits, not more.
         for _ in 0..5 {
-            assert_eq!(ration.try_acquire(at(100_000)), Ok(()));
+            assert_eq!(limit.try_acquire(at(100_000)), Ok(()));
         }
-        assert!(ration.try_acquire(at(100_000)).is_err());
+        assert!(limit.try_acquire(at(100_000)).is_err());
     }
 
     #[test]
-    fn forces_are_ten_minutes_apart_and_six_a_day() {
+    fn forced_refreshes_are_ten_minutes_apart_and_six_a_day() {
         let mut log = ForceRefreshLog::default();
         let at = |minutes: u64| UnixMillis::new(1_000_000_000_000).after(Duration::from_secs(60 * minutes));
         let taken = (0..24 * 60).filter(|minute| log.try_acquire(at(*minute))).collect::<Vec<_>>();
@@ -124,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn forces_from_the_future_do_not_count() {
+    fn forced_refreshes_in_the_future_do_not_count() {
         let now = UnixMillis::new(1_000_000_000_000);
         let ahead = |seconds| now.after(Duration::from_secs(seconds));
         let mut log = ForceRefreshLog::new([61, 3_600, u64::MAX].map(ahead).to_vec());
@@ -137,10 +143,10 @@ mod tests {
     fn a_day_of_fetches_stays_within_the_quota() {
         for (endpoint, most) in [(TokenEndpoint::Token, 1_460), (TokenEndpoint::StableToken, 8_660)] {
             let mut bucket = TokenBucket::for_fetches(endpoint);
-            let taken = (0..86_400).filter(|s| {
+            let acquired = (0..86_400).filter(|s| {
                 bucket.try_acquire(MonotonicInstant::from_origin(Duration::from_secs(*s))).is_ok()
             });
-            assert!((most - 1..=most).contains(&taken.count()), "{endpoint:?}");
+            assert!((most - 1..=most).contains(&acquired.count()), "{endpoint:?}");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The life of an app's token as a pure state machine: events and the time go in, commands and the next deadline come
-//! out. No I/O, no clock, no lock; everything random comes from a seed.
+//! Decides when to fetch a token and which token to serve, as a pure state machine. Events and the time go in,
+//! actions and the next deadline come out. It does no I/O, reads no clock and takes no lock. All randomness comes
+//! from a seed.
 
 mod attempt;
 mod outage;
@@ -19,60 +20,65 @@ use super::{
 use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use crate::jitter::Jitter;
 
-/// After a lost reply the old token lives for five more minutes; one of them is kept in reserve.
+/// How long after a lost response the current token is surely valid. Weixin keeps the old token valid for five
+/// minutes; one minute is reserve.
 const IN_DOUBT_GRACE: Duration = Duration::from_secs(240);
 
-/// How long to wait before beginning again after a panic.
+/// Delay before the refresh task starts again after a panic.
 const PANIC_RESTART_DELAY: Duration = Duration::from_secs(10);
 
-/// The wall clock is looked at this often, so that a jump is noticed.
+/// Longest time between two timer events, so that a jump of the wall clock is noticed.
 const WALL_CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Decides when to fetch a token and which token may be handed out.
+/// Decides when to fetch a token and which token to serve.
 ///
-/// Feed it every [`Event`] with the time it happened, carry out the [`Action`]s, and come back with [`Event::Timer`] at
-/// the [`poll_timeout`](Self::poll_timeout). The states of the design are read off the fields: a token is held or not, an attempt
-/// is under way or not, and another is due at some time or not at all.
+/// Feed it every [`Event`] with the time at which it happened, and carry out the [`Action`]s. Send [`Event::Timer`]
+/// at the [`poll_timeout`](Self::poll_timeout).
+///
+/// The fields are the state: there is a current token or none, a running attempt or none, and a planned attempt or
+/// none.
 #[derive(Debug)]
 pub struct RefreshState {
     endpoint: TokenEndpoint,
     jitter: Jitter,
-    /// The token handed out.
+    /// The token that callers get.
     current: Option<Arc<CachedToken>>,
-    /// The newest generation ever seen.
+    /// The highest generation seen so far.
     max_generation: Generation,
-    /// The last token Weixin rejected to our face.
+    /// The last token that Weixin rejected in a call of this process.
     rejected: Option<Arc<CachedToken>>,
     attempt: Option<Attempt>,
     attempts: u64,
-    /// When the next attempt starts.
+    /// When the next attempt starts, if one is planned.
     next_attempt_at: Option<ClockReading>,
     failures: u32,
-    /// When the present run of failures began.
+    /// Time of the first failure since the last success.
     failing_since: Option<MonotonicInstant>,
     failure: Option<TokenError>,
     failure_seq: u64,
-    /// The first attempt whose reply was lost, since the last success.
+    /// Start of the first attempt since the last success whose response was lost.
     in_doubt_since: Option<ClockReading>,
-    /// Whether that was another process's, known from its mark in the store.
+    /// Whether that attempt was a peer's, known from the marker in the store.
     in_doubt_from_peer: bool,
-    /// The last attempt whose reply was lost, ever.
+    /// Start of the last attempt whose response was lost.
     last_lost: Option<MonotonicInstant>,
-    /// When the last call of our own ended whose token is not known to be the one that works: only a token asked for later is.
+    /// End of our last call with unknown effect. Only a token that was requested later confirms which token works.
     unconfirmed_call_at: Option<MonotonicInstant>,
-    alone: StoreOutage,
-    /// Limits refreshes on report.
-    ration: TokenBucket,
-    /// Limits how often tokens are fetched, however short their lives are.
-    fetches: TokenBucket,
-    /// The token that was reported, if a report that is only a claim waits for an attempt.
+    store_outage: StoreOutage,
+    /// Bounds the rate of refreshes after reports.
+    report_limit: TokenBucket,
+    /// Bounds the rate of fetches, however short the lifetimes of tokens are.
+    fetch_limit: TokenBucket,
+    /// The current token's generation, if a client reported it and the running attempt must show whether it still
+    /// works.
     pending_report: Option<Generation>,
-    /// Whether the next attempt is on report, put off until the ration allows it.
+    /// Whether the next attempt follows a report and was deferred by the rate limit.
     deferred_by_rate_limit: bool,
 }
 
 impl RefreshState {
-    /// Nothing held, nothing due: the first [`Event::TokenRequested`] starts it. The seed spreads its attempts in time.
+    /// Creates a state without a token and without a planned attempt. The first [`Event::TokenRequested`] starts an
+    /// attempt. `seed` determines the jitter of all delays.
     #[must_use]
     pub fn new(endpoint: TokenEndpoint, seed: u64) -> Self {
         Self {
@@ -92,82 +98,86 @@ impl RefreshState {
             in_doubt_from_peer: false,
             last_lost: None,
             unconfirmed_call_at: None,
-            alone: StoreOutage::default(),
-            ration: TokenBucket::for_reports(),
-            fetches: TokenBucket::for_fetches(endpoint),
+            store_outage: StoreOutage::default(),
+            report_limit: TokenBucket::for_reports(),
+            fetch_limit: TokenBucket::for_fetches(endpoint),
             pending_report: None,
             deferred_by_rate_limit: false,
         }
     }
 
-    /// Takes an event in and says what to do. An answer to a report comes first.
+    /// Processes an event and returns the actions to carry out. [`Action::ResolveReport`] comes first.
+    ///
+    /// `now` is the time of the event.
     pub fn handle_event(&mut self, now: ClockReading, event: Event) -> Vec<Action> {
-        let mut commands = Vec::new();
-        self.drop_expired(now, &mut commands);
+        let mut actions = Vec::new();
+        self.drop_expired(now, &mut actions);
         match event {
             Event::Timer => {}
             Event::TokenRequested => self.on_token_requested(now),
             Event::InvalidTokenReported { generation, evidence } => {
-                self.reported(now, generation, evidence, &mut commands);
+                self.on_invalid_token_reported(now, generation, evidence, &mut actions);
             }
-            Event::FetchFinished { attempt, outcome } => self.finished(now, attempt, outcome, &mut commands),
+            Event::FetchFinished { attempt, outcome } => {
+                self.on_fetch_finished(now, attempt, outcome, &mut actions);
+            }
             Event::StorePublished { generation, replaced } => {
-                self.record_store_up(&mut commands);
-                self.published(now, generation, replaced);
+                self.record_store_up(&mut actions);
+                self.on_store_published(now, generation, replaced);
             }
-            Event::StoreLoaded { issued, lost_since } => {
-                self.on_store_loaded(now, &issued, lost_since, &mut commands);
+            Event::StoreLoaded { token, in_doubt_since } => {
+                self.on_store_loaded(now, &token, in_doubt_since, &mut actions);
             }
         }
         if self.attempt.is_none() && self.next_attempt_at.is_some_and(|due| due.is_past(now)) {
-            commands.push(self.start(now, RefreshMode::Normal));
+            actions.push(self.start_attempt(now, RefreshMode::Normal));
         }
-        commands
+        actions
     }
 
-    /// When to come back with [`Event::Timer`], whatever happens until then.
+    /// Returns when to send [`Event::Timer`], also if no other event comes. `None` if nothing is planned.
     #[must_use]
     pub fn poll_timeout(&self, now: ClockReading) -> Option<MonotonicInstant> {
-        let ends = self.current.as_ref().map(|issued| issued.expires_at());
-        let due = self.next_attempt_at.filter(|_| self.attempt.is_none());
-        let next = [ends, due].into_iter().flatten().map(|moment| moment.remaining(now)).min()?;
+        let expires_at = self.current.as_ref().map(|token| token.expires_at());
+        let attempt_at = self.next_attempt_at.filter(|_| self.attempt.is_none());
+        let next = [expires_at, attempt_at].into_iter().flatten().map(|time| time.remaining(now)).min()?;
         Some(now.mono.after(next.min(WALL_CLOCK_CHECK_INTERVAL)))
     }
 
-    /// What waiters and watchers may see.
+    /// Returns a snapshot for callers and observers.
     #[must_use]
     pub fn status(&self) -> TokenStatus {
         TokenStatus {
             held: self.current.clone(),
             failure: self.failure.clone(),
-            announced: self.failure_seq,
+            failure_seq: self.failure_seq,
             fetching: self.attempt.is_some(),
-            suspect_from: self.in_doubt_since.map(|since| since.after(IN_DOUBT_GRACE)),
+            in_doubt_from: self.in_doubt_since.map(|since| since.after(IN_DOUBT_GRACE)),
             next_attempt_at: self.next_attempt_at,
             endpoint: self.endpoint,
         }
     }
 
-    /// An end, once seen, is final: a clock that goes back does not revive the token.
-    fn drop_expired(&mut self, now: ClockReading, commands: &mut Vec<Action>) {
-        if self.current.as_ref().is_some_and(|issued| !issued.is_valid(now)) {
+    /// Drops an expired token. Expiry is final: a clock that goes back does not revive the token.
+    fn drop_expired(&mut self, now: ClockReading, actions: &mut Vec<Action>) {
+        if self.current.as_ref().is_some_and(|token| !token.is_valid(now)) {
             self.current = None;
             if self.failures == 0 {
-                // Nothing has gone wrong but time itself, so the next attempt waits for the rate limit only.
-                let wait = self.fetches.wait(now.mono);
+                // No fetch has failed, so only the rate limit can delay the next attempt.
+                let wait = self.fetch_limit.wait(now.mono);
                 self.failure = None;
                 self.next_attempt_at = Some(now.after(wait));
                 if wait > Duration::ZERO && self.attempt.is_none() {
-                    self.fetches_are_limited(wait, commands);
+                    self.on_fetch_limit_reached(wait, actions);
                 }
             }
         }
     }
 
-    /// Tokens end faster than they may be fetched: callers are told to wait.
-    fn fetches_are_limited(&mut self, wait: Duration, commands: &mut Vec<Action>) {
+    /// Publishes that tokens expire faster than the rate limit allows fetches. Callers get the delay.
+    fn on_fetch_limit_reached(&mut self, wait: Duration, actions: &mut Vec<Action>) {
         let failure = TokenErrorKind::ShortLived(wait);
-        commands.push(Action::Emit(TokenEvent::FetchFailed {
+        actions.push(Action::Emit(TokenEvent::FetchFailed {
             failure: failure.clone(),
             retry_in: wait,
             remaining: Duration::ZERO,
@@ -176,9 +186,9 @@ impl RefreshState {
         self.publish_failure(TokenError::new(failure, Some(wait)));
     }
 
-    /// This moment, or the first at which the rate limit allows another fetch.
-    fn within_limit(&self, due: ClockReading, now: ClockReading) -> ClockReading {
-        let wait = self.fetches.wait(now.mono);
+    /// Returns `due`, or a later time if the rate limit does not allow a fetch by then.
+    fn not_before_fetch_limit(&self, due: ClockReading, now: ClockReading) -> ClockReading {
+        let wait = self.fetch_limit.wait(now.mono);
         if due.remaining(now) < wait { now.after(wait) } else { due }
     }
 
@@ -188,31 +198,31 @@ impl RefreshState {
         }
     }
 
-    /// Another process may have put a newer token into the store. One that is over stays over, wherever the wall clock
-    /// goes from here.
+    /// Adopts the stored token if it is newer. An expired one only raises the known generation: it stays expired
+    /// even if the wall clock goes back.
     fn on_store_loaded(
         &mut self,
         now: ClockReading,
-        issued: &Arc<CachedToken>,
-        lost_since: Option<UnixMillis>,
-        commands: &mut Vec<Action>,
+        token: &Arc<CachedToken>,
+        in_doubt_since: Option<UnixMillis>,
+        actions: &mut Vec<Action>,
     ) {
-        if issued.generation() > self.max_generation && !self.was_rejected(issued) {
-            self.record_store_up(commands);
-            match issued.is_valid(now) {
-                true => self.install_token(now, Arc::clone(issued), TokenOrigin::Adopted, commands),
-                false => self.max_generation = issued.generation(),
+        if token.generation() > self.max_generation && !self.was_rejected(token) {
+            self.record_store_up(actions);
+            match token.is_valid(now) {
+                true => self.install_token(now, Arc::clone(token), TokenOrigin::Adopted, actions),
+                false => self.max_generation = token.generation(),
             }
         }
-        if self.current.as_ref().is_some_and(|held| held.generation() == issued.generation()) {
-            self.reconcile_same_generation(now, issued, lost_since, commands);
+        if self.current.as_ref().is_some_and(|current| current.generation() == token.generation()) {
+            self.reconcile_same_generation(now, token, in_doubt_since, actions);
         }
     }
 
-    /// What the store says of the token held: since when it may be dying, because of whomever's attempt.
-    fn on_in_doubt_marker(&mut self, now: ClockReading, lost_since: Option<UnixMillis>) {
-        match lost_since.map(|since| now.before(now.wall.since(since))) {
-            // An attempt of our own is under way, and the mark is its.
+    /// Applies the store's marker for the current token: since when a fetch of any process may have invalidated it.
+    fn on_in_doubt_marker(&mut self, now: ClockReading, in_doubt_since: Option<UnixMillis>) {
+        match in_doubt_since.map(|since| now.before(now.wall.since(since))) {
+            // The marker belongs to our own running attempt.
             Some(_) if self.attempt.is_some() => {}
             Some(since) if self.in_doubt_since.is_none_or(|known| since.mono < known.mono) => {
                 self.in_doubt_since = Some(since);
@@ -227,62 +237,62 @@ impl RefreshState {
             }
             _ => {}
         }
-        if self.is_suspect(now) && self.failures == 0 {
+        if self.is_in_doubt(now) && self.failures == 0 {
             self.expedite_refresh(now);
         }
     }
 
-    /// Another process is fetching. If it dies of that, its lease ends, and then it is looked after; not by those whose own
-    /// attempts fail, because they have their pace.
+    /// If the peer crashes, take over when its lease expires, unless our own attempts are failing.
     fn schedule_takeover(&mut self, now: ClockReading) {
         if self.failures > 0 {
             return;
         }
         let lease = schedule::lease(self.current.as_deref());
-        let then = now.after(self.jitter.within_percent(lease * 9 / 10, 5));
-        if self.next_attempt_at.is_none_or(|due| due.remaining(now) > then.remaining(now)) {
-            self.next_attempt_at = Some(then);
+        let takeover_at = now.after(self.jitter.within_percent(lease * 9 / 10, 5));
+        if self.next_attempt_at.is_none_or(|due| due.remaining(now) > takeover_at.remaining(now)) {
+            self.next_attempt_at = Some(takeover_at);
         }
     }
 
-    /// There was nothing to look after; all is as planned again, unless something else is to be done sooner.
+    /// Returns to the normal schedule after the peer cleared its marker. Does nothing while an attempt, a report or
+    /// a retry is pending.
     fn schedule_refresh(&mut self, now: ClockReading) {
-        let idle = self.failures == 0 && self.attempt.is_none() && self.pending_report.is_none();
-        let Some(held) = self.current.as_ref().filter(|_| idle) else { return };
-        let due = schedule::refresh(self.endpoint, held, now, &mut self.jitter);
-        self.next_attempt_at = Some(self.within_limit(due, now));
-        if let Some(since) = self.unsettled_since(now) {
+        let is_idle = self.failures == 0 && self.attempt.is_none() && self.pending_report.is_none();
+        let Some(current) = self.current.as_ref().filter(|_| is_idle) else { return };
+        let due = schedule::refresh(self.endpoint, current, now, &mut self.jitter);
+        self.next_attempt_at = Some(self.not_before_fetch_limit(due, now));
+        if let Some(since) = self.unconfirmed_since(now) {
             self.mark_in_doubt(now, since);
         }
     }
 
-    fn was_rejected(&self, issued: &CachedToken) -> bool {
-        self.rejected.as_ref().is_some_and(|rejected| rejected.token().ct_eq(issued.token()))
+    fn was_rejected(&self, token: &CachedToken) -> bool {
+        self.rejected.as_ref().is_some_and(|rejected| rejected.token().ct_eq(token.token()))
     }
 
-    fn is_suspect(&self, now: ClockReading) -> bool {
-        self.holds_unknown_age()
+    fn is_in_doubt(&self, now: ClockReading) -> bool {
+        self.has_unknown_age()
             || self.in_doubt_since.is_some_and(|since| since.after(IN_DOUBT_GRACE).is_past(now))
     }
 
-    fn holds_unknown_age(&self) -> bool {
-        self.current.as_ref().is_some_and(|held| !held.has_known_age())
+    fn has_unknown_age(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| !current.has_known_age())
     }
 
-    /// A token to hand out from now on. The same token again is no new generation; only its times are renewed.
+    /// Makes this token the current one. If it is the current token again, only its times change.
     fn install_token(
         &mut self,
         now: ClockReading,
-        issued: Arc<CachedToken>,
-        obtained: TokenOrigin,
-        commands: &mut Vec<Action>,
+        token: Arc<CachedToken>,
+        origin: TokenOrigin,
+        actions: &mut Vec<Action>,
     ) {
-        if obtained != TokenOrigin::Adopted || self.confirms(now, &issued) {
+        if origin != TokenOrigin::Adopted || self.confirms(now, &token) {
             self.unconfirmed_call_at = None;
         }
-        let doubtful = self.conflicting_since(obtained).or_else(|| self.unsettled_since(now));
-        let renewed = issued.generation() == self.max_generation && self.current.is_some();
-        self.max_generation = self.max_generation.max(issued.generation());
+        let in_doubt_since = self.conflicting_since(origin).or_else(|| self.unconfirmed_since(now));
+        let is_same_token = token.generation() == self.max_generation && self.current.is_some();
+        self.max_generation = self.max_generation.max(token.generation());
         self.failures = 0;
         self.failing_since = None;
         self.failure = None;
@@ -290,28 +300,28 @@ impl RefreshState {
         self.in_doubt_from_peer = false;
         self.pending_report = None;
         self.deferred_by_rate_limit = false;
-        let due = schedule::refresh(self.endpoint, &issued, now, &mut self.jitter);
-        self.next_attempt_at = Some(self.within_limit(due, now));
-        if !renewed {
-            commands.push(Action::Emit(TokenEvent::Refreshed {
-                generation: issued.generation(),
-                fingerprint: issued.fingerprint(),
-                life: issued.lifetime(),
-                obtained,
+        let due = schedule::refresh(self.endpoint, &token, now, &mut self.jitter);
+        self.next_attempt_at = Some(self.not_before_fetch_limit(due, now));
+        if !is_same_token {
+            actions.push(Action::Emit(TokenEvent::Refreshed {
+                generation: token.generation(),
+                fingerprint: token.fingerprint(),
+                lifetime: token.lifetime(),
+                origin,
             }));
         }
-        self.alone.reset(schedule::unleased_fetch_lead(&issued, &mut self.jitter));
-        self.current = Some(issued);
-        if let Some(since) = doubtful {
+        self.store_outage.reset(schedule::unleased_fetch_lead(&token, &mut self.jitter));
+        self.current = Some(token);
+        if let Some(since) = in_doubt_since {
             self.mark_in_doubt(now, since);
         }
     }
 
-    /// Whoever carries out the commands has failed in the middle of it and will begin again, but not at once.
+    /// Records that the refresh task panicked. It starts again after a delay.
     pub(crate) fn on_worker_panic(&mut self, now: ClockReading) -> Vec<Action> {
-        let mut commands = Vec::new();
+        let mut actions = Vec::new();
         match self.attempt.take() {
-            Some(attempt) => self.failed(now, &attempt, TokenErrorKind::Interrupted, &mut commands),
+            Some(attempt) => self.on_fetch_failed(now, &attempt, TokenErrorKind::Interrupted, &mut actions),
             None => {
                 self.failures = self.failures.saturating_add(1);
                 self.failing_since.get_or_insert(now.mono);
@@ -320,15 +330,15 @@ impl RefreshState {
         }
         let wait = self.next_attempt_at.map(|due| due.remaining(now));
         self.publish_failure(TokenError::new(TokenErrorKind::Interrupted, wait));
-        commands
+        actions
     }
 
-    fn start(&mut self, now: ClockReading, mode: RefreshMode) -> Action {
+    fn start_attempt(&mut self, now: ClockReading, mode: RefreshMode) -> Action {
         self.attempts += 1;
         self.next_attempt_at = None;
         if std::mem::take(&mut self.deferred_by_rate_limit) {
-            // It was put off until there is one.
-            let _ = self.ration.try_acquire(now.mono);
+            // The attempt was planned for the time at which a permit is available.
+            let _ = self.report_limit.try_acquire(now.mono);
         }
         self.attempt =
             Some(Attempt { number: self.attempts, mode, started_at: now, known: self.max_generation });

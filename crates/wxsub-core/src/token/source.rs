@@ -8,71 +8,75 @@ use wxsub_proto::AppId;
 use super::{CachedToken, Evidence, Generation, TokenError};
 use crate::clock::ClockReading;
 
-/// A borrow of the current token: no lock, no allocation, no counter that threads would fight over. Short-lived.
+/// A borrow of the current token, without lock or allocation. Keep it for a short time only.
 pub struct CurrentToken {
     guard: Guard<Option<Arc<CachedToken>>>,
-    usable: bool,
+    is_valid: bool,
 }
 
 impl CurrentToken {
-    /// What stands in the slot, if it can be used now.
+    /// Borrows the token if it is valid now.
     #[must_use]
     pub(crate) fn new(guard: Guard<Option<Arc<CachedToken>>>, now: ClockReading) -> Self {
-        let usable = guard.as_ref().is_some_and(|issued| issued.is_valid(now));
-        Self { guard, usable }
+        let is_valid = guard.as_ref().is_some_and(|token| token.is_valid(now));
+        Self { guard, is_valid }
     }
 
-    /// Of a token that is kept elsewhere: for token sources of your own.
+    /// Borrows this token if it is valid now. For your own token sources.
     #[must_use]
-    pub fn from_issued(issued: Option<Arc<CachedToken>>, now: ClockReading) -> Self {
-        Self::new(Guard::from_inner(issued), now)
+    pub fn from_issued(token: Option<Arc<CachedToken>>, now: ClockReading) -> Self {
+        Self::new(Guard::from_inner(token), now)
     }
 
-    /// The token, if there is a usable one.
+    /// Returns the token if it is valid.
     #[must_use]
     pub fn issued(&self) -> Option<&CachedToken> {
-        self.guard.as_deref().filter(|_| self.usable)
+        self.guard.as_deref().filter(|_| self.is_valid)
     }
 
-    /// The token to keep, if there is a usable one.
+    /// Returns an owned handle to the token if it is valid.
     #[must_use]
     pub fn to_owned(&self) -> Option<Arc<CachedToken>> {
-        self.guard.as_ref().filter(|_| self.usable).cloned()
+        self.guard.as_ref().filter(|_| self.is_valid).cloned()
     }
 }
 
 impl fmt::Debug for CurrentToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Current").field(&self.issued()).finish()
+        f.debug_tuple("CurrentToken").field(&self.issued()).finish()
     }
 }
 
-/// Where a client gets its token: a [`TokenCache`](super::TokenCache), or whoever keeps it.
+/// The source of a client's token: a [`TokenCache`](super::TokenCache), or your own.
 #[async_trait]
 pub trait TokenSource: Send + Sync + fmt::Debug {
-    /// The app whose token this is, for logs. `None` where the source does not know it.
+    /// Returns the app of the token, for logs. `None` if the source does not know it.
     fn appid(&self) -> Option<&AppId> {
         None
     }
 
-    /// The token to use right now, without waiting. Empty when there is none: then ask [`token`](Self::token).
+    /// Returns the current token without waiting. It is empty if there is none; then call [`token`](Self::token).
     fn current(&self) -> CurrentToken;
 
-    /// A usable token, waiting for it if there is none.
+    /// Returns a valid token. Waits for the running attempt if there is none.
     ///
     /// # Errors
-    /// [`TokenError`] if an attempt to get one failed, or has failed and the next is not due yet.
+    /// [`TokenError`] if the attempt failed, or an earlier one failed and the next is not due yet.
     ///
     /// # Cancel safety
-    /// A caller that gives up cancels nothing and strands nobody: the attempt goes on for the others.
+    /// Cancel safe: the attempt continues for other callers.
     async fn token(&self) -> Result<Arc<CachedToken>, TokenError>;
 
-    /// Another token than this one, which no longer works.
+    /// Returns another token than the one of this generation, which no longer works.
     ///
     /// # Errors
-    /// [`TokenError`] if no other could be had, or the ration of refreshes is used up.
+    /// [`TokenError`] if the attempt failed, or the rate limit for refreshes is reached.
     ///
     /// # Cancel safety
     /// As [`token`](Self::token).
-    async fn refresh(&self, failed: Generation, evidence: Evidence) -> Result<Arc<CachedToken>, TokenError>;
+    async fn refresh(
+        &self,
+        generation: Generation,
+        evidence: Evidence,
+    ) -> Result<Arc<CachedToken>, TokenError>;
 }

@@ -7,26 +7,21 @@ use wxsub_proto::endpoint::token::MAX_LIFETIME;
 use super::{CachedToken, CurrentToken, Evidence, Generation, TokenError, TokenErrorKind, TokenSource};
 use crate::clock::{Clock, SystemClock};
 
-/// A token given by hand: for scripts and tests. It is used for at most two hours and never refreshed.
+/// A token that is set once, for scripts and tests. It is used for at most two hours and never refreshed.
 #[derive(Debug)]
 pub struct StaticToken {
-    issued: Arc<CachedToken>,
+    token: Arc<CachedToken>,
     clock: SystemClock,
 }
 
 impl StaticToken {
-    /// This token, as if it had been issued now.
+    /// Creates a source of this token, as if it was requested now.
     #[must_use]
     pub fn new(token: AccessToken) -> Self {
         let clock = SystemClock::new();
         let now = clock.now();
         Self {
-            issued: Arc::new(CachedToken::new(
-                token,
-                Generation::default().next(now.wall),
-                now,
-                MAX_LIFETIME,
-            )),
+            token: Arc::new(CachedToken::new(token, Generation::default().next(now.wall), now, MAX_LIFETIME)),
             clock,
         }
     }
@@ -35,7 +30,7 @@ impl StaticToken {
 #[async_trait]
 impl TokenSource for StaticToken {
     fn current(&self) -> CurrentToken {
-        CurrentToken::from_issued(Some(Arc::clone(&self.issued)), self.clock.now())
+        CurrentToken::from_issued(Some(Arc::clone(&self.token)), self.clock.now())
     }
 
     async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {
@@ -44,7 +39,7 @@ impl TokenSource for StaticToken {
 
     async fn refresh(
         &self,
-        _failed: Generation,
+        _generation: Generation,
         _evidence: Evidence,
     ) -> Result<Arc<CachedToken>, TokenError> {
         Err(TokenError::new(TokenErrorKind::NotRefreshable, None))

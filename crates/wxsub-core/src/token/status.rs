@@ -4,72 +4,75 @@ use std::time::Duration;
 use super::{CachedToken, TokenEndpoint, TokenError};
 use crate::clock::ClockReading;
 
-/// What the lifecycle shows to those who wait and watch.
+/// A snapshot of the refresh state.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct TokenStatus {
-    /// The token held. Check that it [is usable](CachedToken::is_valid) now.
+    /// The current token. It may have expired: see [`is_valid`](CachedToken::is_valid).
     pub held: Option<Arc<CachedToken>>,
-    /// The failure that stands since the last success.
+    /// The last failure since the last success.
     pub failure: Option<TokenError>,
-    /// How many failures have been announced so far.
-    pub announced: u64,
-    /// Whether an attempt is under way.
+    /// Number of failures published so far.
+    pub failure_seq: u64,
+    /// Whether an attempt is running.
     pub fetching: bool,
-    /// From when on the token held is suspect, because the reply to an attempt was lost.
-    pub suspect_from: Option<ClockReading>,
-    /// When the next attempt is planned.
+    /// From when on the current token is in doubt, because the response to an attempt was lost.
+    pub in_doubt_from: Option<ClockReading>,
+    /// When the next attempt starts.
     pub next_attempt_at: Option<ClockReading>,
     pub(crate) endpoint: TokenEndpoint,
 }
 
-/// With `/cgi-bin/token` a token lives for five minutes after the next fetch; one of them is kept in reserve.
-const OVERLAP: Duration = Duration::from_secs(240);
+/// How long a token is surely valid after the next fetch with `/cgi-bin/token`. Weixin keeps it valid for five
+/// minutes; one minute is reserve.
+const SAFE_OVERLAP: Duration = Duration::from_secs(240);
 
-/// How long a suspect token is vouched for.
-const SUSPECT: Duration = Duration::from_secs(60);
+/// Maximum ttl of a token in doubt.
+const MAX_IN_DOUBT_TTL: Duration = Duration::from_secs(60);
 
 impl TokenStatus {
-    /// Whether it says the same.
+    /// Returns whether waiting callers see no difference.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         let token = |status: &Self| status.held.as_ref().map(Arc::as_ptr);
         token(self) == token(other)
             && self.failure.is_some() == other.failure.is_some()
-            && self.announced == other.announced
+            && self.failure_seq == other.failure_seq
             && self.fetching == other.fetching
-            && self.suspect_from == other.suspect_from
+            && self.in_doubt_from == other.in_doubt_from
             && self.next_attempt_at == other.next_attempt_at
     }
 
-    /// The token held, if it can be used now.
+    /// Returns the current token if it is valid now.
     #[must_use]
     pub fn usable(&self, now: ClockReading) -> Option<&Arc<CachedToken>> {
-        self.held.as_ref().filter(|issued| issued.is_valid(now))
+        self.held.as_ref().filter(|token| token.is_valid(now))
     }
 
-    /// Whether the token held may die before its time, or may be dead because its age is unknown.
+    /// Returns whether the current token is in doubt at `now`: a response was lost, or its age is unknown.
     #[must_use]
-    pub fn is_suspect(&self, now: ClockReading) -> bool {
+    pub fn is_in_doubt(&self, now: ClockReading) -> bool {
         self.held.as_ref().is_some_and(|held| {
-            !held.has_known_age() || self.suspect_from.is_some_and(|from| from.is_past(now))
+            !held.has_known_age() || self.in_doubt_from.is_some_and(|from| from.is_past(now))
         })
     }
 
-    /// How long the token held may be used by somebody who does not ask again: what remains of its life, and with
-    /// `/cgi-bin/token` no longer than the planned refresh leaves it alive; at most 60 s once it is suspect.
+    /// Returns how long a client may cache the current token.
+    ///
+    /// The ttl ends at expiry. With `/cgi-bin/token` it also ends four minutes after the next planned attempt. It
+    /// is at most 60 s for a token in doubt.
     #[must_use]
     pub fn safe_ttl(&self, now: ClockReading) -> Duration {
-        let remaining = self.usable(now).map_or(Duration::ZERO, |issued| issued.remaining(now));
+        let remaining = self.usable(now).map_or(Duration::ZERO, |token| token.remaining(now));
         if self.held.as_ref().is_some_and(|held| !held.has_known_age()) {
-            return remaining.min(SUSPECT);
+            return remaining.min(MAX_IN_DOUBT_TTL);
         }
         if self.endpoint == TokenEndpoint::StableToken {
             return remaining;
         }
         let until_refresh = self.next_attempt_at.map_or(Duration::ZERO, |due| due.remaining(now));
-        let planned = remaining.min(until_refresh.saturating_add(OVERLAP));
-        match self.suspect_from {
-            Some(from) => planned.min(from.remaining(now).saturating_add(SUSPECT)),
+        let planned = remaining.min(until_refresh.saturating_add(SAFE_OVERLAP));
+        match self.in_doubt_from {
+            Some(from) => planned.min(from.remaining(now).saturating_add(MAX_IN_DOUBT_TTL)),
             None => planned,
         }
     }
@@ -80,10 +83,10 @@ mod tests {
     use super::*;
     use crate::token::{Generation, TokenErrorKind};
 
-    /// Waiters are woken for each of these, and for nothing else.
+    /// Callers are woken for each of these changes, and for no other.
     #[test]
-    fn every_field_that_waiters_look_at_tells_a_status_from_another() {
-        let issued = CachedToken::new(
+    fn each_change_that_callers_see_makes_a_different_status() {
+        let token = CachedToken::new(
             "T".parse().unwrap(),
             Generation::new(1),
             ClockReading::default(),
@@ -92,12 +95,12 @@ mod tests {
         let failure = || Some(TokenError::new(TokenErrorKind::TimedOut, None));
         let all = [
             TokenStatus::default(),
-            TokenStatus { held: Some(Arc::new(issued.clone())), ..TokenStatus::default() },
-            TokenStatus { held: Some(Arc::new(issued)), ..TokenStatus::default() },
+            TokenStatus { held: Some(Arc::new(token.clone())), ..TokenStatus::default() },
+            TokenStatus { held: Some(Arc::new(token)), ..TokenStatus::default() },
             TokenStatus { failure: failure(), ..TokenStatus::default() },
-            TokenStatus { announced: 1, ..TokenStatus::default() },
+            TokenStatus { failure_seq: 1, ..TokenStatus::default() },
             TokenStatus { fetching: true, ..TokenStatus::default() },
-            TokenStatus { suspect_from: Some(ClockReading::default()), ..TokenStatus::default() },
+            TokenStatus { in_doubt_from: Some(ClockReading::default()), ..TokenStatus::default() },
             TokenStatus { next_attempt_at: Some(ClockReading::default()), ..TokenStatus::default() },
         ];
         for (a, first) in all.iter().enumerate() {
@@ -108,25 +111,26 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_vouched_for_as_long_as_it_surely_lives() {
+    fn safe_ttl_is_how_long_a_token_surely_works() {
         let seconds = Duration::from_secs;
         let now = ClockReading::default().after(seconds(1_000));
-        let issued = |life| CachedToken::new("T".parse().unwrap(), Generation::new(1), now, seconds(life));
-        let status = |life, due: u64, suspect: Option<u64>| TokenStatus {
-            held: Some(Arc::new(issued(life))),
+        let token =
+            |lifetime| CachedToken::new("T".parse().unwrap(), Generation::new(1), now, seconds(lifetime));
+        let status = |lifetime, due: u64, in_doubt: Option<u64>| TokenStatus {
+            held: Some(Arc::new(token(lifetime))),
             next_attempt_at: Some(now.after(seconds(due))),
-            suspect_from: suspect.map(|from| now.after(seconds(from))),
+            in_doubt_from: in_doubt.map(|from| now.after(seconds(from))),
             ..TokenStatus::default()
         };
         let stable = TokenStatus { endpoint: TokenEndpoint::StableToken, ..status(7200, 10, None) };
-        let (future, life) = (now.wall.after(seconds(61)), seconds(7200));
+        let (future, lifetime) = (now.wall.after(seconds(61)), seconds(7200));
         let unknown =
-            CachedToken::from_shared_store("T".parse().unwrap(), Generation::new(1), future, life, now);
-        let of_unknown_age =
+            CachedToken::from_shared_store("T".parse().unwrap(), Generation::new(1), future, lifetime, now);
+        let with_unknown_age =
             |status: TokenStatus| TokenStatus { held: Some(Arc::new(unknown.clone())), ..status };
-        for (status, vouched) in [
-            (of_unknown_age(stable.clone()), 60),
-            (of_unknown_age(status(7200, 3600, None)), 60),
+        for (status, ttl) in [
+            (with_unknown_age(stable.clone()), 60),
+            (with_unknown_age(status(7200, 3600, None)), 60),
             (TokenStatus::default(), 0),
             (status(7200, 3600, None), 3840),
             (status(300, 3600, None), 300),
@@ -136,7 +140,7 @@ mod tests {
             (status(20, 3600, Some(0)), 20),
             (stable, 7200),
         ] {
-            assert_eq!(status.safe_ttl(now), seconds(vouched), "{status:?}");
+            assert_eq!(status.safe_ttl(now), seconds(ttl), "{status:?}");
         }
     }
 }

@@ -3,68 +3,69 @@ use std::time::Duration;
 
 use super::{Fingerprint, Generation, TokenErrorKind};
 
-/// Who is told.
+/// A function that receives all events of a token cache.
 pub(crate) type Observer = Arc<dyn Fn(&TokenEvent) + Send + Sync>;
 
-/// How a token was obtained.
+/// Where a token came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "there is no fourth way")]
+#[expect(clippy::exhaustive_enums, reason = "there is no fourth origin")]
 pub enum TokenOrigin {
-    /// Fetched here.
+    /// Fetched by this process.
     Fetched,
-    /// Fetched by another process and found in the store.
+    /// Fetched by a peer and read from the store.
     Adopted,
-    /// Fetched here while the store did not answer.
+    /// Fetched by this process while the store was unavailable.
     FetchedWithoutLease,
 }
 
-/// Something an operator wants to know. None of it is secret.
+/// An event of a token cache, for logs and metrics. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenEvent {
-    /// A new token is held.
+    /// There is a new current token.
     Refreshed {
-        /// Which.
+        /// Its generation.
         generation: Generation,
-        /// Its digest.
+        /// A digest of the token.
         fingerprint: Fingerprint,
-        /// How long it lives.
-        life: Duration,
-        /// How it was obtained.
-        obtained: TokenOrigin,
+        /// Its lifetime from the request.
+        lifetime: Duration,
+        /// Where it came from.
+        origin: TokenOrigin,
     },
-    /// An attempt failed; another follows.
+    /// An attempt failed. Another one follows.
     FetchFailed {
-        /// Why.
+        /// The cause.
         failure: TokenErrorKind,
-        /// When the next one follows.
+        /// Delay until the next attempt.
         retry_in: Duration,
-        /// What is left of the token still served; zero if there is none.
+        /// Time until the current token expires. Zero if there is none.
         remaining: Duration,
-        /// Whether it passes in silence: it is tried again at once, and no caller has been told.
+        /// Whether callers do not see this failure, because the attempt is repeated at once.
         silent: bool,
     },
-    /// The store does not answer: attempts are put off, so that the processes that share it do not end each other's tokens.
+    /// The store became unavailable. Attempts are postponed, so that peers do not invalidate each other's tokens.
     StoreUnavailable,
-    /// The store answers again.
+    /// The store is available again.
     StoreRecovered,
-    /// The reply to an attempt was lost, though Weixin may have issued a token: the one held may die before its time.
+    /// The response to a fetch was lost. Weixin may have issued a token, so the current one is in doubt.
     FetchResponseLost {
-        /// The token held.
+        /// The generation of the current token.
         generation: Generation,
     },
-    /// Weixin rejected the token held.
+    /// Weixin rejected the current token.
     Rejected {
-        /// Which.
+        /// Its generation.
         generation: Generation,
-        /// What was left of its life.
+        /// Time until its expiry.
         remaining: Duration,
     },
-    /// The token died long before its time and nothing of our own explains it: somebody else fetches tokens for this app.
+    /// The current token was invalidated long before expiry, and no attempt of ours explains it. Another program
+    /// fetches tokens for this app.
     InvalidatedExternally {
-        /// Which.
+        /// Its generation.
         generation: Generation,
-        /// What was left of its life.
+        /// Time until its expiry.
         remaining: Duration,
     },
 }

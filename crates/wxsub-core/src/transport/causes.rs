@@ -22,13 +22,13 @@ pub fn chain<'a>(
 ///
 /// ```
 /// use std::io::Error;
-/// use wxsub_core::transport::{causes, chain};
+/// use wxsub_core::transport::{chain, format_chain};
 ///
 /// let error = Error::other(Error::other("reset by peer"));
-/// assert_eq!(causes(chain(&error)), "reset by peer");
+/// assert_eq!(format_chain(chain(&error)), "reset by peer");
 ///
-/// let telltale = Error::other("no reply from https://api.test/?secret=S");
-/// assert_eq!(causes(chain(&telltale)), "no cause was given");
+/// let with_url = Error::other("no response from https://api.test/?secret=S");
+/// assert_eq!(format_chain(chain(&with_url)), "no cause was given");
 /// ```
 pub fn format_chain<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
     let mut texts: Vec<String> = Vec::new();

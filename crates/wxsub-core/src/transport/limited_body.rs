@@ -9,15 +9,15 @@ use super::{TransportError, TransportErrorKind, TransportLimits};
 /// ```
 /// use bytes::Bytes;
 /// use http::HeaderMap;
-/// use wxsub_core::transport::{Limits, LimitedBody, TransportErrorKind};
+/// use wxsub_core::transport::{LimitedBody, TransportErrorKind, TransportLimits};
 ///
-/// let limits = Limits::default().body_bytes(3);
-/// let mut body = LimitedBody::begin(&limits, Some(3), &HeaderMap::new())?;
-/// body.take(Bytes::from_static(b"{"))?;
-/// body.take(Bytes::from_static(b"}"))?;
-/// let too_much = body.take(Bytes::from_static(b"  ")).unwrap_err();
-/// assert_eq!(too_much.fault(), TransportErrorKind::TooLarge);
-/// assert_eq!(body.whole(), "{}");
+/// let limits = TransportLimits::default().body_bytes(3);
+/// let mut body = LimitedBody::new(&limits, Some(3), &HeaderMap::new())?;
+/// body.push(Bytes::from_static(b"{"))?;
+/// body.push(Bytes::from_static(b"}"))?;
+/// let error = body.push(Bytes::from_static(b"  ")).unwrap_err();
+/// assert_eq!(error.kind(), TransportErrorKind::TooLarge);
+/// assert_eq!(body.finish(), "{}");
 /// # Ok::<(), wxsub_core::transport::TransportError>(())
 /// ```
 #[derive(Debug)]

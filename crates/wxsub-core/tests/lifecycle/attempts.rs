@@ -40,7 +40,7 @@ fn two_fast_failures_are_silent() {
         let second = fetch(life.tell(Event::Timer));
         life.now = failed.after(Duration::from_millis(between));
         life.finish(&second, not_sent());
-        assert_eq!(life.status().announced, announced);
+        assert_eq!(life.status().failure_seq, announced);
         assert!(life.due_in() >= Duration::from_millis(200));
     }
 }
@@ -81,7 +81,7 @@ fn older_or_expired_token_is_not_adopted() {
     for (found, adopted) in [(1, false), (2, true), (3, true)] {
         let mut life = Life::holding();
         let order = fetch(life.report(Evidence::Reported));
-        life.tell(Event::StoreLoaded { issued: Arc::new(stored(&life, 2)), lost_since: None });
+        life.tell(Event::StoreLoaded { token: Arc::new(stored(&life, 2)), in_doubt_since: None });
         let known = life.held().generation().get();
         let issued = CachedToken::new(
             "F".parse().unwrap(),
@@ -91,7 +91,7 @@ fn older_or_expired_token_is_not_adopted() {
         );
         life.finish(
             &order,
-            FetchOutcome::Adopted { issued: Arc::new(issued), lost_since: None, lost_race: false },
+            FetchOutcome::Adopted { token: Arc::new(issued), in_doubt_since: None, lost_race: false },
         );
         assert_eq!(
             (life.held().token().expose_secret() == "F", life.due_in() > look_again),
@@ -107,7 +107,7 @@ fn older_or_expired_token_is_not_adopted() {
         let issued = CachedToken::new(token, order.known.next(life.now.wall), life.now, lives);
         life.finish(
             &order,
-            FetchOutcome::Adopted { issued: Arc::new(issued), lost_since: None, lost_race: false },
+            FetchOutcome::Adopted { token: Arc::new(issued), in_doubt_since: None, lost_race: false },
         );
         assert!(life.status().held.is_none());
         assert_eq!(life.due_in(), look_again);
@@ -132,9 +132,9 @@ fn superseded_token_puts_current_token_in_doubt() {
             life.now,
             lives,
         );
-        life.tell(Event::StoreLoaded { issued: Arc::new(newer), lost_since: None });
+        life.tell(Event::StoreLoaded { token: Arc::new(newer), in_doubt_since: None });
         life.finish(&order, FetchOutcome::Issued(overtaken));
-        assert_eq!(life.status().suspect_from.is_some(), suspect, "{endpoint:?}, held: {held}");
+        assert_eq!(life.status().in_doubt_from.is_some(), suspect, "{endpoint:?}, held: {held}");
         assert!(life.due_in() <= seconds(5));
     }
 }

@@ -82,8 +82,8 @@ impl Life {
     }
 
     /// The store has the current token.
-    pub fn read(&mut self, lost_since: Option<UnixMillis>) {
-        self.tell(Event::StoreLoaded { issued: self.held(), lost_since });
+    pub fn read(&mut self, in_doubt_since: Option<UnixMillis>) {
+        self.tell(Event::StoreLoaded { token: self.held(), in_doubt_since });
     }
 
     pub fn pass(&mut self, time: Duration) {

@@ -17,7 +17,7 @@ fn earlier_of_two_markers_counts() {
         life.pass(seconds(30));
         life.read(Some(start.wall.after(seconds(first))));
         life.read(Some(start.wall.after(seconds(second))));
-        assert_eq!(life.status().suspect_from, Some(start.after(seconds(first.min(second) + 240))));
+        assert_eq!(life.status().in_doubt_from, Some(start.after(seconds(first.min(second) + 240))));
     }
 }
 
@@ -27,7 +27,7 @@ fn marker_during_an_attempt_is_its_own() {
     let order = fetch(life.report(Evidence::Reported));
     life.read(Some(life.now.wall));
     life.finish(&order, not_sent());
-    assert_eq!(life.status().suspect_from, None);
+    assert_eq!(life.status().in_doubt_from, None);
 }
 
 /// A marker that is gone from the store does not mean that the response arrived.
@@ -39,7 +39,7 @@ fn own_lost_response_outlives_the_marker() {
     life.finish(&order, lost());
     life.read(Some(asked.wall));
     life.read(None);
-    assert_eq!(life.status().suspect_from, Some(asked.after(seconds(240))));
+    assert_eq!(life.status().in_doubt_from, Some(asked.after(seconds(240))));
 }
 
 #[test]
@@ -78,9 +78,9 @@ fn only_a_later_requested_token_confirms() {
         let generation = order.known.next(asked);
         let found =
             CachedToken::from_shared_store("B".parse().unwrap(), generation, asked, seconds(7200), life.now);
-        life.tell(Event::StoreLoaded { issued: Arc::new(found), lost_since: None });
+        life.tell(Event::StoreLoaded { token: Arc::new(found), in_doubt_since: None });
         assert_eq!(life.held().generation(), generation);
-        assert_eq!(life.status().suspect_from.is_none(), settled, "{endpoint:?} {after}");
+        assert_eq!(life.status().in_doubt_from.is_none(), settled, "{endpoint:?} {after}");
         assert_eq!(life.due_in() > seconds(5), settled, "{endpoint:?} {after}");
     }
 }
@@ -102,7 +102,7 @@ fn conflicting_store_puts_own_token_in_doubt() {
         life.finish(&order, FetchOutcome::IssuedWithoutLease(alone));
         let replaced = Generation::new(order.known.get().saturating_add_signed(meanwhile));
         life.tell(Event::StorePublished { generation, replaced });
-        assert_eq!(life.status().suspect_from.is_some(), suspect, "{endpoint:?} {meanwhile}");
+        assert_eq!(life.status().in_doubt_from.is_some(), suspect, "{endpoint:?} {meanwhile}");
     }
 }
 
@@ -123,7 +123,7 @@ fn gone_and_back(notices: &[TokenEvent]) -> Vec<&TokenEvent> {
 #[test]
 fn store_outage_and_recovery_are_reported_once() {
     let back: [fn(&mut Life) -> Vec<Action>; 3] = [
-        |life| life.tell(Event::StoreLoaded { issued: Arc::new(stored(life, 1)), lost_since: None }),
+        |life| life.tell(Event::StoreLoaded { token: Arc::new(stored(life, 1)), in_doubt_since: None }),
         |life| {
             life.tell(Event::StorePublished {
                 generation: life.held().generation(),
@@ -162,6 +162,6 @@ fn unleased_fetch_keeps_store_unavailable_until_stored() {
     let alone = life.token("B", &order);
     let events = notices(life.finish(&order, FetchOutcome::IssuedWithoutLease(Arc::clone(&alone))));
     assert_eq!(gone_and_back(&events), [&TokenEvent::StoreUnavailable]);
-    let events = notices(life.tell(Event::StoreLoaded { issued: alone, lost_since: None }));
+    let events = notices(life.tell(Event::StoreLoaded { token: alone, in_doubt_since: None }));
     assert_eq!(events, [TokenEvent::StoreRecovered]);
 }

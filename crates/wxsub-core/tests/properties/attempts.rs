@@ -26,7 +26,7 @@ proptest! {
         let mut world = World::new(TokenEndpoint::Token, seed, Vec::new());
         world.otherwise = at_once(end);
         world.tell(Event::TokenRequested);
-        while world.status().announced == 0 {
+        while world.status().failure_seq == 0 {
             world.pass(std::time::Duration::from_millis(10));
         }
         prop_assert!(world.fetches.len() <= 3);

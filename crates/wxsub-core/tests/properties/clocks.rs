@@ -46,9 +46,9 @@ proptest! {
         world.otherwise = at_once(End::NotSent);
         let asked = world.now.wall.before(seconds(7200 + over));
         let stored = StoredToken::new("T".parse().unwrap(), Generation::default().next(asked), asked, seconds(7200));
-        world.tell(Event::StoreLoaded { issued: Arc::new(stored.to_issued(world.now)), lost_since: None });
+        world.tell(Event::StoreLoaded { token: Arc::new(stored.to_issued(world.now)), in_doubt_since: None });
         world.now.wall = world.now.wall.before(seconds(back));
-        world.tell(Event::StoreLoaded { issued: Arc::new(stored.to_issued(world.now)), lost_since: None });
+        world.tell(Event::StoreLoaded { token: Arc::new(stored.to_issued(world.now)), in_doubt_since: None });
         prop_assert!(world.held().is_none());
     }
 

@@ -36,10 +36,10 @@ proptest! {
             world.do_op(op);
         }
         world.tell(Event::TokenRequested);
-        let announced = world.status().announced;
+        let announced = world.status().failure_seq;
         world.pass(seconds(50));
         let status = world.status();
-        prop_assert!(world.held().is_some() || status.announced > announced || status.failure.is_some());
+        prop_assert!(world.held().is_some() || status.failure_seq > announced || status.failure.is_some());
     }
 
     /// A fetch with any outcome does not affect readers meanwhile.
@@ -63,7 +63,7 @@ proptest! {
         for op in &ops {
             let before = world.held();
             let noticed = world.notices.len();
-            let suspect = world.status().is_suspect(world.now);
+            let suspect = world.status().is_in_doubt(world.now);
             world.do_op(op);
             let Some(before) = before.filter(|token| token.is_valid(world.now)) else { continue };
             let believed = match op {

@@ -23,7 +23,7 @@ proptest! {
         let (mut world, mut peer) = (World::new(endpoint, seed, vec![]), World::new(endpoint, seed, vec![]));
         for world in [&mut world, &mut peer] {
             let token = CachedToken::new(AccessToken::new("ODD").unwrap(), Generation::new(stored), world.now, seconds(60));
-            world.tell(Event::StoreLoaded { issued: Arc::new(token), lost_since: None });
+            world.tell(Event::StoreLoaded { token: Arc::new(token), in_doubt_since: None });
         }
         for _ in 0..5 {
             world.tell(Event::TokenRequested);
@@ -31,7 +31,7 @@ proptest! {
             let held = world.held().unwrap();
             prop_assert!(held.generation() < Generation::MAX);
             peer.now = world.now;
-            peer.tell(Event::StoreLoaded { issued: Arc::clone(&held), lost_since: None });
+            peer.tell(Event::StoreLoaded { token: Arc::clone(&held), in_doubt_since: None });
             prop_assert!(peer.held().is_some_and(|token| token.token().ct_eq(held.token())));
         }
     }
@@ -52,7 +52,7 @@ proptest! {
                 // A slow writer stores an older generation with a recent time.
                 let old: &Arc<CachedToken> = offered.get(&earlier);
                 let late = CachedToken::new(old.token().clone(), old.generation(), world.now, seconds(7200));
-                world.tell(Event::StoreLoaded { issued: Arc::new(late), lost_since: None });
+                world.tell(Event::StoreLoaded { token: Arc::new(late), in_doubt_since: None });
             }
         }
     }
@@ -71,7 +71,7 @@ proptest! {
         } else {
             AccessToken::new("OTHER").unwrap()
         };
-        world.tell(Event::StoreLoaded { issued: Arc::new(CachedToken::new(token, newer, world.now, seconds(7200))), lost_since: None });
+        world.tell(Event::StoreLoaded { token: Arc::new(CachedToken::new(token, newer, world.now, seconds(7200))), in_doubt_since: None });
         match world.held() {
             Some(now_held) => prop_assert!(!rejected && now_held.generation() == newer && world.fetches.len() == fetches),
             None => prop_assert!(rejected),

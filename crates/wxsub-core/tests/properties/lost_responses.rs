@@ -28,7 +28,7 @@ proptest! {
         let held = world.held().unwrap().generation();
         let suspect_from = asked.after(seconds(240));
         while world.now.mono.duration_since(asked.mono) < seconds(900) {
-            prop_assert_eq!(world.status().is_suspect(world.now), suspect_from.is_past(world.now));
+            prop_assert_eq!(world.status().is_in_doubt(world.now), suspect_from.is_past(world.now));
             prop_assert_eq!(world.held().map(|token| token.generation()), Some(held));
             let ttl_end = world.now.mono.after(world.status().safe_ttl(world.now));
             if suspect_from.is_past(world.now) {
@@ -61,7 +61,7 @@ proptest! {
         let end = if issued { End::Issue(seconds(7200)) } else { End::Refuse(40164) };
         let mut world = with_lost_answer(seed, 0, end);
         world.pass(seconds(300));
-        prop_assert_eq!(world.status().is_suspect(world.now), !issued);
+        prop_assert_eq!(world.status().is_in_doubt(world.now), !issued);
     }
 
     /// With `stable_token` a lost response invalidates nothing.
@@ -70,7 +70,7 @@ proptest! {
         let mut world = World::new(TokenEndpoint::StableToken, seed, fates);
         for op in &ops {
             world.do_op(op);
-            prop_assert!(!world.status().is_suspect(world.now));
+            prop_assert!(!world.status().is_in_doubt(world.now));
         }
     }
 }

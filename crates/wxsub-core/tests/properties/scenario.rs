@@ -153,7 +153,7 @@ impl World {
         let generation = Generation::default().next(self.now.wall);
         let stored = StoredToken::new(AccessToken::new("STORED").unwrap(), generation, asked, life);
         let issued = Arc::new(stored.to_issued(self.now));
-        self.tell(Event::StoreLoaded { issued, lost_since: None });
+        self.tell(Event::StoreLoaded { token: issued, in_doubt_since: None });
     }
 
     /// The token that callers get now.

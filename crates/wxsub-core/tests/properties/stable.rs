@@ -56,10 +56,10 @@ proptest! {
         let mut world = holding(seed, 7200);
         world.otherwise = at_once(End::Same);
         let held = world.held().unwrap();
-        let Some(ReportOutcome::Pending { announced, .. }) = world.report(held.generation(), Evidence::Reported) else { panic!() };
+        let Some(ReportOutcome::Pending { failure_seq: reported_at_seq, .. }) = world.report(held.generation(), Evidence::Reported) else { panic!() };
         world.pass(seconds(1));
         let status = world.status();
-        prop_assert_eq!(status.announced, announced + 1);
+        prop_assert_eq!(status.failure_seq, reported_at_seq + 1);
         let no_other = matches!(status.failure.unwrap().kind(), TokenErrorKind::TokenUnchanged);
         prop_assert!(no_other);
         prop_assert!(world.fetches.iter().all(|(_, mode)| *mode == RefreshMode::Normal));

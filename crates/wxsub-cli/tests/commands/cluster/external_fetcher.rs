@@ -43,7 +43,7 @@ pub(super) fn fetch_every_minute(minutes: u64, overlap: Duration) -> FetchCounts
         sandbox.advance(Duration::from_secs(60));
     }
     let counted = setup.metric(&format!("wxsub_token_external_invalidations_total{{appid=\"{APPID}\"}}"));
-    let says = |log: String| log.matches("somebody else is fetching tokens for this app").count();
+    let says = |log: String| log.matches("access token invalidated externally").count();
     let named = setup.nodes.iter().map(|node| says(node.log())).sum();
     let fetches = setup.fetches() - minutes;
     setup.traffic.end().check(&setup.weixin.sandbox);

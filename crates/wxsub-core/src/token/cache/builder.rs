@@ -16,13 +16,13 @@ use crate::store::{MemoryStore, TokenStore};
 use crate::token::{ApiKey, Observer, RefreshState, TokenEndpoint, TokenEvent};
 use crate::transport::Transport;
 
-/// How many callers may be telling the task something at the same moment; more wait their turn.
+/// Maximum number of queued requests. More callers wait.
 const REQUEST_QUEUE_CAPACITY: usize = 256;
 
-/// Puts a [`TokenCache`] together.
+/// Builds a [`TokenCache`].
 pub struct TokenCacheBuilder {
     appid: AppId,
-    origin: Upstream,
+    upstream: Upstream,
     transport: Arc<dyn Transport>,
     bases: Option<BaseUrls>,
     endpoint: TokenEndpoint,
@@ -33,33 +33,35 @@ pub struct TokenCacheBuilder {
 }
 
 impl TokenCache {
-    /// A keeper for this app, fetching over this transport.
+    /// Starts building a token cache that fetches from Weixin.
     #[must_use]
     pub fn builder(appid: AppId, secret: AppSecret, transport: Arc<dyn Transport>) -> TokenCacheBuilder {
         TokenCacheBuilder::new(appid, Upstream::Weixin(secret), transport)
     }
 
-    /// A keeper that gets its tokens from a control server (`wxsub serve`) at this base. It has no AppSecret, so it cannot
-    /// refresh behind the server's back: it keeps what it was handed for as long as the server vouches for it, asks again
-    /// ahead of that, names the token that Weixin has rejected, and rides out a restart of the server.
-    /// [`endpoint`](TokenCacheBuilder::endpoint) and [`store`](TokenCacheBuilder::store) are the server's business and mean nothing
-    /// here.
+    /// Starts building a token cache that gets its tokens from a control server (`wxsub serve`) at this base URL.
+    ///
+    /// It needs no AppSecret. It serves a token for the ttl that the server gave, and requests the next one ahead
+    /// of time. It reports a token that Weixin rejected. It survives a restart of the server.
+    ///
+    /// [`endpoint`](TokenCacheBuilder::endpoint) and [`store`](TokenCacheBuilder::store) have no effect here,
+    /// because the server decides both.
     #[must_use]
-    pub fn of_server(
+    pub fn from_control_server(
         appid: AppId,
         key: ApiKey,
         base: BaseUrl,
         transport: Arc<dyn Transport>,
     ) -> TokenCacheBuilder {
-        TokenCacheBuilder::new(appid, Upstream::Server(key), transport).api_base(base)
+        TokenCacheBuilder::new(appid, Upstream::ControlServer(key), transport).api_base(base)
     }
 }
 
 impl TokenCacheBuilder {
-    fn new(appid: AppId, origin: Upstream, transport: Arc<dyn Transport>) -> Self {
+    fn new(appid: AppId, upstream: Upstream, transport: Arc<dyn Transport>) -> Self {
         Self {
             appid,
-            origin,
+            upstream,
             transport,
             bases: None,
             endpoint: TokenEndpoint::default(),
@@ -70,107 +72,110 @@ impl TokenCacheBuilder {
         }
     }
 
-    /// Fetches from here instead of `https://api.weixin.qq.com`.
+    /// Sets the base URL. Default: `https://api.weixin.qq.com`.
     #[must_use]
     pub fn api_base(self, base: BaseUrl) -> Self {
         self.api_bases(base.into())
     }
 
-    /// Fetches from these hosts, the first one as long as it works. If it cannot be reached, the same attempt goes on to the
-    /// next host. If it gives no answer of Weixin's, or −1, the next attempt goes there: the reply may be lost, and all rules
-    /// for that apply. The first host is tried again after 5 min.
+    /// Sets the base URLs in order of preference.
+    ///
+    /// If a host cannot be reached, the same attempt tries the next one. If a host gives no response of Weixin's,
+    /// or errcode −1, the next attempt goes to the next host. The response may be lost then, and the rules for lost
+    /// responses apply. The first host is tried again after 5 min.
     #[must_use]
     pub fn api_bases(mut self, bases: BaseUrls) -> Self {
         self.bases = Some(bases);
         self
     }
 
-    /// Which endpoint to fetch from.
+    /// Sets the endpoint that issues the tokens.
     #[must_use]
     pub fn endpoint(mut self, endpoint: TokenEndpoint) -> Self {
         self.endpoint = endpoint;
         self
     }
 
-    /// Lives on this clock.
+    /// Sets the clock. Default: [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// Takes hosts and clock from a client, unless they were chosen.
+    /// Takes the hosts and the clock of a client, unless they are set.
     pub(crate) fn inherit_defaults(mut self, bases: &BaseUrls, clock: &Arc<dyn Clock>) -> Self {
         self.bases.get_or_insert_with(|| bases.clone());
         self.clock.get_or_insert_with(|| Arc::clone(clock));
         self
     }
 
-    /// Shares its token with the other keepers of this store, which is then read every 2 s, and whenever it
-    /// [hints](TokenStore::wait_for_change) at a newer token.
+    /// Shares the token with the peers that use this store. The cache reads the store every 2 s, and at once after
+    /// a [notification](TokenStore::wait_for_change). Default: a store in memory.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// Spreads its attempts in time from this seed, so that a run can be repeated.
+    /// Sets the seed of the jitter, so that a run can be repeated. Default: random.
     #[must_use]
     pub fn jitter_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Tells this function what an operator wants to know. It runs inside the keeper's task, so it must not block.
+    /// Sets a function that receives all events. It runs in the refresh task, so it must not block.
     #[must_use]
     pub fn on_event(mut self, observer: impl Fn(&TokenEvent) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }
 
-    /// The keeper. Nothing is fetched yet.
+    /// Builds the cache. It fetches nothing yet.
     #[must_use]
     pub fn build(self) -> TokenCache {
-        let (asks, inbox) = mpsc::channel(REQUEST_QUEUE_CAPACITY);
-        let endpoint = match self.origin {
+        let (requests, request_receiver) = mpsc::channel(REQUEST_QUEUE_CAPACITY);
+        let endpoint = match self.upstream {
             Upstream::Weixin(_) => self.endpoint,
-            // A server is asked as `stable_token` is: asking ends nothing, and the same token may come again.
-            Upstream::Server(_) => TokenEndpoint::StableToken,
+            // A request to a control server is like one to `stable_token`: it invalidates nothing and may return
+            // the same token.
+            Upstream::ControlServer(_) => TokenEndpoint::StableToken,
         };
-        let lifecycle = RefreshState::new(endpoint, self.seed.unwrap_or_else(random_seed));
-        let (status_out, status) = watch::channel(lifecycle.status());
+        let state = RefreshState::new(endpoint, self.seed.unwrap_or_else(random_seed));
+        let (status_sender, status) = watch::channel(state.status());
         let current = Arc::new(ArcSwapOption::empty());
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let shared = self.store.is_some();
+        let is_shared = self.store.is_some();
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock))));
         let appid = self.appid.clone();
-        let rounds = TokenFetcher {
+        let fetcher = TokenFetcher {
             hosts: Hosts::new(self.bases.unwrap_or_default()),
             endpoint,
             holder: format!("{:016x}", random_seed()),
             appid: self.appid,
-            origin: self.origin,
+            upstream: self.upstream,
             transport: self.transport,
             store,
             clock: Arc::clone(&clock),
         };
-        let worker = RefreshTask::new(
-            lifecycle,
-            Arc::new(rounds),
-            shared,
-            inbox,
-            status_out,
+        let task = RefreshTask::new(
+            state,
+            Arc::new(fetcher),
+            is_shared,
+            request_receiver,
+            status_sender,
             Arc::clone(&current),
             self.observer,
         );
-        TokenCache { appid, asks, status, current, berth: Arc::new(TaskSlot::new(worker)), clock }
+        TokenCache { appid, requests, status, current, task_slot: Arc::new(TaskSlot::new(task)), clock }
     }
 }
 
 impl fmt::Debug for TokenCacheBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { appid, bases, endpoint, .. } = self;
-        f.debug_struct("KeeperBuilder")
+        f.debug_struct("TokenCacheBuilder")
             .field("appid", appid)
             .field("bases", bases)
             .field("endpoint", endpoint)

@@ -1,4 +1,4 @@
-//! An attempt to get a token from a control server, which keeps it for everybody and knows the AppSecret.
+//! Carries out an attempt to get a token from a control server, which holds the AppSecret.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::token::{
 };
 use crate::transport::{HttpRequest, TransportError};
 
-/// How much of a server's explanation is kept, in characters.
-const MAX_DETAIL: usize = 300;
+/// Maximum length of the server's error text, in characters.
+const MAX_DETAIL_CHARS: usize = 300;
 
-/// What the server hands out.
+/// The server's response with a token.
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: String,
@@ -26,7 +26,7 @@ struct TokenResponse {
     generation: u64,
 }
 
-/// Why it hands out nothing.
+/// The server's error response (RFC 9457).
 #[derive(Deserialize)]
 struct ProblemDetails {
     detail: Option<String>,
@@ -34,31 +34,41 @@ struct ProblemDetails {
 }
 
 impl TokenFetcher {
-    /// Asks the server; names the token that Weixin has rejected, if the newest known is that one.
-    pub(super) async fn ask_server(&self, order: &FetchRequest, key: &ApiKey) -> FetchOutcome {
-        if order.mode == RefreshMode::Forced {
-            // It has just been told, and hands out the same token: it knows better, or cannot do better.
+    /// Requests a token. Reports the rejected token if it is the newest known one.
+    pub(super) async fn fetch_from_control_server(
+        &self,
+        fetch_request: &FetchRequest,
+        key: &ApiKey,
+    ) -> FetchOutcome {
+        if fetch_request.mode == RefreshMode::Forced {
+            // The server got the report and returned the same token. Asking again does not help.
             return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued);
         }
-        let rejected = order.rejected.as_ref().filter(|rejected| rejected.generation() == order.known);
-        let asked = self.clock.now();
-        let deadline = asked.mono.after(order.timeout);
-        let exchange = async {
-            let request = self
-                .request(key, rejected.map(|issued| issued.token()))
+        let rejected =
+            fetch_request.rejected.as_ref().filter(|rejected| rejected.generation() == fetch_request.known);
+        let started_at = self.clock.now();
+        let deadline = started_at.mono.after(fetch_request.timeout);
+        let http_exchange = async {
+            let http_request = self
+                .http_request(key, rejected.map(|token| token.token()))
                 .map_err(TokenErrorKind::Transport)?;
-            self.transport.execute(request).await.map_err(TokenErrorKind::Transport)
+            self.transport.execute(http_request).await.map_err(TokenErrorKind::Transport)
         };
-        let raw = timeout_at(&*self.clock, deadline, exchange).await.unwrap_or(Err(TokenErrorKind::TimedOut));
-        match raw.and_then(|raw| read(&raw)) {
-            Ok((token, life, generation)) => {
-                FetchOutcome::Issued(Arc::new(CachedToken::new(token, generation, asked, life)))
+        let response =
+            timeout_at(&*self.clock, deadline, http_exchange).await.unwrap_or(Err(TokenErrorKind::TimedOut));
+        match response.and_then(|response| parse_token_response(&response)) {
+            Ok((token, lifetime, generation)) => {
+                FetchOutcome::Issued(Arc::new(CachedToken::new(token, generation, started_at, lifetime)))
             }
             Err(failure) => FetchOutcome::Failed(failure),
         }
     }
 
-    fn request(&self, key: &ApiKey, rejected: Option<&AccessToken>) -> Result<HttpRequest, TransportError> {
+    fn http_request(
+        &self,
+        key: &ApiKey,
+        rejected: Option<&AccessToken>,
+    ) -> Result<HttpRequest, TransportError> {
         let (base, path) = (self.hosts.bases().first(), format!("/v1/apps/{}/access_token", self.appid));
         match rejected {
             None => HttpRequest::to_control_server(base, key, &path, None),
@@ -70,31 +80,37 @@ impl TokenFetcher {
     }
 }
 
-fn read(raw: &RawResponse<Bytes>) -> Result<(AccessToken, Duration, Generation), TokenErrorKind> {
-    let unreadable =
-        || upstream_error("the control server's reply cannot be read; is it one?", Remedy::FixConfig);
-    if raw.status != 200 {
-        return Err(refused(raw));
+fn parse_token_response(
+    response: &RawResponse<Bytes>,
+) -> Result<(AccessToken, Duration, Generation), TokenErrorKind> {
+    let invalid_response = || {
+        upstream_error(
+            "the control server's response is invalid; check that the URL is the one of a control server",
+            Remedy::FixConfig,
+        )
+    };
+    if response.status != 200 {
+        return Err(parse_problem(response));
     }
     let TokenResponse { access_token, expires_in, generation } =
-        serde_json::from_slice(&raw.body).map_err(|_| unreadable())?;
-    let token = AccessToken::new(access_token).map_err(|_| unreadable())?;
+        serde_json::from_slice(&response.body).map_err(|_| invalid_response())?;
+    let token = AccessToken::new(access_token).map_err(|_| invalid_response())?;
     Ok((token, Duration::from_secs(expires_in), Generation::new(generation)))
 }
 
-/// The server says why, in words that hold no secret; what it does not say, the status does.
-fn refused(raw: &RawResponse<Bytes>) -> TokenErrorKind {
-    let problem: Option<ProblemDetails> = serde_json::from_slice(&raw.body).ok();
-    let (said, remedy) = problem.map_or((None, None), |problem| (problem.detail, problem.remedy));
-    let said: String =
-        said.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MAX_DETAIL).collect();
-    let by_status = match raw.status {
+/// Reads the server's error text, which holds no secret. Without a remedy in it, the status decides.
+fn parse_problem(response: &RawResponse<Bytes>) -> TokenErrorKind {
+    let problem: Option<ProblemDetails> = serde_json::from_slice(&response.body).ok();
+    let (detail, remedy) = problem.map_or((None, None), |problem| (problem.detail, problem.remedy));
+    let detail: String =
+        detail.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MAX_DETAIL_CHARS).collect();
+    let by_status = match response.status {
         401 | 403 | 404 => Remedy::FixConfig,
         429 => Remedy::SlowDown,
         _ => Remedy::RetryLater,
     };
     upstream_error(
-        &format!("the control server answered {}: {said}", raw.status),
+        &format!("the control server responded with {}: {detail}", response.status),
         remedy.unwrap_or(by_status),
     )
 }

@@ -1,4 +1,5 @@
-//! One attempt to get a token: lease, store, mark, call, put. What to do and when was decided elsewhere.
+//! Carries out one attempt to get a token: lease, store, marker, call, publish.
+//! [`RefreshState`](crate::token::RefreshState) decides when.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +17,16 @@ use crate::token::{
 };
 use crate::transport::{HttpRequest, Transport};
 
-/// How long the store may take for one answer; a round asks it a few times, within its lease.
+/// Timeout of one store operation. An attempt makes several of them within its lease.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a token is offered to the store again after losing to another.
+/// Maximum number of writes to the store when peers write at the same time.
 const MAX_CAS_ATTEMPTS: usize = 3;
 
 /// What every attempt needs.
 pub(super) struct TokenFetcher {
     pub(super) appid: AppId,
-    pub(super) origin: Upstream,
+    pub(super) upstream: Upstream,
     pub(super) hosts: Hosts,
     pub(super) endpoint: TokenEndpoint,
     pub(super) holder: String,
@@ -34,38 +35,37 @@ pub(super) struct TokenFetcher {
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// Who issues the tokens.
+/// Where the tokens come from.
 pub(super) enum Upstream {
     Weixin(AppSecret),
-    /// A control server, which keeps them for others too.
-    Server(ApiKey),
+    /// A control server, which serves other clients too.
+    ControlServer(ApiKey),
 }
 
 impl TokenFetcher {
-    /// What the store holds, if it holds a token. One that has lost its records, or was away when the token held came, is
-    /// given that.
-    pub(super) async fn sync_with_store(&self, held: Option<Arc<CachedToken>>) -> Option<Event> {
+    /// Reads the record. Publishes our token if the store is behind, after data loss or an outage.
+    pub(super) async fn sync_with_store(&self, current: Option<Arc<CachedToken>>) -> Option<Event> {
         let record = self.with_store_timeout(self.store.load(&self.appid)).await.ok()?;
-        let ahead = held.filter(|held| held.generation() > record.generation());
-        if let Some(held) = ahead.filter(|held| held.is_valid(self.clock.now())) {
-            let put = self.store.compare_and_set(&self.appid, record.generation(), self.to_store(&held));
-            return match self.with_store_timeout(put).await {
+        let ahead = current.filter(|current| current.generation() > record.generation());
+        if let Some(current) = ahead.filter(|current| current.is_valid(self.clock.now())) {
+            let write = self.store.compare_and_set(&self.appid, record.generation(), self.to_store(&current));
+            return match self.with_store_timeout(write).await {
                 Ok(CasOutcome::Stored) => Some(Event::StorePublished {
-                    generation: held.generation(),
+                    generation: current.generation(),
                     replaced: record.generation(),
                 }),
-                // The next reading shows what it holds.
+                // The next read shows the record.
                 Ok(CasOutcome::Conflict(_)) | Err(_) => None,
             };
         }
-        let TokenRecord { token, in_doubt_since: lost_since, .. } = record;
+        let TokenRecord { token, in_doubt_since, .. } = record;
         token.map(|stored| Event::StoreLoaded {
-            issued: Arc::new(stored.to_issued(self.clock.now())),
-            lost_since,
+            token: Arc::new(stored.to_issued(self.clock.now())),
+            in_doubt_since,
         })
     }
 
-    /// Asks the store, which must not keep anybody waiting.
+    /// Runs a store operation with [`STORE_TIMEOUT`].
     async fn with_store_timeout<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -73,130 +73,131 @@ impl TokenFetcher {
         let deadline = self.clock.now().mono.after(STORE_TIMEOUT);
         timeout_at(&*self.clock, deadline, work)
             .await
-            .unwrap_or_else(|| Err(StoreError::new("no answer in time")))
+            .unwrap_or_else(|| Err(StoreError::new("no response in time")))
     }
 
-    /// Gets a token.
-    pub(super) async fn execute(&self, order: &FetchRequest) -> FetchOutcome {
-        match &self.origin {
-            Upstream::Weixin(secret) => self.fetch_with_lease(order, secret).await,
-            Upstream::Server(key) => self.ask_server(order, key).await,
+    /// Carries out the attempt.
+    pub(super) async fn execute(&self, request: &FetchRequest) -> FetchOutcome {
+        match &self.upstream {
+            Upstream::Weixin(secret) => self.fetch_with_lease(request, secret).await,
+            Upstream::ControlServer(key) => self.fetch_from_control_server(request, key).await,
         }
     }
 
-    /// From the store if it holds a newer one than the order knows, else from Weixin.
-    async fn fetch_with_lease(&self, order: &FetchRequest, secret: &AppSecret) -> FetchOutcome {
-        // The store counts from when it is asked or later, and its clock may be a little faster.
-        let trusted = self.clock.now().mono.after(order.lease * 5 / 6);
-        let Ok(leased) =
-            self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, order.lease)).await
+    /// Adopts a newer stored token, or else fetches one with the lease.
+    async fn fetch_with_lease(&self, request: &FetchRequest, secret: &AppSecret) -> FetchOutcome {
+        // The lease begins in the store after this time. The clock of the store may run a little faster.
+        let lease_valid_until = self.clock.now().mono.after(request.lease * 5 / 6);
+        let Ok(has_lease) =
+            self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, request.lease)).await
         else {
-            return self.fetch_without_store(order, secret).await;
+            return self.fetch_without_store(request, secret).await;
         };
         let Ok(record) = self.with_store_timeout(self.store.load(&self.appid)).await else {
-            return self.fetch_without_store(order, secret).await;
+            return self.fetch_without_store(request, secret).await;
         };
-        if let Some(outcome) = self.adopt(&record, order) {
-            if leased {
+        if let Some(outcome) = self.adopt(&record, request) {
+            if has_lease {
                 self.release_lease().await;
             }
             return outcome;
         }
-        if !leased {
+        if !has_lease {
             return FetchOutcome::LeaseHeldByPeer;
         }
-        let outcome = self.fetch(order, secret, record, trusted).await;
+        let outcome = self.fetch(request, secret, record, lease_valid_until).await;
         match &outcome {
             FetchOutcome::Failed(failure) if failure.affects_all_peers() => {
-                self.extend_lease_for_backoff(order.lease / 3).await;
+                self.extend_lease_for_backoff(request.lease / 3).await;
             }
             _ => self.release_lease().await,
         }
         outcome
     }
 
-    /// Without the store: what was known before this process started, or another if the order says so.
-    async fn fetch_without_store(&self, order: &FetchRequest, secret: &AppSecret) -> FetchOutcome {
+    /// Adopts the last token that this process knew, or else fetches one if the request allows it.
+    async fn fetch_without_store(&self, request: &FetchRequest, secret: &AppSecret) -> FetchOutcome {
         let token = self.store.load_fallback(&self.appid).await;
-        let remembered = TokenRecord { token, ..TokenRecord::default() };
-        if let Some(outcome) = self.adopt(&remembered, order) {
+        let record = TokenRecord { token, ..TokenRecord::default() };
+        if let Some(outcome) = self.adopt(&record, request) {
             return outcome;
         }
-        if !order.allow_without_lease {
+        if !request.allow_without_lease {
             return FetchOutcome::StoreUnavailable;
         }
-        let until = self.clock.now().mono.after(order.lease);
-        match self.fetch(order, secret, TokenRecord::default(), until).await {
-            FetchOutcome::Issued(issued) => FetchOutcome::IssuedWithoutLease(issued),
-            other => other,
+        let until = self.clock.now().mono.after(request.lease);
+        match self.fetch(request, secret, TokenRecord::default(), until).await {
+            FetchOutcome::Issued(token) => FetchOutcome::IssuedWithoutLease(token),
+            outcome => outcome,
         }
     }
 
-    /// A newer token that somebody else has fetched makes the call unnecessary.
-    fn adopt(&self, record: &TokenRecord, order: &FetchRequest) -> Option<FetchOutcome> {
+    /// Returns a newer stored token, which makes the fetch unnecessary.
+    fn adopt(&self, record: &TokenRecord, request: &FetchRequest) -> Option<FetchOutcome> {
         let now = self.clock.now();
-        let issued = record.token.as_ref()?.to_issued(now);
-        let rejected = order.rejected.as_ref().is_some_and(|rejected| rejected.token().ct_eq(issued.token()));
-        let newer = issued.generation() > order.known && issued.is_valid(now) && !rejected;
-        let lost_since = record.in_doubt_since;
-        newer.then(|| FetchOutcome::Adopted { issued: Arc::new(issued), lost_since, lost_race: false })
+        let token = record.token.as_ref()?.to_issued(now);
+        let rejected =
+            request.rejected.as_ref().is_some_and(|rejected| rejected.token().ct_eq(token.token()));
+        let is_newer = token.generation() > request.known && token.is_valid(now) && !rejected;
+        let in_doubt_since = record.in_doubt_since;
+        is_newer.then(|| FetchOutcome::Adopted { token: Arc::new(token), in_doubt_since, lost_race: false })
     }
 
-    /// Fetches while the lease can be trusted.
+    /// Fetches a token and publishes it. Fetches nothing once the lease may have expired.
     async fn fetch(
         &self,
-        order: &FetchRequest,
+        request: &FetchRequest,
         secret: &AppSecret,
         record: TokenRecord,
-        trusted: MonotonicInstant,
+        lease_valid_until: MonotonicInstant,
     ) -> FetchOutcome {
-        let asked = self.clock.now();
-        if order.mode == RefreshMode::Forced
+        let started_at = self.clock.now();
+        if request.mode == RefreshMode::Forced
             && !self
-                .with_store_timeout(self.store.try_acquire_force_refresh(&self.appid, asked.wall))
+                .with_store_timeout(self.store.try_acquire_force_refresh(&self.appid, started_at.wall))
                 .await
                 .unwrap_or(false)
         {
             return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued);
         }
-        self.mark(asked.wall).await;
-        if self.clock.now().mono >= trusted {
-            // This process was stopped for a while, or the store was slow: somebody else may be fetching by now.
-            self.unmark(asked.wall).await;
+        self.set_in_doubt(started_at.wall).await;
+        if self.clock.now().mono >= lease_valid_until {
+            // The process was paused, or the store was slow. A peer may be fetching by now.
+            self.clear_in_doubt(started_at.wall).await;
             return FetchOutcome::LeaseHeldByPeer;
         }
-        let deadline = asked.mono.after(order.timeout).min(trusted);
-        let replied =
-            timeout_at(&*self.clock, deadline, self.call(secret, order.mode)).await.unwrap_or_else(|| {
+        let deadline = started_at.mono.after(request.timeout).min(lease_valid_until);
+        let response =
+            timeout_at(&*self.clock, deadline, self.call(secret, request.mode)).await.unwrap_or_else(|| {
                 let now = self.clock.now().mono;
                 self.hosts.failed(self.hosts.preferred(now), now);
                 Err(TokenErrorKind::TimedOut)
             });
-        match replied {
-            Ok(reply) => self.publish(order, record, &reply, asked).await,
+        match response {
+            Ok(response) => self.publish(request, record, &response, started_at).await,
             Err(failure) => {
                 if !failure.may_have_taken_effect() {
-                    self.unmark(asked.wall).await;
+                    self.clear_in_doubt(started_at.wall).await;
                 }
                 FetchOutcome::Failed(failure)
             }
         }
     }
 
-    /// The one exchange with Weixin, at the first host that can be reached. Whatever else goes wrong, the next attempt goes to
-    /// the next host.
-    async fn call(&self, own: &AppSecret, mode: RefreshMode) -> Result<TokenResponse, TokenErrorKind> {
+    /// Calls Weixin at the preferred host. Tries the next host only if the request was certainly not sent. After
+    /// any other failure of a host, the next attempt goes to the next host.
+    async fn call(&self, secret: &AppSecret, mode: RefreshMode) -> Result<TokenResponse, TokenErrorKind> {
         let mut hosts_left = self.hosts.bases().count();
         loop {
             let base = self.hosts.preferred(self.clock.now().mono);
-            let called = self.call_host(base, own, mode).await;
-            let Err(failure) = &called else { return called };
+            let result = self.call_host(base, secret, mode).await;
+            let Err(failure) = &result else { return result };
             if failure.may_pass_at_another_host() {
                 self.hosts.failed(base, self.clock.now().mono);
             }
             hosts_left -= 1;
             if hosts_left == 0 || !failure.is_unsent() {
-                return called;
+                return result;
             }
         }
     }
@@ -204,101 +205,108 @@ impl TokenFetcher {
     async fn call_host(
         &self,
         base: &BaseUrl,
-        own: &AppSecret,
+        secret: &AppSecret,
         mode: RefreshMode,
     ) -> Result<TokenResponse, TokenErrorKind> {
-        let (appid, secret) = (self.appid.clone(), own.clone());
-        let outgoing = match (self.endpoint, mode) {
-            (TokenEndpoint::Token, _) => HttpRequest::new(base, TokenRequest::new(appid, secret).encode()),
+        let appid = self.appid.clone();
+        let http_request = match (self.endpoint, mode) {
+            (TokenEndpoint::Token, _) => {
+                HttpRequest::new(base, TokenRequest::new(appid, secret.clone()).encode())
+            }
             (TokenEndpoint::StableToken, mode) => {
-                let request = StableTokenRequest::new(appid, secret);
+                let request = StableTokenRequest::new(appid, secret.clone());
                 let request = if mode == RefreshMode::Forced { request.force_refresh() } else { request };
                 HttpRequest::new(base, request.encode())
             }
         };
-        let exchange = self.transport.execute(outgoing.map_err(TokenErrorKind::Transport)?);
-        let raw = exchange.await.map_err(TokenErrorKind::Transport)?;
-        match TokenResponse::parse(raw.status, &raw.body).map_err(TokenErrorKind::Unreadable)? {
-            Ok(reply) => Ok(reply),
-            Err(refusal) => Err(TokenErrorKind::Refused(refusal.redact(own.expose_secret()))),
+        let exchange = self.transport.execute(http_request.map_err(TokenErrorKind::Transport)?);
+        let response = exchange.await.map_err(TokenErrorKind::Transport)?;
+        match TokenResponse::parse(response.status, &response.body).map_err(TokenErrorKind::Unreadable)? {
+            Ok(response) => Ok(response),
+            Err(refusal) => Err(TokenErrorKind::Refused(refusal.redact(secret.expose_secret()))),
         }
     }
 
-    /// Puts the token into the store. Whoever finds a newer one there adopts that. With `/cgi-bin/token` it is then as
-    /// uncertain as after a lost reply, since Weixin may have issued the two in the other order.
+    /// Writes the token to the store, or adopts a newer one that is there. With `/cgi-bin/token` an adopted one is
+    /// then in doubt, because Weixin may have issued the two in the other order.
     async fn publish(
         &self,
-        order: &FetchRequest,
+        request: &FetchRequest,
         mut record: TokenRecord,
-        reply: &TokenResponse,
-        asked: ClockReading,
+        response: &TokenResponse,
+        started_at: ClockReading,
     ) -> FetchOutcome {
         for _ in 0..MAX_CAS_ATTEMPTS {
-            let known = order.known.max(record.generation());
+            let known = request.known.max(record.generation());
             let generation = match &record.token {
-                // The same token again is no new generation, unless the store has lost a newer one meanwhile.
-                Some(stored) if stored.token.ct_eq(&reply.access_token) && stored.generation == known => {
+                // The same token keeps its generation, unless the store has lost a newer one.
+                Some(stored) if stored.token.ct_eq(&response.access_token) && stored.generation == known => {
                     known
                 }
-                _ => known.next(asked.wall),
+                _ => known.next(started_at.wall),
             };
-            let issued = CachedToken::new(reply.access_token.clone(), generation, asked, reply.expires_in);
+            let token =
+                CachedToken::new(response.access_token.clone(), generation, started_at, response.expires_in);
             if generation == record.generation() {
-                self.unmark(asked.wall).await;
-                return FetchOutcome::Issued(Arc::new(issued));
+                self.clear_in_doubt(started_at.wall).await;
+                return FetchOutcome::Issued(Arc::new(token));
             }
-            let put = self.store.compare_and_set(&self.appid, record.generation(), self.to_store(&issued));
-            match self.with_store_timeout(put).await {
+            let write = self.store.compare_and_set(&self.appid, record.generation(), self.to_store(&token));
+            match self.with_store_timeout(write).await {
                 Ok(CasOutcome::Conflict(newer)) if newer.generation() > record.generation() => record = newer,
-                Ok(CasOutcome::Stored) => return FetchOutcome::Issued(Arc::new(issued)),
-                // A store that cannot be reached, or has lost its records, does not make the token less good.
+                Ok(CasOutcome::Stored) => return FetchOutcome::Issued(Arc::new(token)),
+                // The token is good even if the store is unavailable or has lost its records.
                 Ok(CasOutcome::Conflict(_)) | Err(_) => {
-                    return FetchOutcome::IssuedWithoutLease(Arc::new(issued));
+                    return FetchOutcome::IssuedWithoutLease(Arc::new(token));
                 }
             }
-            if let Some(FetchOutcome::Adopted { issued, lost_since, .. }) = self.adopt(&record, order) {
-                let raced = self.endpoint == TokenEndpoint::Token;
-                return FetchOutcome::Adopted { issued, lost_since, lost_race: raced };
+            if let Some(FetchOutcome::Adopted { token, in_doubt_since, .. }) = self.adopt(&record, request) {
+                let lost_race = self.endpoint == TokenEndpoint::Token;
+                return FetchOutcome::Adopted { token, in_doubt_since, lost_race };
             }
         }
-        let known: Generation = order.known.max(record.generation());
-        let issued =
-            CachedToken::new(reply.access_token.clone(), known.next(asked.wall), asked, reply.expires_in);
-        FetchOutcome::IssuedWithoutLease(Arc::new(issued))
+        let known: Generation = request.known.max(record.generation());
+        let token = CachedToken::new(
+            response.access_token.clone(),
+            known.next(started_at.wall),
+            started_at,
+            response.expires_in,
+        );
+        FetchOutcome::IssuedWithoutLease(Arc::new(token))
     }
 
-    /// As others are to know it. Where the wall clock was set back, the other clock says how old it is. A token of unknown age
-    /// goes back as it was found.
-    fn to_store(&self, issued: &CachedToken) -> StoredToken {
-        if !issued.has_known_age() {
-            return StoredToken::from(issued);
+    /// Returns the token as it is stored. If the wall clock was set back, the age on the monotonic clock counts. A
+    /// token of unknown age is stored as it was read.
+    fn to_store(&self, token: &CachedToken) -> StoredToken {
+        if !token.has_known_age() {
+            return StoredToken::from(token);
         }
         let now = self.clock.now();
-        let asked = now.wall.before(issued.lifetime().saturating_sub(issued.remaining(now)));
-        let (token, generation) = (issued.token().clone(), issued.generation());
-        StoredToken::new(token, generation, asked.min(issued.requested_at()), issued.lifetime())
+        let requested_at = now.wall.before(token.lifetime().saturating_sub(token.remaining(now)));
+        let requested_at = requested_at.min(token.requested_at());
+        StoredToken::new(token.token().clone(), token.generation(), requested_at, token.lifetime())
     }
 
-    /// From here until the reply is read, the token held may be ended without anybody knowing.
-    async fn mark(&self, since: UnixMillis) {
+    /// Marks the stored token as in doubt. From now until the response is read, the fetch may invalidate it.
+    async fn set_in_doubt(&self, since: UnixMillis) {
         if self.endpoint == TokenEndpoint::Token {
             let _ = self.with_store_timeout(self.store.set_in_doubt(&self.appid, since)).await;
         }
     }
 
-    async fn unmark(&self, since: UnixMillis) {
+    async fn clear_in_doubt(&self, since: UnixMillis) {
         if self.endpoint == TokenEndpoint::Token {
             let _ = self.with_store_timeout(self.store.clear_in_doubt(&self.appid, since)).await;
         }
     }
 
-    /// The others would fare no better now. This process may try again sooner, at its own pace; if it does not, they may.
-    async fn extend_lease_for_backoff(&self, span: Duration) {
-        let _ = self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, span)).await;
+    /// Keeps the lease so that peers back off. This process may try again sooner.
+    async fn extend_lease_for_backoff(&self, length: Duration) {
+        let _ = self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, length)).await;
     }
 
     async fn release_lease(&self) {
-        // A lease that cannot be given back ends by itself.
+        // A lease that cannot be released expires by itself.
         let _ = self.with_store_timeout(self.store.release_lease(&self.appid, &self.holder)).await;
     }
 }

@@ -1,4 +1,5 @@
-//! The keeper's one task: waits for asks, results and deadlines, and carries out what the lifecycle decides.
+//! The one task of a token cache. It waits for requests, results and deadlines, and carries out the actions of the
+//! refresh state.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -16,245 +17,251 @@ use crate::token::{
     ReportOutcome, TokenErrorKind, TokenEvent, TokenStatus,
 };
 
-/// How often a shared store is read.
+/// Interval at which a shared store is read.
 const STORE_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What callers tell the task.
+/// A message from a caller to the task.
 pub(super) enum Request {
-    Wanted,
-    Report { failed: Generation, evidence: Evidence, answer: oneshot::Sender<ReportOutcome> },
+    /// The caller needs a token and sees none.
+    Token,
+    /// The token of this generation no longer works.
+    Report { generation: Generation, evidence: Evidence, response: oneshot::Sender<ReportOutcome> },
 }
 
-/// Everything the task needs, and everything that must outlive it.
+/// What the task needs, and what must outlive a panic.
 pub(super) struct RefreshTask {
-    lifecycle: RefreshState,
-    rounds: Arc<TokenFetcher>,
-    /// Whether other keepers use the same store.
-    shared: bool,
-    inbox: mpsc::Receiver<Request>,
+    state: RefreshState,
+    fetcher: Arc<TokenFetcher>,
+    /// Whether peers use the same store.
+    is_shared: bool,
+    requests: mpsc::Receiver<Request>,
     status: watch::Sender<TokenStatus>,
     current: Arc<ArcSwapOption<CachedToken>>,
     observer: Option<Observer>,
-    /// The attempt under way.
+    /// The number of the running attempt.
     attempt: Option<u64>,
-    /// The newest generation the store has hinted at.
-    hinted: Generation,
+    /// The generation of the last notification from the store.
+    notified_generation: Generation,
 }
 
-/// What the task waits for.
+/// What woke the task.
 enum Wakeup {
-    Asked(Request),
-    /// Nobody can ask any more.
+    Request(Request),
+    /// All handles of the token cache were dropped.
     AllHandlesDropped,
-    Finished(u64, FetchOutcome),
-    Read(Option<Event>),
-    /// The store may hold a token of this generation.
+    FetchFinished(u64, FetchOutcome),
+    StoreRead(Option<Event>),
+    /// A notification: the store may hold a token of this generation.
     StoreChanged(Generation),
     Deadline,
 }
 
 type Fetch = Pin<Box<dyn Future<Output = FetchOutcome> + Send>>;
-type Reading = Pin<Box<dyn Future<Output = Option<Event>> + Send>>;
+type StoreRead = Pin<Box<dyn Future<Output = Option<Event>> + Send>>;
 
 impl RefreshTask {
     pub(super) fn new(
-        lifecycle: RefreshState,
-        rounds: Arc<TokenFetcher>,
-        shared: bool,
-        inbox: mpsc::Receiver<Request>,
+        state: RefreshState,
+        fetcher: Arc<TokenFetcher>,
+        is_shared: bool,
+        requests: mpsc::Receiver<Request>,
         status: watch::Sender<TokenStatus>,
         current: Arc<ArcSwapOption<CachedToken>>,
         observer: Option<Observer>,
     ) -> Self {
         Self {
-            lifecycle,
-            rounds,
-            shared,
-            inbox,
+            state,
+            fetcher,
+            is_shared,
+            requests,
             status,
             current,
             observer,
             attempt: None,
-            hinted: Generation::default(),
+            notified_generation: Generation::default(),
         }
     }
 
-    /// Goes on until nobody can ask any more.
+    /// Runs until all handles of the token cache were dropped.
     pub(super) async fn run(&mut self) {
-        let (mut fetch, mut reading): (Option<Fetch>, Option<Reading>) = (None, None);
+        let (mut fetch, mut store_read): (Option<Fetch>, Option<StoreRead>) = (None, None);
         if let Some(attempt) = self.attempt.take() {
-            // An earlier task was dropped half-way.
+            // The runtime of an earlier task ended during an attempt.
             let outcome = FetchOutcome::Failed(TokenErrorKind::Interrupted);
             fetch = self.step(Event::FetchFinished { attempt, outcome }, None);
         }
-        let mut read_at = self.rounds.clock.now().mono.after(STORE_POLL_INTERVAL);
+        let mut next_store_read = self.fetcher.clock.now().mono.after(STORE_POLL_INTERVAL);
         loop {
-            let (event, answer) = match self.wait(&mut fetch, &mut reading, read_at).await {
+            let (event, response) = match self.wait(&mut fetch, &mut store_read, next_store_read).await {
                 Wakeup::AllHandlesDropped => return,
-                Wakeup::Asked(Request::Wanted) => (Event::TokenRequested, None),
-                Wakeup::Asked(Request::Report { failed, evidence, answer }) => {
-                    (Event::InvalidTokenReported { generation: failed, evidence }, Some(answer))
+                Wakeup::Request(Request::Token) => (Event::TokenRequested, None),
+                Wakeup::Request(Request::Report { generation, evidence, response }) => {
+                    (Event::InvalidTokenReported { generation, evidence }, Some(response))
                 }
-                Wakeup::Finished(attempt, outcome) => {
+                Wakeup::FetchFinished(attempt, outcome) => {
                     fetch = None;
                     (Event::FetchFinished { attempt, outcome }, None)
                 }
-                Wakeup::Read(found) => {
-                    reading = None;
-                    read_at = self.rounds.clock.now().mono.after(STORE_POLL_INTERVAL);
+                Wakeup::StoreRead(found) => {
+                    store_read = None;
+                    next_store_read = self.fetcher.clock.now().mono.after(STORE_POLL_INTERVAL);
                     (found.unwrap_or(Event::Timer), None)
                 }
                 Wakeup::StoreChanged(generation) => {
-                    // Heeded once, so that a false one costs one reading.
-                    self.hinted = generation;
-                    read_at = self.rounds.clock.now().mono;
+                    // A generation counts once, so that a false notification costs one read.
+                    self.notified_generation = generation;
+                    next_store_read = self.fetcher.clock.now().mono;
                     (Event::Timer, None)
                 }
                 Wakeup::Deadline => (Event::Timer, None),
             };
-            if let Some(started) = self.step(event, answer) {
-                fetch = Some(started);
+            if let Some(fetch_started) = self.step(event, response) {
+                fetch = Some(fetch_started);
             }
-            if self.shared && reading.is_none() && self.rounds.clock.now().mono >= read_at {
-                let rounds = Arc::clone(&self.rounds);
+            if self.is_shared && store_read.is_none() && self.fetcher.clock.now().mono >= next_store_read {
+                let fetcher = Arc::clone(&self.fetcher);
                 let held = self.status.borrow().held.clone();
-                reading = Some(Box::pin(async move { rounds.sync_with_store(held).await }));
+                store_read = Some(Box::pin(async move { fetcher.sync_with_store(held).await }));
             }
         }
     }
 
-    /// A panic has ended the task. Gives the time from which it may be started again.
+    /// Records a panic of the task. Returns the time from which the task may start again.
     pub(super) fn on_panic(&mut self) -> MonotonicInstant {
-        let now = self.rounds.clock.now();
-        warn!(appid = self.rounds.appid.as_str(), "the keeper's task has panicked; it will be started again");
-        let notices = self.lifecycle.on_worker_panic(now);
-        debug!(?notices, "left untold, since the observer may be what panicked");
+        let now = self.fetcher.clock.now();
+        warn!(
+            appid = self.fetcher.appid.as_str(),
+            "the refresh task panicked; it starts again after a delay"
+        );
+        let events = self.state.on_worker_panic(now);
+        debug!(?events, "events not reported, because the observer may have panicked");
         self.publish();
-        self.lifecycle.poll_timeout(now).unwrap_or(now.mono)
+        self.state.poll_timeout(now).unwrap_or(now.mono)
     }
 
-    /// Forgets who asked: they ask again. Gives what wakes them.
+    /// Drops all queued requests. Their callers repeat them when they are woken through the returned status sender.
     pub(super) fn discard_pending_requests(&mut self) -> watch::Sender<TokenStatus> {
-        while self.inbox.try_recv().is_ok() {}
+        while self.requests.try_recv().is_ok() {}
         self.status.clone()
     }
 
     async fn wait(
         &mut self,
         fetch: &mut Option<Fetch>,
-        reading: &mut Option<Reading>,
-        read_at: MonotonicInstant,
+        store_read: &mut Option<StoreRead>,
+        next_store_read: MonotonicInstant,
     ) -> Wakeup {
-        let now = self.rounds.clock.now();
-        let read_at = (self.shared && reading.is_none()).then_some(read_at);
-        let deadline = [self.lifecycle.poll_timeout(now), read_at].into_iter().flatten().min();
-        let clock = &self.rounds.clock;
+        let now = self.fetcher.clock.now();
+        let next_store_read = (self.is_shared && store_read.is_none()).then_some(next_store_read);
+        let deadline = [self.state.poll_timeout(now), next_store_read].into_iter().flatten().min();
+        let clock = &self.fetcher.clock;
         let sleep = async {
             match deadline {
                 Some(deadline) => clock.sleep_until(deadline).await,
                 None => pending().await,
             }
         };
-        let (rounds, newest, attempt) = (&self.rounds, self.newest(), self.attempt);
-        let hint = async {
-            match (read_at, attempt) {
-                (Some(_), None) => rounds.store.wait_for_change(&rounds.appid, newest).await,
-                // Read already, or by the attempt, whose own token would be hinted at.
+        let (fetcher, known, attempt) = (&self.fetcher, self.highest_generation(), self.attempt);
+        let notification = async {
+            match (next_store_read, attempt) {
+                (Some(_), None) => fetcher.store.wait_for_change(&fetcher.appid, known).await,
+                // No notification is needed: a read is running, or an attempt, which reads the store itself.
                 _ => pending().await,
             }
         };
         tokio::select! {
             biased;
-            ask = self.inbox.recv() => ask.map_or(Wakeup::AllHandlesDropped, Wakeup::Asked),
-            outcome = await_optional(fetch) => Wakeup::Finished(attempt.unwrap_or_default(), outcome),
-            found = await_optional(reading) => Wakeup::Read(found),
-            generation = hint => Wakeup::StoreChanged(generation),
+            request = self.requests.recv() => request.map_or(Wakeup::AllHandlesDropped, Wakeup::Request),
+            outcome = await_optional(fetch) => Wakeup::FetchFinished(attempt.unwrap_or_default(), outcome),
+            found = await_optional(store_read) => Wakeup::StoreRead(found),
+            generation = notification => Wakeup::StoreChanged(generation),
             () = sleep => Wakeup::Deadline,
         }
     }
 
-    /// The newest generation held or hinted at.
-    fn newest(&self) -> Generation {
-        let held = self.status.borrow().held.as_ref().map(|issued| issued.generation());
-        self.hinted.max(held.unwrap_or_default())
+    /// Returns the highest generation that is current or was notified.
+    fn highest_generation(&self) -> Generation {
+        let current = self.status.borrow().held.as_ref().map(|token| token.generation());
+        self.notified_generation.max(current.unwrap_or_default())
     }
 
-    /// Feeds the lifecycle, carries out what it says and shows what it knows. Gives the fetch that was started, if any.
-    fn step(&mut self, event: Event, mut answer: Option<oneshot::Sender<ReportOutcome>>) -> Option<Fetch> {
-        let now = self.rounds.clock.now();
-        let (mut started, mut notices) = (None, Vec::new());
-        let commands = self.lifecycle.handle_event(now, event);
+    /// Passes an event to the refresh state, publishes the new status and carries out the actions. Returns the
+    /// fetch that it started, if any.
+    fn step(&mut self, event: Event, mut response: Option<oneshot::Sender<ReportOutcome>>) -> Option<Fetch> {
+        let now = self.fetcher.clock.now();
+        let (mut fetch_started, mut events) = (None, Vec::new());
+        let actions = self.state.handle_event(now, event);
         self.publish();
-        for command in commands {
-            match command {
-                Action::Fetch(order) => started = Some(self.start(order)),
-                Action::Emit(notice) => notices.push(notice),
-                Action::ResolveReport(verdict) => {
-                    // A reporter that gave up does not want to know.
-                    let _ = answer.take().map(|answer| answer.send(verdict));
+        for action in actions {
+            match action {
+                Action::Fetch(request) => fetch_started = Some(self.start(request)),
+                Action::Emit(event) => events.push(event),
+                Action::ResolveReport(outcome) => {
+                    // The caller may have given up.
+                    let _ = response.take().map(|response| response.send(outcome));
                 }
             }
         }
-        // Last, because an observer is foreign code and may panic.
-        notices.iter().for_each(|notice| self.emit(notice));
-        started
+        // The observer comes last, because it may panic.
+        events.iter().for_each(|event| self.emit(event));
+        fetch_started
     }
 
-    fn start(&mut self, order: FetchRequest) -> Fetch {
-        self.attempt = Some(order.attempt);
-        let rounds = Arc::clone(&self.rounds);
-        Box::pin(async move { rounds.execute(&order).await })
+    fn start(&mut self, request: FetchRequest) -> Fetch {
+        self.attempt = Some(request.attempt);
+        let fetcher = Arc::clone(&self.fetcher);
+        Box::pin(async move { fetcher.execute(&request).await })
     }
 
     fn publish(&mut self) {
-        let status = self.lifecycle.status();
+        let status = self.state.status();
         if !status.fetching {
             self.attempt = None;
         }
-        // Waking ten thousand waiters for nothing would have each of them ask again.
-        self.status.send_if_modified(|shown| {
-            let changed = !shown.same_as(&status);
+        // Each waiting caller that wakes sends a request, so they wake only for a change.
+        self.status.send_if_modified(|published| {
+            let changed = !published.same_as(&status);
             if changed {
                 self.current.store(status.held.clone());
-                *shown = status;
+                *published = status;
             }
             changed
         });
     }
 
-    fn emit(&self, notice: &TokenEvent) {
-        let appid = self.rounds.appid.as_str();
-        match notice {
-            TokenEvent::Refreshed { generation, fingerprint, life, obtained } => {
-                info!(appid, %generation, %fingerprint, ?life, ?obtained, "a new access token is held");
+    fn emit(&self, event: &TokenEvent) {
+        let appid = self.fetcher.appid.as_str();
+        match event {
+            TokenEvent::Refreshed { generation, fingerprint, lifetime, origin } => {
+                info!(appid, %generation, %fingerprint, ?lifetime, ?origin, "access token refreshed");
             }
             TokenEvent::StoreUnavailable => {
-                warn!(appid, "the token store does not answer; fetching is put off");
+                warn!(appid, "token store unavailable; refresh postponed");
             }
-            TokenEvent::StoreRecovered => info!(appid, "the token store answers again"),
+            TokenEvent::StoreRecovered => info!(appid, "token store available again"),
             TokenEvent::FetchFailed { failure, retry_in, silent: true, .. } => {
-                debug!(appid, %failure, ?retry_in, "fetching an access token failed; trying again");
+                debug!(appid, %failure, ?retry_in, "access token fetch failed; retrying");
             }
             TokenEvent::FetchFailed { failure, retry_in, remaining, silent: false } => {
-                warn!(appid, %failure, ?retry_in, ?remaining, "fetching an access token failed");
+                warn!(appid, %failure, ?retry_in, ?remaining, "access token fetch failed");
             }
             TokenEvent::FetchResponseLost { generation } => {
-                warn!(appid, %generation, "the reply to a fetch was lost; the token held may die before its time");
+                warn!(appid, %generation, "response to an access token fetch was lost; the current token is in doubt");
             }
             TokenEvent::Rejected { generation, remaining } => {
-                debug!(appid, %generation, ?remaining, "Weixin rejected the access token");
+                debug!(appid, %generation, ?remaining, "access token rejected by Weixin");
             }
             TokenEvent::InvalidatedExternally { generation, remaining } => {
-                warn!(appid, %generation, ?remaining, "somebody else is fetching tokens for this app");
+                warn!(appid, %generation, ?remaining, "access token invalidated externally; another program fetches tokens for this app");
             }
         }
         if let Some(observer) = &self.observer {
-            observer(notice);
+            observer(event);
         }
     }
 }
 
-/// Waits for work that may not be there; without any, for ever.
+/// Waits for work if there is any, or else forever.
 async fn await_optional<T>(work: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
     match work {
         Some(work) => work.await,

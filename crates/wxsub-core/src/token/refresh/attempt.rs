@@ -1,4 +1,4 @@
-//! What comes of an attempt to get a token.
+//! Handles the end of an attempt to get a token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,95 +12,96 @@ use crate::token::{
     TokenEvent, TokenOrigin,
 };
 
-/// While nothing usable is held, this many transient failures in a row pass in silence, retried at once,
+/// Maximum number of transient failures in a row that are retried at once and not reported, while there is no valid
+/// token.
 const SILENT_RETRIES: u32 = 2;
 
-/// if they pass this fast.
+/// Maximum time since the first of these failures.
 const SILENT_RETRY_WINDOW: Duration = Duration::from_secs(10);
 
-/// How soon another process is asked again whether it has fetched.
+/// Interval at which the store is read again while a peer fetches.
 pub(super) const PEER_POLL_INTERVAL: Duration = Duration::from_millis(1_500);
 
-/// How long a reporter should wait before reporting the same token again.
+/// Delay after which a client may report the same token again.
 const UNCHANGED_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// An attempt under way.
+/// A running attempt.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) number: u64,
     pub(super) mode: RefreshMode,
     pub(super) started_at: ClockReading,
-    /// The newest generation known when it began.
+    /// The highest generation known at its start.
     pub(super) known: Generation,
 }
 
 impl RefreshState {
-    pub(super) fn finished(
+    pub(super) fn on_fetch_finished(
         &mut self,
         now: ClockReading,
         number: u64,
         outcome: FetchOutcome,
-        commands: &mut Vec<Action>,
+        actions: &mut Vec<Action>,
     ) {
         let Some(attempt) = self.attempt.take_if(|attempt| attempt.number == number) else {
             return;
         };
         match outcome {
-            FetchOutcome::Issued(issued) => {
-                self.record_store_up(commands);
-                self.issued(now, &attempt, issued, TokenOrigin::Fetched, commands);
+            FetchOutcome::Issued(token) => {
+                self.record_store_up(actions);
+                self.on_token_issued(now, &attempt, token, TokenOrigin::Fetched, actions);
             }
-            FetchOutcome::IssuedWithoutLease(issued) => {
-                self.record_store_down(now, commands);
-                self.issued(now, &attempt, issued, TokenOrigin::FetchedWithoutLease, commands);
+            FetchOutcome::IssuedWithoutLease(token) => {
+                self.record_store_down(now, actions);
+                self.on_token_issued(now, &attempt, token, TokenOrigin::FetchedWithoutLease, actions);
             }
-            FetchOutcome::Adopted { issued, lost_since, lost_race: raced } => {
-                self.record_store_up(commands);
-                self.adopted(now, issued, lost_since, commands);
-                if raced {
+            FetchOutcome::Adopted { token, in_doubt_since, lost_race } => {
+                self.record_store_up(actions);
+                self.on_token_adopted(now, token, in_doubt_since, actions);
+                if lost_race {
                     self.record_unconfirmed_call(now);
                     self.mark_in_doubt(now, attempt.started_at.wall);
                 }
             }
             FetchOutcome::LeaseHeldByPeer => {
-                self.record_store_up(commands);
+                self.record_store_up(actions);
                 self.next_attempt_at = Some(now.after(self.jitter.within_percent(PEER_POLL_INTERVAL, 10)));
             }
-            FetchOutcome::StoreUnavailable => self.on_store_unavailable(now, commands),
-            FetchOutcome::Failed(failure) => self.failed(now, &attempt, failure, commands),
+            FetchOutcome::StoreUnavailable => self.on_store_unavailable(now, actions),
+            FetchOutcome::Failed(failure) => self.on_fetch_failed(now, &attempt, failure, actions),
         }
     }
 
-    fn adopted(
+    fn on_token_adopted(
         &mut self,
         now: ClockReading,
-        issued: Arc<CachedToken>,
-        lost_since: Option<UnixMillis>,
-        commands: &mut Vec<Action>,
+        token: Arc<CachedToken>,
+        in_doubt_since: Option<UnixMillis>,
+        actions: &mut Vec<Action>,
     ) {
-        if issued.generation() < self.max_generation || !issued.is_valid(now) || self.was_rejected(&issued) {
-            // Overtaken while it was under way: look again.
+        if token.generation() < self.max_generation || !token.is_valid(now) || self.was_rejected(&token) {
+            // The state changed during the attempt. Read the store again.
             self.next_attempt_at = Some(now.after(Duration::from_millis(100)));
             return;
         }
-        self.install_token(now, issued, TokenOrigin::Adopted, commands);
-        self.on_in_doubt_marker(now, lost_since);
-        if lost_since.is_some() {
+        self.install_token(now, token, TokenOrigin::Adopted, actions);
+        self.on_in_doubt_marker(now, in_doubt_since);
+        if in_doubt_since.is_some() {
             self.expedite_refresh(now);
         }
     }
 
-    fn issued(
+    fn on_token_issued(
         &mut self,
         now: ClockReading,
         attempt: &Attempt,
-        issued: Arc<CachedToken>,
-        obtained: TokenOrigin,
-        commands: &mut Vec<Action>,
+        token: Arc<CachedToken>,
+        origin: TokenOrigin,
+        actions: &mut Vec<Action>,
     ) {
-        self.fetches.spend(now.mono);
-        if issued.generation() < self.max_generation {
-            // Somebody else's newer token came in meanwhile. Which of the two Weixin issued later, nobody knows.
+        self.fetch_limit.spend(now.mono);
+        if token.generation() < self.max_generation {
+            // A peer's newer token arrived during the fetch. It is unknown which of the two Weixin issued later.
             if self.endpoint == TokenEndpoint::Token && self.current.is_some() {
                 self.in_doubt_since.get_or_insert(attempt.started_at);
                 self.last_lost = Some(attempt.started_at.mono);
@@ -108,29 +109,29 @@ impl RefreshState {
             self.record_unconfirmed_call(now);
             return self.expedite_refresh(now);
         }
-        if !issued.is_valid(now) {
-            return self.failed(now, attempt, TokenErrorKind::ExpiredOnArrival, commands);
+        if !token.is_valid(now) {
+            return self.on_fetch_failed(now, attempt, TokenErrorKind::ExpiredOnArrival, actions);
         }
-        if self.was_rejected(&issued) {
+        if self.was_rejected(&token) {
             return match (self.endpoint, attempt.mode) {
                 (TokenEndpoint::StableToken, RefreshMode::Normal) => {
-                    // Those who wait have waited since then.
+                    // Callers have waited since the start of this attempt.
                     self.failing_since.get_or_insert(attempt.started_at.mono);
-                    commands.push(self.start(now, RefreshMode::Forced));
+                    actions.push(self.start_attempt(now, RefreshMode::Forced));
                 }
-                _ => self.failed(now, attempt, TokenErrorKind::RejectedTokenReissued, commands),
+                _ => self.on_fetch_failed(now, attempt, TokenErrorKind::RejectedTokenReissued, actions),
             };
         }
-        // The same token again is no new generation, whatever the store knows.
-        let issued = match &self.current {
-            Some(held) if held.token().ct_eq(issued.token()) => {
-                Arc::new(issued.with_generation(held.generation()))
+        // The same token keeps its generation, even if the store has lost the record.
+        let token = match &self.current {
+            Some(current) if current.token().ct_eq(token.token()) => {
+                Arc::new(token.with_generation(current.generation()))
             }
-            _ => issued,
+            _ => token,
         };
-        let unchanged = self.pending_report == Some(issued.generation());
-        self.install_token(now, issued, obtained, commands);
-        if obtained == TokenOrigin::FetchedWithoutLease {
+        let unchanged = self.pending_report == Some(token.generation());
+        self.install_token(now, token, origin, actions);
+        if origin == TokenOrigin::FetchedWithoutLease {
             self.record_unleased_fetch(now, attempt.known);
         }
         if unchanged {
@@ -141,12 +142,12 @@ impl RefreshState {
         }
     }
 
-    pub(super) fn failed(
+    pub(super) fn on_fetch_failed(
         &mut self,
         now: ClockReading,
         attempt: &Attempt,
         failure: TokenErrorKind,
-        commands: &mut Vec<Action>,
+        actions: &mut Vec<Action>,
     ) {
         self.failures = self.failures.saturating_add(1);
         let failing_since = *self.failing_since.get_or_insert(now.mono);
@@ -156,38 +157,44 @@ impl RefreshState {
             self.record_unconfirmed_call(now);
             if self.in_doubt_since.is_none() {
                 self.in_doubt_since = Some(attempt.started_at);
-                if let Some(held) = &self.current {
-                    commands
-                        .push(Action::Emit(TokenEvent::FetchResponseLost { generation: held.generation() }));
+                if let Some(current) = &self.current {
+                    actions.push(Action::Emit(TokenEvent::FetchResponseLost {
+                        generation: current.generation(),
+                    }));
                 }
             }
         }
-        let pace = failure.pace();
-        let limited = self.fetches.wait(now.mono);
-        let quiet = self.current.is_none()
-            && pace == RetryClass::Transient
-            && limited.is_zero()
+        let class = failure.retry_class();
+        let limit_delay = self.fetch_limit.wait(now.mono);
+        let silent = self.current.is_none()
+            && class == RetryClass::Transient
+            && limit_delay.is_zero()
             && self.failures <= SILENT_RETRIES
             && now.mono.duration_since(failing_since) < SILENT_RETRY_WINDOW;
-        let pause = if quiet {
+        let delay = if silent {
             self.jitter.within_percent(Duration::from_millis(200) * self.failures, 50)
         } else {
-            let lost = self.in_doubt_since.is_some() || self.holds_unknown_age();
-            let took = now.mono.duration_since(attempt.started_at.mono);
-            let setback =
-                RetryContext { pace, failures: self.failures, held: self.current.as_deref(), lost, took };
-            schedule::retry_delay(&setback, now, &mut self.jitter).max(limited)
+            let in_doubt = self.in_doubt_since.is_some() || self.has_unknown_age();
+            let elapsed = now.mono.duration_since(attempt.started_at.mono);
+            let context = RetryContext {
+                class,
+                failures: self.failures,
+                current: self.current.as_deref(),
+                in_doubt,
+                elapsed,
+            };
+            schedule::retry_delay(&context, now, &mut self.jitter).max(limit_delay)
         };
-        self.next_attempt_at = Some(now.after(pause));
-        let remaining = self.current.as_ref().map_or(Duration::ZERO, |issued| issued.remaining(now));
-        commands.push(Action::Emit(TokenEvent::FetchFailed {
+        self.next_attempt_at = Some(now.after(delay));
+        let remaining = self.current.as_ref().map_or(Duration::ZERO, |token| token.remaining(now));
+        actions.push(Action::Emit(TokenEvent::FetchFailed {
             failure: failure.clone(),
-            retry_in: pause,
+            retry_in: delay,
             remaining,
-            silent: quiet,
+            silent,
         }));
-        if !quiet {
-            self.publish_failure(TokenError::new(failure, Some(pause)));
+        if !silent {
+            self.publish_failure(TokenError::new(failure, Some(delay)));
         }
     }
 
@@ -197,10 +204,10 @@ impl RefreshState {
         self.failure_seq += 1;
     }
 
-    /// The token held may be dying: do not wait for its planned refresh.
+    /// Fetches within five seconds instead of at the planned time, because the current token may be invalid.
     pub(super) fn expedite_refresh(&mut self, now: ClockReading) {
         let soon = now.after(self.jitter.uniform_below(Duration::from_secs(5)));
-        let soon = self.within_limit(soon, now);
+        let soon = self.not_before_fetch_limit(soon, now);
         if self.next_attempt_at.is_none_or(|due| due.remaining(now) > soon.remaining(now)) {
             self.next_attempt_at = Some(soon);
         }

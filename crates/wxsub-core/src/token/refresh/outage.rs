@@ -1,5 +1,5 @@
-//! What happens while the store that several processes share does not answer: whoever fetches then may end the token of the
-//! others without their knowledge.
+//! Rules for the time while the shared store is unavailable. A fetch without the store may invalidate the token of
+//! peers, and they do not know it.
 
 use std::time::Duration;
 
@@ -11,34 +11,38 @@ use crate::token::{
     Action, CachedToken, Generation, TokenEndpoint, TokenError, TokenErrorKind, TokenEvent, TokenOrigin,
 };
 
-/// What is known of the store, and of the token held as far as the store does not know it.
+/// Whether the store is unavailable, and whether it knows the current token.
 #[derive(Debug, Default)]
 pub(super) struct StoreOutage {
-    /// Since when the store has not answered.
-    away_since: Option<MonotonicInstant>,
-    /// The newest generation known before the token held was fetched without the store, which does not know it yet.
-    fetched_after: Option<Generation>,
-    /// How long before its end its successor is fetched without the store.
+    /// Since when the store is unavailable.
+    unavailable_since: Option<MonotonicInstant>,
+    /// The highest generation known before the current token was fetched without the store. `None` if the store
+    /// knows the current token.
+    unleased_after: Option<Generation>,
+    /// How long before expiry the next token is fetched without the store.
     lead: Duration,
 }
 
 impl StoreOutage {
-    /// Another token is held from now on.
+    /// Starts again for a new current token.
     pub(super) fn reset(&mut self, lead: Duration) {
-        self.fetched_after = None;
+        self.unleased_after = None;
         self.lead = lead;
     }
 }
 
 impl RefreshState {
-    /// How long until a fetch without the store is better than none. With `stable_token` it ends nobody's token.
+    /// Returns the delay until a fetch without the store is better than none. With `stable_token` it is zero,
+    /// because such a fetch invalidates no token.
     fn delay_until_unleased_fetch(&self, now: ClockReading) -> Duration {
-        match (self.endpoint, &self.current, self.alone.away_since) {
+        match (self.endpoint, &self.current, self.store_outage.unavailable_since) {
             (TokenEndpoint::StableToken, ..) => Duration::ZERO,
-            (TokenEndpoint::Token, Some(held), _) => held.remaining(now).saturating_sub(self.alone.lead),
-            // The last one has ended or was rejected, and so it is with the others.
+            (TokenEndpoint::Token, Some(current), _) => {
+                current.remaining(now).saturating_sub(self.store_outage.lead)
+            }
+            // The last token expired or was rejected, for peers too.
             (TokenEndpoint::Token, None, _) if self.max_generation > Generation::default() => Duration::ZERO,
-            // Whoever was fetching when it went away has finished by then.
+            // A peer that was fetching at the start of the outage has finished after this time.
             (TokenEndpoint::Token, None, since) => {
                 LEASE.saturating_sub(since.map_or(Duration::ZERO, |since| now.mono.duration_since(since)))
             }
@@ -49,102 +53,115 @@ impl RefreshState {
         self.delay_until_unleased_fetch(now).is_zero()
     }
 
-    /// The attempt has come to nothing, because the store does not answer.
-    pub(super) fn on_store_unavailable(&mut self, now: ClockReading, commands: &mut Vec<Action>) {
-        self.record_store_down(now, commands);
-        let alone_in = self.delay_until_unleased_fetch(now);
-        let wait =
-            self.jitter.within_percent(PEER_POLL_INTERVAL, 10).min(alone_in.max(Duration::from_millis(100)));
+    /// Plans the next attempt after one that failed because the store is unavailable.
+    pub(super) fn on_store_unavailable(&mut self, now: ClockReading, actions: &mut Vec<Action>) {
+        self.record_store_down(now, actions);
+        let unleased_in = self.delay_until_unleased_fetch(now);
+        let wait = self
+            .jitter
+            .within_percent(PEER_POLL_INTERVAL, 10)
+            .min(unleased_in.max(Duration::from_millis(100)));
         self.next_attempt_at = Some(now.after(wait));
         if self.current.is_none() || self.pending_report.is_some() {
             self.publish_failure(TokenError::new(
                 TokenErrorKind::StoreUnavailable,
-                Some(alone_in.min(LEASE)),
+                Some(unleased_in.min(LEASE)),
             ));
         }
     }
 
-    pub(super) fn record_store_down(&mut self, now: ClockReading, commands: &mut Vec<Action>) {
-        if self.alone.away_since.is_none() {
-            self.alone.away_since = Some(now.mono);
-            commands.push(Action::Emit(TokenEvent::StoreUnavailable));
+    pub(super) fn record_store_down(&mut self, now: ClockReading, actions: &mut Vec<Action>) {
+        if self.store_outage.unavailable_since.is_none() {
+            self.store_outage.unavailable_since = Some(now.mono);
+            actions.push(Action::Emit(TokenEvent::StoreUnavailable));
         }
     }
 
-    /// What can be read in it is no sign of that unless it is new: a replica can be read, too.
-    pub(super) fn record_store_up(&mut self, commands: &mut Vec<Action>) {
-        if self.alone.away_since.take().is_some() {
-            commands.push(Action::Emit(TokenEvent::StoreRecovered));
+    /// Records that the store is available. A read proves it only if the record is new, because a replica may serve
+    /// old records.
+    pub(super) fn record_store_up(&mut self, actions: &mut Vec<Action>) {
+        if self.store_outage.unavailable_since.take().is_some() {
+            actions.push(Action::Emit(TokenEvent::StoreRecovered));
         }
     }
 
-    /// The store has been given the token held. If it had got another one meanwhile, Weixin may have issued that one later.
-    pub(super) fn published(&mut self, now: ClockReading, generation: Generation, replaced: Generation) {
-        let Some(held) = self.current.as_ref().filter(|held| held.generation() == generation) else { return };
-        let asked = held.requested_at();
-        match self.alone.fetched_after.take() {
+    /// Records that the store has the current token now. If it held a peer's newer token before, Weixin may have
+    /// issued that one later.
+    pub(super) fn on_store_published(
+        &mut self,
+        now: ClockReading,
+        generation: Generation,
+        replaced: Generation,
+    ) {
+        let Some(current) = self.current.as_ref().filter(|current| current.generation() == generation) else {
+            return;
+        };
+        let requested_at = current.requested_at();
+        match self.store_outage.unleased_after.take() {
             Some(known) if replaced <= known => self.unconfirmed_call_at = None,
-            Some(_) if self.endpoint == TokenEndpoint::Token => self.mark_in_doubt(now, asked),
+            Some(_) if self.endpoint == TokenEndpoint::Token => self.mark_in_doubt(now, requested_at),
             _ => {}
         }
     }
 
-    /// The token held was fetched without the store, knowing this generation when the call began.
+    /// Records that the current token was fetched without the store. `known` is the highest generation known when
+    /// the call began.
     pub(super) fn record_unleased_fetch(&mut self, now: ClockReading, known: Generation) {
-        self.alone.fetched_after = Some(known);
+        self.store_outage.unleased_after = Some(known);
         self.record_unconfirmed_call(now);
     }
 
-    /// A call of our own has ended. With `/cgi-bin/token` Weixin may have carried it out after any that others made before.
+    /// Records the end of a call with unknown effect. With `/cgi-bin/token` Weixin may have carried it out after an
+    /// earlier call of a peer.
     pub(super) fn record_unconfirmed_call(&mut self, now: ClockReading) {
         if self.endpoint == TokenEndpoint::Token {
             self.unconfirmed_call_at = Some(now.mono);
         }
     }
 
-    /// Whether this token was asked for after that call, and so is the one that works.
-    pub(super) fn confirms(&self, now: ClockReading, issued: &CachedToken) -> bool {
+    /// Returns whether this token was requested after that call, which proves that it works.
+    pub(super) fn confirms(&self, now: ClockReading, token: &CachedToken) -> bool {
         self.unconfirmed_call_at.is_none_or(|ended| {
-            issued.has_known_age() && now.wall.since(issued.requested_at()) < now.mono.duration_since(ended)
+            token.has_known_age() && now.wall.since(token.requested_at()) < now.mono.duration_since(ended)
         })
     }
 
-    /// Since when it is uncertain whether the token held works, because of that call.
-    pub(super) fn unsettled_since(&self, now: ClockReading) -> Option<UnixMillis> {
+    /// Returns since when that call leaves the current token in doubt.
+    pub(super) fn unconfirmed_since(&self, now: ClockReading) -> Option<UnixMillis> {
         self.unconfirmed_call_at.map(|ended| now.wall.before(now.mono.duration_since(ended)))
     }
 
-    /// The store holds a token of the generation held.
+    /// Compares the stored token with the current one of the same generation.
     pub(super) fn reconcile_same_generation(
         &mut self,
         now: ClockReading,
         stored: &CachedToken,
-        lost_since: Option<UnixMillis>,
-        commands: &mut Vec<Action>,
+        in_doubt_since: Option<UnixMillis>,
+        actions: &mut Vec<Action>,
     ) {
-        let same = self.current.as_ref().is_some_and(|held| held.token().ct_eq(stored.token()));
-        let alone = self.alone.fetched_after.take();
-        if same && alone.is_some() {
-            self.record_store_up(commands);
+        let same = self.current.as_ref().is_some_and(|current| current.token().ct_eq(stored.token()));
+        let unleased_after = self.store_outage.unleased_after.take();
+        if same && unleased_after.is_some() {
+            self.record_store_up(actions);
         }
-        match alone {
-            _ if same => self.on_in_doubt_marker(now, lost_since),
-            // Two processes fetched alone in the same millisecond.
+        match unleased_after {
+            _ if same => self.on_in_doubt_marker(now, in_doubt_since),
+            // Two processes fetched without the store in the same millisecond.
             Some(_) => self.mark_in_doubt(now, stored.requested_at()),
             None => {}
         }
     }
 
-    /// Since when it is uncertain which of two tokens works: ours, fetched without the store, or the one found there, which
-    /// Weixin may have issued earlier.
-    pub(super) fn conflicting_since(&self, obtained: TokenOrigin) -> Option<UnixMillis> {
-        let raced = self.alone.fetched_after.is_some()
-            && obtained == TokenOrigin::Adopted
+    /// Returns since when it is unknown which of two tokens works. One is ours, fetched without the store. The
+    /// other is the stored one, which Weixin may have issued earlier.
+    pub(super) fn conflicting_since(&self, origin: TokenOrigin) -> Option<UnixMillis> {
+        let has_raced = self.store_outage.unleased_after.is_some()
+            && origin == TokenOrigin::Adopted
             && self.endpoint == TokenEndpoint::Token;
-        self.current.as_ref().filter(|_| raced).map(|held| held.requested_at())
+        self.current.as_ref().filter(|_| has_raced).map(|current| current.requested_at())
     }
 
-    /// The token held may be dying; another fetch, with the lease, settles it.
+    /// Puts the current token in doubt and plans a fetch with the lease, which settles it.
     pub(super) fn mark_in_doubt(&mut self, now: ClockReading, since: UnixMillis) {
         self.in_doubt_since = Some(now.before(now.wall.since(since)));
         self.last_lost = Some(now.mono);

@@ -1,4 +1,4 @@
-//! "That one no longer works": who says so, and what is done about it.
+//! Handles reports that a token no longer works.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,64 +10,65 @@ use crate::token::{
     TokenEvent,
 };
 
-/// An attempt whose reply was lost explains a dead token for this long: five minutes of overlap and one to arrive.
+/// How long an attempt with a lost response can explain a rejection: five minutes of overlap, and one minute for
+/// the response.
 const IN_DOUBT_WINDOW: Duration = Duration::from_secs(360);
 
 impl RefreshState {
-    pub(super) fn reported(
+    pub(super) fn on_invalid_token_reported(
         &mut self,
         now: ClockReading,
         generation: Generation,
         evidence: Evidence,
-        commands: &mut Vec<Action>,
+        actions: &mut Vec<Action>,
     ) {
         match self.current.clone() {
-            // A newer one is held, or the one reported was never ours.
-            Some(held) if held.generation() != generation => {
-                commands.push(Action::ResolveReport(ReportOutcome::AlreadyRefreshed(held)));
+            // A newer token is current, or the reported one was never ours.
+            Some(current) if current.generation() != generation => {
+                actions.push(Action::ResolveReport(ReportOutcome::AlreadyRefreshed(current)));
             }
-            Some(held) if evidence == Evidence::Observed || self.is_suspect(now) => {
-                self.reject(now, &held, commands);
-                self.refresh_on_report(now, generation, commands);
+            Some(current) if evidence == Evidence::Observed || self.is_in_doubt(now) => {
+                self.reject(now, &current, actions);
+                self.refresh_on_report(now, generation, actions);
             }
-            Some(_) => self.refresh_on_unverified_report(now, generation, commands),
-            None if self.attempt.is_some() => commands.push(self.wait(generation)),
+            Some(_) => self.refresh_on_unverified_report(now, generation, actions),
+            None if self.attempt.is_some() => actions.push(self.pending(generation)),
             None => match &self.failure {
                 Some(failure) => {
-                    commands.push(Action::ResolveReport(ReportOutcome::Rejected(failure.clone())));
+                    actions.push(Action::ResolveReport(ReportOutcome::Rejected(failure.clone())));
                 }
                 None => {
-                    commands.push(self.wait(generation));
+                    actions.push(self.pending(generation));
                     self.next_attempt_at.get_or_insert(now);
                 }
             },
         }
     }
 
-    /// Weixin itself said so, or had reason to: this token is never handed out again.
-    fn reject(&mut self, now: ClockReading, held: &Arc<CachedToken>, commands: &mut Vec<Action>) {
-        let (generation, remaining) = (held.generation(), held.remaining(now));
-        commands.push(Action::Emit(TokenEvent::Rejected { generation, remaining }));
-        let explained = !held.has_known_age()
+    /// Drops a token that Weixin rejected. It is never served again.
+    fn reject(&mut self, now: ClockReading, current: &Arc<CachedToken>, actions: &mut Vec<Action>) {
+        let (generation, remaining) = (current.generation(), current.remaining(now));
+        actions.push(Action::Emit(TokenEvent::Rejected { generation, remaining }));
+        let is_explained = !current.has_known_age()
             || self.last_lost.is_some_and(|lost| now.mono.duration_since(lost) < IN_DOUBT_WINDOW);
-        if !explained && remaining > held.lifetime() / 10 {
-            commands.push(Action::Emit(TokenEvent::InvalidatedExternally { generation, remaining }));
+        if !is_explained && remaining > current.lifetime() / 10 {
+            actions.push(Action::Emit(TokenEvent::InvalidatedExternally { generation, remaining }));
         }
         self.current = None;
-        self.rejected = Some(Arc::clone(held));
+        self.rejected = Some(Arc::clone(current));
         self.failure = None;
         self.failures = 0;
         self.failing_since = None;
     }
 
-    fn refresh_on_report(&mut self, now: ClockReading, generation: Generation, commands: &mut Vec<Action>) {
+    fn refresh_on_report(&mut self, now: ClockReading, generation: Generation, actions: &mut Vec<Action>) {
         if self.attempt.is_some() {
-            return commands.push(self.wait(generation));
+            return actions.push(self.pending(generation));
         }
-        match self.ration.try_acquire(now.mono) {
+        match self.report_limit.try_acquire(now.mono) {
             Ok(()) => {
-                commands.push(self.wait(generation));
-                commands.push(self.start(now, RefreshMode::Normal));
+                actions.push(self.pending(generation));
+                actions.push(self.start_attempt(now, RefreshMode::Normal));
             }
             Err(wait) => {
                 let error = TokenError::new(TokenErrorKind::RateLimited(wait), Some(wait));
@@ -76,7 +77,7 @@ impl RefreshState {
                     self.deferred_by_rate_limit = true;
                 }
                 self.publish_failure(error.clone());
-                commands.push(Action::ResolveReport(ReportOutcome::Rejected(error)));
+                actions.push(Action::ResolveReport(ReportOutcome::Rejected(error)));
             }
         }
     }
@@ -85,23 +86,23 @@ impl RefreshState {
         &mut self,
         now: ClockReading,
         generation: Generation,
-        commands: &mut Vec<Action>,
+        actions: &mut Vec<Action>,
     ) {
         if self.attempt.is_none() {
-            if let Err(wait) = self.ration.try_acquire(now.mono) {
+            if let Err(wait) = self.report_limit.try_acquire(now.mono) {
                 let error = TokenError::new(TokenErrorKind::RateLimited(wait), Some(wait));
-                return commands.push(Action::ResolveReport(ReportOutcome::Rejected(error)));
+                return actions.push(Action::ResolveReport(ReportOutcome::Rejected(error)));
             }
-            commands.push(self.wait(generation));
-            commands.push(self.start(now, RefreshMode::Normal));
+            actions.push(self.pending(generation));
+            actions.push(self.start_attempt(now, RefreshMode::Normal));
         } else {
-            commands.push(self.wait(generation));
+            actions.push(self.pending(generation));
         }
         self.pending_report = Some(generation);
     }
 
-    fn wait(&self, reported: Generation) -> Action {
-        let newer_than = reported.min(self.max_generation);
-        Action::ResolveReport(ReportOutcome::Pending { newer_than, announced: self.failure_seq })
+    fn pending(&self, reported: Generation) -> Action {
+        let after_generation = reported.min(self.max_generation);
+        Action::ResolveReport(ReportOutcome::Pending { after_generation, failure_seq: self.failure_seq })
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn state(app: &ManagedApp, now: ClockReading) -> (AppHealth, Option<A
         since: app.failing_since().map(wxsub_core::clock::UnixMillis::get),
     });
     let state = match (status.usable(now), &trouble) {
-        (Some(_), None) if !status.is_suspect(now) => AppHealth::Ok,
+        (Some(_), None) if !status.is_in_doubt(now) => AppHealth::Ok,
         (Some(_), _) => AppHealth::Degraded,
         (None, None) => AppHealth::Starting,
         (None, Some(_)) => AppHealth::Down,
@@ -135,7 +135,7 @@ fn shown(app: &ManagedApp, now: ClockReading, state_file_broken: bool) -> AppSta
         token_endpoint: app.config.endpoint.as_str(),
         generation: held.map(|issued| issued.generation().get()),
         expires_in: held.map(|issued| issued.remaining(now).as_secs()),
-        suspect: status.is_suspect(now),
+        suspect: status.is_in_doubt(now),
         state_file_broken,
         error,
     }
