@@ -85,7 +85,7 @@ fn each_guard_is_needed() {
         ("the newest grant decides", Scenario::consents(3, 1), Rules { newest_grant_decides: false, ..all }),
         ("an unused grant absorbs", Scenario::consents(3, 1), Rules { unused_absorbs: false, ..all }),
         ("void beside a newer grant", Scenario::consents(3, 1), Rules { void_beside_newer: false, ..all }),
-        ("again with the newer grant", Scenario::decisions(3, 2), Rules { again_takes_newer: false, ..all }),
+        ("again with the newer grant", Scenario::sent_again(), Rules { again_takes_newer: false, ..all }),
         ("a restore ends messages", Scenario::restore(3, 2), Rules { restore_ends_messages: false, ..all }),
         ("a restore doubts grants", Scenario::restore(3, 2), Rules { restore_doubts_grants: false, ..all }),
         (

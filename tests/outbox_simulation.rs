@@ -46,6 +46,9 @@ fn every_seed_keeps_the_invariants() {
     let mut total = Account::default();
     played.iter().for_each(|account| total.add(account));
     eprintln!("{} seeds: {total:?}", played.len());
+    if played.len() < 100 {
+        return;
+    }
     // The faults must be bad enough to show something, and good enough that most messages are sent.
     let Account { messages, sent, maybe_sent, not_sent, refused, .. } = total;
     assert!(

@@ -77,6 +77,15 @@ impl Scenario {
         }
     }
 
+    /// An operator sends again, while the user consents and a second message is recorded.
+    pub(crate) fn sent_again() -> Self {
+        Self {
+            name: "sent again",
+            start: State::new(3, 1).consented().queued(),
+            troubles: Troubles { network: true, consents: true, decisions: true, ..NONE },
+        }
+    }
+
     /// The sender of a message without a grant does not hear that it was recorded.
     pub(crate) fn key(mishaps: u8) -> Self {
         let mut start = State::new(1, mishaps);

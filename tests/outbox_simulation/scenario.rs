@@ -104,6 +104,8 @@ impl World {
             ledger: Arc::clone(&self.ledger),
             appid: self.appid.clone(),
             dice: Arc::new(Mutex::new(dice.fork())),
+            seed: dice.u64(..),
+            calls: Arc::default(),
         };
         Process {
             number,

@@ -1,6 +1,6 @@
 //! Weixin as one process sees it: consents, tokens, answers, and a network that fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -37,13 +37,24 @@ pub(super) struct Line {
     pub(super) oracle: Arc<Oracle>,
     pub(super) ledger: Arc<MemoryLedger>,
     pub(super) appid: AppId,
+    /// Of one call, on a copy of the line that is made for it.
     pub(super) dice: Arc<Mutex<Rng>>,
+    pub(super) seed: u64,
+    /// How many calls there were, by the number of their message; 0 stands for token calls.
+    pub(super) calls: Arc<Mutex<BTreeMap<u32, u64>>>,
 }
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Line")
     }
+}
+
+/// To whom a message goes, and the number in its text.
+fn number_of(body: &[u8]) -> (String, u32) {
+    let body: Value = serde_json::from_slice(body).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&body["touser"]), text(&body["data"]["content"]["value"]).parse().unwrap())
 }
 
 /// A message on its way.
@@ -54,6 +65,15 @@ struct Letter {
 }
 
 impl Line {
+    /// With dice of its own: in which order tokio wakes those who wait for one token is not decided by the seed.
+    fn for_call(&self, number: u32) -> Self {
+        let mut calls = self.calls.lock().unwrap();
+        let count = calls.entry(number).or_default();
+        *count += 1;
+        let seed = self.seed ^ (u64::from(number) << 32 | *count);
+        Self { dice: Arc::new(Mutex::new(Rng::with_seed(seed))), ..self.clone() }
+    }
+
     fn dice<T>(&self, throw: impl FnOnce(&mut Rng) -> T) -> T {
         throw(&mut self.dice.lock().unwrap())
     }
@@ -81,16 +101,14 @@ impl Line {
 
     /// A POST needs an attempt in the ledger. The ledger is looked at directly, not through the process.
     fn leaves(&self, body: &[u8]) -> Letter {
-        let body: Value = serde_json::from_slice(body).unwrap();
-        let (user, text) =
-            (body["touser"].as_str().unwrap(), body["data"]["content"]["value"].as_str().unwrap());
-        let number: u32 = text.parse().unwrap();
+        let (user, number) = number_of(body);
+        let text = number.to_string();
         let query =
             MessageQuery { openid: Some(user.parse().unwrap()), ..MessageQuery::new(self.appid.clone()) };
         let rows = self.ledger.messages(&query).now_or_never().unwrap().unwrap();
         let durable = rows.iter().any(|row| {
             let attempted = row.state == MessageState::Attempting || row.is_undecided();
-            let same = row.body.as_ref().is_some_and(|body| body.content().as_str() == text);
+            let same = row.body.as_ref().is_some_and(|body| body.content().as_str() == text.as_str());
             attempted && same && row.attempt > 0
         });
         let now = self.clock.elapsed();
@@ -101,7 +119,7 @@ impl Line {
         }
         let post = self.oracle.leaves(number);
         self.oracle.trace(|| format!("post {post}: message {number} to {user} leaves"));
-        Letter { number, user: user.to_owned(), post }
+        Letter { number, user, post }
     }
 
     /// The request arrives later, whether or not its process still waits.
@@ -180,10 +198,10 @@ type Answer = Result<RawResponse<Bytes>, TransportError>;
 impl Transport for Line {
     async fn execute(&self, request: HttpRequest) -> Answer {
         let request = request.into_http();
-        self.clock.sleep(self.millis(2..80)).await;
-        match request.uri().path() {
-            "/cgi-bin/message/template/subscribe" => self.post(request.body()).await,
-            _ => self.token().await,
-        }
+        let posts = request.uri().path() == "/cgi-bin/message/template/subscribe";
+        let number = if posts { number_of(request.body()).1 + 1 } else { 0 };
+        let line = self.for_call(number);
+        line.clock.sleep(line.millis(2..80)).await;
+        if posts { line.post(request.body()).await } else { line.token().await }
     }
 }
