@@ -58,7 +58,7 @@ fn untrusted_callback_is_not_printed() {
         ("--expect-scene", "7", "scene"),
         ("--expect-template", "-U", "template_id"),
     ] {
-        let said = format!("error: callback rejected: the answer's {field} is not the one");
+        let said = format!("error: callback rejected: the callback's {field} is not the requested one");
         wxsub(["consent", "verify", CONFIRMED, flag, value]).run().assert_wrong(&[&said]);
     }
     for (text, said) in [
@@ -97,7 +97,7 @@ fn reserved_null_matches_nothing() {
         "proof",
     ])
     .run()
-    .assert_wrong(&["callback rejected: the answer's reserved"]);
+    .assert_wrong(&["callback rejected: the callback's reserved"]);
 }
 
 #[test]

@@ -152,7 +152,7 @@ async fn openapi_document_describes_every_v1_route() {
     routes.sort();
     assert_eq!(described, routes);
     let schemas = document["components"]["schemas"].as_object().unwrap();
-    let outcomes = &schemas["Outcome"]["enum"];
+    let outcomes = &schemas["SendStatus"]["enum"];
     assert_eq!(outcomes, &json!(["sent", "refused", "invalid", "not_sent", "maybe_sent"]));
     assert!(schemas["Token"]["properties"]["generation"].is_object());
     // Every reference has a target.
