@@ -22,11 +22,11 @@
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use wxsub_hyper::{Client, HyperTransport, Limits, Roots};
+//! use wxsub_hyper::{Client, HyperTransport, Roots, TransportLimits};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let transport = HyperTransport::builder()
-//!     .limits(Limits::default().total(Duration::from_secs(5)))
+//!     .limits(TransportLimits::default().request_timeout(Duration::from_secs(5)))
 //!     .roots(Roots::Bundled)
 //!     .proxy("http://user:password@10.0.0.1:3128")?
 //!     .build()?;

@@ -22,11 +22,11 @@
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use wxsub_reqwest::{Client, Limits, ReqwestTransport, Roots};
+//! use wxsub_reqwest::{Client, ReqwestTransport, Roots, TransportLimits};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let transport = ReqwestTransport::builder()
-//!     .limits(Limits::default().total(Duration::from_secs(5)))
+//!     .limits(TransportLimits::default().request_timeout(Duration::from_secs(5)))
 //!     .roots(Roots::Bundled)
 //!     .proxy("http://user:password@10.0.0.1:3128")?
 //!     .build()?;
