@@ -20,7 +20,7 @@ use wxsub_outbox::{Ledger, MemoryLedger, message};
 use super::rules::Rules;
 use super::scenario::Scenario;
 use super::state::{Ledger as Rows, MESSAGES, Owner, Settlement, Stage, State, WORKERS};
-use super::step::{Act, Mishap, Step, Wish, World};
+use super::step::{Act, Fault, Step, Wish, World};
 
 /// How long one way is.
 const STEPS: usize = 60;
@@ -183,7 +183,7 @@ impl Played {
                 self.clock.advance(LONG);
                 self.apply(Change::Claim { worker: worker_id(owner), appid: appid(), limit: 1 });
             }
-            Act::Settle | Act::Mishap(Mishap::SettleReplyIsLost) => {
+            Act::Settle | Act::Fault(Fault::SettleReplyIsLost) => {
                 let task = task.unwrap();
                 let Stage::Ended(settlement) = task.stage else { panic!("{task:?}") };
                 self.settle(at, task.attempt, Owner { boot: task.boot, ..owner }, settlement);
@@ -198,10 +198,10 @@ impl Played {
                 }
             }
             Act::Reclaim => drop(self.apply(Change::Reclaim(1))),
-            Act::BeAnother | Act::Mishap(Mishap::Crash) => {
+            Act::BeAnother | Act::Fault(Fault::Crash) => {
                 self.register(Owner { boot: owner.boot + 1, ..owner });
             }
-            Act::Repeat | Act::Wish(Wish::Enqueue) | Act::Mishap(Mishap::EnqueueReplyIsLost) => {
+            Act::Repeat | Act::Wish(Wish::Enqueue) | Act::Fault(Fault::EnqueueReplyIsLost) => {
                 self.enqueue(new.unwrap_or(MESSAGES));
             }
             Act::Wish(Wish::Consent) => {
@@ -224,7 +224,7 @@ impl Played {
                 })));
             }
             Act::Wish(Wish::Backup) => self.backup = Some(self.ledger.backup(self.clock.clone())),
-            Act::Mishap(Mishap::Restore) => {
+            Act::Fault(Fault::Restore) => {
                 self.ledger = self.backup.take().unwrap();
                 self.apply(Change::Restore);
             }

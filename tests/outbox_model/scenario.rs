@@ -42,37 +42,37 @@ const NONE: Troubles = Troubles {
 
 impl Scenario {
     /// A message waits, and its worker is killed or stopped, or its calls fail.
-    pub(crate) fn processes(mishaps: u8) -> Self {
+    pub(crate) fn processes(faults: u8) -> Self {
         Self {
             name: "crashes, stops, network",
-            start: State::new(1, mishaps).consented().queued(),
+            start: State::new(1, faults).consented().queued(),
             troubles: Troubles { crashes: true, stops: true, network: true, decisions: true, ..NONE },
         }
     }
 
     /// Replies of the ledger are lost.
-    pub(crate) fn lost_replies(mishaps: u8) -> Self {
+    pub(crate) fn lost_replies(faults: u8) -> Self {
         Self {
             name: "lost commit replies",
-            start: State::new(0, mishaps).consented().queued(),
+            start: State::new(0, faults).consented().queued(),
             troubles: Troubles { crashes: true, network: true, lost_replies: true, ..NONE },
         }
     }
 
     /// The user consents again, and a second message is recorded.
-    pub(crate) fn consents(wishes: u8, mishaps: u8) -> Self {
+    pub(crate) fn consents(wishes: u8, faults: u8) -> Self {
         Self {
             name: "a second consent",
-            start: State::new(wishes, mishaps).consented(),
+            start: State::new(wishes, faults).consented(),
             troubles: Troubles { network: true, refusals: true, consents: true, cancels: true, ..NONE },
         }
     }
 
     /// An operator decides.
-    pub(crate) fn decisions(wishes: u8, mishaps: u8) -> Self {
+    pub(crate) fn decisions(wishes: u8, faults: u8) -> Self {
         Self {
             name: "decisions",
-            start: State::new(wishes, mishaps).consented().queued(),
+            start: State::new(wishes, faults).consented().queued(),
             troubles: Troubles { stops: true, network: true, consents: true, decisions: true, ..NONE },
         }
     }
@@ -87,8 +87,8 @@ impl Scenario {
     }
 
     /// The sender of a message without a grant does not hear that it was recorded.
-    pub(crate) fn key(mishaps: u8) -> Self {
-        let mut start = State::new(1, mishaps);
+    pub(crate) fn key(faults: u8) -> Self {
+        let mut start = State::new(1, faults);
         start.weixin.endless = true;
         Self {
             name: "an idempotency key",
@@ -98,10 +98,10 @@ impl Scenario {
     }
 
     /// A backup is restored while the processes go on.
-    pub(crate) fn restore(wishes: u8, mishaps: u8) -> Self {
+    pub(crate) fn restore(wishes: u8, faults: u8) -> Self {
         Self {
             name: "a restored backup",
-            start: State::new(wishes, mishaps).consented(),
+            start: State::new(wishes, faults).consented(),
             troubles: Troubles { network: true, decisions: true, restore: true, ..NONE },
         }
     }

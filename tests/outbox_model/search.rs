@@ -34,7 +34,7 @@ pub(crate) fn search(scenario: &Scenario, rules: &Rules) -> Found {
                 return search.found(at_rest, Some(search.wrong(at, what)));
             }
         }
-        if steps.iter().all(|(step, _)| matches!(step.act, Act::Wish(_) | Act::Mishap(_))) {
+        if steps.iter().all(|(step, _)| matches!(step.act, Act::Wish(_) | Act::Fault(_))) {
             at_rest += 1;
             if let Some(what) = wrong_at_rest(&state) {
                 let path = search.path(at);

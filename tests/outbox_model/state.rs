@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub(crate) risked: bool,
     pub(crate) restored: bool,
     pub(crate) wishes: u8,
-    pub(crate) mishaps: u8,
+    pub(crate) faults: u8,
 }
 
 /// Everything that is durable.
@@ -138,7 +138,7 @@ pub(crate) struct Noted {
 }
 
 impl State {
-    pub(crate) fn new(wishes: u8, mishaps: u8) -> Self {
+    pub(crate) fn new(wishes: u8, faults: u8) -> Self {
         Self {
             ledger: Ledger {
                 messages: [None; MESSAGES],
@@ -157,7 +157,7 @@ impl State {
             risked: false,
             restored: false,
             wishes,
-            mishaps,
+            faults,
         }
     }
 

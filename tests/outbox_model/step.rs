@@ -37,7 +37,7 @@ pub(crate) enum Act {
     Repeat,
     StoreKey,
     Wish(Wish),
-    Mishap(Mishap),
+    Fault(Fault),
 }
 
 /// What people and applications do. Counted.
@@ -52,7 +52,7 @@ pub(crate) enum Wish {
 
 /// What goes wrong. Counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mishap {
+pub(crate) enum Fault {
     Crash,
     Stop,
     ConnectFails,
@@ -95,10 +95,10 @@ impl Steps<'_> {
         }
     }
 
-    fn mishap(&mut self, allowed: bool, mishap: Mishap, change: impl FnOnce(&mut State)) {
-        if allowed && self.state.mishaps > 0 {
-            self.may(Act::Mishap(mishap), |next| {
-                next.mishaps -= 1;
+    fn fault(&mut self, allowed: bool, fault: Fault, change: impl FnOnce(&mut State)) {
+        if allowed && self.state.faults > 0 {
+            self.may(Act::Fault(fault), |next| {
+                next.faults -= 1;
                 change(next);
             });
         }
@@ -133,7 +133,7 @@ impl World<'_> {
             next.enqueue(troubles.key, rules);
         });
         let lose_reply = troubles.key && can_record && keyed_once && state.wishes > 0;
-        steps.mishap(lose_reply, Mishap::EnqueueReplyIsLost, |next| {
+        steps.fault(lose_reply, Fault::EnqueueReplyIsLost, |next| {
             next.wishes -= 1;
             next.enqueue(true, rules);
             if next.sender == Sender::Idle {
@@ -144,7 +144,7 @@ impl World<'_> {
         steps.wish(troubles.restore && state.backup.is_none() && !state.restored, Wish::Backup, |next| {
             next.backup = Some(next.ledger);
         });
-        steps.mishap(state.backup.is_some(), Mishap::Restore, |next| next.restore(rules));
+        steps.fault(state.backup.is_some(), Fault::Restore, |next| next.restore(rules));
         match state.sender {
             Sender::Unsure if state.ledger.key.is_some() || can_record => {
                 steps.may(Act::Repeat, |next| next.repeat(rules));
@@ -154,7 +154,7 @@ impl World<'_> {
                     next.ledger.key = Some(message);
                     next.sender = Sender::Idle;
                 });
-                steps.mishap(true, Mishap::SenderCrashes, |next| next.sender = Sender::Unsure);
+                steps.fault(true, Fault::SenderCrashes, |next| next.sender = Sender::Unsure);
             }
             Sender::Idle | Sender::Unsure => {}
         }
@@ -218,8 +218,8 @@ impl World<'_> {
         if worker.stopped {
             return steps.may(Act::GoOn, |next| next.workers[at].stopped = false);
         }
-        steps.mishap(troubles.crashes, Mishap::Crash, |next| next.crash(at));
-        steps.mishap(troubles.stops, Mishap::Stop, |next| {
+        steps.fault(troubles.crashes, Fault::Crash, |next| next.crash(at));
+        steps.fault(troubles.stops, Fault::Stop, |next| {
             next.workers[at].stopped = true;
             if let Some(task) = &mut next.workers[at].task {
                 task.stopped = true;
@@ -276,7 +276,7 @@ impl World<'_> {
         match task.stage {
             Stage::Claiming => {
                 steps.may(Act::Receive, set(Stage::Claimed));
-                steps.mishap(troubles.lost_replies, Mishap::ClaimReplyIsLost, |next| {
+                steps.fault(troubles.lost_replies, Fault::ClaimReplyIsLost, |next| {
                     next.workers[at].task = None;
                 });
             }
@@ -288,15 +288,15 @@ impl World<'_> {
                     set(Stage::Posted)(next);
                     next.noted[message].unproven += 1;
                 });
-                steps.mishap(troubles.network, Mishap::ConnectFails, set(Stage::Ended(Settlement::NotSent)));
+                steps.fault(troubles.network, Fault::ConnectFails, set(Stage::Ended(Settlement::NotSent)));
             }
             Stage::Posted => {
                 steps.may(Act::Handle, |next| {
                     let answer = next.handle(task.message);
                     set(Stage::Answered(answer))(next);
                 });
-                steps.mishap(troubles.refusals, Mishap::Refuse, set(Stage::Answered(Settlement::Refused)));
-                steps.mishap(troubles.network, Mishap::RequestIsSlow, |next| {
+                steps.fault(troubles.refusals, Fault::Refuse, set(Stage::Answered(Settlement::Refused)));
+                steps.fault(troubles.network, Fault::RequestIsSlow, |next| {
                     next.stray(task.message);
                     set(Stage::Ended(Settlement::Unknown))(next);
                 });
@@ -308,11 +308,7 @@ impl World<'_> {
                     }
                     set(Stage::Ended(answer))(next);
                 });
-                steps.mishap(
-                    troubles.network,
-                    Mishap::ResponseIsLost,
-                    set(Stage::Ended(Settlement::Unknown)),
-                );
+                steps.fault(troubles.network, Fault::ResponseIsLost, set(Stage::Ended(Settlement::Unknown)));
             }
             Stage::Ended(settlement) => {
                 let owner = Owner { worker: u8::try_from(at).unwrap(), boot: task.boot };
@@ -321,7 +317,7 @@ impl World<'_> {
                     settle(next);
                     next.workers[at].task = None;
                 });
-                steps.mishap(troubles.lost_replies, Mishap::SettleReplyIsLost, settle);
+                steps.fault(troubles.lost_replies, Fault::SettleReplyIsLost, settle);
             }
         }
     }

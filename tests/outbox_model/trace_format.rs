@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::search::Wrong;
 use super::state::{Stage, State};
-use super::step::{Act, Mishap, Step, Wish};
+use super::step::{Act, Fault, Step, Wish};
 
 pub(crate) fn trace(wrong: &Wrong) -> String {
     let mut text = format!("{}, after {} steps:\n", wrong.what, wrong.path.len());
@@ -44,7 +44,7 @@ fn sentence(step: Step, after: &State) -> String {
         Act::Repeat => "the sender asks again with the same key".to_owned(),
         Act::StoreKey => "the key is committed".to_owned(),
         Act::Wish(wish) => wished(wish, message),
-        Act::Mishap(mishap) => happened(mishap, worker, message),
+        Act::Fault(fault) => happened(fault, worker, message),
     }
 }
 
@@ -58,22 +58,22 @@ fn wished(wish: Wish, message: usize) -> String {
     }
 }
 
-fn happened(mishap: Mishap, worker: &str, message: usize) -> String {
-    match mishap {
-        Mishap::Crash => format!("{worker} is killed, and starts again"),
-        Mishap::Stop => format!("{worker} is stopped, and its lease ends"),
-        Mishap::ConnectFails => format!("{worker} gets no connection for message {message}"),
-        Mishap::RequestIsSlow => {
+fn happened(fault: Fault, worker: &str, message: usize) -> String {
+    match fault {
+        Fault::Crash => format!("{worker} is killed, and starts again"),
+        Fault::Stop => format!("{worker} is stopped, and its lease ends"),
+        Fault::ConnectFails => format!("{worker} gets no connection for message {message}"),
+        Fault::RequestIsSlow => {
             format!("{worker} gives up waiting; the request for message {message} is on its way")
         }
-        Mishap::ResponseIsLost => format!("the response to message {message} is lost"),
-        Mishap::Refuse => format!("Weixin refuses message {message}"),
-        Mishap::ClaimReplyIsLost => {
+        Fault::ResponseIsLost => format!("the response to message {message} is lost"),
+        Fault::Refuse => format!("Weixin refuses message {message}"),
+        Fault::ClaimReplyIsLost => {
             format!("{worker} does not hear that its claim of message {message} is committed")
         }
-        Mishap::SettleReplyIsLost => format!("{worker} does not hear that message {message} is settled"),
-        Mishap::EnqueueReplyIsLost => "the sender does not hear that its message is recorded".to_owned(),
-        Mishap::SenderCrashes => "the process ends before the key is committed".to_owned(),
-        Mishap::Restore => "the backup is restored".to_owned(),
+        Fault::SettleReplyIsLost => format!("{worker} does not hear that message {message} is settled"),
+        Fault::EnqueueReplyIsLost => "the sender does not hear that its message is recorded".to_owned(),
+        Fault::SenderCrashes => "the process ends before the key is committed".to_owned(),
+        Fault::Restore => "the backup is restored".to_owned(),
     }
 }
