@@ -113,7 +113,7 @@ pub(crate) enum Sender {
 pub(crate) struct Weixin {
     /// The consent that the next message uses up, by its grant.
     pub(crate) consent: Option<u8>,
-    /// Whoever it goes to has consented elsewhere, and the ledger knows nothing of it.
+    /// The user has consented elsewhere, and the ledger has no grant for it.
     pub(crate) endless: bool,
     /// Which message has used up each consent.
     pub(crate) used_by: [Option<u8>; GRANTS],

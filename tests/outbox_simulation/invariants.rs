@@ -103,7 +103,7 @@ fn check_posts(messages: &[StoredMessage], posts: &[Post], oracle: &Oracle) {
     for message in messages {
         match number(message, messages) {
             Some(number) => by_number.entry(number).or_default().push(message),
-            None => oracle.violation(&format!("message {} was asked for by nobody", message.id)),
+            None => oracle.violation(&format!("message {} was never enqueued", message.id)),
         }
     }
     for post in posts.iter().filter(|post| !by_number.contains_key(&post.number)) {
