@@ -51,20 +51,20 @@ impl Remedy {
             Self::RefreshToken => LocalizedText::new(
                 "refresh the access token and send again, once; if Weixin rejects it again, find the other program that \
                  fetches access tokens for this app",
-                "刷新 access_token 后重发一次；如果仍然失败，请检查是否有其他程序在获取该应用的 access_token",
+                "刷新 access_token 后重发一次；如果微信仍返回 access_token 失效，请排查是否有其他程序也在获取该应用的 access_token",
             ),
             Self::RetryLater => LocalizedText::new("retry later", "稍后重试"),
             Self::SlowDown => LocalizedText::new(
                 "wait a minute, or until tomorrow if the daily quota is used up",
-                "等一分钟再试；如果当日额度已用完，请等到次日",
+                "请一分钟后再试；如果当日额度已用完，请次日再试",
             ),
             Self::FixRequest => LocalizedText::new(
                 "correct the request; Weixin refuses it again without a change",
-                "修改请求内容；原样重试仍会被拒绝",
+                "请修改请求；原样重试仍会被微信拒绝",
             ),
             Self::FixConfig => LocalizedText::new(
                 "correct the configuration, here or in Weixin's console",
-                "修改本地配置，或在微信后台修改设置",
+                "请修改本地配置，或到微信后台修改设置",
             ),
             Self::AllowIp => LocalizedText::new(
                 "add the IP address of this machine to the app's IP allow-list in Weixin's console, or ask the \
@@ -77,7 +77,7 @@ impl Remedy {
             ),
             Self::Investigate => LocalizedText::new(
                 "look the code up, and do not repeat the call until you know what it means",
-                "先查清该错误码的含义，在此之前不要重试",
+                "请先查清该错误码的含义，查清之前不要重试",
             ),
         }
     }

@@ -76,7 +76,7 @@ pub(super) const UNKNOWN: ErrCodeMeaning = on(
 const NOT_ON_TOKEN_CALL: ErrCodeMeaning = on(
     Remedy::Investigate,
     "not documented for a token call",
-    "官方文档未列出获取 access_token 时会返回该错误码",
+    "官方文档中，获取 access_token 的接口没有列出该错误码",
 );
 
 const PARTS: [&[ErrCodeInfo]; 6] =

@@ -66,7 +66,7 @@ impl<'a> Explanation<'a> {
         let (meaning, advice) = match language {
             Language::Chinese => (
                 "中控服务器自定义的错误码：消息可能已发出",
-                "不要重发；先向用户确认是否收到，或查看服务器的审计日志",
+                "先确认用户是否收到，确认之前不要重发；可以查看中控服务器的审计日志",
             ),
             _ => (
                 "the control server's own code: the message may have been sent",

@@ -7,7 +7,7 @@ use super::{ErrCodeInfo, both, link, on, row};
 pub(super) const ROWS: [ErrCodeInfo; 3] = [
     both(-1000, "system_error", link::TROUBLESHOOTING, RetryLater,
         "an internal error of Weixin, which does not document it",
-        "微信内部错误，官方文档未说明"),
+        "微信内部错误；官方文档没有说明该错误码"),
     row(-1, "system_busy", link::SEND,
         on(RetryLater, "Weixin is busy",
                        "微信系统繁忙"),
@@ -15,5 +15,5 @@ pub(super) const ROWS: [ErrCodeInfo; 3] = [
                        "微信系统繁忙；如果持续出现，请检查模板和请求体")),
     both(0, "ok", link::SEND, Investigate,
         "no error; wxsub never treats it as a refusal",
-        "请求成功，不是错误；wxsub 不会把它当作拒绝"),
+        "请求成功，不是错误；wxsub 不会把它当成失败"),
 ];
