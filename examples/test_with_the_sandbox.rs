@@ -78,7 +78,7 @@ mod tests {
             "/cgi-bin/token",
             MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#),
         );
-        weixin.respond_once("/cgi-bin/message/template/subscribe", MockResponse::lose_answer());
+        weixin.respond_once("/cgi-bin/message/template/subscribe", MockResponse::lose_response());
         let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin).build();
         assert!(notify(&client, "oCustomer").await.unwrap());
     }

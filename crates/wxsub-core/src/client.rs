@@ -1,4 +1,4 @@
-//! The client: sends messages with whatever token is current.
+//! The client: sends messages with the current token.
 
 mod builder;
 mod many;
@@ -17,8 +17,9 @@ use crate::retry::RetryBudget;
 use crate::token::TokenSource;
 use crate::transport::Transport;
 
-/// Sends one-time subscription messages for one app. Cheap to clone; all clones share token and connections. Clients of
-/// several apps live side by side and never disturb each other.
+/// Sends one-time subscription messages for one app.
+///
+/// A clone is cheap and shares the token and the connections. Clients of several apps are independent.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -55,12 +56,12 @@ struct Inner {
     clock: Arc<dyn Clock>,
     timeout: Duration,
     budget: RetryBudget,
-    /// Of the next jitter.
+    /// The seed of the next jitter.
     seed: AtomicU64,
 }
 
 impl Client {
-    /// Where the tokens come from.
+    /// Returns the source of the tokens.
     #[must_use]
     pub fn token_source(&self) -> &Arc<dyn TokenSource> {
         &self.inner.source

@@ -1,5 +1,5 @@
-//! Forgery: an answer comes from a browser or a phone, so anybody can write one. The `reserved` value that travels with
-//! the request and comes back is the proof that the answer belongs to it.
+//! Protects consent callbacks against forgery. A callback comes from a browser or a phone, so anyone can write one.
+//! The signed state in `reserved` proves that it belongs to a request.
 
 mod key;
 mod nonces;
@@ -17,17 +17,18 @@ use wxsub_proto::{AppId, ConsentAction, ConsentCallback, ConsentRequest, Grant, 
 use self::signed_state::{RejectReason, SignedState};
 use crate::clock::{Clock, SystemClock};
 
-/// How long a user has to answer, unless told otherwise.
-const LIFETIME: Duration = Duration::from_secs(600);
+/// The default of [`ConsentVerifier::lifetime`].
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 
-/// Issues consent requests whose answers can be told from forged ones.
+/// Issues consent requests and verifies that a callback belongs to one.
 ///
-/// The `reserved` it makes holds version, key, expiry, a random nonce and a MAC over app, scene, template and the user's
-/// session: those are bound, not carried. No state is kept; any server with the key can verify.
+/// The request carries a signed state in `reserved`: version, key id, expiry, a random nonce and a MAC. The MAC covers
+/// app, scene, template and the user's session, which the state does not contain. The server stores nothing, so any
+/// server with the key can verify.
 ///
-/// It proves that the answer belongs to a request made for *this session*. It does not prove whose `openid` came with it:
-/// the user can put in somebody else's. Where you know the openid from a web login, compare the two; where you do not, know
-/// that a wrong one gains nothing but a refusal (43101) unless that user has consented too.
+/// It proves that the callback belongs to a request of *this session*. It does not prove the `openid`: a user can put in
+/// another user's. If you know the openid from a web login, compare the two. If not, a wrong openid gains nothing: Weixin
+/// refuses the send (43101), unless that user consented too.
 ///
 /// ```
 /// use wxsub_core::ConsentVerifier;
@@ -63,26 +64,26 @@ pub struct ConsentVerifier {
     clock: Arc<dyn Clock>,
 }
 
-/// An answer that belongs to a request of this session.
+/// A callback that belongs to a request of this session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a user confirms or cancels")]
 pub enum VerifiedConsent {
-    /// The user confirmed: here is the right to send one message.
+    /// The user consented.
     Granted {
-        /// The right.
+        /// The right to send one message.
         grant: Grant,
-        /// Refuse a second use of it.
+        /// The nonce of the request. Refuse a second callback with it.
         nonce: Nonce,
     },
-    /// The user cancelled. An earlier grant, if there is one, is not affected.
+    /// The user cancelled. An earlier grant stays valid.
     Declined {
-        /// Refuse a second use of it.
+        /// The nonce of the request. Refuse a second callback with it.
         nonce: Nonce,
     },
 }
 
 impl VerifiedConsent {
-    /// What identifies the request, so that its answer is used once.
+    /// Returns the nonce of the request. Refuse a second callback with it.
     #[must_use]
     pub fn nonce(&self) -> Nonce {
         match self {
@@ -91,95 +92,103 @@ impl VerifiedConsent {
     }
 }
 
-/// The answer does not belong to a request of this session, or came too late. Why is in the log, not in here: an attacker
-/// must not learn it.
+/// The callback does not belong to a request of this session, or came too late.
+///
+/// The log has the reason. The error does not, because an attacker must not learn it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the answer is not trusted; ask the user again")]
+#[error(
+    "consent callback rejected: it does not belong to a valid request of this session; ask the user again"
+)]
 pub struct VerificationError;
 
-/// The system has no randomness to give.
+/// The system's random number generator failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the system gave no random bytes, so no safe request can be made")]
+#[error("no consent request was made: the system gave no random bytes; check its random number generator")]
 pub struct RngError;
 
 impl ConsentVerifier {
-    /// A guard for this app.
+    /// Creates a verifier for this app.
     #[must_use]
     pub fn new(appid: AppId, key: SigningKey) -> Self {
-        Self { appid, key, previous: None, lifetime: LIFETIME, clock: Arc::new(SystemClock::new()) }
+        Self { appid, key, previous: None, lifetime: DEFAULT_LIFETIME, clock: Arc::new(SystemClock::new()) }
     }
 
-    /// Still trusts what was issued with the key before this one: for rotation.
+    /// Also accepts requests that were issued with the previous key, for key rotation.
     #[must_use]
     pub fn with_previous_key(mut self, previous: SigningKey) -> Self {
         self.previous = Some(previous);
         self
     }
 
-    /// How long a user has to answer. Ten minutes unless told otherwise; 30 s more are granted, because the clocks of
-    /// machines differ.
+    /// Sets how long a request is valid. Default: 10 min. Callbacks are accepted 30 s longer, because clocks of
+    /// servers differ.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// Lives on this clock.
+    /// Sets the clock. Default: [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// A request for this session, whose answer only this session can hand in. `session` is whatever you identify the
-    /// user's browser or login by; it is bound by the MAC and not carried.
+    /// Issues a request for this session. Only a callback in the same session passes [`verify`](Self::verify).
+    ///
+    /// `session` identifies the user's browser or login. The MAC covers it; the request does not contain it.
     ///
     /// # Errors
-    /// [`RngError`] if the system has none.
+    /// [`RngError`] if the system's random number generator failed.
     pub fn issue(
         &self,
         template_id: TemplateId,
         scene: Scene,
         session: &str,
     ) -> Result<ConsentRequest, RngError> {
-        let mut nonce = [0; signed_state::NONCE];
+        let mut nonce = [0; signed_state::NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| RngError)?;
         let expires = self.clock.now().wall.after(self.lifetime);
         let request = ConsentRequest::new(self.appid.clone(), template_id, scene);
-        let seal = SignedState::new(expires, nonce);
-        let bound = self.mac_context(&request.template_id, scene, session);
-        // Never a request without its proof: what cannot happen is an error all the same.
-        seal.write(&self.key, &bound).map(|reserved| request.reserved(reserved)).ok_or(RngError)
+        let state = SignedState::new(expires, nonce);
+        let context = self.mac_context(&request.template_id, scene, session);
+        // This cannot fail. If it did, there must be no request without a state.
+        state.sign(&self.key, &context).map(|reserved| request.reserved(reserved)).ok_or(RngError)
     }
 
-    /// Tells whether the answer belongs to a request made for this session, and what the user decided.
+    /// Verifies that the callback belongs to a request of this session, and returns the user's decision.
     ///
     /// # Errors
-    /// [`VerificationError`], whatever the reason.
+    /// [`VerificationError`] for any reason.
     pub fn verify(
         &self,
-        answer: &ConsentCallback,
+        callback: &ConsentCallback,
         session: &str,
     ) -> Result<VerifiedConsent, VerificationError> {
-        let bound = self.mac_context(answer.template_id(), answer.scene(), session);
+        let context = self.mac_context(callback.template_id(), callback.scene(), session);
         let now = self.clock.now().wall;
-        let opened = answer.reserved().ok_or(RejectReason::Absent).and_then(|reserved| {
+        let result = callback.reserved().ok_or(RejectReason::Absent).and_then(|reserved| {
             let keys: Vec<_> = std::iter::once(&self.key).chain(&self.previous).collect();
-            SignedState::open(reserved, &keys, &bound, now)
+            SignedState::verify(reserved, &keys, &context, now)
         });
-        match opened {
-            Ok(seal) => Ok(self.decide(answer, seal.nonce())),
-            Err(flaw) => {
-                warn!(appid = self.appid.as_str(), ?flaw, "an answer was not trusted");
+        match result {
+            Ok(state) => Ok(self.decide(callback, state.nonce())),
+            Err(reason) => {
+                warn!(appid = self.appid.as_str(), ?reason, "consent callback rejected");
                 Err(VerificationError)
             }
         }
     }
 
-    fn decide(&self, answer: &ConsentCallback, nonce: Nonce) -> VerifiedConsent {
-        match answer.action() {
+    fn decide(&self, callback: &ConsentCallback, nonce: Nonce) -> VerifiedConsent {
+        match callback.action() {
             ConsentAction::Confirm { openid } => VerifiedConsent::Granted {
-                grant: Grant::assume_verified(openid.clone(), answer.template_id().clone(), answer.scene()),
+                grant: Grant::assume_verified(
+                    openid.clone(),
+                    callback.template_id().clone(),
+                    callback.scene(),
+                ),
                 nonce,
             },
             ConsentAction::Cancel => VerifiedConsent::Declined { nonce },

@@ -1,4 +1,4 @@
-//! Errors that answer: what kind, which code and trace id, what to do, did it arrive, may I repeat.
+//! The error of a send: its kind, errcode and trace id, what to do, and whether the message was sent.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId};
 use crate::token::TokenError;
 use crate::transport::{RequestState, TransportError};
 
-/// A message that was not, or not certainly, sent. `Display` and `Debug` show no secret and no URL.
+/// A failed send. The message was not sent, maybe sent, or rejected. `Display` and `Debug` show no secret and no
+/// URL.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(transparent)]
 pub struct SendError(Cause);
@@ -25,7 +26,7 @@ pub(crate) enum Cause {
     Transport(TransportError),
     #[error("the message may have been sent, do not blindly repeat it: {0}")]
     Unreadable(DecodeError),
-    #[error("the message may have been sent, do not blindly repeat it: no reply before the deadline")]
+    #[error("the message may have been sent, do not blindly repeat it: no response before the deadline")]
     SendTimeout,
     #[error("{text}: the send was stopped", text = outcome(*.0))]
     Stopped(RequestState),
@@ -45,33 +46,33 @@ fn delivery(stage: RequestState) -> Delivery {
     }
 }
 
-/// What kind of failure it was.
+/// The kind of a [`SendError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// No access token could be had.
+    /// There was no access token.
     Token,
     /// Weixin refused the message.
     Refused,
-    /// The exchange failed on the network.
+    /// The HTTP exchange failed.
     Transport,
-    /// Something answered that is not Weixin's word.
+    /// The response is not one of Weixin's.
     Unreadable,
-    /// The deadline of the call passed.
+    /// The deadline passed.
     Timeout,
-    /// The caller stopped it.
+    /// The caller stopped the send.
     Stopped,
 }
 
-/// What is known of the message's arrival.
+/// Whether the message of a failed send was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "every sender must decide all three")]
 pub enum Delivery {
-    /// It certainly did not arrive: repeating it cannot deliver it twice.
+    /// Certainly not sent. A retry cannot deliver it twice.
     NotSent,
-    /// Nobody can tell. Repeating it may deliver it twice.
+    /// Unknown. A retry may deliver it twice.
     MaybeSent,
-    /// Weixin answered that it refuses it.
+    /// Sent, and refused by Weixin.
     Rejected,
 }
 
@@ -80,7 +81,7 @@ impl SendError {
         Self(cause)
     }
 
-    /// What kind of failure it was.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.0 {
@@ -93,7 +94,7 @@ impl SendError {
         }
     }
 
-    /// The call that failed.
+    /// Returns the call that failed.
     #[must_use]
     pub fn operation(&self) -> Operation {
         match &self.0 {
@@ -104,7 +105,7 @@ impl SendError {
         }
     }
 
-    /// Whether the message arrived.
+    /// Returns whether the message was sent.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         match &self.0 {
@@ -116,8 +117,11 @@ impl SendError {
         }
     }
 
-    /// Whether the same message can be sent again, now or once the [remedy](Self::remedy) is applied, without any danger
-    /// of delivering it twice, and with some hope: it certainly did not arrive, and the grant is not spent or refused.
+    /// Returns whether the message can be sent again without the danger that it arrives twice, at once or after the
+    /// [remedy](Self::remedy).
+    ///
+    /// It is true if the message was certainly not sent. After a rejection it is true unless the grant is spent or
+    /// refused.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self.delivery() {
@@ -130,7 +134,7 @@ impl SendError {
         }
     }
 
-    /// How long after this error a token may be available, where it is known.
+    /// Returns the delay after which a token may be available, if it is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.0 {
@@ -139,7 +143,8 @@ impl SendError {
         }
     }
 
-    /// Weixin's refusal: of the message, or of the token call before it. [`call`](Self::call) says which.
+    /// Returns Weixin's error. [`operation`](Self::operation) says whether Weixin refused the message or the token
+    /// call.
     #[must_use]
     pub fn refusal(&self) -> Option<&ApiError> {
         match &self.0 {
@@ -149,19 +154,19 @@ impl SendError {
         }
     }
 
-    /// Weixin's error code, if it answered with one.
+    /// Returns Weixin's errcode, if it sent one.
     #[must_use]
     pub fn errcode(&self) -> Option<ErrCode> {
         self.refusal().map(ApiError::errcode)
     }
 
-    /// What Weixin's support asks for.
+    /// Returns the trace id. Weixin's support asks for it.
     #[must_use]
     pub fn trace_id(&self) -> Option<&TraceId> {
         self.refusal().and_then(ApiError::trace_id)
     }
 
-    /// What to do about it.
+    /// Returns what to do about the error.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match &self.0 {
@@ -185,7 +190,7 @@ mod tests {
     use crate::transport::TransportErrorKind;
 
     #[test]
-    fn each_cause_answers_every_question() {
+    fn each_cause_has_operation_delivery_and_remedy() {
         let refused = |code| Cause::Refused(ApiError::new(ErrCode::new(code), "x"));
         let token = |why| Cause::Token(TokenError::new(why, None));
         let before = TransportError::before_sending(TransportErrorKind::Connect, "refused");
@@ -219,8 +224,8 @@ mod tests {
             (Cause::Stopped(RequestState::MaybeSent), Operation::Send, MaybeSent, Investigate, false),
         ] {
             let error = SendError::new(cause);
-            let answers = (error.operation(), error.delivery(), error.remedy(), error.is_retryable());
-            assert_eq!(answers, (call, delivery, remedy, repeat), "{error}");
+            let results = (error.operation(), error.delivery(), error.remedy(), error.is_retryable());
+            assert_eq!(results, (call, delivery, remedy, repeat), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which host of Weixin's API to call.
+//! Chooses the host of Weixin's API to call.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,11 +7,12 @@ use wxsub_proto::{BaseUrl, BaseUrls};
 
 use crate::clock::MonotonicInstant;
 
-/// The first host is tried again this long after it failed.
+/// Time after a failure of the first host until it is tried again.
 const FIRST_HOST_RETRY_INTERVAL: Duration = Duration::from_secs(300);
 
-/// The hosts in order of preference, and the one that is called now: the first, until it fails; then the next, until that
-/// fails or five minutes have passed since the first one failed.
+/// The hosts in order of preference, and the one to call now.
+///
+/// After a failure the next host is called. Five minutes after the first host failed, it is called again.
 #[derive(Debug)]
 pub(crate) struct Hosts {
     bases: BaseUrls,
@@ -34,7 +35,7 @@ impl Hosts {
         &self.bases
     }
 
-    /// The host to call now.
+    /// Returns the host to call now.
     pub(crate) fn preferred(&self, now: MonotonicInstant) -> &BaseUrl {
         let mut preferred = self.lock();
         if now.duration_since(preferred.first_failed) >= FIRST_HOST_RETRY_INTERVAL {
@@ -43,7 +44,8 @@ impl Hosts {
         self.bases.iter().nth(preferred.index).unwrap_or(self.bases.first())
     }
 
-    /// A call to this host gave no answer of Weixin's. The next host is preferred, unless another call has seen to that.
+    /// Records that a call to this host got no response of Weixin's. Calls then go to the next host. A failure of a
+    /// host that is no longer preferred changes nothing.
     pub(crate) fn failed(&self, base: &BaseUrl, now: MonotonicInstant) {
         let mut preferred = self.lock();
         if self.bases.iter().nth(preferred.index) != Some(base) {
@@ -56,7 +58,7 @@ impl Hosts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Preferred> {
-        // Held for plain assignments only.
+        // The lock is held for assignments only.
         self.preferred.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,7 +74,7 @@ mod tests {
         let at = |seconds| MonotonicInstant::from_origin(Duration::from_secs(10_000_u64 + seconds));
         let [a, b, c] = &bases;
         assert_eq!(hosts.preferred(at(0)), a);
-        // Many calls that fail at once leave one host, not all.
+        // Calls that fail at the same time move on by one host only.
         (0..3).for_each(|_| hosts.failed(a, at(0)));
         assert_eq!(hosts.preferred(at(200)), b);
         hosts.failed(b, at(200));

@@ -1,12 +1,13 @@
-//! Randomness for schedules: seeded, so that a simulation can be replayed. Not for secrets.
+//! Random delays for schedules, from a seed, so that a simulation can be repeated. Not for secrets.
 
 use std::time::Duration;
 
-/// A small generator (SplitMix64) that spreads attempts in time.
+/// A random number generator (SplitMix64) that spreads attempts in time.
 #[derive(Debug, Clone)]
 pub(crate) struct Jitter(u64);
 
-/// From the system; without one, processes merely keep the same pace.
+/// Returns a seed from the system's random number generator. Without one it is 0, and processes are not spread in
+/// time.
 pub(crate) fn random_seed() -> u64 {
     getrandom::u64().unwrap_or_default()
 }
@@ -23,14 +24,14 @@ impl Jitter {
         mixed ^ (mixed >> 31)
     }
 
-    /// Something from zero up to, but not including, `most` (zero if `most` is zero).
-    pub(crate) fn uniform_below(&mut self, most: Duration) -> Duration {
-        let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+    /// Returns a random duration from zero up to, but not including, `max`. Zero if `max` is zero.
+    pub(crate) fn uniform_below(&mut self, max: Duration) -> Duration {
+        let nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);
         let random = self.next();
         Duration::from_nanos(random.checked_rem(nanos).unwrap_or_default())
     }
 
-    /// `middle`, give or take at most `percent` of it.
+    /// Returns a random duration within ± `percent` of `middle`.
     pub(crate) fn within_percent(&mut self, middle: Duration, percent: u32) -> Duration {
         let spread = middle / 100 * percent;
         middle.saturating_sub(spread) + self.uniform_below(spread * 2)
@@ -43,14 +44,14 @@ mod tests {
 
     /// The first numbers of SplitMix64, as its authors publish them.
     #[test]
-    fn it_is_the_generator_it_says() {
+    fn numbers_are_those_of_splitmix64() {
         let mut jitter = Jitter::seeded(0);
         let first = [jitter.next(), jitter.next(), jitter.next()];
         assert_eq!(first, [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F]);
     }
 
     #[test]
-    fn it_uses_all_the_room_it_has() {
+    fn within_percent_uses_its_whole_range() {
         let (mut jitter, hour) = (Jitter::seeded(1), Duration::from_secs(3600));
         let drawn: Vec<_> = (0..1_000).map(|_| jitter.within_percent(hour, 10)).collect();
         assert!(
@@ -60,7 +61,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn it_stays_within_its_bounds(seed: u64, millis in 0_u64..10_000_000, percent in 0_u32..100) {
+        fn durations_stay_within_bounds(seed: u64, millis in 0_u64..10_000_000, percent in 0_u32..100) {
             let (mut jitter, middle) = (Jitter::seeded(seed), Duration::from_millis(millis));
             let around = jitter.within_percent(middle, percent);
             assert!(around >= middle / 100 * (100 - percent) && around <= middle / 100 * (100 + percent) + Duration::from_micros(1));

@@ -1,18 +1,18 @@
-//! Keeps one valid Weixin access token and sends with it, over any HTTP transport.
+//! Keeps a Weixin access token fresh and sends one-time subscription messages with it, over any HTTP transport.
 //!
-//! This crate decides; it does no I/O of its own. An adapter crate (`wxsub-reqwest`, `wxsub-hyper`) carries the requests
-//! and re-exports everything here, so applications depend on that one alone.
+//! This crate does no I/O of its own. An adapter crate (`wxsub-reqwest`, `wxsub-hyper`) makes the HTTP calls and
+//! re-exports everything here, so an application depends on that crate alone.
 //!
-//! | module | what is in it |
+//! | module | content |
 //! |---|---|
 //! | [`client`] | [`Client`]: sends messages |
-//! | [`consent`] | [`ConsentVerifier`]: issues consent requests and tells genuine answers from forged ones |
-//! | [`token`] | the token's life: the pure state machine, its [`TokenCache`](token::TokenCache), the [`TokenSource`](token::TokenSource) trait |
-//! | [`store`] | sharing a token between processes |
+//! | [`consent`] | [`ConsentVerifier`]: issues consent requests and verifies callbacks |
+//! | [`token`] | the token: its [`TokenCache`](token::TokenCache), the refresh state machine, the [`TokenSource`](token::TokenSource) trait |
+//! | [`store`] | the [`TokenStore`](store::TokenStore) trait: a token shared by several processes |
 //! | [`transport`] | the [`Transport`](transport::Transport) trait: one HTTP exchange |
-//! | [`clock`] | the [`Clock`](clock::Clock) trait: the only way in which time comes in |
-//! | [`error`] | [`SendError`]: what happened, did it arrive, what to do |
-//! | `testing` | with the feature of that name: manual clock, scripted transport, contract suites |
+//! | [`clock`] | the [`Clock`](clock::Clock) trait: the only source of time |
+//! | [`error`] | [`SendError`]: the cause, whether the message was sent, what to do |
+//! | `testing` | with the feature `testing`: manual clock, mock transport, conformance suites |
 
 pub mod client;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! Retrying, as pure questions: how soon does another attempt make sense, and how long is the pause.
+//! Rules for retries: whether another attempt makes sense, and after which delay.
 
 mod backoff;
 mod budget;
@@ -11,30 +11,31 @@ use std::time::Duration;
 use crate::jitter::Jitter;
 use crate::transport::{RequestState, TransportError};
 
-/// How often a request is tried that certainly did not leave.
+/// Maximum number of attempts for a request that was certainly not sent.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Whether a failed exchange may be tried again, and after which pause: only if nothing can have been sent, only if
-/// waiting or another of these hosts can help, and not for long.
+/// Returns the delay before the next attempt, or `None` if there is none.
+///
+/// A retry needs a request that was certainly not sent, and an error that waiting or another host can resolve.
 pub(crate) fn retry_delay(
     error: &TransportError,
-    tries: u32,
+    attempts: u32,
     hosts: u32,
     jitter: &mut Jitter,
 ) -> Option<Duration> {
-    let hopeful = error.stage() == RequestState::NotSent && (hosts > 1 || !error.is_config_error());
-    (hopeful && tries < MAX_ATTEMPTS.max(hosts))
-        .then(|| backoff(tries, Duration::from_millis(200), Duration::from_secs(1), jitter))
+    let may_succeed = error.stage() == RequestState::NotSent && (hosts > 1 || !error.is_config_error());
+    (may_succeed && attempts < MAX_ATTEMPTS.max(hosts))
+        .then(|| backoff(attempts, Duration::from_millis(200), Duration::from_secs(1), jitter))
 }
 
 /// How soon another attempt makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetryClass {
-    /// It may work at any moment.
+    /// At any time.
     Transient,
-    /// Somebody must change something first.
+    /// Only after an operator changed something.
     Persistent,
-    /// Not before this.
+    /// Not before this delay.
     After(Duration),
 }
 
@@ -44,10 +45,10 @@ mod tests {
     use crate::transport::TransportErrorKind;
 
     #[test]
-    fn only_what_certainly_did_not_leave_is_tried_again() {
+    fn only_unsent_requests_are_retried() {
         let before = |fault| TransportError::before_sending(fault, "");
         let mut jitter = Jitter::seeded(1);
-        for (error, tries, hosts, repeated) in [
+        for (error, attempts, hosts, repeated) in [
             (before(TransportErrorKind::Connect), 1, 1, true),
             (before(TransportErrorKind::Dns), 2, 1, true),
             (before(TransportErrorKind::Connect), 3, 1, false),
@@ -59,9 +60,9 @@ mod tests {
             (TransportError::maybe_sent(TransportErrorKind::Timeout, ""), 1, 2, false),
         ] {
             assert_eq!(
-                retry_delay(&error, tries, hosts, &mut jitter).is_some(),
+                retry_delay(&error, attempts, hosts, &mut jitter).is_some(),
                 repeated,
-                "{error} after {tries}"
+                "{error} after {attempts}"
             );
         }
     }

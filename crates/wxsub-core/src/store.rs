@@ -1,4 +1,4 @@
-//! Sharing a token between processes.
+//! The store of token records, which several processes can share.
 
 mod memory;
 mod record;
@@ -16,25 +16,27 @@ use wxsub_proto::AppId;
 use crate::clock::UnixMillis;
 use crate::token::Generation;
 
-/// Keeps one [`TokenRecord`] per app, for several keepers. The lease saves calls; the generation keeps it right: whatever
-/// happens to a lease, an older token never replaces a newer one.
+/// Keeps one [`TokenRecord`] per app for several processes.
 ///
-/// Every method has a deadline of its own; an error means "not done, or not known". Keepers then serve
-/// what they hold and fetch without the store only when waiting for it would cost more: shortly before the token ends, after
-/// Weixin has rejected it, or, with `stable_token`, whenever it is due.
+/// The lease saves calls to Weixin. The generation guarantees correctness: an older token never replaces a newer
+/// one, whatever happens to a lease.
+///
+/// Every method has its own deadline. An error means "not done, or unknown". The token cache then serves its
+/// current token. It fetches without the store only shortly before that token expires, after Weixin rejected it, or
+/// whenever a refresh is due with `stable_token`.
 #[async_trait]
 pub trait TokenStore: Send + Sync + fmt::Debug {
-    /// The record of this app; an empty one if there is none.
+    /// Reads the record of this app. It is empty if there is none.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be read now.
+    /// [`StoreError`] if the store cannot be read.
     ///
     /// # Cancel safety
     /// Changes nothing.
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError>;
 
-    /// The last token known to this process from an earlier time, for a start while [`load`](Self::load) fails. `None` unless a
-    /// store has such a memory.
+    /// Reads the last token that this process knew, for a start while [`load`](Self::load) fails. `None` unless the
+    /// store has such a fallback.
     ///
     /// # Cancel safety
     /// Changes nothing.
@@ -42,24 +44,25 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Waits for a hint that another process has stored a token newer than `known`, and gives its generation. Keepers then
-    /// read the record at once instead of within 2 s. Hints may be late, false or missing; a store that gives none waits
-    /// for ever.
+    /// Waits for a notification that a peer stored a newer token than `known`, and returns its generation. The
+    /// token cache then reads the record at once instead of within 2 s.
+    ///
+    /// Notifications may be late, false or missing. A store without notifications waits forever.
     ///
     /// # Cancel safety
-    /// Changes nothing; a hint that was not heard is given to whoever asks next.
+    /// Changes nothing. An unread notification is delivered to the next caller.
     async fn wait_for_change(&self, _app: &AppId, _known: Generation) -> Generation {
         pending().await
     }
 
-    /// Stores the token if the stored generation is still `replaces` and lower than the new one. Clears the lost-answer
-    /// mark when it does. Otherwise the record stays and is handed back.
+    /// Writes the token if the stored generation is `replaces` and lower than the new one. It then clears the
+    /// in-doubt marker. Otherwise it changes nothing and returns the record.
     ///
     /// # Errors
-    /// [`StoreError`] if it is not known whether the token was stored.
+    /// [`StoreError`] if it is unknown whether the token was stored.
     ///
     /// # Cancel safety
-    /// The token may or may not have been stored; nothing in between.
+    /// The token may or may not have been stored. The write is atomic.
     async fn compare_and_set(
         &self,
         app: &AppId,
@@ -67,71 +70,73 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
         token: StoredToken,
     ) -> Result<CasOutcome, StoreError>;
 
-    /// Takes the right to refresh for `length`, unless another holder has it. A holder that asks again has it for `length`
-    /// from then on, be that longer or shorter.
+    /// Acquires the lease for `length`, unless another holder has it. For its holder, the lease then ends `length`
+    /// from now, sooner or later than before.
     ///
     /// # Errors
-    /// [`StoreError`] if it is not known whether the lease was taken. A keeper takes it as not taken.
+    /// [`StoreError`] if it is unknown whether the lease was acquired. The token cache treats it as not acquired.
     ///
     /// # Cancel safety
-    /// The lease may or may not have been taken; it ends by itself.
+    /// The lease may or may not have been acquired. It expires by itself.
     async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError>;
 
-    /// Gives the lease back, if this holder has it.
+    /// Releases the lease if this holder has it.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be reached; the lease then ends by itself.
+    /// [`StoreError`] if the store is unavailable. The lease then expires by itself.
     ///
     /// # Cancel safety
-    /// The lease may or may not have been given back; it ends by itself.
+    /// The lease may or may not have been released. It expires by itself.
     async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError>;
 
-    /// Notes that a fetch which ends the stored token is about to be made. The first mark stays until a token is stored
-    /// or the mark is [cleared](Self::clear_in_doubt).
+    /// Records that a fetch begins which may invalidate the stored token. The first marker stays until a token is
+    /// stored or the marker is [cleared](Self::clear_in_doubt).
     ///
     /// # Errors
-    /// [`StoreError`] if it is not known whether the mark was made.
+    /// [`StoreError`] if it is unknown whether the marker was set.
     ///
     /// # Cancel safety
-    /// The mark may or may not have been made.
+    /// The marker may or may not have been set.
     async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError>;
 
-    /// Takes the mark away that was made at `since`: that fetch certainly ended nothing. Another's mark stays.
+    /// Clears the marker with time `since`, because that fetch certainly invalidated nothing. A marker with another
+    /// time stays.
     ///
     /// # Errors
-    /// [`StoreError`] if it is not known whether the mark is gone.
+    /// [`StoreError`] if it is unknown whether the marker was cleared.
     ///
     /// # Cancel safety
-    /// The mark may or may not be gone.
+    /// The marker may or may not have been cleared.
     async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError>;
 
-    /// Takes one forced refresh from this app's [ration](crate::token::ForceRefreshLog); `false` if there is none.
+    /// Takes a permit for a forced refresh from the [limit](crate::token::ForceRefreshLog) of this app. Returns
+    /// `false` if there is none.
     ///
     /// # Errors
-    /// [`StoreError`] if it is not known; treat it as none.
+    /// [`StoreError`] if it is unknown. Treat it as `false`.
     ///
     /// # Cancel safety
-    /// One may or may not have been taken.
+    /// A permit may or may not have been taken.
     async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError>;
 }
 
-/// What became of a token offered to a store.
+/// The outcome of [`TokenStore::compare_and_set`].
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_enums, reason = "compare-and-set has these two ends")]
 pub enum CasOutcome {
-    /// It is stored.
+    /// The token is stored.
     Stored,
-    /// The record had changed meanwhile, or its generation is not lower: this is what it holds.
+    /// The stored generation is not the expected one, or not lower than the new one. Contains the record.
     Conflict(TokenRecord),
 }
 
-/// The store did not do it, or nobody knows whether it did. Never holds a token or a key.
+/// The store failed, or it is unknown whether the operation took effect. It never contains a token or a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the token store failed: {0}")]
 pub struct StoreError(String);
 
 impl StoreError {
-    /// With a text that must not contain a secret.
+    /// Creates an error. `detail` must not contain a secret.
     pub fn new(detail: impl Into<String>) -> Self {
         Self(detail.into())
     }

@@ -1,5 +1,5 @@
-//! The doubles we test with, for your tests too: a clock you move by hand, a transport that follows a script, and the
-//! contracts every transport and every store must keep.
+//! Test support, also for your tests: a manual clock, a mock transport, and conformance suites for transports and
+//! stores.
 
 pub mod faulty_server;
 mod manual_clock;

@@ -1,4 +1,4 @@
-//! One HTTP exchange: the seam between deciding and doing.
+//! The transport: makes one HTTP exchange.
 
 mod causes;
 mod error;
@@ -20,10 +20,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use wxsub_proto::codec::RawResponse;
 
-/// Carries out one HTTP exchange, and nothing more: no redirects, no retries, no proxy that was not asked for, and no
-/// more than [`TransportLimits`] allows. An error says whether the request can have left.
+/// Makes one HTTP exchange within [`TransportLimits`].
 ///
-/// Every `Fn(HttpRequest) -> Future` is one, so a transport of your own can be a closure:
+/// It follows no redirect, makes no retry and uses no proxy that is not configured. Its error says whether the request
+/// may have been sent.
+///
+/// Every `Fn(HttpRequest) -> Future` is a transport, so yours can be a closure:
 ///
 /// ```
 /// use bytes::Bytes;
@@ -38,13 +40,13 @@ use wxsub_proto::codec::RawResponse;
 /// ```
 #[async_trait]
 pub trait Transport: Send + Sync {
-    /// Sends the request and reads the whole reply, whatever its status.
+    /// Sends the request and reads the whole response, with any status.
     ///
     /// # Errors
-    /// [`TransportError`] says what went wrong and, honestly, whether the request can have left this machine.
+    /// [`TransportError`] says what failed, and whether the request may have been sent.
     ///
     /// # Cancel safety
-    /// Dropping the future abandons the exchange; the request may or may not have arrived.
+    /// Not cancel safe: if the future is dropped, the request may or may not have been sent.
     async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError>;
 }
 

@@ -149,13 +149,13 @@ async fn other_errcodes_are_not_replayed() {
 
 #[tokio::test]
 async fn lost_response_is_never_repeated() {
-    let html = MockResponse::Reply(200, "<html>portal</html>".into());
+    let html = MockResponse::Response(200, "<html>portal</html>".into());
     for step in [
-        MockResponse::lose_answer(),
+        MockResponse::lose_response(),
         html,
-        MockResponse::Reply(502, "".into()),
-        MockResponse::Reply(500, r#"{"errcode":0}"#.into()),
-        MockResponse::Reply(302, "".into()),
+        MockResponse::Response(502, "".into()),
+        MockResponse::Response(500, r#"{"errcode":0}"#.into()),
+        MockResponse::Response(302, "".into()),
         MockResponse::json(r#"{"errcode":0"#),
         MockResponse::json(r#"{"errcode":"ok"}"#),
         MockResponse::json("{}"),
@@ -176,7 +176,7 @@ async fn lost_response_is_never_repeated() {
 async fn a_damaged_refusal_is_a_refusal() {
     let bench = bench();
     let damaged = b"{\"errcode\":43101,\"errmsg\":\"\xd3\xc3\xbb\xa7\x01 rid: 6004f3da-1529ba72-5c345f67\"}";
-    bench.weixin.respond_always(SEND, MockResponse::Reply(200, damaged.as_slice().into()));
+    bench.weixin.respond_always(SEND, MockResponse::Response(200, damaged.as_slice().into()));
     let error = bench.client.send(&message("t")).await.unwrap_err();
     assert_eq!((error.delivery(), error.remedy()), (Delivery::Rejected, Remedy::Stop));
     assert_eq!(error.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");

@@ -35,7 +35,7 @@ fn answer_to(request: &ConsentRequest) -> ConsentCallback {
 fn genuine_callback_gives_one_grant() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
-    let nonces = InMemoryNonceStore::on(clock.clone());
+    let nonces = InMemoryNonceStore::with_clock(clock.clone());
     let request = guard.issue("T".parse().unwrap(), scene(7), "session").unwrap();
     let verified = guard.verify(&answer_to(&request), "session").unwrap();
     let VerifiedConsent::Granted { grant, nonce } = &verified else { panic!("{verified:?}") };
@@ -129,7 +129,7 @@ fn state_expires() {
     let nonce = guard.verify(&answer, "s").unwrap().nonce();
     clock.advance(Duration::from_secs(1));
     assert_eq!(guard.verify(&answer, "s"), Err(VerificationError));
-    assert!(!InMemoryNonceStore::on(clock).insert_if_new(&nonce), "an expired nonce is no first use");
+    assert!(!InMemoryNonceStore::with_clock(clock).insert_if_new(&nonce), "an expired nonce is no first use");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn nonce_is_kept_until_expiry() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock).lifetime(Duration::from_secs(60));
     let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
-    let nonces = InMemoryNonceStore::on(clock.clone());
+    let nonces = InMemoryNonceStore::with_clock(clock.clone());
     let nonce = guard.verify(&answer, "s").unwrap().nonce();
     assert!(nonces.insert_if_new(&nonce));
     clock.advance(Duration::from_secs(89));
@@ -158,7 +158,7 @@ fn previous_key_verifies_after_rotation() {
 fn one_of_a_thousand_replays_is_accepted() {
     let clock = Arc::new(ManualClock::new());
     let guard = guard_of("wx1", KEY, &clock);
-    let nonces = InMemoryNonceStore::on(clock.clone());
+    let nonces = InMemoryNonceStore::with_clock(clock.clone());
     let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
     let nonce = guard.verify(&answer, "s").unwrap().nonce();
     let wins = std::thread::scope(|scope| {

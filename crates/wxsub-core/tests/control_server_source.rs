@@ -41,7 +41,7 @@ fn token(text: &str, expires_in: u64, generation: u64) -> MockResponse {
 }
 
 fn problem(status: u16, json: &'static str) -> MockResponse {
-    MockResponse::Reply(status, Bytes::from_static(json.as_bytes()))
+    MockResponse::Response(status, Bytes::from_static(json.as_bytes()))
 }
 
 fn seconds(n: u64) -> Duration {

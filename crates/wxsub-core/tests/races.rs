@@ -166,8 +166,8 @@ async fn token_that_cannot_be_stored_is_served() {
 async fn only_a_lost_response_leaves_the_marker() {
     for (endpoint, step, marked) in [
         (TokenEndpoint::Token, MockResponse::refuse_connection(), false),
-        (TokenEndpoint::Token, MockResponse::lose_answer(), true),
-        (TokenEndpoint::StableToken, MockResponse::lose_answer(), false),
+        (TokenEndpoint::Token, MockResponse::lose_response(), true),
+        (TokenEndpoint::StableToken, MockResponse::lose_response(), false),
     ] {
         let bench = bench(endpoint, Mood::Well);
         bench.weixin.respond_always(TOKEN, step.clone());

@@ -78,8 +78,8 @@ async fn asked_in_vain(step: MockResponse) -> usize {
 async fn failed_fetch_is_not_repeated_by_peers() {
     for step in [
         MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#),
-        MockResponse::lose_answer(),
-        MockResponse::Reply(502, "<html>".into()),
+        MockResponse::lose_response(),
+        MockResponse::Response(502, "<html>".into()),
     ] {
         let asked = asked_in_vain(step).await;
         assert!((15..=50).contains(&asked), "asked {asked} times in two minutes, ten servers together");

@@ -60,7 +60,12 @@ impl HyperTransport {
         credentials: Option<HeaderValue>,
     ) -> Self {
         let is_proxied = connector.is_proxied();
-        Self { pool: ConnectionPool::new(connector, limits.idle), limits, is_proxied, credentials }
+        Self {
+            pool: ConnectionPool::new(connector, limits.pool_idle_timeout),
+            limits,
+            is_proxied,
+            credentials,
+        }
     }
 
     /// Converts the request into its wire form and returns the pool key of its host.
@@ -131,10 +136,10 @@ impl Transport for HyperTransport {
     {
         let (key, mut request) = self.prepare_request(request);
         Box::pin(async move {
-            match timeout(self.limits.total, pin!(self.send_request(&key, &mut request))).await {
+            match timeout(self.limits.request_timeout, pin!(self.send_request(&key, &mut request))).await {
                 Some(result) => result,
                 None => {
-                    let detail = format!("no complete response within {:?}", self.limits.total);
+                    let detail = format!("no complete response within {:?}", self.limits.request_timeout);
                     Err(TransportError::maybe_sent(TransportErrorKind::Timeout, detail))
                 }
             }

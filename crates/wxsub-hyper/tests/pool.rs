@@ -21,7 +21,7 @@ async fn exchange(transport: &HyperTransport, server: &FaultyServer) {
 
 #[tokio::test]
 async fn connection_past_idle_timeout_is_closed_and_not_reused() {
-    let server = FaultyServer::replying(ScriptStep::Echo).await;
+    let server = FaultyServer::responding(ScriptStep::Echo).await;
     let transport = transport_with_idle_timeout(Duration::ZERO);
     for exchanges in 1..=3 {
         exchange(&transport, &server).await;
@@ -33,7 +33,7 @@ async fn connection_past_idle_timeout_is_closed_and_not_reused() {
 
 #[tokio::test]
 async fn dropped_transport_closes_its_connections() {
-    let server = FaultyServer::replying(ScriptStep::Echo).await;
+    let server = FaultyServer::responding(ScriptStep::Echo).await;
     let transport = transport_with_idle_timeout(Duration::from_secs(3600));
     exchange(&transport, &server).await;
     exchange(&transport, &server).await;
@@ -48,7 +48,7 @@ fn connection_of_ended_runtime_is_not_reused() {
     for _ in 0..3 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let server = FaultyServer::replying(ScriptStep::Echo).await;
+            let server = FaultyServer::responding(ScriptStep::Echo).await;
             exchange(&transport, &server).await;
             exchange(&transport, &server).await;
             assert_eq!(server.connections(), 1);

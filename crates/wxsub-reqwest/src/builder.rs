@@ -114,8 +114,8 @@ fn client_builder(limits: TransportLimits) -> reqwest::ClientBuilder {
         .no_deflate()
         .no_hickory_dns()
         .connect_timeout(limits.connect)
-        .timeout(limits.total)
-        .pool_idle_timeout(limits.idle)
+        .timeout(limits.request_timeout)
+        .pool_idle_timeout(limits.pool_idle_timeout)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ async fn failure(transport: &ReqwestTransport, base: &str) -> TransportError {
 
 #[tokio::test]
 async fn plain_request_goes_to_proxy_with_absolute_uri() {
-    let proxy = FaultyServer::replying(ScriptStep::reply(200, "{}")).await;
+    let proxy = FaultyServer::responding(ScriptStep::response(200, "{}")).await;
     let response = through(proxy.address()).execute(token_call("http://weixin.invalid")).await.unwrap();
     assert_eq!((response.status, &response.body[..]), (200, &b"{}"[..]));
     let request = proxy.requests().pop().unwrap();
@@ -44,7 +44,7 @@ async fn plain_request_goes_to_proxy_with_absolute_uri() {
 async fn rejected_tunnel_means_not_sent() {
     for status_line in ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"] {
         let response = ScriptStep::write(format!("HTTP/1.1 {status_line}\r\ncontent-length: 0\r\n\r\n"));
-        let proxy = FaultyServer::replying(response).await;
+        let proxy = FaultyServer::responding(response).await;
         let error = failure(&through(proxy.address()), "https://weixin.invalid").await;
         assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
         let requests = proxy.requests();

@@ -13,10 +13,10 @@ use crate::retry::RetryBudget;
 use crate::token::{TokenCache, TokenCacheBuilder, TokenSource};
 use crate::transport::Transport;
 
-/// How long one send may take, token included, unless told otherwise.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// The default of [`ClientBuilder::timeout`].
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Puts a [`Client`] together.
+/// Builds a [`Client`].
 pub struct ClientBuilder {
     tokens: Tokens,
     transport: Arc<dyn Transport>,
@@ -32,14 +32,14 @@ enum Tokens {
 }
 
 impl Client {
-    /// A client with a keeper of its own.
+    /// Starts building a client with its own token cache.
     #[must_use]
     pub fn builder(appid: AppId, secret: AppSecret, transport: Arc<dyn Transport>) -> ClientBuilder {
-        let keeper = TokenCache::builder(appid, secret, Arc::clone(&transport));
-        ClientBuilder::new(Tokens::Cached(Box::new(keeper)), transport)
+        let cache = TokenCache::builder(appid, secret, Arc::clone(&transport));
+        ClientBuilder::new(Tokens::Cached(Box::new(cache)), transport)
     }
 
-    /// A client whose tokens somebody else keeps: a keeper you share, a fixed token, a control server.
+    /// Starts building a client with this token source: a shared token cache, a static token, or your own.
     #[must_use]
     pub fn with_token_source(source: Arc<dyn TokenSource>, transport: Arc<dyn Transport>) -> ClientBuilder {
         ClientBuilder::new(Tokens::From(source), transport)
@@ -53,64 +53,68 @@ impl ClientBuilder {
             transport,
             bases: BaseUrls::default(),
             clock: Arc::new(SystemClock::new()),
-            timeout: TIMEOUT,
+            timeout: DEFAULT_TIMEOUT,
             seed: None,
         }
     }
 
-    /// Calls this instead of `https://api.weixin.qq.com`, for messages and for the keeper's tokens.
+    /// Sets the base URL for messages and token fetches. Default: `https://api.weixin.qq.com`.
     #[must_use]
     pub fn api_base(self, base: BaseUrl) -> Self {
         self.api_bases(base.into())
     }
 
-    /// Calls these hosts, the first one as long as it works. A host that gives no answer of Weixin's is left for the next one,
-    /// and the first is tried again after 5 min. A message goes to the next host only if it was certainly not sent, within the
-    /// same deadline and retry budget; a token call may also be repeated there by the keeper's next attempt. Weixin documents
-    /// [several hosts](BaseUrl::API).
+    /// Sets the base URLs in order of preference. Weixin documents [several hosts](BaseUrl::API).
+    ///
+    /// If a host gives no response of Weixin's, the client calls the next one. It tries the first host again after
+    /// 5 min.
+    ///
+    /// A message goes to the next host only if it was certainly not sent, within the same deadline and retry
+    /// budget. The token cache may also repeat a token call there with its next attempt.
     #[must_use]
     pub fn api_bases(mut self, bases: BaseUrls) -> Self {
         self.bases = bases;
         self
     }
 
-    /// How long one send may take, token included. 30 s unless told otherwise.
+    /// Sets the timeout of one send, with the time to get a token. Default: 30 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Spreads its attempts to connect in time from this seed, so that a run can be repeated.
+    /// Sets the seed of the jitter of retries, so that a run can be repeated. Default: random.
     #[must_use]
     pub fn rng_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Lives on this clock, as does its keeper.
+    /// Sets the clock of the client and its token cache. Default: [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Sets up the keeper: endpoint, store, observer; also another base or clock than the client's. Does nothing for a client whose tokens somebody else keeps.
+    /// Configures the token cache: endpoint, store, observer, or another base URL or clock. Has no effect on a
+    /// client with another token source.
     #[must_use]
     pub fn token_cache(mut self, set_up: impl FnOnce(TokenCacheBuilder) -> TokenCacheBuilder) -> Self {
         self.tokens = match self.tokens {
-            Tokens::Cached(keeper) => Tokens::Cached(Box::new(set_up(*keeper))),
+            Tokens::Cached(cache) => Tokens::Cached(Box::new(set_up(*cache))),
             tokens @ Tokens::From(_) => tokens,
         };
         self
     }
 
-    /// The client. Nothing is fetched and nothing is spawned before its first use.
+    /// Builds the client. It fetches nothing and spawns nothing before its first use.
     #[must_use]
     pub fn build(self) -> Client {
         let Self { tokens, transport, bases, clock, timeout, seed } = self;
         let source: Arc<dyn TokenSource> = match tokens {
-            Tokens::Cached(keeper) => Arc::new(keeper.inherit_defaults(&bases, &clock).build()),
+            Tokens::Cached(cache) => Arc::new(cache.inherit_defaults(&bases, &clock).build()),
             Tokens::From(source) => source,
         };
         let seed = AtomicU64::new(seed.unwrap_or_else(jitter::random_seed));

@@ -1,4 +1,4 @@
-//! Many messages, a bounded number at a time.
+//! Sends many messages, a bounded number at a time.
 
 use std::num::NonZeroUsize;
 
@@ -9,12 +9,14 @@ use super::Client;
 use crate::error::SendError;
 
 impl Client {
-    /// Sends messages as they come, at most `in_flight` at a time, and gives each back with its outcome, in their order.
-    /// Nothing is read ahead of what is in flight, so memory does not grow with the number of messages; and nothing
-    /// happens unless the stream is polled.
+    /// Sends messages as they come, at most `in_flight` at a time, and returns each with its outcome, in their
+    /// order.
+    ///
+    /// The stream reads no message ahead, so memory does not grow with their number. It does nothing unless it is
+    /// polled.
     ///
     /// # Cancel safety
-    /// As [`send`](Self::send): after dropping the stream nobody can tell whether the messages in flight arrived.
+    /// As [`send`](Self::send): if the stream is dropped, it is unknown whether the messages in flight were sent.
     pub fn send_all<S>(
         &self,
         messages: S,

@@ -1,4 +1,4 @@
-//! One message: one call, and one more if Weixin says that the token was stale.
+//! Sends one message: one call, and one more if Weixin rejects the token as stale.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -17,27 +17,31 @@ use crate::token::{CachedToken, Evidence, TokenErrorKind};
 use crate::transport::{HttpRequest, RequestState};
 
 impl Client {
-    /// Sends one message. `Ok` means that Weixin took it.
+    /// Sends one message. `Ok` means that Weixin accepted it.
     ///
-    /// A message is posted once; and once more, with another token, if Weixin answered that the token was stale. A
-    /// connection that cannot be made is tried up to three times, or once for each host if they are more, within a budget that
-    /// all sends of the client share: nothing has been posted then. Nothing else is ever repeated, because Weixin has no way to tell a repetition from a
-    /// second message.
+    /// The message is posted once. It is posted once more, with another token, if Weixin rejected the token as
+    /// stale.
     ///
-    /// A send that fails is logged as one warning, without the openid.
+    /// A connection that fails is retried, because nothing was posted: up to three attempts, or one for each host
+    /// if there are more. All sends of the client share a retry budget. Nothing else is repeated, because Weixin
+    /// cannot tell a repetition from a second message.
+    ///
+    /// A failed send is logged as one warning, without the openid.
     ///
     /// # Errors
-    /// [`SendError`] says whether the message may have arrived, which code Weixin answered with and what to do.
+    /// [`SendError`] says whether the message was sent, which errcode Weixin sent, and what to do.
     ///
     /// # Cancel safety
-    /// Not cancel safe: a dropped future does not say whether the message may have arrived. Use
+    /// Not cancel safe: after the future is dropped, it is unknown whether the message was sent. Use
     /// [`send_until`](Self::send_until) to stop a send.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
         self.send_until(message, pending()).await
     }
 
-    /// [`send`](Self::send), unless `stop` completes first. The error then says whether the message may have been posted:
-    /// it was not sent if `stop` completed while no post was under way.
+    /// Sends one message as [`send`](Self::send) does, unless `stop` completes first.
+    ///
+    /// The error then says whether the message may have been sent. It was not sent if no post was running when
+    /// `stop` completed.
     ///
     /// # Errors
     /// As [`send`](Self::send), and [`ErrorKind::Stopped`](crate::error::ErrorKind::Stopped).
@@ -62,7 +66,7 @@ impl Client {
     }
 
     fn log(&self, message: &Message, error: &SendError) {
-        // The text is Weixin's, and may repeat the request.
+        // Weixin's text may contain parts of the request.
         let refusal = error.refusal().map(|refusal| refusal.redact(message.grant().openid().as_str()));
         let text = refusal.as_ref().map_or_else(|| error.to_string(), |refusal| refusal.errmsg().to_owned());
         warn!(
@@ -80,25 +84,25 @@ impl Client {
         );
     }
 
-    /// `posting` is set while a post is under way whose outcome is not known.
+    /// Sends the message. `posting` is true while a post is running.
     async fn deliver(&self, message: &Message, posting: &AtomicBool) -> Result<(), Cause> {
         let deadline = self.inner.clock.now().mono.after(self.inner.timeout);
-        // By itself, so that the borrow of the slot ends before anything is waited for.
+        // A statement of its own, so that the borrow ends before the first await.
         let current = self.inner.source.current().to_owned();
-        let issued = match current {
-            Some(issued) => issued,
+        let token = match current {
+            Some(token) => token,
             None => self.with_deadline(deadline, self.inner.source.token()).await?.map_err(Cause::Token)?,
         };
-        match self.post(message, &issued, deadline, posting).await {
+        match self.post(message, &token, deadline, posting).await {
             Err(Cause::Refused(refusal)) if refusal.errcode().is_stale_token() => {
-                let fresh = self.refresh_after_rejection(&issued, refusal, deadline).await?;
-                let outcome = self.post(message, &fresh, deadline, posting).await;
+                let new_token = self.refresh_after_rejection(&token, refusal, deadline).await?;
+                let outcome = self.post(message, &new_token, deadline, posting).await;
                 if matches!(&outcome, Err(Cause::Refused(refusal)) if refusal.errcode().is_stale_token()) {
-                    // The message is not posted a third time, but nobody else should meet this token.
+                    // The message is not posted a third time. The report keeps other sends from this token.
                     let _ = self
                         .with_deadline(
                             deadline,
-                            self.inner.source.refresh(fresh.generation(), Evidence::Observed),
+                            self.inner.source.refresh(new_token.generation(), Evidence::Observed),
                         )
                         .await;
                 }
@@ -108,7 +112,7 @@ impl Client {
         }
     }
 
-    /// Another token than the one Weixin has just called stale.
+    /// Gets another token after Weixin rejected one as stale.
     async fn refresh_after_rejection(
         &self,
         stale: &CachedToken,
@@ -117,8 +121,8 @@ impl Client {
     ) -> Result<Arc<CachedToken>, Cause> {
         let refresh = self.inner.source.refresh(stale.generation(), Evidence::Observed);
         match self.with_deadline(deadline, refresh).await? {
-            Ok(fresh) if fresh.token().ct_eq(stale.token()) => Err(Cause::Refused(refusal)),
-            Ok(fresh) => Ok(fresh),
+            Ok(new_token) if new_token.token().ct_eq(stale.token()) => Err(Cause::Refused(refusal)),
+            Ok(new_token) => Ok(new_token),
             Err(error) if matches!(error.kind(), TokenErrorKind::NotRefreshable) => {
                 Err(Cause::Refused(refusal))
             }
@@ -126,18 +130,18 @@ impl Client {
         }
     }
 
-    /// Posts the message; again only if it certainly did not leave.
+    /// Posts the message. Repeats it only if it was certainly not sent.
     async fn post(
         &self,
         message: &Message,
-        issued: &CachedToken,
+        token: &CachedToken,
         deadline: MonotonicInstant,
         posting: &AtomicBool,
     ) -> Result<(), Cause> {
-        let mut tries = 1;
+        let mut attempts = 1;
         loop {
             posting.store(true, Ordering::Relaxed);
-            let outcome = self.post_once(message, issued, deadline).await;
+            let outcome = self.post_once(message, token, deadline).await;
             posting.store(false, Ordering::Relaxed);
             let error = match &outcome {
                 Err(Cause::Transport(error)) => error,
@@ -150,21 +154,21 @@ impl Client {
             let now = self.inner.clock.now().mono;
             let mut jitter = Jitter::seeded(self.inner.seed.fetch_add(1, Ordering::Relaxed));
             let hosts = u32::try_from(self.inner.hosts.bases().count()).unwrap_or(u32::MAX);
-            match retry_delay(error, tries, hosts, &mut jitter).map(|pause| now.after(pause)) {
-                Some(then) if then < deadline && self.inner.budget.withdraw() => {
-                    self.inner.clock.sleep_until(then).await;
+            match retry_delay(error, attempts, hosts, &mut jitter).map(|pause| now.after(pause)) {
+                Some(retry_at) if retry_at < deadline && self.inner.budget.withdraw() => {
+                    self.inner.clock.sleep_until(retry_at).await;
                 }
                 _ => return outcome,
             }
-            tries += 1;
+            attempts += 1;
         }
     }
 
-    /// The one exchange. Nothing is posted after the deadline.
+    /// Makes one exchange. Posts nothing after the deadline.
     async fn post_once(
         &self,
         message: &Message,
-        issued: &CachedToken,
+        token: &CachedToken,
         deadline: MonotonicInstant,
     ) -> Result<(), Cause> {
         let inner = &*self.inner;
@@ -172,19 +176,19 @@ impl Client {
             return Err(Cause::TokenTimeout);
         }
         let base = inner.hosts.preferred(inner.clock.now().mono);
-        let request = subscribe::request(issued.token(), message);
-        let outgoing = HttpRequest::new(base, request).map_err(Cause::Transport)?;
-        let exchanged = timeout_at(&*inner.clock, deadline, inner.transport.execute(outgoing)).await;
-        let answered = exchanged.ok_or(Cause::SendTimeout).and_then(|raw| {
+        let request = subscribe::request(token.token(), message);
+        let http_request = HttpRequest::new(base, request).map_err(Cause::Transport)?;
+        let response = timeout_at(&*inner.clock, deadline, inner.transport.execute(http_request)).await;
+        let result = response.ok_or(Cause::SendTimeout).and_then(|raw| {
             let raw = raw.map_err(Cause::Transport)?;
             subscribe::parse_response(raw.status, &raw.body).map_err(Cause::Unreadable)
         });
-        if answered.is_err() {
+        if result.is_err() {
             inner.hosts.failed(base, inner.clock.now().mono);
         }
-        match answered? {
+        match result? {
             Ok(()) => Ok(()),
-            Err(refusal) => Err(Cause::Refused(refusal.redact(issued.token().expose_secret()))),
+            Err(refusal) => Err(Cause::Refused(refusal.redact(token.token().expose_secret()))),
         }
     }
 

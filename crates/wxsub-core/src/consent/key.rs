@@ -5,15 +5,16 @@ use sha2::Sha256;
 use wxsub_proto::{ValidationError, ValidationErrorKind};
 use zeroize::Zeroizing;
 
-/// The key that signs `reserved`: at least 16 random bytes, the same on every server that verifies. Wiped on drop.
+/// The key that signs the state in `reserved`: at least 16 random bytes, the same on all servers that verify. Drop
+/// wipes it.
 #[derive(Clone)]
 pub struct SigningKey(Zeroizing<Vec<u8>>);
 
 impl SigningKey {
-    /// The fewest bytes a key may have: 128 bits.
+    /// The minimum length of a key in bytes: 128 bits.
     pub const MIN: usize = 16;
 
-    /// Takes the key.
+    /// Creates a key.
     ///
     /// # Errors
     /// [`ValidationError`] if it is shorter than [`MIN`](Self::MIN).
@@ -27,13 +28,14 @@ impl SigningKey {
         Ok(Self(Zeroizing::new(key.to_vec())))
     }
 
-    /// A short name for the key that gives nothing away: tells which of two keys signed.
+    /// Returns a short id that shows which key signed and reveals nothing of it.
     pub(super) fn id(&self) -> [u8; 2] {
         let [a, b, ..] = self.mac(&[b"key id".as_slice().into()]);
         [a, b]
     }
 
-    /// The MAC over these parts, each with its length, so that no two lists of parts look the same.
+    /// Returns the MAC over these parts. Each part is preceded by its length, so different lists never look the
+    /// same.
     pub(super) fn mac(&self, parts: &[Box<[u8]>]) -> [u8; 32] {
         let mut mac = self.keyed();
         for part in parts {
@@ -51,6 +53,6 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GuardKey(***)")
+        f.write_str("SigningKey(***)")
     }
 }

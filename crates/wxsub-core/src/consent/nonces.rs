@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::{Clock, SystemClock, UnixMillis};
 
-/// Identifies one consent request until it expires.
+/// The number that identifies one consent request until it expires.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Nonce {
     bytes: [u8; 16],
@@ -16,13 +16,13 @@ impl Nonce {
         Self { bytes, expires }
     }
 
-    /// The random bytes: a key for a table of your own, shared by several servers.
+    /// Returns the random bytes, for example as a key in a table that several servers share.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 16] {
         &self.bytes
     }
 
-    /// From when on it need not be remembered, because its answer is not trusted any more.
+    /// Returns when the request expires. Later, no callback with this nonce is accepted, so a table can forget it.
     #[must_use]
     pub fn expires(&self) -> UnixMillis {
         self.expires
@@ -39,33 +39,33 @@ impl fmt::Debug for Nonce {
 #[derive(Default)]
 struct Used {
     until: HashMap<[u8; 16], UnixMillis>,
-    /// Expired ones are thrown out at this size, which then doubles what is left: seldom, and never far too late.
+    /// At this size expired entries are removed. The size is then twice what is left.
     purge_at: usize,
 }
 
-/// Remembers used nonces until they expire: for one process. Several servers need a table they share.
+/// Remembers used nonces until they expire, for one process. Several servers need a shared table.
 pub struct InMemoryNonceStore {
     used: Mutex<Used>,
     clock: Arc<dyn Clock>,
 }
 
 impl InMemoryNonceStore {
-    /// The most that are remembered at a time. Beyond it first uses are refused too, rather than a second one let through.
+    /// Maximum number of remembered nonces. Beyond it the store refuses new nonces, so that no second use passes.
     pub const MAX_ENTRIES: usize = 1_000_000;
 
-    /// Nothing used yet, on the real clock.
+    /// Creates an empty store on the system clock.
     #[must_use]
     pub fn new() -> Self {
-        Self::on(Arc::new(SystemClock::new()))
+        Self::with_clock(Arc::new(SystemClock::new()))
     }
 
-    /// Nothing used yet, on this clock.
+    /// Creates an empty store on this clock.
     #[must_use]
-    pub fn on(clock: Arc<dyn Clock>) -> Self {
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self { used: Mutex::default(), clock }
     }
 
-    /// Whether this nonce comes for the first time. It is remembered from then on.
+    /// Records the nonce. Returns whether this is its first use.
     #[must_use]
     pub fn insert_if_new(&self, nonce: &Nonce) -> bool {
         let now = self.clock.now().wall;
@@ -74,8 +74,8 @@ impl InMemoryNonceStore {
             used.until.retain(|_, expires| *expires > now);
             used.purge_at = (used.until.len() * 2).clamp(1024, Self::MAX_ENTRIES);
         }
-        let room = used.until.len() < Self::MAX_ENTRIES;
-        room && nonce.expires > now && used.until.insert(nonce.bytes, nonce.expires).is_none()
+        let has_room = used.until.len() < Self::MAX_ENTRIES;
+        has_room && nonce.expires > now && used.until.insert(nonce.bytes, nonce.expires).is_none()
     }
 }
 
@@ -87,7 +87,7 @@ impl Default for InMemoryNonceStore {
 
 impl fmt::Debug for InMemoryNonceStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MemoryNonces")
+        f.write_str("InMemoryNonceStore")
     }
 }
 
@@ -115,18 +115,18 @@ mod tests {
     }
 
     #[test]
-    fn expired_ones_are_forgotten_seldom_and_not_too_late() {
+    fn expired_nonces_are_removed() {
         let clock = Arc::new(At(Mutex::new(UnixMillis::new(0))));
-        let nonces = InMemoryNonceStore::on(clock.clone());
+        let nonces = InMemoryNonceStore::with_clock(clock.clone());
         let remembered = || nonces.used.lock().unwrap().until.len();
         assert!((0..512).all(|number| nonces.insert_if_new(&nonce(number, 1_000))));
         assert!((0..512).all(|number| !nonces.insert_if_new(&nonce(number, 1_000))));
         assert!((512..1024).all(|number| nonces.insert_if_new(&nonce(number, 1_000))));
-        // They expire at this very moment.
+        // All nonces expire now.
         *clock.0.lock().unwrap() = UnixMillis::default().after(Duration::from_secs(1));
         assert!(nonces.insert_if_new(&nonce(2_000, 9_000)));
         assert_eq!(remembered(), 1);
-        // None of these expires, so they are looked through again at twice their number.
+        // None of these expires, so the next removal is at twice their number.
         assert!((3_000..4_100).all(|number| nonces.insert_if_new(&nonce(number, 9_000))));
         *clock.0.lock().unwrap() = UnixMillis::new(9_000);
         assert!((5_000..5_800).all(|number| nonces.insert_if_new(&nonce(number, 10_000))));
@@ -134,8 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn a_full_memory_refuses_rather_than_forgets() {
-        let nonces = InMemoryNonceStore::on(Arc::new(At(Mutex::new(UnixMillis::new(0)))));
+    fn full_store_refuses_new_nonces() {
+        let nonces = InMemoryNonceStore::with_clock(Arc::new(At(Mutex::new(UnixMillis::new(0)))));
         let all_but_one = (1..InMemoryNonceStore::MAX_ENTRIES as u128)
             .map(|number| (number.to_be_bytes(), UnixMillis::new(9)));
         nonces.used.lock().unwrap().until.extend(all_but_one);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_shows_what_a_table_needs() {
+    fn nonce_has_bytes_and_expiry() {
         let nonce = nonce(7, 9_000);
         assert_eq!((nonce.bytes()[15], nonce.expires().get()), (7, 9_000));
         assert_eq!(format!("{nonce:?}"), "Nonce-00-00-00-00");

@@ -1,4 +1,4 @@
-//! The layout of `reserved`: version, key id, expiry, nonce, MAC; in lower-case hexadecimal, 110 characters.
+//! The signed state in `reserved`: version, key id, expiry, nonce and MAC, as 110 lower-case hexadecimal digits.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use wxsub_proto::Reserved;
 use super::{Nonce, SigningKey};
 use crate::clock::UnixMillis;
 
-pub(super) const NONCE: usize = 16;
+pub(super) const NONCE_BYTES: usize = 16;
 
 const VERSION: u8 = 1;
 /// Version, key id, expiry in unix seconds (five bytes), nonce.
-const HEAD: usize = 1 + 2 + 5 + NONCE;
-const MAC: usize = 32;
+const HEAD_BYTES: usize = 1 + 2 + 5 + NONCE_BYTES;
+const MAC_BYTES: usize = 32;
 
-/// How long after its expiry an answer is still taken: machines that verify may be a little behind those that issued.
+/// How long after expiry a callback is still accepted, because clocks of servers differ.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// Why an answer is not trusted: for the log only.
+/// Why a callback is rejected, for the log only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RejectReason {
     Absent,
@@ -28,16 +28,16 @@ pub(super) enum RejectReason {
     Expired,
 }
 
-/// What `reserved` says once its MAC is right.
+/// The content of the state, after its MAC was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SignedState {
-    /// From then on it is not taken any more.
+    /// When callbacks are no longer accepted.
     expires: UnixMillis,
-    nonce: [u8; NONCE],
+    nonce: [u8; NONCE_BYTES],
 }
 
 impl SignedState {
-    pub(super) fn new(expires: UnixMillis, nonce: [u8; NONCE]) -> Self {
+    pub(super) fn new(expires: UnixMillis, nonce: [u8; NONCE_BYTES]) -> Self {
         Self { expires, nonce }
     }
 
@@ -45,35 +45,37 @@ impl SignedState {
         Nonce::new(self.nonce, self.expires)
     }
 
-    pub(super) fn write(self, key: &SigningKey, bound: &[Box<[u8]>]) -> Option<Reserved> {
+    pub(super) fn sign(self, key: &SigningKey, context: &[Box<[u8]>]) -> Option<Reserved> {
         let seconds = self.expires.get().div_ceil(1000).to_be_bytes();
-        let mut bytes = Vec::with_capacity(HEAD + MAC);
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + MAC_BYTES);
         bytes.push(VERSION);
         bytes.extend(key.id());
         bytes.extend(seconds.iter().skip(3));
         bytes.extend(self.nonce);
-        let mac = mac(key, &bytes, bound);
+        let mac = mac(key, &bytes, context);
         bytes.extend(mac);
-        // Hexadecimal digits within the length: always a valid value.
+        // Always valid: hexadecimal digits of this length.
         Reserved::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).ok()
     }
 
-    pub(super) fn open(
+    pub(super) fn verify(
         reserved: &Reserved,
         keys: &[&SigningKey],
-        bound: &[Box<[u8]>],
+        context: &[Box<[u8]>],
         now: UnixMillis,
     ) -> Result<Self, RejectReason> {
         let bytes = from_hex(reserved.as_str()).ok_or(RejectReason::NotOurs)?;
-        let (head, given) =
-            bytes.split_at_checked(HEAD).filter(|(_, mac)| mac.len() == MAC).ok_or(RejectReason::NotOurs)?;
+        let (head, received_mac) = bytes
+            .split_at_checked(HEAD_BYTES)
+            .filter(|(_, mac)| mac.len() == MAC_BYTES)
+            .ok_or(RejectReason::NotOurs)?;
         let [VERSION, id_a, id_b, e0, e1, e2, e3, e4, nonce @ ..] = head else {
             return Err(RejectReason::NotOurs);
         };
-        // Ids are short: two keys may share one.
+        // Key ids are short, so two keys may have the same.
         let mut candidates = keys.iter().filter(|key| key.id() == [*id_a, *id_b]).peekable();
         candidates.peek().ok_or(RejectReason::UnknownKey)?;
-        if !candidates.any(|key| mac(key, head, bound).ct_eq(given).into()) {
+        if !candidates.any(|key| mac(key, head, context).ct_eq(received_mac).into()) {
             return Err(RejectReason::WrongMac);
         }
         let seconds = u64::from_be_bytes([0, 0, 0, *e0, *e1, *e2, *e3, *e4]);
@@ -83,8 +85,8 @@ impl SignedState {
     }
 }
 
-fn mac(key: &SigningKey, head: &[u8], bound: &[Box<[u8]>]) -> [u8; MAC] {
-    let parts: Vec<Box<[u8]>> = std::iter::once(head.into()).chain(bound.iter().cloned()).collect();
+fn mac(key: &SigningKey, head: &[u8], context: &[Box<[u8]>]) -> [u8; MAC_BYTES] {
+    let parts: Vec<Box<[u8]>> = std::iter::once(head.into()).chain(context.iter().cloned()).collect();
     key.mac(&parts)
 }
 
@@ -102,24 +104,24 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// What the log says of why an answer was not trusted.
+    /// The reasons that the log shows.
     #[test]
-    fn every_flaw_is_told_from_the_others() {
+    fn each_defect_has_its_own_reason() {
         let key = SigningKey::new(b"sixteen bytes at least").unwrap();
         let another = SigningKey::new(b"another sixteen or more").unwrap();
-        let bound = |text: &str| [Box::from(text.as_bytes())];
+        let context = |text: &str| [Box::from(text.as_bytes())];
         let expires = UnixMillis::new(1_000_000);
-        let reserved = SignedState::new(expires, [7; NONCE]).write(&key, &bound("session")).unwrap();
-        let over = expires.after(LEEWAY);
-        let open = |reserved: &Reserved, key: &SigningKey, session: &str, now: UnixMillis| {
-            SignedState::open(reserved, &[key], &bound(session), now).map(|seal| seal.nonce().expires())
+        let reserved = SignedState::new(expires, [7; NONCE_BYTES]).sign(&key, &context("session")).unwrap();
+        let rejected_from = expires.after(LEEWAY);
+        let verify = |reserved: &Reserved, key: &SigningKey, session: &str, now: UnixMillis| {
+            SignedState::verify(reserved, &[key], &context(session), now).map(|state| state.nonce().expires())
         };
-        assert_eq!(open(&reserved, &key, "session", expires), Ok(over));
-        assert_eq!(open(&reserved, &key, "session", over), Err(RejectReason::Expired));
-        assert_eq!(open(&reserved, &key, "another", expires), Err(RejectReason::WrongMac));
-        assert_eq!(open(&reserved, &another, "session", expires), Err(RejectReason::UnknownKey));
+        assert_eq!(verify(&reserved, &key, "session", expires), Ok(rejected_from));
+        assert_eq!(verify(&reserved, &key, "session", rejected_from), Err(RejectReason::Expired));
+        assert_eq!(verify(&reserved, &key, "another", expires), Err(RejectReason::WrongMac));
+        assert_eq!(verify(&reserved, &another, "session", expires), Err(RejectReason::UnknownKey));
         assert_eq!(
-            open(&Reserved::new("hello").unwrap(), &key, "session", expires),
+            verify(&Reserved::new("hello").unwrap(), &key, "session", expires),
             Err(RejectReason::NotOurs)
         );
     }

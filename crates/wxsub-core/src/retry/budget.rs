@@ -1,32 +1,32 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How many retries a client may make, all its sends together: 10, and one more for every 10 exchanges that go well. When
-/// nothing works, retrying adds next to nothing to the load.
+/// The retries that all sends of a client share: 10, and one more for every 10 successful exchanges. During an
+/// outage, retries add almost no load.
 #[derive(Debug)]
 pub(crate) struct RetryBudget {
     /// In tenths of a retry.
-    left: AtomicU32,
+    balance: AtomicU32,
 }
 
 impl RetryBudget {
-    const RETRY: u32 = 10;
-    const MOST: u32 = 10 * Self::RETRY;
+    const RETRY_COST: u32 = 10;
+    const CAPACITY: u32 = 10 * Self::RETRY_COST;
 
     pub(crate) fn new() -> Self {
-        Self { left: AtomicU32::new(Self::MOST) }
+        Self { balance: AtomicU32::new(Self::CAPACITY) }
     }
 
-    /// Takes one retry out, if there is one.
+    /// Takes one retry, if there is one.
     pub(crate) fn withdraw(&self) -> bool {
-        let less = |left: u32| left.checked_sub(Self::RETRY);
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+        let less = |balance: u32| balance.checked_sub(Self::RETRY_COST);
+        self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
-    /// An exchange went well.
+    /// Records a successful exchange.
     pub(crate) fn deposit(&self) {
-        // Mostly it is full, and then threads need not fight over it.
-        if self.left.load(Ordering::Relaxed) < Self::MOST {
-            self.left.fetch_add(1, Ordering::Relaxed);
+        // The budget is full most of the time. A load is cheaper than a write that threads contend for.
+        if self.balance.load(Ordering::Relaxed) < Self::CAPACITY {
+            self.balance.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_retries_and_one_more_for_every_ten_successes() {
+    fn budget_is_ten_retries_and_one_for_ten_successes() {
         let budget = RetryBudget::new();
         assert_eq!((0..20).filter(|_| budget.withdraw()).count(), 10);
         (0..9).for_each(|_| budget.deposit());

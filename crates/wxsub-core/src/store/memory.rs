@@ -11,7 +11,7 @@ use super::{CasOutcome, StoreError, StoredToken, TokenRecord, TokenStore};
 use crate::clock::{Clock, MonotonicInstant, SystemClock, UnixMillis};
 use crate::token::Generation;
 
-/// Keeps records in this process: what a keeper uses unless told otherwise.
+/// A store in the memory of this process. A token cache uses it by default.
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     entries: Mutex<HashMap<AppId, Entry>>,
@@ -21,25 +21,25 @@ pub struct MemoryStore {
 struct Entry {
     record: TokenRecord,
     lease: Option<(String, MonotonicInstant)>,
-    /// The generation of the record, for those who wait for a newer one.
+    /// The stored generation, for callers that wait for a newer one.
     newest: watch::Sender<Generation>,
 }
 
 impl MemoryStore {
-    /// An empty store on the real clock.
+    /// Creates an empty store on the system clock.
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(Arc::new(SystemClock::new()))
     }
 
-    /// An empty store whose leases run on this clock.
+    /// Creates an empty store whose leases use this clock.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self { clock, entries: Mutex::new(HashMap::new()) }
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<AppId, Entry>> {
-        // Held for plain assignments only, so a panic elsewhere leaves no half-made record.
+        // The lock is held for assignments only, so a panic leaves no incomplete record.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -69,7 +69,7 @@ impl TokenStore for MemoryStore {
     async fn wait_for_change(&self, app: &AppId, known: Generation) -> Generation {
         let mut newest = self.with(app, |entry| entry.newest.subscribe());
         let newer = newest.wait_for(|newest| *newest > known).await.map(|newer| *newer);
-        // Whoever tells lives as long as the store.
+        // The sender lives as long as the store.
         newer.unwrap_or(known)
     }
 

@@ -5,43 +5,43 @@ use wxsub_proto::AccessToken;
 use crate::clock::{ClockReading, UnixMillis};
 use crate::token::{CachedToken, ForceRefreshLog, Generation};
 
-/// What a store keeps of one app.
+/// What a store keeps for one app.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct TokenRecord {
     /// The newest token.
     pub token: Option<StoredToken>,
-    /// Since when a fetch may have been carried out though its reply was lost.
+    /// Since when the token is in doubt, because a fetch may have taken effect although its response was lost.
     pub in_doubt_since: Option<UnixMillis>,
-    /// When `force_refresh` was used.
+    /// The times of forced refreshes.
     pub forced: ForceRefreshLog,
 }
 
 impl TokenRecord {
-    /// The generation of the stored token; the zeroth if there is none.
+    /// Returns the generation of the stored token. Zero if there is none.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.token.as_ref().map_or(Generation::default(), |stored| stored.generation)
     }
 }
 
-/// A token as it is stored: its times are of the wall clock, the only one that processes share. A store keeps them as they
-/// are; [`to_issued`](Self::to_issued) decides what is believed.
+/// A token as it is stored, with times on the wall clock. A store keeps them unchanged;
+/// [`to_issued`](Self::to_issued) checks them.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoredToken {
     /// The token.
     pub token: AccessToken,
-    /// Which token it is.
+    /// Its generation.
     pub generation: Generation,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_at: UnixMillis,
-    /// How long it lives from then.
+    /// The time from request to expiry.
     pub lifetime: Duration,
 }
 
 impl StoredToken {
-    /// A token with its times.
+    /// Creates a stored token.
     #[must_use]
     pub fn new(
         token: AccessToken,
@@ -52,8 +52,8 @@ impl StoredToken {
         Self { token, generation, requested_at, lifetime }
     }
 
-    /// As it is handed out. This is the one place where bounds apply to a record: a life is two hours at most, and a token
-    /// asked for in the future is of [unknown age](CachedToken::has_known_age).
+    /// Returns the token with checked times: its lifetime is at most two hours, and a token requested in the future
+    /// has an [unknown age](CachedToken::has_known_age).
     #[must_use]
     pub fn to_issued(&self, now: ClockReading) -> CachedToken {
         CachedToken::from_shared_store(
@@ -67,7 +67,7 @@ impl StoredToken {
 }
 
 impl From<&CachedToken> for StoredToken {
-    fn from(issued: &CachedToken) -> Self {
-        Self::new(issued.token().clone(), issued.generation(), issued.requested_at(), issued.lifetime())
+    fn from(token: &CachedToken) -> Self {
+        Self::new(token.token().clone(), token.generation(), token.requested_at(), token.lifetime())
     }
 }

@@ -1,4 +1,4 @@
-//! A TCP server on this machine that does what an HTTP library never would: it resets, hangs, trickles and floods.
+//! A TCP server on loopback with faults that HTTP libraries never produce: it resets, hangs, trickles and floods.
 
 mod black_hole;
 mod connection;
@@ -18,41 +18,41 @@ pub use black_hole::BlackHole;
 
 use crate::clock::{Clock, SystemClock, timeout_at};
 
-/// How long the server waits for what a test says will happen.
+/// Timeout of waits in tests.
 const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the server does next on a connection. A connection whose script has ended is closed in good order.
+/// A step of the server on a connection. At the end of the script the server closes the connection normally.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ScriptStep {
-    /// Reads one request to its end and keeps it.
+    /// Reads one whole request and records it.
     Read,
     /// Writes these bytes.
     Write(Bytes),
-    /// Answers the request just read: status 200 and the body it came with.
+    /// Writes a response of status 200 with the body of the last request.
     Echo,
-    /// Writes these bytes over and over, one by one and slowly, until the other side goes away.
+    /// Writes these bytes repeatedly, slowly and one by one, until the peer closes the connection.
     Trickle(Bytes),
-    /// Writes these bytes over and over, as fast as they are taken, until the other side goes away.
+    /// Writes these bytes repeatedly, as fast as the peer reads, until the peer closes the connection.
     Flood(Bytes),
-    /// Says nothing more until the other side goes away.
+    /// Writes nothing until the peer closes the connection.
     Hang,
     /// Resets the connection.
     Reset,
-    /// Starts the script again.
+    /// Starts again at the first step.
     Again,
 }
 
 impl ScriptStep {
-    /// [`ScriptStep::Write`] of this text.
+    /// Returns a [`ScriptStep::Write`] of this text.
     #[must_use]
     pub fn write(text: impl Into<String>) -> Self {
         Self::Write(Bytes::from(text.into()))
     }
 
-    /// [`ScriptStep::Write`] of a complete reply of this status, with a JSON body.
+    /// Returns a [`ScriptStep::Write`] of a complete response with this status and JSON body.
     #[must_use]
-    pub fn reply(status: u16, body: &str) -> Self {
+    pub fn response(status: u16, body: &str) -> Self {
         let length = body.len();
         Self::write(format!(
             "HTTP/1.1 {status} Because\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -60,7 +60,7 @@ impl ScriptStep {
     }
 }
 
-/// A request as it came over the wire.
+/// A request as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawRequest {
     head: String,
@@ -68,27 +68,27 @@ pub struct RawRequest {
 }
 
 impl RawRequest {
-    /// The first line.
+    /// Returns the first line.
     #[must_use]
     pub fn line(&self) -> &str {
         self.head.lines().next().unwrap_or_default()
     }
 
-    /// The values of all headers of this name, whatever their case.
+    /// Returns the values of all headers with this name, in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Vec<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         fields.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
     }
 
-    /// The body.
+    /// Returns the body.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 }
 
-/// What has happened so far.
+/// What the server has recorded so far.
 #[derive(Debug, Default)]
 struct Seen {
     connections: usize,
@@ -96,7 +96,8 @@ struct Seen {
     requests: Vec<RawRequest>,
 }
 
-/// The server. It listens on a loopback port of its own until it is dropped, and counts what comes.
+/// A server with scripted faults. It listens on its own loopback port until it is dropped, and records connections
+/// and requests.
 pub struct FaultyServer {
     address: SocketAddr,
     seen: Arc<watch::Sender<Seen>>,
@@ -105,7 +106,7 @@ pub struct FaultyServer {
 
 impl fmt::Debug for FaultyServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RawServer({}, {:?})", self.address, self.seen.borrow())
+        write!(f, "FaultyServer({}, {:?})", self.address, self.seen.borrow())
     }
 }
 
@@ -116,10 +117,11 @@ impl Drop for FaultyServer {
 }
 
 impl FaultyServer {
-    /// Starts a server whose first connection follows the first script, and so on; the last script serves all others.
+    /// Starts a server. Its first connection follows the first script, and so on. The last script serves all
+    /// further connections.
     ///
     /// # Panics
-    /// If no loopback port can be had, or outside a tokio runtime.
+    /// If no loopback port is free, or outside a tokio runtime.
     ///
     /// # Cancel safety
     /// Dropping the future starts nothing.
@@ -130,24 +132,24 @@ impl FaultyServer {
         Self { address, seen, accepting }
     }
 
-    /// Starts a server that does this for every request, on as many connections as it takes.
+    /// Starts a server that runs this step for every request, on any number of connections.
     ///
     /// # Panics
     /// As [`start`](Self::start).
     ///
     /// # Cancel safety
     /// Dropping the future starts nothing.
-    pub async fn replying(reply: ScriptStep) -> Self {
-        Self::start([vec![ScriptStep::Read, reply, ScriptStep::Again]]).await
+    pub async fn responding(response: ScriptStep) -> Self {
+        Self::start([vec![ScriptStep::Read, response, ScriptStep::Again]]).await
     }
 
-    /// Where it listens.
+    /// Returns its address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its base URL: `http://`, and this path prefix, which may be empty.
+    /// Returns its base URL with this path prefix, which may be empty.
     ///
     /// # Panics
     /// If the prefix makes no valid base URL.
@@ -156,36 +158,36 @@ impl FaultyServer {
         base_url(&format!("http://{}{prefix}", self.address))
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of accepted connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.seen.borrow().connections
     }
 
-    /// The requests it has read to their end.
+    /// Returns the requests that it has read.
     #[must_use]
     pub fn requests(&self) -> Vec<RawRequest> {
         self.seen.borrow().requests.clone()
     }
 
-    /// Waits until it has read this many requests.
+    /// Waits until the server has read this number of requests.
     ///
     /// # Panics
-    /// If that takes longer than half a minute.
+    /// After 30 s.
     ///
     /// # Cancel safety
-    /// Waiting changes nothing.
+    /// Cancel safe: waiting changes nothing.
     pub async fn has_read(&self, requests: usize) {
         self.wait("requests", |seen| seen.requests.len() >= requests).await;
     }
 
-    /// Waits until this many connections have ended, by either side.
+    /// Waits until this number of connections has ended, by either side.
     ///
     /// # Panics
-    /// If that takes longer than half a minute.
+    /// After 30 s.
     ///
     /// # Cancel safety
-    /// Waiting changes nothing.
+    /// Cancel safe: waiting changes nothing.
     pub async fn has_ended(&self, connections: usize) {
         self.wait("ended connections", |seen| seen.ended >= connections).await;
     }
@@ -194,15 +196,15 @@ impl FaultyServer {
         let mut seen = self.seen.subscribe();
         let clock = SystemClock::new();
         let deadline = clock.now().mono.after(TEST_TIMEOUT);
-        let came = timeout_at(&clock, deadline, seen.wait_for(|seen| enough(seen))).await.is_some();
-        assert!(came, "waited in vain for more {what}: {self:?}");
+        let arrived = timeout_at(&clock, deadline, seen.wait_for(|seen| enough(seen))).await.is_some();
+        assert!(arrived, "timed out waiting for more {what}: {self:?}");
     }
 }
 
-/// A base URL, with plaintext allowed.
+/// Returns a base URL. Plaintext HTTP is allowed.
 ///
 /// # Panics
-/// If it is not one.
+/// If the text is no base URL.
 #[expect(clippy::expect_used, reason = "test support: a wrong URL is a mistake in the test")]
 pub(crate) fn base_url(text: &str) -> BaseUrl {
     BaseUrl::insecure(text).expect("a valid base URL")
@@ -214,13 +216,13 @@ async fn listen() -> (SocketAddr, TcpListener) {
     (listener.local_addr().expect("a bound port"), listener)
 }
 
-/// A loopback address at which nothing listens.
+/// Returns a loopback address on which nothing listens.
 ///
 /// # Panics
-/// If no loopback port can be had.
+/// If no loopback port is free.
 ///
 /// # Cancel safety
-/// Dropping the future leaves nothing behind.
+/// Cancel safe: dropping the future leaves nothing behind.
 pub async fn closed_port() -> SocketAddr {
     listen().await.0
 }

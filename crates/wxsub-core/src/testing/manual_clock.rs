@@ -7,10 +7,10 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis};
 
-/// How often ready tasks are let run before time goes on. Each hop from task to task takes one.
-const HOPS: usize = 64;
+/// How often ready tasks run before time passes. Each step from task to task takes one.
+const MAX_TASK_HOPS: usize = 64;
 
-/// A clock that stands still until you move it.
+/// A clock that only the test moves.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -32,12 +32,12 @@ const HOPS: usize = 64;
 #[derive(Debug)]
 pub struct ManualClock {
     now: watch::Sender<ClockReading>,
-    /// How many sleep until when.
+    /// The number of sleepers for each deadline.
     sleepers: Mutex<BTreeMap<MonotonicInstant, usize>>,
 }
 
 impl ManualClock {
-    /// It is the year 2026, and nothing moves.
+    /// Creates a clock that shows a time in 2026.
     #[must_use]
     pub fn new() -> Self {
         let start = ClockReading::new(
@@ -47,16 +47,16 @@ impl ManualClock {
         Self { now: watch::Sender::new(start), sleepers: Mutex::default() }
     }
 
-    /// Moves both clocks at once. Sleepers whose time has come wake; the tasks run when you next await.
+    /// Moves both clocks. Sleepers whose deadline has passed wake, and their tasks run at the next await.
     pub fn advance(&self, by: Duration) {
         self.now.send_modify(|now| *now = now.after(by));
     }
 
-    /// Lets time pass from one sleeper's deadline to the next, so that whatever happens on the way happens in order.
-    /// Needs a current-thread runtime to be exact.
+    /// Moves the time from one sleeper's deadline to the next, so that events happen in order. It is exact on a
+    /// current-thread runtime only.
     ///
     /// # Cancel safety
-    /// Dropping it leaves the clock where it has come to.
+    /// If the future is dropped, the clock stays at the time it has reached.
     pub async fn advance_and_run(&self, time: Duration) {
         let end = self.now().mono.after(time);
         loop {
@@ -70,12 +70,12 @@ impl ManualClock {
         }
     }
 
-    /// The wall clock is set forward; no time passes.
+    /// Sets the wall clock forward. No time passes.
     pub fn set_forward(&self, by: Duration) {
         self.now.send_modify(|now| now.wall = now.wall.after(by));
     }
 
-    /// The wall clock is set back; no time passes.
+    /// Sets the wall clock back. No time passes.
     pub fn set_back(&self, by: Duration) {
         self.now.send_modify(|now| now.wall = now.wall.before(by));
     }
@@ -85,9 +85,9 @@ impl ManualClock {
     }
 }
 
-/// Lets every task that can run do so.
+/// Runs all ready tasks.
 async fn settle() {
-    for _ in 0..HOPS {
+    for _ in 0..MAX_TASK_HOPS {
         tokio::task::yield_now().await;
     }
 }
@@ -98,7 +98,7 @@ impl Default for ManualClock {
     }
 }
 
-/// Somebody sleeping; forgotten when they wake or give up.
+/// Registers a sleeper until it wakes or is dropped.
 struct Sleeper<'a> {
     clock: &'a ManualClock,
     at: MonotonicInstant,
@@ -126,7 +126,7 @@ impl Clock for ManualClock {
         let mut now = self.now.subscribe();
         *self.sleepers().entry(at).or_default() += 1;
         let _sleeper = Sleeper { clock: self, at };
-        // The sender lives in `self`, so it cannot be gone.
+        // The sender is part of `self`, so it exists.
         let _ = now.wait_for(|now| now.mono >= at).await;
     }
 }

@@ -9,8 +9,9 @@ use wxsub_proto::codec::RawResponse;
 
 use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 
-/// A transport that follows a script and remembers what it was asked. Paths without a step left answer with an error
-/// that says so.
+/// A transport with prepared responses. It records all requests.
+///
+/// A request to a path without a response fails with an error that says so.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -26,60 +27,60 @@ use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKin
 ///
 /// let client = Client::builder("wx1".parse()?, "SECRET".parse()?, weixin.clone()).build();
 /// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE".parse()?, Scene::new(7)?);
-/// let refused = client.send(&grant.message("Hi".parse()?, "Hello".parse()?)).await.unwrap_err();
-/// assert_eq!(refused.errcode().unwrap().get(), 43101);
+/// let error = client.send(&grant.message("Hi".parse()?, "Hello".parse()?)).await.unwrap_err();
+/// assert_eq!(error.errcode().unwrap().get(), 43101);
 /// assert_eq!(weixin.count("/cgi-bin/token"), 1);
 /// # Ok(()) }
 /// ```
 #[derive(Default)]
 pub struct MockTransport {
-    script: Mutex<HashMap<String, Steps>>,
+    script: Mutex<HashMap<String, Responses>>,
     seen: Mutex<Vec<RecordedRequest>>,
 }
 
 #[derive(Default)]
-struct Steps {
+struct Responses {
     next: VecDeque<MockResponse>,
     always: Option<MockResponse>,
 }
 
-/// What happens to a request.
+/// What a request gets.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum MockResponse {
-    /// This status and body come back.
-    Reply(u16, Bytes),
+    /// A response with this status and body.
+    Response(u16, Bytes),
     /// The exchange fails.
     Fail(TransportError),
-    /// Nothing ever comes back.
+    /// The exchange never ends.
     Hang,
 }
 
 impl MockResponse {
-    /// A reply of status 200 with this body.
+    /// A response of status 200 with this body.
     #[must_use]
     pub fn json(body: &str) -> Self {
-        Self::Reply(200, Bytes::copy_from_slice(body.as_bytes()))
+        Self::Response(200, Bytes::copy_from_slice(body.as_bytes()))
     }
 
-    /// The connection is refused: nothing was sent.
+    /// The connection is refused. Nothing was sent.
     #[must_use]
     pub fn refuse_connection() -> Self {
-        Self::Fail(TransportError::before_sending(TransportErrorKind::Connect, "scripted"))
+        Self::Fail(TransportError::before_sending(TransportErrorKind::Connect, "mock"))
     }
 
-    /// The connection breaks after the request: it may have been carried out.
+    /// The connection breaks after the request was sent. The server may have processed it.
     #[must_use]
-    pub fn lose_answer() -> Self {
-        Self::Fail(TransportError::maybe_sent(TransportErrorKind::Broken, "scripted"))
+    pub fn lose_response() -> Self {
+        Self::Fail(TransportError::maybe_sent(TransportErrorKind::Broken, "mock"))
     }
 }
 
-/// A request the transport was asked to carry out, **with its secrets**; `Debug` shows verb and path only.
+/// A recorded request, **with its secrets**. `Debug` shows method and path only.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RecordedRequest {
-    /// The verb.
+    /// The method.
     pub method: String,
     /// The path.
     pub path: String,
@@ -96,29 +97,29 @@ impl fmt::Debug for RecordedRequest {
 }
 
 impl MockTransport {
-    /// An empty script.
+    /// Creates a transport without responses.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The next request to this path that has no step yet gets this one.
-    pub fn respond_once(&self, path: &str, step: MockResponse) {
-        locked(&self.script).entry(path.to_owned()).or_default().next.push_back(step);
+    /// Adds a response for one request to this path. Responses are used in their order.
+    pub fn respond_once(&self, path: &str, response: MockResponse) {
+        locked(&self.script).entry(path.to_owned()).or_default().next.push_back(response);
     }
 
-    /// Requests to this path get this step whenever there is no other.
-    pub fn respond_always(&self, path: &str, step: MockResponse) {
-        locked(&self.script).entry(path.to_owned()).or_default().always = Some(step);
+    /// Sets the response for requests to this path that have no other.
+    pub fn respond_always(&self, path: &str, response: MockResponse) {
+        locked(&self.script).entry(path.to_owned()).or_default().always = Some(response);
     }
 
-    /// Everything asked so far, in its order.
+    /// Returns all requests so far, in their order.
     #[must_use]
     pub fn seen(&self) -> Vec<RecordedRequest> {
         locked(&self.seen).clone()
     }
 
-    /// How many requests there were to this path.
+    /// Returns the number of requests to this path.
     #[must_use]
     pub fn count(&self, path: &str) -> usize {
         locked(&self.seen).iter().filter(|seen| seen.path == path).count()
@@ -131,7 +132,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl fmt::Debug for MockTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScriptedTransport({} requests seen)", locked(&self.seen).len())
+        write!(f, "MockTransport({} requests seen)", locked(&self.seen).len())
     }
 }
 
@@ -140,17 +141,17 @@ impl Transport for MockTransport {
     async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
         let (head, body) = request.into_http().into_parts();
         let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
-        let step = locked(&self.script)
+        let response = locked(&self.script)
             .get_mut(&path)
-            .and_then(|steps| steps.next.pop_front().or(steps.always.clone()));
+            .and_then(|responses| responses.next.pop_front().or(responses.always.clone()));
         locked(&self.seen).push(RecordedRequest { method: head.method.to_string(), path, query, body });
-        match step {
-            Some(MockResponse::Reply(status, body)) => Ok(RawResponse::new(status, body)),
+        match response {
+            Some(MockResponse::Response(status, body)) => Ok(RawResponse::new(status, body)),
             Some(MockResponse::Fail(error)) => Err(error),
             Some(MockResponse::Hang) => pending().await,
             None => Err(TransportError::before_sending(
                 TransportErrorKind::Other,
-                "the script has no step for this path",
+                "the mock has no response for this path",
             )),
         }
     }

@@ -1,6 +1,6 @@
-//! What every [`TokenStore`] must keep to. Run it against yours, each case on an empty store.
+//! The conformance suite of a [`TokenStore`]. Each case needs an empty store.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a contract that is broken fails its test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a broken contract must fail its test")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,26 +31,26 @@ async fn put(store: &dyn TokenStore, app: &AppId, replaces: u64, new: StoredToke
     store.compare_and_set(app, Generation::new(replaces), new).await.unwrap()
 }
 
-/// Every case in turn, each on a new store from `make`.
+/// Runs all cases, each on a new store from `make`.
 ///
 /// # Panics
 /// If the store breaks the contract.
 ///
 /// # Cancel safety
-/// Dropping it stops the test.
+/// Dropping the future ends the test.
 pub async fn run(make: impl Fn() -> Arc<dyn TokenStore>) {
-    what_is_put_is_loaded(&*make()).await;
-    an_older_token_never_replaces_a_newer(&*make()).await;
-    one_lease_at_a_time(&*make()).await;
-    the_mark_lasts_until_a_token_is_stored(&*make()).await;
-    forces_are_rationed(&*make()).await;
-    forces_from_the_future_block_nothing(&*make()).await;
-    odd_times_are_bounded(&*make()).await;
-    the_largest_generation_is_held(&*make()).await;
-    apps_do_not_disturb_each_other(&*make()).await;
+    stored_token_is_loaded(&*make()).await;
+    older_token_never_replaces_a_newer(&*make()).await;
+    lease_has_one_holder(&*make()).await;
+    marker_stays_until_a_token_is_stored(&*make()).await;
+    forced_refreshes_are_rate_limited(&*make()).await;
+    forced_refreshes_in_the_future_do_not_count(&*make()).await;
+    wrong_times_are_bounded(&*make()).await;
+    largest_generation_is_stored(&*make()).await;
+    apps_are_independent(&*make()).await;
 }
 
-async fn what_is_put_is_loaded(store: &dyn TokenStore) {
+async fn stored_token_is_loaded(store: &dyn TokenStore) {
     let app = app("wx1");
     let empty = store.load(&app).await.unwrap();
     assert!(
@@ -64,12 +64,12 @@ async fn what_is_put_is_loaded(store: &dyn TokenStore) {
     assert_eq!((stored.requested_at.get(), stored.lifetime.as_secs()), (1_000, 7200));
 }
 
-async fn an_older_token_never_replaces_a_newer(store: &dyn TokenStore) {
+async fn older_token_never_replaces_a_newer(store: &dyn TokenStore) {
     let app = app("wx1");
     put(store, &app, 0, token("A", 5)).await;
     for (replaces, late) in [(0, token("B", 6)), (4, token("B", 9)), (5, token("B", 5)), (5, token("B", 4))] {
         let CasOutcome::Conflict(record) = put(store, &app, replaces, late).await else {
-            panic!("a late token was stored")
+            panic!("an older token was stored")
         };
         assert_eq!(record.token.unwrap().token.expose_secret(), "A");
     }
@@ -77,30 +77,26 @@ async fn an_older_token_never_replaces_a_newer(store: &dyn TokenStore) {
     assert_eq!(store.load(&app).await.unwrap().generation().get(), 6);
 }
 
-async fn one_lease_at_a_time(store: &dyn TokenStore) {
+async fn lease_has_one_holder(store: &dyn TokenStore) {
     let app = app("wx1");
     assert!(store.acquire_lease(&app, "one", LONG).await.unwrap());
     assert!(!store.acquire_lease(&app, "two", LONG).await.unwrap());
-    assert!(store.acquire_lease(&app, "one", LONG).await.unwrap(), "a holder prolongs its own");
+    assert!(store.acquire_lease(&app, "one", LONG).await.unwrap(), "a holder extends its lease");
     store.release_lease(&app, "two").await.unwrap();
-    assert!(!store.acquire_lease(&app, "two", LONG).await.unwrap(), "only the holder gives it back");
+    assert!(!store.acquire_lease(&app, "two", LONG).await.unwrap(), "only the holder releases it");
     store.release_lease(&app, "one").await.unwrap();
     assert!(store.acquire_lease(&app, "two", LONG).await.unwrap());
 }
 
-async fn the_mark_lasts_until_a_token_is_stored(store: &dyn TokenStore) {
+async fn marker_stays_until_a_token_is_stored(store: &dyn TokenStore) {
     let (app, at) = (app("wx1"), UnixMillis::new);
     store.set_in_doubt(&app, at(10)).await.unwrap();
     store.set_in_doubt(&app, at(20)).await.unwrap();
-    assert_eq!(store.load(&app).await.unwrap().in_doubt_since, Some(at(10)), "the first mark stays");
+    assert_eq!(store.load(&app).await.unwrap().in_doubt_since, Some(at(10)), "the first marker stays");
     store.clear_in_doubt(&app, at(20)).await.unwrap();
-    assert_eq!(store.load(&app).await.unwrap().in_doubt_since, Some(at(10)), "another's mark stays");
+    assert_eq!(store.load(&app).await.unwrap().in_doubt_since, Some(at(10)), "another marker stays");
     assert!(matches!(put(store, &app, 7, token("A", 8)).await, CasOutcome::Conflict(_)));
-    assert_eq!(
-        store.load(&app).await.unwrap().in_doubt_since,
-        Some(at(10)),
-        "a refused token clears nothing"
-    );
+    assert_eq!(store.load(&app).await.unwrap().in_doubt_since, Some(at(10)), "a conflict clears nothing");
     put(store, &app, 0, token("A", 5)).await;
     assert_eq!(store.load(&app).await.unwrap().in_doubt_since, None);
     store.set_in_doubt(&app, at(30)).await.unwrap();
@@ -108,7 +104,7 @@ async fn the_mark_lasts_until_a_token_is_stored(store: &dyn TokenStore) {
     assert_eq!(store.load(&app).await.unwrap().in_doubt_since, None);
 }
 
-async fn forces_are_rationed(store: &dyn TokenStore) {
+async fn forced_refreshes_are_rate_limited(store: &dyn TokenStore) {
     let (app, minute) =
         (app("wx1"), |n: u64| UnixMillis::new(1_000_000_000_000).after(Duration::from_secs(60 * n)));
     assert!(store.try_acquire_force_refresh(&app, minute(0)).await.unwrap());
@@ -120,29 +116,32 @@ async fn forces_are_rationed(store: &dyn TokenStore) {
     assert!(store.try_acquire_force_refresh(&app, minute(24 * 60)).await.unwrap());
 }
 
-async fn forces_from_the_future_block_nothing(store: &dyn TokenStore) {
+async fn forced_refreshes_in_the_future_do_not_count(store: &dyn TokenStore) {
     let (app, now) = (app("wx1"), UnixMillis::new(1_000_000_000_000));
     assert!(store.try_acquire_force_refresh(&app, now.after(LONG)).await.unwrap());
     assert!(store.try_acquire_force_refresh(&app, now).await.unwrap());
 }
 
-/// Whatever a wrong clock has written, the token is handed out as one of two hours at most, and of unknown age if it was
-/// asked for in the future.
-async fn odd_times_are_bounded(store: &dyn TokenStore) {
+/// A token with wrong times is valid for two hours at most. Its age is unknown if it was requested in the future.
+async fn wrong_times_are_bounded(store: &dyn TokenStore) {
     let app = app("wx1");
     let now = ClockReading::new(MonotonicInstant::default(), UnixMillis::new(1_780_000_000_000));
     let (ended, future) =
         (UnixMillis::new(1_000), now.wall.after(Duration::from_secs(100 * 365 * 24 * 3600)));
-    for (number, (asked, usable)) in (1..).zip([(future, true), (ended, false)]) {
-        let odd = StoredToken { requested_at: asked, lifetime: Duration::MAX, ..token("A", number) };
+    for (number, (requested_at, usable)) in (1..).zip([(future, true), (ended, false)]) {
+        let odd = StoredToken { requested_at, lifetime: Duration::MAX, ..token("A", number) };
         assert!(matches!(put(store, &app, number - 1, odd).await, CasOutcome::Stored));
-        let issued = store.load(&app).await.unwrap().token.unwrap().to_issued(now);
-        assert_eq!((issued.is_valid(now), issued.has_known_age()), (usable, !usable), "asked at {asked:?}");
-        assert!(issued.lifetime() <= Duration::from_secs(7200), "a life of {:?}", issued.lifetime());
+        let token = store.load(&app).await.unwrap().token.unwrap().to_issued(now);
+        assert_eq!(
+            (token.is_valid(now), token.has_known_age()),
+            (usable, !usable),
+            "requested_at at {requested_at:?}"
+        );
+        assert!(token.lifetime() <= Duration::from_secs(7200), "a life of {:?}", token.lifetime());
     }
 }
 
-async fn the_largest_generation_is_held(store: &dyn TokenStore) {
+async fn largest_generation_is_stored(store: &dyn TokenStore) {
     let (app, max) = (app("wx1"), Generation::MAX.get());
     assert!(matches!(put(store, &app, 0, token("A", max - 1)).await, CasOutcome::Stored));
     assert!(matches!(put(store, &app, max - 1, token("B", max)).await, CasOutcome::Stored));
@@ -150,7 +149,7 @@ async fn the_largest_generation_is_held(store: &dyn TokenStore) {
     assert_eq!(store.load(&app).await.unwrap().generation(), Generation::MAX);
 }
 
-async fn apps_do_not_disturb_each_other(store: &dyn TokenStore) {
+async fn apps_are_independent(store: &dyn TokenStore) {
     let (one, two) = (app("wx1"), app("wx2"));
     put(store, &one, 0, token("A", 5)).await;
     store.set_in_doubt(&one, UnixMillis::new(10)).await.unwrap();

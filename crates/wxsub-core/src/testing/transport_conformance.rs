@@ -1,6 +1,6 @@
-//! What every [`Transport`] must keep, as tests to run against yours.
+//! The conformance suite of a [`Transport`].
 //!
-//! One line runs them all, each as a test of its own; a case that hangs fails after a minute:
+//! One line makes a test of each case. A case that hangs fails after a minute:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -15,12 +15,12 @@
 //! wxsub_core::transport_conformance!(transport);
 //! ```
 //!
-//! The peer is a [`FaultyServer`] on this machine; no case looks at the network or sets a variable of the environment. Where
-//! an outcome needs time to pass, the server never answers at all, so that a slow machine changes nothing. A secret is
-//! planted in the query of every request that fails, and must not show in the error.
+//! The server is a [`FaultyServer`] on loopback. No case uses the network or sets an environment variable. In cases that
+//! wait for a timeout the server never responds, so that the speed of the machine does not matter. Every request that
+//! fails has a secret in its query, which must not appear in the error.
 //!
-//! What is not tested here: which certificates are trusted (only that a handshake that fails has sent nothing), and that
-//! no proxy is taken from the environment (a test must not change it; look at your library's documentation).
+//! The suite does not test which certificates are trusted, only that a failed handshake sends nothing. It does not test
+//! that a proxy in the environment is ignored, because a test must not change the environment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,29 +42,29 @@ pub mod lost_responses;
 pub mod requests;
 pub mod responses;
 
-/// Makes a transport with these limits.
+/// A function that makes a transport with these limits.
 pub type Factory<'a> = &'a dyn Fn(TransportLimits) -> Arc<dyn Transport>;
 
-/// Turns the contract into tests of your transport: `transport_conformance!(factory)`, where `factory` is a
-/// `Fn(TransportLimits) -> Arc<dyn Transport>`.
+/// Makes a test of each case: `transport_conformance!(factory)`, where `factory` is a `Fn(TransportLimits) ->
+/// Arc<dyn Transport>`.
 #[macro_export]
 macro_rules! transport_conformance {
     ($factory:expr) => {
         $crate::transport_conformance! { @cases $factory;
             requests: get_arrives_byte_for_byte, post_arrives_byte_for_byte, paths_and_queries_arrive_untouched;
-            responses: statuses_and_bodies_come_back_untouched, the_date_comes_along, retry_after_comes_along,
+            responses: statuses_and_bodies_come_back_untouched, date_is_returned, retry_after_is_returned,
                 a_redirect_is_not_followed,
-                interim_replies_are_passed_over, a_compressed_body_is_not_expanded, chunks_are_joined,
-                an_old_reply_of_known_length_is_taken;
+                interim_responses_are_skipped, a_compressed_body_is_not_expanded, chunks_are_joined,
+                http_1_0_response_with_length_is_read;
             connections: a_connection_is_used_again, a_connection_closed_while_idle_costs_nothing,
-                a_request_lost_on_a_used_connection_is_not_repeated, a_reply_nobody_asked_for_answers_nothing,
-                many_exchanges_at_once_get_their_own_replies;
+                a_request_lost_on_a_used_connection_is_not_repeated, an_unrequested_response_is_ignored,
+                concurrent_exchanges_get_their_own_responses;
             before_sending: a_refused_connection, a_name_that_does_not_resolve, a_connect_that_is_never_answered,
                 a_handshake_that_is_never_answered, a_handshake_that_is_cut_off, a_peer_that_speaks_no_tls;
             lost_responses: a_reset_before_the_request_was_read, a_reset_after_the_request_was_read,
-                a_close_instead_of_a_reply, a_close_within_the_head, a_body_cut_short, chunks_cut_short,
-                a_reset_within_the_body, a_body_of_unknown_length, no_reply_in_time, a_body_that_never_ends,
-                something_else_than_http, lengths_that_contradict_each_other;
+                a_close_instead_of_a_response, a_close_within_the_head, a_body_cut_short, chunks_cut_short,
+                a_reset_within_the_body, a_body_of_unknown_length, no_response_in_time, a_body_that_never_ends,
+                a_response_that_is_not_http, lengths_that_contradict_each_other;
             limits: a_body_of_the_largest_size, an_announced_body_that_is_too_large, endless_chunks,
                 an_endless_head;
         }
@@ -79,7 +79,7 @@ macro_rules! transport_conformance {
     };
 }
 
-/// Runs one case to its end, on a runtime of its own.
+/// Runs one case on its own runtime.
 ///
 /// # Panics
 /// If the contract is broken, or the case takes longer than a minute.
@@ -92,15 +92,15 @@ pub fn run(case: impl Future<Output = ()>) {
     assert!(ended.is_some(), "the case hangs");
 }
 
-/// What no error may show.
+/// The secret that no error may contain.
 const SECRET: &str = "PLANTED-SECRET";
 
-/// Limits for cases in which the server never answers.
+/// Limits for cases in which the server never responds.
 fn short() -> TransportLimits {
     TransportLimits::default().request_timeout(Duration::from_secs(1))
 }
 
-/// A token call to this server, as Weixin's are: with a secret in the query.
+/// A token call to this server, with a secret in the query.
 fn get(base: &BaseUrl) -> HttpRequest {
     outgoing(
         base,
@@ -111,7 +111,7 @@ fn get(base: &BaseUrl) -> HttpRequest {
     )
 }
 
-/// A send to this server: with a secret in the query, and this body.
+/// A send to this server with this body, and a secret in the query.
 fn post(base: &BaseUrl, body: &str) -> HttpRequest {
     let query = vec![QueryPair::secret("access_token", SECRET)];
     outgoing(base, Request::post("/cgi-bin/send", query, body.as_bytes().to_vec()))
@@ -122,20 +122,20 @@ fn outgoing(base: &BaseUrl, request: Request<'_>) -> HttpRequest {
     HttpRequest::new(base, request).expect("a URL that can be written")
 }
 
-/// Carries out an exchange that must succeed.
-#[expect(clippy::panic, reason = "test support: that is how the contract says no")]
-async fn answered(transport: &dyn Transport, request: HttpRequest) -> RawResponse<Bytes> {
+/// Makes an exchange that must succeed.
+#[expect(clippy::panic, reason = "test support: a broken contract must fail")]
+async fn succeeds(transport: &dyn Transport, request: HttpRequest) -> RawResponse<Bytes> {
     match transport.execute(request).await {
-        Ok(reply) => reply,
+        Ok(response) => response,
         Err(error) => panic!("the exchange failed: {error}"),
     }
 }
 
-/// Carries out an exchange that must fail, without giving the secret away.
-#[expect(clippy::panic, reason = "test support: that is how the contract says no")]
+/// Makes an exchange that must fail. The error must not contain the secret.
+#[expect(clippy::panic, reason = "test support: a broken contract must fail")]
 async fn fails(transport: &dyn Transport, request: HttpRequest) -> TransportError {
     let error = match transport.execute(request).await {
-        Ok(reply) => panic!("the exchange should have failed, but gave {reply:?}"),
+        Ok(response) => panic!("the exchange should have failed, but gave {response:?}"),
         Err(error) => error,
     };
     for text in [error.to_string(), format!("{error:?}")] {
@@ -146,21 +146,20 @@ async fn fails(transport: &dyn Transport, request: HttpRequest) -> TransportErro
     error
 }
 
-/// Asserts what went wrong, and how far the exchange came.
+/// Asserts the kind of the error, and whether the request may have been sent.
 fn assert_is(error: &TransportError, stage: RequestState, faults: &[TransportErrorKind]) {
     let right = error.stage() == stage && faults.contains(&error.kind());
     assert!(right, "should be {stage:?} and one of {faults:?}, but is {error:?}");
 }
 
-/// Lets the transport's own tasks notice what has happened on its connections.
+/// Lets the tasks of the transport process what happened on its connections.
 async fn settle() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }
 }
 
-/// A POST to a server that follows this script on its first connection must be lost in one of these ways, without
-/// having been sent twice.
+/// Makes a POST to a server with this script. It must fail in one of these ways, and must not be sent twice.
 async fn is_lost(transport: &dyn Transport, script: Vec<ScriptStep>, faults: &[TransportErrorKind]) {
     let server =
         FaultyServer::start([script, vec![ScriptStep::Read, ScriptStep::Echo, ScriptStep::Again]]).await;

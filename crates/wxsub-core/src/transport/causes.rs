@@ -1,10 +1,10 @@
 use std::error::Error;
 use std::io;
 
-/// The error and everything below it, outermost first; also what an [`io::Error`] was made from, which it does not name
-/// as its source.
+/// Returns the error and all its causes, outermost first.
 ///
-/// HTTP libraries wrap errors several times; what an adapter must know (canceled? a certificate?) is somewhere in here.
+/// It includes the error inside an [`io::Error`], which is not its source. HTTP libraries wrap errors several
+/// times, and adapters need the inner ones.
 pub fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> + use<'a> {
@@ -16,9 +16,10 @@ pub fn chain<'a>(
     })
 }
 
-/// What these errors say, one after the other, as the detail of a [`TransportError`](super::TransportError): nothing
-/// twice, and nothing that looks as if it held a URL. What hyper-util calls `client error (…)` is left out too: it says
-/// no more than its cause.
+/// Joins the texts of these errors, as the detail of a [`TransportError`](super::TransportError).
+///
+/// It omits repeated texts and texts that look like they contain a URL. It also omits `client error (…)` of hyper-util,
+/// which says no more than its cause.
 ///
 /// ```
 /// use std::io::Error;
@@ -33,7 +34,7 @@ pub fn chain<'a>(
 pub fn format_chain<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
     let mut texts: Vec<String> = Vec::new();
     for text in errors.into_iter().map(ToString::to_string) {
-        let repeated = texts.iter().any(|said| said.contains(&text));
+        let repeated = texts.iter().any(|earlier| earlier.contains(&text));
         let url = text.contains("://") || text.contains('?');
         if !repeated && !url && !text.starts_with("client error (") {
             texts.push(text);
@@ -50,26 +51,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chain_goes_down_to_the_last_cause() {
+    fn chain_ends_at_the_last_cause() {
         let error = io::Error::other(io::Error::other(io::Error::from(io::ErrorKind::TimedOut)));
         assert_eq!(chain(&error).count(), 3);
         assert_eq!(chain(&std::fmt::Error).count(), 1);
     }
 
     #[test]
-    fn causes_are_told_once_and_without_urls() {
-        for (said, told) in [
+    fn texts_appear_once_and_without_urls() {
+        for (texts, expected) in [
             (["reset by peer", "os error 104"].as_slice(), "reset by peer: os error 104"),
             (&["broken: reset by peer", "reset by peer", "reset"], "broken: reset by peer"),
             (&["reset", "reset by peer"], "reset: reset by peer"),
             (&["client error (Connect)", "refused"], "refused"),
-            (&["no reply from http://api.test/", "refused"], "refused"),
-            (&["no reply to /cgi-bin/token?secret=S", "refused"], "refused"),
-            (&["no reply from http://api.test/?secret=S"], "no cause was given"),
+            (&["no response from http://api.test/", "refused"], "refused"),
+            (&["no response to /cgi-bin/token?secret=S", "refused"], "refused"),
+            (&["no response from http://api.test/?secret=S"], "no cause was given"),
             (&[], "no cause was given"),
         ] {
-            let errors: Vec<_> = said.iter().map(|text| io::Error::other(*text)).collect();
-            assert_eq!(format_chain(errors.iter().map(|error| error as &dyn Error)), told);
+            let errors: Vec<_> = texts.iter().map(|text| io::Error::other(*text)).collect();
+            assert_eq!(format_chain(errors.iter().map(|error| error as &dyn Error)), expected);
         }
     }
 }

@@ -1,38 +1,39 @@
 use std::fmt;
 
-/// How far a failed exchange can have come. There is nothing in between that could be known for certain.
+/// Whether the request of a failed exchange was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "every match on it must decide both")]
+#[expect(clippy::exhaustive_enums, reason = "every match must handle both")]
 pub enum RequestState {
-    /// Not one byte of the request has left: safe to repeat.
+    /// No byte was sent. A retry is safe.
     NotSent,
-    /// Sending may have begun: the request may have been carried out.
+    /// Some bytes may have been sent. The server may have processed the request.
     MaybeSent,
 }
 
-/// What went wrong with an exchange.
+/// Why an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
     /// The host name could not be resolved.
     Dns,
-    /// No connection: refused, unreachable, or not in time.
+    /// The connection failed: refused, unreachable, or not in time.
     Connect,
-    /// The TLS handshake failed, other than over the certificate.
+    /// The TLS handshake failed for another reason than the certificate.
     Tls,
-    /// The other side's certificate is not trusted: unknown issuer, wrong name, expired. A matter of configuration.
+    /// The server's certificate is not trusted: unknown issuer, wrong name or expired. An operator must change the
+    /// configuration.
     Certificate,
-    /// The exchange took longer than it may.
+    /// The exchange took longer than allowed.
     Timeout,
-    /// The connection broke: reset, closed, or the reply ended too early.
+    /// The connection broke: it was reset or closed, or the response was incomplete.
     Broken,
-    /// The reply is longer than it may be.
+    /// The response is longer than allowed.
     TooLarge,
-    /// What came back is not HTTP.
+    /// The response is not HTTP.
     NotHttp,
-    /// The proxy refused.
+    /// The proxy refused the connection.
     Proxy,
-    /// Something else.
+    /// Another cause.
     Other,
 }
 
@@ -41,59 +42,59 @@ impl fmt::Display for TransportErrorKind {
         f.write_str(match self {
             Self::Dns => "the host name could not be resolved; check DNS and the base URL",
             Self::Connect => "no connection; check the network, firewall and base URL",
-            Self::Tls => "the TLS handshake failed",
+            Self::Tls => "the TLS handshake failed; check that the base URL is the one of an HTTPS server",
             Self::Certificate => {
-                "the server's certificate is not trusted; check base URL, roots and this machine's clock"
+                "the server's certificate is not trusted; check the base URL, root certificates and this machine's clock"
             }
-            Self::Timeout => "no complete reply in time",
-            Self::Broken => "the connection broke before the reply was complete",
-            Self::TooLarge => "the reply is longer than allowed",
-            Self::NotHttp => "what came back is not HTTP",
-            Self::Proxy => "the proxy refused; check the proxy's address and credentials",
+            Self::Timeout => "no complete response in time",
+            Self::Broken => "the connection broke before the response was complete",
+            Self::TooLarge => "the response is longer than allowed",
+            Self::NotHttp => "the response is not HTTP; check the base URL",
+            Self::Proxy => "the proxy refused the connection; check its address and credentials",
             Self::Other => "the exchange failed",
         })
     }
 }
 
-/// An exchange that gave no reply: what went wrong, and whether the request can have left. Never holds a URL.
+/// A failed exchange: the cause, and whether the request may have been sent. It never contains a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{fault} ({detail}; {})", match stage { RequestState::NotSent => "nothing was sent", RequestState::MaybeSent => "the request may have arrived" })]
+#[error("{kind} ({detail}; {})", match stage { RequestState::NotSent => "nothing was sent", RequestState::MaybeSent => "the request may have arrived" })]
 pub struct TransportError {
     stage: RequestState,
-    fault: TransportErrorKind,
+    kind: TransportErrorKind,
     detail: String,
 }
 
 impl TransportError {
-    /// A failure of which it is certain that nothing had been sent. `detail` must not contain a URL or a secret.
-    pub fn before_sending(fault: TransportErrorKind, detail: impl Into<String>) -> Self {
-        Self { stage: RequestState::NotSent, fault, detail: detail.into() }
+    /// Creates an error for a request that was certainly not sent. `detail` must not contain a URL or a secret.
+    pub fn before_sending(kind: TransportErrorKind, detail: impl Into<String>) -> Self {
+        Self { stage: RequestState::NotSent, kind, detail: detail.into() }
     }
 
-    /// Any other failure: the request may have arrived. `detail` must not contain a URL or a secret.
-    pub fn maybe_sent(fault: TransportErrorKind, detail: impl Into<String>) -> Self {
-        Self { stage: RequestState::MaybeSent, fault, detail: detail.into() }
+    /// Creates an error for a request that may have been sent. `detail` must not contain a URL or a secret.
+    pub fn maybe_sent(kind: TransportErrorKind, detail: impl Into<String>) -> Self {
+        Self { stage: RequestState::MaybeSent, kind, detail: detail.into() }
     }
 
-    /// How far the exchange can have come.
+    /// Returns whether the request may have been sent.
     #[must_use]
     pub fn stage(&self) -> RequestState {
         self.stage
     }
 
-    /// What went wrong.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> TransportErrorKind {
-        self.fault
+        self.kind
     }
 
-    /// Whether only a change of configuration can help: the server is not who it should be.
+    /// Returns whether only a change of configuration can help.
     #[must_use]
     pub fn is_config_error(&self) -> bool {
-        self.fault == TransportErrorKind::Certificate
+        self.kind == TransportErrorKind::Certificate
     }
 
-    /// What the HTTP library said of it.
+    /// Returns the text of the HTTP library.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
@@ -106,16 +107,16 @@ mod tests {
     use super::TransportErrorKind::*;
 
     #[test]
-    fn what_the_library_said_is_kept() {
+    fn detail_of_the_library_is_kept() {
         assert_eq!(TransportError::maybe_sent(Broken, "reset").detail(), "reset");
     }
 
     #[test]
-    fn every_fault_has_words_of_its_own() {
+    fn each_kind_has_its_own_text() {
         let all = [Dns, Connect, Tls, Certificate, Timeout, Broken, TooLarge, NotHttp, Proxy, Other];
-        let mut said = all.map(|fault| fault.to_string()).to_vec();
-        said.sort();
-        said.dedup();
-        assert!(said.len() == all.len() && said.iter().all(|text| text.contains(' ')), "{said:?}");
+        let mut texts = all.map(|kind| kind.to_string()).to_vec();
+        texts.sort();
+        texts.dedup();
+        assert!(texts.len() == all.len() && texts.iter().all(|text| text.contains(' ')), "{texts:?}");
     }
 }

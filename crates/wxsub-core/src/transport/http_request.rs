@@ -8,73 +8,79 @@ use wxsub_proto::codec::{Method, Request};
 use super::{TransportError, TransportErrorKind};
 use crate::token::ApiKey;
 
-/// A request on its way out. Its URL and body hold secrets: `Debug` shows verb, host and path only.
+/// An HTTP request. Its URL and body contain secrets, so `Debug` shows method, host and path only.
 pub struct HttpRequest(http::Request<Bytes>);
 
-/// Who asks.
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("wxsub/", env!("CARGO_PKG_VERSION")));
+/// The value of the `User-Agent` header.
+const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("wxsub/", env!("CARGO_PKG_VERSION")));
 
 impl HttpRequest {
-    /// The request as it goes to this server.
+    /// Creates the HTTP request for this base URL.
     ///
     /// # Errors
-    /// [`TransportError`] if base URL and request do not make a URL that can be written.
+    /// [`TransportError`] if base URL and request make no valid URL.
     pub fn new(base: &BaseUrl, request: Request<'_>) -> Result<Self, TransportError> {
-        let not_a_url =
-            |_| TransportError::before_sending(TransportErrorKind::Other, "the base URL makes no valid URL");
-        let uri = http::Uri::from_maybe_shared(Bytes::from(request.url(base))).map_err(not_a_url)?;
+        let invalid_url = |_| {
+            TransportError::before_sending(
+                TransportErrorKind::Other,
+                "base URL and request make no valid URL",
+            )
+        };
+        let uri = http::Uri::from_maybe_shared(Bytes::from(request.url(base))).map_err(invalid_url)?;
         let method = match request.method() {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
         };
-        let mut outgoing = http::Request::new(Bytes::from(request.into_body()));
+        let mut http_request = http::Request::new(Bytes::from(request.into_body()));
         if method == http::Method::POST {
-            outgoing.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            http_request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        outgoing.headers_mut().insert(USER_AGENT, AGENT);
-        *outgoing.method_mut() = method;
-        *outgoing.uri_mut() = uri;
-        Ok(Self(outgoing))
+        http_request.headers_mut().insert(USER_AGENT, USER_AGENT_VALUE);
+        *http_request.method_mut() = method;
+        *http_request.uri_mut() = uri;
+        Ok(Self(http_request))
     }
 
-    /// A request to somebody else than Weixin, such as a control server.
+    /// Creates a request to another server than Weixin.
     #[must_use]
     pub fn from_http(request: http::Request<Bytes>) -> Self {
-        let mut outgoing = Self(request);
-        outgoing.0.headers_mut().insert(USER_AGENT, AGENT);
-        outgoing
+        let mut http_request = Self(request);
+        http_request.0.headers_mut().insert(USER_AGENT, USER_AGENT_VALUE);
+        http_request
     }
 
-    /// A request to this path of a control server (`wxsub serve`): a `POST` of this JSON, or a `GET` without any.
+    /// Creates a request to this path of a control server (`wxsub serve`): a `POST` with this JSON, or else a
+    /// `GET`.
     ///
     /// # Errors
-    /// [`TransportError`] if base URL and path do not make a URL that can be written.
+    /// [`TransportError`] if base URL and path make no valid URL.
     pub fn to_control_server(
         base: &BaseUrl,
         key: &ApiKey,
         path: &str,
         json: Option<Vec<u8>>,
     ) -> Result<Self, TransportError> {
-        let unwritable = |_| {
-            TransportError::before_sending(TransportErrorKind::Other, "the server's URL makes no valid URL")
+        let invalid_url = |_| {
+            TransportError::before_sending(TransportErrorKind::Other, "base URL and path make no valid URL")
         };
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
-            .map_err(|_| TransportError::before_sending(TransportErrorKind::Other, "the key is no header"))?;
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret())).map_err(|_| {
+            TransportError::before_sending(TransportErrorKind::Other, "the key is no valid header value")
+        })?;
         bearer.set_sensitive(true);
         let method = if json.is_some() { http::Method::POST } else { http::Method::GET };
         let request = http::Request::builder().method(method).uri(format!("{base}{path}"));
         let request = request.header(AUTHORIZATION, bearer).header(CONTENT_TYPE, "application/json");
-        let request = request.body(Bytes::from(json.unwrap_or_default())).map_err(unwritable)?;
+        let request = request.body(Bytes::from(json.unwrap_or_default())).map_err(invalid_url)?;
         Ok(Self::from_http(request))
     }
 
-    /// The path, without the query.
+    /// Returns the path, without the query.
     #[must_use]
     pub fn path(&self) -> &str {
         self.0.uri().path()
     }
 
-    /// The request **with its secrets**: for the wire only.
+    /// Returns the request **with its secrets**, for the HTTP library only.
     #[must_use]
     pub fn into_http(self) -> http::Request<Bytes> {
         self.0

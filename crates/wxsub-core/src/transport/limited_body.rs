@@ -4,7 +4,7 @@ use http::header::TRANSFER_ENCODING;
 
 use super::{TransportError, TransportErrorKind, TransportLimits};
 
-/// The body of a reply while it comes in: never more of it than [`TransportLimits`] allow, and only if its end can be told.
+/// The body of a response while it is read. It is bounded by [`TransportLimits`], and its end must be marked.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -23,17 +23,17 @@ use super::{TransportError, TransportErrorKind, TransportLimits};
 #[derive(Debug)]
 pub struct LimitedBody {
     allowed: usize,
-    // Most bodies come in one piece, which is handed on as it is.
+    // Most bodies are one piece, which needs no copy.
     first: Bytes,
     joined: BytesMut,
 }
 
 impl LimitedBody {
-    /// A body of this length, or of unknown length, under these headers.
+    /// Starts a body of this length, or of unknown length, with these headers.
     ///
     /// # Errors
-    /// [`TransportErrorKind::TooLarge`] if it is announced as longer than allowed. [`TransportErrorKind::Broken`] if it has
-    /// neither a length nor chunks: one that was cut short would look like a whole one.
+    /// [`TransportErrorKind::TooLarge`] if the length is above the limit. [`TransportErrorKind::Broken`] if the
+    /// body has neither a length nor chunks, because a truncated body would look complete.
     pub fn new(
         limits: &TransportLimits,
         length: Option<u64>,
@@ -43,18 +43,18 @@ impl LimitedBody {
         match length {
             Some(length) if usize::try_from(length).is_ok_and(|length| length <= body.allowed) => Ok(body),
             Some(_) => Err(body.too_large()),
-            None if in_chunks(headers) => Ok(body),
+            None if is_chunked(headers) => Ok(body),
             None => Err(TransportError::maybe_sent(
                 TransportErrorKind::Broken,
-                "the reply has neither a length nor chunks, so nobody can tell whether it is complete",
+                "the response has neither a length nor chunks, so it may be incomplete",
             )),
         }
     }
 
-    /// Takes the next piece.
+    /// Appends the next piece.
     ///
     /// # Errors
-    /// [`TransportErrorKind::TooLarge`] if that would be more than allowed; the piece is not kept.
+    /// [`TransportErrorKind::TooLarge`] if the body is then above the limit. The piece is dropped.
     pub fn push(&mut self, piece: Bytes) -> Result<(), TransportError> {
         if piece.len() > self.allowed.saturating_sub(self.first.len().max(self.joined.len())) {
             return Err(self.too_large());
@@ -70,7 +70,7 @@ impl LimitedBody {
         Ok(())
     }
 
-    /// All of it.
+    /// Returns the whole body.
     #[must_use]
     pub fn finish(self) -> Bytes {
         if self.joined.is_empty() { self.first } else { self.joined.freeze() }
@@ -82,8 +82,8 @@ impl LimitedBody {
     }
 }
 
-/// Whether chunks are the outermost coding, so that the body's end is marked.
-fn in_chunks(headers: &HeaderMap) -> bool {
+/// Returns whether `chunked` is the last coding, which marks the end of the body.
+fn is_chunked(headers: &HeaderMap) -> bool {
     let codings = headers.get_all(TRANSFER_ENCODING);
     let last = codings.iter().next_back().and_then(|value| value.to_str().ok()?.rsplit(',').next());
     last.is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"))
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_says_where_it_ends_and_is_not_too_long() {
+    fn body_has_a_marked_end_within_the_limit() {
         use TransportErrorKind::{Broken, TooLarge};
         for (length, codings, expected) in [
             (Some(3), [].as_slice(), Ok(())),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn its_pieces_are_joined_and_none_is_kept_that_is_too_much() {
+    fn pieces_are_joined_up_to_the_limit() {
         for (pieces, whole, fits) in [
             ([].as_slice(), "", true),
             (&["abc"], "abc", true),

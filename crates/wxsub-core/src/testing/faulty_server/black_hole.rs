@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// A loopback address whose handshakes are never answered, because its queue is full. It stays so until it is dropped.
+/// A loopback address that never completes a TCP handshake, because its queue is full.
 #[derive(Debug)]
 pub struct BlackHole {
     address: SocketAddr,
@@ -10,13 +10,13 @@ pub struct BlackHole {
 }
 
 impl BlackHole {
-    /// Opens one; `None` where the system does not drop what overflows its queue: everywhere but on Linux.
+    /// Opens a black hole. `None` on systems other than Linux, which complete the handshake.
     ///
     /// # Panics
-    /// If no loopback port can be had.
+    /// If no loopback port is free.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves nothing behind.
+    /// Cancel safe: dropping the future leaves nothing behind.
     #[expect(clippy::expect_used, reason = "test support: without a port there is no test")]
     pub async fn open() -> Option<Self> {
         if !cfg!(target_os = "linux") {
@@ -31,7 +31,7 @@ impl BlackHole {
         Some(Self { address, _held: (listener, first) })
     }
 
-    /// Where it is.
+    /// Returns the address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use super::{RawRequest, ScriptStep, Seen};
 use crate::clock::{Clock, SystemClock};
 
-/// The pause between two trickled bytes.
-const PACE: Duration = Duration::from_millis(20);
+/// Delay between two trickled bytes.
+const TRICKLE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Takes connections until it is dropped, and drops them with it.
+/// Accepts connections. Dropping the future closes them.
 pub(super) async fn accept(
     listener: TcpListener,
     scripts: Vec<Vec<ScriptStep>>,
@@ -30,14 +30,14 @@ pub(super) async fn accept(
     }
 }
 
-/// One connection, and what came on it but was not asked for yet.
+/// A connection, with the bytes that are received but not read yet.
 struct Connection {
     stream: TcpStream,
     unread: BytesMut,
     seen: Arc<watch::Sender<Seen>>,
 }
 
-/// The other side is gone, or the connection is to end.
+/// The peer closed the connection, or the server must.
 struct End;
 
 impl From<std::io::Error> for End {
@@ -51,24 +51,24 @@ impl Connection {
         let mut next = 0;
         let mut body = Bytes::new();
         let seen = Arc::clone(&self.seen);
-        while let Some(act) = script.get(next) {
-            next = if matches!(act, ScriptStep::Again) { 0 } else { next + 1 };
-            if self.act(act, &mut body).await.is_err() {
+        while let Some(step) = script.get(next) {
+            next = if matches!(step, ScriptStep::Again) { 0 } else { next + 1 };
+            if self.run_step(step, &mut body).await.is_err() {
                 drop(self);
                 seen.send_modify(|seen| seen.ended += 1);
                 return;
             }
         }
-        // Closed for writing only: dropping it with unread bytes would reset it.
+        // Closes the connection for writing only. A drop with unread bytes would reset it.
         let closed = self.stream.shutdown().await;
         seen.send_modify(|seen| seen.ended += 1);
         if closed.is_ok() {
-            let _gone = self.act(&ScriptStep::Hang, &mut body).await;
+            let _gone = self.run_step(&ScriptStep::Hang, &mut body).await;
         }
     }
 
-    async fn act(&mut self, act: &ScriptStep, body: &mut Bytes) -> Result<(), End> {
-        match act {
+    async fn run_step(&mut self, step: &ScriptStep, body: &mut Bytes) -> Result<(), End> {
+        match step {
             ScriptStep::Read => *body = self.read().await?,
             ScriptStep::Write(bytes) => self.stream.write_all(bytes).await?,
             ScriptStep::Echo => {
@@ -95,12 +95,12 @@ impl Connection {
         loop {
             for byte in bytes {
                 self.stream.write_all(std::slice::from_ref(byte)).await?;
-                clock.sleep_until(clock.now().mono.after(PACE)).await;
+                clock.sleep_until(clock.now().mono.after(TRICKLE_INTERVAL)).await;
             }
         }
     }
 
-    /// Reads a head, and as much body as its `content-length` says.
+    /// Reads a head, and the body that its `content-length` announces.
     async fn read(&mut self) -> Result<Bytes, End> {
         let end_of_head = loop {
             match self.unread.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! Failures of which it is certain that nothing was sent, so that the request may be sent again.
+//! Failures before anything was sent, so that a retry is safe.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{Factory, assert_is, fails, get};
 use crate::testing::faulty_server::{BlackHole, FaultyServer, ScriptStep, base_url, closed_port};
 use crate::transport::{RequestState, TransportErrorKind, TransportLimits};
 
-/// Nobody listens.
+/// Nothing listens on the port.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -21,7 +21,7 @@ pub async fn a_refused_connection(factory: Factory<'_>) {
     assert_is(&error, RequestState::NotSent, &[TransportErrorKind::Connect]);
 }
 
-/// The host has no address. Its name is longer than DNS allows, so that no resolver needs to be asked.
+/// The host name has no address. It is longer than DNS allows, so the case needs no DNS server.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -34,8 +34,8 @@ pub async fn a_name_that_does_not_resolve(factory: Factory<'_>) {
     assert_is(&error, RequestState::NotSent, &[TransportErrorKind::Dns]);
 }
 
-/// The other side never answers the TCP handshake: the connect limit ends it, long before the total one. Only on Linux,
-/// where such a peer can be made on this machine.
+/// The server never answers the TCP handshake. The connect timeout ends the exchange. Only on Linux, where loopback can
+/// do this.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -52,7 +52,7 @@ pub async fn a_connect_that_is_never_answered(factory: Factory<'_>) {
     assert_is(&error, RequestState::NotSent, &[TransportErrorKind::Connect]);
 }
 
-/// The other side never answers the TLS handshake, which the connect limit covers too.
+/// The server never answers the TLS handshake. The connect timeout covers it too.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -67,7 +67,7 @@ pub async fn a_handshake_that_is_never_answered(factory: Factory<'_>) {
     assert_is(&error, RequestState::NotSent, &faults);
 }
 
-/// The other side closes or resets instead of answering the TLS handshake.
+/// The server closes or resets the connection during the TLS handshake.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -83,7 +83,7 @@ pub async fn a_handshake_that_is_cut_off(factory: Factory<'_>) {
     }
 }
 
-/// The other side answers the TLS handshake with something else.
+/// The server answers the TLS handshake with plain HTTP.
 ///
 /// # Panics
 /// If the contract is broken.

@@ -1,14 +1,14 @@
-//! A reply takes no more memory than it may.
+//! A response uses a bounded amount of memory.
 
 use bytes::Bytes;
 
-use super::{Factory, answered, assert_is, fails, get, is_lost};
+use super::{Factory, assert_is, fails, get, is_lost, succeeds};
 use crate::testing::faulty_server::{FaultyServer, ScriptStep};
 use crate::transport::{RequestState, TransportErrorKind, TransportLimits};
 
 const TOO_LARGE: &[TransportErrorKind] = &[TransportErrorKind::TooLarge];
 
-/// A body of just the size that is allowed is taken.
+/// A body of exactly the maximum length is read.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -18,14 +18,14 @@ const TOO_LARGE: &[TransportErrorKind] = &[TransportErrorKind::TooLarge];
 pub async fn a_body_of_the_largest_size(factory: Factory<'_>) {
     let body = "x".repeat(1000);
     let chunked = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3e8\r\n{body}\r\n0\r\n\r\n");
-    for reply in [ScriptStep::reply(200, &body), ScriptStep::write(chunked)] {
-        let server = FaultyServer::replying(reply).await;
+    for response in [ScriptStep::response(200, &body), ScriptStep::write(chunked)] {
+        let server = FaultyServer::responding(response).await;
         let transport = factory(TransportLimits::default().body_bytes(1000));
-        assert_eq!(answered(&*transport, get(&server.base_url(""))).await.body, body);
+        assert_eq!(succeeds(&*transport, get(&server.base_url(""))).await.body, body);
     }
 }
 
-/// A body that is announced as too long is not read at all: the server never sends it.
+/// A body whose announced length is too large is not read: the server never sends it.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -41,7 +41,7 @@ pub async fn an_announced_body_that_is_too_large(factory: Factory<'_>) {
     }
 }
 
-/// Chunks without end are read up to the limit; then the connection is closed, and the server's writing ends.
+/// Endless chunks are read up to the limit. Then the transport closes the connection.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -59,7 +59,7 @@ pub async fn endless_chunks(factory: Factory<'_>) {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// A head without end is cut off too.
+/// An endless head is also bounded.
 ///
 /// # Panics
 /// If the contract is broken.

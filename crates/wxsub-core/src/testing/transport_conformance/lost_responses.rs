@@ -1,4 +1,4 @@
-//! Failures after sending may have begun: the request may have been carried out, and is never sent again.
+//! Failures after the request may have been sent. It is never repeated.
 
 use bytes::Bytes;
 
@@ -8,8 +8,7 @@ use crate::transport::{TransportErrorKind, TransportLimits};
 
 const BROKEN: &[TransportErrorKind] = &[TransportErrorKind::Broken];
 
-/// A reset before anything was read. Whether the transport can tell that it had not written yet is up to it; either
-/// way the server has seen nothing.
+/// The server resets the connection before it reads anything. The transport may or may not know that nothing was sent.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -27,7 +26,7 @@ pub async fn a_reset_before_the_request_was_read(factory: Factory<'_>) {
     assert!(server.requests().is_empty(), "the request was sent again");
 }
 
-/// A reset after the request was read: it may have been carried out.
+/// The server resets the connection after it read the request.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -38,18 +37,18 @@ pub async fn a_reset_after_the_request_was_read(factory: Factory<'_>) {
     is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, ScriptStep::Reset], BROKEN).await;
 }
 
-/// The connection is closed in good order, without a reply.
+/// The server closes the connection normally, without a response.
 ///
 /// # Panics
 /// If the contract is broken.
 ///
 /// # Cancel safety
 /// Not to be cancelled: a case is run to its end.
-pub async fn a_close_instead_of_a_reply(factory: Factory<'_>) {
+pub async fn a_close_instead_of_a_response(factory: Factory<'_>) {
     is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read], BROKEN).await;
 }
 
-/// The connection is closed within the head of the reply.
+/// The server closes the connection within the head of the response.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -61,7 +60,7 @@ pub async fn a_close_within_the_head(factory: Factory<'_>) {
     is_lost(&*factory(TransportLimits::default()), script, BROKEN).await;
 }
 
-/// The body is shorter than its `content-length`, even if what came of it would make sense.
+/// The body is shorter than its `content-length`, but looks complete.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -73,7 +72,7 @@ pub async fn a_body_cut_short(factory: Factory<'_>) {
     is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, cut], BROKEN).await;
 }
 
-/// The last chunk never comes.
+/// The last chunk is missing.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -85,7 +84,7 @@ pub async fn chunks_cut_short(factory: Factory<'_>) {
     is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, cut], BROKEN).await;
 }
 
-/// A reset within the body.
+/// The server resets the connection within the body.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -98,7 +97,7 @@ pub async fn a_reset_within_the_body(factory: Factory<'_>) {
         .await;
 }
 
-/// Without a length and without chunks, a body that was cut short looks like a whole one; so it counts as lost.
+/// The body has neither a length nor chunks. A truncated one would look complete, so it counts as lost.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -114,19 +113,19 @@ pub async fn a_body_of_unknown_length(factory: Factory<'_>) {
     }
 }
 
-/// The request is read, and nothing ever comes back.
+/// The server reads the request and never responds.
 ///
 /// # Panics
 /// If the contract is broken.
 ///
 /// # Cancel safety
 /// Not to be cancelled: a case is run to its end.
-pub async fn no_reply_in_time(factory: Factory<'_>) {
+pub async fn no_response_in_time(factory: Factory<'_>) {
     let script = vec![ScriptStep::Read, ScriptStep::Hang];
     is_lost(&*factory(short()), script, &[TransportErrorKind::Timeout]).await;
 }
 
-/// The body comes byte by byte and never ends: the total limit holds for bodies too.
+/// The body arrives byte by byte and never ends. The timeout of the exchange covers it.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -139,14 +138,14 @@ pub async fn a_body_that_never_ends(factory: Factory<'_>) {
     is_lost(&*factory(short()), script, &[TransportErrorKind::Timeout]).await;
 }
 
-/// What comes back is not HTTP.
+/// The response is not HTTP.
 ///
 /// # Panics
 /// If the contract is broken.
 ///
 /// # Cancel safety
 /// Not to be cancelled: a case is run to its end.
-pub async fn something_else_than_http(factory: Factory<'_>) {
+pub async fn a_response_that_is_not_http(factory: Factory<'_>) {
     for garbage in [
         "SSH-2.0-OpenSSH_9.9\r\n",
         "<html>PLANTED-SECRET</html>\r\n\r\n",
@@ -160,7 +159,7 @@ pub async fn something_else_than_http(factory: Factory<'_>) {
     }
 }
 
-/// A reply whose length can be read in two ways is not read in either.
+/// The response has contradicting or invalid lengths. It is not read.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -174,8 +173,8 @@ pub async fn lengths_that_contradict_each_other(factory: Factory<'_>) {
         "content-length: two",
         "content-length: 99999999999999999999999",
     ] {
-        let reply = format!("HTTP/1.1 200 OK\r\n{lengths}\r\n\r\n{{}} ");
-        let script = vec![ScriptStep::Read, ScriptStep::write(reply)];
+        let response = format!("HTTP/1.1 200 OK\r\n{lengths}\r\n\r\n{{}} ");
+        let script = vec![ScriptStep::Read, ScriptStep::write(response)];
         let faults = [TransportErrorKind::NotHttp, TransportErrorKind::Broken, TransportErrorKind::TooLarge];
         is_lost(&*factory(TransportLimits::default()), script, &faults).await;
     }

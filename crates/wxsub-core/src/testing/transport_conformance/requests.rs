@@ -1,14 +1,14 @@
-//! What is written is what was asked for.
+//! The server receives exactly the request that was given.
 
 use wxsub_proto::codec::{QueryPair, Request};
 
-use super::{Factory, answered, get, outgoing, post};
+use super::{Factory, get, outgoing, post, succeeds};
 use crate::testing::faulty_server::{FaultyServer, RawRequest, ScriptStep};
 use crate::transport::{HttpRequest, Transport, TransportLimits};
 
 #[expect(clippy::expect_used, reason = "test support: that is how the contract says no")]
 async fn written(transport: &dyn Transport, server: &FaultyServer, request: HttpRequest) -> RawRequest {
-    assert_eq!(answered(transport, request).await.status, 200);
+    assert_eq!(succeeds(transport, request).await.status, 200);
     let mut requests = server.requests();
     assert_eq!(requests.len(), 1, "one exchange, one request");
     let request = requests.pop().expect("one request");
@@ -30,7 +30,7 @@ async fn written(transport: &dyn Transport, server: &FaultyServer, request: Http
     request
 }
 
-/// A GET has the path and query it was given, one `host`, our `user-agent` and no body.
+/// A GET has its path and query, one `host`, our `user-agent` and no body.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -38,7 +38,7 @@ async fn written(transport: &dyn Transport, server: &FaultyServer, request: Http
 /// # Cancel safety
 /// Not to be cancelled: a case is run to its end.
 pub async fn get_arrives_byte_for_byte(factory: Factory<'_>) {
-    let server = FaultyServer::replying(ScriptStep::reply(200, "{}")).await;
+    let server = FaultyServer::responding(ScriptStep::response(200, "{}")).await;
     let transport = factory(TransportLimits::default());
     let request = written(&*transport, &server, get(&server.base_url(""))).await;
     assert_eq!(
@@ -50,7 +50,7 @@ pub async fn get_arrives_byte_for_byte(factory: Factory<'_>) {
     assert!(length.is_empty() || length == ["0"], "{request:?}");
 }
 
-/// A POST has its body, byte for byte, its `content-length` and its `content-type`.
+/// A POST has its body unchanged, its `content-length` and its `content-type`.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -59,7 +59,7 @@ pub async fn get_arrives_byte_for_byte(factory: Factory<'_>) {
 /// Not to be cancelled: a case is run to its end.
 pub async fn post_arrives_byte_for_byte(factory: Factory<'_>) {
     let body = "{\"content\":\"\u{4f60}\u{597d}\\n\u{1f4e6}\",\"url\":\"https://a/?b=%20\"}";
-    let server = FaultyServer::replying(ScriptStep::reply(200, "{}")).await;
+    let server = FaultyServer::responding(ScriptStep::response(200, "{}")).await;
     let transport = factory(TransportLimits::default());
     let request = written(&*transport, &server, post(&server.base_url(""), body)).await;
     assert_eq!(request.line(), "POST /cgi-bin/send?access_token=PLANTED-SECRET HTTP/1.1");
@@ -68,7 +68,7 @@ pub async fn post_arrives_byte_for_byte(factory: Factory<'_>) {
     assert_eq!(request.header("content-type"), ["application/json"]);
 }
 
-/// Percent-encoding is neither undone, nor redone, nor tidied up; a path prefix is kept.
+/// Percent-encoding is unchanged, and a path prefix is kept.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -76,7 +76,7 @@ pub async fn post_arrives_byte_for_byte(factory: Factory<'_>) {
 /// # Cancel safety
 /// Not to be cancelled: a case is run to its end.
 pub async fn paths_and_queries_arrive_untouched(factory: Factory<'_>) {
-    let server = FaultyServer::replying(ScriptStep::reply(200, "{}")).await;
+    let server = FaultyServer::responding(ScriptStep::response(200, "{}")).await;
     let base = server.base_url("/v1//p~'(x)!*;=:,+$&");
     let value = "a b+c%20d'e\"f/?#&=\u{4f60}~";
     let request = Request::get("/cgi-bin/token", vec![QueryPair::secret("secret", value)]);

@@ -1,10 +1,10 @@
-//! What comes back is what the server wrote: nothing followed, nothing unpacked, nothing judged.
+//! The response is exactly what the server wrote.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Factory, answered, get, post};
+use super::{Factory, get, post, succeeds};
 use crate::testing::faulty_server::{FaultyServer, ScriptStep};
 use crate::transport::{RequestState, Transport, TransportLimits};
 
@@ -14,7 +14,7 @@ const GZIP: &[u8] = &[
     240, 110, 17, 0, 28, 199, 0, 16, 0, 0,
 ];
 
-/// Any status is a reply, with its body as it came.
+/// A response of any status is returned, with its body unchanged.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -32,58 +32,58 @@ pub async fn statuses_and_bodies_come_back_untouched(factory: Factory<'_>) {
         (500, "{\"errcode\":0}"),
         (503, "\r\n\r\n"),
     ] {
-        let server = FaultyServer::replying(ScriptStep::reply(status, body)).await;
-        let reply = answered(&*transport, get(&server.base_url(""))).await;
-        assert_eq!((reply.status, &reply.body[..]), (status, body.as_bytes()));
-        assert_eq!(server.requests().len(), 1, "{status} was asked for more than once");
+        let server = FaultyServer::responding(ScriptStep::response(status, body)).await;
+        let response = succeeds(&*transport, get(&server.base_url(""))).await;
+        assert_eq!((response.status, &response.body[..]), (status, body.as_bytes()));
+        assert_eq!(server.requests().len(), 1, "{status} was requested more than once");
     }
     for status in [204, 304] {
         let server =
-            FaultyServer::replying(ScriptStep::write(format!("HTTP/1.1 {status} Nothing\r\n\r\n"))).await;
-        let reply = answered(&*transport, get(&server.base_url(""))).await;
-        assert_eq!((reply.status, reply.body.len()), (status, 0));
+            FaultyServer::responding(ScriptStep::write(format!("HTTP/1.1 {status} Nothing\r\n\r\n"))).await;
+        let response = succeeds(&*transport, get(&server.base_url(""))).await;
+        assert_eq!((response.status, response.body.len()), (status, 0));
     }
 }
 
-/// What time it is where the reply comes from is handed on as it is, sense or nonsense.
+/// The `date` header is returned unchanged, valid or not.
 ///
 /// # Panics
 /// If the contract is broken.
 ///
 /// # Cancel safety
 /// Not to be cancelled: a case is run to its end.
-pub async fn the_date_comes_along(factory: Factory<'_>) {
+pub async fn date_is_returned(factory: Factory<'_>) {
     let transport = factory(TransportLimits::default());
     for (head, date) in [
         ("date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Some("Sun, 06 Nov 1994 08:49:37 GMT")),
         ("date: yesterday\r\n", Some("yesterday")),
         ("", None),
     ] {
-        let reply = format!("HTTP/1.1 200 OK\r\n{head}content-length: 2\r\n\r\n{{}}");
-        let server = FaultyServer::replying(ScriptStep::write(reply)).await;
-        let reply = answered(&*transport, get(&server.base_url(""))).await;
-        assert_eq!(reply.date.as_deref(), date);
+        let response = format!("HTTP/1.1 200 OK\r\n{head}content-length: 2\r\n\r\n{{}}");
+        let server = FaultyServer::responding(ScriptStep::write(response)).await;
+        let response = succeeds(&*transport, get(&server.base_url(""))).await;
+        assert_eq!(response.date.as_deref(), date);
     }
 }
 
-/// `Retry-After` is handed on where it is a number of seconds.
+/// `Retry-After` is returned if it is a number of seconds.
 ///
 /// # Panics
 /// If the contract is broken.
 ///
 /// # Cancel safety
 /// Not to be cancelled: a case is run to its end.
-pub async fn retry_after_comes_along(factory: Factory<'_>) {
+pub async fn retry_after_is_returned(factory: Factory<'_>) {
     let transport = factory(TransportLimits::default());
     for (head, seconds) in [("retry-after: 60\r\n", Some(60)), ("retry-after: soon\r\n", None), ("", None)] {
-        let reply = format!("HTTP/1.1 503 Later\r\n{head}content-length: 2\r\n\r\n{{}}");
-        let server = FaultyServer::replying(ScriptStep::write(reply)).await;
-        let reply = answered(&*transport, get(&server.base_url(""))).await;
-        assert_eq!(reply.retry_after, seconds.map(Duration::from_secs));
+        let response = format!("HTTP/1.1 503 Later\r\n{head}content-length: 2\r\n\r\n{{}}");
+        let server = FaultyServer::responding(ScriptStep::write(response)).await;
+        let response = succeeds(&*transport, get(&server.base_url(""))).await;
+        assert_eq!(response.retry_after, seconds.map(Duration::from_secs));
     }
 }
 
-/// A redirect is a reply like any other: following it would hand the secret to whoever is named there.
+/// A redirect is not followed: that would send the secret to another server.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -93,35 +93,35 @@ pub async fn retry_after_comes_along(factory: Factory<'_>) {
 pub async fn a_redirect_is_not_followed(factory: Factory<'_>) {
     let transport = factory(TransportLimits::default());
     for status in [301, 302, 303, 307, 308] {
-        let elsewhere = FaultyServer::replying(ScriptStep::reply(200, "{}")).await;
+        let target = FaultyServer::responding(ScriptStep::response(200, "{}")).await;
         let redirect = format!(
             "HTTP/1.1 {status} Elsewhere\r\nlocation: {}/login\r\ncontent-length: 2\r\n\r\n{{}}",
-            elsewhere.base_url("")
+            target.base_url("")
         );
-        let server = FaultyServer::replying(ScriptStep::write(redirect)).await;
-        let reply = answered(&*transport, post(&server.base_url(""), "{}")).await;
-        assert_eq!((reply.status, &reply.body[..]), (status, &b"{}"[..]));
-        assert_eq!((server.requests().len(), elsewhere.connections()), (1, 0));
+        let server = FaultyServer::responding(ScriptStep::write(redirect)).await;
+        let response = succeeds(&*transport, post(&server.base_url(""), "{}")).await;
+        assert_eq!((response.status, &response.body[..]), (status, &b"{}"[..]));
+        assert_eq!((server.requests().len(), target.connections()), (1, 0));
     }
 }
 
-/// Replies of 1xx before the real one are passed over.
+/// Responses of 1xx before the final one are skipped.
 ///
 /// # Panics
 /// If the contract is broken.
 ///
 /// # Cancel safety
 /// Not to be cancelled: a case is run to its end.
-pub async fn interim_replies_are_passed_over(factory: Factory<'_>) {
+pub async fn interim_responses_are_skipped(factory: Factory<'_>) {
     let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n";
     let script = vec![ScriptStep::Read, ScriptStep::write(interim), ScriptStep::Echo];
     let server = FaultyServer::start([script]).await;
     let transport = factory(TransportLimits::default());
-    let reply = answered(&*transport, post(&server.base_url(""), "{}")).await;
-    assert_eq!((reply.status, &reply.body[..]), (200, &b"{}"[..]));
+    let response = succeeds(&*transport, post(&server.base_url(""), "{}")).await;
+    assert_eq!((response.status, &response.body[..]), (200, &b"{}"[..]));
 }
 
-/// A compressed body comes as it is, or is an error; expanded, a few bytes could fill the memory.
+/// A compressed body is returned unchanged, or is an error. Expanded, a few bytes could fill the memory.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -131,15 +131,15 @@ pub async fn interim_replies_are_passed_over(factory: Factory<'_>) {
 pub async fn a_compressed_body_is_not_expanded(factory: Factory<'_>) {
     let transport = factory(TransportLimits::default());
     let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", GZIP.len());
-    let reply = Bytes::from([head.as_bytes(), GZIP].concat());
-    let server = FaultyServer::replying(ScriptStep::Write(reply)).await;
+    let response = Bytes::from([head.as_bytes(), GZIP].concat());
+    let server = FaultyServer::responding(ScriptStep::Write(response)).await;
     match transport.execute(get(&server.base_url(""))).await {
-        Ok(reply) => assert_eq!(reply.body, GZIP),
+        Ok(response) => assert_eq!(response.body, GZIP),
         Err(error) => assert_eq!(error.stage(), RequestState::MaybeSent),
     }
 }
 
-/// A body in chunks comes back in one piece, without the trailers.
+/// A chunked body is returned in one piece, without trailers.
 ///
 /// # Panics
 /// If the contract is broken.
@@ -157,23 +157,23 @@ pub async fn chunks_are_joined(factory: Factory<'_>) {
     ];
     let server = FaultyServer::start([script]).await;
     let transport = factory(TransportLimits::default());
-    let reply = answered(&*transport, get(&server.base_url(""))).await;
-    assert_eq!(reply.body, "{}");
+    let response = succeeds(&*transport, get(&server.base_url(""))).await;
+    assert_eq!(response.body, "{}");
 }
 
-/// HTTP/1.0 with a length is good enough.
+/// A response of HTTP/1.0 with a length is read.
 ///
 /// # Panics
 /// If the contract is broken.
 ///
 /// # Cancel safety
 /// Not to be cancelled: a case is run to its end.
-pub async fn an_old_reply_of_known_length_is_taken(factory: Factory<'_>) {
-    let reply = "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-    let server = FaultyServer::start([vec![ScriptStep::Read, ScriptStep::write(reply)]]).await;
+pub async fn http_1_0_response_with_length_is_read(factory: Factory<'_>) {
+    let response = "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+    let server = FaultyServer::start([vec![ScriptStep::Read, ScriptStep::write(response)]]).await;
     let transport = factory(TransportLimits::default());
     for _ in 0..2 {
-        let reply = answered(&*transport, get(&server.base_url(""))).await;
-        assert_eq!((reply.status, &reply.body[..]), (200, &b"{}"[..]));
+        let response = succeeds(&*transport, get(&server.base_url(""))).await;
+        assert_eq!((response.status, &response.body[..]), (200, &b"{}"[..]));
     }
 }
