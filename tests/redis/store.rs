@@ -186,7 +186,7 @@ async fn encrypted_store_sends_no_plain_token() {
     sealing.compare_and_set(&app, Generation::default(), token("PLANTED", 5, now)).await.unwrap();
     assert_eq!(sealing.load(&app).await.unwrap().token.unwrap().token.expose_secret(), "PLANTED");
     let asked = seen(monitor);
-    assert!(asked.contains("sealed") && !asked.contains("PLANTED"), "{asked}");
+    assert!(asked.contains("token_encrypted") && !asked.contains("PLANTED"), "{asked}");
     let error = plain.load(&app).await.unwrap_err().to_string();
     assert!(error.contains("there is no encryption key here"), "{error}");
     let other = redis.builder().encryption_key("ab".repeat(32).parse().unwrap()).build().unwrap();

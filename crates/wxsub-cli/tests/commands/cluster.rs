@@ -235,7 +235,7 @@ fn server_without_redis_and_files_waits_before_it_fetches() {
     assert_eq!(call.at(&node.address, || false).unwrap().0, 503);
     assert_eq!((metric("wxsub_token_store_up", ""), metric("wxsub_token_expires_in_seconds", "")), (0, 0));
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
-    wait_for("a fetch alone", || metric("wxsub_token_fetches_total", ",result=\"alone\"") == 1);
+    wait_for("a fetch without lease", || metric("wxsub_token_fetches_total", ",result=\"without_lease\"") == 1);
     assert_eq!(call.at(&node.address, || false).unwrap().0, 200);
     assert!(metric("wxsub_token_expires_in_seconds", "") > 0);
 }
@@ -265,7 +265,7 @@ fn encrypted_store_sends_no_secret_to_redis() {
     cluster.send_through_all(1);
     cluster.agree();
     let asked = seen(monitor);
-    assert!(asked.contains("sealed"), "{asked}");
+    assert!(asked.contains("token_encrypted"), "{asked}");
     for token in cluster.tokens() {
         assert!(!asked.contains(token["access_token"].as_str().unwrap()));
     }
@@ -305,7 +305,7 @@ fn no_read_and_no_send_fails_with_any_fault() {
     // At most one message was in flight at the killed server, and one at the suspended server.
     assert!(reads > 1000 && sent > 500 && unknown <= 2);
     let named = format!("{{{APPID}}}");
-    assert!(asked.contains("sealed") && asked.contains(&format!("{PREFIX}:{named}:record")));
+    assert!(asked.contains("token_encrypted") && asked.contains(&format!("{PREFIX}:{named}:record")));
     assert_eq!(asked.matches(&named).count(), asked.matches(&format!("{PREFIX}:{named}")).count());
     assert!(seen.tokens.len() > 8 && logged.contains("access token refreshed"));
     for shown in [asked, logged] {

@@ -231,7 +231,7 @@ impl Scenario {
     fn invalidated_while_one_is_cut_off(&mut self) {
         self.setup.wires[SECOND].set(Wire::Cut);
         self.setup.invalidate_tokens();
-        self.setup.wait_for("a fetch alone", || self.fetched(SECOND, "without_lease") == 1);
+        self.setup.wait_for("a fetch without lease", || self.fetched(SECOND, "without_lease") == 1);
         self.setup.wait_for("another token of the other", || self.setup.generation(FIRST) > self.before);
         self.setup.wires[SECOND].set(Wire::Good);
     }
