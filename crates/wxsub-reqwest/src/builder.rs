@@ -46,7 +46,7 @@ impl fmt::Debug for ReqwestTransportBuilder {
 impl ReqwestTransportBuilder {
     /// Sets the time and size limits of one request.
     ///
-    /// Keep [`connect`](TransportLimits::connect) shorter than [`total`](TransportLimits::total). When the total limit ends a connect, the
+    /// Keep [`connect`](TransportLimits::connect) shorter than [`request_timeout`](TransportLimits::request_timeout). When the total limit ends a connect, the
     /// transport cannot distinguish that from a request in progress. It then reports the request as maybe sent.
     #[must_use]
     pub fn limits(mut self, limits: TransportLimits) -> Self {
