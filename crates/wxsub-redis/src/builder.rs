@@ -1,4 +1,4 @@
-//! Puts a store together.
+//! [`RedisStore`] and its builder.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::connection::{RedisConnection, Target};
 use crate::keys::Keys;
 use crate::{EncryptionKey, RedisConfigError};
 
-/// Keeps one record per app in Redis. See the [crate](crate) for how.
+/// A token store in Redis, with one record per app. See the [crate](crate).
 #[derive(Debug)]
 pub struct RedisStore {
-    pub(crate) link: RedisConnection,
+    pub(crate) connection: RedisConnection,
     pub(crate) keys: Keys,
     pub(crate) encryption: Option<EncryptionKey>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Puts a [`RedisStore`] together.
+/// Builds a [`RedisStore`].
 pub struct RedisStoreBuilder {
     address: Zeroizing<String>,
     password: Option<Zeroizing<String>>,
@@ -35,8 +35,9 @@ pub struct RedisStoreBuilder {
 }
 
 impl RedisStore {
-    /// A store at this address: `redis://host:6379/0`, or `rediss://` for TLS; a user of Redis' access control stands before
-    /// the host, as in `redis://user@host`.
+    /// Starts a store for this address: `redis://host:6379/0`, or `rediss://` for TLS.
+    ///
+    /// A Redis ACL user stands before the host, as in `redis://user@host`.
     #[must_use]
     pub fn builder(address: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder {
@@ -52,28 +53,28 @@ impl RedisStore {
 }
 
 impl RedisStoreBuilder {
-    /// The password of Redis, which need not stand in the address then.
+    /// Sets the password of Redis. It replaces a password in the address.
     #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(Zeroizing::new(password.into()));
         self
     }
 
-    /// What the names of the keys begin with: 1 to 64 of `A-Z a-z 0-9 . _ -`; `wxsub` unless told otherwise.
+    /// Sets the prefix of all keys: 1 to 64 of `A-Z a-z 0-9 . _ -`. The default is `wxsub`.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// The address is that of sentinels (several hosts separated by commas), which know the master of this name.
+    /// Asks sentinels for the master of this name. The address is that of the sentinels: hosts separated by commas.
     #[must_use]
     pub fn sentinel_master(mut self, master: impl Into<String>) -> Self {
         self.master = Some(master.into());
         self
     }
 
-    /// Trusts these certificate authorities (PEM) instead of the system's.
+    /// Trusts these certificate authorities (PEM) instead of those of the system.
     #[must_use]
     pub fn certificate_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.certificate_authorities = Some(pem.into());
@@ -87,24 +88,24 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Reads the time here.
+    /// Sets the clock. The default is the system clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The store. Nothing is connected yet: Redis may be away now and come later.
+    /// Builds the store. It connects on first use, so Redis may be unavailable now.
     ///
     /// # Errors
-    /// [`RedisConfigError`] names what cannot be used.
+    /// [`RedisConfigError`] names the invalid setting.
     pub fn build(self) -> Result<RedisStore, RedisConfigError> {
         let keys = Keys::with_prefix(&self.prefix).ok_or(RedisConfigError::Prefix)?;
         let has_certificate =
             |pem: &Vec<u8>| String::from_utf8_lossy(pem).contains("-----BEGIN CERTIFICATE-----");
         if self.certificate_authorities.as_ref().is_some_and(|pem| !has_certificate(pem)) {
             return Err(RedisConfigError::CertificateAuthorities(
-                "there is no certificate in PEM".to_owned(),
+                "they contain no certificate in PEM".to_owned(),
             ));
         }
         let mut hosts = parse_addresses(&self.address)?;
@@ -113,7 +114,7 @@ impl RedisStoreBuilder {
         }
         let authorities =
             |error: redis::RedisError| RedisConfigError::CertificateAuthorities(error.category().to_owned());
-        let to = match &self.master {
+        let target = match &self.master {
             Some(master) => {
                 let client = self.sentinels(hosts, master).map_err(authorities)?;
                 Target::Sentinel(Box::new(Mutex::new(client)))
@@ -123,8 +124,8 @@ impl RedisStoreBuilder {
                 Target::Server(Box::new(self.server(host).map_err(authorities)?))
             }
         };
-        let link = RedisConnection::new(to, keys.channels());
-        Ok(RedisStore { link, keys, encryption: self.encryption, clock: self.clock })
+        let connection = RedisConnection::new(target, keys.channel_pattern());
+        Ok(RedisStore { connection, keys, encryption: self.encryption, clock: self.clock })
     }
 
     fn certificates(&self) -> Option<TlsCertificates> {
@@ -139,7 +140,7 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// The password, the user and the database are those of the server; sentinels are asked without.
+    /// User, password and database are for the Redis server. The sentinels get none of them.
     fn sentinels(
         &self,
         hosts: Vec<ConnectionInfo>,
@@ -185,14 +186,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_used_is_named_and_no_password_is_shown() {
-        let refused = |builder: RedisStoreBuilder| builder.build().unwrap_err();
+    fn invalid_setting_is_named_and_debug_hides_the_password() {
+        let error = |builder: RedisStoreBuilder| builder.build().unwrap_err();
         let store = || RedisStore::builder("redis://:SESAME@localhost/0").password("SESAME");
-        assert_eq!(refused(RedisStore::builder("localhost:6379")), RedisConfigError::Address);
-        assert_eq!(refused(RedisStore::builder("redis://a,b")), RedisConfigError::Address);
-        assert_eq!(refused(store().prefix("{}")), RedisConfigError::Prefix);
+        assert_eq!(error(RedisStore::builder("localhost:6379")), RedisConfigError::Address);
+        assert_eq!(error(RedisStore::builder("redis://a,b")), RedisConfigError::Address);
+        assert_eq!(error(store().prefix("{}")), RedisConfigError::Prefix);
         assert!(!format!("{:?} {:?}", store(), store().build().unwrap()).contains("SESAME"));
         let authorities = RedisStore::builder("rediss://localhost").certificate_authorities("no PEM");
-        assert!(matches!(refused(authorities), RedisConfigError::CertificateAuthorities(_)));
+        assert!(matches!(error(authorities), RedisConfigError::CertificateAuthorities(_)));
     }
 }

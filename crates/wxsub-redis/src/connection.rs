@@ -1,4 +1,4 @@
-//! The one connection to Redis, made when it is needed and again when it has broken.
+//! The connection to Redis: opened on first use, and again after it broke.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,44 +14,45 @@ use wxsub_core::store::StoreError;
 use crate::error::to_store_error;
 use crate::pubsub::ChangeNotifications;
 
-/// How long connecting may take.
+/// Limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long one answer may take.
+/// Limit for one response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// What is connected to.
+/// The server to connect to.
 pub(crate) enum Target {
     /// One server.
     Server(Box<Client>),
-    /// Whichever server the sentinels call the master.
+    /// The server that the sentinels name as the master.
     Sentinel(Box<Mutex<SentinelClient>>),
 }
 
+/// One multiplexed connection, shared by all calls.
 pub(crate) struct RedisConnection {
-    to: Target,
+    target: Target,
     current: Mutex<Option<MultiplexedConnection>>,
-    /// The channels to listen to.
-    channels: String,
-    pub(crate) hints: Arc<ChangeNotifications>,
+    /// The pattern of the channels to subscribe to.
+    channel_pattern: String,
+    pub(crate) notifications: Arc<ChangeNotifications>,
 }
 
 impl RedisConnection {
-    pub(crate) fn new(to: Target, channels: String) -> Self {
-        Self { to, current: Mutex::new(None), channels, hints: Arc::default() }
+    pub(crate) fn new(target: Target, channel_pattern: String) -> Self {
+        Self { target, current: Mutex::new(None), channel_pattern, notifications: Arc::default() }
     }
 
-    /// Runs a script once, whatever comes of it.
+    /// Runs a script once. A failed call is not repeated, because it may have taken effect.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
         let mut connection = self.connection().await.map_err(|error| to_store_error(&error))?;
-        let answer = script.invoke_async(&mut connection).await;
-        if answer.as_ref().is_err_and(should_reconnect) {
+        let response = script.invoke_async(&mut connection).await;
+        if response.as_ref().is_err_and(should_reconnect) {
             *self.current.lock().await = None;
         }
-        answer.map_err(|error| to_store_error(&error))
+        response.map_err(|error| to_store_error(&error))
     }
 
     async fn connection(&self) -> RedisResult<MultiplexedConnection> {
@@ -59,27 +60,27 @@ impl RedisConnection {
         if let Some(connection) = &*current {
             return Ok(connection.clone());
         }
-        let hints = Arc::clone(&self.hints);
+        let notifications = Arc::clone(&self.notifications);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT))
             .set_push_sender(move |push| {
-                hints.on_push(push);
+                notifications.on_push(push);
                 Ok::<(), Infallible>(())
             });
-        let mut connection = match &self.to {
+        let mut connection = match &self.target {
             Target::Server(client) => client.get_multiplexed_async_connection_with_config(&config).await?,
             Target::Sentinel(sentinels) => {
                 sentinels.lock().await.get_async_connection_with_config(&config).await?
             }
         };
-        // A user who may not listen reads every record a little later.
-        let _ = connection.psubscribe(&self.channels).await;
+        // Without the right to subscribe, the token cache learns of new tokens by polling.
+        let _ = connection.psubscribe(&self.channel_pattern).await;
         Ok(current.insert(connection).clone())
     }
 }
 
-/// Whether another connection may fare better: this one is broken, or its server is no longer the master.
+/// Whether a new connection may help: this one is broken, or its server is not the master any more.
 fn should_reconnect(error: &RedisError) -> bool {
     let demoted = matches!(error.code(), Some("READONLY" | "LOADING" | "MASTERDOWN"));
     demoted || error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error()
@@ -87,9 +88,9 @@ fn should_reconnect(error: &RedisError) -> bool {
 
 impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.to {
-            Target::Server(_) => "Link(server)",
-            Target::Sentinel(_) => "Link(sentinels)",
+        f.write_str(match self.target {
+            Target::Server(_) => "RedisConnection(server)",
+            Target::Sentinel(_) => "RedisConnection(sentinels)",
         })
     }
 }

@@ -1,5 +1,6 @@
-//! Tokens at rest, encrypted: AES-256-GCM under a key that Redis never sees. The app and the generation are part of what is
-//! authenticated, so that a sealed token cannot be moved to another record.
+//! Encryption of stored tokens: AES-256-GCM with a key that Redis never sees.
+//!
+//! App and generation are authenticated too. A ciphertext copied to another record does not decrypt.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,9 +16,9 @@ use zeroize::Zeroizing;
 
 use crate::RedisConfigError;
 
-/// Encrypts tokens before they leave the process. Every process that shares the store needs the same one.
+/// The key that encrypts tokens before they leave the process: 64 hexadecimal digits.
 ///
-/// Parsed from 64 hexadecimal digits.
+/// All processes that share a store need the same key.
 #[derive(Clone)]
 pub struct EncryptionKey(LessSafeKey);
 
@@ -33,7 +34,7 @@ impl FromStr for EncryptionKey {
         for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
             *byte = pair
                 .iter()
-                .try_fold(0, |byte, digit| Some(byte << 4 | value(*digit)?))
+                .try_fold(0, |byte, digit| Some(byte << 4 | hex_value(*digit)?))
                 .ok_or(RedisConfigError::EncryptionKey)?;
         }
         let unbound = UnboundKey::new(&AES_256_GCM, &*key).map_err(|_| RedisConfigError::EncryptionKey)?;
@@ -41,57 +42,59 @@ impl FromStr for EncryptionKey {
     }
 }
 
-/// What a hexadecimal digit stands for.
-fn value(digit: u8) -> Option<u8> {
+/// The value of a hexadecimal digit.
+fn hex_value(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 impl EncryptionKey {
-    /// The token as it is stored: base64 of a random nonce, the ciphertext and its tag.
+    /// Encrypts a token. The result is base64 of a random nonce, the ciphertext and its tag.
     pub(crate) fn seal(
         &self,
         app: &AppId,
         generation: Generation,
         token: &AccessToken,
     ) -> Result<String, StoreError> {
-        let broken = |_| StoreError::new("the token could not be encrypted");
+        let error =
+            |_| StoreError::new("cannot encrypt the token: the random generator or the cipher failed");
         let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(broken)?;
+        SystemRandom::new().fill(&mut nonce).map_err(error)?;
         let mut text = Zeroizing::new(token.expose_secret().as_bytes().to_vec());
         let tag = self
             .0
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                bound_to(app, generation),
+                associated_data(app, generation),
                 &mut text,
             )
-            .map_err(broken)?;
+            .map_err(error)?;
         Ok(STANDARD.encode([&nonce[..], &text, tag.as_ref()].concat()))
     }
 
-    /// The token again.
+    /// Decrypts a token.
     pub(crate) fn open(
         &self,
         app: &AppId,
         generation: Generation,
         sealed: &str,
     ) -> Result<AccessToken, StoreError> {
-        let wrong = || {
+        let error = || {
             StoreError::new(
-                "the token was encrypted with another key, or for another record; all servers need the same \
-                 encryption key",
+                "cannot decrypt the token: it was encrypted with another key or for another record; give all \
+                 servers the same encryption key",
             )
         };
-        let mut bytes = Zeroizing::new(STANDARD.decode(sealed).map_err(|_| wrong())?);
-        let (nonce, text) = bytes.split_at_mut_checked(NONCE_LEN).ok_or_else(wrong)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
-        let opened = self.0.open_in_place(nonce, bound_to(app, generation), text).map_err(|_| wrong())?;
-        let text = std::str::from_utf8(opened).map_err(|_| wrong())?;
-        AccessToken::new(text).map_err(|_| wrong())
+        let mut bytes = Zeroizing::new(STANDARD.decode(sealed).map_err(|_| error())?);
+        let (nonce, text) = bytes.split_at_mut_checked(NONCE_LEN).ok_or_else(error)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| error())?;
+        let opened =
+            self.0.open_in_place(nonce, associated_data(app, generation), text).map_err(|_| error())?;
+        let text = std::str::from_utf8(opened).map_err(|_| error())?;
+        AccessToken::new(text).map_err(|_| error())
     }
 }
 
-fn bound_to(app: &AppId, generation: Generation) -> Aad<Vec<u8>> {
+fn associated_data(app: &AppId, generation: Generation) -> Aad<Vec<u8>> {
     Aad::from(format!("wxsub:1:{app}:{}", generation.get()).into_bytes())
 }
 
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_only_where_it_belongs() {
+    fn sealed_token_opens_only_with_its_key_app_and_generation() {
         let (one, two) = ("wx1".parse().unwrap(), "wx2".parse().unwrap());
         let (first, second) = (Generation::new(1), Generation::new(2));
         let token = AccessToken::new("TOKEN").unwrap();
@@ -121,16 +124,16 @@ mod tests {
         assert!(key("b").open(&one, first, &sealed).is_err(), "another key");
         assert!(key("a").open(&two, first, &sealed).is_err(), "another app");
         assert!(key("a").open(&one, second, &sealed).is_err(), "another generation");
-        for odd in ["", "!", "AAAA", &STANDARD.encode([7; 40])] {
-            let error = key("a").open(&one, first, odd).unwrap_err().to_string();
+        for invalid in ["", "!", "AAAA", &STANDARD.encode([7; 40])] {
+            let error = key("a").open(&one, first, invalid).unwrap_err().to_string();
             assert!(error.contains("same encryption key"), "{error}");
         }
     }
 
     #[test]
-    fn a_key_is_64_digits_and_never_shown() {
-        for wrong in ["", "aa", &"g".repeat(64), &"a".repeat(63), &"é".repeat(32), &"+a".repeat(32)] {
-            assert_eq!(wrong.parse::<EncryptionKey>().unwrap_err(), RedisConfigError::EncryptionKey);
+    fn key_has_64_digits_and_debug_hides_it() {
+        for invalid in ["", "aa", &"g".repeat(64), &"a".repeat(63), &"é".repeat(32), &"+a".repeat(32)] {
+            assert_eq!(invalid.parse::<EncryptionKey>().unwrap_err(), RedisConfigError::EncryptionKey);
         }
         assert_eq!(format!("{:?}", key("a")), "EncryptionKey(***)");
     }

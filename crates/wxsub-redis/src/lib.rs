@@ -1,5 +1,6 @@
-//! Shares access tokens between processes through Redis 6.2 or newer: one record per app, changed only by scripts that
-//! compare before they write, and a lease that decides who refreshes.
+//! A token store in Redis 6.2 or newer, for processes that share access tokens.
+//!
+//! Redis holds one record per app. Scripts change it by compare-and-set. A lease decides which process refreshes.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -7,17 +8,17 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = RedisStore::builder("redis://127.0.0.1:6379/0").build()?;
-//! // For a keeper: Keeper::builder(…).store(Arc::new(store))
+//! // For a token cache: TokenCache::builder(…).store(Arc::new(store))
 //! # let _: Arc<dyn wxsub_core::store::TokenStore> = Arc::new(store);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A token that is read while it is fresh never touches Redis, and a Redis that is away ends no token: see
-//! [`TokenStore`](wxsub_core::store::TokenStore) for what keepers do then. The record is laid out for readers in other
-//! languages, too: `docs/redis-layout.md`.
+//! Reading a fresh token never calls Redis. If Redis is unavailable, current tokens stay valid:
+//! [`TokenStore`](wxsub_core::store::TokenStore) describes what the token caches do then. `docs/redis-layout.md` describes
+//! the record for readers in other languages.
 //!
-//! With `rediss://`, TLS is rustls with the provider of this process; where there is none, rustls makes ring that.
+//! With `rediss://`, TLS is rustls with the crypto provider of this process. If there is none, rustls installs ring.
 
 mod address;
 mod builder;

@@ -1,9 +1,10 @@
--- Changes one field of the record if it is still what it was; an empty text stands for none.
--- KEYS: record. ARGV: field, before, after. Gives whether it was done, and what the field holds.
+-- Sets one field of the record if it still has the expected value. An empty value means that the field is absent.
+-- Returns whether the field was set, and its value.
+-- KEYS: record. ARGV: field, expected value, new value
 local version = redis.call('HGET', KEYS[1], 'version')
-local present = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if (version and version ~= '1') or present ~= ARGV[2] then
-    return { 0, present }
+local current = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if (version and version ~= '1') or current ~= ARGV[2] then
+    return { 0, current }
 end
 if ARGV[3] == '' then
     redis.call('HDEL', KEYS[1], ARGV[1])

@@ -280,7 +280,7 @@ fn each_problem_of_the_store_has_its_place() {
     let beside = with_app;
     for (text, problem) in [
         (beside("[store]\nprefix = \"p\""), "store.redis: is missing"),
-        (beside("[store]\nredis = \"h:6379\""), "store.redis: the address of Redis cannot be read"),
+        (beside("[store]\nredis = \"h:6379\""), "store.redis: the address of Redis is invalid"),
         (beside("[store]\nredis = \"redis://h\"\nprefix = \"{\""), "store.prefix: the prefix must be"),
         (
             beside("[store]\nredis = \"redis://h\"\nencryption_key_file = \"/nowhere\""),

@@ -1,7 +1,7 @@
--- Stores a token if the record still holds the generation it replaces, and that is lower. Whatever comes of it, the record
--- as it is then is given back.
--- KEYS: record. ARGV: replaces, generation, 'token' or 'token_encrypted', its value, requested_at_ms, age_ms, lifetime_ms,
--- channel, the largest generation; a larger number in the record counts as none
+-- Stores a token if the record still holds the generation that it replaces, and the new generation is higher.
+-- Returns whether it was stored, the Redis time in milliseconds, and on a conflict all fields of the record.
+-- KEYS: record. ARGV: replaced generation, new generation, 'token' or 'token_encrypted', its value, requested_at_ms, age_ms,
+-- lifetime_ms, channel, maximum generation. A generation above the maximum counts as none.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local version = redis.call('HGET', KEYS[1], 'version')

@@ -1,4 +1,4 @@
--- Takes or prolongs the lease, unless another holder has it.
+-- Acquires or extends the lease, unless another holder has it. Returns 1 if this holder has it now.
 -- KEYS: lease. ARGV: holder, milliseconds
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
