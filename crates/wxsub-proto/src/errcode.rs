@@ -20,9 +20,13 @@ pub use text::{Language, LocalizedText};
 pub struct ErrCode(i64);
 
 /// The API call. The same code can mean different things on each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// Its JSON names are those of the stage in a send result: `token` and `send`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// A call that carries the AppSecret and asks for an access token.
+    #[serde(rename = "token")]
     FetchToken,
     /// A call that carries an access token, such as sending a message.
     Send,

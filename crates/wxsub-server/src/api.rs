@@ -1,4 +1,4 @@
-//! The two APIs: our own under `/v1`, and one that looks like Weixin.
+//! The two APIs: the v1 API under `/v1`, and the Weixin-compatible API.
 
 pub(crate) mod v1;
 pub(crate) mod weixin_compat;

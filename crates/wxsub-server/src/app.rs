@@ -1,4 +1,4 @@
-//! One app: its keeper, its client, and what has been handed out.
+//! One app: its token cache, its client, and the tokens that were served.
 
 mod history;
 mod probe;
@@ -22,54 +22,54 @@ use crate::config::AppConfig;
 use crate::metrics::Metrics;
 use crate::rate_limit::Admission;
 
-/// What all apps of a server share.
+/// The services that all apps of a server share.
 #[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn TokenStore>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Goes everywhere instead of the transports of the configuration.
+    /// Replaces the transports of the configuration.
     pub(crate) transport: Option<Arc<dyn Transport>>,
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Services").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
-/// An app as it is served.
+/// A configured app with its running token cache.
 #[derive(Debug)]
 pub(crate) struct ManagedApp {
     pub(crate) config: AppConfig,
-    pub(crate) keeper: TokenCache,
+    pub(crate) token_cache: TokenCache,
     pub(crate) client: Client,
-    pub(crate) memory: Arc<TokenHistory>,
+    pub(crate) history: Arc<TokenHistory>,
     pub(crate) probe: Arc<Probe>,
     clock: Arc<dyn Clock>,
-    /// Since when fetching has failed.
-    failing: Arc<Mutex<Option<UnixMillis>>>,
+    /// Time of the first failed fetch since the last success.
+    failing_since: Arc<Mutex<Option<UnixMillis>>>,
 }
 
-/// A token to hand out, and how long the server vouches for it.
+/// A token for a client, and its ttl.
 #[derive(Debug, Clone)]
 pub(crate) struct ServedToken {
-    pub(crate) issued: Arc<CachedToken>,
+    pub(crate) cached: Arc<CachedToken>,
     pub(crate) expires_in: Duration,
 }
 
-/// Why a report brings no token.
+/// Why a report, or a token request, returns no token.
 #[derive(Debug, Clone)]
 pub(crate) enum ReportError {
-    /// Whoever reports has used up their ration, or the app has.
-    Rationed(Duration),
-    /// None could be had.
+    /// The rate limit of the client or of the app is reached. Retry after this duration.
+    RateLimited(Duration),
+    /// Fetching failed.
     Failed(TokenError),
-    /// None came in time.
+    /// No token was available before the deadline of the request.
     TimedOut,
 }
 
-/// Why there is no token, for whoever asked: what a library said of it is in log and status, for those who run the server.
+/// Why there is no token, in a text for clients. The details of a transport error are in log and status only.
 pub(crate) fn public_reason(error: &TokenError) -> String {
     match error.kind() {
         TokenErrorKind::Transport(error) => format!("no usable access token: {}", error.kind()),
@@ -78,121 +78,128 @@ pub(crate) fn public_reason(error: &TokenError) -> String {
 }
 
 impl ManagedApp {
-    /// As configured; `memory` is what an earlier one of the same app remembers.
-    pub(crate) fn new(config: AppConfig, shared: &Services, memory: Arc<TokenHistory>) -> Arc<Self> {
-        Arc::new_cyclic(|app| Self::observed_by(app, config, shared, memory))
+    /// Starts the app. `history` comes from the app's instance before a reload.
+    pub(crate) fn new(config: AppConfig, services: &Services, history: Arc<TokenHistory>) -> Arc<Self> {
+        Arc::new_cyclic(|app| Self::build(app, config, services, history))
     }
 
-    fn observed_by(
-        app: &Weak<Self>,
-        config: AppConfig,
-        shared: &Services,
-        memory: Arc<TokenHistory>,
-    ) -> Self {
-        let transport = shared.transport.clone().unwrap_or_else(|| Arc::clone(&config.transport));
-        let failing: Arc<Mutex<Option<UnixMillis>>> = Arc::default();
-        let observe = observer(app, &config.appid, shared, Arc::clone(&failing));
-        let keeper = TokenCache::builder(config.appid.clone(), config.secret.clone(), Arc::clone(&transport))
+    fn build(app: &Weak<Self>, config: AppConfig, services: &Services, history: Arc<TokenHistory>) -> Self {
+        let transport = services.transport.clone().unwrap_or_else(|| Arc::clone(&config.transport));
+        let failing_since: Arc<Mutex<Option<UnixMillis>>> = Arc::default();
+        let observe = observer(app, &config.appid, services, Arc::clone(&failing_since));
+        let token_cache =
+            TokenCache::builder(config.appid.clone(), config.secret.clone(), Arc::clone(&transport))
+                .api_bases(config.bases.clone())
+                .endpoint(config.endpoint)
+                .clock(Arc::clone(&services.clock))
+                .store(Arc::clone(&services.store))
+                .on_event(observe)
+                .build();
+        let client = Client::with_token_source(Arc::new(token_cache.clone()), Arc::clone(&transport))
             .api_bases(config.bases.clone())
-            .endpoint(config.endpoint)
-            .clock(Arc::clone(&shared.clock))
-            .store(Arc::clone(&shared.store))
-            .on_event(observe)
+            .clock(Arc::clone(&services.clock))
             .build();
-        let client = Client::with_token_source(Arc::new(keeper.clone()), Arc::clone(&transport))
-            .api_bases(config.bases.clone())
-            .clock(Arc::clone(&shared.clock))
-            .build();
-        let probe = Arc::new(Probe::new(transport, config.bases.first().clone(), Arc::clone(&shared.clock)));
-        Self { config, keeper, client, memory, probe, clock: Arc::clone(&shared.clock), failing }
+        let probe =
+            Arc::new(Probe::new(transport, config.bases.first().clone(), Arc::clone(&services.clock)));
+        Self {
+            config,
+            token_cache,
+            client,
+            history,
+            probe,
+            clock: Arc::clone(&services.clock),
+            failing_since,
+        }
     }
 
     pub(crate) fn appid(&self) -> &AppId {
         &self.config.appid
     }
 
-    /// Since when fetching has failed.
+    /// Time of the first failed fetch since the last success, or `None` if fetching works.
     pub(crate) fn failing_since(&self) -> Option<UnixMillis> {
-        *self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The current token, if there is a usable one; waits for nothing.
+    /// The current token, if it is usable. Does not wait.
     pub(crate) fn current(&self) -> Option<ServedToken> {
-        let (status, now) = (self.keeper.status(), self.clock.now());
-        let issued = Arc::clone(status.usable(now)?);
-        self.memory.remember(&issued);
-        // One second is the least that callers understand.
+        let (status, now) = (self.token_cache.status(), self.clock.now());
+        let cached = Arc::clone(status.usable(now)?);
+        self.history.remember(&cached);
+        // Clients expect at least 1 s.
         let expires_in = status.safe_ttl(now).max(Duration::from_secs(1));
-        Some(ServedToken { issued, expires_in })
+        Some(ServedToken { cached, expires_in })
     }
 
-    /// A usable token, waited for if there is none.
+    /// A usable token. Waits for a fetch if there is none.
     pub(crate) async fn token(&self) -> Result<ServedToken, TokenError> {
         if let Some(current) = self.current() {
             return Ok(current);
         }
-        let issued = self.keeper.token().await?;
-        Ok(self.vouched(issued))
+        let cached = self.token_cache.token().await?;
+        Ok(self.serve(cached))
     }
 
-    fn vouched(&self, issued: Arc<CachedToken>) -> ServedToken {
+    fn serve(&self, cached: Arc<CachedToken>) -> ServedToken {
         self.current().unwrap_or_else(|| {
-            self.memory.remember(&issued);
-            let expires_in = issued.remaining(self.clock.now()).min(Duration::from_secs(60));
-            ServedToken { issued, expires_in }
+            self.history.remember(&cached);
+            let expires_in = cached.remaining(self.clock.now()).min(Duration::from_secs(60));
+            ServedToken { cached, expires_in }
         })
     }
 
-    /// Which token this is, if it is the current one or one of the two before it.
+    /// The generation of this token, if it is the current one or one of the two before it.
     pub(crate) fn generation_of(&self, token: &AccessToken) -> Option<Generation> {
-        self.memory.generation_of(token)
+        self.history.generation_of(token)
     }
 
-    /// This client says that this token no longer works. Gives the current one, if that is another; else the one that
-    /// comes of a refresh, within the rations.
+    /// Handles a client's report that Weixin rejects a token.
+    ///
+    /// Returns the current token if it is another one. Otherwise refreshes, within the rate limit.
     pub(crate) async fn report_invalid(
         &self,
         client: &str,
         failed: Option<Generation>,
     ) -> Result<ServedToken, ReportError> {
-        let Some((failed, admitted)) = self.admit(client, failed) else {
+        let Some((failed, admission)) = self.admit(client, failed) else {
             return self.token().await.map_err(ReportError::Failed);
         };
-        let paid = match admitted.map_err(ReportError::Rationed)? {
+        let permit = match admission.map_err(ReportError::RateLimited)? {
             Admission::Leader => Some(ReportPermit { app: self, client, failed, started: true }),
             Admission::Follower => None,
         };
-        match self.keeper.refresh(failed, Evidence::Reported).await {
-            Ok(issued) => Ok(self.vouched(issued)),
+        match self.token_cache.refresh(failed, Evidence::Reported).await {
+            Ok(cached) => Ok(self.serve(cached)),
             Err(error) => match error.kind() {
                 TokenErrorKind::RateLimited(wait) => {
-                    if let Some(mut paid) = paid {
-                        paid.started = false;
+                    if let Some(mut permit) = permit {
+                        permit.started = false;
                     }
-                    Err(ReportError::Rationed(*wait))
+                    Err(ReportError::RateLimited(*wait))
                 }
                 _ => Err(ReportError::Failed(error)),
             },
         }
     }
 
-    /// What becomes of a report; nothing if another token is held, so that it need not be looked into. The status is read
-    /// within the turn of the rations: a refresh that is over by then is seen.
+    /// Admits a report of the current token; `None` if the report concerns another token.
+    ///
+    /// The status is read while the limiter is locked, so a refresh that has just finished is seen.
     fn admit(
         &self,
         client: &str,
         failed: Option<Generation>,
     ) -> Option<(Generation, Result<Admission, Duration>)> {
-        self.memory.rations(|rations| {
-            let (status, now) = (self.keeper.status(), self.clock.now());
+        self.history.with_limiter(|limiter| {
+            let (status, now) = (self.token_cache.status(), self.clock.now());
             let held = status.usable(now)?.generation();
             let failed = failed.filter(|failed| *failed == held)?;
-            Some((failed, rations.admit(client, failed, status.fetching, now.mono)))
+            Some((failed, limiter.admit(client, failed, status.fetching, now.mono)))
         })
     }
 }
 
-/// A report that has paid for its refresh; ends with it, given up or not.
+/// The permit of a report that starts a refresh. Dropping it ends the report, also on cancellation.
 struct ReportPermit<'a> {
     app: &'a ManagedApp,
     client: &'a str,
@@ -202,29 +209,29 @@ struct ReportPermit<'a> {
 
 impl Drop for ReportPermit<'_> {
     fn drop(&mut self) {
-        self.app.memory.rations(|rations| rations.end(self.client, self.failed, self.started));
+        self.app.history.with_limiter(|limiter| limiter.finish(self.client, self.failed, self.started));
     }
 }
 
 fn observer(
     app: &Weak<ManagedApp>,
     appid: &AppId,
-    shared: &Services,
-    failing: Arc<Mutex<Option<UnixMillis>>>,
+    services: &Services,
+    failing_since: Arc<Mutex<Option<UnixMillis>>>,
 ) -> impl Fn(&TokenEvent) + Send + Sync + 'static {
     let (app, appid) = (Weak::clone(app), appid.clone());
-    let (metrics, clock) = (Arc::clone(&shared.metrics), Arc::clone(&shared.clock));
-    move |notice| {
-        metrics.record_token_event(&appid, notice);
-        let mut failing = failing.lock().unwrap_or_else(PoisonError::into_inner);
-        match notice {
+    let (metrics, clock) = (Arc::clone(&services.metrics), Arc::clone(&services.clock));
+    move |event| {
+        metrics.record_token_event(&appid, event);
+        let mut failing_since = failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
             TokenEvent::Refreshed { .. } => {
-                *failing = None;
-                // Another server may hand it out while nobody asks this one.
+                *failing_since = None;
+                // A client may get this token from a peer and present it here, so the history records it now.
                 let _ = app.upgrade().and_then(|app| app.current());
             }
             TokenEvent::FetchFailed { .. } => {
-                failing.get_or_insert_with(|| clock.now().wall);
+                failing_since.get_or_insert_with(|| clock.now().wall);
             }
             _ => {}
         }

@@ -1,5 +1,6 @@
-//! One line for every token read, report and send: who, which app, what became of it. Lines are written by a thread of
-//! their own; whoever has something to tell never waits for it.
+//! The audit log: one line for every token read, report and send, with client, app and outcome.
+//!
+//! A thread of its own writes the lines. Requests never wait for it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -13,20 +14,20 @@ use serde::Serialize;
 
 use crate::config::AuditTo;
 
-/// How many lines can wait to be written; those beyond are counted and lost.
-const QUEUE: usize = 8192;
+/// Maximum number of queued lines. Lines beyond it are dropped and counted.
+const QUEUE_CAPACITY: usize = 8192;
 
-/// How long lines gather once there is one. To wake the thread for each would cost more than all the rest of a read.
+/// How long the thread collects lines before it writes them. Waking it for each line would cost more than a token read.
 const BATCH_WINDOW: Duration = Duration::from_millis(20);
 
-/// One line. There is no secret in it, and no openid.
+/// One audit line. It contains no secret and no openid.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Entry {
     /// Milliseconds since 1970.
     pub(crate) at: u64,
     pub(crate) api: ApiSurface,
     pub(crate) action: Action,
-    /// The client's name; absent where its key is unknown, or a token took its place.
+    /// The client's name. Absent if the key is unknown, or an access token authorized the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +43,7 @@ pub(crate) struct Entry {
     pub(crate) rid: Option<String>,
 }
 
-/// Which of the two APIs a request came through.
+/// The API of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ApiSurface {
@@ -59,40 +60,40 @@ impl ApiSurface {
     }
 }
 
-/// What somebody wanted.
+/// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Action {
     Read,
     Report,
     Send,
-    /// To see the apps.
+    /// Lists the apps.
     List,
 }
 
 enum AuditMessage {
     Line(Box<Entry>),
-    /// Everything before this is to be written before an answer is given.
+    /// Replies once all lines before it are written.
     Flush(SyncSender<()>),
 }
 
-/// Where lines are handed over.
+/// The handle to the audit thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Audit(Option<SyncSender<AuditMessage>>);
 
 impl std::fmt::Debug for AuditMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Told")
+        f.write_str("AuditMessage")
     }
 }
 
 impl Audit {
-    /// Nothing is written.
+    /// An audit that writes no lines.
     pub(crate) fn off() -> Self {
         Self(None)
     }
 
-    /// Starts writing.
+    /// Opens the target and starts the thread.
     pub(crate) fn start(to: &AuditTo) -> io::Result<Self> {
         let out: Box<dyn Write + Send> = match to {
             AuditTo::Off => return Ok(Self::off()),
@@ -101,22 +102,22 @@ impl Audit {
                 Box::new(owner_only(OpenOptions::new().create(true).append(true)).open(path)?)
             }
         };
-        let (lines, written) = sync_channel(QUEUE);
-        thread::Builder::new().name("audit".to_owned()).spawn(move || write(&written, out))?;
+        let (lines, receiver) = sync_channel(QUEUE_CAPACITY);
+        thread::Builder::new().name("audit".to_owned()).spawn(move || write(&receiver, out))?;
         Ok(Self(Some(lines)))
     }
 
-    /// Hands a line over, if lines are written at all; `false` if it was lost.
+    /// Queues a line if the audit is on. Returns `false` if the line was dropped.
     pub(crate) fn record(&self, entry: impl FnOnce() -> Entry) -> bool {
         self.0.as_ref().is_none_or(|lines| lines.try_send(AuditMessage::Line(Box::new(entry()))).is_ok())
     }
 
-    /// Returns once everything handed over before is written. It blocks.
+    /// Blocks until all lines queued before are written.
     pub(crate) fn flush(&self) {
         let Some(lines) = &self.0 else { return };
         let (done, wait) = sync_channel(1);
         if lines.send(AuditMessage::Flush(done)).is_ok() {
-            // A thread that is gone has nothing left to write.
+            // An error means that the thread is gone; then there is nothing left to write.
             let _ = wait.recv();
         }
     }
@@ -129,30 +130,30 @@ pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Writes in one piece what has come within a moment.
+/// Writes queued lines in batches.
 fn write(lines: &Receiver<AuditMessage>, mut out: Box<dyn Write + Send>) {
     let mut text = Vec::new();
     while let Ok(first) = lines.recv() {
-        let mut waiting = Vec::new();
+        let mut flushes = Vec::new();
         thread::park_timeout(BATCH_WINDOW);
-        for told in iter::once(first).chain(lines.try_iter()).take(QUEUE) {
-            match told {
+        for message in iter::once(first).chain(lines.try_iter()).take(QUEUE_CAPACITY) {
+            match message {
                 AuditMessage::Line(entry) => {
                     if serde_json::to_writer(&mut text, &entry).is_ok() {
                         text.push(b'\n');
                     }
                 }
-                AuditMessage::Flush(done) => waiting.push(done),
+                AuditMessage::Flush(done) => flushes.push(done),
             }
         }
-        // Lines that cannot be written must not end those that follow.
+        // A write error drops this batch only.
         let _ = out.write_all(&text).and_then(|()| out.flush());
         text.clear();
-        for done in waiting {
+        for done in flushes {
             let _ = done.send(());
         }
     }
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_arrive_in_order_and_without_empty_members() {
+    fn lines_are_written_in_order_without_empty_members() {
         let path = std::env::temp_dir().join(format!("wxsub-audit-{}", std::process::id()));
         let audit = Audit::start(&AuditTo::File(path.clone())).unwrap();
         for at in 1..=3 {

@@ -1,8 +1,8 @@
-//! Ranges of addresses, as `10.0.0.0/8`.
+//! IP address ranges in CIDR notation, such as `10.0.0.0/8`.
 
 use std::net::IpAddr;
 
-/// All addresses that begin like this one.
+/// All addresses that share the first `prefix` bits with `address`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cidr {
     address: IpAddr,
@@ -10,38 +10,38 @@ pub(crate) struct Cidr {
 }
 
 impl Cidr {
-    /// Reads `address/bits`; without bits it is this one address.
+    /// Parses `address/bits`. Without bits, the range is this one address.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().ok()?;
-        let longest = length(address);
+        let max_bits = bit_count(address);
         let prefix = match prefix {
             Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                bits.parse().ok().filter(|bits| *bits <= longest)?
+                bits.parse().ok().filter(|bits| *bits <= max_bits)?
             }
             Some(_) => return None,
-            None => longest,
+            None => max_bits,
         };
         Some(Self { address, prefix })
     }
 
-    /// Whether the address is one of them. An IPv4 address in the clothes of IPv6 is an IPv4 address.
+    /// Whether the range contains the address. An IPv4-mapped IPv6 address counts as IPv4.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        let ignored = length(self.address) - self.prefix;
-        let head = |address| bits(address).checked_shr(ignored).unwrap_or(0);
-        length(address) == length(self.address) && head(address) == head(self.address)
+        let ignored = bit_count(self.address) - self.prefix;
+        let network = |address| to_bits(address).checked_shr(ignored).unwrap_or(0);
+        bit_count(address) == bit_count(self.address) && network(address) == network(self.address)
     }
 }
 
-fn length(address: IpAddr) -> u32 {
+fn bit_count(address: IpAddr) -> u32 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-fn bits(address: IpAddr) -> u128 {
+fn to_bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()),
         IpAddr::V6(v6) => v6.to_bits(),
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_inside() {
+    fn range_contains_addresses_with_the_same_prefix() {
         for (network, address, inside) in [
             ("10.0.0.0/8", "10.255.0.1", true),
             ("10.0.0.0/8", "11.0.0.1", false),

@@ -1,4 +1,4 @@
-//! Who may ask for what.
+//! The clients of the server, and their rights.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use wxsub_proto::AppId;
 use crate::cidr::Cidr;
 use crate::key::ApiKeyDigest;
 
-/// What a key is good for.
+/// A right of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     TokenRead,
@@ -19,7 +19,7 @@ pub(crate) enum Scope {
 impl Scope {
     pub(crate) const ALL: [Self; 4] = [Self::TokenRead, Self::TokenReport, Self::MessageSend, Self::Admin];
 
-    /// As in configurations.
+    /// The name in the configuration.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::TokenRead => "token:read",
@@ -30,23 +30,23 @@ impl Scope {
     }
 }
 
-/// One client of the configuration. Whatever is not listed is denied.
+/// One client of the configuration. Rights that are not listed are denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiClient {
     pub(crate) name: String,
     pub(crate) key: ApiKeyDigest,
     pub(crate) apps: AppAccess,
     pub(crate) scopes: Vec<Scope>,
-    /// Where its key may come from; anywhere, if nothing is listed.
+    /// Networks from which the key may be used. Empty means any.
     pub(crate) allowed_networks: Vec<Cidr>,
 }
 
-/// Which apps a key is for.
+/// The apps that a key may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AppAccess {
-    /// All there are.
+    /// All configured apps.
     All,
-    /// These, whether or not they exist.
+    /// These apps. They need not be configured.
     Only(Vec<AppId>),
 }
 
@@ -62,14 +62,14 @@ impl ApiClient {
         }
     }
 
-    /// Whether its key may come from here; from an address that nobody knows only where any would do.
+    /// Whether the key may be used from this address. An unknown address is allowed only if any address is.
     pub(crate) fn allows_address(&self, address: Option<IpAddr>) -> bool {
         let known = |address| self.allowed_networks.iter().any(|network| network.contains(address));
         self.allowed_networks.is_empty() || address.is_some_and(known)
     }
 }
 
-/// The client of this key. Every one is looked at, so that the time it takes tells nothing.
+/// The client of this key. Compares all clients, so that the duration does not reveal which one matched.
 pub(crate) fn find_by_key<'a>(clients: &'a [ApiClient], key: &ApiKeyDigest) -> Option<&'a ApiClient> {
     clients.iter().fold(None, |found, client| if client.key.ct_eq(key) { Some(client) } else { found })
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_listed_is_allowed() {
+    fn only_listed_scopes_and_apps_are_allowed() {
         let mut one = client("a");
         assert!(one.has_scope(Scope::TokenRead) && !one.has_scope(Scope::Admin));
         assert!(one.can_access(&"wx1".parse().unwrap()) && !one.can_access(&"wx2".parse().unwrap()));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_comes_from_where_it_may() {
+    fn key_is_allowed_only_from_its_networks() {
         let mut one = client("a");
         assert!(one.allows_address(None));
         one.allowed_networks = vec![Cidr::parse("10.0.0.0/8").unwrap()];
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_is_found() {
+    fn client_is_found_by_its_key() {
         let clients = [client("a"), client("b"), client("c")];
         for one in &clients {
             assert_eq!(find_by_key(&clients, &one.key), Some(one));

@@ -1,4 +1,4 @@
-//! The configuration: read as a whole, checked as a whole, and refused as a whole with everything that is wrong with it.
+//! The configuration file. Reading it reports every problem at once.
 
 mod app;
 mod client;
@@ -26,10 +26,10 @@ use self::table_reader::TableReader;
 use crate::client::{ApiClient, AppAccess};
 use crate::tls::Tls;
 
-/// Where the server listens unless told otherwise.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8460);
+/// The default of `listen`.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8460);
 
-/// Everything the server is told, checked.
+/// A validated configuration of the server.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) listen: SocketAddr,
@@ -51,86 +51,87 @@ pub(crate) enum AuditTo {
     Off,
 }
 
-/// What clients may cost.
+/// Limits of the server's load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
     pub(crate) in_flight: usize,
-    /// Until the head of a request has come.
+    /// Limit for receiving the head of a request.
     pub(crate) header: Duration,
-    /// For a request as a whole.
+    /// Limit for handling a request.
     pub(crate) request: Duration,
     pub(crate) body: usize,
 }
 
 impl Config {
-    /// Reads the TOML text of a configuration, and the files it names. `environment` gives the variables it names.
-    /// What is worth knowing though it can be used comes beside it.
+    /// Reads a configuration in TOML and the files that it names. `environment` returns the value of a variable.
+    ///
+    /// Returns the configuration and its warnings.
     ///
     /// # Errors
-    /// [`ConfigError`] names every problem, with its place and what to do.
+    /// [`ConfigError`] lists every problem, with its path and what to do.
     pub fn read(
         text: &str,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<Diagnostic>), ConfigError> {
-        let findings = Diagnostics::default();
-        let read = match text.parse::<Table>() {
-            Ok(table) => Some(Self::of(TableReader::top(table, &findings), &environment)),
+        let diagnostics = Diagnostics::default();
+        let config = match text.parse::<Table>() {
+            Ok(table) => Some(Self::parse(TableReader::top(table, &diagnostics), &environment)),
             Err(error) => {
                 let line = error.span().map_or(0, |span| {
                     text.get(..span.start).map_or(0, |before| before.matches('\n').count())
                 });
-                findings.problem(
+                diagnostics.problem(
                     &format!("line {}", line + 1),
                     format_args!("is not TOML: {}", error.message().replace('\n', " ")),
                 );
                 None
             }
         };
-        findings.end(read)
+        diagnostics.finish(config)
     }
 
-    /// Where to listen.
+    /// The address to listen on.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
         self.listen
     }
 
-    /// Where to listen for `/metrics` alone, if it is moved there.
+    /// The address of a listener for `/metrics` alone, if it is configured.
     #[must_use]
     pub fn metrics_listen(&self) -> Option<SocketAddr> {
         self.metrics_listen
     }
 
-    /// Whether it speaks TLS itself.
+    /// Whether the server terminates TLS.
     #[must_use]
     pub fn has_tls(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// The keys that are different from those of `running` and that a reload does not change.
+    /// The keys that differ from those of `running` and take effect only after a restart.
     #[must_use]
     pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
-        let different = [
+        let changes = [
             ("listen", self.listen != running.listen),
             ("metrics_listen", self.metrics_listen != running.metrics_listen),
             ("state_dir", self.state_dir != running.state_dir),
             ("audit", self.audit != running.audit),
             ("store", self.store != running.store),
         ];
-        different.into_iter().filter(|(_, different)| *different).map(|(key, _)| key).collect()
+        changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
     }
 
-    fn of(mut top: TableReader<'_>, environment: &dyn Fn(&str) -> Option<String>) -> Self {
+    fn parse(mut top: TableReader<'_>, environment: &dyn Fn(&str) -> Option<String>) -> Self {
         let (listen, tls) = listen(&mut top);
         let metrics_listen = address(&mut top, "metrics_listen");
         let state_dir = path(&mut top, "state_dir");
         let audit = audit(&mut top);
-        let mut ways = TransportCache::default();
+        let mut transports = TransportCache::default();
         let apps: Vec<_> = top
             .sections("apps")
             .into_iter()
-            .filter_map(|section| app::read(section, environment, &mut ways))
+            .filter_map(|section| app::read(section, environment, &mut transports))
             .collect();
         let clients: Vec<_> = top.sections("clients").into_iter().filter_map(client::read).collect();
         let limits = limits(top.section("limits"));
@@ -140,7 +141,7 @@ impl Config {
         unique(&top, "clients", "key_sha256", clients.iter().map(|client| client.key));
         unknown_apps(&top, &apps, &clients);
         if apps.is_empty() {
-            top.problem("apps", "has none that can be used; add [[apps]] with appid and secret_file");
+            top.problem("apps", "has no usable app; add [[apps]] with appid and secret_file");
         }
         top.finish();
         Self { listen, tls, metrics_listen, state_dir, audit, apps, clients, limits, store }
@@ -148,14 +149,14 @@ impl Config {
 }
 
 fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>) {
-    let listen = address(top, "listen").unwrap_or(LISTEN);
+    let listen = address(top, "listen").unwrap_or(DEFAULT_LISTEN);
     let plaintext = top.flag("plaintext");
     let tls = match (path(top, "tls_cert_file"), path(top, "tls_key_file")) {
         (Some(certificate), Some(key)) => match Tls::read(&certificate, &key) {
             Ok(tls) => Some(tls),
-            Err(wrong) => {
-                top.problem(wrong.key, wrong.text);
-                // It was meant to be there.
+            Err(error) => {
+                top.problem(error.key, error.text);
+                // TLS was intended, so the check for plaintext below does not apply.
                 return (listen, None);
             }
         },
@@ -172,8 +173,8 @@ fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>) {
     if tls.is_none() && !plaintext && !listen.ip().is_loopback() {
         top.problem(
             "listen",
-            "is reached from other machines, where keys and tokens would travel in the open; set tls_cert_file and \
-             tls_key_file, or plaintext = true if something in front of it speaks TLS",
+            "is reachable from other machines, but keys and tokens would travel unencrypted; set tls_cert_file and \
+             tls_key_file, or plaintext = true if a proxy in front of it terminates TLS",
         );
     }
     (listen, tls)
@@ -226,20 +227,23 @@ fn unique<T: Eq + Hash + Display>(
     let mut seen = HashSet::new();
     for value in values {
         if seen.contains(&value) {
-            top.problem(list, format_args!("{key} {value} stands twice; give each its own"));
+            top.problem(list, format_args!("{key} {value} is used twice; make it unique"));
         }
         seen.insert(value);
     }
 }
 
-/// An app that comes later, or a name that was mistyped: nobody can tell.
+/// Warns about AppIDs of clients that are not configured. They may be mistyped, or be added later.
 fn unknown_apps(top: &TableReader<'_>, apps: &[AppConfig], clients: &[ApiClient]) {
     for client in clients {
         let AppAccess::Only(named) = &client.apps else { continue };
         for appid in named.iter().filter(|appid| apps.iter().all(|app| app.appid != **appid)) {
             top.warning(
                 "clients",
-                format_args!("{} names the app {appid}, which is not configured", client.name),
+                format_args!(
+                    "{} names the app {appid}, which is not configured; add the app or correct the AppID",
+                    client.name
+                ),
             );
         }
     }

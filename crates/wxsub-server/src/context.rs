@@ -1,4 +1,4 @@
-//! One request on its way through a door.
+//! The context of a request to one of the APIs.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -16,48 +16,48 @@ use crate::client::{ApiClient, find_by_key};
 use crate::key::ApiKeyDigest;
 use crate::state::{ConfigSnapshot, ServerState};
 
-/// A request, and what is configured while it is answered.
+/// A request, with the configuration that applies to it. An axum extractor.
 #[derive(Debug)]
 pub(crate) struct RequestContext {
-    pub(crate) house: Arc<ServerState>,
+    pub(crate) state: Arc<ServerState>,
     pub(crate) snapshot: Arc<ConfigSnapshot>,
     pub(crate) head: Parts,
     pub(crate) address: Option<IpAddr>,
-    /// When an answer must have been given; counted from the first time that something is waited for.
+    /// The deadline of the response. It counts from the first wait.
     deadline: OnceLock<MonotonicInstant>,
-    /// Taken once. Behind a lock only so that a call can be shared while it is answered.
+    /// The body, which is taken once. The lock makes the context shareable between tasks.
     body: Mutex<Option<Body>>,
 }
 
-/// Who is told about in an audit line.
+/// The caller in an audit line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AuditCaller<'a> {
     pub(crate) client: Option<&'a ApiClient>,
     pub(crate) address: Option<IpAddr>,
 }
 
-/// Why there is no body.
+/// Why the body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
     TooLarge,
-    /// It broke off, or did not come in time.
+    /// The connection broke, or the body was not complete in time.
     Incomplete,
 }
 
 impl FromRequest<Arc<ServerState>> for RequestContext {
     type Rejection = Infallible;
 
-    async fn from_request(request: Request, house: &Arc<ServerState>) -> Result<Self, Infallible> {
+    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, Infallible> {
         let (head, body) = request.into_parts();
-        let snapshot = house.snapshot();
+        let snapshot = state.snapshot();
         let address = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
         let (deadline, body) = (OnceLock::new(), Mutex::new(Some(body)));
-        Ok(Self { house: Arc::clone(house), snapshot, head, address, deadline, body })
+        Ok(Self { state: Arc::clone(state), snapshot, head, address, deadline, body })
     }
 }
 
 impl RequestContext {
-    /// The client of this key, if it may come from here.
+    /// The client of this key, if it allows the address of the request.
     pub(crate) fn client(&self, key: Option<&ApiKey>) -> Option<&ApiClient> {
         let client = find_by_key(&self.snapshot.clients, &ApiKeyDigest::of(key?))?;
         client.allows_address(self.address).then_some(client)
@@ -67,22 +67,22 @@ impl RequestContext {
         AuditCaller { client, address: self.address }
     }
 
-    /// What is left of the request's time is all that this may take.
+    /// Runs `work` until the deadline of the request. Returns `None` on timeout.
     pub(crate) async fn with_timeout<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        timeout_at(&**self.house.clock(), self.deadline(), work).await
+        timeout_at(&**self.state.clock(), self.deadline(), work).await
     }
 
-    /// When the request's time is over. It begins with the first question for it.
+    /// The deadline of the request. The first call starts it.
     pub(crate) fn deadline(&self) -> MonotonicInstant {
-        let begin = || self.house.clock().now().mono.after(self.snapshot.limits.request);
-        *self.deadline.get_or_init(begin)
+        let start = || self.state.clock().now().mono.after(self.snapshot.limits.request);
+        *self.deadline.get_or_init(start)
     }
 
     fn take_body(&self) -> Body {
         self.body.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 
-    /// Reads the body, within the limits.
+    /// Reads the body, within the limits of size and time.
     pub(crate) async fn body(&self) -> Result<Bytes, BodyError> {
         let body = Limited::new(self.take_body(), self.snapshot.limits.body);
         match self.with_timeout(body.collect()).await {
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_behind_the_scheme() {
+    fn bearer_needs_one_header_with_scheme_and_key() {
         let key = "a".repeat(43);
         for (value, found) in [
             (format!("Bearer {key}"), true),
@@ -121,7 +121,7 @@ mod tests {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
             assert_eq!(bearer(&headers).is_some(), found, "{value}");
             headers.append(AUTHORIZATION, value.parse().unwrap());
-            assert!(bearer(&headers).is_none(), "which of two counts would be a guess");
+            assert!(bearer(&headers).is_none(), "two headers are ambiguous");
         }
         assert!(bearer(&HeaderMap::new()).is_none());
     }

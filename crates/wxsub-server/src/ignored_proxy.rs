@@ -1,10 +1,11 @@
-//! Proxies that the environment names and that wxsub does not use.
+//! Proxies that the environment sets and wxsub does not use.
 
 use wxsub_proto::BaseUrl;
 
-/// The variable that names a proxy for this address, by the convention of curl and others. wxsub goes through a proxy of
-/// its own configuration only, so a person who expects the other must hear of it. `None` for this machine and for what
-/// `NO_PROXY` lists.
+/// The environment variable that sets a proxy for this address, by the convention of curl.
+///
+/// wxsub uses only a proxy of its own configuration, so callers warn about the variable. Returns `None` for a loopback
+/// address, and for hosts that `NO_PROXY` lists.
 pub fn ignored_proxy(base: &BaseUrl, environment: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
     let is_set = |name: &str| environment(name).filter(|value| !value.is_empty());
     let exempt = |list: String| list.split(',').any(|entry| covers(entry.trim(), base.host()));
@@ -37,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_for_the_scheme_is_named() {
+    fn variable_matches_the_scheme_of_the_address() {
         let proxy = "http://192.0.2.1:3128";
         for (base, name, expected) in [
             (BaseUrl::API, "HTTPS_PROXY", Some("HTTPS_PROXY")),

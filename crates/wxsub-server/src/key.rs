@@ -1,51 +1,47 @@
-//! The keys of clients: made here, shown once, and from then on known by their digest.
+//! Client keys: generated here and printed once. The server stores only their digests.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use wxsub_core::consent::RngError;
 use wxsub_core::token::ApiKey;
 use zeroize::Zeroizing;
 
-/// Every character that a key can have.
+/// The characters of a key.
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// A new key, from the system's CSPRNG.
+/// Generates a client key from the system's CSPRNG.
 ///
 /// # Errors
-/// [`NoRandomness`] if this machine has none to give.
-pub fn generate_api_key() -> Result<ApiKey, NoRandomness> {
+/// [`RngError`] if the system gives no random bytes.
+pub fn generate_api_key() -> Result<ApiKey, RngError> {
     let mut key = Zeroizing::new(String::with_capacity(ApiKey::LENGTH));
     let mut bytes = Zeroizing::new([0; 64]);
     while key.len() < ApiKey::LENGTH {
-        getrandom::fill(&mut *bytes).map_err(|_| NoRandomness)?;
-        // A byte beyond the last whole alphabet would make some characters likelier than others.
-        let even = bytes.iter().filter(|byte| usize::from(**byte) < 4 * ALPHABET.len());
-        let characters = even.filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()));
+        getrandom::fill(&mut *bytes).map_err(|_| RngError)?;
+        // Bytes above a multiple of the alphabet's length are skipped: they would make some characters more likely.
+        let unbiased = bytes.iter().filter(|byte| usize::from(**byte) < 4 * ALPHABET.len());
+        let characters = unbiased.filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()));
         let missing = ApiKey::LENGTH - key.len();
         key.extend(characters.take(missing).map(|byte| char::from(*byte)));
     }
-    // It has the form of a key by now.
-    ApiKey::new(std::mem::take(&mut *key)).map_err(|_| NoRandomness)
+    // The text is a valid key here, so this cannot fail.
+    ApiKey::new(std::mem::take(&mut *key)).map_err(|_| RngError)
 }
 
-/// There are no random numbers to make a key of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this machine gives no random numbers, so no key can be made")]
-pub struct NoRandomness;
-
-/// The SHA-256 of a key. It tells nothing of the key.
+/// The SHA-256 of a key. It does not reveal the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ApiKeyDigest([u8; 32]);
 
 impl ApiKeyDigest {
-    /// What the configuration knows this key by.
+    /// The digest of this key, as the configuration stores it.
     #[must_use]
     pub fn of(key: &ApiKey) -> Self {
         Self(Sha256::digest(key.expose_secret().as_bytes()).into())
     }
 
-    /// Reads 64 lower-case hexadecimal digits.
+    /// Parses 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let value = |byte: u8| match byte {
@@ -59,7 +55,7 @@ impl ApiKeyDigest {
         Some(Self(bytes.try_into().ok().filter(|_| rest.is_empty())?))
     }
 
-    /// Whether both are the same, compared without stopping at the first difference.
+    /// Whether both are equal. The comparison takes constant time.
     #[must_use]
     pub fn ct_eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -74,7 +70,7 @@ impl fmt::Display for ApiKeyDigest {
 
 impl fmt::Debug for ApiKeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyDigest(")?;
+        f.write_str("ApiKeyDigest(")?;
         self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str("…)")
     }
@@ -87,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn new_keys_are_43_characters_and_all_different() {
+    fn generated_keys_are_valid_and_differ() {
         let keys: HashSet<String> =
             (0..100).map(|_| generate_api_key().unwrap().expose_secret().to_owned()).collect();
         assert_eq!(keys.len(), 100);
@@ -97,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_read_as_they_are_written() {
+    fn digest_round_trips_as_text() {
         let digest = ApiKeyDigest::of(&ApiKey::new("a".repeat(43)).unwrap());
         let text = digest.to_string();
         assert_eq!(text.len(), 64);

@@ -1,16 +1,17 @@
-//! The control server: one place that keeps the access tokens of many apps, so that AppSecrets stay in one place, no
-//! service ends the token of another, and no herd refreshes at expiry.
+//! The control server: it fetches and serves the access tokens of many apps.
 //!
-//! `wxsub serve` runs it. It can also be part of an axum application of yours:
+//! AppSecrets stay on one server. Services do not invalidate each other's tokens, and they do not all refresh at expiry.
+//!
+//! `wxsub serve` runs the server. It can also be part of your axum application:
 //!
 //! ```
 //! use std::net::SocketAddr;
 //!
-//! use wxsub_server::{Config, ApiKeyDigest, Server, new_key};
+//! use wxsub_server::{Config, ApiKeyDigest, Server, generate_api_key};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let key = new_key()?;
+//! let key = generate_api_key()?;
 //! let text = format!(
 //!     r#"
 //!         [[apps]]
@@ -31,14 +32,14 @@
 //!
 //! let server = Server::builder(config).build().await?;
 //! let application = axum::Router::new().merge(server.router());
-//! // For axum::serve; it tells the server the address of each client.
+//! // For axum::serve. The server gets the address of each client from the connect info.
 //! let service = application.into_make_service_with_connect_info::<SocketAddr>();
 //! # drop(service);
 //! # Ok(()) }
 //! ```
 //!
-//! Two doors lead to it: the native one under `/v1`, described by `/openapi.json`, and one that looks like Weixin to an
-//! existing SDK. `/livez`, `/readyz` and `/metrics` need no key.
+//! The server has two APIs. `/openapi.json` describes the v1 API under `/v1`. The Weixin-compatible API serves existing SDKs.
+//! `/livez`, `/readyz` and `/metrics` need no key.
 
 mod api;
 mod app;
@@ -65,6 +66,7 @@ mod tls;
 pub use api::weixin_compat::MAYBE_SENT;
 pub use config::{Config, ConfigError, Diagnostic, is_client_name};
 pub use ignored_proxy::ignored_proxy;
-pub use key::{ApiKeyDigest, NoRandomness, generate_api_key};
+pub use key::{ApiKeyDigest, generate_api_key};
 pub use server::{BuildError, Server, ServerBuilder};
 pub use store::{FileStore, StateError};
+pub use wxsub_core::consent::RngError;

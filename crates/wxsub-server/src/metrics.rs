@@ -1,5 +1,6 @@
-//! What is counted. Names and labels are a contract; labels come from the configuration, our routes and our table of
-//! codes, so that nobody can make more of them.
+//! The metrics of the server. Their names and labels are a contract.
+//!
+//! Label values come from the configuration, the routes and the table of codes. Requests cannot create more of them.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -31,7 +32,7 @@ struct AppResultLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Sent {
+struct SendLabels {
     appid: String,
     outcome: &'static str,
 }
@@ -42,32 +43,32 @@ struct SurfaceLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Code {
+struct ErrCodeLabels {
     errcode: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct ResponseLabels {
     route: String,
     status: u16,
 }
 
-/// Everything that is counted.
+/// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
-    shown: Mutex<()>,
+    encode_lock: Mutex<()>,
     expires_in: Family<AppLabels, Gauge>,
     generation: Family<AppLabels, Gauge>,
-    suspect: Family<AppLabels, Gauge>,
+    in_doubt: Family<AppLabels, Gauge>,
     store_up: Family<AppLabels, Gauge>,
     fetches: Family<AppResultLabels, Counter>,
-    /// Through the native api, and through the other.
+    /// By API: v1, then Weixin-compatible.
     reads: [Counter; 2],
     reports: Family<AppResultLabels, Counter>,
-    stolen: Family<AppLabels, Counter>,
-    sends: Family<Sent, Counter>,
-    refusals: Family<Code, Counter>,
-    durations: Family<Answered, Histogram>,
+    external_invalidations: Family<AppLabels, Counter>,
+    sends: Family<SendLabels, Counter>,
+    refusals: Family<ErrCodeLabels, Counter>,
+    durations: Family<ResponseLabels, Histogram>,
     audit_dropped: Counter,
 }
 
@@ -81,15 +82,15 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
-            shown: Mutex::default(),
+            encode_lock: Mutex::default(),
             expires_in: Family::default(),
             generation: Family::default(),
-            suspect: Family::default(),
+            in_doubt: Family::default(),
             store_up: Family::default(),
             fetches: Family::default(),
             reads: Default::default(),
             reports: Family::default(),
-            stolen: Family::default(),
+            external_invalidations: Family::default(),
             sends: Family::default(),
             refusals: Family::default(),
             durations: Family::new_with_constructor(histogram),
@@ -101,55 +102,55 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        let expires = "How long the token is vouched for, in seconds; 0 without a usable token";
+        let expires = "Safe ttl of the token in seconds; 0 without a usable token";
         registry.register("wxsub_token_expires_in_seconds", expires, self.expires_in.clone());
-        registry.register("wxsub_token_generation", "Which token is held", self.generation.clone());
+        registry.register(
+            "wxsub_token_generation",
+            "Generation of the current token; 0 without a usable token",
+            self.generation.clone(),
+        );
         registry.register(
             "wxsub_token_in_doubt",
-            "1 if the token may end before its time",
-            self.suspect.clone(),
+            "1 if the token may have been invalidated",
+            self.in_doubt.clone(),
         );
         let up = "1 unless the token store was unavailable when it was last needed";
         registry.register("wxsub_token_store_up", up, self.store_up.clone());
-        registry.register("wxsub_token_fetches", "Attempts to get a token", self.fetches.clone());
+        registry.register("wxsub_token_fetches", "Token fetches by result", self.fetches.clone());
         let reads = Family::<SurfaceLabels, Counter>::default();
         self.reads = [ApiSurface::V1, ApiSurface::Weixin].map(|api| {
             let api = api.as_str();
             reads.get_or_create_owned(&SurfaceLabels { api })
         });
-        registry.register("wxsub_token_reads", "Tokens handed out", reads);
-        registry.register(
-            "wxsub_token_reports",
-            "Tokens reported as no longer working",
-            self.reports.clone(),
-        );
+        registry.register("wxsub_token_reads", "Tokens served", reads);
+        registry.register("wxsub_token_reports", "Reports of rejected tokens", self.reports.clone());
         registry.register(
             "wxsub_token_external_invalidations",
             "Tokens that a fetch outside this service invalidated",
-            self.stolen.clone(),
+            self.external_invalidations.clone(),
         );
-        registry.register("wxsub_sends", "Messages", self.sends.clone());
-        registry.register("wxsub_refusals", "Refusals of Weixin", self.refusals.clone());
-        let durations = "From the head of a request to the head of its answer";
+        registry.register("wxsub_sends", "Sent messages by outcome", self.sends.clone());
+        registry.register("wxsub_refusals", "Refusals by Weixin", self.refusals.clone());
+        let durations = "From the head of a request to the head of its response";
         registry.register("wxsub_http_request_duration_seconds", durations, self.durations.clone());
-        registry.register("wxsub_audit_dropped", "Audit lines that were lost", self.audit_dropped.clone());
+        registry.register("wxsub_audit_dropped", "Dropped audit lines", self.audit_dropped.clone());
     }
 
-    /// What a keeper tells of its app.
-    pub(crate) fn record_token_event(&self, appid: &AppId, notice: &TokenEvent) {
-        let fetched =
+    /// Counts an event of a token cache.
+    pub(crate) fn record_token_event(&self, appid: &AppId, event: &TokenEvent) {
+        let record_fetch =
             |result| self.fetches.get_or_create(&AppResultLabels { appid: appid.to_string(), result }).inc();
-        match notice {
-            TokenEvent::Refreshed { origin: TokenOrigin::Adopted, .. } => fetched("adopted"),
-            TokenEvent::Refreshed { origin: TokenOrigin::Fetched, .. } => fetched("issued"),
+        match event {
+            TokenEvent::Refreshed { origin: TokenOrigin::Adopted, .. } => record_fetch("adopted"),
+            TokenEvent::Refreshed { origin: TokenOrigin::Fetched, .. } => record_fetch("issued"),
             TokenEvent::Refreshed { origin: TokenOrigin::FetchedWithoutLease, .. } => {
-                fetched("without_lease")
+                record_fetch("without_lease")
             }
             TokenEvent::FetchFailed { failure, .. } => {
                 if let wxsub_core::token::TokenErrorKind::Refused(refusal) = failure {
-                    self.refused(refusal.errcode());
+                    self.record_refusal(refusal.errcode());
                 }
-                fetched("failed")
+                record_fetch("failed")
             }
             TokenEvent::StoreUnavailable => {
                 self.store_up.get_or_create(&AppLabels { appid: appid.to_string() }).set(0).unsigned_abs()
@@ -158,74 +159,74 @@ impl Metrics {
                 self.store_up.get_or_create(&AppLabels { appid: appid.to_string() }).set(1).unsigned_abs()
             }
             TokenEvent::InvalidatedExternally { .. } => {
-                self.stolen.get_or_create(&AppLabels { appid: appid.to_string() }).inc()
+                self.external_invalidations.get_or_create(&AppLabels { appid: appid.to_string() }).inc()
             }
             _ => 0,
         };
     }
 
-    pub(crate) fn read(&self, api: ApiSurface) {
-        let [native, weixin] = &self.reads;
+    pub(crate) fn record_read(&self, api: ApiSurface) {
+        let [v1, weixin] = &self.reads;
         match api {
-            ApiSurface::V1 => native.inc(),
+            ApiSurface::V1 => v1.inc(),
             ApiSurface::Weixin => weixin.inc(),
         };
     }
 
-    pub(crate) fn reported(&self, appid: &AppId, result: &'static str) {
+    pub(crate) fn record_report(&self, appid: &AppId, result: &'static str) {
         self.reports.get_or_create(&AppResultLabels { appid: appid.to_string(), result }).inc();
     }
 
-    pub(crate) fn sent(&self, appid: &AppId, outcome: &'static str) {
-        self.sends.get_or_create(&Sent { appid: appid.to_string(), outcome }).inc();
+    pub(crate) fn record_send(&self, appid: &AppId, outcome: &'static str) {
+        self.sends.get_or_create(&SendLabels { appid: appid.to_string(), outcome }).inc();
     }
 
-    pub(crate) fn refused(&self, errcode: ErrCode) {
+    pub(crate) fn record_refusal(&self, errcode: ErrCode) {
         let errcode = if errcode.entry().is_some() { errcode.to_string() } else { "other".to_owned() };
-        self.refusals.get_or_create(&Code { errcode }).inc();
+        self.refusals.get_or_create(&ErrCodeLabels { errcode }).inc();
     }
 
-    pub(crate) fn answered(&self, route: &str, status: u16, took: Duration) {
+    pub(crate) fn record_response(&self, route: &str, status: u16, elapsed: Duration) {
         let route = route.to_owned();
-        self.durations.get_or_create(&Answered { route, status }).observe(took.as_secs_f64());
+        self.durations.get_or_create(&ResponseLabels { route, status }).observe(elapsed.as_secs_f64());
     }
 
-    pub(crate) fn audit_dropped(&self) {
+    pub(crate) fn record_audit_dropped(&self) {
         self.audit_dropped.inc();
     }
 
-    /// What ought never to happen begins at 0: its first time is an increase then, for which an alert can wait.
+    /// Creates rare counters at 0, so that `increase()` sees the first event.
     fn initialize(&self, AppLabels { appid }: AppLabels) {
-        self.stolen.get_or_create(&AppLabels { appid: appid.clone() }).inc_by(0);
+        self.external_invalidations.get_or_create(&AppLabels { appid: appid.clone() }).inc_by(0);
         self.reports
             .get_or_create(&AppResultLabels { appid: appid.clone(), result: "rate_limited" })
             .inc_by(0);
-        self.sends.get_or_create(&Sent { appid, outcome: "maybe_sent" }).inc_by(0);
+        self.sends.get_or_create(&SendLabels { appid, outcome: "maybe_sent" }).inc_by(0);
     }
 
-    /// All of it as text, with the apps as they are now.
+    /// Encodes all metrics as OpenMetrics text, with the current state of the apps.
     pub(crate) fn encode<'a>(
         &self,
         apps: impl Iterator<Item = &'a ManagedApp>,
         now: ClockReading,
     ) -> Result<String, fmt::Error> {
-        // What two readers see must not be half of each.
-        let _shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        for family in [&self.expires_in, &self.generation, &self.suspect] {
+        // Two scrapes at a time would mix their gauges.
+        let _guard = self.encode_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        for family in [&self.expires_in, &self.generation, &self.in_doubt] {
             family.clear();
         }
         for app in apps {
-            let (of, status) = (AppLabels { appid: app.appid().to_string() }, app.keeper.status());
-            let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-            self.expires_in.get_or_create(&of).set(whole(status.safe_ttl(now).as_secs()));
-            let generation = status.usable(now).map_or(0, |issued| issued.generation().get());
-            self.generation.get_or_create(&of).set(whole(generation));
-            self.suspect.get_or_create(&of).set(i64::from(status.is_in_doubt(now)));
-            let unknown = self.store_up.get(&of).is_none();
-            if unknown {
-                self.store_up.get_or_create(&of).set(1);
+            let (labels, status) = (AppLabels { appid: app.appid().to_string() }, app.token_cache.status());
+            let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+            self.expires_in.get_or_create(&labels).set(to_i64(status.safe_ttl(now).as_secs()));
+            let generation = status.usable(now).map_or(0, |token| token.generation().get());
+            self.generation.get_or_create(&labels).set(to_i64(generation));
+            self.in_doubt.get_or_create(&labels).set(i64::from(status.is_in_doubt(now)));
+            let is_new = self.store_up.get(&labels).is_none();
+            if is_new {
+                self.store_up.get_or_create(&labels).set(1);
             }
-            self.initialize(of);
+            self.initialize(labels);
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

@@ -1,6 +1,6 @@
-//! What all routes have in common: how long their answers take is measured, and behind the doors there are no more requests
-//! at a time than the limit says. It is done around handlers and not in layers, each of which costs allocations for every
-//! request.
+//! Measures the duration of every response, and limits concurrent requests to the APIs.
+//!
+//! This wraps handlers instead of using layers, because each layer allocates for every request.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,48 +16,48 @@ use crate::api::weixin_compat;
 use crate::send_result::SendResult;
 use crate::state::ServerState;
 
-/// A handler of a route.
+/// A handler with metrics and an optional concurrency limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Instrumented<H> {
     handler: H,
-    limited: bool,
+    is_limited: bool,
 }
 
-/// Behind a door.
+/// For the routes of the APIs.
 pub(crate) fn with_concurrency_limit<H>(handler: H) -> Instrumented<H> {
-    Instrumented { handler, limited: true }
+    Instrumented { handler, is_limited: true }
 }
 
-/// For whoever looks after the server, however full it is; and where a place is taken later.
+/// For the routes of operators, which work under overload too, and for handlers that take the permit later.
 pub(crate) fn without_concurrency_limit<H>(handler: H) -> Instrumented<H> {
-    Instrumented { handler, limited: false }
+    Instrumented { handler, is_limited: false }
 }
 
 impl<T, H: Handler<T, Arc<ServerState>>> Handler<T, Arc<ServerState>> for Instrumented<H> {
     type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-    fn call(self, request: Request, house: Arc<ServerState>) -> Self::Future {
-        let began = house.clock().now().mono;
+    fn call(self, request: Request, state: Arc<ServerState>) -> Self::Future {
+        let started_at = state.clock().now().mono;
         let route = request.extensions().get::<MatchedPath>().cloned();
-        let in_flight = if self.limited { house.try_acquire_permit().map(Some) } else { Some(None) };
-        let answer = match in_flight {
-            Some(in_flight) => Ok((self.handler.call(request, Arc::clone(&house)), in_flight)),
+        let permit = if self.is_limited { state.try_acquire_permit().map(Some) } else { Some(None) };
+        let response = match permit {
+            Some(permit) => Ok((self.handler.call(request, Arc::clone(&state)), permit)),
             None => Err(overloaded(request.uri().path())),
         };
         Box::pin(async move {
-            let response = match answer {
-                Ok((answer, _in_flight)) => answer.await,
-                Err(full) => full,
+            let response = match response {
+                Ok((response, _permit)) => response.await,
+                Err(overloaded) => overloaded,
             };
-            let took = house.clock().now().mono.duration_since(began);
+            let elapsed = state.clock().now().mono.duration_since(started_at);
             let route = route.as_ref().map_or("other", MatchedPath::as_str);
-            house.metrics().answered(route, response.status().as_u16(), took);
+            state.metrics().record_response(route, response.status().as_u16(), elapsed);
             response
         })
     }
 }
 
-/// There is no room for another request.
+/// The response when the limit of concurrent requests is reached.
 fn overloaded(path: &str) -> Response {
     if path.starts_with("/v1/") {
         let problem = Problem::new(ProblemKind::Overloaded, "server overloaded; retry later");

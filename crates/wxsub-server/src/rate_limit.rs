@@ -1,5 +1,6 @@
-//! How many refreshes one key may cause for one app by reporting: 3 at most, one more every 60 s. Only refreshes that
-//! really start take from it.
+//! Limits the refreshes that a client causes by reports: per app 3 at once, then one every 60 s.
+//!
+//! Only a refresh that starts takes a permit.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,71 +8,79 @@ use std::time::Duration;
 use wxsub_core::clock::MonotonicInstant;
 use wxsub_core::token::Generation;
 
-const MOST: u32 = 3;
-const EVERY: Duration = Duration::from_secs(60);
+const CAPACITY: u32 = 3;
+const REFILL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The buckets of all keys for one app, and the report that is being looked into.
+/// The token buckets of all clients for one app, and the report that is being handled.
 #[derive(Debug, Default)]
 pub(crate) struct ReportLimiter {
-    buckets: HashMap<String, Bucket>,
-    /// Further reports of this token wait for the same refresh and cost nothing.
-    under_way: Option<Generation>,
+    buckets: HashMap<String, TokenBucket>,
+    /// The generation whose report started a refresh. Further reports of it wait for the same refresh and take no permit.
+    refreshing_generation: Option<Generation>,
 }
 
 #[derive(Debug)]
-struct Bucket {
-    left: u32,
-    counted: MonotonicInstant,
+struct TokenBucket {
+    permits: u32,
+    refilled_at: MonotonicInstant,
 }
 
-/// What becomes of a report.
+/// How a report is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It is the first of this token and has paid.
+    /// It is the first report of this token. It took a permit and starts the refresh.
     Leader,
-    /// It waits for the refresh that another has started.
+    /// It waits for a refresh that is under way.
     Follower,
 }
 
 impl ReportLimiter {
-    /// A report by this client of this token, which is the current one. `refreshing`: a refresh is under way anyhow.
+    /// Admits a client's report of the current token. `is_refreshing` says whether a refresh is under way already.
+    ///
+    /// # Errors
+    /// The time until the next permit, if the client has none left.
     pub(crate) fn admit(
         &mut self,
         client: &str,
         generation: Generation,
-        refreshing: bool,
+        is_refreshing: bool,
         now: MonotonicInstant,
     ) -> Result<Admission, Duration> {
-        if refreshing || self.under_way == Some(generation) {
+        if is_refreshing || self.refreshing_generation == Some(generation) {
             return Ok(Admission::Follower);
         }
-        let bucket = self.buckets.entry(client.to_owned()).or_insert(Bucket { left: MOST, counted: now });
-        bucket.take(now)?;
-        self.under_way = Some(generation);
+        let bucket = self
+            .buckets
+            .entry(client.to_owned())
+            .or_insert(TokenBucket { permits: CAPACITY, refilled_at: now });
+        bucket.try_acquire(now)?;
+        self.refreshing_generation = Some(generation);
         Ok(Admission::Leader)
     }
 
-    /// The first report of this token has its answer. What started nothing costs nothing.
-    pub(crate) fn end(&mut self, client: &str, generation: Generation, started: bool) {
-        self.under_way.take_if(|under_way| *under_way == generation);
+    /// Ends the report of a leader. If no refresh started, the permit is returned.
+    pub(crate) fn finish(&mut self, client: &str, generation: Generation, started: bool) {
+        self.refreshing_generation.take_if(|refreshing_generation| *refreshing_generation == generation);
         if let Some(bucket) = self.buckets.get_mut(client).filter(|_| !started) {
-            bucket.left = MOST.min(bucket.left + 1);
+            bucket.permits = CAPACITY.min(bucket.permits + 1);
         }
     }
 }
 
-impl Bucket {
-    fn take(&mut self, now: MonotonicInstant) -> Result<(), Duration> {
-        while self.left < MOST && now.duration_since(self.counted) >= EVERY {
-            self.left += 1;
-            self.counted = self.counted.after(EVERY);
+impl TokenBucket {
+    fn try_acquire(&mut self, now: MonotonicInstant) -> Result<(), Duration> {
+        while self.permits < CAPACITY && now.duration_since(self.refilled_at) >= REFILL_INTERVAL {
+            self.permits += 1;
+            self.refilled_at = self.refilled_at.after(REFILL_INTERVAL);
         }
-        if self.left == MOST {
-            self.counted = now;
+        if self.permits == CAPACITY {
+            self.refilled_at = now;
         }
-        let left =
-            self.left.checked_sub(1).ok_or_else(|| EVERY.saturating_sub(now.duration_since(self.counted)))?;
-        self.left = left;
+        let permits = self
+            .permits
+            .checked_sub(1)
+            .ok_or_else(|| REFILL_INTERVAL.saturating_sub(now.duration_since(self.refilled_at)))?;
+        self.permits = permits;
         Ok(())
     }
 }
@@ -85,13 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn three_then_one_a_minute_for_each_key() {
-        let mut rations = ReportLimiter::default();
+    fn each_client_gets_three_refreshes_then_one_per_minute() {
+        let mut limiter = ReportLimiter::default();
         let mut report = |client: &str, number: u64, seconds: u64| {
             let generation = Generation::new(number);
-            let admitted = rations.admit(client, generation, false, at(seconds));
-            rations.end(client, generation, true);
-            admitted
+            let admission = limiter.admit(client, generation, false, at(seconds));
+            limiter.finish(client, generation, true);
+            admission
         };
         for number in 1..=3 {
             assert_eq!(report("a", number, 100), Ok(Admission::Leader));
@@ -103,18 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn the_same_token_is_paid_for_once_and_only_if_something_started() {
-        let mut rations = ReportLimiter::default();
+    fn reports_of_one_token_take_one_permit_and_only_if_a_refresh_started() {
+        let mut limiter = ReportLimiter::default();
         let one = Generation::new(1);
-        assert_eq!(rations.admit("a", one, false, at(1)), Ok(Admission::Leader));
+        assert_eq!(limiter.admit("a", one, false, at(1)), Ok(Admission::Leader));
         for _ in 0..300 {
-            assert_eq!(rations.admit("b", one, false, at(1)), Ok(Admission::Follower));
+            assert_eq!(limiter.admit("b", one, false, at(1)), Ok(Admission::Follower));
         }
-        rations.end("a", one, false);
+        limiter.finish("a", one, false);
         for number in 2..=4 {
-            assert_eq!(rations.admit("a", Generation::new(number), false, at(1)), Ok(Admission::Leader));
+            assert_eq!(limiter.admit("a", Generation::new(number), false, at(1)), Ok(Admission::Leader));
         }
-        assert_eq!(rations.admit("a", Generation::new(9), true, at(1)), Ok(Admission::Follower));
-        assert!(rations.admit("a", Generation::new(9), false, at(1)).is_err());
+        assert_eq!(limiter.admit("a", Generation::new(9), true, at(1)), Ok(Admission::Follower));
+        assert!(limiter.admit("a", Generation::new(9), false, at(1)).is_err());
     }
 }

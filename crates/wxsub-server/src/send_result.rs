@@ -1,4 +1,4 @@
-//! The one object that says what became of a message.
+//! The result of sending one message, as JSON.
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ use wxsub_proto::{
     ApiError, ErrCode, Message, OpenId, Operation, Remedy, Scene, TemplateId, TraceId, ValidationErrors,
 };
 
-/// What became of one message. Members without a value are absent.
+/// The result of sending one message. Members without a value are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[non_exhaustive]
 pub struct SendResult {
-    /// What became of it.
+    /// The outcome.
     pub outcome: SendStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -38,41 +38,41 @@ pub struct SendResult {
     #[schema(value_type = Option<RemedyName>)]
     remedy: Option<Remedy>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stage: Option<Stage>,
+    #[schema(value_type = Option<StageName>)]
+    stage: Option<Operation>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<FieldError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
 }
 
-/// What can become of a message.
+/// The outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "every reader must decide all five")]
 pub enum SendStatus {
-    /// Weixin took it.
+    /// Weixin accepted the message.
     Sent,
-    /// Weixin refused the message, with an error code.
+    /// Weixin refused the message with an error code.
     Refused,
-    /// It breaks a rule and was not tried.
+    /// The message is invalid, so it was not sent.
     Invalid,
-    /// It certainly did not arrive. With stage `token` and an error code, Weixin refused the token call before it.
+    /// The message did not reach Weixin. With stage `token` and an error code, Weixin refused the token call before it.
     NotSent,
-    /// Nobody can tell.
+    /// The message may have been sent: the response was lost.
     MaybeSent,
 }
 
-/// Which call failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Getting the access token.
+/// The wire names of [`Operation`], for the OpenAPI document.
+#[derive(ToSchema)]
+#[schema(as = Stage, rename_all = "snake_case")]
+#[expect(dead_code, reason = "a description only")]
+pub(crate) enum StageName {
     Token,
-    /// Sending the message.
     Send,
 }
 
-/// What to do: the names of [`Remedy`], for the OpenAPI document.
+/// The wire names of [`Remedy`], for the OpenAPI document.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 #[expect(dead_code, reason = "a description only")]
@@ -87,20 +87,20 @@ pub(crate) enum RemedyName {
     Investigate,
 }
 
-/// What is read of a control server's answer.
+/// The members of a control server's response that are read.
 #[derive(Deserialize)]
-struct Answered {
+struct ResponseBody {
     outcome: Option<SendStatus>,
     kind: Option<PreflightKind>,
     errcode: Option<ErrCode>,
     errmsg: Option<String>,
     remedy: Option<Remedy>,
-    stage: Option<Stage>,
+    stage: Option<Operation>,
     #[serde(default)]
     problems: Vec<FieldError>,
 }
 
-/// The kinds of problem that say without a result object that nothing was tried.
+/// The kinds of problem that mean without a result object that no send was tried.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum PreflightKind {
@@ -109,30 +109,30 @@ enum PreflightKind {
     NotFound,
     MethodNotAllowed,
     Overloaded,
-    /// Its result object says more.
+    /// Another kind: only the result object counts.
     #[serde(other)]
     Other,
 }
 
-impl Answered {
-    /// Whether the kind alone says that nothing was tried.
+impl ResponseBody {
+    /// Whether the kind alone means that no send was tried.
     fn was_not_tried(&self) -> bool {
         self.kind.as_ref().is_some_and(|kind| !matches!(kind, PreflightKind::Other))
     }
 }
 
-/// A field that breaks a rule.
+/// An invalid field of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[non_exhaustive]
 pub struct FieldError {
-    /// As in Weixin's body: `data.content.value`.
+    /// The path in Weixin's body, such as `data.content.value`.
     pub field: Cow<'static, str>,
     /// What is wrong, and what to do.
     pub rule: String,
 }
 
 impl SendStatus {
-    /// As in JSON.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -162,13 +162,13 @@ impl SendResult {
         }
     }
 
-    /// Weixin took it.
+    /// The result of a sent message.
     #[must_use]
     pub fn sent(message: &Message) -> Self {
         Self::about(message, SendStatus::Sent)
     }
 
-    /// It was not, or not certainly, sent.
+    /// The result of a failed send.
     #[must_use]
     pub fn failed(message: &Message, error: &SendError) -> Self {
         let outcome = match error.delivery() {
@@ -176,40 +176,36 @@ impl SendResult {
             Delivery::NotSent => SendStatus::NotSent,
             Delivery::MaybeSent => SendStatus::MaybeSent,
         };
-        let stage = match error.operation() {
-            Operation::FetchToken => Stage::Token,
-            Operation::Send => Stage::Send,
-        };
         Self {
             errcode: error.errcode(),
             errmsg: error.refusal().map(|refusal| refusal.errmsg().to_owned()),
             rid: error.trace_id().cloned(),
             remedy: Some(error.remedy()),
-            stage: Some(stage),
+            stage: Some(error.operation()),
             ..Self::about(message, outcome)
         }
     }
 
-    /// It was given up while it was under way; where, nobody can tell.
+    /// The result of a send that was given up at an unknown stage.
     #[must_use]
     pub fn given_up(message: &Message) -> Self {
         Self { remedy: Some(Remedy::Investigate), ..Self::about(message, SendStatus::MaybeSent) }
     }
 
-    /// There was no token to send it with.
+    /// The result if there was no access token.
     #[must_use]
     pub fn no_token(message: &Message) -> Self {
-        let (remedy, stage) = (Some(Remedy::RetryLater), Some(Stage::Token));
+        let (remedy, stage) = (Some(Remedy::RetryLater), Some(Operation::FetchToken));
         Self { remedy, stage, ..Self::about(message, SendStatus::NotSent) }
     }
 
-    /// It was not tried: nobody was let in, or there was no room.
+    /// The result of a request that was rejected before the message was read.
     #[must_use]
     pub fn not_tried(remedy: Remedy) -> Self {
         Self { remedy: Some(remedy), ..Self::new(SendStatus::NotSent) }
     }
 
-    /// It breaks rules. What is valid of its address is kept, to recognise it by.
+    /// The result of an invalid message. Its valid `touser`, `template_id` and `scene` identify it.
     #[must_use]
     pub fn invalid(draft: &MessageDraft, problems: &ValidationErrors) -> Self {
         let text = |place| draft.get(place).and_then(|value| value.as_str());
@@ -224,11 +220,11 @@ impl SendResult {
         }
     }
 
-    /// What a control server answered, or nothing if that cannot be relied on.
+    /// Parses a control server's response. `None` if it is not one, or status and outcome contradict each other.
     #[must_use]
     pub fn from_response(message: &Message, status: u16, body: &[u8]) -> Option<Self> {
-        let answer: Answered = serde_json::from_slice(body).ok()?;
-        let outcome = answer.outcome.or_else(|| answer.was_not_tried().then_some(SendStatus::NotSent))?;
+        let response: ResponseBody = serde_json::from_slice(body).ok()?;
+        let outcome = response.outcome.or_else(|| response.was_not_tried().then_some(SendStatus::NotSent))?;
         let fits = match outcome {
             SendStatus::Sent => status == 200,
             SendStatus::Refused => status == 422,
@@ -236,45 +232,45 @@ impl SendResult {
             SendStatus::NotSent => [400, 401, 403, 404, 405, 413, 429, 503].contains(&status),
             SendStatus::MaybeSent => true,
         };
-        let rid = answer.errmsg.as_deref().and_then(TraceId::find_in);
+        let rid = response.errmsg.as_deref().and_then(TraceId::find_in);
         fits.then_some(Self {
-            errcode: answer.errcode,
-            errmsg: answer.errmsg,
+            errcode: response.errcode,
+            errmsg: response.errmsg,
             rid,
-            remedy: answer.remedy,
-            stage: answer.stage,
-            problems: answer.problems,
+            remedy: response.remedy,
+            stage: response.stage,
+            problems: response.problems,
             ..Self::about(message, outcome)
         })
     }
 
-    /// It never left for the control server.
+    /// The result if the control server was not reached.
     #[must_use]
     pub fn not_sent(message: &Message) -> Self {
         Self { remedy: Some(Remedy::RetryLater), ..Self::about(message, SendStatus::NotSent) }
     }
 
-    /// What Weixin answered, if it did.
+    /// The error that Weixin returned, and the call that it refused.
     #[must_use]
-    pub fn refusal(&self) -> Option<(ApiError, Option<Stage>)> {
+    pub fn refusal(&self) -> Option<(ApiError, Option<Operation>)> {
         let refusal = ApiError::new(self.errcode?, self.errmsg.as_deref().unwrap_or_default());
         Some((refusal, self.stage))
     }
 
-    /// What to do, where that is known.
+    /// What to do, if it is known.
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
         self.remedy
     }
 
-    /// In this line of a file.
+    /// Sets the line number of the message in a file.
     #[must_use]
     pub fn at_line(self, number: u64) -> Self {
         Self { line: Some(number), ..self }
     }
 }
 
-/// As they are printed.
+/// Converts validation errors to their JSON form.
 #[must_use]
 pub fn problems_of(problems: &ValidationErrors) -> Vec<FieldError> {
     problems

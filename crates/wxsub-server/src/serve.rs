@@ -1,4 +1,4 @@
-//! From sockets to the routes, within the limits.
+//! Accepts connections and serves the routes on them, within the limits.
 
 mod connection;
 
@@ -12,25 +12,27 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use wxsub_core::clock::timeout_at;
 
-use self::connection::connection;
+use self::connection::serve_connection;
 use crate::server::Server;
 use crate::state::ServerState;
 
-/// How long requests under way may take once the server stops.
+/// Limit for requests under way after shutdown starts.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long the audit may take to be written to its end.
-const FLUSH: Duration = Duration::from_secs(1);
+/// Limit for writing the queued audit lines at shutdown.
+const AUDIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long to wait where no connection can be accepted, for want of room or of file descriptors.
+/// Wait before accepting again, after an error or at the connection limit.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 impl Server {
-    /// Serves until `shutdown` is over; then finishes what is under way, for 8 s at most. `metrics` is where `/metrics` is
-    /// served if the configuration moves it elsewhere. Tokens are fetched ahead of the first request.
+    /// Serves until `shutdown` completes, then finishes requests under way, for at most 8 s.
+    ///
+    /// `metrics` is the listener for `/metrics`, if the configuration sets `metrics_listen`. Tokens are fetched before the
+    /// first request needs them.
     ///
     /// # Cancel safety
-    /// Dropping it stops accepting; requests under way go on.
+    /// Dropping the future stops accepting. Requests under way go on.
     pub async fn serve(
         &self,
         listener: TcpListener,
@@ -38,77 +40,76 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) {
         self.prefetch_tokens();
-        let main = Acceptor::new(&self.house, self.router());
-        // Of its own, so that whoever crowds the other does not hide that it is crowded.
-        let aside = Acceptor::new(&self.house, self.metrics_router());
-        let watched = async {
+        let main_acceptor = Acceptor::new(&self.state, self.router());
+        // Separate limit, so a full main port cannot block /metrics.
+        let metrics_acceptor = Acceptor::new(&self.state, self.metrics_router());
+        let serve_metrics = async {
             match &metrics {
-                Some(listener) => aside.accept_loop(listener).await,
+                Some(listener) => metrics_acceptor.accept_loop(listener).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = shutdown => {}
-            () = main.accept_loop(&listener) => {}
-            () = watched => {}
+            () = main_acceptor.accept_loop(&listener) => {}
+            () = serve_metrics => {}
         }
-        // First, so that whoever is sent away finds the door shut.
-        main.drain_backlog(listener);
-        self.house.drain();
-        let deadline = self.house.clock().now().mono.after(DRAIN_TIMEOUT);
-        // Whoever is not done by then is cut off.
-        timeout_at(&**self.house.clock(), deadline, main.wait_idle()).await;
-        let house = Arc::clone(&self.house);
-        let flushed = tokio::task::spawn_blocking(move || house.audit().flush());
-        // A reader of the audit that reads no more must not keep the server.
-        let deadline = self.house.clock().now().mono.after(FLUSH);
-        timeout_at(&**self.house.clock(), deadline, flushed).await;
+        // Close the listener before the connections, so that clients cannot connect again.
+        main_acceptor.drain_backlog(listener);
+        self.state.drain();
+        let deadline = self.state.clock().now().mono.after(DRAIN_TIMEOUT);
+        // Connections that are still open after the deadline are dropped.
+        timeout_at(&**self.state.clock(), deadline, main_acceptor.wait_idle()).await;
+        let state = Arc::clone(&self.state);
+        let flush = tokio::task::spawn_blocking(move || state.audit().flush());
+        // A stalled reader of the audit must not delay shutdown.
+        let deadline = self.state.clock().now().mono.after(AUDIT_FLUSH_TIMEOUT);
+        timeout_at(&**self.state.clock(), deadline, flush).await;
     }
 }
 
-/// Where those are who came in through one listener.
+/// Accepts and counts the connections of one listener.
 struct Acceptor {
-    house: Arc<ServerState>,
+    state: Arc<ServerState>,
     router: Router,
-    /// How many connections are open.
-    open: Arc<watch::Sender<usize>>,
+    /// Number of open connections.
+    open_connections: Arc<watch::Sender<usize>>,
 }
 
 impl Acceptor {
-    fn new(house: &Arc<ServerState>, router: Router) -> Self {
-        Self { house: Arc::clone(house), router, open: Arc::default() }
+    fn new(state: &Arc<ServerState>, router: Router) -> Self {
+        Self { state: Arc::clone(state), router, open_connections: Arc::default() }
     }
 
-    /// Lets in whoever comes, for ever, but never more than the limit at a time.
+    /// Accepts connections forever, up to the connection limit.
     async fn accept_loop(&self, listener: &TcpListener) {
-        let mut count = self.open.subscribe();
+        let mut open_count = self.open_connections.subscribe();
         loop {
-            self.wait_for_capacity(&mut count).await;
+            self.wait_for_capacity(&mut open_count).await;
             match listener.accept().await {
                 Ok((stream, peer)) => self.spawn_connection(stream, peer),
                 Err(error) if is_per_connection_error(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "no connection can be accepted");
-                    let clock = self.house.clock();
+                    tracing::warn!(%error, "accepting a connection failed");
+                    let clock = self.state.clock();
                     clock.sleep_until(clock.now().mono.after(ACCEPT_RETRY_DELAY)).await;
                 }
             }
         }
     }
 
-    /// Waits until there is room for one more. A reload makes some without anybody leaving, so it is looked for again and
-    /// again.
-    async fn wait_for_capacity(&self, count: &mut watch::Receiver<usize>) {
-        let clock = self.house.clock();
-        let has_room = |open: &usize| *open < self.house.snapshot().limits.connections;
-        let look = || clock.now().mono.after(ACCEPT_RETRY_DELAY);
-        while timeout_at(&**clock, look(), count.wait_for(has_room)).await.is_none() {}
+    /// Waits until the number of connections is below the limit. Checks repeatedly, because a reload may raise the limit.
+    async fn wait_for_capacity(&self, open_count: &mut watch::Receiver<usize>) {
+        let clock = self.state.clock();
+        let has_capacity = |open: &usize| *open < self.state.snapshot().limits.connections;
+        let retry_at = || clock.now().mono.after(ACCEPT_RETRY_DELAY);
+        while timeout_at(&**clock, retry_at(), open_count.wait_for(has_capacity)).await.is_none() {}
     }
 
-    /// Lets in whoever stands at the door and may have sent a request already; nobody after them.
+    /// Accepts the remaining backlog, whose clients may have sent a request already, then closes the listener.
     fn drain_backlog(&self, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
-        // It does not wait for anybody: an error says that nobody stands there.
+        // The listener does not block: an error means that the backlog is empty.
         while let Ok((stream, peer)) = listener.accept() {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream {
@@ -117,24 +118,24 @@ impl Acceptor {
         }
     }
 
-    /// Waits until all have left.
+    /// Waits until all connections are closed.
     async fn wait_idle(&self) {
-        // The sender is held here, so it cannot be gone.
-        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+        // `self` holds the sender, so the wait cannot fail.
+        let _ = self.open_connections.subscribe().wait_for(|open| *open == 0).await;
     }
 
     fn spawn_connection(&self, stream: TcpStream, peer: SocketAddr) {
-        self.open.send_modify(|open| *open += 1);
-        let (house, router) = (Arc::clone(&self.house), self.router.clone());
-        let open = ConnectionGuard(Arc::clone(&self.open));
+        self.open_connections.send_modify(|open| *open += 1);
+        let (state, router) = (Arc::clone(&self.state), self.router.clone());
+        let guard = ConnectionGuard(Arc::clone(&self.open_connections));
         tokio::spawn(async move {
-            connection(&house, router, stream, peer).await;
-            drop(open);
+            serve_connection(&state, router, stream, peer).await;
+            drop(guard);
         });
     }
 }
 
-/// One connection more, until dropped.
+/// Counts one connection until it is dropped.
 struct ConnectionGuard(Arc<watch::Sender<usize>>);
 
 impl Drop for ConnectionGuard {
@@ -143,7 +144,7 @@ impl Drop for ConnectionGuard {
     }
 }
 
-/// The next connection may be better.
+/// Whether the error concerns one connection only, so that the next accept may succeed.
 fn is_per_connection_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),

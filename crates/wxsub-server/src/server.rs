@@ -1,4 +1,4 @@
-//! The server as a whole: what is configured, and the routes that serve it.
+//! [`Server`] and its builder.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -21,14 +21,14 @@ use crate::middleware::with_concurrency_limit;
 use crate::state::ServerState;
 use crate::store::{FallbackStore, FileStore, StateError};
 
-/// The control server. Cheap to clone; clones are the same server.
+/// The control server. Clones are cheap and share all state.
 #[derive(Clone)]
 pub struct Server {
-    pub(crate) house: Arc<ServerState>,
-    pub(crate) metrics_elsewhere: bool,
+    pub(crate) state: Arc<ServerState>,
+    pub(crate) has_metrics_listener: bool,
 }
 
-/// Puts a [`Server`] together.
+/// Builds a [`Server`].
 pub struct ServerBuilder {
     config: Config,
     clock: Arc<dyn Clock>,
@@ -37,88 +37,91 @@ pub struct ServerBuilder {
 }
 
 impl Server {
-    /// A server of this configuration.
+    /// Starts a server with this configuration.
     #[must_use]
     pub fn builder(config: Config) -> ServerBuilder {
         ServerBuilder { config, clock: Arc::new(SystemClock::new()), store: None, transport: None }
     }
 
-    /// Its routes, to be served here or nested in an application of yours. Serve them with
-    /// `into_make_service_with_connect_info::<SocketAddr>()`, so that keys can be bound to addresses and the audit knows
-    /// them; keys that are bound to addresses are refused otherwise. Limits of connections are up to whoever listens.
+    /// The routes of the server, for your own axum application.
+    ///
+    /// Serve them with `into_make_service_with_connect_info::<SocketAddr>()`: `allowed_networks` and the audit need the
+    /// addresses of clients. Without them, keys with `allowed_networks` are rejected. The limit of connections does not
+    /// apply here.
     pub fn router(&self) -> Router {
-        let doors = v1::routes()
+        let apis = v1::routes()
             .merge(weixin_compat::routes())
             .fallback(with_concurrency_limit(weixin_compat::unknown));
-        let mut routes = doors.merge(health::routes());
-        if !self.metrics_elsewhere {
+        let mut routes = apis.merge(health::routes());
+        if !self.has_metrics_listener {
             routes = routes.merge(health::metrics_route());
         }
-        routes.with_state(Arc::clone(&self.house))
+        routes.with_state(Arc::clone(&self.state))
     }
 
-    /// `/metrics` alone, for an address of its own.
+    /// The `/metrics` route alone, for a listener of its own.
     pub(crate) fn metrics_router(&self) -> Router {
-        health::metrics_route().with_state(Arc::clone(&self.house))
+        health::metrics_route().with_state(Arc::clone(&self.state))
     }
 
-    /// From now on apps, secrets, clients and limits are these. Requests under way are answered as they began, and apps
-    /// that are configured as before keep their tokens. Needs a tokio runtime.
+    /// Replaces apps, secrets, clients and limits. Needs a tokio runtime.
+    ///
+    /// Requests under way keep the configuration with which they started. Apps with the same settings keep their tokens.
     pub fn reload(&self, config: &Config) {
-        self.house.apply_config(config);
-        self.house.prefetch_tokens();
+        self.state.apply_config(config);
+        self.state.prefetch_tokens();
     }
 
-    /// Lets every app get its token before anybody asks for it. Needs a tokio runtime.
+    /// Starts a token fetch for every app that has no token. Needs a tokio runtime.
     pub fn prefetch_tokens(&self) {
-        self.house.prefetch_tokens();
+        self.state.prefetch_tokens();
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("apps", &self.house.snapshot().apps.len()).finish_non_exhaustive()
+        f.debug_struct("Server").field("apps", &self.state.snapshot().apps.len()).finish_non_exhaustive()
     }
 }
 
 impl ServerBuilder {
-    /// Lives on this clock.
+    /// Sets the clock. The default is the system clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Keeps its tokens here, instead of where the configuration says.
+    /// Sets the token store. It replaces the store of the configuration.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// Calls Weixin over this, whatever the configuration says of proxies and certificate authorities.
+    /// Sets the transport for calls to Weixin. It replaces the configured proxies and certificate authorities.
     #[must_use]
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
         self.transport = Some(transport);
         self
     }
 
-    /// The server. Nothing is fetched yet.
+    /// Builds the server. It fetches no token yet.
     ///
     /// # Errors
-    /// [`BuildError`] names what cannot be used.
+    /// [`BuildError`] names the setting that cannot be used.
     ///
     /// # Cancel safety
-    /// Can be tried again.
+    /// Dropping the future has no lasting effect. Build again.
     pub async fn build(self) -> Result<Server, BuildError> {
         let Self { config, clock, store, transport } = self;
-        let mut broken = HashSet::new();
+        let mut corrupt_apps = HashSet::new();
         let files = match (&store, &config.state_dir) {
             (None, Some(folder)) => Some(FileStore::open(folder, Arc::clone(&clock)).await?),
             _ => None,
         };
         if let Some(files) = &files {
-            broken.clone_from(files.corrupt_apps());
+            corrupt_apps.clone_from(files.corrupt_apps());
         }
         let store: Arc<dyn TokenStore> = match (store, &config.store, files) {
             (Some(store), ..) => store,
@@ -130,21 +133,21 @@ impl ServerBuilder {
                 Arc::new(FallbackStore::new(shared, files))
             }
         };
-        let shared = Services { clock, store, metrics: Arc::new(Metrics::new()), transport };
+        let services = Services { clock, store, metrics: Arc::new(Metrics::new()), transport };
         let audit = Audit::start(&config.audit).map_err(BuildError::Audit)?;
-        let house = Arc::new(ServerState::new(&config, shared, audit, broken));
-        Ok(Server { house, metrics_elsewhere: config.metrics_listen.is_some() })
+        let state = Arc::new(ServerState::new(&config, services, audit, corrupt_apps));
+        Ok(Server { state, has_metrics_listener: config.metrics_listen.is_some() })
     }
 }
 
-/// What the configuration names cannot be used.
+/// A file or folder of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The audit.
-    #[error("audit: the file cannot be written: {0}; name another, or \"off\"")]
+    /// The audit file.
+    #[error("audit: cannot write the file: {0}; name another file, or \"off\"")]
     Audit(#[source] io::Error),
-    /// The folder for tokens.
+    /// The folder of state files.
     #[error("state_dir: {0}")]
     State(#[from] StateError),
 }

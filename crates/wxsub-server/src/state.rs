@@ -1,4 +1,4 @@
-//! Everything a request can need: what is configured right now, and what outlives every configuration.
+//! The state of the server that requests share.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::context::AuditCaller;
 use crate::metrics::Metrics;
 use crate::tls::Tls;
 
-/// What is configured right now. A request sees one from its beginning to its end.
+/// The current configuration with its apps. A request uses one snapshot throughout.
 #[derive(Debug)]
 pub(crate) struct ConfigSnapshot {
     pub(crate) apps: BTreeMap<AppId, Arc<ManagedApp>>,
@@ -26,19 +26,19 @@ pub(crate) struct ConfigSnapshot {
     pub(crate) tls: Option<Tls>,
 }
 
-/// The server, without its doors.
+/// The state of the server: the current configuration, and what survives a reload.
 #[derive(Debug)]
 pub(crate) struct ServerState {
     snapshot: ArcSwap<ConfigSnapshot>,
-    shared: Services,
+    services: Services,
     audit: Audit,
     in_flight: AtomicUsize,
     draining: watch::Sender<bool>,
-    /// Apps whose state file could not be read.
-    broken: HashSet<AppId>,
+    /// Apps whose state file could not be read at start.
+    corrupt_apps: HashSet<AppId>,
 }
 
-/// What became of something that is audited.
+/// The outcome of an audited request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AuditOutcome<'a> {
     pub(crate) appid: Option<&'a AppId>,
@@ -48,7 +48,7 @@ pub(crate) struct AuditOutcome<'a> {
     pub(crate) rid: Option<&'a TraceId>,
 }
 
-/// A request being answered; one less when dropped.
+/// A permit of the concurrency limit. Dropping it returns it.
 pub(crate) struct RequestPermit(Arc<ServerState>);
 
 impl Drop for RequestPermit {
@@ -58,15 +58,20 @@ impl Drop for RequestPermit {
 }
 
 impl ServerState {
-    pub(crate) fn new(config: &Config, shared: Services, audit: Audit, corrupt_apps: HashSet<AppId>) -> Self {
-        let snapshot = ConfigSnapshot::of(config, &shared, None);
+    pub(crate) fn new(
+        config: &Config,
+        services: Services,
+        audit: Audit,
+        corrupt_apps: HashSet<AppId>,
+    ) -> Self {
+        let snapshot = ConfigSnapshot::new(config, &services, None);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
-            shared,
+            services,
             audit,
             in_flight: AtomicUsize::new(0),
             draining: watch::Sender::new(false),
-            broken: corrupt_apps,
+            corrupt_apps,
         }
     }
 
@@ -75,29 +80,29 @@ impl ServerState {
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.shared.clock
+        &self.services.clock
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+        &self.services.metrics
     }
 
     pub(crate) fn audit(&self) -> &Audit {
         &self.audit
     }
 
-    /// From now on this is configured. Apps that are configured as before go on as they are.
+    /// Replaces the configuration. Apps with the same settings continue.
     pub(crate) fn apply_config(&self, config: &Config) {
         let before = self.snapshot();
-        self.snapshot.store(Arc::new(ConfigSnapshot::of(config, &self.shared, Some(&before))));
+        self.snapshot.store(Arc::new(ConfigSnapshot::new(config, &self.services, Some(&before))));
     }
 
-    /// Lets every app get its token before anybody asks for it.
+    /// Starts a token fetch for every app that has no token.
     pub(crate) fn prefetch_tokens(&self) {
         for app in self.snapshot().apps.values() {
             let app = Arc::clone(app);
             tokio::spawn(async move {
-                // Its failure is in status, log and metrics, and the keeper goes on trying.
+                // Status, log and metrics show a failure, and the token cache retries.
                 let _ = app.token().await;
             });
         }
@@ -111,31 +116,31 @@ impl ServerState {
         self.draining.send_replace(true);
     }
 
-    /// Waits until the server stops.
+    /// Waits until shutdown starts.
     pub(crate) async fn shutdown_started(&self) {
-        // The sender lives in the house, so it cannot be gone.
+        // `self` holds the sender, so the wait cannot fail.
         let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
-    /// Whether the state file of this app could not be read.
-    pub(crate) fn is_broken(&self, app: &AppId) -> bool {
-        self.broken.contains(app)
+    /// Whether the state file of this app could not be read at start.
+    pub(crate) fn has_corrupt_state_file(&self, app: &AppId) -> bool {
+        self.corrupt_apps.contains(app)
     }
 
-    /// Room for one more request, if there is any.
+    /// Takes a permit for a request, if the limit is not reached.
     pub(crate) fn try_acquire_permit(self: &Arc<Self>) -> Option<RequestPermit> {
-        let most = self.snapshot.load().limits.in_flight;
-        let entered = RequestPermit(Arc::clone(self));
-        (self.in_flight.fetch_add(1, Ordering::Relaxed) < most).then_some(entered)
+        let max_in_flight = self.snapshot.load().limits.in_flight;
+        let permit = RequestPermit(Arc::clone(self));
+        (self.in_flight.fetch_add(1, Ordering::Relaxed) < max_in_flight).then_some(permit)
     }
 
-    /// Writes the audit line of something.
+    /// Writes an audit line.
     pub(crate) fn record_audit(
         &self,
         api: ApiSurface,
         action: Action,
         caller: &AuditCaller<'_>,
-        told: &AuditOutcome<'_>,
+        outcome: &AuditOutcome<'_>,
     ) {
         let entry = || Entry {
             at: self.clock().now().wall.get(),
@@ -143,26 +148,26 @@ impl ServerState {
             action,
             client: caller.client.map(|client| client.name.clone()),
             address: caller.address,
-            appid: told.appid.map(ToString::to_string),
-            outcome: told.outcome,
-            generation: told.generation,
-            errcode: told.errcode.map(ErrCode::get),
-            rid: told.rid.map(ToString::to_string),
+            appid: outcome.appid.map(ToString::to_string),
+            outcome: outcome.outcome,
+            generation: outcome.generation,
+            errcode: outcome.errcode.map(ErrCode::get),
+            rid: outcome.rid.map(ToString::to_string),
         };
         if !self.audit.record(entry) {
-            self.metrics().audit_dropped();
+            self.metrics().record_audit_dropped();
         }
     }
 }
 
 impl ConfigSnapshot {
-    fn of(config: &Config, shared: &Services, before: Option<&Self>) -> Self {
+    fn new(config: &Config, services: &Services, before: Option<&Self>) -> Self {
         let app = |config: &crate::config::AppConfig| {
-            let known = before.and_then(|before| before.apps.get(&config.appid));
-            let app = match known {
-                Some(app) if app.config.same_as(config) => Arc::clone(app),
-                Some(app) => ManagedApp::new(config.clone(), shared, Arc::clone(&app.memory)),
-                None => ManagedApp::new(config.clone(), shared, Arc::<TokenHistory>::default()),
+            let running = before.and_then(|before| before.apps.get(&config.appid));
+            let app = match running {
+                Some(app) if app.config.has_same_settings(config) => Arc::clone(app),
+                Some(app) => ManagedApp::new(config.clone(), services, Arc::clone(&app.history)),
+                None => ManagedApp::new(config.clone(), services, Arc::<TokenHistory>::default()),
             };
             (config.appid.clone(), app)
         };

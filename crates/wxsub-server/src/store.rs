@@ -1,5 +1,4 @@
-//! The embedded store: one file per app, written atomically and readable by this user alone. What is read is kept in
-//! memory, so nobody ever waits for the disk to learn what this server knows itself.
+//! Token stores of the server: files, and files as the fallback of a shared store.
 
 mod fallback;
 mod file;
@@ -15,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Mutex as Turn;
+use tokio::sync::Mutex as AsyncMutex;
 use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
 use wxsub_core::store::{CasOutcome, MemoryStore, StoreError, StoredToken, TokenRecord, TokenStore};
 use wxsub_core::token::Generation;
@@ -23,42 +22,45 @@ use wxsub_proto::AppId;
 
 use crate::audit::owner_only;
 
-/// Nobody waits longer for the disk.
+/// Maximum time that a change waits for the disk.
 const DISK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Keeps records in files of one folder, which belongs to one server at a time.
+/// A token store in a folder: one file per app, written atomically, readable by this user only.
+///
+/// One server uses the folder at a time. Records are kept in memory too, so reads never wait for the disk.
 pub struct FileStore {
     folder: PathBuf,
-    known: MemoryStore,
+    memory: MemoryStore,
     clock: Arc<dyn Clock>,
-    /// One writer per app at a time, so that the last to change a record is the last to write it.
-    write_locks: Mutex<HashMap<AppId, Arc<Turn<()>>>>,
-    broken: HashSet<AppId>,
-    /// Held as long as this store lives.
+    /// Serializes the writes of each app, so that the file gets the last change last.
+    write_locks: Mutex<HashMap<AppId, Arc<AsyncMutex<()>>>>,
+    corrupt_apps: HashSet<AppId>,
+    /// The lock file. It stays locked as long as the store exists.
     _lock: File,
 }
 
-/// The folder cannot be used.
+/// The folder of state files cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
-    /// Two servers would end each other's tokens.
-    #[error("another server uses it; stop that one, or give each a folder of its own")]
+    /// Another server uses the folder. Two servers would invalidate each other's tokens.
+    #[error("another server uses it; stop that server, or give each its own folder")]
     InUse,
-    /// It cannot be read or written.
-    #[error("it cannot be used: {0}")]
+    /// The folder or a file in it cannot be read or written.
+    #[error("cannot use the folder: {0}")]
     Io(#[from] io::Error),
 }
 
 impl FileStore {
-    /// Opens the folder, and makes it if there is none; takes it for this process alone. A file that cannot be read is
-    /// renamed to `*.broken`, and its app starts without a token.
+    /// Opens the folder for this process alone, and creates it if necessary.
+    ///
+    /// A file that cannot be read is renamed to `*.broken`. Its app starts without a token.
     ///
     /// # Errors
-    /// [`StateError`].
+    /// [`StateError`] if another server uses the folder, or it cannot be read or written.
     ///
     /// # Cancel safety
-    /// Can be tried again.
+    /// Dropping the future releases the folder. Open it again.
     pub async fn open(folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
         let folder = folder.into();
         create_private_dir(&folder)?;
@@ -68,69 +70,76 @@ impl FileStore {
             TryLockError::WouldBlock => StateError::InUse,
             TryLockError::Error(error) => StateError::Io(error),
         })?;
-        let known = MemoryStore::with_clock(Arc::clone(&clock));
-        let mut broken = HashSet::new();
+        let memory = MemoryStore::with_clock(Arc::clone(&clock));
+        let mut corrupt_apps = HashSet::new();
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
-            let Some(app) = file::app(&path) else { continue };
+            let Some(app) = file::app_of(&path) else { continue };
             match file::read(&path) {
-                Ok(record) => remember(&known, &app, record).await,
+                Ok(record) => restore(&memory, &app, record).await,
                 Err(error) => {
-                    tracing::error!(appid = %app, %error, "a state file cannot be read and is set aside as *.broken");
+                    tracing::error!(appid = %app, %error, "reading a state file failed; it was renamed to *.broken");
                     fs::rename(&path, path.with_extension("broken"))?;
-                    broken.insert(app);
+                    corrupt_apps.insert(app);
                 }
             }
         }
-        Ok(Self { folder, known, clock, write_locks: Mutex::default(), broken, _lock: lock })
+        Ok(Self { folder, memory, clock, write_locks: Mutex::default(), corrupt_apps, _lock: lock })
     }
 
-    /// The apps whose files could not be read.
+    /// The apps whose files could not be read when the store was opened.
     #[must_use]
     pub fn corrupt_apps(&self) -> &HashSet<AppId> {
-        &self.broken
+        &self.corrupt_apps
     }
 
-    /// Keeps what another store holds, for the next start, unless it is older.
+    /// Saves a token of another store for the next start, unless the saved one is newer.
     pub(crate) async fn back_up(&self, app: &AppId, token: &StoredToken) {
-        let Ok(record) = self.known.load(app).await else { return };
+        let Ok(record) = self.memory.load(app).await else { return };
         if record.generation() < token.generation {
-            // What went wrong is in the log; the other store has the token.
+            // `change` logs an error, and the other store has the token.
             let _ = self.compare_and_set(app, record.generation(), token.clone()).await;
         }
     }
 
-    /// Changes a record and writes it.
+    /// Changes a record in memory and writes its file.
     async fn change<T>(
         &self,
         app: &AppId,
         change: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let turn = {
-            let mut turns = self.write_locks.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(turns.entry(app.clone()).or_default())
+        let write_lock = {
+            let mut write_locks = self.write_locks.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(write_locks.entry(app.clone()).or_default())
         };
-        let work = async {
-            let turn = turn.lock_owned().await;
+        let change = async {
+            let guard = write_lock.lock_owned().await;
             let changed = change.await?;
-            let record = self.known.load(app).await?;
+            let record = self.memory.load(app).await?;
             let path = file::path(&self.folder, app);
-            // It goes on when nobody waits any more, and keeps its turn until it is done.
+            // The write continues after a timeout or cancellation, and holds the lock until it is done.
             let written = tokio::task::spawn_blocking(move || {
                 let written = file::write(&path, &record);
-                drop(turn);
+                drop(guard);
                 written
             });
             match written.await {
                 Ok(Ok(())) => Ok(changed),
-                Ok(Err(error)) => Err(StoreError::new(format!("the state file cannot be written: {error}"))),
-                Err(_) => Err(StoreError::new("the state file was not written")),
+                Ok(Err(error)) => {
+                    Err(StoreError::new(format!("cannot write the state file: {error}; check the disk")))
+                }
+                Err(_) => Err(StoreError::new("cannot write the state file: the write was aborted")),
             }
         };
         let deadline = self.clock.now().mono.after(DISK_TIMEOUT);
-        let done = timeout_at(&*self.clock, deadline, work).await;
-        let done = done.unwrap_or_else(|| Err(StoreError::new("the disk does not answer")));
-        done.inspect_err(|error| tracing::warn!(appid = %app, %error, "the token is kept in memory only"))
+        let result = timeout_at(&*self.clock, deadline, change).await;
+        let result = result.unwrap_or_else(|| {
+            Err(StoreError::new(format!(
+                "cannot write the state file: no result within {} s; check the disk",
+                DISK_TIMEOUT.as_secs()
+            )))
+        });
+        result.inspect_err(|error| tracing::warn!(appid = %app, %error, "the record was kept in memory only"))
     }
 }
 
@@ -148,16 +157,16 @@ fn create_private_dir(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// As if it had been stored here. A store in memory cannot fail.
-async fn remember(known: &MemoryStore, app: &AppId, record: TokenRecord) {
+/// Puts a record that was read from a file into memory. The memory store cannot fail.
+async fn restore(memory: &MemoryStore, app: &AppId, record: TokenRecord) {
     if let Some(token) = record.token {
-        let _ = known.compare_and_set(app, Generation::default(), token).await;
+        let _ = memory.compare_and_set(app, Generation::default(), token).await;
     }
     if let Some(since) = record.in_doubt_since {
-        let _ = known.set_in_doubt(app, since).await;
+        let _ = memory.set_in_doubt(app, since).await;
     }
     for used in record.forced.used() {
-        let _ = known.try_acquire_force_refresh(app, *used).await;
+        let _ = memory.try_acquire_force_refresh(app, *used).await;
     }
 }
 
@@ -170,7 +179,7 @@ impl fmt::Debug for FileStore {
 #[async_trait]
 impl TokenStore for FileStore {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
-        self.known.load(app).await
+        self.memory.load(app).await
     }
 
     async fn compare_and_set(
@@ -179,28 +188,28 @@ impl TokenStore for FileStore {
         replaces: Generation,
         token: StoredToken,
     ) -> Result<CasOutcome, StoreError> {
-        self.change(app, self.known.compare_and_set(app, replaces, token)).await
+        self.change(app, self.memory.compare_and_set(app, replaces, token)).await
     }
 
-    /// Leases live in memory: the folder belongs to this process alone.
+    /// Leases are in memory only, because one process uses the folder.
     async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
-        self.known.acquire_lease(app, holder, length).await
+        self.memory.acquire_lease(app, holder, length).await
     }
 
     async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
-        self.known.release_lease(app, holder).await
+        self.memory.release_lease(app, holder).await
     }
 
     async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.change(app, self.known.set_in_doubt(app, since)).await
+        self.change(app, self.memory.set_in_doubt(app, since)).await
     }
 
     async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.change(app, self.known.clear_in_doubt(app, since)).await
+        self.change(app, self.memory.clear_in_doubt(app, since)).await
     }
 
     async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
-        self.change(app, self.known.try_acquire_force_refresh(app, now)).await
+        self.change(app, self.memory.try_acquire_force_refresh(app, now)).await
     }
 }
 

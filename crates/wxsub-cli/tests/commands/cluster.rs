@@ -235,7 +235,9 @@ fn server_without_redis_and_files_waits_before_it_fetches() {
     assert_eq!(call.at(&node.address, || false).unwrap().0, 503);
     assert_eq!((metric("wxsub_token_store_up", ""), metric("wxsub_token_expires_in_seconds", "")), (0, 0));
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
-    wait_for("a fetch without lease", || metric("wxsub_token_fetches_total", ",result=\"without_lease\"") == 1);
+    wait_for("a fetch without lease", || {
+        metric("wxsub_token_fetches_total", ",result=\"without_lease\"") == 1
+    });
     assert_eq!(call.at(&node.address, || false).unwrap().0, 200);
     assert!(metric("wxsub_token_expires_in_seconds", "") > 0);
 }

@@ -1,4 +1,4 @@
-//! The native door: `/v1`, with a key in `Authorization: Bearer`.
+//! The v1 API under `/v1`. A request carries its key in `Authorization: Bearer`.
 
 pub(crate) mod apps;
 mod messages;
@@ -26,10 +26,10 @@ use crate::context::{BodyError, RequestContext, bearer};
 use crate::middleware::with_concurrency_limit;
 use crate::state::ServerState;
 
-/// `{appid}` as somebody wrote it; what cannot be decoded is no app.
+/// `{appid}` of the path. A text that cannot be decoded names no app.
 type AppIdPath = Result<Path<String>, PathRejection>;
 
-/// Whose key it was, if that is known, and what they are told.
+/// A rejected request: the client of the key, if it is known, and the response.
 type AuthRejection<'a> = (Option<&'a ApiClient>, Problem);
 
 pub(crate) fn routes() -> Router<Arc<ServerState>> {
@@ -52,59 +52,66 @@ pub(crate) fn routes() -> Router<Arc<ServerState>> {
         )
 }
 
-/// What has no route.
+/// The response for a path without a route.
 pub(crate) fn not_found() -> Response {
     Problem::new(ProblemKind::NotFound, "there is no such route; /openapi.json lists them").into_response()
 }
 
-/// The app that is named, if it can be one.
-fn appid(named: &AppIdPath) -> Option<AppId> {
-    named.as_ref().ok().and_then(|Path(text)| text.parse().ok())
+/// The AppID of the path, if it is valid.
+fn parse_appid(path: &AppIdPath) -> Option<AppId> {
+    path.as_ref().ok().and_then(|Path(text)| text.parse().ok())
 }
 
 /// The client of the request's key, if it has the scope.
-fn client(call: &RequestContext, scope: Scope) -> Result<&ApiClient, AuthRejection<'_>> {
-    let Some(client) = call.client(bearer(&call.head.headers).as_ref()) else {
-        let detail = "send Authorization: Bearer KEY with a key that this server knows";
+fn authenticate(context: &RequestContext, scope: Scope) -> Result<&ApiClient, AuthRejection<'_>> {
+    let Some(client) = context.client(bearer(&context.head.headers).as_ref()) else {
+        let detail = "no known key; send Authorization: Bearer KEY with a key that this server knows";
         return Err((None, Problem::new(ProblemKind::Unauthorized, detail)));
     };
     if client.has_scope(scope) {
         return Ok(client);
     }
-    let detail = format!("this key lacks the scope {}", scope.as_str());
+    let detail = format!(
+        "this key lacks the scope {}; add it to the client in the server's configuration",
+        scope.as_str()
+    );
     Err((Some(client), Problem::new(ProblemKind::Forbidden, detail)))
 }
 
-/// The app of the path, if the key is for it. Whether an app exists is told only to keys that are for all.
-fn app<'a>(
-    call: &'a RequestContext,
-    named: &AppIdPath,
+/// The app of the path, if the key may use it.
+///
+/// Only a key for all apps gets "not found". Other keys cannot learn which apps exist.
+fn authorize<'a>(
+    context: &'a RequestContext,
+    path: &AppIdPath,
     scope: Scope,
 ) -> Result<(&'a ApiClient, &'a Arc<ManagedApp>), AuthRejection<'a>> {
-    let client = client(call, scope)?;
-    let appid = appid(named);
+    let client = authenticate(context, scope)?;
+    let appid = parse_appid(path);
     if !appid.as_ref().is_some_and(|appid| client.can_access(appid)) && client.apps != AppAccess::All {
-        return Err((Some(client), Problem::new(ProblemKind::Forbidden, "this key is not for this app")));
+        return Err((Some(client), Problem::new(ProblemKind::Forbidden, "this key may not use this app")));
     }
-    let app = appid.and_then(|appid| call.snapshot.apps.get(&appid));
-    app.map(|app| (client, app))
-        .ok_or_else(|| (Some(client), Problem::new(ProblemKind::NotFound, "this server has no such app")))
+    let app = appid.and_then(|appid| context.snapshot.apps.get(&appid));
+    app.map(|app| (client, app)).ok_or_else(|| {
+        (Some(client), Problem::new(ProblemKind::NotFound, "the app is not configured on this server"))
+    })
 }
 
-fn no_body(reason: BodyError) -> Problem {
+fn body_problem(reason: BodyError) -> Problem {
     match reason {
         BodyError::TooLarge => {
-            Problem::new(ProblemKind::TooLarge, "the body is larger than this server takes; shorten it")
+            Problem::new(ProblemKind::TooLarge, "the body exceeds this server's limit; shorten it")
         }
-        BodyError::Incomplete => {
-            Problem::new(ProblemKind::Incomplete, "the body did not come whole and in time")
-        }
+        BodyError::Incomplete => Problem::new(
+            ProblemKind::Incomplete,
+            "the body was not received completely in time; send it again",
+        ),
     }
 }
 
-/// A JSON answer that nobody keeps.
+/// A JSON response that must not be cached.
 fn json(value: &impl Serialize) -> Response {
-    // Room for a token of today's length, so that nothing is moved while it is written.
+    // Fits a token of today's length without reallocation.
     let mut text = Vec::with_capacity(512);
     if serde_json::to_writer(&mut text, value).is_err() {
         text.clear();

@@ -1,5 +1,7 @@
-//! The Weixin-shaped door: what an existing SDK sees of it is Weixin. Status 200 for everything, `errcode` and `errmsg`
-//! for every failure, with codes chosen so that no SDK repeats a send that may have arrived and none asks for ever.
+//! The Weixin-compatible API, for existing SDKs.
+//!
+//! Every response has status 200. Every failure has `errcode` and `errmsg`. The codes are chosen so that SDKs do not repeat a
+//! send that may have arrived, and do not retry endlessly.
 
 mod response;
 mod subscribe;
@@ -36,15 +38,16 @@ pub(crate) fn routes() -> Router<Arc<ServerState>> {
         .route(sends::PATH, post(with_concurrency_limit(subscribe::send_one)).fallback(only_post))
 }
 
-/// What has no route: each door has its own way to say so.
+/// The response for a path without a route, in the format of the API that the path belongs to.
 pub(crate) async fn unknown(uri: Uri) -> Response {
     match uri.path() == "/v1" || uri.path().starts_with("/v1/") {
         true => v1::not_found(),
-        false => WeixinResponse::new(ErrCode::INVALID_URL, "invalid url: not served here").into_response(),
+        false => WeixinResponse::new(ErrCode::INVALID_URL, "invalid url: this server does not serve it")
+            .into_response(),
     }
 }
 
-/// There is no room for another request.
+/// The response when the limit of concurrent requests is reached.
 pub(crate) fn overloaded() -> Response {
     WeixinResponse::new(ErrCode::SYSTEM_BUSY, "server overloaded; retry later").into_response()
 }

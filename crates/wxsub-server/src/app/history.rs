@@ -1,4 +1,4 @@
-//! What has been handed out: the digests of the last tokens, and who has which.
+//! The tokens that were served: digests of the latest ones, and which client got which.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,15 +12,15 @@ use wxsub_proto::AccessToken;
 use super::ServedToken;
 use crate::rate_limit::ReportLimiter;
 
-/// How many generations are known: the current one and the two before it.
+/// Number of known generations: the current one and the two before it.
 const HISTORY_LEN: usize = 3;
 
-/// Outlives a reload of the configuration.
+/// The history of an app's tokens. It survives a reload of the configuration.
 #[derive(Debug, Default)]
 pub(crate) struct TokenHistory {
     known: Mutex<VecDeque<KnownToken>>,
-    handed: Mutex<HashMap<String, LastServed>>,
-    rations: Mutex<ReportLimiter>,
+    last_served: Mutex<HashMap<String, LastServed>>,
+    limiter: Mutex<ReportLimiter>,
 }
 
 struct KnownToken {
@@ -30,30 +30,30 @@ struct KnownToken {
 
 impl std::fmt::Debug for KnownToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Known({})", self.generation)
+        write!(f, "KnownToken({})", self.generation)
     }
 }
 
-/// What a client was handed last.
+/// The token that a client was served last.
 #[derive(Debug, Clone, Copy)]
 struct LastServed {
     generation: Generation,
-    vouched_until: MonotonicInstant,
+    valid_until: MonotonicInstant,
 }
 
 impl TokenHistory {
-    /// This token may be seen again.
-    pub(super) fn remember(&self, issued: &CachedToken) {
+    /// Records a token, so that [`generation_of`](Self::generation_of) finds it.
+    pub(super) fn remember(&self, token: &CachedToken) {
         let mut known = locked(&self.known);
-        if known.front().is_some_and(|newest| newest.generation >= issued.generation()) {
+        if known.front().is_some_and(|newest| newest.generation >= token.generation()) {
             return;
         }
-        let digest = Sha256::digest(issued.token().expose_secret()).into();
-        known.push_front(KnownToken { digest, generation: issued.generation() });
+        let digest = Sha256::digest(token.token().expose_secret()).into();
+        known.push_front(KnownToken { digest, generation: token.generation() });
         known.truncate(HISTORY_LEN);
     }
 
-    /// Which token this is.
+    /// The generation of this token. The comparison takes constant time.
     pub(super) fn generation_of(&self, token: &AccessToken) -> Option<Generation> {
         let digest: [u8; 32] = Sha256::digest(token.expose_secret()).into();
         let known = locked(&self.known);
@@ -62,32 +62,34 @@ impl TokenHistory {
         })
     }
 
-    /// This client gets this token.
-    pub(crate) fn record_served(&self, client: &str, vouched: &ServedToken, now: ClockReading) {
-        let handed = LastServed {
-            generation: vouched.issued.generation(),
-            vouched_until: now.mono.after(vouched.expires_in),
+    /// Records that this client was served this token.
+    pub(crate) fn record_served(&self, client: &str, served: &ServedToken, now: ClockReading) {
+        let last_served = LastServed {
+            generation: served.cached.generation(),
+            valid_until: now.mono.after(served.expires_in),
         };
-        locked(&self.handed).insert(client.to_owned(), handed);
+        locked(&self.last_served).insert(client.to_owned(), last_served);
     }
 
-    /// Which token this client was handed last.
+    /// The generation that this client was served last.
     pub(crate) fn last_served(&self, client: &str) -> Option<Generation> {
-        locked(&self.handed).get(client).map(|handed| handed.generation)
+        locked(&self.last_served).get(client).map(|last_served| last_served.generation)
     }
 
-    /// Whether this client was handed this token and need not ask again yet.
+    /// Whether this client was served this token, and its ttl is not over.
     pub(crate) fn within_ttl(&self, client: &str, generation: Generation, now: ClockReading) -> bool {
-        let handed = locked(&self.handed).get(client).copied();
-        handed.is_some_and(|handed| handed.generation == generation && now.mono < handed.vouched_until)
+        let last_served = locked(&self.last_served).get(client).copied();
+        last_served.is_some_and(|last_served| {
+            last_served.generation == generation && now.mono < last_served.valid_until
+        })
     }
 
-    pub(super) fn rations<T>(&self, work: impl FnOnce(&mut ReportLimiter) -> T) -> T {
-        work(&mut locked(&self.rations))
+    pub(super) fn with_limiter<T>(&self, work: impl FnOnce(&mut ReportLimiter) -> T) -> T {
+        work(&mut locked(&self.limiter))
     }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Held for plain assignments only, so a panic elsewhere leaves nothing half-made.
+    // The lock guards plain assignments only, so a panic leaves the value consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

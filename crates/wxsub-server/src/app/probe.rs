@@ -1,4 +1,4 @@
-//! Asking Weixin whether a token works: for clients that can only say so by asking again.
+//! Checks with Weixin whether a token works, for clients that cannot report a rejected token.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,18 +11,18 @@ use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_proto::BaseUrl;
 use wxsub_proto::endpoint::domain_ip;
 
-/// Weixin is asked no more often.
+/// Minimum time between two probes.
 const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Nobody waits longer for the answer.
+/// Maximum time that a request waits for a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks at most once in 10 s, for all who want to know.
+/// A probe of an app, shared by all its requests. It calls Weixin at most once in 10 s.
 pub(crate) struct Probe {
     transport: Arc<dyn Transport>,
     base: BaseUrl,
     clock: Arc<dyn Clock>,
-    /// When Weixin was asked last, and whether it has answered.
+    /// When the last probe started, and whether it is done.
     last: Mutex<Option<(MonotonicInstant, watch::Receiver<bool>)>>,
 }
 
@@ -37,46 +37,48 @@ impl Probe {
         Self { transport, base, clock, last: Mutex::default() }
     }
 
-    /// Has the keeper refresh this token if Weixin calls it stale. Returns when that is settled, or after 2 s; what is
-    /// under way goes on.
-    pub(crate) async fn check(self: &Arc<Self>, keeper: &TokenCache, issued: Arc<CachedToken>) {
+    /// Probes this token, and refreshes it if Weixin calls it stale. Returns when that is done, or after 2 s.
+    ///
+    /// # Cancel safety
+    /// A started probe goes on in its own task.
+    pub(crate) async fn check(self: &Arc<Self>, token_cache: &TokenCache, token: Arc<CachedToken>) {
         let now = self.clock.now().mono;
-        let mut answered = self.ask(now, keeper, issued);
-        // A task that is gone has settled it.
-        timeout_at(&*self.clock, now.after(PROBE_TIMEOUT), answered.wait_for(|answered| *answered)).await;
+        let mut done = self.start(now, token_cache, token);
+        // An error means that the probe task is gone; then there is nothing to wait for.
+        timeout_at(&*self.clock, now.after(PROBE_TIMEOUT), done.wait_for(|done| *done)).await;
     }
 
-    /// Asks, unless somebody has done so just now.
-    fn ask(
+    /// Starts a probe, or joins the last one if it started less than 10 s ago.
+    fn start(
         self: &Arc<Self>,
         now: MonotonicInstant,
-        keeper: &TokenCache,
-        issued: Arc<CachedToken>,
+        token_cache: &TokenCache,
+        token: Arc<CachedToken>,
     ) -> watch::Receiver<bool> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, answered)) =
-            last.as_ref().filter(|(asked, _)| now.duration_since(*asked) < MIN_PROBE_INTERVAL)
+        if let Some((_, done)) =
+            last.as_ref().filter(|(started_at, _)| now.duration_since(*started_at) < MIN_PROBE_INTERVAL)
         {
-            return answered.clone();
+            return done.clone();
         }
-        let (answer, answered) = watch::channel(false);
-        *last = Some((now, answered.clone()));
-        let (probe, keeper) = (Arc::clone(self), keeper.clone());
+        let (sender, done) = watch::channel(false);
+        *last = Some((now, done.clone()));
+        let (probe, token_cache) = (Arc::clone(self), token_cache.clone());
         tokio::spawn(async move {
-            if probe.is_stale(&issued).await {
-                // Whether it succeeds is seen by whoever asks for a token next.
-                let _ = keeper.refresh(issued.generation(), Evidence::Observed).await;
+            if probe.is_stale(&token).await {
+                // The next token request shows whether the refresh succeeded.
+                let _ = token_cache.refresh(token.generation(), Evidence::Observed).await;
             }
-            let _ = answer.send(true);
+            let _ = sender.send(true);
         });
-        answered
+        done
     }
 
-    async fn is_stale(&self, issued: &CachedToken) -> bool {
-        let Ok(outgoing) = HttpRequest::new(&self.base, domain_ip::encode(issued.token())) else {
+    async fn is_stale(&self, token: &CachedToken) -> bool {
+        let Ok(request) = HttpRequest::new(&self.base, domain_ip::encode(token.token())) else {
             return false;
         };
-        let Ok(raw) = self.transport.execute(outgoing).await else { return false };
-        matches!(domain_ip::parse_response(raw.status, &raw.body), Ok(Err(refusal)) if refusal.errcode().is_stale_token())
+        let Ok(response) = self.transport.execute(request).await else { return false };
+        matches!(domain_ip::parse_response(response.status, &response.body), Ok(Err(refusal)) if refusal.errcode().is_stale_token())
     }
 }

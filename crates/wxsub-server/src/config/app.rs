@@ -13,25 +13,25 @@ use super::secret;
 use super::table_reader::TableReader;
 use crate::ignored_proxy::ignored_proxy;
 
-/// An app whose token is kept.
+/// The settings of an app.
 #[derive(Clone)]
 pub(crate) struct AppConfig {
     pub(crate) appid: AppId,
     pub(crate) secret: AppSecret,
     pub(crate) endpoint: TokenEndpoint,
     pub(crate) bases: BaseUrls,
-    way: TransportSettings,
+    settings: TransportSettings,
     pub(crate) transport: Arc<dyn Transport>,
 }
 
 impl AppConfig {
-    /// Whether it is to be treated exactly as the other.
-    pub(crate) fn same_as(&self, other: &Self) -> bool {
+    /// Whether all settings are the same as the other's. Compares the secrets in constant time.
+    pub(crate) fn has_same_settings(&self, other: &Self) -> bool {
         self.appid == other.appid
             && self.secret.ct_eq(&other.secret)
             && self.endpoint == other.endpoint
             && self.bases == other.bases
-            && self.way == other.way
+            && self.settings == other.settings
     }
 }
 
@@ -46,23 +46,23 @@ impl fmt::Debug for AppConfig {
     }
 }
 
-/// How its requests leave this machine. The proxy's URL can hold a password.
+/// Proxy and trust roots of an app. The URL of the proxy may contain a password.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct TransportSettings {
     proxy: Option<String>,
-    authorities: TrustRoots,
+    trust_roots: TrustRoots,
 }
 
-/// Whose certificates are believed.
+/// The trusted certificate authorities.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum TrustRoots {
     System,
-    /// Nobody is asked for a certificate, so a machine without authorities will do.
+    /// No connection uses TLS, so the system need not have certificate authorities.
     None,
     Pem(Vec<u8>),
 }
 
-/// Apps that go the same way share their connections.
+/// Transports by their settings. Apps with equal settings share connections.
 #[derive(Default)]
 pub(super) struct TransportCache(HashMap<TransportSettings, Arc<dyn Transport>>);
 
@@ -70,23 +70,30 @@ pub(super) struct TransportCache(HashMap<TransportSettings, Arc<dyn Transport>>)
 pub(super) fn read(
     mut section: TableReader<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
-    ways: &mut TransportCache,
+    transports: &mut TransportCache,
 ) -> Option<AppConfig> {
     let appid = section.required("appid");
     let secret = secret::read(&mut section, environment);
     let endpoint = endpoint(&mut section);
     let bases = bases(&mut section);
-    let route = way(&mut section, bases.as_ref(), environment)
-        .and_then(|way| Some((ways.open(&way, &section)?, way)));
+    let transport = transport_settings(&mut section, bases.as_ref(), environment)
+        .and_then(|settings| Some((transports.get_or_build(&settings, &section)?, settings)));
     section.finish();
-    let (transport, way) = route?;
-    Some(AppConfig { appid: appid?, secret: secret?, endpoint: endpoint?, bases: bases?, way, transport })
+    let (transport, settings) = transport?;
+    Some(AppConfig {
+        appid: appid?,
+        secret: secret?,
+        endpoint: endpoint?,
+        bases: bases?,
+        settings,
+        transport,
+    })
 }
 
 fn endpoint(section: &mut TableReader<'_>) -> Option<TokenEndpoint> {
-    let Some(wanted) = section.text("token_endpoint") else { return Some(TokenEndpoint::default()) };
+    let Some(name) = section.text("token_endpoint") else { return Some(TokenEndpoint::default()) };
     let all = [TokenEndpoint::Token, TokenEndpoint::StableToken];
-    let found = all.into_iter().find(|endpoint| endpoint.as_str() == wanted);
+    let found = all.into_iter().find(|endpoint| endpoint.as_str() == name);
     if found.is_none() {
         section.problem("token_endpoint", "must be \"token\" or \"stable_token\"");
     }
@@ -94,25 +101,28 @@ fn endpoint(section: &mut TableReader<'_>) -> Option<TokenEndpoint> {
 }
 
 fn bases(section: &mut TableReader<'_>) -> Option<BaseUrls> {
-    let (given, insists) = (section.has("api_base"), section.flag("allow_http"));
+    let (given, allow_http) = (section.has("api_base"), section.flag("allow_http"));
     let Some(texts) = section.texts("api_base") else { return (!given).then(BaseUrls::default) };
-    let read: Vec<_> = texts.iter().map(|(key, text)| base(section, key, text, insists)).collect();
-    let read: Option<Vec<_>> = read.into_iter().collect();
-    BaseUrls::new(read?).map_err(|invalid| section.problem("api_base", invalid.rule())).ok()
+    let bases: Vec<_> = texts.iter().map(|(key, text)| base(section, key, text, allow_http)).collect();
+    let bases: Option<Vec<_>> = bases.into_iter().collect();
+    BaseUrls::new(bases?).map_err(|invalid| section.problem("api_base", invalid.rule())).ok()
 }
 
-fn base(section: &TableReader<'_>, key: &str, text: &str, insists: bool) -> Option<BaseUrl> {
-    let read = match BaseUrl::new(text) {
-        Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && insists => {
-            section.warning(key, "is plain http:// to another machine: secrets travel in the open");
+fn base(section: &TableReader<'_>, key: &str, text: &str, allow_http: bool) -> Option<BaseUrl> {
+    let base = match BaseUrl::new(text) {
+        Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && allow_http => {
+            section.warning(
+                key,
+                "is plain http:// to another machine: secrets travel unencrypted; use https://",
+            );
             BaseUrl::insecure(text)
         }
-        read => read,
+        base => base,
     };
-    read.map_err(|invalid| section.problem(key, invalid.rule())).ok()
+    base.map_err(|invalid| section.problem(key, invalid.rule())).ok()
 }
 
-fn way(
+fn transport_settings(
     section: &mut TableReader<'_>,
     bases: Option<&BaseUrls>,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -132,7 +142,7 @@ fn way(
         );
     }
     let plain = bases.is_some_and(|bases| bases.iter().all(|base| base.as_str().starts_with("http://")));
-    let authorities = match ca_file {
+    let trust_roots = match ca_file {
         Some(path) => match std::fs::read(path) {
             Ok(pem) => TrustRoots::Pem(pem),
             Err(error) => {
@@ -143,26 +153,30 @@ fn way(
         None if plain && proxy.is_none() => TrustRoots::None,
         None => TrustRoots::System,
     };
-    Some(TransportSettings { proxy, authorities })
+    Some(TransportSettings { proxy, trust_roots })
 }
 
 impl TransportCache {
-    fn open(&mut self, way: &TransportSettings, section: &TableReader<'_>) -> Option<Arc<dyn Transport>> {
-        if let Some(transport) = self.0.get(way) {
+    fn get_or_build(
+        &mut self,
+        settings: &TransportSettings,
+        section: &TableReader<'_>,
+    ) -> Option<Arc<dyn Transport>> {
+        if let Some(transport) = self.0.get(settings) {
             return Some(Arc::clone(transport));
         }
-        let roots = match &way.authorities {
+        let roots = match &settings.trust_roots {
             TrustRoots::System => Roots::System,
             TrustRoots::None => Roots::Bundled,
             TrustRoots::Pem(pem) => Roots::Pem(pem.clone()),
         };
         let mut builder = HyperTransport::builder().roots(roots);
-        if let Some(url) = &way.proxy {
+        if let Some(url) = &settings.proxy {
             builder = builder.proxy(url).map_err(|error| section.problem("proxy", error)).ok()?;
         }
         let built = builder.build().map_err(|error| section.problem("ca_file", error));
         let transport: Arc<dyn Transport> = Arc::new(built.ok()?);
-        self.0.insert(way.clone(), Arc::clone(&transport));
+        self.0.insert(settings.clone(), Arc::clone(&transport));
         Some(transport)
     }
 }

@@ -7,13 +7,13 @@ use crate::cidr::Cidr;
 use crate::client::{ApiClient, AppAccess, Scope};
 use crate::key::ApiKeyDigest;
 
-/// The longest name a client can have, in bytes.
-const LONGEST_NAME: usize = 64;
+/// Maximum length of a client's name, in bytes.
+const MAX_NAME_BYTES: usize = 64;
 
 /// Reads one `[[clients]]`.
 pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
     for key in ["name", "key_sha256", "apps", "scopes"] {
-        section.must_have(key);
+        section.check_present(key);
     }
     let name = name(&mut section);
     let key = section.text("key_sha256").and_then(|text| {
@@ -32,36 +32,39 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
         let found = Scope::ALL.into_iter().find(|scope| scope.as_str() == text);
         found.ok_or_else(|| format!("must be one of {all}"))
     });
-    let lists_from = section.has("allowed_networks");
-    let from = section.list("allowed_networks", |text| {
+    let has_allowed_networks = section.has("allowed_networks");
+    let allowed_networks = section.list("allowed_networks", |text| {
         Cidr::parse(text).ok_or_else(|| "must be an address or a range like 10.0.0.0/8".to_owned())
     });
-    if lists_from && from.is_empty() {
-        section.problem("allowed_networks", "lists nothing; list where the key may come from, or remove it");
+    if has_allowed_networks && allowed_networks.is_empty() {
+        section.problem(
+            "allowed_networks",
+            "is empty; list the networks from which the key may be used, or remove it",
+        );
     }
     section.finish();
-    Some(ApiClient { name: name?, key: key?, apps, scopes, allowed_networks: from })
+    Some(ApiClient { name: name?, key: key?, apps, scopes, allowed_networks })
 }
 
 fn name(section: &mut TableReader<'_>) -> Option<String> {
     let name = section.text("name")?;
-    let fits = is_client_name(&name);
-    if !fits {
+    let is_valid = is_client_name(&name);
+    if !is_valid {
         section.problem("name", "must be 1 to 64 letters, digits, dots, hyphens or underscores");
     }
-    fits.then_some(name)
+    is_valid.then_some(name)
 }
 
-/// Whether a client can be called this: 1 to 64 letters, digits, dots, hyphens or underscores.
+/// Whether a client's name is valid: 1 to 64 letters, digits, dots, hyphens or underscores.
 #[must_use]
 pub fn is_client_name(name: &str) -> bool {
-    (1..=LONGEST_NAME).contains(&name.len())
+    (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 fn apps(section: &mut TableReader<'_>) -> AppAccess {
     let mut all = false;
-    let named = section.list("apps", |text| match text {
+    let appids = section.list("apps", |text| match text {
         "*" => {
             all = true;
             Ok(None)
@@ -70,13 +73,13 @@ fn apps(section: &mut TableReader<'_>) -> AppAccess {
             text.parse::<AppId>().map(Some).map_err(|invalid: ValidationError| invalid.rule().to_string())
         }
     });
-    let named: Vec<_> = named.into_iter().flatten().collect();
+    let appids: Vec<_> = appids.into_iter().flatten().collect();
     match all {
-        true if !named.is_empty() => {
-            section.problem("apps", "has \"*\" beside AppIDs; keep one or the other");
-            AppAccess::Only(named)
+        true if !appids.is_empty() => {
+            section.problem("apps", "has \"*\" and AppIDs; keep one or the other");
+            AppAccess::Only(appids)
         }
         true => AppAccess::All,
-        false => AppAccess::Only(named),
+        false => AppAccess::Only(appids),
     }
 }

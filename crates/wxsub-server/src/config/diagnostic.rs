@@ -1,46 +1,46 @@
-//! What is to be said about a configuration.
+//! Problems and warnings of a configuration.
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
 
-/// Something about one place of a configuration: what is wrong and what to do. Never holds a secret.
+/// A problem or warning about one key of a configuration: what is wrong and what to do. Never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    place: String,
+    path: String,
     text: String,
 }
 
 impl Diagnostic {
-    /// Where: `apps[0].secret_file` for example.
+    /// The path of the key, such as `apps[0].secret_file`.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.place
+        &self.path
     }
 }
 
 impl Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.text)
+        write!(f, "{}: {}", self.path, self.text)
     }
 }
 
-/// A configuration that cannot be used: everything that is wrong with it.
+/// An invalid configuration, with all its problems.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", listed(.0))]
+#[error("{}", join(.0))]
 pub struct ConfigError(Vec<Diagnostic>);
 
 impl ConfigError {
-    /// All of it, in the order of the file; never empty.
+    /// All problems, in the order in which they were found; never empty.
     pub fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter()
     }
 }
 
-fn listed(problems: &[Diagnostic]) -> String {
+fn join(problems: &[Diagnostic]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Collects while a configuration is read.
+/// Collects problems and warnings while a configuration is read.
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
     problems: RefCell<Vec<Diagnostic>>,
@@ -48,26 +48,26 @@ pub(super) struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// It cannot be used like this.
-    pub(super) fn problem(&self, place: &str, text: impl Display) {
-        self.problems.borrow_mut().push(finding(place, text));
+    /// Adds a problem: the configuration is invalid.
+    pub(super) fn problem(&self, path: &str, text: impl Display) {
+        self.problems.borrow_mut().push(diagnostic(path, text));
     }
 
-    /// It can be used, but people should know.
-    pub(super) fn warning(&self, place: &str, text: impl Display) {
-        self.warnings.borrow_mut().push(finding(place, text));
+    /// Adds a warning: the configuration is valid, but may not be what the operator wants.
+    pub(super) fn warning(&self, path: &str, text: impl Display) {
+        self.warnings.borrow_mut().push(diagnostic(path, text));
     }
 
-    /// What was read and the warnings, unless something is wrong. Whatever could not be read has left a problem behind.
-    pub(super) fn end<T>(self, read: Option<T>) -> Result<(T, Vec<Diagnostic>), ConfigError> {
+    /// Returns the configuration and the warnings, or all problems. `None` stands for a configuration with a problem.
+    pub(super) fn finish<T>(self, config: Option<T>) -> Result<(T, Vec<Diagnostic>), ConfigError> {
         let problems = self.problems.into_inner();
-        match read {
-            Some(read) if problems.is_empty() => Ok((read, self.warnings.into_inner())),
+        match config {
+            Some(config) if problems.is_empty() => Ok((config, self.warnings.into_inner())),
             _ => Err(ConfigError(problems)),
         }
     }
 }
 
-fn finding(place: &str, text: impl Display) -> Diagnostic {
-    Diagnostic { place: place.to_owned(), text: text.to_string() }
+fn diagnostic(path: &str, text: impl Display) -> Diagnostic {
+    Diagnostic { path: path.to_owned(), text: text.to_string() }
 }

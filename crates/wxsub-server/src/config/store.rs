@@ -1,4 +1,4 @@
-//! Where several servers share their tokens.
+//! The `[store]` table: the store in which several servers share tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::secret;
 use super::table_reader::TableReader;
 
-/// The store, and a digest of what it was configured with.
+/// The shared store, and a digest of its settings.
 #[derive(Clone)]
 pub(crate) struct SharedStore {
     pub(crate) store: Arc<RedisStore>,
@@ -29,12 +29,12 @@ impl fmt::Debug for SharedStore {
     }
 }
 
-/// Reads `[store]`; nothing if it is absent.
+/// Reads `[store]`. `None` if it is absent, or has a problem.
 pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     if section.is_empty() {
         return None;
     }
-    section.must_have("redis");
+    section.check_present("redis");
     let address = section.text("redis").map(Zeroizing::new);
     let prefix = section.text("prefix");
     let master = section.text("sentinel_master");
@@ -76,12 +76,12 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
             Err(error) => section.problem("encryption_key_file", error),
         }
     }
-    let built = builder.build().map_err(|error| section.problem(place(&error), &error));
+    let built = builder.build().map_err(|error| section.problem(key_of(&error), &error));
     section.finish();
     Some(SharedStore { store: Arc::new(built.ok()?), settings: settings.finalize().into() })
 }
 
-fn place(error: &RedisConfigError) -> &'static str {
+fn key_of(error: &RedisConfigError) -> &'static str {
     match error {
         RedisConfigError::Prefix => "prefix",
         RedisConfigError::CertificateAuthorities(_) => "redis_ca_file",

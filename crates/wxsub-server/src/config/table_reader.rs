@@ -1,4 +1,4 @@
-//! One table of the file, taken apart key by key, so that every problem is found and not only the first.
+//! Reads a TOML table key by key, and reports every problem.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -9,32 +9,32 @@ use wxsub_proto::{ValidationError, ValidationErrorKind};
 
 use super::diagnostic::Diagnostics;
 
-/// A table, and what has not been taken out of it yet.
+/// A table with the keys that have not been read yet.
 pub(super) struct TableReader<'a> {
-    place: String,
+    path: String,
     table: Table,
-    findings: &'a Diagnostics,
+    diagnostics: &'a Diagnostics,
 }
 
 impl<'a> TableReader<'a> {
-    pub(super) fn top(table: Table, findings: &'a Diagnostics) -> Self {
-        Self { place: String::new(), table, findings }
+    pub(super) fn top(table: Table, diagnostics: &'a Diagnostics) -> Self {
+        Self { path: String::new(), table, diagnostics }
     }
 
-    /// Where a key of it stands.
-    pub(super) fn place(&self, key: &str) -> String {
-        if self.place.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place) }
+    /// The path of a key of this table.
+    pub(super) fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     pub(super) fn problem(&self, key: &str, text: impl Display) {
-        self.findings.problem(&self.place(key), text);
+        self.diagnostics.problem(&self.path_of(key), text);
     }
 
     pub(super) fn warning(&self, key: &str, text: impl Display) {
-        self.findings.warning(&self.place(key), text);
+        self.diagnostics.warning(&self.path_of(key), text);
     }
 
-    /// The text of this key; nothing if it is absent, or is something else, which is a problem then.
+    /// Reads a text. `None` if the key is absent; also if it is no text, which is a problem.
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
         match self.table.remove(key)? {
             Value::String(text) => Some(text),
@@ -45,15 +45,15 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// What the text of this key says; a problem if it breaks its rule.
+    /// Reads a text and parses it. An invalid text is a problem.
     pub(super) fn parsed<T: FromStr<Err = ValidationError>>(&mut self, key: &str) -> Option<T> {
         let text = self.text(key)?;
         text.parse().map_err(|invalid: ValidationError| self.problem(key, invalid.rule())).ok()
     }
 
-    /// As [`parsed`](Self::parsed), and a problem if the key is absent.
+    /// Like [`parsed`](Self::parsed), but an absent key is a problem.
     pub(super) fn required<T: FromStr<Err = ValidationError>>(&mut self, key: &str) -> Option<T> {
-        self.must_have(key);
+        self.check_present(key);
         self.parsed(key)
     }
 
@@ -65,13 +65,13 @@ impl<'a> TableReader<'a> {
         self.table.contains_key(key)
     }
 
-    pub(super) fn must_have(&self, key: &str) {
+    pub(super) fn check_present(&self, key: &str) {
         if !self.has(key) {
             self.problem(key, ValidationErrorKind::Missing);
         }
     }
 
-    /// `true` or `false`; `false` if it is absent.
+    /// Reads a boolean. The default is `false`.
     pub(super) fn flag(&mut self, key: &str) -> bool {
         match self.table.remove(key) {
             None => false,
@@ -83,7 +83,7 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// A whole number of this range; the default if it is absent.
+    /// Reads a whole number in this range.
     pub(super) fn number(&mut self, key: &str, range: RangeInclusive<u32>, default: u32) -> u32 {
         let Some(value) = self.table.remove(key) else { return default };
         let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
@@ -96,7 +96,7 @@ impl<'a> TableReader<'a> {
         })
     }
 
-    /// A list of texts, read one by one. Those that cannot be read have said why.
+    /// Reads a list of texts and parses each. Invalid ones are problems, and are left out.
     pub(super) fn list<T>(&mut self, key: &str, mut read: impl FnMut(&str) -> Result<T, String>) -> Vec<T> {
         let values = match self.table.remove(key) {
             None => return Vec::new(),
@@ -106,14 +106,15 @@ impl<'a> TableReader<'a> {
                 return Vec::new();
             }
         };
-        let mut one = |(index, value): (usize, &Value)| {
-            let read = value.as_str().ok_or_else(|| "must be text in quotes".to_owned()).and_then(&mut read);
-            read.map_err(|text| self.problem(&format!("{key}[{index}]"), text)).ok()
+        let mut parse = |(index, value): (usize, &Value)| {
+            let value = value.as_str().ok_or_else(|| "must be text in quotes".to_owned()).and_then(&mut read);
+            value.map_err(|text| self.problem(&format!("{key}[{index}]"), text)).ok()
         };
-        values.iter().enumerate().filter_map(&mut one).collect()
+        values.iter().enumerate().filter_map(&mut parse).collect()
     }
 
-    /// A text or a list of texts, each with its key. Nothing if it is absent, or is something else, which is a problem then.
+    /// Reads a text or a list of texts, each with its key. `None` if the key is absent; also if it is invalid, which is a
+    /// problem.
     pub(super) fn texts(&mut self, key: &str) -> Option<Vec<(String, String)>> {
         let values = match self.table.remove(key)? {
             Value::String(text) => return Some(vec![(key.to_owned(), text)]),
@@ -136,7 +137,7 @@ impl<'a> TableReader<'a> {
         texts.collect()
     }
 
-    /// A table within it; an empty one if it is absent.
+    /// Reads a nested table. The default is an empty one.
     pub(super) fn section(&mut self, key: &str) -> TableReader<'a> {
         let table = match self.table.remove(key) {
             None => Table::new(),
@@ -146,10 +147,10 @@ impl<'a> TableReader<'a> {
                 Table::new()
             }
         };
-        TableReader { place: self.place(key), table, findings: self.findings }
+        TableReader { path: self.path_of(key), table, diagnostics: self.diagnostics }
     }
 
-    /// A list of tables within it.
+    /// Reads a list of nested tables.
     pub(super) fn sections(&mut self, key: &str) -> Vec<TableReader<'a>> {
         let values = match self.table.remove(key) {
             None => Vec::new(),
@@ -158,20 +159,22 @@ impl<'a> TableReader<'a> {
         };
         let mut sections = Vec::new();
         for (index, value) in values.into_iter().enumerate() {
-            let place = self.place(&format!("{key}[{index}]"));
+            let path = self.path_of(&format!("{key}[{index}]"));
             match value {
-                Value::Table(table) => sections.push(TableReader { place, table, findings: self.findings }),
-                _ => self.findings.problem(&place, format_args!("must be a table: [[{key}]]")),
+                Value::Table(table) => {
+                    sections.push(TableReader { path, table, diagnostics: self.diagnostics });
+                }
+                _ => self.diagnostics.problem(&path, format_args!("must be a table: [[{key}]]")),
             }
         }
         sections
     }
 
-    /// Whatever is left is known to nobody.
+    /// Reports the keys that were not read as unknown.
     pub(super) fn finish(self) {
         for key in self.table.keys() {
-            let shown: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
-            self.problem(&shown, "is not a key that is known here; remove it or correct its spelling");
+            let name: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
+            self.problem(&name, "is an unknown key; remove it or correct its spelling");
         }
     }
 }

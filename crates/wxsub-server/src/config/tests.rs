@@ -7,14 +7,14 @@ const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789
 
 fn read(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
     let environment = |name: &str| (name == "SECRET").then(|| "PLANTED-secret".to_owned());
-    let shown = |findings: Vec<Diagnostic>| findings.iter().map(ToString::to_string).collect();
+    let to_strings = |diagnostics: Vec<Diagnostic>| diagnostics.iter().map(ToString::to_string).collect();
     match Config::read(text, environment) {
-        Ok((config, warnings)) => Ok((config, shown(warnings))),
+        Ok((config, warnings)) => Ok((config, to_strings(warnings))),
         Err(error) => Err(error.problems().map(ToString::to_string).collect()),
     }
 }
 
-/// An app in addition to whatever `more` says.
+/// `more`, and an app.
 fn with_app(more: &str) -> String {
     format!("{more}\n[[apps]]\nappid = \"wx1\"\nsecret_env = \"SECRET\"\napi_base = \"http://127.0.0.1:1\"\n")
 }
@@ -32,7 +32,7 @@ fn file(name: &str, content: &str) -> PathBuf {
 }
 
 #[test]
-fn the_least_that_can_be_said() {
+fn minimal_configuration_gets_the_defaults() {
     let (config, warnings) = read(&with_app("")).unwrap();
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.listen.to_string(), "127.0.0.1:8460");
@@ -46,7 +46,7 @@ fn the_least_that_can_be_said() {
 }
 
 #[test]
-fn everything_that_can_be_said() {
+fn full_configuration_is_read() {
     let secret = file("all", "PLANTED-from-file\r\n");
     let text = format!(
         "listen = \"0.0.0.0:1\"\nplaintext = true\nmetrics_listen = \"127.0.0.1:2\"\nstate_dir = \"/s\"\naudit = \"/a\"\n\
@@ -66,7 +66,7 @@ fn everything_that_can_be_said() {
 }
 
 #[test]
-fn a_proxy_that_only_the_environment_names_is_a_warning() {
+fn proxy_of_the_environment_is_a_warning() {
     let app = |more: &str| format!("[[apps]]\nappid = \"wx1\"\nsecret_env = \"SECRET\"\n{more}");
     let warnings = |text: &str, no_proxy: &str| {
         let environment = |name: &str| match name {
@@ -91,7 +91,7 @@ fn a_proxy_that_only_the_environment_names_is_a_warning() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_a_secret() {
+fn byte_order_mark_is_removed_from_a_secret() {
     let secret = file("marked", "\u{feff}PLANTED-from-file\r\n");
     let text = with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {secret:?}"));
     assert_eq!(read(&text).unwrap().0.apps[0].secret.expose_secret(), "PLANTED-from-file");
@@ -99,7 +99,7 @@ fn a_byte_order_mark_is_no_part_of_a_secret() {
 }
 
 #[test]
-fn a_quoted_secret_and_an_api_base_with_a_path_of_calls_are_problems() {
+fn quoted_secret_and_api_base_with_a_path_are_problems() {
     let quoted = file("quoted", "\"PLANTED\"\n");
     let text = with_app("")
         .replace("secret_env = \"SECRET\"", &format!("secret_file = {quoted:?}"))
@@ -116,35 +116,38 @@ fn a_quoted_secret_and_an_api_base_with_a_path_of_calls_are_problems() {
 }
 
 #[test]
-fn each_problem_has_its_place() {
-    let beside = with_app;
-    let inside = |more: &str| format!("{}{more}", with_app(""));
+fn each_problem_has_its_path() {
+    let top_level = with_app;
+    let in_app = |more: &str| format!("{}{more}", with_app(""));
     let empty = file("empty", "\n");
     for (text, problem) in [
-        (String::new(), "apps: has none that can be used"),
+        (String::new(), "apps: has no usable app"),
         ("x = ".to_owned(), "line 1: is not TOML"),
         ("\na = 1\na = 2".to_owned(), "line 3: is not TOML"),
-        (beside("audti = \"off\""), "audti: is not a key that is known here"),
-        (beside("listen = 8460"), "listen: must be text in quotes"),
-        (beside("listen = \"localhost\""), "listen: must be an address and a port"),
-        (beside("listen = \"0.0.0.0:1\""), "listen: is reached from other machines"),
-        (beside("plaintext = \"yes\""), "plaintext: must be true or false"),
-        (beside("tls_cert_file = \"c\""), "tls_key_file: is missing"),
-        (beside("tls_key_file = \"k\""), "tls_cert_file: is missing"),
-        (beside("tls_cert_file = \"/nowhere\"\ntls_key_file = \"/nowhere\""), "tls_cert_file: names a file"),
-        (beside("audit = \"\""), "audit: must be"),
-        (beside("state_dir = \"\""), "state_dir: is empty"),
+        (top_level("audti = \"off\""), "audti: is an unknown key"),
+        (top_level("listen = 8460"), "listen: must be text in quotes"),
+        (top_level("listen = \"localhost\""), "listen: must be an address and a port"),
+        (top_level("listen = \"0.0.0.0:1\""), "listen: is reachable from other machines"),
+        (top_level("plaintext = \"yes\""), "plaintext: must be true or false"),
+        (top_level("tls_cert_file = \"c\""), "tls_key_file: is missing"),
+        (top_level("tls_key_file = \"k\""), "tls_cert_file: is missing"),
         (
-            beside("[limits]\nheader_timeout_s = 0"),
+            top_level("tls_cert_file = \"/nowhere\"\ntls_key_file = \"/nowhere\""),
+            "tls_cert_file: names a file",
+        ),
+        (top_level("audit = \"\""), "audit: must be"),
+        (top_level("state_dir = \"\""), "state_dir: is empty"),
+        (
+            top_level("[limits]\nheader_timeout_s = 0"),
             "limits.header_timeout_s: must be a whole number from 1 to 600",
         ),
-        (beside("[limits]\nbody = 1"), "limits.body: is not a key"),
-        (beside("limits = 1"), "limits: must be a table"),
-        (inside("tokn = 1"), "apps[0].tokn: is not a key"),
-        (inside("token_endpoint = \"x\""), "apps[0].token_endpoint: must be"),
-        (inside("proxy = \"x\""), "apps[0].proxy: "),
-        (inside("ca_file = \"/nowhere\""), "apps[0].ca_file: names a file that cannot be read"),
-        (inside("secret_file = \"/nowhere\""), "apps[0].secret_env: stands beside secret_file"),
+        (top_level("[limits]\nbody = 1"), "limits.body: is an unknown key"),
+        (top_level("limits = 1"), "limits: must be a table"),
+        (in_app("tokn = 1"), "apps[0].tokn: is an unknown key"),
+        (in_app("token_endpoint = \"x\""), "apps[0].token_endpoint: must be"),
+        (in_app("proxy = \"x\""), "apps[0].proxy: "),
+        (in_app("ca_file = \"/nowhere\""), "apps[0].ca_file: names a file that cannot be read"),
+        (in_app("secret_file = \"/nowhere\""), "apps[0].secret_env: is set together with secret_file"),
         (with_app("").replace("SECRET", "OTHER"), "apps[0].secret_env: names a variable that is not set"),
         (with_app("").replace("secret_env = \"SECRET\"", ""), "apps[0].secret_file: is missing"),
         (
@@ -158,7 +161,7 @@ fn each_problem_has_its_place() {
         (with_app("").replace("wx1", "w x"), "apps[0].appid: has a character"),
         (with_app("").replace("appid = \"wx1\"", ""), "apps[0].appid: is missing"),
         (with_app("").replace("127.0.0.1", "10.0.0.1"), "apps[0].api_base: uses http://"),
-        (with_app(&with_app("")), "apps: appid wx1 stands twice"),
+        (with_app(&with_app("")), "apps: appid wx1 is used twice"),
     ] {
         assert_problem(&text, problem);
     }
@@ -166,10 +169,10 @@ fn each_problem_has_its_place() {
 }
 
 #[test]
-fn each_problem_of_a_client_has_its_place() {
+fn each_problem_of_a_client_has_its_path() {
     for (text, problem) in [
-        (with_app(&client("").repeat(2)), "clients: name a stands twice"),
-        (with_app(&client("").repeat(2)), &format!("clients: key_sha256 {DIGEST} stands twice")),
+        (with_app(&client("").repeat(2)), "clients: name a is used twice"),
+        (with_app(&client("").repeat(2)), &format!("clients: key_sha256 {DIGEST} is used twice")),
         (with_app("[[clients]]"), "clients[0].scopes: is missing"),
         (with_app(&client("").replace("01234", "01234A")), "clients[0].key_sha256: must be 64"),
         (with_app(&client("").replace("\"a\"", "\"a b\"")), "clients[0].name: must be 1 to 64"),
@@ -177,9 +180,9 @@ fn each_problem_of_a_client_has_its_place() {
             with_app(&client("").replace("token:read", "all")),
             "clients[0].scopes[0]: must be one of token:read",
         ),
-        (with_app(&client("").replace("\"wx1\"", "\"*\", \"wx1\"")), "clients[0].apps: has \"*\" beside"),
+        (with_app(&client("").replace("\"wx1\"", "\"*\", \"wx1\"")), "clients[0].apps: has \"*\" and AppIDs"),
         (with_app(&client("").replace("[\"wx1\"]", "\"wx1\"")), "clients[0].apps: must be a list"),
-        (with_app(&client("allowed_networks = []")), "clients[0].allowed_networks: lists nothing"),
+        (with_app(&client("allowed_networks = []")), "clients[0].allowed_networks: is empty"),
         (with_app(&client("allowed_networks = [1]")), "clients[0].allowed_networks[0]: must be text"),
         (
             with_app(&client("allowed_networks = [\"10.0.0.0/99\"]")),
@@ -190,9 +193,9 @@ fn each_problem_of_a_client_has_its_place() {
     }
 }
 
-/// One text, or a list of one to eight.
+/// `api_base` is one text, or a list of one to eight.
 #[test]
-fn each_host_has_its_place() {
+fn each_host_has_its_path() {
     let hosts = |hosts: &str| with_app("").replace("\"http://127.0.0.1:1\"", hosts);
     let nine: Vec<_> = (1..=9).map(|port| format!("\"https://a:{port}\"")).collect();
     let (config, _) = read(&hosts("[\"https://a\", \"https://b\"]")).unwrap();
@@ -217,10 +220,10 @@ fn assert_problem(text: &str, problem: &str) {
 }
 
 #[test]
-fn all_problems_are_named_at_once() {
+fn all_problems_are_reported_at_once() {
     let text = "listen = 1\nzzz = 1\n[[apps]]\nappid = \"w x\"\n[[clients]]\nname = \"a\"\n[limits]\nheader_timeout_s = 0\n";
     let problems = read(text).unwrap_err();
-    for place in [
+    for path in [
         "listen",
         "zzz",
         "apps[0].appid",
@@ -228,22 +231,22 @@ fn all_problems_are_named_at_once() {
         "clients[0].key_sha256",
         "limits.header_timeout_s",
     ] {
-        assert!(
-            problems.iter().any(|found| found.starts_with(&format!("{place}: "))),
-            "{place}: {problems:?}"
-        );
+        assert!(problems.iter().any(|found| found.starts_with(&format!("{path}: "))), "{path}: {problems:?}");
     }
 }
 
 #[test]
-fn an_app_that_is_not_configured_is_a_warning() {
+fn client_with_unknown_app_is_a_warning() {
     let (_, warnings) = read(&with_app(&client("").replace("\"wx1\"", "\"wx1\", \"wx9\""))).unwrap();
-    assert_eq!(warnings, ["clients: a names the app wx9, which is not configured"]);
+    assert_eq!(
+        warnings,
+        ["clients: a names the app wx9, which is not configured; add the app or correct the AppID"]
+    );
 }
 
 #[cfg(unix)]
 #[test]
-fn a_secret_that_everybody_can_read_is_a_warning() {
+fn secret_readable_by_all_users_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
     let secret = file("modes", "s");
     let text = with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {secret:?}"));
@@ -254,16 +257,16 @@ fn a_secret_that_everybody_can_read_is_a_warning() {
     fs::remove_file(secret).unwrap();
 }
 
-/// The configuration that the documentation shows, but for what is on other machines.
+/// The configuration of the documentation, without the files of other machines.
 #[test]
-fn the_documented_configuration_can_be_used() {
+fn documented_configuration_is_valid() {
     let document = include_str!("../../../../docs/control-server.md");
     let text = document.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let secret = file("documented", "s");
     let text = text.replace("\"/run/secrets/wx.secret\"", &format!("{secret:?}"));
     let text: String =
         text.lines().filter(|line| !line.starts_with("ca_file")).map(|line| format!("{line}\n")).collect();
-    // A machine without certificate authorities has nothing else to say against it.
+    // Without certificate authorities on this machine, the apps have problems, and nothing else has.
     let limits = match read(&text) {
         Ok((config, _)) => config.limits,
         Err(problems) => {
@@ -276,24 +279,21 @@ fn the_documented_configuration_can_be_used() {
 }
 
 #[test]
-fn each_problem_of_the_store_has_its_place() {
-    let beside = with_app;
+fn each_problem_of_the_store_has_its_path() {
+    let top_level = with_app;
     for (text, problem) in [
-        (beside("[store]\nprefix = \"p\""), "store.redis: is missing"),
-        (beside("[store]\nredis = \"h:6379\""), "store.redis: the address of Redis is invalid"),
-        (beside("[store]\nredis = \"redis://h\"\nprefix = \"{\""), "store.prefix: the prefix must be"),
+        (top_level("[store]\nprefix = \"p\""), "store.redis: is missing"),
+        (top_level("[store]\nredis = \"h:6379\""), "store.redis: the address of Redis is invalid"),
+        (top_level("[store]\nredis = \"redis://h\"\nprefix = \"{\""), "store.prefix: the prefix must be"),
         (
-            beside("[store]\nredis = \"redis://h\"\nencryption_key_file = \"/nowhere\""),
+            top_level("[store]\nredis = \"redis://h\"\nencryption_key_file = \"/nowhere\""),
             "store.encryption_key_file: names a file that cannot be read",
         ),
-        (
-            beside("[store]\nredis = \"redis://h\"\npassword = \"x\""),
-            "store.password: is not a key that is known here",
-        ),
+        (top_level("[store]\nredis = \"redis://h\"\npassword = \"x\""), "store.password: is an unknown key"),
     ] {
         let problems = read(&text).unwrap_err();
         assert!(problems.iter().any(|found| found.starts_with(problem)), "{problem}: {problems:?}");
         assert!(!format!("{problems:?}").contains("PLANTED"));
     }
-    assert!(read(&beside("[store]\nredis = \"redis://:SESAME@h/0\"")).is_ok());
+    assert!(read(&top_level("[store]\nredis = \"redis://:SESAME@h/0\"")).is_ok());
 }

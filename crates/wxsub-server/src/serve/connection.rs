@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its last.
+//! Serves one connection: TLS handshake, then HTTP/1.1.
 
 mod write_timeout;
 
@@ -27,64 +27,64 @@ use wxsub_core::clock::timeout_at;
 use self::write_timeout::WriteTimeout;
 use crate::state::ServerState;
 
-/// The most that is kept of a connection's head, in bytes.
+/// Maximum size of a request's head, in bytes.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
-/// How long a connection without a request is kept once the server stops: one may be on its way.
+/// How long an idle connection stays open after shutdown starts. A request may be on its way.
 const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(500);
 
-/// Serves it to its end.
-pub(super) async fn connection(
-    house: &Arc<ServerState>,
+/// Serves a connection until it closes.
+pub(super) async fn serve_connection(
+    state: &Arc<ServerState>,
     router: Router,
     stream: TcpStream,
     peer: SocketAddr,
 ) {
-    // Answers are small, and waiting for more of them helps nobody.
+    // Responses are small, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let (limits, tls) = {
-        let snapshot = house.snapshot();
+        let snapshot = state.snapshot();
         (snapshot.limits, snapshot.tls.clone())
     };
-    let Some(tls) = tls else { return exchange(house, router, TokioIo::new(stream), peer).await };
-    let deadline = house.clock().now().mono.after(limits.header);
+    let Some(tls) = tls else { return serve_http(state, router, TokioIo::new(stream), peer).await };
+    let deadline = state.clock().now().mono.after(limits.header);
     let handshake = TlsAcceptor::from(tls.0).accept(stream);
-    if let Some(Ok(stream)) = timeout_at(&**house.clock(), deadline, handshake).await {
-        exchange(house, router, TokioIo::new(stream), peer).await;
+    if let Some(Ok(stream)) = timeout_at(&**state.clock(), deadline, handshake).await {
+        serve_http(state, router, TokioIo::new(stream), peer).await;
     }
 }
 
-async fn exchange<I>(house: &Arc<ServerState>, router: Router, io: I, peer: SocketAddr)
+async fn serve_http<I>(state: &Arc<ServerState>, router: Router, io: I, peer: SocketAddr)
 where
     I: rt::Read + rt::Write + Unpin,
 {
-    let leaving = AtomicBool::new(false);
+    let closing = AtomicBool::new(false);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        let (answer, leaving) = (router.clone().call(request.map(Body::new)), &leaving);
+        let (response, closing) = (router.clone().call(request.map(Body::new)), &closing);
         async move {
-            let mut response = answer.await?;
-            if leaving.load(Ordering::Relaxed) {
+            let mut response = response.await?;
+            if closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
         }
     });
-    let limits = house.snapshot().limits;
-    let io = WriteTimeout::new(io, Arc::clone(house.clock()), limits.request);
+    let limits = state.snapshot().limits;
+    let io = WriteTimeout::new(io, Arc::clone(state.clock()), limits.request);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
         .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
-    // How a connection ends is its caller's business.
+    // Connection errors are the client's concern, so the result is ignored.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = house.shutdown_started() => leaving.store(true, Ordering::Relaxed),
+        () = state.shutdown_started() => closing.store(true, Ordering::Relaxed),
     }
-    let deadline = house.clock().now().mono.after(KEEP_ALIVE_GRACE);
-    if timeout_at(&**house.clock(), deadline, connection.as_mut()).await.is_none() {
+    let deadline = state.clock().now().mono.after(KEEP_ALIVE_GRACE);
+    if timeout_at(&**state.clock(), deadline, connection.as_mut()).await.is_none() {
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;
     }

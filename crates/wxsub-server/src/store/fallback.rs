@@ -1,4 +1,4 @@
-//! A shared store, with this server's files behind it: the last known tokens, for a start while the shared store is away.
+//! A shared store, with the files of this server as a fallback.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,9 @@ use wxsub_proto::AppId;
 
 use super::FileStore;
 
-/// The shared store decides; the files only remember.
+/// Delegates to the shared store, and saves the latest tokens in files.
+///
+/// The files serve a start while the shared store is unavailable.
 #[derive(Debug)]
 pub(crate) struct FallbackStore {
     shared: Arc<dyn TokenStore>,
@@ -48,11 +50,11 @@ impl TokenStore for FallbackStore {
         replaces: Generation,
         token: StoredToken,
     ) -> Result<CasOutcome, StoreError> {
-        let put = self.shared.compare_and_set(app, replaces, token.clone()).await;
-        if !matches!(put, Ok(CasOutcome::Conflict(_))) {
+        let result = self.shared.compare_and_set(app, replaces, token.clone()).await;
+        if !matches!(result, Ok(CasOutcome::Conflict(_))) {
             self.files.back_up(app, &token).await;
         }
-        put
+        result
     }
 
     async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {

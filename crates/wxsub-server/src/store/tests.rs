@@ -6,7 +6,7 @@ use wxsub_proto::AccessToken;
 
 use super::*;
 
-/// A folder of its own, gone at the end.
+/// A temporary folder, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -37,7 +37,7 @@ fn token(text: &str, generation: u64) -> StoredToken {
 }
 
 #[test]
-fn it_keeps_the_contract_of_stores() {
+fn file_store_passes_the_conformance_tests() {
     let folders: Vec<_> = (0..16).map(|_| Folder::new()).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let opened: Vec<_> = folders.iter().map(|folder| runtime.block_on(folder.open()).unwrap()).collect();
@@ -46,7 +46,7 @@ fn it_keeps_the_contract_of_stores() {
 }
 
 #[tokio::test]
-async fn a_restart_finds_everything_again() {
+async fn record_survives_a_restart() {
     let folder = Folder::new();
     let store = folder.open().await.unwrap();
     assert!(matches!(
@@ -66,7 +66,7 @@ async fn a_restart_finds_everything_again() {
 }
 
 #[tokio::test]
-async fn a_second_server_is_refused() {
+async fn second_server_gets_in_use_error() {
     let folder = Folder::new();
     let first = folder.open().await.unwrap();
     assert!(matches!(folder.open().await, Err(StateError::InUse)));
@@ -75,7 +75,7 @@ async fn a_second_server_is_refused() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_set_aside_and_disturbs_nobody() {
+async fn unreadable_file_is_renamed_and_other_apps_keep_their_tokens() {
     let folder = Folder::new();
     let store = folder.open().await.unwrap();
     store.compare_and_set(&app(), Generation::default(), token("A", 5)).await.unwrap();
@@ -105,28 +105,28 @@ async fn what_cannot_be_read_is_set_aside_and_disturbs_nobody() {
     ));
 }
 
-/// Written when a clock was wrong, or by hand.
+/// A wrong clock or an editor can write such values.
 #[tokio::test]
-async fn record_beyond_all_bounds_poisons_nothing() {
+async fn record_with_maximum_values_is_accepted_or_ignored() {
     let folder = Folder::new();
     let store = folder.open().await.unwrap();
     store.compare_and_set(&app(), Generation::default(), token("A", 5)).await.unwrap();
     drop(store);
     let path = folder.0.join("wx1.json");
     let good = fs::read_to_string(&path).unwrap();
-    let most = u64::MAX.to_string();
+    let max = u64::MAX.to_string();
     let now = SystemClock::new().now();
     for (from, usable) in
         [("\"generation\":5", false), ("\"requested_at_ms\":1000", true), ("\"lifetime_ms\":7200000", false)]
     {
         let (name, _) = from.split_once(':').unwrap();
-        fs::write(&path, good.replace(from, &format!("{name}:{most}"))).unwrap();
+        fs::write(&path, good.replace(from, &format!("{name}:{max}"))).unwrap();
         let store = folder.open().await.unwrap();
         assert!(store.corrupt_apps().is_empty());
         let record = store.load(&app()).await.unwrap();
-        let issued = record.token.as_ref().map(|stored| stored.to_issued(now));
-        assert_eq!(issued.as_ref().is_some_and(|issued| issued.is_valid(now)), usable, "{from}");
-        assert!(issued.is_none_or(|issued| issued.remaining(now).as_secs() <= 7200));
+        let cached = record.token.as_ref().map(|stored| stored.to_issued(now));
+        assert_eq!(cached.as_ref().is_some_and(|cached| cached.is_valid(now)), usable, "{from}");
+        assert!(cached.is_none_or(|cached| cached.remaining(now).as_secs() <= 7200));
         let next = token("B", record.generation().next(now.wall).get());
         assert!(matches!(
             store.compare_and_set(&app(), record.generation(), next).await,
@@ -137,7 +137,7 @@ async fn record_beyond_all_bounds_poisons_nothing() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn nobody_else_can_read_it() {
+async fn folder_and_files_are_readable_by_the_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
     fs::create_dir_all(&folder.0).unwrap();
@@ -149,13 +149,13 @@ async fn nobody_else_can_read_it() {
     assert_eq!((mode(&folder.0.join("wx1.json")), mode(&folder.0.join("lock"))), (0o600, 0o600));
 }
 
-/// The token is good whether or not it can be written.
+/// A token that cannot be written can still be used.
 #[tokio::test]
-async fn a_disk_that_takes_nothing_is_said_so_and_the_rest_goes_on() {
+async fn failed_write_is_an_error_and_the_token_stays_in_memory() {
     let folder = Folder::new();
     let store = folder.open().await.unwrap();
     fs::create_dir(folder.0.join("wx1.json")).unwrap();
-    fs::write(folder.0.join("wx1.json/in-the-way"), "").unwrap();
+    fs::write(folder.0.join("wx1.json/blocker"), "").unwrap();
     assert!(store.compare_and_set(&app(), Generation::default(), token("PLANTED", 5)).await.is_err());
     assert_eq!(store.load(&app()).await.unwrap().generation().get(), 5);
 }

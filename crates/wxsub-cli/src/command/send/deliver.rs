@@ -11,7 +11,7 @@ use super::flow::{Block, Signal};
 use crate::control_server::ControlServer;
 use crate::describe::{describe_send_error, refusal_of};
 use crate::interrupt::Interrupt;
-use wxsub_server::send_result::{SendResult, SendStatus, Stage};
+use wxsub_server::send_result::{SendResult, SendStatus};
 
 /// Where messages are posted.
 pub(super) enum Sender {
@@ -76,7 +76,9 @@ impl SendReport {
             (SendStatus::MaybeSent, ..) => Signal::NoAnswer,
             (_, Some(ErrCode::DAILY_QUOTA), _) => Signal::Blocked(Block::DailyQuota),
             (_, Some(ErrCode::MINUTE_QUOTA), _) => Signal::RateLimited(self.retry_after.unwrap_or(MINUTE)),
-            (_, Some(code), _) if stage == Some(Stage::Token) && !code.is_transient_on_token_call() => {
+            (_, Some(code), _)
+                if stage == Some(Operation::FetchToken) && !code.is_transient_on_token_call() =>
+            {
                 Signal::Blocked(Block::TokenRefused)
             }
             (_, _, Some(Remedy::FixConfig | Remedy::AllowIp)) => Signal::Blocked(Block::Configuration),
@@ -144,10 +146,10 @@ fn maybe_sent(message: &Message, why: &str) -> SendReport {
 fn describe(result: &SendResult, status: u16) -> Option<String> {
     if let Some((refusal, stage)) = result.refusal() {
         return Some(match stage {
-            Some(Stage::Token) => {
+            Some(Operation::FetchToken) => {
                 format!("the message was not sent: {}", refusal_of(&refusal, Operation::FetchToken))
             }
-            Some(Stage::Send) | None => refusal_of(&refusal, Operation::Send),
+            Some(Operation::Send) | None => refusal_of(&refusal, Operation::Send),
         });
     }
     let advice =

@@ -1,4 +1,4 @@
-//! `GET /v1/apps`: how each app is, for those who run the server.
+//! `GET /v1/apps`: the health of each app, for operators.
 
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use wxsub_core::clock::ClockReading;
 use wxsub_proto::{AppId, ErrCode, Remedy, TraceId};
 
 use super::problem::Problem;
-use super::{client, json};
+use super::{authenticate, json};
 use crate::app::ManagedApp;
 use crate::audit::{Action, ApiSurface};
 use crate::client::Scope;
@@ -15,14 +15,14 @@ use crate::context::RequestContext;
 use crate::send_result::RemedyName;
 use crate::state::AuditOutcome;
 
-/// All apps that the key is for.
+/// All apps that the key may use.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Apps)]
 pub(super) struct AppsResponse<'a> {
     apps: Vec<AppStatus<'a>>,
 }
 
-/// One app, without anything secret.
+/// The status of one app. It contains no secret.
 #[derive(Serialize, ToSchema)]
 #[schema(as = App)]
 pub(super) struct AppStatus<'a> {
@@ -35,24 +35,24 @@ pub(super) struct AppStatus<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<u64>,
     suspect: bool,
-    /// Its state file could not be read when the server started, and was set aside as `*.broken`.
+    /// The state file could not be read when the server started, and was renamed to `*.broken`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     state_file_broken: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<AppError>,
 }
 
-/// Whether there is a token, and whether all is well with it.
+/// Whether the app has a usable token, and whether fetching works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AppHealth {
-    /// There is a token, and nothing is wrong.
+    /// There is a token, and fetching works.
     Ok,
-    /// There is a token, but fetching its successor fails, or it may die before its time.
+    /// There is a token, but fetching the next one fails, or the token may expire early.
     Degraded,
-    /// There is none yet, and nothing has failed.
+    /// There is no token yet, and no fetch has failed.
     Starting,
-    /// There is none.
+    /// There is no token, and fetching fails.
     Down,
 }
 
@@ -68,73 +68,80 @@ pub(crate) struct AppError {
     rid: Option<TraceId>,
     #[schema(value_type = RemedyName)]
     pub(crate) remedy: Remedy,
-    /// Since when, in milliseconds since 1970.
+    /// Time of the first failure, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<u64>,
 }
 
-/// How an app is now.
-pub(crate) fn state(app: &ManagedApp, now: ClockReading) -> (AppHealth, Option<AppError>) {
-    let status = app.keeper.status();
-    let trouble = status.failure.as_ref().map(|error| AppError {
+/// The current health of an app, and its error.
+pub(crate) fn health(app: &ManagedApp, now: ClockReading) -> (AppHealth, Option<AppError>) {
+    let status = app.token_cache.status();
+    let error = status.failure.as_ref().map(|error| AppError {
         text: error.kind().to_string(),
         errcode: error.refusal().map(wxsub_proto::ApiError::errcode),
         rid: error.refusal().and_then(wxsub_proto::ApiError::trace_id).cloned(),
         remedy: error.remedy(),
         since: app.failing_since().map(wxsub_core::clock::UnixMillis::get),
     });
-    let state = match (status.usable(now), &trouble) {
+    let state = match (status.usable(now), &error) {
         (Some(_), None) if !status.is_in_doubt(now) => AppHealth::Ok,
         (Some(_), _) => AppHealth::Degraded,
         (None, None) => AppHealth::Starting,
         (None, Some(_)) => AppHealth::Down,
     };
-    (state, trouble)
+    (state, error)
 }
 
 #[utoipa::path(
     get,
     path = "/v1/apps",
     operation_id = "list_apps",
-    summary = "How the apps of the key are; needs admin",
+    summary = "The health of the apps of the key; needs admin",
     security(("key" = [])),
     responses(
-        (status = 200, body = AppsResponse<'_>, description = "Without anything secret"),
+        (status = 200, body = AppsResponse<'_>, description = "The health of each app, without secrets"),
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope"),
     )
 )]
-pub(super) async fn list(call: RequestContext) -> Response {
-    let (client, problem) = match client(&call, Scope::Admin) {
+pub(super) async fn list(context: RequestContext) -> Response {
+    let (client, problem) = match authenticate(&context, Scope::Admin) {
         Ok(client) => (Some(client), None),
         Err((client, problem)) => (client, Some(problem)),
     };
     let outcome = if problem.is_none() { "ok" } else { "denied" };
-    call.house.record_audit(
+    context.state.record_audit(
         ApiSurface::V1,
         Action::List,
-        &call.caller(client),
+        &context.caller(client),
         &AuditOutcome { outcome, ..AuditOutcome::default() },
     );
     if let Some(problem) = problem {
         return problem.into_response();
     }
-    let now = call.house.clock().now();
-    let apps =
-        call.snapshot.apps.values().filter(|app| client.is_some_and(|client| client.can_access(app.appid())));
-    json(&AppsResponse { apps: apps.map(|app| shown(app, now, call.house.is_broken(app.appid()))).collect() })
+    let now = context.state.clock().now();
+    let apps = context
+        .snapshot
+        .apps
+        .values()
+        .filter(|app| client.is_some_and(|client| client.can_access(app.appid())));
+    json(&AppsResponse {
+        apps: apps
+            .map(|app| app_status(app, now, context.state.has_corrupt_state_file(app.appid())))
+            .collect(),
+    })
 }
 
-fn shown(app: &ManagedApp, now: ClockReading, state_file_broken: bool) -> AppStatus<'_> {
-    let (state, error) = state(app, now);
-    let status = app.keeper.status();
-    let held = status.usable(now);
+fn app_status(app: &ManagedApp, now: ClockReading, state_file_broken: bool) -> AppStatus<'_> {
+    let (state, error) = health(app, now);
+    let status = app.token_cache.status();
+    let token = status.usable(now);
     AppStatus {
         appid: app.appid(),
         state,
         token_endpoint: app.config.endpoint.as_str(),
-        generation: held.map(|issued| issued.generation().get()),
-        expires_in: held.map(|issued| issued.remaining(now).as_secs()),
+        generation: token.map(|token| token.generation().get()),
+        expires_in: token.map(|token| token.remaining(now).as_secs()),
         suspect: status.is_in_doubt(now),
         state_file_broken,
         error,

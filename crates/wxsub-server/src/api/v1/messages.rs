@@ -1,4 +1,4 @@
-//! `POST …/messages`: sends one message. The body of every answer has the members of the result object.
+//! `POST …/messages`: sends one message. The body of every response has the members of the result object.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use wxsub_proto::Message;
 use wxsub_proto::message::MessageDraft;
 
 use super::problem::{Problem, ProblemKind};
-use super::{AppIdPath, app, appid, json, no_body};
+use super::{AppIdPath, authorize, body_problem, json, parse_appid};
 use crate::audit::{Action, ApiSurface};
 use crate::client::Scope;
 use crate::context::{AuditCaller, RequestContext};
-use crate::send::{SendContext, Sent, send};
+use crate::send::{SendContext, SendOutcome, send};
 use crate::send_result::{SendResult, SendStatus};
 use crate::state::AuditOutcome;
 
-/// When to try again, where nothing says more.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The value of `Retry-After` if the error has none.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// A message in Weixin's field names, for the OpenAPI document; it is read by the rules of `wxsub-proto`.
+/// A message in Weixin's field names, for the OpenAPI document. `wxsub-proto` parses it.
 #[derive(ToSchema)]
 #[schema(as = Message)]
 #[expect(dead_code, reason = "a description only")]
@@ -33,22 +33,22 @@ pub(super) struct SendMessageRequest {
     scene: u32,
     #[schema(min_length = 1, max_length = 15)]
     title: String,
-    data: WrittenData,
+    data: SendMessageData,
     url: Option<String>,
-    miniprogram: Option<WrittenPage>,
+    miniprogram: Option<SendMessagePage>,
 }
 
 #[derive(ToSchema)]
 #[schema(as = MessageData)]
 #[expect(dead_code, reason = "a description only")]
-pub(super) struct WrittenData {
-    content: WrittenContent,
+pub(super) struct SendMessageData {
+    content: SendMessageContent,
 }
 
 #[derive(ToSchema)]
 #[schema(as = MessageContent)]
 #[expect(dead_code, reason = "a description only")]
-pub(super) struct WrittenContent {
+pub(super) struct SendMessageContent {
     #[schema(min_length = 1, max_length = 200)]
     value: String,
     #[schema(pattern = "^#[0-9A-Fa-f]{6}$")]
@@ -58,7 +58,7 @@ pub(super) struct WrittenContent {
 #[derive(ToSchema)]
 #[schema(as = MessagePage)]
 #[expect(dead_code, reason = "a description only")]
-pub(super) struct WrittenPage {
+pub(super) struct SendMessagePage {
     appid: String,
     pagepath: String,
 }
@@ -75,34 +75,34 @@ pub(super) struct WrittenPage {
         (status = 200, body = SendResult, description = "Sent"),
         (status = 400, body = Problem, description = "Not JSON"),
         (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or is not for this app"),
-        (status = 404, body = Problem, description = "No such app; only keys for all apps are told"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
         (status = 413, body = Problem, description = "Too large"),
         (status = 422, body = Problem, description = "Weixin refused the message, or it is invalid"),
-        (status = 503, body = Problem, description = "Certainly not sent, or the server is overloaded; also if Weixin refused the token call (stage token); see remedy and Retry-After"),
+        (status = 503, body = Problem, description = "Not sent, or the server is overloaded; also if Weixin refused the token call (stage token); see remedy and Retry-After"),
         (status = 504, body = Problem, description = "Maybe sent: do not blindly repeat it")
     )
 )]
-pub(super) async fn send_one(named: AppIdPath, call: RequestContext) -> Response {
-    let (client, app) = match app(&call, &named, Scope::MessageSend) {
+pub(super) async fn send_one(path: AppIdPath, context: RequestContext) -> Response {
+    let (client, app) = match authorize(&context, &path, Scope::MessageSend) {
         Ok(found) => found,
-        Err((client, problem)) => return rejected(&call, &named, call.caller(client), problem),
+        Err((client, problem)) => return rejected(&context, &path, context.caller(client), problem),
     };
-    let message = match call.body().await.map_err(no_body).and_then(|body| message(&body)) {
+    let message = match context.body().await.map_err(body_problem).and_then(|body| parse_message(&body)) {
         Ok(message) => message,
-        Err(problem) => return rejected(&call, &named, call.caller(Some(client)), problem),
+        Err(problem) => return rejected(&context, &path, context.caller(Some(client)), problem),
     };
-    let sending = SendContext {
-        call: &call,
+    let send_context = SendContext {
+        request: &context,
         app,
         client: Some(client),
         api: ApiSurface::V1,
         presented_generation: None,
     };
-    answer(send(&sending, message).await)
+    respond(send(&send_context, message).await)
 }
 
-fn message(body: &[u8]) -> Result<Message, Problem> {
+fn parse_message(body: &[u8]) -> Result<Message, Problem> {
     let not_json = |problems: wxsub_proto::ValidationErrors| {
         Problem::new(ProblemKind::NotJson, problems.to_string())
             .with_result(SendResult::invalid(&MessageDraft::default(), &problems))
@@ -110,24 +110,24 @@ fn message(body: &[u8]) -> Result<Message, Problem> {
     let draft = MessageDraft::from_json(body).map_err(|invalid| not_json(invalid.into()))?;
     draft.validate().map_err(|problems| {
         let result = SendResult::invalid(&draft, &problems);
-        Problem::new(ProblemKind::Invalid, "the message breaks rules, listed in problems; correct it")
+        Problem::new(ProblemKind::Invalid, "the message is invalid: see problems; correct the fields")
             .with_result(result)
     })
 }
 
-fn answer(Sent { result, error }: Sent) -> Response {
+fn respond(SendOutcome { result, error }: SendOutcome) -> Response {
     let (kind, detail) = match result.outcome {
         SendStatus::Sent => return json(&result),
-        SendStatus::Refused => (ProblemKind::Refused, "Weixin refused it, with errcode; see remedy"),
+        SendStatus::Refused => (ProblemKind::Refused, "Weixin refused the message with errcode; see remedy"),
         SendStatus::NotSent if result.refusal().is_some() => (
             ProblemKind::NotSent,
-            "Weixin refused the token call, with errcode, so the message was not sent; see remedy, then try again",
+            "the message was not sent: Weixin refused the token call with errcode; see remedy, then send it again",
         ),
         SendStatus::Invalid => {
-            (ProblemKind::Invalid, "the message breaks rules, listed in problems; correct it")
+            (ProblemKind::Invalid, "the message is invalid: see problems; correct the fields")
         }
         SendStatus::NotSent => {
-            (ProblemKind::NotSent, "the message was certainly not sent; it can be tried again")
+            (ProblemKind::NotSent, "the message was not sent; it is safe to send it again")
         }
         SendStatus::MaybeSent => {
             (ProblemKind::MaybeSent, "the message may have been sent; do not blindly repeat it")
@@ -137,16 +137,21 @@ fn answer(Sent { result, error }: Sent) -> Response {
     match kind {
         ProblemKind::NotSent => {
             let wait = error.as_ref().and_then(SendError::retry_after);
-            problem.retry_after(wait.unwrap_or(RETRY_AFTER)).into_response()
+            problem.retry_after(wait.unwrap_or(DEFAULT_RETRY_AFTER)).into_response()
         }
         _ => problem.into_response(),
     }
 }
 
-fn rejected(call: &RequestContext, named: &AppIdPath, caller: AuditCaller<'_>, problem: Problem) -> Response {
-    let appid = appid(named);
-    let told = AuditOutcome { appid: appid.as_ref(), outcome: "denied", ..AuditOutcome::default() };
-    call.house.record_audit(ApiSurface::V1, Action::Send, &caller, &told);
+fn rejected(
+    context: &RequestContext,
+    path: &AppIdPath,
+    caller: AuditCaller<'_>,
+    problem: Problem,
+) -> Response {
+    let appid = parse_appid(path);
+    let audit = AuditOutcome { appid: appid.as_ref(), outcome: "denied", ..AuditOutcome::default() };
+    context.state.record_audit(ApiSurface::V1, Action::Send, &caller, &audit);
     let remedy = problem.kind.remedy();
     if problem.has_result() {
         return problem.into_response();

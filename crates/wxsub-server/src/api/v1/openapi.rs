@@ -19,7 +19,7 @@ use super::{apps, messages, token};
 )]
 struct Document;
 
-/// How a key is shown.
+/// Adds the security scheme of client keys.
 struct Key;
 
 impl Modify for Key {
@@ -31,9 +31,9 @@ impl Modify for Key {
     }
 }
 
-/// The document as JSON.
+/// The OpenAPI document as JSON.
 pub(crate) fn document() -> &'static [u8] {
-    // Made once, because anybody may ask for it, and on and on.
+    // Built once: the route needs no key, so requests can be frequent.
     static TEXT: LazyLock<Vec<u8>> =
         LazyLock::new(|| serde_json::to_vec(&Document::openapi()).unwrap_or_default());
     &TEXT

@@ -1,5 +1,6 @@
-//! Errors of the native door: `application/problem+json`. Each says what is wrong and what to do; none says why in
-//! words that only insiders should read.
+//! Errors of the v1 API: `application/problem+json` (RFC 9457).
+//!
+//! Each says what is wrong and what to do. Internal causes stay in log and status.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use wxsub_proto::{ErrCode, Remedy, TraceId};
 use crate::app::public_reason;
 use crate::send_result::{RemedyName, SendResult};
 
-/// What kind of problem it is: for programs.
+/// The kind of a problem, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ProblemKind {
@@ -35,7 +36,7 @@ pub(crate) enum ProblemKind {
     MaybeSent,
 }
 
-/// One problem.
+/// The problem details of a response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     pub(crate) kind: ProblemKind,
@@ -46,14 +47,14 @@ pub(crate) struct Problem {
     retry_after: Option<Duration>,
     #[serde(flatten)]
     #[schema(value_type = ProblemExtensions)]
-    more: Box<ProblemExtensions>,
+    extensions: Box<ProblemExtensions>,
 }
 
-/// What a program may want to know beyond its kind.
+/// Further members of the problem details.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum ProblemExtensions {
-    Nothing {},
+    Empty {},
     Result(SendResult),
     Refusal {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +105,7 @@ impl ProblemKind {
         }
     }
 
-    /// What to do about it, where the kind alone tells.
+    /// The remedy that follows from the kind alone.
     pub(crate) fn remedy(self) -> Remedy {
         match self {
             Self::Unauthorized | Self::Forbidden | Self::NotFound => Remedy::FixConfig,
@@ -127,28 +128,28 @@ impl Problem {
             status,
             detail: detail.into(),
             retry_after: None,
-            more: Box::new(ProblemExtensions::Nothing {}),
+            extensions: Box::new(ProblemExtensions::Empty {}),
         }
     }
 
-    /// Where waiting helps.
+    /// Sets `Retry-After`.
     pub(crate) fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
 
-    /// With the members of the result object.
+    /// Adds the members of the result object.
     pub(crate) fn with_result(self, result: SendResult) -> Self {
-        Self { more: Box::new(ProblemExtensions::Result(result)), ..self }
+        Self { extensions: Box::new(ProblemExtensions::Result(result)), ..self }
     }
 
     pub(crate) fn has_result(&self) -> bool {
-        matches!(*self.more, ProblemExtensions::Result(_))
+        matches!(*self.extensions, ProblemExtensions::Result(_))
     }
 
-    /// There is no token to hand out.
+    /// The problem of an app without a usable token.
     pub(crate) fn no_token(error: &TokenError) -> Self {
         let refusal = error.refusal();
-        let more = ProblemExtensions::Refusal {
+        let extensions = ProblemExtensions::Refusal {
             errcode: refusal.map(wxsub_proto::ApiError::errcode),
             errmsg: refusal.map(|refusal| refusal.errmsg().to_owned()),
             rid: refusal.and_then(wxsub_proto::ApiError::trace_id).cloned(),
@@ -156,14 +157,14 @@ impl Problem {
         };
         let problem = Self::new(
             ProblemKind::NoToken,
-            format!("{}; the server goes on trying by itself", public_reason(error)),
+            format!("{}; the server keeps trying to fetch one", public_reason(error)),
         );
-        Self { more: Box::new(more), ..problem }
+        Self { extensions: Box::new(extensions), ..problem }
             .retry_after(error.retry_after().unwrap_or(Duration::from_secs(60)))
     }
 }
 
-/// Whole seconds, and never zero, which would invite to ask at once.
+/// Whole seconds, at least 1. Zero would invite an immediate retry.
 pub(crate) fn seconds(wait: Duration) -> u64 {
     wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
 }
@@ -202,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_told_what_is_wrong_and_no_causes() {
+    fn problem_without_token_shows_no_internal_cause() {
         let error = TransportError::before_sending(TransportErrorKind::Connect, "tcp connect error: PLANTED");
         let problem = Problem::no_token(&TokenError::new(TokenErrorKind::Transport(error), None));
         let text = serde_json::to_string(&problem).unwrap();

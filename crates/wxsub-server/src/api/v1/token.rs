@@ -1,4 +1,4 @@
-//! `GET …/access_token`, and `POST …/access_token/report` for one that no longer works.
+//! `GET …/access_token`, and `POST …/access_token/report` for a token that Weixin rejects.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use utoipa::ToSchema;
 use wxsub_proto::AccessToken;
 
 use super::problem::{Problem, ProblemKind};
-use super::{AppIdPath, app, appid, json, no_body};
+use super::{AppIdPath, authorize, body_problem, json, parse_appid};
 use crate::app::{ManagedApp, ReportError, ServedToken};
 use crate::audit::{Action, ApiSurface};
 use crate::client::Scope;
 use crate::context::{AuditCaller, RequestContext};
 use crate::state::{AuditOutcome, ServerState};
 
-/// A token on its way to whoever may have it.
+/// The current token of an app.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Token)]
 pub(super) struct TokenResponse<'a> {
@@ -24,7 +24,7 @@ pub(super) struct TokenResponse<'a> {
     generation: u64,
 }
 
-/// The token that failed.
+/// The body of a report: the token that Weixin rejected.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ReportRequest {
     access_token: String,
@@ -38,129 +38,141 @@ pub(super) struct ReportRequest {
     security(("key" = [])),
     params(("appid" = String, Path)),
     responses(
-        (status = 200, body = TokenResponse<'_>, description = "Use it for expires_in seconds, then ask again"),
+        (status = 200, body = TokenResponse<'_>, description = "Use it for expires_in seconds, then request it again"),
         (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or is not for this app"),
-        (status = 404, body = Problem, description = "No such app; only keys for all apps are told"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
         (status = 503, body = Problem, description = "No usable token; see Retry-After")
     )
 )]
-pub(super) async fn read(named: AppIdPath, call: RequestContext) -> Response {
-    let (client, app) = match app(&call, &named, Scope::TokenRead) {
+pub(super) async fn read(path: AppIdPath, context: RequestContext) -> Response {
+    let (client, app) = match authorize(&context, &path, Scope::TokenRead) {
         Ok(found) => found,
-        Err((client, problem)) => return denied(&call, &named, call.caller(client), Action::Read, problem),
+        Err((client, problem)) => {
+            return denied(&context, &path, context.caller(client), Action::Read, problem);
+        }
     };
-    let caller = call.caller(Some(client));
+    let caller = context.caller(Some(client));
     let outcome = match app.current() {
         Some(current) => Ok(current),
-        // Boxed, so that whoever need not wait makes no room for it.
-        None => match Box::pin(call.with_timeout(app.token())).await {
+        // Boxed to keep the future small when there is no wait.
+        None => match Box::pin(context.with_timeout(app.token())).await {
             Some(token) => token.map_err(ReportError::Failed),
             None => Err(ReportError::TimedOut),
         },
     };
-    answer(&call.house, app, caller, Action::Read, outcome)
+    respond(&context.state, app, caller, Action::Read, outcome)
 }
 
 #[utoipa::path(
     post,
     path = "/v1/apps/{appid}/access_token/report",
     operation_id = "report_token",
-    summary = "This token no longer works; needs token:report",
+    summary = "Reports a token that Weixin rejects; needs token:report",
     security(("key" = [])),
     params(("appid" = String, Path)),
     request_body = ReportRequest,
     responses(
-        (status = 200, body = TokenResponse<'_>, description = "The current token, which is another"),
+        (status = 200, body = TokenResponse<'_>, description = "The current token, which differs from the reported one"),
         (status = 400, body = Problem, description = "Not JSON"),
         (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or is not for this app"),
-        (status = 404, body = Problem, description = "No such app; only keys for all apps are told"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
         (status = 413, body = Problem, description = "Too large"),
-        (status = 422, body = Problem, description = "No access_token, or not one"),
+        (status = 422, body = Problem, description = "access_token is missing or invalid"),
         (status = 429, body = Problem, description = "Too many reports; see Retry-After"),
-        (status = 503, body = Problem, description = "No other could be had; see Retry-After")
+        (status = 503, body = Problem, description = "No other token is available; see Retry-After")
     )
 )]
-pub(super) async fn report(named: AppIdPath, call: RequestContext) -> Response {
-    let (client, app) = match app(&call, &named, Scope::TokenReport) {
+pub(super) async fn report(path: AppIdPath, context: RequestContext) -> Response {
+    let (client, app) = match authorize(&context, &path, Scope::TokenReport) {
         Ok(found) => found,
-        Err((client, problem)) => return denied(&call, &named, call.caller(client), Action::Report, problem),
+        Err((client, problem)) => {
+            return denied(&context, &path, context.caller(client), Action::Report, problem);
+        }
     };
-    let caller = call.caller(Some(client));
-    let token = match call.body().await.map_err(no_body).and_then(|body| reported(&body)) {
+    let caller = context.caller(Some(client));
+    let token = match context.body().await.map_err(body_problem).and_then(|body| parse_report(&body)) {
         Ok(token) => token,
-        Err(problem) => return denied(&call, &named, caller, Action::Report, problem),
+        Err(problem) => return denied(&context, &path, caller, Action::Report, problem),
     };
-    let work = app.report_invalid(&client.name, app.generation_of(&token));
-    let outcome = call.with_timeout(work).await.unwrap_or(Err(ReportError::TimedOut));
-    answer(&call.house, app, caller, Action::Report, outcome)
+    let refresh = app.report_invalid(&client.name, app.generation_of(&token));
+    let outcome = context.with_timeout(refresh).await.unwrap_or(Err(ReportError::TimedOut));
+    respond(&context.state, app, caller, Action::Report, outcome)
 }
 
-fn reported(body: &[u8]) -> Result<AccessToken, Problem> {
-    let value: serde_json::Value = serde_json::from_slice(body)
-        .map_err(|_| Problem::new(ProblemKind::NotJson, "the body must be JSON: {\"access_token\":\"…\"}"))?;
-    let read: ReportRequest = serde_json::from_value(value)
-        .map_err(|_| Problem::new(ProblemKind::Invalid, "access_token: is missing, or is not text"))?;
-    AccessToken::new(read.access_token)
+fn parse_report(body: &[u8]) -> Result<AccessToken, Problem> {
+    let value: serde_json::Value = serde_json::from_slice(body).map_err(|_| {
+        Problem::new(ProblemKind::NotJson, "the body is not JSON; send {\"access_token\":\"…\"}")
+    })?;
+    let request: ReportRequest = serde_json::from_value(value).map_err(|_| {
+        Problem::new(
+            ProblemKind::Invalid,
+            "access_token: is missing or is not text; send {\"access_token\":\"…\"}",
+        )
+    })?;
+    AccessToken::new(request.access_token)
         .map_err(|invalid| Problem::new(ProblemKind::Invalid, invalid.to_string()))
 }
 
-fn answer(
-    house: &ServerState,
+fn respond(
+    state: &ServerState,
     app: &ManagedApp,
     caller: AuditCaller<'_>,
     action: Action,
     outcome: Result<ServedToken, ReportError>,
 ) -> Response {
-    let told = AuditOutcome { appid: Some(app.appid()), ..AuditOutcome::default() };
-    let (told, response) = match outcome {
-        Ok(vouched) => {
-            let generation = vouched.issued.generation().get();
-            let access_token = vouched.issued.token().expose_secret();
-            let expires_in = vouched.expires_in.as_secs();
-            house.metrics().read(ApiSurface::V1);
-            let told = AuditOutcome { outcome: "ok", generation: Some(generation), ..told };
-            (told, json(&TokenResponse { access_token, expires_in, generation }))
+    let audit = AuditOutcome { appid: Some(app.appid()), ..AuditOutcome::default() };
+    let (audit, response) = match outcome {
+        Ok(served) => {
+            let generation = served.cached.generation().get();
+            let access_token = served.cached.token().expose_secret();
+            let expires_in = served.expires_in.as_secs();
+            state.metrics().record_read(ApiSurface::V1);
+            let audit = AuditOutcome { outcome: "ok", generation: Some(generation), ..audit };
+            (audit, json(&TokenResponse { access_token, expires_in, generation }))
         }
-        Err(ReportError::Rationed(wait)) => {
+        Err(ReportError::RateLimited(wait)) => {
             let problem = Problem::new(
                 ProblemKind::RateLimited,
-                "too many reports; wait and report again if it is still needed",
+                "too many reports; wait, then report the token again if Weixin still rejects it",
             );
-            (AuditOutcome { outcome: "rate_limited", ..told }, problem.retry_after(wait).into_response())
+            (AuditOutcome { outcome: "rate_limited", ..audit }, problem.retry_after(wait).into_response())
         }
         Err(ReportError::TimedOut) => {
             let problem = Problem::new(
                 ProblemKind::NoToken,
-                "no token came in time; the server goes on trying by itself",
+                "no access token in time; retry later: the server keeps trying to fetch one",
             );
             (
-                AuditOutcome { outcome: "no_token", ..told },
+                AuditOutcome { outcome: "no_token", ..audit },
                 problem.retry_after(Duration::from_secs(5)).into_response(),
             )
         }
         Err(ReportError::Failed(error)) => {
             let errcode = error.refusal().map(wxsub_proto::ApiError::errcode);
-            (AuditOutcome { outcome: "no_token", errcode, ..told }, Problem::no_token(&error).into_response())
+            (
+                AuditOutcome { outcome: "no_token", errcode, ..audit },
+                Problem::no_token(&error).into_response(),
+            )
         }
     };
     if action == Action::Report {
-        house.metrics().reported(app.appid(), told.outcome);
+        state.metrics().record_report(app.appid(), audit.outcome);
     }
-    house.record_audit(ApiSurface::V1, action, &caller, &told);
+    state.record_audit(ApiSurface::V1, action, &caller, &audit);
     response
 }
 
 fn denied(
-    call: &RequestContext,
-    named: &AppIdPath,
+    context: &RequestContext,
+    path: &AppIdPath,
     caller: AuditCaller<'_>,
     action: Action,
     problem: Problem,
 ) -> Response {
-    let appid = appid(named);
-    let told = AuditOutcome { appid: appid.as_ref(), outcome: "denied", ..AuditOutcome::default() };
-    call.house.record_audit(ApiSurface::V1, action, &caller, &told);
+    let appid = parse_appid(path);
+    let audit = AuditOutcome { appid: appid.as_ref(), outcome: "denied", ..AuditOutcome::default() };
+    context.state.record_audit(ApiSurface::V1, action, &caller, &audit);
     problem.into_response()
 }

@@ -1,4 +1,4 @@
-//! Answers in Weixin's form.
+//! Responses in Weixin's format.
 
 use axum::body::Body;
 use axum::http::HeaderValue;
@@ -11,10 +11,10 @@ use wxsub_proto::{ApiError, ErrCode, Operation, ValidationError, ValidationError
 
 use crate::app::{ReportError, public_reason};
 use crate::context::BodyError;
-use crate::send::Sent;
+use crate::send::SendOutcome;
 use crate::send_result::SendStatus;
 
-/// What the Weixin-compatible API answers for a message that may have been sent. No SDK repeats a call because of it.
+/// The errcode of the Weixin-compatible API for a message that may have been sent. No SDK repeats a call on this code.
 pub const MAYBE_SENT: ErrCode = ErrCode::new(900_504);
 
 /// `{"errcode","errmsg"}`.
@@ -29,12 +29,12 @@ impl WeixinResponse {
         Self { errcode, errmsg: errmsg.into() }
     }
 
-    /// No key, or none that is known; never 40001, because of which an SDK would ask for ever.
+    /// The key is missing or unknown. Never 40001: an SDK would retry that endlessly.
     pub(super) fn unknown_key() -> Self {
         Self::new(ErrCode::INVALID_APPSECRET, "invalid appsecret: not a client key that this server knows")
     }
 
-    /// Whether it exists or not.
+    /// The client may not use the app, or the app is not configured.
     pub(super) fn unknown_app() -> Self {
         Self::new(ErrCode::INVALID_APPID, "invalid appid: not an app of this client key")
     }
@@ -46,20 +46,20 @@ impl WeixinResponse {
         )
     }
 
-    pub(super) fn limit(why: &str) -> Self {
+    pub(super) fn rate_limited(why: &str) -> Self {
         Self::new(ErrCode::MINUTE_QUOTA, format!("api minute-quota reach limit: {why}"))
     }
 
-    pub(super) fn no_body(reason: BodyError) -> Self {
+    pub(super) fn body_error(reason: BodyError) -> Self {
         match reason {
             BodyError::TooLarge => Self::new(ErrCode::new(45002), "content size out of limit"),
             BodyError::Incomplete => {
-                Self::new(ErrCode::DATA_FORMAT, "data format error: the body did not come whole")
+                Self::new(ErrCode::DATA_FORMAT, "data format error: the body was not received completely")
             }
         }
     }
 
-    /// A parameter of a token call that breaks a rule.
+    /// A parameter of a token call is invalid.
     pub(super) fn invalid(invalid: &ValidationError) -> Self {
         let missing = matches!(invalid.rule(), ValidationErrorKind::Missing);
         let errcode = match (invalid.field(), missing) {
@@ -73,40 +73,40 @@ impl WeixinResponse {
         Self::new(errcode, invalid.to_string())
     }
 
-    /// There is no token to hand out.
+    /// There is no usable token.
     pub(super) fn no_token(reason: &ReportError) -> Self {
         match reason {
-            ReportError::Rationed(_) => Self::limit("too many forced refreshes"),
-            ReportError::TimedOut => {
-                Self::new(ErrCode::SYSTEM_BUSY, "no token came in time; try again later")
-            }
+            ReportError::RateLimited(_) => Self::rate_limited("too many forced refreshes; retry later"),
+            ReportError::TimedOut => Self::new(ErrCode::SYSTEM_BUSY, "no access token in time; retry later"),
             ReportError::Failed(error) => Self::token_error(error),
         }
     }
 
     fn token_error(error: &TokenError) -> Self {
         match error.refusal() {
-            Some(refusal) => Self::refused_token(refusal),
+            Some(refusal) => Self::token_refused(refusal),
             None => Self::new(ErrCode::SYSTEM_BUSY, public_reason(error)),
         }
     }
 
-    /// Weixin's own words about our token call. A 40001 there is our wrong AppSecret, not the client's stale token.
-    fn refused_token(refusal: &ApiError) -> Self {
+    /// Weixin refused the server's token call.
+    ///
+    /// Its 40001 means that the server's AppSecret is wrong. The client would read it as a stale token, so it becomes 40125.
+    fn token_refused(refusal: &ApiError) -> Self {
         match refusal.errcode() {
             ErrCode::INVALID_CREDENTIAL => Self::new(ErrCode::INVALID_APPSECRET, refusal.errmsg()),
             errcode => Self::new(errcode, refusal.errmsg()),
         }
     }
 
-    /// What became of a message.
-    pub(super) fn sent(sent: &Sent) -> Self {
-        match (sent.result.outcome, sent.error.as_ref().and_then(SendError::refusal)) {
+    /// The response for a message.
+    pub(super) fn sent(send: &SendOutcome) -> Self {
+        match (send.result.outcome, send.error.as_ref().and_then(SendError::refusal)) {
             (SendStatus::Sent, _) => Self::new(ErrCode::OK, "ok"),
             (SendStatus::Refused, Some(refusal)) => Self::new(refusal.errcode(), refusal.errmsg()),
-            (SendStatus::NotSent, Some(refusal)) => Self::no_token_to_send(refusal),
+            (SendStatus::NotSent, Some(refusal)) => Self::send_without_token(refusal),
             (SendStatus::NotSent, None) => {
-                Self::new(ErrCode::SYSTEM_BUSY, "the message was certainly not sent; it can be tried again")
+                Self::new(ErrCode::SYSTEM_BUSY, "the message was not sent; it is safe to send it again")
             }
             (SendStatus::MaybeSent | SendStatus::Refused | SendStatus::Invalid, _) => {
                 Self::new(MAYBE_SENT, "the message may have been sent, do not repeat it")
@@ -114,12 +114,13 @@ impl WeixinResponse {
         }
     }
 
-    /// Weixin refused our token call before the message. Its code would read as a refusal of the message, which is not
-    /// repeated, so it stands in the text.
-    fn no_token_to_send(refusal: &ApiError) -> Self {
+    /// Weixin refused the server's token call before the message.
+    ///
+    /// An SDK would read that errcode as a refusal of the message and not send it again. So the errcode is in the text only.
+    fn send_without_token(refusal: &ApiError) -> Self {
         let remedy = refusal.errcode().remedy(Operation::FetchToken);
         let errmsg = format!(
-            "the message was not sent, because Weixin refused the token call: {refusal}; remedy {remedy}: {}",
+            "the message was not sent: Weixin refused the token call: {refusal}; remedy {remedy}: {}",
             remedy.advice()
         );
         Self::new(ErrCode::SYSTEM_BUSY, errmsg)
@@ -130,7 +131,7 @@ impl WeixinResponse {
     }
 }
 
-/// As Weixin answers: always 200.
+/// A JSON response with status 200, as Weixin sends it.
 pub(super) fn json(value: &impl Serialize) -> Response {
     let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
     let headers = response.headers_mut();
@@ -144,16 +145,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_call_names_its_parameter_as_weixin_does() {
-        let form = ValidationErrorKind::InvalidFormat { expected: "x" };
+    fn invalid_parameter_gets_the_errcode_of_weixin() {
+        let format = ValidationErrorKind::InvalidFormat { expected: "x" };
         for (field, rule, errcode) in [
             ("appid", ValidationErrorKind::Missing, 41002),
             ("appid", ValidationErrorKind::Empty, 40013),
             ("grant_type", ValidationErrorKind::Missing, 40002),
-            ("grant_type", form.clone(), 40002),
+            ("grant_type", format.clone(), 40002),
             ("secret", ValidationErrorKind::Missing, 41004),
             ("secret", ValidationErrorKind::Empty, 40125),
-            ("body", form, 47001),
+            ("body", format, 47001),
         ] {
             assert_eq!(
                 WeixinResponse::invalid(&ValidationError::new(field, rule)).errcode.get(),
@@ -164,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn a_40001_to_our_token_call_is_about_the_secret() {
-        for (errcode, handed_on) in [(40001, 40125), (40164, 40164), (7, 7)] {
-            let answer = WeixinResponse::refused_token(&ApiError::new(ErrCode::new(errcode), "text"));
-            assert_eq!((answer.errcode.get(), answer.errmsg.as_str()), (handed_on, "text"));
+    fn a_40001_on_the_token_call_becomes_40125() {
+        for (errcode, expected) in [(40001, 40125), (40164, 40164), (7, 7)] {
+            let response = WeixinResponse::token_refused(&ApiError::new(ErrCode::new(errcode), "text"));
+            assert_eq!((response.errcode.get(), response.errmsg.as_str()), (expected, "text"));
         }
     }
 }

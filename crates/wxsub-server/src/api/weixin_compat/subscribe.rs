@@ -1,4 +1,4 @@
-//! `POST /cgi-bin/message/template/subscribe`: sent on from here. The token is the right to do so, as it is with Weixin.
+//! `POST /cgi-bin/message/template/subscribe`: sends a message. As with Weixin, the access token authorizes the request.
 
 use std::sync::Arc;
 
@@ -15,39 +15,44 @@ use crate::context::RequestContext;
 use crate::send::{SendContext, send};
 use crate::state::AuditOutcome;
 
-pub(super) async fn send_one(call: RequestContext) -> Response {
-    let (app, shown) = match app(&call) {
+pub(super) async fn send_one(context: RequestContext) -> Response {
+    let (app, presented) = match find_app(&context) {
         Ok(found) => found,
-        Err(answer) => return denied(&call, answer, &AuditOutcome::default()),
+        Err(response) => return denied(&context, response, &AuditOutcome::default()),
     };
-    let message = match call.body().await.map_err(WeixinResponse::no_body).and_then(|body| message(&body)) {
+    let message = match context
+        .body()
+        .await
+        .map_err(WeixinResponse::body_error)
+        .and_then(|body| parse_message(&body))
+    {
         Ok(message) => message,
-        Err(answer) => {
-            let generation = Some(shown.get());
-            let told = AuditOutcome { appid: Some(app.appid()), generation, ..AuditOutcome::default() };
-            return denied(&call, answer, &told);
+        Err(response) => {
+            let generation = Some(presented.get());
+            let audit = AuditOutcome { appid: Some(app.appid()), generation, ..AuditOutcome::default() };
+            return denied(&context, response, &audit);
         }
     };
-    let sending = SendContext {
-        call: &call,
+    let send_context = SendContext {
+        request: &context,
         app: &app,
         client: None,
         api: ApiSurface::Weixin,
-        presented_generation: Some(shown),
+        presented_generation: Some(presented),
     };
-    WeixinResponse::sent(&send(&sending, message).await).into_response()
+    WeixinResponse::sent(&send(&send_context, message).await).into_response()
 }
 
-fn denied(call: &RequestContext, answer: WeixinResponse, told: &AuditOutcome<'_>) -> Response {
-    let told = AuditOutcome { outcome: "denied", errcode: Some(answer.errcode), ..told.clone() };
-    call.house.record_audit(ApiSurface::Weixin, Action::Send, &call.caller(None), &told);
-    answer.into_response()
+fn denied(context: &RequestContext, response: WeixinResponse, audit: &AuditOutcome<'_>) -> Response {
+    let audit = AuditOutcome { outcome: "denied", errcode: Some(response.errcode), ..audit.clone() };
+    context.state.record_audit(ApiSurface::Weixin, Action::Send, &context.caller(None), &audit);
+    response.into_response()
 }
 
-/// The app whose token this is, the current one or one of the two before it; and which of them.
-fn app(call: &RequestContext) -> Result<(Arc<ManagedApp>, Generation), WeixinResponse> {
+/// The app and the generation of the request's access token. The current token and the two before it are accepted.
+fn find_app(context: &RequestContext) -> Result<(Arc<ManagedApp>, Generation), WeixinResponse> {
     let token =
-        access_token_from_query(call.head.uri.query().unwrap_or_default()).map_err(
+        access_token_from_query(context.head.uri.query().unwrap_or_default()).map_err(
             |invalid| match invalid.rule() {
                 ValidationErrorKind::Missing | ValidationErrorKind::Empty => {
                     WeixinResponse::new(ErrCode::MISSING_ACCESS_TOKEN, "access_token missing")
@@ -56,7 +61,7 @@ fn app(call: &RequestContext) -> Result<(Arc<ManagedApp>, Generation), WeixinRes
             },
         )?;
     let known = |app: &Arc<ManagedApp>| Some((Arc::clone(app), app.generation_of(&token)?));
-    call.snapshot.apps.values().find_map(known).ok_or_else(unknown_token)
+    context.snapshot.apps.values().find_map(known).ok_or_else(unknown_token)
 }
 
 fn unknown_token() -> WeixinResponse {
@@ -66,7 +71,7 @@ fn unknown_token() -> WeixinResponse {
     )
 }
 
-fn message(body: &[u8]) -> Result<Message, WeixinResponse> {
+fn parse_message(body: &[u8]) -> Result<Message, WeixinResponse> {
     if body.is_empty() {
         return Err(WeixinResponse::new(ErrCode::EMPTY_POST_DATA, "empty post data"));
     }

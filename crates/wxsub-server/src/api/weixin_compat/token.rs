@@ -1,4 +1,4 @@
-//! `GET /cgi-bin/token` and `POST /cgi-bin/stable_token`: the current token, for a client key where the AppSecret was.
+//! `GET /cgi-bin/token` and `POST /cgi-bin/stable_token`: the current token. The client key takes the place of the AppSecret.
 
 use axum::response::Response;
 use serde::Serialize;
@@ -15,122 +15,124 @@ use crate::client::{ApiClient, Scope};
 use crate::context::RequestContext;
 use crate::state::AuditOutcome;
 
-/// As Weixin writes it.
+/// A token in Weixin's format.
 #[derive(Serialize)]
 struct TokenResponse<'a> {
     access_token: &'a str,
     expires_in: u64,
 }
 
-/// What a client wants.
+/// The parameters of a token request.
 struct TokenQuery {
     appid: AppId,
     key: AppSecret,
-    /// A report, in the only words an SDK has for it.
-    forced: bool,
+    /// Whether this is a report. An SDK can report a token only by `force_refresh`.
+    force_refresh: bool,
 }
 
-pub(super) async fn read(call: RequestContext) -> Response {
-    let query = TokenRequest::decode(call.head.uri.query().unwrap_or_default());
-    let wanted = query.map(|read| TokenQuery { appid: read.appid, key: read.secret, forced: false });
-    answer(&call, wanted.map_err(|invalid| WeixinResponse::invalid(&invalid))).await
+pub(super) async fn read(context: RequestContext) -> Response {
+    let query = TokenRequest::decode(context.head.uri.query().unwrap_or_default());
+    let query =
+        query.map(|request| TokenQuery { appid: request.appid, key: request.secret, force_refresh: false });
+    respond(&context, query.map_err(|invalid| WeixinResponse::invalid(&invalid))).await
 }
 
-pub(super) async fn read_stable(call: RequestContext) -> Response {
-    // The key stands in it: whoever has not shown one yet takes no place from those who have.
-    let body = call.body().await.map_err(WeixinResponse::no_body);
-    let Some(_in_flight) = call.house.try_acquire_permit() else { return overloaded() };
-    let wanted = body.and_then(|body| {
-        let read = StableTokenRequest::decode(&body).map_err(|invalid| WeixinResponse::invalid(&invalid))?;
-        Ok(TokenQuery { appid: read.appid, key: read.secret, forced: read.force_refresh })
+pub(super) async fn read_stable(context: RequestContext) -> Response {
+    // The key is in the body. The permit is taken afterwards, so that requests without a key cannot use up the permits.
+    let body = context.body().await.map_err(WeixinResponse::body_error);
+    let Some(_permit) = context.state.try_acquire_permit() else { return overloaded() };
+    let query = body.and_then(|body| {
+        let request =
+            StableTokenRequest::decode(&body).map_err(|invalid| WeixinResponse::invalid(&invalid))?;
+        Ok(TokenQuery { appid: request.appid, key: request.secret, force_refresh: request.force_refresh })
     });
-    answer(&call, wanted).await
+    respond(&context, query).await
 }
 
-async fn answer(call: &RequestContext, wanted: Result<TokenQuery, WeixinResponse>) -> Response {
-    let forced = wanted.as_ref().is_ok_and(|wanted| wanted.forced);
-    let action = if forced { Action::Report } else { Action::Read };
-    let (client, served) = match &wanted {
-        Ok(wanted) => serve(call, wanted).await,
-        Err(answer) => (None, Err((answer.clone(), "denied"))),
+async fn respond(context: &RequestContext, query: Result<TokenQuery, WeixinResponse>) -> Response {
+    let force_refresh = query.as_ref().is_ok_and(|query| query.force_refresh);
+    let action = if force_refresh { Action::Report } else { Action::Read };
+    let (client, served) = match &query {
+        Ok(query) => serve(context, query).await,
+        Err(response) => (None, Err((response.clone(), "denied"))),
     };
-    let caller = call.caller(client);
-    let told =
-        AuditOutcome { appid: wanted.as_ref().ok().map(|wanted| &wanted.appid), ..AuditOutcome::default() };
+    let caller = context.caller(client);
+    let audit =
+        AuditOutcome { appid: query.as_ref().ok().map(|query| &query.appid), ..AuditOutcome::default() };
     match served {
-        Ok(vouched) => {
-            let generation = Some(vouched.issued.generation().get());
-            call.house.record_audit(
+        Ok(served) => {
+            let generation = Some(served.cached.generation().get());
+            context.state.record_audit(
                 ApiSurface::Weixin,
                 action,
                 &caller,
-                &AuditOutcome { outcome: "ok", generation, ..told },
+                &AuditOutcome { outcome: "ok", generation, ..audit },
             );
-            call.house.metrics().read(ApiSurface::Weixin);
-            let access_token = vouched.issued.token().expose_secret();
-            json(&TokenResponse { access_token, expires_in: vouched.expires_in.as_secs() })
+            context.state.metrics().record_read(ApiSurface::Weixin);
+            let access_token = served.cached.token().expose_secret();
+            json(&TokenResponse { access_token, expires_in: served.expires_in.as_secs() })
         }
-        Err((answer, outcome)) => {
-            let told = AuditOutcome { outcome, errcode: Some(answer.errcode), ..told };
-            call.house.record_audit(ApiSurface::Weixin, action, &caller, &told);
-            answer.into_response()
+        Err((response, outcome)) => {
+            let audit = AuditOutcome { outcome, errcode: Some(response.errcode), ..audit };
+            context.state.record_audit(ApiSurface::Weixin, action, &caller, &audit);
+            response.into_response()
         }
     }
 }
 
 type Served<'a> = (Option<&'a ApiClient>, Result<ServedToken, (WeixinResponse, &'static str)>);
 
-async fn serve<'a>(call: &'a RequestContext, wanted: &TokenQuery) -> Served<'a> {
-    let Some(client) = call.client(ApiKey::new(wanted.key.expose_secret()).ok().as_ref()) else {
+async fn serve<'a>(context: &'a RequestContext, query: &TokenQuery) -> Served<'a> {
+    let Some(client) = context.client(ApiKey::new(query.key.expose_secret()).ok().as_ref()) else {
         return (None, Err((WeixinResponse::unknown_key(), "denied")));
     };
-    let app = call.snapshot.apps.get(&wanted.appid).filter(|app| client.can_access(app.appid()));
+    let app = context.snapshot.apps.get(&query.appid).filter(|app| client.can_access(app.appid()));
     let Some(app) = app else { return (Some(client), Err((WeixinResponse::unknown_app(), "denied"))) };
-    let needed = if wanted.forced { Scope::TokenReport } else { Scope::TokenRead };
-    // A report brings a token too.
-    if let Some(lacking) = [Scope::TokenRead, needed].into_iter().find(|scope| !client.has_scope(*scope)) {
-        return (Some(client), Err((WeixinResponse::no_scope(lacking.as_str()), "denied")));
+    let required = if query.force_refresh { Scope::TokenReport } else { Scope::TokenRead };
+    // A report returns a token too, so it needs both scopes.
+    if let Some(missing) = [Scope::TokenRead, required].into_iter().find(|scope| !client.has_scope(*scope)) {
+        return (Some(client), Err((WeixinResponse::no_scope(missing.as_str()), "denied")));
     }
-    let token = call
-        .with_timeout(token(call, client, app, wanted.forced))
+    let token = context
+        .with_timeout(token(context, client, app, query.force_refresh))
         .await
         .unwrap_or(Err(ReportError::TimedOut));
-    if wanted.forced {
+    if query.force_refresh {
         let result = match &token {
             Ok(_) => "ok",
-            Err(ReportError::Rationed(_)) => "rate_limited",
+            Err(ReportError::RateLimited(_)) => "rate_limited",
             Err(ReportError::Failed(_) | ReportError::TimedOut) => "no_token",
         };
-        call.house.metrics().reported(app.appid(), result);
+        context.state.metrics().record_report(app.appid(), result);
     }
-    let handed = token.map_err(|reason| {
-        let outcome = if matches!(reason, ReportError::Rationed(_)) { "rate_limited" } else { "no_token" };
+    let served = token.map_err(|reason| {
+        let outcome = if matches!(reason, ReportError::RateLimited(_)) { "rate_limited" } else { "no_token" };
         (WeixinResponse::no_token(&reason), outcome)
     });
-    let handed =
-        handed.inspect(|vouched| app.memory.record_served(&client.name, vouched, call.house.clock().now()));
-    (Some(client), handed)
+    let served =
+        served.inspect(|served| app.history.record_served(&client.name, served, context.state.clock().now()));
+    (Some(client), served)
 }
 
 async fn token(
-    call: &RequestContext,
+    context: &RequestContext,
     client: &ApiClient,
     app: &ManagedApp,
-    forced: bool,
+    force_refresh: bool,
 ) -> Result<ServedToken, ReportError> {
     let current = app.current();
-    if forced {
-        // What it was handed last is what it finds wanting; and if it was handed nothing yet, what everybody has.
-        let held = current.as_ref().map(|current| current.issued.generation());
-        return app.report_invalid(&client.name, app.memory.last_served(&client.name).or(held)).await;
+    if force_refresh {
+        // The client rejects the token that it was served last, or the current one if it was served none.
+        let held = current.as_ref().map(|current| current.cached.generation());
+        return app.report_invalid(&client.name, app.history.last_served(&client.name).or(held)).await;
     }
     if let Some(current) = current {
-        let now = call.house.clock().now();
-        if !app.memory.within_ttl(&client.name, current.issued.generation(), now) {
+        let now = context.state.clock().now();
+        if !app.history.within_ttl(&client.name, current.cached.generation(), now) {
             return Ok(current);
         }
-        // It may have seen a 40001, and has no other way to say so.
-        app.probe.check(&app.keeper, current.issued).await;
+        // The client requests again before the ttl is over: it may have seen a 40001, and can signal that only this way.
+        app.probe.check(&app.token_cache, current.cached).await;
     }
     app.token().await.map_err(ReportError::Failed)
 }

@@ -1,4 +1,4 @@
-//! Whoever asks and does not read the answers is cut off.
+//! Closes the connection of a client that does not read responses.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -9,32 +9,36 @@ use std::time::Duration;
 use hyper::rt;
 use wxsub_core::clock::Clock;
 
-/// A connection that breaks once nothing could be written to it for so long.
+/// A stream that fails if a write makes no progress within the timeout.
 pub(super) struct WriteTimeout<I> {
     io: I,
     clock: Arc<dyn Clock>,
-    most: Duration,
-    /// Over when patience is; there while something waits to be written.
-    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    timeout: Duration,
+    /// Runs while a write is pending.
+    timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<I> WriteTimeout<I> {
-    pub(super) fn new(io: I, clock: Arc<dyn Clock>, most: Duration) -> Self {
-        Self { io, clock, most, waiting: None }
+    pub(super) fn new(io: I, clock: Arc<dyn Clock>, timeout: Duration) -> Self {
+        Self { io, clock, timeout, timer: None }
     }
 
-    /// What came of writing, unless there has been nothing but waiting for too long.
-    fn in_time<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Passes on the result of a write, or fails with `TimedOut` if it has been pending for too long.
+    fn check_timeout<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waiting = None;
+            self.timer = None;
             return written;
         }
-        let (clock, most) = (&self.clock, self.most);
-        let waiting = self.waiting.get_or_insert_with(|| {
-            let (clock, end) = (Arc::clone(clock), clock.now().mono.after(most));
+        let (clock, timeout) = (&self.clock, self.timeout);
+        let timer = self.timer.get_or_insert_with(|| {
+            let (clock, end) = (Arc::clone(clock), clock.now().mono.after(timeout));
             Box::pin(async move { clock.sleep_until(end).await })
         });
-        ready!(waiting.as_mut().poll(context));
+        ready!(timer.as_mut().poll(context));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }
@@ -56,17 +60,17 @@ impl<I: rt::Write + Unpin> rt::Write for WriteTimeout<I> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        self.in_time(context, written)
+        self.check_timeout(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(context);
-        self.in_time(context, flushed)
+        self.check_timeout(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.io).poll_shutdown(context);
-        self.in_time(context, shut)
+        let closed = Pin::new(&mut self.io).poll_shutdown(context);
+        self.check_timeout(context, closed)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -79,6 +83,6 @@ impl<I: rt::Write + Unpin> rt::Write for WriteTimeout<I> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(context, pieces);
-        self.in_time(context, written)
+        self.check_timeout(context, written)
     }
 }
