@@ -1,4 +1,4 @@
-//! Which app, and how to reach Weixin for it: from flags and environment.
+//! Settings for direct calls to Weixin, from flags and environment.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::environment::{self, ALLOW_HTTP, API_BASE, APPID, TOKEN_ENDPOINT};
 use crate::transport;
 use crate::usage::UsageErrors;
 
-/// An app that can call Weixin.
+/// An app and its access to Weixin.
 pub(crate) struct DirectConfig {
-    /// Which app.
+    /// AppID.
     pub(crate) appid: AppId,
-    /// The proof of being it.
+    /// AppSecret.
     pub(crate) secret: AppSecret,
-    /// Where its tokens come from.
+    /// Endpoint that issues access tokens.
     pub(crate) endpoint: TokenEndpoint,
-    /// Where the API is.
+    /// Base URLs of Weixin's API.
     pub(crate) bases: BaseUrls,
-    /// How requests get there.
+    /// Transport for the requests.
     pub(crate) transport: Arc<dyn Transport>,
 }
 
 impl DirectConfig {
-    /// The app of these flags and of the environment.
+    /// Reads the settings from the flag and the environment.
     pub(crate) fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
         let appid = appid(appid_flag, usage);
         let secret = environment::secret(usage);
@@ -46,18 +46,18 @@ impl DirectConfig {
         })
     }
 
-    /// Says what a fetch does to others, before it is made.
+    /// Warns that a fetch from `/cgi-bin/token` invalidates the token of other processes.
     pub(crate) fn warn_before_fetch(&self) {
         if self.endpoint == TokenEndpoint::Token {
             console::warning(format_args!(
-                "fetching from /cgi-bin/token ends the access token that other processes use for this app; \
-                 {TOKEN_ENDPOINT}=stable_token would not"
+                "a fetch from /cgi-bin/token invalidates the access token that other processes of this app use; \
+                 {TOKEN_ENDPOINT}=stable_token avoids this"
             ));
         }
     }
 }
 
-/// The AppID: from the flag, else from the environment.
+/// Reads the AppID from the flag, else from the environment.
 pub(crate) fn appid(flag: Option<&str>, usage: &mut UsageErrors) -> Option<AppId> {
     if flag.is_some() {
         return usage.optional("--appid", flag);
@@ -73,42 +73,47 @@ pub(crate) fn appid(flag: Option<&str>, usage: &mut UsageErrors) -> Option<AppId
 
 fn endpoint(usage: &mut UsageErrors) -> Option<TokenEndpoint> {
     let endpoints = [TokenEndpoint::StableToken, TokenEndpoint::Token];
-    let Some(wanted) = environment::value(TOKEN_ENDPOINT, usage) else {
+    let Some(name) = environment::value(TOKEN_ENDPOINT, usage) else {
         return Some(TokenEndpoint::StableToken);
     };
-    let found = endpoints.into_iter().find(|endpoint| endpoint.as_str() == wanted);
+    let found = endpoints.into_iter().find(|endpoint| endpoint.as_str() == name);
     if found.is_none() {
         usage.add(TOKEN_ENDPOINT, "must be stable_token or token");
     }
     found
 }
 
-/// Where Weixin's API is: one host, or several separated by commas.
+/// Reads the base URLs of Weixin's API: one, or several separated by commas.
 fn bases(usage: &mut UsageErrors) -> Option<BaseUrls> {
     let texts = environment::value(API_BASE, usage).unwrap_or_else(|| BaseUrl::API.to_owned());
-    let insists = allows_http(usage)?;
-    let read: Vec<_> =
-        texts.split(',').map(|text| read_base(API_BASE, text.trim(), insists, usage)).collect();
-    let read: Option<Vec<_>> = read.into_iter().collect();
-    usage.collect(API_BASE, BaseUrls::new(read?))
+    let allow_http = allows_http(usage)?;
+    let urls: Vec<_> =
+        texts.split(',').map(|text| read_base(API_BASE, text.trim(), allow_http, usage)).collect();
+    let urls: Option<Vec<_>> = urls.into_iter().collect();
+    usage.collect(API_BASE, BaseUrls::new(urls?))
 }
 
-/// Where a server is. Plain HTTP is for this very machine, or for those who insist.
+/// Reads the base URL of a server. Plain HTTP to another machine needs `WXSUB_ALLOW_HTTP=1`.
 pub(crate) fn base(variable: &'static str, default: &str, usage: &mut UsageErrors) -> Option<BaseUrl> {
     let text = environment::value(variable, usage).unwrap_or_else(|| default.to_owned());
-    let insists = allows_http(usage)?;
-    read_base(variable, &text, insists, usage)
+    let allow_http = allows_http(usage)?;
+    read_base(variable, &text, allow_http, usage)
 }
 
-fn read_base(variable: &'static str, text: &str, insists: bool, usage: &mut UsageErrors) -> Option<BaseUrl> {
+fn read_base(
+    variable: &'static str,
+    text: &str,
+    allow_http: bool,
+    usage: &mut UsageErrors,
+) -> Option<BaseUrl> {
     match BaseUrl::new(text) {
-        Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && insists => {
+        Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && allow_http => {
             console::warning(format_args!(
-                "{variable} is plain http:// to another machine ({ALLOW_HTTP}=1): secrets travel in the open"
+                "{variable} is plain http:// to another machine ({ALLOW_HTTP}=1): secrets are sent unencrypted"
             ));
             usage.collect(variable, BaseUrl::insecure(text))
         }
-        read => usage.collect(variable, read),
+        result => usage.collect(variable, result),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The commands, one file each.
+//! The commands, one module each.
 
 mod check;
 mod completions;
@@ -19,11 +19,11 @@ use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::runtime::block_on;
 
-/// What to do.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(demo::Demo),
-    Sandbox(sandbox::Serve),
+    Sandbox(sandbox::RunSandbox),
     Serve(serve::Serve),
     Key(key::Key),
     Consent(consent::Consent),
@@ -37,23 +37,23 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// What it logs unless told otherwise.
+    /// Default log filter of the command.
     pub(crate) fn log_directives(&self) -> &'static str {
         match self {
-            // It tells its story itself, in which things go wrong on purpose.
+            // Its steps cause errors on purpose, and it reports each step.
             Self::Demo(_) => "off",
             Self::Serve(_) => "info",
-            // It reports each message itself.
+            // It reports each message.
             Self::Send(_) => "warn,wxsub_core::client=off",
             _ => "warn",
         }
     }
 
-    /// Does it.
+    /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         match self {
             Self::Demo(demo) => block_on(demo.run()),
-            Self::Sandbox(serve) => block_on(serve.run()),
+            Self::Sandbox(sandbox) => block_on(sandbox.run()),
             Self::Serve(serve) => block_on(serve.run()),
             Self::Key(key) => key.run(),
             Self::Consent(consent) => consent.run(),

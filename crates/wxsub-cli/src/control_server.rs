@@ -1,4 +1,4 @@
-//! A control server (`wxsub serve`) in Weixin's place: no AppSecret is needed here then.
+//! Client of a control server (`wxsub serve`). It needs a client key and no AppSecret.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use crate::environment::{self, SERVER};
 use crate::transport;
 use crate::usage::UsageErrors;
 
-/// Whoever asks says how long they wait: a server that waits for Weixin itself takes longer than Weixin.
-const TOTAL: Duration = Duration::from_secs(3600);
+/// Request timeout of the transport. Callers set a shorter one: the server waits for Weixin, so it takes longer than Weixin.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// How long an unused connection is kept. A server closes it after its `header_timeout_s`, 10 s unless told otherwise.
-const IDLE: Duration = Duration::from_secs(5);
+/// Idle time after which a connection is closed. The server closes it after `header_timeout_s`, 10 s by default.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The server, and who asks it for which app.
+/// A control server, the client key, and the app.
 pub(crate) struct ControlServer {
-    /// Which app.
+    /// App that the requests are for.
     pub(crate) appid: AppId,
     key: ApiKey,
     base: BaseUrl,
@@ -29,29 +29,36 @@ pub(crate) struct ControlServer {
 }
 
 impl ControlServer {
-    /// The server of the environment.
+    /// Reads the settings from the flag and the environment.
     pub(crate) fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
-        environment::no_secret(usage);
+        environment::reject_secret(usage);
         let appid = appid(appid_flag, usage);
         let key = environment::key(usage);
         if environment::value(SERVER, usage).is_none() {
-            usage.add(SERVER, "is not set; put the control server's address there, or unset the key");
+            usage.add(SERVER, "is not set; set it to the base URL of the control server, or unset the key");
             return None;
         }
         let base = base(SERVER, "", usage)?;
-        let limits = TransportLimits::default().request_timeout(TOTAL).pool_idle_timeout(IDLE);
+        let limits =
+            TransportLimits::default().request_timeout(REQUEST_TIMEOUT).pool_idle_timeout(POOL_IDLE_TIMEOUT);
         let transport = transport::open(&base.clone().into(), limits, usage);
         Some(Self { appid: appid?, key: key?, base, transport: transport? })
     }
 
-    /// One exchange, never repeated: a `POST` of this JSON, or a `GET`. The route is what follows the app.
-    pub(crate) async fn ask(
+    /// Sends one request without retries: a `POST` of this JSON, or a `GET` without it.
+    ///
+    /// `route` is the part of the path after the app.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] if no response arrives.
+    pub(crate) async fn request(
         &self,
         route: &str,
         json: Option<Vec<u8>>,
     ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
         let path = format!("/v1/apps/{}/{route}", self.appid);
-        let outgoing = HttpRequest::to_control_server(&self.base, &self.key, &path, json)?;
-        self.transport.execute(outgoing).await
+        let request = HttpRequest::to_control_server(&self.base, &self.key, &path, json)?;
+        self.transport.execute(request).await
     }
 }

@@ -1,4 +1,4 @@
-//! A failed send in words: what happened, what it means, what to do.
+//! Describes a failed send or token call: what failed, what it means, what to do.
 
 use std::fmt::Write;
 
@@ -7,46 +7,46 @@ use wxsub_core::error::Delivery;
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ApiError, Operation, Remedy};
 
-/// One line about a message that was not, or not certainly, sent.
+/// Describes a failed send in one line.
 pub(crate) fn describe_send_error(error: &SendError) -> String {
     let mut text = error.to_string();
     match (error.refusal(), error.delivery()) {
         (Some(refusal), _) => add_refusal(&mut text, refusal, error.operation()),
-        (None, Delivery::NotSent) => add_safe(&mut text, error.remedy()),
-        // What it says of itself is all there is to do.
+        (None, Delivery::NotSent) => add_safe_retry(&mut text, error.remedy()),
+        // The text of the error already says what to do.
         (None, Delivery::MaybeSent | Delivery::Rejected) => {}
     }
     text
 }
 
-/// One line about a token that could not be had.
+/// Describes a failed token call in one line.
 pub(crate) fn describe_token_error(error: &TokenError) -> String {
     let mut text = error.to_string();
     match error.refusal() {
         Some(refusal) => add_refusal(&mut text, refusal, Operation::FetchToken),
-        None => add_safe(&mut text, error.remedy()),
+        None => add_safe_retry(&mut text, error.remedy()),
     }
     text
 }
 
-/// One line about a refused token call.
+/// Describes a refused token call in one line.
 pub(crate) fn describe_api_error(refusal: &ApiError) -> String {
-    refusal_of(refusal, Operation::FetchToken)
+    describe_refusal(refusal, Operation::FetchToken)
 }
 
-/// One line about a refused call.
-pub(crate) fn refusal_of(refusal: &ApiError, role: Operation) -> String {
+/// Describes a refused call of this operation in one line.
+pub(crate) fn describe_refusal(refusal: &ApiError, operation: Operation) -> String {
     let mut text = format!("Weixin refused: {refusal}");
-    add_refusal(&mut text, refusal, role);
+    add_refusal(&mut text, refusal, operation);
     text
 }
 
-/// Nothing was sent.
-fn add_safe(text: &mut String, remedy: Remedy) {
+/// Adds that a retry is safe, and what to do first.
+fn add_safe_retry(text: &mut String, remedy: Remedy) {
     text.push_str("; it is safe to try again");
     match remedy {
         Remedy::RetryLater => {}
-        Remedy::Investigate => text.push_str(", once you know what answered in Weixin's place"),
+        Remedy::Investigate => text.push_str(", but first find out what responded instead of Weixin"),
         remedy => {
             // Writing into a String cannot fail.
             let _ = write!(text, ", but first {}", remedy.advice());
@@ -54,10 +54,15 @@ fn add_safe(text: &mut String, remedy: Remedy) {
     }
 }
 
-fn add_refusal(text: &mut String, refusal: &ApiError, role: Operation) {
+fn add_refusal(text: &mut String, refusal: &ApiError, operation: Operation) {
     let code = refusal.errcode();
     // Writing into a String cannot fail.
-    let _ = write!(text, "; this means: {}; what to do: {}", code.meaning(role), code.remedy(role).advice());
+    let _ = write!(
+        text,
+        "; this means: {}; what to do: {}",
+        code.meaning(operation),
+        code.remedy(operation).advice()
+    );
     if let Some(address) = refusal.blocked_ip() {
         let _ = write!(text, "; the address is {address}");
     }

@@ -1,4 +1,4 @@
-//! The environment: read here and nowhere else.
+//! Environment variables. Only this module reads them.
 
 use std::env::VarError;
 use std::fs::File;
@@ -9,36 +9,36 @@ use wxsub_proto::{AppSecret, ValidationError};
 
 use crate::usage::UsageErrors;
 
-/// The app, if there is no `--appid`.
+/// AppID, unless `--appid` is given.
 pub(crate) const APPID: &str = "WXSUB_APPID";
-/// Its secret.
+/// AppSecret.
 pub(crate) const SECRET: &str = "WXSUB_SECRET";
-/// Or the file that holds it.
+/// Path of a file with the AppSecret.
 pub(crate) const SECRET_FILE: &str = "WXSUB_SECRET_FILE";
-/// The control server to use in Weixin's place.
+/// Base URL of the control server to use instead of Weixin.
 pub(crate) const SERVER: &str = "WXSUB_SERVER";
-/// What it knows this client by.
+/// Client key for the control server.
 pub(crate) const KEY: &str = "WXSUB_KEY";
-/// Or the file that holds it.
+/// Path of a file with the client key.
 pub(crate) const KEY_FILE: &str = "WXSUB_KEY_FILE";
-/// Where Weixin's API is.
+/// Base URLs of Weixin's API, separated by commas.
 pub(crate) const API_BASE: &str = "WXSUB_API_BASE";
-/// Where Weixin's consent page is.
+/// Base URL of Weixin's consent page.
 pub(crate) const MP_BASE: &str = "WXSUB_MP_BASE";
-/// `1`: plain HTTP to any host.
+/// `1` allows plain HTTP to any host.
 pub(crate) const ALLOW_HTTP: &str = "WXSUB_ALLOW_HTTP";
-/// Where tokens come from.
+/// Endpoint that issues access tokens: `stable_token` or `token`.
 pub(crate) const TOKEN_ENDPOINT: &str = "WXSUB_TOKEN_ENDPOINT";
-/// The proxy to go through.
+/// URL of the proxy.
 pub(crate) const PROXY: &str = "WXSUB_PROXY";
-/// The certificate authorities to trust instead of this machine's.
+/// Path of a PEM file with the certificate authorities to trust instead of this machine's.
 pub(crate) const CA_FILE: &str = "WXSUB_CA_FILE";
-/// What to log.
+/// Log filter.
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
-/// For whom: people or programs.
+/// Log format: `text` or `json`.
 pub(crate) const LOG_FORMAT: &str = "WXSUB_LOG_FORMAT";
 
-/// The value of a variable. An empty one counts as unset.
+/// Returns the value of a variable. An empty value counts as unset.
 pub(crate) fn value(name: &str, usage: &mut UsageErrors) -> Option<String> {
     match read(name) {
         Ok(value) => value,
@@ -49,40 +49,41 @@ pub(crate) fn value(name: &str, usage: &mut UsageErrors) -> Option<String> {
     }
 }
 
-/// The value of a variable that nothing depends on.
+/// Returns the value of a variable. A value that is not UTF-8 counts as unset.
 pub(crate) fn value_lossy(name: &str) -> Option<String> {
     read(name).unwrap_or_default()
 }
 
-/// The secret, from its variable or from the file that the other one names.
+/// Reads the AppSecret from its variable or its file.
 pub(crate) fn secret(usage: &mut UsageErrors) -> Option<AppSecret> {
-    let missing = "is not set; put the AppSecret there, or its file's path into WXSUB_SECRET_FILE";
+    let missing =
+        "is not set; set it to the AppSecret, or set WXSUB_SECRET_FILE to the path of a file with it";
     one_of(SECRET, SECRET_FILE, missing, AppSecret::new, usage)
 }
 
-/// The key for the control server, from its variable or from the file that the other one names.
+/// Reads the client key for the control server from its variable or its file.
 pub(crate) fn key(usage: &mut UsageErrors) -> Option<ApiKey> {
-    let missing = "is not set; put the client key there, or its file's path into WXSUB_KEY_FILE";
+    let missing = "is not set; set it to the client key, or set WXSUB_KEY_FILE to the path of a file with it";
     one_of(KEY, KEY_FILE, missing, ApiKey::new, usage)
 }
 
-/// Whether a control server is to be used, or is meant to be.
+/// Whether a variable for a control server is set.
 pub(crate) fn uses_control_server() -> bool {
     [SERVER, KEY, KEY_FILE].into_iter().any(|name| !matches!(read(name), Ok(None)))
 }
 
-/// Beside a control server there is no secret.
-pub(crate) fn no_secret(usage: &mut UsageErrors) {
+/// Adds an error for each variable of an AppSecret that is set. A control server needs none.
+pub(crate) fn reject_secret(usage: &mut UsageErrors) {
     for name in [SECRET, SECRET_FILE].into_iter().filter(|name| !matches!(read(name), Ok(None))) {
         usage.add(
             name,
-            "is set, and so are the variables of a control server, which needs no secret; unset one side",
+            "is set together with variables of a control server, which needs no AppSecret; unset one of them",
         );
     }
 }
 
-/// The most that is read of a file with a secret, in bytes. No secret is that long.
-const MOST: usize = 4096;
+/// Maximum length of a file with a secret, in bytes. The rest is not read.
+const MAX_SECRET_FILE_BYTES: usize = 4096;
 
 fn one_of<T>(
     variable: &str,
@@ -93,7 +94,7 @@ fn one_of<T>(
 ) -> Option<T> {
     match (value(variable, usage), value(file_variable, usage)) {
         (Some(_), Some(_)) => {
-            usage.add(variable, format_args!("is set, and so is {file_variable}; unset one of them"));
+            usage.add(variable, format_args!("is set together with {file_variable}; unset one of them"));
             None
         }
         (Some(secret), None) => usage.collect(variable, make(secret)),
@@ -111,9 +112,9 @@ fn one_of<T>(
 }
 
 fn from_file(path: &str) -> io::Result<String> {
-    // Room for all of it from the start, so that no piece is left behind in memory by growing.
-    let mut text = String::with_capacity(MOST);
-    File::open(path)?.take(MOST as u64).read_to_string(&mut text)?;
+    // Allocated once, because a reallocation would leave a copy of the secret in memory.
+    let mut text = String::with_capacity(MAX_SECRET_FILE_BYTES);
+    File::open(path)?.take(MAX_SECRET_FILE_BYTES as u64).read_to_string(&mut text)?;
     text.truncate(without_newline(&text).len());
     if text.starts_with(BYTE_ORDER_MARK) {
         text.drain(..BYTE_ORDER_MARK.len_utf8());
@@ -121,17 +122,17 @@ fn from_file(path: &str) -> io::Result<String> {
     Ok(text)
 }
 
-/// Some editors put it at the beginning of a file.
+/// Byte order mark, which some editors write at the beginning of a file.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The text without one newline at its end.
+/// Removes one newline at the end.
 pub(crate) fn without_newline(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
 }
 
 struct NotUnicode;
 
-#[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the environment")]
 fn read(name: &str) -> Result<Option<String>, NotUnicode> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
@@ -145,7 +146,7 @@ mod tests {
     use super::without_newline;
 
     #[test]
-    fn one_newline_is_stripped_and_no_more() {
+    fn only_one_newline_is_stripped() {
         for (text, expected) in
             [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), ("s\r", "s\r"), ("\n", ""), ("", "")]
         {

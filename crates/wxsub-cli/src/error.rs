@@ -1,11 +1,11 @@
-//! Why a command could not do what it was asked to do.
+//! Error of a command.
 
 use std::fmt::{self, Display};
 
 use crate::console;
 use crate::exit::ExitStatus;
 
-/// What went wrong, one line each, and how the command ends because of it.
+/// Error of a command: messages of one line each, and the exit status.
 #[derive(Debug)]
 pub(crate) struct CliError {
     exit: ExitStatus,
@@ -13,22 +13,22 @@ pub(crate) struct CliError {
 }
 
 impl CliError {
-    /// One thing went wrong.
+    /// Creates an error with one message.
     pub(crate) fn new(exit: ExitStatus, line: impl Display) -> Self {
         Self { exit, lines: vec![line.to_string()] }
     }
 
-    /// The user has to change something, and here is everything they have to change.
+    /// Creates a usage error that lists all problems.
     pub(crate) fn usage(lines: Vec<String>) -> Self {
         Self { exit: ExitStatus::Usage, lines }
     }
 
-    /// Something that does not happen.
+    /// Creates an unexpected error.
     pub(crate) fn unexpected(line: impl Display) -> Self {
         Self::new(ExitStatus::Unexpected, line)
     }
 
-    /// Says it on standard error.
+    /// Prints the messages on standard error and returns the exit status.
     pub(crate) fn report(&self) -> ExitStatus {
         self.lines.iter().for_each(console::error);
         self.exit

@@ -1,30 +1,30 @@
-//! How a command ends.
+//! Exit status of a command.
 
 use std::process::ExitCode;
 
 use wxsub_server::send_result::SendStatus;
 
-/// How a command ended. The number is what the shell sees; a file ends with the largest of its lines.
+/// Exit status of a command. The number is the exit code. A batch exits with the largest status of its lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum ExitStatus {
-    /// Done.
+    /// Success.
     Success = 0,
-    /// A bug, or something nobody expected.
+    /// A bug or an unexpected error.
     Unexpected = 1,
-    /// Wrong usage or invalid input; an answer that must not be trusted, too.
+    /// Wrong usage, invalid input, or a rejected callback.
     Usage = 2,
-    /// Weixin answered with an error code; or the user cancelled.
+    /// Weixin responded with an error code, or the user cancelled.
     Refused = 3,
-    /// Certainly not sent, also if Weixin refused the token call before a message: safe to try again.
+    /// Certainly not sent, also if Weixin refused the token call: safe to try again.
     NotSent = 4,
-    /// Maybe sent: not to be repeated blindly.
+    /// Maybe sent: do not repeat it blindly.
     MaybeSent = 5,
 }
 
 impl From<SendStatus> for ExitStatus {
-    fn from(outcome: SendStatus) -> Self {
-        match outcome {
+    fn from(status: SendStatus) -> Self {
+        match status {
             SendStatus::Sent => Self::Success,
             SendStatus::Invalid => Self::Usage,
             SendStatus::Refused => Self::Refused,
@@ -35,7 +35,7 @@ impl From<SendStatus> for ExitStatus {
 }
 
 impl From<ExitStatus> for ExitCode {
-    fn from(exit: ExitStatus) -> Self {
-        Self::from(exit as u8)
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
     }
 }

@@ -7,16 +7,16 @@ use std::path::Path;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
 
-/// An input that was opened.
+/// An open input.
 pub(crate) struct Input {
     /// Its bytes.
     pub(crate) bytes: Box<dyn Read + Send>,
-    /// How many there are, where that is known.
+    /// Length in bytes; `None` if it is not a regular file.
     pub(crate) length: Option<u64>,
 }
 
 impl Input {
-    /// Opens a file, or standard input where the path is `-`.
+    /// Opens a file, or standard input if the path is `-`.
     pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
         if path == Path::new("-") {
             return Ok(Self { bytes: Box::new(stdin()), length: None });
@@ -26,20 +26,20 @@ impl Input {
         Ok(Self { bytes: Box::new(file), length })
     }
 
-    /// Reads all of it, but at most one byte more than `most`.
-    pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, CliError> {
+    /// Reads at most `max + 1` bytes. A longer result than `max` means that the input is too long.
+    pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>, CliError> {
         let mut bytes = Vec::new();
         let input = Self::open(path)?;
         input
             .bytes
-            .take(most.saturating_add(1))
+            .take(max.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(|error| unreadable(path, &error))?;
         Ok(bytes)
     }
 }
 
-/// This input gives nothing.
+/// The error for an input that cannot be read.
 pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
     CliError::new(ExitStatus::Usage, format_args!("{} cannot be read: {error}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C, and the signals that count as one: SIGTERM, and for some commands SIGHUP.
+//! Stop signals: Ctrl-C, SIGTERM, and for some commands SIGHUP.
 
 use std::future::pending;
 use std::io;
@@ -10,30 +10,34 @@ use tokio::sync::watch;
 use crate::console;
 use crate::error::CliError;
 
-/// How often the user has asked to stop.
+/// Counts the stop signals.
 #[derive(Clone)]
 pub(crate) struct Interrupt(watch::Receiver<u32>);
 
 impl Interrupt {
-    /// Counts Ctrl-C and SIGTERM from now on, and says this when one comes for the first time. Needs a runtime.
-    pub(crate) fn listen(first: Option<&'static str>) -> Result<Self, CliError> {
-        Self::count(first, Asked::new())
+    /// Counts Ctrl-C and SIGTERM from now on, and prints `note` at the first one. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the signal handlers cannot be installed.
+    pub(crate) fn listen(note: Option<&'static str>) -> Result<Self, CliError> {
+        Self::count(note, StopSignals::new())
     }
 
-    /// Counts SIGHUP too, unless it is ignored, as under nohup. Needs a runtime.
-    pub(crate) fn listen_with_hangup(first: Option<&'static str>) -> Result<Self, CliError> {
-        Self::count(first, Asked::new().and_then(Asked::with_hangup))
+    /// Like [`listen`](Self::listen), and counts SIGHUP too, unless it is ignored as under nohup.
+    pub(crate) fn listen_with_hangup(note: Option<&'static str>) -> Result<Self, CliError> {
+        Self::count(note, StopSignals::new().and_then(StopSignals::with_hangup))
     }
 
-    fn count(first: Option<&'static str>, asked: io::Result<Asked>) -> Result<Self, CliError> {
+    fn count(note: Option<&'static str>, signals: io::Result<StopSignals>) -> Result<Self, CliError> {
         let cannot =
             |error: io::Error| CliError::unexpected(format_args!("signals cannot be handled: {error}"));
-        let mut asked = asked.map_err(cannot)?;
+        let mut signals = signals.map_err(cannot)?;
         let (count, counted) = watch::channel(0);
         tokio::spawn(async move {
-            while asked.again().await && !count.is_closed() {
+            while signals.next().await && !count.is_closed() {
                 count.send_modify(|times| *times += 1);
-                if let (1, Some(text)) = (*count.borrow(), first) {
+                if let (1, Some(text)) = (*count.borrow(), note) {
                     console::note(text);
                 }
             }
@@ -41,40 +45,48 @@ impl Interrupt {
         Ok(Self(counted))
     }
 
-    /// Waits until the user asks to stop.
+    /// Waits for the first signal, which asks to stop.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
     pub(crate) async fn requested(&self) {
         self.times(1).await;
     }
 
-    /// Waits until the user asks for the second time.
+    /// Waits for the second signal, which asks to stop at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
     pub(crate) async fn forced(&self) {
         self.times(2).await;
     }
 
-    async fn times(&self, wanted: u32) {
-        if self.0.clone().wait_for(|times| *times >= wanted).await.is_err() {
-            // Nobody counts any more.
+    async fn times(&self, min: u32) {
+        if self.0.clone().wait_for(|times| *times >= min).await.is_err() {
+            // The counting task ended, so no more signals arrive.
             pending::<()>().await;
         }
     }
 }
 
-/// The signals themselves.
+/// The signals.
 #[cfg(unix)]
-struct Asked {
+struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Option<Signal>,
 }
 
 #[cfg(unix)]
-impl Asked {
+impl StopSignals {
     fn new() -> io::Result<Self> {
         let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         Ok(Self { interrupt, terminate, hangup: None })
     }
 
-    /// With SIGHUP, unless it is ignored. Where that cannot be read, SIGHUP keeps its effect.
+    /// Adds SIGHUP, unless it is ignored. If the mask of ignored signals cannot be read, SIGHUP is not added.
     fn with_hangup(self) -> io::Result<Self> {
         let ignored =
             std::fs::read_to_string("/proc/self/status").map_or(true, |status| ignores_hangup(&status));
@@ -82,8 +94,8 @@ impl Asked {
         Ok(Self { hangup, ..self })
     }
 
-    /// Waits for the next one; `false` if there can be none.
-    async fn again(&mut self) -> bool {
+    /// Waits for the next signal; `false` if no more can arrive.
+    async fn next(&mut self) -> bool {
         let hangup = async {
             match &mut self.hangup {
                 Some(hangup) => hangup.recv().await,
@@ -106,21 +118,21 @@ fn ignores_hangup(status: &str) -> bool {
 }
 
 #[cfg(not(unix))]
-struct Asked;
+struct StopSignals;
 
 #[cfg(not(unix))]
-impl Asked {
+impl StopSignals {
     fn new() -> io::Result<Self> {
         Ok(Self)
     }
 
-    /// There is no SIGHUP here.
+    /// Does nothing, because SIGHUP does not exist here.
     fn with_hangup(self) -> io::Result<Self> {
         Ok(self)
     }
 
-    /// Waits for the next one; `false` if there can be none.
-    async fn again(&mut self) -> bool {
+    /// Waits for the next signal; `false` if no more can arrive.
+    async fn next(&mut self) -> bool {
         tokio::signal::ctrl_c().await.is_ok()
     }
 }
@@ -130,7 +142,7 @@ mod tests {
     use super::ignores_hangup;
 
     #[test]
-    fn an_ignored_hangup_is_seen_in_the_mask() {
+    fn mask_shows_ignored_hangup() {
         for (status, ignored) in [
             ("Name:\twxsub\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n", true),
             ("Name:\twxsub\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n", false),

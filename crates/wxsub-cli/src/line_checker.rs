@@ -1,4 +1,4 @@
-//! What a line of a file of messages says, after every check that needs no network.
+//! Checks the lines of a file of messages without network.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,43 +10,45 @@ use wxsub_server::send_result::SendResult;
 
 use crate::line_reader::Line;
 
-/// The member that is the caller's: it comes back in the result and is not sent to Weixin.
+/// Member with the caller's id. It is returned in the result and not sent to Weixin.
 const ID: &str = "id";
 
-/// A line whose message was checked.
+/// A checked line.
 #[derive(Debug)]
 pub(crate) struct CheckedLine {
-    /// Which line of the file, from 1. Blank lines count.
+    /// Number of the line in the file, from 1. Blank lines count.
     pub(crate) number: u64,
-    /// How many bytes of the file have been read with it.
+    /// Bytes read from the file so far, this line included.
     pub(crate) read: u64,
-    /// The caller's id of the message: text or a whole number.
+    /// The caller's id: text or a whole number.
     pub(crate) id: Option<Value>,
-    /// The message, or the rules it breaks.
+    /// The message, or its problems.
     pub(crate) message: Result<Message, InvalidMessage>,
 }
 
-/// A message that breaks rules.
+/// An invalid message.
 #[derive(Debug)]
 pub(crate) struct InvalidMessage {
-    /// The rules it breaks.
+    /// Problems of the message.
     pub(crate) problems: ValidationErrors,
     draft: MessageDraft,
 }
 
 impl InvalidMessage {
-    /// What is printed about it.
+    /// The result of the line.
     pub(crate) fn result(&self) -> SendResult {
         SendResult::invalid(&self.draft, &self.problems)
     }
 }
 
-/// Checks the lines of one file in their order.
+/// Checks the lines of one file in order.
 #[derive(Default)]
 pub(crate) struct LineChecker(Duplicates);
 
 impl LineChecker {
-    /// Checks the next line. A message with the `touser`, `template_id` and `scene` of an earlier valid line is invalid.
+    /// Checks the next line.
+    ///
+    /// A message with the `touser`, `template_id` and `scene` of an earlier valid line is invalid.
     pub(crate) fn check(&mut self, line: &Line) -> CheckedLine {
         let (id, message) = match line.draft() {
             Ok(mut draft) => {
@@ -58,7 +60,7 @@ impl LineChecker {
                 (None, Err(InvalidMessage { problems: invalid.into(), draft: MessageDraft::default() }))
             }
         };
-        // An id that cannot be given back as it came is not given back at all.
+        // An id that would change in the result is dropped.
         let id = id.filter(|id| check_id(id).is_ok());
         CheckedLine { number: line.number, read: line.read, id, message }
     }
@@ -79,7 +81,7 @@ impl LineChecker {
                 }
             },
             (Some(problems), _) => Err(problems),
-            // A message that could not be read has left a problem behind.
+            // Not reachable: an invalid message has problems.
             (None, Err(())) => Err(ValidationError::new("message", ValidationErrorKind::Missing).into()),
         }
     }
@@ -88,7 +90,7 @@ impl LineChecker {
 fn check_id(id: &Value) -> Result<(), ValidationError> {
     match id {
         Value::String(_) => Ok(()),
-        // Other numbers lose digits when they are read.
+        // Other numbers would lose digits.
         Value::Number(number) if number.is_i64() || number.is_u64() => Ok(()),
         _ => Err(ValidationError::new(
             ID,
@@ -97,16 +99,18 @@ fn check_id(id: &Value) -> Result<(), ValidationError> {
     }
 }
 
-/// The first line for each `touser`, `template_id` and `scene`. It holds hashes of 128 bits, about 50 bytes a message.
+/// The first line of each `touser`, `template_id` and `scene`.
+///
+/// It holds hashes of 128 bits, which takes about 50 bytes per message.
 #[derive(Default)]
 struct Duplicates {
-    /// Two hashes with keys of their own, so that two messages do not share both by accident or on purpose.
+    /// Two random keys, so that collisions of both hashes are neither likely nor constructible.
     hashers: [RandomState; 2],
     first_lines: HashMap<[u64; 2], u64>,
 }
 
 impl Duplicates {
-    /// The first line with a message for this grant: `number` unless there was one before.
+    /// Returns the first line with a message for this grant, which is `number` if there is no earlier one.
     fn first_line(&mut self, grant: &Grant, number: u64) -> u64 {
         let key = (grant.openid().as_str(), grant.template_id().as_str(), grant.scene().get());
         let [first, second] = &self.hashers;
@@ -137,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_given_back_and_is_no_part_of_the_message() {
+    fn id_is_returned_and_not_part_of_the_message() {
         for (written, id) in [
             (r#""order 7""#, json!("order 7")),
             (r#""""#, json!("")),
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_would_change_is_invalid() {
+    fn id_that_would_change_is_invalid() {
         for written in ["1.5", "18446744073709551616", "true", "[]", "{}"] {
             let line = check(&message("o", "1", &format!(r#","id":{written}"#))).remove(0);
             assert_eq!(line.id, None, "{written}");
@@ -163,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_message_keeps_its_id() {
+    fn invalid_message_keeps_its_id() {
         let line = check(&message("o", "70000", r#","id":"x""#)).remove(0);
         assert_eq!(line.id, Some(json!("x")));
         assert!(problems(&line).starts_with("scene: "));
     }
 
     #[test]
-    fn the_second_valid_line_for_one_user_template_and_scene_is_a_duplicate() {
+    fn second_valid_line_for_user_template_and_scene_is_duplicate() {
         let text = [
             message("a", "1", r#","x":1"#),
             message("a", "1", ""),
@@ -179,10 +183,10 @@ mod tests {
             message("a", r#""1""#, r#","id":5"#),
             message("a", "1", ""),
         ];
-        let found: Vec<_> = check(&text.join("\n")).iter().map(problems).collect();
+        let problems: Vec<_> = check(&text.join("\n")).iter().map(problems).collect();
         let duplicate = "message: duplicate of line 2; one consent allows one message for a touser, template_id and \
                          scene";
-        assert!(found[0].starts_with("message: has "), "{found:?}");
-        assert_eq!(found[1..], ["valid", "valid", "valid", duplicate, duplicate]);
+        assert!(problems[0].starts_with("message: has "), "{problems:?}");
+        assert_eq!(problems[1..], ["valid", "valid", "valid", duplicate, duplicate]);
     }
 }

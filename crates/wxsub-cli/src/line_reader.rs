@@ -1,4 +1,4 @@
-//! The lines of a file, one at a time, however long it is.
+//! Reads a file line by line, with bounded memory.
 
 use std::io::{self, BufRead, Read};
 
@@ -7,79 +7,79 @@ use wxsub_proto::{ValidationError, ValidationErrorKind};
 
 use crate::file_format;
 
-/// The longest line that is read, in bytes: more than any message can have.
+/// Maximum length of a line, in bytes. No valid message is longer.
 pub(crate) const MAX_LINE_BYTES: usize = 65_536;
 
 const LINE_TOO_LONG: ValidationErrorKind =
     ValidationErrorKind::InvalidFormat { expected: "a line of at most 65536 bytes" };
 
-/// One line that is not blank.
+/// A line that is not blank.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Which line of the file, from 1. Blank lines count.
+    /// Number of the line in the file, from 1. Blank lines count.
     pub(crate) number: u64,
-    /// Its bytes without the newline; `None` if it is longer than [`MAX_LINE_BYTES`].
+    /// Bytes without the newline; `None` if the line is longer than [`MAX_LINE_BYTES`].
     pub(crate) text: Option<Vec<u8>>,
-    /// How many bytes of the file have been read with it.
+    /// Bytes read from the file so far, this line included.
     pub(crate) read: u64,
 }
 
 impl Line {
-    /// The message in it, not yet checked.
+    /// Parses the message without validation.
     pub(crate) fn draft(&self) -> Result<MessageDraft, ValidationError> {
         let text = self.text.as_deref().ok_or_else(|| ValidationError::new("message", LINE_TOO_LONG))?;
-        // Files that were joined have one in the middle, too.
+        // Concatenated files have byte order marks in the middle.
         MessageDraft::from_json(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
     }
 }
 
-/// Gives the lines of `input` that are not blank. Ends after the first error.
+/// Iterates over the lines of `input` that are not blank. Ends after the first error.
 pub(crate) struct LineReader<R> {
     input: R,
     number: u64,
     read: u64,
-    /// Whether a line that is not blank has been read.
-    begun: bool,
+    /// Whether a line that is not blank was read.
+    is_started: bool,
     failed: bool,
 }
 
 impl<R: BufRead> LineReader<R> {
-    /// Starts at the first line.
+    /// Creates a reader at the first line.
     pub(crate) fn new(input: R) -> Self {
-        Self { input, number: 0, read: 0, begun: false, failed: false }
+        Self { input, number: 0, read: 0, is_started: false, failed: false }
     }
 
-    /// How many lines have been read, blank ones included.
+    /// Number of lines read, blank ones included.
     pub(crate) fn lines_read(&self) -> u64 {
         self.number
     }
 
-    /// The next line, blank or not; `None` at the end.
+    /// Reads the next line, blank or not; `None` at the end.
     fn next_raw(&mut self) -> io::Result<Option<Line>> {
         let mut text = Vec::new();
         let max = MAX_LINE_BYTES as u64 + 1;
-        let taken = self.input.by_ref().take(max).read_until(b'\n', &mut text)?;
-        if taken == 0 {
+        let length = self.input.by_ref().take(max).read_until(b'\n', &mut text)?;
+        if length == 0 {
             return Ok(None);
         }
-        self.read += taken as u64;
+        self.read += length as u64;
         self.number += 1;
-        let whole = match text.pop_if(|last| *last == b'\n') {
+        let is_complete = match text.pop_if(|last| *last == b'\n') {
             Some(_) => true,
             None => text.len() <= MAX_LINE_BYTES,
         };
-        if !whole {
+        if !is_complete {
             self.skip_rest()?;
         }
         if self.number == 1 && text.starts_with(BYTE_ORDER_MARK) {
             text.drain(..BYTE_ORDER_MARK.len());
         }
-        Ok(Some(Line { number: self.number, text: whole.then_some(text), read: self.read }))
+        Ok(Some(Line { number: self.number, text: is_complete.then_some(text), read: self.read }))
     }
 
-    /// The line, unless it is the first and the file as a whole is not JSON Lines.
-    fn examined(&mut self, line: Line) -> io::Result<Line> {
-        let is_first = !std::mem::replace(&mut self.begun, true);
+    /// Returns the line. Returns an error if it is the first line and the file is not JSON Lines.
+    fn check_format(&mut self, line: Line) -> io::Result<Line> {
+        let is_first = !std::mem::replace(&mut self.is_started, true);
         let Some(text) = line.text.as_deref().filter(|_| is_first) else { return Ok(line) };
         match file_format::problem(text, || self.input.fill_buf().unwrap_or_default()) {
             None => Ok(line),
@@ -104,7 +104,7 @@ impl<R: BufRead> LineReader<R> {
     }
 }
 
-/// How many lines there are, blank ones included.
+/// Counts the lines, blank ones included.
 pub(crate) fn count_lines(mut input: impl BufRead) -> io::Result<u64> {
     let mut lines = 0;
     while input.skip_until(b'\n')? > 0 {
@@ -113,7 +113,7 @@ pub(crate) fn count_lines(mut input: impl BufRead) -> io::Result<u64> {
     Ok(lines)
 }
 
-/// Some editors put it at the beginning of a file.
+/// Byte order mark, which some editors write at the beginning of a file.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl<R: BufRead> Iterator for LineReader<R> {
@@ -123,7 +123,7 @@ impl<R: BufRead> Iterator for LineReader<R> {
         while !self.failed {
             match self.next_raw() {
                 Ok(Some(line)) if line.text.as_ref().is_some_and(|text| text.trim_ascii().is_empty()) => {}
-                Ok(Some(line)) => return Some(self.examined(line)),
+                Ok(Some(line)) => return Some(self.check_format(line)),
                 Ok(None) => return None,
                 Err(error) => {
                     self.failed = true;
@@ -145,22 +145,22 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_are_counted_and_not_given() {
-        let of = |number, text: &str| (number, Some(text.to_owned()));
-        assert_eq!(lines("a\n\n \t\r\nb\r\nc"), [of(1, "a"), of(4, "b\r"), of(5, "c")]);
+    fn blank_lines_are_counted_and_skipped() {
+        let line = |number, text: &str| (number, Some(text.to_owned()));
+        assert_eq!(lines("a\n\n \t\r\nb\r\nc"), [line(1, "a"), line(4, "b\r"), line(5, "c")]);
         assert_eq!(lines(""), []);
         assert_eq!(lines("\n\n"), []);
-        assert_eq!(lines("\u{feff}a\n\u{feff}b"), [of(1, "a"), of(2, "\u{feff}b")]);
-        assert_eq!(lines("\u{feff}\na"), [of(2, "a")]);
+        assert_eq!(lines("\u{feff}a\n\u{feff}b"), [line(1, "a"), line(2, "\u{feff}b")]);
+        assert_eq!(lines("\u{feff}\na"), [line(2, "a")]);
     }
 
     #[test]
-    fn a_line_too_long_is_skipped_in_one_piece() {
+    fn too_long_line_has_no_text() {
         let (fits, long) = ("x".repeat(MAX_LINE_BYTES), "y".repeat(MAX_LINE_BYTES * 3 + 1));
         let read = lines(&format!("{fits}\n{long}\n{fits}z\nb\n{long}"));
-        let shape: Vec<_> =
+        let lengths: Vec<_> =
             read.iter().map(|(number, text)| (*number, text.as_ref().map(String::len))).collect();
-        assert_eq!(shape, [(1, Some(MAX_LINE_BYTES)), (2, None), (3, None), (4, Some(1)), (5, None)]);
+        assert_eq!(lengths, [(1, Some(MAX_LINE_BYTES)), (2, None), (3, None), (4, Some(1)), (5, None)]);
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_after_an_error() {
+    fn reader_ends_after_an_error() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! Logs, on standard error.
+//! Logs on standard error.
 
 use tracing_subscriber::EnvFilter;
 
@@ -7,10 +7,14 @@ use crate::error::CliError;
 use crate::stderr::StderrWriter;
 use crate::usage::UsageErrors;
 
-/// Logs what `RUST_LOG` asks for; without it, what these directives ask for. `WXSUB_LOG_FORMAT` says for whom.
-pub(crate) fn start(otherwise: &str) -> Result<(), CliError> {
+/// Starts logging with the filter of `RUST_LOG`, else with `default_directives`, in the format of `WXSUB_LOG_FORMAT`.
+///
+/// # Errors
+///
+/// If the value of `WXSUB_LOG_FORMAT` is invalid.
+pub(crate) fn start(default_directives: &str) -> Result<(), CliError> {
     let mut usage = UsageErrors::default();
-    let for_programs = match environment::value(environment::LOG_FORMAT, &mut usage).as_deref() {
+    let is_json = match environment::value(environment::LOG_FORMAT, &mut usage).as_deref() {
         None | Some("text") => false,
         Some("json") => true,
         Some(_) => {
@@ -18,15 +22,15 @@ pub(crate) fn start(otherwise: &str) -> Result<(), CliError> {
             false
         }
     };
-    let wanted = environment::value_lossy(environment::RUST_LOG);
-    let filter = EnvFilter::builder().parse_lossy(wanted.as_deref().unwrap_or(otherwise));
+    let directives = environment::value_lossy(environment::RUST_LOG);
+    let filter = EnvFilter::builder().parse_lossy(directives.as_deref().unwrap_or(default_directives));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| StderrWriter)
         .with_ansi(false)
         .log_internal_errors(false);
-    let started = if for_programs { logs.json().try_init() } else { logs.try_init() };
-    // It can only fail where logs were started before.
+    let started = if is_json { logs.json().try_init() } else { logs.try_init() };
+    // Fails only if logging was started before.
     debug_assert!(started.is_ok());
     usage.finish(Some(()))
 }

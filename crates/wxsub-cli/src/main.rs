@@ -1,6 +1,6 @@
-//! `wxsub`: consent links, answers, messages and tokens on the command line.
+//! `wxsub`: consent URLs, callbacks, messages and access tokens on the command line.
 //!
-//! Data goes to standard output, everything else to standard error; the [exit code](exit::ExitStatus) says what became of it.
+//! Data goes to standard output, everything else to standard error. [`ExitStatus`](exit::ExitStatus) lists the exit codes.
 
 mod app;
 mod arguments;
@@ -31,8 +31,8 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
-    let done = logs::start(arguments.command.log_directives()).and_then(|()| arguments.command.run());
-    let exit = done.unwrap_or_else(|failure| failure.report());
+    let result = logs::start(arguments.command.log_directives()).and_then(|()| arguments.command.run());
+    let exit = result.unwrap_or_else(|error| error.report());
     stderr::flush();
     exit.into()
 }

@@ -1,4 +1,4 @@
-//! The data, on standard output.
+//! Data on standard output.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write, stdout};
@@ -8,15 +8,16 @@ use serde::Serialize;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
 
-/// Standard output. A reader that has gone away, like `head`, is no error: nothing more is written, and the command ends
-/// with the code it would have ended with.
+/// Standard output.
+///
+/// A closed pipe, as with `head`, is no error: later writes are dropped, and the exit code does not change.
 pub(crate) struct Output {
     out: BufWriter<Stdout>,
     broken: Option<io::Error>,
 }
 
 impl Output {
-    /// Standard output, opened.
+    /// Opens standard output.
     pub(crate) fn new() -> Self {
         Self { out: BufWriter::new(stdout()), broken: None }
     }
@@ -26,7 +27,7 @@ impl Output {
         self.attempt(|out| writeln!(out, "{text}"));
     }
 
-    /// Writes a text that ends its lines itself.
+    /// Writes text as it is, without a newline.
     pub(crate) fn text(&mut self, text: &str) {
         self.attempt(|out| out.write_all(text.as_bytes()));
     }
@@ -39,18 +40,18 @@ impl Output {
         }
     }
 
-    /// Lets the reader see what was written so far.
+    /// Flushes the buffer.
     pub(crate) fn flush(&mut self) {
         self.attempt(Write::flush);
     }
 
-    /// Flushes and ends like this; not as well if something was not written that somebody wanted to read.
+    /// Flushes and returns this exit status, or a worse one if a write failed. A closed pipe does not count.
     pub(crate) fn end(mut self, exit: ExitStatus) -> ExitStatus {
         self.flush();
         match &self.broken {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-                let lost = CliError::unexpected(format_args!("standard output cannot be written: {error}"));
-                exit.max(lost.report())
+                let failed = CliError::unexpected(format_args!("standard output cannot be written: {error}"));
+                exit.max(failed.report())
             }
             _ => exit,
         }
@@ -64,7 +65,7 @@ impl Output {
 }
 
 impl Drop for Output {
-    /// What cannot be written is not tried again.
+    /// Flushes. An error is ignored.
     fn drop(&mut self) {
         self.flush();
     }

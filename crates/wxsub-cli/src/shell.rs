@@ -1,10 +1,11 @@
-//! Commands that people copy into a shell.
+//! Quoting for commands that users copy into a shell.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
 
-/// The text as one word of a shell. Text with control characters or other bytes than UTF-8 is written as `$'…'`, which
-/// bash, zsh and ksh read.
+/// Quotes the text as one shell word.
+///
+/// Text with control characters or invalid UTF-8 becomes `$'…'`, which bash, zsh and ksh support.
 pub(crate) fn quote(text: impl AsRef<OsStr>) -> String {
     let text = text.as_ref();
     match text.to_str() {
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_stays_one_word() {
+    fn quoted_text_is_one_word() {
         for (text, expected) in [
             ("/tmp/a_b-c.jsonl", "/tmp/a_b-c.jsonl"),
             ("120,122-131,136-", "120,122-131,136-"),
@@ -53,7 +54,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn other_bytes_than_utf8_are_kept() {
+    fn invalid_utf8_is_escaped() {
         use std::os::unix::ffi::OsStrExt;
         assert_eq!(quote(OsStr::from_bytes(b"a \xff")), r"$'a \377'");
     }

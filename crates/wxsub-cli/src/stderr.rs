@@ -1,4 +1,4 @@
-//! Standard error. A server waits for nobody who reads it: a thread of its own writes its lines.
+//! Standard error. A server writes its lines in a separate thread, so that a slow reader cannot block it.
 
 use std::io::{self, Write, stderr};
 use std::sync::OnceLock;
@@ -6,54 +6,58 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-/// How many lines can wait to be written; those beyond are lost.
-const QUEUE: usize = 16_384;
+/// Capacity of the queue, in lines. Lines beyond it are dropped.
+const QUEUE_CAPACITY: usize = 16_384;
 
-/// How long the end of the process waits for lines that are not written yet.
-const FLUSH: Duration = Duration::from_secs(1);
+/// Maximum time that the process waits for queued lines before it exits.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-static QUEUED: OnceLock<SyncSender<Message>> = OnceLock::new();
+static QUEUE: OnceLock<SyncSender<Message>> = OnceLock::new();
 
 enum Message {
     Line(Vec<u8>),
-    /// Everything before this is to be written before an answer is given.
+    /// Signals the sender when all earlier lines are written.
     Flush(SyncSender<()>),
 }
 
-/// From now on nobody waits for standard error.
+/// Starts the thread that writes standard error. From now on writes do not block.
+///
+/// # Errors
+///
+/// If the thread cannot be started.
 pub(crate) fn start_writer_thread() -> io::Result<()> {
-    let (lines, written) = sync_channel(QUEUE);
+    let (sender, messages) = sync_channel(QUEUE_CAPACITY);
     thread::Builder::new().name("stderr".to_owned()).spawn(move || {
-        for told in written {
-            match told {
-                // A line that cannot be written must not end those that follow.
+        for message in messages {
+            match message {
+                // A failed write must not stop the thread.
                 Message::Line(line) => drop(stderr().write_all(&line)),
                 Message::Flush(done) => drop(done.send(())),
             }
         }
     })?;
-    // It can only be there already.
-    let _ = QUEUED.set(lines);
+    // Fails only if the thread was started before.
+    let _ = QUEUE.set(sender);
     Ok(())
 }
 
-/// Waits, but not for long, until everything is written.
+/// Waits until all queued lines are written, for 1 s at most.
 pub(crate) fn flush() {
-    let Some(lines) = QUEUED.get() else { return };
+    let Some(sender) = QUEUE.get() else { return };
     let (done, wait) = sync_channel(1);
-    if lines.try_send(Message::Flush(done)).is_ok() {
-        let _ = wait.recv_timeout(FLUSH);
+    if sender.try_send(Message::Flush(done)).is_ok() {
+        let _ = wait.recv_timeout(FLUSH_TIMEOUT);
     }
 }
 
-/// Where whole lines are written.
+/// Writes whole lines to standard error, through the thread if it was started.
 pub(crate) struct StderrWriter;
 
 impl Write for StderrWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match QUEUED.get() {
-            Some(lines) => {
-                let _ = lines.try_send(Message::Line(line.to_vec()));
+        match QUEUE.get() {
+            Some(sender) => {
+                let _ = sender.try_send(Message::Line(line.to_vec()));
                 Ok(line.len())
             }
             None => stderr().write(line),

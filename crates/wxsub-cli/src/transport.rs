@@ -1,4 +1,4 @@
-//! How requests leave this machine.
+//! HTTP transport with the proxy and certificate authorities of the environment.
 
 use std::fs;
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use crate::console;
 use crate::environment::{self, CA_FILE, PROXY};
 use crate::usage::UsageErrors;
 
-/// A transport within these limits, through the proxy and with the certificate authorities of the environment.
+/// Builds a transport for these hosts, with the proxy and certificate authorities of the environment.
+///
+/// Warns if the environment names a proxy that is not used.
 pub(crate) fn open(
     bases: &BaseUrls,
     limits: TransportLimits,
@@ -24,7 +26,7 @@ pub(crate) fn open(
             bases.iter().find_map(|base| Some((base, ignored_proxy(base, environment::value_lossy)?)))
     {
         console::warning(format_args!(
-            "{name} names a proxy that wxsub does not use; set {PROXY} to go through it, or add {} to NO_PROXY",
+            "the proxy in {name} is not used; set {PROXY} to use it, or add {} to NO_PROXY",
             base.host()
         ));
     }
@@ -38,8 +40,8 @@ pub(crate) fn open(
             usage.add(
                 CA_FILE,
                 format_args!(
-                    "is not set, and this machine has no certificate authorities ({why}); install its \
-                     ca-certificates package, or put the path of a PEM file here"
+                    "is not set, and this machine has no certificate authorities ({why}); install the \
+                     ca-certificates package, or set it to the path of a PEM file"
                 ),
             );
             None
@@ -51,14 +53,14 @@ pub(crate) fn open(
     }
 }
 
-fn roots(bases: &BaseUrls, proxied: bool, usage: &mut UsageErrors) -> Option<Roots> {
+fn roots(bases: &BaseUrls, uses_proxy: bool, usage: &mut UsageErrors) -> Option<Roots> {
     match environment::value(CA_FILE, usage) {
         Some(path) => fs::read(path)
             .map(Roots::Pem)
             .map_err(|error| usage.add(CA_FILE, format_args!("names a file that cannot be read: {error}")))
             .ok(),
-        // Nobody is asked for a certificate, so a machine without authorities will do.
-        None if bases.iter().all(|base| base.as_str().starts_with("http://")) && !proxied => {
+        // No certificate is checked, so the machine needs no certificate authorities.
+        None if bases.iter().all(|base| base.as_str().starts_with("http://")) && !uses_proxy => {
             Some(Roots::Bundled)
         }
         None => Some(Roots::System),

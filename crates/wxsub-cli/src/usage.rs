@@ -1,4 +1,4 @@
-//! Everything that is wrong with the flags and variables of one call, so that people need not find it out one by one.
+//! Collects all invalid flags and variables, so that one run names every problem.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -7,44 +7,48 @@ use wxsub_proto::{ValidationError, ValidationErrorKind};
 
 use crate::error::CliError;
 
-/// What is wrong so far.
+/// Problems of flags and variables, in order.
 #[derive(Debug, Default)]
 pub(crate) struct UsageErrors(Vec<String>);
 
 impl UsageErrors {
-    /// Something is wrong in this place: a flag or a variable.
-    pub(crate) fn add(&mut self, place: &str, what: impl Display) {
-        self.0.push(format!("{place}: {what}"));
+    /// Adds a problem of a flag or variable.
+    pub(crate) fn add(&mut self, name: &str, problem: impl Display) {
+        self.0.push(format!("{name}: {problem}"));
     }
 
-    /// Takes the value, or the problem.
-    pub(crate) fn collect<T>(&mut self, place: &str, read: Result<T, ValidationError>) -> Option<T> {
-        read.map_err(|invalid| self.add(place, invalid.rule())).ok()
+    /// Returns the value, or adds its error as a problem.
+    pub(crate) fn collect<T>(&mut self, name: &str, result: Result<T, ValidationError>) -> Option<T> {
+        result.map_err(|invalid| self.add(name, invalid.rule())).ok()
     }
 
-    /// Reads a value that must be there.
-    pub(crate) fn required<T>(&mut self, place: &str, text: Option<&str>) -> Option<T>
+    /// Parses a required value.
+    pub(crate) fn required<T>(&mut self, name: &str, text: Option<&str>) -> Option<T>
     where
         T: FromStr<Err = ValidationError>,
     {
         if text.is_none() {
-            self.add(place, ValidationErrorKind::Missing);
+            self.add(name, ValidationErrorKind::Missing);
         }
-        self.optional(place, text)
+        self.optional(name, text)
     }
 
-    /// Reads a value that may be there.
-    pub(crate) fn optional<T>(&mut self, place: &str, text: Option<&str>) -> Option<T>
+    /// Parses an optional value.
+    pub(crate) fn optional<T>(&mut self, name: &str, text: Option<&str>) -> Option<T>
     where
         T: FromStr<Err = ValidationError>,
     {
-        self.collect(place, text?.parse())
+        self.collect(name, text?.parse())
     }
 
-    /// What was read, if nothing is wrong. Whatever could not be read has left a problem behind.
-    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, CliError> {
-        match read {
-            Some(read) if self.0.is_empty() => Ok(read),
+    /// Returns the value if there are no problems. `None` must come with a problem.
+    ///
+    /// # Errors
+    ///
+    /// All problems.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, CliError> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(CliError::usage(self.0)),
         }
     }

@@ -1,4 +1,4 @@
-//! `wxsub check`: validates messages without a network.
+//! `wxsub check`: validates messages without network.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Cursor, Read};
@@ -20,84 +20,84 @@ use wxsub_server::send_result::{FieldError, problems_of};
 
 /// Validate messages offline and name every problem.
 ///
-/// Reads JSON Lines, one message a line, or one message that stands on several lines. A line may carry an "id" of the
-/// caller's. The second line for one user, template and scene is a problem too. Ends with 2 if there are problems.
+/// The file is JSON Lines with one message per line, or one message that spans several lines. A line may have an "id" of your
+/// own. A second line for the same user, template and scene is a problem too. Exits with 2 if there are problems.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The file; `-` reads standard input
+    /// File of messages; `-` reads standard input
     file: PathBuf,
     /// Print one JSON object per message
     #[arg(long)]
     json: bool,
 }
 
-/// What is said about one message.
+/// The problems of one message.
 #[derive(Serialize)]
-struct Checked {
+struct MessageProblems {
     line: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Value>,
     problems: Vec<FieldError>,
 }
 
-/// How many there were.
+/// Counts of messages.
 #[derive(Default)]
-struct Tally {
+struct Counts {
     messages: u64,
-    bad: u64,
+    invalid: u64,
 }
 
 impl Check {
-    /// Does it.
+    /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
-        let (mut output, mut tally) = (Output::new(), Tally::default());
+        let (mut output, mut counts) = (Output::new(), Counts::default());
         let mut checker = LineChecker::default();
         for line in messages(&self.file)? {
             let line = line.map_err(|error| unreadable(&self.file, &error))?;
             let checked = checker.check(&line);
             let problems =
                 checked.message.err().map_or_else(Vec::new, |invalid| problems_of(&invalid.problems));
-            tally.messages += 1;
-            tally.bad += u64::from(!problems.is_empty());
-            self.tell(&mut output, Checked { line: line.number, id: checked.id, problems });
+            counts.messages += 1;
+            counts.invalid += u64::from(!problems.is_empty());
+            self.print(&mut output, MessageProblems { line: line.number, id: checked.id, problems });
         }
-        match (tally.messages, tally.bad) {
-            (0, _) => console::note("there is no message in it"),
+        match (counts.messages, counts.invalid) {
+            (0, _) => console::note("the file has no message"),
             (messages, 0) => console::note(format_args!("{messages} checked, no problems")),
-            (messages, bad) => console::note(format_args!("{messages} checked, {bad} with problems")),
+            (messages, invalid) => console::note(format_args!("{messages} checked, {invalid} with problems")),
         }
-        Ok(output.end(if tally.bad == 0 { ExitStatus::Success } else { ExitStatus::Usage }))
+        Ok(output.end(if counts.invalid == 0 { ExitStatus::Success } else { ExitStatus::Usage }))
     }
 
-    fn tell(&self, output: &mut Output, checked: Checked) {
+    fn print(&self, output: &mut Output, message: MessageProblems) {
         if self.json {
-            return output.json(&checked);
+            return output.json(&message);
         }
-        for FieldError { field, rule, .. } in checked.problems {
-            output.line(format_args!("line {}: {field}: {rule}", checked.line));
+        for FieldError { field, rule, .. } in message.problems {
+            output.line(format_args!("line {}: {field}: {rule}", message.line));
         }
     }
 }
 
-/// The messages of a file: its lines, or all of it if it is one JSON object on several lines.
+/// Reads the messages of a file: one per line, or one JSON object that spans several lines.
 fn messages(path: &Path) -> Result<Box<dyn Iterator<Item = std::io::Result<Line>>>, CliError> {
     let mut input = Input::open(path)?.bytes;
     let mut beginning = Vec::new();
-    let most = MAX_LINE_BYTES as u64 + 1;
-    input.by_ref().take(most).read_to_end(&mut beginning).map_err(|error| unreadable(path, &error))?;
+    let max = MAX_LINE_BYTES as u64 + 1;
+    input.by_ref().take(max).read_to_end(&mut beginning).map_err(|error| unreadable(path, &error))?;
     if beginning.len() <= MAX_LINE_BYTES
-        && let Some(whole) = whole(&beginning)
+        && let Some(message) = single_message(&beginning)
     {
-        return Ok(Box::new(std::iter::once(Ok(whole))));
+        return Ok(Box::new(std::iter::once(Ok(message))));
     }
-    let everything: Box<dyn BufRead> = Box::new(Cursor::new(beginning).chain(BufReader::new(input)));
-    Ok(Box::new(LineReader::new(everything)))
+    let input: Box<dyn BufRead> = Box::new(Cursor::new(beginning).chain(BufReader::new(input)));
+    Ok(Box::new(LineReader::new(input)))
 }
 
-/// All of it as one line, if it is one JSON object.
-fn whole(text: &[u8]) -> Option<Line> {
+/// Returns the whole text as one line, if it is one JSON object.
+fn single_message(text: &[u8]) -> Option<Line> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-    // What is ignored is not checked for being UTF-8.
+    // `IgnoredAny` does not check for UTF-8.
     serde_json::from_str::<HashMap<String, IgnoredAny>>(std::str::from_utf8(text).ok()?).ok()?;
     let blank = text.iter().take_while(|byte| byte.is_ascii_whitespace());
     let number = 1 + blank.filter(|byte| **byte == b'\n').count() as u64;

@@ -1,4 +1,4 @@
-//! `wxsub completions`: what a shell has to know to complete the command line.
+//! `wxsub completions`: completion scripts for shells.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
@@ -8,17 +8,17 @@ use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::output::Output;
 
-/// Print a script that lets a shell complete wxsub's commands and flags.
+/// Print the completion script for a shell.
 #[derive(Debug, Args)]
-#[command(after_help = WHERE)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Completions {
-    /// The shell
+    /// Shell
     #[arg(value_enum)]
     shell: Shell,
 }
 
-const WHERE: &str = "\
-Where it goes, for example:
+const AFTER_HELP: &str = "\
+To install the script, for example:
   bash        wxsub completions bash > ~/.local/share/bash-completion/completions/wxsub
   zsh         wxsub completions zsh > ~/.zfunc/_wxsub   (with fpath+=~/.zfunc before compinit)
   fish        wxsub completions fish > ~/.config/fish/completions/wxsub.fish
@@ -26,7 +26,7 @@ Where it goes, for example:
   elvish      wxsub completions elvish >> ~/.config/elvish/rc.elv";
 
 impl Completions {
-    /// Does it.
+    /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "wxsub", &mut script);

@@ -34,7 +34,7 @@ impl Demo {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         if !self.json {
-            console::note(BEFORE);
+            BEFORE.lines().for_each(console::note);
         }
         let mut reporter = Reporter::new(self.json);
         let result = match reporter.step("sandbox", Setup::start().await) {

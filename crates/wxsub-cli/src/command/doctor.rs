@@ -1,4 +1,4 @@
-//! `wxsub doctor`: what is wrong here?
+//! `wxsub doctor`: finds what prevents sends.
 
 mod check;
 mod check_failure;
@@ -24,18 +24,18 @@ use crate::exit::ExitStatus;
 use crate::usage::UsageErrors;
 use wxsub_server::ignored_proxy;
 
-/// Find out what keeps messages from being sent: one line per check, with the cause and what to do.
+/// Find out why messages cannot be sent: one line per check, with the cause and what to do.
 ///
-/// Ends with the code of the first check that failed: 2 for what is to be corrected on this machine (configuration,
-/// clock), 3 for what Weixin refused, 4 for what did not reach Weixin. It never sends a message, and it takes its token
-/// from stable_token, whatever WXSUB_TOKEN_ENDPOINT says: that costs no other process its token. It asks Weixin itself, with the
-/// AppSecret, so it is not for machines that use a control server (WXSUB_SERVER).
+/// doctor exits with the code of the first failed check: 2 for this machine (configuration, clock), 3 for a refusal by Weixin,
+/// 4 if Weixin was not reached. It never sends a message. It fetches its token from stable_token, even if WXSUB_TOKEN_ENDPOINT is
+/// token, so the tokens of other processes stay valid. It calls Weixin with the AppSecret, so it does not work with a control
+/// server (WXSUB_SERVER).
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// If WXSUB_TOKEN_ENDPOINT is token, fetch from there, though that ends the token that others use
+    /// Fetch from /cgi-bin/token if WXSUB_TOKEN_ENDPOINT is token, which invalidates the token that other processes use
     #[arg(long)]
     fetch: bool,
-    /// The app, if not WXSUB_APPID
+    /// AppID [default: WXSUB_APPID]
     #[arg(long, value_name = "APPID")]
     appid: Option<String>,
     /// Print one JSON object per check
@@ -43,108 +43,110 @@ pub(crate) struct Doctor {
     json: bool,
 }
 
-/// The rest cannot be looked at: what stands in its way has been told.
+/// The remaining checks cannot run. The failed check is already reported.
 struct Aborted;
 
 impl Doctor {
-    /// Does it.
+    /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         let mut report = Report::new(self.json);
-        // What stopped it has been told, and so will be what was not looked at because of it.
-        let _: Result<(), Aborted> = self.examine(&mut report).await;
-        Ok(report.end())
+        // The report has the failed check. `finish` adds the skipped ones.
+        let _: Result<(), Aborted> = self.run_checks(&mut report).await;
+        Ok(report.finish())
     }
 
-    async fn examine(&self, report: &mut Report) -> Result<(), Aborted> {
-        let patient = report.tell(Check::Configuration, self.patient())?;
-        report.tell_anyway(Check::Dns, network::dns(&patient).await)?;
-        let reply = report.tell(Check::Connection, network::connection(&patient).await)?;
-        report.tell(Check::Weixin, network::weixin(&patient, &reply.raw))?;
-        report.note(Check::Clock, clock::compare(&reply));
-        let token = match credentials::token(&patient).await {
+    async fn run_checks(&self, report: &mut Report) -> Result<(), Aborted> {
+        let context = report.require(Check::Configuration, self.context())?;
+        report.require_unless_skipped(Check::Dns, network::dns(&context).await)?;
+        let response = report.require(Check::Connection, network::connection(&context).await)?;
+        report.require(Check::Weixin, network::weixin(&context, &response.raw))?;
+        report.optional(Check::Clock, clock::compare(&response));
+        let token = match credentials::token(&context).await {
             Ok(token) => token,
-            Err((check, fault)) => return report.tell(check, Finding::Failed(fault)),
+            Err((check, failure)) => return report.require(check, Finding::Failed(failure)),
         };
-        report.note(Check::Address, Finding::Ok((), "Weixin takes calls from here".to_owned()));
-        report.note(Check::Secret, Finding::Ok((), format!("it is the one of {}", patient.app.appid)));
-        report.tell(Check::Token, token::works(&patient, &token).await)?;
-        report.note(Check::Quota, token::sends_left(&patient, &token).await);
+        report.optional(Check::Address, Finding::Ok((), "Weixin accepts calls from this address".to_owned()));
+        report.optional(Check::Secret, Finding::Ok((), format!("it belongs to {}", context.app.appid)));
+        report.require(Check::Token, token::check_token(&context, &token).await)?;
+        report.optional(Check::Quota, token::check_quota(&context, &token).await);
         Ok(())
     }
 
-    /// Everything the environment says.
-    fn patient(&self) -> Finding<DoctorContext> {
+    /// Reads the settings.
+    fn context(&self) -> Finding<DoctorContext> {
         if environment::uses_control_server() {
-            let to_do = "run it where the AppSecret is; here, `wxsub token show` tries the control server";
-            let cause =
-                format!("{SERVER} or a key for it is set, but doctor asks Weixin itself, with the AppSecret");
+            let to_do =
+                "run doctor on the machine with the AppSecret; `wxsub token show` tests the control server";
+            let cause = format!("{SERVER} or its key is set, but doctor calls Weixin with the AppSecret");
             return Finding::Failed(CheckFailure::new(ExitStatus::Usage, Remedy::FixConfig, cause, to_do));
         }
         let mut usage = UsageErrors::default();
         let app = DirectConfig::read(self.appid.as_deref(), &mut usage);
         let app = match usage.finish(app) {
             Ok(app) => app,
-            Err(failure) => {
-                let to_do = "set it right; `wxsub --help` lists the variables";
+            Err(error) => {
+                let to_do = "correct it; `wxsub --help` lists the variables";
                 return Finding::Failed(CheckFailure::new(
                     ExitStatus::Usage,
                     Remedy::FixConfig,
-                    &failure,
+                    &error,
                     to_do,
                 ));
             }
         };
-        let classic = app.endpoint == TokenEndpoint::Token;
-        if classic && self.fetch {
+        let is_classic = app.endpoint == TokenEndpoint::Token;
+        if is_classic && self.fetch {
             app.warn_before_fetch();
         }
-        let proxied = environment::value_lossy(PROXY).is_some();
-        let ignored_proxy = ignored_proxy(app.bases.first(), environment::value_lossy).filter(|_| !proxied);
-        let patient = DoctorContext {
+        let uses_proxy = environment::value_lossy(PROXY).is_some();
+        let ignored_proxy =
+            ignored_proxy(app.bases.first(), environment::value_lossy).filter(|_| !uses_proxy);
+        let context = DoctorContext {
             endpoint: if self.fetch { app.endpoint } else { TokenEndpoint::StableToken },
-            skipped_classic_endpoint: classic && !self.fetch,
-            proxied,
+            skipped_classic_endpoint: is_classic && !self.fetch,
+            uses_proxy,
             ignored_proxy,
             secret_in: if environment::value_lossy(SECRET).is_some() { SECRET } else { SECRET_FILE },
             app,
         };
-        let way = match patient.ignored_proxy {
-            Some(name) => format!(", not through the proxy that {name} names: only {PROXY} counts"),
-            None if patient.proxied => ", through a proxy".to_owned(),
+        let proxy = match context.ignored_proxy {
+            Some(name) => format!(", without the proxy in {name}: only {PROXY} is used"),
+            None if context.uses_proxy => ", through a proxy".to_owned(),
             None => String::new(),
         };
-        let told = format!(
-            "app {}, its secret from {}, Weixin at {}{way}",
-            patient.app.appid, patient.secret_in, patient.app.bases
+        let detail = format!(
+            "app {}, secret from {}, Weixin at {}{proxy}",
+            context.app.appid, context.secret_in, context.app.bases
         );
-        Finding::Ok(patient, told)
+        Finding::Ok(context, detail)
     }
 }
 
-/// Whose complaint it is.
+/// Settings of the checks.
 struct DoctorContext {
     app: DirectConfig,
-    /// Where the token is fetched for the examination.
+    /// Endpoint that the token is fetched from.
     endpoint: TokenEndpoint,
-    /// Whether `/cgi-bin/token` would be asked if that were free of consequences.
+    /// Whether `WXSUB_TOKEN_ENDPOINT` is `token`, but `--fetch` is not given.
     skipped_classic_endpoint: bool,
-    proxied: bool,
-    /// The variable that names a proxy which is not used.
+    uses_proxy: bool,
+    /// Variable with a proxy that is not used.
     ignored_proxy: Option<&'static str>,
-    /// The variable that has or names the secret.
+    /// Variable with the AppSecret or the path of its file.
     secret_in: &'static str,
 }
 
 impl DoctorContext {
-    /// One exchange, and nothing is tried twice: what fails now and then is worth knowing.
-    async fn ask(
+    /// Sends one request to the first host without retries, so that rare failures are visible.
+    async fn request(
         &self,
         request: Request<'_>,
     ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
-        self.ask_host(self.base(), request).await
+        self.request_from(self.base(), request).await
     }
 
-    async fn ask_host(
+    /// Sends one request to this host.
+    async fn request_from(
         &self,
         base: &BaseUrl,
         request: Request<'_>,
@@ -152,7 +154,7 @@ impl DoctorContext {
         self.app.transport.execute(HttpRequest::new(base, request)?).await
     }
 
-    /// The first host of Weixin's. The others are only reached for.
+    /// The first host of Weixin's API. The other hosts are only connected to.
     fn base(&self) -> &BaseUrl {
         self.app.bases.first()
     }

@@ -23,10 +23,10 @@ use crate::usage::UsageErrors;
 /// The exit code is 0 also for a number that wxsub does not know, because Weixin's codes are an open set.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// A number, or the error as Weixin, an SDK or a log shows it; `-` reads standard input
+    /// Error code, or the text of an error from Weixin, an SDK or a log; `-` reads standard input
     #[arg(value_name = "CODE", allow_negative_numbers = true)]
     code: String,
-    /// The language of the output
+    /// Language of the output
     #[arg(long, value_name = "LANG", value_enum, default_value_t = Lang::En)]
     lang: Lang,
     /// Print one JSON object
@@ -42,8 +42,8 @@ enum Lang {
     Zh,
 }
 
-/// The input limit in bytes. An error is shorter.
-const MAX_INPUT: u64 = 64 * 1024;
+/// Maximum length of standard input, in bytes. The rest is not read.
+const MAX_INPUT_BYTES: u64 = 64 * 1024;
 
 impl Explain {
     /// Runs the command.
@@ -65,7 +65,7 @@ impl Explain {
 
     fn refusal(&self) -> Result<ApiError, CliError> {
         let text = match self.code.as_str() {
-            "-" => String::from_utf8_lossy(&Input::read(Path::new("-"), MAX_INPUT)?).into_owned(),
+            "-" => String::from_utf8_lossy(&Input::read(Path::new("-"), MAX_INPUT_BYTES)?).into_owned(),
             given => given.to_owned(),
         };
         let mut usage = UsageErrors::default();

@@ -1,4 +1,4 @@
-//! `wxsub key`: keys for the clients of a control server.
+//! `wxsub key`: client keys for a control server.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -10,22 +10,24 @@ use crate::exit::ExitStatus;
 use crate::output::Output;
 use crate::usage::UsageErrors;
 
-/// Make keys for the clients of a control server.
+/// Create client keys for a control server.
 #[derive(Debug, Args)]
 pub(crate) struct Key {
     #[command(subcommand)]
-    what: What,
+    command: KeyCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum KeyCommand {
     New(New),
 }
 
-/// Make a key: it is shown once, and the lines for the server's configuration know it by its digest.
+/// Create a client key.
+///
+/// The key is shown once. The printed lines for the server's configuration have only its digest.
 #[derive(Debug, Args)]
 struct New {
-    /// The client's name: 1 to 64 letters, digits, dots, hyphens or underscores
+    /// Name of the client: 1 to 64 letters, digits, dots, hyphens or underscores
     #[arg(long, value_name = "NAME")]
     name: String,
     /// Print one JSON object
@@ -34,16 +36,16 @@ struct New {
 }
 
 #[derive(Serialize)]
-struct Made<'a> {
+struct NewKey<'a> {
     name: &'a str,
     key: &'a str,
     key_sha256: String,
 }
 
 impl Key {
-    /// Does it.
+    /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
-        let What::New(new) = self.what;
+        let KeyCommand::New(new) = self.command;
         new.run()
     }
 }
@@ -59,12 +61,18 @@ impl New {
         let digest = ApiKeyDigest::of(&key);
         let mut output = Output::new();
         if self.json {
-            output.json(&Made { name: &self.name, key: key.expose_secret(), key_sha256: digest.to_string() });
+            output.json(&NewKey {
+                name: &self.name,
+                key: key.expose_secret(),
+                key_sha256: digest.to_string(),
+            });
             return Ok(output.end(ExitStatus::Success));
         }
         output.line(key.expose_secret());
         let exit = output.end(ExitStatus::Success);
-        console::note("# The key is for the client, and is not shown again. For the server's configuration:");
+        console::note(
+            "# The key is for the client and is not shown again. Lines for the server's configuration:",
+        );
         console::note("[[clients]]");
         console::note(format_args!("name = \"{}\"", self.name));
         console::note(format_args!("key_sha256 = \"{digest}\""));

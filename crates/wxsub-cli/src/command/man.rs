@@ -1,4 +1,4 @@
-//! `wxsub man`: the manual.
+//! `wxsub man`: the manual pages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::output::Output;
 
-/// Print the manual, or write all its pages into a directory.
+/// Print the manual page, or write all pages into a directory.
 #[derive(Debug, Args)]
-#[command(after_help = WHERE)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Manual {
-    /// Write one page per command into this directory, which is made if need be
+    /// Write one page per command into this directory, which is created if it does not exist
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-const WHERE: &str = "\
+const AFTER_HELP: &str = "\
 To read it:     wxsub man | man -l -
 To install it:  wxsub man --out ~/.local/share/man/man1   (then: man wxsub, man wxsub-send)";
 
 impl Manual {
-    /// Does it.
+    /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let mut command = Arguments::command().disable_help_subcommand(true);
-        // Gives the commands below it their full names.
+        // Sets the full names of the subcommands.
         command.build();
         match &self.out {
             None => {
@@ -52,16 +52,16 @@ fn text(page: &Man) -> Result<String, CliError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Writes the pages of this command and of those below it.
+/// Writes the pages of this command and all its subcommands.
 fn write_all(command: &Command, folder: &Path) -> Result<ExitStatus, CliError> {
     fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
-    let (mut left, mut written) = (vec![command], 0);
-    while let Some(command) = left.pop() {
+    let (mut pending, mut written) = (vec![command], 0);
+    while let Some(command) = pending.pop() {
         let page = page(command);
         let path = folder.join(page.get_filename());
         fs::write(&path, text(&page)?).map_err(|error| cannot_write(&path, &error))?;
         written += 1;
-        left.extend(command.get_subcommands());
+        pending.extend(command.get_subcommands());
     }
     console::note(format_args!("{written} pages written to {}", folder.display()));
     Ok(ExitStatus::Success)

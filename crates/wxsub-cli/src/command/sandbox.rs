@@ -1,4 +1,4 @@
-//! `wxsub sandbox`: a Weixin on this machine.
+//! `wxsub sandbox`: a simulated Weixin on this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -16,18 +16,18 @@ use crate::output::Output;
 use crate::shell::quote;
 use crate::usage::UsageErrors;
 
-/// Run a Weixin on this machine, to try things without AppID or network.
+/// Run a simulated Weixin on this machine; needs no AppID and no network.
 ///
-/// The first line on standard output is its base URL. Ctrl-C ends it.
+/// The first line on standard output is the base URL. Ctrl-C stops the sandbox.
 #[derive(Debug, Args)]
-pub(crate) struct Serve {
-    /// Where to listen; port 0 takes any free one
+pub(crate) struct RunSandbox {
+    /// Address to listen on; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8459")]
     listen: SocketAddr,
-    /// An app and its secret, which is play money [default: one ready-made app]
+    /// App and its test secret; repeatable [default: a ready-made app]
     #[arg(long, value_name = "APPID:SECRET")]
     app: Vec<String>,
-    /// A template of every app [default: one ready-made template]
+    /// Template of every app; repeatable [default: a ready-made template]
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     template: Vec<String>,
 }
@@ -35,8 +35,8 @@ pub(crate) struct Serve {
 const DEFAULT_APP: &str = "wx0123456789abcdef:play-money-0123456789abcdef";
 const DEFAULT_TEMPLATE: &str = "sandbox-template-1";
 
-impl Serve {
-    /// Does it.
+impl RunSandbox {
+    /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         let mut usage = UsageErrors::default();
         let apps = all(&self.app, DEFAULT_APP, |text| app(text, &mut usage));
@@ -50,9 +50,9 @@ impl Serve {
         for (appid, secret) in &apps {
             sandbox.add_app(appid.clone(), secret.clone(), templates.clone());
         }
-        tell(reachable(address), &apps, &templates);
-        let ended = http::serve(listener, sandbox, async move { interrupt.requested().await }).await;
-        ended.map_err(|error| self.cannot_listen(&error)).map(|()| ExitStatus::Success)
+        print_variables(connectable(address), &apps, &templates);
+        let result = http::serve(listener, sandbox, async move { interrupt.requested().await }).await;
+        result.map_err(|error| self.cannot_listen(&error)).map(|()| ExitStatus::Success)
     }
 
     fn cannot_listen(&self, error: &std::io::Error) -> CliError {
@@ -62,13 +62,13 @@ impl Serve {
     }
 }
 
-/// All that were given, or the default.
-fn all<T>(given: &[String], default: &str, mut read: impl FnMut(&str) -> Option<T>) -> Option<Vec<T>> {
+/// Parses all values, or the default if there are none.
+fn all<T>(given: &[String], default: &str, mut parse: impl FnMut(&str) -> Option<T>) -> Option<Vec<T>> {
     match given {
-        [] => Some(vec![read(default)?]),
+        [] => Some(vec![parse(default)?]),
         given => {
-            // Every one is read, so that every problem is named.
-            let all: Vec<_> = given.iter().map(|text| read(text)).collect();
+            // All values are parsed before `collect`, so that every problem is named.
+            let all: Vec<_> = given.iter().map(|text| parse(text)).collect();
             all.into_iter().collect()
         }
     }
@@ -84,8 +84,8 @@ fn app(text: &str, usage: &mut UsageErrors) -> Option<(AppId, AppSecret)> {
     appid.zip(secret)
 }
 
-/// An address that others can connect to.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+/// Replaces an unspecified address with loopback, so that clients can connect.
+fn connectable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -94,23 +94,23 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The base URL for programs, and for people what points `wxsub` at it.
-fn tell(address: SocketAddr, apps: &[(AppId, AppSecret)], templates: &[TemplateId]) {
+/// Prints the base URL on standard output, and on standard error the variables that point `wxsub` to the sandbox.
+fn print_variables(address: SocketAddr, apps: &[(AppId, AppSecret)], templates: &[TemplateId]) {
     let base = format!("http://{address}");
     let mut output = Output::new();
     output.line(&base);
     output.flush();
-    console::note("# A Weixin of your own; no message leaves it. Ctrl-C ends it. To point wxsub at it:");
+    console::note("# The sandbox runs; messages stay in it. Ctrl-C stops it. To point wxsub to it:");
     console::note(format_args!("export {API_BASE}={base}"));
     console::note(format_args!("export {MP_BASE}={base}"));
     if !address.ip().is_loopback() {
         console::note(format_args!("export {ALLOW_HTTP}=1"));
     }
     for (index, (appid, secret)) in apps.iter().enumerate() {
-        // Only one can be pointed at.
-        let beside = if index == 0 { "" } else { "# or: " };
+        // The variables select one app. The others are comments.
+        let prefix = if index == 0 { "" } else { "# or: " };
         console::note(format_args!(
-            "{beside}export {APPID}={appid} {SECRET}={}",
+            "{prefix}export {APPID}={appid} {SECRET}={}",
             quote(secret.expose_secret())
         ));
     }

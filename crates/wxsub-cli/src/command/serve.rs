@@ -21,50 +21,54 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::stderr;
 
-/// Run the control server: it keeps the access tokens of many apps, hands them out, and sends.
+/// Run the control server, which refreshes and serves access tokens and sends messages for many apps.
 ///
-/// The first line on standard output is its base URL. SIGHUP reads the configuration again. Ctrl-C or SIGTERM finishes
-/// what is under way, for 8 s at most; a second one ends it at once.
+/// The first line on standard output is the base URL. SIGHUP reloads the configuration. Ctrl-C or SIGTERM finishes the requests
+/// in progress, for 8 s at most; a second one stops at once.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The configuration, TOML
+    /// Configuration file in TOML
     #[arg(long, value_name = "FILE", required_unless_present = "sandbox", conflicts_with = "sandbox")]
     config: Option<PathBuf>,
-    /// Only say what is wrong with the configuration
+    /// Check the configuration and exit
     #[arg(long, requires = "config")]
     check: bool,
-    /// With an app, a key and a Weixin of its own: ready to try with curl
+    /// Run with a built-in sandbox, an app and a key, and print curl commands to try
     #[arg(long)]
     sandbox: bool,
-    /// Where to listen with --sandbox; port 0 takes any free one
+    /// Address to listen on with --sandbox; port 0 takes any free port
     #[arg(long, value_name = "ADDR", requires = "sandbox", default_value = "127.0.0.1:8460")]
     listen: SocketAddr,
 }
 
 impl Serve {
-    /// Does it.
+    /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         stderr::start_writer_thread().map_err(CliError::unexpected)?;
         let Some(path) = self.config else {
-            let trial = SandboxSetup::start(self.listen).await?;
-            return serve(trial.config().clone(), None, Some(&trial)).await;
+            let sandbox = SandboxSetup::start(self.listen).await?;
+            return serve(sandbox.config().clone(), None, Some(&sandbox)).await;
         };
         let config = read(&path).map_err(CliError::usage)?;
         if self.check {
-            console::note("the configuration can be used");
+            console::note("the configuration is valid");
             return Ok(ExitStatus::Success);
         }
         serve(config, Some(path), None).await
     }
 }
 
-/// Reads the configuration and says what is worth knowing; or gives everything that is wrong with it.
+/// Reads the configuration and prints its warnings.
+///
+/// # Errors
+///
+/// All problems of the configuration.
 fn read(path: &Path) -> Result<Config, Vec<String>> {
     let text = fs::read_to_string(path)
         .map_err(|error| vec![format!("--config: {} cannot be read: {error}", path.display())])?;
-    let read = Config::read(&text, environment::value_lossy);
+    let result = Config::read(&text, environment::value_lossy);
     let (config, warnings) =
-        read.map_err(|error| error.problems().map(ToString::to_string).collect::<Vec<_>>())?;
+        result.map_err(|error| error.problems().map(ToString::to_string).collect::<Vec<_>>())?;
     warnings.iter().for_each(console::warning);
     Ok(config)
 }
@@ -72,9 +76,10 @@ fn read(path: &Path) -> Result<Config, Vec<String>> {
 async fn serve(
     config: Config,
     path: Option<PathBuf>,
-    trial: Option<&SandboxSetup>,
+    sandbox: Option<&SandboxSetup>,
 ) -> Result<ExitStatus, CliError> {
-    let interrupt = Interrupt::listen(Some("finishing what is under way; once more to end at once"))?;
+    let interrupt =
+        Interrupt::listen(Some("finishing requests in progress; repeat the signal to stop at once"))?;
     let listener = bind("listen", config.listen()).await?;
     let address = listener.local_addr().map_err(CliError::unexpected)?;
     let metrics = match config.metrics_listen() {
@@ -87,19 +92,19 @@ async fn serve(
         .map_err(|error| CliError::new(ExitStatus::Usage, error))?;
     let scheme = if config.has_tls() { "https" } else { "http" };
     let base = format!("{scheme}://{address}");
-    let reloading = path.map(|path| reload_on_hangup(path, config, server.clone())).transpose()?;
+    let reload = path.map(|path| reload_on_hangup(path, config, server.clone())).transpose()?;
     let mut output = Output::new();
     output.line(&base);
     output.flush();
-    if let Some(trial) = trial {
-        trial.tell(&base);
+    if let Some(sandbox) = sandbox {
+        sandbox.print_commands(&base);
     }
     tokio::select! {
         () = server.serve(listener, metrics, interrupt.requested()) => {}
         () = interrupt.forced() => {}
         () = async {
-            match reloading {
-                Some(reloading) => reloading.await,
+            match reload {
+                Some(reload) => reload.await,
                 None => std::future::pending().await,
             }
         } => {}

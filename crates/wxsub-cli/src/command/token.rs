@@ -1,4 +1,4 @@
-//! `wxsub token`: the access token, without showing it.
+//! `wxsub token`: shows or refreshes the access token.
 
 mod control_server;
 mod refresh;
@@ -16,36 +16,36 @@ use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::output::Output;
 
-/// Show or renew the access token.
+/// Show or refresh the access token.
 #[derive(Debug, Args)]
 pub(crate) struct Token {
     #[command(subcommand)]
-    what: What,
+    command: TokenCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum TokenCommand {
     Show(show::Show),
     Refresh(refresh::Refresh),
 }
 
-/// How a token is shown.
+/// Options of the output.
 #[derive(Debug, Args)]
 struct ShowOptions {
-    /// The app, if not WXSUB_APPID
+    /// AppID [default: WXSUB_APPID]
     #[arg(long, value_name = "APPID")]
     appid: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Print the access token itself, too
+    /// Print the access token too
     #[arg(long)]
     reveal: bool,
 }
 
-/// What is printed.
+/// The output.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct TokenOutput<'a> {
     appid: &'a AppId,
     endpoint: &'static str,
     fingerprint: String,
@@ -56,52 +56,52 @@ struct Shown<'a> {
 }
 
 impl Token {
-    /// Does it.
+    /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
-        match self.what {
-            What::Show(show) => show.run().await,
-            What::Refresh(refresh) => refresh.run().await,
+        match self.command {
+            TokenCommand::Show(show) => show.run().await,
+            TokenCommand::Refresh(refresh) => refresh.run().await,
         }
     }
 }
 
 impl ShowOptions {
-    /// Prints this token.
+    /// Prints the token.
     fn print(
         &self,
         appid: &AppId,
         endpoint: &'static str,
-        issued: &CachedToken,
+        token: &CachedToken,
         now: ClockReading,
     ) -> ExitStatus {
-        let remaining = issued.remaining(now);
-        let shown = Shown {
+        let remaining = token.remaining(now);
+        let values = TokenOutput {
             appid,
             endpoint,
-            fingerprint: issued.fingerprint().to_string(),
+            fingerprint: token.fingerprint().to_string(),
             expires_in: remaining.as_secs(),
-            generation: issued.generation().get(),
-            access_token: self.reveal.then(|| issued.token().expose_secret()),
+            generation: token.generation().get(),
+            access_token: self.reveal.then(|| token.token().expose_secret()),
         };
         let mut output = Output::new();
         if self.json {
-            output.json(&shown);
+            output.json(&values);
         } else {
             output.line(format_args!("appid         {appid}"));
-            output.line(format_args!("endpoint      {}", shown.endpoint));
-            output.line(format_args!("fingerprint   {}", shown.fingerprint));
+            output.line(format_args!("endpoint      {}", values.endpoint));
+            output.line(format_args!("fingerprint   {}", values.fingerprint));
             output.line(format_args!("expires in    {}", minutes(remaining)));
-            output.line(format_args!("generation    {}", shown.generation));
-            if let Some(token) = shown.access_token {
-                output.line(format_args!("access token  {token}"));
+            output.line(format_args!("generation    {}", values.generation));
+            if let Some(access_token) = values.access_token {
+                output.line(format_args!("access token  {access_token}"));
             }
         }
         output.end(ExitStatus::Success)
     }
 }
 
-/// A life, for people.
-fn minutes(life: Duration) -> String {
-    let seconds = life.as_secs();
+/// Formats a duration in seconds and in minutes.
+fn minutes(duration: Duration) -> String {
+    let seconds = duration.as_secs();
     format!("{seconds} s ({} min {} s)", seconds / 60, seconds % 60)
 }

@@ -75,7 +75,7 @@ fn quota_used_up_at_line_120_of_5000() {
         &stopped,
         &format!("119 sent, {refused} refused, 0 invalid, 0 not sent, 0 maybe sent, {untried} not tried"),
     );
-    said(&stopped, "errcode 45009, the daily quota is used up; go on after midnight, Beijing time");
+    said(&stopped, "errcode 45009, the daily quota is used up; continue after midnight, Beijing time");
 
     // On the same day the command stops again, and nothing is lost.
     let again = pointed_at(&weixin.base, go_on(&stopped)).run();
@@ -99,7 +99,7 @@ fn network_gone_between_two_messages() {
     assert_eq!(results["sent"], (1..=2000).collect::<Vec<_>>());
     assert_eq!((&results["not_sent"], results.len()), (&vec![2001], 2));
     said(&stopped, "2000 sent, 0 refused, 0 invalid, 1 not sent, 0 maybe sent, 2999 not tried");
-    said(&stopped, "stopped: line 2001: 4 tries in a row brought no answer");
+    said(&stopped, "stopped: line 2001: no response to 4 attempts in a row");
     said(&stopped, "--concurrency 1 --lines 2001-");
     let base = weixin.base.clone();
     let sandbox = weixin.come_back();
@@ -119,7 +119,7 @@ fn network_gone_in_the_middle_of_messages() {
     let open = results.get("maybe_sent").cloned().unwrap_or_default();
     assert!(open.len() < 16 + 4, "{open:?}");
     assert_eq!(stopped.code, if open.is_empty() { 4 } else { 5 }, "{}", stopped.err);
-    said(&stopped, "tries in a row brought no answer");
+    said(&stopped, "no response to 4 attempts in a row");
     let base = weixin.base.clone();
     let sandbox = weixin.come_back();
     let finished = pointed_at(&base, go_on(&stopped)).run();
@@ -196,7 +196,7 @@ fn the_terminal_is_closed() {
     let stopped = ended(child);
     assert_eq!((stopped.code, lines(&stopped)["sent"].as_slice()), (4, [1, 2, 3, 4].as_slice()));
     said(&stopped, "4 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 46 not tried");
-    said(&stopped, "stopped: a signal asked for it");
+    said(&stopped, "stopped: stop signal received");
     let finished = pointed_at(&gate.base, go_on(&stopped)).run();
     assert_eq!(finished.code, 0, "{}", finished.err);
     assert_eq!(received(&gate.sandbox, 50), (1..=50).collect::<Vec<_>>());
@@ -245,7 +245,7 @@ fn a_limit_leaves_the_rest_untried() {
     for (code, sent, rest) in [(4, 3, " --lines 4-"), (4, 6, " --lines 7-"), (0, 7, "")] {
         assert_eq!((ended.code, received(&weixin.sandbox, 7).len()), (code, sent), "{}", ended.err);
         if code == 4 {
-            said(&ended, "stopped: 3 lines posted, as many as --limit allows");
+            said(&ended, "stopped: 3 lines posted, the limit of --limit");
             said(&ended, &format!("--rate 1000/s --limit 3{rest}"));
             ended = pointed_at(&weixin.base, go_on(&ended)).run();
         }

@@ -55,7 +55,7 @@ fn valid_messages_print_nothing() {
         assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{ended:?}");
     }
     let ended = wxsub(["check", "-"]).input("\n\n").run();
-    assert_eq!((ended.code, ended.err.as_str()), (0, "there is no message in it\n"));
+    assert_eq!((ended.code, ended.err.as_str()), (0, "the file has no message\n"));
 }
 
 #[test]
@@ -104,9 +104,9 @@ fn what_is_wrong_with_a_whole_file_is_named_once() {
         (utf16("").into_iter().flat_map(u16::to_le_bytes).collect(), "it is UTF-16 text; save it as UTF-8"),
         (b"{\"title\":\"\xc4\xe3\xba\xc3\"}".to_vec(), "it is not UTF-8 text, most likely GBK"),
         (gbk, "it is not UTF-8 text, most likely GBK; save it as UTF-8"),
-        (format!("[{good},{good}]").into_bytes(), "it is a JSON array; write one message a line"),
-        (format!("[\n{good},\n{good}\n]\n").into_bytes(), "it is a JSON array; write one message a line"),
-        (format!("{pretty}\n{pretty}\n").into_bytes(), "its messages stand on several lines"),
+        (format!("[{good},{good}]").into_bytes(), "it is a JSON array; write one message per line"),
+        (format!("[\n{good},\n{good}\n]\n").into_bytes(), "it is a JSON array; write one message per line"),
+        (format!("{pretty}\n{pretty}\n").into_bytes(), "its messages span several lines"),
         (format!("{good},\n{good}\n").into_bytes(), "its lines end with a comma"),
     ] {
         let said = format!("error: - cannot be read: {said}");

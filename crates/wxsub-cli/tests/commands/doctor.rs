@@ -48,7 +48,7 @@ impl Found {
         for said in [check, cause, "; what to do: ", to_do] {
             assert!(line.contains(said), "{said:?} is not in {line}");
         }
-        assert!(self.plain.err.ends_with(&format!("begin with: {check}\n")), "{}", self.plain.err);
+        assert!(self.plain.err.ends_with(&format!("start with: {check}\n")), "{}", self.plain.err);
         failed
     }
 }
@@ -79,8 +79,8 @@ fn healthy_setup_passes_all_checks() {
     let weixin = Weixin::start();
     let found = weixin.examined();
     assert_eq!((found.plain.code, found.outcomes().as_str()), (0, "ooooooooo"), "{}", found.plain.out);
-    assert_eq!(found.plain.err, "nothing is wrong here\n");
-    assert_eq!(found.checks[1]["detail"], "127.0.0.1 is an address, there is nothing to resolve");
+    assert_eq!(found.plain.err, "no problem found\n");
+    assert_eq!(found.checks[1]["detail"], "127.0.0.1 is an IP address");
     assert_eq!(
         found.checks[8],
         json!({"check": "quota", "outcome": "ok", "detail": "100000 of 100000 sends are left today"})
@@ -96,7 +96,7 @@ fn wrong_secret_is_found() {
         3,
         "secret",
         "the AppSecret is wrong",
-        "put the present AppSecret of wx0123456789abcdef where WXSUB_SECRET says",
+        "update the AppSecret of wx0123456789abcdef (read from WXSUB_SECRET)",
     );
     assert_eq!((&failed["errcode"], &failed["remedy"]), (&json!(40125), &json!("fix_config")));
     assert!(failed["rid"].is_string());
@@ -113,7 +113,7 @@ fn address_not_allowed_is_found() {
         3,
         "address",
         "Weixin sees this machine as 127.0.0.1: ",
-        "put 127.0.0.1 on the app's IP allow-list in Weixin's console",
+        "add 127.0.0.1 to the app's IP allow-list in Weixin's console",
     );
     assert_eq!((&failed["ip"], &failed["remedy"]), (&json!("127.0.0.1"), &json!("allow_ip")));
     assert_eq!(found.outcomes(), "ooooofsss");
@@ -128,7 +128,7 @@ fn frozen_secret_is_found() {
         3,
         "secret",
         "the AppSecret is frozen",
-        "unfreeze the AppSecret in Weixin's console, wait ten minutes",
+        "unfreeze the AppSecret in Weixin's console, then wait ten minutes",
     );
     assert_eq!(failed["errcode"], 40243);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
@@ -160,13 +160,13 @@ fn clock_skew_is_found() {
     let weixin = Weixin::start();
     weixin.sandbox.advance(Duration::from_secs(3660));
     let found = weixin.examined();
-    found.assert_failed(2, "clock", "this machine's clock is 1 h ", "set it right, best by NTP");
+    found.assert_failed(2, "clock", "this machine's clock is 1 h ", "set the clock, preferably with NTP");
     assert!(found.plain.out.contains("behind Weixin's"));
     // All other checks run all the same.
     assert_eq!(found.outcomes(), "oooofoooo");
     let found = Found::of(|| weixin.call(["doctor"]).env("WXSUB_SECRET", "PLANTED-wrong"));
     assert_eq!((found.plain.code, found.outcomes().as_str()), (2, "oooofsfss"));
-    assert!(found.plain.out.ends_with("quota         not before secret is right\n"), "{}", found.plain.out);
+    assert!(found.plain.out.ends_with("quota         correct secret first\n"), "{}", found.plain.out);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
 }
 
@@ -181,7 +181,7 @@ fn unresolvable_host_is_found() {
         4,
         "dns",
         "the host name weixin.invalid could not be resolved",
-        "see whether WXSUB_API_BASE is spelt right",
+        "check the spelling of WXSUB_API_BASE",
     );
     assert_eq!(found.outcomes(), "ofsssssss");
     assert_eq!(weixin.seen_any(), 0);
@@ -212,24 +212,29 @@ fn captive_portal_is_found_without_showing_the_secret() {
     found.assert_failed(
         4,
         "weixin",
-        "something between you and Weixin answers in its place: a web page",
-        "if this network wants a sign-in, sign in with a browser",
+        "the response is not from Weixin: a web page",
+        "if this network requires a sign-in, sign in with a browser",
     );
     assert_eq!(found.outcomes(), "ooofsssss");
     // The secret was not sent to the portal.
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (0, 0));
     let found = weixin.fault_twice(PROBE, Fault::Status(502)).examined();
-    found.assert_failed(4, "weixin", "answers in its place: HTTP status 502", "proxy and firewall");
+    found.assert_failed(
+        4,
+        "weixin",
+        "the response is not from Weixin: HTTP status 502",
+        "proxy and firewall",
+    );
 }
 
 #[test]
 fn connection_refused_is_found() {
     let found = Found::of(|| super::weixin::pointed_at(UNUSED_BASE, wxsub(["doctor"])));
-    found.assert_failed(4, "connection", "no connection", "see whether a firewall keeps this machine");
+    found.assert_failed(4, "connection", "no connection", "check whether a firewall blocks");
     assert_eq!(found.outcomes(), "oofssssss");
     let weixin = Weixin::start();
     let found = weixin.fault_twice(STABLE_TOKEN, Fault::ResetAfterApply).examined();
-    found.assert_failed(4, "token", "the connection broke", "see what answers at 127.0.0.1");
+    found.assert_failed(4, "token", "the connection broke", "find out which program responds at 127.0.0.1");
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
 }
 
@@ -243,7 +248,7 @@ fn all_configuration_problems_are_named() {
             .env("WXSUB_SECRET_FILE", "/nonexistent")
             .env("WXSUB_APPID", "w x")
     });
-    found.assert_failed(2, "configuration", "WXSUB_APPID: ", "set it right");
+    found.assert_failed(2, "configuration", "WXSUB_APPID: ", "correct it");
     found.assert_failed(2, "configuration", "WXSUB_SECRET_FILE: names a file that cannot be read", "");
     assert_eq!((found.outcomes().as_str(), weixin.seen_any()), ("fssssssss", 0));
 }
@@ -266,7 +271,7 @@ fn invalid_token_is_found() {
         .fault_twice("/cgi-bin/openapi/quota/get", Fault::ErrCode(ErrCode::API_UNAUTHORIZED))
         .examined();
     assert_eq!((found.plain.code, found.outcomes().as_str()), (0, "oooooooos"));
-    assert!(found.plain.out.contains("Weixin does not tell: errcode 48001"));
+    assert!(found.plain.out.contains("Weixin does not report the quota: errcode 48001"));
 }
 
 #[test]
@@ -275,11 +280,15 @@ fn classic_endpoint_is_called_only_on_demand() {
     let call = || weixin.call(["doctor"]).env("WXSUB_TOKEN_ENDPOINT", "token");
     let found = Found::of(call);
     assert_eq!(found.plain.code, 0);
-    assert!(found.plain.out.contains("/cgi-bin/token was not asked"), "{}", found.plain.out);
+    assert!(found.plain.out.contains("/cgi-bin/token was not called"), "{}", found.plain.out);
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (0, 2));
     let found = Found::of(|| call().args(["--fetch"]));
-    assert!(found.plain.err.starts_with("warning: fetching from /cgi-bin/token ends"), "{}", found.plain.err);
-    assert!(found.plain.out.contains("one from token works"), "{}", found.plain.out);
+    assert!(
+        found.plain.err.starts_with("warning: a fetch from /cgi-bin/token invalidates"),
+        "{}",
+        found.plain.err
+    );
+    assert!(found.plain.out.contains("a token from token works"), "{}", found.plain.out);
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (2, 2));
     // Without a reason to call that endpoint, --fetch changes nothing.
     assert_eq!(weixin.call(["doctor", "--fetch"]).run().code, 0);

@@ -23,7 +23,7 @@ pub(crate) fn wait_for_finishing(child: &mut Child) {
     // One byte at a time, so that later output stays in the pipe.
     let mut unbuffered = BufReader::with_capacity(1, child.stderr.as_mut().unwrap());
     unbuffered.read_line(&mut said).unwrap();
-    assert!(said.starts_with("finishing what is under way"), "{said}");
+    assert!(said.starts_with("finishing messages in flight"), "{said}");
 }
 
 fn five_lines(gate: &Gate, name: &str) -> Wxsub {
@@ -57,7 +57,7 @@ fn first_signal_finishes_messages_in_flight() {
         assert_eq!((ended.code, outcomes(&ended.out)), (4, vec!["1 sent".to_owned(), "2 sent".to_owned()]));
         let path = format!("{}/{file}", env!("CARGO_TARGET_TMPDIR"));
         let expected = format!(
-            "2 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 3 not tried\nstopped: a signal asked for it\n\
+            "2 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 3 not tried\nstopped: stop signal received\n\
              go on with: wxsub send --file {path} --concurrency 2 --lines 3-\n"
         );
         assert_eq!(ended.err, expected);
@@ -109,7 +109,7 @@ fn signal_ends_reading_of_endless_input() {
     signal(&child, "INT");
     let ended = ended(child);
     assert_eq!(ended.code, 4);
-    assert!(ended.err.contains(", the rest not tried\nstopped: a signal asked for it\n"), "{}", ended.err);
+    assert!(ended.err.contains(", the rest not tried\nstopped: stop signal received\n"), "{}", ended.err);
     assert!(ended.err.ends_with("go on with: wxsub send --file - --lines 2-\n"), "{}", ended.err);
 }
 

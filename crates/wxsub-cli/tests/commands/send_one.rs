@@ -256,7 +256,7 @@ fn classic_endpoint_gives_a_warning() {
     let ended = weixin.allow("oUser", 7).send("oUser", "7").env("WXSUB_TOKEN_ENDPOINT", "token").run();
     assert_eq!((ended.code, ended.out.as_str()), (0, "sent\n"));
     assert!(
-        ended.err.starts_with("warning: fetching from /cgi-bin/token ends the access token"),
+        ended.err.starts_with("warning: a fetch from /cgi-bin/token invalidates the access token"),
         "{}",
         ended.err
     );

@@ -133,7 +133,7 @@ fn signal_finishes_requests_and_second_signal_ends_them() {
     let sending = held(&server, &key, 1);
     gate.wait_for(1);
     signal(&server.child, "TERM");
-    server.wait_until_it_says("finishing what is under way");
+    server.wait_until_it_says("finishing requests in progress");
     gate.open();
     let (status, body) = sending.join().unwrap().unwrap();
     assert_eq!(status, 200, "{body}");
@@ -145,7 +145,7 @@ fn signal_finishes_requests_and_second_signal_ends_them() {
     let sending = held(&server, &key, 1);
     gate.wait_for(1);
     signal(&server.child, "TERM");
-    server.wait_until_it_says("finishing what is under way");
+    server.wait_until_it_says("finishing requests in progress");
     assert_eq!(server.stop("TERM"), Some(0));
     assert!(sending.join().unwrap().is_none());
 }

@@ -107,7 +107,7 @@ fn common_mistakes_are_named_before_the_network() {
             .env("WXSUB_SECRET", "")
             .run();
         assert_eq!(ended.code, 2, "{ended:?}");
-        let said = "warning: HTTPS_PROXY names a proxy that wxsub does not use; set WXSUB_PROXY to go through it, or add \
+        let said = "warning: the proxy in HTTPS_PROXY is not used; set WXSUB_PROXY to use it, or add \
                     api.invalid to NO_PROXY\n";
         assert!(ended.err.contains(said) && !ended.err.contains("PLANTED"), "{}", ended.err);
     }
@@ -121,7 +121,7 @@ fn missing_trust_roots_name_the_alternatives() {
     let ended = show.env("SSL_CERT_FILE", "/nonexistent").run();
     ended.assert_wrong(&[
         "WXSUB_CA_FILE: is not set, and this machine has no certificate authorities",
-        "put the path of a PEM file here",
+        "set it to the path of a PEM file",
     ]);
     assert!(!ended.err.contains("bundled"), "{}", ended.err);
 }

@@ -37,7 +37,7 @@ fn classic_endpoint_is_called_only_on_demand() {
     {
         let ended = call.run();
         assert_eq!((ended.code, &ended.json()[0]["endpoint"]), (0, &json!("token")));
-        assert!(ended.err.starts_with("warning: fetching from /cgi-bin/token ends"), "{}", ended.err);
+        assert!(ended.err.starts_with("warning: a fetch from /cgi-bin/token invalidates"), "{}", ended.err);
     }
     assert_eq!((weixin.seen(STABLE_TOKEN), weixin.seen(CLASSIC_TOKEN)), (0, 2));
 }
@@ -53,7 +53,7 @@ fn refresh_invalidates_the_token_and_says_so() {
     // Weixin allows no forced refresh within 30 s of another token.
     weixin.sandbox.advance(std::time::Duration::from_secs(60));
     let (after, said) = fingerprint(["token", "refresh", "--json"]);
-    assert!(said.starts_with("warning: a forced refresh ends the access token"), "{said}");
+    assert!(said.starts_with("warning: a forced refresh invalidates the access token"), "{said}");
     let (now, _) = fingerprint(["token", "show", "--json"]);
     assert!(before != after && after == now, "{before} {after} {now}");
     assert_eq!(weixin.seen(STABLE_TOKEN), 3);
@@ -79,7 +79,7 @@ fn failures_have_a_remedy() {
     for fault in [Fault::ResetAfterApply, Fault::Html] {
         let ended = weixin.fault(STABLE_TOKEN, fault).call(["token", "refresh"]).run();
         assert_eq!((ended.code, ended.out.as_str()), (5, ""));
-        assert!(ended.err.contains("look before repeating this"), "{}", ended.err);
+        assert!(ended.err.contains("check the current token before you repeat this"), "{}", ended.err);
     }
     assert_eq!(weixin.seen(STABLE_TOKEN), asked + 2);
     // Showing a token is retried, because it changes nothing.

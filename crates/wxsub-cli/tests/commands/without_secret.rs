@@ -39,7 +39,7 @@ fn key_with_send_scope_can_only_send() {
     for what in ["show", "refresh"] {
         let ended = call(&server.base, &key, ["token", what]).run();
         assert_eq!((ended.code, ended.out.as_str()), (4, ""), "{ended:?}");
-        assert!(ended.err.contains("answered 403"), "{}", ended.err);
+        assert!(ended.err.contains("responded with 403"), "{}", ended.err);
     }
     // Only the server fetched a token, and only one.
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN), weixin.seen(SEND)), (1, 0, 2));
@@ -85,7 +85,7 @@ fn outcomes_through_a_server_are_exact() {
         (ended.code, &result["outcome"], &result["remedy"]),
         (4, &json!("not_sent"), &json!("fix_config"))
     );
-    assert!(ended.err.contains("does not know the key") && !ended.err.contains(&key), "{}", ended.err);
+    assert!(ended.err.contains("is unknown") && !ended.err.contains(&key), "{}", ended.err);
     let ended = call(&server.base, &other, ["token", "show"]).run();
     assert_eq!(ended.code, 0, "{ended:?}");
 }
@@ -132,16 +132,16 @@ fn token_of_the_server_is_not_shown() {
 fn wrong_usage() {
     let key = "PLANTED".repeat(7)[..43].to_owned();
     let show = || call(UNUSED_BASE, &key, ["token", "show"]);
-    show().env("WXSUB_SECRET", SECRET).run().assert_wrong(&["WXSUB_SECRET: is set, and so are"]);
+    show().env("WXSUB_SECRET", SECRET).run().assert_wrong(&["WXSUB_SECRET: is set together with"]);
     show().env("WXSUB_SECRET_FILE", "/nowhere").run().assert_wrong(&["WXSUB_SECRET_FILE: is set"]);
     show().without("WXSUB_KEY").run().assert_wrong(&["WXSUB_KEY: is not set"]);
     show().without("WXSUB_SERVER").run().assert_wrong(&["WXSUB_SERVER: is not set"]);
     show().env("WXSUB_SERVER", "http://192.0.2.1").run().assert_wrong(&["WXSUB_SERVER: uses http://"]);
-    show().env("WXSUB_KEY_FILE", "/nowhere").run().assert_wrong(&["so is WXSUB_KEY_FILE"]);
+    show().env("WXSUB_KEY_FILE", "/nowhere").run().assert_wrong(&["is set together with WXSUB_KEY_FILE"]);
     show().args(["--fetch"]).run().assert_wrong(&["--fetch: "]);
     let ended = show().env("WXSUB_KEY", "PLANTED-short").run();
     ended.assert_wrong(&["WXSUB_KEY: must be 43 letters and digits"]);
     assert!(!ended.err.contains("PLANTED"), "{}", ended.err);
     let ended = call(UNUSED_BASE, &key, ["doctor"]).run();
-    assert!(ended.code == 2 && ended.out.contains("doctor asks Weixin itself"), "{ended:?}");
+    assert!(ended.code == 2 && ended.out.contains("doctor calls Weixin with the AppSecret"), "{ended:?}");
 }

@@ -17,7 +17,7 @@ use crate::usage::UsageErrors;
 /// The URL opens inside Weixin (Official Accounts). With --mobile, print the values for the mobile SDK as JSON instead.
 #[derive(Debug, Args)]
 pub(crate) struct Url {
-    /// AppID of the app that asks; default: WXSUB_APPID
+    /// AppID [default: WXSUB_APPID]
     #[arg(long, value_name = "APPID")]
     appid: Option<String>,
     /// Template of the message
@@ -29,7 +29,7 @@ pub(crate) struct Url {
     /// Callback URL of your app; its domain must be registered with Weixin
     #[arg(long, value_name = "URL", conflicts_with = "mobile")]
     redirect: Option<String>,
-    /// Value that the callback must return: random, at most 128 letters and digits, stored in the user's session
+    /// Value that the callback must return: random, at most 128 letters and digits, kept in the user's session
     #[arg(long, value_name = "R")]
     reserved: Option<String>,
     /// Print the values for the mobile SDK as JSON

@@ -1,31 +1,33 @@
+//! The checks of doctor.
+
 use serde::Serialize;
 
-/// What is looked at, in this order: each needs those before it.
+/// A check. Each check needs the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Check {
-    /// Environment and flags.
+    /// Environment variables and flags are valid.
     Configuration,
-    /// The name of Weixin's host.
+    /// Host names of Weixin have addresses.
     Dns,
-    /// TCP, TLS and the certificate.
+    /// Connections succeed, with TLS and a valid certificate.
     Connection,
-    /// Whether it is Weixin that answers.
+    /// Responses are from Weixin.
     Weixin,
-    /// This machine's against Weixin's.
+    /// This machine's clock agrees with Weixin's.
     Clock,
-    /// Whether Weixin takes calls from this machine's address.
+    /// Weixin accepts calls from this machine's address.
     Address,
-    /// AppID and AppSecret.
+    /// AppID and AppSecret are right.
     Secret,
-    /// Whether a token is issued and works.
+    /// Weixin issues a token that works.
     Token,
-    /// Whether sends are left today.
+    /// The daily quota is not used up.
     Quota,
 }
 
 impl Check {
-    /// All of them.
+    /// All checks in order.
     pub(super) const ALL: [Self; 9] = [
         Self::Configuration,
         Self::Dns,
@@ -38,7 +40,7 @@ impl Check {
         Self::Quota,
     ];
 
-    /// As it is printed.
+    /// Name in the output.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Configuration => "configuration",

@@ -1,4 +1,4 @@
-//! What is wrong, and what to do about it.
+//! Cause and remedy of a failed check.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use super::DoctorContext;
 use crate::environment::{API_BASE, APPID, CA_FILE, PROXY};
 use crate::exit::ExitStatus;
 
-/// Why a check failed.
+/// Cause and remedy of a failed check.
 pub(super) struct CheckFailure {
     pub(super) exit: ExitStatus,
     pub(super) remedy: Remedy,
@@ -23,57 +23,62 @@ pub(super) struct CheckFailure {
 }
 
 impl CheckFailure {
-    /// Found on this side.
+    /// Creates a failure without an errcode.
     pub(super) fn new(exit: ExitStatus, remedy: Remedy, cause: impl Display, to_do: impl Display) -> Self {
         let (cause, to_do) = (cause.to_string(), to_do.to_string());
         Self { exit, remedy, cause, to_do, errcode: None, rid: None, ip: None }
     }
 
-    /// No reply came. Whatever was asked, nothing was sent to anybody.
-    pub(super) fn no_reply(patient: &DoctorContext, base: &BaseUrl, error: &TransportError) -> Self {
+    /// Creates the failure for a request without a response.
+    pub(super) fn no_response(context: &DoctorContext, base: &BaseUrl, error: &TransportError) -> Self {
         use wxsub_core::transport::TransportErrorKind::{Certificate, Connect, Proxy, Timeout, Tls};
         let host = base.host();
-        let (remedy, to_do) = match (error.kind(), patient.ignored_proxy) {
+        let (remedy, to_do) = match (error.kind(), context.ignored_proxy) {
             (Connect | Timeout, Some(name)) => (
                 Remedy::FixConfig,
-                format!("set {PROXY} if {host} is reached through the proxy that {name} names"),
+                format!("set {PROXY} if {host} must be reached through the proxy in {name}"),
             ),
-            (Connect | Timeout, None) => (
-                Remedy::RetryLater,
-                format!("see whether a firewall keeps this machine from {host}, then try again"),
-            ),
+            (Connect | Timeout, None) => {
+                (Remedy::RetryLater, format!("check whether a firewall blocks {host}, then try again"))
+            }
             (Certificate, _) => (
                 Remedy::FixConfig,
                 format!(
-                    "if a proxy reads the traffic, put its authority into {CA_FILE}; otherwise look at this machine's clock"
+                    "if a proxy inspects TLS traffic, put its certificate authority into {CA_FILE}; otherwise check this machine's clock"
                 ),
             ),
-            (Tls, _) => (Remedy::FixConfig, format!("see whether {API_BASE} is right and really speaks TLS")),
-            (Proxy, _) => (Remedy::FixConfig, format!("correct {PROXY}, or see why the proxy refuses")),
-            _ => (Remedy::Investigate, format!("see what answers at {host}; is {API_BASE} right?")),
+            (Tls, _) => {
+                (Remedy::FixConfig, format!("check that {API_BASE} is right and that the host supports TLS"))
+            }
+            (Proxy, _) => (
+                Remedy::FixConfig,
+                format!("correct {PROXY}, or find out why the proxy refuses the connection"),
+            ),
+            _ => {
+                (Remedy::Investigate, format!("find out which program responds at {host}; check {API_BASE}"))
+            }
         };
         Self::new(ExitStatus::NotSent, remedy, error, to_do)
     }
 
-    /// A reply came, and it is not Weixin's.
-    pub(super) fn not_weixin(patient: &DoctorContext, unreadable: &DecodeError) -> Self {
-        let cause =
-            format_args!("something between you and Weixin answers in its place: {unreadable}").to_string();
+    /// Creates the failure for a response that is not from Weixin.
+    pub(super) fn not_weixin(context: &DoctorContext, error: &DecodeError) -> Self {
+        let cause = format_args!("the response is not from Weixin: {error}").to_string();
         let to_do = format!(
-            "if this network wants a sign-in, sign in with a browser; otherwise have proxy and firewall let {} \
-             through, and see whether {API_BASE} is right",
-            patient.base().host()
+            "if this network requires a sign-in, sign in with a browser; otherwise let proxy and firewall pass {}, \
+             and check {API_BASE}",
+            context.base().host()
         );
         Self::new(ExitStatus::NotSent, Remedy::Investigate, cause, to_do)
     }
 
-    /// Weixin said no.
-    pub(super) fn refused(patient: &DoctorContext, refusal: &ApiError, role: Operation) -> Self {
+    /// Creates the failure for a call that Weixin refused.
+    pub(super) fn refused(context: &DoctorContext, refusal: &ApiError, operation: Operation) -> Self {
         let code = refusal.errcode();
-        let (remedy, ip) = (code.remedy(role), refusal.blocked_ip());
+        let (remedy, ip) = (code.remedy(operation), refusal.blocked_ip());
         let cause = match ip {
-            Some(ip) => format!("Weixin sees this machine as {ip}: {}", code.meaning(role)),
-            None => code.meaning(role).to_string(),
+            Some(ip) => format!("Weixin sees this machine as {ip}: {}", code.meaning(operation)),
+            None => code.meaning(operation).to_string(),
         };
         Self {
             errcode: Some(code),
@@ -83,34 +88,35 @@ impl CheckFailure {
                 ExitStatus::Refused,
                 remedy,
                 format_args!("{cause} ({refusal})"),
-                to_do(patient, refusal, role),
+                to_do(context, refusal, operation),
             )
         }
     }
 }
 
-/// What to do about this refusal on this machine, where that is more than the code's own advice.
-fn to_do(patient: &DoctorContext, refusal: &ApiError, role: Operation) -> String {
+/// Returns what to do about a refusal: specific to this machine if possible, else the general advice.
+fn to_do(context: &DoctorContext, refusal: &ApiError, operation: Operation) -> String {
     let code = refusal.errcode();
-    match (role, code) {
+    match (operation, code) {
         (Operation::FetchToken, ErrCode::INVALID_CREDENTIAL | ErrCode::INVALID_APPSECRET) => format!(
-            "put the present AppSecret of {} where {} says; a reset in Weixin's console ends the one before",
-            patient.app.appid, patient.secret_in
+            "update the AppSecret of {} (read from {}); a reset in Weixin's console invalidates the previous one",
+            context.app.appid, context.secret_in
         ),
         (Operation::FetchToken, ErrCode::INVALID_APPID) => {
-            format!("correct {APPID} or --appid: Weixin knows no {}", patient.app.appid)
+            format!("correct {APPID} or --appid: {} is unknown to Weixin", context.app.appid)
         }
         (_, ErrCode::SECRET_FROZEN) => {
-            "unfreeze the AppSecret in Weixin's console, wait ten minutes".to_owned()
+            "unfreeze the AppSecret in Weixin's console, then wait ten minutes".to_owned()
         }
         (_, ErrCode::IP_NOT_ALLOWED) => match refusal.blocked_ip() {
-            Some(ip) => format!("put {ip} on the app's IP allow-list in Weixin's console"),
-            None => code.remedy(role).advice().to_string(),
+            Some(ip) => format!("add {ip} to the app's IP allow-list in Weixin's console"),
+            None => code.remedy(operation).advice().to_string(),
         },
-        (_, ErrCode::DAILY_QUOTA) => QUOTA.to_owned(),
-        _ => code.remedy(role).advice().to_string(),
+        (_, ErrCode::DAILY_QUOTA) => QUOTA_ADVICE.to_owned(),
+        _ => code.remedy(operation).advice().to_string(),
     }
 }
 
-/// What to do once the calls of today are used up.
-pub(super) const QUOTA: &str = "wait until tomorrow in Beijing, or reset the quota in Weixin's console, which it allows ten times a month";
+/// What to do about a used-up daily quota.
+pub(super) const QUOTA_ADVICE: &str =
+    "wait until tomorrow in Beijing, or reset the quota in Weixin's console (ten times a month at most)";

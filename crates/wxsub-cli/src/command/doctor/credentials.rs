@@ -1,4 +1,4 @@
-//! What Weixin says to AppID, AppSecret and this machine's address.
+//! Fetches a token, which tests AppID, AppSecret and this machine's address.
 
 use wxsub_core::token::TokenEndpoint;
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
@@ -8,28 +8,28 @@ use wxsub_proto::{ErrCode, Operation, Remedy};
 use super::check::Check;
 use super::{CheckFailure, DoctorContext};
 
-/// A token, or which check failed over it.
-pub(super) async fn token(patient: &DoctorContext) -> Result<TokenResponse, (Check, CheckFailure)> {
-    let (appid, secret) = (patient.app.appid.clone(), patient.app.secret.clone());
-    let asked = match patient.endpoint {
-        TokenEndpoint::Token => patient.ask(TokenRequest::new(appid, secret).encode()).await,
-        TokenEndpoint::StableToken => patient.ask(StableTokenRequest::new(appid, secret).encode()).await,
+/// Fetches a token. Returns the failed check if that is not possible.
+pub(super) async fn token(context: &DoctorContext) -> Result<TokenResponse, (Check, CheckFailure)> {
+    let (appid, secret) = (context.app.appid.clone(), context.app.secret.clone());
+    let result = match context.endpoint {
+        TokenEndpoint::Token => context.request(TokenRequest::new(appid, secret).encode()).await,
+        TokenEndpoint::StableToken => context.request(StableTokenRequest::new(appid, secret).encode()).await,
     };
     let raw =
-        asked.map_err(|error| (Check::Token, CheckFailure::no_reply(patient, patient.base(), &error)))?;
+        result.map_err(|error| (Check::Token, CheckFailure::no_response(context, context.base(), &error)))?;
     match TokenResponse::parse(raw.status, raw.body.as_ref()) {
-        Ok(Ok(reply)) => Ok(reply),
+        Ok(Ok(response)) => Ok(response),
         Ok(Err(refusal)) => {
-            let refusal = refusal.redact(patient.app.secret.expose_secret());
-            let check = about(refusal.errcode());
-            Err((check, CheckFailure::refused(patient, &refusal, Operation::FetchToken)))
+            let refusal = refusal.redact(context.app.secret.expose_secret());
+            let check = check_for(refusal.errcode());
+            Err((check, CheckFailure::refused(context, &refusal, Operation::FetchToken)))
         }
-        Err(unreadable) => Err((Check::Token, CheckFailure::not_weixin(patient, &unreadable))),
+        Err(error) => Err((Check::Token, CheckFailure::not_weixin(context, &error))),
     }
 }
 
-/// What a refused token call is about.
-fn about(code: ErrCode) -> Check {
+/// The check that fails with this errcode of a token call.
+fn check_for(code: ErrCode) -> Check {
     match code {
         ErrCode::INVALID_CREDENTIAL
         | ErrCode::INVALID_APPID

@@ -1,4 +1,4 @@
-//! Tells what was found, check by check.
+//! Prints the results of the checks.
 
 use std::net::IpAddr;
 
@@ -10,24 +10,24 @@ use crate::console::{self, sanitize_line};
 use crate::exit::ExitStatus;
 use crate::output::Output;
 
-/// What came of a check.
+/// Result of a check.
 pub(super) enum Finding<T> {
-    /// It holds: what the next checks need, and a sentence.
+    /// Success, with a value for later checks and a description.
     Ok(T, String),
-    /// It does not hold.
+    /// Failure.
     Failed(CheckFailure),
-    /// It was not looked at, for this reason.
+    /// The check did not run, for this reason.
     Skipped(String),
 }
 
-/// Prints one line per check, and remembers the first that failed.
+/// Prints one line per check and keeps the first failure.
 pub(super) struct Report {
     output: Output,
     json: bool,
-    told: Vec<Check>,
-    /// The first that failed, and how the command ends because of it.
+    reported: Vec<Check>,
+    /// First failed check and its exit status.
     failed: Option<(Check, ExitStatus)>,
-    /// The last that failed: nothing after it was looked at.
+    /// Last failed check. The checks after it did not run.
     stopped_at: Option<Check>,
 }
 
@@ -49,84 +49,96 @@ struct Line<'a> {
 }
 
 impl Report {
-    /// For programs or for people.
+    /// Creates a report in JSON or text.
     pub(super) fn new(json: bool) -> Self {
-        Self { output: Output::new(), json, told: Vec::new(), failed: None, stopped_at: None }
+        Self { output: Output::new(), json, reported: Vec::new(), failed: None, stopped_at: None }
     }
 
-    /// Tells what came of a check that the following ones need.
-    pub(super) fn tell<T>(&mut self, check: Check, finding: Finding<T>) -> Result<T, Aborted> {
-        self.skip(|other| other < check, "Weixin found something else first");
+    /// Prints the result of a check that later checks need, and returns its value.
+    ///
+    /// # Errors
+    ///
+    /// [`Aborted`] if the check failed or did not run.
+    pub(super) fn require<T>(&mut self, check: Check, finding: Finding<T>) -> Result<T, Aborted> {
+        self.skip(|other| other < check, "Weixin reported another problem first");
         match finding {
             Finding::Ok(value, detail) => {
                 self.line(check, "ok", &detail, None);
                 Ok(value)
             }
-            Finding::Skipped(why) => {
-                self.line(check, "skipped", &why, None);
+            Finding::Skipped(reason) => {
+                self.line(check, "skipped", &reason, None);
                 Err(Aborted)
             }
-            Finding::Failed(fault) => {
-                self.failed.get_or_insert((check, fault.exit));
+            Finding::Failed(failure) => {
+                self.failed.get_or_insert((check, failure.exit));
                 self.stopped_at = Some(check);
-                self.line(check, "failed", &fault.cause, Some(&fault));
+                self.line(check, "failed", &failure.cause, Some(&failure));
                 Err(Aborted)
             }
         }
     }
 
-    /// Tells what came of a check without which the following ones can do if it was only skipped.
-    pub(super) fn tell_anyway(&mut self, check: Check, finding: Finding<()>) -> Result<(), Aborted> {
+    /// Prints the result of a check that later checks need, unless it was skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`Aborted`] if the check failed.
+    pub(super) fn require_unless_skipped(
+        &mut self,
+        check: Check,
+        finding: Finding<()>,
+    ) -> Result<(), Aborted> {
         let skipped = matches!(finding, Finding::Skipped(_));
-        self.tell(check, finding).or_else(|stopped| if skipped { Ok(()) } else { Err(stopped) })
+        self.require(check, finding).or_else(|aborted| if skipped { Ok(()) } else { Err(aborted) })
     }
 
-    /// Tells what came of a check that the following ones do not need.
-    pub(super) fn note(&mut self, check: Check, finding: Finding<()>) {
-        let _: Result<(), Aborted> = self.tell(check, finding);
+    /// Prints the result of a check that later checks do not need.
+    pub(super) fn optional(&mut self, check: Check, finding: Finding<()>) {
+        let _: Result<(), Aborted> = self.require(check, finding);
     }
 
-    /// All was looked at, or nothing more can be.
-    pub(super) fn end(mut self) -> ExitStatus {
+    /// Prints the checks that did not run and returns the exit status.
+    pub(super) fn finish(mut self) -> ExitStatus {
         let Some((check, exit)) = self.failed else {
             if !self.json {
-                console::note("nothing is wrong here");
+                console::note("no problem found");
             }
             return self.output.end(ExitStatus::Success);
         };
-        let why = format!("not before {} is right", self.stopped_at.unwrap_or(check).name());
-        self.skip(|_| true, &why);
+        let reason = format!("correct {} first", self.stopped_at.unwrap_or(check).name());
+        self.skip(|_| true, &reason);
         if !self.json {
-            console::note(format_args!("begin with: {}", check.name()));
+            console::note(format_args!("start with: {}", check.name()));
         }
         self.output.end(exit)
     }
 
-    /// Tells that these were not looked at, unless they were.
-    fn skip(&mut self, which: impl Fn(Check) -> bool, why: &str) {
+    /// Prints these checks as skipped, except those already printed.
+    fn skip(&mut self, which: impl Fn(Check) -> bool, reason: &str) {
         for check in Check::ALL {
-            if which(check) && !self.told.contains(&check) {
-                self.line(check, "skipped", why, None);
+            if which(check) && !self.reported.contains(&check) {
+                self.line(check, "skipped", reason, None);
             }
         }
     }
 
-    fn line(&mut self, check: Check, outcome: &'static str, detail: &str, fault: Option<&CheckFailure>) {
-        self.told.push(check);
+    fn line(&mut self, check: Check, outcome: &'static str, detail: &str, failure: Option<&CheckFailure>) {
+        self.reported.push(check);
         let detail = sanitize_line(detail);
         if self.json {
             self.output.json(&Line {
                 check,
                 outcome,
                 detail: &detail,
-                remedy: fault.map(|fault| fault.remedy),
-                advice: fault.map(|fault| fault.to_do.as_str()),
-                errcode: fault.and_then(|fault| fault.errcode),
-                rid: fault.and_then(|fault| fault.rid.as_ref()),
-                ip: fault.and_then(|fault| fault.ip),
+                remedy: failure.map(|failure| failure.remedy),
+                advice: failure.map(|failure| failure.to_do.as_str()),
+                errcode: failure.and_then(|failure| failure.errcode),
+                rid: failure.and_then(|failure| failure.rid.as_ref()),
+                ip: failure.and_then(|failure| failure.ip),
             });
         } else {
-            let to_do = fault.map(|fault| format!("; what to do: {}", sanitize_line(&fault.to_do)));
+            let to_do = failure.map(|failure| format!("; what to do: {}", sanitize_line(&failure.to_do)));
             let to_do = to_do.unwrap_or_default();
             self.output.line(format_args!("{outcome:<7} {:<13} {detail}{to_do}", check.name()));
         }

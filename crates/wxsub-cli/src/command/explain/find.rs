@@ -1,9 +1,9 @@
-//! Finds the error code in what Weixin, an SDK or a log says.
+//! Finds the error code in the text of Weixin, an SDK or a log.
 
 use wxsub_proto::ErrCode;
 use wxsub_server::MAYBE_SENT;
 
-/// How the code is called, in the order of how sure a name is. In lower case.
+/// Names of the error code in lower case, the most reliable first.
 const NAMES: [&str; 8] = [
     // Weixin itself, EasyWeChat, silenceper/wechat, PowerWeChat
     "errcode",
@@ -19,42 +19,45 @@ const NAMES: [&str; 8] = [
     "返回码",
 ];
 
-/// The number alone; the number behind a name of error codes; or the only code of ours or of the table.
+/// Finds the error code in a text.
+///
+/// The text is one of these, in this order: a number; text with a number after one of the [`NAMES`]; text with exactly one known
+/// code.
 pub(super) fn code(text: &str) -> Option<ErrCode> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     if let Ok(code) = text.parse() {
         return Some(ErrCode::new(code));
     }
     let lower = text.to_ascii_lowercase();
-    NAMES.iter().find_map(|name| named(&lower, name)).or_else(|| only_known(&lower))
+    NAMES.iter().find_map(|name| number_after(&lower, name)).or_else(|| only_known_code(&lower))
 }
 
-/// The first number that stands behind this name.
-fn named(text: &str, name: &str) -> Option<ErrCode> {
+/// Returns the first number after this name.
+fn number_after(text: &str, name: &str) -> Option<ErrCode> {
     text.match_indices(name).find_map(|(at, _)| {
-        let rest = separated(text.get(at + name.len()..)?);
+        let rest = skip_separators(text.get(at + name.len()..)?);
         // PHP dumps numbers as int(40001).
         let rest =
             ["int(", "is ", "为", "是"].into_iter().find_map(|word| rest.strip_prefix(word)).unwrap_or(rest);
-        number(separated(rest))
+        number(skip_separators(rest))
     })
 }
 
-/// Without what may stand between a name and its number.
-fn separated(text: &str) -> &str {
+/// Removes the characters between a name and its number.
+fn skip_separators(text: &str) -> &str {
     text.trim_start_matches(|c: char| c.is_whitespace() || "\"'`\\:：=>[](){}".contains(c))
 }
 
-/// The whole number at the beginning.
+/// Parses the whole number at the beginning.
 fn number(text: &str) -> Option<ErrCode> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let rest = unsigned.trim_start_matches(|c: char| c.is_ascii_digit());
     text.strip_suffix(rest)?.parse().ok().map(ErrCode::new)
 }
 
-/// The code that stands alone in a text without any name, as in `[40164] invalid ip` or `WeChatAPIError: 40001`.
-fn only_known(text: &str) -> Option<ErrCode> {
-    // Trace ids, addresses and times are one word each, so that no piece of them is taken for a code.
+/// Returns the only known code in a text without a name, as in `[40164] invalid ip` or `WeChatAPIError: 40001`.
+fn only_known_code(text: &str) -> Option<ErrCode> {
+    // Trace ids, addresses and times stay one word each, so that no part of them counts as a code.
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"_-.:".contains(c));
     let mut codes = words
         .filter_map(|word| word.trim_end_matches(['.', ':']).parse().ok().map(ErrCode::new))
@@ -68,7 +71,7 @@ mod tests {
     use super::code;
 
     #[test]
-    fn a_number_or_what_is_called_errcode() {
+    fn number_or_errcode_is_found() {
         for (text, expected) in [
             ("40001", Some(40001)),
             (" -1\n", Some(-1)),
@@ -90,9 +93,9 @@ mod tests {
         }
     }
 
-    /// In the form that each SDK's exception, log or dump has.
+    /// Exceptions, logs and dumps of SDKs.
     #[test]
-    fn what_sdks_print() {
+    fn code_in_sdk_output_is_found() {
         for (text, expected) in [
             // WxJava
             ("WxErrorException: 错误代码：40001, 错误信息：不合法的凭证，微信原始报文：", 40001),
@@ -112,7 +115,7 @@ mod tests {
                 43004,
             ),
             ("ErrorJsonResultException ErrorCodeValue: 40037", 40037),
-            // silenceper/wechat, and Go's own ways to print a struct
+            // silenceper/wechat, and structs printed by Go
             (
                 "template msg send error : errcode=40001 , errmsg=invalid credential rid: 66bac357-63c29597-4c205ae0",
                 40001,
@@ -140,7 +143,7 @@ mod tests {
             ("Weixin send post request reply[45015]: response out of time limit", 45015),
             ("错误码为45009", 45009),
             ("{'errcode': 40125, 'errmsg': 'invalid appsecret'}", 40125),
-            // the control server's own
+            // the control server
             ("Error code: 900504, message: the message may have been sent, do not repeat it", 900_504),
             ("send: 900504", 900_504),
         ] {
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn other_numbers_are_not_taken_for_codes() {
+    fn other_numbers_are_no_codes() {
         for text in [
             "connect ECONNREFUSED 127.0.0.1:40001",
             "http://localhost:40001/cgi-bin/token",

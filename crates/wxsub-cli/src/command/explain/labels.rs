@@ -44,7 +44,7 @@ impl Labels {
     }
 
     /// The label of an operation.
-    pub(super) fn on(&self, operation: Operation) -> &'static str {
+    pub(super) fn operation(&self, operation: Operation) -> &'static str {
         match operation {
             Operation::FetchToken => self.token_call,
             Operation::Send => self.send,

@@ -19,8 +19,8 @@ pub(super) struct Explanation<'a> {
     known: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'static str>,
-    token_call: Advised,
-    send: Advised,
+    token_call: CallAdvice,
+    send: CallAdvice,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ pub(super) struct Explanation<'a> {
 
 /// Meaning and remedy for one operation.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-struct Advised {
+struct CallAdvice {
     meaning: &'static str,
     remedy: Remedy,
     advice: &'static str,
@@ -44,17 +44,17 @@ impl<'a> Explanation<'a> {
         if errcode == MAYBE_SENT {
             return Self::maybe_sent(language);
         }
-        let on = |operation: Operation| {
+        let advice_for = |operation: Operation| {
             let remedy = errcode.remedy(operation);
             let meaning = errcode.meaning(operation).in_language(language);
-            Advised { meaning, remedy, advice: remedy.advice().in_language(language) }
+            CallAdvice { meaning, remedy, advice: remedy.advice().in_language(language) }
         };
         Self {
             errcode,
             known: errcode.entry().is_some(),
             name: errcode.name(),
-            token_call: on(Operation::FetchToken),
-            send: on(Operation::Send),
+            token_call: advice_for(Operation::FetchToken),
+            send: advice_for(Operation::Send),
             link: errcode.entry().map(ErrCodeInfo::link),
             ip: refusal.blocked_ip(),
             rid: refusal.trace_id(),
@@ -63,7 +63,7 @@ impl<'a> Explanation<'a> {
 
     /// Explains the errcode of the control server, which is not in Weixin's table.
     fn maybe_sent(language: Language) -> Self {
-        let (meaning, advice) = match language {
+        let (meaning, text) = match language {
             Language::Chinese => (
                 "中控服务器自定义的错误码：消息可能已发出",
                 "先确认用户是否收到，确认之前不要重发；可以查看中控服务器的审计日志",
@@ -73,29 +73,29 @@ impl<'a> Explanation<'a> {
                 "do not send it again before you know whether it arrived; the server's audit log has more",
             ),
         };
-        let advised = Advised { meaning, remedy: Remedy::Investigate, advice };
+        let advice = CallAdvice { meaning, remedy: Remedy::Investigate, advice: text };
         Self {
             errcode: MAYBE_SENT,
             known: true,
             name: Some("maybe_sent"),
-            token_call: advised,
-            send: advised,
+            token_call: advice,
+            send: advice,
             link: None,
             ip: None,
             rid: None,
         }
     }
 
-    /// Prints text.
+    /// Prints the explanation as text.
     pub(super) fn print(&self, labels: &Labels, output: &mut Output) {
         output.line(format_args!("{} {}", self.errcode, self.name.unwrap_or(labels.unknown)));
         if self.token_call == self.send {
             output.line(self.send.meaning);
             output.line(format_args!("  {}{}", labels.to_do, self.send.advice));
         } else {
-            for (operation, advised) in OPERATIONS.into_iter().zip([self.token_call, self.send]) {
-                output.line(format_args!("{}{}", labels.on(operation), advised.meaning));
-                output.line(format_args!("  {}{}", labels.to_do, advised.advice));
+            for (operation, advice) in OPERATIONS.into_iter().zip([self.token_call, self.send]) {
+                output.line(format_args!("{}{}", labels.operation(operation), advice.meaning));
+                output.line(format_args!("  {}{}", labels.to_do, advice.advice));
             }
         }
         if let Some(address) = self.ip {

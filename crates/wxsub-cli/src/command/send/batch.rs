@@ -1,5 +1,6 @@
-//! Many messages: lines are read and checked in a thread of their own, sent a bounded number at a time, and reported in
-//! the order of the file.
+//! Sends a file of messages.
+//!
+//! A thread reads and checks the lines. A bounded number is in flight. The results are written in the order of the file.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -26,41 +27,41 @@ use crate::interrupt::Interrupt;
 use crate::line_checker::{CheckedLine, LineChecker};
 use crate::line_reader::{LineReader, count_lines};
 
-/// How many lines are read ahead of those in flight.
+/// Number of lines that are read ahead.
 const READ_AHEAD: usize = 64;
 
-/// A file of messages that is being read.
+/// A batch before its start. The file is already being read.
 pub(super) struct BatchSend {
-    lines: mpsc::Receiver<Read>,
+    lines: mpsc::Receiver<ReaderEvent>,
     length: Option<u64>,
     selection: LineSet,
     concurrency: usize,
     rules: FlowRules,
 }
 
-/// What the reading thread has found. It ends without a word at the end of the selection.
-pub(super) enum Read {
+/// Event of the reading thread. The channel closes at the end of the selection.
+pub(super) enum ReaderEvent {
     /// A selected line that is not blank.
     Line(Box<CheckedLine>),
-    /// The input has only so many lines, but this one was selected.
+    /// The selected line `line` does not exist, because the input has only `lines` lines.
     Missing { line: u64, lines: u64 },
-    /// The input cannot be read further.
+    /// The input cannot be read to its end.
     Failed(io::Error),
 }
 
-/// How a batch ended.
+/// The end of a batch.
 pub(super) struct BatchEnd<W> {
     pub(super) summary: SendSummary,
     pub(super) results: ResultWriter<W>,
-    /// Why it stopped, if it did.
+    /// Why the batch stopped early, if it did.
     pub(super) stopped: Option<StopReason>,
-    /// The lines to go on with: not tried, not sent, or refused over a quota.
+    /// The remaining lines: not tried, not sent, or refused because of a quota.
     pub(super) rest: LineSet,
-    /// What was wrong with the input.
-    pub(super) input_problem: Option<Read>,
+    /// The problem of the input, if any.
+    pub(super) input_problem: Option<ReaderEvent>,
 }
 
-/// A valid line until its result is final.
+/// A valid line without a final result.
 struct QueuedLine {
     number: u64,
     read: u64,
@@ -68,15 +69,20 @@ struct QueuedLine {
     message: Message,
 }
 
-/// A line whose place in the output is held.
+/// A place in the output for a line that was started.
 struct Slot {
     number: u64,
-    /// What is written once all lines before it are.
+    /// Bytes read, id and final report. They are written after the results of all earlier lines.
     finished: Option<(u64, Option<Value>, SendReport)>,
 }
 
-/// Names the first selected line that a regular file does not have, and how many it has. Other inputs can be read once
-/// only, so nothing is known of them.
+/// Returns the first selected line that a regular file does not have, and the number of its lines.
+///
+/// Returns `None` for other inputs, which can be read only once.
+///
+/// # Errors
+///
+/// If the file cannot be read.
 pub(super) fn missing_line(
     path: &Path,
     input: &Input,
@@ -90,18 +96,19 @@ pub(super) fn missing_line(
 }
 
 impl BatchSend {
-    /// Starts to read. All lines before the end of the selection are checked, so that a selected duplicate of a line that
-    /// is not selected is found too.
+    /// Starts to read.
+    ///
+    /// All lines up to the end of the selection are checked, also unselected ones, so that duplicates of them are found.
     pub(super) fn new(input: Input, selection: LineSet, concurrency: u16, rules: FlowRules) -> Self {
         let Input { bytes, length } = input;
         let (sender, lines) = mpsc::channel(READ_AHEAD);
-        let wanted = selection.clone();
-        // A thread of its own: an input that never ends does not keep the process from ending.
-        std::thread::spawn(move || read_lines(LineReader::new(BufReader::new(bytes)), &wanted, &sender));
+        let selected = selection.clone();
+        // A detached thread, so that an endless input does not block the exit of the process.
+        std::thread::spawn(move || read_lines(LineReader::new(BufReader::new(bytes)), &selected, &sender));
         Self { lines, length, selection, concurrency: concurrency.into(), rules }
     }
 
-    /// Sends the lines and writes a result for each that was tried.
+    /// Sends the lines, and writes a result for each line that was tried.
     pub(super) async fn run<W: Write>(
         self,
         sender: &Sender,
@@ -109,7 +116,7 @@ impl BatchSend {
         clock: &dyn Clock,
         results: ResultWriter<W>,
     ) -> BatchEnd<W> {
-        let progress = Progress::over(self.length);
+        let progress = Progress::new(self.length);
         let run = Run {
             sender,
             interrupt,
@@ -126,47 +133,56 @@ impl BatchSend {
         run.process_lines(self).await
     }
 
-    /// The next line, for a dry run.
-    pub(super) async fn next(&mut self) -> Option<Read> {
+    /// Returns the next event, for a dry run.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no event is lost.
+    pub(super) async fn next(&mut self) -> Option<ReaderEvent> {
         self.lines.recv().await
     }
 
-    /// How many selected lines are left, where the input is known to end.
-    async fn count_left(&mut self) -> Untried {
+    /// Counts the remaining selected lines of a regular file.
+    async fn count_remaining(&mut self) -> Untried {
         if self.length.is_none() {
             return Untried::Unknown;
         }
-        let mut left = 0;
-        while let Some(Read::Line(_)) = self.lines.recv().await {
-            left += 1;
+        let mut remaining = 0;
+        while let Some(ReaderEvent::Line(_)) = self.lines.recv().await {
+            remaining += 1;
         }
-        Untried::Known(left)
+        Untried::Known(remaining)
     }
 }
 
-fn read_lines(mut reader: LineReader<impl io::BufRead>, wanted: &LineSet, sender: &mpsc::Sender<Read>) {
+fn read_lines(
+    mut reader: LineReader<impl io::BufRead>,
+    selection: &LineSet,
+    sender: &mpsc::Sender<ReaderEvent>,
+) {
     let mut checker = LineChecker::default();
     for line in reader.by_ref() {
-        let (read, last) = match line {
-            Err(error) => (Some(Read::Failed(error)), true),
+        let (event, is_last) = match line {
+            Err(error) => (Some(ReaderEvent::Failed(error)), true),
             Ok(line) => {
-                let (selected, more) = (wanted.contains(line.number), wanted.reaches_beyond(line.number));
+                let is_selected = selection.contains(line.number);
+                let is_last = !selection.reaches_beyond(line.number);
                 let checked = Box::new(checker.check(&line));
-                (selected.then_some(Read::Line(checked)), !more)
+                (is_selected.then_some(ReaderEvent::Line(checked)), is_last)
             }
         };
-        // Sending fails when the batch has ended.
-        if read.is_some_and(|read| sender.blocking_send(read).is_err()) || last {
+        // The send fails after the end of the batch.
+        if event.is_some_and(|event| sender.blocking_send(event).is_err()) || is_last {
             return;
         }
     }
     let lines = reader.lines_read();
-    if let Some(line) = wanted.first_missing(lines) {
-        let _ = sender.blocking_send(Read::Missing { line, lines });
+    if let Some(line) = selection.first_missing(lines) {
+        let _ = sender.blocking_send(ReaderEvent::Missing { line, lines });
     }
 }
 
-/// A batch on its way.
+/// State of a running batch.
 struct Run<'a, W> {
     sender: &'a Sender,
     interrupt: &'a Interrupt,
@@ -175,9 +191,9 @@ struct Run<'a, W> {
     results: ResultWriter<W>,
     flow: Flow,
     attempts: FuturesUnordered<LocalBoxFuture<'a, (QueuedLine, SendReport)>>,
-    /// Lines to be tried again, with the report of their last attempt.
+    /// Lines to try again, with the report of their last attempt.
     retries: BTreeMap<u64, (QueuedLine, SendReport)>,
-    /// One for each line that was begun and is not written yet, in their order.
+    /// One slot for each line that was started and not written yet, in order.
     slots: VecDeque<Slot>,
     summary: SendSummary,
     rest: LineSet,
@@ -186,7 +202,7 @@ struct Run<'a, W> {
 impl<W: Write> Run<'_, W> {
     async fn process_lines(mut self, mut batch: BatchSend) -> BatchEnd<W> {
         let (mut at_end, mut input_problem) = (false, None);
-        // The line that is begun next, and the number after the last one that was begun.
+        // The next line to start, and the number after the last started line.
         let (mut upcoming, mut next_line) = (None::<Box<CheckedLine>>, 1);
         loop {
             self.write_finished();
@@ -201,7 +217,7 @@ impl<W: Write> Run<'_, W> {
                 Next::Now | Next::At(_) | Next::AfterResults => {}
             }
             let (stopped, has_room) = (next == Next::Never, self.slots.len() < batch.concurrency);
-            // A line that is invalid is not posted, so it waits for nothing.
+            // An invalid line is not posted, so it need not wait.
             let may_begin =
                 |line: &mut Box<CheckedLine>| !stopped && (next == Next::Now || line.message.is_err());
             if has_room && let Some(line) = upcoming.take_if(may_begin) {
@@ -215,14 +231,14 @@ impl<W: Write> Run<'_, W> {
             }
             tokio::select! {
                 biased;
-                // First, so that no line is begun in the place of one that has just ended.
+                // First, so that no line starts after a stop signal.
                 () = self.interrupt.requested(), if !stopped => self.flow.stop(StopReason::Interrupted),
                 Some((line, report)) = self.attempts.next() => self.end_attempt(line, report),
                 () = wake(self.clock, next), if to_begin => {}
-                read = batch.lines.recv(), if !stopped && !at_end && upcoming.is_none() => match read {
-                    Some(Read::Line(line)) => upcoming = Some(line),
+                event = batch.lines.recv(), if !stopped && !at_end && upcoming.is_none() => match event {
+                    Some(ReaderEvent::Line(line)) => upcoming = Some(line),
                     Some(problem) => {
-                        if matches!(problem, Read::Failed(_)) {
+                        if matches!(problem, ReaderEvent::Failed(_)) {
                             self.flow.stop(StopReason::Unreadable);
                         }
                         (at_end, input_problem) = (true, Some(problem));
@@ -233,9 +249,9 @@ impl<W: Write> Run<'_, W> {
             }
         }
         self.summary.untried = match (at_end, &input_problem) {
-            (_, Some(Read::Failed(_))) => Untried::Unknown,
+            (_, Some(ReaderEvent::Failed(_))) => Untried::Unknown,
             (true, _) => Untried::Known(0),
-            (false, _) => batch.count_left().await,
+            (false, _) => batch.count_remaining().await,
         }
         .plus(upcoming.is_some().into());
         if self.summary.untried != Untried::Known(0) {
@@ -260,7 +276,7 @@ impl<W: Write> Run<'_, W> {
         }
     }
 
-    /// Whether there was a line to be tried again.
+    /// Starts the next retry. Returns whether there was one.
     fn begin_retry(&mut self, now: MonotonicInstant) -> bool {
         let Some((_, (line, _))) = self.retries.pop_first() else { return false };
         self.flow.begin_retry(now);
@@ -288,7 +304,7 @@ impl<W: Write> Run<'_, W> {
         }
     }
 
-    /// After a stop the last report of a line is its result.
+    /// Makes the last report of each retry its final result, after a stop.
     fn finish_retries(&mut self) {
         while let Some((_, (line, report))) = self.retries.pop_first() {
             self.finish(line.number, line.read, line.id, report);
@@ -304,24 +320,24 @@ impl<W: Write> Run<'_, W> {
         }
     }
 
-    /// Writes the results before which none is missing.
+    /// Writes the results up to the first line without a final result.
     fn write_finished(&mut self) {
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.finished.is_some()) {
             let Some((read, id, report)) = slot.finished else { return };
-            if report.may_go_on() {
+            if report.can_be_continued() {
                 self.rest.insert(slot.number);
             }
             self.summary.count(slot.number, &report);
-            if let Err(lost) = self.results.write(slot.number, report.result, id.as_ref()) {
+            if let Err(text) = self.results.write(slot.number, report.result, id.as_ref()) {
                 self.flow.stop(StopReason::ResultsLost);
-                self.progress.note(format_args!("not recorded: {lost}"));
+                self.progress.note(format_args!("not recorded: {text}"));
             }
             self.progress.show(read, &self.summary);
         }
     }
 }
 
-/// Waits until the next attempt may begin; for ever where only a result can tell.
+/// Waits until the next attempt may begin. Never returns if only a result can decide that.
 async fn wake(clock: &dyn Clock, next: Next) {
     match next {
         Next::At(at) => clock.sleep_until(at).await,

@@ -1,79 +1,79 @@
-//! Sends one message and reports what became of it.
+//! Sends one message and reports the outcome.
 
 use std::time::Duration;
 
 use wxsub_core::Client;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
-use wxsub_core::transport::RequestState as Reached;
+use wxsub_core::transport::RequestState;
 use wxsub_proto::{ErrCode, Message, Operation, Remedy};
 
 use super::flow::{Block, Signal};
 use crate::control_server::ControlServer;
-use crate::describe::{describe_send_error, refusal_of};
+use crate::describe::{describe_refusal, describe_send_error};
 use crate::interrupt::Interrupt;
 use wxsub_server::send_result::{SendResult, SendStatus};
 
-/// Where messages are posted.
+/// Sends messages.
 pub(super) enum Sender {
-    /// At Weixin, by this process.
+    /// To Weixin.
     Direct(Client),
-    /// At a control server, which may take this long.
+    /// To a control server, with this timeout.
     ControlServer(ControlServer, Duration),
 }
 
-/// What became of a message.
+/// Outcome of an attempt to send a message.
 pub(super) struct SendReport {
-    /// For programs.
+    /// The result for the output.
     pub(super) result: SendResult,
-    /// For people, unless it was sent.
-    pub(super) why: Option<String>,
-    /// How long to wait before the next try, where that is known.
+    /// Description for the user; `None` if the message was sent.
+    pub(super) description: Option<String>,
+    /// Time to wait before the next attempt, if known.
     pub(super) retry_after: Option<Duration>,
 }
 
-const GIVEN_UP: &str =
-    "stopped while the control server had the message; it may have been sent, do not blindly repeat it";
+const STOPPED: &str =
+    "stopped before the control server responded; the message may have been sent, do not blindly repeat it";
 
-/// Sends it, unless the user insists on stopping.
+/// Sends the message. Stops at the second stop signal.
 pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Interrupt) -> SendReport {
     match sender {
         Sender::Direct(client) => match client.send_until(message, interrupt.forced()).await {
             Ok(()) => SendReport::new(SendResult::sent(message), None),
             Err(error) => SendReport {
-                // Until the attempt that was planned has ended, the token source repeats this failure.
-                retry_after: error.retry_after().map(|wait| wait + ATTEMPT),
+                // Until the next token attempt ends, the token source returns the same error.
+                retry_after: error.retry_after().map(|wait| wait + TOKEN_ATTEMPT_TIME),
                 ..SendReport::new(SendResult::failed(message, &error), Some(describe_send_error(&error)))
             },
         },
-        Sender::ControlServer(server, limit) => tokio::select! {
+        Sender::ControlServer(server, timeout) => tokio::select! {
             biased;
-            report = post(server, *limit, message) => report,
-            () = interrupt.forced() => maybe_sent(message, GIVEN_UP),
+            report = post(server, *timeout, message) => report,
+            () = interrupt.forced() => maybe_sent(message, STOPPED),
         },
     }
 }
 
-/// How long an attempt to get a token takes where something answers.
-const ATTEMPT: Duration = Duration::from_secs(1);
+/// Usual time of a token attempt that gets a response.
+const TOKEN_ATTEMPT_TIME: Duration = Duration::from_secs(1);
 
-/// How long to wait where Weixin says only that there were too many calls within this minute.
+/// Time to wait after errcode 45011, too many calls within a minute.
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl SendReport {
-    /// Without a time to wait.
-    pub(super) fn new(result: SendResult, why: Option<String>) -> Self {
-        Self { result, why, retry_after: None }
+    /// Creates a report without a time to wait.
+    pub(super) fn new(result: SendResult, description: Option<String>) -> Self {
+        Self { result, description, retry_after: None }
     }
 
-    /// What the end of this attempt says about the lines that follow.
+    /// What the outcome means for the following lines.
     pub(super) fn signal(&self) -> Signal {
         let (errcode, stage) = match self.result.refusal() {
             Some((refusal, stage)) => (Some(refusal.errcode()), stage),
             None => (None, None),
         };
         match (self.result.outcome, errcode, self.result.remedy()) {
-            (SendStatus::Sent | SendStatus::Invalid, ..) => Signal::Answered,
-            (SendStatus::MaybeSent, ..) => Signal::NoAnswer,
+            (SendStatus::Sent | SendStatus::Invalid, ..) => Signal::Responded,
+            (SendStatus::MaybeSent, ..) => Signal::NoResponse,
             (_, Some(ErrCode::DAILY_QUOTA), _) => Signal::Blocked(Block::DailyQuota),
             (_, Some(ErrCode::MINUTE_QUOTA), _) => Signal::RateLimited(self.retry_after.unwrap_or(MINUTE)),
             (_, Some(code), _)
@@ -82,54 +82,54 @@ impl SendReport {
                 Signal::Blocked(Block::TokenRefused)
             }
             (_, _, Some(Remedy::FixConfig | Remedy::AllowIp)) => Signal::Blocked(Block::Configuration),
-            (SendStatus::Refused, ..) => Signal::Answered,
+            (SendStatus::Refused, ..) => Signal::Responded,
             (SendStatus::NotSent, _, Some(Remedy::SlowDown)) => {
                 Signal::RateLimited(self.retry_after.unwrap_or(MINUTE))
             }
-            // The request itself is wrong, so the same answer would come again.
-            (SendStatus::NotSent, _, Some(Remedy::FixRequest)) => Signal::Answered,
+            // The request is wrong, so a retry would get the same response.
+            (SendStatus::NotSent, _, Some(Remedy::FixRequest)) => Signal::Responded,
             (SendStatus::NotSent, ..) => Signal::NotReached(self.retry_after.unwrap_or_default()),
         }
     }
 
-    /// Whether the message can be sent later as it is: it was not sent, or Weixin refused it over a quota.
-    pub(super) fn may_go_on(&self) -> bool {
+    /// Whether a later command can send the message: it was not sent, or Weixin refused it because of a quota.
+    pub(super) fn can_be_continued(&self) -> bool {
         let errcode = self.result.refusal().map(|(refusal, _)| refusal.errcode());
-        let met_quota = matches!(errcode, Some(ErrCode::DAILY_QUOTA | ErrCode::MINUTE_QUOTA));
+        let is_quota = matches!(errcode, Some(ErrCode::DAILY_QUOTA | ErrCode::MINUTE_QUOTA));
         match self.result.outcome {
             SendStatus::NotSent => true,
-            SendStatus::Refused => met_quota,
+            SendStatus::Refused => is_quota,
             SendStatus::Sent | SendStatus::Invalid | SendStatus::MaybeSent => false,
         }
     }
 }
 
-/// Posts it once, whatever comes of it.
-async fn post(server: &ControlServer, limit: Duration, message: &Message) -> SendReport {
+/// Posts the message to the control server once.
+async fn post(server: &ControlServer, timeout: Duration, message: &Message) -> SendReport {
     let clock = SystemClock::new();
-    let deadline = clock.now().mono.after(limit);
-    match timeout_at(&clock, deadline, server.ask("messages", Some(message.to_json()))).await {
+    let deadline = clock.now().mono.after(timeout);
+    match timeout_at(&clock, deadline, server.request("messages", Some(message.to_json()))).await {
         None => maybe_sent(
             message,
-            "the control server did not answer in time; the message may have been sent, do not blindly repeat it",
+            "the control server did not respond in time; the message may have been sent, do not blindly repeat it",
         ),
-        Some(Err(error)) if error.stage() == Reached::NotSent => SendReport::new(
+        Some(Err(error)) if error.stage() == RequestState::NotSent => SendReport::new(
             SendResult::not_sent(message),
             Some(format!("the control server was not reached: {error}; it is safe to try again")),
         ),
         Some(Err(error)) => maybe_sent(
             message,
-            &format!("the control server's answer was lost: {error}; do not blindly repeat it"),
+            &format!("the control server's response was lost: {error}; do not blindly repeat the message"),
         ),
         Some(Ok(raw)) => match SendResult::from_response(message, raw.status, raw.body.as_ref()) {
             Some(result) => {
-                let why = describe(&result, raw.status);
-                SendReport { retry_after: raw.retry_after, ..SendReport::new(result, why) }
+                let description = describe(&result, raw.status);
+                SendReport { retry_after: raw.retry_after, ..SendReport::new(result, description) }
             }
             None => maybe_sent(
                 message,
                 &format!(
-                    "the answer ({}) cannot be read as a control server's; the message may have been sent, do not \
+                    "invalid response from the control server (status {}); the message may have been sent, do not \
                      blindly repeat it",
                     raw.status
                 ),
@@ -138,32 +138,34 @@ async fn post(server: &ControlServer, limit: Duration, message: &Message) -> Sen
     }
 }
 
-fn maybe_sent(message: &Message, why: &str) -> SendReport {
-    SendReport::new(SendResult::given_up(message), Some(why.to_owned()))
+fn maybe_sent(message: &Message, description: &str) -> SendReport {
+    SendReport::new(SendResult::given_up(message), Some(description.to_owned()))
 }
 
-/// What the server answered, for people.
+/// Describes the response of the control server; `None` if the message was sent.
 fn describe(result: &SendResult, status: u16) -> Option<String> {
     if let Some((refusal, stage)) = result.refusal() {
         return Some(match stage {
             Some(Operation::FetchToken) => {
-                format!("the message was not sent: {}", refusal_of(&refusal, Operation::FetchToken))
+                format!("the message was not sent: {}", describe_refusal(&refusal, Operation::FetchToken))
             }
-            Some(Operation::Send) | None => refusal_of(&refusal, Operation::Send),
+            Some(Operation::Send) | None => describe_refusal(&refusal, Operation::Send),
         });
     }
     let advice =
         result.remedy().map(|remedy| format!("; what to do: {}", remedy.advice())).unwrap_or_default();
-    let why = match (result.outcome, status) {
+    let meaning = match (result.outcome, status) {
         (SendStatus::Sent, _) => return None,
-        (SendStatus::NotSent, 401) => "it does not know the key (WXSUB_KEY); nothing was sent",
-        (SendStatus::NotSent, 403) => "the key may not send for this app; nothing was sent",
+        (SendStatus::NotSent, 401) => "the client key (WXSUB_KEY) is unknown; nothing was sent",
+        (SendStatus::NotSent, 403) => {
+            "the client key has no permission to send for this app; nothing was sent"
+        }
         (SendStatus::NotSent, _) => "the message was certainly not sent; it is safe to try again",
-        (SendStatus::Invalid, _) => "the message breaks its rules",
+        (SendStatus::Invalid, _) => "the message is invalid",
         (SendStatus::Refused, _) => "Weixin refused the message",
         (SendStatus::MaybeSent, _) => "the message may have been sent; do not blindly repeat it",
     };
-    Some(format!("the control server answered {status}: {why}{advice}"))
+    Some(format!("the control server responded with {status}: {meaning}{advice}"))
 }
 
 #[cfg(test)]
@@ -172,14 +174,14 @@ mod tests {
 
     use super::*;
 
-    /// A control server's answer: status, outcome, errcode, remedy and stage, `-` for none, and its `Retry-After`.
-    fn report(answer: &str, retry_after: Option<Duration>) -> SendReport {
+    /// Report for a response: status, outcome, errcode, remedy and stage, `-` for none, and `Retry-After`.
+    fn report(response: &str, retry_after: Option<Duration>) -> SendReport {
         let message: Message = serde_json::from_str(
             r#"{"touser":"o","template_id":"T","scene":"1","title":"t","data":{"content":{"value":"v"}}}"#,
         )
         .unwrap();
-        let words: Vec<_> = answer.split(' ').map(|word| Some(word).filter(|word| *word != "-")).collect();
-        let [status, outcome, errcode, remedy, stage] = words[..] else { panic!("{answer}") };
+        let words: Vec<_> = response.split(' ').map(|word| Some(word).filter(|word| *word != "-")).collect();
+        let [status, outcome, errcode, remedy, stage] = words[..] else { panic!("{response}") };
         let errcode: Option<i64> = errcode.map(|errcode| errcode.parse().unwrap());
         let body =
             json!({"outcome": outcome, "errcode": errcode, "remedy": remedy, "stage": stage}).to_string();
@@ -188,17 +190,17 @@ mod tests {
         SendReport { retry_after, ..SendReport::new(result, None) }
     }
 
-    /// What the end of an attempt says about the lines that follow, and whether a later command goes on with the line.
+    /// The signal, and whether a later command sends the line.
     #[test]
-    fn each_end_has_its_signal() {
-        use Signal::{Answered, Blocked, NoAnswer, NotReached, RateLimited};
+    fn each_response_has_its_signal() {
+        use Signal::{Blocked, NoResponse, NotReached, RateLimited, Responded};
         let (none, five, zero) = (None, Some(Duration::from_secs(5)), Duration::ZERO);
         let after = Duration::from_secs(5);
-        for (answer, retry_after, signal, goes_on) in [
-            ("200 sent - - -", none, Answered, false),
-            ("422 refused 43101 stop send", none, Answered, false),
-            ("422 refused -1 retry_later send", none, Answered, false),
-            ("422 refused 40001 refresh_token send", none, Answered, false),
+        for (response, retry_after, signal, continues) in [
+            ("200 sent - - -", none, Responded, false),
+            ("422 refused 43101 stop send", none, Responded, false),
+            ("422 refused -1 retry_later send", none, Responded, false),
+            ("422 refused 40001 refresh_token send", none, Responded, false),
             ("422 refused 48001 fix_config send", none, Blocked(Block::Configuration), false),
             ("422 refused 40164 allow_ip send", none, Blocked(Block::Configuration), false),
             ("422 refused 45009 slow_down send", none, Blocked(Block::DailyQuota), true),
@@ -215,12 +217,12 @@ mod tests {
             ("503 not_sent - slow_down -", five, RateLimited(after), true),
             ("429 not_sent - slow_down -", five, RateLimited(after), true),
             ("401 not_sent - fix_config -", none, Blocked(Block::Configuration), true),
-            ("413 not_sent - fix_request -", none, Answered, true),
-            ("504 maybe_sent - investigate -", none, NoAnswer, false),
-            ("422 invalid - - -", none, Answered, false),
+            ("413 not_sent - fix_request -", none, Responded, true),
+            ("504 maybe_sent - investigate -", none, NoResponse, false),
+            ("422 invalid - - -", none, Responded, false),
         ] {
-            let report = report(answer, retry_after);
-            assert_eq!((report.signal(), report.may_go_on()), (signal, goes_on), "{answer}");
+            let report = report(response, retry_after);
+            assert_eq!((report.signal(), report.can_be_continued()), (signal, continues), "{response}");
         }
     }
 }

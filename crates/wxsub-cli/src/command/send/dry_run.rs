@@ -1,4 +1,4 @@
-//! `--dry-run`: what would be sent.
+//! `--dry-run`: prints what would be sent.
 
 use std::path::Path;
 
@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 use wxsub_proto::{Message, OpenId, Scene, TemplateId};
 
-use super::batch::{BatchSend, Read};
+use super::batch::{BatchSend, ReaderEvent};
 use super::results::Record;
-use super::summary::missing;
+use super::summary::missing_line;
 use crate::console;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
@@ -36,7 +36,7 @@ impl<'a> WouldSend<'a> {
     }
 }
 
-/// Says that this one message would be sent.
+/// Prints that the message would be sent.
 pub(super) fn report(message: &Message, json: bool) -> ExitStatus {
     let mut output = Output::new();
     match json {
@@ -46,7 +46,7 @@ pub(super) fn report(message: &Message, json: bool) -> ExitStatus {
     output.end(ExitStatus::Success)
 }
 
-/// Says of each selected line whether it would be sent, up to the limit.
+/// Prints for each selected line whether it would be sent, up to the limit.
 pub(super) async fn run(
     mut batch: BatchSend,
     path: &Path,
@@ -54,14 +54,14 @@ pub(super) async fn run(
 ) -> Result<ExitStatus, CliError> {
     let mut output = Output::new();
     let (mut valid, mut invalid, mut beyond, mut exit) = (0, 0, 0, ExitStatus::Success);
-    while let Some(read) = batch.next().await {
-        let line = match read {
-            Read::Line(line) => line,
-            Read::Missing { line, lines } => {
-                exit = missing(line, lines).report();
+    while let Some(event) = batch.next().await {
+        let line = match event {
+            ReaderEvent::Line(line) => line,
+            ReaderEvent::Missing { line, lines } => {
+                exit = missing_line(line, lines).report();
                 break;
             }
-            Read::Failed(error) => return Err(unreadable(path, &error)),
+            ReaderEvent::Failed(error) => return Err(unreadable(path, &error)),
         };
         match &line.message {
             Ok(_) if limit.is_some_and(|limit| valid >= limit) => beyond += 1,
@@ -69,10 +69,10 @@ pub(super) async fn run(
                 valid += 1;
                 output.json(&WouldSend::new(message, Some(line.number), line.id.as_ref()));
             }
-            Err(problems) => {
+            Err(invalid_message) => {
                 invalid += 1;
                 exit = ExitStatus::Usage;
-                output.json(&Record::new(problems.result().at_line(line.number), line.id.as_ref()));
+                output.json(&Record::new(invalid_message.result().at_line(line.number), line.id.as_ref()));
             }
         }
     }

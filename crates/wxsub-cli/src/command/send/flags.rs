@@ -1,4 +1,4 @@
-//! One message, as flags.
+//! The flags of one message.
 
 use std::path::{Path, PathBuf};
 
@@ -11,47 +11,47 @@ use crate::error::CliError;
 use crate::input::Input;
 use crate::usage::UsageErrors;
 
-/// The flags that make one message.
+/// The flags of one message.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "One message")]
 pub(super) struct MessageFlags {
-    /// Who receives it
+    /// OpenID of the receiver
     #[arg(long, value_name = "OPENID", allow_hyphen_values = true)]
     to: Option<String>,
-    /// The template the user consented to
+    /// Template of the consent
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     template: Option<String>,
-    /// The occasion the user consented to: 0 to 10000
+    /// Scene of the consent: 0 to 10000
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     scene: Option<String>,
-    /// At most 15 characters
+    /// Title: at most 15 characters
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     title: Option<String>,
-    /// At most 200 characters; line breaks are allowed
+    /// Content: at most 200 characters; line breaks are allowed
     #[arg(long, value_name = "C", allow_hyphen_values = true, conflicts_with = "content_file")]
     content: Option<String>,
-    /// Take the content from this file, without one newline at its end; `-` reads standard input
+    /// Read the content from this file, without one newline at the end; `-` reads standard input
     #[arg(long, value_name = "F")]
     content_file: Option<PathBuf>,
-    /// The colour of the content
+    /// Colour of the content
     #[arg(long, value_name = "#RRGGBB")]
     color: Option<String>,
-    /// The web page a tap leads to
+    /// Web page that a tap opens
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The mini program a tap leads to
+    /// Mini program that a tap opens
     #[arg(long, value_name = "APPID")]
     miniprogram_appid: Option<String>,
-    /// The page of that mini program
+    /// Page of the mini program
     #[arg(long, value_name = "PATH")]
     miniprogram_path: Option<String>,
 }
 
-/// More than any content can have, in bytes.
-const MOST: u64 = 64 * 1024;
+/// Maximum length of a content file, in bytes. A valid content is shorter.
+const MAX_CONTENT_FILE_BYTES: u64 = 64 * 1024;
 
 impl MessageFlags {
-    /// Their names.
+    /// Names of the flags.
     pub(super) const ALL: [&str; 10] = [
         "to",
         "template",
@@ -65,12 +65,12 @@ impl MessageFlags {
         "miniprogram_path",
     ];
 
-    /// The message as it was given, not yet checked.
+    /// Returns the message without validation.
     pub(super) fn draft(&self, usage: &mut UsageErrors) -> Result<MessageDraft, CliError> {
         let content = match &self.content_file {
-            Some(path) => Some(content(path).unwrap_or_else(|why| {
-                usage.add("--content-file", why);
-                // Already told; nothing more is to be said of the content.
+            Some(path) => Some(content(path).unwrap_or_else(|error| {
+                usage.add("--content-file", error);
+                // A placeholder that is valid, so that the content has no second problem.
                 "?".to_owned()
             })),
             None => self.content.clone(),
@@ -89,7 +89,7 @@ impl MessageFlags {
         message.extend(miniprogram.map(|page| ("miniprogram".to_owned(), page.into())));
         let content = object([("value", &content), ("color", &self.color)]);
         message.insert("data".to_owned(), json!({ "content": content }));
-        // Text in objects: reading it back cannot fail.
+        // Objects with text: this conversion cannot fail.
         serde_json::from_value(message.into()).map_err(CliError::unexpected)
     }
 }
@@ -100,13 +100,13 @@ fn object<const N: usize>(members: [(&str, &Option<String>); N]) -> Map<String, 
 }
 
 fn content(path: &Path) -> Result<String, String> {
-    let bytes = Input::read(path, MOST).map_err(|failure| failure.to_string())?;
+    let bytes = Input::read(path, MAX_CONTENT_FILE_BYTES).map_err(|error| error.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "must be UTF-8 text")?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
     Ok(without_newline(text).to_owned())
 }
 
-/// The flag behind a field of the message.
+/// Returns the flag for a field of the message.
 pub(super) fn name(field: &'static str) -> &'static str {
     match field {
         "touser" => "--to",

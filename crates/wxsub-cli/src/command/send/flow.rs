@@ -1,4 +1,6 @@
-//! When a batch begins the next attempt, and when it stops. Pure: results and the time go in, decisions come out.
+//! Decides when a batch begins the next attempt and when it stops.
+//!
+//! The state machine does no I/O. Callers pass in signals and the time, and carry out the decisions.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,76 +8,76 @@ use std::time::Duration;
 use clap::ValueEnum;
 use wxsub_core::clock::MonotonicInstant;
 
-/// The pauses before a line is tried after 1, 2 and 3 failures in a row without an answer; one more failure stops the batch.
+/// Pauses after 1, 2 and 3 failures in a row without a response. One more failure stops the batch.
 const NETWORK_PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(4)];
 
-/// How many waits in a row for a rate limit are made without one message that passes it.
+/// Maximum number of waits in a row for a rate limit.
 const MAX_RATE_LIMIT_WAITS: usize = 10;
 
-/// The longest pause.
+/// Maximum length of a pause.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 
-/// What to do when further lines would most likely fail too.
+/// What to do if later lines would probably fail too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum OnError {
-    /// Begin no further line
+    /// Start no more lines
     Stop,
-    /// Try every line once; only a used-up daily quota (45009) stops
+    /// Try every line once; stop only at a used-up daily quota (45009)
     Continue,
 }
 
-/// What the user asked for.
+/// Settings of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FlowRules {
     pub(super) on_error: OnError,
-    /// How many lines may be posted.
+    /// Maximum number of lines to post.
     pub(super) limit: Option<u64>,
-    /// The time from one attempt to the next.
+    /// Minimum time between two attempts.
     pub(super) interval: Duration,
 }
 
-/// What the end of one attempt says about the lines that follow.
+/// What the outcome of an attempt means for the following lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
-    /// Weixin answered, about this line alone.
-    Answered,
-    /// Too many calls: the line was not sent, and can be tried again after this time.
+    /// Weixin responded. The outcome concerns only this line.
+    Responded,
+    /// Too many calls. The line was not sent and can be tried again after this time.
     RateLimited(Duration),
-    /// The line was certainly not sent, because nothing answered; not before this time is another try of use.
+    /// Nothing responded, and the line was certainly not sent. It can be tried again after this time.
     NotReached(Duration),
-    /// The line was posted, and no answer came that can be read.
-    NoAnswer,
-    /// No line can be sent before something has changed.
+    /// The line was posted, but no valid response arrived.
+    NoResponse,
+    /// No line can be sent until the cause is removed.
     Blocked(Block),
 }
 
-/// What has to change before any line can be sent.
+/// A cause that prevents all sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Block {
-    /// 45009: the calls of this day are used up.
+    /// 45009: the daily quota is used up.
     DailyQuota,
     /// Weixin refused to issue an access token.
     TokenRefused,
-    /// The configuration, here or in Weixin's console.
+    /// The configuration is wrong, here or in Weixin's console.
     Configuration,
 }
 
-/// Why no further line is begun.
+/// Why a batch stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopReason {
-    /// This line met a block.
+    /// A block, found by this line.
     Blocked(Block, u64),
-    /// Nothing answered several tries in a row, the last of them for this line.
-    NoAnswer(u64),
-    /// This line met a rate limit that several waits did not lift.
+    /// Several attempts in a row without a response, the last one for this line.
+    NoResponse(u64),
+    /// A rate limit that remained after several waits, found by this line.
     RateLimited(u64),
-    /// As many lines were posted as the user allowed.
+    /// The limit of posted lines is reached.
     Limit(u64),
-    /// The user asked to stop, or the terminal was closed.
+    /// A stop signal.
     Interrupted,
     /// A result could not be written.
     ResultsLost,
-    /// The input could not be read further.
+    /// The input could not be read to its end.
     Unreadable,
 }
 
@@ -84,43 +86,43 @@ pub(super) enum StopReason {
 pub(super) enum Next {
     Now,
     At(MonotonicInstant),
-    /// Once the attempts in flight have ended.
+    /// After the attempts in flight have ended.
     AfterResults,
     /// The batch has stopped.
     Never,
 }
 
-/// What becomes of the line whose attempt has ended.
+/// What to do after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Decision {
-    /// Whether the line is tried again. Otherwise its result is final.
+    /// Whether to try the line again. Otherwise its result is final.
     pub(super) retry: bool,
-    /// The pause that begins, if one does.
+    /// The pause that begins, if any.
     pub(super) pause: Option<Pause>,
 }
 
-/// A pause in which no attempt begins.
+/// A time without new attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pause {
     pub(super) cause: Cause,
     pub(super) length: Duration,
 }
 
-/// Why a pause is made.
+/// Cause of a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     RateLimit,
     Network,
 }
 
-/// How freely attempts begin.
+/// Limits the start of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// As many as may be in flight.
+    /// Attempts start up to the concurrency limit.
     Free,
-    /// None before this time, and then one.
+    /// No attempt starts before this time. Then one starts.
     Paused { until: MonotonicInstant, cause: Cause },
-    /// One after a pause is in flight. Its end decides how to go on.
+    /// One attempt is in flight after a pause. Its outcome decides the next mode.
     Probing,
 }
 
@@ -129,12 +131,12 @@ enum Mode {
 pub(super) struct Flow {
     rules: FlowRules,
     mode: Mode,
-    /// The earliest time of the next attempt by the rate.
+    /// Earliest time of the next attempt by the rate limit of the user.
     next_attempt: MonotonicInstant,
     lines_begun: u64,
-    /// Failures in a row without an answer.
+    /// Failures in a row without a response.
     failures: usize,
-    /// Waits in a row for a rate limit.
+    /// Waits in a row for a rate limit of Weixin.
     waits: usize,
     stopped: Option<StopReason>,
 }
@@ -145,7 +147,7 @@ impl Flow {
         Self { rules, mode: Mode::Free, next_attempt, lines_begun: 0, failures: 0, waits: 0, stopped: None }
     }
 
-    /// When the next attempt may begin, while this many are in flight.
+    /// Returns when the next attempt may begin while `in_flight` attempts run.
     pub(super) fn next(&self, now: MonotonicInstant, in_flight: usize) -> Next {
         let earliest = match self.mode {
             _ if self.stopped.is_some() => return Next::Never,
@@ -157,18 +159,18 @@ impl Flow {
         if now < earliest { Next::At(earliest) } else { Next::Now }
     }
 
-    /// Whether as many lines were posted as the user allowed.
+    /// Whether the limit of posted lines is reached.
     pub(super) fn is_limit_reached(&self) -> bool {
         self.rules.limit.is_some_and(|limit| self.lines_begun >= limit)
     }
 
-    /// The first attempt for a line begins.
+    /// Records the start of the first attempt for a line.
     pub(super) fn begin_line(&mut self, now: MonotonicInstant) {
         self.lines_begun += 1;
         self.begin_retry(now);
     }
 
-    /// Another attempt for a line begins.
+    /// Records the start of another attempt for a line.
     pub(super) fn begin_retry(&mut self, now: MonotonicInstant) {
         self.next_attempt = now.after(self.rules.interval);
         if matches!(self.mode, Mode::Paused { .. }) {
@@ -176,10 +178,10 @@ impl Flow {
         }
     }
 
-    /// An attempt for this line has ended.
+    /// Records the outcome of an attempt for this line and decides what to do.
     pub(super) fn handle(&mut self, line: u64, signal: Signal, now: MonotonicInstant) -> Decision {
         match signal {
-            Signal::Answered => {
+            Signal::Responded => {
                 self.resume();
                 FINAL
             }
@@ -189,32 +191,38 @@ impl Flow {
                 }
                 FINAL
             }
-            Signal::RateLimited(wait) => self.set_back(line, Cause::RateLimit, wait, now),
-            Signal::NotReached(wait) => self.set_back(line, Cause::Network, wait, now),
-            Signal::NoAnswer => {
-                Decision { retry: false, ..self.set_back(line, Cause::Network, Duration::ZERO, now) }
+            Signal::RateLimited(wait) => self.schedule_retry(line, Cause::RateLimit, wait, now),
+            Signal::NotReached(wait) => self.schedule_retry(line, Cause::Network, wait, now),
+            Signal::NoResponse => {
+                Decision { retry: false, ..self.schedule_retry(line, Cause::Network, Duration::ZERO, now) }
             }
         }
     }
 
-    /// Begins no further attempt. The first reason counts.
+    /// Stops the batch. The first reason counts.
     pub(super) fn stop(&mut self, reason: StopReason) {
         self.stopped.get_or_insert(reason);
     }
 
-    /// Why no further line is begun.
+    /// Why a batch stopped.
     pub(super) fn stopped(&self) -> Option<StopReason> {
         self.stopped
     }
 
-    /// An answer ends the pause for the network. The pause for a rate limit goes on: the attempt began before it.
+    /// Ends a pause for the network after a response. A pause for a rate limit continues, because the attempt began before it.
     fn resume(&mut self) {
         if !matches!(self.mode, Mode::Paused { cause: Cause::RateLimit, .. }) {
             (self.mode, self.failures, self.waits) = (Mode::Free, 0, 0);
         }
     }
 
-    fn set_back(&mut self, line: u64, cause: Cause, at_least: Duration, now: MonotonicInstant) -> Decision {
+    fn schedule_retry(
+        &mut self,
+        line: u64,
+        cause: Cause,
+        at_least: Duration,
+        now: MonotonicInstant,
+    ) -> Decision {
         if self.stopped.is_some() {
             return FINAL;
         }
@@ -243,12 +251,12 @@ impl Flow {
         Decision { retry: true, pause: Some(Pause { cause, length }) }
     }
 
-    /// Waiting was of no use.
+    /// Stops or continues after the last pause of a cause.
     fn give_up(&mut self, line: u64, cause: Cause) -> Decision {
         match (self.rules.on_error, cause) {
-            (OnError::Stop, Cause::Network) => self.stop(StopReason::NoAnswer(line)),
+            (OnError::Stop, Cause::Network) => self.stop(StopReason::NoResponse(line)),
             (OnError::Stop, Cause::RateLimit) => self.stop(StopReason::RateLimited(line)),
-            // Until something answers, each further line is tried once.
+            // Each line is tried once until a response arrives.
             (OnError::Continue, _) => self.mode = Mode::Free,
         }
         FINAL
@@ -263,7 +271,7 @@ impl fmt::Display for StopReason {
         match self {
             Self::Blocked(Block::DailyQuota, line) => write!(
                 f,
-                "line {line}: errcode 45009, the daily quota is used up; go on after midnight, Beijing time"
+                "line {line}: errcode 45009, the daily quota is used up; continue after midnight, Beijing time"
             ),
             Self::Blocked(Block::TokenRefused, line) => {
                 write!(f, "line {line}: Weixin refused the access token")
@@ -271,16 +279,16 @@ impl fmt::Display for StopReason {
             Self::Blocked(Block::Configuration, line) => {
                 write!(f, "line {line}: the configuration must be corrected first")
             }
-            Self::NoAnswer(line) => {
-                write!(f, "line {line}: {} tries in a row brought no answer", NETWORK_PAUSES.len() + 1)
+            Self::NoResponse(line) => {
+                write!(f, "line {line}: no response to {} attempts in a row", NETWORK_PAUSES.len() + 1)
             }
             Self::RateLimited(line) => {
                 write!(f, "line {line}: still too many calls after {MAX_RATE_LIMIT_WAITS} waits")
             }
-            Self::Limit(lines) => write!(f, "{lines} lines posted, as many as --limit allows"),
-            Self::Interrupted => f.write_str("a signal asked for it"),
+            Self::Limit(lines) => write!(f, "{lines} lines posted, the limit of --limit"),
+            Self::Interrupted => f.write_str("stop signal received"),
             Self::ResultsLost => f.write_str("a result could not be written"),
-            Self::Unreadable => f.write_str("the file could not be read further"),
+            Self::Unreadable => f.write_str("the file could not be read to its end"),
         }
     }
 }
@@ -289,9 +297,9 @@ impl fmt::Display for Pause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cause = match self.cause {
             Cause::RateLimit => "too many calls",
-            Cause::Network => "no answer",
+            Cause::Network => "no response",
         };
-        write!(f, "{cause}; waiting {} s before the next try", self.length.as_millis().div_ceil(1000))
+        write!(f, "{cause}; next attempt in {} s", self.length.as_millis().div_ceil(1000))
     }
 }
 
@@ -306,8 +314,8 @@ mod tests {
         Flow::new(FlowRules { on_error, limit: None, interval: Duration::ZERO })
     }
 
-    /// Ends one attempt after the other, each as soon as it may begin, for lines 1, 2, 3 … Gives the pauses in seconds.
-    fn play(flow: &mut Flow, signals: &[Signal]) -> Vec<u64> {
+    /// Runs one attempt after the other for lines 1, 2, 3 …, each as early as allowed. Returns the pauses in seconds.
+    fn run(flow: &mut Flow, signals: &[Signal]) -> Vec<u64> {
         let mut now = MonotonicInstant::default();
         let mut pauses = Vec::new();
         for (line, signal) in (1..).zip(signals) {
@@ -324,50 +332,59 @@ mod tests {
 
     type Row<'a> = (&'a [Signal], &'a [u64], Option<StopReason>, Option<StopReason>);
 
-    /// What each run of results leads to: the pauses in seconds, and why it stops, by default and with `continue`.
+    /// Signals, the pauses in seconds, and the reason of the stop by default and with `continue`.
     #[test]
-    fn each_run_of_results_has_its_pauses_and_its_stop() {
+    fn signals_lead_to_pauses_and_stop() {
         use Block::{Configuration, DailyQuota, TokenRefused};
-        use Signal::{Answered, Blocked, NoAnswer, NotReached, RateLimited};
-        let (limited, gone) = (RateLimited(MINUTE), NotReached(Duration::ZERO));
+        use Signal::{Blocked, NoResponse, NotReached, RateLimited, Responded};
+        let (rate_limited, unreachable) = (RateLimited(MINUTE), NotReached(Duration::ZERO));
         let blocked = |block, line| Some(StopReason::Blocked(block, line));
-        let no_answer = |line| Some(StopReason::NoAnswer(line));
-        let eleven = [limited; 11];
+        let no_response = |line| Some(StopReason::NoResponse(line));
+        let eleven = [rate_limited; 11];
         let rows: [Row<'_>; 16] = [
             (&[], &[], None, None),
-            (&[Answered; 9], &[], None, None),
-            (&[Answered, Blocked(DailyQuota)], &[], blocked(DailyQuota, 2), blocked(DailyQuota, 2)),
+            (&[Responded; 9], &[], None, None),
+            (&[Responded, Blocked(DailyQuota)], &[], blocked(DailyQuota, 2), blocked(DailyQuota, 2)),
             (&[Blocked(TokenRefused)], &[], blocked(TokenRefused, 1), None),
-            (&[Answered, Blocked(Configuration)], &[], blocked(Configuration, 2), None),
-            (&[limited, Answered, limited], &[60, 60], None, None),
+            (&[Responded, Blocked(Configuration)], &[], blocked(Configuration, 2), None),
+            (&[rate_limited, Responded, rate_limited], &[60, 60], None, None),
             (&eleven[..10], &[60; 10], None, None),
             (&eleven, &[60; 10], Some(StopReason::RateLimited(11)), None),
             (&[RateLimited(7 * SECOND)], &[7], None, None),
             (&[RateLimited(3600 * SECOND)], &[300], None, None),
-            (&[gone; 3], &[0, 2, 4], None, None),
-            (&[gone; 4], &[0, 2, 4], no_answer(4), None),
-            (&[gone, gone, gone, Answered, gone], &[0, 2, 4, 0], None, None),
+            (&[unreachable; 3], &[0, 2, 4], None, None),
+            (&[unreachable; 4], &[0, 2, 4], no_response(4), None),
+            (&[unreachable, unreachable, unreachable, Responded, unreachable], &[0, 2, 4, 0], None, None),
             (&[NotReached(9 * SECOND); 2], &[9, 9], None, None),
-            (&[NoAnswer, gone, NoAnswer, gone], &[0, 2, 4], no_answer(4), None),
-            (&[gone, limited, gone, gone, gone], &[0, 60, 2, 4], no_answer(5), None),
+            (&[NoResponse, unreachable, NoResponse, unreachable], &[0, 2, 4], no_response(4), None),
+            (
+                &[unreachable, rate_limited, unreachable, unreachable, unreachable],
+                &[0, 60, 2, 4],
+                no_response(5),
+                None,
+            ),
         ];
         for (signals, pauses, stop, continued) in rows {
             for (on_error, expected) in [(OnError::Stop, stop), (OnError::Continue, continued)] {
                 let mut flow = flow(on_error);
-                let met = play(&mut flow, signals);
-                assert_eq!((met.as_slice(), flow.stopped()), (pauses, expected), "{on_error:?} {signals:?}");
+                let actual = run(&mut flow, signals);
+                assert_eq!(
+                    (actual.as_slice(), flow.stopped()),
+                    (pauses, expected),
+                    "{on_error:?} {signals:?}"
+                );
             }
         }
     }
 
     #[test]
-    fn what_was_certainly_not_sent_is_tried_again_until_the_batch_stops() {
-        let (limited, gone) = (Signal::RateLimited(MINUTE), Signal::NotReached(Duration::ZERO));
+    fn unsent_line_is_retried_until_the_batch_stops() {
+        let (rate_limited, unreachable) = (Signal::RateLimited(MINUTE), Signal::NotReached(Duration::ZERO));
         for (signal, retry) in [
-            (limited, true),
-            (gone, true),
-            (Signal::Answered, false),
-            (Signal::NoAnswer, false),
+            (rate_limited, true),
+            (unreachable, true),
+            (Signal::Responded, false),
+            (Signal::NoResponse, false),
             (Signal::Blocked(Block::Configuration), false),
         ] {
             let mut flow = flow(OnError::Stop);
@@ -378,42 +395,43 @@ mod tests {
     }
 
     #[test]
-    fn with_continue_each_line_is_tried_once_until_something_answers() {
+    fn continue_tries_each_line_once_until_a_response() {
         let mut flow = flow(OnError::Continue);
-        let (gone, later) = (Signal::NotReached(Duration::ZERO), MonotonicInstant::default().after(MINUTE));
-        play(&mut flow, &[gone; 4]);
-        assert_eq!(flow.handle(5, gone, later), FINAL);
+        let (unreachable, later) =
+            (Signal::NotReached(Duration::ZERO), MonotonicInstant::default().after(MINUTE));
+        run(&mut flow, &[unreachable; 4]);
+        assert_eq!(flow.handle(5, unreachable, later), FINAL);
         assert_eq!(flow.next(later, 7), Next::Now);
-        flow.handle(6, Signal::Answered, later);
-        assert!(flow.handle(7, gone, later).retry);
+        flow.handle(6, Signal::Responded, later);
+        assert!(flow.handle(7, unreachable, later).retry);
     }
 
     #[test]
-    fn results_of_attempts_from_before_a_pause_do_not_add_to_it() {
-        let (now, gone) = (MonotonicInstant::default(), Signal::NotReached(Duration::ZERO));
+    fn results_of_attempts_before_a_pause_do_not_extend_it() {
+        let (now, unreachable) = (MonotonicInstant::default(), Signal::NotReached(Duration::ZERO));
         let mut flow = flow(OnError::Stop);
         for line in 1..=16 {
-            assert!(flow.handle(line, gone, now).retry);
+            assert!(flow.handle(line, unreachable, now).retry);
         }
-        assert_eq!(flow.handle(17, Signal::NoAnswer, now), FINAL);
+        assert_eq!(flow.handle(17, Signal::NoResponse, now), FINAL);
         assert_eq!((flow.stopped(), flow.next(now, 3)), (None, Next::AfterResults));
-        // One of them was answered, so the network is there.
-        flow.handle(18, Signal::Answered, now);
+        // A response shows that the network works.
+        flow.handle(18, Signal::Responded, now);
         assert_eq!(flow.next(now, 3), Next::Now);
     }
 
     #[test]
-    fn an_answer_from_before_does_not_end_the_wait_for_a_rate_limit() {
+    fn earlier_response_does_not_end_a_rate_limit_pause() {
         let now = MonotonicInstant::default();
         let mut flow = flow(OnError::Stop);
         flow.handle(1, Signal::RateLimited(MINUTE), now);
-        flow.handle(2, Signal::Answered, now);
+        flow.handle(2, Signal::Responded, now);
         flow.handle(3, Signal::RateLimited(2 * MINUTE), now);
         assert_eq!(flow.next(now, 0), Next::At(now.after(2 * MINUTE)));
     }
 
     #[test]
-    fn after_a_pause_one_attempt_goes_ahead() {
+    fn one_attempt_starts_after_a_pause() {
         let start = MonotonicInstant::default();
         let mut flow = flow(OnError::Stop);
         flow.handle(1, Signal::RateLimited(MINUTE), start);
@@ -422,23 +440,23 @@ mod tests {
         assert_eq!(flow.next(later, 0), Next::Now);
         flow.begin_retry(later);
         assert_eq!(flow.next(later, 1), Next::AfterResults);
-        flow.handle(1, Signal::Answered, later);
+        flow.handle(1, Signal::Responded, later);
         assert_eq!(flow.next(later, 9), Next::Now);
     }
 
     #[test]
-    fn after_a_stop_nothing_begins_and_the_first_reason_counts() {
+    fn no_attempt_starts_after_a_stop_and_first_reason_counts() {
         let mut flow = flow(OnError::Stop);
         flow.handle(7, Signal::Blocked(Block::DailyQuota), MonotonicInstant::default());
         flow.handle(8, Signal::Blocked(Block::TokenRefused), MonotonicInstant::default());
-        flow.handle(9, Signal::Answered, MonotonicInstant::default());
+        flow.handle(9, Signal::Responded, MonotonicInstant::default());
         flow.stop(StopReason::Interrupted);
         assert_eq!(flow.stopped(), Some(StopReason::Blocked(Block::DailyQuota, 7)));
         assert_eq!(flow.next(MonotonicInstant::default(), 0), Next::Never);
     }
 
     #[test]
-    fn attempts_keep_the_rate_and_lines_the_limit() {
+    fn rate_and_limit_are_kept() {
         let mut flow = Flow::new(FlowRules { on_error: OnError::Stop, limit: Some(2), interval: SECOND / 4 });
         let start = MonotonicInstant::default();
         flow.begin_line(start);

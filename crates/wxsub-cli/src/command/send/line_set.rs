@@ -1,19 +1,19 @@
-//! A selection of lines, as `--lines` takes it: `120,122-131,136-`.
+//! `--lines`: a selection of lines such as `120,122-131,136-`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Line numbers from 1, as ranges that are in order and do not touch. An open range ends with [`u64::MAX`].
+/// A set of line numbers from 1, as sorted ranges with gaps between them. An open range ends with [`u64::MAX`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LineSet(Vec<(u64, u64)>);
 
 impl LineSet {
-    /// This line and all that follow.
+    /// Selects this line and all later ones.
     pub(super) fn from_line(first: u64) -> Self {
         Self(vec![(first, u64::MAX)])
     }
 
-    /// Whether no line is selected.
+    /// Whether the set is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -29,8 +29,9 @@ impl LineSet {
         self.0.last().is_some_and(|(_, last)| *last > line)
     }
 
-    /// The first line that is named although the file has only this many. The end of an open range names no line, and all
-    /// lines of an empty file are none.
+    /// Returns the first selected line that a file of this many lines does not have.
+    ///
+    /// An open range needs only its first line. The range `1-` needs none.
     pub(super) fn first_missing(&self, lines: u64) -> Option<u64> {
         if *self == Self::from_line(1) {
             return None;
@@ -42,12 +43,12 @@ impl LineSet {
         }
     }
 
-    /// Selects one more line.
+    /// Adds a line.
     pub(super) fn insert(&mut self, line: u64) {
         self.insert_range(line, line);
     }
 
-    /// Selects the lines of `other` from this one on.
+    /// Adds the lines of `other` from `first` on.
     pub(super) fn extend_from(&mut self, other: &Self, first: u64) {
         for (start, end) in other.0.iter().filter(|(_, end)| *end >= first) {
             self.insert_range((*start).max(first), *end);
@@ -55,7 +56,7 @@ impl LineSet {
     }
 
     fn insert_range(&mut self, first: u64, last: u64) {
-        // Those that overlap or touch the new one become part of it.
+        // Ranges that overlap or touch the new range are merged with it.
         let begin = self.0.partition_point(|(_, end)| end.saturating_add(1) < first);
         let end = self.0.partition_point(|(start, _)| *start <= last.saturating_add(1));
         let joined = self.0.get(begin..end).unwrap_or_default();
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_reads_back() {
+    fn printed_set_parses_to_the_same_set() {
         for (written, printed) in [
             ("120,122-131,136-", "120,122-131,136-"),
             ("1-", "1-"),
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_wrong() {
+    fn invalid_sets_are_rejected() {
         for text in
             ["", ",", "1,", "0", "0-3", "3-1", "-", "-3", "a", "1-2-3", "+1", "1.5", "99999999999999999999"]
         {
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_that_is_missing() {
+    fn first_missing_line_is_found() {
         for (text, lines, missing) in [
             ("1-", 0, None),
             ("1", 0, Some(1)),
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_cut_out_of_the_selection() {
+    fn extend_from_adds_the_lines_from_first_on() {
         for (selection, first, rest) in
             [("1-", 136, "136-"), ("5-9,20-30", 22, "22-30"), ("5-9,20-30", 7, "7-9,20-30"), ("5", 6, "")]
         {
@@ -167,9 +168,9 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Beside a plain list of what was put in.
+        /// Compares with a list of the inserted ranges.
         #[test]
-        fn it_holds_what_was_put_in(parts in proptest::collection::vec(
+        fn set_contains_exactly_the_inserted_lines(parts in proptest::collection::vec(
             prop_oneof![(1..40_u64, 0..9_u64).prop_map(|(first, more)| (first, first + more)), (1..40_u64).prop_map(|first| (first, u64::MAX))],
             0..12,
         )) {

@@ -8,12 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::summary::SendSummary;
 use crate::console;
 
-/// Shows how far it is, on a terminal. Where the results go to the same terminal, they show it themselves.
+/// Progress bar on standard error. It is hidden without a terminal, and if the results go to the terminal.
 pub(super) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// Over a file of this many bytes, where that is known.
-    pub(super) fn over(length: Option<u64>) -> Self {
+    /// Creates a bar for a file of this many bytes, or a spinner if the length is unknown.
+    pub(super) fn new(length: Option<u64>) -> Self {
         if !stderr().is_terminal() || stdout().is_terminal() {
             return Self(None);
         }
@@ -28,7 +28,7 @@ impl Progress {
         Self(Some(bar))
     }
 
-    /// This much of the file is done.
+    /// Shows that this many bytes are done.
     pub(super) fn show(&self, read: u64, summary: &SendSummary) {
         if let Some(bar) = &self.0 {
             bar.set_position(read);
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// Prints a line beside the bar.
+    /// Prints a line above the bar.
     pub(super) fn note(&self, text: impl Display) {
         match &self.0 {
             Some(bar) => bar.suspend(|| console::note(text)),

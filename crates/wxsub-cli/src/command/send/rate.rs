@@ -1,10 +1,10 @@
-//! How many messages a second or a minute: `--rate`.
+//! `--rate`: maximum number of attempts per second or minute.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// At most this many attempts in a unit of time, evenly spread.
+/// Maximum number of attempts per unit of time, evenly spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
     attempts: u32,
@@ -20,7 +20,7 @@ enum Unit {
 impl Rate {
     const MAX: u32 = 1000;
 
-    /// The time from one attempt to the next.
+    /// Minimum time between two attempts.
     pub(super) fn interval(self) -> Duration {
         let unit = match self.unit {
             Unit::Second => Duration::from_secs(1),
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_a_number_and_a_unit() {
+    fn rate_is_number_and_unit() {
         for (text, millis) in [("10/s", 100), ("1000/s", 1), ("1/s", 1000), ("90/m", 666), ("1/m", 60_000)] {
             let rate: Rate = text.parse().unwrap();
             assert_eq!((rate.interval().as_millis(), rate.to_string()), (millis, text.to_owned()));

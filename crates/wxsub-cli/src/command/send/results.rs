@@ -1,4 +1,4 @@
-//! The results of a batch, one JSON object a line.
+//! Writes the results of a batch, one JSON object per line.
 
 use std::io::{self, Write};
 
@@ -6,16 +6,16 @@ use serde::Serialize;
 use serde_json::Value;
 use wxsub_server::send_result::{SendResult, SendStatus};
 
-/// Writes each result at once and knows which was the last one written.
+/// Writes each result without buffering, and keeps the number of the last line written.
 pub(super) struct ResultWriter<W> {
     out: W,
     last_recorded: Option<u64>,
     failed: Option<io::Error>,
-    /// Whether the result of a message that may have been posted was lost.
+    /// Whether the result of a message that may have been posted was not written.
     posted_lost: bool,
 }
 
-/// One result, with the caller's id.
+/// A result with the caller's id.
 #[derive(Serialize)]
 pub(super) struct Record<'a> {
     #[serde(flatten)]
@@ -35,15 +35,18 @@ impl<W: Write> ResultWriter<W> {
         Self { out, last_recorded: None, failed: None, posted_lost: false }
     }
 
-    /// Writes the result of this line. Gives it back if it cannot be written; after the first such failure nothing is
-    /// written.
+    /// Writes the result of a line. After the first failure nothing more is written.
+    ///
+    /// # Errors
+    ///
+    /// The text of the result if it was not written.
     pub(super) fn write(&mut self, line: u64, result: SendResult, id: Option<&Value>) -> Result<(), String> {
         let posted = matches!(result.outcome, SendStatus::Sent | SendStatus::Refused | SendStatus::MaybeSent);
         let record = Record::new(result.at_line(line), id);
         let mut text = serde_json::to_string(&record).map_err(|error| error.to_string())?;
         text.push('\n');
         if self.failed.is_none() {
-            // In one piece: what was written before is whole.
+            // One write per line, so that earlier lines are complete.
             self.failed = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).err();
         }
         if self.failed.is_none() {
@@ -55,17 +58,17 @@ impl<W: Write> ResultWriter<W> {
         Err(text)
     }
 
-    /// The last line whose result was written.
+    /// Number of the last line whose result was written.
     pub(super) fn last_recorded(&self) -> Option<u64> {
         self.last_recorded
     }
 
-    /// Why results could not be written.
+    /// The error of the first failed write.
     pub(super) fn failed(&self) -> Option<&io::Error> {
         self.failed.as_ref()
     }
 
-    /// Whether the result of a message that may have been posted was lost.
+    /// Whether the result of a message that may have been posted was not written.
     pub(super) fn has_lost_posted(&self) -> bool {
         self.posted_lost
     }
@@ -75,7 +78,7 @@ impl<W: Write> ResultWriter<W> {
 mod tests {
     use super::*;
 
-    /// Takes this many bytes, like a disk that fills up.
+    /// A writer that fails after this many bytes, like a full disk.
     struct Disk(usize);
 
     impl Write for Disk {
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_comes_last() {
+    fn id_is_the_last_member() {
         let mut out = Vec::new();
         ResultWriter::new(&mut out).write(7, SendResult::sent(&message()), Some(&"x".into())).unwrap();
         let expected = r#"{"outcome":"sent","touser":"o","template_id":"T","scene":"1","line":7,"id":"x"}"#;
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_that_is_whole_on_the_disk_counts() {
+    fn last_recorded_line_is_complete() {
         let mut one = Vec::new();
         ResultWriter::new(&mut one).write(1, SendResult::sent(&message()), None).unwrap();
         let mut out = ResultWriter::new(Disk(2 * one.len() + 5));
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_was_not_posted_leaves_no_doubt() {
+    fn lost_result_of_unposted_message_is_not_in_doubt() {
         let mut out = ResultWriter::new(Disk(0));
         assert!(out.write(1, SendResult::not_sent(&message()), None).is_err());
         assert_eq!((out.last_recorded(), out.has_lost_posted()), (None, false));

@@ -1,9 +1,9 @@
-//! How a batch went, for people.
+//! Summary of a batch.
 
 use std::fmt;
 use std::path::Path;
 
-use super::batch::{BatchEnd, Read};
+use super::batch::{BatchEnd, ReaderEvent};
 use super::deliver::SendReport;
 use super::line_set::LineSet;
 use crate::console;
@@ -12,7 +12,7 @@ use crate::exit::ExitStatus;
 use crate::input::unreadable;
 use wxsub_server::send_result::SendStatus;
 
-/// The outcomes in the order in which they are counted.
+/// The outcomes in the order of the summary.
 const OUTCOMES: [(SendStatus, &str); 5] = [
     (SendStatus::Sent, "sent"),
     (SendStatus::Refused, "refused"),
@@ -21,14 +21,14 @@ const OUTCOMES: [(SendStatus, &str); 5] = [
     (SendStatus::MaybeSent, "maybe sent"),
 ];
 
-/// How many lines came to which end, and the first reason for each end but success.
+/// Number of lines per outcome, and the first description of each outcome except success.
 #[derive(Default)]
 pub(super) struct SendSummary {
     counts: [(u64, Option<String>); 5],
     pub(super) untried: Untried,
 }
 
-/// How many selected lines were not tried.
+/// Number of selected lines that were not tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Untried {
     Known(u64),
@@ -43,7 +43,7 @@ impl Default for Untried {
 }
 
 impl Untried {
-    /// This many more.
+    /// Adds this many lines.
     pub(super) fn plus(self, lines: u64) -> Self {
         match self {
             Self::Known(untried) => Self::Known(untried + lines),
@@ -53,19 +53,19 @@ impl Untried {
 }
 
 impl SendSummary {
-    /// Counts the result of this line.
+    /// Counts the outcome of a line.
     pub(super) fn count(&mut self, line: u64, report: &SendReport) {
         let kinds = self.counts.iter_mut().zip(OUTCOMES);
         for ((count, first), _) in kinds.filter(|(_, (outcome, _))| *outcome == report.result.outcome) {
             *count += 1;
             if first.is_none() {
-                *first = report.why.as_ref().map(|why| format!("line {line}: {why}"));
+                *first = report.description.as_ref().map(|text| format!("line {line}: {text}"));
             }
         }
     }
 
-    /// The largest exit code among the lines. A line that was not tried counts as not sent.
-    fn largest(&self) -> ExitStatus {
+    /// The largest exit status of the lines. A line that was not tried counts as not sent.
+    fn exit_status(&self) -> ExitStatus {
         let tried = self
             .non_zero()
             .map(|((outcome, _), ..)| ExitStatus::from(outcome))
@@ -74,8 +74,8 @@ impl SendSummary {
         if self.untried == Untried::Known(0) { tried } else { tried.max(ExitStatus::NotSent) }
     }
 
-    /// The first reason for each outcome but success.
-    fn reasons(&self) -> impl Iterator<Item = String> {
+    /// The first description of each outcome except success.
+    fn first_descriptions(&self) -> impl Iterator<Item = String> {
         self.non_zero().filter_map(|((_, name), _, first)| Some(format!("first {name}: {}", first.as_ref()?)))
     }
 
@@ -100,29 +100,29 @@ impl fmt::Display for SendSummary {
 }
 
 impl<W: std::io::Write> BatchEnd<W> {
-    /// Says how it went, why it stopped and which command goes on, and gives the exit code.
+    /// Prints the counts, why the batch stopped, and the command for the remaining lines. Returns the exit status.
     pub(super) fn print_summary(self, path: &Path, continuation: impl Fn(&LineSet) -> String) -> ExitStatus {
         let Self { summary, results, stopped, rest, input_problem } = self;
-        let mut exit = summary.largest();
+        let mut exit = summary.exit_status();
         match input_problem {
-            // Nothing was tried, so nothing else is to be said.
-            Some(Read::Failed(error)) if summary.non_zero().next().is_none() => {
+            // No line was tried, so there is no summary.
+            Some(ReaderEvent::Failed(error)) if summary.non_zero().next().is_none() => {
                 return unreadable(path, &error).report();
             }
-            Some(Read::Failed(error)) => {
+            Some(ReaderEvent::Failed(error)) => {
                 unreadable(path, &error).report();
             }
-            Some(Read::Missing { line, lines }) => exit = exit.max(missing(line, lines).report()),
-            Some(Read::Line(_)) | None => {}
+            Some(ReaderEvent::Missing { line, lines }) => exit = exit.max(missing_line(line, lines).report()),
+            Some(ReaderEvent::Line(_)) | None => {}
         }
-        summary.reasons().for_each(console::note);
+        summary.first_descriptions().for_each(console::note);
         console::note(&summary);
         if let Some(error) = results.failed() {
-            let lost = match results.last_recorded() {
+            let failed = match results.last_recorded() {
                 Some(line) => format!("results cannot be written: {error}; the last line recorded is {line}"),
                 None => format!("results cannot be written: {error}; no line is recorded"),
             };
-            exit = exit.max(CliError::unexpected(lost).report());
+            exit = exit.max(CliError::unexpected(failed).report());
             if results.has_lost_posted() {
                 exit = ExitStatus::MaybeSent;
             }
@@ -138,8 +138,8 @@ impl<W: std::io::Write> BatchEnd<W> {
     }
 }
 
-/// A line was selected that the input, read to its end, does not have.
-pub(super) fn missing(line: u64, lines: u64) -> CliError {
+/// The error for a selected line that the input does not have.
+pub(super) fn missing_line(line: u64, lines: u64) -> CliError {
     let text = format!("line {line} is selected, but the input has {lines}; correct --lines or --from-line");
     CliError::usage(vec![text])
 }
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_were_not_tried_count_as_not_sent_and_are_no_outcome() {
+    fn untried_lines_exit_as_not_sent_and_are_listed_last() {
         for (untried, exit, text) in [
             (Untried::Known(0), ExitStatus::Success, ""),
             (Untried::Known(7), ExitStatus::NotSent, ", 7 not tried"),
@@ -157,7 +157,7 @@ mod tests {
         ] {
             let summary = SendSummary { untried, ..SendSummary::default() };
             let counts = "0 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent";
-            assert_eq!((summary.largest(), summary.to_string()), (exit, format!("{counts}{text}")));
+            assert_eq!((summary.exit_status(), summary.to_string()), (exit, format!("{counts}{text}")));
         }
         assert_eq!(Untried::Unknown.plus(1), Untried::Unknown);
     }

@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read again.
+//! Reloads the configuration at SIGHUP.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,11 @@ use wxsub_server::{Config, Server};
 use crate::console;
 use crate::error::CliError;
 
-/// Reads the configuration again whenever the process is told to hang up. One with errors changes nothing.
+/// Reloads the configuration at each SIGHUP. A configuration with errors changes nothing.
+///
+/// # Errors
+///
+/// If the signal handler cannot be installed.
 #[cfg(unix)]
 pub(super) fn reload_on_hangup(
     path: PathBuf,
@@ -39,13 +43,11 @@ fn reload(path: &std::path::Path, started: &Config, server: &Server) {
     match super::read(path) {
         Err(problems) => {
             problems.iter().for_each(console::error);
-            console::error("the configuration was not reloaded; the one before goes on");
+            console::error("the configuration was not reloaded; the previous one stays in use");
         }
         Ok(config) => {
             for key in config.needs_restart(started) {
-                console::warning(format_args!(
-                    "{key}: has changed, and takes effect with the next start only"
-                ));
+                console::warning(format_args!("{key}: has changed; restart the server to apply it"));
             }
             server.reload(&config);
             console::note("the configuration was reloaded");

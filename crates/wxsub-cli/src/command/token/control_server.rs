@@ -1,4 +1,4 @@
-//! The token of a control server.
+//! Gets the token from a control server.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::describe::describe_api_error;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
 
-/// What the server hands out.
+/// A response with a token.
 #[derive(Deserialize)]
-struct HandedOut {
+struct TokenResponse {
     access_token: String,
     expires_in: u64,
     generation: u64,
 }
 
-/// Why it hands out nothing.
+/// A response with an error.
 #[derive(Default, Deserialize)]
-struct Problem {
+struct ProblemDetails {
     #[serde(default)]
     detail: String,
     errcode: Option<ErrCode>,
@@ -34,72 +34,76 @@ struct Problem {
     remedy: Option<Remedy>,
 }
 
-/// How long an answer is waited for: longer than the server waits for Weixin, 30 s unless told otherwise.
+/// Maximum time to wait for a response. The server waits for Weixin for 30 s by default.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where the token is said to come from.
+/// Endpoint in the output.
 const ENDPOINT: &str = "control_server";
 
-/// The token there is.
-pub(super) async fn show(look: &ShowOptions, server: &ControlServer) -> Result<ExitStatus, CliError> {
+/// Shows the current token.
+pub(super) async fn show(options: &ShowOptions, server: &ControlServer) -> Result<ExitStatus, CliError> {
     let clock = SystemClock::new();
-    // A look changes nothing, however it ends.
-    let issued = ask(server, "access_token", None, &clock, ExitStatus::NotSent).await?;
-    Ok(look.print(&server.appid, ENDPOINT, &issued, clock.now()))
+    // A read has no effect, so a lost response is not in doubt.
+    let token = request(server, "access_token", None, &clock, ExitStatus::NotSent).await?;
+    Ok(options.print(&server.appid, ENDPOINT, &token, clock.now()))
 }
 
-/// Says that the token there is no longer works, and takes the one that comes in its place.
-pub(super) async fn refresh(look: &ShowOptions, server: &ControlServer) -> Result<ExitStatus, CliError> {
+/// Reports that the current token does not work, and shows its replacement.
+pub(super) async fn refresh(options: &ShowOptions, server: &ControlServer) -> Result<ExitStatus, CliError> {
     let clock = SystemClock::new();
-    let present = ask(server, "access_token", None, &clock, ExitStatus::NotSent).await?;
-    let body = json!({ "access_token": present.token().expose_secret() }).to_string();
-    let issued = ask(server, "access_token/report", Some(body.into()), &clock, ExitStatus::MaybeSent).await?;
-    Ok(look.print(&server.appid, ENDPOINT, &issued, clock.now()))
+    let current = request(server, "access_token", None, &clock, ExitStatus::NotSent).await?;
+    let body = json!({ "access_token": current.token().expose_secret() }).to_string();
+    let token =
+        request(server, "access_token/report", Some(body.into()), &clock, ExitStatus::MaybeSent).await?;
+    Ok(options.print(&server.appid, ENDPOINT, &token, clock.now()))
 }
 
-async fn ask(
+/// Sends one request. `lost` is the exit status if the response is lost.
+async fn request(
     server: &ControlServer,
     route: &str,
     json: Option<Vec<u8>>,
     clock: &SystemClock,
     lost: ExitStatus,
 ) -> Result<CachedToken, CliError> {
-    let asked = clock.now();
-    let deadline = asked.mono.after(RESPONSE_TIMEOUT);
-    let answered = timeout_at(clock, deadline, server.ask(route, json)).await;
-    let late = || CliError::new(lost, "the control server did not answer in time");
-    let raw = answered.ok_or_else(late)?.map_err(|error| match error.stage() {
+    let requested_at = clock.now();
+    let deadline = requested_at.mono.after(RESPONSE_TIMEOUT);
+    let response = timeout_at(clock, deadline, server.request(route, json)).await;
+    let timeout = || CliError::new(lost, "the control server did not respond in time");
+    let raw = response.ok_or_else(timeout)?.map_err(|error| match error.stage() {
         RequestState::NotSent => CliError::new(
             ExitStatus::NotSent,
             format_args!("the control server was not reached: {error}; it is safe to try again"),
         ),
         RequestState::MaybeSent => {
-            CliError::new(lost, format_args!("the control server's answer was lost: {error}"))
+            CliError::new(lost, format_args!("the control server's response was lost: {error}"))
         }
     })?;
     if raw.status != 200 {
-        return Err(refused(raw.status, raw.body.as_ref()));
+        return Err(error_response(raw.status, raw.body.as_ref()));
     }
-    let unreadable = || CliError::new(lost, "the answer cannot be read as a control server's; is it one?");
-    let HandedOut { access_token, expires_in, generation } =
-        serde_json::from_slice(raw.body.as_ref()).map_err(|_| unreadable())?;
-    let token = AccessToken::new(access_token).map_err(|_| unreadable())?;
-    Ok(CachedToken::new(token, Generation::new(generation), asked, Duration::from_secs(expires_in)))
+    let invalid = || {
+        CliError::new(lost, "invalid response; check that WXSUB_SERVER is the base URL of a control server")
+    };
+    let TokenResponse { access_token, expires_in, generation } =
+        serde_json::from_slice(raw.body.as_ref()).map_err(|_| invalid())?;
+    let token = AccessToken::new(access_token).map_err(|_| invalid())?;
+    Ok(CachedToken::new(token, Generation::new(generation), requested_at, Duration::from_secs(expires_in)))
 }
 
-fn refused(status: u16, body: &[u8]) -> CliError {
-    let Problem { detail, errcode, errmsg, remedy } = serde_json::from_slice(body).unwrap_or_default();
+fn error_response(status: u16, body: &[u8]) -> CliError {
+    let ProblemDetails { detail, errcode, errmsg, remedy } = serde_json::from_slice(body).unwrap_or_default();
     if let Some(errcode) = errcode {
         return CliError::new(ExitStatus::Refused, describe_api_error(&ApiError::new(errcode, &errmsg)));
     }
-    let by_status = match status {
+    let default_remedy = match status {
         401 | 403 | 404 => Remedy::FixConfig,
         429 => Remedy::SlowDown,
         _ => Remedy::RetryLater,
     };
-    let advice = remedy.unwrap_or(by_status).advice();
+    let advice = remedy.unwrap_or(default_remedy).advice();
     CliError::new(
         ExitStatus::NotSent,
-        format_args!("the control server answered {status}: {detail}; what to do: {advice}"),
+        format_args!("the control server responded with {status}: {detail}; what to do: {advice}"),
     )
 }

@@ -1,4 +1,4 @@
-//! `wxsub token refresh`: another token, whatever the present one is worth.
+//! `wxsub token refresh`: replaces the token, even if it is valid.
 
 use clap::Args;
 use wxsub_core::clock::{Clock, SystemClock};
@@ -18,44 +18,44 @@ use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::usage::UsageErrors;
 
-/// Have Weixin issue another access token, which ends the present one for everybody.
+/// Replace the access token. The current one becomes invalid for all processes.
 ///
-/// Asks once. With stable_token this is a forced refresh, of which Weixin allows 20 a day. With WXSUB_SERVER it tells the
-/// control server that the present token no longer works, and shows the one that it then hands out.
+/// wxsub calls Weixin once. With stable_token this is a forced refresh, of which Weixin allows 20 a day. With WXSUB_SERVER, wxsub
+/// reports to the control server that the current token does not work, and shows its replacement.
 #[derive(Debug, Args)]
 pub(super) struct Refresh {
     #[command(flatten)]
-    look: ShowOptions,
+    options: ShowOptions,
 }
 
 impl Refresh {
-    /// Does it.
+    /// Runs the command.
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let mut usage = UsageErrors::default();
-        let way = Backend::read(self.look.appid.as_deref(), &mut usage);
-        let app = match usage.finish(way)? {
-            Backend::Weixin(app) => app,
-            Backend::Server(server) => return control_server::refresh(&self.look, &server).await,
+        let backend = Backend::read(self.options.appid.as_deref(), &mut usage);
+        let app = match usage.finish(backend)? {
+            Backend::Direct(app) => app,
+            Backend::ControlServer(server) => return control_server::refresh(&self.options, &server).await,
         };
         app.warn_before_fetch();
         if app.endpoint == TokenEndpoint::StableToken {
             console::warning(
-                "a forced refresh ends the access token that other processes use; Weixin allows 20 a day",
+                "a forced refresh invalidates the access token that other processes use; Weixin allows 20 a day",
             );
         }
         let clock = SystemClock::new();
-        let asked = clock.now();
-        let reply = fetch(&app).await?;
-        let generation = Generation::default().next(asked.wall);
-        let issued = CachedToken::new(reply.access_token, generation, asked, reply.expires_in);
-        Ok(self.look.print(&app.appid, app.endpoint.as_str(), &issued, clock.now()))
+        let requested_at = clock.now();
+        let response = fetch(&app).await?;
+        let generation = Generation::default().next(requested_at.wall);
+        let token = CachedToken::new(response.access_token, generation, requested_at, response.expires_in);
+        Ok(self.options.print(&app.appid, app.endpoint.as_str(), &token, clock.now()))
     }
 }
 
-/// The one exchange.
+/// Fetches a token with one request.
 async fn fetch(app: &DirectConfig) -> Result<TokenResponse, CliError> {
     let (appid, secret) = (app.appid.clone(), app.secret.clone());
-    let outgoing = match app.endpoint {
+    let request = match app.endpoint {
         TokenEndpoint::Token => {
             HttpRequest::new(app.bases.first(), TokenRequest::new(appid, secret).encode())
         }
@@ -64,30 +64,31 @@ async fn fetch(app: &DirectConfig) -> Result<TokenResponse, CliError> {
             StableTokenRequest::new(appid, secret).force_refresh().encode(),
         ),
     };
-    let exchange = app.transport.execute(outgoing.map_err(|error| broken(&error))?);
-    let raw = exchange.await.map_err(|error| broken(&error))?;
-    match TokenResponse::parse(raw.status, &raw.body).map_err(|error| unreadable(&error))? {
-        Ok(reply) => Ok(reply),
+    let exchange = app.transport.execute(request.map_err(|error| transport_error(&error))?);
+    let raw = exchange.await.map_err(|error| transport_error(&error))?;
+    match TokenResponse::parse(raw.status, &raw.body).map_err(|error| invalid_response(&error))? {
+        Ok(response) => Ok(response),
         Err(refusal) => Err(refused(&refusal.redact(app.secret.expose_secret()))),
     }
 }
 
-fn broken(error: &TransportError) -> CliError {
+fn transport_error(error: &TransportError) -> CliError {
     match error.stage() {
         RequestState::NotSent => {
             CliError::new(ExitStatus::NotSent, format_args!("{error}; it is safe to try again"))
         }
-        RequestState::MaybeSent => maybe_done(error),
+        RequestState::MaybeSent => maybe_replaced(error),
     }
 }
 
-fn unreadable(error: &DecodeError) -> CliError {
-    maybe_done(format_args!("unreadable reply: {error}"))
+fn invalid_response(error: &DecodeError) -> CliError {
+    maybe_replaced(format_args!("invalid response: {error}"))
 }
 
-fn maybe_done(why: impl std::fmt::Display) -> CliError {
-    let line =
-        format_args!("{why}; another token may have been issued all the same: look before repeating this");
+fn maybe_replaced(cause: impl std::fmt::Display) -> CliError {
+    let line = format_args!(
+        "{cause}; a new token may have been issued; check the current token before you repeat this"
+    );
     CliError::new(ExitStatus::MaybeSent, line)
 }
 

@@ -1,4 +1,4 @@
-//! `wxsub token show`: the token there is.
+//! `wxsub token show`: the current token.
 
 use clap::Args;
 use wxsub_core::token::{TokenCache, TokenEndpoint, TokenSource};
@@ -12,47 +12,48 @@ use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::usage::UsageErrors;
 
-/// Show remaining life and fingerprint of the access token.
+/// Show the remaining lifetime and the fingerprint of the access token.
 ///
-/// With WXSUB_SERVER this asks the control server. With stable_token this asks Weixin, which disturbs nobody. /cgi-bin/token cannot be asked without ending the token that
-/// others use, so there it takes --fetch.
+/// With WXSUB_SERVER the token comes from the control server. With stable_token it comes from Weixin, and the current token stays
+/// valid. A fetch from /cgi-bin/token invalidates the token that other processes use, so it needs --fetch.
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// Fetch from /cgi-bin/token, though that ends the token that others use
+    /// Fetch from /cgi-bin/token, which invalidates the token that other processes use
     #[arg(long)]
     fetch: bool,
     #[command(flatten)]
-    look: ShowOptions,
+    options: ShowOptions,
 }
 
 impl Show {
-    /// Does it.
+    /// Runs the command.
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let mut usage = UsageErrors::default();
-        let way = Backend::read(self.look.appid.as_deref(), &mut usage);
-        let classic = matches!(&way, Some(Backend::Weixin(app)) if app.endpoint == TokenEndpoint::Token);
-        if matches!(way, Some(Backend::Server(_))) && self.fetch {
-            usage.add("--fetch", "is for tokens from Weixin itself; a control server fetches when it must");
+        let backend = Backend::read(self.options.appid.as_deref(), &mut usage);
+        let is_classic =
+            matches!(&backend, Some(Backend::Direct(app)) if app.endpoint == TokenEndpoint::Token);
+        if matches!(backend, Some(Backend::ControlServer(_))) && self.fetch {
+            usage.add("--fetch", "cannot be used with a control server, which fetches tokens itself");
         }
-        if classic && !self.fetch {
+        if is_classic && !self.fetch {
             usage.add(
                 TOKEN_ENDPOINT,
-                "is token, and looking would end the access token that other processes use; \
-                 add --fetch if you want that, or use stable_token",
+                "is token, where a fetch invalidates the access token that other processes use; \
+                 add --fetch to fetch anyway, or use stable_token",
             );
         }
-        let app = match usage.finish(way)? {
-            Backend::Weixin(app) => app,
-            Backend::Server(server) => return control_server::show(&self.look, &server).await,
+        let app = match usage.finish(backend)? {
+            Backend::Direct(app) => app,
+            Backend::ControlServer(server) => return control_server::show(&self.options, &server).await,
         };
         app.warn_before_fetch();
         let DirectConfig { appid, secret, endpoint, bases, transport } = app;
-        let keeper =
+        let cache =
             TokenCache::builder(appid.clone(), secret, transport).api_bases(bases).endpoint(endpoint).build();
-        let issued = keeper.token().await.map_err(|error| {
+        let token = cache.token().await.map_err(|error| {
             let exit = if error.refusal().is_some() { ExitStatus::Refused } else { ExitStatus::NotSent };
             CliError::new(exit, describe_token_error(&error))
         })?;
-        Ok(self.look.print(&appid, endpoint.as_str(), &issued, keeper.now()))
+        Ok(self.options.print(&appid, endpoint.as_str(), &token, cache.now()))
     }
 }

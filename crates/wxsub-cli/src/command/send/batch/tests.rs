@@ -1,4 +1,4 @@
-//! A batch against a sandbox in this process, on a clock that passes over every wait.
+//! Batches with a sandbox in this process and a clock that skips every wait.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +20,7 @@ const APPID: &str = "wx0123456789abcdef";
 const SEND: &str = "/cgi-bin/message/template/subscribe";
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Each wait is over at once, and time has passed. The waits are kept.
+/// A clock whose waits end at once and advance the time. It records the waits.
 #[derive(Debug, Default)]
 struct SkippingClock(Mutex<(MonotonicInstant, Vec<Duration>)>);
 
@@ -56,16 +56,16 @@ fn sender(sandbox: &Sandbox) -> Sender {
         async move {
             let request = request.into_http();
             let target = request.uri().path_and_query().unwrap().as_str();
-            let handled = sandbox.handle(request.method().as_str(), target, request.body());
-            let reply = handled.outcome.unwrap();
-            Ok::<_, TransportError>(RawResponse::new(reply.status, Bytes::from(reply.body)))
+            let exchange = sandbox.handle(request.method().as_str(), target, request.body());
+            let response = exchange.outcome.unwrap();
+            Ok::<_, TransportError>(RawResponse::new(response.status, Bytes::from(response.body)))
         }
     };
     Sender::Direct(Client::builder(APPID.parse().unwrap(), "s".parse().unwrap(), Arc::new(transport)).build())
 }
 
-/// What came of a batch with one message for each scene from 1 on.
-struct Played {
+/// The end of a batch.
+struct Finished {
     outcomes: Vec<(u64, String)>,
     waits: Vec<Duration>,
     stopped: Option<StopReason>,
@@ -73,7 +73,8 @@ struct Played {
     untried: Untried,
 }
 
-async fn play(sandbox: &Sandbox, lines: u16, rules: FlowRules) -> Played {
+/// Runs a batch with one message for each scene from 1 to `lines`.
+async fn run(sandbox: &Sandbox, lines: u16, rules: FlowRules) -> Finished {
     let line = |scene| {
         format!(
             r#"{{"touser":"o","template_id":"T","scene":{scene},"title":"t","data":{{"content":{{"value":"v"}}}}}}"#
@@ -93,7 +94,7 @@ async fn play(sandbox: &Sandbox, lines: u16, rules: FlowRules) -> Played {
     };
     let outcomes = String::from_utf8(out).unwrap().lines().map(read).collect();
     let waits = clock.0.into_inner().unwrap().1.into_iter().filter(|wait| !wait.is_zero()).collect();
-    Played { outcomes, waits, stopped, rest, untried }
+    Finished { outcomes, waits, stopped, rest, untried }
 }
 
 fn rules() -> FlowRules {
@@ -105,48 +106,49 @@ fn sent(lines: u16) -> Vec<(u64, String)> {
 }
 
 #[tokio::test]
-async fn the_minute_quota_is_waited_out_and_every_line_is_sent_once() {
+async fn batch_waits_for_minute_quota_and_sends_every_line_once() {
     let sandbox = sandbox(20);
     sandbox.add_fault(SEND, 6, Fault::ErrCode(ErrCode::MINUTE_QUOTA));
-    let played = play(&sandbox, 20, rules()).await;
-    assert_eq!((played.outcomes, played.stopped), (sent(20), None));
-    // Up to four lines in flight met it; after each wait one goes ahead.
-    assert!((3..=6).contains(&played.waits.len()), "{:?}", played.waits);
-    assert!(played.waits.iter().all(|wait| *wait == MINUTE), "{:?}", played.waits);
+    let finished = run(&sandbox, 20, rules()).await;
+    assert_eq!((finished.outcomes, finished.stopped), (sent(20), None));
+    // Up to four lines in flight are limited. After each wait one attempt starts.
+    assert!((3..=6).contains(&finished.waits.len()), "{:?}", finished.waits);
+    assert!(finished.waits.iter().all(|wait| *wait == MINUTE), "{:?}", finished.waits);
     assert_eq!(sandbox.mailbox(&"o".parse().unwrap()).len(), 20);
 }
 
 #[tokio::test]
-async fn a_minute_quota_that_never_ends_stops_the_batch() {
+async fn endless_minute_quota_stops_the_batch() {
     let sandbox = sandbox(9);
     sandbox.add_fault(SEND, u64::MAX, Fault::ErrCode(ErrCode::MINUTE_QUOTA));
-    let played = play(&sandbox, 9, rules()).await;
-    let tried = played.outcomes.len() as u64;
-    assert!((1..=4).contains(&tried) && played.outcomes.iter().all(|(_, outcome)| outcome == "refused"));
-    assert_eq!(played.waits, [MINUTE; 10]);
-    assert!(matches!(played.stopped, Some(StopReason::RateLimited(_))), "{:?}", played.stopped);
-    assert_eq!((played.rest.as_str(), played.untried), ("1-", Untried::Known(9 - tried)));
+    let finished = run(&sandbox, 9, rules()).await;
+    let tried = finished.outcomes.len() as u64;
+    assert!((1..=4).contains(&tried) && finished.outcomes.iter().all(|(_, outcome)| outcome == "refused"));
+    assert_eq!(finished.waits, [MINUTE; 10]);
+    assert!(matches!(finished.stopped, Some(StopReason::RateLimited(_))), "{:?}", finished.stopped);
+    assert_eq!((finished.rest.as_str(), finished.untried), ("1-", Untried::Known(9 - tried)));
 }
 
 #[tokio::test]
-async fn the_daily_quota_stops_at_once_and_the_rest_is_named() {
+async fn daily_quota_stops_at_once_and_lists_the_rest() {
     let sandbox = sandbox(100);
     sandbox.add_fault(SEND, 1, Fault::ErrCode(ErrCode::DAILY_QUOTA));
-    let played = play(&sandbox, 100, FlowRules { on_error: OnError::Continue, ..rules() }).await;
-    let of =
-        |wanted| played.outcomes.iter().filter(move |(_, outcome)| outcome == wanted).map(|(line, _)| *line);
-    let (refused, tried): (Vec<_>, _) = (of("refused").collect(), played.outcomes.len() as u64);
+    let finished = run(&sandbox, 100, FlowRules { on_error: OnError::Continue, ..rules() }).await;
+    let of = |expected| {
+        finished.outcomes.iter().filter(move |(_, outcome)| outcome == expected).map(|(line, _)| *line)
+    };
+    let (refused, tried): (Vec<_>, _) = (of("refused").collect(), finished.outcomes.len() as u64);
     assert_eq!((refused.len(), of("sent").count() as u64), (1, tried - 1));
-    assert!(tried <= 8 && played.waits.is_empty(), "{tried}");
-    assert_eq!(played.stopped, Some(StopReason::Blocked(Block::DailyQuota, refused[0])));
+    assert!(tried <= 8 && finished.waits.is_empty(), "{tried}");
+    assert_eq!(finished.stopped, Some(StopReason::Blocked(Block::DailyQuota, refused[0])));
     let mut rest = LineSet::from_line(tried + 1);
     rest.insert(refused[0]);
-    assert_eq!((played.rest, played.untried), (rest.to_string(), Untried::Known(100 - tried)));
+    assert_eq!((finished.rest, finished.untried), (rest.to_string(), Untried::Known(100 - tried)));
 }
 
 #[tokio::test]
-async fn attempts_keep_the_rate() {
+async fn rate_is_kept() {
     let sandbox = sandbox(5);
-    let played = play(&sandbox, 5, FlowRules { interval: MINUTE, ..rules() }).await;
-    assert_eq!((played.outcomes, played.waits), (sent(5), vec![MINUTE; 4]));
+    let finished = run(&sandbox, 5, FlowRules { interval: MINUTE, ..rules() }).await;
+    assert_eq!((finished.outcomes, finished.waits), (sent(5), vec![MINUTE; 4]));
 }
