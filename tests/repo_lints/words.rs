@@ -7,29 +7,10 @@ use super::tree::text_files;
 const LIST: &str = "tests/repo_lints/retired-words.txt";
 
 /// Beginnings of paths that may still have retired words.
-const PENDING_WORDS: &[&str] = &[
-    "crates/wxsub-hyper/",
-    "crates/wxsub-outbox/",
-    "crates/wxsub-proto/",
-    "crates/wxsub-reqwest/",
-    "crates/wxsub-sandbox/",
-    "crates/wxsub-tls/",
-    "docs/outbox-model.md",
-    "tests/e2e/worst_faults.rs",
-    "tests/secret_leaks.rs",
-];
+const PENDING_WORDS: &[&str] = &[];
 
 /// Beginnings of paths that may still have retired names.
-const PENDING_NAMES: &[&str] = &[
-    "crates/wxsub-hyper/",
-    "crates/wxsub-outbox/",
-    "crates/wxsub-proto/",
-    "crates/wxsub-reqwest/",
-    "crates/wxsub-sandbox/",
-    "crates/wxsub-tls/",
-    "docs/mutants.md",
-    "tests/",
-];
+const PENDING_NAMES: &[&str] = &[];
 
 /// The list: one entry a line.
 #[derive(Default)]

@@ -110,7 +110,7 @@ names! {
         /// The row of an inbox or batch found no grant, and the app requires one.
         NoGrant = "no_grant",
         /// `maybe_sent`: no response that says what became of it.
-        AnswerLost = "answer_lost",
+        ResponseLost = "response_lost",
         /// `maybe_sent`: its worker was gone.
         WorkerLost = "worker_lost",
         /// `maybe_sent`: not final in the backup that was restored.

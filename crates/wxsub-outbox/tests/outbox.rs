@@ -277,7 +277,7 @@ async fn a_message_whose_task_panics_may_have_been_sent() {
     let id = harness.enqueue("o").await;
     let _worker = harness.run();
     let message = harness.outbox.wait(id).await.unwrap();
-    assert_eq!((message.state, message.reason), (MessageState::MaybeSent, Some(Reason::AnswerLost)));
+    assert_eq!((message.state, message.reason), (MessageState::MaybeSent, Some(Reason::ResponseLost)));
 }
 
 #[tokio::test]
@@ -296,7 +296,7 @@ async fn a_worker_that_ends_waits_for_its_attempts() {
         second
     });
     // The client gives up after 30 s.
-    assert_eq!(harness.get(first).await.reason, Some(Reason::AnswerLost));
+    assert_eq!(harness.get(first).await.reason, Some(Reason::ResponseLost));
     assert_eq!(harness.get(second).await.state, MessageState::Queued, "nothing new is claimed");
 }
 

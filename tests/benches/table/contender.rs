@@ -17,7 +17,7 @@ pub(crate) fn run(name: &str, server: &str, in_flight: usize, amount: usize) {
         "bare-request" => building::bare(amount),
         "token-cache" => asking::cache(server, amount),
         "watch" => asking::watch(amount),
-        "library" => ours::send_many(server, in_flight, amount),
+        "library" => ours::send_all(server, in_flight, amount),
         _ => sending::run(name, server, in_flight, amount),
     };
     measured.tell();

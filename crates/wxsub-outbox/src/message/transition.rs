@@ -130,7 +130,7 @@ impl StoredMessage {
                 next(&Detail::default()).finish(MessageState::Sent, None, EventKind::Sent, now).effect(Use)
             }
             (Settlement::Unknown(detail), _) => {
-                let reason = Some(Reason::AnswerLost);
+                let reason = Some(Reason::ResponseLost);
                 next(detail).finish(MessageState::MaybeSent, reason, EventKind::MaybeSent, now).effect(Doubt)
             }
             (Settlement::Refused(detail), _) => next(detail).refuse(now),

@@ -42,7 +42,7 @@ impl<B> RawResponse<B> {
 
 impl<B: AsRef<[u8]>> std::fmt::Debug for RawResponse<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RawReply({}, {} bytes)", self.status, self.body.as_ref().len())
+        write!(f, "RawResponse({}, {} bytes)", self.status, self.body.as_ref().len())
     }
 }
 
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_body() {
-        assert_eq!(format!("{:?}", RawResponse::new(200, b"token".to_vec())), "RawReply(200, 5 bytes)");
+        assert_eq!(format!("{:?}", RawResponse::new(200, b"token".to_vec())), "RawResponse(200, 5 bytes)");
     }
 
     #[test]

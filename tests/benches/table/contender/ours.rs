@@ -45,7 +45,7 @@ impl Sender for Ours {
 }
 
 /// The sends of `wxsub send --file`, on as many threads, without file, checks and results.
-pub(super) fn send_many(server: &str, in_flight: usize, messages: usize) -> Measured {
+pub(super) fn send_all(server: &str, in_flight: usize, messages: usize) -> Measured {
     let Ours { client, message } = over_reqwest(server);
     let in_flight = NonZeroUsize::new(in_flight).unwrap();
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();

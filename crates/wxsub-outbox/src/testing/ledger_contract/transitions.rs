@@ -90,7 +90,7 @@ fn expected(start: Start, event: Event) -> Option<Seen> {
             seen(MessageState::Refused, None, refusal(code))
         }
         (Start::Attempting | Start::Synchronous, Event::Unknown) => {
-            seen(MessageState::MaybeSent, Some(Reason::AnswerLost), InDoubt)
+            seen(MessageState::MaybeSent, Some(Reason::ResponseLost), InDoubt)
         }
         (Start::Attempting | Start::Synchronous, Event::Reclaim) => {
             seen(MessageState::MaybeSent, Some(Reason::WorkerLost), InDoubt)
@@ -116,10 +116,10 @@ fn expected(start: Start, event: Event) -> Option<Seen> {
                 // The message that is sent again has it.
                 Decision::SendAgain => Reserved,
             };
-            seen(MessageState::MaybeSent, Some(Reason::AnswerLost), grant)
+            seen(MessageState::MaybeSent, Some(Reason::ResponseLost), grant)
         }
         (Start::Decided(Decision::SendAgain), Event::Restore) => {
-            seen(MessageState::MaybeSent, Some(Reason::AnswerLost), InDoubt)
+            seen(MessageState::MaybeSent, Some(Reason::ResponseLost), InDoubt)
         }
         (Start::Refused | Start::NotSent | Start::Cancelled, Event::Restore) => {
             let (state, reason) = match start {
