@@ -103,7 +103,7 @@ pub struct VerificationError;
 
 /// The system's random number generator failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no consent request was made: the system gave no random bytes; check its random number generator")]
+#[error("cannot get random bytes: the system gave none; check its random number generator")]
 pub struct RngError;
 
 impl ConsentVerifier {
