@@ -6,12 +6,6 @@ use super::tree::text_files;
 
 const LIST: &str = "tests/repo_lints/retired-words.txt";
 
-/// Beginnings of paths that may still have retired words.
-const PENDING_WORDS: &[&str] = &[];
-
-/// Beginnings of paths that may still have retired names.
-const PENDING_NAMES: &[&str] = &[];
-
 /// The list: one entry a line.
 #[derive(Default)]
 struct Retired<'a> {
@@ -60,11 +54,9 @@ fn retired_words_are_not_used() {
     let retired = Retired::new(list);
     let mut found = Vec::new();
     for (path, text) in files.iter().filter(|(path, _)| path != LIST && !path.ends_with(".lock")) {
-        let is_pending = |pending: &[&str]| pending.iter().any(|beginning| path.starts_with(beginning));
-        let (skip_words, skip_names) = (is_pending(PENDING_WORDS), is_pending(PENDING_NAMES));
         for (number, line) in text.lines().enumerate() {
             for word in words(line) {
-                if (!skip_names && retired.is_name(word)) || (!skip_words && retired.is_word(word)) {
+                if retired.is_name(word) || retired.is_word(word) {
                     found.push(format!("{path}:{}: {word}", number + 1));
                 }
             }
