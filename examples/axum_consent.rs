@@ -60,8 +60,11 @@ async fn ask(State(shop): State<Arc<Shop>>) -> Result<impl IntoResponse, (Status
     let session = format!("{:016x}", getrandom::u64().map_err(|error| failed(&error))?);
     let request =
         shop.guard.issue(shop.template.clone(), shop.scene, &session).map_err(|error| failed(&error))?;
-    let link =
-        request.web_link(&shop.back).map_err(|error| failed(&error))?.with_base_url(&shop.weixin).to_string();
+    let link = request
+        .consent_url(&shop.back)
+        .map_err(|error| failed(&error))?
+        .with_base_url(&shop.weixin)
+        .to_string();
     // `Lax` sends the cookie when Weixin redirects the visitor back. Add `Secure` where there is TLS.
     let cookie = format!("session={session}; HttpOnly; SameSite=Lax; Path=/");
     Ok((AppendHeaders([(SET_COOKIE, cookie)]), Redirect::to(&link)))

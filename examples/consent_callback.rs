@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let request = guard.issue(TEMPLATE.parse()?, Scene::new(1000)?, session)?;
     let back: HttpUrl = "https://shop.example/back".parse()?;
-    println!("send the user to {}", request.web_link(&back)?);
+    println!("send the user to {}", request.consent_url(&back)?);
 
     // An attacker calls the callback URL with forged values.
     let forged: ConsentCallback =

@@ -19,7 +19,7 @@ async fn consent_leads_to_one_message(route: Route) {
     // The consent URL, and the callback that comes back through the browser.
     let request = guard.issue(template(), Scene::new(1000).unwrap(), "session").unwrap();
     let back: HttpUrl = "https://shop.example/back".parse().unwrap();
-    assert!(request.web_link(&back).unwrap().to_string().ends_with("#wechat_redirect"));
+    assert!(request.consent_url(&back).unwrap().to_string().ends_with("#wechat_redirect"));
     let answer = harness
         .sandbox
         .consent(request, ConsentAction::Confirm { openid: "oUser".parse().unwrap() })

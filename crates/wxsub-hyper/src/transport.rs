@@ -119,7 +119,9 @@ impl HyperTransport {
             }
         }
         let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
-        Ok(RawResponse::new(response.status().as_u16(), body.finish()).dated(date).retry_after(retry_after))
+        Ok(RawResponse::new(response.status().as_u16(), body.finish())
+            .with_date(date)
+            .with_retry_after(retry_after))
     }
 }
 

@@ -33,8 +33,8 @@ impl BaseUrl {
     /// Takes `https://host[:port][/prefix]`, or `http://` for a loopback address.
     ///
     /// # Errors
-    /// [`ValidationErrorKind::InsecureScheme`] for `http://` elsewhere; [`ValidationErrorKind::InvalidFormat`] for user info, a query, a fragment, non-ASCII, an
-    /// invalid port, or a path with `/cgi-bin`, which each call adds itself.
+    /// [`ValidationErrorKind::InsecureScheme`] for `http://` elsewhere; [`ValidationErrorKind::InvalidFormat`] for user
+    /// info, a query, a fragment, non-ASCII, an invalid port, or a path with `/cgi-bin`, which each call adds itself.
     pub fn new(text: &str) -> Result<Self, ValidationError> {
         let base = Self::insecure(text)?;
         match base.text.starts_with("http://") && !base.is_loopback() {
@@ -43,7 +43,8 @@ impl BaseUrl {
         }
     }
 
-    /// Like [`new`](Self::new), but accepts `http://` for any host. Secrets then travel unencrypted: for test networks only.
+    /// Like [`new`](Self::new), but accepts `http://` for any host. Secrets then travel unencrypted: for test networks
+    /// only.
     ///
     /// # Errors
     /// As [`new`](Self::new), without [`ValidationErrorKind::InsecureScheme`].
@@ -105,7 +106,8 @@ impl BaseUrls {
     /// Makes the list. The preferred base URL comes first.
     ///
     /// # Errors
-    /// [`ValidationErrorKind::Empty`] for none, [`ValidationErrorKind::Duplicate`] for a repeated one, [`ValidationErrorKind::InvalidFormat`] for more than [`MAX`](Self::MAX).
+    /// [`ValidationErrorKind::Empty`] for none, [`ValidationErrorKind::Duplicate`] for a repeated one,
+    /// [`ValidationErrorKind::InvalidFormat`] for more than [`MAX`](Self::MAX).
     pub fn new(bases: impl IntoIterator<Item = BaseUrl>) -> Result<Self, ValidationError> {
         let wrong = |rule| ValidationError::new("base_url", rule);
         let mut bases = bases.into_iter();

@@ -110,13 +110,13 @@ impl ErrCode {
     }
 
     /// The meaning of the code for this call.
-    pub fn meaning(self, role: Operation) -> LocalizedText {
-        self.advice(role).meaning()
+    pub fn meaning(self, operation: Operation) -> LocalizedText {
+        self.advice(operation).meaning()
     }
 
     /// What to do about the code on this call.
-    pub fn remedy(self, role: Operation) -> Remedy {
-        self.advice(role).remedy()
+    pub fn remedy(self, operation: Operation) -> Remedy {
+        self.advice(operation).remedy()
     }
 
     /// Whether a *send* with this code was refused because of its token. On a token call the code means something
@@ -135,8 +135,8 @@ impl ErrCode {
         table::all()
     }
 
-    fn advice(self, role: Operation) -> ErrCodeMeaning {
-        self.entry().map_or(table::UNKNOWN, |entry| entry.advice(role))
+    fn advice(self, operation: Operation) -> ErrCodeMeaning {
+        self.entry().map_or(table::UNKNOWN, |entry| entry.advice(operation))
     }
 }
 
@@ -197,12 +197,12 @@ mod tests {
                 entry.name()
             );
             assert!(
-                entry.link().starts_with("https://developers.weixin.qq.com/"),
+                entry.docs_url().starts_with("https://developers.weixin.qq.com/"),
                 "{code}: {}",
-                entry.link()
+                entry.docs_url()
             );
-            for role in [Operation::FetchToken, Operation::Send] {
-                code.meaning(role).assert_complete(&code.to_string());
+            for operation in [Operation::FetchToken, Operation::Send] {
+                code.meaning(operation).assert_complete(&code.to_string());
             }
         }
     }
@@ -285,10 +285,10 @@ mod tests {
             let code = ErrCode::new(number);
             assert_eq!((code.get(), code.to_string()), (number, number.to_string()));
             assert_eq!((code.entry(), code.name()), (None, None));
-            for role in [Operation::FetchToken, Operation::Send] {
-                assert!(code.meaning(role).to_string().starts_with("unknown to wxsub; "));
-                code.meaning(role).assert_complete("unknown");
-                assert_eq!(code.remedy(role), Remedy::Investigate);
+            for operation in [Operation::FetchToken, Operation::Send] {
+                assert!(code.meaning(operation).to_string().starts_with("unknown to wxsub; "));
+                code.meaning(operation).assert_complete("unknown");
+                assert_eq!(code.remedy(operation), Remedy::Investigate);
             }
         }
     }

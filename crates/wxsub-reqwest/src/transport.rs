@@ -87,7 +87,9 @@ impl Transport for ReqwestTransport {
             let response = self.map_error(self.client.execute(request).await)?;
             let status = response.status().as_u16();
             let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
-            Ok(RawResponse::new(status, self.read_body(response).await?).dated(date).retry_after(retry_after))
+            Ok(RawResponse::new(status, self.read_body(response).await?)
+                .with_date(date)
+                .with_retry_after(retry_after))
         })
     }
 }

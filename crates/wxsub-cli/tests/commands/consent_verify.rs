@@ -62,8 +62,8 @@ fn untrusted_callback_is_not_printed() {
         wxsub(["consent", "verify", CONFIRMED, flag, value]).run().assert_wrong(&[&said]);
     }
     for (text, said) in [
-        ("", "callback rejected: answer: is empty"),
-        ("hello", "callback rejected: answer: must be a callback URL"),
+        ("", "callback rejected: callback: is empty"),
+        ("hello", "callback rejected: callback: must be a callback URL"),
         ("action=confirm&template_id=T&scene=7", "callback rejected: openid: is missing"),
         (
             "action=confirm&openid=a&openid=b&template_id=T&scene=7",
@@ -74,7 +74,7 @@ fn untrusted_callback_is_not_printed() {
         wxsub(["consent", "verify", text]).run().assert_wrong(&[said]);
         wxsub(["consent", "verify", "-"]).input(text).run().assert_wrong(&[said]);
     }
-    wxsub(["consent", "verify", "-"]).input("x".repeat(1 << 20)).run().assert_wrong(&["answer: has"]);
+    wxsub(["consent", "verify", "-"]).input("x".repeat(1 << 20)).run().assert_wrong(&["callback: has"]);
     wxsub(["consent", "verify", "-"]).input(&b"openid=\xff"[..]).run().assert_wrong(&["callback rejected"]);
 }
 

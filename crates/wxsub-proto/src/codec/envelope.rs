@@ -29,13 +29,13 @@ impl<B> RawResponse<B> {
 
     /// Sets the `Date` header.
     #[must_use]
-    pub fn dated(self, date: Option<String>) -> Self {
+    pub fn with_date(self, date: Option<String>) -> Self {
         Self { date, ..self }
     }
 
     /// Sets the `Retry-After` header.
     #[must_use]
-    pub fn retry_after(self, retry_after: Option<Duration>) -> Self {
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
         Self { retry_after, ..self }
     }
 }
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn a_reply_keeps_its_date() {
         let date = Some("Tue, 24 Nov 2026 04:19:43 GMT".to_owned());
-        assert_eq!(RawResponse::new(200, b"{}").dated(date.clone()).date, date);
+        assert_eq!(RawResponse::new(200, b"{}").with_date(date.clone()).date, date);
     }
 
     #[test]

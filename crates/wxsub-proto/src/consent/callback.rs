@@ -221,15 +221,15 @@ mod tests {
     #[test]
     fn scene_may_be_text_or_number_and_null_is_absent() {
         let json = r#"{"action":"cancel","template_id":"T","scene":"7","reserved":null,"openid":null,"new":{"x":[1]}}"#;
-        let answer: ConsentCallback = json.parse().unwrap();
+        let callback: ConsentCallback = json.parse().unwrap();
         assert_eq!(
-            (answer.scene().get(), answer.reserved(), answer.action()),
+            (callback.scene().get(), callback.reserved(), callback.action()),
             (7, None, &ConsentAction::Cancel)
         );
         for unset in ["&reserved=null", "&reserved=", ""] {
-            let answer: ConsentCallback =
+            let callback: ConsentCallback =
                 format!("action=cancel&template_id=T&scene=7{unset}").parse().unwrap();
-            assert_eq!(answer.reserved(), None);
+            assert_eq!(callback.reserved(), None);
         }
     }
 
@@ -255,32 +255,32 @@ mod tests {
     fn what_is_wrong_is_named() {
         let twice = |field| ValidationError::new(field, ValidationErrorKind::Duplicate);
         for (text, field) in [
-            ("", "answer"),
-            ("hello", "answer"),
-            ("{", "answer"),
-            ("[1]", "answer"),
-            ("{openId}", "answer"),
+            ("", "callback"),
+            ("hello", "callback"),
+            ("{", "callback"),
+            ("[1]", "callback"),
+            ("{openId}", "callback"),
             ("{action: confirm, templateID: T, scene: 7, openId: null}", "openid"),
             ("{action: cancel, templateID: T, scene: 7, scene: 7}", "scene"),
             ("{action: cancel, templateID: T T, scene: 7}", "template_id"),
             ("action=confirm&openid=a&openid=b&template_id=T&scene=7", "openid"),
-            (r#"{"scene":1,"scene":2}"#, "answer"),
+            (r#"{"scene":1,"scene":2}"#, "callback"),
             ("https://a.example/back", "action"),
             ("action=maybe&template_id=T&scene=7", "action"),
             ("action=cancel&template_id=T&scene=10001", "scene"),
             ("action=cancel&template_id=T&scene=07", "scene"),
             ("action=cancel&template_id=T%20T&scene=7", "template_id"),
             ("action=cancel&template_id=T&scene=7&reserved=a-b", "reserved"),
-            ("action=cancel&template_id=%ff&scene=7", "answer"),
+            ("action=cancel&template_id=%ff&scene=7", "callback"),
             (r#"{"action":"cancel","template_id":"T","scene":7.5}"#, "scene"),
             (r#"{"action":"cancel","template_id":["T"],"scene":7}"#, "template_id"),
-            ("action:cancel\ntemplate_id", "answer"),
+            ("action:cancel\ntemplate_id", "callback"),
         ] {
             assert_eq!(text.parse::<ConsentCallback>().unwrap_err().field(), field, "{text}");
         }
         assert_eq!("scene=1&scene=1".parse::<ConsentCallback>().unwrap_err(), twice("scene"));
         assert_eq!("openid:a\nopenId:b".parse::<ConsentCallback>().unwrap_err(), twice("openid"));
         let huge = format!("action={}", "x".repeat(20_000));
-        assert_eq!(huge.parse::<ConsentCallback>().unwrap_err().field(), "answer");
+        assert_eq!(huge.parse::<ConsentCallback>().unwrap_err().field(), "callback");
     }
 }

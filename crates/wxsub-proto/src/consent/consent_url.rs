@@ -20,7 +20,7 @@ use crate::{BaseUrl, HttpUrl, ValidationError, ValidationErrorKind};
 ///     .reserved("proof".parse()?);
 /// let back: HttpUrl = "https://shop.example/back?order=1".parse()?;
 /// assert_eq!(
-///     request.web_link(&back)?.to_string(),
+///     request.consent_url(&back)?.to_string(),
 ///     "https://mp.weixin.qq.com/mp/subscribemsg?action=get_confirm&appid=wx0123456789abcdef&scene=7\
 ///      &template_id=TEMPLATE&redirect_url=https%3A%2F%2Fshop.example%2Fback%3Forder%3D1&reserved=proof#wechat_redirect"
 /// );
@@ -112,7 +112,7 @@ mod tests {
             ("%ff=1&+scene=1", "scene"),
         ] {
             let back: HttpUrl = format!("https://a.example/back?{query}#part").parse().unwrap();
-            let refused = request.web_link(&back).unwrap_err();
+            let refused = request.consent_url(&back).unwrap_err();
             assert_eq!(
                 refused,
                 ValidationError::new("redirect_url", ValidationErrorKind::CallbackParameter { name }),
@@ -126,7 +126,7 @@ mod tests {
             "https://a.example/?next=%3Fscene%3D1%26action%3Dbuy",
             "https://a.example/#/back?scene=1",
         ] {
-            assert!(request.web_link(&other.parse().unwrap()).is_ok(), "{other}");
+            assert!(request.consent_url(&other.parse().unwrap()).is_ok(), "{other}");
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
         let back: HttpUrl = "https://a/?b=%20".parse().unwrap();
         assert_eq!(
             request
-                .web_link(&back)
+                .consent_url(&back)
                 .unwrap()
                 .with_base_url(&BaseUrl::new("http://127.0.0.1:1").unwrap())
                 .to_string(),

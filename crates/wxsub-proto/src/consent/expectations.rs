@@ -43,17 +43,17 @@ impl CallbackExpectations {
     ///
     /// # Errors
     /// [`CallbackMismatch`] names the first field that differs.
-    pub fn check(&self, answer: &ConsentCallback) -> Result<(), CallbackMismatch> {
+    pub fn check(&self, callback: &ConsentCallback) -> Result<(), CallbackMismatch> {
         let differs = |field| Err(CallbackMismatch { field });
         if let Some(expected) = &self.reserved
-            && !answer.reserved().is_some_and(|given| same(expected.as_str(), given.as_str()))
+            && !callback.reserved().is_some_and(|given| same(expected.as_str(), given.as_str()))
         {
             return differs("reserved");
         }
-        if self.scene.is_some_and(|expected| expected != answer.scene()) {
+        if self.scene.is_some_and(|expected| expected != callback.scene()) {
             return differs("scene");
         }
-        if self.template_id.as_ref().is_some_and(|expected| expected != answer.template_id()) {
+        if self.template_id.as_ref().is_some_and(|expected| expected != callback.template_id()) {
             return differs("template_id");
         }
         Ok(())

@@ -20,13 +20,13 @@ impl CallbackFields {
     pub(super) fn read(text: &str) -> Result<Self, ValidationError> {
         if text.len() > MAX_BYTES {
             return Err(ValidationError::new(
-                "answer",
+                "callback",
                 ValidationErrorKind::TooLong { max: MAX_BYTES, actual: text.len() },
             ));
         }
         let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         if text.is_empty() {
-            return Err(ValidationError::new("answer", ValidationErrorKind::Empty));
+            return Err(ValidationError::new("callback", ValidationErrorKind::Empty));
         }
         if let Some(members) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
             return match serde_json::from_str::<IgnoredAny>(text) {
@@ -46,7 +46,7 @@ impl CallbackFields {
             None => {
                 let expected =
                     "a callback URL, a query string, a JSON object, a printed map or key:value lines";
-                Err(ValidationError::new("answer", ValidationErrorKind::InvalidFormat { expected }))
+                Err(ValidationError::new("callback", ValidationErrorKind::InvalidFormat { expected }))
             }
         }
     }
@@ -89,7 +89,7 @@ impl CallbackFields {
     fn from_json(text: &str) -> Result<Self, ValidationError> {
         let object = parse_object_without_duplicates(text.as_bytes()).map_err(|_| {
             let expected = "one JSON object in which no name stands twice";
-            ValidationError::new("answer", ValidationErrorKind::InvalidFormat { expected })
+            ValidationError::new("callback", ValidationErrorKind::InvalidFormat { expected })
         })?;
         let mut fields = Self::default();
         for (name, value) in object {
@@ -110,7 +110,10 @@ impl CallbackFields {
         for member in members {
             let Some((name, value)) = member.split_once([':', '=']) else {
                 let expected = "one JSON object, or a map printed as {name: value, …}";
-                return Err(ValidationError::new("answer", ValidationErrorKind::InvalidFormat { expected }));
+                return Err(ValidationError::new(
+                    "callback",
+                    ValidationErrorKind::InvalidFormat { expected },
+                ));
             };
             let [name, value] = [name, value].map(|text| text.trim().trim_matches(['"', '\'']));
             if !["null", "undefined", "None", "nil", "<null>"].contains(&value) {
@@ -125,7 +128,7 @@ impl CallbackFields {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let Some((name, value)) = line.split_once(':') else {
                 return Err(ValidationError::new(
-                    "answer",
+                    "callback",
                     ValidationErrorKind::InvalidFormat { expected: "lines of the form key:value" },
                 ));
             };
@@ -136,5 +139,5 @@ impl CallbackFields {
 }
 
 fn not_utf8() -> ValidationError {
-    ValidationError::new("answer", ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" })
+    ValidationError::new("callback", ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" })
 }

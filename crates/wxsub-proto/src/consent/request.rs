@@ -37,9 +37,9 @@ impl ConsentRequest {
     /// The page to open inside Weixin (Official Accounts). It redirects the user to `redirect_url` with the callback.
     ///
     /// # Errors
-    /// [`ValidationErrorKind::CallbackParameter`](crate::ValidationErrorKind::CallbackParameter) if `redirect_url` has a parameter that is named like
-    /// one of the callback's: `openid`, `template_id`, `action`, `scene` or `reserved`.
-    pub fn web_link<'a>(&'a self, redirect_url: &'a HttpUrl) -> Result<ConsentUrl<'a>, ValidationError> {
+    /// [`CallbackParameter`](crate::ValidationErrorKind::CallbackParameter) if `redirect_url` has a parameter that is
+    /// named like one of the callback's: `openid`, `template_id`, `action`, `scene` or `reserved`.
+    pub fn consent_url<'a>(&'a self, redirect_url: &'a HttpUrl) -> Result<ConsentUrl<'a>, ValidationError> {
         ConsentUrl::new(self, redirect_url)
     }
 }

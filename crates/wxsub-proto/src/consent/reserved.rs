@@ -4,8 +4,8 @@ validated_string!(
     /// The value of a request that the callback returns unchanged: the protection against forged callbacks. 1 to 128 of
     /// `[a-zA-Z0-9]`. Weixin's mobile SDK does not check it.
     ///
-    /// An unset `reserved` can come back as the text `null`; a [`ConsentCallback`](super::ConsentCallback) reads that as absent. The
-    /// value `null` itself is therefore refused.
+    /// An unset `reserved` can come back as the text `null`; a [`ConsentCallback`](super::ConsentCallback) reads that as
+    /// absent. The value `null` itself is therefore refused.
     Reserved,
     |text| {
         check_charset("reserved", text, "letters and digits", |c| c.is_ascii_alphanumeric())?;

@@ -11,7 +11,7 @@ pub const PATH: &str = "/cgi-bin/get_api_domain_ip";
 
 /// The request, with the token in the query.
 #[must_use]
-pub fn encode(access_token: &AccessToken) -> Request<'_> {
+pub fn request(access_token: &AccessToken) -> Request<'_> {
     Request::get(PATH, vec![QueryPair::secret("access_token", access_token.expose_secret())])
 }
 
@@ -45,9 +45,9 @@ mod tests {
     fn the_token_is_in_the_url_and_not_in_debug() {
         let token = AccessToken::new("PLANTED/token").unwrap();
         let base = BaseUrl::new(BaseUrl::API).unwrap();
-        let url = encode(&token).url(&base);
+        let url = request(&token).url(&base);
         assert_eq!(url, "https://api.weixin.qq.com/cgi-bin/get_api_domain_ip?access_token=PLANTED%2Ftoken");
-        assert!(!format!("{:?}", encode(&token)).contains("PLANTED"));
+        assert!(!format!("{:?}", request(&token)).contains("PLANTED"));
         assert_eq!(request_unauthenticated().url(&base), format!("{base}{PATH}"));
     }
 

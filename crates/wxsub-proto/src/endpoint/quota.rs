@@ -13,7 +13,7 @@ pub const PATH: &str = "/cgi-bin/openapi/quota/get";
 /// The request: the token in the query, and in the body the path of the endpoint in question, such as
 /// [`subscribe::PATH`](super::subscribe::PATH).
 #[must_use]
-pub fn encode<'a>(access_token: &'a AccessToken, path: &str) -> Request<'a> {
+pub fn request<'a>(access_token: &'a AccessToken, path: &str) -> Request<'a> {
     let body = json!({ "cgi_path": path }).to_string().into_bytes();
     Request::post(PATH, vec![QueryPair::secret("access_token", access_token.expose_secret())], body)
 }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn the_path_asked_about_is_in_the_body() {
         let token = AccessToken::new("PLANTED").unwrap();
-        let request = encode(&token, subscribe::PATH);
+        let request = request(&token, subscribe::PATH);
         let url = request.url(&BaseUrl::new(BaseUrl::API).unwrap());
         assert!(url.ends_with("/cgi-bin/openapi/quota/get?access_token=PLANTED"));
         assert_eq!(request.body(), br#"{"cgi_path":"/cgi-bin/message/template/subscribe"}"#);

@@ -27,7 +27,7 @@ pub struct StableTokenRequest {
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct EncodedBody<'a> {
     grant_type: &'a str,
     appid: &'a AppId,
     secret: &'a str,
@@ -35,7 +35,7 @@ struct Written<'a> {
 }
 
 #[derive(Deserialize)]
-struct Read {
+struct DecodedBody {
     grant_type: Option<String>,
     appid: Option<String>,
     secret: Option<String>,
@@ -60,7 +60,7 @@ impl StableTokenRequest {
     /// The request of a client.
     #[must_use]
     pub fn encode(&self) -> Request<'static> {
-        let body = Written {
+        let body = EncodedBody {
             grant_type: GRANT_TYPE,
             appid: &self.appid,
             secret: self.secret.expose_secret(),
@@ -73,13 +73,14 @@ impl StableTokenRequest {
     /// Parses the request on the server side.
     ///
     /// # Errors
-    /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them, or `body` if it is
-    /// not a JSON object of the right kinds.
+    /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them, or `body` if
+    /// it is not a JSON object of the right kinds.
     pub fn decode(body: &[u8]) -> Result<Self, ValidationError> {
         let form = ValidationErrorKind::InvalidFormat {
             expected: "a JSON object with grant_type, appid, secret and force_refresh",
         };
-        let read: Read = serde_json::from_slice(body).map_err(|_| ValidationError::new("body", form))?;
+        let read: DecodedBody =
+            serde_json::from_slice(body).map_err(|_| ValidationError::new("body", form))?;
         let missing = |field| ValidationError::new(field, ValidationErrorKind::Missing);
         let appid = AppId::new(read.appid.ok_or_else(|| missing("appid"))?)?;
         check_grant_type(&read.grant_type.ok_or_else(|| missing("grant_type"))?)?;

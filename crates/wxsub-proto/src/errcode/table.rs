@@ -3,8 +3,8 @@
 //! Each file has the rows of one number range, in ascending order. Each meaning is in English and in Chinese.
 
 mod call;
+mod docs;
 mod limit;
-mod link;
 mod parameter;
 mod permission;
 mod platform;
@@ -36,7 +36,7 @@ impl ErrCodeMeaning {
 pub struct ErrCodeInfo {
     code: ErrCode,
     name: &'static str,
-    link: &'static str,
+    docs_url: &'static str,
     on_token_call: ErrCodeMeaning,
     on_send: ErrCodeMeaning,
 }
@@ -53,13 +53,13 @@ impl ErrCodeInfo {
     }
 
     /// The official page about the code.
-    pub const fn link(&self) -> &'static str {
-        self.link
+    pub const fn docs_url(&self) -> &'static str {
+        self.docs_url
     }
 
     /// Meaning and remedy on this call.
-    pub const fn advice(&self, role: Operation) -> ErrCodeMeaning {
-        match role {
+    pub const fn advice(&self, operation: Operation) -> ErrCodeMeaning {
+        match operation {
             Operation::FetchToken => self.on_token_call,
             Operation::Send => self.on_send,
         }
@@ -96,36 +96,36 @@ pub(super) fn find(code: ErrCode) -> Option<&'static ErrCodeInfo> {
 const fn row(
     code: i64,
     name: &'static str,
-    link: &'static str,
+    docs_url: &'static str,
     on_token_call: ErrCodeMeaning,
     on_send: ErrCodeMeaning,
 ) -> ErrCodeInfo {
-    ErrCodeInfo { code: ErrCode::new(code), name, link, on_token_call, on_send }
+    ErrCodeInfo { code: ErrCode::new(code), name, docs_url, on_token_call, on_send }
 }
 
 /// A code with the same meaning on both calls.
 const fn both(
     code: i64,
     name: &'static str,
-    link: &'static str,
+    docs_url: &'static str,
     remedy: Remedy,
     english: &'static str,
     chinese: &'static str,
 ) -> ErrCodeInfo {
     let advice = on(remedy, english, chinese);
-    row(code, name, link, advice, advice)
+    row(code, name, docs_url, advice, advice)
 }
 
 /// A code that does not occur on a token call.
 const fn send(
     code: i64,
     name: &'static str,
-    link: &'static str,
+    docs_url: &'static str,
     remedy: Remedy,
     english: &'static str,
     chinese: &'static str,
 ) -> ErrCodeInfo {
-    row(code, name, link, NOT_ON_TOKEN_CALL, on(remedy, english, chinese))
+    row(code, name, docs_url, NOT_ON_TOKEN_CALL, on(remedy, english, chinese))
 }
 
 const fn on(remedy: Remedy, english: &'static str, chinese: &'static str) -> ErrCodeMeaning {

@@ -66,7 +66,7 @@ impl MessageDraft {
     ///
     /// # Errors
     /// As [`validate`](Self::validate), without unknown members.
-    pub fn check_ignoring_unknown(&self) -> Result<Message, ValidationErrors> {
+    pub fn validate_ignoring_unknown(&self) -> Result<Message, ValidationErrors> {
         self.check_members(false)
     }
 
@@ -301,7 +301,7 @@ mod tests {
         let json = br#"{"touser":"o","template_id":"T","scene":7,"title":"t","page":"p","client_msg_id":"1",
             "miniprogram":{"appid":"wx2","pagepath":"p","path":"q"},"data":{"content":{"value":"v","x":1},"first":{}}}"#;
         let draft = MessageDraft::from_json(json).unwrap();
-        assert!(draft.check_ignoring_unknown().is_ok());
+        assert!(draft.validate_ignoring_unknown().is_ok());
         assert_eq!(draft.validate().unwrap_err().iter().count(), 5);
     }
 

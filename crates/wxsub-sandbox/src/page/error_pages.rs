@@ -68,7 +68,7 @@ fn remedy(state: &SandboxState, query: &Query, parameter: &str) -> Markup {
             "scene" => "Set it to a number from 0 to 10000, in digits.",
             "reserved" => "Use at most 128 letters and digits, or omit it.",
             "openid" => "Go back and enter an openid of letters, digits, - and _.",
-            _ => { "Create the consent URL with " code { "wxsub consent url" } ", or in your app with " code { "ConsentRequest::web_link" } "." }
+            _ => { "Create the consent URL with " code { "wxsub consent url" } ", or in your app with " code { "ConsentRequest::consent_url" } "." }
         }
     }
 }

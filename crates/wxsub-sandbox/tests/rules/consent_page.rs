@@ -6,7 +6,7 @@ use crate::weixin::{Weixin, code, message, request};
 
 fn consent_url(request: &ConsentRequest, redirect_url: &str) -> String {
     let redirect_url: HttpUrl = redirect_url.parse().unwrap();
-    let url = request.web_link(&redirect_url).unwrap().to_string();
+    let url = request.consent_url(&redirect_url).unwrap().to_string();
     url.strip_prefix("https://mp.weixin.qq.com").unwrap().to_owned()
 }
 

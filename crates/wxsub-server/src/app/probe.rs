@@ -75,7 +75,7 @@ impl Probe {
     }
 
     async fn is_stale(&self, token: &CachedToken) -> bool {
-        let Ok(request) = HttpRequest::new(&self.base, domain_ip::encode(token.token())) else {
+        let Ok(request) = HttpRequest::new(&self.base, domain_ip::request(token.token())) else {
             return false;
         };
         let Ok(response) = self.transport.execute(request).await else { return false };

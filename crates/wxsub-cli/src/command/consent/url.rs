@@ -63,7 +63,7 @@ impl Url {
             Some((redirect, base)) => {
                 let mut usage = UsageErrors::default();
                 let url = usage
-                    .collect("--redirect", request.web_link(redirect))
+                    .collect("--redirect", request.consent_url(redirect))
                     .map(|url| url.with_base_url(base));
                 Some(usage.finish(url)?)
             }

@@ -32,7 +32,7 @@ impl Setup {
     /// The shop creates a consent URL.
     fn consent_url(&self) -> StepResult<String> {
         let request = text_err(self.verifier.issue(self.template_id.clone(), self.scene, SESSION))?;
-        let url = text_err(request.web_link(&self.redirect_url))?.with_base_url(&self.base).to_string();
+        let url = text_err(request.consent_url(&self.redirect_url))?.with_base_url(&self.base).to_string();
         let detail = format!("the shop asks for consent to one message, with a signed URL: {url}");
         Ok((url, detail))
     }

@@ -57,7 +57,7 @@ mod tests {
                 UnixMillis::new(1_780_315_200_000 + seconds * 1000),
             )
         };
-        let raw = RawResponse::new(200, ()).dated(date.map(str::to_owned));
+        let raw = RawResponse::new(200, ()).with_date(date.map(str::to_owned));
         match compare(&TimedResponse { raw, requested_at: at(0), received_at: at(2) }) {
             Finding::Ok((), detail) | Finding::Skipped(detail) => Ok(detail),
             Finding::Failed(failure) => Err(failure.cause),

@@ -12,7 +12,7 @@ use crate::exit::ExitStatus;
 
 /// Checks that Weixin accepts the token.
 pub(super) async fn check_token(context: &DoctorContext, token: &TokenResponse) -> Finding<()> {
-    let raw = match context.request(domain_ip::encode(&token.access_token)).await {
+    let raw = match context.request(domain_ip::request(&token.access_token)).await {
         Ok(raw) => raw,
         Err(error) => return Finding::Failed(CheckFailure::no_response(context, context.base(), &error)),
     };
@@ -37,7 +37,7 @@ pub(super) async fn check_token(context: &DoctorContext, token: &TokenResponse) 
 
 /// Checks that the daily quota of sends is not used up.
 pub(super) async fn check_quota(context: &DoctorContext, token: &TokenResponse) -> Finding<()> {
-    let raw = match context.request(quota::encode(&token.access_token, subscribe::PATH)).await {
+    let raw = match context.request(quota::request(&token.access_token, subscribe::PATH)).await {
         Ok(raw) => raw,
         Err(error) => return Finding::Failed(CheckFailure::no_response(context, context.base(), &error)),
     };

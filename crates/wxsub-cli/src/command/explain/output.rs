@@ -55,7 +55,7 @@ impl<'a> Explanation<'a> {
             name: errcode.name(),
             token_call: advice_for(Operation::FetchToken),
             send: advice_for(Operation::Send),
-            link: errcode.entry().map(ErrCodeInfo::link),
+            link: errcode.entry().map(ErrCodeInfo::docs_url),
             ip: refusal.blocked_ip(),
             rid: refusal.trace_id(),
         }

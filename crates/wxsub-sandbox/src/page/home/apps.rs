@@ -73,7 +73,7 @@ fn consent_url(
 ) -> Result<String, ValidationError> {
     let request = ConsentRequest::new(appid.clone(), template.clone(), Scene::new(SCENE)?);
     let (request, base) = (request.reserved(RESERVED.parse()?), BaseUrl::insecure(base)?);
-    Ok(request.web_link(&HttpUrl::new(redirect_url)?)?.with_base_url(&base).to_string())
+    Ok(request.consent_url(&HttpUrl::new(redirect_url)?)?.with_base_url(&base).to_string())
 }
 
 /// A form that opens the consent page with another scene or user.

@@ -78,7 +78,7 @@ fn parse_message(body: &[u8]) -> Result<Message, WeixinResponse> {
     let draft = MessageDraft::from_json(body).map_err(|invalid| {
         WeixinResponse::new(ErrCode::DATA_FORMAT, format!("data format error: {invalid}"))
     })?;
-    draft.check_ignoring_unknown().map_err(|problems| {
+    draft.validate_ignoring_unknown().map_err(|problems| {
         WeixinResponse::new(ErrCode::ARGUMENT_INVALID, format!("argument invalid! {problems}"))
     })
 }
