@@ -101,7 +101,7 @@ async fn exercise_all_faults(route: Route, shown: &mut String, tokens: &mut Vec<
                 harness.sandbox.event_log()
             ));
             tokens.extend(
-                harness.cache.current().issued().map(|issued| issued.token().expose_secret().to_owned()),
+                harness.cache.current().get().map(|issued| issued.token().expose_secret().to_owned()),
             );
         }
     }

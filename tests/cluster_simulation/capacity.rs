@@ -93,7 +93,7 @@ async fn run(scenario: &Scenario) {
                 clock.sleep(Duration::from_millis(rng.u64(500..1_500))).await;
                 let caches = &servers[rng.usize(0..SERVERS)];
                 let cache = &caches[rng.usize(0..caches.len())];
-                reads.fetch_add(u64::from(cache.current().issued().is_some()), Ordering::Relaxed);
+                reads.fetch_add(u64::from(cache.current().get().is_some()), Ordering::Relaxed);
             }
         });
     }

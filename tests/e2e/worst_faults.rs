@@ -56,12 +56,12 @@ async fn lost_refresh_response_in_outage_puts_token_in_doubt(route: Route) {
     harness.advance(72 * MINUTE).await;
     let status = harness.cache.status();
     assert!(status.is_in_doubt(harness.cache.now()));
-    assert!(status.safe_ttl(harness.cache.now()) <= MINUTE && harness.cache.current().issued().is_some());
+    assert!(status.safe_ttl(harness.cache.now()) <= MINUTE && harness.cache.current().get().is_some());
     // Weixin rejects it. The cache drops it at once, and the error says that the message was not sent.
     let message = harness.message("oUser", 2);
     let error = send_while_advancing(&harness, &message, MINUTE).await.unwrap_err();
     assert_eq!((error.operation(), error.delivery()), (Operation::FetchToken, Delivery::NotSent), "{error}");
-    assert!(error.is_retryable() && harness.cache.current().issued().is_none());
+    assert!(error.is_retryable() && harness.cache.current().get().is_none());
     // The cache recovers by itself once Weixin is back.
     harness.sandbox.clear_faults();
     harness.advance(Duration::from_secs(16)).await;
@@ -157,12 +157,12 @@ async fn killed_refresher_is_replaced(route: Route) {
     let (killed, survivor) = if first.status().fetching { (first, second) } else { (second, first) };
     drop(killed);
     for _ in 0..60 {
-        assert!(survivor.current().issued().is_some());
+        assert!(survivor.current().get().is_some());
         harness.clock.advance_and_run(Duration::from_secs(1)).await;
         while survivor.status().fetching && harness.request_count(TOKEN) > 2 {
             tokio::task::yield_now().await;
         }
     }
-    assert!(survivor.current().issued().unwrap().generation() > token.generation());
+    assert!(survivor.current().get().unwrap().generation() > token.generation());
     assert_eq!(harness.request_count(TOKEN), 3);
 }

@@ -23,7 +23,7 @@ impl Transport for InProcess {
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let handled = self.sandbox.handle(request.method().as_str(), target, request.body());
         if !handled.delay.is_zero() {
-            self.clock.sleep_until(self.clock.now().mono.after(handled.delay)).await;
+            self.clock.sleep_until(self.clock.now().mono + handled.delay).await;
         }
         match handled.outcome {
             Ok(reply) => Ok(RawResponse::new(reply.status, reply.body.into())),

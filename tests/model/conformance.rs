@@ -113,7 +113,7 @@ impl Pair {
         let event = match event {
             ModelEvent::Wanted => Event::TokenRequested,
             ModelEvent::Due => {
-                self.now = self.now.after(self.real.status().next_attempt_at.unwrap().remaining(self.now));
+                self.now = self.now + self.real.status().next_attempt_at.unwrap().remaining(self.now);
                 Event::Timer
             }
             ModelEvent::Finished(outcome) => {
@@ -125,11 +125,11 @@ impl Pair {
                 Event::StoreLoaded { token: self.issued(token), in_doubt_since }
             }
             ModelEvent::Published(replaced) => {
-                let generation = self.real.status().held.unwrap().generation();
+                let generation = self.real.status().current.unwrap().generation();
                 Event::StorePublished { generation, replaced: number(replaced) }
             }
             ModelEvent::Rejected => {
-                let generation = self.real.status().held.unwrap().generation();
+                let generation = self.real.status().current.unwrap().generation();
                 Event::InvalidTokenReported { generation, evidence: Evidence::Observed }
             }
         };
@@ -164,7 +164,7 @@ impl Pair {
 
     fn assert_same_state(&self, run: &[ModelEvent]) {
         let (model, status) = (&self.model, self.real.status());
-        let held = status.held.map(|held| (held.token().expose_secret().to_owned(), held.generation()));
+        let held = status.current.map(|token| (token.token().expose_secret().to_owned(), token.generation()));
         let holds = (model.held.id != 0).then(|| (text(model.held), number(model.held.generation)));
         assert_eq!(held, holds, "held, after {run:?}");
         assert_eq!(status.fetching, model.attempt.stage != Stage::None, "fetching, after {run:?}");
@@ -215,5 +215,5 @@ fn number(generation: u8) -> Generation {
 }
 
 fn wall(time: u8) -> UnixMillis {
-    UnixMillis::new(1_800_000_000_000).after(Duration::from_secs(time.into()))
+    UnixMillis::new(1_800_000_000_000) + Duration::from_secs(time.into())
 }

@@ -138,7 +138,7 @@ impl World {
 /// A message for one of a few users, some of them for later, some only for a while.
 fn order(dice: &mut Rng, number: u32, plan: &Plan, truth: &NodeClock) -> Order {
     let now = truth.now().wall;
-    let within = |dice: &mut Rng| now.after(Duration::from_secs(dice.u64(0..plan.calm_from.as_secs())));
+    let within = |dice: &mut Rng| now + Duration::from_secs(dice.u64(0..plan.calm_from.as_secs()));
     let user = format!("o{}", dice.u8(0..12));
     let send_at = (dice.u8(0..6) == 0).then(|| within(dice));
     let expires_at = (dice.u8(0..6) == 0).then(|| within(dice));

@@ -48,7 +48,7 @@ async fn wait_for(what: &str, mut found: impl AsyncFnMut() -> bool) {
         if found().await {
             return;
         }
-        clock.sleep_until(clock.now().mono.after(Duration::from_millis(100))).await;
+        clock.sleep_until(clock.now().mono + Duration::from_millis(100)).await;
     }
     panic!("{what}: timed out");
 }

@@ -106,7 +106,7 @@ async fn servers_with_clock_skew_agree_on_token_expiry() {
         one.compare_and_set(&app, Generation::default(), token("A", 7, right.now().wall)).await.unwrap();
     assert!(matches!(put, CasOutcome::Stored));
     let left =
-        |clock: &ManualClock, stored: &StoredToken| stored.to_issued(clock.now()).remaining(clock.now());
+        |clock: &ManualClock, stored: &StoredToken| stored.to_cached(clock.now()).remaining(clock.now());
     for (store, clock) in [(&one, &right), (&two, &ahead)] {
         let stored = store.load(&app).await.unwrap().token.unwrap();
         let left = left(clock, &stored);
@@ -123,7 +123,7 @@ async fn suspension_during_load_makes_token_no_younger() {
     store.compare_and_set(&app, Generation::default(), token("A", 7, clock.now().wall)).await.unwrap();
     let stands_still = async { clock.advance(Duration::from_secs(600)) };
     let (record, ()) = tokio::join!(store.load(&app), stands_still);
-    let left = record.unwrap().token.unwrap().to_issued(clock.now()).remaining(clock.now());
+    let left = record.unwrap().token.unwrap().to_cached(clock.now()).remaining(clock.now());
     assert!(left <= Duration::from_secs(6600), "{left:?}");
 }
 

@@ -65,7 +65,7 @@ impl Service {
     pub(super) async fn send(&mut self, scene: u16) -> String {
         self.scenes.write_all(format!("{scene}\n").as_bytes()).await.unwrap();
         let clock = SystemClock::new();
-        let deadline = clock.now().mono.after(RESPONSE_TIMEOUT);
+        let deadline = clock.now().mono + RESPONSE_TIMEOUT;
         let answer = timeout_at(&clock, deadline, self.errcodes.next_line()).await.expect("the SDK hangs");
         answer.unwrap().expect("the process of the SDK has ended; its output has the reason")
     }

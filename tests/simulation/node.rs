@@ -140,7 +140,7 @@ impl Node {
         // Starts the token cache. An error here is no violation.
         drop(cache.token().await);
         while self.clock.elapsed() < self.end {
-            if let Some(issued) = cache.current().issued() {
+            if let Some(issued) = cache.current().get() {
                 // A new process knows the age of a stored token from the wall clock only.
                 let knows_token_age = self.store.is_none() || !self.clock_was_set();
                 self.network.weixin.oracle.token_served(

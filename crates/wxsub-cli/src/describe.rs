@@ -10,8 +10,8 @@ use wxsub_proto::{ApiError, Operation, Remedy};
 /// Describes a failed send in one line.
 pub(crate) fn describe_send_error(error: &SendError) -> String {
     let mut text = error.to_string();
-    match (error.refusal(), error.delivery()) {
-        (Some(refusal), _) => add_refusal(&mut text, refusal, error.operation()),
+    match (error.api_error(), error.delivery()) {
+        (Some(api_error), _) => add_refusal(&mut text, api_error, error.operation()),
         (None, Delivery::NotSent) => add_safe_retry(&mut text, error.remedy()),
         // The text of the error already says what to do.
         (None, Delivery::MaybeSent | Delivery::Rejected) => {}
@@ -22,22 +22,22 @@ pub(crate) fn describe_send_error(error: &SendError) -> String {
 /// Describes a failed token call in one line.
 pub(crate) fn describe_token_error(error: &TokenError) -> String {
     let mut text = error.to_string();
-    match error.refusal() {
-        Some(refusal) => add_refusal(&mut text, refusal, Operation::FetchToken),
+    match error.api_error() {
+        Some(api_error) => add_refusal(&mut text, api_error, Operation::FetchToken),
         None => add_safe_retry(&mut text, error.remedy()),
     }
     text
 }
 
 /// Describes a refused token call in one line.
-pub(crate) fn describe_api_error(refusal: &ApiError) -> String {
-    describe_refusal(refusal, Operation::FetchToken)
+pub(crate) fn describe_api_error(api_error: &ApiError) -> String {
+    describe_refusal(api_error, Operation::FetchToken)
 }
 
 /// Describes a refused call of this operation in one line.
-pub(crate) fn describe_refusal(refusal: &ApiError, operation: Operation) -> String {
-    let mut text = format!("Weixin refused: {refusal}");
-    add_refusal(&mut text, refusal, operation);
+pub(crate) fn describe_refusal(api_error: &ApiError, operation: Operation) -> String {
+    let mut text = format!("Weixin refused: {api_error}");
+    add_refusal(&mut text, api_error, operation);
     text
 }
 
@@ -54,8 +54,8 @@ fn add_safe_retry(text: &mut String, remedy: Remedy) {
     }
 }
 
-fn add_refusal(text: &mut String, refusal: &ApiError, operation: Operation) {
-    let code = refusal.errcode();
+fn add_refusal(text: &mut String, api_error: &ApiError, operation: Operation) {
+    let code = api_error.errcode();
     // Writing into a String cannot fail.
     let _ = write!(
         text,
@@ -63,10 +63,10 @@ fn add_refusal(text: &mut String, refusal: &ApiError, operation: Operation) {
         code.meaning(operation),
         code.remedy(operation).advice()
     );
-    if let Some(address) = refusal.blocked_ip() {
+    if let Some(address) = api_error.blocked_ip() {
         let _ = write!(text, "; the address is {address}");
     }
-    if let Some(trace_id) = refusal.trace_id() {
+    if let Some(trace_id) = api_error.trace_id() {
         let _ = write!(text, "; trace id for Weixin's support: {trace_id}");
     }
 }

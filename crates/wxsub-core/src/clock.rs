@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::pending;
+use std::ops::Add;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -24,12 +25,6 @@ impl MonotonicInstant {
         Self(nanos.saturating_add(since.subsec_nanos().into()))
     }
 
-    /// Returns the time this much later.
-    #[must_use]
-    pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(Self::from_origin(duration).0))
-    }
-
     /// Returns the time this much earlier, but not before the origin.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
@@ -40,6 +35,15 @@ impl MonotonicInstant {
     #[must_use]
     pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The time this much later, or the latest one.
+impl Add<Duration> for MonotonicInstant {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(Self::from_origin(duration).0))
     }
 }
 
@@ -60,12 +64,6 @@ impl UnixMillis {
         self.0
     }
 
-    /// Returns the time this much later.
-    #[must_use]
-    pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(millis(duration)))
-    }
-
     /// Returns the time this much earlier, but not before 1970.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
@@ -76,6 +74,15 @@ impl UnixMillis {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The time this much later, or the latest one.
+impl Add<Duration> for UnixMillis {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
     }
 }
 
@@ -100,12 +107,6 @@ impl ClockReading {
         Self { mono, wall }
     }
 
-    /// Returns the time this much later on both clocks.
-    #[must_use]
-    pub fn after(self, duration: Duration) -> Self {
-        Self { mono: self.mono.after(duration), wall: self.wall.after(duration) }
-    }
-
     /// Returns the time this much earlier on both clocks.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
@@ -123,6 +124,15 @@ impl ClockReading {
     #[must_use]
     pub fn remaining(self, now: Self) -> Duration {
         self.mono.duration_since(now.mono).min(self.wall.since(now.wall))
+    }
+}
+
+/// The time this much later on both clocks.
+impl Add<Duration> for ClockReading {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self { mono: self.mono + duration, wall: self.wall + duration }
     }
 }
 
@@ -165,10 +175,7 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is read")]
     fn now(&self) -> ClockReading {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        ClockReading::new(
-            MonotonicInstant::from_origin(self.origin.elapsed()),
-            UnixMillis::default().after(wall),
-        )
+        ClockReading::new(MonotonicInstant::from_origin(self.origin.elapsed()), UnixMillis::default() + wall)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is waited for")]
@@ -207,14 +214,12 @@ mod tests {
     fn deadline_is_past_on_either_clock() {
         let start =
             ClockReading::new(MonotonicInstant::from_origin(Duration::from_secs(9)), UnixMillis::new(5_000));
-        let deadline = start.after(Duration::from_secs(10));
+        let deadline = start + Duration::from_secs(10);
         assert!(!deadline.is_past(start) && deadline.is_past(deadline));
         assert!(deadline.is_past(ClockReading { mono: deadline.mono, ..start }));
         assert!(deadline.is_past(ClockReading { wall: deadline.wall, ..start }));
         assert_eq!(
-            deadline
-                .remaining(ClockReading { wall: start.wall.after(Duration::from_secs(4)), ..start })
-                .as_secs(),
+            deadline.remaining(ClockReading { wall: start.wall + Duration::from_secs(4), ..start }).as_secs(),
             6
         );
     }
@@ -229,7 +234,7 @@ mod tests {
     #[test]
     fn extreme_times_do_not_panic() {
         let end = ClockReading::new(MonotonicInstant(u64::MAX), UnixMillis(u64::MAX));
-        assert_eq!(end.after(Duration::MAX), end);
+        assert_eq!(end + Duration::MAX, end);
         assert_eq!(ClockReading::default().before(Duration::MAX), ClockReading::default());
         assert_eq!(ClockReading::default().remaining(end), Duration::ZERO);
     }

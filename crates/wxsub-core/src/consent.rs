@@ -149,7 +149,7 @@ impl ConsentVerifier {
     ) -> Result<ConsentRequest, RngError> {
         let mut nonce = [0; signed_state::NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| RngError)?;
-        let expires = self.clock.now().wall.after(self.lifetime);
+        let expires = self.clock.now().wall + self.lifetime;
         let request = ConsentRequest::new(self.appid.clone(), template_id, scene);
         let state = SignedState::new(expires, nonce);
         let context = self.mac_context(&request.template_id, scene, session);

@@ -146,10 +146,10 @@ impl SendError {
     /// Returns Weixin's error. [`operation`](Self::operation) says whether Weixin refused the message or the token
     /// call.
     #[must_use]
-    pub fn refusal(&self) -> Option<&ApiError> {
+    pub fn api_error(&self) -> Option<&ApiError> {
         match &self.0 {
-            Cause::Token(error) => error.refusal(),
-            Cause::Refused(refusal) => Some(refusal),
+            Cause::Token(error) => error.api_error(),
+            Cause::Refused(api_error) => Some(api_error),
             _ => None,
         }
     }
@@ -157,13 +157,13 @@ impl SendError {
     /// Returns Weixin's errcode, if it sent one.
     #[must_use]
     pub fn errcode(&self) -> Option<ErrCode> {
-        self.refusal().map(ApiError::errcode)
+        self.api_error().map(ApiError::errcode)
     }
 
     /// Returns the trace id. Weixin's support asks for it.
     #[must_use]
     pub fn trace_id(&self) -> Option<&TraceId> {
-        self.refusal().and_then(ApiError::trace_id)
+        self.api_error().and_then(ApiError::trace_id)
     }
 
     /// Returns what to do about the error.
@@ -171,7 +171,7 @@ impl SendError {
     pub fn remedy(&self) -> Remedy {
         match &self.0 {
             Cause::Token(error) => error.remedy(),
-            Cause::Refused(refusal) => refusal.errcode().remedy(Operation::Send),
+            Cause::Refused(api_error) => api_error.errcode().remedy(Operation::Send),
             Cause::Transport(error) if error.is_config_error() => Remedy::FixConfig,
             Cause::Transport(error) if error.stage() == RequestState::NotSent => Remedy::RetryLater,
             Cause::TokenTimeout | Cause::Stopped(RequestState::NotSent) => Remedy::RetryLater,

@@ -100,7 +100,7 @@ struct OneToken {
 #[async_trait]
 impl TokenSource for OneToken {
     fn current(&self) -> CurrentToken {
-        CurrentToken::from_issued(Some(Arc::clone(&self.issued)), ClockReading::default())
+        CurrentToken::new(Some(Arc::clone(&self.issued)), ClockReading::default())
     }
     async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {
         Ok(Arc::clone(&self.issued))
@@ -299,7 +299,7 @@ async fn refused_token_call_has_a_remedy() {
     let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone()).build();
     let error = client.send(&message("t")).await.unwrap_err();
     assert_eq!((error.operation(), error.remedy()), (Operation::FetchToken, Remedy::AllowIp));
-    assert_eq!(error.refusal().unwrap().blocked_ip().unwrap().to_string(), "203.0.113.7");
+    assert_eq!(error.api_error().unwrap().blocked_ip().unwrap().to_string(), "203.0.113.7");
     assert_eq!(weixin.count(SEND), 0);
 }
 

@@ -27,7 +27,7 @@ fn debug_and_display_identify_values_without_secrets() {
         (format!("{builder:?}"), "ClientBuilder {"),
         (format!("{:?}", builder.build()), "Client"),
         (format!("{outgoing:?}"), "GET api.weixin.qq.com/cgi-bin/token"),
-        (format!("{:?}", CurrentToken::from_issued(None, ClockReading::default())), "CurrentToken(None)"),
+        (format!("{:?}", CurrentToken::new(None, ClockReading::default())), "CurrentToken(None)"),
         (format!("{cache:?}"), "TokenCacheBuilder {"),
         (format!("{:?}", cache.build()), "TokenCache("),
         (format!("{:?}", SigningKey::new(b"PLANTED, and a few bytes more").unwrap()), "SigningKey(***)"),

@@ -157,12 +157,12 @@ async fn refresh_continues_after_panic() {
         for _ in 0..500 {
             bench.clock.advance_and_run(seconds(10)).await;
             match reads_only {
-                true => assert!(keeper.current().issued().is_some()),
+                true => assert!(keeper.current().get().is_some()),
                 false => assert!(keeper.token().await.is_ok()),
             }
         }
         let fetched = bench.weixin.count(TOKEN);
-        assert_eq!(keeper.current().issued().unwrap().token().expose_secret(), "B", "{fetched} fetches");
+        assert_eq!(keeper.current().get().unwrap().token().expose_secret(), "B", "{fetched} fetches");
     }
 }
 
@@ -217,7 +217,7 @@ async fn lost_response_of_peer_puts_token_in_doubt() {
     bench.clock.advance_and_run(seconds(100)).await;
     let (status, now) = (keeper.status(), keeper.now());
     assert!(status.is_in_doubt(now) && status.safe_ttl(now) <= seconds(60), "{status:?}");
-    assert_eq!(keeper.current().issued().unwrap().generation(), held.generation());
+    assert_eq!(keeper.current().get().unwrap().generation(), held.generation());
 }
 
 #[tokio::test]
@@ -274,9 +274,9 @@ async fn hanging_store_does_not_block_refresh() {
     bench.store.is(HANGING);
     for _ in 0..120 {
         bench.clock.advance_and_run(seconds(60)).await;
-        assert!(keeper.current().issued().is_some());
+        assert!(keeper.current().get().is_some());
     }
-    assert_eq!(keeper.current().issued().unwrap().token().expose_secret(), "B");
+    assert_eq!(keeper.current().get().unwrap().token().expose_secret(), "B");
     bench.store.is(WELL);
     bench.clock.advance_and_run(2 * HOUR).await;
     assert!(bench.store.load(&app()).await.unwrap().token.is_some());
@@ -292,7 +292,7 @@ async fn report_of_unknown_generation_starts_no_fetch() {
     for evidence in [Evidence::Observed, Evidence::Reported] {
         assert_eq!(keeper.refresh(never, evidence).await.unwrap().generation(), held);
     }
-    assert_eq!((bench.weixin.count(TOKEN), keeper.current().issued().unwrap().generation()), (1, held));
+    assert_eq!((bench.weixin.count(TOKEN), keeper.current().get().unwrap().generation()), (1, held));
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ async fn no_fetch_before_the_first_request() {
     let bench = Bench::new();
     let keeper = bench.builder().build();
     bench.clock.advance_and_run(seconds(3600)).await;
-    assert!(keeper.current().issued().is_none());
+    assert!(keeper.current().get().is_none());
     assert_eq!(bench.fetches(), 0);
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
@@ -93,7 +93,7 @@ async fn failure_is_shared_with_waiting_and_later_callers() {
         .collect();
     for task in tasks {
         let error = task.await.unwrap();
-        assert_eq!(error.refusal().unwrap().errcode().get(), 40125);
+        assert_eq!(error.api_error().unwrap().errcode().get(), 40125);
         assert!(!format!("{error} {error:?}").contains("SECRET"), "an echoed secret is scrubbed");
         assert!(error.retry_after().is_some());
     }
@@ -129,7 +129,7 @@ async fn busy_weixin_is_an_error_after_three_attempts() {
     let asking = tokio::spawn(async move { (keeper.token().await.unwrap_err(), weixin.count(TOKEN)) });
     bench.clock.advance_and_run(seconds(5)).await;
     let (error, fetches) = asking.await.unwrap();
-    assert_eq!((error.refusal().unwrap().errcode().get(), fetches), (-1, 3));
+    assert_eq!((error.api_error().unwrap().errcode().get(), fetches), (-1, 3));
 }
 
 #[tokio::test]
@@ -162,14 +162,14 @@ async fn hanging_refresh_does_not_block_reads() {
     keeper.token().await.unwrap();
     for _ in 0..7100 / 10 {
         bench.clock.advance_and_run(seconds(10)).await;
-        assert_eq!(keeper.current().issued().unwrap().token().expose_secret(), "A");
+        assert_eq!(keeper.current().get().unwrap().token().expose_secret(), "A");
         // The future is ready at its first poll.
         assert!(futures_util::FutureExt::now_or_never(keeper.token()).unwrap().is_ok());
     }
     assert!(bench.fetches() > 100, "it keeps trying");
     assert!(keeper.status().is_in_doubt(keeper.now()));
     bench.clock.advance_and_run(seconds(200)).await;
-    assert!(keeper.current().issued().is_none(), "never past its end");
+    assert!(keeper.current().get().is_none(), "never past its end");
     assert!(matches!(keeper.token().await.unwrap_err().kind(), TokenErrorKind::TimedOut));
 }
 
@@ -216,7 +216,7 @@ async fn stable_token_is_forced_once_and_then_rate_limited() {
     assert_eq!(forced(), 1);
     bench.clock.advance_and_run(DAY).await;
     assert_eq!(forced(), 6);
-    assert!(keeper.current().issued().is_none(), "what Weixin rejects is not handed out");
+    assert!(keeper.current().get().is_none(), "what Weixin rejects is not handed out");
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600 - 600);
@@ -263,7 +263,7 @@ fn cache_survives_the_end_of_its_runtime() {
     assert_eq!(bench.fetches(), 2);
     // Reports work, too.
     bench.weixin.respond_always(TOKEN, token("B"));
-    let dead = keeper.status().held.unwrap().generation();
+    let dead = keeper.status().current.unwrap().generation();
     let fresh = runtime().block_on(keeper.refresh(dead, Evidence::Observed)).unwrap();
     assert_eq!(fresh.token().expose_secret(), "B");
 }
@@ -291,7 +291,7 @@ async fn caches_with_shared_store_fetch_once() {
     keepers[0].refresh(keepers[0].token().await.unwrap().generation(), Evidence::Reported).await.unwrap();
     bench.clock.advance_and_run(seconds(3)).await;
     for keeper in &keepers {
-        assert_eq!(keeper.current().issued().unwrap().token().expose_secret(), "B");
+        assert_eq!(keeper.current().get().unwrap().token().expose_secret(), "B");
     }
     assert_eq!(bench.fetches(), 2);
 }

@@ -97,7 +97,7 @@ async fn refusal_of_one_peer_lets_others_try_at_once() {
     let keepers = [bench.keeper(1), bench.keeper(2)];
     wanted(&bench, &keepers).await;
     bench.pass(2).await;
-    assert!(keepers.iter().all(|keeper| keeper.current().issued().is_some()), "{keepers:?}");
+    assert!(keepers.iter().all(|keeper| keeper.current().get().is_some()), "{keepers:?}");
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ async fn notification_delivers_newer_token_at_once() {
     one.refresh(first, Evidence::Reported).await.unwrap();
     // Time does not advance here.
     clock.advance_and_run(Duration::ZERO).await;
-    assert_eq!(two.current().issued().unwrap().token().expose_secret(), "B");
+    assert_eq!(two.current().get().unwrap().token().expose_secret(), "B");
     assert_eq!(weixin.count(TOKEN), 2);
 }
 

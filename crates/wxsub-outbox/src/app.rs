@@ -128,7 +128,7 @@ impl Pauses {
         if let Some(quota) = &mut self.daily_quota {
             quota.probe = Some(message);
             // It may get no answer at all.
-            quota.next_probe_at = now.after(PROBE_INTERVAL);
+            quota.next_probe_at = now + PROBE_INTERVAL;
         }
     }
 
@@ -145,12 +145,12 @@ impl Pauses {
             if answered {
                 self.daily_quota = None;
             } else {
-                quota.next_probe_at = quota.next_probe_at.min(now.after(PROBE_RETRY_INTERVAL));
+                quota.next_probe_at = quota.next_probe_at.min(now + PROBE_RETRY_INTERVAL);
             }
         }
         match pause {
             Some(NotAccepted::DailyQuota) => self.exceed_daily_quota(now),
-            Some(NotAccepted::MinuteQuota) => self.minute_quota_until = Some(now.after(MINUTE_QUOTA_PAUSE)),
+            Some(NotAccepted::MinuteQuota) => self.minute_quota_until = Some(now + MINUTE_QUOTA_PAUSE),
             Some(NotAccepted::NoToken | NotAccepted::StaleToken) => self.lack_token(now),
             None => {}
         }
@@ -164,12 +164,12 @@ impl Pauses {
         }
         let failures = self.token.map_or(0, |pause| pause.failures).saturating_add(1);
         let wait = Duration::from_secs(1 << (failures - 1).min(6)).min(MAX_TOKEN_PAUSE);
-        self.token = Some(TokenPause { until: now.after(wait), failures });
+        self.token = Some(TokenPause { until: now + wait, failures });
     }
 
     fn exceed_daily_quota(&mut self, now: UnixMillis) {
         let until = beijing_midnight(now);
-        let next_probe_at = until.min(now.after(PROBE_INTERVAL));
+        let next_probe_at = until.min(now + PROBE_INTERVAL);
         let probe = self.daily_quota.and_then(|quota| quota.probe);
         self.daily_quota = Some(DailyQuotaPause { until, next_probe_at, probe });
     }
@@ -192,13 +192,13 @@ mod tests {
         let midnight = UnixMillis::new(1_780_329_600_000);
         assert_eq!(beijing_midnight(noon), midnight);
         assert_eq!(beijing_midnight(UnixMillis::new(midnight.get() - 1)), midnight);
-        assert_eq!(beijing_midnight(midnight), midnight.after(24 * 60 * MINUTE));
+        assert_eq!(beijing_midnight(midnight), midnight + 24 * 60 * MINUTE);
     }
 
     #[test]
     fn each_pause_stops_claims_and_says_so() {
         let now = UnixMillis::new(1_780_286_400_000);
-        let later = now.after(MINUTE);
+        let later = now + MINUTE;
         let operator = OperatorPause { by: "ops".to_owned(), note: String::new(), since: now };
         let quota = DailyQuotaPause { until: beijing_midnight(now), next_probe_at: later, probe: None };
         for (pauses, waiting, then) in [

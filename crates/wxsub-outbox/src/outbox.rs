@@ -208,7 +208,7 @@ impl Outbox {
             if message.state.is_final() {
                 return Ok(message);
             }
-            let next_look = clock.now().mono.after(*poll_interval);
+            let next_look = clock.now().mono + *poll_interval;
             let ours = async {
                 while let Ok(message) = outcomes.next().await {
                     if message.id == id {

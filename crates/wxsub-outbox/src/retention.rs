@@ -40,14 +40,14 @@ impl Retention {
             MessageState::Refused | MessageState::NotSent | MessageState::Cancelled => self.not_sent,
             MessageState::MaybeSent => self.decided,
         };
-        end(message).map(|end| end.after(kept))
+        end(message).map(|end| end + kept)
     }
 
     /// From when on an idempotency key may be deleted. `chain` is its message, and the messages sent in its place.
     #[must_use]
     pub fn key_until<'a>(&self, chain: impl IntoIterator<Item = &'a StoredMessage>) -> Option<UnixMillis> {
         let ends: Option<Vec<_>> = chain.into_iter().map(end).collect();
-        ends?.into_iter().max().map(|end| end.after(self.key))
+        ends?.into_iter().max().map(|end| end + self.key)
     }
 
     /// From when on a grant may be deleted: only if no message can use it, and only when its callback is worth nothing

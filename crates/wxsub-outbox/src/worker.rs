@@ -42,7 +42,7 @@ impl Outbox {
             shutdown.await;
             stop.send_replace(true);
             let clock = &self.inner.clock;
-            clock.sleep_until(clock.now().mono.after(DRAIN_TIMEOUT)).await;
+            clock.sleep_until(clock.now().mono + DRAIN_TIMEOUT).await;
         };
         // An outbox without apps waits all the same.
         let working = async {
@@ -58,7 +58,7 @@ impl Outbox {
             () = working => {}
         }
         // A ledger that is away must not hold up the end of the process.
-        let deadline = self.inner.clock.now().mono.after(Duration::from_secs(5));
+        let deadline = self.inner.clock.now().mono + Duration::from_secs(5);
         timeout_at(&*self.inner.clock, deadline, heart.stop()).await;
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Ledger for FaultyLedger {
                 Err(LedgerError::Unknown("reset".to_owned()))
             }
             Some(Fault::Slow(time)) => {
-                self.clock.sleep_until(self.clock.now().mono.after(time)).await;
+                self.clock.sleep_until(self.clock.now().mono + time).await;
                 self.ledger.commit(changes).await
             }
         }

@@ -74,7 +74,7 @@ impl RequestContext {
 
     /// The deadline of the request. The first call starts it.
     pub(crate) fn deadline(&self) -> MonotonicInstant {
-        let start = || self.state.clock().now().mono.after(self.snapshot.limits.request);
+        let start = || self.state.clock().now().mono + self.snapshot.limits.request;
         *self.deadline.get_or_init(start)
     }
 

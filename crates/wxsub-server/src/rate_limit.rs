@@ -71,7 +71,7 @@ impl TokenBucket {
     fn try_acquire(&mut self, now: MonotonicInstant) -> Result<(), Duration> {
         while self.permits < CAPACITY && now.duration_since(self.refilled_at) >= REFILL_INTERVAL {
             self.permits += 1;
-            self.refilled_at = self.refilled_at.after(REFILL_INTERVAL);
+            self.refilled_at = self.refilled_at + REFILL_INTERVAL;
         }
         if self.permits == CAPACITY {
             self.refilled_at = now;

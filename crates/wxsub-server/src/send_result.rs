@@ -178,7 +178,7 @@ impl SendResult {
         };
         Self {
             errcode: error.errcode(),
-            errmsg: error.refusal().map(|refusal| refusal.errmsg().to_owned()),
+            errmsg: error.api_error().map(|api_error| api_error.errmsg().to_owned()),
             rid: error.trace_id().cloned(),
             remedy: Some(error.remedy()),
             stage: Some(error.operation()),
@@ -253,8 +253,8 @@ impl SendResult {
     /// The error that Weixin returned, and the call that it refused.
     #[must_use]
     pub fn refusal(&self) -> Option<(ApiError, Option<Operation>)> {
-        let refusal = ApiError::new(self.errcode?, self.errmsg.as_deref().unwrap_or_default());
-        Some((refusal, self.stage))
+        let api_error = ApiError::new(self.errcode?, self.errmsg.as_deref().unwrap_or_default());
+        Some((api_error, self.stage))
     }
 
     /// What to do, if it is known.

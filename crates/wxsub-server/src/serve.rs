@@ -57,13 +57,13 @@ impl Server {
         // Close the listener before the connections, so that clients cannot connect again.
         main_acceptor.drain_backlog(listener);
         self.state.drain();
-        let deadline = self.state.clock().now().mono.after(DRAIN_TIMEOUT);
+        let deadline = self.state.clock().now().mono + DRAIN_TIMEOUT;
         // Connections that are still open after the deadline are dropped.
         timeout_at(&**self.state.clock(), deadline, main_acceptor.wait_idle()).await;
         let state = Arc::clone(&self.state);
         let flush = tokio::task::spawn_blocking(move || state.audit().flush());
         // A stalled reader of the audit must not delay shutdown.
-        let deadline = self.state.clock().now().mono.after(AUDIT_FLUSH_TIMEOUT);
+        let deadline = self.state.clock().now().mono + AUDIT_FLUSH_TIMEOUT;
         timeout_at(&**self.state.clock(), deadline, flush).await;
     }
 }
@@ -92,7 +92,7 @@ impl Acceptor {
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
                     let clock = self.state.clock();
-                    clock.sleep_until(clock.now().mono.after(ACCEPT_RETRY_DELAY)).await;
+                    clock.sleep_until(clock.now().mono + ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
@@ -102,7 +102,7 @@ impl Acceptor {
     async fn wait_for_capacity(&self, open_count: &mut watch::Receiver<usize>) {
         let clock = self.state.clock();
         let has_capacity = |open: &usize| *open < self.state.snapshot().limits.connections;
-        let retry_at = || clock.now().mono.after(ACCEPT_RETRY_DELAY);
+        let retry_at = || clock.now().mono + ACCEPT_RETRY_DELAY;
         while timeout_at(&**clock, retry_at(), open_count.wait_for(has_capacity)).await.is_none() {}
     }
 

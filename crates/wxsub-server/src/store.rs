@@ -131,7 +131,7 @@ impl FileStore {
                 Err(_) => Err(StoreError::new("cannot write the state file: the write was aborted")),
             }
         };
-        let deadline = self.clock.now().mono.after(DISK_TIMEOUT);
+        let deadline = self.clock.now().mono + DISK_TIMEOUT;
         let result = timeout_at(&*self.clock, deadline, change).await;
         let result = result.unwrap_or_else(|| {
             Err(StoreError::new(format!(

@@ -67,13 +67,15 @@ impl Client {
 
     fn log(&self, message: &Message, error: &SendError) {
         // Weixin's text may contain parts of the request.
-        let refusal = error.refusal().map(|refusal| refusal.redact(message.grant().openid().as_str()));
-        let text = refusal.as_ref().map_or_else(|| error.to_string(), |refusal| refusal.errmsg().to_owned());
+        let api_error =
+            error.api_error().map(|api_error| api_error.redact(message.grant().openid().as_str()));
+        let text =
+            api_error.as_ref().map_or_else(|| error.to_string(), |api_error| api_error.errmsg().to_owned());
         warn!(
             appid = self.inner.source.appid().map(AppId::as_str),
             errcode = error.errcode().map(ErrCode::get),
             text,
-            rid = refusal.as_ref().and_then(ApiError::trace_id).map(TraceId::as_str),
+            rid = api_error.as_ref().and_then(ApiError::trace_id).map(TraceId::as_str),
             remedy = error.remedy().as_str(),
             "{}",
             match error.delivery() {
@@ -86,7 +88,7 @@ impl Client {
 
     /// Sends the message. `posting` is true while a post is running.
     async fn deliver(&self, message: &Message, posting: &AtomicBool) -> Result<(), Cause> {
-        let deadline = self.inner.clock.now().mono.after(self.inner.timeout);
+        let deadline = self.inner.clock.now().mono + self.inner.timeout;
         // A statement of its own, so that the borrow ends before the first await.
         let current = self.inner.source.current().to_owned();
         let token = match current {
@@ -94,10 +96,11 @@ impl Client {
             None => self.with_deadline(deadline, self.inner.source.token()).await?.map_err(Cause::Token)?,
         };
         match self.post(message, &token, deadline, posting).await {
-            Err(Cause::Refused(refusal)) if refusal.errcode().is_stale_token() => {
-                let new_token = self.refresh_after_rejection(&token, refusal, deadline).await?;
+            Err(Cause::Refused(api_error)) if api_error.errcode().is_stale_token() => {
+                let new_token = self.refresh_after_rejection(&token, api_error, deadline).await?;
                 let outcome = self.post(message, &new_token, deadline, posting).await;
-                if matches!(&outcome, Err(Cause::Refused(refusal)) if refusal.errcode().is_stale_token()) {
+                if matches!(&outcome, Err(Cause::Refused(api_error)) if api_error.errcode().is_stale_token())
+                {
                     // The message is not posted a third time. The report keeps other sends from this token.
                     let _ = self
                         .with_deadline(
@@ -116,15 +119,15 @@ impl Client {
     async fn refresh_after_rejection(
         &self,
         stale: &CachedToken,
-        refusal: ApiError,
+        api_error: ApiError,
         deadline: MonotonicInstant,
     ) -> Result<Arc<CachedToken>, Cause> {
         let refresh = self.inner.source.refresh(stale.generation(), Evidence::Observed);
         match self.with_deadline(deadline, refresh).await? {
-            Ok(new_token) if new_token.token().ct_eq(stale.token()) => Err(Cause::Refused(refusal)),
+            Ok(new_token) if new_token.token().ct_eq(stale.token()) => Err(Cause::Refused(api_error)),
             Ok(new_token) => Ok(new_token),
             Err(error) if matches!(error.kind(), TokenErrorKind::NotRefreshable) => {
-                Err(Cause::Refused(refusal))
+                Err(Cause::Refused(api_error))
             }
             Err(error) => Err(Cause::Token(error)),
         }
@@ -154,7 +157,7 @@ impl Client {
             let now = self.inner.clock.now().mono;
             let mut jitter = Jitter::seeded(self.inner.seed.fetch_add(1, Ordering::Relaxed));
             let hosts = u32::try_from(self.inner.hosts.bases().count()).unwrap_or(u32::MAX);
-            match retry_delay(error, attempts, hosts, &mut jitter).map(|pause| now.after(pause)) {
+            match retry_delay(error, attempts, hosts, &mut jitter).map(|pause| now + pause) {
                 Some(retry_at) if retry_at < deadline && self.inner.budget.withdraw() => {
                     self.inner.clock.sleep_until(retry_at).await;
                 }
@@ -188,7 +191,7 @@ impl Client {
         }
         match result? {
             Ok(()) => Ok(()),
-            Err(refusal) => Err(Cause::Refused(refusal.redact(token.token().expose_secret()))),
+            Err(api_error) => Err(Cause::Refused(api_error.redact(token.token().expose_secret()))),
         }
     }
 

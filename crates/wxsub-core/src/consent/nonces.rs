@@ -123,7 +123,7 @@ mod tests {
         assert!((0..512).all(|number| !nonces.insert_if_new(&nonce(number, 1_000))));
         assert!((512..1024).all(|number| nonces.insert_if_new(&nonce(number, 1_000))));
         // All nonces expire now.
-        *clock.0.lock().unwrap() = UnixMillis::default().after(Duration::from_secs(1));
+        *clock.0.lock().unwrap() = UnixMillis::default() + Duration::from_secs(1);
         assert!(nonces.insert_if_new(&nonce(2_000, 9_000)));
         assert_eq!(remembered(), 1);
         // None of these expires, so the next removal is at twice their number.

@@ -79,7 +79,7 @@ impl SignedState {
             return Err(RejectReason::WrongMac);
         }
         let seconds = u64::from_be_bytes([0, 0, 0, *e0, *e1, *e2, *e3, *e4]);
-        let expires = UnixMillis::new(seconds * 1000).after(LEEWAY);
+        let expires = UnixMillis::new(seconds * 1000) + LEEWAY;
         let nonce = nonce.try_into().map_err(|_| RejectReason::NotOurs)?;
         if now >= expires { Err(RejectReason::Expired) } else { Ok(Self { expires, nonce }) }
     }
@@ -112,7 +112,7 @@ mod tests {
         let context = |text: &str| [Box::from(text.as_bytes())];
         let expires = UnixMillis::new(1_000_000);
         let reserved = SignedState::new(expires, [7; NONCE_BYTES]).sign(&key, &context("session")).unwrap();
-        let rejected_from = expires.after(LEEWAY);
+        let rejected_from = expires + LEEWAY;
         let verify = |reserved: &Reserved, key: &SigningKey, session: &str, now: UnixMillis| {
             SignedState::verify(reserved, &[key], &context(session), now).map(|state| state.nonce().expires())
         };

@@ -96,7 +96,7 @@ impl TokenStore for MemoryStore {
         Ok(self.with(app, |entry| {
             let taken = entry.lease.as_ref().is_some_and(|(other, until)| other != holder && *until > now);
             if !taken {
-                entry.lease = Some((holder.to_owned(), now.after(length)));
+                entry.lease = Some((holder.to_owned(), now + length));
             }
             !taken
         }))

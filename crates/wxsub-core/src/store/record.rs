@@ -26,7 +26,7 @@ impl TokenRecord {
 }
 
 /// A token as it is stored, with times on the wall clock. A store keeps them unchanged;
-/// [`to_issued`](Self::to_issued) checks them.
+/// [`to_cached`](Self::to_cached) checks them.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoredToken {
@@ -55,7 +55,7 @@ impl StoredToken {
     /// Returns the token with checked times: its lifetime is at most two hours, and a token requested in the future
     /// has an [unknown age](CachedToken::has_known_age).
     #[must_use]
-    pub fn to_issued(&self, now: ClockReading) -> CachedToken {
+    pub fn to_cached(&self, now: ClockReading) -> CachedToken {
         CachedToken::from_shared_store(
             self.token.clone(),
             self.generation,

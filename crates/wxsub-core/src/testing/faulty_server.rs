@@ -195,7 +195,7 @@ impl FaultyServer {
     async fn wait(&self, what: &str, mut enough: impl FnMut(&Seen) -> bool) {
         let mut seen = self.seen.subscribe();
         let clock = SystemClock::new();
-        let deadline = clock.now().mono.after(TEST_TIMEOUT);
+        let deadline = clock.now().mono + TEST_TIMEOUT;
         let arrived = timeout_at(&clock, deadline, seen.wait_for(|seen| enough(seen))).await.is_some();
         assert!(arrived, "timed out waiting for more {what}: {self:?}");
     }

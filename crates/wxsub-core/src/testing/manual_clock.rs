@@ -23,7 +23,7 @@ const MAX_TASK_HOPS: usize = 64;
 /// let clock = Arc::new(ManualClock::new());
 /// let sleeper = tokio::spawn({
 ///     let clock = Arc::clone(&clock);
-///     async move { clock.sleep_until(clock.now().mono.after(Duration::from_secs(3600))).await }
+///     async move { clock.sleep_until(clock.now().mono + Duration::from_secs(3600)).await }
 /// });
 /// clock.advance_and_run(Duration::from_secs(3600)).await;
 /// sleeper.await.unwrap();
@@ -49,7 +49,7 @@ impl ManualClock {
 
     /// Moves both clocks. Sleepers whose deadline has passed wake, and their tasks run at the next await.
     pub fn advance(&self, by: Duration) {
-        self.now.send_modify(|now| *now = now.after(by));
+        self.now.send_modify(|now| *now = *now + by);
     }
 
     /// Moves the time from one sleeper's deadline to the next, so that events happen in order. It is exact on a
@@ -58,7 +58,7 @@ impl ManualClock {
     /// # Cancel safety
     /// If the future is dropped, the clock stays at the time it has reached.
     pub async fn advance_and_run(&self, time: Duration) {
-        let end = self.now().mono.after(time);
+        let end = self.now().mono + time;
         loop {
             settle().await;
             let now = self.now().mono;
@@ -72,7 +72,7 @@ impl ManualClock {
 
     /// Sets the wall clock forward. No time passes.
     pub fn set_forward(&self, by: Duration) {
-        self.now.send_modify(|now| now.wall = now.wall.after(by));
+        self.now.send_modify(|now| now.wall = now.wall + by);
     }
 
     /// Sets the wall clock back. No time passes.

@@ -106,7 +106,7 @@ async fn marker_stays_until_a_token_is_stored(store: &dyn TokenStore) {
 
 async fn forced_refreshes_are_rate_limited(store: &dyn TokenStore) {
     let (app, minute) =
-        (app("wx1"), |n: u64| UnixMillis::new(1_000_000_000_000).after(Duration::from_secs(60 * n)));
+        (app("wx1"), |n: u64| UnixMillis::new(1_000_000_000_000) + Duration::from_secs(60 * n));
     assert!(store.try_acquire_force_refresh(&app, minute(0)).await.unwrap());
     assert!(!store.try_acquire_force_refresh(&app, minute(9)).await.unwrap());
     for n in 1..6 {
@@ -118,7 +118,7 @@ async fn forced_refreshes_are_rate_limited(store: &dyn TokenStore) {
 
 async fn forced_refreshes_in_the_future_do_not_count(store: &dyn TokenStore) {
     let (app, now) = (app("wx1"), UnixMillis::new(1_000_000_000_000));
-    assert!(store.try_acquire_force_refresh(&app, now.after(LONG)).await.unwrap());
+    assert!(store.try_acquire_force_refresh(&app, now + LONG).await.unwrap());
     assert!(store.try_acquire_force_refresh(&app, now).await.unwrap());
 }
 
@@ -126,12 +126,11 @@ async fn forced_refreshes_in_the_future_do_not_count(store: &dyn TokenStore) {
 async fn wrong_times_are_bounded(store: &dyn TokenStore) {
     let app = app("wx1");
     let now = ClockReading::new(MonotonicInstant::default(), UnixMillis::new(1_780_000_000_000));
-    let (ended, future) =
-        (UnixMillis::new(1_000), now.wall.after(Duration::from_secs(100 * 365 * 24 * 3600)));
+    let (ended, future) = (UnixMillis::new(1_000), now.wall + Duration::from_secs(100 * 365 * 24 * 3600));
     for (number, (requested_at, usable)) in (1..).zip([(future, true), (ended, false)]) {
         let odd = StoredToken { requested_at, lifetime: Duration::MAX, ..token("A", number) };
         assert!(matches!(put(store, &app, number - 1, odd).await, CasOutcome::Stored));
-        let token = store.load(&app).await.unwrap().token.unwrap().to_issued(now);
+        let token = store.load(&app).await.unwrap().token.unwrap().to_cached(now);
         assert_eq!(
             (token.is_valid(now), token.has_known_age()),
             (usable, !usable),

@@ -87,7 +87,7 @@ macro_rules! transport_conformance {
 pub fn run(case: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let clock = SystemClock::new();
-    let deadline = clock.now().mono.after(Duration::from_secs(60));
+    let deadline = clock.now().mono + Duration::from_secs(60);
     let ended = runtime.block_on(timeout_at(&clock, deadline, case));
     assert!(ended.is_some(), "the case hangs");
 }

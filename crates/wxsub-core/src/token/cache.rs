@@ -122,7 +122,7 @@ impl TokenSource for TokenCache {
 
     fn current(&self) -> CurrentToken {
         self.keep_running();
-        CurrentToken::new(self.current.load(), self.clock.now())
+        CurrentToken::from_guard(self.current.load(), self.clock.now())
     }
 
     async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {

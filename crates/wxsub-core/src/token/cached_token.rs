@@ -36,7 +36,7 @@ impl CachedToken {
             generation,
             requested_at: requested_at.wall,
             lifetime,
-            expires_at: requested_at.after(lifetime),
+            expires_at: requested_at + lifetime,
             has_known_age: true,
         }
     }
@@ -56,7 +56,7 @@ impl CachedToken {
         let lifetime = lifetime.min(MAX_LIFETIME);
         let remaining = lifetime.saturating_sub(now.wall.since(requested_at));
         let has_known_age = requested_at.since(now.wall) <= MAX_CLOCK_SKEW;
-        Self { token, generation, requested_at, lifetime, expires_at: now.after(remaining), has_known_age }
+        Self { token, generation, requested_at, lifetime, expires_at: now + remaining, has_known_age }
     }
 
     /// Returns the same token with another generation.

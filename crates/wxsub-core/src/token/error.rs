@@ -85,7 +85,9 @@ impl TokenErrorKind {
     /// Returns whether another host of Weixin may succeed.
     pub(crate) fn may_pass_at_another_host(&self) -> bool {
         match self {
-            Self::Refused(refusal) => refusal.errcode().remedy(Operation::FetchToken) == Remedy::RetryLater,
+            Self::Refused(api_error) => {
+                api_error.errcode().remedy(Operation::FetchToken) == Remedy::RetryLater
+            }
             Self::Transport(_) | Self::Unreadable(_) => true,
             _ => false,
         }
@@ -95,7 +97,7 @@ impl TokenErrorKind {
     /// timeout does not count: peers have waited long enough.
     pub(crate) fn affects_all_peers(&self) -> bool {
         match self {
-            Self::Refused(refusal) => refusal.errcode().remedy(Operation::FetchToken) != Remedy::AllowIp,
+            Self::Refused(api_error) => api_error.errcode().remedy(Operation::FetchToken) != Remedy::AllowIp,
             Self::Transport(error) => {
                 error.stage() == RequestState::MaybeSent && error.kind() != TransportErrorKind::Timeout
             }
@@ -107,8 +109,8 @@ impl TokenErrorKind {
     /// Returns how soon another attempt makes sense.
     pub(crate) fn retry_class(&self) -> RetryClass {
         match self {
-            Self::Refused(refusal) => {
-                match (refusal.errcode(), refusal.errcode().remedy(Operation::FetchToken)) {
+            Self::Refused(api_error) => {
+                match (api_error.errcode(), api_error.errcode().remedy(Operation::FetchToken)) {
                     (ErrCode::MINUTE_QUOTA, _) => RetryClass::After(Duration::from_secs(60)),
                     (_, Remedy::RetryLater) => RetryClass::Transient,
                     _ => RetryClass::Persistent,
@@ -161,9 +163,9 @@ impl TokenError {
 
     /// Returns Weixin's error, if Weixin refused the call.
     #[must_use]
-    pub fn refusal(&self) -> Option<&ApiError> {
+    pub fn api_error(&self) -> Option<&ApiError> {
         match &*self.kind {
-            TokenErrorKind::Refused(refusal) => Some(refusal),
+            TokenErrorKind::Refused(api_error) => Some(api_error),
             _ => None,
         }
     }
@@ -172,7 +174,7 @@ impl TokenError {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match &*self.kind {
-            TokenErrorKind::Refused(refusal) => refusal.errcode().remedy(Operation::FetchToken),
+            TokenErrorKind::Refused(api_error) => api_error.errcode().remedy(Operation::FetchToken),
             TokenErrorKind::Transport(error) if error.is_config_error() => Remedy::FixConfig,
             TokenErrorKind::NotRefreshable | TokenErrorKind::NoRuntime => Remedy::FixConfig,
             TokenErrorKind::RateLimited(_) => Remedy::SlowDown,

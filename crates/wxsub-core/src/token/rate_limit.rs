@@ -45,7 +45,7 @@ impl TokenBucket {
 
     /// Takes a permit, even if none is available.
     pub(super) fn spend(&mut self, now: MonotonicInstant) {
-        self.full_at = self.full_at.max(now).after(self.refill_interval);
+        self.full_at = self.full_at.max(now) + self.refill_interval;
     }
 
     /// Takes a permit, or returns the time until one is available.
@@ -86,7 +86,7 @@ impl ForceRefreshLog {
     ///
     /// Times more than 60 s in the future do not count: a wrong clock wrote them.
     pub fn try_acquire(&mut self, now: UnixMillis) -> bool {
-        let future = now.after(MAX_CLOCK_SKEW);
+        let future = now + MAX_CLOCK_SKEW;
         self.0.retain(|used| *used <= future && now.since(*used) < Self::DAY);
         let recent = self.0.iter().any(|used| now.since(*used) < Self::MIN_INTERVAL);
         if recent || self.0.len() >= Self::MAX_PER_DAY {
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn forced_refreshes_are_ten_minutes_apart_and_six_a_day() {
         let mut log = ForceRefreshLog::default();
-        let at = |minutes: u64| UnixMillis::new(1_000_000_000_000).after(Duration::from_secs(60 * minutes));
+        let at = |minutes: u64| UnixMillis::new(1_000_000_000_000) + Duration::from_secs(60 * minutes);
         let taken = (0..24 * 60).filter(|minute| log.try_acquire(at(*minute))).collect::<Vec<_>>();
         assert_eq!(taken, [0, 10, 20, 30, 40, 50]);
         assert!(log.try_acquire(at(24 * 60)));
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn forced_refreshes_in_the_future_do_not_count() {
         let now = UnixMillis::new(1_000_000_000_000);
-        let ahead = |seconds| now.after(Duration::from_secs(seconds));
+        let ahead = |seconds| now + Duration::from_secs(seconds);
         let mut log = ForceRefreshLog::new([61, 3_600, u64::MAX].map(ahead).to_vec());
         assert!(log.try_acquire(now));
         assert_eq!(log.used(), [now]);

@@ -141,18 +141,18 @@ impl RefreshState {
         let expires_at = self.current.as_ref().map(|token| token.expires_at());
         let attempt_at = self.next_attempt_at.filter(|_| self.attempt.is_none());
         let next = [expires_at, attempt_at].into_iter().flatten().map(|time| time.remaining(now)).min()?;
-        Some(now.mono.after(next.min(WALL_CLOCK_CHECK_INTERVAL)))
+        Some(now.mono + next.min(WALL_CLOCK_CHECK_INTERVAL))
     }
 
     /// Returns a snapshot for callers and observers.
     #[must_use]
     pub fn status(&self) -> TokenStatus {
         TokenStatus {
-            held: self.current.clone(),
+            current: self.current.clone(),
             failure: self.failure.clone(),
             failure_seq: self.failure_seq,
             fetching: self.attempt.is_some(),
-            in_doubt_from: self.in_doubt_since.map(|since| since.after(IN_DOUBT_GRACE)),
+            in_doubt_from: self.in_doubt_since.map(|since| since + IN_DOUBT_GRACE),
             next_attempt_at: self.next_attempt_at,
             endpoint: self.endpoint,
         }
@@ -166,7 +166,7 @@ impl RefreshState {
                 // No fetch has failed, so only the rate limit can delay the next attempt.
                 let wait = self.fetch_limit.wait(now.mono);
                 self.failure = None;
-                self.next_attempt_at = Some(now.after(wait));
+                self.next_attempt_at = Some(now + wait);
                 if wait > Duration::ZERO && self.attempt.is_none() {
                     self.on_fetch_limit_reached(wait, actions);
                 }
@@ -189,7 +189,7 @@ impl RefreshState {
     /// Returns `due`, or a later time if the rate limit does not allow a fetch by then.
     fn not_before_fetch_limit(&self, due: ClockReading, now: ClockReading) -> ClockReading {
         let wait = self.fetch_limit.wait(now.mono);
-        if due.remaining(now) < wait { now.after(wait) } else { due }
+        if due.remaining(now) < wait { now + wait } else { due }
     }
 
     fn on_token_requested(&mut self, now: ClockReading) {
@@ -248,7 +248,7 @@ impl RefreshState {
             return;
         }
         let lease = schedule::lease(self.current.as_deref());
-        let takeover_at = now.after(self.jitter.within_percent(lease * 9 / 10, 5));
+        let takeover_at = now + self.jitter.within_percent(lease * 9 / 10, 5);
         if self.next_attempt_at.is_none_or(|due| due.remaining(now) > takeover_at.remaining(now)) {
             self.next_attempt_at = Some(takeover_at);
         }
@@ -272,7 +272,7 @@ impl RefreshState {
 
     fn is_in_doubt(&self, now: ClockReading) -> bool {
         self.has_unknown_age()
-            || self.in_doubt_since.is_some_and(|since| since.after(IN_DOUBT_GRACE).is_past(now))
+            || self.in_doubt_since.is_some_and(|since| (since + IN_DOUBT_GRACE).is_past(now))
     }
 
     fn has_unknown_age(&self) -> bool {
@@ -325,7 +325,7 @@ impl RefreshState {
             None => {
                 self.failures = self.failures.saturating_add(1);
                 self.failing_since.get_or_insert(now.mono);
-                self.next_attempt_at = Some(now.after(self.jitter.within_percent(PANIC_RESTART_DELAY, 25)));
+                self.next_attempt_at = Some(now + self.jitter.within_percent(PANIC_RESTART_DELAY, 25));
             }
         }
         let wait = self.next_attempt_at.map(|due| due.remaining(now));

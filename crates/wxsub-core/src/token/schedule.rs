@@ -35,7 +35,7 @@ pub(super) fn refresh(
         }
         TokenEndpoint::StableToken => {
             let every = STABLE_POLL_INTERVAL.min(remaining / 4).max(Duration::from_secs(1));
-            now.after(jitter.within_percent(every, 25).max(remaining.saturating_sub(STABLE_REFRESH_BUFFER)))
+            now + jitter.within_percent(every, 25).max(remaining.saturating_sub(STABLE_REFRESH_BUFFER))
         }
     }
 }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn due_in(endpoint: TokenEndpoint, age: u32, jitter: &mut Jitter) -> Duration {
-        let now = start().after(SECOND * age);
+        let now = start() + SECOND * age;
         refresh(endpoint, &with_lifetime(7200), now, jitter).remaining(now)
     }
 

@@ -15,22 +15,21 @@ pub struct CurrentToken {
 }
 
 impl CurrentToken {
-    /// Borrows the token if it is valid now.
+    /// Borrows this token if it is valid now. For your own token sources.
     #[must_use]
-    pub(crate) fn new(guard: Guard<Option<Arc<CachedToken>>>, now: ClockReading) -> Self {
+    pub fn new(token: Option<Arc<CachedToken>>, now: ClockReading) -> Self {
+        Self::from_guard(Guard::from_inner(token), now)
+    }
+
+    /// Borrows the token if it is valid now.
+    pub(super) fn from_guard(guard: Guard<Option<Arc<CachedToken>>>, now: ClockReading) -> Self {
         let is_valid = guard.as_ref().is_some_and(|token| token.is_valid(now));
         Self { guard, is_valid }
     }
 
-    /// Borrows this token if it is valid now. For your own token sources.
-    #[must_use]
-    pub fn from_issued(token: Option<Arc<CachedToken>>, now: ClockReading) -> Self {
-        Self::new(Guard::from_inner(token), now)
-    }
-
     /// Returns the token if it is valid.
     #[must_use]
-    pub fn issued(&self) -> Option<&CachedToken> {
+    pub fn get(&self) -> Option<&CachedToken> {
         self.guard.as_deref().filter(|_| self.is_valid)
     }
 
@@ -43,7 +42,7 @@ impl CurrentToken {
 
 impl fmt::Debug for CurrentToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CurrentToken").field(&self.issued()).finish()
+        f.debug_tuple("CurrentToken").field(&self.get()).finish()
     }
 }
 

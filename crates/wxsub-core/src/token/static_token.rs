@@ -30,7 +30,7 @@ impl StaticToken {
 #[async_trait]
 impl TokenSource for StaticToken {
     fn current(&self) -> CurrentToken {
-        CurrentToken::from_issued(Some(Arc::clone(&self.token)), self.clock.now())
+        CurrentToken::new(Some(Arc::clone(&self.token)), self.clock.now())
     }
 
     async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {

@@ -9,7 +9,7 @@ use crate::clock::ClockReading;
 #[non_exhaustive]
 pub struct TokenStatus {
     /// The current token. It may have expired: see [`is_valid`](CachedToken::is_valid).
-    pub held: Option<Arc<CachedToken>>,
+    pub current: Option<Arc<CachedToken>>,
     /// The last failure since the last success.
     pub failure: Option<TokenError>,
     /// Number of failures published so far.
@@ -30,29 +30,32 @@ const SAFE_OVERLAP: Duration = Duration::from_secs(240);
 /// Maximum ttl of a token in doubt.
 const MAX_IN_DOUBT_TTL: Duration = Duration::from_secs(60);
 
-impl TokenStatus {
-    /// Returns whether waiting callers see no difference.
-    pub(crate) fn same_as(&self, other: &Self) -> bool {
-        let token = |status: &Self| status.held.as_ref().map(Arc::as_ptr);
+/// Two snapshots are equal if callers see no difference. `failure_seq` identifies the failure.
+impl PartialEq for TokenStatus {
+    fn eq(&self, other: &Self) -> bool {
+        let token = |status: &Self| status.current.as_ref().map(Arc::as_ptr);
         token(self) == token(other)
             && self.failure.is_some() == other.failure.is_some()
             && self.failure_seq == other.failure_seq
             && self.fetching == other.fetching
             && self.in_doubt_from == other.in_doubt_from
             && self.next_attempt_at == other.next_attempt_at
+            && self.endpoint == other.endpoint
     }
+}
 
+impl TokenStatus {
     /// Returns the current token if it is valid now.
     #[must_use]
     pub fn usable(&self, now: ClockReading) -> Option<&Arc<CachedToken>> {
-        self.held.as_ref().filter(|token| token.is_valid(now))
+        self.current.as_ref().filter(|token| token.is_valid(now))
     }
 
     /// Returns whether the current token is in doubt at `now`: a response was lost, or its age is unknown.
     #[must_use]
     pub fn is_in_doubt(&self, now: ClockReading) -> bool {
-        self.held.as_ref().is_some_and(|held| {
-            !held.has_known_age() || self.in_doubt_from.is_some_and(|from| from.is_past(now))
+        self.current.as_ref().is_some_and(|token| {
+            !token.has_known_age() || self.in_doubt_from.is_some_and(|from| from.is_past(now))
         })
     }
 
@@ -63,7 +66,7 @@ impl TokenStatus {
     #[must_use]
     pub fn safe_ttl(&self, now: ClockReading) -> Duration {
         let remaining = self.usable(now).map_or(Duration::ZERO, |token| token.remaining(now));
-        if self.held.as_ref().is_some_and(|held| !held.has_known_age()) {
+        if self.current.as_ref().is_some_and(|token| !token.has_known_age()) {
             return remaining.min(MAX_IN_DOUBT_TTL);
         }
         if self.endpoint == TokenEndpoint::StableToken {
@@ -95,8 +98,8 @@ mod tests {
         let failure = || Some(TokenError::new(TokenErrorKind::TimedOut, None));
         let all = [
             TokenStatus::default(),
-            TokenStatus { held: Some(Arc::new(token.clone())), ..TokenStatus::default() },
-            TokenStatus { held: Some(Arc::new(token)), ..TokenStatus::default() },
+            TokenStatus { current: Some(Arc::new(token.clone())), ..TokenStatus::default() },
+            TokenStatus { current: Some(Arc::new(token)), ..TokenStatus::default() },
             TokenStatus { failure: failure(), ..TokenStatus::default() },
             TokenStatus { failure_seq: 1, ..TokenStatus::default() },
             TokenStatus { fetching: true, ..TokenStatus::default() },
@@ -105,7 +108,7 @@ mod tests {
         ];
         for (a, first) in all.iter().enumerate() {
             for (b, second) in all.iter().enumerate() {
-                assert_eq!(first.same_as(&second.clone()), a == b, "{first:?} {second:?}");
+                assert_eq!(first == &second.clone(), a == b, "{first:?} {second:?}");
             }
         }
     }
@@ -113,21 +116,21 @@ mod tests {
     #[test]
     fn safe_ttl_is_how_long_a_token_surely_works() {
         let seconds = Duration::from_secs;
-        let now = ClockReading::default().after(seconds(1_000));
+        let now = ClockReading::default() + seconds(1_000);
         let token =
             |lifetime| CachedToken::new("T".parse().unwrap(), Generation::new(1), now, seconds(lifetime));
         let status = |lifetime, due: u64, in_doubt: Option<u64>| TokenStatus {
-            held: Some(Arc::new(token(lifetime))),
-            next_attempt_at: Some(now.after(seconds(due))),
-            in_doubt_from: in_doubt.map(|from| now.after(seconds(from))),
+            current: Some(Arc::new(token(lifetime))),
+            next_attempt_at: Some(now + seconds(due)),
+            in_doubt_from: in_doubt.map(|from| now + seconds(from)),
             ..TokenStatus::default()
         };
         let stable = TokenStatus { endpoint: TokenEndpoint::StableToken, ..status(7200, 10, None) };
-        let (future, lifetime) = (now.wall.after(seconds(61)), seconds(7200));
+        let (future, lifetime) = (now.wall + seconds(61), seconds(7200));
         let unknown =
             CachedToken::from_shared_store("T".parse().unwrap(), Generation::new(1), future, lifetime, now);
         let with_unknown_age =
-            |status: TokenStatus| TokenStatus { held: Some(Arc::new(unknown.clone())), ..status };
+            |status: TokenStatus| TokenStatus { current: Some(Arc::new(unknown.clone())), ..status };
         for (status, ttl) in [
             (with_unknown_age(stable.clone()), 60),
             (with_unknown_age(status(7200, 3600, None)), 60),

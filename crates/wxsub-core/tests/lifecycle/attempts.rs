@@ -38,7 +38,7 @@ fn two_fast_failures_are_silent() {
         assert!((100..=300).contains(&life.due_in().as_millis()));
         life.pass(life.due_in());
         let second = fetch(life.tell(Event::Timer));
-        life.now = failed.after(Duration::from_millis(between));
+        life.now = failed + Duration::from_millis(between);
         life.finish(&second, not_sent());
         assert_eq!(life.status().failure_seq, announced);
         assert!(life.due_in() >= Duration::from_millis(200));
@@ -72,7 +72,7 @@ fn expiry_after_failures_keeps_failure_and_retry_delay() {
     life.pass(seconds(5));
     life.tell(Event::Timer);
     let status = life.status();
-    assert!(status.held.is_none() && status.failure.is_some() && status.next_attempt_at == planned);
+    assert!(status.current.is_none() && status.failure.is_some() && status.next_attempt_at == planned);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn older_or_expired_token_is_not_adopted() {
             &order,
             FetchOutcome::Adopted { token: Arc::new(issued), in_doubt_since: None, lost_race: false },
         );
-        assert!(life.status().held.is_none());
+        assert!(life.status().current.is_none());
         assert_eq!(life.due_in(), look_again);
     }
 }
@@ -128,7 +128,7 @@ fn superseded_token_puts_current_token_in_doubt() {
         let lives = seconds(if held { 7200 } else { 0 });
         let newer = CachedToken::new(
             "C".parse().unwrap(),
-            order.known.next(life.now.wall.after(seconds(1))),
+            order.known.next(life.now.wall + seconds(1)),
             life.now,
             lives,
         );

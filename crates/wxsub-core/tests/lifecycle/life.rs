@@ -87,7 +87,7 @@ impl Life {
     }
 
     pub fn pass(&mut self, time: Duration) {
-        self.now = self.now.after(time);
+        self.now = self.now + time;
     }
 
     pub fn status(&self) -> TokenStatus {
@@ -95,7 +95,7 @@ impl Life {
     }
 
     pub fn held(&self) -> Arc<CachedToken> {
-        self.status().held.unwrap()
+        self.status().current.unwrap()
     }
 
     pub fn due_in(&self) -> Duration {

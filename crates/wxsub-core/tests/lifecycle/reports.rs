@@ -52,7 +52,7 @@ fn lost_response_explains_rejection_for_six_minutes() {
         let order = fetch(life.report(Evidence::Reported));
         let asked = life.now;
         life.finish(&order, lost());
-        life.now = asked.after(Duration::from_millis(later));
+        life.now = asked + Duration::from_millis(later);
         assert_eq!(is_called_stolen(life.report(Evidence::Observed)), stolen, "{later} ms later");
     }
 }
@@ -90,7 +90,7 @@ fn rationed_for(wait: Duration) -> Life {
         life.finish(&order, FetchOutcome::Issued(issued));
     }
     let order = fetch(life.report(Evidence::Reported));
-    life.now = start.after(seconds(60) - wait);
+    life.now = start + (seconds(60) - wait);
     life.finish(&order, FetchOutcome::Failed(TokenErrorKind::RateLimited(seconds(20))));
     life
 }

@@ -15,9 +15,9 @@ fn earlier_of_two_markers_counts() {
         let mut life = Life::holding();
         let start = life.now;
         life.pass(seconds(30));
-        life.read(Some(start.wall.after(seconds(first))));
-        life.read(Some(start.wall.after(seconds(second))));
-        assert_eq!(life.status().in_doubt_from, Some(start.after(seconds(first.min(second) + 240))));
+        life.read(Some(start.wall + seconds(first)));
+        life.read(Some(start.wall + seconds(second)));
+        assert_eq!(life.status().in_doubt_from, Some(start + seconds(first.min(second) + 240)));
     }
 }
 
@@ -39,7 +39,7 @@ fn own_lost_response_outlives_the_marker() {
     life.finish(&order, lost());
     life.read(Some(asked.wall));
     life.read(None);
-    assert_eq!(life.status().in_doubt_from, Some(asked.after(seconds(240))));
+    assert_eq!(life.status().in_doubt_from, Some(asked + seconds(240)));
 }
 
 #[test]

@@ -17,7 +17,7 @@ proptest! {
         world.tell(Event::TokenRequested);
         let asked = world.now;
         world.pass(seconds(takes + 1));
-        prop_assert_eq!(world.held().unwrap().expires_at(), asked.after(seconds(life)));
+        prop_assert_eq!(world.held().unwrap().expires_at(), asked + seconds(life));
     }
 
     /// Expiry by one clock is final. Setting the other clock back does not make the token valid again.
@@ -27,7 +27,7 @@ proptest! {
         world.otherwise = at_once(End::NotSent);
         let ended = world.held().unwrap();
         // As after a suspension: the wall clock has advanced, the monotonic clock has not.
-        world.now.wall = world.now.wall.after(seconds(jump));
+        world.now.wall = world.now.wall + seconds(jump);
         world.tell(Event::Timer);
         let gone = world.held().is_none();
         prop_assert_eq!(gone, jump >= 7199);
@@ -46,9 +46,9 @@ proptest! {
         world.otherwise = at_once(End::NotSent);
         let asked = world.now.wall.before(seconds(7200 + over));
         let stored = StoredToken::new("T".parse().unwrap(), Generation::default().next(asked), asked, seconds(7200));
-        world.tell(Event::StoreLoaded { token: Arc::new(stored.to_issued(world.now)), in_doubt_since: None });
+        world.tell(Event::StoreLoaded { token: Arc::new(stored.to_cached(world.now)), in_doubt_since: None });
         world.now.wall = world.now.wall.before(seconds(back));
-        world.tell(Event::StoreLoaded { token: Arc::new(stored.to_issued(world.now)), in_doubt_since: None });
+        world.tell(Event::StoreLoaded { token: Arc::new(stored.to_cached(world.now)), in_doubt_since: None });
         prop_assert!(world.held().is_none());
     }
 
@@ -64,7 +64,7 @@ proptest! {
         let endpoint = if stable { TokenEndpoint::StableToken } else { TokenEndpoint::Token };
         let mut world = World::new(endpoint, seed, vec![]);
         world.otherwise = at_once(End::NotSent);
-        world.load(world.now.wall.after(seconds(ahead)), seconds(life));
+        world.load(world.now.wall + seconds(ahead), seconds(life));
         prop_assert!(world.held().is_some() && world.in_flight.is_some());
         // While no other can be had it is served, for one whole life at most.
         for _ in 0..minutes {
@@ -87,7 +87,7 @@ proptest! {
     #[test]
     fn p10_small_skew_costs_nothing(seed: u64, ahead in 0_u64..=60) {
         let mut world = World::new(TokenEndpoint::Token, seed, vec![]);
-        world.load(world.now.wall.after(seconds(ahead)), seconds(7200));
+        world.load(world.now.wall + seconds(ahead), seconds(7200));
         world.pass(seconds(1800));
         prop_assert!(world.held().is_some() && world.fetches.is_empty());
     }
@@ -105,7 +105,7 @@ proptest! {
     #[test]
     fn p10_a_jump_costs_one_refresh(seed: u64, jump in 4000_u64..7000) {
         let mut world = World::holding(TokenEndpoint::Token, seed, 7200);
-        world.now.wall = world.now.wall.after(seconds(jump));
+        world.now.wall = world.now.wall + seconds(jump);
         let fetches = world.fetches.len();
         world.pass(seconds(62));
         prop_assert_eq!(world.fetches.len(), fetches + 1);

@@ -26,15 +26,15 @@ proptest! {
         let mut world = with_lost_answer(seed, takes, otherwise);
         let asked = world.fetches[1].0;
         let held = world.held().unwrap().generation();
-        let suspect_from = asked.after(seconds(240));
+        let suspect_from = asked + seconds(240);
         while world.now.mono.duration_since(asked.mono) < seconds(900) {
             prop_assert_eq!(world.status().is_in_doubt(world.now), suspect_from.is_past(world.now));
             prop_assert_eq!(world.held().map(|token| token.generation()), Some(held));
-            let ttl_end = world.now.mono.after(world.status().safe_ttl(world.now));
+            let ttl_end = world.now.mono + world.status().safe_ttl(world.now);
             if suspect_from.is_past(world.now) {
-                prop_assert!(ttl_end <= world.now.mono.after(seconds(60)));
+                prop_assert!(ttl_end <= world.now.mono + seconds(60));
             } else {
-                prop_assert!(ttl_end <= asked.mono.after(seconds(300)));
+                prop_assert!(ttl_end <= asked.mono + seconds(300));
             }
             world.pass(seconds(1));
         }

@@ -152,7 +152,7 @@ impl World {
     pub fn load(&mut self, asked: UnixMillis, life: Duration) {
         let generation = Generation::default().next(self.now.wall);
         let stored = StoredToken::new(AccessToken::new("STORED").unwrap(), generation, asked, life);
-        let issued = Arc::new(stored.to_issued(self.now));
+        let issued = Arc::new(stored.to_cached(self.now));
         self.tell(Event::StoreLoaded { token: issued, in_doubt_since: None });
     }
 
@@ -168,7 +168,7 @@ impl World {
             Op::Want => drop(self.tell(Event::TokenRequested)),
             Op::Report(evidence) => return self.report(generation?, *evidence),
             Op::ReportOld => return self.report(Generation::new(generation?.get() - 1), Evidence::Reported),
-            Op::WallForward(by) => self.now.wall = self.now.wall.after(*by),
+            Op::WallForward(by) => self.now.wall = self.now.wall + *by,
             Op::WallBack(by) => self.now.wall = self.now.wall.before(*by),
         }
         None
@@ -183,16 +183,16 @@ impl World {
 
     /// Advances time, and sends timer events when they are due.
     pub fn pass(&mut self, time: Duration) {
-        let end = self.now.mono.after(time);
+        let end = self.now.mono + time;
         for _ in 0..1_000_000 {
             let finish = self.in_flight.as_ref().map(|(at, ..)| *at);
             let timer = self.lifecycle.poll_timeout(self.now);
             let next = [finish, timer].into_iter().flatten().min().filter(|at| *at <= end);
             let Some(next) = next else {
-                self.now = self.now.after(end.duration_since(self.now.mono));
+                self.now = self.now + end.duration_since(self.now.mono);
                 return;
             };
-            self.now = self.now.after(next.duration_since(self.now.mono));
+            self.now = self.now + next.duration_since(self.now.mono);
             if finish == Some(next) { self.finish() } else { drop(self.tell(Event::Timer)) }
         }
         panic!("a hot loop: a million wake-ups in {time:?}");
@@ -270,7 +270,7 @@ impl World {
         self.fetches.push((self.now, order.mode));
         let Fate { takes, end } = self.fates.pop_front().unwrap_or_else(|| self.otherwise.clone());
         let (takes, end) = if takes > order.timeout { (order.timeout, End::Lose) } else { (takes, end) };
-        self.in_flight = Some((self.now.mono.after(takes), self.now, order, end));
+        self.in_flight = Some((self.now.mono + takes, self.now, order, end));
     }
 
     pub fn count(&self, wanted: impl Fn(&TokenEvent) -> bool) -> usize {

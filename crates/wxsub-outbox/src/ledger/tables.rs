@@ -32,7 +32,7 @@ impl StoredWorker {
     /// worker writes another within seconds.
     #[must_use]
     pub fn is_lease_over(&self, now: UnixMillis) -> bool {
-        self.gone_at.is_none() && (now > self.beat_at.after(LEASE) || self.beat_at > now.after(LEASE))
+        self.gone_at.is_none() && (now > self.beat_at + LEASE || self.beat_at > now + LEASE)
     }
 }
 

@@ -101,7 +101,8 @@ impl Detail {
             Operation::FetchToken => Stage::Token,
             Operation::Send => Stage::Send,
         };
-        let errmsg = error.refusal().map_or_else(|| error.to_string(), |refusal| refusal.errmsg().to_owned());
+        let errmsg =
+            error.api_error().map_or_else(|| error.to_string(), |api_error| api_error.errmsg().to_owned());
         Self {
             stage: Some(stage),
             errcode: error.errcode(),

@@ -137,7 +137,7 @@ impl StoredMessage {
             (Settlement::NotSent(detail), Mode::Queued) => {
                 let mut next = next(detail);
                 next.failures = next.failures.saturating_add(1);
-                next.due_at = now.after(retry_delay(self.id, next.failures));
+                next.due_at = now + retry_delay(self.id, next.failures);
                 next.requeue(max_failures, now)
             }
             (Settlement::NotAccepted(why, detail), Mode::Queued) => {
@@ -222,8 +222,8 @@ impl StoredMessage {
     #[must_use]
     pub fn decidable_at(&self) -> UnixMillis {
         match (self.restored_at, self.attempted_at) {
-            (Some(restored), _) => restored.after(RESTORED_DECISION_DELAY),
-            (None, Some(attempted)) => attempted.after(DECISION_DELAY),
+            (Some(restored), _) => restored + RESTORED_DECISION_DELAY,
+            (None, Some(attempted)) => attempted + DECISION_DELAY,
             (None, None) => UnixMillis::default(),
         }
     }
@@ -281,7 +281,7 @@ impl StoredMessage {
             created_at: now,
             send_at: now,
             due_at: now,
-            expires_at: now.after(lifetime),
+            expires_at: now + lifetime,
             attempted_at: None,
             settled_at: None,
             worker: None,

@@ -57,7 +57,7 @@ impl AppWorker {
                     postings.insert(id, posting);
                 }
             }
-            let next_poll = clock.now().mono.after(self.inner.poll_interval);
+            let next_poll = clock.now().mono + self.inner.poll_interval;
             // A token may come while the one message that fetches it is under way.
             let idle = !stop && tasks.len() < self.app.concurrency.get();
             tokio::select! {
@@ -82,14 +82,14 @@ impl AppWorker {
 
     /// Without a token at hand, one message at a time fetches one.
     fn free_slots(&self, taken: usize) -> usize {
-        let has_token = self.app.client.token_source().current().issued().is_some();
+        let has_token = self.app.client.token_source().current().get().is_some();
         let slots = if has_token { self.app.concurrency.get() } else { 1 };
         slots.saturating_sub(taken)
     }
 
     async fn claim(&self, limit: usize) -> Vec<Posting> {
         // Before the claim, so that a slow commit makes the window shorter, never longer.
-        let deadline = self.inner.clock.now().after(POST_WINDOW);
+        let deadline = self.inner.clock.now() + POST_WINDOW;
         let Some((worker, number)) = self.heart.begin_claim() else { return Vec::new() };
         let claim = Change::Claim { worker, appid: self.app.appid.clone(), limit };
         let messages = match self.inner.writer.submit(claim).await {
@@ -124,7 +124,7 @@ impl Posting {
     async fn post(&self) -> Settlement {
         // With a token at hand, the POST follows at once. Without one, the token's own error is the outcome.
         let tokens = self.app.client.token_source();
-        if tokens.current().issued().is_none() {
+        if tokens.current().get().is_none() {
             let _ = timeout_at(&*self.inner.clock, self.deadline.mono, tokens.token()).await;
         }
         let Some(body) = &self.message.body else {
@@ -154,7 +154,7 @@ impl Posting {
         };
         while let Err(error) = inner.writer.submit(change.clone()).await {
             tracing::warn!(%error, message = %message.id, "settle failed");
-            inner.clock.sleep_until(inner.clock.now().mono.after(SETTLE_RETRY_INTERVAL)).await;
+            inner.clock.sleep_until(inner.clock.now().mono + SETTLE_RETRY_INTERVAL).await;
         }
         self.heart.end_attempt((message.id, message.attempt));
     }

@@ -114,7 +114,7 @@ impl Heart {
             let interval = match alive {
                 Ok(true) => {
                     registered = true;
-                    self.pulse().post_until = Some(before.after(POST_WINDOW));
+                    self.pulse().post_until = Some(before + POST_WINDOW);
                     self.sweep().await;
                     HEARTBEAT_INTERVAL
                 }
@@ -130,7 +130,7 @@ impl Heart {
                     HEARTBEAT_RETRY_INTERVAL
                 }
             };
-            clock.sleep_until(clock.now().mono.after(interval)).await;
+            clock.sleep_until(clock.now().mono + interval).await;
         }
     }
 

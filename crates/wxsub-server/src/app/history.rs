@@ -64,10 +64,8 @@ impl TokenHistory {
 
     /// Records that this client was served this token.
     pub(crate) fn record_served(&self, client: &str, served: &ServedToken, now: ClockReading) {
-        let last_served = LastServed {
-            generation: served.cached.generation(),
-            valid_until: now.mono.after(served.expires_in),
-        };
+        let last_served =
+            LastServed { generation: served.cached.generation(), valid_until: now.mono + served.expires_in };
         locked(&self.last_served).insert(client.to_owned(), last_served);
     }
 

@@ -45,7 +45,7 @@ impl Probe {
         let now = self.clock.now().mono;
         let mut done = self.start(now, token_cache, token);
         // An error means that the probe task is gone; then there is nothing to wait for.
-        timeout_at(&*self.clock, now.after(PROBE_TIMEOUT), done.wait_for(|done| *done)).await;
+        timeout_at(&*self.clock, now + PROBE_TIMEOUT, done.wait_for(|done| *done)).await;
     }
 
     /// Starts a probe, or joins the last one if it started less than 10 s ago.

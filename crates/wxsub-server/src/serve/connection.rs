@@ -47,7 +47,7 @@ pub(super) async fn serve_connection(
         (snapshot.limits, snapshot.tls.clone())
     };
     let Some(tls) = tls else { return serve_http(state, router, TokioIo::new(stream), peer).await };
-    let deadline = state.clock().now().mono.after(limits.header);
+    let deadline = state.clock().now().mono + limits.header;
     let handshake = TlsAcceptor::from(tls.0).accept(stream);
     if let Some(Ok(stream)) = timeout_at(&**state.clock(), deadline, handshake).await {
         serve_http(state, router, TokioIo::new(stream), peer).await;
@@ -83,7 +83,7 @@ where
         _ = connection.as_mut() => return,
         () = state.shutdown_started() => closing.store(true, Ordering::Relaxed),
     }
-    let deadline = state.clock().now().mono.after(KEEP_ALIVE_GRACE);
+    let deadline = state.clock().now().mono + KEEP_ALIVE_GRACE;
     if timeout_at(&**state.clock(), deadline, connection.as_mut()).await.is_none() {
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;

@@ -124,7 +124,7 @@ async fn record_with_maximum_values_is_accepted_or_ignored() {
         let store = folder.open().await.unwrap();
         assert!(store.corrupt_apps().is_empty());
         let record = store.load(&app()).await.unwrap();
-        let cached = record.token.as_ref().map(|stored| stored.to_issued(now));
+        let cached = record.token.as_ref().map(|stored| stored.to_cached(now));
         assert_eq!(cached.as_ref().is_some_and(|cached| cached.is_valid(now)), usable, "{from}");
         assert!(cached.is_none_or(|cached| cached.remaining(now).as_secs() <= 7200));
         let next = token("B", record.generation().next(now.wall).get());

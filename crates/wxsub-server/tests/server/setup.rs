@@ -56,7 +56,7 @@ impl Transport for InProcess {
         // Other tasks run meanwhile, as with a network.
         tokio::task::yield_now().await;
         if !handled.delay.is_zero() {
-            self.1.sleep_until(self.1.now().mono.after(handled.delay)).await;
+            self.1.sleep_until(self.1.now().mono + handled.delay).await;
         }
         match handled.outcome {
             Ok(reply) => Ok(RawResponse::new(reply.status, reply.body.into())),

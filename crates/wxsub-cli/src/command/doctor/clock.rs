@@ -19,7 +19,7 @@ pub(super) fn compare<B>(response: &TimedResponse<B>) -> Finding<()> {
     let Some(remote) = date.and_then(|date| date.duration_since(SystemTime::UNIX_EPOCH).ok()) else {
         return Finding::Skipped("the response has no date".to_owned());
     };
-    let remote = UnixMillis::default().after(remote);
+    let remote = UnixMillis::default() + remote;
     // Weixin wrote the date between the request and the response.
     let ahead = response.requested_at.wall.since(remote);
     let behind = remote.since(response.received_at.wall);

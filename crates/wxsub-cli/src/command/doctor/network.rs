@@ -42,7 +42,7 @@ async fn resolve(base: &BaseUrl) -> Result<String, CheckFailure> {
     let found = tokio::select! {
         biased;
         found = lookup_host((host, base.port())) => found.map_err(|error| error.to_string()),
-        () = clock.sleep_until(clock.now().mono.after(DNS_TIMEOUT)) => Err(format!("no response within {DNS_TIMEOUT:?}")),
+        () = clock.sleep_until(clock.now().mono + DNS_TIMEOUT) => Err(format!("no response within {DNS_TIMEOUT:?}")),
     };
     let error =
         match found.map(|found| found.map(|address| address.ip().to_string()).collect::<BTreeSet<_>>()) {

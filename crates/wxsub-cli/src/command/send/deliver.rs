@@ -107,7 +107,7 @@ impl SendReport {
 /// Posts the message to the control server once.
 async fn post(server: &ControlServer, timeout: Duration, message: &Message) -> SendReport {
     let clock = SystemClock::new();
-    let deadline = clock.now().mono.after(timeout);
+    let deadline = clock.now().mono + timeout;
     match timeout_at(&clock, deadline, server.request("messages", Some(message.to_json()))).await {
         None => maybe_sent(
             message,

@@ -172,7 +172,7 @@ impl Flow {
 
     /// Records the start of another attempt for a line.
     pub(super) fn begin_retry(&mut self, now: MonotonicInstant) {
-        self.next_attempt = now.after(self.rules.interval);
+        self.next_attempt = now + self.rules.interval;
         if matches!(self.mode, Mode::Paused { .. }) {
             self.mode = Mode::Probing;
         }
@@ -230,7 +230,7 @@ impl Flow {
         if let Mode::Paused { until, cause: paused_for } = &mut self.mode {
             // The attempt began before the pause. It adds no failure, but a longer wait counts.
             if cause == Cause::RateLimit {
-                (*until, *paused_for) = ((*until).max(now.after(at_least)), cause);
+                (*until, *paused_for) = ((*until).max(now + at_least), cause);
             }
             return Decision { retry: true, pause: None };
         }
@@ -247,7 +247,7 @@ impl Flow {
         let Some(length) = length else {
             return self.give_up(line, cause);
         };
-        self.mode = Mode::Paused { until: now.after(length), cause };
+        self.mode = Mode::Paused { until: now + length, cause };
         Decision { retry: true, pause: Some(Pause { cause, length }) }
     }
 
@@ -397,8 +397,7 @@ mod tests {
     #[test]
     fn continue_tries_each_line_once_until_a_response() {
         let mut flow = flow(OnError::Continue);
-        let (unreachable, later) =
-            (Signal::NotReached(Duration::ZERO), MonotonicInstant::default().after(MINUTE));
+        let (unreachable, later) = (Signal::NotReached(Duration::ZERO), MonotonicInstant::default() + MINUTE);
         run(&mut flow, &[unreachable; 4]);
         assert_eq!(flow.handle(5, unreachable, later), FINAL);
         assert_eq!(flow.next(later, 7), Next::Now);
@@ -427,7 +426,7 @@ mod tests {
         flow.handle(1, Signal::RateLimited(MINUTE), now);
         flow.handle(2, Signal::Responded, now);
         flow.handle(3, Signal::RateLimited(2 * MINUTE), now);
-        assert_eq!(flow.next(now, 0), Next::At(now.after(2 * MINUTE)));
+        assert_eq!(flow.next(now, 0), Next::At(now + 2 * MINUTE));
     }
 
     #[test]
@@ -436,7 +435,7 @@ mod tests {
         let mut flow = flow(OnError::Stop);
         flow.handle(1, Signal::RateLimited(MINUTE), start);
         assert_eq!(flow.next(start, 1), Next::AfterResults);
-        let later = start.after(MINUTE);
+        let later = start + MINUTE;
         assert_eq!(flow.next(later, 0), Next::Now);
         flow.begin_retry(later);
         assert_eq!(flow.next(later, 1), Next::AfterResults);
@@ -460,11 +459,11 @@ mod tests {
         let mut flow = Flow::new(FlowRules { on_error: OnError::Stop, limit: Some(2), interval: SECOND / 4 });
         let start = MonotonicInstant::default();
         flow.begin_line(start);
-        assert_eq!(flow.next(start, 1), Next::At(start.after(SECOND / 4)));
-        flow.begin_retry(start.after(SECOND));
-        assert_eq!(flow.next(start.after(SECOND), 1), Next::At(start.after(SECOND / 4 * 5)));
+        assert_eq!(flow.next(start, 1), Next::At(start + SECOND / 4));
+        flow.begin_retry(start + SECOND);
+        assert_eq!(flow.next(start + SECOND, 1), Next::At(start + SECOND / 4 * 5));
         assert!(!flow.is_limit_reached());
-        flow.begin_line(start.after(2 * SECOND));
+        flow.begin_line(start + 2 * SECOND);
         assert!(flow.is_limit_reached());
     }
 }

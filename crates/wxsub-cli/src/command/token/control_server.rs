@@ -67,7 +67,7 @@ async fn request(
     lost: ExitStatus,
 ) -> Result<CachedToken, CliError> {
     let requested_at = clock.now();
-    let deadline = requested_at.mono.after(RESPONSE_TIMEOUT);
+    let deadline = requested_at.mono + RESPONSE_TIMEOUT;
     let response = timeout_at(clock, deadline, server.request(route, json)).await;
     let timeout = || CliError::new(lost, "the control server did not respond in time");
     let raw = response.ok_or_else(timeout)?.map_err(|error| match error.stage() {

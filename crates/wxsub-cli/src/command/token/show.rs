@@ -51,7 +51,7 @@ impl Show {
         let cache =
             TokenCache::builder(appid.clone(), secret, transport).api_bases(bases).endpoint(endpoint).build();
         let token = cache.token().await.map_err(|error| {
-            let exit = if error.refusal().is_some() { ExitStatus::Refused } else { ExitStatus::NotSent };
+            let exit = if error.api_error().is_some() { ExitStatus::Refused } else { ExitStatus::NotSent };
             CliError::new(exit, describe_token_error(&error))
         })?;
         Ok(self.options.print(&appid, endpoint.as_str(), &token, cache.now()))

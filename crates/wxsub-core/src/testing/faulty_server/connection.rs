@@ -95,7 +95,7 @@ impl Connection {
         loop {
             for byte in bytes {
                 self.stream.write_all(std::slice::from_ref(byte)).await?;
-                clock.sleep_until(clock.now().mono.after(TRICKLE_INTERVAL)).await;
+                clock.sleep_until(clock.now().mono + TRICKLE_INTERVAL).await;
             }
         }
     }

@@ -47,7 +47,7 @@ impl TokenFetcher {
         let rejected =
             fetch_request.rejected.as_ref().filter(|rejected| rejected.generation() == fetch_request.known);
         let started_at = self.clock.now();
-        let deadline = started_at.mono.after(fetch_request.timeout);
+        let deadline = started_at.mono + fetch_request.timeout;
         let http_exchange = async {
             let http_request = self
                 .http_request(key, rejected.map(|token| token.token()))

@@ -60,7 +60,7 @@ impl TokenFetcher {
         }
         let TokenRecord { token, in_doubt_since, .. } = record;
         token.map(|stored| Event::StoreLoaded {
-            token: Arc::new(stored.to_issued(self.clock.now())),
+            token: Arc::new(stored.to_cached(self.clock.now())),
             in_doubt_since,
         })
     }
@@ -70,7 +70,7 @@ impl TokenFetcher {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let deadline = self.clock.now().mono.after(STORE_TIMEOUT);
+        let deadline = self.clock.now().mono + STORE_TIMEOUT;
         timeout_at(&*self.clock, deadline, work)
             .await
             .unwrap_or_else(|| Err(StoreError::new("no response in time")))
@@ -87,7 +87,7 @@ impl TokenFetcher {
     /// Adopts a newer stored token, or else fetches one with the lease.
     async fn fetch_with_lease(&self, request: &FetchRequest, secret: &AppSecret) -> FetchOutcome {
         // The lease begins in the store after this time. The clock of the store may run a little faster.
-        let lease_valid_until = self.clock.now().mono.after(request.lease * 5 / 6);
+        let lease_valid_until = self.clock.now().mono + request.lease * 5 / 6;
         let Ok(has_lease) =
             self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, request.lease)).await
         else {
@@ -125,7 +125,7 @@ impl TokenFetcher {
         if !request.allow_without_lease {
             return FetchOutcome::StoreUnavailable;
         }
-        let until = self.clock.now().mono.after(request.lease);
+        let until = self.clock.now().mono + request.lease;
         match self.fetch(request, secret, TokenRecord::default(), until).await {
             FetchOutcome::Issued(token) => FetchOutcome::IssuedWithoutLease(token),
             outcome => outcome,
@@ -135,7 +135,7 @@ impl TokenFetcher {
     /// Returns a newer stored token, which makes the fetch unnecessary.
     fn adopt(&self, record: &TokenRecord, request: &FetchRequest) -> Option<FetchOutcome> {
         let now = self.clock.now();
-        let token = record.token.as_ref()?.to_issued(now);
+        let token = record.token.as_ref()?.to_cached(now);
         let rejected =
             request.rejected.as_ref().is_some_and(|rejected| rejected.token().ct_eq(token.token()));
         let is_newer = token.generation() > request.known && token.is_valid(now) && !rejected;
@@ -166,7 +166,7 @@ impl TokenFetcher {
             self.clear_in_doubt(started_at.wall).await;
             return FetchOutcome::LeaseHeldByPeer;
         }
-        let deadline = started_at.mono.after(request.timeout).min(lease_valid_until);
+        let deadline = (started_at.mono + request.timeout).min(lease_valid_until);
         let response =
             timeout_at(&*self.clock, deadline, self.call(secret, request.mode)).await.unwrap_or_else(|| {
                 let now = self.clock.now().mono;
@@ -223,7 +223,7 @@ impl TokenFetcher {
         let response = exchange.await.map_err(TokenErrorKind::Transport)?;
         match TokenResponse::parse(response.status, &response.body).map_err(TokenErrorKind::Unreadable)? {
             Ok(response) => Ok(response),
-            Err(refusal) => Err(TokenErrorKind::Refused(refusal.redact(secret.expose_secret()))),
+            Err(api_error) => Err(TokenErrorKind::Refused(api_error.redact(secret.expose_secret()))),
         }
     }
 

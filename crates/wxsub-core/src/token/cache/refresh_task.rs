@@ -90,7 +90,7 @@ impl RefreshTask {
             let outcome = FetchOutcome::Failed(TokenErrorKind::Interrupted);
             fetch = self.step(Event::FetchFinished { attempt, outcome }, None);
         }
-        let mut next_store_read = self.fetcher.clock.now().mono.after(STORE_POLL_INTERVAL);
+        let mut next_store_read = self.fetcher.clock.now().mono + STORE_POLL_INTERVAL;
         loop {
             let (event, response) = match self.wait(&mut fetch, &mut store_read, next_store_read).await {
                 Wakeup::AllHandlesDropped => return,
@@ -104,7 +104,7 @@ impl RefreshTask {
                 }
                 Wakeup::StoreRead(found) => {
                     store_read = None;
-                    next_store_read = self.fetcher.clock.now().mono.after(STORE_POLL_INTERVAL);
+                    next_store_read = self.fetcher.clock.now().mono + STORE_POLL_INTERVAL;
                     (found.unwrap_or(Event::Timer), None)
                 }
                 Wakeup::StoreChanged(generation) => {
@@ -120,8 +120,8 @@ impl RefreshTask {
             }
             if self.is_shared && store_read.is_none() && self.fetcher.clock.now().mono >= next_store_read {
                 let fetcher = Arc::clone(&self.fetcher);
-                let held = self.status.borrow().held.clone();
-                store_read = Some(Box::pin(async move { fetcher.sync_with_store(held).await }));
+                let current = self.status.borrow().current.clone();
+                store_read = Some(Box::pin(async move { fetcher.sync_with_store(current).await }));
             }
         }
     }
@@ -181,7 +181,7 @@ impl RefreshTask {
 
     /// Returns the highest generation that is current or was notified.
     fn highest_generation(&self) -> Generation {
-        let current = self.status.borrow().held.as_ref().map(|token| token.generation());
+        let current = self.status.borrow().current.as_ref().map(|token| token.generation());
         self.notified_generation.max(current.unwrap_or_default())
     }
 
@@ -220,9 +220,9 @@ impl RefreshTask {
         }
         // Each waiting caller that wakes sends a request, so they wake only for a change.
         self.status.send_if_modified(|published| {
-            let changed = !published.same_as(&status);
+            let changed = *published != status;
             if changed {
-                self.current.store(status.held.clone());
+                self.current.store(status.current.clone());
                 *published = status;
             }
             changed

@@ -65,7 +65,7 @@ impl RefreshState {
             }
             FetchOutcome::LeaseHeldByPeer => {
                 self.record_store_up(actions);
-                self.next_attempt_at = Some(now.after(self.jitter.within_percent(PEER_POLL_INTERVAL, 10)));
+                self.next_attempt_at = Some(now + self.jitter.within_percent(PEER_POLL_INTERVAL, 10));
             }
             FetchOutcome::StoreUnavailable => self.on_store_unavailable(now, actions),
             FetchOutcome::Failed(failure) => self.on_fetch_failed(now, &attempt, failure, actions),
@@ -81,7 +81,7 @@ impl RefreshState {
     ) {
         if token.generation() < self.max_generation || !token.is_valid(now) || self.was_rejected(&token) {
             // The state changed during the attempt. Read the store again.
-            self.next_attempt_at = Some(now.after(Duration::from_millis(100)));
+            self.next_attempt_at = Some(now + Duration::from_millis(100));
             return;
         }
         self.install_token(now, token, TokenOrigin::Adopted, actions);
@@ -185,7 +185,7 @@ impl RefreshState {
             };
             schedule::retry_delay(&context, now, &mut self.jitter).max(limit_delay)
         };
-        self.next_attempt_at = Some(now.after(delay));
+        self.next_attempt_at = Some(now + delay);
         let remaining = self.current.as_ref().map_or(Duration::ZERO, |token| token.remaining(now));
         actions.push(Action::Emit(TokenEvent::FetchFailed {
             failure: failure.clone(),
@@ -206,7 +206,7 @@ impl RefreshState {
 
     /// Fetches within five seconds instead of at the planned time, because the current token may be invalid.
     pub(super) fn expedite_refresh(&mut self, now: ClockReading) {
-        let soon = now.after(self.jitter.uniform_below(Duration::from_secs(5)));
+        let soon = now + self.jitter.uniform_below(Duration::from_secs(5));
         let soon = self.not_before_fetch_limit(soon, now);
         if self.next_attempt_at.is_none_or(|due| due.remaining(now) > soon.remaining(now)) {
             self.next_attempt_at = Some(soon);

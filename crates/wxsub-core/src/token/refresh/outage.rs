@@ -61,7 +61,7 @@ impl RefreshState {
             .jitter
             .within_percent(PEER_POLL_INTERVAL, 10)
             .min(unleased_in.max(Duration::from_millis(100)));
-        self.next_attempt_at = Some(now.after(wait));
+        self.next_attempt_at = Some(now + wait);
         if self.current.is_none() || self.pending_report.is_some() {
             self.publish_failure(TokenError::new(
                 TokenErrorKind::StoreUnavailable,

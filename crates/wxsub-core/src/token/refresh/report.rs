@@ -73,7 +73,7 @@ impl RefreshState {
             Err(wait) => {
                 let error = TokenError::new(TokenErrorKind::RateLimited(wait), Some(wait));
                 if self.next_attempt_at.is_none_or(|due| due.remaining(now) > wait) {
-                    self.next_attempt_at = Some(now.after(wait));
+                    self.next_attempt_at = Some(now + wait);
                     self.deferred_by_rate_limit = true;
                 }
                 self.publish_failure(error.clone());

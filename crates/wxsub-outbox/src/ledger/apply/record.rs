@@ -138,7 +138,7 @@ impl Changing<'_> {
             created_at: self.now,
             send_at,
             due_at: send_at,
-            expires_at: new.expires_at.unwrap_or_else(|| send_at.max(self.now).after(DEFAULT_LIFETIME)),
+            expires_at: new.expires_at.unwrap_or_else(|| send_at.max(self.now) + DEFAULT_LIFETIME),
             attempted_at: None,
             settled_at: None,
             worker: None,

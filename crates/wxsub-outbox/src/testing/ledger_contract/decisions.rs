@@ -27,7 +27,7 @@ pub(super) async fn an_answer_counts_until_the_decision(fixture: &Fixture) {
 
 pub(super) async fn a_decision_waits_for_a_stopped_worker(fixture: &Fixture) {
     let undecided = fixture.maybe_sent("o").await;
-    let at = undecided.attempted_at.unwrap().after(DECISION_DELAY);
+    let at = undecided.attempted_at.unwrap() + DECISION_DELAY;
     let decide = || fixture.decide(fixture.new_decision(undecided.id, Decision::AssumeSent));
     let too_early = Err(NotDecided::NotDecidable(NotDecidable::TooEarly(at)));
     assert_eq!(decide().await.map(drop), too_early.clone());

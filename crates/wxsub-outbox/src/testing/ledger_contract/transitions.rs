@@ -260,16 +260,14 @@ pub(super) async fn the_pause_after_a_failure_grows(fixture: &Fixture) {
 }
 
 pub(super) async fn an_expired_message_is_not_tried_again(fixture: &Fixture) {
-    let (soon, now) = (
-        NewMessage { expires_at: Some(fixture.now().after(MINUTE)), ..fixture.new_message("o") },
-        fixture.now(),
-    );
+    let (soon, now) =
+        (NewMessage { expires_at: Some(fixture.now() + MINUTE), ..fixture.new_message("o") }, fixture.now());
     let id = fixture.record(soon).await.unwrap().message().id;
     let claimed = fixture.claim_one(id).await;
     fixture.pass(MINUTE).await;
     let settled = fixture.settle(&claimed, not_sent()).await.unwrap();
     assert_eq!((settled.state, settled.reason), (MessageState::NotSent, Some(Reason::Expired)));
-    let queued = NewMessage { expires_at: Some(now.after(2 * MINUTE)), ..fixture.new_message("p") };
+    let queued = NewMessage { expires_at: Some(now + 2 * MINUTE), ..fixture.new_message("p") };
     let id = fixture.record(queued).await.unwrap().message().id;
     fixture.pass(MINUTE).await;
     assert!(fixture.claim(fixture.worker).await.is_empty(), "an expired message was claimed");

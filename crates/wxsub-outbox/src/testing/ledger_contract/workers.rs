@@ -8,7 +8,7 @@ use crate::state::{GrantState, MessageState, Priority, Reason};
 pub(super) async fn claims_go_by_priority_and_time(fixture: &Fixture) {
     let message = |user, priority, delay| NewMessage {
         priority,
-        send_at: Some(fixture.now().after(delay)),
+        send_at: Some(fixture.now() + delay),
         ..fixture.new_message(user)
     };
     let mut ids = Vec::new();

@@ -78,8 +78,8 @@ pub(crate) fn health(app: &ManagedApp, now: ClockReading) -> (AppHealth, Option<
     let status = app.token_cache.status();
     let error = status.failure.as_ref().map(|error| AppError {
         text: error.kind().to_string(),
-        errcode: error.refusal().map(wxsub_proto::ApiError::errcode),
-        rid: error.refusal().and_then(wxsub_proto::ApiError::trace_id).cloned(),
+        errcode: error.api_error().map(wxsub_proto::ApiError::errcode),
+        rid: error.api_error().and_then(wxsub_proto::ApiError::trace_id).cloned(),
         remedy: error.remedy(),
         since: app.failing_since().map(wxsub_core::clock::UnixMillis::get),
     });

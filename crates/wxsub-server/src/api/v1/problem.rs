@@ -148,11 +148,11 @@ impl Problem {
 
     /// The problem of an app without a usable token.
     pub(crate) fn no_token(error: &TokenError) -> Self {
-        let refusal = error.refusal();
+        let api_error = error.api_error();
         let extensions = ProblemExtensions::Refusal {
-            errcode: refusal.map(wxsub_proto::ApiError::errcode),
-            errmsg: refusal.map(|refusal| refusal.errmsg().to_owned()),
-            rid: refusal.and_then(wxsub_proto::ApiError::trace_id).cloned(),
+            errcode: api_error.map(wxsub_proto::ApiError::errcode),
+            errmsg: api_error.map(|api_error| api_error.errmsg().to_owned()),
+            rid: api_error.and_then(wxsub_proto::ApiError::trace_id).cloned(),
             remedy: error.remedy(),
         };
         let problem = Self::new(

@@ -150,7 +150,7 @@ fn respond(
             )
         }
         Err(ReportError::Failed(error)) => {
-            let errcode = error.refusal().map(wxsub_proto::ApiError::errcode);
+            let errcode = error.api_error().map(wxsub_proto::ApiError::errcode);
             (
                 AuditOutcome { outcome: "no_token", errcode, ..audit },
                 Problem::no_token(&error).into_response(),

@@ -83,8 +83,8 @@ impl WeixinResponse {
     }
 
     fn token_error(error: &TokenError) -> Self {
-        match error.refusal() {
-            Some(refusal) => Self::token_refused(refusal),
+        match error.api_error() {
+            Some(api_error) => Self::token_refused(api_error),
             None => Self::new(ErrCode::SYSTEM_BUSY, public_reason(error)),
         }
     }
@@ -92,19 +92,19 @@ impl WeixinResponse {
     /// Weixin refused the server's token call.
     ///
     /// Its 40001 means that the server's AppSecret is wrong. The client would read it as a stale token, so it becomes 40125.
-    fn token_refused(refusal: &ApiError) -> Self {
-        match refusal.errcode() {
-            ErrCode::INVALID_CREDENTIAL => Self::new(ErrCode::INVALID_APPSECRET, refusal.errmsg()),
-            errcode => Self::new(errcode, refusal.errmsg()),
+    fn token_refused(api_error: &ApiError) -> Self {
+        match api_error.errcode() {
+            ErrCode::INVALID_CREDENTIAL => Self::new(ErrCode::INVALID_APPSECRET, api_error.errmsg()),
+            errcode => Self::new(errcode, api_error.errmsg()),
         }
     }
 
     /// The response for a message.
     pub(super) fn sent(send: &SendOutcome) -> Self {
-        match (send.result.outcome, send.error.as_ref().and_then(SendError::refusal)) {
+        match (send.result.outcome, send.error.as_ref().and_then(SendError::api_error)) {
             (SendStatus::Sent, _) => Self::new(ErrCode::OK, "ok"),
-            (SendStatus::Refused, Some(refusal)) => Self::new(refusal.errcode(), refusal.errmsg()),
-            (SendStatus::NotSent, Some(refusal)) => Self::send_without_token(refusal),
+            (SendStatus::Refused, Some(api_error)) => Self::new(api_error.errcode(), api_error.errmsg()),
+            (SendStatus::NotSent, Some(api_error)) => Self::send_without_token(api_error),
             (SendStatus::NotSent, None) => {
                 Self::new(ErrCode::SYSTEM_BUSY, "the message was not sent; it is safe to send it again")
             }
@@ -117,10 +117,10 @@ impl WeixinResponse {
     /// Weixin refused the server's token call before the message.
     ///
     /// An SDK would read that errcode as a refusal of the message and not send it again. So the errcode is in the text only.
-    fn send_without_token(refusal: &ApiError) -> Self {
-        let remedy = refusal.errcode().remedy(Operation::FetchToken);
+    fn send_without_token(api_error: &ApiError) -> Self {
+        let remedy = api_error.errcode().remedy(Operation::FetchToken);
         let errmsg = format!(
-            "the message was not sent: Weixin refused the token call: {refusal}; remedy {remedy}: {}",
+            "the message was not sent: Weixin refused the token call: {api_error}; remedy {remedy}: {}",
             remedy.advice()
         );
         Self::new(ErrCode::SYSTEM_BUSY, errmsg)

@@ -35,7 +35,7 @@ impl<I> WriteTimeout<I> {
         }
         let (clock, timeout) = (&self.clock, self.timeout);
         let timer = self.timer.get_or_insert_with(|| {
-            let (clock, end) = (Arc::clone(clock), clock.now().mono.after(timeout));
+            let (clock, end) = (Arc::clone(clock), clock.now().mono + timeout);
             Box::pin(async move { clock.sleep_until(end).await })
         });
         ready!(timer.as_mut().poll(context));
