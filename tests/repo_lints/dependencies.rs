@@ -8,22 +8,27 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use super::tree::top;
 
 /// Which of our crates may depend on which: the drawing in ARCHITECTURE.md as a table.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("wxsub-proto", &[]),
-    ("wxsub-core", &["wxsub-proto"]),
+    ("wxsub-api", &["wxsub-proto"]),
+    ("wxsub-core", &["wxsub-api", "wxsub-proto"]),
     ("wxsub-tls", &[]),
     ("wxsub-hyper", &["wxsub-core", "wxsub-tls"]),
     ("wxsub-reqwest", &["wxsub-core", "wxsub-tls"]),
     ("wxsub-redis", &["wxsub-core"]),
     ("wxsub-outbox", &["wxsub-core", "wxsub-proto"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
-    ("wxsub-server", &["wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-redis"]),
-    ("wxsub-cli", &["wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox", "wxsub-server"]),
+    ("wxsub-server", &["wxsub-api", "wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-redis"]),
+    (
+        "wxsub-cli",
+        &["wxsub-api", "wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox", "wxsub-server"],
+    ),
 ];
 
 /// Which libraries each of our crates may use.
-const LIBRARIES: [(&str, &[&str]); 10] = [
+const LIBRARIES: [(&str, &[&str]); 11] = [
     ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "strsim", "thiserror", "zeroize"]),
+    ("wxsub-api", &["serde", "serde_json", "utoipa", "zeroize"]),
     (
         "wxsub-core",
         &[

@@ -1,7 +1,6 @@
 //! The access token: when to fetch it, where to store it, and what to do when it is invalidated.
 
 mod action;
-mod api_key;
 mod cache;
 mod cached_token;
 mod endpoint;
@@ -17,7 +16,6 @@ mod status;
 mod token_event;
 
 pub use action::{Action, FetchRequest, RefreshMode, ReportOutcome};
-pub use api_key::ApiKey;
 pub use cache::{TokenCache, TokenCacheBuilder};
 pub use cached_token::{CachedToken, Fingerprint};
 pub use endpoint::TokenEndpoint;
@@ -31,3 +29,4 @@ pub use static_token::StaticToken;
 pub use status::TokenStatus;
 pub(crate) use token_event::Observer;
 pub use token_event::{TokenEvent, TokenOrigin};
+pub use wxsub_api::ApiKey;

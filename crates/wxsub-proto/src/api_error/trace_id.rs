@@ -13,6 +13,11 @@ const MAX_LEN: usize = 64;
 pub struct TraceId(String);
 
 impl TraceId {
+    /// Makes the id from its text. `None` unless it is 1 to 64 characters of printable ASCII without spaces.
+    pub fn new(text: &str) -> Option<Self> {
+        bounded(text).map(|text| Self(text.to_owned()))
+    }
+
     /// Finds the trace id in an error text. The last `rid:` that has one wins, because Weixin appends its own
     /// to whatever it quotes; without any, the last `hint: [..]` or `hints: [..]`.
     pub fn find_in(errmsg: &str) -> Option<Self> {

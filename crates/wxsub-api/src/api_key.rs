@@ -1,3 +1,5 @@
+//! The key of a client.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -35,7 +37,23 @@ impl ApiKey {
     pub fn expose_secret(&self) -> &str {
         &self.0
     }
+
+    /// Returns the value of the header `Authorization`: `Bearer KEY`.
+    #[must_use]
+    pub fn to_bearer(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("{BEARER} {}", self.expose_secret()))
+    }
+
+    /// Parses a value of the header `Authorization`. The scheme is case-insensitive, as RFC 9110 says.
+    #[must_use]
+    pub fn from_bearer(value: &str) -> Option<Self> {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case(BEARER).then(|| Self::new(key.trim()).ok()).flatten()
+    }
 }
+
+/// The authentication scheme, also in the header `WWW-Authenticate`.
+const BEARER: &str = "Bearer";
 
 impl FromStr for ApiKey {
     type Err = ValidationError;
@@ -48,5 +66,29 @@ impl FromStr for ApiKey {
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiKey(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bearer_needs_scheme_and_key() {
+        let key = "a".repeat(ApiKey::LENGTH);
+        for (value, found) in [
+            (format!("Bearer {key}"), true),
+            (format!("bearer {key}"), true),
+            (format!("Basic {key}"), false),
+            (format!("Bearer{key}"), false),
+            (key.clone(), false),
+            ("Bearer ".to_owned(), false),
+            ("Bearer short".to_owned(), false),
+        ] {
+            assert_eq!(ApiKey::from_bearer(&value).is_some(), found, "{value}");
+        }
+        let key = ApiKey::new(key).unwrap();
+        assert_eq!(ApiKey::from_bearer(&key.to_bearer()).unwrap().expose_secret(), key.expose_secret());
+        assert_eq!(format!("{key:?}"), "ApiKey(***)");
     }
 }

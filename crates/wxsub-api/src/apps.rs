@@ -1,0 +1,70 @@
+//! The status of the apps: the response of [`APPS`](crate::path::APPS).
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use wxsub_proto::{AppId, ErrCode, Remedy, TraceId};
+
+use crate::AppHealth;
+
+/// All apps that the key may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Apps))]
+pub struct AppList {
+    /// The apps, sorted by AppID.
+    pub apps: Vec<AppStatus>,
+}
+
+/// The status of one app. It contains no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = App))]
+pub struct AppStatus {
+    /// The app.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub appid: AppId,
+    /// The health of the app.
+    pub state: AppHealth,
+    /// The endpoint that issues the tokens: `token` or `stable_token`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub token_endpoint: Cow<'static, str>,
+    /// The generation of the current token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// Seconds until the current token expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<u64>,
+    /// Whether the current token may have been invalidated, because the response to a fetch was lost.
+    pub in_doubt: bool,
+    /// The state file could not be read when the server started, and was renamed to `*.broken`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub state_file_broken: bool,
+    /// Why fetching fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<AppError>,
+}
+
+/// Why fetching fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AppError {
+    /// The cause, for people.
+    pub text: String,
+    /// Weixin's error code, if Weixin refused the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
+    pub errcode: Option<ErrCode>,
+    /// Weixin's id of the refused call.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::problem::read_trace_id"
+    )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub rid: Option<TraceId>,
+    /// What to do.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::RemedyName))]
+    pub remedy: Remedy,
+    /// Time of the first failure, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+}

@@ -1,0 +1,65 @@
+//! Health of the server and its apps.
+
+use serde::{Deserialize, Serialize};
+use wxsub_proto::{AppId, Remedy};
+
+/// Whether the app has a usable token, and whether fetching works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AppHealth {
+    /// There is a token, and fetching works.
+    Ok,
+    /// There is a token, but fetching the next one fails, or the token may expire early.
+    Degraded,
+    /// There is no token yet, and no fetch has failed.
+    Starting,
+    /// There is no token, and fetching fails.
+    Down,
+}
+
+/// Whether the server can serve tokens: the response of [`READYZ`](crate::path::READYZ).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// The status of the whole server.
+    pub status: ReadinessStatus,
+    /// The apps that are not healthy.
+    pub apps: Vec<UnhealthyApp>,
+}
+
+/// The status of the whole server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ReadinessStatus {
+    /// All apps are healthy.
+    Ready,
+    /// At least one app has a usable token, but not all apps are healthy.
+    Degraded,
+    /// No app has a usable token.
+    #[serde(rename = "not ready")]
+    NotReady,
+    /// The server is shutting down.
+    Draining,
+}
+
+impl ReadinessStatus {
+    /// Whether the server should get requests.
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        matches!(self, Self::Ready | Self::Degraded)
+    }
+}
+
+/// An app that is not healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnhealthyApp {
+    /// The app.
+    pub appid: AppId,
+    /// Its health.
+    pub state: AppHealth,
+    /// What to do, if fetching fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<Remedy>,
+}

@@ -1,0 +1,61 @@
+//! The paths of the server: templates for its router, and functions for its clients.
+
+use wxsub_proto::AppId;
+
+/// `GET`: the apps of the key and their health. The response is an [`AppList`](crate::AppList).
+pub const APPS: &str = "/v1/apps";
+
+/// `GET`: the current token of an app. The response is a [`TokenResponse`](crate::TokenResponse).
+pub const ACCESS_TOKEN: &str = "/v1/apps/{appid}/access_token";
+
+/// `POST` of a [`ReportRequest`](crate::ReportRequest). The response is a [`TokenResponse`](crate::TokenResponse) with
+/// another token.
+pub const REPORT: &str = "/v1/apps/{appid}/access_token/report";
+
+/// `POST` of a message in Weixin's field names. The response is a [`SendResult`](crate::SendResult).
+pub const MESSAGES: &str = "/v1/apps/{appid}/messages";
+
+/// `GET`, without a key: whether the process responds.
+pub const LIVEZ: &str = "/livez";
+
+/// `GET`, without a key: whether the server can serve tokens. The response is a [`Readiness`](crate::Readiness).
+pub const READYZ: &str = "/readyz";
+
+/// `GET`, without a key: metrics in the OpenMetrics text format.
+pub const METRICS: &str = "/metrics";
+
+/// `GET`, without a key: the OpenAPI document of the API under `/v1`.
+pub const OPENAPI: &str = "/openapi.json";
+
+/// Returns the path of an app's token.
+#[must_use]
+pub fn access_token(appid: &AppId) -> String {
+    format!("/v1/apps/{appid}/access_token")
+}
+
+/// Returns the path to which an app's rejected token is reported.
+#[must_use]
+pub fn report(appid: &AppId) -> String {
+    format!("/v1/apps/{appid}/access_token/report")
+}
+
+/// Returns the path to which an app's messages are posted.
+#[must_use]
+pub fn messages(appid: &AppId) -> String {
+    format!("/v1/apps/{appid}/messages")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_fill_in_the_templates() {
+        let appid: AppId = "wx1".parse().unwrap();
+        for (path, template) in
+            [(access_token(&appid), ACCESS_TOKEN), (report(&appid), REPORT), (messages(&appid), MESSAGES)]
+        {
+            assert_eq!(path, template.replace("{appid}", "wx1"));
+        }
+    }
+}

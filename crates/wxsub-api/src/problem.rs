@@ -1,0 +1,292 @@
+//! Errors: `application/problem+json` (RFC 9457).
+//!
+//! Each says what is wrong and what to do.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use wxsub_proto::{ErrCode, Remedy, TraceId};
+
+use crate::SendResult;
+
+/// The media type of a [`Problem`].
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The kind of a problem, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// The request has no key, or a key that the server does not know.
+    Unauthorized,
+    /// The key lacks the scope, or may not use this app.
+    Forbidden,
+    /// There is no such route or app.
+    NotFound,
+    /// The route takes another method.
+    MethodNotAllowed,
+    /// The body is not JSON.
+    NotJson,
+    /// The body was not received completely in time.
+    Incomplete,
+    /// The body exceeds the limit of the server.
+    TooLarge,
+    /// A field of the body is invalid.
+    Invalid,
+    /// Too many reports.
+    RateLimited,
+    /// The server is at its limit of concurrent requests.
+    Overloaded,
+    /// The app has no usable token.
+    NoToken,
+    /// Weixin refused the message.
+    Refused,
+    /// The message was not sent.
+    NotSent,
+    /// The message may have been sent.
+    MaybeSent,
+    /// A kind that this version does not know. It is only read, never written.
+    #[default]
+    #[serde(other, skip_serializing)]
+    Unknown,
+}
+
+/// The problem details of a response.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct Problem {
+    /// The kind, for programs.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub kind: ProblemKind,
+    /// The kind, for people.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = String))]
+    pub title: Cow<'static, str>,
+    /// The status of the response.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub status: u16,
+    /// What is wrong, and what to do.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub detail: String,
+    /// Further members.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(value_type = ProblemExtensions))]
+    pub extensions: Box<ProblemExtensions>,
+}
+
+/// Further members of the problem details.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum ProblemExtensions {
+    /// None.
+    Empty {},
+    /// The result of a message.
+    Result(SendResult),
+    /// Why there is no token.
+    Refusal {
+        /// Weixin's error code, if Weixin refused the token call.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
+        errcode: Option<ErrCode>,
+        /// Weixin's error text.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        errmsg: Option<String>,
+        /// Weixin's id of the refused call.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        rid: Option<TraceId>,
+        /// What to do.
+        #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::RemedyName))]
+        remedy: Remedy,
+    },
+}
+
+impl<'de> Deserialize<'de> for ProblemExtensions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// The variants in the order in which they are tried: the one with the most members first.
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Members {
+            Result(SendResult),
+            Refusal {
+                errcode: Option<ErrCode>,
+                errmsg: Option<String>,
+                #[serde(default, deserialize_with = "read_trace_id")]
+                rid: Option<TraceId>,
+                remedy: Remedy,
+            },
+            Other {},
+        }
+        Ok(match Members::deserialize(deserializer)? {
+            Members::Result(result) => Self::Result(result),
+            Members::Refusal { errcode, errmsg, rid, remedy } => {
+                Self::Refusal { errcode, errmsg, rid, remedy }
+            }
+            Members::Other {} => Self::Empty {},
+        })
+    }
+}
+
+/// Reads a trace id. A text that is none counts as absent.
+pub(crate) fn read_trace_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceId>, D::Error> {
+    let text: Option<Cow<'_, str>> = Deserialize::deserialize(deserializer)?;
+    Ok(text.and_then(|text| TraceId::new(&text)))
+}
+
+impl ProblemKind {
+    /// Returns the status of the response.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::NotJson | Self::Incomplete => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::TooLarge => 413,
+            Self::Invalid | Self::Refused => 422,
+            Self::RateLimited => 429,
+            Self::Unknown => 500,
+            Self::Overloaded | Self::NoToken | Self::NotSent => 503,
+            Self::MaybeSent => 504,
+        }
+    }
+
+    /// Returns the kind in words.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "No known key",
+            Self::Forbidden => "Not allowed",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "Wrong method",
+            Self::NotJson => "Not JSON",
+            Self::Incomplete => "Incomplete request",
+            Self::TooLarge => "Too large",
+            Self::Invalid => "Invalid",
+            Self::RateLimited => "Too many reports",
+            Self::Overloaded => "Server overloaded",
+            Self::NoToken => "No usable token",
+            Self::Refused => "Refused by Weixin",
+            Self::NotSent => "Not sent",
+            Self::MaybeSent => "Maybe sent",
+            Self::Unknown => "Unknown problem",
+        }
+    }
+
+    /// Returns the remedy that follows from the kind alone.
+    #[must_use]
+    pub fn remedy(self) -> Remedy {
+        match self {
+            Self::Unauthorized | Self::Forbidden | Self::NotFound => Remedy::FixConfig,
+            Self::RateLimited | Self::Overloaded => Remedy::SlowDown,
+            Self::NoToken | Self::NotSent => Remedy::RetryLater,
+            Self::Refused | Self::MaybeSent | Self::Unknown => Remedy::Investigate,
+            Self::MethodNotAllowed | Self::NotJson | Self::Incomplete | Self::TooLarge | Self::Invalid => {
+                Remedy::FixRequest
+            }
+        }
+    }
+
+    /// Whether the kind alone means that no send was tried, also without a result object.
+    #[must_use]
+    pub fn is_before_send(self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::MethodNotAllowed | Self::Overloaded
+        )
+    }
+}
+
+impl Problem {
+    /// Creates a problem. The kind gives status and title.
+    #[must_use]
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            title: Cow::Borrowed(kind.title()),
+            status: kind.status(),
+            detail: detail.into(),
+            extensions: Box::new(ProblemExtensions::Empty {}),
+        }
+    }
+
+    /// Adds further members.
+    #[must_use]
+    pub fn with(mut self, extensions: ProblemExtensions) -> Self {
+        *self.extensions = extensions;
+        self
+    }
+
+    /// Adds the members of the result object.
+    #[must_use]
+    pub fn with_result(self, result: SendResult) -> Self {
+        self.with(ProblemExtensions::Result(result))
+    }
+
+    /// Returns the result of the message, if the problem has one.
+    #[must_use]
+    pub fn result(&self) -> Option<&SendResult> {
+        match &*self.extensions {
+            ProblemExtensions::Result(result) => Some(result),
+            _ => None,
+        }
+    }
+
+    /// Returns the remedy among the further members.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        match &*self.extensions {
+            ProblemExtensions::Empty {} => None,
+            ProblemExtensions::Result(result) => result.remedy,
+            ProblemExtensions::Refusal { remedy, .. } => Some(*remedy),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problem_without_result_round_trips() {
+        let problem = Problem::new(ProblemKind::Forbidden, "no");
+        let text = serde_json::to_string(&problem).unwrap();
+        assert_eq!(text, r#"{"kind":"forbidden","title":"Not allowed","status":403,"detail":"no"}"#);
+        assert_eq!(serde_json::from_str::<Problem>(&text).unwrap(), problem);
+        assert_eq!((problem.result(), problem.remedy()), (None, None));
+    }
+
+    #[test]
+    fn refusal_of_the_token_call_round_trips() {
+        let errmsg = "not in whitelist rid: 6004f3da-1529ba72-5c345f67";
+        let refusal = ProblemExtensions::Refusal {
+            errcode: Some(ErrCode::IP_NOT_ALLOWED),
+            errmsg: Some(errmsg.to_owned()),
+            rid: TraceId::find_in(errmsg),
+            remedy: Remedy::AllowIp,
+        };
+        let problem = Problem::new(ProblemKind::NoToken, "no token").with(refusal);
+        let text = serde_json::to_string(&problem).unwrap();
+        assert!(text.contains(r#""rid":"6004f3da-1529ba72-5c345f67","remedy":"allow_ip""#), "{text}");
+        let read: Problem = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.remedy(), read), (Some(Remedy::AllowIp), problem));
+    }
+
+    /// A newer server, or a gateway in front of it.
+    #[test]
+    fn unknown_kind_and_missing_members_are_read() {
+        for text in ["{}", r#"{"kind":"tired","remedy":"sleep"}"#, r#"{"error":"bad gateway"}"#] {
+            let problem: Problem = serde_json::from_str(text).unwrap();
+            assert_eq!((problem.kind, problem.remedy()), (ProblemKind::Unknown, None), "{text}");
+        }
+        assert!(serde_json::to_string(&ProblemKind::Unknown).is_err());
+    }
+}

@@ -1,0 +1,310 @@
+//! The result of sending one message, as JSON. The command line prints the same object.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use wxsub_proto::message::MessageDraft;
+use wxsub_proto::{
+    ApiError, ErrCode, Message, OpenId, Operation, Remedy, Scene, TemplateId, TraceId, ValidationErrors,
+};
+
+use crate::{Problem, ProblemExtensions};
+
+/// The result of sending one message. Members without a value are absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct SendResult {
+    /// The outcome.
+    pub outcome: SendStatus,
+    /// The user of the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub touser: Option<OpenId>,
+    /// The template of the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub template_id: Option<TemplateId>,
+    /// The scene of the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub scene: Option<Scene>,
+    /// Weixin's error code, if Weixin refused a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
+    pub errcode: Option<ErrCode>,
+    /// Weixin's error text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errmsg: Option<String>,
+    /// Weixin's id of the refused call.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::problem::read_trace_id"
+    )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub rid: Option<TraceId>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::RemedyName>))]
+    pub remedy: Option<Remedy>,
+    /// The call that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::StageName>))]
+    pub stage: Option<Operation>,
+    /// The invalid fields of the message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<FieldError>,
+    /// The line of the message in a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+}
+
+/// The outcome of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "every reader must decide all five")]
+pub enum SendStatus {
+    /// Weixin accepted the message.
+    Sent,
+    /// Weixin refused the message with an error code.
+    Refused,
+    /// The message is invalid, so it was not sent.
+    Invalid,
+    /// The message did not reach Weixin. With stage `token` and an error code, Weixin refused the token call before it.
+    NotSent,
+    /// The message may have been sent: the response was lost.
+    MaybeSent,
+}
+
+/// An invalid field of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct FieldError {
+    /// The path in Weixin's body, such as `data.content.value`.
+    pub field: Cow<'static, str>,
+    /// What is wrong, and what to do.
+    pub rule: String,
+}
+
+impl SendStatus {
+    /// The name in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Refused => "refused",
+            Self::Invalid => "invalid",
+            Self::NotSent => "not_sent",
+            Self::MaybeSent => "maybe_sent",
+        }
+    }
+
+    /// Whether a response with this outcome can have this status.
+    fn fits(self, status: u16) -> bool {
+        match self {
+            Self::Sent => status == 200,
+            Self::Refused => status == 422,
+            Self::Invalid => [400, 422].contains(&status),
+            Self::NotSent => [400, 401, 403, 404, 405, 413, 429, 503].contains(&status),
+            Self::MaybeSent => true,
+        }
+    }
+}
+
+impl FieldError {
+    /// Converts validation errors to their JSON form.
+    #[must_use]
+    pub fn list(problems: &ValidationErrors) -> Vec<Self> {
+        problems
+            .iter()
+            .map(|invalid| Self { field: Cow::Borrowed(invalid.field()), rule: invalid.rule().to_string() })
+            .collect()
+    }
+}
+
+impl SendResult {
+    fn new(outcome: SendStatus) -> Self {
+        let (touser, template_id, scene, errcode, errmsg, rid, remedy, stage, problems, line) =
+            Default::default();
+        Self { outcome, touser, template_id, scene, errcode, errmsg, rid, remedy, stage, problems, line }
+    }
+
+    /// Creates the result of a message: its outcome, and the members that identify the message.
+    #[must_use]
+    pub fn about(message: &Message, outcome: SendStatus) -> Self {
+        Self::new(outcome).identified_by(message)
+    }
+
+    fn identified_by(self, message: &Message) -> Self {
+        let grant = message.grant();
+        Self {
+            touser: Some(grant.openid().clone()),
+            template_id: Some(grant.template_id().clone()),
+            scene: Some(grant.scene()),
+            ..self
+        }
+    }
+
+    /// The result of a sent message.
+    #[must_use]
+    pub fn sent(message: &Message) -> Self {
+        Self::about(message, SendStatus::Sent)
+    }
+
+    /// The result of a failed send: Weixin's error if there is one, what to do, and the call that failed.
+    #[must_use]
+    pub fn failed(
+        message: &Message,
+        outcome: SendStatus,
+        refusal: Option<&ApiError>,
+        remedy: Remedy,
+        stage: Operation,
+    ) -> Self {
+        Self {
+            errcode: refusal.map(ApiError::errcode),
+            errmsg: refusal.map(|refusal| refusal.errmsg().to_owned()),
+            rid: refusal.and_then(ApiError::trace_id).cloned(),
+            remedy: Some(remedy),
+            stage: Some(stage),
+            ..Self::about(message, outcome)
+        }
+    }
+
+    /// The result of a send that was given up at an unknown stage.
+    #[must_use]
+    pub fn given_up(message: &Message) -> Self {
+        Self { remedy: Some(Remedy::Investigate), ..Self::about(message, SendStatus::MaybeSent) }
+    }
+
+    /// The result if there was no access token.
+    #[must_use]
+    pub fn no_token(message: &Message) -> Self {
+        Self::failed(message, SendStatus::NotSent, None, Remedy::RetryLater, Operation::FetchToken)
+    }
+
+    /// The result of a request that was rejected before the message was read.
+    #[must_use]
+    pub fn not_tried(remedy: Remedy) -> Self {
+        Self { remedy: Some(remedy), ..Self::new(SendStatus::NotSent) }
+    }
+
+    /// The result of an invalid message. Its valid `touser`, `template_id` and `scene` identify it.
+    #[must_use]
+    pub fn invalid(draft: &MessageDraft, problems: &ValidationErrors) -> Self {
+        let text = |place| draft.get(place).and_then(|value| value.as_str());
+        let scene =
+            draft.get("scene").map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        Self {
+            touser: text("touser").and_then(|text| text.parse().ok()),
+            template_id: text("template_id").and_then(|text| text.parse().ok()),
+            scene: scene.and_then(|text| text.parse().ok()),
+            problems: FieldError::list(problems),
+            ..Self::new(SendStatus::Invalid)
+        }
+    }
+
+    /// Parses the server's response to a message. `None` if it is not one, or status and outcome contradict each other.
+    #[must_use]
+    pub fn from_response(message: &Message, status: u16, body: &[u8]) -> Option<Self> {
+        let problem: Problem = serde_json::from_slice(body).ok()?;
+        let remedy = problem.remedy();
+        let result = match *problem.extensions {
+            ProblemExtensions::Result(result) => result,
+            _ if problem.kind.is_before_send() => Self { remedy, ..Self::new(SendStatus::NotSent) },
+            _ => return None,
+        };
+        result.outcome.fits(status).then(|| result.identified_by(message))
+    }
+
+    /// The result if the control server was not reached.
+    #[must_use]
+    pub fn not_sent(message: &Message) -> Self {
+        Self { remedy: Some(Remedy::RetryLater), ..Self::about(message, SendStatus::NotSent) }
+    }
+
+    /// The error that Weixin returned, and the call that it refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(ApiError, Option<Operation>)> {
+        let refusal = ApiError::new(self.errcode?, self.errmsg.as_deref().unwrap_or_default());
+        Some((refusal, self.stage))
+    }
+
+    /// Sets the line number of the message in a file.
+    #[must_use]
+    pub fn at_line(self, number: u64) -> Self {
+        Self { line: Some(number), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Message {
+        serde_json::from_str(
+            r#"{"touser":"o","template_id":"T","scene":"1","title":"t","data":{"content":{"value":"v"}}}"#,
+        )
+        .unwrap()
+    }
+
+    fn read(status: u16, body: &str) -> Option<SendResult> {
+        SendResult::from_response(&message(), status, body.as_bytes())
+    }
+
+    #[test]
+    fn success_is_read_and_identified_by_the_message() {
+        let sent = SendResult::sent(&message());
+        let text = serde_json::to_string(&sent).unwrap();
+        assert_eq!(text, r#"{"outcome":"sent","touser":"o","template_id":"T","scene":"1"}"#);
+        assert_eq!(read(200, &text), Some(sent.clone()));
+        assert_eq!(read(200, r#"{"outcome":"sent","touser":"other","line":7}"#).unwrap().touser, sent.touser);
+    }
+
+    #[test]
+    fn problem_with_a_result_is_read() {
+        let refusal = ApiError::new(ErrCode::USER_REFUSED, "user refuse rid: 6004f3da-1529ba72-5c345f67");
+        let result = SendResult::failed(
+            &message(),
+            SendStatus::Refused,
+            Some(&refusal),
+            Remedy::Stop,
+            Operation::Send,
+        );
+        let problem = Problem::new(crate::ProblemKind::Refused, "no").with_result(result.clone());
+        assert_eq!(read(422, &serde_json::to_string(&problem).unwrap()), Some(result));
+    }
+
+    /// Only a response that says so counts as sent, or as certainly not sent.
+    #[test]
+    fn contradicting_or_unreadable_response_is_none() {
+        for (status, body) in [
+            (500, r#"{"outcome":"sent"}"#),
+            (200, r#"{"outcome":"refused"}"#),
+            (200, r#"{"outcome":"not_sent"}"#),
+            (502, r#"{"outcome":"not_sent"}"#),
+            (503, r#"{"outcome":"not_sent","remedy":"sleep"}"#),
+            (503, r#"{"outcome":"not_sent","errcode":"45009"}"#),
+            (422, r#"{"outcome":"perhaps"}"#),
+            (503, r#"{"kind":"no_token","remedy":"retry_later"}"#),
+            (200, r#"{"kind":"overloaded"}"#),
+            (200, "{}"),
+            (200, "<html>"),
+        ] {
+            assert_eq!(read(status, body), None, "{status} {body}");
+        }
+        assert_eq!(read(200, r#"{"outcome":"maybe_sent"}"#).unwrap().outcome, SendStatus::MaybeSent);
+    }
+
+    #[test]
+    fn problem_before_the_send_means_not_sent() {
+        for (status, kind) in
+            [(401, "unauthorized"), (403, "forbidden"), (404, "not_found"), (503, "overloaded")]
+        {
+            let result = read(status, &format!(r#"{{"kind":"{kind}","detail":"x"}}"#)).unwrap();
+            assert_eq!(result.outcome, SendStatus::NotSent, "{kind}");
+        }
+    }
+}
