@@ -100,7 +100,8 @@ fn faults_can_be_set_without_scripts() {
     window.click(&window.find("option[value=status]"));
     window.fill(&window.find("input[name=number]"), "7");
     window.click(&window.find_text("button", "Add fault"));
-    window.find_text("p", "fault.status: must be a whole number from 200 to 599");
+    window
+        .find_text("p", "fault.status: invalid value: integer `7`, expected a whole number from 200 to 599");
 }
 
 #[test]

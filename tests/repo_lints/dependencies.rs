@@ -93,6 +93,7 @@ const LIBRARIES: [(&str, &[&str]); 11] = [
             "percent-encoding",
             "serde",
             "serde_json",
+            "serde_path_to_error",
             "thiserror",
             "tokio",
         ],

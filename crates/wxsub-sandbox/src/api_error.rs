@@ -7,8 +7,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 
-use crate::token_generator;
-
 /// An error response of Weixin: code and message, without the `rid`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
@@ -46,7 +44,7 @@ impl ApiError {
         match *code {
             ErrCode::OK => json!({"errcode": code, "errmsg": message}),
             _ => {
-                json!({"errcode": code, "errmsg": format!("{message} rid: {}", token_generator::request_id(now))})
+                json!({"errcode": code, "errmsg": format!("{message} rid: {}", request_id(now))})
             }
         }
     }
@@ -56,6 +54,12 @@ impl From<ErrCode> for ApiError {
     fn from(code: ErrCode) -> Self {
         Self::new(code, message(code))
     }
+}
+
+/// Generates the `rid` of one call: three groups of eight hex digits. The first group is the Unix time in seconds.
+pub(crate) fn request_id(now: Duration) -> String {
+    let random = || getrandom::u32().unwrap_or_default();
+    format!("{:08x}-{:08x}-{:08x}", now.as_secs() & 0xffff_ffff, random(), random())
 }
 
 /// The message of a real response with this code, where one is known. The other messages imitate their style.
@@ -98,5 +102,20 @@ fn message(code: ErrCode) -> &'static str {
         50002 => "user limited",
         76021 => "cgi_path not found, please check",
         _ => "rejected by the sandbox",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Source: "Get rid info" (service/openApi/get_rid_info.html), whose sample has this time and this first group.
+    #[test]
+    fn request_id_starts_with_unix_time() {
+        let id = request_id(Duration::from_secs(1_635_156_704));
+        let groups: Vec<_> = id.split('-').collect();
+        assert_eq!(groups.len(), 3);
+        assert_eq!(groups[0], "617682e0");
+        assert!(groups.iter().all(|group| group.len() == 8 && group.bytes().all(|b| b.is_ascii_hexdigit())));
     }
 }

@@ -2,7 +2,6 @@
 
 mod quota;
 mod settings;
-mod stable_tokens;
 mod tokens;
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,13 +11,11 @@ use std::time::Duration;
 use wxsub_proto::{AppSecret, ErrCode, TemplateId};
 
 pub use settings::AppSettings;
-use tokens::IssuedTokens;
-pub(crate) use tokens::{Token, TokenValidity};
+pub(crate) use tokens::{Token, TokenGenerator, TokenValidity};
 
 use crate::api_error::ApiError;
-use crate::token_generator::TokenGenerator;
 use quota::{FixedWindow, beijing_day_index, minute_index};
-use stable_tokens::StableTokens;
+use tokens::{IssuedTokens, StableTokens};
 
 /// One app: its secret, templates, settings, tokens of both kinds, and quota usage.
 pub(crate) struct App {

@@ -1,8 +1,13 @@
 //! A simulated Weixin for development and tests: tokens, consents and one-time messages without an AppID or a network.
 //!
 //! It is written from Weixin's documentation alone and shares no logic with the client. Each can therefore be tested
-//! against the other. In process, [`Sandbox::handle`] turns a request into a response. [`http::serve`] serves the sandbox
+//! against the other. In process, [`Sandbox::handle`] turns a request into a response. `http::serve` serves the sandbox
 //! over HTTP.
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `http` | yes | `http::serve` |
+//! | `pages` | yes | the consent page and [the other pages](#the-pages) |
 //!
 //! ```
 //! use std::time::Duration;
@@ -91,7 +96,7 @@
 //! # The control API
 //!
 //! In Rust, use the methods of [`Sandbox`]. As JSON, use HTTP or [`Sandbox::handle`]. Unknown members and invalid values
-//! are rejected with 400 and `{"error"}`. The error starts with the name of the member.
+//! are rejected with 400 and `{"error"}`. The error starts with the path of the member.
 //!
 //! | | |
 //! |---|---|
@@ -104,32 +109,34 @@
 //! | `DELETE /_sandbox/faults` | Removes all faults. |
 //! | `GET /_sandbox/events` | `{"requests","events"}`, see [`EventLog`] |
 
+#![cfg_attr(not(feature = "pages"), expect(dead_code, reason = "only the pages read some of the state"))]
+
 mod api_error;
 mod app;
-mod caller;
 mod clock;
 mod control;
 mod event_log;
 mod exchange;
 mod fault;
+#[cfg(feature = "http")]
 pub mod http;
 mod mailbox;
+#[cfg(feature = "pages")]
 mod page;
-mod query;
 mod request;
 mod router;
 mod sandbox;
 mod state;
-mod token_generator;
+#[cfg(feature = "pages")]
 mod ui;
 mod weixin;
 
 pub use app::AppSettings;
-pub use caller::Caller;
 pub use clock::Clock;
 pub use event_log::{Event, EventLog};
 pub use exchange::{ConnectionFault, Exchange, Response};
 pub use fault::{CAPTIVE_PORTAL_PATH, Fault};
 pub use mailbox::ReceivedMessage;
+pub use request::Caller;
 pub use sandbox::Sandbox;
 pub use state::NotFoundError;

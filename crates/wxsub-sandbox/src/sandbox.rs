@@ -9,13 +9,12 @@ use wxsub_proto::{
 };
 
 use crate::app::AppSettings;
-use crate::caller::Caller;
 use crate::clock::{self, Clock};
 use crate::event_log::EventLog;
 use crate::exchange::Exchange;
 use crate::fault::Fault;
 use crate::mailbox::ReceivedMessage;
-use crate::request::{MAX_BODY_BYTES, Request, split_target};
+use crate::request::{Caller, MAX_BODY_BYTES, Request, split_target};
 use crate::router;
 use crate::state::{NotFoundError, SandboxState};
 

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use wxsub_proto::{AppId, AppSecret, ConsentAction, ConsentCallback, ConsentRequest, Grant, TemplateId};
 
-use crate::app::{App, AppSettings};
+use crate::app::{App, AppSettings, TokenGenerator};
 use crate::event_log::EventLog;
 use crate::fault::Faults;
 use crate::mailbox::Mailboxes;
-use crate::token_generator::TokenGenerator;
 
 /// The app or template of a control does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

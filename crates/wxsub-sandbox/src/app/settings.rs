@@ -1,3 +1,5 @@
+//! The settings of one app.
+
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -1,9 +1,11 @@
-//! The tokens of one kind, classic or stable, that were issued to one app.
+//! The tokens of one app: classic and stable.
 
 use std::time::Duration;
 
-use super::AppSettings;
-use crate::token_generator::TokenGenerator;
+use wxsub_proto::ErrCode;
+
+use super::quota::{FixedWindow, beijing_day_index};
+use super::settings::AppSettings;
 
 /// How long an expired token is remembered. After that it gets the same error as a token that was never issued.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -89,5 +91,92 @@ impl IssuedTokens {
         for token in &mut self.0 {
             token.superseded_at = token.superseded_at.min(now);
         }
+    }
+}
+
+const MAX_FORCED_PER_DAY: u64 = 20;
+const MIN_FORCED_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The stable tokens of one app, and how often a caller forced a new one.
+///
+/// Every caller gets the same token until it is due or a caller forces a new one.
+#[derive(Default)]
+pub(super) struct StableTokens {
+    issued: IssuedTokens,
+    last_forced: Option<Duration>,
+    forced_today: FixedWindow,
+}
+
+impl StableTokens {
+    /// Returns the current token, or issues a new one if it is due or forced.
+    ///
+    /// A forced token follows the rule of [`IssuedTokens::issue`]. The previous token keeps its overlap; a second forced
+    /// token invalidates it at once.
+    pub(super) fn get_or_issue(
+        &mut self,
+        tokens: &mut TokenGenerator,
+        now: Duration,
+        settings: &AppSettings,
+        force: bool,
+    ) -> Result<Token, ErrCode> {
+        let is_too_soon = self.last_forced.is_some_and(|at| now < at + MIN_FORCED_INTERVAL);
+        if force && !is_too_soon {
+            if !self.forced_today.try_acquire(beijing_day_index(now), MAX_FORCED_PER_DAY) {
+                return Err(ErrCode::DAILY_QUOTA);
+            }
+            self.last_forced = Some(now);
+            return Ok(self.issued.issue(tokens, now, settings));
+        }
+        let renew_before = settings.overlap.min(settings.token_lifetime / 2);
+        match self.issued.current() {
+            Some(token) if token.expires_after(now + renew_before) => Ok(token.clone()),
+            _ => Ok(self.issued.issue(tokens, now, settings)),
+        }
+    }
+
+    pub(super) fn find(&self, text: &str) -> Option<&Token> {
+        self.issued.find(text)
+    }
+
+    pub(super) fn issued_mut(&mut self) -> &mut IssuedTokens {
+        &mut self.issued
+    }
+}
+
+/// 64 visible characters that need no encoding in a query.
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// Generates access tokens with sequence numbers.
+#[derive(Default)]
+pub(crate) struct TokenGenerator(u64);
+
+impl TokenGenerator {
+    /// Returns the next sequence number and a token of this length.
+    ///
+    /// The number makes the token unique. The random part makes it unguessable.
+    pub(crate) fn generate(&mut self, length: usize) -> (u64, String) {
+        self.0 += 1;
+        let mut text = format!("{}_", self.0);
+        // These are test tokens: if the random source fails, a token is still unique.
+        let mut random = vec![0; length.saturating_sub(text.len())];
+        let _ignored = getrandom::fill(&mut random);
+        let character = |byte: u8| ALPHABET.get(usize::from(byte & 63)).copied().map(char::from);
+        text.extend(random.into_iter().filter_map(character));
+        (self.0, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_differ_and_have_the_requested_length() {
+        let mut generator = TokenGenerator::default();
+        let (first, token) = generator.generate(136);
+        let (second, other) = generator.generate(512);
+        assert_eq!((first, token.len(), second, other.len()), (1, 136, 2, 512));
+        assert_ne!(token.get(2..20), other.get(2..20));
+        assert!(token.bytes().all(|b| ALPHABET.contains(&b)));
     }
 }

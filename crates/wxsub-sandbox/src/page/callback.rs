@@ -3,9 +3,8 @@
 use maud::{Markup, html};
 use wxsub_proto::{ConsentAction, ConsentCallback, ValidationError};
 
-use super::document::{Policy, page};
-use super::shell_quote::quote;
-use super::{CALLBACK_PATH, RESERVED, zh};
+use super::commands::{RESERVED, quote, send_command, verify_command};
+use super::document::{CALLBACK_PATH, Policy, page, zh};
 use crate::exchange::Response;
 use crate::request::Request;
 
@@ -35,10 +34,7 @@ fn callback_details(callback: &ConsentCallback, request: &Request<'_>) -> Markup
         ConsentAction::Cancel => ("cancel", None),
     };
     let reserved = callback.reserved().map(|reserved| reserved.as_str());
-    let verify_command = format!(
-        "wxsub consent verify {} \\\n  --expect-reserved {RESERVED}",
-        quote(&format!("{}{CALLBACK_PATH}?{}", request.base_url, request.query))
-    );
+    let url = format!("{}{CALLBACK_PATH}?{}", request.base_url, request.query);
     html! {
         @match openid {
             Some(_) => h1 { "The user allowed one message" (zh("用户已允许")) },
@@ -59,14 +55,10 @@ fn callback_details(callback: &ConsentCallback, request: &Request<'_>) -> Markup
         h2 { "Next steps of your app" }
         p.quiet { "Check the reserved value. The callback comes through the browser and is not signed, so only this value \
             proves that it belongs to a consent URL of your app." }
-        pre { code { (verify_command) } }
+        pre { code { (verify_command(&quote(&url))) } }
         @if let Some(openid) = openid {
             p.quiet { "Set the variables from the home page. Then send the message." }
-            pre { code { (send(callback, openid.as_str())) } }
+            pre { code { (send_command(openid.as_str(), callback.template_id(), callback.scene())) } }
         }
     }
-}
-
-fn send(callback: &ConsentCallback, openid: &str) -> String {
-    super::home::send_command(openid, callback.template_id(), callback.scene())
 }

@@ -1,9 +1,17 @@
-//! The frame of every page, and its security headers.
+//! What all pages share: the frame with its security headers, error pages, and the format of times.
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::{ICON_PATH, SCRIPT_PATH, STYLE_PATH};
 use crate::exchange::Response;
+
+/// The path of the callback page.
+pub(crate) const CALLBACK_PATH: &str = "/callback";
+/// The path of the icon.
+pub(crate) const ICON_PATH: &str = "/favicon.ico";
+/// The path of the style sheet.
+pub(crate) const STYLE_PATH: &str = "/_sandbox/ui/style.css";
+/// The path of the script that refreshes the home page.
+pub(crate) const SCRIPT_PATH: &str = "/_sandbox/ui/refresh.js";
 
 /// The content security policy of a page.
 ///
@@ -56,4 +64,112 @@ pub(super) fn page(status: u16, class: &str, title: &str, policy: Policy, body: 
         .with("content-security-policy", policy.header())
         .with("referrer-policy", "same-origin")
         .with("x-content-type-options", "nosniff")
+}
+
+/// Renders an error page.
+pub(crate) fn error_page(status: u16, error: &str) -> Response {
+    let (title, chinese, back) = match status {
+        404 => ("Not found", "页面不存在", "Home page"),
+        _ => ("Request rejected", "操作未执行", "Back to the home page"),
+    };
+    let body = html! {
+        main {
+            h1 { (title) (zh(chinese)) }
+            p { (error) }
+            p { a.button href="/" { (back) } }
+            footer { "This is a sandbox, not Weixin." }
+        }
+    };
+    page(status, "sheet", title, Policy::Static, &body)
+}
+
+/// The Chinese text beside an English one, in small print.
+pub(super) fn zh(text: &str) -> Markup {
+    html! { " " span.zh lang="zh-CN" { (text) } }
+}
+
+/// Date and time in UTC, from seconds since the Unix epoch.
+pub(super) fn timestamp(seconds: u64) -> Markup {
+    let (date, time) = (date(seconds / 86_400), time(seconds));
+    html! { time datetime={ (date) "T" (time) "Z" } title="UTC" { (date) " " (time) } }
+}
+
+/// The time of day in UTC. The date is in the tooltip.
+pub(super) fn time_of_day(seconds: u64) -> Markup {
+    let (date, time) = (date(seconds / 86_400), time(seconds));
+    html! { time datetime={ (date) "T" (time) "Z" } title={ (date) " " (time) " UTC" } { (time) } }
+}
+
+/// A duration in seconds, as its two largest units.
+pub(super) fn format_duration(seconds: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
+    let Some(at) = UNITS.iter().position(|(_, size)| seconds >= *size) else {
+        return "0 s".to_owned();
+    };
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (name, size) in UNITS.into_iter().skip(at).take(2) {
+        if rest >= size {
+            parts.push(format!("{} {name}", rest / size));
+        }
+        rest %= size;
+    }
+    parts.join(" ")
+}
+
+fn time(seconds: u64) -> String {
+    format!("{:02}:{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+}
+
+/// The Gregorian date of a day, counted from 1970-01-01.
+///
+/// The algorithm starts each year in March, so a leap day is the last day of its year. It groups years into eras of 400
+/// years, which all have the same number of days.
+fn date(days: u64) -> String {
+    let since_march_0 = days + 719_468;
+    let (era, of_era) = (since_march_0 / 146_097, since_march_0 % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let months_since_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * months_since_march + 2) / 5 + 1;
+    let month = if months_since_march < 10 { months_since_march + 3 } else { months_since_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_formatted_in_utc() {
+        for (seconds, expected) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (951_868_800, "2000-03-01 00:00:00"),
+            (1_700_000_000, "2023-11-14 22:13:20"),
+            (1_735_689_599, "2024-12-31 23:59:59"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+        ] {
+            assert!(timestamp(seconds).into_string().ends_with(&format!(">{expected}</time>")), "{expected}");
+        }
+        assert!(time_of_day(1_700_000_000).into_string().ends_with(">22:13:20</time>"));
+    }
+
+    #[test]
+    fn durations_show_two_largest_units() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (7200, "2 h"),
+            (7261, "2 h 1 min"),
+            (86_400, "1 d"),
+            (90_061, "1 d 1 h"),
+            (86_460, "1 d"),
+        ] {
+            assert_eq!(format_duration(seconds), expected);
+        }
+    }
 }

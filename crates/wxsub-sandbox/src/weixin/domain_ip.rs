@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::access_token;
+use super::checks::authenticate;
 use crate::api_error::ApiError;
 use crate::event_log::Trace;
 use crate::request::Request;
@@ -13,6 +13,6 @@ pub(super) fn handle(
     request: &Request<'_>,
     trace: &mut Trace,
 ) -> Result<Value, ApiError> {
-    access_token::authenticate(state, request, trace)?;
+    authenticate(state, request, trace)?;
     Ok(json!({"ip_list": ["127.0.0.1"]}))
 }

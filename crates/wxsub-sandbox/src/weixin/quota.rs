@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::{subscribe, token};
 
-use super::{access_token, non_empty_body, require_post};
+use super::checks::{authenticate, non_empty_body, require_post};
 use crate::api_error::ApiError;
 use crate::event_log::Trace;
 use crate::request::Request;
@@ -19,7 +19,7 @@ pub(super) fn handle(
     trace: &mut Trace,
 ) -> Result<Value, ApiError> {
     require_post(request)?;
-    let appid = access_token::authenticate(state, request, trace)?;
+    let appid = authenticate(state, request, trace)?;
     let app = state.apps.get_mut(&appid).ok_or(ErrCode::INVALID_APPID)?;
     let body: Value = serde_json::from_slice(non_empty_body(request)?).map_err(|_| ErrCode::DATA_FORMAT)?;
     let (path, daily_limit) = match body.get("cgi_path").and_then(Value::as_str) {

@@ -4,8 +4,7 @@ use serde_json::{Map, Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::stable_token::PATH;
 
-use super::credentials::Credentials;
-use super::{non_empty_body, require_post};
+use super::checks::{Credentials, non_empty_body, require_post};
 use crate::api_error::ApiError;
 use crate::event_log::Trace;
 use crate::request::Request;

@@ -4,11 +4,10 @@ use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::token::PATH;
 
-use super::credentials::Credentials;
+use super::checks::Credentials;
 use crate::api_error::ApiError;
 use crate::event_log::Trace;
-use crate::query::Query;
-use crate::request::Request;
+use crate::request::{Query, Request};
 use crate::state::SandboxState;
 
 /// `require GET method`, from Weixin's global list of error codes.

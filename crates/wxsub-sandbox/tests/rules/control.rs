@@ -142,8 +142,8 @@ fn invalid_member_is_named_in_error() {
         ("/apps", json!({"secret": "s"}), "appid"),
         ("/apps", json!({"appid": "wx2"}), "secret"),
         ("/apps", app("templates", json!("T")), "templates"),
-        ("/apps", app("templates", json!(["t t"])), "templates"),
-        ("/apps", app("allowed_ips", json!(["x"])), "allowed_ips"),
+        ("/apps", app("templates", json!(["t t"])), "templates[0]"),
+        ("/apps", app("allowed_ips", json!(["x"])), "allowed_ips[0]"),
         ("/apps", app("token_lifetime_s", json!(0)), "token_lifetime_s"),
         ("/apps", app("token_quota", json!("1")), "token_quota"),
         ("/apps", app("frozen", json!(1)), "frozen"),
@@ -176,6 +176,38 @@ fn invalid_member_is_named_in_error() {
     }
     assert_eq!(control(&weixin, "GET", "/mailbox", &Value::Null).0, 400);
     assert_eq!(control(&weixin, "GET", "/mailbox?openid=o%20o", &Value::Null).0, 400);
+}
+
+#[test]
+fn error_of_control_says_what_is_accepted() {
+    let weixin = Weixin::new();
+    for (path, body, error) in [
+        ("/clock/advance", json!({"second": 1}), "second: unknown field `second`, expected `seconds`"),
+        (
+            "/clock/advance",
+            json!({"seconds": "1"}),
+            "seconds: invalid type: string \"1\", expected a whole number from 0 to 315360000",
+        ),
+        ("/tokens/invalidate", json!({}), "appid: is missing; it is required"),
+        (
+            "/consents",
+            json!({"action": "maybe"}),
+            "action: unknown variant `maybe`, expected `confirm` or `cancel`",
+        ),
+        (
+            "/faults",
+            json!({"path": "/x", "fault": {"status": 99}}),
+            "fault.status: invalid value: integer `99`, expected a whole number from 200 to 599",
+        ),
+        (
+            "/faults",
+            json!({"path": "/x", "fault": "explode"}),
+            "fault: invalid value: string \"explode\", expected one of {\"errcode\":N}, {\"status\":N}, \
+             {\"delay_ms\":N}, \"reset_before_apply\", \"reset_after_apply\", \"truncate\", \"html\", \"hang\"",
+        ),
+    ] {
+        assert_eq!(post(&weixin, path, &body), (400, json!({ "error": error })));
+    }
 }
 
 #[test]

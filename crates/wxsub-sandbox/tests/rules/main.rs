@@ -3,16 +3,11 @@
 //! [INF] marks an inferred rule. [CHOSEN] marks a choice of the sandbox where nothing is known.
 
 #[cfg(test)]
-mod consent_page;
-#[cfg(test)]
 mod control;
-#[cfg(test)]
-mod credentials;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
-mod limits;
-#[cfg(test)]
+#[cfg(feature = "pages")]
 mod pages;
 #[cfg(test)]
 mod quota;
