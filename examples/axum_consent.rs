@@ -101,9 +101,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // All servers need the same key. In production it comes from your secrets.
         guard: ConsentVerifier::new(APPID.parse()?, SigningKey::new(b"sixteen random bytes or more")?),
         nonces: InMemoryNonceStore::new(),
-        client: Client::builder(APPID.parse()?, SECRET.parse()?, transport)
-            .api_base(weixin.base.clone())
-            .build(),
+        client: Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?,
         template: TEMPLATE.parse()?,
         scene: Scene::new(1000)?,
         weixin: weixin.base.clone(),

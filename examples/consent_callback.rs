@@ -36,8 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("genuine: one message to {} is allowed", grant.openid());
 
     let transport = Arc::new(ReqwestTransport::new()?);
-    let client =
-        Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
+    let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
     client.send(&grant.message("Parcel".parse()?, "It is here.".parse()?)).await?;
     println!("sent");
     Ok(())

@@ -28,8 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         weixin
             .user_allows("OPENID", ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, Scene::new(7)?))?;
         let transport = Arc::new(ReqwestTransport::new()?);
-        let client =
-            Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
+        let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
         println!("{what}: {}", what_to_do(&client, &message()?).await);
     }
     Ok(())

@@ -23,8 +23,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let appid: AppId = appid.parse()?;
         weixin.sandbox.add_app(appid.clone(), known.parse()?, [TEMPLATE.parse()?]);
         let secret: AppSecret = configured.parse()?;
-        let client =
-            Client::builder(appid.clone(), secret, transport.clone()).api_base(weixin.base.clone()).build();
+        let client = Client::builder(appid.clone(), secret, transport.clone())
+            .api_base(weixin.base.clone())
+            .build()?;
         clients.insert(appid, client);
     }
 

@@ -36,8 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weixin = Weixin::start().await?;
     weixin.user_allows("OPENID", ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, Scene::new(7)?))?;
     let transport = Arc::new(Timed(ReqwestTransport::new()?, SystemClock::new()));
-    let client =
-        Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
+    let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
     let grant = Grant::assume_verified("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(7)?);
     client.send(&grant.message("Parcel".parse()?, "It is here.".parse()?)).await?;
     Ok(())

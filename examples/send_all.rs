@@ -19,8 +19,7 @@ const MESSAGES: usize = 500;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weixin = Weixin::start().await?;
     let transport = Arc::new(ReqwestTransport::new()?);
-    let client =
-        Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
+    let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
 
     // In production the messages come from a file or a table. Only messages in flight are read.
     let messages = stream::iter((0..MESSAGES).map_while(|number| message(&weixin, number).ok()));
@@ -29,9 +28,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bar = ProgressBar::new(MESSAGES as u64);
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     let mut sending = std::pin::pin!(client.send_all(messages, in_flight));
-    while let Some((message, outcome)) = sending.next().await {
+    while let Some((openid, outcome)) = sending.next().await {
         if let Err(error) = &outcome {
-            bar.suspend(|| println!("{}: {error}", message.grant().openid()));
+            bar.suspend(|| println!("{openid}: {error}"));
         }
         *outcomes.entry(name(&outcome)).or_default() += 1;
         bar.inc(1);
@@ -52,12 +51,13 @@ fn name(outcome: &Result<(), SendError>) -> &'static str {
     }
 }
 
-/// Every hundredth user has not consented.
-fn message(weixin: &Weixin, number: usize) -> Result<Message, Box<dyn std::error::Error>> {
+/// The openid and the message of a user. Every hundredth user has not consented.
+fn message(weixin: &Weixin, number: usize) -> Result<(String, Message), Box<dyn std::error::Error>> {
     let (openid, scene) = (format!("oUser{number}"), Scene::new(1000)?);
     if !number.is_multiple_of(100) {
         weixin.user_allows(&openid, ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, scene))?;
     }
     let grant = Grant::assume_verified(openid.parse()?, TEMPLATE.parse()?, scene);
-    Ok(grant.message("Parcel".parse()?, format!("Number {number} is here.").parse()?))
+    let message = grant.message("Parcel".parse()?, format!("Number {number} is here.").parse()?);
+    Ok((openid, message))
 }

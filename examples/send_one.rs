@@ -14,8 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // In production this is one call: `wxsub_reqwest::client(appid, secret)`.
     let transport = std::sync::Arc::new(ReqwestTransport::new()?);
-    let client =
-        Client::builder(APPID.parse()?, SECRET.parse()?, transport).api_base(weixin.base.clone()).build();
+    let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
 
     // The grant that was stored when the user consented.
     let grant = Grant::assume_verified("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(1000)?);

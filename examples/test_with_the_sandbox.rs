@@ -53,9 +53,10 @@ mod tests {
                 outcome.map(|reply| RawResponse::new(reply.status, Bytes::from(reply.body))).map_err(lost)
             }
         };
-        Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(transport))
+        Client::builder("wx1", "SECRET", transport)
             .api_base("http://localhost".parse().unwrap())
             .build()
+            .unwrap()
     }
 
     #[tokio::test]
@@ -79,7 +80,7 @@ mod tests {
             MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#),
         );
         weixin.respond_once("/cgi-bin/message/template/subscribe", MockResponse::lose_response());
-        let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin).build();
+        let client = Client::builder("wx1", "SECRET", weixin).build().unwrap();
         assert!(notify(&client, "oCustomer").await.unwrap());
     }
 }

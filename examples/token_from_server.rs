@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let transport = Arc::new(ReqwestTransport::new()?);
     let keeper = TokenCache::from_control_server(APPID.parse()?, key, base, transport.clone()).build();
     // Without this line, messages go to https://api.weixin.qq.com.
-    let client = Client::with_token_source(Arc::new(keeper), transport).api_base(weixin.base.clone()).build();
+    let client = Client::with_token_source(keeper, transport).api_base(weixin.base.clone()).build();
 
     for (scene, what) in [(1, "one message"), (2, "another, though the token was ended in between")] {
         let scene = Scene::new(scene)?;

@@ -75,7 +75,7 @@ impl Server {
             .jitter_seed(seed)
             .on_event(self.observer())
             .build();
-        let client = Client::with_token_source(Arc::new(cache.clone()), transport)
+        let client = Client::with_token_source(cache.clone(), transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .timeout(SEND_TIMEOUT)

@@ -99,7 +99,7 @@ impl Harness {
             .endpoint(endpoint)
             .jitter_seed(7)
             .build();
-        let client = Client::with_token_source(Arc::new(cache.clone()), counter.clone())
+        let client = Client::with_token_source(cache.clone(), counter.clone())
             .api_base(base.clone())
             .clock(clock.clone())
             .build();

@@ -77,12 +77,13 @@ impl Process {
     async fn work(&self, mut dice: Rng) {
         let transport = Arc::new(self.line.clone());
         let (seed, cache_seed) = (dice.u64(..), dice.u64(..));
-        let client = Client::builder(self.appid.clone(), "SECRET".parse().unwrap(), transport)
+        let client = Client::builder(self.appid.clone(), "SECRET", transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .rng_seed(seed)
             .token_cache(|cache| cache.jitter_seed(cache_seed))
-            .build();
+            .build()
+            .unwrap();
         let app = App::new(self.appid.clone(), client)
             .concurrency(NonZeroUsize::new(4).unwrap())
             .require_grant(true)

@@ -75,7 +75,7 @@ impl Node {
             Some(store) => builder.store(Arc::clone(store)).build(),
             None => builder.build(),
         };
-        let client = Client::with_token_source(Arc::new(cache.clone()), transport)
+        let client = Client::with_token_source(cache.clone(), transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .timeout(SEND_TIMEOUT)

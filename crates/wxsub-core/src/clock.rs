@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::pending;
 use std::ops::Add;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -147,6 +149,21 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// Cancel safe: dropping the future ends the wait and has no other effect.
     async fn sleep_until(&self, at: MonotonicInstant);
+}
+
+/// Written without `#[async_trait]`, so that it adds no allocation to a wait.
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> ClockReading {
+        (**self).now()
+    }
+
+    fn sleep_until<'a, 'b>(&'a self, at: MonotonicInstant) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).sleep_until(at)
+    }
 }
 
 /// The clock of the system. Waiting needs a tokio runtime with its timer enabled.

@@ -130,8 +130,8 @@ impl ConsentVerifier {
 
     /// Sets the clock. Default: [`SystemClock`].
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 

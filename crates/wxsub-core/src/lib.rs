@@ -14,7 +14,7 @@
 //! | [`error`] | [`SendError`]: the cause, whether the message was sent, what to do |
 //! | `testing` | with the feature `testing`: manual clock, mock transport, conformance suites |
 
-pub mod client;
+mod client;
 pub mod clock;
 pub mod consent;
 pub mod error;
@@ -27,7 +27,7 @@ pub mod testing;
 pub mod token;
 pub mod transport;
 
-pub use client::Client;
+pub use client::{Client, ClientBuilder, OwnTokenCache};
 pub use consent::ConsentVerifier;
 pub use error::SendError;
 pub use wxsub_proto as proto;

@@ -8,6 +8,7 @@ pub use record::{StoredToken, TokenRecord};
 
 use std::fmt;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -118,6 +119,50 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// A permit may or may not have been taken.
     async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError>;
+}
+
+#[async_trait]
+impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
+    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
+        (**self).load(app).await
+    }
+
+    async fn load_fallback(&self, app: &AppId) -> Option<StoredToken> {
+        (**self).load_fallback(app).await
+    }
+
+    async fn wait_for_change(&self, app: &AppId, known: Generation) -> Generation {
+        (**self).wait_for_change(app, known).await
+    }
+
+    async fn compare_and_set(
+        &self,
+        app: &AppId,
+        replaces: Generation,
+        token: StoredToken,
+    ) -> Result<CasOutcome, StoreError> {
+        (**self).compare_and_set(app, replaces, token).await
+    }
+
+    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+        (**self).acquire_lease(app, holder, length).await
+    }
+
+    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+        (**self).release_lease(app, holder).await
+    }
+
+    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        (**self).set_in_doubt(app, since).await
+    }
+
+    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        (**self).clear_in_doubt(app, since).await
+    }
+
+    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        (**self).try_acquire_force_refresh(app, now).await
+    }
 }
 
 /// The outcome of [`TokenStore::compare_and_set`].

@@ -14,6 +14,7 @@ pub use http_request::HttpRequest;
 pub use limited_body::LimitedBody;
 pub use limits::TransportLimits;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -61,9 +62,16 @@ where
     }
 }
 
-#[async_trait]
-impl Transport for Arc<dyn Transport> {
-    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
-        (**self).execute(request).await
+/// Written without `#[async_trait]`, so that it adds no allocation to a request.
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn execute<'a, 'b>(
+        &'a self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<RawResponse<Bytes>, TransportError>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).execute(request)
     }
 }

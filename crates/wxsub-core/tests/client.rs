@@ -18,7 +18,7 @@ use futures_util::{StreamExt, stream};
 use wxsub_core::clock::{Clock, ClockReading, MonotonicInstant};
 use wxsub_core::error::{Delivery, ErrorKind};
 use wxsub_core::proto::codec::RawResponse;
-use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Operation, Remedy, Scene};
+use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Operation, Remedy, Scene, ValidationError};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
     CachedToken, CurrentToken, Evidence, Generation, StaticToken, TokenError, TokenErrorKind, TokenSource,
@@ -43,9 +43,7 @@ fn bench() -> Bench {
             MockResponse::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#)),
         );
     }
-    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
-        .clock(clock.clone())
-        .build();
+    let client = Client::builder("wx1", "SECRET", weixin.clone()).clock(clock.clone()).build().unwrap();
     Bench { clock, weixin, client }
 }
 
@@ -121,7 +119,7 @@ async fn stale_code_without_new_token_is_not_replayed() {
         let token = AccessToken::new("TOKEN").unwrap();
         let issued =
             CachedToken::new(token, Generation::new(1), ClockReading::default(), Duration::from_secs(7200));
-        let source = Arc::new(OneToken { issued: Arc::new(issued), gives_it_again });
+        let source = OneToken { issued: Arc::new(issued), gives_it_again };
         let client =
             Client::with_token_source(source, bench.weixin.clone()).clock(bench.clock.clone()).build();
         let error = client.send(&message("t")).await.unwrap_err();
@@ -214,7 +212,7 @@ async fn failed_connection_is_retried() {
 async fn retries_share_a_budget() {
     let bench = bench();
     bench.weixin.respond_always(SEND, MockResponse::refuse_connection());
-    let messages = stream::iter((0..100).map(|n| message(&n.to_string())));
+    let messages = stream::iter((0..100).map(|n| (n, message(&n.to_string()))));
     let sending = bench.client.send_all(messages, NonZeroUsize::new(100).unwrap()).collect::<Vec<_>>();
     let (results, ()) = tokio::join!(sending, bench.clock.advance_and_run(Duration::from_secs(5)));
     assert!(results.iter().all(|(_, result)| result.as_ref().unwrap_err().delivery() == Delivery::NotSent));
@@ -233,10 +231,11 @@ async fn deadline_outcome_depends_on_the_post() {
     // Before the post: not sent, and not posted later.
     let weixin = Arc::new(MockTransport::new());
     weixin.respond_always(TOKEN, MockResponse::Hang);
-    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
+    let client = Client::builder("wx1", "SECRET", weixin.clone())
         .clock(first.clock.clone())
         .timeout(Duration::from_secs(5))
-        .build();
+        .build()
+        .unwrap();
     let sending = tokio::spawn(async move { client.send(&message("t")).await.unwrap_err() });
     first.clock.advance_and_run(Duration::from_secs(60)).await;
     let error = sending.await.unwrap();
@@ -256,8 +255,7 @@ async fn a_stopped_send_says_whether_it_was_posted() {
         let weixin = Arc::new(MockTransport::new());
         weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
         weixin.respond_once(hangs, MockResponse::Hang);
-        let client =
-            Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone()).build();
+        let client = Client::builder("wx1", "SECRET", weixin.clone()).build().unwrap();
         let stop = async {
             while weixin.count(hangs) == 0 {
                 tokio::task::yield_now().await;
@@ -277,9 +275,7 @@ async fn a_send_stopped_between_two_posts_is_not_sent() {
     weixin.respond_once(TOKEN, MockResponse::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
     weixin.respond_once(TOKEN, MockResponse::Hang);
     weixin.respond_once(SEND, refusal(40001));
-    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
-        .clock(bench.clock.clone())
-        .build();
+    let client = Client::builder("wx1", "SECRET", weixin.clone()).clock(bench.clock.clone()).build().unwrap();
     let stop = async {
         while weixin.count(TOKEN) < 2 {
             tokio::task::yield_now().await;
@@ -296,7 +292,7 @@ async fn refused_token_call_has_a_remedy() {
         TOKEN,
         MockResponse::json(r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7, not in whitelist"}"#),
     );
-    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone()).build();
+    let client = Client::builder("wx1", "SECRET", weixin.clone()).build().unwrap();
     let error = client.send(&message("t")).await.unwrap_err();
     assert_eq!((error.operation(), error.remedy()), (Operation::FetchToken, Remedy::AllowIp));
     assert_eq!(error.api_error().unwrap().blocked_ip().unwrap().to_string(), "203.0.113.7");
@@ -330,9 +326,7 @@ async fn concurrent_rejections_fetch_one_new_token() {
             Ok(RawResponse::new(200, Bytes::from(body)))
         }
     };
-    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(transport))
-        .clock(bench.clock.clone())
-        .build();
+    let client = Client::builder("wx1", "SECRET", transport).clock(bench.clock.clone()).build().unwrap();
     let sends: Vec<_> = (0..64)
         .map(|_| {
             let client = client.clone();
@@ -350,7 +344,7 @@ async fn static_token_is_not_refreshed() {
     let weixin = Arc::new(MockTransport::new());
     weixin.respond_once(SEND, ok());
     weixin.respond_always(SEND, refusal(42001));
-    let source = Arc::new(StaticToken::new(AccessToken::new("BY-HAND").unwrap()));
+    let source = StaticToken::new(AccessToken::new("BY-HAND").unwrap());
     let client = Client::with_token_source(source, weixin.clone()).build();
     client.send(&message("t")).await.unwrap();
     assert_eq!(client.send(&message("t")).await.unwrap_err().errcode(), Some(ErrCode::ACCESS_TOKEN_EXPIRED));
@@ -365,12 +359,12 @@ async fn batch_keeps_order_and_reads_only_messages_in_flight() {
     let counter = read.clone();
     let messages = stream::iter(0..1000).map(move |n| {
         counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        message(&n.to_string())
+        (n, message(&n.to_string()))
     });
     let mut results = bench.client.send_all(messages, NonZeroUsize::new(8).unwrap());
     let mut n = 0;
-    while let Some((message, result)) = results.next().await {
-        assert_eq!(message.title().as_str(), n.to_string());
+    while let Some((key, result)) = results.next().await {
+        assert_eq!(key, n);
         result.unwrap();
         n += 1;
         assert!(read.load(std::sync::atomic::Ordering::Relaxed) <= n + 8);
@@ -384,7 +378,7 @@ async fn apps_are_independent() {
     good.weixin.respond_always(SEND, ok());
     let broken = Arc::new(MockTransport::new());
     broken.respond_always(TOKEN, MockResponse::json(r#"{"errcode":40013,"errmsg":"invalid appid"}"#));
-    let other = Client::builder("wx2".parse().unwrap(), "SECRET".parse().unwrap(), broken).build();
+    let other = Client::builder("wx2", "SECRET", broken).build().unwrap();
     for _ in 0..3 {
         other.send(&message("t")).await.unwrap_err();
         good.client.send(&message("t")).await.unwrap();
@@ -403,8 +397,8 @@ async fn unreachable(timeout: Duration) -> (SendError, Vec<MonotonicInstant>) {
             async { Err(TransportError::before_sending(TransportErrorKind::Connect, "connection refused")) }
         }
     };
-    let source = Arc::new(StaticToken::new(AccessToken::new("T").unwrap()));
-    let client = Client::with_token_source(source, Arc::new(transport))
+    let source = StaticToken::new(AccessToken::new("T").unwrap());
+    let client = Client::with_token_source(source, transport)
         .clock(clock.clone())
         .rng_seed(7)
         .timeout(timeout)
@@ -422,5 +416,21 @@ async fn no_retry_starts_at_the_deadline() {
     for (timeout, tried) in [(pause, 1), (pause + Duration::from_nanos(1), 2)] {
         let (error, tries) = unreachable(timeout).await;
         assert_eq!((error.kind(), tries.len()), (ErrorKind::Transport, tried));
+    }
+}
+
+#[test]
+fn build_reports_all_invalid_values_without_their_text() {
+    for (appid, secret, fields) in [
+        ("PLANTED!", "PLANTED secret", ["appid", "secret"].as_slice()),
+        ("PLANTED!", "SECRET", &["appid"]),
+        ("wx1", "", &["secret"]),
+    ] {
+        let problems = Client::builder(appid, secret, MockTransport::new())
+            .token_cache(|cache| cache.jitter_seed(1))
+            .build()
+            .unwrap_err();
+        assert!(!problems.to_string().contains("PLANTED"), "{problems}");
+        assert_eq!(problems.iter().map(ValidationError::field).collect::<Vec<_>>(), fields);
     }
 }

@@ -76,7 +76,7 @@ async fn rejected_token_is_reported_and_message_replayed() {
     bench.wire.respond_always(REPORT, token("B", 3840, 20));
     bench.wire.respond_once(SEND, MockResponse::json(r#"{"errcode":40001,"errmsg":"stale"}"#));
     bench.wire.respond_always(SEND, MockResponse::json(r#"{"errcode":0,"errmsg":"ok"}"#));
-    let client = Client::with_token_source(Arc::new(bench.keeper.clone()), bench.wire.clone())
+    let client = Client::with_token_source(bench.keeper.clone(), bench.wire.clone())
         .clock(bench.clock.clone())
         .build();
     client.send(&message()).await.unwrap();

@@ -18,14 +18,14 @@ use wxsub_core::transport::HttpRequest;
 #[test]
 fn debug_and_display_identify_values_without_secrets() {
     let weixin = Arc::new(MockTransport::new());
-    let builder = Client::builder("wx1".parse().unwrap(), "PLANTED".parse().unwrap(), weixin.clone());
+    let builder = Client::builder("wx1", "PLANTED", weixin.clone());
     let cache = TokenCache::builder("wx1".parse().unwrap(), "PLANTED".parse().unwrap(), weixin);
     let request = TokenRequest::new("wx1".parse().unwrap(), "PLANTED".parse().unwrap());
     let outgoing = HttpRequest::new(&BaseUrl::default(), request.encode()).unwrap();
     let fingerprint = Fingerprint::of(&"PLANTED".parse().unwrap());
     for (shown, expected) in [
         (format!("{builder:?}"), "ClientBuilder {"),
-        (format!("{:?}", builder.build()), "Client"),
+        (format!("{:?}", builder.build().unwrap()), "Client"),
         (format!("{outgoing:?}"), "GET api.weixin.qq.com/cgi-bin/token"),
         (format!("{:?}", CurrentToken::new(None, ClockReading::default())), "CurrentToken(None)"),
         (format!("{cache:?}"), "TokenCacheBuilder {"),

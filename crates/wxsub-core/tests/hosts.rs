@@ -72,10 +72,7 @@ fn keeper(weixin: &Arc<Weixin>, clock: &Arc<ManualClock>) -> TokenCache {
 }
 
 fn client(weixin: &Arc<Weixin>, clock: &Arc<ManualClock>) -> Client {
-    Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
-        .api_bases(hosts())
-        .clock(clock.clone())
-        .build()
+    Client::builder("wx1", "SECRET", weixin.clone()).api_bases(hosts()).clock(clock.clone()).build().unwrap()
 }
 
 fn message() -> Message {

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use wxsub_core::proto::ValidationErrors;
 use wxsub_core::transport::TransportLimits;
 use wxsub_tls::{Roots, TlsConfigError, client_config};
 
@@ -7,10 +8,13 @@ use crate::HyperTransport;
 use crate::connect::Connector;
 use crate::proxy::Proxy;
 
-/// Why no transport was built. Never contains a URL or a password.
+/// Why no transport or client was built. Never contains a URL or a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
+    /// AppID or AppSecret is invalid.
+    #[error(transparent)]
+    Invalid(#[from] ValidationErrors),
     /// No usable certificate authority was found.
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
@@ -42,8 +46,9 @@ impl fmt::Debug for HyperTransportBuilder {
 impl HyperTransportBuilder {
     /// Sets the time and size limits of one request.
     ///
-    /// Keep [`connect`](TransportLimits::connect) shorter than [`request_timeout`](TransportLimits::request_timeout). When the total limit ends a connect, the
-    /// transport cannot distinguish that from a request in progress. It then reports the request as maybe sent.
+    /// Keep [`connect`](TransportLimits::connect) shorter than
+    /// [`request_timeout`](TransportLimits::request_timeout). When the total limit ends a connect, the transport cannot
+    /// distinguish that from a request in progress. It then reports the request as maybe sent.
     #[must_use]
     pub fn limits(mut self, limits: TransportLimits) -> Self {
         self.limits = limits;

@@ -53,7 +53,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// #     };
 /// #     Ok::<_, TransportError>(RawResponse::new(200, Bytes::from(body)))
 /// # };
-/// let client = Client::builder("wx0123456789abcdef".parse()?, "SECRET".parse()?, Arc::new(transport)).build();
+/// let client = Client::builder("wx0123456789abcdef", "SECRET", transport).build()?;
 /// let outbox = Outbox::builder(MemoryLedger::new()).app(App::new("wx0123456789abcdef".parse()?, client)).build();
 ///
 /// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);

@@ -106,8 +106,8 @@ impl Harness {
         let weixin = Arc::new(MockTransport::new());
         weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
         let clock = Arc::new(ManualClock::new());
-        let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone());
-        Self::with_client(client.clock(clock.clone()).build(), clock, weixin)
+        let client = Client::builder("wx1", "SECRET", weixin.clone());
+        Self::with_client(client.clock(clock.clone()).build().unwrap(), clock, weixin)
     }
 
     fn with_client(client: Client, clock: Arc<ManualClock>, weixin: Arc<MockTransport>) -> Self {
@@ -271,8 +271,8 @@ async fn a_message_whose_task_panics_may_have_been_sent() {
         Ok(wxsub_core::proto::codec::RawResponse::new(200, body.into()))
     };
     let clock = Arc::new(ManualClock::new());
-    let client = Client::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(transport));
-    let client = client.clock(clock.clone()).build();
+    let client = Client::builder("wx1", "SECRET", transport);
+    let client = client.clock(clock.clone()).build().unwrap();
     let harness = Harness::with_client(client, clock, Arc::new(MockTransport::new()));
     let id = harness.enqueue("o").await;
     let _worker = harness.run();

@@ -55,6 +55,22 @@ macro_rules! secret_text {
             }
         }
 
+        impl TryFrom<&str> for $name {
+            type Error = $crate::ValidationError;
+
+            fn try_from(text: &str) -> Result<Self, Self::Error> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $crate::ValidationError;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                Self::new(text)
+            }
+        }
+
         impl std::str::FromStr for $name {
             type Err = $crate::ValidationError;
 

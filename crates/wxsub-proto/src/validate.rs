@@ -36,6 +36,14 @@ macro_rules! validated_string {
             }
         }
 
+        impl TryFrom<&str> for $name {
+            type Error = $crate::ValidationError;
+
+            fn try_from(text: &str) -> Result<Self, Self::Error> {
+                Self::new(text)
+            }
+        }
+
         impl TryFrom<String> for $name {
             type Error = $crate::ValidationError;
 

@@ -1,5 +1,6 @@
 //! Validation errors: field, rule and remedy, never the offending text.
 
+use std::convert::Infallible;
 use std::fmt;
 
 /// A value breaks a rule. The error names field and rule. It never contains the value, which may be secret or personal.
@@ -33,6 +34,13 @@ impl ValidationError {
     #[must_use]
     pub fn with_field(self, field: &'static str) -> Self {
         Self { field, ..self }
+    }
+}
+
+/// A value that is valid already, where text is accepted too.
+impl From<Infallible> for ValidationError {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 
@@ -151,6 +159,12 @@ impl ValidationErrors {
 impl From<ValidationError> for ValidationErrors {
     fn from(first: ValidationError) -> Self {
         Self { first, others: Vec::new() }
+    }
+}
+
+impl Extend<ValidationError> for ValidationErrors {
+    fn extend<I: IntoIterator<Item = ValidationError>>(&mut self, problems: I) {
+        self.others.extend(problems);
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! ```no_run
 //! use wxsub_reqwest as wxsub;
-//! use wxsub::proto::{Grant, Scene};
+//! use wxsub::{Grant, Scene};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = wxsub::client("wx0123456789abcdef".parse()?, "SECRET".parse()?)?;
+//! let client = wxsub::client("wx0123456789abcdef", "SECRET")?;
 //!
 //! let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
 //! let message = grant.message("Parcel".parse()?, "Your parcel has arrived.".parse()?);
@@ -20,7 +20,6 @@
 //! Set other limits, roots or a proxy with the builder:
 //!
 //! ```
-//! use std::sync::Arc;
 //! use std::time::Duration;
 //! use wxsub_reqwest::{Client, ReqwestTransport, Roots, TransportLimits};
 //!
@@ -30,7 +29,7 @@
 //!     .roots(Roots::Bundled)
 //!     .proxy("http://user:password@10.0.0.1:3128")?
 //!     .build()?;
-//! let client = Client::builder("wx0123456789abcdef".parse()?, "SECRET".parse()?, Arc::new(transport)).build();
+//! let client = Client::builder("wx0123456789abcdef", "SECRET", transport).build()?;
 //! # Ok(()) }
 //! ```
 //!
@@ -43,24 +42,38 @@ mod transport;
 pub use builder::{BuildError, ReqwestTransportBuilder};
 pub use transport::ReqwestTransport;
 
+// Rare names: parts of token caches, stores and transports of your own.
 pub use wxsub_core as core;
-pub use wxsub_core::proto;
-pub use wxsub_core::transport::TransportLimits;
-pub use wxsub_core::{Client, ConsentVerifier, SendError};
+pub use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
+pub use wxsub_core::consent::{InMemoryNonceStore, Nonce, SigningKey, VerificationError, VerifiedConsent};
+pub use wxsub_core::error::{Delivery, ErrorKind};
+pub use wxsub_core::proto::{
+    AccessToken, ApiError, AppId, AppSecret, BaseUrl, BaseUrls, Color, ConsentAction, ConsentCallback,
+    ConsentRequest, Content, ErrCode, Grant, HttpUrl, Message, OpenId, Operation, Remedy, Reserved, Scene,
+    TapTarget, TemplateId, Title, TraceId, ValidationError, ValidationErrorKind, ValidationErrors,
+};
+pub use wxsub_core::store::{MemoryStore, TokenStore};
+pub use wxsub_core::token::{
+    StaticToken, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenEvent,
+    TokenSource, TokenStatus,
+};
+pub use wxsub_core::transport::{
+    HttpRequest, RequestState, Transport, TransportError, TransportErrorKind, TransportLimits,
+};
+pub use wxsub_core::{Client, ClientBuilder, ConsentVerifier, OwnTokenCache, SendError, proto};
 pub use wxsub_tls::{Roots, TlsConfigError};
 
-use std::sync::Arc;
-
-use wxsub_core::proto::{AppId, AppSecret};
-
-/// A client for this app, with default limits, this machine's certificate authorities and no proxy.
+/// Creates a client for this app, with default limits, this machine's certificate authorities and no proxy. It fetches
+/// tokens from [`TokenEndpoint::Token`].
 ///
 /// Send inside a tokio runtime.
 ///
 /// # Errors
-/// [`BuildError::Tls`] if this machine has no usable certificate authority. Then use [`Roots::Bundled`] with
-/// [`ReqwestTransport::builder`].
-pub fn client(appid: AppId, secret: AppSecret) -> Result<Client, BuildError> {
-    let transport = ReqwestTransport::new()?;
-    Ok(Client::builder(appid, secret, Arc::new(transport)).build())
+/// [`BuildError::Invalid`] lists all problems of AppID and AppSecret. [`BuildError::Tls`] if this machine has no usable
+/// certificate authority. Then use [`Roots::Bundled`] with [`ReqwestTransport::builder`].
+pub fn client(
+    appid: impl TryInto<AppId, Error: Into<ValidationError>>,
+    secret: impl TryInto<AppSecret, Error: Into<ValidationError>>,
+) -> Result<Client, BuildError> {
+    Ok(Client::builder(appid, secret, ReqwestTransport::new()?).build()?)
 }

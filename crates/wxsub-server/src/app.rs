@@ -95,7 +95,7 @@ impl ManagedApp {
                 .store(Arc::clone(&services.store))
                 .on_event(observe)
                 .build();
-        let client = Client::with_token_source(Arc::new(token_cache.clone()), Arc::clone(&transport))
+        let client = Client::with_token_source(token_cache.clone(), Arc::clone(&transport))
             .api_bases(config.bases.clone())
             .clock(Arc::clone(&services.clock))
             .build();

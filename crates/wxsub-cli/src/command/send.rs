@@ -139,7 +139,7 @@ impl Send {
         }
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         let results = ResultWriter::new(stdout());
-        let end = batch.run(&self.sender(backend), &interrupt, &SystemClock::new(), results).await;
+        let end = batch.run(&self.sender(backend)?, &interrupt, &SystemClock::new(), results).await;
         Ok(end.print_summary(path, |rest| self.continuation(path, rest)))
     }
 
@@ -181,7 +181,7 @@ impl Send {
             return Ok(dry_run::report(&message, self.json));
         }
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
-        let report = deliver(&self.sender(backend), &message, &interrupt).await;
+        let report = deliver(&self.sender(backend)?, &message, &interrupt).await;
         if let Some(description) = &report.description {
             console::error(description);
         }
@@ -205,15 +205,16 @@ impl Send {
         }
     }
 
-    fn sender(&self, backend: Backend) -> Sender {
+    fn sender(&self, backend: Backend) -> Result<Sender, CliError> {
         let timeout = Duration::from_secs(self.timeout);
         let app = match backend {
             Backend::Direct(app) => app,
-            Backend::ControlServer(server) => return Sender::ControlServer(server, timeout),
+            Backend::ControlServer(server) => return Ok(Sender::ControlServer(server, timeout)),
         };
         app.warn_before_fetch();
         let DirectConfig { appid, secret, endpoint, bases, transport } = app;
         let client = Client::builder(appid, secret, transport).api_bases(bases).timeout(timeout);
-        Sender::Direct(client.token_cache(|cache| cache.endpoint(endpoint)).build())
+        let client = client.token_cache(|cache| cache.endpoint(endpoint)).build();
+        client.map(Sender::Direct).map_err(CliError::unexpected)
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -380,10 +379,11 @@ fn library(row: &Row) -> String {
     let draft = MessageDraft::from_json(row.message().to_string().as_bytes()).unwrap();
     let Ok(message) = draft.validate() else { return "invalid".to_owned() };
     let transport = ReqwestTransport::builder().roots(Roots::Bundled).build().unwrap();
-    let client = Client::builder(APPID.parse().unwrap(), SECRET.parse().unwrap(), Arc::new(transport))
+    let client = Client::builder(APPID, SECRET, transport)
         .api_base(wxsub_proto::BaseUrl::new(&row.weixin()).unwrap())
         .timeout(Duration::from_secs(row.limit()))
-        .build();
+        .build()
+        .unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let Err(error) = runtime.block_on(client.send(&message)) else { return "sent".to_owned() };
     let outcome = match error.delivery() {
@@ -464,7 +464,7 @@ impl Server {
         // What the command itself says is no JSON.
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let of_sends = lines.filter(|line| {
-            ["wxsub_core::client::send", "wxsub_server::send"].contains(&line["target"].as_str().unwrap())
+            ["wxsub_core::client", "wxsub_server::send"].contains(&line["target"].as_str().unwrap())
         });
         Observed { answer, metrics, log: one(of_sends.map(|line| log_line(&line, client)).collect()) }
     }

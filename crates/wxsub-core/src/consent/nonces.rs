@@ -56,13 +56,13 @@ impl InMemoryNonceStore {
     /// Creates an empty store on the system clock.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_clock(Arc::new(SystemClock::new()))
+        Self::with_clock(SystemClock::new())
     }
 
     /// Creates an empty store on this clock.
     #[must_use]
-    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { used: Mutex::default(), clock }
+    pub fn with_clock(clock: impl Clock + 'static) -> Self {
+        Self { used: Mutex::default(), clock: Arc::new(clock) }
     }
 
     /// Records the nonce. Returns whether this is its first use.

@@ -29,13 +29,13 @@ impl MemoryStore {
     /// Creates an empty store on the system clock.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_clock(Arc::new(SystemClock::new()))
+        Self::with_clock(SystemClock::new())
     }
 
     /// Creates an empty store whose leases use this clock.
     #[must_use]
-    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, entries: Mutex::new(HashMap::new()) }
+    pub fn with_clock(clock: impl Clock + 'static) -> Self {
+        Self { clock: Arc::new(clock), entries: Mutex::new(HashMap::new()) }
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<AppId, Entry>> {

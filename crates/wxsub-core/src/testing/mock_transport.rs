@@ -25,7 +25,7 @@ use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKin
 /// weixin.respond_always("/cgi-bin/token", MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
 /// weixin.respond_once("/cgi-bin/message/template/subscribe", MockResponse::json(r#"{"errcode":43101,"errmsg":"user refuse"}"#));
 ///
-/// let client = Client::builder("wx1".parse()?, "SECRET".parse()?, weixin.clone()).build();
+/// let client = Client::builder("wx1", "SECRET", weixin.clone()).build()?;
 /// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE".parse()?, Scene::new(7)?);
 /// let error = client.send(&grant.message("Hi".parse()?, "Hello".parse()?)).await.unwrap_err();
 /// assert_eq!(error.errcode().unwrap().get(), 43101);

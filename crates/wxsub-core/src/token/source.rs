@@ -79,3 +79,26 @@ pub trait TokenSource: Send + Sync + fmt::Debug {
         evidence: Evidence,
     ) -> Result<Arc<CachedToken>, TokenError>;
 }
+
+#[async_trait]
+impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
+    fn appid(&self) -> Option<&AppId> {
+        (**self).appid()
+    }
+
+    fn current(&self) -> CurrentToken {
+        (**self).current()
+    }
+
+    async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {
+        (**self).token().await
+    }
+
+    async fn refresh(
+        &self,
+        generation: Generation,
+        evidence: Evidence,
+    ) -> Result<Arc<CachedToken>, TokenError> {
+        (**self).refresh(generation, evidence).await
+    }
+}

@@ -34,7 +34,8 @@ pub(super) fn over_reqwest(server: &str) -> Ours {
 
 fn over(server: &str, transport: Arc<dyn Transport>) -> Ours {
     let base = format!("http://{server}").parse().unwrap();
-    let client = Client::builder(subject::app(), subject::secret(), transport).api_base(base).build();
+    let client =
+        Client::builder(subject::app(), subject::secret(), transport).api_base(base).build().unwrap();
     Ours { client, message: subject::message() }
 }
 
@@ -51,7 +52,7 @@ pub(super) fn send_all(server: &str, in_flight: usize, messages: usize) -> Measu
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
     let began = Instant::now();
     runtime.block_on(async {
-        let messages = stream::iter((0..messages).map(|_| message.clone()));
+        let messages = stream::iter((0..messages).map(|number| (number, message.clone())));
         let mut sent = client.send_all(messages, in_flight);
         while let Some((_, outcome)) = sent.next().await {
             outcome.unwrap();

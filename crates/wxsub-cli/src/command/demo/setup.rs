@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::future::pending;
-use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use wxsub_core::consent::SigningKey;
@@ -49,10 +48,10 @@ impl Setup {
         tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
 
         let transport = text_err(ReqwestTransport::builder().roots(Roots::Bundled).build())?;
-        let client = Client::builder(appid.clone(), secret, Arc::new(transport))
+        let client = Client::builder(appid.clone(), secret, transport)
             .api_base(base.clone())
-            .token_cache(|cache| cache.endpoint(TokenEndpoint::Token))
-            .build();
+            .token_cache(|cache| cache.endpoint(TokenEndpoint::Token));
+        let client = text_err(client.build())?;
         let verifier = ConsentVerifier::new(appid.clone(), key);
         let scene = text_err(Scene::new(1000))?;
         let redirect_url = text_err("https://shop.example/back?order=7".parse())?;

@@ -1,6 +1,6 @@
 //! Batches with a sandbox in this process and a clock that skips every wait.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -61,7 +61,7 @@ fn sender(sandbox: &Sandbox) -> Sender {
             Ok::<_, TransportError>(RawResponse::new(response.status, Bytes::from(response.body)))
         }
     };
-    Sender::Direct(Client::builder(APPID.parse().unwrap(), "s".parse().unwrap(), Arc::new(transport)).build())
+    Sender::Direct(Client::builder(APPID, "s", transport).build().unwrap())
 }
 
 /// The end of a batch.
