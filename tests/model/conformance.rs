@@ -77,7 +77,7 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let now = ClockReading::new(MonotonicInstant::from_origin(Duration::from_secs(3600)), wall(NOW));
-        let real = RefreshState::new(TokenEndpoint::Token, 1);
+        let real = RefreshState::new(TokenEndpoint::Token.behavior(), 1);
         Self { model: Server::default(), real, order: None, now }
     }
 

@@ -28,7 +28,7 @@ fn debug_and_display_identify_values_without_secrets() {
         (format!("{:?}", builder.build().unwrap()), "Client"),
         (format!("{outgoing:?}"), "GET api.weixin.qq.com/cgi-bin/token"),
         (format!("{:?}", CurrentToken::new(None, ClockReading::default())), "CurrentToken(None)"),
-        (format!("{cache:?}"), "TokenCacheBuilder {"),
+        (format!("{cache:?}"), "TokenCacheBuilder("),
         (format!("{:?}", cache.build()), "TokenCache("),
         (format!("{:?}", SigningKey::new(b"PLANTED, and a few bytes more").unwrap()), "SigningKey(***)"),
         (format!("{:?}", InMemoryNonceStore::new()), "InMemoryNonceStore"),

@@ -1,12 +1,8 @@
 //! The token cache: the refresh state, and the one task that carries out its actions.
 
-mod builder;
-mod control_server;
 mod fetch;
 mod refresh_task;
 mod task;
-
-pub use builder::TokenCacheBuilder;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,15 +10,24 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
-use wxsub_proto::AppId;
+use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls};
 
-use self::refresh_task::Request;
+use self::fetch::TokenFetcher;
+use self::refresh_task::{RefreshTask, Request};
 use self::task::TaskSlot;
+use super::weixin::WeixinUpstream;
 use super::{
-    CachedToken, CurrentToken, Evidence, Generation, ReportOutcome, TokenError, TokenErrorKind, TokenSource,
-    TokenStatus,
+    CachedToken, CurrentToken, Evidence, Generation, Observer, RefreshState, ReportOutcome, TokenEndpoint,
+    TokenError, TokenErrorKind, TokenEvent, TokenSource, TokenStatus, TokenUpstream,
 };
-use crate::clock::{Clock, ClockReading};
+use crate::clock::{Clock, ClockReading, SystemClock};
+use crate::hosts::Hosts;
+use crate::jitter::random_seed;
+use crate::store::{MemoryStore, TokenStore};
+use crate::transport::Transport;
+
+/// Maximum number of queued requests. More callers wait.
+const REQUEST_QUEUE_CAPACITY: usize = 256;
 
 /// Keeps the token of one app fresh. It fetches the next token ahead of time and serves the current one meanwhile.
 ///
@@ -157,5 +162,185 @@ impl TokenSource for TokenCache {
 impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TokenCache").field(&*self.status.borrow()).finish()
+    }
+}
+
+/// Builds a [`TokenCache`]. `U` is what the upstream is made of.
+pub struct TokenCacheBuilder<U = WeixinSettings> {
+    upstream: U,
+    clock: Option<Arc<dyn Clock>>,
+    seed: Option<u64>,
+    observer: Option<Observer>,
+}
+
+/// Settings of a token cache that fetches from Weixin.
+pub struct WeixinSettings {
+    appid: AppId,
+    secret: AppSecret,
+    transport: Arc<dyn Transport>,
+    endpoint: TokenEndpoint,
+    bases: Option<BaseUrls>,
+    store: Option<Arc<dyn TokenStore>>,
+}
+
+impl TokenCache {
+    /// Starts building a token cache that fetches from Weixin.
+    #[must_use]
+    pub fn builder(appid: AppId, secret: AppSecret, transport: Arc<dyn Transport>) -> TokenCacheBuilder {
+        let endpoint = TokenEndpoint::default();
+        TokenCacheBuilder::new(WeixinSettings {
+            appid,
+            secret,
+            transport,
+            endpoint,
+            bases: None,
+            store: None,
+        })
+    }
+
+    /// Starts building a token cache that fetches from another upstream, such as a control server.
+    #[must_use]
+    pub fn from_upstream(upstream: Arc<dyn TokenUpstream>) -> TokenCacheBuilder<Arc<dyn TokenUpstream>> {
+        TokenCacheBuilder::new(upstream)
+    }
+}
+
+impl<U> TokenCacheBuilder<U> {
+    fn new(upstream: U) -> Self {
+        Self { upstream, clock: None, seed: None, observer: None }
+    }
+
+    /// Sets the clock. Default: [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Sets the seed of the jitter, so that a run can be repeated. Default: random.
+    #[must_use]
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sets a function that receives all events. It runs in the refresh task, so it must not block.
+    #[must_use]
+    pub fn on_event(mut self, observer: impl Fn(&TokenEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+}
+
+impl TokenCacheBuilder<WeixinSettings> {
+    /// Sets the base URL. Default: `https://api.weixin.qq.com`.
+    #[must_use]
+    pub fn api_base(self, base: BaseUrl) -> Self {
+        self.api_bases(base.into())
+    }
+
+    /// Sets the base URLs in order of preference.
+    ///
+    /// If a host cannot be reached, the same attempt tries the next one. If a host gives no response of Weixin's,
+    /// or errcode −1, the next attempt goes to the next host. The response may be lost then, and the rules for lost
+    /// responses apply. The first host is tried again after 5 min.
+    #[must_use]
+    pub fn api_bases(mut self, bases: BaseUrls) -> Self {
+        self.upstream.bases = Some(bases);
+        self
+    }
+
+    /// Sets the endpoint that issues the tokens.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: TokenEndpoint) -> Self {
+        self.upstream.endpoint = endpoint;
+        self
+    }
+
+    /// Shares the token with the peers that use this store. The cache reads the store every 2 s, and at once after
+    /// a [notification](TokenStore::wait_for_change). Default: a store in memory.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
+        self.upstream.store = Some(store);
+        self
+    }
+
+    /// Takes the hosts and the clock of a client, unless they are set.
+    pub(crate) fn inherit_defaults(mut self, bases: &BaseUrls, clock: &Arc<dyn Clock>) -> Self {
+        self.upstream.bases.get_or_insert_with(|| bases.clone());
+        self.clock.get_or_insert_with(|| Arc::clone(clock));
+        self
+    }
+
+    /// Builds the cache. It fetches nothing yet.
+    #[must_use]
+    pub fn build(self) -> TokenCache {
+        let Self { upstream, clock, seed, observer } = self;
+        let WeixinSettings { appid, secret, transport, endpoint, bases, store } = upstream;
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let hosts = Hosts::new(bases.unwrap_or_default());
+        let upstream =
+            WeixinUpstream { appid, secret, endpoint, hosts, transport, clock: Arc::clone(&clock) };
+        build(Arc::new(upstream), store, clock, seed, observer)
+    }
+}
+
+impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
+    /// Builds the cache. It fetches nothing yet.
+    #[must_use]
+    pub fn build(self) -> TokenCache {
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        build(self.upstream, None, clock, self.seed, self.observer)
+    }
+}
+
+/// Builds a cache. Without a store, the token is not shared.
+fn build(
+    upstream: Arc<dyn TokenUpstream>,
+    store: Option<Arc<dyn TokenStore>>,
+    clock: Arc<dyn Clock>,
+    seed: Option<u64>,
+    observer: Option<Observer>,
+) -> TokenCache {
+    let (requests, request_receiver) = mpsc::channel(REQUEST_QUEUE_CAPACITY);
+    let (appid, behavior) = (upstream.appid().clone(), upstream.behavior());
+    let state = RefreshState::new(behavior, seed.unwrap_or_else(random_seed));
+    let (status_sender, status) = watch::channel(state.status());
+    let current = Arc::new(ArcSwapOption::empty());
+    let is_shared = store.is_some();
+    let fetcher = TokenFetcher {
+        appid: appid.clone(),
+        upstream,
+        behavior,
+        holder: format!("{:016x}", random_seed()),
+        store: store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock)))),
+        clock: Arc::clone(&clock),
+    };
+    let task = RefreshTask::new(
+        state,
+        Arc::new(fetcher),
+        is_shared,
+        request_receiver,
+        status_sender,
+        Arc::clone(&current),
+        observer,
+    );
+    TokenCache { appid, requests, status, current, task_slot: Arc::new(TaskSlot::new(task)), clock }
+}
+
+impl<U: fmt::Debug> fmt::Debug for TokenCacheBuilder<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenCacheBuilder").field(&self.upstream).finish()
+    }
+}
+
+impl fmt::Debug for WeixinSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { appid, bases, endpoint, .. } = self;
+        f.debug_struct("WeixinSettings")
+            .field("appid", appid)
+            .field("bases", bases)
+            .field("endpoint", endpoint)
+            .finish()
     }
 }

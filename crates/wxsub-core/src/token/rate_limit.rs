@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::TokenEndpoint;
 use crate::clock::{MAX_CLOCK_SKEW, MonotonicInstant, UnixMillis};
 
 /// A token bucket. It holds `capacity` permits and gains one every `refill_interval`.
@@ -21,17 +20,9 @@ impl TokenBucket {
         Self::new(5, Duration::from_secs(60))
     }
 
-    /// Creates the limit of fetches: 20 at once, then one every 60 s with `/cgi-bin/token` and every 10 s with
-    /// `stable_token`.
-    ///
-    /// Weixin allows 2 000 calls of `/cgi-bin/token` a day. This limit allows 1 460, which leaves calls for reports
-    /// and restarts. `stable_token` has a much higher quota.
-    pub(super) fn for_fetches(endpoint: TokenEndpoint) -> Self {
-        let seconds = match endpoint {
-            TokenEndpoint::Token => 60,
-            TokenEndpoint::StableToken => 10,
-        };
-        Self::new(20, Duration::from_secs(seconds))
+    /// Creates the limit of fetches: 20 at once, then one in each interval.
+    pub(super) fn for_fetches(interval: Duration) -> Self {
+        Self::new(20, interval)
     }
 
     fn new(capacity: u32, refill_interval: Duration) -> Self {
@@ -100,6 +91,7 @@ impl ForceRefreshLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::TokenEndpoint;
 
     #[test]
     fn five_reports_then_one_a_minute() {
@@ -142,7 +134,7 @@ mod tests {
     #[test]
     fn a_day_of_fetches_stays_within_the_quota() {
         for (endpoint, most) in [(TokenEndpoint::Token, 1_460), (TokenEndpoint::StableToken, 8_660)] {
-            let mut bucket = TokenBucket::for_fetches(endpoint);
+            let mut bucket = TokenBucket::for_fetches(endpoint.behavior().fetch_interval);
             let acquired = (0..86_400).filter(|s| {
                 bucket.try_acquire(MonotonicInstant::from_origin(Duration::from_secs(*s))).is_ok()
             });

@@ -14,8 +14,8 @@ use self::outage::StoreOutage;
 use super::rate_limit::TokenBucket;
 use super::schedule;
 use super::{
-    Action, CachedToken, Event, FetchRequest, Generation, RefreshMode, TokenEndpoint, TokenError,
-    TokenErrorKind, TokenEvent, TokenOrigin, TokenStatus,
+    Action, CachedToken, Event, FetchRequest, Generation, RefreshMode, TokenError, TokenErrorKind,
+    TokenEvent, TokenOrigin, TokenStatus, UpstreamBehavior,
 };
 use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use crate::jitter::Jitter;
@@ -39,7 +39,7 @@ const WALL_CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// none.
 #[derive(Debug)]
 pub struct RefreshState {
-    endpoint: TokenEndpoint,
+    behavior: UpstreamBehavior,
     jitter: Jitter,
     /// The token that callers get.
     current: Option<Arc<CachedToken>>,
@@ -80,9 +80,9 @@ impl RefreshState {
     /// Creates a state without a token and without a planned attempt. The first [`Event::TokenRequested`] starts an
     /// attempt. `seed` determines the jitter of all delays.
     #[must_use]
-    pub fn new(endpoint: TokenEndpoint, seed: u64) -> Self {
+    pub fn new(behavior: UpstreamBehavior, seed: u64) -> Self {
         Self {
-            endpoint,
+            behavior,
             jitter: Jitter::seeded(seed),
             current: None,
             max_generation: Generation::default(),
@@ -100,7 +100,7 @@ impl RefreshState {
             unconfirmed_call_at: None,
             store_outage: StoreOutage::default(),
             report_limit: TokenBucket::for_reports(),
-            fetch_limit: TokenBucket::for_fetches(endpoint),
+            fetch_limit: TokenBucket::for_fetches(behavior.fetch_interval),
             pending_report: None,
             deferred_by_rate_limit: false,
         }
@@ -154,7 +154,7 @@ impl RefreshState {
             fetching: self.attempt.is_some(),
             in_doubt_from: self.in_doubt_since.map(|since| since + IN_DOUBT_GRACE),
             next_attempt_at: self.next_attempt_at,
-            endpoint: self.endpoint,
+            invalidates_previous: self.behavior.invalidates_previous,
         }
     }
 
@@ -259,7 +259,7 @@ impl RefreshState {
     fn schedule_refresh(&mut self, now: ClockReading) {
         let is_idle = self.failures == 0 && self.attempt.is_none() && self.pending_report.is_none();
         let Some(current) = self.current.as_ref().filter(|_| is_idle) else { return };
-        let due = schedule::refresh(self.endpoint, current, now, &mut self.jitter);
+        let due = schedule::refresh(self.behavior, current, now, &mut self.jitter);
         self.next_attempt_at = Some(self.not_before_fetch_limit(due, now));
         if let Some(since) = self.unconfirmed_since(now) {
             self.mark_in_doubt(now, since);
@@ -300,7 +300,7 @@ impl RefreshState {
         self.in_doubt_from_peer = false;
         self.pending_report = None;
         self.deferred_by_rate_limit = false;
-        let due = schedule::refresh(self.endpoint, &token, now, &mut self.jitter);
+        let due = schedule::refresh(self.behavior, &token, now, &mut self.jitter);
         self.next_attempt_at = Some(self.not_before_fetch_limit(due, now));
         if !is_same_token {
             actions.push(Action::Emit(TokenEvent::Refreshed {

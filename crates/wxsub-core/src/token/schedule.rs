@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use super::{CachedToken, TokenEndpoint};
+use super::{CachedToken, UpstreamBehavior};
 use crate::clock::ClockReading;
 use crate::jitter::Jitter;
 use crate::retry::{RetryClass, backoff};
 
-/// `stable_token` issues the next token this long before the current one expires.
+/// An upstream that returns the same token issues the next one this long before the current one expires:
+/// `stable_token` does.
 const STABLE_REFRESH_BUFFER: Duration = Duration::from_secs(300);
 
-/// Interval of requests to `stable_token` from then on, until it issues another token.
+/// Interval of fetches from then on, until it issues another token.
 const STABLE_POLL_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Maximum time between two attempts while the current token is in doubt or near expiry.
@@ -18,7 +19,7 @@ const MAX_URGENT_DELAY: Duration = Duration::from_secs(15);
 
 /// Returns when to refresh a new token: at once if its age is unknown.
 pub(super) fn refresh(
-    endpoint: TokenEndpoint,
+    behavior: UpstreamBehavior,
     token: &CachedToken,
     now: ClockReading,
     jitter: &mut Jitter,
@@ -27,17 +28,13 @@ pub(super) fn refresh(
         return now;
     }
     let remaining = token.remaining(now);
-    match endpoint {
+    if behavior.invalidates_previous {
         // Half of the lifetime before expiry, ± 10 %.
-        TokenEndpoint::Token => {
-            let due = token.expires_at().before(jitter.within_percent(token.lifetime() / 2, 10));
-            if due.is_past(now) { now } else { due }
-        }
-        TokenEndpoint::StableToken => {
-            let every = STABLE_POLL_INTERVAL.min(remaining / 4).max(Duration::from_secs(1));
-            now + jitter.within_percent(every, 25).max(remaining.saturating_sub(STABLE_REFRESH_BUFFER))
-        }
+        let due = token.expires_at().before(jitter.within_percent(token.lifetime() / 2, 10));
+        return if due.is_past(now) { now } else { due };
     }
+    let every = STABLE_POLL_INTERVAL.min(remaining / 4).max(Duration::from_secs(1));
+    now + jitter.within_percent(every, 25).max(remaining.saturating_sub(STABLE_REFRESH_BUFFER))
 }
 
 /// Returns the timeout of an attempt: 15 s, or less for a token of short lifetime.
@@ -94,7 +91,7 @@ pub(super) fn retry_delay(context: &RetryContext<'_>, now: ClockReading, jitter:
 mod tests {
     use super::*;
     use crate::clock::{MonotonicInstant, UnixMillis};
-    use crate::token::Generation;
+    use crate::token::{Generation, TokenEndpoint};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -110,7 +107,7 @@ mod tests {
 
     fn due_in(endpoint: TokenEndpoint, age: u32, jitter: &mut Jitter) -> Duration {
         let now = start() + SECOND * age;
-        refresh(endpoint, &with_lifetime(7200), now, jitter).remaining(now)
+        refresh(endpoint.behavior(), &with_lifetime(7200), now, jitter).remaining(now)
     }
 
     fn delay_after(

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CachedToken, TokenEndpoint, TokenError};
+use super::{CachedToken, TokenError};
 use crate::clock::ClockReading;
 
 /// A snapshot of the refresh state.
@@ -20,10 +20,11 @@ pub struct TokenStatus {
     pub in_doubt_from: Option<ClockReading>,
     /// When the next attempt starts.
     pub next_attempt_at: Option<ClockReading>,
-    pub(crate) endpoint: TokenEndpoint,
+    /// Whether the next fetch invalidates the current token.
+    pub(crate) invalidates_previous: bool,
 }
 
-/// How long a token is surely valid after the next fetch with `/cgi-bin/token`. Weixin keeps it valid for five
+/// How long a token is surely valid after a fetch that invalidates it. Weixin keeps it valid for five
 /// minutes; one minute is reserve.
 const SAFE_OVERLAP: Duration = Duration::from_secs(240);
 
@@ -40,7 +41,6 @@ impl PartialEq for TokenStatus {
             && self.fetching == other.fetching
             && self.in_doubt_from == other.in_doubt_from
             && self.next_attempt_at == other.next_attempt_at
-            && self.endpoint == other.endpoint
     }
 }
 
@@ -61,15 +61,15 @@ impl TokenStatus {
 
     /// Returns how long a client may cache the current token.
     ///
-    /// The ttl ends at expiry. With `/cgi-bin/token` it also ends four minutes after the next planned attempt. It
-    /// is at most 60 s for a token in doubt.
+    /// The ttl ends at expiry. If a fetch invalidates the previous token, it also ends four minutes after the next
+    /// planned attempt. It is at most 60 s for a token in doubt.
     #[must_use]
     pub fn safe_ttl(&self, now: ClockReading) -> Duration {
         let remaining = self.usable(now).map_or(Duration::ZERO, |token| token.remaining(now));
         if self.current.as_ref().is_some_and(|token| !token.has_known_age()) {
             return remaining.min(MAX_IN_DOUBT_TTL);
         }
-        if self.endpoint == TokenEndpoint::StableToken {
+        if !self.invalidates_previous {
             return remaining;
         }
         let until_refresh = self.next_attempt_at.map_or(Duration::ZERO, |due| due.remaining(now));
@@ -123,9 +123,10 @@ mod tests {
             current: Some(Arc::new(token(lifetime))),
             next_attempt_at: Some(now + seconds(due)),
             in_doubt_from: in_doubt.map(|from| now + seconds(from)),
+            invalidates_previous: true,
             ..TokenStatus::default()
         };
-        let stable = TokenStatus { endpoint: TokenEndpoint::StableToken, ..status(7200, 10, None) };
+        let stable = TokenStatus { invalidates_previous: false, ..status(7200, 10, None) };
         let (future, lifetime) = (now.wall + seconds(61), seconds(7200));
         let unknown =
             CachedToken::from_shared_store("T".parse().unwrap(), Generation::new(1), future, lifetime, now);

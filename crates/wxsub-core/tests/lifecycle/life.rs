@@ -36,7 +36,7 @@ impl Life {
             MonotonicInstant::from_origin(seconds(5_000)),
             UnixMillis::new(1_780_000_000_000),
         );
-        Self { lifecycle: RefreshState::new(endpoint, 7), now }
+        Self { lifecycle: RefreshState::new(endpoint.behavior(), 7), now }
     }
 
     pub fn holding() -> Self {

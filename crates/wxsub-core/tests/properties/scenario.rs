@@ -119,7 +119,7 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
 impl World {
     pub fn new(endpoint: TokenEndpoint, seed: u64, fates: Vec<Fate>) -> Self {
         Self {
-            lifecycle: RefreshState::new(endpoint, seed),
+            lifecycle: RefreshState::new(endpoint.behavior(), seed),
             now: ClockReading::new(
                 MonotonicInstant::from_origin(seconds(5_000_000)),
                 UnixMillis::new(1_780_000_000_000),

@@ -4,18 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_proto::endpoint::stable_token::StableTokenRequest;
-use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
-use wxsub_proto::{AppId, AppSecret, BaseUrl};
+use wxsub_proto::AppId;
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis, timeout_at};
-use crate::hosts::Hosts;
 use crate::store::{CasOutcome, StoreError, StoredToken, TokenRecord, TokenStore};
 use crate::token::{
-    ApiKey, CachedToken, Event, FetchOutcome, FetchRequest, Generation, RefreshMode, TokenEndpoint,
-    TokenErrorKind,
+    CachedToken, Event, FetchOutcome, FetchRequest, FetchedToken, Generation, RefreshMode, TokenErrorKind,
+    TokenUpstream, UpstreamBehavior, UpstreamRequest,
 };
-use crate::transport::{HttpRequest, Transport};
 
 /// Timeout of one store operation. An attempt makes several of them within its lease.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,20 +22,12 @@ const MAX_CAS_ATTEMPTS: usize = 3;
 /// What every attempt needs.
 pub(super) struct TokenFetcher {
     pub(super) appid: AppId,
-    pub(super) upstream: Upstream,
-    pub(super) hosts: Hosts,
-    pub(super) endpoint: TokenEndpoint,
+    pub(super) upstream: Arc<dyn TokenUpstream>,
+    pub(super) behavior: UpstreamBehavior,
+    /// The name of this token cache as the holder of a lease.
     pub(super) holder: String,
-    pub(super) transport: Arc<dyn Transport>,
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) clock: Arc<dyn Clock>,
-}
-
-/// Where the tokens come from.
-pub(super) enum Upstream {
-    Weixin(AppSecret),
-    /// A control server, which serves other clients too.
-    ControlServer(ApiKey),
 }
 
 impl TokenFetcher {
@@ -78,23 +66,35 @@ impl TokenFetcher {
 
     /// Carries out the attempt.
     pub(super) async fn execute(&self, request: &FetchRequest) -> FetchOutcome {
-        match &self.upstream {
-            Upstream::Weixin(secret) => self.fetch_with_lease(request, secret).await,
-            Upstream::ControlServer(key) => self.fetch_from_control_server(request, key).await,
+        match self.behavior.needs_store {
+            true => self.fetch_with_lease(request).await,
+            false => self.fetch_directly(request).await,
+        }
+    }
+
+    /// Fetches a token from an upstream that needs neither lease nor store.
+    async fn fetch_directly(&self, request: &FetchRequest) -> FetchOutcome {
+        let started_at = self.clock.now();
+        match self.call(request, started_at.mono + request.timeout).await {
+            Ok(FetchedToken { token, lifetime, generation }) => {
+                let generation = generation.unwrap_or_else(|| request.known.next(started_at.wall));
+                FetchOutcome::Issued(Arc::new(CachedToken::new(token, generation, started_at, lifetime)))
+            }
+            Err(failure) => FetchOutcome::Failed(failure),
         }
     }
 
     /// Adopts a newer stored token, or else fetches one with the lease.
-    async fn fetch_with_lease(&self, request: &FetchRequest, secret: &AppSecret) -> FetchOutcome {
+    async fn fetch_with_lease(&self, request: &FetchRequest) -> FetchOutcome {
         // The lease begins in the store after this time. The clock of the store may run a little faster.
         let lease_valid_until = self.clock.now().mono + request.lease * 5 / 6;
         let Ok(has_lease) =
             self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, request.lease)).await
         else {
-            return self.fetch_without_store(request, secret).await;
+            return self.fetch_without_store(request).await;
         };
         let Ok(record) = self.with_store_timeout(self.store.load(&self.appid)).await else {
-            return self.fetch_without_store(request, secret).await;
+            return self.fetch_without_store(request).await;
         };
         if let Some(outcome) = self.adopt(&record, request) {
             if has_lease {
@@ -105,7 +105,7 @@ impl TokenFetcher {
         if !has_lease {
             return FetchOutcome::LeaseHeldByPeer;
         }
-        let outcome = self.fetch(request, secret, record, lease_valid_until).await;
+        let outcome = self.fetch(request, record, lease_valid_until).await;
         match &outcome {
             FetchOutcome::Failed(failure) if failure.affects_all_peers() => {
                 self.extend_lease_for_backoff(request.lease / 3).await;
@@ -116,7 +116,7 @@ impl TokenFetcher {
     }
 
     /// Adopts the last token that this process knew, or else fetches one if the request allows it.
-    async fn fetch_without_store(&self, request: &FetchRequest, secret: &AppSecret) -> FetchOutcome {
+    async fn fetch_without_store(&self, request: &FetchRequest) -> FetchOutcome {
         let token = self.store.load_fallback(&self.appid).await;
         let record = TokenRecord { token, ..TokenRecord::default() };
         if let Some(outcome) = self.adopt(&record, request) {
@@ -126,7 +126,7 @@ impl TokenFetcher {
             return FetchOutcome::StoreUnavailable;
         }
         let until = self.clock.now().mono + request.lease;
-        match self.fetch(request, secret, TokenRecord::default(), until).await {
+        match self.fetch(request, TokenRecord::default(), until).await {
             FetchOutcome::Issued(token) => FetchOutcome::IssuedWithoutLease(token),
             outcome => outcome,
         }
@@ -147,7 +147,6 @@ impl TokenFetcher {
     async fn fetch(
         &self,
         request: &FetchRequest,
-        secret: &AppSecret,
         record: TokenRecord,
         lease_valid_until: MonotonicInstant,
     ) -> FetchOutcome {
@@ -167,14 +166,8 @@ impl TokenFetcher {
             return FetchOutcome::LeaseHeldByPeer;
         }
         let deadline = (started_at.mono + request.timeout).min(lease_valid_until);
-        let response =
-            timeout_at(&*self.clock, deadline, self.call(secret, request.mode)).await.unwrap_or_else(|| {
-                let now = self.clock.now().mono;
-                self.hosts.failed(self.hosts.preferred(now), now);
-                Err(TokenErrorKind::TimedOut)
-            });
-        match response {
-            Ok(response) => self.publish(request, record, &response, started_at).await,
+        match self.call(request, deadline).await {
+            Ok(fetched) => self.publish(request, record, &fetched, started_at).await,
             Err(failure) => {
                 if !failure.may_have_taken_effect() {
                     self.clear_in_doubt(started_at.wall).await;
@@ -184,69 +177,39 @@ impl TokenFetcher {
         }
     }
 
-    /// Calls Weixin at the preferred host. Tries the next host only if the request was certainly not sent. After
-    /// any other failure of a host, the next attempt goes to the next host.
-    async fn call(&self, secret: &AppSecret, mode: RefreshMode) -> Result<TokenResponse, TokenErrorKind> {
-        let mut hosts_left = self.hosts.bases().count();
-        loop {
-            let base = self.hosts.preferred(self.clock.now().mono);
-            let result = self.call_host(base, secret, mode).await;
-            let Err(failure) = &result else { return result };
-            if failure.may_pass_at_another_host() {
-                self.hosts.failed(base, self.clock.now().mono);
-            }
-            hosts_left -= 1;
-            if hosts_left == 0 || !failure.is_unsent() {
-                return result;
-            }
-        }
-    }
-
-    async fn call_host(
+    /// Calls the upstream once, within the deadline.
+    async fn call(
         &self,
-        base: &BaseUrl,
-        secret: &AppSecret,
-        mode: RefreshMode,
-    ) -> Result<TokenResponse, TokenErrorKind> {
-        let appid = self.appid.clone();
-        let http_request = match (self.endpoint, mode) {
-            (TokenEndpoint::Token, _) => {
-                HttpRequest::new(base, TokenRequest::new(appid, secret.clone()).encode())
-            }
-            (TokenEndpoint::StableToken, mode) => {
-                let request = StableTokenRequest::new(appid, secret.clone());
-                let request = if mode == RefreshMode::Forced { request.force_refresh() } else { request };
-                HttpRequest::new(base, request.encode())
-            }
-        };
-        let exchange = self.transport.execute(http_request.map_err(TokenErrorKind::Transport)?);
-        let response = exchange.await.map_err(TokenErrorKind::Transport)?;
-        match TokenResponse::parse(response.status, &response.body).map_err(TokenErrorKind::Unreadable)? {
-            Ok(response) => Ok(response),
-            Err(api_error) => Err(TokenErrorKind::Refused(api_error.redact(secret.expose_secret()))),
-        }
+        request: &FetchRequest,
+        deadline: MonotonicInstant,
+    ) -> Result<FetchedToken, TokenErrorKind> {
+        // An older rejected token was reported before.
+        let rejected = request.rejected.as_ref().filter(|rejected| rejected.generation() == request.known);
+        let rejected = rejected.map(|rejected| rejected.token());
+        let fetch = self.upstream.fetch(UpstreamRequest { mode: request.mode, rejected });
+        timeout_at(&*self.clock, deadline, fetch).await.unwrap_or_else(|| {
+            self.upstream.on_timeout();
+            Err(TokenErrorKind::TimedOut)
+        })
     }
 
-    /// Writes the token to the store, or adopts a newer one that is there. With `/cgi-bin/token` an adopted one is
-    /// then in doubt, because Weixin may have issued the two in the other order.
+    /// Writes the token to the store, or adopts a newer one that is there. If a fetch invalidates the previous token, an
+    /// adopted one is then in doubt, because Weixin may have issued the two in the other order.
     async fn publish(
         &self,
         request: &FetchRequest,
         mut record: TokenRecord,
-        response: &TokenResponse,
+        fetched: &FetchedToken,
         started_at: ClockReading,
     ) -> FetchOutcome {
         for _ in 0..MAX_CAS_ATTEMPTS {
             let known = request.known.max(record.generation());
             let generation = match &record.token {
                 // The same token keeps its generation, unless the store has lost a newer one.
-                Some(stored) if stored.token.ct_eq(&response.access_token) && stored.generation == known => {
-                    known
-                }
+                Some(stored) if stored.token.ct_eq(&fetched.token) && stored.generation == known => known,
                 _ => known.next(started_at.wall),
             };
-            let token =
-                CachedToken::new(response.access_token.clone(), generation, started_at, response.expires_in);
+            let token = CachedToken::new(fetched.token.clone(), generation, started_at, fetched.lifetime);
             if generation == record.generation() {
                 self.clear_in_doubt(started_at.wall).await;
                 return FetchOutcome::Issued(Arc::new(token));
@@ -261,16 +224,16 @@ impl TokenFetcher {
                 }
             }
             if let Some(FetchOutcome::Adopted { token, in_doubt_since, .. }) = self.adopt(&record, request) {
-                let lost_race = self.endpoint == TokenEndpoint::Token;
+                let lost_race = self.behavior.invalidates_previous;
                 return FetchOutcome::Adopted { token, in_doubt_since, lost_race };
             }
         }
         let known: Generation = request.known.max(record.generation());
         let token = CachedToken::new(
-            response.access_token.clone(),
+            fetched.token.clone(),
             known.next(started_at.wall),
             started_at,
-            response.expires_in,
+            fetched.lifetime,
         );
         FetchOutcome::IssuedWithoutLease(Arc::new(token))
     }
@@ -289,13 +252,13 @@ impl TokenFetcher {
 
     /// Marks the stored token as in doubt. From now until the response is read, the fetch may invalidate it.
     async fn set_in_doubt(&self, since: UnixMillis) {
-        if self.endpoint == TokenEndpoint::Token {
+        if self.behavior.invalidates_previous {
             let _ = self.with_store_timeout(self.store.set_in_doubt(&self.appid, since)).await;
         }
     }
 
     async fn clear_in_doubt(&self, since: UnixMillis) {
-        if self.endpoint == TokenEndpoint::Token {
+        if self.behavior.invalidates_previous {
             let _ = self.with_store_timeout(self.store.clear_in_doubt(&self.appid, since)).await;
         }
     }

@@ -8,8 +8,8 @@ use crate::clock::{ClockReading, UnixMillis};
 use crate::retry::RetryClass;
 use crate::token::schedule::{self, RetryContext};
 use crate::token::{
-    Action, CachedToken, FetchOutcome, Generation, RefreshMode, TokenEndpoint, TokenError, TokenErrorKind,
-    TokenEvent, TokenOrigin,
+    Action, CachedToken, FetchOutcome, Generation, RefreshMode, TokenError, TokenErrorKind, TokenEvent,
+    TokenOrigin,
 };
 
 /// Maximum number of transient failures in a row that are retried at once and not reported, while there is no valid
@@ -102,7 +102,7 @@ impl RefreshState {
         self.fetch_limit.spend(now.mono);
         if token.generation() < self.max_generation {
             // A peer's newer token arrived during the fetch. It is unknown which of the two Weixin issued later.
-            if self.endpoint == TokenEndpoint::Token && self.current.is_some() {
+            if self.behavior.invalidates_previous && self.current.is_some() {
                 self.in_doubt_since.get_or_insert(attempt.started_at);
                 self.last_lost = Some(attempt.started_at.mono);
             }
@@ -113,14 +113,12 @@ impl RefreshState {
             return self.on_fetch_failed(now, attempt, TokenErrorKind::ExpiredOnArrival, actions);
         }
         if self.was_rejected(&token) {
-            return match (self.endpoint, attempt.mode) {
-                (TokenEndpoint::StableToken, RefreshMode::Normal) => {
-                    // Callers have waited since the start of this attempt.
-                    self.failing_since.get_or_insert(attempt.started_at.mono);
-                    actions.push(self.start_attempt(now, RefreshMode::Forced));
-                }
-                _ => self.on_fetch_failed(now, attempt, TokenErrorKind::RejectedTokenReissued, actions),
-            };
+            if self.behavior.has_forced_refresh && attempt.mode == RefreshMode::Normal {
+                // Callers have waited since the start of this attempt.
+                self.failing_since.get_or_insert(attempt.started_at.mono);
+                return actions.push(self.start_attempt(now, RefreshMode::Forced));
+            }
+            return self.on_fetch_failed(now, attempt, TokenErrorKind::RejectedTokenReissued, actions);
         }
         // The same token keeps its generation, even if the store has lost the record.
         let token = match &self.current {
@@ -151,7 +149,7 @@ impl RefreshState {
     ) {
         self.failures = self.failures.saturating_add(1);
         let failing_since = *self.failing_since.get_or_insert(now.mono);
-        if failure.may_have_taken_effect() && self.endpoint == TokenEndpoint::Token {
+        if failure.may_have_taken_effect() && self.behavior.invalidates_previous {
             self.last_lost = Some(attempt.started_at.mono);
             self.in_doubt_from_peer = false;
             self.record_unconfirmed_call(now);

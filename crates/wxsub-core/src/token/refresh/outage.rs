@@ -7,9 +7,7 @@ use super::RefreshState;
 use super::attempt::PEER_POLL_INTERVAL;
 use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use crate::token::schedule::LEASE;
-use crate::token::{
-    Action, CachedToken, Generation, TokenEndpoint, TokenError, TokenErrorKind, TokenEvent, TokenOrigin,
-};
+use crate::token::{Action, CachedToken, Generation, TokenError, TokenErrorKind, TokenEvent, TokenOrigin};
 
 /// Whether the store is unavailable, and whether it knows the current token.
 #[derive(Debug, Default)]
@@ -32,18 +30,18 @@ impl StoreOutage {
 }
 
 impl RefreshState {
-    /// Returns the delay until a fetch without the store is better than none. With `stable_token` it is zero,
-    /// because such a fetch invalidates no token.
+    /// Returns the delay until a fetch without the store is better than none. It is zero if a fetch
+    /// invalidates no token.
     fn delay_until_unleased_fetch(&self, now: ClockReading) -> Duration {
-        match (self.endpoint, &self.current, self.store_outage.unavailable_since) {
-            (TokenEndpoint::StableToken, ..) => Duration::ZERO,
-            (TokenEndpoint::Token, Some(current), _) => {
-                current.remaining(now).saturating_sub(self.store_outage.lead)
-            }
+        if !self.behavior.invalidates_previous {
+            return Duration::ZERO;
+        }
+        match (&self.current, self.store_outage.unavailable_since) {
+            (Some(current), _) => current.remaining(now).saturating_sub(self.store_outage.lead),
             // The last token expired or was rejected, for peers too.
-            (TokenEndpoint::Token, None, _) if self.max_generation > Generation::default() => Duration::ZERO,
+            (None, _) if self.max_generation > Generation::default() => Duration::ZERO,
             // A peer that was fetching at the start of the outage has finished after this time.
-            (TokenEndpoint::Token, None, since) => {
+            (None, since) => {
                 LEASE.saturating_sub(since.map_or(Duration::ZERO, |since| now.mono.duration_since(since)))
             }
         }
@@ -99,7 +97,7 @@ impl RefreshState {
         let requested_at = current.requested_at();
         match self.store_outage.unleased_after.take() {
             Some(known) if replaced <= known => self.unconfirmed_call_at = None,
-            Some(_) if self.endpoint == TokenEndpoint::Token => self.mark_in_doubt(now, requested_at),
+            Some(_) if self.behavior.invalidates_previous => self.mark_in_doubt(now, requested_at),
             _ => {}
         }
     }
@@ -111,10 +109,10 @@ impl RefreshState {
         self.record_unconfirmed_call(now);
     }
 
-    /// Records the end of a call with unknown effect. With `/cgi-bin/token` Weixin may have carried it out after an
-    /// earlier call of a peer.
+    /// Records the end of a call with unknown effect. Weixin may have carried it out after an earlier
+    /// call of a peer. That matters if a call invalidates the previous token.
     pub(super) fn record_unconfirmed_call(&mut self, now: ClockReading) {
-        if self.endpoint == TokenEndpoint::Token {
+        if self.behavior.invalidates_previous {
             self.unconfirmed_call_at = Some(now.mono);
         }
     }
@@ -157,7 +155,7 @@ impl RefreshState {
     pub(super) fn conflicting_since(&self, origin: TokenOrigin) -> Option<UnixMillis> {
         let has_raced = self.store_outage.unleased_after.is_some()
             && origin == TokenOrigin::Adopted
-            && self.endpoint == TokenEndpoint::Token;
+            && self.behavior.invalidates_previous;
         self.current.as_ref().filter(|_| has_raced).map(|current| current.requested_at())
     }
 

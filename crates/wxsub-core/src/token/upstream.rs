@@ -1,0 +1,99 @@
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wxsub_proto::{AccessToken, AppId};
+
+use super::{Generation, RefreshMode, TokenErrorKind};
+
+/// Where a [`TokenCache`](super::TokenCache) fetches the tokens of one app: Weixin, a control server, or your own
+/// token service.
+#[async_trait]
+pub trait TokenUpstream: Send + Sync + fmt::Debug {
+    /// Returns the app.
+    fn appid(&self) -> &AppId;
+
+    /// Returns what the token cache must know of a fetch. It is always the same.
+    fn behavior(&self) -> UpstreamBehavior;
+
+    /// Fetches a token once.
+    ///
+    /// # Errors
+    /// The cause decides when the next attempt starts. If
+    /// [`may_have_taken_effect`](TokenErrorKind::may_have_taken_effect) is true for it, and a fetch [invalidates the
+    /// previous token](UpstreamBehavior::invalidates_previous), the current token becomes in doubt. It must not
+    /// contain a secret.
+    ///
+    /// # Cancel safety
+    /// The token cache drops the future when the attempt times out. The fetch may have taken effect then.
+    async fn fetch(&self, request: UpstreamRequest<'_>) -> Result<FetchedToken, TokenErrorKind>;
+
+    /// Called after a fetch timed out and was dropped.
+    fn on_timeout(&self) {}
+}
+
+/// What a token cache must know of its upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UpstreamBehavior {
+    /// Whether a fetch issues a new token and invalidates the previous one. Otherwise a fetch returns the same token
+    /// until some minutes before its expiry.
+    pub invalidates_previous: bool,
+    /// Whether peers must coordinate their fetches with a lease, and share the token in a store. Otherwise the
+    /// upstream itself gives all its clients the same token.
+    pub needs_store: bool,
+    /// Whether [`RefreshMode::Forced`] replaces a token that was rejected and is returned again.
+    pub has_forced_refresh: bool,
+    /// Average interval of fetches that the quota of the upstream allows.
+    pub fetch_interval: Duration,
+}
+
+impl UpstreamBehavior {
+    /// Returns the behavior of a service that keeps the token for all its clients: a fetch invalidates nothing and
+    /// needs no store, and a forced refresh does not exist.
+    #[must_use]
+    pub fn token_service() -> Self {
+        Self {
+            invalidates_previous: false,
+            needs_store: false,
+            has_forced_refresh: false,
+            fetch_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// One fetch.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct UpstreamRequest<'a> {
+    /// Whether to force a refresh.
+    pub mode: RefreshMode,
+    /// The newest known token, if Weixin rejected it. An upstream that keeps the token for others reports it.
+    pub rejected: Option<&'a AccessToken>,
+}
+
+/// A token as an upstream returned it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FetchedToken {
+    /// The token.
+    pub token: AccessToken,
+    /// The time from request to expiry.
+    pub lifetime: Duration,
+    /// The generation, if an upstream [without store](UpstreamBehavior::needs_store) numbers its tokens.
+    pub generation: Option<Generation>,
+}
+
+impl FetchedToken {
+    /// Creates a token that the token cache numbers.
+    #[must_use]
+    pub fn new(token: AccessToken, lifetime: Duration) -> Self {
+        Self { token, lifetime, generation: None }
+    }
+
+    /// Sets the generation that the upstream gave the token.
+    #[must_use]
+    pub fn with_generation(self, generation: Generation) -> Self {
+        Self { generation: Some(generation), ..self }
+    }
+}

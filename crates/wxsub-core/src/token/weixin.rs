@@ -1,0 +1,152 @@
+//! Fetches tokens from Weixin.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wxsub_proto::endpoint::stable_token::StableTokenRequest;
+use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
+use wxsub_proto::{AppId, AppSecret, BaseUrl};
+
+use super::{FetchedToken, RefreshMode, TokenErrorKind, TokenUpstream, UpstreamBehavior, UpstreamRequest};
+use crate::clock::Clock;
+use crate::hosts::Hosts;
+use crate::transport::{HttpRequest, Transport};
+
+/// The endpoint that issues an app's tokens. Tokens of the two endpoints do not affect each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[expect(clippy::exhaustive_enums, reason = "Weixin has these two, and every rule depends on it")]
+pub enum TokenEndpoint {
+    /// [`GET
+    /// /cgi-bin/token`](https://developers.weixin.qq.com/doc/oplatform/developers/dev/AccessToken.html):
+    /// each fetch invalidates the token before. Use it if only one program fetches tokens for the app. It survives
+    /// an outage of Weixin of one hour.
+    #[default]
+    Token,
+    /// [`POST
+    /// /cgi-bin/stable_token`](https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken):
+    /// returns the same token until five minutes before its expiry. Use it if another program may fetch tokens for
+    /// the app. It survives an outage of Weixin of five minutes.
+    StableToken,
+}
+
+impl TokenEndpoint {
+    /// Returns the name in configuration files: `token` or `stable_token`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::StableToken => "stable_token",
+        }
+    }
+
+    /// Returns what a fetch from this endpoint does.
+    #[must_use]
+    pub fn behavior(self) -> UpstreamBehavior {
+        let is_stable = self == Self::StableToken;
+        UpstreamBehavior {
+            invalidates_previous: !is_stable,
+            needs_store: true,
+            has_forced_refresh: is_stable,
+            // Weixin allows 2 000 calls of `/cgi-bin/token` a day. One a minute leaves calls for reports and
+            // restarts. `stable_token` has a much higher quota.
+            fetch_interval: Duration::from_secs(if is_stable { 10 } else { 60 }),
+        }
+    }
+}
+
+/// Weixin as the upstream of a token cache.
+pub(super) struct WeixinUpstream {
+    pub(super) appid: AppId,
+    pub(super) secret: AppSecret,
+    pub(super) endpoint: TokenEndpoint,
+    pub(super) hosts: Hosts,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl TokenUpstream for WeixinUpstream {
+    fn appid(&self) -> &AppId {
+        &self.appid
+    }
+
+    fn behavior(&self) -> UpstreamBehavior {
+        self.endpoint.behavior()
+    }
+
+    /// Calls the preferred host. Tries the next host only if the request was certainly not sent. After any other
+    /// failure of a host, the next fetch goes to the next host.
+    async fn fetch(&self, request: UpstreamRequest<'_>) -> Result<FetchedToken, TokenErrorKind> {
+        let mut hosts_left = self.hosts.bases().count();
+        loop {
+            let base = self.hosts.preferred(self.clock.now().mono);
+            let result = self.call(base, request.mode).await;
+            let Err(failure) = &result else { return result };
+            if failure.may_pass_at_another_host() {
+                self.hosts.failed(base, self.clock.now().mono);
+            }
+            hosts_left -= 1;
+            if hosts_left == 0 || !failure.is_unsent() {
+                return result;
+            }
+        }
+    }
+
+    fn on_timeout(&self) {
+        let now = self.clock.now().mono;
+        self.hosts.failed(self.hosts.preferred(now), now);
+    }
+}
+
+impl WeixinUpstream {
+    async fn call(&self, base: &BaseUrl, mode: RefreshMode) -> Result<FetchedToken, TokenErrorKind> {
+        let (appid, secret) = (self.appid.clone(), self.secret.clone());
+        let http_request = match (self.endpoint, mode) {
+            (TokenEndpoint::Token, _) => HttpRequest::new(base, TokenRequest::new(appid, secret).encode()),
+            (TokenEndpoint::StableToken, RefreshMode::Normal) => {
+                HttpRequest::new(base, StableTokenRequest::new(appid, secret).encode())
+            }
+            (TokenEndpoint::StableToken, RefreshMode::Forced) => {
+                HttpRequest::new(base, StableTokenRequest::new(appid, secret).force_refresh().encode())
+            }
+        };
+        let exchange = self.transport.execute(http_request.map_err(TokenErrorKind::Transport)?);
+        let response = exchange.await.map_err(TokenErrorKind::Transport)?;
+        match TokenResponse::parse(response.status, &response.body).map_err(TokenErrorKind::Unreadable)? {
+            Ok(response) => Ok(FetchedToken::new(response.access_token, response.expires_in)),
+            Err(api_error) => Err(TokenErrorKind::Refused(api_error.redact(self.secret.expose_secret()))),
+        }
+    }
+}
+
+impl fmt::Debug for WeixinUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { appid, endpoint, hosts, .. } = self;
+        f.debug_struct("WeixinUpstream")
+            .field("appid", appid)
+            .field("endpoint", endpoint)
+            .field("bases", hosts.bases())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_endpoint_has_name_and_behavior() {
+        for (endpoint, name, is_stable, seconds) in [
+            (TokenEndpoint::Token, "token", false, 60),
+            (TokenEndpoint::StableToken, "stable_token", true, 10),
+        ] {
+            let UpstreamBehavior { invalidates_previous, needs_store, has_forced_refresh, fetch_interval } =
+                endpoint.behavior();
+            assert_eq!((endpoint.as_str(), needs_store), (name, true));
+            assert_eq!((invalidates_previous, has_forced_refresh), (!is_stable, is_stable));
+            assert_eq!(fetch_interval, Duration::from_secs(seconds));
+        }
+    }
+}
