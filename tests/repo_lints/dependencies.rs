@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("wxsub-server", &["wxsub-api", "wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-redis"]),
     (
         "wxsub-cli",
-        &["wxsub-api", "wxsub-core", "wxsub-proto", "wxsub-reqwest", "wxsub-sandbox", "wxsub-server"],
+        &["wxsub-api", "wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-sandbox", "wxsub-server"],
     ),
 ];
 
@@ -191,14 +191,14 @@ fn nothing_depends_on_tests_or_examples() {
     }
 }
 
-/// One TLS provider, ring, and no second HTTP version.
+/// One TLS provider, ring; one HTTP client, hyper; no second HTTP version.
 #[test]
 fn binary_has_no_unwanted_library() {
     let arguments = ["tree", "--offline", "--package", "wxsub-cli", "--edges", "normal", "--prefix", "none"];
     let tree = Command::new(env!("CARGO")).args(arguments).current_dir(top()).output().unwrap();
     let tree = String::from_utf8(tree.stdout).unwrap();
     let uses = |name: &str| tree.lines().any(|line| line.starts_with(&format!("{name} v")));
-    for unwanted in ["aws-lc-rs", "openssl-sys", "native-tls", "h2", "h3", "mockito"] {
+    for unwanted in ["aws-lc-rs", "openssl-sys", "native-tls", "h2", "h3", "reqwest", "mockito"] {
         assert!(!uses(unwanted), "the binary depends on {unwanted}");
     }
     assert!(uses("ring") && uses("wxsub-cli"));

@@ -4,8 +4,8 @@ use std::fs;
 use std::sync::Arc;
 
 use wxsub_core::transport::{Transport, TransportLimits};
+use wxsub_hyper::{BuildError, HyperTransport, Roots, TlsConfigError};
 use wxsub_proto::BaseUrls;
-use wxsub_reqwest::{BuildError, ReqwestTransport, Roots, TlsConfigError};
 use wxsub_server::ignored_proxy;
 
 use crate::console;
@@ -30,7 +30,7 @@ pub(crate) fn open(
             base.host()
         ));
     }
-    let mut builder = ReqwestTransport::builder().limits(limits).roots(roots(bases, proxy.is_some(), usage)?);
+    let mut builder = HyperTransport::builder().limits(limits).roots(roots(bases, proxy.is_some(), usage)?);
     if let Some(url) = proxy {
         builder = builder.proxy(&url).map_err(|error| usage.add(PROXY, error)).ok()?;
     }

@@ -19,7 +19,9 @@ pub enum BuildError {
     #[error(transparent)]
     Tls(#[from] TlsConfigError),
     /// The proxy URL has another form than [`proxy`](HyperTransportBuilder::proxy) accepts.
-    #[error("invalid proxy URL; use http://[user:password@]host[:port]")]
+    #[error(
+        "invalid proxy URL; use http://[user:password@]host[:port] or https://[user:password@]host[:port]"
+    )]
     InvalidProxyUrl,
 }
 
@@ -64,8 +66,8 @@ impl HyperTransportBuilder {
 
     /// Sends every request through this HTTP proxy: `http://[user:password@]host[:port]`.
     ///
-    /// Requests to `https://` use a `CONNECT` tunnel, so the proxy cannot read them. It can read requests to `http://`.
-    /// Default: no proxy; environment variables are ignored.
+    /// Use `https://` for a proxy that speaks TLS itself. Requests to `https://` use a `CONNECT` tunnel, so the proxy
+    /// cannot read them. It can read requests to `http://`. Default: no proxy; environment variables are ignored.
     ///
     /// # Errors
     /// [`BuildError::InvalidProxyUrl`] if `url` has another form.
@@ -97,7 +99,7 @@ mod tests {
             "PLANTED",
             "10.0.0.1:3128",
             "socks5://user:PLANTED@proxy:1080",
-            "https://user:PLANTED@proxy",
+            "ftp://user:PLANTED@proxy",
             "http://",
             "http://:3128",
             "http://user:PLANTED@",
@@ -111,7 +113,12 @@ mod tests {
             assert_eq!(error, BuildError::InvalidProxyUrl, "{bad}");
             assert!(!format!("{error} {error:?}").contains("PLANTED"));
         }
-        for good in ["http://proxy", "http://user:PLANTED@[::1]:3128/", "HTTP://user:PLANTED@proxy:8080"] {
+        for good in [
+            "http://proxy",
+            "http://user:PLANTED@[::1]:3128/",
+            "HTTP://user:PLANTED@proxy:8080",
+            "https://user:PLANTED@proxy:8443",
+        ] {
             let builder = HyperTransportBuilder::default().roots(Roots::Bundled).proxy(good).unwrap();
             assert!(!format!("{builder:?}").contains("PLANTED"));
             let transport = builder.build().unwrap();

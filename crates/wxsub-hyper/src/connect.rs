@@ -4,15 +4,18 @@ mod resolver;
 mod stream;
 
 use std::error::Error;
+use std::future::{Ready, ready};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use tokio::net::TcpStream;
+use hyper_util::rt::TokioIo;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -56,14 +59,39 @@ impl Connector {
 
     async fn connect_stream(&self, uri: &Uri) -> Result<Stream, TransportError> {
         let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
-        let tcp = match &self.proxy {
+        let stream = match &self.proxy {
             Some(proxy) if is_tls => self.open_tunnel(proxy, uri).await?,
-            Some(proxy) => self.connect_tcp(&proxy.uri).await?,
+            Some(proxy) => return self.connect_proxy(proxy).await,
             None => self.connect_tcp(uri).await?,
         };
-        if !is_tls {
-            return Ok(Stream::plain(tcp));
+        if is_tls { self.handshake(uri, stream).await } else { Ok(stream) }
+    }
+
+    async fn connect_tcp(&self, uri: &Uri) -> Result<Stream, TransportError> {
+        let connected = self.tcp.clone().call(uri.clone()).await;
+        connected.map(|tcp| Stream::plain(tcp.into_inner())).map_err(|error| self.tcp_error(&error))
+    }
+
+    async fn connect_proxy(&self, proxy: &Proxy) -> Result<Stream, TransportError> {
+        let tcp = self.connect_tcp(&proxy.uri).await?;
+        match proxy.uri.scheme() == Some(&Scheme::HTTPS) {
+            true => self.handshake(&proxy.uri, tcp).await,
+            false => Ok(tcp),
         }
+    }
+
+    /// Opens a `CONNECT` tunnel through the proxy.
+    async fn open_tunnel(&self, proxy: &Proxy, uri: &Uri) -> Result<Stream, TransportError> {
+        let stream = self.connect_proxy(proxy).await?;
+        let mut connector = Tunnel::new(proxy.uri.clone(), OpenConnection(Some(stream)));
+        if let Some(credentials) = &proxy.credentials {
+            connector = connector.with_auth(credentials.clone());
+        }
+        connector.call(uri.clone()).await.map_err(|error| self.tcp_error(&error))
+    }
+
+    /// Starts TLS with the host of `uri` over this connection.
+    async fn handshake(&self, uri: &Uri, stream: Stream) -> Result<Stream, TransportError> {
         let name = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {
             TransportError::before_sending(
@@ -71,23 +99,8 @@ impl Connector {
                 "host name is not valid for TLS; use a DNS name or an IP address",
             )
         })?;
-        let connected = self.tls.connect(name, tcp).await;
+        let connected = self.tls.connect(name, TokioIo::new(stream)).await;
         connected.map(Stream::tls).map_err(|error| self.tls_error(&error))
-    }
-
-    async fn connect_tcp(&self, uri: &Uri) -> Result<TcpStream, TransportError> {
-        let connected = self.tcp.clone().call(uri.clone()).await;
-        connected.map(|stream| stream.into_inner()).map_err(|error| self.tcp_error(&error))
-    }
-
-    /// Opens a `CONNECT` tunnel through the proxy.
-    async fn open_tunnel(&self, proxy: &Proxy, uri: &Uri) -> Result<TcpStream, TransportError> {
-        let mut connector = Tunnel::new(proxy.uri.clone(), self.tcp.clone());
-        if let Some(credentials) = &proxy.credentials {
-            connector = connector.with_auth(credentials.clone());
-        }
-        let tunnel = connector.call(uri.clone()).await;
-        tunnel.map(|stream| stream.into_inner()).map_err(|error| self.tcp_error(&error))
     }
 
     fn tcp_error(&self, error: &(dyn Error + 'static)) -> TransportError {
@@ -117,5 +130,22 @@ impl Connector {
     fn timeout_error(&self) -> TransportError {
         let kind = if self.proxy.is_some() { TransportErrorKind::Proxy } else { TransportErrorKind::Connect };
         TransportError::before_sending(kind, format!("no connection within {:?}", self.timeout))
+    }
+}
+
+/// A connector that returns one connection that is already open.
+struct OpenConnection(Option<Stream>);
+
+impl Service<Uri> for OpenConnection {
+    type Response = Stream;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Stream>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        ready(self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into()))
     }
 }

@@ -33,7 +33,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! `wxsub-reqwest` offers the same API. It has more dependencies and also supports a proxy that speaks TLS itself.
+//! `wxsub-reqwest` offers the same API. It has more dependencies.
 //!
 //! Buffers of hyper and rustls temporarily contain requests with secrets. These buffers are not zeroised.
 

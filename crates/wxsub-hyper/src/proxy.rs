@@ -4,7 +4,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
-/// The address and credentials of an HTTP proxy.
+/// The address and credentials of an HTTP proxy. Its scheme says whether the proxy speaks TLS.
 pub(crate) struct Proxy {
     /// The address, without user and password.
     pub(crate) uri: Uri,
@@ -13,12 +13,13 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Parses `http://[user:password@]host[:port]`. User and password may be percent-encoded.
+    /// Parses `http://[user:password@]host[:port]`, or the same with `https://`. User and password may be percent-encoded.
     pub(crate) fn parse(url: &str) -> Option<Self> {
         let parsed: Uri = url.parse().ok()?;
         // The parser drops the fragment, so check the text for it.
         let has_only_authority = parsed.path() == "/" && parsed.query().is_none() && !url.contains('#');
-        if parsed.scheme() != Some(&Scheme::HTTP) || !has_only_authority {
+        let scheme = parsed.scheme().filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme))?;
+        if !has_only_authority {
             return None;
         }
         let (login, authority) = match parsed.authority()?.as_str().rsplit_once('@') {
@@ -34,8 +35,8 @@ impl Proxy {
             Some(login) => Some(basic_auth(login)?),
             None => None,
         };
-        let uri =
-            Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query("/").build().ok()?;
+        let uri = Uri::builder().scheme(scheme.clone()).authority(authority).path_and_query("/");
+        let uri = uri.build().ok()?;
         Some(Self { uri, credentials })
     }
 }
@@ -62,6 +63,7 @@ mod tests {
             ("http://alice:s%20e:c@10.0.0.1:3128", "http://10.0.0.1:3128/", Some("alice:s e:c")),
             ("http://alice@proxy", "http://proxy/", Some("alice:")),
             ("http://alice:p%40ss@proxy", "http://proxy/", Some("alice:p@ss")),
+            ("https://alice:b@proxy:8443", "https://proxy:8443/", Some("alice:b")),
         ] {
             let proxy = Proxy::parse(url).unwrap();
             assert_eq!(proxy.uri, uri);

@@ -12,7 +12,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wxsub_core::proto::BaseUrl;
 use wxsub_core::proto::codec::{QueryPair, Request};
 use wxsub_core::transport::{HttpRequest, RequestState, Transport, TransportError, TransportErrorKind};
-use wxsub_hyper::{HyperTransport, Roots};
+use wxsub_hyper::{HyperTransport, HyperTransportBuilder, Roots};
 
 struct Authority {
     roots: Roots,
@@ -61,9 +61,18 @@ fn serve(authority: &Authority, params: &CertificateParams) -> (BaseUrl, JoinHan
 }
 
 async fn call(roots: &Roots, base: &BaseUrl) -> Result<u16, TransportError> {
+    execute(HyperTransport::builder().roots(roots.clone()), base).await
+}
+
+/// Calls `base` through this proxy.
+async fn call_through(proxy: &BaseUrl, roots: &Roots, base: &BaseUrl) -> Result<u16, TransportError> {
+    let proxy = proxy.as_str().replace("https://", "https://alice:PLANTED@");
+    execute(HyperTransport::builder().roots(roots.clone()).proxy(&proxy).unwrap(), base).await
+}
+
+async fn execute(transport: HyperTransportBuilder, base: &BaseUrl) -> Result<u16, TransportError> {
     let request = Request::get("/cgi-bin/token", vec![QueryPair::secret("secret", "PLANTED")]);
-    let transport = HyperTransport::builder().roots(roots.clone()).build().unwrap();
-    let response = transport.execute(HttpRequest::new(base, request).unwrap()).await?;
+    let response = transport.build().unwrap().execute(HttpRequest::new(base, request).unwrap()).await?;
     Ok(response.status)
 }
 
@@ -93,4 +102,35 @@ async fn untrusted_server_receives_no_request() {
         assert!(error.detail().contains(says), "{error}");
         assert_eq!(server.join().unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn plain_request_reaches_tls_proxy() {
+    let ours = authority();
+    let (proxy, server) = serve(&ours, &for_host("localhost"));
+    let base = BaseUrl::insecure("http://weixin.invalid").unwrap();
+    assert_eq!(call_through(&proxy, &ours.roots, &base).await, Ok(200));
+    let line = server.join().unwrap();
+    assert_eq!(line.as_deref(), Some("GET http://weixin.invalid/cgi-bin/token?secret=PLANTED HTTP/1.1"));
+}
+
+/// The test server answers the `CONNECT` and then no TLS.
+#[tokio::test]
+async fn tls_proxy_gets_connect_request_only() {
+    let ours = authority();
+    let (proxy, server) = serve(&ours, &for_host("localhost"));
+    let base = BaseUrl::new("https://weixin.invalid").unwrap();
+    let error = call_through(&proxy, &ours.roots, &base).await.unwrap_err();
+    assert_eq!(error.stage(), RequestState::NotSent, "{error}");
+    assert_eq!(server.join().unwrap().as_deref(), Some("CONNECT weixin.invalid:443 HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn untrusted_tls_proxy_receives_no_request() {
+    let (ours, other) = (authority(), authority());
+    let (proxy, server) = serve(&other, &for_host("localhost"));
+    let base = BaseUrl::insecure("http://weixin.invalid").unwrap();
+    let error = call_through(&proxy, &ours.roots, &base).await.unwrap_err();
+    assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Certificate));
+    assert_eq!(server.join().unwrap(), None);
 }

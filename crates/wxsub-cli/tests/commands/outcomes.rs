@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxsub_core::Client;
 use wxsub_core::error::Delivery;
+use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_proto::Operation;
 use wxsub_proto::message::MessageDraft;
-use wxsub_reqwest::{ReqwestTransport, Roots};
 
 use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
@@ -378,7 +378,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 fn library(row: &Row) -> String {
     let draft = MessageDraft::from_json(row.message().to_string().as_bytes()).unwrap();
     let Ok(message) = draft.validate() else { return "invalid".to_owned() };
-    let transport = ReqwestTransport::builder().roots(Roots::Bundled).build().unwrap();
+    let transport = HyperTransport::builder().roots(Roots::Bundled).build().unwrap();
     let client = Client::builder(APPID, SECRET, transport)
         .api_base(wxsub_proto::BaseUrl::new(&row.weixin()).unwrap())
         .timeout(Duration::from_secs(row.limit()))

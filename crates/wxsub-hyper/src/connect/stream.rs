@@ -7,10 +7,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// An open connection, plain or over TLS.
+/// An open connection, plain or over TLS. A tunnel through a proxy that speaks TLS is TLS over TLS.
 pub(crate) enum Stream {
     Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+    Tls(Box<TokioIo<TlsStream<TokioIo<Stream>>>>),
 }
 
 impl Stream {
@@ -18,7 +18,7 @@ impl Stream {
         Self::Plain(TokioIo::new(tcp))
     }
 
-    pub(super) fn tls(tls: TlsStream<TcpStream>) -> Self {
+    pub(super) fn tls(tls: TlsStream<TokioIo<Self>>) -> Self {
         Self::Tls(Box::new(TokioIo::new(tls)))
     }
 }

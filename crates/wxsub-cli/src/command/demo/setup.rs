@@ -7,8 +7,8 @@ use tokio::net::TcpListener;
 use wxsub_core::consent::SigningKey;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::{Client, ConsentVerifier};
+use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_proto::{AppId, AppSecret, BaseUrl, HttpUrl, Scene, TemplateId};
-use wxsub_reqwest::{ReqwestTransport, Roots};
 use wxsub_sandbox::{Sandbox, http};
 
 use super::reporter::StepResult;
@@ -47,7 +47,7 @@ impl Setup {
         let base = text_err(BaseUrl::new(&format!("http://{}", text_err(listener.local_addr())?)))?;
         tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
 
-        let transport = text_err(ReqwestTransport::builder().roots(Roots::Bundled).build())?;
+        let transport = text_err(HyperTransport::builder().roots(Roots::Bundled).build())?;
         let client = Client::builder(appid.clone(), secret, transport)
             .api_base(base.clone())
             .token_cache(|cache| cache.endpoint(TokenEndpoint::Token));
