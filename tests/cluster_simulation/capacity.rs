@@ -12,7 +12,8 @@
 
 #[path = "../simulation/node_clock.rs"]
 mod node_clock;
-#[path = "../benches/numbers/proc_fs.rs"]
+#[path = "../../benches/proc_fs.rs"]
+#[allow(unreachable_pub, reason = "public in the library of the benches")]
 mod proc_fs;
 mod redis;
 mod store_faults;

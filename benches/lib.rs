@@ -1,0 +1,16 @@
+//! What both tables share: rows, the numbers of a process, and the server that all contenders call.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a benchmark may panic"
+)]
+
+pub mod proc_fs;
+mod row;
+pub mod subject;
+pub mod upstream;
+
+pub use row::{Goal, Median, Row, Unit};

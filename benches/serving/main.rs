@@ -1,0 +1,114 @@
+//! Prints the tables of docs/benchmarks-server.md: the control server compared with bare servers that do the same work, and
+//! several servers around one Redis.
+//!
+//! Each contender is a separate process on one core. Its callers run on another core. Contenders take turns, and a ratio
+//! compares two neighbours, so that other load on the machine affects both.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a benchmark may panic, and lives on the real clock"
+)]
+
+mod bare;
+mod cluster;
+mod one_server;
+mod process;
+#[path = "../../tests/redis/server.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
+mod redis;
+mod served;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use wxsub_benches::{Row, upstream};
+
+use served::Folder;
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["bare", answer] => bare::run_constant(answer),
+        ["forwarder", upstream] => bare::run_forwarder(upstream),
+        ["upstream"] => upstream::run(),
+        ["measure", ..] => print_all(&Arguments::read(&words[1..])),
+        _ => measure_from_core(process::CALLERS, &words),
+    }
+}
+
+/// Starts this program again, on the core of the callers. It runs the sandbox.
+fn measure_from_core(core: &str, words: &[String]) {
+    let program = std::env::current_exe().unwrap();
+    let mut pinned = Command::new("taskset");
+    let ended = pinned.args(["--cpu-list", core]).arg(program).arg("measure").args(words).status();
+    let ended = ended.expect("taskset of util-linux, to give each side a core of its own");
+    std::process::exit(ended.code().unwrap_or(1));
+}
+
+/// The parsed arguments.
+pub(crate) struct Arguments {
+    /// The path of the binary.
+    pub(crate) wxsub: PathBuf,
+    /// Whether to measure less, for a first impression.
+    pub(crate) quick: bool,
+    /// Only chapters whose name begins with this.
+    pub(crate) only: String,
+}
+
+impl Arguments {
+    /// `--wxsub PATH [--quick] [--only CHAPTER]`
+    pub(crate) fn read(words: &[String]) -> Self {
+        let mut read = Self { wxsub: PathBuf::new(), quick: false, only: String::new() };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value")).clone();
+            match word.as_str() {
+                "--quick" => read.quick = true,
+                "--only" => read.only = value(),
+                "--wxsub" => read.wxsub = value().into(),
+                unknown => panic!("unknown argument {unknown}"),
+            }
+        }
+        assert!(read.wxsub.is_file(), "--wxsub must be the binary, built with --release");
+        read
+    }
+
+    /// This amount, or less with `--quick`.
+    pub(crate) fn amount<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+type Chapter = (&'static str, fn(&Arguments, &Folder));
+
+/// Measures everything and prints it.
+fn print_all(arguments: &Arguments) {
+    let folder = Folder::new();
+    let one: [Chapter; 3] = [
+        ("reading", one_server::print_reading),
+        ("refreshing", one_server::print_refreshing),
+        ("sending", one_server::print_sending),
+    ];
+    let several: [Chapter; 3] = [
+        ("operations", cluster::print_operations),
+        ("takeover", cluster::print_takeover),
+        ("spreading", cluster::print_spreading),
+    ];
+    print(&one, arguments, &folder);
+    println!();
+    print(&several, arguments, &folder);
+}
+
+/// One table.
+fn print(chapters: &[Chapter], arguments: &Arguments, folder: &Folder) {
+    Row::head();
+    for (name, print) in chapters {
+        if name.starts_with(&arguments.only) {
+            print(arguments, folder);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The message that all contenders send.
+
+use wxsub_core::proto::endpoint::subscribe;
+use wxsub_core::proto::{AccessToken, AppId, AppSecret, BaseUrl, Grant, Message, Scene};
+
+/// A token as long as real ones.
+pub const TOKEN: &str = "81_aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-\
+    aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-";
+
+/// The AppID.
+pub fn app() -> AppId {
+    "wx0123456789abcdef".parse().unwrap()
+}
+
+/// The AppSecret.
+pub fn secret() -> AppSecret {
+    "0123456789abcdef0123456789abcdef".parse().unwrap()
+}
+
+/// The message.
+pub fn message() -> Message {
+    let openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0".parse().unwrap();
+    let template = "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap();
+    let grant = Grant::assume_verified(openid, template, Scene::new(1000).unwrap());
+    grant.message(
+        "快递到了".parse().unwrap(),
+        "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap(),
+    )
+}
+
+/// URL and body of its request.
+pub fn written(base: &BaseUrl) -> (String, Vec<u8>) {
+    let token = AccessToken::new(TOKEN).unwrap();
+    let message = message();
+    let request = subscribe::request(&token, &message);
+    (request.url(base), request.into_body())
+}

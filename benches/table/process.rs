@@ -1,0 +1,76 @@
+//! Starts this program again in another role, and reads what it measured.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+/// CPU time, elapsed time and memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Measured {
+    /// Nanoseconds of CPU time per piece of work.
+    pub(crate) cpu: f64,
+    /// Pieces of work per second of elapsed time.
+    pub(crate) rate: f64,
+    /// Resident memory at the end, in KiB.
+    pub(crate) resident: f64,
+    /// Peak resident memory, in KiB.
+    pub(crate) peak: f64,
+    /// Another count.
+    pub(crate) count: f64,
+}
+
+impl Measured {
+    /// The text for the parent process.
+    pub(crate) fn tell(&self) {
+        let Self { cpu, rate, resident, peak, count } = self;
+        println!("{cpu} {rate} {resident} {peak} {count}");
+    }
+
+    /// Parses that text.
+    pub(crate) fn read(said: &str) -> Self {
+        let numbers: Vec<f64> = said.split_whitespace().map(|number| number.parse().unwrap()).collect();
+        let [cpu, rate, resident, peak, count] = numbers[..] else { panic!("not a result: {said:?}") };
+        Self { cpu, rate, resident, peak, count }
+    }
+}
+
+/// A running server. It ends when this is dropped.
+pub(crate) struct Server {
+    process: Child,
+    /// Its address.
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Starts it.
+    pub(crate) fn start() -> Self {
+        let mut process = again(&["server"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut address = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Self { process, address: address.trim().to_owned() }
+    }
+
+    /// Runs a contender against it. Returns the measurement.
+    pub(crate) fn measure(&self, contender: &str, in_flight: usize, amount: usize) -> Measured {
+        let (in_flight, amount) = (in_flight.to_string(), amount.to_string());
+        let mut command = again(&["contender", contender, &self.address, &in_flight, &amount]);
+        let mut running = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        running.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(running.wait().unwrap().success(), "{contender} failed");
+        Measured::read(&said)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may not exist any more.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn again(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(words);
+    command
+}
