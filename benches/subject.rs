@@ -1,7 +1,7 @@
 //! The message that all contenders send.
 
 use wxsub_core::proto::endpoint::subscribe;
-use wxsub_core::proto::{AccessToken, AppId, AppSecret, BaseUrl, Grant, Message, Scene};
+use wxsub_core::proto::{AccessToken, AppId, AppSecret, BaseUrl, Grant, Message};
 
 /// A token as long as real ones.
 pub const TOKEN: &str = "81_aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-aZ09_-\
@@ -19,13 +19,14 @@ pub fn secret() -> AppSecret {
 
 /// The message.
 pub fn message() -> Message {
-    let openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0".parse().unwrap();
-    let template = "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap();
-    let grant = Grant::assume_verified(openid, template, Scene::new(1000).unwrap());
-    grant.message(
-        "快递到了".parse().unwrap(),
-        "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap(),
-    )
+    let openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0";
+    let template = "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE";
+    let grant = Grant::assume_verified(openid, template, 1000).unwrap();
+    Message::builder(grant)
+        .title("快递到了")
+        .content("您的包裹已到达。\n请于今日内领取，取件码 1234。")
+        .build()
+        .unwrap()
 }
 
 /// URL and body of its request.

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tower_service::Service;
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
 use wxsub_reqwest::core::consent::{InMemoryNonceStore, SigningKey, VerifiedConsent};
-use wxsub_reqwest::proto::{BaseUrl, ConsentCallback, HttpUrl, Scene, TemplateId};
+use wxsub_reqwest::proto::{BaseUrl, ConsentCallback, HttpUrl, Message, Scene, TemplateId};
 use wxsub_reqwest::{Client, ConsentVerifier, ReqwestTransport};
 
 /// The state of the shop's handlers.
@@ -78,9 +78,8 @@ async fn back(
     let VerifiedConsent::Granted { grant, .. } = verified else {
         return Ok(Html("<p>No message, then."));
     };
-    let parse = |invalid| format!("{invalid}");
-    let message =
-        grant.message("Parcel".parse().map_err(parse)?, "It is on its way.".parse().map_err(parse)?);
+    let message = Message::builder(grant).title("Parcel").content("It is on its way.").build();
+    let message = message.map_err(|error| error.to_string())?;
     // A real shop stores the grant, and sends when it has something to say.
     shop.client.send(&message).await.map_err(|error| error.to_string())?;
     Ok(Html("<p>Thank you. Look at your Service Notifications."))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
 use wxsub_reqwest::core::consent::{InMemoryNonceStore, SigningKey, VerifiedConsent};
-use wxsub_reqwest::proto::{ConsentCallback, HttpUrl, Scene};
+use wxsub_reqwest::proto::{ConsentCallback, HttpUrl, Message, Scene};
 use wxsub_reqwest::{Client, ConsentVerifier, ReqwestTransport};
 
 #[tokio::main]
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let transport = Arc::new(ReqwestTransport::new()?);
     let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
-    client.send(&grant.message("Parcel".parse()?, "It is here.".parse()?)).await?;
+    client.send(&Message::builder(grant).title("Parcel").content("It is here.").build()?).await?;
     println!("sent");
     Ok(())
 }

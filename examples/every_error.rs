@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
 use wxsub_reqwest::core::error::{Delivery, SendError};
 use wxsub_reqwest::proto::endpoint::{subscribe, token};
-use wxsub_reqwest::proto::{ConsentRequest, ErrCode, Grant, Message, Remedy, Scene};
+use wxsub_reqwest::proto::{ConsentRequest, ErrCode, Grant, Message, Remedy};
 use wxsub_reqwest::{Client, ReqwestTransport};
 use wxsub_sandbox::Fault;
 
@@ -25,8 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         if let Some(fault) = fault {
             weixin.sandbox.add_fault(path, 1, fault);
         }
-        weixin
-            .user_allows("OPENID", ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, Scene::new(7)?))?;
+        weixin.user_allows("OPENID", ConsentRequest::new(APPID, TEMPLATE, 7)?)?;
         let transport = Arc::new(ReqwestTransport::new()?);
         let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
         println!("{what}: {}", what_to_do(&client, &message()?).await);
@@ -35,8 +34,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn message() -> Result<Message, Box<dyn std::error::Error>> {
-    let grant = Grant::assume_verified("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(7)?);
-    Ok(grant.message("Parcel".parse()?, "It is here.".parse()?))
+    let grant = Grant::assume_verified("OPENID", TEMPLATE, 7)?;
+    Ok(Message::builder(grant).title("Parcel").content("It is here.").build()?)
 }
 
 async fn what_to_do(client: &Client, message: &Message) -> String {

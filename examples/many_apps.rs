@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use wxsub_examples::{TEMPLATE, Weixin};
-use wxsub_reqwest::proto::{AppId, AppSecret, ConsentRequest, Grant, Scene};
+use wxsub_reqwest::proto::{AppId, AppSecret, ConsentRequest, Grant, Message, Scene};
 use wxsub_reqwest::{Client, ReqwestTransport};
 
 #[tokio::main]
@@ -33,9 +33,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut sending = JoinSet::new();
         for number in 0..100 {
             let (openid, scene) = (format!("oUser{number}"), Scene::new(1000)?);
-            weixin.user_allows(&openid, ConsentRequest::new(appid.clone(), TEMPLATE.parse()?, scene))?;
-            let grant = Grant::assume_verified(openid.parse()?, TEMPLATE.parse()?, scene);
-            let message = grant.message("News".parse()?, "Something happened.".parse()?);
+            weixin.user_allows(&openid, ConsentRequest::new(appid.clone(), TEMPLATE, scene)?)?;
+            let grant = Grant::assume_verified(openid, TEMPLATE, scene)?;
+            let message = Message::builder(grant).title("News").content("Something happened.").build()?;
             // A clone is the same client: one token, one pool of connections.
             let client = client.clone();
             sending.spawn(async move { client.send(&message).await.map_err(|error| error.to_string()) });

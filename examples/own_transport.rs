@@ -9,7 +9,7 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::transport::{HttpRequest, Transport, TransportError};
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
 use wxsub_reqwest::proto::codec::RawResponse;
-use wxsub_reqwest::proto::{ConsentRequest, Grant, Scene};
+use wxsub_reqwest::proto::{ConsentRequest, Grant, Message};
 use wxsub_reqwest::{Client, ReqwestTransport};
 
 /// A `Transport` that measures another one.
@@ -34,10 +34,10 @@ impl<T: Transport> Transport for Timed<T> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weixin = Weixin::start().await?;
-    weixin.user_allows("OPENID", ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, Scene::new(7)?))?;
+    weixin.user_allows("OPENID", ConsentRequest::new(APPID, TEMPLATE, 7)?)?;
     let transport = Arc::new(Timed(ReqwestTransport::new()?, SystemClock::new()));
     let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
-    let grant = Grant::assume_verified("OPENID".parse()?, TEMPLATE.parse()?, Scene::new(7)?);
-    client.send(&grant.message("Parcel".parse()?, "It is here.".parse()?)).await?;
+    let grant = Grant::assume_verified("OPENID", TEMPLATE, 7)?;
+    client.send(&Message::builder(grant).title("Parcel").content("It is here.").build()?).await?;
     Ok(())
 }

@@ -55,9 +55,10 @@ fn name(outcome: &Result<(), SendError>) -> &'static str {
 fn message(weixin: &Weixin, number: usize) -> Result<(String, Message), Box<dyn std::error::Error>> {
     let (openid, scene) = (format!("oUser{number}"), Scene::new(1000)?);
     if !number.is_multiple_of(100) {
-        weixin.user_allows(&openid, ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, scene))?;
+        weixin.user_allows(&openid, ConsentRequest::new(APPID, TEMPLATE, scene)?)?;
     }
-    let grant = Grant::assume_verified(openid.parse()?, TEMPLATE.parse()?, scene);
-    let message = grant.message("Parcel".parse()?, format!("Number {number} is here.").parse()?);
+    let grant = Grant::assume_verified(&openid, TEMPLATE, scene)?;
+    let message =
+        Message::builder(grant).title("Parcel").content(format!("Number {number} is here.")).build()?;
     Ok((openid, message))
 }

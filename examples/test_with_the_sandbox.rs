@@ -4,7 +4,7 @@
 
 use wxsub_core::Client;
 use wxsub_core::error::Delivery;
-use wxsub_core::proto::{Grant, Scene};
+use wxsub_core::proto::{Grant, Message};
 
 /// The application under test: notifies a customer that a parcel has arrived. Returns whether the notification may have arrived.
 ///
@@ -13,9 +13,9 @@ use wxsub_core::proto::{Grant, Scene};
 ///
 /// # Cancel safety
 /// As [`Client::send`].
-pub async fn notify(client: &Client, openid: &str) -> Result<bool, wxsub_core::proto::ValidationError> {
-    let grant = Grant::assume_verified(openid.parse()?, "TEMPLATE".parse()?, Scene::new(7)?);
-    let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
+pub async fn notify(client: &Client, openid: &str) -> Result<bool, wxsub_core::proto::ValidationErrors> {
+    let grant = Grant::assume_verified(openid, "TEMPLATE", 7)?;
+    let message = Message::builder(grant).title("Parcel").content("It is here.").build()?;
     let may_have_arrived = match client.send(&message).await {
         Ok(()) => true,
         Err(error) => error.delivery() == Delivery::MaybeSent,
@@ -63,8 +63,7 @@ mod tests {
     async fn customer_with_consent_is_notified_once() {
         let sandbox = Sandbox::new();
         sandbox.add_app("wx1".parse().unwrap(), "SECRET".parse().unwrap(), ["TEMPLATE".parse().unwrap()]);
-        let request =
-            ConsentRequest::new("wx1".parse().unwrap(), "TEMPLATE".parse().unwrap(), Scene::new(7).unwrap());
+        let request = ConsentRequest::new("wx1", "TEMPLATE", 7).unwrap();
         sandbox.consent(request, ConsentAction::Confirm { openid: "oCustomer".parse().unwrap() }).unwrap();
         let client = client_of(sandbox.clone());
         assert!(notify(&client, "oCustomer").await.unwrap());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use wxsub_examples::{APPID, TEMPLATE, Weixin};
 use wxsub_reqwest::core::token::TokenCache;
-use wxsub_reqwest::proto::{BaseUrl, ConsentRequest, Grant, Scene};
+use wxsub_reqwest::proto::{BaseUrl, ConsentRequest, Grant, Message, Scene};
 use wxsub_reqwest::{Client, ReqwestTransport};
 
 #[tokio::main]
@@ -29,9 +29,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     for (scene, what) in [(1, "one message"), (2, "another, though the token was ended in between")] {
         let scene = Scene::new(scene)?;
-        weixin.user_allows("oUser", ConsentRequest::new(APPID.parse()?, TEMPLATE.parse()?, scene))?;
-        let grant = Grant::assume_verified("oUser".parse()?, TEMPLATE.parse()?, scene);
-        client.send(&grant.message("Parcel".parse()?, "It is here.".parse()?)).await?;
+        weixin.user_allows("oUser", ConsentRequest::new(APPID, TEMPLATE, scene)?)?;
+        let grant = Grant::assume_verified("oUser", TEMPLATE, scene)?;
+        client.send(&Message::builder(grant).title("Parcel").content("It is here.").build()?).await?;
         println!("sent: {what}");
         weixin.sandbox.invalidate_tokens(&APPID.parse()?)?;
     }

@@ -159,11 +159,14 @@ impl Server {
     /// A message to which its user has consented.
     fn consented_message(&self, openid: OpenId) -> Message {
         let (scene, template) = (Scene::new(7).unwrap(), self.app.template.clone());
-        let request = ConsentRequest::new(self.app.appid.clone(), template.clone(), scene);
+        let request = ConsentRequest::new(self.app.appid.clone(), template.clone(), scene).unwrap();
         let confirm = ConsentAction::Confirm { openid: openid.clone() };
         self.network.weixin.sandbox.consent(request, confirm).unwrap();
-        Grant::assume_verified(openid, template, scene)
-            .message("Title".parse().unwrap(), "Text".parse().unwrap())
+        Message::builder(Grant::assume_verified(openid, template, scene).unwrap())
+            .title("Title")
+            .content("Text")
+            .build()
+            .unwrap()
     }
 
     /// Reads the current token at the same times as all servers, and checks it.

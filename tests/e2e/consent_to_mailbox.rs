@@ -2,7 +2,7 @@
 
 use wxsub_core::ConsentVerifier;
 use wxsub_core::consent::{SigningKey, VerifiedConsent};
-use wxsub_core::proto::{ConsentAction, ConsentCallback, ErrCode, HttpUrl, Remedy, Scene, TapTarget};
+use wxsub_core::proto::{ConsentAction, ConsentCallback, ErrCode, HttpUrl, Message, Remedy, Scene};
 use wxsub_tests::{Harness, Route, SEND, TOKEN, app, template};
 
 on_every_route!(
@@ -35,10 +35,13 @@ async fn consent_leads_to_one_message(route: Route) {
     };
 
     // The message arrives in the mailbox.
-    let message = grant
-        .message("包裹到了".parse().unwrap(), "It is here.\n取件码 \"42\"".parse().unwrap())
-        .color("#07C160".parse().unwrap())
-        .on_tap(TapTarget::Url("https://shop.example/parcel?id=1".parse().unwrap()));
+    let message = Message::builder(grant)
+        .title("包裹到了")
+        .content("It is here.\n取件码 \"42\"")
+        .color("#07C160")
+        .on_tap_url("https://shop.example/parcel?id=1")
+        .build()
+        .unwrap();
     harness.client.send(&message).await.unwrap();
     let mailbox = harness.sandbox.mailbox(&"oUser".parse().unwrap());
     assert_eq!(mailbox.len(), 1);
@@ -63,7 +66,7 @@ async fn declined_consent_leaves_other_grants_alone(route: Route) {
     let message = harness.message("oUser", 7);
     let other = harness.message("oOther", 7);
     // Another user declines. All grants stay.
-    let request = wxsub_core::proto::ConsentRequest::new(app(), template(), Scene::new(9).unwrap());
+    let request = wxsub_core::proto::ConsentRequest::new(app(), template(), 9).unwrap();
     harness.sandbox.consent(request, ConsentAction::Cancel).unwrap();
     harness.client.send(&message).await.unwrap();
     harness.client.send(&other).await.unwrap();

@@ -120,14 +120,14 @@ impl Harness {
     pub fn consent(&self, openid: &str, scene: u16) -> Grant {
         let openid: OpenId = openid.parse().unwrap();
         let scene = Scene::new(scene).unwrap();
-        let request = ConsentRequest::new(app(), template(), scene);
+        let request = ConsentRequest::new(app(), template(), scene).unwrap();
         self.sandbox.consent(request, ConsentAction::Confirm { openid: openid.clone() }).unwrap();
-        Grant::assume_verified(openid, template(), scene)
+        Grant::assume_verified(openid, template(), scene).unwrap()
     }
 
     /// A message to a user who has consented to it.
     pub fn message(&self, openid: &str, scene: u16) -> Message {
-        self.consent(openid, scene).message("Parcel".parse().unwrap(), "It is here.".parse().unwrap())
+        Message::builder(self.consent(openid, scene)).title("Parcel").content("It is here.").build().unwrap()
     }
 
     /// How many messages the user has received.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::FutureExt;
-use wxsub_core::proto::{AppId, ErrCode, Grant, Scene};
+use wxsub_core::proto::{AppId, ErrCode, Grant, Message};
 use wxsub_core::testing::ManualClock;
 use wxsub_outbox::grant::Subject;
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
@@ -64,7 +64,7 @@ fn appid() -> AppId {
 }
 
 fn grant() -> Grant {
-    Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap())
+    Grant::assume_verified("o", "T", 7).unwrap()
 }
 
 fn message_id(at: usize) -> MessageId {
@@ -113,7 +113,7 @@ impl Played {
     }
 
     fn enqueue(&self, at: usize) {
-        let body = grant().message("Title".parse().unwrap(), "Text".parse().unwrap());
+        let body = Message::builder(grant()).title("Title").content("Text").build().unwrap();
         let key = self.keyed.then(|| NewKey {
             client: String::new(),
             key: IdempotencyKey::new("order-4711").unwrap(),

@@ -10,7 +10,7 @@ use futures_util::future::join3;
 use tokio::sync::Notify;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::SigningKey;
-use wxsub_core::proto::{AppId, ConsentCallback, Grant, OpenId, Scene, TemplateId};
+use wxsub_core::proto::{AppId, ConsentCallback, Grant, Message, OpenId, Scene, TemplateId};
 use wxsub_core::{Client, ConsentVerifier};
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::{App, Ledger, LedgerError, MaybeSentPolicy, Outbox, OutboxError, OutboxMessage};
@@ -157,8 +157,9 @@ impl Process {
         let order = held.order().clone();
         let openid: OpenId = order.user.parse().unwrap();
         let template: TemplateId = "T".parse().unwrap();
-        let grant = Grant::assume_verified(openid, template, Scene::new(7).unwrap());
-        let message = grant.message("Title".parse().unwrap(), order.number.to_string().parse().unwrap());
+        let grant = Grant::assume_verified(openid, template, 7).unwrap();
+        let message =
+            Message::builder(grant).title("Title").content(order.number.to_string()).build().unwrap();
         let key = IdempotencyKey::new(format!("order-{}", order.number)).unwrap();
         let mut message = OutboxMessage::new(message).idempotency_key(key);
         if let Some(at) = order.send_at {

@@ -4,7 +4,7 @@ use std::future::pending;
 
 use serde_json::Value;
 use tokio::net::TcpListener;
-use wxsub_core::proto::{ConsentAction, ConsentRequest, Scene};
+use wxsub_core::proto::{ConsentAction, ConsentRequest};
 use wxsub_core::token::ApiKey;
 use wxsub_sandbox::{Sandbox, http};
 use wxsub_server::{ApiKeyDigest, Config, Server};
@@ -42,7 +42,7 @@ impl Setup {
     }
 
     pub(super) fn consent(&self, scene: u16) {
-        let request = ConsentRequest::new(app(), template(), Scene::new(scene).unwrap());
+        let request = ConsentRequest::new(app(), template(), scene).unwrap();
         self.sandbox.consent(request, ConsentAction::Confirm { openid: USER.parse().unwrap() }).unwrap();
     }
 

@@ -8,7 +8,7 @@ use futures_util::future::{join, join_all};
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::proto::{
-    AppId, AppSecret, ConsentAction, ConsentRequest, Grant, OpenId, Operation, Scene, TemplateId,
+    AppId, AppSecret, ConsentAction, ConsentRequest, Grant, Message, OpenId, Operation, Scene, TemplateId,
 };
 use wxsub_core::store::TokenStore;
 use wxsub_core::token::{Generation, TokenCache, TokenEndpoint, TokenSource};
@@ -103,14 +103,17 @@ impl Node {
     async fn send(&self, client: &Client, openid: &str) {
         let openid_: OpenId = openid.parse().unwrap();
         let (scene, template) = (Scene::new(7).unwrap(), self.template.clone());
-        let request = ConsentRequest::new(self.appid.clone(), template.clone(), scene);
+        let request = ConsentRequest::new(self.appid.clone(), template.clone(), scene).unwrap();
         self.network
             .weixin
             .sandbox
             .consent(request, ConsentAction::Confirm { openid: openid_.clone() })
             .unwrap();
-        let message = Grant::assume_verified(openid_, template, scene)
-            .message("Title".parse().unwrap(), "Text".parse().unwrap());
+        let message = Message::builder(Grant::assume_verified(openid_, template, scene).unwrap())
+            .title("Title")
+            .content("Text")
+            .build()
+            .unwrap();
 
         let began = self.clock.elapsed();
         let outcome = client.send(&message).await;

@@ -4,7 +4,7 @@
 
 use divan::{AllocProfiler, Bencher, black_box};
 use wxsub_core::proto::endpoint::subscribe;
-use wxsub_core::proto::{AccessToken, BaseUrl, Grant, Scene};
+use wxsub_core::proto::{AccessToken, BaseUrl, Grant, Message};
 use wxsub_core::transport::HttpRequest;
 
 #[global_allocator]
@@ -20,14 +20,16 @@ fn subscribe_request(bencher: Bencher<'_, '_>) {
     // As long as Weixin's are today.
     let token = AccessToken::new("81_".to_owned() + &"aZ09_-".repeat(25)).unwrap();
     let grant = Grant::assume_verified(
-        "oABCDEFGHIJKLMNOPQRSTUVWXYZ0".parse().unwrap(),
-        "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap(),
-        Scene::new(1000).unwrap(),
-    );
-    let message = grant.message(
-        "快递到了".parse().unwrap(),
-        "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap(),
-    );
+        "oABCDEFGHIJKLMNOPQRSTUVWXYZ0",
+        "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE",
+        1000,
+    )
+    .unwrap();
+    let message = Message::builder(grant)
+        .title("快递到了")
+        .content("您的包裹已到达。\n请于今日内领取，取件码 1234。")
+        .build()
+        .unwrap();
     bencher.bench(|| {
         let request = subscribe::request(black_box(&token), black_box(&message));
         HttpRequest::new(&base, request).unwrap().into_http()

@@ -33,7 +33,7 @@ use crate::transport::{HttpRequest, RequestState, Transport};
 /// # use bytes::Bytes;
 /// # use wxsub_core::transport::{HttpRequest, TransportError};
 /// use wxsub_core::Client;
-/// use wxsub_core::proto::{Grant, Scene, codec::RawResponse};
+/// use wxsub_core::proto::{Grant, Message, codec::RawResponse};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,8 +46,8 @@ use crate::transport::{HttpRequest, RequestState, Transport};
 /// # };
 /// let client = Client::builder("wx0123456789abcdef", "SECRET", transport).build()?;
 ///
-/// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
-/// let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
+/// let grant = Grant::assume_verified("OPENID", "TEMPLATE_ID", 1000)?;
+/// let message = Message::builder(grant).title("Parcel").content("It is here.").build()?;
 /// client.send(&message).await?;
 /// # Ok(()) }
 /// ```

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
-use wxsub_proto::{AppId, ConsentAction, ConsentCallback, ConsentRequest, Grant, Scene, TemplateId};
+use wxsub_proto::{AppId, ConsentCallback, ConsentRequest, Grant, Scene, TemplateId};
 
 use self::signed_state::{RejectReason, SignedState};
 use crate::clock::{Clock, SystemClock};
@@ -33,7 +33,7 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 /// ```
 /// use wxsub_core::ConsentVerifier;
 /// use wxsub_core::consent::{InMemoryNonceStore, SigningKey, VerifiedConsent};
-/// use wxsub_core::proto::{ConsentCallback, Scene};
+/// use wxsub_core::proto::{ConsentCallback, Message, Scene};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let verifier = ConsentVerifier::new("wx0123456789abcdef".parse()?, SigningKey::new(b"at least sixteen random bytes")?);
@@ -49,7 +49,7 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 ///     return Err("this callback was used before".into());
 /// }
 /// if let VerifiedConsent::Granted { grant, .. } = verified {
-///     let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
+///     let message = Message::builder(grant).title("Parcel").content("It is here.").build()?;
 ///     # assert_eq!(message.grant().openid().as_str(), "OPENID");
 /// }
 /// assert!(verifier.verify(&callback, "another session").is_err());
@@ -150,11 +150,10 @@ impl ConsentVerifier {
         let mut nonce = [0; signed_state::NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| RngError)?;
         let expires = self.clock.now().wall + self.lifetime;
-        let request = ConsentRequest::new(self.appid.clone(), template_id, scene);
-        let state = SignedState::new(expires, nonce);
-        let context = self.mac_context(&request.template_id, scene, session);
+        let context = self.mac_context(&template_id, scene, session);
         // This cannot fail. If it did, there must be no request without a state.
-        state.sign(&self.key, &context).map(|reserved| request.reserved(reserved)).ok_or(RngError)
+        let reserved = SignedState::new(expires, nonce).sign(&self.key, &context).ok_or(RngError)?;
+        Ok(ConsentRequest { appid: self.appid.clone(), scene, template_id, reserved: Some(reserved) })
     }
 
     /// Verifies that the callback belongs to a request of this session, and returns the user's decision.
@@ -173,25 +172,14 @@ impl ConsentVerifier {
             SignedState::verify(reserved, &keys, &context, now)
         });
         match result {
-            Ok(state) => Ok(self.decide(callback, state.nonce())),
+            Ok(state) => Ok(match callback.assume_verified() {
+                Some(grant) => VerifiedConsent::Granted { grant, nonce: state.nonce() },
+                None => VerifiedConsent::Declined { nonce: state.nonce() },
+            }),
             Err(reason) => {
                 warn!(appid = self.appid.as_str(), ?reason, "consent callback rejected");
                 Err(VerificationError)
             }
-        }
-    }
-
-    fn decide(&self, callback: &ConsentCallback, nonce: Nonce) -> VerifiedConsent {
-        match callback.action() {
-            ConsentAction::Confirm { openid } => VerifiedConsent::Granted {
-                grant: Grant::assume_verified(
-                    openid.clone(),
-                    callback.template_id().clone(),
-                    callback.scene(),
-                ),
-                nonce,
-            },
-            ConsentAction::Cancel => VerifiedConsent::Declined { nonce },
         }
     }
 

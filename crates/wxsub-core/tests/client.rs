@@ -18,7 +18,7 @@ use futures_util::{StreamExt, stream};
 use wxsub_core::clock::{Clock, ClockReading, MonotonicInstant};
 use wxsub_core::error::{Delivery, ErrorKind};
 use wxsub_core::proto::codec::RawResponse;
-use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Operation, Remedy, Scene, ValidationError};
+use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Operation, Remedy, ValidationError};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
     CachedToken, CurrentToken, Evidence, Generation, StaticToken, TokenError, TokenErrorKind, TokenSource,
@@ -48,8 +48,8 @@ fn bench() -> Bench {
 }
 
 fn message(title: &str) -> Message {
-    let grant = Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
-    grant.message(title.parse().unwrap(), "text".parse().unwrap())
+    let grant = Grant::assume_verified("o", "T", 7).unwrap();
+    Message::builder(grant).title(title).content("text").build().unwrap()
 }
 
 fn ok() -> MockResponse {

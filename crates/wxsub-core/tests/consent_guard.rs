@@ -114,7 +114,7 @@ fn change_of_any_digit_is_rejected() {
     for index in 0..text.len() {
         let mut forged = text.clone().into_bytes();
         forged[index] = if forged[index] == b'0' { b'1' } else { b'0' };
-        let forged = request.clone().reserved(String::from_utf8(forged).unwrap().parse().unwrap());
+        let forged = request.clone().reserved(String::from_utf8(forged).unwrap()).unwrap();
         assert_eq!(guard.verify(&answer_to(&forged), "s"), Err(VerificationError), "digit {index}");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wxsub_core::Client;
-use wxsub_core::proto::{Grant, Message, Remedy, Scene};
+use wxsub_core::proto::{Grant, Message, Remedy};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{ApiKey, Evidence, TokenCache, TokenErrorKind, TokenSource};
 
@@ -49,8 +49,8 @@ fn seconds(n: u64) -> Duration {
 }
 
 fn message() -> Message {
-    let grant = Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
-    grant.message("Title".parse().unwrap(), "Text".parse().unwrap())
+    let grant = Grant::assume_verified("o", "T", 7).unwrap();
+    Message::builder(grant).title("Title").content("Text").build().unwrap()
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::error::Delivery;
 use wxsub_core::proto::codec::RawResponse;
-use wxsub_core::proto::{BaseUrl, BaseUrls, Grant, Message, Scene};
+use wxsub_core::proto::{BaseUrl, BaseUrls, Grant, Message};
 use wxsub_core::testing::ManualClock;
 use wxsub_core::token::{TokenCache, TokenSource};
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
@@ -76,8 +76,8 @@ fn client(weixin: &Arc<Weixin>, clock: &Arc<ManualClock>) -> Client {
 }
 
 fn message() -> Message {
-    let grant = Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
-    grant.message("t".parse().unwrap(), "text".parse().unwrap())
+    let grant = Grant::assume_verified("o", "T", 7).unwrap();
+    Message::builder(grant).title("t").content("text").build().unwrap()
 }
 
 /// Runs what waits for the clock.

@@ -2,14 +2,14 @@
 //!
 //! ```no_run
 //! use wxsub_hyper as wxsub;
-//! use wxsub::{Grant, Scene};
+//! use wxsub::{Grant, Message};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = wxsub::client("wx0123456789abcdef", "SECRET")?;
 //!
-//! let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
-//! let message = grant.message("Parcel".parse()?, "Your parcel has arrived.".parse()?);
+//! let grant = Grant::assume_verified("OPENID", "TEMPLATE_ID", 1000)?;
+//! let message = Message::builder(grant).title("Parcel").content("Your parcel has arrived.").build()?;
 //! client.send(&message).await?;
 //! # Ok(()) }
 //! ```

@@ -147,8 +147,7 @@ mod tests {
     use GrantState::{Attempting, InDoubt, Open, Reserved, Used, Void};
 
     fn grant(state: GrantState) -> StoredGrant {
-        let weixin =
-            Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
+        let weixin = Grant::assume_verified("o", "T", 7).unwrap();
         StoredGrant {
             id: GrantId::from_bytes([1; 16]),
             subject: Subject::new("wx1".parse().unwrap(), &weixin),

@@ -162,7 +162,7 @@ pub fn use_key(stored: &StoredKey, message: &StoredMessage, fingerprint: Fingerp
 
 #[cfg(test)]
 mod tests {
-    use wxsub_proto::{Grant, Scene};
+    use wxsub_proto::{Grant, Message};
 
     use super::*;
 
@@ -178,9 +178,8 @@ mod tests {
 
     #[test]
     fn every_part_of_a_request_changes_its_fingerprint() {
-        let grant =
-            Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
-        let message = |text: &str| grant.clone().message("t".parse().unwrap(), text.parse().unwrap());
+        let grant = Grant::assume_verified("o", "T", 7).unwrap();
+        let message = |text: &str| Message::builder(grant.clone()).title("t").content(text).build().unwrap();
         let at = |millis| Some(UnixMillis::new(millis));
         let base = Fingerprint::new("outbox", &message("a"), at(1), None, Priority::Normal);
         assert_eq!(base, Fingerprint::new("outbox", &message("a"), at(1), None, Priority::Normal));

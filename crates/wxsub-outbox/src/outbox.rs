@@ -41,7 +41,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// # use bytes::Bytes;
 /// # use wxsub_core::transport::{HttpRequest, TransportError};
 /// use wxsub_core::Client;
-/// use wxsub_core::proto::{Grant, Scene, codec::RawResponse};
+/// use wxsub_core::proto::{Grant, Message, codec::RawResponse};
 /// use wxsub_outbox::{App, MemoryLedger, Outbox, OutboxMessage};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -56,8 +56,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// let client = Client::builder("wx0123456789abcdef", "SECRET", transport).build()?;
 /// let outbox = Outbox::builder(MemoryLedger::new()).app(App::new("wx0123456789abcdef".parse()?, client)).build();
 ///
-/// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE_ID".parse()?, Scene::new(1000)?);
-/// let message = grant.message("Parcel".parse()?, "It is here.".parse()?);
+/// let grant = Grant::assume_verified("OPENID", "TEMPLATE_ID", 1000)?;
+/// let message = Message::builder(grant).title("Parcel").content("It is here.").build()?;
 /// let queued = outbox.enqueue(OutboxMessage::new(message).idempotency_key("order-4711".to_owned().try_into()?)).await?;
 ///
 /// let worker = outbox.clone();

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
-use wxsub_core::proto::{AppId, Grant, OpenId, Scene};
+use wxsub_core::proto::{AppId, Grant, Message, OpenId};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::transport::HttpRequest;
 use wxsub_outbox::app::StoredApp;
@@ -145,9 +145,9 @@ impl Harness {
     }
 }
 
-fn message(user: &str) -> wxsub_core::proto::Message {
-    let grant = Grant::assume_verified(user.parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap());
-    grant.message("Title".parse().unwrap(), "Text".parse().unwrap())
+fn message(user: &str) -> Message {
+    let grant = Grant::assume_verified(user, "T", 7).unwrap();
+    Message::builder(grant).title("Title").content("Text").build().unwrap()
 }
 
 fn ok() -> MockResponse {

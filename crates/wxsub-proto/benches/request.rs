@@ -4,8 +4,7 @@
 
 use divan::{AllocProfiler, Bencher, black_box};
 use wxsub_proto::endpoint::subscribe;
-use wxsub_proto::message::Color;
-use wxsub_proto::{AccessToken, BaseUrl, Grant, Message, Scene};
+use wxsub_proto::{AccessToken, BaseUrl, Grant, Message};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
@@ -15,15 +14,14 @@ fn main() {
 }
 
 fn message() -> Message {
-    let openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0".parse().unwrap();
-    let template = "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE".parse().unwrap();
-    let grant = Grant::assume_verified(openid, template, Scene::new(1000).unwrap());
-    grant
-        .message(
-            "快递到了".parse().unwrap(),
-            "您的包裹已到达。\n请于今日内领取，取件码 1234。".parse().unwrap(),
-        )
-        .color("#FF0000".parse::<Color>().unwrap())
+    let openid = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0";
+    let template_id = "abcdefghijklmnopqrstuvwxyz_0123456789-ABCDE";
+    Message::builder(Grant::assume_verified(openid, template_id, 1000).unwrap())
+        .title("快递到了")
+        .content("您的包裹已到达。\n请于今日内领取，取件码 1234。")
+        .color("#FF0000")
+        .build()
+        .unwrap()
 }
 
 /// As long as Weixin's are today.

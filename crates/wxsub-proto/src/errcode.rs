@@ -32,6 +32,22 @@ pub enum Operation {
     Send,
 }
 
+impl Operation {
+    /// The name in JSON, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FetchToken => "token",
+            Self::Send => "send",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 impl ErrCode {
     /// No error.
     pub const OK: Self = Self(0);
@@ -290,6 +306,15 @@ mod tests {
                 code.meaning(operation).assert_complete("unknown");
                 assert_eq!(code.remedy(operation), Remedy::Investigate);
             }
+        }
+    }
+
+    #[test]
+    fn operation_names_are_the_same_in_text_and_json() {
+        for (operation, name) in [(Operation::FetchToken, "token"), (Operation::Send, "send")] {
+            assert_eq!((operation.as_str(), operation.to_string().as_str()), (name, name));
+            assert_eq!(serde_json::to_value(operation).unwrap(), name);
+            assert_eq!(serde_json::from_value::<Operation>(name.into()).unwrap(), operation);
         }
     }
 

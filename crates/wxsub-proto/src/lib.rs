@@ -8,15 +8,15 @@
 //! [`Title`] is a title that Weixin accepts:
 //!
 //! ```
-//! use wxsub_proto::{Grant, Scene, Title};
+//! use wxsub_proto::{Grant, Message, Title};
 //!
 //! let too_long = "a title of more than fifteen characters".parse::<Title>().unwrap_err();
 //! assert_eq!(too_long.to_string(), "title: has 39 characters, at most 15 are allowed; shorten it");
 //!
-//! let grant = Grant::assume_verified("oyAaTjt-xXvP87pubE4eUOF-ttD4".parse()?, "7YuTL__ilzyZB9DXcDt2mHx".parse()?, Scene::new(1000)?);
-//! let message = grant.message("Parcel".parse()?, "It is here.\nCome and get it.".parse()?).color("#07C160".parse()?);
+//! let grant = Grant::assume_verified("oyAaTjt-xXvP87pubE4eUOF-ttD4", "7YuTL__ilzyZB9DXcDt2mHx", 1000)?;
+//! let message = Message::builder(grant).title("Parcel").content("It is here.\nCome and get it.").build()?;
 //! assert_eq!(message.content().as_str().lines().count(), 2);
-//! # Ok::<(), wxsub_proto::ValidationError>(())
+//! # Ok::<(), wxsub_proto::ValidationErrors>(())
 //! ```
 //!
 //! | module | what is in it |

@@ -3,12 +3,14 @@
 //! <https://developers.weixin.qq.com/doc/subscription/en/api/notify/subscribe/api_templatesubscribe.html>
 
 mod body;
+mod builder;
 mod color;
 mod content;
 mod draft;
 mod tap_target;
 mod title;
 
+pub use builder::MessageBuilder;
 pub use color::Color;
 pub use content::Content;
 pub use draft::MessageDraft;
@@ -34,22 +36,9 @@ pub struct Message {
 }
 
 impl Message {
-    pub(crate) fn new(grant: Grant, title: Title, content: Content) -> Self {
-        Self { grant, title, content, color: None, tap_target: None }
-    }
-
-    /// Sets the colour of the content.
-    #[must_use]
-    pub fn color(mut self, color: Color) -> Self {
-        self.color = Some(color);
-        self
-    }
-
-    /// Sets where a tap on the message leads.
-    #[must_use]
-    pub fn on_tap(mut self, target: impl Into<TapTarget>) -> Self {
-        self.tap_target = Some(target.into());
-        self
+    /// Begins a message that uses this grant.
+    pub fn builder(grant: Grant) -> MessageBuilder {
+        MessageBuilder::new(grant)
     }
 
     /// The grant that the message uses.

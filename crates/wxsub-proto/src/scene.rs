@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::validate::impl_try_from;
 use crate::{ValidationError, ValidationErrorKind};
 
 /// The developer's own number for an occasion to subscribe: 0 to 10000. A second consent of the same user for the same
@@ -40,12 +41,16 @@ fn out_of_range() -> ValidationError {
     ValidationError::new("scene", ValidationErrorKind::OutOfRange { min: 0, max: u32::from(Scene::MAX) })
 }
 
-impl TryFrom<u64> for Scene {
-    type Error = ValidationError;
+impl_try_from!(Scene: u16 => Scene::new);
+impl_try_from!(Scene: u32, u64, i32, i64 => from_integer);
+impl_try_from!(Scene: &str, String, &String => from_text);
 
-    fn try_from(number: u64) -> Result<Self, ValidationError> {
-        u16::try_from(number).map_err(|_| out_of_range()).and_then(Self::new)
-    }
+fn from_integer(number: impl TryInto<u16>) -> Result<Scene, ValidationError> {
+    number.try_into().map_err(|_| out_of_range()).and_then(Scene::new)
+}
+
+fn from_text(text: impl AsRef<str>) -> Result<Scene, ValidationError> {
+    text.as_ref().parse()
 }
 
 impl FromStr for Scene {
@@ -118,6 +123,22 @@ mod tests {
             ["", "+1", "-1", "01", "00", "10001", "1.0", "1e3", " 1", "1 ", "٣", "99999999999999999999"]
         {
             assert!(bad.parse::<Scene>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn integers_and_texts_convert() {
+        let seven = Scene::new(7);
+        for scene in
+            [Scene::try_from(7_u16), Scene::try_from(7_u32), Scene::try_from(7_u64), Scene::try_from(7_i32)]
+        {
+            assert_eq!(scene, seven);
+        }
+        assert_eq!((Scene::try_from("7"), Scene::try_from("7".to_owned())), (seven.clone(), seven));
+        for out_of_range in
+            [Scene::try_from(10_001), Scene::try_from(-1), Scene::try_from(65_543), Scene::try_from("07")]
+        {
+            assert_eq!(out_of_range.unwrap_err(), super::out_of_range());
         }
     }
 

@@ -55,22 +55,6 @@ macro_rules! secret_text {
             }
         }
 
-        impl TryFrom<&str> for $name {
-            type Error = $crate::ValidationError;
-
-            fn try_from(text: &str) -> Result<Self, Self::Error> {
-                Self::new(text)
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = $crate::ValidationError;
-
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                Self::new(text)
-            }
-        }
-
         impl std::str::FromStr for $name {
             type Err = $crate::ValidationError;
 
@@ -78,6 +62,8 @@ macro_rules! secret_text {
                 Self::new(text)
             }
         }
+
+        $crate::validate::impl_try_from!($name: String, &str, &String => $name::new);
     };
 }
 use secret_text;

@@ -2,6 +2,20 @@
 
 use crate::{ValidationError, ValidationErrorKind};
 
+/// Implements `TryFrom` for each type by calling one function.
+macro_rules! impl_try_from {
+    ($name:ident: $($from:ty),+ => $new:expr) => {
+        $(impl TryFrom<$from> for $name {
+            type Error = $crate::ValidationError;
+
+            fn try_from(value: $from) -> Result<Self, Self::Error> {
+                $new(value)
+            }
+        })+
+    };
+}
+pub(crate) use impl_try_from;
+
 /// Makes a text newtype with one check that every constructor uses (`new`, `FromStr`, `TryFrom`, serde).
 macro_rules! validated_string {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
@@ -36,21 +50,7 @@ macro_rules! validated_string {
             }
         }
 
-        impl TryFrom<&str> for $name {
-            type Error = $crate::ValidationError;
-
-            fn try_from(text: &str) -> Result<Self, Self::Error> {
-                Self::new(text)
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = $crate::ValidationError;
-
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                Self::new(text)
-            }
-        }
+        $crate::validate::impl_try_from!($name: String, &str, &String => $name::new);
 
         impl From<$name> for String {
             fn from(value: $name) -> Self {

@@ -137,45 +137,67 @@ fn correction(meant: &Option<&'static str>) -> String {
 
 /// All validation errors of one value: at least one [`ValidationError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValidationErrors {
-    first: ValidationError,
-    others: Vec<ValidationError>,
-}
+pub struct ValidationErrors(Vec<ValidationError>);
 
 impl ValidationErrors {
     /// The errors in the order of the fields; never empty.
     pub fn iter(&self) -> impl Iterator<Item = &ValidationError> {
-        std::iter::once(&self.first).chain(&self.others)
+        self.0.iter()
     }
 
     /// Makes the collection; `None` if there is no error.
     #[must_use]
     pub fn collect(found: Vec<ValidationError>) -> Option<Self> {
-        let mut found = found.into_iter();
-        found.next().map(|first| Self { first, others: found.collect() })
+        if found.is_empty() { None } else { Some(Self(found)) }
     }
 }
 
 impl From<ValidationError> for ValidationErrors {
-    fn from(first: ValidationError) -> Self {
-        Self { first, others: Vec::new() }
+    fn from(error: ValidationError) -> Self {
+        Self(vec![error])
     }
 }
 
 impl Extend<ValidationError> for ValidationErrors {
     fn extend<I: IntoIterator<Item = ValidationError>>(&mut self, problems: I) {
-        self.others.extend(problems);
+        self.0.extend(problems);
     }
 }
 
 impl fmt::Display for ValidationErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.first)?;
-        self.others.iter().try_for_each(|problem| write!(f, "; {problem}"))
+        for (index, error) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "; " })?;
+            error.fmt(f)?;
+        }
+        Ok(())
     }
 }
 
 impl std::error::Error for ValidationErrors {}
+
+/// Collects the errors of several values, in their order.
+#[derive(Default)]
+pub(crate) struct ErrorCollector(Vec<ValidationError>);
+
+impl ErrorCollector {
+    pub(crate) fn push(&mut self, error: ValidationError) {
+        self.0.push(error);
+    }
+
+    /// The value, or `None` and a collected error.
+    pub(crate) fn keep<T>(&mut self, result: Result<T, impl Into<ValidationError>>) -> Option<T> {
+        result.map_err(|error| self.0.push(error.into())).ok()
+    }
+
+    /// The value if there is no error. `None` only after an error.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, ValidationErrors> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(ValidationErrors(self.0)),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

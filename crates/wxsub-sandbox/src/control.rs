@@ -137,14 +137,12 @@ enum ActionInput {
 
 fn add_consent(state: &mut SandboxState, request: &Request<'_>) -> Result<Value, ControlError> {
     let input: ConsentInput = parse(request)?;
-    let mut consent = ConsentRequest::new(
-        required("appid", input.appid)?,
-        required("template_id", input.template_id)?,
-        required("scene", input.scene)?,
-    );
-    if let Some(reserved) = input.reserved {
-        consent = consent.reserved(reserved);
-    }
+    let consent = ConsentRequest {
+        appid: required("appid", input.appid)?,
+        template_id: required("template_id", input.template_id)?,
+        scene: required("scene", input.scene)?,
+        reserved: input.reserved,
+    };
     let action = match required("action", input.action)? {
         ActionInput::Confirm => ConsentAction::Confirm {
             openid: input.openid.ok_or_else(|| {

@@ -13,7 +13,7 @@
 //! use std::time::Duration;
 //!
 //! use wxsub_proto::endpoint::{subscribe, token};
-//! use wxsub_proto::{AppId, AppSecret, BaseUrl, ConsentAction, ConsentRequest, Grant, Scene, TemplateId};
+//! use wxsub_proto::{AppId, AppSecret, BaseUrl, ConsentAction, ConsentRequest, Grant, Message, TemplateId};
 //! use wxsub_proto::codec::Request;
 //! use wxsub_sandbox::{ConnectionFault, Sandbox};
 //!
@@ -30,15 +30,15 @@
 //! };
 //!
 //! // The user allows one message.
-//! let request = ConsentRequest::new(app.clone(), template, Scene::new(7)?);
+//! let request = ConsentRequest::new(app.clone(), template, 7)?;
 //! let callback = sandbox.consent(request, ConsentAction::Confirm { openid: "oUser".parse()? })?;
 //! assert_eq!(callback.to_query(), "openid=oUser&template_id=TEMPLATE&action=confirm&scene=7");
 //!
 //! // Fetch a token and send the message.
 //! let response = send(token::TokenRequest::new(app, secret).encode())?;
 //! let Ok(issued) = token::TokenResponse::parse(response.status, &response.body)? else { unreachable!() };
-//! let grant = Grant::assume_verified("oUser".parse()?, callback.template_id().clone(), callback.scene());
-//! let message = grant.message("Parcel".parse()?, "Your parcel has arrived.".parse()?);
+//! let grant = Grant::assume_verified("oUser", callback.template_id().clone(), callback.scene())?;
+//! let message = Message::builder(grant).title("Parcel").content("Your parcel has arrived.").build()?;
 //! let response = send(subscribe::request(&issued.access_token, &message))?;
 //! assert_eq!(subscribe::parse_response(response.status, &response.body)?, Ok(()));
 //! assert_eq!(sandbox.mailbox(&"oUser".parse()?)[0].body["title"], "Parcel");

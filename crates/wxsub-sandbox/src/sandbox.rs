@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(sandbox.configure(&appid, AppSettings::default()), Err(NotFoundError::App));
         assert_eq!(sandbox.invalidate_tokens(&appid), Err(NotFoundError::App));
         sandbox.add_app(appid.clone(), "s".parse().unwrap(), []);
-        let request = ConsentRequest::new(appid, "T".parse().unwrap(), "7".parse().unwrap());
+        let request = ConsentRequest::new(appid, "T", "7").unwrap();
         assert_eq!(sandbox.consent(request, ConsentAction::Cancel), Err(NotFoundError::Template));
     }
 }

@@ -79,17 +79,13 @@ impl SandboxState {
         action: ConsentAction,
     ) -> Result<ConsentCallback, NotFoundError> {
         self.check_request(&request)?;
-        let ConsentRequest { appid, scene, template_id, reserved, .. } = request;
-        let description = match &action {
-            ConsentAction::Confirm { openid } => {
-                let grant = Grant::assume_verified(openid.clone(), template_id.clone(), scene);
-                self.grants.insert((appid.clone(), grant));
-                "consent confirmed"
-            }
-            ConsentAction::Cancel => "consent cancelled",
-        };
+        let ConsentRequest { appid, scene, template_id, reserved } = request;
+        let callback = ConsentCallback::new(action, template_id, scene, reserved);
+        let grant = callback.assume_verified();
+        let description = if grant.is_some() { "consent confirmed" } else { "consent cancelled" };
         self.event_log.record_control(now, description, Some(&appid));
-        Ok(ConsentCallback::new(action, template_id, scene, reserved))
+        self.grants.extend(grant.map(|grant| (appid, grant)));
+        Ok(callback)
     }
 
     /// Invalidates all tokens of an app.

@@ -4,7 +4,7 @@ use std::future::pending;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use wxsub_proto::{ConsentAction, ConsentRequest, OpenId, Scene};
+use wxsub_proto::{ConsentAction, ConsentRequest, OpenId};
 use wxsub_sandbox::{Fault, Sandbox, http};
 
 use super::wxsub::{Wxsub, wxsub};
@@ -33,8 +33,7 @@ pub(crate) fn sandbox() -> Sandbox {
 
 /// The user of this openid allows one message.
 pub(crate) fn allow(sandbox: &Sandbox, openid: &str, scene: u16) {
-    let request =
-        ConsentRequest::new(APPID.parse().unwrap(), TEMPLATE.parse().unwrap(), Scene::new(scene).unwrap());
+    let request = ConsentRequest::new(APPID, TEMPLATE, scene).unwrap();
     sandbox.consent(request, ConsentAction::Confirm { openid: openid.parse().unwrap() }).unwrap();
 }
 

@@ -16,7 +16,7 @@ use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKin
 /// ```
 /// use std::sync::Arc;
 /// use wxsub_core::Client;
-/// use wxsub_core::proto::{Grant, Scene};
+/// use wxsub_core::proto::{Grant, Message};
 /// use wxsub_core::testing::{MockResponse, MockTransport};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -26,8 +26,8 @@ use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKin
 /// weixin.respond_once("/cgi-bin/message/template/subscribe", MockResponse::json(r#"{"errcode":43101,"errmsg":"user refuse"}"#));
 ///
 /// let client = Client::builder("wx1", "SECRET", weixin.clone()).build()?;
-/// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE".parse()?, Scene::new(7)?);
-/// let error = client.send(&grant.message("Hi".parse()?, "Hello".parse()?)).await.unwrap_err();
+/// let grant = Grant::assume_verified("OPENID", "TEMPLATE", 7)?;
+/// let error = client.send(&Message::builder(grant).title("Hi").content("Hello").build()?).await.unwrap_err();
 /// assert_eq!(error.errcode().unwrap().get(), 43101);
 /// assert_eq!(weixin.count("/cgi-bin/token"), 1);
 /// # Ok(()) }

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::Reserved;
 use super::fields::CallbackFields;
-use crate::{OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind};
+use crate::{Grant, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind};
 
 /// A callback: what the user did, and the fields of the request. It is unsigned and anyone can write one. It proves
 /// nothing until its `reserved` has been verified.
@@ -78,6 +78,18 @@ impl ConsentCallback {
     #[must_use]
     pub fn reserved(&self) -> Option<&Reserved> {
         self.reserved.as_ref()
+    }
+
+    /// The grant of a confirmed callback, without verification; `None` for a cancelled one. See
+    /// [`Grant::assume_verified`].
+    #[must_use]
+    pub fn assume_verified(&self) -> Option<Grant> {
+        match &self.action {
+            ConsentAction::Confirm { openid } => {
+                Some(Grant::new(openid.clone(), self.template_id.clone(), self.scene))
+            }
+            ConsentAction::Cancel => None,
+        }
     }
 
     /// The query string Weixin appends to the redirect.

@@ -14,17 +14,16 @@ use crate::{BaseUrl, HttpUrl, ValidationError, ValidationErrorKind};
 /// <https://developers.weixin.qq.com/doc/service/en/Message_Management/One-time_subscription_info.html>
 ///
 /// ```
-/// use wxsub_proto::{ConsentRequest, HttpUrl, Scene};
+/// use wxsub_proto::{ConsentRequest, HttpUrl};
 ///
-/// let request = ConsentRequest::new("wx0123456789abcdef".parse()?, "TEMPLATE".parse()?, Scene::new(7)?)
-///     .reserved("proof".parse()?);
+/// let request = ConsentRequest::new("wx0123456789abcdef", "TEMPLATE", 7)?.reserved("proof")?;
 /// let back: HttpUrl = "https://shop.example/back?order=1".parse()?;
 /// assert_eq!(
 ///     request.consent_url(&back)?.to_string(),
 ///     "https://mp.weixin.qq.com/mp/subscribemsg?action=get_confirm&appid=wx0123456789abcdef&scene=7\
 ///      &template_id=TEMPLATE&redirect_url=https%3A%2F%2Fshop.example%2Fback%3Forder%3D1&reserved=proof#wechat_redirect"
 /// );
-/// # Ok::<(), wxsub_proto::ValidationError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ConsentUrl<'a> {
@@ -91,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_redirect_url_with_a_parameter_of_the_callback_is_refused() {
-        let request = ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), "7".parse().unwrap());
+        let request = ConsentRequest::new("wx1", "T", 7).unwrap();
         for (query, name) in [
             ("scene=1", "scene"),
             ("x=1&action=buy", "action"),
@@ -132,7 +131,7 @@ mod tests {
 
     #[test]
     fn parameters_in_the_documented_order() {
-        let request = ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), "7".parse().unwrap());
+        let request = ConsentRequest::new("wx1", "T", 7).unwrap();
         let back: HttpUrl = "https://a/?b=%20".parse().unwrap();
         assert_eq!(
             request

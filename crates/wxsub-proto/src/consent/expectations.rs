@@ -71,9 +71,7 @@ mod tests {
 
     #[test]
     fn each_field_is_compared() {
-        let request =
-            ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap())
-                .reserved("proof".parse().unwrap());
+        let request = ConsentRequest::new("wx1", "T", 7).unwrap().reserved("proof").unwrap();
         let expected = CallbackExpectations::of(&request);
         let check = |text: &str| expected.check(&text.parse().unwrap()).map_err(|mismatch| mismatch.field());
         assert_eq!(check("action=cancel&template_id=T&scene=7&reserved=proof"), Ok(()));

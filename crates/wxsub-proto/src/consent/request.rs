@@ -1,12 +1,13 @@
 use serde::{Serialize, Serializer};
 
 use super::{ConsentUrl, Reserved};
-use crate::{AppId, HttpUrl, Scene, TemplateId, ValidationError};
+use crate::validation::ErrorCollector;
+use crate::{AppId, HttpUrl, Scene, TemplateId, ValidationError, ValidationErrors};
 
 /// A request for consent to one message. As JSON (`{"appid","scene":1000,"template_id","reserved"}`) it holds the values
 /// for the mobile SDK: `SubscribeMessage.Req` on Android, `WXSubscribeMsgReq` on iOS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "Weixin documents these four")]
 pub struct ConsentRequest {
     /// The app that asks for consent.
     pub appid: AppId,
@@ -22,16 +23,37 @@ pub struct ConsentRequest {
 
 impl ConsentRequest {
     /// A request without `reserved`. Add a [`Reserved`] of your own, or let a consent verifier issue the request.
-    #[must_use]
-    pub fn new(appid: AppId, template_id: TemplateId, scene: Scene) -> Self {
-        Self { appid, scene, template_id, reserved: None }
+    ///
+    /// # Errors
+    /// [`ValidationErrors`]: every value that breaks a rule.
+    pub fn new(
+        appid: impl TryInto<AppId, Error: Into<ValidationError>>,
+        template_id: impl TryInto<TemplateId, Error: Into<ValidationError>>,
+        scene: impl TryInto<Scene, Error: Into<ValidationError>>,
+    ) -> Result<Self, ValidationErrors> {
+        let mut errors = ErrorCollector::default();
+        let appid = errors.keep(appid.try_into());
+        let template_id = errors.keep(template_id.try_into());
+        let scene = errors.keep(scene.try_into());
+        let request = appid.zip(template_id).zip(scene).map(|((appid, template_id), scene)| Self {
+            appid,
+            scene,
+            template_id,
+            reserved: None,
+        });
+        errors.finish(request)
     }
 
     /// Sets the value that the callback must return.
-    #[must_use]
-    pub fn reserved(mut self, reserved: Reserved) -> Self {
-        self.reserved = Some(reserved);
-        self
+    ///
+    /// # Errors
+    /// [`ValidationError`] if `reserved` is a text that breaks a rule of [`Reserved`].
+    pub fn reserved(
+        mut self,
+        reserved: impl TryInto<Reserved, Error: Into<ValidationError>>,
+    ) -> Result<Self, ValidationError> {
+        self.reserved = Some(reserved.try_into().map_err(Into::into)?);
+        Ok(self)
     }
 
     /// The page to open inside Weixin (Official Accounts). It redirects the user to `redirect_url` with the callback.

@@ -43,14 +43,13 @@ pub fn parse_response(status: u16, body: &[u8]) -> Result<Result<(), ApiError>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BaseUrl, Grant, Scene};
+    use crate::{BaseUrl, Grant};
 
     #[test]
     fn the_token_is_in_the_url_and_nowhere_else() {
         let token = AccessToken::new("PLANTED/token").unwrap();
-        let grant =
-            Grant::assume_verified("o".parse().unwrap(), "T".parse().unwrap(), Scene::new(1000).unwrap());
-        let message = grant.message("t".parse().unwrap(), "汉\n\"é\"".parse().unwrap());
+        let grant = Grant::assume_verified("o", "T", 1000).unwrap();
+        let message = Message::builder(grant).title("t").content("汉\n\"é\"").build().unwrap();
         let request = request(&token, &message);
         let url = request.url(&BaseUrl::new("http://127.0.0.1:1/p").unwrap());
         assert_eq!(

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Color, Content, Message, MiniProgram, PagePath, TapTarget, Title};
 use crate::codec::{ObjectVisitor, parse_object_without_duplicates};
+use crate::validation::ErrorCollector;
 use crate::{
     AppId, Grant, HttpUrl, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind, ValidationErrors,
 };
@@ -71,45 +72,36 @@ impl MessageDraft {
     }
 
     fn check_members(&self, refuse_unknown: bool) -> Result<Message, ValidationErrors> {
-        let mut gate = DraftValidator { draft: self, problems: Vec::new() };
-        let touser = gate.required::<OpenId>("touser");
-        let template_id = gate.required::<TemplateId>("template_id");
-        let url = gate.optional::<HttpUrl>("url");
-        gate.object("miniprogram");
+        let mut validator = DraftValidator { draft: self, errors: ErrorCollector::default() };
+        let touser = validator.required::<OpenId>("touser");
+        let template_id = validator.required::<TemplateId>("template_id");
+        let url = validator.optional::<HttpUrl>("url");
+        validator.object("miniprogram");
         let page = match self.non_empty("miniprogram") {
             Some(Value::Object(_)) => {
-                let appid = gate.required::<AppId>("miniprogram.appid");
-                let pagepath = gate.required::<PagePath>("miniprogram.pagepath");
-                appid.zip(pagepath).map(|(appid, pagepath)| MiniProgram::new(appid, pagepath))
+                let appid = validator.required::<AppId>("miniprogram.appid");
+                let pagepath = validator.required::<PagePath>("miniprogram.pagepath");
+                appid.zip(pagepath).map(|(appid, pagepath)| MiniProgram { appid, pagepath })
             }
             _ => None,
         };
-        let scene = gate.scene();
-        let title = gate.required::<Title>("title");
-        gate.object("data");
-        gate.object("data.content");
-        let content = gate.required::<Content>("data.content.value");
-        let color = gate.optional::<Color>("data.content.color");
+        let scene = validator.scene();
+        let title = validator.required::<Title>("title");
+        validator.object("data");
+        validator.object("data.content");
+        let content = validator.required::<Content>("data.content.value");
+        let color = validator.optional::<Color>("data.content.color");
         if refuse_unknown {
-            gate.unknown_names();
+            validator.unknown_names();
         }
 
-        let whole = (touser, template_id, scene, title, content);
-        match (ValidationErrors::collect(gate.problems), whole) {
-            (None, (Some(touser), Some(template_id), Some(scene), Some(title), Some(content))) => {
+        let grant = touser.zip(template_id).zip(scene);
+        let message =
+            grant.zip(title.zip(content)).map(|(((openid, template_id), scene), (title, content))| {
                 let tap_target = TapTarget::from_parts(url, page);
-                Ok(Message {
-                    grant: Grant::assume_verified(touser, template_id, scene),
-                    title,
-                    content,
-                    color,
-                    tap_target,
-                })
-            }
-            (Some(problems), _) => Err(problems),
-            // Every absent part has left a problem behind.
-            (None, _) => Err(ValidationError::new("message", ValidationErrorKind::Missing).into()),
-        }
+                Message { grant: Grant::new(openid, template_id, scene), title, content, color, tap_target }
+            });
+        validator.errors.finish(message)
     }
 
     fn non_empty(&self, place: &str) -> Option<&Value> {
@@ -158,12 +150,12 @@ impl<'de> Deserialize<'de> for MessageDraft {
 /// Reads the fields one by one and collects their errors.
 struct DraftValidator<'a> {
     draft: &'a MessageDraft,
-    problems: Vec<ValidationError>,
+    errors: ErrorCollector,
 }
 
 impl DraftValidator<'_> {
     fn keep<T>(&mut self, field: &'static str, result: Result<T, ValidationError>) -> Option<T> {
-        result.map_err(|invalid| self.problems.push(invalid.with_field(field))).ok()
+        self.errors.keep(result.map_err(|error| error.with_field(field)))
     }
 
     fn required<T: FromStr<Err = ValidationError>>(&mut self, field: &'static str) -> Option<T> {
@@ -196,10 +188,8 @@ impl DraftValidator<'_> {
 
     fn object(&mut self, field: &'static str) {
         if self.draft.non_empty(field).is_some_and(|value| !value.is_object()) {
-            self.problems.push(ValidationError::new(
-                field,
-                ValidationErrorKind::InvalidFormat { expected: "a JSON object" },
-            ));
+            let rule = ValidationErrorKind::InvalidFormat { expected: "a JSON object" };
+            self.errors.push(ValidationError::new(field, rule));
         }
     }
 
@@ -217,7 +207,7 @@ impl DraftValidator<'_> {
                     name: sanitize_name(name),
                     meant: names::meant(place, name),
                 };
-                self.problems.push(ValidationError::new(place, rule));
+                self.errors.push(ValidationError::new(place, rule));
             }
         }
     }

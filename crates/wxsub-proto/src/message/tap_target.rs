@@ -32,14 +32,6 @@ validated_string!(
     }
 );
 
-impl MiniProgram {
-    /// A page of a mini program.
-    #[must_use]
-    pub fn new(appid: AppId, pagepath: PagePath) -> Self {
-        Self { appid, pagepath }
-    }
-}
-
 impl TapTarget {
     /// The web page, if there is one.
     #[must_use]
@@ -66,17 +58,5 @@ impl TapTarget {
             (None, Some(url)) => Some(Self::Url(url)),
             (None, None) => None,
         }
-    }
-}
-
-impl From<HttpUrl> for TapTarget {
-    fn from(url: HttpUrl) -> Self {
-        Self::Url(url)
-    }
-}
-
-impl From<MiniProgram> for TapTarget {
-    fn from(page: MiniProgram) -> Self {
-        Self::MiniProgram(page)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wxsub_proto::codec::decode_query;
 use wxsub_proto::redact::redact_url;
-use wxsub_proto::{BaseUrl, ConsentRequest, HttpUrl, Reserved, ValidationError};
+use wxsub_proto::{BaseUrl, ConsentRequest, HttpUrl, Reserved};
 
 /// Lines: AppID, template_id, scene, `reserved` (empty for none), redirect URL, base URL.
 pub(crate) fn check(input: &[u8]) {
@@ -13,7 +13,11 @@ pub(crate) fn check(input: &[u8]) {
     let [appid, template_id, scene, reserved, redirect_url, base] = lines[..] else { return };
     let shown = redact_url(redirect_url);
     assert!(!shown.chars().any(char::is_control), "{shown:?}");
-    let Ok(request) = request(appid, template_id, scene, reserved) else { return };
+    let Ok(mut request) = ConsentRequest::new(appid, template_id, scene) else { return };
+    if !reserved.is_empty() {
+        let Ok(reserved) = Reserved::new(reserved) else { return };
+        request.reserved = Some(reserved);
+    }
     let (Ok(redirect_url), Ok(base)) = (redirect_url.parse::<HttpUrl>(), BaseUrl::insecure(base)) else {
         return;
     };
@@ -31,17 +35,4 @@ pub(crate) fn check(input: &[u8]) {
     assert_eq!((read["action"], read["appid"], read["template_id"]), ("get_confirm", appid, template_id));
     assert_eq!((read["scene"], read["redirect_url"]), (scene, redirect_url.as_str()));
     assert_eq!(read.get("reserved").copied().unwrap_or_default(), reserved);
-}
-
-fn request(
-    appid: &str,
-    template_id: &str,
-    scene: &str,
-    reserved: &str,
-) -> Result<ConsentRequest, ValidationError> {
-    let request = ConsentRequest::new(appid.parse()?, template_id.parse()?, scene.parse()?);
-    match reserved {
-        "" => Ok(request),
-        text => Ok(request.reserved(Reserved::new(text)?)),
-    }
 }

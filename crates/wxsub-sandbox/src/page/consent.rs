@@ -53,7 +53,7 @@ fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), Validat
         ));
     }
     let (appid, scene) = (required("appid")?.parse()?, required("scene")?.parse()?);
-    let mut request = ConsentRequest::new(appid, required("template_id")?.parse()?, scene);
+    let template_id = required("template_id")?.parse()?;
     if query.get("redirect_url").is_none() && query.get("redirect_uri").is_some() {
         return Err(ValidationError::new(
             "redirect_url",
@@ -64,10 +64,8 @@ fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), Validat
         .parse()
         .map_err(|invalid: ValidationError| invalid.with_field("redirect_url"))?;
     // Weixin's own clients send the text `null` for an unset one.
-    if let Some(reserved) = query.get("reserved").filter(|text| *text != "null") {
-        request = request.reserved(reserved.parse()?);
-    }
-    Ok((request, redirect_url))
+    let reserved = query.get("reserved").filter(|text| *text != "null").map(str::parse).transpose()?;
+    Ok((ConsentRequest { appid, scene, template_id, reserved }, redirect_url))
 }
 
 /// The openid from the form, or from the consent URL, or the default.

@@ -212,8 +212,9 @@ fn consent_url(
     base: &str,
     redirect_url: &str,
 ) -> Result<String, ValidationError> {
-    let request = ConsentRequest::new(appid.clone(), template.clone(), Scene::new(SCENE)?);
-    let (request, base) = (request.reserved(RESERVED.parse()?), BaseUrl::insecure(base)?);
+    let (template_id, scene, base) = (template.clone(), Scene::new(SCENE)?, BaseUrl::insecure(base)?);
+    let reserved = Some(RESERVED.parse()?);
+    let request = ConsentRequest { appid: appid.clone(), scene, template_id, reserved };
     Ok(request.consent_url(&HttpUrl::new(redirect_url)?)?.with_base_url(&base).to_string())
 }
 

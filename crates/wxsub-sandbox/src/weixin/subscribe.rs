@@ -31,7 +31,8 @@ pub(super) fn handle(
     let (per_minute, per_day) = (app.settings.minute_limit, app.settings.send_quota);
     app.check_quota(PATH, request.now, per_minute, per_day)?;
     let message = SubscribeBody::parse(non_empty_body(request)?, app)?;
-    let grant = Grant::assume_verified(message.touser.clone(), message.template_id, message.scene);
+    let grant = Grant::assume_verified(message.touser.clone(), message.template_id, message.scene)
+        .map_err(|_| ErrCode::USER_REFUSED)?;
     // The grant is used up last, after all other checks have passed.
     if !state.grants.remove(&(appid.clone(), grant)) {
         return Err(ErrCode::USER_REFUSED.into());

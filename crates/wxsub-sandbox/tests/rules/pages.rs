@@ -249,7 +249,7 @@ fn opening_the_consent_page_grants_nothing() {
 #[test]
 fn confirm_redirects_with_callback_and_grants_one_message() {
     let weixin = Weixin::new();
-    let request = request("T", "7").reserved("proof1".parse().unwrap());
+    let request = request("T", "7").reserved("proof1").unwrap();
     let target = consent_url(&request, "https://shop.example/back?order=1#end");
     let response = weixin.response("POST", &target, "openid=oUser&action=confirm");
     let location = response.location.unwrap();

@@ -92,7 +92,7 @@ pub(crate) fn appid() -> AppId {
 }
 
 pub(crate) fn request(template: &str, scene: &str) -> ConsentRequest {
-    ConsentRequest::new(appid(), template.parse().unwrap(), scene.parse().unwrap())
+    ConsentRequest::new(appid(), template, scene).unwrap()
 }
 
 pub(crate) fn token_target() -> String {

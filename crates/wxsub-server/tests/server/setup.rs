@@ -18,7 +18,7 @@ use wxsub_core::store::MemoryStore;
 use wxsub_core::testing::ManualClock;
 use wxsub_core::token::ApiKey;
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
-use wxsub_proto::{ConsentAction, ConsentRequest, Scene};
+use wxsub_proto::{ConsentAction, ConsentRequest};
 use wxsub_sandbox::{ConnectionFault, Sandbox};
 use wxsub_server::{ApiKeyDigest, Config, Server};
 
@@ -165,8 +165,7 @@ impl Setup {
     }
 
     pub(crate) fn allow(&self, openid: &str, scene: u16) {
-        let request =
-            ConsentRequest::new("wx1".parse().unwrap(), "T".parse().unwrap(), Scene::new(scene).unwrap());
+        let request = ConsentRequest::new("wx1", "T", scene).unwrap();
         self.sandbox.consent(request, ConsentAction::Confirm { openid: openid.parse().unwrap() }).unwrap();
     }
 

@@ -95,10 +95,9 @@ impl Url {
                 redirect.zip(base).map(Some)
             }
         };
-        let input = appid.zip(template).zip(scene).zip(web).map(|(((appid, template), scene), web)| {
-            let mut request = ConsentRequest::new(appid, template, scene);
-            request.reserved = reserved;
-            Input { request, web }
+        let input = appid.zip(template).zip(scene).zip(web).map(|(((appid, template), scene), web)| Input {
+            request: ConsentRequest { appid, scene, template_id: template, reserved },
+            web,
         });
         usage.finish(input)
     }

@@ -95,9 +95,8 @@ impl Setup {
     }
 
     async fn send(&self, grant: Grant) -> StepResult<Message> {
-        let (title, content) =
-            (text_err("Your parcel".parse())?, text_err("It is here.\nCome and get it.".parse())?);
-        let message = grant.message(title, content);
+        let message = Message::builder(grant).title("Your parcel").content("It is here.\nCome and get it.");
+        let message = text_err(message.build())?;
         text_err(self.client.send(&message).await)?;
         Ok((message, "the message was sent".to_owned()))
     }
@@ -116,7 +115,8 @@ impl Setup {
 
     /// One consent allows one message.
     async fn send_again(&self, grant: Grant) -> StepResult<()> {
-        let message = grant.message(text_err("One more".parse())?, text_err("And another thing.".parse())?);
+        let message = Message::builder(grant).title("One more").content("And another thing.");
+        let message = text_err(message.build())?;
         match self.client.send(&message).await.map_err(|error| error.errcode()) {
             Err(Some(ErrCode::USER_REFUSED)) => {
                 Ok(((), "a second message was refused with 43101: one consent allows one message".to_owned()))

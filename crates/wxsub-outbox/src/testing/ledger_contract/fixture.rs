@@ -7,7 +7,7 @@ use wxsub_core::ConsentVerifier;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::consent::{Nonce, SigningKey};
 use wxsub_core::testing::ManualClock;
-use wxsub_proto::{AppId, ConsentCallback, ErrCode, Grant, Scene};
+use wxsub_proto::{AppId, ConsentCallback, ErrCode, Grant, Message, Scene};
 
 use crate::app::StoredApp;
 use crate::grant::{Consent, Subject};
@@ -107,7 +107,7 @@ impl Fixture {
         NewMessage {
             id: self.ids.message(self.now()).unwrap(),
             appid: appid.clone(),
-            body: weixin_grant(user).message("Title".parse().unwrap(), "Text".parse().unwrap()),
+            body: Message::builder(weixin_grant(user)).title("Title").content("Text").build().unwrap(),
             priority: Priority::Normal,
             send_at: None,
             expires_at: None,
@@ -228,7 +228,7 @@ impl Fixture {
 }
 
 pub(super) fn weixin_grant(user: &str) -> Grant {
-    Grant::assume_verified(user.parse().unwrap(), "T".parse().unwrap(), Scene::new(7).unwrap())
+    Grant::assume_verified(user, "T", 7).unwrap()
 }
 
 pub(super) fn refused(code: i64) -> Settlement {

@@ -10,7 +10,7 @@ use wxsub_core::Client;
 use wxsub_core::clock::{ClockReading, UnixMillis};
 use wxsub_core::transport::{HttpRequest, TransportError};
 use wxsub_proto::codec::RawResponse;
-use wxsub_proto::{ConsentAction, ConsentRequest, ErrCode, Scene};
+use wxsub_proto::{ConsentAction, ConsentRequest, ErrCode};
 use wxsub_sandbox::{Fault, Sandbox};
 
 use super::*;
@@ -42,8 +42,7 @@ fn sandbox(users: u16) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.add_app(APPID.parse().unwrap(), "s".parse().unwrap(), ["T".parse().unwrap()]);
     for scene in 1..=users {
-        let request =
-            ConsentRequest::new(APPID.parse().unwrap(), "T".parse().unwrap(), Scene::new(scene).unwrap());
+        let request = ConsentRequest::new(APPID, "T", scene).unwrap();
         sandbox.consent(request, ConsentAction::Confirm { openid: "o".parse().unwrap() }).unwrap();
     }
     sandbox
