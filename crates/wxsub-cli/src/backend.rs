@@ -1,9 +1,20 @@
-//! Selects Weixin or a control server as the backend.
+//! Where messages and access tokens come from: Weixin with the AppSecret, or a control server with a client key. The settings
+//! come from flags and environment.
 
-use crate::app::DirectConfig;
-use crate::control_server::ControlServer;
-use crate::environment;
-use crate::usage::UsageErrors;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wxsub_core::token::{ApiKey, TokenEndpoint};
+use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportLimits};
+use wxsub_hyper::{BuildError, HyperTransport, Roots, TlsConfigError};
+use wxsub_proto::codec::RawResponse;
+use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, ValidationErrorKind};
+use wxsub_server::ignored_proxy;
+
+use crate::console;
+use crate::environment::{self, ALLOW_HTTP, API_BASE, APPID, CA_FILE, PROXY, SERVER, TOKEN_ENDPOINT};
+use crate::error::UsageErrors;
 
 /// Backend for messages and access tokens.
 pub(crate) enum Backend {
@@ -21,5 +32,224 @@ impl Backend {
         } else {
             DirectConfig::read(appid_flag, usage).map(Self::Direct)
         }
+    }
+}
+
+/// An app and its access to Weixin.
+pub(crate) struct DirectConfig {
+    /// AppID.
+    pub(crate) appid: AppId,
+    /// AppSecret.
+    pub(crate) secret: AppSecret,
+    /// Endpoint that issues access tokens.
+    pub(crate) endpoint: TokenEndpoint,
+    /// Base URLs of Weixin's API.
+    pub(crate) bases: BaseUrls,
+    /// Transport for the requests.
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+impl DirectConfig {
+    /// Reads the settings from the flag and the environment.
+    pub(crate) fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
+        let appid = appid(appid_flag, usage);
+        let secret = environment::secret(usage);
+        let endpoint = endpoint(usage);
+        let bases = bases(usage);
+        let transport =
+            open_transport(bases.as_ref().unwrap_or(&BaseUrls::default()), TransportLimits::default(), usage);
+        Some(Self {
+            appid: appid?,
+            secret: secret?,
+            endpoint: endpoint?,
+            bases: bases?,
+            transport: transport?,
+        })
+    }
+
+    /// Warns that a fetch from `/cgi-bin/token` invalidates the token of other processes.
+    pub(crate) fn warn_before_fetch(&self) {
+        if self.endpoint == TokenEndpoint::Token {
+            console::warning(format_args!(
+                "a fetch from /cgi-bin/token invalidates the access token that other processes of this app use; \
+                 {TOKEN_ENDPOINT}=stable_token avoids this"
+            ));
+        }
+    }
+}
+
+/// Reads the AppID from the flag, else from the environment.
+pub(crate) fn appid(flag: Option<&str>, usage: &mut UsageErrors) -> Option<AppId> {
+    if flag.is_some() {
+        return usage.optional("--appid", flag);
+    }
+    match environment::value(APPID, usage) {
+        Some(appid) => usage.optional(APPID, Some(&appid)),
+        None => {
+            usage.add("--appid", format_args!("is missing; give it, or set {APPID}"));
+            None
+        }
+    }
+}
+
+fn endpoint(usage: &mut UsageErrors) -> Option<TokenEndpoint> {
+    let endpoints = [TokenEndpoint::StableToken, TokenEndpoint::Token];
+    let Some(name) = environment::value(TOKEN_ENDPOINT, usage) else {
+        return Some(TokenEndpoint::StableToken);
+    };
+    let found = endpoints.into_iter().find(|endpoint| endpoint.as_str() == name);
+    if found.is_none() {
+        usage.add(TOKEN_ENDPOINT, "must be stable_token or token");
+    }
+    found
+}
+
+/// Reads the base URLs of Weixin's API: one, or several separated by commas.
+fn bases(usage: &mut UsageErrors) -> Option<BaseUrls> {
+    let texts = environment::value(API_BASE, usage).unwrap_or_else(|| BaseUrl::API.to_owned());
+    let allow_http = allows_http(usage)?;
+    let urls: Vec<_> =
+        texts.split(',').map(|text| read_base(API_BASE, text.trim(), allow_http, usage)).collect();
+    let urls: Option<Vec<_>> = urls.into_iter().collect();
+    usage.collect(API_BASE, BaseUrls::new(urls?))
+}
+
+/// Reads the base URL of a server. Plain HTTP to another machine needs `WXSUB_ALLOW_HTTP=1`.
+pub(crate) fn base(variable: &'static str, default: &str, usage: &mut UsageErrors) -> Option<BaseUrl> {
+    let text = environment::value(variable, usage).unwrap_or_else(|| default.to_owned());
+    let allow_http = allows_http(usage)?;
+    read_base(variable, &text, allow_http, usage)
+}
+
+fn read_base(
+    variable: &'static str,
+    text: &str,
+    allow_http: bool,
+    usage: &mut UsageErrors,
+) -> Option<BaseUrl> {
+    match BaseUrl::new(text) {
+        Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && allow_http => {
+            console::warning(format_args!(
+                "{variable} is plain http:// to another machine ({ALLOW_HTTP}=1): secrets are sent unencrypted"
+            ));
+            usage.collect(variable, BaseUrl::insecure(text))
+        }
+        result => usage.collect(variable, result),
+    }
+}
+
+fn allows_http(usage: &mut UsageErrors) -> Option<bool> {
+    match environment::value(ALLOW_HTTP, usage).as_deref() {
+        None | Some("0") => Some(false),
+        Some("1") => Some(true),
+        Some(_) => {
+            usage.add(ALLOW_HTTP, "must be 1, or unset");
+            None
+        }
+    }
+}
+
+/// Request timeout of the transport. Callers set a shorter one: the server waits for Weixin, so it takes longer than Weixin.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Idle time after which a connection is closed. The server closes it after `header_timeout_s`, 10 s by default.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A control server, the client key, and the app.
+pub(crate) struct ControlServer {
+    /// App that the requests are for.
+    pub(crate) appid: AppId,
+    key: ApiKey,
+    base: BaseUrl,
+    transport: Arc<dyn Transport>,
+}
+
+impl ControlServer {
+    /// Reads the settings from the flag and the environment.
+    pub(crate) fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
+        environment::reject_secret(usage);
+        let appid = appid(appid_flag, usage);
+        let key = environment::key(usage);
+        if environment::value(SERVER, usage).is_none() {
+            usage.add(SERVER, "is not set; set it to the base URL of the control server, or unset the key");
+            return None;
+        }
+        let base = base(SERVER, "", usage)?;
+        let limits =
+            TransportLimits::default().request_timeout(REQUEST_TIMEOUT).pool_idle_timeout(POOL_IDLE_TIMEOUT);
+        let transport = open_transport(&base.clone().into(), limits, usage);
+        Some(Self { appid: appid?, key: key?, base, transport: transport? })
+    }
+
+    /// Sends one request without retries: a `POST` of this JSON, or a `GET` without it.
+    ///
+    /// `route` is the part of the path after the app.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] if no response arrives.
+    pub(crate) async fn request(
+        &self,
+        route: &str,
+        json: Option<Vec<u8>>,
+    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
+        let path = format!("/v1/apps/{}/{route}", self.appid);
+        let request = HttpRequest::to_control_server(&self.base, &self.key, &path, json)?;
+        self.transport.execute(request).await
+    }
+}
+
+/// Builds a transport for these hosts, with the proxy and certificate authorities of the environment.
+///
+/// Warns if the environment names a proxy that is not used.
+fn open_transport(
+    bases: &BaseUrls,
+    limits: TransportLimits,
+    usage: &mut UsageErrors,
+) -> Option<Arc<dyn Transport>> {
+    let proxy = environment::value(PROXY, usage);
+    if proxy.is_none()
+        && let Some((base, name)) =
+            bases.iter().find_map(|base| Some((base, ignored_proxy(base, environment::value_lossy)?)))
+    {
+        console::warning(format_args!(
+            "the proxy in {name} is not used; set {PROXY} to use it, or add {} to NO_PROXY",
+            base.host()
+        ));
+    }
+    let mut builder = HyperTransport::builder().limits(limits).roots(roots(bases, proxy.is_some(), usage)?);
+    if let Some(url) = proxy {
+        builder = builder.proxy(&url).map_err(|error| usage.add(PROXY, error)).ok()?;
+    }
+    match builder.build() {
+        Ok(transport) => Some(Arc::new(transport)),
+        Err(BuildError::Tls(TlsConfigError::NoSystemRoots(why))) => {
+            usage.add(
+                CA_FILE,
+                format_args!(
+                    "is not set, and this machine has no certificate authorities ({why}); install the \
+                     ca-certificates package, or set it to the path of a PEM file"
+                ),
+            );
+            None
+        }
+        Err(error) => {
+            usage.add(CA_FILE, error);
+            None
+        }
+    }
+}
+
+fn roots(bases: &BaseUrls, uses_proxy: bool, usage: &mut UsageErrors) -> Option<Roots> {
+    match environment::value(CA_FILE, usage) {
+        Some(path) => fs::read(path)
+            .map(Roots::Pem)
+            .map_err(|error| usage.add(CA_FILE, format_args!("names a file that cannot be read: {error}")))
+            .ok(),
+        // No certificate is checked, so the machine needs no certificate authorities.
+        None if bases.iter().all(|base| base.as_str().starts_with("http://")) && !uses_proxy => {
+            Some(Roots::Bundled)
+        }
+        None => Some(Roots::System),
     }
 }

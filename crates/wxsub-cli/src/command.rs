@@ -1,4 +1,4 @@
-//! The commands, one module each.
+//! The command line and its commands, one module each. Each command defines its own flags.
 
 mod check;
 mod completions;
@@ -13,11 +13,58 @@ mod send;
 mod serve;
 mod token;
 
-use clap::Subcommand;
+use clap::{CommandFactory, Parser, Subcommand};
+use tokio::runtime::Builder;
 
-use crate::error::CliError;
-use crate::exit::ExitStatus;
-use crate::runtime::block_on;
+use crate::error::{CliError, ExitStatus};
+
+/// Send one-time subscription messages of Weixin, with their consent and access tokens.
+///
+/// Data goes to standard output, everything else to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "wxsub", version, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+pub(crate) struct Arguments {
+    /// The command.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str =
+    "New here? Run `wxsub demo`. `wxsub --help` lists environment variables and exit codes.";
+
+const AFTER_LONG_HELP: &str = "\
+New here? Run `wxsub demo`: it needs no AppID and no network.
+
+Something does not work? Run `wxsub doctor`.
+
+Environment:
+  WXSUB_APPID           the AppID, unless --appid is given
+  WXSUB_SECRET          the AppSecret
+  WXSUB_SECRET_FILE     or the path of a file with the AppSecret
+  WXSUB_SERVER          instead of the AppSecret: base URL of a control server (wxsub serve), for send and token
+  WXSUB_KEY             the client key for the control server
+  WXSUB_KEY_FILE        or the path of a file with the client key
+  WXSUB_TOKEN_ENDPOINT  stable_token (default), or token, where each fetch invalidates the previous access token
+  WXSUB_API_BASE        Weixin's API [default: https://api.weixin.qq.com]; up to 8 base URLs, separated by commas:
+                        the next one is used while the first cannot be reached
+  WXSUB_MP_BASE         Weixin's consent page, for consent url [default: https://mp.weixin.qq.com]
+  WXSUB_ALLOW_HTTP      1: plain http:// to any host, for test networks; secrets are then sent unencrypted
+  WXSUB_PROXY           URL of a proxy; HTTPS_PROXY and similar variables are not used
+  WXSUB_CA_FILE         path of a PEM file with the certificate authorities to trust instead of this machine's
+  RUST_LOG              log filter [default: warn; serve: info]; logs go to standard error
+  WXSUB_LOG_FORMAT      text (default), or json: one object per line
+
+Exit codes:
+  0  success
+  1  a bug or an unexpected error
+  2  wrong usage or invalid input; a rejected callback
+  3  Weixin responded with an error code; consent verify: the user cancelled
+  4  certainly not sent (no access token or no connection): safe to try again
+  5  maybe sent: do not blindly repeat it
+
+A batch (send --file) exits with the largest code of its lines. A line that was not tried counts as 4, and so does a line
+that was refused with 45009 or 45011. A posted message whose result could not be written counts as 5.
+doctor exits with the code of the first failed check.";
 
 /// A command.
 #[derive(Debug, Subcommand)]
@@ -62,8 +109,29 @@ impl Command {
             Self::Token(token) => block_on(token.run()),
             Self::Explain(explain) => explain.run(),
             Self::Doctor(doctor) => block_on(doctor.run()),
-            Self::Completions(completions) => completions.run(),
-            Self::Man(manual) => manual.run(),
+            Self::Completions(completions) => completions.run(&mut Arguments::command()),
+            Self::Man(manual) => manual.run(Arguments::command()),
         }
+    }
+}
+
+/// Runs a command to its end. Tasks and blocking calls that are still running are dropped without a wait.
+fn block_on(command: impl Future<Output = Result<ExitStatus, CliError>>) -> Result<ExitStatus, CliError> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::unexpected(format_args!("the runtime cannot be started: {error}")))?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_definition_is_valid() {
+        Arguments::command().debug_assert();
     }
 }

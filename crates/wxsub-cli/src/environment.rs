@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use wxsub_core::token::ApiKey;
 use wxsub_proto::{AppSecret, ValidationError};
 
-use crate::usage::UsageErrors;
+use crate::error::UsageErrors;
 
 /// AppID, unless `--appid` is given.
 pub(crate) const APPID: &str = "WXSUB_APPID";

@@ -1,9 +1,13 @@
-//! Error of a command.
+//! How a command fails: its errors, its exit status, and the problems of flags and variables.
 
 use std::fmt::{self, Display};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use wxsub_proto::{ValidationError, ValidationErrorKind};
+use wxsub_server::send_result::SendStatus;
 
 use crate::console;
-use crate::exit::ExitStatus;
 
 /// Error of a command: messages of one line each, and the exit status.
 #[derive(Debug)]
@@ -38,5 +42,88 @@ impl CliError {
 impl Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines.join("; "))
+    }
+}
+
+/// Exit status of a command. The number is the exit code. A batch exits with the largest status of its lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum ExitStatus {
+    /// Success.
+    Success = 0,
+    /// A bug or an unexpected error.
+    Unexpected = 1,
+    /// Wrong usage, invalid input, or a rejected callback.
+    Usage = 2,
+    /// Weixin responded with an error code, or the user cancelled.
+    Refused = 3,
+    /// Certainly not sent, also if Weixin refused the token call: safe to try again.
+    NotSent = 4,
+    /// Maybe sent: do not repeat it blindly.
+    MaybeSent = 5,
+}
+
+impl From<SendStatus> for ExitStatus {
+    fn from(status: SendStatus) -> Self {
+        match status {
+            SendStatus::Sent => Self::Success,
+            SendStatus::Invalid => Self::Usage,
+            SendStatus::Refused => Self::Refused,
+            SendStatus::NotSent => Self::NotSent,
+            SendStatus::MaybeSent => Self::MaybeSent,
+        }
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+/// Problems of flags and variables, in order.
+#[derive(Debug, Default)]
+pub(crate) struct UsageErrors(Vec<String>);
+
+impl UsageErrors {
+    /// Adds a problem of a flag or variable.
+    pub(crate) fn add(&mut self, name: &str, problem: impl Display) {
+        self.0.push(format!("{name}: {problem}"));
+    }
+
+    /// Returns the value, or adds its error as a problem.
+    pub(crate) fn collect<T>(&mut self, name: &str, result: Result<T, ValidationError>) -> Option<T> {
+        result.map_err(|invalid| self.add(name, invalid.rule())).ok()
+    }
+
+    /// Parses a required value.
+    pub(crate) fn required<T>(&mut self, name: &str, text: Option<&str>) -> Option<T>
+    where
+        T: FromStr<Err = ValidationError>,
+    {
+        if text.is_none() {
+            self.add(name, ValidationErrorKind::Missing);
+        }
+        self.optional(name, text)
+    }
+
+    /// Parses an optional value.
+    pub(crate) fn optional<T>(&mut self, name: &str, text: Option<&str>) -> Option<T>
+    where
+        T: FromStr<Err = ValidationError>,
+    {
+        self.collect(name, text?.parse())
+    }
+
+    /// Returns the value if there are no problems. `None` must come with a problem.
+    ///
+    /// # Errors
+    ///
+    /// All problems.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, CliError> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(CliError::usage(self.0)),
+        }
     }
 }

@@ -3,12 +3,12 @@
 use std::future::pending;
 use std::io;
 
-#[cfg(unix)]
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::console;
 use crate::error::CliError;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Counts the stop signals.
 #[derive(Clone)]

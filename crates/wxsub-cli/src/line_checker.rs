@@ -8,7 +8,7 @@ use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{Grant, Message, ValidationError, ValidationErrorKind, ValidationErrors};
 use wxsub_server::send_result::SendResult;
 
-use crate::line_reader::Line;
+use crate::input::Line;
 
 /// Member with the caller's id. It is returned in the result and not sent to Weixin.
 const ID: &str = "id";
@@ -123,7 +123,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::line_reader::LineReader;
+    use crate::input::LineReader;
 
     fn check(text: &str) -> Vec<CheckedLine> {
         let mut checker = LineChecker::default();

@@ -2,10 +2,9 @@
 
 use tracing_subscriber::EnvFilter;
 
+use crate::console::StderrWriter;
 use crate::environment;
-use crate::error::CliError;
-use crate::stderr::StderrWriter;
-use crate::usage::UsageErrors;
+use crate::error::{CliError, UsageErrors};
 
 /// Starts logging with the filter of `RUST_LOG`, else with `default_directives`, in the format of `WXSUB_LOG_FORMAT`.
 ///

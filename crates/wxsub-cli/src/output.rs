@@ -5,8 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, Stdout, Write, stdout};
 
 use serde::Serialize;
 
-use crate::error::CliError;
-use crate::exit::ExitStatus;
+use crate::error::{CliError, ExitStatus};
 
 /// Standard output.
 ///

@@ -8,15 +8,13 @@ use clap::Args;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use wxsub_server::send_result::{FieldError, problems_of};
 
 use crate::console;
-use crate::error::CliError;
-use crate::exit::ExitStatus;
-use crate::input::{Input, unreadable};
+use crate::error::{CliError, ExitStatus};
+use crate::input::{Input, Line, LineReader, MAX_LINE_BYTES, unreadable};
 use crate::line_checker::LineChecker;
-use crate::line_reader::{Line, LineReader, MAX_LINE_BYTES};
 use crate::output::Output;
-use wxsub_server::send_result::{FieldError, problems_of};
 
 /// Validate messages offline and name every problem.
 ///

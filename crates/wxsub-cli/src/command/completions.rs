@@ -1,11 +1,9 @@
 //! `wxsub completions`: completion scripts for shells.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::arguments::Arguments;
-use crate::error::CliError;
-use crate::exit::ExitStatus;
+use crate::error::{CliError, ExitStatus};
 use crate::output::Output;
 
 /// Print the completion script for a shell.
@@ -27,9 +25,9 @@ To install the script, for example:
 
 impl Completions {
     /// Runs the command.
-    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
+    pub(crate) fn run(self, command: &mut Command) -> Result<ExitStatus, CliError> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "wxsub", &mut script);
+        clap_complete::generate(self.shell, command, "wxsub", &mut script);
         let mut output = Output::new();
         output.text(&String::from_utf8_lossy(&script));
         Ok(output.end(ExitStatus::Success))

@@ -1,12 +1,17 @@
 //! `wxsub consent`: the consent URL and its callback.
 
-mod url;
-mod verify;
+use std::fmt::Display;
+use std::path::Path;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
+use wxsub_proto::consent::CallbackExpectations;
+use wxsub_proto::{BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, HttpUrl};
 
-use crate::error::CliError;
-use crate::exit::ExitStatus;
+use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::input::Input;
+use crate::output::Output;
+use crate::{backend, console, environment};
 
 /// Print a consent URL, or verify its callback.
 #[derive(Debug, Args)]
@@ -17,8 +22,8 @@ pub(crate) struct Consent {
 
 #[derive(Debug, Subcommand)]
 enum ConsentCommand {
-    Url(url::Url),
-    Verify(verify::Verify),
+    Url(Url),
+    Verify(Verify),
 }
 
 impl Consent {
@@ -29,4 +34,172 @@ impl Consent {
             ConsentCommand::Verify(verify) => verify.run(),
         }
     }
+}
+
+/// Print the URL that asks a user for consent to one message.
+///
+/// The URL opens inside Weixin (Official Accounts). With --mobile, print the values for the mobile SDK as JSON instead.
+#[derive(Debug, Args)]
+pub(crate) struct Url {
+    /// AppID [default: WXSUB_APPID]
+    #[arg(long, value_name = "APPID")]
+    appid: Option<String>,
+    /// Template of the message
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    template: Option<String>,
+    /// Scene of the consent: a number of your choice, 0 to 10000
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    scene: Option<String>,
+    /// Callback URL of your app; its domain must be registered with Weixin
+    #[arg(long, value_name = "URL", conflicts_with = "mobile")]
+    redirect: Option<String>,
+    /// Value that the callback must return: random, at most 128 letters and digits, kept in the user's session
+    #[arg(long, value_name = "R")]
+    reserved: Option<String>,
+    /// Print the values for the mobile SDK as JSON
+    #[arg(long)]
+    mobile: bool,
+    /// Print one JSON object with the URL and its values
+    #[arg(long)]
+    json: bool,
+}
+
+/// The output with `--json`.
+#[derive(Serialize)]
+struct UrlOutput<'a> {
+    url: String,
+    #[serde(flatten)]
+    request: &'a ConsentRequest,
+}
+
+/// The values of the flags.
+struct UrlInput {
+    request: ConsentRequest,
+    /// The callback URL and the base URL of the consent page; `None` with `--mobile`.
+    web: Option<(HttpUrl, BaseUrl)>,
+}
+
+impl Url {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
+        let UrlInput { request, web } = self.input()?;
+        let url = match &web {
+            Some((redirect, base)) => {
+                let mut usage = UsageErrors::default();
+                let url = usage
+                    .collect("--redirect", request.consent_url(redirect))
+                    .map(|url| url.with_base_url(base));
+                Some(usage.finish(url)?)
+            }
+            None => None,
+        };
+        if request.reserved.is_none() {
+            console::warning("without --reserved, a forged callback cannot be detected");
+        }
+        let mut output = Output::new();
+        match url {
+            Some(url) if self.json => output.json(&UrlOutput { url: url.to_string(), request: &request }),
+            Some(url) => output.line(url),
+            None => output.json(&request),
+        }
+        Ok(output.end(ExitStatus::Success))
+    }
+
+    fn input(&self) -> Result<UrlInput, CliError> {
+        let mut usage = UsageErrors::default();
+        let appid = backend::appid(self.appid.as_deref(), &mut usage);
+        let template = usage.required("--template", self.template.as_deref());
+        let scene = usage.required("--scene", self.scene.as_deref());
+        let reserved = usage.optional("--reserved", self.reserved.as_deref());
+        let web = match self.mobile {
+            true => Some(None),
+            false => {
+                let redirect = usage.required("--redirect", self.redirect.as_deref());
+                let base = backend::base(environment::MP_BASE, BaseUrl::MP, &mut usage);
+                redirect.zip(base).map(Some)
+            }
+        };
+        let input = appid.zip(template).zip(scene).zip(web).map(|(((appid, template), scene), web)| {
+            UrlInput { request: ConsentRequest { appid, scene, template_id: template, reserved }, web }
+        });
+        usage.finish(input)
+    }
+}
+
+/// Check a callback and print it as JSON.
+///
+/// Exits with 3 if the user cancelled. Exits with 2 if the callback is invalid or has other values than expected.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Callback: a URL, a query string, JSON or key:value lines; `-` reads standard input
+    #[arg(value_name = "TEXT", allow_hyphen_values = true)]
+    text: String,
+    /// Reserved value of the consent request
+    #[arg(long, value_name = "R")]
+    expect_reserved: Option<String>,
+    /// Scene of the consent request
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    expect_scene: Option<String>,
+    /// Template of the consent request
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    expect_template: Option<String>,
+}
+
+/// Maximum length of a callback on standard input, in bytes.
+const MAX_CALLBACK_BYTES: u64 = 64 * 1024;
+
+/// The output.
+#[derive(Serialize)]
+struct VerifyOutput<'a> {
+    #[serde(flatten)]
+    callback: &'a ConsentCallback,
+    /// `false` without `--expect-reserved`, else absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+}
+
+impl Verify {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
+        let expected = self.expected()?;
+        let callback = self.callback()?;
+        expected.check(&callback).map_err(rejected)?;
+        let is_verified = expected.reserved.is_some();
+        if !is_verified {
+            console::warning(
+                "without --expect-reserved, a forged callback is not detected; check its reserved value before you use it",
+            );
+        }
+        let mut output = Output::new();
+        output.json(&VerifyOutput { callback: &callback, verified: (!is_verified).then_some(false) });
+        Ok(match callback.action() {
+            ConsentAction::Confirm { .. } => output.end(ExitStatus::Success),
+            ConsentAction::Cancel => {
+                console::note("the user cancelled; there is no grant");
+                output.end(ExitStatus::Refused)
+            }
+        })
+    }
+
+    fn expected(&self) -> Result<CallbackExpectations, CliError> {
+        let mut usage = UsageErrors::default();
+        let expected = CallbackExpectations {
+            reserved: usage.optional("--expect-reserved", self.expect_reserved.as_deref()),
+            scene: usage.optional("--expect-scene", self.expect_scene.as_deref()),
+            template_id: usage.optional("--expect-template", self.expect_template.as_deref()),
+        };
+        usage.finish(Some(expected))
+    }
+
+    fn callback(&self) -> Result<ConsentCallback, CliError> {
+        if self.text != "-" {
+            return self.text.parse().map_err(rejected);
+        }
+        let bytes = Input::read(Path::new("-"), MAX_CALLBACK_BYTES)?;
+        String::from_utf8_lossy(&bytes).parse().map_err(rejected)
+    }
+}
+
+fn rejected(cause: impl Display) -> CliError {
+    CliError::new(ExitStatus::Usage, format_args!("callback rejected: {cause}"))
 }

@@ -1,17 +1,25 @@
 //! `wxsub demo`: the whole flow, with a sandbox inside this process and real HTTP.
 
-mod browser;
-mod reporter;
-mod scenario;
-mod setup;
+use std::fmt::Display;
+use std::future::pending;
 
 use clap::Args;
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use wxsub_core::consent::{SigningKey, VerifiedConsent};
+use wxsub_core::proto::endpoint::{subscribe, token};
+use wxsub_core::token::TokenEndpoint;
+use wxsub_core::{Client, ConsentVerifier};
+use wxsub_hyper::{HyperTransport, Roots};
+use wxsub_proto::{
+    AppId, AppSecret, BaseUrl, ConsentCallback, ErrCode, Grant, HttpUrl, Message, OpenId, Scene, TemplateId,
+};
+use wxsub_sandbox::{Sandbox, http};
 
-use self::reporter::Reporter;
-use self::setup::Setup;
-use crate::console;
-use crate::error::CliError;
-use crate::exit::ExitStatus;
+use crate::console::{self, sanitize_line};
+use crate::error::{CliError, ExitStatus};
+use crate::output::Output;
 
 /// Run the whole flow with a built-in sandbox; needs no AppID and no network.
 ///
@@ -38,7 +46,7 @@ impl Demo {
         }
         let mut reporter = Reporter::new(self.json);
         let result = match reporter.step("sandbox", Setup::start().await) {
-            Ok(setup) => scenario::run(&setup, &mut reporter).await,
+            Ok(setup) => run_steps(&setup, &mut reporter).await,
             Err(failed) => Err(failed),
         };
         if result.is_err() {
@@ -48,5 +56,356 @@ impl Demo {
             console::note(AFTER);
         }
         Ok(reporter.finish())
+    }
+}
+
+/// The sandbox and the app of the demo.
+struct Setup {
+    /// The sandbox.
+    sandbox: Sandbox,
+    /// Base URL of the sandbox.
+    base: BaseUrl,
+    /// The app.
+    appid: AppId,
+    /// Template of the app.
+    template_id: TemplateId,
+    /// Scene of the consent.
+    scene: Scene,
+    /// Callback URL of the app.
+    redirect_url: HttpUrl,
+    /// Sends the messages of the app.
+    client: Client,
+    /// Issues consent requests and verifies callbacks.
+    verifier: ConsentVerifier,
+}
+
+impl Setup {
+    /// Starts the sandbox, which runs until the process ends, and creates the app.
+    async fn start() -> StepResult<Self> {
+        let appid: AppId = text_err("wx0123456789abcdef".parse())?;
+        let secret: AppSecret = text_err("play-money-0123456789abcdef".parse())?;
+        let template_id: TemplateId = text_err("7YuTL__ilzyZB9DXcDt2mHx".parse())?;
+        let key = text_err(SigningKey::new(b"a key for a demo, not for the world"))?;
+        let sandbox = Sandbox::new();
+        sandbox.add_app(appid.clone(), secret.clone(), [template_id.clone()]);
+
+        let listener = text_err(TcpListener::bind("127.0.0.1:0").await)?;
+        let base = text_err(BaseUrl::new(&format!("http://{}", text_err(listener.local_addr())?)))?;
+        tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
+
+        let transport = text_err(HyperTransport::builder().roots(Roots::Bundled).build())?;
+        let client = Client::builder(appid.clone(), secret, transport)
+            .api_base(base.clone())
+            .token_cache(|cache| cache.endpoint(TokenEndpoint::Token));
+        let client = text_err(client.build())?;
+        let verifier = ConsentVerifier::new(appid.clone(), key);
+        let scene = text_err(Scene::new(1000))?;
+        let redirect_url = text_err("https://shop.example/back?order=7".parse())?;
+        let detail = format!("the sandbox runs inside this process at {base}");
+        Ok((Self { sandbox, base, appid, template_id, scene, redirect_url, client, verifier }, detail))
+    }
+}
+
+/// Turns the error into its text.
+fn text_err<T, E: Display>(result: Result<T, E>) -> Result<T, String> {
+    result.map_err(|error| error.to_string())
+}
+
+/// Session of the user's browser at the shop.
+const SESSION: &str = "session-42";
+
+/// Runs all steps after the setup, from the first consent URL to the second message.
+async fn run_steps(setup: &Setup, reporter: &mut Reporter) -> Result<(), StepFailed> {
+    let url = reporter.step("consent_url", setup.consent_url())?;
+    let callback = reporter.step("consent", setup.allow(&url).await)?;
+    reporter.step("forged_callback", setup.reject_forged(&callback))?;
+    let grant = reporter.step("grant", setup.verify_consent(&callback))?;
+
+    reporter.step("token", setup.fetch_token().await)?;
+    let message = reporter.step("send", setup.send(grant.clone()).await)?;
+    reporter.step("mailbox", setup.check_mailbox(&message))?;
+    reporter.step("second_message", setup.send_again(grant).await)?;
+
+    reporter.step("invalidated", setup.invalidate_token())?;
+    reporter.step("refreshed", setup.send_with_refresh(message).await)?;
+    reporter.step("summary", setup.summarize(reporter.steps()))
+}
+
+impl Setup {
+    /// The shop creates a consent URL.
+    fn consent_url(&self) -> StepResult<String> {
+        let request = text_err(self.verifier.issue(self.template_id.clone(), self.scene, SESSION))?;
+        let url = text_err(request.consent_url(&self.redirect_url))?.with_base_url(&self.base).to_string();
+        let detail = format!("the shop asks for consent to one message, with a signed URL: {url}");
+        Ok((url, detail))
+    }
+
+    /// The user opens the URL and taps Allow. Weixin redirects the user to the callback URL.
+    async fn allow(&self, url: &str) -> StepResult<ConsentCallback> {
+        let page = get(url).await?;
+        let openid =
+            page.body.split("name=\"openid\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let (200, Some(openid), true) = (page.status, openid, page.body.contains(">Allow<")) else {
+            return Err(format!("the page does not ask for consent; its status is {}", page.status));
+        };
+        let response = post(url, &format!("openid={openid}&action=confirm")).await?;
+        let callback = response.location.ok_or("the user was not redirected")?;
+        if response.status != 302 || !callback.starts_with(self.redirect_url.as_str()) {
+            return Err("the user was redirected to another URL".to_owned());
+        }
+        let callback: ConsentCallback = text_err(callback.parse())?;
+        Ok((callback, "the user opened the URL and tapped Allow; Weixin redirected to the shop".to_owned()))
+    }
+
+    /// The shop rejects a callback with a made-up `reserved` value, and a genuine one from another session.
+    fn reject_forged(&self, genuine: &ConsentCallback) -> StepResult<()> {
+        let made_up = text_err("1000000000000000000000000000000000000000000".parse())?;
+        let forged = ConsentCallback::new(
+            genuine.action().clone(),
+            genuine.template_id().clone(),
+            genuine.scene(),
+            Some(made_up),
+        );
+        let accepted = [
+            self.verifier.verify(&forged, SESSION).is_ok(),
+            self.verifier.verify(genuine, "another session").is_ok(),
+        ];
+        match accepted {
+            [false, false] => {
+                Ok(((), "a forged callback and a callback from another session were rejected".to_owned()))
+            }
+            _ => Err("a forged callback was accepted".to_owned()),
+        }
+    }
+
+    /// The shop verifies the genuine callback.
+    fn verify_consent(&self, callback: &ConsentCallback) -> StepResult<Grant> {
+        match text_err(self.verifier.verify(callback, SESSION))? {
+            VerifiedConsent::Granted { grant, .. } => Ok((
+                grant,
+                "the genuine callback was verified; the shop may send this user one message".to_owned(),
+            )),
+            VerifiedConsent::Declined { .. } => {
+                Err("the callback says that the user cancelled, but the user allowed".to_owned())
+            }
+        }
+    }
+
+    async fn fetch_token(&self) -> StepResult<()> {
+        let token = text_err(self.client.token_source().token().await)?;
+        let (lifetime, fingerprint) = (token.lifetime().as_secs(), token.fingerprint());
+        Ok(((), format!("the access token was fetched; it expires after {lifetime} s ({fingerprint})")))
+    }
+
+    async fn send(&self, grant: Grant) -> StepResult<Message> {
+        let message = Message::builder(grant).title("Your parcel").content("It is here.\nCome and get it.");
+        let message = text_err(message.build())?;
+        text_err(self.client.send(&message).await)?;
+        Ok((message, "the message was sent".to_owned()))
+    }
+
+    /// The user's mailbox has exactly this message.
+    fn check_mailbox(&self, sent: &Message) -> StepResult<()> {
+        let expected = text_err(serde_json::to_value(sent))?;
+        let received = self.sandbox.mailbox(sent.grant().openid());
+        match received.as_slice() {
+            [only] if expected.as_object() == Some(&only.body) => {
+                Ok(((), format!("the user received exactly this message: {:?}", sent.title().as_str())))
+            }
+            others => Err(format!("the user received other messages ({})", others.len())),
+        }
+    }
+
+    /// One consent allows one message.
+    async fn send_again(&self, grant: Grant) -> StepResult<()> {
+        let message = Message::builder(grant).title("One more").content("And another thing.");
+        let message = text_err(message.build())?;
+        match self.client.send(&message).await.map_err(|error| error.errcode()) {
+            Err(Some(ErrCode::USER_REFUSED)) => {
+                Ok(((), "a second message was refused with 43101: one consent allows one message".to_owned()))
+            }
+            Err(other) => Err(format!("a second message failed with another error: {other:?}")),
+            Ok(()) => Err("a second message was sent without consent".to_owned()),
+        }
+    }
+
+    /// Another process fetches a token for the same app, which invalidates the shop's token.
+    fn invalidate_token(&self) -> StepResult<()> {
+        text_err(self.sandbox.invalidate_tokens(&self.appid))?;
+        Ok((
+            (),
+            "another process fetched a token for this app, which invalidated the shop's token".to_owned(),
+        ))
+    }
+
+    /// The user allows another message. The client refreshes the token and repeats the send.
+    async fn send_with_refresh(&self, first: Message) -> StepResult<()> {
+        let openid = first.grant().openid().clone();
+        let url = self.consent_url()?.0;
+        let callback = self.allow(&url).await?.0;
+        let second = self.send(self.verify_consent(&callback)?.0).await?.0;
+        let (fetches, posts) = self.traffic();
+        match (self.received(&openid), fetches, posts) {
+            (2, 2, 4) => Ok((
+                (),
+                "the user allowed and received another message: Weixin rejected the token, the client fetched \
+                 a new one and repeated the send"
+                    .to_owned(),
+            )),
+            (received, ..) => Err(format!(
+                "{received} messages instead of 2, {fetches} fetches instead of 2, {posts} posts instead of 4 ({})",
+                second.title()
+            )),
+        }
+    }
+
+    fn summarize(&self, steps: u32) -> StepResult<()> {
+        let (fetches, posts) = self.traffic();
+        Ok((
+            (),
+            format!(
+                "all {steps} steps succeeded: 2 messages received, {posts} posts, {fetches} token fetches"
+            ),
+        ))
+    }
+
+    /// Number of token fetches and of posted messages.
+    fn traffic(&self) -> (u64, u64) {
+        let log = self.sandbox.event_log();
+        (log.request_count(token::PATH), log.request_count(subscribe::PATH))
+    }
+
+    fn received(&self, openid: &OpenId) -> usize {
+        self.sandbox.mailbox(openid).len()
+    }
+}
+
+/// The result of a step: a value for later steps and a description, or an error message.
+type StepResult<T> = Result<(T, String), String>;
+
+/// A step failed, and its error is printed.
+#[derive(Debug)]
+struct StepFailed;
+
+/// Prints one line per step.
+struct Reporter {
+    output: Output,
+    json: bool,
+    steps: u32,
+}
+
+#[derive(Serialize)]
+struct Step<'a> {
+    step: u32,
+    name: &'a str,
+    ok: bool,
+    detail: &'a str,
+}
+
+impl Reporter {
+    /// Creates a reporter that prints JSON or text.
+    fn new(json: bool) -> Self {
+        Self { output: Output::new(), json, steps: 0 }
+    }
+
+    /// Prints the result of a step and returns its value.
+    ///
+    /// # Errors
+    ///
+    /// [`StepFailed`] if the result is an error.
+    fn step<T>(&mut self, name: &str, result: StepResult<T>) -> Result<T, StepFailed> {
+        self.steps += 1;
+        let (value, detail) = match result {
+            Ok((value, detail)) => (Ok(value), detail),
+            Err(error) => (Err(StepFailed), error),
+        };
+        let step = Step { step: self.steps, name, ok: value.is_ok(), detail: &sanitize_line(&detail) };
+        if self.json {
+            self.output.json(&step);
+        } else {
+            let mark = if step.ok { '✓' } else { '✗' };
+            self.output.line(format_args!("{mark} {:>2} {name:<15} {}", step.step, step.detail));
+        }
+        self.output.flush();
+        value
+    }
+
+    /// Number of steps so far.
+    fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// Ends the output and returns the exit status.
+    fn finish(self) -> ExitStatus {
+        self.output.end(ExitStatus::Success)
+    }
+}
+
+/// A response.
+struct Page {
+    /// The HTTP status.
+    status: u16,
+    /// The `Location` header, if any.
+    location: Option<String>,
+    /// The body.
+    body: String,
+}
+
+/// Maximum length of a response, in bytes. The rest is not read.
+const MAX_RESPONSE_BYTES: u64 = 1024 * 1024;
+
+/// Opens a URL.
+async fn get(url: &str) -> Result<Page, String> {
+    exchange("GET", url, "").await
+}
+
+/// Submits a form.
+async fn post(url: &str, form: &str) -> Result<Page, String> {
+    exchange("POST", url, form).await
+}
+
+async fn exchange(method: &str, url: &str, form: &str) -> Result<Page, String> {
+    let url = url.split('#').next().unwrap_or_default();
+    let rest = url.strip_prefix("http://").ok_or("the browser of the demo supports only http://")?;
+    let (host, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let mut response = Vec::new();
+    let exchange = async {
+        let mut stream = TcpStream::connect(host).await?;
+        stream.write_all(request.as_bytes()).await?;
+        stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut response).await
+    };
+    exchange.await.map_err(|error| format!("cannot open the page: {error}"))?;
+    parse_page(&String::from_utf8_lossy(&response)).ok_or_else(|| "the response is not HTTP".to_owned())
+}
+
+fn parse_page(response: &str) -> Option<Page> {
+    let (head, body) = response.split_once("\r\n\r\n")?;
+    let mut lines = head.lines();
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let location = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("location"))
+        .map(|(_, value)| value.trim().to_owned());
+    Some(Page { status, location, body: body.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_location_and_body_are_found() {
+        let page =
+            parse_page("HTTP/1.1 302 Found\r\nX: y\r\nlocation: https://a.example/?x=1:2\r\n\r\nmoved")
+                .unwrap();
+        assert_eq!((page.status, page.body.as_str()), (302, "moved"));
+        assert_eq!(page.location.as_deref(), Some("https://a.example/?x=1:2"));
+        assert!(parse_page("HTTP/1.1 200 OK\r\n\r\n").unwrap().location.is_none());
+        assert!(parse_page("garbage").is_none() && parse_page("HTTP/1.1 ok\r\n\r\n").is_none());
     }
 }

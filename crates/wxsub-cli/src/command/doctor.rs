@@ -1,28 +1,18 @@
 //! `wxsub doctor`: finds what prevents sends.
 
-mod check;
-mod check_failure;
-mod clock;
-mod credentials;
-mod network;
+mod checks;
 mod report;
-mod token;
 
 use clap::Args;
 use wxsub_core::token::TokenEndpoint;
-use wxsub_core::transport::{HttpRequest, TransportError};
-use wxsub_proto::codec::{RawResponse, Request};
-use wxsub_proto::{BaseUrl, Remedy};
-
-use self::check::Check;
-use self::check_failure::CheckFailure;
-use self::report::{Finding, Report};
-use crate::app::DirectConfig;
-use crate::environment::{self, PROXY, SECRET, SECRET_FILE, SERVER};
-use crate::error::CliError;
-use crate::exit::ExitStatus;
-use crate::usage::UsageErrors;
+use wxsub_proto::Remedy;
 use wxsub_server::ignored_proxy;
+
+use self::checks::DoctorContext;
+use self::report::{Aborted, Check, CheckFailure, Finding, Report};
+use crate::backend::DirectConfig;
+use crate::environment::{self, PROXY, SECRET, SECRET_FILE, SERVER};
+use crate::error::{CliError, ExitStatus, UsageErrors};
 
 /// Find out why messages cannot be sent: one line per check, with the cause and what to do.
 ///
@@ -43,9 +33,6 @@ pub(crate) struct Doctor {
     json: bool,
 }
 
-/// The remaining checks cannot run. The failed check is already reported.
-struct Aborted;
-
 impl Doctor {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
@@ -57,18 +44,18 @@ impl Doctor {
 
     async fn run_checks(&self, report: &mut Report) -> Result<(), Aborted> {
         let context = report.require(Check::Configuration, self.context())?;
-        report.require_unless_skipped(Check::Dns, network::dns(&context).await)?;
-        let response = report.require(Check::Connection, network::connection(&context).await)?;
-        report.require(Check::Weixin, network::weixin(&context, &response.raw))?;
-        report.optional(Check::Clock, clock::compare(&response));
-        let token = match credentials::token(&context).await {
+        report.require_unless_skipped(Check::Dns, checks::resolve_hosts(&context).await)?;
+        let response = report.require(Check::Connection, checks::connect(&context).await)?;
+        report.require(Check::Weixin, checks::check_weixin(&context, &response.raw))?;
+        report.optional(Check::Clock, checks::compare_clocks(&response));
+        let token = match checks::fetch_token(&context).await {
             Ok(token) => token,
             Err((check, failure)) => return report.require(check, Finding::Failed(failure)),
         };
         report.optional(Check::Address, Finding::Ok((), "Weixin accepts calls from this address".to_owned()));
         report.optional(Check::Secret, Finding::Ok((), format!("it belongs to {}", context.app.appid)));
-        report.require(Check::Token, token::check_token(&context, &token).await)?;
-        report.optional(Check::Quota, token::check_quota(&context, &token).await);
+        report.require(Check::Token, checks::check_token(&context, &token).await)?;
+        report.optional(Check::Quota, checks::check_quota(&context, &token).await);
         Ok(())
     }
 
@@ -119,43 +106,5 @@ impl Doctor {
             context.app.appid, context.secret_in, context.app.bases
         );
         Finding::Ok(context, detail)
-    }
-}
-
-/// Settings of the checks.
-struct DoctorContext {
-    app: DirectConfig,
-    /// Endpoint that the token is fetched from.
-    endpoint: TokenEndpoint,
-    /// Whether `WXSUB_TOKEN_ENDPOINT` is `token`, but `--fetch` is not given.
-    skipped_classic_endpoint: bool,
-    uses_proxy: bool,
-    /// Variable with a proxy that is not used.
-    ignored_proxy: Option<&'static str>,
-    /// Variable with the AppSecret or the path of its file.
-    secret_in: &'static str,
-}
-
-impl DoctorContext {
-    /// Sends one request to the first host without retries, so that rare failures are visible.
-    async fn request(
-        &self,
-        request: Request<'_>,
-    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
-        self.request_from(self.base(), request).await
-    }
-
-    /// Sends one request to this host.
-    async fn request_from(
-        &self,
-        base: &BaseUrl,
-        request: Request<'_>,
-    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
-        self.app.transport.execute(HttpRequest::new(base, request)?).await
-    }
-
-    /// The first host of Weixin's API. The other hosts are only connected to.
-    fn base(&self) -> &BaseUrl {
-        self.app.bases.first()
     }
 }

@@ -5,10 +5,8 @@ use serde::Serialize;
 use wxsub_server::{ApiKeyDigest, generate_api_key};
 
 use crate::console;
-use crate::error::CliError;
-use crate::exit::ExitStatus;
+use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::output::Output;
-use crate::usage::UsageErrors;
 
 /// Create client keys for a control server.
 #[derive(Debug, Args)]

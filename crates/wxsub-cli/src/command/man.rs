@@ -3,13 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man;
 
-use crate::arguments::Arguments;
 use crate::console;
-use crate::error::CliError;
-use crate::exit::ExitStatus;
+use crate::error::{CliError, ExitStatus};
 use crate::output::Output;
 
 /// Print the manual page, or write all pages into a directory.
@@ -27,8 +25,8 @@ To install it:  wxsub man --out ~/.local/share/man/man1   (then: man wxsub, man 
 
 impl Manual {
     /// Runs the command.
-    pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
-        let mut command = Arguments::command().disable_help_subcommand(true);
+    pub(crate) fn run(self, command: Command) -> Result<ExitStatus, CliError> {
+        let mut command = command.disable_help_subcommand(true);
         // Sets the full names of the subcommands.
         command.build();
         match &self.out {

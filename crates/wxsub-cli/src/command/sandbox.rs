@@ -9,12 +9,10 @@ use wxsub_sandbox::{Sandbox, http};
 
 use crate::console;
 use crate::environment::{ALLOW_HTTP, API_BASE, APPID, MP_BASE, SECRET};
-use crate::error::CliError;
-use crate::exit::ExitStatus;
+use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::shell::quote;
-use crate::usage::UsageErrors;
 
 /// Run a simulated Weixin on this machine; needs no AppID and no network.
 ///

@@ -2,42 +2,36 @@
 
 mod batch;
 mod deliver;
-mod dry_run;
-mod flags;
 mod flow;
 mod line_set;
-mod progress;
-mod rate;
-mod results;
-mod summary;
+mod report;
 
+use std::fmt;
 use std::io::stdout;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args;
-use clap::value_parser;
+use clap::{Args, value_parser};
+use serde_json::{Map, Value, json};
 use wxsub_core::Client;
 use wxsub_core::clock::SystemClock;
+use wxsub_proto::message::MessageDraft;
+use wxsub_server::send_result::{SendResult, SendStatus};
 
 use self::batch::{BatchSend, missing_line};
 use self::deliver::{Sender, deliver};
-use self::flags::MessageFlags;
 use self::flow::{FlowRules, OnError};
 use self::line_set::LineSet;
-use self::rate::Rate;
-use self::results::ResultWriter;
-use crate::app::DirectConfig;
-use crate::backend::Backend;
+use self::report::ResultWriter;
+use crate::backend::{Backend, DirectConfig};
 use crate::console;
-use crate::error::CliError;
-use crate::exit::ExitStatus;
+use crate::environment::{BYTE_ORDER_MARK, without_newline};
+use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::shell::quote;
-use crate::usage::UsageErrors;
-use wxsub_server::send_result::{SendResult, SendStatus};
 
 /// Default number of messages in flight.
 const DEFAULT_CONCURRENCY: u16 = 16;
@@ -135,7 +129,7 @@ impl Send {
         };
         let batch = BatchSend::new(input, selection, self.concurrency, rules);
         if self.dry_run {
-            return dry_run::run(batch, path, self.limit).await;
+            return batch.dry_run(path, self.limit).await;
         }
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         let results = ResultWriter::new(stdout());
@@ -171,14 +165,14 @@ impl Send {
         let message = match draft.validate() {
             Ok(message) => Some(message),
             Err(problems) => {
-                problems.iter().for_each(|problem| usage.add(flags::name(problem.field()), problem.rule()));
+                problems.iter().for_each(|problem| usage.add(flag_name(problem.field()), problem.rule()));
                 self.print(&SendResult::invalid(&draft, &problems));
                 None
             }
         };
         let (backend, message) = usage.finish(backend.zip(message))?;
         if self.dry_run {
-            return Ok(dry_run::report(&message, self.json));
+            return Ok(report::print_dry_run(&message, self.json));
         }
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         let report = deliver(&self.sender(backend)?, &message, &interrupt).await;
@@ -216,5 +210,185 @@ impl Send {
         let client = Client::builder(appid, secret, transport).api_bases(bases).timeout(timeout);
         let client = client.token_cache(|cache| cache.endpoint(endpoint)).build();
         client.map(Sender::Direct).map_err(CliError::unexpected)
+    }
+}
+
+/// The flags of one message.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "One message")]
+struct MessageFlags {
+    /// OpenID of the receiver
+    #[arg(long, value_name = "OPENID", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// Template of the consent
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    template: Option<String>,
+    /// Scene of the consent: 0 to 10000
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    scene: Option<String>,
+    /// Title: at most 15 characters
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    title: Option<String>,
+    /// Content: at most 200 characters; line breaks are allowed
+    #[arg(long, value_name = "C", allow_hyphen_values = true, conflicts_with = "content_file")]
+    content: Option<String>,
+    /// Read the content from this file, without one newline at the end; `-` reads standard input
+    #[arg(long, value_name = "F")]
+    content_file: Option<PathBuf>,
+    /// Colour of the content
+    #[arg(long, value_name = "#RRGGBB")]
+    color: Option<String>,
+    /// Web page that a tap opens
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Mini program that a tap opens
+    #[arg(long, value_name = "APPID")]
+    miniprogram_appid: Option<String>,
+    /// Page of the mini program
+    #[arg(long, value_name = "PATH")]
+    miniprogram_path: Option<String>,
+}
+
+/// Maximum length of a content file, in bytes. A valid content is shorter.
+const MAX_CONTENT_FILE_BYTES: u64 = 64 * 1024;
+
+impl MessageFlags {
+    /// Names of the flags.
+    const ALL: [&str; 10] = [
+        "to",
+        "template",
+        "scene",
+        "title",
+        "content",
+        "content_file",
+        "color",
+        "url",
+        "miniprogram_appid",
+        "miniprogram_path",
+    ];
+
+    /// Returns the message without validation.
+    fn draft(&self, usage: &mut UsageErrors) -> Result<MessageDraft, CliError> {
+        let content = match &self.content_file {
+            Some(path) => Some(read_content(path).unwrap_or_else(|error| {
+                usage.add("--content-file", error);
+                // A placeholder that is valid, so that the content has no second problem.
+                "?".to_owned()
+            })),
+            None => self.content.clone(),
+        };
+        let miniprogram = match (&self.miniprogram_appid, &self.miniprogram_path) {
+            (None, None) => None,
+            (appid, pagepath) => Some(object([("appid", appid), ("pagepath", pagepath)])),
+        };
+        let mut message = object([
+            ("touser", &self.to),
+            ("template_id", &self.template),
+            ("url", &self.url),
+            ("scene", &self.scene),
+            ("title", &self.title),
+        ]);
+        message.extend(miniprogram.map(|page| ("miniprogram".to_owned(), page.into())));
+        let content = object([("value", &content), ("color", &self.color)]);
+        message.insert("data".to_owned(), json!({ "content": content }));
+        // Objects with text: this conversion cannot fail.
+        serde_json::from_value(message.into()).map_err(CliError::unexpected)
+    }
+}
+
+fn object<const N: usize>(members: [(&str, &Option<String>); N]) -> Map<String, Value> {
+    let given = members.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+    given.map(|(name, value)| (name.to_owned(), value.into())).collect()
+}
+
+fn read_content(path: &Path) -> Result<String, String> {
+    let bytes = Input::read(path, MAX_CONTENT_FILE_BYTES).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "must be UTF-8 text")?;
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+    Ok(without_newline(text).to_owned())
+}
+
+/// Returns the flag for a field of the message.
+fn flag_name(field: &'static str) -> &'static str {
+    match field {
+        "touser" => "--to",
+        "template_id" => "--template",
+        "scene" => "--scene",
+        "title" => "--title",
+        "data.content.value" => "--content",
+        "data.content.color" => "--color",
+        "url" => "--url",
+        "miniprogram.appid" => "--miniprogram-appid",
+        "miniprogram.pagepath" => "--miniprogram-path",
+        other => other,
+    }
+}
+
+/// Maximum number of attempts per unit of time, evenly spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rate {
+    attempts: u32,
+    unit: Unit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Second,
+    Minute,
+}
+
+impl Rate {
+    const MAX: u32 = 1000;
+
+    /// Minimum time between two attempts.
+    fn interval(self) -> Duration {
+        let unit = match self.unit {
+            Unit::Second => Duration::from_secs(1),
+            Unit::Minute => Duration::from_secs(60),
+        };
+        unit.checked_div(self.attempts).unwrap_or_default()
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected =
+            || format!("must be a number from 1 to {} and a unit, such as 10/s or 90/m", Self::MAX);
+        let (number, unit) = text.split_once('/').ok_or_else(expected)?;
+        let unit = match unit {
+            "s" => Unit::Second,
+            "m" => Unit::Minute,
+            _ => return Err(expected()),
+        };
+        let attempts = number.parse().ok().filter(|attempts| (1..=Self::MAX).contains(attempts));
+        Ok(Self { attempts: attempts.ok_or_else(expected)?, unit })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.unit {
+            Unit::Second => "s",
+            Unit::Minute => "m",
+        };
+        write!(f, "{}/{unit}", self.attempts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_is_number_and_unit() {
+        for (text, millis) in [("10/s", 100), ("1000/s", 1), ("1/s", 1000), ("90/m", 666), ("1/m", 60_000)] {
+            let rate: Rate = text.parse().unwrap();
+            assert_eq!((rate.interval().as_millis(), rate.to_string()), (millis, text.to_owned()));
+        }
+        for text in ["", "10", "/s", "0/s", "1001/s", "10/h", "-1/s", "1.5/s", "10/s/s"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
     }
 }

@@ -1,25 +1,22 @@
 //! `wxsub serve`: the control server.
 
-mod reload;
-mod sandbox;
-
 use std::fs;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::net::TcpListener;
-use wxsub_server::{Config, Server};
+use wxsub_core::token::ApiKey;
+use wxsub_proto::{AppId, AppSecret, TemplateId};
+use wxsub_sandbox::{Sandbox, http};
+use wxsub_server::{ApiKeyDigest, Config, Server, generate_api_key};
 
-use self::reload::reload_on_hangup;
-use self::sandbox::SandboxSetup;
 use crate::console;
-use crate::environment;
-use crate::error::CliError;
-use crate::exit::ExitStatus;
+use crate::environment::{self, APPID, KEY, MP_BASE, SERVER};
+use crate::error::{CliError, ExitStatus};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::stderr;
 
 /// Run the control server, which refreshes and serves access tokens and sends messages for many apps.
 ///
@@ -44,12 +41,12 @@ pub(crate) struct Serve {
 impl Serve {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
-        stderr::start_writer_thread().map_err(CliError::unexpected)?;
+        console::start_writer_thread().map_err(CliError::unexpected)?;
         let Some(path) = self.config else {
             let sandbox = SandboxSetup::start(self.listen).await?;
             return serve(sandbox.config().clone(), None, Some(&sandbox)).await;
         };
-        let config = read(&path).map_err(CliError::usage)?;
+        let config = read_config(&path).map_err(CliError::usage)?;
         if self.check {
             console::note("the configuration is valid");
             return Ok(ExitStatus::Success);
@@ -63,7 +60,7 @@ impl Serve {
 /// # Errors
 ///
 /// All problems of the configuration.
-fn read(path: &Path) -> Result<Config, Vec<String>> {
+fn read_config(path: &Path) -> Result<Config, Vec<String>> {
     let text = fs::read_to_string(path)
         .map_err(|error| vec![format!("--config: {} cannot be read: {error}", path.display())])?;
     let result = Config::read(&text, environment::value_lossy);
@@ -105,7 +102,7 @@ async fn serve(
         () = async {
             match reload {
                 Some(reload) => reload.await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
         } => {}
     }
@@ -119,4 +116,118 @@ async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
             format_args!("{key}: {address} cannot be used: {error}; choose another port, or 0"),
         )
     })
+}
+
+/// Reloads the configuration at each SIGHUP. A configuration with errors changes nothing.
+///
+/// # Errors
+///
+/// If the signal handler cannot be installed.
+#[cfg(unix)]
+fn reload_on_hangup(
+    path: PathBuf,
+    started: Config,
+    server: Server,
+) -> Result<impl Future<Output = ()>, CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup())
+        .map_err(|error| CliError::unexpected(format_args!("signals cannot be handled: {error}")))?;
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            reload(&path, &started, &server);
+        }
+        pending::<()>().await;
+    })
+}
+
+#[cfg(not(unix))]
+fn reload_on_hangup(
+    _path: PathBuf,
+    _started: Config,
+    _server: Server,
+) -> Result<impl Future<Output = ()>, CliError> {
+    Ok(pending())
+}
+
+#[cfg(unix)]
+fn reload(path: &Path, started: &Config, server: &Server) {
+    match read_config(path) {
+        Err(problems) => {
+            problems.iter().for_each(console::error);
+            console::error("the configuration was not reloaded; the previous one stays in use");
+        }
+        Ok(config) => {
+            for key in config.needs_restart(started) {
+                console::warning(format_args!("{key}: has changed; restart the server to apply it"));
+            }
+            server.reload(&config);
+            console::note("the configuration was reloaded");
+        }
+    }
+}
+
+const SANDBOX_APPID: &str = "wx0123456789abcdef";
+const SANDBOX_SECRET: &str = "play-money-0123456789abcdef";
+const SANDBOX_TEMPLATE: &str = "sandbox-template-1";
+const COMMANDS: &str = include_str!("serve/try.sh");
+
+/// A running sandbox and the configuration of a control server for it.
+struct SandboxSetup {
+    config: Config,
+    key: ApiKey,
+    sandbox_url: String,
+}
+
+impl SandboxSetup {
+    /// Starts a sandbox and creates a configuration that uses it.
+    ///
+    /// # Errors
+    ///
+    /// If no port is free, or if `listen` is not allowed.
+    async fn start(listen: SocketAddr) -> Result<Self, CliError> {
+        let key = generate_api_key().map_err(CliError::unexpected)?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(CliError::unexpected)?;
+        let sandbox_url = format!("http://{}", listener.local_addr().map_err(CliError::unexpected)?);
+        let sandbox = Sandbox::new();
+        let (appid, secret, template) = (
+            SANDBOX_APPID.parse::<AppId>(),
+            SANDBOX_SECRET.parse::<AppSecret>(),
+            SANDBOX_TEMPLATE.parse::<TemplateId>(),
+        );
+        sandbox.add_app(
+            appid.map_err(CliError::unexpected)?,
+            secret.map_err(CliError::unexpected)?,
+            [template.map_err(CliError::unexpected)?],
+        );
+        tokio::spawn(http::serve(listener, sandbox, pending()));
+        let text = format!(
+            "listen = \"{listen}\"\n\
+             [[apps]]\nappid = \"{SANDBOX_APPID}\"\nsecret_env = \"PLAY_MONEY\"\napi_base = \"{sandbox_url}\"\n\
+             [[clients]]\nname = \"you\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
+             scopes = [\"token:read\", \"token:report\", \"message:send\", \"admin\"]\n",
+            ApiKeyDigest::of(&key)
+        );
+        let result = Config::read(&text, |_| Some(SANDBOX_SECRET.to_owned()));
+        let (config, _) = result.map_err(|error| {
+            // Only `listen` comes from the user.
+            CliError::usage(error.problems().map(|problem| format!("--{problem}")).collect())
+        })?;
+        Ok(Self { config, key, sandbox_url })
+    }
+
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Prints the variables and the commands to try. The README has the same commands.
+    fn print_commands(&self, base: &str) {
+        let (key, sandbox_url) = (self.key.expose_secret(), &self.sandbox_url);
+        console::note(
+            "# The control server runs with a built-in sandbox; messages stay in it. Ctrl-C stops it. To try it:",
+        );
+        console::note(format_args!(
+            "export {SERVER}={base} {APPID}={SANDBOX_APPID} {KEY}={key} {MP_BASE}={sandbox_url}"
+        ));
+        COMMANDS.lines().for_each(console::note);
+    }
 }

@@ -1,19 +1,23 @@
 //! `wxsub token`: shows or refreshes the access token.
 
-mod control_server;
-mod refresh;
-mod show;
-
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
-use wxsub_core::clock::ClockReading;
-use wxsub_core::token::CachedToken;
-use wxsub_proto::AppId;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use wxsub_core::clock::{Clock, ClockReading, SystemClock, timeout_at};
+use wxsub_core::token::{CachedToken, Generation, TokenCache, TokenEndpoint, TokenSource};
+use wxsub_core::transport::{HttpRequest, RequestState, TransportError};
+use wxsub_proto::codec::DecodeError;
+use wxsub_proto::endpoint::stable_token::StableTokenRequest;
+use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
+use wxsub_proto::{AccessToken, ApiError, AppId, ErrCode, Remedy};
 
-use crate::error::CliError;
-use crate::exit::ExitStatus;
+use crate::backend::{Backend, ControlServer, DirectConfig};
+use crate::console;
+use crate::describe::{describe_api_error, describe_token_error};
+use crate::environment::TOKEN_ENDPOINT;
+use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::output::Output;
 
 /// Show or refresh the access token.
@@ -25,8 +29,8 @@ pub(crate) struct Token {
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
-    Show(show::Show),
-    Refresh(refresh::Refresh),
+    Show(Show),
+    Refresh(Refresh),
 }
 
 /// Options of the output.
@@ -104,4 +108,222 @@ impl ShowOptions {
 fn minutes(duration: Duration) -> String {
     let seconds = duration.as_secs();
     format!("{seconds} s ({} min {} s)", seconds / 60, seconds % 60)
+}
+
+/// Show the remaining lifetime and the fingerprint of the access token.
+///
+/// With WXSUB_SERVER the token comes from the control server. With stable_token it comes from Weixin, and the current token stays
+/// valid. A fetch from /cgi-bin/token invalidates the token that other processes use, so it needs --fetch.
+#[derive(Debug, Args)]
+struct Show {
+    /// Fetch from /cgi-bin/token, which invalidates the token that other processes use
+    #[arg(long)]
+    fetch: bool,
+    #[command(flatten)]
+    options: ShowOptions,
+}
+
+impl Show {
+    /// Runs the command.
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let backend = Backend::read(self.options.appid.as_deref(), &mut usage);
+        let is_classic =
+            matches!(&backend, Some(Backend::Direct(app)) if app.endpoint == TokenEndpoint::Token);
+        if matches!(backend, Some(Backend::ControlServer(_))) && self.fetch {
+            usage.add("--fetch", "cannot be used with a control server, which fetches tokens itself");
+        }
+        if is_classic && !self.fetch {
+            usage.add(
+                TOKEN_ENDPOINT,
+                "is token, where a fetch invalidates the access token that other processes use; \
+                 add --fetch to fetch anyway, or use stable_token",
+            );
+        }
+        let app = match usage.finish(backend)? {
+            Backend::Direct(app) => app,
+            Backend::ControlServer(server) => return show_from_server(&self.options, &server).await,
+        };
+        app.warn_before_fetch();
+        let DirectConfig { appid, secret, endpoint, bases, transport } = app;
+        let cache =
+            TokenCache::builder(appid.clone(), secret, transport).api_bases(bases).endpoint(endpoint).build();
+        let token = cache.token().await.map_err(|error| {
+            let exit = if error.api_error().is_some() { ExitStatus::Refused } else { ExitStatus::NotSent };
+            CliError::new(exit, describe_token_error(&error))
+        })?;
+        Ok(self.options.print(&appid, endpoint.as_str(), &token, cache.now()))
+    }
+}
+
+/// Replace the access token. The current one becomes invalid for all processes.
+///
+/// wxsub calls Weixin once. With stable_token this is a forced refresh, of which Weixin allows 20 a day. With WXSUB_SERVER, wxsub
+/// reports to the control server that the current token does not work, and shows its replacement.
+#[derive(Debug, Args)]
+struct Refresh {
+    #[command(flatten)]
+    options: ShowOptions,
+}
+
+impl Refresh {
+    /// Runs the command.
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let backend = Backend::read(self.options.appid.as_deref(), &mut usage);
+        let app = match usage.finish(backend)? {
+            Backend::Direct(app) => app,
+            Backend::ControlServer(server) => return refresh_from_server(&self.options, &server).await,
+        };
+        app.warn_before_fetch();
+        if app.endpoint == TokenEndpoint::StableToken {
+            console::warning(
+                "a forced refresh invalidates the access token that other processes use; Weixin allows 20 a day",
+            );
+        }
+        let clock = SystemClock::new();
+        let requested_at = clock.now();
+        let response = fetch(&app).await?;
+        let generation = Generation::default().next(requested_at.wall);
+        let token = CachedToken::new(response.access_token, generation, requested_at, response.expires_in);
+        Ok(self.options.print(&app.appid, app.endpoint.as_str(), &token, clock.now()))
+    }
+}
+
+/// Fetches a token with one request.
+async fn fetch(app: &DirectConfig) -> Result<TokenResponse, CliError> {
+    let (appid, secret) = (app.appid.clone(), app.secret.clone());
+    let request = match app.endpoint {
+        TokenEndpoint::Token => {
+            HttpRequest::new(app.bases.first(), TokenRequest::new(appid, secret).encode())
+        }
+        TokenEndpoint::StableToken => HttpRequest::new(
+            app.bases.first(),
+            StableTokenRequest::new(appid, secret).force_refresh().encode(),
+        ),
+    };
+    let exchange = app.transport.execute(request.map_err(|error| transport_error(&error))?);
+    let raw = exchange.await.map_err(|error| transport_error(&error))?;
+    match TokenResponse::parse(raw.status, &raw.body).map_err(|error| invalid_response(&error))? {
+        Ok(response) => Ok(response),
+        Err(refusal) => Err(refused(&refusal.redact(app.secret.expose_secret()))),
+    }
+}
+
+fn transport_error(error: &TransportError) -> CliError {
+    match error.stage() {
+        RequestState::NotSent => {
+            CliError::new(ExitStatus::NotSent, format_args!("{error}; it is safe to try again"))
+        }
+        RequestState::MaybeSent => maybe_replaced(error),
+    }
+}
+
+fn invalid_response(error: &DecodeError) -> CliError {
+    maybe_replaced(format_args!("invalid response: {error}"))
+}
+
+fn maybe_replaced(cause: impl std::fmt::Display) -> CliError {
+    let line = format_args!(
+        "{cause}; a new token may have been issued; check the current token before you repeat this"
+    );
+    CliError::new(ExitStatus::MaybeSent, line)
+}
+
+fn refused(refusal: &ApiError) -> CliError {
+    CliError::new(ExitStatus::Refused, describe_api_error(refusal))
+}
+
+/// A response with a token.
+#[derive(Deserialize)]
+struct ServedToken {
+    access_token: String,
+    expires_in: u64,
+    generation: u64,
+}
+
+/// A response with an error.
+#[derive(Default, Deserialize)]
+struct ProblemDetails {
+    #[serde(default)]
+    detail: String,
+    errcode: Option<ErrCode>,
+    #[serde(default)]
+    errmsg: String,
+    remedy: Option<Remedy>,
+}
+
+/// Maximum time to wait for a response. The server waits for Weixin for 30 s by default.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Endpoint in the output.
+const ENDPOINT: &str = "control_server";
+
+/// Shows the current token.
+async fn show_from_server(options: &ShowOptions, server: &ControlServer) -> Result<ExitStatus, CliError> {
+    let clock = SystemClock::new();
+    // A read has no effect, so a lost response is not in doubt.
+    let token = request_from_server(server, "access_token", None, &clock, ExitStatus::NotSent).await?;
+    Ok(options.print(&server.appid, ENDPOINT, &token, clock.now()))
+}
+
+/// Reports that the current token does not work, and shows its replacement.
+async fn refresh_from_server(options: &ShowOptions, server: &ControlServer) -> Result<ExitStatus, CliError> {
+    let clock = SystemClock::new();
+    let current = request_from_server(server, "access_token", None, &clock, ExitStatus::NotSent).await?;
+    let body = json!({ "access_token": current.token().expose_secret() }).to_string();
+    let token =
+        request_from_server(server, "access_token/report", Some(body.into()), &clock, ExitStatus::MaybeSent)
+            .await?;
+    Ok(options.print(&server.appid, ENDPOINT, &token, clock.now()))
+}
+
+/// Sends one request. `lost` is the exit status if the response is lost.
+async fn request_from_server(
+    server: &ControlServer,
+    route: &str,
+    json: Option<Vec<u8>>,
+    clock: &SystemClock,
+    lost: ExitStatus,
+) -> Result<CachedToken, CliError> {
+    let requested_at = clock.now();
+    let deadline = requested_at.mono + RESPONSE_TIMEOUT;
+    let response = timeout_at(clock, deadline, server.request(route, json)).await;
+    let timeout = || CliError::new(lost, "the control server did not respond in time");
+    let raw = response.ok_or_else(timeout)?.map_err(|error| match error.stage() {
+        RequestState::NotSent => CliError::new(
+            ExitStatus::NotSent,
+            format_args!("the control server was not reached: {error}; it is safe to try again"),
+        ),
+        RequestState::MaybeSent => {
+            CliError::new(lost, format_args!("the control server's response was lost: {error}"))
+        }
+    })?;
+    if raw.status != 200 {
+        return Err(error_response(raw.status, raw.body.as_ref()));
+    }
+    let invalid = || {
+        CliError::new(lost, "invalid response; check that WXSUB_SERVER is the base URL of a control server")
+    };
+    let ServedToken { access_token, expires_in, generation } =
+        serde_json::from_slice(raw.body.as_ref()).map_err(|_| invalid())?;
+    let token = AccessToken::new(access_token).map_err(|_| invalid())?;
+    Ok(CachedToken::new(token, Generation::new(generation), requested_at, Duration::from_secs(expires_in)))
+}
+
+fn error_response(status: u16, body: &[u8]) -> CliError {
+    let ProblemDetails { detail, errcode, errmsg, remedy } = serde_json::from_slice(body).unwrap_or_default();
+    if let Some(errcode) = errcode {
+        return CliError::new(ExitStatus::Refused, describe_api_error(&ApiError::new(errcode, &errmsg)));
+    }
+    let default_remedy = match status {
+        401 | 403 | 404 => Remedy::FixConfig,
+        429 => Remedy::SlowDown,
+        _ => Remedy::RetryLater,
+    };
+    let advice = remedy.unwrap_or(default_remedy).advice();
+    CliError::new(
+        ExitStatus::NotSent,
+        format_args!("the control server responded with {status}: {detail}; what to do: {advice}"),
+    )
 }

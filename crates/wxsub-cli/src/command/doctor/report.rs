@@ -1,14 +1,90 @@
-//! Prints the results of the checks.
+//! The checks of doctor by name, what they find, and the report of it.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use serde::Serialize;
 use wxsub_proto::{ErrCode, Remedy, TraceId};
 
-use super::{Aborted, Check, CheckFailure};
 use crate::console::{self, sanitize_line};
-use crate::exit::ExitStatus;
+use crate::error::ExitStatus;
 use crate::output::Output;
+
+/// A check. Each check needs the earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Check {
+    /// Environment variables and flags are valid.
+    Configuration,
+    /// Host names of Weixin have addresses.
+    Dns,
+    /// Connections succeed, with TLS and a valid certificate.
+    Connection,
+    /// Responses are from Weixin.
+    Weixin,
+    /// This machine's clock agrees with Weixin's.
+    Clock,
+    /// Weixin accepts calls from this machine's address.
+    Address,
+    /// AppID and AppSecret are right.
+    Secret,
+    /// Weixin issues a token that works.
+    Token,
+    /// The daily quota is not used up.
+    Quota,
+}
+
+impl Check {
+    /// All checks in order.
+    pub(super) const ALL: [Self; 9] = [
+        Self::Configuration,
+        Self::Dns,
+        Self::Connection,
+        Self::Weixin,
+        Self::Clock,
+        Self::Address,
+        Self::Secret,
+        Self::Token,
+        Self::Quota,
+    ];
+
+    /// Name in the output.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Dns => "dns",
+            Self::Connection => "connection",
+            Self::Weixin => "weixin",
+            Self::Clock => "clock",
+            Self::Address => "address",
+            Self::Secret => "secret",
+            Self::Token => "token",
+            Self::Quota => "quota",
+        }
+    }
+}
+
+/// Cause and remedy of a failed check.
+pub(super) struct CheckFailure {
+    pub(super) exit: ExitStatus,
+    pub(super) remedy: Remedy,
+    pub(super) cause: String,
+    pub(super) to_do: String,
+    pub(super) errcode: Option<ErrCode>,
+    pub(super) rid: Option<TraceId>,
+    pub(super) ip: Option<IpAddr>,
+}
+
+impl CheckFailure {
+    /// Creates a failure without an errcode.
+    pub(super) fn new(exit: ExitStatus, remedy: Remedy, cause: impl Display, to_do: impl Display) -> Self {
+        let (cause, to_do) = (cause.to_string(), to_do.to_string());
+        Self { exit, remedy, cause, to_do, errcode: None, rid: None, ip: None }
+    }
+}
+
+/// The remaining checks cannot run. The failed check is already reported.
+pub(super) struct Aborted;
 
 /// Result of a check.
 pub(super) enum Finding<T> {

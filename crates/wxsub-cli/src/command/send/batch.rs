@@ -19,13 +19,13 @@ use wxsub_proto::Message;
 use super::deliver::{SendReport, Sender, deliver};
 use super::flow::{Flow, FlowRules, Next, StopReason};
 use super::line_set::LineSet;
-use super::progress::Progress;
-use super::results::ResultWriter;
-use super::summary::{SendSummary, Untried};
-use crate::input::Input;
+use super::report::{Progress, Record, ResultWriter, SendSummary, Untried, WouldSend};
+use crate::console;
+use crate::error::{CliError, ExitStatus};
+use crate::input::{Input, LineReader, count_lines, unreadable};
 use crate::interrupt::Interrupt;
 use crate::line_checker::{CheckedLine, LineChecker};
-use crate::line_reader::{LineReader, count_lines};
+use crate::output::Output;
 
 /// Number of lines that are read ahead.
 const READ_AHEAD: usize = 64;
@@ -40,7 +40,7 @@ pub(super) struct BatchSend {
 }
 
 /// Event of the reading thread. The channel closes at the end of the selection.
-pub(super) enum ReaderEvent {
+enum ReaderEvent {
     /// A selected line that is not blank.
     Line(Box<CheckedLine>),
     /// The selected line `line` does not exist, because the input has only `lines` lines.
@@ -51,14 +51,14 @@ pub(super) enum ReaderEvent {
 
 /// The end of a batch.
 pub(super) struct BatchEnd<W> {
-    pub(super) summary: SendSummary,
-    pub(super) results: ResultWriter<W>,
+    summary: SendSummary,
+    results: ResultWriter<W>,
     /// Why the batch stopped early, if it did.
-    pub(super) stopped: Option<StopReason>,
+    stopped: Option<StopReason>,
     /// The remaining lines: not tried, not sent, or refused because of a quota.
-    pub(super) rest: LineSet,
+    rest: LineSet,
     /// The problem of the input, if any.
-    pub(super) input_problem: Option<ReaderEvent>,
+    input_problem: Option<ReaderEvent>,
 }
 
 /// A valid line without a final result.
@@ -133,13 +133,38 @@ impl BatchSend {
         run.process_lines(self).await
     }
 
-    /// Returns the next event, for a dry run.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: no event is lost.
-    pub(super) async fn next(&mut self) -> Option<ReaderEvent> {
-        self.lines.recv().await
+    /// Prints for each selected line whether it would be sent, up to the limit.
+    pub(super) async fn dry_run(mut self, path: &Path, limit: Option<u64>) -> Result<ExitStatus, CliError> {
+        let mut output = Output::new();
+        let (mut valid, mut invalid, mut beyond, mut exit) = (0, 0, 0, ExitStatus::Success);
+        while let Some(event) = self.lines.recv().await {
+            let line = match event {
+                ReaderEvent::Line(line) => line,
+                ReaderEvent::Missing { line, lines } => {
+                    exit = missing_line_error(line, lines).report();
+                    break;
+                }
+                ReaderEvent::Failed(error) => return Err(unreadable(path, &error)),
+            };
+            match &line.message {
+                Ok(_) if limit.is_some_and(|limit| valid >= limit) => beyond += 1,
+                Ok(message) => {
+                    valid += 1;
+                    output.json(&WouldSend::new(message, Some(line.number), line.id.as_ref()));
+                }
+                Err(invalid_message) => {
+                    invalid += 1;
+                    exit = ExitStatus::Usage;
+                    output
+                        .json(&Record::new(invalid_message.result().at_line(line.number), line.id.as_ref()));
+                }
+            }
+        }
+        let beyond = if beyond == 0 { String::new() } else { format!(", {beyond} beyond --limit") };
+        console::note(format_args!(
+            "dry run: {valid} would be sent, {invalid} invalid{beyond}; nothing was posted"
+        ));
+        Ok(output.end(exit))
     }
 
     /// Counts the remaining selected lines of a regular file.
@@ -153,6 +178,53 @@ impl BatchSend {
         }
         Untried::Known(remaining)
     }
+}
+
+impl<W: Write> BatchEnd<W> {
+    /// Prints the counts, why the batch stopped, and the command for the remaining lines. Returns the exit status.
+    pub(super) fn print_summary(self, path: &Path, continuation: impl Fn(&LineSet) -> String) -> ExitStatus {
+        let Self { summary, results, stopped, rest, input_problem } = self;
+        let mut exit = summary.exit_status();
+        match input_problem {
+            // No line was tried, so there is no summary.
+            Some(ReaderEvent::Failed(error)) if summary.is_empty() => {
+                return unreadable(path, &error).report();
+            }
+            Some(ReaderEvent::Failed(error)) => {
+                unreadable(path, &error).report();
+            }
+            Some(ReaderEvent::Missing { line, lines }) => {
+                exit = exit.max(missing_line_error(line, lines).report());
+            }
+            Some(ReaderEvent::Line(_)) | None => {}
+        }
+        summary.first_descriptions().for_each(console::note);
+        console::note(&summary);
+        if let Some(error) = results.failed() {
+            let failed = match results.last_recorded() {
+                Some(line) => format!("results cannot be written: {error}; the last line recorded is {line}"),
+                None => format!("results cannot be written: {error}; no line is recorded"),
+            };
+            exit = exit.max(CliError::unexpected(failed).report());
+            if results.has_lost_posted() {
+                exit = ExitStatus::MaybeSent;
+            }
+        }
+        if !rest.is_empty() {
+            exit = exit.max(ExitStatus::NotSent);
+            if let Some(reason) = stopped {
+                console::note(format_args!("stopped: {reason}"));
+            }
+            console::note(format_args!("go on with: {}", continuation(&rest)));
+        }
+        exit
+    }
+}
+
+/// The error for a selected line that the input does not have.
+fn missing_line_error(line: u64, lines: u64) -> CliError {
+    let text = format!("line {line} is selected, but the input has {lines}; correct --lines or --from-line");
+    CliError::usage(vec![text])
 }
 
 fn read_lines(

@@ -6,12 +6,12 @@ use wxsub_core::Client;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::transport::RequestState;
 use wxsub_proto::{ErrCode, Message, Operation, Remedy};
+use wxsub_server::send_result::{SendResult, SendStatus};
 
 use super::flow::{Block, Signal};
-use crate::control_server::ControlServer;
+use crate::backend::ControlServer;
 use crate::describe::{describe_refusal, describe_send_error};
 use crate::interrupt::Interrupt;
-use wxsub_server::send_result::{SendResult, SendStatus};
 
 /// Sends messages.
 pub(super) enum Sender {

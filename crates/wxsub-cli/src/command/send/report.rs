@@ -1,0 +1,328 @@
+//! What `wxsub send` prints: results, progress and summary.
+
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal, Write, stderr, stdout};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::Value;
+use wxsub_proto::{Message, OpenId, Scene, TemplateId};
+use wxsub_server::send_result::{SendResult, SendStatus};
+
+use super::deliver::SendReport;
+use crate::console;
+use crate::error::ExitStatus;
+use crate::output::Output;
+
+/// Writes each result without buffering, and keeps the number of the last line written.
+pub(super) struct ResultWriter<W> {
+    out: W,
+    last_recorded: Option<u64>,
+    failed: Option<io::Error>,
+    /// Whether the result of a message that may have been posted was not written.
+    posted_lost: bool,
+}
+
+/// A result with the caller's id.
+#[derive(Serialize)]
+pub(super) struct Record<'a> {
+    #[serde(flatten)]
+    result: SendResult,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Value>,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn new(result: SendResult, id: Option<&'a Value>) -> Self {
+        Self { result, id }
+    }
+}
+
+impl<W: Write> ResultWriter<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out, last_recorded: None, failed: None, posted_lost: false }
+    }
+
+    /// Writes the result of a line. After the first failure nothing more is written.
+    ///
+    /// # Errors
+    ///
+    /// The text of the result if it was not written.
+    pub(super) fn write(&mut self, line: u64, result: SendResult, id: Option<&Value>) -> Result<(), String> {
+        let posted = matches!(result.outcome, SendStatus::Sent | SendStatus::Refused | SendStatus::MaybeSent);
+        let record = Record::new(result.at_line(line), id);
+        let mut text = serde_json::to_string(&record).map_err(|error| error.to_string())?;
+        text.push('\n');
+        if self.failed.is_none() {
+            // One write per line, so that earlier lines are complete.
+            self.failed = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).err();
+        }
+        if self.failed.is_none() {
+            self.last_recorded = Some(line);
+            return Ok(());
+        }
+        self.posted_lost |= posted;
+        text.pop();
+        Err(text)
+    }
+
+    /// Number of the last line whose result was written.
+    pub(super) fn last_recorded(&self) -> Option<u64> {
+        self.last_recorded
+    }
+
+    /// The error of the first failed write.
+    pub(super) fn failed(&self) -> Option<&io::Error> {
+        self.failed.as_ref()
+    }
+
+    /// Whether the result of a message that may have been posted was not written.
+    pub(super) fn has_lost_posted(&self) -> bool {
+        self.posted_lost
+    }
+}
+
+/// A message that would be sent.
+#[derive(Serialize)]
+pub(super) struct WouldSend<'a> {
+    would_send: bool,
+    touser: &'a OpenId,
+    template_id: &'a TemplateId,
+    scene: Scene,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a Value>,
+}
+
+impl<'a> WouldSend<'a> {
+    pub(super) fn new(message: &'a Message, line: Option<u64>, id: Option<&'a Value>) -> Self {
+        let grant = message.grant();
+        let (touser, template_id, scene) = (grant.openid(), grant.template_id(), grant.scene());
+        Self { would_send: true, touser, template_id, scene, line, id }
+    }
+}
+
+/// Prints that the message would be sent.
+pub(super) fn print_dry_run(message: &Message, json: bool) -> ExitStatus {
+    let mut output = Output::new();
+    match json {
+        true => output.json(&WouldSend::new(message, None, None)),
+        false => output.line("would be sent"),
+    }
+    output.end(ExitStatus::Success)
+}
+
+/// The outcomes in the order of the summary.
+const OUTCOMES: [(SendStatus, &str); 5] = [
+    (SendStatus::Sent, "sent"),
+    (SendStatus::Refused, "refused"),
+    (SendStatus::Invalid, "invalid"),
+    (SendStatus::NotSent, "not sent"),
+    (SendStatus::MaybeSent, "maybe sent"),
+];
+
+/// Number of lines per outcome, and the first description of each outcome except success.
+#[derive(Default)]
+pub(super) struct SendSummary {
+    counts: [(u64, Option<String>); 5],
+    pub(super) untried: Untried,
+}
+
+/// Number of selected lines that were not tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untried {
+    Known(u64),
+    /// The input was not read to its end.
+    Unknown,
+}
+
+impl Default for Untried {
+    fn default() -> Self {
+        Self::Known(0)
+    }
+}
+
+impl Untried {
+    /// Adds this many lines.
+    pub(super) fn plus(self, lines: u64) -> Self {
+        match self {
+            Self::Known(untried) => Self::Known(untried + lines),
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl SendSummary {
+    /// Counts the outcome of a line.
+    pub(super) fn count(&mut self, line: u64, report: &SendReport) {
+        let kinds = self.counts.iter_mut().zip(OUTCOMES);
+        for ((count, first), _) in kinds.filter(|(_, (outcome, _))| *outcome == report.result.outcome) {
+            *count += 1;
+            if first.is_none() {
+                *first = report.description.as_ref().map(|text| format!("line {line}: {text}"));
+            }
+        }
+    }
+
+    /// Whether no line was counted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.non_zero().next().is_none()
+    }
+
+    /// The largest exit status of the lines. A line that was not tried counts as not sent.
+    pub(super) fn exit_status(&self) -> ExitStatus {
+        let tried = self
+            .non_zero()
+            .map(|((outcome, _), ..)| ExitStatus::from(outcome))
+            .max()
+            .unwrap_or(ExitStatus::Success);
+        if self.untried == Untried::Known(0) { tried } else { tried.max(ExitStatus::NotSent) }
+    }
+
+    /// The first description of each outcome except success.
+    pub(super) fn first_descriptions(&self) -> impl Iterator<Item = String> {
+        self.non_zero().filter_map(|((_, name), _, first)| Some(format!("first {name}: {}", first.as_ref()?)))
+    }
+
+    fn non_zero(&self) -> impl Iterator<Item = ((SendStatus, &'static str), u64, &Option<String>)> {
+        let all = OUTCOMES.into_iter().zip(&self.counts);
+        all.map(|(kind, (count, first))| (kind, *count, first)).filter(|(_, count, _)| *count > 0)
+    }
+}
+
+impl Display for SendSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, ((_, name), (count, _))) in OUTCOMES.iter().zip(&self.counts).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{count} {name}")?;
+        }
+        match self.untried {
+            Untried::Known(0) => Ok(()),
+            Untried::Known(lines) => write!(f, ", {lines} not tried"),
+            Untried::Unknown => f.write_str(", the rest not tried"),
+        }
+    }
+}
+
+/// Progress bar on standard error. It is hidden without a terminal, and if the results go to the terminal.
+pub(super) struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Creates a bar for a file of this many bytes, or a spinner if the length is unknown.
+    pub(super) fn new(length: Option<u64>) -> Self {
+        if !stderr().is_terminal() || stdout().is_terminal() {
+            return Self(None);
+        }
+        let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        let template = match length {
+            Some(_) => "{wide_bar} {percent}% {msg}",
+            None => "{spinner} {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self(Some(bar))
+    }
+
+    /// Shows that this many bytes are done.
+    pub(super) fn show(&self, read: u64, summary: &SendSummary) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(read);
+            bar.set_message(summary.to_string());
+        }
+    }
+
+    /// Prints a line above the bar.
+    pub(super) fn note(&self, text: impl Display) {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| console::note(text)),
+            None => console::note(text),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A writer that fails after this many bytes, like a full disk.
+    struct Disk(usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match bytes.len().min(self.0) {
+                0 => Err(io::ErrorKind::StorageFull.into()),
+                taken => {
+                    self.0 -= taken;
+                    Ok(taken)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn message() -> Message {
+        serde_json::from_str(
+            r#"{"touser":"o","template_id":"T","scene":"1","title":"t","data":{"content":{"value":"v"}}}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn id_is_the_last_member() {
+        let mut out = Vec::new();
+        ResultWriter::new(&mut out).write(7, SendResult::sent(&message()), Some(&"x".into())).unwrap();
+        let expected = r#"{"outcome":"sent","touser":"o","template_id":"T","scene":"1","line":7,"id":"x"}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{expected}\n"));
+    }
+
+    #[test]
+    fn last_recorded_line_is_complete() {
+        let mut one = Vec::new();
+        ResultWriter::new(&mut one).write(1, SendResult::sent(&message()), None).unwrap();
+        let mut out = ResultWriter::new(Disk(2 * one.len() + 5));
+        for line in 1..=2 {
+            assert_eq!(out.write(line, SendResult::sent(&message()), None), Ok(()));
+        }
+        assert!(!out.has_lost_posted());
+        for line in 3..=4 {
+            let lost = out.write(line, SendResult::sent(&message()), None).unwrap_err();
+            assert!(lost.ends_with(&format!(r#""line":{line}}}"#)), "{lost}");
+        }
+        assert_eq!((out.last_recorded(), out.has_lost_posted()), (Some(2), true));
+        assert_eq!(out.failed().unwrap().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn lost_result_of_unposted_message_is_not_in_doubt() {
+        let mut out = ResultWriter::new(Disk(0));
+        assert!(out.write(1, SendResult::not_sent(&message()), None).is_err());
+        assert_eq!((out.last_recorded(), out.has_lost_posted()), (None, false));
+    }
+
+    #[test]
+    fn untried_lines_exit_as_not_sent_and_are_listed_last() {
+        for (untried, exit, text) in [
+            (Untried::Known(0), ExitStatus::Success, ""),
+            (Untried::Known(7), ExitStatus::NotSent, ", 7 not tried"),
+            (Untried::Unknown, ExitStatus::NotSent, ", the rest not tried"),
+        ] {
+            let summary = SendSummary { untried, ..SendSummary::default() };
+            let counts = "0 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent";
+            assert_eq!((summary.exit_status(), summary.to_string()), (exit, format!("{counts}{text}")));
+        }
+        assert_eq!(Untried::Unknown.plus(1), Untried::Unknown);
+    }
+}
