@@ -42,6 +42,7 @@ const LIBRARIES: [(&str, &[&str]); 11] = [
             "getrandom",
             "hmac",
             "http",
+            "jiff",
             "serde",
             "serde_json",
             "sha2",

@@ -276,7 +276,9 @@ impl Client {
                 true => RequestState::MaybeSent,
             })),
         };
-        outcome.map_err(SendError::new).inspect_err(|error| self.log(message, error))
+        outcome
+            .map_err(|cause| SendError::new(cause, self.inner.clock.now().wall))
+            .inspect_err(|error| self.log(message, error))
     }
 
     /// Sends messages as they come, at most `max_in_flight` at a time. Returns the key of each message with its

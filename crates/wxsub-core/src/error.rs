@@ -1,18 +1,37 @@
 //! The error of a send: its kind, errcode and trace id, what to do, and whether the message was sent.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wxsub_proto::codec::DecodeError;
 use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId};
 
+use crate::clock::UnixMillis;
+use crate::quota::quota_delay;
 use crate::token::TokenError;
 use crate::transport::{RequestState, TransportError};
 
 /// A failed send. The message was not sent, maybe sent, or rejected. `Display` and `Debug` show no secret and no
 /// URL.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error(transparent)]
-pub struct SendError(Cause);
+#[derive(Debug, Clone)]
+pub struct SendError {
+    cause: Cause,
+    retry_after: Option<Duration>,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl Error for SendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
+}
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Cause {
@@ -46,8 +65,9 @@ fn delivery(stage: RequestState) -> Delivery {
     }
 }
 
-/// The kind of a [`SendError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The kind of a [`SendError`]. In JSON it is the text of [`as_str`](Self::as_str).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// There was no access token.
@@ -64,8 +84,9 @@ pub enum ErrorKind {
     Stopped,
 }
 
-/// Whether the message of a failed send was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Whether the message of a failed send was sent. In JSON it is the text of [`as_str`](Self::as_str).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "every sender must decide all three")]
 pub enum Delivery {
     /// Certainly not sent. A retry cannot deliver it twice.
@@ -76,15 +97,48 @@ pub enum Delivery {
     Rejected,
 }
 
+impl ErrorKind {
+    /// Returns the name in `snake_case`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Refused => "refused",
+            Self::Transport => "transport",
+            Self::Unreadable => "unreadable",
+            Self::Timeout => "timeout",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl Delivery {
+    /// Returns the name in `snake_case`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::MaybeSent => "maybe_sent",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 impl SendError {
-    pub(crate) fn new(cause: Cause) -> Self {
-        Self(cause)
+    /// Creates the error of a send that failed at `now`.
+    pub(crate) fn new(cause: Cause, now: UnixMillis) -> Self {
+        let retry_after = match &cause {
+            Cause::Token(error) => error.retry_after(),
+            Cause::Refused(api_error) => quota_delay(api_error.errcode(), now),
+            _ => None,
+        };
+        Self { cause, retry_after }
     }
 
     /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        match &self.0 {
+        match &self.cause {
             Cause::Token(_) => ErrorKind::Token,
             Cause::Refused(_) => ErrorKind::Refused,
             Cause::Transport(_) => ErrorKind::Transport,
@@ -97,7 +151,7 @@ impl SendError {
     /// Returns the call that failed.
     #[must_use]
     pub fn operation(&self) -> Operation {
-        match &self.0 {
+        match &self.cause {
             Cause::Token(_) | Cause::TokenTimeout | Cause::Stopped(RequestState::NotSent) => {
                 Operation::FetchToken
             }
@@ -108,7 +162,7 @@ impl SendError {
     /// Returns whether the message was sent.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
-        match &self.0 {
+        match &self.cause {
             Cause::Token(_) | Cause::TokenTimeout => Delivery::NotSent,
             Cause::Refused(_) => Delivery::Rejected,
             Cause::Transport(error) => delivery(error.stage()),
@@ -134,20 +188,23 @@ impl SendError {
         }
     }
 
-    /// Returns the delay after which a token may be available, if it is known.
+    /// Returns how long to wait from the failure until the next send of any message, if it is known:
+    ///
+    /// - After errcode 45011, too many calls within a minute: one minute.
+    /// - After errcode 45009, the daily quota is used up: until midnight in Beijing.
+    /// - Without a token: until the token source makes another attempt or allows one.
+    ///
+    /// [`is_retryable`](Self::is_retryable) says whether this message can be sent again.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        match &self.0 {
-            Cause::Token(error) => error.retry_after(),
-            _ => None,
-        }
+        self.retry_after
     }
 
     /// Returns Weixin's error. [`operation`](Self::operation) says whether Weixin refused the message or the token
     /// call.
     #[must_use]
     pub fn api_error(&self) -> Option<&ApiError> {
-        match &self.0 {
+        match &self.cause {
             Cause::Token(error) => error.api_error(),
             Cause::Refused(api_error) => Some(api_error),
             _ => None,
@@ -169,7 +226,7 @@ impl SendError {
     /// Returns what to do about the error.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
-        match &self.0 {
+        match &self.cause {
             Cause::Token(error) => error.remedy(),
             Cause::Refused(api_error) => api_error.errcode().remedy(Operation::Send),
             Cause::Transport(error) if error.is_config_error() => Remedy::FixConfig,
@@ -223,9 +280,46 @@ mod tests {
             (Cause::Stopped(RequestState::NotSent), Operation::FetchToken, NotSent, RetryLater, true),
             (Cause::Stopped(RequestState::MaybeSent), Operation::Send, MaybeSent, Investigate, false),
         ] {
-            let error = SendError::new(cause);
+            let error = SendError::new(cause, UnixMillis::default());
             let results = (error.operation(), error.delivery(), error.remedy(), error.is_retryable());
             assert_eq!(results, (call, delivery, remedy, repeat), "{error}");
         }
+    }
+
+    #[test]
+    fn quota_errors_and_token_errors_say_when_to_retry() {
+        // 12:00 in Beijing.
+        let noon = UnixMillis::new(1_780_286_400_000);
+        let refused = |code| Cause::Refused(ApiError::new(ErrCode::new(code), "x"));
+        let token = Cause::Token(TokenError::new(TokenErrorKind::TimedOut, Some(Duration::from_secs(5))));
+        for (cause, seconds) in [
+            (refused(45011), Some(60)),
+            (refused(45009), Some(12 * 3600)),
+            (refused(43101), None),
+            (token, Some(5)),
+            (Cause::SendTimeout, None),
+        ] {
+            let error = SendError::new(cause, noon);
+            assert_eq!(error.retry_after(), seconds.map(Duration::from_secs), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_are_the_same_in_json() {
+        for delivery in [Delivery::NotSent, Delivery::MaybeSent, Delivery::Rejected] {
+            assert_same_in_json(delivery, delivery.as_str());
+        }
+        use ErrorKind::*;
+        for kind in [Token, Refused, Transport, Unreadable, Timeout, Stopped] {
+            assert_same_in_json(kind, kind.as_str());
+        }
+    }
+
+    fn assert_same_in_json<T>(value: T, name: &str)
+    where
+        T: Serialize + serde::de::DeserializeOwned + PartialEq + fmt::Debug,
+    {
+        assert_eq!(serde_json::to_value(&value).unwrap(), name);
+        assert_eq!(serde_json::from_value::<T>(name.into()).unwrap(), value);
     }
 }

@@ -11,7 +11,8 @@
 //! | [`store`] | the [`TokenStore`](store::TokenStore) trait: a token shared by several processes |
 //! | [`transport`] | the [`Transport`](transport::Transport) trait: one HTTP exchange |
 //! | [`clock`] | the [`Clock`](clock::Clock) trait: the only source of time |
-//! | [`error`] | [`SendError`]: the cause, whether the message was sent, what to do |
+//! | [`error`] | [`SendError`]: the cause, whether the message was sent, what to do, when to try again |
+//! | [`quota`] | when Weixin's call quotas start anew |
 //! | `testing` | with the feature `testing`: manual clock, mock transport, conformance suites |
 
 mod client;
@@ -20,6 +21,7 @@ pub mod consent;
 pub mod error;
 mod hosts;
 mod jitter;
+pub mod quota;
 mod retry;
 pub mod store;
 #[cfg(feature = "testing")]
@@ -29,5 +31,5 @@ pub mod transport;
 
 pub use client::{Client, ClientBuilder, OwnTokenCache};
 pub use consent::ConsentVerifier;
-pub use error::SendError;
+pub use error::{Delivery, ErrorKind, SendError};
 pub use wxsub_proto as proto;

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
+use wxsub_core::quota::{MINUTE_QUOTA_DELAY, next_daily_reset};
 
 use crate::id::MessageId;
 use crate::message::{NotAccepted, StoredMessage};
 use crate::state::{MessageState, WaitingFor};
-
-/// How long an app waits after 45011.
-pub const MINUTE_QUOTA_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often one message tries whether Weixin's limit per day is lifted, before midnight in Beijing.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(3600);
@@ -20,10 +18,6 @@ pub const PROBE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The longest pause for want of a token. The pause starts at 1 s and doubles.
 pub const MAX_TOKEN_PAUSE: Duration = Duration::from_secs(60);
-
-const DAY: u64 = 24 * 3600 * 1000;
-/// Beijing is 8 hours ahead of UTC all year.
-const BEIJING: u64 = 8 * 3600 * 1000;
 
 /// What the ledger keeps of an app: its row of `wxsub_app` and its rows of `wxsub_count`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,13 +79,6 @@ pub struct TokenPause {
     pub failures: u32,
 }
 
-/// The next midnight in Beijing, in UTC.
-#[must_use]
-pub fn beijing_midnight(now: UnixMillis) -> UnixMillis {
-    let days = now.get().saturating_add(BEIJING) / DAY;
-    UnixMillis::new((days + 1).saturating_mul(DAY).saturating_sub(BEIJING))
-}
-
 impl Pauses {
     /// How many messages may be claimed now, of at most `limit`.
     #[must_use]
@@ -150,7 +137,7 @@ impl Pauses {
         }
         match pause {
             Some(NotAccepted::DailyQuota) => self.exceed_daily_quota(now),
-            Some(NotAccepted::MinuteQuota) => self.minute_quota_until = Some(now + MINUTE_QUOTA_PAUSE),
+            Some(NotAccepted::MinuteQuota) => self.minute_quota_until = Some(now + MINUTE_QUOTA_DELAY),
             Some(NotAccepted::NoToken | NotAccepted::StaleToken) => self.lack_token(now),
             None => {}
         }
@@ -168,7 +155,7 @@ impl Pauses {
     }
 
     fn exceed_daily_quota(&mut self, now: UnixMillis) {
-        let until = beijing_midnight(now);
+        let until = next_daily_reset(now);
         let next_probe_at = until.min(now + PROBE_INTERVAL);
         let probe = self.daily_quota.and_then(|quota| quota.probe);
         self.daily_quota = Some(DailyQuotaPause { until, next_probe_at, probe });
@@ -186,21 +173,11 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn the_day_ends_at_midnight_in_beijing() {
-        // 2026-06-01, 12:00 and 23:59:59.999 in Beijing; then the midnight itself.
-        let noon = UnixMillis::new(1_780_286_400_000);
-        let midnight = UnixMillis::new(1_780_329_600_000);
-        assert_eq!(beijing_midnight(noon), midnight);
-        assert_eq!(beijing_midnight(UnixMillis::new(midnight.get() - 1)), midnight);
-        assert_eq!(beijing_midnight(midnight), midnight + 24 * 60 * MINUTE);
-    }
-
-    #[test]
     fn each_pause_stops_claims_and_says_so() {
         let now = UnixMillis::new(1_780_286_400_000);
         let later = now + MINUTE;
         let operator = OperatorPause { by: "ops".to_owned(), note: String::new(), since: now };
-        let quota = DailyQuotaPause { until: beijing_midnight(now), next_probe_at: later, probe: None };
+        let quota = DailyQuotaPause { until: next_daily_reset(now), next_probe_at: later, probe: None };
         for (pauses, waiting, then) in [
             (Pauses { operator: Some(operator), ..Pauses::default() }, WaitingFor::Paused, 0),
             (Pauses { minute_quota_until: Some(later), ..Pauses::default() }, WaitingFor::Rate, 9),

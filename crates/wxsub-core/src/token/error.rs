@@ -5,6 +5,7 @@ use wxsub_proto::codec::DecodeError;
 use wxsub_proto::{ApiError, ErrCode, Operation, Remedy};
 
 use crate::clock::ClockReading;
+use crate::quota::MINUTE_QUOTA_DELAY;
 use crate::retry::RetryClass;
 use crate::transport::{RequestState, TransportError, TransportErrorKind};
 
@@ -111,7 +112,7 @@ impl TokenErrorKind {
         match self {
             Self::Refused(api_error) => {
                 match (api_error.errcode(), api_error.errcode().remedy(Operation::FetchToken)) {
-                    (ErrCode::MINUTE_QUOTA, _) => RetryClass::After(Duration::from_secs(60)),
+                    (ErrCode::MINUTE_QUOTA, _) => RetryClass::After(MINUTE_QUOTA_DELAY),
                     (_, Remedy::RetryLater) => RetryClass::Transient,
                     _ => RetryClass::Persistent,
                 }

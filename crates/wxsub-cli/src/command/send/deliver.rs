@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wxsub_core::Client;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
+use wxsub_core::quota::MINUTE_QUOTA_DELAY;
 use wxsub_core::transport::RequestState;
 use wxsub_proto::{ErrCode, Message, Operation, Remedy};
 use wxsub_server::send_result::{SendResult, SendStatus};
@@ -40,8 +41,11 @@ pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Inte
         Sender::Direct(client) => match client.send_until(message, interrupt.forced()).await {
             Ok(()) => SendReport::new(SendResult::sent(message), None),
             Err(error) => SendReport {
-                // Until the next token attempt ends, the token source returns the same error.
-                retry_after: error.retry_after().map(|wait| wait + TOKEN_ATTEMPT_TIME),
+                retry_after: error.retry_after().map(|wait| match error.operation() {
+                    // Until the next token attempt ends, the token source returns the same error.
+                    Operation::FetchToken => wait + TOKEN_ATTEMPT_TIME,
+                    Operation::Send => wait,
+                }),
                 ..SendReport::new(SendResult::failed(message, &error), Some(describe_send_error(&error)))
             },
         },
@@ -55,9 +59,6 @@ pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Inte
 
 /// Usual time of a token attempt that gets a response.
 const TOKEN_ATTEMPT_TIME: Duration = Duration::from_secs(1);
-
-/// Time to wait after errcode 45011, too many calls within a minute.
-const MINUTE: Duration = Duration::from_secs(60);
 
 impl SendReport {
     /// Creates a report without a time to wait.
@@ -75,7 +76,9 @@ impl SendReport {
             (SendStatus::Sent | SendStatus::Invalid, ..) => Signal::Responded,
             (SendStatus::MaybeSent, ..) => Signal::NoResponse,
             (_, Some(ErrCode::DAILY_QUOTA), _) => Signal::Blocked(Block::DailyQuota),
-            (_, Some(ErrCode::MINUTE_QUOTA), _) => Signal::RateLimited(self.retry_after.unwrap_or(MINUTE)),
+            (_, Some(ErrCode::MINUTE_QUOTA), _) => {
+                Signal::RateLimited(self.retry_after.unwrap_or(MINUTE_QUOTA_DELAY))
+            }
             (_, Some(code), _)
                 if stage == Some(Operation::FetchToken) && !code.is_transient_on_token_call() =>
             {
@@ -84,7 +87,7 @@ impl SendReport {
             (_, _, Some(Remedy::FixConfig | Remedy::AllowIp)) => Signal::Blocked(Block::Configuration),
             (SendStatus::Refused, ..) => Signal::Responded,
             (SendStatus::NotSent, _, Some(Remedy::SlowDown)) => {
-                Signal::RateLimited(self.retry_after.unwrap_or(MINUTE))
+                Signal::RateLimited(self.retry_after.unwrap_or(MINUTE_QUOTA_DELAY))
             }
             // The request is wrong, so a retry would get the same response.
             (SendStatus::NotSent, _, Some(Remedy::FixRequest)) => Signal::Responded,
@@ -205,7 +208,7 @@ mod tests {
             ("422 refused 40164 allow_ip send", none, Blocked(Block::Configuration), false),
             ("422 refused 45009 slow_down send", none, Blocked(Block::DailyQuota), true),
             ("503 not_sent 45009 slow_down token", five, Blocked(Block::DailyQuota), true),
-            ("422 refused 45011 slow_down send", none, RateLimited(MINUTE), true),
+            ("422 refused 45011 slow_down send", none, RateLimited(MINUTE_QUOTA_DELAY), true),
             ("503 not_sent 45011 slow_down token", five, RateLimited(after), true),
             ("503 not_sent 40125 fix_config token", five, Blocked(Block::TokenRefused), true),
             ("503 not_sent 40164 allow_ip token", five, Blocked(Block::TokenRefused), true),

@@ -1,9 +1,9 @@
 //! Why an app waits.
 
+use wxsub_core::quota::next_daily_reset;
 use wxsub_proto::AppId;
 
 use super::fixture::{Fixture, HOUR, MINUTE, not_accepted, not_sent, refused, unknown};
-use crate::app::beijing_midnight;
 use crate::ledger::{Change, NotRecorded};
 use crate::message::{NotAccepted, Settlement, StoredMessage};
 use crate::state::{GrantState, MessageState, WaitingFor};
@@ -50,7 +50,7 @@ pub(super) async fn the_limit_per_minute_pauses_for_a_minute(fixture: &Fixture) 
 }
 
 pub(super) async fn the_limit_per_day_pauses_until_midnight_in_beijing(fixture: &Fixture) {
-    let midnight = beijing_midnight(fixture.now());
+    let midnight = next_daily_reset(fixture.now());
     fixture.clock.advance(midnight.since(fixture.now()) - 90 * MINUTE);
     fixture.apply(Change::Heartbeat(fixture.worker)).await;
     fixture.meet(NotAccepted::DailyQuota).await;
