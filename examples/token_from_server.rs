@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use wxsub_examples::{APPID, TEMPLATE, Weixin};
-use wxsub_reqwest::core::token::TokenCache;
 use wxsub_reqwest::proto::{BaseUrl, ConsentRequest, Grant, Message, Scene};
-use wxsub_reqwest::{Client, ReqwestTransport};
+use wxsub_reqwest::{Client, ControlServer, ControlServerTokenSource, ReqwestTransport};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,9 +22,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(async move { server.serve(listener, None, pending()).await });
 
     let transport = Arc::new(ReqwestTransport::new()?);
-    let keeper = TokenCache::from_control_server(APPID.parse()?, key, base, transport.clone()).build();
+    let server = ControlServer::new(base, key, transport.clone());
+    let tokens = ControlServerTokenSource::new(server, APPID.parse()?);
     // Without this line, messages go to https://api.weixin.qq.com.
-    let client = Client::with_token_source(keeper, transport).api_base(weixin.base.clone()).build();
+    let client = Client::with_token_source(tokens, transport).api_base(weixin.base.clone()).build();
 
     for (scene, what) in [(1, "one message"), (2, "another, though the token was ended in between")] {
         let scene = Scene::new(scene)?;

@@ -8,13 +8,14 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use super::tree::top;
 
 /// Which of our crates may depend on which: the drawing in ARCHITECTURE.md as a table.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("wxsub-proto", &[]),
     ("wxsub-api", &["wxsub-proto"]),
+    ("wxsub-client", &["wxsub-api", "wxsub-core", "wxsub-proto"]),
     ("wxsub-core", &["wxsub-api", "wxsub-proto"]),
     ("wxsub-tls", &[]),
-    ("wxsub-hyper", &["wxsub-core", "wxsub-tls"]),
-    ("wxsub-reqwest", &["wxsub-core", "wxsub-tls"]),
+    ("wxsub-hyper", &["wxsub-client", "wxsub-core", "wxsub-tls"]),
+    ("wxsub-reqwest", &["wxsub-client", "wxsub-core", "wxsub-tls"]),
     ("wxsub-redis", &["wxsub-core"]),
     ("wxsub-outbox", &["wxsub-core", "wxsub-proto"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
@@ -29,9 +30,10 @@ const ARROWS: [(&str, &[&str]); 11] = [
 const PROGRAMS: [&str; 3] = ["wxsub-benches", "wxsub-examples", "wxsub-tests"];
 
 /// Which libraries each of our crates may use.
-const LIBRARIES: [(&str, &[&str]); 11] = [
+const LIBRARIES: [(&str, &[&str]); 12] = [
     ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "strsim", "thiserror", "zeroize"]),
     ("wxsub-api", &["serde", "serde_json", "utoipa", "zeroize"]),
+    ("wxsub-client", &["async-trait", "bytes", "http", "serde", "serde_json", "thiserror"]),
     (
         "wxsub-core",
         &[

@@ -73,6 +73,8 @@ impl fmt::Debug for ApiKey {
 mod tests {
     use super::*;
 
+    const KEY: &str = "PLANTEDabcdefghijklmnopqrstuvwxyz0123456789";
+
     #[test]
     fn bearer_needs_scheme_and_key() {
         let key = "a".repeat(ApiKey::LENGTH);
@@ -89,6 +91,15 @@ mod tests {
         }
         let key = ApiKey::new(key).unwrap();
         assert_eq!(ApiKey::from_bearer(&key.to_bearer()).unwrap().expose_secret(), key.expose_secret());
-        assert_eq!(format!("{key:?}"), "ApiKey(***)");
+    }
+
+    #[test]
+    fn api_key_has_43_characters_and_is_redacted() {
+        let key = ApiKey::new(KEY).unwrap();
+        assert_eq!((key.expose_secret(), format!("{key:?}").as_str()), (KEY, "ApiKey(***)"));
+        for bad in ["", "short", &KEY.replace('a', "-"), &format!("{KEY}x")] {
+            let error = ApiKey::new(bad).unwrap_err().to_string();
+            assert!(error.starts_with("key: ") && (bad.is_empty() || !error.contains(bad)), "{error}");
+        }
     }
 }

@@ -3,7 +3,6 @@
 mod action;
 mod cache;
 mod cached_token;
-mod control_server;
 mod error;
 mod event;
 mod generation;

@@ -49,6 +49,10 @@ pub use builder::{BuildError, HyperTransportBuilder};
 pub use transport::HyperTransport;
 
 // Rare names: parts of token caches, stores and transports of your own.
+pub use wxsub_client::{
+    ApiKey, ControlServer, ControlServerError, ControlServerSendError, ControlServerTokenSource,
+    ControlServerTokenSourceBuilder,
+};
 pub use wxsub_core as core;
 pub use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 pub use wxsub_core::consent::{InMemoryNonceStore, Nonce, SigningKey, VerificationError, VerifiedConsent};

@@ -101,8 +101,9 @@ fn address(word: &str) -> Option<IpAddr> {
     Some(ip.to_canonical()).filter(|ip| !ip.is_unspecified())
 }
 
-/// Control characters, line separators, and marks that change the direction of what follows.
-fn is_unsafe_in_logs(c: char) -> bool {
+/// Returns whether this is a control character, a line separator, or a mark that changes the direction of what follows.
+#[must_use]
+pub fn is_unsafe_in_logs(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2066}'..='\u{2069}')

@@ -186,8 +186,12 @@ pub struct WeixinSettings {
 impl TokenCache {
     /// Starts building a token cache that fetches from Weixin.
     #[must_use]
-    pub fn builder(appid: AppId, secret: AppSecret, transport: Arc<dyn Transport>) -> TokenCacheBuilder {
-        let endpoint = TokenEndpoint::default();
+    pub fn builder(
+        appid: AppId,
+        secret: AppSecret,
+        transport: impl Transport + 'static,
+    ) -> TokenCacheBuilder {
+        let (transport, endpoint) = (Arc::new(transport), TokenEndpoint::default());
         TokenCacheBuilder::new(WeixinSettings {
             appid,
             secret,
@@ -200,8 +204,10 @@ impl TokenCache {
 
     /// Starts building a token cache that fetches from another upstream, such as a control server.
     #[must_use]
-    pub fn from_upstream(upstream: Arc<dyn TokenUpstream>) -> TokenCacheBuilder<Arc<dyn TokenUpstream>> {
-        TokenCacheBuilder::new(upstream)
+    pub fn from_upstream(
+        upstream: impl TokenUpstream + 'static,
+    ) -> TokenCacheBuilder<Arc<dyn TokenUpstream>> {
+        TokenCacheBuilder::new(Arc::new(upstream))
     }
 }
 
@@ -212,8 +218,8 @@ impl<U> TokenCacheBuilder<U> {
 
     /// Sets the clock. Default: [`SystemClock`].
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -260,8 +266,8 @@ impl TokenCacheBuilder<WeixinSettings> {
     /// Shares the token with the peers that use this store. The cache reads the store every 2 s, and at once after
     /// a [notification](TokenStore::wait_for_change). Default: a store in memory.
     #[must_use]
-    pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
-        self.upstream.store = Some(store);
+    pub fn store(mut self, store: impl TokenStore + 'static) -> Self {
+        self.upstream.store = Some(Arc::new(store));
         self
     }
 

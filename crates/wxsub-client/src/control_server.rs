@@ -1,0 +1,211 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wxsub_api::{ApiKey, AppList, ReportRequest, SendResult, SendStatus, TokenResponse, path};
+use wxsub_core::clock::{Clock, ClockReading, SystemClock, timeout_at};
+use wxsub_core::token::{CachedToken, FetchedToken, Generation};
+use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
+use wxsub_proto::codec::RawResponse;
+use wxsub_proto::{AccessToken, AppId, BaseUrl, Message};
+
+use crate::{ControlServerError, ControlServerSendError};
+
+/// The default of [`ControlServer::timeout`]. The server waits for Weixin for 30 s by default.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A control server (`wxsub serve`), and the key of this client.
+///
+/// A clone is cheap. Each call makes one request and is never repeated.
+#[derive(Clone)]
+pub struct ControlServer {
+    base: BaseUrl,
+    key: ApiKey,
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+}
+
+impl ControlServer {
+    /// Creates a client of the server at this base URL.
+    ///
+    /// The server responds after Weixin does, so the transport should wait for a response longer than 30 s. It should
+    /// close idle connections after less than 10 s, because the server does.
+    #[must_use]
+    pub fn new(base: BaseUrl, key: ApiKey, transport: impl Transport + 'static) -> Self {
+        Self {
+            base,
+            key,
+            transport: Arc::new(transport),
+            clock: Arc::new(SystemClock::new()),
+            timeout: DEFAULT_TIMEOUT,
+        }
+    }
+
+    /// Sets the maximum time of one call. Default: 60 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the clock. Default: [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Reads the current token of an app.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not return a token.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
+    pub async fn token(&self, appid: &AppId) -> Result<CachedToken, ControlServerError> {
+        let requested_at = self.clock.now();
+        Ok(cached_token(self.fetch_token(appid, None).await?, requested_at))
+    }
+
+    /// Reports that Weixin rejected this token, and returns another one.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not return another token. If
+    /// [`may_have_taken_effect`](ControlServerError::may_have_taken_effect) is true, the server may still have replaced
+    /// the token.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the server may still replace the token. A second report of the same token is harmless.
+    pub async fn report_token(
+        &self,
+        appid: &AppId,
+        rejected: &AccessToken,
+    ) -> Result<CachedToken, ControlServerError> {
+        let requested_at = self.clock.now();
+        Ok(cached_token(self.fetch_token(appid, Some(rejected)).await?, requested_at))
+    }
+
+    /// Sends one message. `Ok` means that Weixin accepted it.
+    ///
+    /// # Errors
+    /// [`ControlServerSendError`] says whether the message was sent, and what to do. The same message may be sent again
+    /// only if it was certainly not sent.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: after the future is dropped, it is unknown whether the message was sent.
+    pub async fn send(&self, appid: &AppId, message: &Message) -> Result<(), ControlServerSendError> {
+        let response = match self.exchange(&path::messages(appid), Some(message.to_json())).await {
+            Ok(response) => response,
+            Err(error) => {
+                let result = match error.may_have_taken_effect() {
+                    true => SendResult::given_up(message),
+                    false => SendResult::not_sent(message),
+                };
+                return Err(ControlServerSendError::new(result, error));
+            }
+        };
+        match SendResult::from_response(message, response.status, &response.body) {
+            Some(result) if result.outcome == SendStatus::Sent => Ok(()),
+            Some(result) => Err(ControlServerSendError::new(result, ControlServerError::problem(&response))),
+            None => {
+                let error = ControlServerError::InvalidResponse { status: response.status };
+                Err(ControlServerSendError::new(SendResult::given_up(message), error))
+            }
+        }
+    }
+
+    /// Lists the apps that the key may use, and their health. The key needs the scope `admin`.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not return the list.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
+    pub async fn apps(&self) -> Result<AppList, ControlServerError> {
+        parse(&self.exchange(path::APPS, None).await?)
+    }
+
+    /// Reads the current token, or reports the rejected one.
+    pub(crate) async fn fetch_token(
+        &self,
+        appid: &AppId,
+        rejected: Option<&AccessToken>,
+    ) -> Result<FetchedToken, ControlServerError> {
+        let response = match rejected {
+            None => self.exchange(&path::access_token(appid), None).await?,
+            Some(token) => {
+                let report = json(&ReportRequest { access_token: Cow::Borrowed(token) })?;
+                self.exchange(&path::report(appid), Some(report)).await?
+            }
+        };
+        let TokenResponse { access_token, expires_in, generation } = parse(&response)?;
+        let fetched = FetchedToken::new(access_token.into_owned(), Duration::from_secs(expires_in));
+        Ok(fetched.with_generation(Generation::new(generation)))
+    }
+
+    pub(crate) fn shared_clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Makes one request: a `POST` of this JSON, or a `GET` without it.
+    async fn exchange(
+        &self,
+        path: &str,
+        json: Option<Vec<u8>>,
+    ) -> Result<RawResponse<Bytes>, ControlServerError> {
+        let request = self.request(path, json).map_err(ControlServerError::from_transport)?;
+        let deadline = self.clock.now().mono + self.timeout;
+        let response = timeout_at(&*self.clock, deadline, self.transport.execute(request)).await;
+        response.ok_or(ControlServerError::Timeout)?.map_err(ControlServerError::from_transport)
+    }
+
+    fn request(&self, path: &str, json: Option<Vec<u8>>) -> Result<HttpRequest, TransportError> {
+        let mut bearer = HeaderValue::try_from(self.key.to_bearer().as_str())
+            .map_err(|_| invalid_request("the key is no valid header value"))?;
+        bearer.set_sensitive(true);
+        let method = if json.is_some() { http::Method::POST } else { http::Method::GET };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header(AUTHORIZATION, bearer)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Bytes::from(json.unwrap_or_default()))
+            .map_err(|_| invalid_request("base URL and path make no valid URL"))?;
+        Ok(HttpRequest::from_http(request))
+    }
+}
+
+fn json(body: &impl Serialize) -> Result<Vec<u8>, ControlServerError> {
+    let invalid = |_| ControlServerError::from_transport(invalid_request("the request is no valid JSON"));
+    serde_json::to_vec(body).map_err(invalid)
+}
+
+fn invalid_request(detail: &str) -> TransportError {
+    TransportError::before_sending(TransportErrorKind::Other, detail)
+}
+
+fn parse<T: DeserializeOwned>(response: &RawResponse<Bytes>) -> Result<T, ControlServerError> {
+    if response.status != 200 {
+        return Err(ControlServerError::problem(response));
+    }
+    let invalid = |_| ControlServerError::InvalidResponse { status: response.status };
+    serde_json::from_slice(&response.body).map_err(invalid)
+}
+
+fn cached_token(fetched: FetchedToken, requested_at: ClockReading) -> CachedToken {
+    let generation = fetched.generation.unwrap_or_default();
+    CachedToken::new(fetched.token, generation, requested_at, fetched.lifetime)
+}
+
+impl fmt::Debug for ControlServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { base, timeout, .. } = self;
+        f.debug_struct("ControlServer").field("base", base).field("timeout", timeout).finish_non_exhaustive()
+    }
+}

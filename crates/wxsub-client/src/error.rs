@@ -1,0 +1,205 @@
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wxsub_api::{Problem, ProblemExtensions, SendResult, SendStatus};
+use wxsub_core::error::Delivery;
+use wxsub_core::token::TokenErrorKind;
+use wxsub_core::transport::{RequestState, TransportError};
+use wxsub_proto::api_error::is_unsafe_in_logs;
+use wxsub_proto::codec::RawResponse;
+use wxsub_proto::{ApiError, Remedy};
+
+/// Maximum length of the server's error text, in characters.
+const MAX_DETAIL_CHARS: usize = 300;
+
+/// A failed call of the control server. It contains no secret.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlServerError {
+    /// The request was certainly not sent.
+    #[error("the control server was not reached: {0}")]
+    NotReached(TransportError),
+    /// The request may have been sent, and no response arrived.
+    #[error("the control server's response was lost: {0}")]
+    ResponseLost(TransportError),
+    /// No response arrived in time.
+    #[error("the control server did not respond in time")]
+    Timeout,
+    /// The response is not one of a control server.
+    #[error("the control server's response is invalid; check that the URL is the one of a control server")]
+    InvalidResponse {
+        /// The status of the response.
+        status: u16,
+    },
+    /// The server responded with an error.
+    #[error("the control server responded with {status}{}", detail(problem.as_deref()))]
+    Problem {
+        /// The status of the response.
+        status: u16,
+        /// The problem. `None` if the body has none.
+        problem: Option<Box<Problem>>,
+        /// The delay that the server asked for.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// Returns the server's error text, without characters that can garble a log.
+fn detail(problem: Option<&Problem>) -> String {
+    let detail = problem.map_or("", |problem| &problem.detail);
+    let text: String = detail.chars().filter(|c| !is_unsafe_in_logs(*c)).take(MAX_DETAIL_CHARS).collect();
+    if text.is_empty() { text } else { format!(": {text}") }
+}
+
+impl ControlServerError {
+    pub(crate) fn from_transport(error: TransportError) -> Self {
+        match error.stage() {
+            RequestState::NotSent => Self::NotReached(error),
+            RequestState::MaybeSent => Self::ResponseLost(error),
+        }
+    }
+
+    pub(crate) fn problem(response: &RawResponse<Bytes>) -> Self {
+        Self::Problem {
+            status: response.status,
+            problem: serde_json::from_slice(&response.body).ok().map(Box::new),
+            retry_after: response.retry_after,
+        }
+    }
+
+    /// Returns whether the call may have taken effect although it failed.
+    #[must_use]
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::NotReached(_) | Self::Problem { .. } => false,
+            Self::ResponseLost(_) | Self::Timeout | Self::InvalidResponse { .. } => true,
+        }
+    }
+
+    /// Returns the delay that the server asked for.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Problem { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Returns Weixin's error, if Weixin refused the call of the server.
+    #[must_use]
+    pub fn api_error(&self) -> Option<ApiError> {
+        let Self::Problem { problem: Some(problem), .. } = self else { return None };
+        match &*problem.extensions {
+            ProblemExtensions::Refusal { errcode, errmsg, .. } => {
+                Some(ApiError::new((*errcode)?, errmsg.as_deref().unwrap_or_default()))
+            }
+            ProblemExtensions::Result(result) => result.refusal().map(|(api_error, _)| api_error),
+            _ => None,
+        }
+    }
+
+    /// Returns what to do about the error. If the server does not say it, the status decides.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::NotReached(error) if error.is_config_error() => Remedy::FixConfig,
+            Self::NotReached(_) | Self::ResponseLost(_) | Self::Timeout => Remedy::RetryLater,
+            Self::InvalidResponse { .. } => Remedy::FixConfig,
+            Self::Problem { status, problem, .. } => {
+                let by_status = match status {
+                    401 | 403 | 404 => Remedy::FixConfig,
+                    429 => Remedy::SlowDown,
+                    _ => Remedy::RetryLater,
+                };
+                problem.as_ref().and_then(|problem| problem.remedy()).unwrap_or(by_status)
+            }
+        }
+    }
+
+    /// Returns why a fetch of the token cache failed.
+    pub(crate) fn into_token_error(self) -> TokenErrorKind {
+        match self {
+            Self::NotReached(error) | Self::ResponseLost(error) => TokenErrorKind::Transport(error),
+            Self::Timeout => TokenErrorKind::TimedOut,
+            Self::InvalidResponse { .. } | Self::Problem { .. } => {
+                TokenErrorKind::Upstream { text: self.to_string(), remedy: self.remedy() }
+            }
+        }
+    }
+}
+
+/// A failed send through the control server. The message was not sent, maybe sent, or rejected.
+#[derive(Debug, Clone)]
+pub struct ControlServerSendError {
+    result: Box<SendResult>,
+    error: ControlServerError,
+}
+
+impl ControlServerSendError {
+    pub(crate) fn new(result: SendResult, error: ControlServerError) -> Self {
+        Self { result: Box::new(result), error }
+    }
+
+    /// Returns the result object: the outcome, Weixin's error and the invalid fields.
+    #[must_use]
+    pub fn result(&self) -> &SendResult {
+        &self.result
+    }
+
+    /// Returns what happened to the call.
+    #[must_use]
+    pub fn error(&self) -> &ControlServerError {
+        &self.error
+    }
+
+    /// Returns whether the message was sent.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        match self.result.outcome {
+            SendStatus::NotSent | SendStatus::Invalid => Delivery::NotSent,
+            SendStatus::Refused => Delivery::Rejected,
+            SendStatus::Sent | SendStatus::MaybeSent => Delivery::MaybeSent,
+        }
+    }
+
+    /// Returns Weixin's error. The [result](Self::result) says whether Weixin refused the message or the token call.
+    #[must_use]
+    pub fn api_error(&self) -> Option<ApiError> {
+        self.result.refusal().map(|(api_error, _)| api_error)
+    }
+
+    /// Returns what to do about the error.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match (self.result.remedy, self.result.outcome) {
+            (Some(remedy), _) => remedy,
+            (None, SendStatus::Invalid) => Remedy::FixRequest,
+            (None, SendStatus::NotSent) => self.error.remedy(),
+            (None, _) => Remedy::Investigate,
+        }
+    }
+
+    /// Returns the delay that the server asked for.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.error.retry_after()
+    }
+}
+
+impl fmt::Display for ControlServerSendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.delivery() {
+            Delivery::NotSent => f.write_str("the message was not sent: ")?,
+            Delivery::MaybeSent => {
+                f.write_str("the message may have been sent, do not blindly repeat it: ")?;
+            }
+            Delivery::Rejected => f.write_str("Weixin refused the message: ")?,
+        }
+        match self.api_error() {
+            Some(api_error) => api_error.fmt(f),
+            None => self.error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ControlServerSendError {}

@@ -1,0 +1,40 @@
+//! A client of the control server (`wxsub serve`), over any HTTP transport.
+//!
+//! The control server has the AppSecrets. Its clients have an [`ApiKey`].
+//!
+//! | type | what it does |
+//! |---|---|
+//! | [`ControlServer`] | reads and reports tokens, sends messages, lists the apps |
+//! | [`ControlServerTokenSource`] | a token cache that fetches from the control server, for a `Client` that sends to Weixin directly |
+//!
+//! ```
+//! # use wxsub_core::proto::codec::RawResponse;
+//! # use wxsub_core::transport::{HttpRequest, TransportError};
+//! use wxsub_client::{ApiKey, ControlServer};
+//! use wxsub_core::proto::{AppId, Grant, Message};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let transport = |request: HttpRequest| async move {
+//! #     Ok::<_, TransportError>(RawResponse::new(200, r#"{"outcome":"sent"}"#.into()))
+//! # };
+//! # let key = "a".repeat(ApiKey::LENGTH);
+//! let server = ControlServer::new("https://wxsub.internal".parse()?, ApiKey::new(key)?, transport);
+//!
+//! let appid: AppId = "wx0123456789abcdef".parse()?;
+//! let grant = Grant::assume_verified("OPENID", "TEMPLATE_ID", 1000)?;
+//! let message = Message::builder(grant).title("Parcel").content("It is here.").build()?;
+//! server.send(&appid, &message).await?;
+//! # Ok(()) }
+//! ```
+
+mod control_server;
+mod error;
+mod token_source;
+
+pub use control_server::ControlServer;
+pub use error::{ControlServerError, ControlServerSendError};
+pub use token_source::{ControlServerTokenSource, ControlServerTokenSourceBuilder};
+pub use wxsub_api::{
+    ApiKey, AppError, AppHealth, AppList, AppStatus, FieldError, Problem, ProblemKind, SendResult, SendStatus,
+};
