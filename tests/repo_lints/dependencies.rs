@@ -31,7 +31,7 @@ const PROGRAMS: [&str; 3] = ["wxsub-benches", "wxsub-examples", "wxsub-tests"];
 
 /// Which libraries each of our crates may use.
 const LIBRARIES: [(&str, &[&str]); 12] = [
-    ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "strsim", "thiserror", "zeroize"]),
+    ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "strsim", "subtle", "thiserror", "zeroize"]),
     ("wxsub-api", &["serde", "serde_json", "utoipa", "zeroize"]),
     ("wxsub-client", &["async-trait", "bytes", "http", "serde", "serde_json", "thiserror"]),
     (

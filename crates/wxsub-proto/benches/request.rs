@@ -1,4 +1,4 @@
-//! One subscribe request, from validated types to bytes, and its reply: how long, and how many allocations.
+//! One subscribe request, from validated types to bytes, and its response: time and allocations.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "benchmarks may panic")]
 
@@ -45,6 +45,6 @@ fn body(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
-fn reply(bencher: Bencher<'_, '_>) {
+fn response(bencher: Bencher<'_, '_>) {
     bencher.bench(|| subscribe::parse_response(200, black_box(br#"{"errcode":0,"errmsg":"ok"}"#)));
 }

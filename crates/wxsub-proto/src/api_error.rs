@@ -1,15 +1,14 @@
-//! The error that Weixin returned for a call.
-
-mod trace_id;
+//! The error that Weixin returned for a call, and the trace id in it.
 
 use std::fmt;
 use std::net::IpAddr;
 
-pub use trace_id::TraceId;
+use serde::Serialize;
 
 use crate::errcode::{ErrCode, Operation, Remedy};
 
-const MAX_CHARS: usize = 512;
+const MAX_ERRMSG_CHARS: usize = 512;
+const MAX_TRACE_ID_BYTES: usize = 64;
 const REDACTED: &str = "***";
 
 /// An error that Weixin returned: code and text. The text is for people. It is bounded and fits on one log line.
@@ -26,8 +25,11 @@ impl ApiError {
     pub fn new(errcode: ErrCode, errmsg: &str) -> Self {
         // The trace id stands at the end, so it is looked for before anything is cut off.
         let trace_id = TraceId::find_in(errmsg);
-        let errmsg =
-            errmsg.chars().take(MAX_CHARS).map(|c| if is_unsafe_in_logs(c) { ' ' } else { c }).collect();
+        let errmsg = errmsg
+            .chars()
+            .take(MAX_ERRMSG_CHARS)
+            .map(|c| if is_unsafe_in_logs(c) { ' ' } else { c })
+            .collect();
         Self { errcode, errmsg, trace_id }
     }
 
@@ -63,13 +65,13 @@ impl ApiError {
             return self.clone();
         }
         let mut errmsg = self.errmsg.replace(secret, REDACTED);
-        if self.errmsg.chars().count() == MAX_CHARS {
+        if self.errmsg.chars().count() == MAX_ERRMSG_CHARS {
             strip_truncated_secret(&mut errmsg, secret);
         }
-        if let Some((end, _)) = errmsg.char_indices().nth(MAX_CHARS) {
+        if let Some((end, _)) = errmsg.char_indices().nth(MAX_ERRMSG_CHARS) {
             errmsg.truncate(end);
         }
-        let trace_id = self.trace_id.as_ref().map(|id| id.without(secret));
+        let trace_id = self.trace_id.as_ref().map(|id| id.redact(secret));
         Self { errcode: self.errcode, errmsg, trace_id }
     }
 }
@@ -109,31 +111,108 @@ pub fn is_unsafe_in_logs(c: char) -> bool {
         || matches!(c, '\u{2066}'..='\u{2069}')
 }
 
+/// Weixin's id of one call, which its support asks for: a `rid`, or a `hint` in older responses. Printable ASCII, at
+/// most 64 characters, unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct TraceId(String);
+
+impl TraceId {
+    /// Makes the id from its text. `None` unless it is 1 to 64 characters of printable ASCII without spaces.
+    pub fn new(text: &str) -> Option<Self> {
+        bounded(text).map(|text| Self(text.to_owned()))
+    }
+
+    /// Finds the trace id in an error text. The last `rid:` that has one wins, because Weixin appends its own
+    /// to whatever it quotes; without any, the last `hint: [..]` or `hints: [..]`.
+    pub fn find_in(errmsg: &str) -> Option<Self> {
+        last_after(errmsg, "rid:", rid)
+            .or_else(|| last_after(errmsg, "hint:", hint))
+            .or_else(|| last_after(errmsg, "hints:", hint))
+            .map(|found| Self(found.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id with `secret` replaced by `***`, also if the id is only a part of the secret.
+    fn redact(&self, secret: &str) -> Self {
+        let clean = self.0.replace(secret, REDACTED);
+        let fits = clean.len() <= MAX_TRACE_ID_BYTES && !secret.contains(&self.0);
+        Self(if fits { clean } else { REDACTED.to_owned() })
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Reads the text after each whole word `label`, starting with the last one.
+fn last_after<'a>(
+    text: &'a str,
+    label: &'static str,
+    read: fn(&'a str) -> Option<&'a str>,
+) -> Option<&'a str> {
+    text.rmatch_indices(label).find_map(|(at, _)| {
+        let (before, from_label) = text.split_at_checked(at)?;
+        let in_a_word = before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        if in_a_word { None } else { read(from_label.strip_prefix(label)?.trim_start()) }
+    })
+}
+
+/// `6004f3da-1529ba72-5c345f67`, its start, or the form of the developer tools.
+fn rid(text: &str) -> Option<&str> {
+    let end =
+        text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))).unwrap_or(text.len());
+    // A word without digits is prose that happens to follow the label.
+    bounded(text.get(..end)?).filter(|found| found.contains(|c: char| c.is_ascii_digit()))
+}
+
+/// `[dLTTea0566vr46!]` or `[ req_id: hDexla0781ns89 ]`.
+fn hint(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix('[')?;
+    // Nothing that ends further away can be a trace id.
+    let end =
+        inside.char_indices().take(2 * MAX_TRACE_ID_BYTES).find(|&(_, c)| c == ']').map(|(at, _)| at)?;
+    let inside = inside.get(..end)?.trim();
+    bounded(inside.strip_prefix("req_id:").unwrap_or(inside).trim())
+}
+
+fn bounded(found: &str) -> Option<&str> {
+    let fits =
+        !found.is_empty() && found.len() <= MAX_TRACE_ID_BYTES && found.bytes().all(|b| b.is_ascii_graphic());
+    fits.then_some(found)
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{any, prop_assert, proptest};
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+    use serde::Deserialize;
 
-    use super::{ApiError, IpAddr, MAX_CHARS};
-    use crate::errcode::ErrCode;
+    use super::*;
 
-    fn refusal(errmsg: &str) -> ApiError {
+    fn api_error(errmsg: &str) -> ApiError {
         ApiError::new(ErrCode::INVALID_CREDENTIAL, errmsg)
     }
 
     #[test]
-    fn shows_code_and_text_on_one_line() {
-        let shown = refusal("invalid credential rid: 6004f3da-1529ba72-5c345f67").to_string();
+    fn display_has_code_and_text_on_one_line() {
+        let shown = api_error("invalid credential rid: 6004f3da-1529ba72-5c345f67").to_string();
         assert_eq!(shown, "errcode 40001: invalid credential rid: 6004f3da-1529ba72-5c345f67");
-        assert_eq!(refusal("").to_string(), "errcode 40001");
-        assert_eq!(refusal("a\r\nb\u{1b}[31mc\u{2028}d\u{202e}e\0").errmsg(), "a  b [31mc d e ");
+        assert_eq!(api_error("").to_string(), "errcode 40001");
+        assert_eq!(api_error("a\r\nb\u{1b}[31mc\u{2028}d\u{202e}e\0").errmsg(), "a  b [31mc d e ");
     }
 
     #[test]
     fn cuts_between_characters_and_keeps_the_trace_id_behind_the_cut() {
         let long = format!("{} rid: 6004f3da-1529ba72-5c345f67", "密".repeat(600));
-        let refusal = refusal(&long);
-        assert_eq!(refusal.errmsg(), "密".repeat(MAX_CHARS));
-        assert_eq!(refusal.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
+        let error = api_error(&long);
+        assert_eq!(error.errmsg(), "密".repeat(MAX_ERRMSG_CHARS));
+        assert_eq!(error.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
     }
 
     #[test]
@@ -155,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_nothing_of_an_echoed_secret() {
+    fn echoed_secret_is_removed() {
         let cases = [
             ("bad SECRET1 and SECRET1 again", "bad *** and *** again", None),
             ("bad rid: SECRET1", "bad rid: ***", Some("***")),
@@ -163,40 +242,130 @@ mod tests {
             ("nothing here rid: 61c1a406", "nothing here rid: 61c1a406", Some("61c1a406")),
         ];
         for (errmsg, expected, trace_id) in cases {
-            let clean = refusal(errmsg).redact("SECRET1");
+            let clean = api_error(errmsg).redact("SECRET1");
             assert_eq!(clean.errmsg(), expected);
-            assert_eq!(clean.trace_id().map(super::TraceId::as_str), trace_id);
+            assert_eq!(clean.trace_id().map(TraceId::as_str), trace_id);
         }
-        assert_eq!(refusal("kept").redact(""), refusal("kept"));
+        assert_eq!(api_error("kept").redact(""), api_error("kept"));
     }
 
     #[test]
-    fn leaves_nothing_of_a_secret_that_the_cut_went_through() {
+    fn truncated_secret_is_removed() {
         let secret = "s3cr3t".repeat(100);
-        assert_eq!(refusal(&format!("bad token {secret}")).redact(&secret).errmsg(), "bad token ***");
-        // A text that was not cut ends as it likes.
-        assert_eq!(refusal("bad s3cr").redact(&secret).errmsg(), "bad s3cr");
+        assert_eq!(api_error(&format!("bad token {secret}")).redact(&secret).errmsg(), "bad token ***");
+        // A text that was not cut keeps its end.
+        assert_eq!(api_error("bad s3cr").redact(&secret).errmsg(), "bad s3cr");
     }
 
     proptest! {
         #[test]
         fn any_text_is_bounded_and_stays_on_one_line(text in any::<String>(), times in 1_usize..200) {
-            let refusal = refusal(&text.repeat(times));
-            prop_assert!(refusal.errmsg().chars().count() <= MAX_CHARS);
-            prop_assert!(!refusal.to_string().chars().any(super::is_unsafe_in_logs));
+            let error = api_error(&text.repeat(times));
+            prop_assert!(error.errmsg().chars().count() <= MAX_ERRMSG_CHARS);
+            prop_assert!(!error.to_string().chars().any(is_unsafe_in_logs));
         }
 
         #[test]
-        fn a_secret_is_gone_wherever_it_stood(
+        fn secret_is_removed_at_any_position(
             before in "[ -~密]{0,600}",
             secret in "[a-zA-Z0-9_-]{8,80}",
             hint in any::<bool>(),
         ) {
             let errmsg = format!("{before}{}{secret} rid: {secret}", if hint { " hint: [" } else { "" });
-            let clean = refusal(&errmsg).redact(&secret);
+            let clean = api_error(&errmsg).redact(&secret);
             let everything = format!("{clean:?}");
             prop_assert!(!everything.contains(&secret));
-            prop_assert!(clean.errmsg().chars().count() <= MAX_CHARS);
+            prop_assert!(clean.errmsg().chars().count() <= MAX_ERRMSG_CHARS);
+        }
+    }
+
+    #[derive(Deserialize)]
+    struct ErrorResponse {
+        errcode: ErrCode,
+        errmsg: String,
+        trace_id: Option<String>,
+        blocked_ip: Option<IpAddr>,
+    }
+
+    fn found(errmsg: &str) -> Option<String> {
+        TraceId::find_in(errmsg).map(|id| id.to_string())
+    }
+
+    #[test]
+    fn real_responses_are_parsed() {
+        let file = include_str!("../tests/fixtures/error_responses.jsonl");
+        let responses: Vec<ErrorResponse> =
+            file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(responses.len(), 50);
+        for response in responses {
+            let error = ApiError::new(response.errcode, &response.errmsg);
+            assert_eq!(error.errmsg(), response.errmsg);
+            assert_eq!(
+                error.trace_id().map(TraceId::as_str),
+                response.trace_id.as_deref(),
+                "{}",
+                response.errmsg
+            );
+            assert_eq!(error.blocked_ip(), response.blocked_ip, "{}", response.errmsg);
+            assert!(response.errcode.info().is_some(), "{}", response.errcode);
+        }
+    }
+
+    #[test]
+    fn part_of_the_secret_is_no_trace_id() {
+        let error = ApiError::new(ErrCode::new(40001), "rid: 61c1a406");
+        assert_eq!(error.redact("xx61c1a406yy").trace_id().map(TraceId::as_str), Some("***"));
+        assert_eq!(error.redact("another").trace_id().map(TraceId::as_str), Some("61c1a406"));
+    }
+
+    #[test]
+    fn trace_id_is_found_in_odd_texts() {
+        let long = format!("rid: {}", "7".repeat(MAX_TRACE_ID_BYTES + 1));
+        let cases = [
+            ("access_token expired rid: 61c1a406-2e316837-103", Some("61c1a406-2e316837-103")),
+            ("rid:61c1a406", Some("61c1a406")),
+            ("\"rid: 61c1a406-2e316837-10300000\", see below", Some("61c1a406-2e316837-10300000")),
+            ("参数错误rid: 61c1a406", Some("61c1a406")),
+            ("rid: 61c1a406 rid: 71c1a406", Some("71c1a406")),
+            ("rid: 61c1a406 rid:", Some("61c1a406")),
+            ("hint: [a1] rid: 61c1a406", Some("61c1a406")),
+            ("hint: [a1!] rid:", Some("a1!")),
+            ("hints:[req_id:a1]", Some("a1")),
+            (
+                "hint: [ req_id: 0123456789012345678901234567890123456789012345678901234567890123 ]",
+                Some("0123456789012345678901234567890123456789012345678901234567890123"),
+            ),
+            ("rid: please keep it", None),
+            ("grid: 61c1a406", None),
+            ("my_rid: 61c1a406", None),
+            ("hint: []", None),
+            ("hint: [ req_id: ]", None),
+            ("hint: [a b]", None),
+            ("hint: [密]", None),
+            ("hint: [a1", None),
+            ("hint: a1", None),
+            ("rid", None),
+            ("", None),
+            (long.as_str(), None),
+        ];
+        for (errmsg, expected) in cases {
+            assert_eq!(found(errmsg).as_deref(), expected, "{errmsg}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_a_short_id_or_none(text in any::<String>(), label in "(rid|hints?):? ?\\[?") {
+            let id = found(&format!("{text} {label}{text}")).unwrap_or_default();
+            prop_assert!(id.len() <= MAX_TRACE_ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic()));
+        }
+
+        #[test]
+        fn rid_at_the_end_is_found_after_any_text(
+            text in any::<String>(),
+            rid in "[0-9][0-9a-f]{7}-[0-9a-f]{8}-[0-9a-f]{8}",
+        ) {
+            prop_assert_eq!(found(&format!("{text} rid: {rid}")), Some(rid));
         }
     }
 }

@@ -1,16 +1,35 @@
 //! The identifiers that Weixin issues.
 
-mod app_id;
-mod open_id;
-mod template_id;
+use crate::validation::{identifier, validated_string};
 
-pub use app_id::AppId;
-pub use open_id::OpenId;
-pub use template_id::TemplateId;
+validated_string!(
+    /// The AppID of a mobile app or Official Account: 1 to 128 of `[A-Za-z0-9_-]`. Not a secret.
+    ///
+    /// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
+    AppId,
+    |text| identifier("appid", text)
+);
+
+validated_string!(
+    /// A user's id for one app: 1 to 128 of `[A-Za-z0-9_-]`. A callback has it only if the user confirmed. It is personal
+    /// data: keep it out of logs and metrics.
+    ///
+    /// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
+    OpenId,
+    |text| identifier("openid", text)
+);
+
+validated_string!(
+    /// The ID of an approved message template: 1 to 128 of `[A-Za-z0-9_-]`.
+    ///
+    /// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
+    TemplateId,
+    |text| identifier("template_id", text)
+);
 
 #[cfg(test)]
 mod tests {
-    use super::{AppId, OpenId, TemplateId};
+    use super::*;
 
     #[test]
     fn one_to_128_letters_digits_underscore_hyphen() {
@@ -45,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn serde_goes_through_the_same_gate() {
+    fn serde_applies_the_same_rules() {
         assert!(serde_json::from_str::<TemplateId>(r#""ok""#).is_ok());
         assert!(serde_json::from_str::<TemplateId>(r#""not ok""#).is_err());
     }

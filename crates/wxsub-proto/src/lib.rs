@@ -29,29 +29,26 @@
 //! | [`redact`] | URLs without their secrets |
 
 pub mod api_error;
-mod base_url;
 pub mod codec;
 pub mod consent;
 pub mod endpoint;
 pub mod errcode;
 mod grant;
-mod http_url;
 mod id;
 pub mod message;
 pub mod redact;
 mod scene;
 mod secret;
-mod validate;
+mod url;
 mod validation;
 
 pub use api_error::{ApiError, TraceId};
-pub use base_url::{BaseUrl, BaseUrls};
 pub use consent::{ConsentAction, ConsentCallback, ConsentRequest, Reserved};
 pub use errcode::{ErrCode, Operation, Remedy};
 pub use grant::Grant;
-pub use http_url::HttpUrl;
 pub use id::{AppId, OpenId, TemplateId};
 pub use message::{Color, Content, Message, TapTarget, Title};
 pub use scene::Scene;
 pub use secret::{AccessToken, AppSecret};
+pub use url::{BaseUrl, BaseUrls, HttpUrl};
 pub use validation::{ValidationError, ValidationErrorKind, ValidationErrors};

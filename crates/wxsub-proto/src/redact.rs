@@ -39,7 +39,7 @@ pub fn redact_url(url: &str) -> String {
 fn redact_pair(pair: &str) -> String {
     match pair.split_once('=') {
         Some((name, value)) if PUBLIC_QUERY_KEYS.contains(&name) => format!("{name}={value}"),
-        // The name is shown, so that one sees which parameter it was.
+        // The name tells which parameter it was.
         Some((name, _)) => format!("{}=***", percent_encode(name)),
         None => "***".to_owned(),
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::redact_url;
 
     #[test]
-    fn only_what_is_known_to_be_harmless_is_shown() {
+    fn only_public_values_are_shown() {
         for (url, shown) in [
             ("https://a/b", "https://a/b"),
             ("/p?access_token=PLANTED", "/p?access_token=***"),
@@ -77,7 +77,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_planted_secret_never_shows(before in "[a-z/?&=#.]{0,20}", after in "[a-z/?&=#.]{0,20}") {
+        fn secret_value_is_never_shown(before in "[a-z/?&=#.]{0,20}", after in "[a-z/?&=#.]{0,20}") {
             for name in ["secret", "access_token", "key", "openid"] {
                 let shown = redact_url(&format!("https://h/p?{before}&{name}=PLANTED{after}"));
                 assert!(!shown.contains("PLANTED"), "{shown}");

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::validate::impl_try_from;
+use crate::validation::impl_try_from;
 use crate::{ValidationError, ValidationErrorKind};
 
 /// The developer's own number for an occasion to subscribe: 0 to 10000. A second consent of the same user for the same
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_kind_of_json_is_told_what_was_expected() {
+    fn other_json_kind_is_rejected_with_the_expected_one() {
         let error = serde_json::from_str::<Scene>("true").unwrap_err().to_string();
         assert!(error.contains("a scene from 0 to 10000, as text or a whole number"), "{error}");
     }

@@ -1,11 +1,5 @@
 //! The two secrets: redacted in `Debug`, without `Display` and serde, wiped when dropped, exposed only by name.
 
-mod access_token;
-mod app_secret;
-
-pub use access_token::AccessToken;
-pub use app_secret::AppSecret;
-
 /// A secret text: what [`AppSecret`] and [`AccessToken`] have in common.
 macro_rules! secret_text {
     ($(#[$doc:meta])* $name:ident, $field:literal, $max:literal) => {
@@ -24,7 +18,7 @@ macro_rules! secret_text {
             /// [`ValidationError`](crate::ValidationError) names the rule it breaks, never the text.
             pub fn new(text: impl Into<String>) -> Result<Self, $crate::ValidationError> {
                 let text = zeroize::Zeroizing::new(text.into());
-                $crate::validate::check_visible_ascii($field, &text, Self::MAX_LENGTH)?;
+                $crate::validation::check_visible_ascii($field, &text, Self::MAX_LENGTH)?;
                 // Some shells and tools keep the quotes of a configuration file.
                 match text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
                     true => {
@@ -44,8 +38,7 @@ macro_rules! secret_text {
             /// Whether both are equal, compared in constant time.
             #[must_use]
             pub fn ct_eq(&self, other: &Self) -> bool {
-                self.0.len() == other.0.len()
-                    && self.0.bytes().zip(other.0.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+                subtle::ConstantTimeEq::ct_eq(self.0.as_bytes(), other.0.as_bytes()).into()
             }
         }
 
@@ -63,14 +56,32 @@ macro_rules! secret_text {
             }
         }
 
-        $crate::validate::impl_try_from!($name: String, &str, &String => $name::new);
+        $crate::validation::impl_try_from!($name: String, &str, &String => $name::new);
     };
 }
-use secret_text;
+
+secret_text!(
+    /// The credential of every API call: valid for at most two hours, invalidated early by the next fetch. Visible ASCII,
+    /// at most 2048 characters (Weixin asks to reserve at least 512).
+    ///
+    /// Redacted in `Debug`, without `Display` and serde, wiped on drop.
+    AccessToken,
+    "access_token",
+    2048
+);
+
+secret_text!(
+    /// The AppSecret. Its holder can fetch tokens and so invalidate the ones in use. Visible ASCII, at most 512 characters.
+    ///
+    /// Redacted in `Debug`, without `Display` and serde, wiped on drop.
+    AppSecret,
+    "secret",
+    512
+);
 
 #[cfg(test)]
 mod tests {
-    use super::{AccessToken, AppSecret};
+    use super::*;
 
     #[test]
     fn debug_and_errors_never_show_the_secret() {
@@ -82,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_around_a_secret_are_named() {
+    fn quotes_around_a_secret_are_rejected() {
         for quoted in ["\"0123\"", "'0123'", "\"0123", "0123'"] {
             let error = AppSecret::new(quoted).unwrap_err().to_string();
             assert_eq!(error, "secret: must be given without quotes around it; remove them");
@@ -99,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn sameness() {
+    fn secrets_are_equal_only_as_a_whole() {
         let token = |text: &str| AccessToken::new(text).unwrap();
         assert!(token("abc").ct_eq(&token("abc")));
         assert!(!token("abc").ct_eq(&token("abd")));

@@ -182,7 +182,7 @@ impl Metrics {
     }
 
     pub(crate) fn record_refusal(&self, errcode: ErrCode) {
-        let errcode = if errcode.entry().is_some() { errcode.to_string() } else { "other".to_owned() };
+        let errcode = if errcode.info().is_some() { errcode.to_string() } else { "other".to_owned() };
         self.refusals.get_or_create(&ErrCodeLabels { errcode }).inc();
     }
 

@@ -118,11 +118,11 @@ impl<'a> Explanation<'a> {
         };
         Self {
             errcode,
-            known: errcode.entry().is_some(),
+            known: errcode.info().is_some(),
             name: errcode.name(),
             token_call: advice_for(Operation::FetchToken),
             send: advice_for(Operation::Send),
-            link: errcode.entry().map(ErrCodeInfo::docs_url),
+            link: errcode.info().map(ErrCodeInfo::docs_url),
             ip: refusal.blocked_ip(),
             rid: refusal.trace_id(),
         }
@@ -284,7 +284,7 @@ fn only_known_code(text: &str) -> Option<ErrCode> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"_-.:".contains(c));
     let mut codes = words
         .filter_map(|word| word.trim_end_matches(['.', ':']).parse().ok().map(ErrCode::new))
-        .filter(|code| code.get() > 0 && (code.entry().is_some() || *code == MAYBE_SENT));
+        .filter(|code| code.get() > 0 && (code.info().is_some() || *code == MAYBE_SENT));
     let first = codes.next()?;
     codes.all(|other| other == first).then_some(first)
 }

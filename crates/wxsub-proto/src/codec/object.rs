@@ -96,7 +96,7 @@ mod tests {
 
     /// Other formats have kinds of values that JSON lacks.
     #[test]
-    fn what_json_has_not_is_told_what_was_expected() {
+    fn kind_that_json_lacks_is_rejected() {
         let error = Strict.visit_bytes::<de::value::Error>(b"x").unwrap_err().to_string();
         assert!(error.ends_with("expected JSON"), "{error}");
     }

@@ -1,10 +1,15 @@
+//! The callback, and what to expect of it.
+
 use std::str::FromStr;
 
+use serde::de::IgnoredAny;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
+use subtle::ConstantTimeEq;
 
-use super::Reserved;
-use super::fields::CallbackFields;
+use super::request::{CALLBACK_FIELDS, ConsentRequest, Reserved};
+use crate::codec::{decode_query, parse_object_without_duplicates};
 use crate::{Grant, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind};
 
 /// A callback: what the user did, and the fields of the request. It is unsigned and anyone can write one. It proves
@@ -161,6 +166,202 @@ impl Serialize for ConsentCallback {
     }
 }
 
+/// The maximum size of a callback in bytes. Real ones have a few hundred.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// The five documented fields of a callback. Unknown names are ignored. A duplicate name is an error.
+#[derive(Default)]
+struct CallbackFields([Option<String>; 5]);
+
+impl CallbackFields {
+    /// Parses a callback URL, a query string, JSON, a printed map, or `key:value` lines. The text decides which.
+    fn read(text: &str) -> Result<Self, ValidationError> {
+        if text.len() > MAX_BYTES {
+            return Err(ValidationError::new(
+                "callback",
+                ValidationErrorKind::TooLong { max: MAX_BYTES, actual: text.len() },
+            ));
+        }
+        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        if text.is_empty() {
+            return Err(ValidationError::new("callback", ValidationErrorKind::Empty));
+        }
+        if let Some(members) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+            return match serde_json::from_str::<IgnoredAny>(text) {
+                Ok(_) => Self::from_json(text),
+                Err(_) => Self::from_printed_map(members),
+            };
+        }
+        match text.find(['=', ':']).map(|at| text.split_at(at)) {
+            Some((_, rest)) if rest.starts_with("://") => {
+                Self::from_query(text.split_once('?').map_or("", |(_, query)| query))
+            }
+            Some((_, rest)) if rest.starts_with(':') => Self::from_lines(text),
+            Some((before, _)) if before.contains('?') => {
+                Self::from_query(text.split_once('?').map_or("", |(_, query)| query))
+            }
+            Some(_) => Self::from_query(text),
+            None => {
+                let expected =
+                    "a callback URL, a query string, a JSON object, a printed map or key:value lines";
+                Err(ValidationError::new("callback", ValidationErrorKind::InvalidFormat { expected }))
+            }
+        }
+    }
+
+    /// Takes the value of one field out.
+    fn take(&mut self, name: &str) -> Option<String> {
+        let index = CALLBACK_FIELDS.iter().position(|field| *field == name)?;
+        self.0.get_mut(index)?.take()
+    }
+
+    fn put(&mut self, name: &str, value: String) -> Result<(), ValidationError> {
+        // The mobile SDKs spell two names differently.
+        let name = match name {
+            "openId" => "openid",
+            "templateId" | "templateID" => "template_id",
+            name => name,
+        };
+        let Some((index, field)) = CALLBACK_FIELDS.iter().enumerate().find(|(_, field)| **field == name)
+        else {
+            return Ok(());
+        };
+        match self.0.get_mut(index) {
+            Some(slot @ None) => *slot = Some(value),
+            // Some bridges for phones hand over an openid under both spellings.
+            Some(Some(first)) if *field == "openid" && *first == value => {}
+            _ => return Err(ValidationError::new(field, ValidationErrorKind::Duplicate)),
+        }
+        Ok(())
+    }
+
+    fn from_query(query: &str) -> Result<Self, ValidationError> {
+        // A URL that was copied out of HTML has `&amp;` where `&` was.
+        let query = query.split('#').next().unwrap_or_default().replace("&amp;", "&");
+        let mut fields = Self::default();
+        for (name, value) in decode_query(&query).map_err(|_| not_utf8())? {
+            fields.put(&name, value)?;
+        }
+        Ok(fields)
+    }
+
+    fn from_json(text: &str) -> Result<Self, ValidationError> {
+        let object = parse_object_without_duplicates(text.as_bytes()).map_err(|_| {
+            let expected = "one JSON object in which no name stands twice";
+            ValidationError::new("callback", ValidationErrorKind::InvalidFormat { expected })
+        })?;
+        let mut fields = Self::default();
+        for (name, value) in object {
+            match value {
+                Value::Null => {}
+                Value::String(text) => fields.put(&name, text)?,
+                other => fields.put(&name, other.to_string())?,
+            }
+        }
+        Ok(fields)
+    }
+
+    /// A map as Dart, JavaScript, Java, Swift or Python print it: `{openId: o, scene: 1000}`, `{openId=o, scene=1000}`,
+    /// `{ openId = o; scene = 1000; }`, with or without quotes.
+    fn from_printed_map(members: &str) -> Result<Self, ValidationError> {
+        let mut fields = Self::default();
+        let members = members.split([',', ';', '\n']).map(str::trim).filter(|member| !member.is_empty());
+        for member in members {
+            let Some((name, value)) = member.split_once([':', '=']) else {
+                let expected = "one JSON object, or a map printed as {name: value, …}";
+                return Err(ValidationError::new(
+                    "callback",
+                    ValidationErrorKind::InvalidFormat { expected },
+                ));
+            };
+            let [name, value] = [name, value].map(|text| text.trim().trim_matches(['"', '\'']));
+            if !["null", "undefined", "None", "nil", "<null>"].contains(&value) {
+                fields.put(name, value.to_owned())?;
+            }
+        }
+        Ok(fields)
+    }
+
+    fn from_lines(text: &str) -> Result<Self, ValidationError> {
+        let mut fields = Self::default();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let Some((name, value)) = line.split_once(':') else {
+                return Err(ValidationError::new(
+                    "callback",
+                    ValidationErrorKind::InvalidFormat { expected: "lines of the form key:value" },
+                ));
+            };
+            fields.put(name.trim(), value.trim().to_owned())?;
+        }
+        Ok(fields)
+    }
+}
+
+fn not_utf8() -> ValidationError {
+    ValidationError::new("callback", ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" })
+}
+
+/// The values that a callback must have to belong to a request, for applications that keep the request in the user's
+/// session. `None` is not checked. Without `reserved` a callback stays unproven.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallbackExpectations {
+    /// The expected `reserved` value.
+    pub reserved: Option<Reserved>,
+    /// The requested scene.
+    pub scene: Option<Scene>,
+    /// The requested template.
+    pub template_id: Option<TemplateId>,
+}
+
+/// A callback that does not belong to the request. Do not act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the callback's {field} is not the requested one; do not act on it, ask the user again")]
+pub struct CallbackMismatch {
+    field: &'static str,
+}
+
+impl CallbackMismatch {
+    /// The field that differs.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
+impl CallbackExpectations {
+    /// Expects every value of the request.
+    #[must_use]
+    pub fn of(request: &ConsentRequest) -> Self {
+        Self {
+            reserved: request.reserved.clone(),
+            scene: Some(request.scene),
+            template_id: Some(request.template_id.clone()),
+        }
+    }
+
+    /// Compares a callback with the expectations.
+    ///
+    /// # Errors
+    /// [`CallbackMismatch`] names the first field that differs.
+    pub fn check(&self, callback: &ConsentCallback) -> Result<(), CallbackMismatch> {
+        let differs = |field| Err(CallbackMismatch { field });
+        if let Some(expected) = &self.reserved
+            && !callback
+                .reserved()
+                .is_some_and(|given| expected.as_str().as_bytes().ct_eq(given.as_str().as_bytes()).into())
+        {
+            return differs("reserved");
+        }
+        if self.scene.is_some_and(|expected| expected != callback.scene()) {
+            return differs("scene");
+        }
+        if self.template_id.as_ref().is_some_and(|expected| expected != callback.template_id()) {
+            return differs("template_id");
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_says_the_same() {
+    fn every_format_gives_the_same_callback() {
         let query = document().to_query();
         let json = serde_json::to_string(&document()).unwrap();
         for text in [
@@ -194,7 +395,7 @@ mod tests {
 
     /// Text copied from HTML, a chat, or a phone's log.
     #[test]
-    fn what_is_pasted_says_the_same() {
+    fn pasted_text_gives_the_same_callback() {
         let (openid, template) =
             ("oyAaTjt-xXvP87pubE4eUOF-ttD4", "7YuTL__ilzyZB9DXcDt2mHx-CAS_E7KtsQkhIGVhhRM");
         let query = document().to_query();
@@ -255,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_kilobytes_are_read_and_no_more() {
+    fn size_limit_is_16_kib() {
         let query = document().to_query();
         let padded = |length: usize| format!("{query}&pad={}", "x".repeat(length - query.len() - 5));
         assert_eq!(padded(16_384).parse().as_ref(), Ok(&document()));
@@ -264,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn error_names_the_field() {
         let twice = |field| ValidationError::new(field, ValidationErrorKind::Duplicate);
         for (text, field) in [
             ("", "callback"),
@@ -294,5 +495,22 @@ mod tests {
         assert_eq!("openid:a\nopenId:b".parse::<ConsentCallback>().unwrap_err(), twice("openid"));
         let huge = format!("action={}", "x".repeat(20_000));
         assert_eq!(huge.parse::<ConsentCallback>().unwrap_err().field(), "callback");
+    }
+
+    #[test]
+    fn each_field_is_compared() {
+        let request = ConsentRequest::new("wx1", "T", 7).unwrap().reserved("proof").unwrap();
+        let expected = CallbackExpectations::of(&request);
+        let check = |text: &str| expected.check(&text.parse().unwrap()).map_err(|mismatch| mismatch.field());
+        assert_eq!(check("action=cancel&template_id=T&scene=7&reserved=proof"), Ok(()));
+        assert_eq!(check("action=cancel&template_id=T&scene=7&reserved=other"), Err("reserved"));
+        assert_eq!(check("action=cancel&template_id=T&scene=7&reserved=null"), Err("reserved"));
+        assert_eq!(check("action=cancel&template_id=T&scene=7"), Err("reserved"));
+        assert_eq!(check("action=cancel&template_id=T&scene=8&reserved=proof"), Err("scene"));
+        assert_eq!(check("action=cancel&template_id=U&scene=7&reserved=proof"), Err("template_id"));
+        assert_eq!(
+            CallbackExpectations::default().check(&"action=cancel&template_id=U&scene=8".parse().unwrap()),
+            Ok(())
+        );
     }
 }

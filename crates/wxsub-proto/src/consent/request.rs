@@ -1,8 +1,15 @@
+//! The request for consent, and the URL of the page that asks for it.
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
 
-use super::{ConsentUrl, Reserved};
-use crate::validation::ErrorCollector;
-use crate::{AppId, HttpUrl, Scene, TemplateId, ValidationError, ValidationErrors};
+use crate::codec::percent_encode;
+use crate::validation::{ErrorCollector, check_charset, check_length, validated_string};
+use crate::{
+    AppId, BaseUrl, HttpUrl, Scene, TemplateId, ValidationError, ValidationErrorKind, ValidationErrors,
+};
 
 /// A request for consent to one message. As JSON (`{"appid","scene":1000,"template_id","reserved"}`) it holds the values
 /// for the mobile SDK: `SubscribeMessage.Req` on Android, `WXSubscribeMsgReq` on iOS.
@@ -59,8 +66,8 @@ impl ConsentRequest {
     /// The page to open inside Weixin (Official Accounts). It redirects the user to `redirect_url` with the callback.
     ///
     /// # Errors
-    /// [`CallbackParameter`](crate::ValidationErrorKind::CallbackParameter) if `redirect_url` has a parameter that is
-    /// named like one of the callback's: `openid`, `template_id`, `action`, `scene` or `reserved`.
+    /// [`ValidationErrorKind::CallbackParameter`] if `redirect_url` has a parameter that is named like one of the
+    /// callback's: `openid`, `template_id`, `action`, `scene` or `reserved`.
     pub fn consent_url<'a>(&'a self, redirect_url: &'a HttpUrl) -> Result<ConsentUrl<'a>, ValidationError> {
         ConsentUrl::new(self, redirect_url)
     }
@@ -70,4 +77,172 @@ impl ConsentRequest {
 #[expect(clippy::trivially_copy_pass_by_ref)]
 fn as_number<S: Serializer>(scene: &Scene, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(scene.get())
+}
+
+validated_string!(
+    /// The value of a request that the callback returns unchanged: the protection against forged callbacks. 1 to 128 of
+    /// `[a-zA-Z0-9]`. Weixin's mobile SDK does not check it.
+    ///
+    /// An unset `reserved` can come back as the text `null`; a [`ConsentCallback`](super::ConsentCallback) reads that as
+    /// absent. The value `null` itself is therefore refused.
+    Reserved,
+    |text| {
+        check_charset("reserved", text, "letters and digits", |c| c.is_ascii_alphanumeric())?;
+        check_length("reserved", text, 128)?;
+        match text {
+            "null" => {
+                let expected = "something else than the text null, which Weixin sends for an unset value";
+                Err(ValidationError::new("reserved", ValidationErrorKind::InvalidFormat { expected }))
+            }
+            _ => Ok(()),
+        }
+    }
+);
+
+/// `GET https://mp.weixin.qq.com/mp/subscribemsg`: the consent page of Official Accounts. It opens inside Weixin only.
+///
+/// The parameters have the documented order. `redirect_url` is encoded exactly once. The fragment is part of the URL.
+///
+/// <https://developers.weixin.qq.com/doc/service/en/Message_Management/One-time_subscription_info.html>
+///
+/// ```
+/// use wxsub_proto::{ConsentRequest, HttpUrl};
+///
+/// let request = ConsentRequest::new("wx0123456789abcdef", "TEMPLATE", 7)?.reserved("proof")?;
+/// let back: HttpUrl = "https://shop.example/back?order=1".parse()?;
+/// assert_eq!(
+///     request.consent_url(&back)?.to_string(),
+///     "https://mp.weixin.qq.com/mp/subscribemsg?action=get_confirm&appid=wx0123456789abcdef&scene=7\
+///      &template_id=TEMPLATE&redirect_url=https%3A%2F%2Fshop.example%2Fback%3Forder%3D1&reserved=proof#wechat_redirect"
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ConsentUrl<'a> {
+    request: &'a ConsentRequest,
+    redirect_url: &'a HttpUrl,
+    base: Option<&'a BaseUrl>,
+}
+
+impl<'a> ConsentUrl<'a> {
+    /// The path of the page.
+    pub const PATH: &'static str = "/mp/subscribemsg";
+
+    fn new(request: &'a ConsentRequest, redirect_url: &'a HttpUrl) -> Result<Self, ValidationError> {
+        match callback_parameter(redirect_url.as_str()) {
+            Some(name) => {
+                Err(ValidationError::new("redirect_url", ValidationErrorKind::CallbackParameter { name }))
+            }
+            None => Ok(Self { request, redirect_url, base: None }),
+        }
+    }
+
+    /// On another host than `https://mp.weixin.qq.com`: a sandbox.
+    #[must_use]
+    pub fn with_base_url(mut self, base: &'a BaseUrl) -> Self {
+        self.base = Some(base);
+        self
+    }
+}
+
+impl fmt::Display for ConsentUrl<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConsentRequest { appid, scene, template_id, reserved } = self.request;
+        let base = self.base.map_or(BaseUrl::MP, BaseUrl::as_str);
+        let redirect_url = percent_encode(self.redirect_url.as_str());
+        write!(f, "{base}{}?action=get_confirm&appid={appid}&scene={scene}", Self::PATH)?;
+        write!(f, "&template_id={template_id}&redirect_url={redirect_url}")?;
+        if let Some(reserved) = reserved {
+            write!(f, "&reserved={reserved}")?;
+        }
+        f.write_str("#wechat_redirect")
+    }
+}
+
+/// The parameter of the callback that this URL already has, in any spelling that a parser may accept.
+fn callback_parameter(url: &str) -> Option<&'static str> {
+    let (_, query) = url.split('#').next()?.split_once('?')?;
+    // Some parsers split at `;`, too.
+    query.split(['&', ';']).find_map(|pair| {
+        let name = pair.split('=').next()?.replace('+', " ");
+        let name = percent_decode_str(&name).decode_utf8_lossy().to_ascii_lowercase();
+        // PHP reads `a.b` and `a b` as `a_b`, and `a[]` as a list `a`.
+        let name = name.split('[').next()?.trim().replace(['.', ' '], "_");
+        // The mobile SDKs write templateId.
+        CALLBACK_FIELDS.into_iter().find(|field| *field == name || field.replace('_', "") == name)
+    })
+}
+
+/// The names of the fields of a callback.
+pub(super) const CALLBACK_FIELDS: [&str; 5] = ["openid", "template_id", "action", "scene", "reserved"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_url_with_a_parameter_of_the_callback_is_refused() {
+        let request = ConsentRequest::new("wx1", "T", 7).unwrap();
+        for (query, name) in [
+            ("scene=1", "scene"),
+            ("x=1&action=buy", "action"),
+            ("openid=o", "openid"),
+            ("reserved", "reserved"),
+            ("template_id=T", "template_id"),
+            ("templateId=T", "template_id"),
+            ("openId=o", "openid"),
+            ("SCENE=1", "scene"),
+            ("%73cene=1", "scene"),
+            ("s%63ene%3d=1&%53cene=2", "scene"),
+            ("x=1;scene=2", "scene"),
+            ("x=1&amp;scene=2", "scene"),
+            ("scene[]=1", "scene"),
+            ("scene%5Ba%5D=1", "scene"),
+            ("template.id=1", "template_id"),
+            ("template+id=1", "template_id"),
+            ("%ff=1&+scene=1", "scene"),
+        ] {
+            let back: HttpUrl = format!("https://a.example/back?{query}#part").parse().unwrap();
+            let refused = request.consent_url(&back).unwrap_err();
+            assert_eq!(
+                refused,
+                ValidationError::new("redirect_url", ValidationErrorKind::CallbackParameter { name }),
+                "{query}"
+            );
+        }
+        for other in [
+            "https://a.example/scene",
+            "https://a.example/?x=scene",
+            "https://a.example/?scenery=1&my_scene=1&appid=wx1",
+            "https://a.example/?next=%3Fscene%3D1%26action%3Dbuy",
+            "https://a.example/#/back?scene=1",
+        ] {
+            assert!(request.consent_url(&other.parse().unwrap()).is_ok(), "{other}");
+        }
+    }
+
+    #[test]
+    fn parameters_in_the_documented_order() {
+        let request = ConsentRequest::new("wx1", "T", 7).unwrap();
+        let back: HttpUrl = "https://a/?b=%20".parse().unwrap();
+        assert_eq!(
+            request
+                .consent_url(&back)
+                .unwrap()
+                .with_base_url(&BaseUrl::new("http://127.0.0.1:1").unwrap())
+                .to_string(),
+            "http://127.0.0.1:1/mp/subscribemsg?action=get_confirm&appid=wx1&scene=7&template_id=T\
+             &redirect_url=https%3A%2F%2Fa%2F%3Fb%3D%2520#wechat_redirect"
+        );
+    }
+
+    #[test]
+    fn reserved_has_letters_and_digits_and_is_not_null() {
+        for good in ["a", "Hello123", &"z".repeat(128)] {
+            assert!(Reserved::new(good).is_ok());
+        }
+        for bad in ["", "a-b", "a_b", "a b", "é", "null", &"z".repeat(129)] {
+            assert!(Reserved::new(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -55,7 +55,7 @@ mod tests {
     use crate::endpoint::subscribe;
 
     #[test]
-    fn the_path_asked_about_is_in_the_body() {
+    fn path_of_the_endpoint_is_in_the_body() {
         let token = AccessToken::new("PLANTED").unwrap();
         let request = request(&token, subscribe::PATH);
         let url = request.url(&BaseUrl::new(BaseUrl::API).unwrap());
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_read() {
+    fn remaining_quota_is_parsed() {
         let read = |body: &str| Quota::parse_response(200, body.as_bytes());
         let full =
             r#"{"errcode":0,"errmsg":"ok","quota":{"daily_limit":100,"used":1,"remain":99},"rate_limit":{}}"#;

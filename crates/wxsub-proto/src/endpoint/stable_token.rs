@@ -76,11 +76,11 @@ impl StableTokenRequest {
     /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them, or `body` if
     /// it is not a JSON object of the right kinds.
     pub fn decode(body: &[u8]) -> Result<Self, ValidationError> {
-        let form = ValidationErrorKind::InvalidFormat {
+        let rule = ValidationErrorKind::InvalidFormat {
             expected: "a JSON object with grant_type, appid, secret and force_refresh",
         };
         let read: DecodedBody =
-            serde_json::from_slice(body).map_err(|_| ValidationError::new("body", form))?;
+            serde_json::from_slice(body).map_err(|_| ValidationError::new("body", rule))?;
         let missing = |field| ValidationError::new(field, ValidationErrorKind::Missing);
         let appid = AppId::new(read.appid.ok_or_else(|| missing("appid"))?)?;
         check_grant_type(&read.grant_type.ok_or_else(|| missing("grant_type"))?)?;
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn encoded_form_decodes_to_itself() {
         for forced in [false, true] {
             let request = if forced { request().force_refresh() } else { request() };
             let decoded = StableTokenRequest::decode(request.encode().body()).unwrap();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_called_side_names_what_is_wrong() {
+    fn server_side_error_names_the_field() {
         for (body, field) in [
             ("", "body"),
             ("[]", "body"),

@@ -24,8 +24,8 @@ pub fn request<'a>(access_token: &'a AccessToken, message: &Message) -> Request<
 /// # Errors
 /// [`ValidationError`] if there is no `access_token` or it is not visible ASCII.
 pub fn access_token_from_query(query: &str) -> Result<AccessToken, ValidationError> {
-    let form = ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" };
-    let pairs = decode_query(query).map_err(|_| ValidationError::new("query", form))?;
+    let rule = ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" };
+    let pairs = decode_query(query).map_err(|_| ValidationError::new("query", rule))?;
     let token = pairs.into_iter().find(|(name, _)| name == "access_token");
     AccessToken::new(
         token.ok_or_else(|| ValidationError::new("access_token", ValidationErrorKind::Missing))?.1,
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_without_token_is_named() {
+    fn query_without_token_is_rejected() {
         assert_eq!(
             access_token_from_query("x=1").unwrap_err().to_string(),
             "access_token: is missing; it is required"

@@ -51,8 +51,8 @@ impl TokenRequest {
     /// # Errors
     /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them.
     pub fn decode(query: &str) -> Result<Self, ValidationError> {
-        let form = ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" };
-        let pairs = decode_query(query).map_err(|_| ValidationError::new("query", form))?;
+        let rule = ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" };
+        let pairs = decode_query(query).map_err(|_| ValidationError::new("query", rule))?;
         let text = |field| {
             let value = pairs.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str());
             value.ok_or_else(|| ValidationError::new(field, ValidationErrorKind::Missing))
@@ -103,13 +103,13 @@ impl TokenResponse {
         let text = object.get("access_token").ok_or(DecodeError::MissingField("access_token"))?;
         let access_token = text.as_str().and_then(|text| AccessToken::new(text).ok());
         let access_token = access_token.ok_or(DecodeError::InvalidField("access_token"))?;
-        let life = object
+        let lifetime = object
             .get("expires_in")
             .map(parse_lenient_int)
             .transpose()
             .map_err(|_| DecodeError::InvalidField("expires_in"))?;
-        let life = life.flatten().ok_or(DecodeError::MissingField("expires_in"))?;
-        match u64::try_from(life) {
+        let lifetime = lifetime.flatten().ok_or(DecodeError::MissingField("expires_in"))?;
+        match u64::try_from(lifetime) {
             Ok(seconds) if seconds > 0 => Ok(Ok(Self::new(access_token, Duration::from_secs(seconds)))),
             _ => Err(DecodeError::InvalidField("expires_in")),
         }
@@ -131,9 +131,9 @@ mod tests {
 
     fn read(body: &str) -> Result<u64, String> {
         match TokenResponse::parse(200, body.as_bytes()) {
-            Ok(Ok(reply)) => Ok(reply.expires_in.as_secs()),
+            Ok(Ok(response)) => Ok(response.expires_in.as_secs()),
             Ok(Err(refusal)) => Err(refusal.errcode().to_string()),
-            Err(unreadable) => Err(unreadable.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -153,17 +153,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn encoded_form_decodes_to_itself() {
         let request = TokenRequest::new("wx1".parse().unwrap(), AppSecret::new("s%/&=+").unwrap());
         let url = request.encode().url(&BaseUrl::new(BaseUrl::API).unwrap());
         let decoded = TokenRequest::decode(url.split_once('?').unwrap().1).unwrap();
         assert_eq!((decoded.appid, decoded.secret.expose_secret()), (request.appid, "s%/&=+"));
-        let reply = TokenResponse::new(AccessToken::new("T").unwrap(), Duration::from_secs(7200));
-        assert_eq!(read(&String::from_utf8(reply.to_json()).unwrap()), Ok(7200));
+        let response = TokenResponse::new(AccessToken::new("T").unwrap(), Duration::from_secs(7200));
+        assert_eq!(read(&String::from_utf8(response.to_json()).unwrap()), Ok(7200));
     }
 
     #[test]
-    fn the_called_side_names_what_is_wrong() {
+    fn server_side_error_names_the_field() {
         for (query, field) in [
             ("", "appid"),
             ("appid=wx%201&grant_type=client_credential&secret=s", "appid"),
@@ -178,9 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn odd_lives_and_tokens() {
-        let of = |life: &str| read(&format!(r#"{{"access_token":"T","expires_in":{life}}}"#));
-        for (life, seconds) in [
+    fn odd_lifetimes_and_tokens() {
+        let of = |lifetime: &str| read(&format!(r#"{{"access_token":"T","expires_in":{lifetime}}}"#));
+        for (lifetime, seconds) in [
             ("7200", 7200),
             ("\"7200\"", 7200),
             ("7200.0", 7200),
@@ -188,10 +188,10 @@ mod tests {
             ("1e12", 7200),
             ("18446744073709551615", 7200),
         ] {
-            assert_eq!(of(life), Ok(seconds), "{life}");
+            assert_eq!(of(lifetime), Ok(seconds), "{lifetime}");
         }
-        for life in ["0", "-1", "null", "\"soon\"", "1.5", "true", "[]", "\"\"", "-1e300"] {
-            assert!(of(life).is_err(), "{life}");
+        for lifetime in ["0", "-1", "null", "\"soon\"", "1.5", "true", "[]", "\"\"", "-1e300"] {
+            assert!(of(lifetime).is_err(), "{lifetime}");
         }
         for token in ["\"\"", "null", "7", "\"a\\nb\"", &format!("\"{}\"", "t".repeat(4096))] {
             assert!(read(&format!(r#"{{"access_token":{token},"expires_in":7200}}"#)).is_err(), "{token}");
@@ -207,9 +207,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_life_is_always_within_bounds(body in ".*", life: i64) {
-            let _reply = TokenResponse::parse(200, body.as_bytes());
-            if let Ok(seconds) = read(&format!(r#"{{"access_token":"T","expires_in":{life}}}"#)) {
+        fn lifetime_is_always_within_bounds(body in ".*", lifetime: i64) {
+            let _result = TokenResponse::parse(200, body.as_bytes());
+            if let Ok(seconds) = read(&format!(r#"{{"access_token":"T","expires_in":{lifetime}}}"#)) {
                 assert!((1..=7200).contains(&seconds));
             }
         }

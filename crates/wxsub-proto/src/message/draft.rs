@@ -141,6 +141,12 @@ fn expected_form(bytes: &[u8], error: &serde_json::Error) -> &'static str {
     }
 }
 
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        MessageDraft::deserialize(deserializer)?.validate().map_err(serde::de::Error::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for MessageDraft {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ObjectVisitor).map(Self)
@@ -205,7 +211,7 @@ impl DraftValidator<'_> {
             for name in unknown.take(MAX_UNKNOWN_FIELDS) {
                 let rule = ValidationErrorKind::UnknownField {
                     name: sanitize_name(name),
-                    meant: names::meant(place, name),
+                    suggestion: names::suggest(place, name),
                 };
                 self.errors.push(ValidationError::new(place, rule));
             }
@@ -218,10 +224,10 @@ const MAX_UNKNOWN_FIELDS: usize = 8;
 
 /// Makes a foreign name safe to show.
 fn sanitize_name(name: &str) -> String {
-    let harmless = |c: char| {
+    let is_safe = |c: char| {
         if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '?' }
     };
-    name.chars().take(32).map(harmless).collect()
+    name.chars().take(32).map(is_safe).collect()
 }
 
 #[cfg(test)]
@@ -242,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_message_comes_back_as_it_went() {
+    fn parsed_message_serializes_to_itself() {
         let message: Message = serde_json::from_str(WHOLE).unwrap();
         assert_eq!(message.content_color().unwrap().as_str(), "#abcdef");
         assert!(matches!(message.tap_target(), Some(TapTarget::MiniProgramOrUrl(..))));
@@ -251,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_null_and_number_scene() {
+    fn null_is_absent_and_scene_may_be_a_number() {
         let message: Message = serde_json::from_str(
             r#"{"touser":"o","template_id":"T","url":null,"miniprogram":null,"scene":7,"title":"t","data":{"content":{"value":"v","color":null}}}"#,
         )
@@ -320,13 +326,13 @@ mod tests {
     }
 
     #[test]
-    fn another_kind_of_json_is_told_what_was_expected() {
+    fn other_json_kind_is_rejected_with_the_expected_one() {
         let error = serde_json::from_str::<MessageDraft>("[]").unwrap_err().to_string();
         assert!(error.contains("a JSON object"), "{error}");
     }
 
     #[test]
-    fn an_unknown_name_is_shown_without_its_teeth() {
+    fn unknown_name_is_sanitized() {
         let all = problems(
             r#"{"touser":"o","template_id":"T","scene":1,"title":"t","data":{"content":{"value":"v","co<l>_or-.9\n":1}}}"#,
         );
@@ -336,7 +342,7 @@ mod tests {
 
     /// Each kind of title error names its position.
     #[test]
-    fn the_place_of_a_control_character_counts_from_one() {
+    fn position_of_a_control_character_counts_from_one() {
         let all = problems(
             r#"{"touser":"o","template_id":"T","scene":1,"title":"ab\u0007","data":{"content":{"value":"v"}}}"#,
         );
@@ -352,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_shapes() {
+    fn wrong_form_of_json_is_explained() {
         for (text, said) in [
             ("[]", "message: must be one JSON object, not a list; write one object a line"),
             (
@@ -388,7 +394,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_or_refused_without_panic(text in ".*") {
+        fn any_text_is_parsed_without_panic(text in ".*") {
             let _problems = problems(&text);
         }
     }

@@ -34,7 +34,7 @@ const OTHER_NAMES: [(&str, &str, &str); 21] = [
 ];
 
 /// The known name that is most similar to an unknown one.
-pub(super) fn meant(place: &str, name: &str) -> Option<&'static str> {
+pub(super) fn suggest(place: &str, name: &str) -> Option<&'static str> {
     let name = folded(name);
     let known = KNOWN.into_iter().find(|(other, _)| *other == place)?.1;
     let other = || OTHER_NAMES.into_iter().find(|(at, other, _)| *at == place && *other == name);
@@ -58,10 +58,10 @@ fn is_typo(name: &str, known: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{KNOWN, OTHER_NAMES, folded, meant};
+    use super::{KNOWN, OTHER_NAMES, folded, suggest};
 
     #[test]
-    fn near_misses_are_recognised() {
+    fn near_misses_are_recognized() {
         for (place, name, expected) in [
             ("message", "toUser", "touser"),
             ("message", "to_user", "touser"),
@@ -81,10 +81,10 @@ mod tests {
             ("data.content", "colour", "color"),
             ("data.content", "text", "value"),
         ] {
-            assert_eq!(meant(place, name), Some(expected), "{place} {name}");
+            assert_eq!(suggest(place, name), Some(expected), "{place} {name}");
         }
         for (place, name) in [("message", "client_msg_id"), ("data", "keyword1"), ("miniprogram", "使用")] {
-            assert_eq!(meant(place, name), None, "{place} {name}");
+            assert_eq!(suggest(place, name), None, "{place} {name}");
         }
     }
 

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn read(status: u16, body: impl AsRef<[u8]>) -> Result<Result<usize, ApiError>, DecodeError> {
-        parse_envelope(status, body.as_ref()).map(|reply| match reply {
+        parse_envelope(status, body.as_ref()).map(|result| match result {
             Ok(object) => Ok(object.len()),
             Err(refusal) => Err(refusal),
         })
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_come_in_many_ways() {
+    fn lenient_int_may_be_number_text_or_float() {
         for (json, expected) in [
             ("7200", Ok(Some(7200))),
             ("7200.0", Ok(Some(7200))),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_keeps_its_date() {
+    fn response_keeps_its_date() {
         let date = Some("Tue, 24 Nov 2026 04:19:43 GMT".to_owned());
         assert_eq!(RawResponse::new(200, b"{}").with_date(date.clone()).date, date);
     }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_body_is_nothing_else() {
+    fn a_damaged_body_is_only_a_refusal() {
         for body in [
             b"{\"errcode\":0,\"errmsg\":\"o\x01k\"}".as_slice(),
             b"\xef\xbb\xbf{\"errcode\":0,\"errmsg\":\"ok\"}",
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_unreadable() {
+    fn other_responses_are_decode_errors() {
         for (status, body, expected) in [
             (500, r#"{"errcode":0}"#, DecodeError::UnexpectedStatus(500)),
             (302, "", DecodeError::UnexpectedStatus(302)),
@@ -336,8 +336,8 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused_without_panic(status: u16, body: Vec<u8>) {
-            let _reply = parse_envelope(status, &body);
+        fn any_bytes_are_parsed_without_panic(status: u16, body: Vec<u8>) {
+            let _result = parse_envelope(status, &body);
         }
     }
 }

@@ -1,10 +1,39 @@
-//! Base URLs of Weixin's servers.
+//! URLs: those that users open, and the base URLs of Weixin's servers.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::{HttpUrl, ValidationError, ValidationErrorKind};
+use crate::validation::{check_length, check_no_control_chars, validated_string};
+use crate::{ValidationError, ValidationErrorKind};
+
+validated_string!(
+    /// A URL for a tap or a redirect: `http://` or `https://`, a host, no white space or control character, at most 8192
+    /// characters (our limit). It is kept byte for byte. A fragment and non-ASCII characters are allowed.
+    ///
+    /// Weixin has further rules (an ICP licence, a registered domain), which are not checked here.
+    HttpUrl,
+    |text| check_http_url(text)
+);
+
+fn check_http_url(text: &str) -> Result<(), ValidationError> {
+    check_length("url", text, 8192)?;
+    check_no_control_chars("url", text, |_| false)?;
+    let form = |expected| ValidationError::new("url", ValidationErrorKind::InvalidFormat { expected });
+    if text.contains(char::is_whitespace) {
+        return Err(form("a URL without white space; percent-encode it"));
+    }
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .ok_or_else(|| form("a URL that starts with http:// or https://"))?;
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host_and_port = authority.rsplit('@').next().unwrap_or_default();
+    match host_and_port.rsplit_once(':').map_or(host_and_port, |(host, _)| host) {
+        "" => Err(form("a URL with a host")),
+        _ => Ok(()),
+    }
+}
 
 /// The base URL of API calls: scheme, host and an optional path prefix. `http://` is accepted only for loopback
 /// addresses, because secrets travel in the query.
@@ -210,7 +239,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plaintext_only_to_loopback() {
+    fn http_url_has_scheme_host_and_no_white_space() {
+        for good in [
+            "http://a",
+            "https://example.com/path?x=1#part",
+            "https://例え.jp/路",
+            "https://a:8080",
+            "https://[::1]:80/",
+            "https://a?b",
+            "https://u@h/",
+        ] {
+            assert_eq!(HttpUrl::new(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "ftp://a",
+            "example.com",
+            "//a",
+            "https://",
+            "https:///p",
+            "https://?q",
+            "https://:80",
+            "https://a b",
+            "https://a\n",
+            "https://a/\u{3000}",
+            "https://user@/",
+            "HTTPS",
+            "javascript:alert(1)",
+            "https://#",
+        ] {
+            assert!(HttpUrl::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(HttpUrl::new(format!("https://a/{}", "x".repeat(8192))).is_err());
+    }
+
+    #[test]
+    fn http_is_allowed_only_for_loopback() {
         for good in [
             BaseUrl::API,
             BaseUrl::MP,
@@ -247,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_a_call_is_no_part_of_it() {
+    fn path_of_a_call_is_rejected() {
         for bad in [
             "https://api.weixin.qq.com/cgi-bin",
             "https://api.weixin.qq.com/cgi-bin/",
@@ -295,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trailing_slash_is_no_part_of_it() {
+    fn trailing_slash_is_removed() {
         assert_eq!(BaseUrl::new("https://a/p/").unwrap().as_str(), "https://a/p");
     }
 }
