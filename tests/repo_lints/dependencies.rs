@@ -124,6 +124,7 @@ const LIBRARIES: [(&str, &[&str]); 12] = [
             "tokio",
             "tokio-rustls",
             "toml",
+            "tower-layer",
             "tower-service",
             "tracing",
             "utoipa",

@@ -159,14 +159,14 @@ impl SendResult {
     pub fn failed(
         message: &Message,
         outcome: SendStatus,
-        refusal: Option<&ApiError>,
+        api_error: Option<&ApiError>,
         remedy: Remedy,
         stage: Operation,
     ) -> Self {
         Self {
-            errcode: refusal.map(ApiError::errcode),
-            errmsg: refusal.map(|refusal| refusal.errmsg().to_owned()),
-            rid: refusal.and_then(ApiError::trace_id).cloned(),
+            errcode: api_error.map(ApiError::errcode),
+            errmsg: api_error.map(|error| error.errmsg().to_owned()),
+            rid: api_error.and_then(ApiError::trace_id).cloned(),
             remedy: Some(remedy),
             stage: Some(stage),
             ..Self::about(message, outcome)
@@ -227,9 +227,9 @@ impl SendResult {
 
     /// The error that Weixin returned, and the call that it refused.
     #[must_use]
-    pub fn refusal(&self) -> Option<(ApiError, Option<Operation>)> {
-        let refusal = ApiError::new(self.errcode?, self.errmsg.as_deref().unwrap_or_default());
-        Some((refusal, self.stage))
+    pub fn api_error(&self) -> Option<(ApiError, Option<Operation>)> {
+        let error = ApiError::new(self.errcode?, self.errmsg.as_deref().unwrap_or_default());
+        Some((error, self.stage))
     }
 
     /// Sets the line number of the message in a file.

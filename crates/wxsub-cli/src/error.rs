@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 use std::process::ExitCode;
 use std::str::FromStr;
 
+use wxsub_api::SendStatus;
 use wxsub_proto::{ValidationError, ValidationErrorKind};
-use wxsub_server::send_result::SendStatus;
 
 use crate::console;
 

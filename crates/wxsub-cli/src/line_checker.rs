@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use serde_json::Value;
+use wxsub_api::SendResult;
 use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{Grant, Message, ValidationError, ValidationErrorKind, ValidationErrors};
-use wxsub_server::send_result::SendResult;
 
 use crate::input::Line;
 

@@ -93,7 +93,7 @@ impl ControlServerError {
             ProblemExtensions::Refusal { errcode, errmsg, .. } => {
                 Some(ApiError::new((*errcode)?, errmsg.as_deref().unwrap_or_default()))
             }
-            ProblemExtensions::Result(result) => result.refusal().map(|(api_error, _)| api_error),
+            ProblemExtensions::Result(result) => result.api_error().map(|(api_error, _)| api_error),
             _ => None,
         }
     }
@@ -165,7 +165,7 @@ impl ControlServerSendError {
     /// Returns Weixin's error. The [result](Self::result) says whether Weixin refused the message or the token call.
     #[must_use]
     pub fn api_error(&self) -> Option<ApiError> {
-        self.result.refusal().map(|(api_error, _)| api_error)
+        self.result.api_error().map(|(api_error, _)| api_error)
     }
 
     /// Returns what to do about the error.

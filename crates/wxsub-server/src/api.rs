@@ -1,4 +1,109 @@
-//! The two APIs: the v1 API under `/v1`, and the Weixin-compatible API.
+//! The routes of the server, and what surrounds every handler: duration metrics, the limit of concurrent requests, and the
+//! audit line.
 
-pub(crate) mod v1;
+mod observe;
+pub(crate) mod public;
+mod request;
+mod v1;
 pub(crate) mod weixin_compat;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use wxsub_api::path;
+use wxsub_proto::endpoint::{stable_token, subscribe, token};
+
+use self::observe::Observe;
+use crate::apps::ServerState;
+use crate::state::audit::{Action, ApiSurface};
+
+/// All routes. `/metrics` is left out if it has a listener of its own.
+pub(crate) fn router(state: &Arc<ServerState>, with_metrics: bool) -> Router {
+    let routes = v1_routes(state)
+        .merge(weixin_routes(state))
+        .fallback(unknown.layer(Observe::new(state, "other").limited(weixin_compat::overloaded)))
+        .merge(public_routes(state));
+    let routes = if with_metrics { routes.merge(metrics_route(state)) } else { routes };
+    routes.with_state(Arc::clone(state))
+}
+
+/// The `/metrics` route alone, for a listener of its own.
+pub(crate) fn metrics_router(state: &Arc<ServerState>) -> Router {
+    metrics_route(state).with_state(Arc::clone(state))
+}
+
+/// The v1 API.
+fn v1_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
+    let limited = |path| Observe::new(state, path).limited(v1::overloaded);
+    let audited = |path, action| limited(path).audited(ApiSurface::V1, action);
+    let messages = Observe::new(state, path::MESSAGES).limited(v1::messages::overloaded);
+    Router::new()
+        .route(
+            path::APPS,
+            get(v1::apps::list.layer(audited(path::APPS, Action::List)))
+                .fallback(v1::only_get.layer(limited(path::APPS))),
+        )
+        .route(
+            path::ACCESS_TOKEN,
+            get(v1::token::read.layer(audited(path::ACCESS_TOKEN, Action::Read)))
+                .fallback(v1::only_get.layer(limited(path::ACCESS_TOKEN))),
+        )
+        .route(
+            path::REPORT,
+            post(v1::token::report.layer(audited(path::REPORT, Action::Report)))
+                .fallback(v1::only_post.layer(limited(path::REPORT))),
+        )
+        .route(
+            path::MESSAGES,
+            post(v1::messages::send_one.layer(messages.clone().audited(ApiSurface::V1, Action::Send)))
+                .fallback(v1::only_post.layer(messages)),
+        )
+}
+
+/// The Weixin-compatible API.
+fn weixin_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
+    let limited = |path| Observe::new(state, path).limited(weixin_compat::overloaded);
+    let audited = |path, action| limited(path).audited(ApiSurface::Weixin, action);
+    // The key is in the body, so the handler takes the permit itself, after it has read the body.
+    let stable = Observe::new(state, stable_token::PATH).audited(ApiSurface::Weixin, Action::Read);
+    Router::new()
+        .route(
+            token::PATH,
+            get(weixin_compat::token::read.layer(audited(token::PATH, Action::Read)))
+                .fallback(weixin_compat::only_get.layer(limited(token::PATH))),
+        )
+        .route(
+            stable_token::PATH,
+            post(weixin_compat::token::read_stable.layer(stable))
+                .fallback(weixin_compat::only_post.layer(limited(stable_token::PATH))),
+        )
+        .route(
+            subscribe::PATH,
+            post(weixin_compat::subscribe::send_one.layer(audited(subscribe::PATH, Action::Send)))
+                .fallback(weixin_compat::only_post.layer(limited(subscribe::PATH))),
+        )
+}
+
+/// The routes of operators. They need no key and work under overload too.
+fn public_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
+    Router::new()
+        .route(path::LIVEZ, get(public::liveness.layer(Observe::new(state, path::LIVEZ))))
+        .route(path::READYZ, get(public::readiness.layer(Observe::new(state, path::READYZ))))
+        .route(path::OPENAPI, get(public::openapi.layer(Observe::new(state, path::OPENAPI))))
+}
+
+fn metrics_route(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
+    Router::new().route(path::METRICS, get(public::metrics.layer(Observe::new(state, path::METRICS))))
+}
+
+/// The response for a path without a route, in the format of the API that the path belongs to.
+async fn unknown(uri: Uri) -> Response {
+    match uri.path() == "/v1" || uri.path().starts_with("/v1/") {
+        true => v1::not_found().into_response(),
+        false => weixin_compat::not_found().into_response(),
+    }
+}

@@ -2,29 +2,34 @@
 
 mod app;
 mod client;
-mod diagnostic;
+mod document;
+mod key;
 mod secret;
 mod store;
-mod table_reader;
 
 use std::collections::HashSet;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::hash::Hash;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use toml::Table;
 
 pub(crate) use self::app::AppConfig;
 use self::app::TransportCache;
+pub use self::app::ignored_proxy;
 pub use self::client::is_client_name;
-use self::diagnostic::Diagnostics;
-pub use self::diagnostic::{ConfigError, Diagnostic};
+pub(crate) use self::client::{ApiClient, AppAccess, Scope, find_by_key};
+pub use self::document::{ConfigError, Diagnostic};
+use self::document::{Diagnostics, TableReader};
+pub use self::key::{ApiKeyDigest, generate_api_key};
 pub(crate) use self::store::SharedStore;
-use self::table_reader::TableReader;
-use crate::client::{ApiClient, AppAccess};
-use crate::tls::Tls;
 
 /// The default of `listen`.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8460);
@@ -49,6 +54,16 @@ pub(crate) enum AuditTo {
     Stderr,
     File(PathBuf),
     Off,
+}
+
+/// A validated TLS configuration.
+#[derive(Clone)]
+pub(crate) struct Tls(pub(crate) Arc<ServerConfig>);
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
 }
 
 /// Limits of the server's load.
@@ -178,6 +193,38 @@ fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>) {
         );
     }
     (listen, tls)
+}
+
+/// The key of the file that cannot be used, and why.
+pub(crate) struct TlsFileError {
+    pub(crate) key: &'static str,
+    pub(crate) text: String,
+}
+
+impl Tls {
+    /// Reads certificate chain and private key, both PEM.
+    pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Self, TlsFileError> {
+        let file_error = |key, error: &dyn Display| TlsFileError {
+            key,
+            text: format!("names a file that cannot be used: {error}"),
+        };
+        let chain_error = |error: &dyn Display| file_error("tls_cert_file", error);
+        let chain = CertificateDer::pem_file_iter(certificate).map_err(|error| chain_error(&error))?;
+        let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|error| chain_error(&error))?;
+        if chain.is_empty() {
+            return Err(chain_error(&"it contains no certificate in PEM"));
+        }
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error("tls_key_file", &error))?;
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| chain_error(&error))?;
+        let mut config = config
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(|error| file_error("tls_key_file", &error))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
 }
 
 fn address(top: &mut TableReader<'_>, key: &str) -> Option<SocketAddr> {

@@ -41,32 +41,18 @@
 //! The server has two APIs. `/openapi.json` describes the v1 API under `/v1`. The Weixin-compatible API serves existing SDKs.
 //! `/livez`, `/readyz` and `/metrics` need no key.
 
+// The layers, from the lowest to the highest. A layer uses only those above it in this list.
 mod api;
-mod app;
-mod audit;
-mod client;
+mod apps;
 mod config;
-mod context;
-mod health;
-mod ignored_proxy;
-mod key;
-mod metrics;
 mod serve;
 mod state;
 
-mod cidr;
-mod middleware;
-mod rate_limit;
-mod send;
-pub mod send_result;
-mod server;
-mod store;
-mod tls;
-
 pub use api::weixin_compat::MAYBE_SENT;
-pub use config::{Config, ConfigError, Diagnostic, is_client_name};
-pub use ignored_proxy::ignored_proxy;
-pub use key::{ApiKeyDigest, generate_api_key};
-pub use server::{BuildError, Server, ServerBuilder};
-pub use store::{FileStore, StateError};
+pub use apps::failed_send;
+pub use config::{
+    ApiKeyDigest, Config, ConfigError, Diagnostic, generate_api_key, ignored_proxy, is_client_name,
+};
+pub use serve::{BuildError, Server, ServerBuilder};
+pub use state::store::{FileStore, StateError};
 pub use wxsub_core::consent::RngError;

@@ -1,153 +1,147 @@
-//! Accepts connections and serves the routes on them, within the limits.
+//! [`Server`] and its builder.
 
 mod connection;
+mod listener;
 
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use wxsub_core::clock::timeout_at;
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::store::{MemoryStore, TokenStore};
+use wxsub_core::transport::Transport;
+use wxsub_redis::RedisStore;
 
-use self::connection::serve_connection;
-use crate::server::Server;
-use crate::state::ServerState;
+use crate::api;
+use crate::apps::{ServerState, Services};
+use crate::config::Config;
+use crate::state::audit::Audit;
+use crate::state::metrics::Metrics;
+use crate::state::store::{FallbackStore, FileStore, StateError};
 
-/// Limit for requests under way after shutdown starts.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// The control server. Clones are cheap and share all state.
+#[derive(Clone)]
+pub struct Server {
+    state: Arc<ServerState>,
+    has_metrics_listener: bool,
+}
 
-/// Limit for writing the queued audit lines at shutdown.
-const AUDIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Wait before accepting again, after an error or at the connection limit.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Builds a [`Server`].
+pub struct ServerBuilder {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    store: Option<Arc<dyn TokenStore>>,
+    transport: Option<Arc<dyn Transport>>,
+}
 
 impl Server {
-    /// Serves until `shutdown` completes, then finishes requests under way, for at most 8 s.
+    /// Starts a server with this configuration.
+    #[must_use]
+    pub fn builder(config: Config) -> ServerBuilder {
+        ServerBuilder { config, clock: Arc::new(SystemClock::new()), store: None, transport: None }
+    }
+
+    /// The routes of the server, for your own axum application.
     ///
-    /// `metrics` is the listener for `/metrics`, if the configuration sets `metrics_listen`. Tokens are fetched before the
-    /// first request needs them.
+    /// Serve them with `into_make_service_with_connect_info::<SocketAddr>()`: `allowed_networks` and the audit need the
+    /// addresses of clients. Without them, keys with `allowed_networks` are rejected. The limit of connections does not
+    /// apply here.
+    pub fn router(&self) -> Router {
+        api::router(&self.state, !self.has_metrics_listener)
+    }
+
+    /// Replaces apps, secrets, clients and limits. Needs a tokio runtime.
+    ///
+    /// Requests under way keep the configuration with which they started. Apps with the same settings keep their tokens.
+    pub fn reload(&self, config: &Config) {
+        self.state.apply_config(config);
+        self.state.prefetch_tokens();
+    }
+
+    /// Starts a token fetch for every app that has no token. Needs a tokio runtime.
+    pub fn prefetch_tokens(&self) {
+        self.state.prefetch_tokens();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("apps", &self.state.snapshot().apps.len()).finish_non_exhaustive()
+    }
+}
+
+impl ServerBuilder {
+    /// Sets the clock. The default is the system clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets the token store. It replaces the store of the configuration.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Sets the transport for calls to Weixin. It replaces the configured proxies and certificate authorities.
+    #[must_use]
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Builds the server. It fetches no token yet.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the setting that cannot be used.
     ///
     /// # Cancel safety
-    /// Dropping the future stops accepting. Requests under way go on.
-    pub async fn serve(
-        &self,
-        listener: TcpListener,
-        metrics: Option<TcpListener>,
-        shutdown: impl Future<Output = ()>,
-    ) {
-        self.prefetch_tokens();
-        let main_acceptor = Acceptor::new(&self.state, self.router());
-        // Separate limit, so a full main port cannot block /metrics.
-        let metrics_acceptor = Acceptor::new(&self.state, self.metrics_router());
-        let serve_metrics = async {
-            match &metrics {
-                Some(listener) => metrics_acceptor.accept_loop(listener).await,
-                None => std::future::pending().await,
+    /// Dropping the future has no lasting effect. Build again.
+    pub async fn build(self) -> Result<Server, BuildError> {
+        let Self { config, clock, store, transport } = self;
+        let mut corrupt_apps = HashSet::new();
+        let files = match (&store, &config.state_dir) {
+            (None, Some(folder)) => Some(FileStore::open(folder, Arc::clone(&clock)).await?),
+            _ => None,
+        };
+        if let Some(files) = &files {
+            corrupt_apps.clone_from(files.corrupt_apps());
+        }
+        let store: Arc<dyn TokenStore> = match (store, &config.store, files) {
+            (Some(store), ..) => store,
+            (None, None, None) => Arc::new(MemoryStore::with_clock(Arc::clone(&clock))),
+            (None, None, Some(files)) => Arc::new(files),
+            (None, Some(shared), None) => Arc::clone(&shared.store) as Arc<dyn TokenStore>,
+            (None, Some(shared), Some(files)) => {
+                let shared: Arc<dyn TokenStore> = Arc::<RedisStore>::clone(&shared.store);
+                Arc::new(FallbackStore::new(shared, files))
             }
         };
-        tokio::select! {
-            () = shutdown => {}
-            () = main_acceptor.accept_loop(&listener) => {}
-            () = serve_metrics => {}
-        }
-        // Close the listener before the connections, so that clients cannot connect again.
-        main_acceptor.drain_backlog(listener);
-        self.state.drain();
-        let deadline = self.state.clock().now().mono + DRAIN_TIMEOUT;
-        // Connections that are still open after the deadline are dropped.
-        timeout_at(&**self.state.clock(), deadline, main_acceptor.wait_idle()).await;
-        let state = Arc::clone(&self.state);
-        let flush = tokio::task::spawn_blocking(move || state.audit().flush());
-        // A stalled reader of the audit must not delay shutdown.
-        let deadline = self.state.clock().now().mono + AUDIT_FLUSH_TIMEOUT;
-        timeout_at(&**self.state.clock(), deadline, flush).await;
+        let services = Services { clock, store, metrics: Arc::new(Metrics::new()), transport };
+        let audit = Audit::start(&config.audit).map_err(BuildError::Audit)?;
+        let state = Arc::new(ServerState::new(&config, services, audit, corrupt_apps));
+        Ok(Server { state, has_metrics_listener: config.metrics_listen.is_some() })
     }
 }
 
-/// Accepts and counts the connections of one listener.
-struct Acceptor {
-    state: Arc<ServerState>,
-    router: Router,
-    /// Number of open connections.
-    open_connections: Arc<watch::Sender<usize>>,
+/// A file or folder of the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The audit file.
+    #[error("audit: cannot write the file: {0}; name another file, or \"off\"")]
+    Audit(#[source] io::Error),
+    /// The folder of state files.
+    #[error("state_dir: {0}")]
+    State(#[from] StateError),
 }
 
-impl Acceptor {
-    fn new(state: &Arc<ServerState>, router: Router) -> Self {
-        Self { state: Arc::clone(state), router, open_connections: Arc::default() }
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("config", &self.config).finish_non_exhaustive()
     }
-
-    /// Accepts connections forever, up to the connection limit.
-    async fn accept_loop(&self, listener: &TcpListener) {
-        let mut open_count = self.open_connections.subscribe();
-        loop {
-            self.wait_for_capacity(&mut open_count).await;
-            match listener.accept().await {
-                Ok((stream, peer)) => self.spawn_connection(stream, peer),
-                Err(error) if is_per_connection_error(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed");
-                    let clock = self.state.clock();
-                    clock.sleep_until(clock.now().mono + ACCEPT_RETRY_DELAY).await;
-                }
-            }
-        }
-    }
-
-    /// Waits until the number of connections is below the limit. Checks repeatedly, because a reload may raise the limit.
-    async fn wait_for_capacity(&self, open_count: &mut watch::Receiver<usize>) {
-        let clock = self.state.clock();
-        let has_capacity = |open: &usize| *open < self.state.snapshot().limits.connections;
-        let retry_at = || clock.now().mono + ACCEPT_RETRY_DELAY;
-        while timeout_at(&**clock, retry_at(), open_count.wait_for(has_capacity)).await.is_none() {}
-    }
-
-    /// Accepts the remaining backlog, whose clients may have sent a request already, then closes the listener.
-    fn drain_backlog(&self, listener: TcpListener) {
-        let Ok(listener) = listener.into_std() else { return };
-        // The listener does not block: an error means that the backlog is empty.
-        while let Ok((stream, peer)) = listener.accept() {
-            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-            if let Ok(stream) = stream {
-                self.spawn_connection(stream, peer);
-            }
-        }
-    }
-
-    /// Waits until all connections are closed.
-    async fn wait_idle(&self) {
-        // `self` holds the sender, so the wait cannot fail.
-        let _ = self.open_connections.subscribe().wait_for(|open| *open == 0).await;
-    }
-
-    fn spawn_connection(&self, stream: TcpStream, peer: SocketAddr) {
-        self.open_connections.send_modify(|open| *open += 1);
-        let (state, router) = (Arc::clone(&self.state), self.router.clone());
-        let guard = ConnectionGuard(Arc::clone(&self.open_connections));
-        tokio::spawn(async move {
-            serve_connection(&state, router, stream, peer).await;
-            drop(guard);
-        });
-    }
-}
-
-/// Counts one connection until it is dropped.
-struct ConnectionGuard(Arc<watch::Sender<usize>>);
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.0.send_modify(|open| *open -= 1);
-    }
-}
-
-/// Whether the error concerns one connection only, so that the next accept may succeed.
-fn is_per_connection_error(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
-    )
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use wxsub_server::send_result::{FieldError, problems_of};
+use wxsub_api::FieldError;
 
 use crate::console;
 use crate::error::{CliError, ExitStatus};
@@ -54,7 +54,7 @@ impl Check {
             let line = line.map_err(|error| unreadable(&self.file, &error))?;
             let checked = checker.check(&line);
             let problems =
-                checked.message.err().map_or_else(Vec::new, |invalid| problems_of(&invalid.problems));
+                checked.message.err().map_or_else(Vec::new, |invalid| FieldError::list(&invalid.problems));
             counts.messages += 1;
             counts.invalid += u64::from(!problems.is_empty());
             self.print(&mut output, MessageProblems { line: line.number, id: checked.id, problems });

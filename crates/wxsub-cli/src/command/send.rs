@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use clap::{Args, value_parser};
 use serde_json::{Map, Value, json};
+use wxsub_api::{SendResult, SendStatus};
 use wxsub_core::Client;
 use wxsub_core::clock::SystemClock;
 use wxsub_proto::message::MessageDraft;
-use wxsub_server::send_result::{SendResult, SendStatus};
 
 use self::batch::{BatchSend, missing_line};
 use self::deliver::{Sender, deliver};

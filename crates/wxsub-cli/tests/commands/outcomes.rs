@@ -464,7 +464,7 @@ impl Server {
         // What the command itself says is no JSON.
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let of_sends = lines.filter(|line| {
-            ["wxsub_core::client", "wxsub_server::send"].contains(&line["target"].as_str().unwrap())
+            ["wxsub_core::client", "wxsub_server::apps::send"].contains(&line["target"].as_str().unwrap())
         });
         Observed { answer, metrics, log: one(of_sends.map(|line| log_line(&line, client)).collect()) }
     }

@@ -1,73 +1,216 @@
-//! The v1 API under `/v1`. A request carries its key in `Authorization: Bearer`.
+//! The v1 API: its problems as responses (RFC 9457), and its extractors, whose rejections are these responses.
+//!
+//! A request carries its key in `Authorization: Bearer`. Internal causes of a problem stay in log and status.
 
-pub(crate) mod apps;
-mod messages;
-pub(crate) mod openapi;
-pub(crate) mod problem;
-mod token;
+pub(super) mod apps;
+pub(super) mod messages;
+pub(super) mod token;
 
+use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{FromRequestParts, Path};
+use axum::http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use serde::Serialize;
-use wxsub_proto::AppId;
+use wxsub_api::{ApiKey, PROBLEM_JSON, Problem, ProblemExtensions, ProblemKind, SendResult};
+use wxsub_core::token::TokenError;
+use wxsub_proto::{ApiError, AppId};
 
-use self::problem::{Problem, ProblemKind};
-use crate::app::ManagedApp;
-use crate::client::{ApiClient, AppAccess, Scope};
-use crate::context::{BodyError, RequestContext, bearer};
-use crate::middleware::with_concurrency_limit;
-use crate::state::ServerState;
+use super::request::{BodyError, RequestContext, json_response};
+use crate::apps::{ManagedApp, ServerState, public_reason};
+use crate::config::{ApiClient, AppAccess, Scope};
 
-/// `{appid}` of the path. A text that cannot be decoded names no app.
-type AppIdPath = Result<Path<String>, PathRejection>;
+/// A problem as a response.
+#[derive(Debug)]
+pub(super) struct ProblemResponse {
+    problem: Problem,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+}
 
-/// A rejected request: the client of the key, if it is known, and the response.
-type AuthRejection<'a> = (Option<&'a ApiClient>, Problem);
+impl ProblemResponse {
+    pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self { problem: Problem::new(kind, detail), retry_after: None, allow: None }
+    }
 
-pub(crate) fn routes() -> Router<Arc<ServerState>> {
-    let only_get = with_concurrency_limit(|| async {
-        Problem::new(ProblemKind::MethodNotAllowed, "this route takes GET only").into_response()
-    });
-    let only_post = with_concurrency_limit(|| async {
-        Problem::new(ProblemKind::MethodNotAllowed, "this route takes POST only").into_response()
-    });
-    Router::new()
-        .route("/v1/apps", get(with_concurrency_limit(apps::list)).fallback(only_get.clone()))
-        .route("/v1/apps/{appid}/access_token", get(with_concurrency_limit(token::read)).fallback(only_get))
-        .route(
-            "/v1/apps/{appid}/access_token/report",
-            post(with_concurrency_limit(token::report)).fallback(only_post.clone()),
-        )
-        .route(
-            "/v1/apps/{appid}/messages",
-            post(with_concurrency_limit(messages::send_one)).fallback(only_post),
-        )
+    /// Sets `Retry-After`.
+    fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
+    /// Adds the members of the result object.
+    fn with_result(self, result: SendResult) -> Self {
+        Self { problem: self.problem.with_result(result), ..self }
+    }
+
+    /// Adds the result object of a message that was not tried, unless there is a result.
+    fn not_tried(self) -> Self {
+        match self.problem.result() {
+            Some(_) => self,
+            None => {
+                let result = SendResult::not_tried(self.problem.kind.remedy());
+                self.with_result(result)
+            }
+        }
+    }
+
+    /// The problem of an app without a usable token.
+    fn no_token(error: &TokenError) -> Self {
+        let api_error = error.api_error();
+        let extensions = ProblemExtensions::Refusal {
+            errcode: api_error.map(ApiError::errcode),
+            errmsg: api_error.map(|error| error.errmsg().to_owned()),
+            rid: api_error.and_then(ApiError::trace_id).cloned(),
+            remedy: error.remedy(),
+        };
+        let detail = format!("{}; the server keeps trying to fetch one", public_reason(error));
+        let problem = Problem::new(ProblemKind::NoToken, detail).with(extensions);
+        Self { problem, retry_after: None, allow: None }
+            .retry_after(error.retry_after().unwrap_or(Duration::from_secs(60)))
+    }
+}
+
+/// Whole seconds, at least 1. Zero would invite an immediate retry.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
+}
+
+impl IntoResponse for ProblemResponse {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = json_response(status, PROBLEM_JSON, &self.problem);
+        let headers = response.headers_mut();
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+        }
+        if let Some(method) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(method));
+        }
+        if self.problem.kind == ProblemKind::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<BodyError> for ProblemResponse {
+    fn from(reason: BodyError) -> Self {
+        match reason {
+            BodyError::TooLarge => {
+                Self::new(ProblemKind::TooLarge, "the body exceeds this server's limit; shorten it")
+            }
+            BodyError::Incomplete => Self::new(
+                ProblemKind::Incomplete,
+                "the body was not received completely in time; send it again",
+            ),
+        }
+    }
+}
+
+/// The response at the limit of concurrent requests.
+pub(super) fn overloaded() -> Response {
+    overload().into_response()
+}
+
+fn overload() -> ProblemResponse {
+    ProblemResponse::new(ProblemKind::Overloaded, "server overloaded; retry later")
+        .retry_after(Duration::from_secs(1))
 }
 
 /// The response for a path without a route.
-pub(crate) fn not_found() -> Response {
-    Problem::new(ProblemKind::NotFound, "there is no such route; /openapi.json lists them").into_response()
+pub(super) fn not_found() -> ProblemResponse {
+    ProblemResponse::new(ProblemKind::NotFound, "there is no such route; /openapi.json lists them")
 }
 
-/// The AppID of the path, if it is valid.
-fn parse_appid(path: &AppIdPath) -> Option<AppId> {
-    path.as_ref().ok().and_then(|Path(text)| text.parse().ok())
+/// The response to another method than GET.
+pub(super) async fn only_get() -> ProblemResponse {
+    let problem = ProblemResponse::new(ProblemKind::MethodNotAllowed, "this route takes GET only");
+    ProblemResponse { allow: Some("GET"), ..problem }
+}
+
+/// The response to another method than POST.
+pub(super) async fn only_post() -> ProblemResponse {
+    let problem = ProblemResponse::new(ProblemKind::MethodNotAllowed, "this route takes POST only");
+    ProblemResponse { allow: Some("POST"), ..problem }
+}
+
+/// The scope that a route requires, as a type.
+pub(super) trait RequiredScope: Send {
+    const SCOPE: Scope;
+}
+
+/// [`Scope::TokenRead`].
+#[derive(Debug)]
+pub(super) struct TokenRead;
+
+/// [`Scope::TokenReport`].
+#[derive(Debug)]
+pub(super) struct TokenReport;
+
+/// [`Scope::MessageSend`].
+#[derive(Debug)]
+pub(super) struct MessageSend;
+
+impl RequiredScope for TokenRead {
+    const SCOPE: Scope = Scope::TokenRead;
+}
+
+impl RequiredScope for TokenReport {
+    const SCOPE: Scope = Scope::TokenReport;
+}
+
+impl RequiredScope for MessageSend {
+    const SCOPE: Scope = Scope::MessageSend;
+}
+
+/// The client of the request's key and the app of the path. The client has the scope `S` and may use the app.
+#[derive(Debug)]
+pub(super) struct Authorized<S> {
+    pub(super) context: RequestContext,
+    pub(super) client: Arc<ApiClient>,
+    pub(super) app: Arc<ManagedApp>,
+    scope: PhantomData<S>,
+}
+
+impl<S: RequiredScope> FromRequestParts<Arc<ServerState>> for Authorized<S> {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<ServerState>,
+    ) -> Result<Self, ProblemResponse> {
+        let Ok(context) = RequestContext::from_request_parts(parts, state).await;
+        // A text that cannot be decoded names no app.
+        let path = Path::<String>::from_request_parts(parts, state).await.ok();
+        let appid: Option<AppId> = path.and_then(|Path(text)| text.parse().ok());
+        context.audit(|entry| entry.appid.clone_from(&appid));
+        let authorized = authenticate(&context, &parts.headers, S::SCOPE).and_then(|client| {
+            let app = find_app(&context, &client, appid.as_ref())?;
+            Ok((client, app))
+        });
+        match authorized {
+            Ok((client, app)) => Ok(Self { context, client, app, scope: PhantomData }),
+            // Every response to a message has the members of the result object.
+            Err(problem) if S::SCOPE == Scope::MessageSend => Err(problem.not_tried()),
+            Err(problem) => Err(problem),
+        }
+    }
 }
 
 /// The client of the request's key, if it has the scope.
-fn authenticate(context: &RequestContext, scope: Scope) -> Result<&ApiClient, AuthRejection<'_>> {
-    let Some(client) = context.client(bearer(&context.head.headers).as_ref()) else {
+fn authenticate(
+    context: &RequestContext,
+    headers: &HeaderMap,
+    scope: Scope,
+) -> Result<Arc<ApiClient>, ProblemResponse> {
+    let Some(client) = bearer(headers).and_then(|key| context.client(&key)) else {
         let detail = "no known key; send Authorization: Bearer KEY with a key that this server knows";
-        return Err((None, Problem::new(ProblemKind::Unauthorized, detail)));
+        return Err(ProblemResponse::new(ProblemKind::Unauthorized, detail));
     };
+    context.audit(|entry| entry.client = Some(Arc::clone(&client)));
     if client.has_scope(scope) {
         return Ok(client);
     }
@@ -75,51 +218,64 @@ fn authenticate(context: &RequestContext, scope: Scope) -> Result<&ApiClient, Au
         "this key lacks the scope {}; add it to the client in the server's configuration",
         scope.as_str()
     );
-    Err((Some(client), Problem::new(ProblemKind::Forbidden, detail)))
+    Err(ProblemResponse::new(ProblemKind::Forbidden, detail))
 }
 
-/// The app of the path, if the key may use it.
+/// The app, if the client may use it.
 ///
 /// Only a key for all apps gets "not found". Other keys cannot learn which apps exist.
-fn authorize<'a>(
-    context: &'a RequestContext,
-    path: &AppIdPath,
-    scope: Scope,
-) -> Result<(&'a ApiClient, &'a Arc<ManagedApp>), AuthRejection<'a>> {
-    let client = authenticate(context, scope)?;
-    let appid = parse_appid(path);
-    if !appid.as_ref().is_some_and(|appid| client.can_access(appid)) && client.apps != AppAccess::All {
-        return Err((Some(client), Problem::new(ProblemKind::Forbidden, "this key may not use this app")));
+fn find_app(
+    context: &RequestContext,
+    client: &ApiClient,
+    appid: Option<&AppId>,
+) -> Result<Arc<ManagedApp>, ProblemResponse> {
+    if !appid.is_some_and(|appid| client.can_access(appid)) && client.apps != AppAccess::All {
+        return Err(ProblemResponse::new(ProblemKind::Forbidden, "this key may not use this app"));
     }
-    let app = appid.and_then(|appid| context.snapshot.apps.get(&appid));
-    app.map(|app| (client, app)).ok_or_else(|| {
-        (Some(client), Problem::new(ProblemKind::NotFound, "the app is not configured on this server"))
-    })
+    let app = appid.and_then(|appid| context.snapshot().apps.get(appid)).cloned();
+    app.ok_or_else(|| ProblemResponse::new(ProblemKind::NotFound, "the app is not configured on this server"))
 }
 
-fn body_problem(reason: BodyError) -> Problem {
-    match reason {
-        BodyError::TooLarge => {
-            Problem::new(ProblemKind::TooLarge, "the body exceeds this server's limit; shorten it")
+/// The key of `Authorization: Bearer KEY`. Two such headers are ambiguous, so they count as none.
+fn bearer(headers: &HeaderMap) -> Option<ApiKey> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    ApiKey::from_bearer(value.to_str().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use wxsub_core::token::TokenErrorKind;
+    use wxsub_core::transport::{TransportError, TransportErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn problem_without_token_shows_no_internal_cause() {
+        let error = TransportError::before_sending(TransportErrorKind::Connect, "tcp connect error: PLANTED");
+        let response = ProblemResponse::no_token(&TokenError::new(TokenErrorKind::Transport(error), None));
+        let text = serde_json::to_string(&response.problem).unwrap();
+        assert!(
+            text.contains("no usable access token: no connection;") && !text.contains("PLANTED"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn bearer_needs_exactly_one_header() {
+        let mut headers = HeaderMap::new();
+        assert!(bearer(&headers).is_none());
+        let value: HeaderValue = format!("Bearer {}", "a".repeat(43)).parse().unwrap();
+        headers.append(AUTHORIZATION, value.clone());
+        assert!(bearer(&headers).is_some());
+        headers.append(AUTHORIZATION, value);
+        assert!(bearer(&headers).is_none());
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up_to_whole_seconds() {
+        for (millis, expected) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (60_000, 60)] {
+            assert_eq!(seconds(Duration::from_millis(millis)), expected, "{millis}");
         }
-        BodyError::Incomplete => Problem::new(
-            ProblemKind::Incomplete,
-            "the body was not received completely in time; send it again",
-        ),
     }
-}
-
-/// A JSON response that must not be cached.
-fn json(value: &impl Serialize) -> Response {
-    // Fits a token of today's length without reallocation.
-    let mut text = Vec::with_capacity(512);
-    if serde_json::to_writer(&mut text, value).is_err() {
-        text.clear();
-    }
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = StatusCode::OK;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -6,7 +6,7 @@ use std::io::Read;
 use wxsub_proto::AppSecret;
 use zeroize::Zeroizing;
 
-use super::table_reader::TableReader;
+use super::document::TableReader;
 
 /// Maximum number of bytes read from a secret file. Secrets are shorter.
 const MAX_SECRET_BYTES: usize = 4096;

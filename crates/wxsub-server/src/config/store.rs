@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use wxsub_redis::{RedisConfigError, RedisStore};
 use zeroize::Zeroizing;
 
+use super::document::TableReader;
 use super::secret;
-use super::table_reader::TableReader;
 
 /// The shared store, and a digest of its settings.
 #[derive(Clone)]

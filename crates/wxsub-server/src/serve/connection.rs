@@ -25,7 +25,7 @@ use tower_service::Service;
 use wxsub_core::clock::timeout_at;
 
 use self::write_timeout::WriteTimeout;
-use crate::state::ServerState;
+use crate::apps::ServerState;
 
 /// Maximum size of a request's head, in bytes.
 const MAX_HEADER_BYTES: usize = 32 * 1024;

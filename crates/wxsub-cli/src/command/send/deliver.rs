@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use wxsub_api::{SendResult, SendStatus};
 use wxsub_core::Client;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::quota::MINUTE_QUOTA_DELAY;
 use wxsub_core::transport::RequestState;
 use wxsub_proto::{ErrCode, Message, Operation, Remedy};
-use wxsub_server::send_result::{SendResult, SendStatus};
+use wxsub_server::failed_send;
 
 use super::flow::{Block, Signal};
 use crate::backend::ControlServer;
@@ -46,7 +47,7 @@ pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Inte
                     Operation::FetchToken => wait + TOKEN_ATTEMPT_TIME,
                     Operation::Send => wait,
                 }),
-                ..SendReport::new(SendResult::failed(message, &error), Some(describe_send_error(&error)))
+                ..SendReport::new(failed_send(message, &error), Some(describe_send_error(&error)))
             },
         },
         Sender::ControlServer(server, timeout) => tokio::select! {
@@ -68,11 +69,11 @@ impl SendReport {
 
     /// What the outcome means for the following lines.
     pub(super) fn signal(&self) -> Signal {
-        let (errcode, stage) = match self.result.refusal() {
+        let (errcode, stage) = match self.result.api_error() {
             Some((refusal, stage)) => (Some(refusal.errcode()), stage),
             None => (None, None),
         };
-        match (self.result.outcome, errcode, self.result.remedy()) {
+        match (self.result.outcome, errcode, self.result.remedy) {
             (SendStatus::Sent | SendStatus::Invalid, ..) => Signal::Responded,
             (SendStatus::MaybeSent, ..) => Signal::NoResponse,
             (_, Some(ErrCode::DAILY_QUOTA), _) => Signal::Blocked(Block::DailyQuota),
@@ -97,7 +98,7 @@ impl SendReport {
 
     /// Whether a later command can send the message: it was not sent, or Weixin refused it because of a quota.
     pub(super) fn can_be_continued(&self) -> bool {
-        let errcode = self.result.refusal().map(|(refusal, _)| refusal.errcode());
+        let errcode = self.result.api_error().map(|(refusal, _)| refusal.errcode());
         let is_quota = matches!(errcode, Some(ErrCode::DAILY_QUOTA | ErrCode::MINUTE_QUOTA));
         match self.result.outcome {
             SendStatus::NotSent => true,
@@ -147,7 +148,7 @@ fn maybe_sent(message: &Message, description: &str) -> SendReport {
 
 /// Describes the response of the control server; `None` if the message was sent.
 fn describe(result: &SendResult, status: u16) -> Option<String> {
-    if let Some((refusal, stage)) = result.refusal() {
+    if let Some((refusal, stage)) = result.api_error() {
         return Some(match stage {
             Some(Operation::FetchToken) => {
                 format!("the message was not sent: {}", describe_refusal(&refusal, Operation::FetchToken))
@@ -155,8 +156,7 @@ fn describe(result: &SendResult, status: u16) -> Option<String> {
             Some(Operation::Send) | None => describe_refusal(&refusal, Operation::Send),
         });
     }
-    let advice =
-        result.remedy().map(|remedy| format!("; what to do: {}", remedy.advice())).unwrap_or_default();
+    let advice = result.remedy.map(|remedy| format!("; what to do: {}", remedy.advice())).unwrap_or_default();
     let meaning = match (result.outcome, status) {
         (SendStatus::Sent, _) => return None,
         (SendStatus::NotSent, 401) => "the client key (WXSUB_KEY) is unknown; nothing was sent",

@@ -6,8 +6,8 @@ use std::io::{self, IsTerminal, Write, stderr, stdout};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
+use wxsub_api::{SendResult, SendStatus};
 use wxsub_proto::{Message, OpenId, Scene, TemplateId};
-use wxsub_server::send_result::{SendResult, SendStatus};
 
 use super::deliver::SendReport;
 use crate::console;

@@ -1,33 +1,58 @@
 //! `GET …/access_token`, and `POST …/access_token/report` for a token that Weixin rejects.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-use wxsub_proto::AccessToken;
+use axum::extract::{FromRequest, Request};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use wxsub_api::{Problem, ProblemKind, ReportRequest, TokenResponse};
+use wxsub_proto::{AccessToken, ApiError};
 
-use super::problem::{Problem, ProblemKind};
-use super::{AppIdPath, authorize, body_problem, json, parse_appid};
-use crate::app::{ManagedApp, ReportError, ServedToken};
-use crate::audit::{Action, ApiSurface};
-use crate::client::Scope;
-use crate::context::{AuditCaller, RequestContext};
-use crate::state::{AuditOutcome, ServerState};
+use super::{Authorized, ProblemResponse, TokenRead, TokenReport};
+use crate::api::request::{Json, RequestContext};
+use crate::apps::{ManagedApp, ReportError, ServedToken, ServerState};
+use crate::state::audit::{Action, ApiSurface};
 
-/// The current token of an app.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Token)]
-pub(super) struct TokenResponse<'a> {
-    access_token: &'a str,
-    expires_in: u64,
-    generation: u64,
+/// A served token in the format of the v1 API. It is serialized without a copy.
+#[derive(Debug)]
+pub(in crate::api) struct TokenBody(ServedToken);
+
+impl Serialize for TokenBody {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ServedToken { cached, expires_in } = &self.0;
+        TokenResponse {
+            access_token: Cow::Borrowed(cached.token()),
+            expires_in: expires_in.as_secs(),
+            generation: cached.generation().get(),
+        }
+        .serialize(serializer)
+    }
 }
 
-/// The body of a report: the token that Weixin rejected.
-#[derive(Deserialize, ToSchema)]
-pub(super) struct ReportRequest {
-    access_token: String,
+/// The token in the body of a report. An axum extractor.
+#[derive(Debug)]
+pub(in crate::api) struct ReportedToken(AccessToken);
+
+impl FromRequest<Arc<ServerState>> for ReportedToken {
+    type Rejection = ProblemResponse;
+
+    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
+        let (_, body) = RequestContext::read_body(request, state).await;
+        let value: Value = serde_json::from_slice(&body?).map_err(|_| {
+            ProblemResponse::new(ProblemKind::NotJson, "the body is not JSON; send {\"access_token\":\"…\"}")
+        })?;
+        let is_text = value.get("access_token").is_some_and(Value::is_string);
+        match ReportRequest::deserialize(value) {
+            Ok(report) => Ok(Self(report.access_token.into_owned())),
+            Err(invalid) if is_text => Err(ProblemResponse::new(ProblemKind::Invalid, invalid.to_string())),
+            Err(_) => Err(ProblemResponse::new(
+                ProblemKind::Invalid,
+                "access_token: is missing or is not text; send {\"access_token\":\"…\"}",
+            )),
+        }
+    }
 }
 
 #[utoipa::path(
@@ -45,23 +70,15 @@ pub(super) struct ReportRequest {
         (status = 503, body = Problem, description = "No usable token; see Retry-After")
     )
 )]
-pub(super) async fn read(path: AppIdPath, context: RequestContext) -> Response {
-    let (client, app) = match authorize(&context, &path, Scope::TokenRead) {
-        Ok(found) => found,
-        Err((client, problem)) => {
-            return denied(&context, &path, context.caller(client), Action::Read, problem);
-        }
-    };
-    let caller = context.caller(Some(client));
-    let outcome = match app.current() {
+pub(in crate::api) async fn read(
+    Authorized { context, app, .. }: Authorized<TokenRead>,
+) -> Result<Json<TokenBody>, ProblemResponse> {
+    let served = match app.current() {
         Some(current) => Ok(current),
         // Boxed to keep the future small when there is no wait.
-        None => match Box::pin(context.with_timeout(app.token())).await {
-            Some(token) => token.map_err(ReportError::Failed),
-            None => Err(ReportError::TimedOut),
-        },
+        None => Box::pin(context.with_timeout(app.token())).await.unwrap_or(Err(ReportError::TimedOut)),
     };
-    respond(&context.state, app, caller, Action::Read, outcome)
+    respond(&context, &app, Action::Read, served)
 }
 
 #[utoipa::path(
@@ -71,7 +88,7 @@ pub(super) async fn read(path: AppIdPath, context: RequestContext) -> Response {
     summary = "Reports a token that Weixin rejects; needs token:report",
     security(("key" = [])),
     params(("appid" = String, Path)),
-    request_body = ReportRequest,
+    request_body = ReportRequest<'_>,
     responses(
         (status = 200, body = TokenResponse<'_>, description = "The current token, which differs from the reported one"),
         (status = 400, body = Problem, description = "Not JSON"),
@@ -84,95 +101,34 @@ pub(super) async fn read(path: AppIdPath, context: RequestContext) -> Response {
         (status = 503, body = Problem, description = "No other token is available; see Retry-After")
     )
 )]
-pub(super) async fn report(path: AppIdPath, context: RequestContext) -> Response {
-    let (client, app) = match authorize(&context, &path, Scope::TokenReport) {
-        Ok(found) => found,
-        Err((client, problem)) => {
-            return denied(&context, &path, context.caller(client), Action::Report, problem);
-        }
-    };
-    let caller = context.caller(Some(client));
-    let token = match context.body().await.map_err(body_problem).and_then(|body| parse_report(&body)) {
-        Ok(token) => token,
-        Err(problem) => return denied(&context, &path, caller, Action::Report, problem),
-    };
+pub(in crate::api) async fn report(
+    Authorized { context, client, app, .. }: Authorized<TokenReport>,
+    ReportedToken(token): ReportedToken,
+) -> Result<Json<TokenBody>, ProblemResponse> {
     let refresh = app.report_invalid(&client.name, app.generation_of(&token));
-    let outcome = context.with_timeout(refresh).await.unwrap_or(Err(ReportError::TimedOut));
-    respond(&context.state, app, caller, Action::Report, outcome)
-}
-
-fn parse_report(body: &[u8]) -> Result<AccessToken, Problem> {
-    let value: serde_json::Value = serde_json::from_slice(body).map_err(|_| {
-        Problem::new(ProblemKind::NotJson, "the body is not JSON; send {\"access_token\":\"…\"}")
-    })?;
-    let request: ReportRequest = serde_json::from_value(value).map_err(|_| {
-        Problem::new(
-            ProblemKind::Invalid,
-            "access_token: is missing or is not text; send {\"access_token\":\"…\"}",
-        )
-    })?;
-    AccessToken::new(request.access_token)
-        .map_err(|invalid| Problem::new(ProblemKind::Invalid, invalid.to_string()))
+    let served = context.with_timeout(refresh).await.unwrap_or(Err(ReportError::TimedOut));
+    respond(&context, &app, Action::Report, served)
 }
 
 fn respond(
-    state: &ServerState,
-    app: &ManagedApp,
-    caller: AuditCaller<'_>,
-    action: Action,
-    outcome: Result<ServedToken, ReportError>,
-) -> Response {
-    let audit = AuditOutcome { appid: Some(app.appid()), ..AuditOutcome::default() };
-    let (audit, response) = match outcome {
-        Ok(served) => {
-            let generation = served.cached.generation().get();
-            let access_token = served.cached.token().expose_secret();
-            let expires_in = served.expires_in.as_secs();
-            state.metrics().record_read(ApiSurface::V1);
-            let audit = AuditOutcome { outcome: "ok", generation: Some(generation), ..audit };
-            (audit, json(&TokenResponse { access_token, expires_in, generation }))
-        }
-        Err(ReportError::RateLimited(wait)) => {
-            let problem = Problem::new(
-                ProblemKind::RateLimited,
-                "too many reports; wait, then report the token again if Weixin still rejects it",
-            );
-            (AuditOutcome { outcome: "rate_limited", ..audit }, problem.retry_after(wait).into_response())
-        }
-        Err(ReportError::TimedOut) => {
-            let problem = Problem::new(
-                ProblemKind::NoToken,
-                "no access token in time; retry later: the server keeps trying to fetch one",
-            );
-            (
-                AuditOutcome { outcome: "no_token", ..audit },
-                problem.retry_after(Duration::from_secs(5)).into_response(),
-            )
-        }
-        Err(ReportError::Failed(error)) => {
-            let errcode = error.api_error().map(wxsub_proto::ApiError::errcode);
-            (
-                AuditOutcome { outcome: "no_token", errcode, ..audit },
-                Problem::no_token(&error).into_response(),
-            )
-        }
-    };
-    if action == Action::Report {
-        state.metrics().record_report(app.appid(), audit.outcome);
-    }
-    state.record_audit(ApiSurface::V1, action, &caller, &audit);
-    response
-}
-
-fn denied(
     context: &RequestContext,
-    path: &AppIdPath,
-    caller: AuditCaller<'_>,
+    app: &ManagedApp,
     action: Action,
-    problem: Problem,
-) -> Response {
-    let appid = parse_appid(path);
-    let audit = AuditOutcome { appid: appid.as_ref(), outcome: "denied", ..AuditOutcome::default() };
-    context.state.record_audit(ApiSurface::V1, action, &caller, &audit);
-    problem.into_response()
+    served: Result<ServedToken, ReportError>,
+) -> Result<Json<TokenBody>, ProblemResponse> {
+    context.record_token(ApiSurface::V1, action, app, &served);
+    served.map(|served| Json(TokenBody(served))).map_err(|error| match error {
+        ReportError::RateLimited(wait) => {
+            let detail = "too many reports; wait, then report the token again if Weixin still rejects it";
+            ProblemResponse::new(ProblemKind::RateLimited, detail).retry_after(wait)
+        }
+        ReportError::TimedOut => {
+            let detail = "no access token in time; retry later: the server keeps trying to fetch one";
+            ProblemResponse::new(ProblemKind::NoToken, detail).retry_after(Duration::from_secs(5))
+        }
+        ReportError::Failed(error) => {
+            context.audit(|entry| entry.errcode = error.api_error().map(ApiError::errcode));
+            ProblemResponse::no_token(&error)
+        }
+    })
 }

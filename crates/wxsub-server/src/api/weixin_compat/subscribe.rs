@@ -2,66 +2,55 @@
 
 use std::sync::Arc;
 
-use axum::response::Response;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use wxsub_core::token::Generation;
 use wxsub_proto::endpoint::subscribe::access_token_from_query;
 use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{ErrCode, Message, ValidationErrorKind};
 
-use super::response::WeixinResponse;
-use crate::app::ManagedApp;
-use crate::audit::{Action, ApiSurface};
-use crate::context::RequestContext;
-use crate::send::{SendContext, send};
-use crate::state::AuditOutcome;
+use super::WeixinResponse;
+use crate::api::request::RequestContext;
+use crate::apps::{ManagedApp, SendJob, ServerState};
 
-pub(super) async fn send_one(context: RequestContext) -> Response {
-    let (app, presented) = match find_app(&context) {
-        Ok(found) => found,
-        Err(response) => return denied(&context, response, &AuditOutcome::default()),
-    };
-    let message = match context
-        .body()
-        .await
-        .map_err(WeixinResponse::body_error)
-        .and_then(|body| parse_message(&body))
-    {
-        Ok(message) => message,
-        Err(response) => {
-            let generation = Some(presented.get());
-            let audit = AuditOutcome { appid: Some(app.appid()), generation, ..AuditOutcome::default() };
-            return denied(&context, response, &audit);
-        }
-    };
-    let send_context = SendContext {
-        request: &context,
-        app: &app,
-        client: None,
-        api: ApiSurface::Weixin,
-        presented_generation: Some(presented),
-    };
-    WeixinResponse::sent(&send(&send_context, message).await).into_response()
+/// The app whose access token authorizes the request, and the generation of that token. An axum extractor.
+#[derive(Debug)]
+pub(in crate::api) struct TokenHolder {
+    context: RequestContext,
+    app: Arc<ManagedApp>,
+    generation: Generation,
 }
 
-fn denied(context: &RequestContext, response: WeixinResponse, audit: &AuditOutcome<'_>) -> Response {
-    let audit = AuditOutcome { outcome: "denied", errcode: Some(response.errcode), ..audit.clone() };
-    context.state.record_audit(ApiSurface::Weixin, Action::Send, &context.caller(None), &audit);
-    response.into_response()
-}
+/// The message in the body. An axum extractor.
+#[derive(Debug)]
+pub(in crate::api) struct PostedMessage(Message);
 
-/// The app and the generation of the request's access token. The current token and the two before it are accepted.
-fn find_app(context: &RequestContext) -> Result<(Arc<ManagedApp>, Generation), WeixinResponse> {
-    let token =
-        access_token_from_query(context.head.uri.query().unwrap_or_default()).map_err(
-            |invalid| match invalid.rule() {
+impl FromRequestParts<Arc<ServerState>> for TokenHolder {
+    type Rejection = WeixinResponse;
+
+    /// The current token and the two before it are accepted.
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<ServerState>) -> Result<Self, WeixinResponse> {
+        let Ok(context) = RequestContext::from_request_parts(parts, state).await;
+        let query = parts.uri.query().unwrap_or_default();
+        let token = access_token_from_query(query).map_err(|invalid| {
+            let response = match invalid.rule() {
                 ValidationErrorKind::Missing | ValidationErrorKind::Empty => {
                     WeixinResponse::new(ErrCode::MISSING_ACCESS_TOKEN, "access_token missing")
                 }
                 _ => unknown_token(),
-            },
-        )?;
-    let known = |app: &Arc<ManagedApp>| Some((Arc::clone(app), app.generation_of(&token)?));
-    context.snapshot.apps.values().find_map(known).ok_or_else(unknown_token)
+            };
+            response.audited(&context)
+        })?;
+        let known = |app: &Arc<ManagedApp>| Some((Arc::clone(app), app.generation_of(&token)?));
+        let Some((app, generation)) = context.snapshot().apps.values().find_map(known) else {
+            return Err(unknown_token().audited(&context));
+        };
+        context.audit(|entry| {
+            entry.appid = Some(app.appid().clone());
+            entry.generation = Some(generation.get());
+        });
+        Ok(Self { context, app, generation })
+    }
 }
 
 fn unknown_token() -> WeixinResponse {
@@ -69,6 +58,16 @@ fn unknown_token() -> WeixinResponse {
         ErrCode::INVALID_CREDENTIAL,
         "invalid credential, access_token is invalid or not latest",
     )
+}
+
+impl FromRequest<Arc<ServerState>> for PostedMessage {
+    type Rejection = WeixinResponse;
+
+    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, WeixinResponse> {
+        let (context, body) = RequestContext::read_body(request, state).await;
+        let message = body.map_err(WeixinResponse::from).and_then(|body| parse_message(&body));
+        message.map(Self).map_err(|response| response.audited(&context))
+    }
 }
 
 fn parse_message(body: &[u8]) -> Result<Message, WeixinResponse> {
@@ -81,4 +80,20 @@ fn parse_message(body: &[u8]) -> Result<Message, WeixinResponse> {
     draft.validate_ignoring_unknown().map_err(|problems| {
         WeixinResponse::new(ErrCode::ARGUMENT_INVALID, format!("argument invalid! {problems}"))
     })
+}
+
+/// Sends the message.
+pub(in crate::api) async fn send_one(
+    TokenHolder { context, app, generation }: TokenHolder,
+    PostedMessage(message): PostedMessage,
+) -> WeixinResponse {
+    let job = SendJob {
+        state: Arc::clone(context.state()),
+        app,
+        client: None,
+        presented_generation: Some(generation),
+        deadline: context.deadline(),
+        audit: context.take_audit(),
+    };
+    WeixinResponse::sent(&job.run(message).await)
 }

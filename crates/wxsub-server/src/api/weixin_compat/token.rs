@@ -1,138 +1,141 @@
 //! `GET /cgi-bin/token` and `POST /cgi-bin/stable_token`: the current token. The client key takes the place of the AppSecret.
 
-use axum::response::Response;
-use serde::Serialize;
-use wxsub_core::token::ApiKey;
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use serde::{Serialize, Serializer};
+use wxsub_api::ApiKey;
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::TokenRequest;
-use wxsub_proto::{AppId, AppSecret};
+use wxsub_proto::{AppId, AppSecret, ValidationError};
 
-use super::overloaded;
-use super::response::{WeixinResponse, json};
-use crate::app::{ManagedApp, ReportError, ServedToken};
-use crate::audit::{Action, ApiSurface};
-use crate::client::{ApiClient, Scope};
-use crate::context::RequestContext;
-use crate::state::AuditOutcome;
+use super::WeixinResponse;
+use crate::api::request::{Json, RequestContext};
+use crate::apps::{ManagedApp, ReportError, RequestPermit, ServedToken, ServerState};
+use crate::config::{ApiClient, Scope};
+use crate::state::audit::{Action, ApiSurface};
 
-/// A token in Weixin's format.
-#[derive(Serialize)]
-struct TokenResponse<'a> {
-    access_token: &'a str,
-    expires_in: u64,
+/// A served token in Weixin's format. It is serialized without a copy.
+#[derive(Debug)]
+pub(in crate::api) struct TokenBody(ServedToken);
+
+impl Serialize for TokenBody {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct TokenResponse<'a> {
+            access_token: &'a str,
+            expires_in: u64,
+        }
+        let ServedToken { cached, expires_in } = &self.0;
+        TokenResponse { access_token: cached.token().expose_secret(), expires_in: expires_in.as_secs() }
+            .serialize(serializer)
+    }
 }
 
-/// The parameters of a token request.
-struct TokenQuery {
-    appid: AppId,
-    key: AppSecret,
+/// A client and the app whose token it may have.
+#[derive(Debug)]
+struct Caller {
+    context: RequestContext,
+    client: Arc<ApiClient>,
+    app: Arc<ManagedApp>,
     /// Whether this is a report. An SDK can report a token only by `force_refresh`.
     force_refresh: bool,
 }
 
-pub(super) async fn read(context: RequestContext) -> Response {
-    let query = TokenRequest::decode(context.head.uri.query().unwrap_or_default());
-    let query =
-        query.map(|request| TokenQuery { appid: request.appid, key: request.secret, force_refresh: false });
-    respond(&context, query.map_err(|invalid| WeixinResponse::invalid(&invalid))).await
+/// The caller that the query names. An axum extractor.
+#[derive(Debug)]
+pub(in crate::api) struct QueryCaller(Caller);
+
+/// The caller that the body names, and its permit. An axum extractor.
+#[derive(Debug)]
+pub(in crate::api) struct BodyCaller {
+    caller: Caller,
+    /// Taken after the body is read, so that requests without a key cannot use up the permits.
+    _permit: RequestPermit,
 }
 
-pub(super) async fn read_stable(context: RequestContext) -> Response {
-    // The key is in the body. The permit is taken afterwards, so that requests without a key cannot use up the permits.
-    let body = context.body().await.map_err(WeixinResponse::body_error);
-    let Some(_permit) = context.state.try_acquire_permit() else { return overloaded() };
-    let query = body.and_then(|body| {
-        let request =
-            StableTokenRequest::decode(&body).map_err(|invalid| WeixinResponse::invalid(&invalid))?;
-        Ok(TokenQuery { appid: request.appid, key: request.secret, force_refresh: request.force_refresh })
-    });
-    respond(&context, query).await
-}
+impl FromRequestParts<Arc<ServerState>> for QueryCaller {
+    type Rejection = WeixinResponse;
 
-async fn respond(context: &RequestContext, query: Result<TokenQuery, WeixinResponse>) -> Response {
-    let force_refresh = query.as_ref().is_ok_and(|query| query.force_refresh);
-    let action = if force_refresh { Action::Report } else { Action::Read };
-    let (client, served) = match &query {
-        Ok(query) => serve(context, query).await,
-        Err(response) => (None, Err((response.clone(), "denied"))),
-    };
-    let caller = context.caller(client);
-    let audit =
-        AuditOutcome { appid: query.as_ref().ok().map(|query| &query.appid), ..AuditOutcome::default() };
-    match served {
-        Ok(served) => {
-            let generation = Some(served.cached.generation().get());
-            context.state.record_audit(
-                ApiSurface::Weixin,
-                action,
-                &caller,
-                &AuditOutcome { outcome: "ok", generation, ..audit },
-            );
-            context.state.metrics().record_read(ApiSurface::Weixin);
-            let access_token = served.cached.token().expose_secret();
-            json(&TokenResponse { access_token, expires_in: served.expires_in.as_secs() })
-        }
-        Err((response, outcome)) => {
-            let audit = AuditOutcome { outcome, errcode: Some(response.errcode), ..audit };
-            context.state.record_audit(ApiSurface::Weixin, action, &caller, &audit);
-            response.into_response()
-        }
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<ServerState>) -> Result<Self, WeixinResponse> {
+        let Ok(context) = RequestContext::from_request_parts(parts, state).await;
+        let request = TokenRequest::decode(parts.uri.query().unwrap_or_default());
+        let request = request.map_err(|invalid| rejected(&context, &invalid))?;
+        Caller::authorize(context, &request.appid, &request.secret, false).map(Self)
     }
 }
 
-type Served<'a> = (Option<&'a ApiClient>, Result<ServedToken, (WeixinResponse, &'static str)>);
+impl FromRequest<Arc<ServerState>> for BodyCaller {
+    type Rejection = WeixinResponse;
 
-async fn serve<'a>(context: &'a RequestContext, query: &TokenQuery) -> Served<'a> {
-    let Some(client) = context.client(ApiKey::new(query.key.expose_secret()).ok().as_ref()) else {
-        return (None, Err((WeixinResponse::unknown_key(), "denied")));
-    };
-    let app = context.snapshot.apps.get(&query.appid).filter(|app| client.can_access(app.appid()));
-    let Some(app) = app else { return (Some(client), Err((WeixinResponse::unknown_app(), "denied"))) };
-    let required = if query.force_refresh { Scope::TokenReport } else { Scope::TokenRead };
-    // A report returns a token too, so it needs both scopes.
-    if let Some(missing) = [Scope::TokenRead, required].into_iter().find(|scope| !client.has_scope(*scope)) {
-        return (Some(client), Err((WeixinResponse::no_scope(missing.as_str()), "denied")));
-    }
-    let token = context
-        .with_timeout(token(context, client, app, query.force_refresh))
-        .await
-        .unwrap_or(Err(ReportError::TimedOut));
-    if query.force_refresh {
-        let result = match &token {
-            Ok(_) => "ok",
-            Err(ReportError::RateLimited(_)) => "rate_limited",
-            Err(ReportError::Failed(_) | ReportError::TimedOut) => "no_token",
+    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, WeixinResponse> {
+        let (context, body) = RequestContext::read_body(request, state).await;
+        let Some(permit) = state.try_acquire_permit() else {
+            // As at the limit of other routes, there is no audit line.
+            context.take_audit();
+            return Err(super::overload());
         };
-        context.state.metrics().record_report(app.appid(), result);
+        let body = body.map_err(|reason| WeixinResponse::from(reason).audited(&context))?;
+        let request = StableTokenRequest::decode(&body).map_err(|invalid| rejected(&context, &invalid))?;
+        if request.force_refresh {
+            context.audit(|entry| entry.action = Action::Report);
+        }
+        let caller = Caller::authorize(context, &request.appid, &request.secret, request.force_refresh)?;
+        Ok(Self { caller, _permit: permit })
     }
-    let served = token.map_err(|reason| {
-        let outcome = if matches!(reason, ReportError::RateLimited(_)) { "rate_limited" } else { "no_token" };
-        (WeixinResponse::no_token(&reason), outcome)
-    });
-    let served =
-        served.inspect(|served| app.history.record_served(&client.name, served, context.state.clock().now()));
-    (Some(client), served)
 }
 
-async fn token(
-    context: &RequestContext,
-    client: &ApiClient,
-    app: &ManagedApp,
-    force_refresh: bool,
-) -> Result<ServedToken, ReportError> {
-    let current = app.current();
-    if force_refresh {
-        // The client rejects the token that it was served last, or the current one if it was served none.
-        let held = current.as_ref().map(|current| current.cached.generation());
-        return app.report_invalid(&client.name, app.history.last_served(&client.name).or(held)).await;
-    }
-    if let Some(current) = current {
-        let now = context.state.clock().now();
-        if !app.history.within_ttl(&client.name, current.cached.generation(), now) {
-            return Ok(current);
+fn rejected(context: &RequestContext, invalid: &ValidationError) -> WeixinResponse {
+    WeixinResponse::invalid(invalid).audited(context)
+}
+
+/// `GET /cgi-bin/token`.
+pub(in crate::api) async fn read(
+    QueryCaller(caller): QueryCaller,
+) -> Result<Json<TokenBody>, WeixinResponse> {
+    caller.respond().await
+}
+
+/// `POST /cgi-bin/stable_token`.
+pub(in crate::api) async fn read_stable(
+    BodyCaller { caller, _permit }: BodyCaller,
+) -> Result<Json<TokenBody>, WeixinResponse> {
+    caller.respond().await
+}
+
+impl Caller {
+    /// Checks the key, the app and the scopes.
+    fn authorize(
+        context: RequestContext,
+        appid: &AppId,
+        key: &AppSecret,
+        force_refresh: bool,
+    ) -> Result<Self, WeixinResponse> {
+        context.audit(|entry| entry.appid = Some(appid.clone()));
+        let client = ApiKey::new(key.expose_secret()).ok().and_then(|key| context.client(&key));
+        let Some(client) = client else { return Err(WeixinResponse::unknown_key().audited(&context)) };
+        context.audit(|entry| entry.client = Some(Arc::clone(&client)));
+        let app = context.snapshot().apps.get(appid).filter(|app| client.can_access(app.appid())).cloned();
+        let Some(app) = app else { return Err(WeixinResponse::unknown_app().audited(&context)) };
+        let required = if force_refresh { Scope::TokenReport } else { Scope::TokenRead };
+        // A report returns a token too, so it needs both scopes.
+        let missing = [Scope::TokenRead, required].into_iter().find(|scope| !client.has_scope(*scope));
+        if let Some(missing) = missing {
+            return Err(WeixinResponse::no_scope(missing.as_str()).audited(&context));
         }
-        // The client requests again before the ttl is over: it may have seen a 40001, and can signal that only this way.
-        app.probe.check(&app.token_cache, current.cached).await;
+        Ok(Self { context, client, app, force_refresh })
     }
-    app.token().await.map_err(ReportError::Failed)
+
+    async fn respond(self) -> Result<Json<TokenBody>, WeixinResponse> {
+        let Self { context, client, app, force_refresh } = self;
+        let work = app.token_or_probe(&client.name, force_refresh);
+        let served = context.with_timeout(work).await.unwrap_or(Err(ReportError::TimedOut));
+        let action = if force_refresh { Action::Report } else { Action::Read };
+        context.record_token(ApiSurface::Weixin, action, &app, &served);
+        match served {
+            Ok(served) => Ok(Json(TokenBody(served))),
+            Err(reason) => Err(WeixinResponse::no_token(&reason).audited(&context)),
+        }
+    }
 }

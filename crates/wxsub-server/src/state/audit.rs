@@ -6,13 +6,15 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::iter;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use wxsub_proto::{AppId, ErrCode, TraceId};
 
-use crate::config::AuditTo;
+use crate::config::{ApiClient, AuditTo};
 
 /// Maximum number of queued lines. Lines beyond it are dropped and counted.
 const QUEUE_CAPACITY: usize = 8192;
@@ -21,26 +23,32 @@ const QUEUE_CAPACITY: usize = 8192;
 const BATCH_WINDOW: Duration = Duration::from_millis(20);
 
 /// One audit line. It contains no secret and no openid.
+///
+/// It begins as a denied request, and is completed while the request is handled.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Entry {
-    /// Milliseconds since 1970.
-    pub(crate) at: u64,
-    pub(crate) api: ApiSurface,
+    /// When the line was queued, in milliseconds since 1970.
+    at: u64,
+    api: ApiSurface,
     pub(crate) action: Action,
-    /// The client's name. Absent if the key is unknown, or an access token authorized the request.
+    /// The client, by its name. Absent if the key is unknown, or an access token authorized the request.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "client_name")]
+    pub(crate) client: Option<Arc<ApiClient>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) client: Option<String>,
+    address: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) appid: Option<String>,
+    pub(crate) appid: Option<AppId>,
     pub(crate) outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) errcode: Option<i64>,
+    pub(crate) errcode: Option<ErrCode>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) rid: Option<String>,
+    pub(crate) rid: Option<TraceId>,
+}
+
+fn client_name<S: Serializer>(client: &Option<Arc<ApiClient>>, serializer: S) -> Result<S::Ok, S::Error> {
+    client.as_ref().map(|client| &client.name).serialize(serializer)
 }
 
 /// The API of a request.
@@ -107,9 +115,23 @@ impl Audit {
         Ok(Self(Some(lines)))
     }
 
-    /// Queues a line if the audit is on. Returns `false` if the line was dropped.
-    pub(crate) fn record(&self, entry: impl FnOnce() -> Entry) -> bool {
-        self.0.as_ref().is_none_or(|lines| lines.try_send(AuditMessage::Line(Box::new(entry()))).is_ok())
+    /// Begins the line of a request. `None` if the audit is off.
+    pub(crate) fn begin(
+        &self,
+        api: ApiSurface,
+        action: Action,
+        address: Option<IpAddr>,
+    ) -> Option<Box<Entry>> {
+        self.0.as_ref()?;
+        let (at, outcome) = (0, "denied");
+        let (client, appid, generation, errcode, rid) = Default::default();
+        Some(Box::new(Entry { at, api, action, client, address, appid, outcome, generation, errcode, rid }))
+    }
+
+    /// Queues a line with this time, in milliseconds since 1970. Returns `false` if the line was dropped.
+    pub(crate) fn record(&self, mut entry: Box<Entry>, at: u64) -> bool {
+        entry.at = at;
+        self.0.as_ref().is_none_or(|lines| lines.try_send(AuditMessage::Line(entry)).is_ok())
     }
 
     /// Blocks until all lines queued before are written.
@@ -168,20 +190,9 @@ mod tests {
         let path = std::env::temp_dir().join(format!("wxsub-audit-{}", std::process::id()));
         let audit = Audit::start(&AuditTo::File(path.clone())).unwrap();
         for at in 1..=3 {
-            let (api, action, outcome) = (ApiSurface::V1, Action::Read, "ok");
-            let (client, address, appid, generation, errcode, rid) = Default::default();
-            assert!(audit.record(|| Entry {
-                at,
-                api,
-                action,
-                client,
-                address,
-                appid,
-                outcome,
-                generation,
-                errcode,
-                rid
-            }));
+            let mut entry = audit.begin(ApiSurface::V1, Action::Read, None).unwrap();
+            entry.outcome = "ok";
+            assert!(audit.record(entry, at));
         }
         audit.flush();
         let text = std::fs::read_to_string(&path).unwrap();
@@ -189,5 +200,6 @@ mod tests {
         assert_eq!(text.lines().count(), 3);
         std::fs::remove_file(path).unwrap();
         Audit::off().flush();
+        assert!(Audit::off().begin(ApiSurface::V1, Action::Read, None).is_none());
     }
 }

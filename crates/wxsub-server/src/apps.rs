@@ -2,25 +2,32 @@
 
 mod history;
 mod probe;
+mod report_limiter;
+mod send;
+mod server_state;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use wxsub_api::{AppError, AppHealth};
 use wxsub_core::Client;
-use wxsub_core::clock::{Clock, UnixMillis};
+use wxsub_core::clock::{Clock, ClockReading, UnixMillis};
 use wxsub_core::store::TokenStore;
 use wxsub_core::token::{
     CachedToken, Evidence, Generation, TokenCache, TokenError, TokenErrorKind, TokenEvent, TokenSource,
 };
 use wxsub_core::transport::Transport;
-use wxsub_proto::{AccessToken, AppId};
+use wxsub_proto::{AccessToken, ApiError, AppId};
 
-pub(crate) use self::history::TokenHistory;
+pub(crate) use self::history::{ServedToken, TokenHistory};
 use self::probe::Probe;
+use self::report_limiter::Admission;
+pub use self::send::failed_send;
+pub(crate) use self::send::{SendJob, SendOutcome};
+pub(crate) use self::server_state::{ConfigSnapshot, RequestPermit, ServerState};
 use crate::config::AppConfig;
-use crate::metrics::Metrics;
-use crate::rate_limit::Admission;
+use crate::state::metrics::Metrics;
 
 /// The services that all apps of a server share.
 #[derive(Clone)]
@@ -43,19 +50,12 @@ impl fmt::Debug for Services {
 pub(crate) struct ManagedApp {
     pub(crate) config: AppConfig,
     pub(crate) token_cache: TokenCache,
-    pub(crate) client: Client,
-    pub(crate) history: Arc<TokenHistory>,
-    pub(crate) probe: Arc<Probe>,
+    client: Client,
+    history: Arc<TokenHistory>,
+    probe: Arc<Probe>,
     clock: Arc<dyn Clock>,
     /// Time of the first failed fetch since the last success.
     failing_since: Arc<Mutex<Option<UnixMillis>>>,
-}
-
-/// A token for a client, and its ttl.
-#[derive(Debug, Clone)]
-pub(crate) struct ServedToken {
-    pub(crate) cached: Arc<CachedToken>,
-    pub(crate) expires_in: Duration,
 }
 
 /// Why a report, or a token request, returns no token.
@@ -67,6 +67,16 @@ pub(crate) enum ReportError {
     Failed(TokenError),
     /// No token was available before the deadline of the request.
     TimedOut,
+}
+
+impl ReportError {
+    /// The name in audit and metrics.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::RateLimited(_) => "rate_limited",
+            Self::Failed(_) | Self::TimedOut => "no_token",
+        }
+    }
 }
 
 /// Why there is no token, in a text for clients. The details of a transport error are in log and status only.
@@ -117,7 +127,7 @@ impl ManagedApp {
     }
 
     /// Time of the first failed fetch since the last success, or `None` if fetching works.
-    pub(crate) fn failing_since(&self) -> Option<UnixMillis> {
+    fn failing_since(&self) -> Option<UnixMillis> {
         *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -132,12 +142,63 @@ impl ManagedApp {
     }
 
     /// A usable token. Waits for a fetch if there is none.
-    pub(crate) async fn token(&self) -> Result<ServedToken, TokenError> {
+    pub(crate) async fn token(&self) -> Result<ServedToken, ReportError> {
         if let Some(current) = self.current() {
             return Ok(current);
         }
-        let cached = self.token_cache.token().await?;
+        let cached = self.token_cache.token().await.map_err(ReportError::Failed)?;
         Ok(self.serve(cached))
+    }
+
+    /// A usable token for a client that has no way to report a rejected one.
+    ///
+    /// Such a client requests a token again after a 40001. So a request before the ttl of the last one ends is a sign
+    /// that Weixin may reject it, and the token is probed first. `force_refresh` is a report of the token that the
+    /// client was served last, or of the current one if it was served none.
+    pub(crate) async fn token_or_probe(
+        &self,
+        client: &str,
+        force_refresh: bool,
+    ) -> Result<ServedToken, ReportError> {
+        let current = self.current();
+        let served = if force_refresh {
+            let held = current.as_ref().map(|current| current.cached.generation());
+            self.report_invalid(client, self.history.last_served(client).or(held)).await
+        } else {
+            match current {
+                Some(current)
+                    if !self.history.within_ttl(client, current.cached.generation(), self.clock.now()) =>
+                {
+                    Ok(current)
+                }
+                current => {
+                    if let Some(current) = current {
+                        self.probe.check(&self.token_cache, current.cached).await;
+                    }
+                    self.token().await
+                }
+            }
+        };
+        served.inspect(|served| self.history.record_served(client, served, self.clock.now()))
+    }
+
+    /// The current health, and why fetching fails.
+    pub(crate) fn health(&self, now: ClockReading) -> (AppHealth, Option<AppError>) {
+        let status = self.token_cache.status();
+        let error = status.failure.as_ref().map(|error| AppError {
+            text: error.kind().to_string(),
+            errcode: error.api_error().map(ApiError::errcode),
+            rid: error.api_error().and_then(ApiError::trace_id).cloned(),
+            remedy: error.remedy(),
+            since: self.failing_since().map(UnixMillis::get),
+        });
+        let state = match (status.usable(now), &error) {
+            (Some(_), None) if !status.is_in_doubt(now) => AppHealth::Ok,
+            (Some(_), _) => AppHealth::Degraded,
+            (None, None) => AppHealth::Starting,
+            (None, Some(_)) => AppHealth::Down,
+        };
+        (state, error)
     }
 
     fn serve(&self, cached: Arc<CachedToken>) -> ServedToken {
@@ -162,7 +223,7 @@ impl ManagedApp {
         failed: Option<Generation>,
     ) -> Result<ServedToken, ReportError> {
         let Some((failed, admission)) = self.admit(client, failed) else {
-            return self.token().await.map_err(ReportError::Failed);
+            return self.token().await;
         };
         let permit = match admission.map_err(ReportError::RateLimited)? {
             Admission::Leader => Some(ReportPermit { app: self, client, failed, started: true }),

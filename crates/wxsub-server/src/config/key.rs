@@ -4,8 +4,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use wxsub_api::ApiKey;
 use wxsub_core::consent::RngError;
-use wxsub_core::token::ApiKey;
 use zeroize::Zeroizing;
 
 /// The characters of a key.

@@ -1,7 +1,8 @@
 //! The tokens that were served: digests of the latest ones, and which client got which.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -9,11 +10,17 @@ use wxsub_core::clock::{ClockReading, MonotonicInstant};
 use wxsub_core::token::{CachedToken, Generation};
 use wxsub_proto::AccessToken;
 
-use super::ServedToken;
-use crate::rate_limit::ReportLimiter;
+use super::report_limiter::ReportLimiter;
 
 /// Number of known generations: the current one and the two before it.
 const HISTORY_LEN: usize = 3;
+
+/// A token for a client, and its ttl.
+#[derive(Debug, Clone)]
+pub(crate) struct ServedToken {
+    pub(crate) cached: Arc<CachedToken>,
+    pub(crate) expires_in: Duration,
+}
 
 /// The history of an app's tokens. It survives a reload of the configuration.
 #[derive(Debug, Default)]

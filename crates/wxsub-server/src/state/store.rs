@@ -1,26 +1,23 @@
 //! Token stores of the server: files, and files as the fallback of a shared store.
 
-mod fallback;
-mod file;
-
-pub(crate) use self::fallback::FallbackStore;
-
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
 use wxsub_core::store::{CasOutcome, MemoryStore, StoreError, StoredToken, TokenRecord, TokenStore};
-use wxsub_core::token::Generation;
-use wxsub_proto::AppId;
+use wxsub_core::token::{ForceRefreshLog, Generation};
+use wxsub_proto::{AccessToken, AppId};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::audit::owner_only;
+use super::audit::owner_only;
 
 /// Maximum time that a change waits for the disk.
 const DISK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,8 +71,8 @@ impl FileStore {
         let mut corrupt_apps = HashSet::new();
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
-            let Some(app) = file::app_of(&path) else { continue };
-            match file::read(&path) {
+            let Some(app) = app_of(&path) else { continue };
+            match read_record(&path) {
                 Ok(record) => restore(&memory, &app, record).await,
                 Err(error) => {
                     tracing::error!(appid = %app, %error, "reading a state file failed; it was renamed to *.broken");
@@ -116,10 +113,10 @@ impl FileStore {
             let guard = write_lock.lock_owned().await;
             let changed = change.await?;
             let record = self.memory.load(app).await?;
-            let path = file::path(&self.folder, app);
+            let path = path_of(&self.folder, app);
             // The write continues after a timeout or cancellation, and holds the lock until it is done.
             let written = tokio::task::spawn_blocking(move || {
-                let written = file::write(&path, &record);
+                let written = write_record(&path, &record);
                 drop(guard);
                 written
             });
@@ -210,6 +207,165 @@ impl TokenStore for FileStore {
 
     async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
         self.change(app, self.memory.try_acquire_force_refresh(app, now)).await
+    }
+}
+
+/// Maximum number of bytes read from a file. Records are shorter.
+const MAX_FILE_BYTES: u64 = 65_536;
+
+/// The version of the file format. Other versions cannot be read.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateFile {
+    version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<StateFileToken>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_doubt_since_ms: Option<u64>,
+    forced_at_ms: Vec<u64>,
+}
+
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
+struct StateFileToken {
+    access_token: String,
+    generation: u64,
+    requested_at_ms: u64,
+    lifetime_ms: u64,
+}
+
+/// The path of an app's file.
+fn path_of(folder: &Path, app: &AppId) -> PathBuf {
+    folder.join(format!("{app}.json"))
+}
+
+/// The app of a file, if its name is that of a record.
+fn app_of(path: &Path) -> Option<AppId> {
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
+    path.file_stem()?.to_str().filter(|_| is_json)?.parse().ok()
+}
+
+/// Reads a record. An error contains the position of the fault, but nothing of the content.
+fn read_record(path: &Path) -> io::Result<TokenRecord> {
+    let mut text = Zeroizing::new(Vec::with_capacity(4096));
+    File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let state_file: StateFile = serde_json::from_slice(&text).map_err(|error| {
+        invalid(&format!("it is no record: invalid at line {} column {}", error.line(), error.column()))
+    })?;
+    if state_file.version != VERSION {
+        return Err(invalid(&format!(
+            "it has version {}, and this version of wxsub knows version {VERSION}",
+            state_file.version
+        )));
+    }
+    let mut record = TokenRecord::default();
+    if let Some(token) = &state_file.token {
+        let text = AccessToken::new(token.access_token.as_str())
+            .map_err(|_| invalid("its access_token is invalid"))?;
+        let (generation, requested_at) =
+            (Generation::new(token.generation), UnixMillis::new(token.requested_at_ms));
+        record.token =
+            Some(StoredToken::new(text, generation, requested_at, Duration::from_millis(token.lifetime_ms)));
+    }
+    record.in_doubt_since = state_file.in_doubt_since_ms.map(UnixMillis::new);
+    record.forced = ForceRefreshLog::new(state_file.forced_at_ms.into_iter().map(UnixMillis::new).collect());
+    Ok(record)
+}
+
+/// Writes a record to a new file, syncs it, and renames it over the old one.
+fn write_record(path: &Path, record: &TokenRecord) -> io::Result<()> {
+    let token = record.token.as_ref().map(|stored| StateFileToken {
+        access_token: stored.token.expose_secret().to_owned(),
+        generation: stored.generation.get(),
+        requested_at_ms: stored.requested_at.get(),
+        lifetime_ms: u64::try_from(stored.lifetime.as_millis()).unwrap_or(u64::MAX),
+    });
+    let state_file = StateFile {
+        version: VERSION,
+        token,
+        in_doubt_since_ms: record.in_doubt_since.map(UnixMillis::get),
+        forced_at_ms: record.forced.used().iter().map(|used| used.get()).collect(),
+    };
+    let text = Zeroizing::new(serde_json::to_vec(&state_file)?);
+    let new_path = path.with_extension("new");
+    let mut file = owner_only(OpenOptions::new().create(true).write(true).truncate(true)).open(&new_path)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&new_path, path)?;
+    // The rename is durable only after the folder is synced.
+    match path.parent() {
+        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Delegates to the shared store, and saves the latest tokens in files.
+///
+/// The files serve a start while the shared store is unavailable.
+#[derive(Debug)]
+pub(crate) struct FallbackStore {
+    shared: Arc<dyn TokenStore>,
+    files: FileStore,
+}
+
+impl FallbackStore {
+    pub(crate) fn new(shared: Arc<dyn TokenStore>, files: FileStore) -> Self {
+        Self { shared, files }
+    }
+}
+
+#[async_trait]
+impl TokenStore for FallbackStore {
+    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
+        let record = self.shared.load(app).await?;
+        if let Some(token) = &record.token {
+            self.files.back_up(app, token).await;
+        }
+        Ok(record)
+    }
+
+    async fn load_fallback(&self, app: &AppId) -> Option<StoredToken> {
+        self.files.load(app).await.ok()?.token
+    }
+
+    async fn wait_for_change(&self, app: &AppId, known: Generation) -> Generation {
+        self.shared.wait_for_change(app, known).await
+    }
+
+    async fn compare_and_set(
+        &self,
+        app: &AppId,
+        replaces: Generation,
+        token: StoredToken,
+    ) -> Result<CasOutcome, StoreError> {
+        let result = self.shared.compare_and_set(app, replaces, token.clone()).await;
+        if !matches!(result, Ok(CasOutcome::Conflict(_))) {
+            self.files.back_up(app, &token).await;
+        }
+        result
+    }
+
+    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+        self.shared.acquire_lease(app, holder, length).await
+    }
+
+    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
+        self.shared.release_lease(app, holder).await
+    }
+
+    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.shared.set_in_doubt(app, since).await
+    }
+
+    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
+        self.shared.clear_in_doubt(app, since).await
+    }
+
+    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
+        self.shared.try_acquire_force_refresh(app, now).await
     }
 }
 

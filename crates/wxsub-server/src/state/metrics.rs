@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -14,11 +13,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use wxsub_core::clock::ClockReading;
-use wxsub_core::token::{TokenEvent, TokenOrigin};
+use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin, TokenStatus};
 use wxsub_proto::{AppId, ErrCode};
 
-use crate::app::ManagedApp;
-use crate::audit::ApiSurface;
+use super::audit::ApiSurface;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AppLabels {
@@ -49,7 +47,7 @@ struct ErrCodeLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResponseLabels {
-    route: String,
+    route: &'static str,
     status: u16,
 }
 
@@ -147,7 +145,7 @@ impl Metrics {
                 record_fetch("without_lease")
             }
             TokenEvent::FetchFailed { failure, .. } => {
-                if let wxsub_core::token::TokenErrorKind::Refused(refusal) = failure {
+                if let TokenErrorKind::Refused(refusal) = failure {
                     self.record_refusal(refusal.errcode());
                 }
                 record_fetch("failed")
@@ -186,9 +184,9 @@ impl Metrics {
         self.refusals.get_or_create(&ErrCodeLabels { errcode }).inc();
     }
 
-    pub(crate) fn record_response(&self, route: &str, status: u16, elapsed: Duration) {
-        let route = route.to_owned();
-        self.durations.get_or_create(&ResponseLabels { route, status }).observe(elapsed.as_secs_f64());
+    /// The durations of the responses of a route with this status.
+    pub(crate) fn durations(&self, route: &'static str, status: u16) -> Histogram {
+        self.durations.get_or_create_owned(&ResponseLabels { route, status })
     }
 
     pub(crate) fn record_audit_dropped(&self) {
@@ -204,10 +202,10 @@ impl Metrics {
         self.sends.get_or_create(&SendLabels { appid, outcome: "maybe_sent" }).inc_by(0);
     }
 
-    /// Encodes all metrics as OpenMetrics text, with the current state of the apps.
+    /// Encodes all metrics as OpenMetrics text, with the current status of each app.
     pub(crate) fn encode<'a>(
         &self,
-        apps: impl Iterator<Item = &'a ManagedApp>,
+        apps: impl Iterator<Item = (&'a AppId, TokenStatus)>,
         now: ClockReading,
     ) -> Result<String, fmt::Error> {
         // Two scrapes at a time would mix their gauges.
@@ -215,8 +213,8 @@ impl Metrics {
         for family in [&self.expires_in, &self.generation, &self.in_doubt] {
             family.clear();
         }
-        for app in apps {
-            let (labels, status) = (AppLabels { appid: app.appid().to_string() }, app.token_cache.status());
+        for (appid, status) in apps {
+            let labels = AppLabels { appid: appid.to_string() };
             let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
             self.expires_in.get_or_create(&labels).set(to_i64(status.safe_ttl(now).as_secs()));
             let generation = status.usable(now).map_or(0, |token| token.generation().get());

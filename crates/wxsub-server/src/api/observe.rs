@@ -1,0 +1,142 @@
+//! The layer around every handler: it measures the response, limits concurrent requests, and writes the audit line.
+//!
+//! It wraps handlers with [`Handler::layer`](axum::handler::Handler::layer) and not routes, and its future is not boxed.
+//! A layer of a route would allocate three times for every request.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use axum::extract::Request;
+use axum::response::Response;
+use prometheus_client::metrics::histogram::Histogram;
+use tower_layer::Layer;
+use tower_service::Service;
+use wxsub_core::clock::MonotonicInstant;
+
+use super::request::RequestContext;
+use crate::apps::{RequestPermit, ServerState};
+use crate::state::audit::{Action, ApiSurface};
+
+/// What surrounds the handler of one route.
+#[derive(Debug, Clone)]
+pub(super) struct Observe {
+    state: Arc<ServerState>,
+    /// The path of the route, as the label of its metrics.
+    route: &'static str,
+    /// The response at the limit of concurrent requests, if the limit applies.
+    overloaded: Option<fn() -> Response>,
+    audit: Option<(ApiSurface, Action)>,
+    /// The durations of responses with status 200. Looked up once.
+    ok_durations: Arc<OnceLock<Histogram>>,
+}
+
+impl Observe {
+    /// Measures responses under this label.
+    pub(super) fn new(state: &Arc<ServerState>, route: &'static str) -> Self {
+        let (state, ok_durations) = (Arc::clone(state), Arc::default());
+        Self { state, route, overloaded: None, audit: None, ok_durations }
+    }
+
+    /// Also limits concurrent requests. Beyond the limit this response is returned.
+    pub(super) fn limited(self, overloaded: fn() -> Response) -> Self {
+        Self { overloaded: Some(overloaded), ..self }
+    }
+
+    /// Also writes an audit line for each request below the limit.
+    pub(super) fn audited(self, api: ApiSurface, action: Action) -> Self {
+        Self { audit: Some((api, action)), ..self }
+    }
+
+    fn record(&self, started_at: MonotonicInstant, response: &Response, context: Option<&RequestContext>) {
+        let (status, metrics) = (response.status().as_u16(), self.state.metrics());
+        let elapsed = self.state.clock().now().mono.duration_since(started_at).as_secs_f64();
+        match status {
+            200 => self.ok_durations.get_or_init(|| metrics.durations(self.route, status)).observe(elapsed),
+            _ => metrics.durations(self.route, status).observe(elapsed),
+        }
+        if let Some(line) = context.and_then(RequestContext::take_audit) {
+            self.state.record_audit(line);
+        }
+    }
+}
+
+impl<S> Layer<S> for Observe {
+    type Service = Observed<S>;
+
+    fn layer(&self, handler: S) -> Observed<S> {
+        Observed { handler, observe: self.clone() }
+    }
+}
+
+/// A handler with its [`Observe`].
+#[derive(Debug, Clone)]
+pub(super) struct Observed<S> {
+    handler: S,
+    observe: Observe,
+}
+
+impl<S> Service<Request> for Observed<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Unpin,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ObservedFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.handler.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let observe = self.observe.clone();
+        let started_at = observe.state.clock().now().mono;
+        let permit = match observe.overloaded.map(|response| (observe.state.try_acquire_permit(), response)) {
+            None => None,
+            Some((Some(permit), _)) => Some(permit),
+            Some((None, overloaded)) => {
+                let work = Work::Overloaded(ready(Ok(overloaded())));
+                return ObservedFuture { work, observe, started_at, context: None, _permit: None };
+            }
+        };
+        let context = observe
+            .audit
+            .map(|(api, action)| RequestContext::begin(&observe.state, &mut request, api, action));
+        let work = Work::Handler(self.handler.call(request));
+        ObservedFuture { work, observe, started_at, context, _permit: permit }
+    }
+}
+
+/// The response of an [`Observed`] handler.
+#[derive(Debug)]
+pub(super) struct ObservedFuture<F> {
+    work: Work<F>,
+    observe: Observe,
+    started_at: MonotonicInstant,
+    context: Option<RequestContext>,
+    _permit: Option<RequestPermit>,
+}
+
+#[derive(Debug)]
+enum Work<F> {
+    Handler(F),
+    Overloaded(Ready<Result<Response, Infallible>>),
+}
+
+impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for ObservedFuture<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = ready!(match &mut self.work {
+            Work::Handler(future) => Pin::new(future).poll(context),
+            Work::Overloaded(future) => Pin::new(future).poll(context),
+        });
+        if let Ok(response) = &response {
+            self.observe.record(self.started_at, response, self.context.as_ref());
+        }
+        Poll::Ready(response)
+    }
+}

@@ -1,0 +1,86 @@
+//! Health, metrics and the OpenAPI document: routes that need no key and return no secret.
+
+use std::sync::{Arc, LazyLock};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use wxsub_api::{AppHealth, Readiness, ReadinessStatus, UnhealthyApp};
+
+use super::request::{json_response, response};
+use super::v1::{apps, messages, token};
+use crate::apps::ServerState;
+
+/// `GET /livez`.
+pub(super) async fn liveness() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`.
+pub(super) async fn readiness(State(state): State<Arc<ServerState>>) -> Response {
+    let (snapshot, now) = (state.snapshot(), state.clock().now());
+    let mut usable = 0;
+    let mut apps = Vec::new();
+    for app in snapshot.apps.values() {
+        let (state, error) = app.health(now);
+        usable += usize::from(matches!(state, AppHealth::Ok | AppHealth::Degraded));
+        if state != AppHealth::Ok {
+            let (appid, remedy) = (app.appid().clone(), error.map(|error| error.remedy));
+            apps.push(UnhealthyApp { appid, state, remedy });
+        }
+    }
+    let status = match usable {
+        _ if state.is_draining() => ReadinessStatus::Draining,
+        0 => ReadinessStatus::NotReady,
+        _ if apps.is_empty() => ReadinessStatus::Ready,
+        _ => ReadinessStatus::Degraded,
+    };
+    let status_code = if status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_response(status_code, "application/json", &Readiness { status, apps })
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(state): State<Arc<ServerState>>) -> Response {
+    let snapshot = state.snapshot();
+    let apps = snapshot.apps.values().map(|app| (app.appid(), app.token_cache.status()));
+    match state.metrics().encode(apps, state.clock().now()) {
+        Ok(body) => {
+            response(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body)
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// `GET /openapi.json`: the v1 API, described by its own code.
+pub(super) async fn openapi() -> Response {
+    // Built once: the route needs no key, so requests can be frequent.
+    static TEXT: LazyLock<Vec<u8>> =
+        LazyLock::new(|| serde_json::to_vec(&Document::openapi()).unwrap_or_default());
+    response(StatusCode::OK, "application/json", TEXT.as_slice())
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "wxsub control server",
+        description = "Access tokens and one-time subscription messages of Weixin. The Weixin-compatible API is described by \
+                       Weixin's own documentation."
+    ),
+    paths(apps::list, token::read, token::report, messages::send_one),
+    modifiers(&Key)
+)]
+struct Document;
+
+/// Adds the security scheme of client keys.
+struct Key;
+
+impl Modify for Key {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme =
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A client key")).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}

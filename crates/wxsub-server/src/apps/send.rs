@@ -1,0 +1,112 @@
+//! Sends a message for a client.
+//!
+//! A started send is finished, audited, counted and logged, even if the client disconnects. It ends at the deadline of the
+//! request at the latest, so response, audit, metrics and log agree.
+
+use std::sync::Arc;
+
+use tracing::{Instrument, warn, warn_span};
+use wxsub_api::{SendResult, SendStatus};
+use wxsub_core::SendError;
+use wxsub_core::clock::{MonotonicInstant, timeout_at};
+use wxsub_core::error::Delivery;
+use wxsub_core::token::{Generation, TokenSource};
+use wxsub_proto::{Message, Remedy};
+
+use super::{ManagedApp, ServerState};
+use crate::config::ApiClient;
+use crate::state::audit::Entry;
+
+/// One send: its app and sender, and until when it may take.
+#[derive(Debug)]
+pub(crate) struct SendJob {
+    pub(crate) state: Arc<ServerState>,
+    pub(crate) app: Arc<ManagedApp>,
+    /// The client, if a key authorized the request.
+    pub(crate) client: Option<Arc<ApiClient>>,
+    /// The generation of the access token that authorized the request instead.
+    pub(crate) presented_generation: Option<Generation>,
+    pub(crate) deadline: MonotonicInstant,
+    /// The audit line of the request.
+    pub(crate) audit: Option<Box<Entry>>,
+}
+
+/// The result of a send, and its error if it failed.
+#[derive(Debug)]
+pub(crate) struct SendOutcome {
+    pub(crate) result: SendResult,
+    pub(crate) error: Option<SendError>,
+}
+
+/// The result of a failed send, as JSON.
+#[must_use]
+pub fn failed_send(message: &Message, error: &SendError) -> SendResult {
+    let outcome = match error.delivery() {
+        Delivery::Rejected => SendStatus::Refused,
+        Delivery::NotSent => SendStatus::NotSent,
+        Delivery::MaybeSent => SendStatus::MaybeSent,
+    };
+    SendResult::failed(message, outcome, error.api_error(), error.remedy(), error.operation())
+}
+
+impl SendJob {
+    /// Sends the message.
+    ///
+    /// # Cancel safety
+    /// A started send goes on in its own task.
+    pub(crate) async fn run(self, message: Message) -> SendOutcome {
+        // The library logs a failed send; the span adds the client.
+        let span = warn_span!("send", client = self.client.as_ref().map(|client| client.name.as_str()));
+        if !self.has_token_in_time().await {
+            span.in_scope(|| {
+                let (appid, remedy) = (self.app.appid().as_str(), Remedy::RetryLater.as_str());
+                warn!(appid, text = "no access token in time", remedy, "a message was not sent");
+            });
+            return self.record(SendResult::no_token(&message), None);
+        }
+        let message = Arc::new(message);
+        let task = {
+            let message = Arc::clone(&message);
+            async move {
+                let clock = self.state.clock();
+                let sent = self.app.client.send_until(&message, clock.sleep_until(self.deadline)).await;
+                match sent {
+                    Ok(()) => self.record(SendResult::sent(&message), None),
+                    Err(error) => self.record(failed_send(&message, &error), Some(error)),
+                }
+            }
+        };
+        // The task ends early only if the runtime shuts down.
+        tokio::spawn(task.instrument(span))
+            .await
+            .unwrap_or_else(|_| SendOutcome { result: SendResult::given_up(&message), error: None })
+    }
+
+    /// Whether there is a token, or an error that says why not, before the deadline. If not, nothing was posted.
+    async fn has_token_in_time(&self) -> bool {
+        self.app.token_cache.current().get().is_some()
+            || timeout_at(&**self.state.clock(), self.deadline, self.app.token()).await.is_some()
+    }
+
+    /// Counts and audits the outcome.
+    fn record(self, result: SendResult, error: Option<SendError>) -> SendOutcome {
+        let metrics = self.state.metrics();
+        metrics.record_send(self.app.appid(), result.outcome.as_str());
+        let api_error = error.as_ref().and_then(SendError::api_error);
+        // A rejected token fetch is counted once, when it happens, not for each message that waits for it.
+        if let (SendStatus::Refused, Some(api_error)) = (result.outcome, api_error) {
+            metrics.record_refusal(api_error.errcode());
+        }
+        if let Some(mut audit) = self.audit {
+            let current = || self.app.token_cache.current().get().map(|token| token.generation());
+            audit.client = self.client;
+            audit.appid = Some(self.app.appid().clone());
+            audit.outcome = result.outcome.as_str();
+            audit.generation = self.presented_generation.or_else(current).map(Generation::get);
+            audit.errcode = result.errcode;
+            audit.rid.clone_from(&result.rid);
+            self.state.record_audit(audit);
+        }
+        SendOutcome { result, error }
+    }
+}
