@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::{AppSettings, Fault, Sandbox};
 
-use super::breakable::{Break, Breakable};
-use super::gate::Gate;
 use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
-use super::weixin::{APPID, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, allow, line, pointed_at};
+use super::weixin::{
+    APPID, Break, Breakable, Gate, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, allow, line, pointed_at,
+};
 use super::wxsub::{Ended, Wxsub, ended, file, shell, wxsub};
 
 /// A file with a message to each of so many users, who have all consented.

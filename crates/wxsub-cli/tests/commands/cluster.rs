@@ -1,31 +1,23 @@
 //! Three `wxsub serve` processes that share tokens through a real Redis.
 
-mod call;
-mod external_fetcher;
-mod guide;
-mod log_capture;
 mod node;
-mod proxy;
 mod scenario;
 #[path = "../../../../tests/redis/server.rs"]
 mod server;
-mod setup;
 mod traffic;
 
-use std::fs;
-use std::thread;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
+use std::{fs, thread};
 
 use serde_json::{Value, json};
-use tokio::runtime::Builder;
-use wxsub_core::clock::{Clock, SystemClock};
 
-use self::call::Call;
-use self::external_fetcher::{FetchCounts, fetch_every_minute};
-use self::node::Node;
-use self::scenario::{EVENTS, PREFIX, Scenario, ScenarioResult};
+use self::node::{Node, wait_for};
+use self::scenario::{EVENTS, FetchCounts, PREFIX, Scenario, ScenarioResult, fetch_every_minute};
 use self::server::{Redis, seen};
-use self::setup::wait_for;
+use self::traffic::{Call, messages, pause, read, seconds};
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, TEMPLATE, Weixin, allow};
 use super::wxsub::file;
@@ -96,24 +88,6 @@ impl Cluster {
             assert_eq!(self.weixin.sandbox.mailbox(&openid.parse().unwrap()).len(), 1);
         }
     }
-}
-
-fn read(more: &str) -> String {
-    format!("/v1/apps/{APPID}/access_token{more}")
-}
-
-fn messages() -> String {
-    format!("/v1/apps/{APPID}/messages")
-}
-
-fn seconds(count: u64) -> Duration {
-    Duration::from_secs(count)
-}
-
-fn pause(time: Duration) {
-    let clock = SystemClock::new();
-    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async { clock.sleep_until(clock.now().mono + time).await });
 }
 
 #[test]
@@ -319,7 +293,7 @@ fn no_read_and_no_send_fails_with_any_fault() {
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 fn commands_of_the_cluster_guide_work() {
-    let printed = guide::pasted();
+    let printed = run_commands_of_the_guide();
     let [one, two, three, journal, alone @ .., generation, again, and_again, at_last] = printed.as_slice()
     else {
         panic!("{printed:#?}")
@@ -333,4 +307,42 @@ fn commands_of_the_cluster_guide_work() {
     }
     assert_eq!(value(journal)["requests"], json!({ CLASSIC_TOKEN: 1 }));
     assert_eq!((&value(consent)["action"], &value(sent)["outcome"]), (&"confirm".into(), &"sent".into()));
+}
+
+/// The ports in the document.
+const PORTS: [&str; 5] = ["6390", "8459", "8471", "8472", "8473"];
+
+/// The commands of its first section, after the installation.
+fn commands_of_the_guide() -> String {
+    let text = include_str!("../../../../docs/cluster.md");
+    let chapter = text.split("## From nothing\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let blocks = chapter.split("```bash\n").skip(2).map(|block| block.split("```").next().unwrap());
+    blocks.collect()
+}
+
+/// The same commands with free ports.
+fn on_free_ports(commands: String) -> String {
+    let listeners = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    PORTS.iter().zip(&listeners).fold(commands, |commands, (port, listener)| {
+        assert!(commands.contains(port));
+        commands.replace(port, &listener.local_addr().unwrap().port().to_string())
+    })
+}
+
+/// Runs them in a shell, in an empty folder, with the binary in the path. Returns the lines they print.
+fn run_commands_of_the_guide() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_wxsub")).parent().unwrap().to_str().unwrap();
+    // All processes that it starts end with it.
+    let script = format!(
+        "PATH=\"{binary}:$PATH\"\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}",
+        on_free_ports(commands_of_the_guide())
+    );
+    let mut shell = Command::new("bash");
+    let shell = shell.args(["-euc", &script]).current_dir(&folder).env("no_proxy", "*").output().unwrap();
+    let (out, said) = (String::from_utf8(shell.stdout).unwrap(), String::from_utf8_lossy(&shell.stderr));
+    assert!(shell.status.success(), "{out}{said}");
+    out.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }

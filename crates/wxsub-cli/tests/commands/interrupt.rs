@@ -4,11 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command};
 
 use serde_json::Value;
-
-use super::gate::Gate;
 use wxsub_sandbox::Fault;
 
-use super::weixin::{SEND, STABLE_TOKEN, TEMPLATE, Weixin, allow, line, pointed_at};
+use super::weixin::{Gate, SEND, STABLE_TOKEN, TEMPLATE, Weixin, allow, line, pointed_at};
 use super::wxsub::{Wxsub, ended, file, wxsub};
 
 /// Sends a signal to the process only.

@@ -5,31 +5,21 @@ mod audit;
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
-mod breakable;
-#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
-mod consent_url;
+mod consent;
 #[cfg(test)]
-mod consent_verify;
-#[cfg(test)]
-mod demo;
+mod control_server;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
-mod drain;
-#[cfg(test)]
 mod explain;
-#[cfg(test)]
-mod gate;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod interrupt;
-#[cfg(test)]
-mod key;
 #[cfg(test)]
 mod manual;
 #[cfg(test)]
@@ -45,8 +35,6 @@ mod send_one;
 #[cfg(test)]
 mod serve;
 #[cfg(test)]
-mod serve_sandbox;
-#[cfg(test)]
 mod served;
 #[cfg(test)]
 mod settings;
@@ -54,7 +42,5 @@ mod settings;
 mod token;
 #[cfg(test)]
 mod weixin;
-#[cfg(test)]
-mod without_secret;
 #[cfg(test)]
 mod wxsub;

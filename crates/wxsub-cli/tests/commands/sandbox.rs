@@ -1,4 +1,4 @@
-//! `wxsub sandbox`.
+//! `wxsub sandbox` and `wxsub demo`.
 
 use std::io::{BufRead, BufReader};
 use std::process::Child;
@@ -59,7 +59,7 @@ fn sandbox_serves_the_given_apps() {
 }
 
 #[test]
-fn wrong_usage() {
+fn wrong_usage_of_sandbox() {
     wxsub(["sandbox", "--app", "wx1", "--app", "w x:s", "--template", "a b"]).run().assert_wrong(&[
         "--app: must be APPID:SECRET",
         "--app: has a character",
@@ -69,4 +69,42 @@ fn wrong_usage() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().map(|address| (taken, address.to_string())).unwrap();
     wxsub(["sandbox", "--listen", &taken.1]).run().assert_wrong(&["cannot be used", "choose another port"]);
+}
+
+const STEPS: [&str; 12] = [
+    "sandbox",
+    "consent_url",
+    "consent",
+    "forged_callback",
+    "grant",
+    "token",
+    "send",
+    "mailbox",
+    "second_message",
+    "invalidated",
+    "refreshed",
+    "summary",
+];
+
+#[test]
+fn every_step_succeeds() {
+    let ended = wxsub(["demo", "--json"]).run();
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    for (index, (output, name)) in ended.json().iter().zip(STEPS).enumerate() {
+        assert_eq!(output["step"], index + 1);
+        assert_eq!((&output["name"], &output["ok"]), (&name.into(), &true.into()));
+        assert!(!output["detail"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(ended.out.lines().count(), STEPS.len());
+}
+
+#[test]
+fn text_output_has_one_line_per_step() {
+    let ended = wxsub(["demo"]).run();
+    assert_eq!(ended.code, 0);
+    for (output, name) in ended.out.lines().zip(STEPS) {
+        assert!(output.starts_with('✓') && output.contains(name), "{output}");
+    }
+    assert_eq!(ended.out.lines().count(), STEPS.len());
+    assert!(ended.err.contains("ONE message"));
 }

@@ -5,8 +5,7 @@ use std::io::{Read, Write};
 use serde_json::{Value, json};
 use wxsub_sandbox::Fault;
 
-use super::gate::Gate;
-use super::weixin::{SEND, STABLE_TOKEN, TEMPLATE, Weixin, allow, line, pointed_at};
+use super::weixin::{Gate, SEND, STABLE_TOKEN, TEMPLATE, Weixin, allow, line, pointed_at};
 use super::wxsub::{Ended, ended, file, wxsub};
 
 fn outcomes(ended: &Ended) -> Vec<(u64, String)> {

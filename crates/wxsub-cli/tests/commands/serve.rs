@@ -1,20 +1,19 @@
-//! `wxsub serve`.
+//! `wxsub serve` and `wxsub key`.
 
-use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{fs, thread};
 
 use serde_json::{Value, json};
 
-use super::gate::Gate;
 use super::interrupt::signal;
 use super::served::{ALL, Served, ask, client, config};
-use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin, allow, line};
-use super::wxsub::{file, wxsub};
+use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, Weixin, allow, line};
+use super::wxsub::{ended, file, wxsub};
 
-fn read() -> String {
+fn token_path() -> String {
     format!("/v1/apps/{APPID}/access_token")
 }
 
@@ -39,13 +38,13 @@ fn concurrent_reads_cost_one_fetch_and_reports_one_more() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let server = Served::start(&config("many.toml", &weixin.base, &lines));
-    let reads = all_at_once(300, &server, "GET", &read(), &key, "");
+    let reads = all_at_once(300, &server, "GET", &token_path(), &key, "");
     assert!(reads.iter().all(|(status, _)| *status == 200));
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
     let token = server.token(&key)["access_token"].as_str().unwrap().to_owned();
     weixin.sandbox.invalidate_tokens(&APPID.parse().unwrap()).unwrap();
     let body = json!({"access_token": token}).to_string();
-    let reported = all_at_once(300, &server, "POST", &(read() + "/report"), &key, &body);
+    let reported = all_at_once(300, &server, "POST", &(token_path() + "/report"), &key, &body);
     let tokens: Vec<String> = reported
         .iter()
         .map(|(_, body)| {
@@ -54,7 +53,7 @@ fn concurrent_reads_cost_one_fetch_and_reports_one_more() {
         .collect();
     assert!(tokens.iter().all(|new| *new == tokens[0] && *new != token), "{reported:?}");
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
-    assert_eq!(server.post(&(read() + "/report"), &key, body.as_bytes()).0, 200);
+    assert_eq!(server.post(&(token_path() + "/report"), &key, body.as_bytes()).0, 200);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
     assert_eq!(server.stop("TERM"), Some(0));
 }
@@ -111,7 +110,7 @@ fn reload_applies_and_invalid_reload_changes_nothing() {
     config("reload.toml", &weixin.base, &new_lines);
     signal(&server.child, "HUP");
     server.wait_until_it_says("the configuration was reloaded");
-    assert_eq!(server.get(&read(), &old).0, 401);
+    assert_eq!(server.get(&token_path(), &old).0, 401);
     assert_eq!(server.token(&new)["access_token"], token["access_token"]);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
 }
@@ -178,7 +177,7 @@ fn hostile_clients_do_not_affect_others() {
     let _ = long.read_to_string(&mut answer);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     for guess in 0..50 {
-        assert_eq!(server.get(&read(), &format!("{guess:043}")).0, 401);
+        assert_eq!(server.get(&token_path(), &format!("{guess:043}")).0, 401);
     }
     server.token(&key);
     assert_eq!((weixin.seen_any(), half_open.len()), (1, 500));
@@ -208,10 +207,10 @@ fn audit_has_every_read_report_and_send_and_no_secret() {
     fs::write(&path, fs::read_to_string(&path).unwrap().replace("\"off\"", &format!("{audit:?}"))).unwrap();
     let server = Served::start(&path);
     let token = server.token(&key)["access_token"].as_str().unwrap().to_owned();
-    server.post(&(read() + "/report"), &key, json!({"access_token": "old"}).to_string().as_bytes());
+    server.post(&(token_path() + "/report"), &key, json!({"access_token": "old"}).to_string().as_bytes());
     weixin.allow("oUser", 1);
     server.post(&format!("/v1/apps/{APPID}/messages"), &key, line("oUser", 1, "Hi").as_bytes());
-    server.get(&read(), "no-key");
+    server.get(&token_path(), "no-key");
     assert_eq!(server.stop("TERM"), Some(0));
     let text = fs::read_to_string(&audit).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -261,7 +260,7 @@ fn reload_under_load_fails_no_request() {
     let mut server = Served::start(&path);
     let before = server.token(&good);
     let address = server.address().to_owned();
-    let (done, path_read, good_key) = (AtomicBool::new(false), read(), good.clone());
+    let (done, path_read, good_key) = (AtomicBool::new(false), token_path(), good.clone());
     let statuses = thread::scope(|scope| {
         let ask_on = || {
             let mut statuses = Vec::new();
@@ -285,4 +284,163 @@ fn reload_under_load_fails_no_request() {
     assert!(statuses.iter().all(|status| *status == Some(200)) && statuses.len() > 4, "{statuses:?}");
     assert_eq!(server.token(&good)["access_token"], before["access_token"]);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
+}
+
+/// A keep-alive connection.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn open(address: &str) -> Option<Self> {
+        TcpStream::connect(address).ok().map(|stream| Self(BufReader::new(stream)))
+    }
+
+    fn request(&mut self, key: &str) {
+        let head = format!(
+            "GET /v1/apps/{APPID}/access_token HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n\r\n"
+        );
+        // The response shows whether it arrived.
+        let _ = self.0.get_mut().write_all(head.as_bytes());
+    }
+
+    /// The head of a complete response. Nothing if it is incomplete.
+    fn read_head(&mut self) -> Option<String> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.0.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let length = head.split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
+        self.0.read_exact(&mut vec![0; length]).ok()?;
+        Some(head)
+    }
+}
+
+/// Sends requests until the connection is refused. Returns whether every request got a response.
+fn request_until_refused(address: &str, key: &str, responses: &AtomicUsize) -> bool {
+    while let Some(mut connection) = Connection::open(address) {
+        loop {
+            connection.request(key);
+            let Some(head) = connection.read_head() else { return false };
+            responses.fetch_add(1, Ordering::Relaxed);
+            if head.contains("connection: close") {
+                break;
+            }
+        }
+    }
+    true
+}
+
+#[test]
+fn shutdown_under_load_loses_no_request() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let mut server = Served::start(&config("drain_load.toml", &weixin.base, &lines));
+    let (address, responses) = (server.address().to_owned(), AtomicUsize::new(0));
+    let all_responded = thread::scope(|scope| {
+        let asking: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| request_until_refused(&address, &key, &responses))).collect();
+        while responses.load(Ordering::Relaxed) < 400 {
+            thread::yield_now();
+        }
+        signal(&server.child, "TERM");
+        asking.into_iter().all(|one| one.join().unwrap())
+    });
+    assert!(all_responded, "after {responses:?} responses");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+/// A request that reached the machine before the signal gets a response, even if the server has not read it yet.
+#[test]
+fn request_before_the_signal_is_answered() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let mut server = Served::start(&config("drain_stopped.toml", &weixin.base, &lines));
+    let open = || Connection::open(server.address()).unwrap();
+    let mut all: Vec<_> = (0..5).map(|_| open()).collect();
+    for connection in &mut all {
+        connection.request(&key);
+        assert!(connection.read_head().is_some());
+    }
+    signal(&server.child, "STOP");
+    all.extend((0..5).map(|_| open()));
+    all.iter_mut().for_each(|connection| connection.request(&key));
+    signal(&server.child, "TERM");
+    signal(&server.child, "CONT");
+    for (index, connection) in all.iter_mut().enumerate() {
+        assert!(connection.read_head().is_some(), "{index}");
+    }
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+/// The README's commands for a running server.
+fn readme() -> Vec<&'static str> {
+    let text = include_str!("../../../../README.md");
+    let block = text.split("```sh\nwxsub serve --sandbox\n").nth(1).unwrap().split("```").nth(2).unwrap();
+    block.strip_prefix("sh\n").unwrap().lines().collect()
+}
+
+/// Starts a server on a free port. Returns the lines to paste.
+fn start_with_sandbox() -> (Child, Vec<String>) {
+    let mut child = wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0"]).start();
+    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines().map(Result::unwrap);
+    let mut printed: Vec<_> =
+        lines.by_ref().skip_while(|line| !line.starts_with("export ")).take(1).collect();
+    printed.extend(lines.take(readme().len()));
+    (child, printed)
+}
+
+#[test]
+fn printed_lines_match_the_readme() {
+    let (child, printed) = start_with_sandbox();
+    assert_eq!(printed[1..], readme());
+    signal(&child, "INT");
+    assert_eq!(ended(child).code, 0);
+}
+
+#[test]
+#[ignore = "needs curl: scripts/test runs it"]
+fn commands_of_the_readme_work() {
+    let (child, printed) = start_with_sandbox();
+    let script = [&[printed[0].as_str()], readme().as_slice()].concat().join("\necho\n");
+    let shell = Command::new("sh").args(["-euc", &script]).env("no_proxy", "*").output().unwrap();
+    signal(&child, "INT");
+    let out = String::from_utf8(shell.stdout).unwrap();
+    assert!(shell.status.success() && shell.stderr.is_empty(), "{out}{:?}", shell.stderr);
+    let (answers, metrics) = out.trim_start().split_once("# HELP").unwrap();
+    let answers: Vec<_> = answers.lines().filter(|line| !line.is_empty()).collect();
+    let answers: Vec<Value> = answers.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [token, other, sdk, consent, sent, refused, apps] = answers.as_slice() else { panic!("{out}") };
+    assert!(token["access_token"].is_string() && token["access_token"] != other["access_token"], "{out}");
+    assert_eq!(other["access_token"], sdk["access_token"]);
+    assert_eq!((&consent["action"], &consent["openid"]), (&"confirm".into(), &"oUser".into()));
+    assert_eq!((&sent["outcome"], &refused["errcode"]), (&"sent".into(), &43101.into()));
+    assert_eq!(apps["apps"][0]["state"], "ok");
+    assert!(
+        metrics.contains("outcome=\"refused\"} 1") && metrics.contains("wxsub_token_reads_total"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn new_key_is_printed_with_its_digest() {
+    let made = wxsub(["key", "new", "--name", "orders"]).run();
+    let key = made.out.trim_end();
+    assert!(
+        made.code == 0 && key.len() == 43 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+        "{made:?}"
+    );
+    assert!(made.err.contains("\nname = \"orders\"\nkey_sha256 = \"") && !made.err.contains(key));
+    let json = wxsub(["key", "new", "--name", "orders", "--json"]).run().json().remove(0);
+    assert_eq!(json["name"], "orders");
+    assert_ne!(json["key"], key);
+    let digest = json["key_sha256"].as_str().unwrap();
+    assert!(digest.len() == 64 && digest.bytes().all(|byte| b"0123456789abcdef".contains(&byte)));
+}
+
+#[test]
+fn wrong_name_of_a_key() {
+    for name in ["", "a b", "a\nb", &"a".repeat(65)] {
+        wxsub(["key", "new", "--name", name]).run().assert_wrong(&["--name: must be 1 to 64 letters"]);
+    }
 }

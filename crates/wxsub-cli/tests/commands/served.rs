@@ -62,13 +62,14 @@ impl Served {
         self.base.strip_prefix("http://").unwrap()
     }
 
-    /// Waits until it prints a line that contains this.
-    pub(crate) fn wait_until_it_says(&mut self, text: &str) {
+    /// Waits until it prints a line that contains this. Returns the line.
+    pub(crate) fn wait_until_it_says(&mut self, text: &str) -> String {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
             assert_ne!(self.said.read_line(&mut line).unwrap(), 0, "it never said {text}");
         }
+        line
     }
 
     pub(crate) fn get(&self, path: &str, key: &str) -> (u16, String) {

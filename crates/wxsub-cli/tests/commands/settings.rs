@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::served::{ALL, Served, client, config};
 use super::weixin::{APPID, SECRET, STABLE_TOKEN, Weixin};
 use super::wxsub::{file, wxsub};
 
@@ -138,20 +139,17 @@ fn flag_overrides_variable() {
 #[test]
 fn log_is_text_or_json() {
     let weixin = Weixin::start();
-    let held = |format| {
-        weixin
-            .allow("oUser", 7)
-            .send("oUser", "7")
-            .env("RUST_LOG", "info")
-            .env("WXSUB_LOG_FORMAT", format)
-            .run()
-            .err
+    let (_, lines) = client("orders", ALL);
+    let config = config("log_format.toml", &weixin.base, &lines);
+    let logged = |format| {
+        let call = wxsub(["serve", "--config", &config]).env("WXSUB_LOG_FORMAT", format);
+        Served::start_as(call).wait_until_it_says("access token refreshed")
     };
-    let output: Value = serde_json::from_str(held("json").lines().next().unwrap()).unwrap();
-    assert_eq!(output["level"], "INFO");
+    let output: Value = serde_json::from_str(&logged("json")).unwrap();
+    assert_eq!((&output["level"], &output["fields"]["appid"]), (&"INFO".into(), &APPID.into()));
     assert_eq!(output["fields"]["message"], "access token refreshed");
-    assert_eq!(output["fields"]["appid"], APPID);
-    assert!(held("text").contains(&format!("access token refreshed appid=\"{APPID}\"")));
+    let output = logged("text");
+    assert!(output.contains(&format!("access token refreshed appid=\"{APPID}\"")), "{output}");
     wxsub(["check", "-"])
         .env("WXSUB_LOG_FORMAT", "xml")
         .run()

@@ -60,6 +60,19 @@ fn refresh_invalidates_the_token_and_says_so() {
 }
 
 #[test]
+fn refresh_calls_the_next_host_only_if_nothing_was_sent() {
+    let (weixin, other) = (Weixin::start(), Weixin::start());
+    let refresh = |bases: String| weixin.call(["token", "refresh"]).env("WXSUB_API_BASE", &bases).run();
+    let ended = refresh(format!("{UNUSED_BASE},{}", weixin.base));
+    assert_eq!((ended.code, weixin.seen(STABLE_TOKEN)), (0, 1), "{ended:?}");
+    weixin.fault(STABLE_TOKEN, Fault::ResetAfterApply);
+    let ended = refresh(format!("{},{}", weixin.base, other.base));
+    assert_eq!((ended.code, weixin.seen(STABLE_TOKEN), other.seen_any()), (5, 2, 0), "{ended:?}");
+    let ended = refresh(format!("{UNUSED_BASE},http://127.0.0.1:2"));
+    assert!(ended.code == 4 && ended.err.contains("it is safe to try again"), "{ended:?}");
+}
+
+#[test]
 fn failures_have_a_remedy() {
     let weixin = Weixin::start();
     for what in ["show", "refresh"] {

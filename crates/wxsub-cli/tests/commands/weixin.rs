@@ -1,11 +1,16 @@
-//! A sandbox on a port, with one app.
+//! Sandboxes in place of Weixin, with one app: on a port, with messages that wait, and over a network that goes away.
 
 use std::future::pending;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
 
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use wxsub_proto::{ConsentAction, ConsentRequest, OpenId};
-use wxsub_sandbox::{Fault, Sandbox, http};
+use wxsub_sandbox::{Fault, Response, Sandbox, http};
 
 use super::wxsub::{Wxsub, wxsub};
 
@@ -45,7 +50,7 @@ pub(crate) fn pointed_at(base: &str, call: Wxsub) -> Wxsub {
 impl Weixin {
     pub(crate) fn start() -> Self {
         let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let sandbox = sandbox();
         runtime.spawn(http::serve(listener, sandbox.clone(), pending()));
@@ -107,3 +112,155 @@ pub(crate) fn line(openid: &str, scene: u16, content: &str) -> String {
 
 /// A base URL without a server.
 pub(crate) const UNUSED_BASE: &str = "http://127.0.0.1:1";
+
+/// Delays every message with the text "hold" until it is opened.
+pub(crate) struct Gate {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) base: String,
+    arrivals: Receiver<()>,
+    open: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Gate {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (arrived, arrivals) = channel();
+        let sandbox = sandbox();
+        let open = Arc::new((Mutex::new(false), Condvar::new()));
+        let gate = Self { sandbox: sandbox.clone(), base, arrivals, open: Arc::clone(&open) };
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (sandbox, open, arrived) = (sandbox.clone(), Arc::clone(&open), arrived.clone());
+                // The other side notices a broken connection.
+                thread::spawn(move || {
+                    serve_connection(&stream.unwrap(), |method, target, body| {
+                        if target.starts_with(SEND) {
+                            arrived.send(()).ok()?;
+                            let held = String::from_utf8_lossy(body).contains("hold");
+                            let closed = open.0.lock().unwrap();
+                            drop(open.1.wait_while(closed, |open| held && !*open).unwrap());
+                        }
+                        Some((sandbox.handle(method, target, body).outcome.unwrap(), true))
+                    })
+                });
+            }
+        });
+        gate
+    }
+
+    /// Waits until this many more messages have arrived.
+    pub(crate) fn wait_for(&self, messages: usize) {
+        for _ in 0..messages {
+            self.arrivals.recv().unwrap();
+        }
+    }
+
+    /// Opens the gate for all messages.
+    pub(crate) fn open(&self) {
+        *self.open.0.lock().unwrap() = true;
+        self.open.1.notify_all();
+    }
+}
+
+/// Serves one connection. `answer` gives the reply and whether the connection stays open; nothing closes it at once.
+fn serve_connection(
+    stream: &TcpStream,
+    answer: impl Fn(&str, &str, &[u8]) -> Option<(Response, bool)>,
+) -> Option<()> {
+    let mut input = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if input.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let mut words = head.split(' ');
+        let (method, target) = (words.next()?, words.next()?);
+        let length = head
+            .to_ascii_lowercase()
+            .split("content-length: ")
+            .nth(1)
+            .map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
+        let mut body = vec![0; length];
+        input.read_exact(&mut body).ok()?;
+        let (reply, stays) = answer(method, target, &body)?;
+        let connection = if stays { "keep-alive" } else { "close" };
+        let head = format!(
+            "HTTP/1.1 {} OK\r\nConnection: {connection}\r\nContent-Length: {}\r\n\r\n",
+            reply.status,
+            reply.body.len()
+        );
+        let mut output = stream;
+        output.write_all(&[head.as_bytes(), &reply.body].concat()).ok()?;
+        if !stays {
+            return None;
+        }
+    }
+}
+
+/// How the network goes away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Break {
+    /// Each reply arrives, and its connection closes behind it.
+    BetweenMessages,
+    /// Every connection breaks at its next request.
+    Everywhere,
+}
+
+pub(crate) struct Breakable {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) base: String,
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Breakable {
+    /// Takes this many messages.
+    pub(crate) fn start(messages: i64, how: Break) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, sandbox) = (listener.local_addr().unwrap(), sandbox());
+        let accepting = accept(listener, sandbox.clone(), messages, how);
+        Self { sandbox, base: format!("http://{address}"), address, accepting }
+    }
+
+    /// Waits until the network is gone, and brings it back for good.
+    pub(crate) fn come_back(self) -> Sandbox {
+        self.accepting.join().unwrap();
+        let listener = TcpListener::bind(self.address).unwrap();
+        accept(listener, self.sandbox.clone(), i64::MAX, Break::Everywhere);
+        self.sandbox
+    }
+}
+
+/// Ends, and closes the address, when the last message was taken.
+fn accept(listener: TcpListener, sandbox: Sandbox, messages: i64, how: Break) -> JoinHandle<()> {
+    let (left, address) = (Arc::new(AtomicI64::new(messages)), listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            if left.load(Ordering::SeqCst) <= 0 {
+                return;
+            }
+            let (sandbox, left) = (sandbox.clone(), Arc::clone(&left));
+            thread::spawn(move || {
+                serve_connection(&stream.unwrap(), |method, target, body| {
+                    let before = match target.starts_with(SEND) {
+                        true => left.fetch_sub(1, Ordering::SeqCst),
+                        false => left.load(Ordering::SeqCst),
+                    };
+                    if before <= 0 {
+                        return None;
+                    }
+                    let reply = sandbox.handle(method, target, body).outcome.unwrap();
+                    let last = before == 1 && target.starts_with(SEND);
+                    if last {
+                        // Wakes the thread that accepts, and waits until its end has closed the address.
+                        while TcpStream::connect(address).is_ok() {}
+                    }
+                    Some((reply, how == Break::Everywhere))
+                })
+            });
+        }
+    })
+}

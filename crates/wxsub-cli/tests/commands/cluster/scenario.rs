@@ -1,20 +1,16 @@
-//! All faults of three servers around one Redis, one after the other.
+//! All faults of three servers around one Redis, one after the other, and another program that fetches tokens.
 
+use std::io::Read;
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use wxsub_core::clock::{Clock, MonotonicInstant, SystemClock};
 use wxsub_sandbox::Fault;
 
-use super::super::weixin::{APPID, CLASSIC_TOKEN};
-use super::call::NoAnswer;
-use super::log_capture::LogCapture;
-use super::node::Node;
-use super::proxy::Wire;
+use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET};
+use super::node::{Node, Setup, Wire, report};
 use super::server::Redis;
-use super::setup::{Setup, report};
-use super::traffic::Seen;
-use super::{pause, seconds};
+use super::traffic::{Call, NoAnswer, Seen, pause, seconds};
 
 /// The prefix of the keys.
 pub(super) const PREFIX: &str = "team-1";
@@ -246,4 +242,70 @@ impl Scenario {
         self.setup.wait_for("what the others have stored", || self.fetched(THIRD, "adopted") > adopted);
         self.setup.wait_for_messages(20);
     }
+}
+
+#[derive(Default)]
+pub(super) struct LogCapture(Vec<JoinHandle<Vec<u8>>>);
+
+impl LogCapture {
+    /// Captures commands from now until this Redis process ends.
+    pub(super) fn record(&mut self, redis: &Redis) {
+        let mut monitor = redis.monitor();
+        monitor.set_read_timeout(None).unwrap();
+        self.0.push(spawn(move || {
+            let mut all = Vec::new();
+            // A killed Redis resets the connection. The commands before that count.
+            let _ = monitor.read_to_end(&mut all);
+            all
+        }));
+    }
+
+    /// The captured commands, after Redis has been killed.
+    pub(super) fn play(self) -> String {
+        let pieces = self.0.into_iter().map(|recording| recording.join().unwrap());
+        String::from_utf8_lossy(&pieces.collect::<Vec<_>>().concat()).into_owned()
+    }
+}
+
+/// The counts of a run.
+pub(super) struct FetchCounts {
+    /// Token requests of our servers.
+    pub(super) fetches: u64,
+    /// Log lines about external invalidation.
+    pub(super) named: usize,
+    /// External invalidations in the metrics.
+    pub(super) counted: u64,
+}
+
+/// Fetches a token with the AppSecret.
+fn fetch(setup: &Setup) {
+    let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={SECRET}");
+    let call = Call { method: "GET", path: &path, key: "", body: "" };
+    let (_, body) = call.at(setup.weixin.base.strip_prefix("http://").unwrap(), || false).unwrap();
+    assert!(body.contains("access_token"), "{body}");
+}
+
+/// Fetches once a minute, for this many minutes. Each previous token stays valid for `overlap`.
+///
+/// The minutes pass at the sandbox, not at the servers. The rate limit of reports uses the clock of the servers, so only
+/// five tokens may become invalid at once.
+pub(super) fn fetch_every_minute(minutes: u64, overlap: Duration) -> FetchCounts {
+    let setup = Setup::start("external-fetcher", Redis::start(), "");
+    let (sandbox, appid) = (&setup.weixin.sandbox, APPID.parse().unwrap());
+    let mut settings = sandbox.settings(&appid).unwrap();
+    settings.overlap = overlap;
+    sandbox.configure(&appid, settings).unwrap();
+    setup.agree();
+    for _ in 0..minutes {
+        fetch(&setup);
+        setup.wait_for_messages(3);
+        setup.agree();
+        sandbox.advance(Duration::from_secs(60));
+    }
+    let counted = setup.metric(&format!("wxsub_token_external_invalidations_total{{appid=\"{APPID}\"}}"));
+    let says = |log: String| log.matches("access token invalidated externally").count();
+    let named = setup.nodes.iter().map(|node| says(node.log())).sum();
+    let fetches = setup.fetches() - minutes;
+    setup.traffic.end().check(&setup.weixin.sandbox);
+    FetchCounts { fetches, named, counted }
 }

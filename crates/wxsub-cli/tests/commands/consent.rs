@@ -1,8 +1,144 @@
-//! `wxsub consent verify`.
+//! `wxsub consent`.
 
 use serde_json::json;
 
 use super::wxsub::wxsub;
+
+#[test]
+fn consent_url_has_the_documented_format() {
+    let ended = wxsub([
+        "consent",
+        "url",
+        "--appid",
+        "wx1",
+        "--template",
+        "-T",
+        "--scene",
+        "1000",
+        "--reserved",
+        "proof",
+    ])
+    .args(["--redirect", "https://shop.example/back?order=1"])
+    .run();
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert_eq!(
+        ended.out,
+        "https://mp.weixin.qq.com/mp/subscribemsg?action=get_confirm&appid=wx1&scene=1000&template_id=-T\
+         &redirect_url=https%3A%2F%2Fshop.example%2Fback%3Forder%3D1&reserved=proof#wechat_redirect\n"
+    );
+}
+
+#[test]
+fn missing_reserved_gives_a_warning() {
+    let ended =
+        wxsub(["consent", "url", "--template", "T", "--scene", "0", "--redirect", "https://a.example"])
+            .env("WXSUB_APPID", "wx2")
+            .env("WXSUB_MP_BASE", "http://127.0.0.1:8459/")
+            .run();
+    assert_eq!(ended.code, 0);
+    assert!(
+        ended.out.starts_with("http://127.0.0.1:8459/mp/subscribemsg?") && !ended.out.contains("reserved")
+    );
+    assert!(ended.err.starts_with("warning: without --reserved"), "{}", ended.err);
+}
+
+#[test]
+fn mobile_output_has_the_sdk_values() {
+    let ended = wxsub([
+        "consent",
+        "url",
+        "--mobile",
+        "--appid",
+        "wx1",
+        "--template",
+        "T",
+        "--scene",
+        "7",
+        "--reserved",
+        "proof",
+    ])
+    .run();
+    assert_eq!(ended.code, 0);
+    assert_eq!(ended.json(), [json!({"appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"})]);
+}
+
+#[test]
+fn json_output_has_all_values() {
+    let call = || {
+        wxsub(["consent", "url", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "proof"])
+            .args(["--redirect", "https://a.example"])
+    };
+    let url = call().run().out;
+    let output = call().args(["--json"]).run();
+    assert_eq!(
+        output.json(),
+        [json!({"url": url.trim_end(), "appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"})]
+    );
+    // The values for the SDK are JSON with and without it.
+    let mobile =
+        ["consent", "url", "--mobile", "--json", "--appid", "wx1", "--template", "T", "--scene", "7"];
+    assert_eq!(wxsub(mobile).run().json()[0]["appid"], "wx1");
+}
+
+/// Weixin would add the parameter a second time, and the callback could not be read.
+#[test]
+fn a_redirect_url_with_a_parameter_of_the_callback_is_refused() {
+    for (back, name) in [
+        ("https://shop.example/back?scene=order", "scene"),
+        ("https://shop.example/back?x=1&%41ction=buy", "action"),
+        ("https://shop.example/back?OpenID=o#end", "openid"),
+    ] {
+        let said =
+            format!("error: --redirect: has a parameter {name}, which Weixin adds to the callback itself");
+        for format in ["--json", "--reserved=proof"] {
+            wxsub([
+                "consent",
+                "url",
+                "--appid",
+                "wx1",
+                "--template",
+                "T",
+                "--scene",
+                "7",
+                "--redirect",
+                back,
+                format,
+            ])
+            .run()
+            .assert_wrong(&[&said]);
+        }
+    }
+}
+
+#[test]
+fn every_problem_is_named() {
+    wxsub([
+        "consent",
+        "url",
+        "--template",
+        "a b",
+        "--scene",
+        "07",
+        "--reserved",
+        "a-b",
+        "--redirect",
+        "ftp://x",
+    ])
+    .run()
+    .assert_wrong(&["--appid: is missing", "--template: ", "--scene: ", "--reserved: ", "--redirect: "]);
+    wxsub(["consent", "url"]).env("WXSUB_APPID", "").run().assert_wrong(&[
+        "error: --appid: is missing; give it, or set WXSUB_APPID",
+        "error: --template: is missing",
+        "error: --scene: is missing",
+        "error: --redirect: is missing",
+    ]);
+    wxsub(["consent", "url", "--mobile", "--redirect", "https://a.example"])
+        .run()
+        .assert_wrong(&["cannot be used with"]);
+    wxsub(["consent", "url", "--scene", "-1", "--mobile"])
+        .run()
+        .assert_wrong(&["--scene: must be a whole number"]);
+}
 
 const CONFIRMED: &str =
     "https://shop.example/back?order=1&openid=oUser&template_id=T&action=confirm&scene=1000&reserved=proof";
