@@ -12,7 +12,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Counts the stop signals.
 #[derive(Clone)]
-pub(crate) struct Interrupt(watch::Receiver<u32>);
+pub(crate) struct Interrupt(watch::Receiver<Received>);
+
+/// The signals so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Received {
+    count: u32,
+    /// Whether the note about the first signal is being printed.
+    is_noting: bool,
+}
 
 impl Interrupt {
     /// Counts Ctrl-C and SIGTERM from now on, and prints `note` at the first one. Needs a tokio runtime.
@@ -33,16 +41,22 @@ impl Interrupt {
         let cannot =
             |error: io::Error| CliError::unexpected(format_args!("signals cannot be handled: {error}"));
         let mut signals = signals.map_err(cannot)?;
-        let (count, counted) = watch::channel(0);
+        let (sender, receiver) = watch::channel(Received::default());
         tokio::spawn(async move {
-            while signals.next().await && !count.is_closed() {
-                count.send_modify(|times| *times += 1);
-                if let (1, Some(text)) = (*count.borrow(), note) {
+            let mut note = note;
+            while signals.next().await && !sender.is_closed() {
+                let text = note.take();
+                sender.send_modify(|received| {
+                    received.count += 1;
+                    received.is_noting = text.is_some();
+                });
+                if let Some(text) = text {
                     console::note(text);
+                    sender.send_modify(|received| received.is_noting = false);
                 }
             }
         });
-        Ok(Self(counted))
+        Ok(Self(receiver))
     }
 
     /// Waits for the first signal, which asks to stop.
@@ -51,7 +65,16 @@ impl Interrupt {
     ///
     /// Cancel safe.
     pub(crate) async fn requested(&self) {
-        self.times(1).await;
+        self.wait_for(|received| received.count >= 1).await;
+    }
+
+    /// Waits until the note about the first signal is printed, if there was a signal. What is printed next comes after it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn noted(&self) {
+        self.wait_for(|received| !received.is_noting).await;
     }
 
     /// Waits for the second signal, which asks to stop at once.
@@ -60,11 +83,11 @@ impl Interrupt {
     ///
     /// Cancel safe.
     pub(crate) async fn forced(&self) {
-        self.times(2).await;
+        self.wait_for(|received| received.count >= 2).await;
     }
 
-    async fn times(&self, min: u32) {
-        if self.0.clone().wait_for(|times| *times >= min).await.is_err() {
+    async fn wait_for(&self, condition: impl FnMut(&Received) -> bool) {
+        if self.0.clone().wait_for(condition).await.is_err() {
             // The counting task ended, so no more signals arrive.
             pending::<()>().await;
         }
@@ -139,7 +162,24 @@ impl StopSignals {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use super::ignores_hangup;
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn summary_waits_for_the_note_about_the_signal() {
+        let (sender, receiver) = watch::channel(Received::default());
+        let interrupt = Interrupt(receiver);
+        interrupt.noted().await;
+        sender.send_modify(|received| (received.count, received.is_noting) = (1, true));
+        interrupt.requested().await;
+        let mut noted = pin!(interrupt.noted());
+        assert!(poll_fn(|context| Poll::Ready(noted.as_mut().poll(context).is_pending())).await);
+        sender.send_modify(|received| received.is_noting = false);
+        noted.await;
+    }
 
     #[test]
     fn mask_shows_ignored_hangup() {

@@ -134,6 +134,7 @@ impl Send {
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         let results = ResultWriter::new(stdout());
         let end = batch.run(&self.sender(backend)?, &interrupt, &SystemClock::new(), results).await;
+        interrupt.noted().await;
         Ok(end.print_summary(path, |rest| self.continuation(path, rest)))
     }
 
@@ -176,6 +177,7 @@ impl Send {
         }
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         let report = deliver(&self.sender(backend)?, &message, &interrupt).await;
+        interrupt.noted().await;
         if let Some(description) = &report.description {
             console::error(description);
         }

@@ -8,10 +8,10 @@ use serde_json::json;
 use wxsub_core::clock::{Clock, ClockReading, SystemClock, timeout_at};
 use wxsub_core::token::{CachedToken, Generation, TokenCache, TokenEndpoint, TokenSource};
 use wxsub_core::transport::{HttpRequest, RequestState, TransportError};
-use wxsub_proto::codec::DecodeError;
+use wxsub_proto::codec::{DecodeError, RawResponse};
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
-use wxsub_proto::{AccessToken, ApiError, AppId, ErrCode, Remedy};
+use wxsub_proto::{AccessToken, ApiError, AppId, BaseUrl, ErrCode, Remedy};
 
 use crate::backend::{Backend, ControlServer, DirectConfig};
 use crate::console;
@@ -190,24 +190,34 @@ impl Refresh {
     }
 }
 
-/// Fetches a token with one request.
+/// Fetches a token with one request. Calls the next host only if certainly nothing was sent.
 async fn fetch(app: &DirectConfig) -> Result<TokenResponse, CliError> {
-    let (appid, secret) = (app.appid.clone(), app.secret.clone());
-    let request = match app.endpoint {
-        TokenEndpoint::Token => {
-            HttpRequest::new(app.bases.first(), TokenRequest::new(appid, secret).encode())
+    let mut result = fetch_from(app, app.bases.first()).await;
+    for base in app.bases.iter().skip(1) {
+        match &result {
+            Err(error) if error.stage() == RequestState::NotSent => result = fetch_from(app, base).await,
+            _ => break,
         }
-        TokenEndpoint::StableToken => HttpRequest::new(
-            app.bases.first(),
-            StableTokenRequest::new(appid, secret).force_refresh().encode(),
-        ),
-    };
-    let exchange = app.transport.execute(request.map_err(|error| transport_error(&error))?);
-    let raw = exchange.await.map_err(|error| transport_error(&error))?;
-    match TokenResponse::parse(raw.status, &raw.body).map_err(|error| invalid_response(&error))? {
+    }
+    let raw = result.map_err(|error| transport_error(&error))?;
+    match TokenResponse::parse(raw.status, raw.body.as_ref()).map_err(|error| invalid_response(&error))? {
         Ok(response) => Ok(response),
         Err(refusal) => Err(refused(&refusal.redact(app.secret.expose_secret()))),
     }
+}
+
+async fn fetch_from(
+    app: &DirectConfig,
+    base: &BaseUrl,
+) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
+    let (appid, secret) = (app.appid.clone(), app.secret.clone());
+    let request = match app.endpoint {
+        TokenEndpoint::Token => HttpRequest::new(base, TokenRequest::new(appid, secret).encode()),
+        TokenEndpoint::StableToken => {
+            HttpRequest::new(base, StableTokenRequest::new(appid, secret).force_refresh().encode())
+        }
+    };
+    app.transport.execute(request?).await
 }
 
 fn transport_error(error: &TransportError) -> CliError {
