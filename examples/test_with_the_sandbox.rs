@@ -29,35 +29,11 @@ fn main() {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-    use wxsub_core::proto::codec::RawResponse;
     use wxsub_core::proto::{ConsentAction, ConsentRequest};
     use wxsub_core::testing::{MockResponse, MockTransport};
-    use wxsub_core::transport::{HttpRequest, TransportError, TransportErrorKind};
-    use wxsub_sandbox::Sandbox;
+    use wxsub_sandbox_transport::{Sandbox, SandboxTransport};
 
     use super::*;
-
-    /// The sandbox as a transport.
-    fn client_of(sandbox: Sandbox) -> Client {
-        let transport = move |request: HttpRequest| {
-            let request = request.into_http();
-            let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-            let outcome = sandbox.handle(request.method().as_str(), &target, request.body()).outcome;
-            let lost = |broken: wxsub_sandbox::ConnectionFault| {
-                TransportError::maybe_sent(TransportErrorKind::Broken, broken.to_string())
-            };
-            async move {
-                outcome.map(|reply| RawResponse::new(reply.status, Bytes::from(reply.body))).map_err(lost)
-            }
-        };
-        Client::builder("wx1", "SECRET", transport)
-            .api_base("http://localhost".parse().unwrap())
-            .build()
-            .unwrap()
-    }
 
     #[tokio::test]
     async fn customer_with_consent_is_notified_once() {
@@ -65,7 +41,7 @@ mod tests {
         sandbox.add_app("wx1".parse().unwrap(), "SECRET".parse().unwrap(), ["TEMPLATE".parse().unwrap()]);
         let request = ConsentRequest::new("wx1", "TEMPLATE", 7).unwrap();
         sandbox.consent(request, ConsentAction::Confirm { openid: "oCustomer".parse().unwrap() }).unwrap();
-        let client = client_of(sandbox.clone());
+        let client = Client::builder("wx1", "SECRET", SandboxTransport::new(&sandbox)).build().unwrap();
         assert!(notify(&client, "oCustomer").await.unwrap());
         assert!(!notify(&client, "oCustomer").await.unwrap());
         assert_eq!(sandbox.mailbox(&"oCustomer".parse().unwrap()).len(), 1);
@@ -73,7 +49,7 @@ mod tests {
 
     #[tokio::test]
     async fn lost_response_counts_as_notified() {
-        let weixin = Arc::new(MockTransport::new());
+        let weixin = MockTransport::new();
         weixin.respond_always(
             "/cgi-bin/token",
             MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#),

@@ -7,7 +7,6 @@
     reason = "test support may panic"
 )]
 
-mod in_process;
 pub mod readme;
 mod route;
 

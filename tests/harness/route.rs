@@ -10,8 +10,7 @@ use wxsub_core::transport::{Transport, TransportLimits};
 use wxsub_hyper::HyperTransport;
 use wxsub_reqwest::ReqwestTransport;
 use wxsub_sandbox::{Sandbox, http};
-
-use crate::in_process::InProcess;
+use wxsub_sandbox_transport::SandboxTransport;
 
 /// A route from the client to the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +32,8 @@ impl Route {
     ) -> (Arc<dyn Transport>, BaseUrl, Option<oneshot::Sender<()>>) {
         let transport: Arc<dyn Transport> = match self {
             Self::InProcess => {
-                let in_process = InProcess { sandbox: sandbox.clone(), clock: Arc::clone(clock) };
-                return (Arc::new(in_process), crate::unused_base(), None);
+                let transport = SandboxTransport::new(sandbox).clock(clock.clone()).limits(limits);
+                return (Arc::new(transport), crate::unused_base(), None);
             }
             Self::Reqwest => Arc::new(ReqwestTransport::builder().limits(limits).build().unwrap()),
             Self::Hyper => Arc::new(HyperTransport::builder().limits(limits).build().unwrap()),

@@ -4,22 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
-use bytes::Bytes;
 use serde_json::Value;
 use tower_service::Service;
 use wxsub_core::clock::Clock;
-use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::store::MemoryStore;
 use wxsub_core::testing::ManualClock;
 use wxsub_core::token::ApiKey;
-use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_proto::{ConsentAction, ConsentRequest};
-use wxsub_sandbox::{ConnectionFault, Sandbox};
+use wxsub_sandbox::Sandbox;
+use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{ApiKeyDigest, Config, Server};
 
 pub(crate) const SECRET: &str = "PLANTED-app-secret";
@@ -43,27 +40,6 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
-}
-
-struct InProcess(Sandbox, Arc<ManualClock>);
-
-#[async_trait]
-impl Transport for InProcess {
-    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
-        let request = request.into_http();
-        let target = request.uri().path_and_query().unwrap().as_str();
-        let handled = self.0.handle(request.method().as_str(), target, request.body());
-        // Other tasks run meanwhile, as with a network.
-        tokio::task::yield_now().await;
-        if !handled.delay.is_zero() {
-            self.1.sleep_until(self.1.now().mono + handled.delay).await;
-        }
-        match handled.outcome {
-            Ok(reply) => Ok(RawResponse::new(reply.status, reply.body.into())),
-            Err(ConnectionFault::Hang) => std::future::pending().await,
-            Err(broken) => Err(TransportError::maybe_sent(TransportErrorKind::Broken, broken.to_string())),
-        }
-    }
 }
 
 /// The key of the client of this letter.
@@ -110,7 +86,7 @@ impl Setup {
     }
 
     async fn of(more: &str, clock: Arc<ManualClock>, sandbox: Sandbox, store: Arc<MemoryStore>) -> Self {
-        let transport = Arc::new(InProcess(sandbox.clone(), Arc::clone(&clock)));
+        let transport = Arc::new(SandboxTransport::new(&sandbox).clock(clock.clone()));
         let server = Server::builder(config(more)).clock(clock.clone()).transport(transport);
         let server = server.store(store.clone()).build().await.unwrap();
         let router = server.router();
