@@ -10,6 +10,7 @@
 //! | [`token`] | the token: its [`TokenCache`](token::TokenCache), the refresh state machine, the [`TokenSource`](token::TokenSource) trait |
 //! | [`store`] | the [`TokenStore`](store::TokenStore) trait: a token shared by several processes |
 //! | [`transport`] | the [`Transport`](transport::Transport) trait: one HTTP exchange |
+//! | [`rate_limit`] | [`TokenBucket`](rate_limit::TokenBucket): a bounded rate |
 //! | [`clock`] | the [`Clock`](clock::Clock) trait: the only source of time |
 //! | [`error`] | [`SendError`]: the cause, whether the message was sent, what to do, when to try again |
 //! | [`quota`] | when Weixin's call quotas start anew |
@@ -22,6 +23,7 @@ pub mod error;
 mod hosts;
 mod jitter;
 pub mod quota;
+pub mod rate_limit;
 mod retry;
 pub mod store;
 #[cfg(feature = "testing")]

@@ -2,7 +2,6 @@
 
 mod fetch;
 mod refresh_task;
-mod task;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls};
 
 use self::fetch::TokenFetcher;
-use self::refresh_task::{RefreshTask, Request};
-use self::task::TaskSlot;
+use self::refresh_task::{RefreshTask, Request, TaskSlot};
 use super::weixin::WeixinUpstream;
 use super::{
     CachedToken, CurrentToken, Evidence, Generation, Observer, RefreshState, ReportOutcome, TokenEndpoint,

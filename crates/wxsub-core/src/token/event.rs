@@ -1,6 +1,9 @@
-use std::sync::Arc;
+//! What goes into the refresh state, and what comes out.
 
-use super::{CachedToken, Generation, TokenErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CachedToken, Fingerprint, Generation, TokenError, TokenErrorKind};
 use crate::clock::UnixMillis;
 
 /// An input of the refresh state.
@@ -20,7 +23,7 @@ pub enum Event {
     },
     /// An attempt has ended.
     FetchFinished {
-        /// The number of the attempt, from its [`FetchRequest`](super::FetchRequest).
+        /// The number of the attempt, from its [`FetchRequest`].
         attempt: u64,
         /// Its outcome.
         outcome: FetchOutcome,
@@ -76,4 +79,130 @@ pub enum FetchOutcome {
     StoreUnavailable,
     /// The attempt failed.
     Failed(TokenErrorKind),
+}
+
+/// What the caller of the refresh state must do.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "the complete output alphabet of the state machine")]
+pub enum Action {
+    /// Start an attempt, and report its end with [`Event::FetchFinished`].
+    Fetch(FetchRequest),
+    /// Give the outcome of [`Event::InvalidTokenReported`] to its sender.
+    ResolveReport(ReportOutcome),
+    /// Pass an event to logs and observers.
+    Emit(TokenEvent),
+}
+
+/// An attempt to get a token.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FetchRequest {
+    /// The number of the attempt.
+    pub attempt: u64,
+    /// Whether to force a refresh.
+    pub mode: RefreshMode,
+    /// The highest known generation. A newer stored token makes the fetch unnecessary.
+    pub known: Generation,
+    /// Timeout of the attempt.
+    pub timeout: Duration,
+    /// Length of the lease. It is longer than the attempt.
+    pub lease: Duration,
+    /// Whether to fetch even if the store is unavailable.
+    pub allow_without_lease: bool,
+    /// The token that Weixin rejected. It must not be adopted again.
+    pub rejected: Option<Arc<CachedToken>>,
+}
+
+/// How to request a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "Weixin documents these two")]
+pub enum RefreshMode {
+    /// Without `force_refresh`.
+    Normal,
+    /// With `force_refresh`, if the [rate limit](super::ForceRefreshLog) in the store allows it.
+    Forced,
+}
+
+/// The outcome of a report.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "every caller must handle each")]
+pub enum ReportOutcome {
+    /// There is already a newer token.
+    AlreadyRefreshed(Arc<CachedToken>),
+    /// An attempt is running. Its result counts: a newer token, or the first failure after `failure_seq`.
+    Pending {
+        /// The result is a token of a higher generation than this.
+        after_generation: Generation,
+        /// The value of [`TokenStatus::failure_seq`](super::TokenStatus::failure_seq) at the time of the report.
+        failure_seq: u64,
+    },
+    /// The report starts no refresh.
+    Rejected(TokenError),
+}
+
+/// A function that receives all events of a token cache.
+pub(crate) type Observer = Arc<dyn Fn(&TokenEvent) + Send + Sync>;
+
+/// Where a token came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "there is no fourth origin")]
+pub enum TokenOrigin {
+    /// Fetched by this process.
+    Fetched,
+    /// Fetched by a peer and read from the store.
+    Adopted,
+    /// Fetched by this process while the store was unavailable.
+    FetchedWithoutLease,
+}
+
+/// An event of a token cache, for logs and metrics. It contains no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenEvent {
+    /// There is a new current token.
+    Refreshed {
+        /// Its generation.
+        generation: Generation,
+        /// A digest of the token.
+        fingerprint: Fingerprint,
+        /// Its lifetime from the request.
+        lifetime: Duration,
+        /// Where it came from.
+        origin: TokenOrigin,
+    },
+    /// An attempt failed. Another one follows.
+    FetchFailed {
+        /// The cause.
+        failure: TokenErrorKind,
+        /// Delay until the next attempt.
+        retry_in: Duration,
+        /// Time until the current token expires. Zero if there is none.
+        remaining: Duration,
+        /// Whether callers do not see this failure, because the attempt is repeated at once.
+        silent: bool,
+    },
+    /// The store became unavailable. Attempts are postponed, so that peers do not invalidate each other's tokens.
+    StoreUnavailable,
+    /// The store is available again.
+    StoreRecovered,
+    /// The response to a fetch was lost. Weixin may have issued a token, so the current one is in doubt.
+    FetchResponseLost {
+        /// The generation of the current token.
+        generation: Generation,
+    },
+    /// Weixin rejected the current token.
+    Rejected {
+        /// Its generation.
+        generation: Generation,
+        /// Time until its expiry.
+        remaining: Duration,
+    },
+    /// The current token was invalidated long before expiry, and no attempt of ours explains it. Another program
+    /// fetches tokens for this app.
+    InvalidatedExternally {
+        /// Its generation.
+        generation: Generation,
+        /// Time until its expiry.
+        remaining: Duration,
+    },
 }

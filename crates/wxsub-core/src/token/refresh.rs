@@ -2,41 +2,42 @@
 //! actions and the next deadline come out. It does no I/O, reads no clock and takes no lock. All randomness comes
 //! from a seed.
 
-mod attempt;
-mod outage;
-mod report;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::attempt::Attempt;
-use self::outage::StoreOutage;
-use super::rate_limit::TokenBucket;
-use super::schedule;
+use super::schedule::{self, LEASE, RetryContext};
+use super::status::SAFE_OVERLAP;
 use super::{
-    Action, CachedToken, Event, FetchRequest, Generation, RefreshMode, TokenError, TokenErrorKind,
-    TokenEvent, TokenOrigin, TokenStatus, UpstreamBehavior,
+    Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, RefreshMode, ReportOutcome,
+    TokenError, TokenErrorKind, TokenEvent, TokenOrigin, TokenStatus, UpstreamBehavior,
 };
 use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use crate::jitter::Jitter;
+use crate::rate_limit::TokenBucket;
 
-/// How long after a lost response the current token is surely valid. Weixin keeps the old token valid for five
-/// minutes; one minute is reserve.
-const IN_DOUBT_GRACE: Duration = Duration::from_secs(240);
-
-/// Delay before the refresh task starts again after a panic.
-const PANIC_RESTART_DELAY: Duration = Duration::from_secs(10);
+/// How long an attempt with a lost response can explain a rejection: five minutes of overlap, and one minute for
+/// the response.
+const IN_DOUBT_WINDOW: Duration = Duration::from_secs(360);
 
 /// Longest time between two timer events, so that a jump of the wall clock is noticed.
 const WALL_CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Delay after which a client may report the same token again.
+const UNCHANGED_RETRY_DELAY: Duration = Duration::from_secs(60);
+
+/// Maximum number of refreshes after reports at once.
+const MAX_REPORTS_AT_ONCE: u32 = 5;
+
+/// Interval of further refreshes after reports. Only a refresh that starts counts.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Maximum number of fetches at once. Further ones have the [interval](UpstreamBehavior::fetch_interval) of the upstream.
+pub(super) const MAX_FETCHES_AT_ONCE: u32 = 20;
 
 /// Decides when to fetch a token and which token to serve.
 ///
 /// Feed it every [`Event`] with the time at which it happened, and carry out the [`Action`]s. Send [`Event::Timer`]
 /// at the [`poll_timeout`](Self::poll_timeout).
-///
-/// The fields are the state: there is a current token or none, a running attempt or none, and a planned attempt or
-/// none.
 #[derive(Debug)]
 pub struct RefreshState {
     behavior: UpstreamBehavior,
@@ -51,29 +52,80 @@ pub struct RefreshState {
     attempts: u64,
     /// When the next attempt starts, if one is planned.
     next_attempt_at: Option<ClockReading>,
-    failures: u32,
-    /// Time of the first failure since the last success.
-    failing_since: Option<MonotonicInstant>,
-    failure: Option<TokenError>,
-    failure_seq: u64,
-    /// Start of the first attempt since the last success whose response was lost.
-    in_doubt_since: Option<ClockReading>,
-    /// Whether that attempt was a peer's, known from the marker in the store.
-    in_doubt_from_peer: bool,
-    /// Start of the last attempt whose response was lost.
-    last_lost: Option<MonotonicInstant>,
-    /// End of our last call with unknown effect. Only a token that was requested later confirms which token works.
-    unconfirmed_call_at: Option<MonotonicInstant>,
-    store_outage: StoreOutage,
-    /// Bounds the rate of refreshes after reports.
-    report_limit: TokenBucket,
     /// Bounds the rate of fetches, however short the lifetimes of tokens are.
     fetch_limit: TokenBucket,
+    failures: Failures,
+    certainty: Certainty,
+    store: StoreHealth,
+    reports: Reports,
+    /// The actions of the event that is being handled.
+    actions: Vec<Action>,
+}
+
+/// A running attempt.
+#[derive(Debug)]
+struct Attempt {
+    number: u64,
+    mode: RefreshMode,
+    started_at: ClockReading,
+    /// The highest generation known at its start.
+    known: Generation,
+}
+
+/// The failures since the last success.
+#[derive(Debug, Default)]
+struct Failures {
+    /// Failed attempts in a row.
+    count: u32,
+    /// Time of the first of them.
+    since: Option<MonotonicInstant>,
+    /// The failure that callers get.
+    published: Option<TokenError>,
+    /// Number of failures published so far.
+    seq: u64,
+}
+
+/// Whether the current token is known to work.
+#[derive(Debug, Default)]
+struct Certainty {
+    in_doubt: Option<InDoubt>,
+    /// Start of the last attempt whose response was lost.
+    last_lost: Option<MonotonicInstant>,
+    /// End of our last call with unknown effect: Weixin may have carried it out after an earlier call of a peer. Only a
+    /// token that was requested later confirms which token works.
+    unconfirmed_call_at: Option<MonotonicInstant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct InDoubt {
+    /// Start of the first attempt since the last success whose response was lost.
+    since: ClockReading,
+    /// Whether that attempt was a peer's, known from the marker in the store.
+    is_from_peer: bool,
+}
+
+/// Whether the shared store is available, and whether it knows the current token. A fetch without the store may
+/// invalidate the token of peers, and they do not know it.
+#[derive(Debug, Default)]
+struct StoreHealth {
+    unavailable_since: Option<MonotonicInstant>,
+    /// The highest generation known before the current token was fetched without the store. `None` if the store
+    /// knows the current token.
+    unleased_after: Option<Generation>,
+    /// How long before expiry the next token is fetched without the store.
+    unleased_lead: Duration,
+}
+
+/// The reports of clients.
+#[derive(Debug)]
+struct Reports {
+    /// Bounds the rate of refreshes after reports.
+    limit: TokenBucket,
     /// The current token's generation, if a client reported it and the running attempt must show whether it still
     /// works.
-    pending_report: Option<Generation>,
+    pending: Option<Generation>,
     /// Whether the next attempt follows a report and was deferred by the rate limit.
-    deferred_by_rate_limit: bool,
+    is_deferred: bool,
 }
 
 impl RefreshState {
@@ -90,19 +142,16 @@ impl RefreshState {
             attempt: None,
             attempts: 0,
             next_attempt_at: None,
-            failures: 0,
-            failing_since: None,
-            failure: None,
-            failure_seq: 0,
-            in_doubt_since: None,
-            in_doubt_from_peer: false,
-            last_lost: None,
-            unconfirmed_call_at: None,
-            store_outage: StoreOutage::default(),
-            report_limit: TokenBucket::for_reports(),
-            fetch_limit: TokenBucket::for_fetches(behavior.fetch_interval),
-            pending_report: None,
-            deferred_by_rate_limit: false,
+            fetch_limit: TokenBucket::new(MAX_FETCHES_AT_ONCE, behavior.fetch_interval),
+            failures: Failures::default(),
+            certainty: Certainty::default(),
+            store: StoreHealth::default(),
+            reports: Reports {
+                limit: TokenBucket::new(MAX_REPORTS_AT_ONCE, REPORT_INTERVAL),
+                pending: None,
+                is_deferred: false,
+            },
+            actions: Vec::new(),
         }
     }
 
@@ -110,29 +159,30 @@ impl RefreshState {
     ///
     /// `now` is the time of the event.
     pub fn handle_event(&mut self, now: ClockReading, event: Event) -> Vec<Action> {
-        let mut actions = Vec::new();
-        self.drop_expired(now, &mut actions);
+        self.drop_expired(now);
         match event {
             Event::Timer => {}
-            Event::TokenRequested => self.on_token_requested(now),
+            Event::TokenRequested => {
+                if self.current.is_none() && self.attempt.is_none() && self.next_attempt_at.is_none() {
+                    self.next_attempt_at = Some(now);
+                }
+            }
             Event::InvalidTokenReported { generation, evidence } => {
-                self.on_invalid_token_reported(now, generation, evidence, &mut actions);
+                self.on_invalid_token_reported(now, generation, evidence);
             }
-            Event::FetchFinished { attempt, outcome } => {
-                self.on_fetch_finished(now, attempt, outcome, &mut actions);
-            }
+            Event::FetchFinished { attempt, outcome } => self.on_fetch_finished(now, attempt, outcome),
             Event::StorePublished { generation, replaced } => {
-                self.record_store_up(&mut actions);
+                self.record_store_up();
                 self.on_store_published(now, generation, replaced);
             }
             Event::StoreLoaded { token, in_doubt_since } => {
-                self.on_store_loaded(now, &token, in_doubt_since, &mut actions);
+                self.on_store_loaded(now, &token, in_doubt_since);
             }
         }
         if self.attempt.is_none() && self.next_attempt_at.is_some_and(|due| due.is_past(now)) {
-            actions.push(self.start_attempt(now, RefreshMode::Normal));
+            self.start_attempt(now, RefreshMode::Normal);
         }
-        actions
+        std::mem::take(&mut self.actions)
     }
 
     /// Returns when to send [`Event::Timer`], also if no other event comes. `None` if nothing is planned.
@@ -149,41 +199,51 @@ impl RefreshState {
     pub fn status(&self) -> TokenStatus {
         TokenStatus {
             current: self.current.clone(),
-            failure: self.failure.clone(),
-            failure_seq: self.failure_seq,
+            failure: self.failures.published.clone(),
+            failure_seq: self.failures.seq,
             fetching: self.attempt.is_some(),
-            in_doubt_from: self.in_doubt_since.map(|since| since + IN_DOUBT_GRACE),
+            in_doubt_from: self.certainty.in_doubt.map(|doubt| doubt.since + SAFE_OVERLAP),
             next_attempt_at: self.next_attempt_at,
             invalidates_previous: self.behavior.invalidates_previous,
         }
     }
 
+    /// Records that the refresh task panicked. It starts again after a delay.
+    pub(crate) fn on_worker_panic(&mut self, now: ClockReading) -> Vec<Action> {
+        match self.attempt.take() {
+            Some(attempt) => self.on_fetch_failed(now, &attempt, TokenErrorKind::Interrupted),
+            None => {
+                self.failures.record(now.mono);
+                self.next_attempt_at = Some(now + schedule::panic_restart_delay(&mut self.jitter));
+            }
+        }
+        let wait = self.next_attempt_at.map(|due| due.remaining(now));
+        self.publish_failure(TokenError::new(TokenErrorKind::Interrupted, wait));
+        std::mem::take(&mut self.actions)
+    }
+
+    fn emit(&mut self, event: TokenEvent) {
+        self.actions.push(Action::Emit(event));
+    }
+
     /// Drops an expired token. Expiry is final: a clock that goes back does not revive the token.
-    fn drop_expired(&mut self, now: ClockReading, actions: &mut Vec<Action>) {
+    fn drop_expired(&mut self, now: ClockReading) {
         if self.current.as_ref().is_some_and(|token| !token.is_valid(now)) {
             self.current = None;
-            if self.failures == 0 {
+            if self.failures.count == 0 {
                 // No fetch has failed, so only the rate limit can delay the next attempt.
                 let wait = self.fetch_limit.wait(now.mono);
-                self.failure = None;
+                self.failures.published = None;
                 self.next_attempt_at = Some(now + wait);
                 if wait > Duration::ZERO && self.attempt.is_none() {
-                    self.on_fetch_limit_reached(wait, actions);
+                    // Tokens expire faster than the rate limit allows fetches. Callers get the delay.
+                    let failure = TokenErrorKind::ShortLived(wait);
+                    self.publish_failure(TokenError::new(failure.clone(), Some(wait)));
+                    let remaining = Duration::ZERO;
+                    self.emit(TokenEvent::FetchFailed { failure, retry_in: wait, remaining, silent: false });
                 }
             }
         }
-    }
-
-    /// Publishes that tokens expire faster than the rate limit allows fetches. Callers get the delay.
-    fn on_fetch_limit_reached(&mut self, wait: Duration, actions: &mut Vec<Action>) {
-        let failure = TokenErrorKind::ShortLived(wait);
-        actions.push(Action::Emit(TokenEvent::FetchFailed {
-            failure: failure.clone(),
-            retry_in: wait,
-            remaining: Duration::ZERO,
-            silent: false,
-        }));
-        self.publish_failure(TokenError::new(failure, Some(wait)));
     }
 
     /// Returns `due`, or a later time if the rate limit does not allow a fetch by then.
@@ -192,164 +252,447 @@ impl RefreshState {
         if due.remaining(now) < wait { now + wait } else { due }
     }
 
-    fn on_token_requested(&mut self, now: ClockReading) {
-        if self.current.is_none() && self.attempt.is_none() && self.next_attempt_at.is_none() {
-            self.next_attempt_at = Some(now);
-        }
-    }
-
-    /// Adopts the stored token if it is newer. An expired one only raises the known generation: it stays expired
-    /// even if the wall clock goes back.
-    fn on_store_loaded(
-        &mut self,
-        now: ClockReading,
-        token: &Arc<CachedToken>,
-        in_doubt_since: Option<UnixMillis>,
-        actions: &mut Vec<Action>,
-    ) {
-        if token.generation() > self.max_generation && !self.was_rejected(token) {
-            self.record_store_up(actions);
-            match token.is_valid(now) {
-                true => self.install_token(now, Arc::clone(token), TokenOrigin::Adopted, actions),
-                false => self.max_generation = token.generation(),
-            }
-        }
-        if self.current.as_ref().is_some_and(|current| current.generation() == token.generation()) {
-            self.reconcile_same_generation(now, token, in_doubt_since, actions);
-        }
-    }
-
-    /// Applies the store's marker for the current token: since when a fetch of any process may have invalidated it.
-    fn on_in_doubt_marker(&mut self, now: ClockReading, in_doubt_since: Option<UnixMillis>) {
-        match in_doubt_since.map(|since| now.before(now.wall.since(since))) {
-            // The marker belongs to our own running attempt.
-            Some(_) if self.attempt.is_some() => {}
-            Some(since) if self.in_doubt_since.is_none_or(|known| since.mono < known.mono) => {
-                self.in_doubt_since = Some(since);
-                self.in_doubt_from_peer = true;
-                self.last_lost = Some(since.mono);
-                self.schedule_takeover(now);
-            }
-            None if self.in_doubt_from_peer => {
-                self.in_doubt_since = None;
-                self.in_doubt_from_peer = false;
-                self.schedule_refresh(now);
-            }
-            _ => {}
-        }
-        if self.is_in_doubt(now) && self.failures == 0 {
-            self.expedite_refresh(now);
-        }
-    }
-
-    /// If the peer crashes, take over when its lease expires, unless our own attempts are failing.
-    fn schedule_takeover(&mut self, now: ClockReading) {
-        if self.failures > 0 {
-            return;
-        }
-        let lease = schedule::lease(self.current.as_deref());
-        let takeover_at = now + self.jitter.within_percent(lease * 9 / 10, 5);
-        if self.next_attempt_at.is_none_or(|due| due.remaining(now) > takeover_at.remaining(now)) {
-            self.next_attempt_at = Some(takeover_at);
-        }
-    }
-
-    /// Returns to the normal schedule after the peer cleared its marker. Does nothing while an attempt, a report or
-    /// a retry is pending.
-    fn schedule_refresh(&mut self, now: ClockReading) {
-        let is_idle = self.failures == 0 && self.attempt.is_none() && self.pending_report.is_none();
-        let Some(current) = self.current.as_ref().filter(|_| is_idle) else { return };
-        let due = schedule::refresh(self.behavior, current, now, &mut self.jitter);
-        self.next_attempt_at = Some(self.not_before_fetch_limit(due, now));
-        if let Some(since) = self.unconfirmed_since(now) {
-            self.mark_in_doubt(now, since);
-        }
-    }
-
     fn was_rejected(&self, token: &CachedToken) -> bool {
         self.rejected.as_ref().is_some_and(|rejected| rejected.token().ct_eq(token.token()))
     }
 
-    fn is_in_doubt(&self, now: ClockReading) -> bool {
-        self.has_unknown_age()
-            || self.in_doubt_since.is_some_and(|since| (since + IN_DOUBT_GRACE).is_past(now))
-    }
-
-    fn has_unknown_age(&self) -> bool {
-        self.current.as_ref().is_some_and(|current| !current.has_known_age())
-    }
-
     /// Makes this token the current one. If it is the current token again, only its times change.
-    fn install_token(
-        &mut self,
-        now: ClockReading,
-        token: Arc<CachedToken>,
-        origin: TokenOrigin,
-        actions: &mut Vec<Action>,
-    ) {
-        if origin != TokenOrigin::Adopted || self.confirms(now, &token) {
-            self.unconfirmed_call_at = None;
+    fn install_token(&mut self, now: ClockReading, token: Arc<CachedToken>, origin: TokenOrigin) {
+        if origin != TokenOrigin::Adopted || self.certainty.is_confirmed_by(&token, now) {
+            self.certainty.unconfirmed_call_at = None;
         }
-        let in_doubt_since = self.conflicting_since(origin).or_else(|| self.unconfirmed_since(now));
+        // Of our token, fetched without the store, and the stored one, Weixin may have issued ours later.
+        let has_raced = self.store.unleased_after.is_some()
+            && origin == TokenOrigin::Adopted
+            && self.behavior.invalidates_previous;
+        let conflicting = self.current.as_ref().filter(|_| has_raced).map(|current| current.requested_at());
+        let in_doubt_since = conflicting.or_else(|| self.certainty.unconfirmed_since(now));
         let is_same_token = token.generation() == self.max_generation && self.current.is_some();
         self.max_generation = self.max_generation.max(token.generation());
-        self.failures = 0;
-        self.failing_since = None;
-        self.failure = None;
-        self.in_doubt_since = None;
-        self.in_doubt_from_peer = false;
-        self.pending_report = None;
-        self.deferred_by_rate_limit = false;
+        self.failures.clear();
+        self.certainty.in_doubt = None;
+        self.reports.pending = None;
+        self.reports.is_deferred = false;
         let due = schedule::refresh(self.behavior, &token, now, &mut self.jitter);
         self.next_attempt_at = Some(self.not_before_fetch_limit(due, now));
         if !is_same_token {
-            actions.push(Action::Emit(TokenEvent::Refreshed {
-                generation: token.generation(),
-                fingerprint: token.fingerprint(),
-                lifetime: token.lifetime(),
-                origin,
-            }));
+            let (generation, fingerprint) = (token.generation(), token.fingerprint());
+            self.emit(TokenEvent::Refreshed { generation, fingerprint, lifetime: token.lifetime(), origin });
         }
-        self.store_outage.reset(schedule::unleased_fetch_lead(&token, &mut self.jitter));
+        self.store.unleased_after = None;
+        self.store.unleased_lead = schedule::unleased_fetch_lead(&token, &mut self.jitter);
         self.current = Some(token);
         if let Some(since) = in_doubt_since {
             self.mark_in_doubt(now, since);
         }
     }
 
-    /// Records that the refresh task panicked. It starts again after a delay.
-    pub(crate) fn on_worker_panic(&mut self, now: ClockReading) -> Vec<Action> {
-        let mut actions = Vec::new();
-        match self.attempt.take() {
-            Some(attempt) => self.on_fetch_failed(now, &attempt, TokenErrorKind::Interrupted, &mut actions),
-            None => {
-                self.failures = self.failures.saturating_add(1);
-                self.failing_since.get_or_insert(now.mono);
-                self.next_attempt_at = Some(now + self.jitter.within_percent(PANIC_RESTART_DELAY, 25));
-            }
+    /// Returns to the normal schedule after the peer cleared its marker. Does nothing while an attempt, a report or
+    /// a retry is pending.
+    fn schedule_refresh(&mut self, now: ClockReading) {
+        let is_idle = self.failures.count == 0 && self.attempt.is_none() && self.reports.pending.is_none();
+        let Some(current) = self.current.as_ref().filter(|_| is_idle) else { return };
+        let due = schedule::refresh(self.behavior, current, now, &mut self.jitter);
+        self.next_attempt_at = Some(self.not_before_fetch_limit(due, now));
+        if let Some(since) = self.certainty.unconfirmed_since(now) {
+            self.mark_in_doubt(now, since);
         }
-        let wait = self.next_attempt_at.map(|due| due.remaining(now));
-        self.publish_failure(TokenError::new(TokenErrorKind::Interrupted, wait));
-        actions
     }
 
-    fn start_attempt(&mut self, now: ClockReading, mode: RefreshMode) -> Action {
+    /// Fetches within five seconds instead of at the planned time, because the current token may be invalid.
+    fn expedite_refresh(&mut self, now: ClockReading) {
+        let soon = now + self.jitter.uniform_below(Duration::from_secs(5));
+        let soon = self.not_before_fetch_limit(soon, now);
+        self.bring_forward(soon, now);
+    }
+
+    /// Plans the next attempt for this time, unless an earlier time is planned. Returns whether the plan changed.
+    fn bring_forward(&mut self, due: ClockReading, now: ClockReading) -> bool {
+        if self.next_attempt_at.is_some_and(|planned| planned.remaining(now) <= due.remaining(now)) {
+            return false;
+        }
+        self.next_attempt_at = Some(due);
+        true
+    }
+
+    fn start_attempt(&mut self, now: ClockReading, mode: RefreshMode) {
         self.attempts += 1;
         self.next_attempt_at = None;
-        if std::mem::take(&mut self.deferred_by_rate_limit) {
+        if std::mem::take(&mut self.reports.is_deferred) {
             // The attempt was planned for the time at which a permit is available.
-            let _ = self.report_limit.try_acquire(now.mono);
+            let _ = self.reports.limit.try_acquire(now.mono);
         }
-        self.attempt =
-            Some(Attempt { number: self.attempts, mode, started_at: now, known: self.max_generation });
-        Action::Fetch(FetchRequest {
-            attempt: self.attempts,
+        let (number, known) = (self.attempts, self.max_generation);
+        self.attempt = Some(Attempt { number, mode, started_at: now, known });
+        self.actions.push(Action::Fetch(FetchRequest {
+            attempt: number,
             mode,
-            known: self.max_generation,
+            known,
             timeout: schedule::timeout(self.current.as_deref()),
             lease: schedule::lease(self.current.as_deref()),
-            allow_without_lease: self.may_fetch_without_lease(now),
+            allow_without_lease: self.delay_until_unleased_fetch(now).is_zero(),
             rejected: self.rejected.clone(),
+        }));
+    }
+
+    fn on_fetch_finished(&mut self, now: ClockReading, number: u64, outcome: FetchOutcome) {
+        let Some(attempt) = self.attempt.take_if(|attempt| attempt.number == number) else { return };
+        match outcome {
+            FetchOutcome::Issued(token) => {
+                self.record_store_up();
+                self.on_token_issued(now, &attempt, token, TokenOrigin::Fetched);
+            }
+            FetchOutcome::IssuedWithoutLease(token) => {
+                self.record_store_down(now);
+                self.on_token_issued(now, &attempt, token, TokenOrigin::FetchedWithoutLease);
+            }
+            FetchOutcome::Adopted { token, in_doubt_since, lost_race } => {
+                self.record_store_up();
+                self.on_token_adopted(now, token, in_doubt_since);
+                if lost_race {
+                    self.record_unconfirmed_call(now);
+                    self.mark_in_doubt(now, attempt.started_at.wall);
+                }
+            }
+            FetchOutcome::LeaseHeldByPeer => {
+                self.record_store_up();
+                self.next_attempt_at = Some(now + schedule::peer_poll_delay(&mut self.jitter));
+            }
+            FetchOutcome::StoreUnavailable => self.on_store_unavailable(now),
+            FetchOutcome::Failed(failure) => self.on_fetch_failed(now, &attempt, failure),
+        }
+    }
+
+    fn on_token_adopted(&mut self, now: ClockReading, token: Arc<CachedToken>, marker: Option<UnixMillis>) {
+        if token.generation() < self.max_generation || !token.is_valid(now) || self.was_rejected(&token) {
+            // The state changed during the attempt. Read the store again.
+            self.next_attempt_at = Some(now + Duration::from_millis(100));
+            return;
+        }
+        self.install_token(now, token, TokenOrigin::Adopted);
+        self.on_in_doubt_marker(now, marker);
+        if marker.is_some() {
+            self.expedite_refresh(now);
+        }
+    }
+
+    fn on_token_issued(
+        &mut self,
+        now: ClockReading,
+        attempt: &Attempt,
+        token: Arc<CachedToken>,
+        origin: TokenOrigin,
+    ) {
+        self.fetch_limit.force_acquire(now.mono);
+        if token.generation() < self.max_generation {
+            // A peer's newer token arrived during the fetch. It is unknown which of the two Weixin issued later.
+            if self.behavior.invalidates_previous && self.current.is_some() {
+                self.certainty.record_lost_response(attempt.started_at);
+            }
+            self.record_unconfirmed_call(now);
+            return self.expedite_refresh(now);
+        }
+        if !token.is_valid(now) {
+            return self.on_fetch_failed(now, attempt, TokenErrorKind::ExpiredOnArrival);
+        }
+        if self.was_rejected(&token) {
+            if self.behavior.has_forced_refresh && attempt.mode == RefreshMode::Normal {
+                // Callers have waited since the start of this attempt.
+                self.failures.since.get_or_insert(attempt.started_at.mono);
+                return self.start_attempt(now, RefreshMode::Forced);
+            }
+            return self.on_fetch_failed(now, attempt, TokenErrorKind::RejectedTokenReissued);
+        }
+        // The same token keeps its generation, even if the store has lost the record.
+        let token = match &self.current {
+            Some(current) if current.token().ct_eq(token.token()) => {
+                Arc::new(token.with_generation(current.generation()))
+            }
+            _ => token,
+        };
+        let is_unchanged = self.reports.pending == Some(token.generation());
+        self.install_token(now, token, origin);
+        if origin == TokenOrigin::FetchedWithoutLease {
+            self.store.unleased_after = Some(attempt.known);
+            self.record_unconfirmed_call(now);
+        }
+        if is_unchanged {
+            self.publish_failure(TokenError::new(
+                TokenErrorKind::TokenUnchanged,
+                Some(UNCHANGED_RETRY_DELAY),
+            ));
+        }
+    }
+
+    fn on_fetch_failed(&mut self, now: ClockReading, attempt: &Attempt, failure: TokenErrorKind) {
+        let failing_since = self.failures.record(now.mono);
+        if failure.may_have_taken_effect() && self.behavior.invalidates_previous {
+            let is_first = self.certainty.in_doubt.is_none();
+            self.certainty.record_lost_response(attempt.started_at);
+            self.certainty.in_doubt.iter_mut().for_each(|doubt| doubt.is_from_peer = false);
+            self.record_unconfirmed_call(now);
+            if let Some(current) = self.current.as_ref().filter(|_| is_first) {
+                let generation = current.generation();
+                self.emit(TokenEvent::FetchResponseLost { generation });
+            }
+        }
+        let limit_delay = self.fetch_limit.wait(now.mono);
+        let context = RetryContext {
+            class: failure.retry_class(),
+            failures: self.failures.count,
+            failing_for: now.mono.duration_since(failing_since),
+            current: self.current.as_deref(),
+            in_doubt: self.certainty.in_doubt.is_some() || self.has_unknown_age(),
+            elapsed: now.mono.duration_since(attempt.started_at.mono),
+        };
+        let silent = limit_delay.is_zero() && schedule::is_retried_silently(&context);
+        let delay = schedule::retry_delay(&context, silent, now, &mut self.jitter).max(limit_delay);
+        self.next_attempt_at = Some(now + delay);
+        let remaining = self.current.as_ref().map_or(Duration::ZERO, |token| token.remaining(now));
+        if !silent {
+            self.publish_failure(TokenError::new(failure.clone(), Some(delay)));
+        }
+        self.emit(TokenEvent::FetchFailed { failure, retry_in: delay, remaining, silent });
+    }
+
+    fn publish_failure(&mut self, error: TokenError) {
+        self.reports.pending = None;
+        self.failures.published = Some(error);
+        self.failures.seq += 1;
+    }
+
+    fn on_invalid_token_reported(&mut self, now: ClockReading, generation: Generation, evidence: Evidence) {
+        match self.current.clone() {
+            // A newer token is current, or the reported one was never ours.
+            Some(current) if current.generation() != generation => {
+                self.resolve_report(ReportOutcome::AlreadyRefreshed(current));
+            }
+            Some(current) => {
+                let is_rejected = evidence == Evidence::Observed || self.is_in_doubt(now);
+                if is_rejected {
+                    self.reject(now, &current);
+                }
+                if self.attempt.is_some() {
+                    self.resolve_as_pending(generation);
+                } else if let Err(wait) = self.reports.limit.try_acquire(now.mono) {
+                    let error = TokenError::new(TokenErrorKind::RateLimited(wait), Some(wait));
+                    if is_rejected {
+                        self.reports.is_deferred |= self.bring_forward(now + wait, now);
+                        self.publish_failure(error.clone());
+                    }
+                    return self.resolve_report(ReportOutcome::Rejected(error));
+                } else {
+                    self.resolve_as_pending(generation);
+                    self.start_attempt(now, RefreshMode::Normal);
+                }
+                if !is_rejected {
+                    // The current token stays. The attempt shows whether it still works.
+                    self.reports.pending = Some(generation);
+                }
+            }
+            None if self.attempt.is_some() => self.resolve_as_pending(generation),
+            None => match self.failures.published.clone() {
+                Some(failure) => self.resolve_report(ReportOutcome::Rejected(failure)),
+                None => {
+                    self.resolve_as_pending(generation);
+                    self.next_attempt_at.get_or_insert(now);
+                }
+            },
+        }
+    }
+
+    /// Drops a token that Weixin rejected. It is never served again.
+    fn reject(&mut self, now: ClockReading, current: &Arc<CachedToken>) {
+        let (generation, remaining) = (current.generation(), current.remaining(now));
+        self.emit(TokenEvent::Rejected { generation, remaining });
+        let last_lost = self.certainty.last_lost;
+        let is_explained = !current.has_known_age()
+            || last_lost.is_some_and(|lost| now.mono.duration_since(lost) < IN_DOUBT_WINDOW);
+        if !is_explained && remaining > current.lifetime() / 10 {
+            self.emit(TokenEvent::InvalidatedExternally { generation, remaining });
+        }
+        self.current = None;
+        self.rejected = Some(Arc::clone(current));
+        self.failures.clear();
+    }
+
+    fn resolve_report(&mut self, outcome: ReportOutcome) {
+        self.actions.push(Action::ResolveReport(outcome));
+    }
+
+    fn resolve_as_pending(&mut self, reported: Generation) {
+        let after_generation = reported.min(self.max_generation);
+        self.resolve_report(ReportOutcome::Pending { after_generation, failure_seq: self.failures.seq });
+    }
+
+    fn is_in_doubt(&self, now: ClockReading) -> bool {
+        let in_doubt = self.certainty.in_doubt;
+        self.has_unknown_age() || in_doubt.is_some_and(|doubt| (doubt.since + SAFE_OVERLAP).is_past(now))
+    }
+
+    fn has_unknown_age(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| !current.has_known_age())
+    }
+
+    /// Records the end of a call with unknown effect. It matters if a call invalidates the previous token.
+    fn record_unconfirmed_call(&mut self, now: ClockReading) {
+        if self.behavior.invalidates_previous {
+            self.certainty.unconfirmed_call_at = Some(now.mono);
+        }
+    }
+
+    /// Puts the current token in doubt and plans a fetch with the lease, which settles it.
+    fn mark_in_doubt(&mut self, now: ClockReading, since: UnixMillis) {
+        let is_from_peer = self.certainty.in_doubt.is_some_and(|doubt| doubt.is_from_peer);
+        let since = now.before(now.wall.since(since));
+        self.certainty.in_doubt = Some(InDoubt { since, is_from_peer });
+        self.certainty.last_lost = Some(now.mono);
+        self.expedite_refresh(now);
+    }
+
+    /// Applies the store's marker for the current token: since when a fetch of any process may have invalidated it.
+    fn on_in_doubt_marker(&mut self, now: ClockReading, marker: Option<UnixMillis>) {
+        let known = self.certainty.in_doubt;
+        match marker.map(|since| now.before(now.wall.since(since))) {
+            // The marker belongs to our own running attempt.
+            Some(_) if self.attempt.is_some() => {}
+            Some(since) if known.is_none_or(|known| since.mono < known.since.mono) => {
+                self.certainty.in_doubt = Some(InDoubt { since, is_from_peer: true });
+                self.certainty.last_lost = Some(since.mono);
+                if self.failures.count == 0 {
+                    // If the peer crashes, take over when its lease expires.
+                    let delay = schedule::takeover_delay(self.current.as_deref(), &mut self.jitter);
+                    self.bring_forward(now + delay, now);
+                }
+            }
+            None if known.is_some_and(|known| known.is_from_peer) => {
+                self.certainty.in_doubt = None;
+                self.schedule_refresh(now);
+            }
+            _ => {}
+        }
+        if self.is_in_doubt(now) && self.failures.count == 0 {
+            self.expedite_refresh(now);
+        }
+    }
+
+    /// Adopts the stored token if it is newer. An expired one only raises the known generation: it stays expired
+    /// even if the wall clock goes back.
+    fn on_store_loaded(&mut self, now: ClockReading, token: &Arc<CachedToken>, marker: Option<UnixMillis>) {
+        if token.generation() > self.max_generation && !self.was_rejected(token) {
+            self.record_store_up();
+            match token.is_valid(now) {
+                true => self.install_token(now, Arc::clone(token), TokenOrigin::Adopted),
+                false => self.max_generation = token.generation(),
+            }
+        }
+        if self.current.as_ref().is_some_and(|current| current.generation() == token.generation()) {
+            self.reconcile(now, token, marker);
+        }
+    }
+
+    /// Compares the stored token with the current one of the same generation.
+    fn reconcile(&mut self, now: ClockReading, stored: &CachedToken, marker: Option<UnixMillis>) {
+        let is_same = self.current.as_ref().is_some_and(|current| current.token().ct_eq(stored.token()));
+        let unleased_after = self.store.unleased_after.take();
+        if is_same && unleased_after.is_some() {
+            self.record_store_up();
+        }
+        match unleased_after {
+            _ if is_same => self.on_in_doubt_marker(now, marker),
+            // Two processes fetched without the store in the same millisecond.
+            Some(_) => self.mark_in_doubt(now, stored.requested_at()),
+            None => {}
+        }
+    }
+
+    /// Records that the store has the current token now. If it held a peer's newer token before, Weixin may have
+    /// issued that one later.
+    fn on_store_published(&mut self, now: ClockReading, generation: Generation, replaced: Generation) {
+        let Some(current) = self.current.as_ref().filter(|current| current.generation() == generation) else {
+            return;
+        };
+        let requested_at = current.requested_at();
+        match self.store.unleased_after.take() {
+            Some(known) if replaced <= known => self.certainty.unconfirmed_call_at = None,
+            Some(_) if self.behavior.invalidates_previous => self.mark_in_doubt(now, requested_at),
+            _ => {}
+        }
+    }
+
+    /// Plans the next attempt after one that failed because the store is unavailable.
+    fn on_store_unavailable(&mut self, now: ClockReading) {
+        self.record_store_down(now);
+        let unleased_in = self.delay_until_unleased_fetch(now);
+        let wait = schedule::peer_poll_delay(&mut self.jitter);
+        self.next_attempt_at = Some(now + wait.min(unleased_in.max(Duration::from_millis(100))));
+        if self.current.is_none() || self.reports.pending.is_some() {
+            let wait = Some(unleased_in.min(LEASE));
+            self.publish_failure(TokenError::new(TokenErrorKind::StoreUnavailable, wait));
+        }
+    }
+
+    /// Returns the delay until a fetch without the store is better than none. It is zero if a fetch invalidates no
+    /// token.
+    fn delay_until_unleased_fetch(&self, now: ClockReading) -> Duration {
+        if !self.behavior.invalidates_previous {
+            return Duration::ZERO;
+        }
+        match (&self.current, self.store.unavailable_since) {
+            (Some(current), _) => current.remaining(now).saturating_sub(self.store.unleased_lead),
+            // The last token expired or was rejected, for peers too.
+            (None, _) if self.max_generation > Generation::default() => Duration::ZERO,
+            // A peer that was fetching at the start of the outage has finished after this time.
+            (None, since) => {
+                LEASE.saturating_sub(since.map_or(Duration::ZERO, |since| now.mono.duration_since(since)))
+            }
+        }
+    }
+
+    fn record_store_down(&mut self, now: ClockReading) {
+        if self.store.unavailable_since.is_none() {
+            self.store.unavailable_since = Some(now.mono);
+            self.emit(TokenEvent::StoreUnavailable);
+        }
+    }
+
+    /// Records that the store is available. A read proves it only if the record is new, because a replica may serve
+    /// old records.
+    fn record_store_up(&mut self) {
+        if self.store.unavailable_since.take().is_some() {
+            self.emit(TokenEvent::StoreRecovered);
+        }
+    }
+}
+
+impl Failures {
+    /// Counts a failed attempt. Returns the time of the first one in a row.
+    fn record(&mut self, now: MonotonicInstant) -> MonotonicInstant {
+        self.count = self.count.saturating_add(1);
+        *self.since.get_or_insert(now)
+    }
+
+    fn clear(&mut self) {
+        *self = Self { seq: self.seq, ..Self::default() };
+    }
+}
+
+impl Certainty {
+    /// Records an attempt whose response was lost, or whose token arrived too late.
+    fn record_lost_response(&mut self, started_at: ClockReading) {
+        self.in_doubt.get_or_insert(InDoubt { since: started_at, is_from_peer: false });
+        self.last_lost = Some(started_at.mono);
+    }
+
+    /// Returns whether this token was requested after the unconfirmed call, which proves that it works.
+    fn is_confirmed_by(&self, token: &CachedToken, now: ClockReading) -> bool {
+        self.unconfirmed_call_at.is_none_or(|ended| {
+            token.has_known_age() && now.wall.since(token.requested_at()) < now.mono.duration_since(ended)
         })
+    }
+
+    /// Returns since when the unconfirmed call leaves the current token in doubt.
+    fn unconfirmed_since(&self, now: ClockReading) -> Option<UnixMillis> {
+        self.unconfirmed_call_at.map(|ended| now.wall.before(now.mono.duration_since(ended)))
     }
 }

@@ -14,6 +14,12 @@ const STABLE_REFRESH_BUFFER: Duration = Duration::from_secs(300);
 /// Interval of fetches from then on, until it issues another token.
 const STABLE_POLL_INTERVAL: Duration = Duration::from_secs(20);
 
+/// Maximum number of failures in a row that are not reported.
+const MAX_SILENT_RETRIES: u32 = 2;
+
+/// Maximum time since the first of these failures.
+const SILENT_RETRY_WINDOW: Duration = Duration::from_secs(10);
+
 /// Maximum time between two attempts while the current token is in doubt or near expiry.
 const MAX_URGENT_DELAY: Duration = Duration::from_secs(15);
 
@@ -58,11 +64,28 @@ pub(super) fn unleased_fetch_lead(token: &CachedToken, jitter: &mut Jitter) -> D
     span / 4 + jitter.uniform_below(span * 3 / 4)
 }
 
+/// Returns the delay before the store is read again while a peer fetches.
+pub(super) fn peer_poll_delay(jitter: &mut Jitter) -> Duration {
+    jitter.within_percent(Duration::from_millis(1_500), 10)
+}
+
+/// Returns the delay after which this process fetches if a peer crashed during its fetch: its lease has expired then.
+pub(super) fn takeover_delay(current: Option<&CachedToken>, jitter: &mut Jitter) -> Duration {
+    jitter.within_percent(lease(current) * 9 / 10, 5)
+}
+
+/// Returns the delay before the refresh task starts again after a panic.
+pub(super) fn panic_restart_delay(jitter: &mut Jitter) -> Duration {
+    jitter.within_percent(Duration::from_secs(10), 25)
+}
+
 /// What the delay after a failed attempt depends on.
 pub(super) struct RetryContext<'a> {
     pub(super) class: RetryClass,
     /// Number of failures in a row, with this one.
     pub(super) failures: u32,
+    /// Time since the first of them.
+    pub(super) failing_for: Duration,
     pub(super) current: Option<&'a CachedToken>,
     /// Whether the response to an attempt was lost, or the age of the current token is unknown.
     pub(super) in_doubt: bool,
@@ -70,9 +93,26 @@ pub(super) struct RetryContext<'a> {
     pub(super) elapsed: Duration,
 }
 
-/// Returns the delay after a failed attempt.
-pub(super) fn retry_delay(context: &RetryContext<'_>, now: ClockReading, jitter: &mut Jitter) -> Duration {
-    let RetryContext { class, failures, current, in_doubt, elapsed } = context;
+/// Returns whether a failure is retried at once and not reported: a few transient ones while there is no valid token.
+pub(super) fn is_retried_silently(context: &RetryContext<'_>) -> bool {
+    context.current.is_none()
+        && context.class == RetryClass::Transient
+        && context.failures <= MAX_SILENT_RETRIES
+        && context.failing_for < SILENT_RETRY_WINDOW
+}
+
+/// Returns the delay after a failed attempt. `silent` says whether the failure [is not
+/// reported](is_retried_silently).
+pub(super) fn retry_delay(
+    context: &RetryContext<'_>,
+    silent: bool,
+    now: ClockReading,
+    jitter: &mut Jitter,
+) -> Duration {
+    let RetryContext { class, failures, current, in_doubt, elapsed, .. } = context;
+    if silent {
+        return jitter.within_percent(Duration::from_millis(200) * *failures, 50);
+    }
     let is_safe = current.is_some_and(|token| token.remaining(now) >= token.lifetime() / 3) && !in_doubt;
     let max_delay = if is_safe { Duration::from_secs(60) } else { MAX_URGENT_DELAY.saturating_sub(*elapsed) };
     // A token with a lifetime of a few seconds also gets several attempts.
@@ -118,7 +158,15 @@ mod tests {
         jitter: &mut Jitter,
     ) -> Duration {
         retry_delay(
-            &RetryContext { class, failures: 20, current, in_doubt, elapsed: SECOND * elapsed },
+            &RetryContext {
+                class,
+                failures: 20,
+                failing_for: 60 * SECOND,
+                current,
+                in_doubt,
+                elapsed: SECOND * elapsed,
+            },
+            false,
             start(),
             jitter,
         )

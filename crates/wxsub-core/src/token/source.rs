@@ -3,10 +3,11 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use async_trait::async_trait;
-use wxsub_proto::AppId;
+use wxsub_proto::endpoint::token::MAX_LIFETIME;
+use wxsub_proto::{AccessToken, AppId};
 
-use super::{CachedToken, Evidence, Generation, TokenError};
-use crate::clock::ClockReading;
+use super::{CachedToken, Evidence, Generation, TokenError, TokenErrorKind};
+use crate::clock::{Clock, ClockReading, SystemClock};
 
 /// A borrow of the current token, without lock or allocation. Keep it for a short time only.
 pub struct CurrentToken {
@@ -100,5 +101,44 @@ impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
         evidence: Evidence,
     ) -> Result<Arc<CachedToken>, TokenError> {
         (**self).refresh(generation, evidence).await
+    }
+}
+
+/// A token that is set once, for scripts and tests. It is used for at most two hours and never refreshed.
+#[derive(Debug)]
+pub struct StaticToken {
+    token: Arc<CachedToken>,
+    clock: SystemClock,
+}
+
+impl StaticToken {
+    /// Creates a source of this token, as if it was requested now.
+    #[must_use]
+    pub fn new(token: AccessToken) -> Self {
+        let clock = SystemClock::new();
+        let now = clock.now();
+        Self {
+            token: Arc::new(CachedToken::new(token, Generation::default().next(now.wall), now, MAX_LIFETIME)),
+            clock,
+        }
+    }
+}
+
+#[async_trait]
+impl TokenSource for StaticToken {
+    fn current(&self) -> CurrentToken {
+        CurrentToken::new(Some(Arc::clone(&self.token)), self.clock.now())
+    }
+
+    async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {
+        self.current().to_owned().ok_or_else(|| TokenError::new(TokenErrorKind::NotRefreshable, None))
+    }
+
+    async fn refresh(
+        &self,
+        _generation: Generation,
+        _evidence: Evidence,
+    ) -> Result<Arc<CachedToken>, TokenError> {
+        Err(TokenError::new(TokenErrorKind::NotRefreshable, None))
     }
 }

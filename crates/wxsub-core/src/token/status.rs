@@ -26,7 +26,7 @@ pub struct TokenStatus {
 
 /// How long a token is surely valid after a fetch that invalidates it. Weixin keeps it valid for five
 /// minutes; one minute is reserve.
-const SAFE_OVERLAP: Duration = Duration::from_secs(240);
+pub(super) const SAFE_OVERLAP: Duration = Duration::from_secs(240);
 
 /// Maximum ttl of a token in doubt.
 const MAX_IN_DOUBT_TTL: Duration = Duration::from_secs(60);

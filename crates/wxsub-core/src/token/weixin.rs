@@ -134,6 +134,7 @@ impl fmt::Debug for WeixinUpstream {
 
 #[cfg(test)]
 mod tests {
+    use super::super::refresh::MAX_FETCHES_AT_ONCE;
     use super::*;
 
     #[test]
@@ -147,6 +148,19 @@ mod tests {
             assert_eq!((endpoint.as_str(), needs_store), (name, true));
             assert_eq!((invalidates_previous, has_forced_refresh), (!is_stable, is_stable));
             assert_eq!(fetch_interval, Duration::from_secs(seconds));
+        }
+    }
+
+    /// Weixin allows 2 000 calls of `/cgi-bin/token` a day.
+    #[test]
+    fn a_day_of_fetches_stays_within_the_quota() {
+        use crate::clock::MonotonicInstant;
+        use crate::rate_limit::TokenBucket;
+        for (endpoint, max) in [(TokenEndpoint::Token, 1_460), (TokenEndpoint::StableToken, 8_660)] {
+            let mut bucket = TokenBucket::new(MAX_FETCHES_AT_ONCE, endpoint.behavior().fetch_interval);
+            let at = |second| MonotonicInstant::from_origin(Duration::from_secs(second));
+            let fetches = (0..86_400).filter(|second| bucket.try_acquire(at(*second)).is_ok()).count();
+            assert!((max - 1..=max).contains(&fetches), "{endpoint:?}: {fetches}");
         }
     }
 }

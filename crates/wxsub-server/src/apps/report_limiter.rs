@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use wxsub_core::clock::MonotonicInstant;
+use wxsub_core::rate_limit::TokenBucket;
 use wxsub_core::token::Generation;
 
 const CAPACITY: u32 = 3;
@@ -17,12 +18,6 @@ pub(crate) struct ReportLimiter {
     buckets: HashMap<String, TokenBucket>,
     /// The generation whose report started a refresh. Further reports of it wait for the same refresh and take no permit.
     refreshing_generation: Option<Generation>,
-}
-
-#[derive(Debug)]
-struct TokenBucket {
-    permits: u32,
-    refilled_at: MonotonicInstant,
 }
 
 /// How a report is handled.
@@ -52,7 +47,7 @@ impl ReportLimiter {
         let bucket = self
             .buckets
             .entry(client.to_owned())
-            .or_insert(TokenBucket { permits: CAPACITY, refilled_at: now });
+            .or_insert_with(|| TokenBucket::new(CAPACITY, REFILL_INTERVAL));
         bucket.try_acquire(now)?;
         self.refreshing_generation = Some(generation);
         Ok(Admission::Leader)
@@ -62,26 +57,8 @@ impl ReportLimiter {
     pub(crate) fn finish(&mut self, client: &str, generation: Generation, started: bool) {
         self.refreshing_generation.take_if(|refreshing_generation| *refreshing_generation == generation);
         if let Some(bucket) = self.buckets.get_mut(client).filter(|_| !started) {
-            bucket.permits = CAPACITY.min(bucket.permits + 1);
+            bucket.release();
         }
-    }
-}
-
-impl TokenBucket {
-    fn try_acquire(&mut self, now: MonotonicInstant) -> Result<(), Duration> {
-        while self.permits < CAPACITY && now.duration_since(self.refilled_at) >= REFILL_INTERVAL {
-            self.permits += 1;
-            self.refilled_at = self.refilled_at + REFILL_INTERVAL;
-        }
-        if self.permits == CAPACITY {
-            self.refilled_at = now;
-        }
-        let permits = self
-            .permits
-            .checked_sub(1)
-            .ok_or_else(|| REFILL_INTERVAL.saturating_sub(now.duration_since(self.refilled_at)))?;
-        self.permits = permits;
-        Ok(())
     }
 }
 
