@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wxsub-reqwest", &["wxsub-client", "wxsub-core", "wxsub-tls"]),
     ("wxsub-redis", &["wxsub-core"]),
     ("wxsub-outbox", &["wxsub-core", "wxsub-proto"]),
+    ("wxsub-sqlite", &["wxsub-core", "wxsub-outbox", "wxsub-proto"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
     ("wxsub-sandbox-transport", &["wxsub-core", "wxsub-sandbox"]),
     ("wxsub-server", &["wxsub-api", "wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-redis"]),
@@ -81,6 +82,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "async-trait",
             "futures-util",
             "getrandom",
+            "jiff",
             "serde",
             "serde_json",
             "sha2",
@@ -90,6 +92,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "uuid",
         ],
     ),
+    ("wxsub-sqlite", &["async-trait", "rusqlite", "serde", "serde_json", "sha2", "thiserror", "tokio"]),
     (
         "wxsub-sandbox",
         &[

@@ -1,6 +1,7 @@
 //! The same request twice is one message: keys, and what a repeated key gives.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -41,6 +42,14 @@ impl IdempotencyKey {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for IdempotencyKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Self::new(text)
     }
 }
 
@@ -128,8 +137,10 @@ pub struct StoredKey {
     pub scope: KeyScope,
     /// What was asked for.
     pub fingerprint: Fingerprint,
-    /// The message that it stands for.
+    /// The message that it stands for. Its row is kept as long as the key.
     pub message: MessageId,
+    /// When the ledger looks whether the key may be deleted.
+    pub check_at: UnixMillis,
 }
 
 /// What a request gets whose key is in use.

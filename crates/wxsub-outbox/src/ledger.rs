@@ -16,7 +16,7 @@ mod tables;
 pub use apply::apply;
 pub use change::{
     Applied, Change, Gone, NewConsent, NewDecision, NewKey, NewMessage, NotCancelled, NotDecided,
-    NotRecorded, Recorded, RestoreReport,
+    NotRecorded, PruneReport, Recorded, RestoreReport,
 };
 pub use error::LedgerError;
 pub use memory::MemoryLedger;

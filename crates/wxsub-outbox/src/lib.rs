@@ -14,7 +14,10 @@
 //! | [`idempotency`] | keys: the same request twice is one message |
 //! | [`retention`] | how long rows are kept |
 //! | [`id`] | the ids of messages, grants and workers |
+//! | [`inbox`] | the table by which an application records messages in its own transaction |
 //! | [`state`] | the states and the other names that are stored |
+//! | [`view`] | messages, grants and apps as JSON |
+//! | [`rfc3339`] | times as text |
 //! | [`ledger`] | the [`Ledger`] trait, what a change does to its rows, and a ledger in memory |
 //! | `testing` | with the feature of that name: the contract that every ledger must keep |
 
@@ -22,16 +25,20 @@ pub mod app;
 pub mod grant;
 pub mod id;
 pub mod idempotency;
+pub mod inbox;
 pub mod ledger;
 pub mod message;
 mod outbox;
 pub mod retention;
+pub mod rfc3339;
 pub mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod view;
 mod worker;
 
 pub use ledger::{Ledger, LedgerError, MemoryLedger};
 pub use outbox::{
-    App, MaybeSentPolicy, MissedOutcomes, Outbox, OutboxBuilder, OutboxError, OutboxMessage, Outcomes, Queued,
+    App, MaybeSentPolicy, MissedOutcomes, Outbox, OutboxBuilder, OutboxError, OutboxMessage, Outcomes,
+    Receipt,
 };

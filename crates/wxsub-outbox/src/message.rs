@@ -129,6 +129,18 @@ impl StoredMessage {
         self.state == MessageState::MaybeSent && self.decision.is_none()
     }
 
+    /// When nothing more could happen to it: it was settled, or decided if it is `maybe_sent`.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<UnixMillis> {
+        match self.state {
+            MessageState::Queued | MessageState::Attempting => None,
+            MessageState::MaybeSent => self.decision.as_ref().map(|decided| decided.at),
+            MessageState::Sent | MessageState::Refused | MessageState::NotSent | MessageState::Cancelled => {
+                self.settled_at
+            }
+        }
+    }
+
     /// Whether it takes up its grant: at most one message of a grant does.
     #[must_use]
     pub fn holds_grant(&self) -> bool {

@@ -3,17 +3,19 @@
 mod app;
 mod error;
 mod message;
+mod pace;
+mod send;
 mod watch;
 mod writer;
 
 pub use app::{App, MaybeSentPolicy};
 pub use error::OutboxError;
-pub use message::{OutboxMessage, Queued};
+pub use message::{OutboxMessage, Receipt};
 pub use watch::{MissedOutcomes, Outcomes};
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use wxsub_core::clock::{Clock, SystemClock};
@@ -22,14 +24,16 @@ use wxsub_proto::AppId;
 
 use self::watch::Finals;
 use self::writer::Writer;
-use crate::grant::{Consent, Subject};
-use crate::id::{IdGenerator, MessageId};
+use crate::grant::{Consent, StoredGrant, Subject};
+use crate::id::{GrantId, IdGenerator, MessageId};
 use crate::idempotency::Fingerprint;
 use crate::ledger::{
     Applied, Change, Ledger, LedgerError, NewConsent, NewDecision, NewKey, NewMessage, Recorded,
 };
 use crate::message::StoredMessage;
+use crate::retention::Retention;
 use crate::state::Decision;
+use crate::worker::Heart;
 
 /// How often an idle worker looks for messages that another process recorded, unless set otherwise.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -58,7 +62,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 ///
 /// let grant = Grant::assume_verified("OPENID", "TEMPLATE_ID", 1000)?;
 /// let message = Message::builder(grant).title("Parcel").content("It is here.").build()?;
-/// let queued = outbox.enqueue(OutboxMessage::new(message).idempotency_key("order-4711".to_owned().try_into()?)).await?;
+/// let queued = outbox.enqueue(OutboxMessage::new(message).idempotency_key("order-4711".parse()?)).await?;
 ///
 /// let worker = outbox.clone();
 /// let sender = tokio::spawn(async move { worker.run(std::future::pending()).await });
@@ -72,6 +76,8 @@ pub struct Outbox {
     pub(crate) inner: Arc<Inner>,
     /// The app that calls are about.
     app: Option<AppId>,
+    /// Within which idempotency keys are one, besides the app.
+    client: String,
 }
 
 pub(crate) struct Inner {
@@ -81,7 +87,10 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: IdGenerator,
     pub(crate) poll_interval: Duration,
+    pub(crate) retention: Retention,
     finals: Finals,
+    /// Of the worker that runs last.
+    heart: Mutex<Weak<Heart>>,
 }
 
 /// Puts an [`Outbox`] together.
@@ -91,6 +100,17 @@ pub struct OutboxBuilder {
     clock: Arc<dyn Clock>,
     id_seed: Option<u64>,
     poll_interval: Duration,
+    retention: Retention,
+}
+
+impl Inner {
+    pub(crate) fn set_heart(&self, heart: &Arc<Heart>) {
+        *self.heart.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(heart);
+    }
+
+    fn heart(&self) -> Option<Arc<Heart>> {
+        self.heart.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
 }
 
 impl Outbox {
@@ -109,6 +129,7 @@ impl Outbox {
             clock: Arc::new(SystemClock::new()),
             id_seed: None,
             poll_interval: POLL_INTERVAL,
+            retention: Retention::default(),
         }
     }
 
@@ -120,7 +141,14 @@ impl Outbox {
         if !self.inner.apps.contains_key(appid) {
             return Err(OutboxError::UnknownApp(appid.clone()));
         }
-        Ok(Self { inner: Arc::clone(&self.inner), app: Some(appid.clone()) })
+        Ok(Self { app: Some(appid.clone()), ..self.clone() })
+    }
+
+    /// The same outbox for calls of this client: the idempotency keys of different clients are different. Unless it is
+    /// used, the client is `""`.
+    #[must_use]
+    pub fn for_client(&self, client: &str) -> Self {
+        Self { client: client.to_owned(), ..self.clone() }
     }
 
     /// The ledger, to read from.
@@ -157,6 +185,20 @@ impl Outbox {
         }
     }
 
+    /// Voids an open grant, or one in doubt that no message has. `None` if there is no such grant.
+    ///
+    /// # Errors
+    /// [`OutboxError::Ledger`] if the ledger fails.
+    ///
+    /// # Cancel safety
+    /// The grant may or may not have been voided.
+    pub async fn void_grant(&self, grant: GrantId) -> Result<Option<StoredGrant>, OutboxError> {
+        match self.inner.writer.submit(Change::VoidGrant(grant)).await? {
+            Applied::Grant(voided) => Ok(voided),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Records a message. When this returns, it is not lost any more, and ends in exactly one final state.
     ///
     /// # Errors
@@ -165,7 +207,7 @@ impl Outbox {
     ///
     /// # Cancel safety
     /// The message may or may not have been recorded: enqueue it again with the same idempotency key.
-    pub async fn enqueue(&self, message: OutboxMessage) -> Result<Queued, OutboxError> {
+    pub async fn enqueue(&self, message: OutboxMessage) -> Result<Receipt, OutboxError> {
         let app = self.app()?;
         if app.require_idempotency_key && message.key.is_none() {
             return Err(OutboxError::KeyRequired);
@@ -173,7 +215,7 @@ impl Outbox {
         let OutboxMessage { message: body, send_at, expires_at, priority, key } = message;
         let key = key.map(|key| {
             let fingerprint = Fingerprint::new("outbox", &body, send_at, expires_at, priority);
-            NewKey { client: String::new(), key, fingerprint }
+            NewKey { client: self.client.clone(), key, fingerprint }
         });
         let new = NewMessage {
             id: self.inner.ids.message(self.inner.clock.now().wall)?,
@@ -186,8 +228,8 @@ impl Outbox {
             require_grant: app.require_grant,
         };
         match self.inner.writer.submit(Change::Enqueue(Box::new(new))).await? {
-            Applied::Recorded(Ok(Recorded::New(message))) => Ok(Queued::new(*message, false)),
-            Applied::Recorded(Ok(Recorded::Replayed(message))) => Ok(Queued::new(*message, true)),
+            Applied::Recorded(Ok(Recorded::New(message))) => Ok(Receipt::new(*message, false)),
+            Applied::Recorded(Ok(Recorded::Replayed(message))) => Ok(Receipt::new(*message, true)),
             Applied::Recorded(Err(why)) => Err(why.into()),
             other => Err(unexpected(&other)),
         }
@@ -332,15 +374,23 @@ impl OutboxBuilder {
         self
     }
 
+    /// How long rows are kept. Each worker deletes a few of the others with every heartbeat.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
     /// The outbox. Nothing is spawned before its first use.
     #[must_use]
     pub fn build(self) -> Outbox {
-        let Self { ledger, apps, clock, id_seed, poll_interval } = self;
+        let Self { ledger, apps, clock, id_seed, poll_interval, retention } = self;
         let finals = Finals::new();
         let writer = Writer::new(Arc::clone(&ledger), finals.clone());
         let ids = IdGenerator::new(id_seed);
-        let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, finals };
-        Outbox { inner: Arc::new(inner), app: None }
+        let heart = Mutex::default();
+        let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals, heart };
+        Outbox { inner: Arc::new(inner), app: None, client: String::new() }
     }
 }
 

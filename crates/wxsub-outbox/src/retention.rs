@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
 
-use crate::grant::StoredGrant;
 use crate::message::StoredMessage;
-use crate::state::{GrantState, MessageState};
+use crate::state::MessageState;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// How long an idempotency key is kept after the end of its message, unless set otherwise.
+pub(crate) const DEFAULT_KEY_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// How long rows are kept after their end. A ledger deletes them in small batches.
+///
+/// The row of a message is kept at least as long as the key that stands for it. A grant is deleted only if it is used or
+/// void, and not before its callback expires: a callback that is recorded again would make a second grant otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a configuration sets each of them")]
 pub struct Retention {
@@ -22,47 +27,39 @@ pub struct Retention {
     pub decided: Duration,
     /// Idempotency keys, after the end of their message and of those sent in its place.
     pub key: Duration,
+    /// Grants, after they were recorded.
+    pub grant: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { sent: DAY * 30, not_sent: DAY * 90, decided: DAY * 365, key: DAY * 7 }
+        Self {
+            sent: DAY * 30,
+            not_sent: DAY * 90,
+            decided: DAY * 365,
+            key: DEFAULT_KEY_RETENTION,
+            grant: DAY * 90,
+        }
     }
 }
 
 impl Retention {
-    /// From when on a message may be deleted; `None` while it is not final or undecided.
+    /// How long a message in this final state is kept after its end.
     #[must_use]
-    pub fn message_until(&self, message: &StoredMessage) -> Option<UnixMillis> {
-        let kept = match message.state {
-            MessageState::Queued | MessageState::Attempting => return None,
+    pub fn of_state(&self, state: MessageState) -> Duration {
+        match state {
             MessageState::Sent => self.sent,
-            MessageState::Refused | MessageState::NotSent | MessageState::Cancelled => self.not_sent,
             MessageState::MaybeSent => self.decided,
-        };
-        end(message).map(|end| end + kept)
+            MessageState::Refused | MessageState::NotSent | MessageState::Cancelled => self.not_sent,
+            MessageState::Queued | MessageState::Attempting => Duration::MAX,
+        }
     }
 
-    /// From when on an idempotency key may be deleted. `chain` is its message, and the messages sent in its place.
+    /// From when on an idempotency key may be deleted; `None` while one of its messages can still change. `chain` is its
+    /// message, and the messages sent in its place.
     #[must_use]
     pub fn key_until<'a>(&self, chain: impl IntoIterator<Item = &'a StoredMessage>) -> Option<UnixMillis> {
-        let ends: Option<Vec<_>> = chain.into_iter().map(end).collect();
-        ends?.into_iter().max().map(|end| end + self.key)
-    }
-
-    /// From when on a grant may be deleted: only if no message can use it, and only when its callback is worth nothing
-    /// any more. A replayed callback would make a second grant otherwise.
-    #[must_use]
-    pub fn grant_until(&self, grant: &StoredGrant) -> Option<UnixMillis> {
-        matches!(grant.state, GrantState::Used | GrantState::Void).then_some(grant.callback_expires_at)
-    }
-}
-
-/// When nothing more could happen to a message.
-fn end(message: &StoredMessage) -> Option<UnixMillis> {
-    match message.state {
-        MessageState::Queued | MessageState::Attempting => None,
-        MessageState::MaybeSent => message.decision.as_ref().map(|decided| decided.at),
-        _ => message.settled_at,
+        let ends: Option<Vec<_>> = chain.into_iter().map(StoredMessage::ended_at).collect();
+        Some(ends?.into_iter().max().unwrap_or_default() + self.key)
     }
 }

@@ -5,6 +5,10 @@
 
 mod app_worker;
 mod heart;
+mod posting;
+
+pub(crate) use heart::{Heart, POST_WINDOW};
+pub(crate) use posting::Posting;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -15,7 +19,6 @@ use tokio::sync::watch;
 use wxsub_core::clock::timeout_at;
 
 use self::app_worker::AppWorker;
-use self::heart::Heart;
 use crate::outbox::{Outbox, OutboxError};
 
 /// How long attempts under way may take after a worker was asked to end. A send takes up to 30 s.
@@ -32,6 +35,7 @@ impl Outbox {
     /// Not cancel safe: the attempts under way end as `maybe_sent`, when the worker's lease is over.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) -> Result<(), OutboxError> {
         let heart = Arc::new(Heart::start(Arc::clone(&self.inner))?);
+        self.inner.set_heart(&heart);
         let (stop, stopping) = watch::channel(false);
         let apps = self.inner.apps.values().map(|app| {
             let worker = AppWorker::new(Arc::clone(&self.inner), Arc::clone(&heart), app.clone());
@@ -40,6 +44,7 @@ impl Outbox {
         let working = join_all(apps);
         let stopped = async {
             shutdown.await;
+            heart.close();
             stop.send_replace(true);
             let clock = &self.inner.clock;
             clock.sleep_until(clock.now().mono + DRAIN_TIMEOUT).await;
@@ -50,6 +55,8 @@ impl Outbox {
             if !*stopping.borrow() {
                 pending::<()>().await;
             }
+            // The synchronous sends.
+            heart.drain().await;
         };
         tokio::select! {
             biased;

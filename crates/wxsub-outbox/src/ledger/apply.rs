@@ -1,5 +1,6 @@
 //! What a change does to the rows of a ledger.
 
+mod prune;
 mod record;
 
 use std::collections::BTreeMap;
@@ -57,6 +58,7 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
         }),
         Change::Resume(appid) => changing.update_app(&appid, |app| app.pauses = Pauses::default()),
         Change::Restore => changing.restore().map(Applied::Restored),
+        Change::Prune(retention, limit) => changing.prune(&retention, limit).map(Applied::Pruned),
     }
 }
 
@@ -84,7 +86,7 @@ impl Changing<'_> {
         workers.retain(|worker| match gone {
             Gone::LeaseOver => worker.is_lease_over(self.now),
             Gone::One(id) => worker.id == id,
-            Gone::AllBut(id) => worker.id != id,
+            Gone::All => true,
         });
         for worker in &workers {
             self.tables.put_worker(StoredWorker { gone_at: Some(self.now), ..*worker })?;

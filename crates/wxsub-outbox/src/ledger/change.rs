@@ -8,6 +8,7 @@ use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{Fingerprint, IdempotencyKey};
 use crate::message::{NotDecidable, Settlement, StoredMessage};
+use crate::retention::Retention;
 use crate::state::{Decision, Priority};
 
 /// One change. What it needs is decided from the ledger's rows and clock.
@@ -80,6 +81,8 @@ pub enum Change {
     Resume(AppId),
     /// A backup was restored. Gives [`Applied::Restored`].
     Restore,
+    /// Deletes rows that have been kept long enough, at most so many of each kind. Gives [`Applied::Pruned`].
+    Prune(Retention, usize),
 }
 
 /// Which workers are gone.
@@ -90,8 +93,8 @@ pub enum Gone {
     LeaseOver,
     /// This one, which ends.
     One(WorkerId),
-    /// All but this one, which has taken the ledger's exclusive lock.
-    AllBut(WorkerId),
+    /// All of them: their process has lost the ledger's exclusive lock, and the new holder has not registered yet.
+    All,
 }
 
 /// A consent to record.
@@ -184,6 +187,8 @@ pub enum Applied {
     Decided(Result<(Box<StoredMessage>, Option<Box<StoredMessage>>), NotDecided>),
     /// What the restore changed.
     Restored(RestoreReport),
+    /// What was deleted.
+    Pruned(PruneReport),
 }
 
 /// A recorded message.
@@ -264,4 +269,18 @@ pub struct RestoreReport {
     pub grants: usize,
     /// When the backup's last event happened. Keys used since then are unknown.
     pub last_event_at: Option<UnixMillis>,
+}
+
+/// How many rows a prune deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "an operator is shown all of it")]
+pub struct PruneReport {
+    /// Messages, with their history.
+    pub messages: usize,
+    /// Idempotency keys.
+    pub keys: usize,
+    /// Grants, with their nonces.
+    pub grants: usize,
+    /// Workers that are gone.
+    pub workers: usize,
 }

@@ -11,6 +11,7 @@ use crate::grant::{StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{KeyScope, StoredKey};
 use crate::message::{StoredEvent, StoredMessage};
+use crate::state::MessageState;
 
 /// How long a worker is taken to be alive after its last heartbeat.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -47,6 +48,8 @@ pub trait Tables {
     fn put_worker(&mut self, worker: StoredWorker) -> Result<(), LedgerError>;
     /// Workers that are not gone.
     fn live_workers(&mut self) -> Result<Vec<StoredWorker>, LedgerError>;
+    /// Deletes the workers that were gone at this time, and gives their number.
+    fn delete_gone_workers(&mut self, until: UnixMillis) -> Result<usize, LedgerError>;
 
     /// What is kept of an app; the default if it is new.
     fn app(&mut self, appid: &AppId) -> Result<StoredApp, LedgerError>;
@@ -61,6 +64,16 @@ pub trait Tables {
     fn put_grant(&mut self, grant: StoredGrant) -> Result<(), LedgerError>;
     /// Grants that are open, reserved or attempting.
     fn unfinished_grants(&mut self) -> Result<Vec<StoredGrant>, LedgerError>;
+    /// Grants that are used or void, were recorded no later than `until` and whose callback expired no later than `now`.
+    /// None that has an older one of its subject in another state: that one must not become open for want of a newer one.
+    fn spent_grants(
+        &mut self,
+        until: UnixMillis,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<GrantId>, LedgerError>;
+    /// Deletes a grant and its nonces.
+    fn delete_grant(&mut self, id: GrantId) -> Result<(), LedgerError>;
     /// The grant for which a callback with this nonce was recorded.
     fn nonce(&mut self, nonce: &[u8; 16]) -> Result<Option<GrantId>, LedgerError>;
     /// Writes for which grant a callback was recorded.
@@ -96,6 +109,17 @@ pub trait Tables {
     /// Messages that are not final or undecided.
     fn unfinished(&mut self) -> Result<Vec<StoredMessage>, LedgerError>;
 
+    /// Messages in a final state that ended no later than `until` and that no key stands for. A `maybe_sent` message ends
+    /// with its decision.
+    fn ended(
+        &mut self,
+        state: MessageState,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>, LedgerError>;
+    /// Deletes a message and its history.
+    fn delete_message(&mut self, id: MessageId) -> Result<(), LedgerError>;
+
     /// Appends to a message's history.
     fn append_event(&mut self, event: StoredEvent) -> Result<(), LedgerError>;
     /// When the last event happened.
@@ -105,4 +129,8 @@ pub trait Tables {
     fn key(&mut self, scope: &KeyScope) -> Result<Option<StoredKey>, LedgerError>;
     /// Writes a key.
     fn put_key(&mut self, key: StoredKey) -> Result<(), LedgerError>;
+    /// Keys whose `check_at` is no later than `now`.
+    fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredKey>, LedgerError>;
+    /// Deletes a key.
+    fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError>;
 }

@@ -112,3 +112,108 @@ impl Detail {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use wxsub_core::Client;
+    use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+    use wxsub_proto::{Grant, Message};
+
+    use super::*;
+
+    const TOKEN: &str = "/cgi-bin/token";
+    const SEND: &str = "/cgi-bin/message/template/subscribe";
+
+    fn json(body: &str) -> MockResponse {
+        MockResponse::json(body)
+    }
+
+    /// Weixin hands out one token, and another when that one is stale.
+    async fn send(response: MockResponse) -> Settlement {
+        let weixin = Arc::new(MockTransport::new());
+        weixin.respond_once(TOKEN, json(r#"{"access_token":"T1","expires_in":7200}"#));
+        weixin.respond_always(TOKEN, json(r#"{"access_token":"T2","expires_in":7200}"#));
+        weixin.respond_always(SEND, response);
+        settlement(weixin).await
+    }
+
+    async fn settlement(weixin: Arc<MockTransport>) -> Settlement {
+        let clock = Arc::new(ManualClock::new());
+        let client = Client::builder("wx1", "SECRET", weixin);
+        let client = client.clock(clock.clone()).build().unwrap();
+        let grant = Grant::assume_verified("o", "T", 7).unwrap();
+        let message = Message::builder(grant).title("t").content("c").build().unwrap();
+        let sending = tokio::spawn(async move { client.send(&message).await });
+        clock.advance_and_run(Duration::from_secs(60)).await;
+        Settlement::of_result(&sending.await.unwrap())
+    }
+
+    /// What the result is called, and its stage, errcode and remedy.
+    fn seen(settlement: &Settlement) -> (&'static str, Option<Stage>, Option<i64>, Option<Remedy>) {
+        let (name, detail) = match settlement {
+            Settlement::Sent => return ("sent", None, None, None),
+            Settlement::Refused(detail) => ("refused", detail),
+            Settlement::NotSent(detail) => ("not sent", detail),
+            Settlement::NotAccepted(NotAccepted::StaleToken, detail) => ("stale token", detail),
+            Settlement::NotAccepted(NotAccepted::DailyQuota, detail) => ("daily quota", detail),
+            Settlement::NotAccepted(NotAccepted::MinuteQuota, detail) => ("minute quota", detail),
+            Settlement::NotAccepted(NotAccepted::NoToken, detail) => ("no token", detail),
+            Settlement::Unknown(detail) => ("unknown", detail),
+        };
+        (name, detail.stage, detail.errcode.map(ErrCode::get), detail.remedy)
+    }
+
+    #[tokio::test]
+    async fn each_result_of_a_send_has_its_settlement() {
+        let refusal = |code: i64| json(&format!(r#"{{"errcode":{code},"errmsg":"no, rid: 1-2-3"}}"#));
+        let stage = Some(Stage::Send);
+        for (response, expected) in [
+            (refusal(0), ("sent", None, None, None)),
+            (refusal(43101), ("refused", stage, Some(43101), Some(Remedy::Stop))),
+            (refusal(47003), ("refused", stage, Some(47003), Some(Remedy::FixRequest))),
+            (refusal(-1), ("refused", stage, Some(-1), Some(Remedy::RetryLater))),
+            (refusal(45009), ("daily quota", stage, Some(45009), Some(Remedy::SlowDown))),
+            (refusal(45011), ("minute quota", stage, Some(45011), Some(Remedy::SlowDown))),
+            (refusal(40001), ("stale token", stage, Some(40001), Some(Remedy::RefreshToken))),
+            (refusal(40014), ("stale token", stage, Some(40014), Some(Remedy::RefreshToken))),
+            (refusal(42001), ("stale token", stage, Some(42001), Some(Remedy::RefreshToken))),
+            (json("{}"), ("unknown", stage, None, Some(Remedy::Investigate))),
+            (
+                MockResponse::Response(502, "<html>".into()),
+                ("unknown", stage, None, Some(Remedy::Investigate)),
+            ),
+            (MockResponse::lose_response(), ("unknown", stage, None, Some(Remedy::Investigate))),
+            (MockResponse::refuse_connection(), ("not sent", stage, None, Some(Remedy::RetryLater))),
+        ] {
+            let text = format!("{response:?}");
+            assert_eq!(seen(&send(response).await), expected, "{text}");
+        }
+    }
+
+    /// Also if the response to a token call was lost: the message was not posted.
+    #[tokio::test]
+    async fn a_token_call_never_makes_a_message_unknown() {
+        let stage = Some(Stage::Token);
+        for (response, code, remedy) in [
+            (json(r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#), Some(40125), Remedy::FixConfig),
+            (MockResponse::lose_response(), None, Remedy::RetryLater),
+            (MockResponse::refuse_connection(), None, Remedy::RetryLater),
+        ] {
+            let weixin = Arc::new(MockTransport::new());
+            weixin.respond_always(TOKEN, response);
+            assert_eq!(seen(&settlement(weixin).await), ("no token", stage, code, Some(remedy)));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_detail_of_a_refusal_is_weixins_own_text() {
+        let refusal = json(r#"{"errcode":43101,"errmsg":"user refuse to accept the msg, rid: 64a-1b-2c"}"#);
+        let settled = send(refusal).await;
+        let Settlement::Refused(detail) = settled else { panic!("{settled:?}") };
+        assert!(detail.errmsg.is_some_and(|text| text.starts_with("user refuse to accept the msg")));
+        assert_eq!(detail.rid.as_deref(), Some("64a-1b-2c"));
+    }
+}

@@ -1,8 +1,11 @@
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 
 use wxsub_core::Client;
+use wxsub_core::clock::MonotonicInstant;
 use wxsub_proto::AppId;
 
+use super::pace::Pace;
 use crate::message::DEFAULT_MAX_FAILURES;
 use crate::state::Decision;
 
@@ -15,6 +18,7 @@ pub struct App {
     pub(crate) appid: AppId,
     pub(crate) client: Client,
     pub(crate) concurrency: NonZeroUsize,
+    pace: Option<Arc<Pace>>,
     pub(crate) max_failures: u32,
     pub(crate) maybe_sent: MaybeSentPolicy,
     pub(crate) require_grant: bool,
@@ -52,6 +56,7 @@ impl App {
             appid,
             client,
             concurrency: DEFAULT_CONCURRENCY,
+            pace: None,
             max_failures: DEFAULT_MAX_FAILURES,
             maybe_sent: MaybeSentPolicy::default(),
             require_grant: false,
@@ -64,6 +69,29 @@ impl App {
     pub fn concurrency(mut self, concurrency: NonZeroUsize) -> Self {
         self.concurrency = concurrency;
         self
+    }
+
+    /// How many of its messages this process posts in a second, queued and synchronous ones together. No limit unless set.
+    #[must_use]
+    pub fn rate_per_s(mut self, rate: NonZeroU32) -> Self {
+        self.pace = Some(Arc::new(Pace::new(rate)));
+        self
+    }
+
+    /// Takes as many permits of its rate as there are, at most so many.
+    pub(crate) fn take_permits(&self, most: usize, now: MonotonicInstant) -> usize {
+        self.pace.as_ref().map_or(most, |pace| pace.take(most, now))
+    }
+
+    pub(crate) fn give_back(&self, permits: usize) {
+        if let Some(pace) = &self.pace {
+            pace.give_back(permits);
+        }
+    }
+
+    /// When its rate allows the next message; `None` if it has no rate.
+    pub(crate) fn next_permit_at(&self) -> Option<MonotonicInstant> {
+        self.pace.as_ref().map(|pace| pace.next_at())
     }
 
     /// With how many failures a message is `not_sent`. 20 unless set otherwise.

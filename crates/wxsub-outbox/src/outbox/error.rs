@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use wxsub_proto::AppId;
 
 use crate::id::{MessageId, NoRandomBytes};
@@ -19,6 +21,17 @@ pub enum OutboxError {
     /// The message was not recorded.
     #[error("the message was not recorded: {0}")]
     NotRecorded(#[from] NotRecorded),
+    /// A synchronous send, and the outbox does not run or its heartbeat fails.
+    #[error("not sent: the outbox does not run, or cannot reach its ledger; run it, or try again later")]
+    NotRunning,
+    /// A synchronous send beyond the app's rate.
+    #[error("not sent: the app's rate is reached; try again in {} ms", .0.as_millis())]
+    RateLimited(Duration),
+    /// A synchronous send whose outcome the ledger has not taken yet. The message may have been sent.
+    #[error(
+        "the message {0} may have been sent: its outcome is not in the ledger yet; wait for it, do not send it again"
+    )]
+    NotSettled(MessageId),
     /// There is no such message.
     #[error("message: there is none with the id {0}; list the messages to find it")]
     NoSuchMessage(MessageId),

@@ -54,12 +54,12 @@ impl OutboxMessage {
 
 /// A message that is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queued {
+pub struct Receipt {
     message: StoredMessage,
     replayed: bool,
 }
 
-impl Queued {
+impl Receipt {
     pub(crate) fn new(message: StoredMessage, replayed: bool) -> Self {
         Self { message, replayed }
     }
@@ -70,7 +70,8 @@ impl Queued {
         self.message.id
     }
 
-    /// The message as it was recorded; or as it is now, if it was recorded before.
+    /// The message: after [`enqueue`](crate::Outbox::enqueue) as it was recorded, after [`send`](crate::Outbox::send) as
+    /// it ended, and as it is now if its key was used before.
     #[must_use]
     pub fn message(&self) -> &StoredMessage {
         &self.message

@@ -13,6 +13,7 @@ mod fixture;
 mod grants;
 mod keys;
 mod reading;
+mod retention;
 mod transitions;
 mod workers;
 
@@ -58,6 +59,9 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
             the_limit_per_day_pauses_until_midnight_in_beijing, a_probe_lifts_the_daily_pause,
             want_of_a_token_pauses_and_counts_no_failure, apps_do_not_disturb_each_other,
             a_synchronous_send_waits_for_nothing;
+        retention: messages_are_kept_by_their_state, rows_are_deleted_in_small_batches,
+            a_key_waits_for_its_message_and_the_children, a_message_is_kept_as_long_as_its_key,
+            a_nonce_is_known_as_long_as_its_grant, a_grant_newer_than_one_in_doubt_is_kept, a_gone_worker_is_deleted;
         reading: counts_equal_a_recount, pages_hold_every_message_once, the_history_has_every_version;
     }
 }

@@ -1,10 +1,11 @@
-//! The worker's identity and its heartbeat; and with each beat, what any worker does for all: reclaim, expire, decide.
+//! The worker's identity and its heartbeat; and with each beat, what any worker does for all: reclaim, expire, decide, prune.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Notify;
 use wxsub_core::clock::ClockReading;
 
 use crate::id::{MessageId, NoRandomBytes, WorkerId};
@@ -19,17 +20,19 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 const HEARTBEAT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long after a heartbeat, and after a claim, a POST may begin: half of a lease.
-pub(super) const POST_WINDOW: Duration = Duration::from_secs(30);
+pub(crate) const POST_WINDOW: Duration = Duration::from_secs(30);
 
 /// How many rows one beat changes of each kind.
 const SWEEP_LIMIT: usize = 1_000;
 
 /// An attempt: a message, and which claim of it.
-pub(super) type Attempt = (MessageId, u32);
+pub(crate) type Attempt = (MessageId, u32);
 
-pub(super) struct Heart {
+pub(crate) struct Heart {
     inner: Arc<Inner>,
     pulse: Mutex<Pulse>,
+    /// An attempt or a claim has ended.
+    ended: Notify,
 }
 
 #[derive(Debug)]
@@ -43,6 +46,8 @@ struct Pulse {
     claims: BTreeSet<u64>,
     next_claim: u64,
     suspects: Suspects,
+    /// Nothing is claimed any more.
+    closed: bool,
 }
 
 /// Attempts that the ledger knew at an earlier beat and this process did not: the reply to their claim may be lost.
@@ -60,18 +65,19 @@ impl Heart {
     pub(super) fn start(inner: Arc<Inner>) -> Result<Self, NoRandomBytes> {
         let worker = inner.ids.worker(inner.clock.now().wall)?;
         let (running, claims, suspects) = (HashSet::new(), BTreeSet::new(), Suspects::default());
-        let pulse = Pulse { worker, post_until: None, running, claims, next_claim: 0, suspects };
-        Ok(Self { inner, pulse: Mutex::new(pulse) })
+        let (post_until, next_claim, closed) = (None, 0, false);
+        let pulse = Pulse { worker, post_until, running, claims, next_claim, suspects, closed };
+        Ok(Self { inner, pulse: Mutex::new(pulse), ended: Notify::new() })
     }
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who may claim, and the number of the claim; `None` while the heartbeat fails.
-    pub(super) fn begin_claim(&self) -> Option<(WorkerId, u64)> {
+    /// Who may claim, and the number of the claim; `None` while the heartbeat fails, and when the worker ends.
+    pub(crate) fn begin_claim(&self) -> Option<(WorkerId, u64)> {
         let mut pulse = self.pulse();
-        if !pulse.may_post(self.inner.clock.now()) {
+        if pulse.closed || !pulse.may_post(self.inner.clock.now()) {
             return None;
         }
         let claim = pulse.next_claim;
@@ -81,18 +87,36 @@ impl Heart {
     }
 
     /// The claim has ended with these attempts.
-    pub(super) fn end_claim(&self, claim: u64, claimed: impl IntoIterator<Item = Attempt>) {
+    pub(crate) fn end_claim(&self, claim: u64, claimed: impl IntoIterator<Item = Attempt>) {
         let mut pulse = self.pulse();
         pulse.claims.remove(&claim);
         for attempt in claimed {
             pulse.running.insert(attempt);
             pulse.suspects.received.insert(attempt);
         }
+        self.ended.notify_one();
     }
 
     /// The attempt is settled.
     pub(super) fn end_attempt(&self, attempt: Attempt) {
         self.pulse().running.remove(&attempt);
+        self.ended.notify_one();
+    }
+
+    /// Claims nothing from now on.
+    pub(super) fn close(&self) {
+        self.pulse().closed = true;
+    }
+
+    /// Waits until no attempt and no claim is under way.
+    pub(super) async fn drain(&self) {
+        let is_idle = || {
+            let pulse = self.pulse();
+            pulse.running.is_empty() && pulse.claims.is_empty()
+        };
+        while !is_idle() {
+            self.ended.notified().await;
+        }
     }
 
     /// Whether a POST may begin for a claim of this worker.
@@ -187,7 +211,8 @@ impl Heart {
             Some(Change::ApplyPolicy(app.appid.clone(), decision, SWEEP_LIMIT))
         });
         let first = [Change::Reclaim(SWEEP_LIMIT), Change::Expire(SWEEP_LIMIT)];
-        let changes = first.into_iter().chain(policies).chain([Change::MarkGone(Gone::LeaseOver)]);
+        let last = [Change::MarkGone(Gone::LeaseOver), Change::Prune(self.inner.retention, SWEEP_LIMIT)];
+        let changes = first.into_iter().chain(policies).chain(last);
         for swept in join_all(changes.map(|change| self.inner.writer.submit(change))).await {
             if let Err(error) = swept {
                 tracing::warn!(%error, "sweep failed");

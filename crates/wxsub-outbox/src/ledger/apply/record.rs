@@ -7,6 +7,7 @@ use crate::grant::{Consent, StoredGrant, Subject, absorbs, admit};
 use crate::id::{GrantId, WorkerId};
 use crate::idempotency::{KeyScope, KeyUse, StoredKey, use_key};
 use crate::message::{DEFAULT_LIFETIME, Detail, GrantEffect, StoredMessage};
+use crate::retention::DEFAULT_KEY_RETENTION;
 use crate::state::{EventKind, GrantState, MessageState, Mode};
 
 impl Changing<'_> {
@@ -113,7 +114,8 @@ impl Changing<'_> {
             self.note_claims(&recorded.appid, &[recorded.id])?;
         }
         if let Some((scope, fingerprint)) = key {
-            self.tables.put_key(StoredKey { scope, fingerprint, message: recorded.id })?;
+            let (message, check_at) = (recorded.id, self.now + DEFAULT_KEY_RETENTION);
+            self.tables.put_key(StoredKey { scope, fingerprint, message, check_at })?;
         }
         Ok(Ok(Recorded::New(Box::new(recorded))))
     }

@@ -45,9 +45,11 @@ enum Undo {
     Worker(WorkerId, Option<StoredWorker>),
     App(AppId, Option<StoredApp>),
     Grant(Box<StoredGrant>, Option<Box<StoredGrant>>),
-    Nonce([u8; 16]),
+    Nonce([u8; 16], Option<GrantId>),
     Message(MessageId, Option<Box<StoredMessage>>),
     Event(MessageId, Option<UnixMillis>),
+    Events(MessageId, Vec<StoredEvent>),
+    GrantOrder(Subject, Vec<GrantId>),
     Key(KeyScope, Option<StoredKey>),
 }
 
@@ -73,12 +75,14 @@ impl Rows {
                     }
                 }
                 Undo::Grant(_, Some(before)) => restore(&mut self.grants, before.id, Some(*before)),
-                Undo::Nonce(nonce) => restore(&mut self.nonces, nonce, None),
+                Undo::Nonce(nonce, before) => restore(&mut self.nonces, nonce, before),
                 Undo::Message(id, before) => self.replace(id, before.map(|before| *before)),
                 Undo::Event(id, before) => {
                     self.events.entry(id).or_default().pop();
                     self.last_event_at = before;
                 }
+                Undo::Events(id, before) => restore(&mut self.events, id, Some(before)),
+                Undo::GrantOrder(subject, before) => restore(&mut self.grants_of, subject, Some(before)),
                 Undo::Key(scope, before) => restore(&mut self.keys, scope, before),
             }
         }
@@ -184,6 +188,16 @@ impl Tables for Rows {
         Ok(self.workers.values().filter(|worker| worker.gone_at.is_none()).copied().collect())
     }
 
+    fn delete_gone_workers(&mut self, until: UnixMillis) -> Result<usize, LedgerError> {
+        let gone = |worker: &&StoredWorker| worker.gone_at.is_some_and(|at| at <= until);
+        let gone: Vec<_> = self.workers.values().filter(gone).copied().collect();
+        for worker in &gone {
+            self.workers.remove(&worker.id);
+            self.undo.push(Undo::Worker(worker.id, Some(*worker)));
+        }
+        Ok(gone.len())
+    }
+
     fn app(&mut self, appid: &AppId) -> Result<StoredApp, LedgerError> {
         Ok(self.find_app(appid))
     }
@@ -218,13 +232,42 @@ impl Tables for Rows {
         Ok(self.grants.values().filter(unfinished).cloned().collect())
     }
 
+    fn spent_grants(
+        &mut self,
+        until: UnixMillis,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<GrantId>, LedgerError> {
+        let is_spent = |id: &GrantId| {
+            self.grants
+                .get(id)
+                .is_some_and(|grant| matches!(grant.state, GrantState::Used | GrantState::Void))
+        };
+        let of_subject = self.grants_of.values().flat_map(|ids| ids.iter().take_while(|id| is_spent(id)));
+        let mut spent: Vec<_> = of_subject.filter_map(|id| self.grants.get(id)).collect();
+        spent.retain(|grant| grant.consented_at <= until && grant.callback_expires_at <= now);
+        Ok(spent.into_iter().map(|grant| grant.id).take(limit).collect())
+    }
+
+    fn delete_grant(&mut self, id: GrantId) -> Result<(), LedgerError> {
+        let Some(grant) = self.grants.remove(&id) else { return Ok(()) };
+        let order = self.grants_of.entry(grant.subject.clone()).or_default();
+        self.undo.push(Undo::GrantOrder(grant.subject.clone(), order.clone()));
+        order.retain(|other| *other != id);
+        for (nonce, _) in self.nonces.extract_if(.., |_, of| *of == id) {
+            self.undo.push(Undo::Nonce(nonce, Some(id)));
+        }
+        self.undo.push(Undo::Grant(Box::new(grant.clone()), Some(Box::new(grant))));
+        Ok(())
+    }
+
     fn nonce(&mut self, nonce: &[u8; 16]) -> Result<Option<GrantId>, LedgerError> {
         Ok(self.nonces.get(nonce).copied())
     }
 
     fn put_nonce(&mut self, nonce: [u8; 16], grant: GrantId) -> Result<(), LedgerError> {
-        self.nonces.insert(nonce, grant);
-        self.undo.push(Undo::Nonce(nonce));
+        let before = self.nonces.insert(nonce, grant);
+        self.undo.push(Undo::Nonce(nonce, before));
         Ok(())
     }
 
@@ -297,6 +340,31 @@ impl Tables for Rows {
         Ok(self.messages.values().filter(unfinished).cloned().collect())
     }
 
+    fn ended(
+        &mut self,
+        state: MessageState,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>, LedgerError> {
+        let keyed: BTreeSet<_> = self.keys.values().map(|key| key.message).collect();
+        let ended = |message: &StoredMessage| {
+            let over = message.ended_at().is_some_and(|ended| ended <= until);
+            message.state == state && over && !keyed.contains(&message.id)
+        };
+        Ok(self.some_messages(self.messages.keys().copied(), ended, limit))
+    }
+
+    fn delete_message(&mut self, id: MessageId) -> Result<(), LedgerError> {
+        if let Some(before) = self.find_message(id) {
+            self.undo.push(Undo::Message(id, Some(Box::new(before))));
+            self.replace(id, None);
+        }
+        if let Some(events) = self.events.remove(&id) {
+            self.undo.push(Undo::Events(id, events));
+        }
+        Ok(())
+    }
+
     fn append_event(&mut self, event: StoredEvent) -> Result<(), LedgerError> {
         self.undo.push(Undo::Event(event.message, self.last_event_at));
         self.last_event_at = self.last_event_at.max(Some(event.at));
@@ -315,6 +383,17 @@ impl Tables for Rows {
     fn put_key(&mut self, key: StoredKey) -> Result<(), LedgerError> {
         let before = self.keys.insert(key.scope.clone(), key.clone());
         self.undo.push(Undo::Key(key.scope, before));
+        Ok(())
+    }
+
+    fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredKey>, LedgerError> {
+        Ok(self.keys.values().filter(|key| key.check_at <= now).take(limit).cloned().collect())
+    }
+
+    fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError> {
+        if let Some(before) = self.keys.remove(scope) {
+            self.undo.push(Undo::Key(scope.clone(), Some(before)));
+        }
         Ok(())
     }
 }

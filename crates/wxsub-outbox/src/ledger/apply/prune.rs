@@ -1,0 +1,62 @@
+//! Deleting what has been kept long enough.
+
+use std::time::Duration;
+
+use super::super::LedgerError;
+use super::super::change::PruneReport;
+use super::{Changing, take_one};
+use crate::idempotency::StoredKey;
+use crate::message::StoredMessage;
+use crate::retention::Retention;
+use crate::state::MessageState;
+
+/// How long the row of a gone worker is kept.
+const GONE_WORKER_RETENTION: Duration = Duration::from_secs(24 * 3600);
+
+impl Changing<'_> {
+    /// Keys go first: the row of a message stays as long as a key stands for it.
+    pub(super) fn prune(&mut self, retention: &Retention, limit: usize) -> Result<PruneReport, LedgerError> {
+        let now = self.now;
+        let mut report = PruneReport::default();
+        for key in self.tables.keys_to_check(now, limit)? {
+            report.keys += usize::from(self.prune_key(key, retention)?);
+        }
+        for state in MessageState::ALL.iter().copied().filter(|state| state.is_final()) {
+            let until = now.before(retention.of_state(state));
+            for message in self.tables.ended(state, until, limit - report.messages)? {
+                self.delete(&message)?;
+                report.messages += 1;
+            }
+        }
+        for grant in self.tables.spent_grants(now.before(retention.grant), now, limit)? {
+            self.tables.delete_grant(grant)?;
+            report.grants += 1;
+        }
+        report.workers = self.tables.delete_gone_workers(now.before(GONE_WORKER_RETENTION))?;
+        Ok(report)
+    }
+
+    /// Deletes a key, or notes when to look again.
+    fn prune_key(&mut self, key: StoredKey, retention: &Retention) -> Result<bool, LedgerError> {
+        let (mut chain, mut next) = (Vec::new(), Some(key.message));
+        while let Some(message) = next.map(|id| self.tables.message(id)).transpose()?.flatten() {
+            next = message.decision.as_ref().and_then(|decided| decided.child);
+            chain.push(message);
+        }
+        let until = retention.key_until(&chain);
+        if until.is_some_and(|until| until <= self.now) {
+            self.tables.delete_key(&key.scope)?;
+            return Ok(true);
+        }
+        let check_at = until.unwrap_or_else(|| self.now + retention.key);
+        self.tables.put_key(StoredKey { check_at, ..key })?;
+        Ok(false)
+    }
+
+    fn delete(&mut self, message: &StoredMessage) -> Result<(), LedgerError> {
+        self.tables.delete_message(message.id)?;
+        let mut app = self.tables.app(&message.appid)?;
+        take_one(&mut app.counts, message.state);
+        self.tables.put_app(&message.appid, app)
+    }
+}

@@ -1,0 +1,158 @@
+//! The synchronous send: recorded before its one attempt, and never queued.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use wxsub_core::clock::{ClockReading, timeout_at};
+use wxsub_proto::Message;
+
+use super::{App, Inner, Outbox, OutboxError, Receipt, unexpected};
+use crate::id::WorkerId;
+use crate::idempotency::{Fingerprint, IdempotencyKey};
+use crate::ledger::{Applied, Change, NewKey, NewMessage, Recorded};
+use crate::message::StoredMessage;
+use crate::state::{MessageState, Priority};
+use crate::worker::{Heart, POST_WINDOW, Posting};
+
+/// How long a caller waits for the ledger after the attempt.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A synchronous send under way, in a task of its own: its caller may give up.
+struct Sending {
+    inner: Arc<Inner>,
+    heart: Arc<Heart>,
+    app: App,
+    worker: WorkerId,
+    claim: u64,
+    /// No POST begins from here on.
+    deadline: ClockReading,
+}
+
+impl Outbox {
+    /// Sends a message now, and gives it as it ended: sent, refused, `maybe_sent` or `not_sent`. It is recorded before its
+    /// one attempt and is never queued. A [`worker`](Self::run) of this outbox must be running.
+    ///
+    /// With a key that was used before, nothing is sent: the [receipt](Receipt::replayed) has the message of that key,
+    /// which may still be under way. A message that was certainly not sent is sent again.
+    ///
+    /// # Errors
+    /// [`OutboxError::NotRecorded`] if its grant, its key or a pause of the app does not allow it,
+    /// [`OutboxError::RateLimited`] and [`OutboxError::NotRunning`]: nothing was sent. Nor was it if the ledger failed,
+    /// but after [`LedgerError::Unknown`](crate::LedgerError::Unknown) the message may be recorded, and becomes
+    /// `not_sent`. Only after [`OutboxError::NotSettled`] may the message have been sent.
+    ///
+    /// # Cancel safety
+    /// The attempt goes on, and its outcome is recorded. Send it again with the same idempotency key to get it.
+    pub async fn send(
+        &self,
+        message: Message,
+        key: impl Into<Option<IdempotencyKey>>,
+    ) -> Result<Receipt, OutboxError> {
+        let (app, key) = (self.app()?.clone(), key.into());
+        if app.require_idempotency_key && key.is_none() {
+            return Err(OutboxError::KeyRequired);
+        }
+        let new = self.synchronous(&app, message, key)?;
+        let id = new.id;
+        // Before the claim, so that a slow commit makes the window shorter, never longer.
+        let now = self.inner.clock.now();
+        let heart = self.inner.heart().ok_or(OutboxError::NotRunning)?;
+        if app.take_permits(1, now.mono) == 0 {
+            let next = app.next_permit_at().unwrap_or_default();
+            return Err(OutboxError::RateLimited(next.duration_since(now.mono)));
+        }
+        let Some((worker, claim)) = heart.begin_claim() else {
+            app.give_back(1);
+            return Err(OutboxError::NotRunning);
+        };
+        let (inner, deadline) = (Arc::clone(&self.inner), now + POST_WINDOW);
+        let (reply, replied) = oneshot::channel();
+        tokio::spawn(Sending { inner, heart, app, worker, claim, deadline }.run(new, reply));
+        // Its runtime has ended.
+        replied.await.unwrap_or(Err(OutboxError::NotSettled(id)))
+    }
+
+    fn synchronous(
+        &self,
+        app: &App,
+        body: Message,
+        key: Option<IdempotencyKey>,
+    ) -> Result<NewMessage, OutboxError> {
+        let priority = Priority::Normal;
+        let key = key.map(|key| {
+            let fingerprint = Fingerprint::new("messages", &body, None, None, priority);
+            NewKey { client: self.client.clone(), key, fingerprint }
+        });
+        Ok(NewMessage {
+            id: self.inner.ids.message(self.inner.clock.now().wall)?,
+            appid: app.appid.clone(),
+            body,
+            priority,
+            send_at: None,
+            expires_at: None,
+            key,
+            require_grant: app.require_grant,
+        })
+    }
+}
+
+impl Sending {
+    async fn run(self, new: NewMessage, reply: oneshot::Sender<Result<Receipt, OutboxError>>) {
+        let begun = match self.begin(new).await {
+            Ok(Recorded::New(begun)) if begun.state == MessageState::Attempting => begun,
+            other => {
+                self.app.give_back(1);
+                let receipt = other.map(|recorded| {
+                    let replayed = matches!(recorded, Recorded::Replayed(_));
+                    Receipt::new(recorded.message().clone(), replayed)
+                });
+                // A caller that has gone needs no reply.
+                let _ = reply.send(receipt);
+                return;
+            }
+        };
+        let Self { inner, heart, app, deadline, .. } = self;
+        let posting = Posting { inner, heart, app, message: *begun, deadline };
+        let settlement = posting.post().await;
+        let mut settling = pin!(posting.settle(settlement));
+        let clock = &*posting.inner.clock;
+        match timeout_at(clock, clock.now().mono + SETTLE_TIMEOUT, settling.as_mut()).await {
+            Some(settled) => {
+                let _ = reply.send(receipt(&posting, settled).await);
+            }
+            None => {
+                let _ = reply.send(Err(OutboxError::NotSettled(posting.message.id)));
+                settling.await;
+            }
+        }
+    }
+
+    /// Records the message, with its attempt.
+    async fn begin(&self, new: NewMessage) -> Result<Recorded, OutboxError> {
+        let recorded = match self.inner.writer.submit(Change::Begin(Box::new(new), self.worker)).await {
+            Ok(Applied::Recorded(recorded)) => recorded.map_err(OutboxError::from),
+            Ok(other) => Err(unexpected(&other)),
+            Err(error) => Err(error.into()),
+        };
+        let attempt = match &recorded {
+            Ok(Recorded::New(message)) if message.state == MessageState::Attempting => {
+                Some((message.id, message.attempt))
+            }
+            _ => None,
+        };
+        self.heart.end_claim(self.claim, attempt);
+        recorded
+    }
+}
+
+/// The message as it ended; as it is now, if another process has ended the attempt.
+async fn receipt(posting: &Posting, settled: Option<StoredMessage>) -> Result<Receipt, OutboxError> {
+    let id = posting.message.id;
+    let message = match settled {
+        Some(settled) => Some(settled),
+        None => posting.inner.ledger.message(id).await?,
+    };
+    message.map(|message| Receipt::new(message, false)).ok_or(OutboxError::NoSuchMessage(id))
+}

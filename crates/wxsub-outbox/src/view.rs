@@ -1,0 +1,354 @@
+//! Messages, grants and apps as JSON: the same in HTTP, on the command line and here.
+//!
+//! Members without a value are absent. Times are text of RFC 3339. Readers must accept members that they do not know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wxsub_core::clock::UnixMillis;
+use wxsub_proto::{AppId, ErrCode, OpenId, Remedy, Scene, TemplateId};
+
+use crate::app::StoredApp;
+use crate::grant::StoredGrant;
+use crate::id::{GrantId, MessageId};
+use crate::idempotency::IdempotencyKey;
+use crate::message::{StoredEvent, StoredMessage};
+use crate::state::{Decision, EventKind, GrantState, MessageState, Reason, Stage, WaitingFor};
+
+/// A message, as it is shown. It has no content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MessageView {
+    /// Its id.
+    pub id: MessageId,
+    /// The app that sends it.
+    pub appid: AppId,
+    /// Where it stands.
+    pub state: MessageState,
+    /// Why it is `not_sent` or `maybe_sent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The user it goes to.
+    pub touser: OpenId,
+    /// Its template.
+    pub template_id: TemplateId,
+    /// Its scene.
+    pub scene: Scene,
+    /// How often it was claimed.
+    pub attempt: u32,
+    /// How many attempts were certainly not sent.
+    pub failures: u32,
+    /// Counts the events.
+    pub version: u32,
+    /// When it was recorded.
+    #[serde(with = "crate::rfc3339")]
+    pub created_at: UnixMillis,
+    /// The earliest time for its first attempt.
+    #[serde(with = "crate::rfc3339")]
+    pub send_at: UnixMillis,
+    /// No attempt begins from here on.
+    #[serde(with = "crate::rfc3339")]
+    pub expires_at: UnixMillis,
+    /// When it was claimed last.
+    #[serde(default, with = "crate::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub attempted_at: Option<UnixMillis>,
+    /// When it became final.
+    #[serde(default, with = "crate::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<UnixMillis>,
+    /// Weixin's error code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errcode: Option<ErrCode>,
+    /// Weixin's text, or what failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errmsg: Option<String>,
+    /// Weixin's id of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rid: Option<String>,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<Remedy>,
+    /// How far its last attempt had come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// The key under which it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The grant that it uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// What it was taken for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// Who decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// The message in whose place it is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<MessageId>,
+    /// What it waits for, if it is queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
+    /// Its history, oldest first, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<EventView>>,
+}
+
+/// One line of a message's history, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EventView {
+    /// When.
+    #[serde(with = "crate::rfc3339")]
+    pub at: UnixMillis,
+    /// What happened.
+    pub event: EventKind,
+    /// The message's attempt at that time.
+    pub attempt: u32,
+    /// Who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// What else is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// A page of messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MessageList {
+    /// The messages, oldest first.
+    pub messages: Vec<MessageView>,
+    /// What the next page begins after; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<MessageId>,
+}
+
+/// A grant, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GrantView {
+    /// Its id.
+    pub id: GrantId,
+    /// The app.
+    pub appid: AppId,
+    /// The user.
+    pub openid: OpenId,
+    /// The template.
+    pub template_id: TemplateId,
+    /// The scene.
+    pub scene: Scene,
+    /// Where it stands.
+    pub state: GrantState,
+    /// When it was recorded.
+    #[serde(with = "crate::rfc3339")]
+    pub consented_at: UnixMillis,
+}
+
+/// An app, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AppView {
+    /// Its id.
+    pub appid: AppId,
+    /// What its due messages wait for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
+    /// Who paused it, if an operator did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_by: Option<String>,
+    /// Why the operator paused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// How many messages it has in each state; none in a state that is missing.
+    pub counts: BTreeMap<MessageState, u64>,
+    /// How many of its `maybe_sent` messages are undecided.
+    pub undecided: u64,
+}
+
+impl MessageView {
+    /// A message of this app, without its history.
+    #[must_use]
+    pub fn new(message: &StoredMessage, app: &StoredApp, now: UnixMillis) -> Self {
+        let decision = message.decision.as_ref();
+        Self {
+            id: message.id,
+            appid: message.appid.clone(),
+            state: message.state,
+            reason: message.reason,
+            touser: message.touser.clone(),
+            template_id: message.template_id.clone(),
+            scene: message.scene,
+            attempt: message.attempt,
+            failures: message.failures,
+            version: message.version,
+            created_at: message.created_at,
+            send_at: message.send_at,
+            expires_at: message.expires_at,
+            attempted_at: message.attempted_at,
+            settled_at: message.settled_at,
+            errcode: message.detail.errcode,
+            errmsg: message.detail.errmsg.clone(),
+            rid: message.detail.rid.clone(),
+            remedy: message.detail.remedy,
+            stage: message.detail.stage,
+            idempotency_key: message.idempotency_key.clone(),
+            grant: message.grant,
+            decision: decision.map(|decided| decided.decision),
+            decided_by: decision.map(|decided| decided.by.clone()),
+            parent_id: message.parent_id,
+            waiting_for: message.waiting_for(app, now),
+            events: None,
+        }
+    }
+
+    /// With its history.
+    #[must_use]
+    pub fn with_events(self, events: &[StoredEvent]) -> Self {
+        Self { events: Some(events.iter().map(EventView::from).collect()), ..self }
+    }
+}
+
+impl MessageList {
+    /// A page of messages of one app. `limit` is how many were asked for: a full page may have a next one.
+    #[must_use]
+    pub fn new(messages: &[StoredMessage], app: &StoredApp, limit: usize, now: UnixMillis) -> Self {
+        let next = messages.last().filter(|_| messages.len() >= limit).map(|message| message.id);
+        Self { messages: messages.iter().map(|message| MessageView::new(message, app, now)).collect(), next }
+    }
+}
+
+impl From<&StoredEvent> for EventView {
+    fn from(event: &StoredEvent) -> Self {
+        Self {
+            at: event.at,
+            event: event.kind,
+            attempt: event.attempt,
+            actor: event.actor.clone(),
+            detail: event.detail.clone(),
+        }
+    }
+}
+
+impl From<&StoredGrant> for GrantView {
+    fn from(grant: &StoredGrant) -> Self {
+        Self {
+            id: grant.id,
+            appid: grant.subject.appid.clone(),
+            openid: grant.subject.openid.clone(),
+            template_id: grant.subject.template_id.clone(),
+            scene: grant.subject.scene,
+            state: grant.state,
+            consented_at: grant.consented_at,
+        }
+    }
+}
+
+impl AppView {
+    /// An app, now.
+    #[must_use]
+    pub fn new(appid: AppId, app: &StoredApp, now: UnixMillis) -> Self {
+        let operator = app.pauses.operator.as_ref();
+        Self {
+            appid,
+            waiting_for: app.pauses.waiting_for(now),
+            paused_by: operator.map(|pause| pause.by.clone()),
+            note: operator.map(|pause| pause.note.clone()),
+            counts: app.counts.clone(),
+            undecided: app.undecided,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wxsub_proto::{Grant, Message};
+
+    use super::*;
+    use crate::app::{OperatorPause, Pauses};
+    use crate::grant::Subject;
+    use crate::ledger::{Applied, Change, Ledger, MemoryLedger, NewMessage};
+    use crate::state::Priority;
+
+    fn weixin_grant() -> Grant {
+        Grant::assume_verified("o", "T", 7).unwrap()
+    }
+
+    async fn queued(ledger: &MemoryLedger) -> StoredMessage {
+        let new = NewMessage {
+            id: MessageId::from_bytes([1; 16]),
+            appid: "wx1".parse().unwrap(),
+            body: Message::builder(weixin_grant()).title("t").content("c").build().unwrap(),
+            priority: Priority::Normal,
+            send_at: None,
+            expires_at: None,
+            key: None,
+            require_grant: false,
+        };
+        let applied = ledger.commit(vec![Change::Enqueue(Box::new(new))]).await.unwrap().remove(0);
+        let Ok(Applied::Recorded(Ok(recorded))) = applied else { panic!("{applied:?}") };
+        let mut message = recorded.message().clone();
+        (message.created_at, message.send_at) = (UnixMillis::new(1_000), UnixMillis::new(2_000));
+        message.expires_at = UnixMillis::new(3_000);
+        message
+    }
+
+    #[tokio::test]
+    async fn a_message_shows_only_what_it_has() {
+        let ledger = MemoryLedger::new();
+        let message = queued(&ledger).await;
+        let view = MessageView::new(&message, &StoredApp::default(), UnixMillis::new(1_500));
+        let json = serde_json::to_string(&view).unwrap();
+        assert_eq!(
+            json,
+            concat!(
+                r#"{"id":"01010101-0101-0101-0101-010101010101","appid":"wx1","state":"queued","touser":"o","#,
+                r#""template_id":"T","scene":"7","attempt":0,"failures":0,"version":1,"#,
+                r#""created_at":"1970-01-01T00:00:01Z","send_at":"1970-01-01T00:00:02Z","#,
+                r#""expires_at":"1970-01-01T00:00:03Z","waiting_for":"send_at"}"#
+            )
+        );
+        assert_eq!(serde_json::from_str::<MessageView>(&json).unwrap(), view);
+        let history = ledger.history(message.id).await.unwrap();
+        let with_events = view.clone().with_events(&history);
+        assert_eq!(with_events.events.as_ref().unwrap()[0].event, EventKind::Enqueued);
+        let json = serde_json::to_string(&with_events).unwrap();
+        assert_eq!(serde_json::from_str::<MessageView>(&json).unwrap(), with_events);
+    }
+
+    #[tokio::test]
+    async fn a_full_page_may_have_a_next_one() {
+        let messages = [queued(&MemoryLedger::new()).await];
+        let page = |limit| MessageList::new(&messages, &StoredApp::default(), limit, UnixMillis::new(1));
+        assert_eq!(page(1).next, Some(messages[0].id));
+        assert_eq!(page(2).next, None);
+    }
+
+    #[test]
+    fn grants_and_apps_are_shown() {
+        let grant = StoredGrant {
+            id: GrantId::from_bytes([2; 16]),
+            subject: Subject::new("wx1".parse().unwrap(), &weixin_grant()),
+            state: GrantState::InDoubt,
+            consented_at: UnixMillis::new(1_500),
+            callback_expires_at: UnixMillis::new(9_000),
+        };
+        assert_eq!(
+            serde_json::to_string(&GrantView::from(&grant)).unwrap(),
+            concat!(
+                r#"{"id":"02020202-0202-0202-0202-020202020202","appid":"wx1","openid":"o","template_id":"T","#,
+                r#""scene":"7","state":"in_doubt","consented_at":"1970-01-01T00:00:01.5Z"}"#
+            )
+        );
+        let operator =
+            OperatorPause { by: "ops".to_owned(), note: "night".to_owned(), since: grant.consented_at };
+        let app = StoredApp {
+            pauses: Pauses { operator: Some(operator), ..Pauses::default() },
+            counts: [(MessageState::Queued, 2)].into(),
+            undecided: 0,
+        };
+        assert_eq!(
+            serde_json::to_string(&AppView::new("wx1".parse().unwrap(), &app, grant.consented_at)).unwrap(),
+            r#"{"appid":"wx1","waiting_for":"paused","paused_by":"ops","note":"night","counts":{"queued":2},"undecided":0}"#
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! An outbox over a transport that follows a script and a ledger that fails on demand.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinHandle;
+use wxsub_core::Client;
+use wxsub_core::clock::Clock;
+use wxsub_core::proto::{AppId, Grant, Message, OpenId};
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::grant::StoredGrant;
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::ledger::{Applied, Change, MessageQuery};
+use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::state::EventKind;
+use wxsub_outbox::{App, Ledger, LedgerError, MemoryLedger, Outbox, OutboxError, OutboxMessage};
+
+pub(super) const TOKEN: &str = "/cgi-bin/token";
+pub(super) const SEND: &str = "/cgi-bin/message/template/subscribe";
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Unavailable,
+    LostReply,
+    Slow(Duration),
+}
+
+type Plan = Box<dyn FnMut(&Change) -> Option<Fault> + Send>;
+
+/// A ledger in memory whose commits fail on demand.
+pub(super) struct FaultyLedger {
+    ledger: MemoryLedger,
+    clock: Arc<ManualClock>,
+    plan: Mutex<Plan>,
+}
+
+impl std::fmt::Debug for FaultyLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FaultyLedger")
+    }
+}
+
+#[async_trait]
+impl Ledger for FaultyLedger {
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+        let fault = changes.iter().find_map(|change| (self.plan.lock().unwrap())(change));
+        match fault {
+            None => self.ledger.commit(changes).await,
+            Some(Fault::Unavailable) => Err(LedgerError::Unavailable("away".to_owned())),
+            Some(Fault::LostReply) => {
+                self.ledger.commit(changes).await?;
+                Err(LedgerError::Unknown("reset".to_owned()))
+            }
+            Some(Fault::Slow(time)) => {
+                self.clock.sleep_until(self.clock.now().mono + time).await;
+                self.ledger.commit(changes).await
+            }
+        }
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+        self.ledger.message(id).await
+    }
+
+    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
+        self.ledger.history(id).await
+    }
+
+    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
+        self.ledger.messages(query).await
+    }
+
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
+        self.ledger.grants(appid, openid).await
+    }
+
+    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+        self.ledger.app(appid).await
+    }
+}
+
+pub(super) struct Harness {
+    pub(super) outbox: Outbox,
+    pub(super) ledger: Arc<FaultyLedger>,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) weixin: Arc<MockTransport>,
+}
+
+impl Harness {
+    pub(super) fn new() -> Self {
+        let weixin = Arc::new(MockTransport::new());
+        weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+        let clock = Arc::new(ManualClock::new());
+        let client = client(&clock, &weixin);
+        Self::with_client(client, clock, weixin)
+    }
+
+    pub(super) fn with_client(client: Client, clock: Arc<ManualClock>, weixin: Arc<MockTransport>) -> Self {
+        Self::with_app(App::new("wx1".parse().unwrap(), client), clock, weixin)
+    }
+
+    pub(super) fn with_app(app: App, clock: Arc<ManualClock>, weixin: Arc<MockTransport>) -> Self {
+        let memory = MemoryLedger::with_clock(clock.clone());
+        let plan = Mutex::new(Box::new(|_: &Change| None) as Plan);
+        let ledger = Arc::new(FaultyLedger { ledger: memory, clock: Arc::clone(&clock), plan });
+        let outbox = Outbox::with_ledger(ledger.clone())
+            .app(app)
+            .clock(clock.clone())
+            .id_seed(1)
+            .poll_interval(5 * SECOND)
+            .build();
+        Self { outbox, ledger, clock, weixin }
+    }
+
+    pub(super) fn run(&self) -> JoinHandle<Result<(), OutboxError>> {
+        let outbox = self.outbox.clone();
+        tokio::spawn(async move { outbox.run(pending()).await })
+    }
+
+    pub(super) fn plan(&self, plan: impl FnMut(&Change) -> Option<Fault> + Send + 'static) {
+        *self.ledger.plan.lock().unwrap() = Box::new(plan);
+    }
+
+    pub(super) async fn enqueue(&self, user: &str) -> MessageId {
+        self.outbox.enqueue(OutboxMessage::new(message(user))).await.unwrap().id()
+    }
+
+    pub(super) async fn get(&self, id: MessageId) -> StoredMessage {
+        self.ledger.message(id).await.unwrap().unwrap()
+    }
+
+    pub(super) async fn kinds(&self, id: MessageId) -> Vec<EventKind> {
+        self.ledger.history(id).await.unwrap().iter().map(|event| event.kind).collect()
+    }
+}
+
+pub(super) fn client(clock: &Arc<ManualClock>, weixin: &Arc<MockTransport>) -> Client {
+    let client = Client::builder("wx1", "SECRET", weixin.clone());
+    client.clock(clock.clone()).build().unwrap()
+}
+
+pub(super) fn message(user: &str) -> Message {
+    let grant = Grant::assume_verified(user, "T", 7).unwrap();
+    Message::builder(grant).title("Title").content("Text").build().unwrap()
+}
+
+pub(super) fn ok() -> MockResponse {
+    MockResponse::json(r#"{"errcode":0,"errmsg":"ok"}"#)
+}

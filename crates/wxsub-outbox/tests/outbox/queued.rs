@@ -1,0 +1,202 @@
+//! Messages that wait in the queue for a worker.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use wxsub_core::Client;
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::transport::HttpRequest;
+use wxsub_outbox::idempotency::IdempotencyKey;
+use wxsub_outbox::ledger::{Change, Gone};
+use wxsub_outbox::state::{EventKind, MessageState, Reason};
+use wxsub_outbox::{App, Ledger, OutboxError, OutboxMessage};
+
+use super::harness::{Fault, Harness, MINUTE, SECOND, SEND, TOKEN, client, message, ok};
+
+#[tokio::test]
+async fn a_message_is_sent_and_its_sender_hears_of_it() {
+    let harness = Harness::new();
+    harness.weixin.respond_once(SEND, ok());
+    let mut outcomes = harness.outbox.outcomes();
+    let id = harness.enqueue("o").await;
+    let worker = harness.run();
+    assert_eq!(harness.outbox.wait(id).await.unwrap().state, MessageState::Sent);
+    assert_eq!(outcomes.next().await.unwrap().id, id);
+    assert_eq!(harness.weixin.count(SEND), 1);
+    worker.abort();
+}
+
+#[tokio::test]
+async fn the_same_key_is_the_same_message() {
+    let harness = Harness::new();
+    let key = || IdempotencyKey::new("order-4711").unwrap();
+    let keyed = |user| harness.outbox.enqueue(OutboxMessage::new(message(user)).idempotency_key(key()));
+    let first = keyed("o").await.unwrap();
+    let second = keyed("o").await.unwrap();
+    assert!(!first.replayed() && second.replayed() && first.id() == second.id());
+    assert!(matches!(keyed("p").await, Err(OutboxError::NotRecorded(_))));
+}
+
+#[tokio::test]
+async fn nothing_is_posted_while_the_heartbeat_fails() {
+    let harness = Harness::new();
+    harness.weixin.respond_always(SEND, ok());
+    let _worker = harness.run();
+    harness.clock.advance_and_run(SECOND).await;
+    harness.plan(|change| matches!(change, Change::Heartbeat(_)).then_some(Fault::Unavailable));
+    harness.clock.advance_and_run(10 * SECOND).await;
+    let id = harness.enqueue("o").await;
+    harness.clock.advance_and_run(MINUTE / 2).await;
+    assert_eq!((harness.weixin.count(SEND), harness.get(id).await.attempt), (0, 0));
+    harness.plan(|_| None);
+    harness.clock.advance_and_run(10 * SECOND).await;
+    assert_eq!((harness.weixin.count(SEND), harness.get(id).await.state), (1, MessageState::Sent));
+}
+
+#[tokio::test]
+async fn nothing_is_posted_long_after_its_claim() {
+    let harness = Harness::new();
+    harness.weixin.respond_always(SEND, ok());
+    let mut slow = true;
+    harness.plan(move |change| {
+        let claim = matches!(change, Change::Claim { .. }) && std::mem::take(&mut slow);
+        claim.then_some(Fault::Slow(31 * SECOND))
+    });
+    let id = harness.enqueue("o").await;
+    let _worker = harness.run();
+    harness.clock.advance_and_run(32 * SECOND).await;
+    assert_eq!((harness.weixin.count(SEND), harness.get(id).await.failures), (0, 1));
+    harness.clock.advance_and_run(MINUTE).await;
+    assert_eq!((harness.weixin.count(SEND), harness.get(id).await.state), (1, MessageState::Sent));
+}
+
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_is_given_back() {
+    let harness = Harness::new();
+    harness.weixin.respond_always(SEND, ok());
+    let mut lost = true;
+    harness.plan(move |change| {
+        let claim = matches!(change, Change::Claim { .. }) && std::mem::take(&mut lost);
+        claim.then_some(Fault::LostReply)
+    });
+    let id = harness.enqueue("o").await;
+    let _worker = harness.run();
+    harness.clock.advance_and_run(SECOND).await;
+    assert_eq!(harness.get(id).await.state, MessageState::Attempting);
+    harness.clock.advance_and_run(MINUTE / 2).await;
+    use EventKind::{Claimed, Enqueued, Requeued, Sent};
+    assert_eq!(harness.kinds(id).await, [Enqueued, Claimed, Requeued, Claimed, Sent]);
+    assert_eq!(harness.weixin.count(SEND), 1);
+}
+
+#[tokio::test]
+async fn an_outcome_is_settled_when_the_ledger_is_back() {
+    let harness = Harness::new();
+    harness.weixin.respond_always(SEND, ok());
+    harness.plan(|change| matches!(change, Change::Settle { .. }).then_some(Fault::Unavailable));
+    let id = harness.enqueue("o").await;
+    let _worker = harness.run();
+    harness.clock.advance_and_run(2 * MINUTE).await;
+    assert_eq!(harness.get(id).await.state, MessageState::Attempting, "its worker is alive");
+    harness.plan(|_| None);
+    harness.clock.advance_and_run(2 * SECOND).await;
+    assert_eq!((harness.get(id).await.state, harness.weixin.count(SEND)), (MessageState::Sent, 1));
+}
+
+#[tokio::test]
+async fn a_worker_that_was_taken_for_gone_goes_on_under_another_id() {
+    let harness = Harness::new();
+    harness.weixin.respond_once(SEND, MockResponse::Hang);
+    harness.weixin.respond_always(SEND, ok());
+    let first = harness.enqueue("o").await;
+    let _worker = harness.run();
+    harness.clock.advance_and_run(SECOND).await;
+    let before = harness.get(first).await.worker.unwrap();
+    harness.ledger.commit(vec![Change::MarkGone(Gone::One(before))]).await.unwrap();
+    harness.clock.advance_and_run(12 * SECOND).await;
+    assert_eq!(harness.get(first).await.reason, Some(Reason::WorkerLost));
+    let second = harness.enqueue("p").await;
+    harness.clock.advance_and_run(SECOND).await;
+    let message = harness.get(second).await;
+    assert_eq!(message.state, MessageState::Sent);
+    assert_ne!(message.worker, Some(before));
+}
+
+#[tokio::test]
+async fn a_message_whose_task_panics_may_have_been_sent() {
+    let transport = |request: HttpRequest| async move {
+        assert!(request.path() != SEND, "the transport panics");
+        let body = r#"{"access_token":"T","expires_in":7200}"#;
+        Ok(wxsub_core::proto::codec::RawResponse::new(200, body.into()))
+    };
+    let clock = Arc::new(ManualClock::new());
+    let client = Client::builder("wx1", "SECRET", transport);
+    let client = client.clock(clock.clone()).build().unwrap();
+    let harness = Harness::with_client(client, clock, Arc::new(MockTransport::new()));
+    let id = harness.enqueue("o").await;
+    let _worker = harness.run();
+    let message = harness.outbox.wait(id).await.unwrap();
+    assert_eq!((message.state, message.reason), (MessageState::MaybeSent, Some(Reason::ResponseLost)));
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_waits_for_its_attempts() {
+    let harness = Harness::new();
+    harness.weixin.respond_once(SEND, MockResponse::Hang);
+    let (first, second) = (harness.enqueue("o").await, {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let outbox = harness.outbox.clone();
+        let worker = tokio::spawn(async move { outbox.run(async move { drop(stopped.await) }).await });
+        harness.clock.advance_and_run(SECOND).await;
+        stop.send(()).unwrap();
+        let second = harness.enqueue("p").await;
+        harness.clock.advance_and_run(MINUTE).await;
+        worker.await.unwrap().unwrap();
+        second
+    });
+    // The client gives up after 30 s.
+    assert_eq!(harness.get(first).await.reason, Some(Reason::ResponseLost));
+    assert_eq!(harness.get(second).await.state, MessageState::Queued, "nothing new is claimed");
+}
+
+#[tokio::test]
+async fn want_of_a_token_counts_no_failure() {
+    let harness = Harness::new();
+    let refused =
+        MockResponse::json(r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#);
+    harness.weixin.respond_always(TOKEN, refused);
+    harness.weixin.respond_always(SEND, ok());
+    let ids = [harness.enqueue("o").await, harness.enqueue("p").await];
+    let _worker = harness.run();
+    harness.clock.advance_and_run(60 * MINUTE).await;
+    for id in ids {
+        let message = harness.get(id).await;
+        assert_eq!((message.state, message.failures), (MessageState::Queued, 0));
+    }
+    assert_eq!(harness.weixin.count(SEND), 0);
+    harness.weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+    harness.clock.advance_and_run(15 * MINUTE).await;
+    assert_eq!(harness.weixin.count(SEND), 2);
+}
+
+#[tokio::test]
+async fn a_rate_spreads_the_messages() {
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
+    weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+    weixin.respond_always(SEND, ok());
+    let app = App::new("wx1".parse().unwrap(), client(&clock, &weixin));
+    let app = app.rate_per_s(NonZeroU32::new(5).unwrap());
+    let harness = Harness::with_app(app, clock, weixin);
+    for number in 0..20 {
+        harness.enqueue(&format!("user{number}")).await;
+    }
+    let _worker = harness.run();
+    harness.clock.advance_and_run(SECOND).await;
+    let after_a_second = harness.weixin.count(SEND);
+    assert!((5..=6).contains(&after_a_second), "{after_a_second}");
+    harness.clock.advance_and_run(SECOND).await;
+    assert_eq!(harness.weixin.count(SEND), after_a_second + 5);
+    harness.clock.advance_and_run(3 * SECOND).await;
+    assert_eq!(harness.weixin.count(SEND), 20);
+}

@@ -1,0 +1,129 @@
+//! Opening the file: what is refused, and how SQLite is set up.
+
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use wxsub_core::clock::UnixMillis;
+
+use crate::error::OpenError;
+use crate::schema::{self, Found, VERSION};
+
+/// How long a statement waits for another process that holds SQLite's own lock for a moment.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The value of `user_version` that marks a backup.
+pub(crate) const IS_BACKUP: i32 = 1;
+
+/// How many prepared statements are kept.
+const STATEMENTS: usize = 96;
+
+/// The path of a ledger without links, so that it has one lock under all its names. Its folder must exist.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
+    let missing = |error| OpenError::file(path, "its folder cannot be read", error);
+    if let Ok(resolved) = path.canonicalize() {
+        return Ok(resolved);
+    }
+    let name = path.file_name().ok_or_else(|| missing(ErrorKind::InvalidInput.into()))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(folder.canonicalize().map_err(missing)?.join(name))
+}
+
+/// Opens the file for writing and makes it if there is none. The schema is not touched yet.
+pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    create(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = open(path, flags)?;
+    set_up_writer(&connection).map_err(|error| OpenError::database(path, &error))?;
+    Ok(connection)
+}
+
+/// Opens the file for reading.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
+    let set_up = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.pragma_update(None, "trusted_schema", false)?;
+        Ok(connection)
+    };
+    set_up().map_err(|error| OpenError::database(path, &error))
+}
+
+fn set_up_writer(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    // Each commit is synced, on macOS down to the disk.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    // The log is cut back to 64 MiB after a burst.
+    connection.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))
+}
+
+/// Makes an empty file that only its owner can read: it holds openids.
+fn create(path: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let failed = |what| move |error| OpenError::file(path, what, error);
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(failed("it cannot be made")(error)),
+    }
+    // Its name must outlive a power cut, too.
+    sync_folder(path).map_err(failed("its folder cannot be synced"))
+}
+
+/// Syncs the folder of a file.
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// Which version the schema has; 0 for an empty file.
+pub(crate) fn version(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
+    let path = || path.to_owned();
+    match schema::find(connection).map_err(|error| OpenError::database(&path(), &error))? {
+        Found::Nothing => Ok(0),
+        Found::Version(found) if found > VERSION => {
+            Err(OpenError::NewerVersion { path: path(), found, known: VERSION })
+        }
+        Found::Version(found) => Ok(found),
+        Found::Changed(version) => Err(OpenError::ChangedSchema { path: path(), version }),
+        Found::Foreign => Err(OpenError::NotALedger { path: path() }),
+    }
+}
+
+/// Whether the file is a backup that was not restored.
+pub(crate) fn is_backup(connection: &Connection) -> rusqlite::Result<bool> {
+    let mark: i32 =
+        connection.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))?;
+    Ok(mark == IS_BACKUP)
+}
+
+/// Reads the whole file, and fails if it is damaged.
+pub(crate) fn quick_check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    match found.map_err(|error| OpenError::database(path, &error))?.as_str() {
+        "ok" => Ok(()),
+        what => Err(OpenError::Damaged { path: path.to_owned(), what: what.to_owned() }),
+    }
+}
+
+/// Brings the schema up to date, and turns the write-ahead log on.
+pub(crate) fn migrate(connection: &mut Connection, path: &Path, now: UnixMillis) -> Result<(), OpenError> {
+    let from = version(connection, path)?;
+    let set_up = |connection: &mut Connection| {
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        if from < VERSION {
+            schema::migrate(connection, from, now)?;
+        }
+        Ok(())
+    };
+    set_up(connection).map_err(|error| OpenError::database(path, &error))
+}

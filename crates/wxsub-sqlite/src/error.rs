@@ -1,0 +1,144 @@
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+use wxsub_outbox::LedgerError;
+
+/// Why a ledger file was not opened, checked, backed up or restored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process writes to it.
+    #[error("ledger {}: {holder} has it; stop that process, or let it do the work", .path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// What the lock file says: process, host and time.
+        holder: String,
+    },
+    /// A newer wxsub has changed its schema.
+    #[error(
+        "ledger {}: its schema has version {found}, and this program knows versions up to {known}; \
+         use the newer program, or restore a backup from before the change", .path.display()
+    )]
+    NewerVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+    /// An older wxsub has made it, and it was opened for reading only.
+    #[error(
+        "ledger {}: its schema has version {found}, and this program needs version {known}; \
+         run `wxsub ledger migrate`", .path.display()
+    )]
+    OlderVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that this program needs.
+        known: u32,
+    },
+    /// A step of its schema differs from the one that this program has.
+    #[error("ledger {}: step {version} of its schema was changed; use the program that made the file", .path.display())]
+    ChangedSchema {
+        /// The file.
+        path: PathBuf,
+        /// The step.
+        version: u32,
+    },
+    /// It is a backup. What happened after the backup is unknown.
+    #[error("ledger {}: it is a backup; run `wxsub ledger restore` before it is used", .path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is a database of another program.
+    #[error("ledger {}: it is the database of another program; choose another file", .path.display())]
+    NotALedger {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is damaged.
+    #[error("ledger {}: it is damaged: {what}; keep a copy, and restore a backup", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// It is on a file system over the network, where locks and writes cannot be relied on.
+    #[error(
+        "ledger {}: it is on {file_system}, a file system over the network; \
+         put it on a local disk, or use PostgreSQL", .path.display()
+    )]
+    NetworkFileSystem {
+        /// The file.
+        path: PathBuf,
+        /// The kind of file system.
+        file_system: String,
+    },
+    /// The target of a backup exists.
+    #[error("backup {}: the file exists; choose another name", .path.display())]
+    TargetExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The folder or the file could not be used.
+    #[error("ledger {}: {what}: {source}; check the folder, its permissions and the disk", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// SQLite reported another error.
+    #[error("ledger {}: {what}; check the folder, its permissions and the disk", .path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        what: String,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn file(path: &Path, what: &'static str, source: std::io::Error) -> Self {
+        Self::File { path: path.to_owned(), what, source }
+    }
+
+    pub(crate) fn database(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, what) = (path.to_owned(), error.to_string());
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what },
+            _ => Self::Database { path, what },
+        }
+    }
+
+    pub(crate) fn ledger(path: &Path, error: &LedgerError) -> Self {
+        Self::Database { path: path.to_owned(), what: error.to_string() }
+    }
+}
+
+/// What the ledger could not do. Nothing of the change that failed is kept.
+pub(crate) fn failed(error: rusqlite::Error) -> LedgerError {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    let text = error.to_string();
+    match error {
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
+            LedgerError::Inconsistent(text)
+        }
+        error => match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => LedgerError::Inconsistent(text),
+            Some(ErrorCode::DiskFull) => LedgerError::Unavailable("the disk is full".to_owned()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                LedgerError::Unavailable(format!("the file is damaged: {text}"))
+            }
+            _ => LedgerError::Unavailable(text),
+        },
+    }
+}

@@ -1,0 +1,40 @@
+//! The ledger of an outbox in one SQLite file, for one process that writes.
+//!
+//! ```no_run
+//! use wxsub_outbox::Outbox;
+//! use wxsub_sqlite::{SqliteLedger, SqliteOptions};
+//!
+//! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+//! let ledger = SqliteLedger::open("wxsub.db", SqliteOptions::new()).await?;
+//! let outbox = Outbox::builder(ledger); // .app(…).build()
+//! # let _ = outbox;
+//! # Ok(()) }
+//! ```
+//!
+//! What it promises beyond [`Ledger`](wxsub_outbox::Ledger):
+//!
+//! * A commit is on the disk when it returns: SQLite's write-ahead log with `synchronous=FULL`. One thread writes. What is
+//!   asked for while it commits goes into the next transaction.
+//! * One process writes. It holds the lock file `FILE.lock`; another one is refused and learns who has it. Whoever takes the
+//!   lock ends the attempts of the process before: they become `maybe_sent`. Readers need no lock.
+//! * A file on a network, of a newer version, of another program, a damaged one and a backup are refused.
+//! * If the disk is full, nothing is called done: what was not committed is undone, and if the commit itself fails, its
+//!   outcome is unknown.
+//!
+//! `docs/outbox.md` describes the tables, for people who read them with SQL.
+
+mod backup;
+mod columns;
+mod connection;
+mod error;
+mod file_system;
+mod ledger;
+mod lock;
+mod readers;
+mod schema;
+mod sql;
+mod tables;
+mod writer;
+
+pub use error::OpenError;
+pub use ledger::{SqliteLedger, SqliteOptions};

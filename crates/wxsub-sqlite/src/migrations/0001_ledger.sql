@@ -1,0 +1,149 @@
+-- Times are milliseconds since 1970 (UTC). Ids are the 16 bytes of a UUID. docs/outbox.md describes the tables.
+
+CREATE TABLE wxsub_app (
+    appid                 TEXT    NOT NULL PRIMARY KEY,
+    -- An operator paused it.
+    paused_by             TEXT,
+    paused_note           TEXT,
+    paused_ms             INTEGER,
+    -- 45011: it waits until then.
+    minute_quota_until_ms INTEGER,
+    -- 45009: it waits until then; the next message that tests it, and the one under way.
+    daily_quota_until_ms  INTEGER,
+    daily_quota_probe_ms  INTEGER,
+    daily_quota_probe     BLOB,
+    -- No token: it waits until then, after so many failures in a row.
+    token_until_ms        INTEGER,
+    token_failures        INTEGER,
+    -- How many of its maybe_sent messages have no decision.
+    undecided             INTEGER NOT NULL CHECK (undecided >= 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE wxsub_count (
+    appid    TEXT    NOT NULL,
+    state    TEXT    NOT NULL,
+    messages INTEGER NOT NULL CHECK (messages >= 0),
+    PRIMARY KEY (appid, state)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE wxsub_worker (
+    id      BLOB    NOT NULL PRIMARY KEY,
+    beat_ms INTEGER NOT NULL,
+    gone_ms INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX wxsub_worker_gone ON wxsub_worker (gone_ms);
+
+CREATE TABLE wxsub_grant (
+    -- The order in which grants were recorded. Never used again.
+    seq                 INTEGER PRIMARY KEY AUTOINCREMENT,
+    id                  BLOB    NOT NULL UNIQUE,
+    appid               TEXT    NOT NULL,
+    openid              TEXT    NOT NULL,
+    template_id         TEXT    NOT NULL,
+    scene               INTEGER NOT NULL,
+    state               TEXT    NOT NULL CHECK (state IN ('open', 'reserved', 'attempting', 'used', 'in_doubt', 'void')),
+    consented_ms        INTEGER NOT NULL,
+    callback_expires_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX wxsub_grant_subject ON wxsub_grant (openid, appid, template_id, scene);
+CREATE UNIQUE INDEX wxsub_grant_open ON wxsub_grant (openid, appid, template_id, scene) WHERE state = 'open';
+CREATE INDEX wxsub_grant_unfinished ON wxsub_grant (state) WHERE state IN ('open', 'reserved', 'attempting');
+CREATE INDEX wxsub_grant_spent ON wxsub_grant (consented_ms) WHERE state IN ('used', 'void');
+
+CREATE TABLE wxsub_nonce (
+    nonce    BLOB NOT NULL PRIMARY KEY,
+    grant_id BLOB NOT NULL REFERENCES wxsub_grant (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX wxsub_nonce_grant ON wxsub_nonce (grant_id);
+
+CREATE TABLE wxsub_message (
+    id              BLOB    NOT NULL PRIMARY KEY,
+    appid           TEXT    NOT NULL,
+    state           TEXT    NOT NULL
+        CHECK (state IN ('queued', 'attempting', 'sent', 'refused', 'maybe_sent', 'not_sent', 'cancelled')),
+    reason          TEXT,
+    mode            TEXT    NOT NULL CHECK (mode IN ('queued', 'synchronous')),
+    touser          TEXT    NOT NULL,
+    template_id     TEXT    NOT NULL,
+    scene           INTEGER NOT NULL,
+    -- What is posted, as JSON. Dropped when nothing more can happen to the message.
+    body            TEXT,
+    priority        TEXT    NOT NULL CHECK (priority IN ('high', 'normal', 'low')),
+    attempt         INTEGER NOT NULL,
+    failures        INTEGER NOT NULL,
+    version         INTEGER NOT NULL,
+    created_ms      INTEGER NOT NULL,
+    send_ms         INTEGER NOT NULL,
+    due_ms          INTEGER NOT NULL,
+    expires_ms      INTEGER NOT NULL,
+    attempted_ms    INTEGER,
+    settled_ms      INTEGER,
+    worker          BLOB,
+    stage           TEXT,
+    errcode         INTEGER,
+    errmsg          TEXT,
+    rid             TEXT,
+    remedy          TEXT,
+    idempotency_key TEXT,
+    grant_id        BLOB,
+    decision        TEXT CHECK (decision IN ('assume_sent', 'give_up', 'send_again')),
+    decided_by      TEXT,
+    decided_note    TEXT,
+    decided_ms      INTEGER,
+    child_id        BLOB,
+    parent_id       BLOB,
+    restored_ms     INTEGER,
+    CHECK (worker IS NOT NULL OR state <> 'attempting'),
+    CHECK (decision IS NULL OR state = 'maybe_sent')
+) STRICT, WITHOUT ROWID;
+
+-- Each index ends with the id.
+CREATE INDEX wxsub_message_app ON wxsub_message (appid);
+CREATE INDEX wxsub_message_state ON wxsub_message (appid, state) WHERE state <> 'sent';
+CREATE INDEX wxsub_message_user ON wxsub_message (touser);
+CREATE INDEX wxsub_message_due ON wxsub_message (appid, priority, due_ms) WHERE state = 'queued';
+CREATE INDEX wxsub_message_expires ON wxsub_message (expires_ms) WHERE state = 'queued';
+CREATE INDEX wxsub_message_attempting ON wxsub_message (worker) WHERE state = 'attempting';
+CREATE INDEX wxsub_message_undecided ON wxsub_message (appid) WHERE state = 'maybe_sent' AND decision IS NULL;
+CREATE INDEX wxsub_message_settled ON wxsub_message (state, settled_ms)
+    WHERE state IN ('sent', 'refused', 'not_sent', 'cancelled');
+CREATE INDEX wxsub_message_decided ON wxsub_message (decided_ms) WHERE state = 'maybe_sent' AND decision IS NOT NULL;
+-- One grant, one message that may have been sent.
+CREATE UNIQUE INDEX wxsub_message_grant ON wxsub_message (grant_id)
+    WHERE grant_id IS NOT NULL
+      AND (state IN ('queued', 'attempting', 'sent')
+           OR state = 'maybe_sent' AND (decision IS NULL OR decision = 'assume_sent'));
+
+CREATE TABLE wxsub_event (
+    message_id BLOB    NOT NULL REFERENCES wxsub_message (id) ON DELETE CASCADE,
+    version    INTEGER NOT NULL,
+    at_ms      INTEGER NOT NULL,
+    event      TEXT    NOT NULL,
+    attempt    INTEGER NOT NULL,
+    actor      TEXT,
+    detail     TEXT,
+    PRIMARY KEY (message_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER wxsub_event_append_only BEFORE UPDATE ON wxsub_event
+BEGIN
+    SELECT RAISE(ABORT, 'wxsub_event is append-only');
+END;
+
+CREATE TABLE wxsub_key (
+    appid       TEXT    NOT NULL,
+    -- The client that sent the key; empty for an embedded outbox.
+    client      TEXT    NOT NULL,
+    key         TEXT    NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    message_id  BLOB    NOT NULL REFERENCES wxsub_message (id),
+    -- When the ledger looks whether the key may be deleted.
+    check_ms    INTEGER NOT NULL,
+    PRIMARY KEY (appid, client, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX wxsub_key_message ON wxsub_key (message_id);
+CREATE INDEX wxsub_key_check ON wxsub_key (check_ms);

@@ -1,0 +1,181 @@
+//! All statements. A test checks that each of them uses an index.
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = [$($part:expr),+];)+) => {
+        $($(#[$doc])* pub(crate) const $name: &str = concat!($($part),+);)+
+
+        /// All of them, with their names.
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+    };
+}
+
+/// The columns of a message, in the order in which they are read and written: first the 13 that never change.
+macro_rules! message {
+    () => {
+        "id, appid, mode, touser, template_id, scene, priority, created_ms, send_ms, expires_ms, \
+         idempotency_key, grant_id, parent_id, state, reason, body, attempt, failures, version, due_ms, \
+         attempted_ms, settled_ms, worker, stage, errcode, errmsg, rid, remedy, decision, decided_by, \
+         decided_note, decided_ms, child_id, restored_ms"
+    };
+}
+
+macro_rules! grant {
+    () => {
+        "id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms"
+    };
+}
+
+macro_rules! key {
+    () => {
+        "appid, client, key, fingerprint, message_id, check_ms"
+    };
+}
+
+macro_rules! pauses {
+    () => {
+        "paused_by, paused_note, paused_ms, minute_quota_until_ms, daily_quota_until_ms, daily_quota_probe_ms, \
+         daily_quota_probe, token_until_ms, token_failures"
+    };
+}
+
+statements! {
+    WORKER = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE id = ?1"];
+    PUT_WORKER = ["INSERT INTO wxsub_worker (id, beat_ms, gone_ms) VALUES (?1, ?2, ?3)
+        ON CONFLICT (id) DO UPDATE SET beat_ms = excluded.beat_ms, gone_ms = excluded.gone_ms"];
+    LIVE_WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE gone_ms IS NULL"];
+    DELETE_GONE_WORKERS = ["DELETE FROM wxsub_worker WHERE gone_ms <= ?1"];
+
+    APP = ["SELECT ", pauses!(), ", undecided FROM wxsub_app WHERE appid = ?1"];
+    PUT_APP = ["INSERT OR REPLACE INTO wxsub_app (", pauses!(), ", undecided, appid)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"];
+    COUNTS = ["SELECT state, messages FROM wxsub_count WHERE appid = ?1"];
+    PUT_COUNT = ["INSERT OR REPLACE INTO wxsub_count (appid, state, messages) VALUES (?1, ?2, ?3)"];
+    DELETE_COUNT = ["DELETE FROM wxsub_count WHERE appid = ?1 AND state = ?2"];
+
+    GRANT = ["SELECT ", grant!(), " FROM wxsub_grant WHERE id = ?1"];
+    NEWEST_GRANT = ["SELECT ", grant!(), " FROM wxsub_grant
+        WHERE openid = ?1 AND appid = ?2 AND template_id = ?3 AND scene = ?4 ORDER BY seq DESC LIMIT 1"];
+    GRANTS_OF_USER = ["SELECT ", grant!(), " FROM wxsub_grant WHERE openid = ?1 AND appid = ?2 ORDER BY seq"];
+    UPDATE_GRANT = ["UPDATE wxsub_grant SET state = ?2, callback_expires_ms = ?3 WHERE id = ?1"];
+    INSERT_GRANT = ["INSERT INTO wxsub_grant (", grant!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"];
+    UNFINISHED_GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant WHERE state IN ('open', 'reserved', 'attempting')"];
+    SPENT_GRANTS = ["SELECT id FROM wxsub_grant AS spent
+        WHERE state IN ('used', 'void') AND consented_ms <= ?1 AND callback_expires_ms <= ?2
+          AND NOT EXISTS (
+              SELECT 1 FROM wxsub_grant AS older
+              WHERE older.openid = spent.openid AND older.appid = spent.appid
+                AND older.template_id = spent.template_id AND older.scene = spent.scene
+                AND older.seq < spent.seq AND older.state NOT IN ('used', 'void'))
+        ORDER BY consented_ms LIMIT ?3"];
+    DELETE_GRANT = ["DELETE FROM wxsub_grant WHERE id = ?1"];
+    NONCE = ["SELECT grant_id FROM wxsub_nonce WHERE nonce = ?1"];
+    PUT_NONCE = ["INSERT INTO wxsub_nonce (nonce, grant_id) VALUES (?1, ?2)"];
+
+    MESSAGE = ["SELECT ", message!(), " FROM wxsub_message WHERE id = ?1"];
+    /// The parameters are all columns; the first 13 but the id are not used.
+    UPDATE_MESSAGE = ["UPDATE wxsub_message SET state = ?14, reason = ?15, body = ?16, attempt = ?17, failures = ?18, version = ?19, due_ms = ?20, \
+        attempted_ms = ?21, settled_ms = ?22, worker = ?23, stage = ?24, errcode = ?25, errmsg = ?26, \
+        rid = ?27, remedy = ?28, decision = ?29, decided_by = ?30, decided_note = ?31, decided_ms = ?32, \
+        child_id = ?33, restored_ms = ?34 WHERE id = ?1"];
+    INSERT_MESSAGE = ["INSERT INTO wxsub_message (", message!(), ")
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+        ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)"];
+    HOLDER = ["SELECT id FROM wxsub_message
+        WHERE grant_id = ?1 AND grant_id IS NOT NULL
+          AND (state IN ('queued', 'attempting', 'sent')
+               OR state = 'maybe_sent' AND (decision IS NULL OR decision = 'assume_sent'))"];
+    DUE = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'queued' AND appid = ?1 AND priority = ?2 AND due_ms <= ?3 AND expires_ms > ?3
+        ORDER BY due_ms, id LIMIT ?4"];
+    EXPIRED = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'queued' AND expires_ms <= ?1 ORDER BY expires_ms, id LIMIT ?2"];
+    ATTEMPTS_OF = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'attempting' AND worker = ?1"];
+    ATTEMPTS_OF_GONE_WORKERS = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'attempting'
+          AND NOT EXISTS (SELECT 1 FROM wxsub_worker AS w WHERE w.id = worker AND w.gone_ms IS NULL)
+        LIMIT ?1"];
+    DECIDABLE = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'maybe_sent' AND decision IS NULL AND appid = ?1
+          AND CASE WHEN restored_ms IS NULL THEN coalesce(attempted_ms, 0) <= ?3 ELSE restored_ms <= ?2 END
+        ORDER BY id LIMIT ?4"];
+    QUEUED = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'queued'"];
+    ATTEMPTING = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'attempting'"];
+    UNDECIDED = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'maybe_sent' AND decision IS NULL"];
+    SETTLED = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state IN ('sent', 'refused', 'not_sent', 'cancelled') AND state = ?1 AND settled_ms <= ?2
+          AND NOT EXISTS (SELECT 1 FROM wxsub_key WHERE message_id = id)
+        ORDER BY settled_ms LIMIT ?3"];
+    DECIDED = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'maybe_sent' AND decision IS NOT NULL AND decided_ms <= ?1
+          AND NOT EXISTS (SELECT 1 FROM wxsub_key WHERE message_id = id)
+        ORDER BY decided_ms LIMIT ?2"];
+    DELETE_MESSAGE = ["DELETE FROM wxsub_message WHERE id = ?1"];
+
+    LIST = ["SELECT ", message!(), " FROM wxsub_message WHERE appid = ?1 AND id > ?2 ORDER BY id LIMIT ?3"];
+    LIST_SENT = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE appid = ?1 AND id > ?2 AND state = 'sent' ORDER BY id LIMIT ?3"];
+    LIST_STATE = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE appid = ?1 AND id > ?2 AND state = ?4 AND state <> 'sent' ORDER BY id LIMIT ?3"];
+    LIST_UNDECIDED = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE appid = ?1 AND id > ?2 AND state = 'maybe_sent' AND decision IS NULL ORDER BY id LIMIT ?3"];
+    LIST_USER = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE touser = ?4 AND id > ?2 AND appid = ?1 AND (?5 IS NULL OR state = ?5)
+          AND (NOT ?6 OR state = 'maybe_sent' AND decision IS NULL)
+        ORDER BY id LIMIT ?3"];
+
+    APPEND_EVENT = ["INSERT INTO wxsub_event (message_id, version, at_ms, event, attempt, actor, detail)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"];
+    HISTORY = ["SELECT message_id, version, at_ms, event, attempt, actor, detail FROM wxsub_event
+        WHERE message_id = ?1 ORDER BY version"];
+    /// Reads the whole table: once, when a backup is restored.
+    LAST_EVENT = ["SELECT max(at_ms) FROM wxsub_event"];
+
+    KEY = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];
+    PUT_KEY = ["INSERT OR REPLACE INTO wxsub_key (", key!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)"];
+    KEYS_TO_CHECK = ["SELECT ", key!(), " FROM wxsub_key WHERE check_ms <= ?1 ORDER BY check_ms LIMIT ?2"];
+    DELETE_KEY = ["DELETE FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+    use wxsub_core::clock::UnixMillis;
+
+    use super::*;
+    use crate::schema;
+
+    /// What SQLite would do, one step a line.
+    fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        for parameter in 1..=statement.parameter_count() {
+            statement.raw_bind_parameter(parameter, 1).unwrap();
+        }
+        let mut rows = statement.raw_query();
+        let mut steps = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            steps.push(row.get(3).unwrap());
+        }
+        steps
+    }
+
+    /// A scan of a partial index reads only what it is about, such as the queued messages.
+    #[test]
+    fn every_statement_uses_an_index() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection, 0, UnixMillis::new(1)).unwrap();
+        let partial = ["message_expires", "message_attempting", "message_undecided", "grant_unfinished"];
+        let mut slow = Vec::new();
+        for (name, sql) in ALL {
+            for step in plan(&connection, sql) {
+                let scans = step.starts_with("SCAN")
+                    && !partial.iter().any(|index| step.contains(&format!("wxsub_{index}")));
+                if scans || step.contains("TEMP B-TREE") {
+                    slow.push(format!("{name}: {step}"));
+                }
+            }
+        }
+        // A user has few grants.
+        assert_eq!(slow, ["GRANTS_OF_USER: USE TEMP B-TREE FOR ORDER BY"]);
+    }
+}

@@ -1,0 +1,327 @@
+//! The thread that writes. What is asked for while it commits goes into the next transaction.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+use wxsub_core::clock::Clock;
+use wxsub_outbox::LedgerError;
+use wxsub_outbox::ledger::{Applied, Change, Gone, apply};
+
+use crate::connection;
+use crate::error::{OpenError, failed};
+use crate::ledger::SqliteOptions;
+use crate::lock::WriterLock;
+use crate::tables::OpenTables;
+
+/// The most changes of one transaction, unless one batch has more.
+const MAX_CHANGES: usize = 1024;
+
+pub(crate) type Results = Vec<Result<Applied, LedgerError>>;
+
+struct Batch {
+    changes: Vec<Change>,
+    reply: oneshot::Sender<Result<Results, LedgerError>>,
+}
+
+/// The writing thread. It ends when this is dropped, and gives the lock back.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    batches: Option<mpsc::UnboundedSender<Batch>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread on an open file.
+    pub(crate) fn start(file: OpenFile, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let (batches, waiting) = mpsc::unbounded_channel();
+        let write = move || file.write(waiting, &*clock);
+        let thread = thread::Builder::new().name("wxsub-ledger".to_owned()).spawn(write)?;
+        Ok(Self { batches: Some(batches), thread: Some(thread) })
+    }
+
+    pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<Results, LedgerError> {
+        let (reply, replied) = oneshot::channel();
+        let sent =
+            self.batches.as_ref().is_some_and(|batches| batches.send(Batch { changes, reply }).is_ok());
+        if !sent {
+            return Err(LedgerError::Unavailable("the writer has ended".to_owned()));
+        }
+        replied.await.unwrap_or_else(|_| Err(LedgerError::Unknown("the writer has ended".to_owned())))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by then.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A ledger that this process may write to.
+pub(crate) struct OpenFile {
+    connection: Connection,
+    path: PathBuf,
+    _lock: WriterLock,
+}
+
+impl OpenFile {
+    /// Takes the lock and opens the file. A backup is only opened to be restored.
+    pub(crate) fn open(path: &Path, options: &SqliteOptions, restores: bool) -> Result<Self, OpenError> {
+        let now = options.clock.now().wall;
+        let lock = WriterLock::take(path, now)?;
+        let mut connection = connection::open_writer(path)?;
+        connection::version(&connection, path)?;
+        let is_backup =
+            connection::is_backup(&connection).map_err(|error| OpenError::database(path, &error))?;
+        if is_backup && !restores {
+            return Err(OpenError::Backup { path: path.to_owned() });
+        }
+        if options.quick_check {
+            connection::quick_check(&connection, path)?;
+        }
+        connection::migrate(&mut connection, path, now)?;
+        Ok(Self { connection, path: path.to_owned(), _lock: lock })
+    }
+
+    /// Ends the attempts of the process that had the lock before: they may have been sent.
+    pub(crate) fn reclaim(&mut self, clock: &dyn Clock) -> Result<(), OpenError> {
+        let changes = vec![Change::MarkGone(Gone::All), Change::Reclaim(usize::MAX)];
+        self.commit(vec![changes], clock)
+            .and_then(|results| results.into_iter().flatten().try_for_each(|result| result.map(drop)))
+            .map_err(|error| OpenError::ledger(&self.path, &error))
+    }
+
+    /// Applies the changes of all batches, in one transaction.
+    pub(crate) fn commit(
+        &mut self,
+        batches: Vec<Vec<Change>>,
+        clock: &dyn Clock,
+    ) -> Result<Vec<Results>, LedgerError> {
+        self.transact(|connection| {
+            let (mut tables, now) = (OpenTables::new(connection), clock.now().wall);
+            let mut all = Vec::with_capacity(batches.len());
+            for changes in batches {
+                let mut results = Vec::with_capacity(changes.len());
+                for change in changes {
+                    tables.savepoint()?;
+                    let result = apply(&mut tables, change, now);
+                    if let Err(LedgerError::Unavailable(_) | LedgerError::Unknown(_)) = &result {
+                        // SQLite may have undone the transaction.
+                        return result.map(|_| Vec::new());
+                    }
+                    tables.release(result.is_ok())?;
+                    results.push(result);
+                }
+                all.push(results);
+            }
+            tables.finish()?;
+            Ok(all)
+        })
+    }
+
+    /// Runs this in one transaction. Nothing is kept if it fails.
+    pub(crate) fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        if !self.connection.is_autocommit() {
+            // Undoing the last one failed.
+            let reopened = connection::open_writer(&self.path);
+            self.connection = reopened.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        }
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let done = work(&transaction)?;
+        // If the log was written in part, a power cut can still make it whole.
+        let unknown = |error: rusqlite::Error| LedgerError::Unknown(error.to_string());
+        transaction.commit().map_err(unknown).map(|()| done)
+    }
+
+    fn write(mut self, mut waiting: mpsc::UnboundedReceiver<Batch>, clock: &dyn Clock) {
+        while let Some(first) = waiting.blocking_recv() {
+            let mut changes = first.changes.len();
+            let mut batches = vec![first];
+            while changes < MAX_CHANGES
+                && let Ok(next) = waiting.try_recv()
+            {
+                changes += next.changes.len();
+                batches.push(next);
+            }
+            let (changes, replies): (Vec<_>, Vec<_>) =
+                batches.into_iter().map(|batch| (batch.changes, batch.reply)).unzip();
+            let results = match self.commit(changes, clock) {
+                Ok(results) => results.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error); replies.len()],
+            };
+            for (reply, result) in replies.into_iter().zip(results) {
+                // A caller that has gone needs no reply.
+                let _ = reply.send(result);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rusqlite::types::Value;
+    use wxsub_core::testing::ManualClock;
+    use wxsub_outbox::id::{IdGenerator, MessageId, WorkerId};
+    use wxsub_outbox::ledger::NewMessage;
+    use wxsub_outbox::message::{Detail, Settlement, StoredMessage};
+    use wxsub_outbox::state::Priority;
+    use wxsub_proto::{AppId, Grant, Message};
+
+    use super::*;
+
+    struct Full {
+        file: OpenFile,
+        clock: Arc<ManualClock>,
+        ids: IdGenerator,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Full {
+        /// A ledger that cannot grow by more than these pages.
+        fn new(pages: i64) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let clock = Arc::new(ManualClock::new());
+            let options = SqliteOptions::new().clock(clock.clone());
+            let file = OpenFile::open(&folder.path().join("ledger.db"), &options, false).unwrap();
+            let full = Self { file, clock, ids: IdGenerator::new(Some(1)), _folder: folder };
+            full.let_grow(pages);
+            full
+        }
+
+        fn let_grow(&self, pages: i64) {
+            let connection = &self.file.connection;
+            let now: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+            connection.pragma_update_and_check(None, "max_page_count", now + pages, |_| Ok(())).unwrap();
+        }
+
+        fn appid(&self) -> AppId {
+            "wx1".parse().unwrap()
+        }
+
+        fn enqueue(&mut self, user: usize) -> Result<MessageId, LedgerError> {
+            let user = format!("user{user}");
+            let grant = Grant::assume_verified(user, "T", 7).unwrap();
+            let id = self.ids.message(self.clock.now().wall).unwrap();
+            let new = NewMessage {
+                id,
+                appid: self.appid(),
+                body: Message::builder(grant).title("Title").content("c".repeat(200)).build().unwrap(),
+                priority: Priority::Normal,
+                send_at: None,
+                expires_at: None,
+                key: None,
+                require_grant: false,
+            };
+            self.commit(Change::Enqueue(Box::new(new))).map(|_| id)
+        }
+
+        fn commit(&mut self, change: Change) -> Result<Applied, LedgerError> {
+            let clock = Arc::clone(&self.clock);
+            self.file
+                .commit(vec![vec![change]], &*clock)
+                .map(|mut results| results.remove(0).remove(0).unwrap())
+        }
+
+        fn claim(&mut self, worker: WorkerId, limit: usize) -> Result<Vec<StoredMessage>, LedgerError> {
+            match self.commit(Change::Claim { worker, appid: self.appid(), limit })? {
+                Applied::Messages(messages) => Ok(messages),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        /// All that is stored of messages, events and counts.
+        fn rows(&self) -> BTreeMap<&'static str, Vec<Vec<Value>>> {
+            let rows = |table| {
+                let mut statement = self.file.connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+                let columns = statement.column_count();
+                let read = |row: &rusqlite::Row<'_>| (0..columns).map(|at| row.get(at)).collect();
+                (table, statement.query_map([], read).unwrap().collect::<rusqlite::Result<_>>().unwrap())
+            };
+            ["wxsub_message", "wxsub_event", "wxsub_count", "wxsub_worker"].map(rows).into()
+        }
+    }
+
+    /// What fails leaves nothing behind, in whichever step the disk is full; and then it goes on.
+    #[test]
+    fn a_full_disk_undoes_the_whole_change() {
+        let mut failed = [0; 3];
+        for pages in 0..4 {
+            let mut full = Full::new(1_000);
+            let worker = full.ids.worker(full.clock.now().wall).unwrap();
+            full.commit(Change::Register(worker)).unwrap();
+            (0..4).try_for_each(|user| full.enqueue(user).map(drop)).unwrap();
+            let claimed = full.claim(worker, 4).unwrap();
+            (10..60).try_for_each(|user| full.enqueue(user).map(drop)).unwrap();
+            full.let_grow(pages);
+            let mut user = 60;
+            loop {
+                let before = full.rows();
+                let mut steps: Vec<Result<(), LedgerError>> = vec![full.enqueue(user).map(drop)];
+                user += 1;
+                if steps[0].is_ok() {
+                    continue;
+                }
+                assert_eq!(full.rows(), before, "a failed enqueue left something behind");
+                steps.push(full.claim(worker, 50).map(drop));
+                if steps[1].is_err() {
+                    assert_eq!(full.rows(), before, "a failed claim left something behind");
+                }
+                for message in &claimed {
+                    let before = full.rows();
+                    let detail = Detail::unknown(&"x".repeat(3_000));
+                    let (message, attempt) = (message.id, message.attempt);
+                    let settlement = Settlement::Unknown(detail);
+                    let settled =
+                        full.commit(Change::Settle { message, worker, attempt, settlement, max_failures: 9 });
+                    if settled.is_err() {
+                        assert_eq!(full.rows(), before, "a failed settlement left something behind");
+                    }
+                    steps.push(settled.map(drop));
+                }
+                let errors = steps.iter().filter_map(|step| step.as_ref().err());
+                let full_disk = LedgerError::Unavailable("the disk is full".to_owned());
+                errors.for_each(|error| assert_eq!(*error, full_disk));
+                failed[0] += usize::from(steps[0].is_err());
+                failed[1] += usize::from(steps[1].is_err());
+                failed[2] += usize::from(steps.iter().skip(2).any(Result::is_err));
+                break;
+            }
+            full.let_grow(1_000);
+            full.enqueue(user).unwrap();
+            full.claim(worker, 100).unwrap();
+        }
+        assert!(failed.iter().all(|failed| *failed > 0), "enqueue, claim, settle: {failed:?}");
+    }
+
+    #[test]
+    fn a_commit_that_fails_has_an_unknown_outcome_and_the_next_one_works() {
+        let mut full = Full::new(1_000);
+        let before = full.rows();
+        let outcome = full.file.transact(|connection| {
+            let dangling = "PRAGMA defer_foreign_keys = ON; INSERT INTO wxsub_nonce VALUES (x'01', x'02')";
+            connection.execute_batch(dangling).map_err(failed)
+        });
+        assert!(matches!(outcome, Err(LedgerError::Unknown(_))), "{outcome:?}");
+        assert_eq!(full.rows(), before);
+        full.enqueue(1).unwrap();
+    }
+
+    #[test]
+    fn a_transaction_that_was_left_open_does_not_stop_the_next_one() {
+        let mut full = Full::new(1_000);
+        full.file.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        full.enqueue(1).unwrap();
+    }
+}

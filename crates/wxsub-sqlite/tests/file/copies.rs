@@ -1,0 +1,130 @@
+//! Checks, backups and restores.
+
+use std::fs;
+
+use rusqlite::Connection;
+use wxsub_outbox::Ledger;
+use wxsub_outbox::ledger::Change;
+use wxsub_outbox::message::Settlement;
+use wxsub_outbox::state::{GrantState, MessageState, Reason};
+use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
+
+use super::fixture::{Fixture, all, appid, apply};
+
+impl Fixture {
+    /// One message is sent, one is under way and one is queued; and one consent waits.
+    async fn variety(&self, ledger: &SqliteLedger) {
+        self.enqueue(ledger, "sent").await;
+        let (worker, claimed) = self.claim(ledger).await;
+        let (message, attempt) = (claimed[0].id, claimed[0].attempt);
+        let settlement = Settlement::Sent;
+        apply(ledger, Change::Settle { message, worker, attempt, settlement, max_failures: 9 })
+            .await
+            .unwrap();
+        self.enqueue(ledger, "attempting").await;
+        self.claim(ledger).await;
+        self.enqueue(ledger, "queued").await;
+        self.consent(ledger, "waiting").await;
+    }
+}
+
+#[tokio::test]
+async fn a_backup_must_be_restored_before_it_is_used() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    fixture.variety(&ledger).await;
+    let copy = fixture.folder.path().join("backup.db");
+    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    fixture.enqueue(&ledger, "later").await;
+    let refused = SqliteLedger::open(&copy, SqliteOptions::new()).await.unwrap_err();
+    assert!(matches!(&refused, OpenError::Backup { .. }), "{refused}");
+    let reader = SqliteLedger::open_read_only(&copy).await.unwrap();
+    assert_eq!((all(&ledger).await.len(), all(&reader).await.len()), (4, 3), "it can be read");
+    drop(reader);
+
+    let report = SqliteLedger::restore(&copy, SqliteOptions::new()).await.unwrap();
+    assert_eq!((report.messages, report.grants), (2, 1));
+    assert_eq!(report.last_event_at, all(&ledger).await.get(2).map(|queued| queued.created_at));
+    let restored = SqliteLedger::open(&copy, SqliteOptions::new()).await.unwrap();
+    let seen: Vec<_> = all(&restored).await.iter().map(|message| (message.state, message.reason)).collect();
+    let doubtful = (MessageState::MaybeSent, Some(Reason::Restored));
+    assert_eq!(seen, [(MessageState::Sent, None), doubtful, doubtful]);
+    let grants = restored.grants(&appid(), &"waiting".parse().unwrap()).await.unwrap();
+    assert_eq!(grants[0].state, GrantState::InDoubt);
+    assert!(SqliteLedger::check(&copy).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_copy_made_with_other_means_can_be_restored() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    fixture.variety(&ledger).await;
+    drop(ledger);
+    let copy = fixture.folder.path().join("copy.db");
+    fs::copy(fixture.path(), &copy).unwrap();
+    let report = SqliteLedger::restore(&copy, SqliteOptions::new()).await.unwrap();
+    assert_eq!((report.messages, report.grants), (2, 1));
+    let again = SqliteLedger::restore(&copy, SqliteOptions::new()).await.unwrap();
+    assert_eq!((again.messages, again.grants), (0, 0));
+}
+
+#[tokio::test]
+async fn a_restore_needs_a_ledger_that_no_process_writes_to() {
+    let fixture = Fixture::new();
+    let missing = SqliteLedger::restore(fixture.path(), SqliteOptions::new()).await.unwrap_err();
+    assert!(matches!(missing, OpenError::File { .. }) && !fixture.path().exists());
+    let _ledger = fixture.open().await;
+    let refused = SqliteLedger::restore(fixture.path(), SqliteOptions::new()).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Locked { .. }));
+}
+
+#[tokio::test]
+async fn a_backup_replaces_no_file_and_leaves_no_part_behind() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    fixture.enqueue(&ledger, "o").await;
+    let copy = fixture.folder.path().join("backup.db");
+    fs::write(&copy, "precious").unwrap();
+    let refused = SqliteLedger::backup(fixture.path(), &copy).await.unwrap_err();
+    assert!(matches!(refused, OpenError::TargetExists { .. }));
+    assert_eq!(fs::read(&copy).unwrap(), b"precious");
+    let nowhere = fixture.folder.path().join("none/backup.db");
+    assert!(SqliteLedger::backup(fixture.path(), nowhere).await.is_err());
+    assert!(SqliteLedger::backup(fixture.folder.path().join("none.db"), &copy).await.is_err());
+    let names = fs::read_dir(fixture.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_string_lossy().contains("partial")));
+}
+
+#[tokio::test]
+async fn a_check_names_what_is_wrong() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    fixture.variety(&ledger).await;
+    drop(ledger);
+    assert!(SqliteLedger::check(fixture.path()).await.unwrap().is_empty());
+    for (change, problem) in [
+        (
+            "UPDATE wxsub_count SET messages = 5 WHERE state = 'queued'",
+            "app wx1: the count of its queued messages is 5, a recount gives 1",
+        ),
+        (
+            "UPDATE wxsub_app SET undecided = 7",
+            "app wx1: the count of its undecided messages is 7, a recount gives 0",
+        ),
+        (
+            "INSERT INTO wxsub_nonce VALUES (x'01', x'02')",
+            "wxsub_nonce: a row refers to one of wxsub_grant that is missing",
+        ),
+        ("DELETE FROM wxsub_event", "its version is 3, and its history ends with"),
+    ] {
+        let copy = fixture.folder.path().join("tampered.db");
+        fs::copy(fixture.path(), &copy).unwrap();
+        let tampered = Connection::open(&copy).unwrap();
+        tampered.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+        tampered.execute_batch(change).unwrap();
+        drop(tampered);
+        let problems = SqliteLedger::check(&copy).await.unwrap();
+        assert!(problems.iter().any(|line| line.contains(problem)), "{change}: {problems:?}");
+        fs::remove_file(&copy).unwrap();
+    }
+}

@@ -1,0 +1,95 @@
+//! A folder with a ledger, and short ways to fill it.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_outbox::grant::Subject;
+use wxsub_outbox::id::{IdGenerator, MessageId, WorkerId};
+use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewConsent, NewMessage};
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::Priority;
+use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_proto::{AppId, Grant, Message};
+use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
+
+pub(super) struct Fixture {
+    pub(super) folder: TempDir,
+    pub(super) ids: IdGenerator,
+}
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), ids: IdGenerator::new(None) }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.path().join("ledger.db")
+    }
+
+    pub(super) async fn open(&self) -> SqliteLedger {
+        self.try_open().await.unwrap()
+    }
+
+    pub(super) async fn try_open(&self) -> Result<SqliteLedger, OpenError> {
+        SqliteLedger::open(self.path(), SqliteOptions::new()).await
+    }
+
+    /// Why the file is not opened.
+    pub(super) async fn refused(&self) -> OpenError {
+        self.try_open().await.map(|_| panic!("it was opened")).unwrap_err()
+    }
+
+    pub(super) fn new_message(&self, user: &str) -> NewMessage {
+        NewMessage {
+            id: self.ids.message(SystemClock::new().now().wall).unwrap(),
+            appid: appid(),
+            body: Message::builder(weixin_grant(user)).title("Title").content("Text").build().unwrap(),
+            priority: Priority::Normal,
+            send_at: None,
+            expires_at: None,
+            key: None,
+            require_grant: false,
+        }
+    }
+
+    pub(super) async fn enqueue(&self, ledger: &SqliteLedger, user: &str) -> MessageId {
+        let new = self.new_message(user);
+        let id = new.id;
+        apply(ledger, Change::Enqueue(Box::new(new))).await.unwrap();
+        id
+    }
+
+    pub(super) async fn consent(&self, ledger: &SqliteLedger, user: &str) {
+        let grant = self.ids.grant(SystemClock::new().now().wall).unwrap();
+        let subject = Subject::new(appid(), &weixin_grant(user));
+        let consent = NewConsent { grant, subject, nonce: None };
+        apply(ledger, Change::RecordConsent(Box::new(consent))).await.unwrap();
+    }
+
+    /// A worker that has claimed all that is due.
+    pub(super) async fn claim(&self, ledger: &SqliteLedger) -> (WorkerId, Vec<StoredMessage>) {
+        let worker = self.ids.worker(SystemClock::new().now().wall).unwrap();
+        apply(ledger, Change::Register(worker)).await.unwrap();
+        match apply(ledger, Change::Claim { worker, appid: appid(), limit: 100 }).await.unwrap() {
+            Applied::Messages(messages) => (worker, messages),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(super) fn appid() -> AppId {
+    "wx1".parse().unwrap()
+}
+
+fn weixin_grant(user: &str) -> Grant {
+    Grant::assume_verified(user, "T", 7).unwrap()
+}
+
+pub(super) async fn apply(ledger: &SqliteLedger, change: Change) -> Result<Applied, LedgerError> {
+    ledger.commit(vec![change]).await.map(|mut results| results.remove(0).unwrap())
+}
+
+pub(super) async fn all(ledger: &SqliteLedger) -> Vec<StoredMessage> {
+    ledger.messages(&MessageQuery::new(appid())).await.unwrap()
+}

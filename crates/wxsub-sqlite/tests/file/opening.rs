@@ -1,0 +1,191 @@
+//! Opening: what is kept, and what is refused.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use rusqlite::Connection;
+use wxsub_outbox::ledger::Change;
+use wxsub_outbox::state::{MessageState, Reason};
+use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
+
+use super::fixture::{Fixture, all, apply};
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_drop() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    fixture.consent(&ledger, "o").await;
+    let id = fixture.enqueue(&ledger, "o").await;
+    let before = (all(&ledger).await, ledger.history(id).await.unwrap());
+    drop(ledger);
+    let ledger = fixture.open().await;
+    assert_eq!((all(&ledger).await, ledger.history(id).await.unwrap()), before);
+    assert!(SqliteLedger::check(fixture.path()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn attempts_of_the_process_before_become_maybe_sent() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    fixture.enqueue(&ledger, "o").await;
+    fixture.claim(&ledger).await;
+    let queued = fixture.enqueue(&ledger, "p").await;
+    drop(ledger);
+    let ledger = fixture.open().await;
+    let messages = all(&ledger).await;
+    assert_eq!((messages[0].state, messages[0].reason), (MessageState::MaybeSent, Some(Reason::WorkerLost)));
+    assert_eq!((messages[1].id, messages[1].state), (queued, MessageState::Queued));
+}
+
+#[tokio::test]
+async fn commits_that_wait_go_into_one_transaction() {
+    let fixture = Fixture::new();
+    let ledger = std::sync::Arc::new(fixture.open().await);
+    let commits: Vec<_> = (0..300)
+        .map(|number| {
+            let new = fixture.new_message(&format!("user{number}"));
+            let (ledger, change) = (std::sync::Arc::clone(&ledger), Change::Enqueue(Box::new(new)));
+            tokio::spawn(async move { apply(&ledger, change).await.unwrap() })
+        })
+        .collect();
+    for commit in commits {
+        commit.await.unwrap();
+    }
+    assert_eq!(all(&ledger).await.len(), 300);
+}
+
+#[tokio::test]
+async fn a_commit_whose_caller_gave_up_is_whole() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    let changes = ["a", "b"].map(|user| Change::Enqueue(Box::new(fixture.new_message(user))));
+    let mut commit = Box::pin(ledger.commit(changes.to_vec()));
+    assert!(futures_poll(&mut commit).is_none());
+    drop(commit);
+    // The next one waits for it.
+    fixture.enqueue(&ledger, "c").await;
+    assert_eq!(all(&ledger).await.len(), 3);
+}
+
+/// Polls once.
+fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
+}
+
+#[tokio::test]
+async fn readers_see_what_another_process_writes_and_change_nothing() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    let reader = SqliteLedger::open_read_only(fixture.path()).await.unwrap();
+    let id = fixture.enqueue(&ledger, "o").await;
+    assert_eq!(reader.message(id).await.unwrap(), ledger.message(id).await.unwrap());
+    let refused = apply(&reader, Change::Expire(1)).await.unwrap_err();
+    assert_eq!(refused, LedgerError::Unavailable("it was opened for reading".to_owned()));
+    drop(ledger);
+    assert_eq!(all(&reader).await.len(), 1, "also when no process writes");
+    let nothing = SqliteLedger::open_read_only(fixture.folder.path().join("other.db")).await;
+    assert!(matches!(nothing, Err(OpenError::Database { .. })), "a reader makes no file");
+}
+
+#[tokio::test]
+async fn a_ledger_has_one_lock_under_all_its_names() {
+    let fixture = Fixture::new();
+    let _ledger = fixture.open().await;
+    let link = fixture.folder.path().join("link.db");
+    symlink(fixture.path(), &link).unwrap();
+    let refused = SqliteLedger::open(&link, SqliteOptions::new()).await.unwrap_err();
+    assert!(matches!(&refused, OpenError::Locked { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn only_its_owner_can_read_a_ledger() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    fixture.enqueue(&ledger, "o").await;
+    for name in ["ledger.db", "ledger.db-wal"] {
+        let mode = fs::metadata(fixture.folder.path().join(name)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_of_a_newer_version_is_refused() {
+    let fixture = Fixture::new();
+    drop(fixture.open().await);
+    let newer = "INSERT INTO wxsub_schema VALUES (9, 'later', 'x', 1)";
+    Connection::open(fixture.path()).unwrap().execute(newer, []).unwrap();
+    let refused = fixture.refused().await;
+    assert!(matches!(&refused, OpenError::NewerVersion { found: 9, known: 1, .. }), "{refused}");
+    assert!(refused.to_string().contains("use the newer program"), "{refused}");
+    assert!(matches!(
+        SqliteLedger::open_read_only(fixture.path()).await,
+        Err(OpenError::NewerVersion { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_ledger_with_another_schema_is_refused() {
+    let fixture = Fixture::new();
+    drop(fixture.open().await);
+    let changed = "UPDATE wxsub_schema SET checksum = 'x'";
+    Connection::open(fixture.path()).unwrap().execute(changed, []).unwrap();
+    assert!(matches!(fixture.refused().await, OpenError::ChangedSchema { version: 1, .. }));
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_left_alone() {
+    let fixture = Fixture::new();
+    let other = Connection::open(fixture.path()).unwrap();
+    other.execute("CREATE TABLE orders (id INTEGER)", []).unwrap();
+    drop(other);
+    let before = fs::read(fixture.path()).unwrap();
+    assert!(matches!(fixture.refused().await, OpenError::NotALedger { .. }));
+    assert_eq!(fs::read(fixture.path()).unwrap(), before);
+    fs::write(fixture.path(), "line of text\n".repeat(1_000)).unwrap();
+    let refused = fixture.refused().await;
+    assert!(matches!(&refused, OpenError::Damaged { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_damaged_ledger_is_refused() {
+    for (at, what) in [(0, "the header"), (3, "a page in the middle"), (usize::MAX, "the last page")] {
+        let fixture = Fixture::new();
+        let ledger = fixture.open().await;
+        for number in 0..200 {
+            fixture.enqueue(&ledger, &format!("user{number}")).await;
+        }
+        drop(ledger);
+        let mut bytes = fs::read(fixture.path()).unwrap();
+        let page = at.min(bytes.len() / 4096 - 1);
+        bytes[page * 4096..][..4096].fill(0xA5);
+        fs::write(fixture.path(), &bytes).unwrap();
+        let refused = fixture.refused().await;
+        assert!(matches!(&refused, OpenError::Damaged { .. }), "{what}: {refused}");
+        assert!(refused.to_string().contains("restore a backup"), "{refused}");
+    }
+    let fixture = Fixture::new();
+    drop(fixture.open().await);
+    let bytes = fs::read(fixture.path()).unwrap();
+    fs::write(fixture.path(), &bytes[..bytes.len() / 2]).unwrap();
+    assert!(matches!(fixture.refused().await, OpenError::Damaged { .. }), "cut off");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_is_named() {
+    let fixture = Fixture::new();
+    let missing = fixture.folder.path().join("none/ledger.db");
+    let refused = SqliteLedger::open(&missing, SqliteOptions::new()).await.unwrap_err();
+    assert!(refused.to_string().contains("none/ledger.db: its folder cannot be read"), "{refused}");
+    fs::set_permissions(fixture.folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    // The superuser may write all the same.
+    if fs::write(fixture.folder.path().join("probe"), "").is_err() {
+        let refused = fixture.refused().await;
+        assert!(refused.to_string().contains("its lock file cannot be written"), "{refused}");
+    }
+    fs::set_permissions(fixture.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
