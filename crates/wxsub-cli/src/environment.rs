@@ -1,11 +1,11 @@
 //! Environment variables. Only this module reads them.
 
 use std::env::VarError;
-use std::fs::File;
-use std::io::{self, Read};
+use std::path::Path;
 
 use wxsub_core::token::ApiKey;
 use wxsub_proto::{AppSecret, ValidationError};
+use wxsub_server::SecretFile;
 
 use crate::error::UsageErrors;
 
@@ -82,9 +82,6 @@ pub(crate) fn reject_secret(usage: &mut UsageErrors) {
     }
 }
 
-/// Maximum length of a file with a secret, in bytes. The rest is not read.
-const MAX_SECRET_FILE_BYTES: usize = 4096;
-
 fn one_of<T>(
     variable: &str,
     file_variable: &str,
@@ -99,35 +96,16 @@ fn one_of<T>(
         }
         (Some(secret), None) => usage.collect(variable, make(secret)),
         (None, Some(path)) => {
-            let text = from_file(&path).map_err(|error| {
+            let file = SecretFile::read(Path::new(&path)).map_err(|error| {
                 usage.add(file_variable, format_args!("names a file that cannot be read: {error}"));
             });
-            usage.collect(file_variable, make(text.ok()?))
+            usage.collect(file_variable, make(std::mem::take(&mut *file.ok()?.text)))
         }
         (None, None) => {
             usage.add(variable, missing);
             None
         }
     }
-}
-
-fn from_file(path: &str) -> io::Result<String> {
-    // Allocated once, because a reallocation would leave a copy of the secret in memory.
-    let mut text = String::with_capacity(MAX_SECRET_FILE_BYTES);
-    File::open(path)?.take(MAX_SECRET_FILE_BYTES as u64).read_to_string(&mut text)?;
-    text.truncate(without_newline(&text).len());
-    if text.starts_with(BYTE_ORDER_MARK) {
-        text.drain(..BYTE_ORDER_MARK.len_utf8());
-    }
-    Ok(text)
-}
-
-/// Byte order mark, which some editors write at the beginning of a file.
-pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// Removes one newline at the end.
-pub(crate) fn without_newline(text: &str) -> &str {
-    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
 }
 
 struct NotUnicode;
@@ -138,19 +116,5 @@ fn read(name: &str) -> Result<Option<String>, NotUnicode> {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => Err(NotUnicode),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_newline;
-
-    #[test]
-    fn only_one_newline_is_stripped() {
-        for (text, expected) in
-            [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), ("s\r", "s\r"), ("\n", ""), ("", "")]
-        {
-            assert_eq!(without_newline(text), expected);
-        }
     }
 }

@@ -19,7 +19,6 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use toml::Table;
 
 pub(crate) use self::app::AppConfig;
 use self::app::TransportCache;
@@ -27,8 +26,9 @@ pub use self::app::ignored_proxy;
 pub use self::client::is_client_name;
 pub(crate) use self::client::{ApiClient, AppAccess, Scope, find_by_key};
 pub use self::document::{ConfigError, Diagnostic};
-use self::document::{Diagnostics, TableReader};
+use self::document::{Document, TableReader};
 pub use self::key::{ApiKeyDigest, generate_api_key};
+pub use self::secret::SecretFile;
 pub(crate) use self::store::SharedStore;
 
 /// The default of `listen`.
@@ -84,26 +84,14 @@ impl Config {
     /// Returns the configuration and its warnings.
     ///
     /// # Errors
-    /// [`ConfigError`] lists every problem, with its path and what to do.
+    /// [`ConfigError`] lists every problem, with its line, its path and what to do.
     pub fn read(
         text: &str,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<Diagnostic>), ConfigError> {
-        let diagnostics = Diagnostics::default();
-        let config = match text.parse::<Table>() {
-            Ok(table) => Some(Self::parse(TableReader::top(table, &diagnostics), &environment)),
-            Err(error) => {
-                let line = error.span().map_or(0, |span| {
-                    text.get(..span.start).map_or(0, |before| before.matches('\n').count())
-                });
-                diagnostics.problem(
-                    &format!("line {}", line + 1),
-                    format_args!("is not TOML: {}", error.message().replace('\n', " ")),
-                );
-                None
-            }
-        };
-        diagnostics.finish(config)
+        let document = Document::new(text);
+        let config = document.parse().map(|top| Self::parse(top, &environment));
+        document.finish(config)
     }
 
     /// The address to listen on.

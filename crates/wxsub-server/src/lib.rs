@@ -51,7 +51,8 @@ mod state;
 pub use api::weixin_compat::MAYBE_SENT;
 pub use apps::failed_send;
 pub use config::{
-    ApiKeyDigest, Config, ConfigError, Diagnostic, generate_api_key, ignored_proxy, is_client_name,
+    ApiKeyDigest, Config, ConfigError, Diagnostic, SecretFile, generate_api_key, ignored_proxy,
+    is_client_name,
 };
 pub use serve::{BuildError, Server, ServerBuilder};
 pub use state::store::{FileStore, StateError};

@@ -26,7 +26,6 @@ use self::line_set::LineSet;
 use self::report::ResultWriter;
 use crate::backend::{Backend, DirectConfig};
 use crate::console;
-use crate::environment::{BYTE_ORDER_MARK, without_newline};
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
@@ -306,8 +305,8 @@ fn object<const N: usize>(members: [(&str, &Option<String>); N]) -> Map<String, 
 fn read_content(path: &Path) -> Result<String, String> {
     let bytes = Input::read(path, MAX_CONTENT_FILE_BYTES).map_err(|error| error.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "must be UTF-8 text")?;
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
-    Ok(without_newline(text).to_owned())
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok(text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text)).to_owned())
 }
 
 /// Returns the flag for a field of the message.

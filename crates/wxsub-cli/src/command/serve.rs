@@ -65,8 +65,8 @@ fn read_config(path: &Path) -> Result<Config, Vec<String>> {
         .map_err(|error| vec![format!("--config: {} cannot be read: {error}", path.display())])?;
     let result = Config::read(&text, environment::value_lossy);
     let (config, warnings) =
-        result.map_err(|error| error.problems().map(ToString::to_string).collect::<Vec<_>>())?;
-    warnings.iter().for_each(console::warning);
+        result.map_err(|error| error.problems().map(|problem| problem.in_file(path)).collect::<Vec<_>>())?;
+    warnings.iter().for_each(|warning| console::warning(warning.in_file(path)));
     Ok(config)
 }
 
@@ -210,7 +210,7 @@ impl SandboxSetup {
         let result = Config::read(&text, |_| Some(SANDBOX_SECRET.to_owned()));
         let (config, _) = result.map_err(|error| {
             // Only `listen` comes from the user.
-            CliError::usage(error.problems().map(|problem| format!("--{problem}")).collect())
+            CliError::usage(error.problems().map(|problem| format!("--{}", problem.without_line())).collect())
         })?;
         Ok(Self { config, key, sandbox_url })
     }

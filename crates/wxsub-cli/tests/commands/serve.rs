@@ -235,9 +235,9 @@ fn check_names_all_problems() {
         .assert_wrong(&["apps[0].secret_env: names a variable"]);
     let bad = file("bad.toml", "listen = 1\nzzz = 1\n[limits]\nheader_timeout_s = 0\n");
     wxsub(["serve", "--check", "--config", &bad]).run().assert_wrong(&[
-        "listen: ",
-        "zzz: ",
-        "limits.header_timeout_s: ",
+        "bad.toml:1: listen: ",
+        "bad.toml:2: zzz: ",
+        "bad.toml:4: limits.header_timeout_s: ",
         "apps: ",
     ]);
     wxsub(["serve", "--config", "/nowhere"]).run().assert_wrong(&["--config: /nowhere cannot be read"]);

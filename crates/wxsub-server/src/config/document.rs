@@ -1,31 +1,57 @@
-//! Reads a TOML document key by key, and collects every problem and warning.
+//! Reads a TOML document key by key, and collects every problem and warning with its line.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::{self, Display};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
+use std::path::Path;
 use std::str::FromStr;
 
-use toml::{Table, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 use wxsub_proto::{ValidationError, ValidationErrorKind};
 
 /// A problem or warning about one key of a configuration: what is wrong and what to do. Never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
+    line: Option<usize>,
     path: String,
     text: String,
 }
 
 impl Diagnostic {
-    /// The path of the key, such as `apps[0].secret_file`.
+    /// The line of the key, from 1. For an absent key, the line of its table; `None` if that is the whole file.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// The path of the key, such as `apps[0].secret_file`. Empty if the file is not TOML.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The line for people, with the name of the file: `wxsub.toml:12: apps[0].secret_file: is missing; …`.
+    #[must_use]
+    pub fn in_file(&self, file: &Path) -> String {
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        format!("{}{line}: {}", file.display(), self.without_line())
+    }
+
+    /// Path and text, for a configuration that no one sees as a file.
+    #[must_use]
+    pub fn without_line(&self) -> String {
+        if self.path.is_empty() { self.text.clone() } else { format!("{}: {}", self.path, self.text) }
     }
 }
 
 impl Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.text)
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        f.write_str(&self.without_line())
     }
 }
 
@@ -45,22 +71,28 @@ fn join(problems: &[Diagnostic]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Collects problems and warnings while a configuration is read.
-#[derive(Debug, Default)]
-pub(super) struct Diagnostics {
+/// The text of a configuration, and what was found wrong with it while it is read.
+#[derive(Debug)]
+pub(super) struct Document<'a> {
+    text: &'a str,
     problems: RefCell<Vec<Diagnostic>>,
     warnings: RefCell<Vec<Diagnostic>>,
 }
 
-impl Diagnostics {
-    /// Adds a problem: the configuration is invalid.
-    pub(super) fn problem(&self, path: &str, text: impl Display) {
-        self.problems.borrow_mut().push(diagnostic(path, text));
+impl<'a> Document<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, problems: RefCell::default(), warnings: RefCell::default() }
     }
 
-    /// Adds a warning: the configuration is valid, but may not be what the operator wants.
-    pub(super) fn warning(&self, path: &str, text: impl Display) {
-        self.warnings.borrow_mut().push(diagnostic(path, text));
+    /// Parses the text. Every syntax error is a problem.
+    pub(super) fn parse(&self) -> Option<TableReader<'_>> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            let line = error.span().map(|span| self.line_of(&span));
+            let text = format!("is not TOML: {}", error.message().replace('\n', " "));
+            self.problems.borrow_mut().push(Diagnostic { line, path: String::new(), text });
+        }
+        errors.is_empty().then(|| TableReader::new(self, String::new(), None, table.into_inner()))
     }
 
     /// Returns the configuration and the warnings, or all problems. `None` stands for a configuration with a problem.
@@ -71,41 +103,59 @@ impl Diagnostics {
             _ => Err(ConfigError(problems)),
         }
     }
-}
 
-fn diagnostic(path: &str, text: impl Display) -> Diagnostic {
-    Diagnostic { path: path.to_owned(), text: text.to_string() }
+    fn line_of(&self, span: &Range<usize>) -> usize {
+        1 + self.text.get(..span.start).map_or(0, |before| before.matches('\n').count())
+    }
 }
 
 /// A table with the keys that have not been read yet.
 pub(super) struct TableReader<'a> {
+    document: &'a Document<'a>,
     path: String,
-    table: Table,
-    diagnostics: &'a Diagnostics,
+    /// The line of the table's header. `None` for the whole file.
+    line: Option<usize>,
+    /// The lines of all keys, and of the items of lists that have been read.
+    lines: HashMap<String, usize>,
+    table: DeTable<'a>,
 }
 
 impl<'a> TableReader<'a> {
-    pub(super) fn top(table: Table, diagnostics: &'a Diagnostics) -> Self {
-        Self { path: String::new(), table, diagnostics }
+    fn new(document: &'a Document<'a>, path: String, line: Option<usize>, table: DeTable<'a>) -> Self {
+        let line_of = |key: &Spanned<_>| document.line_of(&key.span());
+        let lines = table.keys().map(|key| (key.get_ref().to_string(), line_of(key))).collect();
+        Self { document, path, line, lines, table }
     }
 
     /// The path of a key of this table.
-    pub(super) fn path_of(&self, key: &str) -> String {
+    fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    pub(super) fn problem(&self, key: &str, text: impl Display) {
-        self.diagnostics.problem(&self.path_of(key), text);
+    fn diagnostic(&self, key: &str, text: impl Display) -> Diagnostic {
+        let list = key.split_once('[').map_or(key, |(list, _)| list);
+        let line = self.lines.get(key).or_else(|| self.lines.get(list)).copied().or(self.line);
+        Diagnostic { line, path: self.path_of(key), text: text.to_string() }
     }
 
+    /// Adds a problem: the configuration is invalid.
+    pub(super) fn problem(&self, key: &str, text: impl Display) {
+        self.document.problems.borrow_mut().push(self.diagnostic(key, text));
+    }
+
+    /// Adds a warning: the configuration is valid, but may not be what the operator wants.
     pub(super) fn warning(&self, key: &str, text: impl Display) {
-        self.diagnostics.warning(&self.path_of(key), text);
+        self.document.warnings.borrow_mut().push(self.diagnostic(key, text));
+    }
+
+    fn take(&mut self, key: &str) -> Option<DeValue<'a>> {
+        self.table.remove(key).map(Spanned::into_inner)
     }
 
     /// Reads a text. `None` if the key is absent; also if it is no text, which is a problem.
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
-        match self.table.remove(key)? {
-            Value::String(text) => Some(text),
+        match self.take(key)? {
+            DeValue::String(text) => Some(text.into_owned()),
             _ => {
                 self.problem(key, "must be text in quotes");
                 None
@@ -141,9 +191,9 @@ impl<'a> TableReader<'a> {
 
     /// Reads a boolean. The default is `false`.
     pub(super) fn flag(&mut self, key: &str) -> bool {
-        match self.table.remove(key) {
+        match self.take(key) {
             None => false,
-            Some(Value::Boolean(flag)) => flag,
+            Some(DeValue::Boolean(flag)) => flag,
             Some(_) => {
                 self.problem(key, "must be true or false");
                 false
@@ -153,8 +203,11 @@ impl<'a> TableReader<'a> {
 
     /// Reads a whole number in this range.
     pub(super) fn number(&mut self, key: &str, range: RangeInclusive<u32>, default: u32) -> u32 {
-        let Some(value) = self.table.remove(key) else { return default };
-        let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
+        let number = match self.take(key) {
+            None => return default,
+            Some(DeValue::Integer(number)) => u32::from_str_radix(number.as_str(), number.radix()).ok(),
+            Some(_) => None,
+        };
         number.filter(|number| range.contains(number)).unwrap_or_else(|| {
             self.problem(
                 key,
@@ -166,73 +219,93 @@ impl<'a> TableReader<'a> {
 
     /// Reads a list of texts and parses each. Invalid ones are problems, and are left out.
     pub(super) fn list<T>(&mut self, key: &str, mut read: impl FnMut(&str) -> Result<T, String>) -> Vec<T> {
-        let values = match self.table.remove(key) {
+        let values = match self.take(key) {
             None => return Vec::new(),
-            Some(Value::Array(values)) => values,
+            Some(DeValue::Array(values)) => values,
             Some(_) => {
                 self.problem(key, "must be a list of texts");
                 return Vec::new();
             }
         };
-        let mut parse = |(index, value): (usize, &Value)| {
-            let value = value.as_str().ok_or_else(|| "must be text in quotes".to_owned()).and_then(&mut read);
-            value.map_err(|text| self.problem(&format!("{key}[{index}]"), text)).ok()
-        };
-        values.iter().enumerate().filter_map(&mut parse).collect()
+        let texts: Vec<_> = values
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, value)| self.item(key, index, value))
+            .collect();
+        let parse = |(key, text): (String, String)| read(&text).map_err(|text| self.problem(&key, text)).ok();
+        texts.into_iter().filter_map(parse).collect()
     }
 
     /// Reads a text or a list of texts, each with its key. `None` if the key is absent; also if it is invalid, which is a
     /// problem.
     pub(super) fn texts(&mut self, key: &str) -> Option<Vec<(String, String)>> {
-        let values = match self.table.remove(key)? {
-            Value::String(text) => return Some(vec![(key.to_owned(), text)]),
-            Value::Array(values) => values,
+        match self.take(key)? {
+            DeValue::String(text) => Some(vec![(key.to_owned(), text.into_owned())]),
+            DeValue::Array(values) => {
+                let items = values.into_iter().enumerate();
+                let texts: Vec<_> = items.map(|(index, value)| self.item(key, index, value)).collect();
+                texts.into_iter().collect()
+            }
             _ => {
                 self.problem(key, "must be text in quotes, or a list of such texts");
-                return None;
+                None
             }
-        };
-        let texts = values.iter().enumerate().map(|(index, value)| {
-            let key = format!("{key}[{index}]");
-            match value.as_str() {
-                Some(text) => Some((key, text.to_owned())),
-                None => {
-                    self.problem(&key, "must be text in quotes");
-                    None
-                }
+        }
+    }
+
+    /// Reads one text of a list, and returns it with its key.
+    fn item(&mut self, key: &str, index: usize, value: Spanned<DeValue<'a>>) -> Option<(String, String)> {
+        let key = format!("{key}[{index}]");
+        self.lines.insert(key.clone(), self.document.line_of(&value.span()));
+        match value.into_inner() {
+            DeValue::String(text) => Some((key, text.into_owned())),
+            _ => {
+                self.problem(&key, "must be text in quotes");
+                None
             }
-        });
-        texts.collect()
+        }
     }
 
     /// Reads a nested table. The default is an empty one.
     pub(super) fn section(&mut self, key: &str) -> TableReader<'a> {
-        let table = match self.table.remove(key) {
-            None => Table::new(),
-            Some(Value::Table(table)) => table,
+        let table = match self.take(key) {
+            None => DeTable::new(),
+            Some(DeValue::Table(table)) => table,
             Some(_) => {
                 self.problem(key, format_args!("must be a table: [{key}]"));
-                Table::new()
+                DeTable::new()
             }
         };
-        TableReader { path: self.path_of(key), table, diagnostics: self.diagnostics }
+        TableReader::new(self.document, self.path_of(key), self.lines.get(key).copied(), table)
     }
 
     /// Reads a list of nested tables.
     pub(super) fn sections(&mut self, key: &str) -> Vec<TableReader<'a>> {
-        let values = match self.table.remove(key) {
+        let values: Vec<_> = match self.table.remove(key) {
             None => Vec::new(),
-            Some(Value::Array(values)) => values,
-            Some(other) => vec![other],
+            Some(value) => match value.get_ref() {
+                DeValue::Array(_) => match value.into_inner() {
+                    DeValue::Array(values) => values.into_iter().collect(),
+                    _ => Vec::new(),
+                },
+                _ => vec![value],
+            },
         };
         let mut sections = Vec::new();
         for (index, value) in values.into_iter().enumerate() {
-            let path = self.path_of(&format!("{key}[{index}]"));
-            match value {
-                Value::Table(table) => {
-                    sections.push(TableReader { path, table, diagnostics: self.diagnostics });
+            let key_of_item = format!("{key}[{index}]");
+            let line = self.document.line_of(&value.span());
+            self.lines.insert(key_of_item.clone(), line);
+            match value.into_inner() {
+                DeValue::Table(table) => {
+                    sections.push(TableReader::new(
+                        self.document,
+                        self.path_of(&key_of_item),
+                        Some(line),
+                        table,
+                    ));
                 }
-                _ => self.diagnostics.problem(&path, format_args!("must be a table: [[{key}]]")),
+                _ => self.problem(&key_of_item, format_args!("must be a table: [[{key}]]")),
             }
         }
         sections
@@ -241,8 +314,11 @@ impl<'a> TableReader<'a> {
     /// Reports the keys that were not read as unknown.
     pub(super) fn finish(self) {
         for key in self.table.keys() {
-            let name: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
-            self.problem(&name, "is an unknown key; remove it or correct its spelling");
+            let name: String = key.get_ref().chars().filter(|c| !c.is_control()).take(64).collect();
+            let text = "is an unknown key; remove it or correct its spelling";
+            let line = Some(self.document.line_of(&key.span()));
+            let diagnostic = Diagnostic { line, ..self.diagnostic(&name, text) };
+            self.document.problems.borrow_mut().push(diagnostic);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Secrets from files and from the environment.
 
+use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::path::Path;
 
 use wxsub_proto::AppSecret;
 use zeroize::Zeroizing;
@@ -10,6 +12,44 @@ use super::document::TableReader;
 
 /// Maximum number of bytes read from a secret file. Secrets are shorter.
 const MAX_SECRET_BYTES: usize = 4096;
+
+/// The mark that some editors write at the beginning of a file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// A file that holds one secret.
+#[derive(Clone)]
+pub struct SecretFile {
+    /// The content without byte order mark and without the newline at the end. Wiped on drop.
+    pub text: Zeroizing<String>,
+    /// Whether every user of this machine can read the file.
+    pub is_readable_by_others: bool,
+}
+
+impl SecretFile {
+    /// Reads the first 4096 bytes of a file. Secrets are shorter.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not UTF-8.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        // Full capacity from the start: growing would leave copies of the secret in memory.
+        let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_BYTES));
+        let file = File::open(path)?;
+        let is_readable_by_others = is_readable_by_others(&file);
+        file.take(MAX_SECRET_BYTES as u64).read_to_string(&mut text)?;
+        let end = without_newline(&text).len();
+        text.truncate(end);
+        if text.starts_with(BYTE_ORDER_MARK) {
+            text.drain(..BYTE_ORDER_MARK.len_utf8());
+        }
+        Ok(Self { text, is_readable_by_others })
+    }
+}
+
+impl fmt::Debug for SecretFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretFile(***)")
+    }
+}
 
 /// Reads the AppSecret of an app from `secret_file` or `secret_env`.
 pub(super) fn read(
@@ -53,19 +93,15 @@ pub(super) fn line(section: &mut TableReader<'_>, key: &str) -> Option<Zeroizing
 }
 
 fn read_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
-    // Full capacity from the start: growing would leave copies of the secret in memory.
-    let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_BYTES));
-    let read = File::open(path).and_then(|file| {
-        if is_readable_by_others(&file) {
-            section
-                .warning(key, "names a file that every user of this machine can read; run chmod 600 on it");
-        }
-        file.take(MAX_SECRET_BYTES as u64).read_to_string(&mut text)
-    });
-    match read {
-        Ok(_) => {
-            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-            Some(Zeroizing::new(without_newline(text).to_owned()))
+    match SecretFile::read(Path::new(path)) {
+        Ok(SecretFile { text, is_readable_by_others }) => {
+            if is_readable_by_others {
+                section.warning(
+                    key,
+                    "names a file that every user of this machine can read; run chmod 600 on it",
+                );
+            }
+            Some(text)
         }
         Err(error) => {
             section.problem(key, format_args!("names a file that cannot be read: {error}"));
@@ -94,4 +130,18 @@ fn is_readable_by_others(_: &File) -> bool {
 /// Removes one newline at the end.
 fn without_newline(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_newline_is_stripped() {
+        for (text, expected) in
+            [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), ("s\r", "s\r"), ("\n", ""), ("", "")]
+        {
+            assert_eq!(without_newline(text), expected);
+        }
+    }
 }

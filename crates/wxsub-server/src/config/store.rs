@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use wxsub_redis::{RedisConfigError, RedisStore};
 use zeroize::Zeroizing;
 
@@ -19,7 +20,7 @@ pub(crate) struct SharedStore {
 
 impl PartialEq for SharedStore {
     fn eq(&self, other: &Self) -> bool {
-        self.settings == other.settings
+        self.settings.ct_eq(&other.settings).into()
     }
 }
 

@@ -7,10 +7,11 @@ const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789
 
 fn read(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
     let environment = |name: &str| (name == "SECRET").then(|| "PLANTED-secret".to_owned());
-    let to_strings = |diagnostics: Vec<Diagnostic>| diagnostics.iter().map(ToString::to_string).collect();
+    let to_strings =
+        |diagnostics: Vec<Diagnostic>| diagnostics.iter().map(Diagnostic::without_line).collect();
     match Config::read(text, environment) {
         Ok((config, warnings)) => Ok((config, to_strings(warnings))),
-        Err(error) => Err(error.problems().map(ToString::to_string).collect()),
+        Err(error) => Err(error.problems().map(Diagnostic::without_line).collect()),
     }
 }
 
@@ -76,7 +77,7 @@ fn proxy_of_the_environment_is_a_warning() {
             _ => None,
         };
         let (_, warnings) = Config::read(text, environment).unwrap();
-        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        warnings.iter().map(Diagnostic::without_line).collect::<Vec<_>>()
     };
     assert_eq!(
         warnings(&app(""), ""),
@@ -122,8 +123,8 @@ fn each_problem_has_its_path() {
     let empty = file("empty", "\n");
     for (text, problem) in [
         (String::new(), "apps: has no usable app"),
-        ("x = ".to_owned(), "line 1: is not TOML"),
-        ("\na = 1\na = 2".to_owned(), "line 3: is not TOML"),
+        ("x = ".to_owned(), "is not TOML"),
+        ("\na = 1\na = 2".to_owned(), "is not TOML"),
         (top_level("audti = \"off\""), "audti: is an unknown key"),
         (top_level("listen = 8460"), "listen: must be text in quotes"),
         (top_level("listen = \"localhost\""), "listen: must be an address and a port"),
@@ -233,6 +234,42 @@ fn all_problems_are_reported_at_once() {
     ] {
         assert!(problems.iter().any(|found| found.starts_with(&format!("{path}: "))), "{path}: {problems:?}");
     }
+}
+
+#[test]
+fn each_problem_has_its_line() {
+    let lines = |text: &str| -> Vec<String> {
+        let error = Config::read(text, |_| None).unwrap_err();
+        error.problems().map(|problem| format!("{:?} {}", problem.line(), problem.path())).collect()
+    };
+    let text = "listen = 1\nzzz = 1\n\n[[apps]]\nappid = \"w x\"\n\n[[apps]]\nappid = \"wx2\"\nsecret_env = \"S\"\n\
+                api_base = [\n  \"https://a\",\n  \"ftp://b\",\n]\n\n[limits]\nheader_timeout_s = 0\nbody = 1\n";
+    assert_eq!(
+        lines(text),
+        [
+            "Some(1) listen",
+            "Some(5) apps[0].appid",
+            "Some(4) apps[0].secret_file",
+            "Some(9) apps[1].secret_env",
+            "Some(12) apps[1].api_base[1]",
+            "Some(16) limits.header_timeout_s",
+            "Some(17) limits.body",
+            "Some(4) apps",
+            "Some(2) zzz",
+        ]
+    );
+    assert_eq!(lines(""), ["None apps"]);
+    // All syntax errors, and nothing about keys that could not be read.
+    assert_eq!(lines("x = \ny = 1\ny = 2\n"), ["Some(1) ", "Some(3) "]);
+}
+
+#[test]
+fn diagnostic_names_file_line_and_key() {
+    let error = Config::read("listen = 1\n", |_| None).unwrap_err();
+    let shown: Vec<_> = error.problems().map(|problem| problem.in_file("wxsub.toml".as_ref())).collect();
+    assert_eq!(shown[0], "wxsub.toml:1: listen: must be text in quotes");
+    assert!(shown[1].starts_with("wxsub.toml: apps: has no usable app"), "{shown:?}");
+    assert!(error.to_string().starts_with("line 1: listen: must be text in quotes; apps: has no"), "{error}");
 }
 
 #[test]
