@@ -18,9 +18,10 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tower_service::Service;
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
-use wxsub_reqwest::core::consent::{InMemoryNonceStore, SigningKey, VerifiedConsent};
-use wxsub_reqwest::proto::{BaseUrl, ConsentCallback, HttpUrl, Message, Scene, TemplateId};
-use wxsub_reqwest::{Client, ConsentVerifier, ReqwestTransport};
+use wxsub_reqwest::{
+    BaseUrl, Client, ConsentCallback, ConsentVerifier, HttpUrl, InMemoryNonceStore, Message,
+    ReqwestTransport, Scene, SigningKey, TemplateId, VerifiedConsent,
+};
 
 /// The state of the shop's handlers.
 struct Shop {
@@ -95,7 +96,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let weixin = Weixin::start().await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
-    let transport = Arc::new(ReqwestTransport::new()?);
+    let transport = ReqwestTransport::new()?;
     let shop = Shop {
         // All servers need the same key. In production it comes from your secrets.
         guard: ConsentVerifier::new(APPID.parse()?, SigningKey::new(b"sixteen random bytes or more")?),

@@ -2,12 +2,11 @@
 //!
 //! `cargo run -p wxsub-examples --example consent_callback` prints the consent URL, the results of both callbacks, and `sent`.
 
-use std::sync::Arc;
-
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
-use wxsub_reqwest::core::consent::{InMemoryNonceStore, SigningKey, VerifiedConsent};
-use wxsub_reqwest::proto::{ConsentCallback, HttpUrl, Message, Scene};
-use wxsub_reqwest::{Client, ConsentVerifier, ReqwestTransport};
+use wxsub_reqwest::{
+    Client, ConsentCallback, ConsentVerifier, HttpUrl, InMemoryNonceStore, Message, ReqwestTransport, Scene,
+    SigningKey, VerifiedConsent,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let VerifiedConsent::Granted { grant, .. } = verified else { return Err("the user cancelled".into()) };
     println!("genuine: one message to {} is allowed", grant.openid());
 
-    let transport = Arc::new(ReqwestTransport::new()?);
+    let transport = ReqwestTransport::new()?;
     let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
     client.send(&Message::builder(grant).title("Parcel").content("It is here.").build()?).await?;
     println!("sent");

@@ -2,13 +2,11 @@
 //!
 //! `cargo run -p wxsub-examples --example every_error` prints one line for each outcome of a send.
 
-use std::sync::Arc;
-
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
-use wxsub_reqwest::core::error::{Delivery, SendError};
 use wxsub_reqwest::proto::endpoint::{subscribe, token};
-use wxsub_reqwest::proto::{ConsentRequest, ErrCode, Grant, Message, Remedy};
-use wxsub_reqwest::{Client, ReqwestTransport};
+use wxsub_reqwest::{
+    Client, ConsentRequest, Delivery, ErrCode, Grant, Message, Remedy, ReqwestTransport, SendError,
+};
 use wxsub_sandbox::Fault;
 
 #[tokio::main]
@@ -26,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             weixin.sandbox.add_fault(path, 1, fault);
         }
         weixin.user_allows("OPENID", ConsentRequest::new(APPID, TEMPLATE, 7)?)?;
-        let transport = Arc::new(ReqwestTransport::new()?);
+        let transport = ReqwestTransport::new()?;
         let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
         println!("{what}: {}", what_to_do(&client, &message()?).await);
     }

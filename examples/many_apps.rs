@@ -5,17 +5,15 @@
 //! was fetched once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use wxsub_examples::{TEMPLATE, Weixin};
-use wxsub_reqwest::proto::{AppId, AppSecret, ConsentRequest, Grant, Message, Scene};
-use wxsub_reqwest::{Client, ReqwestTransport};
+use wxsub_reqwest::{AppId, AppSecret, Client, ConsentRequest, Grant, Message, ReqwestTransport, Scene};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weixin = Weixin::start().await?;
-    let transport = Arc::new(ReqwestTransport::new()?);
+    let transport = ReqwestTransport::new()?;
     let mut clients: HashMap<AppId, Client> = HashMap::new();
     for (appid, known, configured) in
         [("wxShop", "one", "one"), ("wxBank", "two", "two"), ("wxMistake", "three", "not-its-secret")]

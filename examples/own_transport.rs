@@ -2,15 +2,13 @@
 //!
 //! `cargo run -p wxsub-examples --example own_transport` prints a line for the token and a line for the message.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use wxsub_core::clock::{Clock, SystemClock};
-use wxsub_core::transport::{HttpRequest, Transport, TransportError};
+
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
-use wxsub_reqwest::proto::codec::RawResponse;
-use wxsub_reqwest::proto::{ConsentRequest, Grant, Message};
-use wxsub_reqwest::{Client, ReqwestTransport};
+use wxsub_reqwest::{
+    Client, Clock, ConsentRequest, Grant, HttpRequest, Message, RawResponse, ReqwestTransport, SystemClock,
+    Transport, TransportError,
+};
 
 /// A `Transport` that measures another one.
 struct Timed<T>(T, SystemClock);
@@ -35,7 +33,7 @@ impl<T: Transport> Transport for Timed<T> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weixin = Weixin::start().await?;
     weixin.user_allows("OPENID", ConsentRequest::new(APPID, TEMPLATE, 7)?)?;
-    let transport = Arc::new(Timed(ReqwestTransport::new()?, SystemClock::new()));
+    let transport = Timed(ReqwestTransport::new()?, SystemClock::new());
     let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
     let grant = Grant::assume_verified("OPENID", TEMPLATE, 7)?;
     client.send(&Message::builder(grant).title("Parcel").content("It is here.").build()?).await?;

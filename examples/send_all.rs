@@ -4,21 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
-use wxsub_reqwest::core::error::Delivery;
-use wxsub_reqwest::proto::{ConsentRequest, Grant, Message, Scene};
-use wxsub_reqwest::{Client, ReqwestTransport, SendError};
+use wxsub_reqwest::{Client, ConsentRequest, Delivery, Grant, Message, ReqwestTransport, Scene, SendError};
 
 const MESSAGES: usize = 500;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weixin = Weixin::start().await?;
-    let transport = Arc::new(ReqwestTransport::new()?);
+    let transport = ReqwestTransport::new()?;
     let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
 
     // In production the messages come from a file or a table. Only messages in flight are read.

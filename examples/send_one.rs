@@ -3,8 +3,7 @@
 //! `cargo run -p wxsub-examples --example send_one` prints `sent`.
 
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
-use wxsub_reqwest::proto::{ConsentRequest, Grant, Message};
-use wxsub_reqwest::{Client, ReqwestTransport};
+use wxsub_reqwest::{Client, ConsentRequest, Grant, Message, ReqwestTransport};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,7 +11,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     weixin.user_allows("OPENID", ConsentRequest::new(APPID, TEMPLATE, 1000)?)?;
 
     // In production this is one call: `wxsub_reqwest::client(appid, secret)`.
-    let transport = std::sync::Arc::new(ReqwestTransport::new()?);
+    let transport = ReqwestTransport::new()?;
     let client = Client::builder(APPID, SECRET, transport).api_base(weixin.base.clone()).build()?;
 
     // The grant that was stored when the user consented.

@@ -3,8 +3,8 @@
 use std::io;
 
 use tokio::net::TcpListener;
-use wxsub_reqwest::core::token::ApiKey;
-use wxsub_reqwest::proto::{BaseUrl, ConsentAction, ConsentRequest, OpenId};
+
+use wxsub_reqwest::{ApiKey, BaseUrl, ConsentAction, ConsentRequest, OpenId};
 use wxsub_sandbox::{Sandbox, http};
 use wxsub_server::{ApiKeyDigest, Config, Server, generate_api_key};
 

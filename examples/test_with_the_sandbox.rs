@@ -30,7 +30,7 @@ fn main() {
 #[cfg(test)]
 mod tests {
     use wxsub_core::proto::{ConsentAction, ConsentRequest};
-    use wxsub_core::testing::{MockResponse, MockTransport};
+    use wxsub_core::testing::MockTransport;
     use wxsub_sandbox_transport::{Sandbox, SandboxTransport};
 
     use super::*;
@@ -49,12 +49,7 @@ mod tests {
 
     #[tokio::test]
     async fn lost_response_counts_as_notified() {
-        let weixin = MockTransport::new();
-        weixin.respond_always(
-            "/cgi-bin/token",
-            MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#),
-        );
-        weixin.respond_once("/cgi-bin/message/template/subscribe", MockResponse::lose_response());
+        let weixin = MockTransport::new().token("T").response_lost();
         let client = Client::builder("wx1", "SECRET", weixin).build().unwrap();
         assert!(notify(&client, "oCustomer").await.unwrap());
     }

@@ -5,12 +5,13 @@
 
 use std::error::Error;
 use std::future::pending;
-use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use wxsub_examples::{APPID, TEMPLATE, Weixin};
-use wxsub_reqwest::proto::{BaseUrl, ConsentRequest, Grant, Message, Scene};
-use wxsub_reqwest::{Client, ControlServer, ControlServerTokenSource, ReqwestTransport};
+use wxsub_reqwest::{
+    BaseUrl, Client, ConsentRequest, ControlServer, ControlServerTokenSource, Grant, Message,
+    ReqwestTransport, Scene,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -21,7 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let base: BaseUrl = format!("http://{}", listener.local_addr()?).parse()?;
     tokio::spawn(async move { server.serve(listener, None, pending()).await });
 
-    let transport = Arc::new(ReqwestTransport::new()?);
+    let transport = ReqwestTransport::new()?;
     let server = ControlServer::new(base, key, transport.clone());
     let tokens = ControlServerTokenSource::new(server, APPID.parse()?);
     // Without this line, messages go to https://api.weixin.qq.com.

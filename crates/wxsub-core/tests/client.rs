@@ -31,18 +31,13 @@ const SEND: &str = "/cgi-bin/message/template/subscribe";
 
 struct Bench {
     clock: Arc<ManualClock>,
-    weixin: Arc<MockTransport>,
+    weixin: MockTransport,
     client: Client,
 }
 
 fn bench() -> Bench {
-    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
-    for text in ["TOKEN-A", "TOKEN-B", "TOKEN-C"] {
-        weixin.respond_once(
-            TOKEN,
-            MockResponse::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#)),
-        );
-    }
+    let clock = Arc::new(ManualClock::new());
+    let weixin = MockTransport::new().token("TOKEN-A").token("TOKEN-B").token("TOKEN-C");
     let client = Client::builder("wx1", "SECRET", weixin.clone()).clock(clock.clone()).build().unwrap();
     Bench { clock, weixin, client }
 }
@@ -229,7 +224,7 @@ async fn deadline_outcome_depends_on_the_post() {
     first.clock.advance_and_run(Duration::from_secs(31)).await;
     assert_eq!(sending.await.unwrap().delivery(), Delivery::MaybeSent);
     // Before the post: not sent, and not posted later.
-    let weixin = Arc::new(MockTransport::new());
+    let weixin = MockTransport::new();
     weixin.respond_always(TOKEN, MockResponse::Hang);
     let client = Client::builder("wx1", "SECRET", weixin.clone())
         .clock(first.clock.clone())
@@ -252,7 +247,7 @@ async fn a_stopped_send_says_whether_it_was_posted() {
         (TOKEN, (Operation::FetchToken, Delivery::NotSent, Remedy::RetryLater), 0),
         (SEND, (Operation::Send, Delivery::MaybeSent, Remedy::Investigate), 1),
     ] {
-        let weixin = Arc::new(MockTransport::new());
+        let weixin = MockTransport::new();
         weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
         weixin.respond_once(hangs, MockResponse::Hang);
         let client = Client::builder("wx1", "SECRET", weixin.clone()).build().unwrap();
@@ -271,7 +266,7 @@ async fn a_stopped_send_says_whether_it_was_posted() {
 #[tokio::test]
 async fn a_send_stopped_between_two_posts_is_not_sent() {
     let bench = bench();
-    let weixin = Arc::new(MockTransport::new());
+    let weixin = MockTransport::new();
     weixin.respond_once(TOKEN, MockResponse::json(r#"{"access_token":"TOKEN-A","expires_in":7200}"#));
     weixin.respond_once(TOKEN, MockResponse::Hang);
     weixin.respond_once(SEND, refusal(40001));
@@ -287,7 +282,7 @@ async fn a_send_stopped_between_two_posts_is_not_sent() {
 
 #[tokio::test]
 async fn refused_token_call_has_a_remedy() {
-    let weixin = Arc::new(MockTransport::new());
+    let weixin = MockTransport::new();
     weixin.respond_always(
         TOKEN,
         MockResponse::json(r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7, not in whitelist"}"#),
@@ -341,7 +336,7 @@ async fn concurrent_rejections_fetch_one_new_token() {
 
 #[tokio::test]
 async fn static_token_is_not_refreshed() {
-    let weixin = Arc::new(MockTransport::new());
+    let weixin = MockTransport::new();
     weixin.respond_once(SEND, ok());
     weixin.respond_always(SEND, refusal(42001));
     let source = StaticToken::new(AccessToken::new("BY-HAND").unwrap());
@@ -376,7 +371,7 @@ async fn batch_keeps_order_and_reads_only_messages_in_flight() {
 async fn apps_are_independent() {
     let good = bench();
     good.weixin.respond_always(SEND, ok());
-    let broken = Arc::new(MockTransport::new());
+    let broken = MockTransport::new();
     broken.respond_always(TOKEN, MockResponse::json(r#"{"errcode":40013,"errmsg":"invalid appid"}"#));
     let other = Client::builder("wx2", "SECRET", broken).build().unwrap();
     for _ in 0..3 {

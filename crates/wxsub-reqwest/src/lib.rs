@@ -50,13 +50,17 @@ pub use wxsub_client::{
 pub use wxsub_core as core;
 pub use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 pub use wxsub_core::consent::{InMemoryNonceStore, Nonce, SigningKey, VerificationError, VerifiedConsent};
-pub use wxsub_core::error::{Delivery, ErrorKind};
+pub use wxsub_core::proto::codec::RawResponse;
+pub use wxsub_core::proto::consent::ConsentUrl;
+pub use wxsub_core::proto::message::{MessageBuilder, MessageDraft};
 pub use wxsub_core::proto::{
     AccessToken, ApiError, AppId, AppSecret, BaseUrl, BaseUrls, Color, ConsentAction, ConsentCallback,
     ConsentRequest, Content, ErrCode, Grant, HttpUrl, Message, OpenId, Operation, Remedy, Reserved, Scene,
     TapTarget, TemplateId, Title, TraceId, ValidationError, ValidationErrorKind, ValidationErrors,
 };
 pub use wxsub_core::store::{MemoryStore, TokenStore};
+#[cfg(feature = "testing")]
+pub use wxsub_core::testing;
 pub use wxsub_core::token::{
     StaticToken, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenEvent,
     TokenSource, TokenStatus,
@@ -64,7 +68,9 @@ pub use wxsub_core::token::{
 pub use wxsub_core::transport::{
     HttpRequest, RequestState, Transport, TransportError, TransportErrorKind, TransportLimits,
 };
-pub use wxsub_core::{Client, ClientBuilder, ConsentVerifier, OwnTokenCache, SendError, proto};
+pub use wxsub_core::{
+    Client, ClientBuilder, ConsentVerifier, Delivery, ErrorKind, OwnTokenCache, SendError, proto,
+};
 pub use wxsub_tls::{Roots, TlsConfigError};
 
 /// Creates a client for this app, with default limits, this machine's certificate authorities and no proxy. It fetches

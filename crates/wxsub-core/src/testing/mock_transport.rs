@@ -1,41 +1,39 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::pending;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use wxsub_proto::codec::RawResponse;
+use wxsub_proto::endpoint::{stable_token, subscribe, token};
 
 use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 
-/// A transport with prepared responses. It records all requests.
+/// A transport with prepared responses. It records all requests. A clone is the same mock.
 ///
-/// A request to a path without a response fails with an error that says so.
+/// Prepare the token first, then what each send meets. A request without a prepared response fails with an error that
+/// says so.
 ///
 /// ```
-/// use std::sync::Arc;
 /// use wxsub_core::Client;
-/// use wxsub_core::proto::{Grant, Message};
-/// use wxsub_core::testing::{MockResponse, MockTransport};
+/// use wxsub_core::proto::{Grant, Scene};
+/// use wxsub_core::testing::MockTransport;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let weixin = Arc::new(MockTransport::new());
-/// weixin.respond_always("/cgi-bin/token", MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-/// weixin.respond_once("/cgi-bin/message/template/subscribe", MockResponse::json(r#"{"errcode":43101,"errmsg":"user refuse"}"#));
-///
+/// let weixin = MockTransport::new().token("T").refused(43101);
 /// let client = Client::builder("wx1", "SECRET", weixin.clone()).build()?;
-/// let grant = Grant::assume_verified("OPENID", "TEMPLATE", 7)?;
-/// let error = client.send(&Message::builder(grant).title("Hi").content("Hello").build()?).await.unwrap_err();
+///
+/// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE".parse()?, Scene::new(7)?);
+/// let error = client.send(&grant.message("Hi".parse()?, "Hello".parse()?)).await.unwrap_err();
 /// assert_eq!(error.errcode().unwrap().get(), 43101);
-/// assert_eq!(weixin.count("/cgi-bin/token"), 1);
 /// # Ok(()) }
 /// ```
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct MockTransport {
-    script: Mutex<HashMap<String, Responses>>,
-    seen: Mutex<Vec<RecordedRequest>>,
+    script: Arc<Mutex<HashMap<String, Responses>>>,
+    seen: Arc<Mutex<Vec<RecordedRequest>>>,
 }
 
 #[derive(Default)]
@@ -101,6 +99,38 @@ impl MockTransport {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Adds a token for the next token call, to `/cgi-bin/token` or to `/cgi-bin/stable_token`. It expires in two hours.
+    #[must_use]
+    pub fn token(self, token: &str) -> Self {
+        let response = MockResponse::json(&format!(r#"{{"access_token":"{token}","expires_in":7200}}"#));
+        self.respond_once(token::PATH, response.clone());
+        self.respond_once(stable_token::PATH, response);
+        self
+    }
+
+    /// Adds a response for the next send: accepted.
+    #[must_use]
+    pub fn accepted(self) -> Self {
+        self.on_send(MockResponse::json(r#"{"errcode":0,"errmsg":"ok"}"#))
+    }
+
+    /// Adds a response for the next send: refused with this errcode.
+    #[must_use]
+    pub fn refused(self, errcode: i64) -> Self {
+        self.on_send(MockResponse::json(&format!(r#"{{"errcode":{errcode},"errmsg":"mock"}}"#)))
+    }
+
+    /// Loses the response to the next send. The message may have been sent.
+    #[must_use]
+    pub fn response_lost(self) -> Self {
+        self.on_send(MockResponse::lose_response())
+    }
+
+    fn on_send(self, response: MockResponse) -> Self {
+        self.respond_once(subscribe::PATH, response);
+        self
     }
 
     /// Adds a response for one request to this path. Responses are used in their order.
