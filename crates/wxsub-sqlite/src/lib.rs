@@ -15,8 +15,9 @@
 //!
 //! * A commit is on the disk when it returns: SQLite's write-ahead log with `synchronous=FULL`. One thread writes. What is
 //!   asked for while it commits goes into the next transaction.
-//! * One process writes. It holds the lock file `FILE.lock`; another one is refused and learns who has it. Whoever takes the
-//!   lock ends the attempts of the process before: they become `maybe_sent`. Readers need no lock.
+//! * One process writes. It holds the lock file `FILE.lock`; another one is refused, with the name of
+//!   the holder. The process that takes the lock ends the attempts of the one before: they become `maybe_sent`. Readers
+//!   need no lock.
 //! * A file on a network, of a newer version, of another program, a damaged one and a backup are refused.
 //! * If the disk is full, nothing is called done: what was not committed is undone, and if the commit itself fails, its
 //!   outcome is unknown.
@@ -38,3 +39,8 @@ mod writer;
 
 pub use error::OpenError;
 pub use ledger::{SqliteLedger, SqliteOptions};
+
+/// Compiles the code of the document.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/outbox.md")]
+struct Document;

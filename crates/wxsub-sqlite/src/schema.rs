@@ -93,3 +93,25 @@ impl Step {
         Sha256::digest(self.sql).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_is_documented() {
+        let document = include_str!("../../../docs/outbox.md");
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, 0, UnixMillis::new(1)).unwrap();
+        let columns = "SELECT t.name, c.name FROM pragma_table_list AS t, pragma_table_info(t.name) AS c \
+                       WHERE t.name LIKE 'wxsub_%'";
+        let mut statement = connection.prepare(columns).unwrap();
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+        for column in statement.query_map([], read).unwrap() {
+            let (table, column) = column.unwrap();
+            let chapter = document.split("\n### ").find(|chapter| chapter.contains(&format!("`{table}`")));
+            let chapter = chapter.unwrap_or_else(|| panic!("{table} has no chapter"));
+            assert!(chapter.contains(&format!("`{column}`")), "{table}.{column} is not documented");
+        }
+    }
+}

@@ -13,5 +13,3 @@ mod copies;
 mod fixture;
 #[path = "file/opening.rs"]
 mod opening;
-#[path = "file/two_processes.rs"]
-mod two_processes;
