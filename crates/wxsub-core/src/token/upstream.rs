@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,6 +31,25 @@ pub trait TokenUpstream: Send + Sync + fmt::Debug {
 
     /// Called after a fetch timed out and was dropped.
     fn on_timeout(&self) {}
+}
+
+#[async_trait]
+impl<U: TokenUpstream + ?Sized> TokenUpstream for Arc<U> {
+    fn appid(&self) -> &AppId {
+        (**self).appid()
+    }
+
+    fn behavior(&self) -> UpstreamBehavior {
+        (**self).behavior()
+    }
+
+    async fn fetch(&self, request: UpstreamRequest<'_>) -> Result<FetchedToken, TokenErrorKind> {
+        (**self).fetch(request).await
+    }
+
+    fn on_timeout(&self) {
+        (**self).on_timeout();
+    }
 }
 
 /// What a token cache must know of its upstream.

@@ -1,6 +1,6 @@
 //! A scenario for the refresh state: a scripted Weixin, clocks that jump, callers that request and report tokens.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use wxsub_core::transport::{TransportError, TransportErrorKind};
 
 /// The end of a fetch, this long after its request.
 #[derive(Debug, Clone)]
-pub struct Fate {
-    pub takes: Duration,
-    pub end: End,
+pub struct PlannedFetch {
+    pub duration: Duration,
+    pub end: FetchEnd,
 }
 
 #[derive(Debug, Clone)]
-pub enum End {
+pub enum FetchEnd {
     /// A new token of this lifetime.
     Issue(Duration),
     /// The last token again.
@@ -38,8 +38,8 @@ pub enum End {
 /// An operation.
 #[derive(Debug, Clone)]
 pub enum Op {
-    Pass(Duration),
-    Want,
+    Advance(Duration),
+    Request,
     Report(Evidence),
     /// A report of a token that was replaced long ago.
     ReportOld,
@@ -47,18 +47,17 @@ pub enum Op {
     WallBack(Duration),
 }
 
-pub struct World {
-    pub lifecycle: RefreshState,
+pub struct Scenario {
+    pub state: RefreshState,
     pub now: ClockReading,
-    pub fates: VecDeque<Fate>,
+    pub planned: VecDeque<PlannedFetch>,
     /// The end of fetches when the script is over.
-    pub otherwise: Fate,
-    pub in_flight: Option<(MonotonicInstant, ClockReading, FetchRequest, End)>,
+    pub default_fetch: PlannedFetch,
+    pub in_flight: Option<(MonotonicInstant, ClockReading, FetchRequest, FetchEnd)>,
     pub last_issued: Option<Arc<CachedToken>>,
     /// Every fetch: its time and its request.
     pub fetches: Vec<(ClockReading, RefreshMode)>,
-    pub notices: Vec<(ClockReading, TokenEvent)>,
-    pub rejected: HashSet<Generation>,
+    pub events: Vec<(ClockReading, TokenEvent)>,
     issued: u64,
 }
 
@@ -68,45 +67,45 @@ pub fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-pub fn issue(life: u64) -> Fate {
-    Fate { takes: Duration::from_millis(50), end: End::Issue(seconds(life)) }
+pub fn issue_token(lifetime: u64) -> PlannedFetch {
+    PlannedFetch { duration: Duration::from_millis(50), end: FetchEnd::Issue(seconds(lifetime)) }
 }
 
-pub fn at_once(end: End) -> Fate {
-    Fate { takes: Duration::from_millis(50), end }
+pub fn quick_fetch(end: FetchEnd) -> PlannedFetch {
+    PlannedFetch { duration: Duration::from_millis(50), end }
 }
 
 /// Any end of a fetch.
-pub fn ends() -> impl Strategy<Value = End> {
+pub fn fetch_ends() -> impl Strategy<Value = FetchEnd> {
     prop_oneof![
-        4 => (1_u64..=7200).prop_map(|life| End::Issue(seconds(life))),
-        1 => Just(End::Same),
-        6 => setbacks(),
+        4 => (1_u64..=7200).prop_map(|lifetime| FetchEnd::Issue(seconds(lifetime))),
+        1 => Just(FetchEnd::Same),
+        6 => failed_ends(),
     ]
 }
 
 /// Any failed end of a fetch.
-pub fn setbacks() -> impl Strategy<Value = End> {
+pub fn failed_ends() -> impl Strategy<Value = FetchEnd> {
     prop_oneof![
         2 => prop_oneof![Just(-1), Just(40125), Just(40164), Just(45009), Just(45011), any::<i64>()]
             .prop_filter("0 is no refusal", |code| *code != 0)
-            .prop_map(End::Refuse),
-        2 => Just(End::Lose),
-        1 => Just(End::NotSent),
-        1 => Just(End::Odd),
+            .prop_map(FetchEnd::Refuse),
+        2 => Just(FetchEnd::Lose),
+        1 => Just(FetchEnd::NotSent),
+        1 => Just(FetchEnd::Odd),
     ]
 }
 
-pub fn fates() -> impl Strategy<Value = Vec<Fate>> {
-    let fate =
-        (0_u64..20_000, ends()).prop_map(|(millis, end)| Fate { takes: Duration::from_millis(millis), end });
-    prop::collection::vec(fate, 0..24)
+pub fn planned_fetches() -> impl Strategy<Value = Vec<PlannedFetch>> {
+    let fetch = (0_u64..20_000, fetch_ends())
+        .prop_map(|(millis, end)| PlannedFetch { duration: Duration::from_millis(millis), end });
+    prop::collection::vec(fetch, 0..24)
 }
 
 pub fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
-        6 => (0_u64..4_000_000).prop_map(|millis| Op::Pass(Duration::from_millis(millis))),
-        3 => Just(Op::Want),
+        6 => (0_u64..4_000_000).prop_map(|millis| Op::Advance(Duration::from_millis(millis))),
+        3 => Just(Op::Request),
         2 => Just(Op::Report(Evidence::Observed)),
         2 => Just(Op::Report(Evidence::Reported)),
         1 => Just(Op::ReportOld),
@@ -116,56 +115,56 @@ pub fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..40)
 }
 
-impl World {
-    pub fn new(endpoint: TokenEndpoint, seed: u64, fates: Vec<Fate>) -> Self {
+impl Scenario {
+    pub fn new(endpoint: TokenEndpoint, seed: u64, planned: Vec<PlannedFetch>) -> Self {
         Self {
-            lifecycle: RefreshState::new(endpoint.behavior(), seed),
+            state: RefreshState::new(endpoint.behavior(), seed),
             now: ClockReading::new(
                 MonotonicInstant::from_origin(seconds(5_000_000)),
                 UnixMillis::new(1_780_000_000_000),
             ),
-            fates: fates.into(),
-            otherwise: issue(7200),
+            planned: planned.into(),
+            default_fetch: issue_token(7200),
             in_flight: None,
             last_issued: None,
             fetches: Vec::new(),
-            notices: Vec::new(),
-            rejected: HashSet::new(),
+            events: Vec::new(),
             issued: 0,
         }
     }
 
     /// A scenario with a token of this lifetime.
-    pub fn holding(endpoint: TokenEndpoint, seed: u64, life: u64) -> Self {
-        let mut world = Self::new(endpoint, seed, vec![issue(life)]);
-        world.tell(Event::TokenRequested);
-        world.pass(seconds(1));
-        assert!(world.held().is_some());
-        world
+    pub fn with_token(endpoint: TokenEndpoint, seed: u64, lifetime: u64) -> Self {
+        let mut scenario = Self::new(endpoint, seed, vec![issue_token(lifetime)]);
+        scenario.handle(Event::TokenRequested);
+        scenario.advance(seconds(1));
+        assert!(scenario.current().is_some());
+        scenario
     }
 
     pub fn status(&self) -> TokenStatus {
-        self.lifecycle.status()
+        self.state.status()
     }
 
-    /// The store holds a token that another process asked for at `asked`.
-    pub fn load(&mut self, asked: UnixMillis, life: Duration) {
+    /// The store holds a token that a peer requested at `requested_at`.
+    pub fn load_record(&mut self, requested_at: UnixMillis, lifetime: Duration) {
         let generation = Generation::default().next(self.now.wall);
-        let stored = StoredToken::new(AccessToken::new("STORED").unwrap(), generation, asked, life);
+        let stored =
+            StoredToken::new(AccessToken::new("STORED").unwrap(), generation, requested_at, lifetime);
         let issued = Arc::new(stored.to_cached(self.now));
-        self.tell(Event::StoreLoaded { token: issued, in_doubt_since: None });
+        self.handle(Event::StoreLoaded { token: issued, in_doubt_since: None });
     }
 
     /// The token that callers get now.
-    pub fn held(&self) -> Option<Arc<CachedToken>> {
+    pub fn current(&self) -> Option<Arc<CachedToken>> {
         self.status().usable(self.now).cloned()
     }
 
-    pub fn do_op(&mut self, op: &Op) -> Option<ReportOutcome> {
-        let generation = self.held().map(|issued| issued.generation());
+    pub fn apply(&mut self, op: &Op) -> Option<ReportOutcome> {
+        let generation = self.current().map(|issued| issued.generation());
         match op {
-            Op::Pass(time) => self.pass(*time),
-            Op::Want => drop(self.tell(Event::TokenRequested)),
+            Op::Advance(time) => self.advance(*time),
+            Op::Request => drop(self.handle(Event::TokenRequested)),
             Op::Report(evidence) => return self.report(generation?, *evidence),
             Op::ReportOld => return self.report(Generation::new(generation?.get() - 1), Evidence::Reported),
             Op::WallForward(by) => self.now.wall = self.now.wall + *by,
@@ -175,105 +174,110 @@ impl World {
     }
 
     pub fn report(&mut self, generation: Generation, evidence: Evidence) -> Option<ReportOutcome> {
-        if evidence == Evidence::Observed && self.held().is_some_and(|held| held.generation() == generation) {
-            self.rejected.insert(generation);
-        }
-        self.tell(Event::InvalidTokenReported { generation, evidence })
+        self.handle(Event::InvalidTokenReported { generation, evidence })
     }
 
     /// Advances time, and sends timer events when they are due.
-    pub fn pass(&mut self, time: Duration) {
+    pub fn advance(&mut self, time: Duration) {
         let end = self.now.mono + time;
         for _ in 0..1_000_000 {
             let finish = self.in_flight.as_ref().map(|(at, ..)| *at);
-            let timer = self.lifecycle.poll_timeout(self.now);
+            let timer = self.state.poll_timeout(self.now);
             let next = [finish, timer].into_iter().flatten().min().filter(|at| *at <= end);
             let Some(next) = next else {
                 self.now = self.now + end.duration_since(self.now.mono);
                 return;
             };
             self.now = self.now + next.duration_since(self.now.mono);
-            if finish == Some(next) { self.finish() } else { drop(self.tell(Event::Timer)) }
+            if finish == Some(next) { self.finish() } else { drop(self.handle(Event::Timer)) }
         }
         panic!("a hot loop: a million wake-ups in {time:?}");
     }
 
     pub fn finish(&mut self) {
-        let Some((_, asked, order, end)) = self.in_flight.take() else { return };
-        let outcome = self.outcome(asked, &order, &end);
-        self.tell(Event::FetchFinished { attempt: order.attempt, outcome });
+        let Some((_, requested_at, request, end)) = self.in_flight.take() else { return };
+        let outcome = self.outcome(requested_at, &request, &end);
+        self.handle(Event::FetchFinished { attempt: request.attempt, outcome });
     }
 
-    fn outcome(&mut self, asked: ClockReading, order: &FetchRequest, end: &End) -> FetchOutcome {
+    fn outcome(
+        &mut self,
+        requested_at: ClockReading,
+        request: &FetchRequest,
+        end: &FetchEnd,
+    ) -> FetchOutcome {
         let failure = match end {
-            End::Issue(life) => {
+            FetchEnd::Issue(lifetime) => {
                 self.issued += 1;
-                return self.hand_out(&format!("T{}", self.issued), asked, order, *life);
+                return self.issue(&format!("T{}", self.issued), requested_at, request, *lifetime);
             }
-            End::Same => match self.last_issued.clone() {
-                Some(last) if last.remaining(asked) < seconds(1) => {
+            FetchEnd::Same => match self.last_issued.clone() {
+                Some(last) if last.remaining(requested_at) < seconds(1) => {
                     self.issued += 1;
-                    return self.hand_out(&format!("T{}", self.issued), asked, order, seconds(7200));
+                    return self.issue(&format!("T{}", self.issued), requested_at, request, seconds(7200));
                 }
                 Some(last) => {
                     let generation =
-                        if order.known >= last.generation() { last.generation() } else { order.known };
-                    let left = last.remaining(asked);
-                    let same = CachedToken::new(last.token().clone(), generation, asked, left);
+                        if request.known >= last.generation() { last.generation() } else { request.known };
+                    let left = last.remaining(requested_at);
+                    let same = CachedToken::new(last.token().clone(), generation, requested_at, left);
                     return FetchOutcome::Issued(Arc::new(same));
                 }
                 None => TokenErrorKind::TimedOut,
             },
-            End::Refuse(code) => TokenErrorKind::Refused(ApiError::new(ErrCode::new(*code), "no")),
-            End::Lose => {
+            FetchEnd::Refuse(code) => TokenErrorKind::Refused(ApiError::new(ErrCode::new(*code), "no")),
+            FetchEnd::Lose => {
                 TokenErrorKind::Transport(TransportError::maybe_sent(TransportErrorKind::Broken, "x"))
             }
-            End::NotSent => {
+            FetchEnd::NotSent => {
                 TokenErrorKind::Transport(TransportError::before_sending(TransportErrorKind::Connect, "x"))
             }
-            End::Odd => TokenErrorKind::Unreadable(DecodeError::HtmlBody),
+            FetchEnd::Odd => TokenErrorKind::Unreadable(DecodeError::HtmlBody),
         };
         FetchOutcome::Failed(failure)
     }
 
-    fn hand_out(
+    fn issue(
         &mut self,
         text: &str,
-        asked: ClockReading,
-        order: &FetchRequest,
-        life: Duration,
+        requested_at: ClockReading,
+        request: &FetchRequest,
+        lifetime: Duration,
     ) -> FetchOutcome {
         let token = AccessToken::new(text).unwrap();
-        let issued = Arc::new(CachedToken::new(token, order.known.next(asked.wall), asked, life));
+        let issued =
+            Arc::new(CachedToken::new(token, request.known.next(requested_at.wall), requested_at, lifetime));
         self.last_issued = Some(Arc::clone(&issued));
         FetchOutcome::Issued(issued)
     }
 
     /// Handles an event, and checks what must hold at every step.
-    pub fn tell(&mut self, event: Event) -> Option<ReportOutcome> {
-        let mut answer = None;
-        for command in self.lifecycle.handle_event(self.now, event) {
-            match command {
-                Action::Fetch(order) => self.start(order),
-                Action::Emit(notice) => self.notices.push((self.now, notice)),
-                Action::ResolveReport(verdict) => {
-                    assert!(answer.replace(verdict).is_none(), "two answers to one report");
+    pub fn handle(&mut self, event: Event) -> Option<ReportOutcome> {
+        let mut resolved = None;
+        for action in self.state.handle_event(self.now, event) {
+            match action {
+                Action::Fetch(request) => self.start(request),
+                Action::Emit(event) => self.events.push((self.now, event)),
+                Action::ResolveReport(outcome) => {
+                    assert!(resolved.replace(outcome).is_none(), "two outcomes of one report");
                 }
             }
         }
         assert_eq!(self.status().fetching, self.in_flight.is_some());
-        answer
+        resolved
     }
 
-    fn start(&mut self, order: FetchRequest) {
+    fn start(&mut self, request: FetchRequest) {
         assert!(self.in_flight.is_none(), "promise 3: two fetches at a time");
-        self.fetches.push((self.now, order.mode));
-        let Fate { takes, end } = self.fates.pop_front().unwrap_or_else(|| self.otherwise.clone());
-        let (takes, end) = if takes > order.timeout { (order.timeout, End::Lose) } else { (takes, end) };
-        self.in_flight = Some((self.now.mono + takes, self.now, order, end));
+        self.fetches.push((self.now, request.mode));
+        let PlannedFetch { duration, end } =
+            self.planned.pop_front().unwrap_or_else(|| self.default_fetch.clone());
+        let (duration, end) =
+            if duration > request.timeout { (request.timeout, FetchEnd::Lose) } else { (duration, end) };
+        self.in_flight = Some((self.now.mono + duration, self.now, request, end));
     }
 
     pub fn count(&self, wanted: impl Fn(&TokenEvent) -> bool) -> usize {
-        self.notices.iter().filter(|(_, notice)| wanted(notice)).count()
+        self.events.iter().filter(|(_, event)| wanted(event)).count()
     }
 }
