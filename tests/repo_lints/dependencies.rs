@@ -104,6 +104,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "serde",
             "serde_json",
             "serde_path_to_error",
+            "sha2",
             "thiserror",
             "tokio",
         ],

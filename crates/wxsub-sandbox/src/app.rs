@@ -11,7 +11,7 @@ use std::time::Duration;
 use wxsub_proto::{AppSecret, ErrCode, TemplateId};
 
 pub use settings::AppSettings;
-pub(crate) use tokens::{Token, TokenGenerator, TokenValidity};
+pub(crate) use tokens::{Token, TokenGenerator, TokenKind, TokenValidity};
 
 use crate::api_error::ApiError;
 use quota::{FixedWindow, beijing_day_index, minute_index};
@@ -27,11 +27,32 @@ pub(crate) struct App {
     usage: HashMap<&'static str, EndpointUsage>,
 }
 
+/// The limits of one endpoint.
+#[derive(Clone, Copy)]
+pub(crate) struct CallLimits {
+    /// `None`: no limit.
+    pub(crate) per_minute: Option<u64>,
+    pub(crate) per_day: u64,
+}
+
 /// How many calls of one endpoint there were, for the quotas.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct EndpointUsage {
     this_minute: FixedWindow,
     today: FixedWindow,
+}
+
+impl EndpointUsage {
+    /// Counts one call against the limits per minute and per day.
+    fn count(&mut self, now: Duration, limits: CallLimits) -> Result<(), ErrCode> {
+        if !self.this_minute.try_acquire(minute_index(now), limits.per_minute.unwrap_or(u64::MAX)) {
+            return Err(ErrCode::MINUTE_QUOTA);
+        }
+        match self.today.try_acquire(beijing_day_index(now), limits.per_day) {
+            true => Ok(()),
+            false => Err(ErrCode::DAILY_QUOTA),
+        }
+    }
 }
 
 impl App {
@@ -84,22 +105,14 @@ impl App {
         }
     }
 
-    /// Counts one call of this endpoint against the limits per minute and per day.
-    pub(crate) fn check_quota(
-        &mut self,
-        path: &'static str,
-        now: Duration,
-        per_minute: Option<u64>,
-        per_day: u64,
-    ) -> Result<(), ErrCode> {
-        let usage = self.usage.entry(path).or_default();
-        if !usage.this_minute.try_acquire(minute_index(now), per_minute.unwrap_or(u64::MAX)) {
-            return Err(ErrCode::MINUTE_QUOTA);
-        }
-        match usage.today.try_acquire(beijing_day_index(now), per_day) {
-            true => Ok(()),
-            false => Err(ErrCode::DAILY_QUOTA),
-        }
+    /// Checks whether one more call of this endpoint is within the limits.
+    pub(crate) fn check_quota(&self, path: &str, now: Duration, limits: CallLimits) -> Result<(), ErrCode> {
+        self.usage.get(path).copied().unwrap_or_default().count(now, limits)
+    }
+
+    /// Counts one call of this endpoint, unless it exceeds the limits.
+    pub(crate) fn count_call(&mut self, path: &'static str, now: Duration, limits: CallLimits) {
+        let _exceeded = self.usage.entry(path).or_default().count(now, limits);
     }
 
     /// The number of calls of this endpoint that counted today.
@@ -107,26 +120,32 @@ impl App {
         self.usage.get(path).map_or(0, |usage| usage.today.used(beijing_day_index(now)))
     }
 
-    /// Issues a new classic token.
-    pub(crate) fn issue_token(&mut self, tokens: &mut TokenGenerator, now: Duration) -> Token {
-        self.classic.issue(tokens, now, &self.settings)
+    /// Adds a newly issued token. The previous token of its kind stays valid for the overlap.
+    pub(crate) fn add_token(&mut self, token: Token, kind: TokenKind, now: Duration) {
+        let overlap = self.settings.overlap;
+        match kind {
+            TokenKind::Classic => self.classic.add(token, now, overlap),
+            TokenKind::Stable { forced } => self.stable.add(token, now, overlap, forced),
+        }
     }
 
-    /// Returns the current stable token, or issues a new one if it is due or forced.
+    /// Returns the current stable token, or a new one and its kind if it is due or forced.
     pub(crate) fn stable_token(
-        &mut self,
-        tokens: &mut TokenGenerator,
+        &self,
+        tokens: &TokenGenerator,
         now: Duration,
         force: bool,
-    ) -> Result<Token, ErrCode> {
-        self.stable.get_or_issue(tokens, now, &self.settings, force)
+    ) -> Result<(Token, Option<TokenKind>), ErrCode> {
+        self.stable.current_or_new(tokens, now, &self.settings, force)
     }
 
     /// Invalidates all tokens of both kinds, as if another client had fetched new ones and the overlap had passed.
     pub(crate) fn invalidate_all_tokens(&mut self, tokens: &mut TokenGenerator, now: Duration) {
         for issued in [&mut self.classic, self.stable.issued_mut()] {
             issued.expire_all(now);
-            issued.issue(tokens, now, &self.settings);
+            let token = Token::new(tokens, now, &self.settings);
+            tokens.advance_to(token.number);
+            issued.add(token, now, self.settings.overlap);
         }
     }
 

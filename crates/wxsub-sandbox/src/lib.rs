@@ -93,6 +93,11 @@
 //! Pages of other sites may link to these pages, but they cannot change anything. The sandbox relies on what the browser
 //! reports about the origin of a request.
 //!
+//! # The journal
+//!
+//! A [`Journal`] is the witness of a test: an append-only file with one [`JournalRecord`] for each request to Weixin,
+//! durable before the request takes effect.
+//!
 //! # The control API
 //!
 //! In Rust, use the methods of [`Sandbox`]. As JSON, use HTTP or [`Sandbox::handle`]. Unknown members and invalid values
@@ -120,6 +125,7 @@ mod exchange;
 mod fault;
 #[cfg(feature = "http")]
 pub mod http;
+mod journal;
 mod mailbox;
 #[cfg(feature = "pages")]
 mod page;
@@ -136,6 +142,7 @@ pub use clock::Clock;
 pub use event_log::{Event, EventLog};
 pub use exchange::{ConnectionFault, Exchange, Response};
 pub use fault::{CAPTIVE_PORTAL_PATH, Fault};
+pub use journal::{Journal, JournalRecord, JournaledMessage};
 pub use mailbox::ReceivedMessage;
 pub use request::Caller;
 pub use sandbox::Sandbox;

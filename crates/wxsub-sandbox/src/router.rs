@@ -2,32 +2,123 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+use wxsub_proto::ErrCode;
 use wxsub_proto::consent::ConsentUrl;
 
 use crate::api_error::ApiError;
 use crate::event_log::Trace;
 use crate::exchange::{ConnectionFault, Exchange, Response};
 use crate::fault::{CAPTIVE_PORTAL_PATH, Fault};
+use crate::journal::JournalRecord;
 #[cfg(feature = "pages")]
 use crate::page::{self, error_page};
-use crate::request::Request;
-use crate::state::SandboxState;
+use crate::request::{Query, Request};
+use crate::state::{Effect, SandboxState};
 #[cfg(feature = "pages")]
 use crate::ui;
 use crate::{control, weixin};
 
 /// Handles one request.
 ///
-/// Faults apply to Weixin's paths only, and only requests to those appear in the event log.
+/// Faults apply to Weixin's paths only. Only requests to those appear in the event log and the journal.
 pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Exchange {
     if let Some(response) = handle_own_path(state, request) {
         return Exchange { delay: Duration::ZERO, outcome: Ok(response) };
     }
     let fault = state.faults.take_next(request.path);
     let mut trace = Trace { fault: fault.as_ref().map(Fault::name), ..Trace::default() };
-    let exchange = apply_fault(state, fault, request, &mut trace);
+    let Decision { mut exchange, effects, accepted } = decide(state, fault, request, &mut trace);
+    match write_journal(state, request, &trace, accepted) {
+        Ok(()) => effects.into_iter().for_each(|effect| state.apply(request.now, effect)),
+        Err(response) => exchange = Exchange { delay: Duration::ZERO, outcome: Ok(response) },
+    }
     state.event_log.record_request(request, trace);
     exchange
+}
+
+/// What a request leads to. Nothing has changed yet.
+struct Decision {
+    exchange: Exchange,
+    effects: Vec<Effect>,
+    /// Whether Weixin accepts the request.
+    accepted: bool,
+}
+
+fn decide(state: &SandboxState, fault: Option<Fault>, request: &Request<'_>, trace: &mut Trace) -> Decision {
+    let mut effects = Vec::new();
+    let mut delay = Duration::ZERO;
+    let mut respond = |trace: &mut Trace| decide_without_fault(state, request, trace, &mut effects);
+    let (outcome, is_fault_response) = match fault {
+        None => (Ok(respond(trace)), false),
+        Some(Fault::Delay(duration)) => {
+            delay = duration;
+            (Ok(respond(trace)), false)
+        }
+        Some(Fault::ErrCode(code)) => {
+            trace.errcode = Some(code);
+            let error = ApiError::for_fault(code, request.client_ip);
+            (Ok(Response::weixin(&error.to_json(request.now))), true)
+        }
+        Some(Fault::Status(status)) => (Ok(gateway_page(status)), true),
+        Some(Fault::Html) => (Ok(captive_portal()), true),
+        Some(Fault::ResetBeforeApply) => (Err(ConnectionFault::ResetBeforeApply), true),
+        Some(Fault::ResetAfterApply) => {
+            let _lost = respond(trace);
+            (Err(ConnectionFault::ResetAfterApply), false)
+        }
+        Some(Fault::Truncate) => (Err(ConnectionFault::Truncated(respond(trace))), false),
+        Some(Fault::Hang) => (Err(ConnectionFault::Hang), true),
+    };
+    let is_decision = effects.iter().any(|effect| matches!(effect, Effect::RecordConsent { .. }));
+    let accepted = !is_fault_response && (trace.errcode == Some(ErrCode::OK) || is_decision);
+    Decision { exchange: Exchange { delay, outcome }, effects, accepted }
+}
+
+/// Decides about a request for one of Weixin's paths.
+fn decide_without_fault(
+    state: &SandboxState,
+    request: &Request<'_>,
+    trace: &mut Trace,
+    effects: &mut Vec<Effect>,
+) -> Response {
+    if let Some(response) = weixin::decide(state, request, trace, effects) {
+        return response;
+    }
+    #[cfg(feature = "pages")]
+    if request.path == ConsentUrl::PATH {
+        return page::decide_consent(state, request, effects);
+    }
+    error_page(404, "The sandbox has no page at this address.")
+}
+
+/// Writes the request to the journal, if there is one. The error is the response to the request.
+fn write_journal(
+    state: &mut SandboxState,
+    request: &Request<'_>,
+    trace: &Trace,
+    accepted: bool,
+) -> Result<(), Response> {
+    if state.journal.is_none() {
+        return Ok(());
+    }
+    let operation = match request.path {
+        ConsentUrl::PATH => "consent",
+        path => weixin::operation(path).unwrap_or("unknown"),
+    };
+    // A fault can keep a request from the endpoint that identifies its app.
+    let app_of_token = || {
+        let query = Query::parse(request.query);
+        state.find_token(query.get("access_token")?).map(|(appid, ..)| appid.clone())
+    };
+    let appid = trace.appid.clone().or_else(app_of_token);
+    let record = JournalRecord::new(request, operation, appid, trace, accepted);
+    let Some(journal) = &mut state.journal else { return Ok(()) };
+    journal.write(&record).map_err(|error| {
+        let error =
+            format!("journal: cannot be written: {error}; the request has no effect; restart the sandbox");
+        Response::json(500, &json!({ "error": error }))
+    })
 }
 
 /// Handles a request for the sandbox itself. `None` if the path belongs to Weixin.
@@ -48,48 +139,6 @@ fn is_cross_site_write(request: &Request<'_>) -> bool {
     let is_read = matches!(request.method, "GET" | "HEAD" | "OPTIONS");
     let is_protected = request.path.starts_with("/_sandbox") || request.path == ConsentUrl::PATH;
     request.is_cross_site && !is_read && is_protected
-}
-
-fn apply_fault(
-    state: &mut SandboxState,
-    fault: Option<Fault>,
-    request: &Request<'_>,
-    trace: &mut Trace,
-) -> Exchange {
-    let mut delay = Duration::ZERO;
-    let outcome = match fault {
-        None => Ok(handle_weixin_path(state, request, trace)),
-        Some(Fault::Delay(duration)) => {
-            delay = duration;
-            Ok(handle_weixin_path(state, request, trace))
-        }
-        Some(Fault::ErrCode(code)) => {
-            trace.errcode = Some(code);
-            Ok(Response::weixin(&ApiError::for_fault(code, request.client_ip).to_json(request.now)))
-        }
-        Some(Fault::Status(status)) => Ok(gateway_page(status)),
-        Some(Fault::Html) => Ok(captive_portal()),
-        Some(Fault::ResetBeforeApply) => Err(ConnectionFault::ResetBeforeApply),
-        Some(Fault::ResetAfterApply) => {
-            let _lost = handle_weixin_path(state, request, trace);
-            Err(ConnectionFault::ResetAfterApply)
-        }
-        Some(Fault::Truncate) => Err(ConnectionFault::Truncated(handle_weixin_path(state, request, trace))),
-        Some(Fault::Hang) => Err(ConnectionFault::Hang),
-    };
-    Exchange { delay, outcome }
-}
-
-/// Handles a request for one of Weixin's paths, without faults.
-fn handle_weixin_path(state: &mut SandboxState, request: &Request<'_>, trace: &mut Trace) -> Response {
-    if let Some(response) = weixin::handle(state, request, trace) {
-        return response;
-    }
-    #[cfg(feature = "pages")]
-    if request.path == ConsentUrl::PATH {
-        return page::handle_consent(state, request);
-    }
-    error_page(404, "The sandbox has no page at this address.")
 }
 
 /// The response of a failing proxy or load balancer. A 3xx redirects to the captive portal.

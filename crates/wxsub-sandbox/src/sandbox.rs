@@ -13,6 +13,7 @@ use crate::clock::{self, Clock};
 use crate::event_log::EventLog;
 use crate::exchange::Exchange;
 use crate::fault::Fault;
+use crate::journal::Journal;
 use crate::mailbox::ReceivedMessage;
 use crate::request::{Caller, MAX_BODY_BYTES, Request, split_target};
 use crate::router;
@@ -20,7 +21,7 @@ use crate::state::{NotFoundError, SandboxState};
 
 /// A simulated Weixin with its own clock.
 ///
-/// Clones are cheap and share one state. No method blocks or waits.
+/// Clones are cheap and share one state. No method blocks or waits, except for a [`Journal`].
 #[derive(Clone)]
 pub struct Sandbox {
     clock: Clock,
@@ -163,6 +164,14 @@ impl Sandbox {
     /// Removes all pending faults.
     pub fn clear_faults(&self) {
         self.with_state(|state, _| state.faults.clear());
+    }
+
+    /// Writes every request to Weixin to this journal from now on, in place of an earlier one.
+    ///
+    /// [`handle`](Self::handle) then waits for the journal.
+    pub fn set_journal(&self, journal: Journal) -> &Self {
+        self.with_state(|state, _| state.journal = Some(journal));
+        self
     }
 
     /// A copy of the event log.

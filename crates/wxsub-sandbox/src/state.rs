@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use wxsub_proto::{AppId, AppSecret, ConsentAction, ConsentCallback, ConsentRequest, Grant, TemplateId};
 
-use crate::app::{App, AppSettings, TokenGenerator};
+use crate::app::{App, AppSettings, CallLimits, Token, TokenGenerator, TokenKind};
 use crate::event_log::EventLog;
 use crate::fault::Faults;
+use crate::journal::Journal;
 use crate::mailbox::Mailboxes;
 
 /// The app or template of a control does not exist.
@@ -22,6 +24,18 @@ pub enum NotFoundError {
     Template,
 }
 
+/// A change of the state that a request to Weixin causes.
+pub(crate) enum Effect {
+    /// Counts a call of an endpoint, unless it exceeds the limits.
+    CountCall { appid: AppId, path: &'static str, limits: CallLimits },
+    /// Issues a token.
+    IssueToken { appid: AppId, token: Token, kind: TokenKind },
+    /// Uses up a grant and delivers its message.
+    DeliverMessage { grant: (AppId, Grant), body: Map<String, Value> },
+    /// Records a decision on the consent page.
+    RecordConsent { appid: AppId, callback: ConsentCallback },
+}
+
 /// The state of the sandbox.
 #[derive(Default)]
 pub(crate) struct SandboxState {
@@ -34,9 +48,38 @@ pub(crate) struct SandboxState {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) faults: Faults,
     pub(crate) event_log: EventLog,
+    pub(crate) journal: Option<Journal>,
 }
 
 impl SandboxState {
+    /// Applies one effect of a request.
+    pub(crate) fn apply(&mut self, now: Duration, effect: Effect) {
+        match effect {
+            Effect::CountCall { appid, path, limits } => {
+                if let Some(app) = self.apps.get_mut(&appid) {
+                    app.count_call(path, now, limits);
+                }
+            }
+            Effect::IssueToken { appid, token, kind } => {
+                self.token_generator.advance_to(token.number);
+                if let Some(app) = self.apps.get_mut(&appid) {
+                    app.add_token(token, kind, now);
+                }
+            }
+            Effect::DeliverMessage { grant, body } => {
+                self.grants.remove(&grant);
+                let (appid, grant) = grant;
+                self.mailboxes.deliver(grant.openid().clone(), appid, now.as_secs(), body);
+            }
+            Effect::RecordConsent { appid, callback } => self.record_consent(now, appid, &callback),
+        }
+    }
+
+    /// Finds the token with this text, and its app.
+    pub(crate) fn find_token(&self, text: &str) -> Option<(&AppId, &App, &Token)> {
+        self.apps.iter().find_map(|(appid, app)| Some((appid, app, app.find_token(text)?)))
+    }
+
     /// Adds an app, or replaces secret, templates and settings of an existing one.
     pub(crate) fn add_app(
         &mut self,
@@ -71,7 +114,7 @@ impl SandboxState {
         }
     }
 
-    /// Records a user's decision. A confirmation grants one message; a cancel keeps earlier grants.
+    /// Records a user's decision, if app and template exist.
     pub(crate) fn consent(
         &mut self,
         now: Duration,
@@ -81,11 +124,16 @@ impl SandboxState {
         self.check_request(&request)?;
         let ConsentRequest { appid, scene, template_id, reserved } = request;
         let callback = ConsentCallback::new(action, template_id, scene, reserved);
+        self.record_consent(now, appid, &callback);
+        Ok(callback)
+    }
+
+    /// Records a user's decision. A confirmation grants one message; a cancel keeps earlier grants.
+    fn record_consent(&mut self, now: Duration, appid: AppId, callback: &ConsentCallback) {
         let grant = callback.assume_verified();
         let description = if grant.is_some() { "consent confirmed" } else { "consent cancelled" };
         self.event_log.record_control(now, description, Some(&appid));
         self.grants.extend(grant.map(|grant| (appid, grant)));
-        Ok(callback)
     }
 
     /// Invalidates all tokens of an app.

@@ -1,11 +1,12 @@
 //! `wxsub sandbox`: a simulated Weixin on this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::net::TcpListener;
 use wxsub_proto::{AppId, AppSecret, TemplateId};
-use wxsub_sandbox::{Sandbox, http};
+use wxsub_sandbox::{Journal, Sandbox, http};
 
 use crate::console;
 use crate::environment::{ALLOW_HTTP, API_BASE, APPID, MP_BASE, SECRET};
@@ -28,6 +29,9 @@ pub(crate) struct RunSandbox {
     /// Template of every app; repeatable [default: a ready-made template]
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     template: Vec<String>,
+    /// File to append a line of JSON to for each request to Weixin, before it takes effect
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
 }
 
 const DEFAULT_APP: &str = "wx0123456789abcdef:play-money-0123456789abcdef";
@@ -41,12 +45,16 @@ impl RunSandbox {
         let templates =
             all(&self.template, DEFAULT_TEMPLATE, |text| usage.optional("--template", Some(text)));
         let (apps, templates) = usage.finish(apps.zip(templates))?;
+        let journal = self.journal.as_deref().map(open_journal).transpose()?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| self.cannot_listen(&error))?;
         let address = listener.local_addr().map_err(|error| self.cannot_listen(&error))?;
         let interrupt = Interrupt::listen(None)?;
         let sandbox = Sandbox::new();
         for (appid, secret) in &apps {
             sandbox.add_app(appid.clone(), secret.clone(), templates.clone());
+        }
+        if let Some(journal) = journal {
+            sandbox.set_journal(journal);
         }
         print_variables(connectable(address), &apps, &templates);
         let result = http::serve(listener, sandbox, async move { interrupt.requested().await }).await;
@@ -58,6 +66,16 @@ impl RunSandbox {
             format_args!("--listen: {} cannot be used: {error}; choose another port, or 0", self.listen);
         CliError::new(ExitStatus::Usage, line)
     }
+}
+
+fn open_journal(path: &Path) -> Result<Journal, CliError> {
+    Journal::open(path).map_err(|error| {
+        let line = format_args!(
+            "--journal: {} cannot be opened: {error}; give a file that you can write",
+            path.display()
+        );
+        CliError::new(ExitStatus::Usage, line)
+    })
 }
 
 /// Parses all values, or the default if there are none.

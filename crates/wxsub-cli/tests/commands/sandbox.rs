@@ -1,7 +1,10 @@
 //! `wxsub sandbox` and `wxsub demo`.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::Child;
+
+use wxsub_sandbox::JournalRecord;
 
 use super::interrupt::signal;
 use super::wxsub::{Ended, ended, wxsub};
@@ -58,8 +61,45 @@ fn sandbox_serves_the_given_apps() {
     );
 }
 
+/// The response says `sent` only after the journal says `accepted`.
+#[test]
+fn journal_survives_kill_of_sandbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.jsonl");
+    let (mut child, base) =
+        start(["--journal", path.to_str().unwrap(), "--app", "wx1:play", "--template", "T"]);
+    let consent = r#"{"appid":"wx1","openid":"oUser","template_id":"T","scene":7,"action":"confirm"}"#;
+    let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
+    let head = format!("POST /_sandbox/consents HTTP/1.0\r\nContent-Length: {}\r\n\r\n", consent.len());
+    stream.write_all((head + consent).as_bytes()).unwrap();
+    assert!(std::io::read_to_string(stream).unwrap().starts_with("HTTP/1.0 200"));
+    let send = || {
+        let message = ["--to", "oUser", "--template", "T", "--scene", "7", "--title", "t", "--content", "c"];
+        wxsub(["send"])
+            .args(message)
+            .env("WXSUB_API_BASE", &base)
+            .env("WXSUB_APPID", "wx1")
+            .env("WXSUB_SECRET", "play")
+            .run()
+            .code
+    };
+    assert_eq!((send(), send()), (0, 3));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let journal = std::fs::read(&path).unwrap();
+    let sends: Vec<_> = JournalRecord::parse(&journal).filter(|record| record.operation == "send").collect();
+    assert_eq!(sends.iter().map(|send| send.accepted).collect::<Vec<_>>(), [true, false]);
+    let message = sends[0].message.as_ref().unwrap();
+    assert_eq!((message.touser.as_deref(), message.scene.as_deref()), (Some("oUser"), Some("7")));
+    assert!(!String::from_utf8(journal).unwrap().contains("play"));
+}
+
 #[test]
 fn wrong_usage_of_sandbox() {
+    let folder = tempfile::tempdir().unwrap();
+    wxsub(["sandbox", "--journal", folder.path().to_str().unwrap()])
+        .run()
+        .assert_wrong(&["--journal: ", "cannot be opened"]);
     wxsub(["sandbox", "--app", "wx1", "--app", "w x:s", "--template", "a b"]).run().assert_wrong(&[
         "--app: must be APPID:SECRET",
         "--app: has a character",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A fixed-window rate limiter. The caller numbers the windows.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct FixedWindow {
     window: u64,
     used: u64,

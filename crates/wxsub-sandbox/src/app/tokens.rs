@@ -21,6 +21,18 @@ pub(crate) struct Token {
     superseded_at: Duration,
 }
 
+/// The kind of a newly issued token.
+#[derive(Clone, Copy)]
+pub(crate) enum TokenKind {
+    /// From `/cgi-bin/token`.
+    Classic,
+    /// From `/cgi-bin/stable_token`.
+    Stable {
+        /// Whether a caller forced it.
+        forced: bool,
+    },
+}
+
 /// Whether a token is valid, and why not.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TokenValidity {
@@ -33,6 +45,12 @@ pub(crate) enum TokenValidity {
 }
 
 impl Token {
+    /// The next token of the generator. It is not yet issued.
+    pub(crate) fn new(tokens: &TokenGenerator, now: Duration, settings: &AppSettings) -> Self {
+        let (number, text) = tokens.next(settings.token_length);
+        Self { number, text, expires_at: now + settings.token_lifetime, superseded_at: Duration::MAX }
+    }
+
     pub(crate) fn validity(&self, now: Duration) -> TokenValidity {
         if now < self.expires_at.min(self.superseded_at) {
             TokenValidity::Valid
@@ -59,24 +77,15 @@ impl Token {
 pub(crate) struct IssuedTokens(Vec<Token>);
 
 impl IssuedTokens {
-    /// Issues a new token. The previous token stays valid for the overlap; older ones become invalid now.
-    pub(super) fn issue(
-        &mut self,
-        tokens: &mut TokenGenerator,
-        now: Duration,
-        settings: &AppSettings,
-    ) -> Token {
+    /// Adds a new token. The previous token stays valid for the overlap; older ones become invalid now.
+    pub(super) fn add(&mut self, token: Token, now: Duration, overlap: Duration) {
         self.0.retain(|token| now < token.expires_at + RETENTION);
-        let mut valid_until = now + settings.overlap;
+        let mut valid_until = now + overlap;
         for token in self.0.iter_mut().rev() {
             token.superseded_at = token.superseded_at.min(valid_until);
             valid_until = now;
         }
-        let (number, text) = tokens.generate(settings.token_length);
-        let token =
-            Token { number, text, expires_at: now + settings.token_lifetime, superseded_at: Duration::MAX };
-        self.0.push(token.clone());
-        token
+        self.0.push(token);
     }
 
     pub(super) fn current(&self) -> Option<&Token> {
@@ -108,30 +117,40 @@ pub(super) struct StableTokens {
 }
 
 impl StableTokens {
-    /// Returns the current token, or issues a new one if it is due or forced.
-    ///
-    /// A forced token follows the rule of [`IssuedTokens::issue`]. The previous token keeps its overlap; a second forced
-    /// token invalidates it at once.
-    pub(super) fn get_or_issue(
-        &mut self,
-        tokens: &mut TokenGenerator,
+    /// Returns the current token, or a new one and its kind if it is due or forced.
+    pub(super) fn current_or_new(
+        &self,
+        tokens: &TokenGenerator,
         now: Duration,
         settings: &AppSettings,
         force: bool,
-    ) -> Result<Token, ErrCode> {
+    ) -> Result<(Token, Option<TokenKind>), ErrCode> {
+        let new = |forced| (Token::new(tokens, now, settings), Some(TokenKind::Stable { forced }));
         let is_too_soon = self.last_forced.is_some_and(|at| now < at + MIN_FORCED_INTERVAL);
         if force && !is_too_soon {
-            if !self.forced_today.try_acquire(beijing_day_index(now), MAX_FORCED_PER_DAY) {
-                return Err(ErrCode::DAILY_QUOTA);
-            }
-            self.last_forced = Some(now);
-            return Ok(self.issued.issue(tokens, now, settings));
+            let mut forced_today = self.forced_today;
+            return match forced_today.try_acquire(beijing_day_index(now), MAX_FORCED_PER_DAY) {
+                true => Ok(new(true)),
+                false => Err(ErrCode::DAILY_QUOTA),
+            };
         }
         let renew_before = settings.overlap.min(settings.token_lifetime / 2);
         match self.issued.current() {
-            Some(token) if token.expires_after(now + renew_before) => Ok(token.clone()),
-            _ => Ok(self.issued.issue(tokens, now, settings)),
+            Some(token) if token.expires_after(now + renew_before) => Ok((token.clone(), None)),
+            _ => Ok(new(false)),
         }
+    }
+
+    /// Adds a new token.
+    ///
+    /// A forced token follows the rule of [`IssuedTokens::add`]. The previous token keeps its overlap; a second forced
+    /// token invalidates it at once.
+    pub(super) fn add(&mut self, token: Token, now: Duration, overlap: Duration, forced: bool) {
+        if forced {
+            self.forced_today.try_acquire(beijing_day_index(now), MAX_FORCED_PER_DAY);
+            self.last_forced = Some(now);
+        }
+        self.issued.add(token, now, overlap);
     }
 
     pub(super) fn find(&self, text: &str) -> Option<&Token> {
@@ -154,15 +173,20 @@ impl TokenGenerator {
     /// Returns the next sequence number and a token of this length.
     ///
     /// The number makes the token unique. The random part makes it unguessable.
-    pub(crate) fn generate(&mut self, length: usize) -> (u64, String) {
-        self.0 += 1;
-        let mut text = format!("{}_", self.0);
+    fn next(&self, length: usize) -> (u64, String) {
+        let number = self.0 + 1;
+        let mut text = format!("{number}_");
         // These are test tokens: if the random source fails, a token is still unique.
         let mut random = vec![0; length.saturating_sub(text.len())];
         let _ignored = getrandom::fill(&mut random);
         let character = |byte: u8| ALPHABET.get(usize::from(byte & 63)).copied().map(char::from);
         text.extend(random.into_iter().filter_map(character));
-        (self.0, text)
+        (number, text)
+    }
+
+    /// Marks the numbers up to this one as used.
+    pub(crate) fn advance_to(&mut self, number: u64) {
+        self.0 = self.0.max(number);
     }
 }
 
@@ -173,8 +197,9 @@ mod tests {
     #[test]
     fn tokens_differ_and_have_the_requested_length() {
         let mut generator = TokenGenerator::default();
-        let (first, token) = generator.generate(136);
-        let (second, other) = generator.generate(512);
+        let (first, token) = generator.next(136);
+        generator.advance_to(first);
+        let (second, other) = generator.next(512);
         assert_eq!((first, token.len(), second, other.len()), (1, 136, 2, 512));
         assert_ne!(token.get(2..20), other.get(2..20));
         assert!(token.bytes().all(|b| ALPHABET.contains(&b)));

@@ -14,16 +14,26 @@ use wxsub_proto::{
 use super::document::{Policy, page, zh};
 use crate::exchange::Response;
 use crate::request::{Query, Request};
-use crate::state::SandboxState;
+use crate::state::{Effect, SandboxState};
 
-/// Shows the page, or records the decision and redirects to the app.
-pub(crate) fn handle_consent(state: &mut SandboxState, request: &Request<'_>) -> Response {
+/// Decides about one request: shows the page, or records the decision and redirects to the app.
+pub(crate) fn decide_consent(
+    state: &SandboxState,
+    request: &Request<'_>,
+    effects: &mut Vec<Effect>,
+) -> Response {
     let query = Query::parse(request.query);
-    try_handle(state, request, &query).unwrap_or_else(|error| invalid_consent_url(state, &query, &error))
+    try_decide(state, request, &query, effects)
+        .unwrap_or_else(|error| invalid_consent_url(state, &query, &error))
 }
 
 /// The page or the redirect. The error names the invalid field of the URL or the form.
-fn try_handle(state: &mut SandboxState, request: &Request<'_>, query: &Query) -> Result<Response, String> {
+fn try_decide(
+    state: &SandboxState,
+    request: &Request<'_>,
+    query: &Query,
+    effects: &mut Vec<Effect>,
+) -> Result<Response, String> {
     let (consent, redirect_url) = parse_consent_url(query).map_err(|invalid| invalid.to_string())?;
     state.check_request(&consent).map_err(|unknown| unknown.to_string())?;
     if request.method != "POST" {
@@ -38,8 +48,11 @@ fn try_handle(state: &mut SandboxState, request: &Request<'_>, query: &Query) ->
         Some("cancel") => ConsentAction::Cancel,
         _ => return Err("action: must be confirm or cancel".to_owned()),
     };
-    let callback = state.consent(request.now, consent, action).map_err(|unknown| unknown.to_string())?;
-    Ok(Response::redirect(302, callback_url(&redirect_url, &callback)))
+    let ConsentRequest { appid, scene, template_id, reserved } = consent;
+    let callback = ConsentCallback::new(action, template_id, scene, reserved);
+    let response = Response::redirect(302, callback_url(&redirect_url, &callback));
+    effects.push(Effect::RecordConsent { appid, callback });
+    Ok(response)
 }
 
 /// Parses the documented parameters of a consent URL.

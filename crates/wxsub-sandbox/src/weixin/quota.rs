@@ -8,19 +8,19 @@ use super::checks::{authenticate, non_empty_body, require_post};
 use crate::api_error::ApiError;
 use crate::event_log::Trace;
 use crate::request::Request;
-use crate::state::SandboxState;
+use crate::state::{Effect, SandboxState};
 
 /// `cgi_path not found`, from Weixin's page about this endpoint.
 const PATH_NOT_FOUND: ErrCode = ErrCode::new(76021);
 
-pub(super) fn handle(
-    state: &mut SandboxState,
+pub(super) fn decide(
+    state: &SandboxState,
     request: &Request<'_>,
     trace: &mut Trace,
+    _: &mut Vec<Effect>,
 ) -> Result<Value, ApiError> {
     require_post(request)?;
-    let appid = authenticate(state, request, trace)?;
-    let app = state.apps.get_mut(&appid).ok_or(ErrCode::INVALID_APPID)?;
+    let (_, app) = authenticate(state, request, trace)?;
     let body: Value = serde_json::from_slice(non_empty_body(request)?).map_err(|_| ErrCode::DATA_FORMAT)?;
     let (path, daily_limit) = match body.get("cgi_path").and_then(Value::as_str) {
         Some(subscribe::PATH) => (subscribe::PATH, app.settings.send_quota),

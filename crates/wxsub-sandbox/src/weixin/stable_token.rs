@@ -4,19 +4,21 @@ use serde_json::{Map, Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::stable_token::PATH;
 
-use super::checks::{Credentials, non_empty_body, require_post};
+use super::checks::{Credentials, check_quota, non_empty_body, require_post};
 use crate::api_error::ApiError;
+use crate::app::CallLimits;
 use crate::event_log::Trace;
 use crate::request::Request;
-use crate::state::SandboxState;
+use crate::state::{Effect, SandboxState};
 
 const MAX_CALLS_PER_MINUTE: u64 = 10_000;
 const MAX_CALLS_PER_DAY: u64 = 500_000;
 
-pub(super) fn handle(
-    state: &mut SandboxState,
+pub(super) fn decide(
+    state: &SandboxState,
     request: &Request<'_>,
     trace: &mut Trace,
+    effects: &mut Vec<Effect>,
 ) -> Result<Value, ApiError> {
     require_post(request)?;
     let body: Map<String, Value> =
@@ -24,15 +26,20 @@ pub(super) fn handle(
     let text = |name| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let credentials =
         Credentials { appid: text("appid"), grant_type: text("grant_type"), secret: text("secret") };
-    let app = credentials.authenticate(&mut state.apps, request.client_ip, trace)?;
+    let (appid, app) = credentials.authenticate(&state.apps, request.client_ip, trace)?;
     let force = match body.get("force_refresh") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(force)) => *force,
         Some(_) => return Err(ErrCode::DATA_FORMAT.into()),
     };
-    let per_minute = app.settings.minute_limit.unwrap_or(MAX_CALLS_PER_MINUTE);
-    app.check_quota(PATH, request.now, Some(per_minute), MAX_CALLS_PER_DAY)?;
-    let token = app.stable_token(&mut state.token_generator, request.now, force)?;
+    let per_minute = app.settings.minute_limit.or(Some(MAX_CALLS_PER_MINUTE));
+    let limits = CallLimits { per_minute, per_day: MAX_CALLS_PER_DAY };
+    check_quota(appid, app, PATH, request.now, limits, effects)?;
+    let (token, issued) = app.stable_token(&state.token_generator, request.now, force)?;
     trace.token = Some(token.number);
-    Ok(json!({"access_token": token.text, "expires_in": token.expires_in(request.now)}))
+    let response = json!({"access_token": token.text, "expires_in": token.expires_in(request.now)});
+    if let Some(kind) = issued {
+        effects.push(Effect::IssueToken { appid: appid.clone(), token, kind });
+    }
+    Ok(response)
 }

@@ -6,12 +6,12 @@ use serde_json::{Map, Value, json};
 use wxsub_proto::endpoint::subscribe::PATH;
 use wxsub_proto::{Color, ErrCode, Grant, HttpUrl, OpenId, Scene, TemplateId};
 
-use super::checks::{authenticate, non_empty_body, require_post};
+use super::checks::{authenticate, check_quota, non_empty_body, require_post};
 use crate::api_error::ApiError;
-use crate::app::App;
+use crate::app::{App, CallLimits};
 use crate::event_log::Trace;
 use crate::request::Request;
-use crate::state::SandboxState;
+use crate::state::{Effect, SandboxState};
 
 const MAX_TITLE_CHARS: usize = 15;
 const MAX_CONTENT_CHARS: usize = 200;
@@ -20,24 +20,25 @@ const INVALID_SCENE: ErrCode = ErrCode::new(40129);
 const INVALID_PAGEPATH: ErrCode = ErrCode::new(40165);
 const INVALID_MINI_PROGRAM: ErrCode = ErrCode::new(40166);
 
-pub(super) fn handle(
-    state: &mut SandboxState,
+pub(super) fn decide(
+    state: &SandboxState,
     request: &Request<'_>,
     trace: &mut Trace,
+    effects: &mut Vec<Effect>,
 ) -> Result<Value, ApiError> {
     require_post(request)?;
-    let appid = authenticate(state, request, trace)?;
-    let app = state.apps.get_mut(&appid).ok_or(ErrCode::INVALID_APPID)?;
-    let (per_minute, per_day) = (app.settings.minute_limit, app.settings.send_quota);
-    app.check_quota(PATH, request.now, per_minute, per_day)?;
+    let (appid, app) = authenticate(state, request, trace)?;
+    let limits = CallLimits { per_minute: app.settings.minute_limit, per_day: app.settings.send_quota };
+    check_quota(appid, app, PATH, request.now, limits, effects)?;
     let message = SubscribeBody::parse(non_empty_body(request)?, app)?;
-    let grant = Grant::assume_verified(message.touser.clone(), message.template_id, message.scene)
+    let grant = Grant::assume_verified(message.touser, message.template_id, message.scene)
         .map_err(|_| ErrCode::USER_REFUSED)?;
-    // The grant is used up last, after all other checks have passed.
-    if !state.grants.remove(&(appid.clone(), grant)) {
+    let grant = (appid.clone(), grant);
+    // The grant is checked last, after everything else.
+    if !state.grants.contains(&grant) {
         return Err(ErrCode::USER_REFUSED.into());
     }
-    state.mailboxes.deliver(message.touser, appid, request.now.as_secs(), message.body);
+    effects.push(Effect::DeliverMessage { grant, body: message.body });
     Ok(json!({"errcode": 0, "errmsg": "ok"}))
 }
 

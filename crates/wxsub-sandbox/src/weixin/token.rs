@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::token::PATH;
 
-use super::checks::Credentials;
+use super::checks::{Credentials, check_quota};
 use crate::api_error::ApiError;
+use crate::app::{CallLimits, Token, TokenKind};
 use crate::event_log::Trace;
 use crate::request::{Query, Request};
-use crate::state::SandboxState;
+use crate::state::{Effect, SandboxState};
 
 /// `require GET method`, from Weixin's global list of error codes.
 const REQUIRE_GET: ErrCode = ErrCode::new(43001);
@@ -17,10 +18,11 @@ const REQUIRE_GET: ErrCode = ErrCode::new(43001);
 const DAILY_QUOTA_MESSAGE: &str = "reach max api daily quota limit, could get access_token by getStableAccessToken, more \
                                 details at https://mmbizurl.cn/s/JtxxFh33r";
 
-pub(super) fn handle(
-    state: &mut SandboxState,
+pub(super) fn decide(
+    state: &SandboxState,
     request: &Request<'_>,
     trace: &mut Trace,
+    effects: &mut Vec<Effect>,
 ) -> Result<Value, ApiError> {
     if request.method != "GET" {
         return Err(REQUIRE_GET.into());
@@ -31,13 +33,15 @@ pub(super) fn handle(
         grant_type: query.get("grant_type"),
         secret: query.get("secret"),
     };
-    let app = credentials.authenticate(&mut state.apps, request.client_ip, trace)?;
-    let (per_minute, per_day) = (app.settings.minute_limit, app.settings.token_quota);
-    app.check_quota(PATH, request.now, per_minute, per_day).map_err(|code| match code {
+    let (appid, app) = credentials.authenticate(&state.apps, request.client_ip, trace)?;
+    let limits = CallLimits { per_minute: app.settings.minute_limit, per_day: app.settings.token_quota };
+    check_quota(appid, app, PATH, request.now, limits, effects).map_err(|code| match code {
         ErrCode::DAILY_QUOTA => ApiError::new(code, DAILY_QUOTA_MESSAGE),
         code => code.into(),
     })?;
-    let token = app.issue_token(&mut state.token_generator, request.now);
+    let token = Token::new(&state.token_generator, request.now, &app.settings);
     trace.token = Some(token.number);
-    Ok(json!({"access_token": token.text, "expires_in": token.expires_in(request.now)}))
+    let response = json!({"access_token": token.text, "expires_in": token.expires_in(request.now)});
+    effects.push(Effect::IssueToken { appid: appid.clone(), token, kind: TokenKind::Classic });
+    Ok(response)
 }

@@ -7,6 +7,8 @@ mod control;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 #[cfg(feature = "pages")]
 mod pages;
 #[cfg(test)]

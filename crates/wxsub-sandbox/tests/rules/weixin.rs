@@ -72,6 +72,11 @@ impl Weixin {
         code(&self.ask("GET", &format!("/cgi-bin/get_api_domain_ip?access_token={token}"), ""))
     }
 
+    /// The HTTP status of a request with this token.
+    pub(crate) fn token_status(&self, token: &str) -> u16 {
+        self.response("GET", &format!("/cgi-bin/get_api_domain_ip?access_token={token}"), "").status
+    }
+
     pub(crate) fn grant(&self, openid: &str, template: &str, scene: &str) {
         let openid = openid.parse().unwrap();
         self.0.consent(request(template, scene), ConsentAction::Confirm { openid }).unwrap();
