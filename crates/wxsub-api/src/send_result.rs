@@ -193,14 +193,11 @@ impl SendResult {
 
     /// The result of an invalid message. Its valid `touser`, `template_id` and `scene` identify it.
     #[must_use]
-    pub fn invalid(draft: &MessageDraft, problems: &ValidationErrors) -> Self {
-        let text = |place| draft.get(place).and_then(|value| value.as_str());
-        let scene =
-            draft.get("scene").map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    pub fn invalid(draft: &MessageDraft<'_>, problems: &ValidationErrors) -> Self {
         Self {
-            touser: text("touser").and_then(|text| text.parse().ok()),
-            template_id: text("template_id").and_then(|text| text.parse().ok()),
-            scene: scene.and_then(|text| text.parse().ok()),
+            touser: draft.touser(),
+            template_id: draft.template_id(),
+            scene: draft.scene(),
             problems: FieldError::list(problems),
             ..Self::new(SendStatus::Invalid)
         }

@@ -67,7 +67,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// Parses the message without validation.
-    pub(crate) fn draft(&self) -> Result<MessageDraft, ValidationError> {
+    pub(crate) fn draft(&self) -> Result<MessageDraft<'_>, ValidationError> {
         let text = self.text.as_deref().ok_or_else(|| ValidationError::new("message", LINE_TOO_LONG))?;
         // Concatenated files have byte order marks in the middle.
         MessageDraft::from_json(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))

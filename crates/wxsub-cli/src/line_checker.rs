@@ -31,13 +31,13 @@ pub(crate) struct CheckedLine {
 pub(crate) struct InvalidMessage {
     /// Problems of the message.
     pub(crate) problems: ValidationErrors,
-    draft: MessageDraft,
+    /// The result of the line.
+    pub(crate) result: SendResult,
 }
 
 impl InvalidMessage {
-    /// The result of the line.
-    pub(crate) fn result(&self) -> SendResult {
-        SendResult::invalid(&self.draft, &self.problems)
+    fn new(draft: &MessageDraft<'_>, problems: ValidationErrors) -> Self {
+        Self { result: SendResult::invalid(draft, &problems), problems }
     }
 }
 
@@ -54,11 +54,9 @@ impl LineChecker {
             Ok(mut draft) => {
                 let id = draft.remove(ID).filter(|id| !id.is_null());
                 let checked = self.check_draft(&draft, id.as_ref(), line.number);
-                (id, checked.map_err(|problems| InvalidMessage { problems, draft }))
+                (id, checked.map_err(|problems| InvalidMessage::new(&draft, problems)))
             }
-            Err(invalid) => {
-                (None, Err(InvalidMessage { problems: invalid.into(), draft: MessageDraft::default() }))
-            }
+            Err(invalid) => (None, Err(InvalidMessage::new(&MessageDraft::default(), invalid.into()))),
         };
         // An id that would change in the result is dropped.
         let id = id.filter(|id| check_id(id).is_ok());
@@ -67,7 +65,7 @@ impl LineChecker {
 
     fn check_draft(
         &mut self,
-        draft: &MessageDraft,
+        draft: &MessageDraft<'_>,
         id: Option<&Value>,
         number: u64,
     ) -> Result<Message, ValidationErrors> {

@@ -6,7 +6,7 @@ use crate::validation::ErrorCollector;
 use crate::{OpenId, Scene, TemplateId, ValidationError, ValidationErrors};
 
 /// The right to send ONE message: user, template and scene. A second consent for the same three adds nothing. A grant
-/// comes from a verified callback. Only a grant can become a [`Message`].
+/// comes from a verified callback. Only a grant can become a [`Message`](crate::Message).
 ///
 /// Serde stores and loads it. A grant from your own database counts as verified.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wxsub_api::{SendResult, SendStatus};
 use wxsub_core::Client;
@@ -269,7 +270,7 @@ impl MessageFlags {
     ];
 
     /// Returns the message without validation.
-    fn draft(&self, usage: &mut UsageErrors) -> Result<MessageDraft, CliError> {
+    fn draft(&self, usage: &mut UsageErrors) -> Result<MessageDraft<'static>, CliError> {
         let content = match &self.content_file {
             Some(path) => Some(read_content(path).unwrap_or_else(|error| {
                 usage.add("--content-file", error);
@@ -293,7 +294,7 @@ impl MessageFlags {
         let content = object([("value", &content), ("color", &self.color)]);
         message.insert("data".to_owned(), json!({ "content": content }));
         // Objects with text: this conversion cannot fail.
-        serde_json::from_value(message.into()).map_err(CliError::unexpected)
+        MessageDraft::deserialize(Value::Object(message)).map_err(CliError::unexpected)
     }
 }
 

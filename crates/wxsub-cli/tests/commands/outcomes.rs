@@ -376,7 +376,8 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn library(row: &Row) -> String {
-    let draft = MessageDraft::from_json(row.message().to_string().as_bytes()).unwrap();
+    let json = row.message().to_string();
+    let draft = MessageDraft::from_json(json.as_bytes()).unwrap();
     let Ok(message) = draft.validate() else { return "invalid".to_owned() };
     let transport = HyperTransport::builder().roots(Roots::Bundled).build().unwrap();
     let client = Client::builder(APPID, SECRET, transport)

@@ -13,6 +13,9 @@ pub(crate) fn parse_object_without_duplicates(bytes: &[u8]) -> Result<Map<String
     Ok(object)
 }
 
+/// The error of a duplicate name.
+pub(crate) const DUPLICATE_NAME: &str = "a name stands twice";
+
 /// Parses one object and nothing else.
 pub(crate) struct ObjectVisitor;
 
@@ -26,9 +29,9 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value_seed(Strict)?;
+            let value = members.next_value_seed(ValueVisitor)?;
             if object.insert(name, value).is_some() {
-                return Err(de::Error::custom("a name stands twice"));
+                return Err(de::Error::custom(DUPLICATE_NAME));
             }
         }
         Ok(object)
@@ -36,9 +39,9 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 }
 
 /// Parses any value.
-struct Strict;
+pub(crate) struct ValueVisitor;
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for ValueVisitor {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -46,7 +49,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for ValueVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,7 +100,7 @@ mod tests {
     /// Other formats have kinds of values that JSON lacks.
     #[test]
     fn kind_that_json_lacks_is_rejected() {
-        let error = Strict.visit_bytes::<de::value::Error>(b"x").unwrap_err().to_string();
+        let error = ValueVisitor.visit_bytes::<de::value::Error>(b"x").unwrap_err().to_string();
         assert!(error.ends_with("expected JSON"), "{error}");
     }
 

@@ -2,19 +2,25 @@
 
 mod names;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{Color, Content, Message, MiniProgram, PagePath, TapTarget, Title};
-use crate::codec::{ObjectVisitor, parse_object_without_duplicates};
+use crate::codec::{DUPLICATE_NAME, ObjectVisitor, ValueVisitor, parse_object_without_duplicates};
 use crate::validation::ErrorCollector;
 use crate::{
     AppId, Grant, HttpUrl, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind, ValidationErrors,
 };
 
 /// A message in JSON that is not yet validated. [`validate`](Self::validate) names all problems at once.
+///
+/// Its texts are parts of the input: it copies only texts that have escapes.
 ///
 /// ```
 /// use wxsub_proto::message::MessageDraft;
@@ -25,42 +31,89 @@ use crate::{
 /// # Ok::<(), wxsub_proto::ValidationError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct MessageDraft(Map<String, Value>);
+pub struct MessageDraft<'a> {
+    /// The known members, in the order of [`names::KNOWN`].
+    known: [Option<Member<'a>>; names::KNOWN_COUNT],
+    /// The others, by object and name.
+    unknown: BTreeMap<(&'static str, Cow<'a, str>), Value>,
+}
 
-impl MessageDraft {
+/// The value of a known member.
+#[derive(Debug, Clone)]
+enum Member<'a> {
+    Text(Cow<'a, str>),
+    /// One of the objects of [`names::KNOWN`]. Its members are in the draft.
+    Object(&'static str),
+    Other(Value),
+}
+
+impl<'a> MessageDraft<'a> {
     /// Parses one JSON object.
     ///
     /// # Errors
     /// [`ValidationError`] if the bytes are not one JSON object, or repeat a name. The error names the likely cause.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, ValidationError> {
-        parse_object_without_duplicates(bytes).map(Self).map_err(|error| {
+    pub fn from_json(bytes: &'a [u8]) -> Result<Self, ValidationError> {
+        let parse = || {
+            let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+            let draft = Self::deserialize(&mut deserializer)?;
+            deserializer.end().map(|()| draft)
+        };
+        parse().map_err(|error| {
             let expected = expected_form(bytes, &error);
             ValidationError::new("message", ValidationErrorKind::InvalidFormat { expected })
         })
     }
 
-    /// The value of one field, for example `data.content.value`; `None` if it is absent or `null`.
+    /// The user, if it is valid.
     #[must_use]
-    pub fn get(&self, place: &str) -> Option<&Value> {
-        let mut names = place.split('.');
-        let first = self.0.get(names.next()?);
-        names
-            .fold(first, |value, name| value.and_then(|value| value.get(name)))
-            .filter(|value| !value.is_null())
+    pub fn touser(&self) -> Option<OpenId> {
+        self.required("touser").ok()
+    }
+
+    /// The template, if it is valid.
+    #[must_use]
+    pub fn template_id(&self) -> Option<TemplateId> {
+        self.required("template_id").ok()
+    }
+
+    /// The scene, if it is valid.
+    #[must_use]
+    pub fn scene(&self) -> Option<Scene> {
+        self.required_scene().ok()
     }
 
     /// Removes one top-level member. [`validate`](Self::validate) then treats it as absent.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name)
+        match names::index("message", name) {
+            Some(index) => self.take(index),
+            None => self.unknown.remove(&("message", name.to_owned().into())),
+        }
+    }
+
+    /// Removes a known member and its own members.
+    fn take(&mut self, index: usize) -> Option<Value> {
+        Some(match self.known.get_mut(index)?.take()? {
+            Member::Text(text) => text.into(),
+            Member::Other(value) => value,
+            Member::Object(object) => {
+                let mut value: Map<_, _> = names::known(object)
+                    .filter_map(|(name, index)| Some((name.to_owned(), self.take(index)?)))
+                    .collect();
+                let unknown = self.unknown.extract_if(.., |(owner, _), _| *owner == object);
+                value.extend(unknown.map(|((_, name), value)| (name.into_owned(), value)));
+                value.into()
+            }
+        })
     }
 
     /// The message, if every rule is kept. An optional member with an empty value (`null`, blank text, `[]`, `{}`, or an
     /// object of only such values) counts as absent, because many SDKs cannot omit it.
     ///
     /// # Errors
-    /// [`ValidationErrors`]: every field that breaks a rule, in the order of Weixin's documentation; unknown members come last.
+    /// [`ValidationErrors`]: every field that breaks a rule, in the order of Weixin's documentation; unknown members come
+    /// last.
     pub fn validate(&self) -> Result<Message, ValidationErrors> {
-        self.check_members(true)
+        self.check(true)
     }
 
     /// Like [`validate`](Self::validate), but ignores unknown members, as Weixin does.
@@ -68,31 +121,31 @@ impl MessageDraft {
     /// # Errors
     /// As [`validate`](Self::validate), without unknown members.
     pub fn validate_ignoring_unknown(&self) -> Result<Message, ValidationErrors> {
-        self.check_members(false)
+        self.check(false)
     }
 
-    fn check_members(&self, refuse_unknown: bool) -> Result<Message, ValidationErrors> {
-        let mut validator = DraftValidator { draft: self, errors: ErrorCollector::default() };
-        let touser = validator.required::<OpenId>("touser");
-        let template_id = validator.required::<TemplateId>("template_id");
-        let url = validator.optional::<HttpUrl>("url");
-        validator.object("miniprogram");
+    fn check(&self, refuse_unknown: bool) -> Result<Message, ValidationErrors> {
+        let mut errors = ErrorCollector::default();
+        let touser = errors.keep(self.required::<OpenId>("touser"));
+        let template_id = errors.keep(self.required::<TemplateId>("template_id"));
+        let url = errors.keep(self.optional::<HttpUrl>("url")).flatten();
+        errors.keep(self.check_object("miniprogram"));
         let page = match self.non_empty("miniprogram") {
-            Some(Value::Object(_)) => {
-                let appid = validator.required::<AppId>("miniprogram.appid");
-                let pagepath = validator.required::<PagePath>("miniprogram.pagepath");
+            Some(Member::Object(_)) => {
+                let appid = errors.keep(self.required::<AppId>("miniprogram.appid"));
+                let pagepath = errors.keep(self.required::<PagePath>("miniprogram.pagepath"));
                 appid.zip(pagepath).map(|(appid, pagepath)| MiniProgram { appid, pagepath })
             }
             _ => None,
         };
-        let scene = validator.scene();
-        let title = validator.required::<Title>("title");
-        validator.object("data");
-        validator.object("data.content");
-        let content = validator.required::<Content>("data.content.value");
-        let color = validator.optional::<Color>("data.content.color");
+        let scene = errors.keep(self.required_scene());
+        let title = errors.keep(self.required::<Title>("title"));
+        errors.keep(self.check_object("data"));
+        errors.keep(self.check_object("data.content"));
+        let content = errors.keep(self.required::<Content>("data.content.value"));
+        let color = errors.keep(self.optional::<Color>("data.content.color")).flatten();
         if refuse_unknown {
-            validator.unknown_names();
+            self.check_names(&mut errors);
         }
 
         let grant = touser.zip(template_id).zip(scene);
@@ -101,11 +154,87 @@ impl MessageDraft {
                 let tap_target = TapTarget::from_parts(url, page);
                 Message { grant: Grant::new(openid, template_id, scene), title, content, color, tap_target }
             });
-        validator.errors.finish(message)
+        errors.finish(message)
     }
 
-    fn non_empty(&self, place: &str) -> Option<&Value> {
-        self.get(place).filter(|value| !is_empty(value))
+    /// The value of a known field, for example `data.content.value`; `None` if it is absent or `null`.
+    fn get(&self, field: &str) -> Option<&Member<'a>> {
+        let member = self.known.get(names::index_of_field(field)?)?.as_ref();
+        member.filter(|member| !matches!(member, Member::Other(Value::Null)))
+    }
+
+    fn non_empty(&self, field: &str) -> Option<&Member<'a>> {
+        self.get(field).filter(|member| !self.is_empty(member))
+    }
+
+    /// Whether a value counts as absent.
+    fn is_empty(&self, member: &Member<'_>) -> bool {
+        match member {
+            Member::Text(text) => text.trim().is_empty(),
+            Member::Other(value) => is_empty(value),
+            Member::Object(object) => {
+                let known = || names::known(object).filter_map(|(_, index)| self.known.get(index)?.as_ref());
+                known().all(|member| self.is_empty(member))
+                    && self.unknown.iter().all(|((owner, _), value)| owner != object || is_empty(value))
+            }
+        }
+    }
+
+    fn required<T: FromStr<Err = ValidationError>>(&self, field: &'static str) -> Result<T, ValidationError> {
+        match self.get(field) {
+            Some(member) => parse(field, member),
+            None => Err(ValidationError::new(field, ValidationErrorKind::Missing)),
+        }
+    }
+
+    fn optional<T: FromStr<Err = ValidationError>>(
+        &self,
+        field: &'static str,
+    ) -> Result<Option<T>, ValidationError> {
+        self.non_empty(field).map(|member| parse(field, member)).transpose()
+    }
+
+    fn required_scene(&self) -> Result<Scene, ValidationError> {
+        match self.get("scene") {
+            Some(Member::Text(text)) => text.parse(),
+            Some(Member::Other(value)) => Scene::try_from(value.as_u64().unwrap_or(u64::MAX)),
+            Some(Member::Object(_)) => Scene::try_from(u64::MAX),
+            None => Err(ValidationError::new("scene", ValidationErrorKind::Missing)),
+        }
+    }
+
+    fn check_object(&self, field: &'static str) -> Result<(), ValidationError> {
+        match self.non_empty(field) {
+            None | Some(Member::Object(_)) => Ok(()),
+            Some(_) => {
+                let rule = ValidationErrorKind::InvalidFormat { expected: "a JSON object" };
+                Err(ValidationError::new(field, rule))
+            }
+        }
+    }
+
+    /// Reports unknown names. A misspelt name would lose its value silently.
+    fn check_names(&self, errors: &mut ErrorCollector) {
+        for (object, _) in names::KNOWN {
+            let unknown = self.unknown.keys().filter(|(owner, _)| *owner == object);
+            for (_, name) in unknown.take(MAX_UNKNOWN_FIELDS) {
+                let rule = ValidationErrorKind::UnknownField {
+                    name: sanitize_name(name),
+                    suggestion: names::suggest(object, name),
+                };
+                errors.push(ValidationError::new(object, rule));
+            }
+        }
+    }
+}
+
+fn parse<T: FromStr<Err = ValidationError>>(
+    field: &'static str,
+    member: &Member<'_>,
+) -> Result<T, ValidationError> {
+    match member {
+        Member::Text(text) => text.parse().map_err(|error: ValidationError| error.with_field(field)),
+        _ => Err(ValidationError::new(field, ValidationErrorKind::InvalidFormat { expected: "text" })),
     }
 }
 
@@ -141,84 +270,6 @@ fn expected_form(bytes: &[u8], error: &serde_json::Error) -> &'static str {
     }
 }
 
-impl<'de> Deserialize<'de> for Message {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        MessageDraft::deserialize(deserializer)?.validate().map_err(serde::de::Error::custom)
-    }
-}
-
-impl<'de> Deserialize<'de> for MessageDraft {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor).map(Self)
-    }
-}
-
-/// Reads the fields one by one and collects their errors.
-struct DraftValidator<'a> {
-    draft: &'a MessageDraft,
-    errors: ErrorCollector,
-}
-
-impl DraftValidator<'_> {
-    fn keep<T>(&mut self, field: &'static str, result: Result<T, ValidationError>) -> Option<T> {
-        self.errors.keep(result.map_err(|error| error.with_field(field)))
-    }
-
-    fn required<T: FromStr<Err = ValidationError>>(&mut self, field: &'static str) -> Option<T> {
-        match self.draft.get(field) {
-            None => self.keep(field, Err(ValidationError::new(field, ValidationErrorKind::Missing))),
-            Some(value) => self.parse(field, value),
-        }
-    }
-
-    fn optional<T: FromStr<Err = ValidationError>>(&mut self, field: &'static str) -> Option<T> {
-        self.parse(field, self.draft.non_empty(field)?)
-    }
-
-    fn parse<T: FromStr<Err = ValidationError>>(&mut self, field: &'static str, value: &Value) -> Option<T> {
-        let read = match value {
-            Value::String(text) => text.parse(),
-            _ => Err(ValidationError::new(field, ValidationErrorKind::InvalidFormat { expected: "text" })),
-        };
-        self.keep(field, read)
-    }
-
-    fn scene(&mut self) -> Option<Scene> {
-        let read = match self.draft.get("scene") {
-            None => Err(ValidationError::new("scene", ValidationErrorKind::Missing)),
-            Some(Value::String(text)) => text.parse(),
-            Some(other) => other.to_string().parse(),
-        };
-        self.keep("scene", read)
-    }
-
-    fn object(&mut self, field: &'static str) {
-        if self.draft.non_empty(field).is_some_and(|value| !value.is_object()) {
-            let rule = ValidationErrorKind::InvalidFormat { expected: "a JSON object" };
-            self.errors.push(ValidationError::new(field, rule));
-        }
-    }
-
-    /// Reports unknown names. A misspelt name would lose its value silently.
-    fn unknown_names(&mut self) {
-        for (place, known) in names::KNOWN {
-            let object = match place {
-                "message" => Some(&self.draft.0),
-                place => self.draft.get(place).and_then(Value::as_object),
-            };
-            let unknown =
-                object.into_iter().flat_map(Map::keys).filter(|name| !known.contains(&name.as_str()));
-            for name in unknown.take(MAX_UNKNOWN_FIELDS) {
-                let rule = ValidationErrorKind::UnknownField {
-                    name: sanitize_name(name),
-                    suggestion: names::suggest(place, name),
-                };
-                self.errors.push(ValidationError::new(place, rule));
-            }
-        }
-    }
-}
-
 /// The number of unknown names of one object that are reported.
 const MAX_UNKNOWN_FIELDS: usize = 8;
 
@@ -228,6 +279,151 @@ fn sanitize_name(name: &str) -> String {
         if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '?' }
     };
     name.chars().take(32).map(is_safe).collect()
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        MessageDraft::deserialize(deserializer)?.validate().map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageDraft<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut draft = Self::default();
+        deserializer.deserialize_map(MembersVisitor { draft: &mut draft, object: "message" })?;
+        Ok(draft)
+    }
+}
+
+/// Reads the members of one object into a draft.
+struct MembersVisitor<'d, 'de> {
+    draft: &'d mut MessageDraft<'de>,
+    object: &'static str,
+}
+
+impl<'de> Visitor<'de> for MembersVisitor<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let Self { draft, object } = self;
+        while let Some(name) = members.next_key_seed(TextSeed)? {
+            let index = names::index(object, &name);
+            let is_new = match index.and_then(|index| draft.known.get(index)) {
+                Some(None) => {
+                    let member = members
+                        .next_value_seed(MemberVisitor { draft, object: names::child(object, &name) })?;
+                    index
+                        .and_then(|index| draft.known.get_mut(index))
+                        .is_some_and(|slot| slot.replace(member).is_none())
+                }
+                Some(Some(_)) => {
+                    members.next_value_seed(ValueVisitor)?;
+                    false
+                }
+                None => {
+                    draft.unknown.insert((object, name), members.next_value_seed(ValueVisitor)?).is_none()
+                }
+            };
+            if !is_new {
+                return Err(Error::custom(DUPLICATE_NAME));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the value of a known member: of `object`, if it is to be an object.
+struct MemberVisitor<'d, 'de> {
+    draft: &'d mut MessageDraft<'de>,
+    object: Option<&'static str>,
+}
+
+impl<'de> DeserializeSeed<'de> for MemberVisitor<'_, 'de> {
+    type Value = Member<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MemberVisitor<'_, 'de> {
+    type Value = Member<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Member::Text(text.into()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Member::Text(text.to_owned().into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
+        match self.object {
+            Some(object) => MembersVisitor { draft: self.draft, object }
+                .visit_map(members)
+                .map(|()| Member::Object(object)),
+            None => ObjectVisitor.visit_map(members).map(|object| Member::Other(object.into())),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        ValueVisitor.visit_seq(items).map(Member::Other)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Member::Other(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Member::Other(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Member::Other(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Member::Other(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Member::Other(Value::Null))
+    }
+}
+
+/// Reads a name.
+struct TextSeed;
+
+impl<'de> DeserializeSeed<'de> for TextSeed {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TextSeed {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(text.to_owned().into())
+    }
 }
 
 #[cfg(test)]
@@ -327,7 +523,7 @@ mod tests {
 
     #[test]
     fn other_json_kind_is_rejected_with_the_expected_one() {
-        let error = serde_json::from_str::<MessageDraft>("[]").unwrap_err().to_string();
+        let error = serde_json::from_str::<MessageDraft<'_>>("[]").unwrap_err().to_string();
         assert!(error.contains("a JSON object"), "{error}");
     }
 
@@ -355,6 +551,68 @@ mod tests {
         assert_eq!((draft.remove("title"), draft.remove("id")), (Some("t".into()), None));
         let fields: Vec<_> = draft.validate().unwrap_err().iter().map(ValidationError::field).collect();
         assert_eq!(fields, ["title"]);
+    }
+
+    /// What the reader decides where JSON itself leaves a choice.
+    #[test]
+    fn odd_json_is_read_strictly() {
+        const TWICE: &str = "message: must be one JSON object in which no name stands twice";
+        const SCENE: &str = "scene: must be a whole number from 0 to 10000, written in decimal digits without sign or \
+                             leading zero";
+        const MINI_PROGRAM: &str = "miniprogram: must be a JSON object";
+        const ENDS: &str = "message: must be one whole JSON object; this one ends too early";
+        let unknown = |object: &str, name: &str, help: &str| {
+            format!("{object}: has an unknown member \"{name}\"; {help}")
+        };
+        let remove = "remove it or correct its spelling";
+        let valid =
+            r#""touser":"o","template_id":"T","scene":1,"title":"t","data":{"content":{"value":"v"}}"#;
+        let with = |more: &str| format!("{{{valid},{more}}}");
+        for (text, expected) in [
+            // Escapes in names and values.
+            (valid.replace("title", r"t\u0069tle"), vec![]),
+            (valid.replace(r#""title":"t""#, r#""title":"\u0074","t\u0069tle":"t""#), vec![TWICE.to_owned()]),
+            (valid.replace(r#""v""#, r#""\ud83d\ude00""#), vec![]),
+            (valid.replace(r#""v""#, r#""\ud83d""#), vec![TWICE.to_owned()]),
+        ] {
+            assert_eq!(problems(&format!("{{{text}}}")), expected, "{text}");
+        }
+        for (more, expected) in [
+            // Names given twice, at any depth. A known object may not be read in two parts.
+            (r#""title":"t""#, vec![TWICE.to_owned()]),
+            (r#""data":{}"#, vec![TWICE.to_owned()]),
+            (r#""x":1,"x":1"#, vec![TWICE.to_owned()]),
+            (r#""x":[{"a":1,"a":2}]"#, vec![TWICE.to_owned()]),
+            (r#""miniprogram":{"appid":"","appid":""}"#, vec![TWICE.to_owned()]),
+            (r#""miniprogram":null,"miniprogram":null"#, vec![TWICE.to_owned()]),
+            // The first error in the text counts.
+            (r#""data":{"content":{"#, vec![ENDS.to_owned()]),
+            (r#""x":1,"x":2,"y":"#, vec![TWICE.to_owned()]),
+            // Numbers that no type can hold, also where the value is not used.
+            (r#""x":1e400"#, vec![TWICE.to_owned()]),
+            (r#""x":-0,"y":1e-400"#, vec![unknown("message", "x", remove), unknown("message", "y", remove)]),
+            // An empty value counts as absent, but not inside of the object of an unknown name.
+            (r#""miniprogram":{"appid":"","x":[null,{}]}"#, vec![unknown("miniprogram", "x", remove)]),
+            (r#""miniprogram":[[1]]"#, vec![MINI_PROGRAM.to_owned()]),
+            (r#""miniprogram":[[]]"#, vec![]),
+            (r#""url":{"a":0}"#, vec!["url: must be text".to_owned()]),
+            // A name of another object.
+            (
+                r#""data.content":1,"":2"#,
+                vec![unknown("message", "", remove), unknown("message", "data.content", remove)],
+            ),
+        ] {
+            assert_eq!(problems(&with(more)), expected, "{more}");
+        }
+        for scene in
+            ["-0", "-1", "1.0", "1e0", "18446744073709551615", "18446744073709551616", "true", "[1]", "{}"]
+        {
+            let text = format!("{{{valid}}}").replace(r#""scene":1"#, &format!(r#""scene":{scene}"#));
+            assert_eq!(problems(&text), [SCENE], "{scene}");
+        }
+        let deep = |depth: usize| with(&format!(r#""x":{}{}"#, "[".repeat(depth), "]".repeat(depth)));
+        assert_eq!(problems(&deep(126)), [unknown("message", "x", remove)]);
+        assert_eq!(problems(&deep(127)), [TWICE]);
     }
 
     #[test]

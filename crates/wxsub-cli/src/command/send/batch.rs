@@ -155,8 +155,10 @@ impl BatchSend {
                 Err(invalid_message) => {
                     invalid += 1;
                     exit = ExitStatus::Usage;
-                    output
-                        .json(&Record::new(invalid_message.result().at_line(line.number), line.id.as_ref()));
+                    output.json(&Record::new(
+                        invalid_message.result.clone().at_line(line.number),
+                        line.id.as_ref(),
+                    ));
                 }
             }
         }
@@ -342,7 +344,7 @@ impl<W: Write> Run<'_, W> {
                 self.attempt(QueuedLine { number, read, id, message });
             }
             Err(invalid) => {
-                let report = SendReport::new(invalid.result(), Some(invalid.problems.to_string()));
+                let report = SendReport::new(invalid.result, Some(invalid.problems.to_string()));
                 self.finish(number, read, id, report);
             }
         }

@@ -8,6 +8,45 @@ pub(super) const KNOWN: [(&str, &[&str]); 4] = [
     ("data.content", &["value", "color"]),
 ];
 
+/// The number of known members.
+pub(super) const KNOWN_COUNT: usize = 12;
+
+/// All known members: object and name. A member's place in this list is its index.
+fn members() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KNOWN.into_iter().flat_map(|(object, names)| names.iter().map(move |name| (object, *name)))
+}
+
+/// The known members of an object, with their indexes.
+pub(super) fn known(object: &str) -> impl Iterator<Item = (&'static str, usize)> {
+    members()
+        .enumerate()
+        .filter(move |(_, (owner, _))| *owner == object)
+        .map(|(index, (_, name))| (name, index))
+}
+
+/// The index of a member, if it is known.
+pub(super) fn index(object: &str, name: &str) -> Option<usize> {
+    members().position(|(owner, known)| known == name && owner == object)
+}
+
+/// The index of a known field, for example `data.content.value`.
+pub(super) fn index_of_field(field: &str) -> Option<usize> {
+    members().position(|(object, name)| match object {
+        "message" => name == field,
+        _ => field.strip_suffix(name).and_then(|start| start.strip_suffix('.')) == Some(object),
+    })
+}
+
+/// The object that a known member must be, if it is one.
+pub(super) fn child(object: &str, name: &str) -> Option<&'static str> {
+    match (object, name) {
+        ("message", "miniprogram") => Some("miniprogram"),
+        ("message", "data") => Some("data"),
+        ("data", "content") => Some("data.content"),
+        _ => None,
+    }
+}
+
 /// The enclosing object, the name as [`folded`], and the intended name. Most come from Weixin's other message types.
 const OTHER_NAMES: [(&str, &str, &str); 21] = [
     ("message", "openid", "touser"),
