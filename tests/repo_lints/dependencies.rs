@@ -24,7 +24,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wxsub-server", &["wxsub-api", "wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-redis"]),
     (
         "wxsub-cli",
-        &["wxsub-api", "wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-sandbox", "wxsub-server"],
+        &[
+            "wxsub-api",
+            "wxsub-client",
+            "wxsub-core",
+            "wxsub-hyper",
+            "wxsub-proto",
+            "wxsub-sandbox",
+            "wxsub-server",
+        ],
     ),
 ];
 

@@ -5,10 +5,10 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_core::token::{ApiKey, TokenEndpoint};
-use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportLimits};
+use wxsub_client::ControlServer;
+use wxsub_core::token::TokenEndpoint;
+use wxsub_core::transport::{Transport, TransportLimits};
 use wxsub_hyper::{BuildError, HyperTransport, Roots, TlsConfigError};
-use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, ValidationErrorKind};
 use wxsub_server::ignored_proxy;
 
@@ -21,14 +21,14 @@ pub(crate) enum Backend {
     /// Weixin, with the AppSecret.
     Direct(DirectConfig),
     /// A control server, with a client key.
-    ControlServer(ControlServer),
+    ControlServer(ServerConfig),
 }
 
 impl Backend {
     /// Reads the settings from the flag and the environment.
     pub(crate) fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
         if environment::uses_control_server() {
-            ControlServer::read(appid_flag, usage).map(Self::ControlServer)
+            ServerConfig::read(appid_flag, usage).map(Self::ControlServer)
         } else {
             DirectConfig::read(appid_flag, usage).map(Self::Direct)
         }
@@ -155,18 +155,17 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Idle time after which a connection is closed. The server closes it after `header_timeout_s`, 10 s by default.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A control server, the client key, and the app.
-pub(crate) struct ControlServer {
-    /// App that the requests are for.
+/// A control server, and the app that the requests are for.
+pub(crate) struct ServerConfig {
+    /// AppID.
     pub(crate) appid: AppId,
-    key: ApiKey,
-    base: BaseUrl,
-    transport: Arc<dyn Transport>,
+    /// Control server, with the client key.
+    pub(crate) server: ControlServer,
 }
 
-impl ControlServer {
+impl ServerConfig {
     /// Reads the settings from the flag and the environment.
-    pub(crate) fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
+    fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
         environment::reject_secret(usage);
         let appid = appid(appid_flag, usage);
         let key = environment::key(usage);
@@ -178,24 +177,7 @@ impl ControlServer {
         let limits =
             TransportLimits::default().request_timeout(REQUEST_TIMEOUT).pool_idle_timeout(POOL_IDLE_TIMEOUT);
         let transport = open_transport(&base.clone().into(), limits, usage);
-        Some(Self { appid: appid?, key: key?, base, transport: transport? })
-    }
-
-    /// Sends one request without retries: a `POST` of this JSON, or a `GET` without it.
-    ///
-    /// `route` is the part of the path after the app.
-    ///
-    /// # Errors
-    ///
-    /// [`TransportError`] if no response arrives.
-    pub(crate) async fn request(
-        &self,
-        route: &str,
-        json: Option<Vec<u8>>,
-    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
-        let path = format!("/v1/apps/{}/{route}", self.appid);
-        let request = HttpRequest::to_control_server(&self.base, &self.key, &path, json)?;
-        self.transport.execute(request).await
+        Some(Self { appid: appid?, server: ControlServer::new(base, key?, transport?) })
     }
 }
 

@@ -25,7 +25,7 @@ use self::deliver::{Sender, deliver};
 use self::flow::{FlowRules, OnError};
 use self::line_set::LineSet;
 use self::report::ResultWriter;
-use crate::backend::{Backend, DirectConfig};
+use crate::backend::{Backend, DirectConfig, ServerConfig};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
@@ -205,7 +205,9 @@ impl Send {
         let timeout = Duration::from_secs(self.timeout);
         let app = match backend {
             Backend::Direct(app) => app,
-            Backend::ControlServer(server) => return Ok(Sender::ControlServer(server, timeout)),
+            Backend::ControlServer(ServerConfig { appid, server }) => {
+                return Ok(Sender::ControlServer(appid, server.timeout(timeout)));
+            }
         };
         app.warn_before_fetch();
         let DirectConfig { appid, secret, endpoint, bases, transport } = app;

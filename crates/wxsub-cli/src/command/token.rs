@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use wxsub_core::clock::{Clock, ClockReading, SystemClock, timeout_at};
+use serde::Serialize;
+use wxsub_client::ControlServerError;
+use wxsub_core::clock::{Clock, ClockReading, SystemClock};
 use wxsub_core::token::{CachedToken, Generation, TokenCache, TokenEndpoint, TokenSource};
 use wxsub_core::transport::{HttpRequest, RequestState, TransportError};
 use wxsub_proto::codec::{DecodeError, RawResponse};
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
-use wxsub_proto::{AccessToken, ApiError, AppId, BaseUrl, ErrCode, Remedy};
+use wxsub_proto::{ApiError, AppId, BaseUrl};
 
-use crate::backend::{Backend, ControlServer, DirectConfig};
+use crate::backend::{Backend, DirectConfig, ServerConfig};
 use crate::console;
 use crate::describe::{describe_api_error, describe_token_error};
 use crate::environment::TOKEN_ENDPOINT;
@@ -244,96 +244,47 @@ fn refused(refusal: &ApiError) -> CliError {
     CliError::new(ExitStatus::Refused, describe_api_error(refusal))
 }
 
-/// A response with a token.
-#[derive(Deserialize)]
-struct ServedToken {
-    access_token: String,
-    expires_in: u64,
-    generation: u64,
-}
-
-/// A response with an error.
-#[derive(Default, Deserialize)]
-struct ProblemDetails {
-    #[serde(default)]
-    detail: String,
-    errcode: Option<ErrCode>,
-    #[serde(default)]
-    errmsg: String,
-    remedy: Option<Remedy>,
-}
-
-/// Maximum time to wait for a response. The server waits for Weixin for 30 s by default.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Endpoint in the output.
 const ENDPOINT: &str = "control_server";
 
 /// Shows the current token.
-async fn show_from_server(options: &ShowOptions, server: &ControlServer) -> Result<ExitStatus, CliError> {
+async fn show_from_server(options: &ShowOptions, config: &ServerConfig) -> Result<ExitStatus, CliError> {
     let clock = SystemClock::new();
-    // A read has no effect, so a lost response is not in doubt.
-    let token = request_from_server(server, "access_token", None, &clock, ExitStatus::NotSent).await?;
-    Ok(options.print(&server.appid, ENDPOINT, &token, clock.now()))
+    let token = read_token(config).await?;
+    Ok(options.print(&config.appid, ENDPOINT, &token, clock.now()))
 }
 
 /// Reports that the current token does not work, and shows its replacement.
-async fn refresh_from_server(options: &ShowOptions, server: &ControlServer) -> Result<ExitStatus, CliError> {
+async fn refresh_from_server(options: &ShowOptions, config: &ServerConfig) -> Result<ExitStatus, CliError> {
     let clock = SystemClock::new();
-    let current = request_from_server(server, "access_token", None, &clock, ExitStatus::NotSent).await?;
-    let body = json!({ "access_token": current.token().expose_secret() }).to_string();
-    let token =
-        request_from_server(server, "access_token/report", Some(body.into()), &clock, ExitStatus::MaybeSent)
-            .await?;
-    Ok(options.print(&server.appid, ENDPOINT, &token, clock.now()))
+    let current = read_token(config).await?;
+    let replaced = config.server.report_token(&config.appid, current.token()).await;
+    let token = replaced.map_err(|error| server_error(&error, ExitStatus::MaybeSent))?;
+    Ok(options.print(&config.appid, ENDPOINT, &token, clock.now()))
 }
 
-/// Sends one request. `lost` is the exit status if the response is lost.
-async fn request_from_server(
-    server: &ControlServer,
-    route: &str,
-    json: Option<Vec<u8>>,
-    clock: &SystemClock,
-    lost: ExitStatus,
-) -> Result<CachedToken, CliError> {
-    let requested_at = clock.now();
-    let deadline = requested_at.mono + RESPONSE_TIMEOUT;
-    let response = timeout_at(clock, deadline, server.request(route, json)).await;
-    let timeout = || CliError::new(lost, "the control server did not respond in time");
-    let raw = response.ok_or_else(timeout)?.map_err(|error| match error.stage() {
-        RequestState::NotSent => CliError::new(
-            ExitStatus::NotSent,
-            format_args!("the control server was not reached: {error}; it is safe to try again"),
-        ),
-        RequestState::MaybeSent => {
-            CliError::new(lost, format_args!("the control server's response was lost: {error}"))
+async fn read_token(config: &ServerConfig) -> Result<CachedToken, CliError> {
+    // A read has no effect, so a lost response is not in doubt.
+    config.server.token(&config.appid).await.map_err(|error| server_error(&error, ExitStatus::NotSent))
+}
+
+/// The error for a failed call. `lost` is the exit status if the call may have taken effect.
+fn server_error(error: &ControlServerError, lost: ExitStatus) -> CliError {
+    if let Some(refusal) = error.api_error() {
+        return CliError::new(ExitStatus::Refused, describe_api_error(&refusal));
+    }
+    match error {
+        ControlServerError::NotReached(_) => {
+            CliError::new(ExitStatus::NotSent, format_args!("{error}; it is safe to try again"))
         }
-    })?;
-    if raw.status != 200 {
-        return Err(error_response(raw.status, raw.body.as_ref()));
+        ControlServerError::Problem { .. } => CliError::new(
+            ExitStatus::NotSent,
+            format_args!("{error}; what to do: {}", error.remedy().advice()),
+        ),
+        ControlServerError::InvalidResponse { .. } => CliError::new(
+            lost,
+            "invalid response; check that WXSUB_SERVER is the base URL of a control server",
+        ),
+        _ => CliError::new(lost, error),
     }
-    let invalid = || {
-        CliError::new(lost, "invalid response; check that WXSUB_SERVER is the base URL of a control server")
-    };
-    let ServedToken { access_token, expires_in, generation } =
-        serde_json::from_slice(raw.body.as_ref()).map_err(|_| invalid())?;
-    let token = AccessToken::new(access_token).map_err(|_| invalid())?;
-    Ok(CachedToken::new(token, Generation::new(generation), requested_at, Duration::from_secs(expires_in)))
-}
-
-fn error_response(status: u16, body: &[u8]) -> CliError {
-    let ProblemDetails { detail, errcode, errmsg, remedy } = serde_json::from_slice(body).unwrap_or_default();
-    if let Some(errcode) = errcode {
-        return CliError::new(ExitStatus::Refused, describe_api_error(&ApiError::new(errcode, &errmsg)));
-    }
-    let default_remedy = match status {
-        401 | 403 | 404 => Remedy::FixConfig,
-        429 => Remedy::SlowDown,
-        _ => Remedy::RetryLater,
-    };
-    let advice = remedy.unwrap_or(default_remedy).advice();
-    CliError::new(
-        ExitStatus::NotSent,
-        format_args!("the control server responded with {status}: {detail}; what to do: {advice}"),
-    )
 }

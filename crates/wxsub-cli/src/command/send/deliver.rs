@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use wxsub_api::{SendResult, SendStatus};
+use wxsub_client::{ControlServer, ControlServerError, ControlServerSendError};
 use wxsub_core::Client;
-use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::quota::MINUTE_QUOTA_DELAY;
-use wxsub_core::transport::RequestState;
-use wxsub_proto::{ErrCode, Message, Operation, Remedy};
+use wxsub_proto::{AppId, ErrCode, Message, Operation, Remedy};
 use wxsub_server::failed_send;
 
 use super::flow::{Block, Signal};
-use crate::backend::ControlServer;
 use crate::describe::{describe_refusal, describe_send_error};
 use crate::interrupt::Interrupt;
 
@@ -19,8 +17,8 @@ use crate::interrupt::Interrupt;
 pub(super) enum Sender {
     /// To Weixin.
     Direct(Client),
-    /// To a control server, with this timeout.
-    ControlServer(ControlServer, Duration),
+    /// To a control server, for this app.
+    ControlServer(AppId, ControlServer),
 }
 
 /// Outcome of an attempt to send a message.
@@ -50,10 +48,16 @@ pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Inte
                 ..SendReport::new(failed_send(message, &error), Some(describe_send_error(&error)))
             },
         },
-        Sender::ControlServer(server, timeout) => tokio::select! {
+        Sender::ControlServer(appid, server) => tokio::select! {
             biased;
-            report = post(server, *timeout, message) => report,
-            () = interrupt.forced() => maybe_sent(message, STOPPED),
+            sent = server.send(appid, message) => match sent {
+                Ok(()) => SendReport::new(SendResult::sent(message), None),
+                Err(error) => SendReport {
+                    retry_after: error.retry_after(),
+                    ..SendReport::new(error.result().clone(), Some(describe(&error)))
+                },
+            },
+            () = interrupt.forced() => SendReport::new(SendResult::given_up(message), Some(STOPPED.to_owned())),
         },
     }
 }
@@ -108,57 +112,36 @@ impl SendReport {
     }
 }
 
-/// Posts the message to the control server once.
-async fn post(server: &ControlServer, timeout: Duration, message: &Message) -> SendReport {
-    let clock = SystemClock::new();
-    let deadline = clock.now().mono + timeout;
-    match timeout_at(&clock, deadline, server.request("messages", Some(message.to_json()))).await {
-        None => maybe_sent(
-            message,
-            "the control server did not respond in time; the message may have been sent, do not blindly repeat it",
+/// Describes why the control server did not send the message.
+fn describe(error: &ControlServerSendError) -> String {
+    match error.error() {
+        cause @ ControlServerError::NotReached(_) => format!("{cause}; it is safe to try again"),
+        cause @ ControlServerError::ResponseLost(_) => format!("{cause}; do not blindly repeat the message"),
+        cause @ ControlServerError::Timeout => {
+            format!("{cause}; the message may have been sent, do not blindly repeat it")
+        }
+        ControlServerError::Problem { status, .. } => describe_response(error.result(), *status),
+        ControlServerError::InvalidResponse { status } => format!(
+            "invalid response from the control server (status {status}); the message may have been sent, do not \
+             blindly repeat it"
         ),
-        Some(Err(error)) if error.stage() == RequestState::NotSent => SendReport::new(
-            SendResult::not_sent(message),
-            Some(format!("the control server was not reached: {error}; it is safe to try again")),
-        ),
-        Some(Err(error)) => maybe_sent(
-            message,
-            &format!("the control server's response was lost: {error}; do not blindly repeat the message"),
-        ),
-        Some(Ok(raw)) => match SendResult::from_response(message, raw.status, raw.body.as_ref()) {
-            Some(result) => {
-                let description = describe(&result, raw.status);
-                SendReport { retry_after: raw.retry_after, ..SendReport::new(result, description) }
-            }
-            None => maybe_sent(
-                message,
-                &format!(
-                    "invalid response from the control server (status {}); the message may have been sent, do not \
-                     blindly repeat it",
-                    raw.status
-                ),
-            ),
-        },
+        // The type can get more variants.
+        other => other.to_string(),
     }
 }
 
-fn maybe_sent(message: &Message, description: &str) -> SendReport {
-    SendReport::new(SendResult::given_up(message), Some(description.to_owned()))
-}
-
-/// Describes the response of the control server; `None` if the message was sent.
-fn describe(result: &SendResult, status: u16) -> Option<String> {
+/// Describes the response of the control server.
+fn describe_response(result: &SendResult, status: u16) -> String {
     if let Some((refusal, stage)) = result.api_error() {
-        return Some(match stage {
+        return match stage {
             Some(Operation::FetchToken) => {
                 format!("the message was not sent: {}", describe_refusal(&refusal, Operation::FetchToken))
             }
             Some(Operation::Send) | None => describe_refusal(&refusal, Operation::Send),
-        });
+        };
     }
     let advice = result.remedy.map(|remedy| format!("; what to do: {}", remedy.advice())).unwrap_or_default();
     let meaning = match (result.outcome, status) {
-        (SendStatus::Sent, _) => return None,
         (SendStatus::NotSent, 401) => "the client key (WXSUB_KEY) is unknown; nothing was sent",
         (SendStatus::NotSent, 403) => {
             "the client key has no permission to send for this app; nothing was sent"
@@ -166,9 +149,11 @@ fn describe(result: &SendResult, status: u16) -> Option<String> {
         (SendStatus::NotSent, _) => "the message was certainly not sent; it is safe to try again",
         (SendStatus::Invalid, _) => "the message is invalid",
         (SendStatus::Refused, _) => "Weixin refused the message",
-        (SendStatus::MaybeSent, _) => "the message may have been sent; do not blindly repeat it",
+        (SendStatus::MaybeSent | SendStatus::Sent, _) => {
+            "the message may have been sent; do not blindly repeat it"
+        }
     };
-    Some(format!("the control server responded with {status}: {meaning}{advice}"))
+    format!("the control server responded with {status}: {meaning}{advice}")
 }
 
 #[cfg(test)]
