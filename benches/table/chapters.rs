@@ -1,12 +1,12 @@
 //! The chapters of the table.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use tempfile::NamedTempFile;
 use wxsub_benches::{Goal, Row, Unit, proc_fs, subject};
 
 use crate::Arguments;
@@ -132,10 +132,10 @@ fn print_file(arguments: &Arguments, server: &Server) {
         return;
     };
     let (short, long) = (arguments.amount(100_000), arguments.amount(1_000_000));
-    let (short_file, long_file) = (Messages::written(short), Messages::written(long));
+    let (short_file, long_file) = (messages(short), messages(long));
     let pairs: Vec<_> = (0..arguments.rounds)
         .map(|_| {
-            let ours = send(wxsub, &short_file.0, server, short);
+            let ours = send(wxsub, short_file.path(), server, short);
             (ours, server.measure("library", IN_FLIGHT, short))
         })
         .collect();
@@ -145,7 +145,7 @@ fn print_file(arguments: &Arguments, server: &Server) {
         format!("`wxsub send --file`, {short} messages, beside the library alone: messages per second");
     Row::ratio(what, Unit::PerSecond, &pairs, |m| m.rate, &Goal::None).print();
 
-    let whole = (send(wxsub, &long_file.0, server, long), server.measure("library", IN_FLIGHT, long));
+    let whole = (send(wxsub, long_file.path(), server, long), server.measure("library", IN_FLIGHT, long));
     let what = format!("the same, {long} messages, one run");
     Row::ratio(what, Unit::PerSecond, &[whole], |m| m.rate, &Goal::None).print();
     let lengths: Vec<_> = pairs.iter().map(|(short, _)| (whole.0, *short)).collect();
@@ -153,29 +153,16 @@ fn print_file(arguments: &Arguments, server: &Server) {
     Row::difference(what, Unit::MiB, &lengths, |m| m.peak, &Goal::AtMost(64.0 * 1024.0)).print();
 }
 
-/// A file of messages. It is deleted at the end.
-struct Messages(PathBuf);
-
-impl Messages {
-    fn written(amount: usize) -> Self {
-        let path = std::env::temp_dir().join(format!("wxsub-{amount}-{}.jsonl", std::process::id()));
-        let mut file = BufWriter::new(File::create(&path).unwrap());
-        // Each line is for another user, because a second message to the same one would be a duplicate.
-        let line = String::from_utf8(subject::message().to_json()).unwrap();
-        let (before, after) = line.split_once("\"touser\":\"").unwrap();
-        for number in 0..amount {
-            writeln!(file, "{before}\"touser\":\"u{number}{after}").unwrap();
-        }
-        file.flush().unwrap();
-        Self(path)
+/// A file with this many messages. It is deleted when this is dropped.
+fn messages(amount: usize) -> NamedTempFile {
+    let mut file = BufWriter::new(NamedTempFile::new().unwrap());
+    // Each line is for another user, because a second message to the same one would be a duplicate.
+    let line = String::from_utf8(subject::message().to_json()).unwrap();
+    let (before, after) = line.split_once("\"touser\":\"").unwrap();
+    for number in 0..amount {
+        writeln!(file, "{before}\"touser\":\"u{number}{after}").unwrap();
     }
-}
-
-impl Drop for Messages {
-    fn drop(&mut self) {
-        // It may not exist any more.
-        let _ = std::fs::remove_file(&self.0);
-    }
+    file.into_inner().unwrap()
 }
 
 fn send(wxsub: &Path, file: &Path, server: &Server, messages: usize) -> Measured {

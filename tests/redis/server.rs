@@ -1,18 +1,16 @@
 //! A private Redis on a free port with a folder of its own. The process ends with its value. The tests of wxsub-cli use it too.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+use tempfile::TempDir;
 
 pub(crate) struct Redis {
     pub(crate) port: u16,
-    folder: PathBuf,
+    folder: TempDir,
     arguments: Vec<String>,
     child: Child,
 }
@@ -24,12 +22,9 @@ impl Redis {
 
     pub(crate) fn with(arguments: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("redis-{}-{number}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let child = spawn(port, &folder, &arguments);
+        let child = spawn(port, folder.path(), &arguments);
         Self { port, folder, arguments, child }
     }
 
@@ -51,7 +46,7 @@ impl Redis {
 
     /// Starts again on the same port, empty.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.port, &self.folder, &self.arguments);
+        self.child = spawn(self.port, self.folder.path(), &self.arguments);
     }
 
     /// The response of Redis to a line of `redis-cli`.
@@ -82,7 +77,7 @@ pub(crate) fn ask(port: u16, line: &str) -> String {
     answer
 }
 
-fn spawn(port: u16, folder: &PathBuf, arguments: &[String]) -> Child {
+fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
     let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(arguments)
@@ -101,7 +96,6 @@ impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -149,11 +149,15 @@ fn allows_http(usage: &mut UsageErrors) -> Option<bool> {
     }
 }
 
-/// Request timeout of the transport. Callers set a shorter one: the server waits for Weixin, so it takes longer than Weixin.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Request timeout of the transport. It is longer than that of a call, which is at most 3600 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3660);
 
 /// Idle time after which a connection is closed. The server closes it after `header_timeout_s`, 10 s by default.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn server_limits() -> TransportLimits {
+    TransportLimits::default().request_timeout(REQUEST_TIMEOUT).pool_idle_timeout(POOL_IDLE_TIMEOUT)
+}
 
 /// A control server, and the app that the requests are for.
 pub(crate) struct ServerConfig {
@@ -174,9 +178,7 @@ impl ServerConfig {
             return None;
         }
         let base = base(SERVER, "", usage)?;
-        let limits =
-            TransportLimits::default().request_timeout(REQUEST_TIMEOUT).pool_idle_timeout(POOL_IDLE_TIMEOUT);
-        let transport = open_transport(&base.clone().into(), limits, usage);
+        let transport = open_transport(&base.clone().into(), server_limits(), usage);
         Some(Self { appid: appid?, server: ControlServer::new(base, key?, transport?) })
     }
 }
@@ -233,5 +235,27 @@ fn roots(bases: &BaseUrls, uses_proxy: bool, usage: &mut UsageErrors) -> Option<
             Some(Roots::Bundled)
         }
         None => Some(Roots::System),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use wxsub_client::{ApiKey, ControlServerError};
+
+    use super::*;
+
+    /// The longest `--timeout` ends a call before the transport does. Time is paused, so it jumps to the next timeout.
+    #[tokio::test(start_paused = true)]
+    async fn transport_waits_longer_than_any_call() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
+        let transport =
+            HyperTransport::builder().roots(Roots::Bundled).limits(server_limits()).build().unwrap();
+        let key = ApiKey::new("k".repeat(ApiKey::LENGTH)).unwrap();
+        let server = ControlServer::new(base, key, transport).timeout(Duration::from_secs(3600));
+        let error = server.token(&"wx1".parse().unwrap()).await.unwrap_err();
+        assert!(matches!(error, ControlServerError::Timeout), "{error}");
     }
 }

@@ -9,8 +9,8 @@ mod traffic;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use self::server::{Redis, seen};
 use self::traffic::{Call, messages, pause, read, seconds};
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, TEMPLATE, Weixin, allow};
-use super::wxsub::file;
+use super::wxsub::{file, folder};
 
 const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -183,9 +183,12 @@ fn report_during_redis_suspension_keeps_current_token() {
 fn server_starts_from_its_files_without_redis() {
     let (mut redis, weixin) = (Redis::start(), Weixin::start());
     let (key, lines) = client("orders", ALL);
-    let folder = format!("{}/state_of_cluster", env!("CARGO_TARGET_TMPDIR"));
-    let _ = fs::remove_dir_all(&folder);
-    let more = format!("state_dir = \"{folder}\"\n{lines}[store]\nredis = \"{}\"\n", redis.address());
+    let state = folder();
+    let more = format!(
+        "state_dir = \"{}\"\n{lines}[store]\nredis = \"{}\"\n",
+        state.path().display(),
+        redis.address()
+    );
     let config = config("backed.toml", &weixin.base, &more);
     let server = Served::start(&config);
     let before = server.token(&key);
@@ -331,9 +334,7 @@ fn on_free_ports(commands: String) -> String {
 
 /// Runs them in a shell, in an empty folder, with the binary in the path. Returns the lines they print.
 fn run_commands_of_the_guide() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
+    let folder = folder();
     let binary = Path::new(env!("CARGO_BIN_EXE_wxsub")).parent().unwrap().to_str().unwrap();
     // All processes that it starts end with it.
     let script = format!(
@@ -341,7 +342,8 @@ fn run_commands_of_the_guide() -> Vec<String> {
         on_free_ports(commands_of_the_guide())
     );
     let mut shell = Command::new("bash");
-    let shell = shell.args(["-euc", &script]).current_dir(&folder).env("no_proxy", "*").output().unwrap();
+    let shell =
+        shell.args(["-euc", &script]).current_dir(folder.path()).env("no_proxy", "*").output().unwrap();
     let (out, said) = (String::from_utf8(shell.stdout).unwrap(), String::from_utf8_lossy(&shell.stderr));
     assert!(shell.status.success(), "{out}{said}");
     out.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::wxsub::{file, wxsub};
+use super::wxsub::{file, folder, wxsub};
 
 /// The commands that `wxsub --help` lists.
 fn commands() -> Vec<String> {
@@ -41,9 +41,8 @@ fn manual_has_every_command_variable_and_exit_code() {
 
 #[test]
 fn every_command_has_a_manual_page() {
-    let folder = format!("{}/manual/deep", env!("CARGO_TARGET_TMPDIR"));
-    // Pages of an earlier build may be left there.
-    let _ = fs::remove_dir_all(&folder);
+    let parent = folder();
+    let folder = format!("{}/deep", parent.path().display());
     let ended = wxsub(["man", "--out", &folder]).run();
     assert_eq!((ended.code, ended.out.as_str()), (0, ""));
     let mut expected = vec!["wxsub.1".to_owned()];

@@ -1,17 +1,18 @@
 //! `wxsub serve` and `wxsub key`.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::{fs, thread};
+use std::thread;
 
 use serde_json::{Value, json};
 
 use super::interrupt::signal;
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, Weixin, allow, line};
-use super::wxsub::{ended, file, wxsub};
+use super::wxsub::{ended, file, folder, wxsub};
 
 fn token_path() -> String {
     format!("/v1/apps/{APPID}/access_token")
@@ -62,8 +63,8 @@ fn concurrent_reads_cost_one_fetch_and_reports_one_more() {
 fn restart_costs_no_fetch_and_second_server_is_rejected() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
-    let folder = format!("{}/state_of_restart", env!("CARGO_TARGET_TMPDIR"));
-    let _ = fs::remove_dir_all(&folder);
+    let state = folder();
+    let folder = state.path().display();
     let path = config("restart.toml", &weixin.base, &format!("state_dir = \"{folder}\"\n{lines}"));
     let server = Served::start(&path);
     let before = server.token(&key);
@@ -77,7 +78,7 @@ fn restart_costs_no_fetch_and_second_server_is_rejected() {
         (&after["access_token"], &after["generation"])
     );
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
-    let names: Vec<_> = fs::read_dir(&folder)
+    let names: Vec<_> = fs::read_dir(state.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();

@@ -141,7 +141,7 @@ impl Gate {
                             let closed = open.0.lock().unwrap();
                             drop(open.1.wait_while(closed, |open| held && !*open).unwrap());
                         }
-                        Some((sandbox.handle(method, target, body).outcome.unwrap(), true))
+                        Some(sandbox.handle(method, target, body).outcome.unwrap())
                     })
                 });
             }
@@ -163,10 +163,10 @@ impl Gate {
     }
 }
 
-/// Serves one connection. `answer` gives the reply and whether the connection stays open; nothing closes it at once.
+/// Serves one connection. If `respond` returns nothing, the connection is closed without a response.
 fn serve_connection(
     stream: &TcpStream,
-    answer: impl Fn(&str, &str, &[u8]) -> Option<(Response, bool)>,
+    respond: impl Fn(&str, &str, &[u8]) -> Option<Response>,
 ) -> Option<()> {
     let mut input = BufReader::new(stream);
     loop {
@@ -185,30 +185,18 @@ fn serve_connection(
             .map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
         let mut body = vec![0; length];
         input.read_exact(&mut body).ok()?;
-        let (reply, stays) = answer(method, target, &body)?;
-        let connection = if stays { "keep-alive" } else { "close" };
+        let response = respond(method, target, &body)?;
         let head = format!(
-            "HTTP/1.1 {} OK\r\nConnection: {connection}\r\nContent-Length: {}\r\n\r\n",
-            reply.status,
-            reply.body.len()
+            "HTTP/1.1 {} OK\r\nConnection: keep-alive\r\nContent-Length: {}\r\n\r\n",
+            response.status,
+            response.body.len()
         );
         let mut output = stream;
-        output.write_all(&[head.as_bytes(), &reply.body].concat()).ok()?;
-        if !stays {
-            return None;
-        }
+        output.write_all(&[head.as_bytes(), &response.body].concat()).ok()?;
     }
 }
 
-/// How the network goes away.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Break {
-    /// Each reply arrives, and its connection closes behind it.
-    BetweenMessages,
-    /// Every connection breaks at its next request.
-    Everywhere,
-}
-
+/// A sandbox whose network fails after a number of messages: every connection breaks at its next request.
 pub(crate) struct Breakable {
     pub(crate) sandbox: Sandbox,
     pub(crate) base: String,
@@ -218,24 +206,24 @@ pub(crate) struct Breakable {
 
 impl Breakable {
     /// Takes this many messages.
-    pub(crate) fn start(messages: i64, how: Break) -> Self {
+    pub(crate) fn start(messages: i64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, sandbox) = (listener.local_addr().unwrap(), sandbox());
-        let accepting = accept(listener, sandbox.clone(), messages, how);
+        let accepting = accept(listener, sandbox.clone(), messages);
         Self { sandbox, base: format!("http://{address}"), address, accepting }
     }
 
-    /// Waits until the network is gone, and brings it back for good.
-    pub(crate) fn come_back(self) -> Sandbox {
+    /// Waits until the network has failed, and restores it.
+    pub(crate) fn restore(self) -> Sandbox {
         self.accepting.join().unwrap();
         let listener = TcpListener::bind(self.address).unwrap();
-        accept(listener, self.sandbox.clone(), i64::MAX, Break::Everywhere);
+        accept(listener, self.sandbox.clone(), i64::MAX);
         self.sandbox
     }
 }
 
 /// Ends, and closes the address, when the last message was taken.
-fn accept(listener: TcpListener, sandbox: Sandbox, messages: i64, how: Break) -> JoinHandle<()> {
+fn accept(listener: TcpListener, sandbox: Sandbox, messages: i64) -> JoinHandle<()> {
     let (left, address) = (Arc::new(AtomicI64::new(messages)), listener.local_addr().unwrap());
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -252,13 +240,13 @@ fn accept(listener: TcpListener, sandbox: Sandbox, messages: i64, how: Break) ->
                     if before <= 0 {
                         return None;
                     }
-                    let reply = sandbox.handle(method, target, body).outcome.unwrap();
+                    let response = sandbox.handle(method, target, body).outcome.unwrap();
                     let last = before == 1 && target.starts_with(SEND);
                     if last {
                         // Wakes the thread that accepts, and waits until its end has closed the address.
                         while TcpStream::connect(address).is_ok() {}
                     }
-                    Some((reply, how == Break::Everywhere))
+                    Some(response)
                 })
             });
         }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// A call of the binary.
 pub(crate) struct Wxsub {
@@ -113,6 +114,11 @@ impl Ended {
             assert!(self.err.lines().any(|line| line.contains(text)), "{text:?} is not in {}", self.err);
         }
     }
+}
+
+/// An empty folder, which is deleted when this is dropped.
+pub(crate) fn folder() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
 /// Writes a file with this content for one test.

@@ -1,6 +1,7 @@
 //! Batches with a sandbox in this process and a clock that skips every wait.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use wxsub_core::Client;
 use wxsub_core::clock::{ClockReading, UnixMillis};
-use wxsub_core::transport::{HttpRequest, TransportError};
+use wxsub_core::transport::{HttpRequest, TransportError, TransportErrorKind};
 use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{ConsentAction, ConsentRequest, ErrCode};
 use wxsub_sandbox::{Fault, Sandbox};
@@ -48,16 +49,43 @@ fn sandbox(users: u16) -> Sandbox {
     sandbox
 }
 
+/// What the network does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Network {
+    Up,
+    /// There is no connection.
+    Down,
+    /// The request arrives, the response is lost.
+    LosesResponses,
+}
+
 fn sender(sandbox: &Sandbox) -> Sender {
-    let sandbox = sandbox.clone();
+    sender_over(sandbox, |_| Network::Up)
+}
+
+/// A sender over a network whose state depends on the number of messages posted so far.
+fn sender_over(sandbox: &Sandbox, network: impl Fn(u64) -> Network + Send + Sync + 'static) -> Sender {
+    let (sandbox, posts) = (sandbox.clone(), AtomicU64::new(0));
     let transport = move |request: HttpRequest| {
-        let sandbox = sandbox.clone();
+        let posted = match request.path() {
+            SEND => posts.fetch_add(1, Ordering::Relaxed),
+            _ => posts.load(Ordering::Relaxed),
+        };
+        let (sandbox, network) = (sandbox.clone(), network(posted));
         async move {
+            if network == Network::Down {
+                return Err(TransportError::before_sending(TransportErrorKind::Connect, "down"));
+            }
             let request = request.into_http();
             let target = request.uri().path_and_query().unwrap().as_str();
             let exchange = sandbox.handle(request.method().as_str(), target, request.body());
             let response = exchange.outcome.unwrap();
-            Ok::<_, TransportError>(RawResponse::new(response.status, Bytes::from(response.body)))
+            match network {
+                Network::LosesResponses => {
+                    Err(TransportError::maybe_sent(TransportErrorKind::Broken, "lost"))
+                }
+                _ => Ok(RawResponse::new(response.status, Bytes::from(response.body))),
+            }
         }
     };
     Sender::Direct(Client::builder(APPID, "s", transport).build().unwrap())
@@ -72,8 +100,20 @@ struct Finished {
     untried: Untried,
 }
 
+impl Finished {
+    /// The lines with this outcome.
+    fn lines(&self, outcome: &str) -> Vec<u64> {
+        self.outcomes.iter().filter(|(_, found)| found == outcome).map(|(line, _)| *line).collect()
+    }
+}
+
 /// Runs a batch with one message for each scene from 1 to `lines`.
 async fn run(sandbox: &Sandbox, lines: u16, rules: FlowRules) -> Finished {
+    run_selected(&sender(sandbox), lines, "1-", rules).await
+}
+
+/// Runs the selected lines of a batch with this many lines.
+async fn run_selected(sender: &Sender, lines: u16, selection: &str, rules: FlowRules) -> Finished {
     let line = |scene| {
         format!(
             r#"{{"touser":"o","template_id":"T","scene":{scene},"title":"t","data":{{"content":{{"value":"v"}}}}}}"#
@@ -82,10 +122,10 @@ async fn run(sandbox: &Sandbox, lines: u16, rules: FlowRules) -> Finished {
     let text = (1..=lines).map(line).collect::<Vec<_>>().join("\n");
     let length = Some(text.len() as u64);
     let input = Input { bytes: Box::new(io::Cursor::new(text)), length };
-    let batch = BatchSend::new(input, LineSet::from_line(1), 4, rules);
+    let batch = BatchSend::new(input, selection.parse().unwrap(), 4, rules);
     let (clock, mut out) = (SkippingClock::default(), Vec::new());
     let interrupt = Interrupt::listen(None).unwrap();
-    let end = batch.run(&sender(sandbox), &interrupt, &clock, ResultWriter::new(&mut out)).await;
+    let end = batch.run(sender, &interrupt, &clock, ResultWriter::new(&mut out)).await;
     let (stopped, rest, untried) = (end.stopped, end.rest.to_string(), end.summary.untried);
     let read = |line: &str| {
         let value: Value = serde_json::from_str(line).unwrap();
@@ -150,4 +190,50 @@ async fn rate_is_kept() {
     let sandbox = sandbox(5);
     let finished = run(&sandbox, 5, FlowRules { interval: MINUTE, ..rules() }).await;
     assert_eq!((finished.outcomes, finished.waits), (sent(5), vec![MINUTE; 4]));
+}
+
+/// The pauses after failures in a row. There is none after the first.
+const NETWORK_WAITS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(4)];
+
+#[tokio::test]
+async fn network_failure_between_messages_leaves_the_rest_untried() {
+    let sandbox = sandbox(200);
+    let breaking = sender_over(&sandbox, |posted| if posted < 100 { Network::Up } else { Network::Down });
+    let stopped = run_selected(&breaking, 200, "1-", rules()).await;
+    let unsent = stopped.lines("not_sent");
+    assert_eq!((stopped.lines("sent"), stopped.waits.as_slice()), ((1..=100).collect(), &NETWORK_WAITS[..]));
+    assert!((1..=4).contains(&unsent.len()) && stopped.outcomes.len() == 100 + unsent.len(), "{unsent:?}");
+    assert!(matches!(stopped.stopped, Some(StopReason::NoResponse(_))), "{:?}", stopped.stopped);
+    assert_eq!((stopped.rest.as_str(), stopped.untried), ("101-", Untried::Known(100 - unsent.len() as u64)));
+    let finished = run_selected(&sender(&sandbox), 200, &stopped.rest, rules()).await;
+    assert_eq!((finished.lines("sent"), finished.stopped), ((101..=200).collect(), None));
+    assert_eq!(sandbox.mailbox(&"o".parse().unwrap()).len(), 200);
+}
+
+#[tokio::test]
+async fn message_whose_response_was_lost_is_not_sent_again() {
+    let sandbox = sandbox(200);
+    let breaking =
+        sender_over(&sandbox, |posted| if posted < 100 { Network::Up } else { Network::LosesResponses });
+    let stopped = run_selected(&breaking, 200, "1-", rules()).await;
+    let unknown = stopped.lines("maybe_sent");
+    assert_eq!((stopped.lines("sent").len(), stopped.waits.as_slice()), (100, &NETWORK_WAITS[..]));
+    // At most four are in flight at the first failure, and three attempts follow.
+    assert!((4..=7).contains(&unknown.len()) && stopped.outcomes.len() == 100 + unknown.len(), "{unknown:?}");
+    assert!(matches!(stopped.stopped, Some(StopReason::NoResponse(_))), "{:?}", stopped.stopped);
+    let finished = run_selected(&sender(&sandbox), 200, &stopped.rest, rules()).await;
+    assert!(unknown.iter().all(|line| !finished.lines("sent").contains(line)), "{unknown:?}");
+    assert_eq!(finished.lines("sent").len(), 100 - unknown.len());
+    assert_eq!(sandbox.mailbox(&"o".parse().unwrap()).len(), 200);
+}
+
+#[tokio::test]
+async fn batch_stops_if_no_token_can_be_fetched() {
+    let sandbox = sandbox(50);
+    let stopped = run_selected(&sender_over(&sandbox, |_| Network::Down), 50, "1-", rules()).await;
+    assert_eq!((stopped.lines("not_sent").len(), stopped.outcomes.len()), (4, 4));
+    assert!(matches!(stopped.stopped, Some(StopReason::NoResponse(_))), "{:?}", stopped.stopped);
+    assert_eq!((stopped.rest.as_str(), stopped.untried), ("1-", Untried::Known(46)));
+    let finished = run_selected(&sender(&sandbox), 50, &stopped.rest, rules()).await;
+    assert_eq!(finished.outcomes, sent(50));
 }
