@@ -8,6 +8,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use wxsub_proto::redact::sanitize_line;
+
 /// Prints an error: what failed and what to do.
 pub(crate) fn error(text: impl Display) {
     note(format_args!("error: {text}"));
@@ -20,13 +22,8 @@ pub(crate) fn warning(text: impl Display) {
 
 /// Prints a line without a prefix.
 pub(crate) fn note(text: impl Display) {
-    let line = format!("{}\n", sanitize_line(&text.to_string()));
+    let line = format!("{}\n", sanitize_line(text.to_string().chars()));
     let _ = StderrWriter.write_all(line.as_bytes());
-}
-
-/// Replaces control characters with spaces, so that text from outside cannot add lines or terminal escape codes.
-pub(crate) fn sanitize_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Capacity of the queue, in lines. Lines beyond it are dropped.

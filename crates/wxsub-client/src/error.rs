@@ -6,8 +6,8 @@ use wxsub_api::{Problem, ProblemExtensions, SendResult, SendStatus};
 use wxsub_core::error::Delivery;
 use wxsub_core::token::TokenErrorKind;
 use wxsub_core::transport::{RequestState, TransportError};
-use wxsub_proto::api_error::is_unsafe_in_logs;
 use wxsub_proto::codec::RawResponse;
+use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{ApiError, Remedy};
 
 /// Maximum length of the server's error text, in characters.
@@ -44,10 +44,10 @@ pub enum ControlServerError {
     },
 }
 
-/// Returns the server's error text, without characters that can garble a log.
+/// Returns the server's error text on one line.
 fn detail(problem: Option<&Problem>) -> String {
     let detail = problem.map_or("", |problem| &problem.detail);
-    let text: String = detail.chars().filter(|c| !is_unsafe_in_logs(*c)).take(MAX_DETAIL_CHARS).collect();
+    let text = sanitize_line(detail.chars().take(MAX_DETAIL_CHARS));
     if text.is_empty() { text } else { format!(": {text}") }
 }
 

@@ -1,4 +1,4 @@
-//! URLs without their secrets.
+//! URLs without their secrets, and text from outside on one line.
 
 use crate::codec::percent_encode;
 
@@ -33,7 +33,28 @@ pub fn redact_url(url: &str) -> String {
     if fragment == "wechat_redirect" {
         shown.push_str("#wechat_redirect");
     }
-    shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    sanitize_line(shown.chars())
+}
+
+/// Makes text from outside safe for a log, an error or a terminal: each control character, line separator and mark that
+/// changes the direction of text becomes a space.
+///
+/// ```
+/// use wxsub_proto::redact::sanitize_line;
+///
+/// assert_eq!(sanitize_line("a\r\nb\u{1b}[31mc\u{2028}d\u{202e}e".chars()), "a  b [31mc d e");
+/// // At most 3 characters.
+/// assert_eq!(sanitize_line("a\nbcd".chars().take(3)), "a b");
+/// ```
+#[must_use]
+pub fn sanitize_line(text: impl IntoIterator<Item = char>) -> String {
+    text.into_iter().map(|c| if is_unsafe(c) { ' ' } else { c }).collect()
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2066}'..='\u{2069}')
 }
 
 fn redact_pair(pair: &str) -> String {
@@ -69,6 +90,7 @@ mod tests {
             ("/p?appid=wx1&Secret=PLANTED&=PLANTED", "/p?appid=wx1&Secret=***&=***"),
             ("/p?scene=1#wechat_redirect", "/p?scene=1#wechat_redirect"),
             ("/p\n?x", "/p ?***"),
+            ("/p\u{2028}\u{202e}\u{2066}?x", "/p   ?***"),
             ("/p?a <b=PLANTED", "/p?a%20%3Cb=***"),
         ] {
             assert_eq!(redact_url(url), shown);

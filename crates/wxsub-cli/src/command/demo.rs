@@ -12,12 +12,13 @@ use wxsub_core::proto::endpoint::{subscribe, token};
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::{Client, ConsentVerifier};
 use wxsub_hyper::{HyperTransport, Roots};
+use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{
     AppId, AppSecret, BaseUrl, ConsentCallback, ErrCode, Grant, HttpUrl, Message, OpenId, Scene, TemplateId,
 };
 use wxsub_sandbox::{Sandbox, http};
 
-use crate::console::{self, sanitize_line};
+use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::output::Output;
 
@@ -319,7 +320,7 @@ impl Reporter {
             Ok((value, detail)) => (Ok(value), detail),
             Err(error) => (Err(StepFailed), error),
         };
-        let step = Step { step: self.steps, name, ok: value.is_ok(), detail: &sanitize_line(&detail) };
+        let step = Step { step: self.steps, name, ok: value.is_ok(), detail: &sanitize_line(detail.chars()) };
         if self.json {
             self.output.json(&step);
         } else {

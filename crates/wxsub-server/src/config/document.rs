@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{ValidationError, ValidationErrorKind};
 
 /// A problem or warning about one key of a configuration: what is wrong and what to do. Never contains a secret.
@@ -89,7 +90,7 @@ impl<'a> Document<'a> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
             let line = error.span().map(|span| self.line_of(&span));
-            let text = format!("is not TOML: {}", error.message().replace('\n', " "));
+            let text = format!("is not TOML: {}", sanitize_line(error.message().chars()));
             self.problems.borrow_mut().push(Diagnostic { line, path: String::new(), text });
         }
         errors.is_empty().then(|| TableReader::new(self, String::new(), None, table.into_inner()))
@@ -314,7 +315,7 @@ impl<'a> TableReader<'a> {
     /// Reports the keys that were not read as unknown.
     pub(super) fn finish(self) {
         for key in self.table.keys() {
-            let name: String = key.get_ref().chars().filter(|c| !c.is_control()).take(64).collect();
+            let name = sanitize_line(key.get_ref().chars().take(64));
             let text = "is an unknown key; remove it or correct its spelling";
             let line = Some(self.document.line_of(&key.span()));
             let diagnostic = Diagnostic { line, ..self.diagnostic(&name, text) };

@@ -4,9 +4,10 @@ use std::fmt::Display;
 use std::net::IpAddr;
 
 use serde::Serialize;
+use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{ErrCode, Remedy, TraceId};
 
-use crate::console::{self, sanitize_line};
+use crate::console;
 use crate::error::ExitStatus;
 use crate::output::Output;
 
@@ -201,7 +202,7 @@ impl Report {
 
     fn line(&mut self, check: Check, outcome: &'static str, detail: &str, failure: Option<&CheckFailure>) {
         self.reported.push(check);
-        let detail = sanitize_line(detail);
+        let detail = sanitize_line(detail.chars());
         if self.json {
             self.output.json(&Line {
                 check,
@@ -214,7 +215,8 @@ impl Report {
                 ip: failure.and_then(|failure| failure.ip),
             });
         } else {
-            let to_do = failure.map(|failure| format!("; what to do: {}", sanitize_line(&failure.to_do)));
+            let to_do =
+                failure.map(|failure| format!("; what to do: {}", sanitize_line(failure.to_do.chars())));
             let to_do = to_do.unwrap_or_default();
             self.output.line(format_args!("{outcome:<7} {:<13} {detail}{to_do}", check.name()));
         }
