@@ -1,21 +1,25 @@
 //! Protects consent callbacks against forgery. A callback comes from a browser or a phone, so anyone can write one.
 //! The signed state in `reserved` proves that it belongs to a request.
 
-mod key;
 mod nonces;
-mod signed_state;
 
-pub use key::SigningKey;
 pub use nonces::{InMemoryNonceStore, Nonce};
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use tracing::warn;
-use wxsub_proto::{AppId, ConsentCallback, ConsentRequest, Grant, Scene, TemplateId};
+use wxsub_proto::{
+    AppId, ConsentCallback, ConsentRequest, Grant, Reserved, Scene, TemplateId, ValidationError,
+    ValidationErrorKind,
+};
+use zeroize::Zeroizing;
 
-use self::signed_state::{RejectReason, SignedState};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, UnixMillis};
 
 /// The default of [`ConsentVerifier::lifetime`].
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
@@ -147,7 +151,7 @@ impl ConsentVerifier {
         scene: Scene,
         session: &str,
     ) -> Result<ConsentRequest, RngError> {
-        let mut nonce = [0; signed_state::NONCE_BYTES];
+        let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| RngError)?;
         let expires = self.clock.now().wall + self.lifetime;
         let context = self.mac_context(&template_id, scene, session);
@@ -191,5 +195,176 @@ impl ConsentVerifier {
     ) -> [Box<[u8]>; 4] {
         let bytes = |text: &str| Box::from(text.as_bytes());
         [bytes(self.appid.as_str()), bytes(&scene.to_string()), bytes(template_id.as_str()), bytes(session)]
+    }
+}
+
+/// The key that signs the state in `reserved`: at least 16 random bytes, the same on all servers that verify. Drop
+/// wipes it.
+#[derive(Clone)]
+pub struct SigningKey(Zeroizing<Vec<u8>>);
+
+impl SigningKey {
+    /// The minimum length of a key in bytes: 128 bits.
+    pub const MIN: usize = 16;
+
+    /// Creates a key.
+    ///
+    /// # Errors
+    /// [`ValidationError`] if it is shorter than [`MIN`](Self::MIN).
+    pub fn new(key: &[u8]) -> Result<Self, ValidationError> {
+        if key.len() < Self::MIN {
+            return Err(ValidationError::new(
+                "guard_key",
+                ValidationErrorKind::InvalidFormat { expected: "at least 16 random bytes" },
+            ));
+        }
+        Ok(Self(Zeroizing::new(key.to_vec())))
+    }
+
+    /// Returns a short id that shows which key signed and reveals nothing of it.
+    fn id(&self) -> [u8; 2] {
+        let [a, b, ..] = self.mac(&[b"key id".as_slice().into()]);
+        [a, b]
+    }
+
+    /// Returns the MAC over these parts. Each part is preceded by its length, so different lists never look the
+    /// same.
+    fn mac(&self, parts: &[Box<[u8]>]) -> [u8; 32] {
+        let mut mac = self.keyed();
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    fn keyed(&self) -> Hmac<Sha256> {
+        Hmac::new_from_slice(&self.0).expect("HMAC takes keys of any length")
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(***)")
+    }
+}
+
+const NONCE_BYTES: usize = 16;
+
+const VERSION: u8 = 1;
+/// Version, key id, expiry in unix seconds (five bytes), nonce.
+const HEAD_BYTES: usize = 1 + 2 + 5 + NONCE_BYTES;
+const MAC_BYTES: usize = 32;
+
+/// How long after expiry a callback is still accepted, because clocks of servers differ.
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// Why a callback is rejected, for the log only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RejectReason {
+    Absent,
+    NotOurs,
+    UnknownKey,
+    WrongMac,
+    Expired,
+}
+
+/// The content of the state, after its MAC was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SignedState {
+    /// When callbacks are no longer accepted.
+    expires: UnixMillis,
+    nonce: [u8; NONCE_BYTES],
+}
+
+impl SignedState {
+    fn new(expires: UnixMillis, nonce: [u8; NONCE_BYTES]) -> Self {
+        Self { expires, nonce }
+    }
+
+    fn nonce(self) -> Nonce {
+        Nonce::new(self.nonce, self.expires)
+    }
+
+    fn sign(self, key: &SigningKey, context: &[Box<[u8]>]) -> Option<Reserved> {
+        let seconds = self.expires.get().div_ceil(1000).to_be_bytes();
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + MAC_BYTES);
+        bytes.push(VERSION);
+        bytes.extend(key.id());
+        bytes.extend(seconds.iter().skip(3));
+        bytes.extend(self.nonce);
+        let mac = mac(key, &bytes, context);
+        bytes.extend(mac);
+        // Always valid: hexadecimal digits of this length.
+        Reserved::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).ok()
+    }
+
+    fn verify(
+        reserved: &Reserved,
+        keys: &[&SigningKey],
+        context: &[Box<[u8]>],
+        now: UnixMillis,
+    ) -> Result<Self, RejectReason> {
+        let bytes = from_hex(reserved.as_str()).ok_or(RejectReason::NotOurs)?;
+        let (head, received_mac) = bytes
+            .split_at_checked(HEAD_BYTES)
+            .filter(|(_, mac)| mac.len() == MAC_BYTES)
+            .ok_or(RejectReason::NotOurs)?;
+        let [VERSION, id_a, id_b, e0, e1, e2, e3, e4, nonce @ ..] = head else {
+            return Err(RejectReason::NotOurs);
+        };
+        // Key ids are short, so two keys may have the same.
+        let mut candidates = keys.iter().filter(|key| key.id() == [*id_a, *id_b]).peekable();
+        candidates.peek().ok_or(RejectReason::UnknownKey)?;
+        if !candidates.any(|key| mac(key, head, context).ct_eq(received_mac).into()) {
+            return Err(RejectReason::WrongMac);
+        }
+        let seconds = u64::from_be_bytes([0, 0, 0, *e0, *e1, *e2, *e3, *e4]);
+        let expires = UnixMillis::new(seconds * 1000) + LEEWAY;
+        let nonce = nonce.try_into().map_err(|_| RejectReason::NotOurs)?;
+        if now >= expires { Err(RejectReason::Expired) } else { Ok(Self { expires, nonce }) }
+    }
+}
+
+fn mac(key: &SigningKey, head: &[u8], context: &[Box<[u8]>]) -> [u8; MAC_BYTES] {
+    let parts: Vec<Box<[u8]>> = std::iter::once(head.into()).chain(context.iter().cloned()).collect();
+    key.mac(&parts)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reasons that the log shows.
+    #[test]
+    fn each_defect_has_its_own_reason() {
+        let key = SigningKey::new(b"sixteen bytes at least").unwrap();
+        let another = SigningKey::new(b"another sixteen or more").unwrap();
+        let context = |text: &str| [Box::from(text.as_bytes())];
+        let expires = UnixMillis::new(1_000_000);
+        let reserved = SignedState::new(expires, [7; NONCE_BYTES]).sign(&key, &context("session")).unwrap();
+        let rejected_from = expires + LEEWAY;
+        let verify = |reserved: &Reserved, key: &SigningKey, session: &str, now: UnixMillis| {
+            SignedState::verify(reserved, &[key], &context(session), now).map(|state| state.nonce().expires())
+        };
+        assert_eq!(verify(&reserved, &key, "session", expires), Ok(rejected_from));
+        assert_eq!(verify(&reserved, &key, "session", rejected_from), Err(RejectReason::Expired));
+        assert_eq!(verify(&reserved, &key, "another", expires), Err(RejectReason::WrongMac));
+        assert_eq!(verify(&reserved, &another, "session", expires), Err(RejectReason::UnknownKey));
+        assert_eq!(
+            verify(&Reserved::new("hello").unwrap(), &key, "session", expires),
+            Err(RejectReason::NotOurs)
+        );
     }
 }

@@ -1,11 +1,6 @@
 //! Rules for retries: whether another attempt makes sense, and after which delay.
 
-mod backoff;
-mod budget;
-
-pub(crate) use backoff::backoff;
-pub(crate) use budget::RetryBudget;
-
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::jitter::Jitter;
@@ -39,6 +34,45 @@ pub(crate) enum RetryClass {
     After(Duration),
 }
 
+/// Returns the delay after this number of failures in a row. It doubles from `first` up to `max`. Jitter subtracts
+/// up to a quarter, so that processes that failed together do not retry together.
+pub(crate) fn backoff(failures: u32, first: Duration, max: Duration, jitter: &mut Jitter) -> Duration {
+    let doublings = failures.saturating_sub(1).min(20);
+    let delay = first.saturating_mul(1 << doublings).min(max);
+    delay - jitter.uniform_below(delay / 4)
+}
+
+/// The retries that all sends of a client share: 10, and one more for every 10 successful exchanges. During an
+/// outage, retries add almost no load.
+#[derive(Debug)]
+pub(crate) struct RetryBudget {
+    /// In tenths of a retry.
+    balance: AtomicU32,
+}
+
+impl RetryBudget {
+    const RETRY_COST: u32 = 10;
+    const CAPACITY: u32 = 10 * Self::RETRY_COST;
+
+    pub(crate) fn new() -> Self {
+        Self { balance: AtomicU32::new(Self::CAPACITY) }
+    }
+
+    /// Takes one retry, if there is one.
+    pub(crate) fn withdraw(&self) -> bool {
+        let less = |balance: u32| balance.checked_sub(Self::RETRY_COST);
+        self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    /// Records a successful exchange.
+    pub(crate) fn deposit(&self) {
+        // The budget is full most of the time. A load is cheaper than a write that threads contend for.
+        if self.balance.load(Ordering::Relaxed) < Self::CAPACITY {
+            self.balance.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +99,29 @@ mod tests {
                 "{error} after {attempts}"
             );
         }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn delay_doubles_up_to_max(seed: u64, failures in 0_u32..200) {
+            let (first, max) = (Duration::from_secs(1), Duration::from_secs(15));
+            let delay = backoff(failures, first, max, &mut Jitter::seeded(seed));
+            let ideal = first.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(max);
+            assert!(delay <= ideal && delay >= ideal / 4 * 3, "{failures}: {delay:?}");
+        }
+    }
+
+    #[test]
+    fn budget_is_ten_retries_and_one_for_ten_successes() {
+        let budget = RetryBudget::new();
+        assert_eq!((0..20).filter(|_| budget.withdraw()).count(), 10);
+        (0..9).for_each(|_| budget.deposit());
+        assert!(!budget.withdraw());
+        budget.deposit();
+        assert!(budget.withdraw() && !budget.withdraw());
+        (0..10_000).for_each(|_| budget.deposit());
+        assert_eq!((0..20).filter(|_| budget.withdraw()).count(), 10);
+        (0..9).for_each(|_| budget.deposit());
+        assert!(!budget.withdraw(), "it was full, not more than full");
     }
 }

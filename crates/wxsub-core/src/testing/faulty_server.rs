@@ -1,20 +1,16 @@
 //! A TCP server on loopback with faults that HTTP libraries never produce: it resets, hangs, trickles and floods.
 
-mod black_hole;
-mod connection;
-
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::net::TcpListener;
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use wxsub_proto::BaseUrl;
-
-pub use black_hole::BlackHole;
 
 use crate::clock::{Clock, SystemClock, timeout_at};
 
@@ -128,7 +124,7 @@ impl FaultyServer {
     pub async fn start<const N: usize>(scripts: [Vec<ScriptStep>; N]) -> Self {
         let (address, listener) = listen().await;
         let seen = Arc::new(watch::Sender::new(Seen::default()));
-        let accepting = tokio::spawn(connection::accept(listener, scripts.into(), Arc::clone(&seen)));
+        let accepting = tokio::spawn(accept(listener, scripts.into(), Arc::clone(&seen)));
         Self { address, seen, accepting }
     }
 
@@ -225,4 +221,157 @@ async fn listen() -> (SocketAddr, TcpListener) {
 /// Cancel safe: dropping the future leaves nothing behind.
 pub async fn closed_port() -> SocketAddr {
     listen().await.0
+}
+
+/// Delay between two trickled bytes.
+const TRICKLE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Accepts connections. Dropping the future closes them.
+async fn accept(listener: TcpListener, scripts: Vec<Vec<ScriptStep>>, seen: Arc<watch::Sender<Seen>>) {
+    let mut open = JoinSet::new();
+    let mut scripts = scripts.into_iter();
+    let mut script = Vec::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        script = scripts.next().unwrap_or(script);
+        let connection = Connection { stream, unread: BytesMut::new(), seen: Arc::clone(&seen) };
+        seen.send_modify(|seen| seen.connections += 1);
+        open.spawn(connection.follow(script.clone()));
+    }
+}
+
+/// A connection, with the bytes that are received but not read yet.
+struct Connection {
+    stream: TcpStream,
+    unread: BytesMut,
+    seen: Arc<watch::Sender<Seen>>,
+}
+
+/// The peer closed the connection, or the server must.
+struct End;
+
+impl From<std::io::Error> for End {
+    fn from(_: std::io::Error) -> Self {
+        Self
+    }
+}
+
+impl Connection {
+    async fn follow(mut self, script: Vec<ScriptStep>) {
+        let mut next = 0;
+        let mut body = Bytes::new();
+        let seen = Arc::clone(&self.seen);
+        while let Some(step) = script.get(next) {
+            next = if matches!(step, ScriptStep::Again) { 0 } else { next + 1 };
+            if self.run_step(step, &mut body).await.is_err() {
+                drop(self);
+                seen.send_modify(|seen| seen.ended += 1);
+                return;
+            }
+        }
+        // Closes the connection for writing only. A drop with unread bytes would reset it.
+        let closed = self.stream.shutdown().await;
+        seen.send_modify(|seen| seen.ended += 1);
+        if closed.is_ok() {
+            let _gone = self.run_step(&ScriptStep::Hang, &mut body).await;
+        }
+    }
+
+    async fn run_step(&mut self, step: &ScriptStep, body: &mut Bytes) -> Result<(), End> {
+        match step {
+            ScriptStep::Read => *body = self.read().await?,
+            ScriptStep::Write(bytes) => self.stream.write_all(bytes).await?,
+            ScriptStep::Echo => {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                self.stream.write_all(head.as_bytes()).await?;
+                self.stream.write_all(body).await?;
+            }
+            ScriptStep::Trickle(bytes) => self.trickle(bytes).await?,
+            ScriptStep::Flood(bytes) => loop {
+                self.stream.write_all(bytes).await?;
+            },
+            ScriptStep::Hang => while self.stream.read_buf(&mut self.unread).await? > 0 {},
+            ScriptStep::Reset => {
+                self.stream.set_zero_linger()?;
+                return Err(End);
+            }
+            ScriptStep::Again => {}
+        }
+        Ok(())
+    }
+
+    async fn trickle(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let clock = SystemClock::new();
+        loop {
+            for byte in bytes {
+                self.stream.write_all(std::slice::from_ref(byte)).await?;
+                clock.sleep_until(clock.now().mono + TRICKLE_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Reads a head, and the body that its `content-length` announces.
+    async fn read(&mut self) -> Result<Bytes, End> {
+        let end_of_head = loop {
+            match self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+                Some(at) => break at,
+                None => self.more().await?,
+            }
+        };
+        let head = self.unread.split_to(end_of_head);
+        self.unread.advance(4);
+        let mut request =
+            RawRequest { head: String::from_utf8_lossy(&head).into_owned(), body: Bytes::new() };
+        let length = request.header("content-length");
+        let length: usize = length.first().and_then(|text| text.parse().ok()).unwrap_or(0);
+        while self.unread.len() < length {
+            self.more().await?;
+        }
+        request.body = self.unread.split_to(length).freeze();
+        let body = request.body.clone();
+        self.seen.send_modify(|seen| seen.requests.push(request));
+        Ok(body)
+    }
+
+    async fn more(&mut self) -> Result<(), End> {
+        match self.stream.read_buf(&mut self.unread).await? {
+            0 => Err(End),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A loopback address that never completes a TCP handshake, because its queue is full.
+#[derive(Debug)]
+pub struct BlackHole {
+    address: SocketAddr,
+    _held: (TcpListener, TcpStream),
+}
+
+impl BlackHole {
+    /// Opens a black hole. `None` on systems other than Linux, which complete the handshake.
+    ///
+    /// # Panics
+    /// If no loopback port is free.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future leaves nothing behind.
+    #[expect(clippy::expect_used, reason = "test support: without a port there is no test")]
+    pub async fn open() -> Option<Self> {
+        if !cfg!(target_os = "linux") {
+            return None;
+        }
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a loopback port");
+        // A queue of length zero holds one connection.
+        let listener = socket.listen(0).expect("a listening socket");
+        let address = listener.local_addr().expect("a bound port");
+        let first = TcpStream::connect(address).await.expect("room for one connection");
+        Some(Self { address, _held: (listener, first) })
+    }
+
+    /// Returns the address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
