@@ -1,0 +1,77 @@
+//! The arguments of judge and worker.
+
+use std::path::PathBuf;
+
+use super::plan::{Fault, Point};
+
+/// One life of the worker.
+#[derive(Debug, Clone)]
+pub(super) struct Life {
+    pub(super) ledger: PathBuf,
+    /// Where the sandbox is.
+    pub(super) address: String,
+    pub(super) point: Option<Point>,
+    /// How often it passes the point, and is killed the last time.
+    pub(super) passes: u32,
+    pub(super) fault: Option<Fault>,
+    /// The orders that were not acknowledged.
+    pub(super) orders: Vec<u32>,
+}
+
+pub(super) enum Role {
+    Worker(Life),
+    Judge {
+        runs: u32,
+        seed: u64,
+    },
+    /// A test runner asks for the names of tests.
+    Nothing,
+}
+
+/// How many kills the automated tests do.
+const DEFAULT_RUNS: u32 = 20;
+
+impl Life {
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let orders: Vec<_> = self.orders.iter().map(u32::to_string).collect();
+        vec![
+            "worker".to_owned(),
+            self.ledger.to_str().unwrap().to_owned(),
+            self.address.clone(),
+            self.point.map_or("", Point::as_str).to_owned(),
+            self.passes.to_string(),
+            self.fault.map_or("", Fault::as_str).to_owned(),
+            orders.join(","),
+        ]
+    }
+
+    fn read(arguments: &[String]) -> Self {
+        let orders = arguments[5].split(',').filter(|order| !order.is_empty());
+        Self {
+            ledger: PathBuf::from(&arguments[0]),
+            address: arguments[1].clone(),
+            point: Point::find(&arguments[2]),
+            passes: arguments[3].parse().unwrap(),
+            fault: Fault::find(&arguments[4]),
+            orders: orders.map(|order| order.parse().unwrap()).collect(),
+        }
+    }
+}
+
+impl Role {
+    pub(super) fn read(arguments: impl Iterator<Item = String>) -> Self {
+        let arguments: Vec<_> = arguments.collect();
+        let after = |name: &str| {
+            let at = arguments.iter().position(|argument| argument == name)?;
+            arguments.get(at + 1).map(|value| value.parse::<u64>().unwrap())
+        };
+        match arguments.first().map(String::as_str) {
+            Some("worker") => Self::Worker(Life::read(&arguments[1..])),
+            Some("--list") => Self::Nothing,
+            _ => Self::Judge {
+                runs: after("--runs").map_or(DEFAULT_RUNS, |runs| u32::try_from(runs).unwrap()),
+                seed: after("--seed").unwrap_or(1),
+            },
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The judge: starts the worker, kills it, and compares the ledger with the witness.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::proto::{AppSecret, ConsentAction, ConsentRequest};
+use wxsub_sandbox::{Journal, Sandbox};
+use wxsub_sqlite::SqliteLedger;
+
+use super::arguments::Life;
+use super::orders::{SCENE, SECRET, TEMPLATE, appid, user};
+use super::plan::{Fault, Point};
+use super::verdict::Verdict;
+
+/// How many new orders each life gets.
+const ORDERS: u32 = 6;
+
+/// The longest time until a kill at random.
+const MAX_LIFE_MILLIS: u64 = 200;
+
+/// A ledger, a witness, and what became of the worker's lives.
+struct Court {
+    folder: TempDir,
+    address: String,
+    sandbox: Sandbox,
+    acknowledged: BTreeSet<u32>,
+    next_order: u32,
+    /// Kills, by their point; `None` for those at random.
+    kills: BTreeMap<Option<Point>, u32>,
+    survived: u32,
+}
+
+/// Kills the worker so many times; then plants each fault and checks that it is found.
+pub(super) async fn hold_court(runs: u32, seed: u64) {
+    let (mut court, mut rng) = (Court::open().await, Rng::with_seed(seed));
+    for run in 0..runs {
+        // Every fourth kill comes at random.
+        let point = (rng.u8(0..4) > 0).then(|| Point::ALL[rng.usize(0..Point::ALL.len())]);
+        court.live(point, rng.u32(1..4), None, &mut rng).await;
+        if (run + 1) % 100 == 0 {
+            println!("{} of {runs} runs", run + 1);
+        }
+    }
+    let verdict = court.close(None).await;
+    court.print();
+    println!("{verdict}");
+    assert!(verdict.is_clean(), "seed {seed}");
+    for fault in Fault::ALL {
+        let verdict = plant(*fault).await;
+        let found = match fault {
+            Fault::Requeue => &verdict.duplicated,
+            Fault::AssumeSent => &verdict.mislabelled,
+            Fault::EarlyReply => &verdict.lost,
+            Fault::ForgetSettlements => &verdict.stuck,
+        };
+        assert!(!found.is_empty(), "the fault {} was not found: {verdict}", fault.as_str());
+        println!("planted fault found: {}", fault.as_str());
+    }
+}
+
+/// A few lives with a fault, killed where it does harm.
+async fn plant(fault: Fault) -> Verdict {
+    let mut court = Court::open().await;
+    let point = match fault {
+        Fault::Requeue => Point::AfterRequest,
+        Fault::AssumeSent => Point::BeforeConnect,
+        Fault::EarlyReply => Point::BeforeEnqueue,
+        Fault::ForgetSettlements => return court.close(Some(fault)).await,
+    };
+    for _ in 0..3 {
+        court.live(Some(point), 1, Some(fault), &mut Rng::with_seed(1)).await;
+    }
+    court.close(Some(fault)).await
+}
+
+impl Court {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = Sandbox::new();
+        sandbox.add_app(appid(), AppSecret::new(SECRET).unwrap(), [TEMPLATE.parse().unwrap()]);
+        sandbox.set_journal(Journal::open(&folder.path().join("journal")).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(wxsub_sandbox::http::serve(listener, sandbox.clone(), pending()));
+        Self {
+            folder,
+            address,
+            sandbox,
+            acknowledged: BTreeSet::new(),
+            next_order: 0,
+            kills: BTreeMap::new(),
+            survived: 0,
+        }
+    }
+
+    fn ledger(&self) -> PathBuf {
+        self.folder.path().join("ledger.db")
+    }
+
+    /// New orders, whose users consent; and those that were not acknowledged.
+    fn orders(&mut self) -> Vec<u32> {
+        for order in self.next_order..self.next_order + ORDERS {
+            let request = ConsentRequest::new(appid(), TEMPLATE, SCENE).unwrap();
+            let openid = user(order).parse().unwrap();
+            self.sandbox.consent(request, ConsentAction::Confirm { openid }).unwrap();
+        }
+        self.next_order += ORDERS;
+        (0..self.next_order).filter(|order| !self.acknowledged.contains(order)).collect()
+    }
+
+    /// One life of the worker. Without a point it is killed at random.
+    async fn live(&mut self, point: Option<Point>, passes: u32, fault: Option<Fault>, rng: &mut Rng) {
+        let orders = self.orders();
+        let (ledger, address) = (self.ledger(), self.address.clone());
+        let life = Life { ledger, address, point, passes, fault, orders };
+        let after = point.is_none().then(|| Duration::from_millis(rng.u64(0..MAX_LIFE_MILLIS)));
+        if self.run(&life, after).await {
+            *self.kills.entry(point).or_default() += 1;
+        } else {
+            self.survived += 1;
+        }
+    }
+
+    /// Runs the worker, and returns whether it was killed.
+    async fn run(&mut self, life: &Life, kill_after: Option<Duration>) -> bool {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(life.arguments()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let clock = SystemClock::new();
+        let end = clock.now().mono + kill_after.unwrap_or(Duration::MAX / 2);
+        let mut killed = false;
+        loop {
+            tokio::select! {
+                line = lines.next_line() => match line.unwrap() {
+                    Some(line) => drop(self.acknowledged.insert(line.parse().unwrap())),
+                    None => break,
+                },
+                () = clock.sleep_until(end), if kill_after.is_some() && !killed => {
+                    killed = true;
+                    child.start_kill().unwrap();
+                }
+            }
+        }
+        use std::os::unix::process::ExitStatusExt;
+        let status = child.wait().await.unwrap();
+        assert!(status.success() || status.signal() == Some(9), "the worker failed: {status}");
+        status.signal() == Some(9)
+    }
+
+    /// One more life that is not killed, and the verdict.
+    async fn close(&mut self, fault: Option<Fault>) -> Verdict {
+        let orders = self.orders();
+        // What was acknowledged too early is not repeated.
+        let (ledger, address) = (self.ledger(), self.address.clone());
+        let life = Life { ledger, address, point: None, passes: 0, fault, orders };
+        assert!(!self.run(&life, None).await, "the last life was killed");
+        let journal = std::fs::read(self.folder.path().join("journal")).unwrap();
+        let ledger = SqliteLedger::open_read_only(self.ledger()).await.unwrap();
+        Verdict::find(&ledger, &journal, &self.acknowledged).await
+    }
+
+    fn print(&self) {
+        println!("{:>6}  killed", "kills");
+        for point in Point::ALL {
+            println!("{:>6}  {}", self.kills.get(&Some(*point)).copied().unwrap_or(0), point.as_str());
+        }
+        println!("{:>6}  at random", self.kills.get(&None).copied().unwrap_or(0));
+        println!("{:>6}  not killed: the point did not come", self.survived);
+    }
+}

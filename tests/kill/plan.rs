@@ -1,0 +1,83 @@
+//! Where a process is killed, and what is broken on purpose.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Signal, getpid, kill_process};
+
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(super) enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            pub(super) const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            pub(super) fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+
+            pub(super) fn find(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.as_str() == text)
+            }
+        }
+    };
+}
+
+named! {
+    /// A point of a process's life.
+    Point {
+        BeforeConsent = "before a consent is committed",
+        AfterConsent = "after a consent is committed",
+        BeforeEnqueue = "before an enqueue is committed",
+        AfterEnqueue = "after an enqueue is committed",
+        BeforeBegin = "before a synchronous send is committed",
+        AfterBegin = "after a synchronous send is committed",
+        BeforeClaim = "before a claim is committed",
+        AfterClaim = "after a claim is committed",
+        BeforeConnect = "before the connection of a POST",
+        AfterConnect = "after the connection of a POST",
+        MidBody = "in the middle of a POST",
+        AfterRequest = "after the last byte of a POST",
+        AfterResponse = "after the response to a POST",
+        BeforeSettle = "before a settlement is committed",
+        AfterSettle = "after a settlement is committed",
+    }
+}
+
+named! {
+    /// A fault that the judge must find.
+    Fault {
+        /// Attempts of the process before are queued again: what job queues do.
+        Requeue = "requeue",
+        /// Attempts of the process before count as sent.
+        AssumeSent = "assume-sent",
+        /// A message is acknowledged before it is recorded.
+        EarlyReply = "early-reply",
+        /// Settlements are thrown away.
+        ForgetSettlements = "forget-settlements",
+    }
+}
+
+/// Kills this process when it comes to its point for the nth time.
+#[derive(Debug)]
+pub(super) struct Trap {
+    point: Option<Point>,
+    passes: AtomicU32,
+}
+
+impl Trap {
+    pub(super) fn new(point: Option<Point>, passes: u32) -> Self {
+        Self { point, passes: AtomicU32::new(passes) }
+    }
+
+    pub(super) fn pass(&self, point: Point) {
+        if self.point == Some(point) && self.passes.fetch_sub(1, Ordering::Relaxed) == 1 {
+            kill_process(getpid(), Signal::KILL).unwrap();
+        }
+    }
+}

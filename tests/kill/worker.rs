@@ -1,0 +1,107 @@
+//! One life of the process that is killed: it takes orders and sends what is in the ledger.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use wxsub_core::Client;
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::token::TokenEndpoint;
+use wxsub_outbox::grant::Subject;
+use wxsub_outbox::ledger::{Change, MessageQuery, NewConsent};
+use wxsub_outbox::{App, Ledger, Outbox, OutboxError, OutboxMessage};
+use wxsub_sqlite::{SqliteLedger, SqliteOptions};
+
+use super::arguments::Life;
+use super::crash_ledger::CrashLedger;
+use super::orders::{SECRET, appid, grant_id, is_synchronous, key, message, weixin_grant};
+use super::plan::{Fault, Trap};
+use super::tcp_transport::TcpTransport;
+
+/// Lives until everything is sent, unless it is killed.
+pub(super) async fn live(life: Life) {
+    if let Some(fault @ (Fault::Requeue | Fault::AssumeSent)) = life.fault {
+        falsify(&life.ledger, fault);
+    }
+    let trap = Arc::new(Trap::new(life.point, life.passes));
+    let ledger = SqliteLedger::open(&life.ledger, SqliteOptions::new()).await.unwrap();
+    let ledger = Arc::new(CrashLedger { ledger, trap: Arc::clone(&trap), fault: life.fault });
+    let client = Client::builder(appid(), SECRET, TcpTransport { address: life.address.clone(), trap })
+        .api_base("http://localhost".parse().unwrap())
+        .token_cache(|cache| cache.endpoint(TokenEndpoint::StableToken))
+        .build()
+        .unwrap();
+    let app = App::new(appid(), client).require_grant(true).concurrency(NonZeroUsize::new(3).unwrap());
+    let outbox =
+        Outbox::with_ledger(ledger.clone()).app(app).poll_interval(Duration::from_millis(20)).build();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = outbox.clone();
+    let worker = tokio::spawn(async move { running.run(async move { drop(stopped.await) }).await });
+    for order in &life.orders {
+        take(&outbox, *order, life.fault).await;
+    }
+    wait_until_idle(&outbox).await;
+    stop.send(()).unwrap();
+    worker.await.unwrap().unwrap();
+}
+
+/// Records the consent and the message, and says so.
+async fn take(outbox: &Outbox, order: u32, fault: Option<Fault>) {
+    let acknowledge = || {
+        println!("{order}");
+        std::io::stdout().flush().unwrap();
+    };
+    if fault == Some(Fault::EarlyReply) {
+        acknowledge();
+    }
+    let subject = Subject::new(appid(), &weixin_grant(order));
+    let consent = NewConsent { grant: grant_id(order), subject, nonce: None };
+    outbox.ledger().commit(vec![Change::RecordConsent(Box::new(consent))]).await.unwrap().remove(0).unwrap();
+    if is_synchronous(order) {
+        while let Err(error) = outbox.send(message(order), key(order)).await {
+            // Its first heartbeat is under way.
+            assert_eq!(error, OutboxError::NotRunning);
+            pause().await;
+        }
+    } else {
+        outbox.enqueue(OutboxMessage::new(message(order)).idempotency_key(key(order))).await.unwrap();
+    }
+    acknowledge();
+}
+
+/// Until nothing is queued or under way any more.
+async fn wait_until_idle(outbox: &Outbox) {
+    loop {
+        let counts = outbox.ledger().app(&appid()).await.unwrap().counts;
+        if counts.keys().all(|state| state.is_final()) || is_stuck(outbox).await {
+            return;
+        }
+        pause().await;
+    }
+}
+
+/// Whether only attempts are left that no task of this process has: a planted fault.
+async fn is_stuck(outbox: &Outbox) -> bool {
+    let all = outbox.ledger().messages(&MessageQuery::new(appid())).await.unwrap();
+    let now = SystemClock::new().now().wall;
+    let old = |at| now.since(at) > Duration::from_secs(3);
+    all.iter().all(|message| message.state.is_final() || message.attempted_at.is_some_and(old))
+}
+
+async fn pause() {
+    let clock = SystemClock::new();
+    clock.sleep_until(clock.now().mono + Duration::from_millis(10)).await;
+}
+
+/// Does to the attempts of the process before what must not be done.
+fn falsify(ledger: &Path, fault: Fault) {
+    let Ok(connection) = rusqlite::Connection::open(ledger) else { return };
+    let state = if fault == Fault::Requeue { "queued" } else { "sent" };
+    let change =
+        format!("UPDATE wxsub_message SET state = '{state}', worker = NULL WHERE state = 'attempting'");
+    // There is no table before the first life.
+    let _ = connection.execute(&change, []);
+}
