@@ -24,10 +24,13 @@ use super::verdict::Verdict;
 /// How many new orders each life gets.
 const ORDERS: u32 = 6;
 
+/// How many kills at random follow one kill at each point.
+const AT_RANDOM: usize = 5;
+
 /// The longest time until a kill at random.
 const MAX_LIFE_MILLIS: u64 = 200;
 
-/// A ledger, a witness, and what became of the worker's lives.
+/// A ledger, a witness, and what became of the lives of the worker.
 struct Court {
     folder: TempDir,
     address: String,
@@ -42,10 +45,9 @@ struct Court {
 /// Kills the worker so many times; then plants each fault and checks that it is found.
 pub(super) async fn hold_court(runs: u32, seed: u64) {
     let (mut court, mut rng) = (Court::open().await, Rng::with_seed(seed));
-    for run in 0..runs {
-        // Every fourth kill comes at random.
-        let point = (rng.u8(0..4) > 0).then(|| Point::ALL[rng.usize(0..Point::ALL.len())]);
-        court.live(point, rng.u32(1..4), None, &mut rng).await;
+    let turns: Vec<_> = Point::ALL.iter().copied().map(Some).chain([None; AT_RANDOM]).collect();
+    for (run, point) in (0..runs).zip(turns.iter().cycle()) {
+        court.live(*point, rng.u32(1..4), None, &mut rng).await;
         if (run + 1) % 100 == 0 {
             println!("{} of {runs} runs", run + 1);
         }
@@ -160,7 +162,6 @@ impl Court {
     /// One more life that is not killed, and the verdict.
     async fn close(&mut self, fault: Option<Fault>) -> Verdict {
         let orders = self.orders();
-        // What was acknowledged too early is not repeated.
         let (ledger, address) = (self.ledger(), self.address.clone());
         let life = Life { ledger, address, point: None, passes: 0, fault, orders };
         assert!(!self.run(&life, None).await, "the last life was killed");

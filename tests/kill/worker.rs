@@ -12,7 +12,7 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::token::TokenEndpoint;
 use wxsub_outbox::grant::Subject;
 use wxsub_outbox::ledger::{Change, MessageQuery, NewConsent};
-use wxsub_outbox::{App, Ledger, Outbox, OutboxError, OutboxMessage};
+use wxsub_outbox::{App, Outbox, OutboxError, OutboxMessage};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
 use super::arguments::Life;
