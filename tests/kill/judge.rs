@@ -48,7 +48,7 @@ pub(super) async fn hold_court(runs: u32, seed: u64) {
     let turns: Vec<_> = Point::ALL.iter().copied().map(Some).chain([None; AT_RANDOM]).collect();
     for (run, point) in (0..runs).zip(turns.iter().cycle()) {
         court.live(*point, rng.u32(1..4), None, &mut rng).await;
-        if (run + 1) % 100 == 0 {
+        if (run + 1).is_multiple_of(100) {
             println!("{} of {runs} runs", run + 1);
         }
     }

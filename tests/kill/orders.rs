@@ -41,5 +41,5 @@ pub(super) fn key(order: u32) -> IdempotencyKey {
 
 /// Every third order is sent at once; the others are queued.
 pub(super) fn is_synchronous(order: u32) -> bool {
-    order % 3 == 0
+    order.is_multiple_of(3)
 }

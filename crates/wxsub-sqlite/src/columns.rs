@@ -39,8 +39,8 @@ fn blob(bytes: &[u8]) -> Value {
     Value::Blob(bytes.to_vec())
 }
 
-/// What a message is written as: one value for each column of the statements.
-pub(crate) fn message_values(message: &StoredMessage) -> [Value; 34] {
+/// What a message is written as, without its body: one value for each column of the statements.
+pub(crate) fn message_values(message: &StoredMessage) -> [Value; 33] {
     let Detail { stage, errcode, errmsg, rid, remedy } = &message.detail;
     let decision = message.decision.as_ref();
     [
@@ -59,7 +59,6 @@ pub(crate) fn message_values(message: &StoredMessage) -> [Value; 34] {
         optional(message.parent_id.as_ref(), |id| blob(id.as_bytes())),
         text(message.state),
         optional(message.reason, text),
-        optional(message.body.as_ref(), |body| text(String::from_utf8_lossy(&body.to_json()))),
         Value::Integer(message.attempt.into()),
         Value::Integer(message.failures.into()),
         Value::Integer(message.version.into()),
@@ -171,7 +170,6 @@ pub(crate) fn read_message(row: &Row<'_>) -> Result<StoredMessage> {
         parent_id: columns.get::<Option<_>>()?.map(MessageId::from_bytes),
         state: columns.parse()?,
         reason: columns.parse_optional()?,
-        body: read_body(columns)?,
         attempt: columns.get()?,
         failures: columns.get()?,
         version: columns.get()?,
@@ -188,6 +186,7 @@ pub(crate) fn read_message(row: &Row<'_>) -> Result<StoredMessage> {
         },
         decision: read_decision(columns)?,
         restored_at: columns.optional_time()?,
+        body: read_body(columns)?,
     })
 }
 

@@ -10,13 +10,20 @@ macro_rules! statements {
     };
 }
 
-/// The columns of a message, in the order in which they are read and written: first the 13 that never change.
-macro_rules! message {
+/// The columns of `wxsub_message` in the order in which they are written: first the 13 that never change.
+macro_rules! columns {
     () => {
         "id, appid, mode, touser, template_id, scene, priority, created_ms, send_ms, expires_ms, \
-         idempotency_key, grant_id, parent_id, state, reason, body, attempt, failures, version, due_ms, \
+         idempotency_key, grant_id, parent_id, state, reason, attempt, failures, version, due_ms, \
          attempted_ms, settled_ms, worker, stage, errcode, errmsg, rid, remedy, decision, decided_by, \
          decided_note, decided_ms, child_id, restored_ms"
+    };
+}
+
+/// What is read of a message.
+macro_rules! message {
+    () => {
+        concat!(columns!(), ", (SELECT body FROM wxsub_body WHERE message_id = id)")
     };
 }
 
@@ -73,14 +80,16 @@ statements! {
     PUT_NONCE = ["INSERT INTO wxsub_nonce (nonce, grant_id) VALUES (?1, ?2)"];
 
     MESSAGE = ["SELECT ", message!(), " FROM wxsub_message WHERE id = ?1"];
-    /// The parameters are all columns; the first 13 but the id are not used.
-    UPDATE_MESSAGE = ["UPDATE wxsub_message SET state = ?14, reason = ?15, body = ?16, attempt = ?17, failures = ?18, version = ?19, due_ms = ?20, \
-        attempted_ms = ?21, settled_ms = ?22, worker = ?23, stage = ?24, errcode = ?25, errmsg = ?26, \
-        rid = ?27, remedy = ?28, decision = ?29, decided_by = ?30, decided_note = ?31, decided_ms = ?32, \
-        child_id = ?33, restored_ms = ?34 WHERE id = ?1"];
-    INSERT_MESSAGE = ["INSERT INTO wxsub_message (", message!(), ")
+    /// The parameters are all columns; of the first 13, only the id is used.
+    UPDATE_MESSAGE = ["UPDATE wxsub_message SET state = ?14, reason = ?15, attempt = ?16, failures = ?17, version = ?18, due_ms = ?19, \
+        attempted_ms = ?20, settled_ms = ?21, worker = ?22, stage = ?23, errcode = ?24, errmsg = ?25, \
+        rid = ?26, remedy = ?27, decision = ?28, decided_by = ?29, decided_note = ?30, decided_ms = ?31, \
+        child_id = ?32, restored_ms = ?33 WHERE id = ?1"];
+    INSERT_MESSAGE = ["INSERT INTO wxsub_message (", columns!(), ")
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
-        ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)"];
+        ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)"];
+    INSERT_BODY = ["INSERT INTO wxsub_body (message_id, body) VALUES (?1, ?2)"];
+    DELETE_BODY = ["DELETE FROM wxsub_body WHERE message_id = ?1"];
     HOLDER = ["SELECT id FROM wxsub_message
         WHERE grant_id = ?1 AND grant_id IS NOT NULL
           AND (state IN ('queued', 'attempting', 'sent')
@@ -175,7 +184,6 @@ mod tests {
                 }
             }
         }
-        // A user has few grants.
-        assert_eq!(slow, ["GRANTS_OF_USER: USE TEMP B-TREE FOR ORDER BY"]);
+        assert!(slow.is_empty(), "{slow:#?}");
     }
 }

@@ -249,10 +249,19 @@ impl Tables for OpenTables<'_> {
     }
 
     fn put_message(&mut self, message: StoredMessage) -> Result<(), LedgerError> {
-        let values = columns::message_values(&message);
-        match self.execute(sql::UPDATE_MESSAGE, params_from_iter(&values))? {
-            0 => self.execute(sql::INSERT_MESSAGE, params_from_iter(&values)).map(drop),
-            _ => Ok(()),
+        let (values, id) = (columns::message_values(&message), message.id.as_bytes());
+        let is_new = self.execute(sql::UPDATE_MESSAGE, params_from_iter(&values))? == 0;
+        if is_new {
+            self.execute(sql::INSERT_MESSAGE, params_from_iter(&values))?;
+        }
+        // A body never changes; it only goes.
+        match &message.body {
+            Some(body) if is_new => {
+                let body = body.to_json();
+                self.execute(sql::INSERT_BODY, params![id, String::from_utf8_lossy(&body)]).map(drop)
+            }
+            Some(_) => Ok(()),
+            None => self.execute(sql::DELETE_BODY, [id]).map(drop),
         }
     }
 

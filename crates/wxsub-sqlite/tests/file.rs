@@ -13,3 +13,5 @@ mod copies;
 mod fixture;
 #[path = "file/opening.rs"]
 mod opening;
+#[path = "file/size.rs"]
+mod size;

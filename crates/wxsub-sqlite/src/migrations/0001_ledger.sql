@@ -47,7 +47,7 @@ CREATE TABLE wxsub_grant (
     callback_expires_ms INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX wxsub_grant_subject ON wxsub_grant (openid, appid, template_id, scene);
+CREATE INDEX wxsub_grant_user ON wxsub_grant (openid, appid);
 CREATE UNIQUE INDEX wxsub_grant_open ON wxsub_grant (openid, appid, template_id, scene) WHERE state = 'open';
 CREATE INDEX wxsub_grant_unfinished ON wxsub_grant (state) WHERE state IN ('open', 'reserved', 'attempting');
 CREATE INDEX wxsub_grant_spent ON wxsub_grant (consented_ms) WHERE state IN ('used', 'void');
@@ -69,8 +69,6 @@ CREATE TABLE wxsub_message (
     touser          TEXT    NOT NULL,
     template_id     TEXT    NOT NULL,
     scene           INTEGER NOT NULL,
-    -- What is posted, as JSON. Dropped when nothing more can happen to the message.
-    body            TEXT,
     priority        TEXT    NOT NULL CHECK (priority IN ('high', 'normal', 'low')),
     attempt         INTEGER NOT NULL,
     failures        INTEGER NOT NULL,
@@ -116,6 +114,12 @@ CREATE UNIQUE INDEX wxsub_message_grant ON wxsub_message (grant_id)
     WHERE grant_id IS NOT NULL
       AND (state IN ('queued', 'attempting', 'sent')
            OR state = 'maybe_sent' AND (decision IS NULL OR decision = 'assume_sent'));
+
+-- What is posted, as JSON. The row goes when nothing more can happen to the message, and its space is used again.
+CREATE TABLE wxsub_body (
+    message_id BLOB NOT NULL PRIMARY KEY REFERENCES wxsub_message (id) ON DELETE CASCADE,
+    body       TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE wxsub_event (
     message_id BLOB    NOT NULL REFERENCES wxsub_message (id) ON DELETE CASCADE,
