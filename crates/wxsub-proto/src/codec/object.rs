@@ -17,7 +17,7 @@ pub(crate) fn parse_object_without_duplicates(bytes: &[u8]) -> Result<Map<String
 pub(crate) const DUPLICATE_NAME: &str = "a name stands twice";
 
 /// Parses one object and nothing else.
-pub(crate) struct ObjectVisitor;
+struct ObjectVisitor;
 
 impl<'de> Visitor<'de> for ObjectVisitor {
     type Value = Map<String, Value>;
