@@ -243,12 +243,12 @@ fn encrypted_store_sends_no_secret_to_redis() {
     cluster.invalidate_tokens();
     cluster.send_through_all(1);
     cluster.agree();
-    let asked = seen(monitor);
-    assert!(asked.contains("token_encrypted"), "{asked}");
+    let commands = seen(monitor);
+    assert!(commands.contains("token_encrypted"), "{commands}");
     for token in cluster.tokens() {
-        assert!(!asked.contains(token["access_token"].as_str().unwrap()));
+        assert!(!commands.contains(token["access_token"].as_str().unwrap()));
     }
-    assert!(!asked.contains(SECRET) && !asked.contains(ENCRYPTION_KEY));
+    assert!(!commands.contains(SECRET) && !commands.contains(ENCRYPTION_KEY));
 }
 
 #[test]
@@ -271,23 +271,23 @@ fn external_fetch_every_minute_costs_no_send_and_at_most_one_fetch() {
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 fn no_read_and_no_send_fails_with_any_fault() {
-    let path = file("story.key", ENCRYPTION_KEY);
-    let mut story = Scenario::begin(&format!("encryption_key_file = \"{path}\"\n"));
+    let path = file("scenario.key", ENCRYPTION_KEY);
+    let mut scenario = Scenario::begin(&format!("encryption_key_file = \"{path}\"\n"));
     for (name, ideal, event) in EVENTS {
-        let cost = story.play(ideal, event);
+        let cost = scenario.run(ideal, event);
         eprintln!("{name}: {cost} requests for a token, {ideal} at best");
         assert!((ideal..=ideal + 1).contains(&cost), "{name}: {cost} requests, {ideal} at best");
     }
-    let ScenarioResult { seen, logged, asked } = story.end();
+    let ScenarioResult { seen, logged, commands } = scenario.end();
     let (reads, sent, unknown) = (seen.reads, seen.sent.len(), seen.unknown.len());
     eprintln!("{reads} reads, {sent} messages sent, {unknown} maybe sent");
     // At most one message was in flight at the killed server, and one at the suspended server.
     assert!(reads > 1000 && sent > 500 && unknown <= 2);
     let named = format!("{{{APPID}}}");
-    assert!(asked.contains("token_encrypted") && asked.contains(&format!("{PREFIX}:{named}:record")));
-    assert_eq!(asked.matches(&named).count(), asked.matches(&format!("{PREFIX}:{named}")).count());
+    assert!(commands.contains("token_encrypted") && commands.contains(&format!("{PREFIX}:{named}:record")));
+    assert_eq!(commands.matches(&named).count(), commands.matches(&format!("{PREFIX}:{named}")).count());
     assert!(seen.tokens.len() > 8 && logged.contains("access token refreshed"));
-    for shown in [asked, logged] {
+    for shown in [commands, logged] {
         assert!(!shown.contains(SECRET) && !shown.contains(ENCRYPTION_KEY));
         assert!(seen.tokens.iter().all(|token| !shown.contains(token)));
     }

@@ -70,23 +70,23 @@ fn the_control_servers_own_code_is_known() {
 
 #[test]
 fn pasted_error_gives_address_and_trace_id() {
-    let answer = r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 5fb21886-7daecfa3-560b9e31"}"#;
+    let error = r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 5fb21886-7daecfa3-560b9e31"}"#;
     for call in [
-        wxsub(["explain", answer, "--json"]),
-        wxsub(["explain", "-", "--json"]).input(answer),
-        wxsub(["explain", &format!("error: Weixin refused: {}", answer.replace('"', "")), "--json"]),
+        wxsub(["explain", error, "--json"]),
+        wxsub(["explain", "-", "--json"]).input(error),
+        wxsub(["explain", &format!("error: Weixin refused: {}", error.replace('"', "")), "--json"]),
     ] {
         let output = &call.run().json()[0];
         let found = (&output["errcode"], &output["ip"], &output["rid"]);
         assert_eq!(found, (&json!(40164), &json!("203.0.113.7"), &json!("5fb21886-7daecfa3-560b9e31")));
     }
-    let ended = wxsub(["explain", answer]).run();
+    let ended = wxsub(["explain", error]).run();
     assert!(ended.out.contains("\nIP address: 203.0.113.7\ntrace id for Weixin's support: 5fb2"));
 }
 
 #[test]
 fn what_sdks_print_and_what_holds_no_code() {
-    let pasted = [
+    let texts = [
         (
             "me.chanjar.weixin.common.error.WxErrorException: 错误代码：43101, 错误信息：用户拒绝接受消息",
             "43101 ",
@@ -96,7 +96,7 @@ fn what_sdks_print_and_what_holds_no_code() {
         ("微信 POST 请求发生错误！错误代码：40003，说明：invalid openid", "40003 "),
         ("WeChatAPIError: 40125", "40125 "),
     ];
-    for (text, code) in pasted {
+    for (text, code) in texts {
         let ended = wxsub(["explain", text]).run();
         assert!(ended.code == 0 && ended.out.starts_with(code), "{text}: {ended:?}");
     }

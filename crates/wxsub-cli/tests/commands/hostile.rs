@@ -56,7 +56,7 @@ fn connection_without_request_is_closed() {
         assert_eq!(until_closed(stream), "");
     }
     // The server waits for a body as long as a request may take.
-    for (path, answer) in [
+    for (path, expected) in [
         (route("messages"), "\"kind\":\"incomplete\""),
         (route("access_token/report"), "\"kind\":\"incomplete\""),
         (STABLE_TOKEN.to_owned(), "\"errcode\":47001"),
@@ -64,8 +64,8 @@ fn connection_without_request_is_closed() {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n{{"
         );
-        let answered = until_closed(connect(&server, head.as_bytes()));
-        assert!(answered.contains(answer), "{path}: {answered}");
+        let response = until_closed(connect(&server, head.as_bytes()));
+        assert!(response.contains(expected), "{path}: {response}");
     }
     assert_eq!(weixin.seen_any(), 1);
 }
@@ -101,8 +101,8 @@ fn client_that_reads_no_response_is_closed() {
         "GET {} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n",
         route("access_token")
     );
-    let answered = until_closed(connect(&server, waiting.as_bytes()));
-    assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
+    let response = until_closed(connect(&server, waiting.as_bytes()));
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
 }
 
 /// Connections at the limit do not block the metrics.
@@ -115,10 +115,10 @@ fn full_main_port_does_not_block_metrics() {
         format!("metrics_listen = \"{free}\"\n{lines}[limits]\nconnections = 2\nheader_timeout_s = 600\n");
     let server = Served::start(&config("crowd.toml", &weixin.base, &more));
     let crowd: Vec<_> = (0..4).map(|_| connect(&server, b"GET / HTTP/1.1\r\nX: ")).collect();
-    let asked = format!("GET /metrics HTTP/1.1\r\nHost: {free}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {free}\r\nConnection: close\r\n\r\n");
     let mut stream = TcpStream::connect(free).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
-    stream.write_all(asked.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     assert!(until_closed(stream).starts_with("HTTP/1.1 200"));
     assert_eq!(crowd.len(), 4);
 }
@@ -158,9 +158,9 @@ fn blocked_stderr_delays_no_request() {
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        let answered = until_closed(connect(&server, head.as_bytes()));
-        let (head, body) = answered.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{answered}");
+        let response = until_closed(connect(&server, head.as_bytes()));
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{response}");
         serde_json::from_str::<Value>(body).unwrap_or_default()
     };
     // More than the capacity of a pipe.
@@ -246,23 +246,23 @@ fn guessed_keys_and_apps_get_the_same_response() {
     for appid in [APPID, "wx-none", "..%2f..", "wx-other%00", "%ff", "wx-other%2f..%2fx", "*"] {
         for what in ["access_token", "messages", "access_token/report"] {
             let method = if what == "access_token" { "GET" } else { "POST" };
-            let asked = |appid: &str| {
+            let read = |appid: &str| {
                 ask(server.address(), method, &format!("/v1/apps/{appid}/{what}"), &other, b"{}")
             };
-            assert_eq!(asked(appid), asked("wx-none"), "{appid}");
-            assert_eq!(asked(appid).unwrap().0, 403, "{appid}");
+            assert_eq!(read(appid), read("wx-none"), "{appid}");
+            assert_eq!(read(appid).unwrap().0, 403, "{appid}");
         }
     }
     assert_eq!(server.get(&classic(APPID, &other), ""), server.get(&classic("wx-none", &other), ""));
     assert!(server.get(&classic(APPID, &other), "").1.contains("40013"));
     for key in [almost.as_str(), &other[1..], "", "x", &"é".repeat(43)] {
-        let answer = server.get(&token(APPID), key);
-        assert_eq!((answer.0, &answer), (401, &server.get(&token("wx-none"), &"z".repeat(43))));
+        let response = server.get(&token(APPID), key);
+        assert_eq!((response.0, &response), (401, &server.get(&token("wx-none"), &"z".repeat(43))));
     }
     for key in [almost.as_str(), &other[1..], "x"] {
-        let answer = server.get(&classic(APPID, key), "");
-        assert_eq!(answer, server.get(&classic("wx-none", &"z".repeat(43)), ""));
-        assert!(answer.1.contains("40125"));
+        let response = server.get(&classic(APPID, key), "");
+        assert_eq!(response, server.get(&classic("wx-none", &"z".repeat(43)), ""));
+        assert!(response.1.contains("40125"));
     }
     for path in [
         "/v1/apps/../../cgi-bin/token",
@@ -339,8 +339,8 @@ fn key_is_useless_from_another_network() {
          Forwarded: for=10.1.2.3\r\nConnection: close\r\n\r\n",
         route("access_token")
     );
-    let answered = until_closed(connect(&server, head.as_bytes()));
-    assert!(answered.starts_with("HTTP/1.1 401"), "{answered}");
+    let response = until_closed(connect(&server, head.as_bytes()));
+    assert!(response.starts_with("HTTP/1.1 401"), "{response}");
     let query = format!("grant_type=client_credential&appid={APPID}&secret={elsewhere}");
     assert!(server.get(&format!("{CLASSIC_TOKEN}?{query}"), "").1.contains("40125"));
 }

@@ -19,12 +19,12 @@ use super::wxsub::wxsub;
 
 const OPENID: &str = "oPLANTED-openid-0123456789ab";
 
-const OK: Reply = Reply::Body(br#"{"errcode":0,"errmsg":"ok"}"#);
+const OK: Response = Response::Body(br#"{"errcode":0,"errmsg":"ok"}"#);
 const STALE: &[u8] = br#"{"errcode":42001,"errmsg":"access_token expired rid: 6004f3da-1529ba72-5c345f67"}"#;
 
 /// What Weixin, or something in its place, does with a request.
 #[derive(Debug, Clone, Copy)]
-enum Reply {
+enum Response {
     /// Another token than before.
     Token,
     /// Another token than before; from now on no connection is taken.
@@ -43,11 +43,11 @@ enum Reply {
 struct Row {
     condition: &'static str,
     title: &'static str,
-    /// Replies to token calls and to sends. The last is given to all that follow.
-    token: &'static [Reply],
-    send: &'static [Reply],
+    /// Responses to token calls and to sends. The last is given to all that follow.
+    token: &'static [Response],
+    send: &'static [Response],
     /// The same for the Weixin-compatible API, where a client has a token before it sends.
-    with_token: Option<(&'static [Reply], &'static [Reply])>,
+    with_token: Option<(&'static [Response], &'static [Response])>,
     /// Library, command line, v1 API, Weixin-compatible API, metrics, log.
     reports: [&'static str; 6],
 }
@@ -55,7 +55,7 @@ struct Row {
 const ROW: Row = Row {
     condition: "",
     title: "Parcel",
-    token: &[Reply::Token],
+    token: &[Response::Token],
     send: &[OK],
     with_token: None,
     reports: [""; 6],
@@ -69,19 +69,19 @@ const ROWS: &[Row] = &[
     },
     Row {
         condition: "accepted, errcode as text",
-        send: &[Reply::Body(br#"{"errcode":"0","errmsg":"ok"}"#)],
+        send: &[Response::Body(br#"{"errcode":"0","errmsg":"ok"}"#)],
         reports: ["sent", "0 sent", "200 sent", "0", "sent", "nothing"],
         ..ROW
     },
     Row {
         condition: "stale token, then accepted",
-        send: &[Reply::Body(STALE), OK],
+        send: &[Response::Body(STALE), OK],
         reports: ["sent", "0 sent", "200 sent", "0", "sent", "nothing"],
         ..ROW
     },
     Row {
         condition: "stale token twice",
-        send: &[Reply::Body(STALE)],
+        send: &[Response::Body(STALE)],
         reports: [
             "refused send 42001 refresh_token",
             "3 refused send 42001 refresh_token",
@@ -94,7 +94,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         condition: "refused: no consent",
-        send: &[Reply::Body(
+        send: &[Response::Body(
             br#"{"errcode":43101,"errmsg":"no oPLANTED-openid-0123456789ab rid: 6004f3da-1529ba72-5c345f67"}"#,
         )],
         reports: [
@@ -109,7 +109,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         condition: "refused: day's quota",
-        send: &[Reply::Body(br#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#)],
+        send: &[Response::Body(br#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#)],
         reports: [
             "refused send 45009 slow_down",
             "3 refused send 45009 slow_down",
@@ -122,7 +122,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         condition: "refused: busy",
-        send: &[Reply::Body(br#"{"errcode":-1,"errmsg":"system error"}"#)],
+        send: &[Response::Body(br#"{"errcode":-1,"errmsg":"system error"}"#)],
         reports: [
             "refused send -1 retry_later",
             "3 refused send -1 retry_later",
@@ -135,7 +135,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         condition: "refused: unknown code",
-        send: &[Reply::Body(br#"{"errcode":123456789}"#)],
+        send: &[Response::Body(br#"{"errcode":123456789}"#)],
         reports: [
             "refused send 123456789 investigate",
             "3 refused send 123456789 investigate",
@@ -148,7 +148,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         condition: "refused: control character and GBK in errmsg",
-        send: &[Reply::Body(b"{\"errcode\":43101,\"errmsg\":\"\xd3\xc3\x01\"}")],
+        send: &[Response::Body(b"{\"errcode\":43101,\"errmsg\":\"\xd3\xc3\x01\"}")],
         reports: [
             "refused send 43101 stop",
             "3 refused send 43101 stop",
@@ -159,31 +159,31 @@ const ROWS: &[Row] = &[
         ],
         ..ROW
     },
-    Row { condition: "200 {}", send: &[Reply::Body(b"{}")], reports: MAYBE_SENT, ..ROW },
+    Row { condition: "200 {}", send: &[Response::Body(b"{}")], reports: MAYBE_SENT, ..ROW },
     Row {
         condition: "200, errcode null",
-        send: &[Reply::Body(br#"{"errcode":null}"#)],
+        send: &[Response::Body(br#"{"errcode":null}"#)],
         reports: MAYBE_SENT,
         ..ROW
     },
     Row {
         condition: "200 of a gateway",
-        send: &[Reply::Body(br#"{"message":"no Route matched"}"#)],
+        send: &[Response::Body(br#"{"message":"no Route matched"}"#)],
         reports: MAYBE_SENT,
         ..ROW
     },
     Row {
         condition: "200, byte order mark before success",
-        send: &[Reply::Body(b"\xef\xbb\xbf{\"errcode\":0,\"errmsg\":\"ok\"}")],
+        send: &[Response::Body(b"\xef\xbb\xbf{\"errcode\":0,\"errmsg\":\"ok\"}")],
         reports: MAYBE_SENT,
         ..ROW
     },
-    Row { condition: "HTML", send: &[Reply::Body(b"<html>login</html>")], reports: MAYBE_SENT, ..ROW },
-    Row { condition: "status 500", send: &[Reply::Status(500)], reports: MAYBE_SENT, ..ROW },
-    Row { condition: "response lost", send: &[Reply::Lost], reports: MAYBE_SENT, ..ROW },
+    Row { condition: "HTML", send: &[Response::Body(b"<html>login</html>")], reports: MAYBE_SENT, ..ROW },
+    Row { condition: "status 500", send: &[Response::Status(500)], reports: MAYBE_SENT, ..ROW },
+    Row { condition: "response lost", send: &[Response::Lost], reports: MAYBE_SENT, ..ROW },
     Row {
         condition: "no connection for the send",
-        token: &[Reply::LastToken],
+        token: &[Response::LastToken],
         reports: [
             "not_sent send retry_later",
             "4 not_sent send retry_later",
@@ -197,7 +197,7 @@ const ROWS: &[Row] = &[
     Row {
         condition: "no connection for the token call",
         token: &[],
-        with_token: Some((&[Reply::Token], &[Reply::LastBody(STALE)])),
+        with_token: Some((&[Response::Token], &[Response::LastBody(STALE)])),
         reports: [
             "not_sent token retry_later",
             "4 not_sent token retry_later",
@@ -210,13 +210,13 @@ const ROWS: &[Row] = &[
     },
     Row {
         condition: "token call refused: address",
-        token: &[Reply::Body(br#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#)],
+        token: &[Response::Body(br#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#)],
         with_token: Some((
             &[
-                Reply::Token,
-                Reply::Body(br#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#),
+                Response::Token,
+                Response::Body(br#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#),
             ],
-            &[Reply::Body(STALE)],
+            &[Response::Body(STALE)],
         )),
         reports: [
             "not_sent token 40164 allow_ip",
@@ -230,13 +230,13 @@ const ROWS: &[Row] = &[
     },
     Row {
         condition: "token call refused: secret, damaged",
-        token: &[Reply::Body(b"\xef\xbb\xbf{\"errcode\":40125,\"errmsg\":\"invalid appsecret\"}")],
+        token: &[Response::Body(b"\xef\xbb\xbf{\"errcode\":40125,\"errmsg\":\"invalid appsecret\"}")],
         with_token: Some((
             &[
-                Reply::Token,
-                Reply::Body(b"\xef\xbb\xbf{\"errcode\":40125,\"errmsg\":\"invalid appsecret\"}"),
+                Response::Token,
+                Response::Body(b"\xef\xbb\xbf{\"errcode\":40125,\"errmsg\":\"invalid appsecret\"}"),
             ],
-            &[Reply::Body(STALE)],
+            &[Response::Body(STALE)],
         )),
         reports: [
             "not_sent token 40125 fix_config",
@@ -249,9 +249,9 @@ const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
-        condition: "token call without reply",
-        token: &[Reply::Never],
-        with_token: Some((&[Reply::Token, Reply::Never], &[Reply::Body(STALE)])),
+        condition: "token call without response",
+        token: &[Response::Never],
+        with_token: Some((&[Response::Token, Response::Never], &[Response::Body(STALE)])),
         reports: [
             "not_sent token retry_later",
             "4 not_sent token retry_later",
@@ -285,7 +285,7 @@ fn all_report_the_same_truth() {
     for row in ROWS {
         let (v1, compatible) = (Observed::by_v1(row), Observed::by_compatible(row));
         assert_eq!((&v1.metrics, &v1.log), (&compatible.metrics, &compatible.log), "{}", row.condition);
-        let reports = [library(row), command(row), v1.answer, compatible.answer, v1.metrics, v1.log];
+        let reports = [library(row), command(row), v1.response, compatible.response, v1.metrics, v1.log];
         for (name, (report, expected)) in NAMES.iter().zip(reports.iter().zip(row.reports)) {
             if report != expected {
                 wrong.push(format!("{}, {name}: {report}, not {expected}", row.condition));
@@ -307,7 +307,7 @@ impl Row {
 
     /// Seconds that a send may take. Only what never ends is waited for.
     fn limit(&self) -> u64 {
-        if matches!(self.token, [Reply::Never]) { 2 } else { 30 }
+        if matches!(self.token, [Response::Never]) { 2 } else { 30 }
     }
 
     fn weixin(&self) -> String {
@@ -315,8 +315,8 @@ impl Row {
     }
 }
 
-/// Answers one request a connection. Gives the base URL.
-fn weixin(token: &'static [Reply], send: &'static [Reply]) -> String {
+/// Responds to one request per connection. Gives the base URL.
+fn weixin(token: &'static [Response], send: &'static [Response]) -> String {
     if token.is_empty() {
         return UNUSED_BASE.to_owned();
     }
@@ -326,26 +326,26 @@ fn weixin(token: &'static [Reply], send: &'static [Reply]) -> String {
     base
 }
 
-fn serve(listener: TcpListener, mut token: VecDeque<Reply>, mut send: VecDeque<Reply>) {
+fn serve(listener: TcpListener, mut token: VecDeque<Response>, mut send: VecDeque<Response>) {
     let (mut listener, mut tokens, mut open) = (Some(listener), 0, Vec::new());
     while let Some(accepted) = listener.as_ref().map(TcpListener::accept) {
         let mut stream = accepted.unwrap().0;
         let Some(path) = read_request(&stream) else { continue };
-        let replies = if path == SEND { &mut send } else { &mut token };
-        let reply = if replies.len() > 1 { replies.pop_front().unwrap() } else { replies[0] };
-        if matches!(reply, Reply::LastToken | Reply::LastBody(_)) {
+        let responses = if path == SEND { &mut send } else { &mut token };
+        let response = if responses.len() > 1 { responses.pop_front().unwrap() } else { responses[0] };
+        if matches!(response, Response::LastToken | Response::LastBody(_)) {
             listener = None;
         }
-        let (status, body) = match reply {
-            Reply::Token | Reply::LastToken => {
+        let (status, body) = match response {
+            Response::Token | Response::LastToken => {
                 tokens += 1;
                 let body = json!({"access_token": format!("TOKEN-{tokens}"), "expires_in": 7200});
                 (200, body.to_string().into_bytes())
             }
-            Reply::Body(body) | Reply::LastBody(body) => (200, body.to_vec()),
-            Reply::Status(status) => (status, br#"{"errcode":0,"errmsg":"ok"}"#.to_vec()),
-            Reply::Lost => continue,
-            Reply::Never => {
+            Response::Body(body) | Response::LastBody(body) => (200, body.to_vec()),
+            Response::Status(status) => (status, br#"{"errcode":0,"errmsg":"ok"}"#.to_vec()),
+            Response::Lost => continue,
+            Response::Never => {
                 open.push(stream);
                 continue;
             }
@@ -417,7 +417,7 @@ fn command(row: &Row) -> String {
 
 /// What came of a send through a server of its own.
 struct Observed {
-    answer: String,
+    response: String,
     metrics: String,
     log: String,
 }
@@ -436,7 +436,7 @@ impl Server {
         Self { served: Served::start_as(call), key }
     }
 
-    /// Head and body of an answer.
+    /// Head and body of an response.
     fn ask(&self, method: &str, path: &str, body: &Value) -> (String, String) {
         let (mut stream, body) = (TcpStream::connect(self.served.address()).unwrap(), body.to_string());
         let head = format!(
@@ -445,13 +445,13 @@ impl Server {
             body.len()
         );
         stream.write_all((head + &body).as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
         (head.to_owned(), body.to_owned())
     }
 
-    fn observed(mut self, answer: String, client: Option<&str>) -> Observed {
+    fn observed(mut self, response: String, client: Option<&str>) -> Observed {
         let text = self.ask("GET", "/metrics", &Value::Null).1;
         let counted = text.lines().filter_map(|line| {
             let counts = line.strip_prefix("wxsub_sends_total{")?.strip_suffix("} 1")?;
@@ -467,7 +467,7 @@ impl Server {
         let of_sends = lines.filter(|line| {
             ["wxsub_core::client", "wxsub_server::apps::send"].contains(&line["target"].as_str().unwrap())
         });
-        Observed { answer, metrics, log: one(of_sends.map(|line| log_line(&line, client)).collect()) }
+        Observed { response, metrics, log: one(of_sends.map(|line| log_line(&line, client)).collect()) }
     }
 }
 
@@ -499,8 +499,8 @@ impl Observed {
         let (head, body) = server.ask("POST", &format!("/v1/apps/{APPID}/messages"), &row.message());
         let status = head.split(' ').nth(1).unwrap();
         let after = if header(&head, "retry-after").is_some() { ", Retry-After" } else { "" };
-        let answer = format!("{status} {}{after}", summary(&serde_json::from_str(&body).unwrap()));
-        server.observed(answer, Some("orders"))
+        let response = format!("{status} {}{after}", summary(&serde_json::from_str(&body).unwrap()));
+        server.observed(response, Some("orders"))
     }
 
     fn by_compatible(row: &Row) -> Self {
@@ -512,13 +512,13 @@ impl Observed {
         let path = format!("{SEND}?access_token={}", token["access_token"].as_str().unwrap());
         let (head, body) = server.ask("POST", &path, &row.message());
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        let answer: Value = serde_json::from_str(&body).unwrap();
-        let errmsg = answer["errmsg"].as_str().unwrap();
+        let response: Value = serde_json::from_str(&body).unwrap();
+        let errmsg = response["errmsg"].as_str().unwrap();
         let word_after = |text| errmsg.split_once(text).and_then(|(_, rest)| rest.split(':').next());
         let named = match (word_after("errcode "), word_after("; remedy ")) {
             (Some(errcode), Some(remedy)) => format!(" for {errcode} {remedy}"),
             _ => String::new(),
         };
-        server.observed(format!("{}{named}", answer["errcode"]), None)
+        server.observed(format!("{}{named}", response["errcode"]), None)
     }
 }

@@ -97,9 +97,9 @@ fn server_prints_no_secret() {
             ("GET", "/openapi.json".to_owned(), String::new()),
             ("GET", "/readyz".to_owned(), String::new()),
         ] {
-            let answer = ask(&address, method, &path, &key, body.as_bytes()).unwrap().1;
+            let response = ask(&address, method, &path, &key, body.as_bytes()).unwrap().1;
             if !path.ends_with("report") {
-                printed += &answer;
+                printed += &response;
             }
         }
         ask(&address, "GET", &format!("{classic}&secret={key}"), "", b"").unwrap();

@@ -29,8 +29,8 @@ fn all_at_once(
 ) -> Vec<(u16, String)> {
     thread::scope(|scope| {
         let ask = || ask(server.address(), method, path, key, body.as_bytes()).unwrap();
-        let asked: Vec<_> = (0..count).map(|_| scope.spawn(ask)).collect();
-        asked.into_iter().map(|one| one.join().unwrap()).collect()
+        let threads: Vec<_> = (0..count).map(|_| scope.spawn(ask)).collect();
+        threads.into_iter().map(|one| one.join().unwrap()).collect()
     })
 }
 
@@ -174,9 +174,9 @@ fn hostile_clients_do_not_affect_others() {
     }
     let mut long = TcpStream::connect(server.address()).unwrap();
     let _ = long.write_all(format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20)).as_bytes());
-    let mut answer = String::new();
-    let _ = long.read_to_string(&mut answer);
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    let mut response = String::new();
+    let _ = long.read_to_string(&mut response);
+    assert!(response.is_empty() || response.starts_with("HTTP/1.1 4"), "{response}");
     for guess in 0..50 {
         assert_eq!(server.get(&token_path(), &format!("{guess:043}")).0, 401);
     }
@@ -270,7 +270,7 @@ fn reload_under_load_fails_no_request() {
             }
             statuses
         };
-        let asking: Vec<_> = (0..4).map(|_| scope.spawn(ask_on)).collect();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask_on)).collect();
         weixin.sandbox.add_app("wx2".parse().unwrap(), "new-secret".parse().unwrap(), []);
         weixin.sandbox.add_app(APPID.parse().unwrap(), "new-secret".parse().unwrap(), []);
         fs::write(&secret, "new-secret\n").unwrap();
@@ -280,7 +280,7 @@ fn reload_under_load_fails_no_request() {
         assert_eq!(ask(&address, "GET", &path_read, &revoked, b"").unwrap().0, 401);
         assert_eq!(ask(&address, "GET", "/v1/apps/wx2/access_token", &good, b"").unwrap().0, 200);
         done.store(true, Ordering::Relaxed);
-        asking.into_iter().flat_map(|one| one.join().unwrap()).collect::<Vec<_>>()
+        threads.into_iter().flat_map(|one| one.join().unwrap()).collect::<Vec<_>>()
     });
     assert!(statuses.iter().all(|status| *status == Some(200)) && statuses.len() > 4, "{statuses:?}");
     assert_eq!(server.token(&good)["access_token"], before["access_token"]);
@@ -339,13 +339,13 @@ fn shutdown_under_load_loses_no_request() {
     let mut server = Served::start(&config("drain_load.toml", &weixin.base, &lines));
     let (address, responses) = (server.address().to_owned(), AtomicUsize::new(0));
     let all_responded = thread::scope(|scope| {
-        let asking: Vec<_> =
+        let threads: Vec<_> =
             (0..8).map(|_| scope.spawn(|| request_until_refused(&address, &key, &responses))).collect();
         while responses.load(Ordering::Relaxed) < 400 {
             thread::yield_now();
         }
         signal(&server.child, "TERM");
-        asking.into_iter().all(|one| one.join().unwrap())
+        threads.into_iter().all(|one| one.join().unwrap())
     });
     assert!(all_responded, "after {responses:?} responses");
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
@@ -353,7 +353,7 @@ fn shutdown_under_load_loses_no_request() {
 
 /// A request that reached the machine before the signal gets a response, even if the server has not read it yet.
 #[test]
-fn request_before_the_signal_is_answered() {
+fn request_before_the_signal_gets_a_response() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let mut server = Served::start(&config("drain_stopped.toml", &weixin.base, &lines));
@@ -408,10 +408,10 @@ fn commands_of_the_readme_work() {
     signal(&child, "INT");
     let out = String::from_utf8(shell.stdout).unwrap();
     assert!(shell.status.success() && shell.stderr.is_empty(), "{out}{:?}", shell.stderr);
-    let (answers, metrics) = out.trim_start().split_once("# HELP").unwrap();
-    let answers: Vec<_> = answers.lines().filter(|line| !line.is_empty()).collect();
-    let answers: Vec<Value> = answers.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let [token, other, sdk, consent, sent, refused, apps] = answers.as_slice() else { panic!("{out}") };
+    let (responses, metrics) = out.trim_start().split_once("# HELP").unwrap();
+    let responses: Vec<_> = responses.lines().filter(|line| !line.is_empty()).collect();
+    let responses: Vec<Value> = responses.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [token, other, sdk, consent, sent, refused, apps] = responses.as_slice() else { panic!("{out}") };
     assert!(token["access_token"].is_string() && token["access_token"] != other["access_token"], "{out}");
     assert_eq!(other["access_token"], sdk["access_token"]);
     assert_eq!((&consent["action"], &consent["openid"]), (&"confirm".into(), &"oUser".into()));

@@ -110,8 +110,8 @@ pub(crate) fn ask(address: &str, method: &str, path: &str, key: &str, body: &[u8
     stream.write_all(head.as_bytes()).ok()?;
     // A server that rejects a body does not have to read all of it.
     let _ = stream.write_all(body);
-    let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer);
-    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut response = String::new();
+    let _ = stream.read_to_string(&mut response);
+    let (head, body) = response.split_once("\r\n\r\n")?;
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }

@@ -22,7 +22,7 @@ fn secret_comes_from_variable_or_file() {
     }
     let path = file("secret_marked", &format!("\u{feff}{SECRET}\r\n"));
     assert_eq!(show().without("WXSUB_SECRET").env("WXSUB_SECRET_FILE", &path).run().code, 0);
-    let asked = weixin.seen_any();
+    let before = weixin.seen_any();
     for (content, said) in [
         ("", "is empty"),
         ("\n", "is empty"),
@@ -41,7 +41,7 @@ fn secret_comes_from_variable_or_file() {
         .run()
         .assert_wrong(&["cannot be read"]);
     show().without("WXSUB_SECRET").run().assert_wrong(&["WXSUB_SECRET: is not set"]);
-    assert_eq!(weixin.seen_any(), asked);
+    assert_eq!(weixin.seen_any(), before);
 }
 
 #[test]

@@ -88,13 +88,13 @@ fn failures_have_a_remedy() {
         assert_eq!((ended.code, ended.out.as_str()), (4, ""), "{}", ended.err);
     }
     // A forced refresh is tried once. Its outcome is unknown.
-    let asked = weixin.seen(STABLE_TOKEN);
+    let before = weixin.seen(STABLE_TOKEN);
     for fault in [Fault::ResetAfterApply, Fault::Html] {
         let ended = weixin.fault(STABLE_TOKEN, fault).call(["token", "refresh"]).run();
         assert_eq!((ended.code, ended.out.as_str()), (5, ""));
         assert!(ended.err.contains("check the current token before you repeat this"), "{}", ended.err);
     }
-    assert_eq!(weixin.seen(STABLE_TOKEN), asked + 2);
+    assert_eq!(weixin.seen(STABLE_TOKEN), before + 2);
     // Showing a token is retried, because it changes nothing.
     let ended = weixin.fault(STABLE_TOKEN, Fault::ResetAfterApply).call(["token", "show", "--json"]).run();
     assert_eq!((ended.code, ended.json().iter().map(Value::is_object).collect()), (0, vec![true]));

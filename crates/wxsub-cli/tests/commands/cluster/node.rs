@@ -14,7 +14,7 @@ use super::super::served::{ALL, client, config};
 use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin};
 use super::super::wxsub::wxsub;
 use super::server::Redis;
-use super::traffic::{Call, NoAnswer, Traffic, pause, read};
+use super::traffic::{Call, NoResponse, Traffic, pause, read};
 
 pub(super) struct Node {
     child: Child,
@@ -290,7 +290,7 @@ pub(super) fn token(address: &str, key: &str) -> Value {
 }
 
 /// Reports the token of this server. Returns the status.
-pub(super) fn report(address: &str, key: &str) -> Result<u16, NoAnswer> {
+pub(super) fn report(address: &str, key: &str) -> Result<u16, NoResponse> {
     let body = json!({ "access_token": token(address, key)["access_token"] }).to_string();
     let call = Call { method: "POST", path: &read("/report"), key, body: &body };
     call.at(address, || false).map(|(status, _)| status)

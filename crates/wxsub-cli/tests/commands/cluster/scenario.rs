@@ -10,7 +10,7 @@ use wxsub_sandbox::Fault;
 use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET};
 use super::node::{Node, Setup, Wire, report};
 use super::server::Redis;
-use super::traffic::{Call, NoAnswer, Seen, pause, seconds};
+use super::traffic::{Call, NoResponse, Seen, pause, seconds};
 
 /// The prefix of the keys.
 pub(super) const PREFIX: &str = "team-1";
@@ -55,7 +55,7 @@ pub(super) struct ScenarioResult {
     /// The logs of the servers.
     pub(super) logged: String,
     /// The commands that Redis received.
-    pub(super) asked: String,
+    pub(super) commands: String,
 }
 
 pub(super) struct Scenario {
@@ -65,7 +65,7 @@ pub(super) struct Scenario {
     /// The token that all servers held before.
     before: u64,
     /// The number of token requests before the event.
-    asked: u64,
+    fetches_before: u64,
     stopped: Option<Stopped>,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Scenario {
 struct Stopped {
     since: MonotonicInstant,
     /// A client that waits for its response.
-    reporting: JoinHandle<Result<u16, NoAnswer>>,
+    reporting: JoinHandle<Result<u16, NoResponse>>,
     /// How many tokens it had adopted.
     adopted: u64,
 }
@@ -82,20 +82,20 @@ impl Scenario {
     pub(super) fn begin(store: &str) -> Self {
         let (redis, mut log_capture) = (Redis::start(), LogCapture::default());
         log_capture.record(&redis);
-        let setup = Setup::start("story", redis, &format!("prefix = \"{PREFIX}\"\n{store}"));
-        Self { setup, log_capture, clock: SystemClock::new(), before: 0, asked: 0, stopped: None }
+        let setup = Setup::start("scenario", redis, &format!("prefix = \"{PREFIX}\"\n{store}"));
+        Self { setup, log_capture, clock: SystemClock::new(), before: 0, fetches_before: 0, stopped: None }
     }
 
     /// Runs one event. Returns the number of token requests it cost.
-    pub(super) fn play(&mut self, ideal: u64, event: fn(&mut Self)) -> u64 {
+    pub(super) fn run(&mut self, ideal: u64, event: fn(&mut Self)) -> u64 {
         event(self);
         let mut after = self.before;
         self.setup.wait_for("what it costs, and a new token at all servers", || {
             after = self.setup.agree();
-            self.setup.fetches() >= self.asked + ideal && (after > self.before || ideal == 0)
+            self.setup.fetches() >= self.fetches_before + ideal && (after > self.before || ideal == 0)
         });
-        let cost = self.setup.fetches() - self.asked;
-        (self.before, self.asked) = (after, self.asked + cost);
+        let cost = self.setup.fetches() - self.fetches_before;
+        (self.before, self.fetches_before) = (after, self.fetches_before + cost);
         cost
     }
 
@@ -106,7 +106,7 @@ impl Scenario {
         seen.check(&setup.weixin.sandbox);
         let logged = setup.nodes.iter().map(Node::log).collect();
         setup.redis.kill();
-        ScenarioResult { seen, logged, asked: log_capture.play() }
+        ScenarioResult { seen, logged, commands: log_capture.commands() }
     }
 
     fn address(&self, server: usize) -> &str {
@@ -126,8 +126,8 @@ impl Scenario {
     }
 
     /// Makes this server fetch with a response this late, and waits until the request has arrived.
-    fn fetching(&self, server: usize, late: Duration) -> JoinHandle<Result<u16, NoAnswer>> {
-        let asked = self.setup.fetches();
+    fn fetching(&self, server: usize, late: Duration) -> JoinHandle<Result<u16, NoResponse>> {
+        let before = self.setup.fetches();
         self.setup.weixin.fault(CLASSIC_TOKEN, Fault::Delay(late));
         let start = || {
             let (address, key) = (self.address(server).to_owned(), self.setup.key.clone());
@@ -135,7 +135,7 @@ impl Scenario {
         };
         let mut reporting = start();
         self.setup.wait_for("the fetch", || {
-            let fetched = self.setup.fetches() > asked;
+            let fetched = self.setup.fetches() > before;
             if !fetched && reporting.is_finished() {
                 // The reported token had just been replaced.
                 reporting = start();
@@ -164,7 +164,7 @@ impl Scenario {
     fn killed_during_its_fetch(&mut self) {
         let reporting = self.fetching(FIRST, seconds(60));
         self.setup.kill(FIRST);
-        assert_eq!(reporting.join().unwrap(), Err(NoAnswer::MaybeSent));
+        assert_eq!(reporting.join().unwrap(), Err(NoResponse::MaybeSent));
         assert!(self.is_leased(), "the dead hold it still");
         let others = || self.fetched(SECOND, "issued") + self.fetched(THIRD, "issued");
         let issued = others();
@@ -261,7 +261,7 @@ impl LogCapture {
     }
 
     /// The captured commands, after Redis has been killed.
-    pub(super) fn play(self) -> String {
+    pub(super) fn commands(self) -> String {
         let pieces = self.0.into_iter().map(|recording| recording.join().unwrap());
         String::from_utf8_lossy(&pieces.collect::<Vec<_>>().concat()).into_owned()
     }

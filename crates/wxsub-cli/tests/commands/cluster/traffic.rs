@@ -20,12 +20,12 @@ const READ_EVERY: Duration = Duration::from_millis(100);
 const SEND_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct Traffic {
-    road: Arc<Road>,
+    shared: Arc<Shared>,
     users: Vec<JoinHandle<()>>,
 }
 
 /// The state that all readers and senders share.
-struct Road {
+struct Shared {
     places: Vec<Place>,
     key: String,
     sandbox: Sandbox,
@@ -60,7 +60,7 @@ impl Traffic {
             outages: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
         };
-        let road = Arc::new(Road {
+        let shared = Arc::new(Shared {
             places: addresses.iter().map(place).collect(),
             key: key.to_owned(),
             sandbox: sandbox.clone(),
@@ -69,48 +69,48 @@ impl Traffic {
         });
         let mut users = Vec::new();
         for home in 0..addresses.len() {
-            let (reading, sending) = (Arc::clone(&road), Arc::clone(&road));
+            let (reading, sending) = (Arc::clone(&shared), Arc::clone(&shared));
             users.push(spawn(move || reading.keep_reading(home)));
             users.push(spawn(move || sending.keep_sending(home)));
         }
-        Self { road, users }
+        Self { shared, users }
     }
 
     pub(super) fn take_out(&self, server: usize) {
-        let place = &self.road.places[server];
+        let place = &self.shared.places[server];
         *place.address.lock().unwrap() = None;
         place.outages.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn put_back(&self, server: usize, address: &str) {
-        *self.road.places[server].address.lock().unwrap() = Some(address.to_owned());
+        *self.shared.places[server].address.lock().unwrap() = Some(address.to_owned());
     }
 
     pub(super) fn healthy_setup_passes_all_checks(&self) {
-        self.road.seen.lock().unwrap().healthy_setup_passes_all_checks();
+        self.shared.seen.lock().unwrap().healthy_setup_passes_all_checks();
     }
 
     /// The number of messages sent through each server.
     pub(super) fn sent(&self) -> Vec<usize> {
-        self.road.places.iter().map(|place| place.sent.load(Ordering::SeqCst)).collect()
+        self.shared.places.iter().map(|place| place.sent.load(Ordering::SeqCst)).collect()
     }
 
     /// Ends the traffic when all requests have a response.
     pub(super) fn end(self) -> Seen {
-        self.road.over.store(true, Ordering::SeqCst);
+        self.shared.over.store(true, Ordering::SeqCst);
         self.users.into_iter().for_each(|user| user.join().unwrap());
-        std::mem::take(&mut *self.road.seen.lock().unwrap())
+        std::mem::take(&mut *self.shared.seen.lock().unwrap())
     }
 }
 
 /// The result of a request to one server.
 struct Asked {
-    answer: Result<(u16, String), NoAnswer>,
+    response: Result<(u16, String), NoResponse>,
     /// Whether the server went out meanwhile.
     went_out: bool,
 }
 
-impl Road {
+impl Shared {
     fn resumes(&self) -> bool {
         !self.over.load(Ordering::SeqCst)
     }
@@ -120,13 +120,13 @@ impl Road {
     }
 
     /// Sends a request to this server. Nothing if it is out.
-    fn ask(&self, place: usize, call: &Call<'_>, patient: bool) -> Option<Asked> {
+    fn ask(&self, place: usize, call: &Call<'_>, waits: bool) -> Option<Asked> {
         let place = &self.places[place];
         let outages = place.outages.load(Ordering::SeqCst);
         let went_out = || place.outages.load(Ordering::SeqCst) != outages;
         let address = place.address.lock().unwrap().clone()?;
-        let answer = call.at(&address, || !patient && went_out());
-        Some(Asked { answer, went_out: went_out() })
+        let response = call.at(&address, || !waits && went_out());
+        Some(Asked { response, went_out: went_out() })
     }
 
     /// The server of this user, then its peers in order.
@@ -146,11 +146,11 @@ impl Road {
     fn read_once(&self, home: usize, newest: &mut [u64]) {
         let call = Call { method: "GET", path: &read(""), key: &self.key, body: "" };
         for place in self.from(home) {
-            let Some(Asked { answer, went_out }) = self.ask(place, &call, false) else { continue };
-            match answer {
+            let Some(Asked { response, went_out }) = self.ask(place, &call, false) else { continue };
+            match response {
                 Ok((200, body)) => return self.has_read(place, &body, newest),
                 _ if went_out => {}
-                answer => return self.wrong(format!("a read at server {place}: {answer:?}")),
+                response => return self.wrong(format!("a read at server {place}: {response:?}")),
             }
         }
         self.wrong("no server is left for a read".to_owned());
@@ -183,17 +183,17 @@ impl Road {
         allow(&self.sandbox, openid, 1);
         let call = Call { method: "POST", path: &messages(), key: &self.key, body: &message(openid) };
         for place in self.from(home) {
-            let Some(Asked { answer, went_out }) = self.ask(place, &call, true) else { continue };
-            match answer {
+            let Some(Asked { response, went_out }) = self.ask(place, &call, true) else { continue };
+            match response {
                 Ok((200, _)) => {
                     self.places[place].sent.fetch_add(1, Ordering::SeqCst);
                     return self.seen.lock().unwrap().sent.push(openid.to_owned());
                 }
-                Err(NoAnswer::NotSent) | Ok((503, _)) if went_out => {}
-                Err(NoAnswer::MaybeSent) | Ok((504, _)) if went_out => {
+                Err(NoResponse::NotSent) | Ok((503, _)) if went_out => {}
+                Err(NoResponse::MaybeSent) | Ok((504, _)) if went_out => {
                     return self.seen.lock().unwrap().unknown.push(openid.to_owned());
                 }
-                answer => return self.wrong(format!("a send at server {place}: {answer:?}")),
+                response => return self.wrong(format!("a send at server {place}: {response:?}")),
             }
         }
         self.wrong("no server is left for a send".to_owned());
@@ -224,7 +224,7 @@ impl Seen {
 
 /// Why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoAnswer {
+pub(super) enum NoResponse {
     /// No connection. Nothing was sent.
     NotSent,
     /// The connection ended, or the caller gave up.
@@ -246,36 +246,36 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     /// Sends a request to this address. Returns status and body.
-    pub(super) fn at(&self, address: &str, given_up: impl Fn() -> bool) -> Result<(u16, String), NoAnswer> {
+    pub(super) fn at(&self, address: &str, given_up: impl Fn() -> bool) -> Result<(u16, String), NoResponse> {
         let Self { method, path, key, body } = self;
-        let mut stream = TcpStream::connect(address).map_err(|_| NoAnswer::NotSent)?;
+        let mut stream = TcpStream::connect(address).map_err(|_| NoResponse::NotSent)?;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n{body}",
             body.len()
         );
-        stream.write_all(request.as_bytes()).map_err(|_| NoAnswer::MaybeSent)?;
+        stream.write_all(request.as_bytes()).map_err(|_| NoResponse::MaybeSent)?;
         stream.set_read_timeout(Some(LOOK)).unwrap();
-        let (mut answer, mut piece, mut looks) = (Vec::new(), [0; 16_384], 0);
+        let (mut response, mut piece, mut looks) = (Vec::new(), [0; 16_384], 0);
         loop {
             match stream.read(&mut piece) {
-                Ok(0) => return whole(&answer).ok_or(NoAnswer::MaybeSent),
-                Ok(read) => answer.extend_from_slice(&piece[..read]),
+                Ok(0) => return whole(&response).ok_or(NoResponse::MaybeSent),
+                Ok(read) => response.extend_from_slice(&piece[..read]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     looks += 1;
                     if looks == LOOKS || given_up() {
-                        return Err(NoAnswer::MaybeSent);
+                        return Err(NoResponse::MaybeSent);
                     }
                 }
-                Err(_) => return Err(NoAnswer::MaybeSent),
+                Err(_) => return Err(NoResponse::MaybeSent),
             }
         }
     }
 }
 
 /// Status and body, if the response is complete.
-fn whole(answer: &[u8]) -> Option<(u16, String)> {
-    let (head, body) = std::str::from_utf8(answer).ok()?.split_once("\r\n\r\n")?;
+fn whole(response: &[u8]) -> Option<(u16, String)> {
+    let (head, body) = std::str::from_utf8(response).ok()?.split_once("\r\n\r\n")?;
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
         name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().unwrap())
