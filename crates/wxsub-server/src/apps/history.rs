@@ -73,7 +73,13 @@ impl TokenHistory {
     pub(crate) fn record_served(&self, client: &str, served: &ServedToken, now: ClockReading) {
         let last_served =
             LastServed { generation: served.cached.generation(), valid_until: now.mono + served.expires_in };
-        locked(&self.last_served).insert(client.to_owned(), last_served);
+        let mut clients = locked(&self.last_served);
+        match clients.get_mut(client) {
+            Some(known) => *known = last_served,
+            None => {
+                clients.insert(client.to_owned(), last_served);
+            }
+        }
     }
 
     /// The generation that this client was served last.

@@ -44,15 +44,9 @@ impl ApiKeyDigest {
     /// Parses 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let value = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        };
-        let digits = text.bytes().map(value).collect::<Option<Vec<u8>>>()?;
-        let (pairs, rest) = digits.as_chunks::<2>();
-        let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high * 16 + low).collect();
-        Some(Self(bytes.try_into().ok().filter(|_| rest.is_empty())?))
+        let mut digest = [0; 32];
+        let length = base16ct::lower::decode(text, &mut digest).ok()?.len();
+        (length == digest.len()).then_some(Self(digest))
     }
 
     /// Whether both are equal. The comparison takes constant time.
@@ -64,15 +58,14 @@ impl ApiKeyDigest {
 
 impl fmt::Display for ApiKeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{:x}", base16ct::HexDisplay(&self.0))
     }
 }
 
 impl fmt::Debug for ApiKeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKeyDigest(")?;
-        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str("…)")
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "ApiKeyDigest({:x}…)", base16ct::HexDisplay(&[a, b, c, d]))
     }
 }
 
@@ -100,6 +93,7 @@ mod tests {
         assert!(ApiKeyDigest::parse(&text).unwrap().ct_eq(&digest));
         let other = ApiKeyDigest::of(&ApiKey::new("b".repeat(43)).unwrap());
         assert!(!other.ct_eq(&digest));
+        assert_eq!(format!("{digest:?}"), format!("ApiKeyDigest({}…)", &text[..8]));
         let odd = format!("{text}0");
         for bad in ["", "0", &text.to_uppercase(), &text[1..], &odd, &"g".repeat(64)] {
             assert!(ApiKeyDigest::parse(bad).is_none(), "{bad}");

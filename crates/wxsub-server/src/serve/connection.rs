@@ -1,7 +1,5 @@
 //! Serves one connection: TLS handshake, then HTTP/1.1.
 
-mod write_timeout;
-
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -14,17 +12,18 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, rt};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 use wxsub_core::clock::timeout_at;
 
-use self::write_timeout::WriteTimeout;
 use crate::apps::ServerState;
 
 /// Maximum size of a request's head, in bytes.
@@ -46,17 +45,17 @@ pub(super) async fn serve_connection(
         let snapshot = state.snapshot();
         (snapshot.limits, snapshot.tls.clone())
     };
-    let Some(tls) = tls else { return serve_http(state, router, TokioIo::new(stream), peer).await };
+    let Some(tls) = tls else { return serve_http(state, router, stream, peer).await };
     let deadline = state.clock().now().mono + limits.header;
     let handshake = TlsAcceptor::from(tls.0).accept(stream);
     if let Some(Ok(stream)) = timeout_at(&**state.clock(), deadline, handshake).await {
-        serve_http(state, router, TokioIo::new(stream), peer).await;
+        serve_http(state, router, stream, peer).await;
     }
 }
 
 async fn serve_http<I>(state: &Arc<ServerState>, router: Router, io: I, peer: SocketAddr)
 where
-    I: rt::Read + rt::Write + Unpin,
+    I: AsyncRead + AsyncWrite,
 {
     let closing = AtomicBool::new(false);
     let service = service_fn(|mut request: Request<Incoming>| {
@@ -71,12 +70,14 @@ where
         }
     });
     let limits = state.snapshot().limits;
-    let io = WriteTimeout::new(io, Arc::clone(state.clock()), limits.request);
+    // Closes the connection of a client that does not read responses.
+    let mut io = TimeoutStream::new(io);
+    io.set_write_timeout(Some(limits.request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(io, service);
+        .serve_connection(TokioIo::new(Box::pin(io)), service);
     let mut connection = pin!(connection);
     // Connection errors are the client's concern, so the result is ignored.
     tokio::select! {

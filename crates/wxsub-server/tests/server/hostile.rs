@@ -70,7 +70,11 @@ async fn odd_paths_are_not_found() {
         ("PUT", "/v1/apps/wx1/messages"),
         ("GET", "/v1/apps/wx1/access_token/report"),
     ] {
-        assert_eq!(setup.ask(method, target, Some(&key('a')), "").await.status, 405);
+        let answer = setup.ask(method, target, Some(&key('a')), "").await;
+        assert_eq!((answer.status, answer.kind().as_str()), (405, "method_not_allowed"));
+        let allowed = if target == "/v1/apps" { "GET" } else { "POST" };
+        assert_eq!(answer.headers["allow"], allowed);
+        assert_eq!(answer.headers["cache-control"], "no-store");
     }
 }
 

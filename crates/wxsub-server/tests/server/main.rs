@@ -1,6 +1,8 @@
 //! The server in process: its routes, with the sandbox as Weixin and a manual clock.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod authorization;
 #[cfg(test)]
 mod hostile;

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::setup::{Setup, message, usual};
+use serde_json::json;
+use wxsub_core::proto::ErrCode;
+use wxsub_sandbox::Fault;
+
+use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, key, message, usual};
 
 const ALERTS: &str = include_str!("../../../../docs/operating/alerts.yml");
 const ALERTS_TEST: &str = include_str!("../../../../docs/operating/alerts.test.yml");
@@ -62,4 +66,100 @@ async fn rare_counters_start_at_0() {
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
+}
+
+#[tokio::test]
+async fn metrics_tell_apis_and_unknown_codes_apart() {
+    let setup = Setup::new(&usual()).await;
+    setup.token().await;
+    for _ in 0..2 {
+        setup.classic(&key('a')).await;
+    }
+    for errcode in [48001, 123_456] {
+        setup.sandbox.add_fault(SEND, 1, Fault::ErrCode(ErrCode::new(errcode)));
+        setup.send(message("oUser", 1)).await;
+    }
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    for line in [
+        "wxsub_token_reads_total{api=\"v1\"} 1",
+        "wxsub_token_reads_total{api=\"weixin\"} 2",
+        "wxsub_token_store_up{appid=\"wx1\"} 1",
+        "wxsub_refusals_total{errcode=\"48001\"} 1",
+        "wxsub_refusals_total{errcode=\"other\"} 1",
+        "wxsub_http_request_duration_seconds_count{route=\"/v1/apps/{appid}/messages\",status=\"422\"} 2",
+        "wxsub_http_request_duration_seconds_count{route=\"/cgi-bin/token\",status=\"200\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+/// After a lost response the token is in doubt, and the failure is shown until it is over.
+#[tokio::test]
+async fn failing_and_in_doubt_app_is_shown() {
+    let setup = Setup::new(&client('a', "\"wx1\"", &format!("{ALL}, \"admin\""))).await;
+    setup.token().await;
+    let failing_from = setup.sandbox.now().as_millis();
+    setup.sandbox.add_fault(TOKEN, 100_000, Fault::ResetAfterApply);
+    setup.pass(4500).await;
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    assert_eq!((&app["state"], &app["in_doubt"]), (&json!("degraded"), &json!(true)), "{app}");
+    assert_eq!(app["error"]["remedy"], "retry_later");
+    let since = u128::from(app["error"]["since"].as_u64().unwrap());
+    assert!((failing_from..failing_from + 4_500_000).contains(&since), "{app}");
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    assert!(metrics.contains("wxsub_token_in_doubt{appid=\"wx1\"} 1"), "{metrics}");
+    assert!(metrics.contains("wxsub_token_fetches_total{appid=\"wx1\",result=\"failed\"}"), "{metrics}");
+    setup.sandbox.clear_faults();
+    setup.pass(400).await;
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    assert_eq!(
+        (&app["state"], &app["in_doubt"], app.get("error")),
+        (&json!("ok"), &json!(false), None),
+        "{app}"
+    );
+}
+
+#[tokio::test]
+async fn refused_app_is_down_with_errcode_and_rid() {
+    let setup = Setup::new(&client('a', "\"wx1\"", &format!("{ALL}, \"admin\""))).await;
+    setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
+    setup.token().await;
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    let error = &app["error"];
+    assert_eq!(
+        (&app["state"], &error["errcode"], &error["remedy"]),
+        (&json!("down"), &json!(40164), &json!("allow_ip"))
+    );
+    assert!(error["rid"].is_string() && error["text"].as_str().unwrap().contains("40164"), "{app}");
+    assert!(app.get("expires_in").is_none() && app.get("generation").is_none(), "{app}");
+}
+
+#[tokio::test]
+async fn draining_server_is_not_ready_but_alive() {
+    let setup = Setup::new(&usual()).await;
+    setup.token().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    setup.server.serve(listener, None, async {}).await;
+    let ready = setup.ask("GET", "/readyz", None, "").await;
+    assert_eq!((ready.status, &ready.json()["status"]), (503, &json!("draining")));
+    let alive = setup.ask("GET", "/livez", None, "").await;
+    assert_eq!((alive.status, alive.text.as_str()), (200, "ok\n"));
+}
+
+#[tokio::test]
+async fn broken_state_file_is_shown() {
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("broken-state");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("wx1.json"), "{").unwrap();
+    let keys = client('a', "\"*\"", "\"admin\"");
+    let text = format!("audit = \"off\"\nstate_dir = {folder:?}\n{APPS}{keys}");
+    let (config, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+    let setup = Setup::with_own_store(config).await;
+    let apps = setup.get("/v1/apps", &key('a')).await.json()["apps"].clone();
+    assert_eq!(
+        (&apps[0]["state_file_broken"], apps[1].get("state_file_broken")),
+        (&json!(true), None),
+        "{apps}"
+    );
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -1,6 +1,6 @@
 //! A new configuration during requests.
 
-use super::setup::{ALL, Setup, TOKEN, client, config, key, usual};
+use super::setup::{ALL, SECRET, SEND, Setup, TOKEN, client, config, key, message, usual};
 
 #[tokio::test]
 async fn reload_keeps_tokens_and_revokes_keys() {
@@ -28,4 +28,70 @@ async fn changed_app_keeps_its_token() {
     assert_eq!(after.json()["generation"], before.json()["generation"]);
     assert_eq!(setup.seen(TOKEN), 1);
     assert_eq!(setup.get("/v1/apps/wx2/access_token", &key('a')).await.status, 403);
+}
+
+#[tokio::test]
+async fn changed_secret_and_limits_apply_at_once() {
+    let setup = Setup::new(&usual()).await;
+    let token = setup.token().await.access_token();
+    let wrong = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"OTHER\"\napi_base = \"http://127.0.0.1:1\"\n";
+    let text = format!("audit = \"off\"\n{wrong}{}[limits]\nbody_bytes = 1024\n", usual());
+    let (wrong, _) = wxsub_server::Config::read(&text, |_| Some("another-secret".to_owned())).unwrap();
+    setup.server.reload(&wrong);
+    assert_eq!(setup.token().await.access_token(), token);
+    // The next fetch uses the new secret, which Weixin does not know.
+    let report = setup.report(&token).await;
+    assert_eq!((report.status, report.kind().as_str()), (503, "no_token"), "{report:?}");
+    assert_eq!(setup.send("x".repeat(1025)).await.status, 413);
+}
+
+/// A token that was served before the reload still authorizes a message.
+#[tokio::test]
+async fn changed_app_knows_its_former_tokens() {
+    let setup = Setup::new(&usual()).await;
+    let former = setup.token().await.access_token();
+    setup.report(&former).await;
+    let changed = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:2\"\n";
+    let text = format!("audit = \"off\"\n{changed}{}", usual());
+    let (changed, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+    setup.server.reload(&changed);
+    setup.token().await;
+    setup.allow("oUser", 1);
+    let target = format!("{SEND}?access_token={former}");
+    assert_eq!(setup.ask("POST", &target, None, message("oUser", 1)).await.errcode(), 0);
+}
+
+#[tokio::test]
+async fn removed_app_has_no_metrics() {
+    let setup = Setup::new(&usual()).await;
+    let shown = async || {
+        setup.ask("GET", "/metrics", None, "").await.text.contains("expires_in_seconds{appid=\"wx2\"}")
+    };
+    assert!(shown().await);
+    let one = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n";
+    let text = format!("audit = \"off\"\n{one}{}", usual());
+    setup.server.reload(&wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap().0);
+    assert!(!shown().await);
+}
+
+#[test]
+fn changes_that_need_a_restart_are_named() {
+    let running = config("");
+    assert_eq!(config(&usual()).needs_restart(&running), [""; 0]);
+    let apps = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n";
+    for (line, key) in [
+        ("listen = \"127.0.0.1:1\"", "listen"),
+        ("metrics_listen = \"127.0.0.1:1\"", "metrics_listen"),
+        ("state_dir = \"/s\"", "state_dir"),
+        ("audit = \"stderr\"", "audit"),
+    ] {
+        let off = if key == "audit" { "" } else { "audit = \"off\"\n" };
+        let text = format!("{off}{line}\n{apps}");
+        let (changed, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+        assert_eq!(changed.needs_restart(&running), [key]);
+    }
+    let store = |redis: &str| config(&format!("[store]\nredis = \"redis://{redis}\"\n"));
+    assert_eq!(store("a").needs_restart(&running), ["store"]);
+    assert_eq!(store("a").needs_restart(&store("b")), ["store"]);
+    assert_eq!(store("a").needs_restart(&store("a")), [""; 0]);
 }

@@ -62,34 +62,64 @@ pub(crate) fn usual() -> String {
     client('a', "\"wx1\"", ALL)
 }
 
+/// The two apps.
+pub(crate) const APPS: &str = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n\
+                              [[apps]]\nappid = \"wx2\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n";
+
 pub(crate) fn config(more: &str) -> Config {
-    let apps = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n\
-                [[apps]]\nappid = \"wx2\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n";
-    Config::read(&format!("audit = \"off\"\n{apps}{more}"), |_| Some(SECRET.to_owned())).unwrap().0
+    config_with_audit("\"off\"", more)
+}
+
+pub(crate) fn config_with_audit(audit: &str, more: &str) -> Config {
+    Config::read(&format!("audit = {audit}\n{APPS}{more}"), |_| Some(SECRET.to_owned())).unwrap().0
+}
+
+fn clock_and_sandbox() -> (Arc<ManualClock>, Sandbox) {
+    let clock = Arc::new(ManualClock::new());
+    let wall = Arc::clone(&clock);
+    let sandbox = Sandbox::with_clock(Arc::new(move || Duration::from_millis(wall.now().wall.get())));
+    for app in ["wx1", "wx2"] {
+        sandbox.add_app(app.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
+    }
+    (clock, sandbox)
 }
 
 impl Setup {
     pub(crate) async fn new(more: &str) -> Self {
-        let clock = Arc::new(ManualClock::new());
-        let wall = Arc::clone(&clock);
-        let sandbox = Sandbox::with_clock(Arc::new(move || Duration::from_millis(wall.now().wall.get())));
-        for app in ["wx1", "wx2"] {
-            sandbox.add_app(app.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
-        }
+        Self::with_config(config(more)).await
+    }
+
+    pub(crate) async fn with_config(config: Config) -> Self {
+        let (clock, sandbox) = clock_and_sandbox();
         let store = Arc::new(MemoryStore::with_clock(clock.clone()));
-        Self::of(more, clock, sandbox, store).await
+        Self::build(config, clock, sandbox, Some(store)).await
+    }
+
+    /// A server with the store of its configuration.
+    pub(crate) async fn with_own_store(config: Config) -> Self {
+        let (clock, sandbox) = clock_and_sandbox();
+        Self::build(config, clock, sandbox, None).await
     }
 
     /// Another server that shares its tokens with this one.
     pub(crate) async fn beside(&self, more: &str) -> Self {
-        Self::of(more, Arc::clone(&self.clock), self.sandbox.clone(), Arc::clone(&self.store)).await
+        let (clock, store) = (Arc::clone(&self.clock), Some(Arc::clone(&self.store)));
+        Self::build(config(more), clock, self.sandbox.clone(), store).await
     }
 
-    async fn of(more: &str, clock: Arc<ManualClock>, sandbox: Sandbox, store: Arc<MemoryStore>) -> Self {
+    async fn build(
+        config: Config,
+        clock: Arc<ManualClock>,
+        sandbox: Sandbox,
+        store: Option<Arc<MemoryStore>>,
+    ) -> Self {
         let transport = Arc::new(SandboxTransport::new(&sandbox).clock(clock.clone()));
-        let server = Server::builder(config(more)).clock(clock.clone()).transport(transport);
-        let server = server.store(store.clone()).build().await.unwrap();
-        let router = server.router();
+        let mut builder = Server::builder(config).clock(clock.clone()).transport(transport);
+        if let Some(store) = &store {
+            builder = builder.store(store.clone());
+        }
+        let server = builder.build().await.unwrap();
+        let (router, store) = (server.router(), store.unwrap_or_default());
         Self { clock, sandbox, server, router, store }
     }
 

@@ -1,0 +1,152 @@
+//! The audit log: one line for each read, report, send and list of apps.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use wxsub_core::proto::ErrCode;
+use wxsub_sandbox::Fault;
+
+use super::setup::{ALL, SEND, STABLE, Setup, TOKEN, client, config_with_audit, key, message};
+
+/// A setup that writes its audit lines to a file.
+struct Audited {
+    setup: Setup,
+    path: PathBuf,
+}
+
+impl Audited {
+    async fn new(name: &str, more: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_file(&path);
+        let setup = Setup::with_config(config_with_audit(&format!("{path:?}"), more)).await;
+        Self { setup, path }
+    }
+
+    /// Stops the server, which writes all queued lines, and returns them without times and generations.
+    async fn lines(self) -> Vec<Value> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.setup.server.serve(listener, None, async {}).await;
+        let text = std::fs::read_to_string(self.path).unwrap();
+        let now = self.setup.sandbox.now().as_millis();
+        let line = |text: &str| {
+            let mut line: Value = serde_json::from_str(text).unwrap();
+            let members = line.as_object_mut().unwrap();
+            let at = members.remove("at").unwrap().as_u64().unwrap();
+            assert!(u128::from(at) <= now, "{text}");
+            if let Some(generation) = members.remove("generation") {
+                assert!(generation.as_u64().unwrap() > 1_000_000_000_000, "{text}");
+                members.insert("generation".to_owned(), "some".into());
+            }
+            line
+        };
+        text.lines().map(line).collect()
+    }
+}
+
+#[tokio::test]
+async fn each_v1_request_has_its_line() {
+    let scopes = format!("{ALL}, \"admin\"");
+    let audited = Audited::new("audit-v1.jsonl", &client('a', "\"wx1\"", &scopes)).await;
+    let setup = &audited.setup;
+    let token = setup.token().await.access_token();
+    setup.report(&token).await;
+    setup.report("a b").await;
+    setup.allow("oUser", 1);
+    setup.send(message("oUser", 1)).await;
+    let refused = setup.send(message("oUser", 1)).await;
+    setup.send("{}".to_owned()).await;
+    setup.get("/v1/apps", &key('a')).await;
+    setup.get("/v1/apps/wx9/access_token", &key('a')).await;
+    setup.get("/v1/apps/wx1/access_token", &key('z')).await;
+    setup.ask("DELETE", "/v1/apps", Some(&key('a')), "").await;
+    let line = |action: &str, outcome: &str| json!({"api": "v1", "action": action, "client": "a", "address": "10.1.2.3", "appid": "wx1", "outcome": outcome});
+    let with = |mut line: Value, more: Value| {
+        line.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+        line
+    };
+    let without = |mut line: Value, name: &str| {
+        line.as_object_mut().unwrap().remove(name);
+        line
+    };
+    let generation = json!({"generation": "some"});
+    assert_eq!(
+        audited.lines().await,
+        [
+            with(line("read", "ok"), generation.clone()),
+            with(line("report", "ok"), generation.clone()),
+            line("report", "denied"),
+            with(line("send", "sent"), generation.clone()),
+            with(
+                line("send", "refused"),
+                json!({"generation": "some", "errcode": 43101, "rid": refused.json()["rid"]})
+            ),
+            line("send", "denied"),
+            without(line("list", "ok"), "appid"),
+            with(line("read", "denied"), json!({"appid": "wx9"})),
+            without(line("read", "denied"), "client"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn each_weixin_compatible_request_has_its_line() {
+    let audited = Audited::new("audit-weixin.jsonl", &client('a', "\"wx1\"", ALL)).await;
+    let setup = &audited.setup;
+    let token = setup.classic(&key('a')).await.access_token();
+    setup.classic(&key('z')).await;
+    let stable = |appid: &str, force: bool| {
+        let secret = key('a');
+        let body = json!({"grant_type": "client_credential", "appid": appid, "secret": secret, "force_refresh": force});
+        setup.ask("POST", STABLE, None, body.to_string())
+    };
+    stable("wx1", true).await;
+    stable("wx2", true).await;
+    setup.ask("GET", TOKEN, None, "").await;
+    let send = async |token: &str, body: String| {
+        setup.ask("POST", &format!("{SEND}?access_token={token}"), None, body).await
+    };
+    send(&token, message("oUser", 1)).await;
+    send(&token, "{".to_owned()).await;
+    send("other", message("oUser", 1)).await;
+    let facts = |line: &Value| {
+        assert_eq!((&line["api"], &line["address"]), (&json!("weixin"), &json!("10.1.2.3")));
+        let member =
+            |name: &str| line.get(name).map_or("-".to_owned(), |value| value.to_string().replace('"', ""));
+        ["action", "outcome", "client", "appid", "errcode", "generation"].map(member).join(" ")
+    };
+    assert_eq!(
+        audited.lines().await.iter().map(facts).collect::<Vec<_>>(),
+        [
+            "read ok a wx1 - some",
+            "read denied - wx1 40125 -",
+            "report ok a wx1 - some",
+            "report denied a wx2 40013 -",
+            "read denied - - 41002 -",
+            "send refused - wx1 43101 some",
+            "send denied - wx1 47001 some",
+            "send denied - - 40001 -",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn failed_token_request_has_its_errcode() {
+    let audited = Audited::new("audit-failed.jsonl", &client('a', "\"wx1\"", ALL)).await;
+    let setup = &audited.setup;
+    setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
+    setup.token().await;
+    setup.classic(&key('a')).await;
+    let lines = audited.lines().await;
+    let facts: Vec<_> = lines.iter().map(|line| (&line["outcome"], &line["errcode"])).collect();
+    assert_eq!(facts, [(&json!("no_token"), &json!(40164)); 2]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn audit_file_is_readable_by_the_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let audited = Audited::new("audit-mode.jsonl", "").await;
+    let mode = std::fs::metadata(&audited.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
