@@ -158,6 +158,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "httpdate",
             "indicatif",
             "percent-encoding",
+            "sd-notify",
             "serde",
             "serde_json",
             "thiserror",

@@ -96,8 +96,13 @@ async fn serve(
     if let Some(sandbox) = sandbox {
         sandbox.print_commands(&base);
     }
+    service_manager::notify_ready();
+    let shutdown = async {
+        interrupt.requested().await;
+        service_manager::notify_stopping();
+    };
     tokio::select! {
-        () = server.serve(listener, metrics, interrupt.requested()) => {}
+        () = server.serve(listener, metrics, shutdown) => {}
         () = interrupt.forced() => {}
         () = async {
             match reload {
@@ -107,6 +112,28 @@ async fn serve(
         } => {}
     }
     Ok(ExitStatus::Success)
+}
+
+/// Tells systemd when the server is ready and when it stops. Does nothing without `NOTIFY_SOCKET`.
+#[cfg(unix)]
+mod service_manager {
+    use sd_notify::{NotifyState, notify};
+
+    /// The server accepts connections. An error changes nothing for the server, so it is ignored.
+    pub(super) fn notify_ready() {
+        let _ = notify(&[NotifyState::Ready]);
+    }
+
+    /// The server finishes the requests in flight.
+    pub(super) fn notify_stopping() {
+        let _ = notify(&[NotifyState::Stopping]);
+    }
+}
+
+#[cfg(not(unix))]
+mod service_manager {
+    pub(super) fn notify_ready() {}
+    pub(super) fn notify_stopping() {}
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {

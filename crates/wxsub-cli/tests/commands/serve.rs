@@ -445,3 +445,26 @@ fn wrong_name_of_a_key() {
         wxsub(["key", "new", "--name", name]).run().assert_wrong(&["--name: must be 1 to 64 letters"]);
     }
 }
+
+/// As `Type=notify` of systemd expects.
+#[cfg(unix)]
+#[test]
+fn service_manager_learns_of_start_and_stop() {
+    use std::os::unix::net::UnixDatagram;
+    let weixin = Weixin::start();
+    // The path of a socket may have about 100 characters.
+    let path = std::env::temp_dir().join(format!("wxsub-notify-{}", std::process::id()));
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let received = || {
+        let mut bytes = [0; 64];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    let config = config("notify.toml", &weixin.base, &client("orders", ALL).1);
+    let call = wxsub(["serve", "--config", &config]).env("NOTIFY_SOCKET", path.to_str().unwrap());
+    let server = Served::start_as(call);
+    assert_eq!(received(), "READY=1\n");
+    assert_eq!(server.stop("TERM"), Some(0));
+    assert_eq!(received(), "STOPPING=1\n");
+    fs::remove_file(path).unwrap();
+}

@@ -149,3 +149,34 @@ impl ConfigSnapshot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wxsub_core::clock::SystemClock;
+    use wxsub_core::store::MemoryStore;
+
+    use super::*;
+    use crate::state::audit::{Action, ApiSurface};
+
+    #[test]
+    fn dropped_audit_line_is_counted() {
+        let text = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n";
+        let (config, _) = Config::read(text, |_| Some("secret".to_owned())).unwrap();
+        let services = Services {
+            clock: Arc::new(SystemClock::new()),
+            store: Arc::new(MemoryStore::default()),
+            metrics: Arc::new(Metrics::new()),
+            transport: None,
+        };
+        let (audit, _unread) = Audit::stalled(1);
+        let state = ServerState::new(&config, services, audit, HashSet::new());
+        let dropped = || {
+            let metrics = state.metrics().encode(std::iter::empty(), state.clock().now()).unwrap();
+            metrics.lines().find_map(|line| line.strip_prefix("wxsub_audit_dropped_total ")?.parse().ok())
+        };
+        for expected in [0, 1, 2] {
+            state.record_audit(state.audit().begin(ApiSurface::V1, Action::Read, None).unwrap());
+            assert_eq!(dropped(), Some(expected));
+        }
+    }
+}

@@ -101,6 +101,13 @@ impl Audit {
         Self(None)
     }
 
+    /// An audit that queues this many lines and writes none, while the second value is held.
+    #[cfg(test)]
+    pub(crate) fn stalled(capacity: usize) -> (Self, impl Sized) {
+        let (lines, receiver) = sync_channel(capacity);
+        (Self(Some(lines)), receiver)
+    }
+
     /// Opens the target and starts the thread.
     pub(crate) fn start(to: &AuditTo) -> io::Result<Self> {
         let out: Box<dyn Write + Send> = match to {

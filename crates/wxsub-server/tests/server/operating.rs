@@ -117,6 +117,12 @@ async fn failing_and_in_doubt_app_is_shown() {
         (&json!("ok"), &json!(false), None),
         "{app}"
     );
+    // The next failure has its own time.
+    let failing_again_from = setup.sandbox.now().as_millis();
+    setup.sandbox.add_fault(TOKEN, 100_000, Fault::ResetBeforeApply);
+    setup.pass(4500).await;
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    assert!(u128::from(app["error"]["since"].as_u64().unwrap()) > failing_again_from, "{app}");
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! A new configuration during requests.
 
+use wxsub_core::proto::ErrCode;
+use wxsub_sandbox::Fault;
+
 use super::setup::{ALL, SECRET, SEND, Setup, TOKEN, client, config, key, message, usual};
 
 #[tokio::test]
@@ -43,6 +46,24 @@ async fn changed_secret_and_limits_apply_at_once() {
     let report = setup.report(&token).await;
     assert_eq!((report.status, report.kind().as_str()), (503, "no_token"), "{report:?}");
     assert_eq!(setup.send("x".repeat(1025)).await.status, 413);
+}
+
+/// A reload causes no attempt of an unchanged app, however often it happens.
+#[tokio::test]
+async fn unchanged_app_keeps_its_schedule() {
+    let setup = Setup::new(&usual()).await;
+    setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
+    for app in ["wx1", "wx2"] {
+        setup.get(&format!("/v1/apps/{app}/access_token"), &key('a')).await;
+    }
+    setup.server.prefetch_tokens();
+    setup.pass(0).await;
+    let attempts = setup.seen(TOKEN);
+    for _ in 0..10 {
+        setup.server.reload(&config(&usual()));
+        setup.pass(0).await;
+    }
+    assert_eq!(setup.seen(TOKEN), attempts);
 }
 
 /// A token that was served before the reload still authorizes a message.
