@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use wxsub_benches::subject;
 use wxsub_core::proto::AppId;
-use wxsub_core::token::ApiKey;
+use wxsub_hyper::ApiKey;
 use wxsub_sandbox::{AppSettings, Sandbox, http};
 use wxsub_server::{ApiKeyDigest, generate_api_key};
 

@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wxsub-proto", &[]),
     ("wxsub-api", &["wxsub-proto"]),
     ("wxsub-client", &["wxsub-api", "wxsub-core", "wxsub-proto"]),
-    ("wxsub-core", &["wxsub-api", "wxsub-proto"]),
+    ("wxsub-core", &["wxsub-proto"]),
     ("wxsub-tls", &[]),
     ("wxsub-hyper", &["wxsub-client", "wxsub-core", "wxsub-tls"]),
     ("wxsub-reqwest", &["wxsub-client", "wxsub-core", "wxsub-tls"]),

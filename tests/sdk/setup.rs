@@ -5,7 +5,7 @@ use std::future::pending;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use wxsub_core::proto::{ConsentAction, ConsentRequest};
-use wxsub_core::token::ApiKey;
+use wxsub_hyper::ApiKey;
 use wxsub_sandbox::{Sandbox, http};
 use wxsub_server::{ApiKeyDigest, Config, Server};
 use wxsub_tests::{SECRET, app, template};

@@ -3,7 +3,7 @@
 use std::env::VarError;
 use std::path::Path;
 
-use wxsub_core::token::ApiKey;
+use wxsub_api::ApiKey;
 use wxsub_proto::{AppSecret, ValidationError};
 use wxsub_server::SecretFile;
 

@@ -25,4 +25,3 @@ pub use source::{CurrentToken, StaticToken, TokenSource};
 pub use status::TokenStatus;
 pub use upstream::{FetchedToken, TokenUpstream, UpstreamBehavior, UpstreamRequest};
 pub use weixin::TokenEndpoint;
-pub use wxsub_api::ApiKey;

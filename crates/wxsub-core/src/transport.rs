@@ -14,8 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
-use wxsub_api::ApiKey;
+use http::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use wxsub_proto::BaseUrl;
 use wxsub_proto::codec::{Method, RawResponse, Request};
 
@@ -113,31 +112,6 @@ impl HttpRequest {
         let mut http_request = Self(request);
         http_request.0.headers_mut().insert(USER_AGENT, USER_AGENT_VALUE);
         http_request
-    }
-
-    /// Creates a request to this path of a control server (`wxsub serve`): a `POST` with this JSON, or else a
-    /// `GET`.
-    ///
-    /// # Errors
-    /// [`TransportError`] if base URL and path make no valid URL.
-    pub fn to_control_server(
-        base: &BaseUrl,
-        key: &ApiKey,
-        path: &str,
-        json: Option<Vec<u8>>,
-    ) -> Result<Self, TransportError> {
-        let invalid_url = |_| {
-            TransportError::before_sending(TransportErrorKind::Other, "base URL and path make no valid URL")
-        };
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret())).map_err(|_| {
-            TransportError::before_sending(TransportErrorKind::Other, "the key is no valid header value")
-        })?;
-        bearer.set_sensitive(true);
-        let method = if json.is_some() { http::Method::POST } else { http::Method::GET };
-        let request = http::Request::builder().method(method).uri(format!("{base}{path}"));
-        let request = request.header(AUTHORIZATION, bearer).header(CONTENT_TYPE, "application/json");
-        let request = request.body(Bytes::from(json.unwrap_or_default())).map_err(invalid_url)?;
-        Ok(Self::from_http(request))
     }
 
     /// Returns the path, without the query.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::net::TcpListener;
-use wxsub_core::token::ApiKey;
+use wxsub_api::ApiKey;
 use wxsub_proto::{AppId, AppSecret, TemplateId};
 use wxsub_sandbox::{Sandbox, http};
 use wxsub_server::{ApiKeyDigest, Config, Server, generate_api_key};

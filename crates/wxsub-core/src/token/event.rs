@@ -58,9 +58,9 @@ pub enum Evidence {
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_enums, reason = "the complete input alphabet of the state machine")]
 pub enum FetchOutcome {
-    /// Weixin issued this token.
+    /// The upstream issued this token.
     Issued(Arc<CachedToken>),
-    /// Weixin issued this token while the store was unavailable. Peers may have fetched at the same time.
+    /// The upstream issued this token while the store was unavailable. Peers may have fetched at the same time.
     IssuedWithoutLease(Arc<CachedToken>),
     /// The store has a newer token.
     Adopted {
@@ -69,7 +69,7 @@ pub enum FetchOutcome {
         /// Since when the token is in doubt. An attempt of any process since then may have taken effect although
         /// its response was lost.
         in_doubt_since: Option<UnixMillis>,
-        /// Whether Weixin also issued a token to this process, which was stored too late. It is unknown which of
+        /// Whether the upstream also issued a token to this process, which was stored too late. It is unknown which of
         /// the two works.
         lost_race: bool,
     },
