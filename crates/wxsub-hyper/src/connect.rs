@@ -1,22 +1,23 @@
 //! Opens connections: DNS, TCP, proxy tunnel and TLS. An error in any of these steps means that nothing was sent.
 
-mod resolver;
-mod stream;
-
 use std::error::Error;
-use std::future::{Ready, ready};
-use std::io;
-use std::pin::pin;
+use std::future::{Ready, poll_fn, ready};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
+use hyper::rt::{Read, ReadBufCursor, Timer, Write};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
@@ -24,9 +25,6 @@ use wxsub_core::transport::{TransportError, TransportErrorKind, chain, format_ch
 use wxsub_tls::{TlsErrorKind, classify_tls_error};
 
 use crate::proxy::Proxy;
-use crate::timeout::timeout;
-use resolver::{ResolveError, Resolver};
-pub(crate) use stream::Stream;
 
 /// Opens connections, through the proxy if there is one, within one timeout.
 pub(crate) struct Connector {
@@ -148,4 +146,116 @@ impl Service<Uri> for OpenConnection {
     fn call(&mut self, _: Uri) -> Self::Future {
         ready(self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into()))
     }
+}
+
+/// An open connection, plain or over TLS. A tunnel through a proxy that speaks TLS is TLS over TLS.
+pub(crate) enum Stream {
+    Plain(TokioIo<TcpStream>),
+    Tls(Box<TokioIo<TlsStream<TokioIo<Stream>>>>),
+}
+
+impl Stream {
+    fn plain(tcp: TcpStream) -> Self {
+        Self::Plain(TokioIo::new(tcp))
+    }
+
+    fn tls(tls: TlsStream<TokioIo<Self>>) -> Self {
+        Self::Tls(Box::new(TokioIo::new(tls)))
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, pieces),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(context, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(tcp) => tcp.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+        }
+    }
+}
+
+/// The system's resolver, with an error type that distinguishes DNS errors from TCP errors.
+#[derive(Clone)]
+struct Resolver(GaiResolver);
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self(GaiResolver::new())
+    }
+}
+
+/// The host name could not be resolved.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct ResolveError(#[from] io::Error);
+
+impl Service<Name> for Resolver {
+    type Response = GaiAddrs;
+    type Error = ResolveError;
+    type Future = Pin<Box<dyn Future<Output = Result<GaiAddrs, ResolveError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
+        self.0.poll_ready(context).map_err(ResolveError)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let addresses = self.0.call(name);
+        Box::pin(async move { Ok(addresses.await?) })
+    }
+}
+
+/// The output of `work`, or `None` if it takes longer than `limit`.
+///
+/// Uses hyper's timer for tokio. `work` is borrowed, because moving a future into another doubles its size.
+pub(crate) async fn timeout<T>(limit: Duration, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut deadline = TokioTimer::new().sleep(limit);
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => deadline.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }

@@ -37,16 +37,13 @@
 //!
 //! Buffers of hyper and rustls temporarily contain requests with secrets. These buffers are not zeroised.
 
-mod builder;
 mod connect;
 mod error;
 mod pool;
 mod proxy;
-mod timeout;
 mod transport;
 
-pub use builder::{BuildError, HyperTransportBuilder};
-pub use transport::HyperTransport;
+pub use transport::{BuildError, HyperTransport, HyperTransportBuilder};
 
 // Rare names: parts of token caches, stores and transports of your own.
 pub use wxsub_client::{

@@ -9,20 +9,23 @@
 //! - A connection returns to the pool only after a complete response. After an error or a cancelled request it is
 //!   closed.
 
-mod connection;
-mod key;
-
-pub(crate) use connection::{Connection, SendFailure};
-pub(crate) use key::PoolKey;
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper::rt::{Executor, Timer};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use wxsub_core::transport::TransportError;
+use wxsub_core::transport::{TransportError, TransportErrorKind};
 
 use crate::connect::Connector;
+use crate::error;
 
 /// Idle connections to any number of hosts.
 pub(crate) struct ConnectionPool {
@@ -118,5 +121,185 @@ impl Drop for IdleReaper {
         if let Some(pool) = self.0.upgrade() {
             pool.state().reaper_running = false;
         }
+    }
+}
+
+/// An HTTP/1.1 connection to one host.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    key: PoolKey,
+    host: HeaderValue,
+    /// Whether this connection has already returned a complete response.
+    has_served: bool,
+}
+
+/// Why [`Connection::send`] returned no response.
+pub(crate) enum SendFailure {
+    /// The pooled connection was closed before the first byte was written. Holds the request, for another connection.
+    NotSent(Box<Request<Full<Bytes>>>),
+    /// The request failed.
+    Failed(TransportError),
+}
+
+impl Connection {
+    /// Opens a connection to the host of `key`.
+    async fn open(connector: &Connector, key: &PoolKey) -> Result<Self, TransportError> {
+        let (Some(key), Some(host)) = (key.to_detached(), key.host_header()) else {
+            let detail = "the URL has no valid host";
+            return Err(TransportError::before_sending(TransportErrorKind::Other, detail));
+        };
+        let stream = connector.connect(&key.root_uri()).await?;
+        let (mut sender, driver) =
+            http1::handshake(stream).await.map_err(|error| error::connect_error(&error))?;
+        TokioExecutor::new().execute(async {
+            // The pending request receives the error as well.
+            let _ = driver.await;
+        });
+        sender.ready().await.map_err(|error| error::connect_error(&error))?;
+        Ok(Self { sender, key, host, has_served: false })
+    }
+
+    fn matches(&self, key: &PoolKey) -> bool {
+        self.key == *key
+    }
+
+    fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Sends the request and waits for the response head.
+    ///
+    /// Returns hyper's own future, because an `async` block around it would double its size.
+    pub(crate) fn send(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>>> + use<> {
+        request.headers_mut().insert(HOST, self.host.clone());
+        self.sender.try_send_request(request)
+    }
+
+    /// Classifies the error of [`send`](Self::send).
+    pub(crate) fn send_failure(&self, mut error: TrySendError<Request<Full<Bytes>>>) -> SendFailure {
+        match error.take_message() {
+            Some(request) if self.has_served => SendFailure::NotSent(Box::new(request)),
+            Some(_) => SendFailure::Failed(error::connect_error(&error.into_error())),
+            None => SendFailure::Failed(error::response_error(&error.into_error())),
+        }
+    }
+}
+
+/// Identifies a pooled connection: host, port and whether it uses TLS.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PoolKey {
+    is_tls: bool,
+    /// `None` if the URL had no host.
+    authority: Option<Authority>,
+}
+
+impl PoolKey {
+    /// Splits a URI into its key and its path with query.
+    pub(crate) fn split_uri(uri: Uri) -> (Self, PathAndQuery) {
+        let parts = uri.into_parts();
+        let key = Self { is_tls: parts.scheme == Some(Scheme::HTTPS), authority: parts.authority };
+        (key, parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")))
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// Copies the key into memory of its own, so that it can be stored.
+    ///
+    /// The key shares the buffer of the URI, which contains an access token.
+    fn to_detached(&self) -> Option<Self> {
+        let authority = self.authority.as_ref()?.as_str().parse().ok()?;
+        Some(Self { is_tls: self.is_tls, authority: Some(authority) })
+    }
+
+    /// The value of the `host` header. The default port is omitted.
+    fn host_header(&self) -> Option<HeaderValue> {
+        let authority = self.authority.as_ref()?;
+        let default_port = if self.is_tls { 443 } else { 80 };
+        let host = match authority.port_u16() {
+            Some(port) if port != default_port => format!("{}:{port}", authority.host()),
+            _ => authority.host().to_owned(),
+        };
+        HeaderValue::try_from(host).ok()
+    }
+
+    /// The URI of the host, with the path `/`.
+    fn root_uri(&self) -> Uri {
+        self.uri_for(PathAndQuery::from_static("/"))
+    }
+
+    /// The absolute URI of `path` on this host.
+    pub(crate) fn uri_for(&self, path: PathAndQuery) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(if self.is_tls { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = self.authority.clone();
+        parts.path_and_query = Some(path);
+        // This fails only without a host. Such a request is never sent.
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use wxsub_core::testing::faulty_server::{FaultyServer, ScriptStep};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn closed_connection_is_not_handed_out() {
+        let server = FaultyServer::responding(ScriptStep::Echo).await;
+        let tls = wxsub_tls::client_config(&wxsub_tls::Roots::Bundled).unwrap();
+        let pool = ConnectionPool::new(Connector::new(tls, None, HOUR), HOUR);
+        let (key, path) = PoolKey::split_uri(format!("http://{}/", server.address()).parse().unwrap());
+
+        let mut connection = pool.checkout(&key).await.unwrap();
+        let request = Request::builder().uri(path.as_str()).body(Full::default()).unwrap();
+        let mut response = connection.send(request).await.unwrap();
+        while response.body_mut().frame().await.is_some() {}
+        pool.checkin(connection);
+        assert_eq!(pool.state().idle.len(), 1);
+
+        // The server closes its connections. Wait until the task of this connection has noticed it.
+        drop(server);
+        while pool.state().idle.iter().any(|(connection, _)| !connection.sender.is_closed()) {
+            tokio::task::yield_now().await;
+        }
+        assert!(pool.take_idle(&key).is_none());
+        assert!(pool.state().idle.is_empty());
+    }
+
+    #[test]
+    fn host_header_omits_default_port() {
+        for (uri, expected) in [
+            ("https://api.weixin.qq.com/x?access_token=T", "api.weixin.qq.com"),
+            ("https://api.weixin.qq.com:443/", "api.weixin.qq.com"),
+            ("https://api.weixin.qq.com:80/", "api.weixin.qq.com:80"),
+            ("http://localhost:80/", "localhost"),
+            ("http://[::1]:8460/", "[::1]:8460"),
+        ] {
+            let (key, _) = PoolKey::split_uri(uri.parse().unwrap());
+            assert_eq!(key.host_header().unwrap(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn split_uri_and_uri_for_are_inverse() {
+        for uri in ["https://api.weixin.qq.com/x?access_token=T", "http://127.0.0.1:1/p/q", "http://h/"] {
+            let (key, path) = PoolKey::split_uri(uri.parse().unwrap());
+            assert_eq!(key.to_detached().unwrap(), key);
+            assert_eq!(key.uri_for(path), uri);
+        }
+        assert!(PoolKey::split_uri("/path".parse().unwrap()).0.to_detached().is_none());
     }
 }

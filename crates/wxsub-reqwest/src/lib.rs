@@ -35,12 +35,10 @@
 //!
 //! Buffers of reqwest, hyper and rustls temporarily contain requests with secrets. These buffers are not zeroised.
 
-mod builder;
 mod error;
 mod transport;
 
-pub use builder::{BuildError, ReqwestTransportBuilder};
-pub use transport::ReqwestTransport;
+pub use transport::{BuildError, ReqwestTransport, ReqwestTransportBuilder};
 
 // Rare names: parts of token caches, stores and transports of your own.
 pub use wxsub_client::{
