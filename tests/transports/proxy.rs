@@ -1,5 +1,4 @@
 //! Requests through the configured proxy.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 
@@ -7,11 +6,20 @@ use wxsub_core::proto::BaseUrl;
 use wxsub_core::proto::codec::{QueryPair, Request};
 use wxsub_core::testing::faulty_server::{FaultyServer, ScriptStep, closed_port};
 use wxsub_core::transport::{HttpRequest, RequestState, Transport, TransportError, TransportErrorKind};
-use wxsub_hyper::{HyperTransport, Roots};
+use wxsub_reqwest::Roots;
 
-fn through(proxy: SocketAddr) -> HyperTransport {
-    let builder = HyperTransport::builder().roots(Roots::Bundled);
-    builder.proxy(&format!("http://alice:PLANTED@{proxy}")).unwrap().build().unwrap()
+use crate::{Build, Built};
+
+over_both!(
+    plain_request_goes_to_proxy_with_absolute_uri,
+    rejected_tunnel_means_not_sent,
+    unreachable_proxy_is_reported_as_proxy_error,
+    reset_after_proxy_read_request_means_maybe_sent,
+    tunnel_closed_before_tls_means_not_sent,
+);
+
+fn through(build: Build, proxy: SocketAddr) -> Built {
+    build(&Roots::Bundled, Some(&format!("http://alice:PLANTED@{proxy}")))
 }
 
 fn token_call(base: &str) -> HttpRequest {
@@ -19,9 +27,9 @@ fn token_call(base: &str) -> HttpRequest {
     HttpRequest::new(&BaseUrl::insecure(base).unwrap(), request).unwrap()
 }
 
-async fn failure(transport: &HyperTransport, base: &str) -> TransportError {
-    let error = transport.execute(token_call(base)).await.unwrap_err();
-    let text = format!("{error} {error:?} {transport:?}");
+async fn failure(built: &Built, base: &str) -> TransportError {
+    let error = built.transport.execute(token_call(base)).await.unwrap_err();
+    let text = format!("{error} {error:?} {}", built.debug);
     // The second is user and password in base64, as in the header.
     for secret in ["PLANTED", "YWxpY2U6UExBTlRFRA==", "alice", "secret", "://"] {
         assert!(!text.contains(secret), "{text}");
@@ -29,10 +37,10 @@ async fn failure(transport: &HyperTransport, base: &str) -> TransportError {
     error
 }
 
-#[tokio::test]
-async fn plain_request_goes_to_proxy_with_absolute_uri() {
+async fn plain_request_goes_to_proxy_with_absolute_uri(build: Build) {
     let proxy = FaultyServer::responding(ScriptStep::response(200, "{}")).await;
-    let response = through(proxy.address()).execute(token_call("http://weixin.invalid")).await.unwrap();
+    let response =
+        through(build, proxy.address()).transport.execute(token_call("http://weixin.invalid")).await.unwrap();
     assert_eq!((response.status, &response.body[..]), (200, &b"{}"[..]));
     let request = proxy.requests().pop().unwrap();
     assert_eq!(request.line(), "GET http://weixin.invalid/cgi-bin/token?secret=PLANTED HTTP/1.1");
@@ -40,12 +48,11 @@ async fn plain_request_goes_to_proxy_with_absolute_uri() {
     assert_eq!(request.header("proxy-authorization"), ["Basic YWxpY2U6UExBTlRFRA=="]);
 }
 
-#[tokio::test]
-async fn rejected_tunnel_means_not_sent() {
+async fn rejected_tunnel_means_not_sent(build: Build) {
     for status_line in ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"] {
         let response = ScriptStep::write(format!("HTTP/1.1 {status_line}\r\ncontent-length: 0\r\n\r\n"));
         let proxy = FaultyServer::responding(response).await;
-        let error = failure(&through(proxy.address()), "https://weixin.invalid").await;
+        let error = failure(&through(build, proxy.address()), "https://weixin.invalid").await;
         assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
         let requests = proxy.requests();
         assert_eq!(requests.len(), 1);
@@ -53,28 +60,25 @@ async fn rejected_tunnel_means_not_sent() {
     }
 }
 
-#[tokio::test]
-async fn unreachable_proxy_is_reported_as_proxy_error() {
-    let transport = through(closed_port().await);
+async fn unreachable_proxy_is_reported_as_proxy_error(build: Build) {
+    let built = through(build, closed_port().await);
     for base in ["https://weixin.invalid", "http://weixin.invalid"] {
-        let error = failure(&transport, base).await;
+        let error = failure(&built, base).await;
         assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
     }
 }
 
-#[tokio::test]
-async fn reset_after_proxy_read_request_means_maybe_sent() {
+async fn reset_after_proxy_read_request_means_maybe_sent(build: Build) {
     let proxy = FaultyServer::start([vec![ScriptStep::Read, ScriptStep::Reset]]).await;
-    let error = failure(&through(proxy.address()), "http://weixin.invalid").await;
+    let error = failure(&through(build, proxy.address()), "http://weixin.invalid").await;
     assert_eq!((error.stage(), error.kind()), (RequestState::MaybeSent, TransportErrorKind::Broken));
     assert_eq!(proxy.requests().len(), 1);
 }
 
-#[tokio::test]
-async fn tunnel_closed_before_tls_means_not_sent() {
+async fn tunnel_closed_before_tls_means_not_sent(build: Build) {
     let connected = ScriptStep::write("HTTP/1.1 200 Connected\r\n\r\n");
     let proxy = FaultyServer::start([vec![ScriptStep::Read, connected]]).await;
-    let error = failure(&through(proxy.address()), "https://weixin.invalid").await;
+    let error = failure(&through(build, proxy.address()), "https://weixin.invalid").await;
     assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
     assert_eq!(proxy.requests().len(), 1);
 }

@@ -1,5 +1,4 @@
 //! Requests over TLS, with a certificate authority that each test creates. An untrusted server receives no request.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -12,7 +11,17 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wxsub_core::proto::BaseUrl;
 use wxsub_core::proto::codec::{QueryPair, Request};
 use wxsub_core::transport::{HttpRequest, RequestState, Transport, TransportError, TransportErrorKind};
-use wxsub_reqwest::{ReqwestTransport, Roots};
+use wxsub_reqwest::Roots;
+
+use crate::Build;
+
+over_both!(
+    trusted_server_receives_request,
+    untrusted_server_receives_no_request,
+    plain_request_reaches_tls_proxy,
+    tls_proxy_gets_connect_request_only,
+    untrusted_tls_proxy_receives_no_request,
+);
 
 struct Authority {
     roots: Roots,
@@ -60,24 +69,37 @@ fn serve(authority: &Authority, params: &CertificateParams) -> (BaseUrl, JoinHan
     (base.unwrap(), server)
 }
 
-async fn call(roots: &Roots, base: &BaseUrl) -> Result<u16, TransportError> {
+async fn call(
+    build: Build,
+    roots: &Roots,
+    proxy: Option<&str>,
+    base: &BaseUrl,
+) -> Result<u16, TransportError> {
     let request = Request::get("/cgi-bin/token", vec![QueryPair::secret("secret", "PLANTED")]);
-    let transport = ReqwestTransport::builder().roots(roots.clone()).build().unwrap();
-    let response = transport.execute(HttpRequest::new(base, request).unwrap()).await?;
-    Ok(response.status)
+    let request = HttpRequest::new(base, request).unwrap();
+    Ok(build(roots, proxy).transport.execute(request).await?.status)
 }
 
-#[tokio::test]
-async fn trusted_server_receives_request() {
+/// Calls `base` through this proxy.
+async fn call_through(
+    build: Build,
+    proxy: &BaseUrl,
+    roots: &Roots,
+    base: &BaseUrl,
+) -> Result<u16, TransportError> {
+    let proxy = proxy.as_str().replace("https://", "https://alice:PLANTED@");
+    call(build, roots, Some(&proxy), base).await
+}
+
+async fn trusted_server_receives_request(build: Build) {
     let ours = authority();
     let (base, server) = serve(&ours, &for_host("localhost"));
-    assert_eq!(call(&ours.roots, &base).await, Ok(200));
+    assert_eq!(call(build, &ours.roots, None, &base).await, Ok(200));
     let line = server.join().unwrap();
     assert_eq!(line.as_deref(), Some("GET /cgi-bin/token?secret=PLANTED HTTP/1.1"));
 }
 
-#[tokio::test]
-async fn untrusted_server_receives_no_request() {
+async fn untrusted_server_receives_no_request(build: Build) {
     let ours = authority();
     let mut expired = for_host("localhost");
     expired.not_before = date_time_ymd(2001, 1, 1);
@@ -88,9 +110,37 @@ async fn untrusted_server_receives_no_request() {
         (&ours.roots, expired, "has expired"),
     ] {
         let (base, server) = serve(&ours, &params);
-        let error = call(roots, &base).await.unwrap_err();
+        let error = call(build, roots, None, &base).await.unwrap_err();
         assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Certificate));
         assert!(error.detail().contains(says), "{error}");
         assert_eq!(server.join().unwrap(), None);
     }
+}
+
+async fn plain_request_reaches_tls_proxy(build: Build) {
+    let ours = authority();
+    let (proxy, server) = serve(&ours, &for_host("localhost"));
+    let base = BaseUrl::insecure("http://weixin.invalid").unwrap();
+    assert_eq!(call_through(build, &proxy, &ours.roots, &base).await, Ok(200));
+    let line = server.join().unwrap();
+    assert_eq!(line.as_deref(), Some("GET http://weixin.invalid/cgi-bin/token?secret=PLANTED HTTP/1.1"));
+}
+
+/// The test server answers the `CONNECT` and then no TLS.
+async fn tls_proxy_gets_connect_request_only(build: Build) {
+    let ours = authority();
+    let (proxy, server) = serve(&ours, &for_host("localhost"));
+    let base = BaseUrl::new("https://weixin.invalid").unwrap();
+    let error = call_through(build, &proxy, &ours.roots, &base).await.unwrap_err();
+    assert_eq!(error.stage(), RequestState::NotSent, "{error}");
+    assert_eq!(server.join().unwrap().as_deref(), Some("CONNECT weixin.invalid:443 HTTP/1.1"));
+}
+
+async fn untrusted_tls_proxy_receives_no_request(build: Build) {
+    let (ours, other) = (authority(), authority());
+    let (proxy, server) = serve(&other, &for_host("localhost"));
+    let base = BaseUrl::insecure("http://weixin.invalid").unwrap();
+    let error = call_through(build, &proxy, &ours.roots, &base).await.unwrap_err();
+    assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Certificate));
+    assert_eq!(server.join().unwrap(), None);
 }

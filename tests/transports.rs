@@ -1,0 +1,59 @@
+//! What both transports do over TLS and through a proxy. The conformance suite tests all else.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+
+use std::sync::Arc;
+
+use wxsub_core::transport::Transport;
+use wxsub_hyper::HyperTransport;
+use wxsub_reqwest::{ReqwestTransport, Roots};
+
+/// A transport and its `Debug` text.
+struct Built {
+    transport: Arc<dyn Transport>,
+    debug: String,
+}
+
+/// Builds a transport with these roots and this proxy.
+type Build = fn(&Roots, Option<&str>) -> Built;
+
+fn over_hyper(roots: &Roots, proxy: Option<&str>) -> Built {
+    let mut builder = HyperTransport::builder().roots(roots.clone());
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy).unwrap();
+    }
+    let transport = builder.build().unwrap();
+    Built { debug: format!("{transport:?}"), transport: Arc::new(transport) }
+}
+
+fn over_reqwest(roots: &Roots, proxy: Option<&str>) -> Built {
+    let mut builder = ReqwestTransport::builder().roots(roots.clone());
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy).unwrap();
+    }
+    let transport = builder.build().unwrap();
+    Built { debug: format!("{transport:?}"), transport: Arc::new(transport) }
+}
+
+/// Makes one test per transport from each case.
+macro_rules! over_both {
+    ($($case:ident),+ $(,)?) => {
+        mod over_hyper {
+            $(#[tokio::test] async fn $case() { super::$case(crate::over_hyper).await })+
+        }
+        mod over_reqwest {
+            $(#[tokio::test] async fn $case() { super::$case(crate::over_reqwest).await })+
+        }
+    };
+}
+
+mod transports {
+    mod proxy;
+    mod tls;
+}
