@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::window::Window;
 
@@ -23,32 +24,31 @@ pub(super) enum Size {
     Desktop,
 }
 
-/// A browser. Dropping it ends the process and deletes its files.
+/// A browser. Dropping it ends the processes and then deletes the profile.
 pub(super) struct Chromium {
     window: Option<Window>,
     driver: Child,
     /// Kept open, because the driver writes to it.
-    _said: Lines<BufReader<ChildStdout>>,
-    profile: PathBuf,
+    _log: Lines<BufReader<ChildStdout>>,
+    profile: TempDir,
 }
 
 impl Chromium {
-    /// Starts a browser with a new profile for the test of this name.
-    pub(super) fn start(test: &str) -> Self {
-        let profile = Path::new(SCRATCH).join(format!("chromium-{}-{test}", std::process::id()));
-        fs::create_dir_all(&profile).unwrap();
+    /// Starts a browser with a new profile.
+    pub(super) fn start() -> Self {
+        let profile = tempfile::Builder::new().prefix("chromium-").tempdir_in(SCRATCH).unwrap();
         let mut driver = Command::new("chromedriver");
         let mut driver = driver
             .arg("--port=0")
             .stdout(Stdio::piped())
             .spawn()
             .expect("chromedriver cannot be started; scripts/test --all installs it and Chromium");
-        let mut said = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = said.find_map(|line| {
+        let mut log = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = log.find_map(|line| {
             let line = line.unwrap();
             line.split("started successfully on port ").nth(1)?.trim_end_matches('.').parse().ok()
         });
-        let mut chromium = Self { window: None, driver, _said: said, profile };
+        let mut chromium = Self { window: None, driver, _log: log, profile };
         let flags = [
             "--headless",
             "--no-sandbox",
@@ -59,14 +59,14 @@ impl Chromium {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-            &format!("--user-data-dir={}", chromium.profile.display()),
+            &format!("--user-data-dir={}", chromium.profile.path().display()),
         ];
         let capabilities = json!({
             "goog:chromeOptions": {"args": flags},
             "goog:loggingPrefs": {"browser": "ALL"},
         });
         chromium.window = Some(Window::open(port.unwrap(), &capabilities));
-        chromium.size(Size::Desktop);
+        chromium.set_size(Size::Desktop);
         chromium
     }
 
@@ -74,7 +74,7 @@ impl Chromium {
         self.window.as_ref().unwrap()
     }
 
-    pub(super) fn size(&self, size: Size) {
+    pub(super) fn set_size(&self, size: Size) {
         let (width, height, scale) = match size {
             Size::Narrow => (360, 640, 1),
             Size::Phone => (390, 844, 2),
@@ -82,18 +82,18 @@ impl Chromium {
         };
         let metrics =
             json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 500});
-        self.window().chromium("Emulation.setDeviceMetricsOverride", &metrics);
+        self.window().run_devtools_command("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
-    pub(super) fn dark(&self, dark: bool) {
+    pub(super) fn set_dark(&self, dark: bool) {
         let value = if dark { "dark" } else { "light" };
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
-        self.window().chromium("Emulation.setEmulatedMedia", &media);
+        self.window().run_devtools_command("Emulation.setEmulatedMedia", &media);
     }
 
     /// Forbids scripts on all pages from now on.
-    pub(super) fn without_scripts(&self) {
-        self.window().chromium("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
+    pub(super) fn disable_scripts(&self) {
+        self.window().run_devtools_command("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
     }
 
     /// Saves screenshots in two sizes, light and dark, as `target/tmp/screenshots/NAME-…`. Fails if the page is wider than the
@@ -101,15 +101,15 @@ impl Chromium {
     pub(super) fn take_screenshots(&self, name: &str) {
         let folder = Path::new(SCRATCH).join("screenshots");
         fs::create_dir_all(&folder).unwrap();
-        self.size(Size::Narrow);
+        self.set_size(Size::Narrow);
         assert_eq!(self.window().overflow(), 0, "{name} is too wide for 360 px");
         for (size, what) in [(Size::Phone, "phone"), (Size::Desktop, "desktop")] {
-            self.size(size);
+            self.set_size(size);
             assert_eq!(self.window().overflow(), 0, "{name} is too wide for a {what}");
             for (dark, light) in [(true, "dark"), (false, "light")] {
-                self.dark(dark);
-                let taken = self.window().chromium("Page.captureScreenshot", &json!({}));
-                let picture = STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
+                self.set_dark(dark);
+                let screenshot = self.window().run_devtools_command("Page.captureScreenshot", &json!({}));
+                let picture = STANDARD.decode(screenshot["data"].as_str().unwrap()).unwrap();
                 fs::write(folder.join(format!("{name}-{what}-{light}.png")), picture).unwrap();
             }
         }
@@ -122,6 +122,5 @@ impl Drop for Chromium {
         drop(self.window.take());
         let _ = self.driver.kill();
         let _ = self.driver.wait();
-        let _ = fs::remove_dir_all(&self.profile);
     }
 }

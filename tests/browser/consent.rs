@@ -19,20 +19,22 @@ fn verify(sandbox: &Sandbox, url: &str, reserved: &str) -> (Option<i32>, Value) 
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn allowed_consent_leads_to_the_mailbox() {
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start("allow");
+    let chromium = Chromium::start();
     let window = chromium.window();
-    window.go(&sandbox.link("7"));
+    window.open_url(&sandbox.consent_url("7"));
     chromium.take_screenshots("consent");
-    chromium.size(Size::Phone);
+    chromium.set_size(Size::Phone);
     window.click(&window.find("button[value=confirm]"));
     let shown = window.text(&window.find("#callback"));
     assert!(shown.contains(USER) && shown.contains(RESERVED), "{shown}");
     // The documented order, without the fragment of the consent URL.
     let callback = window.url();
-    let shop = sandbox.shop();
+    let redirect_url = sandbox.callback_url();
     assert_eq!(
         callback,
-        format!("{shop}&openid={USER}&template_id={TEMPLATE}&action=confirm&scene=7&reserved={RESERVED}")
+        format!(
+            "{redirect_url}&openid={USER}&template_id={TEMPLATE}&action=confirm&scene=7&reserved={RESERVED}"
+        )
     );
     let grant = json!({"action": "confirm", "openid": USER, "template_id": TEMPLATE, "scene": 7, "reserved": RESERVED});
     assert_eq!(verify(&sandbox, &callback, RESERVED), (Some(0), grant));
@@ -42,7 +44,7 @@ fn allowed_consent_leads_to_the_mailbox() {
     assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(0));
     assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(3));
 
-    window.go(&sandbox.base);
+    window.open_url(&sandbox.base);
     assert_eq!(window.text(&window.find(".message h4")), TITLE);
     let content = window.find(".message .content font");
     assert_eq!(window.text(&content), CONTENT);
@@ -56,14 +58,17 @@ fn allowed_consent_leads_to_the_mailbox() {
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn declined_consent_returns_no_openid_and_no_grant() {
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start("cancel");
+    let chromium = Chromium::start();
     let window = chromium.window();
-    chromium.size(Size::Phone);
-    window.go(&sandbox.link("7"));
+    chromium.set_size(Size::Phone);
+    window.open_url(&sandbox.consent_url("7"));
     window.click(&window.find("button[value=cancel]"));
     window.find("#callback");
-    let (callback, shop) = (window.url(), sandbox.shop());
-    assert_eq!(callback, format!("{shop}&template_id={TEMPLATE}&action=cancel&scene=7&reserved={RESERVED}"));
+    let (callback, redirect_url) = (window.url(), sandbox.callback_url());
+    assert_eq!(
+        callback,
+        format!("{redirect_url}&template_id={TEMPLATE}&action=cancel&scene=7&reserved={RESERVED}")
+    );
     let (exit, read) = verify(&sandbox, &callback, RESERVED);
     assert_eq!((exit, &read["action"], read.get("openid")), (Some(3), &json!("cancel"), None));
     assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(3));
@@ -77,10 +82,10 @@ fn consent_page_works_with_keyboard_and_without_scripts() {
     const TAB: char = '\u{e004}';
     const ENTER: char = '\u{e007}';
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start("keyboard");
-    chromium.without_scripts();
+    let chromium = Chromium::start();
+    chromium.disable_scripts();
     let window = chromium.window();
-    window.go(&sandbox.link("7"));
+    window.open_url(&sandbox.consent_url("7"));
     // Tab selects the content of the field, so typing replaces it.
     window.press(&format!("{TAB}oOtherUser{TAB}{ENTER}"));
     assert!(window.text(&window.find("#callback")).contains("oOtherUser"));

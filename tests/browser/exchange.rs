@@ -17,11 +17,11 @@ pub(super) fn exchange(port: u16, method: &str, path: &str, body: &str) -> Resul
         body.len()
     );
     stream.write_all(request.as_bytes())?;
-    let mut reply = BufReader::new(stream);
+    let mut response = BufReader::new(stream);
     let mut length = 0;
     loop {
         let mut line = String::new();
-        reply.read_line(&mut line)?;
+        response.read_line(&mut line)?;
         match line.trim_end().split_once(':') {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
                 length = value.trim().parse().unwrap();
@@ -31,6 +31,6 @@ pub(super) fn exchange(port: u16, method: &str, path: &str, body: &str) -> Resul
         }
     }
     let mut body = vec![0; length];
-    reply.read_exact(&mut body)?;
+    response.read_exact(&mut body)?;
     Ok(String::from_utf8(body).unwrap())
 }

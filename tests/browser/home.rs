@@ -12,14 +12,14 @@ const SEND: &str = "/cgi-bin/message/template/subscribe";
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn events_appear_without_a_reload() {
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start("live");
+    let chromium = Chromium::start();
     let window = chromium.window();
-    window.go(&sandbox.base);
+    window.open_url(&sandbox.base);
     let home = window.url();
     chromium.take_screenshots("home-empty");
 
     // The prepared consent URL leads to the consent page, and back to a page that shows the callback.
-    chromium.size(Size::Phone);
+    chromium.set_size(Size::Phone);
     window.click(&window.find_text("a", "Open consent page"));
     window.click(&window.find("button[value=confirm]"));
     let shown = window.text(&window.find("#callback"));
@@ -29,7 +29,7 @@ fn events_appear_without_a_reload() {
             .text(&window.find("pre"))
             .starts_with(&format!("wxsub consent verify '{home}callback?openid={USER}&"))
     );
-    chromium.take_screenshots("answer");
+    chromium.take_screenshots("callback");
     window.click(&window.find_text("a", "Back to the home page"));
     assert_eq!(window.url(), home);
     assert!(window.text(&window.find(".grants")).contains("scene 1000"));
@@ -48,7 +48,7 @@ fn events_appear_without_a_reload() {
     window.fill(&window.find("input[name=times]"), "3");
     window.click(&window.find_text("button", "Add fault"));
     window.find(".alert");
-    window.go(&home);
+    window.open_url(&home);
     chromium.take_screenshots("home");
 }
 
@@ -56,10 +56,10 @@ fn events_appear_without_a_reload() {
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn faults_can_be_set_without_scripts() {
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start("faults");
-    chromium.without_scripts();
+    let chromium = Chromium::start();
+    chromium.disable_scripts();
     let window = chromium.window();
-    window.go(&sandbox.base);
+    window.open_url(&sandbox.base);
 
     window.fill(&window.find("input[name=path]"), SEND);
     window.fill(&window.find("input[name=number]"), "45009");
@@ -108,10 +108,10 @@ fn faults_can_be_set_without_scripts() {
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn clock_and_invalidation_can_be_controlled_without_scripts() {
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start("clock");
-    chromium.without_scripts();
+    let chromium = Chromium::start();
+    chromium.disable_scripts();
     let window = chromium.window();
-    window.go(&sandbox.base);
+    window.open_url(&sandbox.base);
 
     let token = sandbox.token();
     window.click(&window.find_text("button", "+2 h"));

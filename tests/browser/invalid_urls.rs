@@ -7,9 +7,9 @@ use super::wxsub::{APPID, Sandbox, TEMPLATE};
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn invalid_consent_url_shows_reason_and_remedy() {
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start("wrong-links");
+    let chromium = Chromium::start();
     let window = chromium.window();
-    let link = sandbox.link("7");
+    let consent_url = sandbox.consent_url("7");
     for (from, to, why, remedy) in [
         (APPID, "wxstranger", "appid: the sandbox has no such app", APPID),
         (TEMPLATE, "OTHER", "template_id: the app has no such template", TEMPLATE),
@@ -18,7 +18,7 @@ fn invalid_consent_url_shows_reason_and_remedy() {
         ("reserved=", "reserved=-", "reserved: ", "letters and digits"),
         ("get_confirm", "%3Cscript%3E", "action: ", "wxsub consent url"),
     ] {
-        window.go(&link.replace(from, to));
+        window.open_url(&consent_url.replace(from, to));
         window.find_text("h1", "Invalid consent URL 授权链接无效");
         let (shown, advised) = (window.text(&window.find("#error")), window.text(&window.find("#remedy")));
         assert!(shown.starts_with(why) && advised.contains(remedy), "{shown} {advised}");
@@ -26,6 +26,6 @@ fn invalid_consent_url_shows_reason_and_remedy() {
         let named = why.split(':').next().unwrap();
         assert_eq!(window.text(&window.find("dt.wrong")), named);
     }
-    window.go(&link.replace(TEMPLATE, "OTHER"));
-    chromium.take_screenshots("wrong-link");
+    window.open_url(&consent_url.replace(TEMPLATE, "OTHER"));
+    chromium.take_screenshots("invalid-consent-url");
 }

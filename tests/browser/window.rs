@@ -19,14 +19,14 @@ pub(super) struct Window {
 impl Window {
     /// Opens a window with these capabilities, with the driver on this port.
     pub(super) fn open(port: u16, capabilities: &Value) -> Self {
-        let asked = json!({"capabilities": {"alwaysMatch": capabilities}});
-        let opened = command(port, "POST", "/session", &asked);
+        let request = json!({"capabilities": {"alwaysMatch": capabilities}});
+        let opened = command(port, "POST", "/session", &request);
         let window = Self { port, session: opened["sessionId"].as_str().unwrap().to_owned() };
         window.post("/timeouts", &json!({"implicit": FIND_TIMEOUT_MS}));
         window
     }
 
-    pub(super) fn go(&self, url: &str) {
+    pub(super) fn open_url(&self, url: &str) {
         self.post("/url", &json!({"url": url}));
     }
 
@@ -95,7 +95,7 @@ impl Window {
     }
 
     /// A command of the Chrome DevTools protocol.
-    pub(super) fn chromium(&self, name: &str, params: &Value) -> Value {
+    pub(super) fn run_devtools_command(&self, name: &str, params: &Value) -> Value {
         self.post("/goog/cdp/execute", &json!({"cmd": name, "params": params}))
     }
 
@@ -117,9 +117,9 @@ impl Drop for Window {
 
 fn command(port: u16, method: &str, path: &str, body: &Value) -> Value {
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    let reply = exchange(port, method, path, &body).unwrap();
-    let mut answer: Value = serde_json::from_str(&reply).unwrap_or_else(|_| panic!("{path}: {reply}"));
-    let value = answer["value"].take();
+    let response = exchange(port, method, path, &body).unwrap();
+    let mut members: Value = serde_json::from_str(&response).unwrap_or_else(|_| panic!("{path}: {response}"));
+    let value = members["value"].take();
     assert!(value.get("error").is_none(), "{method} {path} {body}: {} {}", value["error"], value["message"]);
     value
 }

@@ -60,7 +60,7 @@ impl Sandbox {
     }
 
     /// The callback address of an app at another site: this sandbox under another host name. The page shows the callback.
-    pub(super) fn shop(&self) -> String {
+    pub(super) fn callback_url(&self) -> String {
         format!("http://localhost:{}/callback?order=1", self.port())
     }
 
@@ -78,9 +78,9 @@ impl Sandbox {
     }
 
     /// The consent URL of the app at the other site.
-    pub(super) fn link(&self, scene: &str) -> String {
-        let shop = self.shop();
-        let made = self.wxsub(&[
+    pub(super) fn consent_url(&self, scene: &str) -> String {
+        let callback_url = self.callback_url();
+        let output = self.wxsub(&[
             "consent",
             "url",
             "--template",
@@ -88,17 +88,17 @@ impl Sandbox {
             "--scene",
             scene,
             "--redirect",
-            &shop,
+            &callback_url,
             "--reserved",
             RESERVED,
         ]);
-        String::from_utf8(made.stdout).unwrap().trim_end().to_owned()
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
     /// Sends a message to this user. Returns the exit code.
     pub(super) fn send(&self, to: &str, scene: &str, title: &str, content: &str) -> Option<i32> {
         let url = "https://shop.example/parcels/42";
-        let sent = self.wxsub(&[
+        let output = self.wxsub(&[
             "send",
             "--to",
             to,
@@ -115,23 +115,23 @@ impl Sandbox {
             "--url",
             url,
         ]);
-        sent.status.code()
+        output.status.code()
     }
 
     /// Calls Weixin's API.
-    pub(super) fn ask(&self, path: &str) -> Value {
+    pub(super) fn get(&self, path: &str) -> Value {
         serde_json::from_str(&exchange(self.port(), "GET", path, "").unwrap()).unwrap()
     }
 
     /// A classic token.
     pub(super) fn token(&self) -> String {
         let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={SECRET}");
-        self.ask(&path)["access_token"].as_str().unwrap().to_owned()
+        self.get(&path)["access_token"].as_str().unwrap().to_owned()
     }
 
     /// The errcode of a call with this token; null if it is valid.
     pub(super) fn errcode_of(&self, token: &str) -> Value {
-        self.ask(&format!("/cgi-bin/get_api_domain_ip?access_token={token}"))["errcode"].clone()
+        self.get(&format!("/cgi-bin/get_api_domain_ip?access_token={token}"))["errcode"].clone()
     }
 }
 
