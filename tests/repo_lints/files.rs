@@ -64,7 +64,7 @@ fn no_open_tasks_in_code() {
 #[test]
 fn only_named_files_ignore_tests() {
     const IGNORED: [(&str, &str); 10] = [
-        ("crates/wxsub-cli/tests/commands/serve_sandbox.rs", CURL),
+        ("crates/wxsub-cli/tests/commands/serve.rs", CURL),
         ("tests/browser/consent.rs", BROWSER),
         ("tests/browser/home.rs", BROWSER),
         ("tests/browser/cross_site.rs", BROWSER),
