@@ -119,7 +119,7 @@ impl FromStr for ConsentCallback {
     type Err = ValidationError;
 
     fn from_str(text: &str) -> Result<Self, ValidationError> {
-        let mut fields = CallbackFields::read(text)?;
+        let mut fields = CallbackFields::parse(text)?;
         let mut required =
             |name| fields.take(name).ok_or_else(|| ValidationError::new(name, ValidationErrorKind::Missing));
         let confirmed = match required("action")?.as_str() {
@@ -175,7 +175,7 @@ struct CallbackFields([Option<String>; 5]);
 
 impl CallbackFields {
     /// Parses a callback URL, a query string, JSON, a printed map, or `key:value` lines. The text decides which.
-    fn read(text: &str) -> Result<Self, ValidationError> {
+    fn parse(text: &str) -> Result<Self, ValidationError> {
         if text.len() > MAX_BYTES {
             return Err(ValidationError::new(
                 "callback",
