@@ -10,8 +10,8 @@ use crate::Arguments;
 use crate::redis::Redis;
 use crate::served::{Folder, Served, Setup, TOKEN, TWO_HOURS, Weixin, read_response};
 
-/// The longest wait for anything here.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time of a wait.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts servers that share a Redis.
 pub(crate) struct Cluster<'a> {
@@ -58,7 +58,7 @@ impl<'a> Cluster<'a> {
 pub(crate) fn wait(mut so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !so() {
-        assert!(began.elapsed() < PATIENCE, "it never happened");
+        assert!(began.elapsed() < WAIT_TIMEOUT, "the condition did not come true");
         sleep(Duration::from_millis(5));
     }
     began.elapsed()
