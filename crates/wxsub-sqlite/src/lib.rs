@@ -19,8 +19,8 @@
 //!   the holder. The process that takes the lock ends the attempts of the one before: they become `maybe_sent`. Readers
 //!   need no lock.
 //! * A file on a network, of a newer version, of another program, a damaged one and a backup are refused.
-//! * If the disk is full, nothing is called done: what was not committed is undone, and if the commit itself fails, its
-//!   outcome is unknown.
+//! * If the disk is full, the whole change is undone and fails. If a commit fails for another reason, its outcome is
+//!   unknown.
 //!
 //! `docs/outbox.md` describes the tables, for people who read them with SQL.
 

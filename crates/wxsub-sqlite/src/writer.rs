@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use wxsub_core::clock::Clock;
 use wxsub_outbox::LedgerError;
@@ -138,9 +138,7 @@ impl OpenFile {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let done = work(&transaction)?;
-        // If the log was written in part, a power cut can still make it whole.
-        let unknown = |error: rusqlite::Error| LedgerError::Unknown(error.to_string());
-        transaction.commit().map_err(unknown).map(|()| done)
+        transaction.commit().map_err(not_committed).map(|()| done)
     }
 
     fn write(mut self, mut waiting: mpsc::UnboundedReceiver<Batch>, clock: &dyn Clock) {
@@ -164,6 +162,15 @@ impl OpenFile {
                 let _ = reply.send(result);
             }
         }
+    }
+}
+
+/// What a failed commit means. If the disk is full, the end of the transaction is not in the log, so it is undone. After other
+/// errors the log may be whole, though it could not be synced: it counts if the process is killed now.
+fn not_committed(error: rusqlite::Error) -> LedgerError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => failed(error),
+        _ => LedgerError::Unknown(error.to_string()),
     }
 }
 
