@@ -24,6 +24,15 @@ use crate::outbox::{Outbox, OutboxError};
 /// How long attempts under way may take after a worker was asked to end. A send takes up to 30 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Ends the synchronous sends with their worker.
+struct AbortSends(Arc<Heart>);
+
+impl Drop for AbortSends {
+    fn drop(&mut self) {
+        self.0.abort_sends();
+    }
+}
+
 impl Outbox {
     /// Sends due messages until `shutdown` is ready; then claims no more, and waits up to 60 s for the attempts under way. While the ledger
     /// fails, it goes on trying. Several processes may run on one ledger, if the ledger allows it.
@@ -36,6 +45,7 @@ impl Outbox {
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) -> Result<(), OutboxError> {
         let heart = Arc::new(Heart::start(Arc::clone(&self.inner))?);
         self.inner.set_heart(&heart);
+        let _aborts = AbortSends(Arc::clone(&heart));
         let (stop, stopping) = watch::channel(false);
         let apps = self.inner.apps.values().map(|app| {
             let worker = AppWorker::new(Arc::clone(&self.inner), Arc::clone(&heart), app.clone());

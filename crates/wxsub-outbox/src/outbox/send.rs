@@ -44,7 +44,8 @@ impl Outbox {
     /// `not_sent`. Only after [`OutboxError::NotSettled`] may the message have been sent.
     ///
     /// # Cancel safety
-    /// The attempt goes on, and its outcome is recorded. Send it again with the same idempotency key to get it.
+    /// The attempt goes on with the worker, and its outcome is recorded. Send it again with the same idempotency key to
+    /// get it.
     pub async fn send(
         &self,
         message: Message,
@@ -69,8 +70,9 @@ impl Outbox {
         };
         let (inner, deadline) = (Arc::clone(&self.inner), now + POST_WINDOW);
         let (reply, replied) = oneshot::channel();
-        tokio::spawn(Sending { inner, heart, app, worker, claim, deadline }.run(new, reply));
-        // Its runtime has ended.
+        let sending = Sending { inner, heart: Arc::clone(&heart), app, worker, claim, deadline };
+        heart.spawn(sending.run(new, reply));
+        // Its worker has ended.
         replied.await.unwrap_or(Err(OutboxError::NotSettled(id)))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use wxsub_core::clock::ClockReading;
 
 use crate::id::{MessageId, NoRandomBytes, WorkerId};
@@ -33,6 +34,8 @@ pub(crate) struct Heart {
     pulse: Mutex<Pulse>,
     /// An attempt or a claim has ended.
     ended: Notify,
+    /// The synchronous sends.
+    sends: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Heart {
         let (running, claims, suspects) = (HashSet::new(), BTreeSet::new(), Suspects::default());
         let (post_until, next_claim, closed) = (None, 0, false);
         let pulse = Pulse { worker, post_until, running, claims, next_claim, suspects, closed };
-        Ok(Self { inner, pulse: Mutex::new(pulse), ended: Notify::new() })
+        Ok(Self { inner, pulse: Mutex::new(pulse), ended: Notify::new(), sends: Mutex::default() })
     }
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
@@ -101,6 +104,18 @@ impl Heart {
     pub(super) fn end_attempt(&self, attempt: Attempt) {
         self.pulse().running.remove(&attempt);
         self.ended.notify_one();
+    }
+
+    /// Runs a synchronous send, until it ends or [`abort_sends`](Self::abort_sends).
+    pub(crate) fn spawn(&self, send: impl Future<Output = ()> + Send + 'static) {
+        let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
+        while sends.try_join_next().is_some() {}
+        sends.spawn(send);
+    }
+
+    /// Ends the synchronous sends: their attempts end as those of a process that is killed.
+    pub(super) fn abort_sends(&self) {
+        self.sends.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
     /// Claims nothing from now on.

@@ -198,3 +198,21 @@ async fn a_worker_that_ends_waits_for_synchronous_sends() {
     // The client gives up after 30 s.
     assert_eq!(sending.await.unwrap().unwrap().message().reason, Some(Reason::ResponseLost));
 }
+
+#[tokio::test]
+async fn a_send_whose_worker_is_dropped_may_have_been_sent() {
+    let harness = Harness::new();
+    harness.weixin.respond_once(SEND, MockResponse::Hang);
+    let worker = harness.run();
+    harness.clock.advance_and_run(SECOND).await;
+    let sending = harness.send(None);
+    harness.clock.advance_and_run(SECOND).await;
+    worker.abort();
+    let _ = worker.await;
+    let id = harness.only().await.id;
+    assert_eq!(sending.await.unwrap(), Err(OutboxError::NotSettled(id)));
+    harness.run();
+    harness.clock.advance_and_run(2 * MINUTE).await;
+    let message = harness.get(id).await;
+    assert_eq!((message.state, message.reason), (MessageState::MaybeSent, Some(Reason::WorkerLost)));
+}
