@@ -83,7 +83,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
         ],
     ),
     ("wxsub-reqwest", &["bytes", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
-    ("wxsub-redis", &["async-trait", "base64", "redis", "ring", "thiserror", "tokio", "zeroize"]),
+    ("wxsub-redis", &["async-trait", "base16ct", "base64", "redis", "ring", "thiserror", "tokio", "zeroize"]),
     (
         "wxsub-outbox",
         &[

@@ -27,24 +27,13 @@ impl FromStr for EncryptionKey {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut key = Zeroizing::new([0_u8; 32]);
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
+        let length = base16ct::mixed::decode(text, &mut *key).map_or(0, <[u8]>::len);
+        if length != key.len() {
             return Err(RedisConfigError::EncryptionKey);
-        }
-        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = pair
-                .iter()
-                .try_fold(0, |byte, digit| Some(byte << 4 | hex_value(*digit)?))
-                .ok_or(RedisConfigError::EncryptionKey)?;
         }
         let unbound = UnboundKey::new(&AES_256_GCM, &*key).map_err(|_| RedisConfigError::EncryptionKey)?;
         Ok(Self(LessSafeKey::new(unbound)))
     }
-}
-
-/// The value of a hexadecimal digit.
-fn hex_value(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 impl EncryptionKey {

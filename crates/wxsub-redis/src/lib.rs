@@ -20,13 +20,10 @@
 //!
 //! With `rediss://`, TLS is rustls with the crypto provider of this process. If there is none, rustls installs ring.
 
-mod address;
 mod builder;
 mod connection;
 mod encryption;
 mod error;
-mod keys;
-mod pubsub;
 mod record;
 mod store;
 

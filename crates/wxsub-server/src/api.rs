@@ -1,7 +1,7 @@
 //! The routes of the server, and what surrounds every handler: duration metrics, the limit of concurrent requests, and the
 //! audit line.
 
-mod observe;
+mod observer;
 pub(crate) mod public;
 mod request;
 mod v1;
@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 use wxsub_api::path;
 use wxsub_proto::endpoint::{stable_token, subscribe, token};
 
-use self::observe::Observe;
+use self::observer::RouteObserver;
 use crate::apps::ServerState;
 use crate::state::audit::{Action, ApiSurface};
 
@@ -25,7 +25,7 @@ use crate::state::audit::{Action, ApiSurface};
 pub(crate) fn router(state: &Arc<ServerState>, with_metrics: bool) -> Router {
     let routes = v1_routes(state)
         .merge(weixin_routes(state))
-        .fallback(unknown.layer(Observe::new(state, "other").limited(weixin_compat::overloaded)))
+        .fallback(unknown.layer(RouteObserver::new(state, "other").limited(weixin_compat::overloaded)))
         .merge(public_routes(state));
     let routes = if with_metrics { routes.merge(metrics_route(state)) } else { routes };
     routes.with_state(Arc::clone(state))
@@ -38,9 +38,9 @@ pub(crate) fn metrics_router(state: &Arc<ServerState>) -> Router {
 
 /// The v1 API.
 fn v1_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
-    let limited = |path| Observe::new(state, path).limited(v1::overloaded);
+    let limited = |path| RouteObserver::new(state, path).limited(v1::overloaded);
     let audited = |path, action| limited(path).audited(ApiSurface::V1, action);
-    let messages = Observe::new(state, path::MESSAGES).limited(v1::messages::overloaded);
+    let messages = RouteObserver::new(state, path::MESSAGES).limited(v1::messages::overloaded);
     Router::new()
         .route(
             path::APPS,
@@ -66,10 +66,10 @@ fn v1_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
 
 /// The Weixin-compatible API.
 fn weixin_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
-    let limited = |path| Observe::new(state, path).limited(weixin_compat::overloaded);
+    let limited = |path| RouteObserver::new(state, path).limited(weixin_compat::overloaded);
     let audited = |path, action| limited(path).audited(ApiSurface::Weixin, action);
     // The key is in the body, so the handler takes the permit itself, after it has read the body.
-    let stable = Observe::new(state, stable_token::PATH).audited(ApiSurface::Weixin, Action::Read);
+    let stable = RouteObserver::new(state, stable_token::PATH).audited(ApiSurface::Weixin, Action::Read);
     Router::new()
         .route(
             token::PATH,
@@ -91,13 +91,13 @@ fn weixin_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
 /// The routes of operators. They need no key and work under overload too.
 fn public_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
     Router::new()
-        .route(path::LIVEZ, get(public::liveness.layer(Observe::new(state, path::LIVEZ))))
-        .route(path::READYZ, get(public::readiness.layer(Observe::new(state, path::READYZ))))
-        .route(path::OPENAPI, get(public::openapi.layer(Observe::new(state, path::OPENAPI))))
+        .route(path::LIVEZ, get(public::liveness.layer(RouteObserver::new(state, path::LIVEZ))))
+        .route(path::READYZ, get(public::readiness.layer(RouteObserver::new(state, path::READYZ))))
+        .route(path::OPENAPI, get(public::openapi.layer(RouteObserver::new(state, path::OPENAPI))))
 }
 
 fn metrics_route(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
-    Router::new().route(path::METRICS, get(public::metrics.layer(Observe::new(state, path::METRICS))))
+    Router::new().route(path::METRICS, get(public::metrics.layer(RouteObserver::new(state, path::METRICS))))
 }
 
 /// The response for a path without a route, in the format of the API that the path belongs to.

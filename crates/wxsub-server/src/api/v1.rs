@@ -168,14 +168,14 @@ impl RequiredScope for MessageSend {
 
 /// The client of the request's key and the app of the path. The client has the scope `S` and may use the app.
 #[derive(Debug)]
-pub(super) struct Authorized<S> {
+pub(super) struct AuthorizedClient<S> {
     pub(super) context: RequestContext,
     pub(super) client: Arc<ApiClient>,
     pub(super) app: Arc<ManagedApp>,
     scope: PhantomData<S>,
 }
 
-impl<S: RequiredScope> FromRequestParts<Arc<ServerState>> for Authorized<S> {
+impl<S: RequiredScope> FromRequestParts<Arc<ServerState>> for AuthorizedClient<S> {
     type Rejection = ProblemResponse;
 
     async fn from_request_parts(

@@ -9,7 +9,7 @@ use wxsub_core::clock::MonotonicInstant;
 use wxsub_core::rate_limit::TokenBucket;
 use wxsub_core::token::Generation;
 
-const CAPACITY: u32 = 3;
+const REPORT_CAPACITY: u32 = 3;
 const REFILL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The token buckets of all clients for one app, and the report that is being handled.
@@ -47,7 +47,7 @@ impl ReportLimiter {
         let bucket = self
             .buckets
             .entry(client.to_owned())
-            .or_insert_with(|| TokenBucket::new(CAPACITY, REFILL_INTERVAL));
+            .or_insert_with(|| TokenBucket::new(REPORT_CAPACITY, REFILL_INTERVAL));
         bucket.try_acquire(now)?;
         self.refreshing_generation = Some(generation);
         Ok(Admission::Leader)

@@ -40,7 +40,7 @@ impl Diagnostic {
         format!("{}{line}: {}", file.display(), self.without_line())
     }
 
-    /// Path and text, for a configuration that no one sees as a file.
+    /// Path and text, for a configuration that is not in a file.
     #[must_use]
     pub fn without_line(&self) -> String {
         if self.path.is_empty() { self.text.clone() } else { format!("{}: {}", self.path, self.text) }

@@ -10,12 +10,12 @@ use wxsub_sandbox::Fault;
 use super::setup::{ALL, SEND, STABLE, Setup, TOKEN, client, config_with_audit, key, message};
 
 /// A setup that writes its audit lines to a file.
-struct Audited {
+struct AuditedServer {
     setup: Setup,
     path: PathBuf,
 }
 
-impl Audited {
+impl AuditedServer {
     async fn new(name: &str, more: &str) -> Self {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = std::fs::remove_file(&path);
@@ -47,7 +47,7 @@ impl Audited {
 #[tokio::test]
 async fn each_v1_request_has_its_line() {
     let scopes = format!("{ALL}, \"admin\"");
-    let audited = Audited::new("audit-v1.jsonl", &client('a', "\"wx1\"", &scopes)).await;
+    let audited = AuditedServer::new("audit-v1.jsonl", &client('a', "\"wx1\"", &scopes)).await;
     let setup = &audited.setup;
     let token = setup.token().await.access_token();
     setup.report(&token).await;
@@ -91,7 +91,7 @@ async fn each_v1_request_has_its_line() {
 
 #[tokio::test]
 async fn each_weixin_compatible_request_has_its_line() {
-    let audited = Audited::new("audit-weixin.jsonl", &client('a', "\"wx1\"", ALL)).await;
+    let audited = AuditedServer::new("audit-weixin.jsonl", &client('a', "\"wx1\"", ALL)).await;
     let setup = &audited.setup;
     let token = setup.classic(&key('a')).await.access_token();
     setup.classic(&key('z')).await;
@@ -132,7 +132,7 @@ async fn each_weixin_compatible_request_has_its_line() {
 
 #[tokio::test]
 async fn failed_token_request_has_its_errcode() {
-    let audited = Audited::new("audit-failed.jsonl", &client('a', "\"wx1\"", ALL)).await;
+    let audited = AuditedServer::new("audit-failed.jsonl", &client('a', "\"wx1\"", ALL)).await;
     let setup = &audited.setup;
     setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
     setup.token().await;
@@ -146,7 +146,7 @@ async fn failed_token_request_has_its_errcode() {
 #[tokio::test]
 async fn audit_file_is_readable_by_the_owner_only() {
     use std::os::unix::fs::PermissionsExt;
-    let audited = Audited::new("audit-mode.jsonl", "").await;
+    let audited = AuditedServer::new("audit-mode.jsonl", "").await;
     let mode = std::fs::metadata(&audited.path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

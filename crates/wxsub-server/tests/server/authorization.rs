@@ -73,11 +73,11 @@ async fn ask(setup: &Setup, method: &str, route: &str, appid: &str, key: &str) -
     } else if route.ends_with("messages") {
         body = message("oUser", 1);
     }
-    let answer = setup.ask(method, &target, native.then_some(key), body).await;
+    let response = setup.ask(method, &target, native.then_some(key), body).await;
     if native {
-        return answer.status.into();
+        return response.status.into();
     }
-    answer.json().get("errcode").map_or(0, |errcode| errcode.as_i64().unwrap())
+    response.json().get("errcode").map_or(0, |errcode| errcode.as_i64().unwrap())
 }
 
 #[tokio::test]
@@ -87,10 +87,10 @@ async fn unknown_key_gets_nothing() {
     for (method, route, _) in &ROUTES[..4] {
         for app in ["wx1", "wx9", "..%2f..", "%ff", "a%00b"] {
             for bearer in [None, Some(key('z')), Some("short".to_owned())] {
-                let answer = setup.ask(method, &route.replace("{}", app), bearer.as_deref(), "").await;
-                assert_eq!((answer.status, answer.kind().as_str()), (401, "unauthorized"));
-                assert_eq!(answer.json()["detail"], unknown.json()["detail"]);
-                assert_eq!(answer.headers["www-authenticate"], "Bearer");
+                let response = setup.ask(method, &route.replace("{}", app), bearer.as_deref(), "").await;
+                assert_eq!((response.status, response.kind().as_str()), (401, "unauthorized"));
+                assert_eq!(response.json()["detail"], unknown.json()["detail"]);
+                assert_eq!(response.headers["www-authenticate"], "Bearer");
             }
         }
     }
@@ -107,8 +107,8 @@ async fn key_works_only_from_its_networks() {
     for (range, status, errcode) in [("10.0.0.0/8", 200, None), ("192.168.0.0/16", 401, Some(40125))] {
         let setup = Setup::new(&from(range)).await;
         assert_eq!(setup.token().await.status, status);
-        let answer = setup.classic(&key('a')).await;
-        assert_eq!(answer.json().get("errcode").and_then(serde_json::Value::as_i64), errcode);
+        let response = setup.classic(&key('a')).await;
+        assert_eq!(response.json().get("errcode").and_then(serde_json::Value::as_i64), errcode);
     }
 }
 
@@ -141,8 +141,8 @@ async fn openapi_document_describes_every_v1_route() {
         for (method, operation) in operations.as_object().unwrap() {
             described.push((method.to_uppercase(), path.replace("{appid}", "{}")));
             assert_eq!(operation["security"], json!([{"key": []}]));
-            let answer = setup.ask(&method.to_uppercase(), &path.replace("{appid}", "wx1"), None, "").await;
-            assert_eq!(answer.status, 401, "{method} {path}");
+            let response = setup.ask(&method.to_uppercase(), &path.replace("{appid}", "wx1"), None, "").await;
+            assert_eq!(response.status, 401, "{method} {path}");
             assert!(operation["responses"]["401"].is_object());
         }
     }

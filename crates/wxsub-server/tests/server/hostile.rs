@@ -7,11 +7,12 @@ async fn body_beyond_the_limit_is_rejected() {
     let setup = Setup::new(&usual()).await;
     let token = setup.token().await.access_token();
     for size in [65_537, 8 << 20] {
-        let answer = setup.send("x".repeat(size)).await;
-        assert_eq!((answer.status, answer.kind().as_str()), (413, "too_large"));
-        assert_eq!(answer.json()["outcome"], "not_sent");
-        let answer = setup.ask("POST", &format!("{SEND}?access_token={token}"), None, "x".repeat(size)).await;
-        assert_eq!(answer.errcode(), 45002);
+        let response = setup.send("x".repeat(size)).await;
+        assert_eq!((response.status, response.kind().as_str()), (413, "too_large"));
+        assert_eq!(response.json()["outcome"], "not_sent");
+        let response =
+            setup.ask("POST", &format!("{SEND}?access_token={token}"), None, "x".repeat(size)).await;
+        assert_eq!(response.errcode(), 45002);
         assert_eq!(setup.ask("POST", STABLE, None, "x".repeat(size)).await.errcode(), 45002);
     }
     assert_eq!((setup.seen(TOKEN), setup.seen(SEND)), (1, 0));
@@ -54,14 +55,14 @@ async fn deep_and_odd_json_is_rejected() {
 async fn odd_paths_are_not_found() {
     let setup = Setup::new(&usual()).await;
     for app in ["..%2fwx1", "wx1%00", "%77x2", "wx1%0d%0aX", "wx1%2f..", "%ff", "*", &"w".repeat(5000)] {
-        let answer = setup.get(&format!("/v1/apps/{app}/access_token"), &key('a')).await;
-        assert_eq!((answer.status, answer.kind().as_str()), (403, "forbidden"), "{app}");
+        let response = setup.get(&format!("/v1/apps/{app}/access_token"), &key('a')).await;
+        assert_eq!((response.status, response.kind().as_str()), (403, "forbidden"), "{app}");
     }
     for target in
         ["/v1", "/v1/", "/v1/apps/", "/v1/apps//access_token", "/v1/apps/wx1/../wx2/access_token", "/v1/x"]
     {
-        let answer = setup.get(target, &key('a')).await;
-        assert!([403, 404].contains(&answer.status), "{target}: {answer:?}");
+        let response = setup.get(target, &key('a')).await;
+        assert!([403, 404].contains(&response.status), "{target}: {response:?}");
     }
     // The encoded AppID is the same app.
     assert_eq!(setup.get("/v1/apps/%77x1/access_token", &key('a')).await.status, 200);
@@ -70,11 +71,11 @@ async fn odd_paths_are_not_found() {
         ("PUT", "/v1/apps/wx1/messages"),
         ("GET", "/v1/apps/wx1/access_token/report"),
     ] {
-        let answer = setup.ask(method, target, Some(&key('a')), "").await;
-        assert_eq!((answer.status, answer.kind().as_str()), (405, "method_not_allowed"));
+        let response = setup.ask(method, target, Some(&key('a')), "").await;
+        assert_eq!((response.status, response.kind().as_str()), (405, "method_not_allowed"));
         let allowed = if target == "/v1/apps" { "GET" } else { "POST" };
-        assert_eq!(answer.headers["allow"], allowed);
-        assert_eq!(answer.headers["cache-control"], "no-store");
+        assert_eq!(response.headers["allow"], allowed);
+        assert_eq!(response.headers["cache-control"], "no-store");
     }
 }
 
@@ -82,8 +83,8 @@ async fn odd_paths_are_not_found() {
 async fn untrusted_text_starts_no_log_line() {
     let setup = Setup::new(&usual()).await;
     for title in ["a\\r\\nX: y", "a\\u001b[2J", "a\\u0000"] {
-        let answer = setup.send(message("oUser", 1).replace("Parcel", title)).await;
-        assert_eq!((answer.status, answer.json()["problems"][0]["field"].as_str()), (422, Some("title")));
+        let response = setup.send(message("oUser", 1).replace("Parcel", title)).await;
+        assert_eq!((response.status, response.json()["problems"][0]["field"].as_str()), (422, Some("title")));
     }
     let twice = message("oUser", 1).replace("\"title\"", "\"touser\":\"o2\",\"title\"");
     assert_eq!(setup.send(twice).await.status, 400);

@@ -7,8 +7,6 @@ mod authorization;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
-mod native;
-#[cfg(test)]
 mod operating;
 #[cfg(test)]
 mod outage;
@@ -18,5 +16,7 @@ mod reload;
 mod setup;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod v1;
 #[cfg(test)]
 mod weixin;

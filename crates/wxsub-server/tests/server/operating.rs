@@ -24,7 +24,7 @@ async fn exported() -> String {
     let token = setup.token().await.access_token();
     setup.report(&token).await;
     setup.pass(400).await;
-    setup.steal();
+    setup.invalidate_tokens();
     setup.send(message("oUser", 1)).await;
     setup.ask("GET", "/metrics", None, "").await.text
 }

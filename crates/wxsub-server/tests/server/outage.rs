@@ -33,8 +33,8 @@ async fn outage_serves_token_until_expiry_and_recovers_without_restart() {
         setup.pass(200).await;
         let before = setup.sandbox.now();
         for _ in 0..100 {
-            let answer = setup.token().await;
-            assert_eq!((answer.status, answer.kind().as_str()), (503, "no_token"), "{fault:?}");
+            let response = setup.token().await;
+            assert_eq!((response.status, response.kind().as_str()), (503, "no_token"), "{fault:?}");
             assert!(setup.classic(&key('a')).await.errcode() != 0);
         }
         assert_eq!(setup.sandbox.now(), before, "{fault:?}");
@@ -52,9 +52,9 @@ async fn report_during_outage_keeps_current_token() {
     let setup = Setup::new(&usual()).await;
     let token = setup.token().await.access_token();
     setup.sandbox.add_fault(TOKEN, 100_000, Fault::ErrCode(ErrCode::SYSTEM_BUSY));
-    let answer = setup.meanwhile(setup.report(&token)).await;
-    assert_eq!((answer.status, answer.kind().as_str()), (503, "no_token"));
-    assert!(answer.retry_after() >= 1 && !answer.text.contains(&token));
+    let response = setup.meanwhile(setup.report(&token)).await;
+    assert_eq!((response.status, response.kind().as_str()), (503, "no_token"));
+    assert!(response.retry_after() >= 1 && !response.text.contains(&token));
     assert_eq!(setup.token().await.access_token(), token);
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Setup {
 
 /// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct TestResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
@@ -130,7 +130,7 @@ impl Setup {
         target: &str,
         key: Option<&str>,
         body: impl Into<Body>,
-    ) -> Answer {
+    ) -> TestResponse {
         let mut request = Request::builder().method(method).uri(target);
         if let Some(key) = key {
             request = request.header("Authorization", format!("Bearer {key}"));
@@ -138,34 +138,34 @@ impl Setup {
         let mut request = request.body(body.into()).unwrap();
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 1, 2, 3], 4))));
         let mut router = self.router.clone();
-        let answering = tokio::spawn(async move { router.call(request).await.unwrap() });
-        let response = answering.await.unwrap();
+        let task = tokio::spawn(async move { router.call(request).await.unwrap() });
+        let response = task.await.unwrap();
         let (head, body) = response.into_parts();
         let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
         assert!(!text.contains(SECRET));
-        Answer { status: head.status.as_u16(), headers: head.headers, text }
+        TestResponse { status: head.status.as_u16(), headers: head.headers, text }
     }
 
-    pub(crate) async fn get(&self, target: &str, key: &str) -> Answer {
+    pub(crate) async fn get(&self, target: &str, key: &str) -> TestResponse {
         self.ask("GET", target, Some(key), Body::empty()).await
     }
 
     /// The current token from the v1 API.
-    pub(crate) async fn token(&self) -> Answer {
+    pub(crate) async fn token(&self) -> TestResponse {
         self.get("/v1/apps/wx1/access_token", &key('a')).await
     }
 
-    pub(crate) async fn report(&self, token: &str) -> Answer {
+    pub(crate) async fn report(&self, token: &str) -> TestResponse {
         let body = format!("{{\"access_token\":\"{token}\"}}");
         self.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key('a')), body).await
     }
 
-    pub(crate) async fn send(&self, body: String) -> Answer {
+    pub(crate) async fn send(&self, body: String) -> TestResponse {
         self.ask("POST", "/v1/apps/wx1/messages", Some(&key('a')), body).await
     }
 
     /// The current token from the Weixin-compatible API.
-    pub(crate) async fn classic(&self, key: &str) -> Answer {
+    pub(crate) async fn classic(&self, key: &str) -> TestResponse {
         let target = format!("{TOKEN}?grant_type=client_credential&appid=wx1&secret={key}");
         self.ask("GET", &target, None, Body::empty()).await
     }
@@ -180,7 +180,7 @@ impl Setup {
     }
 
     /// Invalidates all tokens of the app.
-    pub(crate) fn steal(&self) {
+    pub(crate) fn invalidate_tokens(&self) {
         self.sandbox.invalidate_tokens(&"wx1".parse().unwrap()).unwrap();
     }
 
@@ -205,7 +205,7 @@ impl Setup {
     }
 }
 
-impl Answer {
+impl TestResponse {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{self:?}"))
     }

@@ -5,13 +5,13 @@ use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::setup::{ALL, Answer, PROBE, SEND, STABLE, Setup, TOKEN, client, key, message, usual};
+use super::setup::{ALL, PROBE, SEND, STABLE, Setup, TOKEN, TestResponse, client, key, message, usual};
 
-async fn subscribe(setup: &Setup, token: &str, body: String) -> Answer {
+async fn subscribe(setup: &Setup, token: &str, body: String) -> TestResponse {
     setup.ask("POST", &format!("{SEND}?access_token={token}"), None, body).await
 }
 
-async fn stable(setup: &Setup, key: &str, force: bool) -> Answer {
+async fn stable(setup: &Setup, key: &str, force: bool) -> TestResponse {
     let body =
         json!({"grant_type": "client_credential", "appid": "wx1", "secret": key, "force_refresh": force});
     setup.ask("POST", STABLE, None, body.to_string()).await
@@ -20,14 +20,17 @@ async fn stable(setup: &Setup, key: &str, force: bool) -> Answer {
 #[tokio::test]
 async fn token_response_has_the_format_of_weixin() {
     let setup = Setup::new(&usual()).await;
-    let answer = setup.classic(&key('a')).await;
-    assert_eq!((answer.status, &answer.headers["content-type"]), (200, &"application/json".parse().unwrap()));
-    let body = answer.json();
+    let response = setup.classic(&key('a')).await;
+    assert_eq!(
+        (response.status, &response.headers["content-type"]),
+        (200, &"application/json".parse().unwrap())
+    );
+    let body = response.json();
     let mut names: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
     names.sort();
     assert_eq!(names, ["access_token", "expires_in"]);
-    assert_eq!(stable(&setup, &key('a'), false).await.access_token(), answer.access_token());
-    assert_eq!(setup.token().await.access_token(), answer.access_token());
+    assert_eq!(stable(&setup, &key('a'), false).await.access_token(), response.access_token());
+    assert_eq!(setup.token().await.access_token(), response.access_token());
     assert_eq!(setup.seen(TOKEN), 1);
 }
 
@@ -36,14 +39,14 @@ async fn second_fetch_probes_weixin_and_replaces_invalid_token() {
     let setup = Setup::new(&usual()).await;
     let first = setup.classic(&key('a')).await.access_token();
     assert_eq!(setup.seen(PROBE), 0);
-    setup.steal();
+    setup.invalidate_tokens();
     // The SDK has called Weixin directly, got 40001, and fetches again.
     let second = setup.classic(&key('a')).await.access_token();
     assert_ne!(first, second);
     assert_eq!((setup.seen(PROBE), setup.seen(TOKEN)), (1, 2));
     // Repeated fetches cost one probe in ten seconds, and no token.
-    let answers = join_all((0..50).map(|_| async { setup.classic(&key('a')).await.access_token() })).await;
-    assert!(answers.iter().all(|token| *token == second));
+    let responses = join_all((0..50).map(|_| async { setup.classic(&key('a')).await.access_token() })).await;
+    assert!(responses.iter().all(|token| *token == second));
     assert_eq!((setup.seen(PROBE), setup.seen(TOKEN)), (1, 2));
     setup.pass(10).await;
     assert_eq!(setup.classic(&key('a')).await.access_token(), second);
@@ -54,9 +57,9 @@ async fn second_fetch_probes_weixin_and_replaces_invalid_token() {
 async fn concurrent_second_fetches_get_the_same_new_token() {
     let setup = Setup::new(&usual()).await;
     let first = setup.classic(&key('a')).await.access_token();
-    setup.steal();
-    let answers = join_all((0..50).map(|_| async { setup.classic(&key('a')).await.access_token() })).await;
-    assert!(answers.iter().all(|token| *token == answers[0] && *token != first), "{answers:?}");
+    setup.invalidate_tokens();
+    let responses = join_all((0..50).map(|_| async { setup.classic(&key('a')).await.access_token() })).await;
+    assert!(responses.iter().all(|token| *token == responses[0] && *token != first), "{responses:?}");
     assert_eq!((setup.seen(PROBE), setup.seen(TOKEN)), (1, 2));
 }
 
@@ -83,7 +86,7 @@ async fn message_is_authorized_by_its_token() {
     let mut newer = Vec::new();
     for scene in 2..=4 {
         setup.allow("oUser", scene);
-        setup.steal();
+        setup.invalidate_tokens();
         let tried = subscribe(&setup, &token, message("oUser", scene)).await;
         newer.push((tried.errcode(), setup.classic(&key('a')).await.access_token()));
     }
@@ -125,8 +128,8 @@ async fn errcode_depends_on_whether_the_message_may_have_arrived() {
         (Fault::ErrCode(ErrCode::new(987_654)), 987_654),
     ] {
         setup.sandbox.add_fault(SEND, 1, fault);
-        let answer = setup.meanwhile(subscribe(&setup, &token, message("oUser", 1))).await;
-        assert_eq!(answer.errcode(), errcode);
+        let response = setup.meanwhile(subscribe(&setup, &token, message("oUser", 1))).await;
+        assert_eq!(response.errcode(), errcode);
     }
 }
 
@@ -159,9 +162,9 @@ async fn own_errcodes_have_their_meaning() {
         ("GET", "/".to_owned(), "", 40066),
         ("DELETE", "/cgi-bin/token/../x".to_owned(), "", 40066),
     ] {
-        let answer = setup.ask(method, &target, None, body.to_owned()).await;
-        assert_eq!(answer.errcode(), errcode, "{method} {target}");
-        assert!(!answer.text.contains(&a), "{answer:?}");
+        let response = setup.ask(method, &target, None, body.to_owned()).await;
+        assert_eq!(response.errcode(), errcode, "{method} {target}");
+        assert!(!response.text.contains(&a), "{response:?}");
     }
     assert_eq!(stable(&setup, &key('o'), true).await.errcode(), 48001);
     assert_eq!(setup.seen(TOKEN), 0);
@@ -178,9 +181,9 @@ async fn force_refresh_is_a_rate_limited_report() {
     let mut token = stable(&setup, &key('a'), true).await.access_token();
     assert_eq!(setup.seen(TOKEN), 1, "a first token is no report");
     for _ in 0..3 {
-        let answer = stable(&setup, &key('a'), true).await;
-        assert_ne!(answer.access_token(), token);
-        token = answer.access_token();
+        let response = stable(&setup, &key('a'), true).await;
+        assert_ne!(response.access_token(), token);
+        token = response.access_token();
     }
     assert_eq!(stable(&setup, &key('a'), true).await.errcode(), 45011);
     assert_eq!(setup.seen(TOKEN), 4);
@@ -204,12 +207,12 @@ async fn a_refused_token_call_before_a_message_is_minus_one() {
     for (refused, remedy) in [(40001, "fix_config"), (40164, "allow_ip"), (45009, "slow_down")] {
         let setup = Setup::new(&usual()).await;
         let token = setup.classic(&key('a')).await.access_token();
-        setup.steal();
+        setup.invalidate_tokens();
         setup.sandbox.add_fault(TOKEN, 9, Fault::ErrCode(ErrCode::new(refused)));
-        let answer = subscribe(&setup, &token, message("oUser", 1)).await;
-        assert_eq!(answer.errcode(), -1);
+        let response = subscribe(&setup, &token, message("oUser", 1)).await;
+        assert_eq!(response.errcode(), -1);
         for text in ["not sent", &format!("errcode {refused}"), remedy] {
-            assert!(answer.text.contains(text), "{text:?} is not in {}", answer.text);
+            assert!(response.text.contains(text), "{text:?} is not in {}", response.text);
         }
     }
 }
@@ -221,7 +224,7 @@ async fn sdk_recovers_with_two_token_requests() {
     let token = setup.classic(&key('a')).await.access_token();
     setup.allow("oUser", 1);
     assert_eq!(subscribe(&setup, &token, message("oUser", 1)).await.errcode(), 0);
-    setup.steal();
+    setup.invalidate_tokens();
     setup.allow("oUser", 2);
     assert_eq!(subscribe(&setup, &token, message("oUser", 2)).await.errcode(), 0);
     assert_eq!((setup.seen(TOKEN), setup.received("oUser")), (2, 2));
@@ -242,8 +245,8 @@ async fn empty_members_count_as_absent_and_unknown_ones_are_ignored() {
     ] {
         setup.allow("oUser", 1);
         let body = message("oUser", 1).replacen('{', &format!("{{{more},"), 1);
-        let answer = subscribe(&setup, &token, body).await;
-        assert_eq!(answer.errcode(), 0, "{more}: {answer:?}");
+        let response = subscribe(&setup, &token, body).await;
+        assert_eq!(response.errcode(), 0, "{more}: {response:?}");
     }
     // An empty member that is required is still missing.
     let body = message("oUser", 1).replace("Parcel", "");

@@ -10,7 +10,7 @@ use serde_json::Value;
 use wxsub_api::{Problem, ProblemKind, ReportRequest, TokenResponse};
 use wxsub_proto::{AccessToken, ApiError};
 
-use super::{Authorized, ProblemResponse, TokenRead, TokenReport};
+use super::{AuthorizedClient, ProblemResponse, TokenRead, TokenReport};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{ManagedApp, ReportError, ServedToken, ServerState};
 use crate::state::audit::{Action, ApiSurface};
@@ -71,7 +71,7 @@ impl FromRequest<Arc<ServerState>> for ReportedToken {
     )
 )]
 pub(in crate::api) async fn read(
-    Authorized { context, app, .. }: Authorized<TokenRead>,
+    AuthorizedClient { context, app, .. }: AuthorizedClient<TokenRead>,
 ) -> Result<Json<TokenBody>, ProblemResponse> {
     let served = match app.current() {
         Some(current) => Ok(current),
@@ -102,7 +102,7 @@ pub(in crate::api) async fn read(
     )
 )]
 pub(in crate::api) async fn report(
-    Authorized { context, client, app, .. }: Authorized<TokenReport>,
+    AuthorizedClient { context, client, app, .. }: AuthorizedClient<TokenReport>,
     ReportedToken(token): ReportedToken,
 ) -> Result<Json<TokenBody>, ProblemResponse> {
     let refresh = app.report_invalid(&client.name, app.generation_of(&token));

@@ -10,10 +10,10 @@ use super::setup::{ALL, SEND, Setup, TOKEN, client, key, message, usual};
 #[tokio::test]
 async fn concurrent_cold_reads_cost_one_fetch() {
     let setup = Setup::new(&usual()).await;
-    let answers = join_all((0..300).map(|_| setup.token())).await;
-    assert!(answers.iter().all(|answer| answer.status == 200 && answer.text == answers[0].text));
+    let responses = join_all((0..300).map(|_| setup.token())).await;
+    assert!(responses.iter().all(|response| response.status == 200 && response.text == responses[0].text));
     assert_eq!(setup.seen(TOKEN), 1);
-    let first = &answers[0];
+    let first = &responses[0];
     assert_eq!(
         (&first.headers["cache-control"], &first.headers["content-type"]),
         (&"no-store".parse().unwrap(), &"application/json".parse().unwrap())
@@ -29,17 +29,17 @@ async fn concurrent_reports_cost_one_fetch_and_late_ones_none() {
     let setup = Setup::new(&usual()).await;
     let first = setup.token().await;
     let token = first.access_token();
-    setup.steal();
-    let answers = join_all((0..300).map(|_| setup.report(&token))).await;
+    setup.invalidate_tokens();
+    let responses = join_all((0..300).map(|_| setup.report(&token))).await;
     assert!(
-        answers.iter().all(|answer| answer.status == 200 && answer.text == answers[0].text),
-        "{answers:?}"
+        responses.iter().all(|response| response.status == 200 && response.text == responses[0].text),
+        "{responses:?}"
     );
-    assert_ne!(answers[0].access_token(), token);
-    assert!(answers[0].json()["generation"].as_u64() > first.json()["generation"].as_u64());
+    assert_ne!(responses[0].access_token(), token);
+    assert!(responses[0].json()["generation"].as_u64() > first.json()["generation"].as_u64());
     assert_eq!(setup.seen(TOKEN), 2);
     for late in [token.as_str(), "never-heard-of"] {
-        assert_eq!(setup.report(late).await.text, answers[0].text);
+        assert_eq!(setup.report(late).await.text, responses[0].text);
     }
     assert_eq!(setup.seen(TOKEN), 2);
 }
@@ -49,9 +49,9 @@ async fn key_may_report_three_times_then_once_a_minute() {
     let setup = Setup::new(&usual()).await;
     let mut token = setup.token().await.access_token();
     for _ in 0..3 {
-        let answer = setup.report(&token).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        token = answer.access_token();
+        let response = setup.report(&token).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        token = response.access_token();
     }
     let refused = setup.report(&token).await;
     assert_eq!((refused.status, refused.kind().as_str(), refused.retry_after()), (429, "rate_limited", 60));
@@ -71,10 +71,10 @@ async fn app_refreshes_five_times_for_any_number_of_keys() {
     let mut statuses = Vec::new();
     for letter in ('a'..='f').cycle().take(12) {
         let body = json!({"access_token": token}).to_string();
-        let answer = setup.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key(letter)), body).await;
-        statuses.push(answer.status);
-        if answer.status == 200 {
-            token = answer.access_token();
+        let response = setup.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key(letter)), body).await;
+        statuses.push(response.status);
+        if response.status == 200 {
+            token = response.access_token();
         }
     }
     assert_eq!(statuses, [[200; 5].as_slice(), &[429; 7]].concat());
@@ -85,13 +85,13 @@ async fn app_refreshes_five_times_for_any_number_of_keys() {
 async fn missing_token_is_a_problem_with_a_remedy() {
     let setup = Setup::new(&usual()).await;
     setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
-    let answer = setup.token().await;
-    assert_eq!((answer.status, answer.kind().as_str()), (503, "no_token"));
+    let response = setup.token().await;
+    assert_eq!((response.status, response.kind().as_str()), (503, "no_token"));
     assert_eq!(
-        (answer.json()["errcode"].as_i64(), answer.json()["remedy"].as_str()),
+        (response.json()["errcode"].as_i64(), response.json()["remedy"].as_str()),
         (Some(40164), Some("allow_ip"))
     );
-    assert!(answer.retry_after() >= 1);
+    assert!(response.retry_after() >= 1);
     let again = setup.token().await;
     assert_eq!((again.status, setup.seen(TOKEN)), (503, 1));
     assert_eq!(setup.ask("GET", "/readyz", None, "").await.status, 503);
@@ -127,7 +127,7 @@ async fn message_is_sent_refused_and_sent_after_refresh() {
     assert_eq!((&refused.json()["remedy"], &refused.json()["stage"]), (&json!("stop"), &json!("send")));
     assert!(refused.json()["rid"].is_string());
     setup.allow("oUser", 2);
-    setup.steal();
+    setup.invalidate_tokens();
     assert_eq!(setup.send(message("oUser", 2)).await.status, 200);
     assert_eq!((setup.received("oUser"), setup.seen(TOKEN)), (2, 2));
 }
@@ -138,20 +138,24 @@ async fn unknown_outcome_is_504_and_not_sent_is_503() {
     setup.token().await;
     for fault in [Fault::ResetAfterApply, Fault::Status(502), Fault::Html, Fault::Hang] {
         setup.sandbox.add_fault(SEND, 1, fault);
-        let answer = setup.meanwhile(setup.send(message("oUser", 1))).await;
-        assert_eq!((answer.status, &answer.json()["outcome"]), (504, &json!("maybe_sent")), "{answer:?}");
+        let response = setup.meanwhile(setup.send(message("oUser", 1))).await;
+        assert_eq!(
+            (response.status, &response.json()["outcome"]),
+            (504, &json!("maybe_sent")),
+            "{response:?}"
+        );
     }
     let cold = Setup::new(&usual()).await;
     cold.sandbox.add_fault(TOKEN, 99, Fault::Status(502));
-    let answer = cold.meanwhile(cold.send(message("oUser", 1))).await;
-    assert_eq!((answer.status, &answer.json()["outcome"]), (503, &json!("not_sent")), "{answer:?}");
-    assert!(answer.retry_after() >= 1);
+    let response = cold.meanwhile(cold.send(message("oUser", 1))).await;
+    assert_eq!((response.status, &response.json()["outcome"]), (503, &json!("not_sent")), "{response:?}");
+    assert!(response.retry_after() >= 1);
     // Without a token nothing was sent, however long the wait.
     let cold = Setup::new(&(usual() + "[limits]\nrequest_timeout_s = 5\n")).await;
     cold.sandbox.add_fault(TOKEN, 99, Fault::Hang);
-    let answer = cold.meanwhile(cold.send(message("oUser", 1))).await;
-    let result = answer.json();
-    assert_eq!((answer.status, &result["outcome"]), (503, &json!("not_sent")), "{answer:?}");
+    let response = cold.meanwhile(cold.send(message("oUser", 1))).await;
+    let result = response.json();
+    assert_eq!((response.status, &result["outcome"]), (503, &json!("not_sent")), "{response:?}");
     assert_eq!((&result["touser"], &result["stage"]), (&json!("oUser"), &json!("token")));
     assert_eq!(cold.seen(SEND), 0);
 }
@@ -161,12 +165,12 @@ async fn a_refused_token_call_leaves_the_message_not_sent() {
     for (errcode, remedy) in [(40164, "allow_ip"), (40125, "fix_config"), (45009, "slow_down")] {
         let setup = Setup::new(&usual()).await;
         setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::new(errcode)));
-        let answer = setup.send(message("oUser", 1)).await;
-        let result = answer.json();
-        assert_eq!((answer.status, answer.kind().as_str()), (503, "not_sent"), "{answer:?}");
+        let response = setup.send(message("oUser", 1)).await;
+        let result = response.json();
+        assert_eq!((response.status, response.kind().as_str()), (503, "not_sent"), "{response:?}");
         assert_eq!((&result["outcome"], &result["stage"]), (&json!("not_sent"), &json!("token")));
         assert_eq!((&result["errcode"], &result["remedy"]), (&json!(errcode), &json!(remedy)));
-        assert!(answer.retry_after() > 5, "the wait is that of the token");
+        assert!(response.retry_after() > 5, "the wait is that of the token");
         let metrics = setup.ask("GET", "/metrics", None, "").await.text;
         assert!(metrics.contains("wxsub_sends_total{appid=\"wx1\",outcome=\"not_sent\"} 1"), "{metrics}");
         // One call was refused, and no message.
@@ -206,7 +210,7 @@ async fn invalid_message_is_not_posted() {
 async fn metrics_count_and_hold_no_secret() {
     let setup = Setup::new(&usual()).await;
     let token = setup.token().await.access_token();
-    setup.steal();
+    setup.invalidate_tokens();
     setup.report(&token).await;
     setup.send(message("oUser", 1)).await;
     setup.ask("GET", "/nowhere", None, "").await;

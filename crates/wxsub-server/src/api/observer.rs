@@ -22,7 +22,7 @@ use crate::state::audit::{Action, ApiSurface};
 
 /// What surrounds the handler of one route.
 #[derive(Debug, Clone)]
-pub(super) struct Observe {
+pub(super) struct RouteObserver {
     state: Arc<ServerState>,
     /// The path of the route, as the label of its metrics.
     route: &'static str,
@@ -33,7 +33,7 @@ pub(super) struct Observe {
     ok_durations: Arc<OnceLock<Histogram>>,
 }
 
-impl Observe {
+impl RouteObserver {
     /// Measures responses under this label.
     pub(super) fn new(state: &Arc<ServerState>, route: &'static str) -> Self {
         let (state, ok_durations) = (Arc::clone(state), Arc::default());
@@ -63,22 +63,22 @@ impl Observe {
     }
 }
 
-impl<S> Layer<S> for Observe {
-    type Service = Observed<S>;
+impl<S> Layer<S> for RouteObserver {
+    type Service = ObservedHandler<S>;
 
-    fn layer(&self, handler: S) -> Observed<S> {
-        Observed { handler, observe: self.clone() }
+    fn layer(&self, handler: S) -> ObservedHandler<S> {
+        ObservedHandler { handler, observer: self.clone() }
     }
 }
 
-/// A handler with its [`Observe`].
+/// A handler with its [`RouteObserver`].
 #[derive(Debug, Clone)]
-pub(super) struct Observed<S> {
+pub(super) struct ObservedHandler<S> {
     handler: S,
-    observe: Observe,
+    observer: RouteObserver,
 }
 
-impl<S> Service<Request> for Observed<S>
+impl<S> Service<Request> for ObservedHandler<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
     S::Future: Unpin,
@@ -92,29 +92,30 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let observe = self.observe.clone();
-        let started_at = observe.state.clock().now().mono;
-        let permit = match observe.overloaded.map(|response| (observe.state.try_acquire_permit(), response)) {
+        let observer = self.observer.clone();
+        let started_at = observer.state.clock().now().mono;
+        let permit = match observer.overloaded.map(|response| (observer.state.try_acquire_permit(), response))
+        {
             None => None,
             Some((Some(permit), _)) => Some(permit),
             Some((None, overloaded)) => {
                 let work = Work::Overloaded(ready(Ok(overloaded())));
-                return ObservedFuture { work, observe, started_at, context: None, _permit: None };
+                return ObservedFuture { work, observer, started_at, context: None, _permit: None };
             }
         };
-        let context = observe
+        let context = observer
             .audit
-            .map(|(api, action)| RequestContext::begin(&observe.state, &mut request, api, action));
+            .map(|(api, action)| RequestContext::begin(&observer.state, &mut request, api, action));
         let work = Work::Handler(self.handler.call(request));
-        ObservedFuture { work, observe, started_at, context, _permit: permit }
+        ObservedFuture { work, observer, started_at, context, _permit: permit }
     }
 }
 
-/// The response of an [`Observed`] handler.
+/// The response of an [`ObservedHandler`] handler.
 #[derive(Debug)]
 pub(super) struct ObservedFuture<F> {
     work: Work<F>,
-    observe: Observe,
+    observer: RouteObserver,
     started_at: MonotonicInstant,
     context: Option<RequestContext>,
     _permit: Option<RequestPermit>,
@@ -135,7 +136,7 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Observ
             Work::Overloaded(future) => Pin::new(future).poll(context),
         });
         if let Ok(response) = &response {
-            self.observe.record(self.started_at, response, self.context.as_ref());
+            self.observer.record(self.started_at, response, self.context.as_ref());
         }
         Poll::Ready(response)
     }
