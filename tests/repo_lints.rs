@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
 mod repo_lints {
+    mod cycles;
     mod dependencies;
     mod documents;
     mod files;

@@ -57,7 +57,7 @@ pub struct AppError {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "crate::problem::read_trace_id"
+        deserialize_with = "crate::send_result::read_trace_id"
     )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub rid: Option<TraceId>,

@@ -5,9 +5,9 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use wxsub_proto::{ErrCode, Remedy, TraceId};
+use wxsub_proto::{ErrCode, Message, Remedy, TraceId};
 
-use crate::SendResult;
+use crate::send_result::{SendResult, SendStatus, read_trace_id};
 
 /// The media type of a [`Problem`].
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -134,12 +134,6 @@ impl<'de> Deserialize<'de> for ProblemExtensions {
     }
 }
 
-/// Reads a trace id. A text that is none counts as absent.
-pub(crate) fn read_trace_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceId>, D::Error> {
-    let text: Option<Cow<'_, str>> = Deserialize::deserialize(deserializer)?;
-    Ok(text.and_then(|text| TraceId::new(&text)))
-}
-
 impl ProblemKind {
     /// Returns the status of the response.
     #[must_use]
@@ -229,6 +223,21 @@ impl Problem {
     #[must_use]
     pub fn with_result(self, result: SendResult) -> Self {
         self.with(ProblemExtensions::Result(result))
+    }
+
+    /// Parses the server's response to a message. `None` if it is not one, or status and outcome contradict each other.
+    #[must_use]
+    pub fn parse_send_result(message: &Message, status: u16, body: &[u8]) -> Option<SendResult> {
+        let problem: Self = serde_json::from_slice(body).ok()?;
+        let remedy = problem.remedy();
+        let result = match *problem.extensions {
+            ProblemExtensions::Result(result) => result,
+            _ if problem.kind.is_before_send() => {
+                SendResult { remedy, ..SendResult::new(SendStatus::NotSent) }
+            }
+            _ => return None,
+        };
+        result.outcome.fits(status).then(|| result.identified_by(message))
     }
 
     /// Returns the result of the message, if the problem has one.

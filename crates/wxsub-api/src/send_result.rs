@@ -2,13 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{
     ApiError, ErrCode, Message, OpenId, Operation, Remedy, Scene, TemplateId, TraceId, ValidationErrors,
 };
-
-use crate::{Problem, ProblemExtensions};
 
 /// The result of sending one message. Members without a value are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,11 +35,7 @@ pub struct SendResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errmsg: Option<String>,
     /// Weixin's id of the refused call.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "crate::problem::read_trace_id"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read_trace_id")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub rid: Option<TraceId>,
     /// What to do.
@@ -103,7 +97,7 @@ impl SendStatus {
     }
 
     /// Whether a response with this outcome can have this status.
-    fn fits(self, status: u16) -> bool {
+    pub(crate) fn fits(self, status: u16) -> bool {
         match self {
             Self::Sent => status == 200,
             Self::Refused => status == 422,
@@ -126,7 +120,7 @@ impl FieldError {
 }
 
 impl SendResult {
-    fn new(outcome: SendStatus) -> Self {
+    pub(crate) fn new(outcome: SendStatus) -> Self {
         let (touser, template_id, scene, errcode, errmsg, rid, remedy, stage, problems, line) =
             Default::default();
         Self { outcome, touser, template_id, scene, errcode, errmsg, rid, remedy, stage, problems, line }
@@ -138,7 +132,7 @@ impl SendResult {
         Self::new(outcome).identified_by(message)
     }
 
-    fn identified_by(self, message: &Message) -> Self {
+    pub(crate) fn identified_by(self, message: &Message) -> Self {
         let grant = message.grant();
         Self {
             touser: Some(grant.openid().clone()),
@@ -203,19 +197,6 @@ impl SendResult {
         }
     }
 
-    /// Parses the server's response to a message. `None` if it is not one, or status and outcome contradict each other.
-    #[must_use]
-    pub fn from_response(message: &Message, status: u16, body: &[u8]) -> Option<Self> {
-        let problem: Problem = serde_json::from_slice(body).ok()?;
-        let remedy = problem.remedy();
-        let result = match *problem.extensions {
-            ProblemExtensions::Result(result) => result,
-            _ if problem.kind.is_before_send() => Self { remedy, ..Self::new(SendStatus::NotSent) },
-            _ => return None,
-        };
-        result.outcome.fits(status).then(|| result.identified_by(message))
-    }
-
     /// The result if the control server was not reached.
     #[must_use]
     pub fn not_sent(message: &Message) -> Self {
@@ -236,6 +217,12 @@ impl SendResult {
     }
 }
 
+/// Reads a trace id. A text that is none counts as absent.
+pub(crate) fn read_trace_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceId>, D::Error> {
+    let text: Option<Cow<'_, str>> = Deserialize::deserialize(deserializer)?;
+    Ok(text.and_then(|text| TraceId::new(&text)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,7 +235,7 @@ mod tests {
     }
 
     fn read(status: u16, body: &str) -> Option<SendResult> {
-        SendResult::from_response(&message(), status, body.as_bytes())
+        crate::Problem::parse_send_result(&message(), status, body.as_bytes())
     }
 
     #[test]
@@ -270,7 +257,7 @@ mod tests {
             Remedy::Stop,
             Operation::Send,
         );
-        let problem = Problem::new(crate::ProblemKind::Refused, "no").with_result(result.clone());
+        let problem = crate::Problem::new(crate::ProblemKind::Refused, "no").with_result(result.clone());
         assert_eq!(read(422, &serde_json::to_string(&problem).unwrap()), Some(result));
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wxsub_api::{ApiKey, AppList, ReportRequest, SendResult, SendStatus, TokenResponse, path};
+use wxsub_api::{ApiKey, AppList, Problem, ReportRequest, SendResult, SendStatus, TokenResponse, path};
 use wxsub_core::clock::{Clock, ClockReading, SystemClock, timeout_at};
 use wxsub_core::token::{CachedToken, FetchedToken, Generation};
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
@@ -110,7 +110,7 @@ impl ControlServer {
                 return Err(ControlServerSendError::new(result, error));
             }
         };
-        match SendResult::from_response(message, response.status, &response.body) {
+        match Problem::parse_send_result(message, response.status, &response.body) {
             Some(result) if result.outcome == SendStatus::Sent => Ok(()),
             Some(result) => Err(ControlServerSendError::new(result, ControlServerError::problem(&response))),
             None => {

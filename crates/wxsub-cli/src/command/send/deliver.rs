@@ -159,6 +159,7 @@ fn describe_response(result: &SendResult, status: u16) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use wxsub_api::Problem;
 
     use super::*;
 
@@ -174,7 +175,7 @@ mod tests {
         let body =
             json!({"outcome": outcome, "errcode": errcode, "remedy": remedy, "stage": stage}).to_string();
         let result =
-            SendResult::from_response(&message, status.unwrap().parse().unwrap(), body.as_bytes()).unwrap();
+            Problem::parse_send_result(&message, status.unwrap().parse().unwrap(), body.as_bytes()).unwrap();
         SendReport { retry_after, ..SendReport::new(result, None) }
     }
 
