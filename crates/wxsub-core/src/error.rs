@@ -307,19 +307,19 @@ mod tests {
     #[test]
     fn names_are_the_same_in_json() {
         for delivery in [Delivery::NotSent, Delivery::MaybeSent, Delivery::Rejected] {
-            assert_same_in_json(delivery, delivery.as_str());
+            assert_same_in_json(&delivery, delivery.as_str());
         }
         use ErrorKind::*;
         for kind in [Token, Refused, Transport, Unreadable, Timeout, Stopped] {
-            assert_same_in_json(kind, kind.as_str());
+            assert_same_in_json(&kind, kind.as_str());
         }
     }
 
-    fn assert_same_in_json<T>(value: T, name: &str)
+    fn assert_same_in_json<T>(value: &T, name: &str)
     where
         T: Serialize + serde::de::DeserializeOwned + PartialEq + fmt::Debug,
     {
-        assert_eq!(serde_json::to_value(&value).unwrap(), name);
-        assert_eq!(serde_json::from_value::<T>(name.into()).unwrap(), value);
+        assert_eq!(serde_json::to_value(value).unwrap(), name);
+        assert_eq!(&serde_json::from_value::<T>(name.into()).unwrap(), value);
     }
 }

@@ -3,9 +3,10 @@
 //! This crate does no I/O of its own. An adapter crate (`wxsub-reqwest`, `wxsub-hyper`) makes the HTTP calls and
 //! re-exports everything here, so an application depends on that crate alone.
 //!
+//! [`Client`] sends messages.
+//!
 //! | module | content |
 //! |---|---|
-//! | [`client`] | [`Client`]: sends messages |
 //! | [`consent`] | [`ConsentVerifier`]: issues consent requests and verifies callbacks |
 //! | [`token`] | the token: its [`TokenCache`](token::TokenCache), the refresh state machine, the [`TokenSource`](token::TokenSource) trait |
 //! | [`store`] | the [`TokenStore`](store::TokenStore) trait: a token shared by several processes |

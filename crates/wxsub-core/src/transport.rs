@@ -134,14 +134,14 @@ impl fmt::Debug for HttpRequest {
     }
 }
 
-/// Returns the `Date` header of a response, for [`RawResponse::dated`](wxsub_proto::codec::RawResponse::dated).
+/// Returns the `Date` header of a response, for [`RawResponse::with_date`](wxsub_proto::codec::RawResponse::with_date).
 #[must_use]
 pub fn date_of(headers: &HeaderMap) -> Option<String> {
     headers.get(DATE)?.to_str().ok().map(str::to_owned)
 }
 
 /// Returns the `Retry-After` header of a response, for
-/// [`RawResponse::retry_after`](wxsub_proto::codec::RawResponse::retry_after). `None` if it is absent or a date.
+/// [`RawResponse::with_retry_after`](wxsub_proto::codec::RawResponse::with_retry_after). `None` if it is absent or a date.
 #[must_use]
 pub fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)

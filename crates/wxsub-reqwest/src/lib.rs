@@ -40,11 +40,11 @@ mod transport;
 
 pub use transport::{BuildError, ReqwestTransport, ReqwestTransportBuilder};
 
-// Rare names: parts of token caches, stores and transports of your own.
 pub use wxsub_client::{
     ApiKey, ControlServer, ControlServerError, ControlServerSendError, ControlServerTokenSource,
     ControlServerTokenSourceBuilder,
 };
+// `core` and `proto` have the rare names: parts of stores, token sources and transports of your own.
 pub use wxsub_core as core;
 pub use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 pub use wxsub_core::consent::{InMemoryNonceStore, Nonce, SigningKey, VerificationError, VerifiedConsent};
