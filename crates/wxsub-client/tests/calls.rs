@@ -163,7 +163,7 @@ async fn failed_token_call_has_effect_remedy_and_text() {
             Remedy::FixConfig,
             "responded with 503: no",
         ),
-        (response(429, r#"{"detail":"slow\u202e down"}"#), false, Remedy::SlowDown, "with 429: slow down"),
+        (response(429, r#"{"detail":"slow\u202edown"}"#), false, Remedy::SlowDown, "with 429: slow down"),
         (response(403, "no"), false, Remedy::FixConfig, "responded with 403"),
         (response(200, "<html>"), true, Remedy::FixConfig, "response is invalid; check that the URL"),
         (MockResponse::refuse_connection(), false, Remedy::RetryLater, "was not reached"),

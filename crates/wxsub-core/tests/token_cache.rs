@@ -281,7 +281,7 @@ async fn external_invalidation_is_an_event() {
     assert_eq!(names, ["Refreshed", "Rejected", "InvalidatedExternally", "Refreshed"]);
 }
 
-/// A token service that returns the tokens in turn. It records what it is asked, and hangs at the end.
+/// A token service that returns the tokens in turn. It records the requests, and hangs at the end.
 #[derive(Debug)]
 struct TokenService {
     appid: AppId,
