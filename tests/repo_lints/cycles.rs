@@ -83,8 +83,9 @@ fn cycles(files: Vec<(ModulePath, File)>) -> Vec<Vec<String>> {
         }
     }
     let rings = tarjan_scc(&graph).into_iter().filter(|ring| ring.len() > 1);
-    let mut rings: Vec<Vec<String>> =
-        rings.map(|ring| ring.into_iter().map(|at| names[at].join("::")).collect()).collect();
+    let mut rings: Vec<Vec<String>> = rings
+        .map(|ring| ring.into_iter().filter_map(|at| Some(names.get(at)?.join("::"))).collect())
+        .collect();
     rings.iter_mut().for_each(|ring| ring.sort());
     rings.sort();
     rings

@@ -79,6 +79,20 @@ pub struct TokenPause {
     pub failures: u32,
 }
 
+impl StoredApp {
+    /// What a message of this app waits for; `None` if only for a free slot, or if it is not queued.
+    #[must_use]
+    pub fn waiting_for(&self, message: &StoredMessage, now: UnixMillis) -> Option<WaitingFor> {
+        if message.state != MessageState::Queued {
+            return None;
+        }
+        if message.send_at > now {
+            return Some(WaitingFor::SendAt);
+        }
+        self.pauses.waiting_for(now).or_else(|| (message.due_at > now).then_some(WaitingFor::Retry))
+    }
+}
+
 impl Pauses {
     /// How many messages may be claimed now, of at most `limit`.
     #[must_use]

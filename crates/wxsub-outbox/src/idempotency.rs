@@ -1,4 +1,4 @@
-//! The same request twice is one message: keys, and what a repeated key gives.
+//! The same request twice is one message: keys and fingerprints.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,11 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, ErrCode, Message};
+use wxsub_proto::{AppId, Message};
 
 use crate::id::MessageId;
-use crate::message::StoredMessage;
-use crate::state::{MessageState, Priority};
+use crate::state::Priority;
 
 /// A key that the sender chose: 1 to 255 visible ASCII characters, as in the IETF draft
 /// [Idempotency-Key](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
@@ -141,34 +140,6 @@ pub struct StoredKey {
     pub message: MessageId,
     /// When the ledger looks whether the key may be deleted.
     pub check_at: UnixMillis,
-}
-
-/// What a request gets whose key is in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
-pub enum KeyUse {
-    /// The message that the key stands for.
-    Replay,
-    /// A new message in its place: the one before was certainly not sent. The key moves to it.
-    Replace,
-    /// Nothing: the key was used for another content.
-    Reused,
-}
-
-/// What a request with this fingerprint gets under a key that stands for this message.
-#[must_use]
-pub fn use_key(stored: &StoredKey, message: &StoredMessage, fingerprint: Fingerprint) -> KeyUse {
-    if stored.fingerprint != fingerprint {
-        return KeyUse::Reused;
-    }
-    let repeatable = match message.state {
-        MessageState::NotSent => true,
-        MessageState::Refused => message.detail.errcode.is_some_and(|code| {
-            code.is_stale_token() || code == ErrCode::DAILY_QUOTA || code == ErrCode::MINUTE_QUOTA
-        }),
-        _ => false,
-    };
-    if repeatable { KeyUse::Replace } else { KeyUse::Replay }
 }
 
 #[cfg(test)]

@@ -9,12 +9,11 @@ pub use transition::{GrantEffect, NotDecidable, Settled, Transition, retry_delay
 use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, Message, OpenId, Scene, TemplateId};
+use wxsub_proto::{AppId, ErrCode, Message, OpenId, Scene, TemplateId};
 
-use crate::app::StoredApp;
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::IdempotencyKey;
-use crate::state::{Decision, EventKind, MessageState, Mode, Priority, Reason, WaitingFor};
+use crate::state::{Decision, EventKind, MessageState, Mode, Priority, Reason};
 
 /// How long after its `send_at` a message expires that was given no `expires_at`.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -154,21 +153,22 @@ impl StoredMessage {
         }
     }
 
+    /// Whether a request under its idempotency key gets a new message, to which the key moves: this one was certainly not
+    /// accepted, and may be later.
+    #[must_use]
+    pub fn frees_key(&self) -> bool {
+        match self.state {
+            MessageState::NotSent => true,
+            MessageState::Refused => self.detail.errcode.is_some_and(|code| {
+                code.is_stale_token() || code == ErrCode::DAILY_QUOTA || code == ErrCode::MINUTE_QUOTA
+            }),
+            _ => false,
+        }
+    }
+
     /// Whether a worker may claim it now, as far as the message itself is concerned.
     #[must_use]
     pub fn is_due(&self, now: UnixMillis) -> bool {
         self.state == MessageState::Queued && self.due_at <= now && now < self.expires_at
-    }
-
-    /// What it waits for; `None` if only for a free slot, or if it is not queued.
-    #[must_use]
-    pub fn waiting_for(&self, app: &StoredApp, now: UnixMillis) -> Option<WaitingFor> {
-        if self.state != MessageState::Queued {
-            return None;
-        }
-        if self.send_at > now {
-            return Some(WaitingFor::SendAt);
-        }
-        app.pauses.waiting_for(now).or_else(|| (self.due_at > now).then_some(WaitingFor::Retry))
     }
 }

@@ -2,6 +2,7 @@
 
 mod app;
 mod error;
+mod inner;
 mod message;
 mod pace;
 mod send;
@@ -10,6 +11,7 @@ mod writer;
 
 pub use app::{App, MaybeSentPolicy};
 pub use error::OutboxError;
+pub(crate) use inner::Inner;
 pub use message::{OutboxMessage, Receipt};
 pub use watch::{MissedOutcomes, Outcomes};
 
@@ -74,23 +76,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Outbox {
     pub(crate) inner: Arc<Inner>,
+    /// Of the worker that runs last.
+    heart: Arc<Mutex<Weak<Heart>>>,
     /// The app that calls are about.
     app: Option<AppId>,
     /// Within which idempotency keys are one, besides the app.
     client: String,
-}
-
-pub(crate) struct Inner {
-    pub(crate) ledger: Arc<dyn Ledger>,
-    pub(crate) writer: Writer,
-    pub(crate) apps: BTreeMap<AppId, App>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) ids: IdGenerator,
-    pub(crate) poll_interval: Duration,
-    pub(crate) retention: Retention,
-    finals: Finals,
-    /// Of the worker that runs last.
-    heart: Mutex<Weak<Heart>>,
 }
 
 /// Puts an [`Outbox`] together.
@@ -101,16 +92,6 @@ pub struct OutboxBuilder {
     id_seed: Option<u64>,
     poll_interval: Duration,
     retention: Retention,
-}
-
-impl Inner {
-    pub(crate) fn set_heart(&self, heart: &Arc<Heart>) {
-        *self.heart.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(heart);
-    }
-
-    fn heart(&self) -> Option<Arc<Heart>> {
-        self.heart.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
-    }
 }
 
 impl Outbox {
@@ -155,6 +136,14 @@ impl Outbox {
     #[must_use]
     pub fn ledger(&self) -> &Arc<dyn Ledger> {
         &self.inner.ledger
+    }
+
+    pub(crate) fn set_heart(&self, heart: &Arc<Heart>) {
+        *self.heart.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(heart);
+    }
+
+    fn heart(&self) -> Option<Arc<Heart>> {
+        self.heart.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     fn app(&self) -> Result<&App, OutboxError> {
@@ -388,9 +377,8 @@ impl OutboxBuilder {
         let finals = Finals::new();
         let writer = Writer::new(Arc::clone(&ledger), finals.clone());
         let ids = IdGenerator::new(id_seed);
-        let heart = Mutex::default();
-        let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals, heart };
-        Outbox { inner: Arc::new(inner), app: None, client: String::new() }
+        let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals };
+        Outbox { inner: Arc::new(inner), heart: Arc::default(), app: None, client: String::new() }
     }
 }
 

@@ -196,7 +196,7 @@ impl MessageView {
             decision: decision.map(|decided| decided.decision),
             decided_by: decision.map(|decided| decided.by.clone()),
             parent_id: message.parent_id,
-            waiting_for: message.waiting_for(app, now),
+            waiting_for: app.waiting_for(message, now),
             events: None,
         }
     }

@@ -44,7 +44,7 @@ impl Outbox {
     /// Not cancel safe: the attempts under way end as `maybe_sent`, when the worker's lease is over.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) -> Result<(), OutboxError> {
         let heart = Arc::new(Heart::start(Arc::clone(&self.inner))?);
-        self.inner.set_heart(&heart);
+        self.set_heart(&heart);
         let _aborts = AbortSends(Arc::clone(&heart));
         let (stop, stopping) = watch::channel(false);
         let apps = self.inner.apps.values().map(|app| {

@@ -1,4 +1,4 @@
-//! [`RedisStore`] and its builder.
+//! The builder of a [`RedisStore`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,17 +12,8 @@ use wxsub_core::clock::{Clock, SystemClock};
 use zeroize::Zeroizing;
 
 use crate::connection::{RedisConnection, Target};
-use crate::store::Keys;
+use crate::store::{Keys, RedisStore};
 use crate::{EncryptionKey, RedisConfigError};
-
-/// A token store in Redis, with one record per app. See the [crate](crate).
-#[derive(Debug)]
-pub struct RedisStore {
-    pub(crate) connection: RedisConnection,
-    pub(crate) keys: Keys,
-    pub(crate) encryption: Option<EncryptionKey>,
-    pub(crate) clock: Arc<dyn Clock>,
-}
 
 /// Builds a [`RedisStore`].
 pub struct RedisStoreBuilder {

@@ -27,6 +27,7 @@ mod error;
 mod record;
 mod store;
 
-pub use builder::{RedisStore, RedisStoreBuilder};
+pub use builder::RedisStoreBuilder;
 pub use encryption::EncryptionKey;
 pub use error::RedisConfigError;
+pub use store::RedisStore;

@@ -1,17 +1,18 @@
 //! [`TokenStore`] on Redis. Every read or change is one script, so it is atomic.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Script;
-use wxsub_core::clock::UnixMillis;
+use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{CasOutcome, StoreError, StoredToken, TokenRecord, TokenStore};
 use wxsub_core::token::Generation;
 
-use crate::RedisStore;
+use crate::EncryptionKey;
+use crate::connection::RedisConnection;
 use crate::record::{RecordFields, format_force_log, parse_force_log};
 
 static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/load.lua")));
@@ -31,6 +32,15 @@ const IN_DOUBT_SINCE: &str = "in_doubt_since_ms";
 
 /// The field that lists forced refreshes.
 const FORCED_AT: &str = "forced_at_ms";
+
+/// A token store in Redis, with one record per app. See the [crate](crate).
+#[derive(Debug)]
+pub struct RedisStore {
+    pub(crate) connection: RedisConnection,
+    pub(crate) keys: Keys,
+    pub(crate) encryption: Option<EncryptionKey>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
 
 impl RedisStore {
     async fn fields(&self, app: &AppId) -> Result<RecordFields, StoreError> {

@@ -3,13 +3,50 @@
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use wxsub_core::clock::UnixMillis;
+use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 
 use crate::error::OpenError;
 use crate::schema::{self, Found, VERSION};
+
+/// How a ledger is opened.
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) quick_check: bool,
+}
+
+impl SqliteOptions {
+    /// On the real clock, and with a check for damage.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { clock: Arc::new(SystemClock::new()), quick_check: true }
+    }
+
+    /// On this clock: it says when messages are due and leases are over.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Whether the whole file is read when it is opened, so that a damaged one is refused: about a second for each GB.
+    /// Yes, unless set otherwise.
+    #[must_use]
+    pub fn quick_check(mut self, check: bool) -> Self {
+        self.quick_check = check;
+        self
+    }
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// How long a statement waits for another process that holds SQLite's own lock for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};
 use tokio::task;
-use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::MessageId;
@@ -17,48 +15,13 @@ use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_proto::{AppId, OpenId};
 
+use crate::connection::SqliteOptions;
 use crate::error::OpenError;
 use crate::readers::Readers;
 use crate::schema::VERSION;
 use crate::tables::{at_most, read_app};
 use crate::writer::{OpenFile, Writer};
 use crate::{backup, columns, connection, file_system, sql};
-
-/// How a ledger is opened.
-#[derive(Debug, Clone)]
-pub struct SqliteOptions {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) quick_check: bool,
-}
-
-impl SqliteOptions {
-    /// On the real clock, and with a check for damage.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { clock: Arc::new(SystemClock::new()), quick_check: true }
-    }
-
-    /// On this clock: it says when messages are due and leases are over.
-    #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Whether the whole file is read when it is opened, so that a damaged one is refused: about a second for each GB.
-    /// Yes, unless set otherwise.
-    #[must_use]
-    pub fn quick_check(mut self, check: bool) -> Self {
-        self.quick_check = check;
-        self
-    }
-}
-
-impl Default for SqliteOptions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// The ledger in one SQLite file. When it is dropped, its thread ends after the commit under way and gives the lock back;
 /// the drop waits for that.

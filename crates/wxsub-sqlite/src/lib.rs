@@ -37,8 +37,9 @@ mod sql;
 mod tables;
 mod writer;
 
+pub use connection::SqliteOptions;
 pub use error::OpenError;
-pub use ledger::{SqliteLedger, SqliteOptions};
+pub use ledger::SqliteLedger;
 
 /// Compiles the code of the document.
 #[cfg(doctest)]

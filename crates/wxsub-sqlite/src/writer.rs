@@ -10,9 +10,8 @@ use wxsub_core::clock::Clock;
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::ledger::{Applied, Change, Gone, apply};
 
-use crate::connection;
+use crate::connection::{self, SqliteOptions};
 use crate::error::{OpenError, failed};
-use crate::ledger::SqliteOptions;
 use crate::lock::WriterLock;
 use crate::tables::OpenTables;
 

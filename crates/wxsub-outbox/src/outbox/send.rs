@@ -59,7 +59,7 @@ impl Outbox {
         let id = new.id;
         // Before the claim, so that a slow commit makes the window shorter, never longer.
         let now = self.inner.clock.now();
-        let heart = self.inner.heart().ok_or(OutboxError::NotRunning)?;
+        let heart = self.heart().ok_or(OutboxError::NotRunning)?;
         if app.take_permits(1, now.mono) == 0 {
             let next = app.next_permit_at().unwrap_or_default();
             return Err(OutboxError::RateLimited(next.duration_since(now.mono)));

@@ -5,7 +5,7 @@ use super::super::change::{NewConsent, NewMessage, NotRecorded, Recorded};
 use super::Changing;
 use crate::grant::{Consent, StoredGrant, Subject, absorbs, admit};
 use crate::id::{GrantId, WorkerId};
-use crate::idempotency::{KeyScope, KeyUse, StoredKey, use_key};
+use crate::idempotency::{KeyScope, StoredKey};
 use crate::message::{DEFAULT_LIFETIME, Detail, GrantEffect, StoredMessage};
 use crate::retention::DEFAULT_KEY_RETENTION;
 use crate::state::{EventKind, GrantState, MessageState, Mode};
@@ -80,11 +80,13 @@ impl Changing<'_> {
             && let Some(stored) = self.tables.key(scope)?
             && let Some(before) = self.tables.message(stored.message)?
         {
-            match use_key(&stored, &before, key.fingerprint) {
-                KeyUse::Replay => return Ok(Ok(Recorded::Replayed(Box::new(before)))),
-                KeyUse::Reused => return Ok(Err(NotRecorded::KeyReused(before.id))),
-                KeyUse::Replace => parent_id = Some(before.id),
+            if stored.fingerprint != key.fingerprint {
+                return Ok(Err(NotRecorded::KeyReused(before.id)));
             }
+            if !before.frees_key() {
+                return Ok(Ok(Recorded::Replayed(Box::new(before))));
+            }
+            parent_id = Some(before.id);
         }
         if let Some(worker) = attempted_by {
             if !self.is_alive(worker)? {

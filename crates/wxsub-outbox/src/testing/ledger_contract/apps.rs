@@ -12,7 +12,7 @@ impl Fixture {
     async fn waiting_for(&self) -> Option<WaitingFor> {
         let (app, now) = (self.app().await, self.now());
         let all = self.all().await;
-        all.iter().find_map(|message| message.waiting_for(&app, now))
+        all.iter().find_map(|message| app.waiting_for(message, now))
     }
 
     /// Several messages wait, and one of them meets this.
