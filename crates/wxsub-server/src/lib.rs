@@ -41,7 +41,7 @@
 //! The server has two APIs. `/openapi.json` describes the v1 API under `/v1`. The Weixin-compatible API serves existing SDKs.
 //! `/livez`, `/readyz` and `/metrics` need no key.
 
-// The layers, from the lowest to the highest. A layer uses only those above it in this list.
+// The layers, from the lowest to the highest: config, state, apps, api, serve. A layer uses only lower ones.
 mod api;
 mod apps;
 mod config;
