@@ -3,22 +3,22 @@
 //! ```
 //! use wxsub_core::Client;
 //! use wxsub_core::error::Delivery;
-//! use wxsub_core::proto::{ConsentAction, ConsentRequest, Grant, Scene, TemplateId};
+//! use wxsub_core::proto::{ConsentAction, ConsentRequest, Grant, Message};
 //! use wxsub_sandbox_transport::{Fault, Sandbox, SandboxTransport};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (template, scene): (TemplateId, _) = ("TEMPLATE".parse()?, Scene::new(7)?);
 //! let sandbox = Sandbox::new();
-//! sandbox.add_app("wx1".parse()?, "SECRET".parse()?, [template.clone()]);
+//! sandbox.add_app("wx1".parse()?, "SECRET".parse()?, ["TEMPLATE".parse()?]);
 //! let client = Client::builder("wx1", "SECRET", SandboxTransport::new(&sandbox)).build()?;
 //!
 //! // The user allows one message. The response to the send is lost.
-//! let request = ConsentRequest::new("wx1".parse()?, template.clone(), scene);
+//! let request = ConsentRequest::new("wx1", "TEMPLATE", 7)?;
 //! sandbox.consent(request, ConsentAction::Confirm { openid: "oUser".parse()? })?;
 //! sandbox.add_fault("/cgi-bin/message/template/subscribe", 1, Fault::ResetAfterApply);
-//! let grant = Grant::assume_verified("oUser".parse()?, template, scene);
-//! let error = client.send(&grant.message("Parcel".parse()?, "It is here.".parse()?)).await.unwrap_err();
+//! let grant = Grant::assume_verified("oUser", "TEMPLATE", 7)?;
+//! let message = Message::builder(grant).title("Parcel").content("It is here.").build()?;
+//! let error = client.send(&message).await.unwrap_err();
 //! assert_eq!(error.delivery(), Delivery::MaybeSent);
 //! assert_eq!(sandbox.mailbox(&"oUser".parse()?).len(), 1);
 //! # Ok(()) }

@@ -17,7 +17,7 @@ use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKin
 ///
 /// ```
 /// use wxsub_core::Client;
-/// use wxsub_core::proto::{Grant, Scene};
+/// use wxsub_core::proto::{Grant, Message};
 /// use wxsub_core::testing::MockTransport;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -25,8 +25,9 @@ use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKin
 /// let weixin = MockTransport::new().token("T").refused(43101);
 /// let client = Client::builder("wx1", "SECRET", weixin.clone()).build()?;
 ///
-/// let grant = Grant::assume_verified("OPENID".parse()?, "TEMPLATE".parse()?, Scene::new(7)?);
-/// let error = client.send(&grant.message("Hi".parse()?, "Hello".parse()?)).await.unwrap_err();
+/// let grant = Grant::assume_verified("OPENID", "TEMPLATE", 7)?;
+/// let message = Message::builder(grant).title("Hi").content("Hello").build()?;
+/// let error = client.send(&message).await.unwrap_err();
 /// assert_eq!(error.errcode().unwrap().get(), 43101);
 /// # Ok(()) }
 /// ```
