@@ -38,8 +38,8 @@ async fn serve(mut stream: TcpStream) -> Option<()> {
         if let Some(length) = whole_request(&buffer[..filled]) {
             // No contender sends a second request before the response to the first.
             assert_eq!(length, filled, "requests are pipelined");
-            let answer = if buffer.starts_with(b"POST /cgi-bin/message/") { SENT } else { &token };
-            stream.write_all(answer.as_bytes()).await.ok()?;
+            let response = if buffer.starts_with(b"POST /cgi-bin/message/") { SENT } else { &token };
+            stream.write_all(response.as_bytes()).await.ok()?;
             filled = 0;
         }
     }

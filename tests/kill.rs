@@ -34,7 +34,7 @@ use arguments::Role;
 async fn main() {
     match Role::read(std::env::args().skip(1)) {
         Role::Worker(life) => worker::live(life).await,
-        Role::Judge { runs, seed } => judge::hold_court(runs, seed).await,
+        Role::Judge { runs, seed } => judge::run(runs, seed).await,
         Role::Nothing => {}
     }
 }

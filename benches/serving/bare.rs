@@ -22,11 +22,11 @@ use wxsub_benches::subject;
 /// A bare axum server: it gives the same response to every request, with the headers of the control server.
 ///
 /// Serves until it is killed, on a runtime like that of `wxsub serve`.
-pub(crate) fn run_constant(answer: &str) {
-    let answer = Bytes::copy_from_slice(answer.as_bytes());
+pub(crate) fn run_constant(response: &str) {
+    let response = Bytes::copy_from_slice(response.as_bytes());
     let constant = move || {
-        let answer = answer.clone();
-        async move { ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], answer) }
+        let response = response.clone();
+        async move { ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], response) }
     };
     let router = Router::new().route("/v1/apps/{appid}/access_token", get(constant));
     Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
@@ -77,8 +77,8 @@ async fn forward(
     *onward.uri_mut() = to;
     onward.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let (head, body) = pool.request(onward).await.unwrap().into_parts();
-    let mut answer = Response::new(Full::new(body.collect().await.unwrap().to_bytes()));
-    *answer.status_mut() = head.status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(answer)
+    let mut response = Response::new(Full::new(body.collect().await.unwrap().to_bytes()));
+    *response.status_mut() = head.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }

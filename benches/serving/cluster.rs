@@ -206,7 +206,7 @@ pub(crate) fn print_spreading(arguments: &Arguments, folder: &Folder) {
     }
     took.sort_by(f64::total_cmp);
     let what = format!(
-        "from the answer to a report until all three servers hold that token, {} refreshes",
+        "from the response to a report until all three servers hold that token, {} refreshes",
         took.len()
     );
     Row::alone(what, Unit::Millis, &took, &Goal::None).print();

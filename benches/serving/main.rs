@@ -32,7 +32,7 @@ use served::Folder;
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["bare", answer] => bare::run_constant(answer),
+        ["bare", response] => bare::run_constant(response),
         ["forwarder", upstream] => bare::run_forwarder(upstream),
         ["upstream"] => upstream::run(),
         ["measure", ..] => print_all(&Arguments::read(&words[1..])),

@@ -121,11 +121,11 @@ impl Load<'_> {
         let result = said.lines().find_map(|line| line.strip_prefix("result "));
         let result = result.unwrap_or_else(|| panic!("wrk said: {said}"));
         let numbers: Vec<f64> = result.split(' ').map(|number| number.parse().unwrap()).collect();
-        let [answers, micros, median, p99, errors] = numbers[..] else { panic!("wrk said: {said}") };
-        assert!(answers > 0.0 && errors == 0.0, "{} failed: {said}", self.url);
+        let [responses, micros, median, p99, errors] = numbers[..] else { panic!("wrk said: {said}") };
+        assert!(responses > 0.0 && errors == 0.0, "{} failed: {said}", self.url);
         Loaded {
-            rate: answers / micros * 1e6,
-            cpu: cpu.as_nanos() as f64 / answers,
+            rate: responses / micros * 1e6,
+            cpu: cpu.as_nanos() as f64 / responses,
             median: median * 1e3,
             p99: p99 * 1e3,
         }

@@ -43,7 +43,7 @@ struct Court {
 }
 
 /// Kills the worker so many times; then plants each fault and checks that it is found.
-pub(super) async fn hold_court(runs: u32, seed: u64) {
+pub(super) async fn run(runs: u32, seed: u64) {
     let (mut court, mut rng) = (Court::open().await, Rng::with_seed(seed));
     let turns: Vec<_> = Point::ALL.iter().copied().map(Some).chain([None; AT_RANDOM]).collect();
     for (run, point) in (0..runs).zip(turns.iter().cycle()) {

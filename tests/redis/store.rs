@@ -1,4 +1,4 @@
-//! The store passes the contract suite, also with many writers and with clock skew.
+//! The store passes the conformance suite, also with many writers and with clock skew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) fn token(text: &str, generation: u64, asked: UnixMillis) -> StoredTok
     StoredToken::new(AccessToken::new(text).unwrap(), generation, asked, Duration::from_secs(7200))
 }
 
-async fn check_contract(make: impl Fn(&Redis) -> RedisStore) {
+async fn check_conformance(make: impl Fn(&Redis) -> RedisStore) {
     let redis = Redis::start();
     let make = || {
         redis.ask("FLUSHALL");
@@ -45,14 +45,14 @@ async fn check_contract(make: impl Fn(&Redis) -> RedisStore) {
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn store_passes_the_contract_suite() {
-    check_contract(Redis::store).await;
+async fn store_passes_the_conformance_suite() {
+    check_conformance(Redis::store).await;
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-async fn encrypted_store_with_prefix_passes_the_contract_suite() {
-    check_contract(|redis| {
+async fn encrypted_store_with_prefix_passes_the_conformance_suite() {
+    check_conformance(|redis| {
         redis.builder().encryption_key(KEY.parse().unwrap()).prefix("team-1").build().unwrap()
     })
     .await;

@@ -260,7 +260,7 @@ struct Content<'a> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct SendResponse {
     errcode: i64,
     errmsg: String,
 }
@@ -293,8 +293,8 @@ impl ByHand {
         serde_json::to_vec(&body).unwrap()
     }
 
-    pub(super) fn read(answer: &[u8]) {
-        let answer: Answer = serde_json::from_slice(answer).unwrap();
-        assert_eq!(answer.errcode, 0, "{}", answer.errmsg);
+    pub(super) fn read(response: &[u8]) {
+        let response: SendResponse = serde_json::from_slice(response).unwrap();
+        assert_eq!(response.errcode, 0, "{}", response.errmsg);
     }
 }

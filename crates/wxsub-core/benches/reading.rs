@@ -20,14 +20,14 @@ use wxsub_core::token::{TokenCache, TokenSource};
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
-static KEEPER: LazyLock<TokenCache> = LazyLock::new(|| {
+static CACHE: LazyLock<TokenCache> = LazyLock::new(|| {
     let weixin = MockTransport::new();
     weixin.respond_always("/cgi-bin/token", MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-    let keeper =
+    let cache =
         TokenCache::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(weixin)).build();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(keeper.token()).unwrap();
-    keeper
+    runtime.block_on(cache.token()).unwrap();
+    cache
 });
 
 fn main() {
@@ -36,8 +36,8 @@ fn main() {
 
 #[divan::bench(threads = [1, 2], sample_size = 10_000)]
 fn current_token(bencher: Bencher<'_, '_>) {
-    let keeper = &*KEEPER;
-    bencher.bench(|| black_box(keeper).current().get().is_some());
+    let cache = &*CACHE;
+    bencher.bench(|| black_box(cache).current().get().is_some());
 }
 
 #[divan::bench]

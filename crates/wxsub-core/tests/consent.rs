@@ -18,7 +18,7 @@ use wxsub_core::testing::ManualClock;
 
 const KEY: &[u8] = b"sixteen bytes at least";
 
-fn guard_of(app: &str, key: &[u8], clock: &Arc<ManualClock>) -> ConsentVerifier {
+fn verifier_of(app: &str, key: &[u8], clock: &Arc<ManualClock>) -> ConsentVerifier {
     ConsentVerifier::new(app.parse().unwrap(), SigningKey::new(key).unwrap()).clock(clock.clone())
 }
 
@@ -26,7 +26,7 @@ fn scene(number: u16) -> Scene {
     Scene::new(number).unwrap()
 }
 
-fn answer_to(request: &ConsentRequest) -> ConsentCallback {
+fn callback_to(request: &ConsentRequest) -> ConsentCallback {
     let action = ConsentAction::Confirm { openid: "OPENID".parse().unwrap() };
     ConsentCallback::new(action, request.template_id.clone(), request.scene, request.reserved.clone())
 }
@@ -34,38 +34,38 @@ fn answer_to(request: &ConsentRequest) -> ConsentCallback {
 #[test]
 fn genuine_callback_gives_one_grant() {
     let clock = Arc::new(ManualClock::new());
-    let guard = guard_of("wx1", KEY, &clock);
+    let verifier = verifier_of("wx1", KEY, &clock);
     let nonces = InMemoryNonceStore::with_clock(clock.clone());
-    let request = guard.issue("T".parse().unwrap(), scene(7), "session").unwrap();
-    let verified = guard.verify(&answer_to(&request), "session").unwrap();
+    let request = verifier.issue("T".parse().unwrap(), scene(7), "session").unwrap();
+    let verified = verifier.verify(&callback_to(&request), "session").unwrap();
     let VerifiedConsent::Granted { grant, nonce } = &verified else { panic!("{verified:?}") };
     assert_eq!(
         (grant.openid().as_str(), grant.scene(), grant.template_id().as_str()),
         ("OPENID", scene(7), "T")
     );
     assert!(nonces.insert_if_new(nonce));
-    assert!(!nonces.insert_if_new(&guard.verify(&answer_to(&request), "session").unwrap().nonce()));
+    assert!(!nonces.insert_if_new(&verifier.verify(&callback_to(&request), "session").unwrap().nonce()));
 }
 
 #[test]
 fn declined_callback_must_be_genuine() {
     let clock = Arc::new(ManualClock::new());
-    let guard = guard_of("wx1", KEY, &clock);
-    let request = guard.issue("T".parse().unwrap(), scene(7), "session").unwrap();
+    let verifier = verifier_of("wx1", KEY, &clock);
+    let request = verifier.issue("T".parse().unwrap(), scene(7), "session").unwrap();
     let cancel =
         |reserved| ConsentCallback::new(ConsentAction::Cancel, "T".parse().unwrap(), scene(7), reserved);
     assert!(matches!(
-        guard.verify(&cancel(request.reserved), "session"),
+        verifier.verify(&cancel(request.reserved), "session"),
         Ok(VerifiedConsent::Declined { .. })
     ));
-    assert_eq!(guard.verify(&cancel(None), "session"), Err(VerificationError));
+    assert_eq!(verifier.verify(&cancel(None), "session"), Err(VerificationError));
 }
 
 #[test]
 fn every_request_has_a_new_state_within_limits() {
     let clock = Arc::new(ManualClock::new());
-    let guard = guard_of("wx1", KEY, &clock);
-    let issue = || guard.issue("T".parse().unwrap(), scene(7), "s").unwrap().reserved.unwrap();
+    let verifier = verifier_of("wx1", KEY, &clock);
+    let issue = || verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap().reserved.unwrap();
     let (a, b) = (issue(), issue());
     assert_ne!(a, b);
     assert!(a.as_str().len() <= 128 && a.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric()));
@@ -74,9 +74,9 @@ fn every_request_has_a_new_state_within_limits() {
 #[test]
 fn any_difference_is_rejected() {
     let clock = Arc::new(ManualClock::new());
-    let guard = guard_of("wx1", KEY, &clock);
-    let request = guard.issue("T".parse().unwrap(), scene(7), "session").unwrap();
-    let genuine = answer_to(&request);
+    let verifier = verifier_of("wx1", KEY, &clock);
+    let request = verifier.issue("T".parse().unwrap(), scene(7), "session").unwrap();
+    let genuine = callback_to(&request);
     let reserved = request.reserved.clone().unwrap();
     let with = |template: &str, number, reserved: Option<&str>| {
         let reserved = reserved.map(|text| text.parse().unwrap());
@@ -84,7 +84,7 @@ fn any_difference_is_rejected() {
     };
     let text = reserved.as_str();
     let cut = &text[..text.len() - 2];
-    for answer in [
+    for callback in [
         with("U", 7, Some(text)),
         with("T", 8, Some(text)),
         with("T", 7, None),
@@ -93,74 +93,75 @@ fn any_difference_is_rejected() {
         with("T", 7, Some(&format!("{text}00"))),
         with("T", 7, Some(&text.to_uppercase())),
     ] {
-        assert_eq!(guard.verify(&answer, "session"), Err(VerificationError), "{answer:?}");
+        assert_eq!(verifier.verify(&callback, "session"), Err(VerificationError), "{callback:?}");
     }
-    assert_eq!(guard.verify(&genuine, "another"), Err(VerificationError));
-    assert_eq!(guard.verify(&genuine, ""), Err(VerificationError));
-    assert_eq!(guard_of("wx2", KEY, &clock).verify(&genuine, "session"), Err(VerificationError));
+    assert_eq!(verifier.verify(&genuine, "another"), Err(VerificationError));
+    assert_eq!(verifier.verify(&genuine, ""), Err(VerificationError));
+    assert_eq!(verifier_of("wx2", KEY, &clock).verify(&genuine, "session"), Err(VerificationError));
     assert_eq!(
-        guard_of("wx1", b"another key of sixteen", &clock).verify(&genuine, "session"),
+        verifier_of("wx1", b"another key of sixteen", &clock).verify(&genuine, "session"),
         Err(VerificationError)
     );
-    assert!(guard.verify(&genuine, "session").is_ok());
+    assert!(verifier.verify(&genuine, "session").is_ok());
 }
 
 #[test]
 fn change_of_any_digit_is_rejected() {
     let clock = Arc::new(ManualClock::new());
-    let guard = guard_of("wx1", KEY, &clock);
-    let request = guard.issue("T".parse().unwrap(), scene(7), "s").unwrap();
+    let verifier = verifier_of("wx1", KEY, &clock);
+    let request = verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap();
     let text = request.reserved.clone().unwrap().as_str().to_owned();
     for index in 0..text.len() {
         let mut forged = text.clone().into_bytes();
         forged[index] = if forged[index] == b'0' { b'1' } else { b'0' };
         let forged = request.clone().reserved(String::from_utf8(forged).unwrap()).unwrap();
-        assert_eq!(guard.verify(&answer_to(&forged), "s"), Err(VerificationError), "digit {index}");
+        assert_eq!(verifier.verify(&callback_to(&forged), "s"), Err(VerificationError), "digit {index}");
     }
 }
 
 #[test]
 fn state_expires() {
     let clock = Arc::new(ManualClock::new());
-    let guard = guard_of("wx1", KEY, &clock).lifetime(Duration::from_millis(59_500));
-    let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
+    let verifier = verifier_of("wx1", KEY, &clock).lifetime(Duration::from_millis(59_500));
+    let callback = callback_to(&verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap());
     // Whole seconds, rounded up, and a tolerance for clock skew.
     clock.advance(Duration::from_secs(60 + 29));
-    let nonce = guard.verify(&answer, "s").unwrap().nonce();
+    let nonce = verifier.verify(&callback, "s").unwrap().nonce();
     clock.advance(Duration::from_secs(1));
-    assert_eq!(guard.verify(&answer, "s"), Err(VerificationError));
+    assert_eq!(verifier.verify(&callback, "s"), Err(VerificationError));
     assert!(!InMemoryNonceStore::with_clock(clock).insert_if_new(&nonce), "an expired nonce is no first use");
 }
 
 #[test]
 fn nonce_is_kept_until_expiry() {
     let clock = Arc::new(ManualClock::new());
-    let guard = guard_of("wx1", KEY, &clock).lifetime(Duration::from_secs(60));
-    let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
+    let verifier = verifier_of("wx1", KEY, &clock).lifetime(Duration::from_secs(60));
+    let callback = callback_to(&verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap());
     let nonces = InMemoryNonceStore::with_clock(clock.clone());
-    let nonce = guard.verify(&answer, "s").unwrap().nonce();
+    let nonce = verifier.verify(&callback, "s").unwrap().nonce();
     assert!(nonces.insert_if_new(&nonce));
     clock.advance(Duration::from_secs(89));
-    assert!(guard.verify(&answer, "s").is_ok() && !nonces.insert_if_new(&nonce));
+    assert!(verifier.verify(&callback, "s").is_ok() && !nonces.insert_if_new(&nonce));
 }
 
 #[test]
 fn previous_key_verifies_after_rotation() {
     let clock = Arc::new(ManualClock::new());
-    let answer = answer_to(&guard_of("wx1", KEY, &clock).issue("T".parse().unwrap(), scene(7), "s").unwrap());
-    let rotated = guard_of("wx1", b"the next key, as long", &clock);
-    assert_eq!(rotated.verify(&answer, "s"), Err(VerificationError));
-    assert!(rotated.with_previous_key(SigningKey::new(KEY).unwrap()).verify(&answer, "s").is_ok());
+    let callback =
+        callback_to(&verifier_of("wx1", KEY, &clock).issue("T".parse().unwrap(), scene(7), "s").unwrap());
+    let rotated = verifier_of("wx1", b"the next key, as long", &clock);
+    assert_eq!(rotated.verify(&callback, "s"), Err(VerificationError));
+    assert!(rotated.with_previous_key(SigningKey::new(KEY).unwrap()).verify(&callback, "s").is_ok());
     assert!(SigningKey::new(b"too short").is_err());
 }
 
 #[test]
 fn one_of_a_thousand_replays_is_accepted() {
     let clock = Arc::new(ManualClock::new());
-    let guard = guard_of("wx1", KEY, &clock);
+    let verifier = verifier_of("wx1", KEY, &clock);
     let nonces = InMemoryNonceStore::with_clock(clock.clone());
-    let answer = answer_to(&guard.issue("T".parse().unwrap(), scene(7), "s").unwrap());
-    let nonce = guard.verify(&answer, "s").unwrap().nonce();
+    let callback = callback_to(&verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap());
+    let nonce = verifier.verify(&callback, "s").unwrap().nonce();
     let wins = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| (0..250).filter(|_| nonces.insert_if_new(&nonce)).count()))

@@ -48,7 +48,7 @@ impl Bench {
         Self { clock, weixin: Arc::new(MockTransport::new()), store }
     }
 
-    fn keeper(&self) -> TokenCacheBuilder {
+    fn cache(&self) -> TokenCacheBuilder {
         TokenCache::builder(app(), "SECRET".parse().unwrap(), self.weixin.clone())
             .clock(self.clock.clone())
             .jitter_seed(7)
@@ -56,12 +56,12 @@ impl Bench {
 
     fn reports(
         &self,
-        keeper: &TokenCache,
+        cache: &TokenCache,
         failed: Generation,
         evidence: Evidence,
     ) -> JoinHandle<Result<Arc<CachedToken>, TokenError>> {
-        let keeper = keeper.clone();
-        tokio::spawn(async move { keeper.refresh(failed, evidence).await })
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.refresh(failed, evidence).await })
     }
 }
 
@@ -133,16 +133,16 @@ async fn observer_panic_leaves_no_caller_waiting() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_always(TOKEN, token("B"));
-    let keeper =
-        bench.keeper().on_event(panics_once(|notice| matches!(notice, TokenEvent::Rejected { .. }))).build();
-    let dead = keeper.token().await.unwrap().generation();
-    let report = bench.reports(&keeper, dead, Evidence::Observed);
+    let cache =
+        bench.cache().on_event(panics_once(|notice| matches!(notice, TokenEvent::Rejected { .. }))).build();
+    let dead = cache.token().await.unwrap().generation();
+    let report = bench.reports(&cache, dead, Evidence::Observed);
     bench.clock.advance_and_run(seconds(60)).await;
-    assert!(report.is_finished(), "{keeper:?}");
+    assert!(report.is_finished(), "{cache:?}");
     // The next caller restarts the task.
-    drop(keeper.token().await);
+    drop(cache.token().await);
     bench.clock.advance_and_run(seconds(15)).await;
-    assert!(keeper.token().await.is_ok_and(|issued| issued.generation() > dead));
+    assert!(cache.token().await.is_ok_and(|issued| issued.generation() > dead));
 }
 
 /// A read is enough to restart the task.
@@ -152,17 +152,17 @@ async fn refresh_continues_after_panic() {
         let bench = Bench::new();
         bench.weixin.respond_once(TOKEN, token("A"));
         bench.weixin.respond_always(TOKEN, token("B"));
-        let keeper = bench.keeper().on_event(panics_once(|_| true)).build();
-        keeper.token().await.unwrap();
+        let cache = bench.cache().on_event(panics_once(|_| true)).build();
+        cache.token().await.unwrap();
         for _ in 0..500 {
             bench.clock.advance_and_run(seconds(10)).await;
             match reads_only {
-                true => assert!(keeper.current().get().is_some()),
-                false => assert!(keeper.token().await.is_ok()),
+                true => assert!(cache.current().get().is_some()),
+                false => assert!(cache.token().await.is_ok()),
             }
         }
         let fetched = bench.weixin.count(TOKEN);
-        assert_eq!(keeper.current().get().unwrap().token().expose_secret(), "B", "{fetched} fetches");
+        assert_eq!(cache.current().get().unwrap().token().expose_secret(), "B", "{fetched} fetches");
     }
 }
 
@@ -188,17 +188,17 @@ async fn repeated_panic_is_an_error_at_a_bounded_rate() {
     let bench = Bench::new();
     bench.weixin.respond_always(TOKEN, MockResponse::Hang);
     let clock = Arc::new(NoTimer { clock: ManualClock::new(), panics: AtomicUsize::new(0) });
-    let keeper = bench.keeper().clock(clock.clone()).build();
+    let cache = bench.cache().clock(clock.clone()).build();
     for _ in 0..100 {
-        let error = keeper.token().await.unwrap_err();
+        let error = cache.token().await.unwrap_err();
         assert_eq!(error.kind(), &TokenErrorKind::Interrupted);
         assert!(error.retry_after().is_some());
         tokio::task::yield_now().await;
     }
     assert_eq!(clock.panics.load(Ordering::SeqCst), 1);
     // The task waits exactly until then.
-    clock.clock.advance(keeper.token().await.unwrap_err().retry_after().unwrap());
-    drop(keeper.token().await);
+    clock.clock.advance(cache.token().await.unwrap_err().retry_after().unwrap());
+    drop(cache.token().await);
     tokio::task::yield_now().await;
     assert_eq!(clock.panics.load(Ordering::SeqCst), 2);
 }
@@ -208,30 +208,30 @@ async fn lost_response_of_peer_puts_token_in_doubt() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_always(TOKEN, MockResponse::Hang);
-    let keeper = bench.keeper().store(bench.store.clone()).build();
-    let held = keeper.token().await.unwrap();
+    let cache = bench.cache().store(bench.store.clone()).build();
+    let held = cache.token().await.unwrap();
     // The peer sets the marker, and is killed.
     bench.store.set_in_doubt(&app(), bench.clock.now().wall).await.unwrap();
     bench.clock.advance_and_run(seconds(200)).await;
-    assert!(!keeper.status().is_in_doubt(keeper.now()));
+    assert!(!cache.status().is_in_doubt(cache.now()));
     bench.clock.advance_and_run(seconds(100)).await;
-    let (status, now) = (keeper.status(), keeper.now());
+    let (status, now) = (cache.status(), cache.now());
     assert!(status.is_in_doubt(now) && status.safe_ttl(now) <= seconds(60), "{status:?}");
-    assert_eq!(keeper.current().get().unwrap().generation(), held.generation());
+    assert_eq!(cache.current().get().unwrap().generation(), held.generation());
 }
 
 #[tokio::test]
 async fn cleared_marker_ends_the_takeover() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
-    let keeper = bench.keeper().store(bench.store.clone()).build();
-    keeper.token().await.unwrap();
+    let cache = bench.cache().store(bench.store.clone()).build();
+    cache.token().await.unwrap();
     let since = bench.clock.now().wall;
     bench.store.set_in_doubt(&app(), since).await.unwrap();
     bench.clock.advance_and_run(seconds(10)).await;
     bench.store.clear_in_doubt(&app(), since).await.unwrap();
     bench.clock.advance_and_run(seconds(300)).await;
-    assert!(!keeper.status().is_in_doubt(keeper.now()));
+    assert!(!cache.status().is_in_doubt(cache.now()));
     assert_eq!(bench.weixin.count(TOKEN), 1);
 }
 
@@ -239,10 +239,10 @@ async fn cleared_marker_ends_the_takeover() {
 async fn report_is_resolved_while_peer_holds_the_lease() {
     let bench = Bench::new();
     bench.weixin.respond_always(STABLE, token("A"));
-    let keeper = bench.keeper().endpoint(TokenEndpoint::StableToken).store(bench.store.clone()).build();
-    let claimed = keeper.token().await.unwrap().generation();
+    let cache = bench.cache().endpoint(TokenEndpoint::StableToken).store(bench.store.clone()).build();
+    let claimed = cache.token().await.unwrap().generation();
     assert!(bench.store.acquire_lease(&app(), "peer", seconds(1)).await.unwrap());
-    let report = bench.reports(&keeper, claimed, Evidence::Reported);
+    let report = bench.reports(&cache, claimed, Evidence::Reported);
     bench.clock.advance_and_run(seconds(30)).await;
     assert_eq!(report.await.unwrap().unwrap_err().kind(), &TokenErrorKind::TokenUnchanged);
 }
@@ -253,12 +253,12 @@ async fn same_stable_token_keeps_its_generation() {
         let bench = Bench::new();
         bench.weixin.respond_always(STABLE, MockResponse::json(r#"{"access_token":"A","expires_in":320}"#));
         bench.store.is(mood);
-        let keeper = bench.keeper().endpoint(TokenEndpoint::StableToken).store(bench.store.clone()).build();
-        let first = keeper.token().await.unwrap().generation();
+        let cache = bench.cache().endpoint(TokenEndpoint::StableToken).store(bench.store.clone()).build();
+        let first = cache.token().await.unwrap().generation();
         bench.clock.advance_and_run(seconds(100)).await;
         assert!(bench.weixin.count(STABLE) > 2);
-        assert_eq!(keeper.token().await.unwrap().generation(), first);
-        let report = bench.reports(&keeper, first, Evidence::Reported);
+        assert_eq!(cache.token().await.unwrap().generation(), first);
+        let report = bench.reports(&cache, first, Evidence::Reported);
         bench.clock.advance_and_run(seconds(5)).await;
         assert_eq!(report.await.unwrap().unwrap_err().kind(), &TokenErrorKind::TokenUnchanged);
     }
@@ -269,14 +269,14 @@ async fn hanging_store_does_not_block_refresh() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, token("A"));
     bench.weixin.respond_always(TOKEN, token("B"));
-    let keeper = bench.keeper().store(bench.store.clone()).build();
-    keeper.token().await.unwrap();
+    let cache = bench.cache().store(bench.store.clone()).build();
+    cache.token().await.unwrap();
     bench.store.is(HANGING);
     for _ in 0..120 {
         bench.clock.advance_and_run(seconds(60)).await;
-        assert!(keeper.current().get().is_some());
+        assert!(cache.current().get().is_some());
     }
-    assert_eq!(keeper.current().get().unwrap().token().expose_secret(), "B");
+    assert_eq!(cache.current().get().unwrap().token().expose_secret(), "B");
     bench.store.is(WELL);
     bench.clock.advance_and_run(2 * HOUR).await;
     assert!(bench.store.load(&app()).await.unwrap().token.is_some());
@@ -286,22 +286,22 @@ async fn hanging_store_does_not_block_refresh() {
 async fn report_of_unknown_generation_starts_no_fetch() {
     let bench = Bench::new();
     bench.weixin.respond_always(TOKEN, token("A"));
-    let keeper = bench.keeper().build();
-    let held = keeper.token().await.unwrap().generation();
+    let cache = bench.cache().build();
+    let held = cache.token().await.unwrap().generation();
     let never = Generation::new(held.get() + 1_000_000_000);
     for evidence in [Evidence::Observed, Evidence::Reported] {
-        assert_eq!(keeper.refresh(never, evidence).await.unwrap().generation(), held);
+        assert_eq!(cache.refresh(never, evidence).await.unwrap().generation(), held);
     }
-    assert_eq!((bench.weixin.count(TOKEN), keeper.current().get().unwrap().generation()), (1, held));
+    assert_eq!((bench.weixin.count(TOKEN), cache.current().get().unwrap().generation()), (1, held));
 }
 
 #[tokio::test]
 async fn same_classic_token_leaves_no_marker() {
     let bench = Bench::new();
     bench.weixin.respond_always(TOKEN, token("A"));
-    let keeper = bench.keeper().store(bench.store.clone()).build();
-    let held = keeper.token().await.unwrap().generation();
-    let report = bench.reports(&keeper, held, Evidence::Reported);
+    let cache = bench.cache().store(bench.store.clone()).build();
+    let held = cache.token().await.unwrap().generation();
+    let report = bench.reports(&cache, held, Evidence::Reported);
     bench.clock.advance_and_run(seconds(5)).await;
     assert_eq!(report.await.unwrap().unwrap_err().kind(), &TokenErrorKind::TokenUnchanged);
     assert_eq!(bench.store.load(&app()).await.unwrap().in_doubt_since, None);
@@ -315,15 +315,15 @@ async fn report_waits_for_its_own_attempt() {
         bench.weixin.respond_once(TOKEN, token("A"));
         bench.weixin.respond_once(TOKEN, MockResponse::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
         bench.weixin.respond_always(TOKEN, step);
-        let keeper = bench.keeper().build();
-        let held = keeper.token().await.unwrap().generation();
-        while keeper.status().failure.is_none() {
+        let cache = bench.cache().build();
+        let held = cache.token().await.unwrap().generation();
+        while cache.status().failure.is_none() {
             bench.clock.advance_and_run(seconds(1)).await;
         }
-        let report = bench.reports(&keeper, held, Evidence::Reported);
+        let report = bench.reports(&cache, held, Evidence::Reported);
         bench.clock.advance_and_run(seconds(20)).await;
-        let answer = report.await.unwrap();
-        let said = answer
+        let outcome = report.await.unwrap();
+        let said = outcome
             .as_ref()
             .map(|issued| issued.token().expose_secret())
             .map_err(|error| error.kind().clone());
@@ -336,9 +336,9 @@ async fn report_waits_for_its_own_attempt() {
 async fn retry_after_counts_down() {
     let bench = Bench::new();
     bench.weixin.respond_always(TOKEN, MockResponse::json(r#"{"errcode":40243,"errmsg":"frozen"}"#));
-    let keeper = bench.keeper().build();
-    let first = keeper.token().await.unwrap_err().retry_after().unwrap();
+    let cache = bench.cache().build();
+    let first = cache.token().await.unwrap_err().retry_after().unwrap();
     bench.clock.advance_and_run(seconds(3)).await;
-    let later = keeper.token().await.unwrap_err().retry_after().unwrap();
+    let later = cache.token().await.unwrap_err().retry_after().unwrap();
     assert_eq!(first - later, seconds(3));
 }

@@ -63,7 +63,7 @@ fn hosts() -> BaseUrls {
     BaseUrls::new(["https://a", "https://b"].map(|base| base.parse::<BaseUrl>().unwrap())).unwrap()
 }
 
-fn keeper(weixin: &Arc<Weixin>, clock: &Arc<ManualClock>) -> TokenCache {
+fn cache(weixin: &Arc<Weixin>, clock: &Arc<ManualClock>) -> TokenCache {
     TokenCache::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
         .api_bases(hosts())
         .clock(clock.clone())
@@ -104,7 +104,7 @@ async fn token_call_goes_to_the_next_host_after_any_fault_that_passes() {
     for fault in faults {
         let clock = Arc::new(ManualClock::new());
         let weixin = Weixin::scripted([fault.clone()]);
-        run(&clock, keeper(&weixin, &clock).token()).await.unwrap();
+        run(&clock, cache(&weixin, &clock).token()).await.unwrap();
         assert_eq!(weixin.calls(), ["a token", "b token"], "{fault:?}");
     }
 }
@@ -114,7 +114,7 @@ async fn token_call_goes_to_the_next_host_after_any_fault_that_passes() {
 async fn refusal_of_a_token_call_stays_with_the_host() {
     let clock = Arc::new(ManualClock::new());
     let weixin = Weixin::scripted([Ok((200, r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#))]);
-    run(&clock, keeper(&weixin, &clock).token()).await.unwrap_err();
+    run(&clock, cache(&weixin, &clock).token()).await.unwrap_err();
     assert_eq!(weixin.calls(), ["a token"]);
 }
 
@@ -123,15 +123,15 @@ async fn refusal_of_a_token_call_stays_with_the_host() {
 async fn lost_token_call_leaves_the_token_in_doubt() {
     let clock = Arc::new(ManualClock::new());
     let weixin = Weixin::scripted([Ok((200, TOKEN)), lost(), unsent(TransportErrorKind::Connect)]);
-    let keeper = keeper(&weixin, &clock);
-    run(&clock, keeper.token()).await.unwrap();
-    let due = keeper.status().next_attempt_at.unwrap();
+    let cache = cache(&weixin, &clock);
+    run(&clock, cache.token()).await.unwrap();
+    let due = cache.status().next_attempt_at.unwrap();
     clock.advance_and_run(due.remaining(clock.now())).await;
-    assert!(keeper.status().in_doubt_from.is_some());
+    assert!(cache.status().in_doubt_from.is_some());
     assert_eq!(weixin.calls(), ["a token", "a token"]);
     clock.advance_and_run(Duration::from_secs(1)).await;
     assert_eq!(weixin.calls(), ["b token", "a token"]);
-    assert!(keeper.status().in_doubt_from.is_none(), "the token that came settles it");
+    assert!(cache.status().in_doubt_from.is_none(), "the token that came settles it");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@
 //! | [`view`] | messages, grants and apps as JSON |
 //! | [`rfc3339`] | times as text |
 //! | [`ledger`] | the [`Ledger`] trait, what a change does to its rows, and a ledger in memory |
-//! | `testing` | with the feature of that name: the contract that every ledger must keep |
+//! | `testing` | with the feature of that name: the conformance suite that every ledger must pass |
 
 pub mod app;
 pub mod grant;

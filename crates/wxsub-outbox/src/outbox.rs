@@ -35,7 +35,7 @@ use crate::ledger::{
 use crate::message::StoredMessage;
 use crate::retention::Retention;
 use crate::state::Decision;
-use crate::worker::Heart;
+use crate::worker::WorkerSession;
 
 /// How often an idle worker looks for messages that another process recorded, unless set otherwise.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -77,7 +77,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub struct Outbox {
     pub(crate) inner: Arc<Inner>,
     /// Of the worker that runs last.
-    heart: Arc<Mutex<Weak<Heart>>>,
+    session: Arc<Mutex<Weak<WorkerSession>>>,
     /// The app that calls are about.
     app: Option<AppId>,
     /// Within which idempotency keys are one, besides the app.
@@ -138,12 +138,12 @@ impl Outbox {
         &self.inner.ledger
     }
 
-    pub(crate) fn set_heart(&self, heart: &Arc<Heart>) {
-        *self.heart.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(heart);
+    pub(crate) fn set_session(&self, session: &Arc<WorkerSession>) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(session);
     }
 
-    fn heart(&self) -> Option<Arc<Heart>> {
-        self.heart.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    fn session(&self) -> Option<Arc<WorkerSession>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     fn app(&self) -> Result<&App, OutboxError> {
@@ -378,7 +378,7 @@ impl OutboxBuilder {
         let writer = Writer::new(Arc::clone(&ledger), finals.clone());
         let ids = IdGenerator::new(id_seed);
         let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals };
-        Outbox { inner: Arc::new(inner), heart: Arc::default(), app: None, client: String::new() }
+        Outbox { inner: Arc::new(inner), session: Arc::default(), app: None, client: String::new() }
     }
 }
 

@@ -1,3 +1,3 @@
-//! The contract that every ledger must keep, for your tests.
+//! The conformance suite that every ledger must pass, for your tests.
 
-pub mod ledger_contract;
+pub mod ledger_conformance;

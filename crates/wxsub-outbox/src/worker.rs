@@ -4,11 +4,11 @@
 //! ended. It posts nothing that it may have lost: not later than half a lease after the claim, not while its heartbeat fails.
 
 mod app_worker;
-mod heart;
 mod posting;
+mod session;
 
-pub(crate) use heart::{Heart, POST_WINDOW};
 pub(crate) use posting::Posting;
+pub(crate) use session::{POST_WINDOW, WorkerSession};
 
 use std::future::pending;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::outbox::{Outbox, OutboxError};
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Ends the synchronous sends with their worker.
-struct AbortSends(Arc<Heart>);
+struct AbortSends(Arc<WorkerSession>);
 
 impl Drop for AbortSends {
     fn drop(&mut self) {
@@ -43,18 +43,18 @@ impl Outbox {
     /// # Cancel safety
     /// Not cancel safe: the attempts under way end as `maybe_sent`, when the worker's lease is over.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) -> Result<(), OutboxError> {
-        let heart = Arc::new(Heart::start(Arc::clone(&self.inner))?);
-        self.set_heart(&heart);
-        let _aborts = AbortSends(Arc::clone(&heart));
+        let session = Arc::new(WorkerSession::start(Arc::clone(&self.inner))?);
+        self.set_session(&session);
+        let _aborts = AbortSends(Arc::clone(&session));
         let (stop, stopping) = watch::channel(false);
         let apps = self.inner.apps.values().map(|app| {
-            let worker = AppWorker::new(Arc::clone(&self.inner), Arc::clone(&heart), app.clone());
+            let worker = AppWorker::new(Arc::clone(&self.inner), Arc::clone(&session), app.clone());
             worker.run(stopping.clone())
         });
         let working = join_all(apps);
         let stopped = async {
             shutdown.await;
-            heart.close();
+            session.close();
             stop.send_replace(true);
             let clock = &self.inner.clock;
             clock.sleep_until(clock.now().mono + DRAIN_TIMEOUT).await;
@@ -66,17 +66,17 @@ impl Outbox {
                 pending::<()>().await;
             }
             // The synchronous sends.
-            heart.drain().await;
+            session.drain().await;
         };
         tokio::select! {
             biased;
-            ended = heart.beat() => ended?,
+            ended = session.beat() => ended?,
             () = stopped => {}
             () = working => {}
         }
         // A ledger that is away must not hold up the end of the process.
         let deadline = self.inner.clock.now().mono + Duration::from_secs(5);
-        timeout_at(&*self.inner.clock, deadline, heart.stop()).await;
+        timeout_at(&*self.inner.clock, deadline, session.stop()).await;
         Ok(())
     }
 }

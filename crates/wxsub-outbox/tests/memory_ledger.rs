@@ -1,11 +1,11 @@
-//! The ledger in memory keeps the contract of ledgers.
+//! The ledger in memory passes the conformance suite.
 
 use std::sync::Arc;
 
-use wxsub_outbox::testing::ledger_contract;
+use wxsub_outbox::testing::ledger_conformance;
 use wxsub_outbox::{Ledger, MemoryLedger};
 
 #[tokio::test]
-async fn memory_ledger_keeps_the_contract() {
-    ledger_contract::run(async |clock| Arc::new(MemoryLedger::with_clock(clock)) as Arc<dyn Ledger>).await;
+async fn memory_ledger_passes_the_conformance_suite() {
+    ledger_conformance::run(async |clock| Arc::new(MemoryLedger::with_clock(clock)) as Arc<dyn Ledger>).await;
 }

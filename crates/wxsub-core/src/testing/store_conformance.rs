@@ -1,6 +1,6 @@
 //! The conformance suite of a [`TokenStore`]. Each case needs an empty store.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a broken contract must fail its test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a broken rule must fail its test")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,12 @@ fn app(name: &str) -> AppId {
 }
 
 fn token(text: &str, generation: u64) -> StoredToken {
-    let life = Duration::from_secs(7200);
+    let lifetime = Duration::from_secs(7200);
     StoredToken::new(
         AccessToken::new(text).unwrap(),
         Generation::new(generation),
         UnixMillis::new(1_000),
-        life,
+        lifetime,
     )
 }
 
@@ -34,7 +34,7 @@ async fn put(store: &dyn TokenStore, app: &AppId, replaces: u64, new: StoredToke
 /// Runs all cases, each on a new store from `make`.
 ///
 /// # Panics
-/// If the store breaks the contract.
+/// If the store breaks a rule.
 ///
 /// # Cancel safety
 /// Dropping the future ends the test.
@@ -136,7 +136,7 @@ async fn wrong_times_are_bounded(store: &dyn TokenStore) {
             (usable, !usable),
             "requested_at at {requested_at:?}"
         );
-        assert!(token.lifetime() <= Duration::from_secs(7200), "a life of {:?}", token.lifetime());
+        assert!(token.lifetime() <= Duration::from_secs(7200), "a lifetime of {:?}", token.lifetime());
     }
 }
 

@@ -35,11 +35,18 @@ use crate::transport::{
     HttpRequest, RequestState, Transport, TransportError, TransportErrorKind, TransportLimits,
 };
 
+// The cases, for the macro only. Each panics if a rule is broken.
+#[doc(hidden)]
 pub mod before_sending;
+#[doc(hidden)]
 pub mod connections;
+#[doc(hidden)]
 pub mod limits;
+#[doc(hidden)]
 pub mod lost_responses;
+#[doc(hidden)]
 pub mod requests;
+#[doc(hidden)]
 pub mod responses;
 
 /// A function that makes a transport with these limits.
@@ -82,7 +89,7 @@ macro_rules! transport_conformance {
 /// Runs one case on its own runtime.
 ///
 /// # Panics
-/// If the contract is broken, or the case takes longer than a minute.
+/// If the transport breaks a rule, or the case takes longer than a minute.
 #[expect(clippy::expect_used, reason = "test support: without a runtime there is no test")]
 pub fn run(case: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -123,7 +130,7 @@ fn outgoing(base: &BaseUrl, request: Request<'_>) -> HttpRequest {
 }
 
 /// Makes an exchange that must succeed.
-#[expect(clippy::panic, reason = "test support: a broken contract must fail")]
+#[expect(clippy::panic, reason = "test support: a broken rule must fail")]
 async fn succeeds(transport: &dyn Transport, request: HttpRequest) -> RawResponse<Bytes> {
     match transport.execute(request).await {
         Ok(response) => response,
@@ -132,7 +139,7 @@ async fn succeeds(transport: &dyn Transport, request: HttpRequest) -> RawRespons
 }
 
 /// Makes an exchange that must fail. The error must not contain the secret.
-#[expect(clippy::panic, reason = "test support: a broken contract must fail")]
+#[expect(clippy::panic, reason = "test support: a broken rule must fail")]
 async fn fails(transport: &dyn Transport, request: HttpRequest) -> TransportError {
     let error = match transport.execute(request).await {
         Ok(response) => panic!("the exchange should have failed, but gave {response:?}"),

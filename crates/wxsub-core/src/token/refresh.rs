@@ -209,7 +209,7 @@ impl RefreshState {
     }
 
     /// Records that the refresh task panicked. It starts again after a delay.
-    pub(crate) fn on_worker_panic(&mut self, now: ClockReading) -> Vec<Action> {
+    pub(crate) fn on_task_panic(&mut self, now: ClockReading) -> Vec<Action> {
         match self.attempt.take() {
             Some(attempt) => self.on_fetch_failed(now, &attempt, TokenErrorKind::Interrupted),
             None => {

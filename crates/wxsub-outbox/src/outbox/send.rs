@@ -14,7 +14,7 @@ use crate::idempotency::{Fingerprint, IdempotencyKey};
 use crate::ledger::{Applied, Change, NewKey, NewMessage, Recorded};
 use crate::message::StoredMessage;
 use crate::state::{MessageState, Priority};
-use crate::worker::{Heart, POST_WINDOW, Posting};
+use crate::worker::{POST_WINDOW, Posting, WorkerSession};
 
 /// How long a caller waits for the ledger after the attempt.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A synchronous send under way, in a task of its own: its caller may give up.
 struct Sending {
     inner: Arc<Inner>,
-    heart: Arc<Heart>,
+    session: Arc<WorkerSession>,
     app: App,
     worker: WorkerId,
     claim: u64,
@@ -59,19 +59,19 @@ impl Outbox {
         let id = new.id;
         // Before the claim, so that a slow commit makes the window shorter, never longer.
         let now = self.inner.clock.now();
-        let heart = self.heart().ok_or(OutboxError::NotRunning)?;
+        let session = self.session().ok_or(OutboxError::NotRunning)?;
         if app.take_permits(1, now.mono) == 0 {
             let next = app.next_permit_at().unwrap_or_default();
             return Err(OutboxError::RateLimited(next.duration_since(now.mono)));
         }
-        let Some((worker, claim)) = heart.begin_claim() else {
+        let Some((worker, claim)) = session.begin_claim() else {
             app.give_back(1);
             return Err(OutboxError::NotRunning);
         };
         let (inner, deadline) = (Arc::clone(&self.inner), now + POST_WINDOW);
         let (reply, replied) = oneshot::channel();
-        let sending = Sending { inner, heart: Arc::clone(&heart), app, worker, claim, deadline };
-        heart.spawn(sending.run(new, reply));
+        let sending = Sending { inner, session: Arc::clone(&session), app, worker, claim, deadline };
+        session.spawn(sending.run(new, reply));
         // Its worker has ended.
         replied.await.unwrap_or(Err(OutboxError::NotSettled(id)))
     }
@@ -115,8 +115,8 @@ impl Sending {
                 return;
             }
         };
-        let Self { inner, heart, app, deadline, .. } = self;
-        let posting = Posting { inner, heart, app, message: *begun, deadline };
+        let Self { inner, session, app, deadline, .. } = self;
+        let posting = Posting { inner, session, app, message: *begun, deadline };
         let settlement = posting.post().await;
         let mut settling = pin!(posting.settle(settlement));
         let clock = &*posting.inner.clock;
@@ -144,7 +144,7 @@ impl Sending {
             }
             _ => None,
         };
-        self.heart.end_claim(self.claim, attempt);
+        self.session.end_claim(self.claim, attempt);
         recorded
     }
 }

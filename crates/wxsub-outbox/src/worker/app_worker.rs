@@ -5,20 +5,20 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::heart::{Heart, POST_WINDOW};
 use super::posting::Posting;
+use super::session::{POST_WINDOW, WorkerSession};
 use crate::ledger::{Applied, Change};
 use crate::outbox::{App, Inner};
 
 pub(super) struct AppWorker {
     inner: Arc<Inner>,
-    heart: Arc<Heart>,
+    session: Arc<WorkerSession>,
     app: App,
 }
 
 impl AppWorker {
-    pub(super) fn new(inner: Arc<Inner>, heart: Arc<Heart>, app: App) -> Self {
-        Self { inner, heart, app }
+    pub(super) fn new(inner: Arc<Inner>, session: Arc<WorkerSession>, app: App) -> Self {
+        Self { inner, session, app }
     }
 
     /// Works until it is asked to stop and nothing is under way any more.
@@ -74,7 +74,7 @@ impl AppWorker {
     async fn claim(&self, limit: usize) -> Vec<Posting> {
         // Before the claim, so that a slow commit makes the window shorter, never longer.
         let deadline = self.inner.clock.now() + POST_WINDOW;
-        let Some((worker, number)) = self.heart.begin_claim() else { return Vec::new() };
+        let Some((worker, number)) = self.session.begin_claim() else { return Vec::new() };
         let claim = Change::Claim { worker, appid: self.app.appid.clone(), limit };
         let messages = match self.inner.writer.submit(claim).await {
             Ok(Applied::Messages(messages)) => messages,
@@ -87,10 +87,10 @@ impl AppWorker {
                 Vec::new()
             }
         };
-        self.heart.end_claim(number, messages.iter().map(|message| (message.id, message.attempt)));
+        self.session.end_claim(number, messages.iter().map(|message| (message.id, message.attempt)));
         let posting = |message| Posting {
             inner: Arc::clone(&self.inner),
-            heart: Arc::clone(&self.heart),
+            session: Arc::clone(&self.session),
             app: self.app.clone(),
             message,
             deadline,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use wxsub_core::clock::{ClockReading, timeout_at};
 
-use super::heart::Heart;
+use super::session::WorkerSession;
 use crate::ledger::{Applied, Change};
 use crate::message::{Detail, Settlement, StoredMessage};
 use crate::outbox::{App, Inner};
@@ -18,7 +18,7 @@ const SETTLE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A claimed message on its way.
 pub(crate) struct Posting {
     pub(crate) inner: Arc<Inner>,
-    pub(crate) heart: Arc<Heart>,
+    pub(crate) session: Arc<WorkerSession>,
     pub(crate) app: App,
     pub(crate) message: StoredMessage,
     /// No POST begins from here on.
@@ -45,7 +45,7 @@ impl Posting {
         if self.deadline.is_past(self.inner.clock.now()) {
             return Settlement::NotSent(Detail::not_posted("more than 30 s had passed since its claim"));
         }
-        if !self.message.worker.is_some_and(|worker| self.heart.may_post(worker)) {
+        if !self.message.worker.is_some_and(|worker| self.session.may_post(worker)) {
             return Settlement::NotSent(Detail::not_posted("the worker's heartbeat had failed"));
         }
         // Also the replay after a stale token begins within the window.
@@ -71,7 +71,7 @@ impl Posting {
             }
             inner.clock.sleep_until(inner.clock.now().mono + SETTLE_RETRY_INTERVAL).await;
         };
-        self.heart.end_attempt((message.id, message.attempt));
+        self.session.end_attempt((message.id, message.attempt));
         match applied {
             Applied::Settled(settled) => settled.map(|settled| *settled),
             _ => None,

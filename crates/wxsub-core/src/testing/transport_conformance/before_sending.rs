@@ -9,12 +9,6 @@ use crate::testing::faulty_server::{BlackHole, FaultyServer, ScriptStep, base_ur
 use crate::transport::{RequestState, TransportErrorKind, TransportLimits};
 
 /// Nothing listens on the port.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_refused_connection(factory: Factory<'_>) {
     let base = base_url(&format!("http://{}", closed_port().await));
     let error = fails(&*factory(TransportLimits::default()), get(&base)).await;
@@ -22,12 +16,6 @@ pub async fn a_refused_connection(factory: Factory<'_>) {
 }
 
 /// The host name has no address. It is longer than DNS allows, so the case needs no DNS server.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_name_that_does_not_resolve(factory: Factory<'_>) {
     let base = base_url(&format!("http://{}.invalid", "x".repeat(64)));
     let error = fails(&*factory(TransportLimits::default()), get(&base)).await;
@@ -36,12 +24,6 @@ pub async fn a_name_that_does_not_resolve(factory: Factory<'_>) {
 
 /// The server never answers the TCP handshake. The connect timeout ends the exchange. Only on Linux, where loopback can
 /// do this.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_connect_that_is_never_answered(factory: Factory<'_>) {
     let Some(hole) = BlackHole::open().await else {
         return;
@@ -53,12 +35,6 @@ pub async fn a_connect_that_is_never_answered(factory: Factory<'_>) {
 }
 
 /// The server never answers the TLS handshake. The connect timeout covers it too.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_handshake_that_is_never_answered(factory: Factory<'_>) {
     let server = FaultyServer::start([vec![ScriptStep::Hang]]).await;
     let transport = factory(TransportLimits::default().connect(Duration::from_millis(500)));
@@ -68,12 +44,6 @@ pub async fn a_handshake_that_is_never_answered(factory: Factory<'_>) {
 }
 
 /// The server closes or resets the connection during the TLS handshake.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_handshake_that_is_cut_off(factory: Factory<'_>) {
     for end in [ScriptStep::Reset, ScriptStep::write("")] {
         let server = FaultyServer::start([vec![end]]).await;
@@ -84,12 +54,6 @@ pub async fn a_handshake_that_is_cut_off(factory: Factory<'_>) {
 }
 
 /// The server answers the TLS handshake with plain HTTP.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_peer_that_speaks_no_tls(factory: Factory<'_>) {
     let plain =
         ScriptStep::write("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");

@@ -5,12 +5,6 @@ use crate::testing::faulty_server::{FaultyServer, ScriptStep};
 use crate::transport::{RequestState, Transport, TransportErrorKind, TransportLimits};
 
 /// Successive exchanges use one connection.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_connection_is_used_again(factory: Factory<'_>) {
     let server = FaultyServer::responding(ScriptStep::Echo).await;
     let transport = factory(TransportLimits::default());
@@ -23,12 +17,6 @@ pub async fn a_connection_is_used_again(factory: Factory<'_>) {
 }
 
 /// A connection that the server closed between two exchanges is not used for the second.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_connection_closed_while_idle_costs_nothing(factory: Factory<'_>) {
     let server = FaultyServer::start([vec![ScriptStep::Read, ScriptStep::Echo]]).await;
     let transport = factory(TransportLimits::default());
@@ -43,12 +31,6 @@ pub async fn a_connection_closed_while_idle_costs_nothing(factory: Factory<'_>) 
 }
 
 /// A request on a reused connection was read and got no response. It is lost, and is not repeated on a new connection.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_request_lost_on_a_used_connection_is_not_repeated(factory: Factory<'_>) {
     for end in [ScriptStep::Reset, ScriptStep::write("")] {
         let first = vec![ScriptStep::Read, ScriptStep::Echo, ScriptStep::Read, end];
@@ -68,12 +50,6 @@ pub async fn a_request_lost_on_a_used_connection_is_not_repeated(factory: Factor
 }
 
 /// An additional response is never used for the next request.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn an_unrequested_response_is_ignored(factory: Factory<'_>) {
     let stale = ScriptStep::response(200, "stale");
     let first = vec![ScriptStep::Read, ScriptStep::Echo, stale, ScriptStep::Hang];
@@ -89,12 +65,6 @@ pub async fn an_unrequested_response_is_ignored(factory: Factory<'_>) {
 }
 
 /// Each of 64 concurrent exchanges gets its own response.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn concurrent_exchanges_get_their_own_responses(factory: Factory<'_>) {
     let server = FaultyServer::responding(ScriptStep::Echo).await;
     let transport = factory(TransportLimits::default());

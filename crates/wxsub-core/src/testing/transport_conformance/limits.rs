@@ -9,12 +9,6 @@ use crate::transport::{RequestState, TransportErrorKind, TransportLimits};
 const TOO_LARGE: &[TransportErrorKind] = &[TransportErrorKind::TooLarge];
 
 /// A body of exactly the maximum length is read.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_body_of_the_largest_size(factory: Factory<'_>) {
     let body = "x".repeat(1000);
     let chunked = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3e8\r\n{body}\r\n0\r\n\r\n");
@@ -26,12 +20,6 @@ pub async fn a_body_of_the_largest_size(factory: Factory<'_>) {
 }
 
 /// A body whose announced length is too large is not read: the server never sends it.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn an_announced_body_that_is_too_large(factory: Factory<'_>) {
     for length in ["1001", "1073741824", "18446744073709551614"] {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
@@ -42,12 +30,6 @@ pub async fn an_announced_body_that_is_too_large(factory: Factory<'_>) {
 }
 
 /// Endless chunks are read up to the limit. Then the transport closes the connection.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn endless_chunks(factory: Factory<'_>) {
     let head = ScriptStep::write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
     let chunk = Bytes::from(format!("3e8\r\n{}\r\n", "x".repeat(1000)));
@@ -60,12 +42,6 @@ pub async fn endless_chunks(factory: Factory<'_>) {
 }
 
 /// An endless head is also bounded.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn an_endless_head(factory: Factory<'_>) {
     let one_long =
         (ScriptStep::write("HTTP/1.1 200 OK\r\nx: "), ScriptStep::Flood(Bytes::from_static(&[b'x'; 1000])));

@@ -9,12 +9,6 @@ use crate::transport::{TransportErrorKind, TransportLimits};
 const BROKEN: &[TransportErrorKind] = &[TransportErrorKind::Broken];
 
 /// The server resets the connection before it reads anything. The transport may or may not know that nothing was sent.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_reset_before_the_request_was_read(factory: Factory<'_>) {
     let server =
         FaultyServer::start([vec![ScriptStep::Reset], vec![ScriptStep::Read, ScriptStep::Echo]]).await;
@@ -27,70 +21,34 @@ pub async fn a_reset_before_the_request_was_read(factory: Factory<'_>) {
 }
 
 /// The server resets the connection after it read the request.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_reset_after_the_request_was_read(factory: Factory<'_>) {
     is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, ScriptStep::Reset], BROKEN).await;
 }
 
 /// The server closes the connection normally, without a response.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_close_instead_of_a_response(factory: Factory<'_>) {
     is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read], BROKEN).await;
 }
 
 /// The server closes the connection within the head of the response.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_close_within_the_head(factory: Factory<'_>) {
     let script = vec![ScriptStep::Read, ScriptStep::write("HTTP/1.1 200 OK\r\ncontent-le")];
     is_lost(&*factory(TransportLimits::default()), script, BROKEN).await;
 }
 
 /// The body is shorter than its `content-length`, but looks complete.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_body_cut_short(factory: Factory<'_>) {
     let cut = ScriptStep::write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}");
     is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, cut], BROKEN).await;
 }
 
 /// The last chunk is missing.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn chunks_cut_short(factory: Factory<'_>) {
     let cut = ScriptStep::write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n");
     is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, cut], BROKEN).await;
 }
 
 /// The server resets the connection within the body.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_reset_within_the_body(factory: Factory<'_>) {
     let begun = ScriptStep::write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}");
     is_lost(&*factory(TransportLimits::default()), vec![ScriptStep::Read, begun, ScriptStep::Reset], BROKEN)
@@ -98,12 +56,6 @@ pub async fn a_reset_within_the_body(factory: Factory<'_>) {
 }
 
 /// The body has neither a length nor chunks. A truncated one would look complete, so it counts as lost.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_body_of_unknown_length(factory: Factory<'_>) {
     for head in
         ["HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", "HTTP/1.1 500 No\r\n\r\n"]
@@ -114,24 +66,12 @@ pub async fn a_body_of_unknown_length(factory: Factory<'_>) {
 }
 
 /// The server reads the request and never responds.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn no_response_in_time(factory: Factory<'_>) {
     let script = vec![ScriptStep::Read, ScriptStep::Hang];
     is_lost(&*factory(short()), script, &[TransportErrorKind::Timeout]).await;
 }
 
 /// The body arrives byte by byte and never ends. The timeout of the exchange covers it.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_body_that_never_ends(factory: Factory<'_>) {
     let head = ScriptStep::write("HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n");
     let script = vec![ScriptStep::Read, head, ScriptStep::Trickle(Bytes::from_static(b" "))];
@@ -139,12 +79,6 @@ pub async fn a_body_that_never_ends(factory: Factory<'_>) {
 }
 
 /// The response is not HTTP.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_response_that_is_not_http(factory: Factory<'_>) {
     for garbage in [
         "SSH-2.0-OpenSSH_9.9\r\n",
@@ -160,12 +94,6 @@ pub async fn a_response_that_is_not_http(factory: Factory<'_>) {
 }
 
 /// The response has contradicting or invalid lengths. It is not read.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn lengths_that_contradict_each_other(factory: Factory<'_>) {
     for lengths in [
         "content-length: 2\r\ncontent-length: 3",

@@ -6,7 +6,7 @@ use super::{Factory, get, outgoing, post, succeeds};
 use crate::testing::faulty_server::{FaultyServer, RawRequest, ScriptStep};
 use crate::transport::{HttpRequest, Transport, TransportLimits};
 
-#[expect(clippy::expect_used, reason = "test support: that is how the contract says no")]
+#[expect(clippy::expect_used, reason = "test support: a broken rule must fail")]
 async fn written(transport: &dyn Transport, server: &FaultyServer, request: HttpRequest) -> RawRequest {
     assert_eq!(succeeds(transport, request).await.status, 200);
     let mut requests = server.requests();
@@ -31,12 +31,6 @@ async fn written(transport: &dyn Transport, server: &FaultyServer, request: Http
 }
 
 /// A GET has its path and query, one `host`, our `user-agent` and no body.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn get_arrives_byte_for_byte(factory: Factory<'_>) {
     let server = FaultyServer::responding(ScriptStep::response(200, "{}")).await;
     let transport = factory(TransportLimits::default());
@@ -51,12 +45,6 @@ pub async fn get_arrives_byte_for_byte(factory: Factory<'_>) {
 }
 
 /// A POST has its body unchanged, its `content-length` and its `content-type`.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn post_arrives_byte_for_byte(factory: Factory<'_>) {
     let body = "{\"content\":\"\u{4f60}\u{597d}\\n\u{1f4e6}\",\"url\":\"https://a/?b=%20\"}";
     let server = FaultyServer::responding(ScriptStep::response(200, "{}")).await;
@@ -69,12 +57,6 @@ pub async fn post_arrives_byte_for_byte(factory: Factory<'_>) {
 }
 
 /// Percent-encoding is unchanged, and a path prefix is kept.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn paths_and_queries_arrive_untouched(factory: Factory<'_>) {
     let server = FaultyServer::responding(ScriptStep::response(200, "{}")).await;
     let base = server.base_url("/v1//p~'(x)!*;=:,+$&");

@@ -15,12 +15,6 @@ const GZIP: &[u8] = &[
 ];
 
 /// A response of any status is returned, with its body unchanged.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn statuses_and_bodies_come_back_untouched(factory: Factory<'_>) {
     let transport = factory(TransportLimits::default());
     for (status, body) in [
@@ -46,12 +40,6 @@ pub async fn statuses_and_bodies_come_back_untouched(factory: Factory<'_>) {
 }
 
 /// The `date` header is returned unchanged, valid or not.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn date_is_returned(factory: Factory<'_>) {
     let transport = factory(TransportLimits::default());
     for (head, date) in [
@@ -67,12 +55,6 @@ pub async fn date_is_returned(factory: Factory<'_>) {
 }
 
 /// `Retry-After` is returned if it is a number of seconds.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn retry_after_is_returned(factory: Factory<'_>) {
     let transport = factory(TransportLimits::default());
     for (head, seconds) in [("retry-after: 60\r\n", Some(60)), ("retry-after: soon\r\n", None), ("", None)] {
@@ -84,12 +66,6 @@ pub async fn retry_after_is_returned(factory: Factory<'_>) {
 }
 
 /// A redirect is not followed: that would send the secret to another server.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_redirect_is_not_followed(factory: Factory<'_>) {
     let transport = factory(TransportLimits::default());
     for status in [301, 302, 303, 307, 308] {
@@ -106,12 +82,6 @@ pub async fn a_redirect_is_not_followed(factory: Factory<'_>) {
 }
 
 /// Responses of 1xx before the final one are skipped.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn interim_responses_are_skipped(factory: Factory<'_>) {
     let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n";
     let script = vec![ScriptStep::Read, ScriptStep::write(interim), ScriptStep::Echo];
@@ -122,12 +92,6 @@ pub async fn interim_responses_are_skipped(factory: Factory<'_>) {
 }
 
 /// A compressed body is returned unchanged, or is an error. Expanded, a few bytes could fill the memory.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn a_compressed_body_is_not_expanded(factory: Factory<'_>) {
     let transport = factory(TransportLimits::default());
     let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", GZIP.len());
@@ -140,12 +104,6 @@ pub async fn a_compressed_body_is_not_expanded(factory: Factory<'_>) {
 }
 
 /// A chunked body is returned in one piece, without trailers.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn chunks_are_joined(factory: Factory<'_>) {
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let script = vec![
@@ -162,12 +120,6 @@ pub async fn chunks_are_joined(factory: Factory<'_>) {
 }
 
 /// A response of HTTP/1.0 with a length is read.
-///
-/// # Panics
-/// If the contract is broken.
-///
-/// # Cancel safety
-/// Not to be cancelled: a case is run to its end.
 pub async fn http_1_0_response_with_length_is_read(factory: Factory<'_>) {
     let response = "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}";
     let server = FaultyServer::start([vec![ScriptStep::Read, ScriptStep::write(response)]]).await;

@@ -135,7 +135,7 @@ impl RefreshTask {
             appid = self.fetcher.appid.as_str(),
             "the refresh task panicked; it starts again after a delay"
         );
-        let events = self.state.on_worker_panic(now);
+        let events = self.state.on_task_panic(now);
         debug!(?events, "events not reported, because the observer may have panicked");
         self.publish();
         self.state.poll_timeout(now).unwrap_or(now.mono)

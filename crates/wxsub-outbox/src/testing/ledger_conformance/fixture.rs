@@ -49,7 +49,7 @@ impl Fixture {
         self.clock.now().wall
     }
 
-    /// Time passes, and the worker's heart goes on beating.
+    /// Time passes, and the worker's session goes on beating.
     pub(super) async fn pass(&self, time: Duration) {
         self.clock.advance(time);
         self.apply(Change::Heartbeat(self.worker)).await;
@@ -77,13 +77,13 @@ impl Fixture {
     /// The nonce of a callback that is genuine.
     pub(super) fn nonce(&self) -> Nonce {
         let key = SigningKey::new(b"at least sixteen random bytes").unwrap();
-        let guard = ConsentVerifier::new(self.appid.clone(), key).clock(self.clock.clone());
-        let request = guard.issue("T".parse().unwrap(), Scene::new(7).unwrap(), "session").unwrap();
+        let verifier = ConsentVerifier::new(self.appid.clone(), key).clock(self.clock.clone());
+        let request = verifier.issue("T".parse().unwrap(), Scene::new(7).unwrap(), "session").unwrap();
         let reserved = request.reserved.unwrap();
         let callback =
             format!("https://a.example/?openid=o&template_id=T&action=confirm&scene=7&reserved={reserved}");
-        let answer: ConsentCallback = callback.parse().unwrap();
-        guard.verify(&answer, "session").unwrap().nonce()
+        let callback: ConsentCallback = callback.parse().unwrap();
+        verifier.verify(&callback, "session").unwrap().nonce()
     }
 
     pub(super) async fn consent(&self, user: &str) -> Consent {

@@ -1,4 +1,4 @@
-//! The ledger in SQLite keeps the contract of ledgers.
+//! The ledger in SQLite passes the conformance suite.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wxsub_core::testing::ManualClock;
 use wxsub_outbox::Ledger;
-use wxsub_outbox::testing::ledger_contract;
+use wxsub_outbox::testing::ledger_conformance;
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
 #[tokio::test]
-async fn sqlite_ledger_keeps_the_contract() {
-    // In memory where there is such a folder: the contract says nothing of power cuts, and makes hundreds of ledgers.
+async fn sqlite_ledger_passes_the_conformance_suite() {
+    // In memory where there is such a folder: the suite does not test power cuts, and makes hundreds of ledgers.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let count = AtomicUsize::new(0);
     let make = async |clock: Arc<ManualClock>| {
@@ -20,5 +20,5 @@ async fn sqlite_ledger_keeps_the_contract() {
         let options = SqliteOptions::new().clock(clock);
         Arc::new(SqliteLedger::open(folder.path().join(name), options).await.unwrap()) as Arc<dyn Ledger>
     };
-    ledger_contract::run(make).await;
+    ledger_conformance::run(make).await;
 }

@@ -4,7 +4,7 @@
     clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a broken contract fails its test"
+    reason = "a broken rule fails its test"
 )]
 
 mod apps;
@@ -27,7 +27,7 @@ use crate::ledger::Ledger;
 /// Every case in turn, each on a new ledger from `make` that takes its time from the clock.
 ///
 /// # Panics
-/// If the ledger breaks the contract.
+/// If the ledger breaks a rule.
 ///
 /// # Cancel safety
 /// Dropping it stops the test.

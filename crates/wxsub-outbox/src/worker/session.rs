@@ -29,9 +29,9 @@ const SWEEP_LIMIT: usize = 1_000;
 /// An attempt: a message, and which claim of it.
 pub(crate) type Attempt = (MessageId, u32);
 
-pub(crate) struct Heart {
+pub(crate) struct WorkerSession {
     inner: Arc<Inner>,
-    pulse: Mutex<Pulse>,
+    state: Mutex<SessionState>,
     /// An attempt or a claim has ended.
     ended: Notify,
     /// The synchronous sends.
@@ -39,7 +39,7 @@ pub(crate) struct Heart {
 }
 
 #[derive(Debug)]
-struct Pulse {
+struct SessionState {
     worker: WorkerId,
     /// No POST begins from here on; `None` while the heartbeat fails.
     post_until: Option<ClockReading>,
@@ -63,46 +63,46 @@ struct Suspects {
     received: HashSet<Attempt>,
 }
 
-impl Heart {
+impl WorkerSession {
     /// Under a fresh id. The first beat registers it.
     pub(super) fn start(inner: Arc<Inner>) -> Result<Self, NoRandomBytes> {
         let worker = inner.ids.worker(inner.clock.now().wall)?;
         let (running, claims, suspects) = (HashSet::new(), BTreeSet::new(), Suspects::default());
         let (post_until, next_claim, closed) = (None, 0, false);
-        let pulse = Pulse { worker, post_until, running, claims, next_claim, suspects, closed };
-        Ok(Self { inner, pulse: Mutex::new(pulse), ended: Notify::new(), sends: Mutex::default() })
+        let state = SessionState { worker, post_until, running, claims, next_claim, suspects, closed };
+        Ok(Self { inner, state: Mutex::new(state), ended: Notify::new(), sends: Mutex::default() })
     }
 
-    fn pulse(&self) -> MutexGuard<'_, Pulse> {
-        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, SessionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who may claim, and the number of the claim; `None` while the heartbeat fails, and when the worker ends.
     pub(crate) fn begin_claim(&self) -> Option<(WorkerId, u64)> {
-        let mut pulse = self.pulse();
-        if pulse.closed || !pulse.may_post(self.inner.clock.now()) {
+        let mut state = self.state();
+        if state.closed || !state.may_post(self.inner.clock.now()) {
             return None;
         }
-        let claim = pulse.next_claim;
-        pulse.next_claim += 1;
-        pulse.claims.insert(claim);
-        Some((pulse.worker, claim))
+        let claim = state.next_claim;
+        state.next_claim += 1;
+        state.claims.insert(claim);
+        Some((state.worker, claim))
     }
 
     /// The claim has ended with these attempts.
     pub(crate) fn end_claim(&self, claim: u64, claimed: impl IntoIterator<Item = Attempt>) {
-        let mut pulse = self.pulse();
-        pulse.claims.remove(&claim);
+        let mut state = self.state();
+        state.claims.remove(&claim);
         for attempt in claimed {
-            pulse.running.insert(attempt);
-            pulse.suspects.received.insert(attempt);
+            state.running.insert(attempt);
+            state.suspects.received.insert(attempt);
         }
         self.ended.notify_one();
     }
 
     /// The attempt is settled.
     pub(super) fn end_attempt(&self, attempt: Attempt) {
-        self.pulse().running.remove(&attempt);
+        self.state().running.remove(&attempt);
         self.ended.notify_one();
     }
 
@@ -120,14 +120,14 @@ impl Heart {
 
     /// Claims nothing from now on.
     pub(super) fn close(&self) {
-        self.pulse().closed = true;
+        self.state().closed = true;
     }
 
     /// Waits until no attempt and no claim is under way.
     pub(super) async fn drain(&self) {
         let is_idle = || {
-            let pulse = self.pulse();
-            pulse.running.is_empty() && pulse.claims.is_empty()
+            let state = self.state();
+            state.running.is_empty() && state.claims.is_empty()
         };
         while !is_idle() {
             self.ended.notified().await;
@@ -136,8 +136,8 @@ impl Heart {
 
     /// Whether a POST may begin for a claim of this worker.
     pub(super) fn may_post(&self, claimed_by: WorkerId) -> bool {
-        let pulse = self.pulse();
-        pulse.worker == claimed_by && pulse.may_post(self.inner.clock.now())
+        let state = self.state();
+        state.worker == claimed_by && state.may_post(self.inner.clock.now())
     }
 
     /// Beats for ever.
@@ -153,7 +153,7 @@ impl Heart {
             let interval = match alive {
                 Ok(true) => {
                     registered = true;
-                    self.pulse().post_until = Some(before + POST_WINDOW);
+                    self.state().post_until = Some(before + POST_WINDOW);
                     self.sweep().await;
                     HEARTBEAT_INTERVAL
                 }
@@ -165,7 +165,7 @@ impl Heart {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "heartbeat failed");
-                    self.pulse().post_until = None;
+                    self.state().post_until = None;
                     HEARTBEAT_RETRY_INTERVAL
                 }
             };
@@ -174,12 +174,12 @@ impl Heart {
     }
 
     async fn register(&self) -> Result<bool, LedgerError> {
-        let worker = self.pulse().worker;
+        let worker = self.state().worker;
         self.inner.writer.submit(Change::Register(worker)).await.map(|_| true)
     }
 
     async fn beat_once(&self) -> Result<bool, LedgerError> {
-        let worker = self.pulse().worker;
+        let worker = self.state().worker;
         let applied = self.inner.writer.submit(Change::Heartbeat(worker)).await?;
         let Applied::Beat(Some(attempts)) = applied else { return Ok(false) };
         for (message, attempt) in self.lost_claims(attempts.into_iter().collect()) {
@@ -197,8 +197,8 @@ impl Heart {
     /// Attempts that certainly no task of this process has or had. The ledger still runs them; at an earlier beat this process
     /// did not have them, it was not given them since, and all claims of that time have ended.
     fn lost_claims(&self, known_to_ledger: BTreeSet<Attempt>) -> Vec<Attempt> {
-        let mut pulse = self.pulse();
-        let Pulse { running, claims, next_claim, suspects, .. } = &mut *pulse;
+        let mut state = self.state();
+        let SessionState { running, claims, next_claim, suspects, .. } = &mut *state;
         if claims.first().is_some_and(|first| *first < suspects.before_claim) {
             return Vec::new();
         }
@@ -211,11 +211,11 @@ impl Heart {
 
     fn be_another(&self) -> Result<(), NoRandomBytes> {
         let worker = self.inner.ids.worker(self.inner.clock.now().wall)?;
-        let mut pulse = self.pulse();
-        tracing::warn!(gone = %pulse.worker, %worker, "this worker was taken for gone; going on under a new id");
-        pulse.worker = worker;
-        pulse.post_until = None;
-        pulse.suspects = Suspects::default();
+        let mut state = self.state();
+        tracing::warn!(gone = %state.worker, %worker, "this worker was taken for gone; going on under a new id");
+        state.worker = worker;
+        state.post_until = None;
+        state.suspects = Suspects::default();
         Ok(())
     }
 
@@ -237,14 +237,14 @@ impl Heart {
 
     /// The process ends: whatever it has not settled is unknown.
     pub(super) async fn stop(&self) {
-        let worker = self.pulse().worker;
+        let worker = self.state().worker;
         if let Err(error) = self.inner.writer.submit(Change::MarkGone(Gone::One(worker))).await {
             tracing::warn!(%error, "the worker could not be signed off; its lease will end");
         }
     }
 }
 
-impl Pulse {
+impl SessionState {
     fn may_post(&self, now: ClockReading) -> bool {
         self.post_until.is_some_and(|until| !until.is_past(now))
     }
