@@ -69,14 +69,14 @@ impl Verdict {
 
     fn judge(&mut self, order: u32, rows: &[&StoredMessage], posts: &Posts) {
         let in_state = |state| rows.iter().filter(|row| row.state == state).count();
-        let (sent, doubtful) = (in_state(MessageState::Sent), in_state(MessageState::MaybeSent));
+        let (sent, undecided) = (in_state(MessageState::Sent), in_state(MessageState::MaybeSent));
         if posts.accepted + posts.refused > 1 {
             self.duplicated.insert(order);
         }
         if rows.iter().any(|row| !row.state.is_final()) {
             self.stuck.insert(order);
         }
-        let unproven = posts.accepted.saturating_sub(sent + doubtful) > 0;
+        let unproven = posts.accepted.saturating_sub(sent + undecided) > 0;
         if sent > posts.accepted || in_state(MessageState::Refused) > posts.refused || unproven {
             self.mislabelled.insert(order);
         }

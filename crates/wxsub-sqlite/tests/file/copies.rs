@@ -47,8 +47,8 @@ async fn a_backup_must_be_restored_before_it_is_used() {
     assert_eq!(report.last_event_at, all(&ledger).await.get(2).map(|queued| queued.created_at));
     let restored = SqliteLedger::open(&copy, SqliteOptions::new()).await.unwrap();
     let seen: Vec<_> = all(&restored).await.iter().map(|message| (message.state, message.reason)).collect();
-    let doubtful = (MessageState::MaybeSent, Some(Reason::Restored));
-    assert_eq!(seen, [(MessageState::Sent, None), doubtful, doubtful]);
+    let undecided = (MessageState::MaybeSent, Some(Reason::Restored));
+    assert_eq!(seen, [(MessageState::Sent, None), undecided, undecided]);
     let grants = restored.grants(&appid(), &"waiting".parse().unwrap()).await.unwrap();
     assert_eq!(grants[0].state, GrantState::InDoubt);
     assert!(SqliteLedger::check(&copy).await.unwrap().is_empty());

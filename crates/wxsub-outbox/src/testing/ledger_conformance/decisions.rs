@@ -126,8 +126,8 @@ pub(super) async fn a_restore_leaves_nothing_unfinished(fixture: &Fixture) {
     assert_eq!((report.messages, report.grants), (2, 1), "messages take their grants along");
     assert_eq!(report.last_event_at, Some(fixture.now()));
     for id in [claimed.id, queued] {
-        let doubtful = (MessageState::MaybeSent, Some(Reason::Restored), Some(GrantState::InDoubt));
-        assert_eq!(fixture.seen(id).await, doubtful);
+        let undecided = (MessageState::MaybeSent, Some(Reason::Restored), Some(GrantState::InDoubt));
+        assert_eq!(fixture.seen(id).await, undecided);
     }
     assert_eq!(fixture.grants("open").await, [GrantState::InDoubt]);
     let unavailable = Err(NotRecorded::Grant(NotAdmitted::GrantUnavailable));

@@ -123,13 +123,13 @@ pub(super) async fn a_nonce_is_known_as_long_as_its_grant(fixture: &Fixture) {
 
 /// The older grant would become open again for want of a newer one.
 pub(super) async fn a_grant_newer_than_one_in_doubt_is_kept(fixture: &Fixture) {
-    let doubtful = fixture.maybe_sent("o").await;
+    let undecided = fixture.maybe_sent("o").await;
     fixture.consent("o").await;
     let newer = fixture.claim_one(fixture.enqueue("o").await).await;
     fixture.settle(&newer, Settlement::Sent).await.unwrap();
     fixture.pass(365 * DAY).await;
     assert_eq!(fixture.prune().await.grants, 0);
-    fixture.decide(fixture.new_decision(doubtful.id, Decision::GiveUp)).await.unwrap();
+    fixture.decide(fixture.new_decision(undecided.id, Decision::GiveUp)).await.unwrap();
     assert_eq!(fixture.grants("o").await, [GrantState::Void, GrantState::Used]);
     assert_eq!(fixture.prune().await.grants, 2);
 }

@@ -67,8 +67,8 @@ pub(super) async fn attempts_of_a_gone_worker_become_maybe_sent(fixture: &Fixtur
     assert_eq!(fixture.get(claimed.id).await.state, MessageState::Attempting, "two transactions");
     let reclaimed = fixture.messages(Change::Reclaim(100)).await;
     assert_eq!(reclaimed.iter().map(|message| message.id).collect::<Vec<_>>(), [claimed.id]);
-    let doubtful = (MessageState::MaybeSent, Some(Reason::WorkerLost), Some(GrantState::InDoubt));
-    assert_eq!(fixture.seen(claimed.id).await, doubtful);
+    let undecided = (MessageState::MaybeSent, Some(Reason::WorkerLost), Some(GrantState::InDoubt));
+    assert_eq!(fixture.seen(claimed.id).await, undecided);
     assert!(fixture.messages(Change::Reclaim(100)).await.is_empty());
     // Its attempts settle under the old id.
     let settled = fixture.settle(&claimed, Settlement::Sent).await.unwrap();
