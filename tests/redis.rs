@@ -9,6 +9,8 @@
     reason = "tests may panic, and say why"
 )]
 
+mod free_port;
+
 mod redis {
     mod certificates;
     mod faults;

@@ -15,6 +15,8 @@
 
 mod bare;
 mod cluster;
+#[path = "../../tests/free_port.rs"]
+mod free_port;
 mod one_server;
 mod process;
 #[path = "../../tests/redis/server.rs"]

@@ -1,12 +1,12 @@
 //! A Redis with TLS and a new certificate authority.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::server::Redis;
+use crate::free_port::free_port;
 
 pub(super) struct Behind {
     pub(super) redis: Redis,
@@ -35,7 +35,7 @@ impl Behind {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &issuer).unwrap().pem();
-        let tls_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let tls_port = free_port();
         let file = |name: &str, text: &str| {
             let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{tls_port}-{name}.pem"));
             fs::write(&path, text).unwrap();

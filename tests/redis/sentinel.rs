@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::server::{Redis, ask};
+use crate::free_port::free_port;
 
 /// The name of the master.
 pub(super) const MASTER: &str = "main";
@@ -19,7 +19,7 @@ pub(super) struct Sentinel {
 
 impl Sentinel {
     pub(super) fn watching(master: &Redis) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("sentinel-{port}"));
         fs::create_dir_all(&folder).unwrap();
         let settings = format!(

@@ -1,12 +1,14 @@
 //! A private Redis on a free port with a folder of its own. The process ends with its value. The tests of wxsub-cli use it too.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::free_port::free_port;
 
 pub(crate) struct Redis {
     pub(crate) port: u16,
@@ -21,7 +23,7 @@ impl Redis {
     }
 
     pub(crate) fn with(arguments: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let child = spawn(port, folder.path(), &arguments);

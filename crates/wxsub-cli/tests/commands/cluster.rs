@@ -6,7 +6,7 @@ mod scenario;
 mod server;
 mod traffic;
 
-use std::net::TcpListener;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -21,6 +21,7 @@ use self::traffic::{Call, messages, pause, read, seconds};
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, TEMPLATE, Weixin, allow};
 use super::wxsub::{file, folder};
+use crate::free_port::free_port;
 
 const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -325,10 +326,9 @@ fn commands_of_the_guide() -> String {
 
 /// The same commands with free ports.
 fn on_free_ports(commands: String) -> String {
-    let listeners = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    PORTS.iter().zip(&listeners).fold(commands, |commands, (port, listener)| {
+    PORTS.iter().fold(commands, |commands, port| {
         assert!(commands.contains(port));
-        commands.replace(port, &listener.local_addr().unwrap().port().to_string())
+        commands.replace(port, &free_port().to_string())
     })
 }
 
@@ -345,6 +345,13 @@ fn run_commands_of_the_guide() -> Vec<String> {
     let shell =
         shell.args(["-euc", &script]).current_dir(folder.path()).env("no_proxy", "*").output().unwrap();
     let (out, said) = (String::from_utf8(shell.stdout).unwrap(), String::from_utf8_lossy(&shell.stderr));
-    assert!(shell.status.success(), "{out}{said}");
+    assert!(shell.status.success(), "{}\n{out}{said}", logs(folder.path()));
     out.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// What the processes wrote into their log files.
+fn logs(folder: &Path) -> String {
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let logs = files.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    logs.map(|path| format!("{}:\n{}", path.display(), fs::read_to_string(&path).unwrap())).collect()
 }

@@ -1,7 +1,7 @@
 //! Invalid and hostile input over sockets is rejected, and does not affect other clients.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use wxsub_sandbox::Fault;
 use super::interrupt::signal;
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SEND, STABLE_TOKEN, Weixin, line};
+use crate::free_port::free_port;
 
 /// The timeout of these tests.
 const LONG: Duration = Duration::from_secs(60);
@@ -110,7 +111,7 @@ fn client_that_reads_no_response_is_closed() {
 fn full_main_port_does_not_block_metrics() {
     let weixin = Weixin::start();
     let (_, lines) = client("orders", ALL);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let more =
         format!("metrics_listen = \"{free}\"\n{lines}[limits]\nconnections = 2\nheader_timeout_s = 600\n");
     let server = Served::start(&config("crowd.toml", &weixin.base, &more));

@@ -17,6 +17,9 @@ mod doctor;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+#[path = "../../../../tests/free_port.rs"]
+mod free_port;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod interrupt;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -13,6 +13,7 @@ use super::interrupt::signal;
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, Weixin, allow, line};
 use super::wxsub::{ended, file, folder, wxsub};
+use crate::free_port::free_port;
 
 fn token_path() -> String {
     format!("/v1/apps/{APPID}/access_token")
@@ -190,7 +191,7 @@ fn hostile_clients_do_not_affect_others() {
 fn metrics_can_have_their_own_port() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let path = config("metrics.toml", &weixin.base, &format!("metrics_listen = \"{free}\"\n{lines}"));
     let server = Served::start(&path);
     server.token(&key);
