@@ -90,7 +90,6 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "async-trait",
             "futures-util",
             "getrandom",
-            "jiff",
             "serde",
             "serde_json",
             "sha2",

@@ -13,6 +13,7 @@
 //! | [`transport`] | the [`Transport`](transport::Transport) trait: one HTTP exchange |
 //! | [`rate_limit`] | [`TokenBucket`](rate_limit::TokenBucket): a bounded rate |
 //! | [`clock`] | the [`Clock`](clock::Clock) trait: the only source of time |
+//! | [`rfc3339`] | times as text |
 //! | [`error`] | [`SendError`]: the cause, whether the message was sent, what to do, when to try again |
 //! | [`quota`] | when Weixin's call quotas start anew |
 //! | `testing` | with the feature `testing`: manual clock, mock transport, conformance suites |
@@ -26,6 +27,7 @@ mod jitter;
 pub mod quota;
 pub mod rate_limit;
 mod retry;
+pub mod rfc3339;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -17,7 +17,6 @@
 //! | [`inbox`] | the table by which an application records messages in its own transaction |
 //! | [`state`] | the states and the other names that are stored |
 //! | [`view`] | messages, grants and apps as JSON |
-//! | [`rfc3339`] | times as text |
 //! | [`ledger`] | the [`Ledger`] trait, what a change does to its rows, and a ledger in memory |
 //! | `testing` | with the feature of that name: the conformance suite that every ledger must pass |
 
@@ -30,7 +29,6 @@ pub mod ledger;
 pub mod message;
 mod outbox;
 pub mod retention;
-pub mod rfc3339;
 pub mod state;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -41,19 +41,19 @@ pub struct MessageView {
     /// Counts the events.
     pub version: u32,
     /// When it was recorded.
-    #[serde(with = "crate::rfc3339")]
+    #[serde(with = "wxsub_core::rfc3339")]
     pub created_at: UnixMillis,
     /// The earliest time for its first attempt.
-    #[serde(with = "crate::rfc3339")]
+    #[serde(with = "wxsub_core::rfc3339")]
     pub send_at: UnixMillis,
     /// No attempt begins from here on.
-    #[serde(with = "crate::rfc3339")]
+    #[serde(with = "wxsub_core::rfc3339")]
     pub expires_at: UnixMillis,
     /// When it was claimed last.
-    #[serde(default, with = "crate::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub attempted_at: Option<UnixMillis>,
     /// When it became final.
-    #[serde(default, with = "crate::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<UnixMillis>,
     /// Weixin's error code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ pub struct MessageView {
 #[non_exhaustive]
 pub struct EventView {
     /// When.
-    #[serde(with = "crate::rfc3339")]
+    #[serde(with = "wxsub_core::rfc3339")]
     pub at: UnixMillis,
     /// What happened.
     pub event: EventKind,
@@ -140,7 +140,7 @@ pub struct GrantView {
     /// Where it stands.
     pub state: GrantState,
     /// When it was recorded.
-    #[serde(with = "crate::rfc3339")]
+    #[serde(with = "wxsub_core::rfc3339")]
     pub consented_at: UnixMillis,
 }
 

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use wxsub_core::clock::UnixMillis;
-use wxsub_outbox::rfc3339;
+use wxsub_core::rfc3339;
 
 use crate::error::OpenError;
 

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use crate::clock::UnixMillis;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serializer};
-use wxsub_core::clock::UnixMillis;
 
 /// The text of a time; of the last time that has one, if it is later.
 #[must_use]
