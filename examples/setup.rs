@@ -1,7 +1,5 @@
 //! Setup of the examples: a sandbox on loopback in place of Weixin, and a control server that uses it.
 
-use std::io;
-
 use tokio::net::TcpListener;
 
 use wxsub_reqwest::{ApiKey, BaseUrl, ConsentAction, ConsentRequest, OpenId};
@@ -37,7 +35,7 @@ impl Weixin {
         sandbox.add_app(APPID.parse()?, SECRET.parse()?, [TEMPLATE.parse()?]);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let base = format!("http://{}", listener.local_addr()?).parse()?;
-        tokio::spawn(serve(listener, sandbox.clone()));
+        tokio::spawn(http::serve(listener, sandbox.clone(), std::future::pending()));
         Ok(Self { sandbox, base })
     }
 
@@ -85,8 +83,4 @@ impl Weixin {
         let (config, _) = Config::read(&text, |_| Some(SECRET.to_owned()))?;
         Ok((Server::builder(config).build().await?, key))
     }
-}
-
-async fn serve(listener: TcpListener, sandbox: Sandbox) -> io::Result<()> {
-    http::serve(listener, sandbox, std::future::pending()).await
 }

@@ -103,9 +103,11 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     (
         "wxsub-sandbox",
         &[
-            "axum",
             "getrandom",
+            "http-body-util",
             "httpdate",
+            "hyper",
+            "hyper-util",
             "maud",
             "percent-encoding",
             "serde",

@@ -2,19 +2,20 @@
 
 mod fault_stream;
 
-use std::future::poll_fn;
-use std::io;
-use std::net::IpAddr;
-use std::pin::Pin;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use axum::body::{Body, HttpBody};
-use axum::extract::{ConnectInfo, Request, State};
-use axum::handler::Handler;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::Response as HttpResponse;
+use http_body_util::{BodyExt, Full};
 use httpdate::HttpDate;
-use tokio::net::TcpListener;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use wxsub_proto::BaseUrl;
 
@@ -22,39 +23,75 @@ use crate::clock::pause;
 use crate::exchange::{ConnectionFault, Response};
 use crate::request::{Caller, MAX_BODY_BYTES};
 use crate::sandbox::Sandbox;
-use fault_stream::{ClientConnection, FaultListener};
+use fault_stream::{CutHandle, FaultStream};
+
+type HttpResponse = hyper::Response<Full<Bytes>>;
+
+/// How long a client may take for the head of a request, and how long a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take for the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The pause after a connection that could not be accepted, for example because too many files are open.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Serves the sandbox over HTTP/1.1 until `shutdown` completes.
 ///
 /// On shutdown, requests whose head has arrived are answered first. Delays and hangs end at once.
 ///
+/// A request with an unknown name in `Host` is rejected, see [`Sandbox::allow_host`]. The connection closes if a head or a
+/// body takes more than 30 s, or if the next request does not start within 30 s.
+///
 /// Faults apply to the TCP connection. A reset is a TCP reset. A truncated response announces its full length. A hanging
 /// request hangs until its client disconnects.
 ///
-/// # Errors
-/// Returns the error of the listener if it cannot be used.
-///
 /// # Cancel safety
-/// Dropping the future stops accepting connections. Open connections continue until their clients close them.
-pub async fn serve<F>(listener: TcpListener, sandbox: Sandbox, shutdown: F) -> io::Result<()>
-where
-    F: Future<Output = ()> + Send + 'static,
-{
+/// Dropping the future shuts down, and does not wait for requests in progress.
+pub async fn serve(listener: TcpListener, sandbox: Sandbox, shutdown: impl Future<Output = ()>) {
     let (stop, stopping) = watch::channel(());
-    let handler = handle.with_state(HttpState { sandbox, stopping });
-    axum::serve(FaultListener(listener), handler.into_make_service_with_connect_info::<ClientConnection>())
-        .with_graceful_shutdown(async move {
-            shutdown.await;
-            drop(stop);
-        })
-        .await
+    let state = HttpState { sandbox, stopping };
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.as_mut() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => drop(tokio::spawn(serve_connection(state.clone(), stream, address))),
+                Err(_) => pause(ACCEPT_RETRY_INTERVAL).await,
+            }
+        }
+    }
+    drop(listener);
+    drop(state);
+    stop.send_replace(());
+    stop.closed().await;
+}
+
+async fn serve_connection(state: HttpState, stream: TcpStream, address: SocketAddr) {
+    let cut = CutHandle::default();
+    let io = TokioIo::new(FaultStream::new(stream, cut.clone()));
+    let service = service_fn(async |request| {
+        let response = handle(&state, address.ip(), &cut, request).await;
+        Ok::<_, Infallible>(response)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(io, service);
+    let mut connection = pin!(connection);
+    // Connection errors are the client's concern, so the result is ignored.
+    if state.wait(connection.as_mut()).await.is_none() {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
 }
 
 /// The state that every request handler shares.
 #[derive(Clone)]
 struct HttpState {
     sandbox: Sandbox,
-    /// Closed when the sandbox shuts down.
+    /// Changes when the sandbox shuts down.
     stopping: watch::Receiver<()>,
 }
 
@@ -71,18 +108,28 @@ impl HttpState {
 }
 
 async fn handle(
-    State(state): State<HttpState>,
-    ConnectInfo(client): ConnectInfo<ClientConnection>,
-    request: Request,
+    state: &HttpState,
+    address: IpAddr,
+    cut: &CutHandle,
+    request: Request<Incoming>,
 ) -> HttpResponse {
     let (head, body) = request.into_parts();
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let Some(Ok(body)) = state.wait(read_limited(body, MAX_BODY_BYTES)).await else {
-        client.cut.reset();
+    let body = async {
+        tokio::select! {
+            body = read_limited(body, MAX_BODY_BYTES) => body.ok(),
+            () = pause(BODY_TIMEOUT) => None,
+        }
+    };
+    let Some(Some(body)) = state.wait(body).await else {
+        cut.reset();
         return HttpResponse::default();
     };
     let sandbox = &state.sandbox;
-    let caller = caller_from_headers(client.address.ip(), &head.headers);
+    let caller = caller_from_headers(address, &head.headers);
+    if let Some(response) = reject_host(sandbox, caller.base_url.as_ref()) {
+        return to_http_response(response, sandbox);
+    }
     let exchange = sandbox.handle_from(caller, head.method.as_str(), target, &body);
     if !exchange.delay.is_zero() {
         state.wait(pause(exchange.delay)).await;
@@ -90,23 +137,35 @@ async fn handle(
     match exchange.outcome {
         Ok(response) => to_http_response(response, sandbox),
         Err(ConnectionFault::Truncated(response)) => {
-            client.cut.drop_last(response.body.len().div_ceil(2));
+            cut.drop_last(response.body.len().div_ceil(2));
             to_http_response(response, sandbox)
         }
         Err(ConnectionFault::Hang) => {
             state.wait(std::future::pending::<()>()).await;
-            client.cut.reset();
+            cut.reset();
             HttpResponse::default()
         }
         Err(ConnectionFault::ResetBeforeApply | ConnectionFault::ResetAfterApply) => {
-            client.cut.reset();
+            cut.reset();
             HttpResponse::default()
         }
     }
 }
 
+/// The response to a request whose `Host` is not allowed. `base` is absent without a valid `Host`.
+fn reject_host(sandbox: &Sandbox, base: Option<&BaseUrl>) -> Option<Response> {
+    let host = base.map_or("a name", BaseUrl::host);
+    if base.is_some() && sandbox.is_allowed_host(host) {
+        return None;
+    }
+    let error = format!(
+        "host: must be localhost, a name below localhost or an IP address; start the sandbox with --allow-host to allow {host}\n"
+    );
+    Some(Response::new(403, "text/plain; charset=utf-8", error))
+}
+
 fn to_http_response(response: Response, sandbox: &Sandbox) -> HttpResponse {
-    let mut http = HttpResponse::new(Body::from(response.body));
+    let mut http = HttpResponse::new(response.body.into());
     *http.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = http.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(response.content_type));
@@ -131,9 +190,9 @@ fn date_header(now: Duration) -> Option<(HeaderName, HeaderValue)> {
 }
 
 /// Reads the body and keeps at most `max` + 1 bytes. The rest is read and dropped, so that the client gets its response.
-async fn read_limited(mut body: Body, max: usize) -> Result<Vec<u8>, axum::Error> {
+async fn read_limited(mut body: Incoming, max: usize) -> hyper::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+    while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
             let remaining = (max + 1).saturating_sub(bytes.len());
             bytes.extend(data.iter().take(remaining));

@@ -1,12 +1,16 @@
 //! The public handle: requests and controls.
 
 use std::fmt;
+#[cfg(feature = "http")]
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wxsub_proto::{
     AppId, AppSecret, BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, OpenId, TemplateId,
 };
+#[cfg(feature = "http")]
+use wxsub_proto::{ValidationError, ValidationErrorKind};
 
 use crate::app::AppSettings;
 use crate::clock::{self, Clock};
@@ -164,6 +168,37 @@ impl Sandbox {
     /// Removes all pending faults.
     pub fn clear_faults(&self) {
         self.with_state(|state, _| state.faults.clear());
+    }
+
+    /// Allows requests over HTTP by this host name, without regard to case and port. Loopback names (`localhost` and names
+    /// below it) and IP addresses are always allowed.
+    ///
+    /// A page of another site can point its own name to this machine and then read the sandbox. So other names are rejected.
+    ///
+    /// # Errors
+    /// [`ValidationErrorKind::InvalidFormat`] if it is not only a host name.
+    #[cfg(feature = "http")]
+    pub fn allow_host(&self, name: &str) -> Result<&Self, ValidationError> {
+        match BaseUrl::insecure(&format!("http://{name}")) {
+            Ok(base) if base.host() == name => {
+                self.with_state(|state, _| state.allowed_hosts.push(name.to_ascii_lowercase()));
+                Ok(self)
+            }
+            _ => {
+                let expected = "a host name without scheme and port, such as sandbox.example";
+                Err(ValidationError::new("host", ValidationErrorKind::InvalidFormat { expected }))
+            }
+        }
+    }
+
+    /// Whether requests by this host are served.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_allowed_host(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let is_loopback = host == "localhost" || host.ends_with(".localhost");
+        is_loopback
+            || host.parse::<IpAddr>().is_ok()
+            || self.with_state(|state, _| state.allowed_hosts.contains(&host))
     }
 
     /// Writes every request to Weixin to this journal from now on, in place of an earlier one.

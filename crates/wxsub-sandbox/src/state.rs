@@ -49,6 +49,9 @@ pub(crate) struct SandboxState {
     pub(crate) faults: Faults,
     pub(crate) event_log: EventLog,
     pub(crate) journal: Option<Journal>,
+    /// Host names, in lower case, that are served besides loopback names and addresses.
+    #[cfg(feature = "http")]
+    pub(crate) allowed_hosts: Vec<String>,
 }
 
 impl SandboxState {

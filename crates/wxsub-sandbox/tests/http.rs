@@ -21,7 +21,7 @@ struct Server {
     sandbox: Sandbox,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 fn appid() -> AppId {
@@ -44,17 +44,20 @@ impl Server {
     }
 
     async fn connect(&self) -> Client {
-        Client(TcpStream::connect(self.address).await.unwrap())
+        Client { stream: TcpStream::connect(self.address).await.unwrap(), host: "localhost" }
     }
 
     async fn stop(self) {
         self.stop.send(()).unwrap();
-        self.task.await.unwrap().unwrap();
+        self.task.await.unwrap();
     }
 }
 
 /// A raw HTTP client.
-struct Client(TcpStream);
+struct Client {
+    stream: TcpStream,
+    host: &'static str,
+}
 
 /// One response: the head as text, and the part of the body that arrived.
 struct Response {
@@ -66,8 +69,9 @@ struct Response {
 
 impl Client {
     async fn write(&mut self, method: &str, target: &str, body: &str) {
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
-        self.0.write_all((head + body).as_bytes()).await.unwrap();
+        let (host, length) = (self.host, body.len());
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n");
+        self.stream.write_all((head + body).as_bytes()).await.unwrap();
     }
 
     async fn ask(&mut self, method: &str, target: &str, body: &str) -> Response {
@@ -90,7 +94,7 @@ impl Client {
                 }
             }
             let mut buffer = [0; 4096];
-            let read = self.0.read(&mut buffer).await?;
+            let read = self.stream.read(&mut buffer).await?;
             if read == 0 {
                 return Ok(partial_response(&bytes));
             }
@@ -203,9 +207,66 @@ async fn incomplete_request_does_not_delay_shutdown() {
     let server = Server::start().await;
     let mut client = server.connect().await;
     let head =
-        b"POST /_sandbox/apps HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
-    client.0.write_all(head).await.unwrap();
-    client.0.readable().await.unwrap();
+        b"POST /_sandbox/apps HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    client.stream.write_all(head).await.unwrap();
+    client.stream.readable().await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn unknown_host_is_rejected() {
+    let server = Server::start().await;
+    server.sandbox.allow_host("Sandbox.example").unwrap();
+    let mut client = server.connect().await;
+    for (host, status) in [
+        ("localhost", 200),
+        ("LOCALHOST:8459", 200),
+        ("app.localhost:8459", 200),
+        ("127.0.0.1:8459", 200),
+        ("[::1]:8459", 200),
+        ("192.0.2.1", 200),
+        ("sandbox.example:8459", 200),
+        ("evil.example", 403),
+        ("localhost.evil.example:8459", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("www.sandbox.example", 403),
+        ("user@localhost", 403),
+        ("", 403),
+    ] {
+        client.host = host;
+        for (method, target) in [("GET", "/"), ("POST", "/_sandbox/tokens/invalidate"), ("GET", FETCH)] {
+            let response = client.ask(method, target, r#"{"appid":"wx1"}"#).await;
+            assert!(
+                response.head.starts_with(&format!("http/1.1 {status}")),
+                "{host} {target}: {}",
+                response.head
+            );
+            assert_eq!(response.body.contains("--allow-host"), status == 403, "{host} {target}");
+        }
+    }
+    assert_eq!(issued(&server), 7);
+    server.stop().await;
+}
+
+/// A client that sends one byte every 10 s gets no more than a minute.
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "tokio's clock is paused here and jumps")]
+async fn slow_head_or_body_closes_the_connection() {
+    let server = Server::start().await;
+    let head = "POST /_sandbox/apps HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n";
+    for begin in [head.to_owned(), format!("{head}\r\n")] {
+        let mut client = server.connect().await;
+        client.stream.write_all(begin.as_bytes()).await.unwrap();
+        let is_open = async |client: &mut Client| {
+            let read = tokio::time::timeout(Duration::from_secs(10), client.stream.read(&mut [0])).await;
+            read.is_err() && client.stream.write_all(b"x").await.is_ok()
+        };
+        let mut seconds = 0;
+        while is_open(&mut client).await {
+            seconds += 10;
+            assert!(seconds < 60, "still open after {begin:?} and {seconds} bytes");
+        }
+    }
     server.stop().await;
 }
 
@@ -270,7 +331,7 @@ async fn hanging_request_ends_with_client_or_sandbox() {
     }
     drop(gone);
     let mut nothing = [0];
-    assert_eq!(waiting.0.try_read(&mut nothing).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(waiting.stream.try_read(&mut nothing).unwrap_err().kind(), ErrorKind::WouldBlock);
     assert_eq!(issued(&server), 0);
     server.stop().await;
     assert!(waiting.read().await.is_err());

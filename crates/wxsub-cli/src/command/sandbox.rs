@@ -32,6 +32,9 @@ pub(crate) struct RunSandbox {
     /// File to append a line of JSON to for each request to Weixin, before it takes effect
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// Host name to serve besides loopback names and IP addresses; repeatable
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
 }
 
 const DEFAULT_APP: &str = "wx0123456789abcdef:play-money-0123456789abcdef";
@@ -44,12 +47,15 @@ impl RunSandbox {
         let apps = all(&self.app, DEFAULT_APP, |text| app(text, &mut usage));
         let templates =
             all(&self.template, DEFAULT_TEMPLATE, |text| usage.optional("--template", Some(text)));
+        let sandbox = Sandbox::new();
+        for name in &self.allow_host {
+            usage.collect("--allow-host", sandbox.allow_host(name));
+        }
         let (apps, templates) = usage.finish(apps.zip(templates))?;
         let journal = self.journal.as_deref().map(open_journal).transpose()?;
         let listener = TcpListener::bind(self.listen).await.map_err(|error| self.cannot_listen(&error))?;
         let address = listener.local_addr().map_err(|error| self.cannot_listen(&error))?;
         let interrupt = Interrupt::listen(None)?;
-        let sandbox = Sandbox::new();
         for (appid, secret) in &apps {
             sandbox.add_app(appid.clone(), secret.clone(), templates.clone());
         }
@@ -57,8 +63,8 @@ impl RunSandbox {
             sandbox.set_journal(journal);
         }
         print_variables(connectable(address), &apps, &templates);
-        let result = http::serve(listener, sandbox, async move { interrupt.requested().await }).await;
-        result.map_err(|error| self.cannot_listen(&error)).map(|()| ExitStatus::Success)
+        http::serve(listener, sandbox, interrupt.requested()).await;
+        Ok(ExitStatus::Success)
     }
 
     fn cannot_listen(&self, error: &std::io::Error) -> CliError {

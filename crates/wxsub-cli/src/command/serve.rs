@@ -14,7 +14,7 @@ use wxsub_server::{ApiKeyDigest, Config, Server, generate_api_key};
 
 use crate::console;
 use crate::environment::{self, APPID, KEY, MP_BASE, SERVER};
-use crate::error::{CliError, ExitStatus};
+use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
@@ -36,6 +36,9 @@ pub(crate) struct Serve {
     /// Address to listen on with --sandbox; port 0 takes any free port
     #[arg(long, value_name = "ADDR", requires = "sandbox", default_value = "127.0.0.1:8460")]
     listen: SocketAddr,
+    /// Host name that the sandbox serves besides loopback names and IP addresses; repeatable
+    #[arg(long, value_name = "NAME", requires = "sandbox")]
+    allow_host: Vec<String>,
 }
 
 impl Serve {
@@ -43,7 +46,7 @@ impl Serve {
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         console::start_writer_thread().map_err(CliError::unexpected)?;
         let Some(path) = self.config else {
-            let sandbox = SandboxSetup::start(self.listen).await?;
+            let sandbox = SandboxSetup::start(self.listen, &self.allow_host).await?;
             return serve(sandbox.config().clone(), None, Some(&sandbox)).await;
         };
         let config = read_config(&path).map_err(CliError::usage)?;
@@ -210,12 +213,17 @@ impl SandboxSetup {
     ///
     /// # Errors
     ///
-    /// If no port is free, or if `listen` is not allowed.
-    async fn start(listen: SocketAddr) -> Result<Self, CliError> {
+    /// If no port is free, or if `listen` or a name in `allow_host` is not allowed.
+    async fn start(listen: SocketAddr, allow_host: &[String]) -> Result<Self, CliError> {
         let key = generate_api_key().map_err(CliError::unexpected)?;
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(CliError::unexpected)?;
         let sandbox_url = format!("http://{}", listener.local_addr().map_err(CliError::unexpected)?);
         let sandbox = Sandbox::new();
+        let mut usage = UsageErrors::default();
+        for name in allow_host {
+            usage.collect("--allow-host", sandbox.allow_host(name));
+        }
+        usage.finish(Some(()))?;
         let (appid, secret, template) = (
             SANDBOX_APPID.parse::<AppId>(),
             SANDBOX_SECRET.parse::<AppSecret>(),

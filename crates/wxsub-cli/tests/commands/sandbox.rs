@@ -7,6 +7,7 @@ use std::process::Child;
 use wxsub_sandbox::JournalRecord;
 
 use super::interrupt::signal;
+use super::served::ask;
 use super::wxsub::{Ended, ended, wxsub};
 
 /// Starts a sandbox on a free port. Returns its first line.
@@ -69,10 +70,9 @@ fn journal_survives_kill_of_sandbox() {
     let (mut child, base) =
         start(["--journal", path.to_str().unwrap(), "--app", "wx1:play", "--template", "T"]);
     let consent = r#"{"appid":"wx1","openid":"oUser","template_id":"T","scene":7,"action":"confirm"}"#;
-    let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
-    let head = format!("POST /_sandbox/consents HTTP/1.0\r\nContent-Length: {}\r\n\r\n", consent.len());
-    stream.write_all((head + consent).as_bytes()).unwrap();
-    assert!(std::io::read_to_string(stream).unwrap().starts_with("HTTP/1.0 200"));
+    let address = base.strip_prefix("http://").unwrap();
+    let (status, _) = ask(address, "POST", "/_sandbox/consents", "", consent.as_bytes()).unwrap();
+    assert_eq!(status, 200);
     let send = || {
         let message = ["--to", "oUser", "--template", "T", "--scene", "7", "--title", "t", "--content", "c"];
         wxsub(["send"])
@@ -94,8 +94,33 @@ fn journal_survives_kill_of_sandbox() {
     assert!(!String::from_utf8(journal).unwrap().contains("play"));
 }
 
+/// The status of the home page for a browser that reached `base` by this name.
+pub(crate) fn status_by_name(base: &str, name: &str) -> String {
+    let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    std::io::read_to_string(stream).unwrap()["HTTP/1.1 ".len()..][..3].to_owned()
+}
+
+#[test]
+fn only_allowed_host_names_are_served() {
+    let (child, base) = start(["--allow-host", "one.example", "--allow-host", "two.example"]);
+    for (name, status) in
+        [("localhost", "200"), ("one.example:80", "200"), ("two.example", "200"), ("evil.example", "403")]
+    {
+        assert_eq!(status_by_name(&base, name), status, "{name}");
+    }
+    assert_eq!(stop(child, "INT").code, 0);
+}
+
 #[test]
 fn wrong_usage_of_sandbox() {
+    for call in [vec!["sandbox"], vec!["serve", "--sandbox"]] {
+        let call = call.iter().fold(wxsub([]), |call, argument| call.args([argument]));
+        let ended = call.args(["--allow-host", "http://a", "--allow-host", "b:1"]).run();
+        ended.assert_wrong(&["--allow-host: must be a host name without scheme and port"]);
+        assert_eq!(ended.err.lines().count(), 2, "{ended:?}");
+    }
     let folder = tempfile::tempdir().unwrap();
     wxsub(["sandbox", "--journal", folder.path().to_str().unwrap()])
         .run()

@@ -10,6 +10,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::interrupt::signal;
+use super::sandbox::status_by_name;
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, Weixin, allow, line};
 use super::wxsub::{ended, file, folder, wxsub};
@@ -384,7 +385,9 @@ fn readme() -> Vec<&'static str> {
 
 /// Starts a server on a free port. Returns the lines to paste.
 fn start_with_sandbox() -> (Child, Vec<String>) {
-    let mut child = wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0"]).start();
+    let mut call =
+        wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0", "--allow-host", "sandbox.example"]);
+    let mut child = call.start();
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines().map(Result::unwrap);
     let mut printed: Vec<_> =
         lines.by_ref().skip_while(|line| !line.starts_with("export ")).take(1).collect();
@@ -396,6 +399,9 @@ fn start_with_sandbox() -> (Child, Vec<String>) {
 fn printed_lines_match_the_readme() {
     let (child, printed) = start_with_sandbox();
     assert_eq!(printed[1..], readme());
+    let sandbox = printed[0].split("WXSUB_MP_BASE=").nth(1).unwrap();
+    assert_eq!(status_by_name(sandbox, "sandbox.example"), "200");
+    assert_eq!(status_by_name(sandbox, "evil.example"), "403");
     signal(&child, "INT");
     assert_eq!(ended(child).code, 0);
 }

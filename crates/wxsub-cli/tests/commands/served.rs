@@ -104,7 +104,7 @@ impl Drop for Served {
 pub(crate) fn ask(address: &str, method: &str, path: &str, key: &str, body: &[u8]) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).unwrap();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).ok()?;

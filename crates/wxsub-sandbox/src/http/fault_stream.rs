@@ -1,48 +1,13 @@
-//! Connections for [`axum::serve`] that can be reset or closed in the middle of a response.
+//! A connection that can be reset or closed in the middle of a response.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-
-/// A TCP listener whose connections can be cut.
-pub(super) struct FaultListener(pub(super) TcpListener);
-
-impl Listener for FaultListener {
-    type Io = FaultStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (FaultStream, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        let cut = CutHandle::default();
-        (FaultStream { stream, cut }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-/// The client's address, and a handle that cuts its connection.
-#[derive(Clone)]
-pub(super) struct ClientConnection {
-    pub(super) address: SocketAddr,
-    pub(super) cut: CutHandle,
-}
-
-impl Connected<IncomingStream<'_, FaultListener>> for ClientConnection {
-    fn connect_info(incoming: IncomingStream<'_, FaultListener>) -> Self {
-        let (address, cut) = (*incoming.remote_addr(), incoming.io().cut.clone());
-        Self { address, cut }
-    }
-}
+use tokio::net::TcpStream;
 
 /// Sets how many bytes at the end of the next response are dropped. 0 means none.
 #[derive(Clone, Default)]
@@ -70,6 +35,12 @@ impl CutHandle {
 pub(super) struct FaultStream {
     stream: TcpStream,
     cut: CutHandle,
+}
+
+impl FaultStream {
+    pub(super) fn new(stream: TcpStream, cut: CutHandle) -> Self {
+        Self { stream, cut }
+    }
 }
 
 impl AsyncRead for FaultStream {
