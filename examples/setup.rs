@@ -69,6 +69,7 @@ impl Weixin {
                 [[apps]]
                 appid = "{APPID}"
                 secret_env = "SECRET"
+                token_endpoint = "token"
                 api_base = "{}"
 
                 [[clients]]

@@ -48,7 +48,8 @@ impl Setup<'_> {
         let mut text = format!("listen = \"127.0.0.1:0\"\n{}\n", self.top);
         for app in (0..self.apps).map(appid) {
             text += &format!(
-                "[[apps]]\nappid = \"{app}\"\nsecret_env = \"APP_SECRET\"\napi_base = \"{}\"\n",
+                "[[apps]]\nappid = \"{app}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"token\"\n\
+                     api_base = \"{}\"\n",
                 self.weixin
             );
         }

@@ -30,7 +30,8 @@ impl Setup {
         let digest = ApiKeyDigest::of(&ApiKey::new(key()).unwrap());
         let config = format!(
             "audit = \"off\"\n\
-             [[apps]]\nappid = \"{}\"\nsecret_env = \"SECRET\"\napi_base = \"{weixin}\"\n\
+             [[apps]]\nappid = \"{}\"\nsecret_env = \"SECRET\"\ntoken_endpoint = \"token\"\n\
+             api_base = \"{weixin}\"\n\
              [[clients]]\nname = \"orders\"\nkey_sha256 = \"{digest}\"\napps = [\"*\"]\nscopes = [\"token:read\"]\n",
             app()
         );

@@ -17,6 +17,7 @@
 //!         [[apps]]
 //!         appid = "wx0123456789abcdef"
 //!         secret_env = "SECRET"
+//!         token_endpoint = "token"
 //!         api_base = "http://127.0.0.1:8459"
 //!
 //!         [[clients]]

@@ -237,7 +237,8 @@ impl SandboxSetup {
         tokio::spawn(http::serve(listener, sandbox, pending()));
         let text = format!(
             "listen = \"{listen}\"\n\
-             [[apps]]\nappid = \"{SANDBOX_APPID}\"\nsecret_env = \"PLAY_MONEY\"\napi_base = \"{sandbox_url}\"\n\
+             [[apps]]\nappid = \"{SANDBOX_APPID}\"\nsecret_env = \"PLAY_MONEY\"\ntoken_endpoint = \"token\"\n\
+             api_base = \"{sandbox_url}\"\n\
              [[clients]]\nname = \"you\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
              scopes = [\"token:read\", \"token:report\", \"message:send\", \"admin\"]\n",
             ApiKeyDigest::of(&key)

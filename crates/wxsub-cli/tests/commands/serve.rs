@@ -256,7 +256,11 @@ fn reload_under_load_fails_no_request() {
     let ((good, good_lines), (revoked, revoked_lines)) = (client("good", ALL), client("revoked", ALL));
     let secret = file("rotated.secret", SECRET);
     let app = |appid: &str| {
-        format!("[[apps]]\nappid = \"{appid}\"\nsecret_file = {secret:?}\napi_base = \"{}\"\n", weixin.base)
+        format!(
+            "[[apps]]\nappid = \"{appid}\"\nsecret_file = {secret:?}\ntoken_endpoint = \"token\"\n\
+             api_base = \"{}\"\n",
+            weixin.base
+        )
     };
     let head = "listen = \"127.0.0.1:0\"\naudit = \"off\"\n";
     let path = file("load.toml", &format!("{head}{}{good_lines}{revoked_lines}", app(APPID)));

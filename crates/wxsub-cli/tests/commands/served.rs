@@ -32,7 +32,8 @@ pub(crate) const ALL: &str = r#""token:read", "token:report", "message:send", "a
 /// A configuration with one app and this base URL of Weixin.
 pub(crate) fn config(name: &str, weixin: &str, more: &str) -> String {
     let text = format!(
-        "listen = \"127.0.0.1:0\"\naudit = \"off\"\n{more}\n[[apps]]\nappid = \"{APPID}\"\nsecret_env = \"APP_SECRET\"\n\
+        "listen = \"127.0.0.1:0\"\naudit = \"off\"\n{more}\n[[apps]]\nappid = \"{APPID}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"token\"\n\
+             \
          api_base = \"{weixin}\"\n"
     );
     file(name, &text)

@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn dropped_audit_line_is_counted() {
-        let text = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n";
+        let text = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
+             api_base = \"http://127.0.0.1:1\"\n";
         let (config, _) = Config::read(text, |_| Some("secret".to_owned())).unwrap();
         let services = Services {
             clock: Arc::new(SystemClock::new()),

@@ -89,12 +89,18 @@ pub(super) fn read(
     })
 }
 
+/// There is no default, because the wrong endpoint invalidates the tokens of other programs.
+const TOKEN_ENDPOINT_RULE: &str = "must be \"stable_token\" or \"token\". \
+    Write \"stable_token\" while anything else may fetch an access_token for this AppID: neither invalidates the other's. \
+    Write \"token\" when only this server, and the servers that share its [store], have the AppSecret: \
+    every fetch then invalidates the access_token before it, a leaked one too.";
+
 fn endpoint(section: &mut TableReader<'_>) -> Option<TokenEndpoint> {
-    let Some(name) = section.text("token_endpoint") else { return Some(TokenEndpoint::default()) };
+    let (is_given, name) = (section.has("token_endpoint"), section.text("token_endpoint"));
     let all = [TokenEndpoint::Token, TokenEndpoint::StableToken];
-    let found = all.into_iter().find(|endpoint| endpoint.as_str() == name);
-    if found.is_none() {
-        section.problem("token_endpoint", "must be \"token\" or \"stable_token\"");
+    let found = all.into_iter().find(|endpoint| name.as_deref() == Some(endpoint.as_str()));
+    if !is_given || (name.is_some() && found.is_none()) {
+        section.problem("token_endpoint", TOKEN_ENDPOINT_RULE);
     }
     found
 }

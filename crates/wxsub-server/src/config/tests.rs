@@ -17,7 +17,10 @@ fn read(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
 
 /// `more`, and an app.
 fn with_app(more: &str) -> String {
-    format!("{more}\n[[apps]]\nappid = \"wx1\"\nsecret_env = \"SECRET\"\napi_base = \"http://127.0.0.1:1\"\n")
+    format!(
+        "{more}\n[[apps]]\nappid = \"wx1\"\nsecret_env = \"SECRET\"\ntoken_endpoint = \"token\"\n\
+         api_base = \"http://127.0.0.1:1\"\n"
+    )
 }
 
 fn client(more: &str) -> String {
@@ -68,7 +71,12 @@ fn full_configuration_is_read() {
 
 #[test]
 fn proxy_of_the_environment_is_a_warning() {
-    let app = |more: &str| format!("[[apps]]\nappid = \"wx1\"\nsecret_env = \"SECRET\"\n{more}");
+    let app = |more: &str| {
+        format!(
+            "[[apps]]\nappid = \"wx1\"\nsecret_env = \"SECRET\"\ntoken_endpoint = \"token\"\n\
+         {more}"
+        )
+    };
     let warnings = |text: &str, no_proxy: &str| {
         let environment = |name: &str| match name {
             "SECRET" => Some("PLANTED-secret".to_owned()),
@@ -120,6 +128,7 @@ fn quoted_secret_and_api_base_with_a_path_are_problems() {
 fn each_problem_has_its_path() {
     let top_level = with_app;
     let in_app = |more: &str| format!("{}{more}", with_app(""));
+    let endpoint = |line: &str| with_app("").replace("token_endpoint = \"token\"", line);
     let empty = file("empty", "\n");
     for (text, problem) in [
         (String::new(), "apps: has no usable app"),
@@ -145,7 +154,12 @@ fn each_problem_has_its_path() {
         (top_level("[limits]\nbody = 1"), "limits.body: is an unknown key"),
         (top_level("limits = 1"), "limits: must be a table"),
         (in_app("tokn = 1"), "apps[0].tokn: is an unknown key"),
-        (in_app("token_endpoint = \"x\""), "apps[0].token_endpoint: must be"),
+        (
+            endpoint("token_endpoint = \"x\""),
+            "apps[0].token_endpoint: must be \"stable_token\" or \"token\". Write",
+        ),
+        (endpoint("token_endpoint = 1"), "apps[0].token_endpoint: must be text"),
+        (endpoint(""), "apps[0].token_endpoint: must be \"stable_token\" or \"token\". Write"),
         (in_app("proxy = \"x\""), "apps[0].proxy: "),
         (in_app("ca_file = \"/nowhere\""), "apps[0].ca_file: names a file that cannot be read"),
         (in_app("secret_file = \"/nowhere\""), "apps[0].secret_env: is set together with secret_file"),
@@ -250,7 +264,9 @@ fn each_problem_has_its_line() {
             "Some(1) listen",
             "Some(5) apps[0].appid",
             "Some(4) apps[0].secret_file",
+            "Some(4) apps[0].token_endpoint",
             "Some(9) apps[1].secret_env",
+            "Some(7) apps[1].token_endpoint",
             "Some(12) apps[1].api_base[1]",
             "Some(16) limits.header_timeout_s",
             "Some(17) limits.body",

@@ -22,7 +22,8 @@ async fn reload_keeps_tokens_and_revokes_keys() {
 async fn changed_app_keeps_its_token() {
     let setup = Setup::new(&usual()).await;
     let before = setup.token().await;
-    let changed = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"OTHER\"\napi_base = \"http://127.0.0.1:1\"\n";
+    let changed = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"OTHER\"\ntoken_endpoint = \"token\"\n\
+         api_base = \"http://127.0.0.1:1\"\n";
     let text = format!("audit = \"off\"\n{changed}{}", usual());
     let (changed, _) = wxsub_server::Config::read(&text, |_| Some("another-secret".to_owned())).unwrap();
     setup.server.reload(&changed);
@@ -37,7 +38,8 @@ async fn changed_app_keeps_its_token() {
 async fn changed_secret_and_limits_apply_at_once() {
     let setup = Setup::new(&usual()).await;
     let token = setup.token().await.access_token();
-    let wrong = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"OTHER\"\napi_base = \"http://127.0.0.1:1\"\n";
+    let wrong = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"OTHER\"\ntoken_endpoint = \"token\"\n\
+         api_base = \"http://127.0.0.1:1\"\n";
     let text = format!("audit = \"off\"\n{wrong}{}[limits]\nbody_bytes = 1024\n", usual());
     let (wrong, _) = wxsub_server::Config::read(&text, |_| Some("another-secret".to_owned())).unwrap();
     setup.server.reload(&wrong);
@@ -72,7 +74,8 @@ async fn changed_app_knows_its_former_tokens() {
     let setup = Setup::new(&usual()).await;
     let former = setup.token().await.access_token();
     setup.report(&former).await;
-    let changed = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:2\"\n";
+    let changed = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
+         api_base = \"http://127.0.0.1:2\"\n";
     let text = format!("audit = \"off\"\n{changed}{}", usual());
     let (changed, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
     setup.server.reload(&changed);
@@ -89,7 +92,8 @@ async fn removed_app_has_no_metrics() {
         setup.ask("GET", "/metrics", None, "").await.text.contains("expires_in_seconds{appid=\"wx2\"}")
     };
     assert!(shown().await);
-    let one = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n";
+    let one = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
+         api_base = \"http://127.0.0.1:1\"\n";
     let text = format!("audit = \"off\"\n{one}{}", usual());
     setup.server.reload(&wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap().0);
     assert!(!shown().await);
@@ -99,7 +103,8 @@ async fn removed_app_has_no_metrics() {
 fn changes_that_need_a_restart_are_named() {
     let running = config("");
     assert_eq!(config(&usual()).needs_restart(&running), [""; 0]);
-    let apps = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n";
+    let apps = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
+         api_base = \"http://127.0.0.1:1\"\n";
     for (line, key) in [
         ("listen = \"127.0.0.1:1\"", "listen"),
         ("metrics_listen = \"127.0.0.1:1\"", "metrics_listen"),

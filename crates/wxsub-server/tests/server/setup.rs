@@ -63,8 +63,10 @@ pub(crate) fn usual() -> String {
 }
 
 /// The two apps.
-pub(crate) const APPS: &str = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n\
-                              [[apps]]\nappid = \"wx2\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n";
+pub(crate) const APPS: &str = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
+     api_base = \"http://127.0.0.1:1\"\n\
+                              [[apps]]\nappid = \"wx2\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
+                              api_base = \"http://127.0.0.1:1\"\n";
 
 pub(crate) fn config(more: &str) -> Config {
     config_with_audit("\"off\"", more)

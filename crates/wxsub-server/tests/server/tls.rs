@@ -20,7 +20,8 @@ fn configured(certificate: &str, key: &str) -> Result<Config, String> {
     let (certificate, key) = (file("certificate.pem", certificate), file("key.pem", key));
     let text = format!(
         "audit = \"off\"\ntls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n\
-         [[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n"
+         [[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
+         api_base = \"http://127.0.0.1:1\"\n"
     );
     Config::read(&text, |_| Some("secret".to_owned()))
         .map(|(config, _)| config)
