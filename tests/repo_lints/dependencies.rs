@@ -131,6 +131,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "hyper",
             "hyper-util",
             "prometheus-client",
+            "rustix",
             "rustls",
             "serde",
             "serde_json",

@@ -3,6 +3,7 @@
 mod app;
 mod client;
 mod document;
+mod file;
 mod key;
 mod secret;
 mod store;
@@ -27,6 +28,8 @@ pub use self::client::is_client_name;
 pub(crate) use self::client::{ApiClient, AppAccess, Scope, find_by_key};
 pub use self::document::{ConfigError, Diagnostic};
 use self::document::{Document, TableReader};
+pub use self::file::read_regular_file;
+pub(crate) use self::file::{Links, open_regular, owner_only, without_blocking};
 pub use self::key::{ApiKeyDigest, generate_api_key};
 pub use self::secret::SecretFile;
 pub(crate) use self::store::SharedStore;

@@ -53,7 +53,7 @@ pub use api::weixin_compat::MAYBE_SENT;
 pub use apps::failed_send;
 pub use config::{
     ApiKeyDigest, Config, ConfigError, Diagnostic, SecretFile, generate_api_key, ignored_proxy,
-    is_client_name,
+    is_client_name, read_regular_file,
 };
 pub use serve::{BuildError, Server, ServerBuilder};
 pub use state::store::{FileStore, StateError};

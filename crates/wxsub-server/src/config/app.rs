@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use wxsub_core::token::TokenEndpoint;
@@ -10,6 +11,7 @@ use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, ValidationErrorKind};
 
 use super::document::TableReader;
+use super::file::{MAX_PEM_BYTES, read_regular_file};
 use super::secret;
 
 /// The settings of an app.
@@ -148,7 +150,7 @@ fn transport_settings(
     }
     let plain = bases.is_some_and(|bases| bases.iter().all(|base| base.as_str().starts_with("http://")));
     let trust_roots = match ca_file {
-        Some(path) => match std::fs::read(path) {
+        Some(path) => match read_regular_file(Path::new(&path), MAX_PEM_BYTES) {
             Ok(pem) => TrustRoots::Pem(pem),
             Err(error) => {
                 section.problem("ca_file", format_args!("names a file that cannot be read: {error}"));

@@ -9,6 +9,7 @@ use wxsub_proto::AppSecret;
 use zeroize::Zeroizing;
 
 use super::document::TableReader;
+use super::file::{Links, is_readable_by_others, open_regular};
 
 /// Maximum number of bytes read from a secret file. Secrets are shorter.
 const MAX_SECRET_BYTES: usize = 4096;
@@ -31,9 +32,17 @@ impl SecretFile {
     /// # Errors
     /// The file cannot be read, or is not UTF-8.
     pub fn read(path: &Path) -> io::Result<Self> {
+        Self::from_file(File::open(path)?)
+    }
+
+    /// Like [`read`](Self::read), for a regular file only.
+    pub(super) fn read_regular(path: &Path) -> io::Result<Self> {
+        Self::from_file(open_regular(path, Links::Follow)?)
+    }
+
+    fn from_file(file: File) -> io::Result<Self> {
         // Full capacity from the start: growing would leave copies of the secret in memory.
         let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_BYTES));
-        let file = File::open(path)?;
         let is_readable_by_others = is_readable_by_others(&file);
         file.take(MAX_SECRET_BYTES as u64).read_to_string(&mut text)?;
         let end = without_newline(&text).len();
@@ -93,7 +102,7 @@ pub(super) fn line(section: &mut TableReader<'_>, key: &str) -> Option<Zeroizing
 }
 
 fn read_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
-    match SecretFile::read(Path::new(path)) {
+    match SecretFile::read_regular(Path::new(path)) {
         Ok(SecretFile { text, is_readable_by_others }) => {
             if is_readable_by_others {
                 section.warning(
@@ -114,17 +123,6 @@ fn validate(section: &TableReader<'_>, key: &str, text: String) -> Option<AppSec
     AppSecret::new(text)
         .map_err(|invalid| section.problem(key, format_args!("names a secret that {}", invalid.rule())))
         .ok()
-}
-
-#[cfg(unix)]
-fn is_readable_by_others(file: &File) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_readable_by_others(_: &File) -> bool {
-    false
 }
 
 /// Removes one newline at the end.

@@ -1,6 +1,7 @@
 //! The `[store]` table: the store in which several servers share tokens.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -9,6 +10,7 @@ use wxsub_redis::{RedisConfigError, RedisStore};
 use zeroize::Zeroizing;
 
 use super::document::TableReader;
+use super::file::{MAX_PEM_BYTES, read_regular_file};
 use super::secret;
 
 /// The shared store, and a digest of its settings.
@@ -40,7 +42,7 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     let prefix = section.text("prefix");
     let master = section.text("sentinel_master");
     let authorities = section.text("redis_ca_file").and_then(|path| {
-        std::fs::read(path)
+        read_regular_file(Path::new(&path), MAX_PEM_BYTES)
             .map_err(|error| {
                 section.problem("redis_ca_file", format_args!("names a file that cannot be read: {error}"));
             })

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use wxsub_proto::{AppId, ErrCode, TraceId};
 
-use crate::config::{ApiClient, AuditTo};
+use crate::config::{ApiClient, AuditTo, owner_only};
 
 /// Maximum number of queued lines. Lines beyond it are dropped and counted.
 const QUEUE_CAPACITY: usize = 8192;
@@ -150,17 +150,6 @@ impl Audit {
             let _ = wait.recv();
         }
     }
-}
-
-#[cfg(unix)]
-pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt;
-    options.mode(0o600)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
-    options
 }
 
 /// Writes queued lines in batches.

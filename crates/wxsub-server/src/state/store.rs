@@ -1,10 +1,12 @@
 //! Token stores of the server: files, and files as the fallback of a shared store.
 
+mod folder;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use wxsub_core::token::{ForceRefreshLog, Generation};
 use wxsub_proto::{AccessToken, AppId};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::audit::owner_only;
+pub use self::folder::StateError;
+use self::folder::StateFolder;
 
 /// Maximum time that a change waits for the disk.
 const DISK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,26 +29,12 @@ const DISK_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// One server uses the folder at a time. Records are kept in memory too, so reads never wait for the disk.
 pub struct FileStore {
-    folder: PathBuf,
+    folder: Arc<StateFolder>,
     memory: MemoryStore,
     clock: Arc<dyn Clock>,
     /// Serializes the writes of each app, so that the file gets the last change last.
     write_locks: Mutex<HashMap<AppId, Arc<AsyncMutex<()>>>>,
     corrupt_apps: HashSet<AppId>,
-    /// The lock file. It stays locked as long as the store exists.
-    _lock: File,
-}
-
-/// The folder of state files cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// Another server uses the folder. Two servers would invalidate each other's tokens.
-    #[error("another server uses it; stop that server, or give each its own folder")]
-    InUse,
-    /// The folder or a file in it cannot be read or written.
-    #[error("cannot use the folder: {0}")]
-    Io(#[from] io::Error),
 }
 
 impl FileStore {
@@ -58,30 +47,38 @@ impl FileStore {
     ///
     /// # Cancel safety
     /// Dropping the future releases the folder. Open it again.
-    pub async fn open(folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
-        let folder = folder.into();
-        create_private_dir(&folder)?;
-        let lock = owner_only(OpenOptions::new().create(true).truncate(false).write(true))
-            .open(folder.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StateError::InUse,
-            TryLockError::Error(error) => StateError::Io(error),
-        })?;
+    pub async fn open(folder: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
+        let folder = StateFolder::open(folder.as_ref())?;
         let memory = MemoryStore::with_clock(Arc::clone(&clock));
         let mut corrupt_apps = HashSet::new();
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
+        for path in folder.files()? {
             let Some(app) = app_of(&path) else { continue };
             match read_record(&path) {
                 Ok(record) => restore(&memory, &app, record).await,
                 Err(error) => {
-                    tracing::error!(appid = %app, %error, "reading a state file failed; it was renamed to *.broken");
-                    fs::rename(&path, path.with_extension("broken"))?;
+                    tracing::error!(appid = %app, %error, "reading a state file failed; the app starts without it");
+                    // The next token replaces a file that stays.
+                    if let Err(error) = fs::rename(&path, path.with_extension("broken")) {
+                        tracing::error!(appid = %app, %error, "renaming the state file to *.broken failed");
+                    }
                     corrupt_apps.insert(app);
                 }
             }
         }
-        Ok(Self { folder, memory, clock, write_locks: Mutex::default(), corrupt_apps, _lock: lock })
+        Ok(Self { folder: Arc::new(folder), memory, clock, write_locks: Mutex::default(), corrupt_apps })
+    }
+
+    /// Tries what [`open`](Self::open) needs: that the folder can be locked and written.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open). A folder that did not exist is removed again.
+    pub fn check(folder: &Path) -> Result<(), StateError> {
+        let exists = folder.exists();
+        StateFolder::open(folder)?;
+        if !exists {
+            fs::remove_dir(folder)?;
+        }
+        Ok(())
     }
 
     /// The apps whose files could not be read when the store was opened.
@@ -113,10 +110,10 @@ impl FileStore {
             let guard = write_lock.lock_owned().await;
             let changed = change.await?;
             let record = self.memory.load(app).await?;
-            let path = path_of(&self.folder, app);
+            let (folder, name) = (Arc::clone(&self.folder), file_name(app));
             // The write continues after a timeout or cancellation, and holds the lock until it is done.
             let written = tokio::task::spawn_blocking(move || {
-                let written = write_record(&path, &record);
+                let written = write_record(&folder, &name, &record);
                 drop(guard);
                 written
             });
@@ -138,20 +135,6 @@ impl FileStore {
         });
         result.inspect_err(|error| tracing::warn!(appid = %app, %error, "the record was kept in memory only"))
     }
-}
-
-fn create_private_dir(folder: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-        builder.mode(0o700);
-        builder.create(folder)?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
-    }
-    #[cfg(not(unix))]
-    builder.create(folder)
 }
 
 /// Puts a record that was read from a file into memory. The memory store cannot fail.
@@ -210,9 +193,6 @@ impl TokenStore for FileStore {
     }
 }
 
-/// Maximum number of bytes read from a file. Records are shorter.
-const MAX_FILE_BYTES: u64 = 65_536;
-
 /// The version of the file format. Other versions cannot be read.
 const VERSION: u32 = 1;
 
@@ -236,9 +216,9 @@ struct StateFileToken {
     lifetime_ms: u64,
 }
 
-/// The path of an app's file.
-fn path_of(folder: &Path, app: &AppId) -> PathBuf {
-    folder.join(format!("{app}.json"))
+/// The name of an app's file.
+fn file_name(app: &AppId) -> String {
+    format!("{app}.json")
 }
 
 /// The app of a file, if its name is that of a record.
@@ -249,8 +229,7 @@ fn app_of(path: &Path) -> Option<AppId> {
 
 /// Reads a record. An error contains the position of the fault, but nothing of the content.
 fn read_record(path: &Path) -> io::Result<TokenRecord> {
-    let mut text = Zeroizing::new(Vec::with_capacity(4096));
-    File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
+    let text = StateFolder::read(path)?;
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let state_file: StateFile = serde_json::from_slice(&text).map_err(|error| {
         invalid(&format!("it is no record: invalid at line {} column {}", error.line(), error.column()))
@@ -275,8 +254,8 @@ fn read_record(path: &Path) -> io::Result<TokenRecord> {
     Ok(record)
 }
 
-/// Writes a record to a new file, syncs it, and renames it over the old one.
-fn write_record(path: &Path, record: &TokenRecord) -> io::Result<()> {
+/// Writes a record to its file.
+fn write_record(folder: &StateFolder, name: &str, record: &TokenRecord) -> io::Result<()> {
     let token = record.token.as_ref().map(|stored| StateFileToken {
         access_token: stored.token.expose_secret().to_owned(),
         generation: stored.generation.get(),
@@ -290,16 +269,7 @@ fn write_record(path: &Path, record: &TokenRecord) -> io::Result<()> {
         forced_at_ms: record.forced.used().iter().map(|used| used.get()).collect(),
     };
     let text = Zeroizing::new(serde_json::to_vec(&state_file)?);
-    let new_path = path.with_extension("new");
-    let mut file = owner_only(OpenOptions::new().create(true).write(true).truncate(true)).open(&new_path)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    fs::rename(&new_path, path)?;
-    // The rename is durable only after the folder is synced.
-    match path.parent() {
-        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
+    folder.replace(&folder.file(name), &text)
 }
 
 /// Delegates to the shared store, and saves the latest tokens in files.

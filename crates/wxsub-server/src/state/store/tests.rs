@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wxsub_core::clock::SystemClock;
@@ -135,18 +136,109 @@ async fn record_with_maximum_values_is_accepted_or_ignored() {
     }
 }
 
-#[cfg(unix)]
+/// The lock is that of the folder: deleting files in it frees nothing.
 #[tokio::test]
-async fn folder_and_files_are_readable_by_the_owner_only() {
-    use std::os::unix::fs::PermissionsExt;
+async fn folder_stays_in_use_after_its_files_are_deleted() {
     let folder = Folder::new();
-    fs::create_dir_all(&folder.0).unwrap();
-    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+    let first = folder.open().await.unwrap();
+    for path in fs::read_dir(&folder.0).unwrap() {
+        fs::remove_file(path.unwrap().path()).unwrap();
+    }
+    assert!(matches!(folder.open().await, Err(StateError::InUse)));
+    drop(first);
+    assert!(folder.open().await.is_ok());
+}
+
+/// Something that cannot be replaced has the name to which a broken file would be renamed.
+#[tokio::test]
+async fn broken_file_in_the_way_stops_nothing() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.0.join("wx1.broken/full")).unwrap();
+    fs::write(folder.0.join("wx1.json"), "{").unwrap();
     let store = folder.open().await.unwrap();
+    assert!(store.corrupt_apps().contains(&app()));
     store.compare_and_set(&app(), Generation::default(), token("A", 5)).await.unwrap();
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&folder.0), 0o700);
-    assert_eq!((mode(&folder.0.join("wx1.json")), mode(&folder.0.join("lock"))), (0o600, 0o600));
+    drop(store);
+    assert_eq!(folder.open().await.unwrap().load(&app()).await.unwrap().generation().get(), 5);
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[tokio::test]
+    async fn created_folder_and_files_are_for_the_owner_only() {
+        let folder = Folder::new();
+        let store = folder.open().await.unwrap();
+        store.compare_and_set(&app(), Generation::default(), token("A", 5)).await.unwrap();
+        assert_eq!((mode(&folder.0), mode(&folder.0.join("wx1.json"))), (0o700, 0o600));
+    }
+
+    /// Such as /tmp, and a volume with fsGroup of Kubernetes.
+    #[tokio::test]
+    async fn existing_folder_keeps_its_mode() {
+        for expected in [0o755, 0o1777, 0o2775] {
+            let folder = Folder::new();
+            fs::create_dir_all(&folder.0).unwrap();
+            fs::set_permissions(&folder.0, fs::Permissions::from_mode(expected)).unwrap();
+            let store = folder.open().await.unwrap();
+            store.compare_and_set(&app(), Generation::default(), token("A", 5)).await.unwrap();
+            assert_eq!(mode(&folder.0), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn links_are_not_followed() {
+        let (folder, other) = (Folder::new(), Folder::new());
+        fs::create_dir_all(&folder.0).unwrap();
+        fs::create_dir_all(&other.0).unwrap();
+        let victim = other.0.join("victim");
+        fs::write(&victim, "precious").unwrap();
+        for name in ["wx1.json", "wx1.new", "wx1.broken", "write-test", "lock"] {
+            symlink(&victim, folder.0.join(name)).unwrap();
+        }
+        let store = folder.open().await.unwrap();
+        store.compare_and_set(&app(), Generation::default(), token("A", 5)).await.unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(fs::symlink_metadata(folder.0.join("wx1.json")).unwrap().is_file());
+        let link = other.0.join("link");
+        symlink(&folder.0, &link).unwrap();
+        for path in [link.clone(), PathBuf::from(format!("{}/", link.display()))] {
+            let opened = FileStore::open(path, Arc::new(SystemClock::new())).await;
+            assert!(matches!(opened, Err(StateError::Link)));
+        }
+    }
+
+    /// Opening it to read or write would wait for another process.
+    #[tokio::test]
+    async fn fifo_in_place_of_a_file_does_not_block() {
+        let folder = Folder::new();
+        fs::create_dir_all(&folder.0).unwrap();
+        for name in ["wx1.json", "wx2.new"] {
+            let made = std::process::Command::new("mkfifo").arg(folder.0.join(name)).status();
+            assert!(made.unwrap().success());
+        }
+        let store = folder.open().await.unwrap();
+        assert!(store.corrupt_apps().contains(&app()));
+        let other: AppId = "wx2".parse().unwrap();
+        store.compare_and_set(&other, Generation::default(), token("A", 5)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn check_leaves_nothing_behind() {
+    let folder = Folder::new();
+    FileStore::check(&folder.0).unwrap();
+    assert!(!folder.0.exists());
+    let _store = folder.open().await.unwrap();
+    assert!(matches!(FileStore::check(&folder.0), Err(StateError::InUse)));
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
 }
 
 /// A token that cannot be written can still be used.

@@ -1,0 +1,80 @@
+//! Files of the server: how they are opened, and how those that the configuration names are read.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Maximum size of a file with certificates or a key, in bytes.
+pub(crate) const MAX_PEM_BYTES: u64 = 1 << 20;
+
+/// What a symbolic link means when a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// It stands for its target.
+    Follow,
+    /// It is an error.
+    Refuse,
+}
+
+/// Reads a file of at most `max_bytes`.
+///
+/// # Errors
+/// The file cannot be opened or read, is not a regular file, or is larger.
+pub fn read_regular_file(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open_regular(path, Links::Follow)?.take(max_bytes + 1).read_to_end(&mut content)?;
+    match u64::try_from(content.len()) {
+        Ok(length) if length <= max_bytes => Ok(content),
+        _ => Err(io::Error::other(format!("it is larger than {max_bytes} bytes"))),
+    }
+}
+
+/// Opens a regular file to read it. A FIFO or a device is refused at once: reading it could block, or never end.
+pub(crate) fn open_regular(path: &Path, links: Links) -> io::Result<File> {
+    let file = without_blocking(OpenOptions::new().read(true), links).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
+/// Makes opening a FIFO return at once.
+#[cfg(unix)]
+pub(crate) fn without_blocking(options: &mut OpenOptions, links: Links) -> &mut OpenOptions {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = match links {
+        Links::Follow => OFlags::NONBLOCK,
+        Links::Refuse => OFlags::NONBLOCK | OFlags::NOFOLLOW,
+    };
+    options.custom_flags(flags.bits().cast_signed())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn without_blocking(options: &mut OpenOptions, _: Links) -> &mut OpenOptions {
+    options
+}
+
+/// A file that is created is for this user only.
+#[cfg(unix)]
+pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.mode(0o600)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+/// Whether every user of this machine can read the file.
+#[cfg(unix)]
+pub(crate) fn is_readable_by_others(file: &File) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_readable_by_others(_: &File) -> bool {
+    false
+}

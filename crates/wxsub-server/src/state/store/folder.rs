@@ -1,0 +1,135 @@
+//! The folder of state files: who may use it, and how files in it are read and replaced.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::config::{Links, open_regular, owner_only, without_blocking};
+
+/// Maximum number of bytes read from a file. Records are shorter.
+const MAX_FILE_BYTES: u64 = 65_536;
+
+/// A folder that this process alone uses. Symbolic links in it are not followed.
+#[derive(Debug)]
+pub(super) struct StateFolder {
+    path: PathBuf,
+    /// Locked as long as the folder is in use.
+    _lock: File,
+}
+
+/// The folder of state files cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// Another server uses the folder. Two servers would invalidate each other's tokens.
+    #[error("another server uses it; stop that server, or give each its own folder")]
+    InUse,
+    /// The path is a symbolic link.
+    #[error("is a symbolic link, and links are not followed; name the folder that it leads to")]
+    Link,
+    /// The folder or a file in it cannot be read or written.
+    #[error("cannot use the folder: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl StateFolder {
+    /// Creates the folder if it is missing, locks it, and tries to write to it. An existing folder keeps its mode.
+    pub(super) fn open(path: &Path) -> Result<Self, StateError> {
+        // Without a slash at the end, which would follow a link.
+        let path: PathBuf = path.components().collect();
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_symlink() => return Err(StateError::Link),
+            Ok(metadata) => warn_if_others_can_write(&path, &metadata),
+            Err(_) => create(&path)?,
+        }
+        let folder = Self { _lock: lock(&path)?, path };
+        let probe = folder.path.join("write-test");
+        folder.create_new(&probe)?;
+        fs::remove_file(probe)?;
+        Ok(folder)
+    }
+
+    /// The path of the file with this name.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The paths of all files.
+    pub(super) fn files(&self) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(&self.path)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    /// Reads the beginning of a file. The content may be secret.
+    pub(super) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        let mut content = Zeroizing::new(Vec::with_capacity(4096));
+        open_regular(path, Links::Refuse)?.take(MAX_FILE_BYTES).read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    /// Writes a new file, syncs it, and renames it over the old one.
+    pub(super) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let new_path = path.with_extension("new");
+        let mut file = self.create_new(&new_path)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&new_path, path)?;
+        // The rename is durable only after the folder is synced.
+        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+    }
+
+    /// Creates a file, in place of one that a crash left.
+    fn create_new(&self, path: &Path) -> io::Result<File> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        owner_only(OpenOptions::new().write(true).create_new(true)).open(path)
+    }
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// A group that can write is usual for a volume of Kubernetes.
+#[cfg(unix)]
+fn warn_if_others_can_write(path: &Path, metadata: &fs::Metadata) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            mode = %format_args!("{mode:04o}"),
+            "other users can write to state_dir and replace access tokens; unless that is intended, run chmod go-w on it"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_others_can_write(_: &Path, _: &fs::Metadata) {}
+
+/// Locks the folder itself, because a file in it could be deleted and locked again.
+///
+/// Where a folder cannot be locked, as on NFS and Windows, a file in it is locked.
+fn lock(path: &Path) -> Result<File, StateError> {
+    let folder = without_blocking(OpenOptions::new().read(true), Links::Refuse).open(path);
+    match folder.map(|folder| (folder.try_lock(), folder)) {
+        Ok((Ok(()), folder)) => return Ok(folder),
+        Ok((Err(TryLockError::WouldBlock), _)) => return Err(StateError::InUse),
+        Ok((Err(TryLockError::Error(_)), _)) | Err(_) => {}
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    let file = without_blocking(owner_only(&mut options), Links::Refuse).open(path.join("lock"))?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => StateError::InUse,
+        TryLockError::Error(error) => StateError::Io(error),
+    })?;
+    Ok(file)
+}
