@@ -30,7 +30,7 @@ impl Transport for TcpTransport {
         let request = request.into_http();
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let head = format!(
-            "{} {target} HTTP/1.1\r\nhost: sandbox\r\nconnection: close\r\ncontent-type: application/json\r\n\
+            "{} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n",
             request.method(),
             request.body().len()

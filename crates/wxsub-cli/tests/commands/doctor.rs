@@ -299,6 +299,7 @@ fn classic_endpoint_is_called_only_on_demand() {
 fn names_are_not_resolved_with_a_proxy() {
     // The sandbox is the proxy, so it gets all requests.
     let weixin = Weixin::start();
+    weixin.sandbox.allow_host("weixin.invalid").unwrap();
     let found = Found::of(|| {
         let call = weixin.call(["doctor"]).env("WXSUB_API_BASE", "http://weixin.invalid");
         call.env("WXSUB_ALLOW_HTTP", "1").env("WXSUB_PROXY", &weixin.base)
