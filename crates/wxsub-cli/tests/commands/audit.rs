@@ -57,6 +57,8 @@ fn every_audit_line_has_its_fields() {
     classic(&sender);
     classic("no-key");
     server.get(&route("access_token"), &sender);
+    weixin.allow("oUser", 2);
+    server.post(&route("messages"), &sender, line("oUser", 2, "Hi").as_bytes());
     server.post(&route("access_token/report"), &key, b"[");
     server.post(&route("messages"), &sender, b"[");
     assert_eq!(server.stop("TERM"), Some(0));
@@ -75,6 +77,7 @@ fn every_audit_line_has_its_fields() {
         "weixin sender read denied 48001 ours none",
         "weixin null read denied 40125 ours none",
         "v1 sender read denied null ours none",
+        "v1 sender send sent null ours later",
         "v1 orders report denied null ours none",
         "v1 sender send denied null ours none",
     ];

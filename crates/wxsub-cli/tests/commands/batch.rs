@@ -8,7 +8,7 @@ use wxsub_proto::ErrCode;
 use wxsub_sandbox::{AppSettings, Fault, Sandbox};
 
 use super::interrupt::signal;
-use super::served::{ALL, Served, client, config};
+use super::served::Served;
 use super::weixin::{APPID, Breakable, Gate, SEND, STABLE_TOKEN, Weixin, allow, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, file, shell, wxsub};
 
@@ -247,9 +247,7 @@ fn a_configuration_error_stops_and_continue_goes_on() {
 /// The same rules through a control server, which names Weixin's errcode and says when to come back.
 #[test]
 fn a_control_server_obeys_the_same_rules() {
-    let weixin = Weixin::start();
-    let (key, client_lines) = client("orders", ALL);
-    let server = Served::start(&config("batch_server.toml", &weixin.base, &client_lines));
+    let (weixin, server, key) = Served::before_sandbox("batch_server", "");
     let through =
         |call: Wxsub| call.env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).env("WXSUB_APPID", APPID);
     let path = messages(&weixin.sandbox, "through_server.jsonl", 200, "Hello");

@@ -236,24 +236,6 @@ fn server_suspended_during_its_fetch_changes_nothing_later() {
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
-fn encrypted_store_sends_no_secret_to_redis() {
-    let path = file("encryption.key", ENCRYPTION_KEY);
-    let cluster = Cluster::start("sealed", &format!("encryption_key_file = \"{path}\"\n"));
-    let monitor = cluster.redis.monitor();
-    cluster.agree();
-    cluster.invalidate_tokens();
-    cluster.send_through_all(1);
-    cluster.agree();
-    let commands = seen(monitor);
-    assert!(commands.contains("token_encrypted"), "{commands}");
-    for token in cluster.tokens() {
-        assert!(!commands.contains(token["access_token"].as_str().unwrap()));
-    }
-    assert!(!commands.contains(SECRET) && !commands.contains(ENCRYPTION_KEY));
-}
-
-#[test]
-#[ignore = "needs redis-server: scripts/test runs it"]
 fn external_fetch_every_minute_costs_no_send_and_at_most_one_fetch() {
     // With an overlap of five minutes, every second fetch invalidates the previous token; without overlap, each does.
     for (minutes, overlap, dead) in [(8, 300, 4), (4, 0, 4)] {

@@ -2,24 +2,22 @@
 
 use serde_json::json;
 
-use super::wxsub::wxsub;
+use super::wxsub::{Wxsub, wxsub};
+
+/// A consent URL for an app, with these flags.
+fn url<const N: usize>(more: [&str; N]) -> Wxsub {
+    wxsub(["consent", "url", "--appid", "wx1", "--scene", "7", "--template", "T"]).args(more)
+}
+
+fn verify<const N: usize>(callback: &str, more: [&str; N]) -> Wxsub {
+    wxsub(["consent", "verify", callback]).args(more)
+}
 
 #[test]
 fn consent_url_has_the_documented_format() {
-    let ended = wxsub([
-        "consent",
-        "url",
-        "--appid",
-        "wx1",
-        "--template",
-        "-T",
-        "--scene",
-        "1000",
-        "--reserved",
-        "proof",
-    ])
-    .args(["--redirect", "https://shop.example/back?order=1"])
-    .run();
+    let ended = wxsub(["consent", "url", "--appid", "wx1", "--template", "-T", "--scene", "1000"])
+        .args(["--redirect", "https://shop.example/back?order=1", "--reserved", "proof"])
+        .run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert_eq!(
         ended.out,
@@ -42,42 +40,17 @@ fn missing_reserved_gives_a_warning() {
     assert!(ended.err.starts_with("warning: without --reserved"), "{}", ended.err);
 }
 
+/// The values for the SDK are JSON with and without `--json`.
 #[test]
-fn mobile_output_has_the_sdk_values() {
-    let ended = wxsub([
-        "consent",
-        "url",
-        "--mobile",
-        "--appid",
-        "wx1",
-        "--template",
-        "T",
-        "--scene",
-        "7",
-        "--reserved",
-        "proof",
-    ])
-    .run();
-    assert_eq!(ended.code, 0);
-    assert_eq!(ended.json(), [json!({"appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"})]);
-}
-
-#[test]
-fn json_output_has_all_values() {
-    let call = || {
-        wxsub(["consent", "url", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "proof"])
-            .args(["--redirect", "https://a.example"])
-    };
-    let url = call().run().out;
-    let output = call().args(["--json"]).run();
-    assert_eq!(
-        output.json(),
-        [json!({"url": url.trim_end(), "appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"})]
-    );
-    // The values for the SDK are JSON with and without it.
-    let mobile =
-        ["consent", "url", "--mobile", "--json", "--appid", "wx1", "--template", "T", "--scene", "7"];
-    assert_eq!(wxsub(mobile).run().json()[0]["appid"], "wx1");
+fn mobile_and_json_output_have_all_values() {
+    let mut expected = json!({"appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"});
+    let mobile = || url(["--mobile", "--reserved", "proof"]);
+    for ended in [mobile().run(), mobile().args(["--json"]).run()] {
+        assert_eq!((ended.code, ended.json()), (0, vec![expected.clone()]));
+    }
+    let call = || url(["--redirect", "https://a.example", "--reserved", "proof"]);
+    expected["url"] = json!(call().run().out.trim_end());
+    assert_eq!(call().args(["--json"]).run().json(), [expected]);
 }
 
 /// Weixin would add the parameter a second time, and the callback could not be read.
@@ -91,41 +64,21 @@ fn a_redirect_url_with_a_parameter_of_the_callback_is_refused() {
         let said =
             format!("error: --redirect: has a parameter {name}, which Weixin adds to the callback itself");
         for format in ["--json", "--reserved=proof"] {
-            wxsub([
-                "consent",
-                "url",
-                "--appid",
-                "wx1",
-                "--template",
-                "T",
-                "--scene",
-                "7",
-                "--redirect",
-                back,
-                format,
-            ])
-            .run()
-            .assert_wrong(&[&said]);
+            url(["--redirect", back, format]).run().assert_wrong(&[&said]);
         }
     }
 }
 
 #[test]
 fn every_problem_is_named() {
-    wxsub([
-        "consent",
-        "url",
-        "--template",
-        "a b",
-        "--scene",
-        "07",
-        "--reserved",
-        "a-b",
-        "--redirect",
-        "ftp://x",
-    ])
-    .run()
-    .assert_wrong(&["--appid: is missing", "--template: ", "--scene: ", "--reserved: ", "--redirect: "]);
+    let wrong = wxsub(["consent", "url", "--template", "a b", "--scene", "07"]);
+    wrong.args(["--reserved", "a-b", "--redirect", "ftp://x"]).run().assert_wrong(&[
+        "--appid: is missing",
+        "--template: ",
+        "--scene: ",
+        "--reserved: ",
+        "--redirect: ",
+    ]);
     wxsub(["consent", "url"]).env("WXSUB_APPID", "").run().assert_wrong(&[
         "error: --appid: is missing; give it, or set WXSUB_APPID",
         "error: --template: is missing",
@@ -158,17 +111,16 @@ fn every_form_of_a_callback_is_parsed() {
     let expected =
         r#"{"action":"confirm","openid":"oUser","template_id":"T","scene":1000,"reserved":"proof"}"#;
     for form in forms {
-        let ended = wxsub(["consent", "verify", form, "--expect-reserved", "proof"]).run();
+        let ended = verify(form, ["--expect-reserved", "proof"]).run();
         assert_eq!((ended.code, ended.out.trim_end(), ended.err.as_str()), (0, expected, ""));
-        let ended = wxsub(["consent", "verify", "-", "--expect-reserved", "proof"]).input(form).run();
+        let ended = verify("-", ["--expect-reserved", "proof"]).input(form).run();
         assert_eq!((ended.code, ended.out.trim_end()), (0, expected));
     }
 }
 
 #[test]
 fn missing_proof_is_shown() {
-    let ended =
-        wxsub(["consent", "verify", CONFIRMED, "--expect-scene", "1000", "--expect-template", "T"]).run();
+    let ended = verify(CONFIRMED, ["--expect-scene", "1000", "--expect-template", "T"]).run();
     assert_eq!(ended.code, 0);
     assert_eq!(ended.json()[0]["verified"], false);
     assert!(ended.err.starts_with("warning: without --expect-reserved"));
@@ -177,13 +129,13 @@ fn missing_proof_is_shown() {
 #[test]
 fn declined_consent_is_no_grant() {
     let cancelled = "template_id=T&action=cancel&scene=7&reserved=proof";
-    let ended = wxsub(["consent", "verify", cancelled, "--expect-reserved", "proof"]).run();
+    let ended = verify(cancelled, ["--expect-reserved", "proof"]).run();
     assert_eq!(ended.code, 3);
     assert_eq!(
         ended.json(),
         [json!({"action": "cancel", "template_id": "T", "scene": 7, "reserved": "proof"})]
     );
-    let ended = wxsub(["consent", "verify", cancelled]).run();
+    let ended = verify(cancelled, []).run();
     assert_eq!((ended.code, &ended.json()[0]["verified"]), (3, &json!(false)));
 }
 
@@ -195,7 +147,7 @@ fn untrusted_callback_is_not_printed() {
         ("--expect-template", "-U", "template_id"),
     ] {
         let said = format!("error: callback rejected: the callback's {field} is not the requested one");
-        wxsub(["consent", "verify", CONFIRMED, flag, value]).run().assert_wrong(&[&said]);
+        verify(CONFIRMED, [flag, value]).run().assert_wrong(&[&said]);
     }
     for (text, said) in [
         ("", "callback rejected: callback: is empty"),
@@ -207,48 +159,27 @@ fn untrusted_callback_is_not_printed() {
         ),
         ("action=maybe&template_id=T&scene=7", "callback rejected: action: must be confirm or cancel"),
     ] {
-        wxsub(["consent", "verify", text]).run().assert_wrong(&[said]);
-        wxsub(["consent", "verify", "-"]).input(text).run().assert_wrong(&[said]);
+        verify(text, []).run().assert_wrong(&[said]);
+        verify("-", []).input(text).run().assert_wrong(&[said]);
     }
-    wxsub(["consent", "verify", "-"]).input("x".repeat(1 << 20)).run().assert_wrong(&["callback: has"]);
-    wxsub(["consent", "verify", "-"]).input(&b"openid=\xff"[..]).run().assert_wrong(&["callback rejected"]);
+    verify("-", []).input("x".repeat(1 << 20)).run().assert_wrong(&["callback: has"]);
+    verify("-", []).input(&b"openid=\xff"[..]).run().assert_wrong(&["callback rejected"]);
 }
 
 #[test]
 fn reserved_null_matches_nothing() {
-    wxsub([
-        "consent",
-        "verify",
-        "action=cancel&template_id=T&scene=7&reserved=null",
-        "--expect-reserved",
-        "null",
-    ])
-    .run()
-    .assert_wrong(&["--expect-reserved: must be something else"]);
-    wxsub([
-        "consent",
-        "verify",
-        "action=cancel&template_id=T&scene=7&reserved=null",
-        "--expect-reserved",
-        "proof",
-    ])
-    .run()
-    .assert_wrong(&["callback rejected: the callback's reserved"]);
+    let callback = "action=cancel&template_id=T&scene=7&reserved=null";
+    for (expected, said) in [
+        ("null", "--expect-reserved: must be something else"),
+        ("proof", "callback rejected: the callback's reserved"),
+    ] {
+        verify(callback, ["--expect-reserved", expected]).run().assert_wrong(&[said]);
+    }
 }
 
 #[test]
 fn all_invalid_expectations_are_named() {
-    wxsub([
-        "consent",
-        "verify",
-        CONFIRMED,
-        "--expect-reserved",
-        "a b",
-        "--expect-scene",
-        "x",
-        "--expect-template",
-        "",
-    ])
-    .run()
-    .assert_wrong(&["--expect-reserved: ", "--expect-scene: ", "--expect-template: "]);
+    verify(CONFIRMED, ["--expect-reserved", "a b", "--expect-scene", "x", "--expect-template", ""])
+        .run()
+        .assert_wrong(&["--expect-reserved: ", "--expect-scene: ", "--expect-template: "]);
 }

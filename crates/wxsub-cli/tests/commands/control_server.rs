@@ -48,9 +48,7 @@ fn key_with_send_scope_can_only_send() {
 
 #[test]
 fn file_is_sent_through_the_server() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", "\"message:send\"");
-    let server = Served::start(&config("way_file.toml", &weixin.base, &lines));
+    let (weixin, server, key) = Served::before_sandbox("way_file", "");
     weixin.allow("oUser", 1).allow("oUser", 2);
     let text = format!("{}\nnonsense\n{}\n", line("oUser", 1, "one"), line("oUser", 2, "two"));
     let ended = call(&server.base, &key, ["send", "--file", "-"]).input(text).run();
@@ -104,9 +102,7 @@ fn server_without_a_token_responds_that_nothing_was_sent() {
 
 #[test]
 fn token_of_the_server_is_not_shown() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let server = Served::start(&config("way_token.toml", &weixin.base, &lines));
+    let (weixin, server, key) = Served::before_sandbox("way_token", "");
     let token = server.token(&key);
     let secret = token["access_token"].as_str().unwrap();
     let shown = call(&server.base, &key, ["token", "show", "--json"]).run();

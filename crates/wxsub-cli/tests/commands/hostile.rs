@@ -9,7 +9,7 @@ use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
 
 use super::interrupt::signal;
-use super::served::{ALL, Served, ask, client, config};
+use super::served::{ALL, Served, ask, client, config, head};
 use super::weixin::{APPID, CLASSIC_TOKEN, SEND, STABLE_TOKEN, Weixin, line};
 use crate::free_port::free_port;
 
@@ -47,10 +47,8 @@ fn until_closed(mut stream: TcpStream) -> String {
 
 #[test]
 fn connection_without_request_is_closed() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
     let limits = "[limits]\nheader_timeout_s = 1\nrequest_timeout_s = 1\n";
-    let server = Served::start(&config("slow.toml", &weixin.base, &(lines + limits)));
+    let (weixin, server, key) = Served::before_sandbox("slow", limits);
     let half_open: Vec<_> = (0..500).map(|_| connect(&server, b"GET / HTTP/1.1\r\nX: ")).collect();
     server.token(&key);
     for stream in half_open {
@@ -62,10 +60,8 @@ fn connection_without_request_is_closed() {
         (route("access_token/report"), "\"kind\":\"incomplete\""),
         (STABLE_TOKEN.to_owned(), "\"errcode\":47001"),
     ] {
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n{{"
-        );
-        let response = until_closed(connect(&server, head.as_bytes()));
+        let incomplete = head("POST", &path, &key, 100) + "{";
+        let response = until_closed(connect(&server, incomplete.as_bytes()));
         assert!(response.contains(expected), "{path}: {response}");
     }
     assert_eq!(weixin.seen_any(), 1);
@@ -74,11 +70,8 @@ fn connection_without_request_is_closed() {
 /// Clients without a key use no capacity of clients with one.
 #[test]
 fn slow_client_without_key_delays_no_other() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let limits = "[limits]\nin_flight = 1\n";
-    let server = Served::start(&config("dawdle.toml", &weixin.base, &(lines + limits)));
-    let unfinished = format!("POST {STABLE_TOKEN} HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n{{");
+    let (_weixin, server, key) = Served::before_sandbox("dawdle", "[limits]\nin_flight = 1\n");
+    let unfinished = head("POST", STABLE_TOKEN, "", 10) + "{";
     let idle_clients: Vec<_> = (0..5).map(|_| connect(&server, unfinished.as_bytes())).collect();
     for _ in 0..20 {
         server.token(&key);
@@ -89,38 +82,30 @@ fn slow_client_without_key_delays_no_other() {
 /// Endless requests whose responses are not read. The only connection is closed and can be used again.
 #[test]
 fn client_that_reads_no_response_is_closed() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
     let limits = "[limits]\nconnections = 1\nrequest_timeout_s = 1\n";
-    let server = Served::start(&config("unread.toml", &weixin.base, &(lines + limits)));
+    let (_weixin, server, key) = Served::before_sandbox("unread", limits);
     let mut greedy = connect(&server, b"");
     let requests = "GET /openapi.json HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100);
     // Until the server closes the connection.
     let fed = (0..10_000).take_while(|_| greedy.write_all(requests.as_bytes()).is_ok()).count();
     assert!(fed < 10_000);
-    let waiting = format!(
-        "GET {} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n",
-        route("access_token")
-    );
-    let response = until_closed(connect(&server, waiting.as_bytes()));
-    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    server.token(&key);
 }
 
-/// Connections at the limit do not block the metrics.
+/// Metrics have a port of their own. Connections at the limit of the main port do not block it.
 #[test]
 fn full_main_port_does_not_block_metrics() {
     let weixin = Weixin::start();
-    let (_, lines) = client("orders", ALL);
+    let (key, lines) = client("orders", ALL);
     let free = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let more =
         format!("metrics_listen = \"{free}\"\n{lines}[limits]\nconnections = 2\nheader_timeout_s = 600\n");
     let server = Served::start(&config("crowd.toml", &weixin.base, &more));
+    server.token(&key);
+    assert!(!server.get("/metrics", "").1.contains("wxsub_token_reads_total"));
     let crowd: Vec<_> = (0..4).map(|_| connect(&server, b"GET / HTTP/1.1\r\nX: ")).collect();
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {free}\r\nConnection: close\r\n\r\n");
-    let mut stream = TcpStream::connect(free).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    assert!(until_closed(stream).starts_with("HTTP/1.1 200"));
+    let (status, metrics) = ask(&free.to_string(), "GET", "/metrics", "", b"").unwrap();
+    assert!(status == 200 && metrics.contains("wxsub_token_reads_total{api=\"v1\"} 1"), "{metrics}");
     assert_eq!(crowd.len(), 4);
 }
 
@@ -137,11 +122,7 @@ fn reload_raises_the_connection_limit() {
     config("room.toml", &weixin.base, &limits(2));
     signal(&server.child, "HUP");
     server.wait_until_it_says("the configuration was reloaded");
-    let head = format!(
-        "GET {} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n",
-        route("access_token")
-    );
-    assert!(until_closed(connect(&server, head.as_bytes())).starts_with("HTTP/1.1 200"));
+    server.token(&key);
     drop(crowd);
 }
 
@@ -154,15 +135,9 @@ fn blocked_stderr_delays_no_request() {
     std::fs::write(&path, std::fs::read_to_string(&path).unwrap().replace("\"off\"", "\"stderr\"")).unwrap();
     let mut server = Served::start(&path);
     let quick = |method: &str, path: &str, body: &str| {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let response = until_closed(connect(&server, head.as_bytes()));
-        let (head, body) = response.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{response}");
-        serde_json::from_str::<Value>(body).unwrap_or_default()
+        let (status, body) = ask(server.address(), method, path, &key, body.as_bytes()).unwrap();
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str::<Value>(&body).unwrap_or_default()
     };
     // More than the capacity of a pipe.
     for _ in 0..1000 {
@@ -194,10 +169,7 @@ fn listed(name: &str, app: &str) -> (String, String) {
 
 #[test]
 fn odd_json_is_rejected_and_not_posted() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let limits = "[limits]\nbody_bytes = 1048576\n";
-    let server = Served::start(&config("odd.toml", &weixin.base, &(lines + limits)));
+    let (weixin, server, key) = Served::before_sandbox("odd", "[limits]\nbody_bytes = 1048576\n");
     let token = server.token(&key)["access_token"].as_str().unwrap().to_owned();
     let subscribe = format!("{SEND}?access_token={token}");
     let (messages, report) = (route("messages"), route("access_token/report"));
@@ -303,9 +275,7 @@ fn repeated_reports_are_rate_limited_per_key() {
 /// Labels come from the configuration, so requests add none.
 #[test]
 fn requests_add_no_metric_labels() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let server = Served::start(&config("labels.toml", &weixin.base, &lines));
+    let (weixin, server, key) = Served::before_sandbox("labels", "");
     let count = || server.get("/metrics", "").1.lines().count();
     let ask_for = |number: usize| {
         for path in
@@ -335,12 +305,9 @@ fn key_is_useless_from_another_network() {
     );
     let server = Served::start(&config("from.toml", &weixin.base, &(lines + &other_lines)));
     server.token(&here);
-    let head = format!(
-        "GET {} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {elsewhere}\r\nX-Forwarded-For: 10.1.2.3\r\n\
-         Forwarded: for=10.1.2.3\r\nConnection: close\r\n\r\n",
-        route("access_token")
-    );
-    let response = until_closed(connect(&server, head.as_bytes()));
+    let forwarded = "HTTP/1.1\r\nX-Forwarded-For: 10.1.2.3\r\nForwarded: for=10.1.2.3\r\n";
+    let request = head("GET", &route("access_token"), &elsewhere, 0).replace("HTTP/1.1\r\n", forwarded);
+    let response = until_closed(connect(&server, request.as_bytes()));
     assert!(response.starts_with("HTTP/1.1 401"), "{response}");
     let query = format!("grant_type=client_credential&appid={APPID}&secret={elsewhere}");
     assert!(server.get(&format!("{CLASSIC_TOKEN}?{query}"), "").1.contains("40125"));

@@ -12,8 +12,7 @@ use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_proto::Operation;
 use wxsub_proto::message::MessageDraft;
 
-use super::interrupt::signal;
-use super::served::{ALL, Served, client, config};
+use super::served::{ALL, Served, client, config, head};
 use super::weixin::{APPID, SECRET, SEND, TEMPLATE, UNUSED_BASE, pointed_at};
 use super::wxsub::wxsub;
 
@@ -39,244 +38,145 @@ enum Response {
     Never,
 }
 
-/// A condition at Weixin, and what each reports of it.
+/// How a send ends.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Sent,
+    /// Errcode and remedy, and what the log has behind them.
+    Refused(i32, &'static str, &'static str),
+    /// The operation that failed, and errcode and remedy if Weixin refused it.
+    NotSent(&'static str, Option<(i32, &'static str)>),
+    MaybeSent,
+    Invalid,
+}
+
+impl End {
+    /// What each reports: library, command line, v1 API, Weixin-compatible API, metrics, log.
+    fn reports(self) -> [String; 6] {
+        let (result, exit, status, errcode, outcome, detail) = match self {
+            Self::Sent => return ["sent", "0 sent", "200 sent", "0", "sent", "nothing"].map(str::to_owned),
+            Self::Invalid => {
+                return ["invalid", "2 invalid", "422 invalid", "47003", "nothing", "nothing"]
+                    .map(str::to_owned);
+            }
+            Self::Refused(code, remedy, logged) => {
+                let detail = format!("{code} {remedy}");
+                (format!("send {detail}"), 3, "422", code.to_string(), "refused", detail + logged)
+            }
+            Self::NotSent(operation, None) => (
+                format!("{operation} retry_later"),
+                4,
+                "503",
+                "-1".to_owned(),
+                "not_sent",
+                "retry_later".to_owned(),
+            ),
+            Self::NotSent(operation, Some((code, remedy))) => {
+                let detail = format!("{code} {remedy}");
+                (format!("{operation} {detail}"), 4, "503", format!("-1 for {detail}"), "not_sent", detail)
+            }
+            Self::MaybeSent => {
+                let (result, detail) = ("send investigate".to_owned(), "investigate".to_owned());
+                (result, 5, "504", "900504".to_owned(), "maybe_sent", detail)
+            }
+        };
+        let after = if outcome == "not_sent" { ", Retry-After" } else { "" };
+        [
+            format!("{outcome} {result}"),
+            format!("{exit} {outcome} {result}"),
+            format!("{status} {outcome} {result}{after}"),
+            errcode,
+            outcome.to_owned(),
+            format!("{outcome} {detail}"),
+        ]
+    }
+}
+
+/// A condition at Weixin, and how a send then ends.
 struct Row {
     condition: &'static str,
     title: &'static str,
     /// Responses to token calls and to sends. The last is given to all that follow.
     token: &'static [Response],
     send: &'static [Response],
-    /// The same for the Weixin-compatible API, where a client has a token before it sends.
-    with_token: Option<(&'static [Response], &'static [Response])>,
-    /// Library, command line, v1 API, Weixin-compatible API, metrics, log.
-    reports: [&'static str; 6],
+    end: End,
 }
 
-const ROW: Row = Row {
-    condition: "",
-    title: "Parcel",
-    token: &[Response::Token],
-    send: &[OK],
-    with_token: None,
-    reports: [""; 6],
-};
+const fn on_send(condition: &'static str, send: &'static [Response], end: End) -> Row {
+    Row { condition, title: "Parcel", token: &[Response::Token], send, end }
+}
+
+const fn on_token_call(
+    condition: &'static str,
+    token: &'static [Response],
+    refused: Option<(i32, &'static str)>,
+) -> Row {
+    Row { condition, title: "Parcel", token, send: &[OK], end: End::NotSent("token", refused) }
+}
 
 const ROWS: &[Row] = &[
-    Row {
-        condition: "accepted",
-        reports: ["sent", "0 sent", "200 sent", "0", "sent", "nothing"],
-        ..ROW
-    },
-    Row {
-        condition: "accepted, errcode as text",
-        send: &[Response::Body(br#"{"errcode":"0","errmsg":"ok"}"#)],
-        reports: ["sent", "0 sent", "200 sent", "0", "sent", "nothing"],
-        ..ROW
-    },
-    Row {
-        condition: "stale token, then accepted",
-        send: &[Response::Body(STALE), OK],
-        reports: ["sent", "0 sent", "200 sent", "0", "sent", "nothing"],
-        ..ROW
-    },
-    Row {
-        condition: "stale token twice",
-        send: &[Response::Body(STALE)],
-        reports: [
-            "refused send 42001 refresh_token",
-            "3 refused send 42001 refresh_token",
-            "422 refused send 42001 refresh_token",
-            "42001",
-            "refused",
-            "refused 42001 refresh_token rid",
-        ],
-        ..ROW
-    },
-    Row {
-        condition: "refused: no consent",
-        send: &[Response::Body(
+    on_send("accepted", &[OK], End::Sent),
+    on_send("accepted, errcode as text", &[Response::Body(br#"{"errcode":"0","errmsg":"ok"}"#)], End::Sent),
+    on_send("stale token, then accepted", &[Response::Body(STALE), OK], End::Sent),
+    on_send("stale token twice", &[Response::Body(STALE)], End::Refused(42001, "refresh_token", " rid")),
+    on_send(
+        "refused: no consent",
+        &[Response::Body(
             br#"{"errcode":43101,"errmsg":"no oPLANTED-openid-0123456789ab rid: 6004f3da-1529ba72-5c345f67"}"#,
         )],
-        reports: [
-            "refused send 43101 stop",
-            "3 refused send 43101 stop",
-            "422 refused send 43101 stop",
-            "43101",
-            "refused",
-            "refused 43101 stop rid",
-        ],
-        ..ROW
-    },
-    Row {
-        condition: "refused: day's quota",
-        send: &[Response::Body(br#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#)],
-        reports: [
-            "refused send 45009 slow_down",
-            "3 refused send 45009 slow_down",
-            "422 refused send 45009 slow_down",
-            "45009",
-            "refused",
-            "refused 45009 slow_down",
-        ],
-        ..ROW
-    },
-    Row {
-        condition: "refused: busy",
-        send: &[Response::Body(br#"{"errcode":-1,"errmsg":"system error"}"#)],
-        reports: [
-            "refused send -1 retry_later",
-            "3 refused send -1 retry_later",
-            "422 refused send -1 retry_later",
-            "-1",
-            "refused",
-            "refused -1 retry_later",
-        ],
-        ..ROW
-    },
-    Row {
-        condition: "refused: unknown code",
-        send: &[Response::Body(br#"{"errcode":123456789}"#)],
-        reports: [
-            "refused send 123456789 investigate",
-            "3 refused send 123456789 investigate",
-            "422 refused send 123456789 investigate",
-            "123456789",
-            "refused",
-            "refused 123456789 investigate",
-        ],
-        ..ROW
-    },
-    Row {
-        condition: "refused: control character and GBK in errmsg",
-        send: &[Response::Body(b"{\"errcode\":43101,\"errmsg\":\"\xd3\xc3\x01\"}")],
-        reports: [
-            "refused send 43101 stop",
-            "3 refused send 43101 stop",
-            "422 refused send 43101 stop",
-            "43101",
-            "refused",
-            "refused 43101 stop",
-        ],
-        ..ROW
-    },
-    Row { condition: "200 {}", send: &[Response::Body(b"{}")], reports: MAYBE_SENT, ..ROW },
-    Row {
-        condition: "200, errcode null",
-        send: &[Response::Body(br#"{"errcode":null}"#)],
-        reports: MAYBE_SENT,
-        ..ROW
-    },
-    Row {
-        condition: "200 of a gateway",
-        send: &[Response::Body(br#"{"message":"no Route matched"}"#)],
-        reports: MAYBE_SENT,
-        ..ROW
-    },
-    Row {
-        condition: "200, byte order mark before success",
-        send: &[Response::Body(b"\xef\xbb\xbf{\"errcode\":0,\"errmsg\":\"ok\"}")],
-        reports: MAYBE_SENT,
-        ..ROW
-    },
-    Row { condition: "HTML", send: &[Response::Body(b"<html>login</html>")], reports: MAYBE_SENT, ..ROW },
-    Row { condition: "status 500", send: &[Response::Status(500)], reports: MAYBE_SENT, ..ROW },
-    Row { condition: "response lost", send: &[Response::Lost], reports: MAYBE_SENT, ..ROW },
+        End::Refused(43101, "stop", " rid"),
+    ),
+    on_send(
+        "refused: day's quota",
+        &[Response::Body(br#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#)],
+        End::Refused(45009, "slow_down", ""),
+    ),
+    on_send(
+        "refused: busy",
+        &[Response::Body(br#"{"errcode":-1,"errmsg":"system error"}"#)],
+        End::Refused(-1, "retry_later", ""),
+    ),
+    on_send(
+        "refused: unknown code",
+        &[Response::Body(br#"{"errcode":123456789}"#)],
+        End::Refused(123_456_789, "investigate", ""),
+    ),
+    on_send(
+        "refused: control character and GBK in errmsg",
+        &[Response::Body(b"{\"errcode\":43101,\"errmsg\":\"\xd3\xc3\x01\"}")],
+        End::Refused(43101, "stop", ""),
+    ),
+    on_send("200 {}", &[Response::Body(b"{}")], End::MaybeSent),
+    on_send("200, errcode null", &[Response::Body(br#"{"errcode":null}"#)], End::MaybeSent),
+    on_send("200 of a gateway", &[Response::Body(br#"{"message":"no Route matched"}"#)], End::MaybeSent),
+    on_send(
+        "200, byte order mark before success",
+        &[Response::Body(b"\xef\xbb\xbf{\"errcode\":0,\"errmsg\":\"ok\"}")],
+        End::MaybeSent,
+    ),
+    on_send("HTML", &[Response::Body(b"<html>login</html>")], End::MaybeSent),
+    on_send("status 500", &[Response::Status(500)], End::MaybeSent),
+    on_send("response lost", &[Response::Lost], End::MaybeSent),
     Row {
         condition: "no connection for the send",
+        title: "Parcel",
         token: &[Response::LastToken],
-        reports: [
-            "not_sent send retry_later",
-            "4 not_sent send retry_later",
-            "503 not_sent send retry_later, Retry-After",
-            "-1",
-            "not_sent",
-            "not_sent retry_later",
-        ],
-        ..ROW
+        send: &[],
+        end: End::NotSent("send", None),
     },
-    Row {
-        condition: "no connection for the token call",
-        token: &[],
-        with_token: Some((&[Response::Token], &[Response::LastBody(STALE)])),
-        reports: [
-            "not_sent token retry_later",
-            "4 not_sent token retry_later",
-            "503 not_sent token retry_later, Retry-After",
-            "-1",
-            "not_sent",
-            "not_sent retry_later",
-        ],
-        ..ROW
-    },
-    Row {
-        condition: "token call refused: address",
-        token: &[Response::Body(br#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#)],
-        with_token: Some((
-            &[
-                Response::Token,
-                Response::Body(br#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#),
-            ],
-            &[Response::Body(STALE)],
-        )),
-        reports: [
-            "not_sent token 40164 allow_ip",
-            "4 not_sent token 40164 allow_ip",
-            "503 not_sent token 40164 allow_ip, Retry-After",
-            "-1 for 40164 allow_ip",
-            "not_sent",
-            "not_sent 40164 allow_ip",
-        ],
-        ..ROW
-    },
-    Row {
-        condition: "token call refused: secret, damaged",
-        token: &[Response::Body(b"\xef\xbb\xbf{\"errcode\":40125,\"errmsg\":\"invalid appsecret\"}")],
-        with_token: Some((
-            &[
-                Response::Token,
-                Response::Body(b"\xef\xbb\xbf{\"errcode\":40125,\"errmsg\":\"invalid appsecret\"}"),
-            ],
-            &[Response::Body(STALE)],
-        )),
-        reports: [
-            "not_sent token 40125 fix_config",
-            "4 not_sent token 40125 fix_config",
-            "503 not_sent token 40125 fix_config, Retry-After",
-            "-1 for 40125 fix_config",
-            "not_sent",
-            "not_sent 40125 fix_config",
-        ],
-        ..ROW
-    },
-    Row {
-        condition: "token call without response",
-        token: &[Response::Never],
-        with_token: Some((&[Response::Token, Response::Never], &[Response::Body(STALE)])),
-        reports: [
-            "not_sent token retry_later",
-            "4 not_sent token retry_later",
-            "503 not_sent token retry_later, Retry-After",
-            "-1",
-            "not_sent",
-            "not_sent retry_later",
-        ],
-        ..ROW
-    },
-    Row {
-        condition: "invalid message",
-        title: "",
-        reports: ["invalid", "2 invalid", "422 invalid", "47003", "nothing", "nothing"],
-        ..ROW
-    },
-];
-
-const MAYBE_SENT: [&str; 6] = [
-    "maybe_sent send investigate",
-    "5 maybe_sent send investigate",
-    "504 maybe_sent send investigate",
-    "900504",
-    "maybe_sent",
-    "maybe_sent investigate",
+    on_token_call("no connection for the token call", &[], None),
+    on_token_call(
+        "token call refused: address",
+        &[Response::Body(br#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#)],
+        Some((40164, "allow_ip")),
+    ),
+    on_token_call(
+        "token call refused: secret, damaged",
+        &[Response::Body(b"\xef\xbb\xbf{\"errcode\":40125,\"errmsg\":\"invalid appsecret\"}")],
+        Some((40125, "fix_config")),
+    ),
+    on_token_call("token call without response", &[Response::Never], None),
+    Row { condition: "invalid message", title: "", token: &[Response::Token], send: &[OK], end: End::Invalid },
 ];
 
 #[test]
@@ -286,8 +186,8 @@ fn all_report_the_same_truth() {
         let (v1, compatible) = (Observed::by_v1(row), Observed::by_compatible(row));
         assert_eq!((&v1.metrics, &v1.log), (&compatible.metrics, &compatible.log), "{}", row.condition);
         let reports = [library(row), command(row), v1.response, compatible.response, v1.metrics, v1.log];
-        for (name, (report, expected)) in NAMES.iter().zip(reports.iter().zip(row.reports)) {
-            if report != expected {
+        for (name, (report, expected)) in NAMES.iter().zip(reports.iter().zip(row.end.reports())) {
+            if *report != expected {
                 wrong.push(format!("{}, {name}: {report}, not {expected}", row.condition));
             }
         }
@@ -311,18 +211,27 @@ impl Row {
     }
 
     fn weixin(&self) -> String {
-        weixin(self.token, self.send)
+        weixin(self.token.to_vec(), self.send.to_vec())
+    }
+
+    /// Weixin for the Weixin-compatible API, where a client has a token before it sends.
+    fn weixin_with_token(&self) -> String {
+        if !matches!(self.end, End::NotSent("token", _)) {
+            return self.weixin();
+        }
+        let stale = if self.token.is_empty() { Response::LastBody(STALE) } else { Response::Body(STALE) };
+        weixin([&[Response::Token], self.token].concat(), vec![stale])
     }
 }
 
 /// Responds to one request per connection. Gives the base URL.
-fn weixin(token: &'static [Response], send: &'static [Response]) -> String {
+fn weixin(token: Vec<Response>, send: Vec<Response>) -> String {
     if token.is_empty() {
         return UNUSED_BASE.to_owned();
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || serve(listener, token.to_vec().into(), send.to_vec().into()));
+    std::thread::spawn(move || serve(listener, token.into(), send.into()));
     base
 }
 
@@ -439,28 +348,21 @@ impl Server {
     /// Head and body of an response.
     fn ask(&self, method: &str, path: &str, body: &Value) -> (String, String) {
         let (mut stream, body) = (TcpStream::connect(self.served.address()).unwrap(), body.to_string());
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            self.key,
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).unwrap();
+        stream.write_all((head(method, path, &self.key, body.len()) + &body).as_bytes()).unwrap();
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         (head.to_owned(), body.to_owned())
     }
 
-    fn observed(mut self, response: String, client: Option<&str>) -> Observed {
+    fn observed(self, response: String, client: Option<&str>) -> Observed {
         let text = self.ask("GET", "/metrics", &Value::Null).1;
         let counted = text.lines().filter_map(|line| {
             let counts = line.strip_prefix("wxsub_sends_total{")?.strip_suffix("} 1")?;
             counts.split_once("outcome=\"")?.1.strip_suffix('"')
         });
         let metrics = one(counted.map(str::to_owned).collect());
-        signal(&self.served.child, "TERM");
-        let mut log = String::new();
-        self.served.said.read_to_string(&mut log).unwrap();
+        let (_, log) = self.served.stop_and_read("TERM");
         assert!(!log.contains(OPENID), "{log}");
         // What the command itself says is no JSON.
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -504,8 +406,7 @@ impl Observed {
     }
 
     fn by_compatible(row: &Row) -> Self {
-        let (tokens, sends) = row.with_token.unwrap_or((row.token, row.send));
-        let server = Server::start(row, &weixin(tokens, sends));
+        let server = Server::start(row, &row.weixin_with_token());
         let key = &server.key;
         let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={key}");
         let token: Value = serde_json::from_str(&server.ask("GET", &path, &Value::Null).1).unwrap();

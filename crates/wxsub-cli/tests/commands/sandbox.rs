@@ -1,65 +1,48 @@
 //! `wxsub sandbox` and `wxsub demo`.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::TcpStream;
-use std::process::Child;
 
 use wxsub_sandbox::JournalRecord;
 
-use super::interrupt::signal;
-use super::served::ask;
-use super::wxsub::{Ended, ended, wxsub};
+use super::served::Served;
+use super::wxsub::wxsub;
 
-/// Starts a sandbox on a free port. Returns its first line.
-fn start<const N: usize>(arguments: [&str; N]) -> (Child, String) {
-    let mut child = wxsub(["sandbox", "--listen", "127.0.0.1:0"]).args(arguments).start();
-    let mut first = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
-    (child, first.trim_end().to_owned())
-}
-
-fn stop(child: Child, how: &str) -> Ended {
-    signal(&child, how);
-    ended(child)
+/// Starts a sandbox on a free port.
+fn start<const N: usize>(arguments: [&str; N]) -> Served {
+    Served::start_as(wxsub(["sandbox", "--listen", "127.0.0.1:0"]).args(arguments))
 }
 
 #[test]
 fn printed_variables_point_at_the_sandbox() {
-    let (child, base) = start([]);
+    let sandbox = start([]);
+    let base = sandbox.base.clone();
     assert!(base.starts_with("http://127.0.0.1:"), "{base}");
-    let ended = stop(child, "TERM");
-    assert_eq!(ended.code, 0);
-    let exports: Vec<_> = ended.err.lines().filter_map(|line| line.strip_prefix("export ")).collect();
+    let (code, printed) = sandbox.stop_and_read("TERM");
+    assert_eq!(code, Some(0));
+    let exports: Vec<_> = printed.lines().filter_map(|line| line.strip_prefix("export ")).collect();
     assert_eq!(exports[..2], [format!("WXSUB_API_BASE={base}"), format!("WXSUB_MP_BASE={base}")]);
-    assert!(
-        ended.err.lines().all(|line| line.starts_with("export ") || line.starts_with('#')),
-        "{}",
-        ended.err
-    );
+    assert!(printed.lines().all(|line| line.starts_with("export ") || line.starts_with('#')), "{printed}");
     assert!(exports[2].starts_with("WXSUB_APPID=wx") && exports[2].contains(" WXSUB_SECRET="));
-    assert!(ended.err.contains("# template: "));
+    assert!(printed.contains("# template: "));
 }
 
 #[test]
 fn sandbox_serves_the_given_apps() {
-    let (child, base) =
+    let sandbox =
         start(["--app", "wx1:one", "--app", "wx2:it's two".replace(' ', "+").as_str(), "--template", "-T"]);
     for (appid, secret, code) in
         [("wx1", "one", 0), ("wx2", "it's+two", 0), ("wx1", "two", 3), ("wx3", "one", 3)]
     {
         let shown = wxsub(["token", "show", "--appid", appid])
-            .env("WXSUB_API_BASE", &base)
+            .env("WXSUB_API_BASE", &sandbox.base)
             .env("WXSUB_SECRET", secret)
             .run();
         assert_eq!(shown.code, code, "{shown:?}");
     }
-    let ended = stop(child, "INT");
-    assert_eq!(ended.code, 0);
-    assert!(
-        ended.err.contains("\n# or: export WXSUB_APPID=wx2 WXSUB_SECRET='it'\\''s+two'\n"),
-        "{}",
-        ended.err
-    );
+    let (code, printed) = sandbox.stop_and_read("INT");
+    assert_eq!(code, Some(0));
+    assert!(printed.contains("\n# or: export WXSUB_APPID=wx2 WXSUB_SECRET='it'\\''s+two'\n"), "{printed}");
 }
 
 /// The response says `sent` only after the journal says `accepted`.
@@ -67,25 +50,21 @@ fn sandbox_serves_the_given_apps() {
 fn journal_survives_kill_of_sandbox() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.jsonl");
-    let (mut child, base) =
-        start(["--journal", path.to_str().unwrap(), "--app", "wx1:play", "--template", "T"]);
+    let sandbox = start(["--journal", path.to_str().unwrap(), "--app", "wx1:play", "--template", "T"]);
     let consent = r#"{"appid":"wx1","openid":"oUser","template_id":"T","scene":7,"action":"confirm"}"#;
-    let address = base.strip_prefix("http://").unwrap();
-    let (status, _) = ask(address, "POST", "/_sandbox/consents", "", consent.as_bytes()).unwrap();
-    assert_eq!(status, 200);
+    assert_eq!(sandbox.post("/_sandbox/consents", "", consent.as_bytes()).0, 200);
     let send = || {
         let message = ["--to", "oUser", "--template", "T", "--scene", "7", "--title", "t", "--content", "c"];
         wxsub(["send"])
             .args(message)
-            .env("WXSUB_API_BASE", &base)
+            .env("WXSUB_API_BASE", &sandbox.base)
             .env("WXSUB_APPID", "wx1")
             .env("WXSUB_SECRET", "play")
             .run()
             .code
     };
     assert_eq!((send(), send()), (0, 3));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    sandbox.stop("KILL");
     let journal = std::fs::read(&path).unwrap();
     let sends: Vec<_> = JournalRecord::parse(&journal).filter(|record| record.operation == "send").collect();
     assert_eq!(sends.iter().map(|send| send.accepted).collect::<Vec<_>>(), [true, false]);
@@ -104,13 +83,13 @@ pub(crate) fn status_by_name(base: &str, name: &str) -> String {
 
 #[test]
 fn only_allowed_host_names_are_served() {
-    let (child, base) = start(["--allow-host", "one.example", "--allow-host", "two.example"]);
+    let sandbox = start(["--allow-host", "one.example", "--allow-host", "two.example"]);
     for (name, status) in
         [("localhost", "200"), ("one.example:80", "200"), ("two.example", "200"), ("evil.example", "403")]
     {
-        assert_eq!(status_by_name(&base, name), status, "{name}");
+        assert_eq!(status_by_name(&sandbox.base, name), status, "{name}");
     }
-    assert_eq!(stop(child, "INT").code, 0);
+    assert_eq!(sandbox.stop("INT"), Some(0));
 }
 
 #[test]

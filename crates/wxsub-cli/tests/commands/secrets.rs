@@ -1,12 +1,11 @@
 //! Secrets are not printed at any log level.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 
 use serde_json::Value;
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::interrupt::signal;
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, line};
 use super::wxsub::{Wxsub, wxsub};
@@ -60,13 +59,10 @@ fn server_prints_no_secret() {
     let (key, lines) = client("orders", ALL);
     let path = config("secrets.toml", &weixin.base, &lines);
     std::fs::write(&path, std::fs::read_to_string(&path).unwrap().replace("\"off\"", "\"stderr\"")).unwrap();
-    let mut call = wxsub(["serve", "--config", &path]).env("APP_SECRET", SECRET).env("RUST_LOG", "trace");
-    let mut child = call.start();
-    let mut first = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
-    let address = first.trim_end().strip_prefix("http://").unwrap().to_owned();
+    let mut server = Served::start_as(wxsub(["serve", "--config", &path]).env("RUST_LOG", "trace"));
+    let address = server.address().to_owned();
     // A full pipe would block the server.
-    let mut said = child.stderr.take().unwrap();
+    let mut said = server.said.take().unwrap();
     let listening = std::thread::spawn(move || {
         let mut text = String::new();
         said.read_to_string(&mut text).map(|_| text).unwrap()
@@ -104,8 +100,7 @@ fn server_prints_no_secret() {
         }
         ask(&address, "GET", &format!("{classic}&secret={key}"), "", b"").unwrap();
     }
-    signal(&child, "TERM");
-    child.wait().unwrap();
+    server.stop("TERM");
     printed += &listening.join().unwrap();
     assert!(printed.contains("TRACE") && printed.contains("\"action\":\"send\""), "nothing was logged");
     for secret in secrets {
@@ -118,9 +113,7 @@ fn server_prints_no_secret() {
 /// A client of a server has a key and the tokens of the server to protect.
 #[test]
 fn client_of_a_server_prints_no_secret() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let server = Served::start(&config("secrets_through.toml", &weixin.base, &lines));
+    let (weixin, server, key) = Served::before_sandbox("secrets_through", "");
     let first = server.token(&key)["access_token"].as_str().unwrap().to_owned();
     let mut printed = String::new();
     let watch = |call: Wxsub, base: &str| {

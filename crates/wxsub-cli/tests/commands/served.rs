@@ -7,14 +7,15 @@ use std::process::{Child, ChildStderr};
 use serde_json::Value;
 
 use super::interrupt::signal;
-use super::weixin::{APPID, SECRET};
+use super::weixin::{APPID, SECRET, Weixin};
 use super::wxsub::{Wxsub, file, wxsub};
 
 /// A server. It ends when this is dropped.
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) base: String,
-    pub(crate) said: BufReader<ChildStderr>,
+    /// Its log, unless a thread reads that.
+    pub(crate) said: Option<BufReader<ChildStderr>>,
 }
 
 /// A key, and the lines of its configuration.
@@ -40,6 +41,14 @@ pub(crate) fn config(name: &str, weixin: &str, more: &str) -> String {
 }
 
 impl Served {
+    /// A sandbox, a server with this configuration behind its client, and the key of that client.
+    pub(crate) fn before_sandbox(name: &str, more: &str) -> (Weixin, Self, String) {
+        let weixin = Weixin::start();
+        let (key, lines) = client("orders", ALL);
+        let server = Self::start(&config(&format!("{name}.toml"), &weixin.base, &(lines + more)));
+        (weixin, server, key)
+    }
+
     /// Starts a server, and waits until it listens.
     pub(crate) fn start(config: &str) -> Self {
         Self::start_as(wxsub(["serve", "--config", config]))
@@ -56,7 +65,7 @@ impl Served {
             said.read_to_string(&mut why).unwrap();
             panic!("it did not start: {why}");
         }
-        Self { child, base: first.trim_end().to_owned(), said }
+        Self { child, base: first.trim_end().to_owned(), said: Some(said) }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -68,7 +77,7 @@ impl Served {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
-            assert_ne!(self.said.read_line(&mut line).unwrap(), 0, "it never said {text}");
+            assert_ne!(self.said.as_mut().unwrap().read_line(&mut line).unwrap(), 0, "it never said {text}");
         }
         line
     }
@@ -92,6 +101,14 @@ impl Served {
         signal(&self.child, how);
         self.child.wait().unwrap().code()
     }
+
+    /// Sends the signal. Returns the exit code, and what it has printed since the start.
+    pub(crate) fn stop_and_read(mut self, how: &str) -> (Option<i32>, String) {
+        let (mut said, mut printed) = (self.said.take().unwrap(), String::new());
+        signal(&self.child, how);
+        said.read_to_string(&mut printed).unwrap();
+        (self.child.wait().unwrap().code(), printed)
+    }
 }
 
 impl Drop for Served {
@@ -101,14 +118,18 @@ impl Drop for Served {
     }
 }
 
+/// The head of a request that closes its connection.
+pub(crate) fn head(method: &str, path: &str, key: &str, length: usize) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n"
+    )
+}
+
 /// One request on a new connection. Nothing if the connection broke.
 pub(crate) fn ask(address: &str, method: &str, path: &str, key: &str, body: &[u8]) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).unwrap();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(head(method, path, key, body.len()).as_bytes()).ok()?;
     // A server that rejects a body does not have to read all of it.
     let _ = stream.write_all(body);
     let mut response = String::new();

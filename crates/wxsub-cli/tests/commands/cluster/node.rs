@@ -1,8 +1,7 @@
 //! Three `wxsub serve` processes, each with its own proxy to one Redis. All of them can be killed, suspended and cut off.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::spawn;
 use std::time::Duration;
@@ -10,14 +9,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::interrupt::signal;
-use super::super::served::{ALL, client, config};
-use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin};
-use super::super::wxsub::wxsub;
+use super::super::served::{ALL, Served, client, config};
+use super::super::weixin::{APPID, CLASSIC_TOKEN, Weixin};
 use super::server::Redis;
 use super::traffic::{Call, NoResponse, Traffic, pause, read};
 
 pub(super) struct Node {
-    child: Child,
+    served: Served,
     pub(super) address: String,
     log: Arc<Mutex<String>>,
 }
@@ -25,26 +23,21 @@ pub(super) struct Node {
 impl Node {
     /// Starts it, and waits until it listens.
     pub(super) fn start(config: &str) -> Self {
-        let mut child = wxsub(["serve", "--config", config]).env("APP_SECRET", SECRET).start();
-        let log = Arc::new(Mutex::new(String::new()));
-        let (said, kept) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
+        let (mut served, log) = (Served::start(config), Arc::default());
+        let (said, kept) = (served.said.take().unwrap(), Arc::clone(&log));
         // Read continuously, because a full pipe blocks the server.
         spawn(move || said.lines().map_while(Result::ok).for_each(|line| keep(&kept, &line)));
-        let mut first = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let address = first.trim_end().strip_prefix("http://").map(str::to_owned);
-        let Some(address) = address else { panic!("it did not start: {}", log.lock().unwrap()) };
-        Self { child, address, log }
+        Self { address: served.address().to_owned(), served, log }
     }
 
     /// As `kill -9`.
     pub(super) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.served.child.kill().unwrap();
+        self.served.child.wait().unwrap();
     }
 
     pub(super) fn signal(&self, name: &str) {
-        signal(&self.child, name);
+        signal(&self.served.child, name);
     }
 
     /// Its log so far.
@@ -71,13 +64,6 @@ fn keep(log: &Mutex<String>, line: &str) {
     let mut log = log.lock().unwrap();
     log.push_str(line);
     log.push('\n');
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use tokio::runtime::Builder;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_sandbox::Sandbox;
 
+use super::super::served::head;
 use super::super::weixin::{APPID, TEMPLATE, allow};
 
 const READ_EVERY: Duration = Duration::from_millis(100);
@@ -249,11 +250,7 @@ impl Call<'_> {
     pub(super) fn at(&self, address: &str, given_up: impl Fn() -> bool) -> Result<(u16, String), NoResponse> {
         let Self { method, path, key, body } = self;
         let mut stream = TcpStream::connect(address).map_err(|_| NoResponse::NotSent)?;
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n{body}",
-            body.len()
-        );
+        let request = head(method, path, key, body.len()) + body;
         stream.write_all(request.as_bytes()).map_err(|_| NoResponse::MaybeSent)?;
         stream.set_read_timeout(Some(LOOK)).unwrap();
         let (mut response, mut piece, mut looks) = (Vec::new(), [0; 16_384], 0);
