@@ -1,7 +1,9 @@
 //! The routes of the server, and what surrounds every handler: duration metrics, the limit of concurrent requests, and the
 //! audit line.
 
+mod client_address;
 mod observer;
+mod policy;
 pub(crate) mod public;
 mod request;
 mod v1;

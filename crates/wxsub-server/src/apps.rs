@@ -1,6 +1,7 @@
 //! One app: its token cache, its client, and the tokens that were served.
 
 mod history;
+mod key_expiry;
 mod probe;
 mod report_limiter;
 mod send;

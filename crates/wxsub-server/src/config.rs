@@ -5,6 +5,7 @@ mod client;
 mod document;
 mod file;
 mod key;
+mod network;
 mod secret;
 mod store;
 
@@ -25,12 +26,13 @@ pub(crate) use self::app::AppConfig;
 use self::app::TransportCache;
 pub use self::app::ignored_proxy;
 pub use self::client::is_client_name;
-pub(crate) use self::client::{ApiClient, AppAccess, Scope, find_by_key};
+pub(crate) use self::client::{ApiClient, AppAccess, ClientKey, Scope, find_by_key};
 pub use self::document::{ConfigError, Diagnostic};
 use self::document::{Document, TableReader};
 pub use self::file::read_regular_file;
 pub(crate) use self::file::{Links, open_regular, owner_only, without_blocking};
 pub use self::key::{ApiKeyDigest, generate_api_key};
+pub(crate) use self::network::Network;
 pub use self::secret::SecretFile;
 pub(crate) use self::store::SharedStore;
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub(crate) audit: AuditTo,
     pub(crate) apps: Vec<AppConfig>,
     pub(crate) clients: Vec<ApiClient>,
+    /// The proxies whose `X-Forwarded-For` counts.
+    pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) limits: Limits,
     pub(crate) store: Option<SharedStore>,
 }
@@ -133,6 +137,7 @@ impl Config {
         let metrics_listen = address(&mut top, "metrics_listen");
         let state_dir = path(&mut top, "state_dir");
         let audit = audit(&mut top);
+        let trusted_proxies = trusted_proxies(&mut top);
         let mut transports = TransportCache::default();
         let apps: Vec<_> = top
             .sections("apps")
@@ -144,13 +149,14 @@ impl Config {
         let store = store::read(top.section("store"));
         unique(&top, "apps", "appid", apps.iter().map(|app| &app.appid));
         unique(&top, "clients", "name", clients.iter().map(|client| &client.name));
-        unique(&top, "clients", "key_sha256", clients.iter().map(|client| client.key));
+        let keys = clients.iter().flat_map(|client| &client.keys);
+        unique(&top, "clients", "key_sha256", keys.map(|key| key.digest));
         unknown_apps(&top, &apps, &clients);
         if apps.is_empty() {
             top.problem("apps", "has no usable app; add [[apps]] with appid and secret_file");
         }
         top.finish();
-        Self { listen, tls, metrics_listen, state_dir, audit, apps, clients, limits, store }
+        Self { listen, tls, metrics_listen, state_dir, audit, apps, clients, trusted_proxies, limits, store }
     }
 }
 
@@ -241,6 +247,16 @@ fn audit(top: &mut TableReader<'_>) -> AuditTo {
         }
         Some(path) => AuditTo::File(path.into()),
     }
+}
+
+fn trusted_proxies(top: &mut TableReader<'_>) -> Vec<Network> {
+    top.list("trusted_proxies", |text| {
+        let network = Network::parse(text)?;
+        match network.is_everything() {
+            true => Err("trusts every address; list the addresses of your proxies".to_owned()),
+            false => Ok(network),
+        }
+    })
 }
 
 fn limits(mut section: TableReader<'_>) -> Limits {

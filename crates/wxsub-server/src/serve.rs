@@ -57,6 +57,7 @@ impl Server {
     /// Requests under way keep the configuration with which they started. Apps with the same settings keep their tokens.
     pub fn reload(&self, config: &Config) {
         self.state.apply_config(config);
+        self.state.warn_of_expiring_keys();
         self.state.prefetch_tokens();
     }
 

@@ -12,12 +12,12 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
-use wxsub_api::ApiKey;
 use wxsub_core::clock::{MonotonicInstant, timeout_at};
 
+use super::client_address::client_address;
 use crate::apps::{ConfigSnapshot, ManagedApp, ReportError, ServedToken, ServerState};
-use crate::config::{ApiClient, ApiKeyDigest, find_by_key};
 use crate::state::audit::{Action, ApiSurface, Entry};
+use crate::state::denial::Denial;
 
 /// A request: the configuration that applies to it, its deadline, and its audit line. An axum extractor.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub(super) struct RequestContext(Arc<Inner>);
 struct Inner {
     state: Arc<ServerState>,
     snapshot: Arc<ConfigSnapshot>,
+    api: ApiSurface,
+    action: Action,
     address: Option<IpAddr>,
     /// The deadline of the response. It counts from the first wait.
     deadline: OnceLock<MonotonicInstant>,
@@ -54,17 +56,15 @@ impl RequestContext {
         api: ApiSurface,
         action: Action,
     ) -> Self {
+        let snapshot = state.snapshot();
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        let address = peer.map(|peer| peer.0.ip().to_canonical());
+        let trusted_proxies = &snapshot.trusted_proxies;
+        let address = peer.and_then(|peer| client_address(peer.0.ip(), trusted_proxies, request.headers()));
         let audit = Mutex::new(state.audit().begin(api, action, address));
-        let context = Self::new(state, address, audit);
+        let (state, deadline) = (Arc::clone(state), OnceLock::new());
+        let context = Self(Arc::new(Inner { state, snapshot, api, action, address, deadline, audit }));
         request.extensions_mut().insert(context.clone());
         context
-    }
-
-    fn new(state: &Arc<ServerState>, address: Option<IpAddr>, audit: Mutex<Option<Box<Entry>>>) -> Self {
-        let (state, snapshot, deadline) = (Arc::clone(state), state.snapshot(), OnceLock::new());
-        Self(Arc::new(Inner { state, snapshot, address, deadline, audit }))
     }
 
     pub(super) fn state(&self) -> &Arc<ServerState> {
@@ -75,10 +75,21 @@ impl RequestContext {
         &self.0.snapshot
     }
 
-    /// The client of this key, if it allows the address of the request.
-    pub(super) fn client(&self, key: &ApiKey) -> Option<Arc<ApiClient>> {
-        let client = find_by_key(&self.snapshot().clients, &ApiKeyDigest::of(key))?;
-        client.allows_address(self.0.address).then(|| Arc::clone(client))
+    /// What a request to the route does.
+    pub(super) fn action(&self) -> Action {
+        self.0.action
+    }
+
+    /// The address of the client, if it is known.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.0.address
+    }
+
+    /// Counts and audits a denial.
+    pub(super) fn denied(&self, denial: Denial) -> Denial {
+        self.state().metrics().record_denial(self.0.api, denial);
+        self.audit(|entry| entry.reason = Some(denial.as_str()));
+        denial
     }
 
     /// Runs `work` until the deadline of the request. Returns `None` on timeout.
@@ -123,7 +134,6 @@ impl RequestContext {
     /// Counts and audits the result of a token read or report of an authorized client.
     pub(super) fn record_token(
         &self,
-        api: ApiSurface,
         action: Action,
         app: &ManagedApp,
         served: &Result<ServedToken, ReportError>,
@@ -134,7 +144,7 @@ impl RequestContext {
             Err(error) => error.outcome(),
         };
         if served.is_ok() {
-            metrics.record_read(api);
+            metrics.record_read(self.0.api);
         }
         if action == Action::Report {
             metrics.record_report(app.appid(), outcome);
@@ -151,7 +161,18 @@ impl FromRequestParts<Arc<ServerState>> for RequestContext {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<ServerState>) -> Result<Self, Infallible> {
         let begun = parts.extensions.get::<Self>().cloned();
-        Ok(begun.unwrap_or_else(|| Self::new(state, None, Mutex::default())))
+        // The middleware has begun every request whose handler takes the context. Any other one would need the scope admin.
+        Ok(begun.unwrap_or_else(|| {
+            Self(Arc::new(Inner {
+                state: Arc::clone(state),
+                snapshot: state.snapshot(),
+                api: ApiSurface::V1,
+                action: Action::List,
+                address: None,
+                deadline: OnceLock::new(),
+                audit: Mutex::default(),
+            }))
+        }))
     }
 }
 

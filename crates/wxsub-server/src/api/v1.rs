@@ -6,7 +6,6 @@ pub(super) mod apps;
 pub(super) mod messages;
 pub(super) mod token;
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +18,12 @@ use wxsub_api::{ApiKey, PROBLEM_JSON, Problem, ProblemExtensions, ProblemKind, S
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ApiError, AppId};
 
+use super::policy::{authorize_for_app, scope_names};
 use super::request::{BodyError, RequestContext, json_response};
 use crate::apps::{ManagedApp, ServerState, public_reason};
-use crate::config::{ApiClient, AppAccess, Scope};
+use crate::config::ApiClient;
+use crate::state::audit::Action;
+use crate::state::denial::Denial;
 
 /// A problem as a response.
 #[derive(Debug)]
@@ -53,6 +55,31 @@ impl ProblemResponse {
             None => {
                 let result = SendResult::not_tried(self.problem.kind.remedy());
                 self.with_result(result)
+            }
+        }
+    }
+
+    /// The problem of a denied request.
+    fn denied(denial: Denial, action: Action) -> Self {
+        match denial {
+            Denial::NoKey
+            | Denial::UnknownKey
+            | Denial::KeyExpired
+            | Denial::AddressNotAllowed
+            | Denial::UnknownToken => Self::new(
+                ProblemKind::Unauthorized,
+                "no known key; send Authorization: Bearer KEY with a key that this server knows",
+            ),
+            Denial::MissingScope => Self::new(
+                ProblemKind::Forbidden,
+                format!(
+                    "the request needs {}; add what is missing to the scopes of the client in the server's configuration",
+                    scope_names(action)
+                ),
+            ),
+            Denial::AppNotAllowed => Self::new(ProblemKind::Forbidden, "this key may not use this app"),
+            Denial::UnknownApp => {
+                Self::new(ProblemKind::NotFound, "the app is not configured on this server")
             }
         }
     }
@@ -137,45 +164,15 @@ pub(super) async fn only_post() -> ProblemResponse {
     ProblemResponse { allow: Some("POST"), ..problem }
 }
 
-/// The scope that a route requires, as a type.
-pub(super) trait RequiredScope: Send {
-    const SCOPE: Scope;
-}
-
-/// [`Scope::TokenRead`].
+/// The client of the request's key and the app of the path. The client may do this with the app.
 #[derive(Debug)]
-pub(super) struct TokenRead;
-
-/// [`Scope::TokenReport`].
-#[derive(Debug)]
-pub(super) struct TokenReport;
-
-/// [`Scope::MessageSend`].
-#[derive(Debug)]
-pub(super) struct MessageSend;
-
-impl RequiredScope for TokenRead {
-    const SCOPE: Scope = Scope::TokenRead;
-}
-
-impl RequiredScope for TokenReport {
-    const SCOPE: Scope = Scope::TokenReport;
-}
-
-impl RequiredScope for MessageSend {
-    const SCOPE: Scope = Scope::MessageSend;
-}
-
-/// The client of the request's key and the app of the path. The client has the scope `S` and may use the app.
-#[derive(Debug)]
-pub(super) struct AuthorizedClient<S> {
+pub(super) struct AuthorizedClient {
     pub(super) context: RequestContext,
     pub(super) client: Arc<ApiClient>,
     pub(super) app: Arc<ManagedApp>,
-    scope: PhantomData<S>,
 }
 
-impl<S: RequiredScope> FromRequestParts<Arc<ServerState>> for AuthorizedClient<S> {
+impl FromRequestParts<Arc<ServerState>> for AuthorizedClient {
     type Rejection = ProblemResponse;
 
     async fn from_request_parts(
@@ -187,60 +184,23 @@ impl<S: RequiredScope> FromRequestParts<Arc<ServerState>> for AuthorizedClient<S
         let path = Path::<String>::from_request_parts(parts, state).await.ok();
         let appid: Option<AppId> = path.and_then(|Path(text)| text.parse().ok());
         context.audit(|entry| entry.appid.clone_from(&appid));
-        let authorized = authenticate(&context, &parts.headers, S::SCOPE).and_then(|client| {
-            let app = find_app(&context, &client, appid.as_ref())?;
-            Ok((client, app))
-        });
-        match authorized {
-            Ok((client, app)) => Ok(Self { context, client, app, scope: PhantomData }),
-            // Every response to a message has the members of the result object.
-            Err(problem) if S::SCOPE == Scope::MessageSend => Err(problem.not_tried()),
-            Err(problem) => Err(problem),
+        let action = context.action();
+        match authorize_for_app(&context, bearer(&parts.headers), action, appid.as_ref()) {
+            Ok((client, app)) => Ok(Self { context, client, app }),
+            Err(denial) => {
+                let problem = ProblemResponse::denied(denial, action);
+                // Every response to a message has the members of the result object.
+                Err(if action == Action::Send { problem.not_tried() } else { problem })
+            }
         }
     }
 }
 
-/// The client of the request's key, if it has the scope.
-fn authenticate(
-    context: &RequestContext,
-    headers: &HeaderMap,
-    scope: Scope,
-) -> Result<Arc<ApiClient>, ProblemResponse> {
-    let Some(client) = bearer(headers).and_then(|key| context.client(&key)) else {
-        let detail = "no known key; send Authorization: Bearer KEY with a key that this server knows";
-        return Err(ProblemResponse::new(ProblemKind::Unauthorized, detail));
-    };
-    context.audit(|entry| entry.client = Some(Arc::clone(&client)));
-    if client.has_scope(scope) {
-        return Ok(client);
-    }
-    let detail = format!(
-        "this key lacks the scope {}; add it to the client in the server's configuration",
-        scope.as_str()
-    );
-    Err(ProblemResponse::new(ProblemKind::Forbidden, detail))
-}
-
-/// The app, if the client may use it.
-///
-/// Only a key for all apps gets "not found". Other keys cannot learn which apps exist.
-fn find_app(
-    context: &RequestContext,
-    client: &ApiClient,
-    appid: Option<&AppId>,
-) -> Result<Arc<ManagedApp>, ProblemResponse> {
-    if !appid.is_some_and(|appid| client.can_access(appid)) && client.apps != AppAccess::All {
-        return Err(ProblemResponse::new(ProblemKind::Forbidden, "this key may not use this app"));
-    }
-    let app = appid.and_then(|appid| context.snapshot().apps.get(appid)).cloned();
-    app.ok_or_else(|| ProblemResponse::new(ProblemKind::NotFound, "the app is not configured on this server"))
-}
-
 /// The key of `Authorization: Bearer KEY`. Two such headers are ambiguous, so they count as none.
-fn bearer(headers: &HeaderMap) -> Option<ApiKey> {
+fn bearer(headers: &HeaderMap) -> Result<ApiKey, Denial> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    ApiKey::from_bearer(value.to_str().ok()?)
+    let (Some(value), None) = (values.next(), values.next()) else { return Err(Denial::NoKey) };
+    value.to_str().ok().and_then(ApiKey::from_bearer).ok_or(Denial::NoKey)
 }
 
 #[cfg(test)]
@@ -264,12 +224,12 @@ mod tests {
     #[test]
     fn bearer_needs_exactly_one_header() {
         let mut headers = HeaderMap::new();
-        assert!(bearer(&headers).is_none());
+        assert!(bearer(&headers).is_err());
         let value: HeaderValue = format!("Bearer {}", "a".repeat(43)).parse().unwrap();
         headers.append(AUTHORIZATION, value.clone());
-        assert!(bearer(&headers).is_some());
+        assert!(bearer(&headers).is_ok());
         headers.append(AUTHORIZATION, value);
-        assert!(bearer(&headers).is_none());
+        assert!(bearer(&headers).is_err());
     }
 
     #[test]

@@ -13,8 +13,11 @@ use wxsub_core::SendError;
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ApiError, ErrCode, Operation, ValidationError, ValidationErrorKind};
 
+use super::policy::scope_names;
 use super::request::{BodyError, Json, RequestContext};
 use crate::apps::{ReportError, SendOutcome, public_reason};
+use crate::state::audit::Action;
+use crate::state::denial::Denial;
 
 /// The errcode of the Weixin-compatible API for a message that may have been sent. No SDK repeats a call on this code.
 pub const MAYBE_SENT: ErrCode = ErrCode::new(900_504);
@@ -37,21 +40,29 @@ impl WeixinResponse {
         self
     }
 
+    /// The response to a denied request.
+    fn denied(denial: Denial, action: Action) -> Self {
+        match denial {
+            Denial::NoKey | Denial::UnknownKey | Denial::KeyExpired | Denial::AddressNotAllowed => {
+                Self::unknown_key()
+            }
+            Denial::MissingScope => {
+                let errmsg = format!("api unauthorized: the request needs {}", scope_names(action));
+                Self::new(ErrCode::API_UNAUTHORIZED, errmsg)
+            }
+            Denial::AppNotAllowed | Denial::UnknownApp => {
+                Self::new(ErrCode::INVALID_APPID, "invalid appid: not an app of this client key")
+            }
+            Denial::UnknownToken => Self::new(
+                ErrCode::INVALID_CREDENTIAL,
+                "invalid credential, access_token is invalid or not latest",
+            ),
+        }
+    }
+
     /// The key is missing or unknown. Never 40001: an SDK would retry that endlessly.
     fn unknown_key() -> Self {
         Self::new(ErrCode::INVALID_APPSECRET, "invalid appsecret: not a client key that this server knows")
-    }
-
-    /// The client may not use the app, or the app is not configured.
-    fn unknown_app() -> Self {
-        Self::new(ErrCode::INVALID_APPID, "invalid appid: not an app of this client key")
-    }
-
-    fn no_scope(scope: &str) -> Self {
-        Self::new(
-            ErrCode::API_UNAUTHORIZED,
-            format!("api unauthorized: this client key lacks the scope {scope}"),
-        )
     }
 
     fn rate_limited(why: &str) -> Self {

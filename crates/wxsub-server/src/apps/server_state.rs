@@ -10,7 +10,7 @@ use wxsub_core::clock::Clock;
 use wxsub_proto::AppId;
 
 use super::{ManagedApp, Services, TokenHistory};
-use crate::config::{ApiClient, AppConfig, Config, Limits, Tls};
+use crate::config::{ApiClient, AppConfig, Config, Limits, Network, Tls};
 use crate::state::audit::{Audit, Entry};
 use crate::state::metrics::Metrics;
 
@@ -19,6 +19,7 @@ use crate::state::metrics::Metrics;
 pub(crate) struct ConfigSnapshot {
     pub(crate) apps: BTreeMap<AppId, Arc<ManagedApp>>,
     pub(crate) clients: Vec<Arc<ApiClient>>,
+    pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) limits: Limits,
     pub(crate) tls: Option<Tls>,
 }
@@ -144,6 +145,7 @@ impl ConfigSnapshot {
         Self {
             apps: config.apps.iter().map(app).collect(),
             clients: config.clients.iter().cloned().map(Arc::new).collect(),
+            trusted_proxies: config.trusted_proxies.clone(),
             limits: config.limits,
             tls: config.tls.clone(),
         }

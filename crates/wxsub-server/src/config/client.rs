@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, ValidationError};
 
 use super::document::TableReader;
 use super::key::ApiKeyDigest;
+use super::network::Network;
 
 /// A right of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +37,19 @@ impl Scope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiClient {
     pub(crate) name: String,
-    pub(crate) key: ApiKeyDigest,
+    pub(crate) keys: Vec<ClientKey>,
     pub(crate) apps: AppAccess,
     pub(crate) scopes: Vec<Scope>,
-    /// Networks from which the key may be used. Empty means any.
-    pub(crate) allowed_networks: Vec<Cidr>,
+    /// Networks from which the keys may be used. Empty means any.
+    pub(crate) allowed_networks: Vec<Network>,
+}
+
+/// One key of a client. Two at a time let a client change its key without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClientKey {
+    pub(crate) digest: ApiKeyDigest,
+    /// From when on the key is denied.
+    pub(crate) expires_at: Option<UnixMillis>,
 }
 
 /// The apps that a key may use.
@@ -70,12 +80,13 @@ impl ApiClient {
     }
 }
 
-/// The client of this key. Compares all clients, so that the duration does not reveal which one matched.
+/// The client of this key, and its entry. Compares all keys, so that the duration does not reveal which one matched.
 pub(crate) fn find_by_key<'a>(
     clients: &'a [Arc<ApiClient>],
-    key: &ApiKeyDigest,
-) -> Option<&'a Arc<ApiClient>> {
-    clients.iter().fold(None, |found, client| if client.key.ct_eq(key) { Some(client) } else { found })
+    digest: &ApiKeyDigest,
+) -> Option<(&'a Arc<ApiClient>, &'a ClientKey)> {
+    let keys = clients.iter().flat_map(|client| client.keys.iter().map(move |key| (client, key)));
+    keys.fold(None, |found, (client, key)| if key.digest.ct_eq(digest) { Some((client, key)) } else { found })
 }
 
 /// Maximum length of a client's name, in bytes.
@@ -83,20 +94,11 @@ const MAX_NAME_BYTES: usize = 64;
 
 /// Reads one `[[clients]]`.
 pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
-    for key in ["name", "key_sha256", "apps", "scopes"] {
+    for key in ["name", "apps", "scopes"] {
         section.check_present(key);
     }
     let name = name(&mut section);
-    let key = section.text("key_sha256").and_then(|text| {
-        let digest = ApiKeyDigest::parse(&text);
-        if digest.is_none() {
-            section.problem(
-                "key_sha256",
-                "must be 64 lower-case hexadecimal digits, as `wxsub key new` prints them",
-            );
-        }
-        digest
-    });
+    let keys = keys(&mut section);
     let apps = apps(&mut section);
     let scopes = section.list("scopes", |text| {
         let all = Scope::ALL.map(Scope::as_str).join(", ");
@@ -104,17 +106,51 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
         found.ok_or_else(|| format!("must be one of {all}"))
     });
     let has_allowed_networks = section.has("allowed_networks");
-    let allowed_networks = section.list("allowed_networks", |text| {
-        Cidr::parse(text).ok_or_else(|| "must be an address or a range like 10.0.0.0/8".to_owned())
-    });
+    let allowed_networks = section.list("allowed_networks", Network::parse);
     if has_allowed_networks && allowed_networks.is_empty() {
         section.problem(
             "allowed_networks",
             "is empty; list the networks from which the key may be used, or remove it",
         );
     }
+    if scopes.contains(&Scope::TokenReport) && !scopes.contains(&Scope::TokenRead) {
+        section
+            .warning("scopes", "has token:report, which allows nothing without token:read; add token:read");
+    }
     section.finish();
-    Some(ApiClient { name: name?, key: key?, apps, scopes, allowed_networks })
+    Some(ApiClient { name: name?, keys, apps, scopes, allowed_networks })
+}
+
+/// The keys of `key_sha256` or `keys`.
+fn keys(section: &mut TableReader<'_>) -> Vec<ClientKey> {
+    if !section.has("keys") {
+        section.check_present("key_sha256");
+        let digest = digest(section, "key_sha256");
+        return digest.map(|digest| ClientKey { digest, expires_at: None }).into_iter().collect();
+    }
+    if section.text("key_sha256").is_some() {
+        section.problem("key_sha256", "is set together with keys; move it into keys");
+    }
+    let entries = section.sections("keys");
+    if entries.is_empty() {
+        section.problem("keys", "is empty; list the keys of the client, or set key_sha256");
+    }
+    let read = |mut entry: TableReader<'_>| {
+        entry.check_present("sha256");
+        let (digest, expires_at) = (digest(&mut entry, "sha256"), entry.expiry("expires"));
+        entry.finish();
+        Some(ClientKey { digest: digest?, expires_at })
+    };
+    entries.into_iter().filter_map(read).collect()
+}
+
+fn digest(section: &mut TableReader<'_>, key: &str) -> Option<ApiKeyDigest> {
+    let text = section.text(key)?;
+    let digest = ApiKeyDigest::parse(&text);
+    if digest.is_none() {
+        section.problem(key, "must be 64 lower-case hexadecimal digits, as `wxsub key new` prints them");
+    }
+    digest
 }
 
 fn name(section: &mut TableReader<'_>) -> Option<String> {
@@ -155,61 +191,19 @@ fn apps(section: &mut TableReader<'_>) -> AppAccess {
     }
 }
 
-/// All addresses that share the first `prefix` bits with `address`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cidr {
-    address: IpAddr,
-    prefix: u32,
-}
-
-impl Cidr {
-    /// Parses `address/bits`. Without bits, the range is this one address.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let max_bits = bit_count(address);
-        let prefix = match prefix {
-            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                bits.parse().ok().filter(|bits| *bits <= max_bits)?
-            }
-            Some(_) => return None,
-            None => max_bits,
-        };
-        Some(Self { address, prefix })
-    }
-
-    /// Whether the range contains the address. An IPv4-mapped IPv6 address counts as IPv4.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        let ignored = bit_count(self.address) - self.prefix;
-        let network = |address| to_bits(address).checked_shr(ignored).unwrap_or(0);
-        bit_count(address) == bit_count(self.address) && network(address) == network(self.address)
-    }
-}
-
-fn bit_count(address: IpAddr) -> u32 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-fn to_bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use wxsub_api::ApiKey;
 
+    fn key(letter: &str) -> ClientKey {
+        ClientKey { digest: ApiKeyDigest::of(&ApiKey::new(letter.repeat(43)).unwrap()), expires_at: None }
+    }
+
     fn client(letter: &str) -> ApiClient {
         ApiClient {
             name: letter.to_owned(),
-            key: ApiKeyDigest::of(&ApiKey::new(letter.repeat(43)).unwrap()),
+            keys: vec![key(letter)],
             apps: AppAccess::Only(vec!["wx1".parse().unwrap()]),
             scopes: vec![Scope::TokenRead],
             allowed_networks: Vec::new(),
@@ -229,49 +223,21 @@ mod tests {
     fn key_is_allowed_only_from_its_networks() {
         let mut one = client("a");
         assert!(one.allows_address(None));
-        one.allowed_networks = vec![Cidr::parse("10.0.0.0/8").unwrap()];
+        one.allowed_networks = vec![Network::parse("10.0.0.0/8").unwrap()];
         let from = |text: &str| one.allows_address(Some(text.parse().unwrap()));
         assert!(from("10.1.2.3") && !from("11.1.2.3") && !one.allows_address(None));
     }
 
     #[test]
-    fn client_is_found_by_its_key() {
-        let clients = ["a", "b", "c"].map(|letter| Arc::new(client(letter)));
+    fn client_is_found_by_each_of_its_keys() {
+        let mut clients = ["a", "b", "c"].map(client);
+        clients[1].keys.push(key("e"));
+        let clients = clients.map(Arc::new);
         for one in &clients {
-            assert_eq!(find_by_key(&clients, &one.key), Some(one));
+            for key in &one.keys {
+                assert_eq!(find_by_key(&clients, &key.digest), Some((one, key)));
+            }
         }
-        assert_eq!(find_by_key(&clients, &client("d").key), None);
-    }
-
-    #[test]
-    fn range_contains_addresses_with_the_same_prefix() {
-        for (network, address, inside) in [
-            ("10.0.0.0/8", "10.255.0.1", true),
-            ("10.0.0.0/8", "11.0.0.1", false),
-            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
-            ("10.0.0.1", "10.0.0.1", true),
-            ("10.0.0.1", "10.0.0.2", false),
-            ("0.0.0.0/0", "203.0.113.9", true),
-            ("0.0.0.0/0", "::1", false),
-            ("::/0", "2001:db8::1", true),
-            ("2001:db8::/32", "2001:db8:ffff::1", true),
-            ("2001:db8::/32", "2001:db9::1", false),
-        ] {
-            let contains = Cidr::parse(network).unwrap().contains(address.parse().unwrap());
-            assert_eq!(contains, inside, "{address} in {network}");
-        }
-        for bad in [
-            "",
-            "10.0.0.0/33",
-            "::/129",
-            "10.0.0/8",
-            "localhost",
-            "10.0.0.0/",
-            "10.0.0.0/-1",
-            "10.0.0.0/+8",
-            "10.0.0.0/8/8",
-        ] {
-            assert!(Cidr::parse(bad).is_none(), "{bad}");
-        }
+        assert_eq!(find_by_key(&clients, &key("d").digest), None);
     }
 }

@@ -6,9 +6,12 @@ use std::fmt::{self, Display};
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
 use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{ValidationError, ValidationErrorKind};
 
@@ -200,6 +203,18 @@ impl<'a> TableReader<'a> {
                 false
             }
         }
+    }
+
+    /// Reads the last day (in UTC) or the time until which something is valid.
+    pub(super) fn expiry(&mut self, key: &str) -> Option<UnixMillis> {
+        let end = match self.take(key)? {
+            DeValue::Datetime(end) if end.time.is_none() => rfc3339::parse(&format!("{end}T00:00:00Z"))
+                .map(|start| start + Duration::from_secs(24 * 3600)),
+            DeValue::Datetime(end) => rfc3339::parse(&end.to_string()),
+            _ => Err(String::new()),
+        };
+        let rule = "must be a date like 2027-01-31, the last day in UTC, or a time like 2027-01-31T12:00:00+08:00, without quotes";
+        end.map_err(|_| self.problem(key, rule)).ok()
     }
 
     /// Reads a whole number in this range.

@@ -146,6 +146,11 @@ fn each_problem_has_its_path() {
             "tls_cert_file: names a file",
         ),
         (top_level("audit = \"\""), "audit: must be"),
+        (
+            top_level("trusted_proxies = [\"10.0.0.1/8\"]"),
+            "trusted_proxies[0]: has bits set after the first 8",
+        ),
+        (top_level("trusted_proxies = [\"::/0\"]"), "trusted_proxies[0]: trusts every address"),
         (top_level("state_dir = \"\""), "state_dir: is empty"),
         (
             top_level("[limits]\nheader_timeout_s = 0"),
@@ -185,6 +190,9 @@ fn each_problem_has_its_path() {
 
 #[test]
 fn each_problem_of_a_client_has_its_path() {
+    let keys =
+        |keys: &str| client("").replace(&format!("key_sha256 = \"{DIGEST}\""), &format!("keys = [{keys}]"));
+    let key = format!("{{ sha256 = \"{DIGEST}\", expires = 2027-01-31 }}");
     for (text, problem) in [
         (with_app(&client("").repeat(2)), "clients: name a is used twice"),
         (with_app(&client("").repeat(2)), &format!("clients: key_sha256 {DIGEST} is used twice")),
@@ -201,8 +209,27 @@ fn each_problem_of_a_client_has_its_path() {
         (with_app(&client("allowed_networks = [1]")), "clients[0].allowed_networks[0]: must be text"),
         (
             with_app(&client("allowed_networks = [\"10.0.0.0/99\"]")),
-            "clients[0].allowed_networks[0]: must be an address or a range",
+            "clients[0].allowed_networks[0]: must be an address or a network",
         ),
+        (
+            with_app(&client("allowed_networks = [\"10.0.0.1/8\"]")),
+            "clients[0].allowed_networks[0]: has bits set after the first 8; write 10.0.0.0/8",
+        ),
+        (with_app(&client("keys = []")), "clients[0].key_sha256: is set together with keys"),
+        (with_app(&keys("")), "clients[0].keys: is empty"),
+        (with_app(&keys("{ expires = 2027-01-31 }")), "clients[0].keys[0].sha256: is missing"),
+        (with_app(&keys("{ sha256 = \"x\" }")), "clients[0].keys[0].sha256: must be 64"),
+        (with_app(&keys("\"x\"")), "clients[0].keys[0]: must be a table"),
+        (with_app(&keys(&format!("{key}, {key}"))), &format!("clients: key_sha256 {DIGEST} is used twice")),
+        (
+            with_app(&keys(&key.replace("2027-01-31", "\"2027-01-31\""))),
+            "clients[0].keys[0].expires: must be a date",
+        ),
+        (
+            with_app(&keys(&key.replace("2027-01-31", "2027-01-31T12:00:00"))),
+            "clients[0].keys[0].expires: must be a date",
+        ),
+        (with_app(&keys(&key.replace("expires", "expire"))), "clients[0].keys[0].expire: is an unknown key"),
     ] {
         assert_problem(&text, problem);
     }
@@ -286,6 +313,32 @@ fn diagnostic_names_file_line_and_key() {
     assert_eq!(shown[0], "wxsub.toml:1: listen: must be text in quotes");
     assert!(shown[1].starts_with("wxsub.toml: apps: has no usable app"), "{shown:?}");
     assert!(error.to_string().starts_with("line 1: listen: must be text in quotes; apps: has no"), "{error}");
+}
+
+/// A date is the last day.
+#[test]
+fn key_expires_at_its_time_or_after_its_last_day() {
+    for (expires, end) in [
+        ("2027-01-31", "2027-02-01T00:00:00Z"),
+        ("2027-01-31T12:00:00+08:00", "2027-01-31T04:00:00Z"),
+        ("2027-01-31 12:00:00Z", "2027-01-31T12:00:00Z"),
+    ] {
+        let keys = format!("keys = [{{ sha256 = \"{DIGEST}\", expires = {expires} }}]");
+        let text = client("").replace(&format!("key_sha256 = \"{DIGEST}\""), &keys);
+        let config = read(&with_app(&text)).unwrap().0;
+        assert_eq!(
+            config.clients[0].keys[0].expires_at.map(wxsub_core::rfc3339::format).as_deref(),
+            Some(end)
+        );
+    }
+}
+
+#[test]
+fn report_without_read_is_a_warning() {
+    let text = with_app(&client("").replace("token:read", "token:report"));
+    let warning =
+        "clients[0].scopes: has token:report, which allows nothing without token:read; add token:read";
+    assert_eq!(read(&text).unwrap().1, [warning]);
 }
 
 #[test]

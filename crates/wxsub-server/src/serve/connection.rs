@@ -10,8 +10,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, CONTENT_TYPE, HOST};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, StatusCode, Version};
+use axum::response::{IntoResponse, Response};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -59,10 +61,15 @@ where
 {
     let closing = AtomicBool::new(false);
     let service = service_fn(|mut request: Request<Incoming>| {
+        let is_valid = has_valid_host(&request);
         request.extensions_mut().insert(ConnectInfo(peer));
-        let (response, closing) = (router.clone().call(request.map(Body::new)), &closing);
+        let response = is_valid.then(|| router.clone().call(request.map(Body::new)));
+        let closing = &closing;
         async move {
-            let mut response = response.await?;
+            let mut response = match response {
+                Some(response) => response.await?,
+                None => invalid_host(),
+            };
             if closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -89,4 +96,22 @@ where
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;
     }
+}
+
+/// Whether the request has exactly one `Host`, with a host and at most a port. HTTP/1.0 also allows none.
+fn has_valid_host(request: &Request<Incoming>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() == Version::HTTP_10,
+        (Some(host), None) => Authority::try_from(host.as_bytes())
+            .is_ok_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@')),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// The response to a request without exactly one valid `Host`. It closes the connection.
+fn invalid_host() -> Response {
+    let headers = [(CONNECTION, "close"), (CONTENT_TYPE, "text/plain; charset=utf-8")];
+    let text = "the request has no Host header, more than one, or an invalid one; send one with the name of this server\n";
+    (StatusCode::BAD_REQUEST, headers, text).into_response()
 }

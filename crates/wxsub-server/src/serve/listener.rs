@@ -52,6 +52,7 @@ impl Server {
             () = shutdown => {}
             () = main_acceptor.accept_loop(&listener) => {}
             () = serve_metrics => {}
+            () = self.state.watch_keys() => {}
         }
         // Close the listener before the connections, so that clients cannot connect again.
         main_acceptor.drain_backlog(listener);

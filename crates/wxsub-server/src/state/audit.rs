@@ -39,6 +39,9 @@ pub(crate) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) appid: Option<AppId>,
     pub(crate) outcome: &'static str,
+    /// Why the client was denied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,8 +134,20 @@ impl Audit {
     ) -> Option<Box<Entry>> {
         self.0.as_ref()?;
         let (at, outcome) = (0, "denied");
-        let (client, appid, generation, errcode, rid) = Default::default();
-        Some(Box::new(Entry { at, api, action, client, address, appid, outcome, generation, errcode, rid }))
+        let (client, appid, reason, generation, errcode, rid) = Default::default();
+        Some(Box::new(Entry {
+            at,
+            api,
+            action,
+            client,
+            address,
+            appid,
+            outcome,
+            reason,
+            generation,
+            errcode,
+            rid,
+        }))
     }
 
     /// Queues a line with this time, in milliseconds since 1970. Returns `false` if the line was dropped.

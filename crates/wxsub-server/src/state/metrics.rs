@@ -17,6 +17,9 @@ use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin, TokenStatus};
 use wxsub_proto::{AppId, ErrCode};
 
 use super::audit::ApiSurface;
+use super::denial::Denial;
+
+const SURFACES: [ApiSurface; 2] = [ApiSurface::V1, ApiSurface::Weixin];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AppLabels {
@@ -41,6 +44,12 @@ struct SurfaceLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DenialLabels {
+    api: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrCodeLabels {
     errcode: String,
 }
@@ -62,6 +71,7 @@ pub(crate) struct Metrics {
     fetches: Family<AppResultLabels, Counter>,
     /// By API: v1, then Weixin-compatible.
     reads: [Counter; 2],
+    denials: Family<DenialLabels, Counter>,
     reports: Family<AppResultLabels, Counter>,
     external_invalidations: Family<AppLabels, Counter>,
     sends: Family<SendLabels, Counter>,
@@ -87,6 +97,7 @@ impl Metrics {
             store_up: Family::default(),
             fetches: Family::default(),
             reads: Default::default(),
+            denials: Family::default(),
             reports: Family::default(),
             external_invalidations: Family::default(),
             sends: Family::default(),
@@ -116,11 +127,16 @@ impl Metrics {
         registry.register("wxsub_token_store_up", up, self.store_up.clone());
         registry.register("wxsub_token_fetches", "Token fetches by result", self.fetches.clone());
         let reads = Family::<SurfaceLabels, Counter>::default();
-        self.reads = [ApiSurface::V1, ApiSurface::Weixin].map(|api| {
+        self.reads = SURFACES.map(|api| {
             let api = api.as_str();
             reads.get_or_create_owned(&SurfaceLabels { api })
         });
         registry.register("wxsub_token_reads", "Tokens served", reads);
+        for (api, denial) in SURFACES.into_iter().flat_map(|api| Denial::ALL.map(|denial| (api, denial))) {
+            let labels = DenialLabels { api: api.as_str(), reason: denial.as_str() };
+            self.denials.get_or_create(&labels).inc_by(0);
+        }
+        registry.register("wxsub_denials", "Denied requests by reason", self.denials.clone());
         registry.register("wxsub_token_reports", "Reports of rejected tokens", self.reports.clone());
         registry.register(
             "wxsub_token_external_invalidations",
@@ -169,6 +185,10 @@ impl Metrics {
             ApiSurface::V1 => v1.inc(),
             ApiSurface::Weixin => weixin.inc(),
         };
+    }
+
+    pub(crate) fn record_denial(&self, api: ApiSurface, denial: Denial) {
+        self.denials.get_or_create(&DenialLabels { api: api.as_str(), reason: denial.as_str() }).inc();
     }
 
     pub(crate) fn record_report(&self, appid: &AppId, result: &'static str) {

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use wxsub_api::ApiKey;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
+use wxsub_server::ApiKeyDigest;
 
 use super::setup::{ALL, SEND, STABLE, Setup, TOKEN, client, config_with_audit, key, message};
 
@@ -83,8 +85,8 @@ async fn each_v1_request_has_its_line() {
             ),
             line("send", "denied"),
             without(line("list", "ok"), "appid"),
-            with(line("read", "denied"), json!({"appid": "wx9"})),
-            without(line("read", "denied"), "client"),
+            with(line("read", "denied"), json!({"appid": "wx9", "reason": "app_not_allowed"})),
+            with(without(line("read", "denied"), "client"), json!({"reason": "unknown_key"})),
         ]
     );
 }
@@ -127,6 +129,63 @@ async fn each_weixin_compatible_request_has_its_line() {
             "send denied - wx1 47001 some",
             "send denied - - 40001 -",
         ]
+    );
+}
+
+/// The response to all of them is the same 401. The audit and the counter tell why.
+#[tokio::test]
+async fn denied_key_has_its_client_and_reason() {
+    let denied = |name: &str, letter: char, more: &str| {
+        let digest = ApiKeyDigest::of(&ApiKey::new(key(letter)).unwrap());
+        format!(
+            "[[clients]]\nname = \"{name}\"\napps = [\"wx1\"]\nscopes = [\"message:send\"]\n{}\n",
+            more.replace("DIGEST", &format!("sha256 = \"{digest}\""))
+        )
+    };
+    let clients = [
+        denied("elsewhere", 'a', "allowed_networks = [\"192.0.2.0/24\"]\nkeys = [{ DIGEST }]"),
+        denied("expired", 'b', "keys = [{ DIGEST, expires = 2026-05-27 }]"),
+        denied("other", 'c', "keys = [{ DIGEST }]"),
+    ];
+    let audited = AuditedServer::new("audit-denied.jsonl", &clients.concat()).await;
+    let setup = &audited.setup;
+    let mut responses = Vec::new();
+    for letter in ['a', 'b', 'z'] {
+        let response = setup.get("/v1/apps/wx1/access_token", &key(letter)).await;
+        responses.push((response.status, response.text));
+        setup.classic(&key(letter)).await;
+    }
+    assert!(responses.iter().all(|response| *response == responses[0] && response.0 == 401), "{responses:?}");
+    setup.ask("GET", "/v1/apps/wx1/access_token", None, "").await;
+    setup.get("/v1/apps/wx1/access_token", &key('c')).await;
+    setup.get("/v1/apps/wx2/access_token", &key('c')).await;
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    let expected = [
+        ("v1", "address_not_allowed", "elsewhere"),
+        ("weixin", "address_not_allowed", "elsewhere"),
+        ("v1", "key_expired", "expired"),
+        ("weixin", "key_expired", "expired"),
+        ("v1", "unknown_key", "-"),
+        ("weixin", "unknown_key", "-"),
+        ("v1", "no_key", "-"),
+        ("v1", "missing_scope", "other"),
+        ("v1", "missing_scope", "other"),
+    ];
+    for (api, reason, _) in expected {
+        let count = if reason == "missing_scope" { 2 } else { 1 };
+        let line = format!("wxsub_denials_total{{api=\"{api}\",reason=\"{reason}\"}} {count}");
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+    let lines = audited.lines().await;
+    let member =
+        |line: &Value, name: &str| line.get(name).map_or("-", |value| value.as_str().unwrap()).to_owned();
+    let facts: Vec<_> = lines
+        .iter()
+        .map(|line| (member(line, "api"), member(line, "reason"), member(line, "client")))
+        .collect();
+    assert_eq!(
+        facts,
+        expected.map(|(api, reason, client)| (api.to_owned(), reason.to_owned(), client.to_owned()))
     );
 }
 

@@ -1,61 +1,57 @@
 //! Authorization: every key × app × route.
 
 use serde_json::json;
+use wxsub_api::ApiKey;
+use wxsub_server::ApiKeyDigest;
 
-use super::setup::{SEND, STABLE, Setup, TOKEN, client, key, message};
+use super::setup::{SEND, STABLE, Setup, TOKEN, client, config_with_audit, key, message};
 
-/// A route and the scope it needs.
-const ROUTES: [(&str, &str, &str); 6] = [
-    ("GET", "/v1/apps", "admin"),
-    ("GET", "/v1/apps/{}/access_token", "token:read"),
-    ("POST", "/v1/apps/{}/access_token/report", "token:report"),
-    ("POST", "/v1/apps/{}/messages", "message:send"),
-    ("GET", TOKEN, "token:read"),
-    ("POST", STABLE, "token:read"),
+/// The routes of both APIs that need a key.
+const ROUTES: [(&str, &str); 6] = [
+    ("GET", "/v1/apps"),
+    ("GET", "/v1/apps/{}/access_token"),
+    ("POST", "/v1/apps/{}/access_token/report"),
+    ("POST", "/v1/apps/{}/messages"),
+    ("GET", TOKEN),
+    ("POST", STABLE),
 ];
 
-const SCOPES: [&str; 4] = ["token:read", "token:report", "message:send", "admin"];
-const LISTS: [&str; 3] = ["\"wx1\"", "\"*\"", ""];
+/// The header of a proxy.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The expected status of the v1 API, or the expected errcode of the Weixin-compatible API.
-fn expected(route: &str, needed: &str, scope: &str, list: &str, appid: &str) -> i64 {
+const SCOPES: [&str; 4] = ["token:read", "token:report", "message:send", "admin"];
+
+/// The status of the v1 API, or the errcode of the Weixin-compatible API, for a client with all scopes and these apps.
+fn expected(route: &str, list: &str, appid: &str) -> i64 {
     let (listed, exists) = (list == "\"*\"" || list.contains(appid), appid != "wx9");
-    if !route.starts_with("/v1") {
-        return match () {
-            () if !listed || !exists => 40013,
-            () if scope != needed => 48001,
-            () => 0,
-        };
-    }
     match () {
-        () if scope != needed => 403,
-        () if needed == "admin" => 200,
+        () if !route.starts_with("/v1") => {
+            if listed && exists {
+                0
+            } else {
+                40013
+            }
+        }
+        () if route == "/v1/apps" => 200,
         () if !listed => 403,
         () if !exists => 404,
         // There is no consent.
-        () if needed == "message:send" => 422,
+        () if route.ends_with("messages") => 422,
         () => 200,
     }
 }
 
 #[tokio::test]
-async fn each_key_has_its_rights_on_each_route_and_app() {
-    let mut keys = Vec::new();
-    for list in LISTS {
-        for scope in SCOPES {
-            let letter = char::from(b'a' + u8::try_from(keys.len()).unwrap());
-            keys.push((letter, list, scope));
-        }
-    }
-    let clients: String =
-        keys.iter().map(|(letter, list, scope)| client(*letter, list, &format!("{scope:?}"))).collect();
+async fn each_client_has_its_apps_on_each_route() {
+    const LISTS: [(char, &str); 3] = [('a', "\"wx1\""), ('b', "\"*\""), ('c', "")];
+    let scopes = SCOPES.map(|scope| format!("{scope:?}")).join(",");
+    let clients = LISTS.map(|(letter, list)| client(letter, list, &scopes)).concat();
     let setup = Setup::new(&clients).await;
-    for (letter, list, scope) in &keys {
-        for (method, route, needed) in ROUTES {
+    for (letter, list) in LISTS {
+        for (method, route) in ROUTES {
             for appid in ["wx1", "wx2", "wx9"] {
-                let got = ask(&setup, method, route, appid, &key(*letter)).await;
-                let wanted = expected(route, needed, scope, list, appid);
-                assert_eq!(got, wanted, "{scope} for [{list}] on {method} {route} of {appid}");
+                let got = ask(&setup, method, route, appid, &key(letter)).await;
+                assert_eq!(got, expected(route, list, appid), "[{list}] on {method} {route} of {appid}");
             }
         }
     }
@@ -80,11 +76,95 @@ async fn ask(setup: &Setup, method: &str, route: &str, appid: &str, key: &str) -
     response.json().get("errcode").map_or(0, |errcode| errcode.as_i64().unwrap())
 }
 
+const DOCUMENTS: [&str; 2] = [
+    include_str!("../../../../docs/control-server.md"),
+    include_str!("../../../../docs/zh-CN/control-server.md"),
+];
+
+/// The documented requests, each with the scopes it needs.
+fn documented_rights(document: &str) -> Vec<(String, Vec<&'static str>)> {
+    let columns = "| `token:read` | `token:report` | `message:send` | `admin` |";
+    let table = document.lines().skip_while(|line| !line.ends_with(columns)).skip(2);
+    let row = |line: &str| {
+        let mut cells = line.split('|').skip(1).map(str::trim);
+        let request = cells.next().unwrap().replace('`', "");
+        (
+            request,
+            SCOPES
+                .into_iter()
+                .zip(cells)
+                .filter(|(_, cell)| !cell.is_empty())
+                .map(|(scope, _)| scope)
+                .collect(),
+        )
+    };
+    table.take_while(|line| line.starts_with('|')).map(row).collect()
+}
+
+/// Asks with this key for the app `wx1`. Whether the key has the right.
+async fn has_right(setup: &Setup, request: &str, key: &str, token: &str) -> bool {
+    let (request, forced) =
+        request.strip_suffix(", force_refresh").map_or((request, false), |request| (request, true));
+    let (method, route) = request.split_once(' ').unwrap();
+    if !route.starts_with("/v1") {
+        let (mut target, mut body) = (route.to_owned(), String::new());
+        match route {
+            TOKEN => target = format!("{TOKEN}?grant_type=client_credential&appid=wx1&secret={key}"),
+            STABLE => {
+                body = json!({"grant_type": "client_credential", "appid": "wx1", "secret": key, "force_refresh": forced})
+                    .to_string();
+            }
+            _ => (target, body) = (format!("{route}?access_token={token}"), message("oUser", 1)),
+        }
+        let response = setup.ask(method, &target, None, body).await;
+        let denied = response.json().get("errcode").is_some_and(|errcode| *errcode == 48001);
+        assert!(!denied || !response.text.contains("access_token"), "{response:?}");
+        return !denied;
+    }
+    let body = if route.ends_with("messages") {
+        message("oUser", 1)
+    } else {
+        json!({"access_token": "old"}).to_string()
+    };
+    let response = setup.ask(method, &route.replace("{appid}", "wx1"), Some(key), body).await;
+    assert!(response.status != 403 || response.json().get("access_token").is_none(), "{response:?}");
+    response.status != 403
+}
+
+/// Every set of scopes on every route of both APIs has the documented rights.
+#[tokio::test]
+async fn each_set_of_scopes_has_the_documented_rights() {
+    let [rights, chinese] = DOCUMENTS.map(documented_rights);
+    assert_eq!(rights, chinese);
+    assert_eq!(rights.len(), 8, "{rights:?}");
+    let letter = |set: u8| char::from(b'a' + set);
+    let scopes_of =
+        |set: u8| (0_u8..4).filter(move |bit| set & (1 << bit) != 0).map(|bit| SCOPES[usize::from(bit)]);
+    let clients: String = (0..16)
+        .map(|set| {
+            client(
+                letter(set),
+                "\"wx1\"",
+                &scopes_of(set).map(|scope| format!("{scope:?}")).collect::<Vec<_>>().join(","),
+            )
+        })
+        .collect();
+    let setup = Setup::new(&clients).await;
+    let token = setup.get("/v1/apps/wx1/access_token", &key(letter(1))).await.access_token();
+    for (request, needed) in &rights {
+        for set in 0..16 {
+            let expected = needed.iter().all(|scope| scopes_of(set).any(|held| held == *scope));
+            let got = has_right(&setup, request, &key(letter(set)), &token).await;
+            assert_eq!(got, expected, "{:?} on {request}", scopes_of(set).collect::<Vec<_>>());
+        }
+    }
+}
+
 #[tokio::test]
 async fn unknown_key_gets_nothing() {
     let setup = Setup::new(&client('a', "\"*\"", "\"token:read\", \"admin\"")).await;
     let unknown = setup.get("/v1/apps/wx1/access_token", &key('z')).await;
-    for (method, route, _) in &ROUTES[..4] {
+    for (method, route) in &ROUTES[..4] {
         for app in ["wx1", "wx9", "..%2f..", "%ff", "a%00b"] {
             for bearer in [None, Some(key('z')), Some("short".to_owned())] {
                 let response = setup.ask(method, &route.replace("{}", app), bearer.as_deref(), "").await;
@@ -110,6 +190,49 @@ async fn key_works_only_from_its_networks() {
         let response = setup.classic(&key('a')).await;
         assert_eq!(response.json().get("errcode").and_then(serde_json::Value::as_i64), errcode);
     }
+}
+
+/// The header counts only if a trusted proxy sent it.
+#[tokio::test]
+async fn address_behind_a_trusted_proxy_counts() {
+    let keys = client('a', "\"wx1\"", "\"token:read\"") + "allowed_networks = [\"203.0.113.0/24\"]\n";
+    for (proxies, forwarded, status) in [
+        ("", &["203.0.113.9"][..], 401),
+        ("trusted_proxies = [\"192.0.2.1\"]\n", &["203.0.113.9"], 401),
+        ("trusted_proxies = [\"10.0.0.0/8\"]\n", &["203.0.113.9"], 200),
+        ("trusted_proxies = [\"10.0.0.0/8\"]\n", &[], 401),
+        // The client wrote the first address, the proxy the last one.
+        ("trusted_proxies = [\"10.0.0.0/8\"]\n", &["203.0.113.9, 198.51.100.7"], 401),
+        ("trusted_proxies = [\"10.0.0.0/8\"]\n", &["203.0.113.9", "198.51.100.7"], 401),
+        ("trusted_proxies = [\"10.0.0.0/8\"]\n", &["198.51.100.7", "203.0.113.9, 10.0.0.7"], 200),
+    ] {
+        let setup = Setup::with_config(config_with_audit(&format!("\"off\"\n{proxies}"), &keys)).await;
+        let headers: Vec<_> = forwarded.iter().map(|value| (FORWARDED_FOR, (*value).to_owned())).collect();
+        let bearer = format!("Bearer {}", key('a'));
+        let headers = [headers, vec![("authorization", bearer)]].concat();
+        let response = setup.ask_with("GET", "/v1/apps/wx1/access_token", &headers, "").await;
+        assert_eq!(response.status, status, "{proxies} {forwarded:?}");
+    }
+}
+
+/// A key is replaced without a gap: both work, until the last day of the old one ends. The clock starts on 2026-05-28.
+#[tokio::test]
+async fn each_key_of_a_client_works_until_it_expires() {
+    let digest = |letter: char| ApiKeyDigest::of(&ApiKey::new(key(letter)).unwrap());
+    let keys = format!(
+        "[[clients]]\nname = \"a\"\napps = [\"wx1\"]\nscopes = [\"token:read\"]\n\
+         keys = [{{ sha256 = \"{}\", expires = 2026-05-29 }}, {{ sha256 = \"{}\" }}]\n",
+        digest('a'),
+        digest('b')
+    );
+    let setup = Setup::new(&keys).await;
+    let status = async |letter| setup.get("/v1/apps/wx1/access_token", &key(letter)).await.status;
+    assert_eq!((status('a').await, status('b').await), (200, 200));
+    setup.pass(24 * 3600).await;
+    assert_eq!((status('a').await, status('b').await), (200, 200));
+    setup.pass(24 * 3600).await;
+    assert_eq!((status('a').await, status('b').await), (401, 200));
+    assert_eq!(setup.classic(&key('a')).await.errcode(), 40125);
 }
 
 #[tokio::test]

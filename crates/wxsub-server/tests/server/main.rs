@@ -5,6 +5,8 @@ mod audit;
 #[cfg(test)]
 mod authorization;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod operating;

@@ -133,10 +133,20 @@ impl Setup {
         key: Option<&str>,
         body: impl Into<Body>,
     ) -> TestResponse {
-        let mut request = Request::builder().method(method).uri(target);
-        if let Some(key) = key {
-            request = request.header("Authorization", format!("Bearer {key}"));
-        }
+        let bearer = key.map(|key| ("Authorization", format!("Bearer {key}")));
+        self.ask_with(method, target, bearer.as_slice(), body).await
+    }
+
+    /// One request with these headers, from 10.1.2.3.
+    pub(crate) async fn ask_with(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, String)],
+        body: impl Into<Body>,
+    ) -> TestResponse {
+        let request = Request::builder().method(method).uri(target);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
         let mut request = request.body(body.into()).unwrap();
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 1, 2, 3], 4))));
         let mut router = self.router.clone();

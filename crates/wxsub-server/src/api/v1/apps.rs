@@ -8,10 +8,12 @@ use axum::http::request::Parts;
 use wxsub_api::{AppList, AppStatus, Problem};
 use wxsub_core::clock::ClockReading;
 
-use super::{ProblemResponse, authenticate};
+use super::{ProblemResponse, bearer};
+use crate::api::policy::authorize;
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{ManagedApp, ServerState};
-use crate::config::{ApiClient, Scope};
+use crate::config::ApiClient;
+use crate::state::audit::Action;
 
 /// A client with the scope `admin`. An axum extractor.
 #[derive(Debug)]
@@ -28,7 +30,8 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
         state: &Arc<ServerState>,
     ) -> Result<Self, ProblemResponse> {
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
-        let client = authenticate(&context, &parts.headers, Scope::Admin)?;
+        let client = authorize(&context, bearer(&parts.headers), Action::List)
+            .map_err(|denial| ProblemResponse::denied(denial, Action::List))?;
         Ok(Self { context, client })
     }
 }

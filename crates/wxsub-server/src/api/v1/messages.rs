@@ -11,7 +11,7 @@ use wxsub_core::SendError;
 use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{Message, ValidationErrors};
 
-use super::{AuthorizedClient, MessageSend, ProblemResponse};
+use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{SendJob, SendOutcome, ServerState};
 
@@ -68,7 +68,7 @@ pub(in crate::api) fn overloaded() -> Response {
     )
 )]
 pub(in crate::api) async fn send_one(
-    AuthorizedClient { context, client, app, .. }: AuthorizedClient<MessageSend>,
+    AuthorizedClient { context, client, app }: AuthorizedClient,
     PostedMessage(message): PostedMessage,
 ) -> Result<Json<SendResult>, ProblemResponse> {
     let job = SendJob {

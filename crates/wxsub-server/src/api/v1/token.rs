@@ -10,10 +10,10 @@ use serde_json::Value;
 use wxsub_api::{Problem, ProblemKind, ReportRequest, TokenResponse};
 use wxsub_proto::{AccessToken, ApiError};
 
-use super::{AuthorizedClient, ProblemResponse, TokenRead, TokenReport};
+use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{ManagedApp, ReportError, ServedToken, ServerState};
-use crate::state::audit::{Action, ApiSurface};
+use crate::state::audit::Action;
 
 /// A served token in the format of the v1 API. It is serialized without a copy.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl FromRequest<Arc<ServerState>> for ReportedToken {
     )
 )]
 pub(in crate::api) async fn read(
-    AuthorizedClient { context, app, .. }: AuthorizedClient<TokenRead>,
+    AuthorizedClient { context, app, .. }: AuthorizedClient,
 ) -> Result<Json<TokenBody>, ProblemResponse> {
     let served = match app.current() {
         Some(current) => Ok(current),
@@ -85,7 +85,7 @@ pub(in crate::api) async fn read(
     post,
     path = "/v1/apps/{appid}/access_token/report",
     operation_id = "report_token",
-    summary = "Reports a token that Weixin rejects; needs token:report",
+    summary = "Reports a token that Weixin rejects; needs token:read and token:report",
     security(("key" = [])),
     params(("appid" = String, Path)),
     request_body = ReportRequest<'_>,
@@ -102,7 +102,7 @@ pub(in crate::api) async fn read(
     )
 )]
 pub(in crate::api) async fn report(
-    AuthorizedClient { context, client, app, .. }: AuthorizedClient<TokenReport>,
+    AuthorizedClient { context, client, app }: AuthorizedClient,
     ReportedToken(token): ReportedToken,
 ) -> Result<Json<TokenBody>, ProblemResponse> {
     let refresh = app.report_invalid(&client.name, app.generation_of(&token));
@@ -116,7 +116,7 @@ fn respond(
     action: Action,
     served: Result<ServedToken, ReportError>,
 ) -> Result<Json<TokenBody>, ProblemResponse> {
-    context.record_token(ApiSurface::V1, action, app, &served);
+    context.record_token(action, app, &served);
     served.map(|served| Json(TokenBody(served))).map_err(|error| match error {
         ReportError::RateLimited(wait) => {
             let detail = "too many reports; wait, then report the token again if Weixin still rejects it";

@@ -12,6 +12,7 @@ use wxsub_proto::{ErrCode, Message, ValidationErrorKind};
 use super::WeixinResponse;
 use crate::api::request::RequestContext;
 use crate::apps::{ManagedApp, SendJob, ServerState};
+use crate::state::denial::Denial;
 
 /// The app whose access token authorizes the request, and the generation of that token. An axum extractor.
 #[derive(Debug)]
@@ -37,13 +38,13 @@ impl FromRequestParts<Arc<ServerState>> for TokenHolder {
                 ValidationErrorKind::Missing | ValidationErrorKind::Empty => {
                     WeixinResponse::new(ErrCode::MISSING_ACCESS_TOKEN, "access_token missing")
                 }
-                _ => unknown_token(),
+                _ => unknown_token(&context),
             };
             response.audited(&context)
         })?;
         let known = |app: &Arc<ManagedApp>| Some((Arc::clone(app), app.generation_of(&token)?));
         let Some((app, generation)) = context.snapshot().apps.values().find_map(known) else {
-            return Err(unknown_token().audited(&context));
+            return Err(unknown_token(&context).audited(&context));
         };
         context.audit(|entry| {
             entry.appid = Some(app.appid().clone());
@@ -53,11 +54,8 @@ impl FromRequestParts<Arc<ServerState>> for TokenHolder {
     }
 }
 
-fn unknown_token() -> WeixinResponse {
-    WeixinResponse::new(
-        ErrCode::INVALID_CREDENTIAL,
-        "invalid credential, access_token is invalid or not latest",
-    )
+fn unknown_token(context: &RequestContext) -> WeixinResponse {
+    WeixinResponse::denied(context.denied(Denial::UnknownToken), context.action())
 }
 
 impl FromRequest<Arc<ServerState>> for PostedMessage {

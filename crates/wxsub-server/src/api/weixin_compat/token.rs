@@ -11,10 +11,12 @@ use wxsub_proto::endpoint::token::TokenRequest;
 use wxsub_proto::{AppId, AppSecret, ValidationError};
 
 use super::WeixinResponse;
+use crate::api::policy::authorize_for_app;
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{ManagedApp, ReportError, RequestPermit, ServedToken, ServerState};
-use crate::config::{ApiClient, Scope};
-use crate::state::audit::{Action, ApiSurface};
+use crate::config::ApiClient;
+use crate::state::audit::Action;
+use crate::state::denial::Denial;
 
 /// A served token in Weixin's format. It is serialized without a copy.
 #[derive(Debug)]
@@ -39,8 +41,8 @@ struct Caller {
     context: RequestContext,
     client: Arc<ApiClient>,
     app: Arc<ManagedApp>,
-    /// Whether this is a report. An SDK can report a token only by `force_refresh`.
-    force_refresh: bool,
+    /// Read, or report: an SDK can report a token only by `force_refresh`.
+    action: Action,
 }
 
 /// The caller that the query names. An axum extractor.
@@ -113,26 +115,20 @@ impl Caller {
         force_refresh: bool,
     ) -> Result<Self, WeixinResponse> {
         context.audit(|entry| entry.appid = Some(appid.clone()));
-        let client = ApiKey::new(key.expose_secret()).ok().and_then(|key| context.client(&key));
-        let Some(client) = client else { return Err(WeixinResponse::unknown_key().audited(&context)) };
-        context.audit(|entry| entry.client = Some(Arc::clone(&client)));
-        let app = context.snapshot().apps.get(appid).filter(|app| client.can_access(app.appid())).cloned();
-        let Some(app) = app else { return Err(WeixinResponse::unknown_app().audited(&context)) };
-        let required = if force_refresh { Scope::TokenReport } else { Scope::TokenRead };
-        // A report returns a token too, so it needs both scopes.
-        let missing = [Scope::TokenRead, required].into_iter().find(|scope| !client.has_scope(*scope));
-        if let Some(missing) = missing {
-            return Err(WeixinResponse::no_scope(missing.as_str()).audited(&context));
+        let action = if force_refresh { Action::Report } else { Action::Read };
+        // An AppSecret is no key.
+        let key = ApiKey::new(key.expose_secret()).map_err(|_| Denial::UnknownKey);
+        match authorize_for_app(&context, key, action, Some(appid)) {
+            Ok((client, app)) => Ok(Self { context, client, app, action }),
+            Err(denial) => Err(WeixinResponse::denied(denial, action).audited(&context)),
         }
-        Ok(Self { context, client, app, force_refresh })
     }
 
     async fn respond(self) -> Result<Json<TokenBody>, WeixinResponse> {
-        let Self { context, client, app, force_refresh } = self;
-        let work = app.token_or_probe(&client.name, force_refresh);
+        let Self { context, client, app, action } = self;
+        let work = app.token_or_probe(&client.name, action == Action::Report);
         let served = context.with_timeout(work).await.unwrap_or(Err(ReportError::TimedOut));
-        let action = if force_refresh { Action::Report } else { Action::Read };
-        context.record_token(ApiSurface::Weixin, action, &app, &served);
+        context.record_token(action, &app, &served);
         match served {
             Ok(served) => Ok(Json(TokenBody(served))),
             Err(reason) => Err(WeixinResponse::no_token(&reason).audited(&context)),

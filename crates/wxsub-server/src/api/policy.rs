@@ -1,0 +1,76 @@
+//! The rights of keys: one policy for both APIs.
+
+use std::sync::Arc;
+
+use wxsub_api::ApiKey;
+use wxsub_proto::AppId;
+
+use super::request::RequestContext;
+use crate::apps::ManagedApp;
+use crate::config::{ApiClient, ApiKeyDigest, AppAccess, Scope, find_by_key};
+use crate::state::audit::Action;
+use crate::state::denial::Denial;
+
+/// The scopes that an action needs, all of them. docs/control-server.md has the table of the requests.
+fn required_scopes(action: Action) -> &'static [Scope] {
+    match action {
+        Action::Read => &[Scope::TokenRead],
+        // The response to a report has the current token.
+        Action::Report => &[Scope::TokenRead, Scope::TokenReport],
+        Action::Send => &[Scope::MessageSend],
+        Action::List => &[Scope::Admin],
+    }
+}
+
+/// The names of these scopes, for an error text.
+pub(super) fn scope_names(action: Action) -> String {
+    let names: Vec<_> = required_scopes(action).iter().map(|scope| scope.as_str()).collect();
+    names.join(" and ")
+}
+
+/// The client of this key, if it may do this.
+pub(super) fn authorize(
+    context: &RequestContext,
+    key: Result<ApiKey, Denial>,
+    action: Action,
+) -> Result<Arc<ApiClient>, Denial> {
+    let client = identify(context, key).map_err(|denial| context.denied(denial))?;
+    if required_scopes(action).iter().all(|scope| client.has_scope(*scope)) {
+        return Ok(client);
+    }
+    Err(context.denied(Denial::MissingScope))
+}
+
+/// The client of this key and the app, if the client may do this with the app.
+///
+/// Only a client with all apps learns that an app is not configured.
+pub(super) fn authorize_for_app(
+    context: &RequestContext,
+    key: Result<ApiKey, Denial>,
+    action: Action,
+    appid: Option<&AppId>,
+) -> Result<(Arc<ApiClient>, Arc<ManagedApp>), Denial> {
+    let client = authorize(context, key, action)?;
+    let may_access = client.apps == AppAccess::All || appid.is_some_and(|appid| client.can_access(appid));
+    if !may_access {
+        return Err(context.denied(Denial::AppNotAllowed));
+    }
+    match appid.and_then(|appid| context.snapshot().apps.get(appid)) {
+        Some(app) => Ok((client, Arc::clone(app))),
+        None => Err(context.denied(Denial::UnknownApp)),
+    }
+}
+
+/// The client of this key. A client whose key is denied is in the audit line too.
+fn identify(context: &RequestContext, key: Result<ApiKey, Denial>) -> Result<Arc<ApiClient>, Denial> {
+    let digest = ApiKeyDigest::of(&key?);
+    let (client, key) = find_by_key(&context.snapshot().clients, &digest).ok_or(Denial::UnknownKey)?;
+    context.audit(|entry| entry.client = Some(Arc::clone(client)));
+    if key.expires_at.is_some_and(|end| context.state().clock().now().wall >= end) {
+        return Err(Denial::KeyExpired);
+    }
+    if !client.allows_address(context.address()) {
+        return Err(Denial::AddressNotAllowed);
+    }
+    Ok(Arc::clone(client))
+}

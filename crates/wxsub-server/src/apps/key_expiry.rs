@@ -1,0 +1,79 @@
+//! Warns of client keys that expire soon.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::warn;
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
+
+use super::ServerState;
+use crate::config::{ApiClient, ClientKey};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// From how long before the expiry of a key the log warns of it.
+const NOTICE_DAYS: u32 = 14;
+
+impl ServerState {
+    /// Warns of expiring keys now, and then once a day.
+    pub(crate) async fn watch_keys(&self) {
+        loop {
+            self.warn_of_expiring_keys();
+            self.clock().sleep_until(self.clock().now().mono + DAY).await;
+        }
+    }
+
+    /// Warns of the keys that expire soon or have expired.
+    pub(crate) fn warn_of_expiring_keys(&self) {
+        let (snapshot, now) = (self.snapshot(), self.clock().now().wall);
+        for (client, key, expires_at) in expiring_keys(&snapshot.clients, now) {
+            let (client, expires) = (&*client.name, rfc3339::format(expires_at));
+            match expires_at <= now {
+                true => {
+                    warn!(client, key_sha256 = %key.digest, expires, "a client key has expired and is denied; remove it");
+                }
+                false => {
+                    warn!(client, key_sha256 = %key.digest, expires, "a client key expires soon; add a new one to keys");
+                }
+            }
+        }
+    }
+}
+
+/// The keys that have expired or will within the notice period, with their end.
+fn expiring_keys(
+    clients: &[Arc<ApiClient>],
+    now: UnixMillis,
+) -> impl Iterator<Item = (&Arc<ApiClient>, &ClientKey, UnixMillis)> {
+    let keys = clients.iter().flat_map(|client| client.keys.iter().map(move |key| (client, key)));
+    let with_end = keys.filter_map(|(client, key)| Some((client, key, key.expires_at?)));
+    with_end.filter(move |(.., end)| end.before(DAY * NOTICE_DAYS) <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn key_is_mentioned_from_two_weeks_before_its_end() {
+        let text = format!(
+            "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n[[clients]]\nname = \"a\"\n\
+             apps = []\nscopes = []\nkeys = [{{ sha256 = \"{}\", expires = 2027-01-31 }}, {{ sha256 = \"{}\" }}]\n",
+            "0".repeat(64),
+            "1".repeat(64)
+        );
+        let config = Config::read(&text, |_| Some("secret".to_owned())).unwrap().0;
+        let clients: Vec<_> = config.clients.into_iter().map(Arc::new).collect();
+        for (now, expected) in [
+            ("2027-01-17T23:59:59Z", 0),
+            ("2027-01-18T00:00:00Z", 1),
+            ("2027-02-01T00:00:00Z", 1),
+            ("2028-01-01T00:00:00Z", 1),
+        ] {
+            let now = rfc3339::parse(now).unwrap();
+            assert_eq!(expiring_keys(&clients, now).count(), expected, "{now:?}");
+        }
+    }
+}
