@@ -9,8 +9,7 @@ use std::future::pending;
 use tokio::net::TcpListener;
 use wxsub_examples::{APPID, TEMPLATE, Weixin};
 use wxsub_reqwest::{
-    BaseUrl, Client, ConsentRequest, ControlServer, ControlServerTokenSource, Grant, Message,
-    ReqwestTransport, Scene,
+    BaseUrl, Client, ConsentRequest, ControlServer, Grant, Message, ReqwestTransport, Scene,
 };
 
 #[tokio::main]
@@ -24,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let transport = ReqwestTransport::new()?;
     let server = ControlServer::new(base, key, transport.clone());
-    let tokens = ControlServerTokenSource::new(server, APPID.parse()?);
+    let tokens = server.token_cache(APPID.parse()?).build();
     // Without this line, messages go to https://api.weixin.qq.com.
     let client = Client::with_token_source(tokens, transport).api_base(weixin.base.clone()).build();
 

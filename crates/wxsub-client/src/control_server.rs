@@ -3,13 +3,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wxsub_api::{ApiKey, AppList, Problem, ReportRequest, SendResult, SendStatus, TokenResponse, path};
 use wxsub_core::clock::{Clock, ClockReading, SystemClock, timeout_at};
-use wxsub_core::token::{CachedToken, FetchedToken, Generation};
+use wxsub_core::token::{
+    CachedToken, FetchedToken, Generation, TokenCache, TokenCacheBuilder, TokenErrorKind, TokenUpstream,
+    UpstreamBehavior, UpstreamRequest,
+};
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{AccessToken, AppId, BaseUrl, Message};
@@ -131,8 +135,34 @@ impl ControlServer {
         parse(&self.exchange(path::APPS, None).await?)
     }
 
+    /// Starts building a token cache that fetches the tokens of this app from the server. It has the clock of this client.
+    ///
+    /// It needs no AppSecret. It serves a token for the ttl that the server gave, and requests the next one ahead of time.
+    /// It reports a token that Weixin rejected. It survives a restart of the server.
+    ///
+    /// ```
+    /// # use wxsub_core::transport::{HttpRequest, TransportError};
+    /// # use wxsub_core::proto::codec::RawResponse;
+    /// use wxsub_client::{ApiKey, ControlServer};
+    /// use wxsub_core::Client;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn transport(_: HttpRequest) -> Result<RawResponse<bytes::Bytes>, TransportError> {
+    /// #     Ok(RawResponse::new(200, "{}".into()))
+    /// # }
+    /// # let key = "a".repeat(ApiKey::LENGTH);
+    /// let server = ControlServer::new("https://wxsub.internal".parse()?, ApiKey::new(key)?, transport);
+    /// let tokens = server.token_cache("wx0123456789abcdef".parse()?).build();
+    /// let client = Client::with_token_source(tokens, transport).build();
+    /// # Ok(()) }
+    /// ```
+    pub fn token_cache(&self, appid: AppId) -> TokenCacheBuilder<Arc<dyn TokenUpstream>> {
+        let upstream = ControlServerUpstream { server: self.clone(), appid };
+        TokenCache::from_upstream(upstream).clock(Arc::clone(&self.clock))
+    }
+
     /// Reads the current token, or reports the rejected one.
-    pub(crate) async fn fetch_token(
+    async fn fetch_token(
         &self,
         appid: &AppId,
         rejected: Option<&AccessToken>,
@@ -147,10 +177,6 @@ impl ControlServer {
         let TokenResponse { access_token, expires_in, generation } = parse(&response)?;
         let fetched = FetchedToken::new(access_token.into_owned(), Duration::from_secs(expires_in));
         Ok(fetched.with_generation(Generation::new(generation)))
-    }
-
-    pub(crate) fn shared_clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
     }
 
     /// Makes one request: a `POST` of this JSON, or a `GET` without it.
@@ -207,5 +233,28 @@ impl fmt::Debug for ControlServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { base, timeout, .. } = self;
         f.debug_struct("ControlServer").field("base", base).field("timeout", timeout).finish_non_exhaustive()
+    }
+}
+
+/// A control server as the upstream of a token cache.
+#[derive(Debug)]
+struct ControlServerUpstream {
+    server: ControlServer,
+    appid: AppId,
+}
+
+#[async_trait]
+impl TokenUpstream for ControlServerUpstream {
+    fn appid(&self) -> &AppId {
+        &self.appid
+    }
+
+    fn behavior(&self) -> UpstreamBehavior {
+        UpstreamBehavior::token_service()
+    }
+
+    async fn fetch(&self, request: UpstreamRequest<'_>) -> Result<FetchedToken, TokenErrorKind> {
+        let fetch = self.server.fetch_token(&self.appid, request.rejected);
+        fetch.await.map_err(ControlServerError::into_token_error)
     }
 }

@@ -2,10 +2,8 @@
 //!
 //! The control server has the AppSecrets. Its clients have an [`ApiKey`].
 //!
-//! | type | what it does |
-//! |---|---|
-//! | [`ControlServer`] | reads and reports tokens, sends messages, lists the apps |
-//! | [`ControlServerTokenSource`] | a token cache that fetches from the control server, for a `Client` that sends to Weixin directly |
+//! [`ControlServer`] sends messages, reads and reports tokens, and lists the apps. Its
+//! [`token_cache`](ControlServer::token_cache) is for a `Client` that sends to Weixin directly.
 //!
 //! ```
 //! # use wxsub_core::proto::codec::RawResponse;
@@ -30,11 +28,9 @@
 
 mod control_server;
 mod error;
-mod token_source;
 
 pub use control_server::ControlServer;
 pub use error::{ControlServerError, ControlServerSendError};
-pub use token_source::{ControlServerTokenSource, ControlServerTokenSourceBuilder};
 pub use wxsub_api::{
     ApiKey, AppError, AppHealth, AppList, AppStatus, FieldError, Problem, ProblemKind, SendResult, SendStatus,
 };

@@ -1,4 +1,4 @@
-//! A token source that gets its tokens from a control server.
+//! A token cache that gets its tokens from a control server.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests may panic")]
 
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wxsub_client::{ControlServer, ControlServerTokenSource};
+use wxsub_client::ControlServer;
 use wxsub_core::Client;
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
-use wxsub_core::token::{Evidence, TokenErrorKind, TokenEvent, TokenSource};
+use wxsub_core::token::{Evidence, TokenCache, TokenErrorKind, TokenEvent, TokenSource};
 use wxsub_proto::{Grant, Message, Remedy};
 
 const READ: &str = "/v1/apps/wx1/access_token";
@@ -20,7 +20,7 @@ const KEY: &str = "PLANTEDabcdefghijklmnopqrstuvwxyz0123456789";
 struct Bench {
     clock: Arc<ManualClock>,
     network: Arc<MockTransport>,
-    tokens: ControlServerTokenSource,
+    tokens: TokenCache,
     events: Arc<Mutex<Vec<TokenEvent>>>,
 }
 
@@ -30,7 +30,8 @@ fn bench() -> Bench {
     let server = ControlServer::new(base, KEY.parse().unwrap(), network.clone()).clock(clock.clone());
     let events = Arc::new(Mutex::new(Vec::new()));
     let observer = Arc::clone(&events);
-    let tokens = ControlServerTokenSource::builder(server, "wx1".parse().unwrap())
+    let tokens = server
+        .token_cache("wx1".parse().unwrap())
         .jitter_seed(7)
         .on_event(move |event| observer.lock().unwrap().push(event.clone()))
         .build();
