@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::future::{Ready, poll_fn, ready};
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
-use hyper::rt::{Read, ReadBufCursor, Timer, Write};
+use hyper::rt::Timer;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
@@ -67,7 +66,10 @@ impl Connector {
 
     async fn connect_tcp(&self, uri: &Uri) -> Result<Stream, TransportError> {
         let connected = self.tcp.clone().call(uri.clone()).await;
-        connected.map(|tcp| Stream::plain(tcp.into_inner())).map_err(|error| self.tcp_error(&error))
+        match connected {
+            Ok(tcp) => Ok(TokioIo::new(Box::new(tcp.into_inner()))),
+            Err(error) => Err(self.tcp_error(&error)),
+        }
     }
 
     async fn connect_proxy(&self, proxy: &Proxy) -> Result<Stream, TransportError> {
@@ -97,8 +99,10 @@ impl Connector {
                 "host name is not valid for TLS; use a DNS name or an IP address",
             )
         })?;
-        let connected = self.tls.connect(name, TokioIo::new(stream)).await;
-        connected.map(Stream::tls).map_err(|error| self.tls_error(&error))
+        match self.tls.connect(name, stream.into_inner()).await {
+            Ok(tls) => Ok(TokioIo::new(Box::new(tls))),
+            Err(error) => Err(self.tls_error(&error)),
+        }
     }
 
     fn tcp_error(&self, error: &(dyn Error + 'static)) -> TransportError {
@@ -149,74 +153,11 @@ impl Service<Uri> for OpenConnection {
 }
 
 /// An open connection, plain or over TLS. A tunnel through a proxy that speaks TLS is TLS over TLS.
-pub(crate) enum Stream {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TokioIo<Stream>>>>),
-}
+pub(crate) type Stream = TokioIo<Box<dyn ByteStream>>;
 
-impl Stream {
-    fn plain(tcp: TcpStream) -> Self {
-        Self::Plain(TokioIo::new(tcp))
-    }
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-    fn tls(tls: TlsStream<TokioIo<Self>>) -> Self {
-        Self::Tls(Box::new(TokioIo::new(tls)))
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
-            Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
-            Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, pieces),
-            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(context, pieces),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(tcp) => tcp.is_write_vectored(),
-            Self::Tls(tls) => tls.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
-        }
-    }
-}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// The system's resolver, with an error type that distinguishes DNS errors from TCP errors.
 #[derive(Clone)]
