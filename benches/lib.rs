@@ -8,9 +8,11 @@
     reason = "a benchmark may panic"
 )]
 
+mod arguments;
 pub mod proc_fs;
 mod row;
 pub mod subject;
 pub mod upstream;
 
-pub use row::{Goal, Median, Row, Unit};
+pub use arguments::Arguments;
+pub use row::{Goal, Row, Unit};

@@ -2,18 +2,15 @@
 
 /// The median of many numbers, with minimum and maximum.
 #[derive(Debug, Clone, Copy)]
-pub struct Median {
-    /// The median.
-    pub middle: f64,
-    /// The smallest number.
-    pub min: f64,
-    /// The largest number.
-    pub max: f64,
+struct Median {
+    middle: f64,
+    min: f64,
+    max: f64,
 }
 
 impl Median {
     /// The median of these numbers, of which there must be one.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
@@ -28,19 +25,6 @@ pub enum Goal {
     AtMost(f64),
     /// At least this.
     AtLeast(f64),
-    /// No goal.
-    None,
-}
-
-/// The cells of the row.
-#[derive(Debug)]
-pub struct Row {
-    what: String,
-    ours: String,
-    bare: String,
-    ratio: Option<Median>,
-    goal: String,
-    met: &'static str,
 }
 
 /// The unit of the numbers.
@@ -65,57 +49,42 @@ pub enum Unit {
 }
 
 impl Unit {
-    fn write(self, median: Median) -> String {
-        let Median { middle, min, max } = median;
+    /// The divisor, the digits of a measured number and of a goal, and the text behind a number.
+    fn form(self) -> (f64, usize, usize, &'static str) {
         match self {
-            Self::Nanos => format!("{middle:.1} ns ({min:.1}–{max:.1})"),
-            Self::Micros => {
-                format!("{:.2} µs ({:.2}–{:.2})", middle / 1e3, min / 1e3, max / 1e3)
-            }
-            Self::Millis => {
-                format!("{:.2} ms ({:.2}–{:.2})", middle / 1e6, min / 1e6, max / 1e6)
-            }
-            Self::Seconds => format!("{middle:.2} s ({min:.2}–{max:.2})"),
-            Self::MiB => {
-                format!("{:.2} MiB ({:.2}–{:.2})", middle / 1024.0, min / 1024.0, max / 1024.0)
-            }
-            Self::PerSecond => format!("{middle:.0}/s ({min:.0}–{max:.0})"),
-            Self::Times => format!("{middle:.2} ({min:.2}–{max:.2})"),
-            Self::Count => format!("{middle:.0} ({min:.0}–{max:.0})"),
+            Self::Nanos => (1.0, 1, 0, " ns"),
+            Self::Micros => (1e3, 2, 0, " µs"),
+            Self::Millis => (1e6, 2, 0, " ms"),
+            Self::Seconds => (1.0, 2, 0, " s"),
+            Self::MiB => (1024.0, 2, 0, " MiB"),
+            Self::PerSecond => (1.0, 0, 0, "/s"),
+            Self::Times => (1.0, 2, 2, ""),
+            Self::Count => (1.0, 0, 0, ""),
         }
+    }
+
+    fn write(self, median: Median) -> String {
+        let (divisor, digits, _, unit) = self.form();
+        let [middle, min, max] = [median.middle, median.min, median.max].map(|number| number / divisor);
+        format!("{middle:.digits$}{unit} ({min:.digits$}–{max:.digits$})")
     }
 
     fn plain(self, number: f64) -> String {
-        match self {
-            Self::Nanos => format!("{number:.0} ns"),
-            Self::Micros => format!("{:.0} µs", number / 1e3),
-            Self::Millis => format!("{:.0} ms", number / 1e6),
-            Self::Seconds => format!("{number:.0} s"),
-            Self::MiB => format!("{:.0} MiB", number / 1024.0),
-            Self::PerSecond => format!("{number:.0}/s"),
-            Self::Times => format!("{number:.2}"),
-            Self::Count => format!("{number:.0}"),
-        }
+        let (divisor, _, digits, unit) = self.form();
+        format!("{:.digits$}{unit}", number / divisor)
     }
 }
 
-impl Goal {
-    fn met(&self, number: f64) -> &'static str {
-        match self {
-            Self::AtMost(max) if number <= *max => "met",
-            Self::AtLeast(min) if number >= *min => "met",
-            Self::None => "",
-            _ => "missed",
-        }
-    }
-
-    fn write(&self, of: &str, unit: Unit) -> String {
-        match self {
-            Self::AtMost(max) => format!("{of} ≤ {}", unit.plain(*max)),
-            Self::AtLeast(min) => format!("{of} ≥ {}", unit.plain(*min)),
-            Self::None => String::new(),
-        }
-    }
+/// A row of a table.
+#[derive(Debug)]
+pub struct Row {
+    what: String,
+    unit: Unit,
+    ours: Vec<f64>,
+    /// Theirs, each the neighbour of one of ours. Empty without comparison.
+    bare: Vec<f64>,
+    goal: String,
+    met: &'static str,
 }
 
 impl Row {
@@ -124,81 +93,70 @@ impl Row {
         println!("| what | ours | bare | ratio | goal | |\n|---|---|---|---|---|---|");
     }
 
-    /// Ours compared with theirs, by neighbours. The goal is for the ratio.
-    pub fn ratio<M>(
-        what: impl Into<String>,
-        unit: Unit,
-        pairs: &[(M, M)],
-        value: fn(&M) -> f64,
-        goal: &Goal,
-    ) -> Self {
-        let (ours, bare) = columns(pairs, value);
-        let ratio = Median::of(ours.iter().zip(&bare).map(|(ours, bare)| ours / bare));
-        Self {
-            what: what.into(),
-            ours: unit.write(Median::of(ours)),
-            bare: unit.write(Median::of(bare)),
-            met: goal.met(ratio.middle),
-            goal: goal.write("ratio", Unit::Times),
-            ratio: Some(ratio),
-        }
+    /// Ours compared with theirs, by neighbours.
+    pub fn pairs<M>(what: impl Into<String>, unit: Unit, pairs: &[(M, M)], value: fn(&M) -> f64) -> Self {
+        let (ours, bare) = pairs.iter().map(|(ours, bare)| (value(ours), value(bare))).unzip();
+        Self { what: what.into(), unit, ours, bare, goal: String::new(), met: "" }
     }
 
-    /// Ours compared with theirs. The goal is for the difference.
-    pub fn difference<M>(
-        what: impl Into<String>,
-        unit: Unit,
-        pairs: &[(M, M)],
-        value: fn(&M) -> f64,
-        goal: &Goal,
-    ) -> Self {
-        let (ours, bare) = columns(pairs, value);
-        let more = Median::of(ours.iter().zip(&bare).map(|(ours, bare)| ours - bare));
-        let row = Self::ratio(what, unit, pairs, value, &Goal::None);
-        Self { met: goal.met(more.middle), goal: goal.write("difference", unit), ..row }
+    /// Numbers without comparison.
+    pub fn alone(what: impl Into<String>, unit: Unit, values: &[f64]) -> Self {
+        Self { what: what.into(), unit, ours: values.to_vec(), bare: vec![], goal: String::new(), met: "" }
     }
 
-    /// Ours compared with theirs. The goal is for ours.
-    pub fn absolute<M>(
-        what: impl Into<String>,
-        unit: Unit,
-        pairs: &[(M, M)],
-        value: fn(&M) -> f64,
-        goal: &Goal,
-    ) -> Self {
-        let (ours, _) = columns(pairs, value);
-        let row = Self::ratio(what, unit, pairs, value, &Goal::None);
-        Self { met: goal.met(Median::of(ours).middle), goal: goal.write("ours", unit), ..row }
+    /// Sets a goal for the ratio.
+    #[must_use]
+    pub fn ratio(self, goal: Goal) -> Self {
+        let ratio = self.compared(|ours, bare| ours / bare).middle;
+        self.with_goal("ratio", Unit::Times, ratio, goal)
     }
 
-    /// A number without comparison.
-    pub fn alone(what: impl Into<String>, unit: Unit, values: &[f64], goal: &Goal) -> Self {
-        let median = Median::of(values.iter().copied());
-        Self {
-            what: what.into(),
-            ours: unit.write(median),
-            bare: String::new(),
-            ratio: None,
-            met: goal.met(median.middle),
-            goal: goal.write("ours", unit),
-        }
+    /// Sets a goal for the difference.
+    #[must_use]
+    pub fn difference(self, goal: Goal) -> Self {
+        let (difference, unit) = (self.compared(|ours, bare| ours - bare).middle, self.unit);
+        self.with_goal("difference", unit, difference, goal)
     }
 
-    /// Numbers whose maximum must meet the goal.
-    pub fn worst(what: impl Into<String>, unit: Unit, values: &[f64], goal: &Goal) -> Self {
-        let max = Median::of(values.iter().copied()).max;
-        let row = Self::alone(what, unit, values, &Goal::None);
-        Self { met: goal.met(max), goal: goal.write("the most", unit), ..row }
+    /// Sets a goal for ours.
+    #[must_use]
+    pub fn ours(self, goal: Goal) -> Self {
+        let (ours, unit) = (Median::of(self.ours.iter().copied()).middle, self.unit);
+        self.with_goal("ours", unit, ours, goal)
+    }
+
+    /// Sets a goal for the largest of ours.
+    #[must_use]
+    pub fn worst(self, goal: Goal) -> Self {
+        let (max, unit) = (Median::of(self.ours.iter().copied()).max, self.unit);
+        self.with_goal("the most", unit, max, goal)
+    }
+
+    fn compared(&self, compare: fn(f64, f64) -> f64) -> Median {
+        Median::of(self.ours.iter().zip(&self.bare).map(|(ours, bare)| compare(*ours, *bare)))
+    }
+
+    fn with_goal(mut self, of: &str, unit: Unit, number: f64, goal: Goal) -> Self {
+        let (sign, bound, met) = match goal {
+            Goal::AtMost(max) => ("≤", max, number <= max),
+            Goal::AtLeast(min) => ("≥", min, number >= min),
+        };
+        self.goal = format!("{of} {sign} {}", unit.plain(bound));
+        self.met = if met { "met" } else { "missed" };
+        self
     }
 
     /// Prints it.
     pub fn print(&self) {
-        let Self { what, ours, bare, ratio, goal, met } = self;
-        let ratio = ratio.map(|ratio| Unit::Times.write(ratio)).unwrap_or_default();
+        let Self { what, unit, ours, bare, goal, met } = self;
+        let ours = unit.write(Median::of(ours.iter().copied()));
+        let (bare, ratio) = match bare.is_empty() {
+            true => (String::new(), String::new()),
+            false => (
+                unit.write(Median::of(bare.iter().copied())),
+                Unit::Times.write(self.compared(|ours, bare| ours / bare)),
+            ),
+        };
         println!("| {what} | {ours} | {bare} | {ratio} | {goal} | {met} |");
     }
-}
-
-fn columns<M>(pairs: &[(M, M)], value: fn(&M) -> f64) -> (Vec<f64>, Vec<f64>) {
-    pairs.iter().map(|(ours, bare)| (value(ours), value(bare))).unzip()
 }

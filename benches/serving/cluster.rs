@@ -3,10 +3,9 @@
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use wxsub_benches::{Goal, Row, Unit};
+use wxsub_benches::{Arguments, Goal, Row, Unit};
 use wxsub_sandbox::Fault;
 
-use crate::Arguments;
 use crate::redis::Redis;
 use crate::served::{Folder, Served, Setup, TOKEN, TWO_HOURS, Weixin, read_response};
 
@@ -81,7 +80,7 @@ pub(crate) fn print_operations(arguments: &Arguments, folder: &Folder) {
     for (place, apps) in sizes.iter().enumerate() {
         let count = |what: &str, value: fn(&Asked) -> f64| {
             let number = (value(&after[place]) - value(&before[place])) / minutes;
-            Row::alone(format!("{what}, {apps} apps"), Unit::Count, &[number], &Goal::None).print();
+            Row::alone(format!("{what}, {apps} apps"), Unit::Count, &[number]).print();
         };
         count("round trips to Redis per server and minute", |asked| asked.scripts);
         count("commands in these", |asked| asked.commands);
@@ -151,7 +150,7 @@ pub(crate) fn print_takeover(arguments: &Arguments, folder: &Folder) {
                 took.iter().skip(first).step_by(2).map(|took| value(took).as_secs_f64()).collect();
             let runs = seconds.len();
             let what = format!("`kill -9` during a fetch {what}, {runs} runs: until {who} a new token");
-            Row::worst(what, Unit::Seconds, &seconds, &Goal::AtMost(32.0)).print();
+            Row::alone(what, Unit::Seconds, &seconds).worst(Goal::AtMost(32.0)).print();
         };
         row("another server holds", |took| took.one);
         row("both others hold", |took| took.both);
@@ -209,9 +208,9 @@ pub(crate) fn print_spreading(arguments: &Arguments, folder: &Folder) {
         "from the response to a report until all three servers hold that token, {} refreshes",
         took.len()
     );
-    Row::alone(what, Unit::Millis, &took, &Goal::None).print();
+    Row::alone(what, Unit::Millis, &took).print();
     let p99 = took[(took.len() * 99).div_ceil(100) - 1];
-    Row::alone("the same, 99 of 100 within", Unit::Millis, &[p99], &Goal::None).print();
+    Row::alone("the same, 99 of 100 within", Unit::Millis, &[p99]).print();
 }
 
 /// In nanoseconds.

@@ -24,10 +24,9 @@ mod process;
 mod redis;
 mod served;
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use wxsub_benches::{Row, upstream};
+use wxsub_benches::{Arguments, Row, upstream};
 
 use served::Folder;
 
@@ -49,40 +48,6 @@ fn measure_from_core(core: &str, words: &[String]) {
     let ended = pinned.args(["--cpu-list", core]).arg(program).arg("measure").args(words).status();
     let ended = ended.expect("taskset of util-linux, to give each side a core of its own");
     std::process::exit(ended.code().unwrap_or(1));
-}
-
-/// The parsed arguments.
-pub(crate) struct Arguments {
-    /// The path of the binary.
-    pub(crate) wxsub: PathBuf,
-    /// Whether to measure less, for a first impression.
-    pub(crate) quick: bool,
-    /// Only chapters whose name begins with this.
-    pub(crate) only: String,
-}
-
-impl Arguments {
-    /// `--wxsub PATH [--quick] [--only CHAPTER]`
-    pub(crate) fn read(words: &[String]) -> Self {
-        let mut read = Self { wxsub: PathBuf::new(), quick: false, only: String::new() };
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value")).clone();
-            match word.as_str() {
-                "--quick" => read.quick = true,
-                "--only" => read.only = value(),
-                "--wxsub" => read.wxsub = value().into(),
-                unknown => panic!("unknown argument {unknown}"),
-            }
-        }
-        assert!(read.wxsub.is_file(), "--wxsub must be the binary, built with --release");
-        read
-    }
-
-    /// This amount, or less with `--quick`.
-    pub(crate) fn amount<T>(&self, full: T, quick: T) -> T {
-        if self.quick { quick } else { full }
-    }
 }
 
 type Chapter = (&'static str, fn(&Arguments, &Folder));
@@ -109,7 +74,7 @@ fn print_all(arguments: &Arguments) {
 fn print(chapters: &[Chapter], arguments: &Arguments, folder: &Folder) {
     Row::head();
     for (name, print) in chapters {
-        if name.starts_with(&arguments.only) {
+        if name.contains(&arguments.only) {
             print(arguments, folder);
         }
     }

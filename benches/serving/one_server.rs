@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use wxsub_benches::{Goal, Row, Unit, subject};
+use wxsub_benches::{Arguments, Goal, Row, Unit, subject};
 
-use crate::Arguments;
 use crate::process::{Load, Loaded, Running};
 use crate::redis::Redis;
 use crate::served::{Folder, Served, Setup, TWO_HOURS, Weixin, get};
@@ -55,14 +54,15 @@ pub(crate) fn print_reading(arguments: &Arguments, folder: &Folder) {
         .collect();
     print_rows(&rounds);
     let lost = full.metric("wxsub_audit_dropped_total", "") as f64 / full.reads() as f64;
-    Row::alone("audit lines lost under that load, of 100", Unit::Count, &[lost * 100.0], &Goal::None).print();
+    Row::alone("audit lines lost under that load, of 100", Unit::Count, &[lost * 100.0]).print();
 }
 
 fn print_rows(rounds: &[Reading]) {
     let beside = |what: &str, ours: fn(&Reading) -> Loaded, bare: fn(&Reading) -> Loaded, least| {
         let pairs: Vec<_> = rounds.iter().map(|round| (ours(round), bare(round))).collect();
-        let goal = Goal::AtLeast(least);
-        let row = |what: &str, value| Row::ratio(what, Unit::PerSecond, &pairs, value, &goal).print();
+        let row = |what: &str, value| {
+            Row::pairs(what, Unit::PerSecond, &pairs, value).ratio(Goal::AtLeast(least)).print();
+        };
         row(&format!("token reads per second of CPU time: {what}"), |m| 1e9 / m.cpu);
         row("the same per second that passed", |m| m.rate);
     };
@@ -131,17 +131,17 @@ pub(crate) fn print_refreshing(arguments: &Arguments, folder: &Folder) {
         (0..arguments.amount(7, 1)).map(|number| refresh_all(arguments, folder, number)).collect();
     let all = |value: fn(&Refreshing) -> f64| -> Vec<f64> { rounds.iter().map(value).collect() };
     let memory = |what, value: fn(&Refreshing) -> f64| {
-        Row::worst(what, Unit::MiB, &all(value), &Goal::AtMost(40.0 * 1024.0)).print();
+        Row::alone(what, Unit::MiB, &all(value)).worst(Goal::AtMost(40.0 * 1024.0)).print();
     };
     memory("resident memory, 500 apps, 64 connections", |round| round.resident);
     memory("the most it ever was", |round| round.peak);
     let pairs: Vec<_> = rounds.iter().map(|round| (round.busy, round.quiet)).collect();
     let what = "99 of 100 reads within: while all 500 apps refresh, beside the same server before that";
-    Row::ratio(what, Unit::Millis, &pairs, |m| m.p99, &Goal::AtMost(2.0)).print();
-    Row::ratio("half of the reads within: the same", Unit::Millis, &pairs, |m| m.median, &Goal::None).print();
-    Row::ratio("token reads per second: the same", Unit::PerSecond, &pairs, |m| m.rate, &Goal::None).print();
+    Row::pairs(what, Unit::Millis, &pairs, |m| m.p99).ratio(Goal::AtMost(2.0)).print();
+    Row::pairs("half of the reads within: the same", Unit::Millis, &pairs, |m| m.median).print();
+    Row::pairs("token reads per second: the same", Unit::PerSecond, &pairs, |m| m.rate).print();
     let refreshes = all(|round| round.refreshes);
-    Row::alone("refreshes while it was measured", Unit::Count, &refreshes, &Goal::None).print();
+    Row::alone("refreshes while it was measured", Unit::Count, &refreshes).print();
 }
 
 fn refresh_all(arguments: &Arguments, folder: &Folder, number: usize) -> Refreshing {
@@ -197,8 +197,7 @@ pub(crate) fn print_sending(arguments: &Arguments, folder: &Folder) {
     for (place, what) in [(0, "without an audit"), (2, "with an audit file")] {
         let pairs: Vec<_> = rounds.iter().map(|round| (round[place], round[1])).collect();
         let cpu = format!("CPU per message sent through the server, {what}, beside two plain hyper hops");
-        Row::ratio(cpu, Unit::Micros, &pairs, |m| m.cpu, &Goal::AtMost(1.3)).print();
-        Row::ratio("messages per second of the same", Unit::PerSecond, &pairs, |m| m.rate, &Goal::None)
-            .print();
+        Row::pairs(cpu, Unit::Micros, &pairs, |m| m.cpu).ratio(Goal::AtMost(1.3)).print();
+        Row::pairs("messages per second of the same", Unit::PerSecond, &pairs, |m| m.rate).print();
     }
 }

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use wxsub_benches::subject;
+use wxsub_benches::{Arguments, subject};
 use wxsub_core::proto::AppId;
 use wxsub_hyper::ApiKey;
 use wxsub_sandbox::{AppSettings, Sandbox, http};
 use wxsub_server::{ApiKeyDigest, generate_api_key};
 
-use crate::Arguments;
 use crate::process::{Load, Loaded, Running};
 
 /// The longest time until all apps of a server have tokens.
@@ -60,7 +59,10 @@ impl Setup<'_> {
             self.sections
         );
         let config = folder.write(&format!("{}.toml", self.name), &text);
-        let process = Running::server(&arguments.wxsub, &["serve", "--config", &config]);
+        let process = Running::server(
+            arguments.wxsub.as_deref().expect("--wxsub PATH"),
+            &["serve", "--config", &config],
+        );
         let base = process.said.clone();
         Served { process, base, key }
     }

@@ -7,12 +7,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
-use wxsub_benches::{Goal, Row, Unit, proc_fs, subject};
+use wxsub_benches::{Arguments, Goal, Row, Unit, proc_fs, subject};
 
-use crate::Arguments;
 use crate::process::{Measured, Server};
 
 type Chapter = (&'static str, fn(&Arguments, &Server));
+
+fn rounds(arguments: &Arguments) -> usize {
+    arguments.rounds.unwrap_or(arguments.amount(7, 5))
+}
 
 /// Measures everything and prints it.
 pub(crate) fn print_all(arguments: &Arguments) {
@@ -34,50 +37,35 @@ pub(crate) fn print_all(arguments: &Arguments) {
 
 /// Reads the current token while it is valid.
 fn print_reading(arguments: &Arguments, server: &Server) {
-    let amount = arguments.amount(10_000_000);
+    let amount = arguments.amount(10_000_000, 500_000);
     let mut rounds = Vec::new();
-    for _ in 0..arguments.rounds {
+    for _ in 0..rounds(arguments) {
         rounds.push(
             [("current-token", 1), ("clocks", 1), ("current-token", 2), ("clocks", 2)]
                 .map(|(contender, threads)| server.measure(contender, threads, amount)),
         );
     }
     let alone: Vec<_> = rounds.iter().map(|[ours, clocks, ..]| (*ours, *clocks)).collect();
-    Row::ratio(
-        "read the current token, beside its two clock reads",
-        Unit::Nanos,
-        &alone,
-        |m| m.cpu,
-        &Goal::AtMost(1.5),
-    )
-    .print();
+    let what = "read the current token, beside its two clock reads";
+    Row::pairs(what, Unit::Nanos, &alone, |m| m.cpu).ratio(Goal::AtMost(1.5)).print();
     // How much two threads read per CPU time of each, compared with one thread.
     let speed_up = |one: &Measured, two: &Measured| 2.0 * one.cpu / two.cpu;
     let both: Vec<_> = rounds
         .iter()
-        .map(|[ours, clocks, ours_two, clocks_two]| {
-            let as_cpu = |cpu| Measured { cpu, ..Measured::default() };
-            (as_cpu(speed_up(ours, ours_two)), as_cpu(speed_up(clocks, clocks_two)))
-        })
+        .map(|[ours, clocks, ours_two, clocks_two]| (speed_up(ours, ours_two), speed_up(clocks, clocks_two)))
         .collect();
-    Row::absolute(
-        "the same with two threads, times one thread",
-        Unit::Times,
-        &both,
-        |m| m.cpu,
-        &Goal::AtLeast(1.6),
-    )
-    .print();
+    let what = "the same with two threads, times one thread";
+    Row::pairs(what, Unit::Times, &both, |times| *times).ours(Goal::AtLeast(1.6)).print();
 }
 
 /// Builds one request.
 fn print_building(arguments: &Arguments, server: &Server) {
-    let amount = arguments.amount(1_000_000);
-    let pairs: Vec<_> = (0..arguments.rounds)
+    let amount = arguments.amount(1_000_000, 50_000);
+    let pairs: Vec<_> = (0..rounds(arguments))
         .map(|_| (server.measure("request", 1, amount), server.measure("bare-request", 1, amount)))
         .collect();
     let what = "build one subscribe request, beside serde_json and http by hand";
-    Row::absolute(what, Unit::Micros, &pairs, |m| m.cpu, &Goal::AtMost(1e3)).print();
+    Row::pairs(what, Unit::Micros, &pairs, |m| m.cpu).ours(Goal::AtMost(1e3)).print();
 }
 
 /// The contenders in order. Ours stand between those they are compared with.
@@ -94,30 +82,30 @@ const NAMES: [&str; 8] = [
 
 /// Sends with 1, 16 and 64 messages in flight.
 fn print_sending(arguments: &Arguments, server: &Server) {
-    let amount = arguments.amount(40_000);
+    let amount = arguments.amount(40_000, 2_000);
     for in_flight in [1, 16, 64] {
-        let rounds: Vec<[Measured; 8]> = (0..arguments.rounds)
+        let rounds: Vec<[Measured; 8]> = (0..rounds(arguments))
             .map(|_| NAMES.map(|contender| server.measure(contender, in_flight, amount)))
             .collect();
         let pairs = |ours: &str, bare: &str| -> Vec<_> {
             let place = |wanted| NAMES.iter().position(|name| *name == wanted).unwrap();
             rounds.iter().map(|round| (round[place(ours)], round[place(bare)])).collect()
         };
-        let cpu = |ours: &str, bare: &str, goal: &Goal| {
+        let cpu = |ours: &str, bare: &str| {
             let what = format!("CPU per message, {in_flight} in flight: {ours}, beside {bare}");
-            Row::ratio(what, Unit::Micros, &pairs(ours, bare), |m| m.cpu, goal).print();
+            Row::pairs(what, Unit::Micros, &pairs(ours, bare), |m| m.cpu)
         };
         let resident = |ours: &str, bare: &str| {
             let what = format!("resident memory, {in_flight} in flight: {ours}, beside {bare}");
-            let goal = Goal::AtMost(2048.0);
-            Row::difference(what, Unit::MiB, &pairs(ours, bare), |m| m.resident, &goal).print();
+            let row = Row::pairs(what, Unit::MiB, &pairs(ours, bare), |m| m.resident);
+            row.difference(Goal::AtMost(2048.0)).print();
         };
-        cpu("wxsub-hyper", "hyper-pool-by-hand", &Goal::AtMost(1.05));
-        cpu("wxsub-hyper", "hyper-pool", &Goal::AtMost(1.05));
-        cpu("wxsub-hyper", "hyper-connection", &Goal::None);
-        cpu("wxsub-hyper", "sockets", &Goal::None);
-        cpu("wxsub-reqwest", "reqwest-by-hand", &Goal::AtMost(1.05));
-        cpu("wxsub-reqwest", "reqwest", &Goal::AtMost(1.05));
+        cpu("wxsub-hyper", "hyper-pool-by-hand").ratio(Goal::AtMost(1.05)).print();
+        cpu("wxsub-hyper", "hyper-pool").ratio(Goal::AtMost(1.05)).print();
+        cpu("wxsub-hyper", "hyper-connection").print();
+        cpu("wxsub-hyper", "sockets").print();
+        cpu("wxsub-reqwest", "reqwest-by-hand").ratio(Goal::AtMost(1.05)).print();
+        cpu("wxsub-reqwest", "reqwest").ratio(Goal::AtMost(1.05)).print();
         resident("wxsub-hyper", "hyper-pool");
         resident("wxsub-reqwest", "reqwest");
     }
@@ -131,26 +119,26 @@ fn print_file(arguments: &Arguments, server: &Server) {
         eprintln!("without --wxsub PATH nothing is said about `wxsub send --file`");
         return;
     };
-    let (short, long) = (arguments.amount(100_000), arguments.amount(1_000_000));
+    let (short, long) = (arguments.amount(100_000, 5_000), arguments.amount(1_000_000, 50_000));
     let (short_file, long_file) = (messages(short), messages(long));
-    let pairs: Vec<_> = (0..arguments.rounds)
+    let pairs: Vec<_> = (0..rounds(arguments))
         .map(|_| {
             let ours = send(wxsub, short_file.path(), server, short);
             (ours, server.measure("library", IN_FLIGHT, short))
         })
         .collect();
     let what = format!("`wxsub send --file`, {short} messages, beside the library alone: CPU per message");
-    Row::ratio(what, Unit::Micros, &pairs, |m| m.cpu, &Goal::None).print();
+    Row::pairs(what, Unit::Micros, &pairs, |m| m.cpu).print();
     let what =
         format!("`wxsub send --file`, {short} messages, beside the library alone: messages per second");
-    Row::ratio(what, Unit::PerSecond, &pairs, |m| m.rate, &Goal::None).print();
+    Row::pairs(what, Unit::PerSecond, &pairs, |m| m.rate).print();
 
     let whole = (send(wxsub, long_file.path(), server, long), server.measure("library", IN_FLIGHT, long));
     let what = format!("the same, {long} messages, one run");
-    Row::ratio(what, Unit::PerSecond, &[whole], |m| m.rate, &Goal::None).print();
+    Row::pairs(what, Unit::PerSecond, &[whole], |m| m.rate).print();
     let lengths: Vec<_> = pairs.iter().map(|(short, _)| (whole.0, *short)).collect();
     let what = format!("peak memory of `wxsub send --file`, {long} messages, beside {short}");
-    Row::difference(what, Unit::MiB, &lengths, |m| m.peak, &Goal::AtMost(64.0 * 1024.0)).print();
+    Row::pairs(what, Unit::MiB, &lengths, |m| m.peak).difference(Goal::AtMost(64.0 * 1024.0)).print();
 }
 
 /// A file with this many messages. It is deleted when this is dropped.
@@ -202,13 +190,13 @@ fn send(wxsub: &Path, file: &Path, server: &Server, messages: usize) -> Measured
 
 /// Ten thousand tasks that ask an empty token cache.
 fn print_asking(arguments: &Arguments, server: &Server) {
-    let pairs: Vec<_> = (0..arguments.rounds)
+    let pairs: Vec<_> = (0..rounds(arguments))
         .map(|_| (server.measure("token-cache", 1, 10_000), server.measure("watch", 1, 10_000)))
         .collect();
     let requests: Vec<f64> = pairs.iter().map(|(ours, _)| ours.count).collect();
-    Row::alone("token requests of 10 000 tasks", Unit::Times, &requests, &Goal::AtMost(1.0)).print();
+    Row::alone("token requests of 10 000 tasks", Unit::Times, &requests).ours(Goal::AtMost(1.0)).print();
     let what = "peak memory of 10 000 tasks, beside as many that wait on a watch channel";
-    Row::ratio(what, Unit::MiB, &pairs, |m| m.peak, &Goal::None).print();
+    Row::pairs(what, Unit::MiB, &pairs, |m| m.peak).print();
     let what = "CPU per task of 10 000 tasks, beside the same";
-    Row::ratio(what, Unit::Micros, &pairs, |m| m.cpu, &Goal::None).print();
+    Row::pairs(what, Unit::Micros, &pairs, |m| m.cpu).print();
 }

@@ -50,7 +50,7 @@ fn clocks(threads: usize, reads: usize) -> Measured {
 fn current_token(threads: usize, reads: usize) -> Measured {
     let weixin = MockTransport::new();
     weixin.respond_always("/cgi-bin/token", MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-    let cache = TokenCache::builder(subject::app(), subject::secret(), Arc::new(weixin)).build();
+    let cache = TokenCache::builder(subject::app(), subject::secret(), weixin).build().unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(cache.token()).unwrap();
     on_threads(threads, reads, || {
@@ -84,9 +84,10 @@ fn token_cache(server: &str, tasks: usize) -> Measured {
         let wire = Arc::clone(&wire);
         async move { wire.execute(request).await }
     };
-    let cache = TokenCache::builder(subject::app(), subject::secret(), Arc::new(transport))
+    let cache = TokenCache::builder(subject::app(), subject::secret(), transport)
         .api_base(format!("http://{server}").parse().unwrap())
-        .build();
+        .build()
+        .unwrap();
     let measured = on_tasks(tasks, || {
         let cache = cache.clone();
         async move { assert_eq!(cache.token().await.unwrap().token().expose_secret(), subject::TOKEN) }

@@ -188,14 +188,7 @@ pub(super) struct Reqwest {
 impl Reqwest {
     pub(super) fn new(server: &str) -> Self {
         let (url, body) = written(server);
-        let tls = client_config(&Roots::Bundled).unwrap();
-        let client = reqwest::Client::builder()
-            .http1_only()
-            .no_proxy()
-            .tls_backend_preconfigured(tls)
-            .build()
-            .unwrap();
-        Self { client, url: url.parse().unwrap(), body: body.into() }
+        Self { client: reqwest_builder().build().unwrap(), url: url.parse().unwrap(), body: body.into() }
     }
 }
 

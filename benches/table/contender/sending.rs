@@ -2,8 +2,9 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
@@ -20,34 +21,24 @@ use crate::process::Measured;
 pub(super) fn run(name: &str, server: &str, in_flight: usize, messages: usize) -> Measured {
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         match name {
-            "sockets" => under_load(in_flight, messages, async || bare::Socket::open(server).await).await,
+            "sockets" => {
+                let each = (0..in_flight).map(|_| bare::Socket::open(server));
+                under_load(join_all(each).await, messages).await
+            }
             "hyper-connection" => {
-                under_load(in_flight, messages, async || bare::Connection::open(server).await).await
+                let each = (0..in_flight).map(|_| bare::Connection::open(server));
+                under_load(join_all(each).await, messages).await
             }
-            "hyper-pool" => {
-                let pool = bare::Pool::new(server);
-                under_load(in_flight, messages, async || pool.clone()).await
-            }
-            "reqwest" => {
-                let client = bare::Reqwest::new(server);
-                under_load(in_flight, messages, async || client.clone()).await
-            }
+            "hyper-pool" => under_load(vec![bare::Pool::new(server); in_flight], messages).await,
+            "reqwest" => under_load(vec![bare::Reqwest::new(server); in_flight], messages).await,
             "hyper-pool-by-hand" => {
-                let pool = bare::PoolByHand::new(server);
-                under_load(in_flight, messages, async || pool.clone()).await
+                under_load(vec![bare::PoolByHand::new(server); in_flight], messages).await
             }
             "reqwest-by-hand" => {
-                let client = bare::ReqwestByHand::new(server);
-                under_load(in_flight, messages, async || client.clone()).await
+                under_load(vec![bare::ReqwestByHand::new(server); in_flight], messages).await
             }
-            "wxsub-hyper" => {
-                let client = over_hyper(server);
-                under_load(in_flight, messages, async || client.clone()).await
-            }
-            "wxsub-reqwest" => {
-                let client = over_reqwest(server);
-                under_load(in_flight, messages, async || client.clone()).await
-            }
+            "wxsub-hyper" => under_load(vec![over_hyper(server); in_flight], messages).await,
+            "wxsub-reqwest" => under_load(vec![over_reqwest(server); in_flight], messages).await,
             _ => panic!("no contender is called {name}"),
         }
     })
@@ -58,24 +49,23 @@ pub(super) trait Sender: Send + 'static {
     fn send(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Sends a tenth as warm-up, then all messages, from as many tasks as messages are in flight.
-async fn under_load<S: Sender>(in_flight: usize, messages: usize, sender: impl AsyncFn() -> S) -> Measured {
-    let mut senders = Vec::new();
-    for _ in 0..in_flight {
-        senders.push(sender().await);
-    }
+/// Sends a tenth as warm-up, then all messages, from a task for each sender.
+async fn under_load<S: Sender>(senders: Vec<S>, messages: usize) -> Measured {
+    let in_flight = senders.len();
     let each = messages.div_ceil(in_flight);
-    senders = all_send(senders, each.div_ceil(10)).await;
+    let senders = all_send(senders, each.div_ceil(10)).await;
     let (cpu, began) = (proc_fs::cpu("self"), Instant::now());
     all_send(senders, each).await;
-    let (cpu, took) = (proc_fs::cpu("self") - cpu, began.elapsed());
-    let sent = (each * in_flight) as f64;
+    measured(proc_fs::cpu("self") - cpu, began.elapsed(), each * in_flight)
+}
+
+fn measured(cpu: Duration, took: Duration, sent: usize) -> Measured {
     Measured {
-        cpu: cpu.as_nanos() as f64 / sent,
-        rate: sent / took.as_secs_f64(),
+        cpu: cpu.as_nanos() as f64 / sent as f64,
+        rate: sent as f64 / took.as_secs_f64(),
         resident: proc_fs::resident("self").unwrap() as f64,
         peak: proc_fs::peak("self").unwrap() as f64,
-        count: sent,
+        count: sent as f64,
     }
 }
 
@@ -133,11 +123,5 @@ pub(super) fn send_all(server: &str, in_flight: usize, messages: usize) -> Measu
             outcome.unwrap();
         }
     });
-    Measured {
-        cpu: proc_fs::cpu("self").as_nanos() as f64 / messages as f64,
-        rate: messages as f64 / began.elapsed().as_secs_f64(),
-        resident: proc_fs::resident("self").unwrap() as f64,
-        peak: proc_fs::peak("self").unwrap() as f64,
-        count: messages as f64,
-    }
+    measured(proc_fs::cpu("self"), began.elapsed(), messages)
 }

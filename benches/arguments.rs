@@ -1,0 +1,40 @@
+//! The arguments of both programs.
+
+use std::path::PathBuf;
+
+/// What to measure.
+#[derive(Debug, Default)]
+pub struct Arguments {
+    /// The path of the binary, built with `--release`, if it is measured too.
+    pub wxsub: Option<PathBuf>,
+    /// Whether to measure less, for a first impression.
+    pub quick: bool,
+    /// The number of rounds, if it is not the usual one.
+    pub rounds: Option<usize>,
+    /// Only chapters with this in their name.
+    pub only: String,
+}
+
+impl Arguments {
+    /// `[--wxsub PATH] [--quick] [--rounds N] [--only CHAPTER]`
+    pub fn read(words: &[String]) -> Self {
+        let mut read = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value")).clone();
+            match word.as_str() {
+                "--quick" => read.quick = true,
+                "--rounds" => read.rounds = Some(value().parse().unwrap()),
+                "--only" => read.only = value(),
+                "--wxsub" => read.wxsub = Some(value().into()),
+                unknown => panic!("unknown argument {unknown}"),
+            }
+        }
+        read
+    }
+
+    /// This amount, or less with `--quick`.
+    pub fn amount<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
