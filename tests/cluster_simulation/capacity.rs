@@ -132,11 +132,12 @@ fn server(
         }
     });
     let cache = |app: &AppId| {
-        TokenCache::builder(app.clone(), "sandbox-secret".parse().unwrap(), Arc::clone(&transport))
+        TokenCache::builder(app.clone(), "sandbox-secret", Arc::clone(&transport))
             .clock(clock.clone())
             .store(store.clone())
             .jitter_seed(rng.u64(..))
             .build()
+            .unwrap()
     };
     apps.iter().map(cache).collect()
 }

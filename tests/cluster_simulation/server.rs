@@ -74,7 +74,8 @@ impl Server {
             .store(self.store.clone())
             .jitter_seed(seed)
             .on_event(self.observer())
-            .build();
+            .build()
+            .unwrap();
         let client = Client::with_token_source(cache.clone(), transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())

@@ -92,12 +92,13 @@ impl Harness {
         sandbox.configure(&app(), settings).unwrap();
         let (transport, base, server) = route.connect(&sandbox, &clock, limits).await;
         let counter = Arc::new(RequestCounter { transport, counts: Mutex::default() });
-        let cache = TokenCache::builder(app(), SECRET.parse().unwrap(), counter.clone())
+        let cache = TokenCache::builder(app(), SECRET, counter.clone())
             .api_base(base.clone())
             .clock(clock.clone())
             .endpoint(endpoint)
             .jitter_seed(7)
-            .build();
+            .build()
+            .unwrap();
         let client = Client::with_token_source(cache.clone(), counter.clone())
             .api_base(base.clone())
             .clock(clock.clone())
@@ -107,12 +108,13 @@ impl Harness {
 
     /// The token cache of another process, which shares its token through this store.
     pub fn peer(&self, store: Arc<dyn TokenStore>) -> TokenCache {
-        TokenCache::builder(app(), SECRET.parse().unwrap(), self.counter.clone())
+        TokenCache::builder(app(), SECRET, self.counter.clone())
             .api_base(self.base.clone())
             .clock(self.clock.clone())
             .store(store)
             .jitter_seed(8)
             .build()
+            .unwrap()
     }
 
     /// Lets the user consent to one message.

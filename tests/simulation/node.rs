@@ -71,10 +71,11 @@ impl Node {
             .clock(self.clock.clone())
             .endpoint(self.endpoint)
             .jitter_seed(seed);
-        let cache = match &self.store {
-            Some(store) => builder.store(Arc::clone(store)).build(),
-            None => builder.build(),
+        let builder = match &self.store {
+            Some(store) => builder.store(Arc::clone(store)),
+            None => builder,
         };
+        let cache = builder.build().unwrap();
         let client = Client::with_token_source(cache.clone(), transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())

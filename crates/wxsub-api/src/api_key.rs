@@ -23,12 +23,9 @@ impl ApiKey {
         let text = Zeroizing::new(text.into());
         match text.len() == Self::LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             true => Ok(Self(text)),
-            false => Err(ValidationError::new(
-                "key",
-                ValidationErrorKind::InvalidFormat {
-                    expected: "43 letters and digits, as the server made it",
-                },
-            )),
+            false => {
+                Err(ValidationError::invalid_format("key", "43 letters and digits, as the server made it"))
+            }
         }
     }
 

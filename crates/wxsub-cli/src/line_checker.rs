@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use serde_json::Value;
 use wxsub_api::SendResult;
 use wxsub_proto::message::MessageDraft;
-use wxsub_proto::{Grant, Message, ValidationError, ValidationErrorKind, ValidationErrors};
+use wxsub_proto::{ErrorCollector, Grant, Message, ValidationError, ValidationErrorKind, ValidationErrors};
 
 use crate::input::Line;
 
@@ -69,18 +69,13 @@ impl LineChecker {
         id: Option<&Value>,
         number: u64,
     ) -> Result<Message, ValidationErrors> {
-        let mut problems: Vec<ValidationError> = id.and_then(|id| check_id(id).err()).into_iter().collect();
-        let message = draft.validate().map_err(|found| problems.extend(found.iter().cloned()));
-        match (ValidationErrors::collect(problems), message) {
-            (None, Ok(message)) => match self.0.first_line(message.grant(), number) {
-                line if line == number => Ok(message),
-                line => {
-                    Err(ValidationError::new("message", ValidationErrorKind::DuplicateLine { line }).into())
-                }
-            },
-            (Some(problems), _) => Err(problems),
-            // Not reachable: an invalid message has problems.
-            (None, Err(())) => Err(ValidationError::new("message", ValidationErrorKind::Missing).into()),
+        let mut errors = ErrorCollector::default();
+        errors.keep(id.map_or(Ok(()), check_id));
+        let message = errors.keep_all(draft.validate());
+        let message = errors.finish(message)?;
+        match self.0.first_line(message.grant(), number) {
+            line if line == number => Ok(message),
+            line => Err(ValidationError::new("message", ValidationErrorKind::DuplicateLine { line }).into()),
         }
     }
 }
@@ -90,10 +85,7 @@ fn check_id(id: &Value) -> Result<(), ValidationError> {
         Value::String(_) => Ok(()),
         // Other numbers would lose digits.
         Value::Number(number) if number.is_i64() || number.is_u64() => Ok(()),
-        _ => Err(ValidationError::new(
-            ID,
-            ValidationErrorKind::InvalidFormat { expected: "text or a whole number of at most 64 bits" },
-        )),
+        _ => Err(ValidationError::invalid_format(ID, "text or a whole number of at most 64 bits")),
     }
 }
 

@@ -7,7 +7,6 @@
     reason = "benchmarks may panic, and this one measures the clock"
 )]
 
-use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime};
 
@@ -23,8 +22,7 @@ static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 static CACHE: LazyLock<TokenCache> = LazyLock::new(|| {
     let weixin = MockTransport::new();
     weixin.respond_always("/cgi-bin/token", MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-    let cache =
-        TokenCache::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), Arc::new(weixin)).build();
+    let cache = TokenCache::builder("wx1", "SECRET", weixin).build().unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(cache.token()).unwrap();
     cache

@@ -89,8 +89,9 @@ impl fmt::Debug for Client {
 /// The default of [`ClientBuilder::timeout`].
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Builds a [`Client`]. `T` says where its tokens come from: [`OwnTokenCache`] or `Arc<dyn TokenSource>`.
-pub struct ClientBuilder<T = OwnTokenCache> {
+/// Builds a [`Client`]. `T` says where its tokens come from: a token cache of its own, or an `Arc<dyn TokenSource>`.
+#[must_use = "a builder does nothing before `build`"]
+pub struct ClientBuilder<T = TokenCacheBuilder> {
     tokens: T,
     transport: Arc<dyn Transport>,
     bases: BaseUrls,
@@ -98,9 +99,6 @@ pub struct ClientBuilder<T = OwnTokenCache> {
     timeout: Duration,
     seed: Option<u64>,
 }
-
-/// The token cache that a [`ClientBuilder`] builds for its client.
-pub struct OwnTokenCache(Result<TokenCacheBuilder, ValidationErrors>);
 
 impl Client {
     /// Starts building a client with its own token cache. [`build`](ClientBuilder::build) reports an invalid AppID or
@@ -112,16 +110,7 @@ impl Client {
         transport: impl Transport + 'static,
     ) -> ClientBuilder {
         let transport: Arc<dyn Transport> = Arc::new(transport);
-        let cache = match (appid.try_into().map_err(Into::into), secret.try_into().map_err(Into::into)) {
-            (Ok(appid), Ok(secret)) => Ok(TokenCache::builder(appid, secret, Arc::clone(&transport))),
-            (Err(first), second) => {
-                let mut problems = ValidationErrors::from(first);
-                problems.extend(second.err());
-                Err(problems)
-            }
-            (Ok(_), Err(problem)) => Err(problem.into()),
-        };
-        ClientBuilder::new(OwnTokenCache(cache), transport)
+        ClientBuilder::new(TokenCache::builder(appid, secret, Arc::clone(&transport)), transport)
     }
 
     /// Starts building a client with this token source: a shared token cache, a static token, or your own.
@@ -191,7 +180,7 @@ impl ClientBuilder {
     /// Configures the token cache: endpoint, store, observer, or another base URL or clock.
     #[must_use]
     pub fn token_cache(mut self, set_up: impl FnOnce(TokenCacheBuilder) -> TokenCacheBuilder) -> Self {
-        self.tokens.0 = self.tokens.0.map(set_up);
+        self.tokens = set_up(self.tokens);
         self
     }
 
@@ -201,7 +190,7 @@ impl ClientBuilder {
     /// [`ValidationErrors`] lists all problems of AppID and AppSecret.
     pub fn build(self) -> Result<Client, ValidationErrors> {
         let Self { tokens, transport, bases, clock, timeout, seed } = self;
-        let tokens: Arc<dyn TokenSource> = Arc::new(tokens.0?.inherit_defaults(&bases, &clock).build());
+        let tokens: Arc<dyn TokenSource> = Arc::new(tokens.inherit_defaults(&bases, &clock).build()?);
         Ok(ClientBuilder { tokens, transport, bases, clock, timeout, seed }.build())
     }
 }
@@ -214,12 +203,6 @@ impl ClientBuilder<Arc<dyn TokenSource>> {
         let (hosts, budget) = (Hosts::new(bases), RetryBudget::new());
         let seed = AtomicU64::new(seed.unwrap_or_else(jitter::random_seed));
         Client { inner: Arc::new(Inner { source, transport, hosts, clock, timeout, budget, seed }) }
-    }
-}
-
-impl fmt::Debug for OwnTokenCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OwnTokenCache")
     }
 }
 

@@ -15,7 +15,6 @@ use subtle::ConstantTimeEq;
 use tracing::warn;
 use wxsub_proto::{
     AppId, ConsentCallback, ConsentRequest, Grant, Reserved, Scene, TemplateId, ValidationError,
-    ValidationErrorKind,
 };
 use zeroize::Zeroizing;
 
@@ -213,10 +212,7 @@ impl SigningKey {
     /// [`ValidationError`] if it is shorter than [`MIN`](Self::MIN).
     pub fn new(key: &[u8]) -> Result<Self, ValidationError> {
         if key.len() < Self::MIN {
-            return Err(ValidationError::new(
-                "guard_key",
-                ValidationErrorKind::InvalidFormat { expected: "at least 16 random bytes" },
-            ));
+            return Err(ValidationError::invalid_format("guard_key", "at least 16 random bytes"));
         }
         Ok(Self(Zeroizing::new(key.to_vec())))
     }

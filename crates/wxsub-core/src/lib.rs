@@ -34,7 +34,7 @@ pub mod testing;
 pub mod token;
 pub mod transport;
 
-pub use client::{Client, ClientBuilder, OwnTokenCache};
+pub use client::{Client, ClientBuilder};
 pub use consent::ConsentVerifier;
 pub use error::{Delivery, ErrorKind, SendError};
 pub use wxsub_proto as proto;

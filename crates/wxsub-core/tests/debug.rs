@@ -3,8 +3,6 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
-use std::sync::Arc;
-
 use wxsub_core::Client;
 use wxsub_core::clock::ClockReading;
 use wxsub_core::consent::{InMemoryNonceStore, SigningKey};
@@ -17,9 +15,9 @@ use wxsub_core::transport::HttpRequest;
 
 #[test]
 fn debug_and_display_identify_values_without_secrets() {
-    let weixin = Arc::new(MockTransport::new());
+    let weixin = MockTransport::new();
     let builder = Client::builder("wx1", "PLANTED", weixin.clone());
-    let cache = TokenCache::builder("wx1".parse().unwrap(), "PLANTED".parse().unwrap(), weixin);
+    let cache = TokenCache::builder("wx1", "PLANTED", weixin);
     let request = TokenRequest::new("wx1".parse().unwrap(), "PLANTED".parse().unwrap());
     let outgoing = HttpRequest::new(&BaseUrl::default(), request.encode()).unwrap();
     let fingerprint = Fingerprint::of(&"PLANTED".parse().unwrap());
@@ -29,7 +27,7 @@ fn debug_and_display_identify_values_without_secrets() {
         (format!("{outgoing:?}"), "GET api.weixin.qq.com/cgi-bin/token"),
         (format!("{:?}", CurrentToken::new(None, ClockReading::default())), "CurrentToken(None)"),
         (format!("{cache:?}"), "TokenCacheBuilder("),
-        (format!("{:?}", cache.build()), "TokenCache("),
+        (format!("{:?}", cache.build().unwrap()), "TokenCache("),
         (format!("{:?}", SigningKey::new(b"PLANTED, and a few bytes more").unwrap()), "SigningKey(***)"),
         (format!("{:?}", InMemoryNonceStore::new()), "InMemoryNonceStore"),
         (format!("{:?}", MemoryStore::new()), "MemoryStore(0 apps)"),

@@ -64,11 +64,8 @@ fn hosts() -> BaseUrls {
 }
 
 fn cache(weixin: &Arc<Weixin>, clock: &Arc<ManualClock>) -> TokenCache {
-    TokenCache::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), weixin.clone())
-        .api_bases(hosts())
-        .clock(clock.clone())
-        .jitter_seed(1)
-        .build()
+    let builder = TokenCache::builder("wx1", "SECRET", weixin.clone()).api_bases(hosts());
+    builder.clock(clock.clone()).jitter_seed(1).build().unwrap()
 }
 
 fn client(weixin: &Arc<Weixin>, clock: &Arc<ManualClock>) -> Client {

@@ -5,6 +5,6 @@ mod request;
 mod response;
 
 pub(crate) use object::{DUPLICATE_NAME, ValueVisitor, parse_object_without_duplicates};
-pub use request::{Method, QueryDecodeError, QueryPair, Request, decode_query, percent_encode};
+pub use request::{Method, QueryPair, Request, decode_query, percent_encode};
 pub use response::{DecodeError, RawResponse};
 pub(crate) use response::{acknowledgement, parse_envelope, parse_lenient_int};

@@ -51,4 +51,4 @@ pub use message::{Color, Content, Message, TapTarget, Title};
 pub use scene::Scene;
 pub use secret::{AccessToken, AppSecret};
 pub use url::{BaseUrl, BaseUrls, HttpUrl};
-pub use validation::{ValidationError, ValidationErrorKind, ValidationErrors};
+pub use validation::{ErrorCollector, ValidationError, ValidationErrorKind, ValidationErrors};

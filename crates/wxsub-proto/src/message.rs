@@ -9,9 +9,7 @@ pub use draft::MessageDraft;
 use serde::{Serialize, Serializer};
 
 use crate::validation::{ErrorCollector, check_length, check_no_control_chars, validated_string};
-use crate::{
-    AppId, Grant, HttpUrl, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind, ValidationErrors,
-};
+use crate::{AppId, Grant, HttpUrl, OpenId, Scene, TemplateId, ValidationError, ValidationErrors};
 
 /// The buffer capacity that an ordinary body needs, in bytes.
 const INITIAL_CAPACITY: usize = 512;
@@ -118,8 +116,8 @@ pub struct MessageBuilder {
 
 impl MessageBuilder {
     fn new(grant: Grant) -> Self {
-        let missing = |field| ValidationError::new(field, ValidationErrorKind::Missing);
-        let (title, content) = (Err(missing("title")), Err(missing("data.content.value")));
+        let title = Err(ValidationError::missing("title"));
+        let content = Err(ValidationError::missing("data.content.value"));
         Self { grant, url: None, mini_program: None, title, content, color: None }
     }
 
@@ -224,7 +222,7 @@ validated_string!(
     Color,
     |text| match text.strip_prefix('#') {
         Some(digits) if digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()) => Ok(()),
-        _ => Err(ValidationError::new("color", ValidationErrorKind::InvalidFormat { expected: "# and six hexadecimal digits, such as #07C160" })),
+        _ => Err(ValidationError::invalid_format("color", "# and six hexadecimal digits, such as #07C160")),
     }
 );
 
@@ -338,6 +336,7 @@ impl<'a> Body<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ValidationErrorKind;
 
     fn builder() -> MessageBuilder {
         Message::builder(Grant::assume_verified("o", "T", 7).unwrap())

@@ -22,8 +22,7 @@ macro_rules! secret_text {
                 // Some shells and tools keep the quotes of a configuration file.
                 match text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
                     true => {
-                        let expected = "given without quotes around it; remove them";
-                        Err($crate::ValidationError::new($field, $crate::ValidationErrorKind::InvalidFormat { expected }))
+                        Err($crate::ValidationError::invalid_format($field, "given without quotes around it; remove them"))
                     }
                     false => Ok(Self(text)),
                 }

@@ -19,7 +19,7 @@ validated_string!(
 fn check_http_url(text: &str) -> Result<(), ValidationError> {
     check_length("url", text, 8192)?;
     check_no_control_chars("url", text, |_| false)?;
-    let form = |expected| ValidationError::new("url", ValidationErrorKind::InvalidFormat { expected });
+    let form = |expected| ValidationError::invalid_format("url", expected);
     if text.contains(char::is_whitespace) {
         return Err(form("a URL without white space; percent-encode it"));
     }
@@ -79,8 +79,7 @@ impl BaseUrl {
     /// As [`new`](Self::new), without [`ValidationErrorKind::InsecureScheme`].
     pub fn insecure(text: &str) -> Result<Self, ValidationError> {
         HttpUrl::new(text).map_err(|invalid| invalid.with_field("base_url"))?;
-        let form =
-            |expected| ValidationError::new("base_url", ValidationErrorKind::InvalidFormat { expected });
+        let form = |expected| ValidationError::invalid_format("base_url", expected);
         if text.contains(['?', '#', '@', '\\', '%']) || !text.is_ascii() {
             return Err(form("https://host[:port][/prefix], in ASCII, without user info, query or fragment"));
         }
@@ -147,7 +146,7 @@ impl BaseUrls {
             }
             all.others.push(base);
             if all.count() > Self::MAX {
-                return Err(wrong(ValidationErrorKind::InvalidFormat { expected: "at most 8 base URLs" }));
+                return Err(ValidationError::invalid_format("base_url", "at most 8 base URLs"));
             }
         }
         Ok(all)

@@ -18,6 +18,18 @@ impl ValidationError {
         Self { field, rule }
     }
 
+    /// A required field is absent.
+    #[must_use]
+    pub fn missing(field: &'static str) -> Self {
+        Self::new(field, ValidationErrorKind::Missing)
+    }
+
+    /// A value does not have the `expected` format, in words.
+    #[must_use]
+    pub fn invalid_format(field: &'static str, expected: &'static str) -> Self {
+        Self::new(field, ValidationErrorKind::InvalidFormat { expected })
+    }
+
     /// The field, in Weixin's spelling: `touser`, `data.content.value`.
     #[must_use]
     pub fn field(&self) -> &'static str {
@@ -144,23 +156,11 @@ impl ValidationErrors {
     pub fn iter(&self) -> impl Iterator<Item = &ValidationError> {
         self.0.iter()
     }
-
-    /// Makes the collection; `None` if there is no error.
-    #[must_use]
-    pub fn collect(found: Vec<ValidationError>) -> Option<Self> {
-        if found.is_empty() { None } else { Some(Self(found)) }
-    }
 }
 
 impl From<ValidationError> for ValidationErrors {
     fn from(error: ValidationError) -> Self {
         Self(vec![error])
-    }
-}
-
-impl Extend<ValidationError> for ValidationErrors {
-    fn extend<I: IntoIterator<Item = ValidationError>>(&mut self, problems: I) {
-        self.0.extend(problems);
     }
 }
 
@@ -176,22 +176,31 @@ impl fmt::Display for ValidationErrors {
 
 impl std::error::Error for ValidationErrors {}
 
-/// Collects the errors of several values, in their order.
-#[derive(Default)]
-pub(crate) struct ErrorCollector(Vec<ValidationError>);
+/// Collects the errors of several values, in their order, to report them all at once.
+#[derive(Debug, Default)]
+pub struct ErrorCollector(Vec<ValidationError>);
 
 impl ErrorCollector {
-    pub(crate) fn push(&mut self, error: ValidationError) {
+    /// Adds an error.
+    pub fn push(&mut self, error: ValidationError) {
         self.0.push(error);
     }
 
-    /// The value, or `None` and a collected error.
-    pub(crate) fn keep<T>(&mut self, result: Result<T, impl Into<ValidationError>>) -> Option<T> {
+    /// Returns the value, or adds its error.
+    pub fn keep<T>(&mut self, result: Result<T, impl Into<ValidationError>>) -> Option<T> {
         result.map_err(|error| self.0.push(error.into())).ok()
     }
 
-    /// The value if there is no error. `None` only after an error.
-    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, ValidationErrors> {
+    /// Returns the value, or adds its errors.
+    pub fn keep_all<T>(&mut self, result: Result<T, ValidationErrors>) -> Option<T> {
+        result.map_err(|errors| self.0.extend(errors.0)).ok()
+    }
+
+    /// Returns the value if there is no error. `None` is for after an error only.
+    ///
+    /// # Errors
+    /// [`ValidationErrors`]: all that were added.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, ValidationErrors> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(ValidationErrors(self.0)),
@@ -345,16 +354,15 @@ mod tests {
 
     #[test]
     fn problems_name_every_field() {
-        let problems = ValidationErrors::collect(vec![
-            ValidationError::new("title", ValidationErrorKind::Empty),
-            ValidationError::new("scene", ValidationErrorKind::Missing),
-        ])
-        .unwrap();
+        let mut errors = ErrorCollector::default();
+        errors.push(ValidationError::new("title", ValidationErrorKind::Empty));
+        errors.push(ValidationError::missing("scene"));
+        let problems = errors.finish(Some(())).unwrap_err();
         assert_eq!(
             problems.to_string(),
             "title: is empty; give it a value; scene: is missing; it is required"
         );
         assert_eq!(problems.iter().count(), 2);
-        assert_eq!(ValidationErrors::collect(Vec::new()), None);
+        assert_eq!(ErrorCollector::default().finish(Some(7)), Ok(7));
     }
 }

@@ -40,10 +40,7 @@ mod transport;
 
 pub use transport::{BuildError, ReqwestTransport, ReqwestTransportBuilder};
 
-pub use wxsub_client::{
-    ApiKey, ControlServer, ControlServerError, ControlServerSendError, ControlServerTokenSource,
-    ControlServerTokenSourceBuilder,
-};
+pub use wxsub_client::{ApiKey, ControlServer, ControlServerError, ControlServerSendError};
 // `core` and `proto` have the rare names: parts of stores, token sources and transports of your own.
 pub use wxsub_core as core;
 pub use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
@@ -66,9 +63,7 @@ pub use wxsub_core::token::{
 pub use wxsub_core::transport::{
     HttpRequest, RequestState, Transport, TransportError, TransportErrorKind, TransportLimits,
 };
-pub use wxsub_core::{
-    Client, ClientBuilder, ConsentVerifier, Delivery, ErrorKind, OwnTokenCache, SendError, proto,
-};
+pub use wxsub_core::{Client, ClientBuilder, ConsentVerifier, Delivery, ErrorKind, SendError, proto};
 pub use wxsub_tls::{Roots, TlsConfigError};
 
 /// Creates a client for this app, with default limits, this machine's certificate authorities and no proxy. It fetches

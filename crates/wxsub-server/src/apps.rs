@@ -94,6 +94,7 @@ impl ManagedApp {
         Arc::new_cyclic(|app| Self::build(app, config, services, history))
     }
 
+    #[expect(clippy::expect_used, reason = "AppID and AppSecret are validated types")]
     fn build(app: &Weak<Self>, config: AppConfig, services: &Services, history: Arc<TokenHistory>) -> Self {
         let transport = services.transport.clone().unwrap_or_else(|| Arc::clone(&config.transport));
         let failing_since: Arc<Mutex<Option<UnixMillis>>> = Arc::default();
@@ -105,7 +106,8 @@ impl ManagedApp {
                 .clock(Arc::clone(&services.clock))
                 .store(Arc::clone(&services.store))
                 .on_event(observe)
-                .build();
+                .build()
+                .expect("a validated AppID and AppSecret");
         let client = Client::with_token_source(token_cache.clone(), Arc::clone(&transport))
             .api_bases(config.bases.clone())
             .clock(Arc::clone(&services.clock))

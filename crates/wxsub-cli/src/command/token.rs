@@ -146,8 +146,8 @@ impl Show {
         };
         app.warn_before_fetch();
         let DirectConfig { appid, secret, endpoint, bases, transport } = app;
-        let cache =
-            TokenCache::builder(appid.clone(), secret, transport).api_bases(bases).endpoint(endpoint).build();
+        let cache = TokenCache::builder(appid.clone(), secret, transport).api_bases(bases).endpoint(endpoint);
+        let cache = cache.build().map_err(CliError::unexpected)?;
         let token = cache.token().await.map_err(|error| {
             let exit = if error.api_error().is_some() { ExitStatus::Refused } else { ExitStatus::NotSent };
             CliError::new(exit, describe_token_error(&error))

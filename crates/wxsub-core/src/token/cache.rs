@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
-use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls};
+use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, ErrorCollector, ValidationError, ValidationErrors};
 
 use self::fetch::TokenFetcher;
 use self::refresh_task::{RefreshTask, Request, TaskSlot};
@@ -164,6 +164,7 @@ impl fmt::Debug for TokenCache {
 }
 
 /// Builds a [`TokenCache`]. `U` is what the upstream is made of.
+#[must_use = "a builder does nothing before `build`"]
 pub struct TokenCacheBuilder<U = WeixinSettings> {
     upstream: U,
     clock: Option<Arc<dyn Clock>>,
@@ -173,8 +174,8 @@ pub struct TokenCacheBuilder<U = WeixinSettings> {
 
 /// Settings of a token cache that fetches from Weixin.
 pub struct WeixinSettings {
-    appid: AppId,
-    secret: AppSecret,
+    appid: Result<AppId, ValidationError>,
+    secret: Result<AppSecret, ValidationError>,
     transport: Arc<dyn Transport>,
     endpoint: TokenEndpoint,
     bases: Option<BaseUrls>,
@@ -182,19 +183,18 @@ pub struct WeixinSettings {
 }
 
 impl TokenCache {
-    /// Starts building a token cache that fetches from Weixin.
-    #[must_use]
+    /// Starts building a token cache that fetches from Weixin. [`build`](TokenCacheBuilder::build) reports an invalid
+    /// AppID or AppSecret.
     pub fn builder(
-        appid: AppId,
-        secret: AppSecret,
+        appid: impl TryInto<AppId, Error: Into<ValidationError>>,
+        secret: impl TryInto<AppSecret, Error: Into<ValidationError>>,
         transport: impl Transport + 'static,
     ) -> TokenCacheBuilder {
-        let (transport, endpoint) = (Arc::new(transport), TokenEndpoint::default());
         TokenCacheBuilder::new(WeixinSettings {
-            appid,
-            secret,
-            transport,
-            endpoint,
+            appid: appid.try_into().map_err(Into::into),
+            secret: secret.try_into().map_err(Into::into),
+            transport: Arc::new(transport),
+            endpoint: TokenEndpoint::default(),
             bases: None,
             store: None,
         })
@@ -277,15 +277,20 @@ impl TokenCacheBuilder<WeixinSettings> {
     }
 
     /// Builds the cache. It fetches nothing yet.
-    #[must_use]
-    pub fn build(self) -> TokenCache {
+    ///
+    /// # Errors
+    /// [`ValidationErrors`] lists all problems of AppID and AppSecret.
+    pub fn build(self) -> Result<TokenCache, ValidationErrors> {
         let Self { upstream, clock, seed, observer } = self;
         let WeixinSettings { appid, secret, transport, endpoint, bases, store } = upstream;
+        let mut errors = ErrorCollector::default();
+        let (appid, secret) = (errors.keep(appid), errors.keep(secret));
+        let (appid, secret) = errors.finish(appid.zip(secret))?;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let hosts = Hosts::new(bases.unwrap_or_default());
         let upstream =
             WeixinUpstream { appid, secret, endpoint, hosts, transport, clock: Arc::clone(&clock) };
-        build(Arc::new(upstream), store, clock, seed, observer)
+        Ok(build(Arc::new(upstream), store, clock, seed, observer))
     }
 }
 

@@ -1,64 +1,27 @@
-//! The token cache: one task around the refresh state, in virtual time.
+//! One cache with a store of its own.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests may panic")]
-
+use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use wxsub_core::proto::AppId;
-use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::testing::{ManualClock, MockResponse};
 use wxsub_core::token::{
-    Evidence, FetchedToken, RefreshMode, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenErrorKind,
+    Evidence, FetchedToken, Generation, RefreshMode, TokenCache, TokenEndpoint, TokenErrorKind, TokenEvent,
     TokenSource, TokenUpstream, UpstreamBehavior, UpstreamRequest,
 };
 
-const TOKEN: &str = "/cgi-bin/token";
-
-struct Bench {
-    clock: Arc<ManualClock>,
-    weixin: Arc<MockTransport>,
-}
-
-fn token(text: &str) -> MockResponse {
-    MockResponse::json(&format!(r#"{{"access_token":"{text}","expires_in":7200}}"#))
-}
-
-fn seconds(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self { clock: Arc::new(ManualClock::new()), weixin: Arc::new(MockTransport::new()) }
-    }
-
-    fn builder(&self) -> TokenCacheBuilder {
-        let transport: Arc<MockTransport> = Arc::clone(&self.weixin);
-        TokenCache::builder("wx1".parse().unwrap(), "SECRET".parse().unwrap(), transport)
-            .clock(self.clock.clone())
-            .jitter_seed(7)
-    }
-
-    fn fetches(&self) -> usize {
-        self.weixin.count(TOKEN)
-    }
-}
+use super::harness::{Bench, STABLE, TOKEN, caller, refusal, reporter, seconds, served, text, token};
 
 #[tokio::test]
 async fn ten_thousand_callers_of_an_empty_cache_cost_one_fetch() {
-    let bench = Bench::new();
-    bench.weixin.respond_once(TOKEN, token("A"));
-    let cache = bench.builder().build();
-    let tasks: Vec<_> = (0..10_000)
-        .map(|_| {
-            let cache = cache.clone();
-            tokio::spawn(async move { cache.token().await.unwrap().token().expose_secret().to_owned() })
-        })
-        .collect();
-    for task in tasks {
-        assert_eq!(task.await.unwrap(), "A");
+    let bench = Bench::issuing(&["A"]);
+    let cache = bench.own_cache();
+    let callers: Vec<_> = (0..10_000).map(|_| caller(&cache)).collect();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().unwrap().token().expose_secret(), "A");
     }
     assert_eq!(bench.fetches(), 1);
 }
@@ -66,8 +29,8 @@ async fn ten_thousand_callers_of_an_empty_cache_cost_one_fetch() {
 #[tokio::test]
 async fn no_fetch_before_the_first_request() {
     let bench = Bench::new();
-    let cache = bench.builder().build();
-    bench.clock.advance_and_run(seconds(3600)).await;
+    let cache = bench.own_cache();
+    bench.advance(3600).await;
     assert!(cache.current().get().is_none());
     assert_eq!(bench.fetches(), 0);
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
@@ -75,55 +38,42 @@ async fn no_fetch_before_the_first_request() {
 
 #[tokio::test]
 async fn failure_is_shared_with_waiting_and_later_callers() {
-    let bench = Bench::new();
-    bench.weixin.respond_always(
-        TOKEN,
-        MockResponse::json(r#"{"errcode":40125,"errmsg":"invalid appsecret SECRET rid: x"}"#),
-    );
-    let cache = bench.builder().build();
-    let tasks: Vec<_> = (0..50)
-        .map(|_| {
-            let cache = cache.clone();
-            tokio::spawn(async move { cache.token().await.unwrap_err() })
-        })
-        .collect();
-    for task in tasks {
-        let error = task.await.unwrap();
+    let bench = Bench::always(refusal(40125));
+    let cache = bench.own_cache();
+    let callers: Vec<_> = (0..50).map(|_| caller(&cache)).collect();
+    for caller in callers {
+        let error = caller.await.unwrap().unwrap_err();
         assert_eq!(error.api_error().unwrap().errcode().get(), 40125);
         assert!(!format!("{error} {error:?}").contains("SECRET"), "the echoed secret is redacted");
         assert!(error.retry_after().is_some());
     }
-    assert_eq!(bench.fetches(), 1);
     for _ in 0..50 {
         cache.token().await.unwrap_err();
     }
     assert_eq!(bench.fetches(), 1);
     // The cache recovers by itself.
     bench.weixin.respond_once(TOKEN, token("A"));
-    bench.clock.advance_and_run(seconds(30)).await;
-    assert_eq!(cache.token().await.unwrap().token().expose_secret(), "A");
+    bench.advance(30).await;
+    assert_eq!(text(&cache).await, "A");
 }
 
 #[tokio::test]
 async fn one_busy_response_is_retried_silently() {
     let bench = Bench::new();
-    bench.weixin.respond_once(TOKEN, MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#));
+    bench.weixin.respond_once(TOKEN, refusal(-1));
     bench.weixin.respond_once(TOKEN, token("A"));
-    let cache = bench.builder().build();
-    let waiting = tokio::spawn(async move { cache.token().await });
-    bench.clock.advance_and_run(seconds(2)).await;
+    let waiting = caller(&bench.own_cache());
+    bench.advance(2).await;
     assert_eq!(waiting.await.unwrap().unwrap().token().expose_secret(), "A");
     assert_eq!(bench.fetches(), 2);
 }
 
 #[tokio::test]
 async fn busy_weixin_is_an_error_after_three_attempts() {
-    let bench = Bench::new();
-    bench.weixin.respond_always(TOKEN, MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#));
-    let cache = bench.builder().build();
-    let weixin = bench.weixin.clone();
+    let bench = Bench::always(refusal(-1));
+    let (cache, weixin) = (bench.own_cache(), bench.weixin.clone());
     let waiting = tokio::spawn(async move { (cache.token().await.unwrap_err(), weixin.count(TOKEN)) });
-    bench.clock.advance_and_run(seconds(5)).await;
+    bench.advance(5).await;
     let (error, fetches) = waiting.await.unwrap();
     assert_eq!((error.api_error().unwrap().errcode().get(), fetches), (-1, 3));
 }
@@ -133,128 +83,138 @@ async fn cancelled_caller_leaves_other_callers_waiting() {
     let bench = Bench::new();
     bench.weixin.respond_once(TOKEN, MockResponse::Hang);
     bench.weixin.respond_once(TOKEN, token("A"));
-    let cache = bench.builder().build();
-    let waiting = tokio::spawn({
-        let cache = cache.clone();
-        async move { cache.token().await }
-    });
-    let cancelled = tokio::spawn({
-        let cache = cache.clone();
-        async move { cache.token().await }
-    });
-    bench.clock.advance_and_run(seconds(1)).await;
+    let cache = bench.own_cache();
+    let (waiting, cancelled) = (caller(&cache), caller(&cache));
+    bench.advance(1).await;
     cancelled.abort();
-    bench.clock.advance_and_run(seconds(20)).await;
+    bench.advance(20).await;
     assert_eq!(waiting.await.unwrap().unwrap().token().expose_secret(), "A");
     assert_eq!(bench.fetches(), 2);
 }
 
 #[tokio::test]
 async fn hanging_refresh_does_not_block_reads() {
-    let bench = Bench::new();
-    bench.weixin.respond_once(TOKEN, token("A"));
-    bench.weixin.respond_always(TOKEN, MockResponse::Hang);
-    let cache = bench.builder().build();
+    let bench = Bench::issuing_a_then(MockResponse::Hang);
+    let cache = bench.own_cache();
     cache.token().await.unwrap();
     for _ in 0..7100 / 10 {
-        bench.clock.advance_and_run(seconds(10)).await;
-        assert_eq!(cache.current().get().unwrap().token().expose_secret(), "A");
+        bench.advance(10).await;
+        assert_eq!(served(&cache), "A");
         // The future is ready at its first poll.
-        assert!(futures_util::FutureExt::now_or_never(cache.token()).unwrap().is_ok());
+        assert!(cache.token().now_or_never().unwrap().is_ok());
     }
     assert!(bench.fetches() > 100, "attempts continue");
     assert!(cache.status().is_in_doubt(cache.now()));
-    bench.clock.advance_and_run(seconds(200)).await;
+    bench.advance(200).await;
     assert!(cache.current().get().is_none(), "not served after its expiry");
     assert!(matches!(cache.token().await.unwrap_err().kind(), TokenErrorKind::TimedOut));
 }
 
 #[tokio::test]
 async fn report_gives_new_token_to_all_reporters() {
-    let bench = Bench::new();
-    bench.weixin.respond_once(TOKEN, token("A"));
-    bench.weixin.respond_once(TOKEN, token("B"));
-    let cache = bench.builder().build();
+    let bench = Bench::issuing(&["A", "B"]);
+    let cache = bench.own_cache();
     let rejected = cache.token().await.unwrap().generation();
-    let reporters: Vec<_> = (0..300)
-        .map(|n| {
-            let cache = cache.clone();
-            let evidence = if n % 2 == 0 { Evidence::Observed } else { Evidence::Reported };
-            tokio::spawn(async move {
-                cache.refresh(rejected, evidence).await.unwrap().token().expose_secret().to_owned()
-            })
-        })
-        .collect();
+    let evidence = |n| if n % 2 == 0 { Evidence::Observed } else { Evidence::Reported };
+    let reporters: Vec<_> = (0..300).map(|n| reporter(&cache, rejected, evidence(n))).collect();
     for reporter in reporters {
-        assert_eq!(reporter.await.unwrap(), "B");
+        assert_eq!(reporter.await.unwrap().unwrap().token().expose_secret(), "B");
     }
-    assert_eq!(bench.fetches(), 2);
     assert_eq!(cache.refresh(rejected, Evidence::Observed).await.unwrap().token().expose_secret(), "B");
     assert_eq!(bench.fetches(), 2);
 }
 
 #[tokio::test]
+async fn report_of_unknown_generation_starts_no_fetch() {
+    let bench = Bench::always(token("A"));
+    let cache = bench.own_cache();
+    let held = cache.token().await.unwrap().generation();
+    let never = Generation::new(held.get() + 1_000_000_000);
+    for evidence in [Evidence::Observed, Evidence::Reported] {
+        assert_eq!(cache.refresh(never, evidence).await.unwrap().generation(), held);
+    }
+    assert_eq!((bench.fetches(), cache.current().get().unwrap().generation()), (1, held));
+}
+
+/// An older failure does not resolve the report.
+#[tokio::test]
+async fn report_waits_for_its_own_attempt() {
+    for (step, expected) in
+        [(token("B"), Ok("B".to_owned())), (MockResponse::Hang, Err(TokenErrorKind::TimedOut))]
+    {
+        let bench = Bench::issuing(&["A"]);
+        bench.weixin.respond_once(TOKEN, refusal(40243));
+        bench.weixin.respond_always(TOKEN, step);
+        let cache = bench.own_cache();
+        let held = cache.token().await.unwrap().generation();
+        while cache.status().failure.is_none() {
+            bench.advance(1).await;
+        }
+        let report = reporter(&cache, held, Evidence::Reported);
+        bench.advance(20).await;
+        let outcome = report.await.unwrap().map(|issued| issued.token().expose_secret().to_owned());
+        assert_eq!(outcome.map_err(|error| error.kind().clone()), expected);
+    }
+}
+
+/// A later caller gets the remaining retry delay.
+#[tokio::test]
+async fn retry_after_counts_down() {
+    let bench = Bench::always(refusal(40243));
+    let cache = bench.own_cache();
+    let first = cache.token().await.unwrap_err().retry_after().unwrap();
+    bench.advance(3).await;
+    let later = cache.token().await.unwrap_err().retry_after().unwrap();
+    assert_eq!(first - later, seconds(3));
+}
+
+#[tokio::test]
 async fn stable_token_is_forced_once_and_then_rate_limited() {
-    const STABLE: &str = "/cgi-bin/stable_token";
-    let bench = Bench::new();
-    bench.weixin.respond_always(STABLE, token("A"));
-    let cache = bench.builder().endpoint(TokenEndpoint::StableToken).build();
+    let bench = Bench::always(token("A"));
+    let cache = bench.builder().endpoint(TokenEndpoint::StableToken).build().unwrap();
     let rejected = cache.token().await.unwrap().generation();
     let error = cache.refresh(rejected, Evidence::Observed).await.unwrap_err();
     assert!(matches!(error.kind(), TokenErrorKind::RejectedTokenReissued));
-    bench.clock.advance_and_run(seconds(580)).await;
     let forced = || {
-        let seen = bench.weixin.seen();
-        seen.iter()
-            .filter(|seen| String::from_utf8_lossy(&seen.body).contains(r#""force_refresh":true"#))
-            .count()
+        let seen = bench.weixin.seen().into_iter().filter(|seen| seen.path == STABLE);
+        seen.filter(|seen| String::from_utf8_lossy(&seen.body).contains(r#""force_refresh":true"#)).count()
     };
+    bench.advance(580).await;
     assert_eq!(forced(), 1);
-    bench.clock.advance_and_run(DAY).await;
+    bench.advance(24 * 3600 - 600).await;
     assert_eq!(forced(), 6);
     assert!(cache.current().get().is_none(), "a rejected token is not served");
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3600 - 600);
-
 #[tokio::test]
 async fn task_ends_with_the_last_handle() {
-    let bench = Bench::new();
-    bench.weixin.respond_once(TOKEN, token("A"));
-    let cache = bench.builder().build();
+    let bench = Bench::issuing(&["A"]);
+    let cache = bench.own_cache();
     cache.token().await.unwrap();
-    let transport = Arc::downgrade(&bench.weixin);
     drop(cache);
-    bench.clock.advance_and_run(seconds(1)).await;
-    assert_eq!(transport.strong_count(), 1);
+    bench.advance(1).await;
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
 
 #[test]
 fn cache_survives_the_end_of_its_runtime() {
     let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     let bench = Bench::new();
-    let cache = bench.builder().build();
+    let cache = bench.own_cache();
     // Without a runtime: an error, no panic.
-    let error = futures_util::FutureExt::now_or_never(cache.token()).unwrap().unwrap_err();
+    let error = cache.token().now_or_never().unwrap().unwrap_err();
     assert!(matches!(error.kind(), TokenErrorKind::NoRuntime));
     // The first runtime ends during a fetch.
     bench.weixin.respond_once(TOKEN, MockResponse::Hang);
     runtime().block_on(async {
-        let waiting = tokio::spawn({
-            let cache = cache.clone();
-            async move { cache.token().await.map(drop) }
-        });
-        bench.clock.advance_and_run(seconds(1)).await;
-        drop(waiting);
+        let _waiting = caller(&cache);
+        bench.advance(1).await;
     });
     bench.weixin.respond_always(TOKEN, token("A"));
     runtime().block_on(async {
-        let waiting = tokio::spawn({
-            let cache = cache.clone();
-            async move { cache.token().await.unwrap().token().expose_secret().to_owned() }
-        });
-        bench.clock.advance_and_run(seconds(5)).await;
-        assert_eq!(waiting.await.unwrap(), "A");
+        let waiting = caller(&cache);
+        bench.advance(5).await;
+        assert_eq!(waiting.await.unwrap().unwrap().token().expose_secret(), "A");
     });
     assert_eq!(bench.fetches(), 2);
     // Reports work, too.
@@ -266,19 +226,24 @@ fn cache_survives_the_end_of_its_runtime() {
 
 #[tokio::test]
 async fn external_invalidation_is_an_event() {
-    let bench = Bench::new();
-    bench.weixin.respond_once(TOKEN, token("A"));
-    bench.weixin.respond_once(TOKEN, token("B"));
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    let cache = bench.builder().on_event(move |event| drop(sender.send(format!("{event:?}")))).build();
+    let bench = Bench::issuing(&["A", "B"]);
+    let cache = bench.own_cache();
     let rejected = cache.token().await.unwrap().generation();
-    bench.clock.advance_and_run(seconds(60)).await;
+    bench.advance(60).await;
     cache.refresh(rejected, Evidence::Observed).await.unwrap();
-    let mut names = Vec::new();
-    while let Ok(text) = receiver.try_recv() {
-        names.push(text.split([' ', '{']).next().unwrap().to_owned());
-    }
-    assert_eq!(names, ["Refreshed", "Rejected", "InvalidatedExternally", "Refreshed"]);
+    let events = bench.events.lock().unwrap();
+    assert!(
+        matches!(
+            &events[..],
+            [
+                TokenEvent::Refreshed { .. },
+                TokenEvent::Rejected { .. },
+                TokenEvent::InvalidatedExternally { .. },
+                TokenEvent::Refreshed { .. }
+            ]
+        ),
+        "{events:?}"
+    );
 }
 
 /// A token service that returns the tokens in turn. It records the requests, and hangs at the end.
@@ -306,7 +271,7 @@ impl TokenUpstream for TokenService {
         let next = self.tokens.lock().unwrap().pop();
         match next {
             Some(text) => Ok(FetchedToken::new(text.parse().unwrap(), seconds(7200))),
-            None => std::future::pending().await,
+            None => pending().await,
         }
     }
 

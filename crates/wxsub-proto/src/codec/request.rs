@@ -5,7 +5,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode};
 
-use crate::BaseUrl;
+use crate::{BaseUrl, ValidationError};
 
 /// The two verbs Weixin's API uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,11 +136,6 @@ impl fmt::Debug for Request<'_> {
 /// All but the unreserved characters of RFC 3986.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A query string whose percent-encoding is not UTF-8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the query string is not percent-encoded UTF-8")]
-pub struct QueryDecodeError;
-
 /// Encodes one value of a query string, exactly once.
 #[must_use]
 pub fn percent_encode(value: &str) -> PercentEncode<'_> {
@@ -161,11 +156,11 @@ pub(crate) fn percent_encode_into(url: &mut String, value: &str) {
 /// Decodes a query string into names and values, in order. `+` is a space, as in forms.
 ///
 /// # Errors
-/// [`QueryDecodeError`] if a name or value does not decode to UTF-8.
-pub fn decode_query(query: &str) -> Result<Vec<(String, String)>, QueryDecodeError> {
-    let decode = |part: &str| {
-        let part = part.replace('+', " ");
-        percent_decode_str(&part).decode_utf8().map(|text| text.into_owned()).map_err(|_| QueryDecodeError)
+/// [`ValidationError`] of `query` if a name or value does not decode to UTF-8.
+pub fn decode_query(query: &str) -> Result<Vec<(String, String)>, ValidationError> {
+    let decode = |part: &str| match percent_decode_str(&part.replace('+', " ")).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(ValidationError::invalid_format("query", "percent-encoded UTF-8")),
     };
     query
         .trim_start_matches('?')

@@ -120,16 +120,12 @@ impl FromStr for ConsentCallback {
 
     fn from_str(text: &str) -> Result<Self, ValidationError> {
         let mut fields = CallbackFields::parse(text)?;
-        let mut required =
-            |name| fields.take(name).ok_or_else(|| ValidationError::new(name, ValidationErrorKind::Missing));
+        let mut required = |name| fields.take(name).ok_or_else(|| ValidationError::missing(name));
         let confirmed = match required("action")?.as_str() {
             "confirm" => true,
             "cancel" => false,
             _ => {
-                return Err(ValidationError::new(
-                    "action",
-                    ValidationErrorKind::InvalidFormat { expected: "confirm or cancel" },
-                ));
+                return Err(ValidationError::invalid_format("action", "confirm or cancel"));
             }
         };
         let template_id = required("template_id")?.parse()?;
@@ -201,11 +197,9 @@ impl CallbackFields {
                 Self::from_query(text.split_once('?').map_or("", |(_, query)| query))
             }
             Some(_) => Self::from_query(text),
-            None => {
-                let expected =
-                    "a callback URL, a query string, a JSON object, a printed map or key:value lines";
-                Err(ValidationError::new("callback", ValidationErrorKind::InvalidFormat { expected }))
-            }
+            None => Err(malformed(
+                "a callback URL, a query string, a JSON object, a printed map or key:value lines",
+            )),
         }
     }
 
@@ -239,17 +233,15 @@ impl CallbackFields {
         // A URL that was copied out of HTML has `&amp;` where `&` was.
         let query = query.split('#').next().unwrap_or_default().replace("&amp;", "&");
         let mut fields = Self::default();
-        for (name, value) in decode_query(&query).map_err(|_| not_utf8())? {
+        for (name, value) in decode_query(&query).map_err(|invalid| invalid.with_field("callback"))? {
             fields.put(&name, value)?;
         }
         Ok(fields)
     }
 
     fn from_json(text: &str) -> Result<Self, ValidationError> {
-        let object = parse_object_without_duplicates(text.as_bytes()).map_err(|_| {
-            let expected = "one JSON object in which no name stands twice";
-            ValidationError::new("callback", ValidationErrorKind::InvalidFormat { expected })
-        })?;
+        let object = parse_object_without_duplicates(text.as_bytes())
+            .map_err(|_| malformed("one JSON object in which no name stands twice"))?;
         let mut fields = Self::default();
         for (name, value) in object {
             match value {
@@ -268,11 +260,7 @@ impl CallbackFields {
         let members = members.split([',', ';', '\n']).map(str::trim).filter(|member| !member.is_empty());
         for member in members {
             let Some((name, value)) = member.split_once([':', '=']) else {
-                let expected = "one JSON object, or a map printed as {name: value, …}";
-                return Err(ValidationError::new(
-                    "callback",
-                    ValidationErrorKind::InvalidFormat { expected },
-                ));
+                return Err(malformed("one JSON object, or a map printed as {name: value, …}"));
             };
             let [name, value] = [name, value].map(|text| text.trim().trim_matches(['"', '\'']));
             if !["null", "undefined", "None", "nil", "<null>"].contains(&value) {
@@ -286,10 +274,7 @@ impl CallbackFields {
         let mut fields = Self::default();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let Some((name, value)) = line.split_once(':') else {
-                return Err(ValidationError::new(
-                    "callback",
-                    ValidationErrorKind::InvalidFormat { expected: "lines of the form key:value" },
-                ));
+                return Err(malformed("lines of the form key:value"));
             };
             fields.put(name.trim(), value.trim().to_owned())?;
         }
@@ -297,8 +282,8 @@ impl CallbackFields {
     }
 }
 
-fn not_utf8() -> ValidationError {
-    ValidationError::new("callback", ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" })
+fn malformed(expected: &'static str) -> ValidationError {
+    ValidationError::invalid_format("callback", expected)
 }
 
 /// The values that a callback must have to belong to a request, for applications that keep the request in the user's
@@ -452,7 +437,7 @@ mod tests {
             "action=cancel&template_id=T&scene=7&openid=someone".parse().unwrap();
         assert_eq!(cancelled.action(), &ConsentAction::Cancel);
         let error = "action=confirm&template_id=T&scene=7".parse::<ConsentCallback>().unwrap_err();
-        assert_eq!(error, ValidationError::new("openid", ValidationErrorKind::Missing));
+        assert_eq!(error, ValidationError::missing("openid"));
     }
 
     #[test]

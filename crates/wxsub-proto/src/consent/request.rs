@@ -92,7 +92,7 @@ validated_string!(
         match text {
             "null" => {
                 let expected = "something else than the text null, which Weixin sends for an unset value";
-                Err(ValidationError::new("reserved", ValidationErrorKind::InvalidFormat { expected }))
+                Err(ValidationError::invalid_format("reserved", expected))
             }
             _ => Ok(()),
         }

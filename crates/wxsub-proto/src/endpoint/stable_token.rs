@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::token::{GRANT_TYPE, check_grant_type};
 use crate::codec::Request;
-use crate::{AppId, AppSecret, ValidationError, ValidationErrorKind};
+use crate::{AppId, AppSecret, ValidationError};
 
 pub use super::token::TokenResponse;
 
@@ -76,15 +76,14 @@ impl StableTokenRequest {
     /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them, or `body` if
     /// it is not a JSON object of the right kinds.
     pub fn decode(body: &[u8]) -> Result<Self, ValidationError> {
-        let rule = ValidationErrorKind::InvalidFormat {
-            expected: "a JSON object with grant_type, appid, secret and force_refresh",
-        };
-        let read: DecodedBody =
-            serde_json::from_slice(body).map_err(|_| ValidationError::new("body", rule))?;
-        let missing = |field| ValidationError::new(field, ValidationErrorKind::Missing);
-        let appid = AppId::new(read.appid.ok_or_else(|| missing("appid"))?)?;
-        check_grant_type(&read.grant_type.ok_or_else(|| missing("grant_type"))?)?;
-        let secret = AppSecret::new(read.secret.ok_or_else(|| missing("secret"))?)?;
+        let read: DecodedBody = serde_json::from_slice(body).map_err(|_| {
+            let expected = "a JSON object with grant_type, appid, secret and force_refresh";
+            ValidationError::invalid_format("body", expected)
+        })?;
+        let required = |field, value: Option<String>| value.ok_or_else(|| ValidationError::missing(field));
+        let appid = AppId::new(required("appid", read.appid)?)?;
+        check_grant_type(&required("grant_type", read.grant_type)?)?;
+        let secret = AppSecret::new(required("secret", read.secret)?)?;
         Ok(Self { appid, secret, force_refresh: read.force_refresh.unwrap_or(false) })
     }
 }

@@ -4,7 +4,7 @@
 //! <https://developers.weixin.qq.com/doc/subscription/en/api/notify/subscribe/api_templatesubscribe.html>
 
 use crate::codec::{DecodeError, QueryPair, Request, acknowledgement, decode_query};
-use crate::{AccessToken, ApiError, Message, ValidationError, ValidationErrorKind};
+use crate::{AccessToken, ApiError, Message, ValidationError};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/message/template/subscribe";
@@ -24,12 +24,8 @@ pub fn request<'a>(access_token: &'a AccessToken, message: &Message) -> Request<
 /// # Errors
 /// [`ValidationError`] if there is no `access_token` or it is not visible ASCII.
 pub fn access_token_from_query(query: &str) -> Result<AccessToken, ValidationError> {
-    let rule = ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" };
-    let pairs = decode_query(query).map_err(|_| ValidationError::new("query", rule))?;
-    let token = pairs.into_iter().find(|(name, _)| name == "access_token");
-    AccessToken::new(
-        token.ok_or_else(|| ValidationError::new("access_token", ValidationErrorKind::Missing))?.1,
-    )
+    let token = decode_query(query)?.into_iter().find(|(name, _)| name == "access_token");
+    AccessToken::new(token.ok_or_else(|| ValidationError::missing("access_token"))?.1)
 }
 
 /// Decodes the response: success, which is `errcode` 0 and nothing else, or an API error.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::codec::{DecodeError, QueryPair, Request, decode_query, parse_envelope, parse_lenient_int};
-use crate::{AccessToken, ApiError, AppId, AppSecret, ValidationError, ValidationErrorKind};
+use crate::{AccessToken, ApiError, AppId, AppSecret, ValidationError};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/token";
@@ -51,11 +51,10 @@ impl TokenRequest {
     /// # Errors
     /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them.
     pub fn decode(query: &str) -> Result<Self, ValidationError> {
-        let rule = ValidationErrorKind::InvalidFormat { expected: "percent-encoded UTF-8" };
-        let pairs = decode_query(query).map_err(|_| ValidationError::new("query", rule))?;
+        let pairs = decode_query(query)?;
         let text = |field| {
             let value = pairs.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str());
-            value.ok_or_else(|| ValidationError::new(field, ValidationErrorKind::Missing))
+            value.ok_or_else(|| ValidationError::missing(field))
         };
         let appid = text("appid")?.parse()?;
         check_grant_type(text("grant_type")?)?;
@@ -66,10 +65,7 @@ impl TokenRequest {
 pub(super) fn check_grant_type(text: &str) -> Result<(), ValidationError> {
     match text {
         GRANT_TYPE => Ok(()),
-        _ => Err(ValidationError::new(
-            "grant_type",
-            ValidationErrorKind::InvalidFormat { expected: GRANT_TYPE },
-        )),
+        _ => Err(ValidationError::invalid_format("grant_type", GRANT_TYPE)),
     }
 }
 

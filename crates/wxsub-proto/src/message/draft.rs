@@ -57,10 +57,7 @@ impl<'a> MessageDraft<'a> {
             let draft = Self::deserialize(&mut deserializer)?;
             deserializer.end().map(|()| draft)
         };
-        parse().map_err(|error| {
-            let expected = expected_form(bytes, &error);
-            ValidationError::new("message", ValidationErrorKind::InvalidFormat { expected })
-        })
+        parse().map_err(|error| ValidationError::invalid_format("message", expected_form(bytes, &error)))
     }
 
     /// The user, if it is valid.
@@ -182,7 +179,7 @@ impl<'a> MessageDraft<'a> {
     fn required<T: FromStr<Err = ValidationError>>(&self, field: &'static str) -> Result<T, ValidationError> {
         match self.get(field) {
             Some(member) => parse(field, member),
-            None => Err(ValidationError::new(field, ValidationErrorKind::Missing)),
+            None => Err(ValidationError::missing(field)),
         }
     }
 
@@ -198,17 +195,14 @@ impl<'a> MessageDraft<'a> {
             Some(Member::Text(text)) => text.parse(),
             Some(Member::Other(value)) => Scene::try_from(value.as_u64().unwrap_or(u64::MAX)),
             Some(Member::Object(_)) => Scene::try_from(u64::MAX),
-            None => Err(ValidationError::new("scene", ValidationErrorKind::Missing)),
+            None => Err(ValidationError::missing("scene")),
         }
     }
 
     fn check_object(&self, field: &'static str) -> Result<(), ValidationError> {
         match self.non_empty(field) {
             None | Some(Member::Object(_)) => Ok(()),
-            Some(_) => {
-                let rule = ValidationErrorKind::InvalidFormat { expected: "a JSON object" };
-                Err(ValidationError::new(field, rule))
-            }
+            Some(_) => Err(ValidationError::invalid_format(field, "a JSON object")),
         }
     }
 
@@ -233,7 +227,7 @@ fn parse<T: FromStr<Err = ValidationError>>(
 ) -> Result<T, ValidationError> {
     match member {
         Member::Text(text) => text.parse().map_err(|error: ValidationError| error.with_field(field)),
-        _ => Err(ValidationError::new(field, ValidationErrorKind::InvalidFormat { expected: "text" })),
+        _ => Err(ValidationError::invalid_format(field, "text")),
     }
 }
 
