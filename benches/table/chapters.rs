@@ -38,19 +38,16 @@ pub(crate) fn print_all(arguments: &Arguments) {
 /// Reads the current token while it is valid.
 fn print_reading(arguments: &Arguments, server: &Server) {
     let amount = arguments.amount(10_000_000, 500_000);
-    let mut rounds = Vec::new();
-    for _ in 0..rounds(arguments) {
-        rounds.push(
-            [("current-token", 1), ("clocks", 1), ("current-token", 2), ("clocks", 2)]
-                .map(|(contender, threads)| server.measure(contender, threads, amount)),
-        );
-    }
-    let alone: Vec<_> = rounds.iter().map(|[ours, clocks, ..]| (*ours, *clocks)).collect();
+    let contenders = [("current-token", 1), ("clocks", 1), ("current-token", 2), ("clocks", 2)];
+    let measured: Vec<_> = (0..rounds(arguments))
+        .map(|_| contenders.map(|(contender, threads)| server.measure(contender, threads, amount)))
+        .collect();
+    let alone: Vec<_> = measured.iter().map(|[ours, clocks, ..]| (*ours, *clocks)).collect();
     let what = "read the current token, beside its two clock reads";
     Row::pairs(what, Unit::Nanos, &alone, |m| m.cpu).ratio(Goal::AtMost(1.5)).print();
     // How much two threads read per CPU time of each, compared with one thread.
     let speed_up = |one: &Measured, two: &Measured| 2.0 * one.cpu / two.cpu;
-    let both: Vec<_> = rounds
+    let both: Vec<_> = measured
         .iter()
         .map(|[ours, clocks, ours_two, clocks_two]| (speed_up(ours, ours_two), speed_up(clocks, clocks_two)))
         .collect();
