@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Factory, assert_is, fails, get, is_lost, succeeds};
+use super::{Factory, assert_is, fails, get, succeeds};
 use crate::testing::faulty_server::{FaultyServer, ScriptStep};
 use crate::transport::{RequestState, TransportErrorKind, TransportLimits};
 
@@ -16,16 +16,6 @@ pub async fn a_body_of_the_largest_size(factory: Factory<'_>) {
         let server = FaultyServer::responding(response).await;
         let transport = factory(TransportLimits::default().body_bytes(1000));
         assert_eq!(succeeds(&*transport, get(&server.base_url(""))).await.body, body);
-    }
-}
-
-/// A body whose announced length is too large is not read: the server never sends it.
-pub async fn an_announced_body_that_is_too_large(factory: Factory<'_>) {
-    for length in ["1001", "1073741824", "18446744073709551614"] {
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
-        let script = vec![ScriptStep::Read, ScriptStep::write(head), ScriptStep::Hang];
-        let transport = factory(TransportLimits::default().body_bytes(1000));
-        is_lost(&*transport, script, TOO_LARGE).await;
     }
 }
 

@@ -39,29 +39,22 @@ pub async fn statuses_and_bodies_come_back_untouched(factory: Factory<'_>) {
     }
 }
 
-/// The `date` header is returned unchanged, valid or not.
-pub async fn date_is_returned(factory: Factory<'_>) {
+/// The `date` header is returned unchanged, valid or not, and `Retry-After` if it is a number of seconds.
+pub async fn date_and_retry_after_are_returned(factory: Factory<'_>) {
     let transport = factory(TransportLimits::default());
-    for (head, date) in [
-        ("date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Some("Sun, 06 Nov 1994 08:49:37 GMT")),
-        ("date: yesterday\r\n", Some("yesterday")),
-        ("", None),
+    for (head, date, seconds) in [
+        ("date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Some("Sun, 06 Nov 1994 08:49:37 GMT"), None),
+        ("date: yesterday\r\nretry-after: 60\r\n", Some("yesterday"), Some(60)),
+        ("retry-after: soon\r\n", None, None),
+        ("", None, None),
     ] {
-        let response = format!("HTTP/1.1 200 OK\r\n{head}content-length: 2\r\n\r\n{{}}");
-        let server = FaultyServer::responding(ScriptStep::write(response)).await;
-        let response = succeeds(&*transport, get(&server.base_url(""))).await;
-        assert_eq!(response.date.as_deref(), date);
-    }
-}
-
-/// `Retry-After` is returned if it is a number of seconds.
-pub async fn retry_after_is_returned(factory: Factory<'_>) {
-    let transport = factory(TransportLimits::default());
-    for (head, seconds) in [("retry-after: 60\r\n", Some(60)), ("retry-after: soon\r\n", None), ("", None)] {
         let response = format!("HTTP/1.1 503 Later\r\n{head}content-length: 2\r\n\r\n{{}}");
         let server = FaultyServer::responding(ScriptStep::write(response)).await;
         let response = succeeds(&*transport, get(&server.base_url(""))).await;
-        assert_eq!(response.retry_after, seconds.map(Duration::from_secs));
+        assert_eq!(
+            (response.date.as_deref(), response.retry_after),
+            (date, seconds.map(Duration::from_secs))
+        );
     }
 }
 
