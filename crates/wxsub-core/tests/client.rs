@@ -9,6 +9,7 @@
 )]
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +41,14 @@ fn bench() -> Bench {
     let weixin = MockTransport::new().token("TOKEN-A").token("TOKEN-B").token("TOKEN-C");
     let client = Client::builder("wx1", "SECRET", weixin.clone()).clock(clock.clone()).build().unwrap();
     Bench { clock, weixin, client }
+}
+
+/// A bench where each send gets this response, and the error of a send.
+async fn failed_send(response: MockResponse) -> (Bench, SendError) {
+    let bench = bench();
+    bench.weixin.respond_always(SEND, response);
+    let error = bench.client.send(&message("t")).await.unwrap_err();
+    (bench, error)
 }
 
 fn message(title: &str) -> Message {
@@ -74,9 +83,7 @@ async fn stale_token_is_replaced_and_message_replayed_once() {
 
 #[tokio::test]
 async fn second_stale_code_ends_the_send() {
-    let bench = bench();
-    bench.weixin.respond_always(SEND, refusal(40001));
-    let error = bench.client.send(&message("t")).await.unwrap_err();
+    let (bench, error) = failed_send(refusal(40001)).await;
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Refused, Delivery::Rejected));
     assert_eq!(error.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
     assert_eq!(bench.weixin.count(SEND), 2);
@@ -131,9 +138,7 @@ async fn stale_code_without_new_token_is_not_replayed() {
 #[tokio::test]
 async fn other_errcodes_are_not_replayed() {
     for code in [-1, 43101, 40003, 45009, 45011, 48001, 40164, 123_456_789] {
-        let bench = bench();
-        bench.weixin.respond_always(SEND, refusal(code));
-        let error = bench.client.send(&message("t")).await.unwrap_err();
+        let (bench, error) = failed_send(refusal(code)).await;
         assert_eq!(error.errcode(), Some(ErrCode::new(code)));
         assert!(error.to_string().contains(&code.to_string()), "{error}");
         assert_eq!((bench.weixin.count(SEND), bench.weixin.count(TOKEN)), (1, 1));
@@ -142,10 +147,9 @@ async fn other_errcodes_are_not_replayed() {
 
 #[tokio::test]
 async fn lost_response_is_never_repeated() {
-    let html = MockResponse::Response(200, "<html>portal</html>".into());
     for step in [
         MockResponse::lose_response(),
-        html,
+        MockResponse::Response(200, "<html>portal</html>".into()),
         MockResponse::Response(502, "".into()),
         MockResponse::Response(500, r#"{"errcode":0}"#.into()),
         MockResponse::Response(302, "".into()),
@@ -156,9 +160,7 @@ async fn lost_response_is_never_repeated() {
         MockResponse::json(r#"{"message":"no Route matched"}"#),
         MockResponse::json(r#"{"errmsg":"invalid openid"}"#),
     ] {
-        let bench = bench();
-        bench.weixin.respond_always(SEND, step);
-        let error = bench.client.send(&message("t")).await.unwrap_err();
+        let (bench, error) = failed_send(step).await;
         assert_eq!((error.delivery(), error.is_retryable()), (Delivery::MaybeSent, false), "{error}");
         assert!(error.to_string().contains("may have been sent"), "{error}");
         assert_eq!(bench.weixin.count(SEND), 1);
@@ -167,10 +169,8 @@ async fn lost_response_is_never_repeated() {
 
 #[tokio::test]
 async fn a_damaged_refusal_is_a_refusal() {
-    let bench = bench();
     let damaged = b"{\"errcode\":43101,\"errmsg\":\"\xd3\xc3\xbb\xa7\x01 rid: 6004f3da-1529ba72-5c345f67\"}";
-    bench.weixin.respond_always(SEND, MockResponse::Response(200, damaged.as_slice().into()));
-    let error = bench.client.send(&message("t")).await.unwrap_err();
+    let (_, error) = failed_send(MockResponse::Response(200, damaged.as_slice().into())).await;
     assert_eq!((error.delivery(), error.remedy()), (Delivery::Rejected, Remedy::Stop));
     assert_eq!(error.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
 }
@@ -296,11 +296,8 @@ async fn refused_token_call_has_a_remedy() {
 
 #[tokio::test]
 async fn token_in_errmsg_is_redacted() {
-    let bench = bench();
-    bench
-        .weixin
-        .respond_always(SEND, MockResponse::json(r#"{"errcode":48001,"errmsg":"no: TOKEN-A rid: TOKEN-A"}"#));
-    let error = bench.client.send(&message("t")).await.unwrap_err();
+    let echo = MockResponse::json(r#"{"errcode":48001,"errmsg":"no: TOKEN-A rid: TOKEN-A"}"#);
+    let (_, error) = failed_send(echo).await;
     assert!(!format!("{error} {error:?}").contains("TOKEN-A"), "{error}");
 }
 
@@ -350,10 +347,10 @@ async fn static_token_is_not_refreshed() {
 async fn batch_keeps_order_and_reads_only_messages_in_flight() {
     let bench = bench();
     bench.weixin.respond_always(SEND, ok());
-    let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let read = Arc::new(AtomicUsize::new(0));
     let counter = read.clone();
     let messages = stream::iter(0..1000).map(move |n| {
-        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        counter.fetch_add(1, Ordering::Relaxed);
         (n, message(&n.to_string()))
     });
     let mut results = bench.client.send_all(messages, NonZeroUsize::new(8).unwrap());
@@ -362,7 +359,7 @@ async fn batch_keeps_order_and_reads_only_messages_in_flight() {
         assert_eq!(key, n);
         result.unwrap();
         n += 1;
-        assert!(read.load(std::sync::atomic::Ordering::Relaxed) <= n + 8);
+        assert!(read.load(Ordering::Relaxed) <= n + 8);
     }
     assert_eq!((n, bench.weixin.count(SEND)), (1000, 1000));
 }

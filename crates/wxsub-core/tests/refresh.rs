@@ -50,14 +50,23 @@ impl Driver {
     fn with_token_of(endpoint: TokenEndpoint) -> Self {
         let mut driver = Self::new(endpoint);
         let request = driver.request_token();
-        let issued = driver.token("A", &request);
-        driver.finish(&request, FetchOutcome::Issued(issued));
+        driver.issue(&request, driver.token("A", &request));
         driver
     }
 
+    /// A token of this generation that was requested now.
+    fn cached(&self, text: &str, generation: Generation, lifetime: u64) -> Arc<CachedToken> {
+        Arc::new(CachedToken::new(text.parse().unwrap(), generation, self.now, seconds(lifetime)))
+    }
+
+    /// The token that this attempt gets now.
     fn token(&self, text: &str, request: &FetchRequest) -> Arc<CachedToken> {
-        let generation = request.known.next(self.now.wall);
-        Arc::new(CachedToken::new(text.parse().unwrap(), generation, self.now, seconds(7200)))
+        self.cached(text, request.known.next(self.now.wall), 7200)
+    }
+
+    /// A token of a peer, whose generation is higher by this.
+    fn peer_token(&self, ahead: u64) -> Arc<CachedToken> {
+        self.cached("STORED", Generation::new(self.current().generation().get() + ahead), 7200)
     }
 
     fn handle(&mut self, event: Event) -> Vec<Action> {
@@ -70,6 +79,31 @@ impl Driver {
 
     fn finish(&mut self, request: &FetchRequest, outcome: FetchOutcome) -> Vec<Action> {
         self.handle(Event::FetchFinished { attempt: request.attempt, outcome })
+    }
+
+    fn issue(&mut self, request: &FetchRequest, token: Arc<CachedToken>) -> Vec<Action> {
+        self.finish(request, FetchOutcome::Issued(token))
+    }
+
+    fn adopt(&mut self, request: &FetchRequest, token: Arc<CachedToken>) -> Vec<Action> {
+        self.finish(request, FetchOutcome::Adopted { token, in_doubt_since: None, lost_race: false })
+    }
+
+    /// Reports the current token, and starts the attempt.
+    fn fetch_after(&mut self, evidence: Evidence) -> FetchRequest {
+        fetch(self.report(evidence))
+    }
+
+    /// Each of these tokens replaces the one before, after a report.
+    fn replace_with(&mut self, texts: &[&str]) {
+        for text in texts {
+            let request = self.fetch_after(Evidence::Reported);
+            self.issue(&request, self.token(text, &request));
+        }
+    }
+
+    fn load(&mut self, token: Arc<CachedToken>) -> Vec<Action> {
+        self.handle(Event::StoreLoaded { token, in_doubt_since: None })
     }
 
     /// Reports a token of long ago.
@@ -122,12 +156,6 @@ fn emitted(actions: Vec<Action>) -> Vec<TokenEvent> {
     events.collect()
 }
 
-/// A token of a peer, whose generation is higher by this.
-fn peer_token(driver: &Driver, ahead: u64) -> CachedToken {
-    let generation = Generation::new(driver.current().generation().get() + ahead);
-    CachedToken::new("STORED".parse().unwrap(), generation, driver.now, seconds(7200))
-}
-
 #[test]
 fn no_attempt_is_planned_during_an_attempt() {
     let mut driver = Driver::new(TokenEndpoint::Token);
@@ -168,8 +196,8 @@ fn two_fast_failures_are_silent() {
 #[test]
 fn expiry_without_failed_attempt_is_no_failure() {
     let mut driver = Driver::with_token();
-    let request = fetch(driver.report(Evidence::Reported));
-    driver.finish(&request, FetchOutcome::Issued(driver.current()));
+    let request = driver.fetch_after(Evidence::Reported);
+    driver.issue(&request, driver.current());
     assert!(driver.status().failure.is_some(), "Weixin has no other token than the reported one");
     driver.advance(seconds(4_000));
     let request = fetch(driver.handle(Event::Timer));
@@ -199,19 +227,10 @@ fn older_or_expired_token_is_not_adopted() {
     let reread_delay = Duration::from_millis(100);
     for (found, is_adopted) in [(1, false), (2, true), (3, true)] {
         let mut driver = Driver::with_token();
-        let request = fetch(driver.report(Evidence::Reported));
-        driver.handle(Event::StoreLoaded { token: Arc::new(peer_token(&driver, 2)), in_doubt_since: None });
+        let request = driver.fetch_after(Evidence::Reported);
+        driver.load(driver.peer_token(2));
         let known = driver.current().generation().get();
-        let issued = CachedToken::new(
-            "F".parse().unwrap(),
-            Generation::new(known - 2 + found),
-            driver.now,
-            seconds(7200),
-        );
-        driver.finish(
-            &request,
-            FetchOutcome::Adopted { token: Arc::new(issued), in_doubt_since: None, lost_race: false },
-        );
+        driver.adopt(&request, driver.cached("F", Generation::new(known - 2 + found), 7200));
         assert_eq!(
             (driver.current().token().expose_secret() == "F", driver.due_in() > reread_delay),
             (is_adopted, is_adopted)
@@ -219,15 +238,10 @@ fn older_or_expired_token_is_not_adopted() {
     }
     for is_expired in [true, false] {
         let mut driver = Driver::with_token();
-        let rejected = driver.current();
-        let request = fetch(driver.report(Evidence::Observed));
-        let token = if is_expired { "EXPIRED".parse().unwrap() } else { rejected.token().clone() };
-        let lifetime = seconds(if is_expired { 0 } else { 7200 });
-        let issued = CachedToken::new(token, request.known.next(driver.now.wall), driver.now, lifetime);
-        driver.finish(
-            &request,
-            FetchOutcome::Adopted { token: Arc::new(issued), in_doubt_since: None, lost_race: false },
-        );
+        let request = driver.fetch_after(Evidence::Observed);
+        // A is the rejected token.
+        let (text, lifetime) = if is_expired { ("EXPIRED", 0) } else { ("A", 7200) };
+        driver.adopt(&request, driver.cached(text, request.known.next(driver.now.wall), lifetime));
         assert!(driver.status().current.is_none());
         assert_eq!(driver.due_in(), reread_delay);
     }
@@ -242,17 +256,11 @@ fn superseded_token_puts_current_token_in_doubt() {
         (TokenEndpoint::StableToken, true, false),
     ] {
         let mut driver = Driver::with_token_of(endpoint);
-        let request = fetch(driver.report(if held { Evidence::Reported } else { Evidence::Observed }));
+        let request = driver.fetch_after(if held { Evidence::Reported } else { Evidence::Observed });
         let superseded = driver.token("B", &request);
-        let lifetime = seconds(if held { 7200 } else { 0 });
-        let newer = CachedToken::new(
-            "C".parse().unwrap(),
-            request.known.next(driver.now.wall + seconds(1)),
-            driver.now,
-            lifetime,
-        );
-        driver.handle(Event::StoreLoaded { token: Arc::new(newer), in_doubt_since: None });
-        driver.finish(&request, FetchOutcome::Issued(superseded));
+        let newer = request.known.next(driver.now.wall + seconds(1));
+        driver.load(driver.cached("C", newer, if held { 7200 } else { 0 }));
+        driver.issue(&request, superseded);
         assert_eq!(driver.status().in_doubt_from.is_some(), in_doubt, "{endpoint:?}, held: {held}");
         assert!(driver.due_in() <= seconds(5));
     }
@@ -264,9 +272,9 @@ fn forced_attempt_counts_from_the_first_attempt() {
     for (duration, is_reported) in [(14, true), (2, false)] {
         let mut driver = Driver::with_token_of(TokenEndpoint::StableToken);
         let same = driver.current();
-        let request = fetch(driver.report(Evidence::Observed));
+        let request = driver.fetch_after(Evidence::Observed);
         driver.advance(seconds(duration));
-        let request = fetch(driver.finish(&request, FetchOutcome::Issued(same)));
+        let request = fetch(driver.issue(&request, same));
         assert_eq!(request.mode, RefreshMode::Forced);
         driver.advance(seconds(duration));
         driver.finish(&request, lost());
@@ -282,21 +290,18 @@ fn report_without_token_gets_attempt_or_failure() {
     let request = fetch(actions);
     driver.finish(&request, FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued));
     let actions = driver.report_old();
-    assert!(matches!(actions.as_slice(), [Action::ResolveReport(ReportOutcome::Rejected(_))]), "{actions:?}");
+    assert!(matches!(&*actions, [Action::ResolveReport(ReportOutcome::Rejected(_))]), "{actions:?}");
     driver.advance(driver.due_in());
     fetch(driver.handle(Event::Timer));
     let actions = driver.report_old();
-    assert!(
-        matches!(actions.as_slice(), [Action::ResolveReport(ReportOutcome::Pending { .. })]),
-        "{actions:?}"
-    );
+    assert!(matches!(&*actions, [Action::ResolveReport(ReportOutcome::Pending { .. })]), "{actions:?}");
 }
 
 /// A peer fetched and got no token. The report still needs an attempt.
 #[test]
 fn report_survives_marker_of_peer() {
     let mut driver = Driver::with_token();
-    let request = fetch(driver.report(Evidence::Reported));
+    let request = driver.fetch_after(Evidence::Reported);
     driver.finish(&request, FetchOutcome::LeaseHeldByPeer);
     driver.read_store(Some(driver.now.wall));
     driver.read_store(None);
@@ -312,7 +317,7 @@ fn has_external_invalidation(actions: Vec<Action>) -> bool {
 fn lost_response_explains_rejection_for_six_minutes() {
     for (elapsed, is_external) in [(359_999, false), (360_000, true)] {
         let mut driver = Driver::with_token();
-        let request = fetch(driver.report(Evidence::Reported));
+        let request = driver.fetch_after(Evidence::Reported);
         let requested_at = driver.now;
         driver.finish(&request, lost());
         driver.now = requested_at + Duration::from_millis(elapsed);
@@ -336,11 +341,7 @@ fn rejection_near_expiry_is_no_external_invalidation() {
 #[test]
 fn rate_limited_rejection_is_retried_when_allowed() {
     let mut driver = Driver::with_token();
-    for text in ["B", "C", "D", "E", "F"] {
-        let request = fetch(driver.report(Evidence::Reported));
-        let issued = driver.token(text, &request);
-        driver.finish(&request, FetchOutcome::Issued(issued));
-    }
+    driver.replace_with(&["B", "C", "D", "E", "F"]);
     driver.advance(seconds(10));
     assert!(driver.due_in() > seconds(60));
     driver.report(Evidence::Observed);
@@ -351,12 +352,8 @@ fn rate_limited_rejection_is_retried_when_allowed() {
 fn rate_limited_for(wait: Duration) -> Driver {
     let mut driver = Driver::with_token();
     let start = driver.now;
-    for text in ["B", "C", "D", "E"] {
-        let request = fetch(driver.report(Evidence::Reported));
-        let issued = driver.token(text, &request);
-        driver.finish(&request, FetchOutcome::Issued(issued));
-    }
-    let request = fetch(driver.report(Evidence::Reported));
+    driver.replace_with(&["B", "C", "D", "E"]);
+    let request = driver.fetch_after(Evidence::Reported);
     driver.now = start + (seconds(60) - wait);
     driver.finish(&request, FetchOutcome::Failed(TokenErrorKind::RateLimited(seconds(20))));
     driver
@@ -371,9 +368,8 @@ fn scheduled_attempt_uses_no_rate_limit() {
     assert_eq!(driver.due_in(), wait);
     driver.advance(wait);
     let request = fetch(driver.handle(Event::Timer));
-    let issued = driver.token("F", &request);
-    driver.finish(&request, FetchOutcome::Issued(issued));
-    fetch(driver.report(Evidence::Reported));
+    driver.issue(&request, driver.token("F", &request));
+    driver.fetch_after(Evidence::Reported);
 }
 
 #[test]
@@ -391,7 +387,7 @@ fn earlier_of_two_markers_counts() {
 #[test]
 fn marker_during_an_attempt_is_its_own() {
     let mut driver = Driver::with_token();
-    let request = fetch(driver.report(Evidence::Reported));
+    let request = driver.fetch_after(Evidence::Reported);
     driver.read_store(Some(driver.now.wall));
     driver.finish(&request, not_sent());
     assert_eq!(driver.status().in_doubt_from, None);
@@ -402,7 +398,7 @@ fn marker_during_an_attempt_is_its_own() {
 fn own_lost_response_outlives_the_marker() {
     let mut driver = Driver::with_token();
     let requested_at = driver.now;
-    let request = fetch(driver.report(Evidence::Reported));
+    let request = driver.fetch_after(Evidence::Reported);
     driver.finish(&request, lost());
     driver.read_store(Some(requested_at.wall));
     driver.read_store(None);
@@ -418,7 +414,7 @@ fn token_in_doubt_expedites_the_refresh() {
     assert!(driver.due_in() <= seconds(5));
 
     let mut driver = Driver::with_token();
-    let request = fetch(driver.report(Evidence::Reported));
+    let request = driver.fetch_after(Evidence::Reported);
     driver.advance(seconds(300));
     driver.finish(&request, FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued));
     let planned = driver.status().next_attempt_at;
@@ -436,7 +432,7 @@ fn only_a_later_requested_token_confirms() {
         (-10, TokenEndpoint::StableToken, true),
     ] {
         let mut driver = Driver::with_token_of(endpoint);
-        let request = fetch(driver.report(Evidence::Reported));
+        let request = driver.fetch_after(Evidence::Reported);
         driver.advance(seconds(15));
         let ended = driver.now.wall;
         driver.finish(&request, lost());
@@ -450,7 +446,7 @@ fn only_a_later_requested_token_confirms() {
             seconds(7200),
             driver.now,
         );
-        driver.handle(Event::StoreLoaded { token: Arc::new(found), in_doubt_since: None });
+        driver.load(Arc::new(found));
         assert_eq!(driver.current().generation(), generation);
         assert_eq!(driver.status().in_doubt_from.is_none(), is_confirmed, "{endpoint:?} {after}");
         assert_eq!(driver.due_in() > seconds(5), is_confirmed, "{endpoint:?} {after}");
@@ -468,7 +464,7 @@ fn conflicting_store_puts_own_token_in_doubt() {
     ] {
         let mut driver = Driver::with_token_of(endpoint);
         driver.advance(seconds(60));
-        let request = fetch(driver.report(Evidence::Reported));
+        let request = driver.fetch_after(Evidence::Reported);
         let unleased = driver.token("B", &request);
         let generation = unleased.generation();
         driver.finish(&request, FetchOutcome::IssuedWithoutLease(unleased));
@@ -481,7 +477,7 @@ fn conflicting_store_puts_own_token_in_doubt() {
 fn make_store_unavailable(driver: &mut Driver) -> Vec<TokenEvent> {
     // The rate limit allows one refresh on report a minute.
     driver.advance(seconds(60));
-    let request = fetch(driver.report(Evidence::Reported));
+    let request = driver.fetch_after(Evidence::Reported);
     emitted(driver.finish(&request, FetchOutcome::StoreUnavailable))
 }
 
@@ -495,9 +491,7 @@ fn store_events(events: &[TokenEvent]) -> Vec<&TokenEvent> {
 #[test]
 fn store_outage_and_recovery_are_reported_once() {
     let recoveries: [fn(&mut Driver) -> Vec<Action>; 3] = [
-        |driver| {
-            driver.handle(Event::StoreLoaded { token: Arc::new(peer_token(driver, 1)), in_doubt_since: None })
-        },
+        |driver| driver.load(driver.peer_token(1)),
         |driver| {
             driver.handle(Event::StorePublished {
                 generation: driver.current().generation(),
@@ -532,10 +526,9 @@ fn read_only_store_counts_as_unavailable() {
 #[test]
 fn unleased_fetch_keeps_store_unavailable_until_stored() {
     let mut driver = Driver::with_token();
-    let request = fetch(driver.report(Evidence::Observed));
+    let request = driver.fetch_after(Evidence::Observed);
     let unleased = driver.token("B", &request);
     let events = emitted(driver.finish(&request, FetchOutcome::IssuedWithoutLease(Arc::clone(&unleased))));
     assert_eq!(store_events(&events), [&TokenEvent::StoreUnavailable]);
-    let events = emitted(driver.handle(Event::StoreLoaded { token: unleased, in_doubt_since: None }));
-    assert_eq!(events, [TokenEvent::StoreRecovered]);
+    assert_eq!(emitted(driver.load(unleased)), [TokenEvent::StoreRecovered]);
 }
