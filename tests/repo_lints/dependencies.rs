@@ -49,6 +49,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
         &[
             "arc-swap",
             "async-trait",
+            "base16ct",
             "bytes",
             "futures-util",
             "getrandom",

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use wxsub_proto::{ValidationError, ValidationErrorKind};
+use wxsub_proto::ValidationError;
 use zeroize::Zeroizing;
 
 /// The key that authenticates a client to a control server: 43 characters of `[A-Za-z0-9]`. `Debug` redacts it, and
@@ -30,19 +30,16 @@ impl ApiKey {
     }
 
     /// Returns the key itself, for the request only.
-    #[must_use]
     pub fn expose_secret(&self) -> &str {
         &self.0
     }
 
     /// Returns the value of the header `Authorization`: `Bearer KEY`.
-    #[must_use]
     pub fn to_bearer(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("{BEARER} {}", self.expose_secret()))
     }
 
     /// Parses a value of the header `Authorization`. The scheme is case-insensitive, as RFC 9110 says.
-    #[must_use]
     pub fn from_bearer(value: &str) -> Option<Self> {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case(BEARER).then(|| Self::new(key.trim()).ok()).flatten()

@@ -46,7 +46,6 @@ pub enum ReadinessStatus {
 
 impl ReadinessStatus {
     /// Whether the server should get requests.
-    #[must_use]
     pub fn is_ready(self) -> bool {
         matches!(self, Self::Ready | Self::Degraded)
     }

@@ -28,19 +28,16 @@ pub const METRICS: &str = "/metrics";
 pub const OPENAPI: &str = "/openapi.json";
 
 /// Returns the path of an app's token.
-#[must_use]
 pub fn access_token(appid: &AppId) -> String {
     format!("/v1/apps/{appid}/access_token")
 }
 
 /// Returns the path to which an app's rejected token is reported.
-#[must_use]
 pub fn report(appid: &AppId) -> String {
     format!("/v1/apps/{appid}/access_token/report")
 }
 
 /// Returns the path to which an app's messages are posted.
-#[must_use]
 pub fn messages(appid: &AppId) -> String {
     format!("/v1/apps/{appid}/messages")
 }

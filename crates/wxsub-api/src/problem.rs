@@ -136,7 +136,6 @@ impl<'de> Deserialize<'de> for ProblemExtensions {
 
 impl ProblemKind {
     /// Returns the status of the response.
-    #[must_use]
     pub fn status(self) -> u16 {
         match self {
             Self::NotJson | Self::Incomplete => 400,
@@ -154,7 +153,6 @@ impl ProblemKind {
     }
 
     /// Returns the kind in words.
-    #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             Self::Unauthorized => "No known key",
@@ -176,7 +174,6 @@ impl ProblemKind {
     }
 
     /// Returns the remedy that follows from the kind alone.
-    #[must_use]
     pub fn remedy(self) -> Remedy {
         match self {
             Self::Unauthorized | Self::Forbidden | Self::NotFound => Remedy::FixConfig,
@@ -190,7 +187,6 @@ impl ProblemKind {
     }
 
     /// Whether the kind alone means that no send was tried, also without a result object.
-    #[must_use]
     pub fn is_before_send(self) -> bool {
         matches!(
             self,
@@ -201,7 +197,6 @@ impl ProblemKind {
 
 impl Problem {
     /// Creates a problem. The kind gives status and title.
-    #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
             kind,
@@ -226,7 +221,6 @@ impl Problem {
     }
 
     /// Parses the server's response to a message. `None` if it is not one, or status and outcome contradict each other.
-    #[must_use]
     pub fn parse_send_result(message: &Message, status: u16, body: &[u8]) -> Option<SendResult> {
         let problem: Self = serde_json::from_slice(body).ok()?;
         let remedy = problem.remedy();
@@ -241,7 +235,6 @@ impl Problem {
     }
 
     /// Returns the result of the message, if the problem has one.
-    #[must_use]
     pub fn result(&self) -> Option<&SendResult> {
         match &*self.extensions {
             ProblemExtensions::Result(result) => Some(result),
@@ -250,7 +243,6 @@ impl Problem {
     }
 
     /// Returns the remedy among the further members.
-    #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
         match &*self.extensions {
             ProblemExtensions::Empty {} => None,

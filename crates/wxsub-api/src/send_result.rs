@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{
     ApiError, ErrCode, Message, OpenId, Operation, Remedy, Scene, TemplateId, TraceId, ValidationErrors,
+    named_enum,
 };
 
 /// The result of sending one message. Members without a value are absent.
@@ -54,22 +55,21 @@ pub struct SendResult {
     pub line: Option<u64>,
 }
 
-/// The outcome of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "every reader must decide all five")]
-pub enum SendStatus {
-    /// Weixin accepted the message.
-    Sent,
-    /// Weixin refused the message with an error code.
-    Refused,
-    /// The message is invalid, so it was not sent.
-    Invalid,
-    /// The message did not reach Weixin. With stage `token` and an error code, Weixin refused the token call before it.
-    NotSent,
-    /// The message may have been sent: the response was lost.
-    MaybeSent,
+named_enum! {
+    /// The outcome of a message. Every reader must decide all five.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    pub enum SendStatus {
+        /// Weixin accepted the message.
+        Sent = "sent",
+        /// Weixin refused the message with an error code.
+        Refused = "refused",
+        /// The message is invalid, so it was not sent.
+        Invalid = "invalid",
+        /// The message did not reach Weixin. With stage `token` and an error code, Weixin refused the token call before it.
+        NotSent = "not_sent",
+        /// The message may have been sent: the response was lost.
+        MaybeSent = "maybe_sent",
+    }
 }
 
 /// An invalid field of a message.
@@ -84,18 +84,6 @@ pub struct FieldError {
 }
 
 impl SendStatus {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::Refused => "refused",
-            Self::Invalid => "invalid",
-            Self::NotSent => "not_sent",
-            Self::MaybeSent => "maybe_sent",
-        }
-    }
-
     /// Whether a response with this outcome can have this status.
     pub(crate) fn fits(self, status: u16) -> bool {
         match self {
@@ -110,7 +98,6 @@ impl SendStatus {
 
 impl FieldError {
     /// Converts validation errors to their JSON form.
-    #[must_use]
     pub fn list(problems: &ValidationErrors) -> Vec<Self> {
         problems
             .iter()
@@ -127,7 +114,6 @@ impl SendResult {
     }
 
     /// Creates the result of a message: its outcome, and the members that identify the message.
-    #[must_use]
     pub fn about(message: &Message, outcome: SendStatus) -> Self {
         Self::new(outcome).identified_by(message)
     }
@@ -143,13 +129,11 @@ impl SendResult {
     }
 
     /// The result of a sent message.
-    #[must_use]
     pub fn sent(message: &Message) -> Self {
         Self::about(message, SendStatus::Sent)
     }
 
     /// The result of a failed send: Weixin's error if there is one, what to do, and the call that failed.
-    #[must_use]
     pub fn failed(
         message: &Message,
         outcome: SendStatus,
@@ -168,25 +152,21 @@ impl SendResult {
     }
 
     /// The result of a send that was given up at an unknown stage.
-    #[must_use]
     pub fn given_up(message: &Message) -> Self {
         Self { remedy: Some(Remedy::Investigate), ..Self::about(message, SendStatus::MaybeSent) }
     }
 
     /// The result if there was no access token.
-    #[must_use]
     pub fn no_token(message: &Message) -> Self {
         Self::failed(message, SendStatus::NotSent, None, Remedy::RetryLater, Operation::FetchToken)
     }
 
     /// The result of a request that was rejected before the message was read.
-    #[must_use]
     pub fn not_tried(remedy: Remedy) -> Self {
         Self { remedy: Some(remedy), ..Self::new(SendStatus::NotSent) }
     }
 
     /// The result of an invalid message. Its valid `touser`, `template_id` and `scene` identify it.
-    #[must_use]
     pub fn invalid(draft: &MessageDraft<'_>, problems: &ValidationErrors) -> Self {
         Self {
             touser: draft.touser(),
@@ -198,13 +178,11 @@ impl SendResult {
     }
 
     /// The result if the control server was not reached.
-    #[must_use]
     pub fn not_sent(message: &Message) -> Self {
         Self { remedy: Some(Remedy::RetryLater), ..Self::about(message, SendStatus::NotSent) }
     }
 
     /// The error that Weixin returned, and the call that it refused.
-    #[must_use]
     pub fn api_error(&self) -> Option<(ApiError, Option<Operation>)> {
         let error = ApiError::new(self.errcode?, self.errmsg.as_deref().unwrap_or_default());
         Some((error, self.stage))

@@ -93,11 +93,10 @@ pub(crate) fn appid(flag: Option<&str>, usage: &mut UsageErrors) -> Option<AppId
 }
 
 fn endpoint(usage: &mut UsageErrors) -> Option<TokenEndpoint> {
-    let endpoints = [TokenEndpoint::StableToken, TokenEndpoint::Token];
     let Some(name) = environment::value(TOKEN_ENDPOINT, usage) else {
         return Some(TokenEndpoint::StableToken);
     };
-    let found = endpoints.into_iter().find(|endpoint| endpoint.as_str() == name);
+    let found = TokenEndpoint::ALL.iter().copied().find(|endpoint| endpoint.as_str() == name);
     if found.is_none() {
         usage.add(TOKEN_ENDPOINT, "must be stable_token or token");
     }

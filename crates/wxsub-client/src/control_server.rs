@@ -40,7 +40,6 @@ impl ControlServer {
     ///
     /// The server responds after Weixin does, so the transport should wait for a response longer than 30 s. It should
     /// close idle connections after less than 10 s, because the server does.
-    #[must_use]
     pub fn new(base: BaseUrl, key: ApiKey, transport: impl Transport + 'static) -> Self {
         Self {
             base,

@@ -68,7 +68,6 @@ impl ControlServerError {
     }
 
     /// Returns whether the call may have taken effect although it failed.
-    #[must_use]
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::NotReached(_) | Self::Problem { .. } => false,
@@ -77,7 +76,6 @@ impl ControlServerError {
     }
 
     /// Returns the delay that the server asked for.
-    #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Problem { retry_after, .. } => *retry_after,
@@ -86,7 +84,6 @@ impl ControlServerError {
     }
 
     /// Returns Weixin's error, if Weixin refused the call of the server.
-    #[must_use]
     pub fn api_error(&self) -> Option<ApiError> {
         let Self::Problem { problem: Some(problem), .. } = self else { return None };
         match &*problem.extensions {
@@ -99,7 +96,6 @@ impl ControlServerError {
     }
 
     /// Returns what to do about the error. If the server does not say it, the status decides.
-    #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::NotReached(error) if error.is_config_error() => Remedy::FixConfig,
@@ -141,19 +137,16 @@ impl ControlServerSendError {
     }
 
     /// Returns the result object: the outcome, Weixin's error and the invalid fields.
-    #[must_use]
     pub fn result(&self) -> &SendResult {
         &self.result
     }
 
     /// Returns what happened to the call.
-    #[must_use]
     pub fn error(&self) -> &ControlServerError {
         &self.error
     }
 
     /// Returns whether the message was sent.
-    #[must_use]
     pub fn delivery(&self) -> Delivery {
         match self.result.outcome {
             SendStatus::NotSent | SendStatus::Invalid => Delivery::NotSent,
@@ -163,13 +156,11 @@ impl ControlServerSendError {
     }
 
     /// Returns Weixin's error. The [result](Self::result) says whether Weixin refused the message or the token call.
-    #[must_use]
     pub fn api_error(&self) -> Option<ApiError> {
         self.result.api_error().map(|(api_error, _)| api_error)
     }
 
     /// Returns what to do about the error.
-    #[must_use]
     pub fn remedy(&self) -> Remedy {
         match (self.result.remedy, self.result.outcome) {
             (Some(remedy), _) => remedy,
@@ -180,7 +171,6 @@ impl ControlServerSendError {
     }
 
     /// Returns the delay that the server asked for.
-    #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.error.retry_after()
     }

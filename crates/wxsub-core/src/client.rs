@@ -69,7 +69,6 @@ struct Inner {
 
 impl Client {
     /// Returns the source of the tokens.
-    #[must_use]
     pub fn token_source(&self) -> &Arc<dyn TokenSource> {
         &self.inner.source
     }
@@ -103,7 +102,6 @@ pub struct ClientBuilder<T = TokenCacheBuilder> {
 impl Client {
     /// Starts building a client with its own token cache. [`build`](ClientBuilder::build) reports an invalid AppID or
     /// AppSecret.
-    #[must_use]
     pub fn builder(
         appid: impl TryInto<AppId, Error: Into<ValidationError>>,
         secret: impl TryInto<AppSecret, Error: Into<ValidationError>>,
@@ -114,7 +112,6 @@ impl Client {
     }
 
     /// Starts building a client with this token source: a shared token cache, a static token, or your own.
-    #[must_use]
     pub fn with_token_source(
         source: impl TokenSource + 'static,
         transport: impl Transport + 'static,
@@ -136,7 +133,6 @@ impl<T> ClientBuilder<T> {
     }
 
     /// Sets the base URL for messages and token fetches. Default: `https://api.weixin.qq.com`.
-    #[must_use]
     pub fn api_base(self, base: BaseUrl) -> Self {
         self.api_bases(base.into())
     }
@@ -148,28 +144,24 @@ impl<T> ClientBuilder<T> {
     ///
     /// A message goes to the next host only if it was certainly not sent, within the same deadline and retry
     /// budget. The token cache may also repeat a token call there with its next attempt.
-    #[must_use]
     pub fn api_bases(mut self, bases: BaseUrls) -> Self {
         self.bases = bases;
         self
     }
 
     /// Sets the timeout of one send, with the time to get a token. Default: 30 s.
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// Sets the seed of the jitter of retries, so that a run can be repeated. Default: random.
-    #[must_use]
     pub fn rng_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
     /// Sets the clock of the client and its own token cache. Default: [`SystemClock`].
-    #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -178,7 +170,6 @@ impl<T> ClientBuilder<T> {
 
 impl ClientBuilder {
     /// Configures the token cache: endpoint, store, observer, or another base URL or clock.
-    #[must_use]
     pub fn token_cache(mut self, set_up: impl FnOnce(TokenCacheBuilder) -> TokenCacheBuilder) -> Self {
         self.tokens = set_up(self.tokens);
         self
@@ -197,7 +188,6 @@ impl ClientBuilder {
 
 impl ClientBuilder<Arc<dyn TokenSource>> {
     /// Builds the client.
-    #[must_use]
     pub fn build(self) -> Client {
         let Self { tokens: source, transport, bases, clock, timeout, seed } = self;
         let (hosts, budget) = (Hosts::new(bases), RetryBudget::new());

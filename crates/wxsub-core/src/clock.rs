@@ -21,7 +21,6 @@ pub struct MonotonicInstant(u64);
 
 impl MonotonicInstant {
     /// Creates the time this long after the origin.
-    #[must_use]
     pub fn from_origin(since: Duration) -> Self {
         let nanos = since.as_secs().saturating_mul(1_000_000_000);
         Self(nanos.saturating_add(since.subsec_nanos().into()))
@@ -34,7 +33,6 @@ impl MonotonicInstant {
     }
 
     /// Returns the time since `earlier`. Zero if `earlier` is later.
-    #[must_use]
     pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -55,13 +53,11 @@ pub struct UnixMillis(u64);
 
 impl UnixMillis {
     /// Creates the time this many milliseconds after 1970.
-    #[must_use]
     pub fn new(millis: u64) -> Self {
         Self(millis)
     }
 
     /// Returns the milliseconds since 1970.
-    #[must_use]
     pub fn get(self) -> u64 {
         self.0
     }
@@ -73,7 +69,6 @@ impl UnixMillis {
     }
 
     /// Returns the time since `earlier`. Zero if `earlier` is later.
-    #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -104,7 +99,6 @@ pub struct ClockReading {
 
 impl ClockReading {
     /// Creates a reading of both clocks.
-    #[must_use]
     pub fn new(mono: MonotonicInstant, wall: UnixMillis) -> Self {
         Self { mono, wall }
     }
@@ -117,13 +111,11 @@ impl ClockReading {
 
     /// Returns whether `now` has reached this deadline on either clock. So a clock jump or a suspended machine
     /// cannot hide it.
-    #[must_use]
     pub fn is_past(self, now: Self) -> bool {
         now.mono >= self.mono || now.wall >= self.wall
     }
 
     /// Returns the time from `now` to this deadline, on the clock that reaches it first.
-    #[must_use]
     pub fn remaining(self, now: Self) -> Duration {
         self.mono.duration_since(now.mono).min(self.wall.since(now.wall))
     }
@@ -174,7 +166,6 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// Creates a clock whose origin is now.
-    #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is read")]
     pub fn new() -> Self {
         Self { origin: Instant::now() }

@@ -87,7 +87,6 @@ pub enum VerifiedConsent {
 
 impl VerifiedConsent {
     /// Returns the nonce of the request. Refuse a second callback with it.
-    #[must_use]
     pub fn nonce(&self) -> Nonce {
         match self {
             Self::Granted { nonce, .. } | Self::Declined { nonce } => *nonce,
@@ -111,7 +110,6 @@ pub struct RngError;
 
 impl ConsentVerifier {
     /// Creates a verifier for this app.
-    #[must_use]
     pub fn new(appid: AppId, key: SigningKey) -> Self {
         Self { appid, key, previous: None, lifetime: DEFAULT_LIFETIME, clock: Arc::new(SystemClock::new()) }
     }
@@ -293,7 +291,7 @@ impl SignedState {
         let mac = mac(key, &bytes, context);
         bytes.extend(mac);
         // Always valid: hexadecimal digits of this length.
-        Reserved::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).ok()
+        Reserved::new(format!("{:x}", base16ct::HexDisplay(&bytes))).ok()
     }
 
     fn verify(
@@ -302,7 +300,9 @@ impl SignedState {
         context: &[Box<[u8]>],
         now: UnixMillis,
     ) -> Result<Self, RejectReason> {
-        let bytes = from_hex(reserved.as_str()).ok_or(RejectReason::NotOurs)?;
+        let mut bytes = [0; HEAD_BYTES + MAC_BYTES];
+        let bytes =
+            base16ct::lower::decode(reserved.as_str(), &mut bytes).map_err(|_| RejectReason::NotOurs)?;
         let (head, received_mac) = bytes
             .split_at_checked(HEAD_BYTES)
             .filter(|(_, mac)| mac.len() == MAC_BYTES)
@@ -326,16 +326,6 @@ impl SignedState {
 fn mac(key: &SigningKey, head: &[u8], context: &[Box<[u8]>]) -> [u8; MAC_BYTES] {
     let parts: Vec<Box<[u8]>> = std::iter::once(head.into()).chain(context.iter().cloned()).collect();
     key.mac(&parts)
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 #[cfg(test)]

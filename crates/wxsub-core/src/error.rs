@@ -4,9 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use wxsub_proto::codec::DecodeError;
-use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId};
+use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId, named_enum};
 
 use crate::clock::UnixMillis;
 use crate::quota::quota_delay;
@@ -65,62 +64,34 @@ fn delivery(stage: RequestState) -> Delivery {
     }
 }
 
-/// The kind of a [`SendError`]. In JSON it is the text of [`as_str`](Self::as_str).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// There was no access token.
-    Token,
-    /// Weixin refused the message.
-    Refused,
-    /// The HTTP exchange failed.
-    Transport,
-    /// The response is not one of Weixin's.
-    Unreadable,
-    /// The deadline passed.
-    Timeout,
-    /// The caller stopped the send.
-    Stopped,
-}
-
-/// Whether the message of a failed send was sent. In JSON it is the text of [`as_str`](Self::as_str).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "every sender must decide all three")]
-pub enum Delivery {
-    /// Certainly not sent. A retry cannot deliver it twice.
-    NotSent,
-    /// Unknown. A retry may deliver it twice.
-    MaybeSent,
-    /// Sent, and refused by Weixin.
-    Rejected,
-}
-
-impl ErrorKind {
-    /// Returns the name in `snake_case`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Refused => "refused",
-            Self::Transport => "transport",
-            Self::Unreadable => "unreadable",
-            Self::Timeout => "timeout",
-            Self::Stopped => "stopped",
-        }
+named_enum! {
+    /// The kind of a [`SendError`].
+    #[non_exhaustive]
+    pub enum ErrorKind {
+        /// There was no access token.
+        Token = "token",
+        /// Weixin refused the message.
+        Refused = "refused",
+        /// The HTTP exchange failed.
+        Transport = "transport",
+        /// The response is not one of Weixin's.
+        Unreadable = "unreadable",
+        /// The deadline passed.
+        Timeout = "timeout",
+        /// The caller stopped the send.
+        Stopped = "stopped",
     }
 }
 
-impl Delivery {
-    /// Returns the name in `snake_case`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotSent => "not_sent",
-            Self::MaybeSent => "maybe_sent",
-            Self::Rejected => "rejected",
-        }
+named_enum! {
+    /// Whether the message of a failed send was sent. Every sender must decide all three.
+    pub enum Delivery {
+        /// Certainly not sent. A retry cannot deliver it twice.
+        NotSent = "not_sent",
+        /// Unknown. A retry may deliver it twice.
+        MaybeSent = "maybe_sent",
+        /// Sent, and refused by Weixin.
+        Rejected = "rejected",
     }
 }
 
@@ -136,7 +107,6 @@ impl SendError {
     }
 
     /// Returns the kind of the error.
-    #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.cause {
             Cause::Token(_) => ErrorKind::Token,
@@ -149,7 +119,6 @@ impl SendError {
     }
 
     /// Returns the call that failed.
-    #[must_use]
     pub fn operation(&self) -> Operation {
         match &self.cause {
             Cause::Token(_) | Cause::TokenTimeout | Cause::Stopped(RequestState::NotSent) => {
@@ -160,7 +129,6 @@ impl SendError {
     }
 
     /// Returns whether the message was sent.
-    #[must_use]
     pub fn delivery(&self) -> Delivery {
         match &self.cause {
             Cause::Token(_) | Cause::TokenTimeout => Delivery::NotSent,
@@ -176,7 +144,6 @@ impl SendError {
     ///
     /// It is true if the message was certainly not sent. After a rejection it is true unless the grant is spent or
     /// refused.
-    #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self.delivery() {
             Delivery::NotSent => true,
@@ -195,14 +162,12 @@ impl SendError {
     /// - Without a token: until the token source makes another attempt or allows one.
     ///
     /// [`is_retryable`](Self::is_retryable) says whether this message can be sent again.
-    #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
     /// Returns Weixin's error. [`operation`](Self::operation) says whether Weixin refused the message or the token
     /// call.
-    #[must_use]
     pub fn api_error(&self) -> Option<&ApiError> {
         match &self.cause {
             Cause::Token(error) => error.api_error(),
@@ -212,19 +177,16 @@ impl SendError {
     }
 
     /// Returns Weixin's errcode, if it sent one.
-    #[must_use]
     pub fn errcode(&self) -> Option<ErrCode> {
         self.api_error().map(ApiError::errcode)
     }
 
     /// Returns the trace id. Weixin's support asks for it.
-    #[must_use]
     pub fn trace_id(&self) -> Option<&TraceId> {
         self.api_error().and_then(ApiError::trace_id)
     }
 
     /// Returns what to do about the error.
-    #[must_use]
     pub fn remedy(&self) -> Remedy {
         match &self.cause {
             Cause::Token(error) => error.remedy(),
@@ -302,24 +264,5 @@ mod tests {
             let error = SendError::new(cause, noon);
             assert_eq!(error.retry_after(), seconds.map(Duration::from_secs), "{error}");
         }
-    }
-
-    #[test]
-    fn names_are_the_same_in_json() {
-        for delivery in [Delivery::NotSent, Delivery::MaybeSent, Delivery::Rejected] {
-            assert_same_in_json(&delivery, delivery.as_str());
-        }
-        use ErrorKind::*;
-        for kind in [Token, Refused, Transport, Unreadable, Timeout, Stopped] {
-            assert_same_in_json(&kind, kind.as_str());
-        }
-    }
-
-    fn assert_same_in_json<T>(value: &T, name: &str)
-    where
-        T: Serialize + serde::de::DeserializeOwned + PartialEq + fmt::Debug,
-    {
-        assert_eq!(serde_json::to_value(value).unwrap(), name);
-        assert_eq!(&serde_json::from_value::<T>(name.into()).unwrap(), value);
     }
 }

@@ -17,7 +17,6 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const BEIJING: Offset = tz::offset(8);
 
 /// Returns the next midnight in Beijing. Then Weixin's daily quotas start anew.
-#[must_use]
 pub fn next_daily_reset(now: UnixMillis) -> UnixMillis {
     // jiff's calendar ends with the year 9999.
     next_midnight(now).unwrap_or(now + DAY)
@@ -32,7 +31,6 @@ fn next_midnight(now: UnixMillis) -> Option<UnixMillis> {
 
 /// Returns how long Weixin refuses more calls after this errcode: a minute after 45011, until midnight in Beijing after
 /// 45009. `None` for other codes.
-#[must_use]
 pub fn quota_delay(errcode: ErrCode, now: UnixMillis) -> Option<Duration> {
     match errcode {
         ErrCode::MINUTE_QUOTA => Some(MINUTE_QUOTA_DELAY),

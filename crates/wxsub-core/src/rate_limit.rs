@@ -27,13 +27,11 @@ pub struct TokenBucket {
 
 impl TokenBucket {
     /// Creates a full bucket.
-    #[must_use]
     pub fn new(capacity: u32, refill_interval: Duration) -> Self {
         Self { capacity, refill_interval, full_at: MonotonicInstant::default() }
     }
 
     /// Returns the time until a permit is available.
-    #[must_use]
     pub fn wait(&self, now: MonotonicInstant) -> Duration {
         self.full_at.before(self.refill_interval * self.capacity.saturating_sub(1)).duration_since(now)
     }

@@ -197,7 +197,6 @@ pub struct TokenRecord {
 
 impl TokenRecord {
     /// Returns the generation of the stored token. Zero if there is none.
-    #[must_use]
     pub fn generation(&self) -> Generation {
         self.token.as_ref().map_or(Generation::default(), |stored| stored.generation)
     }
@@ -220,7 +219,6 @@ pub struct StoredToken {
 
 impl StoredToken {
     /// Creates a stored token.
-    #[must_use]
     pub fn new(
         token: AccessToken,
         generation: Generation,
@@ -232,7 +230,6 @@ impl StoredToken {
 
     /// Returns the token with checked times: its lifetime is at most two hours, and a token requested in the future
     /// has an [unknown age](CachedToken::has_known_age).
-    #[must_use]
     pub fn to_cached(&self, now: ClockReading) -> CachedToken {
         CachedToken::from_shared_store(
             self.token.clone(),
@@ -266,13 +263,11 @@ struct Entry {
 
 impl MemoryStore {
     /// Creates an empty store on the system clock.
-    #[must_use]
     pub fn new() -> Self {
         Self::with_clock(SystemClock::new())
     }
 
     /// Creates an empty store whose leases use this clock.
-    #[must_use]
     pub fn with_clock(clock: impl Clock + 'static) -> Self {
         Self { clock: Arc::new(clock), entries: Mutex::new(HashMap::new()) }
     }

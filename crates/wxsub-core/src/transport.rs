@@ -107,7 +107,6 @@ impl HttpRequest {
     }
 
     /// Creates a request to another server than Weixin.
-    #[must_use]
     pub fn from_http(request: http::Request<Bytes>) -> Self {
         let mut http_request = Self(request);
         http_request.0.headers_mut().insert(USER_AGENT, USER_AGENT_VALUE);
@@ -115,13 +114,11 @@ impl HttpRequest {
     }
 
     /// Returns the path, without the query.
-    #[must_use]
     pub fn path(&self) -> &str {
         self.0.uri().path()
     }
 
     /// Returns the request **with its secrets**, for the HTTP library only.
-    #[must_use]
     pub fn into_http(self) -> http::Request<Bytes> {
         self.0
     }
@@ -135,14 +132,12 @@ impl fmt::Debug for HttpRequest {
 }
 
 /// Returns the `Date` header of a response, for [`RawResponse::with_date`](wxsub_proto::codec::RawResponse::with_date).
-#[must_use]
 pub fn date_of(headers: &HeaderMap) -> Option<String> {
     headers.get(DATE)?.to_str().ok().map(str::to_owned)
 }
 
 /// Returns the `Retry-After` header of a response, for
 /// [`RawResponse::with_retry_after`](wxsub_proto::codec::RawResponse::with_retry_after). `None` if it is absent or a date.
-#[must_use]
 pub fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }

@@ -44,6 +44,7 @@ pub enum BuildError {
 ///
 /// It reads no environment variables, except those that [`Roots::System`] names. It starts no task and no connection.
 #[derive(Default)]
+#[must_use = "a builder does nothing before `build`"]
 pub struct HyperTransportBuilder {
     limits: TransportLimits,
     roots: Roots,
@@ -66,14 +67,12 @@ impl HyperTransportBuilder {
     /// Keep [`connect`](TransportLimits::connect) shorter than
     /// [`request_timeout`](TransportLimits::request_timeout). When the total limit ends a connect, the transport cannot
     /// distinguish that from a request in progress. It then reports the request as maybe sent.
-    #[must_use]
     pub fn limits(mut self, limits: TransportLimits) -> Self {
         self.limits = limits;
         self
     }
 
     /// Sets the trusted certificate authorities. Default: [`Roots::System`].
-    #[must_use]
     pub fn roots(mut self, roots: Roots) -> Self {
         self.roots = roots;
         self
@@ -132,7 +131,6 @@ impl HyperTransport {
     }
 
     /// A builder, for other limits, roots or a proxy.
-    #[must_use]
     pub fn builder() -> HyperTransportBuilder {
         HyperTransportBuilder::default()
     }

@@ -56,7 +56,6 @@ impl ApiError {
     }
 
     /// The same error with `secret` replaced by `***`. A response may echo the request.
-    #[must_use]
     pub fn redact(&self, secret: &str) -> Self {
         if secret.is_empty() {
             return self.clone();

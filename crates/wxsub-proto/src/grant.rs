@@ -51,19 +51,16 @@ impl Grant {
     }
 
     /// The user who may receive the message.
-    #[must_use]
     pub fn openid(&self) -> &OpenId {
         &self.openid
     }
 
     /// The template of the message.
-    #[must_use]
     pub fn template_id(&self) -> &TemplateId {
         &self.template_id
     }
 
     /// The scene of the consent.
-    #[must_use]
     pub fn scene(&self) -> Scene {
         self.scene
     }

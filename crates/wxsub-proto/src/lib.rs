@@ -36,6 +36,7 @@ pub mod errcode;
 mod grant;
 mod id;
 pub mod message;
+mod named_enum;
 pub mod redact;
 mod scene;
 mod secret;

@@ -32,43 +32,36 @@ impl Message {
     }
 
     /// The grant that the message uses.
-    #[must_use]
     pub fn grant(&self) -> &Grant {
         &self.grant
     }
 
     /// The title.
-    #[must_use]
     pub fn title(&self) -> &Title {
         &self.title
     }
 
     /// The content.
-    #[must_use]
     pub fn content(&self) -> &Content {
         &self.content
     }
 
     /// The colour of the content, if set.
-    #[must_use]
     pub fn content_color(&self) -> Option<&Color> {
         self.color.as_ref()
     }
 
     /// Where a tap leads, if set.
-    #[must_use]
     pub fn tap_target(&self) -> Option<&TapTarget> {
         self.tap_target.as_ref()
     }
 
     /// Where a tap leads on clients that cannot open mini programs.
-    #[must_use]
     pub fn tap_url(&self) -> Option<&HttpUrl> {
         self.tap_target.as_ref().and_then(TapTarget::url)
     }
 
     /// The body that Weixin documents: raw UTF-8, without absent fields.
-    #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(INITIAL_CAPACITY);
         // Plain text in plain structs: writing it cannot fail.
@@ -259,7 +252,6 @@ validated_string!(
 
 impl TapTarget {
     /// The web page, if there is one.
-    #[must_use]
     pub fn url(&self) -> Option<&HttpUrl> {
         match self {
             Self::Url(url) | Self::MiniProgramOrUrl(_, url) => Some(url),
@@ -268,7 +260,6 @@ impl TapTarget {
     }
 
     /// The mini program, if there is one.
-    #[must_use]
     pub fn mini_program(&self) -> Option<&MiniProgram> {
         match self {
             Self::MiniProgram(page) | Self::MiniProgramOrUrl(page, _) => Some(page),

@@ -16,7 +16,6 @@ const PUBLIC_QUERY_KEYS: [&str; 6] = ["action", "appid", "grant_type", "lang", "
 ///     "https://api.weixin.qq.com/cgi-bin/token?grant_type=client_credential&appid=wx1&secret=***"
 /// );
 /// ```
-#[must_use]
 pub fn redact_url(url: &str) -> String {
     let (before_fragment, fragment) = url.split_once('#').unwrap_or((url, ""));
     let (place, query) = match before_fragment.split_once('?') {
@@ -46,7 +45,6 @@ pub fn redact_url(url: &str) -> String {
 /// // At most 3 characters.
 /// assert_eq!(sanitize_line("a\nbcd".chars().take(3)), "a b");
 /// ```
-#[must_use]
 pub fn sanitize_line(text: impl IntoIterator<Item = char>) -> String {
     text.into_iter().map(|c| if is_unsafe(c) { ' ' } else { c }).collect()
 }

@@ -31,7 +31,6 @@ impl Scene {
     }
 
     /// The number.
-    #[must_use]
     pub fn get(self) -> u16 {
         self.0
     }

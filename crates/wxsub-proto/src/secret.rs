@@ -29,13 +29,11 @@ macro_rules! secret_text {
             }
 
             /// The secret itself. The caller keeps it out of logs, errors and URLs that are shown.
-            #[must_use]
             pub fn expose_secret(&self) -> &str {
                 &self.0
             }
 
             /// Whether both are equal, compared in constant time.
-            #[must_use]
             pub fn ct_eq(&self, other: &Self) -> bool {
                 subtle::ConstantTimeEq::ct_eq(self.0.as_bytes(), other.0.as_bytes()).into()
             }

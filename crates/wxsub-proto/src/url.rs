@@ -92,13 +92,11 @@ impl BaseUrl {
     }
 
     /// Whether the host is this machine.
-    #[must_use]
     pub fn is_loopback(&self) -> bool {
         is_loopback(self.host())
     }
 
     /// The host, without the brackets of an IPv6 address.
-    #[must_use]
     pub fn host(&self) -> &str {
         let authority = authority(&self.text);
         match authority.strip_prefix('[') {
@@ -108,13 +106,11 @@ impl BaseUrl {
     }
 
     /// The port, explicit or the scheme's default.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
     /// The URL, without a trailing slash.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -153,7 +149,6 @@ impl BaseUrls {
     }
 
     /// The preferred base URL.
-    #[must_use]
     pub fn first(&self) -> &BaseUrl {
         &self.first
     }
@@ -164,7 +159,6 @@ impl BaseUrls {
     }
 
     /// The number of base URLs.
-    #[must_use]
     pub fn count(&self) -> usize {
         1 + self.others.len()
     }

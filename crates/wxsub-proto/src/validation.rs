@@ -13,31 +13,26 @@ pub struct ValidationError {
 
 impl ValidationError {
     /// An error of `field` that breaks `rule`.
-    #[must_use]
     pub fn new(field: &'static str, rule: ValidationErrorKind) -> Self {
         Self { field, rule }
     }
 
     /// A required field is absent.
-    #[must_use]
     pub fn missing(field: &'static str) -> Self {
         Self::new(field, ValidationErrorKind::Missing)
     }
 
     /// A value does not have the `expected` format, in words.
-    #[must_use]
     pub fn invalid_format(field: &'static str, expected: &'static str) -> Self {
         Self::new(field, ValidationErrorKind::InvalidFormat { expected })
     }
 
     /// The field, in Weixin's spelling: `touser`, `data.content.value`.
-    #[must_use]
     pub fn field(&self) -> &'static str {
         self.field
     }
 
     /// The rule it breaks.
-    #[must_use]
     pub fn rule(&self) -> &ValidationErrorKind {
         &self.rule
     }
@@ -242,7 +237,6 @@ macro_rules! validated_string {
             }
 
             /// The text, unchanged.
-            #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }

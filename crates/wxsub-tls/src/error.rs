@@ -64,7 +64,6 @@ impl fmt::Display for CertificateErrorKind {
 ///
 /// An [`io::Error`] does not return its inner error as its source. This function therefore also follows
 /// [`io::Error::get_ref`].
-#[must_use]
 pub fn classify_tls_error(error: &(dyn Error + 'static)) -> Option<TlsErrorKind> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -75,9 +75,6 @@ impl Explain {
     }
 }
 
-/// The operations, in the order of the output.
-const OPERATIONS: [Operation; 2] = [Operation::FetchToken, Operation::Send];
-
 /// The known facts about an errcode, and about the call that returned it. JSON omits fields without a value.
 #[derive(Serialize)]
 struct Explanation<'a> {
@@ -160,7 +157,7 @@ impl<'a> Explanation<'a> {
             output.line(self.send.meaning);
             output.line(format_args!("  {}{}", labels.to_do, self.send.advice));
         } else {
-            for (operation, advice) in OPERATIONS.into_iter().zip([self.token_call, self.send]) {
+            for (operation, advice) in Operation::ALL.iter().copied().zip([self.token_call, self.send]) {
                 output.line(format_args!("{}{}", labels.operation(operation), advice.meaning));
                 output.line(format_args!("  {}{}", labels.to_do, advice.advice));
             }

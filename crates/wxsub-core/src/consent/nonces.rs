@@ -17,13 +17,11 @@ impl Nonce {
     }
 
     /// Returns the random bytes, for example as a key in a table that several servers share.
-    #[must_use]
     pub fn bytes(&self) -> &[u8; 16] {
         &self.bytes
     }
 
     /// Returns when the request expires. Later, no callback with this nonce is accepted, so a table can forget it.
-    #[must_use]
     pub fn expires(&self) -> UnixMillis {
         self.expires
     }
@@ -54,13 +52,11 @@ impl InMemoryNonceStore {
     pub const MAX_ENTRIES: usize = 1_000_000;
 
     /// Creates an empty store on the system clock.
-    #[must_use]
     pub fn new() -> Self {
         Self::with_clock(SystemClock::new())
     }
 
     /// Creates an empty store on this clock.
-    #[must_use]
     pub fn with_clock(clock: impl Clock + 'static) -> Self {
         Self { used: Mutex::default(), clock: Arc::new(clock) }
     }
@@ -96,48 +92,40 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::ClockReading;
-    use crate::clock::MonotonicInstant;
+    use crate::testing::ManualClock;
 
-    #[derive(Debug)]
-    struct At(Mutex<UnixMillis>);
+    /// The time that a manual clock shows first.
+    const START: u64 = 1_780_000_000_000;
 
-    #[async_trait::async_trait]
-    impl Clock for At {
-        fn now(&self) -> ClockReading {
-            ClockReading::new(MonotonicInstant::default(), *self.0.lock().unwrap())
-        }
-        async fn sleep_until(&self, _: MonotonicInstant) {}
-    }
-
+    /// A nonce that expires this many milliseconds after the start.
     fn nonce(number: u64, expires: u64) -> Nonce {
-        Nonce::new(u128::from(number).to_be_bytes(), UnixMillis::new(expires))
+        Nonce::new(u128::from(number).to_be_bytes(), UnixMillis::new(START + expires))
     }
 
     #[test]
     fn expired_nonces_are_removed() {
-        let clock = Arc::new(At(Mutex::new(UnixMillis::new(0))));
+        let clock = Arc::new(ManualClock::new());
         let nonces = InMemoryNonceStore::with_clock(clock.clone());
         let remembered = || nonces.used.lock().unwrap().until.len();
         assert!((0..512).all(|number| nonces.insert_if_new(&nonce(number, 1_000))));
         assert!((0..512).all(|number| !nonces.insert_if_new(&nonce(number, 1_000))));
         assert!((512..1024).all(|number| nonces.insert_if_new(&nonce(number, 1_000))));
         // All nonces expire now.
-        *clock.0.lock().unwrap() = UnixMillis::default() + Duration::from_secs(1);
+        clock.advance(Duration::from_secs(1));
         assert!(nonces.insert_if_new(&nonce(2_000, 9_000)));
         assert_eq!(remembered(), 1);
         // None of these expires, so the next removal is at twice their number.
         assert!((3_000..4_100).all(|number| nonces.insert_if_new(&nonce(number, 9_000))));
-        *clock.0.lock().unwrap() = UnixMillis::new(9_000);
+        clock.advance(Duration::from_secs(8));
         assert!((5_000..5_800).all(|number| nonces.insert_if_new(&nonce(number, 10_000))));
         assert_eq!(remembered(), 1_101 + 800);
     }
 
     #[test]
     fn full_store_refuses_new_nonces() {
-        let nonces = InMemoryNonceStore::with_clock(Arc::new(At(Mutex::new(UnixMillis::new(0)))));
+        let nonces = InMemoryNonceStore::with_clock(Arc::new(ManualClock::new()));
         let all_but_one = (1..InMemoryNonceStore::MAX_ENTRIES as u128)
-            .map(|number| (number.to_be_bytes(), UnixMillis::new(9)));
+            .map(|number| (number.to_be_bytes(), UnixMillis::new(START + 9)));
         nonces.used.lock().unwrap().until.extend(all_but_one);
         assert!(nonces.insert_if_new(&nonce(0, 9)));
         assert!(!nonces.insert_if_new(&nonce(2_000_000, 9)) && !nonces.insert_if_new(&nonce(0, 9)));
@@ -146,7 +134,7 @@ mod tests {
     #[test]
     fn nonce_has_bytes_and_expiry() {
         let nonce = nonce(7, 9_000);
-        assert_eq!((nonce.bytes()[15], nonce.expires().get()), (7, 9_000));
+        assert_eq!((nonce.bytes()[15], nonce.expires().get()), (7, START + 9_000));
         assert_eq!(format!("{nonce:?}"), "Nonce-00-00-00-00");
     }
 }

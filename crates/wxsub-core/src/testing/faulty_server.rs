@@ -41,13 +41,11 @@ pub enum ScriptStep {
 
 impl ScriptStep {
     /// Returns a [`ScriptStep::Write`] of this text.
-    #[must_use]
     pub fn write(text: impl Into<String>) -> Self {
         Self::Write(Bytes::from(text.into()))
     }
 
     /// Returns a [`ScriptStep::Write`] of a complete response with this status and JSON body.
-    #[must_use]
     pub fn response(status: u16, body: &str) -> Self {
         let length = body.len();
         Self::write(format!(
@@ -65,20 +63,17 @@ pub struct RawRequest {
 
 impl RawRequest {
     /// Returns the first line.
-    #[must_use]
     pub fn line(&self) -> &str {
         self.head.lines().next().unwrap_or_default()
     }
 
     /// Returns the values of all headers with this name, in any case.
-    #[must_use]
     pub fn header(&self, name: &str) -> Vec<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         fields.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
     }
 
     /// Returns the body.
-    #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
@@ -140,7 +135,6 @@ impl FaultyServer {
     }
 
     /// Returns its address.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -149,19 +143,16 @@ impl FaultyServer {
     ///
     /// # Panics
     /// If the prefix makes no valid base URL.
-    #[must_use]
     pub fn base_url(&self, prefix: &str) -> BaseUrl {
         base_url(&format!("http://{}{prefix}", self.address))
     }
 
     /// Returns the number of accepted connections.
-    #[must_use]
     pub fn connections(&self) -> usize {
         self.seen.borrow().connections
     }
 
     /// Returns the requests that it has read.
-    #[must_use]
     pub fn requests(&self) -> Vec<RawRequest> {
         self.seen.borrow().requests.clone()
     }
@@ -370,7 +361,6 @@ impl BlackHole {
     }
 
     /// Returns the address.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }

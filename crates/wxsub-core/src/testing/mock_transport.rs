@@ -57,19 +57,16 @@ pub enum MockResponse {
 
 impl MockResponse {
     /// A response of status 200 with this body.
-    #[must_use]
     pub fn json(body: &str) -> Self {
         Self::Response(200, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     /// The connection is refused. Nothing was sent.
-    #[must_use]
     pub fn refuse_connection() -> Self {
         Self::Fail(TransportError::before_sending(TransportErrorKind::Connect, "mock"))
     }
 
     /// The connection breaks after the request was sent. The server may have processed it.
-    #[must_use]
     pub fn lose_response() -> Self {
         Self::Fail(TransportError::maybe_sent(TransportErrorKind::Broken, "mock"))
     }
@@ -97,7 +94,6 @@ impl fmt::Debug for RecordedRequest {
 
 impl MockTransport {
     /// Creates a transport without responses.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -145,13 +141,11 @@ impl MockTransport {
     }
 
     /// Returns all requests so far, in their order.
-    #[must_use]
     pub fn seen(&self) -> Vec<RecordedRequest> {
         locked(&self.seen).clone()
     }
 
     /// Returns the number of requests to this path.
-    #[must_use]
     pub fn count(&self, path: &str) -> usize {
         locked(&self.seen).iter().filter(|seen| seen.path == path).count()
     }

@@ -46,13 +46,11 @@ pub struct TokenCache {
 
 impl TokenCache {
     /// Returns the current token, the last failure and the planned attempt.
-    #[must_use]
     pub fn status(&self) -> TokenStatus {
         self.status.borrow().clone()
     }
 
     /// Returns the time on the clock of this cache.
-    #[must_use]
     pub fn now(&self) -> ClockReading {
         self.clock.now()
     }
@@ -201,7 +199,6 @@ impl TokenCache {
     }
 
     /// Starts building a token cache that fetches from another upstream, such as a control server.
-    #[must_use]
     pub fn from_upstream(
         upstream: impl TokenUpstream + 'static,
     ) -> TokenCacheBuilder<Arc<dyn TokenUpstream>> {
@@ -215,21 +212,18 @@ impl<U> TokenCacheBuilder<U> {
     }
 
     /// Sets the clock. Default: [`SystemClock`].
-    #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
     /// Sets the seed of the jitter, so that a run can be repeated. Default: random.
-    #[must_use]
     pub fn jitter_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
     /// Sets a function that receives all events. It runs in the refresh task, so it must not block.
-    #[must_use]
     pub fn on_event(mut self, observer: impl Fn(&TokenEvent) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self
@@ -238,7 +232,6 @@ impl<U> TokenCacheBuilder<U> {
 
 impl TokenCacheBuilder<WeixinSettings> {
     /// Sets the base URL. Default: `https://api.weixin.qq.com`.
-    #[must_use]
     pub fn api_base(self, base: BaseUrl) -> Self {
         self.api_bases(base.into())
     }
@@ -248,14 +241,12 @@ impl TokenCacheBuilder<WeixinSettings> {
     /// If a host cannot be reached, the same attempt tries the next one. If a host gives no response of Weixin's,
     /// or errcode −1, the next attempt goes to the next host. The response may be lost then, and the rules for lost
     /// responses apply. The first host is tried again after 5 min.
-    #[must_use]
     pub fn api_bases(mut self, bases: BaseUrls) -> Self {
         self.upstream.bases = Some(bases);
         self
     }
 
     /// Sets the endpoint that issues the tokens.
-    #[must_use]
     pub fn endpoint(mut self, endpoint: TokenEndpoint) -> Self {
         self.upstream.endpoint = endpoint;
         self
@@ -263,7 +254,6 @@ impl TokenCacheBuilder<WeixinSettings> {
 
     /// Shares the token with the peers that use this store. The cache reads the store every 2 s, and at once after
     /// a [notification](TokenStore::wait_for_change). Default: a store in memory.
-    #[must_use]
     pub fn store(mut self, store: impl TokenStore + 'static) -> Self {
         self.upstream.store = Some(Arc::new(store));
         self
@@ -296,7 +286,6 @@ impl TokenCacheBuilder<WeixinSettings> {
 
 impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
     /// Builds the cache. It fetches nothing yet.
-    #[must_use]
     pub fn build(self) -> TokenCache {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         build(self.upstream, None, clock, self.seed, self.observer)

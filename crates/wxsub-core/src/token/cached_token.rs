@@ -22,7 +22,6 @@ pub struct CachedToken {
 
 impl CachedToken {
     /// Creates a token that was requested at `requested_at` and is valid for `lifetime` from then.
-    #[must_use]
     pub fn new(
         token: AccessToken,
         generation: Generation,
@@ -44,7 +43,6 @@ impl CachedToken {
     ///
     /// If `requested_at` is more than 60 s in the future, a clock was wrong and the age is unknown. The token then
     /// expires one lifetime after `now`.
-    #[must_use]
     pub fn from_shared_store(
         token: AccessToken,
         generation: Generation,
@@ -64,57 +62,48 @@ impl CachedToken {
     }
 
     /// Returns the token itself.
-    #[must_use]
     pub fn token(&self) -> &AccessToken {
         &self.token
     }
 
     /// Returns the generation.
-    #[must_use]
     pub fn generation(&self) -> Generation {
         self.generation
     }
 
     /// Returns when the token was requested, as recorded. The value is wrong if the [age is
     /// unknown](Self::has_known_age).
-    #[must_use]
     pub fn requested_at(&self) -> UnixMillis {
         self.requested_at
     }
 
     /// Returns the time from request to expiry.
-    #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
     /// Returns whether the time of the request is known. A token of unknown age is served with a ttl of at most 60
     /// s, and refreshed at once.
-    #[must_use]
     pub fn has_known_age(&self) -> bool {
         self.has_known_age
     }
 
     /// Returns when the token expires.
-    #[must_use]
     pub fn expires_at(&self) -> ClockReading {
         self.expires_at
     }
 
     /// Returns the time until expiry on the clock that reaches it first. Zero for an expired token.
-    #[must_use]
     pub fn remaining(&self, now: ClockReading) -> Duration {
         self.expires_at.remaining(now)
     }
 
     /// Returns whether the token has not expired yet.
-    #[must_use]
     pub fn is_valid(&self, now: ClockReading) -> bool {
         !self.expires_at.is_past(now)
     }
 
     /// Returns a short digest, for logs.
-    #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.token)
     }
@@ -126,7 +115,6 @@ pub struct Fingerprint([u8; 6]);
 
 impl Fingerprint {
     /// Computes the digest of this token.
-    #[must_use]
     pub fn of(token: &AccessToken) -> Self {
         let mut short = [0; 6];
         let digest = Sha256::digest(token.expose_secret());
@@ -137,7 +125,7 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{:x}", base16ct::HexDisplay(&self.0))
     }
 }
 
@@ -163,13 +151,11 @@ impl Generation {
 
     /// Creates a generation from a stored number. Zero means "no token yet". A number above [`MAX`](Self::MAX)
     /// becomes zero.
-    #[must_use]
     pub fn new(number: u64) -> Self {
         if number > Self::MAX.0 { Self(0) } else { Self(number) }
     }
 
     /// Returns the number.
-    #[must_use]
     pub fn get(self) -> u64 {
         self.0
     }

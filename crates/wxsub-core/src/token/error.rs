@@ -69,7 +69,6 @@ pub enum TokenErrorKind {
 
 impl TokenErrorKind {
     /// Returns whether Weixin may have issued a token that did not arrive.
-    #[must_use]
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Transport(error) => error.stage() == RequestState::MaybeSent,
@@ -137,7 +136,6 @@ pub struct TokenError {
 
 impl TokenError {
     /// Creates an error, for your own token sources.
-    #[must_use]
     pub fn new(kind: TokenErrorKind, retry_after: Option<Duration>) -> Self {
         Self { kind: Arc::new(kind), retry_after }
     }
@@ -151,19 +149,16 @@ impl TokenError {
     }
 
     /// Returns the cause.
-    #[must_use]
     pub fn kind(&self) -> &TokenErrorKind {
         &self.kind
     }
 
     /// Returns the delay after which another attempt starts or is allowed. `None` if waiting does not help.
-    #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
     /// Returns Weixin's error, if Weixin refused the call.
-    #[must_use]
     pub fn api_error(&self) -> Option<&ApiError> {
         match &*self.kind {
             TokenErrorKind::Refused(api_error) => Some(api_error),
@@ -172,7 +167,6 @@ impl TokenError {
     }
 
     /// Returns what to do about it.
-    #[must_use]
     pub fn remedy(&self) -> Remedy {
         match &*self.kind {
             TokenErrorKind::Refused(api_error) => api_error.errcode().remedy(Operation::FetchToken),

@@ -14,13 +14,11 @@ impl ForceRefreshLog {
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
     /// Creates a log from stored times, in any order.
-    #[must_use]
     pub fn new(used: Vec<UnixMillis>) -> Self {
         Self(used)
     }
 
     /// Returns the times within the last day.
-    #[must_use]
     pub fn used(&self) -> &[UnixMillis] {
         &self.0
     }

@@ -131,7 +131,6 @@ struct Reports {
 impl RefreshState {
     /// Creates a state without a token and without a planned attempt. The first [`Event::TokenRequested`] starts an
     /// attempt. `seed` determines the jitter of all delays.
-    #[must_use]
     pub fn new(behavior: UpstreamBehavior, seed: u64) -> Self {
         Self {
             behavior,
@@ -186,7 +185,6 @@ impl RefreshState {
     }
 
     /// Returns when to send [`Event::Timer`], also if no other event comes. `None` if nothing is planned.
-    #[must_use]
     pub fn poll_timeout(&self, now: ClockReading) -> Option<MonotonicInstant> {
         let expires_at = self.current.as_ref().map(|token| token.expires_at());
         let attempt_at = self.next_attempt_at.filter(|_| self.attempt.is_none());
@@ -195,7 +193,6 @@ impl RefreshState {
     }
 
     /// Returns a snapshot for callers and observers.
-    #[must_use]
     pub fn status(&self) -> TokenStatus {
         TokenStatus {
             current: self.current.clone(),

@@ -17,7 +17,6 @@ pub struct CurrentToken {
 
 impl CurrentToken {
     /// Borrows this token if it is valid now. For your own token sources.
-    #[must_use]
     pub fn new(token: Option<Arc<CachedToken>>, now: ClockReading) -> Self {
         Self::from_guard(Guard::from_inner(token), now)
     }
@@ -29,13 +28,11 @@ impl CurrentToken {
     }
 
     /// Returns the token if it is valid.
-    #[must_use]
     pub fn get(&self) -> Option<&CachedToken> {
         self.guard.as_deref().filter(|_| self.is_valid)
     }
 
     /// Returns an owned handle to the token if it is valid.
-    #[must_use]
     pub fn to_owned(&self) -> Option<Arc<CachedToken>> {
         self.guard.as_ref().filter(|_| self.is_valid).cloned()
     }
@@ -113,7 +110,6 @@ pub struct StaticToken {
 
 impl StaticToken {
     /// Creates a source of this token, as if it was requested now.
-    #[must_use]
     pub fn new(token: AccessToken) -> Self {
         let clock = SystemClock::new();
         let now = clock.now();

@@ -46,13 +46,11 @@ impl PartialEq for TokenStatus {
 
 impl TokenStatus {
     /// Returns the current token if it is valid now.
-    #[must_use]
     pub fn usable(&self, now: ClockReading) -> Option<&Arc<CachedToken>> {
         self.current.as_ref().filter(|token| token.is_valid(now))
     }
 
     /// Returns whether the current token is in doubt at `now`: a response was lost, or its age is unknown.
-    #[must_use]
     pub fn is_in_doubt(&self, now: ClockReading) -> bool {
         self.current.as_ref().is_some_and(|token| {
             !token.has_known_age() || self.in_doubt_from.is_some_and(|from| from.is_past(now))
@@ -63,7 +61,6 @@ impl TokenStatus {
     ///
     /// The ttl ends at expiry. If a fetch invalidates the previous token, it also ends four minutes after the next
     /// planned attempt. It is at most 60 s for a token in doubt.
-    #[must_use]
     pub fn safe_ttl(&self, now: ClockReading) -> Duration {
         let remaining = self.usable(now).map_or(Duration::ZERO, |token| token.remaining(now));
         if self.current.as_ref().is_some_and(|token| !token.has_known_age()) {

@@ -71,7 +71,6 @@ pub struct UpstreamBehavior {
 impl UpstreamBehavior {
     /// Returns the behavior of a service that keeps the token for all its clients: a fetch invalidates nothing and
     /// needs no store, and a forced refresh does not exist.
-    #[must_use]
     pub fn token_service() -> Self {
         Self {
             invalidates_previous: false,
@@ -106,7 +105,6 @@ pub struct FetchedToken {
 
 impl FetchedToken {
     /// Creates a token that the token cache numbers.
-    #[must_use]
     pub fn new(token: AccessToken, lifetime: Duration) -> Self {
         Self { token, lifetime, generation: None }
     }

@@ -14,35 +14,26 @@ use crate::clock::Clock;
 use crate::hosts::Hosts;
 use crate::transport::{HttpRequest, Transport};
 
-/// The endpoint that issues an app's tokens. Tokens of the two endpoints do not affect each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[expect(clippy::exhaustive_enums, reason = "Weixin has these two, and every rule depends on it")]
-pub enum TokenEndpoint {
-    /// [`GET
-    /// /cgi-bin/token`](https://developers.weixin.qq.com/doc/oplatform/developers/dev/AccessToken.html):
-    /// each fetch invalidates the token before. Use it if only one program fetches tokens for the app. It survives
-    /// an outage of Weixin of one hour.
-    #[default]
-    Token,
-    /// [`POST
-    /// /cgi-bin/stable_token`](https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken):
-    /// returns the same token until five minutes before its expiry. Use it if another program may fetch tokens for
-    /// the app. It survives an outage of Weixin of five minutes.
-    StableToken,
+wxsub_proto::named_enum! {
+    /// The endpoint that issues an app's tokens. Tokens of the two endpoints do not affect each other.
+    #[derive(Default)]
+    pub enum TokenEndpoint {
+        /// [`GET
+        /// /cgi-bin/token`](https://developers.weixin.qq.com/doc/oplatform/developers/dev/AccessToken.html):
+        /// each fetch invalidates the token before. Use it if only one program fetches tokens for the app. It survives
+        /// an outage of Weixin of one hour.
+        #[default]
+        Token = "token",
+        /// [`POST
+        /// /cgi-bin/stable_token`](https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken):
+        /// returns the same token until five minutes before its expiry. Use it if another program may fetch tokens for
+        /// the app. It survives an outage of Weixin of five minutes.
+        StableToken = "stable_token",
+    }
 }
 
 impl TokenEndpoint {
-    /// Returns the name in configuration files: `token` or `stable_token`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::StableToken => "stable_token",
-        }
-    }
-
     /// Returns what a fetch from this endpoint does.
-    #[must_use]
     pub fn behavior(self) -> UpstreamBehavior {
         let is_stable = self == Self::StableToken;
         UpstreamBehavior {
@@ -138,14 +129,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_endpoint_has_name_and_behavior() {
-        for (endpoint, name, is_stable, seconds) in [
-            (TokenEndpoint::Token, "token", false, 60),
-            (TokenEndpoint::StableToken, "stable_token", true, 10),
-        ] {
+    fn each_endpoint_has_its_behavior() {
+        for (endpoint, is_stable, seconds) in
+            [(TokenEndpoint::Token, false, 60), (TokenEndpoint::StableToken, true, 10)]
+        {
             let UpstreamBehavior { invalidates_previous, needs_store, has_forced_refresh, fetch_interval } =
                 endpoint.behavior();
-            assert_eq!((endpoint.as_str(), needs_store), (name, true));
+            assert!(needs_store);
             assert_eq!((invalidates_previous, has_forced_refresh), (!is_stable, is_stable));
             assert_eq!(fetch_interval, Duration::from_secs(seconds));
         }

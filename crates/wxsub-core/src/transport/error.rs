@@ -83,25 +83,21 @@ impl TransportError {
     }
 
     /// Returns whether the request may have been sent.
-    #[must_use]
     pub fn stage(&self) -> RequestState {
         self.stage
     }
 
     /// Returns the kind of the error.
-    #[must_use]
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
     }
 
     /// Returns whether only a change of configuration can help.
-    #[must_use]
     pub fn is_config_error(&self) -> bool {
         self.kind == TransportErrorKind::Certificate
     }
 
     /// Returns the text of the HTTP library.
-    #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
     }

@@ -131,7 +131,6 @@ impl LimitedBody {
     }
 
     /// Returns the whole body.
-    #[must_use]
     pub fn finish(self) -> Bytes {
         if self.joined.is_empty() { self.first } else { self.joined.freeze() }
     }

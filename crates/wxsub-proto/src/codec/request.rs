@@ -19,7 +19,6 @@ pub enum Method {
 
 impl Method {
     /// In upper case, as on the wire.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -44,13 +43,11 @@ impl fmt::Debug for QueryPair<'_> {
 
 impl<'a> QueryPair<'a> {
     /// A public value.
-    #[must_use]
     pub fn public(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
         Self { name, value: value.into(), secret: false }
     }
 
     /// A value that never reaches a log or an error.
-    #[must_use]
     pub fn secret(name: &'static str, value: &'a str) -> Self {
         Self { name, value: value.into(), secret: true }
     }
@@ -68,43 +65,36 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// `GET path?query`.
-    #[must_use]
     pub fn get(path: &'static str, query: Vec<QueryPair<'a>>) -> Self {
         Self { method: Method::Get, path, query, body: Vec::new() }
     }
 
     /// `POST path?query` with a JSON body.
-    #[must_use]
     pub fn post(path: &'static str, query: Vec<QueryPair<'a>>, body: Vec<u8>) -> Self {
         Self { method: Method::Post, path, query, body }
     }
 
     /// The verb.
-    #[must_use]
     pub fn method(&self) -> Method {
         self.method
     }
 
     /// The path, from the root of the API.
-    #[must_use]
     pub fn path(&self) -> &'static str {
         self.path
     }
 
     /// The body: JSON on `POST`, empty on `GET`.
-    #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
     /// Consumes the request and returns its body.
-    #[must_use]
     pub fn into_body(self) -> Vec<u8> {
         self.body
     }
 
     /// The whole URL **with its secrets**. Write it to the connection and nowhere else.
-    #[must_use]
     pub fn url(&self, base: &BaseUrl) -> String {
         let room: usize = self.query.iter().map(|pair| pair.name.len() + pair.value.len() + 2).sum();
         let mut url = String::with_capacity(base.as_str().len() + self.path.len() + room);
@@ -137,7 +127,6 @@ impl fmt::Debug for Request<'_> {
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Encodes one value of a query string, exactly once.
-#[must_use]
 pub fn percent_encode(value: &str) -> PercentEncode<'_> {
     utf8_percent_encode(value, COMPONENT)
 }

@@ -51,7 +51,6 @@ pub enum ConsentAction {
 
 impl ConsentCallback {
     /// The callback that Weixin sends for a request. An emulator uses it.
-    #[must_use]
     pub fn new(
         action: ConsentAction,
         template_id: TemplateId,
@@ -62,32 +61,27 @@ impl ConsentCallback {
     }
 
     /// What the user tapped.
-    #[must_use]
     pub fn action(&self) -> &ConsentAction {
         &self.action
     }
 
     /// The template of the request.
-    #[must_use]
     pub fn template_id(&self) -> &TemplateId {
         &self.template_id
     }
 
     /// The scene of the request.
-    #[must_use]
     pub fn scene(&self) -> Scene {
         self.scene
     }
 
     /// The `reserved` value of the request, if any.
-    #[must_use]
     pub fn reserved(&self) -> Option<&Reserved> {
         self.reserved.as_ref()
     }
 
     /// The grant of a confirmed callback, without verification; `None` for a cancelled one. See
     /// [`Grant::assume_verified`].
-    #[must_use]
     pub fn assume_verified(&self) -> Option<Grant> {
         match &self.action {
             ConsentAction::Confirm { openid } => {
@@ -98,7 +92,6 @@ impl ConsentCallback {
     }
 
     /// The query string Weixin appends to the redirect.
-    #[must_use]
     pub fn to_query(&self) -> String {
         let Self { action, template_id, scene, reserved } = self;
         let mut query = match action {
@@ -307,7 +300,6 @@ pub struct CallbackMismatch {
 
 impl CallbackMismatch {
     /// The field that differs.
-    #[must_use]
     pub fn field(&self) -> &'static str {
         self.field
     }
@@ -315,7 +307,6 @@ impl CallbackMismatch {
 
 impl CallbackExpectations {
     /// Expects every value of the request.
-    #[must_use]
     pub fn of(request: &ConsentRequest) -> Self {
         Self {
             reserved: request.reserved.clone(),

@@ -10,13 +10,11 @@ use crate::{AccessToken, ApiError};
 pub const PATH: &str = "/cgi-bin/get_api_domain_ip";
 
 /// The request, with the token in the query.
-#[must_use]
 pub fn request(access_token: &AccessToken) -> Request<'_> {
     Request::get(PATH, vec![QueryPair::secret("access_token", access_token.expose_secret())])
 }
 
 /// The request without a token. A response 41001 proves that Weixin answers, without showing a secret.
-#[must_use]
 pub fn request_unauthenticated() -> Request<'static> {
     Request::get(PATH, Vec::new())
 }

@@ -12,7 +12,6 @@ pub const PATH: &str = "/cgi-bin/openapi/quota/get";
 
 /// The request: the token in the query, and in the body the path of the endpoint in question, such as
 /// [`subscribe::PATH`](super::subscribe::PATH).
-#[must_use]
 pub fn request<'a>(access_token: &'a AccessToken, path: &str) -> Request<'a> {
     let body = json!({ "cgi_path": path }).to_string().into_bytes();
     Request::post(PATH, vec![QueryPair::secret("access_token", access_token.expose_secret())], body)

@@ -45,7 +45,6 @@ struct DecodedBody {
 
 impl StableTokenRequest {
     /// A request in normal mode: the same token until shortly before it expires.
-    #[must_use]
     pub fn new(appid: AppId, secret: AppSecret) -> Self {
         Self { appid, secret, force_refresh: false }
     }
@@ -58,7 +57,6 @@ impl StableTokenRequest {
     }
 
     /// The request of a client.
-    #[must_use]
     pub fn encode(&self) -> Request<'static> {
         let body = EncodedBody {
             grant_type: GRANT_TYPE,

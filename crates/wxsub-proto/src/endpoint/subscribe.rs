@@ -10,7 +10,6 @@ use crate::{AccessToken, ApiError, Message, ValidationError};
 pub const PATH: &str = "/cgi-bin/message/template/subscribe";
 
 /// The request: the token in the query, the message as raw UTF-8 in the body.
-#[must_use]
 pub fn request<'a>(access_token: &'a AccessToken, message: &Message) -> Request<'a> {
     Request::post(
         PATH,

@@ -30,13 +30,11 @@ pub struct TokenRequest {
 
 impl TokenRequest {
     /// A request for this app.
-    #[must_use]
     pub fn new(appid: AppId, secret: AppSecret) -> Self {
         Self { appid, secret }
     }
 
     /// The request of a client.
-    #[must_use]
     pub fn encode(&self) -> Request<'_> {
         let query = vec![
             QueryPair::public("grant_type", GRANT_TYPE),
@@ -81,7 +79,6 @@ pub struct TokenResponse {
 
 impl TokenResponse {
     /// A response with this token and lifetime (at most [`MAX_LIFETIME`]).
-    #[must_use]
     pub fn new(access_token: AccessToken, expires_in: Duration) -> Self {
         Self { access_token, expires_in: expires_in.min(MAX_LIFETIME) }
     }
@@ -112,7 +109,6 @@ impl TokenResponse {
     }
 
     /// Writes the response on the server side. The bytes contain the token.
-    #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         json!({"access_token": self.access_token.expose_secret(), "expires_in": self.expires_in.as_secs()})
             .to_string()

@@ -7,32 +7,13 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct ErrCode(i64);
 
-/// The API call. The same code can mean different things on each.
-///
-/// Its JSON names are those of the stage in a send result: `token` and `send`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    /// A call that carries the AppSecret and asks for an access token.
-    #[serde(rename = "token")]
-    FetchToken,
-    /// A call that carries an access token, such as sending a message.
-    Send,
-}
-
-impl Operation {
-    /// The name in JSON, logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::FetchToken => "token",
-            Self::Send => "send",
-        }
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+crate::named_enum! {
+    /// The API call. The same code can mean different things on each.
+    pub enum Operation {
+        /// A call that carries the AppSecret and asks for an access token.
+        FetchToken = "token",
+        /// A call that carries an access token, such as sending a message.
+        Send = "send",
     }
 }
 
@@ -124,15 +105,6 @@ impl fmt::Display for ErrCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn operation_names_are_the_same_in_text_and_json() {
-        for (operation, name) in [(Operation::FetchToken, "token"), (Operation::Send, "send")] {
-            assert_eq!((operation.as_str(), operation.to_string().as_str()), (name, name));
-            assert_eq!(serde_json::to_value(operation).unwrap(), name);
-            assert_eq!(serde_json::from_value::<Operation>(name.into()).unwrap(), operation);
-        }
-    }
 
     #[test]
     fn a_code_is_a_plain_number_in_json() {

@@ -2,47 +2,31 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-/// What to do about an API error. The names are a contract: `snake_case` in JSON, logs and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Remedy {
-    /// Refresh the access token and send again, once.
-    RefreshToken,
-    /// Weixin is busy. A token call may be repeated with backoff. The caller decides about a send.
-    RetryLater,
-    /// Too many calls: wait a minute, or until tomorrow if the daily quota is used up.
-    SlowDown,
-    /// The request is wrong. Weixin refuses it again without a change.
-    FixRequest,
-    /// AppID, AppSecret, template, domain or permission is wrong. An operator has to correct it, here or in Weixin's
-    /// console.
-    FixConfig,
-    /// Add the calling IP address to the app's IP allow-list, or ask the administrator to confirm it.
-    AllowIp,
-    /// The consent is used or refused. Do not send again; ask the user for a new consent.
-    Stop,
-    /// The cause is unknown. Keep code, text and trace id, and do not repeat the call.
-    Investigate,
+crate::named_enum! {
+    /// What to do about an API error. The names are a contract.
+    #[non_exhaustive]
+    pub enum Remedy {
+        /// Refresh the access token and send again, once.
+        RefreshToken = "refresh_token",
+        /// Weixin is busy. A token call may be repeated with backoff. The caller decides about a send.
+        RetryLater = "retry_later",
+        /// Too many calls: wait a minute, or until tomorrow if the daily quota is used up.
+        SlowDown = "slow_down",
+        /// The request is wrong. Weixin refuses it again without a change.
+        FixRequest = "fix_request",
+        /// AppID, AppSecret, template, domain or permission is wrong. An operator has to correct it, here or in Weixin's
+        /// console.
+        FixConfig = "fix_config",
+        /// Add the calling IP address to the app's IP allow-list, or ask the administrator to confirm it.
+        AllowIp = "allow_ip",
+        /// The consent is used or refused. Do not send again; ask the user for a new consent.
+        Stop = "stop",
+        /// The cause is unknown. Keep code, text and trace id, and do not repeat the call.
+        Investigate = "investigate",
+    }
 }
 
 impl Remedy {
-    /// The `snake_case` name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RefreshToken => "refresh_token",
-            Self::RetryLater => "retry_later",
-            Self::SlowDown => "slow_down",
-            Self::FixRequest => "fix_request",
-            Self::FixConfig => "fix_config",
-            Self::AllowIp => "allow_ip",
-            Self::Stop => "stop",
-            Self::Investigate => "investigate",
-        }
-    }
-
     /// What to do, as one line for people.
     pub const fn advice(self) -> LocalizedText {
         match self {
@@ -78,12 +62,6 @@ impl Remedy {
                 "请先查清该错误码的含义，查清之前不要重试",
             ),
         }
-    }
-}
-
-impl fmt::Display for Remedy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 
@@ -155,24 +133,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_agree_with_json_and_advice_is_complete() {
-        let names = [
-            (Remedy::RefreshToken, "refresh_token"),
-            (Remedy::RetryLater, "retry_later"),
-            (Remedy::SlowDown, "slow_down"),
-            (Remedy::FixRequest, "fix_request"),
-            (Remedy::FixConfig, "fix_config"),
-            (Remedy::AllowIp, "allow_ip"),
-            (Remedy::Stop, "stop"),
-            (Remedy::Investigate, "investigate"),
-        ];
-        for (remedy, name) in names {
-            assert_eq!(remedy.to_string(), name);
-            let json = serde_json::to_string(&remedy).unwrap();
-            assert_eq!(json, format!("\"{name}\""));
-            assert_eq!(serde_json::from_str::<Remedy>(&json).unwrap(), remedy);
-            remedy.advice().assert_complete(name);
-        }
+    fn advice_is_complete() {
+        Remedy::ALL.iter().for_each(|remedy| remedy.advice().assert_complete(remedy.as_str()));
     }
 
     #[test]

@@ -61,19 +61,16 @@ impl<'a> MessageDraft<'a> {
     }
 
     /// The user, if it is valid.
-    #[must_use]
     pub fn touser(&self) -> Option<OpenId> {
         self.required("touser").ok()
     }
 
     /// The template, if it is valid.
-    #[must_use]
     pub fn template_id(&self) -> Option<TemplateId> {
         self.required("template_id").ok()
     }
 
     /// The scene, if it is valid.
-    #[must_use]
     pub fn scene(&self) -> Option<Scene> {
         self.required_scene().ok()
     }

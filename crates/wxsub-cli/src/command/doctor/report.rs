@@ -5,63 +5,34 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use wxsub_proto::redact::sanitize_line;
-use wxsub_proto::{ErrCode, Remedy, TraceId};
+use wxsub_proto::{ErrCode, Remedy, TraceId, named_enum};
 
 use crate::console;
 use crate::error::ExitStatus;
 use crate::output::Output;
 
-/// A check. Each check needs the earlier ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Check {
-    /// Environment variables and flags are valid.
-    Configuration,
-    /// Host names of Weixin have addresses.
-    Dns,
-    /// Connections succeed, with TLS and a valid certificate.
-    Connection,
-    /// Responses are from Weixin.
-    Weixin,
-    /// This machine's clock agrees with Weixin's.
-    Clock,
-    /// Weixin accepts calls from this machine's address.
-    Address,
-    /// AppID and AppSecret are right.
-    Secret,
-    /// Weixin issues a token that works.
-    Token,
-    /// The daily quota is not used up.
-    Quota,
-}
-
-impl Check {
-    /// All checks in order.
-    pub(super) const ALL: [Self; 9] = [
-        Self::Configuration,
-        Self::Dns,
-        Self::Connection,
-        Self::Weixin,
-        Self::Clock,
-        Self::Address,
-        Self::Secret,
-        Self::Token,
-        Self::Quota,
-    ];
-
-    /// Name in the output.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Configuration => "configuration",
-            Self::Dns => "dns",
-            Self::Connection => "connection",
-            Self::Weixin => "weixin",
-            Self::Clock => "clock",
-            Self::Address => "address",
-            Self::Secret => "secret",
-            Self::Token => "token",
-            Self::Quota => "quota",
-        }
+named_enum! {
+    /// A check. Each check needs the earlier ones.
+    #[derive(PartialOrd, Ord)]
+    pub(super) enum Check {
+        /// Environment variables and flags are valid.
+        Configuration = "configuration",
+        /// Host names of Weixin have addresses.
+        Dns = "dns",
+        /// Connections succeed, with TLS and a valid certificate.
+        Connection = "connection",
+        /// Responses are from Weixin.
+        Weixin = "weixin",
+        /// This machine's clock agrees with Weixin's.
+        Clock = "clock",
+        /// Weixin accepts calls from this machine's address.
+        Address = "address",
+        /// AppID and AppSecret are right.
+        Secret = "secret",
+        /// Weixin issues a token that works.
+        Token = "token",
+        /// The daily quota is not used up.
+        Quota = "quota",
     }
 }
 
@@ -183,17 +154,17 @@ impl Report {
             }
             return self.output.end(ExitStatus::Success);
         };
-        let reason = format!("correct {} first", self.stopped_at.unwrap_or(check).name());
+        let reason = format!("correct {} first", self.stopped_at.unwrap_or(check));
         self.skip(|_| true, &reason);
         if !self.json {
-            console::note(format_args!("start with: {}", check.name()));
+            console::note(format_args!("start with: {check}"));
         }
         self.output.end(exit)
     }
 
     /// Prints these checks as skipped, except those already printed.
     fn skip(&mut self, which: impl Fn(Check) -> bool, reason: &str) {
-        for check in Check::ALL {
+        for check in Check::ALL.iter().copied() {
             if which(check) && !self.reported.contains(&check) {
                 self.line(check, "skipped", reason, None);
             }
@@ -218,7 +189,7 @@ impl Report {
             let to_do =
                 failure.map(|failure| format!("; what to do: {}", sanitize_line(failure.to_do.chars())));
             let to_do = to_do.unwrap_or_default();
-            self.output.line(format_args!("{outcome:<7} {:<13} {detail}{to_do}", check.name()));
+            self.output.line(format_args!("{outcome:<7} {check:<13} {detail}{to_do}"));
         }
         self.output.flush();
     }
