@@ -15,6 +15,7 @@ mod redis {
     mod certificates;
     mod faults;
     mod notifications;
+    mod refusals;
     mod sentinel;
     mod server;
     mod store;

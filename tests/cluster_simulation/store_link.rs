@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use fastrand::Rng;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{CasOutcome, StoreError, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::store::{CasOutcome, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore};
 use wxsub_core::token::Generation;
 
 use super::node_clock::NodeClock;
@@ -53,12 +53,16 @@ impl StoreLink {
     ) -> Result<T, StoreError> {
         let began = self.clock.elapsed();
         let trip = match self.fault() {
-            Some(StoreFault::ConnectionRefused) => return Err(StoreError::new("connection refused")),
-            Some(StoreFault::ReadOnly) if kind == Kind::Write => return Err(StoreError::new("READONLY")),
+            Some(StoreFault::ConnectionRefused) => {
+                return Err(StoreError::new(StoreErrorKind::Unreachable, "connection refused"));
+            }
+            Some(StoreFault::ReadOnly) if kind == Kind::Write => {
+                return Err(StoreError::new(StoreErrorKind::ReadOnly, "READONLY"));
+            }
             Some(fault) => fault.round_trip(began, &mut self.rng.lock().unwrap()),
             None => RoundTrip::without_fault(&mut self.rng.lock().unwrap()),
         };
-        let lost = || Err(StoreError::new("no response"));
+        let lost = || Err(StoreError::new(StoreErrorKind::Unreachable, "no response"));
         match trip.request {
             Some(delay) if delay <= RESPONSE_TIMEOUT => self.clock.wait_until(began + delay).await,
             delay => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use wxsub_core::proto::AccessToken;
+use wxsub_core::store::{StoreError, StoreErrorKind};
 use wxsub_core::token::{
     Action, CachedToken, Event, Evidence, FetchOutcome as Real, FetchRequest, Generation, RefreshState,
     TokenEndpoint, TokenErrorKind,
@@ -178,7 +179,7 @@ impl Pair {
     fn outcome(&self, outcome: Outcome) -> Real {
         match outcome {
             Outcome::Issued(token) => Real::Issued(self.issued(token)),
-            Outcome::IssuedWithoutLease(token) => Real::IssuedWithoutLease(self.issued(token)),
+            Outcome::IssuedWithoutLease(token) => Real::IssuedWithoutLease(self.issued(token), not_stored()),
             Outcome::Adopted { token, in_doubt, lost_race } => {
                 let in_doubt_since = in_doubt.then_some(self.now.wall);
                 Real::Adopted { token: self.issued(token), in_doubt_since, lost_race }
@@ -204,6 +205,10 @@ impl Pair {
             self.now,
         ))
     }
+}
+
+fn not_stored() -> StoreError {
+    StoreError::new(StoreErrorKind::Unreachable, "no response")
 }
 
 fn text(token: Token) -> String {

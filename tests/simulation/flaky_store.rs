@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{CasOutcome, MemoryStore, StoreError, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::store::{
+    CasOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+};
 use wxsub_core::token::Generation;
 
 use super::faults::{FaultWindow, NetworkFault};
@@ -35,7 +37,7 @@ impl FlakyStore {
             work.await?;
         }
         self.clock.sleep(Duration::from_millis(1000)).await;
-        Err(StoreError::new("unavailable"))
+        Err(StoreError::new(StoreErrorKind::Unreachable, "unavailable"))
     }
 }
 

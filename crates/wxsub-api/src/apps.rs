@@ -38,9 +38,30 @@ pub struct AppStatus {
     /// The state file could not be read when the server started, and was renamed to `*.broken`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub state_file_broken: bool,
+    /// What is wrong with the token store. Absent if it worked when it was last needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreProblem>,
     /// Why fetching fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<AppError>,
+}
+
+/// What is wrong with the token store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StoreProblem {
+    /// The kind: `unreachable`, `unknown_host`, `certificate`, `wrong_credentials`, `missing_right`, `read_only`,
+    /// `out_of_memory`, `cluster`, `encryption_key`, `broken_record`, `newer_layout`, `other_upstream`, `lease_held` or
+    /// `failed`. Later versions may add kinds.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub kind: Cow<'static, str>,
+    /// The cause and what to do, for people.
+    pub text: String,
+    /// What to do: `fix_config` if time will not help.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::RemedyName))]
+    pub remedy: Remedy,
+    /// Time of the first failure since the store last worked, in milliseconds since 1970.
+    pub since: u64,
 }
 
 /// Why fetching fails.

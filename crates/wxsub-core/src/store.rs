@@ -1,5 +1,7 @@
 //! The store of token records, which several processes can share.
 
+mod error;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::pending;
@@ -10,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use wxsub_proto::{AccessToken, AppId};
 
+pub use self::error::{StoreError, StoreErrorKind};
 use crate::clock::{Clock, ClockReading, MonotonicInstant, SystemClock, UnixMillis};
 use crate::token::{CachedToken, ForceRefreshLog, Generation};
 
@@ -169,18 +172,6 @@ pub enum CasOutcome {
     Stored,
     /// The stored generation is not the expected one, or not lower than the new one. Contains the record.
     Conflict(TokenRecord),
-}
-
-/// The store failed, or it is unknown whether the operation took effect. It never contains a token or a key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the token store failed: {0}")]
-pub struct StoreError(String);
-
-impl StoreError {
-    /// Creates an error. `detail` must not contain a secret.
-    pub fn new(detail: impl Into<String>) -> Self {
-        Self(detail.into())
-    }
 }
 
 /// What a store keeps for one app.

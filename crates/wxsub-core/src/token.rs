@@ -22,6 +22,6 @@ pub use event::{
 pub use force_refresh_log::ForceRefreshLog;
 pub use refresh::RefreshState;
 pub use source::{CurrentToken, StaticToken, TokenSource};
-pub use status::TokenStatus;
+pub use status::{StoreProblem, TokenStatus};
 pub use upstream::{FetchedToken, TokenUpstream, UpstreamBehavior, UpstreamRequest};
 pub use weixin::TokenEndpoint;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
+use wxsub_core::store::{StoreError, StoreErrorKind};
 use wxsub_core::token::{
     Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, RefreshMode, RefreshState,
     ReportOutcome, TokenEndpoint, TokenErrorKind, TokenEvent, TokenStatus,
@@ -21,6 +22,14 @@ fn not_sent() -> FetchOutcome {
         TransportErrorKind::Connect,
         "",
     )))
+}
+
+fn no_response() -> StoreError {
+    StoreError::new(StoreErrorKind::Unreachable, "no response")
+}
+
+fn store_unavailable() -> TokenEvent {
+    TokenEvent::StoreUnavailable { error: no_response() }
 }
 
 fn lost() -> FetchOutcome {
@@ -467,7 +476,7 @@ fn conflicting_store_puts_own_token_in_doubt() {
         let request = driver.fetch_after(Evidence::Reported);
         let unleased = driver.token("B", &request);
         let generation = unleased.generation();
-        driver.finish(&request, FetchOutcome::IssuedWithoutLease(unleased));
+        driver.finish(&request, FetchOutcome::IssuedWithoutLease(unleased, no_response()));
         let replaced = Generation::new(request.known.get().saturating_add_signed(ahead));
         driver.handle(Event::StorePublished { generation, replaced });
         assert_eq!(driver.status().in_doubt_from.is_some(), in_doubt, "{endpoint:?} {ahead}");
@@ -478,13 +487,13 @@ fn make_store_unavailable(driver: &mut Driver) -> Vec<TokenEvent> {
     // The rate limit allows one refresh on report a minute.
     driver.advance(seconds(60));
     let request = driver.fetch_after(Evidence::Reported);
-    emitted(driver.finish(&request, FetchOutcome::StoreUnavailable))
+    emitted(driver.finish(&request, FetchOutcome::StoreUnavailable(no_response())))
 }
 
 fn store_events(events: &[TokenEvent]) -> Vec<&TokenEvent> {
     events
         .iter()
-        .filter(|event| matches!(event, TokenEvent::StoreUnavailable | TokenEvent::StoreRecovered))
+        .filter(|event| matches!(event, TokenEvent::StoreUnavailable { .. } | TokenEvent::StoreRecovered))
         .collect()
 }
 
@@ -506,7 +515,7 @@ fn store_outage_and_recovery_are_reported_once() {
     ];
     let mut driver = Driver::with_token();
     for recover in recoveries {
-        assert_eq!(make_store_unavailable(&mut driver), [TokenEvent::StoreUnavailable]);
+        assert_eq!(make_store_unavailable(&mut driver), [store_unavailable()]);
         assert_eq!(make_store_unavailable(&mut driver), []);
         assert_eq!(store_events(&emitted(recover(&mut driver))), [&TokenEvent::StoreRecovered]);
     }
@@ -524,11 +533,43 @@ fn read_only_store_counts_as_unavailable() {
 }
 
 #[test]
+fn failed_read_is_a_problem_at_once_if_time_will_not_help() {
+    let wrong_key = StoreError::new(StoreErrorKind::EncryptionKey, "cannot decrypt the token");
+    for (error, delay) in [(no_response(), 10), (wrong_key, 0)] {
+        let mut driver = Driver::with_token();
+        let mut failed = Vec::new();
+        for _ in 0..=delay {
+            assert!(driver.status().store_problem.is_none());
+            failed = emitted(driver.handle(Event::StoreReadFailed(error.clone())));
+            driver.advance(seconds(1));
+        }
+        assert_eq!(failed, [TokenEvent::StoreUnavailable { error: error.clone() }]);
+        assert_eq!(driver.status().store_problem.unwrap().error, error);
+        assert_eq!(emitted(driver.handle(Event::StoreReadFailed(error))), []);
+        assert_eq!(emitted(driver.handle(Event::StoreEmpty)), [TokenEvent::StoreRecovered]);
+        assert!(driver.status().store_problem.is_none());
+    }
+}
+
+#[test]
+fn new_kind_of_store_failure_is_reported_with_the_time_of_the_first() {
+    let mut driver = Driver::with_token();
+    make_store_unavailable(&mut driver);
+    let since = driver.status().store_problem.unwrap().since;
+    driver.advance(seconds(5));
+    let refused = StoreError::new(StoreErrorKind::WrongCredentials, "WRONGPASS");
+    let events = emitted(driver.handle(Event::StoreReadFailed(refused.clone())));
+    assert_eq!(events, [TokenEvent::StoreUnavailable { error: refused.clone() }]);
+    let problem = driver.status().store_problem.unwrap();
+    assert_eq!((problem.error, problem.since), (refused, since));
+}
+
+#[test]
 fn unleased_fetch_keeps_store_unavailable_until_stored() {
     let mut driver = Driver::with_token();
     let request = driver.fetch_after(Evidence::Observed);
     let unleased = driver.token("B", &request);
-    let events = emitted(driver.finish(&request, FetchOutcome::IssuedWithoutLease(Arc::clone(&unleased))));
-    assert_eq!(store_events(&events), [&TokenEvent::StoreUnavailable]);
+    let outcome = FetchOutcome::IssuedWithoutLease(Arc::clone(&unleased), no_response());
+    assert_eq!(store_events(&emitted(driver.finish(&request, outcome))), [&store_unavailable()]);
     assert_eq!(emitted(driver.load(unleased)), [TokenEvent::StoreRecovered]);
 }

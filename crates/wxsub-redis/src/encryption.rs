@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use wxsub_core::proto::{AccessToken, AppId};
-use wxsub_core::store::StoreError;
+use wxsub_core::store::{StoreError, StoreErrorKind};
 use wxsub_core::token::Generation;
 use zeroize::Zeroizing;
 
@@ -44,8 +44,12 @@ impl EncryptionKey {
         generation: Generation,
         token: &AccessToken,
     ) -> Result<String, StoreError> {
-        let error =
-            |_| StoreError::new("cannot encrypt the token: the random generator or the cipher failed");
+        let error = |_| {
+            StoreError::new(
+                StoreErrorKind::Failed,
+                "cannot encrypt the token: the random generator or the cipher failed",
+            )
+        };
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(error)?;
         let mut text = Zeroizing::new(token.expose_secret().as_bytes().to_vec());
@@ -67,12 +71,7 @@ impl EncryptionKey {
         generation: Generation,
         sealed: &str,
     ) -> Result<AccessToken, StoreError> {
-        let error = || {
-            StoreError::new(
-                "cannot decrypt the token: it was encrypted with another key or for another record; give all \
-                 servers the same encryption key",
-            )
-        };
+        let error = || StoreError::new(StoreErrorKind::EncryptionKey, "cannot decrypt the token");
         let mut bytes = Zeroizing::new(STANDARD.decode(sealed).map_err(|_| error())?);
         let (nonce, text) = bytes.split_at_mut_checked(NONCE_LEN).ok_or_else(error)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| error())?;

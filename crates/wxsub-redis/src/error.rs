@@ -1,7 +1,7 @@
 //! Errors of a store's configuration, and the text of failed commands.
 
-use redis::RedisError;
-use wxsub_core::store::StoreError;
+use redis::{ErrorKind, RedisError};
+use wxsub_core::store::{StoreError, StoreErrorKind};
 
 /// A setting of the store is invalid. The text never contains a password or a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,5 +36,89 @@ pub(crate) fn to_store_error(error: &RedisError) -> StoreError {
     if let Some(source) = system {
         text = format!("{text}: {source}");
     }
-    StoreError::new(text)
+    StoreError::new(kind_of(error, &text), text)
+}
+
+/// `text` contains the text of the operating system or of TLS, if there is one.
+fn kind_of(error: &RedisError, text: &str) -> StoreErrorKind {
+    if error.is_io_error() || error.is_timeout() {
+        return match text {
+            text if text.contains("failed to lookup address") => StoreErrorKind::UnknownHost,
+            text if text.contains("certificate") || text.contains("TLS") => StoreErrorKind::Certificate,
+            _ => StoreErrorKind::Unreachable,
+        };
+    }
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return StoreErrorKind::WrongCredentials;
+    }
+    let detail = error.detail().unwrap_or_default();
+    // Redis 7 reports a missing right inside a script as `ERR`, in these words.
+    if ["can't run this command", "can't access at least one", "ACL failure"]
+        .iter()
+        .any(|text| detail.contains(text))
+    {
+        return StoreErrorKind::MissingRight;
+    }
+    // Redis 6.2 reports an error inside a script as `ERR`, with the code in the text.
+    let words = error.code().into_iter().chain(detail.split([' ', ':']));
+    let known = |word| match word {
+        "NOAUTH" | "WRONGPASS" => Some(StoreErrorKind::WrongCredentials),
+        "NOPERM" => Some(StoreErrorKind::MissingRight),
+        "READONLY" => Some(StoreErrorKind::ReadOnly),
+        "OOM" => Some(StoreErrorKind::OutOfMemory),
+        "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" => Some(StoreErrorKind::Cluster),
+        "LOADING" | "MASTERDOWN" | "BUSY" | "TRYAGAIN" => Some(StoreErrorKind::Unreachable),
+        _ => None,
+    };
+    words.filter_map(known).next().unwrap_or(match error.kind() {
+        ErrorKind::MasterNameNotFoundBySentinel => StoreErrorKind::Unreachable,
+        _ if error.is_unrecoverable_error() => StoreErrorKind::Unreachable,
+        _ => StoreErrorKind::Failed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use redis::make_extension_error;
+
+    use super::*;
+
+    #[test]
+    fn response_of_redis_has_its_kind() {
+        use StoreErrorKind::*;
+        for (code, detail, kind) in [
+            ("NOAUTH", "Authentication required.", WrongCredentials),
+            ("NOPERM", "this user has no permissions to run the 'hgetall' command", MissingRight),
+            ("MOVED", "3999 127.0.0.1:6381", Cluster),
+            ("CLUSTERDOWN", "Hash slot not served", Cluster),
+            ("READONLY", "You can't write against a read only replica.", ReadOnly),
+            ("OOM", "command not allowed when used memory > 'maxmemory'.", OutOfMemory),
+            ("LOADING", "Redis is loading the dataset in memory", Unreachable),
+            // Redis 6.2, in a script.
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script:5: NOPERM no permissions",
+                MissingRight,
+            ),
+            ("ERR", "The user executing the script can't run this command or subcommand", MissingRight),
+            ("ERR", "unknown command", Failed),
+        ] {
+            let error = to_store_error(&make_extension_error(code.to_owned(), Some(detail.to_owned())));
+            assert_eq!(error.kind(), kind, "{code} {detail}");
+        }
+    }
+
+    #[test]
+    fn failed_connection_has_its_kind() {
+        use StoreErrorKind::*;
+        for (text, kind) in [
+            ("failed to lookup address information: Name or service not known", UnknownHost),
+            ("invalid peer certificate: UnknownIssuer", Certificate),
+            ("connection refused", Unreachable),
+        ] {
+            assert_eq!(to_store_error(&RedisError::from(io::Error::other(text))).kind(), kind, "{text}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::{AccessToken, AppId};
-use wxsub_core::store::{StoreError, StoredToken, TokenRecord};
+use wxsub_core::store::{StoreError, StoreErrorKind, StoredToken, TokenRecord};
 use wxsub_core::token::{ForceRefreshLog, Generation};
 
 use crate::EncryptionKey;
@@ -22,16 +22,12 @@ pub(crate) struct RecordFields {
 
 impl RecordFields {
     fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
-        let parse = |text: &String| {
-            text.parse()
-                .map_err(|_| StoreError::new(format!("cannot read the record: field {name} is not a number")))
-        };
+        let parse = |text: &String| text.parse().map_err(|_| broken(format!("field {name} is not a number")));
         self.fields.get(name).map(parse).transpose()
     }
 
     fn required<T: FromStr>(&self, name: &str) -> Result<T, StoreError> {
-        self.number(name)?
-            .ok_or_else(|| StoreError::new(format!("cannot read the record: field {name} is missing")))
+        self.number(name)?.ok_or_else(|| broken(format!("field {name} is missing")))
     }
 
     /// Parses the record. `now` is the wall clock of this process.
@@ -43,9 +39,8 @@ impl RecordFields {
     ) -> Result<TokenRecord, StoreError> {
         if let Some(version) = self.fields.get("version").filter(|version| *version != "1") {
             let version: String = version.chars().filter(char::is_ascii_graphic).take(16).collect();
-            return Err(StoreError::new(format!(
-                "cannot read the record: it has layout {version}, and this version knows layout 1; update wxsub"
-            )));
+            let detail = format!("it has layout {version}, and this version knows layout 1");
+            return Err(StoreError::new(StoreErrorKind::NewerLayout, detail));
         }
         let mut record = TokenRecord::default();
         let generation = Generation::new(self.number("generation")?.unwrap_or_default());
@@ -69,13 +64,15 @@ impl RecordFields {
             (Some(sealed), _, Some(key)) => key.open(app, generation, sealed)?,
             (Some(_), _, None) => {
                 return Err(StoreError::new(
-                    "cannot decrypt the token: there is no encryption key here; configure the key of the other servers",
+                    StoreErrorKind::EncryptionKey,
+                    "there is no encryption key here",
                 ));
             }
-            (None, Some(token), _) => AccessToken::new(token.as_str())
-                .map_err(|_| StoreError::new("cannot read the record: field token is no access token"))?,
+            (None, Some(token), _) => {
+                AccessToken::new(token.as_str()).map_err(|_| broken("field token is no access token"))?
+            }
             (None, None, _) => {
-                return Err(StoreError::new("cannot read the record: field token is missing"));
+                return Err(broken("field token is missing"));
             }
         };
         Ok(StoredToken::new(
@@ -101,12 +98,15 @@ impl RecordFields {
     }
 }
 
+fn broken(detail: impl Into<String>) -> StoreError {
+    StoreError::new(StoreErrorKind::BrokenRecord, detail)
+}
+
 /// Parses the times of forced refreshes: milliseconds, separated by commas.
 pub(crate) fn parse_force_log(text: &str) -> Result<ForceRefreshLog, StoreError> {
     let parse = |text: &str| text.parse().map(UnixMillis::new);
     let used: Result<_, _> = text.split(',').filter(|text| !text.is_empty()).map(parse).collect();
-    used.map(ForceRefreshLog::new)
-        .map_err(|_| StoreError::new("cannot read the record: field forced_at_ms is not a list of numbers"))
+    used.map(ForceRefreshLog::new).map_err(|_| broken("field forced_at_ms is not a list of numbers"))
 }
 
 /// Formats the times of forced refreshes for the record.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use redis::Script;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{CasOutcome, StoreError, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::store::{CasOutcome, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore};
 use wxsub_core::token::Generation;
 
 use crate::EncryptionKey;
@@ -124,7 +124,7 @@ impl TokenStore for RedisStore {
             Err(current) if current.is_empty() => {
                 // Only an unknown layout refuses this change. Loading the record returns an error that names it.
                 self.load(app).await?;
-                Err(StoreError::new("cannot set the in-doubt marker: the record refused the change"))
+                Err(StoreError::new(StoreErrorKind::Failed, "the record refused the in-doubt marker"))
             }
             // An earlier marker stays.
             Ok(()) | Err(_) => Ok(()),
@@ -152,9 +152,9 @@ impl TokenStore for RedisStore {
                 Err(current) => before = current,
             }
         }
-        Err(StoreError::new(format!(
-            "cannot count the forced refresh: peers changed the record {MAX_CAS_ATTEMPTS} times; retry later"
-        )))
+        let detail =
+            format!("cannot count the forced refresh: peers changed the record {MAX_CAS_ATTEMPTS} times");
+        Err(StoreError::new(StoreErrorKind::Failed, detail))
     }
 }
 

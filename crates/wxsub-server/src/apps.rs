@@ -80,10 +80,11 @@ impl ReportError {
     }
 }
 
-/// Why there is no token, in a text for clients. The details of a transport error are in log and status only.
+/// Why there is no token, in a text for clients. The details of a failed connection are in log and status only.
 pub(crate) fn public_reason(error: &TokenError) -> String {
     match error.kind() {
         TokenErrorKind::Transport(error) => format!("no usable access token: {}", error.kind()),
+        TokenErrorKind::StoreUnavailable(error) => format!("no usable access token: {}", error.kind()),
         _ => error.to_string(),
     }
 }
@@ -196,7 +197,7 @@ impl ManagedApp {
             since: self.failing_since().map(UnixMillis::get),
         });
         let state = match (status.usable(now), &error) {
-            (Some(_), None) if !status.is_in_doubt(now) => AppHealth::Ok,
+            (Some(_), None) if !status.is_in_doubt(now) && status.store_problem.is_none() => AppHealth::Ok,
             (Some(_), _) => AppHealth::Degraded,
             (None, None) => AppHealth::Starting,
             (None, Some(_)) => AppHealth::Down,

@@ -7,6 +7,7 @@ use wxsub_proto::{ApiError, ErrCode, Operation, Remedy};
 use crate::clock::ClockReading;
 use crate::quota::MINUTE_QUOTA_DELAY;
 use crate::retry::RetryClass;
+use crate::store::StoreError;
 use crate::transport::{RequestState, TransportError, TransportErrorKind};
 
 /// Why there is no valid token.
@@ -60,8 +61,8 @@ pub enum TokenErrorKind {
     },
     /// The shared store is unavailable, and there is no current token. A fetch without the store could invalidate
     /// the token of peers, so it is postponed.
-    #[error("token store unavailable; refresh postponed so that other servers keep their token")]
-    StoreUnavailable,
+    #[error("{0}; the refresh is postponed so that other servers keep their token")]
+    StoreUnavailable(StoreError),
     /// The caller is not in a tokio runtime.
     #[error("no tokio runtime; call it from within one")]
     NoRuntime,
@@ -173,6 +174,7 @@ impl TokenError {
             TokenErrorKind::Transport(error) if error.is_config_error() => Remedy::FixConfig,
             TokenErrorKind::NotRefreshable | TokenErrorKind::NoRuntime => Remedy::FixConfig,
             TokenErrorKind::RateLimited(_) => Remedy::SlowDown,
+            TokenErrorKind::StoreUnavailable(error) => error.remedy(),
             TokenErrorKind::Upstream { remedy, .. } => *remedy,
             TokenErrorKind::RejectedTokenReissued
             | TokenErrorKind::TokenUnchanged

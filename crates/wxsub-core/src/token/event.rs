@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{CachedToken, Fingerprint, Generation, TokenError, TokenErrorKind};
 use crate::clock::UnixMillis;
+use crate::store::StoreError;
 
 /// An input of the refresh state.
 #[derive(Debug, Clone)]
@@ -35,6 +36,10 @@ pub enum Event {
         /// Since when it is in doubt, as in [`FetchOutcome::Adopted`].
         in_doubt_since: Option<UnixMillis>,
     },
+    /// The store was read, and has no token.
+    StoreEmpty,
+    /// The store could not be read.
+    StoreReadFailed(StoreError),
     /// The store was behind, and has the current token now.
     StorePublished {
         /// The generation of the current token.
@@ -60,8 +65,8 @@ pub enum Evidence {
 pub enum FetchOutcome {
     /// The upstream issued this token.
     Issued(Arc<CachedToken>),
-    /// The upstream issued this token while the store was unavailable. Peers may have fetched at the same time.
-    IssuedWithoutLease(Arc<CachedToken>),
+    /// The upstream issued this token while the store failed. Peers may have fetched at the same time.
+    IssuedWithoutLease(Arc<CachedToken>, StoreError),
     /// The store has a newer token.
     Adopted {
         /// The token.
@@ -75,8 +80,8 @@ pub enum FetchOutcome {
     },
     /// A peer has the lease and fetches.
     LeaseHeldByPeer,
-    /// The store is unavailable, and the request does not allow a fetch without lease.
-    StoreUnavailable,
+    /// The store failed, and the request does not allow a fetch without lease.
+    StoreUnavailable(StoreError),
     /// The attempt failed.
     Failed(TokenErrorKind),
 }
@@ -181,8 +186,12 @@ pub enum TokenEvent {
         /// Whether callers do not see this failure, because the attempt is repeated at once.
         silent: bool,
     },
-    /// The store became unavailable. Attempts are postponed, so that peers do not invalidate each other's tokens.
-    StoreUnavailable,
+    /// The store failed, or fails for another reason now. Attempts are postponed, so that peers do not invalidate
+    /// each other's tokens.
+    StoreUnavailable {
+        /// The cause.
+        error: StoreError,
+    },
     /// The store is available again.
     StoreRecovered,
     /// The response to a fetch was lost. Weixin may have issued a token, so the current one is in doubt.

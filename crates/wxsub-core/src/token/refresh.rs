@@ -5,19 +5,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wxsub_proto::Remedy;
+
 use super::schedule::{self, LEASE, RetryContext};
 use super::status::SAFE_OVERLAP;
 use super::{
     Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, RefreshMode, ReportOutcome,
-    TokenError, TokenErrorKind, TokenEvent, TokenOrigin, TokenStatus, UpstreamBehavior,
+    StoreProblem, TokenError, TokenErrorKind, TokenEvent, TokenOrigin, TokenStatus, UpstreamBehavior,
 };
 use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use crate::jitter::Jitter;
 use crate::rate_limit::TokenBucket;
+use crate::store::StoreError;
 
 /// How long an attempt with a lost response can explain a rejection: five minutes of overlap, and one minute for
 /// the response.
 const IN_DOUBT_WINDOW: Duration = Duration::from_secs(360);
+
+/// How long reads of the store may fail until that is a problem. A failure that time will not end is one at once.
+const MAX_SILENT_READ_FAILURES: Duration = Duration::from_secs(10);
 
 /// Longest time between two timer events, so that a jump of the wall clock is noticed.
 const WALL_CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -104,16 +110,27 @@ struct InDoubt {
     is_from_peer: bool,
 }
 
-/// Whether the shared store is available, and whether it knows the current token. A fetch without the store may
+/// Whether the shared store works, and whether it knows the current token. A fetch without the store may
 /// invalidate the token of peers, and they do not know it.
 #[derive(Debug, Default)]
 struct StoreHealth {
-    unavailable_since: Option<MonotonicInstant>,
+    problem: Option<StoreFailure>,
+    /// Since when reads fail outside of attempts.
+    reads_fail_since: Option<MonotonicInstant>,
     /// The highest generation known before the current token was fetched without the store. `None` if the store
     /// knows the current token.
     unleased_after: Option<Generation>,
     /// How long before expiry the next token is fetched without the store.
     unleased_lead: Duration,
+}
+
+/// A failure of the store, until it works again.
+#[derive(Debug)]
+struct StoreFailure {
+    error: StoreError,
+    since: ClockReading,
+    /// Whether only reads failed. Then a read that succeeds ends it.
+    is_read_only: bool,
 }
 
 /// The reports of clients.
@@ -170,11 +187,14 @@ impl RefreshState {
                 self.on_invalid_token_reported(now, generation, evidence);
             }
             Event::FetchFinished { attempt, outcome } => self.on_fetch_finished(now, attempt, outcome),
+            Event::StoreEmpty => self.record_read(),
+            Event::StoreReadFailed(error) => self.on_store_read_failed(now, error),
             Event::StorePublished { generation, replaced } => {
                 self.record_store_up();
                 self.on_store_published(now, generation, replaced);
             }
             Event::StoreLoaded { token, in_doubt_since } => {
+                self.record_read();
                 self.on_store_loaded(now, &token, in_doubt_since);
             }
         }
@@ -201,6 +221,11 @@ impl RefreshState {
             fetching: self.attempt.is_some(),
             in_doubt_from: self.certainty.in_doubt.map(|doubt| doubt.since + SAFE_OVERLAP),
             next_attempt_at: self.next_attempt_at,
+            store_problem: self
+                .store
+                .problem
+                .as_ref()
+                .map(|problem| StoreProblem { error: problem.error.clone(), since: problem.since.wall }),
             invalidates_previous: self.behavior.invalidates_previous,
         }
     }
@@ -339,8 +364,8 @@ impl RefreshState {
                 self.record_store_up();
                 self.on_token_issued(now, &attempt, token, TokenOrigin::Fetched);
             }
-            FetchOutcome::IssuedWithoutLease(token) => {
-                self.record_store_down(now);
+            FetchOutcome::IssuedWithoutLease(token, error) => {
+                self.record_store_down(now, error, false);
                 self.on_token_issued(now, &attempt, token, TokenOrigin::FetchedWithoutLease);
             }
             FetchOutcome::Adopted { token, in_doubt_since, lost_race } => {
@@ -355,7 +380,7 @@ impl RefreshState {
                 self.record_store_up();
                 self.next_attempt_at = Some(now + schedule::peer_poll_delay(&mut self.jitter));
             }
-            FetchOutcome::StoreUnavailable => self.on_store_unavailable(now),
+            FetchOutcome::StoreUnavailable(error) => self.on_store_unavailable(now, error),
             FetchOutcome::Failed(failure) => self.on_fetch_failed(now, &attempt, failure),
         }
     }
@@ -618,14 +643,14 @@ impl RefreshState {
     }
 
     /// Plans the next attempt after one that failed because the store is unavailable.
-    fn on_store_unavailable(&mut self, now: ClockReading) {
-        self.record_store_down(now);
+    fn on_store_unavailable(&mut self, now: ClockReading, error: StoreError) {
+        self.record_store_down(now, error.clone(), false);
         let unleased_in = self.delay_until_unleased_fetch(now);
         let wait = schedule::peer_poll_delay(&mut self.jitter);
         self.next_attempt_at = Some(now + wait.min(unleased_in.max(Duration::from_millis(100))));
         if self.current.is_none() || self.reports.pending.is_some() {
             let wait = Some(unleased_in.min(LEASE));
-            self.publish_failure(TokenError::new(TokenErrorKind::StoreUnavailable, wait));
+            self.publish_failure(TokenError::new(TokenErrorKind::StoreUnavailable(error), wait));
         }
     }
 
@@ -635,28 +660,51 @@ impl RefreshState {
         if !self.behavior.invalidates_previous {
             return Duration::ZERO;
         }
-        match (&self.current, self.store.unavailable_since) {
+        match (&self.current, &self.store.problem) {
             (Some(current), _) => current.remaining(now).saturating_sub(self.store.unleased_lead),
             // The last token expired or was rejected, for peers too.
             (None, _) if self.max_generation > Generation::default() => Duration::ZERO,
             // A peer that was fetching at the start of the outage has finished after this time.
-            (None, since) => {
-                LEASE.saturating_sub(since.map_or(Duration::ZERO, |since| now.mono.duration_since(since)))
+            (None, problem) => {
+                let failing_for = |problem: &StoreFailure| now.mono.duration_since(problem.since.mono);
+                LEASE.saturating_sub(problem.as_ref().map_or(Duration::ZERO, failing_for))
             }
         }
     }
 
-    fn record_store_down(&mut self, now: ClockReading) {
-        if self.store.unavailable_since.is_none() {
-            self.store.unavailable_since = Some(now.mono);
-            self.emit(TokenEvent::StoreUnavailable);
+    /// A read outside of attempts failed. Nothing needs the store now, so a short outage is no problem.
+    fn on_store_read_failed(&mut self, now: ClockReading, error: StoreError) {
+        let since = *self.store.reads_fail_since.get_or_insert(now.mono);
+        let lasts = now.mono.duration_since(since) >= MAX_SILENT_READ_FAILURES;
+        if lasts || error.remedy() != Remedy::RetryLater || self.store.problem.is_some() {
+            let is_read_only = self.store.problem.as_ref().is_none_or(|problem| problem.is_read_only);
+            self.record_store_down(now, error, is_read_only);
         }
     }
 
-    /// Records that the store is available. A read proves it only if the record is new, because a replica may serve
-    /// old records.
+    /// Records a failure. `is_read_only`: only reads failed.
+    fn record_store_down(&mut self, now: ClockReading, error: StoreError, is_read_only: bool) {
+        let known = self.store.problem.as_ref();
+        let is_new = known.is_none_or(|known| known.error.kind() != error.kind());
+        let since = known.map_or(now, |known| known.since);
+        if is_new {
+            self.emit(TokenEvent::StoreUnavailable { error: error.clone() });
+        }
+        self.store.problem = Some(StoreFailure { error, since, is_read_only });
+    }
+
+    /// Records that a read outside of attempts succeeded. That does not end a failure of an attempt: a replica may
+    /// serve old records, and writes may still fail.
+    fn record_read(&mut self) {
+        self.store.reads_fail_since = None;
+        if self.store.problem.as_ref().is_some_and(|problem| problem.is_read_only) {
+            self.record_store_up();
+        }
+    }
+
+    /// Records that the store works.
     fn record_store_up(&mut self) {
-        if self.store.unavailable_since.take().is_some() {
+        if self.store.problem.take().is_some() {
             self.emit(TokenEvent::StoreRecovered);
         }
     }

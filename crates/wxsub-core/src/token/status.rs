@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CachedToken, TokenError};
-use crate::clock::ClockReading;
+use crate::clock::{ClockReading, UnixMillis};
+use crate::store::StoreError;
 
 /// A snapshot of the refresh state.
 #[derive(Debug, Clone, Default)]
@@ -20,8 +21,20 @@ pub struct TokenStatus {
     pub in_doubt_from: Option<ClockReading>,
     /// When the next attempt starts.
     pub next_attempt_at: Option<ClockReading>,
+    /// What is wrong with the store. `None` if it worked when it was last needed.
+    pub store_problem: Option<StoreProblem>,
     /// Whether the next fetch invalidates the current token.
     pub(crate) invalidates_previous: bool,
+}
+
+/// What is wrong with the store, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreProblem {
+    /// The last failure.
+    pub error: StoreError,
+    /// The time of the first failure since the store last worked.
+    pub since: UnixMillis,
 }
 
 /// How long a token is surely valid after a fetch that invalidates it. Weixin keeps it valid for five
@@ -41,6 +54,7 @@ impl PartialEq for TokenStatus {
             && self.fetching == other.fetching
             && self.in_doubt_from == other.in_doubt_from
             && self.next_attempt_at == other.next_attempt_at
+            && self.store_problem == other.store_problem
     }
 }
 
@@ -81,6 +95,7 @@ impl TokenStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreErrorKind;
     use crate::token::{Generation, TokenErrorKind};
 
     /// Callers are woken for each of these changes, and for no other.
@@ -102,6 +117,13 @@ mod tests {
             TokenStatus { fetching: true, ..TokenStatus::default() },
             TokenStatus { in_doubt_from: Some(ClockReading::default()), ..TokenStatus::default() },
             TokenStatus { next_attempt_at: Some(ClockReading::default()), ..TokenStatus::default() },
+            TokenStatus {
+                store_problem: Some(StoreProblem {
+                    error: StoreError::new(StoreErrorKind::ReadOnly, "READONLY"),
+                    since: UnixMillis::default(),
+                }),
+                ..TokenStatus::default()
+            },
         ];
         for (a, first) in all.iter().enumerate() {
             for (b, second) in all.iter().enumerate() {

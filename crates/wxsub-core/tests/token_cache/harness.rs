@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{CasOutcome, MemoryStore, StoreError, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::store::{
+    CasOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
     CachedToken, Evidence, Generation, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenEvent,
@@ -196,7 +198,7 @@ impl FaultyStore {
     /// The store, unless it is unavailable.
     async fn available(&self) -> Result<Arc<MemoryStore>, StoreError> {
         match self.fault() {
-            Fault::Unavailable => Err(StoreError::new("unavailable")),
+            Fault::Unavailable => Err(StoreError::new(StoreErrorKind::Unreachable, "unavailable")),
             Fault::Hang => pending().await,
             _ => Ok(self.store()),
         }

@@ -33,6 +33,13 @@ struct AppResultLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StoreProblemLabels {
+    appid: String,
+    kind: &'static str,
+    remedy: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SendLabels {
     appid: String,
     outcome: &'static str,
@@ -68,6 +75,7 @@ pub(crate) struct Metrics {
     generation: Family<AppLabels, Gauge>,
     in_doubt: Family<AppLabels, Gauge>,
     store_up: Family<AppLabels, Gauge>,
+    store_problem: Family<StoreProblemLabels, Gauge>,
     fetches: Family<AppResultLabels, Counter>,
     /// By API: v1, then Weixin-compatible.
     reads: [Counter; 2],
@@ -95,6 +103,7 @@ impl Metrics {
             generation: Family::default(),
             in_doubt: Family::default(),
             store_up: Family::default(),
+            store_problem: Family::default(),
             fetches: Family::default(),
             reads: Default::default(),
             denials: Family::default(),
@@ -125,6 +134,8 @@ impl Metrics {
         );
         let up = "1 unless the token store was unavailable when it was last needed";
         registry.register("wxsub_token_store_up", up, self.store_up.clone());
+        let problem = "1 while the token store fails, with the kind of the failure and the remedy";
+        registry.register("wxsub_token_store_problem", problem, self.store_problem.clone());
         registry.register("wxsub_token_fetches", "Token fetches by result", self.fetches.clone());
         let reads = Family::<SurfaceLabels, Counter>::default();
         self.reads = SURFACES.map(|api| {
@@ -166,7 +177,7 @@ impl Metrics {
                 }
                 record_fetch("failed")
             }
-            TokenEvent::StoreUnavailable => {
+            TokenEvent::StoreUnavailable { .. } => {
                 self.store_up.get_or_create(&AppLabels { appid: appid.to_string() }).set(0).unsigned_abs()
             }
             TokenEvent::StoreRecovered => {
@@ -233,7 +244,13 @@ impl Metrics {
         for family in [&self.expires_in, &self.generation, &self.in_doubt] {
             family.clear();
         }
+        self.store_problem.clear();
         for (appid, status) in apps {
+            if let Some(problem) = &status.store_problem {
+                let (kind, remedy) = (problem.error.kind().as_str(), problem.error.remedy().as_str());
+                let labels = StoreProblemLabels { appid: appid.to_string(), kind, remedy };
+                self.store_problem.get_or_create(&labels).set(1);
+            }
             let labels = AppLabels { appid: appid.to_string() };
             let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
             self.expires_in.get_or_create(&labels).set(to_i64(status.safe_ttl(now).as_secs()));

@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
-use wxsub_core::store::{CasOutcome, MemoryStore, StoreError, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::store::{
+    CasOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+};
 use wxsub_core::token::{ForceRefreshLog, Generation};
 use wxsub_proto::{AccessToken, AppId};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -119,22 +121,21 @@ impl FileStore {
             });
             match written.await {
                 Ok(Ok(())) => Ok(changed),
-                Ok(Err(error)) => {
-                    Err(StoreError::new(format!("cannot write the state file: {error}; check the disk")))
-                }
-                Err(_) => Err(StoreError::new("cannot write the state file: the write was aborted")),
+                Ok(Err(error)) => Err(not_written(&error)),
+                Err(_) => Err(not_written(&"the write was aborted")),
             }
         };
         let deadline = self.clock.now().mono + DISK_TIMEOUT;
         let result = timeout_at(&*self.clock, deadline, change).await;
         let result = result.unwrap_or_else(|| {
-            Err(StoreError::new(format!(
-                "cannot write the state file: no result within {} s; check the disk",
-                DISK_TIMEOUT.as_secs()
-            )))
+            Err(not_written(&format_args!("no result within {} s", DISK_TIMEOUT.as_secs())))
         });
         result.inspect_err(|error| tracing::warn!(appid = %app, %error, "the record was kept in memory only"))
     }
+}
+
+fn not_written(cause: &dyn fmt::Display) -> StoreError {
+    StoreError::new(StoreErrorKind::Failed, format!("cannot write the state file: {cause}; check the disk"))
 }
 
 /// Puts a record that was read from a file into memory. The memory store cannot fail.

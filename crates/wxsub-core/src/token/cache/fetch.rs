@@ -7,7 +7,7 @@ use std::time::Duration;
 use wxsub_proto::AppId;
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis, timeout_at};
-use crate::store::{CasOutcome, StoreError, StoredToken, TokenRecord, TokenStore};
+use crate::store::{CasOutcome, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore};
 use crate::token::{
     CachedToken, Event, FetchOutcome, FetchRequest, FetchedToken, Generation, RefreshMode, TokenErrorKind,
     TokenUpstream, UpstreamBehavior, UpstreamRequest,
@@ -32,22 +32,24 @@ pub(super) struct TokenFetcher {
 
 impl TokenFetcher {
     /// Reads the record. Publishes our token if the store is behind, after data loss or an outage.
-    pub(super) async fn sync_with_store(&self, current: Option<Arc<CachedToken>>) -> Option<Event> {
-        let record = self.with_store_timeout(self.store.load(&self.appid)).await.ok()?;
+    pub(super) async fn sync_with_store(&self, current: Option<Arc<CachedToken>>) -> Event {
+        let record = match self.with_store_timeout(self.store.load(&self.appid)).await {
+            Ok(record) => record,
+            Err(error) => return Event::StoreReadFailed(error),
+        };
         let ahead = current.filter(|current| current.generation() > record.generation());
         if let Some(current) = ahead.filter(|current| current.is_valid(self.clock.now())) {
             let write = self.store.compare_and_set(&self.appid, record.generation(), self.to_store(&current));
             return match self.with_store_timeout(write).await {
-                Ok(CasOutcome::Stored) => Some(Event::StorePublished {
-                    generation: current.generation(),
-                    replaced: record.generation(),
-                }),
+                Ok(CasOutcome::Stored) => {
+                    Event::StorePublished { generation: current.generation(), replaced: record.generation() }
+                }
                 // The next read shows the record.
-                Ok(CasOutcome::Conflict(_)) | Err(_) => None,
+                Ok(CasOutcome::Conflict(_)) | Err(_) => Event::Timer,
             };
         }
         let TokenRecord { token, in_doubt_since, .. } = record;
-        token.map(|stored| Event::StoreLoaded {
+        token.map_or(Event::StoreEmpty, |stored| Event::StoreLoaded {
             token: Arc::new(stored.to_cached(self.clock.now())),
             in_doubt_since,
         })
@@ -61,7 +63,7 @@ impl TokenFetcher {
         let deadline = self.clock.now().mono + STORE_TIMEOUT;
         timeout_at(&*self.clock, deadline, work)
             .await
-            .unwrap_or_else(|| Err(StoreError::new("no response in time")))
+            .unwrap_or_else(|| Err(StoreError::new(StoreErrorKind::Unreachable, "no response in time")))
     }
 
     /// Carries out the attempt.
@@ -88,13 +90,15 @@ impl TokenFetcher {
     async fn fetch_with_lease(&self, request: &FetchRequest) -> FetchOutcome {
         // The lease begins in the store after this time. The clock of the store may run a little faster.
         let lease_valid_until = self.clock.now().mono + request.lease * 5 / 6;
-        let Ok(has_lease) =
-            self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, request.lease)).await
-        else {
-            return self.fetch_without_store(request).await;
+        let leased =
+            self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, request.lease)).await;
+        let has_lease = match leased {
+            Ok(has_lease) => has_lease,
+            Err(error) => return self.fetch_without_store(request, error).await,
         };
-        let Ok(record) = self.with_store_timeout(self.store.load(&self.appid)).await else {
-            return self.fetch_without_store(request).await;
+        let record = match self.with_store_timeout(self.store.load(&self.appid)).await {
+            Ok(record) => record,
+            Err(error) => return self.fetch_without_store(request, error).await,
         };
         if let Some(outcome) = self.adopt(&record, request) {
             if has_lease {
@@ -116,18 +120,18 @@ impl TokenFetcher {
     }
 
     /// Adopts the last token that this process knew, or else fetches one if the request allows it.
-    async fn fetch_without_store(&self, request: &FetchRequest) -> FetchOutcome {
+    async fn fetch_without_store(&self, request: &FetchRequest, error: StoreError) -> FetchOutcome {
         let token = self.store.load_fallback(&self.appid).await;
         let record = TokenRecord { token, ..TokenRecord::default() };
         if let Some(outcome) = self.adopt(&record, request) {
             return outcome;
         }
         if !request.allow_without_lease {
-            return FetchOutcome::StoreUnavailable;
+            return FetchOutcome::StoreUnavailable(error);
         }
         let until = self.clock.now().mono + request.lease;
         match self.fetch(request, TokenRecord::default(), until).await {
-            FetchOutcome::Issued(token) => FetchOutcome::IssuedWithoutLease(token),
+            FetchOutcome::Issued(token) => FetchOutcome::IssuedWithoutLease(token, error),
             outcome => outcome,
         }
     }
@@ -218,10 +222,11 @@ impl TokenFetcher {
             match self.with_store_timeout(write).await {
                 Ok(CasOutcome::Conflict(newer)) if newer.generation() > record.generation() => record = newer,
                 Ok(CasOutcome::Stored) => return FetchOutcome::Issued(Arc::new(token)),
-                // The token is good even if the store is unavailable or has lost its records.
-                Ok(CasOutcome::Conflict(_)) | Err(_) => {
-                    return FetchOutcome::IssuedWithoutLease(Arc::new(token));
+                // The token is good even if the store failed or has lost its records.
+                Ok(CasOutcome::Conflict(_)) => {
+                    return FetchOutcome::IssuedWithoutLease(Arc::new(token), not_stored());
                 }
+                Err(error) => return FetchOutcome::IssuedWithoutLease(Arc::new(token), error),
             }
             if let Some(FetchOutcome::Adopted { token, in_doubt_since, .. }) = self.adopt(&record, request) {
                 let lost_race = self.behavior.invalidates_previous;
@@ -235,7 +240,7 @@ impl TokenFetcher {
             started_at,
             fetched.lifetime,
         );
-        FetchOutcome::IssuedWithoutLease(Arc::new(token))
+        FetchOutcome::IssuedWithoutLease(Arc::new(token), not_stored())
     }
 
     /// Returns the token as it is stored. If the wall clock was set back, the age on the monotonic clock counts. A
@@ -272,4 +277,9 @@ impl TokenFetcher {
         // A lease that cannot be released expires by itself.
         let _ = self.with_store_timeout(self.store.release_lease(&self.appid, &self.holder)).await;
     }
+}
+
+/// The store holds neither this token nor a newer one that is usable.
+fn not_stored() -> StoreError {
+    StoreError::new(StoreErrorKind::Failed, "it did not accept the new token")
 }

@@ -52,14 +52,14 @@ enum Wakeup {
     /// All handles of the token cache were dropped.
     AllHandlesDropped,
     FetchFinished(u64, FetchOutcome),
-    StoreRead(Option<Event>),
+    StoreRead(Event),
     /// A notification: the store may hold a token of this generation.
     StoreChanged(Generation),
     Deadline,
 }
 
 type Fetch = Pin<Box<dyn Future<Output = FetchOutcome> + Send>>;
-type StoreRead = Pin<Box<dyn Future<Output = Option<Event>> + Send>>;
+type StoreRead = Pin<Box<dyn Future<Output = Event> + Send>>;
 
 impl RefreshTask {
     pub(super) fn new(
@@ -107,7 +107,7 @@ impl RefreshTask {
                 Wakeup::StoreRead(found) => {
                     store_read = None;
                     next_store_read = self.fetcher.clock.now().mono + STORE_POLL_INTERVAL;
-                    (found.unwrap_or(Event::Timer), None)
+                    (found, None)
                 }
                 Wakeup::StoreChanged(generation) => {
                     // A generation counts once, so that a false notification costs one read.
@@ -237,10 +237,11 @@ impl RefreshTask {
             TokenEvent::Refreshed { generation, fingerprint, lifetime, origin } => {
                 info!(appid, %generation, %fingerprint, ?lifetime, ?origin, "access token refreshed");
             }
-            TokenEvent::StoreUnavailable => {
-                warn!(appid, "token store unavailable; refresh postponed");
+            TokenEvent::StoreUnavailable { error } => {
+                let (kind, remedy) = (error.kind().as_str(), error.remedy().as_str());
+                warn!(appid, kind, remedy, %error, "token store failed");
             }
-            TokenEvent::StoreRecovered => info!(appid, "token store available again"),
+            TokenEvent::StoreRecovered => info!(appid, "token store works again"),
             TokenEvent::FetchFailed { failure, retry_in, silent: true, .. } => {
                 debug!(appid, %failure, ?retry_in, "access token fetch failed; retrying");
             }

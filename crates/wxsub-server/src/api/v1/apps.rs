@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use wxsub_api::{AppList, AppStatus, Problem};
+use wxsub_api::{AppList, AppStatus, Problem, StoreProblem};
 use wxsub_core::clock::ClockReading;
 
 use super::{ProblemResponse, bearer};
@@ -69,6 +69,12 @@ fn app_status(app: &ManagedApp, now: ClockReading, state_file_broken: bool) -> A
         expires_in: token.map(|token| token.remaining(now).as_secs()),
         in_doubt: status.is_in_doubt(now),
         state_file_broken,
+        store: status.store_problem.as_ref().map(|problem| StoreProblem {
+            kind: Cow::Borrowed(problem.error.kind().as_str()),
+            text: problem.error.to_string(),
+            remedy: problem.error.remedy(),
+            since: problem.since.get(),
+        }),
         error,
     }
 }
