@@ -85,7 +85,7 @@ pub struct AppError {
     /// What to do.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::RemedyName))]
     pub remedy: Remedy,
-    /// Time of the first failure, in milliseconds since 1970.
+    /// Time of the first failure, as in RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<u64>,
+    pub since: Option<String>,
 }

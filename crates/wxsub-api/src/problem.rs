@@ -38,6 +38,8 @@ pub enum ProblemKind {
     RateLimited,
     /// The server is at its limit of concurrent requests.
     Overloaded,
+    /// The server requires an audit and cannot record the request.
+    AuditUnavailable,
     /// The app has no usable token.
     NoToken,
     /// Weixin refused the message.
@@ -147,7 +149,7 @@ impl ProblemKind {
             Self::Invalid | Self::Refused => 422,
             Self::RateLimited => 429,
             Self::Unknown => 500,
-            Self::Overloaded | Self::NoToken | Self::NotSent => 503,
+            Self::Overloaded | Self::AuditUnavailable | Self::NoToken | Self::NotSent => 503,
             Self::MaybeSent => 504,
         }
     }
@@ -165,6 +167,7 @@ impl ProblemKind {
             Self::Invalid => "Invalid",
             Self::RateLimited => "Too many reports",
             Self::Overloaded => "Server overloaded",
+            Self::AuditUnavailable => "Audit unavailable",
             Self::NoToken => "No usable token",
             Self::Refused => "Refused by Weixin",
             Self::NotSent => "Not sent",
@@ -178,7 +181,7 @@ impl ProblemKind {
         match self {
             Self::Unauthorized | Self::Forbidden | Self::NotFound => Remedy::FixConfig,
             Self::RateLimited | Self::Overloaded => Remedy::SlowDown,
-            Self::NoToken | Self::NotSent => Remedy::RetryLater,
+            Self::AuditUnavailable | Self::NoToken | Self::NotSent => Remedy::RetryLater,
             Self::Refused | Self::MaybeSent | Self::Unknown => Remedy::Investigate,
             Self::MethodNotAllowed | Self::NotJson | Self::Incomplete | Self::TooLarge | Self::Invalid => {
                 Remedy::FixRequest
@@ -190,7 +193,12 @@ impl ProblemKind {
     pub fn is_before_send(self) -> bool {
         matches!(
             self,
-            Self::Unauthorized | Self::Forbidden | Self::NotFound | Self::MethodNotAllowed | Self::Overloaded
+            Self::Unauthorized
+                | Self::Forbidden
+                | Self::NotFound
+                | Self::MethodNotAllowed
+                | Self::Overloaded
+                | Self::AuditUnavailable
         )
     }
 }

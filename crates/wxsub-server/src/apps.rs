@@ -14,6 +14,7 @@ use std::time::Duration;
 use wxsub_api::{AppError, AppHealth};
 use wxsub_core::Client;
 use wxsub_core::clock::{Clock, ClockReading, UnixMillis};
+use wxsub_core::rfc3339;
 use wxsub_core::store::TokenStore;
 use wxsub_core::token::{
     CachedToken, Evidence, Generation, TokenCache, TokenError, TokenErrorKind, TokenEvent, TokenSource,
@@ -194,7 +195,7 @@ impl ManagedApp {
             errcode: error.api_error().map(ApiError::errcode),
             rid: error.api_error().and_then(ApiError::trace_id).cloned(),
             remedy: error.remedy(),
-            since: self.failing_since().map(UnixMillis::get),
+            since: self.failing_since().map(rfc3339::format),
         });
         let state = match (status.usable(now), &error) {
             (Some(_), None) if !status.is_in_doubt(now) && status.store_problem.is_none() => AppHealth::Ok,

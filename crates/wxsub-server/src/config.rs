@@ -46,13 +46,21 @@ pub struct Config {
     pub(crate) tls: Option<Tls>,
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) state_dir: Option<PathBuf>,
-    pub(crate) audit: AuditTo,
+    pub(crate) audit: AuditConfig,
     pub(crate) apps: Vec<AppConfig>,
     pub(crate) clients: Vec<ApiClient>,
     /// The proxies whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) limits: Limits,
     pub(crate) store: Option<SharedStore>,
+}
+
+/// The audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuditConfig {
+    pub(crate) to: AuditTo,
+    /// Whether a request is refused whose line is not on the disk.
+    pub(crate) is_required: bool,
 }
 
 /// Where audit lines go.
@@ -237,8 +245,8 @@ fn path(top: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {
     Some(text.into())
 }
 
-fn audit(top: &mut TableReader<'_>) -> AuditTo {
-    match top.text("audit").as_deref() {
+fn audit(top: &mut TableReader<'_>) -> AuditConfig {
+    let to = match top.text("audit").as_deref() {
         None | Some("stderr") => AuditTo::Stderr,
         Some("off") => AuditTo::Off,
         Some("") => {
@@ -246,7 +254,12 @@ fn audit(top: &mut TableReader<'_>) -> AuditTo {
             AuditTo::Off
         }
         Some(path) => AuditTo::File(path.into()),
+    };
+    let is_required = top.flag("audit_required");
+    if is_required && !matches!(to, AuditTo::File(_)) {
+        top.problem("audit_required", "needs a file; set audit to its path");
     }
+    AuditConfig { to, is_required }
 }
 
 fn trusted_proxies(top: &mut TableReader<'_>) -> Vec<Network> {

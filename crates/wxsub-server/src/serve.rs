@@ -61,6 +61,11 @@ impl Server {
         self.state.prefetch_tokens();
     }
 
+    /// Opens the audit file anew. Call it after the file was renamed.
+    pub fn reopen_audit(&self) {
+        self.state.audit().reopen();
+    }
+
     /// Starts a token fetch for every app that has no token. Needs a tokio runtime.
     pub fn prefetch_tokens(&self) {
         self.state.prefetch_tokens();
@@ -123,7 +128,8 @@ impl ServerBuilder {
             }
         };
         let services = Services { clock, store, metrics: Arc::new(Metrics::new()), transport };
-        let audit = Audit::start(&config.audit).map_err(BuildError::Audit)?;
+        let (clock, failures) = (Arc::clone(&services.clock), services.metrics.audit_failures());
+        let audit = Audit::start(&config.audit, clock, failures).map_err(BuildError::Audit)?;
         let state = Arc::new(ServerState::new(&config, services, audit, corrupt_apps));
         Ok(Server { state, has_metrics_listener: config.metrics_listen.is_some() })
     }

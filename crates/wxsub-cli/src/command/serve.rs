@@ -181,6 +181,8 @@ fn reload_on_hangup(
 
 #[cfg(unix)]
 fn reload(path: &Path, started: &Config, server: &Server) {
+    // Also if the configuration has errors: the audit file may have been renamed.
+    server.reopen_audit();
     match read_config(path) {
         Err(problems) => {
             problems.iter().for_each(console::error);

@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn rightmost_untrusted_address_counts() {
-        let text = "trusted_proxies = [\"10.0.0.0/8\", \"2001:db8::1\"]\n[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\n\
+        let text = "trusted_proxies = [\"10.0.0.0/8\", \"2001:db8::1\"]\n[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
                     api_base = \"http://127.0.0.1:1\"\n";
         let trusted = Config::read(text, |_| Some("secret".to_owned())).unwrap().0.trusted_proxies;
         for (peer, headers, expected) in [

@@ -4,7 +4,7 @@
 //! A layer of a route would allocate three times for every request.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -17,8 +17,9 @@ use tower_service::Service;
 use wxsub_core::clock::MonotonicInstant;
 
 use super::request::RequestContext;
+use super::{v1, weixin_compat};
 use crate::apps::{RequestPermit, ServerState};
-use crate::state::audit::{Action, ApiSurface};
+use crate::state::audit::{Action, ApiSurface, Unrecorded};
 
 /// What surrounds the handler of one route.
 #[derive(Debug, Clone)]
@@ -50,16 +51,26 @@ impl RouteObserver {
         Self { audit: Some((api, action)), ..self }
     }
 
-    fn record(&self, started_at: MonotonicInstant, response: &Response, context: Option<&RequestContext>) {
+    fn measure(&self, started_at: MonotonicInstant, response: &Response) {
         let (status, metrics) = (response.status().as_u16(), self.state.metrics());
         let elapsed = self.state.clock().now().mono.duration_since(started_at).as_secs_f64();
         match status {
             200 => self.ok_durations.get_or_init(|| metrics.durations(self.route, status)).observe(elapsed),
             _ => metrics.durations(self.route, status).observe(elapsed),
         }
-        if let Some(line) = context.and_then(RequestContext::take_audit) {
-            self.state.record_audit(line);
-        }
+    }
+
+    /// Records the audit line, if the handler has left it. A required line that cannot be recorded changes the response.
+    fn recording(&self, response: Response, context: Option<&RequestContext>) -> Result<Recording, Response> {
+        let Some(line) = context.and_then(RequestContext::take_audit) else { return Err(response) };
+        let (audit, is_denied, api) = (self.state.audit().clone(), line.is_denied(), line.api);
+        Ok(Box::pin(async move {
+            match (audit.record(line).await, api) {
+                (Err(Unrecorded), ApiSurface::V1) if !is_denied => v1::unrecorded(),
+                (Err(Unrecorded), ApiSurface::Weixin) if !is_denied => weixin_compat::unrecorded(),
+                _ => response,
+            }
+        }))
     }
 }
 
@@ -99,7 +110,7 @@ where
             None => None,
             Some((Some(permit), _)) => Some(permit),
             Some((None, overloaded)) => {
-                let work = Work::Overloaded(ready(Ok(overloaded())));
+                let work = Work::Ready(overloaded());
                 return ObservedFuture { work, observer, started_at, context: None, _permit: None };
             }
         };
@@ -121,23 +132,40 @@ pub(super) struct ObservedFuture<F> {
     _permit: Option<RequestPermit>,
 }
 
-#[derive(Debug)]
+/// Waits until the audit line of a response is recorded.
+type Recording = Pin<Box<dyn Future<Output = Response> + Send>>;
+
 enum Work<F> {
     Handler(F),
-    Overloaded(Ready<Result<Response, Infallible>>),
+    /// The response at the limit, or of a request without an audit line.
+    Ready(Response),
+    Recording(Recording),
+}
+
+impl<F> fmt::Debug for Work<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Work")
+    }
 }
 
 impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for ObservedFuture<F> {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = ready!(match &mut self.work {
-            Work::Handler(future) => Pin::new(future).poll(context),
-            Work::Overloaded(future) => Pin::new(future).poll(context),
-        });
-        if let Ok(response) = &response {
-            self.observer.record(self.started_at, response, self.context.as_ref());
+        if let Work::Handler(handler) = &mut self.work {
+            let Ok(response) = ready!(Pin::new(handler).poll(context));
+            self.work = match self.observer.recording(response, self.context.as_ref()) {
+                Ok(recording) => Work::Recording(recording),
+                Err(response) => Work::Ready(response),
+            };
         }
-        Poll::Ready(response)
+        let response = match &mut self.work {
+            Work::Recording(recording) => ready!(recording.as_mut().poll(context)),
+            Work::Ready(response) => std::mem::take(response),
+            // It was replaced above.
+            Work::Handler(_) => return Poll::Pending,
+        };
+        self.observer.measure(self.started_at, &response);
+        Poll::Ready(Ok(response))
     }
 }

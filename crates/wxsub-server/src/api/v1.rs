@@ -147,6 +147,16 @@ fn overload() -> ProblemResponse {
         .retry_after(Duration::from_secs(1))
 }
 
+/// The response to a request that a required audit could not record.
+pub(super) fn unrecorded() -> Response {
+    audit_unavailable().into_response()
+}
+
+fn audit_unavailable() -> ProblemResponse {
+    let detail = "the server cannot record the request, and its audit is required; retry later";
+    ProblemResponse::new(ProblemKind::AuditUnavailable, detail).retry_after(Duration::from_secs(5))
+}
+
 /// The response for a path without a route.
 pub(super) fn not_found() -> ProblemResponse {
     ProblemResponse::new(ProblemKind::NotFound, "there is no such route; /openapi.json lists them")

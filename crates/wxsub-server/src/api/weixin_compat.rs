@@ -154,6 +154,16 @@ impl IntoResponse for WeixinResponse {
     }
 }
 
+/// The response to a request that a required audit could not record.
+pub(super) fn unrecorded() -> Response {
+    audit_unavailable().into_response()
+}
+
+fn audit_unavailable() -> WeixinResponse {
+    let errmsg = "the server cannot record the request, and its audit is required; retry later";
+    WeixinResponse::new(ErrCode::SYSTEM_BUSY, errmsg)
+}
+
 /// The response for a path without a route.
 pub(super) fn not_found() -> WeixinResponse {
     WeixinResponse::new(ErrCode::INVALID_URL, "invalid url: this server does not serve it")

@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn key_is_mentioned_from_two_weeks_before_its_end() {
         let text = format!(
-            "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\napi_base = \"http://127.0.0.1:1\"\n[[clients]]\nname = \"a\"\n\
+            "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\napi_base = \"http://127.0.0.1:1\"\n[[clients]]\nname = \"a\"\n\
              apps = []\nscopes = []\nkeys = [{{ sha256 = \"{}\", expires = 2027-01-31 }}, {{ sha256 = \"{}\" }}]\n",
             "0".repeat(64),
             "1".repeat(64)

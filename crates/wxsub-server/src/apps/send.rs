@@ -15,7 +15,7 @@ use wxsub_proto::{Message, Remedy};
 
 use super::{ManagedApp, ServerState};
 use crate::config::ApiClient;
-use crate::state::audit::Entry;
+use crate::state::audit::{Entry, Unrecorded};
 
 /// One send: its app and sender, and until when it may take.
 #[derive(Debug)]
@@ -52,9 +52,16 @@ pub fn failed_send(message: &Message, error: &SendError) -> SendResult {
 impl SendJob {
     /// Sends the message.
     ///
+    /// # Errors
+    /// [`Unrecorded`] if a required audit cannot record that the send starts. Then nothing is sent.
+    ///
     /// # Cancel safety
     /// A started send goes on in its own task.
-    pub(crate) async fn run(self, message: Message) -> SendOutcome {
+    pub(crate) async fn run(mut self, message: Message) -> Result<SendOutcome, Unrecorded> {
+        if let Some(audit) = &mut self.audit {
+            audit.client = self.client.clone();
+            audit.appid = Some(self.app.appid().clone());
+        }
         // The library logs a failed send; the span adds the client.
         let span = warn_span!("send", client = self.client.as_ref().map(|client| client.name.as_str()));
         if !self.has_token_in_time().await {
@@ -62,8 +69,9 @@ impl SendJob {
                 let (appid, remedy) = (self.app.appid().as_str(), Remedy::RetryLater.as_str());
                 warn!(appid, text = "no access token in time", remedy, "a message was not sent");
             });
-            return self.record(SendResult::no_token(&message), None);
+            return Ok(self.record(SendResult::no_token(&message), None).await);
         }
+        self.record_start().await?;
         let message = Arc::new(message);
         let task = {
             let message = Arc::clone(&message);
@@ -71,15 +79,14 @@ impl SendJob {
                 let clock = self.state.clock();
                 let sent = self.app.client.send_until(&message, clock.sleep_until(self.deadline)).await;
                 match sent {
-                    Ok(()) => self.record(SendResult::sent(&message), None),
-                    Err(error) => self.record(failed_send(&message, &error), Some(error)),
+                    Ok(()) => self.record(SendResult::sent(&message), None).await,
+                    Err(error) => self.record(failed_send(&message, &error), Some(error)).await,
                 }
             }
         };
         // The task ends early only if the runtime shuts down.
-        tokio::spawn(task.instrument(span))
-            .await
-            .unwrap_or_else(|_| SendOutcome { result: SendResult::given_up(&message), error: None })
+        let sent = tokio::spawn(task.instrument(span)).await;
+        Ok(sent.unwrap_or_else(|_| SendOutcome { result: SendResult::given_up(&message), error: None }))
     }
 
     /// Whether there is a token, or an error that says why not, before the deadline. If not, nothing was posted.
@@ -88,8 +95,20 @@ impl SendJob {
             || timeout_at(&**self.state.clock(), self.deadline, self.app.token()).await.is_some()
     }
 
+    /// Records that the send starts, if the audit is required. The message cannot be taken back after that.
+    async fn record_start(&self) -> Result<(), Unrecorded> {
+        match &self.audit {
+            Some(audit) if self.state.audit().is_required() => {
+                let mut started = audit.clone();
+                started.outcome = "started";
+                self.state.audit().clone().record(started).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Counts and audits the outcome.
-    fn record(self, result: SendResult, error: Option<SendError>) -> SendOutcome {
+    async fn record(self, result: SendResult, error: Option<SendError>) -> SendOutcome {
         let metrics = self.state.metrics();
         metrics.record_send(self.app.appid(), result.outcome.as_str());
         let api_error = error.as_ref().and_then(SendError::api_error);
@@ -99,13 +118,12 @@ impl SendJob {
         }
         if let Some(mut audit) = self.audit {
             let current = || self.app.token_cache.current().get().map(|token| token.generation());
-            audit.client = self.client;
-            audit.appid = Some(self.app.appid().clone());
             audit.outcome = result.outcome.as_str();
             audit.generation = self.presented_generation.or_else(current).map(Generation::get);
             audit.errcode = result.errcode;
             audit.rid.clone_from(&result.rid);
-            self.state.record_audit(audit);
+            // The response tells what happened to the message, also if its line could not be written.
+            let _ = self.state.audit().clone().record(audit).await;
         }
         SendOutcome { result, error }
     }

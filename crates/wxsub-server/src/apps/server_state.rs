@@ -11,7 +11,7 @@ use wxsub_proto::AppId;
 
 use super::{ManagedApp, Services, TokenHistory};
 use crate::config::{ApiClient, AppConfig, Config, Limits, Network, Tls};
-use crate::state::audit::{Audit, Entry};
+use crate::state::audit::Audit;
 use crate::state::metrics::Metrics;
 
 /// The current configuration with its apps. A request uses one snapshot throughout.
@@ -122,13 +122,6 @@ impl ServerState {
         let permit = RequestPermit(Arc::clone(self));
         (self.in_flight.fetch_add(1, Ordering::Relaxed) < max_in_flight).then_some(permit)
     }
-
-    /// Queues an audit line.
-    pub(crate) fn record_audit(&self, entry: Box<Entry>) {
-        if !self.audit.record(entry, self.clock().now().wall.get()) {
-            self.metrics().record_audit_dropped();
-        }
-    }
 }
 
 impl ConfigSnapshot {
@@ -148,38 +141,6 @@ impl ConfigSnapshot {
             trusted_proxies: config.trusted_proxies.clone(),
             limits: config.limits,
             tls: config.tls.clone(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use wxsub_core::clock::SystemClock;
-    use wxsub_core::store::MemoryStore;
-
-    use super::*;
-    use crate::state::audit::{Action, ApiSurface};
-
-    #[test]
-    fn dropped_audit_line_is_counted() {
-        let text = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
-             api_base = \"http://127.0.0.1:1\"\n";
-        let (config, _) = Config::read(text, |_| Some("secret".to_owned())).unwrap();
-        let services = Services {
-            clock: Arc::new(SystemClock::new()),
-            store: Arc::new(MemoryStore::default()),
-            metrics: Arc::new(Metrics::new()),
-            transport: None,
-        };
-        let (audit, _unread) = Audit::stalled(1);
-        let state = ServerState::new(&config, services, audit, HashSet::new());
-        let dropped = || {
-            let metrics = state.metrics().encode(std::iter::empty(), state.clock().now()).unwrap();
-            metrics.lines().find_map(|line| line.strip_prefix("wxsub_audit_dropped_total ")?.parse().ok())
-        };
-        for expected in [0, 1, 2] {
-            state.record_audit(state.audit().begin(ApiSurface::V1, Action::Read, None).unwrap());
-            assert_eq!(dropped(), Some(expected));
         }
     }
 }

@@ -40,7 +40,8 @@ fn minimal_configuration_gets_the_defaults() {
     let (config, warnings) = read(&with_app("")).unwrap();
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.listen.to_string(), "127.0.0.1:8460");
-    assert_eq!((config.state_dir, config.audit), (None, AuditTo::Stderr));
+    assert_eq!((config.state_dir, config.audit.to), (None, AuditTo::Stderr));
+    assert!(!config.audit.is_required);
     assert!(config.tls.is_none());
     let limits = config.limits;
     assert_eq!((limits.connections, limits.in_flight, limits.body), (4096, 1024, 65_536));
@@ -53,7 +54,7 @@ fn minimal_configuration_gets_the_defaults() {
 fn full_configuration_is_read() {
     let secret = file("all", "PLANTED-from-file\r\n");
     let text = format!(
-        "listen = \"0.0.0.0:1\"\nplaintext = true\nmetrics_listen = \"127.0.0.1:2\"\nstate_dir = \"/s\"\naudit = \"/a\"\n\
+        "listen = \"0.0.0.0:1\"\nplaintext = true\nmetrics_listen = \"127.0.0.1:2\"\nstate_dir = \"/s\"\naudit = \"/a\"\naudit_required = true\n\
          [[apps]]\nappid = \"wx2\"\nsecret_file = {secret:?}\ntoken_endpoint = \"stable_token\"\n\
          api_base = \"http://10.0.0.1\"\nallow_http = true\nproxy = \"http://u:PLANTED@10.0.0.2:1\"\n{}allowed_networks = [\"10.0.0.0/8\"]\n\
          [limits]\nconnections = 1\nin_flight = 2\nheader_timeout_s = 3\nrequest_timeout_s = 4\nbody_bytes = 5000\n",
@@ -62,7 +63,7 @@ fn full_configuration_is_read() {
     let (config, warnings) = read(&text).unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert_eq!(config.apps[0].secret.expose_secret(), "PLANTED-from-file");
-    assert_eq!(config.audit, AuditTo::File("/a".into()));
+    assert_eq!(config.audit, AuditConfig { to: AuditTo::File("/a".into()), is_required: true });
     assert_eq!(config.clients[0].apps, AppAccess::All);
     assert_eq!((config.limits.connections, config.limits.body), (1, 5000));
     assert!(!format!("{config:?}").contains("PLANTED"));
@@ -151,6 +152,8 @@ fn each_problem_has_its_path() {
             "trusted_proxies[0]: has bits set after the first 8",
         ),
         (top_level("trusted_proxies = [\"::/0\"]"), "trusted_proxies[0]: trusts every address"),
+        (top_level("audit_required = true"), "audit_required: needs a file"),
+        (top_level("audit = \"off\"\naudit_required = true"), "audit_required: needs a file"),
         (top_level("state_dir = \"\""), "state_dir: is empty"),
         (
             top_level("[limits]\nheader_timeout_s = 0"),

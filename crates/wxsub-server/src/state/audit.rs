@@ -1,35 +1,45 @@
 //! The audit log: one line for every token read, report and send, with client, app and outcome.
 //!
-//! A thread of its own writes the lines. Requests never wait for it.
+//! A thread of its own writes the lines of many requests at once. A request gets its response after its line was written.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::iter;
+mod denials;
+mod target;
+mod writer;
+
+use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use serde::{Serialize, Serializer};
+use tokio::sync::oneshot;
+use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
 use wxsub_proto::{AppId, ErrCode, TraceId};
 
-use crate::config::{ApiClient, AuditTo, owner_only};
+use self::denials::DenialLimiter;
+use self::target::Target;
+use self::writer::Writer;
+use crate::config::{ApiClient, AuditConfig, AuditTo};
 
-/// Maximum number of queued lines. Lines beyond it are dropped and counted.
+/// Maximum number of queued lines. Lines beyond it are lost and counted.
 const QUEUE_CAPACITY: usize = 8192;
 
-/// How long the thread collects lines before it writes them. Waking it for each line would cost more than a token read.
-const BATCH_WINDOW: Duration = Duration::from_millis(20);
+/// Maximum time that a request waits until its line is written.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One audit line. It contains no secret and no openid.
 ///
 /// It begins as a denied request, and is completed while the request is handled.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Entry {
-    /// When the line was queued, in milliseconds since 1970.
-    at: u64,
-    api: ApiSurface,
+    /// When the line was queued.
+    #[serde(serialize_with = "wxsub_core::rfc3339::serialize")]
+    at: UnixMillis,
+    pub(crate) api: ApiSurface,
     pub(crate) action: Action,
     /// The client, by its name. Absent if the key is unknown, or an access token authorized the request.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "client_name")]
@@ -52,6 +62,18 @@ pub(crate) struct Entry {
 
 fn client_name<S: Serializer>(client: &Option<Arc<ApiClient>>, serializer: S) -> Result<S::Ok, S::Error> {
     client.as_ref().map(|client| &client.name).serialize(serializer)
+}
+
+impl Entry {
+    /// Whether the request was denied. Its response gives the caller nothing.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.outcome == "denied"
+    }
+
+    /// Whether the caller showed neither a known key nor a known access token.
+    fn is_keyless_denial(&self) -> bool {
+        self.is_denied() && self.client.is_none() && self.generation.is_none()
+    }
 }
 
 /// The API of a request.
@@ -82,47 +104,89 @@ pub(crate) enum Action {
     List,
 }
 
+/// What the thread does next.
 enum AuditMessage {
-    Line(Box<Entry>),
+    /// Writes the line, and says whether it was written.
+    Line(Box<Entry>, oneshot::Sender<bool>),
+    /// Opens the file anew.
+    Reopen,
     /// Replies once all lines before it are written.
     Flush(SyncSender<()>),
 }
 
-/// The handle to the audit thread.
-#[derive(Debug, Clone)]
-pub(crate) struct Audit(Option<SyncSender<AuditMessage>>);
+/// An audit is required, and this request could not be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unrecorded;
 
-impl std::fmt::Debug for AuditMessage {
+/// The handle to the audit thread. Empty if the audit is off.
+#[derive(Clone)]
+pub(crate) struct Audit(Option<Arc<Inner>>);
+
+struct Inner {
+    queue: SyncSender<AuditMessage>,
+    is_required: bool,
+    /// Set while the thread has not written a line in time. Requests do not wait meanwhile.
+    is_stalled: Arc<AtomicBool>,
+    denials: Arc<Mutex<DenialLimiter>>,
+    clock: Arc<dyn Clock>,
+    /// Lines that were not recorded.
+    failures: Counter,
+}
+
+impl std::fmt::Debug for Audit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AuditMessage")
+        f.debug_struct("Audit").field("is_off", &self.0.is_none()).finish_non_exhaustive()
     }
 }
 
 impl Audit {
-    /// An audit that writes no lines.
-    pub(crate) fn off() -> Self {
-        Self(None)
-    }
-
-    /// An audit that queues this many lines and writes none, while the second value is held.
-    #[cfg(test)]
-    pub(crate) fn stalled(capacity: usize) -> (Self, impl Sized) {
-        let (lines, receiver) = sync_channel(capacity);
-        (Self(Some(lines)), receiver)
-    }
-
-    /// Opens the target and starts the thread.
-    pub(crate) fn start(to: &AuditTo) -> io::Result<Self> {
-        let out: Box<dyn Write + Send> = match to {
-            AuditTo::Off => return Ok(Self::off()),
-            AuditTo::Stderr => Box::new(io::stderr()),
-            AuditTo::File(path) => {
-                Box::new(owner_only(OpenOptions::new().create(true).append(true)).open(path)?)
-            }
+    /// Opens the target and starts the thread. `failures` counts the lines that are not recorded.
+    pub(crate) fn start(config: &AuditConfig, clock: Arc<dyn Clock>, failures: Counter) -> io::Result<Self> {
+        let target = match &config.to {
+            AuditTo::Off => return Ok(Self(None)),
+            AuditTo::Stderr => Target::stderr(),
+            AuditTo::File(path) => Target::file(path, config.is_required)?,
         };
-        let (lines, receiver) = sync_channel(QUEUE_CAPACITY);
-        thread::Builder::new().name("audit".to_owned()).spawn(move || write(&receiver, out))?;
-        Ok(Self(Some(lines)))
+        Self::start_on(target, config.is_required, clock, failures)
+    }
+
+    fn start_on(
+        target: Target,
+        is_required: bool,
+        clock: Arc<dyn Clock>,
+        failures: Counter,
+    ) -> io::Result<Self> {
+        let (queue, messages) = sync_channel(QUEUE_CAPACITY);
+        let inner = Inner {
+            queue,
+            is_required,
+            is_stalled: Arc::default(),
+            denials: Arc::default(),
+            clock,
+            failures,
+        };
+        let writer = Writer::new(
+            target,
+            Arc::clone(&inner.is_stalled),
+            Arc::clone(&inner.denials),
+            Arc::clone(&inner.clock),
+            inner.failures.clone(),
+        );
+        thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(&messages))?;
+        Ok(Self(Some(Arc::new(inner))))
+    }
+
+    /// Tries what [`start`](Self::start) needs. A file that did not exist is removed again.
+    pub(crate) fn check(config: &AuditConfig) -> io::Result<()> {
+        let AuditTo::File(path) = &config.to else { return Ok(()) };
+        let exists = path.exists();
+        Target::file(path, config.is_required)?;
+        if exists { Ok(()) } else { std::fs::remove_file(path) }
+    }
+
+    /// Whether a request that cannot be recorded must be refused.
+    pub(crate) fn is_required(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.is_required)
     }
 
     /// Begins the line of a request. `None` if the audit is off.
@@ -133,7 +197,7 @@ impl Audit {
         address: Option<IpAddr>,
     ) -> Option<Box<Entry>> {
         self.0.as_ref()?;
-        let (at, outcome) = (0, "denied");
+        let (at, outcome) = (UnixMillis::default(), "denied");
         let (client, appid, reason, generation, errcode, rid) = Default::default();
         Some(Box::new(Entry {
             at,
@@ -150,67 +214,70 @@ impl Audit {
         }))
     }
 
-    /// Queues a line with this time, in milliseconds since 1970. Returns `false` if the line was dropped.
-    pub(crate) fn record(&self, mut entry: Box<Entry>, at: u64) -> bool {
-        entry.at = at;
-        self.0.as_ref().is_none_or(|lines| lines.try_send(AuditMessage::Line(entry)).is_ok())
+    /// Queues a line and waits until it is written; until it is on the disk if the audit is required.
+    ///
+    /// # Errors
+    /// [`Unrecorded`] only if the audit is required.
+    ///
+    /// # Cancel safety
+    /// A queued line is written even if the future is dropped.
+    pub(crate) async fn record(self, mut entry: Box<Entry>) -> Result<(), Unrecorded> {
+        let Some(inner) = &self.0 else { return Ok(()) };
+        let now = inner.clock.now();
+        entry.at = now.wall;
+        if entry.is_keyless_denial() {
+            let mut denials = inner.denials.lock().unwrap_or_else(PoisonError::into_inner);
+            if !denials.admit(entry.address, now) {
+                return Ok(());
+            }
+        }
+        let unrecorded = if inner.is_required { Err(Unrecorded) } else { Ok(()) };
+        let is_stalled = inner.is_stalled.load(Ordering::Relaxed);
+        if is_stalled && inner.is_required {
+            inner.failures.inc();
+            return unrecorded;
+        }
+        let (done, written) = oneshot::channel();
+        if inner.queue.try_send(AuditMessage::Line(entry, done)).is_err() {
+            inner.failures.inc();
+            return unrecorded;
+        }
+        if is_stalled {
+            return Ok(());
+        }
+        match timeout_at(&*inner.clock, now.mono + RECORD_TIMEOUT, written).await {
+            Some(Ok(true)) => Ok(()),
+            Some(_) => unrecorded,
+            None => {
+                if !inner.is_stalled.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        timeout_s = RECORD_TIMEOUT.as_secs(),
+                        "writing the audit took too long; check the disk, or the reader of standard error"
+                    );
+                }
+                unrecorded
+            }
+        }
+    }
+
+    /// Opens the file anew, after it was renamed.
+    pub(crate) fn reopen(&self) {
+        if let Some(inner) = &self.0 {
+            // Fails only if the thread is gone, or so far behind that the queue is full.
+            let _ = inner.queue.try_send(AuditMessage::Reopen);
+        }
     }
 
     /// Blocks until all lines queued before are written.
     pub(crate) fn flush(&self) {
-        let Some(lines) = &self.0 else { return };
+        let Some(inner) = &self.0 else { return };
         let (done, wait) = sync_channel(1);
-        if lines.send(AuditMessage::Flush(done)).is_ok() {
+        if inner.queue.send(AuditMessage::Flush(done)).is_ok() {
             // An error means that the thread is gone; then there is nothing left to write.
             let _ = wait.recv();
         }
     }
 }
 
-/// Writes queued lines in batches.
-fn write(lines: &Receiver<AuditMessage>, mut out: Box<dyn Write + Send>) {
-    let mut text = Vec::new();
-    while let Ok(first) = lines.recv() {
-        let mut flushes = Vec::new();
-        thread::park_timeout(BATCH_WINDOW);
-        for message in iter::once(first).chain(lines.try_iter()).take(QUEUE_CAPACITY) {
-            match message {
-                AuditMessage::Line(entry) => {
-                    if serde_json::to_writer(&mut text, &entry).is_ok() {
-                        text.push(b'\n');
-                    }
-                }
-                AuditMessage::Flush(done) => flushes.push(done),
-            }
-        }
-        // A write error drops this batch only.
-        let _ = out.write_all(&text).and_then(|()| out.flush());
-        text.clear();
-        for done in flushes {
-            let _ = done.send(());
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_written_in_order_without_empty_members() {
-        let path = std::env::temp_dir().join(format!("wxsub-audit-{}", std::process::id()));
-        let audit = Audit::start(&AuditTo::File(path.clone())).unwrap();
-        for at in 1..=3 {
-            let mut entry = audit.begin(ApiSurface::V1, Action::Read, None).unwrap();
-            entry.outcome = "ok";
-            assert!(audit.record(entry, at));
-        }
-        audit.flush();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().next(), Some(r#"{"at":1,"api":"v1","action":"read","outcome":"ok"}"#));
-        assert_eq!(text.lines().count(), 3);
-        std::fs::remove_file(path).unwrap();
-        Audit::off().flush();
-        assert!(Audit::off().begin(ApiSurface::V1, Action::Read, None).is_none());
-    }
-}
+mod tests;

@@ -85,7 +85,7 @@ pub(crate) struct Metrics {
     sends: Family<SendLabels, Counter>,
     refusals: Family<ErrCodeLabels, Counter>,
     durations: Family<ResponseLabels, Histogram>,
-    audit_dropped: Counter,
+    audit_failures: Counter,
 }
 
 fn histogram() -> Histogram {
@@ -112,7 +112,7 @@ impl Metrics {
             sends: Family::default(),
             refusals: Family::default(),
             durations: Family::new_with_constructor(histogram),
-            audit_dropped: Counter::default(),
+            audit_failures: Counter::default(),
         };
         metrics.register();
         metrics
@@ -158,7 +158,8 @@ impl Metrics {
         registry.register("wxsub_refusals", "Refusals by Weixin", self.refusals.clone());
         let durations = "From the head of a request to the head of its response";
         registry.register("wxsub_http_request_duration_seconds", durations, self.durations.clone());
-        registry.register("wxsub_audit_dropped", "Dropped audit lines", self.audit_dropped.clone());
+        let lost = "Audit lines that were not recorded";
+        registry.register("wxsub_audit_failures", lost, self.audit_failures.clone());
     }
 
     /// Counts an event of a token cache.
@@ -220,8 +221,9 @@ impl Metrics {
         self.durations.get_or_create_owned(&ResponseLabels { route, status })
     }
 
-    pub(crate) fn record_audit_dropped(&self) {
-        self.audit_dropped.inc();
+    /// The counter of audit lines that were not recorded.
+    pub(crate) fn audit_failures(&self) -> Counter {
+        self.audit_failures.clone()
     }
 
     /// Creates rare counters at 0, so that `increase()` sees the first event.

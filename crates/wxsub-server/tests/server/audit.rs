@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use wxsub_api::ApiKey;
 use wxsub_core::proto::ErrCode;
+use wxsub_core::rfc3339;
 use wxsub_sandbox::Fault;
 use wxsub_server::ApiKeyDigest;
 
@@ -34,8 +35,9 @@ impl AuditedServer {
         let line = |text: &str| {
             let mut line: Value = serde_json::from_str(text).unwrap();
             let members = line.as_object_mut().unwrap();
-            let at = members.remove("at").unwrap().as_u64().unwrap();
-            assert!(u128::from(at) <= now, "{text}");
+            let at = members.remove("at").unwrap();
+            let at = rfc3339::parse(at.as_str().unwrap()).unwrap();
+            assert!(u128::from(at.get()) <= now, "{text}");
             if let Some(generation) = members.remove("generation") {
                 assert!(generation.as_u64().unwrap() > 1_000_000_000_000, "{text}");
                 members.insert("generation".to_owned(), "some".into());

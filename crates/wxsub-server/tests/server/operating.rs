@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use wxsub_core::proto::ErrCode;
+use wxsub_core::rfc3339;
 use wxsub_sandbox::Fault;
 
 use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, key, message, usual};
@@ -62,7 +63,7 @@ async fn rare_counters_start_at_0() {
         "wxsub_token_external_invalidations_total{appid=\"wx1\"} 0",
         "wxsub_token_reports_total{appid=\"wx1\",result=\"rate_limited\"} 0",
         "wxsub_sends_total{appid=\"wx1\",outcome=\"maybe_sent\"} 0",
-        "wxsub_audit_dropped_total 0",
+        "wxsub_audit_failures_total 0",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
@@ -104,7 +105,7 @@ async fn failing_and_in_doubt_app_is_shown() {
     let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
     assert_eq!((&app["state"], &app["in_doubt"]), (&json!("degraded"), &json!(true)), "{app}");
     assert_eq!(app["error"]["remedy"], "retry_later");
-    let since = u128::from(app["error"]["since"].as_u64().unwrap());
+    let since = u128::from(rfc3339::parse(app["error"]["since"].as_str().unwrap()).unwrap().get());
     assert!((failing_from..failing_from + 4_500_000).contains(&since), "{app}");
     let metrics = setup.ask("GET", "/metrics", None, "").await.text;
     assert!(metrics.contains("wxsub_token_in_doubt{appid=\"wx1\"} 1"), "{metrics}");
@@ -122,7 +123,8 @@ async fn failing_and_in_doubt_app_is_shown() {
     setup.sandbox.add_fault(TOKEN, 100_000, Fault::ResetBeforeApply);
     setup.pass(4500).await;
     let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    assert!(u128::from(app["error"]["since"].as_u64().unwrap()) > failing_again_from, "{app}");
+    let since = rfc3339::parse(app["error"]["since"].as_str().unwrap()).unwrap().get();
+    assert!(u128::from(since) > failing_again_from, "{app}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use wxsub_proto::{Message, ValidationErrors};
 use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{SendJob, SendOutcome, ServerState};
+use crate::state::audit::Unrecorded;
 
 /// The value of `Retry-After` if the error has none.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -79,7 +80,8 @@ pub(in crate::api) async fn send_one(
         deadline: context.deadline(),
         audit: context.take_audit(),
     };
-    respond(job.run(message).await)
+    let sent = job.run(message).await;
+    sent.map_err(|Unrecorded| super::audit_unavailable().not_tried()).and_then(respond)
 }
 
 fn respond(SendOutcome { result, error }: SendOutcome) -> Result<Json<SendResult>, ProblemResponse> {

@@ -12,6 +12,7 @@ use wxsub_proto::{ErrCode, Message, ValidationErrorKind};
 use super::WeixinResponse;
 use crate::api::request::RequestContext;
 use crate::apps::{ManagedApp, SendJob, ServerState};
+use crate::state::audit::Unrecorded;
 use crate::state::denial::Denial;
 
 /// The app whose access token authorizes the request, and the generation of that token. An axum extractor.
@@ -93,5 +94,7 @@ pub(in crate::api) async fn send_one(
         deadline: context.deadline(),
         audit: context.take_audit(),
     };
-    WeixinResponse::sent(&job.run(message).await)
+    job.run(message)
+        .await
+        .map_or_else(|Unrecorded| super::audit_unavailable(), |sent| WeixinResponse::sent(&sent))
 }

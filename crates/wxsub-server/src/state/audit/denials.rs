@@ -1,0 +1,152 @@
+//! The rate of audit lines about callers without a known key, for each address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
+
+/// How long the lines of an address are counted together.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Maximum number of lines of an address in a window. The summary says how many more there were.
+const MAX_LINES: u32 = 20;
+
+/// Maximum number of addresses that are counted apart. All others are counted together.
+const MAX_ADDRESSES: usize = 1024;
+
+/// The line that stands for denials without lines of their own.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    #[serde(serialize_with = "wxsub_core::rfc3339::serialize")]
+    at: UnixMillis,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Source::is_unknown")]
+    address: Source,
+    /// How many denials have no line.
+    left_out: u64,
+}
+
+/// Who was denied. The addresses of one IPv6 network of 64 bits are one source: they are usually one machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    V4(IpAddr),
+    V6Network(Ipv6Addr),
+    /// Without an address, or one too many.
+    Unknown,
+}
+
+impl Source {
+    fn of(address: Option<IpAddr>) -> Self {
+        match address {
+            None => Self::Unknown,
+            Some(IpAddr::V6(address)) => Self::V6Network(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            Some(address) => Self::V4(address),
+        }
+    }
+
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::V4(address) => serializer.collect_str(address),
+            Self::V6Network(network) => serializer.collect_str(&format_args!("{network}/64")),
+            Self::Unknown => serializer.serialize_none(),
+        }
+    }
+}
+
+/// The denials of the current window of each source.
+#[derive(Debug, Default)]
+pub(super) struct DenialLimiter(HashMap<Source, Window>);
+
+#[derive(Debug)]
+struct Window {
+    started_at: MonotonicInstant,
+    lines: u32,
+    left_out: u64,
+}
+
+impl DenialLimiter {
+    /// Whether this denial gets a line. Otherwise it is counted for the summary.
+    pub(super) fn admit(&mut self, address: Option<IpAddr>, now: ClockReading) -> bool {
+        let source = Source::of(address);
+        let is_full = self.0.len() >= MAX_ADDRESSES && !self.0.contains_key(&source);
+        let source = if is_full { Source::Unknown } else { source };
+        let new = Window { started_at: now.mono, lines: 0, left_out: 0 };
+        let window = self.0.entry(source).or_insert(new);
+        let has_line = window.lines < MAX_LINES;
+        if has_line {
+            window.lines += 1;
+        } else {
+            window.left_out += 1;
+        }
+        has_line
+    }
+
+    /// Ends the windows that are over, or all. Returns a summary of each that left lines out.
+    pub(super) fn take_summaries(&mut self, now: ClockReading, are_all_due: bool) -> Vec<Summary> {
+        let is_over = |window: &Window| are_all_due || now.mono.duration_since(window.started_at) >= WINDOW;
+        let over = self.0.extract_if(|_, window| is_over(window));
+        let summary = |(address, window): (Source, Window)| Summary {
+            at: now.wall,
+            outcome: "denied",
+            address,
+            left_out: window.left_out,
+        };
+        over.filter(|(_, window)| window.left_out > 0).map(summary).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> ClockReading {
+        ClockReading::default() + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn summary_counts_the_denials_without_a_line() {
+        let mut limiter = DenialLimiter::default();
+        let admitted = |limiter: &mut DenialLimiter, address: &str| {
+            (0..1000).filter(|_| limiter.admit(Some(address.parse().unwrap()), at(0))).count()
+        };
+        assert_eq!(admitted(&mut limiter, "10.0.0.1"), 20);
+        assert_eq!(admitted(&mut limiter, "10.0.0.2"), 20);
+        assert_eq!(admitted(&mut limiter, "2001:db8::1"), 20);
+        assert_eq!(admitted(&mut limiter, "2001:db8::2"), 0);
+        assert!(limiter.take_summaries(at(59), false).is_empty());
+        let mut summaries: Vec<_> = limiter
+            .take_summaries(at(60), false)
+            .iter()
+            .map(|line| serde_json::to_string(line).unwrap())
+            .collect();
+        summaries.sort();
+        let line = |address: &str, left_out: u32| {
+            format!(
+                r#"{{"at":"1970-01-01T00:01:00Z","outcome":"denied","address":"{address}","left_out":{left_out}}}"#
+            )
+        };
+        assert_eq!(summaries, [line("10.0.0.1", 980), line("10.0.0.2", 980), line("2001:db8::/64", 1980)]);
+        // A new window.
+        assert!(limiter.admit(Some("10.0.0.1".parse().unwrap()), at(61)));
+        assert!(limiter.take_summaries(at(61), true).is_empty());
+    }
+
+    #[test]
+    fn many_addresses_take_bounded_memory_and_lines() {
+        let mut limiter = DenialLimiter::default();
+        let lines =
+            (0..100_000_u32).filter(|bits| limiter.admit(Some(IpAddr::V4((*bits).into())), at(0))).count();
+        assert_eq!((lines, limiter.0.len()), (1024 + 20, 1025));
+        let summaries = limiter.take_summaries(at(60), false);
+        assert_eq!(summaries.len(), 1);
+        assert!(!serde_json::to_string(&summaries).unwrap().contains("address"));
+    }
+}

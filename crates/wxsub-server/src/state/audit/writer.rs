@@ -1,0 +1,156 @@
+//! The audit thread: it collects lines, writes them together, and says how each request's line ended.
+
+use std::io;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use serde::Serialize;
+use tokio::sync::oneshot;
+use wxsub_core::clock::{Clock, MonotonicInstant};
+
+use super::denials::DenialLimiter;
+use super::target::Target;
+use super::{AuditMessage, QUEUE_CAPACITY};
+
+/// Minimum time between two writes. It lets lines collect under load: one write for each line would cost half of a token read.
+const WRITE_INTERVAL: Duration = Duration::from_micros(200);
+
+/// How often the thread looks for summaries while there are no lines.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Minimum time between two log lines about failed writes.
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+pub(super) struct Writer {
+    target: Target,
+    batch: Batch,
+    is_stalled: Arc<AtomicBool>,
+    denials: Arc<Mutex<DenialLimiter>>,
+    clock: Arc<dyn Clock>,
+    failures: Counter,
+    failure_log: FailureLog,
+}
+
+/// Lines that are written together.
+#[derive(Default)]
+struct Batch {
+    text: Vec<u8>,
+    /// Where each line ends, and the request that waits for it.
+    ends: Vec<(usize, Option<oneshot::Sender<bool>>)>,
+}
+
+/// What was logged about failed writes.
+#[derive(Default)]
+struct FailureLog {
+    logged_at: Option<MonotonicInstant>,
+    /// Lines lost since the first failure.
+    lost: u64,
+}
+
+impl Batch {
+    fn add(&mut self, line: &impl Serialize, done: Option<oneshot::Sender<bool>>) {
+        if serde_json::to_writer(&mut self.text, line).is_ok() {
+            self.text.push(b'\n');
+            self.ends.push((self.text.len(), done));
+        }
+    }
+}
+
+impl Writer {
+    pub(super) fn new(
+        target: Target,
+        is_stalled: Arc<AtomicBool>,
+        denials: Arc<Mutex<DenialLimiter>>,
+        clock: Arc<dyn Clock>,
+        failures: Counter,
+    ) -> Self {
+        let (batch, failure_log) = Default::default();
+        Self { target, batch, is_stalled, denials, clock, failures, failure_log }
+    }
+
+    /// Runs until all handles are dropped.
+    pub(super) fn run(mut self, messages: &Receiver<AuditMessage>) {
+        loop {
+            let first = match messages.recv_timeout(IDLE_INTERVAL) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let is_idle = first.is_none();
+            let mut flushes = Vec::new();
+            for message in first.into_iter().chain(messages.try_iter()).take(QUEUE_CAPACITY) {
+                match message {
+                    AuditMessage::Line(entry, done) => self.batch.add(&entry, Some(done)),
+                    AuditMessage::Flush(done) => flushes.push(done),
+                    AuditMessage::Reopen => {
+                        self.write_batch();
+                        self.reopen();
+                    }
+                }
+            }
+            self.add_summaries(!flushes.is_empty());
+            self.write_batch();
+            self.is_stalled.store(false, Ordering::Relaxed);
+            for done in flushes {
+                let _ = done.send(());
+            }
+            if !is_idle {
+                thread::park_timeout(WRITE_INTERVAL);
+            }
+        }
+    }
+
+    /// Adds the lines that stand for denials without lines of their own.
+    fn add_summaries(&mut self, are_all_due: bool) {
+        let now = self.clock.now();
+        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        for summary in denials.take_summaries(now, are_all_due) {
+            self.batch.add(&summary, None);
+        }
+    }
+
+    fn reopen(&mut self) {
+        if let Err(error) = self.target.reopen() {
+            tracing::error!(%error, "reopening the audit file failed; lines go on to the file that is open");
+        }
+    }
+
+    fn write_batch(&mut self) {
+        let Batch { text, ends } = mem::take(&mut self.batch);
+        if ends.is_empty() {
+            return;
+        }
+        let (written, result) = self.target.write_lines(&text);
+        let lost = ends.iter().map(|(end, _)| u64::from(*end > written)).sum();
+        self.failures.inc_by(lost);
+        self.log_result(lost, result);
+        for (end, done) in ends {
+            if let Some(done) = done {
+                let _ = done.send(end <= written);
+            }
+        }
+    }
+
+    /// Logs the first failure, then one a minute, and that lines are written again.
+    fn log_result(&mut self, lost: u64, result: io::Result<()>) {
+        let (now, log) = (self.clock.now().mono, &mut self.failure_log);
+        log.lost += lost;
+        match (result, log.logged_at) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => {
+                tracing::warn!(lost = log.lost, "the audit is written again");
+                self.failure_log = FailureLog::default();
+            }
+            (Err(_), Some(logged_at)) if now.duration_since(logged_at) < FAILURE_LOG_INTERVAL => {}
+            (Err(error), _) => {
+                log.logged_at = Some(now);
+                tracing::error!(lost = log.lost, %error, "writing the audit failed; free the disk, or correct audit");
+            }
+        }
+    }
+}
