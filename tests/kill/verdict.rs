@@ -55,7 +55,10 @@ impl Verdict {
         let mut by_order: BTreeMap<u32, Vec<&StoredMessage>> = BTreeMap::new();
         for message in &messages {
             *verdict.states.entry(message.state).or_default() += 1;
-            by_order.entry(order_of(message.touser.as_str()).unwrap()).or_default().push(message);
+            by_order
+                .entry(order_of(message.touser.as_ref().unwrap().as_str()).unwrap())
+                .or_default()
+                .push(message);
         }
         let known = by_order.keys().copied().collect::<BTreeSet<_>>();
         verdict.lost.extend(acknowledged.iter().chain(posts.keys()).filter(|order| !known.contains(order)));

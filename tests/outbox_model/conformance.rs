@@ -11,7 +11,7 @@ use wxsub_outbox::grant::Subject;
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::ledger::{
-    Applied, Change, Gone, MessageQuery, NewConsent, NewDecision, NewKey, NewMessage,
+    Applied, Change, Gone, KeyKind, MessageQuery, NewConsent, NewDecision, NewKey, NewMessage,
 };
 use wxsub_outbox::message::Detail;
 use wxsub_outbox::state::{GrantState, MessageState, Priority};
@@ -118,6 +118,7 @@ impl Played {
             client: String::new(),
             key: IdempotencyKey::new("order-4711").unwrap(),
             fingerprint: Fingerprint::new("outbox", &body, None, None, Priority::Normal),
+            kind: KeyKind::Request,
         });
         let (id, priority, require_grant) = (message_id(at), Priority::Normal, false);
         let new = NewMessage {

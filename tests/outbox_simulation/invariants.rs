@@ -147,7 +147,7 @@ fn check_grants(
 ) {
     let mut users: BTreeMap<_, Vec<&StoredMessage>> = BTreeMap::new();
     for message in messages {
-        users.entry(&message.touser).or_default().push(message);
+        users.entry(message.touser.as_ref().unwrap()).or_default().push(message);
         if message.grant.is_none() {
             oracle.violation(&format!("message {} has no grant, and the app requires one", message.id));
         }

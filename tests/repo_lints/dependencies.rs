@@ -29,9 +29,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wxsub-client",
             "wxsub-core",
             "wxsub-hyper",
+            "wxsub-outbox",
             "wxsub-proto",
             "wxsub-sandbox",
             "wxsub-server",
+            "wxsub-sqlite",
         ],
     ),
 ];

@@ -97,17 +97,22 @@ impl SendStatus {
 }
 
 impl FieldError {
+    /// Creates the JSON form of a field that breaks a rule.
+    #[must_use]
+    pub fn new(field: &'static str, rule: impl Into<String>) -> Self {
+        Self { field: Cow::Borrowed(field), rule: rule.into() }
+    }
+
     /// Converts validation errors to their JSON form.
     pub fn list(problems: &ValidationErrors) -> Vec<Self> {
-        problems
-            .iter()
-            .map(|invalid| Self { field: Cow::Borrowed(invalid.field()), rule: invalid.rule().to_string() })
-            .collect()
+        problems.iter().map(|invalid| Self::new(invalid.field(), invalid.rule().to_string())).collect()
     }
 }
 
 impl SendResult {
-    pub(crate) fn new(outcome: SendStatus) -> Self {
+    /// Creates a result without a message.
+    #[must_use]
+    pub fn new(outcome: SendStatus) -> Self {
         let (touser, template_id, scene, errcode, errmsg, rid, remedy, stage, problems, line) =
             Default::default();
         Self { outcome, touser, template_id, scene, errcode, errmsg, rid, remedy, stage, problems, line }

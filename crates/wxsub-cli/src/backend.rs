@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wxsub_client::ControlServer;
+use wxsub_core::Client;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::transport::{Transport, TransportLimits};
 use wxsub_hyper::{BuildError, HyperTransport, Roots, TlsConfigError};
@@ -14,7 +15,7 @@ use wxsub_server::ignored_proxy;
 
 use crate::console;
 use crate::environment::{self, ALLOW_HTTP, API_BASE, APPID, CA_FILE, PROXY, SERVER, TOKEN_ENDPOINT};
-use crate::error::UsageErrors;
+use crate::error::{CliError, UsageErrors};
 
 /// Backend for messages and access tokens.
 pub(crate) enum Backend {
@@ -65,6 +66,14 @@ impl DirectConfig {
             bases: bases?,
             transport: transport?,
         })
+    }
+
+    /// A client with this timeout of one message. Warns if its token invalidates others.
+    pub(crate) fn client(self, timeout: Duration) -> Result<Client, CliError> {
+        self.warn_before_fetch();
+        let Self { appid, secret, endpoint, bases, transport } = self;
+        let client = Client::builder(appid, secret, transport).api_bases(bases).timeout(timeout);
+        client.token_cache(|cache| cache.endpoint(endpoint)).build().map_err(CliError::unexpected)
     }
 
     /// Warns that a fetch from `/cgi-bin/token` invalidates the token of other processes.

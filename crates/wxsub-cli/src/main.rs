@@ -10,6 +10,7 @@ mod environment;
 mod error;
 mod input;
 mod interrupt;
+mod ledger_file;
 mod line_checker;
 mod logs;
 mod output;

@@ -53,7 +53,7 @@ pub struct UnixMillis(u64);
 
 impl UnixMillis {
     /// Creates the time this many milliseconds after 1970.
-    pub fn new(millis: u64) -> Self {
+    pub const fn new(millis: u64) -> Self {
         Self(millis)
     }
 

@@ -84,6 +84,12 @@ pub struct KeyScope {
     pub key: IdempotencyKey,
 }
 
+/// The client to which the keys of a batch belong. No other client has such a name.
+#[must_use]
+pub fn batch_client(name: &str) -> String {
+    format!("batch:{name}")
+}
+
 /// What a request with a key asks for, as a digest: another content under the same key is a mistake of the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
@@ -109,6 +115,12 @@ impl Fingerprint {
         Self(digest.finalize().into())
     }
 
+    /// Of bytes: a line that is not a valid message, or an id that is no valid key.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
     /// With these bytes, which a ledger has stored.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -122,11 +134,20 @@ impl Fingerprint {
     }
 }
 
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
+
+/// The latest time that every ledger can store.
+pub const NEVER: UnixMillis = UnixMillis::new(i64::MAX.unsigned_abs());
 
 /// A key in use: one row of `wxsub_key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +159,7 @@ pub struct StoredKey {
     pub fingerprint: Fingerprint,
     /// The message that it stands for. Its row is kept as long as the key.
     pub message: MessageId,
-    /// When the ledger looks whether the key may be deleted.
+    /// When the ledger looks whether the key may be deleted: [`NEVER`] for a key of a batch.
     pub check_at: UnixMillis,
 }
 

@@ -15,8 +15,8 @@ mod tables;
 
 pub use apply::apply;
 pub use change::{
-    Applied, Change, Gone, NewConsent, NewDecision, NewKey, NewMessage, NotCancelled, NotDecided,
-    NotRecorded, PruneReport, Recorded, RestoreReport,
+    Applied, Change, Gone, InvalidMessage, KeyKind, NewConsent, NewDecision, NewKey, NewMessage,
+    NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, RestoreReport,
 };
 pub use error::LedgerError;
 pub use memory::MemoryLedger;
@@ -126,7 +126,7 @@ impl MessageQuery {
     pub fn matches(&self, message: &StoredMessage) -> bool {
         message.appid == self.appid
             && self.state.is_none_or(|state| message.state == state)
-            && self.openid.as_ref().is_none_or(|openid| message.touser == *openid)
+            && self.openid.as_ref().is_none_or(|openid| message.touser.as_ref() == Some(openid))
             && (!self.undecided || message.is_undecided())
             && self.after.is_none_or(|after| message.id > after)
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, ErrCode, Message, OpenId, Scene, TemplateId};
 
+use crate::grant::Subject;
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::IdempotencyKey;
 use crate::state::{Decision, EventKind, MessageState, Mode, Priority, Reason};
@@ -41,12 +42,12 @@ pub struct StoredMessage {
     pub reason: Option<Reason>,
     /// How it is sent.
     pub mode: Mode,
-    /// The user it goes to.
-    pub touser: OpenId,
+    /// The user it goes to. This and the next two are absent if the message is invalid and they cannot be read.
+    pub touser: Option<OpenId>,
     /// Its template.
-    pub template_id: TemplateId,
+    pub template_id: Option<TemplateId>,
     /// Its scene.
-    pub scene: Scene,
+    pub scene: Option<Scene>,
     /// What is posted. Dropped when the message is final; if it is `maybe_sent`, when it is decided.
     pub body: Option<Message>,
     /// Which of the due messages goes first.
@@ -122,6 +123,17 @@ pub struct StoredEvent {
 }
 
 impl StoredMessage {
+    /// What its grant is for; `None` if it is invalid and that cannot be read.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        Some(Subject {
+            appid: self.appid.clone(),
+            openid: self.touser.clone()?,
+            template_id: self.template_id.clone()?,
+            scene: self.scene?,
+        })
+    }
+
     /// Whether it is `maybe_sent` without a decision.
     #[must_use]
     pub fn is_undecided(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The outbox: records consents and messages, and sends what is due.
 
 mod app;
+mod batch;
 mod error;
 mod inner;
 mod message;
@@ -9,7 +10,8 @@ mod send;
 mod watch;
 mod writer;
 
-pub use app::{App, MaybeSentPolicy};
+pub use app::{App, Gate, MaybeSentPolicy};
+pub use batch::{Batch, InvalidLine};
 pub use error::OutboxError;
 pub(crate) use inner::Inner;
 pub use message::{OutboxMessage, Receipt};
@@ -30,7 +32,7 @@ use crate::grant::{Consent, StoredGrant, Subject};
 use crate::id::{GrantId, IdGenerator, MessageId};
 use crate::idempotency::Fingerprint;
 use crate::ledger::{
-    Applied, Change, Ledger, LedgerError, NewConsent, NewDecision, NewKey, NewMessage, Recorded,
+    Applied, Change, KeyKind, Ledger, LedgerError, NewConsent, NewDecision, NewKey, NewMessage, Recorded,
 };
 use crate::message::StoredMessage;
 use crate::retention::Retention;
@@ -204,7 +206,7 @@ impl Outbox {
         let OutboxMessage { message: body, send_at, expires_at, priority, key } = message;
         let key = key.map(|key| {
             let fingerprint = Fingerprint::new("outbox", &body, send_at, expires_at, priority);
-            NewKey { client: self.client.clone(), key, fingerprint }
+            NewKey { client: self.client.clone(), key, fingerprint, kind: KeyKind::Request }
         });
         let new = NewMessage {
             id: self.inner.ids.message(self.inner.clock.now().wall)?,
@@ -216,7 +218,11 @@ impl Outbox {
             key,
             require_grant: app.require_grant,
         };
-        match self.inner.writer.submit(Change::Enqueue(Box::new(new))).await? {
+        self.record(Change::Enqueue(Box::new(new))).await
+    }
+
+    async fn record(&self, change: Change) -> Result<Receipt, OutboxError> {
+        match self.inner.writer.submit(change).await? {
             Applied::Recorded(Ok(Recorded::New(message))) => Ok(Receipt::new(*message, false)),
             Applied::Recorded(Ok(Recorded::Replayed(message))) => Ok(Receipt::new(*message, true)),
             Applied::Recorded(Err(why)) => Err(why.into()),

@@ -161,8 +161,10 @@ names! {
 }
 
 names! {
-    /// How far an attempt had come when it ended.
+    /// How far a message had come when its last attempt ended.
     Stage {
+        /// There was no attempt: its grant did not allow one.
+        Grant = "grant",
         /// Its worker ended the attempt before it called Weixin.
         Claim = "claim",
         /// At the access token.

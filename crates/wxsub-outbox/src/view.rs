@@ -28,12 +28,15 @@ pub struct MessageView {
     /// Why it is `not_sent` or `maybe_sent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// The user it goes to.
-    pub touser: OpenId,
+    /// The user it goes to. This and the next two are absent if the message is invalid and they cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touser: Option<OpenId>,
     /// Its template.
-    pub template_id: TemplateId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_id: Option<TemplateId>,
     /// Its scene.
-    pub scene: Scene,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scene: Option<Scene>,
     /// How often it was claimed.
     pub attempt: u32,
     /// How many attempts were certainly not sent.

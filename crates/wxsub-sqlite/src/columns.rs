@@ -47,9 +47,9 @@ pub(crate) fn message_values(message: &StoredMessage) -> [Value; 33] {
         blob(message.id.as_bytes()),
         text(&message.appid),
         text(message.mode),
-        text(&message.touser),
-        text(&message.template_id),
-        Value::Integer(message.scene.get().into()),
+        optional(message.touser.as_ref(), text),
+        optional(message.template_id.as_ref(), text),
+        optional(message.scene, |scene| Value::Integer(scene.get().into())),
         text(message.priority),
         time(message.created_at),
         time(message.send_at),
@@ -145,6 +145,11 @@ impl<'a, 'row> Columns<'a, 'row> {
         Ok(millis.map(|millis| UnixMillis::new(u64::try_from(millis).unwrap_or(0))))
     }
 
+    fn optional_scene(&mut self) -> Result<Option<Scene>> {
+        let number: Option<u16> = self.get()?;
+        number.map(|number| Scene::new(number).map_err(|error| self.unreadable(error))).transpose()
+    }
+
     fn scene(&mut self) -> Result<Scene> {
         let number = self.get()?;
         Scene::new(number).map_err(|error| self.unreadable(error))
@@ -158,9 +163,9 @@ pub(crate) fn read_message(row: &Row<'_>) -> Result<StoredMessage> {
         id: MessageId::from_bytes(columns.get()?),
         appid: columns.parse()?,
         mode: columns.parse()?,
-        touser: columns.parse()?,
-        template_id: columns.parse()?,
-        scene: columns.scene()?,
+        touser: columns.parse_optional()?,
+        template_id: columns.parse_optional()?,
+        scene: columns.optional_scene()?,
         priority: columns.parse()?,
         created_at: columns.time()?,
         send_at: columns.time()?,

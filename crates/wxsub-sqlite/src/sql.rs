@@ -143,6 +143,7 @@ statements! {
     KEY = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];
     PUT_KEY = ["INSERT OR REPLACE INTO wxsub_key (", key!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)"];
     KEYS_TO_CHECK = ["SELECT ", key!(), " FROM wxsub_key WHERE check_ms <= ?1 ORDER BY check_ms LIMIT ?2"];
+    KEYS_OF = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2"];
     DELETE_KEY = ["DELETE FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];
 }
 

@@ -374,6 +374,10 @@ impl Tables for OpenTables<'_> {
         self.all(sql::KEYS_TO_CHECK, params![millis(now), at_most(limit)], columns::read_key)
     }
 
+    fn keys_of(&mut self, appid: &AppId, client: &str) -> Result<Vec<StoredKey>, LedgerError> {
+        self.all(sql::KEYS_OF, params![appid.as_str(), client], columns::read_key)
+    }
+
     fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError> {
         let values = params![scope.appid.as_str(), scope.client, scope.key.as_str()];
         self.execute(sql::DELETE_KEY, values).map(drop)

@@ -1,15 +1,20 @@
 //! `wxsub send`: sends one message from flags, or a batch from a file.
 
 mod batch;
+mod batch_gate;
 mod deliver;
+mod durable;
+mod durable_lines;
 mod flow;
 mod line_set;
 mod report;
 
 use std::fmt;
 use std::io::stdout;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
@@ -18,10 +23,13 @@ use serde_json::{Map, Value, json};
 use wxsub_api::{SendResult, SendStatus};
 use wxsub_core::Client;
 use wxsub_core::clock::SystemClock;
+use wxsub_outbox::{App, Outbox};
 use wxsub_proto::message::MessageDraft;
 
 use self::batch::{BatchSend, missing_line};
+use self::batch_gate::BatchGate;
 use self::deliver::{Sender, deliver};
+use self::durable::DurableBatch;
 use self::flow::{FlowRules, OnError};
 use self::line_set::LineSet;
 use self::report::ResultWriter;
@@ -51,6 +59,10 @@ const DEFAULT_TIMEOUT: u64 = 30;
 /// The batch waits at errcode 45011 and tries the line again. It stops at errcode 45009. By default it also stops at a refused
 /// token call, at a configuration error, and after several attempts in a row without a response. After a stop it prints the
 /// command for the remaining lines: those not tried, not sent, or refused with 45009 or 45011.
+///
+/// With --outbox each line is recorded in a ledger, a SQLite file, before anything is sent. Run the same command again after a
+/// crash, a stop, or a correction of the file: it goes on, and sends no line twice. A line is known by its "id", else by its
+/// content.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// Send every line of this JSON Lines file, and print one JSON result per line; `-` reads standard input
@@ -83,6 +95,13 @@ pub(crate) struct Send {
     /// Timeout of one message in seconds, with the token call
     #[arg(long, value_name = "S", default_value_t = DEFAULT_TIMEOUT, value_parser = value_parser!(u64).range(1..=3600))]
     timeout: u64,
+    /// Record every line in this ledger first, so that the same command goes on after a crash and sends no line twice
+    #[arg(long, value_name = "LEDGER", help_heading = "Durable batch", conflicts_with_all = ["lines", "from_line"])]
+    #[arg(requires = "file", conflicts_with_all = MessageFlags::ALL)]
+    outbox: Option<PathBuf>,
+    /// Name of the batch in the ledger [default: the absolute path of the file]
+    #[arg(long, value_name = "NAME", help_heading = "Durable batch", requires = "outbox")]
+    batch: Option<String>,
     /// AppID [default: WXSUB_APPID]
     #[arg(long, value_name = "APPID")]
     appid: Option<String>,
@@ -102,9 +121,10 @@ const FINISHING: &str = "finishing messages in flight; Ctrl-C again stops at onc
 impl Send {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
-        match &self.file {
-            Some(path) => self.send_file(path).await,
-            None => self.send_one().await,
+        match (&self.file, &self.outbox) {
+            (Some(path), Some(ledger)) if !self.dry_run => self.send_durable(path, ledger).await,
+            (Some(path), _) => self.send_file(path).await,
+            (None, _) => self.send_one().await,
         }
     }
 
@@ -122,11 +142,7 @@ impl Send {
             );
         }
         let (backend, input) = usage.finish(backend.zip(input))?;
-        let rules = FlowRules {
-            on_error: self.on_error,
-            limit: self.limit,
-            interval: self.rate.map(Rate::interval).unwrap_or_default(),
-        };
+        let rules = self.rules(self.rate.map(Rate::interval).unwrap_or_default());
         let batch = BatchSend::new(input, selection, self.concurrency, rules);
         if self.dry_run {
             return batch.dry_run(path, self.limit).await;
@@ -135,11 +151,47 @@ impl Send {
         let results = ResultWriter::new(stdout());
         let end = batch.run(&self.sender(backend)?, &interrupt, &SystemClock::new(), results).await;
         interrupt.noted().await;
-        Ok(end.print_summary(path, |rest| self.continuation(path, rest)))
+        Ok(end.print_summary(path, |rest| self.continuation(path, Some(rest))))
     }
 
-    /// The command that sends these lines with the same settings.
-    fn continuation(&self, path: &Path, rest: &LineSet) -> String {
+    fn rules(&self, interval: Duration) -> FlowRules {
+        FlowRules { on_error: self.on_error, limit: self.limit, interval }
+    }
+
+    async fn send_durable(&self, path: &Path, ledger: &Path) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let app = match Backend::read(self.appid.as_deref(), &mut usage) {
+            Some(Backend::Direct(app)) => Some(app),
+            Some(Backend::ControlServer(_)) => {
+                usage.add("--outbox", "sends to Weixin itself; unset WXSUB_SERVER and WXSUB_KEY");
+                None
+            }
+            None => None,
+        };
+        let input = Input::open(path).map_err(|error| usage.add("--file", error)).ok();
+        let name = batch_name(self.batch.as_deref(), path, &mut usage);
+        let (app, (input, name)) = usage.finish(app.zip(input.zip(name)))?;
+        let appid = app.appid.clone();
+        let client = self.client(app)?;
+        let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
+        // The rate is the worker's.
+        let gate = Arc::new(BatchGate::new(self.rules(Duration::ZERO)));
+        let mut app = App::new(appid.clone(), client)
+            .concurrency(NonZeroUsize::new(self.concurrency.into()).unwrap_or(NonZeroUsize::MIN))
+            .gate(gate.clone());
+        if let Some(rate) = self.rate {
+            app = rate.limit(app);
+        }
+        let file = crate::ledger_file::open_or_create(ledger).await?;
+        let outbox = Outbox::builder(file).app(app).build();
+        let batch = DurableBatch { name: &name, appid: &appid, outbox: &outbox, gate: &gate, ledger };
+        let end = batch.run(path, input, &interrupt, ResultWriter::new(stdout())).await;
+        interrupt.noted().await;
+        Ok(end?.print_summary(&batch, || self.continuation(path, None)))
+    }
+
+    /// The command that sends these lines, or continues a durable batch, with the same settings.
+    fn continuation(&self, path: &Path, rest: Option<&LineSet>) -> String {
         let file = quote(path);
         // A name that begins with a hyphen looks like a flag.
         let equals = if file.len() > 1 && file.starts_with('-') { '=' } else { ' ' };
@@ -155,7 +207,10 @@ impl Send {
         add("--rate", self.rate.map(|rate| rate.to_string()));
         add("--limit", self.limit.map(|limit| limit.to_string()));
         add("--on-error", (self.on_error == OnError::Continue).then(|| "continue".to_owned()));
-        add("--lines", Some(rest.to_string()));
+        add("--lines", rest.map(LineSet::to_string));
+        let ledger = self.outbox.as_ref().map(|ledger| ledger.to_string_lossy().into_owned());
+        add("--outbox", ledger.filter(|_| rest.is_none()));
+        add("--batch", self.batch.clone().filter(|_| rest.is_none()));
         command
     }
 
@@ -202,19 +257,40 @@ impl Send {
     }
 
     fn sender(&self, backend: Backend) -> Result<Sender, CliError> {
-        let timeout = Duration::from_secs(self.timeout);
-        let app = match backend {
-            Backend::Direct(app) => app,
+        match backend {
+            Backend::Direct(app) => self.client(app).map(Sender::Direct),
             Backend::ControlServer(ServerConfig { appid, server }) => {
-                return Ok(Sender::ControlServer(appid, server.timeout(timeout)));
+                Ok(Sender::ControlServer(appid, server.timeout(Duration::from_secs(self.timeout))))
+            }
+        }
+    }
+
+    fn client(&self, app: DirectConfig) -> Result<Client, CliError> {
+        app.client(Duration::from_secs(self.timeout))
+    }
+}
+
+/// The name of a durable batch.
+fn batch_name(given: Option<&str>, path: &Path, usage: &mut UsageErrors) -> Option<String> {
+    if let Some(name) = given {
+        let valid = !name.is_empty() && name.chars().count() <= 255 && !name.contains(char::is_control);
+        return match valid {
+            true => Some(name.to_owned()),
+            false => {
+                usage.add("--batch", "must have 1 to 255 characters, and no control characters");
+                None
             }
         };
-        app.warn_before_fetch();
-        let DirectConfig { appid, secret, endpoint, bases, transport } = app;
-        let client = Client::builder(appid, secret, transport).api_bases(bases).timeout(timeout);
-        let client = client.token_cache(|cache| cache.endpoint(endpoint)).build();
-        client.map(Sender::Direct).map_err(CliError::unexpected)
     }
+    let absolute = std::path::absolute(path).ok().filter(|_| path != Path::new("-"));
+    let name = absolute.and_then(|path| path.to_str().map(str::to_owned));
+    if name.is_none() {
+        usage.add(
+            "--batch",
+            "is missing; give the batch a name, because the file has none that identifies it",
+        );
+    }
+    name
 }
 
 /// The flags of one message.
@@ -341,16 +417,26 @@ enum Unit {
     Minute,
 }
 
+impl Unit {
+    fn length(self) -> Duration {
+        match self {
+            Self::Second => Duration::from_secs(1),
+            Self::Minute => Duration::from_secs(60),
+        }
+    }
+}
+
 impl Rate {
     const MAX: u32 = 1000;
 
+    /// The app with this limit.
+    fn limit(self, app: App) -> App {
+        app.rate(NonZeroU32::new(self.attempts).unwrap_or(NonZeroU32::MIN), self.unit.length())
+    }
+
     /// Minimum time between two attempts.
     fn interval(self) -> Duration {
-        let unit = match self.unit {
-            Unit::Second => Duration::from_secs(1),
-            Unit::Minute => Duration::from_secs(60),
-        };
-        unit.checked_div(self.attempts).unwrap_or_default()
+        self.unit.length().checked_div(self.attempts).unwrap_or_default()
     }
 }
 

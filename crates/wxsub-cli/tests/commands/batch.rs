@@ -50,7 +50,7 @@ fn said(ended: &Ended, text: &str) {
     assert!(ended.err.lines().any(|line| line.contains(text)), "{text:?} is not in {}", ended.err);
 }
 
-fn quota(weixin: &Weixin, sends: u64) {
+pub(crate) fn quota(weixin: &Weixin, sends: u64) {
     let mut settings = AppSettings::default();
     settings.send_quota = sends;
     weixin.sandbox.configure(&APPID.parse().unwrap(), settings).unwrap();

@@ -9,6 +9,7 @@ mod cluster;
 mod consent;
 mod control_server;
 mod doctor;
+mod durable;
 mod explain;
 #[path = "../../../../tests/free_port.rs"]
 mod free_port;

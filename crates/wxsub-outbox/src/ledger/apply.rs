@@ -12,7 +12,7 @@ use super::LedgerError;
 use super::change::{Applied, Change, Gone, NewDecision, NotCancelled, NotDecided, RestoreReport};
 use super::tables::{StoredWorker, Tables};
 use crate::app::{OperatorPause, Pauses, StoredApp};
-use crate::grant::{StoredGrant, Subject, admit_again, after};
+use crate::grant::{StoredGrant, admit_again, after};
 use crate::id::{MessageId, WorkerId};
 use crate::message::{GrantEffect, Settled, Settlement, StoredMessage, Transition};
 use crate::state::{Decision, GrantState, MessageState};
@@ -41,6 +41,7 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
         Change::RecordConsent(consent) => changing.record_consent(*consent).map(Applied::Consent),
         Change::VoidGrant(grant) => changing.void_grant(grant).map(Applied::Grant),
         Change::Enqueue(message) => changing.record(*message, None).map(Applied::Recorded),
+        Change::RecordInvalid(message) => changing.record_invalid(*message).map(Applied::Recorded),
         Change::Begin(message, worker) => changing.record(*message, Some(worker)).map(Applied::Recorded),
         Change::Claim { worker, appid, limit } => {
             changing.claim(worker, &appid, limit).map(Applied::Messages)
@@ -59,6 +60,7 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
         Change::Resume(appid) => changing.update_app(&appid, |app| app.pauses = Pauses::default()),
         Change::Restore => changing.restore().map(Applied::Restored),
         Change::Prune(retention, limit) => changing.prune(&retention, limit).map(Applied::Pruned),
+        Change::PruneBatch { appid, client } => changing.prune_batch(&appid, &client),
     }
 }
 
@@ -176,12 +178,8 @@ impl Changing<'_> {
         if !again {
             return Ok(Ok((Box::new(self.save(Some(&message), decided)?), None)));
         }
-        let subject = Subject {
-            appid: message.appid.clone(),
-            openid: message.touser.clone(),
-            template_id: message.template_id.clone(),
-            scene: message.scene,
-        };
+        let missing = || LedgerError::Inconsistent(format!("message {}: it has no user", message.id));
+        let subject = message.subject().ok_or_else(missing)?;
         let newest = self.tables.newest_grant(&subject)?;
         let grant = match admit_again(message.grant, newest.as_ref()) {
             Ok(grant) => grant,

@@ -2,11 +2,11 @@
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::Nonce;
-use wxsub_proto::{AppId, Message};
+use wxsub_proto::{AppId, Message, OpenId, Scene, TemplateId};
 
 use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
-use crate::idempotency::{Fingerprint, IdempotencyKey};
+use crate::idempotency::{Fingerprint, IdempotencyKey, KeyScope};
 use crate::message::{NotDecidable, Settlement, StoredMessage};
 use crate::retention::Retention;
 use crate::state::{Decision, Priority};
@@ -32,6 +32,8 @@ pub enum Change {
     VoidGrant(GrantId),
     /// Records a message and queues it. Gives [`Applied::Recorded`].
     Enqueue(Box<NewMessage>),
+    /// Records a line of a batch that breaks a rule as `not_sent`. Gives [`Applied::Recorded`].
+    RecordInvalid(Box<InvalidMessage>),
     /// Records a message whose one attempt begins now. Gives [`Applied::Recorded`].
     Begin(Box<NewMessage>, WorkerId),
     /// A worker takes due messages of an app. Gives [`Applied::Messages`].
@@ -83,6 +85,13 @@ pub enum Change {
     Restore,
     /// Deletes rows that have been kept long enough, at most so many of each kind. Gives [`Applied::Pruned`].
     Prune(Retention, usize),
+    /// Deletes the keys of a batch, except those whose messages can still change. Gives [`Applied::BatchPruned`].
+    PruneBatch {
+        /// The app.
+        appid: AppId,
+        /// Of this client: see [`batch_client`](crate::idempotency::batch_client).
+        client: String,
+    },
 }
 
 /// Which workers are gone.
@@ -141,6 +150,47 @@ pub struct NewKey {
     pub key: IdempotencyKey,
     /// What is asked for.
     pub fingerprint: Fingerprint,
+    /// What a second request under it means.
+    pub kind: KeyKind,
+}
+
+/// What a second request under an idempotency key means, and how long the key is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
+pub enum KeyKind {
+    /// Of one request. Another content is refused. The key is kept for some days after the end of its message.
+    Request,
+    /// Of a line of a batch. Another content replaces a message that was refused or not sent. A line that its grant does
+    /// not allow is recorded as `not_sent`. The key is kept until [`Change::PruneBatch`].
+    Batch,
+}
+
+/// A line of a batch that breaks a rule.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
+pub struct InvalidMessage {
+    /// Its id. Recorded once: the same id again gives the same message.
+    pub id: MessageId,
+    /// The app that would send it.
+    pub appid: AppId,
+    /// The user, if it can be read.
+    pub touser: Option<OpenId>,
+    /// The template, if it can be read.
+    pub template_id: Option<TemplateId>,
+    /// The scene, if it can be read.
+    pub scene: Option<Scene>,
+    /// The rules that it breaks.
+    pub problems: String,
+    /// Its key.
+    pub key: NewKey,
+}
+
+impl NewKey {
+    /// Where it holds.
+    #[must_use]
+    pub fn scope(&self, appid: &AppId) -> KeyScope {
+        KeyScope { appid: appid.clone(), client: self.client.clone(), key: self.key.clone() }
+    }
 }
 
 /// A decision to make.
@@ -189,6 +239,13 @@ pub enum Applied {
     Restored(RestoreReport),
     /// What was deleted.
     Pruned(PruneReport),
+    /// The keys of a batch.
+    BatchPruned {
+        /// So many were deleted.
+        deleted: usize,
+        /// So many were kept, because their messages can still change.
+        kept: usize,
+    },
 }
 
 /// A recorded message.

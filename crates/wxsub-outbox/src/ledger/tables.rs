@@ -131,6 +131,8 @@ pub trait Tables {
     fn put_key(&mut self, key: StoredKey) -> Result<(), LedgerError>;
     /// Keys whose `check_at` is no later than `now`.
     fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredKey>, LedgerError>;
+    /// All keys of a client.
+    fn keys_of(&mut self, appid: &AppId, client: &str) -> Result<Vec<StoredKey>, LedgerError>;
     /// Deletes a key.
     fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError>;
 }

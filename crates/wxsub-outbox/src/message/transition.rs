@@ -99,6 +99,11 @@ impl StoredMessage {
         next.event(EventKind::Claimed, now).by(&worker).effect(GrantEffect::Attempt)
     }
 
+    /// It is recorded, and cannot be sent. It takes no grant.
+    pub(crate) fn reject(self, reason: Reason, detail: Detail, now: UnixMillis) -> Transition {
+        Self { detail, ..self }.finish(MessageState::NotSent, Some(reason), EventKind::NotSent, now)
+    }
+
     /// Its owner, or one that believes to be it, reports how the attempt ended.
     #[must_use]
     pub fn settle(

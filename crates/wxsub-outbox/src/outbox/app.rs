@@ -1,12 +1,14 @@
+use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
+use std::time::Duration;
 
 use wxsub_core::Client;
 use wxsub_core::clock::MonotonicInstant;
 use wxsub_proto::AppId;
 
 use super::pace::Pace;
-use crate::message::DEFAULT_MAX_FAILURES;
+use crate::message::{DEFAULT_MAX_FAILURES, StoredMessage};
 use crate::state::Decision;
 
 /// How many messages of an app are posted at a time, unless it says otherwise.
@@ -19,6 +21,7 @@ pub struct App {
     pub(crate) client: Client,
     pub(crate) concurrency: NonZeroUsize,
     pace: Option<Arc<Pace>>,
+    gate: Option<Arc<dyn Gate>>,
     pub(crate) max_failures: u32,
     pub(crate) maybe_sent: MaybeSentPolicy,
     pub(crate) require_grant: bool,
@@ -36,6 +39,21 @@ pub enum MaybeSentPolicy {
     AssumeSent,
     /// It is given up.
     GiveUp,
+}
+
+/// Decides how many messages of an app this process posts, and when, besides its rate.
+pub trait Gate: Send + Sync + fmt::Debug {
+    /// Takes permits for attempts that begin now, at most so many.
+    fn take(&self, most: usize, now: MonotonicInstant) -> usize;
+
+    /// Gives unused permits back.
+    fn give_back(&self, unused: usize);
+
+    /// An attempt that used a permit has ended. Gives its message if that changed it.
+    fn end_attempt(&self, settled: Option<&StoredMessage>, now: MonotonicInstant);
+
+    /// When there may be a permit; `None` if that depends on the end of an attempt.
+    fn next_at(&self) -> Option<MonotonicInstant>;
 }
 
 impl MaybeSentPolicy {
@@ -57,6 +75,7 @@ impl App {
             client,
             concurrency: DEFAULT_CONCURRENCY,
             pace: None,
+            gate: None,
             max_failures: DEFAULT_MAX_FAILURES,
             maybe_sent: MaybeSentPolicy::default(),
             require_grant: false,
@@ -73,25 +92,58 @@ impl App {
 
     /// How many of its messages this process posts in a second, queued and synchronous ones together. No limit unless set.
     #[must_use]
-    pub fn rate_per_s(mut self, rate: NonZeroU32) -> Self {
-        self.pace = Some(Arc::new(Pace::new(rate)));
+    pub fn rate_per_s(self, rate: NonZeroU32) -> Self {
+        self.rate(rate, Duration::from_secs(1))
+    }
+
+    /// How many of its messages this process posts in this time, queued and synchronous ones together. No limit unless set.
+    #[must_use]
+    pub fn rate(mut self, rate: NonZeroU32, per: Duration) -> Self {
+        self.pace = Some(Arc::new(Pace::new(rate, per)));
         self
     }
 
-    /// Takes as many permits of its rate as there are, at most so many.
+    /// What decides before each attempt of this process whether it may begin. Nothing unless set.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// Takes as many permits of its rate and gate as there are, at most so many.
     pub(crate) fn take_permits(&self, most: usize, now: MonotonicInstant) -> usize {
-        self.pace.as_ref().map_or(most, |pace| pace.take(most, now))
+        let admitted = self.gate.as_ref().map_or(most, |gate| gate.take(most, now));
+        let taken = self.pace.as_ref().map_or(admitted, |pace| pace.take(admitted, now));
+        if let Some(gate) = &self.gate {
+            gate.give_back(admitted - taken);
+        }
+        taken
     }
 
     pub(crate) fn give_back(&self, permits: usize) {
         if let Some(pace) = &self.pace {
             pace.give_back(permits);
         }
+        if let Some(gate) = &self.gate {
+            gate.give_back(permits);
+        }
     }
 
-    /// When its rate allows the next message; `None` if it has no rate.
+    /// An attempt has ended. Gives its message if that changed it.
+    pub(crate) fn end_attempt(&self, settled: Option<&StoredMessage>, now: MonotonicInstant) {
+        if let Some(gate) = &self.gate {
+            gate.end_attempt(settled, now);
+        }
+    }
+
+    /// When its rate and its gate allow the next message; `None` if it has neither, or if only the end of an attempt can
+    /// open its gate.
     pub(crate) fn next_permit_at(&self) -> Option<MonotonicInstant> {
-        self.pace.as_ref().map(|pace| pace.next_at())
+        let paced = self.pace.as_ref().map(|pace| pace.next_at());
+        match &self.gate {
+            Some(gate) => gate.next_at().map(|at| paced.map_or(at, |paced| paced.max(at))),
+            None => paced,
+        }
     }
 
     /// With how many failures a message is `not_sent`. 20 unless set otherwise.

@@ -16,10 +16,12 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(per_second: NonZeroU32) -> Self {
+    pub(crate) fn new(rate: NonZeroU32, per: Duration) -> Self {
+        let interval = per / rate.get();
+        let in_a_tenth = Duration::from_millis(100).as_nanos() / interval.as_nanos().max(1);
         Self {
-            capacity: (per_second.get() / 10).max(1),
-            interval: Duration::from_secs(1) / per_second.get(),
+            capacity: u32::try_from(in_a_tenth).unwrap_or(u32::MAX).max(1),
+            interval,
             full_at: Mutex::default(),
         }
     }
@@ -56,10 +58,14 @@ mod tests {
         MonotonicInstant::from_origin(Duration::from_millis(millis))
     }
 
+    fn pace(per_second: u32) -> Pace {
+        Pace::new(NonZeroU32::new(per_second).unwrap(), Duration::from_secs(1))
+    }
+
     #[test]
     fn permits_come_at_the_rate_and_add_up_to_a_tenth_of_a_second() {
         for (rate, burst) in [(1, 1), (5, 1), (100, 10), (2_000, 200)] {
-            let pace = Pace::new(NonZeroU32::new(rate).unwrap());
+            let pace = pace(rate);
             let in_a_second: usize = (10_000..11_000).map(|millis| pace.take(usize::MAX, at(millis))).sum();
             let expected = usize::try_from(rate).unwrap();
             assert!((expected..=expected + burst).contains(&in_a_second), "{rate}: {in_a_second}");
@@ -71,7 +77,7 @@ mod tests {
 
     #[test]
     fn unused_permits_can_be_taken_again() {
-        let pace = Pace::new(NonZeroU32::new(40).unwrap());
+        let pace = pace(40);
         assert_eq!(pace.take(9, at(5_000)), 4);
         pace.give_back(3);
         assert_eq!(pace.take(9, at(5_000)), 3);

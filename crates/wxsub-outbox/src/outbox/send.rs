@@ -11,7 +11,7 @@ use wxsub_proto::Message;
 use super::{App, Inner, Outbox, OutboxError, Receipt, unexpected};
 use crate::id::WorkerId;
 use crate::idempotency::{Fingerprint, IdempotencyKey};
-use crate::ledger::{Applied, Change, NewKey, NewMessage, Recorded};
+use crate::ledger::{Applied, Change, KeyKind, NewKey, NewMessage, Recorded};
 use crate::message::StoredMessage;
 use crate::state::{MessageState, Priority};
 use crate::worker::{POST_WINDOW, Posting, WorkerSession};
@@ -85,7 +85,7 @@ impl Outbox {
         let priority = Priority::Normal;
         let key = key.map(|key| {
             let fingerprint = Fingerprint::new("messages", &body, None, None, priority);
-            NewKey { client: self.client.clone(), key, fingerprint }
+            NewKey { client: self.client.clone(), key, fingerprint, kind: KeyKind::Request }
         });
         Ok(NewMessage {
             id: self.inner.ids.message(self.inner.clock.now().wall)?,

@@ -72,9 +72,11 @@ impl Posting {
             inner.clock.sleep_until(inner.clock.now().mono + SETTLE_RETRY_INTERVAL).await;
         };
         self.session.end_attempt((message.id, message.attempt));
-        match applied {
+        let settled = match applied {
             Applied::Settled(settled) => settled.map(|settled| *settled),
             _ => None,
-        }
+        };
+        self.app.end_attempt(settled.as_ref(), inner.clock.now().mono);
+        settled
     }
 }

@@ -66,9 +66,10 @@ CREATE TABLE wxsub_message (
         CHECK (state IN ('queued', 'attempting', 'sent', 'refused', 'maybe_sent', 'not_sent', 'cancelled')),
     reason          TEXT,
     mode            TEXT    NOT NULL CHECK (mode IN ('queued', 'synchronous')),
-    touser          TEXT    NOT NULL,
-    template_id     TEXT    NOT NULL,
-    scene           INTEGER NOT NULL,
+    -- Absent if the message is invalid and they cannot be read.
+    touser          TEXT,
+    template_id     TEXT,
+    scene           INTEGER,
     priority        TEXT    NOT NULL CHECK (priority IN ('high', 'normal', 'low')),
     attempt         INTEGER NOT NULL,
     failures        INTEGER NOT NULL,
@@ -94,6 +95,7 @@ CREATE TABLE wxsub_message (
     child_id        BLOB,
     parent_id       BLOB,
     restored_ms     INTEGER,
+    CHECK (reason IS 'invalid' OR touser IS NOT NULL AND template_id IS NOT NULL AND scene IS NOT NULL),
     CHECK (worker IS NOT NULL OR state <> 'attempting'),
     CHECK (decision IS NULL OR state = 'maybe_sent')
 ) STRICT, WITHOUT ROWID;
@@ -139,12 +141,12 @@ END;
 
 CREATE TABLE wxsub_key (
     appid       TEXT    NOT NULL,
-    -- The client that sent the key; empty for an embedded outbox.
+    -- The client that sent the key; empty for an embedded outbox; batch:NAME for a batch.
     client      TEXT    NOT NULL,
     key         TEXT    NOT NULL,
     fingerprint BLOB    NOT NULL,
     message_id  BLOB    NOT NULL REFERENCES wxsub_message (id),
-    -- When the ledger looks whether the key may be deleted.
+    -- When the ledger looks whether the key may be deleted: never for a batch.
     check_ms    INTEGER NOT NULL,
     PRIMARY KEY (appid, client, key)
 ) STRICT, WITHOUT ROWID;

@@ -73,6 +73,10 @@ pub(super) enum StopReason {
     RateLimited(u64),
     /// The limit of posted lines is reached.
     Limit(u64),
+    /// An earlier run of a durable batch has found the daily quota used up.
+    DailyQuotaBefore,
+    /// An operator has paused the app.
+    Paused,
     /// A stop signal.
     Interrupted,
     /// A result could not be written.
@@ -161,13 +165,33 @@ impl Flow {
 
     /// Whether the limit of posted lines is reached.
     pub(super) fn is_limit_reached(&self) -> bool {
-        self.rules.limit.is_some_and(|limit| self.lines_begun >= limit)
+        self.lines_left() == 0
     }
 
     /// Records the start of the first attempt for a line.
     pub(super) fn begin_line(&mut self, now: MonotonicInstant) {
         self.lines_begun += 1;
         self.begin_retry(now);
+    }
+
+    /// Takes the start of lines back that were not posted.
+    pub(super) fn take_back(&mut self, lines: u64) {
+        self.lines_begun = self.lines_begun.saturating_sub(lines);
+    }
+
+    /// Whether more than one attempt may begin.
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self.mode, Mode::Free)
+    }
+
+    /// How many lines have begun.
+    pub(super) fn lines_begun(&self) -> u64 {
+        self.lines_begun
+    }
+
+    /// How many lines may begin before the limit.
+    pub(super) fn lines_left(&self) -> u64 {
+        self.rules.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.lines_begun))
     }
 
     /// Records the start of another attempt for a line.
@@ -266,26 +290,44 @@ impl Flow {
 /// The result is final, and no pause begins.
 const FINAL: Decision = Decision { retry: false, pause: None };
 
+/// The line that found a reason to stop. 0 is a message of the outbox that is no line of the file.
+struct At(u64);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            line => write!(f, "line {line}: "),
+        }
+    }
+}
+
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blocked(Block::DailyQuota, line) => write!(
                 f,
-                "line {line}: errcode 45009, the daily quota is used up; continue after midnight, Beijing time"
+                "{}errcode 45009, the daily quota is used up; continue after midnight, Beijing time",
+                At(*line)
             ),
             Self::Blocked(Block::TokenRefused, line) => {
-                write!(f, "line {line}: Weixin refused the access token")
+                write!(f, "{}Weixin refused the access token", At(*line))
             }
             Self::Blocked(Block::Configuration, line) => {
-                write!(f, "line {line}: the configuration must be corrected first")
+                write!(f, "{}the configuration must be corrected first", At(*line))
             }
             Self::NoResponse(line) => {
-                write!(f, "line {line}: no response to {} attempts in a row", NETWORK_PAUSES.len() + 1)
+                write!(f, "{}no response to {} attempts in a row", At(*line), NETWORK_PAUSES.len() + 1)
             }
             Self::RateLimited(line) => {
-                write!(f, "line {line}: still too many calls after {MAX_RATE_LIMIT_WAITS} waits")
+                write!(f, "{}still too many calls after {MAX_RATE_LIMIT_WAITS} waits", At(*line))
             }
             Self::Limit(lines) => write!(f, "{lines} lines posted, the limit of --limit"),
+            Self::DailyQuotaBefore => f.write_str(
+                "errcode 45009 in an earlier run, the daily quota is used up; continue after midnight, Beijing time, \
+                 or run `wxsub outbox resume` to try at once",
+            ),
+            Self::Paused => f.write_str("an operator has paused the app; run `wxsub outbox resume` to continue"),
             Self::Interrupted => f.write_str("stop signal received"),
             Self::ResultsLost => f.write_str("a result could not be written"),
             Self::Unreadable => f.write_str("the file could not be read to its end"),

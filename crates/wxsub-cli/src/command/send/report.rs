@@ -225,10 +225,27 @@ impl Progress {
         Self(Some(bar))
     }
 
-    /// Shows that this many bytes are done.
-    pub(super) fn show(&self, read: u64, summary: &SendSummary) {
+    /// Shows nothing.
+    pub(super) fn hidden() -> Self {
+        Self(None)
+    }
+
+    /// Creates a bar for this many lines, with the rate and the time that is left.
+    pub(super) fn of_lines(lines: u64) -> Self {
+        let progress = Self::new(Some(lines));
+        if let Some(bar) = &progress.0
+            && let Ok(style) =
+                ProgressStyle::with_template("{wide_bar} {pos}/{len} lines, {per_sec}, {eta} left  {msg}")
+        {
+            bar.set_style(style);
+        }
+        progress
+    }
+
+    /// Shows that this many bytes or lines are done.
+    pub(super) fn show(&self, done: u64, summary: &SendSummary) {
         if let Some(bar) = &self.0 {
-            bar.set_position(read);
+            bar.set_position(done);
             bar.set_message(summary.to_string());
         }
     }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use wxsub_proto::AppId;
+
 use super::super::LedgerError;
-use super::super::change::PruneReport;
+use super::super::change::{Applied, PruneReport};
 use super::{Changing, take_one};
+use crate::id::MessageId;
 use crate::idempotency::StoredKey;
 use crate::message::StoredMessage;
 use crate::retention::Retention;
@@ -36,14 +39,33 @@ impl Changing<'_> {
         Ok(report)
     }
 
-    /// Deletes a key, or notes when to look again.
-    fn prune_key(&mut self, key: StoredKey, retention: &Retention) -> Result<bool, LedgerError> {
-        let (mut chain, mut next) = (Vec::new(), Some(key.message));
+    /// Deletes the keys of a batch. A key whose message can still change is kept: its line would be sent again.
+    pub(super) fn prune_batch(&mut self, appid: &AppId, client: &str) -> Result<Applied, LedgerError> {
+        let (mut deleted, mut kept) = (0, 0);
+        for key in self.tables.keys_of(appid, client)? {
+            if self.chain(key.message)?.iter().all(|message| message.ended_at().is_some()) {
+                self.tables.delete_key(&key.scope)?;
+                deleted += 1;
+            } else {
+                kept += 1;
+            }
+        }
+        Ok(Applied::BatchPruned { deleted, kept })
+    }
+
+    /// A message, and those sent in its place.
+    fn chain(&mut self, first: MessageId) -> Result<Vec<StoredMessage>, LedgerError> {
+        let (mut chain, mut next) = (Vec::new(), Some(first));
         while let Some(message) = next.map(|id| self.tables.message(id)).transpose()?.flatten() {
             next = message.decision.as_ref().and_then(|decided| decided.child);
             chain.push(message);
         }
-        let until = retention.key_until(&chain);
+        Ok(chain)
+    }
+
+    /// Deletes a key, or notes when to look again.
+    fn prune_key(&mut self, key: StoredKey, retention: &Retention) -> Result<bool, LedgerError> {
+        let until = retention.key_until(&self.chain(key.message)?);
         if until.is_some_and(|until| until <= self.now) {
             self.tables.delete_key(&key.scope)?;
             return Ok(true);

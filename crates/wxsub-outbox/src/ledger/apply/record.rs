@@ -1,14 +1,16 @@
 //! Recording consents and messages, and which grant a message takes.
 
+use wxsub_proto::AppId;
+
 use super::super::LedgerError;
-use super::super::change::{NewConsent, NewMessage, NotRecorded, Recorded};
+use super::super::change::{InvalidMessage, KeyKind, NewConsent, NewKey, NewMessage, NotRecorded, Recorded};
 use super::Changing;
-use crate::grant::{Consent, StoredGrant, Subject, absorbs, admit};
-use crate::id::{GrantId, WorkerId};
-use crate::idempotency::{KeyScope, StoredKey};
+use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject, absorbs, admit};
+use crate::id::{GrantId, MessageId, WorkerId};
+use crate::idempotency::{NEVER, StoredKey};
 use crate::message::{DEFAULT_LIFETIME, Detail, GrantEffect, StoredMessage};
 use crate::retention::DEFAULT_KEY_RETENTION;
-use crate::state::{EventKind, GrantState, MessageState, Mode};
+use crate::state::{EventKind, GrantState, MessageState, Mode, Priority, Reason};
 
 impl Changing<'_> {
     pub(super) fn record_consent(&mut self, consent: NewConsent) -> Result<Consent, LedgerError> {
@@ -67,27 +69,10 @@ impl Changing<'_> {
         new: NewMessage,
         attempted_by: Option<WorkerId>,
     ) -> Result<Result<Recorded, NotRecorded>, LedgerError> {
-        if let Some(known) = self.tables.message(new.id)? {
-            return Ok(Ok(Recorded::New(Box::new(known))));
-        }
-        let scope = new.key.as_ref().map(|key| KeyScope {
-            appid: new.appid.clone(),
-            client: key.client.clone(),
-            key: key.key.clone(),
-        });
-        let mut parent_id = None;
-        if let (Some(scope), Some(key)) = (&scope, &new.key)
-            && let Some(stored) = self.tables.key(scope)?
-            && let Some(before) = self.tables.message(stored.message)?
-        {
-            if stored.fingerprint != key.fingerprint {
-                return Ok(Err(NotRecorded::KeyReused(before.id)));
-            }
-            if !before.frees_key() {
-                return Ok(Ok(Recorded::Replayed(Box::new(before))));
-            }
-            parent_id = Some(before.id);
-        }
+        let before = match self.before(new.id, &new.appid, new.key.as_ref())? {
+            Before::Decided(recorded) => return Ok(recorded),
+            Before::Replaced(before) => before,
+        };
         if let Some(worker) = attempted_by {
             if !self.is_alive(worker)? {
                 return Ok(Err(NotRecorded::WorkerGone));
@@ -97,17 +82,28 @@ impl Changing<'_> {
             }
         }
         let newest = self.tables.newest_grant(&Subject::new(new.appid.clone(), new.body.grant()))?;
-        let grant = match admit(newest.as_ref(), new.require_grant) {
-            Ok(grant) => grant,
-            Err(not_admitted) => return Ok(Err(not_admitted.into())),
-        };
-        let key = scope.zip(new.key.as_ref().map(|key| key.fingerprint));
-        let mut message = self.new_message(new, grant);
-        message.parent_id = parent_id;
-        let transition = match attempted_by {
-            None => message.event(EventKind::Enqueued, self.now).effect(GrantEffect::Reserve),
-            Some(worker) => {
-                message.mode = Mode::Synchronous;
+        let grant = admit(newest.as_ref(), new.require_grant);
+        let key = new.key.clone();
+        let mut message = self.new_message(new);
+        message.parent_id = before.as_ref().map(|before| before.id);
+        let transition = match (grant, attempted_by) {
+            (Err(not_admitted), _) if key.as_ref().is_some_and(|key| key.kind == KeyKind::Batch) => {
+                let reason = match not_admitted {
+                    NotAdmitted::GrantUnavailable => Reason::GrantUnavailable,
+                    NotAdmitted::NoGrant => Reason::NoGrant,
+                };
+                if let Some(before) = before.filter(|before| before.reason == Some(reason)) {
+                    return Ok(Ok(Recorded::Replayed(before)));
+                }
+                message.reject(reason, Detail::not_admitted(not_admitted), self.now)
+            }
+            (Err(not_admitted), _) => return Ok(Err(not_admitted.into())),
+            (Ok(grant), None) => {
+                message.grant = grant;
+                message.event(EventKind::Enqueued, self.now).effect(GrantEffect::Reserve)
+            }
+            (Ok(grant), Some(worker)) => {
+                (message.grant, message.mode) = (grant, Mode::Synchronous);
                 message.claim(worker, self.now).begun()
             }
         };
@@ -115,43 +111,116 @@ impl Changing<'_> {
         if attempted_by.is_some() {
             self.note_claims(&recorded.appid, &[recorded.id])?;
         }
-        if let Some((scope, fingerprint)) = key {
-            let (message, check_at) = (recorded.id, self.now + DEFAULT_KEY_RETENTION);
-            self.tables.put_key(StoredKey { scope, fingerprint, message, check_at })?;
-        }
+        self.put_key(key, &recorded)?;
         Ok(Ok(Recorded::New(Box::new(recorded))))
     }
 
-    fn new_message(&self, new: NewMessage, grant: Option<GrantId>) -> StoredMessage {
+    /// Records a line of a batch that breaks a rule.
+    pub(super) fn record_invalid(
+        &mut self,
+        new: InvalidMessage,
+    ) -> Result<Result<Recorded, NotRecorded>, LedgerError> {
+        let before = match self.before(new.id, &new.appid, Some(&new.key))? {
+            Before::Decided(recorded) => return Ok(recorded),
+            Before::Replaced(before) => before,
+        };
+        let InvalidMessage { id, appid, touser, template_id, scene, problems, key } = new;
+        let parent_id = before.map(|before| before.id);
+        let message =
+            StoredMessage { touser, template_id, scene, parent_id, ..self.blank(id, appid, Some(&key)) };
+        let rejected = message.reject(Reason::Invalid, Detail::invalid(problems), self.now);
+        let recorded = self.save(None, rejected)?;
+        self.put_key(Some(key), &recorded)?;
+        Ok(Ok(Recorded::New(Box::new(recorded))))
+    }
+
+    /// What an earlier request with this id or key decides.
+    fn before(&mut self, id: MessageId, appid: &AppId, key: Option<&NewKey>) -> Result<Before, LedgerError> {
+        if let Some(known) = self.tables.message(id)? {
+            return Ok(Before::Decided(Ok(Recorded::New(Box::new(known)))));
+        }
+        let Some(key) = key else { return Ok(Before::Replaced(None)) };
+        let Some(stored) = self.tables.key(&key.scope(appid))? else { return Ok(Before::Replaced(None)) };
+        let Some(before) = self.tables.message(stored.message)? else { return Ok(Before::Replaced(None)) };
+        let before = Box::new(before);
+        let is_same = stored.fingerprint == key.fingerprint;
+        let is_replaced = match key.kind {
+            KeyKind::Request => is_same && before.frees_key(),
+            // The same line breaks the same rule.
+            KeyKind::Batch if is_same => before.frees_key() && before.reason != Some(Reason::Invalid),
+            KeyKind::Batch => matches!(before.state, MessageState::Refused | MessageState::NotSent),
+        };
+        Ok(match (is_replaced, is_same) {
+            (true, _) => Before::Replaced(Some(before)),
+            (false, true) => Before::Decided(Ok(Recorded::Replayed(before))),
+            (false, false) => Before::Decided(Err(NotRecorded::KeyReused(before.id))),
+        })
+    }
+
+    fn put_key(&mut self, key: Option<NewKey>, message: &StoredMessage) -> Result<(), LedgerError> {
+        let Some(key) = key else { return Ok(()) };
+        let check_at = match key.kind {
+            KeyKind::Request => self.now + DEFAULT_KEY_RETENTION,
+            KeyKind::Batch => NEVER,
+        };
+        let (scope, fingerprint) = (key.scope(&message.appid), key.fingerprint);
+        self.tables.put_key(StoredKey { scope, fingerprint, message: message.id, check_at })
+    }
+
+    fn new_message(&self, new: NewMessage) -> StoredMessage {
         let send_at = new.send_at.unwrap_or(self.now);
         let weixin = new.body.grant();
+        let (touser, template_id) = (weixin.openid().clone(), weixin.template_id().clone());
         StoredMessage {
-            id: new.id,
-            appid: new.appid,
+            touser: Some(touser),
+            template_id: Some(template_id),
+            scene: Some(weixin.scene()),
+            priority: new.priority,
+            send_at,
+            due_at: send_at,
+            expires_at: new.expires_at.unwrap_or_else(|| send_at.max(self.now) + DEFAULT_LIFETIME),
+            body: Some(new.body),
+            ..self.blank(new.id, new.appid, new.key.as_ref())
+        }
+    }
+
+    /// A message without content, as of now.
+    fn blank(&self, id: MessageId, appid: AppId, key: Option<&NewKey>) -> StoredMessage {
+        StoredMessage {
+            id,
+            appid,
             state: MessageState::Queued,
             reason: None,
             mode: Mode::Queued,
-            touser: weixin.openid().clone(),
-            template_id: weixin.template_id().clone(),
-            scene: weixin.scene(),
-            body: Some(new.body),
-            priority: new.priority,
+            touser: None,
+            template_id: None,
+            scene: None,
+            body: None,
+            priority: Priority::Normal,
             attempt: 0,
             failures: 0,
             version: 0,
             created_at: self.now,
-            send_at,
-            due_at: send_at,
-            expires_at: new.expires_at.unwrap_or_else(|| send_at.max(self.now) + DEFAULT_LIFETIME),
+            send_at: self.now,
+            due_at: self.now,
+            expires_at: self.now + DEFAULT_LIFETIME,
             attempted_at: None,
             settled_at: None,
             worker: None,
             detail: Detail::default(),
-            idempotency_key: new.key.map(|key| key.key),
-            grant,
+            idempotency_key: key.map(|key| key.key.clone()),
+            grant: None,
             decision: None,
             parent_id: None,
             restored_at: None,
         }
     }
+}
+
+/// What an earlier request with the same id or key decides.
+enum Before {
+    /// Nothing is recorded.
+    Decided(Result<Recorded, NotRecorded>),
+    /// A new message is recorded, in place of this one if there is one.
+    Replaced(Option<Box<StoredMessage>>),
 }

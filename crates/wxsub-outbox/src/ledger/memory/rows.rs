@@ -390,6 +390,11 @@ impl Tables for Rows {
         Ok(self.keys.values().filter(|key| key.check_at <= now).take(limit).cloned().collect())
     }
 
+    fn keys_of(&mut self, appid: &AppId, client: &str) -> Result<Vec<StoredKey>, LedgerError> {
+        let of_client = |key: &&StoredKey| key.scope.appid == *appid && key.scope.client == client;
+        Ok(self.keys.values().filter(of_client).cloned().collect())
+    }
+
     fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError> {
         if let Some(before) = self.keys.remove(scope) {
             self.undo.push(Undo::Key(scope.clone(), Some(before)));

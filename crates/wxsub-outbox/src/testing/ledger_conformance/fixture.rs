@@ -14,7 +14,7 @@ use crate::grant::{Consent, Subject};
 use crate::id::{IdGenerator, MessageId, WorkerId};
 use crate::idempotency::{Fingerprint, IdempotencyKey};
 use crate::ledger::{
-    Applied, Change, Ledger, MessageQuery, NewConsent, NewDecision, NewKey, NewMessage, NotDecided,
+    Applied, Change, KeyKind, Ledger, MessageQuery, NewConsent, NewDecision, NewKey, NewMessage, NotDecided,
     NotRecorded, Recorded,
 };
 use crate::message::{DEFAULT_MAX_FAILURES, Detail, NotAccepted, Settlement, StoredMessage};
@@ -119,7 +119,8 @@ impl Fixture {
     pub(super) fn with_key(&self, key: &str, message: NewMessage) -> NewMessage {
         let NewMessage { send_at, expires_at, priority, .. } = message;
         let fingerprint = Fingerprint::new("outbox", &message.body, send_at, expires_at, priority);
-        let key = NewKey { client: String::new(), key: IdempotencyKey::new(key).unwrap(), fingerprint };
+        let (client, key, kind) = (String::new(), IdempotencyKey::new(key).unwrap(), KeyKind::Request);
+        let key = NewKey { client, key, fingerprint, kind };
         NewMessage { key: Some(key), ..message }
     }
 
@@ -221,7 +222,7 @@ impl Fixture {
 
     pub(super) async fn seen(&self, id: MessageId) -> Seen {
         let message = self.get(id).await;
-        let grants = self.ledger.grants(&self.appid, &message.touser).await.unwrap();
+        let grants = self.ledger.grants(&self.appid, message.touser.as_ref().unwrap()).await.unwrap();
         let state = message.grant.map(|id| grants.iter().find(|grant| grant.id == id).unwrap().state);
         (message.state, message.reason, state)
     }

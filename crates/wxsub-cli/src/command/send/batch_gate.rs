@@ -1,0 +1,133 @@
+//! The stop rules of a batch, for the worker of an outbox.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use wxsub_core::clock::MonotonicInstant;
+use wxsub_outbox::Gate;
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::MessageState;
+
+use super::durable_lines::report;
+use super::flow::{Flow, FlowRules, Next, StopReason};
+
+/// Lets attempts begin by the rules of [`Flow`].
+#[derive(Debug)]
+pub(super) struct BatchGate {
+    state: Mutex<GateState>,
+    /// A note was added, or the batch has stopped.
+    pub(super) changed: Notify,
+}
+
+#[derive(Debug)]
+struct GateState {
+    flow: Flow,
+    in_flight: usize,
+    /// How many attempts have ended.
+    attempts: u64,
+    /// The line of each message of the batch.
+    lines: HashMap<MessageId, u64>,
+    /// What the user is told.
+    notes: Vec<String>,
+}
+
+impl BatchGate {
+    pub(super) fn new(rules: FlowRules) -> Self {
+        let (flow, lines, notes) = (Flow::new(rules), HashMap::new(), Vec::new());
+        let state = GateState { flow, in_flight: 0, attempts: 0, lines, notes };
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, GateState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_lines(&self, lines: HashMap<MessageId, u64>) {
+        self.state().lines = lines;
+    }
+
+    pub(super) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().notes)
+    }
+
+    pub(super) fn stop(&self, reason: StopReason) {
+        self.state().flow.stop(reason);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn stopped(&self) -> Option<StopReason> {
+        self.state().flow.stopped()
+    }
+
+    pub(super) fn attempts(&self) -> u64 {
+        self.state().attempts
+    }
+}
+
+impl Gate for BatchGate {
+    fn take(&self, most: usize, now: MonotonicInstant) -> usize {
+        let mut state = self.state();
+        if state.flow.next(now, state.in_flight) != Next::Now {
+            return 0;
+        }
+        let (limit, left) = (state.flow.lines_begun(), state.flow.lines_left());
+        if left == 0 && state.in_flight == 0 {
+            state.flow.stop(StopReason::Limit(limit));
+            self.changed.notify_one();
+        }
+        let most = if state.flow.is_free() { most } else { most.min(1) };
+        let taken = most.min(usize::try_from(left).unwrap_or(usize::MAX));
+        (0..taken).for_each(|_| state.flow.begin_line(now));
+        state.in_flight += taken;
+        taken
+    }
+
+    fn give_back(&self, unused: usize) {
+        let mut state = self.state();
+        state.in_flight = state.in_flight.saturating_sub(unused);
+        state.flow.take_back(unused as u64);
+    }
+
+    fn end_attempt(&self, settled: Option<&StoredMessage>, now: MonotonicInstant) {
+        let mut state = self.state();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        state.attempts += 1;
+        let Some(message) = settled else { return };
+        if message.state == MessageState::Queued {
+            // It was not posted, or does not count as posted.
+            state.flow.take_back(1);
+        }
+        let line = state.lines.get(&message.id).copied();
+        let name = LineName(line, message.id);
+        let decision = state.flow.handle(line.unwrap_or_default(), report(message).signal(), now);
+        if let Some(pause) = decision.pause.filter(|pause| !pause.length.is_zero()) {
+            state.notes.push(format!("{name}: {pause}"));
+        }
+        self.changed.notify_one();
+    }
+
+    fn next_at(&self) -> Option<MonotonicInstant> {
+        let state = self.state();
+        match state.flow.next(MonotonicInstant::default(), state.in_flight) {
+            _ if state.flow.is_limit_reached() => None,
+            Next::At(at) => Some(at),
+            Next::Now => Some(MonotonicInstant::default()),
+            Next::AfterResults | Next::Never => None,
+        }
+    }
+}
+
+/// The line of a message, or its id if it belongs to no line.
+struct LineName(Option<u64>, MessageId);
+
+impl fmt::Display for LineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(Some(line), _) => write!(f, "line {line}"),
+            Self(None, id) => write!(f, "message {id}"),
+        }
+    }
+}

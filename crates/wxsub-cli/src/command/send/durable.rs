@@ -1,0 +1,400 @@
+//! The durable batch: records every line in a ledger before anything is sent. Run again, it goes on.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+use std::pin::pin;
+
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::ledger::{Change, Gone, NotRecorded};
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::WaitingFor;
+use wxsub_outbox::{Outbox, OutboxError};
+use wxsub_proto::AppId;
+
+use super::batch_gate::BatchGate;
+use super::deliver::SendReport;
+use super::durable_lines::{
+    Content, DurableLine, exit_status, invalid_line, key_reused, read_lines, report, unreadable,
+};
+use super::flow::StopReason;
+use super::report::{Progress, ResultWriter, SendSummary};
+use crate::console;
+use crate::error::{CliError, ExitStatus};
+use crate::input::Input;
+use crate::interrupt::Interrupt;
+use crate::ledger_file::{ledger_error, outbox_error};
+use crate::shell::quote;
+
+/// How many lines are recorded at once. The ledger commits them together.
+const RECORDED_AT_ONCE: usize = 256;
+
+/// A durable batch before its start.
+pub(super) struct DurableBatch<'a> {
+    pub(super) name: &'a str,
+    pub(super) appid: &'a AppId,
+    pub(super) outbox: &'a Outbox,
+    pub(super) gate: &'a BatchGate,
+    /// The path of the ledger.
+    pub(super) ledger: &'a Path,
+}
+
+/// A recorded line.
+struct Entry {
+    number: u64,
+    id: Option<Value>,
+    state: EntryState,
+}
+
+enum EntryState {
+    /// Its message is queued, or being posted.
+    Waiting,
+    /// Its result is not written yet.
+    Ended(Box<SendReport>),
+    Written,
+}
+
+/// A line whose message may have been sent, and has no decision.
+struct UnknownLine {
+    number: u64,
+    id: Option<Value>,
+    message: StoredMessage,
+}
+
+/// The lines, and what has become of them.
+pub(super) struct DurableRun<W> {
+    entries: Vec<Entry>,
+    /// The first entry whose result is not written.
+    head: usize,
+    waiting: HashMap<MessageId, usize>,
+    unknown: Vec<UnknownLine>,
+    summary: SendSummary,
+    exit: ExitStatus,
+    results: ResultWriter<W>,
+    progress: Progress,
+    /// Whether all lines of the file are recorded.
+    is_complete: bool,
+    /// How many lines had ended before this run.
+    ended_before: usize,
+}
+
+impl DurableBatch<'_> {
+    /// Records the lines, sends what is queued, and writes the result of each line that has ended.
+    pub(super) async fn run<W: Write>(
+        &self,
+        path: &Path,
+        input: Input,
+        interrupt: &Interrupt,
+        results: ResultWriter<W>,
+    ) -> Result<DurableRun<W>, CliError> {
+        let mut run = DurableRun::new(results);
+        self.record_lines(path, input, interrupt, &mut run).await?;
+        run.progress = Progress::of_lines(run.entries.len() as u64);
+        run.write_ended(self.gate);
+        if !run.waiting.is_empty() && self.gate.stopped().is_none() {
+            self.stop_if_paused().await?;
+        }
+        if !run.waiting.is_empty() && self.gate.stopped().is_none() {
+            self.send_lines(interrupt, &mut run).await?;
+        }
+        run.write_rest(self.gate);
+        Ok(run)
+    }
+
+    async fn record_lines<W: Write>(
+        &self,
+        path: &Path,
+        input: Input,
+        interrupt: &Interrupt,
+        run: &mut DurableRun<W>,
+    ) -> Result<(), CliError> {
+        let lines = stream::unfold(read_lines(input), |mut lines| async {
+            let line = lines.recv().await?;
+            Some((line, lines))
+        });
+        let recorded = lines.map(async |line| match line {
+            Ok(line) => Ok(self.record(line).await),
+            Err(error) => Err(error),
+        });
+        let mut recorded = pin!(recorded.buffered(RECORDED_AT_ONCE));
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = interrupt.requested() => {
+                    self.gate.stop(StopReason::Interrupted);
+                    return Ok(());
+                }
+                next = recorded.next() => next,
+            };
+            match next {
+                None => break,
+                Some(Err(error)) => return Err(unreadable(path, &error, run.entries.len())),
+                Some(Ok((number, id, recorded))) => match recorded {
+                    Ok(recorded) => run.add(number, id, recorded),
+                    Err(error) => {
+                        console::error(format_args!(
+                            "line {number} was not recorded; nothing was posted; run the command again"
+                        ));
+                        return Err(outbox_error(&error));
+                    }
+                },
+            }
+        }
+        run.is_complete = true;
+        Ok(())
+    }
+
+    async fn record(&self, line: DurableLine) -> (u64, Option<Value>, Result<Recorded, OutboxError>) {
+        let DurableLine { number, id, key, content } = line;
+        let batch = self.outbox.batch(self.name);
+        let (receipt, report) = match content {
+            Content::RepeatedId(report) => return (number, id, Ok(Recorded::Rejected(Box::new(report)))),
+            Content::Message(message) => match batch.enqueue(key, message.clone()).await {
+                Err(OutboxError::NotRecorded(NotRecorded::KeyReused(earlier))) => {
+                    let report = key_reused(&message, earlier);
+                    return (number, id, Ok(Recorded::Rejected(Box::new(report))));
+                }
+                receipt => (receipt, None),
+            },
+            Content::Invalid { text, invalid } => {
+                let receipt = batch.record_invalid(key, &text, invalid_line(&invalid)).await;
+                let report = SendReport::new(invalid.result, Some(invalid.problems.to_string()));
+                if let Err(OutboxError::NotRecorded(NotRecorded::KeyReused(_))) = &receipt {
+                    return (number, id, Ok(Recorded::Rejected(Box::new(report))));
+                }
+                (receipt, Some(Box::new(report)))
+            }
+        };
+        let recorded = match receipt {
+            Ok(receipt) => self.last_of_chain(receipt.message().clone()).await.map(|message| {
+                let was_known = receipt.replayed();
+                Recorded::Message { message: Box::new(message), report, was_known }
+            }),
+            Err(error) => Err(error),
+        };
+        (number, id, recorded)
+    }
+
+    /// The message that was sent in its place, if one was.
+    async fn last_of_chain(&self, mut message: StoredMessage) -> Result<StoredMessage, OutboxError> {
+        while let Some(child) = message.decision.as_ref().and_then(|decided| decided.child) {
+            let Some(next) = self.outbox.ledger().message(child).await? else { break };
+            message = next;
+        }
+        Ok(message)
+    }
+
+    /// Stops if nothing can be posted for long.
+    async fn stop_if_paused(&self) -> Result<(), CliError> {
+        let app = self.outbox.ledger().app(self.appid).await.map_err(|error| ledger_error(&error))?;
+        let now = SystemClock::new().now().wall;
+        match app.pauses.waiting_for(now) {
+            Some(WaitingFor::Paused) => self.gate.stop(StopReason::Paused),
+            Some(WaitingFor::Quota) if app.pauses.claimable(1, now) == 0 => {
+                self.gate.stop(StopReason::DailyQuotaBefore);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Runs the worker of the outbox until all lines have ended or the batch stops.
+    async fn send_lines<W: Write>(
+        &self,
+        interrupt: &Interrupt,
+        run: &mut DurableRun<W>,
+    ) -> Result<(), CliError> {
+        self.gate.set_lines(run.waiting_lines());
+        let mut outcomes = self.outbox.outcomes();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let worker = self.outbox.clone();
+        let mut working = tokio::spawn(async move { worker.run(async { drop(stopped.await) }).await });
+        while !run.waiting.is_empty() && self.gate.stopped().is_none() {
+            tokio::select! {
+                biased;
+                () = interrupt.requested() => self.gate.stop(StopReason::Interrupted),
+                outcome = outcomes.next() => match outcome {
+                    Ok(message) => run.end(message),
+                    Err(_) => self.read_waiting(run).await?,
+                },
+                () = self.gate.changed.notified() => {}
+                _ = &mut working => return Err(CliError::unexpected("the worker of the outbox has ended")),
+            }
+            self.gate.take_notes().iter().for_each(|note| run.progress.note(note));
+            run.write_ended(self.gate);
+        }
+        drop(stop);
+        tokio::select! {
+            biased;
+            _ = &mut working => {}
+            () = interrupt.forced() => {
+                working.abort();
+                // Its attempts may have been sent.
+                let _ = working.await;
+                let changes = vec![Change::MarkGone(Gone::All), Change::Reclaim(usize::MAX)];
+                self.outbox.ledger().commit(changes).await.map_err(|error| ledger_error(&error))?;
+            }
+        }
+        self.read_waiting(run).await
+    }
+
+    /// Reads the messages that have ended from the ledger.
+    async fn read_waiting<W: Write>(&self, run: &mut DurableRun<W>) -> Result<(), CliError> {
+        let waiting: Vec<_> = run.waiting.keys().copied().collect();
+        for id in waiting {
+            let message = self.outbox.ledger().message(id).await.map_err(|error| ledger_error(&error))?;
+            message.into_iter().for_each(|message| run.end(message));
+        }
+        Ok(())
+    }
+}
+
+/// What became of a line that was given to the ledger.
+enum Recorded {
+    /// A line with this message. The report is that of an invalid line.
+    Message { message: Box<StoredMessage>, report: Option<Box<SendReport>>, was_known: bool },
+    /// It has no message of its own.
+    Rejected(Box<SendReport>),
+}
+
+impl<W: Write> DurableRun<W> {
+    fn new(results: ResultWriter<W>) -> Self {
+        Self {
+            entries: Vec::new(),
+            head: 0,
+            waiting: HashMap::new(),
+            unknown: Vec::new(),
+            summary: SendSummary::default(),
+            exit: ExitStatus::Success,
+            results,
+            progress: Progress::hidden(),
+            is_complete: false,
+            ended_before: 0,
+        }
+    }
+
+    fn add(&mut self, number: u64, id: Option<Value>, recorded: Recorded) {
+        let index = self.entries.len();
+        let (message, invalid) = match recorded {
+            Recorded::Rejected(report) => {
+                self.exit = self.exit.max(ExitStatus::Usage);
+                self.entries.push(Entry { number, id, state: EntryState::Ended(report) });
+                return;
+            }
+            Recorded::Message { message, report, was_known } => {
+                self.ended_before += usize::from(was_known && message.state.is_final());
+                (message, report)
+            }
+        };
+        self.entries.push(Entry { number, id, state: EntryState::Waiting });
+        self.waiting.insert(message.id, index);
+        self.end(*message);
+        if let (Some(report), Some(entry)) = (invalid, self.entries.get_mut(index)) {
+            entry.state = EntryState::Ended(report);
+        }
+    }
+
+    /// The messages that wait, with their lines.
+    fn waiting_lines(&self) -> HashMap<MessageId, u64> {
+        let number = |index: &usize| self.entries.get(*index).map_or(0, |entry| entry.number);
+        self.waiting.iter().map(|(id, index)| (*id, number(index))).collect()
+    }
+
+    /// Takes the message if it is final and one of the lines waits for it.
+    fn end(&mut self, message: StoredMessage) {
+        if !message.state.is_final() {
+            return;
+        }
+        let Some(index) = self.waiting.remove(&message.id) else { return };
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        self.exit = self.exit.max(exit_status(&message));
+        entry.state = EntryState::Ended(Box::new(report(&message)));
+        if message.is_undecided() {
+            self.unknown.push(UnknownLine { number: entry.number, id: entry.id.clone(), message });
+        }
+    }
+
+    /// Writes the results up to the first line that has not ended.
+    fn write_ended(&mut self, gate: &BatchGate) {
+        while self.entries.get(self.head).is_some_and(|entry| !matches!(entry.state, EntryState::Waiting)) {
+            self.write(self.head, gate);
+            self.head += 1;
+        }
+        self.progress.show((self.entries.len() - self.waiting.len()) as u64, &self.summary);
+    }
+
+    /// Writes the results of the lines after it, too.
+    fn write_rest(&mut self, gate: &BatchGate) {
+        (self.head..self.entries.len()).for_each(|index| self.write(index, gate));
+        self.progress = Progress::hidden();
+    }
+
+    fn write(&mut self, index: usize, gate: &BatchGate) {
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        let EntryState::Ended(report) = &entry.state else { return };
+        self.summary.count(entry.number, report);
+        if let Err(text) = self.results.write(entry.number, report.result.clone(), entry.id.as_ref()) {
+            gate.stop(StopReason::ResultsLost);
+            self.progress.note(format_args!("not written: {text}"));
+        }
+        entry.state = EntryState::Written;
+    }
+
+    /// Prints the counts, the unknown lines, why the batch stopped, and the command that goes on. Returns the exit status.
+    pub(super) fn print_summary(
+        mut self,
+        batch: &DurableBatch<'_>,
+        continuation: impl Fn() -> String,
+    ) -> ExitStatus {
+        self.summary.first_descriptions().for_each(console::note);
+        let queued = match self.waiting.len() {
+            0 => String::new(),
+            queued => format!(", {queued} queued"),
+        };
+        let unrecorded = if self.is_complete { "" } else { ", the rest not recorded" };
+        console::note(format_args!("{}{queued}{unrecorded}", self.summary));
+        match (batch.gate.attempts(), self.ended_before) {
+            (0, ended) if self.waiting.is_empty() && self.is_complete => {
+                console::note(format_args!(
+                    "nothing to do: {ended} lines had ended before; nothing was posted"
+                ));
+            }
+            (_, 0) => {}
+            (_, ended) => console::note(format_args!("{ended} lines had ended before this run")),
+        }
+        self.print_unknown(batch);
+        let mut exit = self.exit;
+        if let Some(error) = self.results.failed() {
+            let text = format_args!("results cannot be written: {error}; run the command again to get all");
+            exit = exit.max(CliError::unexpected(text).report());
+        }
+        if !self.waiting.is_empty() || !self.is_complete {
+            exit = exit.max(ExitStatus::NotSent);
+            if let Some(reason) = batch.gate.stopped() {
+                console::note(format_args!("stopped: {reason}"));
+            }
+            console::note(format_args!("go on with: {}", continuation()));
+        }
+        exit
+    }
+
+    fn print_unknown(&mut self, batch: &DurableBatch<'_>) {
+        if self.unknown.is_empty() {
+            return;
+        }
+        self.unknown.sort_by_key(|line| line.number);
+        for UnknownLine { number, id, message } in &self.unknown {
+            let id = id.as_ref().map(|id| format!(", id {id}")).unwrap_or_default();
+            let user = message.touser.as_ref().map_or("", |user| user.as_str());
+            console::note(format_args!("maybe sent: line {number}{id}, to {user}: message {}", message.id));
+        }
+        console::note(format_args!(
+            "decide each with: wxsub outbox decide --outbox {} ID",
+            quote(batch.ledger)
+        ));
+    }
+}

@@ -1,0 +1,240 @@
+//! The lines of a durable batch: their keys, and their results in the ledger.
+
+use std::collections::HashMap;
+use std::io::{self, BufReader};
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+use wxsub_api::{FieldError, SendResult, SendStatus};
+use wxsub_outbox::InvalidLine;
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::{MessageState, Reason, Stage};
+use wxsub_proto::{ApiError, Message, Operation, TraceId};
+
+use super::deliver::SendReport;
+use crate::describe::describe_refusal;
+use crate::error::{CliError, ExitStatus};
+use crate::input::{Input, Line, LineReader};
+use crate::line_checker::{InvalidMessage, LineChecker};
+
+/// Number of lines that are read ahead.
+const READ_AHEAD: usize = 64;
+
+/// A line to record.
+pub(super) struct DurableLine {
+    pub(super) number: u64,
+    pub(super) id: Option<Value>,
+    pub(super) key: IdempotencyKey,
+    pub(super) content: Content,
+}
+
+pub(super) enum Content {
+    Message(Message),
+    Invalid {
+        text: Vec<u8>,
+        invalid: InvalidMessage,
+    },
+    /// Its id is that of an earlier line. It is not recorded.
+    RepeatedId(SendReport),
+}
+
+/// Reads the lines in a thread of its own.
+pub(super) fn read_lines(input: Input) -> mpsc::Receiver<io::Result<DurableLine>> {
+    let (sender, lines) = mpsc::channel(READ_AHEAD);
+    // A detached thread, so that an endless input does not block the exit of the process.
+    std::thread::spawn(move || {
+        let (mut checker, mut keys) = (LineChecker::default(), HashMap::new());
+        for line in LineReader::new(BufReader::new(input.bytes)) {
+            let line = line.and_then(|line| durable_line(&mut checker, &mut keys, line));
+            // The send fails after the end of the batch.
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+fn durable_line(
+    checker: &mut LineChecker,
+    keys: &mut HashMap<IdempotencyKey, u64>,
+    line: Line,
+) -> io::Result<DurableLine> {
+    let checked = checker.check(&line);
+    let (number, id, text) = (checked.number, checked.id, line.text.unwrap_or_default());
+    let key = match (&id, &checked.message) {
+        (Some(id), _) => key_of_id(id),
+        (None, Ok(message)) => digest("sha256", &message.to_json()),
+        (None, Err(_)) => digest("line-sha256", &text),
+    };
+    let key = key.map_err(io::Error::other)?;
+    let first = *keys.entry(key.clone()).or_insert(number);
+    let content = match checked.message {
+        // Of two equal lines, the second breaks the rule of one message for each consent.
+        _ if first != number && id.is_some() => Content::RepeatedId(repeated_id(first)),
+        Ok(message) => Content::Message(message),
+        Err(invalid) => Content::Invalid { text, invalid },
+    };
+    Ok(DurableLine { number, id, key, content })
+}
+
+/// An id that is a number is the same as one that is its text.
+fn key_of_id(id: &Value) -> Result<IdempotencyKey, wxsub_outbox::idempotency::InvalidKey> {
+    let text = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    IdempotencyKey::new(format!("id:{text}")).or_else(|_| digest("id-sha256", text.as_bytes()))
+}
+
+fn digest(kind: &str, bytes: &[u8]) -> Result<IdempotencyKey, wxsub_outbox::idempotency::InvalidKey> {
+    IdempotencyKey::new(format!("{kind}:{}", Fingerprint::of_bytes(bytes)))
+}
+
+fn repeated_id(first: u64) -> SendReport {
+    invalid_id(format!("is the id of line {first}, too; give each line its own"))
+}
+
+/// The report of a line whose content has changed, while the message of its id may still arrive.
+pub(super) fn key_reused(message: &Message, earlier: MessageId) -> SendReport {
+    let mut report = invalid_id(format!(
+        "key_reused: message {earlier} was recorded under this id with another content, and is sent or may be; \
+         give the line another id, or its content of before"
+    ));
+    let grant = message.grant();
+    report.result.touser = Some(grant.openid().clone());
+    report.result.template_id = Some(grant.template_id().clone());
+    report.result.scene = Some(grant.scene());
+    report
+}
+
+fn invalid_id(rule: String) -> SendReport {
+    let description = format!("id: {rule}");
+    let mut result = SendResult::new(SendStatus::Invalid);
+    result.problems = vec![FieldError::new("id", rule)];
+    SendReport::new(result, Some(description))
+}
+
+/// What is recorded of an invalid line.
+pub(super) fn invalid_line(invalid: &InvalidMessage) -> InvalidLine {
+    let SendResult { touser, template_id, scene, .. } = &invalid.result;
+    InvalidLine {
+        touser: touser.clone(),
+        template_id: template_id.clone(),
+        scene: *scene,
+        problems: invalid.problems.to_string(),
+    }
+}
+
+/// What the ledger has of a message, as the result of its line.
+pub(super) fn report(message: &StoredMessage) -> SendReport {
+    let detail = &message.detail;
+    let outcome = match (message.state, message.reason) {
+        (MessageState::Sent, _) => SendStatus::Sent,
+        (MessageState::Refused, _) => SendStatus::Refused,
+        (MessageState::MaybeSent, _) => SendStatus::MaybeSent,
+        (MessageState::NotSent, Some(Reason::Invalid)) => SendStatus::Invalid,
+        (
+            MessageState::NotSent | MessageState::Cancelled | MessageState::Queued | MessageState::Attempting,
+            _,
+        ) => SendStatus::NotSent,
+    };
+    let operation = detail.stage.and_then(|stage| match stage {
+        Stage::Token => Some(Operation::FetchToken),
+        Stage::Send => Some(Operation::Send),
+        Stage::Grant | Stage::Claim => None,
+    });
+    let mut result = SendResult::new(outcome);
+    result.touser.clone_from(&message.touser);
+    result.template_id.clone_from(&message.template_id);
+    result.scene = message.scene;
+    result.errcode = detail.errcode;
+    result.errmsg = detail.errmsg.clone().filter(|_| detail.errcode.is_some());
+    result.rid = detail.rid.as_deref().and_then(TraceId::new);
+    result.remedy = detail.remedy;
+    result.stage = operation;
+    SendReport::new(result, describe(message, operation))
+}
+
+fn describe(message: &StoredMessage, operation: Option<Operation>) -> Option<String> {
+    let text = message.detail.errmsg.as_deref().unwrap_or_default();
+    let cause = match message.detail.errcode {
+        Some(code) => describe_refusal(&ApiError::new(code, text), operation.unwrap_or(Operation::Send)),
+        None => text.to_owned(),
+    };
+    match (message.state, message.reason) {
+        (MessageState::Sent, _) => None,
+        (MessageState::Cancelled, _) => Some("it was cancelled".to_owned()),
+        (MessageState::NotSent, Some(reason @ (Reason::Expired | Reason::Failures))) => {
+            Some(format!("{reason}: {cause}"))
+        }
+        _ => Some(cause),
+    }
+}
+
+/// What the outcome of a final message means for the exit status of its batch.
+pub(super) fn exit_status(message: &StoredMessage) -> ExitStatus {
+    match (message.state, message.reason) {
+        (MessageState::Sent, _) => ExitStatus::Success,
+        (MessageState::Refused, _)
+        | (MessageState::NotSent, Some(Reason::GrantUnavailable | Reason::NoGrant)) => ExitStatus::Refused,
+        (MessageState::NotSent, Some(Reason::Invalid)) => ExitStatus::Usage,
+        (MessageState::MaybeSent, _) if message.is_undecided() => ExitStatus::MaybeSent,
+        // Decided: nothing is left to do.
+        (MessageState::MaybeSent, _) => ExitStatus::Success,
+        _ => ExitStatus::NotSent,
+    }
+}
+
+/// The error for an input that ends early.
+pub(super) fn unreadable(path: &std::path::Path, error: &io::Error, recorded: usize) -> CliError {
+    let text = format_args!(
+        "{} cannot be read to its end: {error}; {recorded} lines were recorded and nothing was posted; \
+         run the command again",
+        path.display()
+    );
+    CliError::new(ExitStatus::Usage, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(text: &str) -> Vec<(String, &'static str)> {
+        let (mut checker, mut keys) = (LineChecker::default(), HashMap::new());
+        let lines = LineReader::new(text.as_bytes());
+        let lines = lines.map(|line| durable_line(&mut checker, &mut keys, line.unwrap()).unwrap());
+        let content = |content: &Content| match content {
+            Content::Message(_) => "message",
+            Content::Invalid { .. } => "invalid",
+            Content::RepeatedId(_) => "repeated",
+        };
+        lines.map(|line| (line.key.to_string(), content(&line.content))).collect()
+    }
+
+    fn line(user: &str, more: &str) -> String {
+        format!(
+            r#"{{"touser":"{user}","template_id":"T","scene":1,"title":"t","data":{{"content":{{"value":"v"}}}}{more}}}"#
+        )
+    }
+
+    #[test]
+    fn id_else_content_is_the_key() {
+        let (spaced, nothing) = (
+            r#"{"touser":"a" , "template_id":"T","scene":"1","title":"t","data":{"content":{"value":"v"}}}"#,
+            "{}",
+        );
+        let found = [line("a", ""), spaced.to_owned(), nothing.to_owned(), line("b", r#","id":"order 7""#)];
+        let found: Vec<_> = found.iter().flat_map(|line| keys(line)).collect();
+        assert_eq!(found[0], found[1], "spaces and the type of a scene do not matter");
+        assert!(found[0].0.starts_with("sha256:") && found[2].0.starts_with("line-sha256:"), "{found:?}");
+        assert!(found[3].0.starts_with("id-sha256:"), "{found:?}");
+        assert_eq!(keys(&line("a", r#","id":"order-7""#)), [("id:order-7".to_owned(), "message")]);
+    }
+
+    #[test]
+    fn second_line_of_an_id_is_not_recorded() {
+        let text = [line("a", r#","id":7"#), line("b", r#","id":"7""#), line("b", ""), line("b", "")];
+        let content: Vec<_> = keys(&text.join("\n")).into_iter().map(|(_, content)| content).collect();
+        assert_eq!(content, ["message", "repeated", "message", "invalid"]);
+    }
+}

@@ -1,0 +1,269 @@
+//! `wxsub send --file --outbox`: killed, cut off, corrected and run again. The sandbox and its journal are the judge.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Child;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wxsub_sandbox::{Fault, Journal, JournalRecord, Sandbox};
+
+use super::batch::quota;
+use super::weixin::{Breakable, Gate, SEND, STABLE_TOKEN, Weixin, allow, line, pointed_at};
+use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
+
+/// A folder with a file of messages, a ledger and a journal.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { folder: folder() }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn write(&self, lines: &[String]) {
+        std::fs::write(self.path("lines.jsonl"), lines.join("\n")).unwrap();
+    }
+
+    /// The command, always the same.
+    fn send(&self) -> Wxsub {
+        wxsub(["send", "--file", &self.path("lines.jsonl"), "--outbox", &self.path("ledger.db")])
+    }
+
+    fn run(&self, weixin: &Weixin) -> Ended {
+        pointed_at(&weixin.base, self.send()).run()
+    }
+
+    fn keep_journal(&self, sandbox: &Sandbox) {
+        sandbox.set_journal(Journal::open(Path::new(&self.path("journal"))).unwrap());
+    }
+
+    /// How many posts reached Weixin for each user: accepted, and all.
+    fn witnessed(&self) -> BTreeMap<String, (usize, usize)> {
+        let journal = std::fs::read(self.path("journal")).unwrap();
+        let mut posts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        for record in JournalRecord::parse(&journal).filter(|record| record.operation == "send") {
+            let user = record.message.and_then(|message| message.touser).unwrap();
+            let seen = posts.entry(user).or_default();
+            *seen = (seen.0 + usize::from(record.accepted), seen.1 + 1);
+        }
+        posts
+    }
+}
+
+fn user(number: usize) -> String {
+    format!("oUser{number}")
+}
+
+/// A line with an id to each of so many users, who have all consented.
+fn lines(sandbox: &Sandbox, users: usize, content: &str) -> Vec<String> {
+    let with_id = |number| {
+        allow(sandbox, &user(number), 7);
+        line(&user(number), 7, content).replacen('{', &format!(r#"{{"id":"line-{number}","#), 1)
+    };
+    (1..=users).map(with_id).collect()
+}
+
+fn outcomes(ended: &Ended) -> BTreeMap<u64, String> {
+    let outcome = |output: &Value| output["outcome"].as_str().unwrap().to_owned();
+    ended.json().iter().map(|output| (output["line"].as_u64().unwrap(), outcome(output))).collect()
+}
+
+fn said(ended: &Ended, text: &str) {
+    assert!(ended.err.contains(text), "{text:?} is not in: {}", ended.err);
+}
+
+/// Ends the process as a power cut would, when so many posts have reached Weixin.
+fn kill_after(mut child: Child, sandbox: &Sandbox, posts: u64) {
+    while sandbox.event_log().request_count(SEND) < posts && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn killed_and_cut_off_batch_sends_every_line_at_most_once() {
+    const LINES: usize = 120;
+    let (desk, weixin) = (Desk::new(), Breakable::start(90));
+    desk.keep_journal(&weixin.sandbox);
+    desk.write(&lines(&weixin.sandbox, LINES, "Hello"));
+    for posts in [0, 20, 45, 70] {
+        let child = pointed_at(&weixin.base, desk.send()).start();
+        kill_after(child, &weixin.sandbox, posts);
+    }
+    let base = weixin.base.clone();
+    let cut_off = pointed_at(&base, desk.send()).run();
+    assert!([4, 5].contains(&cut_off.code), "{}", cut_off.err);
+    said(&cut_off, "no response to 4 attempts in a row");
+    said(&cut_off, "go on with: wxsub send --file ");
+    let sandbox = weixin.restore();
+    let finished = pointed_at(&base, desk.send()).run();
+    let outcomes = outcomes(&finished);
+    assert_eq!(outcomes.len(), LINES, "{}", finished.err);
+    let posts = desk.witnessed();
+    for number in 1..=LINES {
+        let name = user(number);
+        let (accepted, all) = posts.get(&name).copied().unwrap_or_default();
+        assert!(all <= 1, "{name} was posted {all} times");
+        assert_eq!(sandbox.mailbox(&name.parse().unwrap()).len(), accepted);
+        match outcomes[&u64::try_from(number).unwrap()].as_str() {
+            "sent" => assert_eq!(accepted, 1, "{name}"),
+            "maybe_sent" => {
+                said(&finished, &format!("maybe sent: line {number}, id \"line-{number}\", to {name}: "))
+            }
+            other => panic!("line {number} is {other}: {}", finished.err),
+        }
+    }
+    let unknown = outcomes.values().filter(|outcome| *outcome == "maybe_sent").count();
+    // Each kill and the cut leave at most the messages in flight.
+    assert!(unknown <= 5 * 16, "{unknown}");
+    assert_eq!(finished.code, if unknown > 0 { 5 } else { 0 });
+
+    let again = pointed_at(&base, desk.send()).run();
+    said(&again, &format!("nothing to do: {LINES} lines had ended before; nothing was posted"));
+    assert_eq!((again.code, &again.out), (finished.code, &finished.out));
+    assert_eq!(desk.witnessed(), posts);
+}
+
+#[test]
+fn unknown_line_is_named_and_not_sent_again() {
+    let (desk, gate) = (Desk::new(), Gate::start());
+    desk.write(&lines(&gate.sandbox, 2, "hold"));
+    let child = pointed_at(&gate.base, desk.send()).start();
+    gate.wait_for(1);
+    kill_after(child, &gate.sandbox, 0);
+    gate.open();
+    let again = pointed_at(&gate.base, desk.send()).run();
+    assert_eq!(again.code, 5, "{}", again.err);
+    said(&again, "maybe sent: line 1, id \"line-1\", to oUser1: message ");
+    said(&again, "decide each with: wxsub outbox decide --outbox ");
+    assert_eq!(outcomes(&again)[&1], "maybe_sent");
+    for number in [1, 2] {
+        assert!(gate.sandbox.mailbox(&user(number).parse().unwrap()).len() <= 1);
+    }
+}
+
+#[test]
+fn corrected_file_sends_only_what_was_not_sent() {
+    let (desk, weixin) = (Desk::new(), Weixin::start());
+    desk.keep_journal(&weixin.sandbox);
+    let mut lines = lines(&weixin.sandbox, 2, "Hello");
+    // No consent.
+    lines.push(line("oUser3", 7, "Hello").replacen('{', r#"{"id":"line-3","#, 1));
+    lines.push(line("oUser4", 7, "").replacen('{', r#"{"id":"line-4","#, 1));
+    lines.push(r#"{"id":"line-5","touser":""}"#.to_owned());
+    lines.push(line("oUser6", 7, "no id"));
+    weixin.allow("oUser4", 7).allow("oUser5", 7).allow("oUser6", 7);
+    desk.write(&lines);
+    let first = desk.run(&weixin);
+    assert_eq!(first.code, 3, "{}", first.err);
+    let expected = ["sent", "sent", "refused", "invalid", "invalid", "sent"];
+    assert_eq!(outcomes(&first).into_values().collect::<Vec<_>>(), expected);
+
+    weixin.allow("oUser3", 7);
+    lines[0] = lines[0].replace("Hello", "Goodbye");
+    lines[2] = lines[2].replace("Hello", "Hello again");
+    lines[3] = lines[3].replace(r#""value":"""#, r#""value":"Hello""#);
+    lines[4] = line("oUser5", 7, "Hello").replacen('{', r#"{"id":"line-5","#, 1);
+    lines.swap(1, 5);
+    desk.write(&lines);
+    let second = desk.run(&weixin);
+    assert_eq!(second.code, 2, "{}", second.err);
+    let expected = ["invalid", "sent", "sent", "sent", "sent", "sent"];
+    assert_eq!(outcomes(&second).into_values().collect::<Vec<_>>(), expected);
+    let problem = &second.json()[0]["problems"][0];
+    assert!(
+        problem["field"] == "id" && problem["rule"].as_str().unwrap().starts_with("key_reused: "),
+        "{problem}"
+    );
+    let accepted = |number| desk.witnessed()[&user(number)].0;
+    assert_eq!((1..=6).map(accepted).collect::<Vec<_>>(), [1; 6]);
+    assert_eq!(weixin.received("oUser1"), ["Hello"]);
+    assert_eq!(weixin.received("oUser3"), ["Hello again"]);
+}
+
+#[test]
+fn quota_stops_and_the_rest_stays_queued() {
+    let (desk, weixin) = (Desk::new(), Weixin::start());
+    desk.write(&lines(&weixin.sandbox, 100, "Hello"));
+    quota(&weixin, 20);
+    let stopped = desk.run(&weixin);
+    assert_eq!(stopped.code, 4, "{}", stopped.err);
+    said(&stopped, "errcode 45009, the daily quota is used up; continue after midnight, Beijing time");
+    said(&stopped, "20 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 80 queued");
+    let posted = weixin.seen(SEND);
+    let paused = desk.run(&weixin);
+    assert_eq!((paused.code, weixin.seen(SEND)), (4, posted), "{}", paused.err);
+    said(&paused, "errcode 45009 in an earlier run");
+}
+
+#[test]
+fn wrong_secret_stops_and_nothing_is_posted() {
+    let (desk, weixin) = (Desk::new(), Weixin::start());
+    desk.write(&lines(&weixin.sandbox, 30, "Hello"));
+    let stopped = pointed_at(&weixin.base, desk.send()).env("WXSUB_SECRET", "another-secret").run();
+    assert_eq!((stopped.code, weixin.seen(SEND), stopped.out.as_str()), (4, 0, ""), "{}", stopped.err);
+    said(&stopped, "Weixin refused the access token");
+    said(&stopped, "30 queued");
+    assert_eq!(weixin.seen(STABLE_TOKEN), 1);
+    let finished = desk.run(&weixin);
+    assert_eq!((finished.code, outcomes(&finished).len()), (0, 30), "{}", finished.err);
+}
+
+#[test]
+fn limit_posts_so_many_lines_in_each_run() {
+    let (desk, weixin) = (Desk::new(), Weixin::start());
+    desk.write(&lines(&weixin.sandbox, 25, "Hello"));
+    for (sent, code) in [(10, 4), (20, 4), (25, 0)] {
+        let ended = pointed_at(&weixin.base, desk.send()).args(["--limit", "10", "--rate", "1000/s"]).run();
+        assert_eq!((ended.code, weixin.seen(SEND)), (code, sent), "{}", ended.err);
+        assert_eq!(outcomes(&ended).len() as u64, sent);
+    }
+}
+
+/// An attempt that was certainly not sent is repeated; what may have been sent is not.
+#[test]
+fn lost_response_is_unknown_and_refused_connection_is_repeated() {
+    let (desk, weixin) = (Desk::new(), Weixin::start());
+    desk.write(&lines(&weixin.sandbox, 3, "Hello"));
+    weixin.fault(SEND, Fault::ResetAfterApply);
+    let ended = desk.run(&weixin);
+    assert_eq!(ended.code, 5, "{}", ended.err);
+    assert_eq!(outcomes(&ended).values().filter(|outcome| *outcome == "sent").count(), 2);
+    assert_eq!(weixin.seen(SEND), 3);
+}
+
+#[test]
+fn second_process_names_the_first() {
+    let (desk, gate) = (Desk::new(), Gate::start());
+    desk.write(&lines(&gate.sandbox, 1, "hold"));
+    let first = pointed_at(&gate.base, desk.send()).start();
+    gate.wait_for(1);
+    let second = pointed_at(&gate.base, desk.send()).run();
+    assert_eq!(second.code, 4, "{}", second.err);
+    said(&second, &format!("process {} on ", first.id()));
+    gate.open();
+    assert_eq!(ended(first).code, 0);
+}
+
+#[test]
+fn wrong_usage_of_durable_batch() {
+    let (desk, weixin) = (Desk::new(), Weixin::start());
+    desk.write(&lines(&weixin.sandbox, 1, "Hello"));
+    let wrong = |call: Wxsub, text: &str| pointed_at(&weixin.base, call).run().assert_wrong(&[text]);
+    wrong(desk.send().args(["--lines", "1"]), "cannot be used with");
+    wrong(wxsub(["send", "--file", "-", "--outbox", &desk.path("ledger.db")]), "--batch: is missing");
+    wrong(desk.send().args(["--batch", ""]), "--batch: must have 1 to 255 characters");
+    wrong(desk.send().env("WXSUB_SERVER", "http://127.0.0.1:1").env("WXSUB_KEY", &"k".repeat(43)), "WXSUB_S");
+    let no_ledger =
+        wxsub(["send", "--file", &desk.path("lines.jsonl"), "--outbox", &desk.path("lines.jsonl")]);
+    pointed_at(&weixin.base, no_ledger).run().assert_wrong(&["it is damaged"]);
+    assert!(!Path::new(&desk.path("ledger.db")).exists());
+    assert_eq!(weixin.seen_any(), 0);
+}

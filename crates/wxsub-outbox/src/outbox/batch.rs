@@ -1,0 +1,96 @@
+//! A batch: messages that are recorded line by line, so that the same batch can be recorded again and goes on.
+
+use wxsub_proto::{Message, OpenId, Scene, TemplateId};
+
+use super::{Outbox, OutboxError, Receipt};
+use crate::idempotency::{Fingerprint, IdempotencyKey, batch_client};
+use crate::ledger::{Change, InvalidMessage, KeyKind, NewKey, NewMessage};
+use crate::state::Priority;
+
+/// A named batch of messages. Each line has a key within the batch, which is kept until the batch is deleted.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    outbox: Outbox,
+    client: String,
+}
+
+/// A line that is not a valid message.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::exhaustive_structs, reason = "all of it is recorded")]
+pub struct InvalidLine {
+    /// The user, if it can be read.
+    pub touser: Option<OpenId>,
+    /// The template, if it can be read.
+    pub template_id: Option<TemplateId>,
+    /// The scene, if it can be read.
+    pub scene: Option<Scene>,
+    /// The rules that it breaks.
+    pub problems: String,
+}
+
+impl Outbox {
+    /// The batch of this name. Within it, a key stands for one line.
+    #[must_use]
+    pub fn batch(&self, name: &str) -> Batch {
+        Batch { outbox: self.clone(), client: batch_client(name) }
+    }
+}
+
+impl Batch {
+    /// Records a line. A line that its grant does not allow is recorded as `not_sent`.
+    ///
+    /// If the key is known, the receipt has the message that was recorded before. A message that was not sent, or was
+    /// refused for a limit or a stale token, is replaced by a new one. So is a refused one if the content has changed.
+    ///
+    /// # Errors
+    /// [`OutboxError::NotRecorded`] with [`KeyReused`](crate::ledger::NotRecorded::KeyReused) if the content has changed
+    /// and the message may still be sent, or may have been sent.
+    ///
+    /// # Cancel safety
+    /// The line may or may not have been recorded: record it again with the same key.
+    pub async fn enqueue(&self, key: IdempotencyKey, body: Message) -> Result<Receipt, OutboxError> {
+        let (app, priority) = (self.outbox.app()?, Priority::Normal);
+        let fingerprint = Fingerprint::new("batch", &body, None, None, priority);
+        let new = NewMessage {
+            id: self.outbox.inner.ids.message(self.outbox.inner.clock.now().wall)?,
+            appid: app.appid.clone(),
+            body,
+            priority,
+            send_at: None,
+            expires_at: None,
+            key: Some(self.key(key, fingerprint)),
+            require_grant: app.require_grant,
+        };
+        self.outbox.record(Change::Enqueue(Box::new(new))).await
+    }
+
+    /// Records a line that is not a valid message as `not_sent`. `text` is the line.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue).
+    ///
+    /// # Cancel safety
+    /// As [`enqueue`](Self::enqueue).
+    pub async fn record_invalid(
+        &self,
+        key: IdempotencyKey,
+        text: &[u8],
+        line: InvalidLine,
+    ) -> Result<Receipt, OutboxError> {
+        let InvalidLine { touser, template_id, scene, problems } = line;
+        let invalid = InvalidMessage {
+            id: self.outbox.inner.ids.message(self.outbox.inner.clock.now().wall)?,
+            appid: self.outbox.app()?.appid.clone(),
+            touser,
+            template_id,
+            scene,
+            problems,
+            key: self.key(key, Fingerprint::of_bytes(text)),
+        };
+        self.outbox.record(Change::RecordInvalid(Box::new(invalid))).await
+    }
+
+    fn key(&self, key: IdempotencyKey, fingerprint: Fingerprint) -> NewKey {
+        NewKey { client: self.client.clone(), key, fingerprint, kind: KeyKind::Batch }
+    }
+}
