@@ -4,8 +4,8 @@
 
 use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
 use wxsub_reqwest::{
-    Client, ConsentCallback, ConsentVerifier, HttpUrl, InMemoryNonceStore, Message, ReqwestTransport, Scene,
-    SigningKey, VerifiedConsent,
+    Client, ConsentCallback, ConsentVerifier, HttpUrl, InMemoryNonceStore, Message, NonceStore,
+    ReqwestTransport, Scene, SigningKey, VerifiedConsent,
 };
 
 #[tokio::main]
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The user allows the message, and Weixin redirects the browser.
     let callback = weixin.user_allows("OPENID", request)?;
     let verified = guard.verify(&callback.parse()?, session)?;
-    if !nonces.insert_if_new(&verified.nonce()) {
+    if !nonces.insert_if_new(&verified.nonce()).await? {
         return Err("this answer was used before".into());
     }
     let VerifiedConsent::Granted { grant, .. } = verified else { return Err("the user cancelled".into()) };

@@ -159,6 +159,18 @@ fn document_shows_sdk_code_as_tested() {
     }
 }
 
+/// The code of the guide is the code of the example, which runs.
+#[test]
+fn guide_shows_the_code_of_its_example() {
+    let (guide, example) = (document("docs/grants.md"), document("examples/axum_consent.rs"));
+    let shown: Vec<_> =
+        guide.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(shown.len(), 3);
+    for code in shown {
+        assert!(example.contains(code), "examples/axum_consent.rs has not: {code}");
+    }
+}
+
 #[test]
 fn no_file_names_the_build_machine() {
     let mut all = files(".rs");

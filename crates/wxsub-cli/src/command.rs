@@ -6,8 +6,11 @@ mod consent;
 mod demo;
 mod doctor;
 mod explain;
+mod grant;
 mod key;
+mod ledger;
 mod man;
+mod outbox;
 mod sandbox;
 mod send;
 mod serve;
@@ -64,6 +67,8 @@ Exit codes:
 
 A batch (send --file) exits with the largest code of its lines. A line that was not tried counts as 4, and so does a line
 that was refused with 45009 or 45011. A posted message whose result could not be written counts as 5.
+outbox, grant and ledger: 2 for an unknown id or a wrong file, 3 if the rules do not allow it, 4 if another process has the
+ledger, 1 if ledger check finds problems.
 doctor exits with the code of the first failed check.";
 
 /// A command.
@@ -75,6 +80,9 @@ pub(crate) enum Command {
     Key(key::Key),
     Consent(consent::Consent),
     Send(Box<send::Send>),
+    Outbox(outbox::Outbox),
+    Grant(grant::Grant),
+    Ledger(ledger::Ledger),
     Check(check::Check),
     Token(token::Token),
     Explain(explain::Explain),
@@ -91,7 +99,7 @@ impl Command {
             Self::Demo(_) => "off",
             Self::Serve(_) => "info",
             // It reports each message.
-            Self::Send(_) => "warn,wxsub_core::client=off",
+            Self::Send(_) | Self::Outbox(_) => "warn,wxsub_core::client=off",
             _ => "warn",
         }
     }
@@ -105,6 +113,9 @@ impl Command {
             Self::Key(key) => key.run(),
             Self::Consent(consent) => consent.run(),
             Self::Send(send) => block_on(send.run()),
+            Self::Outbox(outbox) => block_on(outbox.run()),
+            Self::Grant(grant) => block_on(grant.run()),
+            Self::Ledger(ledger) => block_on(ledger.run()),
             Self::Check(check) => check.run(),
             Self::Token(token) => block_on(token.run()),
             Self::Explain(explain) => explain.run(),

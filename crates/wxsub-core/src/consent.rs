@@ -3,7 +3,7 @@
 
 mod nonces;
 
-pub use nonces::{InMemoryNonceStore, Nonce};
+pub use nonces::{InMemoryNonceStore, Nonce, NonceStore};
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,10 +35,11 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 ///
 /// ```
 /// use wxsub_core::ConsentVerifier;
-/// use wxsub_core::consent::{InMemoryNonceStore, SigningKey, VerifiedConsent};
+/// use wxsub_core::consent::{InMemoryNonceStore, NonceStore, SigningKey, VerifiedConsent};
 /// use wxsub_core::proto::{ConsentCallback, Message, Scene};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let verifier = ConsentVerifier::new("wx0123456789abcdef".parse()?, SigningKey::new(b"at least sixteen random bytes")?);
 /// let nonces = InMemoryNonceStore::new();
 ///
@@ -48,7 +49,7 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 ///
 /// let callback: ConsentCallback = url.parse()?;
 /// let verified = verifier.verify(&callback, "session-42")?;
-/// if !nonces.insert_if_new(&verified.nonce()) {
+/// if !nonces.insert_if_new(&verified.nonce()).await? {
 ///     return Err("this callback was used before".into());
 /// }
 /// if let VerifiedConsent::Granted { grant, .. } = verified {
@@ -278,7 +279,7 @@ impl SignedState {
     }
 
     fn nonce(self) -> Nonce {
-        Nonce::new(self.nonce, self.expires)
+        Nonce::from_parts(self.nonce, self.expires)
     }
 
     fn sign(self, key: &SigningKey, context: &[Box<[u8]>]) -> Option<Reserved> {

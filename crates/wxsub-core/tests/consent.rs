@@ -11,8 +11,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use wxsub_core::ConsentVerifier;
-use wxsub_core::consent::{InMemoryNonceStore, SigningKey, VerificationError, VerifiedConsent};
+use wxsub_core::consent::{
+    InMemoryNonceStore, Nonce, NonceStore, SigningKey, VerificationError, VerifiedConsent,
+};
 use wxsub_core::proto::{ConsentAction, ConsentCallback, ConsentRequest, Scene};
 use wxsub_core::testing::ManualClock;
 
@@ -20,6 +23,10 @@ const KEY: &[u8] = b"sixteen bytes at least";
 
 fn verifier_of(app: &str, key: &[u8], clock: &Arc<ManualClock>) -> ConsentVerifier {
     ConsentVerifier::new(app.parse().unwrap(), SigningKey::new(key).unwrap()).clock(clock.clone())
+}
+
+fn first_use(nonces: &InMemoryNonceStore, nonce: &Nonce) -> bool {
+    nonces.insert_if_new(nonce).now_or_never().unwrap().unwrap()
 }
 
 fn scene(number: u16) -> Scene {
@@ -43,8 +50,8 @@ fn genuine_callback_gives_one_grant() {
         (grant.openid().as_str(), grant.scene(), grant.template_id().as_str()),
         ("OPENID", scene(7), "T")
     );
-    assert!(nonces.insert_if_new(nonce));
-    assert!(!nonces.insert_if_new(&verifier.verify(&callback_to(&request), "session").unwrap().nonce()));
+    assert!(first_use(&nonces, nonce));
+    assert!(!first_use(&nonces, &verifier.verify(&callback_to(&request), "session").unwrap().nonce()));
 }
 
 #[test]
@@ -129,7 +136,7 @@ fn state_expires() {
     let nonce = verifier.verify(&callback, "s").unwrap().nonce();
     clock.advance(Duration::from_secs(1));
     assert_eq!(verifier.verify(&callback, "s"), Err(VerificationError));
-    assert!(!InMemoryNonceStore::with_clock(clock).insert_if_new(&nonce), "an expired nonce is no first use");
+    assert!(!first_use(&InMemoryNonceStore::with_clock(clock), &nonce), "an expired nonce is no first use");
 }
 
 #[test]
@@ -139,9 +146,9 @@ fn nonce_is_kept_until_expiry() {
     let callback = callback_to(&verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap());
     let nonces = InMemoryNonceStore::with_clock(clock.clone());
     let nonce = verifier.verify(&callback, "s").unwrap().nonce();
-    assert!(nonces.insert_if_new(&nonce));
+    assert!(first_use(&nonces, &nonce));
     clock.advance(Duration::from_secs(89));
-    assert!(verifier.verify(&callback, "s").is_ok() && !nonces.insert_if_new(&nonce));
+    assert!(verifier.verify(&callback, "s").is_ok() && !first_use(&nonces, &nonce));
 }
 
 #[test]
@@ -163,9 +170,8 @@ fn one_of_a_thousand_replays_is_accepted() {
     let callback = callback_to(&verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap());
     let nonce = verifier.verify(&callback, "s").unwrap().nonce();
     let wins = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| (0..250).filter(|_| nonces.insert_if_new(&nonce)).count()))
-            .collect();
+        let threads: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| (0..250).filter(|_| first_use(&nonces, &nonce)).count())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
     });
     assert_eq!(wins, 1);

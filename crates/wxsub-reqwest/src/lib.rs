@@ -44,7 +44,9 @@ pub use wxsub_client::{ApiKey, ControlServer, ControlServerError, ControlServerS
 // `core` and `proto` have the rare names: parts of stores, token sources and transports of your own.
 pub use wxsub_core as core;
 pub use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
-pub use wxsub_core::consent::{InMemoryNonceStore, Nonce, SigningKey, VerificationError, VerifiedConsent};
+pub use wxsub_core::consent::{
+    InMemoryNonceStore, Nonce, NonceStore, SigningKey, VerificationError, VerifiedConsent,
+};
 pub use wxsub_core::proto::codec::RawResponse;
 pub use wxsub_core::proto::consent::ConsentUrl;
 pub use wxsub_core::proto::message::{MessageBuilder, MessageDraft};

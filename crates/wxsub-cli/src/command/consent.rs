@@ -1,19 +1,22 @@
-//! `wxsub consent`: the consent URL and its callback.
+//! `wxsub consent`: the consent URL, its callback, and the key that signs requests.
 
 use std::fmt::Display;
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use wxsub_proto::consent::CallbackExpectations;
 use wxsub_proto::{BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, HttpUrl};
+use wxsub_server::generate_api_key;
 
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
 use crate::output::Output;
 use crate::{backend, console, environment};
 
-/// Print a consent URL, or verify its callback.
+/// Print a consent URL, verify its callback, or make a signing key.
 #[derive(Debug, Args)]
 pub(crate) struct Consent {
     #[command(subcommand)]
@@ -24,6 +27,7 @@ pub(crate) struct Consent {
 enum ConsentCommand {
     Url(Url),
     Verify(Verify),
+    Key(SigningKey),
 }
 
 impl Consent {
@@ -32,6 +36,7 @@ impl Consent {
         match self.command {
             ConsentCommand::Url(url) => url.run(),
             ConsentCommand::Verify(verify) => verify.run(),
+            ConsentCommand::Key(key) => key.run(),
         }
     }
 }
@@ -198,6 +203,47 @@ impl Verify {
         let bytes = Input::read(Path::new("-"), MAX_CALLBACK_BYTES)?;
         String::from_utf8_lossy(&bytes).parse().map_err(rejected)
     }
+}
+
+/// Make a key that signs consent requests.
+///
+/// All servers that make or verify requests need the same key. It is random text of 256 bits.
+#[derive(Debug, Args)]
+pub(crate) struct SigningKey {
+    /// Write the key to this file, which only its owner can read; there must be no such file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl SigningKey {
+    fn run(self) -> Result<ExitStatus, CliError> {
+        let key = generate_api_key().map_err(CliError::unexpected)?;
+        let Some(path) = &self.out else {
+            let mut output = Output::new();
+            output.line(key.expose_secret());
+            return Ok(output.end(ExitStatus::Success));
+        };
+        write_new(path, key.expose_secret()).map_err(|error| {
+            let why = match error.kind() {
+                ErrorKind::AlreadyExists => "the file exists; choose another name".to_owned(),
+                _ => error.to_string(),
+            };
+            CliError::new(ExitStatus::Usage, format_args!("--out: {}: {why}", path.display()))
+        })?;
+        console::note(format_args!("written to {}", path.display()));
+        Ok(ExitStatus::Success)
+    }
+}
+
+/// Writes one line to a new file that only its owner can read.
+fn write_new(path: &Path, line: &str) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    writeln!(file, "{line}")?;
+    file.sync_all()
 }
 
 fn rejected(cause: impl Display) -> CliError {

@@ -25,6 +25,7 @@ use wxsub_core::Client;
 use wxsub_core::clock::SystemClock;
 use wxsub_outbox::{App, Outbox};
 use wxsub_proto::message::MessageDraft;
+use wxsub_proto::{Message, ValidationErrors};
 
 use self::batch::{BatchSend, missing_line};
 use self::batch_gate::BatchGate;
@@ -221,7 +222,7 @@ impl Send {
         let message = match draft.validate() {
             Ok(message) => Some(message),
             Err(problems) => {
-                problems.iter().for_each(|problem| usage.add(flag_name(problem.field()), problem.rule()));
+                add_problems(&problems, &mut usage);
                 self.print(&SendResult::invalid(&draft, &problems));
                 None
             }
@@ -296,7 +297,7 @@ fn batch_name(given: Option<&str>, path: &Path, usage: &mut UsageErrors) -> Opti
 /// The flags of one message.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "One message")]
-struct MessageFlags {
+pub(super) struct MessageFlags {
     /// OpenID of the receiver
     #[arg(long, value_name = "OPENID", allow_hyphen_values = true)]
     to: Option<String>,
@@ -347,6 +348,12 @@ impl MessageFlags {
         "miniprogram_path",
     ];
 
+    /// Returns the message, or adds its problems.
+    pub(super) fn message(&self, usage: &mut UsageErrors) -> Result<Option<Message>, CliError> {
+        let validated = self.draft(usage)?.validate();
+        Ok(validated.map_err(|problems| add_problems(&problems, usage)).ok())
+    }
+
     /// Returns the message without validation.
     fn draft(&self, usage: &mut UsageErrors) -> Result<MessageDraft<'static>, CliError> {
         let content = match &self.content_file {
@@ -388,6 +395,10 @@ fn read_content(path: &Path) -> Result<String, String> {
     Ok(text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text)).to_owned())
 }
 
+fn add_problems(problems: &ValidationErrors, usage: &mut UsageErrors) {
+    problems.iter().for_each(|problem| usage.add(flag_name(problem.field()), problem.rule()));
+}
+
 /// Returns the flag for a field of the message.
 fn flag_name(field: &'static str) -> &'static str {
     match field {
@@ -406,7 +417,7 @@ fn flag_name(field: &'static str) -> &'static str {
 
 /// Maximum number of attempts per unit of time, evenly spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Rate {
+pub(super) struct Rate {
     attempts: u32,
     unit: Unit,
 }
@@ -430,7 +441,7 @@ impl Rate {
     const MAX: u32 = 1000;
 
     /// The app with this limit.
-    fn limit(self, app: App) -> App {
+    pub(super) fn limit(self, app: App) -> App {
         app.rate(NonZeroU32::new(self.attempts).unwrap_or(NonZeroU32::MIN), self.unit.length())
     }
 

@@ -15,6 +15,7 @@ mod explain;
 mod free_port;
 mod hostile;
 mod interrupt;
+mod ledger;
 mod manual;
 mod outcomes;
 mod sandbox;

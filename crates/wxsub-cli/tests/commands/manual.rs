@@ -48,8 +48,32 @@ fn every_command_has_a_manual_page() {
     let mut expected = vec!["wxsub.1".to_owned()];
     expected.extend(commands().iter().map(|command| format!("wxsub-{command}.1")));
     expected.extend(
-        ["consent-url", "consent-verify", "key-new", "token-refresh", "token-show"]
-            .map(|name| format!("wxsub-{name}.1")),
+        [
+            "consent-key",
+            "consent-url",
+            "consent-verify",
+            "grant-import",
+            "grant-list",
+            "grant-record",
+            "grant-void",
+            "key-new",
+            "ledger-backup",
+            "ledger-check",
+            "ledger-migrate",
+            "ledger-prune",
+            "ledger-restore",
+            "outbox-add",
+            "outbox-cancel",
+            "outbox-decide",
+            "outbox-list",
+            "outbox-pause",
+            "outbox-resume",
+            "outbox-run",
+            "outbox-show",
+            "token-refresh",
+            "token-show",
+        ]
+        .map(|name| format!("wxsub-{name}.1")),
     );
     expected.sort();
     let mut pages: Vec<_> =

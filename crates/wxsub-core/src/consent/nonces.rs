@@ -2,7 +2,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
+
 use crate::clock::{Clock, SystemClock, UnixMillis};
+use crate::store::StoreError;
 
 /// The number that identifies one consent request until it expires.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,7 +15,9 @@ pub struct Nonce {
 }
 
 impl Nonce {
-    pub(super) fn new(bytes: [u8; 16], expires: UnixMillis) -> Self {
+    /// Creates a nonce that a table has stored, or one for a consent that was verified in another way.
+    #[must_use]
+    pub fn from_parts(bytes: [u8; 16], expires: UnixMillis) -> Self {
         Self { bytes, expires }
     }
 
@@ -32,6 +37,22 @@ impl fmt::Debug for Nonce {
         f.write_str("Nonce")?;
         self.bytes.iter().take(4).try_for_each(|byte| write!(f, "-{byte:02x}"))
     }
+}
+
+/// Remembers which nonces were used, so that a callback is accepted once. Several servers need a store that they share.
+///
+/// An application that stores its grants with `wxsub-outbox` needs none: the ledger uses the nonce up in the transaction that
+/// records the grant.
+#[async_trait]
+pub trait NonceStore: Send + Sync + fmt::Debug {
+    /// Records the nonce. Returns whether this is its first use.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is unknown whether the nonce was used. Refuse the callback.
+    ///
+    /// # Cancel safety
+    /// The nonce may or may not have been recorded.
+    async fn insert_if_new(&self, nonce: &Nonce) -> Result<bool, StoreError>;
 }
 
 #[derive(Default)]
@@ -60,10 +81,11 @@ impl InMemoryNonceStore {
     pub fn with_clock(clock: impl Clock + 'static) -> Self {
         Self { used: Mutex::default(), clock: Arc::new(clock) }
     }
+}
 
-    /// Records the nonce. Returns whether this is its first use.
-    #[must_use]
-    pub fn insert_if_new(&self, nonce: &Nonce) -> bool {
+#[async_trait]
+impl NonceStore for InMemoryNonceStore {
+    async fn insert_if_new(&self, nonce: &Nonce) -> Result<bool, StoreError> {
         let now = self.clock.now().wall;
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.until.len() >= used.purge_at {
@@ -71,7 +93,7 @@ impl InMemoryNonceStore {
             used.purge_at = (used.until.len() * 2).clamp(1024, Self::MAX_ENTRIES);
         }
         let has_room = used.until.len() < Self::MAX_ENTRIES;
-        has_room && nonce.expires > now && used.until.insert(nonce.bytes, nonce.expires).is_none()
+        Ok(has_room && nonce.expires > now && used.until.insert(nonce.bytes, nonce.expires).is_none())
     }
 }
 
@@ -91,15 +113,21 @@ impl fmt::Debug for InMemoryNonceStore {
 mod tests {
     use std::time::Duration;
 
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::testing::ManualClock;
 
     /// The time that a manual clock shows first.
     const START: u64 = 1_780_000_000_000;
 
+    fn first_use(nonces: &InMemoryNonceStore, nonce: &Nonce) -> bool {
+        nonces.insert_if_new(nonce).now_or_never().unwrap().unwrap()
+    }
+
     /// A nonce that expires this many milliseconds after the start.
     fn nonce(number: u64, expires: u64) -> Nonce {
-        Nonce::new(u128::from(number).to_be_bytes(), UnixMillis::new(START + expires))
+        Nonce::from_parts(u128::from(number).to_be_bytes(), UnixMillis::new(START + expires))
     }
 
     #[test]
@@ -107,17 +135,17 @@ mod tests {
         let clock = Arc::new(ManualClock::new());
         let nonces = InMemoryNonceStore::with_clock(clock.clone());
         let remembered = || nonces.used.lock().unwrap().until.len();
-        assert!((0..512).all(|number| nonces.insert_if_new(&nonce(number, 1_000))));
-        assert!((0..512).all(|number| !nonces.insert_if_new(&nonce(number, 1_000))));
-        assert!((512..1024).all(|number| nonces.insert_if_new(&nonce(number, 1_000))));
+        assert!((0..512).all(|number| first_use(&nonces, &nonce(number, 1_000))));
+        assert!((0..512).all(|number| !first_use(&nonces, &nonce(number, 1_000))));
+        assert!((512..1024).all(|number| first_use(&nonces, &nonce(number, 1_000))));
         // All nonces expire now.
         clock.advance(Duration::from_secs(1));
-        assert!(nonces.insert_if_new(&nonce(2_000, 9_000)));
+        assert!(first_use(&nonces, &nonce(2_000, 9_000)));
         assert_eq!(remembered(), 1);
         // None of these expires, so the next removal is at twice their number.
-        assert!((3_000..4_100).all(|number| nonces.insert_if_new(&nonce(number, 9_000))));
+        assert!((3_000..4_100).all(|number| first_use(&nonces, &nonce(number, 9_000))));
         clock.advance(Duration::from_secs(8));
-        assert!((5_000..5_800).all(|number| nonces.insert_if_new(&nonce(number, 10_000))));
+        assert!((5_000..5_800).all(|number| first_use(&nonces, &nonce(number, 10_000))));
         assert_eq!(remembered(), 1_101 + 800);
     }
 
@@ -127,8 +155,8 @@ mod tests {
         let all_but_one = (1..InMemoryNonceStore::MAX_ENTRIES as u128)
             .map(|number| (number.to_be_bytes(), UnixMillis::new(START + 9)));
         nonces.used.lock().unwrap().until.extend(all_but_one);
-        assert!(nonces.insert_if_new(&nonce(0, 9)));
-        assert!(!nonces.insert_if_new(&nonce(2_000_000, 9)) && !nonces.insert_if_new(&nonce(0, 9)));
+        assert!(first_use(&nonces, &nonce(0, 9)));
+        assert!(!first_use(&nonces, &nonce(2_000_000, 9)) && !first_use(&nonces, &nonce(0, 9)));
     }
 
     #[test]

@@ -1,0 +1,136 @@
+//! `wxsub grant`: the consents of a ledger.
+
+mod import;
+mod record;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::consent::Nonce;
+use wxsub_outbox::id::GrantId;
+use wxsub_outbox::idempotency::Fingerprint;
+use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::view::GrantView;
+use wxsub_outbox::{Ledger, rfc3339};
+use wxsub_proto::OpenId;
+
+use crate::console;
+use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::ledger_file::{LedgerFlags, commit, ledger_error, now, unexpected};
+use crate::output::Output;
+
+/// Record, list and void the consents of a ledger.
+#[derive(Debug, Args)]
+pub(crate) struct Grant {
+    #[command(subcommand)]
+    command: GrantCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum GrantCommand {
+    Record(record::Record),
+    List(List),
+    Void(Void),
+    Import(import::Import),
+}
+
+impl Grant {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
+        match self.command {
+            GrantCommand::Record(record) => record.run().await,
+            GrantCommand::List(list) => list.run().await,
+            GrantCommand::Void(void) => void.run().await,
+            GrantCommand::Import(import) => import.run().await,
+        }
+    }
+}
+
+/// How long an imported consent is known: until then, importing it again makes no second grant.
+const KNOWN_FOR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
+
+/// Identifies a consent that was not verified here, by what its owner calls it.
+fn nonce(appid: &str, name: &str) -> Nonce {
+    let digest = Fingerprint::of_bytes(format!("grant\0{appid}\0{name}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(digest.as_bytes()).for_each(|(byte, digest)| *byte = *digest);
+    Nonce::from_parts(bytes, now() + KNOWN_FOR)
+}
+
+/// List the grants of a user, oldest first.
+#[derive(Debug, Args)]
+struct List {
+    #[command(flatten)]
+    ledger: LedgerFlags,
+    /// OpenID of the user
+    #[arg(long, value_name = "OPENID", allow_hyphen_values = true)]
+    to: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct GrantList {
+    grants: Vec<GrantView>,
+}
+
+impl List {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let openid: Option<OpenId> = usage.required("--to", Some(&self.to));
+        let openid = usage.finish(openid)?;
+        let appid = self.ledger.appid()?;
+        let ledger = self.ledger.read().await?;
+        let grants = ledger.grants(&appid, &openid).await.map_err(|error| ledger_error(&error))?;
+        let grants: Vec<_> = grants.iter().map(GrantView::from).collect();
+        let mut output = Output::new();
+        if self.json {
+            output.json(&GrantList { grants });
+            return Ok(output.end(ExitStatus::Success));
+        }
+        let row = |id: &str, state: &str, at: &str, scene: &str, template: &str| {
+            format!("{id:36}  {state:10}  {at:24}  {scene:>5}  {template}")
+        };
+        output.line(row("ID", "STATE", "CONSENTED", "SCENE", "TEMPLATE"));
+        for grant in &grants {
+            let at: UnixMillis = grant.consented_at;
+            output.line(row(
+                &grant.id.to_string(),
+                grant.state.as_str(),
+                &rfc3339::format(at),
+                &grant.scene.to_string(),
+                grant.template_id.as_str(),
+            ));
+        }
+        Ok(output.end(ExitStatus::Success))
+    }
+}
+
+/// Void an open grant, or one in doubt that no message has.
+#[derive(Debug, Args)]
+struct Void {
+    /// Id of the grant
+    id: GrantId,
+    /// The ledger: a SQLite file
+    #[arg(long, value_name = "LEDGER")]
+    outbox: std::path::PathBuf,
+}
+
+impl Void {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let ledger = LedgerFlags { outbox: self.outbox, appid: None }.write().await?;
+        match commit(&ledger, Change::VoidGrant(self.id)).await? {
+            Applied::Grant(Some(_)) => {
+                console::note("void");
+                Ok(ExitStatus::Success)
+            }
+            Applied::Grant(None) => {
+                let text =
+                    "the grant was not voided: there is none with this id, or a message has it or used it";
+                Err(CliError::new(ExitStatus::Refused, text))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `wxsub grant import`: records consents that a team has kept elsewhere.
+
+use std::io::BufReader;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+use wxsub_outbox::Ledger;
+use wxsub_outbox::grant::{Consent, Subject};
+use wxsub_outbox::id::IdGenerator;
+use wxsub_outbox::ledger::{Applied, Change, NewConsent};
+use wxsub_proto::{OpenId, Scene, TemplateId};
+
+use super::nonce;
+use crate::console;
+use crate::error::{CliError, ExitStatus};
+use crate::input::{Input, LineReader, unreadable};
+use crate::ledger_file::{LedgerFlags, ledger_error, now, open_or_create, unexpected};
+
+/// How many consents one transaction records.
+const CHUNK: usize = 500;
+
+/// Record the consents of a JSON Lines file. Importing it again records nothing twice.
+///
+/// A line has openid (or touser), template_id and scene. It may have an id of yours and a consented_at, which tell two consents
+/// for the same user, template and scene apart.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The file; `-` reads standard input
+    #[arg(value_name = "F.jsonl")]
+    file: PathBuf,
+    #[command(flatten)]
+    ledger: LedgerFlags,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImportedConsent {
+    #[serde(default)]
+    id: Option<Value>,
+    #[serde(alias = "touser")]
+    openid: OpenId,
+    template_id: TemplateId,
+    scene: Scene,
+    #[serde(default)]
+    consented_at: Option<String>,
+}
+
+impl ImportedConsent {
+    /// What identifies the consent.
+    fn name(&self) -> String {
+        match &self.id {
+            Some(id) => format!("import-id:{}", id.as_str().map_or_else(|| id.to_string(), str::to_owned)),
+            None => {
+                let Self { openid, template_id, scene, consented_at, .. } = self;
+                let at = consented_at.as_deref().unwrap_or_default();
+                format!("import:{openid}\0{template_id}\0{scene}\0{at}")
+            }
+        }
+    }
+}
+
+impl Import {
+    pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let (appid, ids) = (self.ledger.appid()?, IdGenerator::new(None));
+        let mut changes = Vec::new();
+        for consent in self.consents()? {
+            let name = consent.name();
+            let ImportedConsent { openid, template_id, scene, .. } = consent;
+            let subject = Subject { appid: appid.clone(), openid, template_id, scene };
+            let grant = ids.grant(now()).map_err(CliError::unexpected)?;
+            let nonce = Some(nonce(appid.as_str(), &name));
+            changes.push(Change::RecordConsent(Box::new(NewConsent { grant, subject, nonce })));
+        }
+        let ledger = open_or_create(&self.ledger.outbox).await?;
+        let (mut recorded, mut known, mut absorbed) = (0, 0, 0);
+        for chunk in changes.chunks(CHUNK) {
+            let applied = ledger.commit(chunk.to_vec()).await.map_err(|error| ledger_error(&error))?;
+            for applied in applied {
+                match applied.map_err(|error| ledger_error(&error))? {
+                    Applied::Consent(Consent::Recorded(_)) => recorded += 1,
+                    Applied::Consent(Consent::AlreadyRecorded(_)) => known += 1,
+                    Applied::Consent(Consent::Absorbed(_)) => absorbed += 1,
+                    other => return Err(unexpected(&other)),
+                }
+            }
+        }
+        console::note(format_args!(
+            "{recorded} recorded, {known} recorded before, {absorbed} add nothing to a grant that is not used yet"
+        ));
+        Ok(ExitStatus::Success)
+    }
+
+    /// All consents of the file. One that is invalid stops the import before anything is recorded.
+    fn consents(&self) -> Result<Vec<ImportedConsent>, CliError> {
+        let (mut consents, mut problems) = (Vec::new(), Vec::new());
+        for line in LineReader::new(BufReader::new(Input::open(&self.file)?.bytes)) {
+            let line = line.map_err(|error| unreadable(&self.file, &error))?;
+            match serde_json::from_slice(line.text.as_deref().unwrap_or_default()) {
+                Ok(consent) => consents.push(consent),
+                Err(error) => problems.push(format!("line {}: {error}; nothing was recorded", line.number)),
+            }
+        }
+        if problems.is_empty() { Ok(consents) } else { Err(CliError::usage(problems)) }
+    }
+}

@@ -1,0 +1,140 @@
+//! `wxsub grant record`: records a consent.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use wxsub_core::ConsentVerifier;
+use wxsub_core::consent::{Nonce, SigningKey, VerifiedConsent};
+use wxsub_outbox::grant::{Consent, Subject};
+use wxsub_outbox::id::{GrantId, IdGenerator};
+use wxsub_outbox::ledger::{Applied, Change, NewConsent};
+use wxsub_proto::{AppId, ConsentCallback, Grant, OpenId, Scene, TemplateId};
+
+use super::nonce;
+use crate::console;
+use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::ledger_file::{LedgerFlags, commit, now, open_or_create, unexpected};
+use crate::output::Output;
+
+/// Record a consent, and print the id of its grant.
+///
+/// With --callback, the callback is verified first. Without it, the caller has verified the consent.
+#[derive(Debug, Args)]
+pub(super) struct Record {
+    #[command(flatten)]
+    ledger: LedgerFlags,
+    /// OpenID of the user
+    #[arg(long, value_name = "OPENID", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// Template of the consent
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    template: Option<String>,
+    /// Scene of the consent: 0 to 10000
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    scene: Option<String>,
+    /// Your name for this consent: recorded again under it within a year, it makes no second grant
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Callback to verify: a URL, a query string, JSON or key:value lines
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["to", "template", "scene", "key"])]
+    #[arg(requires_all = ["session", "signing_key_file"])]
+    callback: Option<String>,
+    /// Session of the user for which the consent was requested
+    #[arg(long, value_name = "S", requires = "callback")]
+    session: Option<String>,
+    /// File with the signing key of the request
+    #[arg(long, value_name = "FILE", requires = "callback")]
+    signing_key_file: Option<PathBuf>,
+    /// File with the signing key before that, during a rotation
+    #[arg(long, value_name = "FILE", requires = "callback")]
+    previous_key_file: Option<PathBuf>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The output with `--json`.
+#[derive(Serialize)]
+struct RecordOutput {
+    outcome: &'static str,
+    grant: GrantId,
+}
+
+impl Record {
+    pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let appid = self.ledger.appid()?;
+        let Some((grant, nonce)) = self.consent(&appid)? else {
+            console::note("the user cancelled; nothing was recorded");
+            return Ok(ExitStatus::Refused);
+        };
+        let id = IdGenerator::new(None).grant(now()).map_err(CliError::unexpected)?;
+        let consent = NewConsent { grant: id, subject: Subject::new(appid, &grant), nonce };
+        let ledger = open_or_create(&self.ledger.outbox).await?;
+        let consent = match commit(&ledger, Change::RecordConsent(Box::new(consent))).await? {
+            Applied::Consent(consent) => consent,
+            other => return Err(unexpected(&other)),
+        };
+        let (outcome, text) = match consent {
+            Consent::Recorded(_) => ("recorded", "recorded"),
+            Consent::AlreadyRecorded(_) => ("already_recorded", "recorded before; nothing new was recorded"),
+            Consent::Absorbed(_) => ("absorbed", "adds nothing: the grant is not used yet"),
+        };
+        let mut output = Output::new();
+        if self.json {
+            output.json(&RecordOutput { outcome, grant: consent.grant() });
+        } else {
+            console::note(text);
+            output.line(consent.grant());
+        }
+        Ok(output.end(ExitStatus::Success))
+    }
+
+    /// What the user consented to; `None` if the user cancelled.
+    fn consent(&self, appid: &AppId) -> Result<Option<(Grant, Option<Nonce>)>, CliError> {
+        let (Some(callback), Some(session), Some(key)) =
+            (&self.callback, &self.session, &self.signing_key_file)
+        else {
+            return self.verified_elsewhere(appid).map(Some);
+        };
+        let mut verifier = ConsentVerifier::new(appid.clone(), read_key("--signing-key-file", key)?);
+        if let Some(previous) = &self.previous_key_file {
+            verifier = verifier.with_previous_key(read_key("--previous-key-file", previous)?);
+        }
+        let rejected = |cause: &dyn std::fmt::Display| {
+            CliError::new(ExitStatus::Usage, format_args!("callback rejected: {cause}"))
+        };
+        let callback: ConsentCallback = callback.parse().map_err(|error| rejected(&error))?;
+        match verifier.verify(&callback, session).map_err(|error| rejected(&error))? {
+            VerifiedConsent::Granted { grant, nonce } => Ok(Some((grant, Some(nonce)))),
+            VerifiedConsent::Declined { .. } => Ok(None),
+        }
+    }
+
+    fn verified_elsewhere(&self, appid: &AppId) -> Result<(Grant, Option<Nonce>), CliError> {
+        let mut usage = UsageErrors::default();
+        let openid: Option<OpenId> = usage.required("--to", self.to.as_deref());
+        let template: Option<TemplateId> = usage.required("--template", self.template.as_deref());
+        let scene: Option<Scene> = usage.required("--scene", self.scene.as_deref());
+        let ((openid, template), scene) = usage.finish(openid.zip(template).zip(scene))?;
+        let grant = Grant::assume_verified(openid, template, scene).map_err(CliError::unexpected)?;
+        let nonce = self.key.as_ref().map(|key| nonce(appid.as_str(), &format!("key:{key}")));
+        Ok((grant, nonce))
+    }
+}
+
+/// Minimum length of a key file, in bytes.
+const MIN_KEY_BYTES: usize = 32;
+
+/// The bytes of the file, without one newline at the end.
+fn read_key(flag: &str, path: &Path) -> Result<SigningKey, CliError> {
+    let failed = |what: &dyn std::fmt::Display| {
+        CliError::new(ExitStatus::Usage, format_args!("{flag}: {}: {what}", path.display()))
+    };
+    let bytes = std::fs::read(path).map_err(|error| failed(&format_args!("cannot be read: {error}")))?;
+    let key = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    if key.len() < MIN_KEY_BYTES {
+        return Err(failed(&"has fewer than 32 bytes; make one with `wxsub consent key`"));
+    }
+    SigningKey::new(key).map_err(|error| failed(&error))
+}

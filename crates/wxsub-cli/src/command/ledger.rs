@@ -1,0 +1,221 @@
+//! `wxsub ledger`: the file itself.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use wxsub_outbox::idempotency::batch_client;
+use wxsub_outbox::ledger::{Applied, Change, PruneReport};
+use wxsub_outbox::retention::Retention;
+use wxsub_outbox::rfc3339;
+use wxsub_sqlite::{SqliteLedger, SqliteOptions};
+
+use crate::backend;
+use crate::console;
+use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::ledger_file::{commit, open_error, open_existing, unexpected};
+use crate::output::Output;
+
+/// Check, back up and restore a ledger.
+#[derive(Debug, Args)]
+pub(crate) struct Ledger {
+    #[command(subcommand)]
+    command: LedgerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    Check(Check),
+    Migrate(Migrate),
+    Backup(Backup),
+    Restore(Restore),
+    Prune(Prune),
+}
+
+impl Ledger {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
+        match self.command {
+            LedgerCommand::Check(check) => check.run().await,
+            LedgerCommand::Migrate(migrate) => migrate.run().await,
+            LedgerCommand::Backup(backup) => backup.run().await,
+            LedgerCommand::Restore(restore) => restore.run().await,
+            LedgerCommand::Prune(prune) => prune.run().await,
+        }
+    }
+}
+
+/// Which ledger.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// The ledger: a SQLite file
+    #[arg(long, value_name = "LEDGER")]
+    outbox: Option<PathBuf>,
+    /// The ledger as a URL: sqlite:PATH
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+impl Target {
+    fn path(&self) -> Result<PathBuf, CliError> {
+        if let Some(path) = &self.outbox {
+            return Ok(path.clone());
+        }
+        let path =
+            self.url.as_deref().and_then(|url| url.strip_prefix("sqlite:")).filter(|path| !path.is_empty());
+        let wrong = || CliError::new(ExitStatus::Usage, "--url: must be sqlite: and the path of the file");
+        path.map(PathBuf::from).ok_or_else(wrong)
+    }
+}
+
+/// Look for damage, rows that refer to nothing, and wrong counts. Changes nothing.
+#[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Check {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let problems = SqliteLedger::check(self.target.path()?).await.map_err(|error| open_error(&error))?;
+        let mut output = Output::new();
+        problems.iter().for_each(|problem| output.line(problem));
+        if problems.is_empty() {
+            console::note("no problems");
+            return Ok(output.end(ExitStatus::Success));
+        }
+        console::error(format_args!("{} problems; keep a copy, and restore a backup", problems.len()));
+        Ok(output.end(ExitStatus::Unexpected))
+    }
+}
+
+/// Bring the schema up to date. A command that writes does it by itself.
+#[derive(Debug, Args)]
+struct Migrate {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Migrate {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        open_existing(&self.target.path()?).await?;
+        console::note("the schema is up to date");
+        Ok(ExitStatus::Success)
+    }
+}
+
+/// Write a copy of the ledger, also while another process writes.
+///
+/// The copy must be restored with `ledger restore` before it is used.
+#[derive(Debug, Args)]
+struct Backup {
+    #[command(flatten)]
+    target: Target,
+    /// The copy; there must be no such file
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+impl Backup {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        SqliteLedger::backup(self.target.path()?, &self.to).await.map_err(|error| open_error(&error))?;
+        console::note(format_args!("backup written to {}", self.to.display()));
+        Ok(ExitStatus::Success)
+    }
+}
+
+/// Make a backup usable: messages that were not final become maybe_sent, and grants that were not used in_doubt.
+#[derive(Debug, Args)]
+struct Restore {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Restore {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let restored = SqliteLedger::restore(self.target.path()?, SqliteOptions::new()).await;
+        let report = restored.map_err(|error| open_error(&error))?;
+        console::note(format_args!(
+            "{} messages became maybe_sent, {} grants in_doubt",
+            report.messages, report.grants
+        ));
+        match report.last_event_at {
+            Some(at) => console::note(format_args!(
+                "idempotency keys used since {} are unknown: a request repeated with one is sent again",
+                rfc3339::format(at)
+            )),
+            None => console::note("the backup has no events: no idempotency key is known"),
+        }
+        if report.messages > 0 {
+            console::note("decide the messages with: wxsub outbox decide --restored");
+        }
+        Ok(ExitStatus::Success)
+    }
+}
+
+/// Delete rows that have been kept long enough, or the keys of a batch.
+///
+/// `outbox run` and `send --outbox` delete old rows by themselves, but never the keys of a batch: they are what keeps its lines
+/// from being sent again.
+#[derive(Debug, Args)]
+struct Prune {
+    #[command(flatten)]
+    target: Target,
+    /// Delete the keys of this batch of the app; its file is then new to the ledger
+    #[arg(long, value_name = "NAME")]
+    batch: Option<String>,
+    /// AppID, with --batch [default: WXSUB_APPID]
+    #[arg(long, value_name = "APPID", requires = "batch")]
+    appid: Option<String>,
+}
+
+/// How many rows of a kind one transaction deletes.
+const PRUNED_AT_ONCE: usize = 1_000;
+
+impl Prune {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let path = self.target.path()?;
+        let Some(batch) = &self.batch else {
+            return prune(&open_existing(&path).await?).await;
+        };
+        let mut usage = UsageErrors::default();
+        let appid = backend::appid(self.appid.as_deref(), &mut usage);
+        let appid = usage.finish(appid)?;
+        let ledger = open_existing(&path).await?;
+        match commit(&ledger, Change::PruneBatch { appid, client: batch_client(batch) }).await? {
+            Applied::BatchPruned { deleted: 0, kept: 0 } => {
+                let text = format_args!("--batch: the ledger has no batch {batch:?} of this app");
+                Err(CliError::new(ExitStatus::Usage, text))
+            }
+            Applied::BatchPruned { deleted, kept } => {
+                console::note(format_args!("{deleted} keys deleted"));
+                if kept > 0 {
+                    console::note(format_args!("{kept} keys kept: their messages are queued or undecided"));
+                }
+                Ok(ExitStatus::Success)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+async fn prune(ledger: &SqliteLedger) -> Result<ExitStatus, CliError> {
+    let mut total = PruneReport::default();
+    loop {
+        match commit(ledger, Change::Prune(Retention::default(), PRUNED_AT_ONCE)).await? {
+            Applied::Pruned(report) if report == PruneReport::default() => break,
+            Applied::Pruned(report) => {
+                total.messages += report.messages;
+                total.keys += report.keys;
+                total.grants += report.grants;
+                total.workers += report.workers;
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
+    console::note(format_args!(
+        "{} messages, {} keys, {} grants deleted",
+        total.messages, total.keys, total.grants
+    ));
+    Ok(ExitStatus::Success)
+}

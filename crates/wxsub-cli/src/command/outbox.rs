@@ -1,0 +1,118 @@
+//! `wxsub outbox`: the messages of a ledger.
+
+mod add;
+mod decide;
+mod list;
+mod run;
+
+use clap::{Args, Subcommand};
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::ledger::{Applied, Change, NotCancelled};
+
+use crate::console;
+use crate::error::{CliError, ExitStatus};
+use crate::ledger_file::{LedgerFlags, commit, operator, unexpected};
+
+/// Record, show, decide and send the messages of a ledger.
+///
+/// `list` and `show` read beside a process that writes. The other commands need the ledger for themselves.
+#[derive(Debug, Args)]
+pub(crate) struct Outbox {
+    #[command(subcommand)]
+    command: OutboxCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum OutboxCommand {
+    Add(Box<add::Add>),
+    List(list::List),
+    Show(list::Show),
+    Cancel(Cancel),
+    Decide(decide::Decide),
+    Pause(Pause),
+    Resume(Resume),
+    Run(run::Run),
+}
+
+impl Outbox {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
+        match self.command {
+            OutboxCommand::Add(add) => add.run().await,
+            OutboxCommand::List(list) => list.run().await,
+            OutboxCommand::Show(show) => show.run().await,
+            OutboxCommand::Cancel(cancel) => cancel.run().await,
+            OutboxCommand::Decide(decide) => decide.run().await,
+            OutboxCommand::Pause(pause) => pause.run().await,
+            OutboxCommand::Resume(resume) => resume.run().await,
+            OutboxCommand::Run(run) => run.run().await,
+        }
+    }
+}
+
+/// Withdraw a queued message.
+#[derive(Debug, Args)]
+struct Cancel {
+    /// Id of the message
+    id: MessageId,
+    #[command(flatten)]
+    ledger: LedgerFlags,
+}
+
+impl Cancel {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let ledger = self.ledger.write().await?;
+        match commit(&ledger, Change::Cancel { message: self.id, by: operator() }).await? {
+            Applied::Cancelled(Ok(_)) => {
+                console::note("cancelled");
+                Ok(ExitStatus::Success)
+            }
+            Applied::Cancelled(Err(why)) => {
+                let exit = match why {
+                    NotCancelled::NotFound => ExitStatus::Usage,
+                    NotCancelled::Attempting => ExitStatus::MaybeSent,
+                    NotCancelled::Final => ExitStatus::Refused,
+                };
+                Err(CliError::new(exit, format_args!("the message was not cancelled: {why}")))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// Let the messages of the app wait in the queue until `outbox resume`.
+#[derive(Debug, Args)]
+struct Pause {
+    /// Why, for others who look at the ledger
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    note: String,
+    #[command(flatten)]
+    ledger: LedgerFlags,
+}
+
+impl Pause {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let appid = self.ledger.appid()?;
+        let ledger = self.ledger.write().await?;
+        commit(&ledger, Change::Pause { appid, by: operator(), note: self.note }).await?;
+        console::note("paused");
+        Ok(ExitStatus::Success)
+    }
+}
+
+/// Lift every pause of the app, also those for Weixin's limits and for want of an access token.
+#[derive(Debug, Args)]
+struct Resume {
+    #[command(flatten)]
+    ledger: LedgerFlags,
+}
+
+impl Resume {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let appid = self.ledger.appid()?;
+        let ledger = self.ledger.write().await?;
+        commit(&ledger, Change::Resume(appid)).await?;
+        console::note("resumed");
+        Ok(ExitStatus::Success)
+    }
+}

@@ -1,0 +1,79 @@
+//! `wxsub outbox add`: records a message in the queue.
+
+use clap::Args;
+use wxsub_core::clock::UnixMillis;
+use wxsub_outbox::id::IdGenerator;
+use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
+use wxsub_outbox::ledger::{Applied, Change, KeyKind, NewKey, NewMessage, Recorded};
+use wxsub_outbox::state::Priority;
+use wxsub_outbox::view::MessageView;
+use wxsub_outbox::{Ledger, rfc3339};
+
+use super::super::send::MessageFlags;
+use crate::backend;
+use crate::console;
+use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::ledger_file::{LedgerFlags, commit, ledger_error, not_recorded, now, open_or_create, unexpected};
+use crate::output::Output;
+
+/// Record a message in the queue, and print its id. `outbox run` sends it.
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    #[command(flatten)]
+    ledger: LedgerFlags,
+    /// Earliest time for the first attempt, such as 2026-06-01T12:00:00+08:00
+    #[arg(long, value_name = "TIME", value_parser = rfc3339::parse)]
+    send_at: Option<UnixMillis>,
+    /// No attempt begins from then on [default: 7 days after --send-at]
+    #[arg(long, value_name = "TIME", value_parser = rfc3339::parse)]
+    expires_at: Option<UnixMillis>,
+    /// high, normal or low
+    #[arg(long, value_name = "P", default_value = "normal")]
+    priority: Priority,
+    /// Idempotency key: the same command again records nothing
+    #[arg(long, value_name = "KEY")]
+    key: Option<IdempotencyKey>,
+    /// Record the message only if there is an open grant for it
+    #[arg(long)]
+    require_grant: bool,
+    /// Print the message as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    message: MessageFlags,
+}
+
+impl Add {
+    pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let appid = backend::appid(self.ledger.appid.as_deref(), &mut usage);
+        let message = self.message.message(&mut usage)?;
+        let (appid, body) = usage.finish(appid.zip(message))?;
+        let Self { send_at, expires_at, priority, require_grant, .. } = self;
+        let key = self.key.map(|key| NewKey {
+            client: String::new(),
+            key,
+            fingerprint: Fingerprint::new("outbox", &body, send_at, expires_at, priority),
+            kind: KeyKind::Request,
+        });
+        let id = IdGenerator::new(None).message(now()).map_err(CliError::unexpected)?;
+        let new =
+            NewMessage { id, appid: appid.clone(), body, priority, send_at, expires_at, key, require_grant };
+        let ledger = open_or_create(&self.ledger.outbox).await?;
+        let recorded = match commit(&ledger, Change::Enqueue(Box::new(new))).await? {
+            Applied::Recorded(recorded) => recorded.map_err(|error| not_recorded(&error))?,
+            other => return Err(unexpected(&other)),
+        };
+        if matches!(recorded, Recorded::Replayed(_)) {
+            console::note("recorded before under this key; nothing new was recorded");
+        }
+        let mut output = Output::new();
+        if self.json {
+            let app = ledger.app(&appid).await.map_err(|error| ledger_error(&error))?;
+            output.json(&MessageView::new(recorded.message(), &app, now()));
+        } else {
+            output.line(recorded.message().id);
+        }
+        Ok(output.end(ExitStatus::Success))
+    }
+}

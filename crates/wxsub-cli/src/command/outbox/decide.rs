@@ -1,0 +1,253 @@
+//! `wxsub outbox decide`: shows what is known of a message that may have been sent, and what each choice leads to.
+
+use std::io::{BufRead, IsTerminal, stdin};
+
+use clap::Args;
+use wxsub_outbox::grant::StoredGrant;
+use wxsub_outbox::id::{IdGenerator, MessageId};
+use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewDecision, NotDecided};
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::{Decision, GrantState, Reason};
+use wxsub_outbox::{Ledger, rfc3339};
+use wxsub_sqlite::SqliteLedger;
+
+use super::list::no_such_message;
+use crate::console;
+use crate::error::{CliError, ExitStatus};
+use crate::ledger_file::{LedgerFlags, commit, ledger_error, now, operator, unexpected};
+
+/// Decide a message that may have been sent.
+///
+/// Prints what is known of it and what each decision leads to. At a terminal it asks; elsewhere give --decision and --yes.
+#[derive(Debug, Args)]
+pub(super) struct Decide {
+    /// Id of the message
+    #[arg(required_unless_present = "restored", conflicts_with = "restored")]
+    id: Option<MessageId>,
+    #[command(flatten)]
+    ledger: LedgerFlags,
+    /// Decide all messages of the app that a restored backup left undecided
+    #[arg(long)]
+    restored: bool,
+    /// assume_sent, give_up or send_again
+    #[arg(long, value_name = "D")]
+    decision: Option<Decision>,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    note: String,
+    /// Do not ask
+    #[arg(long, requires = "decision")]
+    yes: bool,
+}
+
+impl Decide {
+    pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let ledger = self.ledger.write().await?;
+        let failed = |error| ledger_error(&error);
+        let messages = match self.id {
+            Some(id) => {
+                let message = ledger.message(id).await.map_err(failed)?;
+                vec![message.ok_or_else(|| no_such_message(id))?]
+            }
+            None => {
+                let query = MessageQuery { undecided: true, ..MessageQuery::new(self.ledger.appid()?) };
+                let mut undecided = ledger.messages(&query).await.map_err(failed)?;
+                undecided.retain(|message| message.restored_at.is_some());
+                undecided
+            }
+        };
+        match messages.as_slice() {
+            [] => {
+                console::note("no undecided message is from a restored backup");
+                return Ok(ExitStatus::Success);
+            }
+            [message] => self.explain(message, &ledger).await?,
+            messages => explain_restored(messages),
+        }
+        let Some(decision) = self.choose()? else {
+            console::note("nothing was decided");
+            return Ok(ExitStatus::Success);
+        };
+        for message in &messages {
+            self.decide(message, decision, &ledger).await?;
+        }
+        Ok(ExitStatus::Success)
+    }
+
+    /// The decision: that of the flag, confirmed at the terminal unless `--yes` is given, or one that is typed.
+    fn choose(&self) -> Result<Option<Decision>, CliError> {
+        if let Some(decision) = self.decision.filter(|_| self.yes) {
+            return Ok(Some(decision));
+        }
+        if !stdin().is_terminal() {
+            let text = "this is no terminal, so nothing was asked; give --decision and --yes";
+            return Err(CliError::new(ExitStatus::Usage, text));
+        }
+        match self.decision {
+            Some(decision) => {
+                console::note(format_args!("type {decision} to confirm, or nothing to leave it:"))
+            }
+            None => console::note("type assume_sent, give_up or send_again, or nothing to leave it:"),
+        }
+        let mut typed = String::new();
+        stdin().lock().read_line(&mut typed).map_err(CliError::unexpected)?;
+        let typed = typed.trim();
+        if typed.is_empty() {
+            return Ok(None);
+        }
+        let typed: Decision = typed
+            .parse()
+            .map_err(|error| CliError::new(ExitStatus::Usage, format_args!("decision: {error}")))?;
+        Ok(Some(typed).filter(|typed| self.decision.is_none_or(|given| given == *typed)))
+    }
+
+    async fn decide(
+        &self,
+        message: &StoredMessage,
+        decision: Decision,
+        ledger: &SqliteLedger,
+    ) -> Result<(), CliError> {
+        let new = NewDecision {
+            message: message.id,
+            decision,
+            by: operator(),
+            note: self.note.clone(),
+            seen: Some(message.version),
+            child: IdGenerator::new(None).message(now()).map_err(CliError::unexpected)?,
+        };
+        match commit(ledger, Change::Decide(Box::new(new))).await? {
+            Applied::Decided(Ok((_, None))) => {
+                console::note(format_args!("message {}: decided, {decision}", message.id));
+                Ok(())
+            }
+            Applied::Decided(Ok((_, Some(child)))) => {
+                console::note(format_args!(
+                    "message {}: decided, {decision}; message {} is queued in its place",
+                    message.id, child.id
+                ));
+                Ok(())
+            }
+            Applied::Decided(Err(why)) => {
+                let exit = match why {
+                    NotDecided::NotFound => ExitStatus::Usage,
+                    _ => ExitStatus::Refused,
+                };
+                Err(CliError::new(exit, format_args!("message {}: it was not decided: {why}", message.id)))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Prints the evidence, and the consequence of each choice.
+    async fn explain(&self, message: &StoredMessage, ledger: &SqliteLedger) -> Result<(), CliError> {
+        let grants = match &message.touser {
+            Some(openid) => {
+                let all =
+                    ledger.grants(&message.appid, openid).await.map_err(|error| ledger_error(&error))?;
+                all.into_iter().filter(|grant| Some(&grant.subject) == message.subject().as_ref()).collect()
+            }
+            None => Vec::new(),
+        };
+        evidence(message, &grants).iter().for_each(console::note);
+        if message.is_undecided() {
+            consequences(message, &grants).iter().for_each(console::note);
+        }
+        Ok(())
+    }
+}
+
+fn own_grant<'a>(message: &StoredMessage, grants: &'a [StoredGrant]) -> Option<&'a StoredGrant> {
+    grants.iter().find(|grant| Some(grant.id) == message.grant)
+}
+
+/// A grant that was recorded after that of the message.
+fn newer_grant<'a>(message: &StoredMessage, grants: &'a [StoredGrant]) -> Option<&'a StoredGrant> {
+    grants.last().filter(|newest| Some(newest.id) != message.grant)
+}
+
+fn evidence(message: &StoredMessage, grants: &[StoredGrant]) -> Vec<String> {
+    let user = message.touser.as_ref().map_or("", |user| user.as_str());
+    let template = message.template_id.as_ref().map_or("", |template| template.as_str());
+    let scene = message.scene.map(|scene| scene.to_string()).unwrap_or_default();
+    let mut lines = vec![
+        format!("message {}: {}, to {user}, template {template}, scene {scene}", message.id, message.state),
+        match message.reason {
+            Some(Reason::WorkerLost) => {
+                "evidence: the process that was sending it ended before it recorded a response".to_owned()
+            }
+            Some(Reason::ResponseLost) => {
+                let what = message.detail.errmsg.as_deref().unwrap_or("no response");
+                format!("evidence: it was posted, and the response is lost: {what}")
+            }
+            Some(Reason::Restored) => {
+                "evidence: a backup was restored in which it was not final; what happened since is unknown"
+                    .to_owned()
+            }
+            _ => "evidence: none".to_owned(),
+        },
+    ];
+    if let Some(stage) = message.detail.stage {
+        lines.push(format!("stage: {stage}"));
+    }
+    if let Some(at) = message.attempted_at {
+        lines.push(format!("attempt {} began at {}", message.attempt, rfc3339::format(at)));
+    }
+    lines.push(match own_grant(message, grants) {
+        Some(grant) => format!("grant: {}, {}", grant.id, grant.state),
+        None => "grant: none".to_owned(),
+    });
+    lines.push(match newer_grant(message, grants) {
+        Some(newer) => {
+            format!("newer consent: recorded at {}, {}", rfc3339::format(newer.consented_at), newer.state)
+        }
+        None => "newer consent: none".to_owned(),
+    });
+    if message.is_undecided() && now() < message.decidable_at() {
+        let at = rfc3339::format(message.decidable_at());
+        lines.push(format!("a stopped process may still post it; it can be decided from {at} on"));
+    }
+    if let Some(decided) = &message.decision {
+        lines.push(format!(
+            "decided: {} by {} at {}",
+            decided.decision,
+            decided.by,
+            rfc3339::format(decided.at)
+        ));
+    }
+    lines
+}
+
+fn consequences(message: &StoredMessage, grants: &[StoredGrant]) -> [String; 3] {
+    let grant = own_grant(message, grants);
+    let (used, void) = match grant {
+        Some(_) => ("; its grant is used", "; its grant is void"),
+        None => ("", ""),
+    };
+    let newer_open = newer_grant(message, grants).is_some_and(|newer| newer.state == GrantState::Open);
+    let again = match (newer_open, grant) {
+        (true, _) => "with the newer consent; if the first one arrived, the user gets two messages",
+        (false, Some(_)) => {
+            "with the same consent; if the first one arrived, Weixin refuses it (43101), or the user gets two messages"
+        }
+        (false, None) => "; if the first one arrived, the user gets two messages",
+    };
+    [
+        format!("assume_sent: it counts as sent and is not sent again{used}"),
+        format!("give_up: it is not sent again, whether it arrived or not{void}"),
+        format!("send_again: a new message is queued in its place, {again}"),
+    ]
+}
+
+fn explain_restored(messages: &[StoredMessage]) {
+    console::note(format_args!(
+        "{} messages were not final in the backup that was restored; each may have been sent since:",
+        messages.len()
+    ));
+    for message in messages {
+        let user = message.touser.as_ref().map_or("", |user| user.as_str());
+        console::note(format_args!("message {}, to {user}", message.id));
+    }
+    console::note("assume_sent: they count as sent and are not sent again; their grants are used");
+    console::note("give_up: they are not sent again, whether they arrived or not; their grants are void");
+    console::note("send_again: a new message is queued for each; users may get two messages");
+}

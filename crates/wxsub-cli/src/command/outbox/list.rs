@@ -1,0 +1,194 @@
+//! `wxsub outbox list` and `show`.
+
+use clap::Args;
+use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::ledger::MessageQuery;
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::view::{EventView, MessageList, MessageView};
+use wxsub_outbox::{Ledger, rfc3339};
+use wxsub_proto::{AppId, OpenId};
+
+use crate::console;
+use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::ledger_file::{LedgerFlags, ledger_error, now};
+use crate::output::Output;
+
+/// How many messages are read at once.
+const PAGE: usize = 500;
+
+/// List the messages of an app, oldest first.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    ledger: LedgerFlags,
+    /// Only messages in this state: queued, attempting, sent, refused, maybe_sent, not_sent or cancelled
+    #[arg(long, value_name = "STATE")]
+    state: Option<MessageState>,
+    /// Only maybe_sent messages without a decision
+    #[arg(long)]
+    undecided: bool,
+    /// Only messages to this user
+    #[arg(long, value_name = "OPENID", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// Only messages after this one
+    #[arg(long, value_name = "ID")]
+    after: Option<MessageId>,
+    /// At most so many messages [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Print one JSON object: the messages, and after which the next page begins
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let appid = self.ledger.appid()?;
+        let mut usage = UsageErrors::default();
+        let openid: Option<OpenId> = usage.optional("--to", self.to.as_deref());
+        let openid = usage.finish(Some(openid))?;
+        let ledger = self.ledger.read().await?;
+        let limit = self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let mut query = MessageQuery {
+            state: self.state,
+            undecided: self.undecided,
+            openid,
+            after: self.after,
+            limit: limit.min(PAGE),
+            ..MessageQuery::new(appid.clone())
+        };
+        let app = ledger.app(&appid).await.map_err(|error| ledger_error(&error))?;
+        let (mut output, mut found) = (Output::new(), Vec::new());
+        if !self.json {
+            note_app(&appid, &app);
+            output.line(row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "USER"]));
+        }
+        let mut listed = 0;
+        loop {
+            let page = ledger.messages(&query).await.map_err(|error| ledger_error(&error))?;
+            listed += page.len();
+            query.after = page.last().map(|message| message.id).or(query.after);
+            let is_last = page.len() < query.limit || listed >= limit;
+            if self.json {
+                found.extend(page);
+            } else {
+                page.iter().for_each(|message| output.line(line(&MessageView::new(message, &app, now()))));
+            }
+            if is_last {
+                break;
+            }
+            query.limit = (limit - listed).min(PAGE);
+        }
+        if self.json {
+            output.json(&MessageList::new(&found, &app, limit, now()));
+        }
+        Ok(output.end(ExitStatus::Success))
+    }
+}
+
+/// Says how many messages the app has, and why it waits.
+fn note_app(appid: &AppId, app: &StoredApp) {
+    let counts: Vec<_> = app.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let counts = if counts.is_empty() { "no messages".to_owned() } else { counts.join(", ") };
+    console::note(format_args!("app {appid}: {counts}, {} undecided", app.undecided));
+    let now = now();
+    let pauses = &app.pauses;
+    if let Some(pause) = &pauses.operator {
+        let since = rfc3339::format(pause.since);
+        console::note(format_args!("paused by {} since {since}: {}", pause.by, pause.note));
+    }
+    if let Some(quota) = pauses.daily_quota {
+        console::note(format_args!(
+            "45009: the daily quota is used up; waits until {}, and tries one message at {}",
+            rfc3339::format(quota.until),
+            rfc3339::format(quota.next_probe_at)
+        ));
+    }
+    if let Some(until) = pauses.minute_quota_until.filter(|until| *until > now) {
+        console::note(format_args!("45011: too many calls; waits until {}", rfc3339::format(until)));
+    }
+    if let Some(token) = pauses.token.filter(|token| token.until > now) {
+        let until = rfc3339::format(token.until);
+        console::note(format_args!(
+            "no access token, {} times in a row; waits until {until}",
+            token.failures
+        ));
+    }
+}
+
+fn line(message: &MessageView) -> String {
+    let why = match (&message.decision, message.reason, message.waiting_for, message.errcode) {
+        (Some(decision), ..) => decision.to_string(),
+        (_, _, Some(waiting_for), _) => format!("waits: {waiting_for}"),
+        (_, Some(reason), ..) => reason.to_string(),
+        (.., Some(code)) => code.to_string(),
+        _ => String::new(),
+    };
+    row([
+        &message.id.to_string(),
+        message.state.as_str(),
+        &message.attempt.to_string(),
+        &rfc3339::format(message.created_at),
+        &why,
+        message.touser.as_ref().map_or("", OpenId::as_str),
+    ])
+}
+
+fn row([id, state, attempts, created, why, user]: [&str; 6]) -> String {
+    format!("{id:36}  {state:10}  {attempts:>8}  {created:24}  {why:17}  {user}").trim_end().to_owned()
+}
+
+/// Show a message with its history.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Id of the message
+    id: MessageId,
+    /// The ledger: a SQLite file
+    #[arg(long, value_name = "LEDGER")]
+    outbox: std::path::PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let flags = LedgerFlags { outbox: self.outbox, appid: None };
+        let ledger = flags.read().await?;
+        let failed = |error| ledger_error(&error);
+        let Some(message) = ledger.message(self.id).await.map_err(failed)? else {
+            return Err(no_such_message(self.id));
+        };
+        let history = ledger.history(self.id).await.map_err(failed)?;
+        let app = ledger.app(&message.appid).await.map_err(failed)?;
+        let view = MessageView::new(&message, &app, now()).with_events(&history);
+        let mut output = Output::new();
+        if self.json {
+            output.json(&view);
+        } else {
+            print(&view, &mut output);
+        }
+        Ok(output.end(ExitStatus::Success))
+    }
+}
+
+/// The error for an id that the ledger does not have.
+pub(super) fn no_such_message(id: MessageId) -> CliError {
+    let text = format_args!("message {id}: there is none with this id; `wxsub outbox list` lists all");
+    CliError::new(ExitStatus::Usage, text)
+}
+
+/// One member a line, and then one event a line.
+fn print(view: &MessageView, output: &mut Output) {
+    let Ok(serde_json::Value::Object(members)) = serde_json::to_value(view) else { return };
+    for (name, value) in members.iter().filter(|(name, _)| *name != "events") {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        output.line(format_args!("{name}: {text}"));
+    }
+    for EventView { at, event, attempt, actor, detail, .. } in view.events.iter().flatten() {
+        let actor = actor.as_ref().map(|actor| format!(" by {actor}")).unwrap_or_default();
+        let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        output.line(format_args!("{}  attempt {attempt}  {event}{actor}{detail}", rfc3339::format(*at)));
+    }
+}

@@ -1,0 +1,138 @@
+//! `wxsub outbox run`: the worker of a ledger.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+use tokio::sync::oneshot;
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::view::MessageView;
+use wxsub_outbox::{App, Outbox};
+use wxsub_proto::{AppId, OpenId};
+
+use super::super::send::Rate;
+use crate::backend::{Backend, DirectConfig};
+use crate::console;
+use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::interrupt::Interrupt;
+use crate::ledger_file::{LedgerFlags, ledger_error, now, outbox_error};
+use crate::output::Output;
+
+/// How often an idle worker looks whether the queue is empty.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Send what is due, until Ctrl-C.
+///
+/// Prints each message that becomes final. A message that may have been sent is never sent again by itself.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    ledger: LedgerFlags,
+    /// End when no message is queued any more
+    #[arg(long)]
+    until_empty: bool,
+    /// Maximum number of messages in flight
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+    /// Post at most N messages a second (N/s) or a minute (N/m)
+    #[arg(long, value_name = "N/s")]
+    rate: Option<Rate>,
+    /// Timeout of one message in seconds, with the token call
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    /// Print each message as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Printed at the first stop signal.
+const FINISHING: &str = "finishing messages in flight; Ctrl-C again stops at once with unknown outcomes";
+
+impl Run {
+    pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let config = self.config()?;
+        let appid = config.appid.clone();
+        let client = config.client(Duration::from_secs(self.timeout))?;
+        let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
+        let slots = NonZeroUsize::new(self.concurrency.into()).unwrap_or(NonZeroUsize::MIN);
+        let mut app = App::new(appid.clone(), client).concurrency(slots);
+        if let Some(rate) = self.rate {
+            app = rate.limit(app);
+        }
+        let outbox = Outbox::builder(self.ledger.write().await?).app(app).build();
+        let exit = self.work(&outbox, &appid, &interrupt).await?;
+        interrupt.noted().await;
+        Ok(exit)
+    }
+
+    fn config(&self) -> Result<DirectConfig, CliError> {
+        let mut usage = UsageErrors::default();
+        let config = match Backend::read(self.ledger.appid.as_deref(), &mut usage) {
+            Some(Backend::Direct(config)) => Some(config),
+            Some(Backend::ControlServer(_)) => {
+                usage.add("--outbox", "sends to Weixin itself; unset WXSUB_SERVER and WXSUB_KEY");
+                None
+            }
+            None => None,
+        };
+        usage.finish(config)
+    }
+
+    async fn work(
+        &self,
+        outbox: &Outbox,
+        appid: &AppId,
+        interrupt: &Interrupt,
+    ) -> Result<ExitStatus, CliError> {
+        let (clock, mut outcomes, mut output) = (SystemClock::new(), outbox.outcomes(), Output::new());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let worker = outbox.clone();
+        let mut working = tokio::spawn(async move { worker.run(async { drop(stopped.await) }).await });
+        let mut stop = Some(stop);
+        loop {
+            let next_look = clock.now().mono + LOOK_INTERVAL;
+            tokio::select! {
+                biased;
+                outcome = outcomes.next() => match outcome {
+                    Ok(message) => self.print(&message, &mut output),
+                    Err(missed) => console::warning(missed),
+                },
+                ended = &mut working => match ended {
+                    Ok(ended) => {
+                        ended.map_err(|error| outbox_error(&error))?;
+                        break;
+                    }
+                    Err(error) => return Err(CliError::unexpected(format_args!("the worker has ended: {error}"))),
+                },
+                () = interrupt.requested(), if stop.is_some() => stop = None,
+                () = interrupt.forced() => {
+                    working.abort();
+                    return Ok(output.end(ExitStatus::MaybeSent));
+                }
+                () = clock.sleep_until(next_look), if self.until_empty && stop.is_some() => {
+                    let app = outbox.ledger().app(appid).await.map_err(|error| ledger_error(&error))?;
+                    if app.counts.keys().all(|state| state.is_final()) {
+                        stop = None;
+                    }
+                }
+            }
+        }
+        Ok(output.end(ExitStatus::Success))
+    }
+
+    fn print(&self, message: &StoredMessage, output: &mut Output) {
+        if self.json {
+            output.json(&MessageView::new(message, &wxsub_outbox::app::StoredApp::default(), now()));
+        } else {
+            let user = message.touser.as_ref().map_or("", OpenId::as_str);
+            let why = match (message.state, &message.detail.errmsg) {
+                (MessageState::Sent, _) | (_, None) => String::new(),
+                (_, Some(text)) => format!(": {text}"),
+            };
+            output.line(format_args!("{} {} to {user}{why}", message.id, message.state));
+        }
+        output.flush();
+    }
+}
