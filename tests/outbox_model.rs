@@ -33,13 +33,14 @@ const DOCUMENT: &str = include_str!("../docs/outbox-model.md");
 /// An ordinary debug build is slow, and looks less far.
 const DECISIONS: u8 = if cfg!(debug_assertions) { 1 } else { 2 };
 
-fn scenarios() -> [Scenario; 7] {
+fn scenarios() -> [Scenario; 8] {
     [
         Scenario::processes(2),
         Scenario::lost_replies(2),
         Scenario::consents(3, 1),
         Scenario::decisions(DECISIONS, 2),
         Scenario::key(2),
+        Scenario::batch(3, 1),
         Scenario::restore(2, 2),
         Scenario::late_restore(),
     ]
@@ -82,6 +83,13 @@ fn each_guard_is_needed() {
         ),
         ("lost claims wait", Scenario::lost_replies(2), Rules { lost_claims_wait: false, ..all }),
         ("the key with its message", Scenario::key(2), Rules { key_with_message: false, ..all }),
+        (
+            "a changed line replaces what is unsent",
+            Scenario::batch(3, 1),
+            Rules { changed_replaces_unsent: false, ..all },
+        ),
+        ("a rejected line is final", Scenario::batch(3, 1), Rules { rejected_is_final: false, ..all }),
+        ("the keys of a batch stay", Scenario::batch(3, 1), Rules { batch_keys_stay: false, ..all }),
         ("the newest grant decides", Scenario::consents(3, 1), Rules { newest_grant_decides: false, ..all }),
         ("an unused grant absorbs", Scenario::consents(3, 1), Rules { unused_absorbs: false, ..all }),
         ("void beside a newer grant", Scenario::consents(3, 1), Rules { void_beside_newer: false, ..all }),

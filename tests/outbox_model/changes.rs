@@ -62,6 +62,31 @@ impl State {
         }
     }
 
+    /// Records the line of a batch, with the content of before or another one. Returns whether anything was recorded.
+    pub(crate) fn line(&mut self, changed: bool, rules: &Rules) -> bool {
+        let before = self.ledger.key.and_then(|at| self.ledger.messages[usize::from(at)]);
+        let is_replaced = match before.map(|row| row.state) {
+            None | Some(MessageState::NotSent) => true,
+            Some(MessageState::Refused) => changed,
+            Some(_) => changed && !rules.changed_replaces_unsent,
+        };
+        let admitted = self.admits(rules).is_some();
+        let was_rejected = before.is_some_and(|row| row.state == MessageState::NotSent && row.attempt == 0);
+        let Some(at) = self.free_message().filter(|_| is_replaced && (admitted || !was_rejected)) else {
+            return false;
+        };
+        if admitted {
+            self.enqueue(true, rules);
+            return true;
+        }
+        let state = if rules.rejected_is_final { MessageState::NotSent } else { MessageState::Queued };
+        self.ledger.messages[at] = Some(Message { state, ..Message::queued(None) });
+        self.noted[at] =
+            Noted { under: self.ledger.newest(), keyed: true, recorded: true, ..Noted::default() };
+        self.ledger.key = Some(u8::try_from(at).unwrap());
+        true
+    }
+
     /// The sender asks again, with the same key.
     pub(crate) fn repeat(&mut self, rules: &Rules) {
         self.sender = Sender::Idle;

@@ -57,6 +57,8 @@ struct Played {
     backup: Option<MemoryLedger>,
     clock: Arc<ManualClock>,
     keyed: bool,
+    /// Counts the contents of the line of a batch.
+    content: u8,
 }
 
 fn appid() -> AppId {
@@ -84,7 +86,7 @@ impl Played {
     fn new(start: &State, keyed: bool) -> Self {
         let clock = Arc::new(ManualClock::new());
         let ledger = MemoryLedger::with_clock(clock.clone());
-        let played = Self { ledger, backup: None, clock, keyed };
+        let played = Self { ledger, backup: None, clock, keyed, content: 0 };
         for worker in 0..WORKERS {
             played.register(Owner { worker: u8::try_from(worker).unwrap(), boot: 0 });
         }
@@ -113,12 +115,22 @@ impl Played {
     }
 
     fn enqueue(&self, at: usize) {
-        let body = Message::builder(grant()).title("Title").content("Text").build().unwrap();
-        let key = self.keyed.then(|| NewKey {
+        self.record(at, 0, self.keyed.then_some(KeyKind::Request));
+    }
+
+    /// The line of a batch.
+    fn line(&mut self, at: usize, changed: bool) {
+        self.content += u8::from(changed);
+        self.record(at, self.content, Some(KeyKind::Batch));
+    }
+
+    fn record(&self, at: usize, content: u8, kind: Option<KeyKind>) {
+        let body = Message::builder(grant()).title("Title").content(content.to_string()).build().unwrap();
+        let key = kind.map(|kind| NewKey {
             client: String::new(),
             key: IdempotencyKey::new("order-4711").unwrap(),
             fingerprint: Fingerprint::new("outbox", &body, None, None, Priority::Normal),
-            kind: KeyKind::Request,
+            kind,
         });
         let (id, priority, require_grant) = (message_id(at), Priority::Normal, false);
         let new = NewMessage {
@@ -208,6 +220,7 @@ impl Played {
             Act::Wish(Wish::Consent) => {
                 self.consent(before.ledger.grants.iter().position(Option::is_none).unwrap_or(MESSAGES));
             }
+            Act::Wish(Wish::Line { changed }) => self.line(new.unwrap_or(MESSAGES), changed),
             Act::Wish(Wish::Cancel) => {
                 self.apply(Change::Cancel { message: message_id(at), by: "ops".to_owned() });
             }

@@ -17,7 +17,11 @@ pub(crate) fn wrong_step(before: &State, step: Step, after: &State) -> Option<&'
     if after.ledger.grants.iter().filter(open).count() > 1 {
         return Some("two grants of one user are open");
     }
-    if (0..MESSAGES).filter(|at| after.noted[*at].keyed).count() > 1 {
+    let unsent = |state| matches!(state, MessageState::Refused | MessageState::NotSent);
+    let stands = |at: &usize| {
+        after.noted[*at].keyed && after.ledger.messages[*at].is_some_and(|row| !unsent(row.state))
+    };
+    if (0..MESSAGES).filter(stands).count() > 1 {
         return Some("one key stands for two messages");
     }
     if step.act == Act::Reclaim && is_running(before, step) {

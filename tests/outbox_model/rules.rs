@@ -28,6 +28,12 @@ pub(crate) struct Rules {
     pub(crate) lost_claims_wait: bool,
     /// An idempotency key is committed together with its message.
     pub(crate) key_with_message: bool,
+    /// A changed line replaces only a message that was refused or not sent.
+    pub(crate) changed_replaces_unsent: bool,
+    /// A line whose grant is in use is recorded as not sent.
+    pub(crate) rejected_is_final: bool,
+    /// The key of a line stays when old rows are deleted.
+    pub(crate) batch_keys_stay: bool,
     /// The newest grant decides whether a message is recorded.
     pub(crate) newest_grant_decides: bool,
     /// An unused grant absorbs a consent.
@@ -59,6 +65,9 @@ impl Rules {
         cancel_queued_only: true,
         lost_claims_wait: true,
         key_with_message: true,
+        changed_replaces_unsent: true,
+        rejected_is_final: true,
+        batch_keys_stay: true,
         newest_grant_decides: true,
         unused_absorbs: true,
         void_beside_newer: true,

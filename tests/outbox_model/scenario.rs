@@ -18,6 +18,8 @@ pub(crate) struct Troubles {
     pub(crate) restore: bool,
     /// The message comes with a key.
     pub(crate) key: bool,
+    /// A line of a batch is recorded again and again.
+    pub(crate) batch: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,7 @@ const NONE: Troubles = Troubles {
     decisions: false,
     restore: false,
     key: false,
+    batch: false,
 };
 
 impl Scenario {
@@ -94,6 +97,15 @@ impl Scenario {
             name: "an idempotency key",
             start,
             troubles: Troubles { crashes: true, network: true, lost_replies: true, key: true, ..NONE },
+        }
+    }
+
+    /// A batch with one line is run again, also with another content, beside another message to its user.
+    pub(crate) fn batch(wishes: u8, faults: u8) -> Self {
+        Self {
+            name: "a line of a batch",
+            start: State::new(wishes, faults).consented(),
+            troubles: Troubles { network: true, refusals: true, batch: true, ..NONE },
         }
     }
 

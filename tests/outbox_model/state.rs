@@ -230,6 +230,12 @@ impl Ledger {
         self.newest().and_then(|grant| self.grants[usize::from(grant)])
     }
 
+    /// Whether the message of the key has ended.
+    pub(crate) fn is_key_over(&self) -> bool {
+        let row = self.key.and_then(|at| self.messages[usize::from(at)]);
+        row.is_some_and(|row| row.state.is_final() && row.state != MessageState::MaybeSent)
+    }
+
     pub(crate) fn is_gone(&self, owner: Owner) -> bool {
         owner.boot < self.gone[usize::from(owner.worker)]
     }

@@ -48,6 +48,13 @@ pub(crate) enum Wish {
     Cancel,
     Decide(Decision),
     Backup,
+    /// The batch is run again.
+    Line {
+        /// With another content in its line.
+        changed: bool,
+    },
+    /// Old rows are deleted.
+    Prune,
 }
 
 /// What goes wrong. Counted.
@@ -140,6 +147,12 @@ impl World<'_> {
                 next.sender = Sender::Unsure;
             }
         });
+        for changed in [false, true] {
+            let records = troubles.batch && { *state }.line(changed, rules);
+            steps.wish(records, Wish::Line { changed }, |next| drop(next.line(changed, rules)));
+        }
+        let loses_key = troubles.batch && !rules.batch_keys_stay && state.ledger.is_key_over();
+        steps.wish(loses_key, Wish::Prune, |next| next.ledger.key = None);
         steps.wish(troubles.consents && state.can_consent(rules), Wish::Consent, |next| next.consent(rules));
         steps.wish(troubles.restore && state.backup.is_none() && !state.restored, Wish::Backup, |next| {
             next.backup = Some(next.ledger);

@@ -54,6 +54,9 @@ fn wished(wish: Wish, message: usize) -> String {
         Wish::Consent => "the user consents".to_owned(),
         Wish::Cancel => format!("the application cancels message {message}"),
         Wish::Decide(decision) => format!("the operator decides message {message}: {decision}"),
+        Wish::Line { changed: false } => "the batch is run again".to_owned(),
+        Wish::Line { changed: true } => "the batch is run again with another content".to_owned(),
+        Wish::Prune => "old rows are deleted".to_owned(),
         Wish::Backup => "a backup is made".to_owned(),
     }
 }
