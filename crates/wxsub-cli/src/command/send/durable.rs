@@ -93,7 +93,7 @@ impl DurableBatch<'_> {
     ) -> Result<DurableRun<W>, CliError> {
         let mut run = DurableRun::new(results);
         self.record_lines(path, input, interrupt, &mut run).await?;
-        run.progress = Progress::of_lines(run.entries.len() as u64);
+        run.progress = Progress::of_lines(run.entries.len() as u64, run.ended());
         run.write_ended(self.gate);
         if !run.waiting.is_empty() && self.gate.stopped().is_none() {
             self.stop_if_paused().await?;
@@ -282,6 +282,7 @@ impl<W: Write> DurableRun<W> {
         let (message, invalid) = match recorded {
             Recorded::Rejected(report) => {
                 self.exit = self.exit.max(ExitStatus::Usage);
+                self.summary.count(number, &report);
                 self.entries.push(Entry { number, id, state: EntryState::Ended(report) });
                 return;
             }
@@ -292,10 +293,12 @@ impl<W: Write> DurableRun<W> {
         };
         self.entries.push(Entry { number, id, state: EntryState::Waiting });
         self.waiting.insert(message.id, index);
-        self.end(*message);
-        if let (Some(report), Some(entry)) = (invalid, self.entries.get_mut(index)) {
-            entry.state = EntryState::Ended(report);
-        }
+        self.end_with(*message, invalid);
+    }
+
+    /// How many lines have ended.
+    fn ended(&self) -> u64 {
+        (self.entries.len() - self.waiting.len()) as u64
     }
 
     /// The messages that wait, with their lines.
@@ -306,13 +309,20 @@ impl<W: Write> DurableRun<W> {
 
     /// Takes the message if it is final and one of the lines waits for it.
     fn end(&mut self, message: StoredMessage) {
+        self.end_with(message, None);
+    }
+
+    /// The same, with another report than that of the message.
+    fn end_with(&mut self, message: StoredMessage, other: Option<Box<SendReport>>) {
         if !message.state.is_final() {
             return;
         }
         let Some(index) = self.waiting.remove(&message.id) else { return };
         let Some(entry) = self.entries.get_mut(index) else { return };
         self.exit = self.exit.max(exit_status(&message));
-        entry.state = EntryState::Ended(Box::new(report(&message)));
+        let report = other.unwrap_or_else(|| Box::new(report(&message)));
+        self.summary.count(entry.number, &report);
+        entry.state = EntryState::Ended(report);
         if message.is_undecided() {
             self.unknown.push(UnknownLine { number: entry.number, id: entry.id.clone(), message });
         }
@@ -324,7 +334,7 @@ impl<W: Write> DurableRun<W> {
             self.write(self.head, gate);
             self.head += 1;
         }
-        self.progress.show((self.entries.len() - self.waiting.len()) as u64, &self.summary);
+        self.progress.show(self.ended(), &self.summary);
     }
 
     /// Writes the results of the lines after it, too.
@@ -336,7 +346,6 @@ impl<W: Write> DurableRun<W> {
     fn write(&mut self, index: usize, gate: &BatchGate) {
         let Some(entry) = self.entries.get_mut(index) else { return };
         let EntryState::Ended(report) = &entry.state else { return };
-        self.summary.count(entry.number, report);
         if let Err(text) = self.results.write(entry.number, report.result.clone(), entry.id.as_ref()) {
             gate.stop(StopReason::ResultsLost);
             self.progress.note(format_args!("not written: {text}"));

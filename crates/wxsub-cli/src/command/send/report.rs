@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write, stderr, stdout};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 use wxsub_api::{SendResult, SendStatus};
@@ -230,14 +230,20 @@ impl Progress {
         Self(None)
     }
 
-    /// Creates a bar for this many lines, with the rate and the time that is left.
-    pub(super) fn of_lines(lines: u64) -> Self {
+    /// Creates a bar for this many lines, of which some are done, with the rate and the time that is left.
+    pub(super) fn of_lines(lines: u64, done: u64) -> Self {
         let progress = Self::new(Some(lines));
         if let Some(bar) = &progress.0
             && let Ok(style) =
-                ProgressStyle::with_template("{wide_bar} {pos}/{len} lines, {per_sec}, {eta} left  {msg}")
+                ProgressStyle::with_template("{wide_bar} {pos}/{len} lines, {rate}, {eta} left  {msg}")
         {
-            bar.set_style(style);
+            let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // Writing to the terminal's line cannot fail.
+                let _ = write!(out, "{:.0}/s", state.per_sec());
+            };
+            bar.set_style(style.with_key("rate", rate));
+            bar.set_position(done);
+            bar.reset_eta();
         }
         progress
     }
