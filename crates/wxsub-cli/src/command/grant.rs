@@ -7,11 +7,12 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::Nonce;
+use wxsub_core::rfc3339;
+use wxsub_outbox::Ledger;
 use wxsub_outbox::id::GrantId;
 use wxsub_outbox::idempotency::Fingerprint;
 use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::view::GrantView;
-use wxsub_outbox::{Ledger, rfc3339};
 use wxsub_proto::OpenId;
 
 use crate::console;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use wxsub_core::rfc3339;
 use wxsub_outbox::idempotency::batch_client;
 use wxsub_outbox::ledger::{Applied, Change, PruneReport};
 use wxsub_outbox::retention::Retention;
-use wxsub_outbox::rfc3339;
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
 use crate::backend;

@@ -2,12 +2,13 @@
 
 use clap::Args;
 use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
+use wxsub_outbox::Ledger;
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::ledger::{Applied, Change, KeyKind, NewKey, NewMessage, Recorded};
 use wxsub_outbox::state::Priority;
 use wxsub_outbox::view::MessageView;
-use wxsub_outbox::{Ledger, rfc3339};
 
 use super::super::send::MessageFlags;
 use crate::backend;

@@ -3,12 +3,13 @@
 use std::io::{BufRead, IsTerminal, stdin};
 
 use clap::Args;
+use wxsub_core::rfc3339;
+use wxsub_outbox::Ledger;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{IdGenerator, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewDecision, NotDecided};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{Decision, GrantState, Reason};
-use wxsub_outbox::{Ledger, rfc3339};
 use wxsub_sqlite::SqliteLedger;
 
 use super::list::no_such_message;

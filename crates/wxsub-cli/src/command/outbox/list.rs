@@ -1,12 +1,13 @@
 //! `wxsub outbox list` and `show`.
 
 use clap::Args;
+use wxsub_core::rfc3339;
+use wxsub_outbox::Ledger;
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::view::{EventView, MessageList, MessageView};
-use wxsub_outbox::{Ledger, rfc3339};
 use wxsub_proto::{AppId, OpenId};
 
 use crate::console;
