@@ -115,7 +115,7 @@ fn killed_and_cut_off_batch_sends_every_line_at_most_once() {
         match outcomes[&u64::try_from(number).unwrap()].as_str() {
             "sent" => assert_eq!(accepted, 1, "{name}"),
             "maybe_sent" => {
-                said(&finished, &format!("maybe sent: line {number}, id \"line-{number}\", to {name}: "))
+                said(&finished, &format!("maybe sent: line {number}, id \"line-{number}\", to {name}: "));
             }
             other => panic!("line {number} is {other}: {}", finished.err),
         }

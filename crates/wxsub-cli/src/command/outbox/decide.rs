@@ -86,7 +86,7 @@ impl Decide {
         }
         match self.decision {
             Some(decision) => {
-                console::note(format_args!("type {decision} to confirm, or nothing to leave it:"))
+                console::note(format_args!("type {decision} to confirm, or nothing to leave it:"));
             }
             None => console::note("type assume_sent, give_up or send_again, or nothing to leave it:"),
         }
