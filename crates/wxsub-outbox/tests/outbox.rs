@@ -7,6 +7,10 @@
     reason = "tests may panic, and say why"
 )]
 
+#[path = "outbox/consents.rs"]
+mod consents;
+#[path = "outbox/gate.rs"]
+mod gate;
 #[path = "outbox/harness.rs"]
 mod harness;
 #[path = "outbox/queued.rs"]

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use wxsub_sandbox::{Fault, Journal, JournalRecord, Sandbox};
 
 use super::batch::quota;
-use super::weixin::{Breakable, Gate, SEND, STABLE_TOKEN, Weixin, allow, line, pointed_at};
+use super::weixin::{APPID, Breakable, Gate, SEND, STABLE_TOKEN, Weixin, allow, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
 
 /// A folder with a file of messages, a ledger and a journal.
@@ -201,6 +201,14 @@ fn quota_stops_and_the_rest_stays_queued() {
     let paused = desk.run(&weixin);
     assert_eq!((paused.code, weixin.seen(SEND)), (4, posted), "{}", paused.err);
     said(&paused, "errcode 45009 in an earlier run");
+    let ledger = ["--outbox", &desk.path("ledger.db"), "--appid", APPID];
+    let listed = wxsub(["outbox", "list", "--state", "queued"]).args(ledger).run();
+    said(&listed, "45009: the daily quota is used up; waits until ");
+    assert_eq!(listed.out.lines().filter(|line| line.contains("waits: quota")).count(), 80);
+    quota(&weixin, 100_000);
+    assert_eq!(wxsub(["outbox", "resume"]).args(ledger).run().code, 0);
+    let finished = desk.run(&weixin);
+    assert_eq!((finished.code, outcomes(&finished).len()), (0, 100), "{}", finished.err);
 }
 
 #[test]

@@ -1,0 +1,63 @@
+//! A gate decides when attempts begin, and hears how they end.
+
+use std::sync::{Arc, Mutex};
+
+use wxsub_core::clock::MonotonicInstant;
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::{App, Gate};
+
+use super::harness::{Harness, MINUTE, SECOND, SEND, TOKEN, client, ok};
+
+/// Lets so many attempts begin, and notes what it hears.
+#[derive(Debug, Default)]
+struct Permits(Mutex<(usize, Vec<MessageState>)>);
+
+impl Gate for Permits {
+    fn take(&self, most: usize, _: MonotonicInstant) -> usize {
+        let mut permits = self.0.lock().unwrap();
+        let taken = most.min(permits.0);
+        permits.0 -= taken;
+        taken
+    }
+
+    fn give_back(&self, unused: usize) {
+        self.0.lock().unwrap().0 += unused;
+    }
+
+    fn end_attempt(&self, settled: Option<&StoredMessage>, _: MonotonicInstant) {
+        self.0.lock().unwrap().1.extend(settled.map(|message| message.state));
+    }
+
+    fn next_at(&self) -> Option<MonotonicInstant> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn attempts_begin_only_with_permits_of_the_gate() {
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
+    weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+    weixin.respond_once(SEND, MockResponse::refuse_connection());
+    weixin.respond_always(SEND, ok());
+    let gate = Arc::new(Permits::default());
+    let app = App::new("wx1".parse().unwrap(), client(&clock, &weixin)).gate(gate.clone());
+    let harness = Harness::with_app(app, clock, weixin);
+    for user in ["a", "b", "c"] {
+        harness.enqueue(user).await;
+    }
+    let _worker = harness.run();
+    harness.clock.advance_and_run(MINUTE).await;
+    assert_eq!(harness.weixin.count(SEND), 0);
+    gate.0.lock().unwrap().0 = 1;
+    harness.clock.advance_and_run(5 * SECOND).await;
+    let heard = gate.0.lock().unwrap().1.clone();
+    assert!(harness.weixin.count(SEND) >= 1);
+    assert_eq!(heard, [MessageState::Queued], "the first attempt was not sent");
+    gate.0.lock().unwrap().0 = 100;
+    harness.clock.advance_and_run(MINUTE).await;
+    let (permits, heard) = gate.0.lock().unwrap().clone();
+    assert_eq!(heard[1..], [MessageState::Sent; 3]);
+    assert_eq!(permits, 97, "unused permits are given back");
+}
