@@ -6,11 +6,11 @@
 //! <https://developers.weixin.qq.com/doc/subscription/guide/product/message/One-time_subscription_info.html>
 
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, Grant, OpenId, Scene, TemplateId};
+use wxsub_proto::{AppId, Grant, OpenId, Remedy, Scene, TemplateId};
 
 use crate::id::GrantId;
-use crate::message::GrantEffect;
-use crate::state::GrantState;
+use crate::message::{Detail, GrantEffect, StoredMessage};
+use crate::state::{GrantState, Reason, Stage};
 
 /// What a consent is for: consents that agree in these four do not add up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,17 @@ impl Subject {
             template_id: grant.template_id().clone(),
             scene: grant.scene(),
         }
+    }
+
+    /// What the grant of this message is for; `None` if the message is invalid and that cannot be read.
+    #[must_use]
+    pub fn of_message(message: &StoredMessage) -> Option<Self> {
+        Some(Self {
+            appid: message.appid.clone(),
+            openid: message.touser.clone()?,
+            template_id: message.template_id.clone()?,
+            scene: message.scene?,
+        })
     }
 }
 
@@ -95,6 +106,23 @@ pub enum NotAdmitted {
     /// The app requires a grant, and there is none to use.
     #[error("grant: there is no open grant and the app requires one; ask the user for a consent")]
     NoGrant,
+}
+
+impl NotAdmitted {
+    /// Of the message of a batch that is recorded all the same.
+    pub(crate) fn rejection(self) -> (Reason, Detail) {
+        let reason = match self {
+            Self::GrantUnavailable => Reason::GrantUnavailable,
+            Self::NoGrant => Reason::NoGrant,
+        };
+        let detail = Detail {
+            stage: Some(Stage::Grant),
+            errmsg: Some(self.to_string()),
+            remedy: Some(Remedy::Stop),
+            ..Detail::default()
+        };
+        (reason, detail)
+    }
 }
 
 /// Whether a message may be recorded, and which grant it takes: the newest one of its subject decides.

@@ -11,7 +11,6 @@ use std::time::Duration;
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, ErrCode, Message, OpenId, Scene, TemplateId};
 
-use crate::grant::Subject;
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::IdempotencyKey;
 use crate::state::{Decision, EventKind, MessageState, Mode, Priority, Reason};
@@ -123,17 +122,6 @@ pub struct StoredEvent {
 }
 
 impl StoredMessage {
-    /// What its grant is for; `None` if it is invalid and that cannot be read.
-    #[must_use]
-    pub fn subject(&self) -> Option<Subject> {
-        Some(Subject {
-            appid: self.appid.clone(),
-            openid: self.touser.clone()?,
-            template_id: self.template_id.clone()?,
-            scene: self.scene?,
-        })
-    }
-
     /// Whether it is `maybe_sent` without a decision.
     #[must_use]
     pub fn is_undecided(&self) -> bool {

@@ -1,23 +1,22 @@
 //! `wxsub grant`: the consents of a ledger.
 
 mod import;
+mod nonce;
 mod record;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use wxsub_core::clock::UnixMillis;
-use wxsub_core::consent::Nonce;
 use wxsub_core::rfc3339;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::id::GrantId;
-use wxsub_outbox::idempotency::Fingerprint;
 use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::view::GrantView;
 use wxsub_proto::OpenId;
 
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
-use crate::ledger_file::{LedgerFlags, commit, ledger_error, now, unexpected};
+use crate::ledger_file::{LedgerFlags, commit, ledger_error, unexpected};
 use crate::output::Output;
 
 /// Record, list and void the consents of a ledger.
@@ -45,17 +44,6 @@ impl Grant {
             GrantCommand::Import(import) => import.run().await,
         }
     }
-}
-
-/// How long an imported consent is known: until then, importing it again makes no second grant.
-const KNOWN_FOR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
-
-/// Identifies a consent that was not verified here, by what its owner calls it.
-fn nonce(appid: &str, name: &str) -> Nonce {
-    let digest = Fingerprint::of_bytes(format!("grant\0{appid}\0{name}").as_bytes());
-    let mut bytes = [0; 16];
-    bytes.iter_mut().zip(digest.as_bytes()).for_each(|(byte, digest)| *byte = *digest);
-    Nonce::from_parts(bytes, now() + KNOWN_FOR)
 }
 
 /// List the grants of a user, oldest first.

@@ -12,7 +12,7 @@ use super::LedgerError;
 use super::change::{Applied, Change, Gone, NewDecision, NotCancelled, NotDecided, RestoreReport};
 use super::tables::{StoredWorker, Tables};
 use crate::app::{OperatorPause, Pauses, StoredApp};
-use crate::grant::{StoredGrant, admit_again, after};
+use crate::grant::{StoredGrant, Subject, admit_again, after};
 use crate::id::{MessageId, WorkerId};
 use crate::message::{GrantEffect, Settled, Settlement, StoredMessage, Transition};
 use crate::state::{Decision, GrantState, MessageState};
@@ -179,7 +179,7 @@ impl Changing<'_> {
             return Ok(Ok((Box::new(self.save(Some(&message), decided)?), None)));
         }
         let missing = || LedgerError::Inconsistent(format!("message {}: it has no user", message.id));
-        let subject = message.subject().ok_or_else(missing)?;
+        let subject = Subject::of_message(&message).ok_or_else(missing)?;
         let newest = self.tables.newest_grant(&subject)?;
         let grant = match admit_again(message.grant, newest.as_ref()) {
             Ok(grant) => grant,

@@ -4,7 +4,6 @@ use wxsub_core::SendError;
 use wxsub_core::error::Delivery;
 use wxsub_proto::{ErrCode, Operation, Remedy};
 
-use crate::grant::NotAdmitted;
 use crate::state::Stage;
 
 /// The end of an attempt, as its owner reports it.
@@ -80,17 +79,6 @@ impl Settlement {
 }
 
 impl Detail {
-    /// Of a message that its grant did not allow.
-    #[must_use]
-    pub fn not_admitted(why: NotAdmitted) -> Self {
-        Self {
-            stage: Some(Stage::Grant),
-            errmsg: Some(why.to_string()),
-            remedy: Some(Remedy::Stop),
-            ..Self::default()
-        }
-    }
-
     /// Of a message that breaks these rules.
     #[must_use]
     pub fn invalid(problems: String) -> Self {

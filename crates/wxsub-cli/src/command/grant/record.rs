@@ -11,7 +11,7 @@ use wxsub_outbox::id::{GrantId, IdGenerator};
 use wxsub_outbox::ledger::{Applied, Change, NewConsent};
 use wxsub_proto::{AppId, ConsentCallback, Grant, OpenId, Scene, TemplateId};
 
-use super::nonce;
+use super::nonce::nonce_of;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::ledger_file::{LedgerFlags, commit, now, open_or_create, unexpected};
@@ -118,7 +118,7 @@ impl Record {
         let scene: Option<Scene> = usage.required("--scene", self.scene.as_deref());
         let ((openid, template), scene) = usage.finish(openid.zip(template).zip(scene))?;
         let grant = Grant::assume_verified(openid, template, scene).map_err(CliError::unexpected)?;
-        let nonce = self.key.as_ref().map(|key| nonce(appid.as_str(), &format!("key:{key}")));
+        let nonce = self.key.as_ref().map(|key| nonce_of(appid.as_str(), &format!("key:{key}")));
         Ok((grant, nonce))
     }
 }

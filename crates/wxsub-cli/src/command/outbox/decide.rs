@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, stdin};
 use clap::Args;
 use wxsub_core::rfc3339;
 use wxsub_outbox::Ledger;
-use wxsub_outbox::grant::StoredGrant;
+use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{IdGenerator, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewDecision, NotDecided};
 use wxsub_outbox::message::StoredMessage;
@@ -141,11 +141,12 @@ impl Decide {
 
     /// Prints the evidence, and the consequence of each choice.
     async fn explain(&self, message: &StoredMessage, ledger: &SqliteLedger) -> Result<(), CliError> {
+        let subject = Subject::of_message(message);
         let grants = match &message.touser {
             Some(openid) => {
                 let all =
                     ledger.grants(&message.appid, openid).await.map_err(|error| ledger_error(&error))?;
-                all.into_iter().filter(|grant| Some(&grant.subject) == message.subject().as_ref()).collect()
+                all.into_iter().filter(|grant| Some(&grant.subject) == subject.as_ref()).collect()
             }
             None => Vec::new(),
         };

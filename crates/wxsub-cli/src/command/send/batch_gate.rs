@@ -30,7 +30,7 @@ struct GateState {
     attempts: u64,
     /// The line of each message of the batch.
     lines: HashMap<MessageId, u64>,
-    /// What the user is told.
+    /// Notes for the user.
     notes: Vec<String>,
 }
 

@@ -5,7 +5,7 @@ use wxsub_proto::AppId;
 use super::super::LedgerError;
 use super::super::change::{InvalidMessage, KeyKind, NewConsent, NewKey, NewMessage, NotRecorded, Recorded};
 use super::Changing;
-use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject, absorbs, admit};
+use crate::grant::{Consent, StoredGrant, Subject, absorbs, admit};
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{NEVER, StoredKey};
 use crate::message::{DEFAULT_LIFETIME, Detail, GrantEffect, StoredMessage};
@@ -88,14 +88,11 @@ impl Changing<'_> {
         message.parent_id = before.as_ref().map(|before| before.id);
         let transition = match (grant, attempted_by) {
             (Err(not_admitted), _) if key.as_ref().is_some_and(|key| key.kind == KeyKind::Batch) => {
-                let reason = match not_admitted {
-                    NotAdmitted::GrantUnavailable => Reason::GrantUnavailable,
-                    NotAdmitted::NoGrant => Reason::NoGrant,
-                };
+                let (reason, detail) = not_admitted.rejection();
                 if let Some(before) = before.filter(|before| before.reason == Some(reason)) {
                     return Ok(Ok(Recorded::Replayed(before)));
                 }
-                message.reject(reason, Detail::not_admitted(not_admitted), self.now)
+                message.reject(reason, detail, self.now)
             }
             (Err(not_admitted), _) => return Ok(Err(not_admitted.into())),
             (Ok(grant), None) => {
