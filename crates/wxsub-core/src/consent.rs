@@ -3,7 +3,7 @@
 
 mod nonces;
 
-pub use nonces::{InMemoryNonceStore, Nonce, NonceStore};
+pub use nonces::{InMemoryNonceStore, Nonce, NonceStore, NonceStoreError};
 
 use std::fmt;
 use std::sync::Arc;

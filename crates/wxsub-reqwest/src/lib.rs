@@ -45,7 +45,7 @@ pub use wxsub_client::{ApiKey, ControlServer, ControlServerError, ControlServerS
 pub use wxsub_core as core;
 pub use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 pub use wxsub_core::consent::{
-    InMemoryNonceStore, Nonce, NonceStore, SigningKey, VerificationError, VerifiedConsent,
+    InMemoryNonceStore, Nonce, NonceStore, NonceStoreError, SigningKey, VerificationError, VerifiedConsent,
 };
 pub use wxsub_core::proto::codec::RawResponse;
 pub use wxsub_core::proto::consent::ConsentUrl;

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use crate::clock::{Clock, SystemClock, UnixMillis};
-use crate::store::StoreError;
 
 /// The number that identifies one consent request until it expires.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +38,18 @@ impl fmt::Debug for Nonce {
     }
 }
 
+/// The store failed, and it is unknown whether the nonce was used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the nonce store failed: {0}; refuse the callback, and ask the user again")]
+pub struct NonceStoreError(String);
+
+impl NonceStoreError {
+    /// Creates an error. `detail` must not contain a secret.
+    pub fn new(detail: impl Into<String>) -> Self {
+        Self(detail.into())
+    }
+}
+
 /// Remembers which nonces were used, so that a callback is accepted once. Several servers need a store that they share.
 ///
 /// An application that stores its grants with `wxsub-outbox` needs none: the ledger uses the nonce up in the transaction that
@@ -48,11 +59,11 @@ pub trait NonceStore: Send + Sync + fmt::Debug {
     /// Records the nonce. Returns whether this is its first use.
     ///
     /// # Errors
-    /// [`StoreError`] if it is unknown whether the nonce was used. Refuse the callback.
+    /// [`NonceStoreError`] if it is unknown whether the nonce was used. Refuse the callback.
     ///
     /// # Cancel safety
     /// The nonce may or may not have been recorded.
-    async fn insert_if_new(&self, nonce: &Nonce) -> Result<bool, StoreError>;
+    async fn insert_if_new(&self, nonce: &Nonce) -> Result<bool, NonceStoreError>;
 }
 
 #[derive(Default)]
@@ -85,7 +96,7 @@ impl InMemoryNonceStore {
 
 #[async_trait]
 impl NonceStore for InMemoryNonceStore {
-    async fn insert_if_new(&self, nonce: &Nonce) -> Result<bool, StoreError> {
+    async fn insert_if_new(&self, nonce: &Nonce) -> Result<bool, NonceStoreError> {
         let now = self.clock.now().wall;
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.until.len() >= used.purge_at {
