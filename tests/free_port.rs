@@ -1,4 +1,4 @@
-//! Ports for processes that are told their port. The tests of wxsub-cli use it too.
+//! Ports for processes that listen on a given port. The tests of wxsub-cli use it too.
 
 use std::net::TcpListener;
 use std::process;
