@@ -1,6 +1,6 @@
 //! The names of a message's members, and common misspellings.
 
-/// The known members of each object.
+/// The known members of each object. The OpenAPI document lists them too, in `schema.rs` of `wxsub-api`.
 pub(super) const KNOWN: [(&str, &[&str]); 4] = [
     ("message", &["touser", "template_id", "url", "miniprogram", "scene", "title", "data"]),
     ("miniprogram", &["appid", "pagepath"]),
@@ -9,7 +9,10 @@ pub(super) const KNOWN: [(&str, &[&str]); 4] = [
 ];
 
 /// The number of known members.
-pub(super) const KNOWN_COUNT: usize = 12;
+pub(super) const KNOWN_COUNT: usize = {
+    let [(_, message), (_, miniprogram), (_, data), (_, content)] = KNOWN;
+    message.len() + miniprogram.len() + data.len() + content.len()
+};
 
 /// All known members: object and name. A member's place in this list is its index.
 fn members() -> impl Iterator<Item = (&'static str, &'static str)> {
