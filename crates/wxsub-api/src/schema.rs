@@ -1,4 +1,5 @@
-//! Descriptions for the OpenAPI document, of what `wxsub-proto` reads and writes.
+//! Descriptions for the OpenAPI document, of what `wxsub-proto` reads and writes. The members of a message are `KNOWN` in
+//! `message/draft/names.rs` there.
 
 use utoipa::ToSchema;
 
