@@ -1,14 +1,7 @@
 //! Fifty control servers in virtual time that share one token through one Redis, with faults drawn from a seed. A failing seed
 //! prints the command that runs it again with a full trace. docs/cluster-simulation.md describes faults and invariants.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "tests may panic, and say why"
-)]
+#![cfg(test)]
 
 mod cluster_simulation {
     mod cluster;
@@ -35,14 +28,15 @@ mod cluster_simulation {
     mod takeover;
 
     pub(crate) use cluster::Outcome;
+    pub(crate) use oracle::Summary;
     pub(crate) use seed::run;
-    pub(crate) use seeds::{SeedResult, run_seeds, seed_count};
+    pub(crate) use seeds::{run_seeds, seed_count};
     pub(crate) use takeover::{FetchPhase, run_calm, takeover};
 }
 
 use std::time::Duration;
 
-use cluster_simulation::{FetchPhase, Outcome, SeedResult, run, run_calm, run_seeds, seed_count, takeover};
+use cluster_simulation::{FetchPhase, Outcome, Summary, run, run_calm, run_seeds, seed_count, takeover};
 
 /// How many seeds run without `WXSUB_SEEDS`: few in a debug build, which is slow.
 const SEEDS: u64 = if cfg!(debug_assertions) { 3 } else { 200 };
@@ -56,28 +50,14 @@ const MAX_TAKEOVER: Duration = Duration::from_secs(32);
 /// The longest time until all servers hold a new token, if notifications arrive.
 const MAX_SPREAD: Duration = Duration::from_millis(50);
 
-impl SeedResult for Outcome {
-    fn violations(&self) -> &[String] {
-        &self.summary.violations
-    }
-}
-
 #[test]
 fn every_seed_keeps_the_invariants() {
-    let results = run_seeds("cluster_simulation every_seed", seed_count(SEEDS), run);
-    let sum = |count: fn(&Outcome) -> u64| results.iter().map(count).sum::<u64>();
+    let results = run_seeds("cluster_simulation every_seed", seed_count(SEEDS), run, Outcome::violations);
     eprintln!(
-        "{} seeds: {} sent, {} refused, {} not sent, {} maybe sent; {} token requests sent, {} arrived; {} crashes; \
-         {} store operations; settled after {:?}",
+        "{} seeds: {}; {} store operations; settled after {:?}",
         results.len(),
-        sum(|outcome| outcome.summary.sent),
-        sum(|outcome| outcome.summary.refused),
-        sum(|outcome| outcome.summary.not_sent),
-        sum(|outcome| outcome.summary.maybe_sent),
-        sum(|outcome| outcome.summary.token_requests),
-        sum(|outcome| outcome.summary.arrived_token_requests),
-        sum(|outcome| outcome.summary.crashes),
-        sum(|outcome| outcome.operations),
+        Summary::totals(&results.iter().map(|outcome| &outcome.summary).collect::<Vec<_>>()),
+        results.iter().map(|outcome| outcome.operations).sum::<u64>(),
         percentiles(results.iter().map(|outcome| outcome.unsettled).collect()),
     );
 }
@@ -95,12 +75,10 @@ fn killed_or_suspended_refresher_is_replaced_within_32_seconds() {
             let results = run_seeds(
                 "cluster_simulation killed_or_suspended_refresher",
                 TAKEOVER_RUNS,
-                |seed, verbose| {
-                    let (outcome, took) = takeover(seed, servers, at, verbose);
-                    Run { outcome, took }
-                },
+                |seed, verbose| takeover(seed, servers, at, verbose),
+                |(outcome, _)| outcome.violations(),
             );
-            let took: Vec<_> = results.iter().filter_map(|run| run.took).collect();
+            let took: Vec<_> = results.iter().filter_map(|(_, took)| *took).collect();
             assert!(3 * took.len() > results.len(), "of {servers}, {at:?}: only {} were hit", took.len());
             eprintln!("{servers} servers, {at:?}, {} runs: {:?}", took.len(), percentiles(took.clone()));
             all.extend(took);
@@ -111,21 +89,10 @@ fn killed_or_suspended_refresher_is_replaced_within_32_seconds() {
     assert!(max <= MAX_TAKEOVER, "{max:?}");
 }
 
-#[derive(Debug)]
-struct Run {
-    outcome: Outcome,
-    took: Option<Duration>,
-}
-
-impl SeedResult for Run {
-    fn violations(&self) -> &[String] {
-        self.outcome.violations()
-    }
-}
-
 #[test]
 fn new_token_reaches_all_servers_at_once() {
-    let results = run_seeds("cluster_simulation new_token", TAKEOVER_RUNS / 10, |seed, _| run_calm(seed, 50));
+    let run = |seed, _| run_calm(seed, 50);
+    let results = run_seeds("cluster_simulation new_token", TAKEOVER_RUNS / 10, run, Outcome::violations);
     let spreads: Vec<_> = results.iter().flat_map(|outcome| outcome.spreads.clone()).collect();
     let Percentiles { max, .. } = percentiles(spreads.clone());
     eprintln!("{} refreshes: {:?}", spreads.len(), percentiles(spreads));

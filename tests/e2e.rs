@@ -1,12 +1,6 @@
 //! End-to-end tests across crates, each over every route between client and sandbox.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests may panic"
-)]
+#![cfg(test)]
 
 /// Makes one test per route from each scenario.
 macro_rules! on_every_route {

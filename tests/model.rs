@@ -1,16 +1,11 @@
 //! A model of the protocol by which three servers share a token through a store. A search visits all states up to a bound.
 //! docs/cluster-model.md describes the model and the results.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "tests may panic, and say why"
-)]
+#![cfg(test)]
 
 mod model {
+    #[path = "../breadth_first.rs"]
+    pub(crate) mod breadth_first;
     pub(crate) mod conformance;
     mod fetch;
     mod properties;
@@ -24,12 +19,13 @@ mod model {
     pub(crate) mod trace_format;
 }
 
+use model::breadth_first::is_documented;
 use model::conformance::compare;
 use model::rules::{Generations, Put, Rules};
 use model::scenario::Scenario;
 use model::search::search;
 use model::state::State;
-use model::trace_format::{summary, trace};
+use model::trace_format::trace;
 
 const DOCUMENT: &str = include_str!("../docs/cluster-model.md");
 
@@ -59,9 +55,10 @@ fn servers_recover_from_faults() {
         if let Some(violation) = &found.violation {
             panic!("{}: {}", scenario.name, trace(&scenario.start, violation));
         }
-        eprintln!("{}", summary(scenario.name, &found));
+        eprintln!("{}", found.summary(scenario.name));
         let (State { refreshes_left, faults_left, .. }, states) = (scenario.start, found.states);
         is_documented(
+            DOCUMENT,
             &format!("| {} |", scenario.name),
             &format!("| {refreshes_left}, {faults_left} | {states} |"),
         );
@@ -80,9 +77,9 @@ fn some_faults_need_a_report() {
         let unreported = search(&scenario, &Rules::ALL);
         let violation = unreported.violation.unwrap();
         eprintln!("without a report ({}): {}", scenario.name, trace(&scenario.start, &violation));
-        is_documented(&format!("| {} |", scenario.name), &format!("| {} |", violation.path.len()));
+        is_documented(DOCUMENT, &format!("| {} |", scenario.name), &format!("| {} |", violation.path.len()));
         let reported = search(&Scenario { reports: true, ..scenario }, &Rules::ALL);
-        eprintln!("{}", summary(scenario.name, &reported));
+        eprintln!("{}", reported.summary(scenario.name));
         assert!(reported.violation.is_none() && reported.reported > 0, "{}", scenario.name);
     }
 }
@@ -138,14 +135,12 @@ fn each_rule_is_needed() {
             panic!("without \"{rule}\", no violation in {} states: {}", found.states, scenario.name);
         };
         eprintln!("without \"{rule}\" ({}): {}", scenario.name, trace(&scenario.start, violation));
-        is_documented(&format!("| {rule} |"), &format!("| {} | {} |", violation.what, violation.path.len()));
+        is_documented(
+            DOCUMENT,
+            &format!("| {rule} |"),
+            &format!("| {} | {} |", violation.what, violation.path.len()),
+        );
     }
-}
-
-/// Checks that the document has this row with these cells.
-fn is_documented(row: &str, cells: &str) {
-    let found = DOCUMENT.lines().any(|line| line.starts_with(row) && line.contains(cells));
-    assert!(found, "docs/cluster-model.md lacks {row} ... {cells}");
 }
 
 /// The search does not need two rules: one saves a call, the other is for `stable_token`, which is not modelled.

@@ -1,13 +1,6 @@
 //! Processes that share tokens through a real Redis.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "tests may panic, and say why"
-)]
+#![cfg(test)]
 
 mod free_port;
 

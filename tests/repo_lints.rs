@@ -1,6 +1,6 @@
 //! The rules of the repository, checked.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+#![cfg(test)]
 
 mod repo_lints {
     mod cycles;

@@ -1,7 +1,7 @@
 //! SDKs of other projects against the control server, as docs/moving-sdks.md describes. Tests that run an SDK are ignored by
 //! default, because they need Python, Node and the SDKs. `scripts/test --all` installs these and runs the tests.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
+#![cfg(test)]
 
 mod sdk {
     mod bodies;

@@ -1,6 +1,6 @@
 //! Planted secrets appear nowhere: not in logs at TRACE level, not in errors, not in `Debug`.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests may panic")]
+#![cfg(test)]
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

@@ -1,12 +1,6 @@
 //! What both transports do over TLS and through a proxy. The conformance suite tests all else.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests may panic"
-)]
+#![cfg(test)]
 
 use std::sync::Arc;
 

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tokio::runtime::Builder;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
 use wxsub_core::token::TokenEndpoint;
@@ -17,6 +16,7 @@ use super::node_clock::NodeClock;
 use super::node_faults::{NodeFault, NodeFaults, Target};
 use super::oracle::{Oracle, Summary};
 use super::redis::Redis;
+use super::seeds::{in_virtual_time, join_all};
 use super::server::{App, Server};
 use super::store_link::StoreLink;
 
@@ -48,17 +48,19 @@ pub(crate) struct Outcome {
     pub(crate) operations: u64,
 }
 
+impl Outcome {
+    pub(crate) fn violations(&self) -> &[String] {
+        &self.summary.violations
+    }
+}
+
 /// Runs a scenario. `verbose` prints a trace.
 pub(crate) fn run_scenario(scenario: Scenario, mut rng: Rng, verbose: bool) -> Outcome {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let mut cluster = Cluster::new(&scenario, verbose);
         let node_faults = cluster.start(scenario, &mut rng);
-        while let Some(ended) = cluster.tasks.join_next().await {
-            if let Err(panic) = ended {
-                cluster.oracle.report_violation(&format!("panic: {panic}"));
-            }
-        }
+        let tasks = std::mem::take(&mut cluster.tasks);
+        join_all(tasks, |panic| cluster.oracle.report_violation(panic)).await;
         // Late requests have arrived by now.
         cluster.clock.sleep(Duration::from_secs(120)).await;
         for openid in &*cluster.openids.lock().unwrap() {

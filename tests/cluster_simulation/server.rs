@@ -9,20 +9,15 @@ use futures_util::future::{join_all, join3};
 use tokio::sync::mpsc::UnboundedReceiver;
 use wxsub_core::Client;
 use wxsub_core::error::SendError;
-use wxsub_core::proto::{
-    AppId, AppSecret, ConsentAction, ConsentRequest, Grant, Message, OpenId, Operation, Scene, TemplateId,
-};
+use wxsub_core::proto::{AppId, AppSecret, Operation, TemplateId};
 use wxsub_core::token::{
     CachedToken, Evidence, Generation, TokenCache, TokenEndpoint, TokenEvent, TokenSource,
 };
 
 use super::invariants::Invariants;
-use super::network::Network;
+use super::network::{Network, SEND_TIMEOUT};
 use super::node_clock::NodeClock;
 use super::store_link::StoreLink;
-
-/// The deadline of one message.
-pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often the token is read.
 pub(super) const READ_INTERVAL: Duration = Duration::from_secs(10);
@@ -65,9 +60,8 @@ impl Server {
 
     /// Runs one process.
     async fn work(&self, mut rng: Rng) {
-        let (app, transport) = (&self.app, Arc::clone(&self.network));
-        let seed = rng.u64(..);
-        let cache = TokenCache::builder(app.appid.clone(), app.secret.clone(), transport.clone())
+        let (app, seed) = (&self.app, rng.u64(..));
+        let cache = TokenCache::builder(app.appid.clone(), app.secret.clone(), self.network.clone())
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .endpoint(app.endpoint)
@@ -76,12 +70,7 @@ impl Server {
             .on_event(self.observer())
             .build()
             .unwrap();
-        let client = Client::with_token_source(cache.clone(), transport)
-            .api_base("http://localhost".parse().unwrap())
-            .clock(self.clock.clone())
-            .timeout(SEND_TIMEOUT)
-            .rng_seed(seed)
-            .build();
+        let client = self.network.client(&cache, seed);
         join3(
             self.send_repeatedly(&cache, &client, rng),
             self.read_repeatedly(&cache),
@@ -115,7 +104,7 @@ impl Server {
     }
 
     async fn send(&self, cache: &TokenCache, client: &Client, openid: &str) {
-        let message = self.consented_message(openid.parse().unwrap());
+        let message = self.network.consented_message(&self.app.appid, &self.app.template, openid);
         let began = self.clock.elapsed();
         let held = cache.current().to_owned();
         if let Some(held) = &held {
@@ -155,19 +144,6 @@ impl Server {
         if held_valid && (network_works || error.operation() == Operation::FetchToken) {
             self.report_violation(&format!("{openid} failed although a valid token was held: {error}"));
         }
-    }
-
-    /// A message to which its user has consented.
-    fn consented_message(&self, openid: OpenId) -> Message {
-        let (scene, template) = (Scene::new(7).unwrap(), self.app.template.clone());
-        let request = ConsentRequest::new(self.app.appid.clone(), template.clone(), scene).unwrap();
-        let confirm = ConsentAction::Confirm { openid: openid.clone() };
-        self.network.weixin.sandbox.consent(request, confirm).unwrap();
-        Message::builder(Grant::assume_verified(openid, template, scene).unwrap())
-            .title("Title")
-            .content("Text")
-            .build()
-            .unwrap()
     }
 
     /// Reads the current token at the same times as all servers, and checks it.

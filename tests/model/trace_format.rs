@@ -1,29 +1,13 @@
 //! A path through the model in words.
 
-use std::fmt::Write as _;
-
-use super::search::{Found, Violation};
+use super::search::Violation;
 use super::state::{Outcome, Stage, State, Token};
 use super::step::{Act, Counted, Step};
 
-pub(crate) fn summary(name: &str, found: &Found) -> String {
-    let Found { states, at_rest, reported, .. } = found;
-    let recovery = match reported {
-        0 => "by itself".to_owned(),
-        _ => format!("after one report at {reported} of them"),
-    };
-    format!("{name}: {states} states, {at_rest} at rest, all recovered {recovery}")
-}
-
 pub(crate) fn trace(start: &State, violation: &Violation) -> String {
-    let mut trace = format!("{}, after {} steps:\n", violation.what, violation.path.len());
-    let mut before = start;
-    for (number, (step, after)) in violation.path.iter().enumerate() {
-        let _ = writeln!(trace, "  {:>2}. {}", number + 1, describe_step(before, *step, after));
-        before = after;
-    }
-    let _ = writeln!(trace, "  stored: {}; valid: token {}", name(before.store.token), before.newest);
-    trace
+    let last = violation.path.last().map_or(start, |(_, state)| state);
+    let end = format!("  stored: {}; valid: token {}\n", name(last.store.token), last.newest);
+    violation.trace(start, describe_step) + &end
 }
 
 fn describe_step(before: &State, step: Step, after: &State) -> String {

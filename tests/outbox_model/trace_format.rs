@@ -1,20 +1,13 @@
 //! A way through the model in words.
 
-use std::fmt::Write as _;
-
-use super::search::Wrong;
-use super::state::{Stage, State};
+use super::search::Violation;
+use super::state::{Ledger, Stage, State};
 use super::step::{Act, Fault, Step, Wish};
 
-pub(crate) fn trace(wrong: &Wrong) -> String {
-    let mut text = format!("{}, after {} steps:\n", wrong.what, wrong.path.len());
-    for (number, (step, after)) in wrong.path.iter().enumerate() {
-        let _ = writeln!(text, "  {:>2}. {}", number + 1, sentence(*step, after));
-    }
-    if let Some((_, last)) = wrong.path.last() {
-        let _ = writeln!(text, "  messages {:?}\n  grants {:?}", last.ledger.messages, last.ledger.grants);
-    }
-    text
+pub(crate) fn trace(start: &State, violation: &Violation) -> String {
+    let Ledger { messages, grants, .. } = violation.path.last().map_or(start, |(_, state)| state).ledger;
+    let end = format!("  messages {messages:?}\n  grants {grants:?}\n");
+    violation.trace(start, |_, step, after| sentence(step, after)) + &end
 }
 
 fn sentence(step: Step, after: &State) -> String {

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tokio::runtime::Builder;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use wxsub_core::clock::Clock;
@@ -19,14 +18,14 @@ use super::operator::{Operator, set_ledger_clock};
 use super::oracle::{Account, Oracle};
 use super::plan::{Plan, ProcessFault};
 use super::process::{Order, Process};
+use super::seeds::{in_virtual_time, join_all};
 use super::weixin::{Consents, Line};
 
 const PROCESSES: usize = 2;
 
 /// Plays one seed. `trace` prints every event.
 pub(crate) fn play(seed: u64, trace: bool) -> Account {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(run(seed, trace))
+    in_virtual_time(run(seed, trace))
 }
 
 async fn run(seed: u64, trace: bool) -> Account {
@@ -55,11 +54,7 @@ async fn run(seed: u64, trace: bool) -> Account {
     lives.spawn(world.operator(&mut dice).act());
     let World { plan, oracle, .. } = &world;
     lives.spawn(set_ledger_clock(Arc::clone(plan), Arc::clone(&ledger_clock), Arc::clone(oracle)));
-    while let Some(life) = lives.join_next().await {
-        if let Err(panic) = life {
-            oracle.violation(&format!("panic: {panic}"));
-        }
-    }
+    join_all(lives, |panic| oracle.violation(panic)).await;
     // What is slow has arrived by now.
     world.truth.sleep(Duration::from_secs(120)).await;
     invariants::check(plan, &world.ledger, ledger_clock.now().wall, &world.appid, oracle);

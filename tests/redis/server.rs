@@ -100,13 +100,3 @@ impl Drop for Redis {
         let _ = self.child.wait();
     }
 }
-
-/// What a monitor has received, until nothing comes for a moment.
-pub(crate) fn seen(mut monitor: TcpStream) -> String {
-    let mut all = Vec::new();
-    let mut piece = [0; 65_536];
-    while let Ok(read @ 1..) = monitor.read(&mut piece) {
-        all.extend_from_slice(&piece[..read]);
-    }
-    String::from_utf8_lossy(&all).into_owned()
-}

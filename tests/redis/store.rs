@@ -1,5 +1,7 @@
 //! The store passes the conformance suite, also with many writers and with clock skew.
 
+use std::io::Read;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use wxsub_core::testing::{ManualClock, store_conformance};
 use wxsub_core::token::Generation;
 use wxsub_redis::{RedisStore, RedisStoreBuilder};
 
-use super::server::{Redis, seen};
+use super::server::Redis;
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -201,4 +203,14 @@ async fn stored_token_is_published() {
     let monitor = redis.monitor();
     store.compare_and_set(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
     assert!(seen(monitor).contains(r#""PUBLISH" "wxsub:{wx1}:changes" "5""#));
+}
+
+/// What a monitor has received, until nothing comes for a moment.
+fn seen(mut monitor: TcpStream) -> String {
+    let mut all = Vec::new();
+    let mut piece = [0; 65_536];
+    while let Ok(read @ 1..) = monitor.read(&mut piece) {
+        all.extend_from_slice(&piece[..read]);
+    }
+    String::from_utf8_lossy(&all).into_owned()
 }

@@ -111,6 +111,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "httpdate",
             "hyper",
             "hyper-util",
+            "jiff",
             "maud",
             "percent-encoding",
             "serde",

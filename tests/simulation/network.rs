@@ -8,7 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fastrand::Rng;
+use wxsub_core::Client;
 use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::proto::{AppId, ConsentAction, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId};
+use wxsub_core::token::TokenCache;
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_sandbox::{Response, Sandbox};
 
@@ -47,6 +50,30 @@ impl Weixin {
     fn refuse(&self, sent: &SentRequest, errcode: i32, errmsg: &str) -> ExchangeResult {
         self.oracle.request_arrived(&sent.target);
         Ok(RawResponse::new(200, format!(r#"{{"errcode":{errcode},"errmsg":"{errmsg}"}}"#).into()))
+    }
+}
+
+/// The deadline of one message.
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Network {
+    /// The client of one process, which sends over this network.
+    pub(super) fn client(self: &Arc<Self>, cache: &TokenCache, seed: u64) -> Client {
+        Client::with_token_source(cache.clone(), self.clone())
+            .api_base("http://localhost".parse().unwrap())
+            .clock(self.clock.clone())
+            .timeout(SEND_TIMEOUT)
+            .rng_seed(seed)
+            .build()
+    }
+
+    /// A message to which its user consents now.
+    pub(super) fn consented_message(&self, appid: &AppId, template: &TemplateId, openid: &str) -> Message {
+        let (scene, openid): (_, OpenId) = (Scene::new(7).unwrap(), openid.parse().unwrap());
+        let request = ConsentRequest::new(appid.clone(), template.clone(), scene).unwrap();
+        self.weixin.sandbox.consent(request, ConsentAction::Confirm { openid: openid.clone() }).unwrap();
+        let grant = Grant::assume_verified(openid, template.clone(), scene).unwrap();
+        Message::builder(grant).title("Title").content("Text").build().unwrap()
     }
 }
 

@@ -7,21 +7,17 @@ use fastrand::Rng;
 use futures_util::future::{join, join_all};
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
-use wxsub_core::proto::{
-    AppId, AppSecret, ConsentAction, ConsentRequest, Grant, Message, OpenId, Operation, Scene, TemplateId,
-};
+use wxsub_core::proto::{AppId, AppSecret, Operation, TemplateId};
 use wxsub_core::store::TokenStore;
 use wxsub_core::token::{Generation, TokenCache, TokenEndpoint, TokenSource};
 
 use super::faults::FaultWindow;
-use super::network::Network;
+use super::network::{Network, SEND_TIMEOUT};
 use super::node_clock::NodeClock;
 use super::schedule::ScheduledEvent;
 
 /// After this time without a fault, everything works.
 const CALM_AFTER: Duration = Duration::from_secs(600);
-/// The deadline of one message.
-const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Node {
     pub(super) number: usize,
@@ -64,9 +60,8 @@ impl Node {
 
     /// Runs one process.
     async fn work(&self, mut rng: Rng) {
-        let transport = Arc::clone(&self.network);
         let seed = rng.u64(..);
-        let builder = TokenCache::builder(self.appid.clone(), self.secret.clone(), transport.clone())
+        let builder = TokenCache::builder(self.appid.clone(), self.secret.clone(), self.network.clone())
             .api_base("http://localhost".parse().unwrap())
             .clock(self.clock.clone())
             .endpoint(self.endpoint)
@@ -76,12 +71,7 @@ impl Node {
             None => builder,
         };
         let cache = builder.build().unwrap();
-        let client = Client::with_token_source(cache.clone(), transport)
-            .api_base("http://localhost".parse().unwrap())
-            .clock(self.clock.clone())
-            .timeout(SEND_TIMEOUT)
-            .rng_seed(seed)
-            .build();
+        let client = self.network.client(&cache, seed);
         join(self.send_repeatedly(&client, rng), self.read_repeatedly(&cache)).await;
     }
 
@@ -102,20 +92,7 @@ impl Node {
     }
 
     async fn send(&self, client: &Client, openid: &str) {
-        let openid_: OpenId = openid.parse().unwrap();
-        let (scene, template) = (Scene::new(7).unwrap(), self.template.clone());
-        let request = ConsentRequest::new(self.appid.clone(), template.clone(), scene).unwrap();
-        self.network
-            .weixin
-            .sandbox
-            .consent(request, ConsentAction::Confirm { openid: openid_.clone() })
-            .unwrap();
-        let message = Message::builder(Grant::assume_verified(openid_, template, scene).unwrap())
-            .title("Title")
-            .content("Text")
-            .build()
-            .unwrap();
-
+        let message = self.network.consented_message(&self.appid, &self.template, openid);
         let began = self.clock.elapsed();
         let outcome = client.send(&message).await;
         let oracle = &self.network.weixin.oracle;

@@ -33,6 +33,23 @@ pub(crate) struct Summary {
     pub(crate) violations: Vec<String>,
 }
 
+impl Summary {
+    /// The totals over several seeds. They show that faults are frequent enough to matter, and that most sends succeed.
+    pub(crate) fn totals(all: &[&Self]) -> String {
+        let sum = |count: fn(&Self) -> u64| all.iter().copied().map(count).sum::<u64>();
+        format!(
+            "{} sent, {} refused, {} not sent, {} maybe sent; {} token requests sent, {} arrived; {} crashes",
+            sum(|one| one.sent),
+            sum(|one| one.refused),
+            sum(|one| one.not_sent),
+            sum(|one| one.maybe_sent),
+            sum(|one| one.token_requests),
+            sum(|one| one.arrived_token_requests),
+            sum(|one| one.crashes),
+        )
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Token,

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use wxsub_core::proto::{AppId, AppSecret, TemplateId};
 use wxsub_core::store::{MemoryStore, TokenStore};
@@ -18,6 +17,7 @@ use super::node::Node;
 use super::node_clock::NodeClock;
 use super::oracle::{Oracle, Summary};
 use super::schedule::{ScheduledEvent, draw_schedule};
+use super::seeds::{in_virtual_time, join_all};
 
 const NODES: usize = 100;
 /// All faults end before this.
@@ -27,8 +27,7 @@ const END: Duration = Duration::from_secs(5 * 3600 + 1800);
 
 /// Runs one seed. `verbose` prints a trace.
 pub(crate) fn run(seed: u64, verbose: bool) -> Summary {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    in_virtual_time(async {
         let clock = Arc::new(NodeClock::new());
         let oracle = Arc::new(Oracle::new(Arc::clone(&clock), verbose));
         let sandbox_clock = Arc::clone(&clock);
@@ -38,12 +37,9 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Summary {
         while scenario.nodes < NODES {
             scenario.add_app();
         }
-        while let Some(ended) = scenario.tasks.join_next().await {
-            if let Err(panic) = ended {
-                scenario.oracle.report_violation(&format!("panic: {panic}"));
-            }
-        }
-        scenario.oracle.summary()
+        let Scenario { oracle, tasks, .. } = scenario;
+        join_all(tasks, |panic| oracle.report_violation(panic)).await;
+        oracle.summary()
     })
 }
 

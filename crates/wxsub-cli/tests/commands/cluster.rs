@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use self::node::{Node, wait_for};
 use self::scenario::{EVENTS, FetchCounts, PREFIX, Scenario, ScenarioResult, fetch_every_minute};
-use self::server::{Redis, seen};
+use self::server::Redis;
 use self::traffic::{Call, messages, pause, read, seconds};
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, TEMPLATE, Weixin, allow};

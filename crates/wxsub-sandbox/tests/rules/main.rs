@@ -2,22 +2,15 @@
 //!
 //! [INF] marks an inferred rule. [CHOSEN] marks a choice of the sandbox where nothing is known.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod control;
-#[cfg(test)]
 mod faults;
-#[cfg(test)]
 mod journal;
-#[cfg(test)]
 #[cfg(feature = "pages")]
 mod pages;
-#[cfg(test)]
 mod quota;
-#[cfg(test)]
 mod send;
-#[cfg(test)]
 mod stable_token;
-#[cfg(test)]
 mod token;
-#[cfg(test)]
 mod weixin;
