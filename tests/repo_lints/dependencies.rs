@@ -164,6 +164,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "httpdate",
             "indicatif",
             "percent-encoding",
+            "rlimit",
             "sd-notify",
             "serde",
             "serde_json",

@@ -34,7 +34,7 @@ pub enum ProblemKind {
     TooLarge,
     /// A field of the body is invalid.
     Invalid,
-    /// Too many reports.
+    /// Too many reports, or too many requests of the client at once.
     RateLimited,
     /// The server is at its limit of concurrent requests.
     Overloaded,
@@ -165,7 +165,7 @@ impl ProblemKind {
             Self::Incomplete => "Incomplete request",
             Self::TooLarge => "Too large",
             Self::Invalid => "Invalid",
-            Self::RateLimited => "Too many reports",
+            Self::RateLimited => "Too many requests",
             Self::Overloaded => "Server overloaded",
             Self::AuditUnavailable => "Audit unavailable",
             Self::NoToken => "No usable token",
@@ -197,6 +197,7 @@ impl ProblemKind {
                 | Self::Forbidden
                 | Self::NotFound
                 | Self::MethodNotAllowed
+                | Self::RateLimited
                 | Self::Overloaded
                 | Self::AuditUnavailable
         )

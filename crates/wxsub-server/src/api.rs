@@ -1,5 +1,4 @@
-//! The routes of the server, and what surrounds every handler: duration metrics, the limit of concurrent requests, and the
-//! audit line.
+//! The routes of the server, and what surrounds every handler: duration metrics and the audit line.
 
 mod client_address;
 mod observer;
@@ -27,7 +26,7 @@ use crate::state::audit::{Action, ApiSurface};
 pub(crate) fn router(state: &Arc<ServerState>, with_metrics: bool) -> Router {
     let routes = v1_routes(state)
         .merge(weixin_routes(state))
-        .fallback(unknown.layer(RouteObserver::new(state, "other").limited(weixin_compat::overloaded)))
+        .fallback(unknown.layer(RouteObserver::new(state, "other")))
         .merge(public_routes(state));
     let routes = if with_metrics { routes.merge(metrics_route(state)) } else { routes };
     routes.with_state(Arc::clone(state))
@@ -40,57 +39,54 @@ pub(crate) fn metrics_router(state: &Arc<ServerState>) -> Router {
 
 /// The v1 API.
 fn v1_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
-    let limited = |path| RouteObserver::new(state, path).limited(v1::overloaded);
-    let audited = |path, action| limited(path).audited(ApiSurface::V1, action);
-    let messages = RouteObserver::new(state, path::MESSAGES).limited(v1::messages::overloaded);
+    let observed = |path| RouteObserver::new(state, path);
+    let audited = |path, action| observed(path).audited(ApiSurface::V1, action);
     Router::new()
         .route(
             path::APPS,
             get(v1::apps::list.layer(audited(path::APPS, Action::List)))
-                .fallback(v1::only_get.layer(limited(path::APPS))),
+                .fallback(v1::only_get.layer(observed(path::APPS))),
         )
         .route(
             path::ACCESS_TOKEN,
             get(v1::token::read.layer(audited(path::ACCESS_TOKEN, Action::Read)))
-                .fallback(v1::only_get.layer(limited(path::ACCESS_TOKEN))),
+                .fallback(v1::only_get.layer(observed(path::ACCESS_TOKEN))),
         )
         .route(
             path::REPORT,
             post(v1::token::report.layer(audited(path::REPORT, Action::Report)))
-                .fallback(v1::only_post.layer(limited(path::REPORT))),
+                .fallback(v1::only_post.layer(observed(path::REPORT))),
         )
         .route(
             path::MESSAGES,
-            post(v1::messages::send_one.layer(messages.clone().audited(ApiSurface::V1, Action::Send)))
-                .fallback(v1::only_post.layer(messages)),
+            post(v1::messages::send_one.layer(audited(path::MESSAGES, Action::Send)))
+                .fallback(v1::only_post.layer(observed(path::MESSAGES))),
         )
 }
 
 /// The Weixin-compatible API.
 fn weixin_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
-    let limited = |path| RouteObserver::new(state, path).limited(weixin_compat::overloaded);
-    let audited = |path, action| limited(path).audited(ApiSurface::Weixin, action);
-    // The key is in the body, so the handler takes the permit itself, after it has read the body.
-    let stable = RouteObserver::new(state, stable_token::PATH).audited(ApiSurface::Weixin, Action::Read);
+    let observed = |path| RouteObserver::new(state, path);
+    let audited = |path, action| observed(path).audited(ApiSurface::Weixin, action);
     Router::new()
         .route(
             token::PATH,
             get(weixin_compat::token::read.layer(audited(token::PATH, Action::Read)))
-                .fallback(weixin_compat::only_get.layer(limited(token::PATH))),
+                .fallback(weixin_compat::only_get.layer(observed(token::PATH))),
         )
         .route(
             stable_token::PATH,
-            post(weixin_compat::token::read_stable.layer(stable))
-                .fallback(weixin_compat::only_post.layer(limited(stable_token::PATH))),
+            post(weixin_compat::token::read_stable.layer(audited(stable_token::PATH, Action::Read)))
+                .fallback(weixin_compat::only_post.layer(observed(stable_token::PATH))),
         )
         .route(
             subscribe::PATH,
             post(weixin_compat::subscribe::send_one.layer(audited(subscribe::PATH, Action::Send)))
-                .fallback(weixin_compat::only_post.layer(limited(subscribe::PATH))),
+                .fallback(weixin_compat::only_post.layer(observed(subscribe::PATH))),
         )
 }
 
-/// The routes of operators. They need no key and work under overload too.
+/// The routes of operators. They need no key.
 fn public_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
     Router::new()
         .route(path::LIVEZ, get(public::liveness.layer(RouteObserver::new(state, path::LIVEZ))))

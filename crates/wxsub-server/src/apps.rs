@@ -2,6 +2,8 @@
 
 mod history;
 mod key_expiry;
+mod load;
+mod open_files;
 mod probe;
 mod report_limiter;
 mod send;
@@ -23,11 +25,12 @@ use wxsub_core::transport::Transport;
 use wxsub_proto::{AccessToken, ApiError, AppId};
 
 pub(crate) use self::history::{ServedToken, TokenHistory};
+pub(crate) use self::load::{Load, RequestPermit};
 use self::probe::Probe;
 use self::report_limiter::Admission;
 pub use self::send::failed_send;
 pub(crate) use self::send::{SendJob, SendOutcome};
-pub(crate) use self::server_state::{ConfigSnapshot, RequestPermit, ServerState};
+pub(crate) use self::server_state::{ConfigSnapshot, MAX_KEYLESS_BODIES, ServerState};
 use crate::config::AppConfig;
 use crate::state::metrics::Metrics;
 
@@ -55,6 +58,8 @@ pub(crate) struct ManagedApp {
     client: Client,
     history: Arc<TokenHistory>,
     probe: Arc<Probe>,
+    /// The load of callers that present an access token of the app.
+    pub(crate) load: Arc<Load>,
     clock: Arc<dyn Clock>,
     /// Time of the first failed fetch since the last success.
     failing_since: Arc<Mutex<Option<UnixMillis>>>,
@@ -122,6 +127,7 @@ impl ManagedApp {
             client,
             history,
             probe,
+            load: Arc::default(),
             clock: Arc::clone(&services.clock),
             failing_since,
         }

@@ -85,7 +85,11 @@ impl fmt::Debug for Tls {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
+    /// Open connections of one address.
+    pub(crate) connections_per_address: usize,
     pub(crate) in_flight: usize,
+    /// Requests in flight of one client.
+    pub(crate) in_flight_per_key: usize,
     /// Limit for receiving the head of a request.
     pub(crate) header: Duration,
     /// Limit for handling a request.
@@ -276,7 +280,9 @@ fn limits(mut section: TableReader<'_>) -> Limits {
     let mut number = |key, range, default| section.number(key, range, default);
     let limits = Limits {
         connections: number("connections", 1..=1_000_000, 4096) as usize,
+        connections_per_address: number("connections_per_address", 1..=1_000_000, 1024) as usize,
         in_flight: number("in_flight", 1..=1_000_000, 1024) as usize,
+        in_flight_per_key: number("in_flight_per_key", 1..=1_000_000, 512) as usize,
         header: Duration::from_secs(number("header_timeout_s", 1..=600, 10).into()),
         request: Duration::from_secs(number("request_timeout_s", 1..=600, 30).into()),
         body: number("body_bytes", 1024..=1_048_576, 65_536) as usize,

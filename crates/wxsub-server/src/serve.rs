@@ -34,13 +34,20 @@ pub struct ServerBuilder {
     clock: Arc<dyn Clock>,
     store: Option<Arc<dyn TokenStore>>,
     transport: Option<Arc<dyn Transport>>,
+    open_files: Option<usize>,
 }
 
 impl Server {
     /// Starts a server with this configuration.
     #[must_use]
     pub fn builder(config: Config) -> ServerBuilder {
-        ServerBuilder { config, clock: Arc::new(SystemClock::new()), store: None, transport: None }
+        ServerBuilder {
+            config,
+            clock: Arc::new(SystemClock::new()),
+            store: None,
+            transport: None,
+            open_files: None,
+        }
     }
 
     /// The routes of the server, for your own axum application.
@@ -58,6 +65,7 @@ impl Server {
     pub fn reload(&self, config: &Config) {
         self.state.apply_config(config);
         self.state.warn_of_expiring_keys();
+        self.state.warn_of_few_files();
         self.state.prefetch_tokens();
     }
 
@@ -100,6 +108,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how many files and sockets the process may have open, if that is known. The server accepts only as many connections
+    /// as leave files for everything else.
+    #[must_use]
+    pub fn open_files(mut self, limit: Option<usize>) -> Self {
+        self.open_files = limit;
+        self
+    }
+
     /// Builds the server. It fetches no token yet.
     ///
     /// # Errors
@@ -108,7 +124,7 @@ impl ServerBuilder {
     /// # Cancel safety
     /// Dropping the future has no lasting effect. Build again.
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { config, clock, store, transport } = self;
+        let Self { config, clock, store, transport, open_files } = self;
         let mut corrupt_apps = HashSet::new();
         let files = match (&store, &config.state_dir) {
             (None, Some(folder)) => Some(FileStore::open(folder, Arc::clone(&clock)).await?),
@@ -130,7 +146,7 @@ impl ServerBuilder {
         let services = Services { clock, store, metrics: Arc::new(Metrics::new()), transport };
         let (clock, failures) = (Arc::clone(&services.clock), services.metrics.audit_failures());
         let audit = Audit::start(&config.audit, clock, failures).map_err(BuildError::Audit)?;
-        let state = Arc::new(ServerState::new(&config, services, audit, corrupt_apps));
+        let state = Arc::new(ServerState::new(&config, services, audit, corrupt_apps, open_files));
         Ok(Server { state, has_metrics_listener: config.metrics_listen.is_some() })
     }
 }

@@ -87,6 +87,7 @@ async fn serve(
         None => None,
     };
     let server = Server::builder(config.clone())
+        .open_files(raise_open_files())
         .build()
         .await
         .map_err(|error| CliError::new(ExitStatus::Usage, error))?;
@@ -115,6 +116,18 @@ async fn serve(
         } => {}
     }
     Ok(ExitStatus::Success)
+}
+
+/// Raises the soft limit of open files to the hard one. Returns the limit, if it is known.
+#[cfg(unix)]
+fn raise_open_files() -> Option<usize> {
+    let raised = rlimit::increase_nofile_limit(u64::MAX);
+    usize::try_from(raised.or_else(|_| rlimit::Resource::NOFILE.get_soft()).ok()?).ok()
+}
+
+#[cfg(not(unix))]
+fn raise_open_files() -> Option<usize> {
+    None
 }
 
 /// Tells systemd when the server is ready and when it stops. Does nothing without `NOTIFY_SOCKET`.

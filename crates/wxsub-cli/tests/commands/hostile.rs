@@ -10,6 +10,7 @@ use wxsub_sandbox::Fault;
 
 use super::interrupt::signal;
 use super::served::{ALL, Served, ask, client, config, head};
+use super::wxsub::{folder, wxsub};
 use super::weixin::{APPID, CLASSIC_TOKEN, SEND, STABLE_TOKEN, Weixin, line};
 use crate::free_port::free_port;
 
@@ -107,6 +108,55 @@ fn full_main_port_does_not_block_metrics() {
     let (status, metrics) = ask(&free.to_string(), "GET", "/metrics", "", b"").unwrap();
     assert!(status == 200 && metrics.contains("wxsub_token_reads_total{api=\"v1\"} 1"), "{metrics}");
     assert_eq!(crowd.len(), 4);
+}
+
+/// Requests to a silent Weixin use up the open files. Refresh, state file, reload and metrics still work.
+#[cfg(unix)]
+#[test]
+fn used_up_open_files_stop_only_new_connections() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let (state, free) = (folder(), SocketAddr::from(([127, 0, 0, 1], free_port())));
+    let top = format!("metrics_listen = \"{free}\"\nstate_dir = \"{}\"\n{lines}", state.path().display());
+    let config = config("files.toml", &weixin.base, &top);
+    let call = wxsub(["serve", "--config", &config]).under_shell("ulimit -n 160 && exec \"$0\" \"$@\"");
+    let mut server = Served::start_as(call);
+    let warning = server.wait_until_it_says("the limit of open files is too low");
+    assert!(warning.contains("accepted_connections=40") && warning.contains("open_files=160"), "{warning}");
+    let token = server.token(&key)["access_token"].as_str().unwrap().to_owned();
+    let state_file = state.path().join(format!("{APPID}.json"));
+    let before = std::fs::read(&state_file).unwrap();
+    let metrics = || {
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: {free}\r\nConnection: close\r\n\r\n");
+        let mut stream = TcpStream::connect(free).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        until_closed(stream)
+    };
+    let request = |method: &str, path: &str, body: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let report = request("POST", &route("access_token/report"), &json!({ "access_token": token }).to_string());
+    let (begun, rest) = report.split_at(report.len() - 5);
+    let mut reporting = connect(&server, begun.as_bytes());
+    while !metrics().contains("wxsub_limit_used{limit="bodies_per_key"} 1") {}
+    weixin.sandbox.add_fault(SEND, 999, Fault::Hang);
+    let message = request("POST", &route("messages"), &line("oUser", 1, "Hi"));
+    let crowd: Vec<_> = (0..300).map(|_| connect(&server, message.as_bytes())).collect();
+    while !metrics().contains("wxsub_limit_used{limit=\"in_flight\"} 39") {}
+    reporting.write_all(rest.as_bytes()).unwrap();
+    let mut piece = [0; 4096];
+    let length = reporting.read(&mut piece).unwrap();
+    let response = String::from_utf8_lossy(&piece[..length]).into_owned();
+    assert!(response.starts_with("HTTP/1.1 200") && !response.contains(&token), "{response}");
+    while std::fs::read(&state_file).unwrap() == before {}
+    signal(&server.child, "HUP");
+    server.wait_until_it_says("the configuration was reloaded");
+    assert!(metrics().starts_with("HTTP/1.1 200"));
+    assert_eq!(crowd.len(), 300);
 }
 
 /// A reload raises the limit at once.

@@ -1,4 +1,4 @@
-//! The layer around every handler: it measures the response, limits concurrent requests, and writes the audit line.
+//! The layer around every handler: it measures the response and writes the audit line.
 //!
 //! It wraps handlers with [`Handler::layer`](axum::handler::Handler::layer) and not routes, and its future is not boxed.
 //! A layer of a route would allocate three times for every request.
@@ -18,7 +18,7 @@ use wxsub_core::clock::MonotonicInstant;
 
 use super::request::RequestContext;
 use super::{v1, weixin_compat};
-use crate::apps::{RequestPermit, ServerState};
+use crate::apps::ServerState;
 use crate::state::audit::{Action, ApiSurface, Unrecorded};
 
 /// What surrounds the handler of one route.
@@ -27,8 +27,6 @@ pub(super) struct RouteObserver {
     state: Arc<ServerState>,
     /// The path of the route, as the label of its metrics.
     route: &'static str,
-    /// The response at the limit of concurrent requests, if the limit applies.
-    overloaded: Option<fn() -> Response>,
     audit: Option<(ApiSurface, Action)>,
     /// The durations of responses with status 200. Looked up once.
     ok_durations: Arc<OnceLock<Histogram>>,
@@ -38,15 +36,10 @@ impl RouteObserver {
     /// Measures responses under this label.
     pub(super) fn new(state: &Arc<ServerState>, route: &'static str) -> Self {
         let (state, ok_durations) = (Arc::clone(state), Arc::default());
-        Self { state, route, overloaded: None, audit: None, ok_durations }
+        Self { state, route, audit: None, ok_durations }
     }
 
-    /// Also limits concurrent requests. Beyond the limit this response is returned.
-    pub(super) fn limited(self, overloaded: fn() -> Response) -> Self {
-        Self { overloaded: Some(overloaded), ..self }
-    }
-
-    /// Also writes an audit line for each request below the limit.
+    /// Also writes an audit line for each request.
     pub(super) fn audited(self, api: ApiSurface, action: Action) -> Self {
         Self { audit: Some((api, action)), ..self }
     }
@@ -105,20 +98,11 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let observer = self.observer.clone();
         let started_at = observer.state.clock().now().mono;
-        let permit = match observer.overloaded.map(|response| (observer.state.try_acquire_permit(), response))
-        {
-            None => None,
-            Some((Some(permit), _)) => Some(permit),
-            Some((None, overloaded)) => {
-                let work = Work::Ready(overloaded());
-                return ObservedFuture { work, observer, started_at, context: None, _permit: None };
-            }
-        };
         let context = observer
             .audit
             .map(|(api, action)| RequestContext::begin(&observer.state, &mut request, api, action));
         let work = Work::Handler(self.handler.call(request));
-        ObservedFuture { work, observer, started_at, context, _permit: permit }
+        ObservedFuture { work, observer, started_at, context }
     }
 }
 
@@ -129,7 +113,6 @@ pub(super) struct ObservedFuture<F> {
     observer: RouteObserver,
     started_at: MonotonicInstant,
     context: Option<RequestContext>,
-    _permit: Option<RequestPermit>,
 }
 
 /// Waits until the audit line of a response is recorded.
@@ -137,7 +120,7 @@ type Recording = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 enum Work<F> {
     Handler(F),
-    /// The response at the limit, or of a request without an audit line.
+    /// The response of a request without an audit line.
     Ready(Response),
     Recording(Recording),
 }

@@ -65,6 +65,8 @@ pub(super) fn authorize_for_app(
 fn identify(context: &RequestContext, key: Result<ApiKey, Denial>) -> Result<Arc<ApiClient>, Denial> {
     let digest = ApiKeyDigest::of(&key?);
     let (client, key) = find_by_key(&context.snapshot().clients, &digest).ok_or(Denial::UnknownKey)?;
+    let (load, client) = (&client.load, &client.config);
+    context.set_caller(&client.name, load);
     context.audit(|entry| entry.client = Some(Arc::clone(client)));
     if key.expires_at.is_some_and(|end| context.state().clock().now().wall >= end) {
         return Err(Denial::KeyExpired);

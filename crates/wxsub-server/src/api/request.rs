@@ -15,9 +15,13 @@ use serde::Serialize;
 use wxsub_core::clock::{MonotonicInstant, timeout_at};
 
 use super::client_address::client_address;
-use crate::apps::{ConfigSnapshot, ManagedApp, ReportError, ServedToken, ServerState};
+use crate::apps::{
+    ConfigSnapshot, Load, MAX_KEYLESS_BODIES, ManagedApp, ReportError, RequestPermit, ServedToken,
+    ServerState,
+};
 use crate::state::audit::{Action, ApiSurface, Entry};
 use crate::state::denial::Denial;
+use crate::state::limit::Limit;
 
 /// A request: the configuration that applies to it, its deadline, and its audit line. An axum extractor.
 #[derive(Debug, Clone)]
@@ -30,17 +34,29 @@ struct Inner {
     api: ApiSurface,
     action: Action,
     address: Option<IpAddr>,
+    /// The caller, once it is known.
+    caller: OnceLock<Caller>,
     /// The deadline of the response. It counts from the first wait.
     deadline: OnceLock<MonotonicInstant>,
     /// `None` if the audit is off, or the line is queued already.
     audit: Mutex<Option<Box<Entry>>>,
 }
 
+/// A caller with a known key or access token: its name for the log, and its load.
+#[derive(Debug)]
+struct Caller {
+    name: String,
+    load: Arc<Load>,
+}
+
+/// Maximum size of a body without a known key, in bytes. It has the key and an AppID.
+const MAX_KEYLESS_BODY_BYTES: usize = 4096;
+
 /// Why the body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyError {
     TooLarge,
-    /// The connection broke, or the body was not complete in time.
+    /// The connection broke, or the body was not complete in time, or it had to end for a newer one.
     Incomplete,
 }
 
@@ -61,8 +77,9 @@ impl RequestContext {
         let trusted_proxies = &snapshot.trusted_proxies;
         let address = peer.and_then(|peer| client_address(peer.0.ip(), trusted_proxies, request.headers()));
         let audit = Mutex::new(state.audit().begin(api, action, address));
-        let (state, deadline) = (Arc::clone(state), OnceLock::new());
-        let context = Self(Arc::new(Inner { state, snapshot, api, action, address, deadline, audit }));
+        let (state, caller, deadline) = (Arc::clone(state), OnceLock::new(), OnceLock::new());
+        let context =
+            Self(Arc::new(Inner { state, snapshot, api, action, address, caller, deadline, audit }));
         request.extensions_mut().insert(context.clone());
         context
     }
@@ -83,6 +100,33 @@ impl RequestContext {
     /// The address of the client, if it is known.
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.0.address
+    }
+
+    /// Sets the caller, to which body and place in flight count.
+    pub(super) fn set_caller(&self, name: &str, load: &Arc<Load>) {
+        let _ = self.0.caller.set(Caller { name: name.to_owned(), load: Arc::clone(load) });
+    }
+
+    /// Takes a place in flight. A request does so when its body is complete, and before it waits for anything else.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub(super) fn try_acquire_permit(&self) -> Result<RequestPermit, Limit> {
+        let load = self.0.caller.get().map_or(self.state().keyless(), |caller| &caller.load);
+        self.state().try_acquire_permit(load).inspect_err(|limit| {
+            self.record_limit(*limit);
+            self.audit(|entry| {
+                entry.outcome = if *limit == Limit::InFlight { "overloaded" } else { "rate_limited" };
+            });
+        })
+    }
+
+    fn record_limit(&self, limit: Limit) {
+        match (self.0.caller.get(), self.0.address) {
+            (Some(caller), _) => self.state().record_limit(limit, &caller.name),
+            (None, Some(address)) => self.state().record_limit(limit, &address),
+            (None, None) => self.state().record_limit(limit, &"unknown"),
+        }
     }
 
     /// Counts and audits a denial.
@@ -110,8 +154,26 @@ impl RequestContext {
     ) -> (Self, Result<Bytes, BodyError>) {
         let (mut parts, body) = request.into_parts();
         let Ok(context) = Self::from_request_parts(&mut parts, state).await;
-        let body: Limited<Body> = Limited::new(body, context.snapshot().limits.body);
-        let body = match context.with_timeout(body.collect()).await {
+        let limits = &context.snapshot().limits;
+        let (load, limit, max_bodies, max_bytes) = match context.0.caller.get() {
+            Some(caller) => (&caller.load, Limit::BodiesPerKey, limits.in_flight_per_key, limits.body),
+            None => {
+                let max_bytes = limits.body.min(MAX_KEYLESS_BODY_BYTES);
+                (state.keyless(), Limit::KeylessBodies, MAX_KEYLESS_BODIES, max_bytes)
+            }
+        };
+        let (mut incoming, is_at_limit) = load.begin_body(max_bodies);
+        if is_at_limit {
+            context.record_limit(limit);
+        }
+        let body: Limited<Body> = Limited::new(body, max_bytes);
+        let received = tokio::select! {
+            biased;
+            received = context.with_timeout(body.collect()) => received,
+            () = incoming.displaced() => None,
+        };
+        drop(incoming);
+        let body = match received {
             Some(Ok(whole)) => Ok(whole.to_bytes()),
             Some(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
             Some(Err(_)) | None => Err(BodyError::Incomplete),
@@ -169,6 +231,7 @@ impl FromRequestParts<Arc<ServerState>> for RequestContext {
                 api: ApiSurface::V1,
                 action: Action::List,
                 address: None,
+                caller: OnceLock::new(),
                 deadline: OnceLock::new(),
                 audit: Mutex::default(),
             }))

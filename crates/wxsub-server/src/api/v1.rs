@@ -24,6 +24,7 @@ use crate::apps::{ManagedApp, ServerState, public_reason};
 use crate::config::ApiClient;
 use crate::state::audit::Action;
 use crate::state::denial::Denial;
+use crate::state::limit::Limit;
 
 /// A problem as a response.
 #[derive(Debug)]
@@ -137,14 +138,17 @@ impl From<BodyError> for ProblemResponse {
     }
 }
 
-/// The response at the limit of concurrent requests.
-pub(super) fn overloaded() -> Response {
-    overload().into_response()
-}
-
-fn overload() -> ProblemResponse {
-    ProblemResponse::new(ProblemKind::Overloaded, "server overloaded; retry later")
-        .retry_after(Duration::from_secs(1))
+impl From<Limit> for ProblemResponse {
+    fn from(limit: Limit) -> Self {
+        let problem = match limit {
+            Limit::InFlightPerKey => Self::new(
+                ProblemKind::RateLimited,
+                "too many requests of this client at once; wait for their responses",
+            ),
+            _ => Self::new(ProblemKind::Overloaded, "server overloaded; retry later"),
+        };
+        problem.retry_after(Duration::from_secs(1))
+    }
 }
 
 /// The response to a request that a required audit could not record.

@@ -18,6 +18,7 @@ use super::request::{BodyError, Json, RequestContext};
 use crate::apps::{ReportError, SendOutcome, public_reason};
 use crate::state::audit::Action;
 use crate::state::denial::Denial;
+use crate::state::limit::Limit;
 
 /// The errcode of the Weixin-compatible API for a message that may have been sent. No SDK repeats a call on this code.
 pub const MAYBE_SENT: ErrCode = ErrCode::new(900_504);
@@ -148,6 +149,17 @@ impl From<BodyError> for WeixinResponse {
     }
 }
 
+impl From<Limit> for WeixinResponse {
+    fn from(limit: Limit) -> Self {
+        match limit {
+            Limit::InFlightPerKey => {
+                Self::rate_limited("too many requests at once; wait for their responses")
+            }
+            _ => Self::new(ErrCode::SYSTEM_BUSY, "server overloaded; retry later"),
+        }
+    }
+}
+
 impl IntoResponse for WeixinResponse {
     fn into_response(self) -> Response {
         Json(self).into_response()
@@ -167,15 +179,6 @@ fn audit_unavailable() -> WeixinResponse {
 /// The response for a path without a route.
 pub(super) fn not_found() -> WeixinResponse {
     WeixinResponse::new(ErrCode::INVALID_URL, "invalid url: this server does not serve it")
-}
-
-/// The response at the limit of concurrent requests.
-pub(super) fn overloaded() -> Response {
-    overload().into_response()
-}
-
-fn overload() -> WeixinResponse {
-    WeixinResponse::new(ErrCode::SYSTEM_BUSY, "server overloaded; retry later")
 }
 
 /// The response to another method than GET.

@@ -1,6 +1,5 @@
 //! Warns of client keys that expire soon.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
@@ -27,7 +26,9 @@ impl ServerState {
     /// Warns of the keys that expire soon or have expired.
     pub(crate) fn warn_of_expiring_keys(&self) {
         let (snapshot, now) = (self.snapshot(), self.clock().now().wall);
-        for (client, key, expires_at) in expiring_keys(&snapshot.clients, now) {
+        for (client, key, expires_at) in
+            expiring_keys(snapshot.clients.iter().map(|client| &*client.config), now)
+        {
             let (client, expires) = (&*client.name, rfc3339::format(expires_at));
             match expires_at <= now {
                 true => {
@@ -42,11 +43,11 @@ impl ServerState {
 }
 
 /// The keys that have expired or will within the notice period, with their end.
-fn expiring_keys(
-    clients: &[Arc<ApiClient>],
+fn expiring_keys<'a>(
+    clients: impl Iterator<Item = &'a ApiClient>,
     now: UnixMillis,
-) -> impl Iterator<Item = (&Arc<ApiClient>, &ClientKey, UnixMillis)> {
-    let keys = clients.iter().flat_map(|client| client.keys.iter().map(move |key| (client, key)));
+) -> impl Iterator<Item = (&'a ApiClient, &'a ClientKey, UnixMillis)> {
+    let keys = clients.flat_map(|client| client.keys.iter().map(move |key| (client, key)));
     let with_end = keys.filter_map(|(client, key)| Some((client, key, key.expires_at?)));
     with_end.filter(move |(.., end)| end.before(DAY * NOTICE_DAYS) <= now)
 }
@@ -65,7 +66,6 @@ mod tests {
             "1".repeat(64)
         );
         let config = Config::read(&text, |_| Some("secret".to_owned())).unwrap().0;
-        let clients: Vec<_> = config.clients.into_iter().map(Arc::new).collect();
         for (now, expected) in [
             ("2027-01-17T23:59:59Z", 0),
             ("2027-01-18T00:00:00Z", 1),
@@ -73,7 +73,7 @@ mod tests {
             ("2028-01-01T00:00:00Z", 1),
         ] {
             let now = rfc3339::parse(now).unwrap();
-            assert_eq!(expiring_keys(&clients, now).count(), expected, "{now:?}");
+            assert_eq!(expiring_keys(config.clients.iter(), now).count(), expected, "{now:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ use wxsub_core::error::Delivery;
 use wxsub_core::token::{Generation, TokenSource};
 use wxsub_proto::{Message, Remedy};
 
-use super::{ManagedApp, ServerState};
+use super::{ManagedApp, RequestPermit, ServerState};
 use crate::config::ApiClient;
 use crate::state::audit::{Entry, Unrecorded};
 
@@ -27,6 +27,8 @@ pub(crate) struct SendJob {
     /// The generation of the access token that authorized the request instead.
     pub(crate) presented_generation: Option<Generation>,
     pub(crate) deadline: MonotonicInstant,
+    /// The place in flight. It is held until the send ends, also if the client disconnects.
+    pub(crate) permit: RequestPermit,
     /// The audit line of the request.
     pub(crate) audit: Option<Box<Entry>>,
 }
@@ -107,8 +109,9 @@ impl SendJob {
         }
     }
 
-    /// Counts and audits the outcome.
+    /// Counts and audits the outcome, and gives up the place in flight.
     async fn record(self, result: SendResult, error: Option<SendError>) -> SendOutcome {
+        drop(self.permit);
         let metrics = self.state.metrics();
         metrics.record_send(self.app.appid(), result.outcome.as_str());
         let api_error = error.as_ref().and_then(SendError::api_error);

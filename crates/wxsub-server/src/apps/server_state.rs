@@ -1,27 +1,50 @@
 //! The state of the server that requests share.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tracing::warn;
 use wxsub_core::clock::Clock;
 use wxsub_proto::AppId;
 
+use super::load::{Load, RequestPermit};
+use super::open_files::{max_connections, needed_files};
 use super::{ManagedApp, Services, TokenHistory};
 use crate::config::{ApiClient, AppConfig, Config, Limits, Network, Tls};
 use crate::state::audit::Audit;
+use crate::state::connections::Connections;
+use crate::state::limit::{Limit, LimitLog, LimitUse};
 use crate::state::metrics::Metrics;
+
+/// Maximum number of incomplete bodies of callers without a known key.
+pub(crate) const MAX_KEYLESS_BODIES: usize = 256;
 
 /// The current configuration with its apps. A request uses one snapshot throughout.
 #[derive(Debug)]
 pub(crate) struct ConfigSnapshot {
     pub(crate) apps: BTreeMap<AppId, Arc<ManagedApp>>,
-    pub(crate) clients: Vec<Arc<ApiClient>>,
+    pub(crate) clients: Vec<ManagedClient>,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) limits: Limits,
     pub(crate) tls: Option<Tls>,
+}
+
+/// A configured client with its load, which a reload keeps.
+#[derive(Debug)]
+pub(crate) struct ManagedClient {
+    pub(crate) config: Arc<ApiClient>,
+    pub(crate) load: Arc<Load>,
+}
+
+impl Borrow<ApiClient> for ManagedClient {
+    fn borrow(&self) -> &ApiClient {
+        &self.config
+    }
 }
 
 /// The state of the server: the current configuration, and what survives a reload.
@@ -30,20 +53,16 @@ pub(crate) struct ServerState {
     snapshot: ArcSwap<ConfigSnapshot>,
     services: Services,
     audit: Audit,
-    in_flight: AtomicUsize,
+    in_flight: Arc<AtomicUsize>,
+    /// The load of callers without a known key.
+    keyless: Arc<Load>,
+    connections: Arc<Connections>,
+    limit_log: LimitLog,
+    /// The limit of open files, if it is known.
+    open_files: Option<usize>,
     draining: watch::Sender<bool>,
     /// Apps whose state file could not be read at start.
     corrupt_apps: HashSet<AppId>,
-}
-
-/// A permit of the concurrency limit. Dropping it returns it.
-#[derive(Debug)]
-pub(crate) struct RequestPermit(Arc<ServerState>);
-
-impl Drop for RequestPermit {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl ServerState {
@@ -52,13 +71,18 @@ impl ServerState {
         services: Services,
         audit: Audit,
         corrupt_apps: HashSet<AppId>,
+        open_files: Option<usize>,
     ) -> Self {
         let snapshot = ConfigSnapshot::new(config, &services, None);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             services,
             audit,
-            in_flight: AtomicUsize::new(0),
+            in_flight: Arc::default(),
+            keyless: Arc::default(),
+            connections: Arc::default(),
+            limit_log: LimitLog::new(),
+            open_files,
             draining: watch::Sender::new(false),
             corrupt_apps,
         }
@@ -116,11 +140,67 @@ impl ServerState {
         self.corrupt_apps.contains(app)
     }
 
-    /// Takes a permit for a request, if the limit is not reached.
-    pub(crate) fn try_acquire_permit(self: &Arc<Self>) -> Option<RequestPermit> {
-        let max_in_flight = self.snapshot.load().limits.in_flight;
-        let permit = RequestPermit(Arc::clone(self));
-        (self.in_flight.fetch_add(1, Ordering::Relaxed) < max_in_flight).then_some(permit)
+    /// Takes a place in flight for a caller.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub(crate) fn try_acquire_permit(&self, load: &Arc<Load>) -> Result<RequestPermit, Limit> {
+        load.try_acquire_permit(&self.in_flight, &self.snapshot.load().limits)
+    }
+
+    pub(crate) fn keyless(&self) -> &Arc<Load> {
+        &self.keyless
+    }
+
+    pub(crate) fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    /// The number of connections that the server accepts: that of the configuration, or fewer if files are scarce.
+    pub(crate) fn max_connections(&self) -> usize {
+        let snapshot = self.snapshot.load();
+        max_connections(&snapshot.limits, snapshot.apps.len(), self.open_files)
+    }
+
+    /// Warns if the limit of open files is too low for the limits of the configuration.
+    pub(crate) fn warn_of_few_files(&self) {
+        let (snapshot, max) = (self.snapshot(), self.max_connections());
+        if let Some(open_files) = self.open_files.filter(|_| max < snapshot.limits.connections) {
+            let needed = needed_files(&snapshot.limits, snapshot.apps.len());
+            warn!(
+                open_files,
+                needed,
+                accepted_connections = max,
+                "the limit of open files is too low for limits.connections; raise it (LimitNOFILE of systemd, ulimit -n)"
+            );
+        }
+    }
+
+    /// Counts and logs that a caller reached a limit.
+    pub(crate) fn record_limit(&self, limit: Limit, caller: &dyn Display) {
+        self.metrics().record_limit(limit);
+        self.limit_log.record(limit, caller, self.clock().now().mono);
+    }
+
+    /// How much of each limit is in use.
+    pub(crate) fn limits_used(&self) -> [LimitUse; Limit::ALL.len()] {
+        let snapshot = self.snapshot();
+        let limits = &snapshot.limits;
+        let (open, most_open) = self.connections.used();
+        let loads = snapshot.clients.iter().map(|client| &client.load);
+        let loads = loads.chain(snapshot.apps.values().map(|app| &app.load)).map(|load| load.used());
+        let (in_flight, bodies) = loads.fold((0, 0), |most, own| (most.0.max(own.0), most.1.max(own.1)));
+        Limit::ALL.map(|limit| {
+            let (used, max) = match limit {
+                Limit::Connections => (open, self.max_connections()),
+                Limit::ConnectionsPerAddress => (most_open, limits.connections_per_address),
+                Limit::InFlight => (self.in_flight.load(Ordering::Relaxed), limits.in_flight),
+                Limit::InFlightPerKey => (in_flight, limits.in_flight_per_key),
+                Limit::BodiesPerKey => (bodies, limits.in_flight_per_key),
+                Limit::KeylessBodies => (self.keyless.used().1, MAX_KEYLESS_BODIES),
+            };
+            LimitUse { limit, used, max }
+        })
     }
 }
 
@@ -135,9 +215,15 @@ impl ConfigSnapshot {
             };
             (config.appid.clone(), app)
         };
+        let client = |config: &ApiClient| {
+            let mut clients = before.into_iter().flat_map(|before| &before.clients);
+            let running = clients.find(|client| client.config.name == config.name);
+            let load = running.map(|client| Arc::clone(&client.load)).unwrap_or_default();
+            ManagedClient { config: Arc::new(config.clone()), load }
+        };
         Self {
             apps: config.apps.iter().map(app).collect(),
-            clients: config.clients.iter().cloned().map(Arc::new).collect(),
+            clients: config.clients.iter().map(client).collect(),
             trusted_proxies: config.trusted_proxies.clone(),
             limits: config.limits,
             tls: config.tls.clone(),

@@ -1,7 +1,7 @@
 //! The clients of the server, their rights and networks, and how `[[clients]]` is read.
 
+use std::borrow::Borrow;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, ValidationError};
@@ -81,11 +81,11 @@ impl ApiClient {
 }
 
 /// The client of this key, and its entry. Compares all keys, so that the duration does not reveal which one matched.
-pub(crate) fn find_by_key<'a>(
-    clients: &'a [Arc<ApiClient>],
+pub(crate) fn find_by_key<'a, C: Borrow<ApiClient>>(
+    clients: &'a [C],
     digest: &ApiKeyDigest,
-) -> Option<(&'a Arc<ApiClient>, &'a ClientKey)> {
-    let keys = clients.iter().flat_map(|client| client.keys.iter().map(move |key| (client, key)));
+) -> Option<(&'a C, &'a ClientKey)> {
+    let keys = clients.iter().flat_map(|client| client.borrow().keys.iter().map(move |key| (client, key)));
     keys.fold(None, |found, (client, key)| if key.digest.ct_eq(digest) { Some((client, key)) } else { found })
 }
 
@@ -232,7 +232,6 @@ mod tests {
     fn client_is_found_by_each_of_its_keys() {
         let mut clients = ["a", "b", "c"].map(client);
         clients[1].keys.push(key("e"));
-        let clients = clients.map(Arc::new);
         for one in &clients {
             for key in &one.keys {
                 assert_eq!(find_by_key(&clients, &key.digest), Some((one, key)));

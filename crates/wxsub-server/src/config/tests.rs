@@ -45,6 +45,7 @@ fn minimal_configuration_gets_the_defaults() {
     assert!(config.tls.is_none());
     let limits = config.limits;
     assert_eq!((limits.connections, limits.in_flight, limits.body), (4096, 1024, 65_536));
+    assert_eq!((limits.connections_per_address, limits.in_flight_per_key), (1024, 512));
     assert_eq!((limits.header.as_secs(), limits.request.as_secs()), (10, 30));
     assert_eq!(config.apps[0].endpoint.as_str(), "token");
     assert!(!format!("{:?}", config.apps).contains("PLANTED"));

@@ -27,6 +27,7 @@ use tower_service::Service;
 use wxsub_core::clock::timeout_at;
 
 use crate::apps::ServerState;
+use crate::state::connections::OpenConnection;
 
 /// Maximum size of a request's head, in bytes.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -40,6 +41,7 @@ pub(super) async fn serve_connection(
     router: Router,
     stream: TcpStream,
     peer: SocketAddr,
+    connection: &OpenConnection,
 ) {
     // Responses are small, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
@@ -47,20 +49,30 @@ pub(super) async fn serve_connection(
         let snapshot = state.snapshot();
         (snapshot.limits, snapshot.tls.clone())
     };
-    let Some(tls) = tls else { return serve_http(state, router, stream, peer).await };
+    let Some(tls) = tls else { return serve_http(state, router, stream, peer, connection).await };
     let deadline = state.clock().now().mono + limits.header;
     let handshake = TlsAcceptor::from(tls.0).accept(stream);
-    if let Some(Ok(stream)) = timeout_at(&**state.clock(), deadline, handshake).await {
-        serve_http(state, router, stream, peer).await;
+    let handshake = tokio::select! {
+        handshake = timeout_at(&**state.clock(), deadline, handshake) => handshake,
+        () = connection.must_close() => None,
+    };
+    if let Some(Ok(stream)) = handshake {
+        serve_http(state, router, stream, peer, connection).await;
     }
 }
 
-async fn serve_http<I>(state: &Arc<ServerState>, router: Router, io: I, peer: SocketAddr)
-where
+async fn serve_http<I>(
+    state: &Arc<ServerState>,
+    router: Router,
+    io: I,
+    peer: SocketAddr,
+    open: &OpenConnection,
+) where
     I: AsyncRead + AsyncWrite,
 {
     let closing = AtomicBool::new(false);
     let service = service_fn(|mut request: Request<Incoming>| {
+        open.begin_request();
         let is_valid = has_valid_host(&request);
         request.extensions_mut().insert(ConnectInfo(peer));
         let response = is_valid.then(|| router.clone().call(request.map(Body::new)));
@@ -70,6 +82,7 @@ where
                 Some(response) => response.await?,
                 None => invalid_host(),
             };
+            open.end_request();
             if closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -87,11 +100,18 @@ where
         .serve_connection(TokioIo::new(Box::pin(io)), service);
     let mut connection = pin!(connection);
     // Connection errors are the client's concern, so the result is ignored.
-    tokio::select! {
+    let grace = tokio::select! {
+        biased;
         _ = connection.as_mut() => return,
-        () = state.shutdown_started() => closing.store(true, Ordering::Relaxed),
-    }
-    let deadline = state.clock().now().mono + KEEP_ALIVE_GRACE;
+        () = open.must_close() => match open.is_busy() {
+            // Dropping the connection closes it.
+            false => return,
+            true => Duration::ZERO,
+        },
+        () = state.shutdown_started() => KEEP_ALIVE_GRACE,
+    };
+    closing.store(true, Ordering::Relaxed);
+    let deadline = state.clock().now().mono + grace;
     if timeout_at(&**state.clock(), deadline, connection.as_mut()).await.is_none() {
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;

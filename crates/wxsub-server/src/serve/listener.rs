@@ -14,12 +14,17 @@ use super::Server;
 use super::connection::serve_connection;
 use crate::api;
 use crate::apps::ServerState;
+use crate::state::connections::Connections;
+use crate::state::limit::Limit;
 
 /// Limit for requests under way after shutdown starts.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Limit for writing the queued audit lines at shutdown.
 const AUDIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Maximum number of connections to the listener of `/metrics`.
+const MAX_METRICS_CONNECTIONS: usize = 64;
 
 /// Wait before accepting again, after an error or at the connection limit.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -38,10 +43,21 @@ impl Server {
         metrics: Option<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) {
+        self.state.warn_of_few_files();
         self.prefetch_tokens();
-        let main_acceptor = Acceptor::new(&self.state, self.router());
+        let main_acceptor = Acceptor {
+            state: Arc::clone(&self.state),
+            router: self.router(),
+            connections: Arc::clone(self.state.connections()),
+            max_connections: None,
+        };
         // Separate limit, so a full main port cannot block /metrics.
-        let metrics_acceptor = Acceptor::new(&self.state, api::metrics_router(&self.state));
+        let metrics_acceptor = Acceptor {
+            state: Arc::clone(&self.state),
+            router: api::metrics_router(&self.state),
+            connections: Arc::default(),
+            max_connections: Some(MAX_METRICS_CONNECTIONS),
+        };
         let serve_metrics = async {
             match &metrics {
                 Some(listener) => metrics_acceptor.accept_loop(listener).await,
@@ -68,22 +84,19 @@ impl Server {
     }
 }
 
-/// Accepts and counts the connections of one listener.
+/// Accepts the connections of one listener.
 struct Acceptor {
     state: Arc<ServerState>,
     router: Router,
-    /// Number of open connections.
-    open_connections: Arc<watch::Sender<usize>>,
+    connections: Arc<Connections>,
+    /// The maximum number of connections. That of the configuration if `None`.
+    max_connections: Option<usize>,
 }
 
 impl Acceptor {
-    fn new(state: &Arc<ServerState>, router: Router) -> Self {
-        Self { state: Arc::clone(state), router, open_connections: Arc::default() }
-    }
-
     /// Accepts connections forever, up to the connection limit.
     async fn accept_loop(&self, listener: &TcpListener) {
-        let mut open_count = self.open_connections.subscribe();
+        let mut open_count = self.connections.watch();
         loop {
             self.wait_for_capacity(&mut open_count).await;
             match listener.accept().await {
@@ -98,12 +111,17 @@ impl Acceptor {
         }
     }
 
-    /// Waits until the number of connections is below the limit. Checks repeatedly, because a reload may raise the limit.
+    /// Waits until the number of connections is below the limit. At the limit, a connection that waits for its client is closed.
+    /// Checks repeatedly, because a reload may raise the limit.
     async fn wait_for_capacity(&self, open_count: &mut watch::Receiver<usize>) {
         let clock = self.state.clock();
-        let has_capacity = |open: &usize| *open < self.state.snapshot().limits.connections;
-        let retry_at = || clock.now().mono + ACCEPT_RETRY_DELAY;
-        while timeout_at(&**clock, retry_at(), open_count.wait_for(has_capacity)).await.is_none() {}
+        let max = || self.max_connections.unwrap_or_else(|| self.state.max_connections());
+        while *open_count.borrow() >= max() {
+            self.state.record_limit(Limit::Connections, &"all");
+            self.connections.close_longest_waiting();
+            let retry_at = clock.now().mono + ACCEPT_RETRY_DELAY;
+            timeout_at(&**clock, retry_at, open_count.wait_for(|open| *open < max())).await;
+        }
     }
 
     /// Accepts the remaining backlog, whose clients may have sent a request already, then closes the listener.
@@ -121,26 +139,22 @@ impl Acceptor {
     /// Waits until all connections are closed.
     async fn wait_idle(&self) {
         // `self` holds the sender, so the wait cannot fail.
-        let _ = self.open_connections.subscribe().wait_for(|open| *open == 0).await;
+        let _ = self.connections.watch().wait_for(|open| *open == 0).await;
     }
 
+    /// Serves a connection. Closes it at once if its address is at its limit of busy connections.
     fn spawn_connection(&self, stream: TcpStream, peer: SocketAddr) {
-        self.open_connections.send_modify(|open| *open += 1);
+        let snapshot = self.state.snapshot();
+        // All clients of a proxy share its address.
+        let is_proxy = snapshot.trusted_proxies.iter().any(|proxy| proxy.contains(peer.ip()));
+        let max = (!is_proxy).then_some(snapshot.limits.connections_per_address);
+        let opened = self.connections.open(peer.ip(), max);
+        if !matches!(opened, Ok((_, false))) {
+            self.state.record_limit(Limit::ConnectionsPerAddress, &peer.ip());
+        }
+        let Ok((connection, _)) = opened else { return };
         let (state, router) = (Arc::clone(&self.state), self.router.clone());
-        let guard = ConnectionGuard(Arc::clone(&self.open_connections));
-        tokio::spawn(async move {
-            serve_connection(&state, router, stream, peer).await;
-            drop(guard);
-        });
-    }
-}
-
-/// Counts one connection until it is dropped.
-struct ConnectionGuard(Arc<watch::Sender<usize>>);
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.0.send_modify(|open| *open -= 1);
+        tokio::spawn(async move { serve_connection(&state, router, stream, peer, &connection).await });
     }
 }
 

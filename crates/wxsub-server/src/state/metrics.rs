@@ -18,6 +18,7 @@ use wxsub_proto::{AppId, ErrCode};
 
 use super::audit::ApiSurface;
 use super::denial::Denial;
+use super::limit::{Limit, LimitUse};
 
 const SURFACES: [ApiSurface; 2] = [ApiSurface::V1, ApiSurface::Weixin];
 
@@ -57,6 +58,11 @@ struct DenialLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrCodeLabels {
     errcode: String,
 }
@@ -85,6 +91,9 @@ pub(crate) struct Metrics {
     sends: Family<SendLabels, Counter>,
     refusals: Family<ErrCodeLabels, Counter>,
     durations: Family<ResponseLabels, Histogram>,
+    limit_used: Family<LimitLabels, Gauge>,
+    limit_max: Family<LimitLabels, Gauge>,
+    limit_reached: Family<LimitLabels, Counter>,
     audit_failures: Counter,
 }
 
@@ -112,6 +121,9 @@ impl Metrics {
             sends: Family::default(),
             refusals: Family::default(),
             durations: Family::new_with_constructor(histogram),
+            limit_used: Family::default(),
+            limit_max: Family::default(),
+            limit_reached: Family::default(),
             audit_failures: Counter::default(),
         };
         metrics.register();
@@ -143,6 +155,13 @@ impl Metrics {
             reads.get_or_create_owned(&SurfaceLabels { api })
         });
         registry.register("wxsub_token_reads", "Tokens served", reads);
+        let used = "How much of a limit is in use; of a limit for each key or address, the most that one of them uses";
+        registry.register("wxsub_limit_used", used, self.limit_used.clone());
+        registry.register("wxsub_limit_max", "The limit", self.limit_max.clone());
+        for limit in Limit::ALL {
+            self.limit_reached.get_or_create(&LimitLabels { limit: limit.as_str() }).inc_by(0);
+        }
+        registry.register("wxsub_limit_reached", "How often a limit was reached", self.limit_reached.clone());
         for (api, denial) in SURFACES.into_iter().flat_map(|api| Denial::ALL.map(|denial| (api, denial))) {
             let labels = DenialLabels { api: api.as_str(), reason: denial.as_str() };
             self.denials.get_or_create(&labels).inc_by(0);
@@ -203,6 +222,10 @@ impl Metrics {
         self.denials.get_or_create(&DenialLabels { api: api.as_str(), reason: denial.as_str() }).inc();
     }
 
+    pub(crate) fn record_limit(&self, limit: Limit) {
+        self.limit_reached.get_or_create(&LimitLabels { limit: limit.as_str() }).inc();
+    }
+
     pub(crate) fn record_report(&self, appid: &AppId, result: &'static str) {
         self.reports.get_or_create(&AppResultLabels { appid: appid.to_string(), result }).inc();
     }
@@ -235,10 +258,11 @@ impl Metrics {
         self.sends.get_or_create(&SendLabels { appid, outcome: "maybe_sent" }).inc_by(0);
     }
 
-    /// Encodes all metrics as OpenMetrics text, with the current status of each app.
+    /// Encodes all metrics as OpenMetrics text, with the current status of each app and limit.
     pub(crate) fn encode<'a>(
         &self,
         apps: impl Iterator<Item = (&'a AppId, TokenStatus)>,
+        limits: &[LimitUse],
         now: ClockReading,
     ) -> Result<String, fmt::Error> {
         // Two scrapes at a time would mix their gauges.
@@ -247,6 +271,12 @@ impl Metrics {
             family.clear();
         }
         self.store_problem.clear();
+        let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        for LimitUse { limit, used, max } in limits {
+            let labels = LimitLabels { limit: limit.as_str() };
+            self.limit_used.get_or_create(&labels).set(to_i64(*used as u64));
+            self.limit_max.get_or_create(&labels).set(to_i64(*max as u64));
+        }
         for (appid, status) in apps {
             if let Some(problem) = &status.store_problem {
                 let (kind, remedy) = (problem.error.kind().as_str(), problem.error.remedy().as_str());
@@ -254,7 +284,6 @@ impl Metrics {
                 self.store_problem.get_or_create(&labels).set(1);
             }
             let labels = AppLabels { appid: appid.to_string() };
-            let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
             self.expires_in.get_or_create(&labels).set(to_i64(status.safe_ttl(now).as_secs()));
             let generation = status.usable(now).map_or(0, |token| token.generation().get());
             self.generation.get_or_create(&labels).set(to_i64(generation));

@@ -1,36 +1,106 @@
 //! Connections of the listener: what the server accepts on them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use wxsub_sandbox::{Fault, Sandbox};
+use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{Config, Server};
 
-use super::setup::{APPS, SECRET};
+use super::setup::{ALL, APPS, SECRET, SEND, STABLE, TOKEN, client, key, message};
 
-/// A server on loopback.
-async fn serve(more: &str) -> SocketAddr {
-    let (config, _) =
-        Config::read(&format!("audit = \"off\"\n{APPS}{more}"), |_| Some(SECRET.to_owned())).unwrap();
-    let server = Server::builder(config).build().await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { server.serve(listener, None, std::future::pending()).await });
-    address
+/// A server on loopback, and the sandbox that it calls.
+struct Served {
+    address: SocketAddr,
+    sandbox: Sandbox,
 }
 
-/// The response to these bytes, until the server closes the connection.
-async fn response(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    text
+impl Served {
+    /// Starts it, with the clients `a` and `b`.
+    async fn start(limits: &str) -> Self {
+        let clients = [client('a', "\"wx1\"", ALL), client('b', "\"wx1\"", ALL)].concat();
+        let text = format!("audit = \"off\"\n{APPS}{clients}[limits]\n{limits}");
+        let (config, _) = Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+        let sandbox = Sandbox::new();
+        for app in ["wx1", "wx2"] {
+            sandbox.add_app(app.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
+        }
+        let transport = Arc::new(SandboxTransport::new(&sandbox));
+        let server = Server::builder(config).transport(transport).build().await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { server.serve(listener, None, std::future::pending()).await });
+        Self { address, sandbox }
+    }
+
+    /// A connection on which these bytes were sent.
+    async fn connect(&self, bytes: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Status and body of the response to a request with this key, on a new connection.
+    async fn ask(&self, method: &str, path: &str, letter: char, body: &str) -> (u16, String) {
+        let text = until_closed(self.connect(&request(method, path, letter, body, body.len())).await).await;
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {text:?}"));
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn token(&self, letter: char) -> u16 {
+        self.ask("GET", "/v1/apps/wx1/access_token", letter, "").await.0
+    }
+
+    /// The status and the kind of the problem of a message.
+    async fn send(&self, letter: char) -> (u16, Value) {
+        let (status, body) = self.ask("POST", MESSAGES, letter, &message("oUser", 1)).await;
+        (status, serde_json::from_str::<Value>(&body).unwrap()["kind"].take())
+    }
+
+    /// A token from the Weixin-compatible API, or its errcode.
+    async fn stable(&self, letter: char) -> Value {
+        let (_, body) = self.ask("POST", STABLE, letter, &stable_body(letter)).await;
+        serde_json::from_str::<Value>(&body).unwrap().get_mut("errcode").map(Value::take).unwrap_or_default()
+    }
+
+    /// The value of a metric.
+    async fn metric(&self, name: &str) -> u64 {
+        let (_, text) = self.ask("GET", "/metrics", 'a', "").await;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("{name}: {text}"))
+    }
+}
+
+const MESSAGES: &str = "/v1/apps/wx1/messages";
+
+/// A request with this key, whose body has a part of its length.
+fn request(method: &str, path: &str, letter: char, body: &str, length: usize) -> String {
+    let bearer = key(letter);
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {bearer}\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
+}
+
+fn stable_body(letter: char) -> String {
+    let secret = key(letter);
+    serde_json::json!({"grant_type": "client_credential", "appid": "wx1", "secret": secret}).to_string()
+}
+
+/// All data until the server closes the connection.
+async fn until_closed(mut stream: TcpStream) -> String {
+    let mut data = Vec::new();
+    // A reset closes it too.
+    let _ = stream.read_to_end(&mut data).await;
+    String::from_utf8(data).unwrap()
 }
 
 #[tokio::test]
 async fn request_without_exactly_one_valid_host_is_rejected() {
-    let address = serve("").await;
+    let server = Served::start("").await;
     for (head, status) in [
         ("GET /livez HTTP/1.1\r\nHost: wxsub.example\r\n", 200),
         ("GET /livez HTTP/1.1\r\nHost: [::1]:8460\r\n", 200),
@@ -46,9 +116,134 @@ async fn request_without_exactly_one_valid_host_is_rejected() {
         ("GET /livez HTTP/1.0\r\n", 200),
         ("GET /livez HTTP/1.0\r\nHost: a\r\nHost: b\r\n", 400),
     ] {
-        let text = response(address, &format!("{head}Connection: close\r\n\r\n")).await;
+        let text = until_closed(server.connect(&format!("{head}Connection: close\r\n\r\n")).await).await;
         let found: u16 = text.split(' ').nth(1).unwrap_or_else(|| panic!("{head}: {text}")).parse().unwrap();
         assert_eq!(found, status, "{head}: {text}");
         assert_eq!(text.contains("Host"), status == 400, "{text}");
     }
+}
+
+/// A connection that waits for its client makes room for a new one, as nginx reuses such connections.
+#[tokio::test]
+async fn idle_connections_make_room_for_new_ones() {
+    for limit in ["connections_per_address", "connections"] {
+        let server = Served::start(&format!("{limit} = 4\nheader_timeout_s = 600\n")).await;
+        let mut idle = Vec::new();
+        for number in 0..12 {
+            let begun = if number % 2 == 0 { "" } else { "GET / HTTP/1.1\r\nX: " };
+            idle.push(server.connect(begun).await);
+        }
+        assert_eq!(server.token('a').await, 200, "{limit}");
+        for stream in idle.drain(..8) {
+            assert_eq!(until_closed(stream).await, "");
+        }
+        assert!(server.metric(&format!("wxsub_limit_reached_total{{limit=\"{limit}\"}}")).await >= 8);
+        assert_eq!(server.metric(&format!("wxsub_limit_max{{limit=\"{limit}\"}}")).await, 4);
+        assert!((1..=4).contains(&server.metric(&format!("wxsub_limit_used{{limit=\"{limit}\"}}")).await));
+    }
+}
+
+/// A connection that had a request is kept longer than one that never had one.
+#[tokio::test]
+async fn used_connection_outlasts_silent_ones() {
+    let server = Served::start("connections_per_address = 4\nheader_timeout_s = 600\n").await;
+    let kept_alive = "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut used = server.connect(kept_alive).await;
+    let mut head = [0; 12];
+    for _ in 0..3 {
+        used.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        let mut rest = [0; 4096];
+        assert!(used.read(&mut rest).await.unwrap() > 0);
+        let mut silent = Vec::new();
+        for _ in 0..8 {
+            silent.push(server.connect("").await);
+        }
+        assert_eq!(server.token('a').await, 200);
+        used.write_all(kept_alive.as_bytes()).await.unwrap();
+    }
+}
+
+/// Requests under way are not interrupted. Only the address at its limit is refused.
+#[tokio::test]
+async fn address_at_its_limit_of_busy_connections_is_refused_alone() {
+    let server = Served::start("connections_per_address = 2\n").await;
+    server.sandbox.add_fault(TOKEN, 999, Fault::Hang);
+    server.sandbox.add_fault(STABLE, 999, Fault::Hang);
+    let waiting = request("GET", "/v1/apps/wx1/access_token", 'a', "", 0);
+    let busy = [server.connect(&waiting).await, server.connect(&waiting).await];
+    let refused = server.connect("GET /livez HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(until_closed(refused).await, "");
+    let elsewhere = TcpSocket::new_v4().unwrap();
+    elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut elsewhere = elsewhere.connect(server.address).await.unwrap();
+    elsewhere.write_all(b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(until_closed(elsewhere).await.starts_with("HTTP/1.1 200"));
+    drop(busy);
+}
+
+/// A request takes its place in flight when its body is complete.
+#[tokio::test]
+async fn half_sent_bodies_take_no_place_in_flight() {
+    let server = Served::start("in_flight = 4\n").await;
+    let mut half_sent = Vec::new();
+    for _ in 0..8 {
+        half_sent.push(server.connect(&request("POST", MESSAGES, 'a', "{", 100)).await);
+    }
+    for letter in ['a', 'b'] {
+        assert_eq!(server.token(letter).await, 200);
+        // There is no consent.
+        assert_eq!(server.send(letter).await, (422, "refused".into()));
+    }
+}
+
+/// One client may have this many bodies on their way. Another one ends the oldest.
+#[tokio::test]
+async fn oldest_half_sent_body_of_a_client_ends_at_its_limit() {
+    let server = Served::start("in_flight_per_key = 4\n").await;
+    let mut half_sent = Vec::new();
+    for _ in 0..8 {
+        half_sent.push(server.connect(&request("POST", MESSAGES, 'a', "{", 100)).await);
+    }
+    for stream in half_sent.drain(..4) {
+        assert!(until_closed(stream).await.contains("\"kind\":\"incomplete\""));
+    }
+    assert_eq!(server.send('a').await, (422, "refused".into()));
+    assert_eq!(server.metric("wxsub_limit_reached_total{limit=\"bodies_per_key\"}").await, 5);
+}
+
+#[tokio::test]
+async fn requests_in_flight_of_one_key_leave_room_for_others() {
+    let server = Served::start("in_flight_per_key = 2\n").await;
+    assert_eq!((server.token('a').await, server.stable('b').await), (200, Value::Null));
+    server.sandbox.add_fault(SEND, 2, Fault::Hang);
+    let body = message("oUser", 1);
+    let hung = request("POST", MESSAGES, 'a', &body, body.len());
+    let busy = [server.connect(&hung).await, server.connect(&hung).await];
+    while server.metric("wxsub_limit_used{limit=\"in_flight_per_key\"}").await < 2 {}
+    assert_eq!(server.send('a').await, (429, "rate_limited".into()));
+    assert_eq!(server.stable('a').await, 45011);
+    // A token that is there needs no place.
+    assert_eq!(server.token('a').await, 200);
+    assert_eq!(server.send('b').await, (422, "refused".into()));
+    drop(busy);
+}
+
+/// The key of `stable_token` is in the body, so bodies without a known key have a small budget of their own.
+#[tokio::test]
+async fn slow_keyless_bodies_do_not_delay_others() {
+    let server = Served::start("").await;
+    let slow = format!("POST {STABLE} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{{");
+    let mut half_sent = Vec::new();
+    for _ in 0..300 {
+        half_sent.push(server.connect(&slow).await);
+    }
+    for stream in half_sent.drain(..44) {
+        assert!(until_closed(stream).await.contains("\"errcode\":47001"));
+    }
+    assert_eq!(server.stable('a').await, Value::Null);
+    assert_eq!((server.token('a').await, server.send('b').await.0), (200, 422));
+    assert_eq!(server.metric("wxsub_limit_reached_total{limit=\"keyless_bodies\"}").await, 45);
+    let (_, large) = server.ask("POST", STABLE, 'a', &"x".repeat(4097)).await;
+    assert!(large.contains("\"errcode\":45002"), "{large}");
 }

@@ -36,7 +36,9 @@ async fn deep_and_odd_json_is_rejected() {
         assert_eq!((report.status, report.kind().as_str()), (400, "not_json"));
         let target = format!("{SEND}?access_token={token}");
         assert_eq!(setup.ask("POST", &target, None, body.clone()).await.errcode(), 47001);
-        assert_eq!(setup.ask("POST", STABLE, None, body).await.errcode(), 47001);
+        // A body without a known key may have 4096 bytes.
+        let errcode = if body.len() > 4096 { 45002 } else { 47001 };
+        assert_eq!(setup.ask("POST", STABLE, None, body).await.errcode(), errcode);
     }
     let missing = "access_token: is missing or is not text; send {\"access_token\":\"…\"}";
     for (body, detail) in [

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
-use axum::response::{IntoResponse, Response};
 use wxsub_api::schema::SendMessageRequest;
 use wxsub_api::{Problem, ProblemKind, SendResult, SendStatus};
 use wxsub_core::SendError;
@@ -43,11 +42,6 @@ impl FromRequest<Arc<ServerState>> for PostedMessage {
     }
 }
 
-/// The response at the limit of concurrent requests.
-pub(in crate::api) fn overloaded() -> Response {
-    super::overload().not_tried().into_response()
-}
-
 #[utoipa::path(
     post,
     path = "/v1/apps/{appid}/messages",
@@ -64,6 +58,7 @@ pub(in crate::api) fn overloaded() -> Response {
         (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
         (status = 413, body = Problem, description = "Too large"),
         (status = 422, body = Problem, description = "Weixin refused the message, or it is invalid"),
+        (status = 429, body = Problem, description = "Not sent: too many requests of the client at once; see Retry-After"),
         (status = 503, body = Problem, description = "Not sent, or the server is overloaded; also if Weixin refused the token call (stage token); see remedy and Retry-After"),
         (status = 504, body = Problem, description = "Maybe sent: do not blindly repeat it")
     )
@@ -72,12 +67,14 @@ pub(in crate::api) async fn send_one(
     AuthorizedClient { context, client, app }: AuthorizedClient,
     PostedMessage(message): PostedMessage,
 ) -> Result<Json<SendResult>, ProblemResponse> {
+    let permit = context.try_acquire_permit().map_err(|limit| ProblemResponse::from(limit).not_tried())?;
     let job = SendJob {
         state: Arc::clone(context.state()),
         app,
         client: Some(client),
         presented_generation: None,
         deadline: context.deadline(),
+        permit,
         audit: context.take_audit(),
     };
     let sent = job.run(message).await;

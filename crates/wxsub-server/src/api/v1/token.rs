@@ -67,6 +67,7 @@ impl FromRequest<Arc<ServerState>> for ReportedToken {
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
+        (status = 429, body = Problem, description = "Too many requests of the client at once; see Retry-After"),
         (status = 503, body = Problem, description = "No usable token; see Retry-After")
     )
 )]
@@ -75,8 +76,11 @@ pub(in crate::api) async fn read(
 ) -> Result<Json<TokenBody>, ProblemResponse> {
     let served = match app.current() {
         Some(current) => Ok(current),
-        // Boxed to keep the future small when there is no wait.
-        None => Box::pin(context.with_timeout(app.token())).await.unwrap_or(Err(ReportError::TimedOut)),
+        None => {
+            let _permit = context.try_acquire_permit()?;
+            // Boxed to keep the future small when there is no wait.
+            Box::pin(context.with_timeout(app.token())).await.unwrap_or(Err(ReportError::TimedOut))
+        }
     };
     respond(&context, &app, Action::Read, served)
 }
@@ -97,7 +101,7 @@ pub(in crate::api) async fn read(
         (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
         (status = 413, body = Problem, description = "Too large"),
         (status = 422, body = Problem, description = "access_token is missing or invalid"),
-        (status = 429, body = Problem, description = "Too many reports; see Retry-After"),
+        (status = 429, body = Problem, description = "Too many reports, or too many requests at once; see Retry-After"),
         (status = 503, body = Problem, description = "No other token is available; see Retry-After")
     )
 )]
@@ -105,6 +109,7 @@ pub(in crate::api) async fn report(
     AuthorizedClient { context, client, app }: AuthorizedClient,
     ReportedToken(token): ReportedToken,
 ) -> Result<Json<TokenBody>, ProblemResponse> {
+    let _permit = context.try_acquire_permit()?;
     let refresh = app.report_invalid(&client.name, app.generation_of(&token));
     let served = context.with_timeout(refresh).await.unwrap_or(Err(ReportError::TimedOut));
     respond(&context, &app, Action::Report, served)

@@ -47,6 +47,7 @@ impl FromRequestParts<Arc<ServerState>> for TokenHolder {
         let Some((app, generation)) = context.snapshot().apps.values().find_map(known) else {
             return Err(unknown_token(&context).audited(&context));
         };
+        context.set_caller(app.appid().as_str(), &app.load);
         context.audit(|entry| {
             entry.appid = Some(app.appid().clone());
             entry.generation = Some(generation.get());
@@ -86,12 +87,17 @@ pub(in crate::api) async fn send_one(
     TokenHolder { context, app, generation }: TokenHolder,
     PostedMessage(message): PostedMessage,
 ) -> WeixinResponse {
+    let permit = match context.try_acquire_permit() {
+        Ok(permit) => permit,
+        Err(limit) => return WeixinResponse::from(limit).audited(&context),
+    };
     let job = SendJob {
         state: Arc::clone(context.state()),
         app,
         client: None,
         presented_generation: Some(generation),
         deadline: context.deadline(),
+        permit,
         audit: context.take_audit(),
     };
     job.run(message)

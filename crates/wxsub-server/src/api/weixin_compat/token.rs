@@ -13,7 +13,7 @@ use wxsub_proto::{AppId, AppSecret, ValidationError};
 use super::WeixinResponse;
 use crate::api::policy::authorize_for_app;
 use crate::api::request::{Json, RequestContext};
-use crate::apps::{ManagedApp, ReportError, RequestPermit, ServedToken, ServerState};
+use crate::apps::{ManagedApp, ReportError, ServedToken, ServerState};
 use crate::config::ApiClient;
 use crate::state::audit::Action;
 use crate::state::denial::Denial;
@@ -49,13 +49,9 @@ struct Caller {
 #[derive(Debug)]
 pub(in crate::api) struct QueryCaller(Caller);
 
-/// The caller that the body names, and its permit. An axum extractor.
+/// The caller that the body names. An axum extractor.
 #[derive(Debug)]
-pub(in crate::api) struct BodyCaller {
-    caller: Caller,
-    /// Taken after the body is read, so that requests without a key cannot use up the permits.
-    _permit: RequestPermit,
-}
+pub(in crate::api) struct BodyCaller(Caller);
 
 impl FromRequestParts<Arc<ServerState>> for QueryCaller {
     type Rejection = WeixinResponse;
@@ -73,18 +69,12 @@ impl FromRequest<Arc<ServerState>> for BodyCaller {
 
     async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, WeixinResponse> {
         let (context, body) = RequestContext::read_body(request, state).await;
-        let Some(permit) = state.try_acquire_permit() else {
-            // As at the limit of other routes, there is no audit line.
-            context.take_audit();
-            return Err(super::overload());
-        };
         let body = body.map_err(|reason| WeixinResponse::from(reason).audited(&context))?;
         let request = StableTokenRequest::decode(&body).map_err(|invalid| rejected(&context, &invalid))?;
         if request.force_refresh {
             context.audit(|entry| entry.action = Action::Report);
         }
-        let caller = Caller::authorize(context, &request.appid, &request.secret, request.force_refresh)?;
-        Ok(Self { caller, _permit: permit })
+        Caller::authorize(context, &request.appid, &request.secret, request.force_refresh).map(Self)
     }
 }
 
@@ -101,7 +91,7 @@ pub(in crate::api) async fn read(
 
 /// `POST /cgi-bin/stable_token`.
 pub(in crate::api) async fn read_stable(
-    BodyCaller { caller, _permit }: BodyCaller,
+    BodyCaller(caller): BodyCaller,
 ) -> Result<Json<TokenBody>, WeixinResponse> {
     caller.respond().await
 }
@@ -126,6 +116,8 @@ impl Caller {
 
     async fn respond(self) -> Result<Json<TokenBody>, WeixinResponse> {
         let Self { context, client, app, action } = self;
+        let _permit =
+            context.try_acquire_permit().map_err(|limit| WeixinResponse::from(limit).audited(&context))?;
         let work = app.token_or_probe(&client.name, action == Action::Report);
         let served = context.with_timeout(work).await.unwrap_or(Err(ReportError::TimedOut));
         context.record_token(action, &app, &served);

@@ -1,0 +1,210 @@
+//! The open connections. One that waits for its client makes room for a new one.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+/// All open connections of the server, by the address of the client.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    by_address: Mutex<HashMap<IpAddr, Vec<Arc<Activity>>>>,
+    /// The number of open connections, with those that are closing.
+    count: watch::Sender<usize>,
+    /// Increases with each connection that begins to wait for its client.
+    sequence: AtomicU64,
+}
+
+/// What a connection does.
+#[derive(Debug)]
+struct Activity {
+    /// [`BUSY`], [`CLOSING`], or since when the connection waits for its client: a number of the sequence, plus [`USED`] if it had
+    /// a request. The connection with the smallest number is closed first.
+    rank: AtomicU64,
+    close: Notify,
+}
+
+const USED: u64 = 1 << 62;
+const CLOSING: u64 = u64::MAX - 1;
+const BUSY: u64 = u64::MAX;
+
+/// An open connection. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct OpenConnection {
+    connections: Arc<Connections>,
+    address: IpAddr,
+    activity: Arc<Activity>,
+}
+
+/// A connection was refused, because all others of its address are busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused;
+
+/// Addresses that count as one: an IPv6 client usually has a whole /64.
+fn group(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+impl Connections {
+    /// Adds a connection. At the limit of its address, one that waits for its client is closed. Returns the connection, and
+    /// whether another one was closed for it.
+    ///
+    /// # Errors
+    /// [`Refused`] if the address is at its limit, and all its connections are busy.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        address: IpAddr,
+        max_per_address: Option<usize>,
+    ) -> Result<(OpenConnection, bool), Refused> {
+        let address = group(address);
+        let mut by_address = self.locked();
+        let group = by_address.entry(address).or_default();
+        let is_full = max_per_address.is_some_and(|max| group.len() >= max);
+        if is_full && !close_longest_waiting(group.iter()) {
+            return Err(Refused);
+        }
+        group.retain(|activity| activity.rank.load(Ordering::Relaxed) != CLOSING);
+        let activity = Arc::new(Activity { rank: AtomicU64::new(self.next()), close: Notify::new() });
+        group.push(Arc::clone(&activity));
+        drop(by_address);
+        self.count.send_modify(|count| *count += 1);
+        Ok((OpenConnection { connections: Arc::clone(self), address, activity }, is_full))
+    }
+
+    /// Closes the connection that waits longest for its client. Returns whether there was one.
+    pub(crate) fn close_longest_waiting(&self) -> bool {
+        close_longest_waiting(self.locked().values().flatten())
+    }
+
+    /// The number of open connections, as it changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
+    }
+
+    /// The number of open connections, and the largest number of one address.
+    pub(crate) fn used(&self) -> (usize, usize) {
+        let most = self.locked().values().map(Vec::len).max().unwrap_or_default();
+        (*self.count.borrow(), most)
+    }
+
+    fn next(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<IpAddr, Vec<Arc<Activity>>>> {
+        // Each change is complete before it could panic.
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn close_longest_waiting<'a>(activities: impl Iterator<Item = &'a Arc<Activity>>) -> bool {
+    let ranked = activities.map(|activity| (activity.rank.load(Ordering::Relaxed), activity));
+    let Some((rank, longest)) = ranked.filter(|(rank, _)| *rank < CLOSING).min_by_key(|(rank, _)| *rank)
+    else {
+        return false;
+    };
+    // If a request has just begun on it, it closes after the response.
+    let _ = longest.rank.compare_exchange(rank, CLOSING, Ordering::Relaxed, Ordering::Relaxed);
+    longest.close.notify_one();
+    true
+}
+
+impl OpenConnection {
+    /// A request begins. Until its response, the connection does not wait for its client.
+    pub(crate) fn begin_request(&self) {
+        self.activity.rank.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// The response is ready.
+    pub(crate) fn end_request(&self) {
+        self.activity.rank.store(USED | self.connections.next(), Ordering::Relaxed);
+    }
+
+    /// Whether a request is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.activity.rank.load(Ordering::Relaxed) == BUSY
+    }
+
+    /// Waits until the connection has to make room for another one.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn must_close(&self) {
+        self.activity.close.notified().await;
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        let mut by_address = self.connections.locked();
+        if let Some(group) = by_address.get_mut(&self.address) {
+            group.retain(|activity| !Arc::ptr_eq(activity, &self.activity));
+            if group.is_empty() {
+                by_address.remove(&self.address);
+            }
+        }
+        drop(by_address);
+        self.connections.count.send_modify(|count| *count -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn is_closing(connection: &OpenConnection) -> bool {
+        connection.activity.rank.load(Ordering::Relaxed) == CLOSING
+    }
+
+    #[test]
+    fn connection_that_waits_longest_is_closed_first_and_a_busy_one_never() {
+        let connections = Arc::<Connections>::default();
+        let open = |text: &str| connections.open(address(text), Some(3));
+        let (used, busy, silent) =
+            (open("10.0.0.1").unwrap().0, open("10.0.0.1").unwrap().0, open("10.0.0.1").unwrap().0);
+        used.begin_request();
+        used.end_request();
+        busy.begin_request();
+        let (next, closed) = open("::ffff:10.0.0.1").unwrap();
+        assert!(closed && is_closing(&silent) && !is_closing(&used));
+        next.begin_request();
+        let (last, closed) = open("10.0.0.1").unwrap();
+        assert!(closed && is_closing(&used));
+        last.begin_request();
+        assert_eq!(open("10.0.0.1").unwrap_err(), Refused);
+        let (_other, closed) = open("10.0.0.2").unwrap();
+        assert!(!closed);
+        assert_eq!(connections.used(), (6, 3));
+        drop((used, silent, busy));
+        assert_eq!(connections.used(), (3, 2));
+        assert!(open("10.0.0.1").is_ok());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_as_one() {
+        let connections = Arc::<Connections>::default();
+        let open = |text: &str| connections.open(address(text), Some(1)).unwrap();
+        let (first, _) = open("2001:db8::1");
+        assert!(open("2001:db8::2").1 && is_closing(&first));
+        assert!(!open("2001:db8:0:1::1").1);
+    }
+
+    #[test]
+    fn total_limit_closes_the_longest_waiting_of_all_addresses() {
+        let connections = Arc::<Connections>::default();
+        let open = |text: &str| connections.open(address(text), None).unwrap().0;
+        let (first, second) = (open("10.0.0.1"), open("10.0.0.2"));
+        first.begin_request();
+        assert!(connections.close_longest_waiting() && is_closing(&second));
+        assert!(!connections.close_longest_waiting());
+    }
+}
