@@ -10,8 +10,8 @@ use wxsub_sandbox::Fault;
 
 use super::interrupt::signal;
 use super::served::{ALL, Served, ask, client, config, head};
-use super::wxsub::{folder, wxsub};
 use super::weixin::{APPID, CLASSIC_TOKEN, SEND, STABLE_TOKEN, Weixin, line};
+use super::wxsub::{folder, wxsub};
 use crate::free_port::free_port;
 
 /// The timeout of these tests.
@@ -117,7 +117,9 @@ fn used_up_open_files_stop_only_new_connections() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let (state, free) = (folder(), SocketAddr::from(([127, 0, 0, 1], free_port())));
-    let top = format!("metrics_listen = \"{free}\"\nstate_dir = \"{}\"\n{lines}", state.path().display());
+    let limits = "[limits]\nrequest_timeout_s = 600\n";
+    let top =
+        format!("metrics_listen = \"{free}\"\nstate_dir = \"{}\"\n{lines}{limits}", state.path().display());
     let config = config("files.toml", &weixin.base, &top);
     let call = wxsub(["serve", "--config", &config]).under_shell("ulimit -n 160 && exec \"$0\" \"$@\"");
     let mut server = Served::start_as(call);
@@ -139,10 +141,11 @@ fn used_up_open_files_stop_only_new_connections() {
             body.len()
         )
     };
-    let report = request("POST", &route("access_token/report"), &json!({ "access_token": token }).to_string());
+    let report =
+        request("POST", &route("access_token/report"), &json!({ "access_token": token }).to_string());
     let (begun, rest) = report.split_at(report.len() - 5);
     let mut reporting = connect(&server, begun.as_bytes());
-    while !metrics().contains("wxsub_limit_used{limit="bodies_per_key"} 1") {}
+    while !metrics().contains("wxsub_limit_used{limit=\"bodies_per_key\"} 1") {}
     weixin.sandbox.add_fault(SEND, 999, Fault::Hang);
     let message = request("POST", &route("messages"), &line("oUser", 1, "Hi"));
     let crowd: Vec<_> = (0..300).map(|_| connect(&server, message.as_bytes())).collect();
