@@ -1,14 +1,16 @@
-//! Calls of a control server: what each response, or its absence, means.
+//! Calls of a control server: what each response, or its absence, means. A token cache that fetches from it.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use wxsub_client::{ControlServer, ControlServerError, SendStatus};
+use wxsub_core::Client;
 use wxsub_core::error::Delivery;
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::token::{Evidence, TokenCache, TokenErrorKind, TokenEvent, TokenSource};
 use wxsub_core::transport::{HttpRequest, TransportError, TransportErrorKind};
 use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{AppId, Grant, Message, Remedy};
@@ -17,6 +19,7 @@ const KEY: &str = "PLANTEDabcdefghijklmnopqrstuvwxyz0123456789";
 const READ: &str = "/v1/apps/wx1/access_token";
 const REPORT: &str = "/v1/apps/wx1/access_token/report";
 const SEND: &str = "/v1/apps/wx1/messages";
+const SUBSCRIBE: &str = "/cgi-bin/message/template/subscribe";
 
 fn appid() -> AppId {
     "wx1".parse().unwrap()
@@ -27,12 +30,17 @@ fn message() -> Message {
     Message::builder(grant).title("Title").content("Text").build().unwrap()
 }
 
-/// A client of a server that gives this response to the path.
-fn server(path: &str, response: MockResponse) -> (ControlServer, Arc<MockTransport>, Arc<ManualClock>) {
-    let (clock, network) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
-    network.respond_always(path, response);
+fn client() -> (ControlServer, MockTransport, Arc<ManualClock>) {
+    let (clock, network) = (Arc::new(ManualClock::new()), MockTransport::new());
     let base = "http://127.0.0.1:8460".parse().unwrap();
     let server = ControlServer::new(base, KEY.parse().unwrap(), network.clone()).clock(clock.clone());
+    (server, network, clock)
+}
+
+/// A client of a server that gives this response to the path.
+fn server(path: &str, response: MockResponse) -> (ControlServer, MockTransport, Arc<ManualClock>) {
+    let (server, network, clock) = client();
+    network.respond_always(path, response);
     (server, network, clock)
 }
 
@@ -106,10 +114,9 @@ async fn response_to_a_message_gives_delivery_and_remedy() {
 #[tokio::test]
 async fn message_without_response_in_time_is_maybe_sent() {
     let (server, _, clock) = server(SEND, MockResponse::Hang);
-    let server = server.timeout(Duration::from_secs(5));
+    let server = server.timeout(seconds(5));
     let (appid, message) = (appid(), message());
-    let (outcome, ()) =
-        tokio::join!(server.send(&appid, &message), clock.advance_and_run(Duration::from_secs(6)));
+    let (outcome, ()) = tokio::join!(server.send(&appid, &message), clock.advance_and_run(seconds(6)));
     let error = outcome.unwrap_err();
     assert_eq!(error.delivery(), Delivery::MaybeSent);
     assert!(matches!(error.error(), ControlServerError::Timeout));
@@ -124,27 +131,23 @@ async fn delay_of_the_server_reaches_the_caller() {
     let transport = |_: HttpRequest| async {
         let mut response =
             RawResponse::new(503, Bytes::from_static(br#"{"outcome":"not_sent","remedy":"slow_down"}"#));
-        response.retry_after = Some(Duration::from_secs(7));
+        response.retry_after = Some(seconds(7));
         Ok::<_, TransportError>(response)
     };
     let base = "http://127.0.0.1:8460".parse().unwrap();
     let server = ControlServer::new(base, KEY.parse().unwrap(), transport);
     let error = server.send(&appid(), &message()).await.unwrap_err();
-    assert_eq!((error.retry_after(), error.remedy()), (Some(Duration::from_secs(7)), Remedy::SlowDown));
+    assert_eq!((error.retry_after(), error.remedy()), (Some(seconds(7)), Remedy::SlowDown));
 }
 
 #[tokio::test]
 async fn token_has_lifetime_and_generation_of_the_server() {
-    let (server, network, _) =
-        server(READ, MockResponse::json(r#"{"access_token":"A","expires_in":3840,"generation":10}"#));
+    let (server, network, _) = server(READ, token("A", 3840, 10));
     let token = server.token(&appid()).await.unwrap();
     assert_eq!((token.token().expose_secret(), token.generation().get()), ("A", 10));
-    assert_eq!(token.lifetime(), Duration::from_secs(3840));
+    assert_eq!(token.lifetime(), seconds(3840));
     assert_eq!(network.seen().first().unwrap().method, "GET");
-    network.respond_always(
-        REPORT,
-        MockResponse::json(r#"{"access_token":"B","expires_in":60,"generation":11}"#),
-    );
+    network.respond_always(REPORT, token("B", 60, 11));
     let replacement = server.report_token(&appid(), token.token()).await.unwrap();
     assert_eq!(replacement.token().expose_secret(), "B");
     let seen = network.seen();
@@ -189,4 +192,130 @@ async fn apps_are_listed_with_their_health() {
     let (server, ..) = server("/v1/apps", MockResponse::json(apps));
     let list = server.apps().await.unwrap();
     assert_eq!(list.apps.iter().map(|app| app.appid.as_str()).collect::<Vec<_>>(), ["wx1"]);
+}
+
+/// A token cache that fetches from a server.
+struct Bench {
+    clock: Arc<ManualClock>,
+    network: MockTransport,
+    tokens: TokenCache,
+    events: Arc<Mutex<Vec<TokenEvent>>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (server, network, clock) = client();
+        let events: Arc<Mutex<Vec<TokenEvent>>> = Arc::default();
+        let observer = Arc::clone(&events);
+        let tokens = server
+            .token_cache(appid())
+            .jitter_seed(7)
+            .on_event(move |event| observer.lock().unwrap().push(event.clone()))
+            .build();
+        Self { clock, network, tokens, events }
+    }
+}
+
+fn token(text: &str, expires_in: u64, generation: u64) -> MockResponse {
+    MockResponse::json(&format!(
+        r#"{{"access_token":"{text}","expires_in":{expires_in},"generation":{generation}}}"#
+    ))
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[tokio::test]
+async fn token_is_refreshed_ahead_of_expiry() {
+    let bench = Bench::new();
+    bench.network.respond_once(READ, token("A", 3840, 10));
+    bench.network.respond_always(READ, token("B", 3840, 20));
+    for _ in 0..100 {
+        assert_eq!(bench.tokens.token().await.unwrap().generation().get(), 10);
+    }
+    bench.clock.advance_and_run(seconds(3500)).await;
+    assert_eq!(bench.network.count(READ), 1);
+    bench.clock.advance_and_run(seconds(60)).await;
+    // The generation of the server.
+    assert_eq!(bench.tokens.current().get().unwrap().generation().get(), 20);
+    assert_eq!(bench.network.count(READ), 2);
+}
+
+#[tokio::test]
+async fn rejected_token_is_reported_and_message_replayed() {
+    let bench = Bench::new();
+    bench.network.respond_always(READ, token("A", 3840, 10));
+    bench.network.respond_always(REPORT, token("B", 3840, 20));
+    bench.network.respond_once(SUBSCRIBE, MockResponse::json(r#"{"errcode":40001,"errmsg":"stale"}"#));
+    bench.network.respond_always(SUBSCRIBE, MockResponse::json(r#"{"errcode":0,"errmsg":"ok"}"#));
+    let client = Client::with_token_source(bench.tokens.clone(), bench.network.clone())
+        .clock(bench.clock.clone())
+        .build();
+    client.send(&message()).await.unwrap();
+    assert_eq!(
+        (bench.network.count(READ), bench.network.count(REPORT), bench.network.count(SUBSCRIBE)),
+        (1, 1, 2)
+    );
+    let seen = bench.network.seen();
+    let report = seen.iter().find(|seen| seen.path == REPORT).unwrap();
+    assert_eq!(report.body, Bytes::from_static(br#"{"access_token":"A"}"#));
+    // A token is reported only once.
+    bench.clock.advance_and_run(seconds(3700)).await;
+    assert_eq!(bench.network.count(REPORT), 1);
+    let events = bench.events.lock().unwrap();
+    assert!(
+        events.iter().any(|event| matches!(event, TokenEvent::InvalidatedExternally { .. })),
+        "{events:?}"
+    );
+}
+
+#[tokio::test]
+async fn unchanged_token_after_report_is_an_error() {
+    let bench = Bench::new();
+    bench.network.respond_always(READ, token("A", 3840, 10));
+    bench.network.respond_always(REPORT, token("A", 3840, 10));
+    let generation = bench.tokens.token().await.unwrap().generation();
+    let error = bench.tokens.refresh(generation, Evidence::Observed).await.unwrap_err();
+    assert_eq!(error.kind(), &TokenErrorKind::RejectedTokenReissued);
+    assert_eq!(bench.network.count(REPORT), 1);
+}
+
+#[tokio::test]
+async fn server_restart_keeps_current_token() {
+    let bench = Bench::new();
+    bench.network.respond_once(READ, token("A", 600, 10));
+    for _ in 0..15 {
+        bench.network.respond_once(READ, MockResponse::refuse_connection());
+    }
+    bench.network.respond_always(READ, token("B", 3840, 20));
+    bench.tokens.token().await.unwrap();
+    for _ in 0..60 {
+        bench.clock.advance_and_run(seconds(10)).await;
+        assert!(bench.tokens.current().get().is_some());
+    }
+    assert_eq!(bench.tokens.current().get().unwrap().generation().get(), 20);
+}
+
+#[tokio::test]
+async fn server_problem_is_part_of_the_error() {
+    for (response, remedy, text) in [
+        (
+            response(401, r#"{"kind":"unauthorized","detail":"no known key"}"#),
+            Remedy::FixConfig,
+            "no known key",
+        ),
+        (response(403, "{}"), Remedy::FixConfig, "responded with 403"),
+        (response(429, r#"{"detail":"slower"}"#), Remedy::SlowDown, "slower"),
+        (response(503, r#"{"detail":"no token","remedy":"allow_ip"}"#), Remedy::AllowIp, "no token"),
+        (response(502, "<html>"), Remedy::RetryLater, "responded with 502"),
+        (response(200, "<html>"), Remedy::FixConfig, "response is invalid"),
+    ] {
+        let bench = Bench::new();
+        bench.network.respond_always(READ, response);
+        let (outcome, ()) = tokio::join!(bench.tokens.token(), bench.clock.advance_and_run(seconds(5)));
+        let error = outcome.unwrap_err();
+        assert!(error.remedy() == remedy && error.to_string().contains(text), "{error}");
+        assert!(!format!("{error:?} {:?}", bench.tokens).contains(KEY));
+    }
 }
