@@ -1,5 +1,7 @@
 //! The callback, and what to expect of it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::str::FromStr;
 
 use serde::de::IgnoredAny;
@@ -159,8 +161,7 @@ impl Serialize for ConsentCallback {
 const MAX_BYTES: usize = 16 * 1024;
 
 /// The five documented fields of a callback. Unknown names are ignored. A duplicate name is an error.
-#[derive(Default)]
-struct CallbackFields([Option<String>; 5]);
+struct CallbackFields(BTreeMap<&'static str, String>);
 
 impl CallbackFields {
     /// Parses a callback URL, a query string, JSON, a printed map, or `key:value` lines. The text decides which.
@@ -175,31 +176,16 @@ impl CallbackFields {
         if text.is_empty() {
             return Err(ValidationError::new("callback", ValidationErrorKind::Empty));
         }
-        if let Some(members) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
-            return match serde_json::from_str::<IgnoredAny>(text) {
-                Ok(_) => Self::from_json(text),
-                Err(_) => Self::from_printed_map(members),
-            };
+        let mut fields = Self(BTreeMap::new());
+        for (name, value) in pairs(text)? {
+            fields.put(&name, value)?;
         }
-        match text.find(['=', ':']).map(|at| text.split_at(at)) {
-            Some((_, rest)) if rest.starts_with("://") => {
-                Self::from_query(text.split_once('?').map_or("", |(_, query)| query))
-            }
-            Some((_, rest)) if rest.starts_with(':') => Self::from_lines(text),
-            Some((before, _)) if before.contains('?') => {
-                Self::from_query(text.split_once('?').map_or("", |(_, query)| query))
-            }
-            Some(_) => Self::from_query(text),
-            None => Err(malformed(
-                "a callback URL, a query string, a JSON object, a printed map or key:value lines",
-            )),
-        }
+        Ok(fields)
     }
 
     /// Takes the value of one field out.
     fn take(&mut self, name: &str) -> Option<String> {
-        let index = CALLBACK_FIELDS.iter().position(|field| *field == name)?;
-        self.0.get_mut(index)?.take()
+        self.0.remove(name)
     }
 
     fn put(&mut self, name: &str, value: String) -> Result<(), ValidationError> {
@@ -209,70 +195,79 @@ impl CallbackFields {
             "templateId" | "templateID" => "template_id",
             name => name,
         };
-        let Some((index, field)) = CALLBACK_FIELDS.iter().enumerate().find(|(_, field)| **field == name)
-        else {
-            return Ok(());
-        };
-        match self.0.get_mut(index) {
-            Some(slot @ None) => *slot = Some(value),
+        let Some(field) = CALLBACK_FIELDS.into_iter().find(|field| *field == name) else { return Ok(()) };
+        match self.0.entry(field) {
+            Entry::Vacant(slot) => {
+                slot.insert(value);
+                Ok(())
+            }
             // Some bridges for phones hand over an openid under both spellings.
-            Some(Some(first)) if *field == "openid" && *first == value => {}
-            _ => return Err(ValidationError::new(field, ValidationErrorKind::Duplicate)),
+            Entry::Occupied(first) if field == "openid" && *first.get() == value => Ok(()),
+            Entry::Occupied(_) => Err(ValidationError::new(field, ValidationErrorKind::Duplicate)),
         }
-        Ok(())
     }
+}
 
-    fn from_query(query: &str) -> Result<Self, ValidationError> {
-        // A URL that was copied out of HTML has `&amp;` where `&` was.
-        let query = query.split('#').next().unwrap_or_default().replace("&amp;", "&");
-        let mut fields = Self::default();
-        for (name, value) in decode_query(&query).map_err(|invalid| invalid.with_field("callback"))? {
-            fields.put(&name, value)?;
-        }
-        Ok(fields)
-    }
+type Pairs = Vec<(String, String)>;
 
-    fn from_json(text: &str) -> Result<Self, ValidationError> {
-        let object = parse_object_without_duplicates(text.as_bytes())
-            .map_err(|_| malformed("one JSON object in which no name stands twice"))?;
-        let mut fields = Self::default();
-        for (name, value) in object {
-            match value {
-                Value::Null => {}
-                Value::String(text) => fields.put(&name, text)?,
-                other => fields.put(&name, other.to_string())?,
-            }
-        }
-        Ok(fields)
+/// The names and values of a text that is not empty.
+fn pairs(text: &str) -> Result<Pairs, ValidationError> {
+    if let Some(members) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+        return match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) => pairs_of_json(text),
+            Err(_) => pairs_of_printed_map(members),
+        };
     }
+    match text.find(['=', ':']).map(|at| text.split_at(at)) {
+        Some((before, rest)) if rest.starts_with("://") || rest.starts_with('=') && before.contains('?') => {
+            pairs_of_query(text.split_once('?').map_or("", |(_, query)| query))
+        }
+        Some((_, rest)) if rest.starts_with(':') => text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(|line| match line.split_once(':') {
+                Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+                None => Err(malformed("lines of the form key:value")),
+            })
+            .collect(),
+        Some(_) => pairs_of_query(text),
+        None => {
+            Err(malformed("a callback URL, a query string, a JSON object, a printed map or key:value lines"))
+        }
+    }
+}
 
-    /// A map as Dart, JavaScript, Java, Swift or Python print it: `{openId: o, scene: 1000}`, `{openId=o, scene=1000}`,
-    /// `{ openId = o; scene = 1000; }`, with or without quotes.
-    fn from_printed_map(members: &str) -> Result<Self, ValidationError> {
-        let mut fields = Self::default();
-        let members = members.split([',', ';', '\n']).map(str::trim).filter(|member| !member.is_empty());
-        for member in members {
-            let Some((name, value)) = member.split_once([':', '=']) else {
-                return Err(malformed("one JSON object, or a map printed as {name: value, …}"));
-            };
-            let [name, value] = [name, value].map(|text| text.trim().trim_matches(['"', '\'']));
-            if !["null", "undefined", "None", "nil", "<null>"].contains(&value) {
-                fields.put(name, value.to_owned())?;
-            }
-        }
-        Ok(fields)
-    }
+fn pairs_of_query(query: &str) -> Result<Pairs, ValidationError> {
+    // A URL that was copied out of HTML has `&amp;` where `&` was.
+    let query = query.split('#').next().unwrap_or_default().replace("&amp;", "&");
+    decode_query(&query).map_err(|invalid| invalid.with_field("callback"))
+}
 
-    fn from_lines(text: &str) -> Result<Self, ValidationError> {
-        let mut fields = Self::default();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let Some((name, value)) = line.split_once(':') else {
-                return Err(malformed("lines of the form key:value"));
-            };
-            fields.put(name.trim(), value.trim().to_owned())?;
+fn pairs_of_json(text: &str) -> Result<Pairs, ValidationError> {
+    let object = parse_object_without_duplicates(text.as_bytes())
+        .map_err(|_| malformed("one JSON object in which no name stands twice"))?;
+    let members = object.into_iter().filter_map(|(name, value)| match value {
+        Value::Null => None,
+        Value::String(text) => Some((name, text)),
+        other => Some((name, other.to_string())),
+    });
+    Ok(members.collect())
+}
+
+/// A map as Dart, JavaScript, Java, Swift or Python print it: `{openId: o, scene: 1000}`, `{openId=o, scene=1000}`,
+/// `{ openId = o; scene = 1000; }`, with or without quotes.
+fn pairs_of_printed_map(members: &str) -> Result<Pairs, ValidationError> {
+    let mut pairs = Pairs::new();
+    for member in members.split([',', ';', '\n']).map(str::trim).filter(|member| !member.is_empty()) {
+        let Some((name, value)) = member.split_once([':', '=']) else {
+            return Err(malformed("one JSON object, or a map printed as {name: value, …}"));
+        };
+        let [name, value] = [name, value].map(|text| text.trim().trim_matches(['"', '\'']).to_owned());
+        if !["null", "undefined", "None", "nil", "<null>"].contains(&value.as_str()) {
+            pairs.push((name, value));
         }
-        Ok(fields)
     }
+    Ok(pairs)
 }
 
 fn malformed(expected: &'static str) -> ValidationError {
