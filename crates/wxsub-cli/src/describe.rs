@@ -29,11 +29,6 @@ pub(crate) fn describe_token_error(error: &TokenError) -> String {
     text
 }
 
-/// Describes a refused token call in one line.
-pub(crate) fn describe_api_error(api_error: &ApiError) -> String {
-    describe_refusal(api_error, Operation::FetchToken)
-}
-
 /// Describes a refused call of this operation in one line.
 pub(crate) fn describe_refusal(api_error: &ApiError, operation: Operation) -> String {
     let mut text = format!("Weixin refused: {api_error}");

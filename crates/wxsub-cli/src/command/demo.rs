@@ -1,6 +1,6 @@
 //! `wxsub demo`: the whole flow, with a sandbox inside this process and real HTTP.
 
-use std::fmt::Display;
+use std::error::Error;
 use std::future::pending;
 
 use clap::Args;
@@ -83,33 +83,28 @@ struct Setup {
 impl Setup {
     /// Starts the sandbox, which runs until the process ends, and creates the app.
     async fn start() -> StepResult<Self> {
-        let appid: AppId = text_err("wx0123456789abcdef".parse())?;
-        let secret: AppSecret = text_err("play-money-0123456789abcdef".parse())?;
-        let template_id: TemplateId = text_err("7YuTL__ilzyZB9DXcDt2mHx".parse())?;
-        let key = text_err(SigningKey::new(b"a key for a demo, not for the world"))?;
+        let appid: AppId = "wx0123456789abcdef".parse()?;
+        let secret: AppSecret = "play-money-0123456789abcdef".parse()?;
+        let template_id: TemplateId = "7YuTL__ilzyZB9DXcDt2mHx".parse()?;
+        let key = SigningKey::new(b"a key for a demo, not for the world")?;
         let sandbox = Sandbox::new();
         sandbox.add_app(appid.clone(), secret.clone(), [template_id.clone()]);
 
-        let listener = text_err(TcpListener::bind("127.0.0.1:0").await)?;
-        let base = text_err(BaseUrl::new(&format!("http://{}", text_err(listener.local_addr())?)))?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let base = BaseUrl::new(&format!("http://{}", listener.local_addr()?))?;
         tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
 
-        let transport = text_err(HyperTransport::builder().roots(Roots::Bundled).build())?;
+        let transport = HyperTransport::builder().roots(Roots::Bundled).build()?;
         let client = Client::builder(appid.clone(), secret, transport)
             .api_base(base.clone())
             .token_cache(|cache| cache.endpoint(TokenEndpoint::Token));
-        let client = text_err(client.build())?;
+        let client = client.build()?;
         let verifier = ConsentVerifier::new(appid.clone(), key);
-        let scene = text_err(Scene::new(1000))?;
-        let redirect_url = text_err("https://shop.example/back?order=7".parse())?;
+        let scene = Scene::new(1000)?;
+        let redirect_url = "https://shop.example/back?order=7".parse()?;
         let detail = format!("the sandbox runs inside this process at {base}");
         Ok((Self { sandbox, base, appid, template_id, scene, redirect_url, client, verifier }, detail))
     }
-}
-
-/// Turns the error into its text.
-fn text_err<T, E: Display>(result: Result<T, E>) -> Result<T, String> {
-    result.map_err(|error| error.to_string())
 }
 
 /// Session of the user's browser at the shop.
@@ -135,8 +130,8 @@ async fn run_steps(setup: &Setup, reporter: &mut Reporter) -> Result<(), StepFai
 impl Setup {
     /// The shop creates a consent URL.
     fn consent_url(&self) -> StepResult<String> {
-        let request = text_err(self.verifier.issue(self.template_id.clone(), self.scene, SESSION))?;
-        let url = text_err(request.consent_url(&self.redirect_url))?.with_base_url(&self.base).to_string();
+        let request = self.verifier.issue(self.template_id.clone(), self.scene, SESSION)?;
+        let url = request.consent_url(&self.redirect_url)?.with_base_url(&self.base).to_string();
         let detail = format!("the shop asks for consent to one message, with a signed URL: {url}");
         Ok((url, detail))
     }
@@ -147,20 +142,20 @@ impl Setup {
         let openid =
             page.body.split("name=\"openid\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
         let (200, Some(openid), true) = (page.status, openid, page.body.contains(">Allow<")) else {
-            return Err(format!("the page does not ask for consent; its status is {}", page.status));
+            return Err(format!("the page does not ask for consent; its status is {}", page.status).into());
         };
         let response = post(url, &format!("openid={openid}&action=confirm")).await?;
         let callback = response.location.ok_or("the user was not redirected")?;
         if response.status != 302 || !callback.starts_with(self.redirect_url.as_str()) {
-            return Err("the user was redirected to another URL".to_owned());
+            return Err("the user was redirected to another URL".into());
         }
-        let callback: ConsentCallback = text_err(callback.parse())?;
+        let callback: ConsentCallback = callback.parse()?;
         Ok((callback, "the user opened the URL and tapped Allow; Weixin redirected to the shop".to_owned()))
     }
 
     /// The shop rejects a callback with a made-up `reserved` value, and a genuine one from another session.
     fn reject_forged(&self, genuine: &ConsentCallback) -> StepResult<()> {
-        let made_up = text_err("1000000000000000000000000000000000000000000".parse())?;
+        let made_up = "1000000000000000000000000000000000000000000".parse()?;
         let forged = ConsentCallback::new(
             genuine.action().clone(),
             genuine.template_id().clone(),
@@ -175,64 +170,64 @@ impl Setup {
             [false, false] => {
                 Ok(((), "a forged callback and a callback from another session were rejected".to_owned()))
             }
-            _ => Err("a forged callback was accepted".to_owned()),
+            _ => Err("a forged callback was accepted".into()),
         }
     }
 
     /// The shop verifies the genuine callback.
     fn verify_consent(&self, callback: &ConsentCallback) -> StepResult<Grant> {
-        match text_err(self.verifier.verify(callback, SESSION))? {
+        match self.verifier.verify(callback, SESSION)? {
             VerifiedConsent::Granted { grant, .. } => Ok((
                 grant,
                 "the genuine callback was verified; the shop may send this user one message".to_owned(),
             )),
             VerifiedConsent::Declined { .. } => {
-                Err("the callback says that the user cancelled, but the user allowed".to_owned())
+                Err("the callback says that the user cancelled, but the user allowed".into())
             }
         }
     }
 
     async fn fetch_token(&self) -> StepResult<()> {
-        let token = text_err(self.client.token_source().token().await)?;
+        let token = self.client.token_source().token().await?;
         let (lifetime, fingerprint) = (token.lifetime().as_secs(), token.fingerprint());
         Ok(((), format!("the access token was fetched; it expires after {lifetime} s ({fingerprint})")))
     }
 
     async fn send(&self, grant: Grant) -> StepResult<Message> {
         let message = Message::builder(grant).title("Your parcel").content("It is here.\nCome and get it.");
-        let message = text_err(message.build())?;
-        text_err(self.client.send(&message).await)?;
+        let message = message.build()?;
+        self.client.send(&message).await?;
         Ok((message, "the message was sent".to_owned()))
     }
 
     /// The user's mailbox has exactly this message.
     fn check_mailbox(&self, sent: &Message) -> StepResult<()> {
-        let expected = text_err(serde_json::to_value(sent))?;
+        let expected = serde_json::to_value(sent)?;
         let received = self.sandbox.mailbox(sent.grant().openid());
         match received.as_slice() {
             [only] if expected.as_object() == Some(&only.body) => {
                 Ok(((), format!("the user received exactly this message: {:?}", sent.title().as_str())))
             }
-            others => Err(format!("the user received other messages ({})", others.len())),
+            others => Err(format!("the user received other messages ({})", others.len()).into()),
         }
     }
 
     /// One consent allows one message.
     async fn send_again(&self, grant: Grant) -> StepResult<()> {
         let message = Message::builder(grant).title("One more").content("And another thing.");
-        let message = text_err(message.build())?;
+        let message = message.build()?;
         match self.client.send(&message).await.map_err(|error| error.errcode()) {
             Err(Some(ErrCode::USER_REFUSED)) => {
                 Ok(((), "a second message was refused with 43101: one consent allows one message".to_owned()))
             }
-            Err(other) => Err(format!("a second message failed with another error: {other:?}")),
-            Ok(()) => Err("a second message was sent without consent".to_owned()),
+            Err(other) => Err(format!("a second message failed with another error: {other:?}").into()),
+            Ok(()) => Err("a second message was sent without consent".into()),
         }
     }
 
     /// Another process fetches a token for the same app, which invalidates the shop's token.
     fn invalidate_token(&self) -> StepResult<()> {
-        text_err(self.sandbox.invalidate_tokens(&self.appid))?;
+        self.sandbox.invalidate_tokens(&self.appid)?;
         Ok((
             (),
             "another process fetched a token for this app, which invalidated the shop's token".to_owned(),
@@ -256,7 +251,7 @@ impl Setup {
             (received, ..) => Err(format!(
                 "{received} messages instead of 2, {fetches} fetches instead of 2, {posts} posts instead of 4 ({})",
                 second.title()
-            )),
+            ).into()),
         }
     }
 
@@ -282,7 +277,7 @@ impl Setup {
 }
 
 /// The result of a step: a value for later steps and a description, or an error message.
-type StepResult<T> = Result<(T, String), String>;
+type StepResult<T> = Result<(T, String), Box<dyn Error>>;
 
 /// A step failed, and its error is printed.
 #[derive(Debug)]
@@ -318,7 +313,7 @@ impl Reporter {
         self.steps += 1;
         let (value, detail) = match result {
             Ok((value, detail)) => (Ok(value), detail),
-            Err(error) => (Err(StepFailed), error),
+            Err(error) => (Err(StepFailed), error.to_string()),
         };
         let step = Step { step: self.steps, name, ok: value.is_ok(), detail: &sanitize_line(detail.chars()) };
         if self.json {
@@ -356,16 +351,16 @@ struct Page {
 const MAX_RESPONSE_BYTES: u64 = 1024 * 1024;
 
 /// Opens a URL.
-async fn get(url: &str) -> Result<Page, String> {
+async fn get(url: &str) -> Result<Page, Box<dyn Error>> {
     exchange("GET", url, "").await
 }
 
 /// Submits a form.
-async fn post(url: &str, form: &str) -> Result<Page, String> {
+async fn post(url: &str, form: &str) -> Result<Page, Box<dyn Error>> {
     exchange("POST", url, form).await
 }
 
-async fn exchange(method: &str, url: &str, form: &str) -> Result<Page, String> {
+async fn exchange(method: &str, url: &str, form: &str) -> Result<Page, Box<dyn Error>> {
     let url = url.split('#').next().unwrap_or_default();
     let rest = url.strip_prefix("http://").ok_or("the browser of the demo supports only http://")?;
     let (host, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -381,7 +376,7 @@ async fn exchange(method: &str, url: &str, form: &str) -> Result<Page, String> {
         stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut response).await
     };
     exchange.await.map_err(|error| format!("cannot open the page: {error}"))?;
-    parse_page(&String::from_utf8_lossy(&response)).ok_or_else(|| "the response is not HTTP".to_owned())
+    parse_page(&String::from_utf8_lossy(&response)).ok_or_else(|| "the response is not HTTP".into())
 }
 
 fn parse_page(response: &str) -> Option<Page> {

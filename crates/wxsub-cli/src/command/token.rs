@@ -11,11 +11,11 @@ use wxsub_core::transport::{HttpRequest, RequestState, TransportError};
 use wxsub_proto::codec::{DecodeError, RawResponse};
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
-use wxsub_proto::{ApiError, AppId, BaseUrl};
+use wxsub_proto::{ApiError, AppId, BaseUrl, Operation};
 
 use crate::backend::{Backend, DirectConfig, ServerConfig};
 use crate::console;
-use crate::describe::{describe_api_error, describe_token_error};
+use crate::describe::{describe_refusal, describe_token_error};
 use crate::environment::TOKEN_ENDPOINT;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::output::Output;
@@ -241,7 +241,7 @@ fn maybe_replaced(cause: impl std::fmt::Display) -> CliError {
 }
 
 fn refused(refusal: &ApiError) -> CliError {
-    CliError::new(ExitStatus::Refused, describe_api_error(refusal))
+    CliError::new(ExitStatus::Refused, describe_refusal(refusal, Operation::FetchToken))
 }
 
 /// Endpoint in the output.
@@ -271,7 +271,7 @@ async fn read_token(config: &ServerConfig) -> Result<CachedToken, CliError> {
 /// The error for a failed call. `lost` is the exit status if the call may have taken effect.
 fn server_error(error: &ControlServerError, lost: ExitStatus) -> CliError {
     if let Some(refusal) = error.api_error() {
-        return CliError::new(ExitStatus::Refused, describe_api_error(&refusal));
+        return CliError::new(ExitStatus::Refused, describe_refusal(&refusal, Operation::FetchToken));
     }
     match error {
         ControlServerError::NotReached(_) => {
