@@ -137,60 +137,35 @@ impl<'de> Deserialize<'de> for ProblemExtensions {
 }
 
 impl ProblemKind {
-    /// Returns the status of the response.
-    pub fn status(self) -> u16 {
+    /// Status of the response, the kind in words, and the remedy that follows from the kind alone.
+    fn facts(self) -> (u16, &'static str, Remedy) {
         match self {
-            Self::NotJson | Self::Incomplete => 400,
-            Self::Unauthorized => 401,
-            Self::Forbidden => 403,
-            Self::NotFound => 404,
-            Self::MethodNotAllowed => 405,
-            Self::TooLarge => 413,
-            Self::Invalid | Self::Refused => 422,
-            Self::RateLimited => 429,
-            Self::Unknown => 500,
-            Self::Overloaded | Self::AuditUnavailable | Self::NoToken | Self::NotSent => 503,
-            Self::MaybeSent => 504,
-        }
-    }
-
-    /// Returns the kind in words.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Unauthorized => "No known key",
-            Self::Forbidden => "Not allowed",
-            Self::NotFound => "Not found",
-            Self::MethodNotAllowed => "Wrong method",
-            Self::NotJson => "Not JSON",
-            Self::Incomplete => "Incomplete request",
-            Self::TooLarge => "Too large",
-            Self::Invalid => "Invalid",
-            Self::RateLimited => "Too many requests",
-            Self::Overloaded => "Server overloaded",
-            Self::AuditUnavailable => "Audit unavailable",
-            Self::NoToken => "No usable token",
-            Self::Refused => "Refused by Weixin",
-            Self::NotSent => "Not sent",
-            Self::MaybeSent => "Maybe sent",
-            Self::Unknown => "Unknown problem",
+            Self::Unauthorized => (401, "No known key", Remedy::FixConfig),
+            Self::Forbidden => (403, "Not allowed", Remedy::FixConfig),
+            Self::NotFound => (404, "Not found", Remedy::FixConfig),
+            Self::MethodNotAllowed => (405, "Wrong method", Remedy::FixRequest),
+            Self::NotJson => (400, "Not JSON", Remedy::FixRequest),
+            Self::Incomplete => (400, "Incomplete request", Remedy::FixRequest),
+            Self::TooLarge => (413, "Too large", Remedy::FixRequest),
+            Self::Invalid => (422, "Invalid", Remedy::FixRequest),
+            Self::RateLimited => (429, "Too many requests", Remedy::SlowDown),
+            Self::Overloaded => (503, "Server overloaded", Remedy::SlowDown),
+            Self::AuditUnavailable => (503, "Audit unavailable", Remedy::RetryLater),
+            Self::NoToken => (503, "No usable token", Remedy::RetryLater),
+            Self::Refused => (422, "Refused by Weixin", Remedy::Investigate),
+            Self::NotSent => (503, "Not sent", Remedy::RetryLater),
+            Self::MaybeSent => (504, "Maybe sent", Remedy::Investigate),
+            Self::Unknown => (500, "Unknown problem", Remedy::Investigate),
         }
     }
 
     /// Returns the remedy that follows from the kind alone.
     pub fn remedy(self) -> Remedy {
-        match self {
-            Self::Unauthorized | Self::Forbidden | Self::NotFound => Remedy::FixConfig,
-            Self::RateLimited | Self::Overloaded => Remedy::SlowDown,
-            Self::AuditUnavailable | Self::NoToken | Self::NotSent => Remedy::RetryLater,
-            Self::Refused | Self::MaybeSent | Self::Unknown => Remedy::Investigate,
-            Self::MethodNotAllowed | Self::NotJson | Self::Incomplete | Self::TooLarge | Self::Invalid => {
-                Remedy::FixRequest
-            }
-        }
+        self.facts().2
     }
 
     /// Whether the kind alone means that no send was tried, also without a result object.
-    pub fn is_before_send(self) -> bool {
+    fn is_before_send(self) -> bool {
         matches!(
             self,
             Self::Unauthorized
@@ -207,10 +182,11 @@ impl ProblemKind {
 impl Problem {
     /// Creates a problem. The kind gives status and title.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        let (status, title, _) = kind.facts();
         Self {
             kind,
-            title: Cow::Borrowed(kind.title()),
-            status: kind.status(),
+            title: Cow::Borrowed(title),
+            status,
             detail: detail.into(),
             extensions: Box::new(ProblemExtensions::Empty {}),
         }
