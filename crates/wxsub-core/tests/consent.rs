@@ -29,6 +29,16 @@ fn first_use(nonces: &InMemoryNonceStore, nonce: &Nonce) -> bool {
     nonces.insert_if_new(nonce).now_or_never().unwrap().unwrap()
 }
 
+fn bench() -> (Arc<ManualClock>, ConsentVerifier) {
+    let clock = Arc::new(ManualClock::new());
+    let verifier = verifier_of("wx1", KEY, &clock);
+    (clock, verifier)
+}
+
+fn issue(verifier: &ConsentVerifier) -> ConsentRequest {
+    verifier.issue("T".parse().unwrap(), scene(7), "session").unwrap()
+}
+
 fn scene(number: u16) -> Scene {
     Scene::new(number).unwrap()
 }
@@ -40,10 +50,9 @@ fn callback_to(request: &ConsentRequest) -> ConsentCallback {
 
 #[test]
 fn genuine_callback_gives_one_grant() {
-    let clock = Arc::new(ManualClock::new());
-    let verifier = verifier_of("wx1", KEY, &clock);
+    let (clock, verifier) = bench();
     let nonces = InMemoryNonceStore::with_clock(clock.clone());
-    let request = verifier.issue("T".parse().unwrap(), scene(7), "session").unwrap();
+    let request = issue(&verifier);
     let verified = verifier.verify(&callback_to(&request), "session").unwrap();
     let VerifiedConsent::Granted { grant, nonce } = &verified else { panic!("{verified:?}") };
     assert_eq!(
@@ -56,9 +65,8 @@ fn genuine_callback_gives_one_grant() {
 
 #[test]
 fn declined_callback_must_be_genuine() {
-    let clock = Arc::new(ManualClock::new());
-    let verifier = verifier_of("wx1", KEY, &clock);
-    let request = verifier.issue("T".parse().unwrap(), scene(7), "session").unwrap();
+    let (clock, verifier) = bench();
+    let request = issue(&verifier);
     let cancel =
         |reserved| ConsentCallback::new(ConsentAction::Cancel, "T".parse().unwrap(), scene(7), reserved);
     assert!(matches!(
@@ -70,19 +78,16 @@ fn declined_callback_must_be_genuine() {
 
 #[test]
 fn every_request_has_a_new_state_within_limits() {
-    let clock = Arc::new(ManualClock::new());
-    let verifier = verifier_of("wx1", KEY, &clock);
-    let issue = || verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap().reserved.unwrap();
-    let (a, b) = (issue(), issue());
+    let (_, verifier) = bench();
+    let [a, b] = [(); 2].map(|()| issue(&verifier).reserved.unwrap());
     assert_ne!(a, b);
     assert!(a.as_str().len() <= 128 && a.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric()));
 }
 
 #[test]
 fn any_difference_is_rejected() {
-    let clock = Arc::new(ManualClock::new());
-    let verifier = verifier_of("wx1", KEY, &clock);
-    let request = verifier.issue("T".parse().unwrap(), scene(7), "session").unwrap();
+    let (clock, verifier) = bench();
+    let request = issue(&verifier);
     let genuine = callback_to(&request);
     let reserved = request.reserved.clone().unwrap();
     let with = |template: &str, number, reserved: Option<&str>| {
@@ -114,61 +119,62 @@ fn any_difference_is_rejected() {
 
 #[test]
 fn change_of_any_digit_is_rejected() {
-    let clock = Arc::new(ManualClock::new());
-    let verifier = verifier_of("wx1", KEY, &clock);
-    let request = verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap();
+    let (_clock, verifier) = bench();
+    let request = issue(&verifier);
     let text = request.reserved.clone().unwrap().as_str().to_owned();
     for index in 0..text.len() {
         let mut forged = text.clone().into_bytes();
         forged[index] = if forged[index] == b'0' { b'1' } else { b'0' };
         let forged = request.clone().reserved(String::from_utf8(forged).unwrap()).unwrap();
-        assert_eq!(verifier.verify(&callback_to(&forged), "s"), Err(VerificationError), "digit {index}");
+        assert_eq!(
+            verifier.verify(&callback_to(&forged), "session"),
+            Err(VerificationError),
+            "digit {index}"
+        );
     }
 }
 
 #[test]
 fn state_expires() {
-    let clock = Arc::new(ManualClock::new());
-    let verifier = verifier_of("wx1", KEY, &clock).lifetime(Duration::from_millis(59_500));
-    let callback = callback_to(&verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap());
+    let (clock, verifier) = bench();
+    let verifier = verifier.lifetime(Duration::from_millis(59_500));
+    let callback = callback_to(&issue(&verifier));
     // Whole seconds, rounded up, and a tolerance for clock skew.
     clock.advance(Duration::from_secs(60 + 29));
-    let nonce = verifier.verify(&callback, "s").unwrap().nonce();
+    let nonce = verifier.verify(&callback, "session").unwrap().nonce();
     clock.advance(Duration::from_secs(1));
-    assert_eq!(verifier.verify(&callback, "s"), Err(VerificationError));
+    assert_eq!(verifier.verify(&callback, "session"), Err(VerificationError));
     assert!(!first_use(&InMemoryNonceStore::with_clock(clock), &nonce), "an expired nonce is no first use");
 }
 
 #[test]
 fn nonce_is_kept_until_expiry() {
-    let clock = Arc::new(ManualClock::new());
-    let verifier = verifier_of("wx1", KEY, &clock).lifetime(Duration::from_secs(60));
-    let callback = callback_to(&verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap());
+    let (clock, verifier) = bench();
+    let verifier = verifier.lifetime(Duration::from_secs(60));
+    let callback = callback_to(&issue(&verifier));
     let nonces = InMemoryNonceStore::with_clock(clock.clone());
-    let nonce = verifier.verify(&callback, "s").unwrap().nonce();
+    let nonce = verifier.verify(&callback, "session").unwrap().nonce();
     assert!(first_use(&nonces, &nonce));
     clock.advance(Duration::from_secs(89));
-    assert!(verifier.verify(&callback, "s").is_ok() && !first_use(&nonces, &nonce));
+    assert!(verifier.verify(&callback, "session").is_ok() && !first_use(&nonces, &nonce));
 }
 
 #[test]
 fn previous_key_verifies_after_rotation() {
-    let clock = Arc::new(ManualClock::new());
-    let callback =
-        callback_to(&verifier_of("wx1", KEY, &clock).issue("T".parse().unwrap(), scene(7), "s").unwrap());
+    let (clock, verifier) = bench();
+    let callback = callback_to(&issue(&verifier));
     let rotated = verifier_of("wx1", b"the next key, as long", &clock);
-    assert_eq!(rotated.verify(&callback, "s"), Err(VerificationError));
-    assert!(rotated.with_previous_key(SigningKey::new(KEY).unwrap()).verify(&callback, "s").is_ok());
+    assert_eq!(rotated.verify(&callback, "session"), Err(VerificationError));
+    assert!(rotated.with_previous_key(SigningKey::new(KEY).unwrap()).verify(&callback, "session").is_ok());
     assert!(SigningKey::new(b"too short").is_err());
 }
 
 #[test]
 fn one_of_a_thousand_replays_is_accepted() {
-    let clock = Arc::new(ManualClock::new());
-    let verifier = verifier_of("wx1", KEY, &clock);
+    let (clock, verifier) = bench();
     let nonces = InMemoryNonceStore::with_clock(clock.clone());
-    let callback = callback_to(&verifier.issue("T".parse().unwrap(), scene(7), "s").unwrap());
-    let nonce = verifier.verify(&callback, "s").unwrap().nonce();
+    let callback = callback_to(&issue(&verifier));
+    let nonce = verifier.verify(&callback, "session").unwrap().nonce();
     let wins = std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..4).map(|_| scope.spawn(|| (0..250).filter(|_| first_use(&nonces, &nonce)).count())).collect();

@@ -314,15 +314,17 @@ fn build(
         store: store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock)))),
         clock: Arc::clone(&clock),
     };
-    let task = RefreshTask::new(
+    let task = RefreshTask {
         state,
-        Arc::new(fetcher),
+        fetcher: Arc::new(fetcher),
         is_shared,
-        request_receiver,
-        status_sender,
-        Arc::clone(&current),
+        requests: request_receiver,
+        status: status_sender,
+        current: Arc::clone(&current),
         observer,
-    );
+        attempt: None,
+        notified_generation: Generation::default(),
+    };
     TokenCache { appid, requests, status, current, task_slot: Arc::new(TaskSlot::new(task)), clock }
 }
 

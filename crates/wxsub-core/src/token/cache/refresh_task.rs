@@ -32,18 +32,18 @@ pub(super) enum Request {
 
 /// What the task needs, and what must outlive a panic.
 pub(super) struct RefreshTask {
-    state: RefreshState,
-    fetcher: Arc<TokenFetcher>,
+    pub(super) state: RefreshState,
+    pub(super) fetcher: Arc<TokenFetcher>,
     /// Whether peers use the same store.
-    is_shared: bool,
-    requests: mpsc::Receiver<Request>,
-    status: watch::Sender<TokenStatus>,
-    current: Arc<ArcSwapOption<CachedToken>>,
-    observer: Option<Observer>,
+    pub(super) is_shared: bool,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) status: watch::Sender<TokenStatus>,
+    pub(super) current: Arc<ArcSwapOption<CachedToken>>,
+    pub(super) observer: Option<Observer>,
     /// The number of the running attempt.
-    attempt: Option<u64>,
+    pub(super) attempt: Option<u64>,
     /// The generation of the last notification from the store.
-    notified_generation: Generation,
+    pub(super) notified_generation: Generation,
 }
 
 /// What woke the task.
@@ -62,28 +62,6 @@ type Fetch = Pin<Box<dyn Future<Output = FetchOutcome> + Send>>;
 type StoreRead = Pin<Box<dyn Future<Output = Event> + Send>>;
 
 impl RefreshTask {
-    pub(super) fn new(
-        state: RefreshState,
-        fetcher: Arc<TokenFetcher>,
-        is_shared: bool,
-        requests: mpsc::Receiver<Request>,
-        status: watch::Sender<TokenStatus>,
-        current: Arc<ArcSwapOption<CachedToken>>,
-        observer: Option<Observer>,
-    ) -> Self {
-        Self {
-            state,
-            fetcher,
-            is_shared,
-            requests,
-            status,
-            current,
-            observer,
-            attempt: None,
-            notified_generation: Generation::default(),
-        }
-    }
-
     /// Runs until all handles of the token cache were dropped.
     pub(super) async fn run(&mut self) {
         let (mut fetch, mut store_read): (Option<Fetch>, Option<StoreRead>) = (None, None);
