@@ -4,7 +4,7 @@ mod object;
 mod request;
 mod response;
 
-pub(crate) use object::{DUPLICATE_NAME, ValueVisitor, parse_object_without_duplicates};
+pub(crate) use object::{DUPLICATE_NAME, ValueVisitor, parse_object_without_duplicates, visit_scalars};
 pub use request::{Method, QueryPair, Request, decode_query, percent_encode};
 pub use response::{DecodeError, RawResponse};
 pub(crate) use response::{acknowledgement, parse_envelope, parse_lenient_int};

@@ -48,7 +48,7 @@ pub use consent::{ConsentAction, ConsentCallback, ConsentRequest, Reserved};
 pub use errcode::{ErrCode, Operation, Remedy};
 pub use grant::Grant;
 pub use id::{AppId, OpenId, TemplateId};
-pub use message::{Color, Content, Message, TapTarget, Title};
+pub use message::{Color, Content, Message, Title};
 pub use scene::Scene;
 pub use secret::{AccessToken, AppSecret};
 pub use url::{BaseUrl, BaseUrls, HttpUrl};

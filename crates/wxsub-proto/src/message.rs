@@ -22,7 +22,8 @@ pub struct Message {
     title: Title,
     content: Content,
     color: Option<Color>,
-    tap_target: Option<TapTarget>,
+    tap_url: Option<HttpUrl>,
+    mini_program: Option<MiniProgram>,
 }
 
 impl Message {
@@ -51,14 +52,14 @@ impl Message {
         self.color.as_ref()
     }
 
-    /// Where a tap leads, if set.
-    pub fn tap_target(&self) -> Option<&TapTarget> {
-        self.tap_target.as_ref()
+    /// The web page that a tap opens, if set. Clients that can open the mini program prefer that.
+    pub fn tap_url(&self) -> Option<&HttpUrl> {
+        self.tap_url.as_ref()
     }
 
-    /// Where a tap leads on clients that cannot open mini programs.
-    pub fn tap_url(&self) -> Option<&HttpUrl> {
-        self.tap_target.as_ref().and_then(TapTarget::url)
+    /// The page of a mini program that a tap opens, if set.
+    pub fn mini_program(&self) -> Option<&MiniProgram> {
+        self.mini_program.as_ref()
     }
 
     /// The body that Weixin documents: raw UTF-8, without absent fields.
@@ -168,7 +169,8 @@ impl MessageBuilder {
             title,
             content,
             color,
-            tap_target: TapTarget::from_parts(url, mini_program),
+            tap_url: url,
+            mini_program,
         });
         errors.finish(message)
     }
@@ -219,18 +221,6 @@ validated_string!(
     }
 );
 
-/// Where a tap on the message leads. Without one a tap does nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "Weixin documents these three")]
-pub enum TapTarget {
-    /// A web page. Weixin requires an ICP licence for its domain.
-    Url(HttpUrl),
-    /// A page of a mini program.
-    MiniProgram(MiniProgram),
-    /// A page of a mini program, or the web page on clients that cannot open it.
-    MiniProgramOrUrl(MiniProgram, HttpUrl),
-}
-
 /// A page of a mini program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -249,33 +239,6 @@ validated_string!(
         check_no_control_chars("miniprogram.pagepath", text, |_| false)
     }
 );
-
-impl TapTarget {
-    /// The web page, if there is one.
-    pub fn url(&self) -> Option<&HttpUrl> {
-        match self {
-            Self::Url(url) | Self::MiniProgramOrUrl(_, url) => Some(url),
-            Self::MiniProgram(_) => None,
-        }
-    }
-
-    /// The mini program, if there is one.
-    pub fn mini_program(&self) -> Option<&MiniProgram> {
-        match self {
-            Self::MiniProgram(page) | Self::MiniProgramOrUrl(page, _) => Some(page),
-            Self::Url(_) => None,
-        }
-    }
-
-    fn from_parts(url: Option<HttpUrl>, mini_program: Option<MiniProgram>) -> Option<Self> {
-        match (mini_program, url) {
-            (Some(page), Some(url)) => Some(Self::MiniProgramOrUrl(page, url)),
-            (Some(page), None) => Some(Self::MiniProgram(page)),
-            (None, Some(url)) => Some(Self::Url(url)),
-            (None, None) => None,
-        }
-    }
-}
 
 /// The JSON body that Weixin documents.
 #[derive(Serialize)]
@@ -311,7 +274,7 @@ struct Text<'a> {
 
 impl<'a> Body<'a> {
     fn of(message: &'a Message) -> Self {
-        let page = message.tap_target.as_ref().and_then(TapTarget::mini_program);
+        let page = message.mini_program.as_ref();
         Self {
             touser: message.grant.openid(),
             template_id: message.grant.template_id(),
@@ -368,13 +331,16 @@ mod tests {
     }
 
     #[test]
-    fn tap_target_has_web_page_and_mini_program() {
+    fn a_tap_opens_web_page_mini_program_or_both() {
+        let set = |message: MessageBuilder| {
+            let message = message.build().unwrap();
+            (message.tap_url().is_some(), message.mini_program().is_some())
+        };
         let message = builder().title("t").content("c");
-        let target = |message: MessageBuilder| message.build().unwrap().tap_target().cloned();
-        assert_eq!(target(message.clone()), None);
+        assert_eq!(set(message.clone()), (false, false));
         let page = message.on_tap_mini_program("wx2", "p");
-        assert!(matches!(target(page.clone()), Some(TapTarget::MiniProgram(_))));
-        assert!(matches!(target(page.on_tap_url("http://a")), Some(TapTarget::MiniProgramOrUrl(..))));
+        assert_eq!(set(page.clone()), (false, true));
+        assert_eq!(set(page.on_tap_url("http://a")), (true, true));
     }
 
     #[test]

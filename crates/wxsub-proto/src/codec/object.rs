@@ -38,6 +38,23 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 }
 
+/// Visits `null`, booleans and numbers, and makes something of each value.
+macro_rules! visit_scalars {
+    ($make:expr) => {
+        $crate::codec::visit_scalars! { $make; visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64 }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok($make(Value::Null))
+        }
+    };
+    ($make:expr; $($visit:ident: $kind:ty),+) => {
+        $(fn $visit<E>(self, value: $kind) -> Result<Self::Value, E> {
+            Ok($make(value.into()))
+        })+
+    };
+}
+pub(crate) use visit_scalars;
+
 /// Parses any value.
 pub(crate) struct ValueVisitor;
 
@@ -56,28 +73,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
         f.write_str("JSON")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
+    visit_scalars!(|value| value);
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
         Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Color, Content, Message, MiniProgram, PagePath, TapTarget, Title};
+use super::{Color, Content, Message, MiniProgram, PagePath, Title};
 use crate::codec::parse_object_without_duplicates;
 use crate::validation::ErrorCollector;
 use crate::{
@@ -123,7 +123,7 @@ impl<'a> MessageDraft<'a> {
         let template_id = errors.keep(self.required::<TemplateId>("template_id"));
         let url = errors.keep(self.optional::<HttpUrl>("url")).flatten();
         errors.keep(self.check_object("miniprogram"));
-        let page = match self.non_empty("miniprogram") {
+        let mini_program = match self.non_empty("miniprogram") {
             Some(Member::Object(_)) => {
                 let appid = errors.keep(self.required::<AppId>("miniprogram.appid"));
                 let pagepath = errors.keep(self.required::<PagePath>("miniprogram.pagepath"));
@@ -143,9 +143,13 @@ impl<'a> MessageDraft<'a> {
 
         let grant = touser.zip(template_id).zip(scene);
         let message =
-            grant.zip(title.zip(content)).map(|(((openid, template_id), scene), (title, content))| {
-                let tap_target = TapTarget::from_parts(url, page);
-                Message { grant: Grant::new(openid, template_id, scene), title, content, color, tap_target }
+            grant.zip(title.zip(content)).map(|(((openid, template_id), scene), (title, content))| Message {
+                grant: Grant::new(openid, template_id, scene),
+                title,
+                content,
+                color,
+                tap_url: url,
+                mini_program,
             });
         errors.finish(message)
     }
@@ -288,49 +292,49 @@ mod tests {
         }
     }
 
+    /// The members of a valid message, without braces.
+    const VALID: &str =
+        r#""touser":"o","template_id":"T","scene":1,"title":"t","data":{"content":{"value":"v"}}"#;
+
+    /// A valid message with more members.
+    fn with(more: &str) -> String {
+        format!("{{{VALID},{more}}}")
+    }
+
+    /// The fields of the problems.
+    fn fields(json: &str) -> Vec<String> {
+        let field = |problem: &String| problem.split(": ").next().unwrap().to_owned();
+        problems(json).iter().map(field).collect()
+    }
+
     #[test]
     fn parsed_message_serializes_to_itself() {
         let message: Message = serde_json::from_str(WHOLE).unwrap();
         assert_eq!(message.content_color().unwrap().as_str(), "#abcdef");
-        assert!(matches!(message.tap_target(), Some(TapTarget::MiniProgramOrUrl(..))));
+        assert!(message.tap_url().is_some() && message.mini_program().is_some());
         let written = serde_json::from_slice::<Value>(&message.to_json()).unwrap();
         assert_eq!(written, serde_json::from_str::<Value>(WHOLE).unwrap());
     }
 
     #[test]
-    fn null_is_absent_and_scene_may_be_a_number() {
-        let message: Message = serde_json::from_str(
-            r#"{"touser":"o","template_id":"T","url":null,"miniprogram":null,"scene":7,"title":"t","data":{"content":{"value":"v","color":null}}}"#,
-        )
-        .unwrap();
-        assert_eq!(
-            (message.tap_target(), message.content_color(), message.grant().scene().get()),
-            (None, None, 7)
-        );
-        assert!(!String::from_utf8(message.to_json()).unwrap().contains("null"));
-    }
-
-    #[test]
     fn empty_optional_members_count_as_absent() {
         for empty in [r#""""#, r#"" ""#, "null", "[]", "{}", r#"{"appid":"","pagepath":""}"#, r#"[""]"#] {
-            let message: Message = serde_json::from_str(&format!(
-                r#"{{"touser":"o","template_id":"T","scene":7,"title":"t","miniprogram":{empty},"url":{empty},
-                    "data":{{"content":{{"value":"v","color":{empty}}}}}}}"#
-            ))
-            .unwrap_or_else(|error| panic!("{empty}: {error}"));
-            assert_eq!((message.tap_target(), message.content_color()), (None, None), "{empty}");
+            let json = with(&format!(r#""miniprogram":{empty},"url":{empty}"#));
+            let json = json.replace(r#""v""#, &format!(r#""v","color":{empty}"#));
+            let message: Message =
+                serde_json::from_str(&json).unwrap_or_else(|error| panic!("{empty}: {error}"));
+            let set = (message.tap_url(), message.mini_program(), message.content_color());
+            assert_eq!(set, (None, None, None), "{empty}");
+            assert_eq!(message.to_json(), format!("{{{}}}", VALID.replace(":1,", r#":"1","#)).into_bytes());
         }
     }
 
     #[test]
     fn an_empty_required_member_is_still_a_problem() {
-        let all = problems(
-            r#"{"touser":"","template_id":null,"scene":"","title":"","data":[],"miniprogram":{"appid":"wx2","pagepath":""}}"#,
-        );
-        let fields: Vec<_> = all.iter().map(|line| line.split(": ").next().unwrap()).collect();
+        let json = r#"{"touser":"","template_id":null,"scene":"","title":"","data":[],"miniprogram":{"appid":"wx2","pagepath":""}}"#;
         let expected =
             ["touser", "template_id", "miniprogram.pagepath", "scene", "title", "data.content.value"];
-        assert_eq!(fields, expected, "{all:?}");
+        assert_eq!(fields(json), expected);
     }
 
     #[test]
@@ -344,26 +348,11 @@ mod tests {
 
     #[test]
     fn all_problems_are_named_at_once() {
-        let all = problems(
-            r#"{"touser":"","template_id":7,"url":"ftp://x","scene":10001,"title":"0123456789abcdefg","extra":1,
-                "miniprogram":{"appid":"wx2"},"data":{"content":{"value":"a\rb","color":"red","colour":""}}}"#,
-        );
-        let fields: Vec<_> = all.iter().map(|line| line.split(": ").next().unwrap()).collect();
-        assert_eq!(
-            fields,
-            [
-                "touser",
-                "template_id",
-                "url",
-                "miniprogram.pagepath",
-                "scene",
-                "title",
-                "data.content.value",
-                "data.content.color",
-                "message",
-                "data.content"
-            ]
-        );
+        let json = r#"{"touser":"","template_id":7,"url":"ftp://x","scene":10001,"title":"0123456789abcdefg","extra":1,
+                "miniprogram":{"appid":"wx2"},"data":{"content":{"value":"a\rb","color":"red","colour":""}}}"#;
+        let expected = "touser template_id url miniprogram.pagepath scene title data.content.value \
+                        data.content.color message data.content";
+        assert_eq!(fields(json).join(" "), expected);
     }
 
     #[test]
@@ -372,22 +361,16 @@ mod tests {
         assert!(error.contains("a JSON object"), "{error}");
     }
 
+    /// An unknown name is sanitised. The position of a control character counts from 1.
     #[test]
-    fn unknown_name_is_sanitized() {
-        let all = problems(
-            r#"{"touser":"o","template_id":"T","scene":1,"title":"t","data":{"content":{"value":"v","co<l>_or-.9\n":1}}}"#,
-        );
-        assert_eq!(all.len(), 1);
-        assert!(all[0].starts_with("data.content: ") && all[0].contains("co?l?_or-.9?"), "{all:?}");
-    }
-
-    /// Each kind of title error names its position.
-    #[test]
-    fn position_of_a_control_character_counts_from_one() {
-        let all = problems(
-            r#"{"touser":"o","template_id":"T","scene":1,"title":"ab\u0007","data":{"content":{"value":"v"}}}"#,
-        );
-        assert!(all.len() == 1 && all[0].starts_with("title: ") && all[0].contains('3'), "{all:?}");
+    fn problem_quotes_name_or_position() {
+        for (valid, invalid, field, quoted) in [
+            (r#""v""#, r#""v","co<l>_or-.9\n":1"#, "data.content: ", "co?l?_or-.9?"),
+            (r#""t","#, r#""ab\u0007","#, "title: ", "3"),
+        ] {
+            let all = problems(&format!("{{{}}}", VALID.replace(valid, invalid)));
+            assert!(all.len() == 1 && all[0].starts_with(field) && all[0].contains(quoted), "{all:?}");
+        }
     }
 
     #[test]
@@ -410,9 +393,7 @@ mod tests {
             format!("{object}: has an unknown member \"{name}\"; {help}")
         };
         let remove = "remove it or correct its spelling";
-        let valid =
-            r#""touser":"o","template_id":"T","scene":1,"title":"t","data":{"content":{"value":"v"}}"#;
-        let with = |more: &str| format!("{{{valid},{more}}}");
+        let valid = VALID;
         for (text, expected) in [
             // Escapes in names and values.
             (valid.replace("title", r"t\u0069tle"), vec![]),
@@ -442,10 +423,8 @@ mod tests {
             (r#""miniprogram":[[]]"#, vec![]),
             (r#""url":{"a":0}"#, vec!["url: must be text".to_owned()]),
             // A name of another object.
-            (
-                r#""data.content":1,"":2"#,
-                vec![unknown("message", "", remove), unknown("message", "data.content", remove)],
-            ),
+            (r#""data.content":1"#, vec![unknown("message", "data.content", remove)]),
+            (r#""":2"#, vec![unknown("message", "", remove)]),
         ] {
             assert_eq!(problems(&with(more)), expected, "{more}");
         }
@@ -482,14 +461,9 @@ mod tests {
         let all = problems(
             r#"{"touser":"o","template_id":"T","scene":1,"title":"t","data":"text","miniprogram":"wx"}"#,
         );
-        assert_eq!(
-            all,
-            [
-                "miniprogram: must be a JSON object",
-                "data: must be a JSON object",
-                "data.content.value: is missing; it is required"
-            ]
-        );
+        let expected = "miniprogram: must be a JSON object; data: must be a JSON object; \
+                        data.content.value: is missing; it is required";
+        assert_eq!(all.join("; "), expected);
         assert!(
             serde_json::from_str::<Message>("{}").unwrap_err().to_string().contains("touser: is missing")
         );

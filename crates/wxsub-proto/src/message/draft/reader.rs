@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Member, MessageDraft, names};
 use crate::Message;
-use crate::codec::{DUPLICATE_NAME, ValueVisitor};
+use crate::codec::{DUPLICATE_NAME, ValueVisitor, visit_scalars};
 
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -105,25 +105,7 @@ impl<'de> Visitor<'de> for MemberVisitor<'_, 'de> {
         ValueVisitor.visit_seq(items).map(Member::Other)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Member::Other(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Member::Other(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Member::Other(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Member::Other(value.into()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Member::Other(Value::Null))
-    }
+    visit_scalars!(Member::Other);
 }
 
 /// Reads a name.
