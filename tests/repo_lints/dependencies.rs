@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wxsub-api", &["wxsub-proto"]),
     ("wxsub-client", &["wxsub-api", "wxsub-core", "wxsub-proto"]),
     ("wxsub-core", &["wxsub-proto"]),
-    ("wxsub-tls", &[]),
+    ("wxsub-tls", &["wxsub-core"]),
     ("wxsub-hyper", &["wxsub-client", "wxsub-core", "wxsub-tls"]),
     ("wxsub-reqwest", &["wxsub-client", "wxsub-core", "wxsub-tls"]),
     ("wxsub-redis", &["wxsub-core"]),
@@ -51,6 +51,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
         &[
             "arc-swap",
             "async-trait",
+            "auto_impl",
             "base16ct",
             "bytes",
             "futures-util",

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::future::pending;
 use std::ops::Add;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 
 /// Maximum difference between correct wall clocks. A recorded time further in the future comes from a wrong clock.
 pub(crate) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
@@ -132,6 +131,7 @@ impl Add<Duration> for ClockReading {
 
 /// Reads the time and waits. Tests use a [`ManualClock`](crate::testing::ManualClock).
 #[async_trait]
+#[auto_impl(Arc)]
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Returns the current time.
     fn now(&self) -> ClockReading;
@@ -141,21 +141,6 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// Cancel safe: dropping the future ends the wait and has no other effect.
     async fn sleep_until(&self, at: MonotonicInstant);
-}
-
-/// Written without `#[async_trait]`, so that it adds no allocation to a wait.
-impl<C: Clock + ?Sized> Clock for Arc<C> {
-    fn now(&self) -> ClockReading {
-        (**self).now()
-    }
-
-    fn sleep_until<'a, 'b>(&'a self, at: MonotonicInstant) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        (**self).sleep_until(at)
-    }
 }
 
 /// The clock of the system. Waiting needs a tokio runtime with its timer enabled.

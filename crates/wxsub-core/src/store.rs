@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 use tokio::sync::watch;
 use wxsub_proto::{AccessToken, AppId};
 
@@ -25,6 +26,7 @@ use crate::token::{CachedToken, ForceRefreshLog, Generation};
 /// current token. It fetches without the store only shortly before that token expires, after Weixin rejected it, or
 /// whenever a refresh is due with `stable_token`.
 #[async_trait]
+#[auto_impl(Arc)]
 pub trait TokenStore: Send + Sync + fmt::Debug {
     /// Reads the record of this app. It is empty if there is none.
     ///
@@ -118,50 +120,6 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// A permit may or may not have been taken.
     async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError>;
-}
-
-#[async_trait]
-impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
-    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
-        (**self).load(app).await
-    }
-
-    async fn load_fallback(&self, app: &AppId) -> Option<StoredToken> {
-        (**self).load_fallback(app).await
-    }
-
-    async fn wait_for_change(&self, app: &AppId, known: Generation) -> Generation {
-        (**self).wait_for_change(app, known).await
-    }
-
-    async fn compare_and_set(
-        &self,
-        app: &AppId,
-        replaces: Generation,
-        token: StoredToken,
-    ) -> Result<CasOutcome, StoreError> {
-        (**self).compare_and_set(app, replaces, token).await
-    }
-
-    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
-        (**self).acquire_lease(app, holder, length).await
-    }
-
-    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
-        (**self).release_lease(app, holder).await
-    }
-
-    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        (**self).set_in_doubt(app, since).await
-    }
-
-    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        (**self).clear_in_doubt(app, since).await
-    }
-
-    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
-        (**self).try_acquire_force_refresh(app, now).await
-    }
 }
 
 /// The outcome of [`TokenStore::compare_and_set`].

@@ -7,11 +7,10 @@ pub use error::{RequestState, TransportError, TransportErrorKind, chain, format_
 pub use limits::{LimitedBody, TransportLimits};
 
 use std::fmt;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -37,6 +36,7 @@ use wxsub_proto::codec::{Method, RawResponse, Request};
 /// is_transport(&always_ok);
 /// ```
 #[async_trait]
+#[auto_impl(Arc)]
 pub trait Transport: Send + Sync {
     /// Sends the request and reads the whole response, with any status.
     ///
@@ -56,20 +56,6 @@ where
 {
     async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
         self(request).await
-    }
-}
-
-/// Written without `#[async_trait]`, so that it adds no allocation to a request.
-impl<T: Transport + ?Sized> Transport for Arc<T> {
-    fn execute<'a, 'b>(
-        &'a self,
-        request: HttpRequest,
-    ) -> Pin<Box<dyn Future<Output = Result<RawResponse<Bytes>, TransportError>> + Send + 'b>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        (**self).execute(request)
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 use wxsub_proto::endpoint::token::MAX_LIFETIME;
 use wxsub_proto::{AccessToken, AppId};
 
@@ -46,6 +47,7 @@ impl fmt::Debug for CurrentToken {
 
 /// The source of a client's token: a [`TokenCache`](super::TokenCache), or your own.
 #[async_trait]
+#[auto_impl(Arc)]
 pub trait TokenSource: Send + Sync + fmt::Debug {
     /// Returns the app of the token, for logs. `None` if the source does not know it.
     fn appid(&self) -> Option<&AppId> {
@@ -76,29 +78,6 @@ pub trait TokenSource: Send + Sync + fmt::Debug {
         generation: Generation,
         evidence: Evidence,
     ) -> Result<Arc<CachedToken>, TokenError>;
-}
-
-#[async_trait]
-impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
-    fn appid(&self) -> Option<&AppId> {
-        (**self).appid()
-    }
-
-    fn current(&self) -> CurrentToken {
-        (**self).current()
-    }
-
-    async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {
-        (**self).token().await
-    }
-
-    async fn refresh(
-        &self,
-        generation: Generation,
-        evidence: Evidence,
-    ) -> Result<Arc<CachedToken>, TokenError> {
-        (**self).refresh(generation, evidence).await
-    }
 }
 
 /// A token that is set once, for scripts and tests. It is used for at most two hours and never refreshed.

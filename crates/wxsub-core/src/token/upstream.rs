@@ -1,8 +1,8 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use auto_impl::auto_impl;
 use wxsub_proto::{AccessToken, AppId};
 
 use super::{Generation, RefreshMode, TokenErrorKind};
@@ -10,6 +10,7 @@ use super::{Generation, RefreshMode, TokenErrorKind};
 /// Where a [`TokenCache`](super::TokenCache) fetches the tokens of one app: Weixin, a control server, or your own
 /// token service.
 #[async_trait]
+#[auto_impl(Arc)]
 pub trait TokenUpstream: Send + Sync + fmt::Debug {
     /// Returns the app.
     fn appid(&self) -> &AppId;
@@ -31,25 +32,6 @@ pub trait TokenUpstream: Send + Sync + fmt::Debug {
 
     /// Called after a fetch timed out and was dropped.
     fn on_timeout(&self) {}
-}
-
-#[async_trait]
-impl<U: TokenUpstream + ?Sized> TokenUpstream for Arc<U> {
-    fn appid(&self) -> &AppId {
-        (**self).appid()
-    }
-
-    fn behavior(&self) -> UpstreamBehavior {
-        (**self).behavior()
-    }
-
-    async fn fetch(&self, request: UpstreamRequest<'_>) -> Result<FetchedToken, TokenErrorKind> {
-        (**self).fetch(request).await
-    }
-
-    fn on_timeout(&self) {
-        (**self).on_timeout();
-    }
 }
 
 /// What a token cache must know of its upstream.
