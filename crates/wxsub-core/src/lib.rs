@@ -38,3 +38,30 @@ pub use client::{Client, ClientBuilder};
 pub use consent::ConsentVerifier;
 pub use error::{Delivery, ErrorKind, SendError};
 pub use wxsub_proto as proto;
+
+/// The names that an application needs, flat. The adapter crates have them at their root.
+pub mod application {
+    pub use crate::clock::{Clock, SystemClock, UnixMillis};
+    pub use crate::consent::{
+        InMemoryNonceStore, Nonce, NonceStore, NonceStoreError, SigningKey, VerificationError, VerifiedConsent,
+    };
+    pub use crate::proto::codec::RawResponse;
+    pub use crate::proto::consent::ConsentUrl;
+    pub use crate::proto::message::{MessageBuilder, MessageDraft};
+    pub use crate::proto::{
+        AccessToken, ApiError, AppId, AppSecret, BaseUrl, BaseUrls, Color, ConsentAction, ConsentCallback,
+        ConsentRequest, Content, ErrCode, Grant, HttpUrl, Message, OpenId, Operation, Remedy, Reserved,
+        Scene, TemplateId, Title, TraceId, ValidationError, ValidationErrorKind, ValidationErrors,
+    };
+    pub use crate::store::{MemoryStore, TokenStore};
+    #[cfg(feature = "testing")]
+    pub use crate::testing;
+    pub use crate::token::{
+        StaticToken, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenEvent,
+        TokenSource, TokenStatus,
+    };
+    pub use crate::transport::{
+        HttpRequest, RequestState, Transport, TransportError, TransportErrorKind, TransportLimits,
+    };
+    pub use crate::{Client, ClientBuilder, ConsentVerifier, Delivery, ErrorKind, SendError, proto};
+}

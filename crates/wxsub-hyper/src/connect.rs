@@ -43,10 +43,6 @@ impl Connector {
         Self { tcp, tls: TlsConnector::from(Arc::new(tls)), proxy, timeout }
     }
 
-    pub(crate) fn is_proxied(&self) -> bool {
-        self.proxy.is_some()
-    }
-
     /// Opens a connection to the host of `uri`.
     pub(crate) async fn connect(&self, uri: &Uri) -> Result<Stream, TransportError> {
         timeout(self.timeout, pin!(self.connect_stream(uri)))

@@ -10,97 +10,21 @@ use http::header::PROXY_AUTHORIZATION;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use wxsub_core::proto::ValidationErrors;
+use tokio_rustls::rustls::ClientConfig;
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{
     HttpRequest, LimitedBody, Transport, TransportError, TransportErrorKind, TransportLimits, date_of,
     retry_after_of,
 };
-use wxsub_tls::{Roots, TlsConfigError, client_config};
+use wxsub_tls::{BuildError, FromSettings, TransportBuilder};
 
 use crate::connect::{Connector, timeout};
 use crate::error::body_error;
 use crate::pool::{ConnectionPool, PoolKey, SendFailure};
 use crate::proxy::Proxy;
 
-/// Why no transport or client was built. Never contains a URL or a password.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// AppID or AppSecret is invalid.
-    #[error(transparent)]
-    Invalid(#[from] ValidationErrors),
-    /// No usable certificate authority was found.
-    #[error(transparent)]
-    Tls(#[from] TlsConfigError),
-    /// The proxy URL has another form than [`proxy`](HyperTransportBuilder::proxy) accepts.
-    #[error(
-        "invalid proxy URL; use http://[user:password@]host[:port] or https://[user:password@]host[:port]"
-    )]
-    InvalidProxyUrl,
-}
-
 /// Builds a [`HyperTransport`].
-///
-/// It reads no environment variables, except those that [`Roots::System`] names. It starts no task and no connection.
-#[derive(Default)]
-#[must_use = "a builder does nothing before `build`"]
-pub struct HyperTransportBuilder {
-    limits: TransportLimits,
-    roots: Roots,
-    proxy: Option<Proxy>,
-}
-
-impl fmt::Debug for HyperTransportBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HyperTransportBuilder")
-            .field("limits", &self.limits)
-            .field("roots", &self.roots)
-            .field("proxy", &self.proxy.is_some())
-            .finish()
-    }
-}
-
-impl HyperTransportBuilder {
-    /// Sets the time and size limits of one request.
-    ///
-    /// Keep [`connect`](TransportLimits::connect) shorter than
-    /// [`request_timeout`](TransportLimits::request_timeout). When the total limit ends a connect, the transport cannot
-    /// distinguish that from a request in progress. It then reports the request as maybe sent.
-    pub fn limits(mut self, limits: TransportLimits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Sets the trusted certificate authorities. Default: [`Roots::System`].
-    pub fn roots(mut self, roots: Roots) -> Self {
-        self.roots = roots;
-        self
-    }
-
-    /// Sends every request through this HTTP proxy: `http://[user:password@]host[:port]`.
-    ///
-    /// Use `https://` for a proxy that speaks TLS itself. Requests to `https://` use a `CONNECT` tunnel, so the proxy
-    /// cannot read them. It can read requests to `http://`. Default: no proxy; environment variables are ignored.
-    ///
-    /// # Errors
-    /// [`BuildError::InvalidProxyUrl`] if `url` has another form.
-    pub fn proxy(mut self, url: &str) -> Result<Self, BuildError> {
-        self.proxy = Some(Proxy::parse(url).ok_or(BuildError::InvalidProxyUrl)?);
-        Ok(self)
-    }
-
-    /// Builds the transport. [`Roots::System`] reads its files here.
-    ///
-    /// # Errors
-    /// [`BuildError::Tls`] if the roots contain no usable certificate authority.
-    pub fn build(self) -> Result<HyperTransport, BuildError> {
-        let tls = client_config(&self.roots)?;
-        let credentials = self.proxy.as_ref().and_then(|proxy| proxy.credentials.clone());
-        let connector = Connector::new(tls, self.proxy, self.limits.connect);
-        Ok(HyperTransport::from_connector(connector, self.limits, credentials))
-    }
-}
+pub type HyperTransportBuilder = TransportBuilder<HyperTransport>;
 
 /// A [`Transport`] over hyper. Requests may run concurrently; clones share one connection pool.
 ///
@@ -133,20 +57,6 @@ impl HyperTransport {
     /// A builder, for other limits, roots or a proxy.
     pub fn builder() -> HyperTransportBuilder {
         HyperTransportBuilder::default()
-    }
-
-    pub(crate) fn from_connector(
-        connector: Connector,
-        limits: TransportLimits,
-        credentials: Option<HeaderValue>,
-    ) -> Self {
-        let is_proxied = connector.is_proxied();
-        Self {
-            pool: ConnectionPool::new(connector, limits.pool_idle_timeout),
-            limits,
-            is_proxied,
-            credentials,
-        }
     }
 
     /// Converts the request into its wire form and returns the pool key of its host.
@@ -206,6 +116,26 @@ impl HyperTransport {
     }
 }
 
+impl FromSettings for HyperTransport {
+    type Proxy = Proxy;
+
+    fn parse_proxy(url: &str) -> Option<Proxy> {
+        Proxy::parse(url)
+    }
+
+    fn from_settings(
+        limits: TransportLimits,
+        tls: ClientConfig,
+        proxy: Option<Proxy>,
+    ) -> Result<Self, BuildError> {
+        let is_proxied = proxy.is_some();
+        let credentials = proxy.as_ref().and_then(|proxy| proxy.credentials.clone());
+        let connector = Connector::new(tls, proxy, limits.connect);
+        let pool = ConnectionPool::new(connector, limits.pool_idle_timeout);
+        Ok(Self { pool, limits, is_proxied, credentials })
+    }
+}
+
 type ResponseFuture<'a> =
     Pin<Box<dyn Future<Output = Result<RawResponse<Bytes>, TransportError>> + Send + 'a>>;
 
@@ -232,6 +162,8 @@ impl Transport for HyperTransport {
 
 #[cfg(test)]
 mod tests {
+    use wxsub_tls::Roots;
+
     use super::*;
 
     #[test]
@@ -266,11 +198,5 @@ mod tests {
             let transport = builder.build().unwrap();
             assert!(!format!("{transport:?}").contains("PLANTED"));
         }
-    }
-
-    #[test]
-    fn build_fails_without_roots() {
-        let error = HyperTransportBuilder::default().roots(Roots::Pem(Vec::new())).build().unwrap_err();
-        assert_eq!(error, BuildError::Tls(TlsConfigError::EmptyPem));
     }
 }

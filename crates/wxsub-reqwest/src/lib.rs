@@ -38,35 +38,14 @@
 mod error;
 mod transport;
 
-pub use transport::{BuildError, ReqwestTransport, ReqwestTransportBuilder};
+pub use transport::{ReqwestTransport, ReqwestTransportBuilder};
 
 pub use wxsub_client::{ApiKey, ControlServer, ControlServerError, ControlServerSendError};
 // `core` and `proto` have the rare names: parts of stores, token sources and transports of your own.
 pub use wxsub_core as core;
-pub use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
-pub use wxsub_core::consent::{
-    InMemoryNonceStore, Nonce, NonceStore, NonceStoreError, SigningKey, VerificationError, VerifiedConsent,
-};
-pub use wxsub_core::proto::codec::RawResponse;
-pub use wxsub_core::proto::consent::ConsentUrl;
-pub use wxsub_core::proto::message::{MessageBuilder, MessageDraft};
-pub use wxsub_core::proto::{
-    AccessToken, ApiError, AppId, AppSecret, BaseUrl, BaseUrls, Color, ConsentAction, ConsentCallback,
-    ConsentRequest, Content, ErrCode, Grant, HttpUrl, Message, OpenId, Operation, Remedy, Reserved, Scene,
-    TapTarget, TemplateId, Title, TraceId, ValidationError, ValidationErrorKind, ValidationErrors,
-};
-pub use wxsub_core::store::{MemoryStore, TokenStore};
-#[cfg(feature = "testing")]
-pub use wxsub_core::testing;
-pub use wxsub_core::token::{
-    StaticToken, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenEvent,
-    TokenSource, TokenStatus,
-};
-pub use wxsub_core::transport::{
-    HttpRequest, RequestState, Transport, TransportError, TransportErrorKind, TransportLimits,
-};
-pub use wxsub_core::{Client, ClientBuilder, ConsentVerifier, Delivery, ErrorKind, SendError, proto};
-pub use wxsub_tls::{Roots, TlsConfigError};
+#[doc(inline)]
+pub use wxsub_core::application::*;
+pub use wxsub_tls::{BuildError, Roots, TlsConfigError};
 
 /// Creates a client for this app, with default limits, this machine's certificate authorities and no proxy. It fetches
 /// tokens from [`TokenEndpoint::Token`].

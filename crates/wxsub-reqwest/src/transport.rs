@@ -5,107 +5,18 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use reqwest::{Client, Proxy, Request, Response, Url, redirect, retry};
-use wxsub_core::proto::ValidationErrors;
+use rustls::ClientConfig;
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{
     HttpRequest, LimitedBody, Transport, TransportError, TransportErrorKind, TransportLimits, date_of,
     retry_after_of,
 };
-use wxsub_tls::{Roots, TlsConfigError, client_config};
+use wxsub_tls::{BuildError, FromSettings, TransportBuilder};
 
 use crate::error::{ConnectTarget, describe, transport_error};
 
-/// Why no transport or client was built. Never contains a URL or a password.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// AppID or AppSecret is invalid.
-    #[error(transparent)]
-    Invalid(#[from] ValidationErrors),
-    /// No usable certificate authority was found.
-    #[error(transparent)]
-    Tls(#[from] TlsConfigError),
-    /// The proxy URL has another form than [`proxy`](ReqwestTransportBuilder::proxy) accepts.
-    #[error(
-        "invalid proxy URL; use http://[user:password@]host[:port] or https://[user:password@]host[:port]"
-    )]
-    InvalidProxyUrl,
-    /// reqwest rejected the settings. Holds the message of reqwest.
-    #[error("cannot build the reqwest client: {0}")]
-    Reqwest(String),
-}
-
 /// Builds a [`ReqwestTransport`].
-///
-/// It reads no environment variables, except those that [`Roots::System`] names. It starts no task and no connection.
-#[derive(Default)]
-#[must_use = "a builder does nothing before `build`"]
-pub struct ReqwestTransportBuilder {
-    limits: TransportLimits,
-    roots: Roots,
-    proxy: Option<Proxy>,
-}
-
-impl fmt::Debug for ReqwestTransportBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReqwestTransportBuilder")
-            .field("limits", &self.limits)
-            .field("roots", &self.roots)
-            .field("proxy", &self.proxy.is_some())
-            .finish()
-    }
-}
-
-impl ReqwestTransportBuilder {
-    /// Sets the time and size limits of one request.
-    ///
-    /// Keep [`connect`](TransportLimits::connect) shorter than
-    /// [`request_timeout`](TransportLimits::request_timeout). When the total limit ends a connect, the transport cannot
-    /// distinguish that from a request in progress. It then reports the request as maybe sent.
-    pub fn limits(mut self, limits: TransportLimits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Sets the trusted certificate authorities. Default: [`Roots::System`].
-    pub fn roots(mut self, roots: Roots) -> Self {
-        self.roots = roots;
-        self
-    }
-
-    /// Sends every request through this HTTP proxy: `http://[user:password@]host[:port]`.
-    ///
-    /// Use `https://` for a proxy that speaks TLS itself. Requests to `https://` use a `CONNECT` tunnel, so the proxy
-    /// cannot read them. It can read requests to `http://`. Default: no proxy; environment variables are ignored.
-    ///
-    /// # Errors
-    /// [`BuildError::InvalidProxyUrl`] if `url` has another form.
-    pub fn proxy(mut self, url: &str) -> Result<Self, BuildError> {
-        let url = Url::parse(url).map_err(|_| BuildError::InvalidProxyUrl)?;
-        let has_only_authority =
-            matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !has_only_authority {
-            return Err(BuildError::InvalidProxyUrl);
-        }
-        self.proxy = Some(Proxy::all(url).map_err(|_| BuildError::InvalidProxyUrl)?);
-        Ok(self)
-    }
-
-    /// Builds the transport. [`Roots::System`] reads its files here.
-    ///
-    /// # Errors
-    /// [`BuildError::Tls`] if the roots contain no usable certificate authority.
-    /// [`BuildError::Reqwest`] if reqwest rejects the settings.
-    pub fn build(self) -> Result<ReqwestTransport, BuildError> {
-        let is_proxied = self.proxy.is_some();
-        let mut client = client_builder(self.limits).tls_backend_preconfigured(client_config(&self.roots)?);
-        if let Some(proxy) = self.proxy {
-            client = client.proxy(proxy);
-        }
-        let client = client.build().map_err(|error| BuildError::Reqwest(describe(&error.without_url())))?;
-        Ok(ReqwestTransport::from_client(client, self.limits, is_proxied))
-    }
-}
+pub type ReqwestTransportBuilder = TransportBuilder<ReqwestTransport>;
 
 /// A reqwest builder with every relevant setting, including those that equal the default.
 ///
@@ -163,11 +74,6 @@ impl ReqwestTransport {
         ReqwestTransportBuilder::default()
     }
 
-    pub(crate) fn from_client(client: Client, limits: TransportLimits, is_proxied: bool) -> Self {
-        let target = if is_proxied { ConnectTarget::Proxy } else { ConnectTarget::Server };
-        Self { client, limits, target }
-    }
-
     async fn read_body(&self, mut response: Response) -> Result<Bytes, TransportError> {
         let mut body = LimitedBody::new(&self.limits, response.content_length(), response.headers())?;
         while let Some(piece) = self.map_error(response.chunk().await)? {
@@ -178,6 +84,32 @@ impl ReqwestTransport {
 
     fn map_error<T>(&self, result: reqwest::Result<T>) -> Result<T, TransportError> {
         result.map_err(|error| transport_error(error, self.target))
+    }
+}
+
+impl FromSettings for ReqwestTransport {
+    type Proxy = Proxy;
+
+    fn parse_proxy(url: &str) -> Option<Proxy> {
+        let url = Url::parse(url).ok()?;
+        let has_only_authority =
+            matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+        let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
+        Proxy::all(url).ok().filter(|_| is_http && has_only_authority)
+    }
+
+    fn from_settings(
+        limits: TransportLimits,
+        tls: ClientConfig,
+        proxy: Option<Proxy>,
+    ) -> Result<Self, BuildError> {
+        let target = if proxy.is_some() { ConnectTarget::Proxy } else { ConnectTarget::Server };
+        let mut client = client_builder(limits).tls_backend_preconfigured(tls);
+        if let Some(proxy) = proxy {
+            client = client.proxy(proxy);
+        }
+        let client = client.build().map_err(|error| BuildError::Library(describe(&error.without_url())))?;
+        Ok(Self { client, limits, target })
     }
 }
 
@@ -223,6 +155,8 @@ fn to_reqwest_request(request: HttpRequest) -> Option<Request> {
 
 #[cfg(test)]
 mod tests {
+    use wxsub_tls::Roots;
+
     use super::*;
 
     #[test]
@@ -247,11 +181,5 @@ mod tests {
             let transport = builder.build().unwrap();
             assert!(!format!("{transport:?}").contains("PLANTED"));
         }
-    }
-
-    #[test]
-    fn build_fails_without_roots() {
-        let error = ReqwestTransportBuilder::default().roots(Roots::Pem(Vec::new())).build().unwrap_err();
-        assert_eq!(error, BuildError::Tls(TlsConfigError::EmptyPem));
     }
 }

@@ -1,63 +1,48 @@
 use std::error::Error;
-use std::fmt;
 use std::io;
 
 use rustls::CertificateError;
 
 /// What kind of TLS error occurred.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsErrorKind {
     /// The server's certificate is not trusted. A retry cannot succeed; an operator must change the configuration.
+    #[error("{0}")]
     Certificate(CertificateErrorKind),
     /// Any other TLS error: the server speaks no TLS, no common version, a malformed record. Holds the message of rustls.
+    #[error("{0}")]
     Other(String),
 }
 
-impl fmt::Display for TlsErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Certificate(kind) => kind.fmt(f),
-            Self::Other(text) => f.write_str(text),
-        }
-    }
-}
-
 /// Why a certificate is not trusted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateErrorKind {
     /// No trusted authority signed the certificate.
+    #[error("the certificate's issuer is not among the trusted authorities")]
     UnknownIssuer,
     /// The certificate is for another host name.
+    #[error("the certificate is for another host name")]
     HostnameMismatch,
     /// The certificate has expired, or this machine's clock is ahead.
+    #[error("the certificate has expired, or this machine's clock is ahead")]
     Expired,
     /// The certificate is not valid yet, or this machine's clock is behind.
+    #[error("the certificate is not valid yet, or this machine's clock is behind")]
     NotYetValid,
     /// The authority revoked the certificate.
+    #[error("the certificate was revoked")]
     Revoked,
     /// The certificate's key usage does not allow server authentication.
+    #[error("the certificate does not allow server authentication")]
     InvalidPurpose,
     /// The server sent no certificate.
+    #[error("the server sent no certificate")]
     Missing,
     /// The certificate is invalid for another reason. Holds the message of rustls.
+    #[error("the certificate is invalid: {0}")]
     Invalid(String),
-}
-
-impl fmt::Display for CertificateErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownIssuer => "the certificate's issuer is not among the trusted authorities",
-            Self::HostnameMismatch => "the certificate is for another host name",
-            Self::Expired => "the certificate has expired, or this machine's clock is ahead",
-            Self::NotYetValid => "the certificate is not valid yet, or this machine's clock is behind",
-            Self::Revoked => "the certificate was revoked",
-            Self::InvalidPurpose => "the certificate does not allow server authentication",
-            Self::Missing => "the server sent no certificate",
-            Self::Invalid(text) => return write!(f, "the certificate is invalid: {text}"),
-        })
-    }
 }
 
 /// Finds the TLS error in the source chain of `error` and classifies it. `None` if the chain contains no TLS error.

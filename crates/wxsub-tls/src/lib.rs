@@ -1,6 +1,7 @@
-//! TLS client configuration and handshake error classification for the HTTP adapters of wxsub.
+//! What the HTTP adapters of wxsub share: their builder, the TLS client configuration, and the classification of handshake
+//! errors.
 //!
-//! Both adapters use this crate. They therefore trust the same certificate authorities and report the same errors.
+//! They therefore take the same settings, trust the same certificate authorities and report the same errors.
 //! The crypto provider is ring. It is part of the configuration; nothing is installed for the whole process, so another
 //! provider in the same program keeps working.
 //!
@@ -10,10 +11,12 @@
 //! # Ok::<(), wxsub_tls::TlsConfigError>(())
 //! ```
 
+mod builder;
 mod config;
 mod error;
 mod roots;
 
+pub use builder::{BuildError, FromSettings, TransportBuilder};
 pub use config::{TlsConfigError, client_config};
 pub use error::{CertificateErrorKind, TlsErrorKind, classify_tls_error};
 pub use roots::Roots;

@@ -1,7 +1,6 @@
 //! Errors of exchanges, and the text of their causes.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 
 use wxsub_proto::redact::sanitize_line;
@@ -17,49 +16,42 @@ pub enum RequestState {
 }
 
 /// Why an exchange failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
     /// The host name could not be resolved.
+    #[error("the host name could not be resolved; check DNS and the base URL")]
     Dns,
     /// The connection failed: refused, unreachable, or not in time.
+    #[error("no connection; check the network, firewall and base URL")]
     Connect,
     /// The TLS handshake failed for another reason than the certificate.
+    #[error("the TLS handshake failed; check that the base URL is the one of an HTTPS server")]
     Tls,
     /// The server's certificate is not trusted: unknown issuer, wrong name or expired. An operator must change the
     /// configuration.
+    #[error(
+        "the server's certificate is not trusted; check the base URL, root certificates and this machine's clock"
+    )]
     Certificate,
     /// The exchange took longer than allowed.
+    #[error("no complete response in time")]
     Timeout,
     /// The connection broke: it was reset or closed, or the response was incomplete.
+    #[error("the connection broke before the response was complete")]
     Broken,
     /// The response is longer than allowed.
+    #[error("the response is longer than allowed")]
     TooLarge,
     /// The response is not HTTP.
+    #[error("the response is not HTTP; check the base URL")]
     NotHttp,
     /// The proxy refused the connection.
+    #[error("the proxy refused the connection; check its address and credentials")]
     Proxy,
     /// Another cause.
+    #[error("the exchange failed")]
     Other,
-}
-
-impl fmt::Display for TransportErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Dns => "the host name could not be resolved; check DNS and the base URL",
-            Self::Connect => "no connection; check the network, firewall and base URL",
-            Self::Tls => "the TLS handshake failed; check that the base URL is the one of an HTTPS server",
-            Self::Certificate => {
-                "the server's certificate is not trusted; check the base URL, root certificates and this machine's clock"
-            }
-            Self::Timeout => "no complete response in time",
-            Self::Broken => "the connection broke before the response was complete",
-            Self::TooLarge => "the response is longer than allowed",
-            Self::NotHttp => "the response is not HTTP; check the base URL",
-            Self::Proxy => "the proxy refused the connection; check its address and credentials",
-            Self::Other => "the exchange failed",
-        })
-    }
 }
 
 /// A failed exchange: the cause, and whether the request may have been sent. It never contains a URL.
@@ -172,7 +164,7 @@ mod tests {
     fn chain_ends_at_the_last_cause() {
         let error = io::Error::other(io::Error::other(io::Error::from(io::ErrorKind::TimedOut)));
         assert_eq!(chain(&error).count(), 3);
-        assert_eq!(chain(&fmt::Error).count(), 1);
+        assert_eq!(chain(&std::fmt::Error).count(), 1);
     }
 
     #[test]

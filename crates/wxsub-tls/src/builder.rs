@@ -1,0 +1,111 @@
+use std::fmt;
+
+use rustls::ClientConfig;
+use wxsub_core::proto::ValidationErrors;
+use wxsub_core::transport::TransportLimits;
+
+use crate::{Roots, TlsConfigError, client_config};
+
+/// Why no transport or client was built. Never contains a URL or a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// AppID or AppSecret is invalid.
+    #[error(transparent)]
+    Invalid(#[from] ValidationErrors),
+    /// No usable certificate authority was found.
+    #[error(transparent)]
+    Tls(#[from] TlsConfigError),
+    /// The proxy URL has another form than [`proxy`](TransportBuilder::proxy) accepts.
+    #[error(
+        "invalid proxy URL; use http://[user:password@]host[:port] or https://[user:password@]host[:port]"
+    )]
+    InvalidProxyUrl,
+    /// The HTTP library rejected the settings. Holds its message.
+    #[error("cannot build the HTTP client: {0}")]
+    Library(String),
+}
+
+/// A transport that a [`TransportBuilder`] builds.
+pub trait FromSettings: Sized {
+    /// A proxy, as the HTTP library takes it.
+    type Proxy;
+
+    /// Parses `http://[user:password@]host[:port]`, or the same with `https://`.
+    fn parse_proxy(url: &str) -> Option<Self::Proxy>;
+
+    /// Creates the transport.
+    ///
+    /// # Errors
+    /// [`BuildError::Library`] if the HTTP library rejects the settings.
+    fn from_settings(
+        limits: TransportLimits,
+        tls: ClientConfig,
+        proxy: Option<Self::Proxy>,
+    ) -> Result<Self, BuildError>;
+}
+
+/// Builds the transport `T`.
+///
+/// It reads no environment variables, except those that [`Roots::System`] names. It starts no task and no connection.
+#[must_use = "a builder does nothing before `build`"]
+pub struct TransportBuilder<T: FromSettings> {
+    limits: TransportLimits,
+    roots: Roots,
+    proxy: Option<T::Proxy>,
+}
+
+impl<T: FromSettings> Default for TransportBuilder<T> {
+    fn default() -> Self {
+        Self { limits: TransportLimits::default(), roots: Roots::default(), proxy: None }
+    }
+}
+
+impl<T: FromSettings> fmt::Debug for TransportBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportBuilder")
+            .field("limits", &self.limits)
+            .field("roots", &self.roots)
+            .field("proxy", &self.proxy.is_some())
+            .finish()
+    }
+}
+
+impl<T: FromSettings> TransportBuilder<T> {
+    /// Sets the time and size limits of one request.
+    ///
+    /// Keep [`connect`](TransportLimits::connect) shorter than
+    /// [`request_timeout`](TransportLimits::request_timeout). When the total limit ends a connect, the transport cannot
+    /// distinguish that from a request in progress. It then reports the request as maybe sent.
+    pub fn limits(mut self, limits: TransportLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the trusted certificate authorities. Default: [`Roots::System`].
+    pub fn roots(mut self, roots: Roots) -> Self {
+        self.roots = roots;
+        self
+    }
+
+    /// Sends every request through this HTTP proxy: `http://[user:password@]host[:port]`.
+    ///
+    /// Use `https://` for a proxy that speaks TLS itself. Requests to `https://` use a `CONNECT` tunnel, so the proxy
+    /// cannot read them. It can read requests to `http://`. Default: no proxy; environment variables are ignored.
+    ///
+    /// # Errors
+    /// [`BuildError::InvalidProxyUrl`] if `url` has another form.
+    pub fn proxy(mut self, url: &str) -> Result<Self, BuildError> {
+        self.proxy = Some(T::parse_proxy(url).ok_or(BuildError::InvalidProxyUrl)?);
+        Ok(self)
+    }
+
+    /// Builds the transport. [`Roots::System`] reads its files here.
+    ///
+    /// # Errors
+    /// [`BuildError::Tls`] if the roots contain no usable certificate authority. [`BuildError::Library`] if the HTTP
+    /// library rejects the settings.
+    pub fn build(self) -> Result<T, BuildError> {
+        T::from_settings(self.limits, client_config(&self.roots)?, self.proxy)
+    }
+}
