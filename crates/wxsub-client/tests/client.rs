@@ -143,12 +143,12 @@ async fn delay_of_the_server_reaches_the_caller() {
 #[tokio::test]
 async fn token_has_lifetime_and_generation_of_the_server() {
     let (server, network, _) = server(READ, token("A", 3840, 10));
-    let token = server.token(&appid()).await.unwrap();
-    assert_eq!((token.token().expose_secret(), token.generation().get()), ("A", 10));
-    assert_eq!(token.lifetime(), seconds(3840));
+    let first = server.token(&appid()).await.unwrap();
+    assert_eq!((first.token().expose_secret(), first.generation().get()), ("A", 10));
+    assert_eq!(first.lifetime(), seconds(3840));
     assert_eq!(network.seen().first().unwrap().method, "GET");
     network.respond_always(REPORT, token("B", 60, 11));
-    let replacement = server.report_token(&appid(), token.token()).await.unwrap();
+    let replacement = server.report_token(&appid(), first.token()).await.unwrap();
     assert_eq!(replacement.token().expose_secret(), "B");
     let seen = network.seen();
     assert_eq!(seen.last().unwrap().body, Bytes::from_static(br#"{"access_token":"A"}"#));

@@ -65,7 +65,7 @@ fn genuine_callback_gives_one_grant() {
 
 #[test]
 fn declined_callback_must_be_genuine() {
-    let (clock, verifier) = bench();
+    let (_clock, verifier) = bench();
     let request = issue(&verifier);
     let cancel =
         |reserved| ConsentCallback::new(ConsentAction::Cancel, "T".parse().unwrap(), scene(7), reserved);

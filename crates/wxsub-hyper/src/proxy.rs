@@ -5,6 +5,7 @@ use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
 /// The address and credentials of an HTTP proxy. Its scheme says whether the proxy speaks TLS.
+#[derive(Debug)]
 pub struct Proxy {
     /// The address, without user and password.
     pub(crate) uri: Uri,
