@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use wxsub_proto::errcode::{ErrCodeInfo, Language};
+use wxsub_proto::errcode::Language;
 use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId};
 use wxsub_server::MAYBE_SENT;
 
@@ -119,7 +119,7 @@ impl<'a> Explanation<'a> {
             name: errcode.name(),
             token_call: advice_for(Operation::FetchToken),
             send: advice_for(Operation::Send),
-            link: errcode.info().map(ErrCodeInfo::docs_url),
+            link: errcode.info().map(|info| info.docs_url),
             ip: refusal.blocked_ip(),
             rid: refusal.trace_id(),
         }

@@ -5,56 +5,28 @@ use super::{ErrCode, LocalizedText, Operation, Remedy};
 
 /// The meaning of a code on one kind of call, and its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ErrCodeMeaning {
-    meaning: LocalizedText,
-    remedy: Remedy,
-}
-
-impl ErrCodeMeaning {
     /// The meaning.
-    pub const fn meaning(self) -> LocalizedText {
-        self.meaning
-    }
-
+    pub meaning: LocalizedText,
     /// The remedy.
-    pub const fn remedy(self) -> Remedy {
-        self.remedy
-    }
+    pub remedy: Remedy,
 }
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ErrCodeInfo {
-    code: ErrCode,
-    name: &'static str,
-    docs_url: &'static str,
-    on_token_call: ErrCodeMeaning,
-    on_send: ErrCodeMeaning,
-}
-
-impl ErrCodeInfo {
     /// The number.
-    pub const fn code(&self) -> ErrCode {
-        self.code
-    }
-
+    pub code: ErrCode,
     /// A short, stable, `snake_case` name.
-    pub const fn name(&self) -> &'static str {
-        self.name
-    }
-
+    pub name: &'static str,
     /// The official page about the code.
-    pub const fn docs_url(&self) -> &'static str {
-        self.docs_url
-    }
-
-    /// Meaning and remedy on this call.
-    pub const fn for_operation(&self, operation: Operation) -> ErrCodeMeaning {
-        match operation {
-            Operation::FetchToken => self.on_token_call,
-            Operation::Send => self.on_send,
-        }
-    }
+    pub docs_url: &'static str,
+    /// Meaning and remedy on a token call.
+    pub on_token_call: ErrCodeMeaning,
+    /// Meaning and remedy on a send.
+    pub on_send: ErrCodeMeaning,
 }
 
 impl ErrCode {
@@ -65,17 +37,17 @@ impl ErrCode {
 
     /// A short, stable name in `snake_case`; `None` for a code outside the table.
     pub fn name(self) -> Option<&'static str> {
-        self.info().map(ErrCodeInfo::name)
+        self.info().map(|info| info.name)
     }
 
     /// The meaning of the code for this call.
     pub fn meaning(self, operation: Operation) -> LocalizedText {
-        self.for_operation(operation).meaning()
+        self.for_operation(operation).meaning
     }
 
     /// What to do about the code on this call.
     pub fn remedy(self, operation: Operation) -> Remedy {
-        self.for_operation(operation).remedy()
+        self.for_operation(operation).remedy
     }
 
     /// Every code in the table, in rising order.
@@ -84,7 +56,10 @@ impl ErrCode {
     }
 
     fn for_operation(self, operation: Operation) -> ErrCodeMeaning {
-        self.info().map_or(UNKNOWN, |info| info.for_operation(operation))
+        self.info().map_or(UNKNOWN, |info| match operation {
+            Operation::FetchToken => info.on_token_call,
+            Operation::Send => info.on_send,
+        })
     }
 }
 
@@ -500,13 +475,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ok_is_success_and_unknown_codes_have_no_name() {
+    fn ok_is_success_and_codes_have_their_name() {
         assert!(ErrCode::OK.is_ok() && !ErrCode::SYSTEM_BUSY.is_ok());
-        assert_eq!(
-            ErrCode::INVALID_CREDENTIAL.name(),
-            ErrCode::INVALID_CREDENTIAL.info().map(ErrCodeInfo::name)
-        );
-        assert!(ErrCode::INVALID_CREDENTIAL.name().is_some() && ErrCode::new(7).name().is_none());
+        assert_eq!(ErrCode::INVALID_CREDENTIAL.name(), Some("invalid_credential"));
     }
 
     /// Every code that Weixin documents for the calls of this project, and the undocumented -1000.
@@ -523,14 +494,14 @@ mod tests {
 
     #[test]
     fn the_table_has_every_documented_code_once_and_in_order() {
-        let codes: Vec<i64> = ErrCode::table().map(|info| info.code().get()).collect();
+        let codes: Vec<i64> = ErrCode::table().map(|info| info.code.get()).collect();
         assert_eq!(codes, EXPECTED);
     }
 
     #[test]
     fn every_code_of_the_table_is_found() {
         for info in ErrCode::table() {
-            assert_eq!(info.code().info(), Some(info));
+            assert_eq!(info.code.info(), Some(info));
         }
     }
 
@@ -538,17 +509,17 @@ mod tests {
     fn names_are_distinct_snake_case_and_texts_are_complete() {
         let mut names = std::collections::BTreeSet::new();
         for info in ErrCode::table() {
-            let code = info.code();
-            assert!(names.insert(info.name()), "{code}: name used twice");
+            let code = info.code;
+            assert!(names.insert(info.name), "{code}: name used twice");
             assert!(
-                info.name().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+                info.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
                 "{code}: {}",
-                info.name()
+                info.name
             );
             assert!(
-                info.docs_url().starts_with("https://developers.weixin.qq.com/"),
+                info.docs_url.starts_with("https://developers.weixin.qq.com/"),
                 "{code}: {}",
-                info.docs_url()
+                info.docs_url
             );
             for operation in [Operation::FetchToken, Operation::Send] {
                 code.meaning(operation).assert_complete(&code.to_string());
@@ -607,7 +578,7 @@ mod tests {
     #[test]
     fn only_three_codes_mean_a_stale_token_and_those_refresh_on_a_send_only() {
         for info in ErrCode::table() {
-            let code = info.code();
+            let code = info.code;
             let stale = matches!(code.get(), 40001 | 40014 | 42001);
             assert_eq!(code.is_stale_token(), stale, "{code}");
             assert_eq!(code.remedy(Operation::Send) == RefreshToken, stale, "{code}");
