@@ -11,8 +11,10 @@
 mod arguments;
 pub mod proc_fs;
 mod row;
+mod running;
 pub mod subject;
 pub mod upstream;
 
 pub use arguments::Arguments;
 pub use row::{Goal, Row, Unit};
+pub use running::Running;

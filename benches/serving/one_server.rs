@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use wxsub_benches::{Arguments, Goal, Row, Unit, subject};
+use wxsub_benches::{Arguments, Goal, Row, Running, Unit, proc_fs, subject};
 
-use crate::process::{Load, Loaded, Running};
+use crate::process::{self, Load, Loaded};
 use crate::redis::Redis;
 use crate::served::{Folder, Served, Setup, TWO_HOURS, Weixin, get};
 
@@ -25,7 +25,7 @@ struct Reading {
 /// Reads a valid token.
 pub(crate) fn print_reading(arguments: &Arguments, folder: &Folder) {
     let (upstream, weixin, store) =
-        (Running::upstream(), Weixin::with(SHARED_APPS, TWO_HOURS), Redis::start());
+        (process::upstream(), Weixin::with(SHARED_APPS, TWO_HOURS), Redis::start());
     let constant = format!("http://{}", upstream.said);
     let start = |name, weixin, apps, top: &str, sections| {
         Setup { name, weixin, apps, top: top.to_owned(), sections }.ready(arguments, folder)
@@ -38,7 +38,7 @@ pub(crate) fn print_reading(arguments: &Arguments, folder: &Folder) {
     let files = start("files", &weixin.base, SHARED_APPS, &lines, String::new());
     let shared = format!("[store]\nredis = \"{}\"\n", store.address());
     let redis = start("redis", &weixin.base, SHARED_APPS, "audit = \"off\"", shared);
-    let bare = Running::in_role(&["bare", &plain.token(0).body]);
+    let bare = process::in_role(&["bare", &plain.token(0).body]);
     same_answer(&plain, &bare);
     let rounds: Vec<Reading> = (0..arguments.amount(11, 5))
         .map(|_| {
@@ -163,7 +163,9 @@ fn refresh_all(arguments: &Arguments, folder: &Folder, number: usize) -> Refresh
     let busy = server.read(seconds);
     let refreshes = server.fetched() - before;
     assert!(refreshes >= REFRESHED_APPS as u64 * 9 / 10, "{refreshes} refreshes only");
-    let (resident, peak) = (server.process.resident(), server.process.peak());
+    let process = server.process.id();
+    let [resident, peak] =
+        [proc_fs::resident(&process), proc_fs::peak(&process)].map(|memory| memory.unwrap() as f64);
     Refreshing { quiet, busy, refreshes: refreshes as f64, resident, peak }
 }
 
@@ -173,14 +175,14 @@ fn sleep_until(moment: Instant) {
 
 /// Sends through the server, and compares with forwarding a body.
 pub(crate) fn print_sending(arguments: &Arguments, folder: &Folder) {
-    let upstream = Running::upstream();
+    let upstream = process::upstream();
     let constant = format!("http://{}", upstream.said);
     let start = |name, audit: &str| {
         let top = format!("audit = \"{audit}\"");
         Setup { name, weixin: &constant, apps: 1, top, sections: String::new() }.ready(arguments, folder)
     };
     let (plain, audited) = (start("sending", "off"), start("audited", &folder.path("sent")));
-    let hops = Running::in_role(&["forwarder", &constant]);
+    let hops = process::in_role(&["forwarder", &constant]);
     let message = String::from_utf8(subject::message().to_json()).unwrap();
     let seconds = arguments.amount(3, 1);
     let rounds: Vec<[Loaded; 3]> = (0..arguments.amount(11, 5))

@@ -1,11 +1,9 @@
 //! Processes under measurement, on the core of the servers, and wrk, which puts load on them.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
-use wxsub_benches::{proc_fs, subject};
+use wxsub_benches::{Running, proc_fs, subject};
 
 /// The core of the servers. One of them is under load at a time.
 const SERVERS: &str = "0";
@@ -13,73 +11,23 @@ const SERVERS: &str = "0";
 /// The core of everything else: wrk, Weixin, the constant server, Redis.
 pub(crate) const CALLERS: &str = "1";
 
-/// A running process. It ends when this is dropped.
-pub(crate) struct Running {
-    child: Child,
-    /// Kept open, because some processes end when it closes.
-    _stdin: Option<ChildStdin>,
-    /// The first line that it printed.
-    pub(crate) said: String,
+/// Starts a program on the core of the servers.
+pub(crate) fn server(program: &Path, words: &[&str]) -> Running {
+    start(on(SERVERS, program).args(words))
 }
 
-impl Running {
-    /// Starts a program on the core of the servers.
-    pub(crate) fn server(program: &Path, words: &[&str]) -> Self {
-        Self::start(on(SERVERS, program).args(words))
-    }
-
-    /// Starts this benchmark in another role, on the core of the servers.
-    pub(crate) fn in_role(words: &[&str]) -> Self {
-        Self::server(&std::env::current_exe().unwrap(), words)
-    }
-
-    /// Starts the constant server, on the core of the callers.
-    pub(crate) fn upstream() -> Self {
-        Self::start(on(CALLERS, &std::env::current_exe().unwrap()).arg("upstream"))
-    }
-
-    fn start(command: &mut Command) -> Self {
-        let command = command.env("APP_SECRET", subject::secret().expose_secret());
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = piped.spawn().expect("taskset of util-linux");
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert!(!said.is_empty(), "{command:?} did not start");
-        Self { _stdin: child.stdin.take(), child, said: said.trim_end().to_owned() }
-    }
-
-    fn id(&self) -> String {
-        // taskset replaces itself by the program it starts.
-        self.child.id().to_string()
-    }
-
-    /// Its CPU time, with system calls.
-    pub(crate) fn cpu(&self) -> Duration {
-        proc_fs::cpu(&self.id())
-    }
-
-    /// Its resident memory now, in KiB.
-    pub(crate) fn resident(&self) -> f64 {
-        proc_fs::resident(&self.id()).unwrap() as f64
-    }
-
-    /// Its peak memory, in KiB.
-    pub(crate) fn peak(&self) -> f64 {
-        proc_fs::peak(&self.id()).unwrap() as f64
-    }
-
-    /// As `kill -9`.
-    pub(crate) fn kill(&mut self) {
-        // It may not exist any more.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts this benchmark in another role, on the core of the servers.
+pub(crate) fn in_role(words: &[&str]) -> Running {
+    server(&std::env::current_exe().unwrap(), words)
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// Starts the constant server, on the core of the callers.
+pub(crate) fn upstream() -> Running {
+    start(on(CALLERS, &std::env::current_exe().unwrap()).arg("upstream"))
+}
+
+fn start(command: &mut Command) -> Running {
+    Running::start(command.env("APP_SECRET", subject::secret().expose_secret()).stderr(Stdio::null()))
 }
 
 fn on(core: &str, program: &Path) -> Command {
@@ -115,9 +63,11 @@ pub(crate) struct Loaded {
 impl Load<'_> {
     /// Runs wrk, and measures the CPU time of this server.
     pub(crate) fn on(&self, server: &Running) -> Loaded {
-        let before = server.cpu();
+        // taskset replaces itself by the program it starts.
+        let process = server.id();
+        let before = proc_fs::cpu(&process);
         let said = self.wrk();
-        let cpu = server.cpu() - before;
+        let cpu = proc_fs::cpu(&process) - before;
         let result = said.lines().find_map(|line| line.strip_prefix("result "));
         let result = result.unwrap_or_else(|| panic!("wrk said: {said}"));
         let numbers: Vec<f64> = result.split(' ').map(|number| number.parse().unwrap()).collect();

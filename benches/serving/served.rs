@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use wxsub_benches::{Arguments, subject};
+use wxsub_benches::{Arguments, Running, subject};
 use wxsub_core::proto::AppId;
 use wxsub_hyper::ApiKey;
 use wxsub_sandbox::{AppSettings, Sandbox, http};
 use wxsub_server::{ApiKeyDigest, generate_api_key};
 
-use crate::process::{Load, Loaded, Running};
+use crate::process::{self, Load, Loaded};
 
 /// The longest time until all apps of a server have tokens.
 const START: Duration = Duration::from_secs(60);
@@ -59,7 +59,7 @@ impl Setup<'_> {
             self.sections
         );
         let config = folder.write(&format!("{}.toml", self.name), &text);
-        let process = Running::server(
+        let process = process::server(
             arguments.wxsub.as_deref().expect("--wxsub PATH"),
             &["serve", "--config", &config],
         );

@@ -158,7 +158,7 @@ fn send(wxsub: &Path, file: &Path, server: &Server, messages: usize) -> Measured
         .env_clear()
         .env("WXSUB_APPID", subject::app().as_str())
         .env("WXSUB_SECRET", subject::secret().expose_secret())
-        .env("WXSUB_API_BASE", format!("http://{}", server.address))
+        .env("WXSUB_API_BASE", format!("http://{}", server.address()))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

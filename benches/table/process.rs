@@ -1,7 +1,8 @@
 //! Starts this program again in another role, and reads what it measured.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+
+use wxsub_benches::Running;
 
 /// CPU time, elapsed time and memory.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,39 +34,27 @@ impl Measured {
     }
 }
 
-/// A running server. It ends when this is dropped.
-pub(crate) struct Server {
-    process: Child,
-    /// Its address.
-    pub(crate) address: String,
-}
+/// The server that all contenders call.
+pub(crate) struct Server(Running);
 
 impl Server {
     /// Starts it.
     pub(crate) fn start() -> Self {
-        let mut process = again(&["server"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut address = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Self { process, address: address.trim().to_owned() }
+        Self(Running::start(&mut again(&["server"])))
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> &str {
+        &self.0.said
     }
 
     /// Runs a contender against it. Returns the measurement.
     pub(crate) fn measure(&self, contender: &str, in_flight: usize, amount: usize) -> Measured {
         let (in_flight, amount) = (in_flight.to_string(), amount.to_string());
-        let mut command = again(&["contender", contender, &self.address, &in_flight, &amount]);
-        let mut running = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut said = String::new();
-        running.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        assert!(running.wait().unwrap().success(), "{contender} failed");
-        Measured::read(&said)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may not exist any more.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let mut command = again(&["contender", contender, self.address(), &in_flight, &amount]);
+        let ended = command.stderr(Stdio::inherit()).output().unwrap();
+        assert!(ended.status.success(), "{contender} failed");
+        Measured::read(&String::from_utf8(ended.stdout).unwrap())
     }
 }
 
