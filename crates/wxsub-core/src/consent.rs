@@ -167,9 +167,9 @@ impl ConsentVerifier {
         callback: &ConsentCallback,
         session: &str,
     ) -> Result<VerifiedConsent, VerificationError> {
-        let context = self.mac_context(callback.template_id(), callback.scene(), session);
+        let context = self.mac_context(&callback.template_id, callback.scene, session);
         let now = self.clock.now().wall;
-        let result = callback.reserved().ok_or(RejectReason::Absent).and_then(|reserved| {
+        let result = callback.reserved.as_ref().ok_or(RejectReason::Absent).and_then(|reserved| {
             let keys: Vec<_> = std::iter::once(&self.key).chain(&self.previous).collect();
             SignedState::verify(reserved, &keys, &context, now)
         });

@@ -45,7 +45,8 @@ fn scene(number: u16) -> Scene {
 
 fn callback_to(request: &ConsentRequest) -> ConsentCallback {
     let action = ConsentAction::Confirm { openid: "OPENID".parse().unwrap() };
-    ConsentCallback::new(action, request.template_id.clone(), request.scene, request.reserved.clone())
+    let ConsentRequest { template_id, scene, reserved, .. } = request.clone();
+    ConsentCallback { action, template_id, scene, reserved }
 }
 
 #[test]
@@ -67,10 +68,12 @@ fn genuine_callback_gives_one_grant() {
 fn declined_callback_must_be_genuine() {
     let (_clock, verifier) = bench();
     let request = issue(&verifier);
-    let cancel =
-        |reserved| ConsentCallback::new(ConsentAction::Cancel, "T".parse().unwrap(), scene(7), reserved);
+    let cancel = |reserved| {
+        let action = ConsentAction::Cancel;
+        ConsentCallback { action, reserved, ..callback_to(&request) }
+    };
     assert!(matches!(
-        verifier.verify(&cancel(request.reserved), "session"),
+        verifier.verify(&cancel(request.reserved.clone()), "session"),
         Ok(VerifiedConsent::Declined { .. })
     ));
     assert_eq!(verifier.verify(&cancel(None), "session"), Err(VerificationError));
@@ -92,7 +95,8 @@ fn any_difference_is_rejected() {
     let reserved = request.reserved.clone().unwrap();
     let with = |template: &str, number, reserved: Option<&str>| {
         let reserved = reserved.map(|text| text.parse().unwrap());
-        ConsentCallback::new(genuine.action().clone(), template.parse().unwrap(), scene(number), reserved)
+        let (template_id, scene) = (template.parse().unwrap(), scene(number));
+        ConsentCallback { template_id, scene, reserved, ..genuine.clone() }
     };
     let text = reserved.as_str();
     let cut = &text[..text.len() - 2];

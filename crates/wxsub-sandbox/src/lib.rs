@@ -37,7 +37,7 @@
 //! // Fetch a token and send the message.
 //! let response = send(token::TokenRequest::new(app, secret).encode())?;
 //! let Ok(issued) = token::TokenResponse::parse(response.status, &response.body)? else { unreachable!() };
-//! let grant = Grant::assume_verified("oUser", callback.template_id().clone(), callback.scene())?;
+//! let grant = Grant::assume_verified("oUser", callback.template_id.clone(), callback.scene)?;
 //! let message = Message::builder(grant).title("Parcel").content("Your parcel has arrived.").build()?;
 //! let response = send(subscribe::request(&issued.access_token, &message))?;
 //! assert_eq!(subscribe::parse_response(response.status, &response.body)?, Ok(()));

@@ -126,7 +126,7 @@ impl SandboxState {
     ) -> Result<ConsentCallback, NotFoundError> {
         self.check_request(&request)?;
         let ConsentRequest { appid, scene, template_id, reserved } = request;
-        let callback = ConsentCallback::new(action, template_id, scene, reserved);
+        let callback = ConsentCallback { action, template_id, scene, reserved };
         self.record_consent(now, appid, &callback);
         Ok(callback)
     }

@@ -177,7 +177,7 @@ impl Verify {
         }
         let mut output = Output::new();
         output.json(&VerifyOutput { callback: &callback, verified: (!is_verified).then_some(false) });
-        Ok(match callback.action() {
+        Ok(match callback.action {
             ConsentAction::Confirm { .. } => output.end(ExitStatus::Success),
             ConsentAction::Cancel => {
                 console::note("the user cancelled; there is no grant");

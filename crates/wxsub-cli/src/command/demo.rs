@@ -156,12 +156,7 @@ impl Setup {
     /// The shop rejects a callback with a made-up `reserved` value, and a genuine one from another session.
     fn reject_forged(&self, genuine: &ConsentCallback) -> StepResult<()> {
         let made_up = "1000000000000000000000000000000000000000000".parse()?;
-        let forged = ConsentCallback::new(
-            genuine.action().clone(),
-            genuine.template_id().clone(),
-            genuine.scene(),
-            Some(made_up),
-        );
+        let forged = ConsentCallback { reserved: Some(made_up), ..genuine.clone() };
         let accepted = [
             self.verifier.verify(&forged, SESSION).is_ok(),
             self.verifier.verify(genuine, "another session").is_ok(),

@@ -25,18 +25,23 @@ use crate::{Grant, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKi
 /// use wxsub_proto::{ConsentAction, ConsentCallback};
 ///
 /// let callback: ConsentCallback = "https://shop.example/back?openid=OPENID&template_id=T&action=confirm&scene=7&reserved=proof".parse()?;
-/// assert!(matches!(callback.action(), ConsentAction::Confirm { openid } if openid.as_str() == "OPENID"));
+/// assert!(matches!(&callback.action, ConsentAction::Confirm { openid } if openid.as_str() == "OPENID"));
 /// assert_eq!(callback, "openid:OPENID\ntemplate_id:T\naction:confirm\nscene:7\nreserved:proof".parse()?);
 /// # Ok::<(), wxsub_proto::ValidationError>(())
 /// ```
 ///
 /// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "Weixin documents these five, with the openid of a confirm")]
 pub struct ConsentCallback {
-    action: ConsentAction,
-    template_id: TemplateId,
-    scene: Scene,
-    reserved: Option<Reserved>,
+    /// What the user tapped.
+    pub action: ConsentAction,
+    /// The template of the request.
+    pub template_id: TemplateId,
+    /// The scene of the request.
+    pub scene: Scene,
+    /// The `reserved` value of the request, if any.
+    pub reserved: Option<Reserved>,
 }
 
 /// What the user tapped.
@@ -52,36 +57,6 @@ pub enum ConsentAction {
 }
 
 impl ConsentCallback {
-    /// The callback that Weixin sends for a request. An emulator uses it.
-    pub fn new(
-        action: ConsentAction,
-        template_id: TemplateId,
-        scene: Scene,
-        reserved: Option<Reserved>,
-    ) -> Self {
-        Self { action, template_id, scene, reserved }
-    }
-
-    /// What the user tapped.
-    pub fn action(&self) -> &ConsentAction {
-        &self.action
-    }
-
-    /// The template of the request.
-    pub fn template_id(&self) -> &TemplateId {
-        &self.template_id
-    }
-
-    /// The scene of the request.
-    pub fn scene(&self) -> Scene {
-        self.scene
-    }
-
-    /// The `reserved` value of the request, if any.
-    pub fn reserved(&self) -> Option<&Reserved> {
-        self.reserved.as_ref()
-    }
-
     /// The grant of a confirmed callback, without verification; `None` for a cancelled one. See
     /// [`Grant::assume_verified`].
     pub fn assume_verified(&self) -> Option<Grant> {
@@ -318,15 +293,16 @@ impl CallbackExpectations {
         let differs = |field| Err(CallbackMismatch { field });
         if let Some(expected) = &self.reserved
             && !callback
-                .reserved()
+                .reserved
+                .as_ref()
                 .is_some_and(|given| expected.as_str().as_bytes().ct_eq(given.as_str().as_bytes()).into())
         {
             return differs("reserved");
         }
-        if self.scene.is_some_and(|expected| expected != callback.scene()) {
+        if self.scene.is_some_and(|expected| expected != callback.scene) {
             return differs("scene");
         }
-        if self.template_id.as_ref().is_some_and(|expected| expected != callback.template_id()) {
+        if self.template_id.as_ref().is_some_and(|expected| *expected != callback.template_id) {
             return differs("template_id");
         }
         Ok(())
@@ -399,7 +375,7 @@ mod tests {
         }
         let unset: ConsentCallback =
             "{action: cancel, templateID: T, scene: 7, openId: null, reserved: null}".parse().unwrap();
-        assert_eq!((unset.action(), unset.reserved()), (&ConsentAction::Cancel, None));
+        assert_eq!((unset.action, unset.reserved), (ConsentAction::Cancel, None));
     }
 
     #[test]
@@ -407,13 +383,13 @@ mod tests {
         let json = r#"{"action":"cancel","template_id":"T","scene":"7","reserved":null,"openid":null,"new":{"x":[1]}}"#;
         let callback: ConsentCallback = json.parse().unwrap();
         assert_eq!(
-            (callback.scene().get(), callback.reserved(), callback.action()),
-            (7, None, &ConsentAction::Cancel)
+            (callback.scene.get(), callback.reserved, callback.action),
+            (7, None, ConsentAction::Cancel)
         );
         for unset in ["&reserved=null", "&reserved=", ""] {
             let callback: ConsentCallback =
                 format!("action=cancel&template_id=T&scene=7{unset}").parse().unwrap();
-            assert_eq!(callback.reserved(), None);
+            assert_eq!(callback.reserved, None);
         }
     }
 
@@ -421,7 +397,7 @@ mod tests {
     fn openid_counts_only_on_confirm() {
         let cancelled: ConsentCallback =
             "action=cancel&template_id=T&scene=7&openid=someone".parse().unwrap();
-        assert_eq!(cancelled.action(), &ConsentAction::Cancel);
+        assert_eq!(cancelled.action, ConsentAction::Cancel);
         let error = "action=confirm&template_id=T&scene=7".parse::<ConsentCallback>().unwrap_err();
         assert_eq!(error, ValidationError::missing("openid"));
     }

@@ -18,9 +18,9 @@ fn check_formats(callback: &ConsentCallback) {
     for form in [format!("https://a.example/back?x=1&{query}#wechat_redirect"), query, json, lines] {
         assert_eq!(form.parse::<ConsentCallback>().as_ref(), Ok(callback), "{form}");
     }
-    assert!(callback.scene().get() <= 10_000);
-    assert!(callback.reserved().is_none_or(|reserved| reserved.as_str().len() <= 128));
-    if let ConsentAction::Confirm { openid } = callback.action() {
+    assert!(callback.scene.get() <= 10_000);
+    assert!(callback.reserved.as_ref().is_none_or(|reserved| reserved.as_str().len() <= 128));
+    if let ConsentAction::Confirm { openid } = &callback.action {
         assert!((1..=128).contains(&openid.as_str().len()));
     }
 }

@@ -29,11 +29,11 @@ pub(crate) fn callback(request: &Request<'_>) -> Response {
 }
 
 fn callback_details(callback: &ConsentCallback, request: &Request<'_>) -> Markup {
-    let (action, openid) = match callback.action() {
+    let (action, openid) = match &callback.action {
         ConsentAction::Confirm { openid } => ("confirm", Some(openid)),
         ConsentAction::Cancel => ("cancel", None),
     };
-    let reserved = callback.reserved().map(|reserved| reserved.as_str());
+    let reserved = callback.reserved.as_ref().map(|reserved| reserved.as_str());
     let url = format!("{}{CALLBACK_PATH}?{}", request.base_url, request.query);
     html! {
         @match openid {
@@ -43,8 +43,8 @@ fn callback_details(callback: &ConsentCallback, request: &Request<'_>) -> Markup
         dl #callback {
             dt { "action" } dd { (action) }
             @if let Some(openid) = openid { dt { "openid" } dd { (openid) } }
-            dt { "template_id" } dd { (callback.template_id()) }
-            dt { "scene" } dd { (callback.scene()) }
+            dt { "template_id" } dd { (callback.template_id) }
+            dt { "scene" } dd { (callback.scene) }
             dt { "reserved" }
             dd { @match reserved { Some(reserved) => (reserved), None => span.quiet { "absent" } } }
         }
@@ -58,7 +58,7 @@ fn callback_details(callback: &ConsentCallback, request: &Request<'_>) -> Markup
         pre { code { (verify_command(&quote(&url))) } }
         @if let Some(openid) = openid {
             p.quiet { "Set the variables from the home page. Then send the message." }
-            pre { code { (send_command(openid.as_str(), callback.template_id(), callback.scene())) } }
+            pre { code { (send_command(openid.as_str(), &callback.template_id, callback.scene)) } }
         }
     }
 }

@@ -49,7 +49,7 @@ fn try_decide(
         _ => return Err("action: must be confirm or cancel".to_owned()),
     };
     let ConsentRequest { appid, scene, template_id, reserved } = consent;
-    let callback = ConsentCallback::new(action, template_id, scene, reserved);
+    let callback = ConsentCallback { action, template_id, scene, reserved };
     let response = Response::redirect(302, callback_url(&redirect_url, &callback));
     effects.push(Effect::RecordConsent { appid, callback });
     Ok(response)
@@ -241,14 +241,13 @@ fn list<T: Display>(all: impl Iterator<Item = T>) -> Markup {
 
 #[cfg(test)]
 mod tests {
-    use wxsub_proto::{ConsentAction, ConsentCallback, Scene};
+    use wxsub_proto::ConsentCallback;
 
     use super::callback_url;
 
     #[test]
     fn existing_query_and_fragment_keep_their_place() {
-        let callback =
-            ConsentCallback::new(ConsentAction::Cancel, "T".parse().unwrap(), Scene::new(7).unwrap(), None);
+        let callback: ConsentCallback = "template_id=T&action=cancel&scene=7".parse().unwrap();
         for (url, expected) in [
             ("https://a.example", "https://a.example?template_id=T&action=cancel&scene=7"),
             ("https://a.example/b?x=1", "https://a.example/b?x=1&template_id=T&action=cancel&scene=7"),

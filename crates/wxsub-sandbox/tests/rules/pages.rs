@@ -259,7 +259,7 @@ fn confirm_redirects_with_callback_and_grants_one_message() {
         "https://shop.example/back?order=1&openid=oUser&template_id=T&action=confirm&scene=7&reserved=proof1#end"
     );
     let callback: ConsentCallback = location.parse().unwrap();
-    assert!(matches!(callback.action(), ConsentAction::Confirm { openid } if openid.as_str() == "oUser"));
+    assert!(matches!(&callback.action, ConsentAction::Confirm { openid } if openid.as_str() == "oUser"));
     assert_eq!(code(&weixin.send(&weixin.token(), &message())), 0);
 }
 

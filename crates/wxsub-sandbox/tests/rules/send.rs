@@ -58,7 +58,7 @@ fn send_without_matching_grant_is_rejected() {
     let token = weixin.token();
     assert_eq!(code(&weixin.send(&token, &message())), 43101);
     let cancelled = weixin.0.consent(request("T", "7"), ConsentAction::Cancel).unwrap();
-    assert_eq!(cancelled.action(), &ConsentAction::Cancel);
+    assert_eq!(cancelled.action, ConsentAction::Cancel);
     assert_eq!(code(&weixin.send(&token, &message())), 43101);
     weixin.grant("oOther", "T", "7");
     weixin.grant("oUser", "U", "7");
