@@ -43,7 +43,8 @@ pub use wxsub_proto as proto;
 pub mod application {
     pub use crate::clock::{Clock, SystemClock, UnixMillis};
     pub use crate::consent::{
-        InMemoryNonceStore, Nonce, NonceStore, NonceStoreError, SigningKey, VerificationError, VerifiedConsent,
+        InMemoryNonceStore, Nonce, NonceStore, NonceStoreError, SigningKey, VerificationError,
+        VerifiedConsent,
     };
     pub use crate::proto::codec::RawResponse;
     pub use crate::proto::consent::ConsentUrl;
