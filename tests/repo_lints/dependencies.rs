@@ -151,6 +151,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "tower-service",
             "tracing",
             "utoipa",
+            "x509-parser",
             "zeroize",
         ],
     ),

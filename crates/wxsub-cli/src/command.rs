@@ -59,11 +59,11 @@ Environment:
 
 Exit codes:
   0  success
-  1  a bug or an unexpected error
+  1  a bug or an unexpected error; serve: the server could not start
   2  wrong usage or invalid input; a rejected callback
   3  Weixin responded with an error code; consent verify: the user cancelled
   4  certainly not sent (no access token or no connection): safe to try again
-  5  maybe sent: do not blindly repeat it
+  5  maybe sent: do not blindly repeat it; serve: a message was cut at the stop
 
 A batch (send --file) exits with the largest code of its lines. A line that was not tried counts as 4, and so does a line
 that was refused with 45009 or 45011. A posted message whose result could not be written counts as 5.

@@ -1,5 +1,6 @@
 //! One app: its token cache, its client, and the tokens that were served.
 
+mod certificate;
 mod history;
 mod key_expiry;
 mod load;
@@ -24,6 +25,7 @@ use wxsub_core::token::{
 use wxsub_core::transport::Transport;
 use wxsub_proto::{AccessToken, ApiError, AppId};
 
+pub(crate) use self::certificate::certificate_warning;
 pub(crate) use self::history::{ServedToken, TokenHistory};
 pub(crate) use self::load::{Load, RequestPermit};
 use self::probe::Probe;

@@ -8,23 +8,20 @@ mod key;
 mod network;
 mod secret;
 mod store;
+mod tls;
 
 use std::collections::HashSet;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::hash::Hash;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use wxsub_proto::AppId;
 
 pub(crate) use self::app::AppConfig;
-use self::app::TransportCache;
 pub use self::app::ignored_proxy;
+use self::app::{NO_APPID, TransportCache};
 pub use self::client::is_client_name;
 pub(crate) use self::client::{ApiClient, AppAccess, ClientKey, Scope, find_by_key};
 pub use self::document::{ConfigError, Diagnostic};
@@ -35,6 +32,7 @@ pub use self::key::{ApiKeyDigest, generate_api_key};
 pub(crate) use self::network::Network;
 pub use self::secret::SecretFile;
 pub(crate) use self::store::SharedStore;
+pub(crate) use self::tls::Tls;
 
 /// The default of `listen`.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8460);
@@ -55,6 +53,34 @@ pub struct Config {
     pub(crate) store: Option<SharedStore>,
 }
 
+/// The settings that only a restart changes: sockets, files and the store are open.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StartSettings {
+    listen: SocketAddr,
+    /// A socket must not go from TLS to clear text while it is open.
+    has_tls: bool,
+    metrics_listen: Option<SocketAddr>,
+    state_dir: Option<PathBuf>,
+    audit: AuditConfig,
+    store: Option<SharedStore>,
+}
+
+impl StartSettings {
+    /// The keys that differ.
+    pub(crate) fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
+        let changes = [
+            ("listen", self.listen != other.listen),
+            ("tls_cert_file", self.has_tls != other.has_tls),
+            ("metrics_listen", self.metrics_listen != other.metrics_listen),
+            ("state_dir", self.state_dir != other.state_dir),
+            ("audit", self.audit.to != other.audit.to),
+            ("audit_required", self.audit.is_required != other.audit.is_required),
+            ("store", self.store != other.store),
+        ];
+        changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    }
+}
+
 /// The audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuditConfig {
@@ -71,16 +97,6 @@ pub(crate) enum AuditTo {
     Off,
 }
 
-/// A validated TLS configuration.
-#[derive(Clone)]
-pub(crate) struct Tls(pub(crate) Arc<ServerConfig>);
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tls")
-    }
-}
-
 /// Limits of the server's load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -94,6 +110,8 @@ pub(crate) struct Limits {
     pub(crate) header: Duration,
     /// Limit for handling a request.
     pub(crate) request: Duration,
+    /// Limit for finishing requests at a stop.
+    pub(crate) drain: Duration,
     pub(crate) body: usize,
 }
 
@@ -131,17 +149,16 @@ impl Config {
         self.tls.is_some()
     }
 
-    /// The keys that differ from those of `running` and take effect only after a restart.
-    #[must_use]
-    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
-        let changes = [
-            ("listen", self.listen != running.listen),
-            ("metrics_listen", self.metrics_listen != running.metrics_listen),
-            ("state_dir", self.state_dir != running.state_dir),
-            ("audit", self.audit != running.audit),
-            ("store", self.store != running.store),
-        ];
-        changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    /// The settings that only a restart changes.
+    pub(crate) fn start_settings(&self) -> StartSettings {
+        StartSettings {
+            listen: self.listen,
+            has_tls: self.has_tls(),
+            metrics_listen: self.metrics_listen,
+            state_dir: self.state_dir.clone(),
+            audit: self.audit.clone(),
+            store: self.store.clone(),
+        }
     }
 
     fn parse(mut top: TableReader<'_>, environment: &dyn Fn(&str) -> Option<String>) -> Self {
@@ -151,6 +168,7 @@ impl Config {
         let audit = audit(&mut top);
         let trusted_proxies = trusted_proxies(&mut top);
         let mut transports = TransportCache::default();
+        let has_apps = top.has("apps");
         let apps: Vec<_> = top
             .sections("apps")
             .into_iter()
@@ -164,8 +182,8 @@ impl Config {
         let keys = clients.iter().flat_map(|client| &client.keys);
         unique(&top, "clients", "key_sha256", keys.map(|key| key.digest));
         unknown_apps(&top, &apps, &clients);
-        if apps.is_empty() {
-            top.problem("apps", "has no usable app; add [[apps]] with appid and secret_file");
+        if !has_apps {
+            top.problem("apps", "is missing; add [[apps]] with appid and secret_file");
         }
         top.finish();
         Self { listen, tls, metrics_listen, state_dir, audit, apps, clients, trusted_proxies, limits, store }
@@ -175,65 +193,30 @@ impl Config {
 fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>) {
     let listen = address(top, "listen").unwrap_or(DEFAULT_LISTEN);
     let plaintext = top.flag("plaintext");
+    let wants = ["tls_cert_file", "tls_key_file"].map(|key| top.has(key));
     let tls = match (path(top, "tls_cert_file"), path(top, "tls_key_file")) {
-        (Some(certificate), Some(key)) => match Tls::read(&certificate, &key) {
-            Ok(tls) => Some(tls),
-            Err(error) => {
-                top.problem(error.key, error.text);
-                // TLS was intended, so the check for plaintext below does not apply.
-                return (listen, None);
-            }
-        },
-        (None, None) => None,
-        (Some(_), None) => {
-            top.problem("tls_key_file", "is missing; it belongs to tls_cert_file");
-            None
+        (Some(certificate), Some(key)) => {
+            Tls::read(&certificate, &key).map_err(|error| top.problem(error.key, error.text)).ok()
         }
-        (None, Some(_)) => {
-            top.problem("tls_cert_file", "is missing; it belongs to tls_key_file");
-            None
-        }
+        _ => None,
     };
-    if tls.is_none() && !plaintext && !listen.ip().is_loopback() {
-        top.problem(
+    match wants {
+        [true, false] => top.problem("tls_key_file", "is missing; it belongs to tls_cert_file"),
+        [false, true] => top.problem("tls_cert_file", "is missing; it belongs to tls_key_file"),
+        [false, false] if !plaintext && !listen.ip().is_loopback() => top.problem(
             "listen",
             "is reachable from other machines, but keys and tokens would travel unencrypted; set tls_cert_file and \
              tls_key_file, or plaintext = true if a proxy in front of it terminates TLS",
+        ),
+        _ => {}
+    }
+    if tls.as_ref().is_some_and(|tls| tls.is_key_readable_by_others) {
+        top.warning(
+            "tls_key_file",
+            "names a file that every user of this machine can read; run chmod 600 on it",
         );
     }
     (listen, tls)
-}
-
-/// The key of the file that cannot be used, and why.
-pub(crate) struct TlsFileError {
-    pub(crate) key: &'static str,
-    pub(crate) text: String,
-}
-
-impl Tls {
-    /// Reads certificate chain and private key, both PEM.
-    pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Self, TlsFileError> {
-        let file_error = |key, error: &dyn Display| TlsFileError {
-            key,
-            text: format!("names a file that cannot be used: {error}"),
-        };
-        let chain_error = |error: &dyn Display| file_error("tls_cert_file", error);
-        let chain = CertificateDer::pem_file_iter(certificate).map_err(|error| chain_error(&error))?;
-        let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|error| chain_error(&error))?;
-        if chain.is_empty() {
-            return Err(chain_error(&"it contains no certificate in PEM"));
-        }
-        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error("tls_key_file", &error))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| chain_error(&error))?;
-        let mut config = config
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| file_error("tls_key_file", &error))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(Arc::new(config)))
-    }
 }
 
 fn address(top: &mut TableReader<'_>, key: &str) -> Option<SocketAddr> {
@@ -246,11 +229,14 @@ fn path(top: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {
     if text.is_empty() {
         top.problem(key, "is empty; give it a path or remove it");
     }
-    Some(text.into())
+    Some(text).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
 fn audit(top: &mut TableReader<'_>) -> AuditConfig {
-    let to = match top.text("audit").as_deref() {
+    let is_given = top.has("audit");
+    let text = top.text("audit");
+    let is_valid = !is_given || text.as_ref().is_some_and(|text| !text.is_empty());
+    let to = match text.as_deref() {
         None | Some("stderr") => AuditTo::Stderr,
         Some("off") => AuditTo::Off,
         Some("") => {
@@ -260,7 +246,7 @@ fn audit(top: &mut TableReader<'_>) -> AuditConfig {
         Some(path) => AuditTo::File(path.into()),
     };
     let is_required = top.flag("audit_required");
-    if is_required && !matches!(to, AuditTo::File(_)) {
+    if is_valid && is_required && !matches!(to, AuditTo::File(_)) {
         top.problem("audit_required", "needs a file; set audit to its path");
     }
     AuditConfig { to, is_required }
@@ -278,13 +264,15 @@ fn trusted_proxies(top: &mut TableReader<'_>) -> Vec<Network> {
 
 fn limits(mut section: TableReader<'_>) -> Limits {
     let mut number = |key, range, default| section.number(key, range, default);
+    let request_s = number("request_timeout_s", 1..=600, 30);
     let limits = Limits {
         connections: number("connections", 1..=1_000_000, 4096) as usize,
         connections_per_address: number("connections_per_address", 1..=1_000_000, 1024) as usize,
         in_flight: number("in_flight", 1..=1_000_000, 1024) as usize,
         in_flight_per_key: number("in_flight_per_key", 1..=1_000_000, 512) as usize,
         header: Duration::from_secs(number("header_timeout_s", 1..=600, 10).into()),
-        request: Duration::from_secs(number("request_timeout_s", 1..=600, 30).into()),
+        request: Duration::from_secs(request_s.into()),
+        drain: Duration::from_secs(number("drain_s", 1..=600, request_s).into()),
         body: number("body_bytes", 1024..=1_048_576, 65_536) as usize,
     };
     section.finish();
@@ -310,7 +298,12 @@ fn unique<T: Eq + Hash + Display>(
 fn unknown_apps(top: &TableReader<'_>, apps: &[AppConfig], clients: &[ApiClient]) {
     for client in clients {
         let AppAccess::Only(named) = &client.apps else { continue };
-        for appid in named.iter().filter(|appid| apps.iter().all(|app| app.appid != **appid)) {
+        let is_unknown = |appid: &&AppId| apps.iter().all(|app| app.appid != **appid);
+        for appid in named.iter().filter(is_unknown) {
+            if !app::can_be_appid(appid) {
+                top.warning("clients", format_args!("{} names {appid}, which {NO_APPID}", client.name));
+                continue;
+            }
             top.warning(
                 "clients",
                 format_args!(

@@ -55,6 +55,6 @@ pub use config::{
     ApiKeyDigest, Config, ConfigError, Diagnostic, SecretFile, generate_api_key, ignored_proxy,
     is_client_name, read_regular_file,
 };
-pub use serve::{BuildError, Server, ServerBuilder};
+pub use serve::{BuildError, NeedsRestart, Server, ServerBuilder, StartCheck};
 pub use state::store::{FileStore, StateError};
 pub use wxsub_core::consent::RngError;

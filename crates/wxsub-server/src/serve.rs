@@ -1,5 +1,6 @@
 //! [`Server`] and its builder.
 
+mod check;
 mod connection;
 mod listener;
 
@@ -14,9 +15,10 @@ use wxsub_core::store::{MemoryStore, TokenStore};
 use wxsub_core::transport::Transport;
 use wxsub_redis::RedisStore;
 
+pub use self::check::StartCheck;
 use crate::api;
 use crate::apps::{ServerState, Services};
-use crate::config::Config;
+use crate::config::{Config, StartSettings};
 use crate::state::audit::Audit;
 use crate::state::metrics::Metrics;
 use crate::state::store::{FallbackStore, FileStore, StateError};
@@ -26,7 +28,13 @@ use crate::state::store::{FallbackStore, FileStore, StateError};
 pub struct Server {
     state: Arc<ServerState>,
     has_metrics_listener: bool,
+    started_with: Arc<StartSettings>,
 }
+
+/// A configuration changes what only a restart can change. Nothing of it was applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: cannot change while the server runs; restart the server, or undo the change", .0.join(", "))]
+pub struct NeedsRestart(Vec<&'static str>);
 
 /// Builds a [`Server`].
 pub struct ServerBuilder {
@@ -62,11 +70,27 @@ impl Server {
     /// Replaces apps, secrets, clients and limits. Needs a tokio runtime.
     ///
     /// Requests under way keep the configuration with which they started. Apps with the same settings keep their tokens.
-    pub fn reload(&self, config: &Config) {
+    ///
+    /// # Errors
+    /// [`NeedsRestart`] names the settings that only a restart changes. Then the current configuration stays in use.
+    pub fn reload(&self, config: &Config) -> Result<(), NeedsRestart> {
+        let changed = config.start_settings().changed_keys(&self.started_with);
+        if !changed.is_empty() {
+            self.record_failed_reload();
+            return Err(NeedsRestart(changed));
+        }
         self.state.apply_config(config);
+        self.state.metrics().record_reload(Some(self.state.clock().now().wall));
+        self.state.warn_of_certificate();
         self.state.warn_of_expiring_keys();
         self.state.warn_of_few_files();
         self.state.prefetch_tokens();
+        Ok(())
+    }
+
+    /// Notes in the metrics that a configuration could not be read.
+    pub fn record_failed_reload(&self) {
+        self.state.metrics().record_reload(None);
     }
 
     /// Opens the audit file anew. Call it after the file was renamed.
@@ -146,8 +170,10 @@ impl ServerBuilder {
         let services = Services { clock, store, metrics: Arc::new(Metrics::new()), transport };
         let (clock, failures) = (Arc::clone(&services.clock), services.metrics.audit_failures());
         let audit = Audit::start(&config.audit, clock, failures).map_err(BuildError::Audit)?;
+        services.metrics.record_reload(Some(services.clock.now().wall));
         let state = Arc::new(ServerState::new(&config, services, audit, corrupt_apps, open_files));
-        Ok(Server { state, has_metrics_listener: config.metrics_listen.is_some() })
+        let started_with = Arc::new(config.start_settings());
+        Ok(Server { state, started_with, has_metrics_listener: config.metrics_listen.is_some() })
     }
 }
 

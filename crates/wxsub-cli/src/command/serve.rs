@@ -1,16 +1,20 @@
 //! `wxsub serve`: the control server.
 
-use std::fs;
+use std::fmt::Display;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use wxsub_api::ApiKey;
+use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_proto::{AppId, AppSecret, TemplateId};
 use wxsub_sandbox::{Sandbox, http};
-use wxsub_server::{ApiKeyDigest, Config, Server, generate_api_key};
+use wxsub_server::{ApiKeyDigest, Config, Server, generate_api_key, read_regular_file};
 
 use crate::console;
 use crate::environment::{self, APPID, KEY, MP_BASE, SERVER};
@@ -18,16 +22,23 @@ use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
+/// Maximum size of the configuration, in bytes. One with 10 000 apps has 2 MB.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
+/// Maximum time that a reload waits for files.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Run the control server, which refreshes and serves access tokens and sends messages for many apps.
 ///
-/// The first line on standard output is the base URL. SIGHUP reloads the configuration. Ctrl-C or SIGTERM finishes the requests
-/// in progress, for 8 s at most; a second one stops at once.
+/// The first line on standard output is the base URL. SIGHUP reloads the configuration and opens the audit file anew. Ctrl-C or
+/// SIGTERM finishes the requests in progress, for drain_s at most; a second one stops at once. Exit code 1: the server could not
+/// start; 2: the configuration is wrong; 5: a message was cut at the stop, and may have been sent.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Configuration file in TOML
     #[arg(long, value_name = "FILE", required_unless_present = "sandbox", conflicts_with = "sandbox")]
     config: Option<PathBuf>,
-    /// Check the configuration and exit
+    /// Check the configuration, try what a start would try, and exit
     #[arg(long, requires = "config")]
     check: bool,
     /// Run with a built-in sandbox, an app and a key, and print curl commands to try
@@ -49,12 +60,13 @@ impl Serve {
             let sandbox = SandboxSetup::start(self.listen, &self.allow_host).await?;
             return serve(sandbox.config().clone(), None, Some(&sandbox)).await;
         };
+        // From here on, a SIGHUP does not end the process.
+        let hangups = Hangups::listen()?;
         let config = read_config(&path).map_err(CliError::usage)?;
         if self.check {
-            console::note("the configuration is valid");
-            return Ok(ExitStatus::Success);
+            return check_start(&config);
         }
-        serve(config, Some(path), None).await
+        serve(config, Some((path, hangups)), None).await
     }
 }
 
@@ -64,8 +76,10 @@ impl Serve {
 ///
 /// All problems of the configuration.
 fn read_config(path: &Path) -> Result<Config, Vec<String>> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| vec![format!("--config: {} cannot be read: {error}", path.display())])?;
+    let unreadable =
+        |error: &dyn Display| vec![format!("--config: {} cannot be read: {error}", path.display())];
+    let text = read_regular_file(path, MAX_CONFIG_BYTES).map_err(|error| unreadable(&error))?;
+    let text = String::from_utf8(text).map_err(|_| unreadable(&"it is not UTF-8"))?;
     let result = Config::read(&text, environment::value_lossy);
     let (config, warnings) =
         result.map_err(|error| error.problems().map(|problem| problem.in_file(path)).collect::<Vec<_>>())?;
@@ -73,9 +87,21 @@ fn read_config(path: &Path) -> Result<Config, Vec<String>> {
     Ok(config)
 }
 
+/// Tries what a start would try, and prints what it finds.
+fn check_start(config: &Config) -> Result<ExitStatus, CliError> {
+    let check = config.check_start(SystemClock::new().now().wall);
+    check.warnings.iter().for_each(console::warning);
+    if check.problems.is_empty() {
+        console::note("the configuration is valid");
+        return Ok(ExitStatus::Success);
+    }
+    check.problems.iter().for_each(console::error);
+    Ok(ExitStatus::Unexpected)
+}
+
 async fn serve(
     config: Config,
-    path: Option<PathBuf>,
+    reloads: Option<(PathBuf, Hangups)>,
     sandbox: Option<&SandboxSetup>,
 ) -> Result<ExitStatus, CliError> {
     let interrupt =
@@ -86,14 +112,14 @@ async fn serve(
         Some(address) => Some(bind("metrics_listen", address).await?),
         None => None,
     };
-    let server = Server::builder(config.clone())
-        .open_files(raise_open_files())
-        .build()
-        .await
-        .map_err(|error| CliError::new(ExitStatus::Usage, error))?;
     let scheme = if config.has_tls() { "https" } else { "http" };
     let base = format!("{scheme}://{address}");
-    let reload = path.map(|path| reload_on_hangup(path, config, server.clone())).transpose()?;
+    let server =
+        Server::builder(config).open_files(raise_open_files()).build().await.map_err(CliError::unexpected)?;
+    if let Some((path, hangups)) = reloads {
+        // A task of its own, so that a reload delays neither connections nor signals.
+        tokio::spawn(Reloader { path, server: server.clone(), reading: None }.run(hangups));
+    }
     let mut output = Output::new();
     output.line(&base);
     output.flush();
@@ -105,17 +131,21 @@ async fn serve(
         interrupt.requested().await;
         service_manager::notify_stopping();
     };
-    tokio::select! {
-        () = server.serve(listener, metrics, shutdown) => {}
-        () = interrupt.forced() => {}
-        () = async {
-            match reload {
-                Some(reload) => reload.await,
-                None => pending().await,
-            }
-        } => {}
+    let mut serving = pin!(server.serve(listener, metrics, shutdown));
+    let cut_messages = tokio::select! {
+        cut_messages = &mut serving => cut_messages,
+        () = interrupt.forced() => {
+            server.cut();
+            serving.await
+        }
+    };
+    if cut_messages == 0 {
+        return Ok(ExitStatus::Success);
     }
-    Ok(ExitStatus::Success)
+    console::error(format_args!(
+        "messages cut at the stop: {cut_messages}; they may have been sent, and the audit log has them as maybe_sent"
+    ));
+    Ok(ExitStatus::MaybeSent)
 }
 
 /// Raises the soft limit of open files to the hard one. Returns the limit, if it is known.
@@ -154,59 +184,96 @@ mod service_manager {
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
-        CliError::new(
-            ExitStatus::Usage,
-            format_args!("{key}: {address} cannot be used: {error}; choose another port, or 0"),
-        )
+        CliError::unexpected(format_args!(
+            "{key}: {address} cannot be used: {error}; choose another port, or 0"
+        ))
     })
 }
 
-/// Reloads the configuration at each SIGHUP. A configuration with errors changes nothing.
-///
-/// # Errors
-///
-/// If the signal handler cannot be installed.
+/// Counts SIGHUP.
 #[cfg(unix)]
-fn reload_on_hangup(
-    path: PathBuf,
-    started: Config,
-    server: Server,
-) -> Result<impl Future<Output = ()>, CliError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hangups = signal(SignalKind::hangup())
-        .map_err(|error| CliError::unexpected(format_args!("signals cannot be handled: {error}")))?;
-    Ok(async move {
-        while hangups.recv().await.is_some() {
-            reload(&path, &started, &server);
+struct Hangups(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangups {
+    fn listen() -> Result<Self, CliError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let hangups = signal(SignalKind::hangup());
+        let cannot = |error| CliError::unexpected(format_args!("signals cannot be handled: {error}"));
+        hangups.map(Self).map_err(cannot)
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            pending::<()>().await;
         }
-        pending::<()>().await;
-    })
+    }
 }
+
+/// SIGHUP does not exist here.
+#[cfg(not(unix))]
+struct Hangups;
 
 #[cfg(not(unix))]
-fn reload_on_hangup(
-    _path: PathBuf,
-    _started: Config,
-    _server: Server,
-) -> Result<impl Future<Output = ()>, CliError> {
-    Ok(pending())
+impl Hangups {
+    fn listen() -> Result<Self, CliError> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        pending().await
+    }
 }
 
-#[cfg(unix)]
-fn reload(path: &Path, started: &Config, server: &Server) {
-    // Also if the configuration has errors: the audit file may have been renamed.
-    server.reopen_audit();
-    match read_config(path) {
-        Err(problems) => {
-            problems.iter().for_each(console::error);
-            console::error("the configuration was not reloaded; the previous one stays in use");
-        }
-        Ok(config) => {
-            for key in config.needs_restart(started) {
-                console::warning(format_args!("{key}: has changed; restart the server to apply it"));
+/// Reloads the configuration. A configuration that cannot be used changes nothing.
+struct Reloader {
+    path: PathBuf,
+    server: Server,
+    /// The thread that reads files, while it does.
+    reading: Option<JoinHandle<Result<Config, Vec<String>>>>,
+}
+
+impl Reloader {
+    async fn run(mut self, mut hangups: Hangups) {
+        loop {
+            hangups.next().await;
+            // Also if the configuration has errors: the audit file may have been renamed.
+            self.server.reopen_audit();
+            let reloaded = match self.read().await {
+                Ok(config) => self.server.reload(&config).map_err(|error| vec![error.to_string()]),
+                Err(problems) => {
+                    self.server.record_failed_reload();
+                    Err(problems)
+                }
+            };
+            match reloaded {
+                Ok(()) => console::note("the configuration was reloaded"),
+                Err(problems) => {
+                    problems.iter().for_each(console::error);
+                    console::error("the configuration was not reloaded; the previous one stays in use");
+                }
             }
-            server.reload(&config);
-            console::note("the configuration was reloaded");
+        }
+    }
+
+    /// Reads the configuration and its files in another thread: a file system that does not respond blocks only that.
+    async fn read(&mut self) -> Result<Config, Vec<String>> {
+        if self.reading.as_ref().is_some_and(|reading| !reading.is_finished()) {
+            let text = "the files of an earlier reload are still being read; check their file systems";
+            return Err(vec![text.to_owned()]);
+        }
+        let path = self.path.clone();
+        let reading = self.reading.insert(tokio::task::spawn_blocking(move || read_config(&path)));
+        let clock = SystemClock::new();
+        let deadline = clock.now().mono + READ_TIMEOUT;
+        match timeout_at(&clock, deadline, reading).await {
+            Some(Ok(result)) => result,
+            Some(Err(error)) => Err(vec![format!("reading the configuration failed: {error}")]),
+            None => Err(vec![format!(
+                "reading the configuration and its files took longer than {} s; check their file systems",
+                READ_TIMEOUT.as_secs()
+            )]),
         }
     }
 }

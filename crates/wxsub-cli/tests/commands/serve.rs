@@ -68,7 +68,7 @@ fn restart_costs_no_fetch_and_second_server_is_rejected() {
     let server = Served::start(&path);
     let before = server.token(&key);
     let second = wxsub(["serve", "--config", &path]).env("APP_SECRET", SECRET).run();
-    second.assert_wrong(&["state_dir: another server uses it"]);
+    assert!(second.code == 1 && second.err.contains("state_dir: another server uses it"), "{second:?}");
     assert_eq!(server.stop("KILL"), None);
     let server = Served::start(&path);
     let after = server.token(&key);
@@ -145,8 +145,9 @@ fn signal_finishes_requests_and_second_signal_ends_them() {
     gate.wait_for(1);
     signal(&server.child, "TERM");
     server.wait_until_it_says("finishing requests in progress");
-    assert_eq!(server.stop("TERM"), Some(0));
-    assert!(sending.join().unwrap().is_none());
+    assert_eq!(server.stop("TERM"), Some(5));
+    let (status, body) = sending.join().unwrap().unwrap();
+    assert!(status == 504 && body.contains("\"maybe_sent\""), "{status} {body}");
 }
 
 #[test]
@@ -428,4 +429,162 @@ fn service_manager_learns_of_start_and_stop() {
     assert_eq!(server.stop("TERM"), Some(0));
     assert_eq!(received(), "STOPPING=1\n");
     fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn exit_code_tells_why_the_server_did_not_start() {
+    let (_, lines) = client("orders", ALL);
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let path = config("busy.toml", "http://127.0.0.1:1", &lines);
+    let text = fs::read_to_string(&path).unwrap();
+    let started = |name: &str, from: &str, to: &str| {
+        let path = file(name, &text.replace(from, to));
+        let run = |check: bool| {
+            let call = wxsub(["serve", "--config", &path]).env("APP_SECRET", SECRET);
+            let ended = if check { call.args(["--check"]).run() } else { call.run() };
+            (ended.code, ended.err)
+        };
+        (run(false), run(true))
+    };
+    let _held = std::net::TcpListener::bind(busy).unwrap();
+    let ((code, said), (checked, warned)) = started("busy_port.toml", "127.0.0.1:0", &busy.to_string());
+    assert!(
+        code == 1 && said.contains("listen: ") && checked == 0 && warned.contains("is in use"),
+        "{said}{warned}"
+    );
+    for (name, from, to, key) in [
+        ("no_folder.toml", "audit = \"off\"", "audit = \"/nowhere/audit.log\"", "audit: "),
+        (
+            "no_state.toml",
+            "audit = \"off\"",
+            "audit = \"off\"\nstate_dir = \"/dev/null/state\"",
+            "state_dir: ",
+        ),
+    ] {
+        let ((code, said), (checked, found)) = started(name, from, to);
+        assert!(
+            code == 1 && said.contains(key) && checked == 1 && found.contains(key),
+            "{name}: {said}{found}"
+        );
+    }
+    let ((code, said), (checked, found)) = started("wrong.toml", "audit = \"off\"", "audit = 1");
+    assert!(
+        code == 2 && checked == 2 && said.contains("audit: ") && found.contains("audit: "),
+        "{said}{found}"
+    );
+}
+
+/// The signals that the process catches, as a mask.
+#[cfg(target_os = "linux")]
+fn caught_signals(child: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap()
+}
+
+/// A start with many apps takes a while. SIGHUP arrives as soon as the server handles SIGTERM.
+#[cfg(target_os = "linux")]
+#[test]
+fn hangup_during_the_start_does_not_end_the_server() {
+    let (_, lines) = client("orders", ALL);
+    let path = config("hangup.toml", "http://127.0.0.1:1", &lines);
+    let app = |number: u32| {
+        format!(
+            "[[apps]]\nappid = \"wx{number:016x}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"token\"\n\
+             api_base = \"http://127.0.0.1:1\"\n"
+        )
+    };
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text + &(1..300).map(app).collect::<String>()).unwrap();
+    let mut child = wxsub(["serve", "--config", &path]).env("APP_SECRET", SECRET).start();
+    while caught_signals(&child) & (1 << 14) == 0 {
+        assert!(child.try_wait().unwrap().is_none());
+    }
+    signal(&child, "HUP");
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("http://"), "{first}");
+    let said = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    assert!(said.map(Result::unwrap).any(|line| line == "the configuration was reloaded"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A file that cannot be read to its end stops neither requests nor signals.
+#[cfg(unix)]
+#[test]
+fn fifo_in_the_configuration_fails_the_reload_only() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let path = config("fifo.toml", &weixin.base, &lines);
+    let mut server = Served::start(&path);
+    let folder = folder();
+    let fifo = folder.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let text = fs::read_to_string(&path).unwrap();
+    let secret = format!("secret_file = {fifo:?}");
+    fs::write(&path, text.replace("secret_env = \"APP_SECRET\"", &secret)).unwrap();
+    signal(&server.child, "HUP");
+    server.wait_until_it_says("not a regular file");
+    server.wait_until_it_says("the configuration was not reloaded");
+    server.token(&key);
+    // The configuration itself.
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&fifo, &path).unwrap();
+    signal(&server.child, "HUP");
+    server.wait_until_it_says("not a regular file");
+    server.wait_until_it_says("the configuration was not reloaded");
+    assert!(server.get("/metrics", "").1.contains("wxsub_config_last_reload_successful 0"));
+    fs::remove_file(&path).unwrap();
+    assert_eq!(server.stop("TERM"), Some(0));
+}
+
+/// Half of the configurations cannot be used, each for another reason in turn.
+#[test]
+fn hundred_reloads_under_load_fail_no_read() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let path = config("hundred.toml", &weixin.base, &lines);
+    let mut server = Served::start(&path);
+    let good = fs::read_to_string(&path).unwrap();
+    let broken = [
+        "listen = 1".to_owned(),
+        good.chars().take(good.len() / 2).collect(),
+        good.replace("APP_SECRET", "NOT_SET"),
+        good.replace("127.0.0.1:0", "127.0.0.1:1"),
+        String::new(),
+    ];
+    let (address, path_read) = (server.address().to_owned(), token_path());
+    let (done, responses) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let failed = thread::scope(|scope| {
+        let ask_on = || {
+            let mut failed = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                let status = ask(&address, "GET", &path_read, &key, b"").map(|(status, _)| status);
+                responses.fetch_add(1, Ordering::Relaxed);
+                failed.extend(Some(status).filter(|status| *status != Some(200)));
+            }
+            failed
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask_on)).collect();
+        for number in 0..100 {
+            let before = responses.load(Ordering::Relaxed);
+            let (text, said) = match number % 2 {
+                0 => (&broken[number / 2 % broken.len()], "the configuration was not reloaded"),
+                _ => (&good, "the configuration was reloaded"),
+            };
+            fs::write(&path, text).unwrap();
+            signal(&server.child, "HUP");
+            server.wait_until_it_says(said);
+            while responses.load(Ordering::Relaxed) < before + 4 {
+                thread::yield_now();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        threads.into_iter().flat_map(|one| one.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(failed.is_empty() && responses.load(Ordering::Relaxed) >= 400, "{failed:?}");
+    assert!(server.get("/metrics", "").1.contains("wxsub_config_last_reload_successful 1"));
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
+    assert_eq!(server.stop("TERM"), Some(0));
 }

@@ -45,6 +45,9 @@ pub(super) async fn readiness(State(state): State<Arc<ServerState>>) -> Response
 pub(super) async fn metrics(State(state): State<Arc<ServerState>>) -> Response {
     let snapshot = state.snapshot();
     let apps = snapshot.apps.values().map(|app| (app.appid(), app.token_cache.status()));
+    if let Some(tls) = &snapshot.tls {
+        state.metrics().record_certificate(tls.valid_until);
+    }
     match state.metrics().encode(apps, &state.limits_used(), state.clock().now()) {
         Ok(body) => {
             response(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body)

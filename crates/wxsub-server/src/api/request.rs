@@ -12,7 +12,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
-use wxsub_core::clock::{MonotonicInstant, timeout_at};
+use wxsub_core::clock::MonotonicInstant;
 
 use super::client_address::client_address;
 use crate::apps::{
@@ -136,9 +136,13 @@ impl RequestContext {
         denial
     }
 
-    /// Runs `work` until the deadline of the request. Returns `None` on timeout.
+    /// Runs `work` until the deadline of the request, or until requests are cut at a stop. Returns `None` then.
     pub(super) async fn with_timeout<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        timeout_at(&**self.state().clock(), self.deadline(), work).await
+        tokio::select! {
+            biased;
+            output = work => Some(output),
+            () = self.state().deadline(self.deadline()) => None,
+        }
     }
 
     /// The deadline of the request. The first call starts it.

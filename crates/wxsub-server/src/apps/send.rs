@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tracing::{Instrument, warn, warn_span};
 use wxsub_api::{SendResult, SendStatus};
 use wxsub_core::SendError;
-use wxsub_core::clock::{MonotonicInstant, timeout_at};
+use wxsub_core::clock::MonotonicInstant;
 use wxsub_core::error::Delivery;
 use wxsub_core::token::{Generation, TokenSource};
 use wxsub_proto::{Message, Remedy};
@@ -78,8 +78,9 @@ impl SendJob {
         let task = {
             let message = Arc::clone(&message);
             async move {
-                let clock = self.state.clock();
-                let sent = self.app.client.send_until(&message, clock.sleep_until(self.deadline)).await;
+                let _guard = self.state.begin_send();
+                let until = self.state.deadline(self.deadline);
+                let sent = self.app.client.send_until(&message, until).await;
                 match sent {
                     Ok(()) => self.record(SendResult::sent(&message), None).await,
                     Err(error) => self.record(failed_send(&message, &error), Some(error)).await,
@@ -94,7 +95,10 @@ impl SendJob {
     /// Whether there is a token, or an error that says why not, before the deadline. If not, nothing was posted.
     async fn has_token_in_time(&self) -> bool {
         self.app.token_cache.current().get().is_some()
-            || timeout_at(&**self.state.clock(), self.deadline, self.app.token()).await.is_some()
+            || tokio::select! {
+                _ = self.app.token() => true,
+                () = self.state.deadline(self.deadline) => false,
+            }
     }
 
     /// Records that the send starts, if the audit is required. The message cannot be taken back after that.
@@ -114,6 +118,9 @@ impl SendJob {
         drop(self.permit);
         let metrics = self.state.metrics();
         metrics.record_send(self.app.appid(), result.outcome.as_str());
+        if result.outcome == SendStatus::MaybeSent {
+            self.state.record_maybe_sent();
+        }
         let api_error = error.as_ref().and_then(SendError::api_error);
         // A rejected token fetch is counted once, when it happens, not for each message that waits for it.
         if let (SendStatus::Refused, Some(api_error)) = (result.outcome, api_error) {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::warn;
-use wxsub_core::clock::Clock;
+use wxsub_core::clock::{Clock, MonotonicInstant};
 use wxsub_proto::AppId;
 
 use super::load::{Load, RequestPermit};
@@ -61,8 +61,29 @@ pub(crate) struct ServerState {
     /// The limit of open files, if it is known.
     open_files: Option<usize>,
     draining: watch::Sender<bool>,
+    /// Whether the time to finish requests is over.
+    cut: watch::Sender<bool>,
+    sends: watch::Sender<Sends>,
     /// Apps whose state file could not be read at start.
     corrupt_apps: HashSet<AppId>,
+}
+
+/// The sends of this process.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sends {
+    running: usize,
+    /// Messages that may have been sent, because the server stopped.
+    cut: usize,
+}
+
+/// A running send. It goes on when its client disconnects.
+#[derive(Debug)]
+pub(crate) struct SendGuard(Arc<ServerState>);
+
+impl Drop for SendGuard {
+    fn drop(&mut self) {
+        self.0.sends.send_modify(|sends| sends.running -= 1);
+    }
 }
 
 impl ServerState {
@@ -84,6 +105,8 @@ impl ServerState {
             limit_log: LimitLog::new(),
             open_files,
             draining: watch::Sender::new(false),
+            cut: watch::Sender::new(false),
+            sends: watch::Sender::default(),
             corrupt_apps,
         }
     }
@@ -133,6 +156,44 @@ impl ServerState {
     pub(crate) async fn shutdown_started(&self) {
         // `self` holds the sender, so the wait cannot fail.
         let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+
+    /// Ends the waits of all requests.
+    pub(crate) fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// Completes at this time, or when the requests are cut.
+    pub(crate) async fn deadline(&self, at: MonotonicInstant) {
+        let mut cut = self.cut.subscribe();
+        tokio::select! {
+            () = self.clock().sleep_until(at) => {}
+            _ = cut.wait_for(|cut| *cut) => {}
+        }
+    }
+
+    /// Counts a send until the returned guard is dropped.
+    pub(crate) fn begin_send(self: &Arc<Self>) -> SendGuard {
+        self.sends.send_modify(|sends| sends.running += 1);
+        SendGuard(Arc::clone(self))
+    }
+
+    /// Counts a message that may have been sent, if that is so because it was cut.
+    pub(crate) fn record_maybe_sent(&self) {
+        if *self.cut.borrow() {
+            self.sends.send_modify(|sends| sends.cut += 1);
+        }
+    }
+
+    /// How many messages were cut.
+    pub(crate) fn cut_messages(&self) -> usize {
+        self.sends.borrow().cut
+    }
+
+    /// Waits until no send is running.
+    pub(crate) async fn sends_ended(&self) {
+        // `self` holds the sender, so the wait cannot fail.
+        let _ = self.sends.subscribe().wait_for(|sends| sends.running == 0).await;
     }
 
     /// Whether the state file of this app could not be read at start.

@@ -74,6 +74,11 @@ pub(super) fn read(
     transports: &mut TransportCache,
 ) -> Option<AppConfig> {
     let appid = section.required("appid");
+    if let Some(appid) = &appid
+        && !can_be_appid(appid)
+    {
+        section.warning("appid", format_args!("{appid} {NO_APPID}"));
+    }
     let secret = secret::read(&mut section, environment);
     let endpoint = endpoint(&mut section);
     let bases = bases(&mut section);
@@ -89,6 +94,16 @@ pub(super) fn read(
         settings,
         transport,
     })
+}
+
+/// Why an id is no AppID.
+pub(super) const NO_APPID: &str =
+    "cannot be an AppID: it is not wx and 16 hexadecimal digits; copy the AppID from the console";
+
+/// Whether the id has the form of the AppIDs of apps and Official Accounts.
+pub(super) fn can_be_appid(appid: &AppId) -> bool {
+    let digits = appid.as_str().strip_prefix("wx");
+    digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// There is no default, because the wrong endpoint invalidates the tokens of other programs.
@@ -148,7 +163,7 @@ fn transport_settings(
             ),
         );
     }
-    let plain = bases.is_some_and(|bases| bases.iter().all(|base| base.as_str().starts_with("http://")));
+    let plain = bases?.iter().all(|base| base.as_str().starts_with("http://"));
     let trust_roots = match ca_file {
         Some(path) => match read_regular_file(Path::new(&path), MAX_PEM_BYTES) {
             Ok(pem) => TrustRoots::Pem(pem),

@@ -99,15 +99,21 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
     }
     let name = name(&mut section);
     let keys = keys(&mut section);
+    if section.has_empty_list("apps") {
+        section.warning("apps", "is empty, so the client may use no app; add AppIDs, or \"*\"");
+    }
+    if section.has_empty_list("scopes") {
+        section.warning("scopes", "is empty, so the client may do nothing; add scopes");
+    }
     let apps = apps(&mut section);
     let scopes = section.list("scopes", |text| {
         let all = Scope::ALL.map(Scope::as_str).join(", ");
         let found = Scope::ALL.into_iter().find(|scope| scope.as_str() == text);
         found.ok_or_else(|| format!("must be one of {all}"))
     });
-    let has_allowed_networks = section.has("allowed_networks");
+    let has_allowed_networks = section.has_empty_list("allowed_networks");
     let allowed_networks = section.list("allowed_networks", Network::parse);
-    if has_allowed_networks && allowed_networks.is_empty() {
+    if has_allowed_networks {
         section.problem(
             "allowed_networks",
             "is empty; list the networks from which the key may be used, or remove it",

@@ -79,13 +79,16 @@ fn join(problems: &[Diagnostic]) -> String {
 #[derive(Debug)]
 pub(super) struct Document<'a> {
     text: &'a str,
+    /// Where lines end.
+    newlines: Vec<usize>,
     problems: RefCell<Vec<Diagnostic>>,
     warnings: RefCell<Vec<Diagnostic>>,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, problems: RefCell::default(), warnings: RefCell::default() }
+        let newlines = text.match_indices('\n').map(|(index, _)| index).collect();
+        Self { text, newlines, problems: RefCell::default(), warnings: RefCell::default() }
     }
 
     /// Parses the text. Every syntax error is a problem.
@@ -109,7 +112,7 @@ impl<'a> Document<'a> {
     }
 
     fn line_of(&self, span: &Range<usize>) -> usize {
-        1 + self.text.get(..span.start).map_or(0, |before| before.matches('\n').count())
+        1 + self.newlines.partition_point(|newline| *newline < span.start)
     }
 }
 
@@ -185,6 +188,11 @@ impl<'a> TableReader<'a> {
 
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// Whether the key has a list without items.
+    pub(super) fn has_empty_list(&self, key: &str) -> bool {
+        matches!(self.table.get(key).map(Spanned::get_ref), Some(DeValue::Array(values)) if values.is_empty())
     }
 
     pub(super) fn check_present(&self, key: &str) {

@@ -18,14 +18,14 @@ fn read(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
 /// `more`, and an app.
 fn with_app(more: &str) -> String {
     format!(
-        "{more}\n[[apps]]\nappid = \"wx1\"\nsecret_env = \"SECRET\"\ntoken_endpoint = \"token\"\n\
+        "{more}\n[[apps]]\nappid = \"wx0000000000000001\"\nsecret_env = \"SECRET\"\ntoken_endpoint = \"token\"\n\
          api_base = \"http://127.0.0.1:1\"\n"
     )
 }
 
 fn client(more: &str) -> String {
     format!(
-        "[[clients]]\nname = \"a\"\nkey_sha256 = \"{DIGEST}\"\napps = [\"wx1\"]\nscopes = [\"token:read\"]\n{more}"
+        "[[clients]]\nname = \"a\"\nkey_sha256 = \"{DIGEST}\"\napps = [\"wx0000000000000001\"]\nscopes = [\"token:read\"]\n{more}"
     )
 }
 
@@ -46,7 +46,7 @@ fn minimal_configuration_gets_the_defaults() {
     let limits = config.limits;
     assert_eq!((limits.connections, limits.in_flight, limits.body), (4096, 1024, 65_536));
     assert_eq!((limits.connections_per_address, limits.in_flight_per_key), (1024, 512));
-    assert_eq!((limits.header.as_secs(), limits.request.as_secs()), (10, 30));
+    assert_eq!((limits.header.as_secs(), limits.request.as_secs(), limits.drain.as_secs()), (10, 30, 30));
     assert_eq!(config.apps[0].endpoint.as_str(), "token");
     assert!(!format!("{:?}", config.apps).contains("PLANTED"));
 }
@@ -56,10 +56,10 @@ fn full_configuration_is_read() {
     let secret = file("all", "PLANTED-from-file\r\n");
     let text = format!(
         "listen = \"0.0.0.0:1\"\nplaintext = true\nmetrics_listen = \"127.0.0.1:2\"\nstate_dir = \"/s\"\naudit = \"/a\"\naudit_required = true\n\
-         [[apps]]\nappid = \"wx2\"\nsecret_file = {secret:?}\ntoken_endpoint = \"stable_token\"\n\
+         [[apps]]\nappid = \"wx0000000000000002\"\nsecret_file = {secret:?}\ntoken_endpoint = \"stable_token\"\n\
          api_base = \"http://10.0.0.1\"\nallow_http = true\nproxy = \"http://u:PLANTED@10.0.0.2:1\"\n{}allowed_networks = [\"10.0.0.0/8\"]\n\
          [limits]\nconnections = 1\nin_flight = 2\nheader_timeout_s = 3\nrequest_timeout_s = 4\nbody_bytes = 5000\n",
-        client("").replace("wx1", "*")
+        client("").replace("wx0000000000000001", "*")
     );
     let (config, warnings) = read(&text).unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -75,7 +75,7 @@ fn full_configuration_is_read() {
 fn proxy_of_the_environment_is_a_warning() {
     let app = |more: &str| {
         format!(
-            "[[apps]]\nappid = \"wx1\"\nsecret_env = \"SECRET\"\ntoken_endpoint = \"token\"\n\
+            "[[apps]]\nappid = \"wx0000000000000001\"\nsecret_env = \"SECRET\"\ntoken_endpoint = \"token\"\n\
          {more}"
         )
     };
@@ -133,7 +133,7 @@ fn each_problem_has_its_path() {
     let endpoint = |line: &str| with_app("").replace("token_endpoint = \"token\"", line);
     let empty = file("empty", "\n");
     for (text, problem) in [
-        (String::new(), "apps: has no usable app"),
+        (String::new(), "apps: is missing"),
         ("x = ".to_owned(), "is not TOML"),
         ("\na = 1\na = 2".to_owned(), "is not TOML"),
         (top_level("audti = \"off\""), "audti: is an unknown key"),
@@ -182,10 +182,10 @@ fn each_problem_has_its_path() {
             with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {empty:?}")),
             "apps[0].secret_file: names a secret that is empty",
         ),
-        (with_app("").replace("wx1", "w x"), "apps[0].appid: has a character"),
-        (with_app("").replace("appid = \"wx1\"", ""), "apps[0].appid: is missing"),
+        (with_app("").replace("wx0000000000000001", "w x"), "apps[0].appid: has a character"),
+        (with_app("").replace("appid = \"wx0000000000000001\"", ""), "apps[0].appid: is missing"),
         (with_app("").replace("127.0.0.1", "10.0.0.1"), "apps[0].api_base: uses http://"),
-        (with_app(&with_app("")), "apps: appid wx1 is used twice"),
+        (with_app(&with_app("")), "apps: appid wx0000000000000001 is used twice"),
     ] {
         assert_problem(&text, problem);
     }
@@ -207,8 +207,14 @@ fn each_problem_of_a_client_has_its_path() {
             with_app(&client("").replace("token:read", "all")),
             "clients[0].scopes[0]: must be one of token:read",
         ),
-        (with_app(&client("").replace("\"wx1\"", "\"*\", \"wx1\"")), "clients[0].apps: has \"*\" and AppIDs"),
-        (with_app(&client("").replace("[\"wx1\"]", "\"wx1\"")), "clients[0].apps: must be a list"),
+        (
+            with_app(&client("").replace("\"wx0000000000000001\"", "\"*\", \"wx0000000000000001\"")),
+            "clients[0].apps: has \"*\" and AppIDs",
+        ),
+        (
+            with_app(&client("").replace("[\"wx0000000000000001\"]", "\"wx0000000000000001\"")),
+            "clients[0].apps: must be a list",
+        ),
         (with_app(&client("allowed_networks = []")), "clients[0].allowed_networks: is empty"),
         (with_app(&client("allowed_networks = [1]")), "clients[0].allowed_networks[0]: must be text"),
         (
@@ -287,7 +293,7 @@ fn each_problem_has_its_line() {
         let error = Config::read(text, |_| None).unwrap_err();
         error.problems().map(|problem| format!("{:?} {}", problem.line(), problem.path())).collect()
     };
-    let text = "listen = 1\nzzz = 1\n\n[[apps]]\nappid = \"w x\"\n\n[[apps]]\nappid = \"wx2\"\nsecret_env = \"S\"\n\
+    let text = "listen = 1\nzzz = 1\n\n[[apps]]\nappid = \"w x\"\n\n[[apps]]\nappid = \"wx0000000000000002\"\nsecret_env = \"S\"\n\
                 api_base = [\n  \"https://a\",\n  \"ftp://b\",\n]\n\n[limits]\nheader_timeout_s = 0\nbody = 1\n";
     assert_eq!(
         lines(text),
@@ -301,7 +307,6 @@ fn each_problem_has_its_line() {
             "Some(12) apps[1].api_base[1]",
             "Some(16) limits.header_timeout_s",
             "Some(17) limits.body",
-            "Some(4) apps",
             "Some(2) zzz",
         ]
     );
@@ -315,8 +320,11 @@ fn diagnostic_names_file_line_and_key() {
     let error = Config::read("listen = 1\n", |_| None).unwrap_err();
     let shown: Vec<_> = error.problems().map(|problem| problem.in_file("wxsub.toml".as_ref())).collect();
     assert_eq!(shown[0], "wxsub.toml:1: listen: must be text in quotes");
-    assert!(shown[1].starts_with("wxsub.toml: apps: has no usable app"), "{shown:?}");
-    assert!(error.to_string().starts_with("line 1: listen: must be text in quotes; apps: has no"), "{error}");
+    assert!(shown[1].starts_with("wxsub.toml: apps: is missing"), "{shown:?}");
+    assert!(
+        error.to_string().starts_with("line 1: listen: must be text in quotes; apps: is missing"),
+        "{error}"
+    );
 }
 
 /// A date is the last day.
@@ -347,10 +355,15 @@ fn report_without_read_is_a_warning() {
 
 #[test]
 fn client_with_unknown_app_is_a_warning() {
-    let (_, warnings) = read(&with_app(&client("").replace("\"wx1\"", "\"wx1\", \"wx9\""))).unwrap();
+    let (_, warnings) = read(&with_app(
+        &client("").replace("\"wx0000000000000001\"", "\"wx0000000000000001\", \"wx0000000000000009\""),
+    ))
+    .unwrap();
     assert_eq!(
         warnings,
-        ["clients: a names the app wx9, which is not configured; add the app or correct the AppID"]
+        [
+            "clients: a names the app wx0000000000000009, which is not configured; add the app or correct the AppID"
+        ]
     );
 }
 
@@ -406,4 +419,83 @@ fn each_problem_of_the_store_has_its_path() {
         assert!(!format!("{problems:?}").contains("PLANTED"));
     }
     assert!(read(&top_level("[store]\nredis = \"redis://:SESAME@h/0\"")).is_ok());
+}
+
+/// One mistake, one error.
+#[test]
+fn first_problem_causes_no_second_one() {
+    let app = |line: &str, with: &str| with_app("").replace(line, with);
+    for (text, key) in [
+        ("apps = 1\n".to_owned(), "apps[0]"),
+        (app("wx0000000000000001", "w x"), "apps[0].appid"),
+        (with_app("tls_cert_file = \"\"\ntls_key_file = \"k\""), "tls_cert_file"),
+        (with_app("listen = \"0.0.0.0:1\"\ntls_cert_file = \"c\""), "tls_key_file"),
+        (with_app("audit = \"\"\naudit_required = true"), "audit"),
+        (app("http://127.0.0.1:1", "ftp://h"), "apps[0].api_base"),
+        (with_app(&client("allowed_networks = [\"x\"]")), "clients[0].allowed_networks[0]"),
+        (with_app(&client("").replace("[\"wx0000000000000001\"]", "1")), "clients[0].apps"),
+    ] {
+        let problems = read(&text).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(&format!("{key}: ")), "{key}: {problems:?}");
+    }
+}
+
+#[test]
+fn client_without_rights_and_odd_ids_are_warnings() {
+    let found = |text: &str| read(text).unwrap().1;
+    let right = with_app(&client(""));
+    assert_eq!(found(&right), [""; 0]);
+    for (from, to, warning) in [
+        (
+            "apps = [\"wx0000000000000001\"]",
+            "apps = []",
+            "clients[0].apps: is empty, so the client may use no app",
+        ),
+        ("[\"token:read\"]", "[]", "clients[0].scopes: is empty, so the client may do nothing"),
+        (
+            "apps = [\"wx0000000000000001\"]",
+            "apps = [\"gh_1\"]",
+            "clients: a names gh_1, which cannot be an AppID",
+        ),
+        ("appid = \"wx0000000000000001\"", "appid = \"wx1\"", "apps[0].appid: wx1 cannot be an AppID"),
+    ] {
+        let warnings = found(&right.replace(from, to));
+        assert!(warnings.iter().any(|found| found.starts_with(warning)), "{warning}: {warnings:?}");
+    }
+}
+
+/// Reading a FIFO would wait for a writer, and /dev/zero never ends.
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_read() {
+    let fifo = std::env::temp_dir().join(format!("wxsub-config-{}-fifo", std::process::id()));
+    let _ = fs::remove_file(&fifo);
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for path in [fifo.as_path(), "/dev/zero".as_ref()] {
+        let secret = with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {path:?}"));
+        let files = [
+            (secret, "apps[0].secret_file"),
+            (with_app("") + &format!("ca_file = {path:?}"), "apps[0].ca_file"),
+            (with_app(&format!("tls_cert_file = {path:?}\ntls_key_file = {path:?}")), "tls_cert_file"),
+            (
+                with_app(&format!("[store]\nredis = \"redis://h\"\nredis_ca_file = {path:?}")),
+                "store.redis_ca_file",
+            ),
+        ];
+        for (text, key) in files {
+            let problems = read(&text).unwrap_err();
+            let expected = |found: &String| found.starts_with(key) && found.contains("not a regular file");
+            assert!(problems.iter().any(expected), "{key}: {problems:?}");
+        }
+    }
+    fs::remove_file(fifo).unwrap();
+}
+
+#[test]
+fn large_file_is_refused() {
+    let large = file("large", &"x".repeat(65));
+    assert!(read_regular_file(&large, 65).is_ok());
+    assert!(read_regular_file(&large, 64).unwrap_err().to_string().contains("larger than 64 bytes"));
+    fs::remove_file(large).unwrap();
 }

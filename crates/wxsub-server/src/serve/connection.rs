@@ -51,7 +51,7 @@ pub(super) async fn serve_connection(
     };
     let Some(tls) = tls else { return serve_http(state, router, stream, peer, connection).await };
     let deadline = state.clock().now().mono + limits.header;
-    let handshake = TlsAcceptor::from(tls.0).accept(stream);
+    let handshake = TlsAcceptor::from(tls.config).accept(stream);
     let handshake = tokio::select! {
         handshake = timeout_at(&**state.clock(), deadline, handshake) => handshake,
         () = connection.must_close() => None,

@@ -17,8 +17,8 @@ use crate::apps::ServerState;
 use crate::state::connections::Connections;
 use crate::state::limit::Limit;
 
-/// Limit for requests under way after shutdown starts.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// Limit for the responses to requests that were cut.
+const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Limit for writing the queued audit lines at shutdown.
 const AUDIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,7 +30,9 @@ const MAX_METRICS_CONNECTIONS: usize = 64;
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 impl Server {
-    /// Serves until `shutdown` completes, then finishes requests under way, for at most 8 s.
+    /// Serves until `shutdown` completes, then finishes requests under way, for at most `drain_s`. Then it cuts them.
+    ///
+    /// Returns how many messages were cut. Their outcome is maybe sent, in the response and in the audit.
     ///
     /// `metrics` is the listener for `/metrics`, if the configuration sets `metrics_listen`. Tokens are fetched before the
     /// first request needs them.
@@ -42,7 +44,7 @@ impl Server {
         listener: TcpListener,
         metrics: Option<TcpListener>,
         shutdown: impl Future<Output = ()>,
-    ) {
+    ) -> usize {
         self.state.warn_of_few_files();
         self.prefetch_tokens();
         let main_acceptor = Acceptor {
@@ -69,18 +71,39 @@ impl Server {
             () = main_acceptor.accept_loop(&listener) => {}
             () = serve_metrics => {}
             () = self.state.watch_keys() => {}
+            () = self.state.watch_certificate() => {}
         }
         // Close the listener before the connections, so that clients cannot connect again.
         main_acceptor.drain_backlog(listener);
         self.state.drain();
-        let deadline = self.state.clock().now().mono + DRAIN_TIMEOUT;
-        // Connections that are still open after the deadline are dropped.
-        timeout_at(&**self.state.clock(), deadline, main_acceptor.wait_idle()).await;
+        let deadline = self.state.clock().now().mono + self.state.snapshot().limits.drain;
+        let is_idle = async {
+            main_acceptor.wait_idle().await;
+            self.state.sends_ended().await;
+        };
+        let is_cut = tokio::select! {
+            biased;
+            () = is_idle => false,
+            () = self.state.deadline(deadline) => true,
+        };
+        if is_cut {
+            self.state.cut();
+            let deadline = self.state.clock().now().mono + CUT_TIMEOUT;
+            // Connections that are still open after the deadline are dropped.
+            let responded = async { tokio::join!(main_acceptor.wait_idle(), self.state.sends_ended()) };
+            timeout_at(&**self.state.clock(), deadline, responded).await;
+        }
         let state = Arc::clone(&self.state);
         let flush = tokio::task::spawn_blocking(move || state.audit().flush());
         // A stalled reader of the audit must not delay shutdown.
         let deadline = self.state.clock().now().mono + AUDIT_FLUSH_TIMEOUT;
         timeout_at(&**self.state.clock(), deadline, flush).await;
+        self.state.cut_messages()
+    }
+
+    /// Cuts the requests under way, as at the end of `drain_s`.
+    pub fn cut(&self) {
+        self.state.cut();
     }
 }
 

@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use wxsub_core::clock::ClockReading;
+use wxsub_core::clock::{ClockReading, UnixMillis};
 use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin, TokenStatus};
 use wxsub_proto::{AppId, ErrCode};
 
@@ -73,6 +73,9 @@ struct ResponseLabels {
     status: u16,
 }
 
+/// For a metric that is absent until it has a value.
+type NoLabels = [(&'static str, &'static str); 0];
+
 /// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -95,6 +98,13 @@ pub(crate) struct Metrics {
     limit_max: Family<LimitLabels, Gauge>,
     limit_reached: Family<LimitLabels, Counter>,
     audit_failures: Counter,
+    reload_succeeded: Gauge,
+    reload_time: Gauge,
+    certificate_end: Family<NoLabels, Gauge>,
+}
+
+fn seconds(at: UnixMillis) -> i64 {
+    i64::try_from(at.get() / 1000).unwrap_or(i64::MAX)
 }
 
 fn histogram() -> Histogram {
@@ -125,6 +135,9 @@ impl Metrics {
             limit_max: Family::default(),
             limit_reached: Family::default(),
             audit_failures: Counter::default(),
+            reload_succeeded: Gauge::default(),
+            reload_time: Gauge::default(),
+            certificate_end: Family::default(),
         };
         metrics.register();
         metrics
@@ -179,6 +192,21 @@ impl Metrics {
         registry.register("wxsub_http_request_duration_seconds", durations, self.durations.clone());
         let lost = "Audit lines that were not recorded";
         registry.register("wxsub_audit_failures", lost, self.audit_failures.clone());
+        registry.register(
+            "wxsub_config_last_reload_successful",
+            "1 if the configuration in use is the one that was read last",
+            self.reload_succeeded.clone(),
+        );
+        registry.register(
+            "wxsub_config_last_reload_success_timestamp_seconds",
+            "When the configuration in use was read",
+            self.reload_time.clone(),
+        );
+        registry.register(
+            "wxsub_certificate_expiry_timestamp_seconds",
+            "When the first certificate of tls_cert_file ends",
+            self.certificate_end.clone(),
+        );
     }
 
     /// Counts an event of a token cache.
@@ -242,6 +270,19 @@ impl Metrics {
     /// The durations of the responses of a route with this status.
     pub(crate) fn durations(&self, route: &'static str, status: u16) -> Histogram {
         self.durations.get_or_create_owned(&ResponseLabels { route, status })
+    }
+
+    /// Records that a configuration was read and applied at this time, or not.
+    pub(crate) fn record_reload(&self, succeeded_at: Option<UnixMillis>) {
+        self.reload_succeeded.set(i64::from(succeeded_at.is_some()));
+        if let Some(at) = succeeded_at {
+            self.reload_time.set(seconds(at));
+        }
+    }
+
+    /// Records when the certificate in use ends.
+    pub(crate) fn record_certificate(&self, valid_until: UnixMillis) {
+        self.certificate_end.get_or_create(&[]).set(seconds(valid_until));
     }
 
     /// The counter of audit lines that were not recorded.

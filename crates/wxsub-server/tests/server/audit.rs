@@ -211,3 +211,55 @@ async fn audit_file_is_readable_by_the_owner_only() {
     let mode = std::fs::metadata(&audited.path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+/// Weixin does not respond before the end of drain_s.
+#[tokio::test]
+async fn message_that_is_cut_at_the_stop_is_maybe_sent() {
+    let limits = format!("{}[limits]\ndrain_s = 5\n", client('a', "\"wx1\"", ALL));
+    let AuditedServer { setup, path } = AuditedServer::new("audit-cut.jsonl", &limits).await;
+    setup.token().await;
+    setup.sandbox.add_fault(SEND, 1, Fault::Hang);
+    let started_at = setup.sandbox.now();
+    let stop = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let posted = async {
+            while setup.seen(SEND) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        setup.meanwhile(setup.server.serve(listener, None, posted)).await
+    };
+    let (response, cut_messages) = futures_util::future::join(setup.send(message("oUser", 1)), stop).await;
+    assert_eq!(
+        (response.status, response.json()["outcome"].as_str()),
+        (504, Some("maybe_sent")),
+        "{response:?}"
+    );
+    assert_eq!(cut_messages, 1);
+    assert!((setup.sandbox.now() - started_at).as_secs() < 29);
+    let text = std::fs::read_to_string(path).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["action"], &last["outcome"]), (&json!("send"), &json!("maybe_sent")));
+}
+
+/// The stop waits for a message whose client has gone.
+#[tokio::test]
+async fn message_without_its_client_is_finished_before_the_stop() {
+    let AuditedServer { setup, path } =
+        AuditedServer::new("audit-gone.jsonl", &client('a', "\"wx1\"", ALL)).await;
+    setup.token().await;
+    setup.allow("oUser", 1);
+    setup.sandbox.add_fault(SEND, 1, Fault::Delay(std::time::Duration::from_secs(3)));
+    tokio::select! {
+        _ = setup.send(message("oUser", 1)) => panic!("it was not delayed"),
+        () = async {
+            while setup.seen(SEND) == 0 {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    assert_eq!(setup.meanwhile(setup.server.serve(listener, None, async {})).await, 0);
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.lines().last().unwrap().contains("\"outcome\":\"sent\""), "{text}");
+}

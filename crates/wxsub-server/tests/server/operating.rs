@@ -7,7 +7,7 @@ use wxsub_core::proto::ErrCode;
 use wxsub_core::rfc3339;
 use wxsub_sandbox::Fault;
 
-use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, key, message, usual};
+use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, config_with_audit, key, message, usual};
 
 const ALERTS: &str = include_str!("../../../../docs/operating/alerts.yml");
 const ALERTS_TEST: &str = include_str!("../../../../docs/operating/alerts.test.yml");
@@ -21,7 +21,18 @@ fn named(text: &str) -> BTreeSet<&str> {
 
 /// The exported metrics after all counted events.
 async fn exported() -> String {
-    let setup = Setup::new(&usual()).await;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let file = |name: &str, content: &str| {
+        let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    // Two tests run this at the same time.
+    let name = format!("operating-{:?}", std::thread::current().id());
+    let certificate = file(&format!("{name}.pem"), &made.cert.pem());
+    let private_key = file(&format!("{name}.key"), &made.signing_key.serialize_pem());
+    let top = format!("\"off\"\ntls_cert_file = {certificate:?}\ntls_key_file = {private_key:?}");
+    let setup = Setup::with_config(config_with_audit(&top, &usual())).await;
     let token = setup.token().await.access_token();
     setup.report(&token).await;
     setup.pass(400).await;

@@ -3,13 +3,13 @@
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::setup::{ALL, SECRET, SEND, Setup, TOKEN, client, config, key, message, usual};
+use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, config, key, message, usual};
 
 #[tokio::test]
 async fn reload_keeps_tokens_and_revokes_keys() {
     let setup = Setup::new(&(usual() + &client('b', "\"wx1\"", ALL))).await;
     let token = setup.token().await.access_token();
-    setup.server.reload(&config(&client('b', "\"wx1\"", ALL)));
+    setup.server.reload(&config(&client('b', "\"wx1\"", ALL))).unwrap();
     assert_eq!(setup.token().await.status, 401);
     let same = setup.get("/v1/apps/wx1/access_token", &key('b')).await;
     assert_eq!(same.access_token(), token);
@@ -26,7 +26,7 @@ async fn changed_app_keeps_its_token() {
          api_base = \"http://127.0.0.1:1\"\n";
     let text = format!("audit = \"off\"\n{changed}{}", usual());
     let (changed, _) = wxsub_server::Config::read(&text, |_| Some("another-secret".to_owned())).unwrap();
-    setup.server.reload(&changed);
+    setup.server.reload(&changed).unwrap();
     let after = setup.token().await;
     assert_eq!(after.access_token(), before.access_token());
     assert_eq!(after.json()["generation"], before.json()["generation"]);
@@ -42,7 +42,7 @@ async fn changed_secret_and_limits_apply_at_once() {
          api_base = \"http://127.0.0.1:1\"\n";
     let text = format!("audit = \"off\"\n{wrong}{}[limits]\nbody_bytes = 1024\n", usual());
     let (wrong, _) = wxsub_server::Config::read(&text, |_| Some("another-secret".to_owned())).unwrap();
-    setup.server.reload(&wrong);
+    setup.server.reload(&wrong).unwrap();
     assert_eq!(setup.token().await.access_token(), token);
     // The next fetch uses the new secret, which Weixin does not know.
     let report = setup.report(&token).await;
@@ -62,7 +62,7 @@ async fn unchanged_app_keeps_its_schedule() {
     setup.pass(0).await;
     let attempts = setup.seen(TOKEN);
     for _ in 0..10 {
-        setup.server.reload(&config(&usual()));
+        setup.server.reload(&config(&usual())).unwrap();
         setup.pass(0).await;
     }
     assert_eq!(setup.seen(TOKEN), attempts);
@@ -78,7 +78,7 @@ async fn changed_app_knows_its_former_tokens() {
          api_base = \"http://127.0.0.1:2\"\n";
     let text = format!("audit = \"off\"\n{changed}{}", usual());
     let (changed, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
-    setup.server.reload(&changed);
+    setup.server.reload(&changed).unwrap();
     setup.token().await;
     setup.allow("oUser", 1);
     let target = format!("{SEND}?access_token={former}");
@@ -95,16 +95,14 @@ async fn removed_app_has_no_metrics() {
     let one = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
          api_base = \"http://127.0.0.1:1\"\n";
     let text = format!("audit = \"off\"\n{one}{}", usual());
-    setup.server.reload(&wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap().0);
+    setup.server.reload(&wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap().0).unwrap();
     assert!(!shown().await);
 }
 
-#[test]
-fn changes_that_need_a_restart_are_named() {
-    let running = config("");
-    assert_eq!(config(&usual()).needs_restart(&running), [""; 0]);
-    let apps = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
-         api_base = \"http://127.0.0.1:1\"\n";
+/// Such a change is refused as a whole: the clients of the new configuration are not known.
+#[tokio::test]
+async fn change_that_needs_a_restart_is_refused() {
+    let (setup, other) = (Setup::new(&usual()).await, key('b'));
     for (line, key) in [
         ("listen = \"127.0.0.1:1\"", "listen"),
         ("metrics_listen = \"127.0.0.1:1\"", "metrics_listen"),
@@ -112,12 +110,32 @@ fn changes_that_need_a_restart_are_named() {
         ("audit = \"stderr\"", "audit"),
     ] {
         let off = if key == "audit" { "" } else { "audit = \"off\"\n" };
-        let text = format!("{off}{line}\n{apps}");
+        let text = format!("{off}{line}\n{APPS}{}", client('b', "\"wx1\"", ALL));
         let (changed, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
-        assert_eq!(changed.needs_restart(&running), [key]);
+        let error = setup.server.reload(&changed).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{key}: cannot change while the server runs")), "{error}");
+        assert_eq!(setup.token().await.status, 200);
+        assert_eq!(setup.get("/v1/apps/wx1/access_token", &other).await.status, 401);
     }
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    assert!(metrics.contains("wxsub_config_last_reload_successful 0"), "{metrics}");
+    setup.pass(100).await;
+    setup.server.reload(&config(&usual())).unwrap();
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    let now = setup.sandbox.now().as_secs();
+    for line in [
+        "wxsub_config_last_reload_successful 1".to_owned(),
+        format!("wxsub_config_last_reload_success_timestamp_seconds {now}"),
+    ] {
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn store_changes_only_with_a_restart() {
     let store = |redis: &str| config(&format!("[store]\nredis = \"redis://{redis}\"\n"));
-    assert_eq!(store("a").needs_restart(&running), ["store"]);
-    assert_eq!(store("a").needs_restart(&store("b")), ["store"]);
-    assert_eq!(store("a").needs_restart(&store("a")), [""; 0]);
+    let setup = Setup::with_config(store("a")).await;
+    assert!(setup.server.reload(&store("b")).unwrap_err().to_string().starts_with("store: "));
+    assert!(setup.server.reload(&config("")).unwrap_err().to_string().starts_with("store: "));
+    setup.server.reload(&store("a")).unwrap();
 }

@@ -1,0 +1,49 @@
+//! Warns of a certificate that ends soon.
+
+use std::time::Duration;
+
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
+
+use super::ServerState;
+use crate::config::Tls;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// From how long before the end of a certificate the log warns of it.
+const NOTICE_DAYS: u32 = 14;
+
+/// What to say of the certificate at this time, if it is not valid or ends soon.
+pub(crate) fn certificate_warning(tls: &Tls, now: UnixMillis) -> Option<String> {
+    let (from, until) = (rfc3339::format(tls.valid_from), rfc3339::format(tls.valid_until));
+    match now {
+        now if now < tls.valid_from => {
+            Some(format!("the certificate is valid only from {from}; check the clock"))
+        }
+        now if now >= tls.valid_until => {
+            Some(format!("the certificate ended at {until}; renew it and send SIGHUP"))
+        }
+        now if now >= tls.valid_until.before(DAY * NOTICE_DAYS) => {
+            Some(format!("the certificate ends at {until}; renew it and send SIGHUP"))
+        }
+        _ => None,
+    }
+}
+
+impl ServerState {
+    /// Warns of the certificate now, and then once a day.
+    pub(crate) async fn watch_certificate(&self) {
+        loop {
+            self.warn_of_certificate();
+            self.clock().sleep_until(self.clock().now().mono + DAY).await;
+        }
+    }
+
+    /// Warns if the certificate ends soon.
+    pub(crate) fn warn_of_certificate(&self) {
+        let (snapshot, now) = (self.snapshot(), self.clock().now().wall);
+        if let Some(text) = snapshot.tls.as_ref().and_then(|tls| certificate_warning(tls, now)) {
+            tracing::warn!("tls_cert_file: {text}");
+        }
+    }
+}
