@@ -149,7 +149,9 @@ impl World<'_> {
         });
         for changed in [false, true] {
             let records = troubles.batch && { *state }.line(changed, rules);
-            steps.wish(records, Wish::Line { changed }, |next| drop(next.line(changed, rules)));
+            steps.wish(records, Wish::Line { changed }, |next| {
+                next.line(changed, rules);
+            });
         }
         let loses_key = troubles.batch && !rules.batch_keys_stay && state.ledger.is_key_over();
         steps.wish(loses_key, Wish::Prune, |next| next.ledger.key = None);
