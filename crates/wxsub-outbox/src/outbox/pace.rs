@@ -1,52 +1,44 @@
 //! How fast the messages of an app are posted.
 
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wxsub_core::clock::MonotonicInstant;
+use wxsub_core::rate_limit::TokenBucket;
 
 /// A token bucket. It holds the permits of a tenth of a second, and at least one.
 #[derive(Debug)]
-pub(crate) struct Pace {
-    capacity: u32,
-    interval: Duration,
-    /// When the bucket is full again if no permit is taken.
-    full_at: Mutex<MonotonicInstant>,
-}
+pub(crate) struct Pace(Mutex<TokenBucket>);
 
 impl Pace {
     pub(crate) fn new(rate: NonZeroU32, per: Duration) -> Self {
         let interval = per / rate.get();
         let in_a_tenth = Duration::from_millis(100).as_nanos() / interval.as_nanos().max(1);
-        Self {
-            capacity: u32::try_from(in_a_tenth).unwrap_or(u32::MAX).max(1),
-            interval,
-            full_at: Mutex::default(),
-        }
+        let capacity = u32::try_from(in_a_tenth).unwrap_or(u32::MAX).max(1);
+        Self(Mutex::new(TokenBucket::new(capacity, interval)))
+    }
+
+    fn bucket(&self) -> MutexGuard<'_, TokenBucket> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes as many permits as there are, at most so many.
     pub(crate) fn take(&self, most: usize, now: MonotonicInstant) -> usize {
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = full_at.duration_since(now).as_nanos().div_ceil(self.interval.as_nanos().max(1));
-        let available = self.capacity.saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX));
-        let taken = available.min(u32::try_from(most).unwrap_or(u32::MAX));
-        *full_at = (*full_at).max(now) + self.interval.saturating_mul(taken);
-        usize::try_from(taken).unwrap_or(most)
+        let mut bucket = self.bucket();
+        (0..most).take_while(|_| bucket.try_acquire(now).is_ok()).count()
     }
 
     /// Gives unused permits back.
     pub(crate) fn give_back(&self, unused: usize) {
-        let unused = u32::try_from(unused).unwrap_or(u32::MAX);
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        *full_at = full_at.before(self.interval.saturating_mul(unused));
+        let mut bucket = self.bucket();
+        (0..unused).for_each(|_| bucket.release());
     }
 
     /// When there is a permit.
     pub(crate) fn next_at(&self) -> MonotonicInstant {
-        let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        full_at.before(self.interval.saturating_mul(self.capacity - 1))
+        let origin = MonotonicInstant::default();
+        origin + self.bucket().wait(origin)
     }
 }
 
