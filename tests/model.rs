@@ -48,6 +48,8 @@ fn servers_recover_from_faults() {
         Scenario::pauses(),
         Scenario::outage(),
         Scenario::loss(),
+        Scenario::unreadable(),
+        Scenario::endless_leases(),
         Scenario::all_but_the_store(),
         Scenario::all_faults(),
     ] {
@@ -90,6 +92,12 @@ fn each_rule_is_needed() {
     let all = Rules::ALL;
     for (rule, scenario, rules) in [
         ("one fetch at a time", Scenario::no_fault(), Rules { lease: false, ..all }),
+        ("read before the lease", Scenario::unreadable(), Rules { read_before_lease: false, ..all }),
+        (
+            "a lease without end is free",
+            Scenario::endless_leases(),
+            Rules { endless_lease_is_free: false, ..all },
+        ),
         ("load before calling", Scenario::no_fault(), Rules { load_first: false, ..all }),
         (
             "a stored token clears the marker",

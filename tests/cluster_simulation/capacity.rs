@@ -117,7 +117,7 @@ fn server(
         redis: Arc::clone(redis),
         clock: Arc::clone(&clock),
         faults: Vec::new(),
-        on_lease: Box::new(|| {}),
+        on_lease: Box::new(|_| {}),
         rng: Mutex::new(rng.fork()),
     });
     let (weixin, network_clock) = (sandbox.clone(), Arc::clone(&clock));

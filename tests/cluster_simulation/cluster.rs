@@ -125,9 +125,13 @@ impl Cluster {
 
     /// Starts the servers and all faults.
     fn start(&mut self, scenario: Scenario, rng: &mut Rng) -> Arc<NodeFaults> {
-        let FaultPlan { redis, external_fetches, fetch_faults, servers } = scenario.fault_plan;
+        let FaultPlan { redis, external_fetches, fetch_faults, endless_leases, servers } =
+            scenario.fault_plan;
         for (window, state) in redis {
             self.restore_redis(window.to, state);
+        }
+        for at in endless_leases {
+            self.restore_endless_leases(at);
         }
         for (at, external_fetch) in external_fetches {
             self.fetch_externally(at, external_fetch);
@@ -181,7 +185,7 @@ impl Cluster {
             redis: Arc::clone(&self.invariants.redis),
             clock: Arc::clone(&clock),
             faults: plan.store_faults,
-            on_lease: Box::new(move || fetch_faults.on_lease(number)),
+            on_lease: Box::new(move |could_read| fetch_faults.on_lease(number, could_read)),
             rng: Mutex::new(rng.fork()),
         };
         Server {
@@ -215,6 +219,15 @@ impl Cluster {
                 RedisReturn::Empty => redis.restore(Duration::MAX),
                 RedisReturn::Older(by) => redis.restore(by),
             }
+        });
+    }
+
+    fn restore_endless_leases(&mut self, at: Duration) {
+        let (redis, oracle) = (Arc::clone(&self.invariants.redis), Arc::clone(&self.oracle));
+        self.tasks.spawn(async move {
+            redis.clock.wait_until(at).await;
+            oracle.trace(|| "leases without end".to_owned());
+            redis.restore_endless_leases();
         });
     }
 

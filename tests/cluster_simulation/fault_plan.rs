@@ -19,6 +19,8 @@ pub(crate) struct FaultPlan {
     pub(crate) redis: Vec<(StoreFaultWindow, RedisReturn)>,
     pub(crate) external_fetches: Vec<(Duration, ExternalFetch)>,
     pub(crate) fetch_faults: Vec<FetchFault>,
+    /// When all leases become leases without end.
+    pub(crate) endless_leases: Vec<Duration>,
     pub(crate) servers: Vec<ServerPlan>,
 }
 
@@ -66,6 +68,7 @@ pub(super) fn draw_fault_plan(rng: &mut Rng, servers: usize, end: Duration) -> F
     fault_plan.external_fetches =
         (0..some(rng, 3)).map(|_| (moment(rng, latest), external_fetch(rng))).collect();
     fault_plan.fetch_faults = (0..some(rng, 4)).map(|_| fetch_fault(rng, end)).collect();
+    fault_plan.endless_leases = (0..some(rng, 2)).map(|_| moment(rng, end)).collect();
     let all = if rng.bool() { draw_faults(rng, end) } else { Vec::new() };
     let all = all.into_iter().map(|window| end_before(window, end)).collect::<Vec<_>>();
     let (own_faults, own_store, node_faults) = (rng.bool(), rng.bool(), rng.bool());

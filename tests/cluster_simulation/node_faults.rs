@@ -79,8 +79,11 @@ impl NodeFaults {
         }
     }
 
-    /// This server has just taken the lease.
-    pub(super) fn on_lease(self: &Arc<Self>, server: usize) {
+    /// This server has just taken or renewed the lease.
+    pub(super) fn on_lease(self: &Arc<Self>, server: usize, could_read: bool) {
+        if !could_read {
+            self.oracle.report_violation(&format!("{server}: takes the lease, but cannot read the record"));
+        }
         let now = self.clock.elapsed();
         let mut fetch_faults = self.fetch_faults.lock().unwrap();
         let Some(next) = fetch_faults.iter().position(|fault| fault.from <= now && now < self.end) else {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::{AccessToken, AppId};
+use wxsub_core::store::{LeaseOutcome, MAX_LEASE};
 use wxsub_core::token::{ForceRefreshLog, Generation};
 
 use super::node_clock::NodeClock;
@@ -126,16 +127,24 @@ impl Redis {
         self.state().published.entry(app.clone()).or_default().subscribe()
     }
 
-    /// Takes or extends the lease, unless another holder has it.
-    pub(super) fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> bool {
+    /// Takes or extends the lease, unless another holder has it. A lease that is too long counts as free.
+    pub(super) fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> LeaseOutcome {
         let now = self.clock.elapsed();
-        self.update(app, |fields| {
-            let taken = fields.lease.as_ref().is_some_and(|(other, until)| other != holder && *until > now);
-            if !taken {
+        let is_held = |until: Duration| until > now && until - now <= MAX_LEASE;
+        self.update(app, |fields| match &fields.lease {
+            Some((other, until)) if other != holder && is_held(*until) => LeaseOutcome::HeldBy(other.clone()),
+            _ => {
                 fields.lease = Some((holder.to_owned(), now + length));
+                LeaseOutcome::Acquired
             }
-            !taken
         })
+    }
+
+    /// Gives each app a lease without end, as a dump that is restored without expiry.
+    pub(super) fn restore_endless_leases(&self) {
+        for fields in self.state().apps.values_mut() {
+            fields.lease = Some(("restored".to_owned(), Duration::MAX));
+        }
     }
 
     /// Releases the lease if this holder has it.

@@ -24,8 +24,12 @@ pub(crate) enum StoreFault {
     Slow,
     /// Redis is suspended, and handles all pending requests at this time.
     Suspended(Duration),
-    /// Redis refuses writes.
+    /// Redis refuses writes, and the lease too.
     ReadOnly,
+    /// Redis refuses to change the record. The lease works.
+    WritesRefused,
+    /// The server cannot read the record. The lease and writes work.
+    RecordUnreadable,
 }
 
 /// How long a request and its response take. `None` if it never arrives.
@@ -55,7 +59,7 @@ impl StoreFault {
                 let request = until.saturating_sub(now).max(Duration::from_millis(1));
                 RoundTrip { request: Some(request), response: Some(Duration::from_millis(1)) }
             }
-            Self::ReadOnly => RoundTrip::without_fault(rng),
+            Self::ReadOnly | Self::WritesRefused | Self::RecordUnreadable => RoundTrip::without_fault(rng),
         }
     }
 }
@@ -70,12 +74,14 @@ impl StoreFaultWindow {
         let from = Duration::from_millis(rng.u64(0..as_millis(end)));
         let length = if rng.u8(0..3) == 0 { rng.u64(60_000..1_200_000) } else { rng.u64(100..120_000) };
         let to = end.min(from + Duration::from_millis(length));
-        let fault = match rng.u8(0..6) {
+        let fault = match rng.u8(0..8) {
             0 => StoreFault::ConnectionRefused,
             1 => StoreFault::RequestsLost,
             2 => StoreFault::ResponsesLost,
             3 => StoreFault::Slow,
             4 => StoreFault::Suspended(to),
+            5 => StoreFault::WritesRefused,
+            6 => StoreFault::RecordUnreadable,
             _ => StoreFault::ReadOnly,
         };
         Self { from, to, fault }

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use fastrand::Rng;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{CasOutcome, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::store::{
+    CasOutcome, LeaseOutcome, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+};
 use wxsub_core::token::Generation;
 
 use super::node_clock::NodeClock;
@@ -27,8 +29,8 @@ pub(super) struct StoreLink {
     pub(super) clock: Arc<NodeClock>,
     /// Faults of the link and of Redis itself.
     pub(super) faults: Vec<StoreFaultWindow>,
-    /// Called when this server has taken the lease.
-    pub(super) on_lease: Box<dyn Fn() + Send + Sync>,
+    /// Called when this server has taken the lease, with whether it could read the record before.
+    pub(super) on_lease: Box<dyn Fn(bool) + Send + Sync>,
     pub(super) rng: Mutex<Rng>,
 }
 
@@ -42,6 +44,7 @@ impl fmt::Debug for StoreLink {
 enum Kind {
     Read,
     Write,
+    Lease,
 }
 
 impl StoreLink {
@@ -56,7 +59,13 @@ impl StoreLink {
             Some(StoreFault::ConnectionRefused) => {
                 return Err(StoreError::new(StoreErrorKind::Unreachable, "connection refused"));
             }
-            Some(StoreFault::ReadOnly) if kind == Kind::Write => {
+            Some(StoreFault::RecordUnreadable) if kind == Kind::Read => {
+                return Err(StoreError::new(StoreErrorKind::EncryptionKey, "cannot decrypt the token"));
+            }
+            Some(StoreFault::WritesRefused) if kind == Kind::Write => {
+                return Err(StoreError::new(StoreErrorKind::MissingRight, "NOPERM"));
+            }
+            Some(StoreFault::ReadOnly) if kind != Kind::Read => {
                 return Err(StoreError::new(StoreErrorKind::ReadOnly, "READONLY"));
             }
             Some(fault) => fault.round_trip(began, &mut self.rng.lock().unwrap()),
@@ -93,6 +102,17 @@ impl StoreLink {
     fn fault(&self) -> Option<StoreFault> {
         let elapsed = self.clock.elapsed();
         self.faults.iter().find(|window| window.covers(elapsed)).map(|window| window.fault)
+    }
+
+    /// Whether the record was readable at some time in the last 20 s, longer than an attempt takes.
+    fn could_read(&self) -> bool {
+        let elapsed = self.clock.elapsed();
+        let blind = |window: &StoreFaultWindow| {
+            window.fault == StoreFault::RecordUnreadable
+                && window.covers(elapsed)
+                && elapsed - window.from > Duration::from_secs(20)
+        };
+        !self.faults.iter().find(|window| window.covers(elapsed)).is_some_and(blind)
     }
 
     /// The record in the time of this server.
@@ -149,19 +169,24 @@ impl TokenStore for StoreLink {
         Ok(if stored { CasOutcome::Stored } else { CasOutcome::Conflict(self.to_record(now, fields)) })
     }
 
-    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(
+        &self,
+        app: &AppId,
+        holder: &str,
+        length: Duration,
+    ) -> Result<LeaseOutcome, StoreError> {
         let (app, holder) = (app.clone(), holder.to_owned());
-        let leased =
-            self.execute(Kind::Write, move |redis| redis.acquire_lease(&app, &holder, length)).await?;
-        if leased {
-            (self.on_lease)();
+        let outcome =
+            self.execute(Kind::Lease, move |redis| redis.acquire_lease(&app, &holder, length)).await?;
+        if outcome == LeaseOutcome::Acquired {
+            (self.on_lease)(self.could_read());
         }
-        Ok(leased)
+        Ok(outcome)
     }
 
     async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
         let (app, holder) = (app.clone(), holder.to_owned());
-        self.execute(Kind::Write, move |redis| redis.release_lease(&app, &holder)).await
+        self.execute(Kind::Lease, move |redis| redis.release_lease(&app, &holder)).await
     }
 
     async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {

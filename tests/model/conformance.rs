@@ -184,7 +184,7 @@ impl Pair {
                 let in_doubt_since = in_doubt.then_some(self.now.wall);
                 Real::Adopted { token: self.issued(token), in_doubt_since, lost_race }
             }
-            Outcome::LeaseHeldByPeer => Real::LeaseHeldByPeer,
+            Outcome::LeaseHeldByPeer => Real::LeaseHeldByPeer { holder: None },
             Outcome::Refused => {
                 let refused =
                     TransportError::before_sending(TransportErrorKind::Connect, "connection refused");

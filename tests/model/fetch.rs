@@ -9,7 +9,7 @@ const MAX_STORE_ATTEMPTS: u8 = 3;
 impl State {
     /// Takes the lease. Without it, adopts a newer token or tries again later.
     pub(crate) fn take_lease(&mut self, at: usize, rules: &Rules) {
-        let is_free = self.lease_is_free() || !rules.lease;
+        let is_free = self.lease_is_free(rules) || !rules.lease;
         let fence = self.servers.iter().map(|server| server.attempt.fence).max().unwrap_or_default();
         let fence = if rules.put == Put::Fence { fence.max(self.store.fence) + 1 } else { 0 };
         let server = &mut self.servers[at];
@@ -17,6 +17,8 @@ impl State {
         let attempt = Attempt { known, rejected, fence, lease_trusted: true, ..Attempt::default() };
         server.due = false;
         if is_free {
+            self.store.orphaned_lease = false;
+            self.store.is_endless = false;
             server.attempt = Attempt { stage: Stage::Load, ..attempt };
             server.holds_lease = true;
         } else {
@@ -43,6 +45,14 @@ impl State {
         };
         server.due = false;
         server.attempt = attempt;
+    }
+
+    /// The server can no longer read the record, and gives the lease back.
+    pub(crate) fn give_back_lease(&mut self, at: usize) {
+        let server = &mut self.servers[at];
+        server.holds_lease = false;
+        server.attempt = Attempt::default();
+        server.due = true;
     }
 
     /// The store is unavailable, and it is too early to fetch without lease.

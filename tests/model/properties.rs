@@ -12,6 +12,9 @@ pub(crate) fn check_step(
     after: &State,
 ) -> Option<&'static str> {
     let Step { act, at } = step;
+    if act == Act::TakeLease && before.servers[at].is_blind && after.servers[at].holds_lease {
+        return Some("a server that cannot read the record takes the lease");
+    }
     let loses_data = act == Act::Counted(Counted::StoreLosesData);
     if !loses_data && after.store.token.generation < before.store.token.generation {
         return Some("an older generation replaces a newer one in the store");
@@ -36,6 +39,9 @@ pub(crate) fn check_step(
 pub(crate) fn check_rest(state: &State) -> Option<&'static str> {
     if state.store.token.id != state.newest {
         return Some("at rest, the stored token is invalid");
+    }
+    if state.servers.iter().any(|server| server.due) {
+        return Some("at rest, a refresh is due and never starts");
     }
     let same = state.servers.iter().all(|server| server.held == state.store.token);
     (!same).then_some("at rest, a server holds another token than the store")

@@ -6,6 +6,10 @@ pub(crate) struct Rules {
     pub(crate) generations: Generations,
     /// One fetch at a time.
     pub(crate) lease: bool,
+    /// A server that cannot read the record takes no lease.
+    pub(crate) read_before_lease: bool,
+    /// A lease without end counts as free.
+    pub(crate) endless_lease_is_free: bool,
     /// The lease holder first loads the record, to see whether a peer has fetched.
     pub(crate) load_first: bool,
     /// No call when the lease may have expired.
@@ -60,6 +64,8 @@ impl Rules {
         put: Put::CompareAndSet,
         generations: Generations::Times,
         lease: true,
+        read_before_lease: true,
+        endless_lease_is_free: true,
         load_first: true,
         check_lease_before_call: true,
         marker: true,

@@ -20,6 +20,10 @@ pub(crate) struct FaultSet {
     pub(crate) outages: bool,
     /// The store loses its data.
     pub(crate) losses: bool,
+    /// A server cannot read the record, while the lease works.
+    pub(crate) unreadable: bool,
+    /// A lease gets no end.
+    pub(crate) endless_leases: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +101,16 @@ impl Scenario {
         Self::warm("the store loses its data", (2 + EXTRA, 1), faults)
     }
 
+    pub(crate) fn unreadable() -> Self {
+        let faults = FaultSet { unreadable: true, crashes: true, ..FaultSet::default() };
+        Self::warm("servers that cannot read the record; crashes", (2, 2), faults)
+    }
+
+    pub(crate) fn endless_leases() -> Self {
+        let faults = FaultSet { endless_leases: true, crashes: true, ..FaultSet::default() };
+        Self::warm("leases without end; crashes", (2, 2), faults)
+    }
+
     pub(crate) fn all_but_the_store() -> Self {
         let faults = FaultSet { outages: false, losses: false, ..ALL };
         Self { reports: true, ..Self::warm("all faults except those of the store", (1 + EXTRA, 2), faults) }
@@ -116,6 +130,8 @@ const WITHOUT_PAUSES: FaultSet = FaultSet {
     rejections: false,
     outages: false,
     losses: false,
+    unreadable: false,
+    endless_leases: false,
 };
 
 const ALL: FaultSet = FaultSet {
@@ -127,4 +143,6 @@ const ALL: FaultSet = FaultSet {
     rejections: true,
     outages: true,
     losses: true,
+    unreadable: false,
+    endless_leases: false,
 };

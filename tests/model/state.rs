@@ -1,5 +1,7 @@
 //! The state of three servers, their store and Weixin.
 
+use super::rules::Rules;
+
 pub(crate) const SERVERS: usize = 3;
 
 /// A token as a server or the store knows it.
@@ -96,6 +98,8 @@ pub(crate) struct Server {
     pub(crate) holds_lease: bool,
     /// The marker in the store belongs to its attempt.
     pub(crate) owns_marker: bool,
+    /// It cannot read the record.
+    pub(crate) is_blind: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -104,6 +108,8 @@ pub(crate) struct Store {
     pub(crate) in_doubt: bool,
     /// A lease that its holder no longer knows of.
     pub(crate) orphaned_lease: bool,
+    /// That lease has no end.
+    pub(crate) is_endless: bool,
     pub(crate) unavailable: bool,
     /// The number of the lease under which the token was stored, used for a fence only.
     pub(crate) fence: u8,
@@ -139,8 +145,10 @@ impl State {
         Self { servers: [Server { due: true, ..Server::default() }; SERVERS], ..Self::default() }
     }
 
-    pub(crate) fn lease_is_free(&self) -> bool {
-        !self.store.orphaned_lease && !self.servers.iter().any(|server| server.holds_lease)
+    pub(crate) fn lease_is_free(&self, rules: &Rules) -> bool {
+        let counts_as_free = self.store.is_endless && rules.endless_lease_is_free;
+        (!self.store.orphaned_lease || counts_as_free)
+            && !self.servers.iter().any(|server| server.holds_lease)
     }
 
     pub(crate) fn clear_marker(&mut self) {

@@ -28,6 +28,7 @@ pub(crate) enum Act {
     Poll,
     ScheduleTakeover,
     OrphanedLeaseExpires,
+    ReadsAgain,
     StoreRecovers,
     Counted(Counted),
 }
@@ -45,6 +46,8 @@ pub(crate) enum Counted {
     DelayRequest,
     StoreFails,
     StoreLosesData,
+    CannotRead,
+    LeaseWithoutEnd,
 }
 
 pub(crate) struct Model<'a> {
@@ -105,17 +108,20 @@ impl Model<'_> {
     /// Steps of a server by itself.
     fn add_own_steps(&self, state: &State, steps: &mut Steps<'_>) {
         let (rules, unavailable, at) = (self.rules, state.store.unavailable, steps.at);
-        let Server { attempt: Attempt { stage, .. }, due, .. } = state.servers[at];
+        let Server { attempt: Attempt { stage, .. }, due, is_blind, .. } = state.servers[at];
+        steps.add(Act::ReadsAgain, |next| next.servers[at].is_blind = false);
         match stage {
             Stage::None if due && unavailable => {
                 steps.add(Act::FetchWithoutLease, |next| next.fetch_without_lease(at));
             }
+            Stage::None if due && is_blind && rules.read_before_lease => {}
             Stage::None if due => steps.add(Act::TakeLease, |next| next.take_lease(at, rules)),
             Stage::None => {}
             Stage::Load if unavailable => {
                 steps.add(Act::FetchWithoutLease, |next| next.fetch_without_lease(at));
                 steps.add(Act::Postpone, |next| next.postpone(at));
             }
+            Stage::Load if is_blind => steps.add(Act::Postpone, |next| next.give_back_lease(at)),
             Stage::Load => steps.add(Act::Load, |next| next.load(at, rules)),
             Stage::Mark => steps.add(Act::Mark, |next| next.set_marker(at, rules)),
             Stage::Call => steps.add(Act::Call, |next| next.issue(at)),
@@ -134,7 +140,7 @@ impl Model<'_> {
         let at = steps.at;
         let server = &state.servers[at];
         let idle = server.attempt.stage == Stage::None && !server.due;
-        if !state.store.unavailable {
+        if !state.store.unavailable && !server.is_blind {
             steps.add(Act::Poll, |next| next.poll_store(at, self.rules));
             // The marker is older than a lease.
             let fetching =
@@ -155,6 +161,7 @@ impl Model<'_> {
     fn add_faults(&self, state: &State, steps: &mut Steps<'_>) {
         let (rules, faults, at) = (self.rules, self.faults, steps.at);
         let Server { attempt: Attempt { stage, lease_trusted, .. }, holds_lease, .. } = state.servers[at];
+        steps.fault(faults.unreadable, Counted::CannotRead, |next| next.servers[at].is_blind = true);
         steps.fault(faults.crashes, Counted::Crash, |next| next.crash(at));
         steps.fault(faults.pauses && holds_lease, Counted::Pause, |next| {
             next.servers[at].holds_lease = false;
@@ -180,7 +187,14 @@ impl Model<'_> {
 
     /// Steps of the store and of requests whose caller has given up.
     fn add_environment_steps(&self, state: &State, steps: &mut Steps<'_>) {
-        steps.add(Act::OrphanedLeaseExpires, |next| next.store.orphaned_lease = false);
+        if !state.store.is_endless {
+            steps.add(Act::OrphanedLeaseExpires, |next| next.store.orphaned_lease = false);
+        }
+        let has_lease = state.servers.iter().any(|server| server.holds_lease);
+        steps.fault(self.faults.endless_leases && !has_lease, Counted::LeaseWithoutEnd, |next| {
+            next.store.orphaned_lease = true;
+            next.store.is_endless = true;
+        });
         steps.add(Act::StoreRecovers, |next| next.store.unavailable = false);
         let can_fail = self.faults.outages && !state.store.unavailable;
         steps.fault(can_fail, Counted::StoreFails, |next| next.store.unavailable = true);

@@ -39,6 +39,7 @@ fn describe_step(before: &State, step: Step, after: &State) -> String {
         Act::Poll if was.held != is.held => format!("{server} reads the store, and adopts {}", name(is.held)),
         Act::Poll => format!("{server} reads the store"),
         Act::ScheduleTakeover => format!("{server} finds that the marker is older than a lease"),
+        Act::ReadsAgain => format!("{server} can read the record again"),
         Act::OrphanedLeaseExpires => "the orphaned lease expires".to_owned(),
         Act::StoreRecovers => "the store recovers".to_owned(),
         Act::Counted(counted) => describe_counted(server, counted),
@@ -56,6 +57,8 @@ fn describe_counted(server: &str, counted: Counted) -> String {
         Counted::Refuse => format!("Weixin refuses {server}"),
         Counted::DelayRequest => format!("{server} calls, and its request is delayed"),
         Counted::StoreFails => "the store becomes unavailable".to_owned(),
+        Counted::CannotRead => format!("{server} can no longer read the record"),
+        Counted::LeaseWithoutEnd => "the store gets a lease without end".to_owned(),
         Counted::StoreLosesData => "the store loses its data".to_owned(),
     }
 }

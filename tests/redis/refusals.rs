@@ -1,13 +1,16 @@
 //! What Redis says, and what the store makes of it: a kind of its own, and a remedy.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 use wxsub_core::proto::Remedy;
-use wxsub_core::store::{StoreError, StoreErrorKind, TokenStore};
+use wxsub_core::store::{CasOutcome, StoreError, StoreErrorKind, TokenStore};
+use wxsub_core::token::Generation;
 use wxsub_redis::RedisStore;
 
 use super::server::Redis;
-use super::store::app;
+use super::store::{app, token};
 
 async fn read_error(store: &RedisStore) -> StoreError {
     store.load(&app()).await.unwrap_err()
@@ -57,4 +60,81 @@ async fn each_refusal_has_its_kind_and_remedy() {
 
     let cluster = Redis::with(&["--cluster-enabled", "yes"]);
     check(&read_error(&cluster.store()).await, Cluster, FixConfig);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn password_is_read_again_for_each_connection() {
+    let redis = Redis::with(&["--requirepass", "SESAME"]);
+    let password = Arc::new(Mutex::new("SWORDFISH".to_owned()));
+    let source = Arc::clone(&password);
+    let store =
+        redis.builder().password_from(move || Some(source.lock().unwrap().clone().into())).build().unwrap();
+    check(&read_error(&store).await, StoreErrorKind::WrongCredentials, Remedy::FixConfig);
+    "SESAME".clone_into(&mut password.lock().unwrap());
+    store.load(&app()).await.unwrap();
+}
+
+/// The writer has no right to publish, or to set the expiry. The token is stored all the same.
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn write_that_happened_is_no_failure() {
+    let redis = Redis::start();
+    redis.ask("ACL SETUSER few on >OPEN ~wxsub:* +@hash +@string +@scripting +time");
+    let address = format!("redis://few:OPEN@127.0.0.1:{}/0", redis.port);
+    let store = RedisStore::builder(address).build().unwrap();
+    let (none, at) = (Generation::default(), UnixMillis::new(1_000));
+    let stored = store.compare_and_set(&app(), none, token("A", 5, at)).await.unwrap();
+    assert!(matches!(stored, CasOutcome::Stored));
+    store.set_in_doubt(&app(), at).await.unwrap();
+    assert_eq!(redis.store().load(&app()).await.unwrap().in_doubt_since, Some(at));
+}
+
+/// A record that is broken has no token, and is replaced. One of a newer layout is left alone.
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn broken_record_is_replaced() {
+    let redis = Redis::start();
+    let key = |digit: &str| digit.repeat(64).parse().unwrap();
+    let store = redis.builder().encryption_key(key("a")).build().unwrap();
+    let at = UnixMillis::new(1_000);
+    let mut generation = 5;
+    store.compare_and_set(&app(), Generation::default(), token("A", 5, at)).await.unwrap();
+    for command in [
+        "HSET wxsub:{wx1}:record token_encrypted garbage",
+        "HDEL wxsub:{wx1}:record token_encrypted",
+        "HSET wxsub:{wx1}:record generation 0x10",
+        "HSET wxsub:{wx1}:record generation 18446744073709551615",
+        "HSET wxsub:{wx1}:record version broken generation x",
+        "HDEL wxsub:{wx1}:record lifetime_ms",
+    ] {
+        redis.ask(command);
+        let record = store.load(&app()).await.unwrap();
+        let error = record.broken.as_ref().unwrap();
+        assert_eq!(error.kind(), StoreErrorKind::BrokenRecord, "{command}");
+        generation += 1;
+        let new = token("B", generation, at);
+        let stored = store.compare_and_set(&app(), record.generation(), new).await.unwrap();
+        assert!(matches!(stored, CasOutcome::Stored), "{command}: {stored:?}");
+        assert_eq!(store.load(&app()).await.unwrap().generation().get(), generation);
+    }
+}
+
+/// Current and previous key swap their places, and a write uses the current one.
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn encryption_key_is_rotated() {
+    let redis = Redis::start();
+    let key = |digit: &str| digit.repeat(64).parse().unwrap();
+    let old = redis.builder().encryption_key(key("a")).previous_encryption_key(key("b")).build().unwrap();
+    let new = redis.builder().encryption_key(key("b")).previous_encryption_key(key("a")).build().unwrap();
+    let only_new = redis.builder().encryption_key(key("b")).build().unwrap();
+    let now = SystemClock::new().now().wall;
+    old.compare_and_set(&app(), Generation::default(), token("A", 5, now)).await.unwrap();
+    assert_eq!(new.load(&app()).await.unwrap().generation().get(), 5);
+    check(&read_error(&only_new).await, StoreErrorKind::EncryptionKey, Remedy::FixConfig);
+    new.compare_and_set(&app(), Generation::new(5), token("B", 6, now)).await.unwrap();
+    for store in [&old, &only_new] {
+        assert_eq!(store.load(&app()).await.unwrap().generation().get(), 6);
+    }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{
-    CasOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+    CasOutcome, LeaseOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
 };
 use wxsub_core::token::Generation;
 
@@ -56,7 +56,12 @@ impl TokenStore for FlakyStore {
         self.execute(self.store.compare_and_set(app, replaces, token)).await
     }
 
-    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(
+        &self,
+        app: &AppId,
+        holder: &str,
+        length: Duration,
+    ) -> Result<LeaseOutcome, StoreError> {
         self.execute(self.store.acquire_lease(app, holder, length)).await
     }
 

@@ -1,6 +1,7 @@
 //! The store of token records, which several processes can share.
 
 mod error;
+mod upstream_id;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,13 +15,15 @@ use tokio::sync::watch;
 use wxsub_proto::{AccessToken, AppId};
 
 pub use self::error::{StoreError, StoreErrorKind};
+pub use self::upstream_id::UpstreamId;
 use crate::clock::{Clock, ClockReading, MonotonicInstant, SystemClock, UnixMillis};
 use crate::token::{CachedToken, ForceRefreshLog, Generation};
 
 /// Keeps one [`TokenRecord`] per app for several processes.
 ///
 /// The lease saves calls to Weixin. The generation guarantees correctness: an older token never replaces a newer
-/// one, whatever happens to a lease.
+/// one, whatever happens to a lease. So a lease may end early, but never blocks peers: it is short, its holder
+/// renews it, and one that lasts longer than [`MAX_LEASE`] counts as free.
 ///
 /// Every method has its own deadline. An error means "not done, or unknown". The token cache then serves its
 /// current token. It fetches without the store only shortly before that token expires, after Weixin rejected it, or
@@ -28,17 +31,22 @@ use crate::token::{CachedToken, ForceRefreshLog, Generation};
 #[async_trait]
 #[auto_impl(Arc)]
 pub trait TokenStore: Send + Sync + fmt::Debug {
-    /// Reads the record of this app. It is empty if there is none.
+    /// Reads the record of this app. It is empty if there is none. A record that is broken has no token: see
+    /// [`TokenRecord::broken`].
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be read.
+    /// [`StoreError`] if the store cannot be read, or if a peer can read the record and this process cannot. The
+    /// caller must then neither take the lease nor write the record.
     ///
     /// # Cancel safety
     /// Changes nothing.
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError>;
 
-    /// Reads the last token that this process knew, for a start while [`load`](Self::load) fails. `None` unless the
-    /// store has such a fallback.
+    /// Keeps a token that this process serves, for [`load_fallback`](Self::load_fallback). Does not wait.
+    fn save_fallback(&self, _app: &AppId, _token: StoredToken) {}
+
+    /// Reads the last token that this process served, for a start while [`load`](Self::load) fails. `None` unless
+    /// the store has such a fallback.
     ///
     /// # Cancel safety
     /// Changes nothing.
@@ -73,14 +81,20 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     ) -> Result<CasOutcome, StoreError>;
 
     /// Acquires the lease for `length`, unless another holder has it. For its holder, the lease then ends `length`
-    /// from now, sooner or later than before.
+    /// from now, sooner or later than before. Another holder's lease counts as free if it has no end, or if more
+    /// than [`MAX_LEASE`] of it is left.
     ///
     /// # Errors
     /// [`StoreError`] if it is unknown whether the lease was acquired. The token cache treats it as not acquired.
     ///
     /// # Cancel safety
     /// The lease may or may not have been acquired. It expires by itself.
-    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError>;
+    async fn acquire_lease(
+        &self,
+        app: &AppId,
+        holder: &str,
+        length: Duration,
+    ) -> Result<LeaseOutcome, StoreError>;
 
     /// Releases the lease if this holder has it.
     ///
@@ -122,6 +136,19 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError>;
 }
 
+/// The longest lease that any version takes. The store's own clock measures it.
+pub const MAX_LEASE: Duration = Duration::from_secs(30);
+
+/// The outcome of [`TokenStore::acquire_lease`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a lease is free or held")]
+pub enum LeaseOutcome {
+    /// The caller has the lease.
+    Acquired,
+    /// Another holder has it. Contains the name of that holder.
+    HeldBy(String),
+}
+
 /// The outcome of [`TokenStore::compare_and_set`].
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_enums, reason = "compare-and-set has these two ends")]
@@ -138,6 +165,11 @@ pub enum CasOutcome {
 pub struct TokenRecord {
     /// The newest token.
     pub token: Option<StoredToken>,
+    /// The generation of a token that is in the record and cannot be used. A new token must be newer.
+    pub unusable_generation: Generation,
+    /// Why the record has no token although one was stored: the record is broken, and the next lease holder
+    /// replaces it.
+    pub broken: Option<StoreError>,
     /// Since when the token is in doubt, because a fetch may have taken effect although its response was lost.
     pub in_doubt_since: Option<UnixMillis>,
     /// The times of forced refreshes.
@@ -147,7 +179,32 @@ pub struct TokenRecord {
 impl TokenRecord {
     /// Returns the generation of the stored token. Zero if there is none.
     pub fn generation(&self) -> Generation {
-        self.token.as_ref().map_or(Generation::default(), |stored| stored.generation)
+        self.token.as_ref().map_or(self.unusable_generation, |stored| stored.generation)
+    }
+
+    /// Returns the record as a process with this upstream may use it. A token of another upstream that has expired
+    /// counts as none.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::OtherUpstream`] if the token belongs to another upstream and has not expired.
+    pub(crate) fn of_upstream(
+        mut self,
+        own: Option<UpstreamId>,
+        now: ClockReading,
+    ) -> Result<Self, StoreError> {
+        let Some(stored) = &self.token else { return Ok(self) };
+        match (stored.upstream, own) {
+            (Some(other), Some(own)) if other != own => {
+                if stored.to_cached(now).is_valid(now) {
+                    let detail = format!("it has the upstream {other}, and this server has {own}");
+                    return Err(StoreError::new(StoreErrorKind::OtherUpstream, detail));
+                }
+                self.unusable_generation = stored.generation;
+                self.token = None;
+                Ok(self)
+            }
+            _ => Ok(self),
+        }
     }
 }
 
@@ -164,6 +221,8 @@ pub struct StoredToken {
     pub requested_at: UnixMillis,
     /// The time from request to expiry.
     pub lifetime: Duration,
+    /// The upstream that issued it. `None` if it is not recorded.
+    pub upstream: Option<UpstreamId>,
 }
 
 impl StoredToken {
@@ -174,7 +233,13 @@ impl StoredToken {
         requested_at: UnixMillis,
         lifetime: Duration,
     ) -> Self {
-        Self { token, generation, requested_at, lifetime }
+        Self { token, generation, requested_at, lifetime, upstream: None }
+    }
+
+    /// Sets the upstream that issued it.
+    #[must_use]
+    pub fn with_upstream(self, upstream: Option<UpstreamId>) -> Self {
+        Self { upstream, ..self }
     }
 
     /// Returns the token with checked times: its lifetime is at most two hours, and a token requested in the future
@@ -274,14 +339,24 @@ impl TokenStore for MemoryStore {
         }))
     }
 
-    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(
+        &self,
+        app: &AppId,
+        holder: &str,
+        length: Duration,
+    ) -> Result<LeaseOutcome, StoreError> {
         let now = self.clock.now().mono;
         Ok(self.with(app, |entry| {
-            let taken = entry.lease.as_ref().is_some_and(|(other, until)| other != holder && *until > now);
-            if !taken {
-                entry.lease = Some((holder.to_owned(), now + length));
+            let is_held = |until: &MonotonicInstant| *until > now && until.duration_since(now) <= MAX_LEASE;
+            match &entry.lease {
+                Some((other, until)) if other != holder && is_held(until) => {
+                    LeaseOutcome::HeldBy(other.clone())
+                }
+                _ => {
+                    entry.lease = Some((holder.to_owned(), now + length));
+                    LeaseOutcome::Acquired
+                }
             }
-            !taken
         }))
     }
 

@@ -211,7 +211,7 @@ fn expiry_without_failed_attempt_is_no_failure() {
     driver.advance(seconds(4_000));
     let request = fetch(driver.handle(Event::Timer));
     driver.advance(seconds(3_199));
-    driver.finish(&request, FetchOutcome::LeaseHeldByPeer);
+    driver.finish(&request, FetchOutcome::LeaseHeldByPeer { holder: None });
     assert!(driver.due_in() > seconds(1));
     driver.advance(seconds(1));
     fetch(driver.handle(Event::Timer));
@@ -311,7 +311,7 @@ fn report_without_token_gets_attempt_or_failure() {
 fn report_survives_marker_of_peer() {
     let mut driver = Driver::with_token();
     let request = driver.fetch_after(Evidence::Reported);
-    driver.finish(&request, FetchOutcome::LeaseHeldByPeer);
+    driver.finish(&request, FetchOutcome::LeaseHeldByPeer { holder: None });
     driver.read_store(Some(driver.now.wall));
     driver.read_store(None);
     assert!(driver.due_in() < seconds(5), "{:?}", driver.due_in());
@@ -510,7 +510,7 @@ fn store_outage_and_recovery_are_reported_once() {
         |driver| {
             driver.advance(driver.due_in());
             let request = fetch(driver.handle(Event::Timer));
-            driver.finish(&request, FetchOutcome::LeaseHeldByPeer)
+            driver.finish(&request, FetchOutcome::LeaseHeldByPeer { holder: None })
         },
     ];
     let mut driver = Driver::with_token();

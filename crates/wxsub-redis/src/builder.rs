@@ -7,22 +7,26 @@ use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates, TlsMode,
 };
-use tokio::sync::Mutex;
 use wxsub_core::clock::{Clock, SystemClock};
 use zeroize::Zeroizing;
 
 use crate::connection::{RedisConnection, Target};
+use crate::encryption::EncryptionKeys;
 use crate::store::{Keys, RedisStore};
 use crate::{EncryptionKey, RedisConfigError};
+
+/// Returns the password for a new connection. `None` keeps the one in the address.
+type PasswordSource = Box<dyn Fn() -> Option<Zeroizing<String>> + Send + Sync>;
 
 /// Builds a [`RedisStore`].
 pub struct RedisStoreBuilder {
     address: Zeroizing<String>,
-    password: Option<Zeroizing<String>>,
+    password: Option<PasswordSource>,
     prefix: String,
     master: Option<String>,
     certificate_authorities: Option<Vec<u8>>,
     encryption: Option<EncryptionKey>,
+    previous_encryption: Option<EncryptionKey>,
     clock: Arc<dyn Clock>,
 }
 
@@ -39,6 +43,7 @@ impl RedisStore {
             master: None,
             certificate_authorities: None,
             encryption: None,
+            previous_encryption: None,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -47,8 +52,19 @@ impl RedisStore {
 impl RedisStoreBuilder {
     /// Sets the password of Redis. It replaces a password in the address.
     #[must_use]
-    pub fn password(mut self, password: impl Into<String>) -> Self {
-        self.password = Some(Zeroizing::new(password.into()));
+    pub fn password(self, password: impl Into<String>) -> Self {
+        let password = Zeroizing::new(password.into());
+        self.password_from(move || Some(password.clone()))
+    }
+
+    /// Asks for the password before each new connection, for example because it is in a file that changes. It
+    /// replaces a password in the address.
+    #[must_use]
+    pub fn password_from(
+        mut self,
+        source: impl Fn() -> Option<Zeroizing<String>> + Send + Sync + 'static,
+    ) -> Self {
+        self.password = Some(Box::new(source));
         self
     }
 
@@ -80,6 +96,14 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Also decrypts tokens that this key encrypted, while the key is rotated. Each write uses the
+    /// [current key](Self::encryption_key).
+    #[must_use]
+    pub fn previous_encryption_key(mut self, key: EncryptionKey) -> Self {
+        self.previous_encryption = Some(key);
+        self
+    }
+
     /// Sets the clock. The default is the system clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -91,7 +115,7 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     /// [`RedisConfigError`] names the invalid setting.
-    pub fn build(self) -> Result<RedisStore, RedisConfigError> {
+    pub fn build(mut self) -> Result<RedisStore, RedisConfigError> {
         let keys = Keys::with_prefix(&self.prefix).ok_or(RedisConfigError::Prefix)?;
         let has_certificate =
             |pem: &Vec<u8>| String::from_utf8_lossy(pem).contains("-----BEGIN CERTIFICATE-----");
@@ -100,24 +124,37 @@ impl RedisStoreBuilder {
                 "they contain no certificate in PEM".to_owned(),
             ));
         }
-        let mut hosts = parse_addresses(&self.address)?;
-        if let Some(password) = &self.password {
-            hosts = hosts.into_iter().map(|host| with_password(host, password)).collect();
+        let hosts = parse_addresses(&self.address)?;
+        if self.master.is_none() && hosts.len() != 1 {
+            return Err(RedisConfigError::Address);
         }
-        let authorities =
-            |error: redis::RedisError| RedisConfigError::CertificateAuthorities(error.category().to_owned());
-        let target = match &self.master {
-            Some(master) => {
-                let client = self.sentinels(hosts, master).map_err(authorities)?;
-                Target::Sentinel(Box::new(Mutex::new(client)))
+        let (current, previous) = (self.encryption.take(), self.previous_encryption.take());
+        let encryption = current.map(|current| EncryptionKeys { current, previous });
+        let clock = Arc::clone(&self.clock);
+        self.target(&hosts)
+            .map_err(|error| RedisConfigError::CertificateAuthorities(error.category().to_owned()))?;
+        let pattern = keys.channel_pattern();
+        let connection = RedisConnection::new(Box::new(move || self.target(&hosts)), pattern);
+        Ok(RedisStore { connection, keys, encryption, clock })
+    }
+
+    /// What to connect to, with the password of now.
+    fn target(&self, hosts: &[ConnectionInfo]) -> RedisResult<Target> {
+        let password = self.password.as_ref().and_then(|source| source());
+        let hosts: Vec<_> = hosts
+            .iter()
+            .map(|host| match &password {
+                Some(password) => with_password(host.clone(), password),
+                None => host.clone(),
+            })
+            .collect();
+        match (&self.master, hosts.first()) {
+            (None, Some(host)) => Ok(Target::Server(Box::new(self.server(host.clone())?))),
+            (master, _) => {
+                let master = master.as_deref().unwrap_or_default();
+                Ok(Target::Sentinel(Box::new(self.sentinels(hosts, master)?)))
             }
-            None => {
-                let [host] = <[ConnectionInfo; 1]>::try_from(hosts).map_err(|_| RedisConfigError::Address)?;
-                Target::Server(Box::new(self.server(host).map_err(authorities)?))
-            }
-        };
-        let connection = RedisConnection::new(target, keys.channel_pattern());
-        Ok(RedisStore { connection, keys, encryption: self.encryption, clock: self.clock })
+        }
     }
 
     fn certificates(&self) -> Option<TlsCertificates> {

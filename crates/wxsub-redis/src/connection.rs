@@ -17,9 +17,10 @@ use wxsub_core::store::StoreError;
 use wxsub_core::token::Generation;
 
 use crate::error::to_store_error;
+use crate::scripts;
 
 /// Limit for opening a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Limit for one response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -29,12 +30,15 @@ pub(crate) enum Target {
     /// One server.
     Server(Box<Client>),
     /// The server that the sentinels name as the master.
-    Sentinel(Box<Mutex<SentinelClient>>),
+    Sentinel(Box<SentinelClient>),
 }
+
+/// Returns the target of a new connection.
+type TargetSource = Box<dyn Fn() -> RedisResult<Target> + Send + Sync>;
 
 /// One multiplexed connection, shared by all calls.
 pub(crate) struct RedisConnection {
-    target: Target,
+    target: TargetSource,
     current: Mutex<Option<MultiplexedConnection>>,
     /// The pattern of the channels to subscribe to.
     channel_pattern: String,
@@ -42,7 +46,7 @@ pub(crate) struct RedisConnection {
 }
 
 impl RedisConnection {
-    pub(crate) fn new(target: Target, channel_pattern: String) -> Self {
+    pub(crate) fn new(target: TargetSource, channel_pattern: String) -> Self {
         Self { target, current: Mutex::new(None), channel_pattern, notifications: Arc::default() }
     }
 
@@ -72,30 +76,38 @@ impl RedisConnection {
                 notifications.on_push(push);
                 Ok::<(), Infallible>(())
             });
-        let mut connection = match &self.target {
+        let connection = match (self.target)()? {
             Target::Server(client) => client.get_multiplexed_async_connection_with_config(&config).await?,
-            Target::Sentinel(sentinels) => {
-                sentinels.lock().await.get_async_connection_with_config(&config).await?
-            }
+            Target::Sentinel(mut sentinels) => sentinels.get_async_connection_with_config(&config).await?,
         };
-        // Without the right to subscribe, the token cache learns of new tokens by polling.
-        let _ = connection.psubscribe(&self.channel_pattern).await;
+        // Both at once, because Redis may be far away. Without the right to subscribe, the token cache learns of new
+        // tokens by polling. A script that is not loaded is loaded when it runs.
+        let (mut subscriber, mut loader) = (connection.clone(), connection.clone());
+        let mut scripts = redis::pipe();
+        for script in scripts::ALL {
+            scripts.load_script(script).ignore();
+        }
+        let _ = tokio::join!(
+            subscriber.psubscribe(&self.channel_pattern),
+            scripts.query_async::<()>(&mut loader),
+        );
         Ok(current.insert(connection).clone())
     }
 }
 
-/// Whether a new connection may help: this one is broken, or its server is not the master any more.
+/// Whether a new connection may help: this one is broken, its server is not the master any more, or the password has
+/// changed.
 fn should_reconnect(error: &RedisError) -> bool {
-    let demoted = matches!(error.code(), Some("READONLY" | "LOADING" | "MASTERDOWN"));
-    demoted || error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error()
+    let refused = ["READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "WRONGPASS"];
+    error.code().is_some_and(|code| refused.contains(&code))
+        || error.is_io_error()
+        || error.is_timeout()
+        || error.is_unrecoverable_error()
 }
 
 impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.target {
-            Target::Server(_) => "RedisConnection(server)",
-            Target::Sentinel(_) => "RedisConnection(sentinels)",
-        })
+        f.write_str("RedisConnection")
     }
 }
 

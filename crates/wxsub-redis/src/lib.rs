@@ -25,6 +25,7 @@ mod connection;
 mod encryption;
 mod error;
 mod record;
+mod scripts;
 mod store;
 
 pub use builder::RedisStoreBuilder;

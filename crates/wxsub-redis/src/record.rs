@@ -5,14 +5,18 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
+use wxsub_core::proto::endpoint::token::MAX_LIFETIME;
 use wxsub_core::proto::{AccessToken, AppId};
-use wxsub_core::store::{StoreError, StoreErrorKind, StoredToken, TokenRecord};
+use wxsub_core::store::{StoreError, StoreErrorKind, StoredToken, TokenRecord, UpstreamId};
 use wxsub_core::token::{ForceRefreshLog, Generation};
 
-use crate::EncryptionKey;
+use crate::encryption::{EncryptionKeys, OpenError};
 
 /// Clocks that differ by at most this much count as equal.
 const CLOCK_SKEW_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// Maximum difference between correct clocks, as in the token cache.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// The fields of the hash, and the Redis time at which they were read.
 pub(crate) struct RecordFields {
@@ -34,62 +38,93 @@ impl RecordFields {
     pub(crate) fn parse(
         &self,
         app: &AppId,
-        key: Option<&EncryptionKey>,
+        keys: Option<&EncryptionKeys>,
         now: UnixMillis,
     ) -> Result<TokenRecord, StoreError> {
-        if let Some(version) = self.fields.get("version").filter(|version| *version != "1") {
-            let version: String = version.chars().filter(char::is_ascii_graphic).take(16).collect();
+        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if let Some(version) =
+            self.fields.get("version").filter(|version| *version != "1" && is_digits(version))
+        {
+            let version: String = version.chars().take(16).collect();
             let detail = format!("it has layout {version}, and this version knows layout 1");
             return Err(StoreError::new(StoreErrorKind::NewerLayout, detail));
         }
         let mut record = TokenRecord::default();
-        let generation = Generation::new(self.number("generation")?.unwrap_or_default());
-        // `Generation::new` maps a number above its maximum to the default. Without a generation a token cannot be compared.
-        if generation > Generation::default() {
-            record.token = Some(self.token(app, generation, key, now)?);
+        let generation = self.fields.get("generation").filter(|text| is_digits(text));
+        // `Generation::new` maps a number above its maximum to the default, and the scripts do the same.
+        let generation =
+            generation.and_then(|text| text.parse().ok()).map_or_else(Generation::default, Generation::new);
+        match self.token(app, generation, keys, now) {
+            Ok(token) => record.token = token,
+            Err(error) if error.kind() == StoreErrorKind::BrokenRecord => {
+                record.unusable_generation = generation;
+                record.broken = Some(error);
+            }
+            // A peer that had the other key would have replaced a token that has expired.
+            Err(_) if self.is_expired(now) => record.unusable_generation = generation,
+            Err(error) => return Err(error),
         }
-        record.in_doubt_since = self.number("in_doubt_since_ms")?.map(UnixMillis::new);
-        record.forced = parse_force_log(self.fields.get("forced_at_ms").map_or("", String::as_str))?;
+        record.in_doubt_since = self.number("in_doubt_since_ms").ok().flatten().map(UnixMillis::new);
+        record.forced = parse_force_log(self.fields.get("forced_at_ms").map_or("", String::as_str));
         Ok(record)
     }
 
+    /// `None` if no token was stored yet.
     fn token(
         &self,
         app: &AppId,
         generation: Generation,
-        key: Option<&EncryptionKey>,
+        keys: Option<&EncryptionKeys>,
         now: UnixMillis,
-    ) -> Result<StoredToken, StoreError> {
-        let token = match (self.fields.get("token_encrypted"), self.fields.get("token"), key) {
-            (Some(sealed), _, Some(key)) => key.open(app, generation, sealed)?,
-            (Some(_), _, None) => {
-                return Err(StoreError::new(
-                    StoreErrorKind::EncryptionKey,
-                    "there is no encryption key here",
-                ));
+    ) -> Result<Option<StoredToken>, StoreError> {
+        let field = |name| self.fields.get(name).map(String::as_str);
+        let (sealed, plain) = (field("token_encrypted"), field("token"));
+        if field("generation").is_none() && sealed.is_none() && plain.is_none() {
+            return Ok(None);
+        }
+        if generation == Generation::default() {
+            return Err(broken("field generation is no generation"));
+        }
+        let (requested_at, lifetime) =
+            (self.requested_at(now)?, Duration::from_millis(self.required("lifetime_ms")?));
+        let other_key = |detail| StoreError::new(StoreErrorKind::EncryptionKey, detail);
+        let token = match (sealed, plain, keys) {
+            (Some(sealed), _, Some(keys)) => {
+                keys.open(app, generation, sealed, field("key_id")).map_err(|error| match error {
+                    OpenError::Broken => broken("field token_encrypted cannot be decrypted"),
+                    OpenError::OtherKey => other_key("cannot decrypt the token"),
+                })?
             }
+            (Some(_), _, None) => return Err(other_key("there is no encryption key here")),
             (None, Some(token), _) => {
-                AccessToken::new(token.as_str()).map_err(|_| broken("field token is no access token"))?
+                AccessToken::new(token).map_err(|_| broken("field token is no access token"))?
             }
-            (None, None, _) => {
-                return Err(broken("field token is missing"));
-            }
+            (None, None, _) => return Err(broken("field token is missing")),
         };
-        Ok(StoredToken::new(
-            token,
-            generation,
-            self.requested_at(now)?,
-            Duration::from_millis(self.required("lifetime_ms")?),
-        ))
+        let upstream = field("upstream").and_then(UpstreamId::parse);
+        Ok(Some(StoredToken::new(token, generation, requested_at, lifetime).with_upstream(upstream)))
+    }
+
+    /// Whether the token has expired, on the clock of this process.
+    fn is_expired(&self, now: UnixMillis) -> bool {
+        let lifetime = self.required("lifetime_ms").map(Duration::from_millis);
+        let times = self.requested_at(now).and_then(|requested_at| Ok((requested_at, lifetime?)));
+        times.is_ok_and(|(requested_at, lifetime)| now.since(requested_at) >= lifetime.min(MAX_LIFETIME))
     }
 
     /// When the token was requested, on the local clock.
     ///
     /// Age uses Redis time, so clock skew between servers does not matter. If the local clock agrees with the writer's, the
-    /// result is the stored time. If the stored time lies in the future, the result does too.
+    /// result is the stored time. If the time of the request or of the write lies in the future, the result does too.
     fn requested_at(&self, now: UnixMillis) -> Result<UnixMillis, StoreError> {
         let stored = UnixMillis::new(self.required("requested_at_ms")?);
-        let stored_for = i128::from(self.now.get()) - i128::from(self.required::<u64>("stored_at_ms")?);
+        let stored_at = UnixMillis::new(self.required("stored_at_ms")?);
+        let ahead = stored_at.since(self.now);
+        if ahead > MAX_CLOCK_SKEW {
+            // The clock of Redis was set back, so the age is unknown.
+            return Ok(now + ahead);
+        }
+        let stored_for = i128::from(self.now.get()) - i128::from(stored_at.get());
         let age = stored_for + i128::from(self.required::<i64>("age_ms")?);
         let requested_at = (i128::from(now.get()) - age).max(0);
         let requested_at = UnixMillis::new(u64::try_from(requested_at).unwrap_or(u64::MAX));
@@ -102,11 +137,9 @@ fn broken(detail: impl Into<String>) -> StoreError {
     StoreError::new(StoreErrorKind::BrokenRecord, detail)
 }
 
-/// Parses the times of forced refreshes: milliseconds, separated by commas.
-pub(crate) fn parse_force_log(text: &str) -> Result<ForceRefreshLog, StoreError> {
-    let parse = |text: &str| text.parse().map(UnixMillis::new);
-    let used: Result<_, _> = text.split(',').filter(|text| !text.is_empty()).map(parse).collect();
-    used.map(ForceRefreshLog::new).map_err(|_| broken("field forced_at_ms is not a list of numbers"))
+/// Parses the times of forced refreshes: milliseconds, separated by commas. Ignores what is no time.
+pub(crate) fn parse_force_log(text: &str) -> ForceRefreshLog {
+    ForceRefreshLog::new(text.split(',').filter_map(|text| text.parse().ok()).map(UnixMillis::new).collect())
 }
 
 /// Formats the times of forced refreshes for the record.
@@ -155,59 +188,72 @@ mod tests {
         assert_eq!(parse(&fields(&GOOD), 1_001_999).unwrap().token.unwrap().requested_at.get(), 899_000);
     }
 
+    fn with(changes: &[(&str, &str)]) -> RecordFields {
+        let mut changed = fields(&GOOD);
+        for (name, value) in changes {
+            changed.fields.insert((*name).to_owned(), (*value).to_owned());
+        }
+        changed
+    }
+
     #[test]
-    fn unreadable_field_is_named_without_its_value() {
+    fn broken_record_has_no_token_and_names_the_field() {
         let cases = [
-            ("version", "2", "has layout 2, and this version knows layout 1"),
-            ("generation", "x", "field generation"),
-            ("lifetime_ms", "-1", "field lifetime_ms"),
-            ("requested_at_ms", "", "field requested_at_ms"),
-            ("token", "", "field token is no access token"),
-            ("token_encrypted", "x", "no encryption key here"),
-            ("in_doubt_since_ms", "soon", "field in_doubt_since_ms"),
-            ("forced_at_ms", "1,x", "field forced_at_ms"),
+            ("generation", "x", 0, "field generation"),
+            ("generation", "+7", 0, "field generation"),
+            ("generation", "18446744073709551615", 0, "field generation"),
+            ("lifetime_ms", "-1", 7, "field lifetime_ms"),
+            ("requested_at_ms", "", 7, "field requested_at_ms"),
+            ("token", "", 7, "field token is no access token"),
         ];
-        for (name, value, expected) in cases {
-            let mut invalid = fields(&GOOD);
-            invalid.fields.insert(name.to_owned(), value.to_owned());
-            let error = parse(&invalid, 1_000_000).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
+        for (name, value, generation, expected) in cases {
+            let record = parse(&with(&[(name, value)]), 1_000_000).unwrap();
+            let error = record.broken.as_ref().unwrap().to_string();
+            assert!(record.token.is_none() && error.contains(expected), "{error}");
+            assert_eq!(record.generation().get(), generation, "{name}");
         }
-        for missing in ["token", "lifetime_ms", "requested_at_ms", "stored_at_ms", "age_ms"] {
-            let mut invalid = fields(&GOOD);
-            invalid.fields.remove(missing);
-            assert!(parse(&invalid, 1_000_000).unwrap_err().to_string().contains(missing));
+        for missing in ["token", "generation", "lifetime_ms", "requested_at_ms", "stored_at_ms", "age_ms"] {
+            let mut incomplete = fields(&GOOD);
+            incomplete.fields.remove(missing);
+            let error = parse(&incomplete, 1_000_000).unwrap().broken.unwrap().to_string();
+            assert!(error.contains(missing), "{error}");
         }
+    }
+
+    #[test]
+    fn wrong_marker_and_forced_refreshes_do_not_hide_the_token() {
+        let record =
+            parse(&with(&[("in_doubt_since_ms", "soon"), ("forced_at_ms", "1,x")]), 1_000_000).unwrap();
+        assert!(record.token.is_some() && record.in_doubt_since.is_none());
+        assert_eq!(record.forced, parse_force_log("1"));
+    }
+
+    #[test]
+    fn record_of_others_is_an_error_until_its_token_has_expired() {
+        let newer = parse(&with(&[("version", "2")]), 1_000_000).unwrap_err();
+        assert_eq!(newer.kind(), StoreErrorKind::NewerLayout);
+        let sealed = with(&[("token_encrypted", "x")]);
+        assert_eq!(parse(&sealed, 1_000_000).unwrap_err().kind(), StoreErrorKind::EncryptionKey);
+        let expired = RecordFields { now: UnixMillis::new(8_099_000), ..sealed };
+        let record = parse(&expired, 8_099_000).unwrap();
+        assert!(record.token.is_none() && record.broken.is_none());
+        assert_eq!(record.generation().get(), 7);
     }
 
     #[test]
     fn forced_refreshes_round_trip_as_a_list() {
-        assert_eq!(format_force_log(&parse_force_log("10,20").unwrap()), "10,20");
-        assert_eq!(parse_force_log("").unwrap(), ForceRefreshLog::default());
+        assert_eq!(format_force_log(&parse_force_log("10,20")), "10,20");
+        assert_eq!(parse_force_log(""), ForceRefreshLog::default());
     }
 
-    /// Case 1: the clock of Redis was set back after the record was written. Case 2: the clock of the writer was wrong.
+    /// Cases 1 and 2: the clock of Redis was set back after the record was written, in case 2 by as much as the token was
+    /// old. Case 3: the clock of the writer was wrong.
     #[test]
     fn record_from_the_future_keeps_its_future_time() {
-        for (name, value) in [("stored_at_ms", "4600000"), ("age_ms", "-3700000")] {
-            let mut invalid = fields(&GOOD);
-            invalid.fields.insert(name.to_owned(), value.to_owned());
-            let requested_at = parse(&invalid, 1_000_000).unwrap().token.unwrap().requested_at;
-            assert!(
-                requested_at.since(UnixMillis::new(1_000_000)).as_secs() >= 3_599,
-                "{name}: {requested_at:?}"
-            );
+        for (stored_at, age) in [("4600000", "1000"), ("4600000", "3600000"), ("900000", "-3700000")] {
+            let record = parse(&with(&[("stored_at_ms", stored_at), ("age_ms", age)]), 1_000_000).unwrap();
+            let requested_at = record.token.unwrap().requested_at;
+            assert!(requested_at.since(UnixMillis::new(1_000_000)).as_secs() >= 3_599, "{requested_at:?}");
         }
-    }
-
-    #[test]
-    fn generation_above_the_maximum_yields_no_token_even_if_encrypted() {
-        let mut invalid = fields(&GOOD);
-        invalid.fields.insert("generation".to_owned(), u64::MAX.to_string());
-        invalid.fields.insert("token_encrypted".to_owned(), "x".to_owned());
-        invalid.fields.insert("in_doubt_since_ms".to_owned(), "7".to_owned());
-        let record = parse(&invalid, 1_000_000).unwrap();
-        assert!(record.token.is_none() && record.generation() == Generation::default());
-        assert_eq!(record.in_doubt_since, Some(UnixMillis::new(7)));
     }
 }

@@ -1,28 +1,21 @@
 //! [`TokenStore`] on Redis. Every read or change is one script, so it is atomic.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::Script;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{CasOutcome, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore};
+use wxsub_core::store::{
+    CasOutcome, LeaseOutcome, MAX_LEASE, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+};
 use wxsub_core::token::Generation;
 
-use crate::EncryptionKey;
 use crate::connection::RedisConnection;
+use crate::encryption::EncryptionKeys;
 use crate::record::{RecordFields, format_force_log, parse_force_log};
-
-static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/load.lua")));
-static COMPARE_AND_SET: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/compare_and_set.lua")));
-static ACQUIRE_LEASE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/acquire_lease.lua")));
-static RELEASE_LEASE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/release_lease.lua")));
-static SET_FIELD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/set_field.lua")));
+use crate::scripts::{ACQUIRE_LEASE, COMPARE_AND_SET, LOAD, RELEASE_LEASE, SET_FIELD};
 
 /// How often a compare-and-set is tried while peers change the same field.
 const MAX_CAS_ATTEMPTS: usize = 5;
@@ -38,7 +31,7 @@ const FORCED_AT: &str = "forced_at_ms";
 pub struct RedisStore {
     pub(crate) connection: RedisConnection,
     pub(crate) keys: Keys,
-    pub(crate) encryption: Option<EncryptionKey>,
+    pub(crate) encryption: Option<EncryptionKeys>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -90,17 +83,21 @@ impl TokenStore for RedisStore {
         replaces: Generation,
         token: StoredToken,
     ) -> Result<CasOutcome, StoreError> {
-        let (field, value) = match &self.encryption {
-            Some(key) => ("token_encrypted", key.seal(app, token.generation, &token.token)?),
-            None => ("token", token.token.expose_secret().to_owned()),
+        let sealed = match &self.encryption {
+            Some(keys) => keys.seal(app, token.generation, &token.token)?.to_vec(),
+            None => vec![("token", token.token.expose_secret().to_owned())],
         };
         let started_at = self.clock.now().wall;
         let age = i128::from(started_at.get()) - i128::from(token.requested_at.get());
         let age = i64::try_from(age).unwrap_or(if age < 0 { i64::MIN } else { i64::MAX });
         let mut script = COMPARE_AND_SET.key(self.keys.record(app));
-        script.arg(replaces.get()).arg(token.generation.get()).arg(field).arg(value);
-        script.arg(token.requested_at.get()).arg(age).arg(millis(token.lifetime)).arg(self.keys.changes(app));
-        script.arg(Generation::MAX.get());
+        script.arg(replaces.get()).arg(token.generation.get()).arg(Generation::MAX.get());
+        script.arg(self.keys.changes(app)).arg(&sealed);
+        script.arg("requested_at_ms").arg(token.requested_at.get());
+        script.arg("age_ms").arg(age).arg("lifetime_ms").arg(millis(token.lifetime));
+        if let Some(upstream) = token.upstream {
+            script.arg("upstream").arg(upstream.to_string());
+        }
         let (stored, now, fields): (bool, u64, HashMap<String, String>) =
             self.connection.run(&script).await?;
         if stored {
@@ -110,9 +107,16 @@ impl TokenStore for RedisStore {
         self.parse(app, &fields, started_at).map(CasOutcome::Conflict)
     }
 
-    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(
+        &self,
+        app: &AppId,
+        holder: &str,
+        length: Duration,
+    ) -> Result<LeaseOutcome, StoreError> {
         let mut script = ACQUIRE_LEASE.key(self.keys.lease(app));
-        self.connection.run(script.arg(holder).arg(millis(length).max(1))).await
+        script.arg(holder).arg(millis(length).max(1)).arg(millis(MAX_LEASE));
+        let other: Option<String> = self.connection.run(&script).await?;
+        Ok(other.map_or(LeaseOutcome::Acquired, LeaseOutcome::HeldBy))
     }
 
     async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
@@ -143,7 +147,7 @@ impl TokenStore for RedisStore {
         self.parse(app, &fields, started_at)?;
         let mut before = fields.fields.get(FORCED_AT).cloned().unwrap_or_default();
         for _ in 0..MAX_CAS_ATTEMPTS {
-            let mut log = parse_force_log(&before)?;
+            let mut log = parse_force_log(&before);
             if !log.try_acquire(now) {
                 return Ok(false);
             }
@@ -162,7 +166,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The key names of an app, with a common prefix. The braces put them on one node of a Redis Cluster.
+/// The key names of an app, with a common prefix. A Redis Cluster is not supported, although the braces would put the
+/// keys of one app on one node.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys(String);
 

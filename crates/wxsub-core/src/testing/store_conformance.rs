@@ -8,7 +8,7 @@ use std::time::Duration;
 use wxsub_proto::{AccessToken, AppId};
 
 use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
-use crate::store::{CasOutcome, StoredToken, TokenStore};
+use crate::store::{CasOutcome, LeaseOutcome, MAX_LEASE, StoredToken, TokenStore};
 use crate::token::Generation;
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -42,6 +42,7 @@ pub async fn run(make: impl Fn() -> Arc<dyn TokenStore>) {
     stored_token_is_loaded(&*make()).await;
     older_token_never_replaces_a_newer(&*make()).await;
     lease_has_one_holder(&*make()).await;
+    lease_that_is_too_long_is_free(&*make()).await;
     marker_stays_until_a_token_is_stored(&*make()).await;
     forced_refreshes_are_rate_limited(&*make()).await;
     forced_refreshes_in_the_future_do_not_count(&*make()).await;
@@ -77,15 +78,32 @@ async fn older_token_never_replaces_a_newer(store: &dyn TokenStore) {
     assert_eq!(store.load(&app).await.unwrap().generation().get(), 6);
 }
 
+async fn is_leased(store: &dyn TokenStore, app: &AppId, holder: &str, length: Duration) -> bool {
+    store.acquire_lease(app, holder, length).await.unwrap() == LeaseOutcome::Acquired
+}
+
 async fn lease_has_one_holder(store: &dyn TokenStore) {
     let app = app("wx1");
-    assert!(store.acquire_lease(&app, "one", LONG).await.unwrap());
-    assert!(!store.acquire_lease(&app, "two", LONG).await.unwrap());
-    assert!(store.acquire_lease(&app, "one", LONG).await.unwrap(), "a holder extends its lease");
+    let held_by_one = LeaseOutcome::HeldBy("one".to_owned());
+    assert!(is_leased(store, &app, "one", MAX_LEASE).await);
+    assert_eq!(store.acquire_lease(&app, "two", MAX_LEASE).await.unwrap(), held_by_one);
+    assert!(is_leased(store, &app, "one", MAX_LEASE).await, "a holder extends its lease");
     store.release_lease(&app, "two").await.unwrap();
-    assert!(!store.acquire_lease(&app, "two", LONG).await.unwrap(), "only the holder releases it");
+    assert_eq!(
+        store.acquire_lease(&app, "two", MAX_LEASE).await.unwrap(),
+        held_by_one,
+        "only the holder releases it"
+    );
     store.release_lease(&app, "one").await.unwrap();
-    assert!(store.acquire_lease(&app, "two", LONG).await.unwrap());
+    assert!(is_leased(store, &app, "two", MAX_LEASE).await);
+}
+
+/// No holder takes a lease for an hour: the clock of the store was set back, or a dump was restored.
+async fn lease_that_is_too_long_is_free(store: &dyn TokenStore) {
+    let app = app("wx1");
+    assert!(is_leased(store, &app, "one", LONG).await);
+    assert!(is_leased(store, &app, "two", MAX_LEASE).await);
+    assert!(!is_leased(store, &app, "one", LONG).await, "the new lease counts");
 }
 
 async fn marker_stays_until_a_token_is_stored(store: &dyn TokenStore) {
@@ -152,10 +170,10 @@ async fn apps_are_independent(store: &dyn TokenStore) {
     let (one, two) = (app("wx1"), app("wx2"));
     put(store, &one, 0, token("A", 5)).await;
     store.set_in_doubt(&one, UnixMillis::new(10)).await.unwrap();
-    assert!(store.acquire_lease(&one, "one", LONG).await.unwrap());
+    assert!(is_leased(store, &one, "one", MAX_LEASE).await);
     let other = store.load(&two).await.unwrap();
     assert!(other.token.is_none() && other.in_doubt_since.is_none());
-    assert!(store.acquire_lease(&two, "two", LONG).await.unwrap());
+    assert!(is_leased(store, &two, "two", MAX_LEASE).await);
     assert!(matches!(put(store, &two, 0, token("B", 3)).await, CasOutcome::Stored));
     assert_eq!(store.load(&one).await.unwrap().generation().get(), 5);
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::clock::{Clock, ClockReading, SystemClock};
 use crate::hosts::Hosts;
 use crate::jitter::random_seed;
-use crate::store::{MemoryStore, TokenStore};
+use crate::store::{MemoryStore, TokenStore, UpstreamId};
 use crate::transport::Transport;
 
 /// Maximum number of queued requests. More callers wait.
@@ -53,6 +53,23 @@ impl TokenCache {
     /// Returns the time on the clock of this cache.
     pub fn now(&self) -> ClockReading {
         self.clock.now()
+    }
+
+    /// Ends the refresh task, before the cache or the process ends: a running attempt gets 5 s to end. After that it
+    /// is given up, and its lease is released, so that a peer can fetch at once. Without this call the lease
+    /// expires by itself, within 6 s.
+    ///
+    /// A later call for a token starts the task again.
+    ///
+    /// # Cancel safety
+    /// The task ends all the same.
+    pub async fn close(&self) {
+        if self.task_slot.is_running() {
+            let (sender, closed) = oneshot::channel();
+            // An error means that the task has ended.
+            let _ = self.requests.send(Request::Close(sender)).await;
+            let _ = closed.await;
+        }
     }
 
     /// Starts the task unless it is running.
@@ -277,10 +294,12 @@ impl TokenCacheBuilder<WeixinSettings> {
         let (appid, secret) = (errors.keep(appid), errors.keep(secret));
         let (appid, secret) = errors.finish(appid.zip(secret))?;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let hosts = Hosts::new(bases.unwrap_or_default());
+        let bases = bases.unwrap_or_default();
+        let upstream_id = UpstreamId::new(bases.first(), endpoint);
+        let hosts = Hosts::new(bases);
         let upstream =
             WeixinUpstream { appid, secret, endpoint, hosts, transport, clock: Arc::clone(&clock) };
-        Ok(build(Arc::new(upstream), store, clock, seed, observer))
+        Ok(build(Arc::new(upstream), Some(upstream_id), store, clock, seed, observer))
     }
 }
 
@@ -288,13 +307,14 @@ impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
     /// Builds the cache. It fetches nothing yet.
     pub fn build(self) -> TokenCache {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        build(self.upstream, None, clock, self.seed, self.observer)
+        build(self.upstream, None, None, clock, self.seed, self.observer)
     }
 }
 
 /// Builds a cache. Without a store, the token is not shared.
 fn build(
     upstream: Arc<dyn TokenUpstream>,
+    upstream_id: Option<UpstreamId>,
     store: Option<Arc<dyn TokenStore>>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
@@ -310,6 +330,7 @@ fn build(
         appid: appid.clone(),
         upstream,
         behavior,
+        upstream_id,
         holder: format!("{:016x}", random_seed()),
         store: store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock)))),
         clock: Arc::clone(&clock),

@@ -38,6 +38,8 @@ pub enum Event {
     },
     /// The store was read, and has no token.
     StoreEmpty,
+    /// The store was read. The record is broken, and the next lease holder replaces it.
+    RecordBroken(StoreError),
     /// The store could not be read.
     StoreReadFailed(StoreError),
     /// The store was behind, and has the current token now.
@@ -79,7 +81,10 @@ pub enum FetchOutcome {
         lost_race: bool,
     },
     /// A peer has the lease and fetches.
-    LeaseHeldByPeer,
+    LeaseHeldByPeer {
+        /// The name of the peer. `None` if this process lost the lease because it was too slow.
+        holder: Option<String>,
+    },
     /// The store failed, and the request does not allow a fetch without lease.
     StoreUnavailable(StoreError),
     /// The attempt failed.
@@ -110,8 +115,10 @@ pub struct FetchRequest {
     pub known: Generation,
     /// Timeout of the attempt.
     pub timeout: Duration,
-    /// Length of the lease. It is longer than the attempt.
+    /// Length of the lease. Its holder renews it while the attempt runs.
     pub lease: Duration,
+    /// Length of the lease that is kept after a failure which peers would share.
+    pub backoff_lease: Duration,
     /// Whether to fetch even if the store is unavailable.
     pub allow_without_lease: bool,
     /// The token that Weixin rejected. It must not be adopted again.

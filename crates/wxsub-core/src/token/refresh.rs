@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wxsub_proto::Remedy;
 
-use super::schedule::{self, LEASE, RetryContext};
+use super::schedule::{self, RetryContext, UNLEASED_START_DELAY};
 use super::status::SAFE_OVERLAP;
 use super::{
     Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, RefreshMode, ReportOutcome,
@@ -16,7 +16,7 @@ use super::{
 use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use crate::jitter::Jitter;
 use crate::rate_limit::TokenBucket;
-use crate::store::StoreError;
+use crate::store::{MAX_LEASE, StoreError, StoreErrorKind};
 
 /// How long an attempt with a lost response can explain a rejection: five minutes of overlap, and one minute for
 /// the response.
@@ -115,6 +115,8 @@ struct InDoubt {
 #[derive(Debug, Default)]
 struct StoreHealth {
     problem: Option<StoreFailure>,
+    /// The peer that has the lease, if it had it in the last attempt too.
+    awaited_holder: Option<AwaitedHolder>,
     /// Since when reads fail outside of attempts.
     reads_fail_since: Option<MonotonicInstant>,
     /// The highest generation known before the current token was fetched without the store. `None` if the store
@@ -131,6 +133,14 @@ struct StoreFailure {
     since: ClockReading,
     /// Whether only reads failed. Then a read that succeeds ends it.
     is_read_only: bool,
+}
+
+/// A peer that has the lease, and when attempts first and last found it there.
+#[derive(Debug)]
+struct AwaitedHolder {
+    name: String,
+    since: MonotonicInstant,
+    seen: MonotonicInstant,
 }
 
 /// The reports of clients.
@@ -188,6 +198,13 @@ impl RefreshState {
             }
             Event::FetchFinished { attempt, outcome } => self.on_fetch_finished(now, attempt, outcome),
             Event::StoreEmpty => self.record_read(),
+            Event::RecordBroken(error) => {
+                self.store.reads_fail_since = None;
+                self.record_store_down(now, error, true);
+                if self.attempt.is_none() && self.failures.count == 0 {
+                    self.expedite_refresh(now);
+                }
+            }
             Event::StoreReadFailed(error) => self.on_store_read_failed(now, error),
             Event::StorePublished { generation, replaced } => {
                 self.record_store_up();
@@ -352,6 +369,7 @@ impl RefreshState {
             known,
             timeout: schedule::timeout(self.current.as_deref()),
             lease: schedule::lease(self.current.as_deref()),
+            backoff_lease: schedule::backoff_lease(self.current.as_deref()),
             allow_without_lease: self.delay_until_unleased_fetch(now).is_zero(),
             rejected: self.rejected.clone(),
         }));
@@ -359,6 +377,9 @@ impl RefreshState {
 
     fn on_fetch_finished(&mut self, now: ClockReading, number: u64, outcome: FetchOutcome) {
         let Some(attempt) = self.attempt.take_if(|attempt| attempt.number == number) else { return };
+        if !matches!(outcome, FetchOutcome::LeaseHeldByPeer { .. }) {
+            self.store.awaited_holder = None;
+        }
         match outcome {
             FetchOutcome::Issued(token) => {
                 self.record_store_up();
@@ -376,8 +397,8 @@ impl RefreshState {
                     self.mark_in_doubt(now, attempt.started_at.wall);
                 }
             }
-            FetchOutcome::LeaseHeldByPeer => {
-                self.record_store_up();
+            FetchOutcome::LeaseHeldByPeer { holder } => {
+                self.on_lease_held(now, holder);
                 self.next_attempt_at = Some(now + schedule::peer_poll_delay(&mut self.jitter));
             }
             FetchOutcome::StoreUnavailable(error) => self.on_store_unavailable(now, error),
@@ -649,7 +670,7 @@ impl RefreshState {
         let wait = schedule::peer_poll_delay(&mut self.jitter);
         self.next_attempt_at = Some(now + wait.min(unleased_in.max(Duration::from_millis(100))));
         if self.current.is_none() || self.reports.pending.is_some() {
-            let wait = Some(unleased_in.min(LEASE));
+            let wait = Some(unleased_in.min(UNLEASED_START_DELAY));
             self.publish_failure(TokenError::new(TokenErrorKind::StoreUnavailable(error), wait));
         }
     }
@@ -667,8 +688,28 @@ impl RefreshState {
             // A peer that was fetching at the start of the outage has finished after this time.
             (None, problem) => {
                 let failing_for = |problem: &StoreFailure| now.mono.duration_since(problem.since.mono);
-                LEASE.saturating_sub(problem.as_ref().map_or(Duration::ZERO, failing_for))
+                UNLEASED_START_DELAY.saturating_sub(problem.as_ref().map_or(Duration::ZERO, failing_for))
             }
+        }
+    }
+
+    /// A peer has the lease. That is a problem if it is the same peer for longer than any attempt takes.
+    fn on_lease_held(&mut self, now: ClockReading, holder: Option<String>) {
+        let known = self.store.awaited_holder.take();
+        self.store.awaited_holder = holder.map(|name| {
+            let is_same =
+                |known: &AwaitedHolder| known.name == name && now.mono.duration_since(known.seen) < MAX_LEASE;
+            let since = known.filter(is_same).map_or(now.mono, |known| known.since);
+            AwaitedHolder { name, since, seen: now.mono }
+        });
+        let held =
+            self.store.awaited_holder.as_ref().map(|peer| (now.mono.duration_since(peer.since), &peer.name));
+        match held {
+            Some((held, name)) if held > MAX_LEASE => {
+                let detail = format!("the holder {name} has had the lease for {} s", held.as_secs());
+                self.record_store_down(now, StoreError::new(StoreErrorKind::LeaseHeld, detail), false);
+            }
+            _ => self.record_store_up(),
         }
     }
 

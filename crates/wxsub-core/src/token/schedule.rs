@@ -49,12 +49,24 @@ pub(super) fn timeout(current: Option<&CachedToken>) -> Duration {
     current.map_or(max_timeout, |token| max_timeout.min(token.lifetime() / 8).max(Duration::from_millis(250)))
 }
 
-/// The maximum length of a lease.
-pub(super) const LEASE: Duration = Duration::from_secs(30);
+/// How long a lease lasts that is not renewed. A peer takes over after this time and one more look.
+const LEASE: Duration = Duration::from_secs(6);
 
-/// Returns the length of a lease: longer than the timeout of an attempt, shorter than the time left for a refresh.
+/// How long a lease is kept after a failure which peers would share.
+const BACKOFF_LEASE: Duration = Duration::from_secs(10);
+
+/// How long a start waits for the store before it fetches without lease. A peer that was fetching when the store
+/// failed has finished after this time.
+pub(super) const UNLEASED_START_DELAY: Duration = Duration::from_secs(30);
+
+/// Returns the length of a lease: 6 s, or less for a token of short lifetime.
 pub(super) fn lease(current: Option<&CachedToken>) -> Duration {
     current.map_or(LEASE, |token| LEASE.min(token.lifetime() / 4).max(Duration::from_millis(500)))
+}
+
+/// Returns how long a lease is kept after a failure which peers would share.
+pub(super) fn backoff_lease(current: Option<&CachedToken>) -> Duration {
+    current.map_or(BACKOFF_LEASE, |token| BACKOFF_LEASE.min(token.lifetime() / 12))
 }
 
 /// Returns how long before expiry this process fetches without the store. The time differs between peers, so that
@@ -215,9 +227,9 @@ mod tests {
     #[test]
     fn short_lifetime_shortens_timeouts_and_leases() {
         let times = |current: Option<&CachedToken>| (timeout(current), lease(current));
-        assert_eq!(times(None), (15 * SECOND, 30 * SECOND));
-        assert_eq!(times(Some(&with_lifetime(7200))), (15 * SECOND, 30 * SECOND));
-        assert_eq!(times(Some(&with_lifetime(80))), (10 * SECOND, 20 * SECOND));
+        assert_eq!(times(None), (15 * SECOND, 6 * SECOND));
+        assert_eq!(times(Some(&with_lifetime(7200))), (15 * SECOND, 6 * SECOND));
+        assert_eq!(times(Some(&with_lifetime(16))), (2 * SECOND, 4 * SECOND));
         assert_eq!(times(Some(&with_lifetime(1))), (Duration::from_millis(250), Duration::from_millis(500)));
     }
 }

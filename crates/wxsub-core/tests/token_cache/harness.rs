@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{
-    CasOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+    CasOutcome, LeaseOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
 };
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
@@ -93,7 +93,16 @@ impl Bench {
     }
 
     pub(super) fn cache_of(&self, endpoint: TokenEndpoint, seed: u64) -> TokenCache {
-        let builder = self.builder().store(self.store.clone()).endpoint(endpoint);
+        self.cache_with(endpoint, seed, self.store.clone())
+    }
+
+    pub(super) fn cache_with(
+        &self,
+        endpoint: TokenEndpoint,
+        seed: u64,
+        store: impl TokenStore + 'static,
+    ) -> TokenCache {
+        let builder = self.builder().store(store).endpoint(endpoint);
         builder.jitter_seed(seed).build().unwrap()
     }
 
@@ -157,6 +166,10 @@ pub(super) enum Fault {
     None,
     /// Operations fail, but the fallback record is available.
     Unavailable,
+    /// The record cannot be read, for example because another key encrypted it. Everything else works.
+    Unreadable,
+    /// The record is broken, until a token is stored.
+    BrokenRecord,
     /// Operations never end.
     Hang,
     /// Before each write, a peer stores its own token, with this lifetime.
@@ -181,8 +194,13 @@ pub(super) struct FaultyStore {
 
 impl FaultyStore {
     fn new(clock: &Arc<ManualClock>) -> Self {
+        Self::sharing(clock, Arc::new(MemoryStore::with_clock(clock.clone())))
+    }
+
+    /// Another link to the same store.
+    pub(super) fn sharing(clock: &Arc<ManualClock>, store: Arc<MemoryStore>) -> Self {
         Self {
-            store: Mutex::new(Arc::new(MemoryStore::with_clock(clock.clone()))),
+            store: Mutex::new(store),
             fault: Mutex::new(Fault::None),
             clock: clock.clone(),
             lease_duration: Mutex::default(),
@@ -225,7 +243,20 @@ impl FaultyStore {
 impl TokenStore for FaultyStore {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        self.available().await?.load(app).await
+        let store = self.available().await?;
+        let mut record = store.load(app).await?;
+        match (self.fault(), &record.token) {
+            (Fault::Unreadable, _) => {
+                return Err(StoreError::new(StoreErrorKind::EncryptionKey, "cannot decrypt the token"));
+            }
+            (Fault::BrokenRecord, Some(stored)) => {
+                record.unusable_generation = stored.generation;
+                record.token = None;
+                record.broken = Some(StoreError::new(StoreErrorKind::BrokenRecord, "field token is missing"));
+            }
+            _ => {}
+        }
+        Ok(record)
     }
 
     async fn load_fallback(&self, app: &AppId) -> Option<StoredToken> {
@@ -254,13 +285,19 @@ impl TokenStore for FaultyStore {
                     StoredToken::new("PEER".parse().unwrap(), next, token.requested_at, lifetime);
                 store.compare_and_set(app, replaces, peer_token).await?;
             }
+            Fault::BrokenRecord => self.set_fault(Fault::None),
             Fault::RejectWrites => return Ok(CasOutcome::Conflict(store.load(app).await?)),
             _ => {}
         }
         store.compare_and_set(app, replaces, token).await
     }
 
-    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(
+        &self,
+        app: &AppId,
+        holder: &str,
+        length: Duration,
+    ) -> Result<LeaseOutcome, StoreError> {
         let acquired = self.available().await?.acquire_lease(app, holder, length).await;
         let duration = std::mem::take(&mut *self.lease_duration.lock().unwrap());
         self.clock.advance(duration);

@@ -1,8 +1,13 @@
--- Acquires or extends the lease, unless another holder has it. Returns 1 if this holder has it now.
--- KEYS: lease. ARGV: holder, milliseconds
+-- Acquires or extends the lease, unless another holder has it. Returns the name of that holder, or nothing.
+-- A lease without an end, or with more left than the longest that is ever taken, counts as free.
+-- KEYS: lease. ARGV: holder, milliseconds, milliseconds of the longest lease
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
-    return 0
+    -- Without the right to this command, every lease counts.
+    local left = redis.pcall('PTTL', KEYS[1])
+    if type(left) ~= 'number' or (left >= 0 and left <= tonumber(ARGV[3])) then
+        return holder
+    end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+return false

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing::warn;
 use wxsub_core::clock::{Clock, MonotonicInstant};
 use wxsub_proto::AppId;
@@ -142,6 +143,16 @@ impl ServerState {
                 let _ = app.token().await;
             });
         }
+    }
+
+    /// Ends all token caches. A fetch that is running gets 5 s; then its lease is released, so that a peer can fetch.
+    pub(crate) async fn close_token_caches(&self) {
+        let mut closing = JoinSet::new();
+        for app in self.snapshot().apps.values() {
+            let token_cache = app.token_cache.clone();
+            closing.spawn(async move { token_cache.close().await });
+        }
+        closing.join_all().await;
     }
 
     pub(crate) fn is_draining(&self) -> bool {

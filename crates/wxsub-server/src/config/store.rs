@@ -50,9 +50,16 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     });
     let password = secret::line(&mut section, "redis_password_file");
     let encryption = secret::line(&mut section, "encryption_key_file");
+    let previous = secret::line(&mut section, "previous_encryption_key_file");
     let mut settings = Sha256::new();
-    let texts =
-        [address.as_deref(), prefix.as_ref(), master.as_ref(), password.as_deref(), encryption.as_deref()];
+    let texts = [
+        address.as_deref(),
+        prefix.as_ref(),
+        master.as_ref(),
+        password.as_deref(),
+        encryption.as_deref(),
+        previous.as_deref(),
+    ];
     for text in texts {
         let text = text.map_or("", String::as_str);
         settings.update(text.len().to_be_bytes());
@@ -77,6 +84,12 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
         match key.parse() {
             Ok(key) => builder = builder.encryption_key(key),
             Err(error) => section.problem("encryption_key_file", error),
+        }
+    }
+    if let Some(key) = previous {
+        match key.parse() {
+            Ok(key) => builder = builder.previous_encryption_key(key),
+            Err(error) => section.problem("previous_encryption_key_file", error),
         }
     }
     let built = builder.build().map_err(|error| section.problem(key_of(&error), &error));

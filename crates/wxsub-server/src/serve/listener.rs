@@ -78,8 +78,11 @@ impl Server {
         self.state.drain();
         let deadline = self.state.clock().now().mono + self.state.snapshot().limits.drain;
         let is_idle = async {
-            main_acceptor.wait_idle().await;
-            self.state.sends_ended().await;
+            let responded = async {
+                main_acceptor.wait_idle().await;
+                self.state.sends_ended().await;
+            };
+            tokio::join!(responded, self.state.close_token_caches());
         };
         let is_cut = tokio::select! {
             biased;

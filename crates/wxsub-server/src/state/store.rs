@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
 use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
 use wxsub_core::store::{
-    CasOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+    CasOutcome, LeaseOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
 };
 use wxsub_core::token::{ForceRefreshLog, Generation};
 use wxsub_proto::{AccessToken, AppId};
@@ -173,7 +173,12 @@ impl TokenStore for FileStore {
     }
 
     /// Leases are in memory only, because one process uses the folder.
-    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(
+        &self,
+        app: &AppId,
+        holder: &str,
+        length: Duration,
+    ) -> Result<LeaseOutcome, StoreError> {
         self.memory.acquire_lease(app, holder, length).await
     }
 
@@ -279,23 +284,24 @@ fn write_record(folder: &StateFolder, name: &str, record: &TokenRecord) -> io::R
 #[derive(Debug)]
 pub(crate) struct FallbackStore {
     shared: Arc<dyn TokenStore>,
-    files: FileStore,
+    files: Arc<FileStore>,
 }
 
 impl FallbackStore {
     pub(crate) fn new(shared: Arc<dyn TokenStore>, files: FileStore) -> Self {
-        Self { shared, files }
+        Self { shared, files: Arc::new(files) }
     }
 }
 
 #[async_trait]
 impl TokenStore for FallbackStore {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
-        let record = self.shared.load(app).await?;
-        if let Some(token) = &record.token {
-            self.files.back_up(app, token).await;
-        }
-        Ok(record)
+        self.shared.load(app).await
+    }
+
+    fn save_fallback(&self, app: &AppId, token: StoredToken) {
+        let (files, app) = (Arc::clone(&self.files), app.clone());
+        tokio::spawn(async move { files.back_up(&app, &token).await });
     }
 
     async fn load_fallback(&self, app: &AppId) -> Option<StoredToken> {
@@ -312,14 +318,15 @@ impl TokenStore for FallbackStore {
         replaces: Generation,
         token: StoredToken,
     ) -> Result<CasOutcome, StoreError> {
-        let result = self.shared.compare_and_set(app, replaces, token.clone()).await;
-        if !matches!(result, Ok(CasOutcome::Conflict(_))) {
-            self.files.back_up(app, &token).await;
-        }
-        result
+        self.shared.compare_and_set(app, replaces, token).await
     }
 
-    async fn acquire_lease(&self, app: &AppId, holder: &str, length: Duration) -> Result<bool, StoreError> {
+    async fn acquire_lease(
+        &self,
+        app: &AppId,
+        holder: &str,
+        length: Duration,
+    ) -> Result<LeaseOutcome, StoreError> {
         self.shared.acquire_lease(app, holder, length).await
     }
 

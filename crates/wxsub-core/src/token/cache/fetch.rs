@@ -1,13 +1,17 @@
 //! Carries out one attempt to get a token: lease, store, marker, call, publish.
 //! [`RefreshState`](crate::token::RefreshState) decides when.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wxsub_proto::AppId;
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis, timeout_at};
-use crate::store::{CasOutcome, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore};
+use crate::store::{
+    CasOutcome, LeaseOutcome, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore, UpstreamId,
+};
 use crate::token::{
     CachedToken, Event, FetchOutcome, FetchRequest, FetchedToken, Generation, RefreshMode, TokenErrorKind,
     TokenUpstream, UpstreamBehavior, UpstreamRequest,
@@ -24,6 +28,8 @@ pub(super) struct TokenFetcher {
     pub(super) appid: AppId,
     pub(super) upstream: Arc<dyn TokenUpstream>,
     pub(super) behavior: UpstreamBehavior,
+    /// Identifies the upstream in the record.
+    pub(super) upstream_id: Option<UpstreamId>,
     /// The name of this token cache as the holder of a lease.
     pub(super) holder: String,
     pub(super) store: Arc<dyn TokenStore>,
@@ -33,7 +39,7 @@ pub(super) struct TokenFetcher {
 impl TokenFetcher {
     /// Reads the record. Publishes our token if the store is behind, after data loss or an outage.
     pub(super) async fn sync_with_store(&self, current: Option<Arc<CachedToken>>) -> Event {
-        let record = match self.with_store_timeout(self.store.load(&self.appid)).await {
+        let record = match self.load().await {
             Ok(record) => record,
             Err(error) => return Event::StoreReadFailed(error),
         };
@@ -48,11 +54,24 @@ impl TokenFetcher {
                 Ok(CasOutcome::Conflict(_)) | Err(_) => Event::Timer,
             };
         }
-        let TokenRecord { token, in_doubt_since, .. } = record;
-        token.map_or(Event::StoreEmpty, |stored| Event::StoreLoaded {
-            token: Arc::new(stored.to_cached(self.clock.now())),
-            in_doubt_since,
-        })
+        match record {
+            TokenRecord { token: Some(stored), in_doubt_since, .. } => {
+                Event::StoreLoaded { token: Arc::new(stored.to_cached(self.clock.now())), in_doubt_since }
+            }
+            TokenRecord { broken: Some(error), .. } => Event::RecordBroken(error),
+            _ => Event::StoreEmpty,
+        }
+    }
+
+    /// Loads the record, if it belongs to our upstream.
+    async fn load(&self) -> Result<TokenRecord, StoreError> {
+        let record = self.with_store_timeout(self.store.load(&self.appid)).await?;
+        record.of_upstream(self.upstream_id, self.clock.now())
+    }
+
+    /// Keeps the current token for a start while the store fails.
+    pub(super) fn save_fallback(&self, current: &CachedToken) {
+        self.store.save_fallback(&self.appid, self.to_store(current));
     }
 
     /// Runs a store operation with [`STORE_TIMEOUT`].
@@ -88,49 +107,80 @@ impl TokenFetcher {
 
     /// Adopts a newer stored token, or else fetches one with the lease.
     async fn fetch_with_lease(&self, request: &FetchRequest) -> FetchOutcome {
-        // The lease begins in the store after this time. The clock of the store may run a little faster.
-        let lease_valid_until = self.clock.now().mono + request.lease * 5 / 6;
-        let leased =
-            self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, request.lease)).await;
-        let has_lease = match leased {
-            Ok(has_lease) => has_lease,
-            Err(error) => return self.fetch_without_store(request, error).await,
-        };
-        let record = match self.with_store_timeout(self.store.load(&self.appid)).await {
+        // A process that cannot read the record takes no lease, because peers that can would wait for it.
+        let record = match self.load().await {
             Ok(record) => record,
             Err(error) => return self.fetch_without_store(request, error).await,
         };
         if let Some(outcome) = self.adopt(&record, request) {
-            if has_lease {
-                self.release_lease().await;
-            }
             return outcome;
         }
-        if !has_lease {
-            return FetchOutcome::LeaseHeldByPeer;
+        // The lease begins in the store after this time. The clock of the store may run a little faster.
+        let valid_until = self.clock.now().mono + request.lease * 5 / 6;
+        match self.acquire_lease(request.lease).await {
+            Ok(LeaseOutcome::Acquired) => {}
+            Ok(LeaseOutcome::HeldBy(holder)) => {
+                return FetchOutcome::LeaseHeldByPeer { holder: Some(holder) };
+            }
+            Err(error) => return self.fetch_without_store(request, error).await,
         }
-        let outcome = self.fetch(request, record, lease_valid_until).await;
+        let valid_until = Mutex::new(valid_until);
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.fetch_as_holder(request, &valid_until) => outcome,
+            never = self.renew_lease(request.lease, &valid_until) => match never {},
+        };
         match &outcome {
             FetchOutcome::Failed(failure) if failure.affects_all_peers() => {
-                self.extend_lease_for_backoff(request.lease / 3).await;
+                // Peers back off. This process may try again sooner.
+                let _ = self.acquire_lease(request.backoff_lease).await;
             }
             _ => self.release_lease().await,
         }
         outcome
     }
 
+    /// Reads the record again under the lease. Adopts a token that a peer stored meanwhile, or else fetches one.
+    async fn fetch_as_holder(
+        &self,
+        request: &FetchRequest,
+        lease_valid_until: &Mutex<MonotonicInstant>,
+    ) -> FetchOutcome {
+        match self.load().await {
+            Ok(record) => match self.adopt(&record, request) {
+                Some(outcome) => outcome,
+                None => self.fetch(request, record, Some(lease_valid_until)).await,
+            },
+            Err(error) => self.fetch_without_store(request, error).await,
+        }
+    }
+
+    /// Renews the lease until it is dropped, or until the lease may have expired.
+    async fn renew_lease(&self, length: Duration, valid_until: &Mutex<MonotonicInstant>) -> Infallible {
+        loop {
+            self.clock.sleep_until(self.clock.now().mono + length / 3).await;
+            let now = self.clock.now().mono;
+            if now >= *locked(valid_until) {
+                return pending().await;
+            }
+            if matches!(self.acquire_lease(length).await, Ok(LeaseOutcome::Acquired)) {
+                *locked(valid_until) = now + length * 5 / 6;
+            }
+        }
+    }
+
     /// Adopts the last token that this process knew, or else fetches one if the request allows it.
     async fn fetch_without_store(&self, request: &FetchRequest, error: StoreError) -> FetchOutcome {
         let token = self.store.load_fallback(&self.appid).await;
         let record = TokenRecord { token, ..TokenRecord::default() };
-        if let Some(outcome) = self.adopt(&record, request) {
+        let adopted = record.of_upstream(self.upstream_id, self.clock.now());
+        if let Some(outcome) = adopted.ok().and_then(|record| self.adopt(&record, request)) {
             return outcome;
         }
         if !request.allow_without_lease {
             return FetchOutcome::StoreUnavailable(error);
         }
-        let until = self.clock.now().mono + request.lease;
-        match self.fetch(request, TokenRecord::default(), until).await {
+        match self.fetch(request, TokenRecord::default(), None).await {
             FetchOutcome::Issued(token) => FetchOutcome::IssuedWithoutLease(token, error),
             outcome => outcome,
         }
@@ -147,12 +197,12 @@ impl TokenFetcher {
         is_newer.then(|| FetchOutcome::Adopted { token: Arc::new(token), in_doubt_since, lost_race: false })
     }
 
-    /// Fetches a token and publishes it. Fetches nothing once the lease may have expired.
+    /// Fetches a token and publishes it. With a lease, calls nothing once that may have expired.
     async fn fetch(
         &self,
         request: &FetchRequest,
         record: TokenRecord,
-        lease_valid_until: MonotonicInstant,
+        lease_valid_until: Option<&Mutex<MonotonicInstant>>,
     ) -> FetchOutcome {
         let started_at = self.clock.now();
         if request.mode == RefreshMode::Forced
@@ -164,13 +214,12 @@ impl TokenFetcher {
             return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued);
         }
         self.set_in_doubt(started_at.wall).await;
-        if self.clock.now().mono >= lease_valid_until {
+        if lease_valid_until.is_some_and(|valid_until| self.clock.now().mono >= *locked(valid_until)) {
             // The process was paused, or the store was slow. A peer may be fetching by now.
             self.clear_in_doubt(started_at.wall).await;
-            return FetchOutcome::LeaseHeldByPeer;
+            return FetchOutcome::LeaseHeldByPeer { holder: None };
         }
-        let deadline = (started_at.mono + request.timeout).min(lease_valid_until);
-        match self.call(request, deadline).await {
+        match self.call(request, started_at.mono + request.timeout).await {
             Ok(fetched) => self.publish(request, record, &fetched, started_at).await,
             Err(failure) => {
                 if !failure.may_have_taken_effect() {
@@ -220,7 +269,12 @@ impl TokenFetcher {
             }
             let write = self.store.compare_and_set(&self.appid, record.generation(), self.to_store(&token));
             match self.with_store_timeout(write).await {
-                Ok(CasOutcome::Conflict(newer)) if newer.generation() > record.generation() => record = newer,
+                Ok(CasOutcome::Conflict(newer)) if newer.generation() > record.generation() => {
+                    match newer.of_upstream(self.upstream_id, self.clock.now()) {
+                        Ok(newer) => record = newer,
+                        Err(error) => return FetchOutcome::IssuedWithoutLease(Arc::new(token), error),
+                    }
+                }
                 Ok(CasOutcome::Stored) => return FetchOutcome::Issued(Arc::new(token)),
                 // The token is good even if the store failed or has lost its records.
                 Ok(CasOutcome::Conflict(_)) => {
@@ -247,12 +301,13 @@ impl TokenFetcher {
     /// token of unknown age is stored as it was read.
     fn to_store(&self, token: &CachedToken) -> StoredToken {
         if !token.has_known_age() {
-            return StoredToken::from(token);
+            return StoredToken::from(token).with_upstream(self.upstream_id);
         }
         let now = self.clock.now();
         let requested_at = now.wall.before(token.lifetime().saturating_sub(token.remaining(now)));
         let requested_at = requested_at.min(token.requested_at());
         StoredToken::new(token.token().clone(), token.generation(), requested_at, token.lifetime())
+            .with_upstream(self.upstream_id)
     }
 
     /// Marks the stored token as in doubt. From now until the response is read, the fetch may invalidate it.
@@ -268,15 +323,19 @@ impl TokenFetcher {
         }
     }
 
-    /// Keeps the lease so that peers back off. This process may try again sooner.
-    async fn extend_lease_for_backoff(&self, length: Duration) {
-        let _ = self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, length)).await;
+    async fn acquire_lease(&self, length: Duration) -> Result<LeaseOutcome, StoreError> {
+        self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, length)).await
     }
 
-    async fn release_lease(&self) {
-        // A lease that cannot be released expires by itself.
+    /// Releases the lease if this process has it. A lease that cannot be released expires by itself.
+    pub(super) async fn release_lease(&self) {
         let _ = self.with_store_timeout(self.store.release_lease(&self.appid, &self.holder)).await;
     }
+}
+
+fn locked(time: &Mutex<MonotonicInstant>) -> MutexGuard<'_, MonotonicInstant> {
+    // The lock guards one assignment.
+    time.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The store holds neither this token nor a newer one that is usable.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::fetch::TokenFetcher;
-use crate::clock::{Clock, MonotonicInstant};
+use crate::clock::{Clock, MonotonicInstant, timeout_at};
 use crate::token::{
     Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, Observer, RefreshState,
     ReportOutcome, TokenError, TokenErrorKind, TokenEvent, TokenStatus,
@@ -22,12 +22,17 @@ use crate::token::{
 /// Interval at which a shared store is read.
 const STORE_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How long a running attempt may go on when the cache is closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A message from a caller to the task.
 pub(super) enum Request {
     /// The caller needs a token and sees none.
     Token,
     /// The token of this generation no longer works.
     Report { generation: Generation, evidence: Evidence, response: oneshot::Sender<ReportOutcome> },
+    /// The process ends. The sender is dropped when nothing runs any more.
+    Close(oneshot::Sender<()>),
 }
 
 /// What the task needs, and what must outlive a panic.
@@ -74,6 +79,11 @@ impl RefreshTask {
         loop {
             let (event, response) = match self.wait(&mut fetch, &mut store_read, next_store_read).await {
                 Wakeup::AllHandlesDropped => return,
+                Wakeup::Request(Request::Close(closed)) => {
+                    self.finish_attempt(fetch).await;
+                    drop(closed);
+                    return;
+                }
                 Wakeup::Request(Request::Token) => (Event::TokenRequested, None),
                 Wakeup::Request(Request::Report { generation, evidence, response }) => {
                     (Event::InvalidTokenReported { generation, evidence }, Some(response))
@@ -103,6 +113,17 @@ impl RefreshTask {
                 let current = self.status.borrow().current.clone();
                 store_read = Some(Box::pin(async move { fetcher.sync_with_store(current).await }));
             }
+        }
+    }
+
+    /// Lets a running attempt end, within [`CLOSE_TIMEOUT`]. After that gives it up, and releases its lease.
+    async fn finish_attempt(&mut self, fetch: Option<Fetch>) {
+        let Some(fetch) = fetch else { return };
+        let deadline = self.fetcher.clock.now().mono + CLOSE_TIMEOUT;
+        let (attempt, clock) = (self.attempt.unwrap_or_default(), Arc::clone(&self.fetcher.clock));
+        match timeout_at(&*clock, deadline, fetch).await {
+            Some(outcome) => drop(self.step(Event::FetchFinished { attempt, outcome }, None)),
+            None => self.fetcher.release_lease().await,
         }
     }
 
@@ -181,6 +202,10 @@ impl RefreshTask {
                     let _ = response.take().map(|response| response.send(outcome));
                 }
             }
+        }
+        let refreshed = events.iter().any(|event| matches!(event, TokenEvent::Refreshed { .. }));
+        if let Some(current) = self.status.borrow().current.as_deref().filter(|_| refreshed) {
+            self.fetcher.save_fallback(current);
         }
         // The observer comes last, because it may panic.
         events.iter().for_each(|event| self.emit(event));
@@ -270,6 +295,11 @@ impl TaskSlot {
             parked: Mutex::new(Some(Parked { task, restart_not_before: MonotonicInstant::default() })),
             stopped: AtomicBool::new(false),
         }
+    }
+
+    /// Returns whether the task is running.
+    pub(super) fn is_running(&self) -> bool {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// Returns whether a task has ended. Takes no lock.

@@ -1,0 +1,68 @@
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use wxsub_proto::BaseUrl;
+
+use crate::token::TokenEndpoint;
+
+/// Identifies an upstream: a digest of its base URL and of the endpoint that issues the tokens.
+///
+/// All hosts of Weixin's API are one upstream. `Display` is 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UpstreamId([u8; 8]);
+
+impl UpstreamId {
+    /// Returns the id of this upstream.
+    #[must_use]
+    pub fn new(base: &BaseUrl, endpoint: TokenEndpoint) -> Self {
+        let weixin = [
+            BaseUrl::API_DISASTER_RECOVERY,
+            BaseUrl::API_SHANGHAI,
+            BaseUrl::API_SHENZHEN,
+            BaseUrl::API_HONG_KONG,
+        ];
+        let base = if weixin.contains(&base.as_str()) { BaseUrl::API } else { base.as_str() };
+        let mut short = [0; 8];
+        let digest = Sha256::digest(format!("{base}\n{}", endpoint.as_str()));
+        short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self(short)
+    }
+
+    /// Parses the 16 digits. `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_valid = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let number = u64::from_str_radix(text, 16).ok().filter(|_| is_valid)?;
+        Some(Self(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for UpstreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for UpstreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_weixin_are_one_upstream_and_endpoints_are_two() {
+        let id = |base: &str, endpoint| UpstreamId::new(&BaseUrl::insecure(base).unwrap(), endpoint);
+        let weixin = id(BaseUrl::API, TokenEndpoint::Token);
+        assert_eq!(id(BaseUrl::API_HONG_KONG, TokenEndpoint::Token), weixin);
+        assert_ne!(id(BaseUrl::API, TokenEndpoint::StableToken), weixin);
+        assert_ne!(id("http://127.0.0.1:8080", TokenEndpoint::Token), weixin);
+        assert_eq!(UpstreamId::parse(&weixin.to_string()), Some(weixin));
+        for invalid in ["", "0", "+123456789abcdef", "0123456789ABCDEF", "0123456789abcdef0"] {
+            assert_eq!(UpstreamId::parse(invalid), None, "{invalid}");
+        }
+    }
+}
