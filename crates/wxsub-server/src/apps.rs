@@ -251,8 +251,26 @@ impl ManagedApp {
                     }
                     Err(ReportError::RateLimited(*wait))
                 }
+                TokenErrorKind::StoreUnavailable(_) => self.probe_reported(failed, error).await,
                 _ => Err(ReportError::Failed(error)),
             },
+        }
+    }
+
+    /// Asks Weixin whether the reported token works, because the store cannot tell whether a peer has a newer one. A
+    /// rejection is believed, and another token fetched.
+    async fn probe_reported(
+        &self,
+        failed: Generation,
+        error: TokenError,
+    ) -> Result<ServedToken, ReportError> {
+        let held = || self.current().filter(|current| current.cached.generation() == failed);
+        if let Some(current) = held() {
+            self.probe.check(&self.token_cache, current.cached).await;
+        }
+        match held() {
+            Some(_) => Err(ReportError::Failed(error)),
+            None => self.token().await,
         }
     }
 

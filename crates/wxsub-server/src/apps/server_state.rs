@@ -131,7 +131,14 @@ impl ServerState {
     /// Replaces the configuration. Apps with the same settings continue.
     pub(crate) fn apply_config(&self, config: &Config) {
         let before = self.snapshot();
-        self.snapshot.store(Arc::new(ConfigSnapshot::new(config, &self.services, Some(&before))));
+        let after = Arc::new(ConfigSnapshot::new(config, &self.services, Some(&before)));
+        for (appid, app) in &before.apps {
+            if !after.apps.get(appid).is_some_and(|running| Arc::ptr_eq(running, app)) {
+                let token_cache = app.token_cache.clone();
+                tokio::spawn(async move { token_cache.close().await });
+            }
+        }
+        self.snapshot.store(after);
     }
 
     /// Starts a token fetch for every app that has no token.

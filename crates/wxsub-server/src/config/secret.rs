@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wxsub_proto::AppSecret;
 use zeroize::Zeroizing;
@@ -94,7 +94,23 @@ pub(super) fn read(
 /// Reads the line of the file that this key names. `None` if the key is absent, or has a problem.
 pub(super) fn line(section: &mut TableReader<'_>, key: &str) -> Option<Zeroizing<String>> {
     let path = section.text(key)?;
-    let line = read_line(section, key, &path)?;
+    filled_line(section, key, &path)
+}
+
+/// Checks the file that this key names. Returns what reads its line again, so that the file may change. `None` if the
+/// key is absent, or has a problem.
+pub(super) fn file(
+    section: &mut TableReader<'_>,
+    key: &str,
+) -> Option<impl Fn() -> Option<Zeroizing<String>> + Send + Sync + 'static> {
+    let path = section.text(key)?;
+    filled_line(section, key, &path)?;
+    let path = PathBuf::from(path);
+    Some(move || SecretFile::read_regular(&path).ok().map(|file| file.text))
+}
+
+fn filled_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
+    let line = read_line(section, key, path)?;
     if line.is_empty() {
         section.problem(key, "names a file that is empty; write the value to it");
     }

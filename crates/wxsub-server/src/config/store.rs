@@ -48,18 +48,12 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
             })
             .ok()
     });
-    let password = secret::line(&mut section, "redis_password_file");
+    let password = secret::file(&mut section, "redis_password_file");
     let encryption = secret::line(&mut section, "encryption_key_file");
     let previous = secret::line(&mut section, "previous_encryption_key_file");
     let mut settings = Sha256::new();
-    let texts = [
-        address.as_deref(),
-        prefix.as_ref(),
-        master.as_ref(),
-        password.as_deref(),
-        encryption.as_deref(),
-        previous.as_deref(),
-    ];
+    let texts =
+        [address.as_deref(), prefix.as_ref(), master.as_ref(), encryption.as_deref(), previous.as_deref()];
     for text in texts {
         let text = text.map_or("", String::as_str);
         settings.update(text.len().to_be_bytes());
@@ -78,7 +72,7 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
         builder = builder.certificate_authorities(pem);
     }
     if let Some(password) = password {
-        builder = builder.password(password.as_str());
+        builder = builder.password_from(password);
     }
     if let Some(key) = encryption {
         match key.parse() {

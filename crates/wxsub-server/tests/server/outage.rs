@@ -3,7 +3,7 @@
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::setup::{Setup, TOKEN, key, usual};
+use super::setup::{ALL, PROBE, Setup, TOKEN, client, key, usual};
 
 #[tokio::test]
 async fn outage_serves_token_until_expiry_and_recovers_without_restart() {
@@ -61,7 +61,7 @@ async fn report_during_outage_keeps_current_token() {
 /// A fault of one app affects only this app.
 #[tokio::test]
 async fn outage_of_one_app_does_not_affect_others() {
-    let setup = Setup::new(&super::setup::client('a', "\"*\"", super::setup::ALL)).await;
+    let setup = Setup::new(&client('a', "\"*\"", ALL)).await;
     let mut settings = setup.sandbox.settings(&"wx1".parse().unwrap()).unwrap();
     settings.frozen = true;
     setup.sandbox.configure(&"wx1".parse().unwrap(), settings).unwrap();
@@ -74,4 +74,50 @@ async fn outage_of_one_app_does_not_affect_others() {
         (&ready.json()["apps"][0]["appid"], &ready.json()["apps"][0]["remedy"]),
         (&"wx1".into(), &"fix_config".into())
     );
+}
+
+/// A server that cannot use the store cannot ask its peers. It asks Weixin whether the reported token works.
+#[tokio::test]
+async fn report_without_store_is_checked_with_weixin() {
+    let setup = Setup::new(&client('a', "\"wx1\"", &format!("{ALL}, \"admin\""))).await;
+    let token = setup.token().await.access_token();
+    setup.store_foreign_token().await;
+    setup.pass(3).await;
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    assert_eq!(
+        (&app["store"]["kind"], &app["store"]["remedy"]),
+        (&"other_upstream".into(), &"fix_config".into())
+    );
+    assert_eq!(app["state"], "degraded");
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    let line = "wxsub_token_store_problem{appid=\"wx1\",kind=\"other_upstream\",remedy=\"fix_config\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+
+    let works = setup.meanwhile(setup.report(&token)).await;
+    assert_eq!((works.status, setup.seen(PROBE)), (503, 1), "{}", works.text);
+    assert!(!works.text.contains("0123456789abcdef"), "{}", works.text);
+    assert_eq!(setup.token().await.access_token(), token);
+
+    setup.sandbox.invalidate_tokens(&"wx1".parse().unwrap()).unwrap();
+    setup.pass(61).await;
+    let refreshed = setup.meanwhile(setup.report(&token)).await;
+    assert_eq!((refreshed.status, setup.seen(PROBE)), (200, 2), "{}", refreshed.text);
+    assert!(![token, "FOREIGN".to_owned()].contains(&refreshed.access_token()));
+}
+
+/// The store knows at once that the server has stopped fetching.
+#[tokio::test]
+async fn stopped_server_leaves_no_lease() {
+    let setup = Setup::new(&usual()).await;
+    setup.sandbox.add_fault(TOKEN, 100, Fault::Hang);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = setup.server.clone();
+    let serving =
+        tokio::spawn(async move { server.serve(listener, None, async { drop(stopped.await) }).await });
+    setup.pass(1).await;
+    assert!(setup.is_leased().await);
+    stop.send(()).unwrap();
+    setup.meanwhile(serving).await.unwrap();
+    assert!(!setup.is_leased().await);
 }

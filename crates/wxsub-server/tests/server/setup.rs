@@ -12,7 +12,7 @@ use serde_json::Value;
 use tower_service::Service;
 use wxsub_api::ApiKey;
 use wxsub_core::clock::Clock;
-use wxsub_core::store::MemoryStore;
+use wxsub_core::store::{CasOutcome, LeaseOutcome, MemoryStore, StoredToken, TokenStore, UpstreamId};
 use wxsub_core::testing::ManualClock;
 use wxsub_proto::{ConsentAction, ConsentRequest};
 use wxsub_sandbox::Sandbox;
@@ -107,6 +107,24 @@ impl Setup {
     pub(crate) async fn beside(&self, more: &str) -> Self {
         let (clock, store) = (Arc::clone(&self.clock), Some(Arc::clone(&self.store)));
         Self::build(config(more), clock, self.sandbox.clone(), store).await
+    }
+
+    /// Puts a token of another upstream into the store, so that the server cannot use the record of `wx1`.
+    pub(crate) async fn store_foreign_token(&self) {
+        let (app, now) = ("wx1".parse().unwrap(), self.clock.now().wall);
+        let held = self.store.load(&app).await.unwrap().generation();
+        let (token, lifetime) = ("FOREIGN".parse().unwrap(), Duration::from_secs(7200));
+        let foreign = StoredToken::new(token, held.next(now), now, lifetime)
+            .with_upstream(UpstreamId::parse("0123456789abcdef"));
+        let stored = self.store.compare_and_set(&app, held, foreign).await.unwrap();
+        assert!(matches!(stored, CasOutcome::Stored));
+    }
+
+    /// Whether a server has the lease of `wx1`.
+    pub(crate) async fn is_leased(&self) -> bool {
+        let (app, length) = ("wx1".parse().unwrap(), Duration::from_millis(1));
+        let outcome = self.store.acquire_lease(&app, "test", length).await.unwrap();
+        outcome != LeaseOutcome::Acquired
     }
 
     async fn build(
