@@ -1,6 +1,7 @@
 //! The status of the apps: the response of [`APPS`](crate::path::APPS).
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use wxsub_proto::{AppId, ErrCode, Remedy, TraceId};
@@ -30,11 +31,14 @@ pub struct AppStatus {
     /// The generation of the current token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// Seconds until the current token expires.
+    /// Seconds for which a client may cache the current token, as in [`TokenResponse`](crate::TokenResponse).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u64>,
     /// Whether the current token may have been invalidated, because the response to a fetch was lost.
     pub in_doubt: bool,
+    /// From when on the current token is in doubt, as in RFC 3339. It is there as soon as the response is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_doubt_from: Option<String>,
     /// The state file could not be read when the server started, and was renamed to `*.broken`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub state_file_broken: bool,
@@ -60,8 +64,8 @@ pub struct StoreProblem {
     /// What to do: `fix_config` if time will not help.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::RemedyName))]
     pub remedy: Remedy,
-    /// Time of the first failure since the store last worked, in milliseconds since 1970.
-    pub since: u64,
+    /// Time of the first failure since the store last worked, as in RFC 3339.
+    pub since: String,
 }
 
 /// Why fetching fails.
@@ -82,10 +86,14 @@ pub struct AppError {
     )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub rid: Option<TraceId>,
+    /// The address to put on the app's IP allow-list, if Weixin refused the call because of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub ip: Option<IpAddr>,
     /// What to do.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::RemedyName))]
     pub remedy: Remedy,
     /// Time of the first failure, as in RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }

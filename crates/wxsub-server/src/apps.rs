@@ -10,17 +10,19 @@ mod report_limiter;
 mod send;
 mod server_state;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use wxsub_api::{AppError, AppHealth};
+use wxsub_api::{AppError, AppHealth, AppStatus, StoreProblem};
 use wxsub_core::Client;
 use wxsub_core::clock::{Clock, ClockReading, UnixMillis};
 use wxsub_core::rfc3339;
 use wxsub_core::store::TokenStore;
 use wxsub_core::token::{
     CachedToken, Evidence, Generation, TokenCache, TokenError, TokenErrorKind, TokenEvent, TokenSource,
+    TokenStatus,
 };
 use wxsub_core::transport::Transport;
 use wxsub_proto::{AccessToken, ApiError, AppId};
@@ -149,9 +151,7 @@ impl ManagedApp {
         let (status, now) = (self.token_cache.status(), self.clock.now());
         let cached = Arc::clone(status.usable(now)?);
         self.history.remember(&cached);
-        // Clients expect at least 1 s.
-        let expires_in = status.safe_ttl(now).max(Duration::from_secs(1));
-        Some(ServedToken { cached, expires_in })
+        Some(ServedToken { cached, expires_in: ttl(&status, now) })
     }
 
     /// A usable token. Waits for a fetch if there is none.
@@ -195,23 +195,43 @@ impl ManagedApp {
         served.inspect(|served| self.history.record_served(client, served, self.clock.now()))
     }
 
-    /// The current health, and why fetching fails.
-    pub(crate) fn health(&self, now: ClockReading) -> (AppHealth, Option<AppError>) {
+    /// The current status: for the list of apps, the metrics and the readiness.
+    pub(crate) fn status(&self, now: ClockReading) -> AppStatus {
         let status = self.token_cache.status();
         let error = status.failure.as_ref().map(|error| AppError {
             text: error.kind().to_string(),
             errcode: error.api_error().map(ApiError::errcode),
             rid: error.api_error().and_then(ApiError::trace_id).cloned(),
+            ip: error.api_error().and_then(ApiError::blocked_ip),
             remedy: error.remedy(),
             since: self.failing_since().map(rfc3339::format),
         });
-        let state = match (status.usable(now), &error) {
-            (Some(_), None) if !status.is_in_doubt(now) && status.store_problem.is_none() => AppHealth::Ok,
+        let token = status.usable(now);
+        let in_doubt = status.is_in_doubt(now);
+        let is_certain = !in_doubt && status.in_doubt_from.is_none() && status.store_problem.is_none();
+        let state = match (token, &error) {
+            (Some(_), None) if is_certain => AppHealth::Ok,
             (Some(_), _) => AppHealth::Degraded,
             (None, None) => AppHealth::Starting,
             (None, Some(_)) => AppHealth::Down,
         };
-        (state, error)
+        AppStatus {
+            appid: self.appid().clone(),
+            state,
+            token_endpoint: Cow::Borrowed(self.config.endpoint.as_str()),
+            generation: token.map(|token| token.generation().get()),
+            expires_in: token.map(|_| ttl(&status, now).as_secs()),
+            in_doubt,
+            in_doubt_from: token.and(status.in_doubt_from).map(|from| rfc3339::format(from.wall)),
+            state_file_broken: false,
+            store: status.store_problem.as_ref().map(|problem| StoreProblem {
+                kind: Cow::Borrowed(problem.error.kind().as_str()),
+                text: problem.error.to_string(),
+                remedy: problem.error.remedy(),
+                since: rfc3339::format(problem.since),
+            }),
+            error,
+        }
     }
 
     fn serve(&self, cached: Arc<CachedToken>) -> ServedToken {
@@ -289,6 +309,11 @@ impl ManagedApp {
             Some((failed, limiter.admit(client, failed, status.fetching, now.mono)))
         })
     }
+}
+
+/// The `expires_in` of API and metrics: how long a client may cache the current token. Clients expect at least 1 s.
+fn ttl(status: &TokenStatus, now: ClockReading) -> Duration {
+    status.safe_ttl(now).max(Duration::from_secs(1))
 }
 
 /// The permit of a report that starts a refresh. Dropping it ends the report, also on cancellation.

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use wxsub_api::{AppHealth, Readiness, ReadinessStatus, UnhealthyApp};
+use wxsub_proto::AppId;
 
 use super::request::{json_response, response};
 use super::v1::{apps, messages, token};
@@ -20,15 +21,13 @@ pub(super) async fn liveness() -> &'static str {
 
 /// `GET /readyz`.
 pub(super) async fn readiness(State(state): State<Arc<ServerState>>) -> Response {
-    let (snapshot, now) = (state.snapshot(), state.clock().now());
     let mut usable = 0;
     let mut apps = Vec::new();
-    for app in snapshot.apps.values() {
-        let (state, error) = app.health(now);
-        usable += usize::from(matches!(state, AppHealth::Ok | AppHealth::Degraded));
-        if state != AppHealth::Ok {
-            let (appid, remedy) = (app.appid().clone(), error.map(|error| error.remedy));
-            apps.push(UnhealthyApp { appid, state, remedy });
+    for app in state.app_statuses(&state.snapshot()) {
+        usable += usize::from(matches!(app.state, AppHealth::Ok | AppHealth::Degraded));
+        if app.state != AppHealth::Ok {
+            let remedy = app.error.map(|error| error.remedy);
+            apps.push(UnhealthyApp { appid: app.appid, state: app.state, remedy });
         }
     }
     let status = match usable {
@@ -44,11 +43,14 @@ pub(super) async fn readiness(State(state): State<Arc<ServerState>>) -> Response
 /// `GET /metrics`.
 pub(super) async fn metrics(State(state): State<Arc<ServerState>>) -> Response {
     let snapshot = state.snapshot();
-    let apps = snapshot.apps.values().map(|app| (app.appid(), app.token_cache.status()));
     if let Some(tls) = &snapshot.tls {
         state.metrics().record_certificate(tls.valid_until);
     }
-    match state.metrics().encode(apps, &state.limits_used(), state.clock().now()) {
+    let senders = |appid: &AppId| {
+        let senders = snapshot.clients.iter().filter(|client| client.can_send(appid));
+        senders.map(|client| client.name.as_str()).collect()
+    };
+    match state.metrics().encode(state.app_statuses(&snapshot), senders, &state.limits_used()) {
         Ok(body) => {
             response(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body)
         }

@@ -117,14 +117,15 @@ impl SendJob {
     async fn record(self, result: SendResult, error: Option<SendError>) -> SendOutcome {
         drop(self.permit);
         let metrics = self.state.metrics();
-        metrics.record_send(self.app.appid(), result.outcome.as_str());
+        let client = self.client.as_ref().map(|client| client.name.as_str());
+        metrics.record_send(self.app.appid(), client, result.outcome.as_str());
         if result.outcome == SendStatus::MaybeSent {
             self.state.record_maybe_sent();
         }
         let api_error = error.as_ref().and_then(SendError::api_error);
         // A rejected token fetch is counted once, when it happens, not for each message that waits for it.
         if let (SendStatus::Refused, Some(api_error)) = (result.outcome, api_error) {
-            metrics.record_refusal(api_error.errcode());
+            metrics.record_refusal(self.app.appid(), api_error.errcode());
         }
         if let Some(mut audit) = self.audit {
             let current = || self.app.token_cache.current().get().map(|token| token.generation());

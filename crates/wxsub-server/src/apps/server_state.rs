@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
+use wxsub_api::AppStatus;
 use wxsub_core::clock::{Clock, MonotonicInstant};
 use wxsub_proto::AppId;
 
@@ -214,9 +215,13 @@ impl ServerState {
         let _ = self.sends.subscribe().wait_for(|sends| sends.running == 0).await;
     }
 
-    /// Whether the state file of this app could not be read at start.
-    pub(crate) fn has_corrupt_state_file(&self, app: &AppId) -> bool {
-        self.corrupt_apps.contains(app)
+    /// The status of each app of this snapshot.
+    pub(crate) fn app_statuses(&self, snapshot: &ConfigSnapshot) -> impl Iterator<Item = AppStatus> {
+        let now = self.clock().now();
+        snapshot.apps.values().map(move |app| AppStatus {
+            state_file_broken: self.corrupt_apps.contains(app.appid()),
+            ..app.status(now)
+        })
     }
 
     /// Takes a place in flight for a caller.

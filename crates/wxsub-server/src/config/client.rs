@@ -73,6 +73,10 @@ impl ApiClient {
         }
     }
 
+    pub(crate) fn can_send(&self, app: &AppId) -> bool {
+        self.has_scope(Scope::MessageSend) && self.can_access(app)
+    }
+
     /// Whether the key may be used from this address. An unknown address is allowed only if any address is.
     pub(crate) fn allows_address(&self, address: Option<IpAddr>) -> bool {
         let known = |address| self.allowed_networks.iter().any(|network| network.contains(address));

@@ -12,8 +12,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use wxsub_core::clock::{ClockReading, UnixMillis};
-use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin, TokenStatus};
+use wxsub_api::{AppStatus, StoreProblem};
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
+use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin};
 use wxsub_proto::{AppId, ErrCode};
 
 use super::audit::ApiSurface;
@@ -36,13 +38,14 @@ struct AppResultLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StoreProblemLabels {
     appid: String,
-    kind: &'static str,
+    kind: String,
     remedy: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SendLabels {
     appid: String,
+    client: String,
     outcome: &'static str,
 }
 
@@ -63,7 +66,8 @@ struct LimitLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ErrCodeLabels {
+struct RefusalLabels {
+    appid: String,
     errcode: String,
 }
 
@@ -83,6 +87,7 @@ pub(crate) struct Metrics {
     expires_in: Family<AppLabels, Gauge>,
     generation: Family<AppLabels, Gauge>,
     in_doubt: Family<AppLabels, Gauge>,
+    in_doubt_from: Family<AppLabels, Gauge>,
     store_up: Family<AppLabels, Gauge>,
     store_problem: Family<StoreProblemLabels, Gauge>,
     fetches: Family<AppResultLabels, Counter>,
@@ -92,7 +97,7 @@ pub(crate) struct Metrics {
     reports: Family<AppResultLabels, Counter>,
     external_invalidations: Family<AppLabels, Counter>,
     sends: Family<SendLabels, Counter>,
-    refusals: Family<ErrCodeLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
     durations: Family<ResponseLabels, Histogram>,
     limit_used: Family<LimitLabels, Gauge>,
     limit_max: Family<LimitLabels, Gauge>,
@@ -105,6 +110,10 @@ pub(crate) struct Metrics {
 
 fn seconds(at: UnixMillis) -> i64 {
     i64::try_from(at.get() / 1000).unwrap_or(i64::MAX)
+}
+
+fn send_labels(appid: &AppId, client: Option<&str>, outcome: &'static str) -> SendLabels {
+    SendLabels { appid: appid.to_string(), client: client.unwrap_or_default().to_owned(), outcome }
 }
 
 fn histogram() -> Histogram {
@@ -121,6 +130,7 @@ impl Metrics {
             expires_in: Family::default(),
             generation: Family::default(),
             in_doubt: Family::default(),
+            in_doubt_from: Family::default(),
             store_up: Family::default(),
             store_problem: Family::default(),
             fetches: Family::default(),
@@ -145,7 +155,7 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        let expires = "Safe ttl of the token in seconds; 0 without a usable token";
+        let expires = "How long a client may cache the token, in seconds; 0 without a usable token";
         registry.register("wxsub_token_expires_in_seconds", expires, self.expires_in.clone());
         registry.register(
             "wxsub_token_generation",
@@ -157,6 +167,8 @@ impl Metrics {
             "1 if the token may have been invalidated",
             self.in_doubt.clone(),
         );
+        let from = "When the token gets in doubt because a response was lost, in seconds since 1970; 0 if none was lost";
+        registry.register("wxsub_token_in_doubt_from_timestamp_seconds", from, self.in_doubt_from.clone());
         let up = "1 unless the token store was unavailable when it was last needed";
         registry.register("wxsub_token_store_up", up, self.store_up.clone());
         let problem = "1 while the token store fails, with the kind of the failure and the remedy";
@@ -186,8 +198,10 @@ impl Metrics {
             "Tokens that a fetch outside this service invalidated",
             self.external_invalidations.clone(),
         );
-        registry.register("wxsub_sends", "Sent messages by outcome", self.sends.clone());
-        registry.register("wxsub_refusals", "Refusals by Weixin", self.refusals.clone());
+        let sends = "Messages by outcome; client is empty if an access_token authorized the message";
+        registry.register("wxsub_sends", sends, self.sends.clone());
+        let refusals = "Refusals by Weixin: each refused token call, and each refused message";
+        registry.register("wxsub_refusals", refusals, self.refusals.clone());
         let durations = "From the head of a request to the head of its response";
         registry.register("wxsub_http_request_duration_seconds", durations, self.durations.clone());
         let lost = "Audit lines that were not recorded";
@@ -221,15 +235,9 @@ impl Metrics {
             }
             TokenEvent::FetchFailed { failure, .. } => {
                 if let TokenErrorKind::Refused(refusal) = failure {
-                    self.record_refusal(refusal.errcode());
+                    self.record_refusal(appid, refusal.errcode());
                 }
                 record_fetch("failed")
-            }
-            TokenEvent::StoreUnavailable { .. } => {
-                self.store_up.get_or_create(&AppLabels { appid: appid.to_string() }).set(0).unsigned_abs()
-            }
-            TokenEvent::StoreRecovered => {
-                self.store_up.get_or_create(&AppLabels { appid: appid.to_string() }).set(1).unsigned_abs()
             }
             TokenEvent::InvalidatedExternally { .. } => {
                 self.external_invalidations.get_or_create(&AppLabels { appid: appid.to_string() }).inc()
@@ -258,13 +266,14 @@ impl Metrics {
         self.reports.get_or_create(&AppResultLabels { appid: appid.to_string(), result }).inc();
     }
 
-    pub(crate) fn record_send(&self, appid: &AppId, outcome: &'static str) {
-        self.sends.get_or_create(&SendLabels { appid: appid.to_string(), outcome }).inc();
+    /// Counts a message. `client` is the client whose key authorized it.
+    pub(crate) fn record_send(&self, appid: &AppId, client: Option<&str>, outcome: &'static str) {
+        self.sends.get_or_create(&send_labels(appid, client, outcome)).inc();
     }
 
-    pub(crate) fn record_refusal(&self, errcode: ErrCode) {
+    pub(crate) fn record_refusal(&self, appid: &AppId, errcode: ErrCode) {
         let errcode = if errcode.info().is_some() { errcode.to_string() } else { "other".to_owned() };
-        self.refusals.get_or_create(&ErrCodeLabels { errcode }).inc();
+        self.refusals.get_or_create(&RefusalLabels { appid: appid.to_string(), errcode }).inc();
     }
 
     /// The durations of the responses of a route with this status.
@@ -290,25 +299,29 @@ impl Metrics {
         self.audit_failures.clone()
     }
 
-    /// Creates rare counters at 0, so that `increase()` sees the first event.
-    fn initialize(&self, AppLabels { appid }: AppLabels) {
-        self.external_invalidations.get_or_create(&AppLabels { appid: appid.clone() }).inc_by(0);
-        self.reports
-            .get_or_create(&AppResultLabels { appid: appid.clone(), result: "rate_limited" })
-            .inc_by(0);
-        self.sends.get_or_create(&SendLabels { appid, outcome: "maybe_sent" }).inc_by(0);
+    /// Creates rare counters at 0, so that `increase()` sees the first event. `senders` may send messages of the app.
+    fn initialize(&self, appid: &AppId, senders: &[&str]) {
+        let app = appid.to_string();
+        self.external_invalidations.get_or_create(&AppLabels { appid: app.clone() }).inc_by(0);
+        self.reports.get_or_create(&AppResultLabels { appid: app, result: "rate_limited" }).inc_by(0);
+        for client in senders.iter().copied().map(Some).chain([None]) {
+            self.sends.get_or_create(&send_labels(appid, client, "maybe_sent")).inc_by(0);
+        }
     }
 
-    /// Encodes all metrics as OpenMetrics text, with the current status of each app and limit.
+    /// Encodes all metrics as OpenMetrics text, with the current status of each app and limit. `senders` are the clients
+    /// that may send messages of an app.
     pub(crate) fn encode<'a>(
         &self,
-        apps: impl Iterator<Item = (&'a AppId, TokenStatus)>,
+        apps: impl Iterator<Item = AppStatus>,
+        senders: impl Fn(&AppId) -> Vec<&'a str>,
         limits: &[LimitUse],
-        now: ClockReading,
     ) -> Result<String, fmt::Error> {
         // Two scrapes at a time would mix their gauges.
         let _guard = self.encode_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        for family in [&self.expires_in, &self.generation, &self.in_doubt] {
+        for family in
+            [&self.expires_in, &self.generation, &self.in_doubt, &self.in_doubt_from, &self.store_up]
+        {
             family.clear();
         }
         self.store_problem.clear();
@@ -318,22 +331,23 @@ impl Metrics {
             self.limit_used.get_or_create(&labels).set(to_i64(*used as u64));
             self.limit_max.get_or_create(&labels).set(to_i64(*max as u64));
         }
-        for (appid, status) in apps {
-            if let Some(problem) = &status.store_problem {
-                let (kind, remedy) = (problem.error.kind().as_str(), problem.error.remedy().as_str());
-                let labels = StoreProblemLabels { appid: appid.to_string(), kind, remedy };
-                self.store_problem.get_or_create(&labels).set(1);
+        for app in apps {
+            if let Some(StoreProblem { kind, remedy, .. }) = &app.store {
+                let (appid, kind, remedy) = (app.appid.to_string(), kind.to_string(), remedy.as_str());
+                self.store_problem.get_or_create(&StoreProblemLabels { appid, kind, remedy }).set(1);
             }
-            let labels = AppLabels { appid: appid.to_string() };
-            self.expires_in.get_or_create(&labels).set(to_i64(status.safe_ttl(now).as_secs()));
-            let generation = status.usable(now).map_or(0, |token| token.generation().get());
-            self.generation.get_or_create(&labels).set(to_i64(generation));
-            self.in_doubt.get_or_create(&labels).set(i64::from(status.is_in_doubt(now)));
-            let is_new = self.store_up.get(&labels).is_none();
-            if is_new {
-                self.store_up.get_or_create(&labels).set(1);
-            }
-            self.initialize(labels);
+            let labels = AppLabels { appid: app.appid.to_string() };
+            let set = |family: &Family<AppLabels, Gauge>, value: u64| {
+                family.get_or_create(&labels).set(to_i64(value));
+            };
+            let in_doubt_from =
+                app.in_doubt_from.and_then(|from| rfc3339::parse(&from).ok()).unwrap_or_default();
+            set(&self.expires_in, app.expires_in.unwrap_or(0));
+            set(&self.generation, app.generation.unwrap_or(0));
+            set(&self.in_doubt, app.in_doubt.into());
+            set(&self.in_doubt_from, in_doubt_from.get() / 1000);
+            set(&self.store_up, app.store.is_none().into());
+            self.initialize(&app.appid, &senders(&app.appid));
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

@@ -11,12 +11,17 @@ use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, config_with_au
 
 const ALERTS: &str = include_str!("../../../../docs/operating/alerts.yml");
 const ALERTS_TEST: &str = include_str!("../../../../docs/operating/alerts.test.yml");
+const EXAMPLE: &str = include_str!("../../../../docs/operating/wxsub.toml");
 const DASHBOARD: &str = include_str!("../../../../docs/operating/dashboard.json");
 
 /// All metrics in the text.
 fn named(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("wxsub_")).collect()
+}
+
+fn millis(time: &serde_json::Value) -> u128 {
+    rfc3339::parse(time.as_str().unwrap()).unwrap().get().into()
 }
 
 /// The exported metrics after all counted events.
@@ -73,7 +78,8 @@ async fn rare_counters_start_at_0() {
     for line in [
         "wxsub_token_external_invalidations_total{appid=\"wx1\"} 0",
         "wxsub_token_reports_total{appid=\"wx1\",result=\"rate_limited\"} 0",
-        "wxsub_sends_total{appid=\"wx1\",outcome=\"maybe_sent\"} 0",
+        "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"maybe_sent\"} 0",
+        "wxsub_sends_total{appid=\"wx1\",client=\"\",outcome=\"maybe_sent\"} 0",
         "wxsub_audit_failures_total 0",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
@@ -96,8 +102,9 @@ async fn metrics_tell_apis_and_unknown_codes_apart() {
         "wxsub_token_reads_total{api=\"v1\"} 1",
         "wxsub_token_reads_total{api=\"weixin\"} 2",
         "wxsub_token_store_up{appid=\"wx1\"} 1",
-        "wxsub_refusals_total{errcode=\"48001\"} 1",
-        "wxsub_refusals_total{errcode=\"other\"} 1",
+        "wxsub_refusals_total{appid=\"wx1\",errcode=\"48001\"} 1",
+        "wxsub_refusals_total{appid=\"wx1\",errcode=\"other\"} 1",
+        "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"refused\"} 2",
         "wxsub_http_request_duration_seconds_count{route=\"/v1/apps/{appid}/messages\",status=\"422\"} 2",
         "wxsub_http_request_duration_seconds_count{route=\"/cgi-bin/token\",status=\"200\"} 2",
     ] {
@@ -116,7 +123,7 @@ async fn failing_and_in_doubt_app_is_shown() {
     let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
     assert_eq!((&app["state"], &app["in_doubt"]), (&json!("degraded"), &json!(true)), "{app}");
     assert_eq!(app["error"]["remedy"], "retry_later");
-    let since = u128::from(rfc3339::parse(app["error"]["since"].as_str().unwrap()).unwrap().get());
+    let since = millis(&app["error"]["since"]);
     assert!((failing_from..failing_from + 4_500_000).contains(&since), "{app}");
     let metrics = setup.ask("GET", "/metrics", None, "").await.text;
     assert!(metrics.contains("wxsub_token_in_doubt{appid=\"wx1\"} 1"), "{metrics}");
@@ -134,14 +141,16 @@ async fn failing_and_in_doubt_app_is_shown() {
     setup.sandbox.add_fault(TOKEN, 100_000, Fault::ResetBeforeApply);
     setup.pass(4500).await;
     let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    let since = rfc3339::parse(app["error"]["since"].as_str().unwrap()).unwrap().get();
-    assert!(u128::from(since) > failing_again_from, "{app}");
+    assert!(millis(&app["error"]["since"]) > failing_again_from, "{app}");
 }
 
 #[tokio::test]
 async fn refused_app_is_down_with_errcode_and_rid() {
     let setup = Setup::new(&client('a', "\"wx1\"", &format!("{ALL}, \"admin\""))).await;
-    setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
+    let appid = "wx1".parse().unwrap();
+    let mut settings = setup.sandbox.settings(&appid).unwrap();
+    settings.allowed_ips = Some(vec!["192.0.2.1".parse().unwrap()]);
+    setup.sandbox.configure(&appid, settings).unwrap();
     setup.token().await;
     let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
     let error = &app["error"];
@@ -149,6 +158,7 @@ async fn refused_app_is_down_with_errcode_and_rid() {
         (&app["state"], &error["errcode"], &error["remedy"]),
         (&json!("down"), &json!(40164), &json!("allow_ip"))
     );
+    assert!(error["text"].as_str().unwrap().contains(error["ip"].as_str().unwrap()), "{app}");
     assert!(error["rid"].is_string() && error["text"].as_str().unwrap().contains("40164"), "{app}");
     assert!(app.get("expires_in").is_none() && app.get("generation").is_none(), "{app}");
 }
@@ -181,4 +191,88 @@ async fn broken_state_file_is_shown() {
         "{apps}"
     );
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// The token's response, the list of apps and the metric say for how long a client may cache the token.
+#[tokio::test]
+async fn expires_in_has_one_meaning() {
+    let setup = Setup::new(&client('a', "\"wx1\"", &format!("{ALL}, \"admin\""))).await;
+    setup.token().await;
+    setup.pass(100).await;
+    let served = setup.token().await.json()["expires_in"].as_u64().unwrap();
+    // The next fetch invalidates the token long before its lifetime ends.
+    assert!((1..5000).contains(&served), "{served}");
+    let listed = setup.get("/v1/apps", &key('a')).await.json();
+    assert_eq!(listed["apps"][0]["expires_in"], served);
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    let line = format!("wxsub_token_expires_in_seconds{{appid=\"wx1\"}} {served}\n");
+    assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+}
+
+/// A refused token call counts once, no matter how many messages wait for it, and once more for the next call.
+#[tokio::test]
+async fn each_refusal_counts_once_for_its_app() {
+    let setup = Setup::new(&usual()).await;
+    setup.sandbox.add_fault(TOKEN, 1, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
+    let (one, other) = (setup.send(message("oUser", 1)), setup.send(message("oUser", 2)));
+    let (one, other) = tokio::join!(one, other);
+    assert_eq!((one.status, other.status), (503, 503));
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    for line in [
+        "wxsub_refusals_total{appid=\"wx1\",errcode=\"40164\"} 1\n",
+        "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"not_sent\"} 2\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+/// A lost response may have invalidated the token. It works for five more minutes, so the metric says so at once.
+#[tokio::test]
+async fn lost_response_is_shown_before_the_token_can_become_invalid() {
+    let setup = Setup::new(&client('a', "\"wx1\"", &format!("{ALL}, \"admin\""))).await;
+    setup.token().await;
+    setup.sandbox.add_fault(TOKEN, 100_000, Fault::ResetAfterApply);
+    let fetches = setup.seen(TOKEN);
+    while setup.seen(TOKEN) == fetches {
+        setup.pass(1).await;
+    }
+    let now = setup.sandbox.now().as_secs();
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    let name = "wxsub_token_in_doubt_from_timestamp_seconds{appid=\"wx1\"} ";
+    let from: u64 = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap();
+    assert!((now + 200..=now + 240).contains(&from), "{from} at {now}");
+    assert!(metrics.contains("wxsub_token_in_doubt{appid=\"wx1\"} 0"), "{metrics}");
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    assert_eq!((&app["state"], &app["in_doubt"]), (&json!("degraded"), &json!(false)), "{app}");
+    assert!(app["in_doubt_from"].as_str().unwrap().ends_with('Z'), "{app}");
+    setup.sandbox.clear_faults();
+    setup.pass(60).await;
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    assert!(metrics.contains(&format!("{name}0\n")), "{metrics}");
+}
+
+/// A full disk, a removed folder or a Redis that is down.
+#[tokio::test]
+async fn unavailable_store_is_shown() {
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("removed-state");
+    let keys = client('a', "\"wx1\"", &format!("{ALL}, \"admin\""));
+    let text = format!("audit = \"off\"\nstate_dir = {folder:?}\n{APPS}{keys}");
+    let (config, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+    let setup = Setup::with_own_store(config).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    setup.token().await;
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    assert_eq!((&app["state"], &app["store"]["kind"]), (&json!("degraded"), &json!("failed")), "{app}");
+    assert!(app["store"]["since"].as_str().unwrap().ends_with('Z'), "{app}");
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    assert!(metrics.contains("wxsub_token_store_up{appid=\"wx1\"} 0"), "{metrics}");
+}
+
+/// The package installs this file as an example.
+#[test]
+fn example_of_the_configuration_is_valid() {
+    let text = EXAMPLE.replace("secret_file = \"/etc/wxsub/wx.secret\"", "secret_env = \"S\"");
+    let (_, warnings) =
+        wxsub_server::Config::read(&text, |name| (name == "S").then(|| SECRET.to_owned())).unwrap();
+    assert!(warnings.is_empty() && text != EXAMPLE, "{warnings:?}");
 }

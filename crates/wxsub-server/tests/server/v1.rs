@@ -172,9 +172,15 @@ async fn a_refused_token_call_leaves_the_message_not_sent() {
         assert_eq!((&result["errcode"], &result["remedy"]), (&json!(errcode), &json!(remedy)));
         assert!(response.retry_after() > 5, "the wait is that of the token");
         let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-        assert!(metrics.contains("wxsub_sends_total{appid=\"wx1\",outcome=\"not_sent\"} 1"), "{metrics}");
+        assert!(
+            metrics.contains("wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"not_sent\"} 1"),
+            "{metrics}"
+        );
         // One call was refused, and no message.
-        assert!(metrics.contains(&format!("wxsub_refusals_total{{errcode=\"{errcode}\"}} 1")), "{metrics}");
+        assert!(
+            metrics.contains(&format!("wxsub_refusals_total{{appid=\"wx1\",errcode=\"{errcode}\"}} 1")),
+            "{metrics}"
+        );
         assert!(!metrics.contains("outcome=\"refused\""), "{metrics}");
         assert_eq!(setup.seen(SEND), 0);
     }
@@ -221,8 +227,8 @@ async fn metrics_count_and_hold_no_secret() {
         "wxsub_token_fetches_total{appid=\"wx1\",result=\"issued\"} 2",
         "wxsub_token_reads_total{api=\"v1\"} 2",
         "wxsub_token_reports_total{appid=\"wx1\",result=\"ok\"} 1",
-        "wxsub_sends_total{appid=\"wx1\",outcome=\"refused\"} 1",
-        "wxsub_refusals_total{errcode=\"43101\"} 1",
+        "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"refused\"} 1",
+        "wxsub_refusals_total{appid=\"wx1\",errcode=\"43101\"} 1",
         "wxsub_http_request_duration_seconds_count{route=\"/v1/apps/{appid}/access_token\",status=\"200\"} 1",
         "route=\"other\"",
         "wxsub_token_generation{appid=\"wx1\"} 1",

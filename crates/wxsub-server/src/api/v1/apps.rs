@@ -1,17 +1,15 @@
 //! `GET /v1/apps`: the health of each app, for operators.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use wxsub_api::{AppList, AppStatus, Problem, StoreProblem};
-use wxsub_core::clock::ClockReading;
+use wxsub_api::{AppList, Problem};
 
 use super::{ProblemResponse, bearer};
 use crate::api::policy::authorize;
 use crate::api::request::{Json, RequestContext};
-use crate::apps::{ManagedApp, ServerState};
+use crate::apps::ServerState;
 use crate::config::ApiClient;
 use crate::state::audit::Action;
 
@@ -51,30 +49,6 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
 pub(in crate::api) async fn list(Operator { context, client }: Operator) -> Json<AppList> {
     context.audit(|entry| entry.outcome = "ok");
     let state = context.state();
-    let now = state.clock().now();
-    let apps = context.snapshot().apps.values().filter(|app| client.can_access(app.appid()));
-    let apps = apps.map(|app| app_status(app, now, state.has_corrupt_state_file(app.appid())));
+    let apps = state.app_statuses(context.snapshot()).filter(|app| client.can_access(&app.appid));
     Json(AppList { apps: apps.collect() })
-}
-
-fn app_status(app: &ManagedApp, now: ClockReading, state_file_broken: bool) -> AppStatus {
-    let (state, error) = app.health(now);
-    let status = app.token_cache.status();
-    let token = status.usable(now);
-    AppStatus {
-        appid: app.appid().clone(),
-        state,
-        token_endpoint: Cow::Borrowed(app.config.endpoint.as_str()),
-        generation: token.map(|token| token.generation().get()),
-        expires_in: token.map(|token| token.remaining(now).as_secs()),
-        in_doubt: status.is_in_doubt(now),
-        state_file_broken,
-        store: status.store_problem.as_ref().map(|problem| StoreProblem {
-            kind: Cow::Borrowed(problem.error.kind().as_str()),
-            text: problem.error.to_string(),
-            remedy: problem.error.remedy(),
-            since: problem.since.get(),
-        }),
-        error,
-    }
 }
