@@ -178,16 +178,35 @@ pub(crate) struct ServerConfig {
 impl ServerConfig {
     /// Reads the settings from the flag and the environment.
     fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
-        environment::reject_secret(usage);
         let appid = appid(appid_flag, usage);
+        let access = ServerAccess::read(usage);
+        Some(Self { appid: appid?, server: access?.server })
+    }
+}
+
+/// A control server, and the way to it.
+pub(crate) struct ServerAccess {
+    /// Base URL of the server.
+    pub(crate) base: BaseUrl,
+    /// Transport for the requests.
+    pub(crate) transport: Arc<dyn Transport>,
+    /// Control server, with the client key.
+    pub(crate) server: ControlServer,
+}
+
+impl ServerAccess {
+    /// Reads the settings from the environment.
+    pub(crate) fn read(usage: &mut UsageErrors) -> Option<Self> {
+        environment::reject_secret(usage);
         let key = environment::key(usage);
         if environment::value(SERVER, usage).is_none() {
             usage.add(SERVER, "is not set; set it to the base URL of the control server, or unset the key");
             return None;
         }
         let base = base(SERVER, "", usage)?;
-        let transport = open_transport(&base.clone().into(), server_limits(), usage);
-        Some(Self { appid: appid?, server: ControlServer::new(base, key?, transport?) })
+        let transport = open_transport(&base.clone().into(), server_limits(), usage)?;
+        let server = ControlServer::new(base.clone(), key?, Arc::clone(&transport));
+        Some(Self { base, transport, server })
     }
 }
 

@@ -14,12 +14,14 @@ mod outbox;
 mod sandbox;
 mod send;
 mod serve;
+mod status;
 mod token;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Builder;
 
 use crate::error::{CliError, ExitStatus};
+use crate::language::Lang;
 
 /// Send one-time subscription messages of Weixin, with their consent and access tokens.
 ///
@@ -27,6 +29,9 @@ use crate::error::{CliError, ExitStatus};
 #[derive(Debug, Parser)]
 #[command(name = "wxsub", version, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
 pub(crate) struct Arguments {
+    /// Language of texts for people [default: that of the locale]
+    #[arg(long, global = true, value_name = "LANG", value_enum)]
+    pub(crate) lang: Option<Lang>,
     /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -44,7 +49,8 @@ Environment:
   WXSUB_APPID           the AppID, unless --appid is given
   WXSUB_SECRET          the AppSecret
   WXSUB_SECRET_FILE     or the path of a file with the AppSecret
-  WXSUB_SERVER          instead of the AppSecret: base URL of a control server (wxsub serve), for send and token
+  WXSUB_SERVER          instead of the AppSecret: base URL of a control server (wxsub serve), for send, token, status
+                        and doctor
   WXSUB_KEY             the client key for the control server
   WXSUB_KEY_FILE        or the path of a file with the client key
   WXSUB_TOKEN_ENDPOINT  stable_token (default), or token, where each fetch invalidates the previous access token
@@ -54,8 +60,9 @@ Environment:
   WXSUB_ALLOW_HTTP      1: plain http:// to any host, for test networks; secrets are then sent unencrypted
   WXSUB_PROXY           URL of a proxy; HTTPS_PROXY and similar variables are not used
   WXSUB_CA_FILE         path of a PEM file with the certificate authorities to trust instead of this machine's
+  LC_ALL, LC_MESSAGES, LANG  the locale: Chinese texts if the first that is set begins with zh
   RUST_LOG              log filter [default: warn; serve: info]; logs go to standard error
-  WXSUB_LOG_FORMAT      text (default), or json: one object per line
+  WXSUB_LOG_FORMAT      text (default), or json: one object for each line on standard error
 
 Exit codes:
   0  success
@@ -69,7 +76,7 @@ A batch (send --file) exits with the largest code of its lines. A line that was 
 that was refused with 45009 or 45011. A posted message whose result could not be written counts as 5.
 outbox, grant and ledger: 2 for an unknown id or a wrong file, 3 if the rules do not allow it, 4 if another process has the
 ledger, 1 if ledger check finds problems.
-doctor exits with the code of the first failed check.";
+doctor exits with the code of the first failed check, status with the largest code of all apps.";
 
 /// A command.
 #[derive(Debug, Subcommand)]
@@ -87,6 +94,7 @@ pub(crate) enum Command {
     Token(token::Token),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
+    Status(status::Status),
     Completions(completions::Completions),
     Man(man::Manual),
 }
@@ -120,6 +128,7 @@ impl Command {
             Self::Token(token) => block_on(token.run()),
             Self::Explain(explain) => explain.run(),
             Self::Doctor(doctor) => block_on(doctor.run()),
+            Self::Status(status) => block_on(status.run()),
             Self::Completions(completions) => completions.run(&mut Arguments::command()),
             Self::Man(manual) => manual.run(Arguments::command()),
         }

@@ -3,27 +3,91 @@
 
 use std::fmt::Display;
 use std::io::{self, Write, stderr};
+use std::panic;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use serde::Serialize;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use wxsub_proto::redact::sanitize_line;
 
 /// Prints an error: what failed and what to do.
 pub(crate) fn error(text: impl Display) {
-    note(format_args!("error: {text}"));
+    print(Level::Error, text);
 }
 
 /// Prints a warning. The command continues.
 pub(crate) fn warning(text: impl Display) {
-    note(format_args!("warning: {text}"));
+    print(Level::Warn, text);
 }
 
 /// Prints a line without a prefix.
 pub(crate) fn note(text: impl Display) {
-    let line = format!("{}\n", sanitize_line(text.to_string().chars()));
+    print(Level::Info, text);
+}
+
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Sets the format of all lines, also that of panics: JSON objects as in the log, or text.
+pub(crate) fn start_format(is_json: bool) {
+    IS_JSON.store(is_json, Ordering::Relaxed);
+    if is_json {
+        panic::set_hook(Box::new(|info| {
+            error(info);
+            // The process may end at once.
+            flush();
+        }));
+    }
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Level {
+    Error,
+    Warn,
+    Info,
+}
+
+/// A line in JSON, with the members of a line of the log.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    timestamp: String,
+    level: Level,
+    fields: Fields<'a>,
+    target: &'static str,
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    message: &'a str,
+}
+
+fn print(level: Level, text: impl Display) {
+    let line = line(level, &text.to_string(), IS_JSON.load(Ordering::Relaxed));
     let _ = StderrWriter.write_all(line.as_bytes());
+}
+
+/// Makes one line, with its line feed.
+fn line(level: Level, text: &str, is_json: bool) -> String {
+    let text = sanitize_line(text.chars());
+    let prefix = match level {
+        Level::Error => "error: ",
+        Level::Warn => "warning: ",
+        Level::Info => "",
+    };
+    if !is_json {
+        return format!("{prefix}{text}\n");
+    }
+    let mut timestamp = String::new();
+    // Writing into a String cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    let line = JsonLine { timestamp, level, fields: Fields { message: text.trim() }, target: "wxsub" };
+    // An object of texts is always valid JSON.
+    serde_json::to_string(&line).unwrap_or_default() + "\n"
 }
 
 /// Capacity of the queue, in lines. Lines beyond it are dropped.
@@ -86,5 +150,42 @@ impl Write for StderrWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn line_has_the_members_of_the_log() {
+        assert_eq!(line(Level::Warn, "a\nb", false), "warning: a b\n");
+        let json = line(Level::Warn, "a\n\"b\"\n", true);
+        assert!(json.ends_with("}\n") && json.matches('\n').count() == 1, "{json}");
+        let value: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&value["level"], &value["target"]), (&"WARN".into(), &"wxsub".into()));
+        assert_eq!(value["fields"]["message"], "a \"b\"");
+        assert!(value["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    /// The hook prints a panic by this function.
+    #[test]
+    fn panic_is_one_line() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (seen, before) = (Arc::clone(&lines), panic::take_hook());
+        panic::set_hook(Box::new(move |info| {
+            seen.lock().unwrap().push(line(Level::Error, &info.to_string(), true))
+        }));
+        panic::catch_unwind(|| panic!("first\nsecond")).unwrap_err();
+        panic::set_hook(before);
+        let lines = lines.lock().unwrap();
+        let line = lines.iter().find(|line| line.contains("first second")).unwrap();
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert!(value["fields"]["message"].as_str().unwrap().starts_with("panicked at "), "{line}");
     }
 }

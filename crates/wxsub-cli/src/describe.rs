@@ -1,67 +1,89 @@
-//! Describes a failed send or token call: what failed, what it means, what to do.
+//! Describes a failed send or token call in one line: what failed, what it means, what to do.
 
-use std::fmt::Write;
-
+use wxsub_client::ControlServerError;
 use wxsub_core::SendError;
 use wxsub_core::error::Delivery;
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ApiError, Operation, Remedy};
 
-/// Describes a failed send in one line.
+use crate::diagnosis::Diagnosis;
+use crate::error::{CliError, ExitStatus};
+use crate::language::{self, advice, localized};
+
+/// Describes a failed send.
 pub(crate) fn describe_send_error(error: &SendError) -> String {
-    let mut text = error.to_string();
+    let text = error.to_string();
     match (error.api_error(), error.delivery()) {
-        (Some(api_error), _) => add_refusal(&mut text, api_error, error.operation()),
-        (None, Delivery::NotSent) => add_safe_retry(&mut text, error.remedy()),
+        (Some(api_error), _) => text + &meaning_and_advice(api_error, error.operation()),
+        (None, Delivery::NotSent) => text + &safe_retry(error.remedy()),
         // The text of the error already says what to do.
-        (None, Delivery::MaybeSent | Delivery::Rejected) => {}
+        (None, Delivery::MaybeSent | Delivery::Rejected) => text,
     }
-    text
 }
 
-/// Describes a failed token call in one line.
+/// Describes a failed token call.
 pub(crate) fn describe_token_error(error: &TokenError) -> String {
-    let mut text = error.to_string();
+    let text = error.to_string();
     match error.api_error() {
-        Some(api_error) => add_refusal(&mut text, api_error, Operation::FetchToken),
-        None => add_safe_retry(&mut text, error.remedy()),
+        Some(api_error) => text + &meaning_and_advice(api_error, Operation::FetchToken),
+        None => text + &safe_retry(error.remedy()),
     }
-    text
 }
 
-/// Describes a refused call of this operation in one line.
+/// Describes a refused call of this operation.
 pub(crate) fn describe_refusal(api_error: &ApiError, operation: Operation) -> String {
-    let mut text = format!("Weixin refused: {api_error}");
-    add_refusal(&mut text, api_error, operation);
-    text
+    localized!("Weixin refused: {api_error}", "微信返回错误：{api_error}")
+        + &meaning_and_advice(api_error, operation)
 }
 
-/// Adds that a retry is safe, and what to do first.
-fn add_safe_retry(text: &mut String, remedy: Remedy) {
-    text.push_str("; it is safe to try again");
+/// The error of a failed call of a control server. `lost` is the exit status if the call may have taken effect.
+pub(crate) fn server_error(error: &ControlServerError, lost: ExitStatus) -> CliError {
+    if let Some(refusal) = error.api_error() {
+        return CliError::new(ExitStatus::Refused, describe_refusal(&refusal, Operation::FetchToken));
+    }
+    let Diagnosis { exit, cause, to_do, .. } = Diagnosis::of_server_error(error, lost);
+    let retry = match error {
+        ControlServerError::NotReached(_) => localized!("; it is safe to try again", "；可以放心重试"),
+        _ => String::new(),
+    };
+    CliError::new(
+        exit,
+        localized!("{cause}{retry}; what to do: {to_do}", "{cause}{retry}；处理建议：{to_do}"),
+    )
+}
+
+/// Says that a retry is safe, and what to do first.
+fn safe_retry(remedy: Remedy) -> String {
     match remedy {
-        Remedy::RetryLater => {}
-        Remedy::Investigate => text.push_str(", but first find out what responded instead of Weixin"),
+        Remedy::RetryLater => localized!("; it is safe to try again", "；可以放心重试"),
+        Remedy::Investigate => localized!(
+            "; it is safe to try again, but first find out what responded instead of Weixin",
+            "；可以放心重试，但请先查明是什么程序代替微信作了响应"
+        ),
         remedy => {
-            // Writing into a String cannot fail.
-            let _ = write!(text, ", but first {}", remedy.advice());
+            let advice = advice(remedy);
+            localized!(
+                "; it is safe to try again, but first {advice}",
+                "；可以放心重试，但请先处理：{advice}"
+            )
         }
     }
 }
 
-fn add_refusal(text: &mut String, api_error: &ApiError, operation: Operation) {
+fn meaning_and_advice(api_error: &ApiError, operation: Operation) -> String {
     let code = api_error.errcode();
-    // Writing into a String cannot fail.
-    let _ = write!(
-        text,
-        "; this means: {}; what to do: {}",
-        code.meaning(operation),
-        code.remedy(operation).advice()
-    );
+    let (meaning, advice) =
+        (code.meaning(operation).in_language(language::current()), advice(code.remedy(operation)));
+    let mut text =
+        localized!("; this means: {meaning}; what to do: {advice}", "；含义：{meaning}；处理建议：{advice}");
     if let Some(address) = api_error.blocked_ip() {
-        let _ = write!(text, "; the address is {address}");
+        text += &localized!("; the address is {address}", "；IP 地址是 {address}");
     }
     if let Some(trace_id) = api_error.trace_id() {
-        let _ = write!(text, "; trace id for Weixin's support: {trace_id}");
+        text += &localized!(
+            "; trace id for Weixin's support: {trace_id}",
+            "；rid（联系微信客服时提供）：{trace_id}"
+        );
     }
+    text
 }

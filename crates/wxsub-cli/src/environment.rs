@@ -33,6 +33,8 @@ pub(crate) const TOKEN_ENDPOINT: &str = "WXSUB_TOKEN_ENDPOINT";
 pub(crate) const PROXY: &str = "WXSUB_PROXY";
 /// Path of a PEM file with the certificate authorities to trust instead of this machine's.
 pub(crate) const CA_FILE: &str = "WXSUB_CA_FILE";
+/// The locale. The first of these that is set decides.
+pub(crate) const LOCALE: [&str; 3] = ["LC_ALL", "LC_MESSAGES", "LANG"];
 /// Log filter.
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
 /// Log format: `text` or `json`.

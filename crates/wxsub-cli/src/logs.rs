@@ -6,6 +6,11 @@ use crate::console::StderrWriter;
 use crate::environment;
 use crate::error::{CliError, UsageErrors};
 
+/// Whether `WXSUB_LOG_FORMAT` asks for JSON.
+pub(crate) fn is_json() -> bool {
+    environment::value_lossy(environment::LOG_FORMAT).as_deref() == Some("json")
+}
+
 /// Starts logging with the filter of `RUST_LOG`, else with `default_directives`, in the format of `WXSUB_LOG_FORMAT`.
 ///
 /// # Errors
@@ -13,14 +18,12 @@ use crate::error::{CliError, UsageErrors};
 /// If the value of `WXSUB_LOG_FORMAT` is invalid.
 pub(crate) fn start(default_directives: &str) -> Result<(), CliError> {
     let mut usage = UsageErrors::default();
-    let is_json = match environment::value(environment::LOG_FORMAT, &mut usage).as_deref() {
-        None | Some("text") => false,
-        Some("json") => true,
-        Some(_) => {
-            usage.add(environment::LOG_FORMAT, "must be text or json");
-            false
-        }
-    };
+    if !matches!(
+        environment::value(environment::LOG_FORMAT, &mut usage).as_deref(),
+        None | Some("text" | "json")
+    ) {
+        usage.add(environment::LOG_FORMAT, "must be text or json");
+    }
     let directives = environment::value_lossy(environment::RUST_LOG);
     let filter = EnvFilter::builder().parse_lossy(directives.as_deref().unwrap_or(default_directives));
     let logs = tracing_subscriber::fmt()
@@ -28,7 +31,7 @@ pub(crate) fn start(default_directives: &str) -> Result<(), CliError> {
         .with_writer(|| StderrWriter)
         .with_ansi(false)
         .log_internal_errors(false);
-    let started = if is_json { logs.json().try_init() } else { logs.try_init() };
+    let started = if is_json() { logs.json().try_init() } else { logs.try_init() };
     // Fails only if logging was started before.
     debug_assert!(started.is_ok());
     usage.finish(Some(()))

@@ -1,25 +1,32 @@
 //! `wxsub doctor`: finds what prevents sends.
 
 mod checks;
+mod network;
 mod report;
+mod server_checks;
 
 use clap::Args;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_proto::Remedy;
-use wxsub_server::ignored_proxy;
 
 use self::checks::DoctorContext;
-use self::report::{Aborted, Check, CheckFailure, Finding, Report};
-use crate::backend::DirectConfig;
-use crate::environment::{self, PROXY, SECRET, SECRET_FILE, SERVER};
+use self::network::Network;
+use self::report::{Aborted, Check, Finding, Report};
+use self::server_checks::ServerContext;
+use crate::backend::{DirectConfig, ServerAccess, appid};
+use crate::diagnosis::Diagnosis;
+use crate::environment::{self, API_BASE, SECRET, SECRET_FILE, SERVER};
 use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::localized;
 
 /// Find out why messages cannot be sent: one line per check, with the cause and what to do.
 ///
 /// doctor exits with the code of the first failed check: 2 for this machine (configuration, clock), 3 for a refusal by Weixin,
 /// 4 if Weixin was not reached. It never sends a message. It fetches its token from stable_token, even if WXSUB_TOKEN_ENDPOINT is
-/// token, so the tokens of other processes stay valid. It calls Weixin with the AppSecret, so it does not work with a control
-/// server (WXSUB_SERVER).
+/// token, so the tokens of other processes stay valid.
+///
+/// With WXSUB_SERVER it checks the control server, the client key and the state of the app there. The key needs the scope admin
+/// or token:read.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Fetch from /cgi-bin/token if WXSUB_TOKEN_ENDPOINT is token, which invalidates the token that other processes use
@@ -36,15 +43,20 @@ pub(crate) struct Doctor {
 impl Doctor {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
-        let mut report = Report::new(self.json);
         // The report has the failed check. `finish` adds the skipped ones.
-        let _: Result<(), Aborted> = self.run_checks(&mut report).await;
+        if environment::uses_control_server() {
+            let mut report = Report::new(&Check::SERVER, self.json);
+            let _: Result<(), Aborted> = self.check_server(&mut report).await;
+            return Ok(report.finish());
+        }
+        let mut report = Report::new(&Check::WEIXIN, self.json);
+        let _: Result<(), Aborted> = self.check_weixin(&mut report).await;
         Ok(report.finish())
     }
 
-    async fn run_checks(&self, report: &mut Report) -> Result<(), Aborted> {
+    async fn check_weixin(&self, report: &mut Report) -> Result<(), Aborted> {
         let context = report.require(Check::Configuration, self.context())?;
-        report.require_unless_skipped(Check::Dns, checks::resolve_hosts(&context).await)?;
+        report.require_unless_skipped(Check::Dns, context.network.resolve_hosts().await)?;
         let response = report.require(Check::Connection, checks::connect(&context).await)?;
         report.require(Check::Weixin, checks::check_weixin(&context, &response.raw))?;
         report.optional(Check::Clock, checks::compare_clocks(&response));
@@ -52,59 +64,81 @@ impl Doctor {
             Ok(token) => token,
             Err((check, failure)) => return report.require(check, Finding::Failed(failure)),
         };
-        report.optional(Check::Address, Finding::Ok((), "Weixin accepts calls from this address".to_owned()));
-        report.optional(Check::Secret, Finding::Ok((), format!("it belongs to {}", context.app.appid)));
+        let detail = localized!("Weixin accepts calls from this address", "微信接受来自本机 IP 的请求");
+        report.optional(Check::Address, Finding::Ok((), detail));
+        let appid = &context.app.appid;
+        report
+            .optional(Check::Secret, Finding::Ok((), localized!("it belongs to {appid}", "与 {appid} 匹配")));
         report.require(Check::Token, checks::check_token(&context, &token).await)?;
         report.optional(Check::Quota, checks::check_quota(&context, &token).await);
         Ok(())
     }
 
-    /// Reads the settings.
+    async fn check_server(&self, report: &mut Report) -> Result<(), Aborted> {
+        let context = report.require(Check::Configuration, self.server_context())?;
+        report.require_unless_skipped(Check::Dns, context.network.resolve_hosts().await)?;
+        let response = report.require(Check::Connection, server_checks::connect(&context).await)?;
+        report.require(Check::Server, server_checks::check_server(&response))?;
+        let access = report.require(Check::Key, server_checks::check_key(&context).await)?;
+        report.optional(Check::App, server_checks::check_app(&context, access).await);
+        Ok(())
+    }
+
+    /// Reads the settings for Weixin.
     fn context(&self) -> Finding<DoctorContext> {
-        if environment::uses_control_server() {
-            let to_do =
-                "run doctor on the machine with the AppSecret; `wxsub token show` tests the control server";
-            let cause = format!("{SERVER} or its key is set, but doctor calls Weixin with the AppSecret");
-            return Finding::Failed(CheckFailure::new(ExitStatus::Usage, Remedy::FixConfig, cause, to_do));
-        }
         let mut usage = UsageErrors::default();
         let app = DirectConfig::read(self.appid.as_deref(), &mut usage);
         let app = match usage.finish(app) {
             Ok(app) => app,
-            Err(error) => {
-                let to_do = "correct it; `wxsub --help` lists the variables";
-                return Finding::Failed(CheckFailure::new(
-                    ExitStatus::Usage,
-                    Remedy::FixConfig,
-                    &error,
-                    to_do,
-                ));
-            }
+            Err(error) => return misconfigured(&error),
         };
         let is_classic = app.endpoint == TokenEndpoint::Token;
         if is_classic && self.fetch {
             app.warn_before_fetch();
         }
-        let uses_proxy = environment::value_lossy(PROXY).is_some();
-        let ignored_proxy =
-            ignored_proxy(app.bases.first(), environment::value_lossy).filter(|_| !uses_proxy);
         let context = DoctorContext {
+            network: Network::new(app.bases.clone(), app.transport.clone(), API_BASE),
             endpoint: if self.fetch { app.endpoint } else { TokenEndpoint::StableToken },
             skipped_classic_endpoint: is_classic && !self.fetch,
-            uses_proxy,
-            ignored_proxy,
             secret_in: if environment::value_lossy(SECRET).is_some() { SECRET } else { SECRET_FILE },
             app,
         };
-        let proxy = match context.ignored_proxy {
-            Some(name) => format!(", without the proxy in {name}: only {PROXY} is used"),
-            None if context.uses_proxy => ", through a proxy".to_owned(),
-            None => String::new(),
-        };
-        let detail = format!(
-            "app {}, secret from {}, Weixin at {}{proxy}",
-            context.app.appid, context.secret_in, context.app.bases
+        let (appid, bases, proxy) = (&context.app.appid, &context.app.bases, context.network.proxy());
+        let secret_in = context.secret_in;
+        let detail = localized!(
+            "app {appid}, secret from {secret_in}, Weixin at {bases}{proxy}",
+            "应用 {appid}，AppSecret 来自 {secret_in}，微信接口地址 {bases}{proxy}"
         );
         Finding::Ok(context, detail)
     }
+
+    /// Reads the settings for a control server.
+    fn server_context(&self) -> Finding<ServerContext> {
+        let mut usage = UsageErrors::default();
+        if self.fetch {
+            usage.add("--fetch", "cannot be used with a control server, which fetches tokens itself");
+        }
+        let appid = appid(self.appid.as_deref(), &mut usage);
+        let access = ServerAccess::read(&mut usage);
+        let (appid, access) = match usage.finish(appid.zip(access)) {
+            Ok(read) => read,
+            Err(error) => return misconfigured(&error),
+        };
+        let ServerAccess { base, transport, server } = access;
+        let network = Network::new(base.into(), transport, SERVER);
+        let (base, proxy) = (network.base(), network.proxy());
+        let detail = localized!(
+            "app {appid}, control server at {base}{proxy}",
+            "应用 {appid}，中控服务器地址 {base}{proxy}"
+        );
+        Finding::Ok(ServerContext { network, appid, server }, detail)
+    }
+}
+
+fn misconfigured<T>(error: &CliError) -> Finding<T> {
+    let to_do = localized!(
+        "correct it; `wxsub --help` lists the variables",
+        "请修改；`wxsub --help` 列出所有环境变量"
+    );
+    Finding::Failed(Diagnosis::new(ExitStatus::Usage, Remedy::FixConfig, error, to_do))
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use wxsub_proto::errcode::Language;
 use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId};
@@ -11,6 +11,7 @@ use wxsub_server::MAYBE_SENT;
 
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
+use crate::language;
 use crate::output::Output;
 
 /// Explain an error code: its meaning on a token call and on a send, and the remedy.
@@ -21,20 +22,9 @@ pub(crate) struct Explain {
     /// Error code, or the text of an error from Weixin, an SDK or a log; `-` reads standard input
     #[arg(value_name = "CODE", allow_negative_numbers = true)]
     code: String,
-    /// Language of the output
-    #[arg(long, value_name = "LANG", value_enum, default_value_t = Lang::En)]
-    lang: Lang,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Lang {
-    /// English
-    En,
-    /// Simplified Chinese
-    Zh,
 }
 
 /// Maximum length of standard input, in bytes. The rest is not read.
@@ -44,10 +34,7 @@ impl Explain {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let refusal = self.refusal()?;
-        let language = match self.lang {
-            Lang::En => Language::English,
-            Lang::Zh => Language::Chinese,
-        };
+        let language = language::current();
         let explanation = Explanation::new(&refusal, language);
         let mut output = Output::new();
         if self.json {

@@ -1,5 +1,7 @@
 //! `wxsub serve`: the control server.
 
+mod service_manager;
+
 use std::fmt::Display;
 use std::future::pending;
 use std::net::SocketAddr;
@@ -160,28 +162,6 @@ fn raise_open_files() -> Option<usize> {
     None
 }
 
-/// Tells systemd when the server is ready and when it stops. Does nothing without `NOTIFY_SOCKET`.
-#[cfg(unix)]
-mod service_manager {
-    use sd_notify::{NotifyState, notify};
-
-    /// The server accepts connections. An error changes nothing for the server, so it is ignored.
-    pub(super) fn notify_ready() {
-        let _ = notify(&[NotifyState::Ready]);
-    }
-
-    /// The server finishes the requests in flight.
-    pub(super) fn notify_stopping() {
-        let _ = notify(&[NotifyState::Stopping]);
-    }
-}
-
-#[cfg(not(unix))]
-mod service_manager {
-    pub(super) fn notify_ready() {}
-    pub(super) fn notify_stopping() {}
-}
-
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
         CliError::unexpected(format_args!(
@@ -238,6 +218,7 @@ impl Reloader {
     async fn run(mut self, mut hangups: Hangups) {
         loop {
             hangups.next().await;
+            service_manager::notify_reloading();
             // Also if the configuration has errors: the audit file may have been renamed.
             self.server.reopen_audit();
             let reloaded = match self.read().await {
@@ -247,6 +228,7 @@ impl Reloader {
                     Err(problems)
                 }
             };
+            service_manager::notify_reloaded(reloaded.is_ok());
             match reloaded {
                 Ok(()) => console::note("the configuration was reloaded"),
                 Err(problems) => {

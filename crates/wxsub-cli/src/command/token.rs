@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use wxsub_client::ControlServerError;
 use wxsub_core::clock::{Clock, ClockReading, SystemClock};
 use wxsub_core::token::{CachedToken, Generation, TokenCache, TokenEndpoint, TokenSource};
 use wxsub_core::transport::{HttpRequest, RequestState, TransportError};
@@ -15,9 +14,10 @@ use wxsub_proto::{ApiError, AppId, BaseUrl, Operation};
 
 use crate::backend::{Backend, DirectConfig, ServerConfig};
 use crate::console;
-use crate::describe::{describe_refusal, describe_token_error};
+use crate::describe::{describe_refusal, describe_token_error, server_error};
 use crate::environment::TOKEN_ENDPOINT;
 use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::localized;
 use crate::output::Output;
 
 /// Show or refresh the access token.
@@ -222,9 +222,10 @@ async fn fetch_from(
 
 fn transport_error(error: &TransportError) -> CliError {
     match error.stage() {
-        RequestState::NotSent => {
-            CliError::new(ExitStatus::NotSent, format_args!("{error}; it is safe to try again"))
-        }
+        RequestState::NotSent => CliError::new(
+            ExitStatus::NotSent,
+            localized!("{error}; it is safe to try again", "{error}；可以放心重试"),
+        ),
         RequestState::MaybeSent => maybe_replaced(error),
     }
 }
@@ -234,8 +235,9 @@ fn invalid_response(error: &DecodeError) -> CliError {
 }
 
 fn maybe_replaced(cause: impl std::fmt::Display) -> CliError {
-    let line = format_args!(
-        "{cause}; a new token may have been issued; check the current token before you repeat this"
+    let line = localized!(
+        "{cause}; a new token may have been issued; check the current token before you repeat this",
+        "{cause}；微信可能已下发新的 access_token；重试之前请先检查当前的 access_token"
     );
     CliError::new(ExitStatus::MaybeSent, line)
 }
@@ -266,25 +268,4 @@ async fn refresh_from_server(options: &ShowOptions, config: &ServerConfig) -> Re
 async fn read_token(config: &ServerConfig) -> Result<CachedToken, CliError> {
     // A read has no effect, so a lost response is not in doubt.
     config.server.token(&config.appid).await.map_err(|error| server_error(&error, ExitStatus::NotSent))
-}
-
-/// The error for a failed call. `lost` is the exit status if the call may have taken effect.
-fn server_error(error: &ControlServerError, lost: ExitStatus) -> CliError {
-    if let Some(refusal) = error.api_error() {
-        return CliError::new(ExitStatus::Refused, describe_refusal(&refusal, Operation::FetchToken));
-    }
-    match error {
-        ControlServerError::NotReached(_) => {
-            CliError::new(ExitStatus::NotSent, format_args!("{error}; it is safe to try again"))
-        }
-        ControlServerError::Problem { .. } => CliError::new(
-            ExitStatus::NotSent,
-            format_args!("{error}; what to do: {}", error.remedy().advice()),
-        ),
-        ControlServerError::InvalidResponse { .. } => CliError::new(
-            lost,
-            "invalid response; check that WXSUB_SERVER is the base URL of a control server",
-        ),
-        _ => CliError::new(lost, error),
-    }
 }

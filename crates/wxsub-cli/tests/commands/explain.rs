@@ -32,6 +32,16 @@ fn explanation_is_available_in_chinese() {
     let output = &wxsub(["explain", "43101", "--lang", "zh", "--json"]).run().json()[0];
     assert_eq!(output["send"]["remedy"], "stop");
     assert_eq!(output["send"]["advice"], "不要重发；请用户重新授权");
+    for (variable, locale, chinese) in [
+        ("LANG", "zh_CN.UTF-8", true),
+        ("LC_MESSAGES", "zh_CN.UTF-8", true),
+        ("LC_ALL", "en_US.UTF-8", false),
+    ] {
+        let ended = wxsub(["explain", "-1"]).env(variable, locale).run();
+        assert_eq!(ended.out.contains("微信系统繁忙"), chinese, "{variable}");
+    }
+    let ended = wxsub(["--lang", "en", "explain", "-1"]).env("LANG", "zh_CN.UTF-8").run();
+    assert!(!ended.out.contains("微信"), "{}", ended.out);
 }
 
 #[test]

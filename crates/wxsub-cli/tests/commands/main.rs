@@ -25,6 +25,7 @@ mod send_one;
 mod serve;
 mod served;
 mod settings;
+mod status;
 mod token;
 mod weixin;
 mod wxsub;

@@ -408,17 +408,17 @@ fn wrong_name_of_a_key() {
     }
 }
 
-/// As `Type=notify` of systemd expects.
+/// As `Type=notify-reload` of systemd expects.
 #[cfg(unix)]
 #[test]
-fn service_manager_learns_of_start_and_stop() {
+fn service_manager_learns_of_start_reload_and_stop() {
     use std::os::unix::net::UnixDatagram;
     let weixin = Weixin::start();
     // The path of a socket may have about 100 characters.
     let path = std::env::temp_dir().join(format!("wxsub-notify-{}", std::process::id()));
     let socket = UnixDatagram::bind(&path).unwrap();
     let received = || {
-        let mut bytes = [0; 64];
+        let mut bytes = [0; 256];
         let length = socket.recv(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     };
@@ -426,6 +426,18 @@ fn service_manager_learns_of_start_and_stop() {
     let call = wxsub(["serve", "--config", &config]).env("NOTIFY_SOCKET", path.to_str().unwrap());
     let server = Served::start_as(call);
     assert_eq!(received(), "READY=1\n");
+    for (more, status) in
+        [("", "was reloaded"), ("nonsense", "was not reloaded; the previous one stays in use")]
+    {
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text + more).unwrap();
+        signal(&server.child, "HUP");
+        let begun = received();
+        let time = begun.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap_or_else(|| panic!("{begun}"));
+        assert!(time.trim_end().parse::<u64>().unwrap() > 0, "{begun}");
+        let ended = received();
+        assert!(ended.starts_with(&format!("READY=1\nSTATUS=the configuration {status}")), "{ended}");
+    }
     assert_eq!(server.stop("TERM"), Some(0));
     assert_eq!(received(), "STOPPING=1\n");
     fs::remove_file(path).unwrap();

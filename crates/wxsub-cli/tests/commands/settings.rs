@@ -1,7 +1,10 @@
 //! Environment variables.
 
+use std::io::Read;
+
 use serde_json::Value;
 
+use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
 use super::weixin::{APPID, SECRET, STABLE_TOKEN, Weixin};
 use super::wxsub::{file, wxsub};
@@ -154,6 +157,40 @@ fn log_is_text_or_json() {
         .env("WXSUB_LOG_FORMAT", "xml")
         .run()
         .assert_wrong(&["WXSUB_LOG_FORMAT: must be text or json"]);
+}
+
+/// The lines of the command itself too: errors of the command line, of the configuration and of a reload, and notes.
+#[test]
+fn every_line_is_json_in_the_json_format() {
+    let levels = |lines: &str| -> Vec<String> {
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+        let levels = lines.map(|line| {
+            assert!(line["timestamp"].is_string() && line["fields"]["message"].is_string(), "{line}");
+            line["level"].as_str().unwrap().to_owned()
+        });
+        levels.collect()
+    };
+    for call in [
+        wxsub(["serve", "--nonsense"]),
+        wxsub(["serve", "--check", "--config", "/nonexistent"]),
+        wxsub(["check", "/nonexistent"]),
+    ] {
+        let ended = call.env("WXSUB_LOG_FORMAT", "json").run();
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""));
+        assert_eq!(levels(&ended.err), ["ERROR"], "{}", ended.err);
+    }
+    let weixin = Weixin::start();
+    let (_, lines) = client("orders", ALL);
+    let path = config("log_json.toml", &weixin.base, &lines);
+    let call = wxsub(["serve", "--config", &path]).env("WXSUB_LOG_FORMAT", "json");
+    let mut server = Served::start_as(call);
+    let mut said = server.wait_until_it_says("access token refreshed");
+    std::fs::write(&path, "listen = 1").unwrap();
+    signal(&server.child, "HUP");
+    said += &server.wait_until_it_says("the configuration was not reloaded");
+    signal(&server.child, "TERM");
+    server.said.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(levels(&said).contains(&"ERROR".to_owned()), "{said}");
 }
 
 #[test]

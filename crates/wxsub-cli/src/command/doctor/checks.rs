@@ -1,104 +1,34 @@
 //! The checks: network, clock, credentials, token and quota.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::lookup_host;
 use wxsub_core::clock::{Clock, ClockReading, SystemClock, UnixMillis};
 use wxsub_core::token::TokenEndpoint;
-use wxsub_core::transport::{HttpRequest, TransportError};
-use wxsub_proto::codec::{DecodeError, RawResponse, Request};
+use wxsub_proto::codec::{DecodeError, RawResponse};
 use wxsub_proto::endpoint::quota::{self, Quota};
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
 use wxsub_proto::endpoint::{domain_ip, subscribe};
-use wxsub_proto::{ApiError, BaseUrl, ErrCode, Operation, Remedy};
+use wxsub_proto::{ApiError, ErrCode, Operation, Remedy};
 
-use super::report::{Check, CheckFailure, Finding};
+use super::network::Network;
+use super::report::{Check, Finding};
 use crate::backend::DirectConfig;
-use crate::environment::{API_BASE, APPID, CA_FILE, PROXY};
+use crate::diagnosis::{Diagnosis, SecretPlace, quota_advice};
+use crate::environment::API_BASE;
 use crate::error::ExitStatus;
+use crate::language::localized;
 
 /// Settings of the checks.
 pub(super) struct DoctorContext {
+    pub(super) network: Network,
     pub(super) app: DirectConfig,
     /// Endpoint that the token is fetched from.
     pub(super) endpoint: TokenEndpoint,
     /// Whether `WXSUB_TOKEN_ENDPOINT` is `token`, but `--fetch` is not given.
     pub(super) skipped_classic_endpoint: bool,
-    pub(super) uses_proxy: bool,
-    /// Variable with a proxy that is not used.
-    pub(super) ignored_proxy: Option<&'static str>,
     /// Variable with the AppSecret or the path of its file.
     pub(super) secret_in: &'static str,
-}
-
-impl DoctorContext {
-    /// Sends one request to the first host without retries, so that rare failures are visible.
-    async fn request(
-        &self,
-        request: Request<'_>,
-    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
-        self.request_from(self.base(), request).await
-    }
-
-    /// Sends one request to this host.
-    async fn request_from(
-        &self,
-        base: &BaseUrl,
-        request: Request<'_>,
-    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
-        self.app.transport.execute(HttpRequest::new(base, request)?).await
-    }
-
-    /// The first host of Weixin's API. The other hosts are only connected to.
-    fn base(&self) -> &BaseUrl {
-        self.app.bases.first()
-    }
-}
-
-/// Maximum time to resolve a name.
-const DNS_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Resolves the names of all hosts.
-pub(super) async fn resolve_hosts(context: &DoctorContext) -> Finding<()> {
-    if context.uses_proxy {
-        return Finding::Skipped("the proxy resolves names".to_owned());
-    }
-    let mut found = Vec::new();
-    for base in context.app.bases.iter() {
-        match resolve(base).await {
-            Ok(addresses) => found.push(addresses),
-            Err(failure) => return Finding::Failed(failure),
-        }
-    }
-    Finding::Ok((), found.join("; "))
-}
-
-async fn resolve(base: &BaseUrl) -> Result<String, CheckFailure> {
-    let host = base.host();
-    if host.parse::<IpAddr>().is_ok() {
-        return Ok(format!("{host} is an IP address"));
-    }
-    let clock = SystemClock::new();
-    let found = tokio::select! {
-        biased;
-        found = lookup_host((host, base.port())) => found.map_err(|error| error.to_string()),
-        () = clock.sleep_until(clock.now().mono + DNS_TIMEOUT) => Err(format!("no response within {DNS_TIMEOUT:?}")),
-    };
-    let error =
-        match found.map(|found| found.map(|address| address.ip().to_string()).collect::<BTreeSet<_>>()) {
-            Ok(addresses) if !addresses.is_empty() => {
-                let addresses: Vec<_> = addresses.into_iter().collect();
-                return Ok(format!("{host} has {}", addresses.join(", ")));
-            }
-            Ok(_) => "the name has no address".to_owned(),
-            Err(error) => error,
-        };
-    let cause = format_args!("the host name {host} could not be resolved: {error}").to_string();
-    let to_do = format!("check the spelling of {API_BASE}, and the DNS of this machine");
-    Err(CheckFailure::new(ExitStatus::NotSent, Remedy::FixConfig, cause, to_do))
 }
 
 /// A response with the times of the request and of its arrival.
@@ -110,22 +40,18 @@ pub(super) struct TimedResponse<B> {
 
 /// Sends a request without a secret to every host. Any response is enough. Returns the response of the first host.
 pub(super) async fn connect(context: &DoctorContext) -> Finding<TimedResponse<impl AsRef<[u8]> + use<>>> {
-    let clock = SystemClock::new();
+    let (clock, network) = (SystemClock::new(), &context.network);
     let requested_at = clock.now();
-    let detail = match context.base().as_str().starts_with("https://") {
-        true => "TLS and the certificate are valid",
-        false => "plain http://, no TLS",
-    };
-    let response = match context.request(domain_ip::request_unauthenticated()).await {
+    let response = match network.request(domain_ip::request_unauthenticated()).await {
         Ok(raw) => TimedResponse { raw, requested_at, received_at: clock.now() },
-        Err(error) => return Finding::Failed(CheckFailure::no_response(context, context.base(), &error)),
+        Err(error) => return Finding::Failed(network.no_response(network.base(), &error)),
     };
-    for base in context.app.bases.iter().skip(1) {
-        if let Err(error) = context.request_from(base, domain_ip::request_unauthenticated()).await {
-            return Finding::Failed(CheckFailure::no_response(context, base, &error));
+    for base in network.bases.iter().skip(1) {
+        if let Err(error) = network.request_from(base, domain_ip::request_unauthenticated()).await {
+            return Finding::Failed(network.no_response(base, &error));
         }
     }
-    Finding::Ok(response, detail.to_owned())
+    Finding::Ok(response, network.connection())
 }
 
 /// Checks that the response is from Weixin: only Weixin refuses a call without a token with an errcode.
@@ -134,8 +60,8 @@ pub(super) fn check_weixin<B: AsRef<[u8]>>(
     response: &RawResponse<B>,
 ) -> Finding<()> {
     match domain_ip::parse_response(response.status, response.body.as_ref()) {
-        Ok(Ok(()) | Err(_)) => Finding::Ok((), "the response is from Weixin".to_owned()),
-        Err(error) => Finding::Failed(CheckFailure::not_weixin(context, &error)),
+        Ok(Ok(()) | Err(_)) => Finding::Ok((), localized!("the response is from Weixin", "响应来自微信")),
+        Err(error) => Finding::Failed(not_weixin(context, &error)),
     }
 }
 
@@ -146,19 +72,25 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 pub(super) fn compare_clocks<B>(response: &TimedResponse<B>) -> Finding<()> {
     let date = response.raw.date.as_deref().and_then(|date| httpdate::parse_http_date(date).ok());
     let Some(remote) = date.and_then(|date| date.duration_since(SystemTime::UNIX_EPOCH).ok()) else {
-        return Finding::Skipped("the response has no date".to_owned());
+        return Finding::Skipped(localized!("the response has no date", "响应没有日期"));
     };
     let remote = UnixMillis::default() + remote;
     // Weixin wrote the date between the request and the response.
     let ahead = response.requested_at.wall.since(remote);
     let behind = remote.since(response.received_at.wall);
-    let (skew, direction) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
-    if skew <= MAX_CLOCK_SKEW {
-        return Finding::Ok((), "it agrees with Weixin's clock".to_owned());
+    if ahead.max(behind) <= MAX_CLOCK_SKEW {
+        return Finding::Ok((), localized!("it agrees with Weixin's clock", "与微信的时间一致"));
     }
-    let cause = format!("this machine's clock is {} {direction} Weixin's", format_duration(skew));
-    let to_do = "set the clock, preferably with NTP; until then checks of certificates, expiry times and consents may be wrong";
-    Finding::Failed(CheckFailure::new(ExitStatus::Usage, Remedy::FixConfig, cause, to_do))
+    let skew = format_duration(ahead.max(behind));
+    let cause = match ahead > behind {
+        true => localized!("this machine's clock is {skew} ahead of Weixin's", "本机时间比微信快 {skew}"),
+        false => localized!("this machine's clock is {skew} behind Weixin's", "本机时间比微信慢 {skew}"),
+    };
+    let to_do = localized!(
+        "set the clock, preferably with NTP; until then checks of certificates, expiry times and consents may be wrong",
+        "请校准时间，最好使用 NTP；在此之前，证书、有效期和授权的检查都可能出错"
+    );
+    Finding::Failed(Diagnosis::new(ExitStatus::Usage, Remedy::FixConfig, cause, to_do))
 }
 
 /// Formats a duration in its two largest units.
@@ -172,22 +104,24 @@ fn format_duration(time: Duration) -> String {
 }
 
 /// Fetches a token. Returns the failed check if that is not possible.
-pub(super) async fn fetch_token(context: &DoctorContext) -> Result<TokenResponse, (Check, CheckFailure)> {
+pub(super) async fn fetch_token(context: &DoctorContext) -> Result<TokenResponse, (Check, Diagnosis)> {
     let (appid, secret) = (context.app.appid.clone(), context.app.secret.clone());
     let result = match context.endpoint {
-        TokenEndpoint::Token => context.request(TokenRequest::new(appid, secret).encode()).await,
-        TokenEndpoint::StableToken => context.request(StableTokenRequest::new(appid, secret).encode()).await,
+        TokenEndpoint::Token => context.network.request(TokenRequest::new(appid, secret).encode()).await,
+        TokenEndpoint::StableToken => {
+            context.network.request(StableTokenRequest::new(appid, secret).encode()).await
+        }
     };
-    let raw =
-        result.map_err(|error| (Check::Token, CheckFailure::no_response(context, context.base(), &error)))?;
+    let raw = result
+        .map_err(|error| (Check::Token, context.network.no_response(context.network.base(), &error)))?;
     match TokenResponse::parse(raw.status, raw.body.as_ref()) {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(refusal)) => {
             let refusal = refusal.redact(context.app.secret.expose_secret());
             let check = check_for(refusal.errcode());
-            Err((check, CheckFailure::refused(context, &refusal, Operation::FetchToken)))
+            Err((check, refused(context, &refusal, Operation::FetchToken)))
         }
-        Err(error) => Err((Check::Token, CheckFailure::not_weixin(context, &error))),
+        Err(error) => Err((Check::Token, not_weixin(context, &error))),
     }
 }
 
@@ -210,147 +144,91 @@ fn check_for(code: ErrCode) -> Check {
 
 /// Checks that Weixin accepts the token.
 pub(super) async fn check_token(context: &DoctorContext, token: &TokenResponse) -> Finding<()> {
-    let raw = match context.request(domain_ip::request(&token.access_token)).await {
+    let raw = match context.network.request(domain_ip::request(&token.access_token)).await {
         Ok(raw) => raw,
-        Err(error) => return Finding::Failed(CheckFailure::no_response(context, context.base(), &error)),
+        Err(error) => return Finding::Failed(context.network.no_response(context.network.base(), &error)),
     };
     match domain_ip::parse_response(raw.status, raw.body.as_ref()) {
         Ok(Ok(())) => {
             let (endpoint, left) = (context.endpoint.as_str(), token.expires_in.as_secs());
             let skipped = match context.skipped_classic_endpoint {
-                true => {
-                    "; /cgi-bin/token was not called, because it invalidates the token that other processes use; --fetch calls it"
-                }
-                false => "",
+                true => localized!(
+                    "; /cgi-bin/token was not called, because it invalidates the token that other processes use; --fetch calls it",
+                    "；没有调用 /cgi-bin/token，因为它会使其他进程的 access_token 失效；加 --fetch 才会调用"
+                ),
+                false => String::new(),
             };
-            Finding::Ok((), format!("a token from {endpoint} works and expires in {left} s{skipped}"))
+            Finding::Ok(
+                (),
+                localized!(
+                    "a token from {endpoint} works and expires in {left} s{skipped}",
+                    "从 {endpoint} 获取的 access_token 有效，剩余 {left} 秒{skipped}"
+                ),
+            )
         }
         Ok(Err(refusal)) => {
             let refusal = refusal.redact(token.access_token.expose_secret());
-            Finding::Failed(CheckFailure::refused(context, &refusal, Operation::Send))
+            Finding::Failed(refused(context, &refusal, Operation::Send))
         }
-        Err(error) => Finding::Failed(CheckFailure::not_weixin(context, &error)),
+        Err(error) => Finding::Failed(not_weixin(context, &error)),
     }
 }
 
 /// Checks that the daily quota of sends is not used up.
 pub(super) async fn check_quota(context: &DoctorContext, token: &TokenResponse) -> Finding<()> {
-    let raw = match context.request(quota::request(&token.access_token, subscribe::PATH)).await {
+    let raw = match context.network.request(quota::request(&token.access_token, subscribe::PATH)).await {
         Ok(raw) => raw,
-        Err(error) => return Finding::Failed(CheckFailure::no_response(context, context.base(), &error)),
+        Err(error) => return Finding::Failed(context.network.no_response(context.network.base(), &error)),
     };
     match Quota::parse_response(raw.status, raw.body.as_ref()) {
         Ok(Ok(Quota { daily_limit: 0, .. })) => {
-            Finding::Skipped("Weixin reports no limit for sends".to_owned())
+            Finding::Skipped(localized!("Weixin reports no limit for sends", "微信没有返回发送额度"))
         }
         Ok(Ok(Quota { daily_limit, remain: 0, .. })) => {
-            let cause = format_args!("today's {daily_limit} sends are used up").to_string();
-            Finding::Failed(CheckFailure::new(ExitStatus::Refused, Remedy::SlowDown, cause, QUOTA_ADVICE))
+            let cause = localized!(
+                "today's {daily_limit} sends are used up",
+                "今天的 {daily_limit} 次发送额度已用完"
+            );
+            Finding::Failed(Diagnosis::new(ExitStatus::Refused, Remedy::SlowDown, cause, quota_advice()))
         }
         Ok(Ok(Quota { daily_limit, remain, .. })) => {
-            Finding::Ok((), format!("{remain} of {daily_limit} sends are left today"))
+            let left = localized!(
+                "{remain} of {daily_limit} sends are left today",
+                "今天的发送额度剩余 {remain} 次，共 {daily_limit} 次"
+            );
+            Finding::Ok((), left)
         }
         // An app without permission for this call can still send.
         Ok(Err(refusal)) => {
             let refusal = refusal.redact(token.access_token.expose_secret());
-            Finding::Skipped(format!("Weixin does not report the quota: {refusal}"))
+            Finding::Skipped(localized!(
+                "Weixin does not report the quota: {refusal}",
+                "微信没有返回额度：{refusal}"
+            ))
         }
-        Err(error) => Finding::Failed(CheckFailure::not_weixin(context, &error)),
+        Err(error) => Finding::Failed(not_weixin(context, &error)),
     }
 }
 
-impl CheckFailure {
-    /// Creates the failure for a request without a response.
-    fn no_response(context: &DoctorContext, base: &BaseUrl, error: &TransportError) -> Self {
-        use wxsub_core::transport::TransportErrorKind::{Certificate, Connect, Proxy, Timeout, Tls};
-        let host = base.host();
-        let (remedy, to_do) = match (error.kind(), context.ignored_proxy) {
-            (Connect | Timeout, Some(name)) => (
-                Remedy::FixConfig,
-                format!("set {PROXY} if {host} must be reached through the proxy in {name}"),
-            ),
-            (Connect | Timeout, None) => {
-                (Remedy::RetryLater, format!("check whether a firewall blocks {host}, then try again"))
-            }
-            (Certificate, _) => (
-                Remedy::FixConfig,
-                format!(
-                    "if a proxy inspects TLS traffic, put its certificate authority into {CA_FILE}; otherwise check this machine's clock"
-                ),
-            ),
-            (Tls, _) => {
-                (Remedy::FixConfig, format!("check that {API_BASE} is right and that the host supports TLS"))
-            }
-            (Proxy, _) => (
-                Remedy::FixConfig,
-                format!("correct {PROXY}, or find out why the proxy refuses the connection"),
-            ),
-            _ => {
-                (Remedy::Investigate, format!("find out which program responds at {host}; check {API_BASE}"))
-            }
-        };
-        Self::new(ExitStatus::NotSent, remedy, error, to_do)
-    }
-
-    /// Creates the failure for a response that is not from Weixin.
-    fn not_weixin(context: &DoctorContext, error: &DecodeError) -> Self {
-        let cause = format_args!("the response is not from Weixin: {error}").to_string();
-        let to_do = format!(
-            "if this network requires a sign-in, sign in with a browser; otherwise let proxy and firewall pass {}, \
+/// The diagnosis of a response that is not from Weixin.
+fn not_weixin(context: &DoctorContext, error: &DecodeError) -> Diagnosis {
+    let host = context.network.base().host();
+    Diagnosis::new(
+        ExitStatus::NotSent,
+        Remedy::Investigate,
+        localized!("the response is not from Weixin: {error}", "响应不是来自微信：{error}"),
+        localized!(
+            "if this network requires a sign-in, sign in with a browser; otherwise let proxy and firewall pass {host}, \
              and check {API_BASE}",
-            context.base().host()
-        );
-        Self::new(ExitStatus::NotSent, Remedy::Investigate, cause, to_do)
-    }
-
-    /// Creates the failure for a call that Weixin refused.
-    fn refused(context: &DoctorContext, refusal: &ApiError, operation: Operation) -> Self {
-        let code = refusal.errcode();
-        let (remedy, ip) = (code.remedy(operation), refusal.blocked_ip());
-        let cause = match ip {
-            Some(ip) => format!("Weixin sees this machine as {ip}: {}", code.meaning(operation)),
-            None => code.meaning(operation).to_string(),
-        };
-        Self {
-            errcode: Some(code),
-            rid: refusal.trace_id().cloned(),
-            ip,
-            ..Self::new(
-                ExitStatus::Refused,
-                remedy,
-                format_args!("{cause} ({refusal})"),
-                to_do(context, refusal, operation),
-            )
-        }
-    }
-}
-
-/// Returns what to do about a refusal: specific to this machine if possible, else the general advice.
-fn to_do(context: &DoctorContext, refusal: &ApiError, operation: Operation) -> String {
-    let code = refusal.errcode();
-    match (operation, code) {
-        (Operation::FetchToken, ErrCode::INVALID_CREDENTIAL | ErrCode::INVALID_APPSECRET) => format!(
-            "update the AppSecret of {} (read from {}); a reset in Weixin's console invalidates the previous one",
-            context.app.appid, context.secret_in
+            "如果当前网络需要登录，请先用浏览器登录；否则请让代理和防火墙放行 {host}，并检查 {API_BASE}"
         ),
-        (Operation::FetchToken, ErrCode::INVALID_APPID) => {
-            format!("correct {APPID} or --appid: {} is unknown to Weixin", context.app.appid)
-        }
-        (_, ErrCode::SECRET_FROZEN) => {
-            "unfreeze the AppSecret in Weixin's console, then wait ten minutes".to_owned()
-        }
-        (_, ErrCode::IP_NOT_ALLOWED) => match refusal.blocked_ip() {
-            Some(ip) => format!("add {ip} to the app's IP allow-list in Weixin's console"),
-            None => code.remedy(operation).advice().to_string(),
-        },
-        (_, ErrCode::DAILY_QUOTA) => QUOTA_ADVICE.to_owned(),
-        _ => code.remedy(operation).advice().to_string(),
-    }
+    )
 }
 
-/// What to do about a used-up daily quota.
-const QUOTA_ADVICE: &str =
-    "wait until tomorrow in Beijing, or reset the quota in Weixin's console (ten times a month at most)";
+/// The diagnosis of a call that Weixin refused.
+fn refused(context: &DoctorContext, refusal: &ApiError, operation: Operation) -> Diagnosis {
+    Diagnosis::of_refusal(&context.app.appid, refusal, operation, SecretPlace::Variable(context.secret_in))
+}
 
 #[cfg(test)]
 mod tests {

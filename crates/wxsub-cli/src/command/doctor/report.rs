@@ -1,6 +1,5 @@
 //! The checks of doctor by name, what they find, and the report of it.
 
-use std::fmt::Display;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -8,7 +7,9 @@ use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{ErrCode, Remedy, TraceId, named_enum};
 
 use crate::console;
+use crate::diagnosis::Diagnosis;
 use crate::error::ExitStatus;
+use crate::language::localized;
 use crate::output::Output;
 
 named_enum! {
@@ -17,12 +18,14 @@ named_enum! {
     pub(super) enum Check {
         /// Environment variables and flags are valid.
         Configuration = "configuration",
-        /// Host names of Weixin have addresses.
+        /// Host names have addresses.
         Dns = "dns",
         /// Connections succeed, with TLS and a valid certificate.
         Connection = "connection",
         /// Responses are from Weixin.
         Weixin = "weixin",
+        /// Responses are from a control server.
+        Server = "server",
         /// This machine's clock agrees with Weixin's.
         Clock = "clock",
         /// Weixin accepts calls from this machine's address.
@@ -33,26 +36,30 @@ named_enum! {
         Token = "token",
         /// The daily quota is not used up.
         Quota = "quota",
+        /// The control server knows the key.
+        Key = "key",
+        /// The control server has a token for the app.
+        App = "app",
     }
 }
 
-/// Cause and remedy of a failed check.
-pub(super) struct CheckFailure {
-    pub(super) exit: ExitStatus,
-    pub(super) remedy: Remedy,
-    pub(super) cause: String,
-    pub(super) to_do: String,
-    pub(super) errcode: Option<ErrCode>,
-    pub(super) rid: Option<TraceId>,
-    pub(super) ip: Option<IpAddr>,
-}
+impl Check {
+    /// The checks of a control server, in order.
+    pub(super) const SERVER: [Self; 6] =
+        [Self::Configuration, Self::Dns, Self::Connection, Self::Server, Self::Key, Self::App];
 
-impl CheckFailure {
-    /// Creates a failure without an errcode.
-    pub(super) fn new(exit: ExitStatus, remedy: Remedy, cause: impl Display, to_do: impl Display) -> Self {
-        let (cause, to_do) = (cause.to_string(), to_do.to_string());
-        Self { exit, remedy, cause, to_do, errcode: None, rid: None, ip: None }
-    }
+    /// The checks of Weixin, in order.
+    pub(super) const WEIXIN: [Self; 9] = [
+        Self::Configuration,
+        Self::Dns,
+        Self::Connection,
+        Self::Weixin,
+        Self::Clock,
+        Self::Address,
+        Self::Secret,
+        Self::Token,
+        Self::Quota,
+    ];
 }
 
 /// The remaining checks cannot run. The failed check is already reported.
@@ -63,7 +70,7 @@ pub(super) enum Finding<T> {
     /// Success, with a value for later checks and a description.
     Ok(T, String),
     /// Failure.
-    Failed(CheckFailure),
+    Failed(Diagnosis),
     /// The check did not run, for this reason.
     Skipped(String),
 }
@@ -72,6 +79,7 @@ pub(super) enum Finding<T> {
 pub(super) struct Report {
     output: Output,
     json: bool,
+    checks: &'static [Check],
     reported: Vec<Check>,
     /// First failed check and its exit status.
     failed: Option<(Check, ExitStatus)>,
@@ -97,9 +105,9 @@ struct Line<'a> {
 }
 
 impl Report {
-    /// Creates a report in JSON or text.
-    pub(super) fn new(json: bool) -> Self {
-        Self { output: Output::new(), json, reported: Vec::new(), failed: None, stopped_at: None }
+    /// Creates a report of these checks, in JSON or text.
+    pub(super) fn new(checks: &'static [Check], json: bool) -> Self {
+        Self { output: Output::new(), json, checks, reported: Vec::new(), failed: None, stopped_at: None }
     }
 
     /// Prints the result of a check that later checks need, and returns its value.
@@ -108,7 +116,10 @@ impl Report {
     ///
     /// [`Aborted`] if the check failed or did not run.
     pub(super) fn require<T>(&mut self, check: Check, finding: Finding<T>) -> Result<T, Aborted> {
-        self.skip(|other| other < check, "Weixin reported another problem first");
+        self.skip(
+            |other| other < check,
+            &localized!("Weixin reported another problem first", "微信先返回了其他问题"),
+        );
         match finding {
             Finding::Ok(value, detail) => {
                 self.line(check, "ok", &detail, None);
@@ -150,28 +161,29 @@ impl Report {
     pub(super) fn finish(mut self) -> ExitStatus {
         let Some((check, exit)) = self.failed else {
             if !self.json {
-                console::note("no problem found");
+                console::note(localized!("no problem found", "没有发现问题"));
             }
             return self.output.end(ExitStatus::Success);
         };
-        let reason = format!("correct {} first", self.stopped_at.unwrap_or(check));
+        let stopped_at = self.stopped_at.unwrap_or(check);
+        let reason = localized!("correct {stopped_at} first", "请先解决 {stopped_at}");
         self.skip(|_| true, &reason);
         if !self.json {
-            console::note(format_args!("start with: {check}"));
+            console::note(localized!("start with: {check}", "请先处理：{check}"));
         }
         self.output.end(exit)
     }
 
     /// Prints these checks as skipped, except those already printed.
     fn skip(&mut self, which: impl Fn(Check) -> bool, reason: &str) {
-        for check in Check::ALL.iter().copied() {
+        for check in self.checks.iter().copied() {
             if which(check) && !self.reported.contains(&check) {
                 self.line(check, "skipped", reason, None);
             }
         }
     }
 
-    fn line(&mut self, check: Check, outcome: &'static str, detail: &str, failure: Option<&CheckFailure>) {
+    fn line(&mut self, check: Check, outcome: &'static str, detail: &str, failure: Option<&Diagnosis>) {
         self.reported.push(check);
         let detail = sanitize_line(detail.chars());
         if self.json {
@@ -186,8 +198,10 @@ impl Report {
                 ip: failure.and_then(|failure| failure.ip),
             });
         } else {
-            let to_do =
-                failure.map(|failure| format!("; what to do: {}", sanitize_line(failure.to_do.chars())));
+            let to_do = failure.map(|failure| {
+                let to_do = sanitize_line(failure.to_do.chars());
+                localized!("; what to do: {to_do}", "；处理建议：{to_do}")
+            });
             let to_do = to_do.unwrap_or_default();
             self.output.line(format_args!("{outcome:<7} {check:<13} {detail}{to_do}"));
         }

@@ -12,6 +12,7 @@ use wxsub_server::failed_send;
 use super::flow::{Block, Signal};
 use crate::describe::{describe_refusal, describe_send_error};
 use crate::interrupt::Interrupt;
+use crate::language::{advice, localized};
 
 /// Sends messages.
 pub(super) enum Sender {
@@ -118,12 +119,16 @@ fn describe(error: &ControlServerSendError) -> String {
         cause @ ControlServerError::NotReached(_) => format!("{cause}; it is safe to try again"),
         cause @ ControlServerError::ResponseLost(_) => format!("{cause}; do not blindly repeat the message"),
         cause @ ControlServerError::Timeout => {
-            format!("{cause}; the message may have been sent, do not blindly repeat it")
+            localized!(
+                "{cause}; the message may have been sent, do not blindly repeat it",
+                "{cause}；消息可能已发出，确认之前不要重发"
+            )
         }
         ControlServerError::Problem { status, .. } => describe_response(error.result(), *status),
-        ControlServerError::InvalidResponse { status } => format!(
+        ControlServerError::InvalidResponse { status } => localized!(
             "invalid response from the control server (status {status}); the message may have been sent, do not \
-             blindly repeat it"
+             blindly repeat it",
+            "中控服务器的响应无效（状态码 {status}）；消息可能已发出，确认之前不要重发"
         ),
         // The type can get more variants.
         other => other.to_string(),
@@ -135,25 +140,39 @@ fn describe_response(result: &SendResult, status: u16) -> String {
     if let Some((refusal, stage)) = result.api_error() {
         return match stage {
             Some(Operation::FetchToken) => {
-                format!("the message was not sent: {}", describe_refusal(&refusal, Operation::FetchToken))
+                let refusal = describe_refusal(&refusal, Operation::FetchToken);
+                localized!("the message was not sent: {refusal}", "消息没有发出：{refusal}")
             }
             Some(Operation::Send) | None => describe_refusal(&refusal, Operation::Send),
         };
     }
-    let advice = result.remedy.map(|remedy| format!("; what to do: {}", remedy.advice())).unwrap_or_default();
+    let advice = result.remedy.map(advice);
+    let advice =
+        advice.map(|advice| localized!("; what to do: {advice}", "；处理建议：{advice}")).unwrap_or_default();
     let meaning = match (result.outcome, status) {
-        (SendStatus::NotSent, 401) => "the client key (WXSUB_KEY) is unknown; nothing was sent",
-        (SendStatus::NotSent, 403) => {
-            "the client key has no permission to send for this app; nothing was sent"
-        }
-        (SendStatus::NotSent, _) => "the message was certainly not sent; it is safe to try again",
-        (SendStatus::Invalid, _) => "the message is invalid",
-        (SendStatus::Refused, _) => "Weixin refused the message",
-        (SendStatus::MaybeSent | SendStatus::Sent, _) => {
-            "the message may have been sent; do not blindly repeat it"
-        }
+        (SendStatus::NotSent, 401) => localized!(
+            "the client key (WXSUB_KEY) is unknown; nothing was sent",
+            "客户端密钥（WXSUB_KEY）无效；消息没有发出"
+        ),
+        (SendStatus::NotSent, 403) => localized!(
+            "the client key has no permission to send for this app; nothing was sent",
+            "该客户端密钥无权为此应用发送消息；消息没有发出"
+        ),
+        (SendStatus::NotSent, _) => localized!(
+            "the message was certainly not sent; it is safe to try again",
+            "消息确定没有发出；可以放心重试"
+        ),
+        (SendStatus::Invalid, _) => localized!("the message is invalid", "消息无效"),
+        (SendStatus::Refused, _) => localized!("Weixin refused the message", "微信拒绝了该消息"),
+        (SendStatus::MaybeSent | SendStatus::Sent, _) => localized!(
+            "the message may have been sent; do not blindly repeat it",
+            "消息可能已发出，确认之前不要重发"
+        ),
     };
-    format!("the control server responded with {status}: {meaning}{advice}")
+    localized!(
+        "the control server responded with {status}: {meaning}{advice}",
+        "中控服务器返回状态码 {status}：{meaning}{advice}"
+    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,157 @@
+//! The checks of a control server: is it one, does it know the key, and what is the state of the app.
+
+use std::time::Duration;
+
+use wxsub_api::{AppStatus, ProblemKind, Readiness, path};
+use wxsub_client::{ControlServer, ControlServerError};
+use wxsub_core::clock::{Clock, SystemClock, timeout_at};
+use wxsub_core::transport::{TransportError, TransportErrorKind};
+use wxsub_proto::codec::{RawResponse, Request};
+use wxsub_proto::{AppId, Operation, Remedy};
+
+use super::network::Network;
+use super::report::Finding;
+use crate::diagnosis::{Diagnosis, SecretPlace};
+use crate::environment::{KEY, SERVER};
+use crate::error::ExitStatus;
+use crate::language::localized;
+
+/// Maximum time to wait for the readiness.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Settings of the checks.
+pub(super) struct ServerContext {
+    pub(super) network: Network,
+    pub(super) appid: AppId,
+    pub(super) server: ControlServer,
+}
+
+/// What the key may learn of the app.
+pub(super) enum AppAccess {
+    /// Its status, with the scope `admin`.
+    Status(Option<Box<AppStatus>>),
+    /// Whether its token can be read.
+    Token,
+}
+
+/// Requests the readiness, which needs no key. Any response is enough.
+pub(super) async fn connect(context: &ServerContext) -> Finding<RawResponse<impl AsRef<[u8]> + use<>>> {
+    let network = &context.network;
+    let clock = SystemClock::new();
+    let request = network.request(Request::get(path::READYZ, Vec::new()));
+    let response = timeout_at(&clock, clock.now().mono + TIMEOUT, request).await.unwrap_or_else(|| {
+        let detail = localized!("no response within {TIMEOUT:?}", "{TIMEOUT:?} 内没有响应");
+        Err(TransportError::maybe_sent(TransportErrorKind::Timeout, detail))
+    });
+    match response {
+        Ok(response) => Finding::Ok(response, network.connection()),
+        Err(error) => Finding::Failed(network.no_response(network.base(), &error)),
+    }
+}
+
+/// Checks that the response is from a control server.
+pub(super) fn check_server<B: AsRef<[u8]>>(response: &RawResponse<B>) -> Finding<()> {
+    match serde_json::from_slice::<Readiness>(response.body.as_ref()) {
+        Ok(_) => Finding::Ok((), localized!("the response is from a control server", "响应来自中控服务器")),
+        Err(_) => {
+            let status = response.status;
+            Finding::Failed(Diagnosis::new(
+                ExitStatus::NotSent,
+                Remedy::Investigate,
+                localized!(
+                    "the response is not from a control server: HTTP status {status}",
+                    "响应不是来自中控服务器：HTTP 状态码 {status}"
+                ),
+                localized!(
+                    "check {SERVER}; a proxy in front of the server must forward /readyz and /v1/",
+                    "请检查 {SERVER}；中控服务器前面的代理必须转发 /readyz 和 /v1/"
+                ),
+            ))
+        }
+    }
+}
+
+/// Checks that the server knows the key.
+pub(super) async fn check_key(context: &ServerContext) -> Finding<AppAccess> {
+    match context.server.apps().await {
+        Ok(list) => {
+            let app = list.apps.into_iter().find(|app| app.appid == context.appid);
+            let detail = localized!("the server knows the key", "中控服务器认识该密钥");
+            Finding::Ok(AppAccess::Status(app.map(Box::new)), detail)
+        }
+        Err(error) => match problem_kind(&error) {
+            Some(ProblemKind::Forbidden) => Finding::Ok(
+                AppAccess::Token,
+                localized!(
+                    "the server knows the key, which lacks the scope admin",
+                    "中控服务器认识该密钥；它没有 admin 这个 scope"
+                ),
+            ),
+            Some(ProblemKind::Unauthorized) => Finding::Failed(Diagnosis::new(
+                ExitStatus::NotSent,
+                Remedy::FixConfig,
+                &error,
+                localized!(
+                    "check {KEY}; the server may have a newer key of this client, or may not allow this address (its audit log says)",
+                    "请检查 {KEY}；该客户端的密钥可能已更换，或服务器不允许本机地址访问（见审计日志）"
+                ),
+            )),
+            _ => Finding::Failed(Diagnosis::of_server_error(&error, ExitStatus::NotSent)),
+        },
+    }
+}
+
+/// Checks that the server can serve the app.
+pub(super) async fn check_app(context: &ServerContext, access: AppAccess) -> Finding<()> {
+    let appid = &context.appid;
+    match access {
+        AppAccess::Status(Some(app)) => match Diagnosis::of_app(&app).into_iter().next() {
+            Some(problem) => Finding::Failed(problem),
+            None => match app.expires_in {
+                Some(seconds) => Finding::Ok((), has_token(appid, seconds)),
+                None => Finding::Ok((), localized!("{appid} has just started", "{appid} 刚刚启动")),
+            },
+        },
+        AppAccess::Status(None) => Finding::Failed(Diagnosis::new(
+            ExitStatus::NotSent,
+            Remedy::FixConfig,
+            localized!(
+                "the server does not have {appid}, or the key may not use it",
+                "中控服务器没有 {appid}，或该密钥无权使用它"
+            ),
+            localized!(
+                "add the app to the configuration of the server, and to the apps of this client",
+                "请在中控服务器配置中添加该应用，并加入该客户端的 apps"
+            ),
+        )),
+        AppAccess::Token => match context.server.token(appid).await {
+            Ok(token) => Finding::Ok((), has_token(appid, token.lifetime().as_secs())),
+            Err(error) if problem_kind(&error) == Some(ProblemKind::Forbidden) => {
+                Finding::Skipped(localized!(
+                    "{error}; the scope admin or token:read shows the state of an app",
+                    "{error}；有 admin 或 token:read 这个 scope 才能查看应用状态"
+                ))
+            }
+            Err(error) => Finding::Failed(match error.api_error() {
+                Some(refusal) => {
+                    Diagnosis::of_refusal(appid, &refusal, Operation::FetchToken, SecretPlace::Server)
+                }
+                None => Diagnosis::of_server_error(&error, ExitStatus::NotSent),
+            }),
+        },
+    }
+}
+
+fn has_token(appid: &AppId, seconds: u64) -> String {
+    localized!(
+        "{appid} has an access_token, which may be cached for {seconds} s",
+        "{appid} 有 access_token，可缓存 {seconds} 秒"
+    )
+}
+
+fn problem_kind(error: &ControlServerError) -> Option<ProblemKind> {
+    match error {
+        ControlServerError::Problem { problem: Some(problem), .. } => Some(problem.kind),
+        _ => None,
+    }
+}

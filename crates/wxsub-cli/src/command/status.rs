@@ -1,0 +1,112 @@
+//! `wxsub status`: the state of the apps of a control server.
+
+use clap::Args;
+use serde::Serialize;
+use wxsub_api::{AppHealth, AppStatus};
+use wxsub_proto::Remedy;
+use wxsub_proto::redact::sanitize_line;
+
+use crate::backend::ServerAccess;
+use crate::console;
+use crate::describe::server_error;
+use crate::diagnosis::Diagnosis;
+use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::localized;
+use crate::output::Output;
+
+/// Show the state of each app of a control server: what is wrong, since when, and what to do.
+///
+/// It needs WXSUB_SERVER, and a client key with the scope admin. It needs no AppSecret.
+///
+/// status exits with 0 if no app needs action, with 3 if Weixin refuses the token calls of an app, and with 4 for another
+/// problem of an app. The largest code of all apps counts.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Print one JSON object per app
+    #[arg(long)]
+    json: bool,
+}
+
+/// An app in JSON: its members in `GET /v1/apps`, and its problems.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    app: &'a AppStatus,
+    problems: Vec<Problem<'a>>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    cause: &'a str,
+    remedy: Remedy,
+    advice: &'a str,
+}
+
+impl Status {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let access = ServerAccess::read(&mut usage);
+        let server = usage.finish(access)?.server;
+        let list = server.apps().await.map_err(|error| server_error(&error, ExitStatus::NotSent))?;
+        let mut output = Output::new();
+        let (mut exit, mut in_need) = (ExitStatus::Success, 0);
+        for app in &list.apps {
+            let problems = Diagnosis::of_app(app);
+            exit = problems.iter().fold(exit, |exit, problem| exit.max(problem.exit));
+            in_need += usize::from(!problems.is_empty());
+            if self.json {
+                let problems = problems.iter().map(|Diagnosis { cause, remedy, to_do, .. }| Problem {
+                    cause,
+                    remedy: *remedy,
+                    advice: to_do,
+                });
+                output.json(&Line { app, problems: problems.collect() });
+            } else {
+                print(app, &problems, &mut output);
+            }
+        }
+        if !self.json {
+            let all = list.apps.len();
+            console::note(localized!(
+                "{all} apps, {in_need} need action",
+                "共 {all} 个应用，{in_need} 个需要处理"
+            ));
+        }
+        Ok(output.end(exit))
+    }
+}
+
+/// Prints an app: one line with its state, and one for each fact about its problems.
+fn print(app: &AppStatus, problems: &[Diagnosis], output: &mut Output) {
+    let state = match app.state {
+        AppHealth::Ok => "ok",
+        AppHealth::Degraded => "degraded",
+        AppHealth::Starting => "starting",
+        AppHealth::Down => "down",
+        _ => "unknown",
+    };
+    let token = match app.expires_in {
+        Some(seconds) => format!("expires_in {seconds} s"),
+        None => localized!("no access_token", "没有 access_token"),
+    };
+    output.line(format_args!("{} {state}, {}, {token}", app.appid, app.token_endpoint));
+    let mut fact = |text: String| output.line(format_args!("  {}", sanitize_line(text.chars())));
+    if app.state_file_broken {
+        let appid = &app.appid;
+        fact(localized!(
+            "the state file could not be read at start and was renamed to {appid}.broken",
+            "启动时无法读取状态文件，已改名为 {appid}.broken"
+        ));
+    }
+    if let Some(since) = app.error.as_ref().and_then(|error| error.since.as_ref()) {
+        fact(localized!("failing since: {since}", "开始失败的时间：{since}"));
+    }
+    for Diagnosis { cause, to_do, rid, .. } in problems {
+        fact(localized!("cause: {cause}", "原因：{cause}"));
+        fact(localized!("what to do: {to_do}", "处理建议：{to_do}"));
+        if let Some(rid) = rid {
+            fact(localized!("trace id for Weixin's support: {rid}", "rid（联系微信客服时提供）：{rid}"));
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What is wrong and what to do, for an operator: of a check by doctor, and of an app of a control server.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+
+use wxsub_api::{AppError, AppStatus, StoreProblem};
+use wxsub_client::ControlServerError;
+use wxsub_proto::{ApiError, AppId, ErrCode, Operation, Remedy, TraceId};
+
+use crate::environment::{APPID, SERVER};
+use crate::error::ExitStatus;
+use crate::language::{self, advice, localized};
+
+/// Cause and remedy of a problem.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    pub(crate) exit: ExitStatus,
+    pub(crate) remedy: Remedy,
+    pub(crate) cause: String,
+    pub(crate) to_do: String,
+    pub(crate) errcode: Option<ErrCode>,
+    pub(crate) rid: Option<TraceId>,
+    pub(crate) ip: Option<IpAddr>,
+}
+
+/// Where the AppSecret of a refused call is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SecretPlace {
+    /// On this machine, in this variable or in the file that it names.
+    Variable(&'static str),
+    /// In the configuration of a control server.
+    Server,
+}
+
+impl Diagnosis {
+    /// Creates a diagnosis without an errcode.
+    pub(crate) fn new(exit: ExitStatus, remedy: Remedy, cause: impl Display, to_do: impl Display) -> Self {
+        let (cause, to_do) = (cause.to_string(), to_do.to_string());
+        Self { exit, remedy, cause, to_do, errcode: None, rid: None, ip: None }
+    }
+
+    /// The diagnosis of a call that Weixin refused.
+    pub(crate) fn of_refusal(
+        appid: &AppId,
+        refusal: &ApiError,
+        operation: Operation,
+        secret: SecretPlace,
+    ) -> Self {
+        let (code, ip) = (refusal.errcode(), refusal.blocked_ip());
+        let meaning = code.meaning(operation).in_language(language::current());
+        let cause = match (ip, secret) {
+            (Some(ip), SecretPlace::Variable(_)) => {
+                localized!(
+                    "Weixin sees this machine as {ip}: {meaning}",
+                    "微信看到的本机 IP 是 {ip}：{meaning}"
+                )
+            }
+            (Some(ip), SecretPlace::Server) => {
+                localized!(
+                    "Weixin sees the server as {ip}: {meaning}",
+                    "微信看到的中控服务器 IP 是 {ip}：{meaning}"
+                )
+            }
+            (None, _) => meaning.to_owned(),
+        };
+        Self {
+            errcode: Some(code),
+            rid: refusal.trace_id().cloned(),
+            ip,
+            ..Self::new(
+                ExitStatus::Refused,
+                code.remedy(operation),
+                format_args!("{cause} ({refusal})"),
+                advise(appid, refusal, operation, secret),
+            )
+        }
+    }
+
+    /// The problems of an app of a control server, the most urgent first.
+    pub(crate) fn of_app(app: &AppStatus) -> Vec<Self> {
+        let mut problems: Vec<_> =
+            app.error.iter().map(|error| Self::of_app_error(&app.appid, error)).collect();
+        if let Some(from) = &app.in_doubt_from {
+            problems.push(Self::new(
+                ExitStatus::NotSent,
+                Remedy::RetryLater,
+                localized!(
+                    "the response to a token call was lost; the access_token may become invalid about one minute after {from}",
+                    "获取 access_token 的响应丢失；{from} 约一分钟之后，当前 access_token 可能失效"
+                ),
+                check_network(),
+            ));
+        } else if app.in_doubt {
+            problems.push(Self::new(
+                ExitStatus::NotSent,
+                Remedy::FixConfig,
+                localized!(
+                    "the stored access_token is from the future, so its age is unknown",
+                    "存储中的 access_token 来自未来的时间，无法判断已使用多久"
+                ),
+                localized!(
+                    "compare the clocks of the servers, and set them with NTP",
+                    "请核对各服务器的时间，并用 NTP 校准"
+                ),
+            ));
+        }
+        if let Some(StoreProblem { text, remedy, .. }) = &app.store {
+            problems.push(Self::new(
+                ExitStatus::NotSent,
+                *remedy,
+                localized!("the token store failed: {text}", "access_token 存储出错：{text}"),
+                localized!(
+                    "check the disk of state_dir, or Redis and the network to it",
+                    "请检查 state_dir 所在磁盘，或 Redis 及其网络"
+                ),
+            ));
+        }
+        problems
+    }
+
+    fn of_app_error(appid: &AppId, error: &AppError) -> Self {
+        match error.errcode {
+            Some(errcode) => {
+                // The text is made of the errcode and Weixin's text.
+                let prefix = format!("errcode {errcode}: ");
+                let errmsg = error.text.split_once(&prefix).map_or(error.text.as_str(), |(_, errmsg)| errmsg);
+                let refusal = ApiError::new(errcode, errmsg);
+                Self::of_refusal(appid, &refusal, Operation::FetchToken, SecretPlace::Server)
+            }
+            None if error.remedy == Remedy::RetryLater => {
+                Self::new(ExitStatus::NotSent, error.remedy, &error.text, check_network())
+            }
+            None => {
+                let to_do = advice(error.remedy);
+                Self::new(ExitStatus::NotSent, error.remedy, &error.text, to_do)
+            }
+        }
+    }
+
+    /// The diagnosis of a failed call of a control server. `lost` is the exit status if the call may have taken effect.
+    pub(crate) fn of_server_error(error: &ControlServerError, lost: ExitStatus) -> Self {
+        let advice = advice(error.remedy());
+        match error {
+            ControlServerError::InvalidResponse { .. } => Self::new(
+                lost,
+                error.remedy(),
+                localized!("invalid response", "响应无效"),
+                localized!(
+                    "check that {SERVER} is the base URL of a control server",
+                    "请检查 {SERVER} 是否为中控服务器的地址"
+                ),
+            ),
+            ControlServerError::NotReached(_) | ControlServerError::Problem { .. } => {
+                Self::new(ExitStatus::NotSent, error.remedy(), error, advice)
+            }
+            _ => Self::new(lost, error.remedy(), error, advice),
+        }
+    }
+}
+
+/// What to do if the server does not reach Weixin.
+fn check_network() -> String {
+    localized!(
+        "the server keeps trying; check the network, the DNS and the proxy between the server and Weixin",
+        "中控服务器会继续重试；请检查它与微信之间的网络、DNS 和代理"
+    )
+}
+
+/// What to do about a refusal: specific if possible, else the general advice.
+fn advise(appid: &AppId, refusal: &ApiError, operation: Operation, secret: SecretPlace) -> String {
+    let code = refusal.errcode();
+    match (operation, code, secret) {
+        (
+            Operation::FetchToken,
+            ErrCode::INVALID_CREDENTIAL | ErrCode::INVALID_APPSECRET,
+            SecretPlace::Variable(variable),
+        ) => localized!(
+            "update the AppSecret of {appid} (read from {variable}); a reset in Weixin's console invalidates the previous one",
+            "请更新 {appid} 的 AppSecret（来自 {variable}）；在微信后台重置后，原 AppSecret 立即失效"
+        ),
+        (
+            Operation::FetchToken,
+            ErrCode::INVALID_CREDENTIAL | ErrCode::INVALID_APPSECRET,
+            SecretPlace::Server,
+        ) => {
+            localized!(
+                "update the AppSecret of {appid} in the configuration of the server, and reload the server; \
+                 a reset in Weixin's console invalidates the previous one",
+                "请更新中控服务器配置中 {appid} 的 AppSecret，然后重新加载配置；在微信后台重置后，原 AppSecret 立即失效"
+            )
+        }
+        (Operation::FetchToken, ErrCode::INVALID_APPID, SecretPlace::Variable(_)) => localized!(
+            "correct {APPID} or --appid: {appid} is unknown to Weixin",
+            "请修改 {APPID} 或 --appid：微信不认识 {appid}"
+        ),
+        (Operation::FetchToken, ErrCode::INVALID_APPID, SecretPlace::Server) => localized!(
+            "correct the appid in the configuration of the server: {appid} is unknown to Weixin",
+            "请修改中控服务器配置中的 appid：微信不认识 {appid}"
+        ),
+        (_, ErrCode::SECRET_FROZEN, _) => localized!(
+            "unfreeze the AppSecret in Weixin's console, then wait ten minutes",
+            "请在微信后台解冻 AppSecret，十分钟后再试"
+        ),
+        (_, ErrCode::IP_NOT_ALLOWED, _) => match (refusal.blocked_ip(), secret) {
+            (Some(ip), _) => localized!(
+                "add {ip} to the app's IP allow-list in Weixin's console",
+                "请在微信后台把 {ip} 加入该应用的 IP 白名单"
+            ),
+            (None, SecretPlace::Server) => localized!(
+                "add the IP address of the server to the app's IP allow-list in Weixin's console",
+                "请在微信后台把中控服务器的 IP 加入该应用的 IP 白名单"
+            ),
+            (None, SecretPlace::Variable(_)) => advice(code.remedy(operation)).to_owned(),
+        },
+        (_, ErrCode::DAILY_QUOTA, _) => quota_advice(),
+        _ => advice(code.remedy(operation)).to_owned(),
+    }
+}
+
+/// What to do about a used-up daily quota.
+pub(crate) fn quota_advice() -> String {
+    localized!(
+        "wait until tomorrow in Beijing, or reset the quota in Weixin's console (ten times a month at most)",
+        "请等到北京时间次日，或在微信后台清零额度（每月最多十次）"
+    )
+}

@@ -1,0 +1,155 @@
+//! `wxsub status`, and `wxsub doctor` through a control server: with a key, without an AppSecret.
+
+use serde_json::{Value, json};
+use wxsub_proto::ErrCode;
+use wxsub_sandbox::Fault;
+
+use super::served::{ALL, Served, client, config};
+use super::weixin::{APPID, CLASSIC_TOKEN, UNUSED_BASE, Weixin};
+use super::wxsub::{Ended, Wxsub, wxsub};
+
+const CHECKS: [&str; 6] = ["configuration", "dns", "connection", "server", "key", "app"];
+
+/// A call with only a server and a key.
+fn call<const N: usize>(base: &str, key: &str, arguments: [&str; N]) -> Wxsub {
+    wxsub(arguments).env("WXSUB_SERVER", base).env("WXSUB_KEY", key).env("WXSUB_APPID", APPID)
+}
+
+/// A server whose app has tried to fetch a token, and its key with these scopes.
+fn served(name: &str, weixin: &Weixin, scopes: &str) -> (Served, String) {
+    let (admin, admin_lines) = client("admin", ALL);
+    let (key, lines) = client("key", scopes);
+    let server = Served::start(&config(name, &weixin.base, &(admin_lines + &lines)));
+    server.get(&format!("/v1/apps/{APPID}/access_token"), &admin);
+    (server, key)
+}
+
+/// Weixin accepts calls from another address only.
+fn block_address(weixin: &Weixin) {
+    let appid = APPID.parse().unwrap();
+    let mut settings = weixin.sandbox.settings(&appid).unwrap();
+    settings.allowed_ips = Some(vec!["192.0.2.7".parse().unwrap()]);
+    weixin.sandbox.configure(&appid, settings).unwrap();
+}
+
+#[test]
+fn healthy_app_needs_no_action() {
+    let weixin = Weixin::start();
+    let (server, key) = served("status_ok.toml", &weixin, "\"admin\"");
+    let ended = wxsub(["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
+    assert_eq!((ended.code, ended.err.as_str()), (0, "1 apps, 0 need action\n"), "{ended:?}");
+    assert!(ended.out.starts_with(&format!("{APPID} ok, token, expires_in ")), "{}", ended.out);
+    let ended = call(&server.base, &key, ["status", "--json"]).run();
+    let app = &ended.json()[0];
+    assert_eq!((&app["appid"], &app["state"], &app["problems"]), (&json!(APPID), &json!("ok"), &json!([])));
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+}
+
+#[test]
+fn refused_app_has_cause_address_and_remedy_in_both_languages() {
+    let weixin = Weixin::start();
+    block_address(&weixin);
+    let (server, key) = served("status_ip.toml", &weixin, "\"admin\"");
+    let ended = call(&server.base, &key, ["status"]).run();
+    assert_eq!((ended.code, ended.err.as_str()), (3, "1 apps, 1 need action\n"), "{ended:?}");
+    for said in [
+        "down, token, no access_token\n",
+        "  failing since: 20",
+        "  cause: Weixin sees the server as 127.0.0.1: ",
+        "  what to do: add 127.0.0.1 to the app's IP allow-list in Weixin's console\n",
+        "  trace id for Weixin's support: ",
+    ] {
+        assert!(ended.out.contains(said), "{said:?} is not in {}", ended.out);
+    }
+    let chinese = "  处理建议：请在微信后台把 127.0.0.1 加入该应用的 IP 白名单\n";
+    let ended = call(&server.base, &key, ["status"]).env("LANG", "zh_CN.UTF-8").run();
+    assert!(ended.out.contains(chinese) && ended.err == "共 1 个应用，1 个需要处理\n", "{ended:?}");
+    assert_eq!(call(&server.base, &key, ["--lang", "zh", "status"]).run().out, ended.out);
+    let app = &call(&server.base, &key, ["status", "--json"]).run().json()[0];
+    assert_eq!((&app["error"]["ip"], &app["error"]["errcode"]), (&json!("127.0.0.1"), &json!(40164)));
+    assert_eq!(app["problems"][0]["remedy"], "allow_ip");
+}
+
+#[test]
+fn wrong_secret_is_corrected_on_the_server() {
+    let weixin = Weixin::start();
+    weixin.sandbox.add_fault(CLASSIC_TOKEN, 99, Fault::ErrCode(ErrCode::INVALID_APPSECRET));
+    let (server, key) = served("status_secret.toml", &weixin, "\"admin\"");
+    let ended = call(&server.base, &key, ["status"]).run();
+    let advice = format!("update the AppSecret of {APPID} in the configuration of the server, and reload");
+    assert!(ended.code == 3 && ended.out.contains(&advice), "{ended:?}");
+}
+
+#[test]
+fn status_says_what_the_key_lacks() {
+    let weixin = Weixin::start();
+    let (server, key) = served("status_scope.toml", &weixin, "\"token:read\"");
+    let ended = call(&server.base, &key, ["status"]).run();
+    assert!(ended.code == 4 && ended.err.contains("the request needs admin"), "{ended:?}");
+    let unknown = "x".repeat(43);
+    let ended = call(&server.base, &unknown, ["status"]).run();
+    assert!(ended.code == 4 && ended.err.contains("responded with 401"), "{ended:?}");
+    let ended = call(UNUSED_BASE, &key, ["status"]).run();
+    assert!(ended.code == 4 && ended.err.contains("it is safe to try again"), "{ended:?}");
+    wxsub(["status"]).run().assert_wrong(&["WXSUB_SERVER: is not set", "WXSUB_KEY: is not set"]);
+}
+
+/// The outcomes of doctor, by their first letters, and its last line.
+fn doctor(call: impl Fn() -> Wxsub) -> (String, Ended) {
+    let (plain, json) = (call().run(), call().args(["--json"]).run());
+    assert_eq!(plain.code, json.code);
+    let checks: Vec<Value> = json.json();
+    let names: Vec<_> = checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
+    assert_eq!(names, CHECKS);
+    let outcomes = checks.iter().map(|check| check["outcome"].as_str().unwrap().chars().next().unwrap());
+    (outcomes.collect(), plain)
+}
+
+#[test]
+fn doctor_checks_the_server_key_and_app() {
+    let weixin = Weixin::start();
+    for (name, scopes, outcomes) in [
+        ("doctor_admin.toml", "\"admin\"", "oooooo"),
+        ("doctor_read.toml", "\"token:read\"", "oooooo"),
+        // A key that can only send cannot see the state.
+        ("doctor_send.toml", "\"message:send\"", "ooooos"),
+    ] {
+        let (server, key) = served(name, &weixin, scopes);
+        let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
+        assert_eq!((found.as_str(), ended.code), (outcomes, 0), "{ended:?}");
+    }
+}
+
+#[test]
+fn doctor_finds_what_is_wrong_with_server_key_or_app() {
+    let weixin = Weixin::start();
+    let (server, key) = served("doctor_wrong.toml", &weixin, "\"admin\"");
+    let (found, ended) = doctor(|| call(UNUSED_BASE, &key, ["doctor"]));
+    assert_eq!((found.as_str(), ended.code), ("oofsss", 4), "{ended:?}");
+    // The address of Weixin instead of the server's.
+    let (found, ended) = doctor(|| call(&weixin.base, &key, ["doctor"]));
+    assert_eq!((found.as_str(), ended.code), ("ooofss", 4), "{ended:?}");
+    assert!(ended.out.contains("the response is not from a control server"), "{ended:?}");
+    let unknown = "x".repeat(43);
+    let (found, ended) = doctor(|| call(&server.base, &unknown, ["doctor"]));
+    assert_eq!((found.as_str(), ended.code), ("oooofs", 4), "{ended:?}");
+    assert!(ended.out.contains("what to do: check WXSUB_KEY"), "{ended:?}");
+    let (found, ended) = doctor(|| call(&server.base, &key, ["doctor", "--appid", "wx9"]));
+    assert_eq!((found.as_str(), ended.code), ("ooooof", 4), "{ended:?}");
+    let (found, ended) = doctor(|| call(&server.base, &key, ["doctor", "--fetch"]));
+    assert_eq!((found.as_str(), ended.code), ("fsssss", 2), "{ended:?}");
+}
+
+#[test]
+fn doctor_says_what_weixin_refused_the_server() {
+    for scopes in ["\"admin\"", "\"token:read\""] {
+        let weixin = Weixin::start();
+        block_address(&weixin);
+        let (server, key) = served("doctor_refused.toml", &weixin, scopes);
+        let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
+        assert_eq!((found.as_str(), ended.code), ("ooooof", 3), "{ended:?}");
+        assert!(ended.out.contains("what to do: add 127.0.0.1 to the app's IP allow-list"), "{ended:?}");
+        let chinese = call(&server.base, &key, ["doctor"]).env("LANG", "zh_CN").run();
+        assert!(chinese.out.contains("处理建议：请在微信后台把 127.0.0.1 加入"), "{chinese:?}");
+    }
+}
