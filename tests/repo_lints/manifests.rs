@@ -1,5 +1,7 @@
 //! Every manifest inherits from the workspace.
 
+use cargo_metadata::MetadataCommand;
+
 use super::tree::{files, top};
 
 /// Every manifest except that of the fuzz targets, which is a workspace of its own because cargo-fuzz needs one.
@@ -39,5 +41,28 @@ fn every_dependency_has_a_reason() {
     let table = text.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
     for line in table.lines().filter(|line| line.contains('=') && !line.contains("path = ")) {
         assert!(line.contains(" # "), "a dependency without a reason: {line}");
+    }
+}
+
+/// cargo-deb reads these files only when it builds the package.
+#[test]
+fn files_of_the_debian_package_exist() {
+    let manifest = top().join("crates/wxsub-cli/Cargo.toml");
+    let metadata = MetadataCommand::new()
+        .manifest_path(&manifest)
+        .no_deps()
+        .other_options(["--offline".into()])
+        .exec()
+        .unwrap();
+    let package = metadata.packages.iter().find(|package| package.name == "wxsub-cli").unwrap();
+    let deb = &package.metadata["deb"];
+    let sources = deb["assets"].as_array().unwrap().iter().map(|asset| asset[0].as_str().unwrap());
+    let folders = [&deb["maintainer-scripts"], &deb["systemd-units"]["unit-scripts"]];
+    let folders = folders.map(|folder| folder.as_str().unwrap());
+    // The build makes the files under target.
+    let kept: Vec<_> = sources.filter(|source| !source.starts_with("target/")).chain(folders).collect();
+    assert!(kept.len() > 5, "{kept:?}");
+    for source in kept {
+        assert!(manifest.parent().unwrap().join(source).exists(), "the package has no {source}");
     }
 }
