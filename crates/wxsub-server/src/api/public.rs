@@ -47,8 +47,8 @@ pub(super) async fn metrics(State(state): State<Arc<ServerState>>) -> Response {
         state.metrics().record_certificate(tls.valid_until);
     }
     let senders = |appid: &AppId| {
-        let senders = snapshot.clients.iter().filter(|client| client.can_send(appid));
-        senders.map(|client| client.name.as_str()).collect()
+        let senders = snapshot.clients.iter().filter(|client| client.config.can_send(appid));
+        senders.map(|client| client.config.name.as_str()).collect()
     };
     match state.metrics().encode(state.app_statuses(&snapshot), senders, &state.limits_used()) {
         Ok(body) => {
