@@ -178,7 +178,7 @@ mod tests {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (seen, before) = (Arc::clone(&lines), panic::take_hook());
         panic::set_hook(Box::new(move |info| {
-            seen.lock().unwrap().push(line(Level::Error, &info.to_string(), true))
+            seen.lock().unwrap().push(line(Level::Error, &info.to_string(), true));
         }));
         panic::catch_unwind(|| panic!("first\nsecond")).unwrap_err();
         panic::set_hook(before);

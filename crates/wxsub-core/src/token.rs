@@ -9,6 +9,7 @@ mod refresh;
 mod schedule;
 mod source;
 mod status;
+mod store_health;
 mod upstream;
 mod weixin;
 

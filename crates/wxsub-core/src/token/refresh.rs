@@ -5,10 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wxsub_proto::Remedy;
-
 use super::schedule::{self, RetryContext, UNLEASED_START_DELAY};
 use super::status::SAFE_OVERLAP;
+use super::store_health::{StoreFailure, StoreHealth};
 use super::{
     Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, RefreshMode, ReportOutcome,
     StoreProblem, TokenError, TokenErrorKind, TokenEvent, TokenOrigin, TokenStatus, UpstreamBehavior,
@@ -16,14 +15,11 @@ use super::{
 use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use crate::jitter::Jitter;
 use crate::rate_limit::TokenBucket;
-use crate::store::{MAX_LEASE, StoreError, StoreErrorKind};
+use crate::store::StoreError;
 
 /// How long an attempt with a lost response can explain a rejection: five minutes of overlap, and one minute for
 /// the response.
 const IN_DOUBT_WINDOW: Duration = Duration::from_secs(360);
-
-/// How long reads of the store may fail until that is a problem. A failure that time will not end is one at once.
-const MAX_SILENT_READ_FAILURES: Duration = Duration::from_secs(10);
 
 /// Longest time between two timer events, so that a jump of the wall clock is noticed.
 const WALL_CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -110,39 +106,6 @@ struct InDoubt {
     is_from_peer: bool,
 }
 
-/// Whether the shared store works, and whether it knows the current token. A fetch without the store may
-/// invalidate the token of peers, and they do not know it.
-#[derive(Debug, Default)]
-struct StoreHealth {
-    problem: Option<StoreFailure>,
-    /// The peer that has the lease, if it had it in the last attempt too.
-    awaited_holder: Option<AwaitedHolder>,
-    /// Since when reads fail outside of attempts.
-    reads_fail_since: Option<MonotonicInstant>,
-    /// The highest generation known before the current token was fetched without the store. `None` if the store
-    /// knows the current token.
-    unleased_after: Option<Generation>,
-    /// How long before expiry the next token is fetched without the store.
-    unleased_lead: Duration,
-}
-
-/// A failure of the store, until it works again.
-#[derive(Debug)]
-struct StoreFailure {
-    error: StoreError,
-    since: ClockReading,
-    /// Whether only reads failed. Then a read that succeeds ends it.
-    is_read_only: bool,
-}
-
-/// A peer that has the lease, and when attempts first and last found it there.
-#[derive(Debug)]
-struct AwaitedHolder {
-    name: String,
-    since: MonotonicInstant,
-    seen: MonotonicInstant,
-}
-
 /// The reports of clients.
 #[derive(Debug)]
 struct Reports {
@@ -197,21 +160,20 @@ impl RefreshState {
                 self.on_invalid_token_reported(now, generation, evidence);
             }
             Event::FetchFinished { attempt, outcome } => self.on_fetch_finished(now, attempt, outcome),
-            Event::StoreEmpty => self.record_read(),
+            Event::StoreEmpty => self.update_store(StoreHealth::read_succeeded),
             Event::RecordBroken(error) => {
-                self.store.reads_fail_since = None;
-                self.record_store_down(now, error, true);
+                self.update_store(|store| store.record_is_broken(now, error));
                 if self.attempt.is_none() && self.failures.count == 0 {
                     self.expedite_refresh(now);
                 }
             }
-            Event::StoreReadFailed(error) => self.on_store_read_failed(now, error),
+            Event::StoreReadFailed(error) => self.update_store(|store| store.read_failed(now, error)),
             Event::StorePublished { generation, replaced } => {
-                self.record_store_up();
+                self.update_store(StoreHealth::works);
                 self.on_store_published(now, generation, replaced);
             }
             Event::StoreLoaded { token, in_doubt_since } => {
-                self.record_read();
+                self.update_store(StoreHealth::read_succeeded);
                 self.on_store_loaded(now, &token, in_doubt_since);
             }
         }
@@ -263,6 +225,12 @@ impl RefreshState {
 
     fn emit(&mut self, event: TokenEvent) {
         self.actions.push(Action::Emit(event));
+    }
+
+    /// Records what was seen of the store, and emits what observers must know of it.
+    fn update_store(&mut self, update: impl FnOnce(&mut StoreHealth) -> Option<TokenEvent>) {
+        let event = update(&mut self.store);
+        self.actions.extend(event.map(Action::Emit));
     }
 
     /// Drops an expired token. Expiry is final: a clock that goes back does not revive the token.
@@ -378,19 +346,19 @@ impl RefreshState {
     fn on_fetch_finished(&mut self, now: ClockReading, number: u64, outcome: FetchOutcome) {
         let Some(attempt) = self.attempt.take_if(|attempt| attempt.number == number) else { return };
         if !matches!(outcome, FetchOutcome::LeaseHeldByPeer { .. }) {
-            self.store.awaited_holder = None;
+            self.store.holder_is_gone();
         }
         match outcome {
             FetchOutcome::Issued(token) => {
-                self.record_store_up();
+                self.update_store(StoreHealth::works);
                 self.on_token_issued(now, &attempt, token, TokenOrigin::Fetched);
             }
             FetchOutcome::IssuedWithoutLease(token, error) => {
-                self.record_store_down(now, error, false);
+                self.update_store(|store| store.failed(now, error));
                 self.on_token_issued(now, &attempt, token, TokenOrigin::FetchedWithoutLease);
             }
             FetchOutcome::Adopted { token, in_doubt_since, lost_race } => {
-                self.record_store_up();
+                self.update_store(StoreHealth::works);
                 self.on_token_adopted(now, token, in_doubt_since);
                 if lost_race {
                     self.record_unconfirmed_call(now);
@@ -398,7 +366,7 @@ impl RefreshState {
                 }
             }
             FetchOutcome::LeaseHeldByPeer { holder } => {
-                self.on_lease_held(now, holder);
+                self.update_store(|store| store.lease_is_held(now, holder));
                 self.next_attempt_at = Some(now + schedule::peer_poll_delay(&mut self.jitter));
             }
             FetchOutcome::StoreUnavailable(error) => self.on_store_unavailable(now, error),
@@ -623,7 +591,7 @@ impl RefreshState {
     /// even if the wall clock goes back.
     fn on_store_loaded(&mut self, now: ClockReading, token: &Arc<CachedToken>, marker: Option<UnixMillis>) {
         if token.generation() > self.max_generation && !self.was_rejected(token) {
-            self.record_store_up();
+            self.update_store(StoreHealth::works);
             match token.is_valid(now) {
                 true => self.install_token(now, Arc::clone(token), TokenOrigin::Adopted),
                 false => self.max_generation = token.generation(),
@@ -639,7 +607,7 @@ impl RefreshState {
         let is_same = self.current.as_ref().is_some_and(|current| current.token().ct_eq(stored.token()));
         let unleased_after = self.store.unleased_after.take();
         if is_same && unleased_after.is_some() {
-            self.record_store_up();
+            self.update_store(StoreHealth::works);
         }
         match unleased_after {
             _ if is_same => self.on_in_doubt_marker(now, marker),
@@ -665,7 +633,7 @@ impl RefreshState {
 
     /// Plans the next attempt after one that failed because the store is unavailable.
     fn on_store_unavailable(&mut self, now: ClockReading, error: StoreError) {
-        self.record_store_down(now, error.clone(), false);
+        self.update_store(|store| store.failed(now, error.clone()));
         let unleased_in = self.delay_until_unleased_fetch(now);
         let wait = schedule::peer_poll_delay(&mut self.jitter);
         self.next_attempt_at = Some(now + wait.min(unleased_in.max(Duration::from_millis(100))));
@@ -690,63 +658,6 @@ impl RefreshState {
                 let failing_for = |problem: &StoreFailure| now.mono.duration_since(problem.since.mono);
                 UNLEASED_START_DELAY.saturating_sub(problem.as_ref().map_or(Duration::ZERO, failing_for))
             }
-        }
-    }
-
-    /// A peer has the lease. That is a problem if it is the same peer for longer than any attempt takes.
-    fn on_lease_held(&mut self, now: ClockReading, holder: Option<String>) {
-        let known = self.store.awaited_holder.take();
-        self.store.awaited_holder = holder.map(|name| {
-            let is_same =
-                |known: &AwaitedHolder| known.name == name && now.mono.duration_since(known.seen) < MAX_LEASE;
-            let since = known.filter(is_same).map_or(now.mono, |known| known.since);
-            AwaitedHolder { name, since, seen: now.mono }
-        });
-        let held =
-            self.store.awaited_holder.as_ref().map(|peer| (now.mono.duration_since(peer.since), &peer.name));
-        match held {
-            Some((held, name)) if held > MAX_LEASE => {
-                let detail = format!("the holder {name} has had the lease for {} s", held.as_secs());
-                self.record_store_down(now, StoreError::new(StoreErrorKind::LeaseHeld, detail), false);
-            }
-            _ => self.record_store_up(),
-        }
-    }
-
-    /// A read outside of attempts failed. Nothing needs the store now, so a short outage is no problem.
-    fn on_store_read_failed(&mut self, now: ClockReading, error: StoreError) {
-        let since = *self.store.reads_fail_since.get_or_insert(now.mono);
-        let lasts = now.mono.duration_since(since) >= MAX_SILENT_READ_FAILURES;
-        if lasts || error.remedy() != Remedy::RetryLater || self.store.problem.is_some() {
-            let is_read_only = self.store.problem.as_ref().is_none_or(|problem| problem.is_read_only);
-            self.record_store_down(now, error, is_read_only);
-        }
-    }
-
-    /// Records a failure. `is_read_only`: only reads failed.
-    fn record_store_down(&mut self, now: ClockReading, error: StoreError, is_read_only: bool) {
-        let known = self.store.problem.as_ref();
-        let is_new = known.is_none_or(|known| known.error.kind() != error.kind());
-        let since = known.map_or(now, |known| known.since);
-        if is_new {
-            self.emit(TokenEvent::StoreUnavailable { error: error.clone() });
-        }
-        self.store.problem = Some(StoreFailure { error, since, is_read_only });
-    }
-
-    /// Records that a read outside of attempts succeeded. That does not end a failure of an attempt: a replica may
-    /// serve old records, and writes may still fail.
-    fn record_read(&mut self) {
-        self.store.reads_fail_since = None;
-        if self.store.problem.as_ref().is_some_and(|problem| problem.is_read_only) {
-            self.record_store_up();
-        }
-    }
-
-    /// Records that the store works.
-    fn record_store_up(&mut self) {
-        if self.store.problem.take().is_some() {
-            self.emit(TokenEvent::StoreRecovered);
         }
     }
 }

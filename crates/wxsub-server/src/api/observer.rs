@@ -54,10 +54,10 @@ impl RouteObserver {
     }
 
     /// Records the audit line, if the handler has left it. A required line that cannot be recorded changes the response.
-    fn recording(&self, response: Response, context: Option<&RequestContext>) -> Result<Recording, Response> {
-        let Some(line) = context.and_then(RequestContext::take_audit) else { return Err(response) };
+    fn record<F>(&self, response: Response, context: Option<&RequestContext>) -> Work<F> {
+        let Some(line) = context.and_then(RequestContext::take_audit) else { return Work::Ready(response) };
         let (audit, is_denied, api) = (self.state.audit().clone(), line.is_denied(), line.api);
-        Ok(Box::pin(async move {
+        Work::Recording(Box::pin(async move {
             match (audit.record(line).await, api) {
                 (Err(Unrecorded), ApiSurface::V1) if !is_denied => v1::unrecorded(),
                 (Err(Unrecorded), ApiSurface::Weixin) if !is_denied => weixin_compat::unrecorded(),
@@ -115,14 +115,12 @@ pub(super) struct ObservedFuture<F> {
     context: Option<RequestContext>,
 }
 
-/// Waits until the audit line of a response is recorded.
-type Recording = Pin<Box<dyn Future<Output = Response> + Send>>;
-
 enum Work<F> {
     Handler(F),
     /// The response of a request without an audit line.
     Ready(Response),
-    Recording(Recording),
+    /// Waits until the audit line of the response is recorded.
+    Recording(Pin<Box<dyn Future<Output = Response> + Send>>),
 }
 
 impl<F> fmt::Debug for Work<F> {
@@ -137,10 +135,7 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Observ
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Work::Handler(handler) = &mut self.work {
             let Ok(response) = ready!(Pin::new(handler).poll(context));
-            self.work = match self.observer.recording(response, self.context.as_ref()) {
-                Ok(recording) => Work::Recording(recording),
-                Err(response) => Work::Ready(response),
-            };
+            self.work = self.observer.record(response, self.context.as_ref());
         }
         let response = match &mut self.work {
             Work::Recording(recording) => ready!(recording.as_mut().poll(context)),

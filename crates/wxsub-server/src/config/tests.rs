@@ -129,9 +129,6 @@ fn quoted_secret_and_api_base_with_a_path_are_problems() {
 #[test]
 fn each_problem_has_its_path() {
     let top_level = with_app;
-    let in_app = |more: &str| format!("{}{more}", with_app(""));
-    let endpoint = |line: &str| with_app("").replace("token_endpoint = \"token\"", line);
-    let empty = file("empty", "\n");
     for (text, problem) in [
         (String::new(), "apps: is missing"),
         ("x = ".to_owned(), "is not TOML"),
@@ -162,6 +159,17 @@ fn each_problem_has_its_path() {
         ),
         (top_level("[limits]\nbody = 1"), "limits.body: is an unknown key"),
         (top_level("limits = 1"), "limits: must be a table"),
+    ] {
+        assert_problem(&text, problem);
+    }
+}
+
+#[test]
+fn each_problem_of_an_app_has_its_path() {
+    let in_app = |more: &str| format!("{}{more}", with_app(""));
+    let endpoint = |line: &str| with_app("").replace("token_endpoint = \"token\"", line);
+    let empty = file("empty", "\n");
+    for (text, problem) in [
         (in_app("tokn = 1"), "apps[0].tokn: is an unknown key"),
         (
             endpoint("token_endpoint = \"x\""),

@@ -55,7 +55,7 @@ impl StartCheck {
                 self.warnings.push(format!("{key}: {address} is in use; by this server, if it runs"));
             }
             Err(error) => {
-                self.problems.push(format!("{key}: {address} cannot be used: {error}; choose another"))
+                self.problems.push(format!("{key}: {address} cannot be used: {error}; choose another"));
             }
         }
     }

@@ -3,6 +3,7 @@
 //! A thread of its own writes the lines of many requests at once. A request gets its response after its line was written.
 
 mod denials;
+mod entry;
 mod target;
 mod writer;
 
@@ -15,104 +16,17 @@ use std::thread;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use serde::{Serialize, Serializer};
 use tokio::sync::oneshot;
 use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
-use wxsub_proto::{AppId, ErrCode, TraceId};
 
 use self::denials::DenialLimiter;
+pub(crate) use self::entry::{Action, ApiSurface, Entry};
 use self::target::Target;
-use self::writer::Writer;
-use crate::config::{ApiClient, AuditConfig, AuditTo};
-
-/// Maximum number of queued lines. Lines beyond it are lost and counted.
-const QUEUE_CAPACITY: usize = 8192;
+use self::writer::{AuditMessage, QUEUE_CAPACITY, Writer};
+use crate::config::{AuditConfig, AuditTo};
 
 /// Maximum time that a request waits until its line is written.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// One audit line. It contains no secret and no openid.
-///
-/// It begins as a denied request, and is completed while the request is handled.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Entry {
-    /// When the line was queued.
-    #[serde(serialize_with = "wxsub_core::rfc3339::serialize")]
-    at: UnixMillis,
-    pub(crate) api: ApiSurface,
-    pub(crate) action: Action,
-    /// The client, by its name. Absent if the key is unknown, or an access token authorized the request.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "client_name")]
-    pub(crate) client: Option<Arc<ApiClient>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) appid: Option<AppId>,
-    pub(crate) outcome: &'static str,
-    /// Why the client was denied.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) generation: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) errcode: Option<ErrCode>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) rid: Option<TraceId>,
-}
-
-fn client_name<S: Serializer>(client: &Option<Arc<ApiClient>>, serializer: S) -> Result<S::Ok, S::Error> {
-    client.as_ref().map(|client| &client.name).serialize(serializer)
-}
-
-impl Entry {
-    /// Whether the request was denied. Its response gives the caller nothing.
-    pub(crate) fn is_denied(&self) -> bool {
-        self.outcome == "denied"
-    }
-
-    /// Whether the caller showed neither a known key nor a known access token.
-    fn is_keyless_denial(&self) -> bool {
-        self.is_denied() && self.client.is_none() && self.generation.is_none()
-    }
-}
-
-/// The API of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ApiSurface {
-    V1,
-    Weixin,
-}
-
-impl ApiSurface {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::V1 => "v1",
-            Self::Weixin => "weixin",
-        }
-    }
-}
-
-/// What a request does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Action {
-    Read,
-    Report,
-    Send,
-    /// Lists the apps.
-    List,
-}
-
-/// What the thread does next.
-enum AuditMessage {
-    /// Writes the line, and says whether it was written.
-    Line(Box<Entry>, oneshot::Sender<bool>),
-    /// Opens the file anew.
-    Reopen,
-    /// Replies once all lines before it are written.
-    Flush(SyncSender<()>),
-}
 
 /// An audit is required, and this request could not be recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

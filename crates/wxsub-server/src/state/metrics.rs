@@ -149,11 +149,13 @@ impl Metrics {
             reload_time: Gauge::default(),
             certificate_end: Family::default(),
         };
-        metrics.register();
+        metrics.register_token_metrics();
+        metrics.register_request_metrics();
+        metrics.register_server_metrics();
         metrics
     }
 
-    fn register(&mut self) {
+    fn register_token_metrics(&mut self) {
         let registry = &mut self.registry;
         let expires = "How long a client may cache the token, in seconds; 0 without a usable token";
         registry.register("wxsub_token_expires_in_seconds", expires, self.expires_in.clone());
@@ -180,6 +182,16 @@ impl Metrics {
             reads.get_or_create_owned(&SurfaceLabels { api })
         });
         registry.register("wxsub_token_reads", "Tokens served", reads);
+        registry.register("wxsub_token_reports", "Reports of rejected tokens", self.reports.clone());
+        registry.register(
+            "wxsub_token_external_invalidations",
+            "Tokens that a fetch outside this service invalidated",
+            self.external_invalidations.clone(),
+        );
+    }
+
+    fn register_request_metrics(&mut self) {
+        let registry = &mut self.registry;
         let used = "How much of a limit is in use; of a limit for each key or address, the most that one of them uses";
         registry.register("wxsub_limit_used", used, self.limit_used.clone());
         registry.register("wxsub_limit_max", "The limit", self.limit_max.clone());
@@ -192,18 +204,16 @@ impl Metrics {
             self.denials.get_or_create(&labels).inc_by(0);
         }
         registry.register("wxsub_denials", "Denied requests by reason", self.denials.clone());
-        registry.register("wxsub_token_reports", "Reports of rejected tokens", self.reports.clone());
-        registry.register(
-            "wxsub_token_external_invalidations",
-            "Tokens that a fetch outside this service invalidated",
-            self.external_invalidations.clone(),
-        );
         let sends = "Messages by outcome; client is empty if an access_token authorized the message";
         registry.register("wxsub_sends", sends, self.sends.clone());
         let refusals = "Refusals by Weixin: each refused token call, and each refused message";
         registry.register("wxsub_refusals", refusals, self.refusals.clone());
         let durations = "From the head of a request to the head of its response";
         registry.register("wxsub_http_request_duration_seconds", durations, self.durations.clone());
+    }
+
+    fn register_server_metrics(&mut self) {
+        let registry = &mut self.registry;
         let lost = "Audit lines that were not recorded";
         registry.register("wxsub_audit_failures", lost, self.audit_failures.clone());
         registry.register(

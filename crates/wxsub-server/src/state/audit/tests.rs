@@ -1,5 +1,5 @@
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use futures_util::FutureExt;
@@ -71,9 +71,9 @@ fn start(out: Box<dyn Output>, is_required: bool, clock: Arc<dyn Clock>) -> (Aud
     (Audit::start_on(target, is_required, clock, failures.clone()).unwrap(), failures)
 }
 
-fn to_file(path: &PathBuf) -> (Audit, Counter) {
+fn to_file(path: &Path) -> (Audit, Counter) {
     let (config, failures) =
-        (AuditConfig { to: AuditTo::File(path.clone()), is_required: false }, Counter::default());
+        (AuditConfig { to: AuditTo::File(path.to_owned()), is_required: false }, Counter::default());
     (Audit::start(&config, Arc::new(SystemClock::new()), failures.clone()).unwrap(), failures)
 }
 
@@ -94,7 +94,7 @@ fn temporary(name: &str) -> PathBuf {
 async fn line_is_in_the_file_before_the_response() {
     let path = temporary("order");
     let clock = Arc::new(ManualClock::new());
-    let config = AuditConfig { to: AuditTo::File(path.clone()), is_required: false };
+    let config = AuditConfig { to: AuditTo::File(path.to_owned()), is_required: false };
     let audit = Audit::start(&config, clock.clone(), Counter::default()).unwrap();
     for count in 1..=3 {
         record(&audit, "ok").await.unwrap();
@@ -133,7 +133,7 @@ async fn line_after_a_full_disk_is_fresh_and_lost_lines_are_counted() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn lines_to_dev_full_are_counted() {
-    let (audit, failures) = to_file(&"/dev/full".into());
+    let (audit, failures) = to_file(Path::new("/dev/full"));
     record(&audit, "ok").await.unwrap();
     assert_eq!(failures.get(), 1);
     let required = AuditConfig { to: AuditTo::File("/dev/full".into()), is_required: true };
@@ -174,7 +174,7 @@ async fn reopened_audit_leaves_the_renamed_file() {
     record(&audit, "between").await.unwrap();
     audit.reopen();
     record(&audit, "after").await.unwrap();
-    let count = |path: &PathBuf| std::fs::read_to_string(path).unwrap().lines().count();
+    let count = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count();
     assert_eq!((count(&renamed), count(&path), failures.get()), (2, 1, 0));
     std::fs::remove_file(path).unwrap();
     std::fs::remove_file(renamed).unwrap();
@@ -183,7 +183,7 @@ async fn reopened_audit_leaves_the_renamed_file() {
 #[test]
 fn check_removes_the_file_that_it_created() {
     let path = temporary("check");
-    let config = AuditConfig { to: AuditTo::File(path.clone()), is_required: true };
+    let config = AuditConfig { to: AuditTo::File(path.to_owned()), is_required: true };
     Audit::check(&config).unwrap();
     assert!(!path.exists());
     std::fs::write(&path, "kept").unwrap();

@@ -3,7 +3,7 @@
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,8 +14,11 @@ use tokio::sync::oneshot;
 use wxsub_core::clock::{Clock, MonotonicInstant};
 
 use super::denials::DenialLimiter;
+use super::entry::Entry;
 use super::target::Target;
-use super::{AuditMessage, QUEUE_CAPACITY};
+
+/// Maximum number of queued lines. Lines beyond it are lost and counted.
+pub(super) const QUEUE_CAPACITY: usize = 8192;
 
 /// Minimum time between two writes. It lets lines collect under load: one write for each line would cost half of a token read.
 const WRITE_INTERVAL: Duration = Duration::from_micros(200);
@@ -25,6 +28,16 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Minimum time between two log lines about failed writes.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the thread does next.
+pub(super) enum AuditMessage {
+    /// Writes the line, and says whether it was written.
+    Line(Box<Entry>, oneshot::Sender<bool>),
+    /// Opens the file anew.
+    Reopen,
+    /// Replies once all lines before it are written.
+    Flush(SyncSender<()>),
+}
 
 pub(super) struct Writer {
     target: Target,
