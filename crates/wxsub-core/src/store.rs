@@ -265,6 +265,7 @@ impl From<&CachedToken> for StoredToken {
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     entries: Mutex<HashMap<AppId, Entry>>,
+    is_private: bool,
 }
 
 #[derive(Default)]
@@ -283,7 +284,12 @@ impl MemoryStore {
 
     /// Creates an empty store whose leases use this clock.
     pub fn with_clock(clock: impl Clock + 'static) -> Self {
-        Self { clock: Arc::new(clock), entries: Mutex::new(HashMap::new()) }
+        Self { clock: Arc::new(clock), entries: Mutex::new(HashMap::new()), is_private: false }
+    }
+
+    /// Creates an empty store for one process. It records no upstream, so the process may change its own.
+    pub fn private(clock: impl Clock + 'static) -> Self {
+        Self { is_private: true, ..Self::with_clock(clock) }
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<AppId, Entry>> {
@@ -333,7 +339,8 @@ impl TokenStore for MemoryStore {
                 return CasOutcome::Conflict(entry.record.clone());
             }
             entry.newest.send_replace(token.generation);
-            entry.record.token = Some(token);
+            let upstream = token.upstream.filter(|_| !self.is_private);
+            entry.record.token = Some(token.with_upstream(upstream));
             entry.record.in_doubt_since = None;
             CasOutcome::Stored
         }))

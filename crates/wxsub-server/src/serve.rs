@@ -159,7 +159,7 @@ impl ServerBuilder {
         }
         let store: Arc<dyn TokenStore> = match (store, &config.store, files) {
             (Some(store), ..) => store,
-            (None, None, None) => Arc::new(MemoryStore::with_clock(Arc::clone(&clock))),
+            (None, None, None) => Arc::new(MemoryStore::private(Arc::clone(&clock))),
             (None, None, Some(files)) => Arc::new(files),
             (None, Some(shared), None) => Arc::clone(&shared.store) as Arc<dyn TokenStore>,
             (None, Some(shared), Some(files)) => {

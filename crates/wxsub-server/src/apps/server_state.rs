@@ -145,10 +145,15 @@ impl ServerState {
     /// Starts a token fetch for every app that has no token.
     pub(crate) fn prefetch_tokens(&self) {
         for app in self.snapshot().apps.values() {
-            let app = Arc::clone(app);
+            let (app, mut draining) = (Arc::clone(app), self.draining.subscribe());
             tokio::spawn(async move {
-                // Status, log and metrics show a failure, and the token cache retries.
-                let _ = app.token().await;
+                tokio::select! {
+                    biased;
+                    // A caller that still waits would start a closed token cache again.
+                    _ = draining.wait_for(|is_draining| *is_draining) => {}
+                    // Status, log and metrics show a failure, and the token cache retries.
+                    _ = app.token() => {}
+                }
             });
         }
     }

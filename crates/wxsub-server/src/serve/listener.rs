@@ -78,11 +78,8 @@ impl Server {
         self.state.drain();
         let deadline = self.state.clock().now().mono + self.state.snapshot().limits.drain;
         let is_idle = async {
-            let responded = async {
-                main_acceptor.wait_idle().await;
-                self.state.sends_ended().await;
-            };
-            tokio::join!(responded, self.state.close_token_caches());
+            main_acceptor.wait_idle().await;
+            self.state.sends_ended().await;
         };
         let is_cut = tokio::select! {
             biased;
@@ -96,6 +93,8 @@ impl Server {
             let responded = async { tokio::join!(main_acceptor.wait_idle(), self.state.sends_ended()) };
             timeout_at(&**self.state.clock(), deadline, responded).await;
         }
+        // After the last request, which may have needed a new token.
+        self.state.close_token_caches().await;
         let state = Arc::clone(&self.state);
         let flush = tokio::task::spawn_blocking(move || state.audit().flush());
         // A stalled reader of the audit must not delay shutdown.

@@ -51,7 +51,7 @@ impl FileStore {
     /// Dropping the future releases the folder. Open it again.
     pub async fn open(folder: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, StateError> {
         let folder = StateFolder::open(folder.as_ref())?;
-        let memory = MemoryStore::with_clock(Arc::clone(&clock));
+        let memory = MemoryStore::private(Arc::clone(&clock));
         let mut corrupt_apps = HashSet::new();
         for path in folder.files()? {
             let Some(app) = app_of(&path) else { continue };

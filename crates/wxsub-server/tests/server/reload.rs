@@ -71,7 +71,7 @@ async fn unchanged_app_keeps_its_schedule() {
 /// A token that was served before the reload still authorizes a message.
 #[tokio::test]
 async fn changed_app_knows_its_former_tokens() {
-    let setup = Setup::new(&usual()).await;
+    let setup = Setup::with_own_store(config(&usual())).await;
     let former = setup.token().await.access_token();
     setup.report(&former).await;
     let changed = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\

@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn second_line_of_an_id_is_not_recorded() {
-        let text = [line("a", r#","id":7"#), line("b", r#","id":"7""#), line("b", ""), line("b", "")];
+        let text = [line("a", r#","id":7"#), line("b", r#","id":"7""#), line("c", ""), line("c", "")];
         let content: Vec<_> = keys(&text.join("\n")).into_iter().map(|(_, content)| content).collect();
         assert_eq!(content, ["message", "repeated", "message", "invalid"]);
     }
