@@ -63,7 +63,7 @@ fn no_open_tasks_in_code() {
 /// the test.
 #[test]
 fn only_named_files_ignore_tests() {
-    const IGNORED: [(&str, &str); 11] = [
+    const IGNORED: [(&str, &str); 12] = [
         ("crates/wxsub-cli/tests/commands/serve.rs", CURL),
         ("tests/browser/consent.rs", BROWSER),
         ("tests/browser/home.rs", BROWSER),
@@ -74,6 +74,7 @@ fn only_named_files_ignore_tests() {
         ("tests/redis/notifications.rs", REDIS),
         ("tests/redis/store.rs", REDIS),
         ("tests/redis/faults.rs", REDIS),
+        ("tests/redis/refusals.rs", REDIS),
         ("tests/sdk/scenarios.rs", SDKS),
     ];
     const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
