@@ -16,7 +16,8 @@
 //! ```
 //!
 //! The server is on loopback. No case uses the network or sets an environment variable. In cases that wait for a
-//! timeout the server never responds, so that the speed of the machine does not matter. Every request that fails has a secret in its query, which must not appear in the error.
+//! timeout the server never responds, so that the speed of the machine does not matter. Every request that fails has a
+//! secret in its query, which must not appear in the error.
 //!
 //! The suite does not test which certificates are trusted, only that a failed handshake sends nothing. It does not test
 //! that a proxy in the environment is ignored, because a test must not change the environment.
