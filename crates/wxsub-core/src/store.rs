@@ -45,6 +45,12 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// Keeps a token that this process serves, for [`load_fallback`](Self::load_fallback). Does not wait.
     fn save_fallback(&self, _app: &AppId, _token: StoredToken) {}
 
+    /// Waits until all tokens given to [`save_fallback`](Self::save_fallback) are kept, or failed to be.
+    ///
+    /// # Cancel safety
+    /// Tokens may be lost.
+    async fn finish_fallbacks(&self) {}
+
     /// Reads the last token that this process served, for a start while [`load`](Self::load) fails. `None` unless
     /// the store has such a fallback.
     ///

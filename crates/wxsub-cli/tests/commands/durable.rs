@@ -13,11 +13,11 @@ use super::weixin::{APPID, Breakable, Gate, SEND, STABLE_TOKEN, Weixin, allow, l
 use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
 
 /// A folder with a file of messages, a ledger and a journal.
-struct Desk {
+struct Setup {
     folder: TempDir,
 }
 
-impl Desk {
+impl Setup {
     fn new() -> Self {
         Self { folder: folder() }
     }
@@ -90,23 +90,23 @@ fn kill_after(mut child: Child, sandbox: &Sandbox, posts: u64) {
 #[test]
 fn killed_and_cut_off_batch_sends_every_line_at_most_once() {
     const LINES: usize = 120;
-    let (desk, weixin) = (Desk::new(), Breakable::start(90));
-    desk.keep_journal(&weixin.sandbox);
-    desk.write(&lines(&weixin.sandbox, LINES, "Hello"));
+    let (setup, weixin) = (Setup::new(), Breakable::start(90));
+    setup.keep_journal(&weixin.sandbox);
+    setup.write(&lines(&weixin.sandbox, LINES, "Hello"));
     for posts in [0, 20, 45, 70] {
-        let child = pointed_at(&weixin.base, desk.send()).start();
+        let child = pointed_at(&weixin.base, setup.send()).start();
         kill_after(child, &weixin.sandbox, posts);
     }
     let base = weixin.base.clone();
-    let cut_off = pointed_at(&base, desk.send()).run();
+    let cut_off = pointed_at(&base, setup.send()).run();
     assert!([4, 5].contains(&cut_off.code), "{}", cut_off.err);
     said(&cut_off, "no response to 4 attempts in a row");
     said(&cut_off, "go on with: wxsub send --file ");
     let sandbox = weixin.restore();
-    let finished = pointed_at(&base, desk.send()).run();
+    let finished = pointed_at(&base, setup.send()).run();
     let outcomes = outcomes(&finished);
     assert_eq!(outcomes.len(), LINES, "{}", finished.err);
-    let posts = desk.witnessed();
+    let posts = setup.witnessed();
     for number in 1..=LINES {
         let name = user(number);
         let (accepted, all) = posts.get(&name).copied().unwrap_or_default();
@@ -125,21 +125,21 @@ fn killed_and_cut_off_batch_sends_every_line_at_most_once() {
     assert!(unknown <= 5 * 16, "{unknown}");
     assert_eq!(finished.code, if unknown > 0 { 5 } else { 0 });
 
-    let again = pointed_at(&base, desk.send()).run();
+    let again = pointed_at(&base, setup.send()).run();
     said(&again, &format!("nothing to do: {LINES} lines had ended before; nothing was posted"));
     assert_eq!((again.code, &again.out), (finished.code, &finished.out));
-    assert_eq!(desk.witnessed(), posts);
+    assert_eq!(setup.witnessed(), posts);
 }
 
 #[test]
 fn unknown_line_is_named_and_not_sent_again() {
-    let (desk, gate) = (Desk::new(), Gate::start());
-    desk.write(&lines(&gate.sandbox, 2, "hold"));
-    let child = pointed_at(&gate.base, desk.send()).start();
+    let (setup, gate) = (Setup::new(), Gate::start());
+    setup.write(&lines(&gate.sandbox, 2, "hold"));
+    let child = pointed_at(&gate.base, setup.send()).start();
     gate.wait_for(1);
     kill_after(child, &gate.sandbox, 0);
     gate.open();
-    let again = pointed_at(&gate.base, desk.send()).run();
+    let again = pointed_at(&gate.base, setup.send()).run();
     assert_eq!(again.code, 5, "{}", again.err);
     said(&again, "maybe sent: line 1, id \"line-1\", to oUser1: message ");
     said(&again, "decide each with: wxsub outbox decide --outbox ");
@@ -151,8 +151,8 @@ fn unknown_line_is_named_and_not_sent_again() {
 
 #[test]
 fn corrected_file_sends_only_what_was_not_sent() {
-    let (desk, weixin) = (Desk::new(), Weixin::start());
-    desk.keep_journal(&weixin.sandbox);
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    setup.keep_journal(&weixin.sandbox);
     let mut lines = lines(&weixin.sandbox, 2, "Hello");
     // No consent.
     lines.push(line("oUser3", 7, "Hello").replacen('{', r#"{"id":"line-3","#, 1));
@@ -160,8 +160,8 @@ fn corrected_file_sends_only_what_was_not_sent() {
     lines.push(r#"{"id":"line-5","touser":""}"#.to_owned());
     lines.push(line("oUser6", 7, "no id"));
     weixin.allow("oUser4", 7).allow("oUser5", 7).allow("oUser6", 7);
-    desk.write(&lines);
-    let first = desk.run(&weixin);
+    setup.write(&lines);
+    let first = setup.run(&weixin);
     assert_eq!(first.code, 3, "{}", first.err);
     let expected = ["sent", "sent", "refused", "invalid", "invalid", "sent"];
     assert_eq!(outcomes(&first).into_values().collect::<Vec<_>>(), expected);
@@ -172,8 +172,8 @@ fn corrected_file_sends_only_what_was_not_sent() {
     lines[3] = lines[3].replace(r#""value":"""#, r#""value":"Hello""#);
     lines[4] = line("oUser5", 7, "Hello").replacen('{', r#"{"id":"line-5","#, 1);
     lines.swap(1, 5);
-    desk.write(&lines);
-    let second = desk.run(&weixin);
+    setup.write(&lines);
+    let second = setup.run(&weixin);
     assert_eq!(second.code, 2, "{}", second.err);
     let expected = ["invalid", "sent", "sent", "sent", "sent", "sent"];
     assert_eq!(outcomes(&second).into_values().collect::<Vec<_>>(), expected);
@@ -182,7 +182,7 @@ fn corrected_file_sends_only_what_was_not_sent() {
         problem["field"] == "id" && problem["rule"].as_str().unwrap().starts_with("key_reused: "),
         "{problem}"
     );
-    let accepted = |number| desk.witnessed()[&user(number)].0;
+    let accepted = |number| setup.witnessed()[&user(number)].0;
     assert_eq!((1..=6).map(accepted).collect::<Vec<_>>(), [1; 6]);
     assert_eq!(weixin.received("oUser1"), ["Hello"]);
     assert_eq!(weixin.received("oUser3"), ["Hello again"]);
@@ -190,46 +190,46 @@ fn corrected_file_sends_only_what_was_not_sent() {
 
 #[test]
 fn quota_stops_and_the_rest_stays_queued() {
-    let (desk, weixin) = (Desk::new(), Weixin::start());
-    desk.write(&lines(&weixin.sandbox, 100, "Hello"));
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    setup.write(&lines(&weixin.sandbox, 100, "Hello"));
     quota(&weixin, 20);
-    let stopped = desk.run(&weixin);
+    let stopped = setup.run(&weixin);
     assert_eq!(stopped.code, 4, "{}", stopped.err);
     said(&stopped, "errcode 45009, the daily quota is used up; continue after midnight, Beijing time");
     said(&stopped, "20 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 80 queued");
     let posted = weixin.seen(SEND);
-    let paused = desk.run(&weixin);
+    let paused = setup.run(&weixin);
     assert_eq!((paused.code, weixin.seen(SEND)), (4, posted), "{}", paused.err);
     said(&paused, "errcode 45009 in an earlier run");
-    let ledger = ["--outbox", &desk.path("ledger.db"), "--appid", APPID];
+    let ledger = ["--outbox", &setup.path("ledger.db"), "--appid", APPID];
     let listed = wxsub(["outbox", "list", "--state", "queued"]).args(ledger).run();
     said(&listed, "45009: the daily quota is used up; waits until ");
     assert_eq!(listed.out.lines().filter(|line| line.contains("waits: quota")).count(), 80);
     quota(&weixin, 100_000);
     assert_eq!(wxsub(["outbox", "resume"]).args(ledger).run().code, 0);
-    let finished = desk.run(&weixin);
+    let finished = setup.run(&weixin);
     assert_eq!((finished.code, outcomes(&finished).len()), (0, 100), "{}", finished.err);
 }
 
 #[test]
 fn wrong_secret_stops_and_nothing_is_posted() {
-    let (desk, weixin) = (Desk::new(), Weixin::start());
-    desk.write(&lines(&weixin.sandbox, 30, "Hello"));
-    let stopped = pointed_at(&weixin.base, desk.send()).env("WXSUB_SECRET", "another-secret").run();
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    setup.write(&lines(&weixin.sandbox, 30, "Hello"));
+    let stopped = pointed_at(&weixin.base, setup.send()).env("WXSUB_SECRET", "another-secret").run();
     assert_eq!((stopped.code, weixin.seen(SEND), stopped.out.as_str()), (4, 0, ""), "{}", stopped.err);
     said(&stopped, "Weixin refused the access token");
     said(&stopped, "30 queued");
     assert_eq!(weixin.seen(STABLE_TOKEN), 1);
-    let finished = desk.run(&weixin);
+    let finished = setup.run(&weixin);
     assert_eq!((finished.code, outcomes(&finished).len()), (0, 30), "{}", finished.err);
 }
 
 #[test]
 fn limit_posts_so_many_lines_in_each_run() {
-    let (desk, weixin) = (Desk::new(), Weixin::start());
-    desk.write(&lines(&weixin.sandbox, 25, "Hello"));
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    setup.write(&lines(&weixin.sandbox, 25, "Hello"));
     for (sent, code) in [(10, 4), (20, 4), (25, 0)] {
-        let ended = pointed_at(&weixin.base, desk.send()).args(["--limit", "10", "--rate", "1000/s"]).run();
+        let ended = pointed_at(&weixin.base, setup.send()).args(["--limit", "10", "--rate", "1000/s"]).run();
         assert_eq!((ended.code, weixin.seen(SEND)), (code, sent), "{}", ended.err);
         assert_eq!(outcomes(&ended).len() as u64, sent);
     }
@@ -238,10 +238,10 @@ fn limit_posts_so_many_lines_in_each_run() {
 /// An attempt that was certainly not sent is repeated; what may have been sent is not.
 #[test]
 fn lost_response_is_unknown_and_refused_connection_is_repeated() {
-    let (desk, weixin) = (Desk::new(), Weixin::start());
-    desk.write(&lines(&weixin.sandbox, 3, "Hello"));
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    setup.write(&lines(&weixin.sandbox, 3, "Hello"));
     weixin.fault(SEND, Fault::ResetAfterApply);
-    let ended = desk.run(&weixin);
+    let ended = setup.run(&weixin);
     assert_eq!(ended.code, 5, "{}", ended.err);
     assert_eq!(outcomes(&ended).values().filter(|outcome| *outcome == "sent").count(), 2);
     assert_eq!(weixin.seen(SEND), 3);
@@ -249,11 +249,11 @@ fn lost_response_is_unknown_and_refused_connection_is_repeated() {
 
 #[test]
 fn second_process_names_the_first() {
-    let (desk, gate) = (Desk::new(), Gate::start());
-    desk.write(&lines(&gate.sandbox, 1, "hold"));
-    let first = pointed_at(&gate.base, desk.send()).start();
+    let (setup, gate) = (Setup::new(), Gate::start());
+    setup.write(&lines(&gate.sandbox, 1, "hold"));
+    let first = pointed_at(&gate.base, setup.send()).start();
     gate.wait_for(1);
-    let second = pointed_at(&gate.base, desk.send()).run();
+    let second = pointed_at(&gate.base, setup.send()).run();
     assert_eq!(second.code, 4, "{}", second.err);
     said(&second, &format!("process {} on ", first.id()));
     gate.open();
@@ -262,16 +262,19 @@ fn second_process_names_the_first() {
 
 #[test]
 fn wrong_usage_of_durable_batch() {
-    let (desk, weixin) = (Desk::new(), Weixin::start());
-    desk.write(&lines(&weixin.sandbox, 1, "Hello"));
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    setup.write(&lines(&weixin.sandbox, 1, "Hello"));
     let wrong = |call: Wxsub, text: &str| pointed_at(&weixin.base, call).run().assert_wrong(&[text]);
-    wrong(desk.send().args(["--lines", "1"]), "cannot be used with");
-    wrong(wxsub(["send", "--file", "-", "--outbox", &desk.path("ledger.db")]), "--batch: is missing");
-    wrong(desk.send().args(["--batch", ""]), "--batch: must have 1 to 255 characters");
-    wrong(desk.send().env("WXSUB_SERVER", "http://127.0.0.1:1").env("WXSUB_KEY", &"k".repeat(43)), "WXSUB_S");
+    wrong(setup.send().args(["--lines", "1"]), "cannot be used with");
+    wrong(wxsub(["send", "--file", "-", "--outbox", &setup.path("ledger.db")]), "--batch: is missing");
+    wrong(setup.send().args(["--batch", ""]), "--batch: must have 1 to 255 characters");
+    wrong(
+        setup.send().env("WXSUB_SERVER", "http://127.0.0.1:1").env("WXSUB_KEY", &"k".repeat(43)),
+        "WXSUB_S",
+    );
     let no_ledger =
-        wxsub(["send", "--file", &desk.path("lines.jsonl"), "--outbox", &desk.path("lines.jsonl")]);
+        wxsub(["send", "--file", &setup.path("lines.jsonl"), "--outbox", &setup.path("lines.jsonl")]);
     pointed_at(&weixin.base, no_ledger).run().assert_wrong(&["it is damaged"]);
-    assert!(!Path::new(&desk.path("ledger.db")).exists());
+    assert!(!Path::new(&setup.path("ledger.db")).exists());
     assert_eq!(weixin.seen_any(), 0);
 }

@@ -13,11 +13,11 @@ use super::weixin::{APPID, Gate, SEND, TEMPLATE, Weixin, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
 
 /// A folder with a ledger, and commands about it.
-struct Desk {
+struct Setup {
     folder: TempDir,
 }
 
-impl Desk {
+impl Setup {
     fn new() -> Self {
         Self { folder: folder() }
     }
@@ -78,37 +78,37 @@ fn said(ended: &Ended, code: i32, texts: &[&str]) {
 
 #[test]
 fn message_is_recorded_listed_sent_and_shown() {
-    let (desk, weixin) = (Desk::new(), Weixin::start());
+    let (setup, weixin) = (Setup::new(), Weixin::start());
     weixin.allow("oUser", 7);
-    let added = desk.add("oUser").args(["--key", "order-4711"]).run();
+    let added = setup.add("oUser").args(["--key", "order-4711"]).run();
     said(&added, 0, &["new ledger: "]);
     let id = added.out.trim();
-    let again = desk.add("oUser").args(["--key", "order-4711"]).run();
+    let again = setup.add("oUser").args(["--key", "order-4711"]).run();
     said(&again, 0, &["recorded before under this key"]);
     assert_eq!(again.out.trim(), id);
-    said(&desk.add("oOther").args(["--key", "order-4711"]).run(), 2, &["it was used for another message"]);
-    said(&desk.add("oOther").args(["--require-grant"]).run(), 3, &["there is no open grant"]);
+    said(&setup.add("oOther").args(["--key", "order-4711"]).run(), 2, &["it was used for another message"]);
+    said(&setup.add("oOther").args(["--require-grant"]).run(), 3, &["there is no open grant"]);
 
-    let table = desk.run(["outbox", "list"]);
+    let table = setup.run(["outbox", "list"]);
     said(&table, 0, &[&format!("app {APPID}: 1 queued, 0 undecided")]);
     let rows: Vec<Vec<_>> = table.out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "USER"]);
     assert_eq!((rows.len(), &rows[1][..3], rows[1].last()), (2, &[id, "queued", "0"][..], Some(&"oUser")));
-    let message = &desk.list()[0];
+    let message = &setup.list()[0];
     assert_eq!((&message["state"], &message["idempotency_key"]), (&"queued".into(), &"order-4711".into()));
 
-    let sent = desk.worker(&weixin.base).run();
+    let sent = setup.worker(&weixin.base).run();
     assert_eq!((sent.code, sent.out.trim()), (0, format!("{id} sent to oUser").as_str()), "{}", sent.err);
-    let shown = desk.run(["outbox", "show", id, "--json"]);
+    let shown = setup.run(["outbox", "show", id, "--json"]);
     let events: Vec<_> =
         shown.json()[0]["events"].as_array().unwrap().iter().map(|event| event["event"].clone()).collect();
     assert_eq!(events, ["enqueued", "claimed", "sent"]);
-    let text = desk.run(["outbox", "show", id]).out;
+    let text = setup.run(["outbox", "show", id]).out;
     assert!(text.contains("state: sent\n") && text.contains("  attempt 1  sent by "), "{text}");
-    assert_eq!(desk.run(["outbox", "list", "--state", "queued"]).out.lines().count(), 1);
-    said(&desk.run(["outbox", "cancel", id]), 3, &["it is final"]);
+    assert_eq!(setup.run(["outbox", "list", "--state", "queued"]).out.lines().count(), 1);
+    said(&setup.run(["outbox", "cancel", id]), 3, &["it is final"]);
     said(
-        &desk.run(["outbox", "show", "01010101-0101-0101-0101-010101010101"]),
+        &setup.run(["outbox", "show", "01010101-0101-0101-0101-010101010101"]),
         2,
         &["there is none with this id"],
     );
@@ -116,40 +116,40 @@ fn message_is_recorded_listed_sent_and_shown() {
 
 #[test]
 fn pages_follow_each_other() {
-    let desk = Desk::new();
-    let ids: Vec<_> = ["a", "b", "c"].map(|user| desk.add(user).run().out.trim().to_owned()).into();
-    let first = desk.run(["outbox", "list", "--json", "--limit", "2"]).json().remove(0);
+    let setup = Setup::new();
+    let ids: Vec<_> = ["a", "b", "c"].map(|user| setup.add(user).run().out.trim().to_owned()).into();
+    let first = setup.run(["outbox", "list", "--json", "--limit", "2"]).json().remove(0);
     assert_eq!(first["next"], ids[1].as_str());
-    let rest = desk.run(["outbox", "list", "--json", "--limit", "2", "--after", &ids[1]]).json().remove(0);
+    let rest = setup.run(["outbox", "list", "--json", "--limit", "2", "--after", &ids[1]]).json().remove(0);
     assert_eq!((rest["messages"][0]["id"].as_str(), &rest["next"]), (Some(ids[2].as_str()), &Value::Null));
-    let of_user = desk.run(["outbox", "list", "--json", "--to", "b"]).json().remove(0);
+    let of_user = setup.run(["outbox", "list", "--json", "--to", "b"]).json().remove(0);
     assert_eq!(of_user["messages"].as_array().unwrap().len(), 1);
 }
 
 #[test]
 fn paused_app_sends_nothing_until_it_is_resumed() {
-    let (desk, weixin) = (Desk::new(), Weixin::start());
+    let (setup, weixin) = (Setup::new(), Weixin::start());
     weixin.allow("oUser", 7);
-    std::fs::write(desk.path("lines.jsonl"), line("oUser", 7, "Hello")).unwrap();
-    let id = desk.add("oOther").run().out.trim().to_owned();
-    said(&desk.run(["outbox", "cancel", &id]), 0, &["cancelled"]);
-    said(&desk.run(["outbox", "pause", "--note", "wrong text"]), 0, &["paused"]);
-    said(&desk.run(["outbox", "list"]), 0, &["paused by operator since 20", ": wrong text"]);
-    let path = desk.path("lines.jsonl");
-    let send = || pointed_at(&weixin.base, desk.command(["send", "--file", &path])).run();
+    std::fs::write(setup.path("lines.jsonl"), line("oUser", 7, "Hello")).unwrap();
+    let id = setup.add("oOther").run().out.trim().to_owned();
+    said(&setup.run(["outbox", "cancel", &id]), 0, &["cancelled"]);
+    said(&setup.run(["outbox", "pause", "--note", "wrong text"]), 0, &["paused"]);
+    said(&setup.run(["outbox", "list"]), 0, &["paused by operator since 20", ": wrong text"]);
+    let path = setup.path("lines.jsonl");
+    let send = || pointed_at(&weixin.base, setup.command(["send", "--file", &path])).run();
     said(&send(), 4, &["1 queued", "stopped: an operator has paused the app"]);
-    said(&desk.run(["outbox", "resume"]), 0, &["resumed"]);
+    said(&setup.run(["outbox", "resume"]), 0, &["resumed"]);
     said(&send(), 0, &["1 sent"]);
     assert_eq!(weixin.seen(SEND), 1);
 }
 
 #[test]
 fn decision_shows_evidence_and_consequences() {
-    let (desk, gate) = (Desk::new(), Gate::start());
+    let (setup, gate) = (Setup::new(), Gate::start());
     let consent = ["grant", "record", "--to", "oUser", "--template", TEMPLATE, "--scene", "7"];
-    said(&desk.run(consent), 0, &["recorded"]);
-    let id = desk.kill_worker(&gate);
-    let asked = desk.run(["outbox", "decide", &id]);
+    said(&setup.run(consent), 0, &["recorded"]);
+    let id = setup.kill_worker(&gate);
+    let asked = setup.run(["outbox", "decide", &id]);
     said(
         &asked,
         2,
@@ -165,32 +165,32 @@ fn decision_shows_evidence_and_consequences() {
             "this is no terminal, so nothing was asked; give --decision and --yes",
         ],
     );
-    let decide = |decision| desk.command(["outbox", "decide", &id, "--yes", "--decision", decision]).run();
+    let decide = |decision| setup.command(["outbox", "decide", &id, "--yes", "--decision", decision]).run();
     said(&decide("give_up"), 3, &["a worker may still be posting the message"]);
-    desk.age();
+    setup.age();
     said(&decide("send_again"), 0, &["decided, send_again; message ", " is queued in its place"]);
     said(&decide("give_up"), 3, &["decided: send_again by operator at ", "the message is decided already"]);
-    let states: Vec<_> = desk.list().iter().map(|message| message["state"].clone()).collect();
+    let states: Vec<_> = setup.list().iter().map(|message| message["state"].clone()).collect();
     assert_eq!(states, ["maybe_sent", "queued"]);
 }
 
 #[test]
 fn reading_commands_work_beside_a_writer_and_others_name_it() {
-    let (desk, gate) = (Desk::new(), Gate::start());
-    let id = desk.add("oUser").run().out.trim().to_owned();
-    let worker = desk.worker(&gate.base).start();
+    let (setup, gate) = (Setup::new(), Gate::start());
+    let id = setup.add("oUser").run().out.trim().to_owned();
+    let worker = setup.worker(&gate.base).start();
     gate.wait_for(1);
-    assert_eq!(desk.list()[0]["state"], "attempting");
-    assert_eq!(desk.run(["outbox", "show", &id]).code, 0);
-    said(&desk.run(["ledger", "check"]), 0, &["no problems"]);
-    let copy = desk.path("copy.db");
-    said(&desk.run(["ledger", "backup", "--to", &copy]), 0, &["backup written to "]);
+    assert_eq!(setup.list()[0]["state"], "attempting");
+    assert_eq!(setup.run(["outbox", "show", &id]).code, 0);
+    said(&setup.run(["ledger", "check"]), 0, &["no problems"]);
+    let copy = setup.path("copy.db");
+    said(&setup.run(["ledger", "backup", "--to", &copy]), 0, &["backup written to "]);
     let holder = format!("process {} on ", worker.id());
     for refused in [
-        desk.run(["outbox", "cancel", &id]),
-        desk.run(["outbox", "pause"]),
-        desk.run(["ledger", "prune"]),
-        desk.add("oOther").run(),
+        setup.run(["outbox", "cancel", &id]),
+        setup.run(["outbox", "pause"]),
+        setup.run(["ledger", "prune"]),
+        setup.add("oOther").run(),
     ] {
         said(&refused, 4, &[&holder]);
     }
@@ -200,17 +200,17 @@ fn reading_commands_work_beside_a_writer_and_others_name_it() {
 
 #[test]
 fn backup_is_restored_and_decided() {
-    let (desk, weixin) = (Desk::new(), Weixin::start());
-    let added = desk.add("oUser").args(["--key", "order-4711"]).run();
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    let added = setup.add("oUser").args(["--key", "order-4711"]).run();
     assert_eq!(added.code, 0);
-    let copy = desk.path("copy.db");
-    said(&desk.run(["ledger", "backup", "--to", &copy]), 0, &[]);
+    let copy = setup.path("copy.db");
+    said(&setup.run(["ledger", "backup", "--to", &copy]), 0, &[]);
     let url = format!("sqlite:{copy}");
     let of_copy = |words: &[&str]| {
         words.iter().fold(wxsub(["ledger"]), |call, word| call.args([word])).args(["--url", &url]).run()
     };
     weixin.allow("oUser", 7);
-    assert_eq!(desk.worker(&weixin.base).run().code, 0);
+    assert_eq!(setup.worker(&weixin.base).run().code, 0);
     let unrestored = wxsub(["outbox", "resume", "--outbox", &copy, "--appid", APPID]).run();
     said(&unrestored, 2, &["it is a backup; run `wxsub ledger restore`"]);
     said(
@@ -220,22 +220,22 @@ fn backup_is_restored_and_decided() {
     );
     said(&of_copy(&["check"]), 0, &["no problems"]);
     said(&of_copy(&["migrate"]), 0, &["the schema is up to date"]);
-    std::fs::rename(&copy, desk.path("ledger.db")).unwrap();
+    std::fs::rename(&copy, setup.path("ledger.db")).unwrap();
     for suffix in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(desk.path(&format!("ledger.db{suffix}")));
+        let _ = std::fs::remove_file(setup.path(&format!("ledger.db{suffix}")));
     }
-    desk.age();
-    let decided = desk.run(["outbox", "decide", "--restored", "--decision", "assume_sent", "--yes"]);
+    setup.age();
+    let decided = setup.run(["outbox", "decide", "--restored", "--decision", "assume_sent", "--yes"]);
     said(&decided, 0, &["a backup was restored in which it was not final", "decided, assume_sent"]);
     said(
-        &desk.run(["outbox", "decide", "--restored", "--decision", "give_up", "--yes"]),
+        &setup.run(["outbox", "decide", "--restored", "--decision", "give_up", "--yes"]),
         0,
         &["no undecided message"],
     );
     wxsub(["ledger", "check", "--url", "postgres://db"]).run().assert_wrong(&["--url: must be sqlite:"]);
-    said(&wxsub(["ledger", "check", "--outbox", &desk.path("nothing.db")]).run(), 2, &["nothing.db"]);
+    said(&wxsub(["ledger", "check", "--outbox", &setup.path("nothing.db")]).run(), 2, &["nothing.db"]);
     said(
-        &wxsub(["ledger", "migrate", "--outbox", &desk.path("nothing.db")]).run(),
+        &wxsub(["ledger", "migrate", "--outbox", &setup.path("nothing.db")]).run(),
         2,
         &["there is no such file"],
     );
@@ -243,17 +243,17 @@ fn backup_is_restored_and_decided() {
 
 #[test]
 fn finished_batch_is_forgotten_only_by_name() {
-    let (desk, weixin) = (Desk::new(), Weixin::start());
+    let (setup, weixin) = (Setup::new(), Weixin::start());
     weixin.allow("oUser", 7);
-    let path = desk.path("lines.jsonl");
+    let path = setup.path("lines.jsonl");
     std::fs::write(&path, line("oUser", 7, "Hello")).unwrap();
     let send =
-        || pointed_at(&weixin.base, desk.command(["send", "--batch", "spring", "--file", &path])).run();
+        || pointed_at(&weixin.base, setup.command(["send", "--batch", "spring", "--file", &path])).run();
     said(&send(), 0, &["1 sent"]);
-    said(&desk.run(["ledger", "prune"]), 0, &["0 messages, 0 keys, 0 grants deleted"]);
+    said(&setup.run(["ledger", "prune"]), 0, &["0 messages, 0 keys, 0 grants deleted"]);
     said(&send(), 0, &["nothing to do: 1 lines had ended before; nothing was posted"]);
-    said(&desk.run(["ledger", "prune", "--batch", "summer"]), 2, &["has no batch \"summer\""]);
-    said(&desk.run(["ledger", "prune", "--batch", "spring"]), 0, &["1 keys deleted"]);
+    said(&setup.run(["ledger", "prune", "--batch", "summer"]), 2, &["has no batch \"summer\""]);
+    said(&setup.run(["ledger", "prune", "--batch", "spring"]), 0, &["1 keys deleted"]);
     assert_eq!(weixin.seen(SEND), 1);
     said(&send(), 3, &["1 refused"]);
     assert_eq!(weixin.seen(SEND), 2);
@@ -261,39 +261,39 @@ fn finished_batch_is_forgotten_only_by_name() {
 
 #[test]
 fn consents_are_recorded_once() {
-    let desk = Desk::new();
+    let setup = Setup::new();
     let grants = || -> Vec<_> {
-        let listed = desk.run(["grant", "list", "--to", "oUser", "--json"]).json().remove(0);
+        let listed = setup.run(["grant", "list", "--to", "oUser", "--json"]).json().remove(0);
         listed["grants"].as_array().unwrap().iter().map(|grant| grant["state"].clone()).collect()
     };
     let record = |key| {
         let consent = ["--to", "oUser", "--template", TEMPLATE, "--scene", "7", "--key", key];
-        desk.command(["grant", "record"]).args(consent).run()
+        setup.command(["grant", "record"]).args(consent).run()
     };
     let id = record("visit-1").out.trim().to_owned();
     said(&record("visit-1"), 0, &["recorded before"]);
     said(&record("visit-2"), 0, &["adds nothing"]);
-    said(&desk.run(["grant", "void", &id]), 0, &["void"]);
-    said(&desk.run(["grant", "void", &id]), 3, &["the grant was not voided"]);
+    said(&setup.run(["grant", "void", &id]), 0, &["void"]);
+    said(&setup.run(["grant", "void", &id]), 3, &["the grant was not voided"]);
     said(&record("visit-1"), 0, &["recorded before"]);
     assert_eq!(grants(), ["void"]);
 
     let consent = |more: &str| format!(r#"{{"openid":"oUser","template_id":"{TEMPLATE}","scene":7{more}}}"#);
     let (path, file) =
-        (desk.path("consents.jsonl"), [consent(r#","id":1"#), consent(r#","id":"1""#), consent("")]);
+        (setup.path("consents.jsonl"), [consent(r#","id":1"#), consent(r#","id":"1""#), consent("")]);
     std::fs::write(&path, file.join("\n")).unwrap();
-    said(&desk.run(["grant", "import", &path]), 0, &["1 recorded, 1 recorded before, 1 add nothing"]);
-    said(&desk.run(["grant", "import", &path]), 0, &["0 recorded, 3 recorded before, 0 add nothing"]);
+    said(&setup.run(["grant", "import", &path]), 0, &["1 recorded, 1 recorded before, 1 add nothing"]);
+    said(&setup.run(["grant", "import", &path]), 0, &["0 recorded, 3 recorded before, 0 add nothing"]);
     assert_eq!(grants(), ["void", "open"]);
     std::fs::write(&path, [consent(""), consent(r#","scen":7"#)].join("\n")).unwrap();
-    said(&desk.run(["grant", "import", &path]), 2, &["line 2: unknown field `scen`"]);
-    assert!(desk.run(["grant", "list", "--to", "oUser"]).out.contains("  open  "));
+    said(&setup.run(["grant", "import", &path]), 2, &["line 2: unknown field `scen`"]);
+    assert!(setup.run(["grant", "list", "--to", "oUser"]).out.contains("  open  "));
 }
 
 #[test]
 fn signed_callback_is_verified_and_recorded_once() {
-    let desk = Desk::new();
-    let key = desk.path("consent.key");
+    let setup = Setup::new();
+    let key = setup.path("consent.key");
     said(&wxsub(["consent", "key", "--out", &key]).run(), 0, &["written to "]);
     said(&wxsub(["consent", "key", "--out", &key]).run(), 2, &["the file exists"]);
     assert_eq!(Path::new(&key).metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -310,11 +310,11 @@ fn signed_callback_is_verified_and_recorded_once() {
     };
     let record = |action: &str, session: &str| {
         let callback = ["--callback", &callback(action), "--session", session, "--signing-key-file", &key];
-        desk.command(["grant", "record", "--json"]).args(callback).run()
+        setup.command(["grant", "record", "--json"]).args(callback).run()
     };
     said(&record("confirm", "session-2"), 2, &["callback rejected: "]);
     said(&record("cancel", "session-1"), 3, &["the user cancelled; nothing was recorded"]);
-    assert!(!Path::new(&desk.path("ledger.db")).exists());
+    assert!(!Path::new(&setup.path("ledger.db")).exists());
     let first = record("confirm", "session-1").json().remove(0);
     assert_eq!(first["outcome"], "recorded");
     let again = record("confirm", "session-1").json().remove(0);

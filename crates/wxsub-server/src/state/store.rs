@@ -7,12 +7,13 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::JoinSet;
 use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
 use wxsub_core::store::{
     CasOutcome, LeaseOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
@@ -285,11 +286,17 @@ fn write_record(folder: &StateFolder, name: &str, record: &TokenRecord) -> io::R
 pub(crate) struct FallbackStore {
     shared: Arc<dyn TokenStore>,
     files: Arc<FileStore>,
+    /// The files that are being written.
+    saves: Mutex<JoinSet<()>>,
 }
 
 impl FallbackStore {
     pub(crate) fn new(shared: Arc<dyn TokenStore>, files: FileStore) -> Self {
-        Self { shared, files: Arc::new(files) }
+        Self { shared, files: Arc::new(files), saves: Mutex::default() }
+    }
+
+    fn saves(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.saves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -301,7 +308,14 @@ impl TokenStore for FallbackStore {
 
     fn save_fallback(&self, app: &AppId, token: StoredToken) {
         let (files, app) = (Arc::clone(&self.files), app.clone());
-        tokio::spawn(async move { files.back_up(&app, &token).await });
+        let mut saves = self.saves();
+        while saves.try_join_next().is_some() {}
+        saves.spawn(async move { files.back_up(&app, &token).await });
+    }
+
+    async fn finish_fallbacks(&self) {
+        let saves = std::mem::take(&mut *self.saves());
+        saves.join_all().await;
     }
 
     async fn load_fallback(&self, app: &AppId) -> Option<StoredToken> {

@@ -81,6 +81,7 @@ impl RefreshTask {
                 Wakeup::AllHandlesDropped => return,
                 Wakeup::Request(Request::Close(closed)) => {
                     self.finish_attempt(fetch).await;
+                    self.fetcher.store.finish_fallbacks().await;
                     drop(closed);
                     return;
                 }

@@ -46,6 +46,18 @@ fn file_store_passes_the_conformance_tests() {
     runtime.block_on(store_conformance::run(|| stores.lock().unwrap().pop().unwrap()));
 }
 
+/// The runtime ends right after the stop, with all its tasks.
+#[tokio::test]
+async fn finished_fallbacks_survive_a_restart() {
+    let folder = Folder::new();
+    let store = FallbackStore::new(Arc::new(MemoryStore::new()), folder.open().await.unwrap());
+    store.save_fallback(&app(), token("A", 5));
+    store.finish_fallbacks().await;
+    drop(store);
+    let found = folder.open().await.unwrap().load(&app()).await.unwrap().token.unwrap();
+    assert_eq!(found.token.expose_secret(), "A");
+}
+
 #[tokio::test]
 async fn record_survives_a_restart() {
     let folder = Folder::new();
