@@ -13,6 +13,7 @@ mod route;
 pub use route::Route;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -91,7 +92,8 @@ impl Harness {
         sandbox.add_app(app(), SECRET.parse().unwrap(), [template()]);
         sandbox.configure(&app(), settings).unwrap();
         let (transport, base, server) = route.connect(&sandbox, &clock, limits).await;
-        let counter = Arc::new(RequestCounter { transport, counts: Mutex::default() });
+        let counter =
+            Arc::new(RequestCounter { transport, counts: Mutex::default(), ended: AtomicU64::new(0) });
         let cache = TokenCache::builder(app(), SECRET, counter.clone())
             .api_base(base.clone())
             .clock(clock.clone())
@@ -141,16 +143,32 @@ impl Harness {
         self.sandbox.event_log().request_count(path)
     }
 
-    /// Advances time in small steps. Over real sockets each step waits for the running fetch, unless that hangs by design.
+    /// Advances time from one deadline to the next. Over real sockets, time waits for the responses to all requests, unless
+    /// the last token request hangs by design.
     pub async fn advance(&self, time: Duration) {
         if self.route == Route::InProcess {
             return self.clock.advance_and_run(time).await;
         }
-        let step = Duration::from_millis(100);
-        for _ in 0..time.as_millis() / step.as_millis() {
-            self.clock.advance_and_run(step).await;
-            while self.cache.status().fetching && !self.is_hanging() {
-                tokio::task::yield_now().await;
+        let end = self.clock.now().mono + time;
+        loop {
+            self.wait_for_responses().await;
+            let now = self.clock.now().mono;
+            if now == end {
+                return;
+            }
+            let next = self.clock.next_deadline().map_or(end, |next| next.min(end));
+            self.clock.advance(next.duration_since(now));
+        }
+    }
+
+    /// Runs all tasks until no request is running and none was sent meanwhile.
+    async fn wait_for_responses(&self) {
+        loop {
+            let before = self.counter.total();
+            self.clock.advance_and_run(Duration::ZERO).await;
+            let (total, ended) = (self.counter.total(), self.counter.ended.load(Ordering::Relaxed));
+            if total == before && (total == ended || self.is_hanging()) {
+                return;
             }
         }
     }
@@ -183,9 +201,15 @@ pub(crate) fn unused_base() -> BaseUrl {
 struct RequestCounter {
     transport: Arc<dyn Transport>,
     counts: Mutex<HashMap<String, u64>>,
+    /// How many requests have a response or were given up.
+    ended: AtomicU64,
 }
 
 impl RequestCounter {
+    fn total(&self) -> u64 {
+        self.counts.lock().unwrap().values().sum()
+    }
+
     fn count(&self, path: &str) -> u64 {
         self.counts.lock().unwrap().get(path).copied().unwrap_or_default()
     }
@@ -201,6 +225,16 @@ impl std::fmt::Debug for RequestCounter {
 impl Transport for RequestCounter {
     async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
         *self.counts.lock().unwrap().entry(request.path().to_owned()).or_default() += 1;
+        let _running = Running(&self.ended);
         self.transport.execute(request).await
+    }
+}
+
+/// A request that ends when this is dropped.
+struct Running<'a>(&'a AtomicU64);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -61,12 +61,18 @@ impl ManualClock {
         loop {
             settle().await;
             let now = self.now().mono;
-            let next = self.sleepers().keys().copied().find(|at| *at > now).unwrap_or(end).min(end);
+            let next = self.next_deadline().map_or(end, |next| next.min(end));
             self.advance(next.duration_since(now));
             if next == end {
                 return settle().await;
             }
         }
+    }
+
+    /// The earliest time after now at which a sleeper wakes.
+    pub fn next_deadline(&self) -> Option<MonotonicInstant> {
+        let now = self.now().mono;
+        self.sleepers().keys().copied().find(|at| *at > now)
     }
 
     /// Sets the wall clock forward. No time passes.
