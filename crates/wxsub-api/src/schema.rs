@@ -69,3 +69,49 @@ pub(crate) enum RemedyName {
     Stop,
     Investigate,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde_json::Value;
+    use utoipa::{PartialSchema, ToSchema};
+    use wxsub_proto::message::MessageDraft;
+
+    use super::SendMessageRequest;
+
+    /// The names of the members of each object, by the name of the object in [`MessageDraft::MEMBERS`].
+    type Members = BTreeMap<String, BTreeSet<String>>;
+
+    /// Adds the members of an object and of the objects in it.
+    fn add_members(found: &mut Members, object: &str, schema: &Value, schemas: &BTreeMap<String, Value>) {
+        let properties = schema["properties"].as_object().unwrap();
+        found.insert(object.to_owned(), properties.keys().cloned().collect());
+        for (name, property) in properties {
+            // An optional object is one of the object and null.
+            let Some(reference) = property.get("$ref").or_else(|| property.pointer("/oneOf/0/$ref")) else {
+                continue;
+            };
+            let schema = &schemas[reference.as_str().unwrap().rsplit('/').next().unwrap()];
+            let child = if object == "message" { name.clone() } else { format!("{object}.{name}") };
+            add_members(found, &child, schema, schemas);
+        }
+    }
+
+    #[test]
+    fn message_has_the_members_that_proto_knows() {
+        let mut schemas = Vec::new();
+        SendMessageRequest::schemas(&mut schemas);
+        let schemas =
+            schemas.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap())).collect();
+        let message = serde_json::to_value(SendMessageRequest::schema()).unwrap();
+        let mut described = Members::new();
+        add_members(&mut described, "message", &message, &schemas);
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let known: Members = MessageDraft::MEMBERS
+            .into_iter()
+            .map(|(object, names)| (object.to_owned(), owned(names)))
+            .collect();
+        assert_eq!(described, known);
+    }
+}

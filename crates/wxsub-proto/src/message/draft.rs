@@ -47,6 +47,9 @@ enum Member<'a> {
 }
 
 impl<'a> MessageDraft<'a> {
+    /// The objects of a message, and the names of their members.
+    pub const MEMBERS: [(&'static str, &'static [&'static str]); 4] = names::KNOWN;
+
     /// Parses one JSON object.
     ///
     /// # Errors

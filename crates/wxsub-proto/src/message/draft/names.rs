@@ -1,6 +1,6 @@
 //! The names of a message's members, and common misspellings.
 
-/// The known members of each object. The OpenAPI document lists them too, in `schema.rs` of `wxsub-api`.
+/// The known members of each object. The OpenAPI document lists them too: a test compares `schema.rs` of `wxsub-api`.
 pub(super) const KNOWN: [(&str, &[&str]); 4] = [
     ("message", &["touser", "template_id", "url", "miniprogram", "scene", "title", "data"]),
     ("miniprogram", &["appid", "pagepath"]),
