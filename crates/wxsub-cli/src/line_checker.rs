@@ -1,6 +1,6 @@
 //! Checks the lines of a file of messages without network.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
 use serde_json::Value;
@@ -91,12 +91,12 @@ fn check_id(id: &Value) -> Result<(), ValidationError> {
 
 /// The first line of each `touser`, `template_id` and `scene`.
 ///
-/// It holds hashes of 128 bits, which takes about 50 bytes per message.
+/// It holds hashes of 128 bits, which takes about 40 bytes per message. A hash map would need twice that whenever it grows.
 #[derive(Default)]
 struct Duplicates {
     /// Two random keys, so that collisions of both hashes are neither likely nor constructible.
     hashers: [RandomState; 2],
-    first_lines: HashMap<[u64; 2], u64>,
+    first_lines: BTreeMap<[u64; 2], u64>,
 }
 
 impl Duplicates {
