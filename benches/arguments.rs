@@ -1,4 +1,4 @@
-//! The arguments of both programs.
+//! The arguments of the programs.
 
 use std::path::PathBuf;
 
@@ -7,6 +7,10 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// The path of the binary, built with `--release`, if it is measured too.
     pub wxsub: Option<PathBuf>,
+    /// The path of the contender that uses apalis.
+    pub apalis: Option<PathBuf>,
+    /// The number of queued messages of the large ledger, if it is not the usual one.
+    pub rows: Option<u64>,
     /// Whether to measure less, for a first impression.
     pub quick: bool,
     /// The number of rounds, if it is not the usual one.
@@ -16,7 +20,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// `[--wxsub PATH] [--quick] [--rounds N] [--only CHAPTER]`
+    /// `[--wxsub PATH] [--apalis PATH] [--rows N] [--quick] [--rounds N] [--only CHAPTER]`
     pub fn read(words: &[String]) -> Self {
         let mut read = Self::default();
         let mut words = words.iter();
@@ -26,6 +30,8 @@ impl Arguments {
                 "--quick" => read.quick = true,
                 "--rounds" => read.rounds = Some(value().parse().unwrap()),
                 "--only" => read.only = value(),
+                "--apalis" => read.apalis = Some(value().into()),
+                "--rows" => read.rows = Some(value().parse().unwrap()),
                 "--wxsub" => read.wxsub = Some(value().into()),
                 unknown => panic!("unknown argument {unknown}"),
             }

@@ -1,4 +1,4 @@
-//! What both tables share: rows, the numbers of a process, and the server that all contenders call.
+//! What the tables share: rows, the numbers of a process, and the server that all contenders call.
 
 #![allow(
     clippy::unwrap_used,

@@ -15,6 +15,8 @@
 mod arguments;
 #[path = "kill/crash_ledger.rs"]
 mod crash_ledger;
+#[path = "kill/disk.rs"]
+mod disk;
 #[path = "kill/judge.rs"]
 mod judge;
 #[path = "kill/orders.rs"]
@@ -34,7 +36,7 @@ use arguments::Role;
 async fn main() {
     match Role::read(std::env::args().skip(1)) {
         Role::Worker(life) => worker::live(life).await,
-        Role::Judge { runs, seed } => judge::run(runs, seed).await,
+        Role::Judge { runs, seed, power_loss } => judge::run(runs, seed, power_loss).await,
         Role::Nothing => {}
     }
 }

@@ -23,6 +23,7 @@ pub(super) enum Role {
     Judge {
         runs: u32,
         seed: u64,
+        power_loss: bool,
     },
     /// A test runner asks for the names of tests.
     Nothing,
@@ -71,6 +72,7 @@ impl Role {
             _ => Self::Judge {
                 runs: after("--runs").map_or(DEFAULT_RUNS, |runs| u32::try_from(runs).unwrap()),
                 seed: after("--seed").unwrap_or(1),
+                power_loss: arguments.iter().any(|argument| argument == "--power-loss"),
             },
         }
     }

@@ -17,6 +17,7 @@ use wxsub_sandbox::{Journal, Sandbox};
 use wxsub_sqlite::SqliteLedger;
 
 use super::arguments::Life;
+use super::disk::Disk;
 use super::orders::{SCENE, SECRET, TEMPLATE, appid, user};
 use super::plan::{Fault, Point};
 use super::verdict::Verdict;
@@ -33,6 +34,8 @@ const MAX_LIFE_MILLIS: u64 = 200;
 /// A ledger, a witness, and what became of the lives of the worker.
 struct Court {
     folder: TempDir,
+    /// Where the ledger is, if the power fails with each kill. The journal is elsewhere.
+    disk: Option<Disk>,
     address: String,
     sandbox: Sandbox,
     acknowledged: BTreeSet<u32>,
@@ -43,8 +46,8 @@ struct Court {
 }
 
 /// Kills the worker so many times; then plants each fault and checks that it is found.
-pub(super) async fn run(runs: u32, seed: u64) {
-    let (mut court, mut rng) = (Court::open().await, Rng::with_seed(seed));
+pub(super) async fn run(runs: u32, seed: u64, power_loss: bool) {
+    let (mut court, mut rng) = (Court::open(power_loss).await, Rng::with_seed(seed));
     let turns: Vec<_> = Point::ALL.iter().copied().map(Some).chain([None; AT_RANDOM]).collect();
     for (run, point) in (0..runs).zip(turns.iter().cycle()) {
         court.live(*point, rng.u32(1..4), None, &mut rng).await;
@@ -57,11 +60,14 @@ pub(super) async fn run(runs: u32, seed: u64) {
     println!("{verdict}");
     assert!(verdict.is_clean(), "seed {seed}");
     for fault in Fault::ALL {
+        if (*fault == Fault::IgnoreSyncs) != power_loss {
+            continue;
+        }
         let verdict = plant(*fault).await;
         let found = match fault {
             Fault::Requeue => &verdict.duplicated,
             Fault::AssumeSent => &verdict.mislabelled,
-            Fault::EarlyReply => &verdict.lost,
+            Fault::EarlyReply | Fault::IgnoreSyncs => &verdict.lost,
             Fault::ForgetSettlements => &verdict.stuck,
         };
         assert!(!found.is_empty(), "the fault {} was not found: {verdict}", fault.as_str());
@@ -71,11 +77,12 @@ pub(super) async fn run(runs: u32, seed: u64) {
 
 /// A few lives with a fault, killed where it does harm.
 async fn plant(fault: Fault) -> Verdict {
-    let mut court = Court::open().await;
+    let mut court = Court::open(fault == Fault::IgnoreSyncs).await;
     let point = match fault {
         Fault::Requeue => Point::AfterRequest,
         Fault::AssumeSent => Point::BeforeConnect,
         Fault::EarlyReply => Point::BeforeEnqueue,
+        Fault::IgnoreSyncs => Point::AfterSettle,
         Fault::ForgetSettlements => return court.close(Some(fault)).await,
     };
     for _ in 0..3 {
@@ -85,7 +92,7 @@ async fn plant(fault: Fault) -> Verdict {
 }
 
 impl Court {
-    async fn open() -> Self {
+    async fn open(power_loss: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::new();
         sandbox.add_app(appid(), AppSecret::new(SECRET).unwrap(), [TEMPLATE.parse().unwrap()]);
@@ -95,6 +102,7 @@ impl Court {
         tokio::spawn(wxsub_sandbox::http::serve(listener, sandbox.clone(), pending()));
         Self {
             folder,
+            disk: power_loss.then(Disk::mount),
             address,
             sandbox,
             acknowledged: BTreeSet::new(),
@@ -105,7 +113,8 @@ impl Court {
     }
 
     fn ledger(&self) -> PathBuf {
-        self.folder.path().join("ledger.db")
+        let folder = self.disk.as_ref().map_or(self.folder.path().to_owned(), Disk::mounted);
+        folder.join("ledger.db")
     }
 
     /// New orders, whose users consent; and those that were not acknowledged.
@@ -136,6 +145,9 @@ impl Court {
     async fn run(&mut self, life: &Life, kill_after: Option<Duration>) -> bool {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(life.arguments()).stdout(Stdio::piped()).kill_on_drop(true);
+        if life.fault == Some(Fault::IgnoreSyncs) {
+            command.env("LD_PRELOAD", "libeatmydata.so");
+        }
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let clock = SystemClock::new();
@@ -156,7 +168,11 @@ impl Court {
         use std::os::unix::process::ExitStatusExt;
         let status = child.wait().await.unwrap();
         assert!(status.success() || status.signal() == Some(9), "the worker failed: {status}");
-        status.signal() == Some(9)
+        let killed = status.signal() == Some(9);
+        if let Some(disk) = self.disk.as_mut().filter(|_| killed) {
+            disk.lose_power();
+        }
+        killed
     }
 
     /// One more life that is not killed, and the verdict.

@@ -60,6 +60,8 @@ named! {
         EarlyReply = "early-reply",
         /// Settlements are thrown away.
         ForgetSettlements = "forget-settlements",
+        /// Syncs do nothing, which matters when the power fails.
+        IgnoreSyncs = "ignore-syncs",
     }
 }
 

@@ -12,6 +12,7 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::token::TokenEndpoint;
 use wxsub_outbox::grant::Subject;
 use wxsub_outbox::ledger::{Change, MessageQuery, NewConsent};
+use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{App, Outbox, OutboxError, OutboxMessage};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
@@ -85,10 +86,16 @@ async fn wait_until_idle(outbox: &Outbox) {
 
 /// Whether only attempts are left that no task of this process has: a planted fault.
 async fn is_stuck(outbox: &Outbox) -> bool {
-    let all = outbox.ledger().messages(&MessageQuery::new(appid())).await.unwrap();
     let now = SystemClock::new().now().wall;
     let old = |at| now.since(at) > Duration::from_secs(3);
-    all.iter().all(|message| message.state.is_final() || message.attempted_at.is_some_and(old))
+    for state in [MessageState::Queued, MessageState::Attempting] {
+        let unfinished = MessageQuery { state: Some(state), ..MessageQuery::new(appid()) };
+        let unfinished = outbox.ledger().messages(&unfinished).await.unwrap();
+        if !unfinished.iter().all(|message| message.attempted_at.is_some_and(old)) {
+            return false;
+        }
+    }
+    true
 }
 
 async fn pause() {

@@ -63,13 +63,14 @@ fn no_open_tasks_in_code() {
 /// the test.
 #[test]
 fn only_named_files_ignore_tests() {
-    const IGNORED: [(&str, &str); 12] = [
+    const IGNORED: [(&str, &str); 13] = [
         ("crates/wxsub-cli/tests/commands/serve.rs", CURL),
         ("tests/browser/consent.rs", BROWSER),
         ("tests/browser/home.rs", BROWSER),
         ("tests/browser/cross_site.rs", BROWSER),
         ("tests/browser/invalid_urls.rs", BROWSER),
         ("crates/wxsub-cli/tests/commands/audit.rs", LOGROTATE),
+        ("crates/wxsub-cli/tests/commands/disk.rs", NAMESPACES),
         ("crates/wxsub-cli/tests/commands/cluster.rs", REDIS),
         ("tests/redis/notifications.rs", REDIS),
         ("tests/redis/store.rs", REDIS),
@@ -80,6 +81,7 @@ fn only_named_files_ignore_tests() {
     const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
     const CURL: &str = "#[ignore = \"needs curl: scripts/test runs it\"]";
     const LOGROTATE: &str = "#[ignore = \"needs logrotate: scripts/test runs it\"]";
+    const NAMESPACES: &str = "#[ignore = \"needs unshare and nsenter: scripts/test runs it\"]";
     const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
     const SDKS: &str = "#[ignore = \"needs Python, Node and the SDKs: scripts/test runs it\"]";
     for (name, text) in files(".rs").into_iter().filter(|(name, _)| !name.ends_with("repo_lints/files.rs")) {
@@ -94,6 +96,7 @@ fn only_named_files_ignore_tests() {
         ("--test redis --test commands -- --ignored", "redis-server"),
         ("--test redis --test commands -- --ignored", "curl"),
         ("--test redis --test commands -- --ignored", "logrotate"),
+        ("--test redis --test commands -- --ignored", "util-linux"),
         ("--test sdk -- --ignored", "python3-venv"),
     ] {
         assert!(

@@ -106,8 +106,9 @@ impl Command {
             // Its steps cause errors on purpose, and it reports each step.
             Self::Demo(_) => "off",
             Self::Serve(_) => "info",
-            // It reports each message.
-            Self::Send(_) | Self::Outbox(_) => "warn,wxsub_core::client=off",
+            // It reports each message, and why the ledger fails.
+            Self::Send(_) => "warn,wxsub_core::client=off,wxsub_outbox=off",
+            Self::Outbox(_) => "warn,wxsub_core::client=off",
             _ => "warn",
         }
     }

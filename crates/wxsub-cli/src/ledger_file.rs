@@ -82,10 +82,10 @@ pub(crate) fn operator() -> String {
     environment::value_lossy("USER").unwrap_or_else(|| "operator".to_owned())
 }
 
-/// The error for a ledger that was not opened. One that another process has is free later.
+/// The error for a ledger that was not opened. Later it may be free, and its disk may have room.
 pub(crate) fn open_error(error: &OpenError) -> CliError {
     let exit = match error {
-        OpenError::Locked { .. } => ExitStatus::NotSent,
+        OpenError::Locked { .. } | OpenError::Unavailable { .. } => ExitStatus::NotSent,
         _ => ExitStatus::Usage,
     };
     CliError::new(exit, error)

@@ -211,7 +211,7 @@ impl SigningKey {
     /// [`ValidationError`] if it is shorter than [`MIN`](Self::MIN).
     pub fn new(key: &[u8]) -> Result<Self, ValidationError> {
         if key.len() < Self::MIN {
-            return Err(ValidationError::invalid_format("guard_key", "at least 16 random bytes"));
+            return Err(ValidationError::invalid_format("signing_key", "at least 16 random bytes"));
         }
         Ok(Self(Zeroizing::new(key.to_vec())))
     }

@@ -13,7 +13,7 @@ use crate::state::{MessageState, WaitingFor};
 /// How often one message tries whether Weixin's limit per day is lifted, before midnight in Beijing.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// When the next message tries it after one that got no answer.
+/// When the next message tries it after one that got no response.
 pub const PROBE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The longest pause for want of a token. The pause starts at 1 s and doubles.
@@ -57,7 +57,7 @@ pub struct OperatorPause {
     pub since: UnixMillis,
 }
 
-/// A pause for Weixin's limit per day. One message at a time is the probe; what Weixin answers to it decides.
+/// A pause for Weixin's limit per day. One message at a time is the probe; Weixin's response to it decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct DailyQuotaPause {
@@ -128,7 +128,7 @@ impl Pauses {
     pub(crate) fn claimed(&mut self, message: MessageId, now: UnixMillis) {
         if let Some(quota) = &mut self.daily_quota {
             quota.probe = Some(message);
-            // It may get no answer at all.
+            // It may get no response at all.
             quota.next_probe_at = now + PROBE_INTERVAL;
         }
     }

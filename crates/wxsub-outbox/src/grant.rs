@@ -58,7 +58,7 @@ pub struct StoredGrant {
     pub id: GrantId,
     /// What it is for.
     pub subject: Subject,
-    /// Where it stands.
+    /// Its state.
     pub state: GrantState,
     /// When it was recorded.
     pub consented_at: UnixMillis,

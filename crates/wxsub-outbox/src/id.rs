@@ -13,7 +13,7 @@ use wxsub_core::clock::UnixMillis;
 #[error("id: is not a UUID; copy it from the output that names it")]
 pub struct InvalidId;
 
-/// The system has no random bytes to give.
+/// The system's random number generator failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no id was made: the system gave no random bytes; check its random number generator")]
 pub struct NoRandomBytes;
@@ -105,7 +105,7 @@ struct Sequence {
 const COUNTER_LIMIT: u16 = 1 << 12;
 
 impl IdGenerator {
-    /// With the system's random bytes, or with those that come of a seed, so that a run can be repeated.
+    /// With the system's random bytes, or with those made from a seed, so that a run can be repeated.
     #[must_use]
     pub fn new(seed: Option<u64>) -> Self {
         Self(Mutex::new(Sequence { millis: 0, counter: 0, seed }))
@@ -114,7 +114,7 @@ impl IdGenerator {
     /// The id of a new message.
     ///
     /// # Errors
-    /// [`NoRandomBytes`] if the system has none.
+    /// [`NoRandomBytes`] if the system's random number generator failed.
     pub fn message(&self, now: UnixMillis) -> Result<MessageId, NoRandomBytes> {
         self.next(now).map(MessageId)
     }
@@ -122,7 +122,7 @@ impl IdGenerator {
     /// The id of a new grant.
     ///
     /// # Errors
-    /// [`NoRandomBytes`] if the system has none.
+    /// [`NoRandomBytes`] if the system's random number generator failed.
     pub fn grant(&self, now: UnixMillis) -> Result<GrantId, NoRandomBytes> {
         self.next(now).map(GrantId)
     }
@@ -130,7 +130,7 @@ impl IdGenerator {
     /// The id of a new worker.
     ///
     /// # Errors
-    /// [`NoRandomBytes`] if the system has none.
+    /// [`NoRandomBytes`] if the system's random number generator failed.
     pub fn worker(&self, now: UnixMillis) -> Result<WorkerId, NoRandomBytes> {
         self.next(now).map(WorkerId)
     }

@@ -35,7 +35,7 @@ pub struct StoredMessage {
     pub id: MessageId,
     /// The app that sends it.
     pub appid: AppId,
-    /// Where it stands.
+    /// Its state.
     pub state: MessageState,
     /// Why it is `not_sent` or `maybe_sent`.
     pub reason: Option<Reason>,
@@ -69,7 +69,7 @@ pub struct StoredMessage {
     pub attempted_at: Option<UnixMillis>,
     /// When it became final.
     pub settled_at: Option<UnixMillis>,
-    /// Who has claimed it. Kept when it is final, for late answers; none while it is queued and after a restore.
+    /// Who has claimed it. Kept when it is final, for late responses; none while it is queued and after a restore.
     pub worker: Option<WorkerId>,
     /// What is known of its last attempt.
     pub detail: Detail,
@@ -77,7 +77,7 @@ pub struct StoredMessage {
     pub idempotency_key: Option<IdempotencyKey>,
     /// The grant that it uses.
     pub grant: Option<GrantId>,
-    /// What it was taken for.
+    /// Its decision.
     pub decision: Option<DecisionRecord>,
     /// The message in whose place it was sent.
     pub parent_id: Option<MessageId>,
@@ -89,7 +89,7 @@ pub struct StoredMessage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct DecisionRecord {
-    /// What it was taken for.
+    /// Its decision.
     pub decision: Decision,
     /// Who decided: an operator, or `policy`.
     pub by: String,

@@ -16,6 +16,7 @@ pub use error::OutboxError;
 pub(crate) use inner::Inner;
 pub use message::{OutboxMessage, Receipt};
 pub use watch::{MissedOutcomes, Outcomes};
+pub use writer::LedgerFailure;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -260,6 +261,13 @@ impl Outbox {
                 () = clock.sleep_until(next_look) => {}
             }
         }
+    }
+
+    /// Why commits to the ledger fail, those of the [worker](Self::run) included; `None` while they succeed. The worker goes on
+    /// trying. A program that should not wait asks here, and ends it.
+    #[must_use]
+    pub fn ledger_failure(&self) -> Option<LedgerFailure> {
+        self.inner.writer.failure()
     }
 
     /// The messages that this process finds final from now on, in their order.

@@ -55,17 +55,17 @@ macro_rules! names {
 }
 
 names! {
-    /// Where a message stands.
+    /// The state of a message.
     MessageState {
         /// Waits for its time, a free slot or the app.
         Queued = "queued",
         /// A named worker may be posting it.
         Attempting = "attempting",
-        /// Final: Weixin took it.
+        /// Final: Weixin accepted it.
         Sent = "sent",
-        /// Final: Weixin answered with an error code.
+        /// Final: Weixin refused it with an error code.
         Refused = "refused",
-        /// Final: it may have arrived. Waits for a late answer or a decision.
+        /// Final: it may have arrived. It waits for a late response or a decision.
         MaybeSent = "maybe_sent",
         /// Final: it certainly did not arrive.
         NotSent = "not_sent",
@@ -75,7 +75,7 @@ names! {
 }
 
 impl MessageState {
-    /// Whether no transition but a late answer can follow.
+    /// Whether nothing but a late response can change it.
     #[must_use]
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Queued | Self::Attempting)
@@ -109,7 +109,7 @@ names! {
         GrantUnavailable = "grant_unavailable",
         /// The row of an inbox or batch found no grant, and the app requires one.
         NoGrant = "no_grant",
-        /// `maybe_sent`: no response that says what became of it.
+        /// `maybe_sent`: no response that shows its outcome.
         ResponseLost = "response_lost",
         /// `maybe_sent`: its worker was gone.
         WorkerLost = "worker_lost",
@@ -119,7 +119,7 @@ names! {
 }
 
 names! {
-    /// Where a grant stands.
+    /// The state of a grant.
     GrantState {
         /// Free for the next message.
         Open = "open",
@@ -137,11 +137,11 @@ names! {
 }
 
 names! {
-    /// What to take an undecided message for.
+    /// A decision on an undecided message.
     Decision {
-        /// It arrived.
+        /// It counts as sent. Its grant is used.
         AssumeSent = "assume_sent",
-        /// It is not sent again, and its grant is lost.
+        /// It is not sent again. Its grant becomes void.
         GiveUp = "give_up",
         /// A new message is sent in its place. It may arrive twice.
         SendAgain = "send_again",
@@ -161,15 +161,15 @@ names! {
 }
 
 names! {
-    /// How far a message had come when its last attempt ended.
+    /// The step at which a message's last attempt ended.
     Stage {
         /// There was no attempt: its grant did not allow one.
         Grant = "grant",
         /// Its worker ended the attempt before it called Weixin.
         Claim = "claim",
-        /// At the access token.
+        /// Getting an access token.
         Token = "token",
-        /// At the message.
+        /// Sending the message.
         Send = "send",
     }
 }
@@ -203,7 +203,7 @@ names! {
         Claimed = "claimed",
         /// Back in the queue.
         Requeued = "requeued",
-        /// Weixin took it.
+        /// Weixin accepted it.
         Sent = "sent",
         /// Weixin refused it.
         Refused = "refused",

@@ -23,7 +23,7 @@ pub struct MessageView {
     pub id: MessageId,
     /// The app that sends it.
     pub appid: AppId,
-    /// Where it stands.
+    /// Its state.
     pub state: MessageState,
     /// Why it is `not_sent` or `maybe_sent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ pub struct MessageView {
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<Remedy>,
-    /// How far its last attempt had come.
+    /// The step at which its last attempt ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
     /// The key under which it was recorded.
@@ -79,7 +79,7 @@ pub struct MessageView {
     /// The grant that it uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
-    /// What it was taken for.
+    /// Its decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
     /// Who decided.
@@ -140,7 +140,7 @@ pub struct GrantView {
     pub template_id: TemplateId,
     /// The scene.
     pub scene: Scene,
-    /// Where it stands.
+    /// Its state.
     pub state: GrantState,
     /// When it was recorded.
     #[serde(with = "wxsub_core::rfc3339")]

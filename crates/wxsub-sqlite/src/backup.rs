@@ -37,8 +37,7 @@ const CONTRADICTIONS: [&str; 3] = [
 
 pub(crate) fn check(path: &Path) -> Result<Vec<String>, OpenError> {
     let path = connection::resolve(path)?;
-    let reader = connection::open_reader(&path)?;
-    connection::version(&reader, &path)?;
+    let reader = connection::open_current_reader(&path)?;
     problems(&reader).map_err(|error| OpenError::database(&path, &error))
 }
 
@@ -67,8 +66,7 @@ pub(crate) fn back_up(from: &Path, to: &Path) -> Result<(), OpenError> {
     if to.exists() {
         return Err(OpenError::TargetExists { path: to });
     }
-    let reader = connection::open_reader(&from)?;
-    connection::version(&reader, &from)?;
+    let reader = connection::open_current_reader(&from)?;
     let partial = path_beside(&to, ".partial");
     let written = copy(&reader, &partial).and_then(|()| {
         let rename = fs::rename(&partial, &to).and_then(|()| connection::sync_folder(&to));

@@ -73,12 +73,19 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     create(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = open(path, flags)?;
-    set_up_writer(&connection).map_err(|error| OpenError::database(path, &error))?;
+    let failed = |error| OpenError::database(path, &error);
+    // SQLite opens a file for reading if it may not write.
+    if connection.is_readonly("main").map_err(failed)? {
+        return Err(OpenError::ReadOnly { path: path.to_owned() });
+    }
+    set_up_writer(&connection).map_err(failed)?;
     Ok(connection)
 }
 
 /// Opens the file for reading.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    // To open it here would end the locks that SQLite holds in this process.
+    std::fs::metadata(path).map_err(|error| OpenError::file(path, "it cannot be read", error))?;
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
@@ -133,6 +140,15 @@ pub(crate) fn version(connection: &Connection, path: &Path) -> Result<u32, OpenE
         Found::Version(found) => Ok(found),
         Found::Changed(version) => Err(OpenError::ChangedSchema { path: path(), version }),
         Found::Foreign => Err(OpenError::NotALedger { path: path() }),
+    }
+}
+
+/// Opens the file for reading, if its schema is the one that this program needs.
+pub(crate) fn open_current_reader(path: &Path) -> Result<Connection, OpenError> {
+    let reader = open_reader(path)?;
+    match version(&reader, path)? {
+        VERSION => Ok(reader),
+        found => Err(OpenError::OlderVersion { path: path.to_owned(), found, known: VERSION }),
     }
 }
 

@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 use wxsub_outbox::LedgerError;
 
+const DISK_FULL: &str = "the disk is full";
+
 /// Why a ledger file was not opened, checked, backed up or restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,6 +16,23 @@ pub enum OpenError {
         path: PathBuf,
         /// What the lock file says: process, host and time.
         holder: String,
+    },
+    /// The disk is full or fails, or another program has the file open for writing.
+    #[error("ledger {}: {what}; nothing was changed, try again later", .path.display())]
+    Unavailable {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        what: String,
+    },
+    /// The file or its folder is write-protected. Readers write, too: to `FILE-shm`.
+    #[error(
+        "ledger {}: this user cannot write to it and its folder, which SQLite needs also to read; change their \
+         permissions, or copy the file and its -wal to a disk that can be written", .path.display()
+    )]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
     },
     /// A newer wxsub has changed its schema.
     #[error(
@@ -72,7 +91,7 @@ pub enum OpenError {
     /// It is on a file system over the network, where locks and writes cannot be relied on.
     #[error(
         "ledger {}: it is on {file_system}, a file system over the network; \
-         put it on a local disk, or use PostgreSQL", .path.display()
+         put it on a local disk", .path.display()
     )]
     NetworkFileSystem {
         /// The file.
@@ -108,19 +127,37 @@ pub enum OpenError {
 
 impl OpenError {
     pub(crate) fn file(path: &Path, what: &'static str, source: std::io::Error) -> Self {
-        Self::File { path: path.to_owned(), what, source }
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let path = path.to_owned();
+        match source.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => {
+                Self::Unavailable { path, what: format!("{what}: {source}") }
+            }
+            _ => Self::File { path, what, source },
+        }
     }
 
     pub(crate) fn database(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, what) = (path.to_owned(), error.to_string());
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what },
+            Some(ErrorCode::DiskFull) => Self::Unavailable { path, what: DISK_FULL.to_owned() },
+            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Self::Unavailable { path, what }
+            }
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Self::ReadOnly { path },
             _ => Self::Database { path, what },
         }
     }
 
     pub(crate) fn ledger(path: &Path, error: &LedgerError) -> Self {
-        Self::Database { path: path.to_owned(), what: error.to_string() }
+        let path = path.to_owned();
+        match error {
+            LedgerError::Unavailable(what) | LedgerError::Unknown(what) => {
+                Self::Unavailable { path, what: what.clone() }
+            }
+            error => Self::Database { path, what: error.to_string() },
+        }
     }
 }
 
@@ -134,7 +171,7 @@ pub(crate) fn failed(error: rusqlite::Error) -> LedgerError {
         }
         error => match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => LedgerError::Inconsistent(text),
-            Some(ErrorCode::DiskFull) => LedgerError::Unavailable("the disk is full".to_owned()),
+            Some(ErrorCode::DiskFull) => LedgerError::Unavailable(DISK_FULL.to_owned()),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 LedgerError::Unavailable(format!("the file is damaged: {text}"))
             }

@@ -11,7 +11,7 @@ use crate::error::OpenError;
 const NETWORK: [&str; 12] =
     ["9p", "afs", "beegfs", "ceph", "cifs", "gfs2", "gpfs", "lustre", "ncpfs", "ocfs2", "smb3", "virtiofs"];
 
-/// Fails if the folder is on a file system over the network. Where Linux does not say, it is taken for local.
+/// Fails if the folder is on a file system over the network. Where Linux does not say, it counts as local.
 pub(crate) fn check(folder: &Path, file: &Path) -> Result<(), OpenError> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     match kind_of(&mounts, folder).filter(|kind| is_over_network(kind)) {

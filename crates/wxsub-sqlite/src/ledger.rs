@@ -18,7 +18,6 @@ use wxsub_proto::{AppId, OpenId};
 use crate::connection::SqliteOptions;
 use crate::error::OpenError;
 use crate::readers::Readers;
-use crate::schema::VERSION;
 use crate::tables::{at_most, read_app};
 use crate::writer::{OpenFile, Writer};
 use crate::{backup, columns, connection, file_system, sql};
@@ -64,11 +63,7 @@ impl SqliteLedger {
     pub async fn open_read_only(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         on_blocking_thread(path.as_ref().to_owned(), |path| {
             let path = connection::resolve(path)?;
-            let reader = connection::open_reader(&path)?;
-            let found = connection::version(&reader, &path)?;
-            if found < VERSION {
-                return Err(OpenError::OlderVersion { path, found, known: VERSION });
-            }
+            connection::open_current_reader(&path)?;
             Ok(Self { readers: Readers::new(path.clone()), path, writer: None })
         })
         .await

@@ -3,10 +3,14 @@
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use wxsub_core::ConsentVerifier;
+use wxsub_core::consent::SigningKey;
 use wxsub_proto::consent::CallbackExpectations;
 use wxsub_proto::{BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, HttpUrl};
 use wxsub_server::generate_api_key;
@@ -27,7 +31,7 @@ pub(crate) struct Consent {
 enum ConsentCommand {
     Url(Url),
     Verify(Verify),
-    Key(SigningKey),
+    Key(NewKey),
 }
 
 impl Consent {
@@ -59,8 +63,14 @@ pub(crate) struct Url {
     #[arg(long, value_name = "URL", conflicts_with = "mobile")]
     redirect: Option<String>,
     /// Value that the callback must return: random, at most 128 letters and digits, kept in the user's session
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", conflicts_with = "session")]
     reserved: Option<String>,
+    /// Sign the request for this session of the user. Within 10 minutes, `grant record --callback` accepts its callback
+    #[arg(long, value_name = "S", requires = "signing_key_file", value_parser = NonEmptyStringValueParser::new())]
+    session: Option<String>,
+    /// File with the signing key; `consent key` makes one
+    #[arg(long, value_name = "FILE", requires = "session")]
+    signing_key_file: Option<PathBuf>,
     /// Print the values for the mobile SDK as JSON
     #[arg(long)]
     mobile: bool,
@@ -99,7 +109,7 @@ impl Url {
             None => None,
         };
         if request.reserved.is_none() {
-            console::warning("without --reserved, a forged callback cannot be detected");
+            console::warning("without --reserved or --session, a forged callback cannot be detected");
         }
         let mut output = Output::new();
         match url {
@@ -124,10 +134,17 @@ impl Url {
                 redirect.zip(base).map(Some)
             }
         };
-        let input = appid.zip(template).zip(scene).zip(web).map(|(((appid, template), scene), web)| {
-            UrlInput { request: ConsentRequest { appid, scene, template_id: template, reserved }, web }
-        });
-        usage.finish(input)
+        let input = appid.zip(template).zip(scene).zip(web);
+        let (((appid, template_id), scene), web) = usage.finish(input)?;
+        let request = match self.session.as_deref().zip(self.signing_key_file.as_deref()) {
+            Some((session, path)) => {
+                ConsentVerifier::new(appid, read_signing_key("--signing-key-file", path)?)
+                    .issue(template_id, scene, session)
+                    .map_err(CliError::unexpected)?
+            }
+            None => ConsentRequest { appid, scene, template_id, reserved },
+        };
+        Ok(UrlInput { request, web })
     }
 }
 
@@ -209,13 +226,13 @@ impl Verify {
 ///
 /// All servers that make or verify requests need the same key. It is random text of 256 bits.
 #[derive(Debug, Args)]
-pub(crate) struct SigningKey {
+pub(crate) struct NewKey {
     /// Write the key to this file, which only its owner can read; there must be no such file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-impl SigningKey {
+impl NewKey {
     fn run(self) -> Result<ExitStatus, CliError> {
         let key = generate_api_key().map_err(CliError::unexpected)?;
         let Some(path) = &self.out else {
@@ -233,6 +250,28 @@ impl SigningKey {
         console::note(format_args!("written to {}", path.display()));
         Ok(ExitStatus::Success)
     }
+}
+
+/// Length of a key file, in bytes.
+const KEY_BYTES: RangeInclusive<usize> = 32..=4096;
+
+/// The bytes of the file, without one newline at the end.
+pub(super) fn read_signing_key(flag: &str, path: &Path) -> Result<SigningKey, CliError> {
+    let failed = |what: &dyn Display| CliError::new(ExitStatus::Usage, format_args!("{flag}: {what}"));
+    // With the newline.
+    let max = *KEY_BYTES.end() as u64 + 1;
+    let bytes = Input::read(path, max).map_err(|error| failed(&error))?;
+    let key = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    if !KEY_BYTES.contains(&key.len()) {
+        let what = format_args!(
+            "{}: must have {} to {} bytes; make one with `wxsub consent key`",
+            path.display(),
+            KEY_BYTES.start(),
+            KEY_BYTES.end()
+        );
+        return Err(failed(&what));
+    }
+    SigningKey::new(key).map_err(|error| failed(&error))
 }
 
 /// Writes one line to a new file that only its owner can read.

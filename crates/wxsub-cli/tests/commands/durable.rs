@@ -13,38 +13,38 @@ use super::weixin::{APPID, Breakable, Gate, SEND, STABLE_TOKEN, Weixin, allow, l
 use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
 
 /// A folder with a file of messages, a ledger and a journal.
-struct Setup {
+pub(super) struct Setup {
     folder: TempDir,
 }
 
 impl Setup {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: folder() }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn write(&self, lines: &[String]) {
+    pub(super) fn write(&self, lines: &[String]) {
         std::fs::write(self.path("lines.jsonl"), lines.join("\n")).unwrap();
     }
 
     /// The command, always the same.
-    fn send(&self) -> Wxsub {
+    pub(super) fn send(&self) -> Wxsub {
         wxsub(["send", "--file", &self.path("lines.jsonl"), "--outbox", &self.path("ledger.db")])
     }
 
-    fn run(&self, weixin: &Weixin) -> Ended {
+    pub(super) fn run(&self, weixin: &Weixin) -> Ended {
         pointed_at(&weixin.base, self.send()).run()
     }
 
-    fn keep_journal(&self, sandbox: &Sandbox) {
+    pub(super) fn keep_journal(&self, sandbox: &Sandbox) {
         sandbox.set_journal(Journal::open(Path::new(&self.path("journal"))).unwrap());
     }
 
     /// How many posts reached Weixin for each user: accepted, and all.
-    fn witnessed(&self) -> BTreeMap<String, (usize, usize)> {
+    pub(super) fn witnessed(&self) -> BTreeMap<String, (usize, usize)> {
         let journal = std::fs::read(self.path("journal")).unwrap();
         let mut posts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
         for record in JournalRecord::parse(&journal).filter(|record| record.operation == "send") {
@@ -56,12 +56,12 @@ impl Setup {
     }
 }
 
-fn user(number: usize) -> String {
+pub(super) fn user(number: usize) -> String {
     format!("oUser{number}")
 }
 
 /// A line with an id to each of so many users, who have all consented.
-fn lines(sandbox: &Sandbox, users: usize, content: &str) -> Vec<String> {
+pub(super) fn lines(sandbox: &Sandbox, users: usize, content: &str) -> Vec<String> {
     let with_id = |number| {
         allow(sandbox, &user(number), 7);
         line(&user(number), 7, content).replacen('{', &format!(r#"{{"id":"line-{number}","#), 1)
@@ -69,12 +69,12 @@ fn lines(sandbox: &Sandbox, users: usize, content: &str) -> Vec<String> {
     (1..=users).map(with_id).collect()
 }
 
-fn outcomes(ended: &Ended) -> BTreeMap<u64, String> {
+pub(super) fn outcomes(ended: &Ended) -> BTreeMap<u64, String> {
     let outcome = |output: &Value| output["outcome"].as_str().unwrap().to_owned();
     ended.json().iter().map(|output| (output["line"].as_u64().unwrap(), outcome(output))).collect()
 }
 
-fn said(ended: &Ended, text: &str) {
+pub(super) fn said(ended: &Ended, text: &str) {
     assert!(ended.err.contains(text), "{text:?} is not in: {}", ended.err);
 }
 

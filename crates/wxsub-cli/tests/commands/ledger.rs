@@ -5,9 +5,6 @@ use std::path::Path;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use wxsub_core::ConsentVerifier;
-use wxsub_core::consent::SigningKey;
-use wxsub_proto::Scene;
 
 use super::weixin::{APPID, Gate, SEND, TEMPLATE, Weixin, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
@@ -112,6 +109,20 @@ fn message_is_recorded_listed_sent_and_shown() {
         2,
         &["there is none with this id"],
     );
+}
+
+#[test]
+fn message_that_cannot_be_sent_in_time_is_refused_or_named() {
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    let times = |send_at, expires_at| {
+        setup.add("oUser").args(["--send-at", send_at, "--expires-at", expires_at]).run()
+    };
+    times("2030-01-01T00:00:00Z", "2029-12-31T00:00:00Z")
+        .assert_wrong(&["--expires-at: must be later than --send-at"]);
+    let id = times("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z").out.trim().to_owned();
+    let ended = setup.worker(&weixin.base).run();
+    assert_eq!((ended.code, ended.out.trim()), (0, format!("{id} not_sent, expired to oUser").as_str()));
+    assert_eq!(weixin.seen_any(), 0);
 }
 
 #[test]
@@ -299,11 +310,26 @@ fn signed_callback_is_verified_and_recorded_once() {
     assert_eq!(Path::new(&key).metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let bytes = std::fs::read(&key).unwrap();
     assert!(bytes.len() > 32 && wxsub(["consent", "key"]).run().out.len() == bytes.len());
-    let signing = SigningKey::new(bytes.strip_suffix(b"\n").unwrap()).unwrap();
-    let verifier = ConsentVerifier::new(APPID.parse().unwrap(), signing);
-    let request = verifier.issue(TEMPLATE.parse().unwrap(), Scene::new(7).unwrap(), "session-1").unwrap();
+    let url = |more: &[&str]| {
+        let url =
+            wxsub(["consent", "url", "--mobile", "--template", TEMPLATE, "--scene", "7", "--appid", APPID]);
+        more.iter().fold(url, |url, word| url.args([*word])).run()
+    };
+    for (wrong, text) in [
+        (&["--session", "session-1"][..], "--signing-key-file <FILE>"),
+        (&["--signing-key-file", &key], "--session <S>"),
+        (&["--session", "", "--signing-key-file", &key], "'--session <S>'"),
+        (&["--session", "s", "--signing-key-file", &key, "--reserved", "r"], "cannot be used with"),
+        (&["--session", "s", "--signing-key-file", "/dev/zero"], "/dev/zero: must have 32 to 4096 bytes"),
+        (&["--session", "s", "--signing-key-file", "/none"], "--signing-key-file: /none cannot be read: "),
+    ] {
+        url(wrong).assert_wrong(&[text]);
+    }
+    let request = url(&["--session", "session-1", "--signing-key-file", &key]);
+    assert_eq!((request.code, request.err.as_str()), (0, ""));
+    let request = request.json().remove(0);
     let callback = |action: &str| {
-        let reserved = request.reserved.as_ref().unwrap();
+        let reserved = request["reserved"].as_str().unwrap();
         format!(
             "https://a.example/?openid=oUser&template_id={TEMPLATE}&action={action}&scene=7&reserved={reserved}"
         )
@@ -320,5 +346,5 @@ fn signed_callback_is_verified_and_recorded_once() {
     let again = record("confirm", "session-1").json().remove(0);
     assert_eq!((&again["outcome"], &again["grant"]), (&"already_recorded".into(), &first["grant"]));
     std::fs::write(&key, "short\n").unwrap();
-    said(&record("confirm", "session-1"), 2, &["has fewer than 32 bytes"]);
+    said(&record("confirm", "session-1"), 2, &["must have 32 to 4096 bytes"]);
 }

@@ -8,6 +8,7 @@ mod check;
 mod cluster;
 mod consent;
 mod control_server;
+mod disk;
 mod doctor;
 mod durable;
 mod explain;

@@ -199,7 +199,7 @@ impl NewKey {
 pub struct NewDecision {
     /// The undecided message.
     pub message: MessageId,
-    /// What to take it for.
+    /// The decision.
     pub decision: Decision,
     /// Who decides.
     pub by: String,

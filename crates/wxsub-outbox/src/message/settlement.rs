@@ -10,13 +10,13 @@ use crate::state::Stage;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
 pub enum Settlement {
-    /// Weixin took the message.
+    /// Weixin accepted the message.
     Sent,
     /// Weixin refused the message, and would refuse it again.
     Refused(Detail),
     /// No byte of the message left. The attempt counts as a failure.
     NotSent(Detail),
-    /// Weixin took no notice of the message, for a reason that concerns the app. No failure.
+    /// Weixin did not process the message, for a reason that concerns the app. No failure.
     NotAccepted(NotAccepted, Detail),
     /// The message may have arrived.
     Unknown(Detail),
@@ -40,7 +40,7 @@ pub enum NotAccepted {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct Detail {
-    /// How far it had come.
+    /// The step at which it ended.
     pub stage: Option<Stage>,
     /// Weixin's error code.
     pub errcode: Option<ErrCode>,
@@ -60,7 +60,7 @@ impl Settlement {
         let detail = Detail::of_error(error);
         match (error.operation(), error.delivery()) {
             (_, Delivery::MaybeSent) => Self::Unknown(detail),
-            // Weixin's answer to a token call says nothing about the message.
+            // Weixin's response to a token call says nothing about the message.
             (Operation::FetchToken, Delivery::NotSent | Delivery::Rejected) => {
                 Self::NotAccepted(NotAccepted::NoToken, detail)
             }
@@ -137,7 +137,7 @@ mod tests {
         MockResponse::json(body)
     }
 
-    /// Weixin hands out one token, and another when that one is stale.
+    /// Weixin issues one token, and another when that one is stale.
     async fn send(response: MockResponse) -> Settlement {
         let weixin = Arc::new(MockTransport::new());
         weixin.respond_once(TOKEN, json(r#"{"access_token":"T1","expires_in":7200}"#));

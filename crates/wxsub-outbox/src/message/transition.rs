@@ -50,9 +50,9 @@ pub enum GrantEffect {
 pub enum Settled {
     /// The attempt was running: this is how it ended.
     Ended(Box<Transition>),
-    /// The message was undecided: the late answer counts.
+    /// The message was undecided: the late response counts.
     Late(Box<Transition>),
-    /// The message was decided: the late answer is recorded and changes nothing.
+    /// The message was decided: the late response is recorded and changes nothing.
     Recorded(Box<Transition>),
     /// The message is settled already, or the settlement says nothing new.
     Unchanged,
@@ -157,7 +157,7 @@ impl StoredMessage {
         }
     }
 
-    /// An answer to an attempt that was given up.
+    /// A response to an attempt that was given up.
     fn settle_late(&self, worker: WorkerId, settlement: &Settlement, now: UnixMillis) -> Settled {
         let Some(late) = self.late_answer(settlement, now) else { return Settled::Unchanged };
         if self.decision.is_some() {
@@ -193,7 +193,7 @@ impl StoredMessage {
         })
     }
 
-    /// A backup with it was restored. What happened after the backup is unknown, so no late answer counts from now on.
+    /// A backup with it was restored. What happened after the backup is unknown, so no late response counts from now on.
     #[must_use]
     pub fn restore(&self, now: UnixMillis) -> Option<Transition> {
         let mut next = Self { worker: None, restored_at: Some(now), ..self.clone() };

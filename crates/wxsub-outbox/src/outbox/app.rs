@@ -35,7 +35,7 @@ pub enum MaybeSentPolicy {
     /// It waits for an operator.
     #[default]
     Hold,
-    /// It is taken for sent.
+    /// It counts as sent.
     AssumeSent,
     /// It is given up.
     GiveUp,

@@ -14,6 +14,16 @@ const MAX_BATCH: usize = 256;
 
 type Reply = Result<Applied, LedgerError>;
 
+/// Why commits to the ledger fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LedgerFailure {
+    /// The error of the last commit.
+    pub error: LedgerError,
+    /// How many commits have failed in a row.
+    pub commits: u32,
+}
+
 struct Job {
     change: Change,
     reply: oneshot::Sender<Reply>,
@@ -24,6 +34,7 @@ struct Job {
 pub(crate) struct Writer {
     ledger: Arc<dyn Ledger>,
     finals: Finals,
+    failure: Arc<Mutex<Option<LedgerFailure>>>,
     task: Mutex<Option<Task>>,
 }
 
@@ -35,7 +46,12 @@ struct Task {
 
 impl Writer {
     pub(crate) fn new(ledger: Arc<dyn Ledger>, finals: Finals) -> Self {
-        Self { ledger, finals, task: Mutex::new(None) }
+        Self { ledger, finals, failure: Arc::default(), task: Mutex::new(None) }
+    }
+
+    /// Why commits fail; `None` while they succeed.
+    pub(crate) fn failure(&self) -> Option<LedgerFailure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn finals(&self) -> &Finals {
@@ -68,7 +84,8 @@ impl Writer {
         let runtime = Handle::try_current().map_err(|_| unavailable())?;
         let (jobs, waiting) = mpsc::unbounded_channel();
         let sent = jobs.send(job).map_err(|_| unavailable());
-        let writing = write(Arc::clone(&self.ledger), self.finals.clone(), waiting);
+        let writing =
+            write(Arc::clone(&self.ledger), self.finals.clone(), Arc::clone(&self.failure), waiting);
         *task = Some(Task { jobs, abort: runtime.spawn(writing).abort_handle() });
         sent
     }
@@ -83,19 +100,20 @@ impl Drop for Writer {
     }
 }
 
-async fn write(ledger: Arc<dyn Ledger>, finals: Finals, mut waiting: mpsc::UnboundedReceiver<Job>) {
+async fn write(
+    ledger: Arc<dyn Ledger>,
+    finals: Finals,
+    failure: Arc<Mutex<Option<LedgerFailure>>>,
+    mut waiting: mpsc::UnboundedReceiver<Job>,
+) {
     let mut jobs = Vec::new();
     while waiting.recv_many(&mut jobs, MAX_BATCH).await > 0 {
         // The slots that settlements free are claimed in the same commit.
         jobs.sort_by_key(|job| order(&job.change));
         let (changes, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.change, job.reply)).unzip();
-        let applied = match ledger.commit(changes).await {
-            Ok(applied) => applied,
-            Err(error) => {
-                tracing::warn!(%error, changes = replies.len(), "commit failed");
-                replies.iter().map(|_| Err(error.clone())).collect()
-            }
-        };
+        let committed = ledger.commit(changes).await;
+        note_failure(&failure, committed.as_ref().err());
+        let applied = committed.unwrap_or_else(|error| replies.iter().map(|_| Err(error.clone())).collect());
         for (reply, applied) in replies.into_iter().zip(applied) {
             if let Ok(applied) = &applied {
                 finals.publish(applied);
@@ -104,6 +122,12 @@ async fn write(ledger: Arc<dyn Ledger>, finals: Finals, mut waiting: mpsc::Unbou
             let _ = reply.send(applied);
         }
     }
+}
+
+fn note_failure(failure: &Mutex<Option<LedgerFailure>>, error: Option<&LedgerError>) {
+    let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+    let commits = failure.as_ref().map_or(0, |before| before.commits).saturating_add(1);
+    *failure = error.map(|error| LedgerFailure { error: error.clone(), commits });
 }
 
 fn order(change: &Change) -> u8 {

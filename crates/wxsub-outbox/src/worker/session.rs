@@ -158,7 +158,7 @@ impl WorkerSession {
                     HEARTBEAT_INTERVAL
                 }
                 Ok(false) => {
-                    // Another process took this one for gone. Its attempts settle under the old id.
+                    // Another process marked this worker as gone. Its attempts settle under the old id.
                     registered = false;
                     self.be_another()?;
                     continue;

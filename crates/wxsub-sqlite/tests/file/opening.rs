@@ -89,7 +89,7 @@ async fn readers_see_what_another_process_writes_and_change_nothing() {
     drop(ledger);
     assert_eq!(all(&reader).await.len(), 1, "also when no process writes");
     let nothing = SqliteLedger::open_read_only(fixture.folder.path().join("other.db")).await;
-    assert!(matches!(nothing, Err(OpenError::Database { .. })), "a reader makes no file");
+    assert!(matches!(nothing, Err(OpenError::File { .. })), "a reader makes no file");
 }
 
 #[tokio::test]

@@ -1,16 +1,18 @@
 //! `wxsub grant record`: records a consent.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 use wxsub_core::ConsentVerifier;
-use wxsub_core::consent::{Nonce, SigningKey, VerifiedConsent};
+use wxsub_core::consent::{Nonce, VerifiedConsent};
 use wxsub_outbox::grant::{Consent, Subject};
 use wxsub_outbox::id::{GrantId, IdGenerator};
 use wxsub_outbox::ledger::{Applied, Change, NewConsent};
 use wxsub_proto::{AppId, ConsentCallback, Grant, OpenId, Scene, TemplateId};
 
+use super::super::consent::read_signing_key;
 use super::nonce::nonce_of;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -41,7 +43,7 @@ pub(super) struct Record {
     #[arg(requires_all = ["session", "signing_key_file"])]
     callback: Option<String>,
     /// Session of the user for which the consent was requested
-    #[arg(long, value_name = "S", requires = "callback")]
+    #[arg(long, value_name = "S", requires = "callback", value_parser = NonEmptyStringValueParser::new())]
     session: Option<String>,
     /// File with the signing key of the request
     #[arg(long, value_name = "FILE", requires = "callback")]
@@ -97,9 +99,9 @@ impl Record {
         else {
             return self.verified_elsewhere(appid).map(Some);
         };
-        let mut verifier = ConsentVerifier::new(appid.clone(), read_key("--signing-key-file", key)?);
+        let mut verifier = ConsentVerifier::new(appid.clone(), read_signing_key("--signing-key-file", key)?);
         if let Some(previous) = &self.previous_key_file {
-            verifier = verifier.with_previous_key(read_key("--previous-key-file", previous)?);
+            verifier = verifier.with_previous_key(read_signing_key("--previous-key-file", previous)?);
         }
         let rejected = |cause: &dyn std::fmt::Display| {
             CliError::new(ExitStatus::Usage, format_args!("callback rejected: {cause}"))
@@ -121,20 +123,4 @@ impl Record {
         let nonce = self.key.as_ref().map(|key| nonce_of(appid.as_str(), &format!("key:{key}")));
         Ok((grant, nonce))
     }
-}
-
-/// Minimum length of a key file, in bytes.
-const MIN_KEY_BYTES: usize = 32;
-
-/// The bytes of the file, without one newline at the end.
-fn read_key(flag: &str, path: &Path) -> Result<SigningKey, CliError> {
-    let failed = |what: &dyn std::fmt::Display| {
-        CliError::new(ExitStatus::Usage, format_args!("{flag}: {}: {what}", path.display()))
-    };
-    let bytes = std::fs::read(path).map_err(|error| failed(&format_args!("cannot be read: {error}")))?;
-    let key = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    if key.len() < MIN_KEY_BYTES {
-        return Err(failed(&"has fewer than 32 bytes; make one with `wxsub consent key`"));
-    }
-    SigningKey::new(key).map_err(|error| failed(&error))
 }

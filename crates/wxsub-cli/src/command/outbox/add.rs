@@ -49,6 +49,9 @@ impl Add {
         let mut usage = UsageErrors::default();
         let appid = backend::appid(self.ledger.appid.as_deref(), &mut usage);
         let message = self.message.message(&mut usage)?;
+        if self.expires_at.is_some_and(|end| self.send_at.is_some_and(|begin| end <= begin)) {
+            usage.add("--expires-at", "must be later than --send-at; no attempt could begin");
+        }
         let (appid, body) = usage.finish(appid.zip(message))?;
         let Self { send_at, expires_at, priority, require_grant, .. } = self;
         let key = self.key.map(|key| NewKey {

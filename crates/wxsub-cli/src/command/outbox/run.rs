@@ -30,7 +30,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) struct Run {
     #[command(flatten)]
     ledger: LedgerFlags,
-    /// End when no message is queued any more
+    /// End when no message is queued any more; one that is due later is waited for
     #[arg(long)]
     until_empty: bool,
     /// Maximum number of messages in flight
@@ -127,11 +127,12 @@ impl Run {
             output.json(&MessageView::new(message, &wxsub_outbox::app::StoredApp::default(), now()));
         } else {
             let user = message.touser.as_ref().map_or("", OpenId::as_str);
+            let reason = message.reason.map(|reason| format!(", {reason}")).unwrap_or_default();
             let why = match (message.state, &message.detail.errmsg) {
                 (MessageState::Sent, _) | (_, None) => String::new(),
                 (_, Some(text)) => format!(": {text}"),
             };
-            output.line(format_args!("{} {} to {user}{why}", message.id, message.state));
+            output.line(format_args!("{} {}{reason} to {user}{why}", message.id, message.state));
         }
         output.flush();
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
@@ -12,8 +13,8 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::{Change, Gone, NotRecorded};
 use wxsub_outbox::message::StoredMessage;
-use wxsub_outbox::state::WaitingFor;
-use wxsub_outbox::{Outbox, OutboxError};
+use wxsub_outbox::state::{MessageState, WaitingFor};
+use wxsub_outbox::{LedgerFailure, Outbox, OutboxError};
 use wxsub_proto::AppId;
 
 use super::batch_gate::BatchGate;
@@ -32,6 +33,12 @@ use crate::shell::quote;
 
 /// How many lines are recorded at once. The ledger commits them together.
 const RECORDED_AT_ONCE: usize = 256;
+
+/// After so many failed commits in a row the batch stops. The worker repeats a failed commit every second.
+const MAX_LEDGER_FAILURES: u32 = 20;
+
+/// How often the batch looks whether commits fail.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A durable batch before its start.
 pub(super) struct DurableBatch<'a> {
@@ -71,6 +78,10 @@ pub(super) struct DurableRun<W> {
     /// The first entry whose result is not written.
     head: usize,
     waiting: HashMap<MessageId, usize>,
+    /// How many of them are attempts that the ledger could not end.
+    unsettled: usize,
+    /// Whether commits failed when it was last looked at.
+    ledger_fails: bool,
     unknown: Vec<UnknownLine>,
     summary: SendSummary,
     exit: ExitStatus,
@@ -213,7 +224,9 @@ impl DurableBatch<'_> {
         let (stop, stopped) = oneshot::channel::<()>();
         let worker = self.outbox.clone();
         let mut working = tokio::spawn(async move { worker.run(async { drop(stopped.await) }).await });
+        let clock = SystemClock::new();
         while !run.waiting.is_empty() && self.gate.stopped().is_none() {
+            let next_look = clock.now().mono + LOOK_INTERVAL;
             tokio::select! {
                 biased;
                 () = interrupt.requested() => self.gate.stop(StopReason::Interrupted),
@@ -222,6 +235,7 @@ impl DurableBatch<'_> {
                     Err(_) => self.read_waiting(run).await?,
                 },
                 () = self.gate.changed.notified() => {}
+                () = clock.sleep_until(next_look) => run.watch_ledger(self.outbox.ledger_failure(), self.gate),
                 _ = &mut working => return Err(CliError::unexpected("the worker of the outbox has ended")),
             }
             self.gate.take_notes().iter().for_each(|note| run.progress.note(note));
@@ -233,11 +247,13 @@ impl DurableBatch<'_> {
             _ = &mut working => {}
             () = interrupt.forced() => {
                 working.abort();
-                // Its attempts may have been sent.
                 let _ = working.await;
-                let changes = vec![Change::MarkGone(Gone::All), Change::Reclaim(usize::MAX)];
-                self.outbox.ledger().commit(changes).await.map_err(|error| ledger_error(&error))?;
             }
+        }
+        // What was not settled may have been sent. If this fails, the next process does it.
+        let changes = vec![Change::MarkGone(Gone::All), Change::Reclaim(usize::MAX)];
+        if let Err(error) = self.outbox.ledger().commit(changes).await {
+            run.progress.note(error);
         }
         self.read_waiting(run).await
     }
@@ -245,9 +261,12 @@ impl DurableBatch<'_> {
     /// Reads the messages that have ended from the ledger.
     async fn read_waiting<W: Write>(&self, run: &mut DurableRun<W>) -> Result<(), CliError> {
         let waiting: Vec<_> = run.waiting.keys().copied().collect();
+        run.unsettled = 0;
         for id in waiting {
             let message = self.outbox.ledger().message(id).await.map_err(|error| ledger_error(&error))?;
-            message.into_iter().for_each(|message| run.end(message));
+            let Some(message) = message else { continue };
+            run.unsettled += usize::from(message.state == MessageState::Attempting);
+            run.end(message);
         }
         Ok(())
     }
@@ -267,6 +286,8 @@ impl<W: Write> DurableRun<W> {
             entries: Vec::new(),
             head: 0,
             waiting: HashMap::new(),
+            unsettled: 0,
+            ledger_fails: false,
             unknown: Vec::new(),
             summary: SendSummary::default(),
             exit: ExitStatus::Success,
@@ -328,6 +349,21 @@ impl<W: Write> DurableRun<W> {
         }
     }
 
+    /// Says when commits begin to fail, and stops the batch when they go on failing.
+    fn watch_ledger(&mut self, failure: Option<LedgerFailure>, gate: &BatchGate) {
+        let was_failing = std::mem::replace(&mut self.ledger_fails, failure.is_some());
+        match failure {
+            Some(LedgerFailure { error, .. }) if !was_failing => self.progress.note(error),
+            Some(LedgerFailure { commits, .. }) if commits >= MAX_LEDGER_FAILURES => {
+                gate.stop(StopReason::LedgerFailed(commits));
+                self.progress
+                    .note("waiting up to 60 s until the ledger takes the outcomes of messages in flight");
+            }
+            None if was_failing => self.progress.note("the ledger works again"),
+            _ => {}
+        }
+    }
+
     /// Writes the results up to the first line that has not ended.
     fn write_ended(&mut self, gate: &BatchGate) {
         while self.entries.get(self.head).is_some_and(|entry| !matches!(entry.state, EntryState::Waiting)) {
@@ -360,12 +396,17 @@ impl<W: Write> DurableRun<W> {
         continuation: impl Fn() -> String,
     ) -> ExitStatus {
         self.summary.first_descriptions().for_each(console::note);
-        let queued = match self.waiting.len() {
+        let count = |lines: usize, what| match lines {
             0 => String::new(),
-            queued => format!(", {queued} queued"),
+            lines => format!(", {lines} {what}"),
         };
+        let queued = count(self.waiting.len() - self.unsettled, "queued");
+        let unsettled = count(self.unsettled, "in flight");
         let unrecorded = if self.is_complete { "" } else { ", the rest not recorded" };
-        console::note(format_args!("{}{queued}{unrecorded}", self.summary));
+        console::note(format_args!("{}{queued}{unsettled}{unrecorded}", self.summary));
+        if self.unsettled > 0 {
+            console::note("those in flight may have been sent: the ledger did not take their outcomes");
+        }
         match (batch.gate.attempts(), self.ended_before) {
             (0, ended) if self.waiting.is_empty() && self.is_complete => {
                 console::note(format_args!(
@@ -382,7 +423,7 @@ impl<W: Write> DurableRun<W> {
             exit = exit.max(CliError::unexpected(text).report());
         }
         if !self.waiting.is_empty() || !self.is_complete {
-            exit = exit.max(ExitStatus::NotSent);
+            exit = exit.max(if self.unsettled > 0 { ExitStatus::MaybeSent } else { ExitStatus::NotSent });
             if let Some(reason) = batch.gate.stopped() {
                 console::note(format_args!("stopped: {reason}"));
             }

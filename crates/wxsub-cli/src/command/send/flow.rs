@@ -77,6 +77,8 @@ pub(super) enum StopReason {
     DailyQuotaBefore,
     /// An operator has paused the app.
     Paused,
+    /// So many commits to the ledger of a durable batch failed in a row.
+    LedgerFailed(u32),
     /// A stop signal.
     Interrupted,
     /// A result could not be written.
@@ -328,6 +330,9 @@ impl fmt::Display for StopReason {
                  or run `wxsub outbox resume` to try at once",
             ),
             Self::Paused => f.write_str("an operator has paused the app; run `wxsub outbox resume` to continue"),
+            Self::LedgerFailed(commits) => {
+                write!(f, "{commits} commits to the ledger failed in a row; remove the cause first")
+            }
             Self::Interrupted => f.write_str("stop signal received"),
             Self::ResultsLost => f.write_str("a result could not be written"),
             Self::Unreadable => f.write_str("the file could not be read to its end"),

@@ -74,7 +74,7 @@ pub(super) async fn the_limit_per_day_pauses_until_midnight_in_beijing(fixture: 
 pub(super) async fn a_probe_lifts_the_daily_pause(fixture: &Fixture) {
     fixture.meet(NotAccepted::DailyQuota).await;
     fixture.pass(HOUR).await;
-    // A probe that gets no answer says nothing. The next one follows soon.
+    // A probe without a response says nothing. The next one follows soon.
     for settlement in [unknown(), not_sent()] {
         let probe = fixture.claim(fixture.worker).await;
         assert_eq!(probe.len(), 1, "{settlement:?}");
@@ -82,7 +82,7 @@ pub(super) async fn a_probe_lifts_the_daily_pause(fixture: &Fixture) {
         assert!(fixture.claim(fixture.worker).await.is_empty());
         fixture.pass(MINUTE).await;
     }
-    // Any answer but 45009 does.
+    // Any response but 45009 does.
     let probe = fixture.claim(fixture.worker).await;
     fixture.settle(&probe[0], refused(43101)).await.unwrap();
     assert_eq!(fixture.app().await.pauses.daily_quota, None);

@@ -1,4 +1,4 @@
-//! Late answers, decisions, and the restore of a backup.
+//! Late responses, decisions, and the restore of a backup.
 
 use super::fixture::{Fixture, HOUR, MINUTE, SECOND, not_sent, refused, unknown};
 use crate::grant::NotAdmitted;

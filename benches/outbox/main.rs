@@ -1,0 +1,122 @@
+//! Prints the table of docs/benchmarks-outbox.md: an outbox on SQLite, compared with the bare database, with a client without
+//! an outbox, and with apalis.
+//!
+//! Contenders take turns, and a ratio compares two neighbours, so that other load on the machine affects both.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a benchmark may panic, and lives on the real clock"
+)]
+
+mod bare;
+mod large;
+mod ours;
+mod subject;
+
+use std::path::Path;
+use std::process::Command;
+
+use tokio::runtime::{Builder, Runtime};
+use wxsub_benches::{Arguments, Goal, Row, Running, Unit, upstream};
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["upstream"] => upstream::run(),
+        ["sender", folder, messages] => large::run_sender(Path::new(folder), messages.parse().unwrap()),
+        _ => print_all(&Arguments::read(&words)),
+    }
+}
+
+/// This program, as another contender.
+fn contender(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(words);
+    command
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn rounds(arguments: &Arguments) -> usize {
+    arguments.rounds.unwrap_or(arguments.amount(5, 2))
+}
+
+fn print_all(arguments: &Arguments) {
+    let chapters: [(&str, fn(&Arguments)); 4] = [
+        ("throughput", print_throughput),
+        ("http", print_http),
+        ("idle", print_idle),
+        ("large", large::print),
+    ];
+    Row::head();
+    for (name, print) in chapters {
+        if name.contains(&arguments.only) {
+            print(arguments);
+        }
+    }
+}
+
+/// From enqueue to settlement, over a transport that responds at once.
+fn print_throughput(arguments: &Arguments) {
+    let messages = arguments.amount(60_000, 6_000);
+    let measured: Vec<_> = (0..rounds(arguments))
+        .map(|_| {
+            let ours = runtime().block_on(ours::throughput(messages));
+            let apalis = arguments.apalis.as_deref().map(|program| apalis(program, messages / 4));
+            (ours, bare::throughput(messages), apalis)
+        })
+        .collect();
+    let pairs: Vec<_> = measured.iter().map(|(ours, bare, _)| (ours.rate, *bare)).collect();
+    let what = "messages per second from enqueue to settlement, instant transport: beside the bare database";
+    Row::pairs(what, Unit::PerSecond, &pairs, |rate| *rate).ours(Goal::AtLeast(20_000.0)).print();
+    let pairs: Vec<_> =
+        measured.iter().filter_map(|(ours, _, apalis)| Some((ours.rate, (*apalis)?))).collect();
+    if !pairs.is_empty() {
+        Row::pairs("the same, beside apalis", Unit::PerSecond, &pairs, |rate| *rate).print();
+    }
+    let bytes: Vec<_> = measured.iter().map(|(ours, ..)| ours.bytes).collect();
+    Row::alone("bytes of disk per sent message, with grant and history", Unit::Count, &bytes)
+        .worst(Goal::AtMost(1000.0))
+        .print();
+}
+
+fn apalis(program: &Path, jobs: usize) -> f64 {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = Command::new(program).arg(folder.path()).arg(jobs.to_string()).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).unwrap().trim().parse().unwrap()
+}
+
+/// Over HTTP, with 64 messages in flight.
+fn print_http(arguments: &Arguments) {
+    let messages = arguments.amount(60_000, 6_000);
+    let upstream = Running::start(&mut contender(&["upstream"]));
+    let pairs: Vec<_> = (0..rounds(arguments))
+        .map(|_| {
+            let ours = runtime().block_on(ours::over_http(&upstream.said, messages));
+            (ours, runtime().block_on(ours::without_outbox(&upstream.said, messages)))
+        })
+        .collect();
+    let what = "messages per second over HTTP, 64 in flight: beside wxsub-hyper without an outbox";
+    Row::pairs(what, Unit::PerSecond, &pairs, |rate| *rate).ratio(Goal::AtLeast(0.5)).print();
+}
+
+/// A message for an outbox that has nothing to do.
+fn print_idle(arguments: &Arguments) {
+    let samples = arguments.amount(100, 20);
+    let measured = runtime().block_on(ours::idle(samples));
+    let commits: Vec<_> = measured.iter().map(|sample| sample.commits).collect();
+    Row::alone("commits from the enqueue of a message until its POST, idle queue", Unit::Count, &commits)
+        .ours(Goal::AtMost(2.0))
+        .print();
+    let pairs: Vec<_> =
+        measured.iter().zip(bare::two_commits(samples)).map(|(ours, bare)| (ours.nanos, bare)).collect();
+    let what = "the time of that, beside two commits of the bare database";
+    Row::pairs(what, Unit::Millis, &pairs, |nanos| *nanos).print();
+}

@@ -1,0 +1,231 @@
+//! The outbox on SQLite, and the client without an outbox.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use tempfile::TempDir;
+use wxsub_benches::subject::{app as appid, secret};
+use wxsub_core::Client;
+use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::proto::{AppId, OpenId};
+use wxsub_core::transport::{HttpRequest, Transport, TransportError};
+use wxsub_hyper::{HyperTransport, Roots};
+use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::grant::{StoredGrant, Subject};
+use wxsub_outbox::id::{IdGenerator, MessageId};
+use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewConsent};
+use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::{App, Ledger, LedgerError, Outbox, OutboxMessage};
+use wxsub_sqlite::{SqliteLedger, SqliteOptions};
+
+use crate::subject::{grant, message};
+
+/// How many messages are recorded at once, and sent at once over the instant transport.
+const AT_ONCE: usize = 512;
+
+/// What a run over the instant transport gives.
+pub(crate) struct Throughput {
+    /// Messages per second.
+    pub(crate) rate: f64,
+    /// Of the ledger, per message.
+    pub(crate) bytes: f64,
+}
+
+/// Answers at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Instantly;
+
+#[async_trait]
+impl Transport for Instantly {
+    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
+        let body = match request.path() {
+            "/cgi-bin/token" => r#"{"access_token":"T","expires_in":7200}"#,
+            _ => r#"{"errcode":0,"errmsg":"ok"}"#,
+        };
+        Ok(RawResponse::new(200, Bytes::from_static(body.as_bytes())))
+    }
+}
+
+pub(crate) fn client(transport: impl Transport + 'static) -> Client {
+    Client::builder(appid(), secret(), transport).build().unwrap()
+}
+
+fn over(server: &str) -> Client {
+    let transport = HyperTransport::builder().roots(Roots::Bundled).build().unwrap();
+    let base = format!("http://{server}").parse().unwrap();
+    Client::builder(appid(), secret(), transport).api_base(base).build().unwrap()
+}
+
+pub(crate) fn app(client: Client, concurrency: usize) -> App {
+    App::new(appid(), client).require_grant(true).concurrency(NonZeroUsize::new(concurrency).unwrap())
+}
+
+/// A ledger with so many consents.
+async fn ledger(folder: &Path, consents: usize) -> SqliteLedger {
+    let ledger = SqliteLedger::open(folder.join("ledger.db"), SqliteOptions::new()).await.unwrap();
+    let ids = IdGenerator::new(None);
+    let all: Vec<_> = (0..consents).collect();
+    for some in all.chunks(1024) {
+        let consent = |number: &usize| {
+            let (subject, grant) =
+                (Subject::new(appid(), &grant(*number)), ids.grant(Default::default()).unwrap());
+            Change::RecordConsent(Box::new(NewConsent { grant, subject, nonce: None }))
+        };
+        ledger.commit(some.iter().map(consent).collect()).await.unwrap();
+    }
+    ledger
+}
+
+/// Messages per second from the first enqueue to the last settlement. The first message has been sent before.
+async fn rate(outbox: &Outbox, messages: usize, at_once: usize) -> f64 {
+    let worker = outbox.clone();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let working = tokio::spawn(async move { worker.run(async { drop(stopped.await) }).await });
+    let first = outbox.enqueue(OutboxMessage::new(message(0))).await.unwrap();
+    outbox.wait(first.id()).await.unwrap();
+    let mut outcomes = outbox.outcomes();
+    let sending = outbox.clone();
+    let began = Instant::now();
+    let enqueuing = tokio::spawn(async move {
+        let sending = &sending;
+        let enqueued =
+            stream::iter(1..=messages).map(|number| sending.enqueue(OutboxMessage::new(message(number))));
+        enqueued.buffer_unordered(at_once).for_each(async |receipt| drop(receipt.unwrap())).await;
+    });
+    let mut settled = 0;
+    while settled < messages {
+        settled += match outcomes.next().await {
+            Ok(_) => 1,
+            Err(missed) => usize::try_from(missed.0).unwrap(),
+        };
+    }
+    let took = began.elapsed();
+    enqueuing.await.unwrap();
+    drop(stop);
+    working.await.unwrap().unwrap();
+    messages as f64 / took.as_secs_f64()
+}
+
+pub(crate) async fn throughput(messages: usize) -> Throughput {
+    let folder = TempDir::new().unwrap();
+    let ledger = ledger(folder.path(), messages + 1).await;
+    let outbox = Outbox::builder(ledger).app(app(client(Instantly), AT_ONCE)).build();
+    let rate = rate(&outbox, messages, AT_ONCE).await;
+    let app = outbox.ledger().app(&appid()).await.unwrap();
+    assert_eq!(app.counts.values().sum::<u64>(), messages as u64 + 1);
+    assert_eq!(app.counts.len(), 1, "not all were sent: {:?}", app.counts);
+    drop(outbox);
+    let bytes = fs::metadata(folder.path().join("ledger.db")).unwrap().len();
+    Throughput { rate, bytes: bytes as f64 / (messages + 1) as f64 }
+}
+
+/// How many messages are in flight over HTTP.
+const IN_FLIGHT: usize = 64;
+
+pub(crate) async fn over_http(server: &str, messages: usize) -> f64 {
+    let folder = TempDir::new().unwrap();
+    let ledger = ledger(folder.path(), messages + 1).await;
+    let outbox = Outbox::builder(ledger).app(app(over(server), IN_FLIGHT)).build();
+    rate(&outbox, messages, AT_ONCE).await
+}
+
+pub(crate) async fn without_outbox(server: &str, messages: usize) -> f64 {
+    let client = over(server);
+    client.send(&message(0)).await.unwrap();
+    let began = Instant::now();
+    let messages_of_all = stream::iter((1..=messages).map(|number| (number, message(number))));
+    let mut sent = client.send_all(messages_of_all, NonZeroUsize::new(IN_FLIGHT).unwrap());
+    while let Some((_, outcome)) = sent.next().await {
+        outcome.unwrap();
+    }
+    messages as f64 / began.elapsed().as_secs_f64()
+}
+
+/// A message that was enqueued while the outbox had nothing to do.
+pub(crate) struct IdleSample {
+    /// How many commits there were until its POST.
+    pub(crate) commits: f64,
+    /// How long that took.
+    pub(crate) nanos: f64,
+}
+
+/// Counts commits.
+#[derive(Debug)]
+struct CountingLedger {
+    ledger: SqliteLedger,
+    commits: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Ledger for CountingLedger {
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.ledger.commit(changes).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+        self.ledger.message(id).await
+    }
+
+    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
+        self.ledger.history(id).await
+    }
+
+    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
+        self.ledger.messages(query).await
+    }
+
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
+        self.ledger.grants(appid, openid).await
+    }
+
+    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+        self.ledger.app(appid).await
+    }
+}
+
+/// Answers at once, and notes the commits and the time of the last request.
+struct NotingTransport {
+    commits: Arc<AtomicU64>,
+    last: Arc<Mutex<Option<(u64, Instant)>>>,
+}
+
+#[async_trait]
+impl Transport for NotingTransport {
+    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
+        *self.last.lock().unwrap() = Some((self.commits.load(Ordering::Relaxed), Instant::now()));
+        Instantly.execute(request).await
+    }
+}
+
+/// Messages that are enqueued one after the other, each after a pause.
+pub(crate) async fn idle(samples: usize) -> Vec<IdleSample> {
+    let folder = TempDir::new().unwrap();
+    let (commits, last) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(None)));
+    let ledger =
+        CountingLedger { ledger: ledger(folder.path(), samples + 1).await, commits: commits.clone() };
+    let transport = NotingTransport { commits: commits.clone(), last: last.clone() };
+    let outbox = Outbox::builder(ledger).app(app(client(transport), IN_FLIGHT)).build();
+    let worker = outbox.clone();
+    let working = tokio::spawn(async move { worker.run(std::future::pending()).await });
+    let mut measured = Vec::new();
+    for number in 0..=samples {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let (before, began) = (commits.load(Ordering::Relaxed), Instant::now());
+        let queued = outbox.enqueue(OutboxMessage::new(message(number))).await.unwrap();
+        outbox.wait(queued.id()).await.unwrap();
+        let (after, posted) = last.lock().unwrap().unwrap();
+        measured
+            .push(IdleSample { commits: (after - before) as f64, nanos: (posted - began).as_nanos() as f64 });
+    }
+    working.abort();
+    // The first one fetched the token.
+    measured.split_off(1)
+}
