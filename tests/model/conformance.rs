@@ -123,7 +123,7 @@ impl Pair {
             }
             ModelEvent::Loaded(token, in_doubt) => {
                 let in_doubt_since = in_doubt.then_some(self.now.wall);
-                Event::StoreLoaded { token: self.issued(token), in_doubt_since }
+                Event::StoreLoaded { token: self.issued(token), in_doubt_since, other_endpoint: None }
             }
             ModelEvent::Published(replaced) => {
                 let generation = self.real.status().current.unwrap().generation();

@@ -55,8 +55,8 @@ pub struct AppStatus {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StoreProblem {
     /// The kind: `unreachable`, `unknown_host`, `certificate`, `wrong_credentials`, `missing_right`, `read_only`,
-    /// `out_of_memory`, `cluster`, `encryption_key`, `broken_record`, `newer_layout`, `other_upstream`, `lease_held` or
-    /// `failed`. Later versions may add kinds.
+    /// `out_of_memory`, `cluster`, `encryption_key`, `broken_record`, `newer_layout`, `other_upstream`, `other_endpoint`,
+    /// `lease_held` or `failed`. Later versions may add kinds.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: Cow<'static, str>,
     /// The cause and what to do, for people.

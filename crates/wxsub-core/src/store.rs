@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use wxsub_proto::{AccessToken, AppId};
 
 pub use self::error::{StoreError, StoreErrorKind};
-pub use self::upstream_id::UpstreamId;
+pub use self::upstream_id::{OwnUpstream, UpstreamId};
 use crate::clock::{Clock, ClockReading, MonotonicInstant, SystemClock, UnixMillis};
 use crate::token::{CachedToken, ForceRefreshLog, Generation};
 
@@ -176,6 +176,9 @@ pub struct TokenRecord {
     /// Why the record has no token although one was stored: the record is broken, and the next lease holder
     /// replaces it.
     pub broken: Option<StoreError>,
+    /// The token is from the other endpoint of this upstream, and is valid. Set by
+    /// [`of_upstream`](Self::of_upstream).
+    pub other_endpoint: Option<StoreError>,
     /// Since when the token is in doubt, because a fetch may have taken effect although its response was lost.
     pub in_doubt_since: Option<UnixMillis>,
     /// The times of forced refreshes.
@@ -189,28 +192,26 @@ impl TokenRecord {
     }
 
     /// Returns the record as a process with this upstream may use it. A token of another upstream that has expired
-    /// counts as none.
+    /// counts as none. A token of the other endpoint is used.
     ///
     /// # Errors
     /// [`StoreErrorKind::OtherUpstream`] if the token belongs to another upstream and has not expired.
-    pub(crate) fn of_upstream(
-        mut self,
-        own: Option<UpstreamId>,
-        now: ClockReading,
-    ) -> Result<Self, StoreError> {
+    pub fn of_upstream(mut self, own: Option<&OwnUpstream>, now: ClockReading) -> Result<Self, StoreError> {
         let Some(stored) = &self.token else { return Ok(self) };
-        match (stored.upstream, own) {
-            (Some(other), Some(own)) if other != own => {
-                if stored.to_cached(now).is_valid(now) {
-                    let detail = format!("it has the upstream {other}, and this server has {own}");
-                    return Err(StoreError::new(StoreErrorKind::OtherUpstream, detail));
-                }
-                self.unusable_generation = stored.generation;
-                self.token = None;
-                Ok(self)
-            }
-            _ => Ok(self),
+        let (Some(other), Some(own)) = (stored.upstream, own) else { return Ok(self) };
+        if other == own.id {
+            return Ok(self);
         }
+        let detail = format!("it has the upstream {other}, and this server has {}", own.id);
+        if !stored.to_cached(now).is_valid(now) {
+            self.unusable_generation = stored.generation;
+            self.token = None;
+        } else if other == own.with_other_endpoint {
+            self.other_endpoint = Some(StoreError::new(StoreErrorKind::OtherEndpoint, detail));
+        } else {
+            return Err(StoreError::new(StoreErrorKind::OtherUpstream, detail));
+        }
+        Ok(self)
     }
 }
 

@@ -440,9 +440,9 @@ proptest! {
         scenario.default_fetch = quick_fetch(FetchEnd::NotSent);
         let requested_at = scenario.now.wall.before(seconds(7200 + over));
         let stored = StoredToken::new("T".parse().unwrap(), Generation::default().next(requested_at), requested_at, seconds(7200));
-        scenario.handle(Event::StoreLoaded { token: Arc::new(stored.to_cached(scenario.now)), in_doubt_since: None });
+        scenario.handle(Event::StoreLoaded { token: Arc::new(stored.to_cached(scenario.now)), in_doubt_since: None, other_endpoint: None });
         scenario.now.wall = scenario.now.wall.before(seconds(back));
-        scenario.handle(Event::StoreLoaded { token: Arc::new(stored.to_cached(scenario.now)), in_doubt_since: None });
+        scenario.handle(Event::StoreLoaded { token: Arc::new(stored.to_cached(scenario.now)), in_doubt_since: None, other_endpoint: None });
         prop_assert!(scenario.current().is_none());
     }
 
@@ -625,7 +625,7 @@ proptest! {
         let (mut scenario, mut peer) = (Scenario::new(endpoint, seed, vec![]), Scenario::new(endpoint, seed, vec![]));
         for scenario in [&mut scenario, &mut peer] {
             let token = CachedToken::new(AccessToken::new("ODD").unwrap(), Generation::new(stored), scenario.now, seconds(60));
-            scenario.handle(Event::StoreLoaded { token: Arc::new(token), in_doubt_since: None });
+            scenario.handle(Event::StoreLoaded { token: Arc::new(token), in_doubt_since: None, other_endpoint: None });
         }
         for _ in 0..5 {
             scenario.handle(Event::TokenRequested);
@@ -633,7 +633,7 @@ proptest! {
             let current = scenario.current().unwrap();
             prop_assert!(current.generation() < Generation::MAX);
             peer.now = scenario.now;
-            peer.handle(Event::StoreLoaded { token: Arc::clone(&current), in_doubt_since: None });
+            peer.handle(Event::StoreLoaded { token: Arc::clone(&current), in_doubt_since: None, other_endpoint: None });
             prop_assert!(peer.current().is_some_and(|token| token.token().ct_eq(current.token())));
         }
     }
@@ -654,7 +654,7 @@ proptest! {
                 // A slow writer stores an older generation with a recent time.
                 let old: &Arc<CachedToken> = offered.get(&earlier);
                 let late = CachedToken::new(old.token().clone(), old.generation(), scenario.now, seconds(7200));
-                scenario.handle(Event::StoreLoaded { token: Arc::new(late), in_doubt_since: None });
+                scenario.handle(Event::StoreLoaded { token: Arc::new(late), in_doubt_since: None, other_endpoint: None });
             }
         }
     }
@@ -673,7 +673,7 @@ proptest! {
         } else {
             AccessToken::new("OTHER").unwrap()
         };
-        scenario.handle(Event::StoreLoaded { token: Arc::new(CachedToken::new(token, newer, scenario.now, seconds(7200))), in_doubt_since: None });
+        scenario.handle(Event::StoreLoaded { token: Arc::new(CachedToken::new(token, newer, scenario.now, seconds(7200))), in_doubt_since: None, other_endpoint: None });
         match scenario.current() {
             Some(token) => prop_assert!(!rejected && token.generation() == newer && scenario.fetches.len() == fetches),
             None => prop_assert!(rejected),

@@ -112,7 +112,7 @@ impl Driver {
     }
 
     fn load(&mut self, token: Arc<CachedToken>) -> Vec<Action> {
-        self.handle(Event::StoreLoaded { token, in_doubt_since: None })
+        self.handle(Event::StoreLoaded { token, in_doubt_since: None, other_endpoint: None })
     }
 
     /// Reports a token of long ago.
@@ -129,7 +129,7 @@ impl Driver {
 
     /// The store has the current token.
     fn read_store(&mut self, in_doubt_since: Option<UnixMillis>) {
-        self.handle(Event::StoreLoaded { token: self.current(), in_doubt_since });
+        self.handle(Event::StoreLoaded { token: self.current(), in_doubt_since, other_endpoint: None });
     }
 
     fn advance(&mut self, time: Duration) {

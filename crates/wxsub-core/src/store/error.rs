@@ -62,8 +62,10 @@ pub enum StoreErrorKind {
     BrokenRecord,
     /// A newer version wrote the record. It is never changed.
     NewerLayout,
-    /// The record belongs to another upstream: another base URL, or another token endpoint.
+    /// The record belongs to another upstream: another base URL.
     OtherUpstream,
+    /// The token in the record is from the other token endpoint. It is used until the next refresh.
+    OtherEndpoint,
     /// One peer has held the lease for longer than an attempt takes.
     LeaseHeld,
     /// The store failed in another way.
@@ -72,7 +74,7 @@ pub enum StoreErrorKind {
 
 impl StoreErrorKind {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Unreachable,
         Self::UnknownHost,
         Self::Certificate,
@@ -85,6 +87,7 @@ impl StoreErrorKind {
         Self::BrokenRecord,
         Self::NewerLayout,
         Self::OtherUpstream,
+        Self::OtherEndpoint,
         Self::LeaseHeld,
         Self::Failed,
     ];
@@ -105,6 +108,7 @@ impl StoreErrorKind {
             Self::BrokenRecord => "broken_record",
             Self::NewerLayout => "newer_layout",
             Self::OtherUpstream => "other_upstream",
+            Self::OtherEndpoint => "other_endpoint",
             Self::LeaseHeld => "lease_held",
             Self::Failed => "failed",
         }
@@ -114,7 +118,7 @@ impl StoreErrorKind {
     #[must_use]
     pub const fn remedy(self) -> Remedy {
         match self {
-            Self::Unreachable | Self::BrokenRecord => Remedy::RetryLater,
+            Self::Unreachable | Self::BrokenRecord | Self::OtherEndpoint => Remedy::RetryLater,
             Self::LeaseHeld | Self::Failed => Remedy::Investigate,
             _ => Remedy::FixConfig,
         }
@@ -140,7 +144,10 @@ impl StoreErrorKind {
             Self::BrokenRecord => "nothing: the next server that fetches replaces it",
             Self::NewerLayout => "update wxsub on this server",
             Self::OtherUpstream => {
-                "give each environment its own prefix, and all servers of one the same api_base and token_endpoint"
+                "give each environment its own prefix, and all servers of one the same api_base"
+            }
+            Self::OtherEndpoint => {
+                "nothing: it is valid, and a refresh replaces it; if this stays, give all servers the same token_endpoint"
             }
             Self::LeaseHeld => "look at the server that holds it",
             Self::Failed => "read the cause",
@@ -163,6 +170,7 @@ impl fmt::Display for StoreErrorKind {
             Self::BrokenRecord => "the record in the token store is broken",
             Self::NewerLayout => "the record in the token store has a newer layout",
             Self::OtherUpstream => "the record in the token store belongs to another upstream",
+            Self::OtherEndpoint => "the token in the token store is from the other token endpoint",
             Self::LeaseHeld => "a peer does not give the lease back",
             Self::Failed => "the token store failed",
         })

@@ -37,6 +37,27 @@ impl UpstreamId {
     }
 }
 
+/// The upstream of a process, and the one that differs only in its endpoint.
+///
+/// The tokens of both endpoints are valid for the same app, and neither endpoint invalidates those of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnUpstream {
+    pub(crate) id: UpstreamId,
+    pub(super) with_other_endpoint: UpstreamId,
+}
+
+impl OwnUpstream {
+    /// Returns the upstream with this base URL and endpoint.
+    #[must_use]
+    pub fn new(base: &BaseUrl, endpoint: TokenEndpoint) -> Self {
+        let other = match endpoint {
+            TokenEndpoint::Token => TokenEndpoint::StableToken,
+            TokenEndpoint::StableToken => TokenEndpoint::Token,
+        };
+        Self { id: UpstreamId::new(base, endpoint), with_other_endpoint: UpstreamId::new(base, other) }
+    }
+}
+
 impl fmt::Display for UpstreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", u64::from_be_bytes(self.0))

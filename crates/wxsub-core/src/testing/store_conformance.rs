@@ -8,7 +8,7 @@ use std::time::Duration;
 use wxsub_proto::{AccessToken, AppId};
 
 use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
-use crate::store::{CasOutcome, LeaseOutcome, MAX_LEASE, StoredToken, TokenStore};
+use crate::store::{CasOutcome, LeaseOutcome, MAX_LEASE, StoredToken, TokenStore, UpstreamId};
 use crate::token::Generation;
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -40,6 +40,7 @@ async fn put(store: &dyn TokenStore, app: &AppId, replaces: u64, new: StoredToke
 /// Dropping the future ends the test.
 pub async fn run(make: impl Fn() -> Arc<dyn TokenStore>) {
     stored_token_is_loaded(&*make()).await;
+    upstream_is_that_of_the_token(&*make()).await;
     older_token_never_replaces_a_newer(&*make()).await;
     lease_has_one_holder(&*make()).await;
     lease_that_is_too_long_is_free(&*make()).await;
@@ -63,6 +64,18 @@ async fn stored_token_is_loaded(store: &dyn TokenStore) {
     let stored = store.load(&app).await.unwrap().token.unwrap();
     assert_eq!((stored.token.expose_secret(), stored.generation.get()), ("A", 5));
     assert_eq!((stored.requested_at.get(), stored.lifetime.as_secs()), (1_000, 7200));
+}
+
+/// A store of one process may record no upstream. A stored token never has that of an earlier one.
+async fn upstream_is_that_of_the_token(store: &dyn TokenStore) {
+    let app = app("wx1");
+    let upstreams = ["0123456789abcdef", "fedcba9876543210"].map(UpstreamId::parse);
+    for (number, upstream) in (1..).zip([upstreams[0], upstreams[1], None]) {
+        let new = token("A", number).with_upstream(upstream);
+        assert!(matches!(put(store, &app, number - 1, new).await, CasOutcome::Stored));
+        let stored = store.load(&app).await.unwrap().token.unwrap().upstream;
+        assert!(stored == upstream || stored.is_none(), "{stored:?} instead of {upstream:?}");
+    }
 }
 
 async fn older_token_never_replaces_a_newer(store: &dyn TokenStore) {

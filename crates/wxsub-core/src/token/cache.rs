@@ -21,7 +21,7 @@ use super::{
 use crate::clock::{Clock, ClockReading, SystemClock};
 use crate::hosts::Hosts;
 use crate::jitter::random_seed;
-use crate::store::{MemoryStore, TokenStore, UpstreamId};
+use crate::store::{MemoryStore, OwnUpstream, TokenStore};
 use crate::transport::Transport;
 
 /// Maximum number of queued requests. More callers wait.
@@ -295,11 +295,11 @@ impl TokenCacheBuilder<WeixinSettings> {
         let (appid, secret) = errors.finish(appid.zip(secret))?;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let bases = bases.unwrap_or_default();
-        let upstream_id = UpstreamId::new(bases.first(), endpoint);
+        let own_upstream = OwnUpstream::new(bases.first(), endpoint);
         let hosts = Hosts::new(bases);
         let upstream =
             WeixinUpstream { appid, secret, endpoint, hosts, transport, clock: Arc::clone(&clock) };
-        Ok(build(Arc::new(upstream), Some(upstream_id), store, clock, seed, observer))
+        Ok(build(Arc::new(upstream), Some(own_upstream), store, clock, seed, observer))
     }
 }
 
@@ -314,7 +314,7 @@ impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
 /// Builds a cache. Without a store, the token is not shared.
 fn build(
     upstream: Arc<dyn TokenUpstream>,
-    upstream_id: Option<UpstreamId>,
+    own_upstream: Option<OwnUpstream>,
     store: Option<Arc<dyn TokenStore>>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
@@ -330,7 +330,7 @@ fn build(
         appid: appid.clone(),
         upstream,
         behavior,
-        upstream_id,
+        own_upstream,
         holder: format!("{:016x}", random_seed()),
         store: store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock)))),
         clock: Arc::clone(&clock),

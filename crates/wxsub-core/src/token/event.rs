@@ -35,6 +35,8 @@ pub enum Event {
         token: Arc<CachedToken>,
         /// Since when it is in doubt, as in [`FetchOutcome::Adopted`].
         in_doubt_since: Option<UnixMillis>,
+        /// Set if the token is from the other endpoint. It is valid.
+        other_endpoint: Option<StoreError>,
     },
     /// The store was read, and has no token.
     StoreEmpty,

@@ -15,7 +15,7 @@ use super::{
 use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use crate::jitter::Jitter;
 use crate::rate_limit::TokenBucket;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// How long an attempt with a lost response can explain a rejection: five minutes of overlap, and one minute for
 /// the response.
@@ -162,7 +162,7 @@ impl RefreshState {
             Event::FetchFinished { attempt, outcome } => self.on_fetch_finished(now, attempt, outcome),
             Event::StoreEmpty => self.update_store(StoreHealth::read_succeeded),
             Event::RecordBroken(error) => {
-                self.update_store(|store| store.record_is_broken(now, error));
+                self.update_store(|store| store.record_is_odd(now, error));
                 if self.attempt.is_none() && self.failures.count == 0 {
                     self.expedite_refresh(now);
                 }
@@ -172,8 +172,11 @@ impl RefreshState {
                 self.update_store(StoreHealth::works);
                 self.on_store_published(now, generation, replaced);
             }
-            Event::StoreLoaded { token, in_doubt_since } => {
-                self.update_store(StoreHealth::read_succeeded);
+            Event::StoreLoaded { token, in_doubt_since, other_endpoint } => {
+                self.update_store(|store| match other_endpoint {
+                    Some(error) => store.record_is_odd(now, error),
+                    None => store.read_succeeded(),
+                });
                 self.on_store_loaded(now, &token, in_doubt_since);
             }
         }
@@ -637,7 +640,7 @@ impl RefreshState {
         let unleased_in = self.delay_until_unleased_fetch(now);
         let wait = schedule::peer_poll_delay(&mut self.jitter);
         self.next_attempt_at = Some(now + wait.min(unleased_in.max(Duration::from_millis(100))));
-        if self.current.is_none() || self.reports.pending.is_some() {
+        if (self.current.is_none() && !unleased_in.is_zero()) || self.reports.pending.is_some() {
             let wait = Some(unleased_in.min(UNLEASED_START_DELAY));
             self.publish_failure(TokenError::new(TokenErrorKind::StoreUnavailable(error), wait));
         }
@@ -653,6 +656,8 @@ impl RefreshState {
             (Some(current), _) => current.remaining(now).saturating_sub(self.store.unleased_lead),
             // The last token expired or was rejected, for peers too.
             (None, _) if self.max_generation > Generation::default() => Duration::ZERO,
+            // No peer of this upstream can have the lease.
+            (None, Some(problem)) if problem.error.kind() == StoreErrorKind::OtherUpstream => Duration::ZERO,
             // A peer that was fetching at the start of the outage has finished after this time.
             (None, problem) => {
                 let failing_for = |problem: &StoreFailure| now.mono.duration_since(problem.since.mono);

@@ -45,9 +45,13 @@ struct AwaitedHolder {
 }
 
 impl StoreHealth {
-    /// The store works.
+    /// The store works. Only a read shows that the record is of this endpoint again.
     pub(super) fn works(&mut self) -> Option<TokenEvent> {
-        self.problem.take().map(|_| TokenEvent::StoreRecovered)
+        self.end_if(|problem| problem.error.kind() != StoreErrorKind::OtherEndpoint)
+    }
+
+    fn end_if(&mut self, ends: impl Fn(&StoreFailure) -> bool) -> Option<TokenEvent> {
+        self.problem.take_if(|problem| ends(problem)).map(|_| TokenEvent::StoreRecovered)
     }
 
     /// A call of an attempt failed.
@@ -59,8 +63,7 @@ impl StoreHealth {
     /// and writes may still fail.
     pub(super) fn read_succeeded(&mut self) -> Option<TokenEvent> {
         self.reads_fail_since = None;
-        let is_read_only = self.problem.as_ref().is_some_and(|problem| problem.is_read_only);
-        if is_read_only { self.works() } else { None }
+        self.end_if(|problem| problem.is_read_only)
     }
 
     /// A read outside of attempts failed. Nothing needs the store now, so a short outage is no problem.
@@ -74,10 +77,13 @@ impl StoreHealth {
         self.record(now, error, is_read_only)
     }
 
-    /// A read outside of attempts found a broken record.
-    pub(super) fn record_is_broken(&mut self, now: ClockReading, error: StoreError) -> Option<TokenEvent> {
+    /// A read outside of attempts found a broken record, or one of the other endpoint.
+    pub(super) fn record_is_odd(&mut self, now: ClockReading, error: StoreError) -> Option<TokenEvent> {
         self.reads_fail_since = None;
-        self.record(now, error, true)
+        match &self.problem {
+            Some(problem) if !problem.is_read_only => None,
+            _ => self.record(now, error, true),
+        }
     }
 
     /// A peer has the lease. That is a problem if it is the same peer for longer than any attempt takes.

@@ -152,7 +152,7 @@ impl Scenario {
         let stored =
             StoredToken::new(AccessToken::new("STORED").unwrap(), generation, requested_at, lifetime);
         let issued = Arc::new(stored.to_cached(self.now));
-        self.handle(Event::StoreLoaded { token: issued, in_doubt_since: None });
+        self.handle(Event::StoreLoaded { token: issued, in_doubt_since: None, other_endpoint: None });
     }
 
     /// The token that callers get now.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use wxsub_core::clock::{Clock, UnixMillis};
+use wxsub_core::proto::{BaseUrl, Remedy};
 use wxsub_core::store::{LeaseOutcome, MemoryStore, StoreErrorKind, StoredToken, TokenStore};
 use wxsub_core::testing::{ManualClock, MockResponse};
 use wxsub_core::token::{
@@ -470,24 +471,80 @@ async fn broken_record_is_replaced_once() {
     assert_eq!(bench.fetches(), 2);
 }
 
-/// Two upstreams under one prefix: neither adopts the token of the other.
+/// The base URL of another upstream.
+fn other_base() -> BaseUrl {
+    BaseUrl::insecure("http://127.0.0.1:8080").unwrap()
+}
+
+/// Two upstreams under one prefix: neither adopts the token of the other, and neither waits for the other.
 #[tokio::test]
 async fn record_of_another_upstream_is_refused_until_it_has_expired() {
-    let bench = Bench::issuing(&["A"]);
+    let bench = Bench::issuing(&["A", "B", "C"]);
     let token_a = bench.cache(1).token().await.unwrap();
-    bench.weixin.respond_always(STABLE, token("S"));
     bench.advance(5).await;
-    let stable = bench.cache_of(TokenEndpoint::StableToken, 2);
-    assert_eq!(text(&stable).await, "S");
-    assert_eq!(stable.status().store_problem.unwrap().error.kind(), StoreErrorKind::OtherUpstream);
-    let stored = bench.store.load(&app()).await.unwrap().token.unwrap();
+    let other = bench.builder().store(bench.store.clone()).api_base(other_base()).build().unwrap();
+    let (served, ()) = tokio::join!(text(&other), bench.advance(1));
+    assert_eq!(served, "B");
+    assert_eq!(other.status().store_problem.unwrap().error.kind(), StoreErrorKind::OtherUpstream);
+    let stored = bench.record().await.token.unwrap();
     assert!(stored.token.ct_eq(token_a.token()), "the record stays");
     assert!(matches!(
         bench.store.acquire_lease(&app(), "peer", seconds(6)).await.unwrap(),
         LeaseOutcome::Acquired
     ));
     bench.advance(7300).await;
-    let stored = bench.store.load(&app()).await.unwrap().token.unwrap();
-    assert_eq!(stored.token.expose_secret(), "S", "the first token has expired");
-    assert!(stable.status().store_problem.is_none());
+    let stored = bench.record().await.token.unwrap();
+    assert_eq!(stored.token.expose_secret(), "C", "the first token has expired");
+    assert!(other.status().store_problem.is_none());
+}
+
+/// Its fetch invalidates no token of the record, whatever becomes of the response.
+#[tokio::test]
+async fn fetch_from_another_upstream_leaves_the_record_alone() {
+    let bench = Bench::issuing_a_then(MockResponse::lose_response());
+    bench.cache(1).token().await.unwrap();
+    let other = bench.builder().store(bench.store.clone()).api_base(other_base()).build().unwrap();
+    let _waiting = caller(&other);
+    bench.advance(40).await;
+    assert!(bench.fetches() > 1, "it fetches");
+    assert_eq!(bench.record().await.in_doubt_since, None);
+}
+
+/// A token of one endpoint is valid whichever endpoint is configured, so a changed `token_endpoint` fails no read.
+#[tokio::test]
+async fn changed_endpoint_serves_the_stored_token() {
+    use TokenEndpoint::{StableToken, Token};
+    for (before, after, refreshed) in [(StableToken, Token, 4000), (Token, StableToken, 6960)] {
+        let bench = Bench::always(token("A"));
+        assert_eq!(text(&bench.cache_of(before, 1)).await, "A");
+        bench.weixin.respond_always(TOKEN, token("B"));
+        bench.weixin.respond_always(STABLE, token("B"));
+        let changed = bench.cache_of(after, 2);
+        assert_eq!((text(&changed).await.as_str(), bench.fetches()), ("A", 1));
+        bench.advance(3).await;
+        let problem = changed.status().store_problem.unwrap().error;
+        assert_eq!((problem.kind(), problem.remedy()), (StoreErrorKind::OtherEndpoint, Remedy::RetryLater));
+        // The next refresh uses the endpoint of now, and replaces the record.
+        bench.advance(refreshed).await;
+        assert_eq!((served(&changed).as_str(), bench.fetches()), ("B", 2));
+        bench.advance(3).await;
+        assert!(changed.status().store_problem.is_none());
+        assert_eq!(bench.record().await.token.unwrap().token.expose_secret(), "B");
+    }
+}
+
+/// Two servers with different endpoints share the token. They cost no more than two with the same endpoint.
+#[tokio::test]
+async fn two_endpoints_of_one_app_cost_no_extra_fetch() {
+    let bench = Bench::issuing(&["T1", "T2", "T3", "T4", "T5", "T6"]);
+    ["S1", "S2", "S3", "S4"].iter().for_each(|text| bench.weixin.respond_once(STABLE, token(text)));
+    let classic = bench.cache(1);
+    classic.token().await.unwrap();
+    let stable = bench.cache_of(TokenEndpoint::StableToken, 2);
+    for _ in 0..4 {
+        bench.advance(3600).await;
+        assert_eq!(text(&classic).await, text(&stable).await);
+    }
+    let (fetches, stable_fetches) = (bench.weixin.count(TOKEN), bench.weixin.count(STABLE));
+    assert!((4..=6).contains(&fetches) && stable_fetches == 0, "{fetches} and {stable_fetches} fetches");
 }

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use wxsub_api::{AppStatus, StoreProblem};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
+use wxsub_core::store::StoreErrorKind;
 use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin};
 use wxsub_proto::{AppId, ErrCode};
 
@@ -356,7 +357,8 @@ impl Metrics {
             set(&self.generation, app.generation.unwrap_or(0));
             set(&self.in_doubt, app.in_doubt.into());
             set(&self.in_doubt_from, in_doubt_from.get() / 1000);
-            set(&self.store_up, app.store.is_none().into());
+            let works = |problem: &StoreProblem| problem.kind == StoreErrorKind::OtherEndpoint.as_str();
+            set(&self.store_up, app.store.as_ref().is_none_or(works).into());
             self.initialize(&app.appid, &senders(&app.appid));
         }
         let mut text = String::new();

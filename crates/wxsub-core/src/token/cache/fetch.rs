@@ -10,7 +10,7 @@ use wxsub_proto::AppId;
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis, timeout_at};
 use crate::store::{
-    CasOutcome, LeaseOutcome, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore, UpstreamId,
+    CasOutcome, LeaseOutcome, OwnUpstream, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
 };
 use crate::token::{
     CachedToken, Event, FetchOutcome, FetchRequest, FetchedToken, Generation, RefreshMode, TokenErrorKind,
@@ -19,6 +19,9 @@ use crate::token::{
 
 /// Timeout of one store operation. An attempt makes several of them within its lease.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Timeout of the first read of an attempt. The store may have to connect before, and nothing is leased yet.
+const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of writes to the store when peers write at the same time.
 const MAX_CAS_ATTEMPTS: usize = 3;
@@ -29,7 +32,7 @@ pub(super) struct TokenFetcher {
     pub(super) upstream: Arc<dyn TokenUpstream>,
     pub(super) behavior: UpstreamBehavior,
     /// Identifies the upstream in the record.
-    pub(super) upstream_id: Option<UpstreamId>,
+    pub(super) own_upstream: Option<OwnUpstream>,
     /// The name of this token cache as the holder of a lease.
     pub(super) holder: String,
     pub(super) store: Arc<dyn TokenStore>,
@@ -39,7 +42,7 @@ pub(super) struct TokenFetcher {
 impl TokenFetcher {
     /// Reads the record. Publishes our token if the store is behind, after data loss or an outage.
     pub(super) async fn sync_with_store(&self, current: Option<Arc<CachedToken>>) -> Event {
-        let record = match self.load().await {
+        let record = match self.load(STORE_TIMEOUT).await {
             Ok(record) => record,
             Err(error) => return Event::StoreReadFailed(error),
         };
@@ -55,8 +58,9 @@ impl TokenFetcher {
             };
         }
         match record {
-            TokenRecord { token: Some(stored), in_doubt_since, .. } => {
-                Event::StoreLoaded { token: Arc::new(stored.to_cached(self.clock.now())), in_doubt_since }
+            TokenRecord { token: Some(stored), in_doubt_since, other_endpoint, .. } => {
+                let token = Arc::new(stored.to_cached(self.clock.now()));
+                Event::StoreLoaded { token, in_doubt_since, other_endpoint }
             }
             TokenRecord { broken: Some(error), .. } => Event::RecordBroken(error),
             _ => Event::StoreEmpty,
@@ -64,9 +68,9 @@ impl TokenFetcher {
     }
 
     /// Loads the record, if it belongs to our upstream.
-    async fn load(&self) -> Result<TokenRecord, StoreError> {
-        let record = self.with_store_timeout(self.store.load(&self.appid)).await?;
-        record.of_upstream(self.upstream_id, self.clock.now())
+    async fn load(&self, timeout: Duration) -> Result<TokenRecord, StoreError> {
+        let record = self.within(timeout, self.store.load(&self.appid)).await?;
+        record.of_upstream(self.own_upstream.as_ref(), self.clock.now())
     }
 
     /// Keeps the current token for a start while the store fails.
@@ -79,7 +83,15 @@ impl TokenFetcher {
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let deadline = self.clock.now().mono + STORE_TIMEOUT;
+        self.within(STORE_TIMEOUT, work).await
+    }
+
+    async fn within<T>(
+        &self,
+        timeout: Duration,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let deadline = self.clock.now().mono + timeout;
         timeout_at(&*self.clock, deadline, work)
             .await
             .unwrap_or_else(|| Err(StoreError::new(StoreErrorKind::Unreachable, "no response in time")))
@@ -108,7 +120,7 @@ impl TokenFetcher {
     /// Adopts a newer stored token, or else fetches one with the lease.
     async fn fetch_with_lease(&self, request: &FetchRequest) -> FetchOutcome {
         // A process that cannot read the record takes no lease, because peers that can would wait for it.
-        let record = match self.load().await {
+        let record = match self.load(FIRST_READ_TIMEOUT).await {
             Ok(record) => record,
             Err(error) => return self.fetch_without_store(request, error).await,
         };
@@ -146,7 +158,7 @@ impl TokenFetcher {
         request: &FetchRequest,
         lease_valid_until: &Mutex<MonotonicInstant>,
     ) -> FetchOutcome {
-        match self.load().await {
+        match self.load(STORE_TIMEOUT).await {
             Ok(record) => match self.adopt(&record, request) {
                 Some(outcome) => outcome,
                 None => self.fetch(request, record, Some(lease_valid_until)).await,
@@ -173,14 +185,18 @@ impl TokenFetcher {
     async fn fetch_without_store(&self, request: &FetchRequest, error: StoreError) -> FetchOutcome {
         let token = self.store.load_fallback(&self.appid).await;
         let record = TokenRecord { token, ..TokenRecord::default() };
-        let adopted = record.of_upstream(self.upstream_id, self.clock.now());
+        let adopted = record.of_upstream(self.own_upstream.as_ref(), self.clock.now());
         if let Some(outcome) = adopted.ok().and_then(|record| self.adopt(&record, request)) {
             return outcome;
         }
         if !request.allow_without_lease {
             return FetchOutcome::StoreUnavailable(error);
         }
-        match self.fetch(request, TokenRecord::default(), None).await {
+        let outcome = match error.kind() {
+            StoreErrorKind::OtherUpstream => self.fetch_beside_foreign_record(request).await,
+            _ => self.fetch(request, TokenRecord::default(), None).await,
+        };
+        match outcome {
             FetchOutcome::Issued(token) => FetchOutcome::IssuedWithoutLease(token, error),
             outcome => outcome,
         }
@@ -230,6 +246,19 @@ impl TokenFetcher {
         }
     }
 
+    /// Fetches while the record belongs to another upstream. The call invalidates no token there, so the record gets no
+    /// marker, and does not count a forced refresh.
+    async fn fetch_beside_foreign_record(&self, request: &FetchRequest) -> FetchOutcome {
+        if request.mode == RefreshMode::Forced {
+            return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued);
+        }
+        let started_at = self.clock.now();
+        match self.call(request, started_at.mono + request.timeout).await {
+            Ok(fetched) => self.publish(request, TokenRecord::default(), &fetched, started_at).await,
+            Err(failure) => FetchOutcome::Failed(failure),
+        }
+    }
+
     /// Calls the upstream once, within the deadline.
     async fn call(
         &self,
@@ -270,7 +299,7 @@ impl TokenFetcher {
             let write = self.store.compare_and_set(&self.appid, record.generation(), self.to_store(&token));
             match self.with_store_timeout(write).await {
                 Ok(CasOutcome::Conflict(newer)) if newer.generation() > record.generation() => {
-                    match newer.of_upstream(self.upstream_id, self.clock.now()) {
+                    match newer.of_upstream(self.own_upstream.as_ref(), self.clock.now()) {
                         Ok(newer) => record = newer,
                         Err(error) => return FetchOutcome::IssuedWithoutLease(Arc::new(token), error),
                     }
@@ -301,13 +330,13 @@ impl TokenFetcher {
     /// token of unknown age is stored as it was read.
     fn to_store(&self, token: &CachedToken) -> StoredToken {
         if !token.has_known_age() {
-            return StoredToken::from(token).with_upstream(self.upstream_id);
+            return StoredToken::from(token).with_upstream(self.own_upstream.map(|own| own.id));
         }
         let now = self.clock.now();
         let requested_at = now.wall.before(token.lifetime().saturating_sub(token.remaining(now)));
         let requested_at = requested_at.min(token.requested_at());
         StoredToken::new(token.token().clone(), token.generation(), requested_at, token.lifetime())
-            .with_upstream(self.upstream_id)
+            .with_upstream(self.own_upstream.map(|own| own.id))
     }
 
     /// Marks the stored token as in doubt. From now until the response is read, the fetch may invalidate it.
