@@ -6,10 +6,12 @@ mod free_port;
 
 mod redis {
     mod certificates;
+    mod check;
     mod faults;
     mod notifications;
     mod refusals;
     mod sentinel;
     mod server;
+    mod slow;
     mod store;
 }

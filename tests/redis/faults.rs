@@ -19,7 +19,7 @@ fn app() -> AppId {
 }
 
 /// The ACL rule of docs/cluster.md for the user of the store, with this password.
-fn rule(password: &str) -> String {
+pub(super) fn rule(password: &str) -> String {
     let guide = include_str!("../../docs/cluster.md");
     let rule = guide.lines().find(|line| line.starts_with("ACL SETUSER wxsub ")).unwrap();
     rule.replace("PASSWORD", password)

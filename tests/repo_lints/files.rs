@@ -63,7 +63,7 @@ fn no_open_tasks_in_code() {
 /// the test.
 #[test]
 fn only_named_files_ignore_tests() {
-    const IGNORED: [(&str, &str); 13] = [
+    const IGNORED: [(&str, &str); 16] = [
         ("crates/wxsub-cli/tests/commands/serve.rs", CURL),
         ("tests/browser/consent.rs", BROWSER),
         ("tests/browser/home.rs", BROWSER),
@@ -72,6 +72,9 @@ fn only_named_files_ignore_tests() {
         ("crates/wxsub-cli/tests/commands/audit.rs", LOGROTATE),
         ("crates/wxsub-cli/tests/commands/disk.rs", NAMESPACES),
         ("crates/wxsub-cli/tests/commands/cluster.rs", REDIS),
+        ("crates/wxsub-cli/tests/commands/cluster/check.rs", REDIS),
+        ("tests/redis/check.rs", REDIS),
+        ("tests/redis/slow.rs", REDIS),
         ("tests/redis/notifications.rs", REDIS),
         ("tests/redis/store.rs", REDIS),
         ("tests/redis/faults.rs", REDIS),

@@ -104,15 +104,21 @@ impl Diagnosis {
                 ),
             ));
         }
-        if let Some(StoreProblem { text, remedy, .. }) = &app.store {
+        if let Some(StoreProblem { kind, text, remedy, .. }) = &app.store {
             problems.push(Self::new(
                 ExitStatus::NotSent,
                 *remedy,
                 localized!("the token store failed: {text}", "access_token 存储出错：{text}"),
-                localized!(
-                    "check the disk of state_dir, or Redis and the network to it",
-                    "请检查 state_dir 所在磁盘，或 Redis 及其网络"
-                ),
+                match &**kind {
+                    "unreachable" | "failed" => localized!(
+                        "check the disk of state_dir, or Redis and the network to it",
+                        "请检查 state_dir 所在磁盘，或 Redis 及其网络"
+                    ),
+                    kind => localized!(
+                        "read about {kind} in docs/cluster.md, What Redis says",
+                        "{kind} 的含义和处理方法见 docs/zh-CN/cluster.md"
+                    ),
+                },
             ));
         }
         problems

@@ -134,7 +134,7 @@ impl RedisStoreBuilder {
         self.target(&hosts)
             .map_err(|error| RedisConfigError::CertificateAuthorities(error.category().to_owned()))?;
         let pattern = keys.channel_pattern();
-        let connection = RedisConnection::new(Box::new(move || self.target(&hosts)), pattern);
+        let connection = RedisConnection::new(Arc::new(move || self.target(&hosts)), pattern);
         Ok(RedisStore { connection, keys, encryption, clock })
     }
 

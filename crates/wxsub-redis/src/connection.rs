@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -12,15 +12,15 @@ use redis::{
     AsyncConnectionConfig, Client, FromRedisValue, PushInfo, PushKind, RedisError, RedisResult,
     ScriptInvocation,
 };
-use tokio::sync::{Mutex, watch};
-use wxsub_core::store::StoreError;
+use tokio::sync::watch;
+use wxsub_core::store::{StoreError, StoreErrorKind};
 use wxsub_core::token::Generation;
 
 use crate::error::to_store_error;
 use crate::scripts;
 
-/// Limit for opening a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Limit for opening a connection: TCP, TLS and the first response.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Limit for one response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -34,12 +34,15 @@ pub(crate) enum Target {
 }
 
 /// Returns the target of a new connection.
-type TargetSource = Box<dyn Fn() -> RedisResult<Target> + Send + Sync>;
+type TargetSource = Arc<dyn Fn() -> RedisResult<Target> + Send + Sync>;
+
+/// A connection that a task opens, so that it opens even if the caller that needed it gives up. `None` until it is open.
+type Opening = watch::Receiver<Option<RedisResult<MultiplexedConnection>>>;
 
 /// One multiplexed connection, shared by all calls.
 pub(crate) struct RedisConnection {
     target: TargetSource,
-    current: Mutex<Option<MultiplexedConnection>>,
+    current: StdMutex<Option<Opening>>,
     /// The pattern of the channels to subscribe to.
     channel_pattern: String,
     pub(crate) notifications: Arc<ChangeNotifications>,
@@ -47,7 +50,7 @@ pub(crate) struct RedisConnection {
 
 impl RedisConnection {
     pub(crate) fn new(target: TargetSource, channel_pattern: String) -> Self {
-        Self { target, current: Mutex::new(None), channel_pattern, notifications: Arc::default() }
+        Self { target, current: StdMutex::default(), channel_pattern, notifications: Arc::default() }
     }
 
     /// Runs a script once. A failed call is not repeated, because it may have taken effect.
@@ -55,44 +58,91 @@ impl RedisConnection {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.connection().await.map_err(|error| to_store_error(&error))?;
+        let (opening, mut connection) = self.connection().await?;
         let response = script.invoke_async(&mut connection).await;
-        if response.as_ref().is_err_and(should_reconnect) {
-            *self.current.lock().await = None;
-        }
-        response.map_err(|error| to_store_error(&error))
+        response.map_err(|error| self.failed(&opening, &error))
     }
 
-    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
-        let mut current = self.current.lock().await;
-        if let Some(connection) = &*current {
-            return Ok(connection.clone());
-        }
-        let notifications = Arc::clone(&self.notifications);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT))
-            .set_push_sender(move |push| {
-                notifications.on_push(push);
-                Ok::<(), Infallible>(())
-            });
-        let connection = match (self.target)()? {
-            Target::Server(client) => client.get_multiplexed_async_connection_with_config(&config).await?,
-            Target::Sentinel(mut sentinels) => sentinels.get_async_connection_with_config(&config).await?,
-        };
-        // Both at once, because Redis may be far away. Without the right to subscribe, the token cache learns of new
-        // tokens by polling. A script that is not loaded is loaded when it runs.
-        let (mut subscriber, mut loader) = (connection.clone(), connection.clone());
-        let mut scripts = redis::pipe();
-        for script in scripts::ALL {
-            scripts.load_script(script).ignore();
-        }
-        let _ = tokio::join!(
-            subscriber.psubscribe(&self.channel_pattern),
-            scripts.query_async::<()>(&mut loader),
-        );
-        Ok(current.insert(connection).clone())
+    /// Subscribes to the channels once more, to see whether that is allowed.
+    pub(crate) async fn subscribe(&self) -> Result<(), StoreError> {
+        let (opening, mut connection) = self.connection().await?;
+        let response = connection.psubscribe(&self.channel_pattern).await;
+        response.map_err(|error| self.failed(&opening, &error))
     }
+
+    async fn connection(&self) -> Result<(Opening, MultiplexedConnection), StoreError> {
+        let opening = self.current().get_or_insert_with(|| self.open()).clone();
+        let opened = opening.clone().wait_for(Option::is_some).await.ok().and_then(|opened| opened.clone());
+        match opened {
+            Some(Ok(connection)) => Ok((opening, connection)),
+            Some(Err(error)) => {
+                self.forget(&opening);
+                Err(to_store_error(&error))
+            }
+            // The runtime of the task has ended.
+            None => {
+                self.forget(&opening);
+                Err(StoreError::new(StoreErrorKind::Unreachable, "the connection was not opened"))
+            }
+        }
+    }
+
+    /// Starts a task that opens a connection.
+    fn open(&self) -> Opening {
+        let (opened, opening) = watch::channel(None);
+        let (target, pattern) = (Arc::clone(&self.target), self.channel_pattern.clone());
+        let notifications = Arc::clone(&self.notifications);
+        tokio::spawn(async move {
+            opened.send_replace(Some(connect(&*target, &pattern, notifications).await));
+        });
+        opening
+    }
+
+    /// Converts an error, and opens a new connection next time if that may help.
+    fn failed(&self, opening: &Opening, error: &RedisError) -> StoreError {
+        if should_reconnect(error) {
+            self.forget(opening);
+        }
+        to_store_error(error)
+    }
+
+    /// Forgets this connection, but no newer one.
+    fn forget(&self, opening: &Opening) {
+        self.current().take_if(|current| current.same_channel(opening));
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Opening>> {
+        // The lock guards one assignment.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens a connection, subscribes, and loads the scripts.
+async fn connect(
+    target: &(dyn Fn() -> RedisResult<Target> + Send + Sync),
+    channel_pattern: &str,
+    notifications: Arc<ChangeNotifications>,
+) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(RESPONSE_TIMEOUT))
+        .set_push_sender(move |push| {
+            notifications.on_push(push);
+            Ok::<(), Infallible>(())
+        });
+    let connection = match target()? {
+        Target::Server(client) => client.get_multiplexed_async_connection_with_config(&config).await?,
+        Target::Sentinel(mut sentinels) => sentinels.get_async_connection_with_config(&config).await?,
+    };
+    // Both at once, because Redis may be far away. Without the right to subscribe, the token cache learns of new
+    // tokens by polling. A script that is not loaded is loaded when it runs.
+    let (mut subscriber, mut loader) = (connection.clone(), connection.clone());
+    let mut scripts = redis::pipe();
+    for script in scripts::ALL {
+        scripts.load_script(script).ignore();
+    }
+    let _ = tokio::join!(subscriber.psubscribe(channel_pattern), scripts.query_async::<()>(&mut loader));
+    Ok(connection)
 }
 
 /// Whether a new connection may help: this one is broken, its server is not the master any more, or the password has

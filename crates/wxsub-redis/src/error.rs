@@ -51,17 +51,23 @@ fn kind_of(error: &RedisError, text: &str) -> StoreErrorKind {
     if error.kind() == ErrorKind::AuthenticationFailed {
         return StoreErrorKind::WrongCredentials;
     }
-    let detail = error.detail().unwrap_or_default();
+    let refusal = [error.code(), error.detail()].into_iter().flatten().find_map(kind_of_refusal);
+    refusal.unwrap_or(match error.kind() {
+        ErrorKind::MasterNameNotFoundBySentinel => StoreErrorKind::Unreachable,
+        _ if error.is_unrecoverable_error() => StoreErrorKind::Unreachable,
+        _ => StoreErrorKind::Failed,
+    })
+}
+
+/// What Redis refuses in this text, if it is known.
+pub(crate) fn kind_of_refusal(text: &str) -> Option<StoreErrorKind> {
     // Redis 7 reports a missing right inside a script as `ERR`, in these words.
-    if ["can't run this command", "can't access at least one", "ACL failure"]
-        .iter()
-        .any(|text| detail.contains(text))
-    {
-        return StoreErrorKind::MissingRight;
+    let words = ["can't run this command", "can't access at least one", "can't publish to", "ACL failure"];
+    if words.iter().any(|words| text.contains(words)) {
+        return Some(StoreErrorKind::MissingRight);
     }
     // Redis 6.2 reports an error inside a script as `ERR`, with the code in the text.
-    let words = error.code().into_iter().chain(detail.split([' ', ':']));
-    let known = |word| match word {
+    text.split([' ', ':']).find_map(|word| match word {
         "NOAUTH" | "WRONGPASS" => Some(StoreErrorKind::WrongCredentials),
         "NOPERM" => Some(StoreErrorKind::MissingRight),
         "READONLY" => Some(StoreErrorKind::ReadOnly),
@@ -69,11 +75,6 @@ fn kind_of(error: &RedisError, text: &str) -> StoreErrorKind {
         "MOVED" | "ASK" | "CROSSSLOT" | "CLUSTERDOWN" => Some(StoreErrorKind::Cluster),
         "LOADING" | "MASTERDOWN" | "BUSY" | "TRYAGAIN" => Some(StoreErrorKind::Unreachable),
         _ => None,
-    };
-    words.filter_map(known).next().unwrap_or(match error.kind() {
-        ErrorKind::MasterNameNotFoundBySentinel => StoreErrorKind::Unreachable,
-        _ if error.is_unrecoverable_error() => StoreErrorKind::Unreachable,
-        _ => StoreErrorKind::Failed,
     })
 }
 

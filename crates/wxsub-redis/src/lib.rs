@@ -21,6 +21,7 @@
 //! With `rediss://`, TLS is rustls with the crypto provider of this process. If there is none, rustls installs ring.
 
 mod builder;
+mod check;
 mod connection;
 mod encryption;
 mod error;

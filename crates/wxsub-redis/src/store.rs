@@ -166,8 +166,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The key names of an app, with a common prefix. A Redis Cluster is not supported, although the braces would put the
-/// keys of one app on one node.
+/// The key names of an app, with a common prefix.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys(String);
 
@@ -185,6 +184,15 @@ impl Keys {
 
     pub(crate) fn lease(&self, app: &AppId) -> String {
         format!("{}:{{{app}}}:lease", self.0)
+    }
+
+    /// A hash and a string that only [`RedisStore::check`] uses. Their slots in a cluster differ.
+    pub(crate) fn of_check(&self) -> [String; 2] {
+        [format!("{}:{{check}}:record", self.0), format!("{}:{{check-lease}}:lease", self.0)]
+    }
+
+    pub(crate) fn channel_of_check(&self) -> String {
+        format!("{}:{{check}}:changes", self.0)
     }
 
     /// The channel on which new generations are published.

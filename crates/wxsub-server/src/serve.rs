@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use wxsub_core::clock::{Clock, SystemClock};
-use wxsub_core::store::{MemoryStore, TokenStore};
+use wxsub_core::store::{MemoryStore, StoreError, StoreErrorKind, TokenStore};
 use wxsub_core::transport::Transport;
 use wxsub_redis::RedisStore;
 
@@ -161,8 +161,12 @@ impl ServerBuilder {
             (Some(store), ..) => store,
             (None, None, None) => Arc::new(MemoryStore::private(Arc::clone(&clock))),
             (None, None, Some(files)) => Arc::new(files),
-            (None, Some(shared), None) => Arc::clone(&shared.store) as Arc<dyn TokenStore>,
+            (None, Some(shared), None) => {
+                refuse_cluster(&shared.store).await?;
+                Arc::clone(&shared.store) as Arc<dyn TokenStore>
+            }
             (None, Some(shared), Some(files)) => {
+                refuse_cluster(&shared.store).await?;
                 let shared: Arc<dyn TokenStore> = Arc::<RedisStore>::clone(&shared.store);
                 Arc::new(FallbackStore::new(shared, files))
             }
@@ -177,7 +181,15 @@ impl ServerBuilder {
     }
 }
 
-/// A file or folder of the configuration cannot be used.
+/// A cluster is an error. Whatever else the store says, the token caches handle it and report it.
+async fn refuse_cluster(store: &RedisStore) -> Result<(), BuildError> {
+    match store.check().await {
+        Err(error) if error.kind() == StoreErrorKind::Cluster => Err(BuildError::Store(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A file, a folder or the store of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -187,6 +199,9 @@ pub enum BuildError {
     /// The folder of state files.
     #[error("state_dir: {0}")]
     State(#[from] StateError),
+    /// The shared store is a Redis Cluster.
+    #[error("store: {0}")]
+    Store(#[source] StoreError),
 }
 
 impl fmt::Debug for ServerBuilder {

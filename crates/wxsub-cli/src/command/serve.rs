@@ -16,7 +16,7 @@ use wxsub_api::ApiKey;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_proto::{AppId, AppSecret, TemplateId};
 use wxsub_sandbox::{Sandbox, http};
-use wxsub_server::{ApiKeyDigest, Config, Server, generate_api_key, read_regular_file};
+use wxsub_server::{ApiKeyDigest, BuildError, Config, Server, generate_api_key, read_regular_file};
 
 use crate::console;
 use crate::environment::{self, APPID, KEY, MP_BASE, SERVER};
@@ -66,7 +66,7 @@ impl Serve {
         let hangups = Hangups::listen()?;
         let config = read_config(&path).map_err(CliError::usage)?;
         if self.check {
-            return check_start(&config);
+            return check_start(&config).await;
         }
         serve(config, Some((path, hangups)), None).await
     }
@@ -90,15 +90,18 @@ fn read_config(path: &Path) -> Result<Config, Vec<String>> {
 }
 
 /// Tries what a start would try, and prints what it finds.
-fn check_start(config: &Config) -> Result<ExitStatus, CliError> {
-    let check = config.check_start(SystemClock::new().now().wall);
+async fn check_start(config: &Config) -> Result<ExitStatus, CliError> {
+    let check = config.check_start(SystemClock::new().now().wall).await;
     check.warnings.iter().for_each(console::warning);
-    if check.problems.is_empty() {
-        console::note("the configuration is valid");
-        return Ok(ExitStatus::Success);
-    }
-    check.problems.iter().for_each(console::error);
-    Ok(ExitStatus::Unexpected)
+    check.problems.iter().chain(&check.refusals).for_each(console::error);
+    Ok(match (check.problems.as_slice(), check.refusals.as_slice()) {
+        ([], []) => {
+            console::note("the configuration is valid");
+            ExitStatus::Success
+        }
+        ([], _) => ExitStatus::Usage,
+        _ => ExitStatus::Unexpected,
+    })
 }
 
 async fn serve(
@@ -116,8 +119,11 @@ async fn serve(
     };
     let scheme = if config.has_tls() { "https" } else { "http" };
     let base = format!("{scheme}://{address}");
-    let server =
-        Server::builder(config).open_files(raise_open_files()).build().await.map_err(CliError::unexpected)?;
+    let built = Server::builder(config).open_files(raise_open_files()).build().await;
+    let server = built.map_err(|error| match error {
+        BuildError::Store(_) => CliError::usage(vec![error.to_string()]),
+        _ => CliError::unexpected(error),
+    })?;
     if let Some((path, hangups)) = reloads {
         // A task of its own, so that a reload delays neither connections nor signals.
         tokio::spawn(Reloader { path, server: server.clone(), reading: None }.run(hangups));

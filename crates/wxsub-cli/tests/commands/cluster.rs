@@ -1,5 +1,6 @@
 //! Three `wxsub serve` processes that share tokens through a real Redis.
 
+mod check;
 mod node;
 mod scenario;
 #[path = "../../../../tests/redis/server.rs"]

@@ -3,10 +3,12 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use wxsub_core::clock::UnixMillis;
+use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
+use wxsub_core::store::{OwnUpstream, StoreError, StoreErrorKind, TokenStore};
+use wxsub_redis::RedisStore;
 
 use crate::apps::certificate_warning;
-use crate::config::Config;
+use crate::config::{AppConfig, Config};
 use crate::state::audit::Audit;
 use crate::state::store::{FileStore, StateError};
 
@@ -16,16 +18,22 @@ use crate::state::store::{FileStore, StateError};
 pub struct StartCheck {
     /// What would prevent a start.
     pub problems: Vec<String>,
+    /// What the token store refuses because of the configuration. Only a Redis Cluster prevents a start.
+    pub refusals: Vec<String>,
     /// What a running server explains, and what will be wrong later.
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Tries what a start would try: the addresses, the audit file, the state folder, the dates of the certificate.
+    /// Tries what a start would try: the addresses, the audit file, the state folder, the dates of the certificate, and
+    /// the shared store with the records of all apps.
     ///
-    /// An address or folder that is in use is a warning: the server that uses it may be the one to reload.
-    #[must_use]
-    pub fn check_start(&self, now: UnixMillis) -> StartCheck {
+    /// An address or folder that is in use is a warning: the server that uses it may be the one to reload. So is what the
+    /// store says and the configuration cannot change, for example that it is unavailable.
+    ///
+    /// # Cancel safety
+    /// As [`RedisStore::check`]. The other checks leave nothing behind.
+    pub async fn check_start(&self, now: UnixMillis) -> StartCheck {
         let mut check = StartCheck::default();
         check.address("listen", Some(self.listen));
         check.address("metrics_listen", self.metrics_listen);
@@ -42,11 +50,54 @@ impl Config {
         if let Some(text) = self.tls.as_ref().and_then(|tls| certificate_warning(tls, now)) {
             check.warnings.push(format!("tls_cert_file: {text}"));
         }
+        if let Some(shared) = &self.store {
+            check.store(&shared.store, &self.apps, now).await;
+        }
         check
     }
 }
 
+/// Why a server cannot use the record of this app.
+async fn record_error(store: &RedisStore, app: &AppConfig, now: UnixMillis) -> Option<StoreError> {
+    let now = ClockReading::new(MonotonicInstant::default(), now);
+    let own = OwnUpstream::new(app.bases.first(), app.endpoint);
+    match store.load(&app.appid).await.and_then(|record| record.of_upstream(Some(&own), now)) {
+        Ok(record) => record.broken.or(record.other_endpoint),
+        Err(error) => Some(error),
+    }
+}
+
 impl StartCheck {
+    /// Tries the store, and reads all records. Of each kind of error, names the first app that has it.
+    async fn store(&mut self, store: &RedisStore, apps: &[AppConfig], now: UnixMillis) {
+        if let Err(error) = store.check().await {
+            return self.store_error(&error, None);
+        }
+        let mut kinds = Vec::new();
+        for app in apps {
+            let error = record_error(store, app, now).await;
+            let Some(error) = error.filter(|error| !kinds.contains(&error.kind())) else { continue };
+            self.store_error(&error, Some(app));
+            kinds.push(error.kind());
+            if error.kind() == StoreErrorKind::Unreachable {
+                return;
+            }
+        }
+    }
+
+    fn store_error(&mut self, error: &StoreError, app: Option<&AppConfig>) {
+        use StoreErrorKind::{
+            Certificate, Cluster, EncryptionKey, MissingRight, OtherUpstream, UnknownHost, WrongCredentials,
+        };
+        let app = app.map(|app| format!("{}: ", app.appid)).unwrap_or_default();
+        let text = format!("store: {app}{error} ({})", error.remedy().as_str());
+        match error.kind() {
+            Certificate | Cluster | EncryptionKey | MissingRight | OtherUpstream | UnknownHost
+            | WrongCredentials => self.refusals.push(text),
+            _ => self.warnings.push(text),
+        }
+    }
+
     fn address(&mut self, key: &str, address: Option<SocketAddr>) {
         let Some(address) = address else { return };
         match TcpListener::bind(address) {
