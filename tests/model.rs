@@ -50,6 +50,9 @@ fn servers_recover_from_faults() {
         Scenario::loss(),
         Scenario::unreadable(),
         Scenario::endless_leases(),
+        Scenario::other_upstreams(),
+        Scenario::broken_records(),
+        Scenario::lost_generations(),
         Scenario::all_but_the_store(),
         Scenario::all_faults(),
     ] {
@@ -70,7 +73,8 @@ fn servers_recover_from_faults() {
 /// Where no server can know which token is valid, recovery needs a report.
 #[test]
 fn some_faults_need_a_report() {
-    let mut scenarios = vec![Scenario::late_call(), Scenario::pause_and_crash()];
+    let mut scenarios =
+        vec![Scenario::late_call(), Scenario::pause_and_crash(), Scenario::lost_generation_and_crash()];
     if !cfg!(debug_assertions) {
         // Half a million states are too many for a debug build.
         scenarios.push(Scenario::long_outage());
@@ -98,6 +102,12 @@ fn each_rule_is_needed() {
             Scenario::endless_leases(),
             Rules { endless_lease_is_free: false, ..all },
         ),
+        (
+            "refuse another upstream",
+            Scenario::other_upstreams(),
+            Rules { refuse_other_upstream: false, ..all },
+        ),
+        ("replace a broken record", Scenario::broken_records(), Rules { replace_broken: false, ..all }),
         ("load before calling", Scenario::no_fault(), Rules { load_first: false, ..all }),
         (
             "a stored token clears the marker",

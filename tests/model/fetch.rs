@@ -66,7 +66,7 @@ impl State {
     fn adopt(&self, attempt: &Attempt, rules: &Rules, lost_race: bool) -> Option<Outcome> {
         let token = self.store.token;
         let is_skipped = rules.skip_rejected && token.id == attempt.rejected;
-        let is_newer = token.generation > attempt.known && !is_skipped;
+        let is_newer = token.generation > attempt.known && !is_skipped && !self.store.is_broken;
         is_newer.then_some(Outcome::Adopted { token, in_doubt: self.store.in_doubt, lost_race })
     }
 
@@ -120,6 +120,7 @@ impl State {
             Some(unstored)
         } else if self.store_accepts(&attempt, generation, rules) {
             self.store.token = token;
+            self.store.is_broken = false;
             self.store.fence = attempt.fence;
             if rules.store_clears_marker {
                 self.clear_marker();

@@ -15,7 +15,10 @@ pub(crate) fn check_step(
     if act == Act::TakeLease && before.servers[at].is_blind && after.servers[at].holds_lease {
         return Some("a server that cannot read the record takes the lease");
     }
-    let loses_data = act == Act::Counted(Counted::StoreLosesData);
+    if before.servers[at].is_foreign && after.servers[at].is_foreign && after.servers[at].held.id != 0 {
+        return Some("a server adopts a token of another upstream");
+    }
+    let loses_data = matches!(act, Act::Counted(Counted::StoreLosesData | Counted::RecordBreaks(true)));
     if !loses_data && after.store.token.generation < before.store.token.generation {
         return Some("an older generation replaces a newer one in the store");
     }
@@ -37,6 +40,9 @@ pub(crate) fn check_step(
 
 /// Checks a state at rest: no step is possible without a new fault or refresh.
 pub(crate) fn check_rest(state: &State) -> Option<&'static str> {
+    if state.store.is_broken {
+        return Some("at rest, the record is broken");
+    }
     if state.store.token.id != state.newest {
         return Some("at rest, the stored token is invalid");
     }

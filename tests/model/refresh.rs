@@ -129,10 +129,15 @@ impl State {
     pub(crate) fn poll_store(&mut self, at: usize, rules: &Rules) {
         let server = &mut self.servers[at];
         if server.held.id == 0 || server.held.generation <= self.store.token.generation {
+            if self.store.is_broken {
+                server.due |= rules.replace_broken && server.attempt == Attempt::default();
+                return;
+            }
             return server.on_loaded(self.store.token, self.store.in_doubt, rules);
         }
         if rules.publish {
             let replaced = std::mem::replace(&mut self.store.token, server.held).generation;
+            self.store.is_broken = false;
             server.on_published(replaced, rules);
             if rules.store_clears_marker {
                 self.clear_marker();

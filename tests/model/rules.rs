@@ -10,6 +10,10 @@ pub(crate) struct Rules {
     pub(crate) read_before_lease: bool,
     /// A lease without end counts as free.
     pub(crate) endless_lease_is_free: bool,
+    /// A server refuses the record of another upstream.
+    pub(crate) refuse_other_upstream: bool,
+    /// A server that finds a broken record fetches, and the lease holder replaces the record.
+    pub(crate) replace_broken: bool,
     /// The lease holder first loads the record, to see whether a peer has fetched.
     pub(crate) load_first: bool,
     /// No call when the lease may have expired.
@@ -66,6 +70,8 @@ impl Rules {
         lease: true,
         read_before_lease: true,
         endless_lease_is_free: true,
+        refuse_other_upstream: true,
+        replace_broken: true,
         load_first: true,
         check_lease_before_call: true,
         marker: true,

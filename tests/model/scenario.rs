@@ -24,6 +24,12 @@ pub(crate) struct FaultSet {
     pub(crate) unreadable: bool,
     /// A lease gets no end.
     pub(crate) endless_leases: bool,
+    /// A server restarts with another upstream.
+    pub(crate) other_upstreams: bool,
+    /// The token in the record breaks.
+    pub(crate) broken_records: bool,
+    /// The record breaks, and its generation is lost.
+    pub(crate) lost_generations: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +117,26 @@ impl Scenario {
         Self::warm("leases without end; crashes", (2, 2), faults)
     }
 
+    pub(crate) fn other_upstreams() -> Self {
+        let faults = FaultSet { other_upstreams: true, crashes: true, ..FaultSet::default() };
+        Self::warm("servers with another upstream; crashes", (2, 2), faults)
+    }
+
+    pub(crate) fn broken_records() -> Self {
+        let faults = FaultSet { broken_records: true, crashes: true, ..FaultSet::default() };
+        Self::warm("broken records; crashes", (2, 2), faults)
+    }
+
+    pub(crate) fn lost_generations() -> Self {
+        let faults = FaultSet { broken_records: true, lost_generations: true, ..FaultSet::default() };
+        Self::warm("broken records, also without a generation", (2, 2), faults)
+    }
+
+    pub(crate) fn lost_generation_and_crash() -> Self {
+        let faults = FaultSet { lost_generations: true, crashes: true, ..FaultSet::default() };
+        Self::warm("a record that loses its generation, and a crash", (1, 2), faults)
+    }
+
     pub(crate) fn all_but_the_store() -> Self {
         let faults = FaultSet { outages: false, losses: false, ..ALL };
         Self { reports: true, ..Self::warm("all faults except those of the store", (1 + EXTRA, 2), faults) }
@@ -132,6 +158,9 @@ const WITHOUT_PAUSES: FaultSet = FaultSet {
     losses: false,
     unreadable: false,
     endless_leases: false,
+    other_upstreams: false,
+    broken_records: false,
+    lost_generations: false,
 };
 
 const ALL: FaultSet = FaultSet {
@@ -145,4 +174,7 @@ const ALL: FaultSet = FaultSet {
     losses: true,
     unreadable: false,
     endless_leases: false,
+    other_upstreams: false,
+    broken_records: false,
+    lost_generations: false,
 };

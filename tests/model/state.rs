@@ -100,6 +100,8 @@ pub(crate) struct Server {
     pub(crate) owns_marker: bool,
     /// It cannot read the record.
     pub(crate) is_blind: bool,
+    /// It has another upstream. Its own tokens are not modelled.
+    pub(crate) is_foreign: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -111,6 +113,8 @@ pub(crate) struct Store {
     /// That lease has no end.
     pub(crate) is_endless: bool,
     pub(crate) unavailable: bool,
+    /// The token in the record cannot be read.
+    pub(crate) is_broken: bool,
     /// The number of the lease under which the token was stored, used for a fence only.
     pub(crate) fence: u8,
 }

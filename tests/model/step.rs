@@ -2,7 +2,7 @@
 
 use super::rules::Rules;
 use super::scenario::FaultSet;
-use super::state::{Attempt, Outcome, SERVERS, Server, Stage, State, Store};
+use super::state::{Attempt, Outcome, SERVERS, Server, Stage, State, Store, Token};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
@@ -29,6 +29,7 @@ pub(crate) enum Act {
     ScheduleTakeover,
     OrphanedLeaseExpires,
     ReadsAgain,
+    IsCorrected,
     StoreRecovers,
     Counted(Counted),
 }
@@ -48,6 +49,9 @@ pub(crate) enum Counted {
     StoreLosesData,
     CannotRead,
     LeaseWithoutEnd,
+    OtherUpstream,
+    /// Whether the generation is lost too.
+    RecordBreaks(bool),
 }
 
 pub(crate) struct Model<'a> {
@@ -108,8 +112,15 @@ impl Model<'_> {
     /// Steps of a server by itself.
     fn add_own_steps(&self, state: &State, steps: &mut Steps<'_>) {
         let (rules, unavailable, at) = (self.rules, state.store.unavailable, steps.at);
-        let Server { attempt: Attempt { stage, .. }, due, is_blind, .. } = state.servers[at];
+        let Server { attempt: Attempt { stage, .. }, due, is_blind, is_foreign, .. } = state.servers[at];
         steps.add(Act::ReadsAgain, |next| next.servers[at].is_blind = false);
+        if is_foreign {
+            steps.add(Act::IsCorrected, |next| next.restart(at));
+            if rules.refuse_other_upstream {
+                return;
+            }
+        }
+        let is_blind = is_blind || (state.store.is_broken && !rules.replace_broken);
         match stage {
             Stage::None if due && unavailable => {
                 steps.add(Act::FetchWithoutLease, |next| next.fetch_without_lease(at));
@@ -139,13 +150,19 @@ impl Model<'_> {
     fn add_inputs(&self, state: &State, steps: &mut Steps<'_>) {
         let at = steps.at;
         let server = &state.servers[at];
-        let idle = server.attempt.stage == Stage::None && !server.due;
-        if !state.store.unavailable && !server.is_blind {
+        let idle = server.attempt.stage == Stage::None && !server.due && !server.is_foreign;
+        let refuses = server.is_foreign && self.rules.refuse_other_upstream;
+        if !state.store.unavailable && !server.is_blind && !refuses {
             steps.add(Act::Poll, |next| next.poll_store(at, self.rules));
             // The marker is older than a lease.
             let fetching =
                 state.servers.iter().any(|server| server.owns_marker && server.attempt.lease_trusted);
-            if idle && state.store.in_doubt && !fetching && server.held == state.store.token {
+            if idle
+                && state.store.in_doubt
+                && !fetching
+                && server.held == state.store.token
+                && !state.store.is_broken
+            {
                 steps.add(Act::ScheduleTakeover, |next| next.servers[at].schedule_takeover());
             }
         }
@@ -162,7 +179,11 @@ impl Model<'_> {
         let (rules, faults, at) = (self.rules, self.faults, steps.at);
         let Server { attempt: Attempt { stage, lease_trusted, .. }, holds_lease, .. } = state.servers[at];
         steps.fault(faults.unreadable, Counted::CannotRead, |next| next.servers[at].is_blind = true);
-        steps.fault(faults.crashes, Counted::Crash, |next| next.crash(at));
+        steps.fault(faults.crashes, Counted::Crash, |next| next.restart(at));
+        steps.fault(faults.other_upstreams, Counted::OtherUpstream, |next| {
+            next.restart(at);
+            next.servers[at].is_foreign = true;
+        });
         steps.fault(faults.pauses && holds_lease, Counted::Pause, |next| {
             next.servers[at].holds_lease = false;
             next.servers[at].attempt.lease_trusted = false;
@@ -195,6 +216,16 @@ impl Model<'_> {
             next.store.orphaned_lease = true;
             next.store.is_endless = true;
         });
+        let faults = self.faults;
+        for (loses_generation, allowed) in [(false, faults.broken_records), (true, faults.lost_generations)] {
+            let breaks = allowed && state.store.token.id != 0;
+            steps.fault(breaks, Counted::RecordBreaks(loses_generation), |next| {
+                next.store.is_broken = true;
+                if loses_generation {
+                    next.store.token = Token::default();
+                }
+            });
+        }
         steps.add(Act::StoreRecovers, |next| next.store.unavailable = false);
         let can_fail = self.faults.outages && !state.store.unavailable;
         steps.fault(can_fail, Counted::StoreFails, |next| next.store.unavailable = true);
@@ -235,7 +266,8 @@ impl State {
         *attempt = attempt.ends(Outcome::Lost, !rules.lost_response_keeps_marker);
     }
 
-    fn crash(&mut self, at: usize) {
+    /// A server starts with no state, also after a crash.
+    fn restart(&mut self, at: usize) {
         self.orphaned_requests += u8::from(self.servers[at].attempt.stage == Stage::Wait);
         self.abandon_lease(at);
         self.servers[at] = Server { due: true, ..Server::default() };

@@ -40,6 +40,7 @@ fn describe_step(before: &State, step: Step, after: &State) -> String {
         Act::Poll => format!("{server} reads the store"),
         Act::ScheduleTakeover => format!("{server} finds that the marker is older than a lease"),
         Act::ReadsAgain => format!("{server} can read the record again"),
+        Act::IsCorrected => format!("{server} restarts with the right upstream"),
         Act::OrphanedLeaseExpires => "the orphaned lease expires".to_owned(),
         Act::StoreRecovers => "the store recovers".to_owned(),
         Act::Counted(counted) => describe_counted(server, counted),
@@ -59,6 +60,9 @@ fn describe_counted(server: &str, counted: Counted) -> String {
         Counted::StoreFails => "the store becomes unavailable".to_owned(),
         Counted::CannotRead => format!("{server} can no longer read the record"),
         Counted::LeaseWithoutEnd => "the store gets a lease without end".to_owned(),
+        Counted::OtherUpstream => format!("{server} restarts with another upstream"),
+        Counted::RecordBreaks(true) => "the record breaks, and its generation is lost".to_owned(),
+        Counted::RecordBreaks(false) => "the record breaks".to_owned(),
         Counted::StoreLosesData => "the store loses its data".to_owned(),
     }
 }
