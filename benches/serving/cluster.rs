@@ -127,7 +127,7 @@ struct Took {
 /// come.
 pub(crate) fn print_takeover(arguments: &Arguments, folder: &Folder) {
     let redis = Redis::start();
-    let runs = arguments.amount(20, 6);
+    let runs = arguments.amount(100, 6);
     let mut took = Vec::new();
     while took.len() < runs {
         let batch = took.len()..runs.min(took.len() + AT_A_TIME);
@@ -150,7 +150,7 @@ pub(crate) fn print_takeover(arguments: &Arguments, folder: &Folder) {
                 took.iter().skip(first).step_by(2).map(|took| value(took).as_secs_f64()).collect();
             let runs = seconds.len();
             let what = format!("`kill -9` during a fetch {what}, {runs} runs: until {who} a new token");
-            Row::alone(what, Unit::Seconds, &seconds).worst(Goal::AtMost(32.0)).print();
+            Row::alone(what, Unit::Seconds, &seconds).worst(Goal::AtMost(10.0)).print();
         };
         row("another server holds", |took| took.one);
         row("both others hold", |took| took.both);
