@@ -1,6 +1,7 @@
 //! Token stores of the server: files, and files as the fallback of a shared store.
 
 mod folder;
+mod record_writer;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,6 +25,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 pub use self::folder::StateError;
 use self::folder::StateFolder;
+use self::record_writer::{NewContent, RecordWriter};
 
 /// Maximum time that a change waits for the disk.
 const DISK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +35,7 @@ const DISK_TIMEOUT: Duration = Duration::from_secs(5);
 /// One server uses the folder at a time. Records are kept in memory too, so reads never wait for the disk.
 pub struct FileStore {
     folder: Arc<StateFolder>,
+    writer: Arc<RecordWriter>,
     memory: MemoryStore,
     clock: Arc<dyn Clock>,
     /// Serializes the writes of each app, so that the file gets the last change last.
@@ -68,7 +71,12 @@ impl FileStore {
                 }
             }
         }
-        Ok(Self { folder: Arc::new(folder), memory, clock, write_locks: Mutex::default(), corrupt_apps })
+        let folder = Arc::new(folder);
+        let writer = {
+            let folder = Arc::clone(&folder);
+            RecordWriter::new(move |new| folder.replace(new))
+        };
+        Ok(Self { folder, writer, memory, clock, write_locks: Mutex::default(), corrupt_apps })
     }
 
     /// Tries what [`open`](Self::open) needs: that the folder can be locked and written.
@@ -112,19 +120,11 @@ impl FileStore {
         let change = async {
             let guard = write_lock.lock_owned().await;
             let changed = change.await?;
-            let record = self.memory.load(app).await?;
-            let (folder, name) = (Arc::clone(&self.folder), file_name(app));
+            let content = encode(&self.memory.load(app).await?).map_err(|error| not_written(&error))?;
+            let new = NewContent { name: format!("{app}.json"), content };
             // The write continues after a timeout or cancellation, and holds the lock until it is done.
-            let written = tokio::task::spawn_blocking(move || {
-                let written = write_record(&folder, &name, &record);
-                drop(guard);
-                written
-            });
-            match written.await {
-                Ok(Ok(())) => Ok(changed),
-                Ok(Err(error)) => Err(not_written(&error)),
-                Err(_) => Err(not_written(&"the write was aborted")),
-            }
+            let written = self.writer.write(new, guard).await;
+            written.map(|()| changed).map_err(|error| not_written(&error))
         };
         let deadline = self.clock.now().mono + DISK_TIMEOUT;
         let result = timeout_at(&*self.clock, deadline, change).await;
@@ -223,11 +223,6 @@ struct StateFileToken {
     lifetime_ms: u64,
 }
 
-/// The name of an app's file.
-fn file_name(app: &AppId) -> String {
-    format!("{app}.json")
-}
-
 /// The app of a file, if its name is that of a record.
 fn app_of(path: &Path) -> Option<AppId> {
     let is_json = path.extension().is_some_and(|extension| extension == "json");
@@ -261,8 +256,8 @@ fn read_record(path: &Path) -> io::Result<TokenRecord> {
     Ok(record)
 }
 
-/// Writes a record to its file.
-fn write_record(folder: &StateFolder, name: &str, record: &TokenRecord) -> io::Result<()> {
+/// The content of a record's file.
+fn encode(record: &TokenRecord) -> io::Result<Zeroizing<Vec<u8>>> {
     let token = record.token.as_ref().map(|stored| StateFileToken {
         access_token: stored.token.expose_secret().to_owned(),
         generation: stored.generation.get(),
@@ -275,8 +270,7 @@ fn write_record(folder: &StateFolder, name: &str, record: &TokenRecord) -> io::R
         in_doubt_since_ms: record.in_doubt_since.map(UnixMillis::get),
         forced_at_ms: record.forced.used().iter().map(|used| used.get()).collect(),
     };
-    let text = Zeroizing::new(serde_json::to_vec(&state_file)?);
-    folder.replace(&folder.file(name), &text)
+    Ok(Zeroizing::new(serde_json::to_vec(&state_file)?))
 }
 
 /// Delegates to the shared store, and saves the latest tokens in files.

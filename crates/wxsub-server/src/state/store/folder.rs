@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::record_writer::NewContent;
 use crate::config::{Links, open_regular, owner_only, without_blocking};
 
 /// Maximum number of bytes read from a file. Records are shorter.
@@ -51,11 +52,6 @@ impl StateFolder {
         Ok(folder)
     }
 
-    /// The path of the file with this name.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-
     /// The paths of all files.
     pub(super) fn files(&self) -> io::Result<Vec<PathBuf>> {
         fs::read_dir(&self.path)?.map(|entry| Ok(entry?.path())).collect()
@@ -68,15 +64,27 @@ impl StateFolder {
         Ok(content)
     }
 
+    /// Replaces files. Returns for each whether its new content is on the disk.
+    pub(super) fn replace(&self, new: &[NewContent]) -> Vec<io::Result<()>> {
+        let renamed: Vec<_> = new.iter().map(|new| self.replace_one(new)).collect();
+        // A rename is durable only after the folder is synced.
+        match cfg!(unix).then(|| File::open(&self.path)?.sync_all()) {
+            None | Some(Ok(())) => renamed,
+            Some(Err(error)) => {
+                let not_durable = |()| Err(io::Error::new(error.kind(), error.to_string()));
+                renamed.into_iter().map(|renamed| renamed.and_then(not_durable)).collect()
+            }
+        }
+    }
+
     /// Writes a new file, syncs it, and renames it over the old one.
-    pub(super) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+    fn replace_one(&self, new: &NewContent) -> io::Result<()> {
+        let path = self.path.join(&new.name);
         let new_path = path.with_extension("new");
         let mut file = self.create_new(&new_path)?;
-        file.write_all(content)?;
+        file.write_all(&new.content)?;
         file.sync_all()?;
-        fs::rename(&new_path, path)?;
-        // The rename is durable only after the folder is synced.
-        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+        fs::rename(&new_path, path)
     }
 
     /// Creates a file, in place of one that a crash left.

@@ -1,0 +1,225 @@
+//! Writes state files in the blocking pool of the runtime, with few threads, however many apps change at once.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::{OwnedMutexGuard, oneshot};
+use zeroize::Zeroizing;
+
+/// Maximum number of threads that write. They compete with token reads for the cores. A disk that does not respond blocks no
+/// more of the pool, which also resolves host names and reads files of a reload.
+pub(super) const MAX_WRITERS: usize = 4;
+
+/// Maximum number of files that a thread replaces before it says that they are on the disk.
+pub(super) const MAX_BATCH: usize = 32;
+
+/// The new content of a file. It may be secret.
+pub(super) struct NewContent {
+    pub(super) name: String,
+    pub(super) content: Zeroizing<Vec<u8>>,
+}
+
+/// Replaces files. Returns for each whether it is on the disk.
+type Replace = dyn Fn(&[NewContent]) -> Vec<io::Result<()>> + Send + Sync;
+
+/// Writes the queued files.
+pub(super) struct RecordWriter {
+    replace: Box<Replace>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// The number of threads that write.
+    writers: usize,
+}
+
+struct Job {
+    new: NewContent,
+    /// Held until the file is written, so that the file gets the last change last.
+    guard: OwnedMutexGuard<()>,
+    done: oneshot::Sender<io::Result<()>>,
+}
+
+/// Contents, and who waits for each.
+type Batch = (Vec<NewContent>, Vec<(OwnedMutexGuard<()>, oneshot::Sender<io::Result<()>>)>);
+
+impl RecordWriter {
+    pub(super) fn new(
+        replace: impl Fn(&[NewContent]) -> Vec<io::Result<()>> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { replace: Box::new(replace), queue: Mutex::default() })
+    }
+
+    /// Writes a file. Needs a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// A queued file is written even if the future is dropped.
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        new: NewContent,
+        guard: OwnedMutexGuard<()>,
+    ) -> io::Result<()> {
+        let (done, written) = oneshot::channel();
+        self.enqueue(Job { new, guard, done });
+        written.await.unwrap_or_else(|_| Err(io::Error::other("the write was aborted")))
+    }
+
+    fn enqueue(self: &Arc<Self>, job: Job) {
+        let mut queue = self.queue();
+        queue.jobs.push_back(job);
+        if queue.writers < MAX_WRITERS {
+            queue.writers += 1;
+            let writer = Writer(Arc::downgrade(self));
+            tokio::task::spawn_blocking(move || writer.run());
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Each change is complete before it could panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread that writes. If the runtime ends before it has begun, dropping it counts it out.
+struct Writer(Weak<RecordWriter>);
+
+impl Writer {
+    /// Writes until nothing is queued.
+    fn run(mut self) {
+        let mut writer = mem::take(&mut self.0).upgrade();
+        let mut batch = take_batch(&mut writer);
+        while let (Some((new, waiting)), Some(running)) = (batch, &writer) {
+            let written = (running.replace)(&new);
+            // After the last batch this releases the folder, so that a caller can open it again.
+            batch = take_batch(&mut writer);
+            for ((guard, done), written) in waiting.into_iter().zip(written) {
+                drop(guard);
+                // The caller may have given up.
+                let _ = done.send(written);
+            }
+        }
+    }
+}
+
+/// Takes the oldest jobs. Without any, it counts the thread out before another job can be queued, and drops the writer.
+fn take_batch(writer: &mut Option<Arc<RecordWriter>>) -> Option<Batch> {
+    let running = writer.take()?;
+    let mut queue = running.queue();
+    if queue.jobs.is_empty() {
+        queue.writers -= 1;
+        return None;
+    }
+    let count = queue.jobs.len().min(MAX_BATCH);
+    let batch = queue.jobs.drain(..count).map(|job| (job.new, (job.guard, job.done))).unzip();
+    drop(queue);
+    *writer = Some(running);
+    Some(batch)
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(writer) = self.0.upgrade() {
+            writer.queue().writers -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+    use std::thread::{self, ThreadId};
+
+    use tokio::sync::Mutex as AsyncMutex;
+    use tokio::task::{JoinSet, spawn_blocking, yield_now};
+
+    use super::*;
+
+    /// A disk that does not respond until it is freed.
+    #[derive(Clone, Default)]
+    struct StuckDisk {
+        freed: Arc<OnceLock<()>>,
+        /// The thread and the number of files of each write that has begun.
+        begun: Arc<Mutex<Vec<(ThreadId, usize)>>>,
+    }
+
+    /// Frees the disk when it is dropped, also by a failed assertion: the runtime waits for its threads.
+    struct Free(StuckDisk);
+
+    impl Drop for Free {
+        fn drop(&mut self) {
+            let _ = self.0.freed.set(());
+        }
+    }
+
+    impl StuckDisk {
+        fn writer(&self) -> Arc<RecordWriter> {
+            let disk = self.clone();
+            RecordWriter::new(move |new| {
+                disk.begun.lock().unwrap().push((thread::current().id(), new.len()));
+                disk.freed.wait();
+                new.iter().map(|_| Ok(())).collect()
+            })
+        }
+
+        fn begun(&self) -> Vec<(ThreadId, usize)> {
+            self.begun.lock().unwrap().clone()
+        }
+
+        fn files(&self) -> usize {
+            self.begun().iter().map(|(_, files)| files).sum()
+        }
+    }
+
+    async fn write(writer: Arc<RecordWriter>) -> io::Result<()> {
+        let guard = Arc::<AsyncMutex<()>>::default().lock_owned().await;
+        let new = NewContent { name: "wx1.json".to_owned(), content: Zeroizing::new(Vec::new()) };
+        writer.write(new, guard).await
+    }
+
+    /// All apps change at once. One thread of the pool is left for other work.
+    #[test]
+    fn few_threads_write_any_number_of_files() {
+        const FILES: usize = 500;
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.max_blocking_threads(MAX_WRITERS + 1).build().unwrap();
+        runtime.block_on(async {
+            let disk = StuckDisk::default();
+            let free = Free(disk.clone());
+            let writer = disk.writer();
+            let mut writes: JoinSet<_> = (0..FILES).map(|_| write(Arc::clone(&writer))).collect();
+            while disk.begun().len() < MAX_WRITERS || writer.queue().jobs.len() + disk.files() < FILES {
+                yield_now().await;
+            }
+            let other = spawn_blocking(|| ());
+            while !other.is_finished() {
+                assert_eq!(disk.begun().len(), MAX_WRITERS);
+                yield_now().await;
+            }
+            drop(free);
+            while let Some(written) = writes.join_next().await {
+                written.unwrap().unwrap();
+            }
+            assert_eq!(disk.files(), FILES);
+            // Each of these syncs the folder once.
+            assert!(disk.begun().len() <= MAX_WRITERS + FILES.div_ceil(MAX_BATCH), "{:?}", disk.begun());
+            let here = thread::current().id();
+            assert!(disk.begun().iter().all(|(thread, _)| *thread != here));
+        });
+    }
+
+    /// The runtime ends before a thread has begun to write. The next runtime writes.
+    #[tokio::test]
+    async fn thread_that_never_ran_is_not_counted() {
+        let writer = RecordWriter::new(|new| new.iter().map(|_| Ok(())).collect());
+        writer.queue().writers = MAX_WRITERS;
+        for _ in 0..MAX_WRITERS {
+            drop(Writer(Arc::downgrade(&writer)));
+        }
+        write(Arc::clone(&writer)).await.unwrap();
+        assert_eq!(writer.queue().writers, 0);
+    }
+}
