@@ -1,5 +1,6 @@
 //! The access token: when to fetch it, where to store it, and what to do when it is invalidated.
 
+mod attempt_limit;
 mod cache;
 mod cached_token;
 mod error;
@@ -13,6 +14,7 @@ mod store_health;
 mod upstream;
 mod weixin;
 
+pub use attempt_limit::AttemptLimit;
 pub use cache::{TokenCache, TokenCacheBuilder, WeixinSettings};
 pub use cached_token::{CachedToken, Fingerprint, Generation};
 pub use error::{TokenError, TokenErrorKind};

@@ -21,14 +21,14 @@ use wxsub_core::clock::{Clock, ClockReading, UnixMillis};
 use wxsub_core::rfc3339;
 use wxsub_core::store::TokenStore;
 use wxsub_core::token::{
-    CachedToken, Evidence, Generation, TokenCache, TokenError, TokenErrorKind, TokenEvent, TokenSource,
-    TokenStatus,
+    AttemptLimit, CachedToken, Evidence, Generation, TokenCache, TokenError, TokenErrorKind, TokenEvent,
+    TokenSource, TokenStatus,
 };
 use wxsub_core::transport::Transport;
-use wxsub_proto::{AccessToken, ApiError, AppId};
+use wxsub_proto::{ApiError, AppId};
 
 pub(crate) use self::certificate::certificate_warning;
-pub(crate) use self::history::{ServedToken, TokenHistory};
+pub(crate) use self::history::{ServedToken, TokenDigest, TokenHistory};
 pub(crate) use self::load::{Load, RequestPermit};
 use self::probe::Probe;
 use self::report_limiter::Admission;
@@ -38,6 +38,9 @@ pub(crate) use self::server_state::{ConfigSnapshot, MAX_KEYLESS_BODIES, ServerSt
 use crate::config::AppConfig;
 use crate::state::metrics::Metrics;
 
+/// Maximum number of attempts at once to get a token. More would hold up token reads when all apps are due together.
+pub(crate) const MAX_ATTEMPTS: usize = 32;
+
 /// The services that all apps of a server share.
 #[derive(Clone)]
 pub(crate) struct Services {
@@ -46,6 +49,7 @@ pub(crate) struct Services {
     pub(crate) metrics: Arc<Metrics>,
     /// Replaces the transports of the configuration.
     pub(crate) transport: Option<Arc<dyn Transport>>,
+    pub(crate) attempt_limit: AttemptLimit,
 }
 
 impl fmt::Debug for Services {
@@ -116,6 +120,7 @@ impl ManagedApp {
                 .endpoint(config.endpoint)
                 .clock(Arc::clone(&services.clock))
                 .store(Arc::clone(&services.store))
+                .attempt_limit(services.attempt_limit.clone())
                 .on_event(observe)
                 .build()
                 .expect("a validated AppID and AppSecret");
@@ -242,8 +247,8 @@ impl ManagedApp {
         })
     }
 
-    /// The generation of this token, if it is the current one or one of the two before it.
-    pub(crate) fn generation_of(&self, token: &AccessToken) -> Option<Generation> {
+    /// The generation of the token with this digest, if it is the current one or one of the two before it.
+    pub(crate) fn generation_of(&self, token: TokenDigest) -> Option<Generation> {
         self.history.generation_of(token)
     }
 

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use axum::Router;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::store::{MemoryStore, StoreError, StoreErrorKind, TokenStore};
+use wxsub_core::token::AttemptLimit;
 use wxsub_core::transport::Transport;
 use wxsub_redis::RedisStore;
 
 pub use self::check::StartCheck;
 use crate::api;
-use crate::apps::{ServerState, Services};
+use crate::apps::{MAX_ATTEMPTS, ServerState, Services};
 use crate::config::{Config, StartSettings};
 use crate::state::audit::Audit;
 use crate::state::metrics::Metrics;
@@ -171,7 +172,8 @@ impl ServerBuilder {
                 Arc::new(FallbackStore::new(shared, files))
             }
         };
-        let services = Services { clock, store, metrics: Arc::new(Metrics::new()), transport };
+        let (metrics, attempt_limit) = (Arc::new(Metrics::new()), AttemptLimit::new(MAX_ATTEMPTS));
+        let services = Services { clock, store, metrics, transport, attempt_limit };
         let (clock, failures) = (Arc::clone(&services.clock), services.metrics.audit_failures());
         let audit = Audit::start(&config.audit, clock, failures).map_err(BuildError::Audit)?;
         services.metrics.record_reload(Some(services.clock.now().wall));

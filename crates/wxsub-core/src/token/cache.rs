@@ -15,8 +15,8 @@ use self::fetch::TokenFetcher;
 use self::refresh_task::{RefreshTask, Request, TaskSlot};
 use super::weixin::WeixinUpstream;
 use super::{
-    CachedToken, CurrentToken, Evidence, Generation, Observer, RefreshState, ReportOutcome, TokenEndpoint,
-    TokenError, TokenErrorKind, TokenEvent, TokenSource, TokenStatus, TokenUpstream,
+    AttemptLimit, CachedToken, CurrentToken, Evidence, Generation, Observer, RefreshState, ReportOutcome,
+    TokenEndpoint, TokenError, TokenErrorKind, TokenEvent, TokenSource, TokenStatus, TokenUpstream,
 };
 use crate::clock::{Clock, ClockReading, SystemClock};
 use crate::hosts::Hosts;
@@ -195,6 +195,7 @@ pub struct WeixinSettings {
     endpoint: TokenEndpoint,
     bases: Option<BaseUrls>,
     store: Option<Arc<dyn TokenStore>>,
+    attempt_limit: Option<AttemptLimit>,
 }
 
 impl TokenCache {
@@ -212,6 +213,7 @@ impl TokenCache {
             endpoint: TokenEndpoint::default(),
             bases: None,
             store: None,
+            attempt_limit: None,
         })
     }
 
@@ -276,6 +278,12 @@ impl TokenCacheBuilder<WeixinSettings> {
         self
     }
 
+    /// Bounds how many of the caches with this limit make an attempt at once. Default: no bound.
+    pub fn attempt_limit(mut self, limit: AttemptLimit) -> Self {
+        self.upstream.attempt_limit = Some(limit);
+        self
+    }
+
     /// Takes the hosts and the clock of a client, unless they are set.
     pub(crate) fn inherit_defaults(mut self, bases: &BaseUrls, clock: &Arc<dyn Clock>) -> Self {
         self.upstream.bases.get_or_insert_with(|| bases.clone());
@@ -289,7 +297,7 @@ impl TokenCacheBuilder<WeixinSettings> {
     /// [`ValidationErrors`] lists all problems of AppID and AppSecret.
     pub fn build(self) -> Result<TokenCache, ValidationErrors> {
         let Self { upstream, clock, seed, observer } = self;
-        let WeixinSettings { appid, secret, transport, endpoint, bases, store } = upstream;
+        let WeixinSettings { appid, secret, transport, endpoint, bases, store, attempt_limit } = upstream;
         let mut errors = ErrorCollector::default();
         let (appid, secret) = (errors.keep(appid), errors.keep(secret));
         let (appid, secret) = errors.finish(appid.zip(secret))?;
@@ -299,7 +307,8 @@ impl TokenCacheBuilder<WeixinSettings> {
         let hosts = Hosts::new(bases);
         let upstream =
             WeixinUpstream { appid, secret, endpoint, hosts, transport, clock: Arc::clone(&clock) };
-        Ok(build(Arc::new(upstream), Some(own_upstream), store, clock, seed, observer))
+        let shared = SharedParts { own_upstream: Some(own_upstream), store, attempt_limit };
+        Ok(build(Arc::new(upstream), shared, clock, seed, observer))
     }
 }
 
@@ -307,15 +316,22 @@ impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
     /// Builds the cache. It fetches nothing yet.
     pub fn build(self) -> TokenCache {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        build(self.upstream, None, None, clock, self.seed, self.observer)
+        build(self.upstream, SharedParts::default(), clock, self.seed, self.observer)
     }
+}
+
+/// What several caches share.
+#[derive(Default)]
+struct SharedParts {
+    own_upstream: Option<OwnUpstream>,
+    store: Option<Arc<dyn TokenStore>>,
+    attempt_limit: Option<AttemptLimit>,
 }
 
 /// Builds a cache. Without a store, the token is not shared.
 fn build(
     upstream: Arc<dyn TokenUpstream>,
-    own_upstream: Option<OwnUpstream>,
-    store: Option<Arc<dyn TokenStore>>,
+    SharedParts { own_upstream, store, attempt_limit }: SharedParts,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
     observer: Option<Observer>,
@@ -333,6 +349,7 @@ fn build(
         own_upstream,
         holder: format!("{:016x}", random_seed()),
         store: store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock)))),
+        attempt_limit,
         clock: Arc::clone(&clock),
     };
     let task = RefreshTask {

@@ -3,7 +3,7 @@
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::setup::{ALL, PROBE, Setup, TOKEN, client, key, usual};
+use super::setup::{ALL, PROBE, SECRET, Setup, TOKEN, client, key, usual};
 
 #[tokio::test]
 async fn outage_serves_token_until_expiry_and_recovers_without_restart() {
@@ -120,4 +120,27 @@ async fn stopped_server_leaves_no_lease() {
     stop.send(()).unwrap();
     setup.meanwhile(serving).await.unwrap();
     assert!(!setup.is_leased().await);
+}
+
+/// All apps are due together, and Weixin does not respond. Each second more of them begin.
+#[tokio::test]
+async fn few_apps_get_a_token_at_once() {
+    let app = |number: u32| {
+        format!(
+            "[[apps]]\nappid = \"wx{number:016x}\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
+             api_base = \"http://127.0.0.1:1\"\n"
+        )
+    };
+    let apps: String = (0..100).map(app).collect();
+    let text = format!("audit = \"off\"\n{apps}{}", client('a', "\"*\"", ALL));
+    let (config, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+    let setup = Setup::with_config(config).await;
+    setup.sandbox.add_fault(TOKEN, 999, Fault::Hang);
+    setup.server.prefetch_tokens();
+    let mut seen = Vec::new();
+    for seconds in [0, 1, 1, 1] {
+        setup.pass(seconds).await;
+        seen.push(setup.seen(TOKEN));
+    }
+    assert_eq!(seen, [32, 64, 96, 100]);
 }

@@ -13,8 +13,8 @@ use crate::store::{
     CasOutcome, LeaseOutcome, OwnUpstream, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
 };
 use crate::token::{
-    CachedToken, Event, FetchOutcome, FetchRequest, FetchedToken, Generation, RefreshMode, TokenErrorKind,
-    TokenUpstream, UpstreamBehavior, UpstreamRequest,
+    AttemptLimit, CachedToken, Event, FetchOutcome, FetchRequest, FetchedToken, Generation, RefreshMode,
+    TokenErrorKind, TokenUpstream, UpstreamBehavior, UpstreamRequest,
 };
 
 /// Timeout of one store operation. An attempt makes several of them within its lease.
@@ -36,6 +36,7 @@ pub(super) struct TokenFetcher {
     /// The name of this token cache as the holder of a lease.
     pub(super) holder: String,
     pub(super) store: Arc<dyn TokenStore>,
+    pub(super) attempt_limit: Option<AttemptLimit>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -97,11 +98,17 @@ impl TokenFetcher {
             .unwrap_or_else(|| Err(StoreError::new(StoreErrorKind::Unreachable, "no response in time")))
     }
 
-    /// Carries out the attempt.
+    /// Carries out the attempt, within the limit of attempts at once.
     pub(super) async fn execute(&self, request: &FetchRequest) -> FetchOutcome {
-        match self.behavior.needs_store {
-            true => self.fetch_with_lease(request).await,
-            false => self.fetch_directly(request).await,
+        let attempt = async {
+            match self.behavior.needs_store {
+                true => self.fetch_with_lease(request).await,
+                false => self.fetch_directly(request).await,
+            }
+        };
+        match &self.attempt_limit {
+            Some(limit) => limit.run(&*self.clock, attempt).await,
+            None => attempt.await,
         }
     }
 
