@@ -199,6 +199,8 @@ fn callers_without_a_key_cannot_fill_the_audit() {
     for _ in 0..500 {
         assert_eq!(server.get(&token_path(), "no-key").0, 401);
     }
+    let metrics = server.get("/metrics", "").1;
+    assert!(metrics.contains("wxsub_denials_total{api=\"v1\",reason=\"no_key\"} 500\n"), "{metrics}");
     server.token(&key);
     assert_eq!(server.stop("TERM"), Some(0));
     let lines = read(&audit);

@@ -132,7 +132,7 @@ impl RequestContext {
     /// Counts and audits a denial.
     pub(super) fn denied(&self, denial: Denial) -> Denial {
         self.state().metrics().record_denial(self.0.api, denial);
-        self.audit(|entry| entry.reason = Some(denial.as_str()));
+        self.audit(|entry| entry.reason = Some(denial));
         denial
     }
 

@@ -139,9 +139,10 @@ impl Audit {
         let Some(inner) = &self.0 else { return Ok(()) };
         let now = inner.clock.now();
         entry.at = now.wall;
-        if entry.is_keyless_denial() {
+        if entry.is_unauthenticated_denial() {
             let mut denials = inner.denials.lock().unwrap_or_else(PoisonError::into_inner);
-            if !denials.admit(entry.address, now) {
+            let client = entry.client.as_ref().map(|client| client.name.as_str());
+            if !denials.admit(entry.address, client, now) {
                 return Ok(());
             }
         }

@@ -1,5 +1,7 @@
 //! Why a request is denied.
 
+use serde::{Serialize, Serializer};
+
 /// The reason of a denial, for audit and metrics. Responses do not tell these reasons apart where that would help to guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denial {
@@ -44,5 +46,11 @@ impl Denial {
             Self::UnknownApp => "unknown_app",
             Self::UnknownToken => "unknown_token",
         }
+    }
+}
+
+impl Serialize for Denial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }

@@ -191,6 +191,34 @@ async fn denied_key_has_its_client_and_reason() {
     );
 }
 
+/// An expired key, and one from a wrong address, are worth no more lines than an unknown one.
+#[tokio::test]
+async fn key_that_does_not_work_cannot_fill_the_audit() {
+    let digest = |letter: char| ApiKeyDigest::of(&ApiKey::new(key(letter)).unwrap());
+    let clients = format!(
+        "[[clients]]\nname = \"expired\"\napps = [\"wx1\"]\nscopes = [\"token:read\"]\n\
+         keys = [{{ sha256 = \"{}\", expires = 2026-05-27 }}]\n\
+         [[clients]]\nname = \"elsewhere\"\napps = [\"wx1\"]\nscopes = [\"token:read\"]\n\
+         allowed_networks = [\"192.0.2.0/24\"]\nkey_sha256 = \"{}\"\n",
+        digest('a'),
+        digest('b')
+    );
+    let audited = AuditedServer::new("audit-useless.jsonl", &clients).await;
+    for _ in 0..100 {
+        for letter in ['a', 'b', 'z'] {
+            assert_eq!(audited.setup.get("/v1/apps/wx1/access_token", &key(letter)).await.status, 401);
+        }
+    }
+    let lines = audited.lines().await;
+    let left_out = |client: Option<&str>| {
+        let summary =
+            lines.iter().find(|line| !line["left_out"].is_null() && line["client"].as_str() == client);
+        summary.map(|line| line["left_out"].as_u64().unwrap())
+    };
+    assert_eq!(lines.len(), 3 * 20 + 3);
+    assert_eq!([None, Some("expired"), Some("elsewhere")].map(left_out), [Some(80); 3]);
+}
+
 #[tokio::test]
 async fn failed_token_request_has_its_errcode() {
     let audited = AuditedServer::new("audit-failed.jsonl", &client('a', "\"wx1\"", ALL)).await;
@@ -220,14 +248,19 @@ async fn message_that_is_cut_at_the_stop_is_maybe_sent() {
     setup.token().await;
     setup.sandbox.add_fault(SEND, 1, Fault::Hang);
     let started_at = setup.sandbox.now();
+    let posted = async || {
+        while setup.seen(SEND) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
     let stop = async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let posted = async {
-            while setup.seen(SEND) == 0 {
-                tokio::task::yield_now().await;
-            }
+        let drained = async {
+            posted().await;
+            setup.pass(5).await;
+            // The clock stands still while the line is written.
         };
-        setup.meanwhile(setup.server.serve(listener, None, posted)).await
+        tokio::join!(setup.server.serve(listener, None, posted()), drained).0
     };
     let (response, cut_messages) = futures_util::future::join(setup.send(message("oUser", 1)), stop).await;
     assert_eq!(
@@ -259,7 +292,9 @@ async fn message_without_its_client_is_finished_before_the_stop() {
         } => {}
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    assert_eq!(setup.meanwhile(setup.server.serve(listener, None, async {})).await, 0);
+    // The clock stands still while the line is written.
+    let (cut_messages, ()) = tokio::join!(setup.server.serve(listener, None, async {}), setup.pass(3));
+    assert_eq!(cut_messages, 0);
     let text = std::fs::read_to_string(path).unwrap();
     assert!(text.lines().last().unwrap().contains("\"outcome\":\"sent\""), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The rate of audit lines about callers without a known key, for each address.
+//! The rate of audit lines about callers without a key that works from their address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
 
-/// How long the lines of an address are counted together.
+/// How long the lines of a source are counted together.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Maximum number of lines of an address in a window. The summary says how many more there were.
+/// Maximum number of lines of a source in a window. The summary says how many more there were.
 const MAX_LINES: u32 = 20;
 
-/// Maximum number of addresses that are counted apart. All others are counted together.
-const MAX_ADDRESSES: usize = 1024;
+/// Maximum number of sources that are counted apart. All others are counted together.
+const MAX_SOURCES: usize = 1024;
 
 /// The line that stands for denials without lines of their own.
 #[derive(Debug, Serialize)]
@@ -22,22 +22,31 @@ pub(super) struct Summary {
     #[serde(serialize_with = "wxsub_core::rfc3339::serialize")]
     at: UnixMillis,
     outcome: &'static str,
-    #[serde(skip_serializing_if = "Source::is_unknown")]
-    address: Source,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Address::is_unknown")]
+    address: Address,
     /// How many denials have no line.
     left_out: u64,
 }
 
-/// Who was denied. The addresses of one IPv6 network of 64 bits are one source: they are usually one machine.
+/// Who was denied: an address, and the client whose key it used. So an address cannot hide the key of a client among unknown keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Source {
+    address: Address,
+    client: Option<String>,
+}
+
+/// Where a request came from. The addresses of one IPv6 network of 64 bits are one: they are usually one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Source {
+enum Address {
     V4(IpAddr),
     V6Network(Ipv6Addr),
     /// Without an address, or one too many.
     Unknown,
 }
 
-impl Source {
+impl Address {
     fn of(address: Option<IpAddr>) -> Self {
         match address {
             None => Self::Unknown,
@@ -51,7 +60,7 @@ impl Source {
     }
 }
 
-impl Serialize for Source {
+impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::V4(address) => serializer.collect_str(address),
@@ -74,10 +83,11 @@ struct Window {
 
 impl DenialLimiter {
     /// Whether this denial gets a line. Otherwise it is counted for the summary.
-    pub(super) fn admit(&mut self, address: Option<IpAddr>, now: ClockReading) -> bool {
-        let source = Source::of(address);
-        let is_full = self.0.len() >= MAX_ADDRESSES && !self.0.contains_key(&source);
-        let source = if is_full { Source::Unknown } else { source };
+    pub(super) fn admit(&mut self, address: Option<IpAddr>, client: Option<&str>, now: ClockReading) -> bool {
+        let mut source = Source { address: Address::of(address), client: client.map(str::to_owned) };
+        if self.0.len() >= MAX_SOURCES && !self.0.contains_key(&source) {
+            source = Source { address: Address::Unknown, client: None };
+        }
         let new = Window { started_at: now.mono, lines: 0, left_out: 0 };
         let window = self.0.entry(source).or_insert(new);
         let has_line = window.lines < MAX_LINES;
@@ -93,9 +103,10 @@ impl DenialLimiter {
     pub(super) fn take_summaries(&mut self, now: ClockReading, are_all_due: bool) -> Vec<Summary> {
         let is_over = |window: &Window| are_all_due || now.mono.duration_since(window.started_at) >= WINDOW;
         let over = self.0.extract_if(|_, window| is_over(window));
-        let summary = |(address, window): (Source, Window)| Summary {
+        let summary = |(Source { address, client }, window): (Source, Window)| Summary {
             at: now.wall,
             outcome: "denied",
+            client,
             address,
             left_out: window.left_out,
         };
@@ -115,7 +126,7 @@ mod tests {
     fn summary_counts_the_denials_without_a_line() {
         let mut limiter = DenialLimiter::default();
         let admitted = |limiter: &mut DenialLimiter, address: &str| {
-            (0..1000).filter(|_| limiter.admit(Some(address.parse().unwrap()), at(0))).count()
+            (0..1000).filter(|_| limiter.admit(Some(address.parse().unwrap()), None, at(0))).count()
         };
         assert_eq!(admitted(&mut limiter, "10.0.0.1"), 20);
         assert_eq!(admitted(&mut limiter, "10.0.0.2"), 20);
@@ -135,15 +146,28 @@ mod tests {
         };
         assert_eq!(summaries, [line("10.0.0.1", 980), line("10.0.0.2", 980), line("2001:db8::/64", 1980)]);
         // A new window.
-        assert!(limiter.admit(Some("10.0.0.1".parse().unwrap()), at(61)));
+        assert!(limiter.admit(Some("10.0.0.1".parse().unwrap()), None, at(61)));
         assert!(limiter.take_summaries(at(61), true).is_empty());
+    }
+
+    #[test]
+    fn key_of_a_client_is_not_hidden_among_unknown_keys() {
+        let (mut limiter, address) = (DenialLimiter::default(), Some("10.0.0.1".parse().unwrap()));
+        let mut admitted = |client| (0..1000).filter(|_| limiter.admit(address, client, at(0))).count();
+        assert_eq!((admitted(None), admitted(Some("orders"))), (20, 20));
+        let summaries = serde_json::to_string(&limiter.take_summaries(at(60), false)).unwrap();
+        assert!(
+            summaries.contains(r#""client":"orders","address":"10.0.0.1","left_out":980"#),
+            "{summaries}"
+        );
     }
 
     #[test]
     fn many_addresses_take_bounded_memory_and_lines() {
         let mut limiter = DenialLimiter::default();
-        let lines =
-            (0..100_000_u32).filter(|bits| limiter.admit(Some(IpAddr::V4((*bits).into())), at(0))).count();
+        let lines = (0..100_000_u32)
+            .filter(|bits| limiter.admit(Some(IpAddr::V4((*bits).into())), None, at(0)))
+            .count();
         assert_eq!((lines, limiter.0.len()), (1024 + 20, 1025));
         let summaries = limiter.take_summaries(at(60), false);
         assert_eq!(summaries.len(), 1);

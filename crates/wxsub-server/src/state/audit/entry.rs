@@ -8,6 +8,7 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, ErrCode, TraceId};
 
 use crate::config::ApiClient;
+use crate::state::denial::Denial;
 
 /// One audit line. It contains no secret and no openid.
 ///
@@ -29,7 +30,7 @@ pub(crate) struct Entry {
     pub(crate) outcome: &'static str,
     /// Why the client was denied.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<&'static str>,
+    pub(crate) reason: Option<Denial>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,9 +49,13 @@ impl Entry {
         self.outcome == "denied"
     }
 
-    /// Whether the caller showed neither a known key nor a known access token.
-    pub(super) fn is_keyless_denial(&self) -> bool {
-        self.is_denied() && self.client.is_none() && self.generation.is_none()
+    /// Whether the caller showed neither a key that works from its address nor a known access token.
+    pub(super) fn is_unauthenticated_denial(&self) -> bool {
+        let is_authenticated = match self.reason {
+            Some(Denial::KeyExpired | Denial::AddressNotAllowed) => false,
+            _ => self.client.is_some() || self.generation.is_some(),
+        };
+        self.is_denied() && !is_authenticated
     }
 }
 

@@ -237,18 +237,23 @@ impl Output for SlowDisk {
 }
 
 #[tokio::test]
-async fn lines_that_collect_share_one_sync() {
-    let disk = Disk::default();
-    let (permit, slow) = SlowDisk::new(&disk);
-    let (audit, _) = start(Box::new(slow), true, Arc::new(SystemClock::new()));
-    let all = futures_util::future::join_all((0..100).map(|_| record(&audit, "ok")));
-    let mut all = std::pin::pin!(all);
-    // All lines are queued now. The thread has taken some of them.
-    assert!(all.as_mut().now_or_never().is_none());
-    permit.send(()).unwrap();
-    permit.send(()).unwrap();
-    assert!(all.await.iter().all(Result::is_ok));
-    assert!(disk.0.lock().unwrap().syncs <= 2);
+async fn lines_that_wait_for_a_write_share_the_next_one() {
+    for is_required in [false, true] {
+        let disk = Disk::default();
+        let (permit, slow) = SlowDisk::new(&disk);
+        let (audit, failures) = start(Box::new(slow), is_required, Arc::new(ManualClock::new()));
+        let all = futures_util::future::join_all((0..100).map(|_| record(&audit, "ok")));
+        let mut all = std::pin::pin!(all);
+        // All lines are queued now. The thread has taken some of them.
+        assert!(all.as_mut().now_or_never().is_none());
+        // Two writes, and no third.
+        permit.send(()).unwrap();
+        permit.send(()).unwrap();
+        drop(permit);
+        assert!(all.await.iter().all(Result::is_ok));
+        assert_eq!((disk.lines().len(), failures.get()), (100, 0));
+        assert!(disk.0.lock().unwrap().syncs <= if is_required { 2 } else { 0 });
+    }
 }
 
 #[tokio::test]
