@@ -5,4 +5,5 @@ pub(crate) mod connections;
 pub(crate) mod denial;
 pub(crate) mod limit;
 pub(crate) mod metrics;
+pub(crate) mod shared;
 pub(crate) mod store;

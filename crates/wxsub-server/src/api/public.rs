@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -10,7 +11,7 @@ use utoipa::{Modify, OpenApi};
 use wxsub_api::{AppHealth, Readiness, ReadinessStatus, UnhealthyApp};
 use wxsub_proto::AppId;
 
-use super::request::{json_response, response};
+use super::request::response;
 use super::v1::{apps, messages, token};
 use crate::apps::ServerState;
 
@@ -21,6 +22,13 @@ pub(super) async fn liveness() -> &'static str {
 
 /// `GET /readyz`.
 pub(super) async fn readiness(State(state): State<Arc<ServerState>>) -> Response {
+    let computing = Arc::clone(&state);
+    let (is_ready, text) = state.readiness.get(move || current_readiness(&computing)).await;
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    response(status, "application/json", text)
+}
+
+fn current_readiness(state: &ServerState) -> (bool, Bytes) {
     let mut usable = 0;
     let mut apps = Vec::new();
     for app in state.app_statuses(&state.snapshot()) {
@@ -36,12 +44,22 @@ pub(super) async fn readiness(State(state): State<Arc<ServerState>>) -> Response
         _ if apps.is_empty() => ReadinessStatus::Ready,
         _ => ReadinessStatus::Degraded,
     };
-    let status_code = if status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json_response(status_code, "application/json", &Readiness { status, apps })
+    let text = serde_json::to_vec(&Readiness { status, apps }).unwrap_or_default();
+    (status.is_ready(), text.into())
 }
 
 /// `GET /metrics`.
 pub(super) async fn metrics(State(state): State<Arc<ServerState>>) -> Response {
+    let encoding = Arc::clone(&state);
+    match state.metrics_text.get(move || encode_metrics(&encoding)).await {
+        Some(text) => {
+            response(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+        }
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn encode_metrics(state: &ServerState) -> Option<Bytes> {
     let snapshot = state.snapshot();
     if let Some(tls) = &snapshot.tls {
         state.metrics().record_certificate(tls.valid_until);
@@ -50,12 +68,8 @@ pub(super) async fn metrics(State(state): State<Arc<ServerState>>) -> Response {
         let senders = snapshot.clients.iter().filter(|client| client.config.can_send(appid));
         senders.map(|client| client.config.name.as_str()).collect()
     };
-    match state.metrics().encode(state.app_statuses(&snapshot), senders, &state.limits_used()) {
-        Ok(body) => {
-            response(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", body)
-        }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    let encoded = state.metrics().encode(state.app_statuses(&snapshot), senders, &state.limits_used());
+    encoded.ok().map(Bytes::from)
 }
 
 /// `GET /openapi.json`: the v1 API, described by its own code.

@@ -31,13 +31,23 @@ pub(crate) struct TokenHistory {
 }
 
 struct KnownToken {
-    digest: [u8; 32],
+    digest: TokenDigest,
     generation: Generation,
 }
 
 impl std::fmt::Debug for KnownToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "KnownToken({})", self.generation)
+    }
+}
+
+/// The SHA-256 of a token.
+#[derive(Clone, Copy)]
+pub(crate) struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    pub(crate) fn of(token: &AccessToken) -> Self {
+        Self(Sha256::digest(token.expose_secret()).into())
     }
 }
 
@@ -55,17 +65,16 @@ impl TokenHistory {
         if known.front().is_some_and(|newest| newest.generation >= token.generation()) {
             return;
         }
-        let digest = Sha256::digest(token.token().expose_secret()).into();
+        let digest = TokenDigest::of(token.token());
         known.push_front(KnownToken { digest, generation: token.generation() });
         known.truncate(HISTORY_LEN);
     }
 
-    /// The generation of this token. The comparison takes constant time.
-    pub(super) fn generation_of(&self, token: &AccessToken) -> Option<Generation> {
-        let digest: [u8; 32] = Sha256::digest(token.expose_secret()).into();
+    /// The generation of the token with this digest. The comparison takes constant time.
+    pub(super) fn generation_of(&self, token: TokenDigest) -> Option<Generation> {
         let known = locked(&self.known);
         known.iter().fold(None, |found, known| {
-            if known.digest.ct_eq(&digest).into() { Some(known.generation) } else { found }
+            if known.digest.0.ct_eq(&token.0).into() { Some(known.generation) } else { found }
         })
     }
 

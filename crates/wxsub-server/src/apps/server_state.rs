@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use axum::body::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -22,6 +23,7 @@ use crate::state::audit::Audit;
 use crate::state::connections::Connections;
 use crate::state::limit::{Limit, LimitLog, LimitUse};
 use crate::state::metrics::Metrics;
+use crate::state::shared::Shared;
 
 /// Maximum number of incomplete bodies of callers without a known key.
 pub(crate) const MAX_KEYLESS_BODIES: usize = 256;
@@ -68,6 +70,10 @@ pub(crate) struct ServerState {
     sends: watch::Sender<Sends>,
     /// Apps whose state file could not be read at start.
     corrupt_apps: HashSet<AppId>,
+    /// The text of `/metrics`.
+    pub(crate) metrics_text: Shared<Option<Bytes>>,
+    /// Whether `/readyz` responds 200, and its JSON.
+    pub(crate) readiness: Shared<(bool, Bytes)>,
 }
 
 /// The sends of this process.
@@ -110,6 +116,8 @@ impl ServerState {
             cut: watch::Sender::new(false),
             sends: watch::Sender::default(),
             corrupt_apps,
+            metrics_text: Shared::default(),
+            readiness: Shared::default(),
         }
     }
 

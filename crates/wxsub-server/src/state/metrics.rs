@@ -3,7 +3,6 @@
 //! Label values come from the configuration, the routes and the table of codes. Requests cannot create more of them.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -84,7 +83,6 @@ type NoLabels = [(&'static str, &'static str); 0];
 /// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
-    encode_lock: Mutex<()>,
     expires_in: Family<AppLabels, Gauge>,
     generation: Family<AppLabels, Gauge>,
     in_doubt: Family<AppLabels, Gauge>,
@@ -127,7 +125,6 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
-            encode_lock: Mutex::default(),
             expires_in: Family::default(),
             generation: Family::default(),
             in_doubt: Family::default(),
@@ -321,15 +318,13 @@ impl Metrics {
     }
 
     /// Encodes all metrics as OpenMetrics text, with the current status of each app and limit. `senders` are the clients
-    /// that may send messages of an app.
+    /// that may send messages of an app. Only one at a time: two would mix their gauges.
     pub(crate) fn encode<'a>(
         &self,
         apps: impl Iterator<Item = AppStatus>,
         senders: impl Fn(&AppId) -> Vec<&'a str>,
         limits: &[LimitUse],
     ) -> Result<String, fmt::Error> {
-        // Two scrapes at a time would mix their gauges.
-        let _guard = self.encode_lock.lock().unwrap_or_else(PoisonError::into_inner);
         for family in
             [&self.expires_in, &self.generation, &self.in_doubt, &self.in_doubt_from, &self.store_up]
         {

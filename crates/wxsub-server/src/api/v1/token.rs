@@ -12,7 +12,7 @@ use wxsub_proto::{AccessToken, ApiError};
 
 use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::{Json, RequestContext};
-use crate::apps::{ManagedApp, ReportError, ServedToken, ServerState};
+use crate::apps::{ManagedApp, ReportError, ServedToken, ServerState, TokenDigest};
 use crate::state::audit::Action;
 
 /// A served token in the format of the v1 API. It is serialized without a copy.
@@ -110,7 +110,7 @@ pub(in crate::api) async fn report(
     ReportedToken(token): ReportedToken,
 ) -> Result<Json<TokenBody>, ProblemResponse> {
     let _permit = context.try_acquire_permit()?;
-    let refresh = app.report_invalid(&client.name, app.generation_of(&token));
+    let refresh = app.report_invalid(&client.name, app.generation_of(TokenDigest::of(&token)));
     let served = context.with_timeout(refresh).await.unwrap_or(Err(ReportError::TimedOut));
     respond(&context, &app, Action::Report, served)
 }

@@ -11,7 +11,7 @@ use wxsub_proto::{ErrCode, Message, ValidationErrorKind};
 
 use super::WeixinResponse;
 use crate::api::request::RequestContext;
-use crate::apps::{ManagedApp, SendJob, ServerState};
+use crate::apps::{ManagedApp, SendJob, ServerState, TokenDigest};
 use crate::state::audit::Unrecorded;
 use crate::state::denial::Denial;
 
@@ -43,7 +43,9 @@ impl FromRequestParts<Arc<ServerState>> for TokenHolder {
             };
             response.audited(&context)
         })?;
-        let known = |app: &Arc<ManagedApp>| Some((Arc::clone(app), app.generation_of(&token)?));
+        // Computed once, because anyone can present a token, and there may be many apps.
+        let digest = TokenDigest::of(&token);
+        let known = |app: &Arc<ManagedApp>| Some((Arc::clone(app), app.generation_of(digest)?));
         let Some((app, generation)) = context.snapshot().apps.values().find_map(known) else {
             return Err(unknown_token(&context).audited(&context));
         };
