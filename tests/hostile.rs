@@ -19,12 +19,13 @@ mod honest;
 #[path = "hostile/served.rs"]
 mod served;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use attack::{ATTACKS, Attack};
-use honest::Honest;
+use honest::{Honest, Measured};
 use served::Served;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// How long honest requests are measured before an attack, and after all its connections are open.
 const MEASURED: Duration = Duration::from_secs(5);
@@ -32,47 +33,62 @@ const MEASURED: Duration = Duration::from_secs(5);
 /// Maximum time of an attack.
 const MAX_ATTACK: Duration = Duration::from_secs(60);
 
+/// Maximum number of audit lines about denials. Each address gets 20 a minute, and the line that counts the others.
+const MAX_DENIAL_LINES: usize = 100;
+
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     let (Some("--wxsub"), Some(wxsub)) = (arguments.next().as_deref(), arguments.next()) else {
         panic!("run scripts/hostile, which passes --wxsub PATH");
     };
+    let only = arguments.next().unwrap_or_default();
     // Both ends of thousands of connections.
     let open_files = rlimit::increase_nofile_limit(1 << 16).unwrap();
     assert!(open_files > 6000, "the limit of open files is {open_files}; raise it");
     println!(
-        "| attack | honest requests | failed | p50 | p99 before | p99 during | ratio | memory before | peak |"
+        "| attack | honest reads | p50 | p99 before | p99 during | ratio | honest sends | p99 before | p99 during | ratio | memory before | peak | refused, counted |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    for attack in ATTACKS {
-        run(&wxsub, &attack).await;
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    for attack in ATTACKS.iter().filter(|attack| attack.name.contains(&only)) {
+        run(&wxsub, attack).await;
     }
 }
 
-/// Runs one attack against a server of its own.
-async fn run(wxsub: &str, attack: &Attack) {
-    let served = Served::start(wxsub).await;
-    let before = Honest::measure(&served, sleep(MEASURED)).await;
+/// Runs one attack against a server of its own. Fails if an honest request failed, or if what was refused was not counted.
+async fn run(wxsub: &str, attack: &'static Attack) {
+    let served = Arc::new(Served::start(wxsub, attack.more_apps).await);
+    let (before, ()) = Honest::measure(&served, sleep(MEASURED)).await;
     let memory = served.memory("VmRSS:");
-    let mut held = Vec::new();
-    let attacking = async {
-        // The connections that are open by then are the attack.
-        let _ = timeout(MAX_ATTACK, attack.run(&served, &mut held)).await;
-        sleep(MEASURED).await;
+    let attacking = tokio::spawn(attack.run(Arc::clone(&served), MAX_ATTACK, MEASURED));
+    let (during, responses) = Honest::measure(&served, attacking).await;
+    let responses = responses.unwrap();
+    let metrics = served.metrics().await;
+    let mut counted = format!("{responses} responses");
+    for (name, least) in attack.counted {
+        let count: u64 =
+            metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap();
+        assert!(count >= *least, "{}: {name} {count}", attack.name);
+        counted += &format!(", {} {count}", name.split('"').rev().nth(1).unwrap());
+    }
+    let (bytes, denials) = served.audit();
+    assert!(denials <= MAX_DENIAL_LINES, "{}: {denials} lines in the audit", attack.name);
+    counted += &format!(", audit {bytes} bytes, {denials} denials");
+    let columns = |before: &Measured, during: &Measured| {
+        let (quiet, busy) = (before.percentile(99), during.percentile(99));
+        format!("{quiet:.1} ms | {busy:.1} ms | {:.2}", busy / quiet)
     };
-    let during = Honest::measure(&served, attacking).await;
     println!(
-        "| {} | {} | {} | {:.1} ms | {:.1} ms | {:.1} ms | {:.2} | {:.0} MiB | {:.0} MiB |",
+        "| {} | {} | {:.1} ms | {} | {} | {} | {memory:.0} MiB | {:.0} MiB | {counted} |",
         attack.name,
-        during.durations.len(),
-        during.failed,
-        during.percentile(50),
-        before.percentile(99),
-        during.percentile(99),
-        during.percentile(99) / before.percentile(99),
-        memory,
+        during.reads.count(),
+        during.reads.percentile(50),
+        columns(&before.reads, &during.reads),
+        during.sends.count(),
+        columns(&before.sends, &during.sends),
         served.memory("VmHWM:"),
     );
-    drop(held);
+    for (kind, measured) in [("reads", &during.reads), ("sends", &during.sends)] {
+        assert_eq!(measured.failed, 0, "{}: honest {kind} failed", attack.name);
+    }
 }

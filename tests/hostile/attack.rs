@@ -1,12 +1,16 @@
-//! The attacks. Each opens connections and holds them.
+//! The attacks. Each opens connections from an address of its own, and holds them or repeats a request on each.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use futures_util::future::join_all;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
-use wxsub_sandbox::Fault;
+use tokio::time::{sleep, timeout};
 
-use super::served::Served;
+use super::served::{SILENT_APP, Served};
 
 /// Connections with the same bytes on each.
 pub(crate) struct Attack {
@@ -14,67 +18,161 @@ pub(crate) struct Attack {
     /// The address of the attacker. Honest requests come from 127.0.0.1.
     from: &'static str,
     connections: usize,
+    does: Does,
     /// What is sent on each connection. Gets the attacker's key.
     bytes: fn(&str) -> String,
+    /// How many apps the server has besides those of honest client and attacker.
+    pub(crate) more_apps: usize,
+    /// Counters of `/metrics` that show what was refused, each with the least that it counts.
+    pub(crate) counted: &'static [(&'static str, u64)],
 }
 
-pub(crate) const ATTACKS: [Attack; 7] = [
+/// What an attack does on its connections.
+enum Does {
+    /// Sends the bytes once and holds the connection.
+    Hold,
+    /// Sends the bytes again after each response.
+    Repeat,
+}
+
+use Does::{Hold, Repeat};
+
+const OF_ADDRESS: &str = "wxsub_limit_reached_total{limit=\"connections_per_address\"}";
+const BODIES: &str = "wxsub_limit_reached_total{limit=\"bodies_per_key\"}";
+const KEYLESS: &str = "wxsub_limit_reached_total{limit=\"keyless_bodies\"}";
+const IN_FLIGHT: &str = "wxsub_limit_reached_total{limit=\"in_flight_per_key\"}";
+const UNKNOWN_KEYS: &str = "wxsub_denials_total{api=\"v1\",reason=\"unknown_key\"}";
+const UNKNOWN_TOKENS: &str = "wxsub_denials_total{api=\"weixin\",reason=\"unknown_token\"}";
+
+/// An attack of 5000 idle connections.
+const BASE: Attack = Attack {
+    name: "5000 idle connections from one address",
+    from: "127.0.0.2",
+    connections: 5000,
+    does: Hold,
+    bytes: |_| String::new(),
+    more_apps: 0,
+    counted: &[(OF_ADDRESS, 5000 - 1024)],
+};
+
+/// The counts are those of the default limits: 1024 connections of an address, 512 bodies and requests in flight of a key,
+/// 256 bodies without a key.
+pub(crate) static ATTACKS: [Attack; 12] = [
+    BASE,
+    Attack { name: "5000 idle connections from the address of the honest client", from: "127.0.0.1", ..BASE },
+    Attack { name: "5000 half-sent heads", bytes: |_| "GET / HTTP/1.1\r\nX: ".to_owned(), ..BASE },
     Attack {
-        name: "5000 idle connections from one address",
-        from: "127.0.0.2",
-        connections: 5000,
-        bytes: |_| String::new(),
-    },
-    Attack {
-        name: "5000 idle connections from the address of the honest client",
-        from: "127.0.0.1",
-        connections: 5000,
-        bytes: |_| String::new(),
-    },
-    Attack {
-        name: "5000 half-sent heads",
-        from: "127.0.0.2",
-        connections: 5000,
-        bytes: |_| "GET / HTTP/1.1\r\nX: ".to_owned(),
+        name: "5000 half-sent heads of 30 KB",
+        bytes: |_| format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(30_000)),
+        ..BASE
     },
     Attack {
         name: "1030 half-sent bodies with one key",
-        from: "127.0.0.2",
         connections: 1030,
         bytes: |key| post("/v1/apps/wx1/messages", key, 60_000, &"x".repeat(30_000)),
+        counted: &[(BODIES, 1024 - 512)],
+        ..BASE
     },
     Attack {
         name: "3500 slow bodies without a key",
-        from: "127.0.0.2",
         connections: 3500,
         bytes: |_| post("/cgi-bin/stable_token", "none", 60_000, &"x".repeat(30_000)),
+        counted: &[(KEYLESS, 1024 - 256)],
+        ..BASE
     },
     Attack {
         name: "3500 small slow bodies without a key",
-        from: "127.0.0.2",
         connections: 3500,
         bytes: |_| post("/cgi-bin/stable_token", "none", 4000, "{"),
+        counted: &[(KEYLESS, 1024 - 256)],
+        ..BASE
     },
     Attack {
         name: "1030 messages with one key to a silent Weixin",
-        from: "127.0.0.2",
         connections: 1030,
-        bytes: |key| post("/v1/apps/wx1/messages", key, MESSAGE.len(), MESSAGE),
+        bytes: |key| post(&format!("/v1/apps/{SILENT_APP}/messages"), key, MESSAGE.len(), MESSAGE),
+        counted: &[(IN_FLIGHT, 1024 - 512)],
+        ..BASE
+    },
+    Attack {
+        name: "messages with one key to a silent Weixin, again and again on 1000 connections",
+        connections: 1000,
+        does: Repeat,
+        bytes: |key| post(&format!("/v1/apps/{SILENT_APP}/messages"), key, MESSAGE.len(), MESSAGE),
+        counted: &[(IN_FLIGHT, 1000)],
+        ..BASE
+    },
+    Attack {
+        name: "unknown keys on 64 connections",
+        connections: 64,
+        does: Repeat,
+        bytes: |_| get("/v1/apps/wx1/access_token", UNKNOWN_KEY),
+        counted: &[(UNKNOWN_KEYS, 1000)],
+        ..BASE
+    },
+    Attack {
+        name: "unknown access_tokens on 64 connections, 500 apps",
+        connections: 64,
+        does: Repeat,
+        bytes: |_| {
+            let token = "x".repeat(512);
+            post(
+                &format!("/cgi-bin/message/template/subscribe?access_token={token}"),
+                "",
+                MESSAGE.len(),
+                MESSAGE,
+            )
+        },
+        more_apps: 500,
+        counted: &[(UNKNOWN_TOKENS, 1000)],
+        ..BASE
+    },
+    Attack {
+        name: "/metrics on 64 connections, 500 apps",
+        connections: 64,
+        does: Repeat,
+        bytes: |_| get("/metrics", ""),
+        more_apps: 500,
+        counted: &[],
+        ..BASE
     },
 ];
 
-const MESSAGE: &str = r#"{"touser":"oUser","template_id":"T","scene":"1","title":"Parcel","data":{"content":{"value":"It is here."}}}"#;
+pub(crate) const MESSAGE: &str = r#"{"touser":"oUser","template_id":"T","scene":"1","title":"Parcel","data":{"content":{"value":"It is here."}}}"#;
 
-fn post(path: &str, key: &str, length: usize, body: &str) -> String {
+/// A key that no client has.
+const UNKNOWN_KEY: &str = "0123456789012345678901234567890123456789012";
+
+pub(crate) fn post(path: &str, key: &str, length: usize, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n{body}"
     )
 }
 
+fn get(path: &str, key: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n\r\n")
+}
+
 impl Attack {
-    /// Opens the connections and holds them. The server may close them meanwhile.
-    pub(crate) async fn run(&self, served: &Served, held: &mut Vec<TcpStream>) {
-        served.sandbox.add_fault("/cgi-bin/message/template/subscribe", 5000, Fault::Hang);
+    /// Opens the connections, then goes on for `measured`. The server may close them meanwhile. Returns the number of responses
+    /// to repeated requests.
+    pub(crate) async fn run(&self, served: Arc<Served>, max: Duration, measured: Duration) -> usize {
+        let mut held = Vec::new();
+        // The connections that are open by then are the attack.
+        let _ = timeout(max, self.open(&served, &mut held)).await;
+        let bytes = (self.bytes)(&served.keys[1]);
+        let responses = AtomicUsize::new(0);
+        match self.does {
+            Hold => sleep(measured).await,
+            Repeat => {
+                let repeated = join_all(held.iter_mut().map(|stream| repeat(stream, &bytes, &responses)));
+                let _ = timeout(measured, repeated).await;
+            }
+        }
+        responses.into_inner()
+    }
+
+    async fn open(&self, served: &Served, held: &mut Vec<TcpStream>) {
         let from: IpAddr = self.from.parse().unwrap();
         let bytes = (self.bytes)(&served.keys[1]);
         for _ in 0..self.connections {
@@ -86,4 +184,31 @@ impl Attack {
             }
         }
     }
+}
+
+/// Reads a response and sends the request again, until the server closes the connection.
+async fn repeat(stream: &mut TcpStream, bytes: &str, responses: &AtomicUsize) {
+    let mut stream = BufReader::new(stream);
+    while read_response(&mut stream).await.is_some() {
+        responses.fetch_add(1, Ordering::Relaxed);
+        if stream.write_all(bytes.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads a response to its end.
+async fn read_response(stream: &mut BufReader<&mut TcpStream>) -> Option<()> {
+    let (mut length, mut line) = (0, String::new());
+    while line != "\r\n" {
+        line.clear();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        if let Some(text) = line.strip_prefix("content-length: ") {
+            length = text.trim_end().parse().ok()?;
+        }
+    }
+    stream.read_exact(&mut vec![0; length]).await.ok()?;
+    Some(())
 }

@@ -1,4 +1,4 @@
-//! Honest requests: token reads of both APIs, each on a new connection.
+//! Honest requests: token reads of both APIs, and messages, each on a new connection.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::attack::{MESSAGE, post};
 use super::served::Served;
 
 /// Pause between two requests of a caller.
@@ -17,34 +18,53 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The measured requests.
 pub(crate) struct Honest {
+    pub(crate) reads: Measured,
+    pub(crate) sends: Measured,
+}
+
+/// Requests of one kind.
+#[derive(Default)]
+pub(crate) struct Measured {
     /// Sorted.
-    pub(crate) durations: Vec<Duration>,
-    /// Requests without status 200, or without a token.
+    durations: Vec<Duration>,
+    /// Requests without the expected response.
     pub(crate) failed: usize,
 }
 
 impl Honest {
-    /// Two callers send requests until `end` completes.
-    pub(crate) async fn measure(served: &Served, end: impl Future<Output = ()>) -> Self {
+    /// Three callers send requests until `end` completes. Returns them, and what `end` returned.
+    pub(crate) async fn measure<T>(served: &Served, end: impl Future<Output = T>) -> (Self, T) {
         let is_over = AtomicBool::new(false);
         let key = &served.keys[0];
         let read = format!(
             "GET /v1/apps/wx1/access_token HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
         );
         let body = format!("{{\"grant_type\":\"client_credential\",\"appid\":\"wx1\",\"secret\":\"{key}\"}}");
-        let length = body.len();
-        let stable = format!(
-            "POST /cgi-bin/stable_token HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        );
+        let stable = closing(&post("/cgi-bin/stable_token", "", body.len(), &body));
+        let send = closing(&post("/v1/apps/wx1/messages", key, MESSAGE.len(), MESSAGE));
         let end = async {
-            end.await;
+            let output = end.await;
             is_over.store(true, Ordering::Relaxed);
+            output
         };
-        let callers = (caller(served, &read, &is_over), caller(served, &stable, &is_over));
-        let (mut one, two, ()) = tokio::join!(callers.0, callers.1, end);
-        one.durations.extend(two.durations);
-        one.durations.sort();
-        Self { durations: one.durations, failed: one.failed + two.failed }
+        let token = ["HTTP/1.1 200", "\"access_token\""];
+        let (mut reads, more, sends, output) = tokio::join!(
+            caller(served, &read, token, &is_over),
+            caller(served, &stable, token, &is_over),
+            // There is no consent.
+            caller(served, &send, ["HTTP/1.1 422", "43101"], &is_over),
+            end
+        );
+        reads.durations.extend(more.durations);
+        reads.durations.sort();
+        reads.failed += more.failed;
+        (Self { reads, sends }, output)
+    }
+}
+
+impl Measured {
+    pub(crate) fn count(&self) -> usize {
+        self.durations.len()
     }
 
     /// In milliseconds.
@@ -54,21 +74,26 @@ impl Honest {
     }
 }
 
-async fn caller(served: &Served, request: &str, is_over: &AtomicBool) -> Honest {
-    let (mut durations, mut failed) = (Vec::new(), 0);
+fn closing(request: &str) -> String {
+    request.replacen("Host: h\r\n", "Host: h\r\nConnection: close\r\n", 1)
+}
+
+/// Sends the request again and again. A good response has both texts.
+async fn caller(served: &Served, request: &str, expected: [&str; 2], is_over: &AtomicBool) -> Measured {
+    let mut measured = Measured::default();
     while !is_over.load(Ordering::Relaxed) {
         let begun = Instant::now();
         let response = timeout(TIMEOUT, ask(served, request)).await.unwrap_or_default();
-        durations.push(begun.elapsed());
-        failed +=
-            usize::from(!response.starts_with("HTTP/1.1 200") || !response.contains("\"access_token\""));
+        measured.durations.push(begun.elapsed());
+        measured.failed += usize::from(!response.starts_with(expected[0]) || !response.contains(expected[1]));
         sleep(PAUSE).await;
     }
-    Honest { durations, failed }
+    measured.durations.sort();
+    measured
 }
 
 /// The response. Empty if the connection broke.
-async fn ask(served: &Served, request: &str) -> String {
+pub(crate) async fn ask(served: &Served, request: &str) -> String {
     let mut text = String::new();
     let Ok(mut stream) = TcpStream::connect(served.address).await else { return text };
     if stream.write_all(request.as_bytes()).await.is_ok() {

@@ -1,39 +1,62 @@
-//! A `wxsub serve`, and the sandbox that it calls.
+//! A `wxsub serve`, and the sandboxes that it calls.
 
 use std::fs;
 use std::future::pending;
 use std::io::{BufRead, BufReader};
+use std::iter::once;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
-use wxsub_sandbox::{Sandbox, http};
+use wxsub_sandbox::{Fault, Sandbox, http};
 use wxsub_server::{ApiKeyDigest, generate_api_key};
+
+use super::honest::ask;
 
 /// A server. It ends when this is dropped.
 pub(crate) struct Served {
     child: Child,
     pub(crate) address: SocketAddr,
-    pub(crate) sandbox: Sandbox,
     /// The key of the honest client, and that of the attacker.
     pub(crate) keys: [String; 2],
+    audit: NamedTempFile,
     _config: NamedTempFile,
 }
 
+/// An app whose messages get no response of Weixin.
+pub(crate) const SILENT_APP: &str = "wx2";
+
+/// Starts a sandbox with these apps. Returns its base URL.
+async fn start_weixin(sandbox: &Sandbox, apps: &[String]) -> String {
+    for app in apps {
+        sandbox.add_app(app.parse().unwrap(), "secret".parse().unwrap(), ["T".parse().unwrap()]);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
+    format!("http://{address}")
+}
+
 impl Served {
-    /// Starts it, with the default limits and an audit file.
-    pub(crate) async fn start(wxsub: &str) -> Self {
-        let sandbox = Sandbox::new();
-        sandbox.add_app("wx1".parse().unwrap(), "secret".parse().unwrap(), ["T".parse().unwrap()]);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let weixin = listener.local_addr().unwrap();
-        tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
+    /// Starts it with the default limits, an audit file, and this many more apps. Waits for its tokens.
+    pub(crate) async fn start(wxsub: &str, more_apps: usize) -> Self {
+        let apps: Vec<String> =
+            once("wx1".to_owned()).chain((0..more_apps).map(|number| format!("wx{number:016x}"))).collect();
+        let (weixin, silent) = (Sandbox::new(), Sandbox::new());
+        silent.add_fault("/cgi-bin/message/template/subscribe", 1 << 20, Fault::Hang);
+        let base = start_weixin(&weixin, &apps).await;
+        let silent_base = start_weixin(&silent, &[SILENT_APP.to_owned()]).await;
         let keys = [generate_api_key().unwrap(), generate_api_key().unwrap()];
-        let mut text = format!(
-            "listen = \"127.0.0.1:0\"\naudit = \"/dev/null\"\n[[apps]]\nappid = \"wx1\"\nsecret_env = \"APP_SECRET\"\n\
-             token_endpoint = \"token\"\napi_base = \"http://{weixin}\"\n"
-        );
+        let audit = NamedTempFile::new().unwrap();
+        let mut text = format!("listen = \"127.0.0.1:0\"\naudit = {:?}\n", audit.path());
+        let silent_app = (SILENT_APP.to_owned(), &silent_base);
+        for (app, base) in apps.into_iter().map(|app| (app, &base)).chain([silent_app]) {
+            text += &format!(
+                "[[apps]]\nappid = \"{app}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"token\"\n\
+                 api_base = \"{base}\"\n"
+            );
+        }
         for (name, key) in ["honest", "attacker"].into_iter().zip(&keys) {
             text += &format!(
                 "[[clients]]\nname = \"{name}\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
@@ -55,7 +78,19 @@ impl Served {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut base).unwrap();
         let address = base.trim_end().strip_prefix("http://").unwrap().parse().unwrap();
         let keys = keys.map(|key| key.expose_secret().to_owned());
-        Self { child, address, sandbox, keys, _config: config }
+        let served = Self { child, address, keys, audit, _config: config };
+        while served.metrics().await.lines().any(has_no_token) {}
+        served
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        ask(self, "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await
+    }
+
+    /// The bytes of the audit, and its lines about denials.
+    pub(crate) fn audit(&self) -> (usize, usize) {
+        let text = fs::read_to_string(self.audit.path()).unwrap();
+        (text.len(), text.lines().filter(|line| line.contains("\"outcome\":\"denied\"")).count())
     }
 
     /// A number of `/proc/PID/status`, in MiB.
@@ -64,6 +99,11 @@ impl Served {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
     }
+}
+
+/// Whether this line of the metrics is about an app without a token.
+fn has_no_token(line: &str) -> bool {
+    line.starts_with("wxsub_token_generation{") && line.ends_with(" 0")
 }
 
 impl Drop for Served {
