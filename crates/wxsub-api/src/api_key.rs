@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use wxsub_proto::ValidationError;
+use wxsub_proto::{LocalizedText, ValidationError};
 use zeroize::Zeroizing;
 
 /// The key that authenticates a client to a control server: 43 characters of `[A-Za-z0-9]`. `Debug` redacts it, and
@@ -23,9 +23,13 @@ impl ApiKey {
         let text = Zeroizing::new(text.into());
         match text.len() == Self::LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             true => Ok(Self(text)),
-            false => {
-                Err(ValidationError::invalid_format("key", "43 letters and digits, as the server made it"))
-            }
+            false => Err(ValidationError::invalid_format(
+                "key",
+                LocalizedText::new(
+                    "43 letters and digits, as the server made it",
+                    "是服务器生成的 43 位字母和数字",
+                ),
+            )),
         }
     }
 

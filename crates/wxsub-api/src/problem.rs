@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use wxsub_proto::{ErrCode, Message, Remedy, TraceId};
+use wxsub_proto::{ErrCode, LocalizedText, Message, Remedy, TraceId};
 
 use crate::send_result::{SendResult, SendStatus, read_trace_id};
 
@@ -157,6 +157,29 @@ impl ProblemKind {
             Self::MaybeSent => (504, "Maybe sent", Remedy::Investigate),
             Self::Unknown => (500, "Unknown problem", Remedy::Investigate),
         }
+    }
+
+    /// Returns the kind in words, in every language.
+    pub fn localized(self) -> LocalizedText {
+        let chinese = match self {
+            Self::Unauthorized => "没有密钥，或密钥无效",
+            Self::Forbidden => "没有权限",
+            Self::NotFound => "没有该应用或该接口",
+            Self::MethodNotAllowed => "请求方法不对",
+            Self::NotJson => "请求体不是 JSON",
+            Self::Incomplete => "请求不完整",
+            Self::TooLarge => "请求体过大",
+            Self::Invalid => "参数有误",
+            Self::RateLimited => "请求过于频繁",
+            Self::Overloaded => "服务器过载",
+            Self::AuditUnavailable => "无法记录审计日志",
+            Self::NoToken => "没有可用的 access_token",
+            Self::Refused => "被微信拒绝",
+            Self::NotSent => "消息没有发出",
+            Self::MaybeSent => "消息可能已发出",
+            Self::Unknown => "未知问题",
+        };
+        LocalizedText::new(self.facts().1, chinese)
     }
 
     /// Returns the remedy that follows from the kind alone.

@@ -16,6 +16,7 @@ use wxsub_server::ignored_proxy;
 use crate::console;
 use crate::environment::{self, ALLOW_HTTP, API_BASE, APPID, CA_FILE, PROXY, SERVER, TOKEN_ENDPOINT};
 use crate::error::{CliError, UsageErrors};
+use crate::language::{localized, shown};
 
 /// Backend for messages and access tokens.
 pub(crate) enum Backend {
@@ -79,9 +80,10 @@ impl DirectConfig {
     /// Warns that a fetch from `/cgi-bin/token` invalidates the token of other processes.
     pub(crate) fn warn_before_fetch(&self) {
         if self.endpoint == TokenEndpoint::Token {
-            console::warning(format_args!(
+            console::warning(localized!(
                 "a fetch from /cgi-bin/token invalidates the access token that other processes of this app use; \
-                 {TOKEN_ENDPOINT}=stable_token avoids this"
+                 {TOKEN_ENDPOINT}=stable_token avoids this",
+                "从 /cgi-bin/token 获取会使该应用其他进程正在使用的 access_token 失效；设置 {TOKEN_ENDPOINT}=stable_token 可以避免"
             ));
         }
     }
@@ -95,7 +97,10 @@ pub(crate) fn appid(flag: Option<&str>, usage: &mut UsageErrors) -> Option<AppId
     match environment::value(APPID, usage) {
         Some(appid) => usage.optional(APPID, Some(&appid)),
         None => {
-            usage.add("--appid", format_args!("is missing; give it, or set {APPID}"));
+            usage.add(
+                "--appid",
+                localized!("is missing; give it, or set {APPID}", "未填写；请填写，或设置 {APPID}"),
+            );
             None
         }
     }
@@ -107,7 +112,8 @@ fn endpoint(usage: &mut UsageErrors) -> Option<TokenEndpoint> {
     };
     let found = TokenEndpoint::ALL.iter().copied().find(|endpoint| endpoint.as_str() == name);
     if found.is_none() {
-        usage.add(TOKEN_ENDPOINT, "must be stable_token or token");
+        usage
+            .add(TOKEN_ENDPOINT, localized!("must be stable_token or token", "必须是 stable_token 或 token"));
     }
     found
 }
@@ -137,8 +143,9 @@ fn read_base(
 ) -> Option<BaseUrl> {
     match BaseUrl::new(text) {
         Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && allow_http => {
-            console::warning(format_args!(
-                "{variable} is plain http:// to another machine ({ALLOW_HTTP}=1): secrets are sent unencrypted"
+            console::warning(localized!(
+                "{variable} is plain http:// to another machine ({ALLOW_HTTP}=1): secrets are sent unencrypted",
+                "{variable} 以 http:// 访问其他机器（{ALLOW_HTTP}=1）：密钥会明文传输"
             ));
             usage.collect(variable, BaseUrl::insecure(text))
         }
@@ -151,7 +158,7 @@ fn allows_http(usage: &mut UsageErrors) -> Option<bool> {
         None | Some("0") => Some(false),
         Some("1") => Some(true),
         Some(_) => {
-            usage.add(ALLOW_HTTP, "must be 1, or unset");
+            usage.add(ALLOW_HTTP, localized!("must be 1, or unset", "必须是 1，或不设置"));
             None
         }
     }
@@ -200,7 +207,13 @@ impl ServerAccess {
         environment::reject_secret(usage);
         let key = environment::key(usage);
         if environment::value(SERVER, usage).is_none() {
-            usage.add(SERVER, "is not set; set it to the base URL of the control server, or unset the key");
+            usage.add(
+                SERVER,
+                localized!(
+                    "is not set; set it to the base URL of the control server, or unset the key",
+                    "没有设置；请设为中控服务器的地址，或取消设置密钥"
+                ),
+            );
             return None;
         }
         let base = base(SERVER, "", usage)?;
@@ -223,29 +236,31 @@ fn open_transport(
         && let Some((base, name)) =
             bases.iter().find_map(|base| Some((base, ignored_proxy(base, environment::value_lossy)?)))
     {
-        console::warning(format_args!(
-            "the proxy in {name} is not used; set {PROXY} to use it, or add {} to NO_PROXY",
-            base.host()
+        let host = base.host();
+        console::warning(localized!(
+            "the proxy in {name} is not used; set {PROXY} to use it, or add {host} to NO_PROXY",
+            "{name} 中的代理没有使用；要使用请设置 {PROXY}，否则请把 {host} 加入 NO_PROXY"
         ));
     }
     let mut builder = HyperTransport::builder().limits(limits).roots(roots(bases, proxy.is_some(), usage)?);
     if let Some(url) = proxy {
-        builder = builder.proxy(&url).map_err(|error| usage.add(PROXY, error)).ok()?;
+        builder = builder.proxy(&url).map_err(|error| usage.add(PROXY, shown(&error.localized()))).ok()?;
     }
     match builder.build() {
         Ok(transport) => Some(Arc::new(transport)),
         Err(BuildError::Tls(TlsConfigError::NoSystemRoots(why))) => {
             usage.add(
                 CA_FILE,
-                format_args!(
+                localized!(
                     "is not set, and this machine has no certificate authorities ({why}); install the \
-                     ca-certificates package, or set it to the path of a PEM file"
+                     ca-certificates package, or set it to the path of a PEM file",
+                    "没有设置，而本机没有 CA 证书（{why}）；请安装 ca-certificates 软件包，或设为 PEM 文件的路径"
                 ),
             );
             None
         }
         Err(error) => {
-            usage.add(CA_FILE, error);
+            usage.add(CA_FILE, shown(&error.localized()));
             None
         }
     }
@@ -255,7 +270,7 @@ fn roots(bases: &BaseUrls, uses_proxy: bool, usage: &mut UsageErrors) -> Option<
     match environment::value(CA_FILE, usage) {
         Some(path) => fs::read(path)
             .map(Roots::Pem)
-            .map_err(|error| usage.add(CA_FILE, format_args!("names a file that cannot be read: {error}")))
+            .map_err(|error| usage.add(CA_FILE, environment::unreadable_file(&error)))
             .ok(),
         // No certificate is checked, so the machine needs no certificate authorities.
         None if bases.iter().all(|base| base.as_str().starts_with("http://")) && !uses_proxy => {

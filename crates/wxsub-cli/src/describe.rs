@@ -8,11 +8,11 @@ use wxsub_proto::{ApiError, Operation, Remedy};
 
 use crate::diagnosis::Diagnosis;
 use crate::error::{CliError, ExitStatus};
-use crate::language::{self, advice, localized};
+use crate::language::{advice, localized, shown};
 
 /// Describes a failed send.
 pub(crate) fn describe_send_error(error: &SendError) -> String {
-    let text = error.to_string();
+    let text = shown(&error.localized());
     match (error.api_error(), error.delivery()) {
         (Some(api_error), _) => text + &meaning_and_advice(api_error, error.operation()),
         (None, Delivery::NotSent) => text + &safe_retry(error.remedy()),
@@ -23,7 +23,7 @@ pub(crate) fn describe_send_error(error: &SendError) -> String {
 
 /// Describes a failed token call.
 pub(crate) fn describe_token_error(error: &TokenError) -> String {
-    let text = error.to_string();
+    let text = shown(&error.localized());
     match error.api_error() {
         Some(api_error) => text + &meaning_and_advice(api_error, Operation::FetchToken),
         None => text + &safe_retry(error.remedy()),
@@ -43,12 +43,22 @@ pub(crate) fn server_error(error: &ControlServerError, lost: ExitStatus) -> CliE
     }
     let Diagnosis { exit, cause, to_do, .. } = Diagnosis::of_server_error(error, lost);
     let retry = match error {
-        ControlServerError::NotReached(_) => localized!("; it is safe to try again", "；可以放心重试"),
+        ControlServerError::NotReached(error) if !error.is_config_error() => {
+            localized!("; it is safe to try again", "；可以放心重试")
+        }
         _ => String::new(),
     };
     CliError::new(
         exit,
         localized!("{cause}{retry}; what to do: {to_do}", "{cause}{retry}；处理建议：{to_do}"),
+    )
+}
+
+/// Why `--fetch` is refused with a control server.
+pub(crate) fn no_fetch_with_server() -> String {
+    localized!(
+        "cannot be used with a control server, which fetches tokens itself",
+        "不能与中控服务器一起使用；中控服务器自己获取 access_token"
     )
 }
 
@@ -72,8 +82,7 @@ fn safe_retry(remedy: Remedy) -> String {
 
 fn meaning_and_advice(api_error: &ApiError, operation: Operation) -> String {
     let code = api_error.errcode();
-    let (meaning, advice) =
-        (code.meaning(operation).in_language(language::current()), advice(code.remedy(operation)));
+    let (meaning, advice) = (shown(&code.meaning(operation)), advice(code.remedy(operation)));
     let mut text =
         localized!("; this means: {meaning}; what to do: {advice}", "；含义：{meaning}；处理建议：{advice}");
     if let Some(address) = api_error.blocked_ip() {

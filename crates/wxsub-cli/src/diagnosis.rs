@@ -3,13 +3,14 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 
-use wxsub_api::{AppError, AppStatus, StoreProblem};
+use wxsub_api::{AppError, AppStatus, ProblemKind, StoreProblem};
 use wxsub_client::ControlServerError;
+use wxsub_core::store::StoreErrorKind;
 use wxsub_proto::{ApiError, AppId, ErrCode, Operation, Remedy, TraceId};
 
-use crate::environment::{APPID, SERVER};
+use crate::environment::{APPID, CA_FILE, KEY, SERVER};
 use crate::error::ExitStatus;
-use crate::language::{self, advice, localized};
+use crate::language::{advice, localized, shown};
 
 /// Cause and remedy of a problem.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Diagnosis {
         secret: SecretPlace,
     ) -> Self {
         let (code, ip) = (refusal.errcode(), refusal.blocked_ip());
-        let meaning = code.meaning(operation).in_language(language::current());
+        let meaning = shown(&code.meaning(operation));
         let cause = match (ip, secret) {
             (Some(ip), SecretPlace::Variable(_)) => {
                 localized!(
@@ -104,24 +105,30 @@ impl Diagnosis {
                 ),
             ));
         }
-        if let Some(StoreProblem { kind, text, remedy, .. }) = &app.store {
-            problems.push(Self::new(
-                ExitStatus::NotSent,
-                *remedy,
-                localized!("the token store failed: {text}", "access_token 存储出错：{text}"),
-                match &**kind {
-                    "unreachable" | "failed" => localized!(
-                        "check the disk of state_dir, or Redis and the network to it",
-                        "请检查 state_dir 所在磁盘，或 Redis 及其网络"
-                    ),
-                    kind => localized!(
-                        "read about {kind} in docs/cluster.md, What Redis says",
-                        "{kind} 的含义和处理方法见 docs/zh-CN/cluster.md"
-                    ),
-                },
-            ));
-        }
+        problems.extend(app.store.as_ref().map(Self::of_store));
         problems
+    }
+
+    fn of_store(problem: &StoreProblem) -> Self {
+        let StoreProblem { kind, text, remedy, .. } = problem;
+        let known = StoreErrorKind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let (cause, to_do) = match known {
+            Some(kind) => {
+                // The text is made of the kind, the cause and the advice.
+                let cause = text.strip_prefix(&format!("{kind}: ")).unwrap_or(text);
+                let cause = cause.strip_suffix(&format!("; {}", kind.advice())).unwrap_or(cause);
+                let (kind, advice) = (shown(&kind.localized()), shown(&kind.advice()));
+                (localized!("{kind}: {cause}", "{kind}：{cause}"), advice.to_owned())
+            }
+            None => (
+                localized!("the token store failed: {text}", "access_token 存储出错：{text}"),
+                localized!(
+                    "check the disk of state_dir, or Redis and the network to it",
+                    "请检查 state_dir 所在磁盘，或 Redis 及其网络"
+                ),
+            ),
+        };
+        Self::new(ExitStatus::NotSent, *remedy, cause, to_do)
     }
 
     fn of_app_error(appid: &AppId, error: &AppError) -> Self {
@@ -145,22 +152,45 @@ impl Diagnosis {
 
     /// The diagnosis of a failed call of a control server. `lost` is the exit status if the call may have taken effect.
     pub(crate) fn of_server_error(error: &ControlServerError, lost: ExitStatus) -> Self {
-        let advice = advice(error.remedy());
-        match error {
-            ControlServerError::InvalidResponse { .. } => Self::new(
-                lost,
-                error.remedy(),
-                localized!("invalid response", "响应无效"),
-                localized!(
-                    "check that {SERVER} is the base URL of a control server",
-                    "请检查 {SERVER} 是否为中控服务器的地址"
-                ),
+        let exit = match error {
+            ControlServerError::NotReached(_) | ControlServerError::Problem { .. } => ExitStatus::NotSent,
+            _ => lost,
+        };
+        Self::new(exit, error.remedy(), shown(&error.localized()), advise_about_server(error))
+    }
+}
+
+/// What to do about a failed call of a control server.
+fn advise_about_server(error: &ControlServerError) -> String {
+    match error {
+        ControlServerError::InvalidResponse { .. } => localized!(
+            "check that {SERVER} is the base URL of a control server",
+            "请检查 {SERVER} 是否为中控服务器的地址"
+        ),
+        ControlServerError::NotReached(error) if error.is_config_error() => localized!(
+            "check {SERVER}; put the certificate authority of the server into {CA_FILE}; check the end of the server's certificate, and this machine's clock",
+            "请检查 {SERVER}；把签发该服务器证书的 CA 证书写入 {CA_FILE} 指定的文件；检查服务器证书是否过期，以及本机时间"
+        ),
+        ControlServerError::NotReached(_) => localized!(
+            "check that the server runs, {SERVER}, and the network to it; then try again",
+            "请检查服务器是否在运行、{SERVER} 是否正确、到服务器的网络是否正常，然后重试"
+        ),
+        ControlServerError::Problem { problem: Some(problem), .. } => match problem.kind {
+            ProblemKind::Unauthorized => localized!(
+                "check {KEY}; the server may have a newer key of this client, or may not allow this address (its audit log says)",
+                "请检查 {KEY}；该客户端的密钥可能已更换，或服务器不允许本机地址访问（见审计日志）"
             ),
-            ControlServerError::NotReached(_) | ControlServerError::Problem { .. } => {
-                Self::new(ExitStatus::NotSent, error.remedy(), error, advice)
-            }
-            _ => Self::new(lost, error.remedy(), error, advice),
-        }
+            ProblemKind::Forbidden => localized!(
+                "add the scope and the app to this client in the configuration of the server, and reload the server",
+                "请在中控服务器配置中为该客户端添加相应的 scope 和应用，然后重新加载配置"
+            ),
+            ProblemKind::NotFound => localized!(
+                "check the AppID, and {SERVER}; a proxy in front of the server must forward /v1/",
+                "请检查 AppID 和 {SERVER}；中控服务器前面的代理必须转发 /v1/"
+            ),
+            _ => advice(error.remedy()).to_owned(),
+        },
+        _ => advice(error.remedy()).to_owned(),
     }
 }
 

@@ -8,6 +8,7 @@ use wxsub_proto::{AppSecret, ValidationError};
 use wxsub_server::SecretFile;
 
 use crate::error::UsageErrors;
+use crate::language::localized;
 
 /// AppID, unless `--appid` is given.
 pub(crate) const APPID: &str = "WXSUB_APPID";
@@ -45,7 +46,7 @@ pub(crate) fn value(name: &str, usage: &mut UsageErrors) -> Option<String> {
     match read(name) {
         Ok(value) => value,
         Err(NotUnicode) => {
-            usage.add(name, "must be UTF-8 text");
+            usage.add(name, localized!("must be UTF-8 text", "必须是 UTF-8 文本"));
             None
         }
     }
@@ -58,15 +59,20 @@ pub(crate) fn value_lossy(name: &str) -> Option<String> {
 
 /// Reads the AppSecret from its variable or its file.
 pub(crate) fn secret(usage: &mut UsageErrors) -> Option<AppSecret> {
-    let missing =
-        "is not set; set it to the AppSecret, or set WXSUB_SECRET_FILE to the path of a file with it";
-    one_of(SECRET, SECRET_FILE, missing, AppSecret::new, usage)
+    let missing = localized!(
+        "is not set; set it to the AppSecret, or set WXSUB_SECRET_FILE to the path of a file with it",
+        "没有设置；请设为 AppSecret，或把 WXSUB_SECRET_FILE 设为存放 AppSecret 的文件路径"
+    );
+    one_of(SECRET, SECRET_FILE, &missing, AppSecret::new, usage)
 }
 
 /// Reads the client key for the control server from its variable or its file.
 pub(crate) fn key(usage: &mut UsageErrors) -> Option<ApiKey> {
-    let missing = "is not set; set it to the client key, or set WXSUB_KEY_FILE to the path of a file with it";
-    one_of(KEY, KEY_FILE, missing, ApiKey::new, usage)
+    let missing = localized!(
+        "is not set; set it to the client key, or set WXSUB_KEY_FILE to the path of a file with it",
+        "没有设置；请设为客户端密钥，或把 WXSUB_KEY_FILE 设为存放密钥的文件路径"
+    );
+    one_of(KEY, KEY_FILE, &missing, ApiKey::new, usage)
 }
 
 /// Whether a variable for a control server is set.
@@ -79,7 +85,10 @@ pub(crate) fn reject_secret(usage: &mut UsageErrors) {
     for name in [SECRET, SECRET_FILE].into_iter().filter(|name| !matches!(read(name), Ok(None))) {
         usage.add(
             name,
-            "is set together with variables of a control server, which needs no AppSecret; unset one of them",
+            localized!(
+                "is set together with variables of a control server, which needs no AppSecret; unset one of them",
+                "与中控服务器的变量同时设置，而使用中控服务器不需要 AppSecret；请取消其中一个"
+            ),
         );
     }
 }
@@ -93,13 +102,19 @@ fn one_of<T>(
 ) -> Option<T> {
     match (value(variable, usage), value(file_variable, usage)) {
         (Some(_), Some(_)) => {
-            usage.add(variable, format_args!("is set together with {file_variable}; unset one of them"));
+            usage.add(
+                variable,
+                localized!(
+                    "is set together with {file_variable}; unset one of them",
+                    "与 {file_variable} 同时设置；请取消其中一个"
+                ),
+            );
             None
         }
         (Some(secret), None) => usage.collect(variable, make(secret)),
         (None, Some(path)) => {
             let file = SecretFile::read(Path::new(&path)).map_err(|error| {
-                usage.add(file_variable, format_args!("names a file that cannot be read: {error}"));
+                usage.add(file_variable, unreadable_file(&error));
             });
             usage.collect(file_variable, make(std::mem::take(&mut *file.ok()?.text)))
         }
@@ -108,6 +123,11 @@ fn one_of<T>(
             None
         }
     }
+}
+
+/// What to say of a variable that names an unreadable file.
+pub(crate) fn unreadable_file(error: &std::io::Error) -> String {
+    localized!("names a file that cannot be read: {error}", "指定的文件无法读取：{error}")
 }
 
 struct NotUnicode;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use wxsub_api::SendStatus;
 use wxsub_proto::{ValidationError, ValidationErrorKind};
 
-use crate::console;
+use crate::{console, language};
 
 /// Error of a command: messages of one line each, and the exit status.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl UsageErrors {
 
     /// Returns the value, or adds its error as a problem.
     pub(crate) fn collect<T>(&mut self, name: &str, result: Result<T, ValidationError>) -> Option<T> {
-        result.map_err(|invalid| self.add(name, invalid.rule())).ok()
+        result.map_err(|invalid| self.add(name, language::shown(&invalid.rule().localized()))).ok()
     }
 
     /// Parses a required value.
@@ -102,7 +102,7 @@ impl UsageErrors {
         T: FromStr<Err = ValidationError>,
     {
         if text.is_none() {
-            self.add(name, ValidationErrorKind::Missing);
+            self.add(name, language::shown(&ValidationErrorKind::Missing.localized()));
         }
         self.optional(name, text)
     }

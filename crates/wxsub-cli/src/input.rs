@@ -7,9 +7,10 @@ use std::path::Path;
 use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Map, Value};
 use wxsub_proto::message::MessageDraft;
-use wxsub_proto::{ValidationError, ValidationErrorKind};
+use wxsub_proto::{LocalizedText, ValidationError, ValidationErrorKind};
 
 use crate::error::{CliError, ExitStatus};
+use crate::language::localized;
 
 /// An open input.
 pub(crate) struct Input {
@@ -45,14 +46,16 @@ impl Input {
 
 /// The error for an input that cannot be read.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> CliError {
-    CliError::new(ExitStatus::Usage, format_args!("{} cannot be read: {error}", path.display()))
+    let path = path.display();
+    CliError::new(ExitStatus::Usage, localized!("{path} cannot be read: {error}", "{path} 无法读取：{error}"))
 }
 
 /// Maximum length of a line, in bytes. No valid message is longer.
 pub(crate) const MAX_LINE_BYTES: usize = 65_536;
 
-const LINE_TOO_LONG: ValidationErrorKind =
-    ValidationErrorKind::InvalidFormat { expected: "a line of at most 65536 bytes" };
+const LINE_TOO_LONG: ValidationErrorKind = ValidationErrorKind::InvalidFormat {
+    expected: LocalizedText::new("a line of at most 65536 bytes", "是不超过 65536 字节的一行"),
+};
 
 /// A line that is not blank.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,9 +4,11 @@ use std::future::pending;
 use std::io;
 
 use tokio::sync::watch;
+use wxsub_proto::LocalizedText;
 
 use crate::console;
 use crate::error::CliError;
+use crate::language::{localized, shown};
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -28,18 +30,19 @@ impl Interrupt {
     /// # Errors
     ///
     /// If the signal handlers cannot be installed.
-    pub(crate) fn listen(note: Option<&'static str>) -> Result<Self, CliError> {
+    pub(crate) fn listen(note: Option<LocalizedText>) -> Result<Self, CliError> {
         Self::count(note, StopSignals::new())
     }
 
     /// Like [`listen`](Self::listen), and counts SIGHUP too, unless it is ignored as under nohup.
-    pub(crate) fn listen_with_hangup(note: Option<&'static str>) -> Result<Self, CliError> {
+    pub(crate) fn listen_with_hangup(note: Option<LocalizedText>) -> Result<Self, CliError> {
         Self::count(note, StopSignals::new().and_then(StopSignals::with_hangup))
     }
 
-    fn count(note: Option<&'static str>, signals: io::Result<StopSignals>) -> Result<Self, CliError> {
-        let cannot =
-            |error: io::Error| CliError::unexpected(format_args!("signals cannot be handled: {error}"));
+    fn count(note: Option<LocalizedText>, signals: io::Result<StopSignals>) -> Result<Self, CliError> {
+        let cannot = |error: io::Error| {
+            CliError::unexpected(localized!("signals cannot be handled: {error}", "无法处理信号：{error}"))
+        };
         let mut signals = signals.map_err(cannot)?;
         let (sender, receiver) = watch::channel(Received::default());
         tokio::spawn(async move {
@@ -51,7 +54,7 @@ impl Interrupt {
                     received.is_noting = text.is_some();
                 });
                 if let Some(text) = text {
-                    console::note(text);
+                    console::note(shown(&text));
                     sender.send_modify(|received| received.is_noting = false);
                 }
             }

@@ -3,8 +3,7 @@
 use std::sync::OnceLock;
 
 use clap::ValueEnum;
-use wxsub_proto::Remedy;
-use wxsub_proto::errcode::Language;
+use wxsub_proto::{Language, LocalizedText, Remedy};
 
 use crate::environment;
 
@@ -35,9 +34,14 @@ pub(crate) fn current() -> Language {
     CURRENT.get().copied().unwrap_or_default()
 }
 
+/// A text in the language of this process.
+pub(crate) fn shown<T: Clone>(text: &LocalizedText<T>) -> T {
+    text.in_language(current())
+}
+
 /// What to do, in the language of this process.
 pub(crate) fn advice(remedy: Remedy) -> &'static str {
-    remedy.advice().in_language(current())
+    shown(&remedy.advice())
 }
 
 /// The language of the locale. The first variable that is set decides, as in POSIX.
@@ -53,7 +57,7 @@ fn of_locale(variable: impl Fn(&str) -> Option<String>) -> Language {
 macro_rules! localized {
     ($english:literal, $chinese:literal) => {
         match $crate::language::current() {
-            wxsub_proto::errcode::Language::Chinese => format!($chinese),
+            wxsub_proto::Language::Chinese => format!($chinese),
             _ => format!($english),
         }
     };

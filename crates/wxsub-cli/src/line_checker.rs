@@ -6,7 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 use serde_json::Value;
 use wxsub_api::SendResult;
 use wxsub_proto::message::MessageDraft;
-use wxsub_proto::{ErrorCollector, Grant, Message, ValidationError, ValidationErrorKind, ValidationErrors};
+use wxsub_proto::{
+    ErrorCollector, Grant, LocalizedText, Message, ValidationError, ValidationErrorKind, ValidationErrors,
+};
 
 use crate::input::Line;
 
@@ -85,7 +87,10 @@ fn check_id(id: &Value) -> Result<(), ValidationError> {
         Value::String(_) => Ok(()),
         // Other numbers would lose digits.
         Value::Number(number) if number.is_i64() || number.is_u64() => Ok(()),
-        _ => Err(ValidationError::invalid_format(ID, "text or a whole number of at most 64 bits")),
+        _ => Err(ValidationError::invalid_format(
+            ID,
+            LocalizedText::new("text or a whole number of at most 64 bits", "是文本，或不超过 64 位的整数"),
+        )),
     }
 }
 

@@ -5,6 +5,7 @@ use tracing_subscriber::EnvFilter;
 use crate::console::StderrWriter;
 use crate::environment;
 use crate::error::{CliError, UsageErrors};
+use crate::language::localized;
 
 /// Whether `WXSUB_LOG_FORMAT` asks for JSON.
 pub(crate) fn is_json() -> bool {
@@ -22,7 +23,7 @@ pub(crate) fn start(default_directives: &str) -> Result<(), CliError> {
         environment::value(environment::LOG_FORMAT, &mut usage).as_deref(),
         None | Some("text" | "json")
     ) {
-        usage.add(environment::LOG_FORMAT, "must be text or json");
+        usage.add(environment::LOG_FORMAT, localized!("must be text or json", "必须是 text 或 json"));
     }
     let directives = environment::value_lossy(environment::RUST_LOG);
     let filter = EnvFilter::builder().parse_lossy(directives.as_deref().unwrap_or(default_directives));

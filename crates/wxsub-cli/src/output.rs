@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, ErrorKind, Stdout, Write, stdout};
 use serde::Serialize;
 
 use crate::error::{CliError, ExitStatus};
+use crate::language::localized;
 
 /// Standard output.
 ///
@@ -49,7 +50,10 @@ impl Output {
         self.flush();
         match &self.broken {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-                let failed = CliError::unexpected(format_args!("standard output cannot be written: {error}"));
+                let failed = CliError::unexpected(localized!(
+                    "standard output cannot be written: {error}",
+                    "无法写入标准输出：{error}"
+                ));
                 exit.max(failed.report())
             }
             _ => exit,

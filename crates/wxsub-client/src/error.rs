@@ -8,7 +8,7 @@ use wxsub_core::token::TokenErrorKind;
 use wxsub_core::transport::{RequestState, TransportError};
 use wxsub_proto::codec::RawResponse;
 use wxsub_proto::redact::sanitize_line;
-use wxsub_proto::{ApiError, Remedy};
+use wxsub_proto::{ApiError, Language, LocalizedText, Remedy};
 
 /// Maximum length of the server's error text, in characters.
 const MAX_DETAIL_CHARS: usize = 300;
@@ -42,6 +42,26 @@ pub enum ControlServerError {
         /// The delay that the server asked for.
         retry_after: Option<Duration>,
     },
+}
+
+impl ControlServerError {
+    /// Returns the error in every language. The server's own text stays English.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let in_chinese = |error: &TransportError| error.localized().in_language(Language::Chinese);
+        let chinese = match self {
+            Self::NotReached(error) => format!("无法连接中控服务器：{}", in_chinese(error)),
+            Self::ResponseLost(error) => format!("中控服务器的响应丢失：{}", in_chinese(error)),
+            Self::Timeout => "中控服务器没有按时响应".to_owned(),
+            Self::InvalidResponse { .. } => "中控服务器的响应无效；请检查该地址是否为中控服务器".to_owned(),
+            Self::Problem { status, problem, .. } => {
+                let kind = problem.as_ref().map(|problem| problem.kind.localized());
+                let kind = kind.map(|kind| format!("：{}", kind.in_language(Language::Chinese)));
+                let detail = detail(problem.as_deref());
+                format!("中控服务器返回状态码 {status}{}{detail}", kind.unwrap_or_default())
+            }
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
 }
 
 /// Returns the server's error text on one line.

@@ -14,7 +14,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use tracing::warn;
 use wxsub_proto::{
-    AppId, ConsentCallback, ConsentRequest, Grant, Reserved, Scene, TemplateId, ValidationError,
+    AppId, ConsentCallback, ConsentRequest, Grant, LocalizedText, Reserved, Scene, TemplateId,
+    ValidationError,
 };
 use zeroize::Zeroizing;
 
@@ -103,6 +104,16 @@ impl VerifiedConsent {
     "consent callback rejected: it does not belong to a valid request of this session; ask the user again"
 )]
 pub struct VerificationError;
+
+impl VerificationError {
+    /// Returns the error in every language.
+    pub fn localized(self) -> LocalizedText<String> {
+        LocalizedText::new(
+            self.to_string(),
+            "授权回调被拒绝：它不属于本次会话的有效请求；请让用户重新授权".to_owned(),
+        )
+    }
+}
 
 /// The system's random number generator failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -211,7 +222,10 @@ impl SigningKey {
     /// [`ValidationError`] if it is shorter than [`MIN`](Self::MIN).
     pub fn new(key: &[u8]) -> Result<Self, ValidationError> {
         if key.len() < Self::MIN {
-            return Err(ValidationError::invalid_format("signing_key", "at least 16 random bytes"));
+            return Err(ValidationError::invalid_format(
+                "signing_key",
+                LocalizedText::new("at least 16 random bytes", "是至少 16 个随机字节"),
+            ));
         }
         Ok(Self(Zeroizing::new(key.to_vec())))
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use wxsub_proto::codec::DecodeError;
-use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId, named_enum};
+use wxsub_proto::{ApiError, ErrCode, Language, LocalizedText, Operation, Remedy, TraceId, named_enum};
 
 use crate::clock::UnixMillis;
 use crate::quota::quota_delay;
@@ -48,6 +48,30 @@ pub(crate) enum Cause {
     SendTimeout,
     #[error("{text}: the send was stopped", text = outcome(*.0))]
     Stopped(RequestState),
+}
+
+impl Cause {
+    /// The cause in every language.
+    fn localized(&self) -> LocalizedText<String> {
+        let (not_sent, maybe_sent) = ("消息没有发出", "消息可能已发出，确认之前不要重发");
+        let outcome = |stage| match stage {
+            RequestState::NotSent => not_sent,
+            RequestState::MaybeSent => maybe_sent,
+        };
+        let in_chinese = |text: LocalizedText<String>| text.in_language(Language::Chinese);
+        let chinese = match self {
+            Self::Token(error) => format!("{}；{not_sent}", in_chinese(error.localized())),
+            Self::TokenTimeout => format!("没有按时得到 access_token；{not_sent}"),
+            Self::Refused(api_error) => format!("微信拒绝了该消息：{api_error}"),
+            Self::Transport(error) => {
+                format!("{}：{}", outcome(error.stage()), in_chinese(error.localized()))
+            }
+            Self::Unreadable(error) => format!("{maybe_sent}：{}", in_chinese(error.localized())),
+            Self::SendTimeout => format!("{maybe_sent}：没有按时收到响应"),
+            Self::Stopped(stage) => format!("{}：发送已停止", outcome(*stage)),
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
 }
 
 fn outcome(stage: RequestState) -> &'static str {
@@ -104,6 +128,11 @@ impl SendError {
             _ => None,
         };
         Self { cause, retry_after }
+    }
+
+    /// Returns the error in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        self.cause.localized()
     }
 
     /// Returns the kind of the error.

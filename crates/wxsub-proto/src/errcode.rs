@@ -7,5 +7,5 @@ mod remedy;
 mod table;
 
 pub use code::{ErrCode, Operation};
-pub use remedy::{Language, LocalizedText, Remedy};
+pub use remedy::Remedy;
 pub use table::{ErrCodeInfo, ErrCodeMeaning};

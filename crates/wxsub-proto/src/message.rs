@@ -9,7 +9,9 @@ pub use draft::MessageDraft;
 use serde::{Serialize, Serializer};
 
 use crate::validation::{ErrorCollector, check_length, check_no_control_chars, validated_string};
-use crate::{AppId, Grant, HttpUrl, OpenId, Scene, TemplateId, ValidationError, ValidationErrors};
+use crate::{
+    AppId, Grant, HttpUrl, LocalizedText, OpenId, Scene, TemplateId, ValidationError, ValidationErrors,
+};
 
 /// The buffer capacity that an ordinary body needs, in bytes.
 const INITIAL_CAPACITY: usize = 512;
@@ -217,7 +219,7 @@ validated_string!(
     Color,
     |text| match text.strip_prefix('#') {
         Some(digits) if digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()) => Ok(()),
-        _ => Err(ValidationError::invalid_format("color", "# and six hexadecimal digits, such as #07C160")),
+        _ => Err(ValidationError::invalid_format("color", LocalizedText::new("# and six hexadecimal digits, such as #07C160", "是 # 加六位十六进制数字，例如 #07C160"))),
     }
 );
 

@@ -22,7 +22,10 @@ macro_rules! secret_text {
                 // Some shells and tools keep the quotes of a configuration file.
                 match text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
                     true => {
-                        Err($crate::ValidationError::invalid_format($field, "given without quotes around it; remove them"))
+                        Err($crate::ValidationError::invalid_format(
+                            $field,
+                            $crate::LocalizedText::new("given without quotes around it; remove them", "不带引号；请删除引号"),
+                        ))
                     }
                     false => Ok(Self(text)),
                 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::validation::{check_length, check_no_control_chars, validated_string};
-use crate::{ValidationError, ValidationErrorKind};
+use crate::{LocalizedText, ValidationError, ValidationErrorKind};
 
 validated_string!(
     /// A URL for a tap or a redirect: `http://` or `https://`, a host, no white space or control character, at most 8192
@@ -21,16 +21,21 @@ fn check_http_url(text: &str) -> Result<(), ValidationError> {
     check_no_control_chars("url", text, |_| false)?;
     let form = |expected| ValidationError::invalid_format("url", expected);
     if text.contains(char::is_whitespace) {
-        return Err(form("a URL without white space; percent-encode it"));
+        return Err(form(LocalizedText::new(
+            "a URL without white space; percent-encode it",
+            "是不含空白字符的 URL；请做百分号编码",
+        )));
     }
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"))
-        .ok_or_else(|| form("a URL that starts with http:// or https://"))?;
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(|| {
+        form(LocalizedText::new(
+            "a URL that starts with http:// or https://",
+            "是以 http:// 或 https:// 开头的 URL",
+        ))
+    })?;
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let host_and_port = authority.rsplit('@').next().unwrap_or_default();
     match host_and_port.rsplit_once(':').map_or(host_and_port, |(host, _)| host) {
-        "" => Err(form("a URL with a host")),
+        "" => Err(form(LocalizedText::new("a URL with a host", "是带主机名的 URL"))),
         _ => Ok(()),
     }
 }
@@ -81,13 +86,23 @@ impl BaseUrl {
         HttpUrl::new(text).map_err(|invalid| invalid.with_field("base_url"))?;
         let form = |expected| ValidationError::invalid_format("base_url", expected);
         if text.contains(['?', '#', '@', '\\', '%']) || !text.is_ascii() {
-            return Err(form("https://host[:port][/prefix], in ASCII, without user info, query or fragment"));
+            return Err(form(LocalizedText::new(
+                "https://host[:port][/prefix], in ASCII, without user info, query or fragment",
+                "形如 https://host[:port][/prefix]，只含 ASCII 字符，不带用户信息、查询参数和片段",
+            )));
         }
         if text.split('/').any(|segment| segment == "cgi-bin") {
-            return Err(form("the part before /cgi-bin, which wxsub adds itself; remove the rest"));
+            return Err(form(LocalizedText::new(
+                "the part before /cgi-bin, which wxsub adds itself; remove the rest",
+                "是 /cgi-bin 之前的部分（/cgi-bin 由 wxsub 自己加上）；请删除其余部分",
+            )));
         }
-        let port =
-            port(text).ok_or_else(|| form("a port from 1 to 65535 behind the host's colon, or none"))?;
+        let port = port(text).ok_or_else(|| {
+            form(LocalizedText::new(
+                "a port from 1 to 65535 behind the host's colon, or none",
+                "在主机名的冒号后是 1 到 65535 的端口，或没有冒号和端口",
+            ))
+        })?;
         Ok(Self { text: text.trim_end_matches('/').to_owned(), port })
     }
 
@@ -142,7 +157,10 @@ impl BaseUrls {
             }
             all.others.push(base);
             if all.count() > Self::MAX {
-                return Err(ValidationError::invalid_format("base_url", "at most 8 base URLs"));
+                return Err(ValidationError::invalid_format(
+                    "base_url",
+                    LocalizedText::new("at most 8 base URLs", "最多有 8 个地址"),
+                ));
             }
         }
         Ok(all)

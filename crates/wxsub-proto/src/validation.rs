@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::fmt;
 
+use crate::{Language, LocalizedText, localized_text};
+
 /// A value breaks a rule. The error names field and rule. It never contains the value, which may be secret or personal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {rule}")]
@@ -23,7 +25,7 @@ impl ValidationError {
     }
 
     /// A value does not have the `expected` format, in words.
-    pub fn invalid_format(field: &'static str, expected: &'static str) -> Self {
+    pub fn invalid_format(field: &'static str, expected: LocalizedText) -> Self {
         Self::new(field, ValidationErrorKind::InvalidFormat { expected })
     }
 
@@ -35,6 +37,12 @@ impl ValidationError {
     /// The rule it breaks.
     pub fn rule(&self) -> &ValidationErrorKind {
         &self.rule
+    }
+
+    /// The error in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let (field, rule) = (self.field, self.rule.localized());
+        localized_text!("{field}: {rule}", "{field}: {rule}"; rule)
     }
 
     /// The same error under the field name of an enclosing value (a content is `data.content.value` in a message).
@@ -73,7 +81,7 @@ pub enum ValidationErrorKind {
     #[error("has a character that is not allowed at position {position}; use only {allowed}")]
     InvalidCharacter {
         /// The allowed characters, in words.
-        allowed: &'static str,
+        allowed: LocalizedText,
         /// Its position, in characters from 1.
         position: usize,
     },
@@ -103,7 +111,7 @@ pub enum ValidationErrorKind {
     #[error("must be {expected}")]
     InvalidFormat {
         /// The expected format, in words.
-        expected: &'static str,
+        expected: LocalizedText,
     },
     /// A duplicate name. Which of the values counts would be a guess.
     #[error("is given more than once; give it once")]
@@ -135,10 +143,50 @@ pub enum ValidationErrorKind {
     InsecureScheme,
 }
 
-fn correction(suggestion: &Option<&'static str>) -> String {
+fn correction(suggestion: &Option<&'static str>) -> LocalizedText<String> {
     match suggestion {
-        Some(name) => format!("the right name is {name}"),
-        None => "remove it or correct its spelling".to_owned(),
+        Some(name) => localized_text!("the right name is {name}", "正确的名称是 {name}"),
+        None => localized_text!("remove it or correct its spelling", "请删除，或改正拼写"),
+    }
+}
+
+impl ValidationErrorKind {
+    /// The rule and what to do, in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::Missing => "未填写；这一项必填".to_owned(),
+            Self::Empty => "为空；请填写".to_owned(),
+            Self::TooLong { max, actual } => format!("有 {actual} 个字符，最多 {max} 个；请缩短"),
+            Self::InvalidCharacter { allowed, position } => {
+                format!("第 {position} 个字符不允许使用；只能使用{}", allowed.in_language(Language::Chinese))
+            }
+            Self::ControlCharacter { position } => format!("第 {position} 个字符是控制字符；请删除"),
+            Self::CarriageReturn { position } => {
+                format!("第 {position} 个字符是回车符（\\r）；换行请只用 \\n")
+            }
+            Self::OutOfRange { min, max } => {
+                format!("必须是 {min} 到 {max} 的整数，用十进制数字书写，不带正负号和前导零")
+            }
+            Self::InvalidFormat { expected } => format!("必须{}", expected.in_language(Language::Chinese)),
+            Self::Duplicate => "重复出现；请只写一次".to_owned(),
+            Self::DuplicateLine { line } => {
+                format!("与第 {line} 行重复；同一 touser、template_id 和 scene 的一次授权只能发一条消息")
+            }
+            Self::UnknownField { name, suggestion } => {
+                format!("有未知成员 {name:?}；{}", correction(suggestion).in_language(Language::Chinese))
+            }
+            Self::CallbackParameter { name } => {
+                format!("带有参数 {name}，而微信会在回调中加上同名参数；请改名")
+            }
+            Self::InsecureScheme => "对非本机地址使用了 http://，密钥会明文传输；请改用 https://".to_owned(),
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
+}
+
+impl From<&ValidationErrorKind> for LocalizedText<String> {
+    fn from(rule: &ValidationErrorKind) -> Self {
+        rule.localized()
     }
 }
 
@@ -150,6 +198,14 @@ impl ValidationErrors {
     /// The errors in the order of the fields; never empty.
     pub fn iter(&self) -> impl Iterator<Item = &ValidationError> {
         self.0.iter()
+    }
+}
+
+impl ValidationErrors {
+    /// The errors in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = |error: &ValidationError| error.localized().in_language(Language::Chinese);
+        LocalizedText::new(self.to_string(), self.iter().map(chinese).collect::<Vec<_>>().join("；"))
     }
 }
 
@@ -294,7 +350,7 @@ pub(crate) fn check_length(field: &'static str, text: &str, max: usize) -> Resul
 pub(crate) fn check_charset(
     field: &'static str,
     text: &str,
-    allowed: &'static str,
+    allowed: LocalizedText,
     allows: fn(char) -> bool,
 ) -> Result<(), ValidationError> {
     match text.chars().position(|c| !allows(c)) {
@@ -326,9 +382,12 @@ pub(crate) fn check_no_control_chars(
 
 /// Requires an identifier that Weixin issues: 1 to 128 of `[A-Za-z0-9_-]`. Weixin documents no exact length.
 pub(crate) fn identifier(field: &'static str, text: &str) -> Result<(), ValidationError> {
-    check_charset(field, text, "letters, digits, _ and -", |c| {
-        c.is_ascii_alphanumeric() || c == '_' || c == '-'
-    })?;
+    check_charset(
+        field,
+        text,
+        LocalizedText::new("letters, digits, _ and -", "字母、数字、_ 和 -"),
+        |c| c.is_ascii_alphanumeric() || c == '_' || c == '-',
+    )?;
     check_length(field, text, 128)
 }
 
@@ -338,7 +397,9 @@ pub(crate) fn check_visible_ascii(
     text: &str,
     max: usize,
 ) -> Result<(), ValidationError> {
-    check_charset(field, text, "visible ASCII characters", |c| c.is_ascii_graphic())?;
+    check_charset(field, text, LocalizedText::new("visible ASCII characters", "可见 ASCII 字符"), |c| {
+        c.is_ascii_graphic()
+    })?;
     check_length(field, text, max)
 }
 

@@ -1,6 +1,7 @@
 //! Errors of a store's configuration, and the text of failed commands.
 
 use redis::{ErrorKind, RedisError};
+use wxsub_core::proto::LocalizedText;
 use wxsub_core::store::{StoreError, StoreErrorKind};
 
 /// A setting of the store is invalid. The text never contains a password or a key.
@@ -22,6 +23,24 @@ pub enum RedisConfigError {
     /// The certificate authorities.
     #[error("cannot use the certificate authorities: {0}")]
     CertificateAuthorities(String),
+}
+
+impl RedisConfigError {
+    /// Returns the error in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::Address => "Redis 地址无效；请写成 redis://host:6379/0，使用 TLS 时写 rediss://；\
+                              多个 sentinel 主机用逗号分隔"
+                .to_owned(),
+            Self::Prefix => "前缀必须是 1 到 64 个字符，只能用 A-Z a-z 0-9 . _ -".to_owned(),
+            Self::EncryptionKey => {
+                "加密密钥必须是 64 位十六进制数字；可用 `openssl rand -hex 32` 生成".to_owned()
+            }
+            Self::CertificateAuthorities(error) => format!("CA 证书无法使用：{error}"),
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
 }
 
 /// Converts an error of the Redis library without its own text.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wxsub_proto::{
-    AppId, AppSecret, BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, OpenId, TemplateId,
+    AppId, AppSecret, BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, LocalizedText, OpenId,
+    TemplateId,
 };
 #[cfg(feature = "http")]
 use wxsub_proto::{ValidationError, ValidationErrorKind};
@@ -185,7 +186,10 @@ impl Sandbox {
                 Ok(self)
             }
             _ => {
-                let expected = "a host name without scheme and port, such as sandbox.example";
+                let expected = LocalizedText::new(
+                    "a host name without scheme and port, such as sandbox.example",
+                    "是不带协议和端口的主机名，例如 sandbox.example",
+                );
                 Err(ValidationError::new("host", ValidationErrorKind::InvalidFormat { expected }))
             }
         }

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wxsub_proto::AppId;
+use wxsub_proto::{AppId, LocalizedText, localized_text};
 
 pub(crate) use self::app::AppConfig;
 pub use self::app::ignored_proxy;
@@ -30,7 +30,9 @@ pub use self::file::read_regular_file;
 pub(crate) use self::file::{Links, open_regular, owner_only, without_blocking};
 pub use self::key::{ApiKeyDigest, generate_api_key};
 pub(crate) use self::network::Network;
+use self::secret::READABLE_BY_OTHERS;
 pub use self::secret::SecretFile;
+
 pub(crate) use self::store::SharedStore;
 pub(crate) use self::tls::Tls;
 
@@ -183,7 +185,13 @@ impl Config {
         unique(&top, "clients", "key_sha256", keys.map(|key| key.digest));
         unknown_apps(&top, &apps, &clients);
         if !has_apps {
-            top.problem("apps", "is missing; add [[apps]] with appid and secret_file");
+            top.problem(
+                "apps",
+                LocalizedText::new(
+                    "is missing; add [[apps]] with appid and secret_file",
+                    "未填写；请添加 [[apps]]，写上 appid 和 secret_file",
+                ),
+            );
         }
         top.finish();
         Self { listen, tls, metrics_listen, state_dir, audit, apps, clients, trusted_proxies, limits, store }
@@ -201,33 +209,53 @@ fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>) {
         _ => None,
     };
     match wants {
-        [true, false] => top.problem("tls_key_file", "is missing; it belongs to tls_cert_file"),
-        [false, true] => top.problem("tls_cert_file", "is missing; it belongs to tls_key_file"),
+        [true, false] => top.problem(
+            "tls_key_file",
+            LocalizedText::new("is missing; it belongs to tls_cert_file", "未填写；它要和 tls_cert_file 一起设置"),
+        ),
+        [false, true] => top.problem(
+            "tls_cert_file",
+            LocalizedText::new("is missing; it belongs to tls_key_file", "未填写；它要和 tls_key_file 一起设置"),
+        ),
         [false, false] if !plaintext && !listen.ip().is_loopback() => top.problem(
             "listen",
-            "is reachable from other machines, but keys and tokens would travel unencrypted; set tls_cert_file and \
-             tls_key_file, or plaintext = true if a proxy in front of it terminates TLS",
+            LocalizedText::new(
+                "is reachable from other machines, but keys and tokens would travel unencrypted; set tls_cert_file and \
+                 tls_key_file, or plaintext = true if a proxy in front of it terminates TLS",
+                "可从其他机器访问，密钥和 access_token 会明文传输；请设置 tls_cert_file 和 tls_key_file，\
+                 如果前面的代理负责 TLS，请设置 plaintext = true",
+            ),
         ),
         _ => {}
     }
     if tls.as_ref().is_some_and(|tls| tls.is_key_readable_by_others) {
-        top.warning(
-            "tls_key_file",
-            "names a file that every user of this machine can read; run chmod 600 on it",
-        );
+        top.warning("tls_key_file", READABLE_BY_OTHERS);
     }
     (listen, tls)
 }
 
 fn address(top: &mut TableReader<'_>, key: &str) -> Option<SocketAddr> {
     let text = top.text(key)?;
-    text.parse().map_err(|_| top.problem(key, "must be an address and a port, like 127.0.0.1:8460")).ok()
+    text.parse()
+        .map_err(|_| {
+            top.problem(
+                key,
+                LocalizedText::new(
+                    "must be an address and a port, like 127.0.0.1:8460",
+                    "必须是地址和端口，例如 127.0.0.1:8460",
+                ),
+            )
+        })
+        .ok()
 }
 
 fn path(top: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {
     let text = top.text(key)?;
     if text.is_empty() {
-        top.problem(key, "is empty; give it a path or remove it");
+        top.problem(
+            key,
+            LocalizedText::new("is empty; give it a path or remove it", "为空；请填写路径，或删除这一项"),
+        );
     }
     Some(text).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
@@ -240,14 +268,26 @@ fn audit(top: &mut TableReader<'_>) -> AuditConfig {
         None | Some("stderr") => AuditTo::Stderr,
         Some("off") => AuditTo::Off,
         Some("") => {
-            top.problem("audit", "must be \"stderr\", \"off\" or a path");
+            top.problem(
+                "audit",
+                LocalizedText::new(
+                    "must be \"stderr\", \"off\" or a path",
+                    "必须是 \"stderr\"、\"off\" 或路径",
+                ),
+            );
             AuditTo::Off
         }
         Some(path) => AuditTo::File(path.into()),
     };
     let is_required = top.flag("audit_required");
     if is_valid && is_required && !matches!(to, AuditTo::File(_)) {
-        top.problem("audit_required", "needs a file; set audit to its path");
+        top.problem(
+            "audit_required",
+            LocalizedText::new(
+                "needs a file; set audit to its path",
+                "需要一个文件；请把 audit 设为它的路径",
+            ),
+        );
     }
     AuditConfig { to, is_required }
 }
@@ -256,7 +296,11 @@ fn trusted_proxies(top: &mut TableReader<'_>) -> Vec<Network> {
     top.list("trusted_proxies", |text| {
         let network = Network::parse(text)?;
         match network.is_everything() {
-            true => Err("trusts every address; list the addresses of your proxies".to_owned()),
+            true => Err(LocalizedText::new(
+                "trusts every address; list the addresses of your proxies",
+                "信任了所有地址；请只列出你的代理的地址",
+            )
+            .into()),
             false => Ok(network),
         }
     })
@@ -288,7 +332,13 @@ fn unique<T: Eq + Hash + Display>(
     let mut seen = HashSet::new();
     for value in values {
         if seen.contains(&value) {
-            top.problem(list, format_args!("{key} {value} is used twice; make it unique"));
+            top.problem(
+                list,
+                localized_text!(
+                    "{key} {value} is used twice; make it unique",
+                    "{key} {value} 重复；请改为各不相同"
+                ),
+            );
         }
         seen.insert(value);
     }
@@ -297,18 +347,22 @@ fn unique<T: Eq + Hash + Display>(
 /// Warns about AppIDs of clients that are not configured. They may be mistyped, or be added later.
 fn unknown_apps(top: &TableReader<'_>, apps: &[AppConfig], clients: &[ApiClient]) {
     for client in clients {
-        let AppAccess::Only(named) = &client.apps else { continue };
+        let (name, AppAccess::Only(named)) = (&client.name, &client.apps) else { continue };
         let is_unknown = |appid: &&AppId| apps.iter().all(|app| app.appid != **appid);
         for appid in named.iter().filter(is_unknown) {
             if !app::can_be_appid(appid) {
-                top.warning("clients", format_args!("{} names {appid}, which {NO_APPID}", client.name));
+                let reason = NO_APPID;
+                top.warning(
+                    "clients",
+                    localized_text!("{name} names {appid}, which {reason}", "{name} 中的 {appid} {reason}"; reason),
+                );
                 continue;
             }
             top.warning(
                 "clients",
-                format_args!(
-                    "{} names the app {appid}, which is not configured; add the app or correct the AppID",
-                    client.name
+                localized_text!(
+                    "{name} names the app {appid}, which is not configured; add the app or correct the AppID",
+                    "{name} 中的应用 {appid} 没有配置；请添加该应用，或改正 AppID"
                 ),
             );
         }

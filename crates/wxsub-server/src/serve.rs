@@ -14,6 +14,7 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::store::{MemoryStore, StoreError, StoreErrorKind, TokenStore};
 use wxsub_core::token::AttemptLimit;
 use wxsub_core::transport::Transport;
+use wxsub_proto::{LocalizedText, localized_text};
 use wxsub_redis::RedisStore;
 
 pub use self::check::StartCheck;
@@ -36,6 +37,18 @@ pub struct Server {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: cannot change while the server runs; restart the server, or undo the change", .0.join(", "))]
 pub struct NeedsRestart(Vec<&'static str>);
+
+impl NeedsRestart {
+    /// The error in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let keys = self.0.join(", ");
+        LocalizedText::new(
+            self.to_string(),
+            format!("{keys}：服务器运行时不能修改；请重启服务器，或撤销修改"),
+        )
+    }
+}
 
 /// Builds a [`Server`].
 pub struct ServerBuilder {
@@ -196,7 +209,7 @@ async fn refuse_cluster(store: &RedisStore) -> Result<(), BuildError> {
 #[non_exhaustive]
 pub enum BuildError {
     /// The audit file.
-    #[error("audit: cannot write the file: {0}; name another file, or \"off\"")]
+    #[error("audit: {}", audit_error(.0))]
     Audit(#[source] io::Error),
     /// The folder of state files.
     #[error("state_dir: {0}")]
@@ -204,6 +217,26 @@ pub enum BuildError {
     /// The shared store is a Redis Cluster.
     #[error("store: {0}")]
     Store(#[source] StoreError),
+}
+
+impl BuildError {
+    /// The error in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let (key, text) = match self {
+            Self::Audit(error) => ("audit", audit_error(error)),
+            Self::State(error) => ("state_dir", error.localized()),
+            Self::Store(error) => ("store", error.localized()),
+        };
+        localized_text!("{key}: {text}", "{key}: {text}"; text)
+    }
+}
+
+fn audit_error(error: &io::Error) -> LocalizedText<String> {
+    localized_text!(
+        "cannot write the file: {error}; name another file, or \"off\"",
+        "无法写入该文件：{error}；请换一个文件，或设为 \"off\""
+    )
 }
 
 impl fmt::Debug for ServerBuilder {

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use rustls::ClientConfig;
-use wxsub_core::proto::ValidationErrors;
+use wxsub_core::proto::{Language, LocalizedText, ValidationErrors};
 use wxsub_core::transport::TransportLimits;
 
 use crate::{Roots, TlsConfigError, client_config};
@@ -24,6 +24,21 @@ pub enum BuildError {
     /// The HTTP library rejected the settings. Holds its message.
     #[error("cannot build the HTTP client: {0}")]
     Library(String),
+}
+
+impl BuildError {
+    /// Returns the error in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::Invalid(errors) => errors.localized().in_language(Language::Chinese),
+            Self::Tls(error) => return error.localized(),
+            Self::InvalidProxyUrl => "代理地址无效；请写成 http://[user:password@]host[:port] 或 \
+                                      https://[user:password@]host[:port]"
+                .to_owned(),
+            Self::Library(error) => format!("无法创建 HTTP 客户端：{error}"),
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
 }
 
 /// A transport that a [`TransportBuilder`] builds.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use wxsub_core::proto::LocalizedText;
 
 use crate::Roots;
 
@@ -33,6 +34,27 @@ pub enum TlsConfigError {
     /// rustls rejected the configuration. Holds the message of rustls.
     #[error("rustls rejected the TLS configuration: {0}")]
     Rustls(String),
+}
+
+impl TlsConfigError {
+    /// Returns the error in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::EmptyPem => {
+                "PEM 文件中没有证书；至少要有一段 -----BEGIN CERTIFICATE-----（私钥不是证书）".to_owned()
+            }
+            Self::InvalidPem { number, detail } => {
+                format!("PEM 文件中第 {number} 个证书无法读取：{detail}；请重新导出该证书")
+            }
+            Self::NoSystemRoots(cause) => {
+                format!(
+                    "本机没有 CA 证书：{cause}；请安装 ca-certificates 软件包，或使用内置 CA 证书或 PEM 文件"
+                )
+            }
+            Self::Rustls(error) => format!("rustls 拒绝了 TLS 配置：{error}"),
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
 }
 
 /// Builds a client configuration for HTTP/1.1 over TLS 1.2 or 1.3 that trusts only `roots`.

@@ -9,10 +9,12 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use wxsub_api::FieldError;
+use wxsub_proto::ValidationErrors;
 
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, Line, LineReader, MAX_LINE_BYTES, unreadable};
+use crate::language::{localized, shown};
 use crate::line_checker::LineChecker;
 use crate::output::Output;
 
@@ -53,27 +55,37 @@ impl Check {
         for line in messages(&self.file)? {
             let line = line.map_err(|error| unreadable(&self.file, &error))?;
             let checked = checker.check(&line);
-            let problems =
-                checked.message.err().map_or_else(Vec::new, |invalid| FieldError::list(&invalid.problems));
+            let problems = checked.message.err().map(|invalid| invalid.problems);
             counts.messages += 1;
-            counts.invalid += u64::from(!problems.is_empty());
-            self.print(&mut output, MessageProblems { line: line.number, id: checked.id, problems });
+            counts.invalid += u64::from(problems.is_some());
+            if self.json {
+                let problems = problems.as_ref().map_or_else(Vec::new, FieldError::list);
+                output.json(&MessageProblems { line: line.number, id: checked.id, problems });
+            } else if let Some(problems) = problems {
+                print(&mut output, line.number, &problems);
+            }
         }
         match (counts.messages, counts.invalid) {
-            (0, _) => console::note("the file has no message"),
-            (messages, 0) => console::note(format_args!("{messages} checked, no problems")),
-            (messages, invalid) => console::note(format_args!("{messages} checked, {invalid} with problems")),
+            (0, _) => console::note(localized!("the file has no message", "文件中没有消息")),
+            (messages, 0) => {
+                console::note(localized!(
+                    "{messages} checked, no problems",
+                    "已检查 {messages} 条，没有问题"
+                ));
+            }
+            (messages, invalid) => console::note(localized!(
+                "{messages} checked, {invalid} with problems",
+                "已检查 {messages} 条，{invalid} 条有问题"
+            )),
         }
         Ok(output.end(if counts.invalid == 0 { ExitStatus::Success } else { ExitStatus::Usage }))
     }
+}
 
-    fn print(&self, output: &mut Output, message: MessageProblems) {
-        if self.json {
-            return output.json(&message);
-        }
-        for FieldError { field, rule, .. } in message.problems {
-            output.line(format_args!("line {}: {field}: {rule}", message.line));
-        }
+fn print(output: &mut Output, line: u64, problems: &ValidationErrors) {
+    for problem in problems.iter() {
+        let problem = shown(&problem.localized());
+        output.line(localized!("line {line}: {problem}", "第 {line} 行：{problem}"));
     }
 }
 

@@ -12,11 +12,14 @@ use serde::Serialize;
 use wxsub_core::ConsentVerifier;
 use wxsub_core::consent::SigningKey;
 use wxsub_proto::consent::CallbackExpectations;
-use wxsub_proto::{BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, HttpUrl};
+use wxsub_proto::{
+    BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, HttpUrl, LocalizedText, ValidationError,
+};
 use wxsub_server::generate_api_key;
 
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
+use crate::language::{localized, shown};
 use crate::output::Output;
 use crate::{backend, console, environment};
 
@@ -109,7 +112,10 @@ impl Url {
             None => None,
         };
         if request.reserved.is_none() {
-            console::warning("without --reserved or --session, a forged callback cannot be detected");
+            console::warning(localized!(
+                "without --reserved or --session, a forged callback cannot be detected",
+                "没有 --reserved 或 --session，无法识别伪造的回调"
+            ));
         }
         let mut output = Output::new();
         match url {
@@ -185,19 +191,20 @@ impl Verify {
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let expected = self.expected()?;
         let callback = self.callback()?;
-        expected.check(&callback).map_err(rejected)?;
+        expected.check(&callback).map_err(|error| rejected(&error.localized()))?;
         let is_verified = expected.reserved.is_some();
         if !is_verified {
-            console::warning(
+            console::warning(localized!(
                 "without --expect-reserved, a forged callback is not detected; check its reserved value before you use it",
-            );
+                "没有 --expect-reserved，不会识别伪造的回调；使用之前请核对其中的 reserved"
+            ));
         }
         let mut output = Output::new();
         output.json(&VerifyOutput { callback: &callback, verified: (!is_verified).then_some(false) });
         Ok(match callback.action {
             ConsentAction::Confirm { .. } => output.end(ExitStatus::Success),
             ConsentAction::Cancel => {
-                console::note("the user cancelled; there is no grant");
+                console::note(localized!("the user cancelled; there is no grant", "用户取消了授权"));
                 output.end(ExitStatus::Refused)
             }
         })
@@ -215,11 +222,16 @@ impl Verify {
 
     fn callback(&self) -> Result<ConsentCallback, CliError> {
         if self.text != "-" {
-            return self.text.parse().map_err(rejected);
+            return parse_callback(&self.text);
         }
         let bytes = Input::read(Path::new("-"), MAX_CALLBACK_BYTES)?;
-        String::from_utf8_lossy(&bytes).parse().map_err(rejected)
+        parse_callback(&String::from_utf8_lossy(&bytes))
     }
+}
+
+/// Parses a callback.
+pub(crate) fn parse_callback(text: &str) -> Result<ConsentCallback, CliError> {
+    text.parse().map_err(|error: ValidationError| rejected(&error.localized()))
 }
 
 /// Make a key that signs consent requests.
@@ -242,12 +254,15 @@ impl NewKey {
         };
         write_new(path, key.expose_secret()).map_err(|error| {
             let why = match error.kind() {
-                ErrorKind::AlreadyExists => "the file exists; choose another name".to_owned(),
+                ErrorKind::AlreadyExists => {
+                    localized!("the file exists; choose another name", "文件已存在；请换一个名称")
+                }
                 _ => error.to_string(),
             };
             CliError::new(ExitStatus::Usage, format_args!("--out: {}: {why}", path.display()))
         })?;
-        console::note(format_args!("written to {}", path.display()));
+        let path = path.display();
+        console::note(localized!("written to {path}", "已写入 {path}"));
         Ok(ExitStatus::Success)
     }
 }
@@ -263,15 +278,13 @@ pub(super) fn read_signing_key(flag: &str, path: &Path) -> Result<SigningKey, Cl
     let bytes = Input::read(path, max).map_err(|error| failed(&error))?;
     let key = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     if !KEY_BYTES.contains(&key.len()) {
-        let what = format_args!(
-            "{}: must have {} to {} bytes; make one with `wxsub consent key`",
-            path.display(),
-            KEY_BYTES.start(),
-            KEY_BYTES.end()
-        );
-        return Err(failed(&what));
+        let (path, min, max) = (path.display(), KEY_BYTES.start(), KEY_BYTES.end());
+        return Err(failed(&localized!(
+            "{path}: must have {min} to {max} bytes; make one with `wxsub consent key`",
+            "{path}: 必须是 {min} 到 {max} 字节；请用 `wxsub consent key` 生成"
+        )));
     }
-    SigningKey::new(key).map_err(|error| failed(&error))
+    SigningKey::new(key).map_err(|error| failed(&shown(&error.localized())))
 }
 
 /// Writes one line to a new file that only its owner can read.
@@ -285,6 +298,8 @@ fn write_new(path: &Path, line: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-fn rejected(cause: impl Display) -> CliError {
-    CliError::new(ExitStatus::Usage, format_args!("callback rejected: {cause}"))
+/// The error for a callback that is invalid, or not the expected one.
+pub(crate) fn rejected(cause: &LocalizedText<String>) -> CliError {
+    let cause = shown(cause);
+    CliError::new(ExitStatus::Usage, localized!("callback rejected: {cause}", "回调被拒绝：{cause}"))
 }

@@ -14,6 +14,7 @@ use self::network::Network;
 use self::report::{Aborted, Check, Finding, Report};
 use self::server_checks::ServerContext;
 use crate::backend::{DirectConfig, ServerAccess, appid};
+use crate::describe::no_fetch_with_server;
 use crate::diagnosis::Diagnosis;
 use crate::environment::{self, API_BASE, SECRET, SECRET_FILE, SERVER};
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -116,7 +117,7 @@ impl Doctor {
     fn server_context(&self) -> Finding<ServerContext> {
         let mut usage = UsageErrors::default();
         if self.fetch {
-            usage.add("--fetch", "cannot be used with a control server, which fetches tokens itself");
+            usage.add("--fetch", no_fetch_with_server());
         }
         let appid = appid(self.appid.as_deref(), &mut usage);
         let access = ServerAccess::read(&mut usage);

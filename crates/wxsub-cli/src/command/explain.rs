@@ -5,13 +5,12 @@ use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
-use wxsub_proto::errcode::Language;
-use wxsub_proto::{ApiError, ErrCode, Operation, Remedy, TraceId};
+use wxsub_proto::{ApiError, ErrCode, Language, Operation, Remedy, TraceId};
 use wxsub_server::MAYBE_SENT;
 
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
-use crate::language;
+use crate::language::{self, localized};
 use crate::output::Output;
 
 /// Explain an error code: its meaning on a token call and on a send, and the remedy.
@@ -55,7 +54,7 @@ impl Explain {
         if refusal.is_none() {
             usage.add(
                 "CODE",
-                "must be a whole number such as 40001, or text with one error code; copy it from the error you got",
+                localized!("must be a whole number such as 40001, or text with one error code; copy it from the error you got", "必须是整数（例如 40001），或含有一个错误码的文本；请从你得到的错误中复制"),
             );
         }
         usage.finish(refusal)

@@ -6,6 +6,7 @@ use wxsub_server::{ApiKeyDigest, generate_api_key};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::localized;
 use crate::output::Output;
 
 /// Create client keys for a control server.
@@ -52,7 +53,13 @@ impl New {
     fn run(&self) -> Result<ExitStatus, CliError> {
         if !wxsub_server::is_client_name(&self.name) {
             let mut usage = UsageErrors::default();
-            usage.add("--name", "must be 1 to 64 letters, digits, dots, hyphens or underscores");
+            usage.add(
+                "--name",
+                localized!(
+                    "must be 1 to 64 letters, digits, dots, hyphens or underscores",
+                    "必须是 1 到 64 个字母、数字、点、连字符或下划线"
+                ),
+            );
             return usage.finish(None);
         }
         let key = generate_api_key().map_err(CliError::unexpected)?;

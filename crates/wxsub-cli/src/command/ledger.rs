@@ -155,7 +155,7 @@ impl Restore {
 
 /// Delete rows that have been kept long enough, or the keys of a batch.
 ///
-/// `outbox run` and `send --outbox` delete old rows by themselves, but never the keys of a batch: they are what keeps its lines
+/// `outbox run` and `send --outbox` delete old rows by themselves, but never the keys of a batch: they keep its lines
 /// from being sent again.
 #[derive(Debug, Args)]
 struct Prune {

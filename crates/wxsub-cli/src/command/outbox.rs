@@ -83,7 +83,7 @@ impl Cancel {
 /// Let the messages of the app wait in the queue until `outbox resume`.
 #[derive(Debug, Args)]
 struct Pause {
-    /// Why, for others who look at the ledger
+    /// Reason, which `outbox list` shows
     #[arg(long, value_name = "TEXT", default_value = "")]
     note: String,
     #[command(flatten)]
@@ -100,7 +100,7 @@ impl Pause {
     }
 }
 
-/// Lift every pause of the app, also those for Weixin's limits and for want of an access token.
+/// Lift every pause of the app, also those for Weixin's limits and for a missing access token.
 #[derive(Debug, Args)]
 struct Resume {
     #[command(flatten)]

@@ -12,6 +12,7 @@ use crate::console;
 use crate::environment::{ALLOW_HTTP, API_BASE, APPID, MP_BASE, SECRET};
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::Interrupt;
+use crate::language::localized;
 use crate::output::Output;
 use crate::shell::quote;
 
@@ -68,8 +69,11 @@ impl RunSandbox {
     }
 
     fn cannot_listen(&self, error: &std::io::Error) -> CliError {
-        let line =
-            format_args!("--listen: {} cannot be used: {error}; choose another port, or 0", self.listen);
+        let address = self.listen;
+        let line = localized!(
+            "--listen: {address} cannot be used: {error}; choose another port, or 0",
+            "--listen: {address} 无法使用：{error}；请换一个端口，或用 0"
+        );
         CliError::new(ExitStatus::Usage, line)
     }
 }
@@ -98,7 +102,7 @@ fn all<T>(given: &[String], default: &str, mut parse: impl FnMut(&str) -> Option
 
 fn app(text: &str, usage: &mut UsageErrors) -> Option<(AppId, AppSecret)> {
     let Some((appid, secret)) = text.split_once(':') else {
-        usage.add("--app", "must be APPID:SECRET");
+        usage.add("--app", localized!("must be APPID:SECRET", "必须是 APPID:SECRET"));
         return None;
     };
     let appid = usage.optional("--app", Some(appid));

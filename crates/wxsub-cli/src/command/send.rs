@@ -25,7 +25,7 @@ use wxsub_core::Client;
 use wxsub_core::clock::SystemClock;
 use wxsub_outbox::{App, Outbox};
 use wxsub_proto::message::MessageDraft;
-use wxsub_proto::{Message, ValidationErrors};
+use wxsub_proto::{LocalizedText, Message, ValidationErrors};
 
 use self::batch::{BatchSend, missing_line};
 use self::batch_gate::BatchGate;
@@ -39,6 +39,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
+use crate::language::{localized, shown};
 use crate::output::Output;
 use crate::shell::quote;
 
@@ -117,7 +118,10 @@ pub(crate) struct Send {
 }
 
 /// Printed at the first stop signal.
-const FINISHING: &str = "finishing messages in flight; Ctrl-C again stops at once with unknown outcomes";
+pub(super) const FINISHING: LocalizedText = LocalizedText::new(
+    "finishing messages in flight; Ctrl-C again stops at once with unknown outcomes",
+    "正在处理完已发出的消息；再按一次 Ctrl-C 会立即停止，这些消息的结果将未知",
+);
 
 impl Send {
     /// Runs the command.
@@ -139,7 +143,10 @@ impl Send {
         {
             usage.add(
                 if self.lines.is_some() { "--lines" } else { "--from-line" },
-                format_args!("selects line {line}, but the file has {lines}"),
+                localized!(
+                    "selects line {line}, but the file has {lines}",
+                    "选择了第 {line} 行，但文件只有 {lines} 行"
+                ),
             );
         }
         let (backend, input) = usage.finish(backend.zip(input))?;
@@ -278,7 +285,13 @@ fn batch_name(given: Option<&str>, path: &Path, usage: &mut UsageErrors) -> Opti
         return match valid {
             true => Some(name.to_owned()),
             false => {
-                usage.add("--batch", "must have 1 to 255 characters, and no control characters");
+                usage.add(
+                    "--batch",
+                    localized!(
+                        "must have 1 to 255 characters, and no control characters",
+                        "必须是 1 到 255 个字符，不含控制字符"
+                    ),
+                );
                 None
             }
         };
@@ -288,7 +301,10 @@ fn batch_name(given: Option<&str>, path: &Path, usage: &mut UsageErrors) -> Opti
     if name.is_none() {
         usage.add(
             "--batch",
-            "is missing; give the batch a name, because the file has none that identifies it",
+            localized!(
+                "is missing; give the batch a name, because the file has none that identifies it",
+                "未填写；输入没有可以识别的文件名，请给这个批次起一个名称"
+            ),
         );
     }
     name
@@ -396,7 +412,9 @@ fn read_content(path: &Path) -> Result<String, String> {
 }
 
 fn add_problems(problems: &ValidationErrors, usage: &mut UsageErrors) {
-    problems.iter().for_each(|problem| usage.add(flag_name(problem.field()), problem.rule()));
+    problems
+        .iter()
+        .for_each(|problem| usage.add(flag_name(problem.field()), shown(&problem.rule().localized())));
 }
 
 /// Returns the flag for a field of the message.

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use wxsub_api::ApiKey;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
-use wxsub_proto::{AppId, AppSecret, TemplateId};
+use wxsub_proto::{AppId, AppSecret, LocalizedText, TemplateId};
 use wxsub_sandbox::{Sandbox, http};
 use wxsub_server::{ApiKeyDigest, BuildError, Config, Server, generate_api_key, read_regular_file};
 
@@ -22,6 +22,7 @@ use crate::console;
 use crate::environment::{self, APPID, KEY, MP_BASE, SERVER};
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::Interrupt;
+use crate::language::{localized, shown};
 use crate::output::Output;
 
 /// Maximum size of the configuration, in bytes. One with 10 000 apps has 2 MB.
@@ -78,25 +79,29 @@ impl Serve {
 ///
 /// All problems of the configuration.
 fn read_config(path: &Path) -> Result<Config, Vec<String>> {
-    let unreadable =
-        |error: &dyn Display| vec![format!("--config: {} cannot be read: {error}", path.display())];
+    let unreadable = |error: &dyn Display| {
+        let path = path.display();
+        vec![localized!("--config: {path} cannot be read: {error}", "--config: {path} 无法读取：{error}")]
+    };
     let text = read_regular_file(path, MAX_CONFIG_BYTES).map_err(|error| unreadable(&error))?;
-    let text = String::from_utf8(text).map_err(|_| unreadable(&"it is not UTF-8"))?;
+    let text =
+        String::from_utf8(text).map_err(|_| unreadable(&localized!("it is not UTF-8", "它不是 UTF-8")))?;
     let result = Config::read(&text, environment::value_lossy);
-    let (config, warnings) =
-        result.map_err(|error| error.problems().map(|problem| problem.in_file(path)).collect::<Vec<_>>())?;
-    warnings.iter().for_each(|warning| console::warning(warning.in_file(path)));
+    let (config, warnings) = result
+        .map_err(|error| error.problems().map(|problem| shown(&problem.in_file(path))).collect::<Vec<_>>())?;
+    warnings.iter().for_each(|warning| console::warning(shown(&warning.in_file(path))));
     Ok(config)
 }
 
 /// Tries what a start would try, and prints what it finds.
 async fn check_start(config: &Config) -> Result<ExitStatus, CliError> {
     let check = config.check_start(SystemClock::new().now().wall).await;
-    check.warnings.iter().for_each(console::warning);
-    check.problems.iter().chain(&check.refusals).for_each(console::error);
+    check.warnings.iter().for_each(|warning| console::warning(shown(&warning.without_line())));
+    let problems = check.problems.iter().chain(&check.refusals);
+    problems.for_each(|problem| console::error(shown(&problem.without_line())));
     Ok(match (check.problems.as_slice(), check.refusals.as_slice()) {
         ([], []) => {
-            console::note("the configuration is valid");
+            console::note(localized!("the configuration is valid", "配置有效"));
             ExitStatus::Success
         }
         ([], _) => ExitStatus::Usage,
@@ -109,8 +114,10 @@ async fn serve(
     reloads: Option<(PathBuf, Hangups)>,
     sandbox: Option<&SandboxSetup>,
 ) -> Result<ExitStatus, CliError> {
-    let interrupt =
-        Interrupt::listen(Some("finishing requests in progress; repeat the signal to stop at once"))?;
+    let interrupt = Interrupt::listen(Some(LocalizedText::new(
+        "finishing requests in progress; repeat the signal to stop at once",
+        "正在处理完剩余请求；再次发送信号会立即停止",
+    )))?;
     let listener = bind("listen", config.listen()).await?;
     let address = listener.local_addr().map_err(CliError::unexpected)?;
     let metrics = match config.metrics_listen() {
@@ -120,9 +127,12 @@ async fn serve(
     let scheme = if config.has_tls() { "https" } else { "http" };
     let base = format!("{scheme}://{address}");
     let built = Server::builder(config).open_files(raise_open_files()).build().await;
-    let server = built.map_err(|error| match error {
-        BuildError::Store(_) => CliError::usage(vec![error.to_string()]),
-        _ => CliError::unexpected(error),
+    let server = built.map_err(|error| {
+        let text = shown(&error.localized());
+        match error {
+            BuildError::Store(_) => CliError::usage(vec![text]),
+            _ => CliError::unexpected(text),
+        }
     })?;
     if let Some((path, hangups)) = reloads {
         // A task of its own, so that a reload delays neither connections nor signals.
@@ -150,8 +160,9 @@ async fn serve(
     if cut_messages == 0 {
         return Ok(ExitStatus::Success);
     }
-    console::error(format_args!(
-        "messages cut at the stop: {cut_messages}; they may have been sent, and the audit log has them as maybe_sent"
+    console::error(localized!(
+        "messages cut at the stop: {cut_messages}; they may have been sent, and the audit log has them as maybe_sent",
+        "停止时中断了 {cut_messages} 条消息；它们可能已发出，审计日志中记为 maybe_sent"
     ));
     Ok(ExitStatus::MaybeSent)
 }
@@ -170,8 +181,9 @@ fn raise_open_files() -> Option<usize> {
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address).await.map_err(|error| {
-        CliError::unexpected(format_args!(
-            "{key}: {address} cannot be used: {error}; choose another port, or 0"
+        CliError::unexpected(localized!(
+            "{key}: {address} cannot be used: {error}; choose another port, or 0",
+            "{key}: {address} 无法使用：{error}；请换一个端口，或用 0"
         ))
     })
 }
@@ -185,7 +197,9 @@ impl Hangups {
     fn listen() -> Result<Self, CliError> {
         use tokio::signal::unix::{SignalKind, signal};
         let hangups = signal(SignalKind::hangup());
-        let cannot = |error| CliError::unexpected(format_args!("signals cannot be handled: {error}"));
+        let cannot = |error| {
+            CliError::unexpected(localized!("signals cannot be handled: {error}", "无法处理信号：{error}"))
+        };
         hangups.map(Self).map_err(cannot)
     }
 
@@ -228,7 +242,7 @@ impl Reloader {
             // Also if the configuration has errors: the audit file may have been renamed.
             self.server.reopen_audit();
             let reloaded = match self.read().await {
-                Ok(config) => self.server.reload(&config).map_err(|error| vec![error.to_string()]),
+                Ok(config) => self.server.reload(&config).map_err(|error| vec![shown(&error.localized())]),
                 Err(problems) => {
                     self.server.record_failed_reload();
                     Err(problems)
@@ -236,10 +250,13 @@ impl Reloader {
             };
             service_manager::notify_reloaded(reloaded.is_ok());
             match reloaded {
-                Ok(()) => console::note("the configuration was reloaded"),
+                Ok(()) => console::note(localized!("the configuration was reloaded", "已重新加载配置")),
                 Err(problems) => {
                     problems.iter().for_each(console::error);
-                    console::error("the configuration was not reloaded; the previous one stays in use");
+                    console::error(localized!(
+                        "the configuration was not reloaded; the previous one stays in use",
+                        "没有重新加载配置；继续使用原来的配置"
+                    ));
                 }
             }
         }
@@ -248,8 +265,10 @@ impl Reloader {
     /// Reads the configuration and its files in another thread: a file system that does not respond blocks only that.
     async fn read(&mut self) -> Result<Config, Vec<String>> {
         if self.reading.as_ref().is_some_and(|reading| !reading.is_finished()) {
-            let text = "the files of an earlier reload are still being read; check their file systems";
-            return Err(vec![text.to_owned()]);
+            return Err(vec![localized!(
+                "the files of an earlier reload are still being read; check their file systems",
+                "上一次重新加载仍在读取文件；请检查它们所在的文件系统"
+            )]);
         }
         let path = self.path.clone();
         let reading = self.reading.insert(tokio::task::spawn_blocking(move || read_config(&path)));
@@ -257,11 +276,16 @@ impl Reloader {
         let deadline = clock.now().mono + READ_TIMEOUT;
         match timeout_at(&clock, deadline, reading).await {
             Some(Ok(result)) => result,
-            Some(Err(error)) => Err(vec![format!("reading the configuration failed: {error}")]),
-            None => Err(vec![format!(
-                "reading the configuration and its files took longer than {} s; check their file systems",
-                READ_TIMEOUT.as_secs()
-            )]),
+            Some(Err(error)) => {
+                Err(vec![localized!("reading the configuration failed: {error}", "读取配置失败：{error}")])
+            }
+            None => {
+                let seconds = READ_TIMEOUT.as_secs();
+                Err(vec![localized!(
+                    "reading the configuration and its files took longer than {seconds} s; check their file systems",
+                    "读取配置及其文件超过 {seconds} 秒；请检查它们所在的文件系统"
+                )])
+            }
         }
     }
 }
@@ -316,7 +340,9 @@ impl SandboxSetup {
         let result = Config::read(&text, |_| Some(SANDBOX_SECRET.to_owned()));
         let (config, _) = result.map_err(|error| {
             // Only `listen` comes from the user.
-            CliError::usage(error.problems().map(|problem| format!("--{}", problem.without_line())).collect())
+            CliError::usage(
+                error.problems().map(|problem| format!("--{}", shown(&problem.without_line()))).collect(),
+            )
         })?;
         Ok(Self { config, key, sandbox_url })
     }

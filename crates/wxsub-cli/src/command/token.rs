@@ -14,10 +14,10 @@ use wxsub_proto::{ApiError, AppId, BaseUrl, Operation};
 
 use crate::backend::{Backend, DirectConfig, ServerConfig};
 use crate::console;
-use crate::describe::{describe_refusal, describe_token_error, server_error};
+use crate::describe::{describe_refusal, describe_token_error, no_fetch_with_server, server_error};
 use crate::environment::TOKEN_ENDPOINT;
 use crate::error::{CliError, ExitStatus, UsageErrors};
-use crate::language::localized;
+use crate::language::{localized, shown};
 use crate::output::Output;
 
 /// Show or refresh the access token.
@@ -131,13 +131,16 @@ impl Show {
         let is_classic =
             matches!(&backend, Some(Backend::Direct(app)) if app.endpoint == TokenEndpoint::Token);
         if matches!(backend, Some(Backend::ControlServer(_))) && self.fetch {
-            usage.add("--fetch", "cannot be used with a control server, which fetches tokens itself");
+            usage.add("--fetch", no_fetch_with_server());
         }
         if is_classic && !self.fetch {
             usage.add(
                 TOKEN_ENDPOINT,
-                "is token, where a fetch invalidates the access token that other processes use; \
-                 add --fetch to fetch anyway, or use stable_token",
+                localized!(
+                    "is token, where a fetch invalidates the access token that other processes use; \
+                     add --fetch to fetch anyway, or use stable_token",
+                    "是 token，获取会使其他进程正在使用的 access_token 失效；仍要获取请加上 --fetch，或改用 stable_token"
+                ),
             );
         }
         let app = match usage.finish(backend)? {
@@ -177,9 +180,10 @@ impl Refresh {
         };
         app.warn_before_fetch();
         if app.endpoint == TokenEndpoint::StableToken {
-            console::warning(
+            console::warning(localized!(
                 "a forced refresh invalidates the access token that other processes use; Weixin allows 20 a day",
-            );
+                "强制刷新会使其他进程正在使用的 access_token 失效；微信每天最多允许 20 次"
+            ));
         }
         let clock = SystemClock::new();
         let requested_at = clock.now();
@@ -222,16 +226,19 @@ async fn fetch_from(
 
 fn transport_error(error: &TransportError) -> CliError {
     match error.stage() {
-        RequestState::NotSent => CliError::new(
-            ExitStatus::NotSent,
-            localized!("{error}; it is safe to try again", "{error}；可以放心重试"),
-        ),
-        RequestState::MaybeSent => maybe_replaced(error),
+        RequestState::NotSent => CliError::new(ExitStatus::NotSent, {
+            let error = shown(&error.localized());
+            localized!("{error}; it is safe to try again", "{error}；可以放心重试")
+        }),
+        RequestState::MaybeSent => maybe_replaced(shown(&error.localized())),
     }
 }
 
 fn invalid_response(error: &DecodeError) -> CliError {
-    maybe_replaced(format_args!("invalid response: {error}"))
+    maybe_replaced({
+        let error = shown(&error.localized());
+        localized!("invalid response: {error}", "响应无效：{error}")
+    })
 }
 
 fn maybe_replaced(cause: impl std::fmt::Display) -> CliError {

@@ -16,6 +16,7 @@ mod explain;
 mod free_port;
 mod hostile;
 mod interrupt;
+mod language;
 mod ledger;
 mod manual;
 mod outcomes;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wxsub_proto::codec::DecodeError;
-use wxsub_proto::{ApiError, ErrCode, Operation, Remedy};
+use wxsub_proto::{ApiError, ErrCode, LocalizedText, Operation, Remedy, localized_text};
 
 use crate::clock::ClockReading;
 use crate::quota::MINUTE_QUOTA_DELAY;
@@ -69,6 +69,40 @@ pub enum TokenErrorKind {
 }
 
 impl TokenErrorKind {
+    /// Returns the cause in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let english = self.to_string();
+        let chinese = match self {
+            Self::Refused(api_error) => format!("微信拒绝下发 access_token：{api_error}"),
+            Self::Transport(error) => return error.localized(),
+            Self::Unreadable(error) => {
+                let error = error.localized();
+                return localized_text!("invalid response: {error}", "响应无效：{error}"; error);
+            }
+            Self::TimedOut => "没有按时收到响应；请稍后重试".to_owned(),
+            Self::Interrupted => "获取被中断；请稍后重试".to_owned(),
+            Self::ExpiredOnArrival => "access_token 收到时已过期；请稍后重试".to_owned(),
+            Self::RejectedTokenReissued => "微信又返回了它刚拒绝的 access_token；请稍后重试".to_owned(),
+            Self::TokenUnchanged => "微信返回的仍是被上报的 access_token；请查明为什么上报".to_owned(),
+            Self::RateLimited(wait) => format!("刷新过于频繁；请在 {} 秒后重试", wait.as_secs().max(1)),
+            Self::ShortLived(wait) => {
+                format!("access_token 的有效期太短，获取过于频繁；请在 {} 秒后重试", wait.as_secs().max(1))
+            }
+            Self::NotRefreshable => "固定的 access_token 无法刷新；请提供新的".to_owned(),
+            Self::Upstream { text, .. } => text.clone(),
+            Self::StoreUnavailable(error) => {
+                let error = error.localized();
+                return localized_text!(
+                    "{error}; the refresh is postponed so that other servers keep their token",
+                    "{error}；已推迟刷新，以免其他服务器的 access_token 失效";
+                    error
+                );
+            }
+            Self::NoRuntime => "不在 tokio 运行时中；请在其中调用".to_owned(),
+        };
+        LocalizedText::new(english, chinese)
+    }
+
     /// Returns whether Weixin may have issued a token that did not arrive.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
@@ -152,6 +186,12 @@ impl TokenError {
     /// Returns the cause.
     pub fn kind(&self) -> &TokenErrorKind {
         &self.kind
+    }
+
+    /// Returns the error in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let kind = self.kind.localized();
+        localized_text!("no usable access token: {kind}", "没有可用的 access_token：{kind}"; kind)
     }
 
     /// Returns the delay after which another attempt starts or is allowed. `None` if waiting does not help.

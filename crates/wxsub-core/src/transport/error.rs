@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use wxsub_proto::LocalizedText;
 use wxsub_proto::redact::sanitize_line;
 
 /// Whether the request of a failed exchange was sent.
@@ -54,6 +55,24 @@ pub enum TransportErrorKind {
     Other,
 }
 
+impl TransportErrorKind {
+    /// The cause in Chinese.
+    fn chinese(self) -> &'static str {
+        match self {
+            Self::Dns => "主机名无法解析；请检查 DNS 和地址",
+            Self::Connect => "无法连接；请检查网络、防火墙和地址",
+            Self::Tls => "TLS 握手失败；请检查该地址是否为 HTTPS 服务器",
+            Self::Certificate => "服务器证书不受信任；请检查地址、CA 证书和本机时间",
+            Self::Timeout => "没有按时收到完整的响应",
+            Self::Broken => "响应尚未完整，连接就断开了",
+            Self::TooLarge => "响应超过长度上限",
+            Self::NotHttp => "响应不是 HTTP；请检查地址",
+            Self::Proxy => "代理拒绝了连接；请检查代理的地址和账号",
+            Self::Other => "请求失败",
+        }
+    }
+}
+
 /// A failed exchange: the cause, and whether the request may have been sent. It never contains a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} ({detail}; {})", match stage { RequestState::NotSent => "nothing was sent", RequestState::MaybeSent => "the request may have arrived" })]
@@ -87,6 +106,16 @@ impl TransportError {
     /// Returns whether only a change of configuration can help.
     pub fn is_config_error(&self) -> bool {
         self.kind == TransportErrorKind::Certificate
+    }
+
+    /// Returns the error in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let (kind, detail) = (self.kind.chinese(), &self.detail);
+        let stage = match self.stage {
+            RequestState::NotSent => "没有发出任何数据",
+            RequestState::MaybeSent => "请求可能已送达",
+        };
+        LocalizedText::new(self.to_string(), format!("{kind}（{detail}；{stage}）"))
     }
 
     /// Returns the text of the HTTP library.

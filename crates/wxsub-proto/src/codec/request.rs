@@ -5,7 +5,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode};
 
-use crate::{BaseUrl, ValidationError};
+use crate::{BaseUrl, LocalizedText, ValidationError};
 
 /// The two verbs Weixin's API uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +149,10 @@ pub(crate) fn percent_encode_into(url: &mut String, value: &str) {
 pub fn decode_query(query: &str) -> Result<Vec<(String, String)>, ValidationError> {
     let decode = |part: &str| match percent_decode_str(&part.replace('+', " ")).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(ValidationError::invalid_format("query", "percent-encoded UTF-8")),
+        Err(_) => Err(ValidationError::invalid_format(
+            "query",
+            LocalizedText::new("percent-encoded UTF-8", "是百分号编码的 UTF-8"),
+        )),
     };
     query
         .trim_start_matches('?')

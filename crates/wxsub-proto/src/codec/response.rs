@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::parse_object_without_duplicates;
-use crate::{ApiError, ErrCode};
+use crate::{ApiError, ErrCode, LocalizedText};
 
 /// An HTTP response: status, body, and the headers `Date` and `Retry-After`. `Debug` hides the body, which may be a token.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,6 +70,25 @@ pub enum DecodeError {
     /// A member has an invalid value.
     #[error("{0} in the response is out of range or of the wrong type")]
     InvalidField(&'static str),
+}
+
+impl DecodeError {
+    /// The error in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::UnexpectedStatus(status) => {
+                format!("HTTP 状态码是 {status} 而不是 200：响应来自网关或代理；请检查代理和网络")
+            }
+            Self::HtmlBody => {
+                "响应是网页而不是 JSON：它来自代理或需要登录的网络；请检查代理和网络".to_owned()
+            }
+            Self::NotJsonObject => "响应体不是一个没有重名成员的 JSON 对象".to_owned(),
+            Self::NoErrcode => "响应中没有 errcode：响应来自网关或代理；请检查代理和网络".to_owned(),
+            Self::MissingField(field) => format!("响应中没有 {field}"),
+            Self::InvalidField(field) => format!("响应中的 {field} 超出范围或类型不对"),
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
 }
 
 /// Decodes a response whose success is `errcode` 0 and nothing else.

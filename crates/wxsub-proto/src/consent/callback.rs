@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use super::request::{CALLBACK_FIELDS, ConsentRequest, Reserved};
 use crate::codec::{decode_query, parse_object_without_duplicates};
-use crate::{Grant, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind};
+use crate::{Grant, LocalizedText, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind};
 
 /// A callback: what the user did, and the fields of the request. It is unsigned and anyone can write one. It proves
 /// nothing until its `reserved` has been verified.
@@ -95,7 +95,10 @@ impl FromStr for ConsentCallback {
             "confirm" => true,
             "cancel" => false,
             _ => {
-                return Err(ValidationError::invalid_format("action", "confirm or cancel"));
+                return Err(ValidationError::invalid_format(
+                    "action",
+                    LocalizedText::new("confirm or cancel", "是 confirm 或 cancel"),
+                ));
             }
         };
         let template_id = required("template_id")?.parse()?;
@@ -202,13 +205,16 @@ fn pairs(text: &str) -> Result<Pairs, ValidationError> {
             .filter(|line| !line.trim().is_empty())
             .map(|line| match line.split_once(':') {
                 Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
-                None => Err(malformed("lines of the form key:value")),
+                None => {
+                    Err(malformed(LocalizedText::new("lines of the form key:value", "是 key:value 形式的行")))
+                }
             })
             .collect(),
         Some(_) => pairs_of_query(text),
-        None => {
-            Err(malformed("a callback URL, a query string, a JSON object, a printed map or key:value lines"))
-        }
+        None => Err(malformed(LocalizedText::new(
+            "a callback URL, a query string, a JSON object, a printed map or key:value lines",
+            "是回调 URL、查询字符串、JSON 对象、打印出的 map 或 key:value 形式的行",
+        ))),
     }
 }
 
@@ -219,8 +225,12 @@ fn pairs_of_query(query: &str) -> Result<Pairs, ValidationError> {
 }
 
 fn pairs_of_json(text: &str) -> Result<Pairs, ValidationError> {
-    let object = parse_object_without_duplicates(text.as_bytes())
-        .map_err(|_| malformed("one JSON object in which no name stands twice"))?;
+    let object = parse_object_without_duplicates(text.as_bytes()).map_err(|_| {
+        malformed(LocalizedText::new(
+            "one JSON object in which no name stands twice",
+            "是一个没有重名成员的 JSON 对象",
+        ))
+    })?;
     let members = object.into_iter().filter_map(|(name, value)| match value {
         Value::Null => None,
         Value::String(text) => Some((name, text)),
@@ -235,7 +245,10 @@ fn pairs_of_printed_map(members: &str) -> Result<Pairs, ValidationError> {
     let mut pairs = Pairs::new();
     for member in members.split([',', ';', '\n']).map(str::trim).filter(|member| !member.is_empty()) {
         let Some((name, value)) = member.split_once([':', '=']) else {
-            return Err(malformed("one JSON object, or a map printed as {name: value, …}"));
+            return Err(malformed(LocalizedText::new(
+                "one JSON object, or a map printed as {name: value, …}",
+                "是一个 JSON 对象，或打印成 {name: value, …} 的 map",
+            )));
         };
         let [name, value] = [name, value].map(|text| text.trim().trim_matches(['"', '\'']).to_owned());
         if !["null", "undefined", "None", "nil", "<null>"].contains(&value.as_str()) {
@@ -245,7 +258,7 @@ fn pairs_of_printed_map(members: &str) -> Result<Pairs, ValidationError> {
     Ok(pairs)
 }
 
-fn malformed(expected: &'static str) -> ValidationError {
+fn malformed(expected: LocalizedText) -> ValidationError {
     ValidationError::invalid_format("callback", expected)
 }
 
@@ -272,6 +285,15 @@ impl CallbackMismatch {
     /// The field that differs.
     pub fn field(&self) -> &'static str {
         self.field
+    }
+
+    /// The error in every language.
+    pub fn localized(&self) -> LocalizedText<String> {
+        let field = self.field;
+        LocalizedText::new(
+            self.to_string(),
+            format!("回调中的 {field} 与请求的不一致；不要据此处理，请让用户重新授权"),
+        )
     }
 }
 

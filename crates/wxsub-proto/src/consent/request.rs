@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 use crate::codec::percent_encode;
 use crate::validation::{ErrorCollector, check_charset, check_length, validated_string};
 use crate::{
-    AppId, BaseUrl, HttpUrl, Scene, TemplateId, ValidationError, ValidationErrorKind, ValidationErrors,
+    AppId, BaseUrl, HttpUrl, LocalizedText, Scene, TemplateId, ValidationError, ValidationErrorKind,
+    ValidationErrors,
 };
 
 /// A request for consent to one message. As JSON (`{"appid","scene":1000,"template_id","reserved"}`) it holds the values
@@ -87,11 +88,11 @@ validated_string!(
     /// absent. The value `null` itself is therefore refused.
     Reserved,
     |text| {
-        check_charset("reserved", text, "letters and digits", |c| c.is_ascii_alphanumeric())?;
+        check_charset("reserved", text, LocalizedText::new("letters and digits", "字母和数字"), |c| c.is_ascii_alphanumeric())?;
         check_length("reserved", text, 128)?;
         match text {
             "null" => {
-                let expected = "something else than the text null, which Weixin sends for an unset value";
+                let expected = LocalizedText::new("something else than the text null, which Weixin sends for an unset value", "不是文本 null（未设置时微信返回的就是 null）");
                 Err(ValidationError::invalid_format("reserved", expected))
             }
             _ => Ok(()),

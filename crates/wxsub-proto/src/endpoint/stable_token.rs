@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::token::{GRANT_TYPE, check_grant_type};
 use crate::codec::Request;
-use crate::{AppId, AppSecret, ValidationError};
+use crate::{AppId, AppSecret, LocalizedText, ValidationError};
 
 pub use super::token::TokenResponse;
 
@@ -75,7 +75,10 @@ impl StableTokenRequest {
     /// it is not a JSON object of the right kinds.
     pub fn decode(body: &[u8]) -> Result<Self, ValidationError> {
         let read: DecodedBody = serde_json::from_slice(body).map_err(|_| {
-            let expected = "a JSON object with grant_type, appid, secret and force_refresh";
+            let expected = LocalizedText::new(
+                "a JSON object with grant_type, appid, secret and force_refresh",
+                "是带有 grant_type、appid、secret 和 force_refresh 的 JSON 对象",
+            );
             ValidationError::invalid_format("body", expected)
         })?;
         let required = |field, value: Option<String>| value.ok_or_else(|| ValidationError::missing(field));

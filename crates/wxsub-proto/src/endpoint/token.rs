@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::codec::{DecodeError, QueryPair, Request, decode_query, parse_envelope, parse_lenient_int};
-use crate::{AccessToken, ApiError, AppId, AppSecret, ValidationError};
+use crate::{AccessToken, ApiError, AppId, AppSecret, LocalizedText, ValidationError};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/cgi-bin/token";
@@ -63,7 +63,10 @@ impl TokenRequest {
 pub(super) fn check_grant_type(text: &str) -> Result<(), ValidationError> {
     match text {
         GRANT_TYPE => Ok(()),
-        _ => Err(ValidationError::invalid_format("grant_type", GRANT_TYPE)),
+        _ => Err(ValidationError::invalid_format(
+            "grant_type",
+            LocalizedText::new(GRANT_TYPE, "是 client_credential"),
+        )),
     }
 }
 

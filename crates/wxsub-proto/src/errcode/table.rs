@@ -1,7 +1,8 @@
 //! The table of error codes: one row per code, in ascending order. Each meaning is in English and in Chinese.
 
 use super::Remedy::{AllowIp, FixConfig, FixRequest, Investigate, RefreshToken, RetryLater, SlowDown, Stop};
-use super::{ErrCode, LocalizedText, Operation, Remedy};
+use super::{ErrCode, Operation, Remedy};
+use crate::LocalizedText;
 
 /// The meaning of a code on one kind of call, and its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,8 @@ use super::{Color, Content, Message, MiniProgram, PagePath, Title};
 use crate::codec::parse_object_without_duplicates;
 use crate::validation::ErrorCollector;
 use crate::{
-    AppId, Grant, HttpUrl, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind, ValidationErrors,
+    AppId, Grant, HttpUrl, LocalizedText, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind,
+    ValidationErrors,
 };
 
 /// A message in JSON that is not yet validated. [`validate`](Self::validate) names all problems at once.
@@ -206,7 +207,10 @@ impl<'a> MessageDraft<'a> {
     fn check_object(&self, field: &'static str) -> Result<(), ValidationError> {
         match self.non_empty(field) {
             None | Some(Member::Object(_)) => Ok(()),
-            Some(_) => Err(ValidationError::invalid_format(field, "a JSON object")),
+            Some(_) => Err(ValidationError::invalid_format(
+                field,
+                LocalizedText::new("a JSON object", "是 JSON 对象"),
+            )),
         }
     }
 
@@ -231,7 +235,7 @@ fn parse<T: FromStr<Err = ValidationError>>(
 ) -> Result<T, ValidationError> {
     match member {
         Member::Text(text) => text.parse().map_err(|error: ValidationError| error.with_field(field)),
-        _ => Err(ValidationError::invalid_format(field, "text")),
+        _ => Err(ValidationError::invalid_format(field, LocalizedText::new("text", "是文本"))),
     }
 }
 
@@ -247,23 +251,41 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// The likely cause why bytes are not one JSON object.
-fn expected_form(bytes: &[u8], error: &serde_json::Error) -> &'static str {
+fn expected_form(bytes: &[u8], error: &serde_json::Error) -> LocalizedText {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return "UTF-8 text; save it as UTF-8, not as GBK or UTF-16";
+        return LocalizedText::new(
+            "UTF-8 text; save it as UTF-8, not as GBK or UTF-16",
+            "是 UTF-8 文本；请保存为 UTF-8，而不是 GBK 或 UTF-16",
+        );
     };
     let text = text.trim();
     if text.starts_with('[') {
-        return "one JSON object, not a list; write one object a line";
+        return LocalizedText::new(
+            "one JSON object, not a list; write one object a line",
+            "是一个 JSON 对象，而不是数组；请每行写一个对象",
+        );
     }
     if error.is_eof() {
-        return "one whole JSON object; this one ends too early";
+        return LocalizedText::new(
+            "one whole JSON object; this one ends too early",
+            "是一个完整的 JSON 对象；这个对象不完整",
+        );
     }
     if error.to_string().starts_with("trailing comma") {
-        return "JSON without a comma before } or ]; remove it";
+        return LocalizedText::new(
+            "JSON without a comma before } or ]; remove it",
+            "是 } 或 ] 之前没有逗号的 JSON；请删除该逗号",
+        );
     }
     match text.strip_suffix(',').map(str::as_bytes).map(parse_object_without_duplicates) {
-        Some(Ok(_)) => "one JSON object without a comma behind it; remove the comma",
-        _ => "one JSON object in which no name stands twice",
+        Some(Ok(_)) => LocalizedText::new(
+            "one JSON object without a comma behind it; remove the comma",
+            "是一个 JSON 对象，后面不带逗号；请删除该逗号",
+        ),
+        _ => LocalizedText::new(
+            "one JSON object in which no name stands twice",
+            "是一个没有重名成员的 JSON 对象",
+        ),
     }
 }
 

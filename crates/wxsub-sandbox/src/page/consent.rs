@@ -7,7 +7,7 @@ use std::fmt::Display;
 use maud::{Markup, html};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use wxsub_proto::{
-    AppId, ConsentAction, ConsentCallback, ConsentRequest, HttpUrl, OpenId, ValidationError,
+    AppId, ConsentAction, ConsentCallback, ConsentRequest, HttpUrl, LocalizedText, OpenId, ValidationError,
     ValidationErrorKind,
 };
 
@@ -62,7 +62,9 @@ fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), Validat
     if required("action")? != "get_confirm" {
         return Err(ValidationError::new(
             "action",
-            ValidationErrorKind::InvalidFormat { expected: "get_confirm" },
+            ValidationErrorKind::InvalidFormat {
+                expected: LocalizedText::new("get_confirm", "是 get_confirm"),
+            },
         ));
     }
     let (appid, scene) = (required("appid")?.parse()?, required("scene")?.parse()?);
@@ -70,7 +72,12 @@ fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), Validat
     if query.get("redirect_url").is_none() && query.get("redirect_uri").is_some() {
         return Err(ValidationError::new(
             "redirect_url",
-            ValidationErrorKind::InvalidFormat { expected: "given under this name, not as redirect_uri" },
+            ValidationErrorKind::InvalidFormat {
+                expected: LocalizedText::new(
+                    "given under this name, not as redirect_uri",
+                    "使用这个名称，而不是 redirect_uri",
+                ),
+            },
         ));
     }
     let redirect_url: HttpUrl = required("redirect_url")?

@@ -193,11 +193,13 @@ pub(super) async fn only_post() -> WeixinResponse {
 
 #[cfg(test)]
 mod tests {
+    use wxsub_proto::LocalizedText;
+
     use super::*;
 
     #[test]
     fn invalid_parameter_gets_the_errcode_of_weixin() {
-        let format = ValidationErrorKind::InvalidFormat { expected: "x" };
+        let format = ValidationErrorKind::InvalidFormat { expected: LocalizedText::new("x", "x") };
         for (field, rule, errcode) in [
             ("appid", ValidationErrorKind::Missing, 41002),
             ("appid", ValidationErrorKind::Empty, 40013),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
+use wxsub_proto::{LocalizedText, localized_text};
 
 use super::ServerState;
 use crate::config::Tls;
@@ -14,18 +15,21 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const NOTICE_DAYS: u32 = 14;
 
 /// What to say of the certificate at this time, if it is not valid or ends soon.
-pub(crate) fn certificate_warning(tls: &Tls, now: UnixMillis) -> Option<String> {
+pub(crate) fn certificate_warning(tls: &Tls, now: UnixMillis) -> Option<LocalizedText<String>> {
     let (from, until) = (rfc3339::format(tls.valid_from), rfc3339::format(tls.valid_until));
     match now {
-        now if now < tls.valid_from => {
-            Some(format!("the certificate is valid only from {from}; check the clock"))
-        }
-        now if now >= tls.valid_until => {
-            Some(format!("the certificate ended at {until}; renew it and send SIGHUP"))
-        }
-        now if now >= tls.valid_until.before(DAY * NOTICE_DAYS) => {
-            Some(format!("the certificate ends at {until}; renew it and send SIGHUP"))
-        }
+        now if now < tls.valid_from => Some(localized_text!(
+            "the certificate is valid only from {from}; check the clock",
+            "证书自 {from} 起才有效；请检查本机时间"
+        )),
+        now if now >= tls.valid_until => Some(localized_text!(
+            "the certificate ended at {until}; renew it and send SIGHUP",
+            "证书已于 {until} 过期；请更换证书，然后发送 SIGHUP"
+        )),
+        now if now >= tls.valid_until.before(DAY * NOTICE_DAYS) => Some(localized_text!(
+            "the certificate ends at {until}; renew it and send SIGHUP",
+            "证书将于 {until} 过期；请更换证书，然后发送 SIGHUP"
+        )),
         _ => None,
     }
 }

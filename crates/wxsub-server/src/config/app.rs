@@ -8,10 +8,10 @@ use std::sync::Arc;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::transport::Transport;
 use wxsub_hyper::{HyperTransport, Roots};
-use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, ValidationErrorKind};
+use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, LocalizedText, ValidationErrorKind, localized_text};
 
 use super::document::TableReader;
-use super::file::{MAX_PEM_BYTES, read_regular_file};
+use super::file::{MAX_PEM_BYTES, read_regular_file, unreadable_file};
 use super::secret;
 
 /// The settings of an app.
@@ -77,7 +77,8 @@ pub(super) fn read(
     if let Some(appid) = &appid
         && !can_be_appid(appid)
     {
-        section.warning("appid", format_args!("{appid} {NO_APPID}"));
+        let reason = NO_APPID;
+        section.warning("appid", localized_text!("{appid} {reason}", "{appid} {reason}"; reason));
     }
     let secret = secret::read(&mut section, environment);
     let endpoint = endpoint(&mut section);
@@ -97,8 +98,10 @@ pub(super) fn read(
 }
 
 /// Why an id is no AppID.
-pub(super) const NO_APPID: &str =
-    "cannot be an AppID: it is not wx and 16 hexadecimal digits; copy the AppID from the console";
+pub(super) const NO_APPID: LocalizedText = LocalizedText::new(
+    "cannot be an AppID: it is not wx and 16 hexadecimal digits; copy the AppID from the console",
+    "不可能是 AppID：AppID 是 wx 加 16 位十六进制数字；请从微信后台复制",
+);
 
 /// Whether the id has the form of the AppIDs of apps and Official Accounts.
 pub(super) fn can_be_appid(appid: &AppId) -> bool {
@@ -107,10 +110,16 @@ pub(super) fn can_be_appid(appid: &AppId) -> bool {
 }
 
 /// There is no default, because the wrong endpoint invalidates the tokens of other programs.
-const TOKEN_ENDPOINT_RULE: &str = "must be \"stable_token\" or \"token\". \
-    Write \"stable_token\" while anything else may fetch an access_token for this AppID: neither invalidates the other's. \
-    Write \"token\" when only this server, and the servers that share its [store], have the AppSecret: \
-    every fetch then invalidates the access_token before it, a leaked one too.";
+const TOKEN_ENDPOINT_RULE: LocalizedText = LocalizedText::new(
+    "must be \"stable_token\" or \"token\". \
+     Write \"stable_token\" while anything else may fetch an access_token for this AppID: neither invalidates the other's. \
+     Write \"token\" when only this server, and the servers that share its [store], have the AppSecret: \
+     every fetch then invalidates the access_token before it, a leaked one too.",
+    "必须是 \"stable_token\" 或 \"token\"。\
+     只要还可能有其他程序获取这个 AppID 的 access_token，就写 \"stable_token\"：双方的 access_token 互不影响。\
+     如果只有本服务器，以及与它共用 [store] 的服务器有 AppSecret，就写 \"token\"：\
+     每次获取都会使之前的 access_token 失效，包括泄露的。",
+);
 
 fn endpoint(section: &mut TableReader<'_>) -> Option<TokenEndpoint> {
     let (is_given, name) = (section.has("token_endpoint"), section.text("token_endpoint"));
@@ -135,7 +144,10 @@ fn base(section: &TableReader<'_>, key: &str, text: &str, allow_http: bool) -> O
         Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && allow_http => {
             section.warning(
                 key,
-                "is plain http:// to another machine: secrets travel unencrypted; use https://",
+                LocalizedText::new(
+                    "is plain http:// to another machine: secrets travel unencrypted; use https://",
+                    "以 http:// 访问其他机器，密钥会明文传输；请改用 https://",
+                ),
             );
             BaseUrl::insecure(text)
         }
@@ -154,12 +166,13 @@ fn transport_settings(
         && let Some((base, name)) = bases
             .and_then(|bases| bases.iter().find_map(|base| Some((base, ignored_proxy(base, environment)?))))
     {
+        let host = base.host();
         section.warning(
             "proxy",
-            format_args!(
+            localized_text!(
                 "is absent, and the server does not use the proxy that {name} names; set proxy to go through it, or add \
-                 {} to NO_PROXY",
-                base.host()
+                 {host} to NO_PROXY",
+                "没有设置，服务器不会使用 {name} 指定的代理；要经过该代理请设置 proxy，否则请把 {host} 加入 NO_PROXY"
             ),
         );
     }
@@ -168,7 +181,7 @@ fn transport_settings(
         Some(path) => match read_regular_file(Path::new(&path), MAX_PEM_BYTES) {
             Ok(pem) => TrustRoots::Pem(pem),
             Err(error) => {
-                section.problem("ca_file", format_args!("names a file that cannot be read: {error}"));
+                section.problem("ca_file", unreadable_file(&error));
                 return None;
             }
         },
@@ -194,9 +207,9 @@ impl TransportCache {
         };
         let mut builder = HyperTransport::builder().roots(roots);
         if let Some(url) = &settings.proxy {
-            builder = builder.proxy(url).map_err(|error| section.problem("proxy", error)).ok()?;
+            builder = builder.proxy(url).map_err(|error| section.problem("proxy", error.localized())).ok()?;
         }
-        let built = builder.build().map_err(|error| section.problem("ca_file", error));
+        let built = builder.build().map_err(|error| section.problem("ca_file", error.localized()));
         let transport: Arc<dyn Transport> = Arc::new(built.ok()?);
         self.0.insert(settings.clone(), Arc::clone(&transport));
         Some(transport)

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::net::IpAddr;
 
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, ValidationError};
+use wxsub_proto::{AppId, LocalizedText, ValidationError, localized_text};
 
 use super::document::TableReader;
 use super::key::ApiKeyDigest;
@@ -104,28 +104,48 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
     let name = name(&mut section);
     let keys = keys(&mut section);
     if section.has_empty_list("apps") {
-        section.warning("apps", "is empty, so the client may use no app; add AppIDs, or \"*\"");
+        section.warning(
+            "apps",
+            LocalizedText::new(
+                "is empty, so the client may use no app; add AppIDs, or \"*\"",
+                "为空，该客户端不能使用任何应用；请添加 AppID，或写 \"*\"",
+            ),
+        );
     }
     if section.has_empty_list("scopes") {
-        section.warning("scopes", "is empty, so the client may do nothing; add scopes");
+        section.warning(
+            "scopes",
+            LocalizedText::new(
+                "is empty, so the client may do nothing; add scopes",
+                "为空，该客户端没有任何权限；请添加 scope",
+            ),
+        );
     }
     let apps = apps(&mut section);
     let scopes = section.list("scopes", |text| {
         let all = Scope::ALL.map(Scope::as_str).join(", ");
         let found = Scope::ALL.into_iter().find(|scope| scope.as_str() == text);
-        found.ok_or_else(|| format!("must be one of {all}"))
+        found.ok_or_else(|| localized_text!("must be one of {all}", "必须是以下之一：{all}"))
     });
     let has_allowed_networks = section.has_empty_list("allowed_networks");
     let allowed_networks = section.list("allowed_networks", Network::parse);
     if has_allowed_networks {
         section.problem(
             "allowed_networks",
-            "is empty; list the networks from which the key may be used, or remove it",
+            LocalizedText::new(
+                "is empty; list the networks from which the key may be used, or remove it",
+                "为空；请列出允许使用该密钥的网段，或删除这一项",
+            ),
         );
     }
     if scopes.contains(&Scope::TokenReport) && !scopes.contains(&Scope::TokenRead) {
-        section
-            .warning("scopes", "has token:report, which allows nothing without token:read; add token:read");
+        section.warning(
+            "scopes",
+            LocalizedText::new(
+                "has token:report, which allows nothing without token:read; add token:read",
+                "有 token:report，但没有 token:read 时它不起作用；请添加 token:read",
+            ),
+        );
     }
     section.finish();
     Some(ApiClient { name: name?, keys, apps, scopes, allowed_networks })
@@ -139,11 +159,23 @@ fn keys(section: &mut TableReader<'_>) -> Vec<ClientKey> {
         return digest.map(|digest| ClientKey { digest, expires_at: None }).into_iter().collect();
     }
     if section.text("key_sha256").is_some() {
-        section.problem("key_sha256", "is set together with keys; move it into keys");
+        section.problem(
+            "key_sha256",
+            LocalizedText::new(
+                "is set together with keys; move it into keys",
+                "与 keys 同时设置；请移到 keys 中",
+            ),
+        );
     }
     let entries = section.sections("keys");
     if entries.is_empty() {
-        section.problem("keys", "is empty; list the keys of the client, or set key_sha256");
+        section.problem(
+            "keys",
+            LocalizedText::new(
+                "is empty; list the keys of the client, or set key_sha256",
+                "为空；请列出该客户端的密钥，或设置 key_sha256",
+            ),
+        );
     }
     let read = |mut entry: TableReader<'_>| {
         entry.check_present("sha256");
@@ -158,7 +190,13 @@ fn digest(section: &mut TableReader<'_>, key: &str) -> Option<ApiKeyDigest> {
     let text = section.text(key)?;
     let digest = ApiKeyDigest::parse(&text);
     if digest.is_none() {
-        section.problem(key, "must be 64 lower-case hexadecimal digits, as `wxsub key new` prints them");
+        section.problem(
+            key,
+            LocalizedText::new(
+                "must be 64 lower-case hexadecimal digits, as `wxsub key new` prints them",
+                "必须是 64 位小写十六进制数字，即 `wxsub key new` 输出的值",
+            ),
+        );
     }
     digest
 }
@@ -167,7 +205,13 @@ fn name(section: &mut TableReader<'_>) -> Option<String> {
     let name = section.text("name")?;
     let is_valid = is_client_name(&name);
     if !is_valid {
-        section.problem("name", "must be 1 to 64 letters, digits, dots, hyphens or underscores");
+        section.problem(
+            "name",
+            LocalizedText::new(
+                "must be 1 to 64 letters, digits, dots, hyphens or underscores",
+                "必须是 1 到 64 个字母、数字、点、连字符或下划线",
+            ),
+        );
     }
     is_valid.then_some(name)
 }
@@ -187,13 +231,19 @@ fn apps(section: &mut TableReader<'_>) -> AppAccess {
             Ok(None)
         }
         text => {
-            text.parse::<AppId>().map(Some).map_err(|invalid: ValidationError| invalid.rule().to_string())
+            text.parse::<AppId>().map(Some).map_err(|invalid: ValidationError| invalid.rule().localized())
         }
     });
     let appids: Vec<_> = appids.into_iter().flatten().collect();
     match all {
         true if !appids.is_empty() => {
-            section.problem("apps", "has \"*\" and AppIDs; keep one or the other");
+            section.problem(
+                "apps",
+                LocalizedText::new(
+                    "has \"*\" and AppIDs; keep one or the other",
+                    "既有 \"*\" 又有 AppID；请只保留其中一种",
+                ),
+            );
             AppAccess::Only(appids)
         }
         true => AppAccess::All,

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt::{self, Display};
+use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::str::FromStr;
@@ -13,17 +13,22 @@ use toml::de::{DeTable, DeValue};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 use wxsub_proto::redact::sanitize_line;
-use wxsub_proto::{ValidationError, ValidationErrorKind};
+use wxsub_proto::{LocalizedText, ValidationError, ValidationErrorKind, localized_text};
 
 /// A problem or warning about one key of a configuration: what is wrong and what to do. Never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     line: Option<usize>,
     path: String,
-    text: String,
+    text: LocalizedText<String>,
 }
 
 impl Diagnostic {
+    /// A diagnostic of a key that is not about the text of the configuration.
+    pub(crate) fn new(path: impl Into<String>, text: impl Into<LocalizedText<String>>) -> Self {
+        Self { line: None, path: path.into(), text: text.into() }
+    }
+
     /// The line of the key, from 1. For an absent key, the line of its table; `None` if that is the whole file.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
@@ -38,24 +43,26 @@ impl Diagnostic {
 
     /// The line for people, with the name of the file: `wxsub.toml:12: apps[0].secret_file: is missing; …`.
     #[must_use]
-    pub fn in_file(&self, file: &Path) -> String {
+    pub fn in_file(&self, file: &Path) -> LocalizedText<String> {
         let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
-        format!("{}{line}: {}", file.display(), self.without_line())
+        let (file, text) = (file.display(), self.without_line());
+        localized_text!("{file}{line}: {text}", "{file}{line}: {text}"; text)
     }
 
     /// Path and text, for a configuration that is not in a file.
     #[must_use]
-    pub fn without_line(&self) -> String {
-        if self.path.is_empty() { self.text.clone() } else { format!("{}: {}", self.path, self.text) }
+    pub fn without_line(&self) -> LocalizedText<String> {
+        let Self { path, text, .. } = self;
+        if path.is_empty() { text.clone() } else { localized_text!("{path}: {text}", "{path}: {text}"; text) }
     }
 }
 
-impl Display for Diagnostic {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
         }
-        f.write_str(&self.without_line())
+        self.without_line().fmt(f)
     }
 }
 
@@ -96,8 +103,9 @@ impl<'a> Document<'a> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
             let line = error.span().map(|span| self.line_of(&span));
-            let text = format!("is not TOML: {}", sanitize_line(error.message().chars()));
-            self.problems.borrow_mut().push(Diagnostic { line, path: String::new(), text });
+            let error = sanitize_line(error.message().chars());
+            let text = localized_text!("is not TOML: {error}", "不是 TOML：{error}");
+            self.problems.borrow_mut().push(Diagnostic { line, ..Diagnostic::new("", text) });
         }
         errors.is_empty().then(|| TableReader::new(self, String::new(), None, table.into_inner()))
     }
@@ -139,19 +147,19 @@ impl<'a> TableReader<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn diagnostic(&self, key: &str, text: impl Display) -> Diagnostic {
+    fn diagnostic(&self, key: &str, text: impl Into<LocalizedText<String>>) -> Diagnostic {
         let list = key.split_once('[').map_or(key, |(list, _)| list);
         let line = self.lines.get(key).or_else(|| self.lines.get(list)).copied().or(self.line);
-        Diagnostic { line, path: self.path_of(key), text: text.to_string() }
+        Diagnostic { line, path: self.path_of(key), text: text.into() }
     }
 
     /// Adds a problem: the configuration is invalid.
-    pub(super) fn problem(&self, key: &str, text: impl Display) {
+    pub(super) fn problem(&self, key: &str, text: impl Into<LocalizedText<String>>) {
         self.document.problems.borrow_mut().push(self.diagnostic(key, text));
     }
 
     /// Adds a warning: the configuration is valid, but may not be what the operator wants.
-    pub(super) fn warning(&self, key: &str, text: impl Display) {
+    pub(super) fn warning(&self, key: &str, text: impl Into<LocalizedText<String>>) {
         self.document.warnings.borrow_mut().push(self.diagnostic(key, text));
     }
 
@@ -164,7 +172,7 @@ impl<'a> TableReader<'a> {
         match self.take(key)? {
             DeValue::String(text) => Some(text.into_owned()),
             _ => {
-                self.problem(key, "must be text in quotes");
+                self.problem(key, LocalizedText::new("must be text in quotes", "必须是带引号的文本"));
                 None
             }
         }
@@ -197,7 +205,7 @@ impl<'a> TableReader<'a> {
 
     pub(super) fn check_present(&self, key: &str) {
         if !self.has(key) {
-            self.problem(key, ValidationErrorKind::Missing);
+            self.problem(key, &ValidationErrorKind::Missing);
         }
     }
 
@@ -207,7 +215,7 @@ impl<'a> TableReader<'a> {
             None => false,
             Some(DeValue::Boolean(flag)) => flag,
             Some(_) => {
-                self.problem(key, "must be true or false");
+                self.problem(key, LocalizedText::new("must be true or false", "必须是 true 或 false"));
                 false
             }
         }
@@ -221,7 +229,10 @@ impl<'a> TableReader<'a> {
             DeValue::Datetime(end) => rfc3339::parse(&end.to_string()),
             _ => Err(String::new()),
         };
-        let rule = "must be a date like 2027-01-31, the last day in UTC, or a time like 2027-01-31T12:00:00+08:00, without quotes";
+        let rule = LocalizedText::new(
+            "must be a date like 2027-01-31, the last day in UTC, or a time like 2027-01-31T12:00:00+08:00, without quotes",
+            "必须是日期（如 2027-01-31，即 UTC 时间的最后一天）或时间（如 2027-01-31T12:00:00+08:00），不带引号",
+        );
         end.map_err(|_| self.problem(key, rule)).ok()
     }
 
@@ -233,21 +244,26 @@ impl<'a> TableReader<'a> {
             Some(_) => None,
         };
         number.filter(|number| range.contains(number)).unwrap_or_else(|| {
+            let (min, max) = (range.start(), range.end());
             self.problem(
                 key,
-                format_args!("must be a whole number from {} to {}", range.start(), range.end()),
+                localized_text!("must be a whole number from {min} to {max}", "必须是 {min} 到 {max} 的整数"),
             );
             default
         })
     }
 
     /// Reads a list of texts and parses each. Invalid ones are problems, and are left out.
-    pub(super) fn list<T>(&mut self, key: &str, mut read: impl FnMut(&str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn list<T>(
+        &mut self,
+        key: &str,
+        mut read: impl FnMut(&str) -> Result<T, LocalizedText<String>>,
+    ) -> Vec<T> {
         let values = match self.take(key) {
             None => return Vec::new(),
             Some(DeValue::Array(values)) => values,
             Some(_) => {
-                self.problem(key, "must be a list of texts");
+                self.problem(key, LocalizedText::new("must be a list of texts", "必须是文本列表"));
                 return Vec::new();
             }
         };
@@ -271,7 +287,13 @@ impl<'a> TableReader<'a> {
                 texts.into_iter().collect()
             }
             _ => {
-                self.problem(key, "must be text in quotes, or a list of such texts");
+                self.problem(
+                    key,
+                    LocalizedText::new(
+                        "must be text in quotes, or a list of such texts",
+                        "必须是带引号的文本，或这种文本的列表",
+                    ),
+                );
                 None
             }
         }
@@ -284,7 +306,7 @@ impl<'a> TableReader<'a> {
         match value.into_inner() {
             DeValue::String(text) => Some((key, text.into_owned())),
             _ => {
-                self.problem(&key, "must be text in quotes");
+                self.problem(&key, LocalizedText::new("must be text in quotes", "必须是带引号的文本"));
                 None
             }
         }
@@ -296,7 +318,7 @@ impl<'a> TableReader<'a> {
             None => DeTable::new(),
             Some(DeValue::Table(table)) => table,
             Some(_) => {
-                self.problem(key, format_args!("must be a table: [{key}]"));
+                self.problem(key, localized_text!("must be a table: [{key}]", "必须是表：[{key}]"));
                 DeTable::new()
             }
         };
@@ -329,7 +351,10 @@ impl<'a> TableReader<'a> {
                         table,
                     ));
                 }
-                _ => self.problem(&key_of_item, format_args!("must be a table: [[{key}]]")),
+                _ => self.problem(
+                    &key_of_item,
+                    localized_text!("must be a table: [[{key}]]", "必须是表：[[{key}]]"),
+                ),
             }
         }
         sections
@@ -339,7 +364,10 @@ impl<'a> TableReader<'a> {
     pub(super) fn finish(self) {
         for key in self.table.keys() {
             let name = sanitize_line(key.get_ref().chars().take(64));
-            let text = "is an unknown key; remove it or correct its spelling";
+            let text = LocalizedText::new(
+                "is an unknown key; remove it or correct its spelling",
+                "是未知的配置项；请删除，或改正拼写",
+            );
             let line = Some(self.document.line_of(&key.span()));
             let diagnostic = Diagnostic { line, ..self.diagnostic(&name, text) };
             self.document.problems.borrow_mut().push(diagnostic);

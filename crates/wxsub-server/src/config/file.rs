@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
+use wxsub_proto::{LocalizedText, localized_text};
+
 /// Maximum size of a file with certificates or a key, in bytes.
 pub(crate) const MAX_PEM_BYTES: u64 = 1 << 20;
 
@@ -27,6 +29,11 @@ pub fn read_regular_file(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         Ok(length) if length <= max_bytes => Ok(content),
         _ => Err(io::Error::other(format!("it is larger than {max_bytes} bytes"))),
     }
+}
+
+/// What to say of a key that names an unreadable file.
+pub(super) fn unreadable_file(error: &io::Error) -> LocalizedText<String> {
+    localized_text!("names a file that cannot be read: {error}", "指定的文件无法读取：{error}")
 }
 
 /// Opens a regular file to read it. A FIFO or a device is refused at once: reading it could block, or never end.

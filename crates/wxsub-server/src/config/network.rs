@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use wxsub_proto::{LocalizedText, localized_text};
+
 /// All addresses that share the first `prefix` bits with `address`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network {
@@ -15,8 +17,13 @@ impl Network {
     ///
     /// # Errors
     /// What is wrong and what to write.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let invalid = || "must be an address or a network like 10.0.0.0/8".to_owned();
+    pub(super) fn parse(text: &str) -> Result<Self, LocalizedText<String>> {
+        let invalid = || {
+            LocalizedText::new(
+                "must be an address or a network like 10.0.0.0/8",
+                "必须是 IP 地址，或网段（例如 10.0.0.0/8）",
+            )
+        };
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
@@ -27,7 +34,7 @@ impl Network {
             Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 bits.parse().ok().filter(|bits| *bits <= bit_count(address)).ok_or_else(invalid)?
             }
-            Some(_) => return Err(invalid()),
+            Some(_) => return Err(invalid().into()),
         };
         let network = match (address.to_canonical(), prefix) {
             (IpAddr::V4(v4), 96..) if address.is_ipv6() => Self { address: v4.into(), prefix: prefix - 96 },
@@ -37,7 +44,11 @@ impl Network {
         if first == network.address {
             return Ok(network);
         }
-        Err(format!("has bits set after the first {}; write {first}/{}", network.prefix, network.prefix))
+        let bits = network.prefix;
+        Err(localized_text!(
+            "has bits set after the first {bits}; write {first}/{bits}",
+            "前 {bits} 位之后还有非零的位；请写成 {first}/{bits}"
+        ))
     }
 
     /// Whether every address of one IP version is in the network.
@@ -110,7 +121,7 @@ mod tests {
             "10.0.0.0/8/8",
         ] {
             assert!(
-                Network::parse(text).unwrap_err().starts_with("must be an address or a network"),
+                Network::parse(text).unwrap_err().to_string().starts_with("must be an address or a network"),
                 "{text}"
             );
         }
@@ -121,7 +132,10 @@ mod tests {
             ("::ffff:10.0.0.1/104", "10.0.0.0/8"),
             ("::ffff:10.0.0.0/90", "::ffc0:0:0/90"),
         ] {
-            assert!(Network::parse(text).unwrap_err().ends_with(&format!("; write {meant}")), "{text}");
+            assert!(
+                Network::parse(text).unwrap_err().to_string().ends_with(&format!("; write {meant}")),
+                "{text}"
+            );
         }
     }
 }

@@ -5,14 +5,20 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use wxsub_proto::AppSecret;
+use wxsub_proto::{AppSecret, LocalizedText, ValidationError, localized_text};
 use zeroize::Zeroizing;
 
 use super::document::TableReader;
-use super::file::{Links, is_readable_by_others, open_regular};
+use super::file::{Links, is_readable_by_others, open_regular, unreadable_file};
 
 /// Maximum number of bytes read from a secret file. Secrets are shorter.
 const MAX_SECRET_BYTES: usize = 4096;
+
+/// Warns of a secret file that is not private.
+pub(super) const READABLE_BY_OTHERS: LocalizedText = LocalizedText::new(
+    "names a file that every user of this machine can read; run chmod 600 on it",
+    "指定的文件本机所有用户都可读；请对它执行 chmod 600",
+);
 
 /// The mark that some editors write at the beginning of a file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -73,18 +79,33 @@ pub(super) fn read(
         (None, Some(name)) => match environment(&name) {
             Some(text) => validate(section, "secret_env", text),
             None => {
-                section.problem("secret_env", "names a variable that is not set or is empty; set it");
+                section.problem(
+                    "secret_env",
+                    LocalizedText::new(
+                        "names a variable that is not set or is empty; set it",
+                        "指定的环境变量没有设置或为空；请设置",
+                    ),
+                );
                 None
             }
         },
         (Some(_), Some(_)) => {
-            section.problem("secret_env", "is set together with secret_file; remove one of them");
+            section.problem(
+                "secret_env",
+                LocalizedText::new(
+                    "is set together with secret_file; remove one of them",
+                    "与 secret_file 同时设置；请删除其中一项",
+                ),
+            );
             None
         }
         (None, None) => {
             section.problem(
                 "secret_file",
-                "is missing; name the file that holds the AppSecret, or use secret_env",
+                LocalizedText::new(
+                    "is missing; name the file that holds the AppSecret, or use secret_env",
+                    "未填写；请填写存放 AppSecret 的文件，或使用 secret_env",
+                ),
             );
             None
         }
@@ -112,7 +133,13 @@ pub(super) fn file(
 fn filled_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
     let line = read_line(section, key, path)?;
     if line.is_empty() {
-        section.problem(key, "names a file that is empty; write the value to it");
+        section.problem(
+            key,
+            LocalizedText::new(
+                "names a file that is empty; write the value to it",
+                "指定的文件为空；请写入内容",
+            ),
+        );
     }
     Some(line).filter(|line| !line.is_empty())
 }
@@ -121,24 +148,23 @@ fn read_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizi
     match SecretFile::read_regular(Path::new(path)) {
         Ok(SecretFile { text, is_readable_by_others }) => {
             if is_readable_by_others {
-                section.warning(
-                    key,
-                    "names a file that every user of this machine can read; run chmod 600 on it",
-                );
+                section.warning(key, READABLE_BY_OTHERS);
             }
             Some(text)
         }
         Err(error) => {
-            section.problem(key, format_args!("names a file that cannot be read: {error}"));
+            section.problem(key, unreadable_file(&error));
             None
         }
     }
 }
 
 fn validate(section: &TableReader<'_>, key: &str, text: String) -> Option<AppSecret> {
-    AppSecret::new(text)
-        .map_err(|invalid| section.problem(key, format_args!("names a secret that {}", invalid.rule())))
-        .ok()
+    let refuse = |invalid: ValidationError| {
+        let rule = invalid.rule().localized();
+        section.problem(key, localized_text!("names a secret that {rule}", "指定的 AppSecret {rule}"; rule));
+    };
+    AppSecret::new(text).map_err(refuse).ok()
 }
 
 /// Removes one newline at the end.

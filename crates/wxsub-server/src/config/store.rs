@@ -10,7 +10,7 @@ use wxsub_redis::{RedisConfigError, RedisStore};
 use zeroize::Zeroizing;
 
 use super::document::TableReader;
-use super::file::{MAX_PEM_BYTES, read_regular_file};
+use super::file::{MAX_PEM_BYTES, read_regular_file, unreadable_file};
 use super::secret;
 
 /// The shared store, and a digest of its settings.
@@ -44,7 +44,7 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     let authorities = section.text("redis_ca_file").and_then(|path| {
         read_regular_file(Path::new(&path), MAX_PEM_BYTES)
             .map_err(|error| {
-                section.problem("redis_ca_file", format_args!("names a file that cannot be read: {error}"));
+                section.problem("redis_ca_file", unreadable_file(&error));
             })
             .ok()
     });
@@ -77,16 +77,16 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     if let Some(key) = encryption {
         match key.parse() {
             Ok(key) => builder = builder.encryption_key(key),
-            Err(error) => section.problem("encryption_key_file", error),
+            Err(error) => section.problem("encryption_key_file", error.localized()),
         }
     }
     if let Some(key) = previous {
         match key.parse() {
             Ok(key) => builder = builder.previous_encryption_key(key),
-            Err(error) => section.problem("previous_encryption_key_file", error),
+            Err(error) => section.problem("previous_encryption_key_file", error.localized()),
         }
     }
-    let built = builder.build().map_err(|error| section.problem(key_of(&error), &error));
+    let built = builder.build().map_err(|error| section.problem(key_of(&error), error.localized()));
     section.finish();
     Some(SharedStore { store: Arc::new(built.ok()?), settings: settings.finalize().into() })
 }

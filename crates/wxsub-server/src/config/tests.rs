@@ -1,17 +1,26 @@
 use std::fs;
 use std::path::PathBuf;
 
+use wxsub_proto::Language;
+
 use super::*;
 
 const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+/// The path and the text. The Chinese text has no secret, and names the same path.
+fn shown(diagnostic: &Diagnostic) -> String {
+    let text = diagnostic.without_line();
+    let chinese = text.in_language(Language::Chinese);
+    assert!(chinese.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)), "{chinese}");
+    assert!(chinese.starts_with(diagnostic.path()) && !chinese.contains("PLANTED"), "{chinese}");
+    text.to_string()
+}
+
 fn read(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
     let environment = |name: &str| (name == "SECRET").then(|| "PLANTED-secret".to_owned());
-    let to_strings =
-        |diagnostics: Vec<Diagnostic>| diagnostics.iter().map(Diagnostic::without_line).collect();
     match Config::read(text, environment) {
-        Ok((config, warnings)) => Ok((config, to_strings(warnings))),
-        Err(error) => Err(error.problems().map(Diagnostic::without_line).collect()),
+        Ok((config, warnings)) => Ok((config, warnings.iter().map(shown).collect())),
+        Err(error) => Err(error.problems().map(shown).collect()),
     }
 }
 
@@ -87,7 +96,7 @@ fn proxy_of_the_environment_is_a_warning() {
             _ => None,
         };
         let (_, warnings) = Config::read(text, environment).unwrap();
-        warnings.iter().map(Diagnostic::without_line).collect::<Vec<_>>()
+        warnings.iter().map(shown).collect::<Vec<_>>()
     };
     assert_eq!(
         warnings(&app(""), ""),
@@ -326,7 +335,8 @@ fn each_problem_has_its_line() {
 #[test]
 fn diagnostic_names_file_line_and_key() {
     let error = Config::read("listen = 1\n", |_| None).unwrap_err();
-    let shown: Vec<_> = error.problems().map(|problem| problem.in_file("wxsub.toml".as_ref())).collect();
+    let shown: Vec<_> =
+        error.problems().map(|problem| problem.in_file("wxsub.toml".as_ref()).to_string()).collect();
     assert_eq!(shown[0], "wxsub.toml:1: listen: must be text in quotes");
     assert!(shown[1].starts_with("wxsub.toml: apps: is missing"), "{shown:?}");
     assert!(

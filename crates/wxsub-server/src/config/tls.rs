@@ -9,6 +9,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use wxsub_core::clock::UnixMillis;
+use wxsub_proto::{LocalizedText, localized_text};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
@@ -36,15 +37,19 @@ impl fmt::Debug for Tls {
 /// The key of the file that cannot be used, and why.
 pub(super) struct TlsFileError {
     pub(super) key: &'static str,
-    pub(super) text: String,
+    pub(super) text: LocalizedText<String>,
+}
+
+fn unusable_file(error: impl Display) -> LocalizedText<String> {
+    localized_text!("names a file that cannot be used: {error}", "指定的文件无法使用：{error}")
 }
 
 fn chain_error(error: impl Display) -> TlsFileError {
-    TlsFileError { key: "tls_cert_file", text: format!("names a file that cannot be used: {error}") }
+    TlsFileError { key: "tls_cert_file", text: unusable_file(error) }
 }
 
 fn key_error(error: impl Display) -> TlsFileError {
-    TlsFileError { key: "tls_key_file", text: format!("names a file that cannot be used: {error}") }
+    TlsFileError { key: "tls_key_file", text: unusable_file(error) }
 }
 
 impl Tls {
@@ -60,7 +65,10 @@ impl Tls {
             validity = Some((from.max(latest), until.min(earliest)));
         }
         let (valid_from, valid_until) =
-            validity.ok_or_else(|| chain_error("it contains no certificate in PEM"))?;
+            validity.ok_or_else(|| {
+            let error = LocalizedText::new("it contains no certificate in PEM", "其中没有 PEM 格式的证书");
+            TlsFileError { key: "tls_cert_file", text: localized_text!("names a file that cannot be used: {error}", "指定的文件无法使用：{error}"; error) }
+        })?;
         let pem = Zeroizing::new(read_regular_file(key, MAX_PEM_BYTES).map_err(key_error)?);
         let is_key_readable_by_others =
             open_regular(key, Links::Follow).is_ok_and(|file| is_readable_by_others(&file));

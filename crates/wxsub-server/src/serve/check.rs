@@ -5,23 +5,25 @@ use std::net::{SocketAddr, TcpListener};
 
 use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use wxsub_core::store::{OwnUpstream, StoreError, StoreErrorKind, TokenStore};
+use wxsub_proto::localized_text;
 use wxsub_redis::RedisStore;
 
+use super::audit_error;
 use crate::apps::certificate_warning;
-use crate::config::{AppConfig, Config};
+use crate::config::{AppConfig, Config, Diagnostic};
 use crate::state::audit::Audit;
 use crate::state::store::{FileStore, StateError};
 
-/// What would prevent a start, and what may be wrong. Each text begins with the key of the configuration.
+/// What would prevent a start, and what may be wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StartCheck {
     /// What would prevent a start.
-    pub problems: Vec<String>,
+    pub problems: Vec<Diagnostic>,
     /// What the token store refuses because of the configuration. Only a Redis Cluster prevents a start.
-    pub refusals: Vec<String>,
+    pub refusals: Vec<Diagnostic>,
     /// What a running server explains, and what will be wrong later.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Config {
@@ -38,17 +40,17 @@ impl Config {
         check.address("listen", Some(self.listen));
         check.address("metrics_listen", self.metrics_listen);
         if let Err(error) = Audit::check(&self.audit) {
-            check
-                .problems
-                .push(format!("audit: cannot write the file: {error}; name another file, or \"off\""));
+            check.problems.push(Diagnostic::new("audit", audit_error(&error)));
         }
         match self.state_dir.as_deref().map_or(Ok(()), FileStore::check) {
             Ok(()) => {}
-            Err(StateError::InUse) => check.warnings.push(format!("state_dir: {}", StateError::InUse)),
-            Err(error) => check.problems.push(format!("state_dir: {error}")),
+            Err(StateError::InUse) => {
+                check.warnings.push(Diagnostic::new("state_dir", StateError::InUse.localized()))
+            }
+            Err(error) => check.problems.push(Diagnostic::new("state_dir", error.localized())),
         }
         if let Some(text) = self.tls.as_ref().and_then(|tls| certificate_warning(tls, now)) {
-            check.warnings.push(format!("tls_cert_file: {text}"));
+            check.warnings.push(Diagnostic::new("tls_cert_file", text));
         }
         if let Some(shared) = &self.store {
             check.store(&shared.store, &self.apps, now).await;
@@ -90,7 +92,11 @@ impl StartCheck {
             Certificate, Cluster, EncryptionKey, MissingRight, OtherUpstream, UnknownHost, WrongCredentials,
         };
         let app = app.map(|app| format!("{}: ", app.appid)).unwrap_or_default();
-        let text = format!("store: {app}{error} ({})", error.remedy().as_str());
+        let (text, remedy) = (error.localized(), error.remedy().as_str());
+        let text = Diagnostic::new(
+            "store",
+            localized_text!("{app}{text} ({remedy})", "{app}{text} ({remedy})"; text),
+        );
         match error.kind() {
             Certificate | Cluster | EncryptionKey | MissingRight | OtherUpstream | UnknownHost
             | WrongCredentials => self.refusals.push(text),
@@ -103,10 +109,18 @@ impl StartCheck {
         match TcpListener::bind(address) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                self.warnings.push(format!("{key}: {address} is in use; by this server, if it runs"));
+                let text = localized_text!(
+                    "{address} is in use; by this server, if it runs",
+                    "{address} 已被占用；如果本服务器正在运行，就是它占用的"
+                );
+                self.warnings.push(Diagnostic::new(key, text));
             }
             Err(error) => {
-                self.problems.push(format!("{key}: {address} cannot be used: {error}; choose another"));
+                let text = localized_text!(
+                    "{address} cannot be used: {error}; choose another",
+                    "{address} 无法使用：{error}；请换一个"
+                );
+                self.problems.push(Diagnostic::new(key, text));
             }
         }
     }

@@ -64,7 +64,8 @@ async fn end_of_the_certificate_is_shown_and_warned_of() {
         ("2026-06-16T00:00:00Z", "tls_cert_file: the certificate ends at 2026-06-30T00:00:00Z"),
         ("2026-06-30T00:00:00Z", "tls_cert_file: the certificate ended at 2026-06-30T00:00:00Z"),
     ] {
-        let warnings = config.check_start(rfc3339::parse(now).unwrap()).await.warnings;
+        let check = config.check_start(rfc3339::parse(now).unwrap()).await;
+        let warnings: Vec<_> = check.warnings.iter().map(ToString::to_string).collect();
         let found = warnings.iter().find(|warning| warning.starts_with("tls_cert_file"));
         assert!(
             found.map_or(expected.is_empty(), |found| found.starts_with(expected)),

@@ -16,7 +16,7 @@ use super::report::Finding;
 use crate::diagnosis::Diagnosis;
 use crate::environment::{self, CA_FILE, PROXY};
 use crate::error::ExitStatus;
-use crate::language::localized;
+use crate::language::{localized, shown};
 
 /// Maximum time to resolve a name.
 const DNS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -180,6 +180,6 @@ impl Network {
                 ),
             ),
         };
-        Diagnosis::new(ExitStatus::NotSent, remedy, error, to_do)
+        Diagnosis::new(ExitStatus::NotSent, remedy, shown(&error.localized()), to_do)
     }
 }

@@ -12,7 +12,7 @@ use wxsub_proto::{AppId, Operation, Remedy};
 use super::network::Network;
 use super::report::Finding;
 use crate::diagnosis::{Diagnosis, SecretPlace};
-use crate::environment::{KEY, SERVER};
+use crate::environment::SERVER;
 use crate::error::ExitStatus;
 use crate::language::localized;
 
@@ -87,15 +87,6 @@ pub(super) async fn check_key(context: &ServerContext) -> Finding<AppAccess> {
                     "中控服务器认识该密钥；它没有 admin 这个 scope"
                 ),
             ),
-            Some(ProblemKind::Unauthorized) => Finding::Failed(Diagnosis::new(
-                ExitStatus::NotSent,
-                Remedy::FixConfig,
-                &error,
-                localized!(
-                    "check {KEY}; the server may have a newer key of this client, or may not allow this address (its audit log says)",
-                    "请检查 {KEY}；该客户端的密钥可能已更换，或服务器不允许本机地址访问（见审计日志）"
-                ),
-            )),
             _ => Finding::Failed(Diagnosis::of_server_error(&error, ExitStatus::NotSent)),
         },
     }

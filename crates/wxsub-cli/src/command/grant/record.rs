@@ -10,9 +10,9 @@ use wxsub_core::consent::{Nonce, VerifiedConsent};
 use wxsub_outbox::grant::{Consent, Subject};
 use wxsub_outbox::id::{GrantId, IdGenerator};
 use wxsub_outbox::ledger::{Applied, Change, NewConsent};
-use wxsub_proto::{AppId, ConsentCallback, Grant, OpenId, Scene, TemplateId};
+use wxsub_proto::{AppId, Grant, OpenId, Scene, TemplateId};
 
-use super::super::consent::read_signing_key;
+use super::super::consent::{parse_callback, read_signing_key, rejected};
 use super::nonce::nonce_of;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -103,11 +103,8 @@ impl Record {
         if let Some(previous) = &self.previous_key_file {
             verifier = verifier.with_previous_key(read_signing_key("--previous-key-file", previous)?);
         }
-        let rejected = |cause: &dyn std::fmt::Display| {
-            CliError::new(ExitStatus::Usage, format_args!("callback rejected: {cause}"))
-        };
-        let callback: ConsentCallback = callback.parse().map_err(|error| rejected(&error))?;
-        match verifier.verify(&callback, session).map_err(|error| rejected(&error))? {
+        let callback = parse_callback(callback)?;
+        match verifier.verify(&callback, session).map_err(|error| rejected(&error.localized()))? {
             VerifiedConsent::Granted { grant, nonce } => Ok(Some((grant, Some(nonce)))),
             VerifiedConsent::Declined { .. } => Ok(None),
         }

@@ -33,7 +33,7 @@ pub(super) struct Decide {
     /// assume_sent, give_up or send_again
     #[arg(long, value_name = "D")]
     decision: Option<Decision>,
-    /// Why, for the history
+    /// Reason, for the history
     #[arg(long, value_name = "TEXT", default_value = "")]
     note: String,
     /// Do not ask

@@ -35,10 +35,10 @@ pub(super) struct List {
     /// Only messages after this one
     #[arg(long, value_name = "ID")]
     after: Option<MessageId>,
-    /// At most so many messages [default: all]
+    /// At most this many messages [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
-    /// Print one JSON object: the messages, and after which the next page begins
+    /// Print one JSON object: the messages, and the id after which the next page begins
     #[arg(long)]
     json: bool,
 }

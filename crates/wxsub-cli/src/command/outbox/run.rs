@@ -12,7 +12,7 @@ use wxsub_outbox::view::MessageView;
 use wxsub_outbox::{App, Outbox};
 use wxsub_proto::{AppId, OpenId};
 
-use super::super::send::Rate;
+use super::super::send::{FINISHING, Rate};
 use crate::backend::{Backend, DirectConfig};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -46,9 +46,6 @@ pub(super) struct Run {
     #[arg(long)]
     json: bool,
 }
-
-/// Printed at the first stop signal.
-const FINISHING: &str = "finishing messages in flight; Ctrl-C again stops at once with unknown outcomes";
 
 impl Run {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {

@@ -24,6 +24,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, LineReader, count_lines, unreadable};
 use crate::interrupt::Interrupt;
+use crate::language::shown;
 use crate::line_checker::{CheckedLine, LineChecker};
 use crate::output::Output;
 
@@ -344,7 +345,7 @@ impl<W: Write> Run<'_, W> {
                 self.attempt(QueuedLine { number, read, id, message });
             }
             Err(invalid) => {
-                let report = SendReport::new(invalid.result, Some(invalid.problems.to_string()));
+                let report = SendReport::new(invalid.result, Some(shown(&invalid.problems.localized())));
                 self.finish(number, read, id, report);
             }
         }

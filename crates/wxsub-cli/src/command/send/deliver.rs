@@ -6,13 +6,13 @@ use wxsub_api::{SendResult, SendStatus};
 use wxsub_client::{ControlServer, ControlServerError, ControlServerSendError};
 use wxsub_core::Client;
 use wxsub_core::quota::MINUTE_QUOTA_DELAY;
-use wxsub_proto::{AppId, ErrCode, Message, Operation, Remedy};
+use wxsub_proto::{AppId, ErrCode, LocalizedText, Message, Operation, Remedy};
 use wxsub_server::failed_send;
 
 use super::flow::{Block, Signal};
 use crate::describe::{describe_refusal, describe_send_error};
 use crate::interrupt::Interrupt;
-use crate::language::{advice, localized};
+use crate::language::{advice, localized, shown};
 
 /// Sends messages.
 pub(super) enum Sender {
@@ -32,8 +32,10 @@ pub(super) struct SendReport {
     pub(super) retry_after: Option<Duration>,
 }
 
-const STOPPED: &str =
-    "stopped before the control server responded; the message may have been sent, do not blindly repeat it";
+const STOPPED: LocalizedText = LocalizedText::new(
+    "stopped before the control server responded; the message may have been sent, do not blindly repeat it",
+    "在中控服务器响应之前停止了；消息可能已发出，确认之前不要重发",
+);
 
 /// Sends the message. Stops at the second stop signal.
 pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Interrupt) -> SendReport {
@@ -58,7 +60,7 @@ pub(super) async fn deliver(sender: &Sender, message: &Message, interrupt: &Inte
                     ..SendReport::new(error.result().clone(), Some(describe(&error)))
                 },
             },
-            () = interrupt.forced() => SendReport::new(SendResult::given_up(message), Some(STOPPED.to_owned())),
+            () = interrupt.forced() => SendReport::new(SendResult::given_up(message), Some(shown(&STOPPED).to_owned())),
         },
     }
 }
@@ -115,10 +117,15 @@ impl SendReport {
 
 /// Describes why the control server did not send the message.
 fn describe(error: &ControlServerSendError) -> String {
+    let cause = shown(&error.error().localized());
     match error.error() {
-        cause @ ControlServerError::NotReached(_) => format!("{cause}; it is safe to try again"),
-        cause @ ControlServerError::ResponseLost(_) => format!("{cause}; do not blindly repeat the message"),
-        cause @ ControlServerError::Timeout => {
+        ControlServerError::NotReached(_) => {
+            localized!("{cause}; it is safe to try again", "{cause}；可以放心重试")
+        }
+        ControlServerError::ResponseLost(_) => {
+            localized!("{cause}; do not blindly repeat the message", "{cause}；确认之前不要重发")
+        }
+        ControlServerError::Timeout => {
             localized!(
                 "{cause}; the message may have been sent, do not blindly repeat it",
                 "{cause}；消息可能已发出，确认之前不要重发"
@@ -131,7 +138,7 @@ fn describe(error: &ControlServerSendError) -> String {
             "中控服务器的响应无效（状态码 {status}）；消息可能已发出，确认之前不要重发"
         ),
         // The type can get more variants.
-        other => other.to_string(),
+        _ => cause,
     }
 }
 

@@ -28,6 +28,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
+use crate::language::shown;
 use crate::ledger_file::{ledger_error, outbox_error};
 use crate::shell::quote;
 
@@ -173,7 +174,7 @@ impl DurableBatch<'_> {
             },
             Content::Invalid { text, invalid } => {
                 let receipt = batch.record_invalid(key, &text, invalid_line(&invalid)).await;
-                let report = SendReport::new(invalid.result, Some(invalid.problems.to_string()));
+                let report = SendReport::new(invalid.result, Some(shown(&invalid.problems.localized())));
                 if let Err(OutboxError::NotRecorded(NotRecorded::KeyReused(_))) = &receipt {
                     return (number, id, Ok(Recorded::Rejected(Box::new(report))));
                 }

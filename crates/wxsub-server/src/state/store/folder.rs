@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use wxsub_proto::LocalizedText;
 use zeroize::Zeroizing;
 
 use super::record_writer::NewContent;
@@ -33,6 +34,19 @@ pub enum StateError {
     /// The folder or a file in it cannot be read or written.
     #[error("cannot use the folder: {0}")]
     Io(#[from] io::Error),
+}
+
+impl StateError {
+    /// The error in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::InUse => "正被另一个服务器使用；请停止那个服务器，或为每个服务器使用不同的目录".to_owned(),
+            Self::Link => "是符号链接，服务器不跟随链接；请填写链接指向的目录".to_owned(),
+            Self::Io(error) => format!("目录无法使用：{error}"),
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
 }
 
 impl StateFolder {
