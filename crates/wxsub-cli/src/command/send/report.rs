@@ -185,6 +185,12 @@ impl SendSummary {
         self.non_zero().filter_map(|((_, name), _, first)| Some(format!("first {name}: {}", first.as_ref()?)))
     }
 
+    /// The counts that are not zero, to fit on a line of the terminal.
+    fn brief(&self) -> String {
+        let counts: Vec<_> = self.non_zero().map(|((_, name), count, _)| format!("{count} {name}")).collect();
+        if counts.is_empty() { "0 sent".to_owned() } else { counts.join(", ") }
+    }
+
     fn non_zero(&self) -> impl Iterator<Item = ((SendStatus, &'static str), u64, &Option<String>)> {
         let all = OUTCOMES.into_iter().zip(&self.counts);
         all.map(|(kind, (count, first))| (kind, *count, first)).filter(|(_, count, _)| *count > 0)
@@ -235,7 +241,7 @@ impl Progress {
         let progress = Self::new(Some(lines));
         if let Some(bar) = &progress.0
             && let Ok(style) =
-                ProgressStyle::with_template("{wide_bar} {pos}/{len} lines, {rate}, {eta} left  {msg}")
+                ProgressStyle::with_template("{pos}/{len}, {rate}, {eta} left: {msg} {wide_bar}")
         {
             let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
                 // Writing to the terminal's line cannot fail.
@@ -252,7 +258,7 @@ impl Progress {
     pub(super) fn show(&self, done: u64, summary: &SendSummary) {
         if let Some(bar) = &self.0 {
             bar.set_position(done);
-            bar.set_message(summary.to_string());
+            bar.set_message(summary.brief());
         }
     }
 
@@ -333,6 +339,16 @@ mod tests {
         let mut out = ResultWriter::new(Disk(0));
         assert!(out.write(1, SendResult::not_sent(&message()), None).is_err());
         assert_eq!((out.last_recorded(), out.has_lost_posted()), (None, false));
+    }
+
+    #[test]
+    fn progress_shows_what_has_ended() {
+        let mut summary = SendSummary::default();
+        assert_eq!(summary.brief(), "0 sent");
+        for (line, result) in [(1, SendResult::not_sent(&message())), (2, SendResult::sent(&message()))] {
+            summary.count(line, &SendReport::new(result, None));
+        }
+        assert_eq!(summary.brief(), "1 sent, 1 not sent");
     }
 
     #[test]
