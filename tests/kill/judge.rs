@@ -65,9 +65,9 @@ pub(super) async fn run(runs: u32, seed: u64, power_loss: bool) {
         }
         let verdict = plant(*fault).await;
         let found = match fault {
-            Fault::Requeue => &verdict.duplicated,
+            Fault::Requeue | Fault::IgnoreSyncs => &verdict.duplicated,
             Fault::AssumeSent => &verdict.mislabelled,
-            Fault::EarlyReply | Fault::IgnoreSyncs => &verdict.lost,
+            Fault::EarlyReply => &verdict.lost,
             Fault::ForgetSettlements => &verdict.stuck,
         };
         assert!(!found.is_empty(), "the fault {} was not found: {verdict}", fault.as_str());
