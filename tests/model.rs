@@ -108,6 +108,9 @@ fn each_rule_is_needed() {
             Rules { refuse_other_upstream: false, ..all },
         ),
         ("replace a broken record", Scenario::broken_records(), Rules { replace_broken: false, ..all }),
+        ("announce each change", Scenario::no_fault(), Rules { announce: false, ..all }),
+        ("look at each record after a loss", Scenario::loss(), Rules { look_after_loss: false, ..all }),
+        ("look after each attempt", Scenario::loss(), Rules { look_after_attempt: false, ..all }),
         ("load before calling", Scenario::no_fault(), Rules { load_first: false, ..all }),
         (
             "a stored token clears the marker",

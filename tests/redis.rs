@@ -6,6 +6,7 @@ mod free_port;
 
 mod redis {
     mod certificates;
+    mod change_log;
     mod check;
     mod faults;
     mod notifications;

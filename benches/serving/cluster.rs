@@ -1,9 +1,9 @@
-//! Chapters with several servers around one Redis: operations, takeover, spreading.
+//! Chapters with several servers around one Redis: operations, idle, takeover, spreading.
 
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use wxsub_benches::{Arguments, Goal, Row, Unit};
+use wxsub_benches::{Arguments, Goal, Row, Unit, proc_fs};
 use wxsub_sandbox::Fault;
 
 use crate::redis::Redis;
@@ -65,7 +65,7 @@ pub(crate) fn wait(mut so: impl FnMut() -> bool) -> Duration {
 
 /// Counts the commands to Redis of a server without requests.
 pub(crate) fn print_operations(arguments: &Arguments, folder: &Folder) {
-    let sizes = [1, 100, 1000];
+    let sizes = [1, 100, 1000, 10_000];
     let servers = sizes.map(|apps| {
         let redis = Redis::start();
         let cluster = Cluster::new(arguments, folder, &redis, format!("operations-{apps}"), apps);
@@ -85,6 +85,28 @@ pub(crate) fn print_operations(arguments: &Arguments, folder: &Folder) {
         count("round trips to Redis per server and minute", |asked| asked.scripts);
         count("commands in these", |asked| asked.commands);
     }
+}
+
+/// Measures memory and CPU time of a server with many apps and no requests.
+pub(crate) fn print_idle(arguments: &Arguments, folder: &Folder) {
+    const APPS: usize = 5_000;
+    let redis = Redis::start();
+    let [(_one, alone), (_many, server)] = [1, APPS].map(|apps| {
+        let cluster = Cluster::new(arguments, folder, &redis, format!("idle-{apps}"), apps);
+        let server = cluster.start();
+        wait(|| server.holding() == apps);
+        (cluster, server)
+    });
+    sleep(Duration::from_secs(10));
+    let resident = |server: &Served| proc_fs::resident(&server.process.id()).unwrap() as f64;
+    let (before, began) = (proc_fs::cpu(&server.process.id()), Instant::now());
+    sleep(Duration::from_secs(arguments.amount(60, 10)));
+    let used = proc_fs::cpu(&server.process.id()) - before;
+    let share = used.as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
+    let each = (resident(&server) - resident(&alone)) * 1.024 / (APPS - 1) as f64;
+    let row = |what: &str, value: f64| Row::alone(format!("{what}, {APPS} apps"), Unit::Times, &[value]);
+    row("resident memory per app in kB", each).worst(Goal::AtMost(10.0)).print();
+    row("CPU time of an idle server in % of a core", share).print();
 }
 
 /// The commands that a Redis has received so far.

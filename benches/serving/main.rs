@@ -60,8 +60,9 @@ fn print_all(arguments: &Arguments) {
         ("refreshing", one_server::print_refreshing),
         ("sending", one_server::print_sending),
     ];
-    let several: [Chapter; 3] = [
+    let several: [Chapter; 4] = [
         ("operations", cluster::print_operations),
+        ("idle", cluster::print_idle),
         ("takeover", cluster::print_takeover),
         ("spreading", cluster::print_spreading),
     ];

@@ -27,6 +27,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use wxsub_core::proto::AppId;
 use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::store::ChangeWatcher;
 use wxsub_core::token::{TokenCache, TokenSource};
 use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_sandbox::{AppSettings, Sandbox};
@@ -119,7 +120,11 @@ fn server(
         faults: Vec::new(),
         on_lease: Box::new(|_| {}),
         rng: Mutex::new(rng.fork()),
+        watcher: Mutex::new(Arc::new(ChangeWatcher::new(clock.clone()))),
+        connection: AtomicU64::default(),
     });
+    let process = Arc::clone(&store);
+    tokio::spawn(async move { process.run_process().await });
     let (weixin, network_clock) = (sandbox.clone(), Arc::clone(&clock));
     let transport: Arc<dyn Transport> = Arc::new(move |request: HttpRequest| {
         let (weixin, network_clock) = (weixin.clone(), Arc::clone(&network_clock));

@@ -1,11 +1,13 @@
 //! Control servers that share the token of one app through one Redis, with all faults of a scenario.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
+use wxsub_core::store::ChangeWatcher;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_sandbox::{AppSettings, Sandbox};
 
@@ -187,6 +189,8 @@ impl Cluster {
             faults: plan.store_faults,
             on_lease: Box::new(move |could_read| fetch_faults.on_lease(number, could_read)),
             rng: Mutex::new(rng.fork()),
+            watcher: Mutex::new(Arc::new(ChangeWatcher::new(clock.clone()))),
+            connection: AtomicU64::default(),
         };
         Server {
             number,

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::{AccessToken, AppId};
-use wxsub_core::store::{LeaseOutcome, MAX_LEASE};
+use wxsub_core::store::{LeaseOutcome, LoggedChanges, MAX_LEASE};
 use wxsub_core::token::{ForceRefreshLog, Generation};
 
 use super::node_clock::NodeClock;
+
+/// The most changes in one response, as in `wxsub-redis`.
+const MAX_CHANGES: usize = 1_000;
 
 /// The hash of one app, and its lease.
 #[derive(Clone, Default)]
@@ -39,15 +42,36 @@ impl Fields {
     }
 }
 
-type Apps = HashMap<AppId, Fields>;
+/// What a replica or a dump has too.
+#[derive(Clone, Default)]
+struct Data {
+    apps: HashMap<AppId, Fields>,
+    /// The positions at which the change log began and ended, and that of the last change of each app: microseconds.
+    log_began: u64,
+    log_end: u64,
+    log: HashMap<AppId, u64>,
+}
+
+impl Data {
+    /// Appends this app to the change log.
+    fn announce(&mut self, app: &AppId, now: Duration) {
+        let now = u64::try_from(now.as_micros()).unwrap() + 1;
+        if self.log.is_empty() {
+            self.log_began = now;
+            self.log_end = now;
+        }
+        self.log_end = now.max(self.log_end + 1);
+        self.log.insert(app.clone(), self.log_end);
+    }
+}
 
 #[derive(Default)]
 struct State {
-    apps: Apps,
-    /// The generation that was published last, for subscribers.
-    published: HashMap<AppId, watch::Sender<Generation>>,
+    data: Data,
+    /// The links that get a notification when a token is stored.
+    subscribers: Vec<UnboundedSender<AppId>>,
     /// The state after each change. A replica that lags behind has an older one.
-    history: Vec<(Duration, Apps)>,
+    history: Vec<(Duration, Data)>,
     /// When a token was stored.
     store_times: Vec<Duration>,
     /// When a token was last stored or lost.
@@ -75,23 +99,47 @@ impl Redis {
     fn run<T>(&self, app: &AppId, script: impl FnOnce(&mut Fields) -> T) -> T {
         let mut state = self.state();
         state.operations += 1;
-        script(state.apps.entry(app.clone()).or_default())
+        script(state.data.apps.entry(app.clone()).or_default())
     }
 
-    /// Runs a script that may change something.
+    /// Runs a script that may change something. Announces a change of token or marker.
     fn update<T>(&self, app: &AppId, script: impl FnOnce(&mut Fields) -> T) -> T {
-        let before = self.state().apps.get(app).map(Fields::generation);
+        let look = |state: &State| {
+            state.data.apps.get(app).map(|fields| (fields.generation(), fields.in_doubt_since))
+        };
+        let before = look(&self.state());
         let response = self.run(app, script);
         let (now, mut state) = (self.clock.elapsed(), self.state());
-        if state.apps.get(app).map(Fields::generation) != before {
+        let after = look(&state);
+        if after.map(|(generation, _)| generation) != before.map(|(generation, _)| generation) {
             state.last_change = now;
             state.store_times.push(now);
         }
+        if after != before {
+            state.data.announce(app, now);
+        }
         if self.keeps_history {
-            let apps = state.apps.clone();
-            state.history.push((now, apps));
+            let data = state.data.clone();
+            state.history.push((now, data));
         }
         response
+    }
+
+    /// The changes from this position on.
+    pub(super) fn read_changes(&self, from: u64) -> LoggedChanges {
+        let mut state = self.state();
+        state.operations += 1;
+        let mut changes: Vec<_> = state
+            .data
+            .log
+            .iter()
+            .filter(|(_, at)| **at >= from)
+            .map(|(app, at)| (app.clone(), *at))
+            .collect();
+        changes.sort_by_key(|(_, at)| *at);
+        let has_more = changes.len() > MAX_CHANGES;
+        changes.truncate(MAX_CHANGES);
+        LoggedChanges { epoch: state.data.log_began.to_string(), changes, has_more }
     }
 
     /// The time, and all fields.
@@ -116,15 +164,17 @@ impl Redis {
             }
             (is_newer, fields.clone())
         });
-        if let Some(subscribers) = self.state().published.get(app).filter(|_| stored) {
-            subscribers.send_replace(generation);
+        if stored {
+            self.state().subscribers.retain(|subscriber| subscriber.send(app.clone()).is_ok());
         }
         (stored, now, fields)
     }
 
-    /// Subscribes to the generations that are published for this app.
-    pub(super) fn subscribe(&self, app: &AppId) -> watch::Receiver<Generation> {
-        self.state().published.entry(app.clone()).or_default().subscribe()
+    /// Subscribes to the apps whose tokens are stored.
+    pub(super) fn subscribe(&self) -> UnboundedReceiver<AppId> {
+        let (subscriber, stored) = unbounded_channel();
+        self.state().subscribers.push(subscriber);
+        stored
     }
 
     /// Takes or extends the lease, unless another holder has it. A lease that is too long counts as free.
@@ -142,7 +192,7 @@ impl Redis {
 
     /// Gives each app a lease without end, as a dump that is restored without expiry.
     pub(super) fn restore_endless_leases(&self) {
-        for fields in self.state().apps.values_mut() {
+        for fields in self.state().data.apps.values_mut() {
             fields.lease = Some(("restored".to_owned(), Duration::MAX));
         }
     }
@@ -177,13 +227,13 @@ impl Redis {
         let (now, mut state) = (self.clock.elapsed(), self.state());
         let then = now.saturating_sub(by);
         let known = state.history.iter().rev().find(|(at, _)| *at <= then);
-        state.apps = known.map(|(_, apps)| apps.clone()).unwrap_or_default();
+        state.data = known.map(|(_, data)| data.clone()).unwrap_or_default();
         state.last_change = now;
     }
 
     /// Whether a token is in doubt: a call to Weixin has no known outcome yet.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.state().apps.values().any(|fields| fields.in_doubt_since.is_some())
+        self.state().data.apps.values().any(|fields| fields.in_doubt_since.is_some())
     }
 
     /// When a token was last stored or lost.

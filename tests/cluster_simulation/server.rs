@@ -71,12 +71,16 @@ impl Server {
             .build()
             .unwrap();
         let client = self.network.client(&cache, seed);
-        join3(
+        let work = join3(
             self.send_repeatedly(&cache, &client, rng),
             self.read_repeatedly(&cache),
             self.report_repeatedly(&cache),
-        )
-        .await;
+        );
+        tokio::select! {
+            biased;
+            () = self.store.run_process() => unreachable!("it runs until it is dropped"),
+            _ = work => {}
+        }
     }
 
     /// Records when this server got which token.

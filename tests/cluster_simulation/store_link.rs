@@ -1,6 +1,7 @@
 //! The link from one server to Redis: a store as in `wxsub-redis`, with faults of requests and responses.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use fastrand::Rng;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{
-    CasOutcome, LeaseOutcome, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+    CasOutcome, ChangeLog, ChangeWatcher, LeaseOutcome, LoggedChanges, StoreChange, StoreError,
+    StoreErrorKind, StoredToken, TokenRecord, TokenStore,
 };
 use wxsub_core::token::Generation;
 
@@ -32,6 +34,10 @@ pub(super) struct StoreLink {
     /// Called when this server has taken the lease, with whether it could read the record before.
     pub(super) on_lease: Box<dyn Fn(bool) + Send + Sync>,
     pub(super) rng: Mutex<Rng>,
+    /// The watcher of the current process.
+    pub(super) watcher: Mutex<Arc<ChangeWatcher>>,
+    /// The number of the connection. After each error there is a new one.
+    pub(super) connection: AtomicU64,
 }
 
 impl fmt::Debug for StoreLink {
@@ -43,13 +49,42 @@ impl fmt::Debug for StoreLink {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Read,
+    ReadLog,
     Write,
     Lease,
 }
 
 impl StoreLink {
-    /// Runs a script in Redis. The script can take effect although the response is lost, or after the caller has given up.
+    /// Starts a new process. Notifies it of stored tokens until it is dropped.
+    pub(super) async fn run_process(&self) {
+        let watcher = Arc::new(ChangeWatcher::new(self.clock.clone()));
+        *self.watcher.lock().unwrap() = Arc::clone(&watcher);
+        let mut stored = self.redis.subscribe();
+        while let Some(app) = stored.recv().await {
+            // A lost notification is not repeated.
+            if self.fault().is_none() {
+                let delay = self.rng.lock().unwrap().u64(1..5);
+                self.clock.sleep(Duration::from_millis(delay)).await;
+                watcher.notify(&app);
+            }
+        }
+    }
+
+    /// Runs a script in Redis.
     async fn execute<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        script: impl FnOnce(&Redis) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let response = self.call(kind, script).await;
+        if response.is_err() {
+            self.connection.fetch_add(1, Ordering::Relaxed);
+        }
+        response
+    }
+
+    /// The script can take effect although the response is lost, or after the caller has given up.
+    async fn call<T: Send + 'static>(
         &self,
         kind: Kind,
         script: impl FnOnce(&Redis) -> T + Send + 'static,
@@ -65,7 +100,7 @@ impl StoreLink {
             Some(StoreFault::WritesRefused) if kind == Kind::Write => {
                 return Err(StoreError::new(StoreErrorKind::MissingRight, "NOPERM"));
             }
-            Some(StoreFault::ReadOnly) if kind != Kind::Read => {
+            Some(StoreFault::ReadOnly) if matches!(kind, Kind::Write | Kind::Lease) => {
                 return Err(StoreError::new(StoreErrorKind::ReadOnly, "READONLY"));
             }
             Some(fault) => fault.round_trip(began, &mut self.rng.lock().unwrap()),
@@ -133,6 +168,15 @@ impl StoreLink {
 }
 
 #[async_trait]
+impl ChangeLog for StoreLink {
+    async fn read_changes(&self, from: u64) -> Result<LoggedChanges, StoreError> {
+        let connection = self.connection.load(Ordering::Relaxed);
+        let found = self.execute(Kind::ReadLog, move |redis| redis.read_changes(from)).await?;
+        Ok(LoggedChanges { epoch: format!("{connection} {}", found.epoch), ..found })
+    }
+}
+
+#[async_trait]
 impl TokenStore for StoreLink {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         let app = app.clone();
@@ -140,18 +184,9 @@ impl TokenStore for StoreLink {
         Ok(self.to_record(now, fields))
     }
 
-    async fn wait_for_change(&self, app: &AppId, known: Generation) -> Generation {
-        let mut published = self.redis.subscribe(app);
-        loop {
-            let newer = *published.wait_for(|published| *published > known).await.unwrap();
-            if self.fault().is_none() {
-                let delay = self.rng.lock().unwrap().u64(1..5);
-                self.clock.sleep(Duration::from_millis(delay)).await;
-                return newer;
-            }
-            // A lost notification is not repeated.
-            published.changed().await.unwrap();
-        }
+    async fn wait_for_change(&self, app: &AppId, seen: u64) -> StoreChange {
+        let watcher = Arc::clone(&self.watcher.lock().unwrap());
+        watcher.wait_for_change(self, app, seen).await
     }
 
     async fn compare_and_set(

@@ -160,6 +160,7 @@ impl State {
         let server = &mut self.servers[at];
         server.holds_lease = false;
         server.owns_marker = false;
+        server.must_look |= rules.look_after_attempt;
         server.on_finished(outcome, now, rules);
     }
 

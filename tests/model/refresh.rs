@@ -25,6 +25,7 @@ impl Server {
         }
         self.due = lost_race || self.unconfirmed_call_at > 0;
         self.awaits_peer = false;
+        self.knows_marker = false;
         self.known = self.known.max(token.generation);
         self.held = token;
     }
@@ -90,6 +91,8 @@ impl Server {
             self.due |= without_lease && self.held.id != stored.id && rules.refetch_after_unleased;
         }
         let idle = self.attempt == Attempt::default();
+        // During an attempt, the marker counts as its own.
+        self.knows_marker = in_doubt && self.held == stored && (idle || self.knows_marker);
         if self.held == stored && !in_doubt && std::mem::take(&mut self.awaits_peer) && idle {
             // The call that had the marker certainly invalidated no token.
             self.due = self.unconfirmed_call_at > 0;
@@ -100,6 +103,7 @@ impl Server {
     pub(crate) fn schedule_takeover(&mut self) {
         self.due = true;
         self.awaits_peer = true;
+        self.knows_marker = false;
     }
 
     /// The current token was published to the store.
@@ -128,6 +132,7 @@ impl State {
     /// A server reads the store, and publishes its token if that is newer.
     pub(crate) fn poll_store(&mut self, at: usize, rules: &Rules) {
         let server = &mut self.servers[at];
+        server.must_look = false;
         if server.held.id == 0 || server.held.generation <= self.store.token.generation {
             if self.store.is_broken {
                 server.due |= rules.replace_broken && server.attempt == Attempt::default();

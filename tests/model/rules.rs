@@ -38,6 +38,12 @@ pub(crate) struct Rules {
     pub(crate) remember_unconfirmed_calls: bool,
     /// A token that could not be stored counts as fetched without lease.
     pub(crate) unstored_is_unleased: bool,
+    /// A change of token or marker is announced to all servers. They read the record only for a reason.
+    pub(crate) announce: bool,
+    /// All servers read the record when the store, with its change log, has lost its data.
+    pub(crate) look_after_loss: bool,
+    /// A server reads the record after each attempt.
+    pub(crate) look_after_attempt: bool,
     /// A fetch without lease compares with the generation known at its start, not at its end.
     pub(crate) compare_with_start: bool,
 }
@@ -85,5 +91,8 @@ impl Rules {
         remember_unconfirmed_calls: true,
         unstored_is_unleased: true,
         compare_with_start: true,
+        announce: true,
+        look_after_loss: true,
+        look_after_attempt: true,
     };
 }

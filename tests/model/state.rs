@@ -102,6 +102,10 @@ pub(crate) struct Server {
     pub(crate) is_blind: bool,
     /// It has another upstream. Its own tokens are not modelled.
     pub(crate) is_foreign: bool,
+    /// It has yet to read the record: a change was announced, or a change may have been missed.
+    pub(crate) must_look: bool,
+    /// It has read a peer's marker for its token.
+    pub(crate) knows_marker: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

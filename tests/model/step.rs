@@ -34,9 +34,11 @@ pub(crate) enum Act {
     Counted(Counted),
 }
 
-/// Steps whose number is bounded. All other steps happen sooner or later.
+/// Steps that may not happen: faults and refreshes, whose number is bounded, and reads without a reason. All other steps
+/// happen sooner or later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counted {
+    SpareLook,
     RefreshDue,
     SeeRejection,
     Report,
@@ -61,6 +63,7 @@ pub(crate) struct Model<'a> {
 
 /// Collects the steps from one state.
 struct Steps<'a> {
+    rules: &'a Rules,
     state: &'a State,
     at: usize,
     found: Vec<(Step, State)>,
@@ -71,6 +74,7 @@ impl Steps<'_> {
     fn add(&mut self, act: Act, change: impl FnOnce(&mut State)) {
         let mut next = *self.state;
         change(&mut next);
+        next.announce(self.state, act, self.rules);
         if next != *self.state {
             self.found.push((Step { act, at: self.at }, next));
         }
@@ -98,7 +102,7 @@ impl Steps<'_> {
 impl Model<'_> {
     /// All possible steps, with the states they lead to.
     pub(crate) fn steps(&self, state: &State) -> Vec<(Step, State)> {
-        let mut steps = Steps { state, at: 0, found: Vec::with_capacity(16) };
+        let mut steps = Steps { rules: self.rules, state, at: 0, found: Vec::with_capacity(16) };
         self.add_environment_steps(state, &mut steps);
         for at in 0..SERVERS {
             steps.at = at;
@@ -153,12 +157,14 @@ impl Model<'_> {
         let idle = server.attempt.stage == Stage::None && !server.due && !server.is_foreign;
         let refuses = server.is_foreign && self.rules.refuse_other_upstream;
         if !state.store.unavailable && !server.is_blind && !refuses {
-            steps.add(Act::Poll, |next| next.poll_store(at, self.rules));
+            let act = if server.must_look { Act::Poll } else { Act::Counted(Counted::SpareLook) };
+            steps.add(act, |next| next.poll_store(at, self.rules));
             // The marker is older than a lease.
             let fetching =
                 state.servers.iter().any(|server| server.owns_marker && server.attempt.lease_trusted);
             if idle
                 && state.store.in_doubt
+                && server.knows_marker
                 && !fetching
                 && server.held == state.store.token
                 && !state.store.is_broken
@@ -242,7 +248,7 @@ impl Model<'_> {
     /// An invalid token is observed by a server or reported by a client. No fault happens after that.
     pub(crate) fn reports(&self, state: &State) -> Vec<(Step, State)> {
         let calm = State { refreshes_left: 0, faults_left: 0, reported: true, ..*state };
-        let mut steps = Steps { state, at: 0, found: Vec::new() };
+        let mut steps = Steps { rules: self.rules, state, at: 0, found: Vec::new() };
         for at in 0..SERVERS {
             steps.at = at;
             steps.add(Act::Counted(Counted::SeeRejection), |next| {
@@ -270,7 +276,31 @@ impl State {
     fn restart(&mut self, at: usize) {
         self.orphaned_requests += u8::from(self.servers[at].attempt.stage == Stage::Wait);
         self.abandon_lease(at);
-        self.servers[at] = Server { due: true, ..Server::default() };
+        self.servers[at] = Server { due: true, must_look: true, ..Server::default() };
+    }
+
+    /// Announces a change to all servers. A read that would change nothing happens at once.
+    fn announce(&mut self, before: &Self, act: Act, rules: &Rules) {
+        let record = |state: &Self| (state.store.token, state.store.in_doubt);
+        let is_announced = match act {
+            Act::Counted(Counted::StoreLosesData) => rules.look_after_loss,
+            _ => rules.announce && record(self) != record(before),
+        };
+        // The looks in turn find a broken record.
+        let is_found = self.store.is_broken && !before.store.is_broken;
+        for at in 0..SERVERS {
+            let refuses = self.servers[at].is_foreign && rules.refuse_other_upstream;
+            self.servers[at].must_look |= (is_announced || is_found) && !refuses;
+            self.servers[at].knows_marker &= self.store.in_doubt;
+            if self.servers[at].must_look && !self.store.unavailable && !self.servers[at].is_blind {
+                let mut next = *self;
+                next.poll_store(at, rules);
+                let read = Server { must_look: false, ..self.servers[at] };
+                if next.servers[at] == read && next.store == self.store {
+                    self.servers[at] = read;
+                }
+            }
+        }
     }
 
     fn lose_data(&mut self) {

@@ -33,10 +33,12 @@ fn describe_step(before: &State, step: Step, after: &State) -> String {
         Act::GiveUp => format!("{server} runs into its timeout"),
         Act::End if is.held.id == 0 => format!("{server} ends its attempt, and holds no token"),
         Act::End => format!("{server} ends its attempt, and holds {}", name(is.held)),
-        Act::Poll if before.store.token != after.store.token => {
+        Act::Poll | Act::Counted(Counted::SpareLook) if before.store.token != after.store.token => {
             format!("{server} reads the store, and publishes {}", name(is.held))
         }
-        Act::Poll if was.held != is.held => format!("{server} reads the store, and adopts {}", name(is.held)),
+        Act::Poll | Act::Counted(Counted::SpareLook) if was.held != is.held => {
+            format!("{server} reads the store, and adopts {}", name(is.held))
+        }
         Act::Poll => format!("{server} reads the store"),
         Act::ScheduleTakeover => format!("{server} finds that the marker is older than a lease"),
         Act::ReadsAgain => format!("{server} can read the record again"),
@@ -49,6 +51,7 @@ fn describe_step(before: &State, step: Step, after: &State) -> String {
 
 fn describe_counted(server: &str, counted: Counted) -> String {
     match counted {
+        Counted::SpareLook => format!("{server} reads the store"),
         Counted::RefreshDue => format!("{server} is due to refresh"),
         Counted::SeeRejection => format!("{server} sees that Weixin rejects its token"),
         Counted::Report => format!("{server} gets a report that its token is invalid"),

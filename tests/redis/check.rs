@@ -30,6 +30,7 @@ async fn each_missing_right_is_named() {
     for (right, named) in [
         ("+@hash", "HSET, HGET, HGETALL, HDEL"),
         ("+@string", "SET, GET"),
+        ("+@sortedset", "ZADD, ZRANGE, ZRANGEBYSCORE"),
         ("+@scripting", "NOPERM"),
         ("+time", "TIME"),
         ("+pttl", "PTTL"),
@@ -38,7 +39,7 @@ async fn each_missing_right_is_named() {
         ("+publish", "PUBLISH"),
         ("+psubscribe", "PSUBSCRIBE"),
         ("&wxsub:*", "PUBLISH, PSUBSCRIBE"),
-        ("~wxsub:*", "HSET"),
+        ("~wxsub:*", "NOPERM"),
     ] {
         let rule = rule("OPEN");
         assert!(rule.contains(right), "{rule}");

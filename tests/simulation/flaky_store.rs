@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{
-    CasOutcome, LeaseOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+    CasOutcome, LeaseOutcome, MemoryStore, StoreChange, StoreError, StoreErrorKind, StoredToken, TokenRecord,
+    TokenStore,
 };
 use wxsub_core::token::Generation;
 
@@ -45,6 +46,10 @@ impl FlakyStore {
 impl TokenStore for FlakyStore {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         self.execute(self.store.load(app)).await
+    }
+
+    async fn wait_for_change(&self, app: &AppId, seen: u64) -> StoreChange {
+        self.store.wait_for_change(app, seen).await
     }
 
     async fn compare_and_set(

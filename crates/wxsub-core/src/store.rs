@@ -1,11 +1,13 @@
 //! The store of token records, which several processes can share.
 
+mod change_log;
 mod error;
 mod upstream_id;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use auto_impl::auto_impl;
 use tokio::sync::watch;
 use wxsub_proto::{AccessToken, AppId};
 
+pub use self::change_log::{ChangeLog, ChangeWatcher, LoggedChanges, StoreChange};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::upstream_id::{OwnUpstream, UpstreamId};
 use crate::clock::{Clock, ClockReading, MonotonicInstant, SystemClock, UnixMillis};
@@ -60,14 +63,16 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Waits for a notification that a peer stored a newer token than `known`, and returns its generation. The
-    /// token cache then reads the record at once instead of within 2 s.
+    /// Waits until the record may have changed after the change with the mark `seen`. The token cache then reads the
+    /// record, and at no other time without a reason of its own. 0 is the mark before all changes.
     ///
-    /// Notifications may be late, false or missing. A store without notifications waits forever.
+    /// A store that peers share must return within seconds after a peer changed the token or the in-doubt marker, and
+    /// after changes may have been missed: a [`ChangeWatcher`] does. It may return without a change. A store of one
+    /// process waits forever.
     ///
     /// # Cancel safety
-    /// Changes nothing. An unread notification is delivered to the next caller.
-    async fn wait_for_change(&self, _app: &AppId, _known: Generation) -> Generation {
+    /// Changes nothing. An unseen change is returned to the next caller.
+    async fn wait_for_change(&self, _app: &AppId, _seen: u64) -> StoreChange {
         pending().await
     }
 
@@ -144,6 +149,9 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
 
 /// The longest lease that any version takes. The store's own clock measures it.
 pub const MAX_LEASE: Duration = Duration::from_secs(30);
+
+/// How long reads of the store may fail until that is a problem. A failure that time will not end is one at once.
+pub(crate) const MAX_SILENT_READ_FAILURES: Duration = Duration::from_secs(10);
 
 /// The outcome of [`TokenStore::acquire_lease`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,6 +280,8 @@ impl From<&CachedToken> for StoredToken {
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     entries: Mutex<HashMap<AppId, Entry>>,
+    /// The position of the last change.
+    last_change: AtomicU64,
     is_private: bool,
 }
 
@@ -279,8 +289,8 @@ pub struct MemoryStore {
 struct Entry {
     record: TokenRecord,
     lease: Option<(String, MonotonicInstant)>,
-    /// The stored generation, for callers that wait for a newer one.
-    newest: watch::Sender<Generation>,
+    /// The position of the last change of token or marker.
+    changed: watch::Sender<u64>,
 }
 
 impl MemoryStore {
@@ -291,7 +301,12 @@ impl MemoryStore {
 
     /// Creates an empty store whose leases use this clock.
     pub fn with_clock(clock: impl Clock + 'static) -> Self {
-        Self { clock: Arc::new(clock), entries: Mutex::new(HashMap::new()), is_private: false }
+        Self {
+            clock: Arc::new(clock),
+            entries: Mutex::default(),
+            last_change: AtomicU64::default(),
+            is_private: false,
+        }
     }
 
     /// Creates an empty store for one process. It records no upstream, so the process may change its own.
@@ -307,6 +322,11 @@ impl MemoryStore {
     fn with<T>(&self, app: &AppId, change: impl FnOnce(&mut Entry) -> T) -> T {
         change(self.entries().entry(app.clone()).or_default())
     }
+
+    /// Announces a change of this entry.
+    fn announce(&self, entry: &Entry) {
+        entry.changed.send_replace(self.last_change.fetch_add(1, Ordering::Relaxed) + 1);
+    }
 }
 
 impl Default for MemoryStore {
@@ -321,17 +341,29 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
+/// The log is never lost. It has one epoch.
+#[async_trait]
+impl ChangeLog for MemoryStore {
+    async fn read_changes(&self, from: u64) -> Result<LoggedChanges, StoreError> {
+        let positions = |(app, entry): (&AppId, &Entry)| (app.clone(), *entry.changed.borrow());
+        let mut changes: Vec<_> =
+            self.entries().iter().map(positions).filter(|(_, at)| *at >= from.max(1)).collect();
+        changes.sort_by_key(|(_, at)| *at);
+        Ok(LoggedChanges { changes, ..LoggedChanges::default() })
+    }
+}
+
 #[async_trait]
 impl TokenStore for MemoryStore {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         Ok(self.entries().get(app).map(|entry| entry.record.clone()).unwrap_or_default())
     }
 
-    async fn wait_for_change(&self, app: &AppId, known: Generation) -> Generation {
-        let mut newest = self.with(app, |entry| entry.newest.subscribe());
-        let newer = newest.wait_for(|newest| *newest > known).await.map(|newer| *newer);
+    async fn wait_for_change(&self, app: &AppId, seen: u64) -> StoreChange {
+        let mut changed = self.with(app, |entry| entry.changed.subscribe());
         // The sender lives as long as the store.
-        newer.unwrap_or(known)
+        let mark = changed.wait_for(|changed| *changed != seen).await.map_or(seen, |changed| *changed);
+        StoreChange { mark, failure: None }
     }
 
     async fn compare_and_set(
@@ -345,7 +377,7 @@ impl TokenStore for MemoryStore {
             if stored != replaces || token.generation <= stored {
                 return CasOutcome::Conflict(entry.record.clone());
             }
-            entry.newest.send_replace(token.generation);
+            self.announce(entry);
             let upstream = token.upstream.filter(|_| !self.is_private);
             entry.record.token = Some(token.with_upstream(upstream));
             entry.record.in_doubt_since = None;
@@ -384,13 +416,16 @@ impl TokenStore for MemoryStore {
     async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
         self.with(app, |entry| {
             entry.record.in_doubt_since.get_or_insert(since);
+            self.announce(entry);
         });
         Ok(())
     }
 
     async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
         self.with(app, |entry| {
-            entry.record.in_doubt_since.take_if(|mark| *mark == since);
+            if entry.record.in_doubt_since.take_if(|mark| *mark == since).is_some() {
+                self.announce(entry);
+            }
         });
         Ok(())
     }

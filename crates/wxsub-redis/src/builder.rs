@@ -8,6 +8,7 @@ use redis::{
     Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates, TlsMode,
 };
 use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::store::ChangeWatcher;
 use zeroize::Zeroizing;
 
 use crate::connection::{RedisConnection, Target};
@@ -133,9 +134,10 @@ impl RedisStoreBuilder {
         let clock = Arc::clone(&self.clock);
         self.target(&hosts)
             .map_err(|error| RedisConfigError::CertificateAuthorities(error.category().to_owned()))?;
-        let pattern = keys.channel_pattern();
-        let connection = RedisConnection::new(Arc::new(move || self.target(&hosts)), pattern);
-        Ok(RedisStore { connection, keys, encryption, clock })
+        let watcher = Arc::new(ChangeWatcher::new(Arc::clone(&clock)));
+        let target = Arc::new(move || self.target(&hosts));
+        let connection = RedisConnection::new(target, keys.clone(), Arc::clone(&watcher));
+        Ok(RedisStore { connection, keys, encryption, clock, watcher })
     }
 
     /// What to connect to, with the password of now.

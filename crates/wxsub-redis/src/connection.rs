@@ -1,8 +1,8 @@
 //! The connection to Redis: opened on first use, and again after it broke. It also receives notifications of newer tokens.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use redis::{
     ScriptInvocation,
 };
 use tokio::sync::watch;
-use wxsub_core::store::{StoreError, StoreErrorKind};
-use wxsub_core::token::Generation;
+use wxsub_core::proto::AppId;
+use wxsub_core::store::{ChangeWatcher, StoreError, StoreErrorKind};
 
 use crate::error::to_store_error;
 use crate::scripts;
+use crate::store::Keys;
 
 /// Limit for opening a connection: TCP, TLS and the first response.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,20 +38,22 @@ pub(crate) enum Target {
 type TargetSource = Arc<dyn Fn() -> RedisResult<Target> + Send + Sync>;
 
 /// A connection that a task opens, so that it opens even if the caller that needed it gives up. `None` until it is open.
-type Opening = watch::Receiver<Option<RedisResult<MultiplexedConnection>>>;
+type Opening = watch::Receiver<Option<RedisResult<(u64, MultiplexedConnection)>>>;
 
 /// One multiplexed connection, shared by all calls.
 pub(crate) struct RedisConnection {
     target: TargetSource,
     current: StdMutex<Option<Opening>>,
-    /// The pattern of the channels to subscribe to.
-    channel_pattern: String,
-    pub(crate) notifications: Arc<ChangeNotifications>,
+    /// How many connections were opened.
+    opened: AtomicU64,
+    keys: Keys,
+    /// Gets the notifications of newer tokens.
+    watcher: Arc<ChangeWatcher>,
 }
 
 impl RedisConnection {
-    pub(crate) fn new(target: TargetSource, channel_pattern: String) -> Self {
-        Self { target, current: StdMutex::default(), channel_pattern, notifications: Arc::default() }
+    pub(crate) fn new(target: TargetSource, keys: Keys, watcher: Arc<ChangeWatcher>) -> Self {
+        Self { target, current: StdMutex::default(), opened: AtomicU64::default(), keys, watcher }
     }
 
     /// Runs a script once. A failed call is not repeated, because it may have taken effect.
@@ -58,19 +61,28 @@ impl RedisConnection {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        let (opening, mut connection) = self.connection().await?;
+        self.run_numbered(script).await.map(|(_, response)| response)
+    }
+
+    /// Runs a script once. Also returns the number of the connection that it used.
+    pub(crate) async fn run_numbered<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<(u64, T), StoreError> {
+        let (opening, (number, mut connection)) = self.connection().await?;
         let response = script.invoke_async(&mut connection).await;
-        response.map_err(|error| self.failed(&opening, &error))
+        response.map(|response| (number, response)).map_err(|error| self.failed(&opening, &error))
     }
 
     /// Subscribes to the channels once more, to see whether that is allowed.
     pub(crate) async fn subscribe(&self) -> Result<(), StoreError> {
-        let (opening, mut connection) = self.connection().await?;
-        let response = connection.psubscribe(&self.channel_pattern).await;
+        let (opening, (_, mut connection)) = self.connection().await?;
+        let response = connection.psubscribe(self.keys.channel_pattern()).await;
         response.map_err(|error| self.failed(&opening, &error))
     }
 
-    async fn connection(&self) -> Result<(Opening, MultiplexedConnection), StoreError> {
+    /// The current connection, with its number.
+    async fn connection(&self) -> Result<(Opening, (u64, MultiplexedConnection)), StoreError> {
         let opening = self.current().get_or_insert_with(|| self.open()).clone();
         let opened = opening.clone().wait_for(Option::is_some).await.ok().and_then(|opened| opened.clone());
         match opened {
@@ -90,10 +102,12 @@ impl RedisConnection {
     /// Starts a task that opens a connection.
     fn open(&self) -> Opening {
         let (opened, opening) = watch::channel(None);
-        let (target, pattern) = (Arc::clone(&self.target), self.channel_pattern.clone());
-        let notifications = Arc::clone(&self.notifications);
+        let (target, keys, watcher) =
+            (Arc::clone(&self.target), self.keys.clone(), Arc::clone(&self.watcher));
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
-            opened.send_replace(Some(connect(&*target, &pattern, notifications).await));
+            let connection = connect(&*target, keys, watcher).await;
+            opened.send_replace(Some(connection.map(|connection| (number, connection))));
         });
         opening
     }
@@ -120,14 +134,17 @@ impl RedisConnection {
 /// Opens a connection, subscribes, and loads the scripts.
 async fn connect(
     target: &(dyn Fn() -> RedisResult<Target> + Send + Sync),
-    channel_pattern: &str,
-    notifications: Arc<ChangeNotifications>,
+    keys: Keys,
+    watcher: Arc<ChangeWatcher>,
 ) -> RedisResult<MultiplexedConnection> {
+    let channel_pattern = keys.channel_pattern();
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
         .set_push_sender(move |push| {
-            notifications.on_push(push);
+            if let Some(app) = app_of_push(push, &keys) {
+                watcher.notify(&app);
+            }
             Ok::<(), Infallible>(())
         });
     let connection = match target()? {
@@ -161,41 +178,11 @@ impl fmt::Debug for RedisConnection {
     }
 }
 
-/// The newest generation published on each channel that has had a waiter.
-#[derive(Debug, Default)]
-pub(crate) struct ChangeNotifications(StdMutex<HashMap<String, watch::Sender<Generation>>>);
-
-impl ChangeNotifications {
-    /// Waits until a generation newer than `known` has been published on this channel, and returns it.
-    pub(crate) async fn wait_for_newer(&self, channel: String, known: Generation) -> Generation {
-        let mut newest = {
-            let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            channels.entry(channel).or_default().subscribe()
-        };
-        let newer = newest.wait_for(|newest| *newest > known).await.map(|newer| *newer);
-        // The sender lives in the map, and channels are never removed, so the wait cannot fail.
-        newer.unwrap_or(known)
-    }
-
-    /// Handles a push message of Redis. Ignores channels without a waiter and payloads that are no generation.
-    pub(crate) fn on_push(&self, push: PushInfo) {
-        let PushInfo { kind: PushKind::PMessage, data } = push else { return };
-        let Ok([_, channel, generation]) = <[redis::Value; 3]>::try_from(data) else { return };
-        let (Ok(channel), Ok(generation)) =
-            (String::from_redis_value(channel), u64::from_redis_value(generation))
-        else {
-            return;
-        };
-        let channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(newest) = channels.get(&channel) {
-            let generation = Generation::new(generation);
-            newest.send_if_modified(|newest| {
-                let newer = generation > *newest;
-                *newest = generation.max(*newest);
-                newer
-            });
-        }
-    }
+/// The app of a notification. `None` for another push message.
+fn app_of_push(push: PushInfo, keys: &Keys) -> Option<AppId> {
+    let PushInfo { kind: PushKind::PMessage, data } = push else { return None };
+    let [_, channel, _] = <[redis::Value; 3]>::try_from(data).ok()?;
+    keys.app_of_channel(&String::from_redis_value(channel).ok()?)
 }
 
 #[cfg(test)]
@@ -204,25 +191,16 @@ mod tests {
 
     use super::*;
 
-    fn published(channel: &str, text: &str) -> PushInfo {
-        let data = ["wxsub:*", channel, text].map(|part| Value::BulkString(part.into())).to_vec();
-        PushInfo { kind: PushKind::PMessage, data }
-    }
-
-    #[tokio::test]
-    async fn waiter_gets_every_newer_generation_and_no_older_one() {
-        let notifications = ChangeNotifications::default();
-        notifications.on_push(published("one", "5"));
-        assert!(notifications.0.lock().unwrap().is_empty(), "there is no waiter yet");
-        for (payload, newest) in [("7", 7), ("6", 7), ("soon", 7), ("-1", 7), ("8", 8)] {
-            let known = Generation::new(newest - 1);
-            let waiter = notifications.wait_for_newer("one".to_owned(), known);
-            let push = async { notifications.on_push(published("one", payload)) };
-            let (received, ()) = tokio::join!(waiter, push);
-            assert_eq!(received.get(), newest);
-        }
-        notifications.on_push(published("two", "9"));
-        notifications.on_push(PushInfo { kind: PushKind::Disconnection, data: Vec::new() });
-        assert_eq!(notifications.0.lock().unwrap().len(), 1);
+    #[test]
+    fn notification_names_its_app_and_other_pushes_none() {
+        let keys = Keys::with_prefix("wxsub").unwrap();
+        let published = |channel: &str| {
+            let data = ["wxsub:*", channel, "5"].map(|part| Value::BulkString(part.into())).to_vec();
+            PushInfo { kind: PushKind::PMessage, data }
+        };
+        let app = |push| app_of_push(push, &keys);
+        assert_eq!(app(published("wxsub:{wx1}:changes")), Some("wx1".parse().unwrap()));
+        assert_eq!(app(published("wxsub:changes")), None);
+        assert_eq!(app(PushInfo { kind: PushKind::Disconnection, data: Vec::new() }), None);
     }
 }

@@ -8,17 +8,21 @@ use async_trait::async_trait;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{
-    CasOutcome, LeaseOutcome, MAX_LEASE, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+    CasOutcome, ChangeLog, ChangeWatcher, LeaseOutcome, LoggedChanges, MAX_LEASE, StoreChange, StoreError,
+    StoreErrorKind, StoredToken, TokenRecord, TokenStore,
 };
 use wxsub_core::token::Generation;
 
 use crate::connection::RedisConnection;
 use crate::encryption::EncryptionKeys;
 use crate::record::{RecordFields, format_force_log, parse_force_log};
-use crate::scripts::{ACQUIRE_LEASE, COMPARE_AND_SET, LOAD, RELEASE_LEASE, SET_FIELD};
+use crate::scripts::{ACQUIRE_LEASE, COMPARE_AND_SET, LOAD, READ_CHANGES, RELEASE_LEASE, SET_FIELD};
 
 /// How often a compare-and-set is tried while peers change the same field.
 const MAX_CAS_ATTEMPTS: usize = 5;
+
+/// Maximum number of changes in one response.
+const MAX_CHANGES: usize = 1_000;
 
 /// The field of the in-doubt marker.
 const IN_DOUBT_SINCE: &str = "in_doubt_since_ms";
@@ -33,6 +37,7 @@ pub struct RedisStore {
     pub(crate) keys: Keys,
     pub(crate) encryption: Option<EncryptionKeys>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) watcher: Arc<ChangeWatcher>,
 }
 
 impl RedisStore {
@@ -60,9 +65,24 @@ impl RedisStore {
         after: &str,
     ) -> Result<Result<(), String>, StoreError> {
         let mut script = SET_FIELD.key(self.keys.record(app));
+        script.key(self.keys.change_log()).arg(app.as_str());
         let (done, current): (bool, String) =
             self.connection.run(script.arg(name).arg(before).arg(after)).await?;
         Ok(if done { Ok(()) } else { Err(current) })
+    }
+}
+
+#[async_trait]
+impl ChangeLog for RedisStore {
+    async fn read_changes(&self, from: u64) -> Result<LoggedChanges, StoreError> {
+        let mut script = READ_CHANGES.key(self.keys.change_log());
+        let (connection, (beginning, changes)): (u64, (String, Vec<(String, u64)>)) =
+            self.connection.run_numbered(script.arg(from).arg(MAX_CHANGES)).await?;
+        let has_more = changes.len() == MAX_CHANGES;
+        // The mark of the beginning is no AppID.
+        let app = |(app, position): (String, u64)| Some((AppId::new(app).ok()?, position));
+        let changes = changes.into_iter().filter_map(app).collect();
+        Ok(LoggedChanges { epoch: format!("{connection} {beginning}"), changes, has_more })
     }
 }
 
@@ -73,8 +93,8 @@ impl TokenStore for RedisStore {
         self.parse(app, &self.fields(app).await?, started_at)
     }
 
-    async fn wait_for_change(&self, app: &AppId, known: Generation) -> Generation {
-        self.connection.notifications.wait_for_newer(self.keys.changes(app), known).await
+    async fn wait_for_change(&self, app: &AppId, seen: u64) -> StoreChange {
+        self.watcher.wait_for_change(self, app, seen).await
     }
 
     async fn compare_and_set(
@@ -92,7 +112,8 @@ impl TokenStore for RedisStore {
         let age = i64::try_from(age).unwrap_or(if age < 0 { i64::MIN } else { i64::MAX });
         let mut script = COMPARE_AND_SET.key(self.keys.record(app));
         script.arg(replaces.get()).arg(token.generation.get()).arg(Generation::MAX.get());
-        script.arg(self.keys.changes(app)).arg(&sealed);
+        script.key(self.keys.change_log()).arg(app.as_str());
+        script.arg(self.keys.channel(app)).arg(&sealed);
         script.arg("requested_at_ms").arg(token.requested_at.get());
         script.arg("age_ms").arg(age).arg("lifetime_ms").arg(millis(token.lifetime));
         if let Some(upstream) = token.upstream {
@@ -186,18 +207,29 @@ impl Keys {
         format!("{}:{{{app}}}:lease", self.0)
     }
 
-    /// A hash and a string that only [`RedisStore::check`] uses. Their slots in a cluster differ.
-    pub(crate) fn of_check(&self) -> [String; 2] {
-        [format!("{}:{{check}}:record", self.0), format!("{}:{{check-lease}}:lease", self.0)]
+    /// A hash, a string and a sorted set that only [`RedisStore::check`] uses. Their slots in a cluster differ.
+    pub(crate) fn of_check(&self) -> [String; 3] {
+        ["{check}:record", "{check-lease}:lease", "{check}:changes"].map(|name| format!("{}:{name}", self.0))
     }
 
     pub(crate) fn channel_of_check(&self) -> String {
         format!("{}:{{check}}:changes", self.0)
     }
 
+    /// The list of the records that changed.
+    pub(crate) fn change_log(&self) -> String {
+        format!("{}:changes", self.0)
+    }
+
     /// The channel on which new generations are published.
-    pub(crate) fn changes(&self, app: &AppId) -> String {
+    pub(crate) fn channel(&self, app: &AppId) -> String {
         format!("{}:{{{app}}}:changes", self.0)
+    }
+
+    /// The app of a channel.
+    pub(crate) fn app_of_channel(&self, channel: &str) -> Option<AppId> {
+        let app = channel.strip_prefix(&self.0)?.strip_prefix(":{")?.strip_suffix("}:changes")?;
+        AppId::new(app).ok()
     }
 
     /// The pattern of all channels. A Redis ACL grants the right to subscribe by this pattern.
@@ -215,7 +247,12 @@ mod tests {
         let (keys, app) = (Keys::with_prefix("wxsub").unwrap(), "wx1".parse().unwrap());
         assert_eq!(keys.record(&app), "wxsub:{wx1}:record");
         assert_eq!(keys.lease(&app), "wxsub:{wx1}:lease");
-        assert_eq!(keys.changes(&app), "wxsub:{wx1}:changes");
+        assert_eq!(keys.channel(&app), "wxsub:{wx1}:changes");
+        assert_eq!(keys.app_of_channel("wxsub:{wx1}:changes"), Some(app));
+        for other in ["wxsub:changes", "other:{wx1}:changes", "wxsub:{wx1}:record", "wxsub:{}:changes"] {
+            assert_eq!(keys.app_of_channel(other), None, "{other}");
+        }
+        assert_eq!(keys.change_log(), "wxsub:changes");
         assert_eq!(keys.channel_pattern(), "wxsub:*");
     }
 

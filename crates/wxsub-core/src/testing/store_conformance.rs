@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wxsub_proto::{AccessToken, AppId};
 
-use crate::clock::{ClockReading, MonotonicInstant, UnixMillis};
+use crate::clock::{Clock, ClockReading, MonotonicInstant, SystemClock, UnixMillis, timeout_at};
 use crate::store::{CasOutcome, LeaseOutcome, MAX_LEASE, StoredToken, TokenStore, UpstreamId};
 use crate::token::Generation;
 
@@ -50,6 +50,55 @@ pub async fn run(make: impl Fn() -> Arc<dyn TokenStore>) {
     wrong_times_are_bounded(&*make()).await;
     largest_generation_is_stored(&*make()).await;
     apps_are_independent(&*make()).await;
+}
+
+/// Runs the cases of a store that peers share, each on two new links to one empty store from `make`. A case waits for the
+/// real time that a change needs.
+///
+/// # Panics
+/// If the store breaks a rule.
+///
+/// # Cancel safety
+/// Dropping the future ends the test.
+pub async fn run_shared(make: impl Fn() -> [Arc<dyn TokenStore>; 2]) {
+    let [own, peer] = make();
+    change_of_a_peer_is_seen(&*own, &*peer).await;
+}
+
+/// Each write of token or marker is announced, also if no one waits at that time.
+async fn change_of_a_peer_is_seen(own: &dyn TokenStore, peer: &dyn TokenStore) {
+    let (app, other, at) = (app("wx1"), app("wx2"), UnixMillis::new(10));
+    put(peer, &app, 0, token("A", 5)).await;
+    put(peer, &other, 0, token("A", 5)).await;
+    let mut seen = next_change(own, &app, 0, "the first token").await;
+    next_change(own, &other, 0, "the first token of another app").await;
+    for (what, wait_first, generation) in
+        [("marker set", false, 0), ("marker cleared", true, 0), ("token", false, 6), ("token", true, 7)]
+    {
+        let change = async {
+            match what {
+                "marker set" => peer.set_in_doubt(&app, at).await.unwrap(),
+                "marker cleared" => peer.clear_in_doubt(&app, at).await.unwrap(),
+                _ => drop(put(peer, &app, generation - 1, token("B", generation)).await),
+            }
+        };
+        seen = if wait_first {
+            tokio::join!(next_change(own, &app, seen, what), change).0
+        } else {
+            change.await;
+            next_change(own, &app, seen, what).await
+        };
+    }
+}
+
+/// The mark of the next change.
+async fn next_change(store: &dyn TokenStore, app: &AppId, seen: u64, what: &str) -> u64 {
+    let clock = SystemClock::new();
+    let deadline = clock.now().mono + Duration::from_secs(10);
+    let change = timeout_at(&clock, deadline, store.wait_for_change(app, seen)).await;
+    let change = change.unwrap_or_else(|| panic!("not announced: {what}"));
+    assert!(change.failure.is_none() && change.mark != seen, "{what}: {change:?}");
+    change.mark
 }
 
 async fn stored_token_is_loaded(store: &dyn TokenStore) {

@@ -271,8 +271,8 @@ impl TokenCacheBuilder<WeixinSettings> {
         self
     }
 
-    /// Shares the token with the peers that use this store. The cache reads the store every 2 s, and at once after
-    /// a [notification](TokenStore::wait_for_change). Default: a store in memory.
+    /// Shares the token with the peers that use this store. The cache reads the store when it
+    /// [changes](TokenStore::wait_for_change). Default: a store in memory.
     pub fn store(mut self, store: impl TokenStore + 'static) -> Self {
         self.upstream.store = Some(Arc::new(store));
         self
@@ -361,7 +361,7 @@ fn build(
         current: Arc::clone(&current),
         observer,
         attempt: None,
-        notified_generation: Generation::default(),
+        seen_change: 0,
     };
     TokenCache { appid, requests, status, current, task_slot: Arc::new(TaskSlot::new(task)), clock }
 }

@@ -6,10 +6,7 @@ use wxsub_proto::Remedy;
 
 use super::{Generation, TokenEvent};
 use crate::clock::{ClockReading, MonotonicInstant};
-use crate::store::{MAX_LEASE, StoreError, StoreErrorKind};
-
-/// How long reads of the store may fail until that is a problem. A failure that time will not end is one at once.
-const MAX_SILENT_READ_FAILURES: Duration = Duration::from_secs(10);
+use crate::store::{MAX_LEASE, MAX_SILENT_READ_FAILURES, StoreError, StoreErrorKind};
 
 /// Whether the shared store works, and whether it knows the current token. A fetch without the store may
 /// invalidate the token of peers, and they do not know it.

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{
-    CasOutcome, LeaseOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+    CasOutcome, ChangeLog, ChangeWatcher, LeaseOutcome, LoggedChanges, MemoryStore, StoreChange, StoreError,
+    StoreErrorKind, StoredToken, TokenRecord, TokenStore,
 };
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
@@ -176,14 +177,19 @@ pub(super) enum Fault {
     PeerWritesFirst(Duration),
     /// It accepts no token.
     RejectWrites,
-    /// It notifies of a token that it does not have.
-    FalseNotification,
 }
 
 /// A store with faults. It counts reads and writes.
 #[derive(Debug)]
 pub(super) struct FaultyStore {
     store: Mutex<Arc<MemoryStore>>,
+    /// The store whose change log is read.
+    log: Mutex<Arc<MemoryStore>>,
+    /// How often the records were lost.
+    losses: AtomicUsize,
+    pub(super) watcher: ChangeWatcher,
+    /// How often the change log was read.
+    pub(super) log_reads: AtomicUsize,
     fault: Mutex<Fault>,
     clock: Arc<ManualClock>,
     /// How long the next lease takes.
@@ -200,7 +206,11 @@ impl FaultyStore {
     /// Another link to the same store.
     pub(super) fn sharing(clock: &Arc<ManualClock>, store: Arc<MemoryStore>) -> Self {
         Self {
-            store: Mutex::new(store),
+            store: Mutex::new(Arc::clone(&store)),
+            log: Mutex::new(store),
+            losses: AtomicUsize::default(),
+            watcher: ChangeWatcher::new(clock.clone()),
+            log_reads: AtomicUsize::default(),
             fault: Mutex::new(Fault::None),
             clock: clock.clone(),
             lease_duration: Mutex::default(),
@@ -230,12 +240,31 @@ impl FaultyStore {
         *self.fault.lock().unwrap() = fault;
     }
 
-    pub(super) fn lose_records(&self) {
+    /// Loses all records. The log does not show it.
+    pub(super) fn lose_records_silently(&self) {
         *self.store.lock().unwrap() = Arc::new(MemoryStore::with_clock(self.clock.clone()));
+    }
+
+    /// Loses records and log.
+    pub(super) fn lose_records(&self) {
+        self.lose_records_silently();
+        *self.log.lock().unwrap() = self.store();
+        self.losses.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn reads(&self) -> usize {
         self.reads.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl ChangeLog for FaultyStore {
+    async fn read_changes(&self, from: u64) -> Result<LoggedChanges, StoreError> {
+        self.log_reads.fetch_add(1, Ordering::Relaxed);
+        let epoch = self.losses.load(Ordering::Relaxed).to_string();
+        self.available().await?;
+        let log = Arc::clone(&self.log.lock().unwrap());
+        Ok(LoggedChanges { epoch, ..log.read_changes(from).await? })
     }
 }
 
@@ -263,11 +292,8 @@ impl TokenStore for FaultyStore {
         self.store().load(app).await.ok()?.token
     }
 
-    async fn wait_for_change(&self, _: &AppId, known: Generation) -> Generation {
-        match self.fault() {
-            Fault::FalseNotification if known < Generation::MAX => Generation::MAX,
-            _ => pending().await,
-        }
+    async fn wait_for_change(&self, app: &AppId, seen: u64) -> StoreChange {
+        self.watcher.wait_for_change(self, app, seen).await
     }
 
     async fn compare_and_set(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::{BaseUrl, Remedy};
 use wxsub_core::store::{LeaseOutcome, MemoryStore, StoreErrorKind, StoredToken, TokenStore};
-use wxsub_core::testing::{ManualClock, MockResponse};
+use wxsub_core::testing::{ManualClock, MockResponse, store_conformance};
 use wxsub_core::token::{
     Evidence, Generation, TokenCache, TokenEndpoint, TokenErrorKind, TokenEvent, TokenOrigin, TokenSource,
 };
@@ -155,14 +155,62 @@ async fn notification_delivers_newer_token_at_once() {
 #[tokio::test]
 async fn false_notification_costs_one_read() {
     let bench = Bench::issuing(&["A"]);
-    bench.store.set_fault(Fault::FalseNotification);
     let cache = bench.cache(7);
     cache.token().await.unwrap();
-    bench.advance(0).await;
-    // Two reads of the attempt, one for the notification.
-    assert_eq!(bench.store.reads(), 3);
-    bench.advance(60).await;
-    assert!((31..=35).contains(&bench.store.reads()), "{} reads", bench.store.reads());
+    bench.advance(10).await;
+    let before = bench.store.reads();
+    bench.store.watcher.notify(&app());
+    bench.advance(5).await;
+    assert_eq!(bench.store.reads() - before, 1);
+}
+
+/// However many apps there are, the log is read once in 2 s, and one record for each of these reads at most.
+#[tokio::test]
+async fn idle_caches_share_one_read_of_the_log() {
+    for apps in [1, 10, 200] {
+        let bench = Bench::always(token("A"));
+        let caches: Vec<_> = (0..apps)
+            .map(|number| {
+                let builder = TokenCache::builder(format!("wx{number}"), "SECRET", bench.weixin.clone());
+                builder.clock(bench.clock.clone()).store(bench.store.clone()).build().unwrap()
+            })
+            .collect();
+        request_first_tokens(&bench, &caches).await;
+        bench.advance(60).await;
+        let counts = || (bench.store.log_reads.load(Ordering::Relaxed), bench.store.reads());
+        let (log_reads, reads) = counts();
+        bench.advance(120).await;
+        let (log_reads_after, reads_after) = counts();
+        assert_eq!(log_reads_after - log_reads, 60, "{apps} apps");
+        assert!(reads_after - reads <= 60.min(2 * apps), "{apps} apps: {} reads", reads_after - reads);
+    }
+}
+
+/// The record disappears, and the log does not say so. The cache finds out within a minute, as long as there are few apps.
+#[tokio::test]
+async fn unlogged_loss_of_a_record_is_found() {
+    let bench = Bench::issuing(&["A"]);
+    let cache = bench.cache(7);
+    let held = cache.token().await.unwrap().generation();
+    bench.advance(10).await;
+    bench.store.lose_records_silently();
+    bench.advance(70).await;
+    assert_eq!((bench.record().await.generation(), bench.fetches()), (held, 1));
+}
+
+/// All apps read their records at once when changes may have been missed, but not more than 500 of them.
+#[tokio::test]
+async fn log_that_was_lost_leads_to_a_look_at_each_record() {
+    let bench = Bench::always(token("A"));
+    let caches = [bench.cache(1), bench.cache(2)];
+    request_first_tokens(&bench, &caches).await;
+    bench.advance(10).await;
+    let before = bench.store.reads();
+    bench.store.lose_records();
+    bench.advance(2).await;
+    assert!(bench.store.reads() > before);
+    assert_ne!(bench.record().await.generation(), Generation::default());
+    assert_eq!(bench.fetches(), 1);
 }
 
 fn bench_with_fault(endpoint: TokenEndpoint, fault: Fault) -> (Bench, TokenCache) {
@@ -367,7 +415,12 @@ async fn suspension_while_taking_the_lease_prevents_the_fetch() {
 
 #[tokio::test]
 async fn memory_store_passes_the_conformance_suite() {
-    wxsub_core::testing::store_conformance::run(|| Arc::new(MemoryStore::new())).await;
+    store_conformance::run(|| Arc::new(MemoryStore::new())).await;
+    store_conformance::run_shared(|| {
+        let store = Arc::new(MemoryStore::new());
+        [Arc::clone(&store) as Arc<dyn TokenStore>, store]
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 -- Stores a token if the record still holds the generation that it replaces, and the new generation is higher.
 -- Returns whether it was stored, the Redis time in milliseconds, and on a conflict all fields of the record.
--- KEYS: record. ARGV: replaced generation, new generation, maximum generation, channel, then names and values of the fields.
+-- KEYS: record, change log. ARGV: replaced generation, new generation, maximum generation, app, channel, then names and values
+-- of the fields.
 -- A generation that is no number, or is above the maximum, counts as none.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -15,8 +16,9 @@ if is_newer_layout or stored ~= tonumber(ARGV[1]) or tonumber(ARGV[2]) <= stored
     return { 0, now, redis.call('HGETALL', KEYS[1]) }
 end
 redis.call('HDEL', KEYS[1], 'token', 'token_encrypted', 'key_id', 'upstream', 'in_doubt_since_ms')
-redis.call('HSET', KEYS[1], 'version', '1', 'generation', ARGV[2], 'stored_at_ms', string.format('%.0f', now), unpack(ARGV, 5))
+redis.call('HSET', KEYS[1], 'version', '1', 'generation', ARGV[2], 'stored_at_ms', string.format('%.0f', now), unpack(ARGV, 6))
 -- The token is stored. Without the right to one of these commands it is stored all the same.
 redis.pcall('EXPIRE', KEYS[1], 2592000)
-redis.pcall('PUBLISH', ARGV[4], ARGV[2])
+redis.pcall('PUBLISH', ARGV[5], ARGV[2])
+announce(KEYS[2], ARGV[4])
 return { 1, now, {} }

@@ -17,7 +17,8 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
 use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
 use wxsub_core::store::{
-    CasOutcome, LeaseOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+    CasOutcome, LeaseOutcome, MemoryStore, StoreChange, StoreError, StoreErrorKind, StoredToken, TokenRecord,
+    TokenStore,
 };
 use wxsub_core::token::{ForceRefreshLog, Generation};
 use wxsub_proto::{AccessToken, AppId};
@@ -316,8 +317,8 @@ impl TokenStore for FallbackStore {
         self.files.load(app).await.ok()?.token
     }
 
-    async fn wait_for_change(&self, app: &AppId, known: Generation) -> Generation {
-        self.shared.wait_for_change(app, known).await
+    async fn wait_for_change(&self, app: &AppId, seen: u64) -> StoreChange {
+        self.shared.wait_for_change(app, seen).await
     }
 
     async fn compare_and_set(

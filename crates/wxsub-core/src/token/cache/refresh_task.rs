@@ -14,13 +14,14 @@ use tracing::{debug, info, warn};
 
 use super::fetch::TokenFetcher;
 use crate::clock::{Clock, MonotonicInstant, timeout_at};
+use crate::store::StoreChange;
 use crate::token::{
     Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, Observer, RefreshState,
     ReportOutcome, TokenError, TokenErrorKind, TokenEvent, TokenStatus,
 };
 
-/// Interval at which a shared store is read.
-const STORE_POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Delay before a shared store is read without a change: after an attempt, and after a read or write that failed.
+const STORE_REREAD_DELAY: Duration = Duration::from_secs(2);
 
 /// How long a running attempt may go on when the cache is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,8 +48,8 @@ pub(super) struct RefreshTask {
     pub(super) observer: Option<Observer>,
     /// The number of the running attempt.
     pub(super) attempt: Option<u64>,
-    /// The generation of the last notification from the store.
-    pub(super) notified_generation: Generation,
+    /// The mark of the last change of the store.
+    pub(super) seen_change: u64,
 }
 
 /// What woke the task.
@@ -58,8 +59,8 @@ enum Wakeup {
     AllHandlesDropped,
     FetchFinished(u64, FetchOutcome),
     StoreRead(Event),
-    /// A notification: the store may hold a token of this generation.
-    StoreChanged(Generation),
+    /// The record may have changed, or changes cannot be seen.
+    StoreChanged(StoreChange),
     Deadline,
 }
 
@@ -75,7 +76,7 @@ impl RefreshTask {
             let outcome = FetchOutcome::Failed(TokenErrorKind::Interrupted);
             fetch = self.step(Event::FetchFinished { attempt, outcome }, None);
         }
-        let mut next_store_read = self.fetcher.clock.now().mono + STORE_POLL_INTERVAL;
+        let mut next_store_read = None;
         loop {
             let (event, response) = match self.wait(&mut fetch, &mut store_read, next_store_read).await {
                 Wakeup::AllHandlesDropped => return,
@@ -91,25 +92,35 @@ impl RefreshTask {
                 }
                 Wakeup::FetchFinished(attempt, outcome) => {
                     fetch = None;
+                    // What was read during the attempt may have been taken for its own work.
+                    next_store_read.get_or_insert(self.fetcher.clock.now().mono + STORE_REREAD_DELAY);
                     (Event::FetchFinished { attempt, outcome }, None)
                 }
                 Wakeup::StoreRead(found) => {
                     store_read = None;
-                    next_store_read = self.fetcher.clock.now().mono + STORE_POLL_INTERVAL;
+                    if matches!(found, Event::StoreReadFailed(_) | Event::Timer) {
+                        next_store_read.get_or_insert(self.fetcher.clock.now().mono + STORE_REREAD_DELAY);
+                    }
                     (found, None)
                 }
-                Wakeup::StoreChanged(generation) => {
-                    // A generation counts once, so that a false notification costs one read.
-                    self.notified_generation = generation;
-                    next_store_read = self.fetcher.clock.now().mono;
-                    (Event::Timer, None)
+                Wakeup::StoreChanged(StoreChange { mark, failure }) => {
+                    self.seen_change = mark;
+                    match failure {
+                        Some(error) => (Event::StoreReadFailed(error), None),
+                        None => {
+                            next_store_read = Some(self.fetcher.clock.now().mono);
+                            (Event::Timer, None)
+                        }
+                    }
                 }
                 Wakeup::Deadline => (Event::Timer, None),
             };
             if let Some(fetch_started) = self.step(event, response) {
                 fetch = Some(fetch_started);
             }
-            if self.is_shared && store_read.is_none() && self.fetcher.clock.now().mono >= next_store_read {
+            let now = self.fetcher.clock.now().mono;
+            let can_read = self.is_shared && store_read.is_none();
+            if can_read && next_store_read.take_if(|due| now >= *due).is_some() {
                 let fetcher = Arc::clone(&self.fetcher);
                 let current = self.status.borrow().current.clone();
                 store_read = Some(Box::pin(async move { fetcher.sync_with_store(current).await }));
@@ -151,10 +162,11 @@ impl RefreshTask {
         &mut self,
         fetch: &mut Option<Fetch>,
         store_read: &mut Option<StoreRead>,
-        next_store_read: MonotonicInstant,
+        next_store_read: Option<MonotonicInstant>,
     ) -> Wakeup {
         let now = self.fetcher.clock.now();
-        let next_store_read = (self.is_shared && store_read.is_none()).then_some(next_store_read);
+        let can_read = self.is_shared && store_read.is_none();
+        let next_store_read = next_store_read.filter(|_| can_read);
         let deadline = [self.state.poll_timeout(now), next_store_read].into_iter().flatten().min();
         let clock = &self.fetcher.clock;
         let sleep = async {
@@ -163,12 +175,11 @@ impl RefreshTask {
                 None => pending().await,
             }
         };
-        let (fetcher, known, attempt) = (&self.fetcher, self.highest_generation(), self.attempt);
-        let notification = async {
-            match (next_store_read, attempt) {
-                (Some(_), None) => fetcher.store.wait_for_change(&fetcher.appid, known).await,
-                // No notification is needed: a read is running, or an attempt, which reads the store itself.
-                _ => pending().await,
+        let (fetcher, seen, attempt) = (&self.fetcher, self.seen_change, self.attempt);
+        let change = async {
+            match can_read {
+                true => fetcher.store.wait_for_change(&fetcher.appid, seen).await,
+                false => pending().await,
             }
         };
         tokio::select! {
@@ -176,15 +187,9 @@ impl RefreshTask {
             request = self.requests.recv() => request.map_or(Wakeup::AllHandlesDropped, Wakeup::Request),
             outcome = await_optional(fetch) => Wakeup::FetchFinished(attempt.unwrap_or_default(), outcome),
             found = await_optional(store_read) => Wakeup::StoreRead(found),
-            generation = notification => Wakeup::StoreChanged(generation),
+            change = change => Wakeup::StoreChanged(change),
             () = sleep => Wakeup::Deadline,
         }
-    }
-
-    /// Returns the highest generation that is current or was notified.
-    fn highest_generation(&self) -> Generation {
-        let current = self.status.borrow().current.as_ref().map(|token| token.generation());
-        self.notified_generation.max(current.unwrap_or_default())
     }
 
     /// Passes an event to the refresh state, publishes the new status and carries out the actions. Returns the
