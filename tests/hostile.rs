@@ -22,7 +22,7 @@ mod served;
 use std::sync::Arc;
 use std::time::Duration;
 
-use attack::{ATTACKS, Attack};
+use attack::{ATTACKS, Attack, Least};
 use honest::{Honest, Measured};
 use served::Served;
 use tokio::time::sleep;
@@ -68,7 +68,11 @@ async fn run(wxsub: &str, attack: &'static Attack) {
     for (name, least) in attack.counted {
         let count: u64 =
             metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap();
-        assert!(count >= *least, "{}: {name} {count}", attack.name);
+        let least = match least {
+            Least::Count(least) => *least,
+            Least::Responses => responses as u64,
+        };
+        assert!(count >= least, "{}: {name} {count}", attack.name);
         counted += &format!(", {} {count}", name.split('"').rev().nth(1).unwrap());
     }
     let (bytes, denials) = served.audit();

@@ -24,7 +24,14 @@ pub(crate) struct Attack {
     /// How many apps the server has besides those of honest client and attacker.
     pub(crate) more_apps: usize,
     /// Counters of `/metrics` that show what was refused, each with the least that it counts.
-    pub(crate) counted: &'static [(&'static str, u64)],
+    pub(crate) counted: &'static [(&'static str, Least)],
+}
+
+/// The least that a counter counts.
+pub(crate) enum Least {
+    Count(u64),
+    /// Each response to a repeated request.
+    Responses,
 }
 
 /// What an attack does on its connections.
@@ -36,6 +43,7 @@ enum Does {
 }
 
 use Does::{Hold, Repeat};
+use Least::{Count, Responses};
 
 const OF_ADDRESS: &str = "wxsub_limit_reached_total{limit=\"connections_per_address\"}";
 const BODIES: &str = "wxsub_limit_reached_total{limit=\"bodies_per_key\"}";
@@ -52,12 +60,12 @@ const BASE: Attack = Attack {
     does: Hold,
     bytes: |_| String::new(),
     more_apps: 0,
-    counted: &[(OF_ADDRESS, 5000 - 1024)],
+    counted: &[(OF_ADDRESS, Count(5000 - 1024))],
 };
 
 /// The counts are those of the default limits: 1024 connections of an address, 512 bodies and requests in flight of a key,
 /// 256 bodies without a key.
-pub(crate) static ATTACKS: [Attack; 12] = [
+pub(crate) static ATTACKS: [Attack; 13] = [
     BASE,
     Attack { name: "5000 idle connections from the address of the honest client", from: "127.0.0.1", ..BASE },
     Attack { name: "5000 half-sent heads", bytes: |_| "GET / HTTP/1.1\r\nX: ".to_owned(), ..BASE },
@@ -70,28 +78,28 @@ pub(crate) static ATTACKS: [Attack; 12] = [
         name: "1030 half-sent bodies with one key",
         connections: 1030,
         bytes: |key| post("/v1/apps/wx1/messages", key, 60_000, &"x".repeat(30_000)),
-        counted: &[(BODIES, 1024 - 512)],
+        counted: &[(BODIES, Count(1024 - 512))],
         ..BASE
     },
     Attack {
         name: "3500 slow bodies without a key",
         connections: 3500,
         bytes: |_| post("/cgi-bin/stable_token", "none", 60_000, &"x".repeat(30_000)),
-        counted: &[(KEYLESS, 1024 - 256)],
+        counted: &[(KEYLESS, Count(1024 - 256))],
         ..BASE
     },
     Attack {
         name: "3500 small slow bodies without a key",
         connections: 3500,
         bytes: |_| post("/cgi-bin/stable_token", "none", 4000, "{"),
-        counted: &[(KEYLESS, 1024 - 256)],
+        counted: &[(KEYLESS, Count(1024 - 256))],
         ..BASE
     },
     Attack {
         name: "1030 messages with one key to a silent Weixin",
         connections: 1030,
         bytes: |key| post(&format!("/v1/apps/{SILENT_APP}/messages"), key, MESSAGE.len(), MESSAGE),
-        counted: &[(IN_FLIGHT, 1024 - 512)],
+        counted: &[(IN_FLIGHT, Count(1024 - 512))],
         ..BASE
     },
     Attack {
@@ -99,7 +107,7 @@ pub(crate) static ATTACKS: [Attack; 12] = [
         connections: 1000,
         does: Repeat,
         bytes: |key| post(&format!("/v1/apps/{SILENT_APP}/messages"), key, MESSAGE.len(), MESSAGE),
-        counted: &[(IN_FLIGHT, 1000)],
+        counted: &[(IN_FLIGHT, Count(1000 - 512))],
         ..BASE
     },
     Attack {
@@ -107,7 +115,7 @@ pub(crate) static ATTACKS: [Attack; 12] = [
         connections: 64,
         does: Repeat,
         bytes: |_| get("/v1/apps/wx1/access_token", UNKNOWN_KEY),
-        counted: &[(UNKNOWN_KEYS, 1000)],
+        counted: &[(UNKNOWN_KEYS, Responses)],
         ..BASE
     },
     Attack {
@@ -124,7 +132,7 @@ pub(crate) static ATTACKS: [Attack; 12] = [
             )
         },
         more_apps: 500,
-        counted: &[(UNKNOWN_TOKENS, 1000)],
+        counted: &[(UNKNOWN_TOKENS, Responses)],
         ..BASE
     },
     Attack {
@@ -132,6 +140,15 @@ pub(crate) static ATTACKS: [Attack; 12] = [
         connections: 64,
         does: Repeat,
         bytes: |_| get("/metrics", ""),
+        more_apps: 500,
+        counted: &[],
+        ..BASE
+    },
+    Attack {
+        name: "/readyz on 64 connections, 500 apps",
+        connections: 64,
+        does: Repeat,
+        bytes: |_| get("/readyz", ""),
         more_apps: 500,
         counted: &[],
         ..BASE
