@@ -220,9 +220,10 @@ fn advise(appid: &AppId, refusal: &ApiError, operation: Operation, secret: Secre
             SecretPlace::Server,
         ) => {
             localized!(
-                "update the AppSecret of {appid} in the configuration of the server, and reload the server; \
-                 a reset in Weixin's console invalidates the previous one",
-                "请更新中控服务器配置中 {appid} 的 AppSecret，然后重新加载配置；在微信后台重置后，原 AppSecret 立即失效"
+                "write the new AppSecret of {appid} into the file of secret_file on the server, and reload the server \
+                 (restart it, if it has secret_env); a reset in Weixin's console invalidates the previous one",
+                "请把 {appid} 的新 AppSecret 写入中控服务器上 secret_file 指定的文件，然后重新加载配置\
+                 （使用 secret_env 时需要重启）；在微信后台重置后，原 AppSecret 立即失效"
             )
         }
         (Operation::FetchToken, ErrCode::INVALID_APPID, SecretPlace::Variable(_)) => localized!(

@@ -102,6 +102,9 @@ fn print(app: &AppStatus, problems: &[Diagnosis], output: &mut Output) {
     if let Some(since) = app.error.as_ref().and_then(|error| error.since.as_ref()) {
         fact(localized!("failing since: {since}", "开始失败的时间：{since}"));
     }
+    if let Some(since) = app.store.as_ref().map(|store| &store.since) {
+        fact(localized!("token store failing since: {since}", "access_token 存储开始出错的时间：{since}"));
+    }
     for Diagnosis { cause, to_do, rid, .. } in problems {
         fact(localized!("cause: {cause}", "原因：{cause}"));
         fact(localized!("what to do: {to_do}", "处理建议：{to_do}"));
