@@ -76,7 +76,8 @@ fn wrong_secret_is_corrected_on_the_server() {
     weixin.sandbox.add_fault(CLASSIC_TOKEN, 99, Fault::ErrCode(ErrCode::INVALID_APPSECRET));
     let (server, key) = served("status_secret.toml", &weixin, "\"admin\"");
     let ended = call(&server.base, &key, ["status"]).run();
-    let advice = format!("write the new AppSecret of {APPID} into the file of secret_file on the server, and reload");
+    let advice =
+        format!("write the new AppSecret of {APPID} into the file of secret_file on the server, and reload");
     assert!(ended.code == 3 && ended.out.contains(&advice), "{ended:?}");
 }
 
