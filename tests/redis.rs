@@ -10,6 +10,7 @@ mod redis {
     mod check;
     mod faults;
     mod notifications;
+    mod old_layout;
     mod refusals;
     mod sentinel;
     mod server;
