@@ -25,6 +25,7 @@ mod cluster_simulation {
     mod server;
     mod store_faults;
     mod store_link;
+    mod stranger;
     mod takeover;
 
     pub(crate) use cluster::Outcome;

@@ -21,6 +21,7 @@ use super::redis::Redis;
 use super::seeds::{in_virtual_time, join_all};
 use super::server::{App, Server};
 use super::store_link::StoreLink;
+use super::stranger;
 
 /// What one run simulates.
 pub(crate) struct Scenario {
@@ -63,6 +64,9 @@ pub(crate) fn run_scenario(scenario: Scenario, mut rng: Rng, verbose: bool) -> O
         let node_faults = cluster.start(scenario, &mut rng);
         let tasks = std::mem::take(&mut cluster.tasks);
         join_all(tasks, |panic| cluster.oracle.report_violation(panic)).await;
+        if cluster.invariants.redis.is_broken() {
+            cluster.oracle.report_violation("a broken record was not replaced");
+        }
         // Late requests have arrived by now.
         cluster.clock.sleep(Duration::from_secs(120)).await;
         for openid in &*cluster.openids.lock().unwrap() {
@@ -127,8 +131,18 @@ impl Cluster {
 
     /// Starts the servers and all faults.
     fn start(&mut self, scenario: Scenario, rng: &mut Rng) -> Arc<NodeFaults> {
-        let FaultPlan { redis, external_fetches, fetch_faults, endless_leases, servers } =
-            scenario.fault_plan;
+        let FaultPlan {
+            redis,
+            external_fetches,
+            fetch_faults,
+            endless_leases,
+            broken_records,
+            has_stranger,
+            servers,
+        } = scenario.fault_plan;
+        for (at, loses_generation) in broken_records {
+            self.break_records(at, loses_generation);
+        }
         for (window, state) in redis {
             self.restore_redis(window.to, state);
         }
@@ -161,6 +175,10 @@ impl Cluster {
             }
             let server = self.server(number, plan, &node_faults, scenario.end, rng);
             self.tasks.spawn(server.run(kills, rng.fork()));
+        }
+        if has_stranger {
+            let invariants = Arc::clone(&self.invariants);
+            self.tasks.spawn(stranger::run(self.app.clone(), invariants, scenario.end, rng.fork()));
         }
         node_faults
     }
@@ -232,6 +250,15 @@ impl Cluster {
             redis.clock.wait_until(at).await;
             oracle.trace(|| "leases without end".to_owned());
             redis.restore_endless_leases();
+        });
+    }
+
+    fn break_records(&mut self, at: Duration, loses_generation: bool) {
+        let (redis, oracle) = (Arc::clone(&self.invariants.redis), Arc::clone(&self.oracle));
+        self.tasks.spawn(async move {
+            redis.clock.wait_until(at).await;
+            oracle.trace(|| format!("the records break; their generations are lost: {loses_generation}"));
+            redis.break_records(loses_generation);
         });
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::{AccessToken, AppId};
-use wxsub_core::store::{LeaseOutcome, LoggedChanges, MAX_LEASE};
+use wxsub_core::store::{LeaseOutcome, LoggedChanges, MAX_LEASE, UpstreamId};
 use wxsub_core::token::{ForceRefreshLog, Generation};
 
 use super::node_clock::NodeClock;
@@ -21,6 +21,8 @@ pub(super) struct Fields {
     pub(super) token: Option<TokenFields>,
     pub(super) in_doubt_since: Option<UnixMillis>,
     pub(super) forced: ForceRefreshLog,
+    /// The token is broken. Its generation, or 0 if that is broken too.
+    pub(super) broken: Option<Generation>,
     /// The holder of the lease, and when it expires.
     lease: Option<(String, Duration)>,
 }
@@ -34,11 +36,13 @@ pub(super) struct TokenFields {
     pub(super) age: Duration,
     pub(super) stored_at: Duration,
     pub(super) lifetime: Duration,
+    pub(super) upstream: Option<UpstreamId>,
 }
 
 impl Fields {
     pub(super) fn generation(&self) -> Generation {
-        self.token.as_ref().map_or(Generation::default(), |token| token.generation)
+        let broken = self.broken.unwrap_or_default();
+        self.token.as_ref().map_or(broken, |token| token.generation)
     }
 }
 
@@ -160,6 +164,7 @@ impl Redis {
             let is_newer = fields.generation() == replaces && generation > replaces;
             if is_newer {
                 fields.token = Some(TokenFields { stored_at: now, ..token });
+                fields.broken = None;
                 fields.in_doubt_since = None;
             }
             (is_newer, fields.clone())
@@ -195,6 +200,27 @@ impl Redis {
         for fields in self.state().data.apps.values_mut() {
             fields.lease = Some(("restored".to_owned(), Duration::MAX));
         }
+    }
+
+    /// Breaks the records of all apps, and their generations too if those are lost.
+    pub(super) fn break_records(&self, loses_generation: bool) {
+        for fields in self.state().data.apps.values_mut().filter(|fields| fields.token.is_some()) {
+            let generation = fields.generation();
+            fields.token = None;
+            fields.broken = Some(if loses_generation { Generation::default() } else { generation });
+        }
+    }
+
+    /// Whether a record is broken.
+    pub(super) fn is_broken(&self) -> bool {
+        self.state().data.apps.values().any(|fields| fields.broken.is_some())
+    }
+
+    /// Whether this app has a token that has not expired.
+    pub(super) fn has_valid_token(&self, app: &AppId) -> bool {
+        let (now, state) = (self.clock.elapsed(), self.state());
+        let token = state.data.apps.get(app).and_then(|fields| fields.token.as_ref());
+        token.is_some_and(|token| now.saturating_sub(token.stored_at) + token.age < token.lifetime)
     }
 
     /// Releases the lease if this holder has it.

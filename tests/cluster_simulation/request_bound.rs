@@ -41,6 +41,7 @@ impl RequestBound {
         };
         let per_renewal = if scenario.endpoint == TokenEndpoint::StableToken { 2 } else { 1 };
         requests += count(&fault_plan.external_fetches) + count(&fault_plan.redis);
+        requests += count(&fault_plan.broken_records);
         requests += fault_plan
             .fetch_faults
             .iter()

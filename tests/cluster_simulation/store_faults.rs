@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use wxsub_core::store::{StoreError, StoreErrorKind};
 
 /// A span in which requests meet one kind of fault.
 #[derive(Debug, Clone)]
@@ -14,8 +15,8 @@ pub(crate) struct StoreFaultWindow {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoreFault {
-    /// The connection is refused.
-    ConnectionRefused,
+    /// Redis or the record refuses some operations, at once.
+    Refused(StoreErrorKind),
     /// Requests never arrive.
     RequestsLost,
     /// Requests arrive and take effect. Responses never arrive.
@@ -24,13 +25,31 @@ pub(crate) enum StoreFault {
     Slow,
     /// Redis is suspended, and handles all pending requests at this time.
     Suspended(Duration),
-    /// Redis refuses writes, and the lease too.
-    ReadOnly,
-    /// Redis refuses to change the record. The lease works.
-    WritesRefused,
-    /// The server cannot read the record. The lease and writes work.
-    RecordUnreadable,
 }
+
+/// What a script does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Read,
+    /// Reads the change log.
+    ReadLog,
+    Write,
+    Lease,
+}
+
+/// The kinds of refusals.
+const REFUSALS: [StoreErrorKind; 10] = [
+    StoreErrorKind::Unreachable,
+    StoreErrorKind::UnknownHost,
+    StoreErrorKind::Certificate,
+    StoreErrorKind::WrongCredentials,
+    StoreErrorKind::Cluster,
+    StoreErrorKind::ReadOnly,
+    StoreErrorKind::OutOfMemory,
+    StoreErrorKind::MissingRight,
+    StoreErrorKind::EncryptionKey,
+    StoreErrorKind::NewerLayout,
+];
 
 /// How long a request and its response take. `None` if it never arrives.
 pub(super) struct RoundTrip {
@@ -52,15 +71,36 @@ impl StoreFault {
     pub(super) fn round_trip(self, now: Duration, rng: &mut Rng) -> RoundTrip {
         let mut slow = || Some(Duration::from_millis(rng.u64(1..2_500)));
         match self {
-            Self::ConnectionRefused | Self::RequestsLost => RoundTrip { request: None, response: None },
+            Self::RequestsLost => RoundTrip { request: None, response: None },
             Self::ResponsesLost => RoundTrip { request: Some(Duration::from_millis(2)), response: None },
             Self::Slow => RoundTrip { request: slow(), response: slow() },
             Self::Suspended(until) => {
                 let request = until.saturating_sub(now).max(Duration::from_millis(1));
                 RoundTrip { request: Some(request), response: Some(Duration::from_millis(1)) }
             }
-            Self::ReadOnly | Self::WritesRefused | Self::RecordUnreadable => RoundTrip::without_fault(rng),
+            Self::Refused(_) => RoundTrip::without_fault(rng),
         }
+    }
+
+    /// The refusal of this operation.
+    pub(super) fn refusal(self, operation: Operation) -> Option<StoreError> {
+        let Self::Refused(kind) = self else { return None };
+        let refuses = match kind {
+            StoreErrorKind::ReadOnly | StoreErrorKind::OutOfMemory => {
+                matches!(operation, Operation::Write | Operation::Lease)
+            }
+            // The right to change the record is missing.
+            StoreErrorKind::MissingRight => operation == Operation::Write,
+            StoreErrorKind::EncryptionKey => operation == Operation::Read,
+            StoreErrorKind::NewerLayout => matches!(operation, Operation::Read | Operation::Write),
+            _ => true,
+        };
+        refuses.then(|| StoreError::new(kind, "refused"))
+    }
+
+    /// Whether the record cannot be read while the lease works.
+    pub(super) fn is_unreadable(self) -> bool {
+        matches!(self, Self::Refused(StoreErrorKind::EncryptionKey | StoreErrorKind::NewerLayout))
     }
 }
 
@@ -75,14 +115,11 @@ impl StoreFaultWindow {
         let length = if rng.u8(0..3) == 0 { rng.u64(60_000..1_200_000) } else { rng.u64(100..120_000) };
         let to = end.min(from + Duration::from_millis(length));
         let fault = match rng.u8(0..8) {
-            0 => StoreFault::ConnectionRefused,
-            1 => StoreFault::RequestsLost,
-            2 => StoreFault::ResponsesLost,
-            3 => StoreFault::Slow,
-            4 => StoreFault::Suspended(to),
-            5 => StoreFault::WritesRefused,
-            6 => StoreFault::RecordUnreadable,
-            _ => StoreFault::ReadOnly,
+            0 => StoreFault::RequestsLost,
+            1 => StoreFault::ResponsesLost,
+            2 => StoreFault::Slow,
+            3 => StoreFault::Suspended(to),
+            _ => StoreFault::Refused(REFUSALS[rng.usize(0..REFUSALS.len())]),
         };
         Self { from, to, fault }
     }

@@ -17,7 +17,7 @@ use wxsub_core::token::Generation;
 
 use super::node_clock::NodeClock;
 use super::redis::{Fields, Redis, TokenFields};
-use super::store_faults::{RoundTrip, StoreFault, StoreFaultWindow};
+use super::store_faults::{Operation, RoundTrip, StoreFault, StoreFaultWindow};
 
 /// The longest wait for a response, as in `wxsub-redis`.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -46,14 +46,6 @@ impl fmt::Debug for StoreLink {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Read,
-    ReadLog,
-    Write,
-    Lease,
-}
-
 impl StoreLink {
     /// Starts a new process. Notifies it of stored tokens until it is dropped.
     pub(super) async fn run_process(&self) {
@@ -73,10 +65,10 @@ impl StoreLink {
     /// Runs a script in Redis.
     async fn execute<T: Send + 'static>(
         &self,
-        kind: Kind,
+        operation: Operation,
         script: impl FnOnce(&Redis) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let response = self.call(kind, script).await;
+        let response = self.call(operation, script).await;
         if response.is_err() {
             self.connection.fetch_add(1, Ordering::Relaxed);
         }
@@ -86,23 +78,15 @@ impl StoreLink {
     /// The script can take effect although the response is lost, or after the caller has given up.
     async fn call<T: Send + 'static>(
         &self,
-        kind: Kind,
+        operation: Operation,
         script: impl FnOnce(&Redis) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let began = self.clock.elapsed();
-        let trip = match self.fault() {
-            Some(StoreFault::ConnectionRefused) => {
-                return Err(StoreError::new(StoreErrorKind::Unreachable, "connection refused"));
-            }
-            Some(StoreFault::RecordUnreadable) if kind == Kind::Read => {
-                return Err(StoreError::new(StoreErrorKind::EncryptionKey, "cannot decrypt the token"));
-            }
-            Some(StoreFault::WritesRefused) if kind == Kind::Write => {
-                return Err(StoreError::new(StoreErrorKind::MissingRight, "NOPERM"));
-            }
-            Some(StoreFault::ReadOnly) if matches!(kind, Kind::Write | Kind::Lease) => {
-                return Err(StoreError::new(StoreErrorKind::ReadOnly, "READONLY"));
-            }
+        let fault = self.fault();
+        if let Some(refusal) = fault.and_then(|fault| fault.refusal(operation)) {
+            return Err(refusal);
+        }
+        let trip = match fault {
             Some(fault) => fault.round_trip(began, &mut self.rng.lock().unwrap()),
             None => RoundTrip::without_fault(&mut self.rng.lock().unwrap()),
         };
@@ -143,7 +127,7 @@ impl StoreLink {
     fn could_read(&self) -> bool {
         let elapsed = self.clock.elapsed();
         let blind = |window: &StoreFaultWindow| {
-            window.fault == StoreFault::RecordUnreadable
+            window.fault.is_unreadable()
                 && window.covers(elapsed)
                 && elapsed - window.from > Duration::from_secs(20)
         };
@@ -162,7 +146,12 @@ impl StoreLink {
             let skew = requested_at.since(token.requested_at).max(token.requested_at.since(requested_at));
             let requested_at = if skew <= CLOCK_SKEW_TOLERANCE { token.requested_at } else { requested_at };
             StoredToken::new(token.token, token.generation, requested_at, token.lifetime)
+                .with_upstream(token.upstream)
         });
+        if let Some(generation) = fields.broken {
+            record.unusable_generation = generation;
+            record.broken = Some(StoreError::new(StoreErrorKind::BrokenRecord, "broken"));
+        }
         record
     }
 }
@@ -171,7 +160,7 @@ impl StoreLink {
 impl ChangeLog for StoreLink {
     async fn read_changes(&self, from: u64) -> Result<LoggedChanges, StoreError> {
         let connection = self.connection.load(Ordering::Relaxed);
-        let found = self.execute(Kind::ReadLog, move |redis| redis.read_changes(from)).await?;
+        let found = self.execute(Operation::ReadLog, move |redis| redis.read_changes(from)).await?;
         Ok(LoggedChanges { epoch: format!("{connection} {}", found.epoch), ..found })
     }
 }
@@ -180,7 +169,7 @@ impl ChangeLog for StoreLink {
 impl TokenStore for StoreLink {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
         let app = app.clone();
-        let (now, fields) = self.execute(Kind::Read, move |redis| redis.load(&app)).await?;
+        let (now, fields) = self.execute(Operation::Read, move |redis| redis.load(&app)).await?;
         Ok(self.to_record(now, fields))
     }
 
@@ -195,12 +184,13 @@ impl TokenStore for StoreLink {
         replaces: Generation,
         token: StoredToken,
     ) -> Result<CasOutcome, StoreError> {
-        let StoredToken { token, generation, requested_at, lifetime, .. } = token;
+        let StoredToken { token, generation, requested_at, lifetime, upstream, .. } = token;
         let age = self.clock.now().wall.since(requested_at);
-        let token = TokenFields { token, generation, requested_at, age, stored_at: Duration::ZERO, lifetime };
+        let stored_at = Duration::ZERO;
+        let token = TokenFields { token, generation, requested_at, age, stored_at, lifetime, upstream };
         let app = app.clone();
         let put = move |redis: &Redis| redis.compare_and_set(&app, replaces, token);
-        let (stored, now, fields) = self.execute(Kind::Write, put).await?;
+        let (stored, now, fields) = self.execute(Operation::Write, put).await?;
         Ok(if stored { CasOutcome::Stored } else { CasOutcome::Conflict(self.to_record(now, fields)) })
     }
 
@@ -212,7 +202,7 @@ impl TokenStore for StoreLink {
     ) -> Result<LeaseOutcome, StoreError> {
         let (app, holder) = (app.clone(), holder.to_owned());
         let outcome =
-            self.execute(Kind::Lease, move |redis| redis.acquire_lease(&app, &holder, length)).await?;
+            self.execute(Operation::Lease, move |redis| redis.acquire_lease(&app, &holder, length)).await?;
         if outcome == LeaseOutcome::Acquired {
             (self.on_lease)(self.could_read());
         }
@@ -221,21 +211,21 @@ impl TokenStore for StoreLink {
 
     async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
         let (app, holder) = (app.clone(), holder.to_owned());
-        self.execute(Kind::Lease, move |redis| redis.release_lease(&app, &holder)).await
+        self.execute(Operation::Lease, move |redis| redis.release_lease(&app, &holder)).await
     }
 
     async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
         let app = app.clone();
-        self.execute(Kind::Write, move |redis| redis.set_in_doubt(&app, since)).await
+        self.execute(Operation::Write, move |redis| redis.set_in_doubt(&app, since)).await
     }
 
     async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
         let app = app.clone();
-        self.execute(Kind::Write, move |redis| redis.clear_in_doubt(&app, since)).await
+        self.execute(Operation::Write, move |redis| redis.clear_in_doubt(&app, since)).await
     }
 
     async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
         let app = app.clone();
-        self.execute(Kind::Write, move |redis| redis.try_acquire_force_refresh(&app, now)).await
+        self.execute(Operation::Write, move |redis| redis.try_acquire_force_refresh(&app, now)).await
     }
 }
