@@ -35,7 +35,7 @@ pub(crate) const PROXY: &str = "WXSUB_PROXY";
 /// Path of a PEM file with the certificate authorities to trust instead of this machine's.
 pub(crate) const CA_FILE: &str = "WXSUB_CA_FILE";
 /// The locale. The first of these that is set decides.
-pub(crate) const LOCALE: [&str; 3] = ["LC_ALL", "LC_MESSAGES", "LANG"];
+const LOCALE: [&str; 3] = ["LC_ALL", "LC_MESSAGES", "LANG"];
 /// Log filter.
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
 /// Log format: `text` or `json`.
@@ -55,6 +55,15 @@ pub(crate) fn value(name: &str, usage: &mut UsageErrors) -> Option<String> {
 /// Returns the value of a variable. A value that is not UTF-8 counts as unset.
 pub(crate) fn value_lossy(name: &str) -> Option<String> {
     read(name).unwrap_or_default()
+}
+
+/// Returns the locale. The first of its variables that is set decides, as in POSIX.
+pub(crate) fn locale() -> Option<String> {
+    first_set(LOCALE, value_lossy)
+}
+
+fn first_set<const N: usize>(names: [&str; N], variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    names.into_iter().find_map(variable)
 }
 
 /// Reads the AppSecret from its variable or its file.
@@ -138,5 +147,27 @@ fn read(name: &str) -> Result<Option<String>, NotUnicode> {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => Err(NotUnicode),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_variable_of_the_locale_decides() {
+        for (variables, expected) in [
+            (&[][..], None),
+            (&[("LANG", "zh_CN.UTF-8")], Some("zh_CN.UTF-8")),
+            (&[("LANG", "zh_CN.UTF-8"), ("LC_ALL", "C")], Some("C")),
+            (&[("LANG", "C"), ("LC_MESSAGES", "zh_CN")], Some("zh_CN")),
+            (&[("LC_MESSAGES", "zh_CN"), ("LC_ALL", "en_US")], Some("en_US")),
+        ] {
+            let read = |name: &str| {
+                let found = variables.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            assert_eq!(first_set(LOCALE, read).as_deref(), expected, "{variables:?}");
+        }
     }
 }

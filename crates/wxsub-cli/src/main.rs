@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return command_line_error(&error),
     };
-    language::start(arguments.lang);
+    language::start(arguments.lang, environment::locale().as_deref());
     let result = logs::start(arguments.command.log_directives()).and_then(|()| arguments.command.run());
     let exit = result.unwrap_or_else(|error| error.report());
     console::flush();

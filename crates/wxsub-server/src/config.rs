@@ -235,18 +235,12 @@ fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>) {
 }
 
 fn address(top: &mut TableReader<'_>, key: &str) -> Option<SocketAddr> {
-    let text = top.text(key)?;
-    text.parse()
-        .map_err(|_| {
-            top.problem(
-                key,
-                LocalizedText::new(
-                    "must be an address and a port, like 127.0.0.1:8460",
-                    "必须是地址和端口，例如 127.0.0.1:8460",
-                ),
-            )
-        })
-        .ok()
+    let address = top.text(key)?.parse();
+    let rule = LocalizedText::new(
+        "must be an address and a port, like 127.0.0.1:8460",
+        "必须是地址和端口，例如 127.0.0.1:8460",
+    );
+    address.map_err(|_| top.problem(key, rule)).ok()
 }
 
 fn path(top: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {

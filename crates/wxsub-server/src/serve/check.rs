@@ -45,7 +45,7 @@ impl Config {
         match self.state_dir.as_deref().map_or(Ok(()), FileStore::check) {
             Ok(()) => {}
             Err(StateError::InUse) => {
-                check.warnings.push(Diagnostic::new("state_dir", StateError::InUse.localized()))
+                check.warnings.push(Diagnostic::new("state_dir", StateError::InUse.localized()));
             }
             Err(error) => check.problems.push(Diagnostic::new("state_dir", error.localized())),
         }
