@@ -88,7 +88,7 @@ fn assert_each_sent_once(setup: &Setup, sandbox: &Sandbox, users: usize) {
 }
 
 /// Reads the errors of a process up to a line with this text.
-fn read_until(errors: &mut impl BufRead, text: &str) -> String {
+pub(super) fn read_until(errors: &mut impl BufRead, text: &str) -> String {
     let mut read = String::new();
     while !read.contains(text) {
         assert!(errors.read_line(&mut read).unwrap() > 0, "{text:?} is not in: {read}");

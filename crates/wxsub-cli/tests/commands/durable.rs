@@ -1,15 +1,20 @@
 //! `wxsub send --file --outbox`: killed, cut off, corrected and run again. The sandbox and its journal are the judge.
 
 use std::collections::BTreeMap;
+use std::io::BufReader;
 use std::path::Path;
 use std::process::Child;
 
+use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 use wxsub_sandbox::{Fault, Journal, JournalRecord, Sandbox};
 
 use super::batch::quota;
-use super::weixin::{APPID, Breakable, Gate, SEND, STABLE_TOKEN, Weixin, allow, line, pointed_at};
+use super::disk::read_until;
+use super::weixin::{
+    APPID, Breakable, Gate, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, allow, line, pointed_at,
+};
 use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
 
 /// A folder with a file of messages, a ledger and a journal.
@@ -209,6 +214,22 @@ fn quota_stops_and_the_rest_stays_queued() {
     assert_eq!(wxsub(["outbox", "resume"]).args(ledger).run().code, 0);
     let finished = setup.run(&weixin);
     assert_eq!((finished.code, outcomes(&finished).len()), (0, 100), "{}", finished.err);
+}
+
+/// As if the clock had been set back by a day since the lines were recorded.
+#[test]
+fn clock_behind_the_ledger_is_named() {
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    setup.write(&lines(&weixin.sandbox, 2, "Hello"));
+    let unreachable = pointed_at(UNUSED_BASE, setup.send()).run();
+    assert_eq!(unreachable.code, 4, "{}", unreachable.err);
+    let later = "UPDATE wxsub_message SET due_ms = due_ms + 86400000";
+    assert_eq!(Connection::open(setup.path("ledger.db")).unwrap().execute(later, []), Ok(2));
+    let mut child = pointed_at(&weixin.base, setup.send()).start();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    read_until(&mut errors, "no line is due before 20");
+    kill_after(child, &weixin.sandbox, 0);
+    assert_eq!(weixin.seen(SEND), 0);
 }
 
 #[test]

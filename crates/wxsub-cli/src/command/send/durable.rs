@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::sync::oneshot;
-use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
+use wxsub_core::rfc3339;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::{Change, Gone, NotRecorded};
 use wxsub_outbox::message::StoredMessage;
@@ -37,6 +38,9 @@ const RECORDED_AT_ONCE: usize = 256;
 
 /// After so many failed commits in a row the batch stops. The worker repeats a failed commit every second.
 const MAX_LEDGER_FAILURES: u32 = 20;
+
+/// Lines have no `send_at`, and wait less than this between attempts. A line that is due later was recorded by another clock.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// How often the batch looks whether commits fail.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -79,6 +83,8 @@ pub(super) struct DurableRun<W> {
     /// The first entry whose result is not written.
     head: usize,
     waiting: HashMap<MessageId, usize>,
+    /// When the first of them is due.
+    next_due: Option<UnixMillis>,
     /// How many of them are attempts that the ledger could not end.
     unsettled: usize,
     /// Whether commits failed when it was last looked at.
@@ -109,6 +115,10 @@ impl DurableBatch<'_> {
         run.write_ended(self.gate);
         if !run.waiting.is_empty() && self.gate.stopped().is_none() {
             self.stop_if_paused().await?;
+        }
+        if let Some(due) = run.next_due.filter(|due| *due > SystemClock::new().now().wall + MAX_WAIT) {
+            let due = rfc3339::format(due);
+            console::warning(format_args!("no line is due before {due}; check the clock of this machine"));
         }
         if !run.waiting.is_empty() && self.gate.stopped().is_none() {
             self.send_lines(interrupt, &mut run).await?;
@@ -287,6 +297,7 @@ impl<W: Write> DurableRun<W> {
             entries: Vec::new(),
             head: 0,
             waiting: HashMap::new(),
+            next_due: None,
             unsettled: 0,
             ledger_fails: false,
             unknown: Vec::new(),
@@ -315,6 +326,9 @@ impl<W: Write> DurableRun<W> {
         };
         self.entries.push(Entry { number, id, state: EntryState::Waiting });
         self.waiting.insert(message.id, index);
+        if !message.state.is_final() {
+            self.next_due = Some(self.next_due.map_or(message.due_at, |due| due.min(message.due_at)));
+        }
         self.end_with(*message, invalid);
     }
 
