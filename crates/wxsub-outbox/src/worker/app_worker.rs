@@ -27,6 +27,8 @@ impl AppWorker {
         let mut queued = self.inner.writer.finals().queued();
         let mut tasks = JoinSet::new();
         loop {
+            // All slots that are free by now are filled by one claim: each claim waits for a commit.
+            while tasks.try_join_next().is_some() {}
             let stop = *stopping.borrow_and_update();
             if stop && tasks.is_empty() {
                 return;

@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use wxsub_core::Client;
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
@@ -25,6 +27,30 @@ async fn a_message_is_sent_and_its_sender_hears_of_it() {
     assert_eq!(outcomes.next().await.unwrap().id, id);
     assert_eq!(harness.weixin.count(SEND), 1);
     worker.abort();
+}
+
+/// Each claim waits for a commit, so a claim for each free slot would send one message a commit.
+#[tokio::test]
+async fn slots_that_become_free_together_are_filled_by_one_claim() {
+    let harness = Harness::new();
+    harness.weixin.respond_always(SEND, ok());
+    let _worker = harness.run();
+    // It fetches the token.
+    let first = harness.enqueue("first").await;
+    harness.outbox.wait(first).await.unwrap();
+    let claims = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&claims);
+    harness.plan(move |change| {
+        counted.fetch_add(usize::from(matches!(change, Change::Claim { .. })), Ordering::Relaxed);
+        None
+    });
+    let users: Vec<_> = (0..80).map(|number| format!("o{number}")).collect();
+    let ids = join_all(users.iter().map(|user| harness.enqueue(user))).await;
+    for id in ids {
+        harness.outbox.wait(id).await.unwrap();
+    }
+    let claims = claims.load(Ordering::Relaxed);
+    assert!(claims <= 20, "{claims} claims for 80 messages in 8 slots");
 }
 
 #[tokio::test]
