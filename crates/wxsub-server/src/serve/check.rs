@@ -1,5 +1,6 @@
 //! Tries what a start would try.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -42,12 +43,12 @@ impl Config {
         if let Err(error) = Audit::check(&self.audit) {
             check.problems.push(Diagnostic::new("audit", audit_error(&error)));
         }
-        match self.state_dir.as_deref().map_or(Ok(()), FileStore::check) {
-            Ok(()) => {}
-            Err(StateError::InUse) => {
-                check.warnings.push(Diagnostic::new("state_dir", StateError::InUse.localized()));
+        if let Some(folder) = &self.state_dir {
+            match FileStore::check(folder) {
+                Ok(()) => {}
+                Err(StateError::InUse) => check.warnings.push(in_use("state_dir", &folder.display())),
+                Err(error) => check.problems.push(Diagnostic::new("state_dir", error.localized())),
             }
-            Err(error) => check.problems.push(Diagnostic::new("state_dir", error.localized())),
         }
         if let Some(text) = self.tls.as_ref().and_then(|tls| certificate_warning(tls, now)) {
             check.warnings.push(Diagnostic::new("tls_cert_file", text));
@@ -67,6 +68,15 @@ async fn record_error(store: &RedisStore, app: &AppConfig, now: UnixMillis) -> O
         Ok(record) => record.broken.or(record.other_endpoint),
         Err(error) => Some(error),
     }
+}
+
+/// The warning about something that one server uses at a time.
+fn in_use(key: &str, what: &dyn Display) -> Diagnostic {
+    let text = localized_text!(
+        "{what} is in use; by this server, if it runs",
+        "{what} 已被占用；如果本服务器正在运行，就是它占用的"
+    );
+    Diagnostic::new(key, text)
 }
 
 impl StartCheck {
@@ -109,11 +119,7 @@ impl StartCheck {
         match TcpListener::bind(address) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let text = localized_text!(
-                    "{address} is in use; by this server, if it runs",
-                    "{address} 已被占用；如果本服务器正在运行，就是它占用的"
-                );
-                self.warnings.push(Diagnostic::new(key, text));
+                self.warnings.push(in_use(key, &address));
             }
             Err(error) => {
                 let text = localized_text!(

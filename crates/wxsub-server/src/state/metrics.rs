@@ -307,11 +307,17 @@ impl Metrics {
         self.audit_failures.clone()
     }
 
-    /// Creates rare counters at 0, so that `increase()` sees the first event. `senders` may send messages of the app.
+    /// Creates counters at 0, so that `increase()` sees the first event. `senders` may send messages of the app.
     fn initialize(&self, appid: &AppId, senders: &[&str]) {
         let app = appid.to_string();
         self.external_invalidations.get_or_create(&AppLabels { appid: app.clone() }).inc_by(0);
-        self.reports.get_or_create(&AppResultLabels { appid: app, result: "rate_limited" }).inc_by(0);
+        let results = |family: &Family<AppResultLabels, Counter>, results: &[&'static str]| {
+            for result in results {
+                family.get_or_create(&AppResultLabels { appid: app.clone(), result }).inc_by(0);
+            }
+        };
+        results(&self.fetches, &["issued", "adopted", "without_lease", "failed"]);
+        results(&self.reports, &["ok", "no_token", "rate_limited"]);
         for client in senders.iter().copied().map(Some).chain([None]) {
             self.sends.get_or_create(&send_labels(appid, client, "maybe_sent")).inc_by(0);
         }

@@ -72,11 +72,17 @@ async fn dashboard_has_every_exported_metric() {
 
 /// `increase()` misses the first event of a counter that does not exist before it.
 #[tokio::test]
-async fn rare_counters_start_at_0() {
+async fn counters_start_at_0() {
     let setup = Setup::new(&usual()).await;
     let metrics = setup.ask("GET", "/metrics", None, "").await.text;
     for line in [
         "wxsub_token_external_invalidations_total{appid=\"wx1\"} 0",
+        "wxsub_token_fetches_total{appid=\"wx1\",result=\"issued\"} 0",
+        "wxsub_token_fetches_total{appid=\"wx1\",result=\"adopted\"} 0",
+        "wxsub_token_fetches_total{appid=\"wx1\",result=\"without_lease\"} 0",
+        "wxsub_token_fetches_total{appid=\"wx1\",result=\"failed\"} 0",
+        "wxsub_token_reports_total{appid=\"wx1\",result=\"ok\"} 0",
+        "wxsub_token_reports_total{appid=\"wx1\",result=\"no_token\"} 0",
         "wxsub_token_reports_total{appid=\"wx1\",result=\"rate_limited\"} 0",
         "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"maybe_sent\"} 0",
         "wxsub_sends_total{appid=\"wx1\",client=\"\",outcome=\"maybe_sent\"} 0",

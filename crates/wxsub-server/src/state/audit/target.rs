@@ -1,5 +1,6 @@
 //! Where audit lines go: standard error, or a file.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,11 @@ impl Target {
         }
         let is_torn = metadata.is_file() && metadata.len() > 0 && last_byte(path).ok() != Some(b'\n');
         Ok(Self { out: Box::new(file), path: Some(path.to_owned()), is_durable, is_torn })
+    }
+
+    /// The path, or `stderr`.
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        self.path.as_ref().map_or("stderr".into(), |path| path.to_string_lossy())
     }
 
     /// Opens the file anew. On an error the open one stays in use.

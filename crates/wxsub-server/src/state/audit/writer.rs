@@ -162,7 +162,12 @@ impl Writer {
             (Err(_), Some(logged_at)) if now.duration_since(logged_at) < FAILURE_LOG_INTERVAL => {}
             (Err(error), _) => {
                 log.logged_at = Some(now);
-                tracing::error!(lost = log.lost, %error, "writing the audit failed; free the disk, or correct audit");
+                tracing::error!(
+                    lost = log.lost,
+                    path = %self.target.name(),
+                    %error,
+                    "writing the audit failed; free space on its disk, or set audit to another path and restart"
+                );
             }
         }
     }
