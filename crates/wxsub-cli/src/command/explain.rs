@@ -54,7 +54,7 @@ impl Explain {
         if refusal.is_none() {
             usage.add(
                 "CODE",
-                localized!("must be a whole number such as 40001, or text with one error code; copy it from the error you got", "必须是整数（例如 40001），或含有一个错误码的文本；请从你得到的错误中复制"),
+                localized!("must be a whole number such as 40001, or text with exactly one error code; this text has none or several", "必须是整数（例如 40001），或恰好含有一个错误码的文本；这段文本没有错误码，或有多个"),
             );
         }
         usage.finish(refusal)

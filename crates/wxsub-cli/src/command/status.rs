@@ -69,7 +69,7 @@ impl Status {
         if !self.json {
             let all = list.apps.len();
             console::note(localized!(
-                "{all} apps, {in_need} need action",
+                "apps that need action: {in_need} of {all}",
                 "共 {all} 个应用，{in_need} 个需要处理"
             ));
         }

@@ -37,7 +37,7 @@ fn healthy_app_needs_no_action() {
     let weixin = Weixin::start();
     let (server, key) = served("status_ok.toml", &weixin, "\"admin\"");
     let ended = wxsub(["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
-    assert_eq!((ended.code, ended.err.as_str()), (0, "1 apps, 0 need action\n"), "{ended:?}");
+    assert_eq!((ended.code, ended.err.as_str()), (0, "apps that need action: 0 of 1\n"), "{ended:?}");
     assert!(ended.out.starts_with(&format!("{APPID} ok, token, expires_in ")), "{}", ended.out);
     let ended = call(&server.base, &key, ["status", "--json"]).run();
     let app = &ended.json()[0];
@@ -51,7 +51,7 @@ fn refused_app_has_cause_address_and_remedy_in_both_languages() {
     block_address(&weixin);
     let (server, key) = served("status_ip.toml", &weixin, "\"admin\"");
     let ended = call(&server.base, &key, ["status"]).run();
-    assert_eq!((ended.code, ended.err.as_str()), (3, "1 apps, 1 need action\n"), "{ended:?}");
+    assert_eq!((ended.code, ended.err.as_str()), (3, "apps that need action: 1 of 1\n"), "{ended:?}");
     for said in [
         "down, token, no access_token\n",
         "  failing since: 20",
