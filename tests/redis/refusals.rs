@@ -107,6 +107,7 @@ async fn broken_record_is_replaced() {
         "HSET wxsub:{wx1}:record generation 18446744073709551615",
         "HSET wxsub:{wx1}:record version broken generation x",
         "HDEL wxsub:{wx1}:record lifetime_ms",
+        "SET wxsub:{wx1}:record text",
     ] {
         redis.ask(command);
         let record = store.load(&app()).await.unwrap();

@@ -117,6 +117,13 @@ async fn lease_without_end_counts_as_free() {
         );
         store.release_lease(&app, "two").await.unwrap();
     }
+    redis.ask("HSET wxsub:{wx1}:lease no string");
+    assert_eq!(
+        store.acquire_lease(&app, "two", MAX_LEASE).await.unwrap(),
+        LeaseOutcome::Acquired,
+        "a key of another type"
+    );
+    store.release_lease(&app, "two").await.unwrap();
     // Without the right to see its end, each lease counts.
     redis.ask("ACL SETUSER old on >OPEN ~wxsub:* &wxsub:* +@hash +@string +@scripting +time");
     let address = format!("redis://old:OPEN@127.0.0.1:{}/0", redis.port);
@@ -170,6 +177,16 @@ async fn a_generation_beyond_the_bound_is_replaced() {
     let put = store.compare_and_set(&app, Generation::default(), token("B", 6, now)).await.unwrap();
     assert!(matches!(put, CasOutcome::Stored));
     assert_eq!(store.load(&app).await.unwrap().generation().get(), 6);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn change_log_of_another_type_is_replaced() {
+    let redis = Redis::start();
+    let (store, app) = (redis.store(), app());
+    redis.ask("SET wxsub:changes text");
+    store.compare_and_set(&app, Generation::default(), token("A", 5, UnixMillis::new(1_000))).await.unwrap();
+    assert!(redis.ask("TYPE wxsub:changes").starts_with("+zset"));
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ local function announce(log, app)
     local time = redis.call('TIME')
     local position = time[1] * 1000000 + time[2]
     local newest = redis.pcall('ZRANGE', log, -1, -1, 'WITHSCORES')
-    if newest.err then
+    if newest.err and string.find(newest.err, 'WRONGTYPE') then
+        redis.pcall('DEL', log)
+        newest = {}
+    elseif newest.err then
         return
     end
     if newest[2] then
