@@ -1,9 +1,9 @@
 //! Bounds how many token caches of a process make an attempt at once.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, timeout_at};
@@ -25,13 +25,14 @@ impl AttemptLimit {
         Self(Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS))))
     }
 
-    /// Runs an attempt when it has a place. Attempts get their places in the order in which they wait.
-    pub(super) async fn run<T>(&self, clock: &dyn Clock, attempt: impl Future<Output = T>) -> T {
+    /// Runs an attempt when it has a place. Attempts get their places in the order in which they wait. An attempt is created
+    /// when it has its place, so one that waits takes little memory.
+    pub(super) async fn run<'a, T>(&self, clock: &dyn Clock, start: impl FnOnce() -> BoxFuture<'a, T>) -> T {
         // The semaphore is never closed.
         let place = self.0.acquire().await;
-        let mut attempt = pin!(attempt);
+        let mut attempt = start();
         let deadline = clock.now().mono + MAX_HOLD;
-        match timeout_at(clock, deadline, attempt.as_mut()).await {
+        match timeout_at(clock, deadline, &mut attempt).await {
             Some(outcome) => outcome,
             None => {
                 drop(place);

@@ -6,6 +6,7 @@ use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use wxsub_proto::AppId;
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis, timeout_at};
@@ -100,15 +101,13 @@ impl TokenFetcher {
 
     /// Carries out the attempt, within the limit of attempts at once.
     pub(super) async fn execute(&self, request: &FetchRequest) -> FetchOutcome {
-        let attempt = async {
-            match self.behavior.needs_store {
-                true => self.fetch_with_lease(request).await,
-                false => self.fetch_directly(request).await,
-            }
+        let start = || match self.behavior.needs_store {
+            true => self.fetch_with_lease(request).boxed(),
+            false => self.fetch_directly(request).boxed(),
         };
         match &self.attempt_limit {
-            Some(limit) => limit.run(&*self.clock, attempt).await,
-            None => attempt.await,
+            Some(limit) => limit.run(&*self.clock, start).await,
+            None => start().await,
         }
     }
 
