@@ -39,11 +39,11 @@ use std::time::Duration;
 
 use cluster_simulation::{FetchPhase, Outcome, Summary, run, run_calm, run_seeds, seed_count, takeover};
 
-/// How many seeds run without `WXSUB_SEEDS`: few in a debug build, which is slow.
-const SEEDS: u64 = if cfg!(debug_assertions) { 3 } else { 200 };
+/// How many seeds run without `WXSUB_SEEDS`.
+const SEEDS: u64 = 3;
 
-/// The number of runs of each kind of takeover.
-const TAKEOVER_RUNS: u64 = if cfg!(debug_assertions) { 10 } else { 200 };
+/// The number of runs of each kind of takeover, without `WXSUB_SEEDS`.
+const TAKEOVER_RUNS: u64 = 10;
 
 /// The longest takeover: a lease of 6 s, and a check by a peer every 1.5 s.
 const MAX_TAKEOVER: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ fn killed_or_suspended_refresher_is_replaced_within_10_seconds() {
         for at in [FetchPhase::Start, FetchPhase::Refresh, FetchPhase::Rejection] {
             let results = run_seeds(
                 "cluster_simulation killed_or_suspended_refresher",
-                TAKEOVER_RUNS,
+                seed_count(TAKEOVER_RUNS),
                 |seed, verbose| takeover(seed, servers, at, verbose),
                 |(outcome, _)| outcome.violations(),
             );
@@ -93,7 +93,12 @@ fn killed_or_suspended_refresher_is_replaced_within_10_seconds() {
 #[test]
 fn new_token_reaches_all_servers_at_once() {
     let run = |seed, _| run_calm(seed, 50);
-    let results = run_seeds("cluster_simulation new_token", TAKEOVER_RUNS / 10, run, Outcome::violations);
+    let results = run_seeds(
+        "cluster_simulation new_token",
+        seed_count(TAKEOVER_RUNS).div_ceil(10),
+        run,
+        Outcome::violations,
+    );
     let spreads: Vec<_> = results.iter().flat_map(|outcome| outcome.spreads.clone()).collect();
     let Percentiles { max, .. } = percentiles(spreads.clone());
     eprintln!("{} refreshes: {:?}", spreads.len(), percentiles(spreads));

@@ -54,7 +54,8 @@ fn servers_recover_from_faults() {
         Scenario::broken_records(),
         Scenario::lost_generations(),
         Scenario::all_but_the_store(),
-        Scenario::all_faults(),
+        Scenario::all_faults(2, 1),
+        Scenario::all_faults(1, 2),
     ] {
         let found = search(&scenario, &Rules::ALL);
         if let Some(violation) = &found.violation {
@@ -73,13 +74,12 @@ fn servers_recover_from_faults() {
 /// Where no server can know which token is valid, recovery needs a report.
 #[test]
 fn some_faults_need_a_report() {
-    let mut scenarios =
-        vec![Scenario::late_call(), Scenario::pause_and_crash(), Scenario::lost_generation_and_crash()];
-    if !cfg!(debug_assertions) {
-        // Half a million states are too many for a debug build.
-        scenarios.push(Scenario::long_outage());
-    }
-    for scenario in scenarios {
+    for scenario in [
+        Scenario::late_call(),
+        Scenario::pause_and_crash(),
+        Scenario::lost_generation_and_crash(),
+        Scenario::long_outage(),
+    ] {
         let unreported = search(&scenario, &Rules::ALL);
         let violation = unreported.violation.unwrap();
         eprintln!("without a report ({}): {}", scenario.name, trace(&scenario.start, &violation));

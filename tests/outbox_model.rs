@@ -26,15 +26,12 @@ use outbox_model::trace_format::trace;
 
 const DOCUMENT: &str = include_str!("../docs/outbox-model.md");
 
-/// An ordinary debug build is slow, and looks less far.
-const DECISIONS: u8 = if cfg!(debug_assertions) { 1 } else { 2 };
-
 fn scenarios() -> [Scenario; 8] {
     [
         Scenario::processes(2),
         Scenario::lost_replies(2),
         Scenario::consents(3, 1),
-        Scenario::decisions(DECISIONS, 2),
+        Scenario::decisions(2, 2),
         Scenario::key(2),
         Scenario::batch(3, 1),
         Scenario::restore(2, 2),

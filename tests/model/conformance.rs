@@ -16,7 +16,7 @@ use super::rules::Rules;
 use super::state::{Attempt, Outcome, Server, Stage, Token};
 
 /// The number of events of a run after the first.
-const LENGTH: usize = if cfg!(debug_assertions) { 4 } else { 5 };
+const LENGTH: usize = 5;
 
 /// An attempt that is due sooner counts as due now. The planned refresh of a token is later.
 const SOON: Duration = Duration::from_secs(600);

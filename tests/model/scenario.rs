@@ -41,9 +41,6 @@ pub(crate) struct Scenario {
     pub(crate) reports: bool,
 }
 
-/// A larger bound for optimized builds.
-const EXTRA: u8 = if cfg!(debug_assertions) { 0 } else { 1 };
-
 impl Scenario {
     fn warm(name: &'static str, (refreshes_left, faults_left): (u8, u8), faults: FaultSet) -> Self {
         let start = State { refreshes_left, faults_left, ..State::warm() };
@@ -56,7 +53,7 @@ impl Scenario {
     }
 
     pub(crate) fn no_fault() -> Self {
-        Self::warm("no fault", (3 + EXTRA, 0), FaultSet::default())
+        Self::warm("no fault", (4, 0), FaultSet::default())
     }
 
     pub(crate) fn cold_start() -> Self {
@@ -64,16 +61,16 @@ impl Scenario {
     }
 
     pub(crate) fn crashes() -> Self {
-        Self::warm("crashes, lost responses, refusals", (3, 3 + EXTRA), WITHOUT_PAUSES)
+        Self::warm("crashes, lost responses, refusals", (3, 4), WITHOUT_PAUSES)
     }
 
     pub(crate) fn crashes_at_start() -> Self {
-        Self::cold("cold start; crashes, lost responses, refusals", 3 + EXTRA, WITHOUT_PAUSES)
+        Self::cold("cold start; crashes, lost responses, refusals", 4, WITHOUT_PAUSES)
     }
 
     pub(crate) fn pauses() -> Self {
         let faults = FaultSet { pauses: true, lost_responses: true, refusals: true, ..FaultSet::default() };
-        Self::warm("pauses, lost responses, refusals", (2 + EXTRA, 2), faults)
+        Self::warm("pauses, lost responses, refusals", (3, 2), faults)
     }
 
     /// A small scenario, for short traces.
@@ -104,7 +101,7 @@ impl Scenario {
 
     pub(crate) fn loss() -> Self {
         let faults = FaultSet { losses: true, ..FaultSet::default() };
-        Self::warm("the store loses its data", (2 + EXTRA, 1), faults)
+        Self::warm("the store loses its data", (3, 1), faults)
     }
 
     pub(crate) fn unreadable() -> Self {
@@ -139,11 +136,11 @@ impl Scenario {
 
     pub(crate) fn all_but_the_store() -> Self {
         let faults = FaultSet { outages: false, losses: false, ..ALL };
-        Self { reports: true, ..Self::warm("all faults except those of the store", (1 + EXTRA, 2), faults) }
+        Self { reports: true, ..Self::warm("all faults except those of the store", (2, 2), faults) }
     }
 
-    pub(crate) fn all_faults() -> Self {
-        Self { reports: true, ..Self::warm("all faults", (2 - EXTRA, 1 + EXTRA), ALL) }
+    pub(crate) fn all_faults(refreshes: u8, faults: u8) -> Self {
+        Self { reports: true, ..Self::warm("all faults", (refreshes, faults), ALL) }
     }
 }
 

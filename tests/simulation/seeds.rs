@@ -46,8 +46,8 @@ pub(crate) fn run_seeds<T: Send>(
     let failed: Vec<_> = results.iter().filter(|(_, result)| !violations(result).is_empty()).collect();
     if let Some((seed, shortest)) = failed.iter().min_by_key(|(_, result)| violations(result).len()) {
         panic!(
-            "{} of {} seeds broke an invariant: {:?}. Seed {seed}:\n{}\nRun it again:\n  {ONE_SEED}={seed} cargo test --profile simulation \
-             --package wxsub-tests --test {test} -- --nocapture\n",
+            "{} of {} seeds broke an invariant: {:?}. Seed {seed}:\n{}\nRun it again:\n  {ONE_SEED}={seed} cargo test --workspace \
+             --test {test} -- --nocapture\n",
             failed.len(),
             results.len(),
             failed.iter().map(|(seed, _)| seed).collect::<Vec<_>>(),
