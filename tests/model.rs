@@ -90,12 +90,10 @@ fn some_faults_need_a_report() {
     }
 }
 
-/// Each rule is dropped in turn, and the search must find a violation.
-#[test]
-fn each_rule_is_needed() {
+/// The rules about leases and records that a server cannot use, each dropped in turn.
+fn rules_of_the_store() -> [(&'static str, Scenario, Rules); 4] {
     let all = Rules::ALL;
-    for (rule, scenario, rules) in [
-        ("one fetch at a time", Scenario::no_fault(), Rules { lease: false, ..all }),
+    [
         ("read before the lease", Scenario::unreadable(), Rules { read_before_lease: false, ..all }),
         (
             "a lease without end is free",
@@ -108,6 +106,15 @@ fn each_rule_is_needed() {
             Rules { refuse_other_upstream: false, ..all },
         ),
         ("replace a broken record", Scenario::broken_records(), Rules { replace_broken: false, ..all }),
+    ]
+}
+
+/// Each rule is dropped in turn, and the search must find a violation.
+#[test]
+fn each_rule_is_needed() {
+    let all = Rules::ALL;
+    let rules_of_the_protocol = [
+        ("one fetch at a time", Scenario::no_fault(), Rules { lease: false, ..all }),
         ("announce each change", Scenario::no_fault(), Rules { announce: false, ..all }),
         ("look at each record after a loss", Scenario::loss(), Rules { look_after_loss: false, ..all }),
         ("look after each attempt", Scenario::loss(), Rules { look_after_attempt: false, ..all }),
@@ -150,7 +157,8 @@ fn each_rule_is_needed() {
             Rules { compare_with_start: false, ..all },
         ),
         ("generations are times", Scenario::loss(), Rules { generations: Generations::Counted, ..all }),
-    ] {
+    ];
+    for (rule, scenario, rules) in rules_of_the_store().into_iter().chain(rules_of_the_protocol) {
         let found = search(&scenario, &rules);
         let Some(violation) = &found.violation else {
             panic!("without \"{rule}\", no violation in {} states: {}", found.states, scenario.name);
