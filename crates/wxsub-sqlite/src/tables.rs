@@ -250,10 +250,9 @@ impl Tables for OpenTables<'_> {
 
     fn put_message(&mut self, message: StoredMessage) -> Result<(), LedgerError> {
         let (values, id) = (columns::message_values(&message), message.id.as_bytes());
-        let is_new = self.execute(sql::UPDATE_MESSAGE, params_from_iter(&values))? == 0;
-        if is_new {
-            self.execute(sql::INSERT_MESSAGE, params_from_iter(&values))?;
-        }
+        let is_new = message.version == 1;
+        let put = if is_new { sql::INSERT_MESSAGE } else { sql::UPDATE_MESSAGE };
+        self.execute(put, params_from_iter(&values))?;
         // A body never changes; it only goes.
         match &message.body {
             Some(body) if is_new => {
