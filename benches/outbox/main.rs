@@ -47,8 +47,10 @@ fn rounds(arguments: &Arguments) -> usize {
     arguments.rounds.unwrap_or(arguments.amount(5, 2))
 }
 
+type Chapter = (&'static str, fn(&Arguments));
+
 fn print_all(arguments: &Arguments) {
-    let chapters: [(&str, fn(&Arguments)); 4] = [
+    let chapters: [Chapter; 4] = [
         ("throughput", print_throughput),
         ("http", print_http),
         ("idle", print_idle),
