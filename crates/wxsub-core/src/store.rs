@@ -16,6 +16,7 @@ use auto_impl::auto_impl;
 use tokio::sync::watch;
 use wxsub_proto::{AccessToken, AppId};
 
+pub(crate) use self::change_log::MAX_SILENT_READ_FAILURES;
 pub use self::change_log::{ChangeLog, ChangeWatcher, LoggedChanges, StoreChange};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::upstream_id::{OwnUpstream, UpstreamId};
@@ -149,9 +150,6 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
 
 /// The longest lease that any version takes. The store's own clock measures it.
 pub const MAX_LEASE: Duration = Duration::from_secs(30);
-
-/// How long reads of the store may fail until that is a problem. A failure that time will not end is one at once.
-pub(crate) const MAX_SILENT_READ_FAILURES: Duration = Duration::from_secs(10);
 
 /// The outcome of [`TokenStore::acquire_lease`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::connection::{RedisConnection, Target};
 use crate::encryption::EncryptionKeys;
-use crate::store::{Keys, RedisStore};
+use crate::keys::Keys;
+use crate::store::RedisStore;
 use crate::{EncryptionKey, RedisConfigError};
 
 /// Returns the password for a new connection. `None` keeps the one in the address.

@@ -17,8 +17,8 @@ use wxsub_core::proto::AppId;
 use wxsub_core::store::{ChangeWatcher, StoreError, StoreErrorKind};
 
 use crate::error::to_store_error;
+use crate::keys::Keys;
 use crate::scripts;
-use crate::store::Keys;
 
 /// Limit for opening a connection: TCP, TLS and the first response.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

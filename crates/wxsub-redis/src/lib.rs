@@ -25,6 +25,7 @@ mod check;
 mod connection;
 mod encryption;
 mod error;
+mod keys;
 mod record;
 mod scripts;
 mod store;

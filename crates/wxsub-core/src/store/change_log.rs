@@ -11,8 +11,11 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use wxsub_proto::AppId;
 
-use super::{MAX_SILENT_READ_FAILURES, StoreError, StoreErrorKind};
+use super::error::{StoreError, StoreErrorKind};
 use crate::clock::{Clock, MonotonicInstant, timeout_at};
+
+/// How long reads of the store may fail until that is a problem. A failure that time will not end is one at once.
+pub(crate) const MAX_SILENT_READ_FAILURES: Duration = Duration::from_secs(10);
 
 /// How often the change log is read.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
