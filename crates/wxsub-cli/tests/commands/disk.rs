@@ -110,7 +110,7 @@ fn ledger_that_cannot_be_made_posts_nothing_and_is_made_later() {
     let check = wxsub(["ledger", "check", "--outbox", &setup.path("ledger.db")]).run();
     assert_eq!(check.code, 2, "{}", check.err);
     said(&check, "its schema has version 0");
-    assert_eq!(setup.run(&weixin).code, 0);
+    assert_eq!(setup.send_to(&weixin).code, 0);
     assert_each_sent_once(&setup, &weixin.sandbox, 2);
 }
 
@@ -123,7 +123,7 @@ fn disk_that_is_full_while_lines_are_recorded_posts_nothing() {
     let full = with_file_limit(pointed_at(&weixin.base, setup.send()), 800).run();
     assert_eq!((full.code, weixin.seen(SEND)), (4, 0), "{}", full.err);
     said(&full, " was not recorded; nothing was posted; run the command again");
-    let finished = setup.run(&weixin);
+    let finished = setup.send_to(&weixin);
     assert_eq!((finished.code, outcomes(&finished).len()), (0, LINES), "{}", finished.err);
     assert_each_sent_once(&setup, &weixin.sandbox, LINES);
 }
@@ -259,7 +259,7 @@ fn unusable_ledger_posts_nothing() {
     };
     let refused = |text: &str| {
         let before = fs::read(&path).unwrap();
-        let ended = setup.run(&weixin);
+        let ended = setup.send_to(&weixin);
         assert_eq!((ended.code, weixin.seen_any()), (2, 0), "{}", ended.err);
         said(&ended, text);
         assert_eq!(fs::read(&path).unwrap(), before, "{text}");

@@ -40,7 +40,7 @@ impl Setup {
         wxsub(["send", "--file", &self.path("lines.jsonl"), "--outbox", &self.path("ledger.db")])
     }
 
-    pub(super) fn run(&self, weixin: &Weixin) -> Ended {
+    pub(super) fn send_to(&self, weixin: &Weixin) -> Ended {
         pointed_at(&weixin.base, self.send()).run()
     }
 
@@ -166,7 +166,7 @@ fn corrected_file_sends_only_what_was_not_sent() {
     lines.push(line("oUser6", 7, "no id"));
     weixin.allow("oUser4", 7).allow("oUser5", 7).allow("oUser6", 7);
     setup.write(&lines);
-    let first = setup.run(&weixin);
+    let first = setup.send_to(&weixin);
     assert_eq!(first.code, 3, "{}", first.err);
     let expected = ["sent", "sent", "refused", "invalid", "invalid", "sent"];
     assert_eq!(outcomes(&first).into_values().collect::<Vec<_>>(), expected);
@@ -178,7 +178,7 @@ fn corrected_file_sends_only_what_was_not_sent() {
     lines[4] = line("oUser5", 7, "Hello").replacen('{', r#"{"id":"line-5","#, 1);
     lines.swap(1, 5);
     setup.write(&lines);
-    let second = setup.run(&weixin);
+    let second = setup.send_to(&weixin);
     assert_eq!(second.code, 2, "{}", second.err);
     let expected = ["invalid", "sent", "sent", "sent", "sent", "sent"];
     assert_eq!(outcomes(&second).into_values().collect::<Vec<_>>(), expected);
@@ -198,12 +198,12 @@ fn quota_stops_and_the_rest_stays_queued() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
     setup.write(&lines(&weixin.sandbox, 100, "Hello"));
     quota(&weixin, 20);
-    let stopped = setup.run(&weixin);
+    let stopped = setup.send_to(&weixin);
     assert_eq!(stopped.code, 4, "{}", stopped.err);
     said(&stopped, "errcode 45009, the daily quota is used up; continue after midnight, Beijing time");
     said(&stopped, "20 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 80 queued");
     let posted = weixin.seen(SEND);
-    let paused = setup.run(&weixin);
+    let paused = setup.send_to(&weixin);
     assert_eq!((paused.code, weixin.seen(SEND)), (4, posted), "{}", paused.err);
     said(&paused, "errcode 45009 in an earlier run");
     let ledger = ["--outbox", &setup.path("ledger.db"), "--appid", APPID];
@@ -212,7 +212,7 @@ fn quota_stops_and_the_rest_stays_queued() {
     assert_eq!(listed.out.lines().filter(|line| line.contains("waits: quota")).count(), 80);
     quota(&weixin, 100_000);
     assert_eq!(wxsub(["outbox", "resume"]).args(ledger).run().code, 0);
-    let finished = setup.run(&weixin);
+    let finished = setup.send_to(&weixin);
     assert_eq!((finished.code, outcomes(&finished).len()), (0, 100), "{}", finished.err);
 }
 
@@ -241,7 +241,7 @@ fn wrong_secret_stops_and_nothing_is_posted() {
     said(&stopped, "Weixin refused the access token");
     said(&stopped, "30 queued");
     assert_eq!(weixin.seen(STABLE_TOKEN), 1);
-    let finished = setup.run(&weixin);
+    let finished = setup.send_to(&weixin);
     assert_eq!((finished.code, outcomes(&finished).len()), (0, 30), "{}", finished.err);
 }
 
@@ -262,7 +262,7 @@ fn lost_response_is_unknown_and_refused_connection_is_repeated() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
     setup.write(&lines(&weixin.sandbox, 3, "Hello"));
     weixin.fault(SEND, Fault::ResetAfterApply);
-    let ended = setup.run(&weixin);
+    let ended = setup.send_to(&weixin);
     assert_eq!(ended.code, 5, "{}", ended.err);
     assert_eq!(outcomes(&ended).values().filter(|outcome| *outcome == "sent").count(), 2);
     assert_eq!(weixin.seen(SEND), 3);

@@ -4,25 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
+use super::durable::Setup;
 use super::weixin::{APPID, Gate, SEND, TEMPLATE, Weixin, line, pointed_at};
-use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
+use super::wxsub::{Ended, Wxsub, ended, wxsub};
 
-/// A folder with a ledger, and commands about it.
-struct Setup {
-    folder: TempDir,
-}
-
+/// Commands about the ledger.
 impl Setup {
-    fn new() -> Self {
-        Self { folder: folder() }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
     fn command<const N: usize>(&self, words: [&str; N]) -> Wxsub {
         wxsub(words).args(["--outbox", &self.path("ledger.db")]).env("WXSUB_APPID", APPID)
     }
