@@ -17,6 +17,7 @@ mod cluster_simulation {
     #[allow(dead_code, reason = "parts of it are for nodes without a shared store")]
     #[path = "../simulation/oracle.rs"]
     mod oracle;
+    mod other_upstream;
     mod redis;
     mod request_bound;
     mod seed;
@@ -25,7 +26,6 @@ mod cluster_simulation {
     mod server;
     mod store_faults;
     mod store_link;
-    mod stranger;
     mod takeover;
 
     pub(crate) use cluster::Outcome;

@@ -17,11 +17,11 @@ use super::network::{Network, Weixin};
 use super::node_clock::NodeClock;
 use super::node_faults::{NodeFault, NodeFaults, Target};
 use super::oracle::{Oracle, Summary};
+use super::other_upstream;
 use super::redis::Redis;
 use super::seeds::{in_virtual_time, join_all};
 use super::server::{App, Server};
 use super::store_link::StoreLink;
-use super::stranger;
 
 /// What one run simulates.
 pub(crate) struct Scenario {
@@ -137,7 +137,7 @@ impl Cluster {
             fetch_faults,
             endless_leases,
             broken_records,
-            has_stranger,
+            has_other_upstream,
             servers,
         } = scenario.fault_plan;
         for (at, loses_generation) in broken_records {
@@ -176,9 +176,9 @@ impl Cluster {
             let server = self.server(number, plan, &node_faults, scenario.end, rng);
             self.tasks.spawn(server.run(kills, rng.fork()));
         }
-        if has_stranger {
+        if has_other_upstream {
             let invariants = Arc::clone(&self.invariants);
-            self.tasks.spawn(stranger::run(self.app.clone(), invariants, scenario.end, rng.fork()));
+            self.tasks.spawn(other_upstream::run(self.app.clone(), invariants, scenario.end, rng.fork()));
         }
         node_faults
     }

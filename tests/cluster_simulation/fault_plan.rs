@@ -24,7 +24,7 @@ pub(crate) struct FaultPlan {
     /// When the records of all apps break, and whether their generations are lost.
     pub(crate) broken_records: Vec<(Duration, bool)>,
     /// Whether a server with another upstream uses the same Redis and prefix.
-    pub(crate) has_stranger: bool,
+    pub(crate) has_other_upstream: bool,
     pub(crate) servers: Vec<ServerPlan>,
 }
 
@@ -75,7 +75,7 @@ pub(super) fn draw_fault_plan(rng: &mut Rng, servers: usize, end: Duration) -> F
     fault_plan.endless_leases = (0..some(rng, 2)).map(|_| moment(rng, end)).collect();
     // Early enough that a planned refresh follows.
     fault_plan.broken_records = (0..some(rng, 2)).map(|_| (moment(rng, end / 4), rng.bool())).collect();
-    fault_plan.has_stranger = rng.bool();
+    fault_plan.has_other_upstream = rng.bool();
     let all = if rng.bool() { draw_faults(rng, end) } else { Vec::new() };
     let all = all.into_iter().map(|window| end_before(window, end)).collect::<Vec<_>>();
     let (own_faults, own_store, node_faults) = (rng.bool(), rng.bool(), rng.bool());
