@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wxsub_proto::{
-    AppId, AppSecret, BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, LocalizedText, OpenId,
-    TemplateId,
+    AppId, AppSecret, BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, OpenId, TemplateId,
 };
 #[cfg(feature = "http")]
-use wxsub_proto::{ValidationError, ValidationErrorKind};
+use wxsub_proto::{LocalizedText, ValidationError, ValidationErrorKind};
 
 use crate::app::AppSettings;
 use crate::clock::{self, Clock};
