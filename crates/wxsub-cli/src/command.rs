@@ -17,6 +17,8 @@ mod serve;
 mod status;
 mod token;
 
+use std::time::Duration;
+
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Builder;
 
@@ -121,10 +123,11 @@ impl Command {
             Self::Serve(serve) => block_on(serve.run()),
             Self::Key(key) => key.run(),
             Self::Consent(consent) => consent.run(),
+            Self::Send(send) if send.has_ledger() => block_on_ledger(send.run()),
             Self::Send(send) => block_on(send.run()),
-            Self::Outbox(outbox) => block_on(outbox.run()),
-            Self::Grant(grant) => block_on(grant.run()),
-            Self::Ledger(ledger) => block_on(ledger.run()),
+            Self::Outbox(outbox) => block_on_ledger(outbox.run()),
+            Self::Grant(grant) => block_on_ledger(grant.run()),
+            Self::Ledger(ledger) => block_on_ledger(ledger.run()),
             Self::Check(check) => check.run(),
             Self::Token(token) => block_on(token.run()),
             Self::Explain(explain) => explain.run(),
@@ -136,14 +139,31 @@ impl Command {
     }
 }
 
+/// How long the end of a process waits for tasks and blocking calls that have the ledger.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Runs a command to its end. Tasks and blocking calls that are still running are dropped without a wait.
 fn block_on(command: impl Future<Output = Result<ExitStatus, CliError>>) -> Result<ExitStatus, CliError> {
+    run_to_end(command, Duration::ZERO)
+}
+
+/// Runs a command to its end, and closes the ledger: tasks may still hold it, and the file is whole when the last one is dropped.
+fn block_on_ledger(
+    command: impl Future<Output = Result<ExitStatus, CliError>>,
+) -> Result<ExitStatus, CliError> {
+    run_to_end(command, CLOSE_TIMEOUT)
+}
+
+fn run_to_end(
+    command: impl Future<Output = Result<ExitStatus, CliError>>,
+    shutdown_timeout: Duration,
+) -> Result<ExitStatus, CliError> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::unexpected(format_args!("the runtime cannot be started: {error}")))?;
     let result = runtime.block_on(command);
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(shutdown_timeout);
     result
 }
 

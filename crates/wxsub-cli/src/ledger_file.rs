@@ -1,6 +1,7 @@
 //! The ledger file of `--outbox`: how it is opened, and what its errors mean for the exit status.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
@@ -42,19 +43,26 @@ impl LedgerFlags {
     }
 }
 
+/// How long a command waits for another one that has the ledger.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How a command opens a ledger to write.
+pub(crate) fn options() -> SqliteOptions {
+    SqliteOptions::new().lock_timeout(LOCK_TIMEOUT)
+}
+
 /// Opens a ledger for this process alone, and makes it if there is none.
 pub(crate) async fn open_or_create(path: &Path) -> Result<SqliteLedger, CliError> {
     if !path.exists() {
         console::note(format_args!("new ledger: {}", path.display()));
     }
-    SqliteLedger::open(path, SqliteOptions::new()).await.map_err(|error| open_error(&error))
+    SqliteLedger::open(path, options()).await.map_err(|error| open_error(&error))
 }
 
 /// Opens a ledger for this process alone.
 pub(crate) async fn open_existing(path: &Path) -> Result<SqliteLedger, CliError> {
     if !path.exists() {
-        let text = format_args!("ledger {}: there is no such file; check the path", path.display());
-        return Err(CliError::new(ExitStatus::Usage, text));
+        return Err(open_error(&OpenError::Missing { path: path.to_owned() }));
     }
     open_or_create(path).await
 }

@@ -1,16 +1,18 @@
 //! Copies of a ledger: check, back up, restore.
 
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use wxsub_core::clock::Clock;
+use wxsub_core::rfc3339;
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::ledger::{Applied, Change, RestoreReport, apply};
 
-use crate::connection::{self, IS_BACKUP};
+use crate::connection::{self, IS_BACKUP, SqliteOptions};
 use crate::error::{OpenError, failed};
-use crate::lock::path_beside;
+use crate::lock::{WriterLock, path_beside};
 use crate::tables::OpenTables;
 use crate::writer::OpenFile;
 
@@ -62,19 +64,22 @@ fn problems(reader: &Connection) -> rusqlite::Result<Vec<String>> {
 }
 
 pub(crate) fn back_up(from: &Path, to: &Path) -> Result<(), OpenError> {
-    let (from, to) = (connection::resolve(from)?, connection::resolve(to)?);
-    if to.exists() {
-        return Err(OpenError::TargetExists { path: to });
-    }
+    let from = connection::resolve(from)?;
     let reader = connection::open_current_reader(&from)?;
-    let partial = path_beside(&to, ".partial");
+    let failed = |error| OpenError::file(to, "the backup cannot be written", error);
+    // Holds the name until the copy is whole.
+    connection::create_new(to).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => OpenError::TargetExists { path: to.to_owned() },
+        _ => failed(error),
+    })?;
+    let partial = path_beside(to, ".partial");
     let written = copy(&reader, &partial).and_then(|()| {
-        let rename = fs::rename(&partial, &to).and_then(|()| connection::sync_folder(&to));
-        rename.map_err(|error| OpenError::file(&to, "the backup cannot be written", error))
+        let to = connection::resolve(to)?;
+        fs::rename(&partial, &to).and_then(|()| connection::sync_folder(&to)).map_err(failed)
     });
     if written.is_err() {
-        // Only there is a copy when it is whole.
         let _ = fs::remove_file(&partial);
+        let _ = fs::remove_file(to);
     }
     written
 }
@@ -82,13 +87,101 @@ pub(crate) fn back_up(from: &Path, to: &Path) -> Result<(), OpenError> {
 /// Copies what is committed, and marks the copy. The commit of the mark syncs the whole file.
 fn copy(reader: &Connection, partial: &Path) -> Result<(), OpenError> {
     let unusable = |error: rusqlite::Error| OpenError::database(partial, &error);
+    let unwritable = |error| OpenError::file(partial, "it cannot be made", error);
     let _ = fs::remove_file(partial);
-    let name = partial.to_str().ok_or_else(|| {
-        OpenError::file(partial, "its name is not UTF-8", std::io::ErrorKind::InvalidInput.into())
-    })?;
+    let name = partial
+        .to_str()
+        .ok_or_else(|| OpenError::file(partial, "its name is not UTF-8", ErrorKind::InvalidInput.into()))?;
+    connection::create_new(partial).map_err(unwritable)?;
+    reader.pragma_update(None, "query_only", false).map_err(unusable)?;
     reader.execute("VACUUM INTO ?1", [name]).map_err(unusable)?;
     let copy = connection::open_writer(partial)?;
     copy.pragma_update(None, "user_version", IS_BACKUP).map_err(unusable)
+}
+
+/// How many messages and grants a restore would change.
+pub(crate) fn unfinished(path: &Path) -> Result<RestoreReport, OpenError> {
+    let path = connection::resolve(path)?;
+    if connection::is_marked(&path)? {
+        return Err(OpenError::Backup { path });
+    }
+    let reader = connection::open_current_reader(&path)?;
+    let count = |what: &str| reader.query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0));
+    let counted = || {
+        Ok(RestoreReport {
+            messages: count("wxsub_message WHERE state IN ('queued', 'attempting')")?,
+            grants: count("wxsub_grant WHERE state IN ('open', 'reserved', 'attempting')")?,
+            last_event_at: None,
+        })
+    };
+    counted().map_err(|error| OpenError::database(&path, &error))
+}
+
+/// Restores a copy of a backup, and puts it in the place of the ledger. Gives what it restored, and where the files are that
+/// it replaced.
+pub(crate) fn replace(
+    backup: &Path,
+    ledger: &Path,
+    lock: WriterLock,
+    options: &SqliteOptions,
+) -> Result<(RestoreReport, Option<PathBuf>), OpenError> {
+    if !connection::is_marked(backup)? {
+        return Err(OpenError::NotABackup { path: backup.to_owned() });
+    }
+    let partial = path_beside(ledger, ".partial");
+    remove_all(&partial);
+    let prepared = copy_file(backup, &partial).and_then(|()| {
+        let mut file = OpenFile::open(&partial, lock, options, true)?;
+        let report = restore(&mut file, &partial, &*options.clock)?;
+        Ok((report, file.close()?))
+    });
+    let replaced = prepared.and_then(|(report, _lock)| {
+        let failed = |error| OpenError::file(ledger, "its files cannot be replaced", error);
+        let replaced = move_aside(ledger, &*options.clock).map_err(failed)?;
+        fs::rename(&partial, ledger).and_then(|()| connection::sync_folder(ledger)).map_err(failed)?;
+        Ok((report, replaced))
+    });
+    if replaced.is_err() {
+        remove_all(&partial);
+    }
+    replaced
+}
+
+/// A file of SQLite and what may be beside it. The file is first: without its log it would hold old states.
+const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
+fn remove_all(path: &Path) {
+    for suffix in SUFFIXES {
+        let _ = fs::remove_file(path_beside(path, suffix));
+    }
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<(), OpenError> {
+    let copied = fs::File::open(from).and_then(|mut from| {
+        let mut to = connection::create_new(to)?;
+        std::io::copy(&mut from, &mut to)?;
+        to.sync_all()
+    });
+    copied.map_err(|error| OpenError::file(to, "the backup cannot be copied to it", error))
+}
+
+/// Gives the files of a ledger a name with the time, and returns it; `None` if there is none of them.
+fn move_aside(ledger: &Path, clock: &dyn Clock) -> std::io::Result<Option<PathBuf>> {
+    let time = rfc3339::format(clock.now().wall).replace(['-', ':'], "");
+    let aside = path_beside(ledger, &format!(".replaced-{time}"));
+    let mut moved = None;
+    for suffix in SUFFIXES {
+        let (from, to) = (path_beside(ledger, suffix), path_beside(&aside, suffix));
+        if to.exists() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        match fs::rename(from, to) {
+            Ok(()) => moved = Some(aside.clone()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(moved)
 }
 
 /// Restores and takes the mark away, in one transaction.

@@ -17,13 +17,14 @@ use crate::schema::{self, Found, VERSION};
 pub struct SqliteOptions {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) quick_check: bool,
+    pub(crate) lock_timeout: Duration,
 }
 
 impl SqliteOptions {
     /// On the real clock, and with a check for damage.
     #[must_use]
     pub fn new() -> Self {
-        Self { clock: Arc::new(SystemClock::new()), quick_check: true }
+        Self { clock: Arc::new(SystemClock::new()), quick_check: true, lock_timeout: Duration::ZERO }
     }
 
     /// On this clock: it says when messages are due and leases are over.
@@ -38,6 +39,13 @@ impl SqliteOptions {
     #[must_use]
     pub fn quick_check(mut self, check: bool) -> Self {
         self.quick_check = check;
+        self
+    }
+
+    /// How long to wait for another process that has the ledger. It is not waited for, unless set otherwise.
+    #[must_use]
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
         self
     }
 }
@@ -82,11 +90,18 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Opens the file for reading.
+/// Opens the file for reading. The connection changes no row, but it may write: SQLite moves the log into the file and
+/// removes it when the last connection is closed, unless that one is read-only.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     // To open it here would end the locks that SQLite holds in this process.
-    std::fs::metadata(path).map_err(|error| OpenError::file(path, "it cannot be read", error))?;
-    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    std::fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => OpenError::Missing { path: path.to_owned() },
+        _ => OpenError::file(path, "it cannot be read", error),
+    })?;
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let read_only = connection.pragma_update(None, "query_only", true);
+    read_only.map_err(|error| OpenError::database(path, &error))?;
+    Ok(connection)
 }
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
@@ -95,6 +110,10 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "trusted_schema", false)?;
+        // Each commit is synced, on macOS down to the disk; and so is the log that the last connection moves into the file.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "fullfsync", true)?;
+        connection.pragma_update(None, "checkpoint_fullfsync", true)?;
         Ok(connection)
     };
     set_up().map_err(|error| OpenError::database(path, &error))
@@ -103,19 +122,20 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
 fn set_up_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cell_size_check", true)?;
-    // Each commit is synced, on macOS down to the disk.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "fullfsync", true)?;
-    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     // The log is cut back to 64 MiB after a burst.
     connection.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))
 }
 
-/// Makes an empty file that only its owner can read: it holds openids.
-fn create(path: &Path) -> Result<(), OpenError> {
+/// Makes a new file that only its owner can read: it holds openids. Follows no link.
+pub(crate) fn create_new(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Makes an empty file if there is none.
+fn create(path: &Path) -> Result<(), OpenError> {
     let failed = |what| move |error| OpenError::file(path, what, error);
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    match create_new(path) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(failed("it cannot be made")(error)),
@@ -150,6 +170,21 @@ pub(crate) fn open_current_reader(path: &Path) -> Result<Connection, OpenError> 
         VERSION => Ok(reader),
         found => Err(OpenError::OlderVersion { path: path.to_owned(), found, known: VERSION }),
     }
+}
+
+/// Whether a file that no connection of this process has open is a backup that was not restored. Reads the header itself: to
+/// open the file with SQLite would apply a log that does not belong to it.
+///
+/// <https://www.sqlite.org/fileformat.html#the_database_header>
+pub(crate) fn is_marked(path: &Path) -> Result<bool, OpenError> {
+    use std::io::Read;
+    let mut header = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut header));
+    read.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => OpenError::Missing { path: path.to_owned() },
+        _ => OpenError::file(path, "it cannot be read", error),
+    })?;
+    Ok(header.ends_with(&IS_BACKUP.to_be_bytes()) && header.len() == 64)
 }
 
 /// Whether the file is a backup that was not restored.

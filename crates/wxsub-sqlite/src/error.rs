@@ -10,7 +10,7 @@ const DISK_FULL: &str = "the disk is full";
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process writes to it.
-    #[error("ledger {}: {holder} has it; stop that process, or let it do the work", .path.display())]
+    #[error("ledger {}: {holder} has it; do it through that program, or stop it first", .path.display())]
     Locked {
         /// The file.
         path: PathBuf,
@@ -24,6 +24,23 @@ pub enum OpenError {
         path: PathBuf,
         /// What failed.
         what: String,
+    },
+    /// There is no such file.
+    #[error(
+        "ledger {}: there is no such file; check the path; `wxsub outbox add`, `wxsub grant record`, \
+         `wxsub grant import` and `wxsub send --outbox` make a ledger", .path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is no database.
+    #[error(
+        "ledger {}: it is no SQLite file; check the path, or restore a backup if it was a ledger", .path.display()
+    )]
+    NotSqlite {
+        /// The file.
+        path: PathBuf,
     },
     /// The file or its folder is write-protected. Readers write, too: to `FILE-shm`.
     #[error(
@@ -69,8 +86,20 @@ pub enum OpenError {
         version: u32,
     },
     /// It is a backup. What happened after the backup is unknown.
-    #[error("ledger {}: it is a backup; run `wxsub ledger restore` before it is used", .path.display())]
+    #[error(
+        "ledger {0}: it is a backup; before it is used, run `wxsub ledger restore --from {0} --outbox LEDGER`",
+        .path.display()
+    )]
     Backup {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was not made by a backup, so it may be a ledger in use.
+    #[error(
+        "ledger {}: it is no backup of `wxsub ledger backup`; if it is from a snapshot of the disk, put it and its -wal in \
+         place and run `wxsub ledger restore --snapshot`", .path.display()
+    )]
+    NotABackup {
         /// The file.
         path: PathBuf,
     },
@@ -140,7 +169,8 @@ impl OpenError {
     pub(crate) fn database(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, what) = (path.to_owned(), error.to_string());
         match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what },
+            Some(ErrorCode::NotADatabase) => Self::NotSqlite { path },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what },
             Some(ErrorCode::DiskFull) => Self::Unavailable { path, what: DISK_FULL.to_owned() },
             Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 Self::Unavailable { path, what }

@@ -2,21 +2,23 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};
 use tokio::task;
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::grant::StoredGrant;
-use wxsub_outbox::id::MessageId;
+use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, MessageQuery, RestoreReport};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
-use wxsub_outbox::state::MessageState;
+use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_proto::{AppId, OpenId};
 
 use crate::connection::SqliteOptions;
 use crate::error::OpenError;
+use crate::lock::WriterLock;
 use crate::readers::Readers;
 use crate::tables::{at_most, read_app};
 use crate::writer::{OpenFile, Writer};
@@ -41,14 +43,13 @@ impl SqliteLedger {
     /// # Cancel safety
     /// The file may have been made or brought up to date. The lock is given back.
     pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, OpenError> {
-        let path = path.as_ref().to_owned();
+        let (path, lock) = lock(path.as_ref(), &options, true).await?;
         on_blocking_thread(path, move |path| {
-            let mut file = open_file(path, &options, false)?;
+            let mut file = OpenFile::open(path, lock, &options, false)?;
             file.reclaim(&*options.clock)?;
             let failed = |error| OpenError::file(path, "its thread cannot be started", error);
             let writer = Writer::start(file, options.clock).map_err(failed)?;
-            let path = connection::resolve(path)?;
-            Ok(Self { readers: Readers::new(path.clone()), path, writer: Some(writer) })
+            Ok(Self { readers: Readers::new(path.to_owned()), path: path.to_owned(), writer: Some(writer) })
         })
         .await
     }
@@ -81,11 +82,11 @@ impl SqliteLedger {
         on_blocking_thread(path.as_ref().to_owned(), backup::check).await
     }
 
-    /// Writes a copy of a ledger, also while another process writes. The copy is marked: it must be
-    /// [restored](Self::restore) before it is opened.
+    /// Writes a copy of a ledger, also while another process writes. Only its owner can read the copy. It is marked: it must
+    /// be [restored](Self::restore_backup) before it is opened.
     ///
     /// # Errors
-    /// [`OpenError`] if one of the files cannot be used; then there is no copy.
+    /// [`OpenError`] if one of the files cannot be used, or the copy exists; then nothing was written.
     ///
     /// # Cancel safety
     /// The copy is written all the same.
@@ -94,20 +95,98 @@ impl SqliteLedger {
         on_blocking_thread(from.as_ref().to_owned(), move |from| backup::back_up(from, &to)).await
     }
 
-    /// Makes a backup usable, its own or a copy made with other means. What happened after the backup is unknown: messages
-    /// that were not final become `maybe_sent`, and grants that were not used become `in_doubt`.
+    /// Puts a [backup](Self::backup) in the place of a ledger, and makes it usable. The backup stays as it is. The files of the
+    /// ledger are kept under another name, which is returned with the report. What happened after the backup is unknown:
+    /// messages that were not final become `maybe_sent`, and grants that were not used become `in_doubt`.
+    ///
+    /// # Errors
+    /// [`OpenError`] if a file cannot be used, or is no backup. Then the ledger is as it was, unless its files cannot be
+    /// replaced.
+    ///
+    /// # Cancel safety
+    /// It is restored all the same.
+    pub async fn restore_backup(
+        backup: impl AsRef<Path>,
+        ledger: impl AsRef<Path>,
+        options: SqliteOptions,
+    ) -> Result<(RestoreReport, Option<PathBuf>), OpenError> {
+        let backup = backup.as_ref().to_owned();
+        let (path, lock) = lock(ledger.as_ref(), &options, true).await?;
+        on_blocking_thread(path, move |path| backup::replace(&backup, path, lock, &options)).await
+    }
+
+    /// The same for a ledger that came back with a snapshot of the disk, where it is.
     ///
     /// # Errors
     /// [`OpenError`] if the file cannot be used; then it is as it was.
     ///
     /// # Cancel safety
     /// It is restored all the same. Restoring it once more changes nothing that the outbox has not done since.
-    pub async fn restore(path: impl AsRef<Path>, options: SqliteOptions) -> Result<RestoreReport, OpenError> {
-        on_blocking_thread(path.as_ref().to_owned(), move |path| {
-            let mut file = open_file(path, &options, true)?;
-            backup::restore(&mut file, path, &*options.clock)
+    pub async fn restore_snapshot(
+        path: impl AsRef<Path>,
+        options: SqliteOptions,
+    ) -> Result<RestoreReport, OpenError> {
+        let (path, lock) = lock(path.as_ref(), &options, false).await?;
+        on_blocking_thread(path, move |path| {
+            let mut file = OpenFile::open(path, lock, &options, true)?;
+            let report = backup::restore(&mut file, path, &*options.clock)?;
+            file.close()?;
+            Ok(report)
         })
         .await
+    }
+
+    /// What [`restore_snapshot`](Self::restore_snapshot) would change now, without `last_event_at`.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file cannot be read, or is a backup.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn unfinished(path: impl AsRef<Path>) -> Result<RestoreReport, OpenError> {
+        on_blocking_thread(path.as_ref().to_owned(), backup::unfinished).await
+    }
+
+    /// Grants of an app in one state, oldest first: after this one, and at most so many.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn grants_in_state(
+        &self,
+        appid: &AppId,
+        state: GrantState,
+        after: Option<GrantId>,
+        limit: usize,
+    ) -> Result<Vec<StoredGrant>, LedgerError> {
+        let appid = appid.clone();
+        self.readers
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(sql::GRANTS_IN_STATE)?;
+                let after = after.as_ref().map_or(&[][..], |id| id.as_bytes());
+                let values = params![appid.as_str(), state.as_str(), after, at_most(limit)];
+                statement.query_map(values, columns::read_grant)?.collect()
+            })
+            .await
+    }
+
+    /// The clients of the batches of an app that have keys, at most so many.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn batch_clients(&self, appid: &AppId, limit: usize) -> Result<Vec<String>, LedgerError> {
+        let appid = appid.clone();
+        self.readers
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(sql::BATCHES)?;
+                statement.query_map(params![appid.as_str(), at_most(limit)], |row| row.get(0))?.collect()
+            })
+            .await
     }
 
     /// The file, without links.
@@ -117,13 +196,35 @@ impl SqliteLedger {
     }
 }
 
-fn open_file(path: &Path, options: &SqliteOptions, restores: bool) -> Result<OpenFile, OpenError> {
-    let path = connection::resolve(path)?;
-    file_system::check(path.parent().unwrap_or(&path), &path)?;
-    if restores && !path.exists() {
-        return Err(OpenError::file(&path, "it cannot be restored", std::io::ErrorKind::NotFound.into()));
+/// How often a process looks whether the lock is free.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Waits for the lock of a ledger. Gives it with the path without links.
+async fn lock(
+    path: &Path,
+    options: &SqliteOptions,
+    may_be_new: bool,
+) -> Result<(PathBuf, WriterLock), OpenError> {
+    let clock = &options.clock;
+    let deadline = clock.now().mono + options.lock_timeout;
+    loop {
+        let now = clock.now();
+        let taken = on_blocking_thread(path.to_owned(), move |path| {
+            let path = connection::resolve(path)?;
+            file_system::check(path.parent().unwrap_or(&path), &path)?;
+            if !may_be_new && !path.exists() {
+                return Err(OpenError::Missing { path });
+            }
+            let lock = WriterLock::take(&path, now.wall)?;
+            Ok((path, lock))
+        });
+        match taken.await {
+            Err(OpenError::Locked { .. }) if now.mono < deadline => {
+                clock.sleep_until(deadline.min(now.mono + LOCK_POLL_INTERVAL)).await;
+            }
+            taken => return taken,
+        }
     }
-    OpenFile::open(&path, options, restores)
 }
 
 async fn on_blocking_thread<T: Send + 'static>(

@@ -64,6 +64,11 @@ statements! {
     NEWEST_GRANT = ["SELECT ", grant!(), " FROM wxsub_grant
         WHERE openid = ?1 AND appid = ?2 AND template_id = ?3 AND scene = ?4 ORDER BY seq DESC LIMIT 1"];
     GRANTS_OF_USER = ["SELECT ", grant!(), " FROM wxsub_grant WHERE openid = ?1 AND appid = ?2 ORDER BY seq"];
+    GRANTS_IN_STATE = ["SELECT ", grant!(), " FROM wxsub_grant
+        WHERE appid = ?1 AND state = ?2 AND seq > coalesce((SELECT seq FROM wxsub_grant WHERE id = ?3), 0)
+        ORDER BY seq LIMIT ?4"];
+    BATCHES = ["SELECT DISTINCT client FROM wxsub_key
+        WHERE appid = ?1 AND client > 'batch:' AND client < 'batch;' ORDER BY client LIMIT ?2"];
     UPDATE_GRANT = ["UPDATE wxsub_grant SET state = ?2, callback_expires_ms = ?3 WHERE id = ?1"];
     INSERT_GRANT = ["INSERT INTO wxsub_grant (", grant!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"];
     UNFINISHED_GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant WHERE state IN ('open', 'reserved', 'attempting')"];

@@ -66,14 +66,18 @@ impl Drop for Writer {
 pub(crate) struct OpenFile {
     connection: Connection,
     path: PathBuf,
-    _lock: WriterLock,
+    lock: WriterLock,
 }
 
 impl OpenFile {
-    /// Takes the lock and opens the file. A backup is only opened to be restored.
-    pub(crate) fn open(path: &Path, options: &SqliteOptions, restores: bool) -> Result<Self, OpenError> {
+    /// Opens the file under its lock. A backup is only opened to be restored.
+    pub(crate) fn open(
+        path: &Path,
+        lock: WriterLock,
+        options: &SqliteOptions,
+        restores: bool,
+    ) -> Result<Self, OpenError> {
         let now = options.clock.now().wall;
-        let lock = WriterLock::take(path, now)?;
         let mut connection = connection::open_writer(path)?;
         connection::version(&connection, path)?;
         let is_backup =
@@ -85,7 +89,15 @@ impl OpenFile {
             connection::quick_check(&connection, path)?;
         }
         connection::migrate(&mut connection, path, now)?;
-        Ok(Self { connection, path: path.to_owned(), _lock: lock })
+        Ok(Self { connection, path: path.to_owned(), lock })
+    }
+
+    /// Moves the log into the file and closes it, so that a copy of the file alone is whole. Readers may have it open.
+    pub(crate) fn close(self) -> Result<WriterLock, OpenError> {
+        let failed = |error| OpenError::database(&self.path, &error);
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
+        self.connection.close().map_err(|(_, error)| OpenError::database(&self.path, &error))?;
+        Ok(self.lock)
     }
 
     /// Ends the attempts of the process that had the lock before: they may have been sent.
@@ -161,6 +173,8 @@ impl OpenFile {
                 let _ = reply.send(result);
             }
         }
+        // After a failure the log stays beside the file, and the next process reads it.
+        let _ = self.close();
     }
 }
 
@@ -200,7 +214,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let clock = Arc::new(ManualClock::new());
             let options = SqliteOptions::new().clock(clock.clone());
-            let file = OpenFile::open(&folder.path().join("ledger.db"), &options, false).unwrap();
+            let path = folder.path().join("ledger.db");
+            let lock = WriterLock::take(&path, clock.now().wall).unwrap();
+            let file = OpenFile::open(&path, lock, &options, false).unwrap();
             let full = Self { file, clock, ids: IdGenerator::new(Some(1)), _folder: folder };
             full.let_grow(pages);
             full

@@ -11,6 +11,7 @@ use wxsub_core::rfc3339;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::id::GrantId;
 use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::state::GrantState;
 use wxsub_outbox::view::GrantView;
 use wxsub_proto::OpenId;
 
@@ -46,14 +47,23 @@ impl Grant {
     }
 }
 
-/// List the grants of a user, oldest first.
+/// List the grants of a user, or of all users in one state, oldest first.
 #[derive(Debug, Args)]
 struct List {
     #[command(flatten)]
     ledger: LedgerFlags,
     /// OpenID of the user
-    #[arg(long, value_name = "OPENID", allow_hyphen_values = true)]
-    to: String,
+    #[arg(long, value_name = "OPENID", allow_hyphen_values = true, required_unless_present = "state")]
+    to: Option<String>,
+    /// Grants in this state: open, reserved, attempting, used, in_doubt or void
+    #[arg(long, value_name = "STATE", conflicts_with = "to")]
+    state: Option<GrantState>,
+    /// Only grants after this one
+    #[arg(long, value_name = "ID", requires = "state")]
+    after: Option<GrantId>,
+    /// At most this many grants [default: all]
+    #[arg(long, value_name = "N", requires = "state", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -67,21 +77,30 @@ struct GrantList {
 impl List {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let mut usage = UsageErrors::default();
-        let openid: Option<OpenId> = usage.required("--to", Some(&self.to));
-        let openid = usage.finish(openid)?;
+        let openid: Option<OpenId> = usage.optional("--to", self.to.as_deref());
+        let openid = usage.finish(Some(openid))?;
         let appid = self.ledger.appid()?;
         let ledger = self.ledger.read().await?;
-        let grants = ledger.grants(&appid, &openid).await.map_err(|error| ledger_error(&error))?;
+        let grants = match (openid, self.state) {
+            (Some(openid), _) => ledger.grants(&appid, &openid).await,
+            (None, Some(state)) => {
+                let limit =
+                    self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+                ledger.grants_in_state(&appid, state, self.after, limit).await
+            }
+            (None, None) => Ok(Vec::new()),
+        };
+        let grants = grants.map_err(|error| ledger_error(&error))?;
         let grants: Vec<_> = grants.iter().map(GrantView::from).collect();
         let mut output = Output::new();
         if self.json {
             output.json(&GrantList { grants });
             return Ok(output.end(ExitStatus::Success));
         }
-        let row = |id: &str, state: &str, at: &str, scene: &str, template: &str| {
-            format!("{id:36}  {state:10}  {at:24}  {scene:>5}  {template}")
+        let row = |id: &str, state: &str, at: &str, scene: &str, user: &str, template: &str| {
+            format!("{id:36}  {state:10}  {at:24}  {scene:>5}  {user:28}  {template}")
         };
-        output.line(row("ID", "STATE", "CONSENTED", "SCENE", "TEMPLATE"));
+        output.line(row("ID", "STATE", "CONSENTED", "SCENE", "USER", "TEMPLATE"));
         for grant in &grants {
             let at: UnixMillis = grant.consented_at;
             output.line(row(
@@ -89,6 +108,7 @@ impl List {
                 grant.state.as_str(),
                 &rfc3339::format(at),
                 &grant.scene.to_string(),
+                grant.openid.as_str(),
                 grant.template_id.as_str(),
             ));
         }

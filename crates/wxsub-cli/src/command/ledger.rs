@@ -7,13 +7,14 @@ use wxsub_core::rfc3339;
 use wxsub_outbox::idempotency::batch_client;
 use wxsub_outbox::ledger::{Applied, Change, PruneReport};
 use wxsub_outbox::retention::Retention;
-use wxsub_sqlite::{SqliteLedger, SqliteOptions};
+use wxsub_sqlite::SqliteLedger;
 
 use crate::backend;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
-use crate::ledger_file::{commit, open_error, open_existing, unexpected};
+use crate::ledger_file::{commit, ledger_error, open_error, open_existing, options, unexpected};
 use crate::output::Output;
+use crate::shell::quote;
 
 /// Check, back up and restore a ledger.
 #[derive(Debug, Args)]
@@ -84,7 +85,7 @@ impl Check {
             console::note("no problems");
             return Ok(output.end(ExitStatus::Success));
         }
-        console::error(format_args!("{} problems; keep a copy, and restore a backup", problems.len()));
+        console::error(format_args!("problems: {}; keep a copy, and restore a backup", problems.len()));
         Ok(output.end(ExitStatus::Unexpected))
     }
 }
@@ -106,7 +107,7 @@ impl Migrate {
 
 /// Write a copy of the ledger, also while another process writes.
 ///
-/// The copy must be restored with `ledger restore` before it is used.
+/// The copy must be restored with `ledger restore --from` before it is used. Never copy the file itself while a process has it.
 #[derive(Debug, Args)]
 struct Backup {
     #[command(flatten)]
@@ -124,19 +125,51 @@ impl Backup {
     }
 }
 
-/// Make a backup usable: messages that were not final become maybe_sent, and grants that were not used in_doubt.
+/// Put a backup in the place of the ledger, and make it usable.
+///
+/// Messages that were not final become maybe_sent, and grants that were not used in_doubt. The files of the ledger are kept under
+/// another name.
 #[derive(Debug, Args)]
 struct Restore {
     #[command(flatten)]
     target: Target,
+    /// The backup, which `ledger backup` has written
+    #[arg(long, value_name = "BACKUP")]
+    from: Option<PathBuf>,
+    /// The ledger itself came back with a snapshot of the disk, or was copied with other means
+    #[arg(long, conflicts_with = "from")]
+    snapshot: bool,
 }
 
 impl Restore {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let restored = SqliteLedger::restore(self.target.path()?, SqliteOptions::new()).await;
-        let report = restored.map_err(|error| open_error(&error))?;
+        let path = self.target.path()?;
+        let shown = quote(&path);
+        let failed = |error| open_error(&error);
+        let report = match &self.from {
+            Some(backup) => {
+                let (report, replaced) =
+                    SqliteLedger::restore_backup(backup, &path, options()).await.map_err(failed)?;
+                if let Some(replaced) = replaced {
+                    console::note(format_args!("the ledger before it is now {}", replaced.display()));
+                }
+                report
+            }
+            None if self.snapshot => {
+                SqliteLedger::restore_snapshot(&path, options()).await.map_err(failed)?
+            }
+            None => {
+                let lost = SqliteLedger::unfinished(&path).await.map_err(failed)?;
+                let text = format_args!(
+                    "nothing was restored: give --from BACKUP; or --snapshot, if {shown} came back with a snapshot of the \
+                     disk. A ledger in use would lose what is not final: queued messages: {}, open grants: {}",
+                    lost.messages, lost.grants
+                );
+                return Err(CliError::new(ExitStatus::Usage, text));
+            }
+        };
         console::note(format_args!(
-            "{} messages became maybe_sent, {} grants in_doubt",
+            "messages that became maybe_sent: {}; grants that became in_doubt: {}",
             report.messages, report.grants
         ));
         match report.last_event_at {
@@ -147,7 +180,15 @@ impl Restore {
             None => console::note("the backup has no events: no idempotency key is known"),
         }
         if report.messages > 0 {
-            console::note("decide the messages with: wxsub outbox decide --restored");
+            console::note(format_args!(
+                "decide the messages with: wxsub outbox decide --restored --outbox {shown} --appid APPID"
+            ));
+        }
+        if report.grants > 0 {
+            console::note(format_args!(
+                "list the grants with: wxsub grant list --state in_doubt --outbox {shown} --appid APPID; ask these users \
+                 again, because a new consent makes a new grant"
+            ));
         }
         Ok(ExitStatus::Success)
     }
@@ -172,6 +213,9 @@ struct Prune {
 /// How many rows of a kind one transaction deletes.
 const PRUNED_AT_ONCE: usize = 1_000;
 
+/// How many batches an error names.
+const MAX_BATCHES: usize = 20;
+
 impl Prune {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let path = self.target.path()?;
@@ -182,15 +226,26 @@ impl Prune {
         let appid = backend::appid(self.appid.as_deref(), &mut usage);
         let appid = usage.finish(appid)?;
         let ledger = open_existing(&path).await?;
-        match commit(&ledger, Change::PruneBatch { appid, client: batch_client(batch) }).await? {
+        match commit(&ledger, Change::PruneBatch { appid: appid.clone(), client: batch_client(batch) })
+            .await?
+        {
             Applied::BatchPruned { deleted: 0, kept: 0 } => {
-                let text = format_args!("--batch: the ledger has no batch {batch:?} of this app");
+                let known = ledger.batch_clients(&appid, MAX_BATCHES).await;
+                let known = known.map_err(|error| ledger_error(&error))?;
+                let known: Vec<_> =
+                    known.iter().map(|client| format!("{:?}", client.trim_start_matches("batch:"))).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let text = format_args!(
+                    "--batch: the ledger has no batch {batch:?} of this app; its batches: {known}"
+                );
                 Err(CliError::new(ExitStatus::Usage, text))
             }
             Applied::BatchPruned { deleted, kept } => {
-                console::note(format_args!("{deleted} keys deleted"));
+                console::note(format_args!("keys deleted: {deleted}"));
                 if kept > 0 {
-                    console::note(format_args!("{kept} keys kept: their messages are queued or undecided"));
+                    console::note(format_args!(
+                        "keys kept, because their messages are queued or undecided: {kept}"
+                    ));
                 }
                 Ok(ExitStatus::Success)
             }
@@ -214,7 +269,7 @@ async fn prune(ledger: &SqliteLedger) -> Result<ExitStatus, CliError> {
         }
     }
     console::note(format_args!(
-        "{} messages, {} keys, {} grants deleted",
+        "deleted messages: {}, keys: {}, grants: {}",
         total.messages, total.keys, total.grants
     ));
     Ok(ExitStatus::Success)

@@ -124,6 +124,11 @@ pub(super) const FINISHING: LocalizedText = LocalizedText::new(
 );
 
 impl Send {
+    /// Whether it is a durable batch.
+    pub(crate) fn has_ledger(&self) -> bool {
+        self.outbox.is_some()
+    }
+
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         match (&self.file, &self.outbox) {

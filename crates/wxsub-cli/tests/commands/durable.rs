@@ -295,7 +295,7 @@ fn wrong_usage_of_durable_batch() {
     );
     let no_ledger =
         wxsub(["send", "--file", &setup.path("lines.jsonl"), "--outbox", &setup.path("lines.jsonl")]);
-    pointed_at(&weixin.base, no_ledger).run().assert_wrong(&["it is damaged"]);
+    pointed_at(&weixin.base, no_ledger).run().assert_wrong(&["it is no SQLite file; check the path"]);
     assert!(!Path::new(&setup.path("ledger.db")).exists());
     assert_eq!(weixin.seen_any(), 0);
 }

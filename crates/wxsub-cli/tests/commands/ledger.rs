@@ -165,7 +165,11 @@ fn decision_shows_evidence_and_consequences() {
         ],
     );
     let decide = |decision| setup.command(["outbox", "decide", &id, "--yes", "--decision", decision]).run();
-    said(&decide("give_up"), 3, &["a worker may still be posting the message"]);
+    said(
+        &decide("give_up"),
+        3,
+        &["not decided yet: a worker may still be posting the message; try again after 20"],
+    );
     setup.age();
     said(&decide("send_again"), 0, &["decided, send_again; message ", " is queued in its place"]);
     said(&decide("give_up"), 3, &["decided: send_again by operator at ", "the message is decided already"]);
@@ -185,13 +189,15 @@ fn reading_commands_work_beside_a_writer_and_others_name_it() {
     let copy = setup.path("copy.db");
     said(&setup.run(["ledger", "backup", "--to", &copy]), 0, &["backup written to "]);
     let holder = format!("process {} on ", worker.id());
-    for refused in [
-        setup.run(["outbox", "cancel", &id]),
-        setup.run(["outbox", "pause"]),
-        setup.run(["ledger", "prune"]),
-        setup.add("oOther").run(),
-    ] {
-        said(&refused, 4, &[&holder]);
+    // They wait at the same time.
+    let refused = [
+        setup.command(["outbox", "cancel", &id]).start(),
+        setup.command(["outbox", "pause"]).start(),
+        setup.command(["ledger", "prune"]).start(),
+        setup.add("oOther").start(),
+    ];
+    for refused in refused {
+        said(&ended(refused), 4, &[&holder]);
     }
     gate.open();
     assert_eq!(ended(worker).code, 0);
@@ -204,25 +210,38 @@ fn backup_is_restored_and_decided() {
     assert_eq!(added.code, 0);
     let copy = setup.path("copy.db");
     said(&setup.run(["ledger", "backup", "--to", &copy]), 0, &[]);
-    let url = format!("sqlite:{copy}");
-    let of_copy = |words: &[&str]| {
-        words.iter().fold(wxsub(["ledger"]), |call, word| call.args([word])).args(["--url", &url]).run()
-    };
+    let mode = Path::new(&copy).metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let consent = ["--to", "oOther", "--template", TEMPLATE, "--scene", "7"];
+    said(&setup.command(["grant", "record"]).args(consent).run(), 0, &["recorded"]);
+    let copy = setup.path("second.db");
+    said(&setup.run(["ledger", "backup", "--to", &copy]), 0, &[]);
     weixin.allow("oUser", 7);
     assert_eq!(setup.worker(&weixin.base).run().code, 0);
     let unrestored = wxsub(["outbox", "resume", "--outbox", &copy, "--appid", APPID]).run();
-    said(&unrestored, 2, &["it is a backup; run `wxsub ledger restore`"]);
+    said(&unrestored, 2, &["it is a backup; before it is used, run `wxsub ledger restore --from "]);
     said(
-        &of_copy(&["restore"]),
-        0,
-        &["1 messages became maybe_sent, 0 grants in_doubt", "idempotency keys used since 20"],
+        &setup.run(["ledger", "restore"]),
+        2,
+        &["give --from BACKUP; or --snapshot, if ", "queued messages: 0, open grants: 1"],
     );
-    said(&of_copy(&["check"]), 0, &["no problems"]);
-    said(&of_copy(&["migrate"]), 0, &["the schema is up to date"]);
-    std::fs::rename(&copy, setup.path("ledger.db")).unwrap();
-    for suffix in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(setup.path(&format!("ledger.db{suffix}")));
-    }
+    let in_doubt = || setup.run(["grant", "list", "--state", "in_doubt", "--json"]).json().remove(0);
+    assert_eq!(in_doubt()["grants"].as_array().unwrap().len(), 0);
+    said(
+        &setup.run(["ledger", "restore", "--from", &copy]),
+        0,
+        &[
+            "the ledger before it is now ",
+            "messages that became maybe_sent: 1; grants that became in_doubt: 1",
+            "idempotency keys used since 20",
+            "wxsub outbox decide --restored --outbox ",
+            "wxsub grant list --state in_doubt --outbox ",
+        ],
+    );
+    assert_eq!(in_doubt()["grants"][0]["openid"], "oOther");
+    said(&setup.run(["ledger", "check"]), 0, &["no problems"]);
+    let url = format!("sqlite:{}", setup.path("ledger.db"));
+    said(&wxsub(["ledger", "migrate", "--url", &url]).run(), 0, &["the schema is up to date"]);
     setup.age();
     let decided = setup.run(["outbox", "decide", "--restored", "--decision", "assume_sent", "--yes"]);
     said(&decided, 0, &["a backup was restored in which it was not final", "decided, assume_sent"]);
@@ -232,12 +251,52 @@ fn backup_is_restored_and_decided() {
         &["no undecided message"],
     );
     wxsub(["ledger", "check", "--url", "postgres://db"]).run().assert_wrong(&["--url: must be sqlite:"]);
-    said(&wxsub(["ledger", "check", "--outbox", &setup.path("nothing.db")]).run(), 2, &["nothing.db"]);
+    said(
+        &wxsub(["ledger", "check", "--outbox", &setup.path("nothing.db")]).run(),
+        2,
+        &["nothing.db: there is no such file; check the path; `wxsub outbox add`"],
+    );
     said(
         &wxsub(["ledger", "migrate", "--outbox", &setup.path("nothing.db")]).run(),
         2,
         &["there is no such file"],
     );
+}
+
+/// A copy of the file alone must not send again what was sent.
+#[test]
+fn ledger_is_one_file_when_its_command_has_ended() {
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    let is_one_file = |after: &str| {
+        for suffix in ["-wal", "-shm"] {
+            assert!(
+                !Path::new(&setup.path(&format!("ledger.db{suffix}"))).exists(),
+                "{suffix} after {after}"
+            );
+        }
+    };
+    let lines: Vec<_> = (0..40)
+        .map(|number| {
+            weixin.allow(&format!("oUser{number}"), 7);
+            line(&format!("oUser{number}"), 7, "Hello")
+        })
+        .collect();
+    let path = setup.path("lines.jsonl");
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let sent = pointed_at(&weixin.base, setup.command(["send", "--batch", "b", "--file", &path])).run();
+    said(&sent, 0, &["40 sent"]);
+    is_one_file("send");
+    weixin.allow("oUser", 7);
+    assert_eq!(setup.add("oUser").run().code, 0);
+    is_one_file("outbox add");
+    assert_eq!(setup.worker(&weixin.base).run().code, 0);
+    is_one_file("outbox run");
+    assert_eq!(setup.list().len(), 41);
+    is_one_file("outbox list");
+    let copy = setup.path("copy.db");
+    std::fs::copy(setup.path("ledger.db"), &copy).unwrap();
+    let queued = wxsub(["outbox", "list", "--state", "queued", "--outbox", &copy, "--appid", APPID]).run();
+    said(&queued, 0, &["41 sent, 0 undecided"]);
 }
 
 #[test]
@@ -249,10 +308,14 @@ fn finished_batch_is_forgotten_only_by_name() {
     let send =
         || pointed_at(&weixin.base, setup.command(["send", "--batch", "spring", "--file", &path])).run();
     said(&send(), 0, &["1 sent"]);
-    said(&setup.run(["ledger", "prune"]), 0, &["0 messages, 0 keys, 0 grants deleted"]);
+    said(&setup.run(["ledger", "prune"]), 0, &["deleted messages: 0, keys: 0, grants: 0"]);
     said(&send(), 0, &["nothing to do: 1 lines had ended before; nothing was posted"]);
-    said(&setup.run(["ledger", "prune", "--batch", "summer"]), 2, &["has no batch \"summer\""]);
-    said(&setup.run(["ledger", "prune", "--batch", "spring"]), 0, &["1 keys deleted"]);
+    said(
+        &setup.run(["ledger", "prune", "--batch", "summer"]),
+        2,
+        &["has no batch \"summer\" of this app; its batches: \"spring\""],
+    );
+    said(&setup.run(["ledger", "prune", "--batch", "spring"]), 0, &["keys deleted: 1"]);
     assert_eq!(weixin.seen(SEND), 1);
     said(&send(), 3, &["1 refused"]);
     assert_eq!(weixin.seen(SEND), 2);

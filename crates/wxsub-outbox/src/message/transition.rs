@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
 use wxsub_proto::ErrCode;
 
 use super::{
@@ -71,7 +72,7 @@ pub enum NotDecidable {
     #[error("decision: the message is not undecided; only maybe_sent can be decided")]
     NotUndecided,
     /// A worker may still post it.
-    #[error("decision: a worker may still be posting the message; decide it from {} ms on", .0.get())]
+    #[error("decision: a worker may still be posting the message; try again after {}", rfc3339::format(*.0))]
     TooEarly(UnixMillis),
     /// It changed since the operator looked at it.
     #[error("version: the message is at version {0}; look at it again")]

@@ -1,6 +1,7 @@
 //! Checks, backups and restores.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use rusqlite::Connection;
 use wxsub_outbox::Ledger;
@@ -42,16 +43,74 @@ async fn a_backup_must_be_restored_before_it_is_used() {
     assert_eq!((all(&ledger).await.len(), all(&reader).await.len()), (4, 3), "it can be read");
     drop(reader);
 
-    let report = SqliteLedger::restore(&copy, SqliteOptions::new()).await.unwrap();
-    assert_eq!((report.messages, report.grants), (2, 1));
+    let to = fixture.folder.path().join("restored.db");
+    let (report, replaced) = SqliteLedger::restore_backup(&copy, &to, SqliteOptions::new()).await.unwrap();
+    assert_eq!((report.messages, report.grants, replaced), (2, 1, None));
     assert_eq!(report.last_event_at, all(&ledger).await.get(2).map(|queued| queued.created_at));
-    let restored = SqliteLedger::open(&copy, SqliteOptions::new()).await.unwrap();
+    let restored = SqliteLedger::open(&to, SqliteOptions::new()).await.unwrap();
     let seen: Vec<_> = all(&restored).await.iter().map(|message| (message.state, message.reason)).collect();
     let undecided = (MessageState::MaybeSent, Some(Reason::Restored));
     assert_eq!(seen, [(MessageState::Sent, None), undecided, undecided]);
     let grants = restored.grants(&appid(), &"waiting".parse().unwrap()).await.unwrap();
     assert_eq!(grants[0].state, GrantState::InDoubt);
-    assert!(SqliteLedger::check(&copy).await.unwrap().is_empty());
+    assert!(SqliteLedger::check(&to).await.unwrap().is_empty());
+    assert!(
+        matches!(SqliteLedger::unfinished(&copy).await, Err(OpenError::Backup { .. })),
+        "it is as it was"
+    );
+}
+
+/// Files that a crash left beside the ledger belong to no other file.
+#[tokio::test]
+async fn a_restore_keeps_the_files_that_it_replaces() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    fixture.enqueue(&ledger, "kept").await;
+    let copy = fixture.folder.path().join("backup.db");
+    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    fixture.enqueue(&ledger, "later").await;
+    // As after a crash: the log is there.
+    let names = ["ledger.db", "ledger.db-wal"];
+    let crashed = names.map(|name| fs::read(fixture.folder.path().join(name)).unwrap());
+    drop(ledger);
+    for (name, bytes) in names.iter().zip(&crashed) {
+        fs::write(fixture.folder.path().join(name), bytes).unwrap();
+    }
+    let unmarked = SqliteLedger::restore_backup(fixture.path(), &copy, SqliteOptions::new()).await;
+    assert!(matches!(unmarked, Err(OpenError::NotABackup { .. })));
+    let (report, replaced) =
+        SqliteLedger::restore_backup(&copy, fixture.path(), SqliteOptions::new()).await.unwrap();
+    let replaced = replaced.unwrap();
+    assert_eq!(report.messages, 1);
+    assert_eq!(fs::read(&replaced).unwrap(), crashed[0]);
+    assert_eq!(fs::read(format!("{}-wal", replaced.display())).unwrap(), crashed[1]);
+    assert_eq!(fs::metadata(fixture.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!fixture.names().iter().any(|name| name.contains("partial")), "{:?}", fixture.names());
+    let restored = fixture.open().await;
+    assert_eq!(all(&restored).await.len(), 1);
+    drop(restored);
+    assert!(SqliteLedger::check(fixture.path()).await.unwrap().is_empty());
+    assert_eq!(all(&SqliteLedger::open_read_only(&replaced).await.unwrap()).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_damaged_backup_replaces_nothing() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    for number in 0..200 {
+        fixture.enqueue(&ledger, &format!("user{number}")).await;
+    }
+    let copy = fixture.folder.path().join("backup.db");
+    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    drop(ledger);
+    let mut bytes = fs::read(&copy).unwrap();
+    bytes[3 * 4096..][..4096].fill(0xA5);
+    fs::write(&copy, &bytes).unwrap();
+    let refused =
+        SqliteLedger::restore_backup(&copy, fixture.path(), SqliteOptions::new()).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+    assert_eq!(fixture.names(), ["backup.db", "ledger.db", "ledger.db.lock"]);
+    assert_eq!(all(&fixture.open().await).await.len(), 200);
 }
 
 #[tokio::test]
@@ -62,20 +121,26 @@ async fn a_copy_made_with_other_means_can_be_restored() {
     drop(ledger);
     let copy = fixture.folder.path().join("copy.db");
     fs::copy(fixture.path(), &copy).unwrap();
-    let report = SqliteLedger::restore(&copy, SqliteOptions::new()).await.unwrap();
+    let unfinished = SqliteLedger::unfinished(&copy).await.unwrap();
+    assert_eq!((unfinished.messages, unfinished.grants), (2, 1));
+    let report = SqliteLedger::restore_snapshot(&copy, SqliteOptions::new()).await.unwrap();
     assert_eq!((report.messages, report.grants), (2, 1));
-    let again = SqliteLedger::restore(&copy, SqliteOptions::new()).await.unwrap();
+    let again = SqliteLedger::restore_snapshot(&copy, SqliteOptions::new()).await.unwrap();
     assert_eq!((again.messages, again.grants), (0, 0));
 }
 
 #[tokio::test]
 async fn a_restore_needs_a_ledger_that_no_process_writes_to() {
     let fixture = Fixture::new();
-    let missing = SqliteLedger::restore(fixture.path(), SqliteOptions::new()).await.unwrap_err();
-    assert!(matches!(missing, OpenError::File { .. }) && !fixture.path().exists());
+    let missing = SqliteLedger::restore_snapshot(fixture.path(), SqliteOptions::new()).await.unwrap_err();
+    assert!(matches!(missing, OpenError::Missing { .. }) && !fixture.path().exists());
     let _ledger = fixture.open().await;
-    let refused = SqliteLedger::restore(fixture.path(), SqliteOptions::new()).await.unwrap_err();
+    let refused = SqliteLedger::restore_snapshot(fixture.path(), SqliteOptions::new()).await.unwrap_err();
     assert!(matches!(refused, OpenError::Locked { .. }));
+    let copy = fixture.folder.path().join("backup.db");
+    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    let refused = SqliteLedger::restore_backup(&copy, fixture.path(), SqliteOptions::new()).await;
+    assert!(matches!(refused, Err(OpenError::Locked { .. })));
 }
 
 #[tokio::test]
@@ -93,6 +158,23 @@ async fn a_backup_replaces_no_file_and_leaves_no_part_behind() {
     assert!(SqliteLedger::backup(fixture.folder.path().join("none.db"), &copy).await.is_err());
     let names = fs::read_dir(fixture.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(names.into_iter().all(|name| !name.to_string_lossy().contains("partial")));
+}
+
+#[tokio::test]
+async fn only_its_owner_can_read_a_backup() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open().await;
+    fixture.enqueue(&ledger, "o").await;
+    let copy = fixture.folder.path().join("backup.db");
+    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let link = fixture.folder.path().join("link.db");
+    symlink(fixture.folder.path().join("elsewhere.db"), &link).unwrap();
+    assert!(SqliteLedger::backup(fixture.path(), &link).await.is_err(), "a link is not followed");
+    assert_eq!(
+        fixture.names(),
+        ["backup.db", "ledger.db", "ledger.db-shm", "ledger.db-wal", "ledger.db.lock", "link.db"]
+    );
 }
 
 #[tokio::test]

@@ -27,6 +27,15 @@ impl Fixture {
         self.folder.path().join("ledger.db")
     }
 
+    /// The files of the folder.
+    pub(super) fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
     pub(super) async fn open(&self) -> SqliteLedger {
         self.try_open().await.unwrap()
     }

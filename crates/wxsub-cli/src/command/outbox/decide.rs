@@ -8,7 +8,7 @@ use wxsub_outbox::Ledger;
 use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{IdGenerator, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewDecision, NotDecided};
-use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::message::{NotDecidable, StoredMessage};
 use wxsub_outbox::state::{Decision, GrantState, Reason};
 use wxsub_sqlite::SqliteLedger;
 
@@ -128,6 +128,14 @@ impl Decide {
                 ));
                 Ok(())
             }
+            Applied::Decided(Err(NotDecided::NotDecidable(NotDecidable::TooEarly(at)))) => {
+                let text = format_args!(
+                    "message {}: not decided yet: a worker may still be posting the message; try again after {}",
+                    message.id,
+                    rfc3339::format(at)
+                );
+                Err(CliError::new(ExitStatus::Refused, text))
+            }
             Applied::Decided(Err(why)) => {
                 let exit = match why {
                     NotDecided::NotFound => ExitStatus::Usage,
@@ -227,22 +235,22 @@ fn consequences(message: &StoredMessage, grants: &[StoredGrant]) -> [String; 3] 
     };
     let newer_open = newer_grant(message, grants).is_some_and(|newer| newer.state == GrantState::Open);
     let again = match (newer_open, grant) {
-        (true, _) => "with the newer consent; if the first one arrived, the user gets two messages",
+        (true, _) => ", with the newer consent; if the first one arrived, the user gets two messages",
         (false, Some(_)) => {
-            "with the same consent; if the first one arrived, Weixin refuses it (43101), or the user gets two messages"
+            ", with the same consent; if the first one arrived, Weixin refuses it (43101), or the user gets two messages"
         }
         (false, None) => "; if the first one arrived, the user gets two messages",
     };
     [
         format!("assume_sent: it counts as sent and is not sent again{used}"),
         format!("give_up: it is not sent again, whether it arrived or not{void}"),
-        format!("send_again: a new message is queued in its place, {again}"),
+        format!("send_again: a new message is queued in its place{again}"),
     ]
 }
 
 fn explain_restored(messages: &[StoredMessage]) {
     console::note(format_args!(
-        "{} messages were not final in the backup that was restored; each may have been sent since:",
+        "messages that were not final in the backup that was restored, and may have been sent since: {}",
         messages.len()
     ));
     for message in messages {
