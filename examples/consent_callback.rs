@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p wxsub-examples --example consent_callback` prints the consent URL, the results of both callbacks, and `sent`.
 
-use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin};
+use wxsub_examples::{APPID, SECRET, TEMPLATE, Weixin, signing_key_file};
 use wxsub_reqwest::{
     Client, ConsentCallback, ConsentVerifier, HttpUrl, InMemoryNonceStore, Message, NonceStore,
     ReqwestTransport, Scene, SigningKey, VerifiedConsent,
@@ -11,8 +11,10 @@ use wxsub_reqwest::{
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weixin = Weixin::start().await?;
-    // All servers need the same key. In production it comes from your secrets.
-    let guard = ConsentVerifier::new(APPID.parse()?, SigningKey::new(b"sixteen random bytes or more")?);
+    // All servers need the same key. In production, `wxsub consent key` makes its file once.
+    let folder = tempfile::tempdir()?;
+    let key = SigningKey::from_file(signing_key_file(folder.path())?)?;
+    let guard = ConsentVerifier::new(APPID.parse()?, key);
     let nonces = InMemoryNonceStore::new();
     let session = "the user's session id";
 

@@ -1,5 +1,7 @@
 //! Setup of the examples: a sandbox on loopback in place of Weixin, and a control server that uses it.
 
+use std::path::{Path, PathBuf};
+
 use tokio::net::TcpListener;
 
 use wxsub_reqwest::{ApiKey, BaseUrl, ConsentAction, ConsentRequest, OpenId};
@@ -12,6 +14,16 @@ pub const APPID: &str = "wx0123456789abcdef";
 pub const SECRET: &str = "sandbox-secret";
 /// Its template.
 pub const TEMPLATE: &str = "TEMPLATE_ID";
+
+/// Writes a new signing key to a file in this folder, as `wxsub consent key --out consent.key` does.
+///
+/// # Errors
+/// If this machine has no random numbers, or the file cannot be written.
+pub fn signing_key_file(folder: &Path) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let path = folder.join("consent.key");
+    std::fs::write(&path, format!("{}\n", generate_api_key()?.expose_secret()))?;
+    Ok(path)
+}
 
 /// A sandbox with one app, and its address.
 #[derive(Debug)]

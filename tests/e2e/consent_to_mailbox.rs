@@ -13,8 +13,7 @@ on_every_route!(
 
 async fn consent_leads_to_one_message(route: Route) {
     let harness = Harness::new(route).await;
-    let guard = ConsentVerifier::new(app(), SigningKey::new(b"sixteen random bytes").unwrap())
-        .clock(harness.clock.clone());
+    let guard = ConsentVerifier::new(app(), SigningKey::new(&[7; 32]).unwrap()).clock(harness.clock.clone());
 
     // The consent URL, and the callback that comes back through the browser.
     let request = guard.issue(template(), Scene::new(1000).unwrap(), "session").unwrap();

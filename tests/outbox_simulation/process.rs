@@ -117,11 +117,8 @@ impl Process {
     }
 
     async fn take_orders(&self, outbox: &Outbox, mut dice: Rng) {
-        let guard = ConsentVerifier::new(
-            self.appid.clone(),
-            SigningKey::new(b"at least sixteen random bytes").unwrap(),
-        )
-        .clock(self.clock.clone());
+        let guard = ConsentVerifier::new(self.appid.clone(), SigningKey::new(&[7; 32]).unwrap())
+            .clock(self.clock.clone());
         while self.clock.elapsed() < self.plan.calm_from + Duration::from_secs(300) {
             self.clock.sleep(Duration::from_millis(dice.u64(100..90_000))).await;
             let Some(order) = self.orders.lock().unwrap().pop_front() else { continue };

@@ -165,7 +165,7 @@ fn guide_shows_the_code_of_its_example() {
     let (guide, example) = (document("docs/grants.md"), document("examples/axum_consent.rs"));
     let shown: Vec<_> =
         guide.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(shown.len(), 5);
+    assert_eq!(shown.len(), 11);
     for code in shown {
         assert!(example.contains(code), "examples/axum_consent.rs has not: {code}");
     }

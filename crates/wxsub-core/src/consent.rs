@@ -2,22 +2,19 @@
 //! The signed state in `reserved` proves that it belongs to a request.
 
 mod nonces;
+mod signing_key;
 
 pub use nonces::{InMemoryNonceStore, Nonce, NonceStore, NonceStoreError};
+pub use signing_key::{KeyFileError, SigningKey};
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use tracing::warn;
 use wxsub_proto::{
     AppId, ConsentCallback, ConsentRequest, Grant, LocalizedText, Reserved, Scene, TemplateId,
-    ValidationError,
 };
-use zeroize::Zeroizing;
 
 use crate::clock::{Clock, SystemClock, UnixMillis};
 
@@ -41,7 +38,7 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let verifier = ConsentVerifier::new("wx0123456789abcdef".parse()?, SigningKey::new(b"at least sixteen random bytes")?);
+/// let verifier = ConsentVerifier::new("wx0123456789abcdef".parse()?, SigningKey::new(b"32 random bytes, the same for all")?);
 /// let nonces = InMemoryNonceStore::new();
 ///
 /// let request = verifier.issue("TEMPLATE".parse()?, Scene::new(7)?, "session-42")?;
@@ -98,14 +95,20 @@ impl VerifiedConsent {
 
 /// The callback does not belong to a request of this session, or came too late.
 ///
-/// The log has the reason. The error does not, because an attacker must not learn it.
+/// Its text does not have the reason, because an attacker must not learn it. The log has it, and
+/// [`reason`](Self::reason).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "consent callback rejected: it does not belong to a valid request of this session; ask the user again"
 )]
-pub struct VerificationError;
+pub struct VerificationError(RejectReason);
 
 impl VerificationError {
+    /// Returns why the callback was rejected, for an operator. Do not show it to the user.
+    pub fn reason(self) -> RejectReason {
+        self.0
+    }
+
     /// Returns the error in every language.
     pub fn localized(self) -> LocalizedText<String> {
         LocalizedText::new(
@@ -113,6 +116,22 @@ impl VerificationError {
             "授权回调被拒绝：它不属于本次会话的有效请求；请让用户重新授权".to_owned(),
         )
     }
+}
+
+/// Why a callback is rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// It has no `reserved`.
+    Absent,
+    /// Its `reserved` is no signed state.
+    NotOurs,
+    /// Its request was signed with a key that this verifier does not have.
+    UnknownKey,
+    /// Its request was for another session, app, template or scene, or it is forged.
+    WrongMac,
+    /// Its request is genuine and has expired.
+    Expired,
 }
 
 /// The system's random number generator failed.
@@ -126,7 +145,10 @@ impl ConsentVerifier {
         Self { appid, key, previous: None, lifetime: DEFAULT_LIFETIME, clock: Arc::new(SystemClock::new()) }
     }
 
-    /// Also accepts requests that were issued with the previous key, for key rotation.
+    /// Also accepts requests that were signed with this key. Needed during a rotation, because servers change their keys one
+    /// after the other. First every server accepts the new key as this one. Then every server signs with the new key, and
+    /// accepts the old one as this one. It is removed when no request signed with it is valid: after the
+    /// [`lifetime`](Self::lifetime) and 30 s.
     #[must_use]
     pub fn with_previous_key(mut self, previous: SigningKey) -> Self {
         self.previous = Some(previous);
@@ -191,7 +213,7 @@ impl ConsentVerifier {
             }),
             Err(reason) => {
                 warn!(appid = self.appid.as_str(), ?reason, "consent callback rejected");
-                Err(VerificationError)
+                Err(VerificationError(reason))
             }
         }
     }
@@ -207,58 +229,6 @@ impl ConsentVerifier {
     }
 }
 
-/// The key that signs the state in `reserved`: at least 16 random bytes, the same on all servers that verify. Drop
-/// wipes it.
-#[derive(Clone)]
-pub struct SigningKey(Zeroizing<Vec<u8>>);
-
-impl SigningKey {
-    /// The minimum length of a key in bytes: 128 bits.
-    pub const MIN: usize = 16;
-
-    /// Creates a key.
-    ///
-    /// # Errors
-    /// [`ValidationError`] if it is shorter than [`MIN`](Self::MIN).
-    pub fn new(key: &[u8]) -> Result<Self, ValidationError> {
-        if key.len() < Self::MIN {
-            return Err(ValidationError::invalid_format(
-                "signing_key",
-                LocalizedText::new("at least 16 random bytes", "是至少 16 个随机字节"),
-            ));
-        }
-        Ok(Self(Zeroizing::new(key.to_vec())))
-    }
-
-    /// Returns a short id that shows which key signed and reveals nothing of it.
-    fn id(&self) -> [u8; 2] {
-        let [a, b, ..] = self.mac(&[b"key id".as_slice().into()]);
-        [a, b]
-    }
-
-    /// Returns the MAC over these parts. Each part is preceded by its length, so different lists never look the
-    /// same.
-    fn mac(&self, parts: &[Box<[u8]>]) -> [u8; 32] {
-        let mut mac = self.keyed();
-        for part in parts {
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
-    }
-
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    fn keyed(&self) -> Hmac<Sha256> {
-        Hmac::new_from_slice(&self.0).expect("HMAC takes keys of any length")
-    }
-}
-
-impl fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(***)")
-    }
-}
-
 const NONCE_BYTES: usize = 16;
 
 const VERSION: u8 = 1;
@@ -268,16 +238,6 @@ const MAC_BYTES: usize = 32;
 
 /// How long after expiry a callback is still accepted, because clocks of servers differ.
 const LEEWAY: Duration = Duration::from_secs(30);
-
-/// Why a callback is rejected, for the log only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RejectReason {
-    Absent,
-    NotOurs,
-    UnknownKey,
-    WrongMac,
-    Expired,
-}
 
 /// The content of the state, after its MAC was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,8 +310,8 @@ mod tests {
     /// The reasons that the log shows.
     #[test]
     fn each_defect_has_its_own_reason() {
-        let key = SigningKey::new(b"sixteen bytes at least").unwrap();
-        let another = SigningKey::new(b"another sixteen or more").unwrap();
+        let key = SigningKey::new(&[1; 32]).unwrap();
+        let another = SigningKey::new(&[2; 32]).unwrap();
         let context = |text: &str| [Box::from(text.as_bytes())];
         let expires = UnixMillis::new(1_000_000);
         let reserved = SignedState::new(expires, [7; NONCE_BYTES]).sign(&key, &context("session")).unwrap();

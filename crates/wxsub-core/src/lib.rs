@@ -1,7 +1,8 @@
 //! Keeps a Weixin access token fresh and sends one-time subscription messages with it, over any HTTP transport.
 //!
-//! This crate does no I/O of its own. An adapter crate (`wxsub-reqwest`, `wxsub-hyper`) makes the HTTP calls and
-//! re-exports everything here, so an application depends on that crate alone.
+//! This crate opens no connections. An adapter crate (`wxsub-reqwest`, `wxsub-hyper`) makes the HTTP calls and
+//! re-exports everything here, so an application depends on that crate alone. It reads one file, when it is told to:
+//! [`SigningKey::from_file`](consent::SigningKey::from_file).
 //!
 //! [`Client`] sends messages.
 //!
@@ -43,8 +44,8 @@ pub use wxsub_proto as proto;
 pub mod application {
     pub use crate::clock::{Clock, SystemClock, UnixMillis};
     pub use crate::consent::{
-        InMemoryNonceStore, Nonce, NonceStore, NonceStoreError, SigningKey, VerificationError,
-        VerifiedConsent,
+        InMemoryNonceStore, KeyFileError, Nonce, NonceStore, NonceStoreError, RejectReason, SigningKey,
+        VerificationError, VerifiedConsent,
     };
     pub use crate::proto::codec::RawResponse;
     pub use crate::proto::consent::ConsentUrl;

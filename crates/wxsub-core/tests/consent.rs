@@ -14,15 +14,20 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use wxsub_core::ConsentVerifier;
 use wxsub_core::consent::{
-    InMemoryNonceStore, Nonce, NonceStore, SigningKey, VerificationError, VerifiedConsent,
+    InMemoryNonceStore, Nonce, NonceStore, RejectReason, SigningKey, VerificationError, VerifiedConsent,
 };
 use wxsub_core::proto::{ConsentAction, ConsentCallback, ConsentRequest, Scene};
 use wxsub_core::testing::ManualClock;
 
-const KEY: &[u8] = b"sixteen bytes at least";
+const KEY: &[u8] = &[1; 32];
+const OTHER_KEY: &[u8] = &[2; 32];
 
 fn verifier_of(app: &str, key: &[u8], clock: &Arc<ManualClock>) -> ConsentVerifier {
     ConsentVerifier::new(app.parse().unwrap(), SigningKey::new(key).unwrap()).clock(clock.clone())
+}
+
+fn reason(verifier: &ConsentVerifier, callback: &ConsentCallback, session: &str) -> Option<RejectReason> {
+    verifier.verify(callback, session).err().map(VerificationError::reason)
 }
 
 fn first_use(nonces: &InMemoryNonceStore, nonce: &Nonce) -> bool {
@@ -76,7 +81,7 @@ fn declined_callback_must_be_genuine() {
         verifier.verify(&cancel(request.reserved.clone()), "session"),
         Ok(VerifiedConsent::Declined { .. })
     ));
-    assert_eq!(verifier.verify(&cancel(None), "session"), Err(VerificationError));
+    assert_eq!(reason(&verifier, &cancel(None), "session"), Some(RejectReason::Absent));
 }
 
 #[test]
@@ -109,14 +114,14 @@ fn any_difference_is_rejected() {
         with("T", 7, Some(&format!("{text}00"))),
         with("T", 7, Some(&text.to_uppercase())),
     ] {
-        assert_eq!(verifier.verify(&callback, "session"), Err(VerificationError), "{callback:?}");
+        assert!(verifier.verify(&callback, "session").is_err(), "{callback:?}");
     }
-    assert_eq!(verifier.verify(&genuine, "another"), Err(VerificationError));
-    assert_eq!(verifier.verify(&genuine, ""), Err(VerificationError));
-    assert_eq!(verifier_of("wx2", KEY, &clock).verify(&genuine, "session"), Err(VerificationError));
+    assert_eq!(reason(&verifier, &genuine, "another"), Some(RejectReason::WrongMac));
+    assert_eq!(reason(&verifier, &genuine, ""), Some(RejectReason::WrongMac));
+    assert_eq!(reason(&verifier_of("wx2", KEY, &clock), &genuine, "session"), Some(RejectReason::WrongMac));
     assert_eq!(
-        verifier_of("wx1", b"another key of sixteen", &clock).verify(&genuine, "session"),
-        Err(VerificationError)
+        reason(&verifier_of("wx1", OTHER_KEY, &clock), &genuine, "session"),
+        Some(RejectReason::UnknownKey)
     );
     assert!(verifier.verify(&genuine, "session").is_ok());
 }
@@ -130,11 +135,7 @@ fn change_of_any_digit_is_rejected() {
         let mut forged = text.clone().into_bytes();
         forged[index] = if forged[index] == b'0' { b'1' } else { b'0' };
         let forged = request.clone().reserved(String::from_utf8(forged).unwrap()).unwrap();
-        assert_eq!(
-            verifier.verify(&callback_to(&forged), "session"),
-            Err(VerificationError),
-            "digit {index}"
-        );
+        assert!(verifier.verify(&callback_to(&forged), "session").is_err(), "digit {index}");
     }
 }
 
@@ -147,7 +148,7 @@ fn state_expires() {
     clock.advance(Duration::from_secs(60 + 29));
     let nonce = verifier.verify(&callback, "session").unwrap().nonce();
     clock.advance(Duration::from_secs(1));
-    assert_eq!(verifier.verify(&callback, "session"), Err(VerificationError));
+    assert_eq!(reason(&verifier, &callback, "session"), Some(RejectReason::Expired));
     assert!(!first_use(&InMemoryNonceStore::with_clock(clock), &nonce), "an expired nonce is no first use");
 }
 
@@ -163,14 +164,29 @@ fn nonce_is_kept_until_expiry() {
     assert!(verifier.verify(&callback, "session").is_ok() && !first_use(&nonces, &nonce));
 }
 
+/// Each pair of neighbours in this list runs side by side during a rolling deploy.
 #[test]
-fn previous_key_verifies_after_rotation() {
-    let (clock, verifier) = bench();
-    let callback = callback_to(&issue(&verifier));
-    let rotated = verifier_of("wx1", b"the next key, as long", &clock);
-    assert_eq!(rotated.verify(&callback, "session"), Err(VerificationError));
-    assert!(rotated.with_previous_key(SigningKey::new(KEY).unwrap()).verify(&callback, "session").is_ok());
-    assert!(SigningKey::new(b"too short").is_err());
+fn rotation_in_three_steps_rejects_no_callback() {
+    let (clock, _) = bench();
+    let with = |key, previous: Option<&[u8]>| {
+        let verifier = verifier_of("wx1", key, &clock);
+        match previous {
+            Some(previous) => verifier.with_previous_key(SigningKey::new(previous).unwrap()),
+            None => verifier,
+        }
+    };
+    let steps =
+        [with(KEY, None), with(KEY, Some(OTHER_KEY)), with(OTHER_KEY, Some(KEY)), with(OTHER_KEY, None)];
+    for (before, after) in [(0, 1), (1, 2)] {
+        for (issuer, verifier) in [(before, after), (after, before)] {
+            let callback = callback_to(&issue(&steps[issuer]));
+            assert_eq!(reason(&steps[verifier], &callback, "session"), None, "{issuer}, {verifier}");
+        }
+    }
+    let of_the_old_key = callback_to(&issue(&steps[1]));
+    assert_eq!(reason(&steps[3], &of_the_old_key, "session"), Some(RejectReason::UnknownKey));
+    clock.advance(Duration::from_secs(630));
+    assert_eq!(reason(&steps[2], &of_the_old_key, "session"), Some(RejectReason::Expired));
 }
 
 #[test]
@@ -185,4 +201,46 @@ fn one_of_a_thousand_replays_is_accepted() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
     });
     assert_eq!(wins, 1);
+}
+
+#[test]
+fn signing_key_has_at_least_32_bytes() {
+    let error = SigningKey::new(&[7; 31]).unwrap_err();
+    assert_eq!(error.to_string(), "signing_key: must be 32 to 4096 random bytes");
+    assert!(SigningKey::new(&[7; 32]).is_ok());
+}
+
+#[test]
+fn key_file_has_the_key_and_one_newline() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("consent.key");
+    let read = |content: &[u8]| {
+        std::fs::write(&path, content).unwrap();
+        SigningKey::from_file(&path)
+    };
+    let (clock, verifier) = bench();
+    let callback = callback_to(&issue(&verifier));
+    let accepts = |key: SigningKey| {
+        let verifier = ConsentVerifier::new("wx1".parse().unwrap(), key).clock(clock.clone());
+        reason(&verifier, &callback, "session").is_none()
+    };
+    for (content, same) in
+        [(KEY.to_vec(), true), ([KEY, b"\n"].concat(), true), ([KEY, b"\n\n"].concat(), false)]
+    {
+        assert_eq!(accepts(read(&content).unwrap()), same, "{content:?}");
+    }
+    for (length, newline, fits) in
+        [(31, "\n", false), (32, "\n", true), (4096, "\n", true), (4097, "", false), (9000, "\n", false)]
+    {
+        let content = ["x".repeat(length), newline.to_owned()].concat();
+        assert_eq!(read(content.as_bytes()).is_ok(), fits, "{length}");
+    }
+    let error = read(b"PLANTED").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("{}: must have 32 to 4096 bytes; make one with `wxsub consent key`", path.display())
+    );
+    assert!(!format!("{error:?} {:?}", error.localized()).contains("PLANTED"));
+    let error = SigningKey::from_file(folder.path().join("none")).unwrap_err();
+    assert!(error.to_string().contains("none cannot be read: "), "{error}");
 }

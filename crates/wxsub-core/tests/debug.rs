@@ -28,7 +28,10 @@ fn debug_and_display_identify_values_without_secrets() {
         (format!("{:?}", CurrentToken::new(None, ClockReading::default())), "CurrentToken(None)"),
         (format!("{cache:?}"), "TokenCacheBuilder("),
         (format!("{:?}", cache.build().unwrap()), "TokenCache("),
-        (format!("{:?}", SigningKey::new(b"PLANTED, and a few bytes more").unwrap()), "SigningKey(***)"),
+        (
+            format!("{:?}", SigningKey::new(b"PLANTED, and as many bytes as a key has").unwrap()),
+            "SigningKey(***)",
+        ),
         (format!("{:?}", InMemoryNonceStore::new()), "InMemoryNonceStore"),
         (format!("{:?}", MemoryStore::new()), "MemoryStore(0 apps)"),
         (format!("{:?}", Generation::new(7)), "Generation(7)"),

@@ -270,7 +270,8 @@ impl Outbox {
         self.inner.writer.failure()
     }
 
-    /// The messages that this process finds final from now on, in their order.
+    /// The messages that this process finds final from now on, in their order. Those that became final earlier are in the
+    /// [ledger](Self::ledger): read them after this call, so that none is missed.
     #[must_use]
     pub fn outcomes(&self) -> Outcomes {
         self.inner.finals.subscribe()

@@ -1,9 +1,7 @@
 //! `wxsub consent`: the consent URL, its callback, and the key that signs requests.
 
-use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::builder::NonEmptyStringValueParser;
@@ -267,24 +265,11 @@ impl NewKey {
     }
 }
 
-/// Length of a key file, in bytes.
-const KEY_BYTES: RangeInclusive<usize> = 32..=4096;
-
-/// The bytes of the file, without one newline at the end.
+/// Reads the signing key of a flag.
 pub(super) fn read_signing_key(flag: &str, path: &Path) -> Result<SigningKey, CliError> {
-    let failed = |what: &dyn Display| CliError::new(ExitStatus::Usage, format_args!("{flag}: {what}"));
-    // With the newline.
-    let max = *KEY_BYTES.end() as u64 + 1;
-    let bytes = Input::read(path, max).map_err(|error| failed(&error))?;
-    let key = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    if !KEY_BYTES.contains(&key.len()) {
-        let (path, min, max) = (path.display(), KEY_BYTES.start(), KEY_BYTES.end());
-        return Err(failed(&localized!(
-            "{path}: must have {min} to {max} bytes; make one with `wxsub consent key`",
-            "{path}: 必须是 {min} 到 {max} 字节；请用 `wxsub consent key` 生成"
-        )));
-    }
-    SigningKey::new(key).map_err(|error| failed(&shown(&error.localized())))
+    SigningKey::from_file(path).map_err(|error| {
+        CliError::new(ExitStatus::Usage, format_args!("{flag}: {}", shown(&error.localized())))
+    })
 }
 
 /// Writes one line to a new file that only its owner can read.

@@ -389,7 +389,16 @@ fn signed_callback_is_verified_and_recorded_once() {
         let callback = ["--callback", &callback(action), "--session", session, "--signing-key-file", &key];
         setup.command(["grant", "record", "--json"]).args(callback).run()
     };
-    said(&record("confirm", "session-2"), 2, &["callback rejected: "]);
+    said(&record("confirm", "session-2"), 2, &["callback rejected: its request was for another session"]);
+    let other = setup.path("other.key");
+    std::fs::write(&other, "an old key, which is long enough to be one\n").unwrap();
+    let with_keys = |key: &str, more: &[&str]| {
+        let callback =
+            ["--callback", &callback("cancel"), "--session", "session-1", "--signing-key-file", key];
+        setup.command(["grant", "record"]).args(callback).args(more).run()
+    };
+    said(&with_keys(&other, &[]), 2, &["callback rejected: its request was signed with another key"]);
+    said(&with_keys(&other, &["--previous-key-file", &key]), 3, &["the user cancelled"]);
     said(&record("cancel", "session-1"), 3, &["the user cancelled; nothing was recorded"]);
     assert!(!Path::new(&setup.path("ledger.db")).exists());
     let first = record("confirm", "session-1").json().remove(0);

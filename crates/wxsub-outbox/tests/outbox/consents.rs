@@ -12,7 +12,7 @@ use super::harness::Harness;
 
 /// A callback that this user's consent led to, verified.
 fn verified(harness: &Harness, action: &str) -> VerifiedConsent {
-    let key = SigningKey::new(b"at least sixteen random bytes").unwrap();
+    let key = SigningKey::new(&[7; 32]).unwrap();
     let verifier = ConsentVerifier::new("wx1".parse().unwrap(), key).clock(harness.clock.clone());
     let request = verifier.issue("T".parse().unwrap(), Scene::new(7).unwrap(), "session").unwrap();
     let reserved = request.reserved.unwrap();

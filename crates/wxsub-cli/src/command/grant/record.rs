@@ -6,11 +6,11 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 use wxsub_core::ConsentVerifier;
-use wxsub_core::consent::{Nonce, VerifiedConsent};
+use wxsub_core::consent::{Nonce, RejectReason, VerifiedConsent};
 use wxsub_outbox::grant::{Consent, Subject};
 use wxsub_outbox::id::{GrantId, IdGenerator};
 use wxsub_outbox::ledger::{Applied, Change, NewConsent};
-use wxsub_proto::{AppId, Grant, OpenId, Scene, TemplateId};
+use wxsub_proto::{AppId, Grant, LocalizedText, OpenId, Scene, TemplateId};
 
 use super::super::consent::{parse_callback, read_signing_key, rejected};
 use super::nonce::nonce_of;
@@ -48,7 +48,7 @@ pub(super) struct Record {
     /// File with the signing key of the request
     #[arg(long, value_name = "FILE", requires = "callback")]
     signing_key_file: Option<PathBuf>,
-    /// File with the signing key before that, during a rotation
+    /// File with another signing key to accept, during a rotation: first the next key, then the previous one
     #[arg(long, value_name = "FILE", requires = "callback")]
     previous_key_file: Option<PathBuf>,
     /// Print the result as one JSON object
@@ -104,7 +104,7 @@ impl Record {
             verifier = verifier.with_previous_key(read_signing_key("--previous-key-file", previous)?);
         }
         let callback = parse_callback(callback)?;
-        match verifier.verify(&callback, session).map_err(|error| rejected(&error.localized()))? {
+        match verifier.verify(&callback, session).map_err(|error| rejected(&explain(error.reason())))? {
             VerifiedConsent::Granted { grant, nonce } => Ok(Some((grant, Some(nonce)))),
             VerifiedConsent::Declined { .. } => Ok(None),
         }
@@ -120,4 +120,32 @@ impl Record {
         let nonce = self.key.as_ref().map(|key| nonce_of(appid.as_str(), &format!("key:{key}")));
         Ok((grant, nonce))
     }
+}
+
+/// Why a callback is rejected and what to do, for the operator.
+fn explain(reason: RejectReason) -> LocalizedText<String> {
+    let (en, zh) = match reason {
+        RejectReason::Absent => (
+            "it has no reserved value; make the request with `wxsub consent url --session`",
+            "其中没有 reserved；请用 `wxsub consent url --session` 生成授权请求",
+        ),
+        RejectReason::UnknownKey => (
+            "its request was signed with another key; give that key with --signing-key-file, or during a rotation with \
+             --previous-key-file",
+            "授权请求是用另一个密钥签名的；请用 --signing-key-file 指定该密钥，更换密钥期间用 --previous-key-file 指定",
+        ),
+        RejectReason::WrongMac => (
+            "its request was for another session, app, template or scene, or it is forged; check --session and the AppID",
+            "授权请求属于另一个会话、应用、模板或 scene，或回调是伪造的；请检查 --session 和 AppID",
+        ),
+        RejectReason::Expired => (
+            "its request has expired after 10 minutes; ask the user again",
+            "授权请求已超过 10 分钟有效期；请让用户重新授权",
+        ),
+        _ => (
+            "its reserved value is not one that wxsub signed; record the callback as it came",
+            "其中的 reserved 不是 wxsub 签名的值；请原样传入收到的回调",
+        ),
+    };
+    LocalizedText::new(en.to_owned(), zh.to_owned())
 }

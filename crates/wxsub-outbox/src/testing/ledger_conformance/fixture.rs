@@ -76,7 +76,7 @@ impl Fixture {
 
     /// The nonce of a callback that is genuine.
     pub(super) fn nonce(&self) -> Nonce {
-        let key = SigningKey::new(b"at least sixteen random bytes").unwrap();
+        let key = SigningKey::new(&[7; 32]).unwrap();
         let verifier = ConsentVerifier::new(self.appid.clone(), key).clock(self.clock.clone());
         let request = verifier.issue("T".parse().unwrap(), Scene::new(7).unwrap(), "session").unwrap();
         let reserved = request.reserved.unwrap();
