@@ -392,13 +392,13 @@ fn signed_callback_is_verified_and_recorded_once() {
     said(&record("confirm", "session-2"), 2, &["callback rejected: its request was for another session"]);
     let other = setup.path("other.key");
     std::fs::write(&other, "an old key, which is long enough to be one\n").unwrap();
-    let with_keys = |key: &str, more: &[&str]| {
-        let callback =
-            ["--callback", &callback("cancel"), "--session", "session-1", "--signing-key-file", key];
-        setup.command(["grant", "record"]).args(callback).args(more).run()
+    let with_other_key = || {
+        let callback = callback("cancel");
+        let callback = ["--callback", &callback, "--session", "session-1", "--signing-key-file", &other];
+        setup.command(["grant", "record"]).args(callback)
     };
-    said(&with_keys(&other, &[]), 2, &["callback rejected: its request was signed with another key"]);
-    said(&with_keys(&other, &["--previous-key-file", &key]), 3, &["the user cancelled"]);
+    said(&with_other_key().run(), 2, &["callback rejected: its request was signed with another key"]);
+    said(&with_other_key().args(["--previous-key-file", &key]).run(), 3, &["the user cancelled"]);
     said(&record("cancel", "session-1"), 3, &["the user cancelled; nothing was recorded"]);
     assert!(!Path::new(&setup.path("ledger.db")).exists());
     let first = record("confirm", "session-1").json().remove(0);
