@@ -1,7 +1,7 @@
 //! Keeps a Weixin access token fresh and sends one-time subscription messages with it, over any HTTP transport.
 //!
 //! This crate opens no connections. An adapter crate (`wxsub-reqwest`, `wxsub-hyper`) makes the HTTP calls and
-//! re-exports everything here, so an application depends on that crate alone. It reads one file, when it is told to:
+//! re-exports everything here, so an application depends on that crate alone. It reads one file, on request:
 //! [`SigningKey::from_file`](consent::SigningKey::from_file).
 //!
 //! [`Client`] sends messages.
