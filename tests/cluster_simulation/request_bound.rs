@@ -49,9 +49,7 @@ impl RequestBound {
             .sum::<u64>();
         for plan in &fault_plan.servers {
             requests += plan.node_faults.iter().map(|(_, fault)| requests_caused_by(*fault)).sum::<u64>();
-            // After a report, Weixin may return the same stable token. Then this server has its own time for the renewal, and may
-            // also ask a moment too early.
-            requests += per_renewal * count(&plan.reports);
+            requests += count(&plan.reports);
             if !plan.faults.is_empty() {
                 requests += PROMPT_RETRIES + address_refused_s(plan) / REFUSED_RETRY_S;
             }
