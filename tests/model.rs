@@ -47,6 +47,7 @@ fn servers_recover_from_faults() {
         Scenario::crashes_at_start(),
         Scenario::pauses(),
         Scenario::outage(),
+        Scenario::outage_with_a_wrong_clock(),
         Scenario::loss(),
         Scenario::unreadable(),
         Scenario::endless_leases(),
@@ -90,8 +91,8 @@ fn some_faults_need_a_report() {
     }
 }
 
-/// The rules about leases and records that a server cannot use, each dropped in turn.
-fn rules_of_the_store() -> [(&'static str, Scenario, Rules); 4] {
+/// The rules about leases, wrong clocks, and records that a server cannot use, each dropped in turn.
+fn rules_of_the_store() -> [(&'static str, Scenario, Rules); 5] {
     let all = Rules::ALL;
     [
         ("read before the lease", Scenario::unreadable(), Rules { read_before_lease: false, ..all }),
@@ -104,6 +105,11 @@ fn rules_of_the_store() -> [(&'static str, Scenario, Rules); 4] {
             "refuse another upstream",
             Scenario::other_upstreams(),
             Rules { refuse_other_upstream: false, ..all },
+        ),
+        (
+            "the later request wins",
+            Scenario::outage_with_a_wrong_clock(),
+            Rules { later_request_wins: false, ..all },
         ),
         ("replace a broken record", Scenario::broken_records(), Rules { replace_broken: false, ..all }),
     ]

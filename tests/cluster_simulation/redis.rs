@@ -151,19 +151,21 @@ impl Redis {
         (self.clock.elapsed(), self.run(app, |fields| fields.clone()))
     }
 
-    /// Stores a token if the record still has the generation `replaces` and the new one is higher. Returns whether it did, the
-    /// time, and all fields.
+    /// Stores a token if the record still has the generation `replaces` and the new one is higher. The token had its age at the
+    /// Redis time `sent_at`. Returns whether it was stored, the time, and all fields.
     pub(super) fn compare_and_set(
         &self,
         app: &AppId,
         replaces: Generation,
         token: TokenFields,
+        sent_at: Duration,
     ) -> (bool, Duration, Fields) {
         let (now, generation) = (self.clock.elapsed(), token.generation);
         let (stored, fields) = self.update(app, |fields| {
             let is_newer = fields.generation() == replaces && generation > replaces;
             if is_newer {
-                fields.token = Some(TokenFields { stored_at: now, ..token });
+                fields.token =
+                    Some(TokenFields { stored_at: now, age: token.age + (now - sent_at), ..token });
                 fields.broken = None;
                 fields.in_doubt_since = None;
             }

@@ -189,7 +189,8 @@ impl TokenStore for StoreLink {
         let stored_at = Duration::ZERO;
         let token = TokenFields { token, generation, requested_at, age, stored_at, lifetime, upstream };
         let app = app.clone();
-        let put = move |redis: &Redis| redis.compare_and_set(&app, replaces, token);
+        let sent_at = self.redis.clock.elapsed();
+        let put = move |redis: &Redis| redis.compare_and_set(&app, replaces, token, sent_at);
         let (stored, now, fields) = self.execute(Operation::Write, put).await?;
         Ok(if stored { CasOutcome::Stored } else { CasOutcome::Conflict(self.to_record(now, fields)) })
     }

@@ -22,7 +22,7 @@ impl State {
             server.attempt = Attempt { stage: Stage::Load, ..attempt };
             server.holds_lease = true;
         } else {
-            let outcome = self.adopt(&attempt, rules, false).unwrap_or(Outcome::LeaseHeldByPeer);
+            let outcome = self.adopt(at, &attempt, rules, false).unwrap_or(Outcome::LeaseHeldByPeer);
             let now = self.now();
             self.servers[at].on_finished(outcome, now, rules);
         }
@@ -63,17 +63,21 @@ impl State {
         server.due = true;
     }
 
-    fn adopt(&self, attempt: &Attempt, rules: &Rules, lost_race: bool) -> Option<Outcome> {
+    fn adopt(&self, at: usize, attempt: &Attempt, rules: &Rules, lost_race: bool) -> Option<Outcome> {
         let token = self.store.token;
+        let server = &self.servers[at];
+        let is_older = rules.later_request_wins
+            && server.unleased_since.is_some()
+            && server.held.requested_at > token.requested_at;
         let is_skipped = rules.skip_rejected && token.id == attempt.rejected;
-        let is_newer = token.generation > attempt.known && !is_skipped && !self.store.is_broken;
+        let is_newer = token.generation > attempt.known && !is_skipped && !is_older && !self.store.is_broken;
         is_newer.then_some(Outcome::Adopted { token, in_doubt: self.store.in_doubt, lost_race })
     }
 
     pub(crate) fn load(&mut self, at: usize, rules: &Rules) {
         let attempt = self.servers[at].attempt;
         let (record, requested_at) = (self.store.token.generation, self.now());
-        self.servers[at].attempt = match self.adopt(&attempt, rules, false).filter(|_| rules.load_first) {
+        self.servers[at].attempt = match self.adopt(at, &attempt, rules, false).filter(|_| rules.load_first) {
             Some(outcome) => attempt.ends(outcome, false),
             None => Attempt { stage: Stage::Mark, record, requested_at, ..attempt },
         };
@@ -104,8 +108,8 @@ impl State {
         let mut attempt = self.servers[at].attempt;
         let next = attempt.known.max(attempt.record) + 1;
         let generation = match rules.generations {
-            Generations::Times => next.max(attempt.requested_at),
-            Generations::Counted => next,
+            Generations::Times if !self.servers[at].is_behind => next.max(attempt.requested_at),
+            Generations::Times | Generations::Counted => next,
         };
         let token = Token { id, generation, requested_at: attempt.requested_at };
         let (stored, unstored) = match attempt.without_lease {
@@ -116,8 +120,17 @@ impl State {
             false => (Outcome::Issued(token), Outcome::Issued(token)),
         };
         let found = self.store.token;
+        let found_is_later =
+            rules.later_request_wins && !self.store.is_broken && found.requested_at > attempt.requested_at;
         let outcome = if self.store.unavailable {
             Some(unstored)
+        } else if found_is_later && self.store_accepts(&attempt, next, rules) {
+            let token = Token { generation: next, ..found };
+            self.store.token = token;
+            if rules.store_clears_marker {
+                self.clear_marker();
+            }
+            Some(Outcome::Adopted { token, in_doubt: false, lost_race: rules.second_fetch })
         } else if self.store_accepts(&attempt, generation, rules) {
             self.store.token = token;
             self.store.is_broken = false;
@@ -132,7 +145,7 @@ impl State {
         } else {
             attempt.record = found.generation;
             let last = (store_attempts + 1 == MAX_STORE_ATTEMPTS).then_some(unstored);
-            self.adopt(&attempt, rules, rules.second_fetch).or(last)
+            self.adopt(at, &attempt, rules, rules.second_fetch).or(last)
         };
         self.servers[at].attempt = match outcome {
             Some(outcome) => attempt.ends(outcome, false),

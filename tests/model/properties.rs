@@ -22,6 +22,9 @@ pub(crate) fn check_step(
     if !loses_data && after.store.token.generation < before.store.token.generation {
         return Some("an older generation replaces a newer one in the store");
     }
+    if !loses_data && after.store.token.requested_at < before.store.token.requested_at {
+        return Some("an older token replaces a newer one in the store");
+    }
     let (held, holds) = (before.servers[at].held, after.servers[at].held);
     if holds.id != 0 && holds.generation < held.generation {
         return Some("a server goes back to an older generation");

@@ -131,8 +131,15 @@ impl Server {
 impl State {
     /// A server reads the store, and publishes its token if that is newer.
     pub(crate) fn poll_store(&mut self, at: usize, rules: &Rules) {
+        self.servers[at].must_look = false;
+        if let Some(token) = self.raised_token(at).filter(|_| rules.later_request_wins) {
+            self.store.token = token;
+            if rules.store_clears_marker {
+                self.clear_marker();
+            }
+            return self.servers[at].on_loaded(token, false, rules);
+        }
         let server = &mut self.servers[at];
-        server.must_look = false;
         if server.held.id == 0 || server.held.generation <= self.store.token.generation {
             if self.store.is_broken {
                 server.due |= rules.replace_broken && server.attempt == Attempt::default();
@@ -148,5 +155,20 @@ impl State {
                 self.clear_marker();
             }
         }
+    }
+
+    /// Of the token of this server and the stored one, the one that was requested later, if it has the lower generation. It gets
+    /// the next higher one. A token that the store knew is never newer than the stored one.
+    fn raised_token(&self, at: usize) -> Option<Token> {
+        let (Server { held, unleased_since, .. }, stored) = (self.servers[at], self.store.token);
+        if held.id == 0 || stored.id == 0 || held.id == stored.id || self.store.is_broken {
+            return None;
+        }
+        let is_ahead = held.generation > stored.generation;
+        if is_ahead && stored.requested_at > held.requested_at {
+            return Some(Token { generation: held.generation + 1, ..stored });
+        }
+        let is_later = unleased_since.is_some() && held.requested_at > stored.requested_at;
+        (is_later && !is_ahead).then_some(Token { generation: stored.generation + 1, ..held })
     }
 }

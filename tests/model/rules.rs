@@ -34,6 +34,8 @@ pub(crate) struct Rules {
     pub(crate) publish: bool,
     /// A server that fetched without lease and finds another token in the store fetches once more under the lease.
     pub(crate) refetch_after_unleased: bool,
+    /// Of two tokens, the one that was requested later is newer, whatever their generations are.
+    pub(crate) later_request_wins: bool,
     /// A server remembers the end of a call with unknown effect. Only a token requested later confirms which token is valid.
     pub(crate) remember_unconfirmed_calls: bool,
     /// A token that could not be stored counts as fetched without lease.
@@ -88,6 +90,7 @@ impl Rules {
         skip_rejected: true,
         publish: true,
         refetch_after_unleased: true,
+        later_request_wins: true,
         remember_unconfirmed_calls: true,
         unstored_is_unleased: true,
         compare_with_start: true,

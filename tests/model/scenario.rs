@@ -99,6 +99,13 @@ impl Scenario {
         Self::warm("store outage; rejections", (2, 1), faults)
     }
 
+    pub(crate) fn outage_with_a_wrong_clock() -> Self {
+        let mut scenario =
+            Self { name: "store outage; rejections; a clock that is behind", ..Self::outage() };
+        scenario.start.servers[0].is_behind = true;
+        scenario
+    }
+
     pub(crate) fn loss() -> Self {
         let faults = FaultSet { losses: true, ..FaultSet::default() };
         Self::warm("the store loses its data", (3, 1), faults)

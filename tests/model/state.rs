@@ -100,6 +100,8 @@ pub(crate) struct Server {
     pub(crate) owns_marker: bool,
     /// It cannot read the record.
     pub(crate) is_blind: bool,
+    /// Its clock is behind, so its generations are no times. They only count.
+    pub(crate) is_behind: bool,
     /// It has another upstream. Its own tokens are not modelled.
     pub(crate) is_foreign: bool,
     /// It has yet to read the record: a change was announced, or a change may have been missed.

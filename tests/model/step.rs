@@ -276,7 +276,8 @@ impl State {
     fn restart(&mut self, at: usize) {
         self.orphaned_requests += u8::from(self.servers[at].attempt.stage == Stage::Wait);
         self.abandon_lease(at);
-        self.servers[at] = Server { due: true, must_look: true, ..Server::default() };
+        let is_behind = self.servers[at].is_behind;
+        self.servers[at] = Server { due: true, must_look: true, is_behind, ..Server::default() };
     }
 
     /// Announces a change to all servers. A read that would change nothing happens at once.

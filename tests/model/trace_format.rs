@@ -33,6 +33,11 @@ fn describe_step(before: &State, step: Step, after: &State) -> String {
         Act::GiveUp => format!("{server} runs into its timeout"),
         Act::End if is.held.id == 0 => format!("{server} ends its attempt, and holds no token"),
         Act::End => format!("{server} ends its attempt, and holds {}", name(is.held)),
+        Act::Poll | Act::Counted(Counted::SpareLook)
+            if before.store.token != after.store.token && before.store.token.id == after.store.token.id =>
+        {
+            format!("{server} reads the store, finds a later request there, and makes it {}", name(is.held))
+        }
         Act::Poll | Act::Counted(Counted::SpareLook) if before.store.token != after.store.token => {
             format!("{server} reads the store, and publishes {}", name(is.held))
         }

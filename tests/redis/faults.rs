@@ -5,7 +5,7 @@ use std::time::Duration;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{CasOutcome, StoreError, TokenStore};
+use wxsub_core::store::{CasOutcome, StoreError, StoreErrorKind, TokenStore};
 use wxsub_core::token::Generation;
 use wxsub_redis::{RedisStore, RedisStoreBuilder};
 
@@ -89,6 +89,25 @@ async fn suspended_redis_times_out_and_store_recovers() {
     assert!(text.contains("timed out"), "{text}");
     redis.signal("-CONT");
     store.load(&app()).await.unwrap();
+}
+
+/// Redis carries out a write long after it was sent. Its sender has given up.
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn late_write_makes_token_no_younger() {
+    let redis = Redis::start();
+    let (store, app) = (redis.store(), app());
+    store.load(&app).await.unwrap();
+    redis.signal("-STOP");
+    let now = SystemClock::new().now().wall;
+    let write = store.compare_and_set(&app, Generation::default(), token("A", 5, now));
+    assert_eq!(in_time(write).await.unwrap_err().kind(), StoreErrorKind::Unreachable);
+    redis.signal("-CONT");
+    wait_for("the late write", async || redis.ask("EXISTS wxsub:{wx1}:record").starts_with(":1")).await;
+    let age = redis.ask("HGET wxsub:{wx1}:record age_ms");
+    let age: u64 = age.lines().nth(1).unwrap().parse().unwrap();
+    // The sender waited 1500 ms.
+    assert!(age >= 1_400, "{age} ms");
 }
 
 #[tokio::test]

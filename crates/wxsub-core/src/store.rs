@@ -255,6 +255,11 @@ impl StoredToken {
         Self { upstream, ..self }
     }
 
+    /// Returns the token with the next generation after this one.
+    pub(crate) fn raised_above(&self, generation: Generation) -> Self {
+        Self { generation: generation.next(UnixMillis::default()), ..self.clone() }
+    }
+
     /// Returns the token with checked times: its lifetime is at most two hours, and a token requested in the future
     /// has an [unknown age](CachedToken::has_known_age).
     pub fn to_cached(&self, now: ClockReading) -> CachedToken {

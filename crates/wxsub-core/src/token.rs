@@ -3,6 +3,7 @@
 mod attempt_limit;
 mod cache;
 mod cached_token;
+mod certainty;
 mod error;
 mod event;
 mod force_refresh_log;

@@ -1,7 +1,7 @@
 //! The builder of a [`RedisStore`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
@@ -138,7 +138,7 @@ impl RedisStoreBuilder {
         let watcher = Arc::new(ChangeWatcher::new(Arc::clone(&clock)));
         let target = Arc::new(move || self.target(&hosts));
         let connection = RedisConnection::new(target, keys.clone(), Arc::clone(&watcher));
-        Ok(RedisStore { connection, keys, encryption, clock, watcher })
+        Ok(RedisStore { connection, keys, encryption, clock, watcher, redis_time: Mutex::default() })
     }
 
     /// What to connect to, with the password of now.

@@ -1,11 +1,11 @@
 //! [`TokenStore`] on Redis. Every read or change is one script, so it is atomic.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use wxsub_core::clock::{Clock, UnixMillis};
+use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis};
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{
     CasOutcome, ChangeLog, ChangeWatcher, LeaseOutcome, LoggedChanges, MAX_LEASE, StoreChange, StoreError,
@@ -31,6 +31,9 @@ const IN_DOUBT_SINCE: &str = "in_doubt_since_ms";
 /// The field that lists forced refreshes.
 const FORCED_AT: &str = "forced_at_ms";
 
+/// Largest age that is stored, in milliseconds. Lua calculates with doubles.
+const MAX_AGE_MS: i128 = 1 << 52;
+
 /// A token store in Redis, with one record per app. See the [crate](crate).
 #[derive(Debug)]
 pub struct RedisStore {
@@ -39,12 +42,26 @@ pub struct RedisStore {
     pub(crate) encryption: Option<EncryptionKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) watcher: Arc<ChangeWatcher>,
+    /// The Redis time of the last response, and when the response was here.
+    pub(crate) redis_time: Mutex<Option<(UnixMillis, MonotonicInstant)>>,
 }
 
 impl RedisStore {
     async fn fields(&self, app: &AppId) -> Result<RecordFields, StoreError> {
         let (now, fields) = self.connection.run(&LOAD.key(self.keys.record(app))).await?;
-        Ok(RecordFields { now: UnixMillis::new(now), fields })
+        Ok(RecordFields { now: self.read_redis_time(now), fields })
+    }
+
+    fn read_redis_time(&self, now: u64) -> UnixMillis {
+        let now = UnixMillis::new(now);
+        *self.redis_time.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, self.clock.now().mono));
+        now
+    }
+
+    /// The Redis time at this local time, or a little earlier. `None` before the first response.
+    fn redis_time(&self, now: MonotonicInstant) -> Option<UnixMillis> {
+        let last = *self.redis_time.lock().unwrap_or_else(PoisonError::into_inner);
+        last.map(|(redis_time, read_at)| redis_time + now.duration_since(read_at))
     }
 
     /// `started_at` is the local time before the read. A pause since then can only make the token look older.
@@ -108,15 +125,17 @@ impl TokenStore for RedisStore {
             Some(keys) => keys.seal(app, token.generation, &token.token)?.to_vec(),
             None => vec![("token", token.token.expose_secret().to_owned())],
         };
-        let started_at = self.clock.now().wall;
+        let now = self.clock.now();
+        let started_at = now.wall;
         let age = i128::from(started_at.get()) - i128::from(token.requested_at.get());
-        let age = i64::try_from(age).unwrap_or(if age < 0 { i64::MIN } else { i64::MAX });
+        let age = i64::try_from(age.clamp(-MAX_AGE_MS, MAX_AGE_MS)).unwrap_or_default();
         let mut script = COMPARE_AND_SET.key(self.keys.record(app));
         script.arg(replaces.get()).arg(token.generation.get()).arg(Generation::MAX.get());
         script.key(self.keys.change_log()).arg(app.as_str());
-        script.arg(self.keys.channel(app)).arg(&sealed);
-        script.arg("requested_at_ms").arg(token.requested_at.get());
-        script.arg("age_ms").arg(age).arg("lifetime_ms").arg(millis(token.lifetime));
+        script.arg(self.keys.channel(app)).arg(age);
+        script.arg(self.redis_time(now.mono).map_or(String::new(), |time| time.get().to_string()));
+        script.arg(&sealed).arg("requested_at_ms").arg(token.requested_at.get());
+        script.arg("lifetime_ms").arg(millis(token.lifetime));
         if let Some(upstream) = token.upstream {
             script.arg("upstream").arg(upstream.to_string());
         }
@@ -125,7 +144,7 @@ impl TokenStore for RedisStore {
         if stored {
             return Ok(CasOutcome::Stored);
         }
-        let fields = RecordFields { now: UnixMillis::new(now), fields };
+        let fields = RecordFields { now: self.read_redis_time(now), fields };
         self.parse(app, &fields, started_at).map(CasOutcome::Conflict)
     }
 

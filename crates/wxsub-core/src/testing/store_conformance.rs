@@ -42,6 +42,7 @@ pub async fn run(make: impl Fn() -> Arc<dyn TokenStore>) {
     stored_token_is_loaded(&*make()).await;
     upstream_is_that_of_the_token(&*make()).await;
     older_token_never_replaces_a_newer(&*make()).await;
+    request_times_keep_their_order(&*make()).await;
     lease_has_one_holder(&*make()).await;
     lease_that_is_too_long_is_free(&*make()).await;
     marker_stays_until_a_token_is_stored(&*make()).await;
@@ -138,6 +139,23 @@ async fn older_token_never_replaces_a_newer(store: &dyn TokenStore) {
     }
     assert!(matches!(put(store, &app, 5, token("C", 6)).await, CasOutcome::Stored));
     assert_eq!(store.load(&app).await.unwrap().generation().get(), 6);
+}
+
+/// A token that gets a higher generation keeps the time of its request. Times show which of two tokens was requested later,
+/// because generations come from the clocks of several processes.
+async fn request_times_keep_their_order(store: &dyn TokenStore) {
+    let (app, now) = (app("wx1"), SystemClock::new().now());
+    let requested = |seconds_ago: u64| now.wall.before(Duration::from_secs(seconds_ago));
+    let times = [(60, 5), (60, 9), (20, 12), (40, 14)];
+    let mut replaces = 0;
+    for (seconds_ago, generation) in times {
+        let new = StoredToken { requested_at: requested(seconds_ago), ..token("A", generation) };
+        assert!(matches!(put(store, &app, replaces, new).await, CasOutcome::Stored));
+        let stored = store.load(&app).await.unwrap().token.unwrap();
+        let age = now.wall.since(stored.requested_at).as_secs();
+        assert!(age.abs_diff(seconds_ago) <= 2, "{age} s instead of {seconds_ago} s");
+        replaces = generation;
+    }
 }
 
 async fn is_leased(store: &dyn TokenStore, app: &AppId, holder: &str, length: Duration) -> bool {

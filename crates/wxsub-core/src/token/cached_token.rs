@@ -7,6 +7,9 @@ use wxsub_proto::endpoint::token::MAX_LIFETIME;
 
 use crate::clock::{ClockReading, MAX_CLOCK_SKEW, UnixMillis};
 
+/// Largest error of the difference between two ages: two seconds for each clock, and the response time of a store.
+const MAX_AGE_ERROR: Duration = Duration::from_secs(5);
+
 /// A token with its times.
 ///
 /// Its lifetime counts from the request, on two clocks, and is at most [`MAX_LIFETIME`].
@@ -91,6 +94,17 @@ impl CachedToken {
     /// Returns when the token expires.
     pub fn expires_at(&self) -> ClockReading {
         self.expires_at
+    }
+
+    /// Returns whether this valid token was certainly requested after another one, by age. Generations do not show that:
+    /// they come from the clocks of several servers. A token of unknown age proves nothing.
+    pub(crate) fn was_requested_after(&self, other: &Self, now: ClockReading) -> bool {
+        let age = |token: &Self| token.lifetime.saturating_sub(token.remaining(now));
+        self.is_valid(now)
+            && self.has_known_age
+            && other.has_known_age
+            && !self.token.ct_eq(&other.token)
+            && age(self) + MAX_AGE_ERROR < age(other)
     }
 
     /// Returns the time until expiry on the clock that reaches it first. Zero for an expired token.

@@ -115,6 +115,9 @@ pub struct FetchRequest {
     pub mode: RefreshMode,
     /// The highest known generation. A newer stored token makes the fetch unnecessary.
     pub known: Generation,
+    /// The current token, if it was fetched without lease and the store does not know it. A stored token that was
+    /// requested earlier does not make the fetch unnecessary.
+    pub unleased: Option<Arc<CachedToken>>,
     /// Timeout of the attempt.
     pub timeout: Duration,
     /// Length of the lease. Its holder renews it while the attempt runs.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::certainty::{Certainty, InDoubt};
 use super::schedule::{self, RetryContext, UNLEASED_START_DELAY};
 use super::status::SAFE_OVERLAP;
 use super::store_health::{StoreFailure, StoreHealth};
@@ -85,25 +86,6 @@ struct Failures {
     published: Option<TokenError>,
     /// Number of failures published so far.
     seq: u64,
-}
-
-/// Whether the current token is known to work.
-#[derive(Debug, Default)]
-struct Certainty {
-    in_doubt: Option<InDoubt>,
-    /// Start of the last attempt whose response was lost.
-    last_lost: Option<MonotonicInstant>,
-    /// End of our last call with unknown effect: Weixin may have carried it out after an earlier call of a peer. Only a
-    /// token that was requested later confirms which token works.
-    unconfirmed_call_at: Option<MonotonicInstant>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct InDoubt {
-    /// Start of the first attempt since the last success whose response was lost.
-    since: ClockReading,
-    /// Whether that attempt was a peer's, known from the marker in the store.
-    is_from_peer: bool,
 }
 
 /// The reports of clients.
@@ -210,6 +192,11 @@ impl RefreshState {
                 .map(|problem| StoreProblem { error: problem.error.clone(), since: problem.since.wall }),
             invalidates_previous: self.behavior.invalidates_previous,
         }
+    }
+
+    /// Returns the current token if it was fetched without lease and the store does not know it.
+    pub(super) fn unleased(&self) -> Option<Arc<CachedToken>> {
+        self.current.clone().filter(|_| self.store.unleased_after.is_some())
     }
 
     /// Records that the refresh task panicked. It starts again after a delay.
@@ -338,6 +325,7 @@ impl RefreshState {
             attempt: number,
             mode,
             known,
+            unleased: self.unleased(),
             timeout: schedule::timeout(self.current.as_deref()),
             lease: schedule::lease(self.current.as_deref()),
             backoff_lease: schedule::backoff_lease(self.current.as_deref()),
@@ -676,25 +664,5 @@ impl Failures {
 
     fn clear(&mut self) {
         *self = Self { seq: self.seq, ..Self::default() };
-    }
-}
-
-impl Certainty {
-    /// Records an attempt whose response was lost, or whose token arrived too late.
-    fn record_lost_response(&mut self, started_at: ClockReading) {
-        self.in_doubt.get_or_insert(InDoubt { since: started_at, is_from_peer: false });
-        self.last_lost = Some(started_at.mono);
-    }
-
-    /// Returns whether this token was requested after the unconfirmed call, which proves that it works.
-    fn is_confirmed_by(&self, token: &CachedToken, now: ClockReading) -> bool {
-        self.unconfirmed_call_at.is_none_or(|ended| {
-            token.has_known_age() && now.wall.since(token.requested_at()) < now.mono.duration_since(ended)
-        })
-    }
-
-    /// Returns since when the unconfirmed call leaves the current token in doubt.
-    fn unconfirmed_since(&self, now: ClockReading) -> Option<UnixMillis> {
-        self.unconfirmed_call_at.map(|ended| now.wall.before(now.mono.duration_since(ended)))
     }
 }

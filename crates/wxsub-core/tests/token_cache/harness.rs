@@ -175,6 +175,8 @@ pub(super) enum Fault {
     Hang,
     /// Before each write, a peer stores its own token, with this lifetime.
     PeerWritesFirst(Duration),
+    /// During the next write, a peer fetches and stores a token, under the lowest generation.
+    PeerFetchesFirst,
     /// It accepts no token.
     RejectWrites,
 }
@@ -238,6 +240,17 @@ impl FaultyStore {
 
     pub(super) fn set_fault(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
+    }
+
+    /// A peer stores token PEER under this generation.
+    pub(super) async fn store_peer_token(
+        &self,
+        replaces: Generation,
+        generation: Generation,
+        requested_at: UnixMillis,
+    ) {
+        let peer_token = StoredToken::new("PEER".parse().unwrap(), generation, requested_at, seconds(7200));
+        self.store().compare_and_set(&app(), replaces, peer_token).await.unwrap();
     }
 
     /// Loses all records. The log does not show it.
@@ -310,6 +323,12 @@ impl TokenStore for FaultyStore {
                 let peer_token =
                     StoredToken::new("PEER".parse().unwrap(), next, token.requested_at, lifetime);
                 store.compare_and_set(app, replaces, peer_token).await?;
+            }
+            Fault::PeerFetchesFirst => {
+                self.set_fault(Fault::None);
+                self.clock.advance(Duration::from_secs(10));
+                let generation = Generation::new(replaces.get() + 1);
+                self.store_peer_token(replaces, generation, self.clock.now().wall).await;
             }
             Fault::BrokenRecord => self.set_fault(Fault::None),
             Fault::RejectWrites => return Ok(CasOutcome::Conflict(store.load(app).await?)),

@@ -375,6 +375,61 @@ async fn two_unleased_fetches_agree_on_a_third_token() {
     }
 }
 
+/// A cache with a clock that is ahead fetches without the store. A peer fetches later, and stores its token under a lower
+/// generation. When the store is back, the later request counts, even if no other fetch is possible.
+#[tokio::test]
+async fn later_request_of_a_peer_counts_despite_its_lower_generation() {
+    let bench = Bench::issuing_a_then(MockResponse::refuse_connection());
+    bench.store.set_fault(Fault::Unavailable);
+    let cache = bench.cache(1);
+    assert!(cache.token().await.is_err());
+    bench.advance(33).await;
+    let own = cache.token().await.unwrap().generation();
+    bench.clock.set_back(seconds(159));
+    bench.advance(60).await;
+    let now = bench.clock.now().wall;
+    bench.store.store_peer_token(Generation::default(), Generation::new(now.get()), now).await;
+    bench.store.set_fault(Fault::None);
+    bench.advance(4).await;
+    assert_eq!(served(&cache), "PEER");
+    let record = bench.record().await;
+    assert_eq!(record.token.as_ref().unwrap().token.expose_secret(), "PEER");
+    assert!(record.generation() > own);
+}
+
+/// The clock of the peer is ahead, and its earlier token is stored under a higher generation.
+#[tokio::test]
+async fn later_request_without_lease_counts_despite_its_lower_generation() {
+    let bench = Bench::issuing_a_then(MockResponse::refuse_connection());
+    bench.store.set_fault(Fault::Unavailable);
+    let (cache, start) = (bench.cache(1), bench.clock.now().wall);
+    assert!(cache.token().await.is_err());
+    bench.advance(33).await;
+    assert_eq!(text(&cache).await, "A");
+    let ahead = Generation::new((start + seconds(159)).get());
+    bench.store.store_peer_token(Generation::default(), ahead, start).await;
+    bench.store.set_fault(Fault::None);
+    bench.advance(4).await;
+    assert_eq!(served(&cache), "A");
+    let record = bench.record().await;
+    assert_eq!(record.token.as_ref().unwrap().token.expose_secret(), "A");
+    assert!(record.generation() > ahead && cache.status().in_doubt_from.is_some());
+}
+
+/// The store has lost its records, and a peer fetches while this cache tries to store its token.
+#[tokio::test]
+async fn lost_race_adopts_a_later_request_of_lower_generation() {
+    let bench = Bench::issuing(&["A", "B"]);
+    let cache = bench.cache(1);
+    let first = cache.token().await.unwrap().generation();
+    bench.store.lose_records();
+    bench.store.set_fault(Fault::PeerFetchesFirst);
+    let refreshed = cache.refresh(first, Evidence::Reported).await.unwrap();
+    assert_eq!(refreshed.token().expose_secret(), "PEER");
+    assert_eq!(bench.record().await.generation(), refreshed.generation());
+    assert!(cache.status().in_doubt_from.is_some());
+}
+
 #[tokio::test]
 async fn lost_records_are_published_again_without_a_fetch() {
     let bench = Bench::issuing(&["A"]);

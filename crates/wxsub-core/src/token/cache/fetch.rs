@@ -42,30 +42,55 @@ pub(super) struct TokenFetcher {
 }
 
 impl TokenFetcher {
-    /// Reads the record. Publishes our token if the store is behind, after data loss or an outage.
-    pub(super) async fn sync_with_store(&self, current: Option<Arc<CachedToken>>) -> Event {
+    /// Reads the record. Writes to it if the store is behind, after data loss or an outage, or if generations contradict
+    /// the times of the requests. `is_unleased`: the current token was fetched without lease and is not stored yet.
+    pub(super) async fn sync_with_store(
+        &self,
+        current: Option<Arc<CachedToken>>,
+        is_unleased: bool,
+    ) -> Event {
         let record = match self.load(STORE_TIMEOUT).await {
             Ok(record) => record,
             Err(error) => return Event::StoreReadFailed(error),
         };
-        let ahead = current.filter(|current| current.generation() > record.generation());
-        if let Some(current) = ahead.filter(|current| current.is_valid(self.clock.now())) {
-            let write = self.store.compare_and_set(&self.appid, record.generation(), self.to_store(&current));
-            return match self.with_store_timeout(write).await {
-                Ok(CasOutcome::Stored) => {
-                    Event::StorePublished { generation: current.generation(), replaced: record.generation() }
+        let now = self.clock.now();
+        let replaces = record.generation();
+        let TokenRecord { token: stored, in_doubt_since, other_endpoint, broken, .. } = record;
+        if let Some(current) = current.filter(|current| current.is_valid(now)) {
+            let is_ahead = current.generation() > replaces;
+            let is_later = |one: &CachedToken, other: &CachedToken| one.was_requested_after(other, now);
+            let raised = match &stored {
+                Some(stored) if is_ahead && is_later(&stored.to_cached(now), &current) => {
+                    Some(stored.raised_above(current.generation()))
                 }
-                // The next read shows the record.
-                Ok(CasOutcome::Conflict(_)) | Err(_) => Event::Timer,
+                Some(stored) if is_unleased && !is_ahead && is_later(&current, &stored.to_cached(now)) => {
+                    Some(self.to_store(&current).raised_above(replaces))
+                }
+                _ => None,
             };
+            if is_ahead || raised.is_some() {
+                let new = raised.clone().unwrap_or_else(|| self.to_store(&current));
+                let write = self.store.compare_and_set(&self.appid, replaces, new);
+                return match (self.with_store_timeout(write).await, raised) {
+                    (Ok(CasOutcome::Stored), Some(raised)) => {
+                        let token = Arc::new(raised.to_cached(now));
+                        Event::StoreLoaded { token, in_doubt_since: None, other_endpoint }
+                    }
+                    (Ok(CasOutcome::Stored), None) => {
+                        Event::StorePublished { generation: current.generation(), replaced: replaces }
+                    }
+                    // The next read shows the record.
+                    (Ok(CasOutcome::Conflict(_)) | Err(_), _) => Event::Timer,
+                };
+            }
         }
-        match record {
-            TokenRecord { token: Some(stored), in_doubt_since, other_endpoint, .. } => {
-                let token = Arc::new(stored.to_cached(self.clock.now()));
+        match (stored, broken) {
+            (Some(stored), _) => {
+                let token = Arc::new(stored.to_cached(now));
                 Event::StoreLoaded { token, in_doubt_since, other_endpoint }
             }
-            TokenRecord { broken: Some(error), .. } => Event::RecordBroken(error),
-            _ => Event::StoreEmpty,
+            (None, Some(error)) => Event::RecordBroken(error),
+            (None, None) => Event::StoreEmpty,
         }
     }
 
@@ -214,7 +239,9 @@ impl TokenFetcher {
         let token = record.token.as_ref()?.to_cached(now);
         let rejected =
             request.rejected.as_ref().is_some_and(|rejected| rejected.token().ct_eq(token.token()));
-        let is_newer = token.generation() > request.known && token.is_valid(now) && !rejected;
+        let is_older =
+            request.unleased.as_ref().is_some_and(|unleased| unleased.was_requested_after(&token, now));
+        let is_newer = token.generation() > request.known && token.is_valid(now) && !rejected && !is_older;
         let in_doubt_since = record.in_doubt_since;
         is_newer.then(|| FetchOutcome::Adopted { token: Arc::new(token), in_doubt_since, lost_race: false })
     }
@@ -282,7 +309,8 @@ impl TokenFetcher {
     }
 
     /// Writes the token to the store, or adopts a newer one that is there. If a fetch invalidates the previous token, an
-    /// adopted one is then in doubt, because Weixin may have issued the two in the other order.
+    /// adopted one is then in doubt, because Weixin may have issued the two in the other order. A stored token of a lower
+    /// generation that was requested later than ours is newer: it gets the generation of ours.
     async fn publish(
         &self,
         request: &FetchRequest,
@@ -290,6 +318,8 @@ impl TokenFetcher {
         fetched: &FetchedToken,
         started_at: ClockReading,
     ) -> FetchOutcome {
+        let lost_race = self.behavior.invalidates_previous;
+        let mut later: Option<StoredToken> = None;
         for _ in 0..MAX_CAS_ATTEMPTS {
             let known = request.known.max(record.generation());
             let generation = match &record.token {
@@ -302,7 +332,9 @@ impl TokenFetcher {
                 self.clear_in_doubt(started_at.wall).await;
                 return FetchOutcome::Issued(Arc::new(token));
             }
-            let write = self.store.compare_and_set(&self.appid, record.generation(), self.to_store(&token));
+            let raised = later.take().map(|later| later.raised_above(known));
+            let new = raised.clone().unwrap_or_else(|| self.to_store(&token));
+            let write = self.store.compare_and_set(&self.appid, record.generation(), new);
             match self.with_store_timeout(write).await {
                 Ok(CasOutcome::Conflict(newer)) if newer.generation() > record.generation() => {
                     match newer.of_upstream(self.own_upstream.as_ref(), self.clock.now()) {
@@ -310,7 +342,13 @@ impl TokenFetcher {
                         Err(error) => return FetchOutcome::IssuedWithoutLease(Arc::new(token), error),
                     }
                 }
-                Ok(CasOutcome::Stored) => return FetchOutcome::Issued(Arc::new(token)),
+                Ok(CasOutcome::Stored) => {
+                    let raised = raised.map(|raised| Arc::new(raised.to_cached(self.clock.now())));
+                    return match raised {
+                        Some(token) => FetchOutcome::Adopted { token, in_doubt_since: None, lost_race },
+                        None => FetchOutcome::Issued(Arc::new(token)),
+                    };
+                }
                 // The token is good even if the store failed or has lost its records.
                 Ok(CasOutcome::Conflict(_)) => {
                     return FetchOutcome::IssuedWithoutLease(Arc::new(token), not_stored());
@@ -318,9 +356,11 @@ impl TokenFetcher {
                 Err(error) => return FetchOutcome::IssuedWithoutLease(Arc::new(token), error),
             }
             if let Some(FetchOutcome::Adopted { token, in_doubt_since, .. }) = self.adopt(&record, request) {
-                let lost_race = self.behavior.invalidates_previous;
                 return FetchOutcome::Adopted { token, in_doubt_since, lost_race };
             }
+            let now = self.clock.now();
+            let is_later = |stored: &&StoredToken| stored.to_cached(now).was_requested_after(&token, now);
+            later = record.token.as_ref().filter(is_later).cloned();
         }
         let known: Generation = request.known.max(record.generation());
         let token = CachedToken::new(

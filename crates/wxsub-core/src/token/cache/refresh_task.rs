@@ -122,8 +122,10 @@ impl RefreshTask {
             let can_read = self.is_shared && store_read.is_none();
             if can_read && next_store_read.take_if(|due| now >= *due).is_some() {
                 let fetcher = Arc::clone(&self.fetcher);
-                let current = self.status.borrow().current.clone();
-                store_read = Some(Box::pin(async move { fetcher.sync_with_store(current).await }));
+                let (current, is_unleased) =
+                    (self.status.borrow().current.clone(), self.state.unleased().is_some());
+                store_read =
+                    Some(Box::pin(async move { fetcher.sync_with_store(current, is_unleased).await }));
             }
         }
     }
