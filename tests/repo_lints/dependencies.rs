@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wxsub-redis", &["wxsub-core"]),
     ("wxsub-outbox", &["wxsub-core", "wxsub-proto"]),
     ("wxsub-sqlite", &["wxsub-core", "wxsub-outbox", "wxsub-proto"]),
+    ("wxsub-postgres", &["wxsub-core", "wxsub-outbox", "wxsub-proto", "wxsub-tls"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
     ("wxsub-sandbox-transport", &["wxsub-core", "wxsub-sandbox"]),
     ("wxsub-server", &["wxsub-api", "wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-redis"]),
@@ -104,6 +105,21 @@ const LIBRARIES: &[(&str, &[&str])] = &[
         ],
     ),
     ("wxsub-sqlite", &["async-trait", "rusqlite", "serde", "serde_json", "sha2", "thiserror", "tokio"]),
+    (
+        "wxsub-postgres",
+        &[
+            "async-trait",
+            "futures-util",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+            "tokio",
+            "tokio-postgres",
+            "tokio-postgres-rustls",
+            "uuid",
+        ],
+    ),
     (
         "wxsub-sandbox",
         &[

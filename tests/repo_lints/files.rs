@@ -63,7 +63,7 @@ fn no_open_tasks_in_code() {
 /// the test.
 #[test]
 fn only_named_files_ignore_tests() {
-    const IGNORED: [(&str, &str); 18] = [
+    const IGNORED: &[(&str, &str)] = &[
         ("crates/wxsub-cli/tests/commands/serve.rs", CURL),
         ("tests/browser/consent.rs", BROWSER),
         ("tests/browser/home.rs", BROWSER),
@@ -82,8 +82,11 @@ fn only_named_files_ignore_tests() {
         ("tests/redis/faults.rs", REDIS),
         ("tests/redis/refusals.rs", REDIS),
         ("tests/sdk/scenarios.rs", SDKS),
+        ("crates/wxsub-postgres/src/sql.rs", POSTGRES),
+        ("crates/wxsub-postgres/tests/postgres/conformance.rs", POSTGRES),
     ];
     const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
+    const POSTGRES: &str = "#[ignore = \"needs postgresql: scripts/test runs it\"]";
     const CURL: &str = "#[ignore = \"needs curl: scripts/test runs it\"]";
     const LOGROTATE: &str = "#[ignore = \"needs logrotate: scripts/test runs it\"]";
     const NAMESPACES: &str = "#[ignore = \"needs unshare and nsenter: scripts/test runs it\"]";
@@ -98,6 +101,7 @@ fn only_named_files_ignore_tests() {
     let script = std::fs::read_to_string(top().join("scripts/test")).unwrap();
     for (tests, package) in [
         ("--test browser -- --ignored", "chromium-driver"),
+        ("--lib --test postgres -- --ignored", "postgresql"),
         ("--test redis --test commands -- --ignored", "redis-server"),
         ("--test redis --test commands -- --ignored", "curl"),
         ("--test redis --test commands -- --ignored", "logrotate"),

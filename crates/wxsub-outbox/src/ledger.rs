@@ -4,13 +4,14 @@
 //! [`Tables`] of the ledger, so every ledger decides alike:
 //!
 //! * a ledger with one writer (memory, SQLite) implements [`Tables`] on its open transaction;
-//! * a ledger with several (PostgreSQL) locks and loads the rows that a batch names, applies the batch to them, and writes
-//!   back what changed.
+//! * a ledger with several (PostgreSQL) locks the rows that a batch names, loads them as [`Rows`], applies the batch to them,
+//!   and writes back what changed.
 
 mod apply;
 mod change;
 mod error;
 mod memory;
+mod rows;
 mod tables;
 
 pub use apply::apply;
@@ -20,6 +21,7 @@ pub use change::{
 };
 pub use error::LedgerError;
 pub use memory::MemoryLedger;
+pub use rows::{Rows, Savepoint, Write, Written, WrittenApp};
 pub use tables::{LEASE, StoredWorker, Tables};
 
 use std::fmt;

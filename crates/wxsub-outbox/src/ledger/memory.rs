@@ -1,7 +1,5 @@
 //! A ledger in memory: the reference for all others. What it holds is lost when the process ends.
 
-mod rows;
-
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,8 +7,7 @@ use async_trait::async_trait;
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 use wxsub_proto::{AppId, OpenId};
 
-use self::rows::Rows;
-use super::{Applied, Change, Ledger, LedgerError, MessageQuery, apply};
+use super::{Applied, Change, Ledger, LedgerError, MessageQuery, Rows, apply};
 use crate::app::StoredApp;
 use crate::grant::StoredGrant;
 use crate::id::MessageId;
@@ -70,10 +67,14 @@ impl Ledger for MemoryLedger {
         let apply_one = |change| {
             let savepoint = rows.savepoint();
             let applied = apply(&mut *rows, change, now);
-            rows.release(savepoint, applied.is_ok());
+            if applied.is_err() {
+                rows.undo_to(savepoint);
+            }
             applied
         };
-        Ok(changes.into_iter().map(apply_one).collect())
+        let applied = changes.into_iter().map(apply_one).collect();
+        rows.forget_undo();
+        Ok(applied)
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {

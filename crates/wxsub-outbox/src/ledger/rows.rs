@@ -1,12 +1,16 @@
 //! The tables in memory, their indexes, and what it takes to undo a change.
 
+mod written;
+
+pub use written::{Write, Written, WrittenApp};
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, OpenId};
 
-use super::super::tables::{StoredWorker, Tables};
-use super::super::{LedgerError, MessageQuery};
+use super::tables::{StoredWorker, Tables};
+use super::{LedgerError, MessageQuery};
 use crate::app::StoredApp;
 use crate::grant::{StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
@@ -14,8 +18,11 @@ use crate::idempotency::{KeyScope, StoredKey};
 use crate::message::{StoredEvent, StoredMessage};
 use crate::state::{GrantState, MessageState, Priority};
 
+/// Rows in memory: all rows of a [`MemoryLedger`](super::MemoryLedger), or those of a database that a batch names.
+///
+/// A ledger over a database loads rows with the methods `load_…`, applies changes, and writes [what changed](Self::take_written).
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rows {
+pub struct Rows {
     workers: BTreeMap<WorkerId, StoredWorker>,
     apps: BTreeMap<AppId, StoredApp>,
     grants: BTreeMap<GrantId, StoredGrant>,
@@ -55,16 +62,18 @@ enum Undo {
 
 /// Where a change began.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Savepoint(usize);
+pub struct Savepoint(usize);
 
 impl Rows {
-    pub(super) fn savepoint(&self) -> Savepoint {
+    /// What is written from here on can be undone.
+    #[must_use]
+    pub fn savepoint(&self) -> Savepoint {
         Savepoint(self.undo.len())
     }
 
-    /// Keeps what was written since, or undoes it.
-    pub(super) fn release(&mut self, savepoint: Savepoint, keep: bool) {
-        for undo in self.undo.split_off(savepoint.0).into_iter().rev().take_while(|_| !keep) {
+    /// Undoes what was written since.
+    pub fn undo_to(&mut self, savepoint: Savepoint) {
+        for undo in self.undo.split_off(savepoint.0).into_iter().rev() {
             match undo {
                 Undo::Worker(id, before) => restore(&mut self.workers, id, before),
                 Undo::App(id, before) => restore(&mut self.apps, id, before),
@@ -86,6 +95,11 @@ impl Rows {
                 Undo::Key(scope, before) => restore(&mut self.keys, scope, before),
             }
         }
+    }
+
+    /// Keeps what was written.
+    pub(super) fn forget_undo(&mut self) {
+        self.undo.clear();
     }
 
     /// Puts a message in place of the one with its id, and keeps the indexes right.

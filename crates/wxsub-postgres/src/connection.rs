@@ -1,0 +1,275 @@
+//! Connections: where to, how they are encrypted, and how a session is set up.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use wxsub_core::clock::Clock;
+use wxsub_tls::{Roots, client_config};
+
+use crate::error::ConnectError;
+use crate::session::Session;
+
+/// How a ledger is connected to.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    url: String,
+    password_file: Option<PathBuf>,
+    roots: Roots,
+    pub(crate) migrate: bool,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+}
+
+impl PostgresOptions {
+    /// With this URL: `postgres://USER@HOST/DATABASE`, or several hosts separated by commas. A directory as the host, with
+    /// `%2F` for `/`, is that of a unix socket.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), password_file: None, roots: Roots::default(), migrate: true, clock: None }
+    }
+
+    /// Reads the password from this file before each new connection, without the newline at its end.
+    #[must_use]
+    pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.password_file = Some(path.into());
+        self
+    }
+
+    /// Trusts these certificate authorities. Default: [`Roots::System`].
+    #[must_use]
+    pub fn roots(mut self, roots: Roots) -> Self {
+        self.roots = roots;
+        self
+    }
+
+    /// Whether the schema is made or brought up to date. Yes, unless set otherwise. That needs the rights of an owner only if
+    /// there is something to do.
+    #[must_use]
+    pub fn migrate(mut self, migrate: bool) -> Self {
+        self.migrate = migrate;
+        self
+    }
+
+    /// Takes the time from this clock instead of the database's: for tests. All processes on one ledger must have the same time.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+}
+
+impl fmt::Debug for PostgresOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresOptions")
+            .field("password_file", &self.password_file)
+            .field("roots", &self.roots)
+            .field("migrate", &self.migrate)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Limit for opening one connection to one host.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection whose server does not acknowledge for so long is given up.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Sessions end what the server would wait for without end. Plans do not depend on statistics: each statement is made for an
+/// index, and a table grows from nothing to millions of rows within minutes. A commit is durable when it returns.
+pub(crate) const SETTINGS: &str = "SET statement_timeout = '30s';
+    SET lock_timeout = '10s';
+    SET idle_in_transaction_session_timeout = '30s';
+    SET default_transaction_isolation = 'read committed';
+    SET plan_cache_mode = force_generic_plan;
+    SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET jit = off;
+    SET client_min_messages = warning;
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+
+/// The oldest PostgreSQL that works.
+const OLDEST_VERSION: i32 = 130_000;
+
+/// Opens connections.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    config: Config,
+    tls: MakeRustlsConnect,
+    password_file: Option<PathBuf>,
+    /// The hosts, for error messages.
+    pub(crate) host: String,
+}
+
+impl Connector {
+    pub(crate) fn new(options: &PostgresOptions) -> Result<Self, ConnectError> {
+        let mut config = parse(&options.url)?;
+        config
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(TCP_USER_TIMEOUT)
+            .keepalives_idle(TCP_USER_TIMEOUT);
+        if config.get_application_name().is_none() {
+            config.application_name("wxsub");
+        }
+        if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        let mut tls = client_config(&options.roots)?;
+        // The protocol is no HTTP.
+        tls.alpn_protocols.clear();
+        let host = config.get_hosts().iter().map(name_of).collect::<Vec<_>>().join(",");
+        Ok(Self {
+            config,
+            tls: MakeRustlsConnect::new(tls),
+            password_file: options.password_file.clone(),
+            host,
+        })
+    }
+
+    /// Opens a connection to a server that can be written to.
+    pub(crate) async fn connect(&self) -> Result<Session, ConnectError> {
+        let mut config = self.config.clone();
+        if let Some(path) = &self.password_file {
+            let password = std::fs::read_to_string(path)
+                .map_err(|error| ConnectError::PasswordFile(format!("{}: {error}", path.display())))?;
+            config.password(password.trim_end_matches(['\r', '\n']));
+        }
+        let failed = |error| ConnectError::database(&self.host, &error);
+        let (client, connection) = config.connect(self.tls.clone()).await.map_err(failed)?;
+        let driver = tokio::spawn(async move {
+            // A caller that waits for a reply gets the error, too.
+            let _ = connection.await;
+        });
+        let session = Session::new(client, driver.abort_handle());
+        session.batch(SETTINGS).await.map_err(failed)?;
+        let server = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, \
+                      current_setting('server_version_num')::integer";
+        let server = session.query_once(server, &[]).await.map_err(failed)?;
+        let (read_only, version) =
+            server.first().map_or((false, 0), |row| (row.get::<_, bool>(0), row.get::<_, i32>(1)));
+        if version < OLDEST_VERSION {
+            let found = u32::try_from(version / 10_000).unwrap_or(0);
+            return Err(ConnectError::TooOld { host: self.host.clone(), found });
+        }
+        if read_only {
+            return Err(ConnectError::ReadOnly { host: self.host.clone() });
+        }
+        Ok(session)
+    }
+
+    /// Fails if one session does not keep its server connection: while `other` is in a transaction, `session` gets another one,
+    /// and afterwards the one that `other` had.
+    pub(crate) async fn check_pooler(&self, session: &Session, other: &Session) -> Result<(), ConnectError> {
+        let failed = |error| ConnectError::database(&self.host, &error);
+        let pid = async |session: &Session| {
+            let rows = session.query_once("SELECT pg_backend_pid()", &[]).await?;
+            Ok::<_, tokio_postgres::Error>(rows.first().map(|row| row.get::<_, i32>(0)))
+        };
+        let pids = async {
+            other.batch("BEGIN").await?;
+            let during = pid(session).await;
+            other.batch("COMMIT").await?;
+            let after = pid(session).await?;
+            Ok::<_, tokio_postgres::Error>(during? == after)
+        };
+        if pids.await.map_err(failed)? {
+            return Ok(());
+        }
+        Err(ConnectError::TransactionPooler { host: self.host.clone() })
+    }
+}
+
+/// Reads the URL, and sees to it that nothing goes over a network in plain text.
+fn parse(url: &str) -> Result<Config, ConnectError> {
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(ConnectError::Url("it does not begin with postgres://".to_owned()));
+    }
+    // The certificate and its name are verified in every mode that encrypts.
+    let url =
+        url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
+    let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        ConnectError::Url(cause.unwrap_or_else(|| error.to_string()))
+    })?;
+    if config.get_hosts().is_empty() {
+        return Err(ConnectError::Url("it names no host".to_owned()));
+    }
+    let remote = config.get_hosts().iter().find(|host| !is_local(host)).map(name_of);
+    match (remote, url.contains("sslmode="), config.get_ssl_mode()) {
+        (Some(host), _, SslMode::Disable) => return Err(ConnectError::PlainText { host, mode: "disable" }),
+        (Some(host), true, SslMode::Prefer) => return Err(ConnectError::PlainText { host, mode: "prefer" }),
+        (Some(_), _, _) => drop(config.ssl_mode(SslMode::Require)),
+        (None, false, _) => drop(config.ssl_mode(SslMode::Disable)),
+        (None, true, _) => {}
+    }
+    Ok(config)
+}
+
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+fn name_of(host: &Host) -> String {
+    match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(url: &str) -> Result<SslMode, ConnectError> {
+        parse(url).map(|config| config.get_ssl_mode())
+    }
+
+    #[test]
+    fn a_remote_connection_is_always_encrypted() {
+        for url in
+            ["postgres://u@db.example/d", "postgres://u@10.0.0.1/d", "postgres://u@localhost,db.example/d"]
+        {
+            assert_eq!(mode(url), Ok(SslMode::Require), "{url}");
+        }
+        for mode_in_url in ["require", "verify-ca", "verify-full"] {
+            assert_eq!(mode(&format!("postgres://u@db/d?sslmode={mode_in_url}")), Ok(SslMode::Require));
+        }
+        for mode_in_url in ["disable", "prefer"] {
+            let error = mode(&format!("postgres://u@db/d?sslmode={mode_in_url}")).unwrap_err();
+            assert_eq!(error, ConnectError::PlainText { host: "db".to_owned(), mode: mode_in_url });
+        }
+    }
+
+    #[test]
+    fn a_local_connection_is_encrypted_if_the_url_says_so() {
+        for host in ["localhost", "127.0.0.1", "[::1]", "%2Frun%2Fpostgresql"] {
+            assert_eq!(mode(&format!("postgres://u@{host}/d")), Ok(SslMode::Disable), "{host}");
+            assert_eq!(
+                mode(&format!("postgres://u@{host}/d?sslmode=require")),
+                Ok(SslMode::Require),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_invalid_url_is_an_error_that_does_not_show_the_password() {
+        for url in
+            ["sqlite:a", "postgres:///d", "postgres://u:SESAME@h:x/d", "postgres://u:SESAME@h/d?wrong=1"]
+        {
+            let error = mode(url).unwrap_err().to_string();
+            assert!(error.starts_with("ledger URL: ") && !error.contains("SESAME"), "{error}");
+        }
+        assert!(!format!("{:?}", PostgresOptions::new("postgres://u:SESAME@h/d")).contains("SESAME"));
+    }
+}

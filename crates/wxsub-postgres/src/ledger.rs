@@ -1,0 +1,158 @@
+//! The ledger in PostgreSQL.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+use tokio_postgres::Row;
+use uuid::Uuid;
+use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::grant::StoredGrant;
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::ledger::{Applied, Change, MessageQuery};
+use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_proto::{AppId, OpenId};
+
+use crate::columns::{self, AsUuid, Param};
+use crate::connection::{Connector, PostgresOptions};
+use crate::error::{ConnectError, Failure};
+use crate::session::{Pipeline, Session};
+use crate::transaction::at_most;
+use crate::write::UNDECIDED;
+use crate::writer::Writer;
+use crate::{schema, sql};
+
+/// The ledger in a PostgreSQL database, for workers on any number of machines. It keeps two connections: one writes, one reads.
+pub struct PostgresLedger {
+    connector: Connector,
+    writer: Writer,
+    reader: Mutex<Option<Arc<Session>>>,
+}
+
+impl PostgresLedger {
+    /// Connects to a database. Its schema is made, or brought up to date.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says why it cannot be used, and what to do.
+    ///
+    /// # Cancel safety
+    /// The schema may have been brought up to date.
+    pub async fn connect(options: PostgresOptions) -> Result<Self, ConnectError> {
+        let connector = Connector::new(&options)?;
+        let (session, reader) = (connector.connect().await?, connector.connect().await?);
+        connector.check_pooler(&session, &reader).await?;
+        let now = options.clock.as_ref().map(|clock| clock.now().wall);
+        schema::prepare(&session, &connector.host, options.migrate, now).await?;
+        let shard = session.query_once("SELECT pg_backend_pid()", &[]).await;
+        let shard = shard.map_err(|error| ConnectError::database(&connector.host, &error))?;
+        let [shard, ..] = shard.first().map_or(0, |row| row.get::<_, i32>(0)).to_le_bytes();
+        let writer = Writer::start(connector.clone(), session, options.clock, shard);
+        Ok(Self { connector, writer, reader: Mutex::new(Some(Arc::new(reader))) })
+    }
+
+    async fn reader(&self) -> Result<Arc<Session>, LedgerError> {
+        let mut reader = self.reader.lock().await;
+        match &*reader {
+            Some(session) if !session.is_closed() => Ok(Arc::clone(session)),
+            _ => {
+                let session = self.connector.connect().await;
+                let session = session.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+                Ok(Arc::clone(reader.insert(Arc::new(session))))
+            }
+        }
+    }
+
+    async fn read<T>(
+        &self,
+        sql: &'static str,
+        params: &[Param<'_>],
+        read: impl Fn(&Row) -> Result<T, LedgerError>,
+    ) -> Result<Vec<T>, LedgerError> {
+        let rows = self.reader().await?.query(sql, params).await.map_err(unreadable)?;
+        rows.iter().map(read).collect()
+    }
+}
+
+/// Nothing was changed by a read.
+fn unreadable(error: tokio_postgres::Error) -> LedgerError {
+    Failure::from(error).into_error()
+}
+
+impl fmt::Debug for PostgresLedger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PostgresLedger").field(&self.connector.host).finish()
+    }
+}
+
+#[async_trait]
+impl Ledger for PostgresLedger {
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+        self.writer.commit(changes).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+        let found = self.read(sql::MESSAGE, &[Box::new(id.uuid())], columns::read_message).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
+        self.read(sql::HISTORY, &[Box::new(id.uuid())], columns::read_event).await
+    }
+
+    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
+        let MessageQuery { appid, state, openid, undecided, after, limit } = query;
+        let state_name = state.map(MessageState::as_str);
+        let after = after.map_or_else(Uuid::nil, |id| id.uuid());
+        let mut params: Vec<Param<'_>> =
+            vec![Box::new(appid.as_str()), Box::new(after), Box::new(at_most(*limit))];
+        let sql = match (openid, state, undecided) {
+            (Some(openid), ..) => {
+                params.extend([
+                    Box::new(openid.as_str()) as Param<'_>,
+                    Box::new(state_name),
+                    Box::new(*undecided),
+                ]);
+                sql::LIST_USER
+            }
+            (None, None | Some(MessageState::MaybeSent), true) => sql::LIST_UNDECIDED,
+            (None, Some(_), true) => return Ok(Vec::new()),
+            (None, None, false) => sql::LIST,
+            (None, Some(MessageState::Sent), false) => sql::LIST_SENT,
+            (None, Some(_), false) => {
+                params.push(Box::new(state_name));
+                sql::LIST_STATE
+            }
+        };
+        self.read(sql, &params, columns::read_message).await
+    }
+
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
+        let params: [Param<'_>; 2] = [Box::new(openid.as_str()), Box::new(appid.as_str())];
+        self.read(sql::GRANTS_OF_USER, &params, columns::read_grant).await
+    }
+
+    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+        let mut pipeline = Pipeline::default();
+        let pauses = pipeline.push(sql::APPS, vec![Box::new(vec![appid.as_str()])]);
+        let counts = pipeline.push(sql::COUNTS, vec![Box::new(appid.as_str())]);
+        let results = self.reader().await?.run(&pipeline).await.map_err(unreadable)?;
+        let mut app = StoredApp::default();
+        if let Some(row) = results.get(pauses).and_then(|rows| rows.first()) {
+            app.pauses = columns::read_pauses(row)?.1;
+        }
+        for row in results.get(counts).into_iter().flatten() {
+            let (state, messages): (&str, i64) = (row.get(0), row.get(1));
+            let messages = u64::try_from(messages).unwrap_or(0);
+            match state.parse() {
+                _ if messages == 0 => {}
+                Ok(state) => drop(app.counts.insert(state, messages)),
+                Err(_) if state == UNDECIDED => app.undecided = messages,
+                Err(_) => {}
+            }
+        }
+        Ok(app)
+    }
+}

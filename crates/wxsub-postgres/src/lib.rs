@@ -1,0 +1,53 @@
+//! The ledger of an outbox in PostgreSQL, for workers on several machines.
+//!
+//! ```no_run
+//! use wxsub_outbox::Outbox;
+//! use wxsub_postgres::{PostgresLedger, PostgresOptions};
+//!
+//! # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = PostgresOptions::new("postgres://wxsub@db.example/shop").password_file("/run/secrets/ledger");
+//! let outbox = Outbox::builder(PostgresLedger::connect(options).await?); // .app(…).build()
+//! # let _ = outbox;
+//! # Ok(()) }
+//! ```
+//!
+//! What it promises beyond [`Ledger`](wxsub_outbox::Ledger):
+//!
+//! * Any number of processes use one database. Each change locks the rows that it names; due messages that another process is
+//!   claiming are skipped. Unique indexes are the last guard.
+//! * The clock of the database decides, so the clocks of the machines do not matter.
+//! * A commit is durable when it returns, as far as the server's `fsync` and replication go. What is asked for while one commit
+//!   is under way goes into the next.
+//! * If the connection is lost before the commit, the transaction is repeated once on a new connection. If the reply to the
+//!   commit is lost, its outcome is unknown.
+//! * Over a network the connection is encrypted, and the certificate of the server is verified.
+//! * A replica, a connection pooler in transaction mode, a newer schema and missing rights are refused when it connects, each with
+//!   what to do.
+
+#[cfg(test)]
+#[path = "../../../tests/free_port.rs"]
+mod free_port;
+#[cfg(test)]
+#[path = "../tests/postgres/server.rs"]
+mod server;
+
+mod columns;
+mod connection;
+mod error;
+mod ledger;
+mod named;
+mod schema;
+mod session;
+mod sql;
+mod transaction;
+mod write;
+mod writer;
+
+pub use connection::PostgresOptions;
+pub use error::ConnectError;
+pub use ledger::PostgresLedger;
+
+/// Compiles the code of the document.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/postgres.md")]
+struct Document;

@@ -1,0 +1,162 @@
+//! The schema: numbered steps, each applied once.
+
+use sha2::{Digest, Sha256};
+use tokio_postgres::Error;
+use wxsub_core::clock::UnixMillis;
+
+use crate::columns::millis;
+use crate::error::ConnectError;
+use crate::session::Session;
+use crate::sql;
+
+/// A step of the schema. A step that was released never changes.
+struct Step {
+    version: u32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const STEPS: [Step; 1] =
+    [Step { version: 1, name: "ledger", sql: include_str!("migrations/0001_ledger.sql") }];
+
+/// The version that the schema has with all steps.
+const VERSION: u32 = {
+    let [.., last] = STEPS;
+    last.version
+};
+
+/// Taken while the schema is made, so that two processes that start together do not both make it: `wxsb`.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(2004382562)";
+
+const SCHEMA_TABLE: &str = "CREATE TABLE wxsub_schema (
+    version    integer NOT NULL PRIMARY KEY,
+    name       text    NOT NULL,
+    checksum   text    NOT NULL,
+    applied_ms bigint  NOT NULL
+)";
+
+/// The tables, and the rights that a worker needs on each of them.
+const RIGHTS: &[(&str, &[&str])] = &[
+    ("wxsub_schema", &["SELECT"]),
+    ("wxsub_app", &["SELECT", "INSERT", "UPDATE"]),
+    ("wxsub_count", &["SELECT", "INSERT", "UPDATE"]),
+    ("wxsub_worker", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("wxsub_grant", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("wxsub_nonce", &["SELECT", "INSERT"]),
+    ("wxsub_message", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("wxsub_event", &["SELECT", "INSERT", "DELETE"]),
+    ("wxsub_key", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+];
+
+/// Brings the schema up to date, or fails if it is not. `now` is the time of a clock that replaces that of the database.
+pub(crate) async fn prepare(
+    session: &Session,
+    host: &str,
+    migrate: bool,
+    now: Option<UnixMillis>,
+) -> Result<(), ConnectError> {
+    let failed = |error| ConnectError::database(host, &error);
+    let mut found = version(session, host).await?;
+    if found < VERSION && migrate {
+        session.batch("BEGIN").await.map_err(failed)?;
+        let migrated = async {
+            session.batch(LOCK).await.map_err(failed)?;
+            // Another process may have done it meanwhile.
+            let from = version(session, host).await?;
+            apply_steps(session, from, now).await.map_err(failed)
+        };
+        let migrated = migrated.await;
+        session.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await.map_err(failed)?;
+        migrated?;
+        found = VERSION;
+    }
+    let host = || host.to_owned();
+    match found {
+        VERSION => check_rights(session, &host()).await,
+        found if found > VERSION => Err(ConnectError::NewerVersion { host: host(), found, known: VERSION }),
+        found => Err(ConnectError::OlderVersion { host: host(), found, known: VERSION }),
+    }
+}
+
+/// The version of the schema; 0 if there is none.
+async fn version(session: &Session, host: &str) -> Result<u32, ConnectError> {
+    let failed = |error| ConnectError::database(host, &error);
+    let exists =
+        session.query_once("SELECT to_regclass('wxsub_schema') IS NOT NULL", &[]).await.map_err(failed)?;
+    if !exists.first().is_some_and(|row| row.get(0)) {
+        return Ok(0);
+    }
+    let steps =
+        session.query_once("SELECT version, checksum FROM wxsub_schema", &[]).await.map_err(failed)?;
+    let mut newest = 0;
+    for row in steps {
+        let version = u32::try_from(row.get::<_, i32>(0)).unwrap_or(0);
+        let known = STEPS.iter().find(|step| step.version == version);
+        if known.is_some_and(|step| step.checksum() != row.get::<_, &str>(1)) {
+            return Err(ConnectError::ChangedSchema { host: host.to_owned(), version });
+        }
+        newest = newest.max(version);
+    }
+    Ok(newest)
+}
+
+async fn apply_steps(session: &Session, from: u32, now: Option<UnixMillis>) -> Result<(), Error> {
+    if from == 0 {
+        session.batch(SCHEMA_TABLE).await?;
+    }
+    let now = match now {
+        Some(now) => millis(now),
+        None => session.query_once(sql::NOW, &[]).await?.first().map_or(0, |row| row.get(0)),
+    };
+    for step in STEPS.iter().filter(|step| step.version > from) {
+        session.batch(step.sql).await?;
+        let version = i32::try_from(step.version).unwrap_or(i32::MAX);
+        let insert = "INSERT INTO wxsub_schema (version, name, checksum, applied_ms) VALUES ($1, $2, $3, $4)";
+        let values: [crate::columns::Param<'_>; 4] =
+            [Box::new(version), Box::new(step.name), Box::new(step.checksum()), Box::new(now)];
+        session.query_once(insert, &values).await?;
+    }
+    Ok(())
+}
+
+/// Names every right that the role lacks.
+async fn check_rights(session: &Session, host: &str) -> Result<(), ConnectError> {
+    let rights = RIGHTS.iter().flat_map(|(table, rights)| rights.iter().map(move |right| (*table, *right)));
+    let (tables, rights): (Vec<_>, Vec<_>) = rights.unzip();
+    let missing = "SELECT string_agg(r.kind || ' on ' || r.name, ', ') FROM unnest($1::text[], $2::text[]) AS r (name, kind)
+        WHERE NOT has_table_privilege(r.name, r.kind)";
+    let missing = session.query_once(missing, &[Box::new(tables), Box::new(rights)]).await;
+    let missing = missing.map_err(|error| ConnectError::database(host, &error))?;
+    match missing.first().and_then(|row| row.get::<_, Option<String>>(0)) {
+        None => Ok(()),
+        Some(what) => Err(ConnectError::MissingRight { host: host.to_owned(), what }),
+    }
+}
+
+impl Step {
+    fn checksum(&self) -> String {
+        Sha256::digest(self.sql).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_documented_with_the_rights_that_a_worker_needs() {
+        let document = include_str!("../../../docs/postgres.md");
+        for (table, rights) in RIGHTS {
+            let granted = document.lines().find(|line| line.starts_with("GRANT") && line.contains(table));
+            let granted = granted.unwrap_or_else(|| panic!("{table} is not granted"));
+            let expected = format!("GRANT {} ON ", rights.join(", "));
+            assert!(granted.starts_with(&expected), "{table}: {granted}");
+        }
+        for step in STEPS {
+            for table in step.sql.split("CREATE TABLE ").skip(1) {
+                let table = table.split_whitespace().next().unwrap();
+                assert!(RIGHTS.iter().any(|(known, _)| *known == table), "{table}");
+            }
+        }
+    }
+}

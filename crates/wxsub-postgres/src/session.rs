@@ -1,0 +1,103 @@
+//! A connection to the database, with its prepared statements.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::try_join_all;
+use tokio::task::AbortHandle;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+use crate::columns::Param;
+
+/// A connection. It is closed when this is dropped.
+pub(crate) struct Session {
+    client: Client,
+    statements: Mutex<HashMap<&'static str, Statement>>,
+    /// The task that reads and writes the socket.
+    driver: AbortHandle,
+}
+
+/// Statements that are sent together. The database runs them in this order, each when the one before has ended.
+#[derive(Default)]
+pub(crate) struct Pipeline<'a>(Vec<(&'static str, Vec<Param<'a>>)>);
+
+impl<'a> Pipeline<'a> {
+    /// Appends a statement. Gives the place of its rows among the results.
+    pub(crate) fn push(&mut self, sql: &'static str, params: Vec<Param<'a>>) -> usize {
+        self.0.push((sql, params));
+        self.0.len() - 1
+    }
+}
+
+fn as_params<'a>(params: &'a [Param<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    params.iter().map(|param| &**param as &(dyn ToSql + Sync)).collect()
+}
+
+impl Session {
+    pub(crate) fn new(client: Client, driver: AbortHandle) -> Self {
+        Self { client, statements: Mutex::default(), driver }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    async fn statement(&self, sql: &'static str) -> Result<Statement, Error> {
+        let known = self.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    /// Runs statements without parameters and without rows.
+    pub(crate) async fn batch(&self, sql: &str) -> Result<(), Error> {
+        self.client.batch_execute(sql).await
+    }
+
+    pub(crate) async fn query(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+        let statement = self.statement(sql).await?;
+        self.client.query(&statement, &as_params(params)).await
+    }
+
+    /// Runs a statement once, without keeping it.
+    pub(crate) async fn query_once(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+        self.client.query(sql, &as_params(params)).await
+    }
+
+    /// Runs statements in one round trip, and gives the rows of each.
+    pub(crate) async fn run(&self, pipeline: &Pipeline<'_>) -> Result<Vec<Vec<Row>>, Error> {
+        // All are prepared first, so that they are sent in their order.
+        let mut statements = Vec::with_capacity(pipeline.0.len());
+        for (sql, _) in &pipeline.0 {
+            statements.push(self.statement(sql).await?);
+        }
+        let running = statements
+            .iter()
+            .zip(&pipeline.0)
+            .map(async |(statement, (_, params))| self.client.query(statement, &as_params(params)).await);
+        try_join_all(running).await
+    }
+
+    /// Runs statements that write, in one round trip. Gives how many rows each of them wrote.
+    pub(crate) async fn write(&self, pipeline: &Pipeline<'_>) -> Result<Vec<u64>, Error> {
+        let mut statements = Vec::with_capacity(pipeline.0.len());
+        for (sql, _) in &pipeline.0 {
+            statements.push(self.statement(sql).await?);
+        }
+        let running = statements
+            .iter()
+            .zip(&pipeline.0)
+            .map(async |(statement, (_, params))| self.client.execute(statement, &as_params(params)).await);
+        try_join_all(running).await
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}

@@ -1,0 +1,267 @@
+//! All statements. A test checks that each of them uses an index.
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = [$($part:expr),+];)+) => {
+        $($(#[$doc])* pub(crate) const $name: &str = concat!($($part),+);)+
+
+        /// All of them, with their names.
+        #[cfg(test)]
+        pub(crate) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+    };
+}
+
+/// The columns of `wxsub_message` in the order in which they are written: first the 13 that never change.
+macro_rules! message {
+    () => {
+        "id, appid, mode, touser, template_id, scene, priority, created_ms, send_ms, expires_ms, idempotency_key, \
+         grant_id, parent_id, state, reason, attempt, failures, version, due_ms, attempted_ms, settled_ms, worker, stage, \
+         errcode, errmsg, rid, remedy, decision, decided_by, decided_note, decided_ms, child_id, restored_ms, body"
+    };
+}
+
+macro_rules! grant {
+    () => {
+        "id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms"
+    };
+}
+
+macro_rules! key {
+    () => {
+        "appid, client, key, fingerprint, message_id, check_ms"
+    };
+}
+
+macro_rules! pauses {
+    () => {
+        "paused_by, paused_note, paused_ms, minute_quota_until_ms, daily_quota_until_ms, daily_quota_probe_ms, \
+         daily_quota_probe, token_until_ms, token_failures"
+    };
+}
+
+/// Messages that hold their grants: the predicate of a unique index.
+macro_rules! holds_grant {
+    () => {
+        "grant_id IS NOT NULL AND (state IN ('queued', 'attempting', 'sent')
+         OR state = 'maybe_sent' AND (decision IS NULL OR decision = 'assume_sent'))"
+    };
+}
+
+/// Due messages of one priority, unless those before have reached the limit. Locked ones are skipped.
+macro_rules! due {
+    ($priority:literal, $limit:literal) => {
+        concat!(
+            "AS MATERIALIZED (SELECT ",
+            message!(),
+            " FROM wxsub_message
+             WHERE state = 'queued' AND appid = $1 AND priority = '",
+            $priority,
+            "' AND due_ms <= $2 AND expires_ms > $2
+             ORDER BY due_ms, id LIMIT ",
+            $limit,
+            " FOR UPDATE SKIP LOCKED)"
+        )
+    };
+}
+
+/// The newest grant of each subject: its four columns as arrays.
+macro_rules! newest {
+    ($columns:expr, $openid:literal, $appid:literal, $template:literal, $scene:literal) => {
+        concat!(
+            "SELECT ", $columns, " FROM unnest(", $openid, "::text[], ", $appid, "::text[], ", $template, "::text[], ",
+            $scene, "::integer[]) AS s (openid, appid, template_id, scene)
+             CROSS JOIN LATERAL (SELECT * FROM wxsub_grant AS g
+                 WHERE g.openid = s.openid AND g.appid = s.appid AND g.template_id = s.template_id AND g.scene = s.scene
+                 ORDER BY g.seq DESC LIMIT 1) AS n"
+        )
+    };
+}
+
+statements! {
+    /// The clock of the database.
+    NOW = ["SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"];
+
+    WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE id = ANY ($1) ORDER BY id"];
+    LOCK_WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE id = ANY ($1) ORDER BY id FOR UPDATE"];
+    LIVE_WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE gone_ms IS NULL"];
+    GONE_WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE gone_ms <= $1 FOR UPDATE SKIP LOCKED"];
+    PUT_WORKERS = ["INSERT INTO wxsub_worker (id, beat_ms, gone_ms) SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])
+        ON CONFLICT (id) DO UPDATE SET beat_ms = excluded.beat_ms, gone_ms = excluded.gone_ms"];
+    DELETE_WORKERS = ["DELETE FROM wxsub_worker WHERE id = ANY ($1)"];
+
+    APPS = ["SELECT ", pauses!(), ", appid FROM wxsub_app WHERE appid = ANY ($1) ORDER BY appid"];
+    INSERT_APPS = ["INSERT INTO wxsub_app (appid) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"];
+    LOCK_APPS = ["SELECT ", pauses!(), ", appid FROM wxsub_app WHERE appid = ANY ($1) ORDER BY appid FOR UPDATE"];
+    PUT_PAUSES = ["UPDATE wxsub_app SET (", pauses!(), ") = ROW ($1, $2, $3, $4, $5, $6, $7, $8, $9) WHERE appid = $10"];
+    COUNTS = ["SELECT state, sum(messages)::bigint FROM wxsub_count WHERE appid = $1 GROUP BY state"];
+    ADD_COUNTS = ["INSERT INTO wxsub_count (shard, appid, state, messages)
+        SELECT $1::smallint, * FROM unnest($2::text[], $3::text[], $4::bigint[])
+        ON CONFLICT (appid, state, shard) DO UPDATE SET messages = wxsub_count.messages + excluded.messages"];
+
+    /// Locks the newest grant of each subject, and the grants with these ids.
+    LOCK_GRANTS = ["SELECT g.id FROM wxsub_grant AS g WHERE g.id IN (SELECT unnest($1::uuid[]) UNION ",
+        newest!("n.id", "$2", "$3", "$4", "$5"), ") ORDER BY g.id FOR UPDATE OF g"];
+    GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant WHERE id IN (SELECT unnest($1::uuid[]) UNION ",
+        newest!("n.id", "$2", "$3", "$4", "$5"), ") ORDER BY seq"];
+    GRANTS_OF_USER = ["SELECT ", grant!(), " FROM wxsub_grant WHERE openid = $1 AND appid = $2 ORDER BY seq"];
+    UPDATE_GRANTS = ["UPDATE wxsub_grant AS g SET state = u.state, callback_expires_ms = u.callback_expires_ms
+        FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS u (id, state, callback_expires_ms) WHERE g.id = u.id"];
+    INSERT_GRANTS = ["INSERT INTO wxsub_grant (", grant!(), ")
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::bigint[], $8::bigint[])"];
+    UNFINISHED_GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant
+        WHERE state IN ('open', 'reserved', 'attempting') ORDER BY id FOR UPDATE"];
+    SPENT_GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant AS spent
+        WHERE state IN ('used', 'void') AND consented_ms <= $1 AND callback_expires_ms <= $2
+          AND NOT EXISTS (
+              SELECT 1 FROM wxsub_grant AS older
+              WHERE older.openid = spent.openid AND older.appid = spent.appid
+                AND older.template_id = spent.template_id AND older.scene = spent.scene
+                AND older.seq < spent.seq AND older.state NOT IN ('used', 'void'))
+        ORDER BY consented_ms LIMIT $3 FOR UPDATE SKIP LOCKED"];
+    DELETE_GRANTS = ["DELETE FROM wxsub_grant WHERE id = ANY ($1)"];
+    NONCES = ["SELECT nonce, grant_id FROM wxsub_nonce WHERE nonce = ANY ($1)"];
+    INSERT_NONCES = ["INSERT INTO wxsub_nonce (nonce, grant_id) SELECT * FROM unnest($1::uuid[], $2::uuid[])"];
+
+    /// Locks the messages with these ids, and those that the keys stand for.
+    LOCK_MESSAGES = ["SELECT ", message!(), " FROM wxsub_message AS m
+        WHERE m.id IN (SELECT unnest($1::uuid[]) UNION
+            SELECT k.message_id FROM unnest($2::text[], $3::text[], $4::text[]) AS n (appid, client, key)
+            JOIN wxsub_key AS k ON k.appid = n.appid AND k.client = n.client AND k.key = n.key)
+        ORDER BY m.id FOR UPDATE OF m"];
+    LOCK_HOLDERS = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE grant_id = ANY ($1) AND ", holds_grant!(), " ORDER BY id FOR UPDATE"];
+    /// High priority first; of the others only what is missing to the limit.
+    DUE = ["WITH high ", due!("high", "$3"), ",
+        normal ", due!("normal", "$3 - (SELECT count(*) FROM high)"), ",
+        low ", due!("low", "$3 - (SELECT count(*) FROM high) - (SELECT count(*) FROM normal)"), "
+        SELECT * FROM high UNION ALL SELECT * FROM normal UNION ALL SELECT * FROM low"];
+    EXPIRED = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'queued' AND expires_ms <= $1 ORDER BY expires_ms, id LIMIT $2 FOR UPDATE SKIP LOCKED"];
+    ATTEMPTS_OF = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'attempting' AND worker = ANY ($1)"];
+    ATTEMPTS_OF_GONE_WORKERS = ["SELECT ", message!(), " FROM wxsub_message AS m
+        WHERE state = 'attempting'
+          AND NOT EXISTS (SELECT 1 FROM wxsub_worker AS w WHERE w.id = m.worker AND w.gone_ms IS NULL)
+        LIMIT $1 FOR UPDATE OF m SKIP LOCKED"];
+    DECIDABLE = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'maybe_sent' AND decision IS NULL AND appid = $1
+          AND CASE WHEN restored_ms IS NULL THEN coalesce(attempted_ms, 0) <= $3 ELSE restored_ms <= $2 END
+        ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED"];
+    QUEUED = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'queued' ORDER BY id FOR UPDATE"];
+    ATTEMPTING = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'attempting' ORDER BY id FOR UPDATE"];
+    UNDECIDED = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'maybe_sent' AND decision IS NULL ORDER BY id FOR UPDATE"];
+    /// The messages with these ids, and those sent in their place.
+    CHAINS = ["WITH RECURSIVE chain (id) AS (
+            SELECT unnest($1::uuid[])
+            UNION SELECT m.child_id FROM chain JOIN wxsub_message AS m ON m.id = chain.id WHERE m.child_id IS NOT NULL)
+        SELECT ", message!(), " FROM wxsub_message WHERE id IN (SELECT id FROM chain)"];
+    /// Those that a key stands for are kept, except those with these ids: their keys are looked at first.
+    SETTLED = ["SELECT ", message!(), " FROM wxsub_message AS m
+        WHERE state IN ('sent', 'refused', 'not_sent', 'cancelled') AND state = $1 AND settled_ms <= $2
+          AND (id = ANY ($4) OR NOT EXISTS (SELECT 1 FROM wxsub_key AS k WHERE k.message_id = m.id))
+        ORDER BY settled_ms LIMIT $3 FOR UPDATE SKIP LOCKED"];
+    DECIDED = ["SELECT ", message!(), " FROM wxsub_message AS m
+        WHERE state = 'maybe_sent' AND decision IS NOT NULL AND decided_ms <= $1
+          AND (id = ANY ($3) OR NOT EXISTS (SELECT 1 FROM wxsub_key AS k WHERE k.message_id = m.id))
+        ORDER BY decided_ms LIMIT $2 FOR UPDATE SKIP LOCKED"];
+    INSERT_MESSAGES = ["INSERT INTO wxsub_message (", message!(), ")
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[], $8::bigint[], \
+        $9::bigint[], $10::bigint[], $11::text[], $12::uuid[], $13::uuid[], $14::text[], $15::text[], $16::integer[], \
+        $17::integer[], $18::integer[], $19::bigint[], $20::bigint[], $21::bigint[], $22::uuid[], $23::text[], $24::bigint[], \
+        $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::uuid[], $33::bigint[], \
+        $34::text[])"];
+    /// A body never changes; it only goes.
+    UPDATE_MESSAGES = ["UPDATE wxsub_message AS m SET state = u.state, reason = u.reason, attempt = u.attempt, \
+        failures = u.failures, version = u.version, due_ms = u.due_ms, attempted_ms = u.attempted_ms, \
+        settled_ms = u.settled_ms, worker = u.worker, stage = u.stage, errcode = u.errcode, errmsg = u.errmsg, rid = u.rid, \
+        remedy = u.remedy, decision = u.decision, decided_by = u.decided_by, decided_note = u.decided_note, \
+        decided_ms = u.decided_ms, child_id = u.child_id, restored_ms = u.restored_ms, \
+        body = CASE WHEN u.has_body THEN m.body END
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint[], $8::bigint[], \
+        $9::bigint[], $10::uuid[], $11::text[], $12::bigint[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], \
+        $18::text[], $19::bigint[], $20::uuid[], $21::bigint[], $22::boolean[])
+        AS u (id, state, reason, attempt, failures, version, due_ms, attempted_ms, settled_ms, worker, stage, errcode, errmsg, \
+        rid, remedy, decision, decided_by, decided_note, decided_ms, child_id, restored_ms, has_body)
+        WHERE m.id = u.id"];
+    DELETE_MESSAGES = ["WITH deleted AS (DELETE FROM wxsub_event WHERE message_id = ANY ($1))
+        DELETE FROM wxsub_message WHERE id = ANY ($1)"];
+
+    MESSAGE = ["SELECT ", message!(), " FROM wxsub_message WHERE id = $1"];
+    LIST = ["SELECT ", message!(), " FROM wxsub_message WHERE appid = $1 AND id > $2 ORDER BY id LIMIT $3"];
+    /// Sent messages are most of them, and have no index of their own.
+    LIST_SENT = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE appid = $1 AND id > $2 AND state = 'sent' ORDER BY id LIMIT $3"];
+    LIST_STATE = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE appid = $1 AND id > $2 AND state = $4 AND state <> 'sent' ORDER BY id LIMIT $3"];
+    LIST_UNDECIDED = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE appid = $1 AND id > $2 AND state = 'maybe_sent' AND decision IS NULL ORDER BY id LIMIT $3"];
+    LIST_USER = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE touser = $4 AND id > $2 AND appid = $1 AND ($5::text IS NULL OR state = $5)
+          AND (NOT $6::boolean OR state = 'maybe_sent' AND decision IS NULL)
+        ORDER BY id LIMIT $3"];
+
+    INSERT_EVENTS = ["INSERT INTO wxsub_event (message_id, version, at_ms, event, attempt, actor, detail)
+        SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::integer[], $6::text[], $7::text[])"];
+    HISTORY = ["SELECT message_id, version, at_ms, event, attempt, actor, detail FROM wxsub_event
+        WHERE message_id = $1 ORDER BY version"];
+    /// Reads the whole table: once, when a backup is restored.
+    LAST_EVENT = ["SELECT max(at_ms) FROM wxsub_event"];
+
+    LOCK_KEYS = ["SELECT ", key!(), " FROM wxsub_key AS k
+        WHERE (k.appid, k.client, k.key) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
+        ORDER BY k.appid, k.client, k.key FOR UPDATE OF k"];
+    INSERT_KEYS = ["INSERT INTO wxsub_key (", key!(), ")
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::bigint[])"];
+    UPDATE_KEYS = ["UPDATE wxsub_key AS k SET fingerprint = u.fingerprint, message_id = u.message_id, check_ms = u.check_ms
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::bigint[])
+        AS u (appid, client, key, fingerprint, message_id, check_ms)
+        WHERE k.appid = u.appid AND k.client = u.client AND k.key = u.key"];
+    KEYS_TO_CHECK = ["SELECT ", key!(), " FROM wxsub_key WHERE check_ms <= $1 ORDER BY check_ms LIMIT $2 FOR UPDATE SKIP LOCKED"];
+    KEYS_OF = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = $1 AND client = $2 ORDER BY key FOR UPDATE"];
+    DELETE_KEYS = ["DELETE FROM wxsub_key AS k USING unnest($1::text[], $2::text[], $3::text[]) AS d (appid, client, key)
+        WHERE k.appid = d.appid AND k.client = d.client AND k.key = d.key"];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Postgres;
+    use crate::{PostgresLedger, PostgresOptions};
+
+    /// What PostgreSQL would do with any values, one step a line.
+    async fn plan(client: &tokio_postgres::Client, sql: &str) -> Vec<String> {
+        let parameters = client.prepare(sql).await.unwrap().params().len();
+        client.batch_execute(&format!("PREPARE explained AS {sql}")).await.unwrap();
+        let values = vec!["NULL"; parameters].join(", ");
+        let values = if parameters == 0 { String::new() } else { format!("({values})") };
+        let steps = client.query(&format!("EXPLAIN EXECUTE explained{values}"), &[]).await.unwrap();
+        client.batch_execute("DEALLOCATE explained").await.unwrap();
+        steps.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// A scan of a partial index reads only what it is about, such as the queued messages.
+    #[tokio::test]
+    #[ignore = "needs postgresql: scripts/test runs it"]
+    async fn every_statement_uses_an_index() {
+        let postgres = Postgres::start();
+        drop(PostgresLedger::connect(PostgresOptions::new(postgres.url())).await.unwrap());
+        let client = postgres.sql().await;
+        client.batch_execute(crate::connection::SETTINGS).await.unwrap();
+        let partial =
+            ["message_expires", "message_due", "message_attempting", "message_undecided", "grant_unfinished"];
+        let mut slow = Vec::new();
+        for (name, sql) in ALL.iter().filter(|(name, _)| *name != "LAST_EVENT") {
+            let steps = plan(&client, sql).await;
+            for (at, step) in steps.iter().enumerate() {
+                let conditions = steps.iter().skip(at + 1).take_while(|step| !step.contains("->"));
+                let whole_index = step.contains("Index")
+                    && step.contains(" Scan ")
+                    && !conditions.clone().any(|step| step.contains("Index Cond"))
+                    && !partial.iter().any(|index| step.contains(&format!("wxsub_{index}")));
+                if step.contains("Seq Scan") || whole_index {
+                    slow.push(format!("{name}:\n{}", steps.join("\n")));
+                }
+            }
+        }
+        assert!(slow.is_empty(), "{}", slow.join("\n\n"));
+    }
+}

@@ -1,0 +1,347 @@
+//! One transaction: lock and load the rows that changes name, apply the changes, write what changed.
+//!
+//! Rows are locked in one order, so that transactions wait for each other in no circle: keys, messages, workers, grants, apps,
+//! counts; and of each kind in the order of their ids. What is found by its state, such as due messages, is locked only if no
+//! other transaction has it.
+
+use std::collections::BTreeSet;
+
+use tokio_postgres::Row;
+use wxsub_core::clock::{Clock, UnixMillis};
+use wxsub_outbox::LedgerError;
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::ledger::{Applied, Change, Gone, Rows, apply};
+use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY};
+use wxsub_outbox::retention::Retention;
+use wxsub_outbox::state::MessageState;
+use wxsub_proto::AppId;
+
+use crate::columns::{self, AsUuid, Param, column, millis};
+use crate::error::Failure;
+use crate::named::{Named, is_sweep};
+use crate::session::{Pipeline, Session};
+use crate::{sql, write};
+
+pub(crate) type Results = Vec<Result<Applied, LedgerError>>;
+
+/// An open transaction.
+pub(crate) struct Transaction<'a> {
+    session: &'a Session,
+    /// To which shard this process adds the number of messages.
+    shard: i16,
+    now: UnixMillis,
+}
+
+/// A limit as PostgreSQL takes it.
+pub(crate) fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Applies changes in one transaction, and commits it. Nothing is kept if it fails, unless the failure is
+/// [`Failure::Unknown`].
+pub(crate) async fn commit(
+    session: &Session,
+    clock: Option<&dyn Clock>,
+    shard: i16,
+    changes: &[Change],
+) -> Result<Results, Failure> {
+    let applied = match apply_all(session, clock, shard, changes).await {
+        Ok(applied) => applied,
+        Err(failure) => {
+            if !matches!(failure, Failure::Disconnected(_)) {
+                session.batch("ROLLBACK").await?;
+            }
+            return Err(failure);
+        }
+    };
+    match session.batch("COMMIT").await {
+        Ok(()) => Ok(applied),
+        // The server says what it did. A FATAL error ends the connection and can follow the commit.
+        Err(error) => match Failure::from(error) {
+            Failure::Disconnected(what) => Err(Failure::Unknown(what)),
+            failure => Err(failure),
+        },
+    }
+}
+
+async fn apply_all(
+    session: &Session,
+    clock: Option<&dyn Clock>,
+    shard: i16,
+    changes: &[Change],
+) -> Result<Results, Failure> {
+    session.batch("BEGIN").await?;
+    let mut results = Vec::with_capacity(changes.len());
+    // A sweep sees what was written before.
+    for part in changes.chunk_by(|one, next| !is_sweep(one) && !is_sweep(next)) {
+        let now = match clock {
+            Some(clock) => clock.now().wall,
+            None => columns::time(session.query(sql::NOW, &[]).await?.first().map_or(0, |row| row.get(0))),
+        };
+        results.extend(Transaction { session, shard, now }.apply(part).await?);
+    }
+    Ok(results)
+}
+
+impl Transaction<'_> {
+    async fn apply(&self, changes: &[Change]) -> Result<Results, Failure> {
+        let (mut rows, mut named) = (Rows::default(), Named::new(changes));
+        let keeps_grants = match changes {
+            [sweep] if is_sweep(sweep) => {
+                self.load_sweep(&mut rows, &mut named, sweep).await?;
+                matches!(sweep, Change::Prune(..) | Change::PruneBatch { .. })
+            }
+            _ => {
+                self.load_named(&mut rows, &named).await?;
+                let due = self.load_due(&mut rows, &named).await?;
+                let begins = changes.iter().any(|change| matches!(change, Change::Begin(..)));
+                self.load_workers(&mut rows, &named, due || begins || !named.beating.is_empty()).await?;
+                false
+            }
+        };
+        named.add_of_messages(&rows, !keeps_grants);
+        self.load_grants_and_apps(&mut rows, &named).await?;
+        let before = rows.savepoint();
+        let mut results = self.apply_to(&mut rows, changes);
+        if !rows.apps_with_new_pauses().is_empty() {
+            // The pauses were read without a lock.
+            rows.undo_to(before);
+            self.lock_apps(&mut rows, &named.apps).await?;
+            results = self.apply_to(&mut rows, changes);
+        }
+        write::write(self.session, self.shard, &rows.take_written()).await?;
+        Ok(results)
+    }
+
+    fn apply_to(&self, rows: &mut Rows, changes: &[Change]) -> Results {
+        let apply_one = |change: &Change| {
+            let savepoint = rows.savepoint();
+            let applied = apply(rows, change.clone(), self.now);
+            if applied.is_err() {
+                rows.undo_to(savepoint);
+            }
+            applied
+        };
+        changes.iter().map(apply_one).collect()
+    }
+
+    /// Locks and loads the keys and messages that are named.
+    async fn load_named(&self, rows: &mut Rows, named: &Named) -> Result<(), Failure> {
+        let keys: Vec<_> = named.keys.iter().collect();
+        let messages: Vec<_> = named.messages.iter().collect();
+        let voided: Vec<_> = named.voided.iter().collect();
+        let mut pipeline = Pipeline::default();
+        let stored_keys = (!keys.is_empty()).then(|| pipeline.push(sql::LOCK_KEYS, columns::scopes(&keys)));
+        let mut stored = Vec::new();
+        if !messages.is_empty() || !keys.is_empty() {
+            let mut params: Vec<Param<'_>> = vec![column(&messages, |id| id.uuid())];
+            params.extend(columns::scopes(&keys));
+            stored.push(pipeline.push(sql::LOCK_MESSAGES, params));
+        }
+        if !voided.is_empty() {
+            stored.push(pipeline.push(sql::LOCK_HOLDERS, vec![column(&voided, |id| id.uuid())]));
+        }
+        let results = self.session.run(&pipeline).await?;
+        for row in stored_keys.and_then(|at| results.get(at)).into_iter().flatten() {
+            rows.load_key(columns::read_key(row)?);
+        }
+        load_messages(rows, stored.into_iter().filter_map(|at| results.get(at)).flatten())
+    }
+
+    /// Locks and loads messages that can be claimed, and loads the running attempts of workers that beat. Says whether there is
+    /// something to claim.
+    async fn load_due(&self, rows: &mut Rows, named: &Named) -> Result<bool, Failure> {
+        let beating: Vec<_> = named.beating.iter().collect();
+        let mut pipeline = Pipeline::default();
+        for (appid, limit) in &named.claims {
+            let limit = at_most(*limit);
+            pipeline
+                .push(sql::DUE, vec![Box::new(appid.as_str()), Box::new(millis(self.now)), Box::new(limit)]);
+        }
+        if !beating.is_empty() {
+            pipeline.push(sql::ATTEMPTS_OF, vec![column(&beating, |id| id.uuid())]);
+        }
+        let results = self.session.run(&pipeline).await?;
+        load_messages(rows, results.iter().flatten())?;
+        Ok(!named.claims.is_empty() && rows.loaded_messages().any(|message| message.is_due(self.now)))
+    }
+
+    async fn load_workers(&self, rows: &mut Rows, named: &Named, lock: bool) -> Result<(), Failure> {
+        let workers: Vec<_> = named.workers.iter().collect();
+        if workers.is_empty() {
+            return Ok(());
+        }
+        let statement = if lock { sql::LOCK_WORKERS } else { sql::WORKERS };
+        for row in self.session.query(statement, &[column(&workers, |id| id.uuid())]).await? {
+            rows.load_worker(columns::read_worker(&row)?);
+        }
+        Ok(())
+    }
+
+    /// Locks and loads grants: those that are named, and the newest of each subject. Loads nonces, and the pauses of apps.
+    async fn load_grants_and_apps(&self, rows: &mut Rows, named: &Named) -> Result<(), Failure> {
+        let grants: Vec<_> = named.grants.iter().collect();
+        let subjects: Vec<_> = named.subjects.iter().collect();
+        let nonces: Vec<_> = named.nonces.iter().collect();
+        let apps: Vec<_> = named.apps.iter().collect();
+        let params = || {
+            let mut params: Vec<Param<'_>> = vec![column(&grants, |id| id.uuid())];
+            params.extend(columns::subjects(&subjects));
+            params
+        };
+        let mut pipeline = Pipeline::default();
+        let stored = (!grants.is_empty() || !subjects.is_empty())
+            .then(|| (pipeline.push(sql::LOCK_GRANTS, params()), pipeline.push(sql::GRANTS, params())));
+        let nonce = |nonce: &&[u8; 16]| uuid::Uuid::from_bytes(**nonce);
+        let used = (!nonces.is_empty()).then(|| pipeline.push(sql::NONCES, vec![column(&nonces, nonce)]));
+        let pauses = pipeline.push(sql::APPS, vec![column(&apps, |appid| appid.as_str())]);
+        let results = self.session.run(&pipeline).await?;
+        let results = |at: usize| results.get(at).into_iter().flatten();
+        if let Some((locked, stored)) = stored {
+            let locked: BTreeSet<uuid::Uuid> = results(locked).map(|row| row.get(0)).collect();
+            for row in results(stored) {
+                if !locked.contains(&row.get(0)) {
+                    return Err(Failure::Conflict("a grant was recorded meanwhile".to_owned()));
+                }
+                rows.load_grant(columns::read_grant(row)?);
+            }
+        }
+        for row in used.into_iter().flat_map(results) {
+            let (nonce, grant) = columns::read_nonce(row)?;
+            rows.load_nonce(nonce, grant);
+        }
+        for appid in &named.apps {
+            rows.load_app(appid.clone(), Default::default());
+        }
+        load_pauses(rows, results(pauses))
+    }
+
+    async fn lock_apps(&self, rows: &mut Rows, apps: &BTreeSet<AppId>) -> Result<(), Failure> {
+        let apps: Vec<_> = apps.iter().collect();
+        let mut pipeline = Pipeline::default();
+        pipeline.push(sql::INSERT_APPS, vec![column(&apps, |appid| appid.as_str())]);
+        pipeline.push(sql::LOCK_APPS, vec![column(&apps, |appid| appid.as_str())]);
+        let results = self.session.run(&pipeline).await?;
+        load_pauses(rows, results.iter().flatten())
+    }
+
+    /// Locks and loads what a sweep finds by the state of rows.
+    async fn load_sweep(&self, rows: &mut Rows, named: &mut Named, sweep: &Change) -> Result<(), Failure> {
+        let (session, now) = (self.session, self.now);
+        match sweep {
+            Change::MarkGone(gone) => self.load_live_workers(rows, named, *gone).await,
+            Change::Reclaim(limit) => {
+                let found =
+                    session.query(sql::ATTEMPTS_OF_GONE_WORKERS, &[Box::new(at_most(*limit))]).await?;
+                load_messages(rows, &found)
+            }
+            Change::Expire(limit) => {
+                let params: [Param<'_>; 2] = [Box::new(millis(now)), Box::new(at_most(*limit))];
+                load_messages(rows, &session.query(sql::EXPIRED, &params).await?)
+            }
+            Change::ApplyPolicy(appid, _, limit) => {
+                let (attempted, restored) = (now.before(DECISION_DELAY), now.before(RESTORED_DECISION_DELAY));
+                let params: [Param<'_>; 4] = [
+                    Box::new(appid.as_str()),
+                    Box::new(millis(restored)),
+                    Box::new(millis(attempted)),
+                    Box::new(at_most(*limit)),
+                ];
+                load_messages(rows, &session.query(sql::DECIDABLE, &params).await?)
+            }
+            Change::Restore => self.load_unfinished(rows, named).await,
+            Change::Prune(retention, limit) => self.load_ended(rows, named, retention, *limit).await,
+            Change::PruneBatch { appid, client } => {
+                let params: [Param<'_>; 2] = [Box::new(appid.as_str()), Box::new(client.as_str())];
+                let keys = session.query(sql::KEYS_OF, &params).await?;
+                self.load_keys_with_chains(rows, &keys).await.map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn load_live_workers(&self, rows: &mut Rows, named: &mut Named, gone: Gone) -> Result<(), Failure> {
+        for row in self.session.query(sql::LIVE_WORKERS, &[]).await? {
+            let worker = columns::read_worker(&row)?;
+            let chosen = match gone {
+                Gone::LeaseOver => worker.is_lease_over(self.now),
+                Gone::One(id) => worker.id == id,
+                Gone::All => true,
+            };
+            named.workers.extend(chosen.then_some(worker.id));
+        }
+        self.load_workers(rows, named, true).await
+    }
+
+    async fn load_unfinished(&self, rows: &mut Rows, named: &mut Named) -> Result<(), Failure> {
+        for statement in [sql::QUEUED, sql::ATTEMPTING, sql::UNDECIDED] {
+            load_messages(rows, &self.session.query(statement, &[]).await?)?;
+        }
+        self.load_live_workers(rows, named, Gone::All).await?;
+        for row in self.session.query(sql::UNFINISHED_GRANTS, &[]).await? {
+            named.grants.insert(columns::read_grant(&row)?.id);
+        }
+        let last = self.session.query(sql::LAST_EVENT, &[]).await?;
+        let last: Option<i64> = last.first().and_then(|row| row.get(0));
+        rows.load_last_event_at(last.map(columns::time));
+        Ok(())
+    }
+
+    /// What has been kept long enough, and the keys that may stand for it.
+    async fn load_ended(
+        &self,
+        rows: &mut Rows,
+        named: &mut Named,
+        retention: &Retention,
+        limit: usize,
+    ) -> Result<(), Failure> {
+        let (session, now) = (self.session, self.now);
+        let at = |at: UnixMillis| -> Param<'_> { Box::new(millis(at)) };
+        let most = || -> Param<'_> { Box::new(at_most(limit)) };
+        let keys = session.query(sql::KEYS_TO_CHECK, &[at(now), most()]).await?;
+        let keyed = self.load_keys_with_chains(rows, &keys).await?;
+        for state in MessageState::ALL.iter().copied().filter(|state| state.is_final()) {
+            let (until, ids) = (now.before(retention.of_state(state)), column(&keyed, |id| id.uuid()));
+            let ended = match state {
+                MessageState::MaybeSent => session.query(sql::DECIDED, &[at(until), most(), ids]).await?,
+                _ => session.query(sql::SETTLED, &[Box::new(state.as_str()), at(until), most(), ids]).await?,
+            };
+            load_messages(rows, &ended)?;
+        }
+        let params = [at(now.before(retention.grant)), at(now), most()];
+        for row in session.query(sql::SPENT_GRANTS, &params).await? {
+            named.grants.insert(columns::read_grant(&row)?.id);
+        }
+        for row in session.query(sql::GONE_WORKERS, &[at(now)]).await? {
+            rows.load_worker(columns::read_worker(&row)?);
+        }
+        Ok(())
+    }
+
+    /// Loads keys with their messages and those sent in their place. Gives the messages of the keys.
+    async fn load_keys_with_chains(&self, rows: &mut Rows, keys: &[Row]) -> Result<Vec<MessageId>, Failure> {
+        let mut ids = Vec::with_capacity(keys.len());
+        for row in keys {
+            let key = columns::read_key(row)?;
+            ids.push(key.message);
+            rows.load_key(key);
+        }
+        load_messages(rows, &self.session.query(sql::CHAINS, &[column(&ids, |id| id.uuid())]).await?)?;
+        Ok(ids)
+    }
+}
+
+fn load_messages<'r>(rows: &mut Rows, found: impl IntoIterator<Item = &'r Row>) -> Result<(), Failure> {
+    for row in found {
+        rows.load_message(columns::read_message(row)?);
+    }
+    Ok(())
+}
+
+fn load_pauses<'r>(rows: &mut Rows, found: impl IntoIterator<Item = &'r Row>) -> Result<(), Failure> {
+    for row in found {
+        let (appid, pauses) = columns::read_pauses(row)?;
+        rows.load_app(appid, pauses);
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! Writes what changed.
+
+use wxsub_outbox::grant::StoredGrant;
+use wxsub_outbox::idempotency::StoredKey;
+use wxsub_outbox::ledger::{Write, Written, WrittenApp};
+use wxsub_outbox::message::StoredMessage;
+
+use crate::columns::{self, AsUuid, column};
+use crate::error::Failure;
+use crate::session::{Pipeline, Session};
+use crate::sql;
+
+/// Rows that are written, by what happens to them.
+struct Split<'a, T> {
+    new: Vec<&'a T>,
+    changed: Vec<&'a T>,
+    deleted: Vec<&'a T>,
+}
+
+fn split<T: PartialEq>(writes: &[Write<T>]) -> Split<'_, T> {
+    let mut split = Split { new: Vec::new(), changed: Vec::new(), deleted: Vec::new() };
+    for write in writes {
+        match (&write.before, &write.after) {
+            (None, Some(after)) => split.new.push(after),
+            (Some(before), Some(after)) if before != after => split.changed.push(after),
+            (Some(before), None) => split.deleted.push(before),
+            _ => {}
+        }
+    }
+    split
+}
+
+/// Writes everything in one round trip.
+pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> Result<(), Failure> {
+    let Written { workers, apps, grants, nonces, messages, events, keys } = written;
+    let (grants, messages, keys) =
+        (split::<StoredGrant>(grants), split::<StoredMessage>(messages), split::<StoredKey>(keys));
+    let deleted_keys: Vec<_> = keys.deleted.iter().map(|key| &key.scope).collect();
+    let put_workers: Vec<_> = workers.iter().filter_map(|write| write.after).collect();
+    let gone_workers: Vec<_> =
+        workers.iter().filter(|write| write.after.is_none()).filter_map(|write| write.before).collect();
+    let counts = counts(apps);
+    let mut pipeline = Pipeline::default();
+    // Each statement, and how many rows it must write.
+    let mut expected = Vec::new();
+    let mut push = |sql, params, rows: usize| {
+        if rows > 0 {
+            pipeline.push(sql, params);
+            expected.push((sql, rows));
+        }
+    };
+    push(sql::PUT_WORKERS, columns::workers(&put_workers), put_workers.len());
+    push(sql::DELETE_KEYS, columns::scopes(&deleted_keys), deleted_keys.len());
+    push(
+        sql::DELETE_MESSAGES,
+        vec![column(&messages.deleted, |message| message.id.uuid())],
+        messages.deleted.len(),
+    );
+    push(sql::DELETE_GRANTS, vec![column(&grants.deleted, |grant| grant.id.uuid())], grants.deleted.len());
+    push(sql::UPDATE_GRANTS, columns::changed_grants(&grants.changed), grants.changed.len());
+    push(sql::INSERT_GRANTS, columns::new_grants(&grants.new), grants.new.len());
+    push(sql::UPDATE_MESSAGES, columns::changed_messages(&messages.changed), messages.changed.len());
+    push(sql::INSERT_MESSAGES, columns::new_messages(&messages.new), messages.new.len());
+    push(sql::INSERT_EVENTS, columns::events(events), events.len());
+    push(sql::UPDATE_KEYS, columns::keys(&keys.changed), keys.changed.len());
+    push(sql::INSERT_KEYS, columns::keys(&keys.new), keys.new.len());
+    let used = vec![
+        column(nonces, |(nonce, _)| uuid::Uuid::from_bytes(*nonce)),
+        column(nonces, |(_, grant)| grant.uuid()),
+    ];
+    push(sql::INSERT_NONCES, used, nonces.len());
+    push(sql::DELETE_WORKERS, vec![column(&gone_workers, |worker| worker.id.uuid())], gone_workers.len());
+    let mut added = vec![Box::new(shard) as columns::Param<'_>];
+    added.extend([
+        column(&counts, |(appid, ..)| *appid),
+        column(&counts, |(_, state, _)| *state),
+        column(&counts, |(.., difference)| *difference),
+    ]);
+    push(sql::ADD_COUNTS, added, counts.len());
+    for app in apps {
+        if let Some(pauses) = &app.pauses {
+            push(sql::PUT_PAUSES, columns::pauses(&app.appid, pauses), 1);
+        }
+    }
+    let rows = session.write(&pipeline).await?;
+    for ((sql, expected), rows) in expected.into_iter().zip(rows) {
+        if u64::try_from(expected).ok() != Some(rows) {
+            let statement = sql.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+            return Err(Failure::Conflict(format!("{statement}: {rows} rows instead of {expected}")));
+        }
+    }
+    Ok(())
+}
+
+/// By how much counts change, in the order in which their rows are locked.
+fn counts(apps: &[WrittenApp]) -> Vec<(&str, &'static str, i64)> {
+    let mut counts = Vec::new();
+    for app in apps {
+        counts.extend(
+            app.counts.iter().map(|(state, difference)| (app.appid.as_str(), state.as_str(), *difference)),
+        );
+        if app.undecided != 0 {
+            counts.push((app.appid.as_str(), UNDECIDED, app.undecided));
+        }
+    }
+    counts.sort_unstable();
+    counts
+}
+
+/// Under this name the `maybe_sent` messages without a decision are counted, beside the states.
+pub(crate) const UNDECIDED: &str = "undecided";

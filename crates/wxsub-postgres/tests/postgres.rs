@@ -1,0 +1,11 @@
+//! Ledgers in a real PostgreSQL.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
+
+#[path = "../../../tests/free_port.rs"]
+mod free_port;
+
+mod postgres {
+    mod conformance;
+    mod server;
+}

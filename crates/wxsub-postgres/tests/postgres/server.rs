@@ -1,0 +1,171 @@
+//! A private PostgreSQL on a free port with a folder of its own. The process ends with its value.
+
+#![allow(dead_code, reason = "several programs have this module, and each uses a part of it")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
+
+use crate::free_port::free_port;
+
+pub(crate) struct Postgres {
+    pub(crate) port: u16,
+    folder: TempDir,
+    settings: Vec<String>,
+    child: Option<Child>,
+}
+
+/// The password of the superuser `postgres`. It is needed over TCP only.
+pub(crate) const PASSWORD: &str = "sesame";
+
+impl Postgres {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these settings, such as `fsync=on`.
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        // In memory where there is such a folder: no test cuts the power.
+        let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
+        give_to_postgres(folder.path());
+        fs::write(folder.path().join("password"), PASSWORD).unwrap();
+        let made = as_postgres("initdb")
+            .args(["--no-sync", "--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256"])
+            .args(["--encoding=UTF8", "--locale=C"])
+            .arg("--pwfile")
+            .arg(folder.path().join("password"))
+            .arg("--pgdata")
+            .arg(folder.path().join("data"))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut postgres = Self { port: free_port(), folder, settings, child: None };
+        postgres.start_again();
+        postgres
+    }
+
+    /// Starts on the same port, with what it had stored.
+    pub(crate) fn start_again(&mut self) {
+        let mut child = as_postgres("postgres")
+            .arg("-D")
+            .arg(self.folder.path().join("data"))
+            .arg("-k")
+            .arg(self.folder.path())
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-F"])
+            .args([
+                "-c",
+                "max_connections=600",
+                "-c",
+                "log_min_messages=warning",
+                "-c",
+                "log_line_prefix=%p ",
+            ])
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut log = Vec::new();
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| {
+            log.push(line.clone());
+            line.contains("ready to accept connections")
+        });
+        assert!(ready, "postgres did not start: {log:#?}");
+        // It must not wait until its log is read.
+        std::thread::spawn(move || lines.for_each(drop));
+        self.child = Some(child);
+    }
+
+    /// The folder of its unix socket.
+    pub(crate) fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A file for the user `postgres` in its folder.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        give_to_postgres(&path);
+        path
+    }
+
+    /// The address of its unix socket, for this user.
+    pub(crate) fn url_as(&self, user: &str) -> String {
+        let folder = self.folder.path().display().to_string().replace('/', "%2F");
+        format!("postgres://{user}@{folder}:{}/postgres", self.port)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.url_as("postgres")
+    }
+
+    /// For the tables in a schema.
+    pub(crate) fn url_in_schema(&self, schema: &str) -> String {
+        format!("{}?options=-csearch_path%3D{schema}", self.url())
+    }
+
+    /// A connection for statements of the test.
+    pub(crate) async fn sql(&self) -> Client {
+        let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Ends all of its processes at once, without a checkpoint.
+    pub(crate) fn stop_immediately(&mut self) {
+        self.stop("-QUIT");
+    }
+
+    fn stop(&mut self, signal: &str) {
+        if let Some(mut child) = self.child.take() {
+            let _ = Command::new("kill").args([signal, &child.id().to_string()]).status();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop("-QUIT");
+    }
+}
+
+/// The user `postgres`, if the tests run as the superuser: PostgreSQL does not.
+fn postgres_user() -> Option<(u32, u32)> {
+    let id = |arguments: &[&str]| {
+        let output = Command::new("id").args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().parse::<u32>().ok()
+    };
+    (id(&["-u"]) == Some(0)).then(|| (id(&["-u", "postgres"]).unwrap(), id(&["-g", "postgres"]).unwrap()))
+}
+
+fn as_postgres(program: &str) -> Command {
+    let mut command = Command::new(binary(program));
+    if let Some((user, group)) = postgres_user() {
+        command.uid(user).gid(group);
+    }
+    command.current_dir("/");
+    command
+}
+
+fn give_to_postgres(path: &Path) {
+    if let Some((user, group)) = postgres_user() {
+        std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
+    }
+}
+
+/// Debian keeps the programs of the server out of the path.
+fn binary(program: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<_> = versions.map(|version| version.path().join("bin").join(program)).collect();
+    found.retain(|path| path.exists());
+    found.sort();
+    found.pop().unwrap_or_else(|| PathBuf::from(program))
+}
