@@ -69,7 +69,7 @@ fn print_throughput(arguments: &Arguments) {
     let messages = arguments.amount(60_000, 6_000);
     let measured: Vec<_> = (0..rounds(arguments))
         .map(|_| {
-            let ours = runtime().block_on(ours::throughput(messages));
+            let ours = ours::throughput(messages);
             let apalis = arguments.apalis.as_deref().map(|program| apalis(program, messages / 4));
             (ours, bare::throughput(messages), apalis)
         })

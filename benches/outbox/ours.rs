@@ -14,17 +14,16 @@ use tempfile::TempDir;
 use wxsub_benches::subject::{app as appid, secret};
 use wxsub_core::Client;
 use wxsub_core::proto::codec::RawResponse;
-use wxsub_core::proto::{AppId, OpenId};
 use wxsub_core::transport::{HttpRequest, Transport, TransportError};
 use wxsub_hyper::{HyperTransport, Roots};
-use wxsub_outbox::app::StoredApp;
-use wxsub_outbox::grant::{StoredGrant, Subject};
-use wxsub_outbox::id::{IdGenerator, MessageId};
-use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewConsent};
-use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::grant::Subject;
+use wxsub_outbox::id::IdGenerator;
+use wxsub_outbox::ledger::{Applied, Change, NewConsent};
+use wxsub_outbox::testing::CommitLayer;
 use wxsub_outbox::{App, Ledger, LedgerError, Outbox, OutboxMessage};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
+use crate::runtime;
 use crate::subject::{grant, message};
 
 /// How many messages are recorded at once, and sent at once over the instant transport.
@@ -113,17 +112,22 @@ async fn rate(outbox: &Outbox, messages: usize, at_once: usize) -> f64 {
     messages as f64 / took.as_secs_f64()
 }
 
-pub(crate) async fn throughput(messages: usize) -> Throughput {
+pub(crate) fn throughput(messages: usize) -> Throughput {
     let folder = TempDir::new().unwrap();
-    let ledger = ledger(folder.path(), messages + 1).await;
+    let rate = runtime().block_on(send_all(folder.path(), messages));
+    // The ledger is closed, and its log is in the file.
+    let bytes = fs::metadata(folder.path().join("ledger.db")).unwrap().len();
+    Throughput { rate, bytes: bytes as f64 / (messages + 1) as f64 }
+}
+
+async fn send_all(folder: &Path, messages: usize) -> f64 {
+    let ledger = ledger(folder, messages + 1).await;
     let outbox = Outbox::builder(ledger).app(app(client(Instantly), AT_ONCE)).build();
     let rate = rate(&outbox, messages, AT_ONCE).await;
     let app = outbox.ledger().app(&appid()).await.unwrap();
     assert_eq!(app.counts.values().sum::<u64>(), messages as u64 + 1);
     assert_eq!(app.counts.len(), 1, "not all were sent: {:?}", app.counts);
-    drop(outbox);
-    let bytes = fs::metadata(folder.path().join("ledger.db")).unwrap().len();
-    Throughput { rate, bytes: bytes as f64 / (messages + 1) as f64 }
+    rate
 }
 
 /// How many messages are in flight over HTTP.
@@ -164,30 +168,17 @@ struct CountingLedger {
 }
 
 #[async_trait]
-impl Ledger for CountingLedger {
-    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+impl CommitLayer for CountingLedger {
+    fn ledger(&self) -> &dyn Ledger {
+        &self.ledger
+    }
+
+    async fn commit_through(
+        &self,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.ledger.commit(changes).await
-    }
-
-    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
-        self.ledger.message(id).await
-    }
-
-    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
-        self.ledger.history(id).await
-    }
-
-    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
-        self.ledger.messages(query).await
-    }
-
-    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
-        self.ledger.grants(appid, openid).await
-    }
-
-    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
-        self.ledger.app(appid).await
     }
 }
 

@@ -3,12 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use wxsub_core::proto::{AppId, OpenId};
-use wxsub_outbox::app::StoredApp;
-use wxsub_outbox::grant::StoredGrant;
-use wxsub_outbox::id::MessageId;
-use wxsub_outbox::ledger::{Applied, Change, MessageQuery};
-use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::testing::CommitLayer;
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_sqlite::SqliteLedger;
 
@@ -34,8 +30,12 @@ fn points(change: &Change) -> Option<(Point, Point)> {
 }
 
 #[async_trait]
-impl Ledger for CrashLedger {
-    async fn commit(
+impl CommitLayer for CrashLedger {
+    fn ledger(&self) -> &dyn Ledger {
+        &self.ledger
+    }
+
+    async fn commit_through(
         &self,
         mut changes: Vec<Change>,
     ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
@@ -58,25 +58,5 @@ impl Ledger for CrashLedger {
         let after = points.iter().map(|(_, after)| *after);
         after.filter(|after| *after != Point::AfterClaim || claimed).for_each(|after| self.trap.pass(after));
         Ok(applied)
-    }
-
-    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
-        self.ledger.message(id).await
-    }
-
-    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
-        self.ledger.history(id).await
-    }
-
-    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
-        self.ledger.messages(query).await
-    }
-
-    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
-        self.ledger.grants(appid, openid).await
-    }
-
-    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
-        self.ledger.app(appid).await
     }
 }

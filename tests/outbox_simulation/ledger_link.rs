@@ -7,12 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fastrand::Rng;
 use tokio::sync::Notify;
-use wxsub_core::proto::{AppId, OpenId};
-use wxsub_outbox::app::StoredApp;
-use wxsub_outbox::grant::StoredGrant;
-use wxsub_outbox::id::MessageId;
-use wxsub_outbox::ledger::{Applied, Change, MessageQuery};
-use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::testing::CommitLayer;
 use wxsub_outbox::{Ledger, LedgerError, MemoryLedger};
 
 use super::node_clock::NodeClock;
@@ -54,8 +50,12 @@ impl std::fmt::Debug for LedgerLink {
 type Committed = Result<Vec<Result<Applied, LedgerError>>, LedgerError>;
 
 #[async_trait]
-impl Ledger for LedgerLink {
-    async fn commit(&self, changes: Vec<Change>) -> Committed {
+impl CommitLayer for LedgerLink {
+    fn ledger(&self) -> &dyn Ledger {
+        &*self.ledger
+    }
+
+    async fn commit_through(&self, changes: Vec<Change>) -> Committed {
         self.wait(1..4).await;
         let lost = || {
             self.oracle.lost_reply();
@@ -93,25 +93,5 @@ impl Ledger for LedgerLink {
         };
         self.wait(1..4).await;
         committed
-    }
-
-    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
-        self.ledger.message(id).await
-    }
-
-    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
-        self.ledger.history(id).await
-    }
-
-    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
-        self.ledger.messages(query).await
-    }
-
-    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
-        self.ledger.grants(appid, openid).await
-    }
-
-    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
-        self.ledger.app(appid).await
     }
 }

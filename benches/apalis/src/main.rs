@@ -46,6 +46,8 @@ async fn main() -> Result<(), BoxDynError> {
         .filename(folder.join("apalis.db"))
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
+        // Its workers keep the lock that a push needs for seconds, on a slow disk.
+        .busy_timeout(Duration::from_secs(60))
         .synchronous(SqliteSynchronous::Full);
     let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
     SqliteStorage::migrations().run(&pool).await?;

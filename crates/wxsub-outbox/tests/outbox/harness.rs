@@ -8,14 +8,13 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
-use wxsub_core::proto::{AppId, Grant, Message, OpenId};
+use wxsub_core::proto::{Grant, Message};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
-use wxsub_outbox::app::StoredApp;
-use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::MessageId;
-use wxsub_outbox::ledger::{Applied, Change, MessageQuery};
-use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::EventKind;
+use wxsub_outbox::testing::CommitLayer;
 use wxsub_outbox::{App, Ledger, LedgerError, MemoryLedger, Outbox, OutboxError, OutboxMessage};
 
 pub(super) const TOKEN: &str = "/cgi-bin/token";
@@ -46,8 +45,15 @@ impl std::fmt::Debug for FaultyLedger {
 }
 
 #[async_trait]
-impl Ledger for FaultyLedger {
-    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+impl CommitLayer for FaultyLedger {
+    fn ledger(&self) -> &dyn Ledger {
+        &self.ledger
+    }
+
+    async fn commit_through(
+        &self,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
         let fault = changes.iter().find_map(|change| (self.plan.lock().unwrap())(change));
         match fault {
             None => self.ledger.commit(changes).await,
@@ -61,26 +67,6 @@ impl Ledger for FaultyLedger {
                 self.ledger.commit(changes).await
             }
         }
-    }
-
-    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
-        self.ledger.message(id).await
-    }
-
-    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
-        self.ledger.history(id).await
-    }
-
-    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
-        self.ledger.messages(query).await
-    }
-
-    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
-        self.ledger.grants(appid, openid).await
-    }
-
-    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
-        self.ledger.app(appid).await
     }
 }
 

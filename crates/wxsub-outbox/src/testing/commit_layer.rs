@@ -1,0 +1,56 @@
+//! A ledger whose commits go through other code: faults, crashes, counts.
+
+use async_trait::async_trait;
+use wxsub_proto::{AppId, OpenId};
+
+use crate::app::StoredApp;
+use crate::grant::StoredGrant;
+use crate::id::MessageId;
+use crate::ledger::{Applied, Change, Ledger, LedgerError, MessageQuery};
+use crate::message::{StoredEvent, StoredMessage};
+
+/// What happens to the commits of another ledger. It is a [`Ledger`], whose reads are those of the other one.
+#[async_trait]
+pub trait CommitLayer: Send + Sync + std::fmt::Debug {
+    /// The other ledger.
+    fn ledger(&self) -> &dyn Ledger;
+
+    /// As [`Ledger::commit`], with what is tested in between.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::commit`], on demand.
+    ///
+    /// # Cancel safety
+    /// As [`Ledger::commit`].
+    async fn commit_through(
+        &self,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError>;
+}
+
+#[async_trait]
+impl<L: CommitLayer> Ledger for L {
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+        self.commit_through(changes).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+        self.ledger().message(id).await
+    }
+
+    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
+        self.ledger().history(id).await
+    }
+
+    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
+        self.ledger().messages(query).await
+    }
+
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
+        self.ledger().grants(appid, openid).await
+    }
+
+    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+        self.ledger().app(appid).await
+    }
+}
