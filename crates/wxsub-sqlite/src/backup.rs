@@ -13,7 +13,6 @@ use wxsub_outbox::ledger::{Applied, Change, RestoreReport, apply};
 use crate::connection::{self, IS_BACKUP, SqliteOptions};
 use crate::error::{OpenError, failed};
 use crate::lock::{WriterLock, path_beside};
-use crate::tables::OpenTables;
 use crate::writer::OpenFile;
 
 /// How many problems of one kind a check names.
@@ -190,11 +189,9 @@ pub(crate) fn restore(
     path: &Path,
     clock: &dyn Clock,
 ) -> Result<RestoreReport, OpenError> {
-    let restored = file.transact(|connection| {
-        let mut tables = OpenTables::new(connection);
-        let applied = apply(&mut tables, Change::Restore, clock.now().wall)?;
-        tables.finish()?;
-        connection.pragma_update(None, "user_version", 0).map_err(failed)?;
+    let restored = file.transact(|tables| {
+        let applied = apply(tables, Change::Restore, clock.now().wall)?;
+        tables.connection().pragma_update(None, "user_version", 0).map_err(failed)?;
         match applied {
             Applied::Restored(report) => Ok(report),
             other => Err(LedgerError::Inconsistent(format!("unexpected result {other:?}"))),

@@ -1,10 +1,9 @@
 //! Rows as columns, in the order of the statements: what is written, and what is read back.
 
 use std::error::Error;
-use std::fmt;
 use std::str::FromStr;
 
-use rusqlite::types::{Type, Value};
+use rusqlite::types::{FromSql, ToSqlOutput, Type, Value, ValueRef};
 use rusqlite::{Result, Row};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -23,55 +22,47 @@ pub(crate) fn millis(at: UnixMillis) -> i64 {
     i64::try_from(at.get()).unwrap_or(i64::MAX)
 }
 
-fn text(text: impl fmt::Display) -> Value {
-    Value::Text(text.to_string())
+fn text(text: &str) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
 }
 
-fn optional<T>(value: Option<T>, write: impl FnOnce(T) -> Value) -> Value {
-    value.map_or(Value::Null, write)
+fn optional<'a, T>(value: Option<T>, write: impl FnOnce(T) -> ToSqlOutput<'a>) -> ToSqlOutput<'a> {
+    value.map_or(ToSqlOutput::Borrowed(ValueRef::Null), write)
 }
 
-fn time(at: UnixMillis) -> Value {
-    Value::Integer(millis(at))
+fn integer<'a>(number: impl Into<i64>) -> ToSqlOutput<'a> {
+    ToSqlOutput::Borrowed(ValueRef::Integer(number.into()))
 }
 
-fn blob(bytes: &[u8]) -> Value {
-    Value::Blob(bytes.to_vec())
+fn time<'a>(at: UnixMillis) -> ToSqlOutput<'a> {
+    integer(millis(at))
 }
 
-/// What a message is written as, without its body: one value for each column of the statements.
-pub(crate) fn message_values(message: &StoredMessage) -> [Value; 33] {
+fn blob(bytes: &[u8]) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(ValueRef::Blob(bytes))
+}
+
+/// What changes of a message, without its body, and its id.
+pub(crate) fn message_values(message: &StoredMessage) -> [ToSqlOutput<'_>; 21] {
     let Detail { stage, errcode, errmsg, rid, remedy } = &message.detail;
     let decision = message.decision.as_ref();
     [
         blob(message.id.as_bytes()),
-        text(&message.appid),
-        text(message.mode),
-        optional(message.touser.as_ref(), text),
-        optional(message.template_id.as_ref(), text),
-        optional(message.scene, |scene| Value::Integer(scene.get().into())),
-        text(message.priority),
-        time(message.created_at),
-        time(message.send_at),
-        time(message.expires_at),
-        optional(message.idempotency_key.as_ref(), text),
-        optional(message.grant.as_ref(), |id| blob(id.as_bytes())),
-        optional(message.parent_id.as_ref(), |id| blob(id.as_bytes())),
-        text(message.state),
-        optional(message.reason, text),
-        Value::Integer(message.attempt.into()),
-        Value::Integer(message.failures.into()),
-        Value::Integer(message.version.into()),
+        text(message.state.as_str()),
+        optional(message.reason, |reason| text(reason.as_str())),
+        integer(message.attempt),
+        integer(message.failures),
+        integer(message.version),
         time(message.due_at),
         optional(message.attempted_at, time),
         optional(message.settled_at, time),
         optional(message.worker.as_ref(), |id| blob(id.as_bytes())),
-        optional(*stage, text),
-        optional(*errcode, |code| Value::Integer(code.get())),
-        optional(errmsg.as_ref(), text),
-        optional(rid.as_ref(), text),
-        optional(*remedy, text),
-        optional(decision, |decided| text(decided.decision)),
+        optional(*stage, |stage| text(stage.as_str())),
+        optional(*errcode, |code| integer(code.get())),
+        optional(errmsg.as_deref(), text),
+        optional(rid.as_deref(), text),
+        optional(*remedy, |remedy| text(remedy.as_str())),
+        optional(decision, |decided| text(decided.decision.as_str())),
         optional(decision, |decided| text(&decided.by)),
         optional(decision, |decided| text(&decided.note)),
         optional(decision, |decided| time(decided.at)),
@@ -80,19 +71,61 @@ pub(crate) fn message_values(message: &StoredMessage) -> [Value; 33] {
     ]
 }
 
+/// What never changes of a message.
+pub(crate) fn fixed_values(message: &StoredMessage) -> [ToSqlOutput<'_>; 12] {
+    [
+        text(message.appid.as_str()),
+        text(message.mode.as_str()),
+        optional(message.touser.as_ref(), |touser| text(touser.as_str())),
+        optional(message.template_id.as_ref(), |id| text(id.as_str())),
+        optional(message.scene, |scene| integer(scene.get())),
+        text(message.priority.as_str()),
+        time(message.created_at),
+        time(message.send_at),
+        time(message.expires_at),
+        optional(message.idempotency_key.as_ref(), |key| text(key.as_str())),
+        optional(message.grant.as_ref(), |id| blob(id.as_bytes())),
+        optional(message.parent_id.as_ref(), |id| blob(id.as_bytes())),
+    ]
+}
+
+/// A worker is written as its bytes: most events have one.
+fn actor(actor: &str) -> ToSqlOutput<'_> {
+    match actor.parse::<WorkerId>() {
+        Ok(worker) if worker.to_string() == actor => {
+            ToSqlOutput::Owned(Value::Blob(worker.as_bytes().to_vec()))
+        }
+        _ => text(actor),
+    }
+}
+
+/// What an event is written as.
+pub(crate) fn event_values(event: &StoredEvent) -> [ToSqlOutput<'_>; 7] {
+    [
+        blob(event.message.as_bytes()),
+        integer(event.version),
+        time(event.at),
+        text(event.kind.as_str()),
+        integer(event.attempt),
+        optional(event.actor.as_deref(), actor),
+        optional(event.detail.as_deref(), text),
+    ]
+}
+
 /// What the pauses of an app are written as.
-pub(crate) fn pauses_values(pauses: &Pauses) -> [Value; 9] {
+pub(crate) fn pauses_values(pauses: &Pauses) -> [ToSqlOutput<'_>; 9] {
     let Pauses { operator, minute_quota_until, daily_quota, token } = pauses;
+    let daily_quota = daily_quota.as_ref();
     [
         optional(operator.as_ref(), |pause| text(&pause.by)),
         optional(operator.as_ref(), |pause| text(&pause.note)),
         optional(operator.as_ref(), |pause| time(pause.since)),
         optional(*minute_quota_until, time),
-        optional(*daily_quota, |pause| time(pause.until)),
-        optional(*daily_quota, |pause| time(pause.next_probe_at)),
-        optional(daily_quota.and_then(|pause| pause.probe), |id| blob(id.as_bytes())),
+        optional(daily_quota, |pause| time(pause.until)),
+        optional(daily_quota, |pause| time(pause.next_probe_at)),
+        optional(daily_quota.and_then(|pause| pause.probe.as_ref()), |id| blob(id.as_bytes())),
         optional(*token, |pause| time(pause.until)),
-        optional(*token, |pause| Value::Integer(pause.failures.into())),
+        optional(*token, |pause| integer(pause.failures)),
     ]
 }
 
@@ -107,7 +140,7 @@ impl<'a, 'row> Columns<'a, 'row> {
         Self { row, next: 0 }
     }
 
-    fn get<T: rusqlite::types::FromSql>(&mut self) -> Result<T> {
+    fn get<T: FromSql>(&mut self) -> Result<T> {
         let value = self.row.get(self.next);
         self.next += 1;
         value
@@ -117,14 +150,21 @@ impl<'a, 'row> Columns<'a, 'row> {
         rusqlite::Error::FromSqlConversionFailure(self.next.saturating_sub(1), Type::Text, error.into())
     }
 
+    /// Without a copy of the text.
+    fn text(&mut self) -> Result<Option<&'a str>> {
+        let value = self.row.get_ref(self.next)?;
+        self.next += 1;
+        Ok(value.as_str_or_null()?)
+    }
+
     fn parse<T: FromStr<Err: Error + Send + Sync + 'static>>(&mut self) -> Result<T> {
-        let text: String = self.get()?;
-        text.parse().map_err(|error: T::Err| self.unreadable(error))
+        let value = self.row.get_ref(self.next)?;
+        self.next += 1;
+        value.as_str()?.parse().map_err(|error: T::Err| self.unreadable(error))
     }
 
     fn parse_optional<T: FromStr<Err: Error + Send + Sync + 'static>>(&mut self) -> Result<Option<T>> {
-        let text: Option<String> = self.get()?;
-        text.map(|text| text.parse().map_err(|error: T::Err| self.unreadable(error))).transpose()
+        self.text()?.map(|text| text.parse().map_err(|error: T::Err| self.unreadable(error))).transpose()
     }
 
     /// A name that only serde can read.
@@ -134,6 +174,17 @@ impl<'a, 'row> Columns<'a, 'row> {
             T::deserialize(text.into_deserializer()).map_err(|error: DeError| self.unreadable(error))
         };
         text.map(read).transpose()
+    }
+
+    fn actor(&mut self) -> Result<Option<String>> {
+        Ok(match self.get()? {
+            Value::Null => None,
+            Value::Blob(bytes) => {
+                let worker = bytes.try_into().map_err(|_| self.unreadable("a worker's id has 16 bytes"))?;
+                Some(WorkerId::from_bytes(worker).to_string())
+            }
+            name => Some(FromSql::column_result((&name).into())?),
+        })
     }
 
     fn time(&mut self) -> Result<UnixMillis> {
@@ -159,20 +210,9 @@ impl<'a, 'row> Columns<'a, 'row> {
 pub(crate) fn read_message(row: &Row<'_>) -> Result<StoredMessage> {
     let mut columns = Columns::new(row);
     let columns = &mut columns;
+    // In the order of the columns.
     Ok(StoredMessage {
         id: MessageId::from_bytes(columns.get()?),
-        appid: columns.parse()?,
-        mode: columns.parse()?,
-        touser: columns.parse_optional()?,
-        template_id: columns.parse_optional()?,
-        scene: columns.optional_scene()?,
-        priority: columns.parse()?,
-        created_at: columns.time()?,
-        send_at: columns.time()?,
-        expires_at: columns.time()?,
-        idempotency_key: columns.parse_optional()?,
-        grant: columns.get::<Option<_>>()?.map(GrantId::from_bytes),
-        parent_id: columns.get::<Option<_>>()?.map(MessageId::from_bytes),
         state: columns.parse()?,
         reason: columns.parse_optional()?,
         attempt: columns.get()?,
@@ -191,14 +231,25 @@ pub(crate) fn read_message(row: &Row<'_>) -> Result<StoredMessage> {
         },
         decision: read_decision(columns)?,
         restored_at: columns.optional_time()?,
+        appid: columns.parse()?,
+        mode: columns.parse()?,
+        touser: columns.parse_optional()?,
+        template_id: columns.parse_optional()?,
+        scene: columns.optional_scene()?,
+        priority: columns.parse()?,
+        created_at: columns.time()?,
+        send_at: columns.time()?,
+        expires_at: columns.time()?,
+        idempotency_key: columns.parse_optional()?,
+        grant: columns.get::<Option<_>>()?.map(GrantId::from_bytes),
+        parent_id: columns.get::<Option<_>>()?.map(MessageId::from_bytes),
         body: read_body(columns)?,
     })
 }
 
 fn read_body(columns: &mut Columns<'_, '_>) -> Result<Option<wxsub_proto::Message>> {
-    let body: Option<String> = columns.get()?;
-    let read = |body: String| serde_json::from_str(&body).map_err(|error| columns.unreadable(error));
-    body.map(read).transpose()
+    let body = columns.text()?;
+    body.map(|body| serde_json::from_str(body).map_err(|error| columns.unreadable(error))).transpose()
 }
 
 fn read_decision(columns: &mut Columns<'_, '_>) -> Result<Option<DecisionRecord>> {
@@ -239,7 +290,7 @@ pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent> {
         at: columns.time()?,
         kind: columns.parse()?,
         attempt: columns.get()?,
-        actor: columns.get()?,
+        actor: columns.actor()?,
         detail: columns.get()?,
     })
 }

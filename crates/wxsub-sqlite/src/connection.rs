@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 
@@ -62,6 +63,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The value of `user_version` that marks a backup.
 pub(crate) const IS_BACKUP: i32 = 1;
 
+/// With how many pages of 4 KiB the log is moved into the file.
+const LOG_PAGES: i64 = 8192;
+
+/// How much of the file the writer keeps in memory.
+const CACHE_KIB: i64 = 8192;
+
 /// How many prepared statements are kept.
 const STATEMENTS: usize = 96;
 
@@ -110,6 +117,8 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "trusted_schema", false)?;
+        // Otherwise SQLite plans a statement again whenever a value changes that the condition of an index is about.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         // Each commit is synced, on macOS down to the disk; and so is the log that the last connection moves into the file.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "fullfsync", true)?;
@@ -122,6 +131,10 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
 fn set_up_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cell_size_check", true)?;
+    // A page that changes with many commits is moved into the file once.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;
+    // All pages of a commit, so that none is written twice.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // The log is cut back to 64 MiB after a burst.
     connection.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))
 }

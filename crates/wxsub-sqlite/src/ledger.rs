@@ -164,10 +164,14 @@ impl SqliteLedger {
         let appid = appid.clone();
         self.readers
             .read(move |connection| {
-                let mut statement = connection.prepare_cached(sql::GRANTS_IN_STATE)?;
                 let after = after.as_ref().map_or(&[][..], |id| id.as_bytes());
-                let values = params![appid.as_str(), state.as_str(), after, at_most(limit)];
-                statement.query_map(values, columns::read_grant)?.collect()
+                let (appid, limit, read) = (appid.as_str(), at_most(limit), columns::read_grant);
+                if state == GrantState::Used {
+                    let mut statement = connection.prepare_cached(sql::USED_GRANTS)?;
+                    return statement.query_map(params![appid, after, limit], read)?.collect();
+                }
+                let mut statement = connection.prepare_cached(sql::GRANTS_IN_STATE)?;
+                statement.query_map(params![appid, after, limit, state.as_str()], read)?.collect()
             })
             .await
     }
@@ -311,6 +315,9 @@ fn list(connection: &rusqlite::Connection, query: &MessageQuery) -> rusqlite::Re
         (None, false) => connection.prepare_cached(sql::LIST)?.query_map(values, read)?.collect(),
         (Some(MessageState::Sent), false) => {
             connection.prepare_cached(sql::LIST_SENT)?.query_map(values, read)?.collect()
+        }
+        (Some(MessageState::Attempting), false) => {
+            connection.prepare_cached(sql::LIST_ATTEMPTING)?.query_map(values, read)?.collect()
         }
         (Some(state), false) => {
             let values = params![appid, after, limit, state.as_str()];

@@ -32,6 +32,7 @@ mod file_system;
 mod ledger;
 mod lock;
 mod readers;
+mod rows;
 mod schema;
 mod sql;
 mod tables;

@@ -1,9 +1,8 @@
 //! The tables within one open transaction.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
-use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::app::StoredApp;
@@ -17,16 +16,17 @@ use wxsub_proto::AppId;
 
 use crate::columns::{self, millis};
 use crate::error::failed;
+use crate::rows::Rows;
 use crate::sql;
 
-/// The tables of an open transaction. Apps are written once, at its end: every change counts messages.
+/// The tables of an open transaction. What changes is written at its end, or before a query that must see it.
 pub(crate) struct OpenTables<'a> {
     connection: &'a Connection,
+    rows: &'a mut Rows,
     apps: BTreeMap<AppId, App>,
-    /// What apps were before each write since the last savepoint.
-    undo: Vec<(AppId, StoredApp)>,
 }
 
+#[derive(Clone)]
 struct App {
     /// As the database has it; `None` if it is new.
     stored: Option<StoredApp>,
@@ -34,36 +34,45 @@ struct App {
 }
 
 impl<'a> OpenTables<'a> {
-    pub(crate) fn new(connection: &'a Connection) -> Self {
-        Self { connection, apps: BTreeMap::new(), undo: Vec::new() }
+    /// The rows in memory hold until a transaction fails.
+    pub(crate) fn new(connection: &'a Connection, rows: &'a mut Rows) -> Self {
+        Self { connection, rows, apps: BTreeMap::new() }
     }
 
-    pub(crate) fn savepoint(&mut self) -> Result<(), LedgerError> {
-        self.undo.clear();
-        self.execute("SAVEPOINT change", []).map(drop)
+    pub(crate) fn connection(&self) -> &'a Connection {
+        self.connection
     }
 
-    /// Keeps what was written since the savepoint, or undoes it.
-    pub(crate) fn release(&mut self, keep: bool) -> Result<(), LedgerError> {
-        if !keep {
-            for (appid, before) in self.undo.drain(..).rev() {
-                if let Some(app) = self.apps.get_mut(&appid) {
-                    app.now = before;
-                }
-            }
+    /// Does this in a savepoint: if it fails, what it wrote is undone.
+    pub(crate) fn separately<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        self.execute("SAVEPOINT change", [])?;
+        let apps = self.apps.clone();
+        let done = work(self).and_then(|done| self.write_rows().map(|()| done));
+        if done.is_err() {
+            *self.rows = Rows::default();
+            self.apps = apps;
             self.execute("ROLLBACK TO change", [])?;
         }
-        self.execute("RELEASE change", []).map(drop)
+        self.execute("RELEASE change", [])?;
+        done
     }
 
-    /// Writes the apps that changed.
+    /// Writes what changed.
     pub(crate) fn finish(&mut self) -> Result<(), LedgerError> {
+        self.write_rows()?;
         for (appid, app) in &self.apps {
             if app.stored.as_ref() != Some(&app.now) {
                 write_app(self.connection, appid, app).map_err(failed)?;
             }
         }
         Ok(())
+    }
+
+    fn write_rows(&mut self) -> Result<(), LedgerError> {
+        self.rows.write(self.connection).map_err(failed)
     }
 
     fn execute(&self, sql: &str, params: impl Params) -> Result<usize, LedgerError> {
@@ -93,7 +102,40 @@ impl<'a> OpenTables<'a> {
         statement.and_then(|mut statement| statement.query_map(params, read)?.collect()).map_err(failed)
     }
 
-    fn messages(&self, sql: &str, params: impl Params) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn open_app(&mut self, appid: &AppId) -> Result<&mut App, LedgerError> {
+        // Most changes are about an app that is open: no copy of its name is made then.
+        if !self.apps.contains_key(appid) {
+            let stored = read_app(self.connection, appid).map_err(failed)?;
+            let now = stored.clone().unwrap_or_default();
+            self.apps.insert(appid.clone(), App { stored, now });
+        }
+        let missing = || LedgerError::Inconsistent(format!("app {appid}: it is not open"));
+        self.apps.get_mut(appid).ok_or_else(missing)
+    }
+
+    /// The due messages of an app with this priority as the database has them, in the order of claims.
+    fn stored_due(
+        &self,
+        appid: &AppId,
+        priority: Priority,
+        now: UnixMillis,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<StoredMessage>> {
+        let mut statement = self.connection.prepare_cached(sql::DUE)?;
+        let mut rows = statement.query(params![appid.as_str(), priority.as_str(), millis(now)])?;
+        let mut due = Vec::new();
+        while due.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            if !self.rows.is_changed(MessageId::from_bytes(row.get(0)?)) {
+                due.push(columns::read_message(row)?);
+            }
+        }
+        Ok(due)
+    }
+
+    fn messages(&mut self, sql: &str, params: impl Params) -> Result<Vec<StoredMessage>, LedgerError> {
+        self.write_rows()?;
         self.all(sql, params, columns::read_message)
     }
 }
@@ -125,7 +167,7 @@ fn write_app(connection: &Connection, appid: &AppId, app: &App) -> rusqlite::Res
     let stored = app.stored.as_ref();
     if stored.is_none_or(|stored| stored.pauses != app.now.pauses || stored.undecided != app.now.undecided) {
         let mut statement = connection.prepare_cached(sql::PUT_APP)?;
-        for (index, value) in columns::pauses_values(&app.now.pauses).iter().enumerate() {
+        for (index, value) in columns::pauses_values(&app.now.pauses).into_iter().enumerate() {
             statement.raw_bind_parameter(index + 1, value)?;
         }
         statement.raw_bind_parameter(10, app.now.undecided)?;
@@ -170,36 +212,35 @@ impl Tables for OpenTables<'_> {
     }
 
     fn app(&mut self, appid: &AppId) -> Result<StoredApp, LedgerError> {
-        Ok(match self.apps.entry(appid.clone()) {
-            Entry::Occupied(known) => known.get().now.clone(),
-            Entry::Vacant(new) => {
-                let stored = read_app(self.connection, appid).map_err(failed)?;
-                let now = stored.clone().unwrap_or_default();
-                new.insert(App { stored, now }).now.clone()
-            }
-        })
+        self.open_app(appid).map(|app| app.now.clone())
     }
 
     fn put_app(&mut self, appid: &AppId, app: StoredApp) -> Result<(), LedgerError> {
-        self.app(appid)?;
-        if let Some(known) = self.apps.get_mut(appid) {
-            let before = std::mem::replace(&mut known.now, app);
-            self.undo.push((appid.clone(), before));
-        }
-        Ok(())
+        self.open_app(appid).map(|known| known.now = app)
     }
 
     fn grant(&mut self, id: GrantId) -> Result<Option<StoredGrant>, LedgerError> {
-        self.one(sql::GRANT, [id.as_bytes()], columns::read_grant)
+        if let Some(grant) = self.rows.grant(id) {
+            return Ok(Some(grant.clone()));
+        }
+        let stored = self.one(sql::GRANT, [id.as_bytes()], columns::read_grant)?;
+        Ok(stored.map(|grant| self.rows.read_grant(grant)))
     }
 
     fn newest_grant(&mut self, subject: &Subject) -> Result<Option<StoredGrant>, LedgerError> {
         let Subject { appid, openid, template_id, scene } = subject;
         let values = params![openid.as_str(), appid.as_str(), template_id.as_str(), scene.get()];
-        self.one(sql::NEWEST_GRANT, values, columns::read_grant)
+        let stored = self.one(sql::NEWEST_GRANT, values, columns::read_grant)?;
+        Ok(stored.map(|grant| self.rows.read_grant(grant)))
     }
 
+    /// A new grant is written at once, so that it is found as the newest one.
     fn put_grant(&mut self, grant: StoredGrant) -> Result<(), LedgerError> {
+        if self.rows.update_grant(&grant) {
+            return Ok(());
+        }
+        // An older one of its subject may not be open any more.
+        self.rows.write_grants(self.connection).map_err(failed)?;
         let (state, expires) = (grant.state.as_str(), millis(grant.callback_expires_at));
         if self.execute(sql::UPDATE_GRANT, params![grant.id.as_bytes(), state, expires])? > 0 {
             return Ok(());
@@ -219,6 +260,7 @@ impl Tables for OpenTables<'_> {
     }
 
     fn unfinished_grants(&mut self) -> Result<Vec<StoredGrant>, LedgerError> {
+        self.write_rows()?;
         self.all(sql::UNFINISHED_GRANTS, [], columns::read_grant)
     }
 
@@ -228,11 +270,13 @@ impl Tables for OpenTables<'_> {
         now: UnixMillis,
         limit: usize,
     ) -> Result<Vec<GrantId>, LedgerError> {
+        self.write_rows()?;
         let values = params![millis(until), millis(now), at_most(limit)];
         self.all(sql::SPENT_GRANTS, values, |row| row.get(0).map(GrantId::from_bytes))
     }
 
     fn delete_grant(&mut self, id: GrantId) -> Result<(), LedgerError> {
+        self.write_rows()?;
         self.execute(sql::DELETE_GRANT, [id.as_bytes()]).map(drop)
     }
 
@@ -245,26 +289,20 @@ impl Tables for OpenTables<'_> {
     }
 
     fn message(&mut self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+        if let Some(message) = self.rows.message(id) {
+            return Ok(Some(message.clone()));
+        }
         self.one(sql::MESSAGE, [id.as_bytes()], columns::read_message)
     }
 
+    /// That another message holds its grant shows when it is written.
     fn put_message(&mut self, message: StoredMessage) -> Result<(), LedgerError> {
-        let (values, id) = (columns::message_values(&message), message.id.as_bytes());
-        let is_new = message.version == 1;
-        let put = if is_new { sql::INSERT_MESSAGE } else { sql::UPDATE_MESSAGE };
-        self.execute(put, params_from_iter(&values))?;
-        // A body never changes; it only goes.
-        match &message.body {
-            Some(body) if is_new => {
-                let body = body.to_json();
-                self.execute(sql::INSERT_BODY, params![id, String::from_utf8_lossy(&body)]).map(drop)
-            }
-            Some(_) => Ok(()),
-            None => self.execute(sql::DELETE_BODY, [id]).map(drop),
-        }
+        self.rows.put_message(message);
+        Ok(())
     }
 
     fn holder(&mut self, grant: GrantId) -> Result<Option<MessageId>, LedgerError> {
+        self.write_rows()?;
         self.one(sql::HOLDER, [grant.as_bytes()], |row| row.get(0).map(MessageId::from_bytes))
     }
 
@@ -276,11 +314,14 @@ impl Tables for OpenTables<'_> {
     ) -> Result<Vec<StoredMessage>, LedgerError> {
         let mut due = Vec::new();
         for priority in Priority::ALL {
-            if due.len() < limit {
-                let rest = at_most(limit - due.len());
-                let values = params![appid.as_str(), priority.as_str(), millis(now), rest];
-                due.extend(self.messages(sql::DUE, values)?);
+            let rest = limit - due.len();
+            if rest == 0 {
+                break;
             }
+            let mut found = self.stored_due(appid, *priority, now, rest).map_err(failed)?;
+            found.extend(self.rows.due(appid, *priority, now, rest));
+            found.sort_by_key(|message| (message.due_at, message.id));
+            due.extend(found.into_iter().take(rest));
         }
         Ok(due)
     }
@@ -331,53 +372,45 @@ impl Tables for OpenTables<'_> {
     }
 
     fn delete_message(&mut self, id: MessageId) -> Result<(), LedgerError> {
+        self.write_rows()?;
         self.execute(sql::DELETE_MESSAGE, [id.as_bytes()]).map(drop)
     }
 
     fn append_event(&mut self, event: StoredEvent) -> Result<(), LedgerError> {
-        let values = params![
-            event.message.as_bytes(),
-            event.version,
-            millis(event.at),
-            event.kind.as_str(),
-            event.attempt,
-            event.actor,
-            event.detail,
-        ];
-        self.execute(sql::APPEND_EVENT, values).map(drop)
+        if self.rows.append_event(event) { self.write_rows() } else { Ok(()) }
     }
 
     fn last_event_at(&mut self) -> Result<Option<UnixMillis>, LedgerError> {
+        self.write_rows()?;
         let last = self.one(sql::LAST_EVENT, [], |row| row.get::<_, Option<i64>>(0))?.flatten();
         Ok(last.map(|at| UnixMillis::new(u64::try_from(at).unwrap_or(0))))
     }
 
     fn key(&mut self, scope: &KeyScope) -> Result<Option<StoredKey>, LedgerError> {
+        if let Some(key) = self.rows.key(scope) {
+            return Ok(Some(key.clone()));
+        }
         let values = params![scope.appid.as_str(), scope.client, scope.key.as_str()];
         self.one(sql::KEY, values, columns::read_key)
     }
 
     fn put_key(&mut self, key: StoredKey) -> Result<(), LedgerError> {
-        let values = params![
-            key.scope.appid.as_str(),
-            key.scope.client,
-            key.scope.key.as_str(),
-            key.fingerprint.as_bytes(),
-            key.message.as_bytes(),
-            millis(key.check_at),
-        ];
-        self.execute(sql::PUT_KEY, values).map(drop)
+        self.rows.put_key(key);
+        Ok(())
     }
 
     fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredKey>, LedgerError> {
+        self.write_rows()?;
         self.all(sql::KEYS_TO_CHECK, params![millis(now), at_most(limit)], columns::read_key)
     }
 
     fn keys_of(&mut self, appid: &AppId, client: &str) -> Result<Vec<StoredKey>, LedgerError> {
+        self.write_rows()?;
         self.all(sql::KEYS_OF, params![appid.as_str(), client], columns::read_key)
     }
 
     fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError> {
+        self.write_rows()?;
         let values = params![scope.appid.as_str(), scope.client, scope.key.as_str()];
         self.execute(sql::DELETE_KEY, values).map(drop)
     }

@@ -13,6 +13,7 @@ use wxsub_outbox::ledger::{Applied, Change, Gone, apply};
 use crate::connection::{self, SqliteOptions};
 use crate::error::{OpenError, failed};
 use crate::lock::WriterLock;
+use crate::rows::Rows;
 use crate::tables::OpenTables;
 
 /// The most changes of one transaction, unless one batch has more.
@@ -65,6 +66,7 @@ impl Drop for Writer {
 /// A ledger that this process may write to.
 pub(crate) struct OpenFile {
     connection: Connection,
+    rows: Rows,
     path: PathBuf,
     lock: WriterLock,
 }
@@ -89,7 +91,7 @@ impl OpenFile {
             connection::quick_check(&connection, path)?;
         }
         connection::migrate(&mut connection, path, now)?;
-        Ok(Self { connection, path: path.to_owned(), lock })
+        Ok(Self { connection, rows: Rows::default(), path: path.to_owned(), lock })
     }
 
     /// Moves the log into the file and closes it, so that a copy of the file alone is whole. Readers may have it open.
@@ -114,42 +116,45 @@ impl OpenFile {
         batches: Vec<Vec<Change>>,
         clock: &dyn Clock,
     ) -> Result<Vec<Results>, LedgerError> {
-        self.transact(|connection| {
-            let (mut tables, now) = (OpenTables::new(connection), clock.now().wall);
-            let mut all = Vec::with_capacity(batches.len());
-            for changes in batches {
-                let mut results = Vec::with_capacity(changes.len());
-                for change in changes {
-                    tables.savepoint()?;
-                    let result = apply(&mut tables, change, now);
-                    if let Err(LedgerError::Unavailable(_) | LedgerError::Unknown(_)) = &result {
-                        // SQLite may have undone the transaction.
-                        return result.map(|_| Vec::new());
-                    }
-                    tables.release(result.is_ok())?;
-                    results.push(result);
-                }
-                all.push(results);
-            }
-            tables.finish()?;
-            Ok(all)
+        let now = clock.now().wall;
+        let together = self.transact(|tables| {
+            let mut apply = |change: &Change| apply(tables, change.clone(), now).map(Ok);
+            batches.iter().map(|changes| changes.iter().map(&mut apply).collect()).collect()
+        });
+        if !matches!(together, Err(LedgerError::Inconsistent(_))) {
+            return together;
+        }
+        // One of them fails. The others are applied all the same.
+        self.transact(|tables| {
+            let mut apply = |change| match tables.separately(|tables| apply(tables, change, now)) {
+                // SQLite may have undone the transaction.
+                Err(error @ (LedgerError::Unavailable(_) | LedgerError::Unknown(_))) => Err(error),
+                applied => Ok(applied),
+            };
+            batches.into_iter().map(|changes| changes.into_iter().map(&mut apply).collect()).collect()
         })
     }
 
     /// Runs this in one transaction. Nothing is kept if it fails.
     pub(crate) fn transact<T>(
         &mut self,
-        work: impl FnOnce(&Connection) -> Result<T, LedgerError>,
+        work: impl FnOnce(&mut OpenTables<'_>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         if !self.connection.is_autocommit() {
             // Undoing the last one failed.
             let reopened = connection::open_writer(&self.path);
             self.connection = reopened.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         }
+        // After a failure, all rows are read again.
+        let mut rows = std::mem::take(&mut self.rows);
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let done = work(&transaction)?;
-        transaction.commit().map_err(not_committed).map(|()| done)
+        let mut tables = OpenTables::new(&transaction, &mut rows);
+        let done = work(&mut tables)?;
+        tables.finish()?;
+        transaction.commit().map_err(not_committed)?;
+        self.rows = rows;
+        Ok(done)
     }
 
     fn write(mut self, mut waiting: mpsc::UnboundedReceiver<Batch>, clock: &dyn Clock) {
@@ -331,9 +336,9 @@ mod tests {
     fn a_commit_that_fails_has_an_unknown_outcome_and_the_next_one_works() {
         let mut full = Full::new(1_000);
         let before = full.rows();
-        let outcome = full.file.transact(|connection| {
+        let outcome = full.file.transact(|tables| {
             let dangling = "PRAGMA defer_foreign_keys = ON; INSERT INTO wxsub_nonce VALUES (x'01', x'02')";
-            connection.execute_batch(dangling).map_err(failed)
+            tables.connection().execute_batch(dangling).map_err(failed)
         });
         assert!(matches!(outcome, Err(LedgerError::Unknown(_))), "{outcome:?}");
         assert_eq!(full.rows(), before);

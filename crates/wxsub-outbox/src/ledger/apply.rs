@@ -256,7 +256,8 @@ impl Changing<'_> {
             let missing =
                 || LedgerError::Inconsistent(format!("message {}: its grant is missing", message.id));
             let grant = self.tables.grant(id)?.ok_or_else(missing)?;
-            let has_newer = self.tables.newest_grant(&grant.subject)?.is_some_and(|newest| newest.id != id);
+            let has_newer = effect == GrantEffect::Release
+                && self.tables.newest_grant(&grant.subject)?.is_some_and(|newest| newest.id != id);
             self.tables.put_grant(StoredGrant { state: after(effect, has_newer), ..grant })?;
         }
         self.count(before, &message)?;

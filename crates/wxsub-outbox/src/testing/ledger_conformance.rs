@@ -15,6 +15,7 @@ mod grants;
 mod keys;
 mod reading;
 mod retention;
+mod together;
 mod transitions;
 mod workers;
 
@@ -65,6 +66,7 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
         retention: messages_are_kept_by_their_state, rows_are_deleted_in_small_batches,
             a_key_waits_for_its_message_and_the_children, a_message_is_kept_as_long_as_its_key,
             a_nonce_is_known_as_long_as_its_grant, a_grant_newer_than_one_in_doubt_is_kept, a_gone_worker_is_deleted;
+        together: changes_in_one_commit_are_as_one_after_the_other;
         reading: counts_equal_a_recount, pages_hold_every_message_once, the_history_has_every_version;
     }
 }

@@ -1,4 +1,5 @@
 -- Times are milliseconds since 1970 (UTC). Ids are the 16 bytes of a UUID. docs/outbox.md describes the tables.
+-- No rule has IN with more than two values: SQLite would make a table of them for each row that is written.
 
 CREATE TABLE wxsub_app (
     appid                 TEXT    NOT NULL PRIMARY KEY,
@@ -42,15 +43,17 @@ CREATE TABLE wxsub_grant (
     openid              TEXT    NOT NULL,
     template_id         TEXT    NOT NULL,
     scene               INTEGER NOT NULL,
-    state               TEXT    NOT NULL CHECK (state IN ('open', 'reserved', 'attempting', 'used', 'in_doubt', 'void')),
+    state               TEXT    NOT NULL
+        CHECK (state = 'open' OR state = 'reserved' OR state = 'attempting' OR state = 'used' OR state = 'in_doubt' OR state = 'void'),
     consented_ms        INTEGER NOT NULL,
     callback_expires_ms INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX wxsub_grant_user ON wxsub_grant (openid, appid);
+-- An openid is one app's.
+CREATE INDEX wxsub_grant_user ON wxsub_grant (openid);
 CREATE UNIQUE INDEX wxsub_grant_open ON wxsub_grant (openid, appid, template_id, scene) WHERE state = 'open';
-CREATE INDEX wxsub_grant_unfinished ON wxsub_grant (state) WHERE state IN ('open', 'reserved', 'attempting');
-CREATE INDEX wxsub_grant_spent ON wxsub_grant (consented_ms) WHERE state IN ('used', 'void');
+CREATE INDEX wxsub_grant_state ON wxsub_grant (appid, state) WHERE state <> 'used';
+CREATE INDEX wxsub_grant_spent ON wxsub_grant (consented_ms) WHERE state = 'used' OR state = 'void';
 
 CREATE TABLE wxsub_nonce (
     nonce    BLOB NOT NULL PRIMARY KEY,
@@ -63,14 +66,15 @@ CREATE TABLE wxsub_message (
     id              BLOB    NOT NULL PRIMARY KEY,
     appid           TEXT    NOT NULL,
     state           TEXT    NOT NULL
-        CHECK (state IN ('queued', 'attempting', 'sent', 'refused', 'maybe_sent', 'not_sent', 'cancelled')),
+        CHECK (state = 'queued' OR state = 'attempting' OR state = 'sent' OR state = 'refused'
+               OR state = 'maybe_sent' OR state = 'not_sent' OR state = 'cancelled'),
     reason          TEXT,
-    mode            TEXT    NOT NULL CHECK (mode IN ('queued', 'synchronous')),
+    mode            TEXT    NOT NULL CHECK (mode = 'queued' OR mode = 'synchronous'),
     -- Absent if the message is invalid and they cannot be read.
     touser          TEXT,
     template_id     TEXT,
     scene           INTEGER,
-    priority        TEXT    NOT NULL CHECK (priority IN ('high', 'normal', 'low')),
+    priority        TEXT    NOT NULL CHECK (priority = 'high' OR priority = 'normal' OR priority = 'low'),
     attempt         INTEGER NOT NULL,
     failures        INTEGER NOT NULL,
     version         INTEGER NOT NULL,
@@ -88,7 +92,7 @@ CREATE TABLE wxsub_message (
     remedy          TEXT,
     idempotency_key TEXT,
     grant_id        BLOB,
-    decision        TEXT CHECK (decision IN ('assume_sent', 'give_up', 'send_again')),
+    decision        TEXT CHECK (decision = 'assume_sent' OR decision = 'give_up' OR decision = 'send_again'),
     decided_by      TEXT,
     decided_note    TEXT,
     decided_ms      INTEGER,
@@ -102,19 +106,19 @@ CREATE TABLE wxsub_message (
 
 -- Each index ends with the id.
 CREATE INDEX wxsub_message_app ON wxsub_message (appid);
-CREATE INDEX wxsub_message_state ON wxsub_message (appid, state) WHERE state <> 'sent';
+CREATE INDEX wxsub_message_state ON wxsub_message (appid, state) WHERE state <> 'sent' AND state <> 'attempting';
 CREATE INDEX wxsub_message_user ON wxsub_message (touser);
 CREATE INDEX wxsub_message_due ON wxsub_message (appid, priority, due_ms) WHERE state = 'queued';
 CREATE INDEX wxsub_message_expires ON wxsub_message (expires_ms) WHERE state = 'queued';
-CREATE INDEX wxsub_message_attempting ON wxsub_message (worker) WHERE state = 'attempting';
+CREATE INDEX wxsub_message_attempting ON wxsub_message (appid) WHERE state = 'attempting';
 CREATE INDEX wxsub_message_undecided ON wxsub_message (appid) WHERE state = 'maybe_sent' AND decision IS NULL;
 CREATE INDEX wxsub_message_settled ON wxsub_message (state, settled_ms)
-    WHERE state IN ('sent', 'refused', 'not_sent', 'cancelled');
+    WHERE state = 'sent' OR state = 'refused' OR state = 'not_sent' OR state = 'cancelled';
 CREATE INDEX wxsub_message_decided ON wxsub_message (decided_ms) WHERE state = 'maybe_sent' AND decision IS NOT NULL;
 -- One grant, one message that may have been sent.
 CREATE UNIQUE INDEX wxsub_message_grant ON wxsub_message (grant_id)
     WHERE grant_id IS NOT NULL
-      AND (state IN ('queued', 'attempting', 'sent')
+      AND (state = 'queued' OR state = 'attempting' OR state = 'sent'
            OR state = 'maybe_sent' AND (decision IS NULL OR decision = 'assume_sent'));
 
 -- What is posted, as JSON. The row goes when nothing more can happen to the message, and its space is used again.
@@ -129,7 +133,8 @@ CREATE TABLE wxsub_event (
     at_ms      INTEGER NOT NULL,
     event      TEXT    NOT NULL,
     attempt    INTEGER NOT NULL,
-    actor      TEXT,
+    -- The 16 bytes of a worker's id, or a name.
+    actor      ANY,
     detail     TEXT,
     PRIMARY KEY (message_id, version)
 ) STRICT, WITHOUT ROWID;

@@ -11,7 +11,7 @@ use wxsub_proto::{AppId, ConsentCallback, ErrCode, Grant, Message, Scene};
 
 use crate::app::StoredApp;
 use crate::grant::{Consent, Subject};
-use crate::id::{IdGenerator, MessageId, WorkerId};
+use crate::id::{GrantId, IdGenerator, MessageId, WorkerId};
 use crate::idempotency::{Fingerprint, IdempotencyKey};
 use crate::ledger::{
     Applied, Change, KeyKind, Ledger, MessageQuery, NewConsent, NewDecision, NewKey, NewMessage, NotDecided,
@@ -97,6 +97,14 @@ impl Fixture {
             Applied::Consent(consent) => consent,
             other => panic!("{other:?}"),
         }
+    }
+
+    pub(super) fn new_grant_id(&self) -> GrantId {
+        self.ids.grant(self.now()).unwrap()
+    }
+
+    pub(super) fn new_worker_id(&self) -> WorkerId {
+        self.ids.worker(self.now()).unwrap()
     }
 
     pub(super) fn new_message(&self, user: &str) -> NewMessage {

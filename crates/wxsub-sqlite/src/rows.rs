@@ -1,0 +1,172 @@
+//! Rows in memory: those that a transaction changes are written once, at its end, and those of running attempts are not read
+//! again. No other process writes, so they hold beyond the transaction.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rusqlite::{Connection, params, params_from_iter};
+use wxsub_core::clock::UnixMillis;
+use wxsub_outbox::grant::StoredGrant;
+use wxsub_outbox::id::{GrantId, MessageId};
+use wxsub_outbox::idempotency::{KeyScope, StoredKey};
+use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::state::{GrantState, MessageState, Priority};
+use wxsub_proto::AppId;
+
+use crate::columns::{self, millis};
+use crate::sql;
+
+/// How many events wait at most to be written.
+const MAX_EVENTS: usize = 4096;
+
+/// Rows in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    messages: HashMap<MessageId, StoredMessage>,
+    /// Messages that are not written yet, and whether they are new.
+    changed_messages: BTreeMap<MessageId, bool>,
+    grants: HashMap<GrantId, StoredGrant>,
+    changed_grants: BTreeSet<GrantId>,
+    /// None of these is written yet.
+    events: Vec<StoredEvent>,
+    keys: BTreeMap<KeyScope, StoredKey>,
+}
+
+impl Rows {
+    pub(crate) fn message(&self, id: MessageId) -> Option<&StoredMessage> {
+        self.messages.get(&id)
+    }
+
+    pub(crate) fn put_message(&mut self, message: StoredMessage) {
+        let is_new = message.version == 1;
+        self.changed_messages.entry(message.id).or_insert(is_new);
+        self.messages.insert(message.id, message);
+    }
+
+    /// Whether the database has another state of this message, or none.
+    pub(crate) fn is_changed(&self, id: MessageId) -> bool {
+        self.changed_messages.contains_key(&id)
+    }
+
+    /// Of the messages that are not written yet: the due ones of an app with this priority, in the order of claims.
+    pub(crate) fn due(
+        &self,
+        appid: &AppId,
+        priority: Priority,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Vec<StoredMessage> {
+        let changed = self.changed_messages.keys().filter_map(|id| self.messages.get(id));
+        let is_wanted = |message: &&StoredMessage| {
+            message.is_due(now) && message.priority == priority && message.appid == *appid
+        };
+        let mut due: Vec<_> = changed.filter(is_wanted).collect();
+        due.sort_by_key(|message| (message.due_at, message.id));
+        due.into_iter().take(limit).cloned().collect()
+    }
+
+    pub(crate) fn grant(&self, id: GrantId) -> Option<&StoredGrant> {
+        self.grants.get(&id)
+    }
+
+    /// Keeps a grant that was read, and gives it as it is now.
+    pub(crate) fn read_grant(&mut self, grant: StoredGrant) -> StoredGrant {
+        self.grants.entry(grant.id).or_insert(grant).clone()
+    }
+
+    /// Changes a grant, if it is here.
+    pub(crate) fn update_grant(&mut self, grant: &StoredGrant) -> bool {
+        let Some(known) = self.grants.get_mut(&grant.id) else { return false };
+        known.clone_from(grant);
+        self.changed_grants.insert(grant.id);
+        true
+    }
+
+    pub(crate) fn key(&self, scope: &KeyScope) -> Option<&StoredKey> {
+        self.keys.get(scope)
+    }
+
+    pub(crate) fn put_key(&mut self, key: StoredKey) {
+        self.keys.insert(key.scope.clone(), key);
+    }
+
+    /// Whether they should be written before the end of the transaction.
+    pub(crate) fn append_event(&mut self, event: StoredEvent) -> bool {
+        self.events.push(event);
+        self.events.len() >= MAX_EVENTS
+    }
+
+    /// Writes what changed, in the order of the ids, and keeps the rows of running attempts.
+    pub(crate) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.write_messages(connection)?;
+        self.write_grants(connection)?;
+        if !self.events.is_empty() {
+            self.events.sort_by_key(|event| (event.message, event.version));
+            let mut append = connection.prepare_cached(sql::APPEND_EVENT)?;
+            for event in self.events.drain(..) {
+                append.execute(columns::event_values(&event))?;
+            }
+        }
+        if !self.keys.is_empty() {
+            let mut put = connection.prepare_cached(sql::PUT_KEY)?;
+            for key in std::mem::take(&mut self.keys).into_values() {
+                put.execute(params![
+                    key.scope.appid.as_str(),
+                    key.scope.client,
+                    key.scope.key.as_str(),
+                    key.fingerprint.as_bytes(),
+                    key.message.as_bytes(),
+                    millis(key.check_at),
+                ])?;
+            }
+        }
+        self.messages.retain(|_, message| message.state == MessageState::Attempting);
+        self.grants.retain(|_, grant| grant.state == GrantState::Attempting);
+        Ok(())
+    }
+
+    fn write_messages(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.changed_messages.is_empty() {
+            return Ok(());
+        }
+        let mut insert = connection.prepare_cached(sql::INSERT_MESSAGE)?;
+        let mut update = connection.prepare_cached(sql::UPDATE_MESSAGE)?;
+        let mut insert_body = connection.prepare_cached(sql::INSERT_BODY)?;
+        let mut delete_body = connection.prepare_cached(sql::DELETE_BODY)?;
+        for (id, is_new) in std::mem::take(&mut self.changed_messages) {
+            let Some(message) = self.messages.get(&id) else { continue };
+            let values = columns::message_values(message);
+            if is_new {
+                let fixed = columns::fixed_values(message);
+                insert.execute(params_from_iter(values.iter().chain(&fixed)))?;
+            } else {
+                update.execute(values)?;
+            }
+            // A body never changes; it only goes.
+            match (&message.body, is_new) {
+                (Some(body), true) => {
+                    insert_body.execute(params![id.as_bytes(), String::from_utf8_lossy(&body.to_json())])?;
+                }
+                (None, false) => {
+                    delete_body.execute([id.as_bytes()])?;
+                }
+                (Some(_), false) | (None, true) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the grants that changed.
+    pub(crate) fn write_grants(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.changed_grants.is_empty() {
+            return Ok(());
+        }
+        let mut update = connection.prepare_cached(sql::UPDATE_GRANT)?;
+        for id in std::mem::take(&mut self.changed_grants) {
+            if let Some(grant) = self.grants.get(&id) {
+                let expires = millis(grant.callback_expires_at);
+                update.execute(params![id.as_bytes(), grant.state.as_str(), expires])?;
+            }
+        }
+        Ok(())
+    }
+}
