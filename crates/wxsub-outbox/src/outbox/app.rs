@@ -129,6 +129,11 @@ impl App {
         }
     }
 
+    /// Whether the outcome of an attempt may decide about the next one.
+    pub(crate) fn has_gate(&self) -> bool {
+        self.gate.is_some()
+    }
+
     /// An attempt has ended. Gives its message if that changed it.
     pub(crate) fn end_attempt(&self, settled: Option<&StoredMessage>, now: MonotonicInstant) {
         if let Some(gate) = &self.gate {

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 
 use super::watch::Finals;
 use crate::ledger::{Applied, Change, Ledger, LedgerError};
 
 /// The most changes of one transaction.
-const MAX_BATCH: usize = 256;
+const MAX_BATCH: usize = 1024;
 
 type Reply = Result<Applied, LedgerError>;
 
@@ -108,6 +108,13 @@ async fn write(
 ) {
     let mut jobs = Vec::new();
     while waiting.recv_many(&mut jobs, MAX_BATCH).await > 0 {
+        // Tasks that were woken together with the first sender send theirs, too.
+        yield_now().await;
+        while jobs.len() < MAX_BATCH
+            && let Ok(job) = waiting.try_recv()
+        {
+            jobs.push(job);
+        }
         // The slots that settlements free are claimed in the same commit.
         jobs.sort_by_key(|job| order(&job.change));
         let (changes, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.change, job.reply)).unzip();

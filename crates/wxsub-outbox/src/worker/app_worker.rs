@@ -1,9 +1,11 @@
 //! The messages of one app: claim as many as there are free slots, post each in a task of its own, settle.
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use futures_util::FutureExt;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinSet, yield_now};
 
 use super::posting::Posting;
 use super::session::{POST_WINDOW, WorkerSession};
@@ -14,11 +16,32 @@ pub(super) struct AppWorker {
     inner: Arc<Inner>,
     session: Arc<WorkerSession>,
     app: App,
+    slots: Arc<Slots>,
+}
+
+/// How many messages are posted at a time.
+struct Slots {
+    free: Arc<Semaphore>,
+    /// A slot has become free.
+    freed: Notify,
+}
+
+impl Slots {
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_owned().ok()
+    }
+
+    fn free(&self, slot: Option<OwnedSemaphorePermit>) {
+        drop(slot);
+        self.freed.notify_one();
+    }
 }
 
 impl AppWorker {
     pub(super) fn new(inner: Arc<Inner>, session: Arc<WorkerSession>, app: App) -> Self {
-        Self { inner, session, app }
+        let free = Arc::new(Semaphore::new(app.concurrency.get()));
+        let slots = Arc::new(Slots { free, freed: Notify::new() });
+        Self { inner, session, app, slots }
     }
 
     /// Works until it is asked to stop and nothing is under way any more.
@@ -27,7 +50,9 @@ impl AppWorker {
         let mut queued = self.inner.writer.finals().queued();
         let mut tasks = JoinSet::new();
         loop {
-            // All slots that are free by now are filled by one claim: each claim waits for a commit.
+            // All slots that are free by now are filled by one claim: each claim waits for a commit. Attempts that end
+            // together end first.
+            yield_now().await;
             while tasks.try_join_next().is_some() {}
             let stop = *stopping.borrow_and_update();
             if stop && tasks.is_empty() {
@@ -48,17 +73,16 @@ impl AppWorker {
                     next_poll = next_poll.min(next);
                 }
                 for posting in postings {
-                    tasks.spawn(async move {
-                        let settlement = posting.post().await;
-                        posting.settle(settlement).await;
-                    });
+                    let slot = self.slots.take();
+                    tasks.spawn(post_and_settle(posting, slot, Arc::clone(&self.slots)));
                 }
             }
             // A token may come while the one message that fetches it is under way.
-            let idle = !stop && tasks.len() < self.app.concurrency.get();
+            let idle = !stop && self.slots.free.available_permits() > 0;
             tokio::select! {
                 biased;
                 Some(_) = tasks.join_next() => {}
+                () = self.slots.freed.notified() => {}
                 Ok(()) = queued.changed(), if idle => {}
                 () = clock.sleep_until(next_poll), if idle => {}
                 Ok(()) = stopping.changed(), if !stop => {}
@@ -66,11 +90,17 @@ impl AppWorker {
         }
     }
 
-    /// Without a token at hand, one message at a time fetches one.
-    fn free_slots(&self, taken: usize) -> usize {
-        let has_token = self.app.client.token_source().current().get().is_some();
-        let slots = if has_token { self.app.concurrency.get() } else { 1 };
-        slots.saturating_sub(taken)
+    /// Without a token at hand, one message at a time fetches one. While settlements wait for a ledger that fails, nothing is
+    /// claimed beyond as many again.
+    fn free_slots(&self, unsettled: usize) -> usize {
+        let concurrency = self.app.concurrency.get();
+        match self.app.client.token_source().current().get() {
+            Some(_) => {
+                let most = concurrency.saturating_mul(2).saturating_sub(unsettled);
+                self.slots.free.available_permits().min(most)
+            }
+            None => usize::from(unsettled == 0),
+        }
     }
 
     async fn claim(&self, limit: usize) -> Vec<Posting> {
@@ -99,4 +129,18 @@ impl AppWorker {
         };
         messages.into_iter().map(posting).collect()
     }
+}
+
+/// The slot is free when the settlement waits for its commit: it comes before the next claim there. A gate gets the outcome
+/// first.
+async fn post_and_settle(posting: Posting, mut slot: Option<OwnedSemaphorePermit>, slots: Arc<Slots>) {
+    let settlement = posting.post().await;
+    let mut settling = pin!(posting.settle(settlement));
+    if settling.as_mut().now_or_never().is_none() {
+        if !posting.app.has_gate() {
+            slots.free(slot.take());
+        }
+        settling.await;
+    }
+    slots.free(slot);
 }
