@@ -11,6 +11,7 @@ use wxsub_proto::AppId;
 use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
 
 use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::{localized, shown};
 use crate::{backend, console, environment};
 
 /// The ledger and the app that a command is about.
@@ -54,7 +55,8 @@ pub(crate) fn options() -> SqliteOptions {
 /// Opens a ledger for this process alone, and makes it if there is none.
 pub(crate) async fn open_or_create(path: &Path) -> Result<SqliteLedger, CliError> {
     if !path.exists() {
-        console::note(format_args!("new ledger: {}", path.display()));
+        let path = path.display();
+        console::note(localized!("new ledger: {path}", "新建 ledger：{path}"));
     }
     SqliteLedger::open(path, options()).await.map_err(|error| open_error(&error))
 }
@@ -77,7 +79,10 @@ pub(crate) async fn commit(ledger: &dyn Ledger, change: Change) -> Result<Applie
 
 /// The error for a result that belongs to another change.
 pub(crate) fn unexpected(applied: &Applied) -> CliError {
-    CliError::unexpected(format_args!("ledger: unexpected result {applied:?}"))
+    CliError::unexpected(localized!(
+        "ledger: unexpected result {applied:?}",
+        "ledger：意外的结果 {applied:?}"
+    ))
 }
 
 /// The time now.
@@ -96,7 +101,7 @@ pub(crate) fn open_error(error: &OpenError) -> CliError {
         OpenError::Locked { .. } | OpenError::Unavailable { .. } => ExitStatus::NotSent,
         _ => ExitStatus::Usage,
     };
-    CliError::new(exit, error)
+    CliError::new(exit, shown(&error.localized()))
 }
 
 /// The error for a ledger that failed.
@@ -105,7 +110,7 @@ pub(crate) fn ledger_error(error: &LedgerError) -> CliError {
         LedgerError::Unavailable(_) | LedgerError::Unknown(_) => ExitStatus::NotSent,
         _ => ExitStatus::Unexpected,
     };
-    CliError::new(exit, error)
+    CliError::new(exit, shown(&error.localized()))
 }
 
 /// The error for a message that was not recorded.
@@ -115,13 +120,13 @@ pub(crate) fn not_recorded(error: &NotRecorded) -> CliError {
         NotRecorded::KeyReused(_) => ExitStatus::Usage,
         NotRecorded::Paused | NotRecorded::WorkerGone => ExitStatus::NotSent,
     };
-    CliError::new(exit, format_args!("the message was not recorded: {error}"))
+    CliError::new(exit, shown(&OutboxError::NotRecorded(*error).localized()))
 }
 
 /// The error for an outbox that did not do what it should.
 pub(crate) fn outbox_error(error: &OutboxError) -> CliError {
     match error {
         OutboxError::Ledger(error) => ledger_error(error),
-        error => CliError::unexpected(error),
+        error => CliError::unexpected(shown(&error.localized())),
     }
 }

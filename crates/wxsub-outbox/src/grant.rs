@@ -6,7 +6,7 @@
 //! <https://developers.weixin.qq.com/doc/subscription/guide/product/message/One-time_subscription_info.html>
 
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, Grant, OpenId, Remedy, Scene, TemplateId};
+use wxsub_proto::{AppId, Grant, LocalizedText, OpenId, Remedy, Scene, TemplateId};
 
 use crate::id::GrantId;
 use crate::message::{Detail, GrantEffect, StoredMessage};
@@ -109,6 +109,18 @@ pub enum NotAdmitted {
 }
 
 impl NotAdmitted {
+    /// Returns the reason in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::GrantUnavailable => {
+                "grant：另一条消息占用了这次授权，或可能已用掉它；请等待那条消息的结果，或重新请求授权"
+            }
+            Self::NoGrant => "grant：没有可用的授权，而该应用要求有授权；请向用户请求授权",
+        };
+        LocalizedText::new(self.to_string(), chinese.to_owned())
+    }
+
     /// Of the message of a batch that is recorded all the same.
     pub(crate) fn rejection(self) -> (Reason, Detail) {
         let reason = match self {

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 use wxsub_core::clock::UnixMillis;
+use wxsub_proto::LocalizedText;
 
 /// A text that is not a UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,15 @@ pub struct InvalidId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no id was made: the system gave no random bytes; check its random number generator")]
 pub struct NoRandomBytes;
+
+impl NoRandomBytes {
+    /// Returns the error in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = "没有生成 id：系统没有给出随机数；请检查系统的随机数生成器";
+        LocalizedText::new(self.to_string(), chinese.to_owned())
+    }
+}
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -163,7 +173,7 @@ impl Sequence {
 }
 
 /// SplitMix64: spreads a seed.
-fn split_mix(state: &mut u64) -> u64 {
+pub(crate) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

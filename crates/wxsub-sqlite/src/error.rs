@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 use wxsub_outbox::LedgerError;
+use wxsub_proto::LocalizedText;
 
 const DISK_FULL: &str = "the disk is full";
 
@@ -155,6 +156,71 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Returns the error in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let what = match self {
+            Self::Locked { holder, .. } => format!("{holder} 正在使用；请通过该程序操作，或先停止它"),
+            Self::Unavailable { what, .. } => format!("{what}；没有任何改动，请稍后重试"),
+            Self::Missing { .. } => "文件不存在；请检查路径；`wxsub outbox add`、`wxsub grant record`、\
+                                     `wxsub grant import` 和 `wxsub send --outbox` 会创建 ledger"
+                .to_owned(),
+            Self::NotSqlite { .. } => {
+                "不是 SQLite 文件；请检查路径；如果它原来是 ledger，请恢复备份".to_owned()
+            }
+            Self::ReadOnly { .. } => "当前用户不能写入该文件和所在目录，而 SQLite 读取时也需要写入；\
+                                      请修改权限，或把该文件和 -wal 文件复制到可写的磁盘"
+                .to_owned(),
+            Self::NewerVersion { found, known, .. } => format!(
+                "表结构的版本是 {found}，而本程序最高支持版本 {known}；请使用更新的程序，或恢复升级之前的备份"
+            ),
+            Self::OlderVersion { found, known, .. } => {
+                format!("表结构的版本是 {found}，而本程序需要版本 {known}；请运行 `wxsub ledger migrate`")
+            }
+            Self::ChangedSchema { version, .. } => {
+                format!("表结构的第 {version} 步被修改过；请使用创建该文件的程序")
+            }
+            Self::Backup { path } => format!(
+                "这是备份；使用前请运行 `wxsub ledger restore --from {} --outbox LEDGER`",
+                path.display()
+            ),
+            Self::NotABackup { .. } => "不是 `wxsub ledger backup` 生成的备份；如果它来自磁盘快照，请把它和 \
+                                        -wal 文件放回原处，再运行 `wxsub ledger restore --snapshot`"
+                .to_owned(),
+            Self::NotALedger { .. } => "是其他程序的数据库；请选择其他文件".to_owned(),
+            Self::Damaged { what, .. } => format!("已损坏：{what}；请保留一份副本，并恢复备份"),
+            Self::NetworkFileSystem { file_system, .. } => {
+                format!("位于网络文件系统 {file_system}；请放到本地磁盘")
+            }
+            Self::TargetExists { .. } => "文件已存在；请换一个文件名".to_owned(),
+            Self::File { what, source, .. } => format!("{what}：{source}；请检查目录、权限和磁盘"),
+            Self::Database { what, .. } => format!("{what}；请检查目录、权限和磁盘"),
+        };
+        let subject = if matches!(self, Self::TargetExists { .. }) { "备份" } else { "ledger" };
+        LocalizedText::new(self.to_string(), format!("{subject} {}：{what}", self.path().display()))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Locked { path, .. }
+            | Self::Unavailable { path, .. }
+            | Self::Missing { path }
+            | Self::NotSqlite { path }
+            | Self::ReadOnly { path }
+            | Self::NewerVersion { path, .. }
+            | Self::OlderVersion { path, .. }
+            | Self::ChangedSchema { path, .. }
+            | Self::Backup { path }
+            | Self::NotABackup { path }
+            | Self::NotALedger { path }
+            | Self::Damaged { path, .. }
+            | Self::NetworkFileSystem { path, .. }
+            | Self::TargetExists { path }
+            | Self::File { path, .. }
+            | Self::Database { path, .. } => path,
+        }
+    }
+
     pub(crate) fn file(path: &Path, what: &'static str, source: std::io::Error) -> Self {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let path = path.to_owned();

@@ -17,6 +17,7 @@ use wxsub_proto::OpenId;
 
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::localized;
 use crate::ledger_file::{LedgerFlags, commit, ledger_error, unexpected};
 use crate::output::Output;
 
@@ -135,8 +136,11 @@ impl Void {
                 Ok(ExitStatus::Success)
             }
             Applied::Grant(None) => {
-                let text =
-                    "the grant was not voided: there is none with this id, or a message has it or used it";
+                let text = localized!(
+                    "the grant was not voided: there is none with this id, or a message has it or used it; look at \
+                     `wxsub grant list`",
+                    "没有作废授权：没有这个 id 的授权，或有消息占用或已使用它；请查看 `wxsub grant list`"
+                );
                 Err(CliError::new(ExitStatus::Refused, text))
             }
             other => Err(unexpected(&other)),

@@ -12,6 +12,7 @@ use wxsub_sqlite::SqliteLedger;
 use crate::backend;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::localized;
 use crate::ledger_file::{commit, ledger_error, open_error, open_existing, options, unexpected};
 use crate::output::Output;
 use crate::shell::quote;
@@ -64,8 +65,10 @@ impl Target {
         }
         let path =
             self.url.as_deref().and_then(|url| url.strip_prefix("sqlite:")).filter(|path| !path.is_empty());
-        let wrong = || CliError::new(ExitStatus::Usage, "--url: must be sqlite: and the path of the file");
-        path.map(PathBuf::from).ok_or_else(wrong)
+        let wrong = || {
+            localized!("--url: must be sqlite: and the path of the file", "--url：必须是 sqlite: 加文件路径")
+        };
+        path.map(PathBuf::from).ok_or_else(|| CliError::new(ExitStatus::Usage, wrong()))
     }
 }
 
@@ -85,7 +88,11 @@ impl Check {
             console::note("no problems");
             return Ok(output.end(ExitStatus::Success));
         }
-        console::error(format_args!("problems: {}; keep a copy, and restore a backup", problems.len()));
+        let count = problems.len();
+        console::error(localized!(
+            "problems: {count}; keep a copy, and restore a backup",
+            "发现问题 {count} 个；请保留一份副本，并恢复备份"
+        ));
         Ok(output.end(ExitStatus::Unexpected))
     }
 }
@@ -160,10 +167,12 @@ impl Restore {
             }
             None => {
                 let lost = SqliteLedger::unfinished(&path).await.map_err(failed)?;
-                let text = format_args!(
+                let (messages, grants) = (lost.messages, lost.grants);
+                let text = localized!(
                     "nothing was restored: give --from BACKUP; or --snapshot, if {shown} came back with a snapshot of the \
-                     disk. A ledger in use would lose what is not final: queued messages: {}, open grants: {}",
-                    lost.messages, lost.grants
+                     disk. A ledger in use would lose what is not final: queued messages: {messages}, open grants: {grants}",
+                    "没有恢复：请加上 --from BACKUP；如果 {shown} 来自磁盘快照，请加上 --snapshot。正在使用的 ledger 会丢失\
+                     没有最终状态的内容：排队中的消息 {messages} 条，未使用的授权 {grants} 个"
                 );
                 return Err(CliError::new(ExitStatus::Usage, text));
             }
@@ -234,9 +243,10 @@ impl Prune {
                 let known = known.map_err(|error| ledger_error(&error))?;
                 let known: Vec<_> =
                     known.iter().map(|client| format!("{:?}", client.trim_start_matches("batch:"))).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let text = format_args!(
-                    "--batch: the ledger has no batch {batch:?} of this app; its batches: {known}"
+                let known = if known.is_empty() { localized!("none", "没有") } else { known.join(", ") };
+                let text = localized!(
+                    "--batch: the ledger has no batch {batch:?} of this app; its batches: {known}",
+                    "--batch：ledger 中没有该应用的批次 {batch:?}；已有的批次：{known}"
                 );
                 Err(CliError::new(ExitStatus::Usage, text))
             }

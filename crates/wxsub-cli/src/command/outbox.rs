@@ -6,11 +6,13 @@ mod list;
 mod run;
 
 use clap::{Args, Subcommand};
+use wxsub_outbox::OutboxError;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::{Applied, Change, NotCancelled};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus};
+use crate::language::shown;
 use crate::ledger_file::{LedgerFlags, commit, operator, unexpected};
 
 /// Record, show, decide and send the messages of a ledger.
@@ -73,7 +75,7 @@ impl Cancel {
                     NotCancelled::Attempting => ExitStatus::MaybeSent,
                     NotCancelled::Final => ExitStatus::Refused,
                 };
-                Err(CliError::new(exit, format_args!("the message was not cancelled: {why}")))
+                Err(CliError::new(exit, shown(&OutboxError::NotCancelled(why).localized())))
             }
             other => Err(unexpected(&other)),
         }

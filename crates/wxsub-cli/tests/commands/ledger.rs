@@ -168,7 +168,7 @@ fn decision_shows_evidence_and_consequences() {
     said(
         &decide("give_up"),
         3,
-        &["not decided yet: a worker may still be posting the message; try again after 20"],
+        &["it was not decided: decision: a worker may still be posting the message; try again after 20"],
     );
     setup.age();
     said(&decide("send_again"), 0, &["decided, send_again; message ", " is queued in its place"]);

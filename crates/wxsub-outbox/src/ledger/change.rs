@@ -2,7 +2,7 @@
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::Nonce;
-use wxsub_proto::{AppId, Message, OpenId, Scene, TemplateId};
+use wxsub_proto::{AppId, Language, LocalizedText, Message, OpenId, Scene, TemplateId};
 
 use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
@@ -286,6 +286,22 @@ pub enum NotRecorded {
     WorkerGone,
 }
 
+impl NotRecorded {
+    /// Returns the reason in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::Grant(error) => error.localized().in_language(Language::Chinese),
+            Self::KeyReused(message) => {
+                format!("idempotency_key：已用于另一条消息（{message}）；请换一个幂等键")
+            }
+            Self::Paused => "app：已暂停；请放入队列发送，或恢复该应用".to_owned(),
+            Self::WorkerGone => "worker：已失效或没有登记；请先运行 outbox 再发送".to_owned(),
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
+}
+
 /// Why a message was not cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
@@ -301,6 +317,21 @@ pub enum NotCancelled {
     Final,
 }
 
+impl NotCancelled {
+    /// Returns the reason in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::NotFound => NO_SUCH_MESSAGE,
+            Self::Attempting => "message：worker 可能正在发送；请等待结果",
+            Self::Final => "message：已有最终状态；只能取消排队中的消息",
+        };
+        LocalizedText::new(self.to_string(), chinese.to_owned())
+    }
+}
+
+const NO_SUCH_MESSAGE: &str = "message：没有这个 id 的消息；请在消息列表中查找";
+
 /// Why a message was not decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
@@ -314,6 +345,18 @@ pub enum NotDecided {
     /// Another message has the newest grant, so it cannot be sent again now.
     #[error(transparent)]
     Grant(#[from] NotAdmitted),
+}
+
+impl NotDecided {
+    /// Returns the reason in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        match self {
+            Self::NotFound => LocalizedText::new(self.to_string(), NO_SUCH_MESSAGE.to_owned()),
+            Self::NotDecidable(error) => error.localized(),
+            Self::Grant(error) => error.localized(),
+        }
+    }
 }
 
 /// What a restore changed.

@@ -1,3 +1,5 @@
+use wxsub_proto::LocalizedText;
+
 /// What a ledger could not do. It holds no message content and no password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -11,4 +13,19 @@ pub enum LedgerError {
     /// A row breaks a rule of the schema. The change was undone.
     #[error("ledger: a row would break a rule: {0}; run `wxsub ledger check`")]
     Inconsistent(String),
+}
+
+impl LedgerError {
+    /// Returns the error in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::Unavailable(why) => format!("ledger 不可用：{why}；没有记录任何内容，请稍后重试"),
+            Self::Unknown(why) => format!("ledger：未收到提交的结果（{why}）；请用同一个幂等键重新提交"),
+            Self::Inconsistent(why) => {
+                format!("ledger：有记录会违反规则：{why}；请运行 `wxsub ledger check`")
+            }
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
-use wxsub_proto::ErrCode;
+use wxsub_proto::{ErrCode, LocalizedText};
 
 use super::{
     DECISION_DELAY, DEFAULT_LIFETIME, DecisionRecord, Detail, NotAccepted, RESTORED_DECISION_DELAY,
@@ -77,6 +77,22 @@ pub enum NotDecidable {
     /// It changed since the operator looked at it.
     #[error("version: the message is at version {0}; look at it again")]
     Stale(u32),
+}
+
+impl NotDecidable {
+    /// Returns the reason in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::Decided => "decision：这条消息已经裁定过".to_owned(),
+            Self::NotUndecided => "decision：这条消息不需要裁定；只有 maybe_sent 的消息才能裁定".to_owned(),
+            Self::TooEarly(at) => {
+                format!("decision：worker 可能还在发送这条消息；请在 {} 之后重试", rfc3339::format(*at))
+            }
+            Self::Stale(version) => format!("version：这条消息的版本是 {version}；请重新查看"),
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
 }
 
 /// The pause after so many failures: it doubles from 1 s to 15 min, less up to a quarter, by the message's id.

@@ -1,6 +1,7 @@
 //! Who waits for messages to become final.
 
 use tokio::sync::{broadcast, watch};
+use wxsub_proto::LocalizedText;
 
 use crate::ledger::{Applied, Recorded};
 use crate::message::StoredMessage;
@@ -24,6 +25,14 @@ pub struct Outcomes(broadcast::Receiver<StoredMessage>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} outcomes were missed; read them from the ledger")]
 pub struct MissedOutcomes(pub u64);
+
+impl MissedOutcomes {
+    /// Returns the text in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        LocalizedText::new(self.to_string(), format!("漏掉了 {} 个结果；请从 ledger 中读取", self.0))
+    }
+}
 
 impl Outcomes {
     /// The next message that becomes final. Waits for ever when the outbox is gone.

@@ -16,6 +16,7 @@ use super::nonce::nonce_of;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, LineReader, unreadable};
+use crate::language::localized;
 use crate::ledger_file::{LedgerFlags, ledger_error, now, open_or_create, unexpected};
 
 /// How many consents one transaction records.
@@ -99,7 +100,13 @@ impl Import {
             let line = line.map_err(|error| unreadable(&self.file, &error))?;
             match serde_json::from_slice(line.text.as_deref().unwrap_or_default()) {
                 Ok(consent) => consents.push(consent),
-                Err(error) => problems.push(format!("line {}: {error}; nothing was recorded", line.number)),
+                Err(error) => {
+                    let number = line.number;
+                    problems.push(localized!(
+                        "line {number}: {error}; nothing was recorded",
+                        "第 {number} 行：{error}；没有记录任何授权"
+                    ));
+                }
             }
         }
         if problems.is_empty() { Ok(consents) } else { Err(CliError::usage(problems)) }

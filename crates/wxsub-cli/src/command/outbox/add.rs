@@ -14,6 +14,7 @@ use super::super::send::MessageFlags;
 use crate::backend;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::localized;
 use crate::ledger_file::{LedgerFlags, commit, ledger_error, not_recorded, now, open_or_create, unexpected};
 use crate::output::Output;
 
@@ -50,7 +51,13 @@ impl Add {
         let appid = backend::appid(self.ledger.appid.as_deref(), &mut usage);
         let message = self.message.message(&mut usage)?;
         if self.expires_at.is_some_and(|end| self.send_at.is_some_and(|begin| end <= begin)) {
-            usage.add("--expires-at", "must be later than --send-at; no attempt could begin");
+            usage.add(
+                "--expires-at",
+                localized!(
+                    "must be later than --send-at; no attempt could begin",
+                    "必须晚于 --send-at，否则不会有机会发送"
+                ),
+            );
         }
         let (appid, body) = usage.finish(appid.zip(message))?;
         let Self { send_at, expires_at, priority, require_grant, .. } = self;

@@ -8,13 +8,14 @@ use wxsub_outbox::Ledger;
 use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{IdGenerator, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewDecision, NotDecided};
-use wxsub_outbox::message::{NotDecidable, StoredMessage};
+use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{Decision, GrantState, Reason};
 use wxsub_sqlite::SqliteLedger;
 
 use super::list::no_such_message;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
+use crate::language::{localized, shown};
 use crate::ledger_file::{LedgerFlags, commit, ledger_error, now, operator, unexpected};
 
 /// Decide a message that may have been sent.
@@ -81,7 +82,10 @@ impl Decide {
             return Ok(Some(decision));
         }
         if !stdin().is_terminal() {
-            let text = "this is no terminal, so nothing was asked; give --decision and --yes";
+            let text = localized!(
+                "this is no terminal, so nothing was asked; give --decision and --yes",
+                "当前不是终端，无法询问；请加上 --decision 和 --yes"
+            );
             return Err(CliError::new(ExitStatus::Usage, text));
         }
         match self.decision {
@@ -128,20 +132,15 @@ impl Decide {
                 ));
                 Ok(())
             }
-            Applied::Decided(Err(NotDecided::NotDecidable(NotDecidable::TooEarly(at)))) => {
-                let text = format_args!(
-                    "message {}: not decided yet: a worker may still be posting the message; try again after {}",
-                    message.id,
-                    rfc3339::format(at)
-                );
-                Err(CliError::new(ExitStatus::Refused, text))
-            }
             Applied::Decided(Err(why)) => {
                 let exit = match why {
                     NotDecided::NotFound => ExitStatus::Usage,
                     _ => ExitStatus::Refused,
                 };
-                Err(CliError::new(exit, format_args!("message {}: it was not decided: {why}", message.id)))
+                let (id, why) = (message.id, shown(&why.localized()));
+                let text =
+                    localized!("message {id}: it was not decided: {why}", "消息 {id}：没有裁定：{why}");
+                Err(CliError::new(exit, text))
             }
             other => Err(unexpected(&other)),
         }

@@ -12,6 +12,7 @@ use wxsub_proto::{AppId, OpenId};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::localized;
 use crate::ledger_file::{LedgerFlags, ledger_error, now};
 use crate::output::Output;
 
@@ -176,7 +177,10 @@ impl Show {
 
 /// The error for an id that the ledger does not have.
 pub(super) fn no_such_message(id: MessageId) -> CliError {
-    let text = format_args!("message {id}: there is none with this id; `wxsub outbox list` lists all");
+    let text = localized!(
+        "message {id}: there is none with this id; `wxsub outbox list` lists all",
+        "消息 {id}：没有这个 id 的消息；`wxsub outbox list` 会列出全部消息"
+    );
     CliError::new(ExitStatus::Usage, text)
 }
 

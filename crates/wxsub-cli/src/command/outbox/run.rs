@@ -17,6 +17,7 @@ use crate::backend::{Backend, DirectConfig};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::Interrupt;
+use crate::language::{localized, shown};
 use crate::ledger_file::{LedgerFlags, ledger_error, now, outbox_error};
 use crate::output::Output;
 
@@ -69,7 +70,13 @@ impl Run {
         let config = match Backend::read(self.ledger.appid.as_deref(), &mut usage) {
             Some(Backend::Direct(config)) => Some(config),
             Some(Backend::ControlServer(_)) => {
-                usage.add("--outbox", "sends to Weixin itself; unset WXSUB_SERVER and WXSUB_KEY");
+                usage.add(
+                    "--outbox",
+                    localized!(
+                        "sends to Weixin itself; unset WXSUB_SERVER and WXSUB_KEY",
+                        "直接向微信发送；请取消设置 WXSUB_SERVER 和 WXSUB_KEY"
+                    ),
+                );
                 None
             }
             None => None,
@@ -94,14 +101,19 @@ impl Run {
                 biased;
                 outcome = outcomes.next() => match outcome {
                     Ok(message) => self.print(&message, &mut output),
-                    Err(missed) => console::warning(missed),
+                    Err(missed) => console::warning(shown(&missed.localized())),
                 },
                 ended = &mut working => match ended {
                     Ok(ended) => {
                         ended.map_err(|error| outbox_error(&error))?;
                         break;
                     }
-                    Err(error) => return Err(CliError::unexpected(format_args!("the worker has ended: {error}"))),
+                    Err(error) => {
+                        return Err(CliError::unexpected(localized!(
+                            "the worker has ended: {error}",
+                            "worker 已结束：{error}"
+                        )));
+                    }
                 },
                 () = interrupt.requested(), if stop.is_some() => stop = None,
                 () = interrupt.forced() => {
