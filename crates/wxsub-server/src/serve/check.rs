@@ -32,7 +32,8 @@ impl Config {
     /// the shared store with the records of all apps.
     ///
     /// An address or folder that is in use is a warning: the server that uses it may be the one to reload. So is what the
-    /// store says and the configuration cannot change, for example that it is unavailable.
+    /// store says and the configuration cannot change, for example that it is unavailable. While DNS is down, no host is
+    /// known, so an unknown host is a warning too.
     ///
     /// # Cancel safety
     /// As [`RedisStore::check`]. The other checks leave nothing behind.
@@ -99,7 +100,7 @@ impl StartCheck {
 
     fn store_error(&mut self, error: &StoreError, app: Option<&AppConfig>) {
         use StoreErrorKind::{
-            Certificate, Cluster, EncryptionKey, MissingRight, OtherUpstream, UnknownHost, WrongCredentials,
+            Certificate, Cluster, EncryptionKey, MissingRight, OtherUpstream, WrongCredentials,
         };
         let app = app.map(|app| format!("{}: ", app.appid)).unwrap_or_default();
         let (text, remedy) = (error.localized(), error.remedy().as_str());
@@ -108,8 +109,9 @@ impl StartCheck {
             localized_text!("{app}{text} ({remedy})", "{app}{text} ({remedy})"; text),
         );
         match error.kind() {
-            Certificate | Cluster | EncryptionKey | MissingRight | OtherUpstream | UnknownHost
-            | WrongCredentials => self.refusals.push(text),
+            Certificate | Cluster | EncryptionKey | MissingRight | OtherUpstream | WrongCredentials => {
+                self.refusals.push(text);
+            }
             _ => self.warnings.push(text),
         }
     }

@@ -52,6 +52,15 @@ fn check_tries_the_store() {
     assert!(text.contains("(retry_later)\n"), "{text}");
 }
 
+/// While DNS is down, no host is known. `systemctl reload` runs the check, and a reload needs no store.
+#[test]
+fn unknown_host_of_the_store_is_a_warning() {
+    let config = with_store("check-unknown-host", "redis = \"redis://redis.invalid:6379/0\"");
+    let (code, text) = serve(&config, true);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("warning: store: ") && text.contains("(fix_config)\n"), "{text}");
+}
+
 /// The records of all apps are read: another key, a newer layout, a broken record, another upstream.
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
