@@ -11,6 +11,7 @@
 mod token_cache {
     mod faults;
     mod harness;
+    mod leases;
     mod one_process;
     mod shared_store;
 }

@@ -169,6 +169,10 @@ pub(super) enum Fault {
     Unavailable,
     /// The record cannot be read, for example because another key encrypted it. Everything else works.
     Unreadable,
+    /// The same, from the first lease on.
+    UnreadableUnderLease,
+    /// A peer stores its token after the first read, before the lease is taken.
+    PeerStoresBeforeLease,
     /// The record is broken, until a token is stored.
     BrokenRecord,
     /// Operations never end.
@@ -196,6 +200,8 @@ pub(super) struct FaultyStore {
     clock: Arc<ManualClock>,
     /// How long the next lease takes.
     pub(super) lease_duration: Mutex<Duration>,
+    /// How often a lease was acquired.
+    pub(super) leases: AtomicUsize,
     reads: AtomicUsize,
     pub(super) writes: AtomicUsize,
 }
@@ -216,6 +222,7 @@ impl FaultyStore {
             fault: Mutex::new(Fault::None),
             clock: clock.clone(),
             lease_duration: Mutex::default(),
+            leases: AtomicUsize::default(),
             reads: AtomicUsize::default(),
             writes: AtomicUsize::default(),
         }
@@ -287,8 +294,10 @@ impl TokenStore for FaultyStore {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let store = self.available().await?;
         let mut record = store.load(app).await?;
+        let is_leased = self.leases.load(Ordering::Relaxed) > 0;
         match (self.fault(), &record.token) {
-            (Fault::Unreadable, _) => {
+            (Fault::UnreadableUnderLease, _) if !is_leased => {}
+            (Fault::Unreadable | Fault::UnreadableUnderLease, _) => {
                 return Err(StoreError::new(StoreErrorKind::EncryptionKey, "cannot decrypt the token"));
             }
             (Fault::BrokenRecord, Some(stored)) => {
@@ -343,7 +352,15 @@ impl TokenStore for FaultyStore {
         holder: &str,
         length: Duration,
     ) -> Result<LeaseOutcome, StoreError> {
+        if self.fault() == Fault::PeerStoresBeforeLease {
+            self.set_fault(Fault::None);
+            let now = self.clock.now().wall;
+            self.store_peer_token(Generation::default(), Generation::new(now.get()), now).await;
+        }
         let acquired = self.available().await?.acquire_lease(app, holder, length).await;
+        if matches!(acquired, Ok(LeaseOutcome::Acquired)) {
+            self.leases.fetch_add(1, Ordering::Relaxed);
+        }
         let duration = std::mem::take(&mut *self.lease_duration.lock().unwrap());
         self.clock.advance(duration);
         acquired
