@@ -319,6 +319,20 @@ mod tests {
         assert_eq!(fields, expected);
     }
 
+    /// Destructuring names every field, so that a new one cannot be left out here.
+    #[test]
+    fn every_field_survives_json() {
+        let builder = builder().title("t").content("c").color("#000000").on_tap_url("http://a");
+        let message = builder.on_tap_mini_program("wx2", "pages/index").build().unwrap();
+        let read: Message = serde_json::from_slice(&message.to_json()).unwrap();
+        assert_eq!(read, message);
+        let Message { grant: _, title: _, content: _, color, tap_url, mini_program } = read;
+        assert!(
+            color.is_some() && tap_url.is_some() && mini_program.is_some(),
+            "give each optional field a value"
+        );
+    }
+
     #[test]
     fn texts_and_validated_values_give_the_same_message() {
         let texts =

@@ -334,7 +334,9 @@ mod tests {
 
     #[test]
     fn parsed_message_serializes_to_itself() {
-        let message: Message = serde_json::from_str(WHOLE).unwrap();
+        let draft = MessageDraft::from_json(WHOLE.as_bytes()).unwrap();
+        assert!(draft.known.iter().all(Option::is_some), "add each member of KNOWN to WHOLE: {draft:?}");
+        let message = draft.validate().unwrap();
         assert_eq!(message.content_color().unwrap().as_str(), "#abcdef");
         assert!(message.tap_url().is_some() && message.mini_program().is_some());
         let written = serde_json::from_slice::<Value>(&message.to_json()).unwrap();
