@@ -90,6 +90,9 @@ pub fn batch_client(name: &str) -> String {
     format!("batch:{name}")
 }
 
+/// The client to which the ids of inbox rows belong as keys. No other client has such a name.
+pub const INBOX_CLIENT: &str = "inbox:";
+
 /// What a request with a key asks for, as a digest: another content under the same key is a mistake of the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);

@@ -2,13 +2,24 @@
 //! own change, and the control server moves it to the outbox.
 //!
 //! An insert needs `id`, `appid` and `message`. The `id` takes the place of an idempotency key: the same id again is the
-//! same message. A message that breaks a rule becomes `not_sent`, with the rules named.
+//! same message, for a year. A message that breaks a rule becomes `not_sent`, with the rules named.
+//!
+//! An [`InboxCopier`] reads committed rows, records them in the ledger, and then deletes them. If it ends in between, the
+//! rows are read again, and their ids show that they are recorded. It reads no position up to which rows were copied: a row
+//! with a lower id may be committed later.
 
-use wxsub_core::clock::UnixMillis;
-use wxsub_proto::AppId;
+mod copier;
+mod decision;
+mod row;
 
-use crate::id::MessageId;
-use crate::outbox::OutboxMessage;
+pub use copier::{InboxCopier, InboxStatus};
+pub use row::{InboxRow, MAX_MESSAGE_BYTES, Rejected};
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::ledger::LedgerError;
 
 /// Makes the table in PostgreSQL.
 pub const POSTGRES_TABLE: &str = "\
@@ -46,72 +57,44 @@ pub const MYSQL_INSERT: &str = "\
 INSERT INTO wxsub_inbox (id, appid, message, send_at_ms, expires_at_ms, priority)
 VALUES (?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE id = id";
 
-/// A row of `wxsub_inbox`, to be inserted in the application's transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "an application inserts every column")]
-pub struct InboxRow {
-    /// Identifies the message in the outbox, too.
-    pub id: String,
-    /// The app that sends it.
-    pub appid: String,
-    /// What is posted, as JSON with Weixin's field names.
-    pub message: String,
-    /// The earliest time for the first attempt, in milliseconds since 1970 (UTC). At once if absent.
-    pub send_at_ms: Option<i64>,
-    /// No attempt begins from here on. 7 days after `send_at_ms` if absent.
-    pub expires_at_ms: Option<i64>,
-    /// `high`, `normal` or `low`.
-    pub priority: &'static str,
+/// The application's table, as the copier uses it. One value is one connection.
+///
+/// A transaction is open from a [`read`](Self::read) that gives rows until the next call. It locks these rows, so that what
+/// is deleted is what was read. The application is not blocked: it does not touch rows after their insert.
+#[async_trait]
+pub trait Inbox: Send + fmt::Debug {
+    /// Reads at most so many committed rows without `error`, and locks them. Rows that another transaction has locked are
+    /// skipped. A message longer than [`MAX_MESSAGE_BYTES`] may be cut to one byte more. Ends an earlier read without
+    /// changes.
+    ///
+    /// # Errors
+    /// [`InboxError::Unavailable`] if trying again may help, else [`InboxError::Refused`].
+    ///
+    /// # Cancel safety
+    /// Nothing is changed. The next call makes a new connection.
+    async fn read(&mut self, limit: usize) -> Result<Vec<InboxRow>, InboxError>;
+
+    /// Deletes rows that were read, by their ids, writes the `error` of others, and commits.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read). Then all of it was done or nothing.
+    ///
+    /// # Cancel safety
+    /// All of it is done or nothing. The next call makes a new connection.
+    async fn finish(&mut self, copied: Vec<String>, rejected: Vec<Rejected>) -> Result<(), InboxError>;
 }
 
-impl OutboxMessage {
-    /// The row by which the message gets to the outbox through an [inbox](self). It has no idempotency key: its id is one.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use wxsub_core::clock::{Clock, SystemClock};
-    /// use wxsub_core::proto::{Grant, Message};
-    /// use wxsub_outbox::{OutboxMessage, id::IdGenerator, inbox};
-    ///
-    /// let grant = Grant::assume_verified("OPENID", "TEMPLATE_ID", 1000)?;
-    /// let message = Message::builder(grant).title("Parcel").content("It is here.").build()?;
-    /// let id = IdGenerator::new(None).message(SystemClock::new().now().wall)?;
-    /// let row = OutboxMessage::new(message).inbox_row(id, &"wx0123456789abcdef".parse()?);
-    /// // In the transaction of the order: execute(inbox::POSTGRES_INSERT, row.id, row.appid, …)
-    /// # let _ = (row, inbox::POSTGRES_INSERT);
-    /// # Ok(()) }
-    /// ```
-    #[must_use]
-    pub fn inbox_row(&self, id: MessageId, appid: &AppId) -> InboxRow {
-        let millis = |at: UnixMillis| i64::try_from(at.get()).unwrap_or(i64::MAX);
-        InboxRow {
-            id: id.to_string(),
-            appid: appid.as_str().to_owned(),
-            message: String::from_utf8_lossy(&self.message.to_json()).into_owned(),
-            send_at_ms: self.send_at.map(millis),
-            expires_at_ms: self.expires_at.map(millis),
-            priority: self.priority.as_str(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use wxsub_proto::{Grant, Message};
-
-    use super::*;
-    use crate::state::Priority;
-
-    #[test]
-    fn a_row_holds_the_message_as_weixin_gets_it() {
-        let grant = Grant::assume_verified("o", "T", 7).unwrap();
-        let message = Message::builder(grant).title("包裹").content("到了").build().unwrap();
-        let outbox_message = OutboxMessage::new(message.clone()).priority(Priority::High);
-        let row = outbox_message
-            .send_at(UnixMillis::new(5))
-            .inbox_row(MessageId::from_bytes([1; 16]), &"wx1".parse().unwrap());
-        assert_eq!(row.id, "01010101-0101-0101-0101-010101010101");
-        assert_eq!((row.send_at_ms, row.expires_at_ms, row.priority), (Some(5), None, "high"));
-        assert_eq!(serde_json::from_str::<Message>(&row.message).unwrap(), message);
-    }
+/// Why rows were not copied now. They stay in the table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InboxError {
+    /// Its database cannot be reached, or does not answer in time.
+    #[error("inbox unavailable: {0}; its rows stay there and are copied later")]
+    Unavailable(String),
+    /// Its database refuses what the copier needs. The text says what to do.
+    #[error("inbox: {0}")]
+    Refused(String),
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
 }

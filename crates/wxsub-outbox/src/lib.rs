@@ -18,7 +18,7 @@
 //! | [`state`] | the states and the other names that are stored |
 //! | [`view`] | messages, grants and apps as JSON |
 //! | [`ledger`] | the [`Ledger`] trait, what a change does to its rows, and a ledger in memory |
-//! | `testing` | with the feature of that name: the conformance suite that every ledger must pass |
+//! | `testing` | with the feature of that name: the conformance suites that every ledger and every inbox must pass |
 
 pub mod app;
 pub mod grant;

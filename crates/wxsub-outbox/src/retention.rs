@@ -12,6 +12,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long an idempotency key is kept after the end of its message, unless set otherwise.
 pub(crate) const DEFAULT_KEY_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How long the id of an inbox's row is known after the row was recorded, at least.
+pub(crate) const INBOX_KEY_RETENTION: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How long rows are kept after their end. A ledger deletes them in small batches.
 ///
 /// The row of a message is kept at least as long as the key that stands for it. A grant is deleted only if it is used or

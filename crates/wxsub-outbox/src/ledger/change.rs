@@ -32,7 +32,7 @@ pub enum Change {
     VoidGrant(GrantId),
     /// Records a message and queues it. Gives [`Applied::Recorded`].
     Enqueue(Box<NewMessage>),
-    /// Records a line of a batch that breaks a rule as `not_sent`. Gives [`Applied::Recorded`].
+    /// Records the line of a batch or the row of an inbox that breaks a rule as `not_sent`. Gives [`Applied::Recorded`].
     RecordInvalid(Box<InvalidMessage>),
     /// Records a message whose one attempt begins now. Gives [`Applied::Recorded`].
     Begin(Box<NewMessage>, WorkerId),
@@ -163,9 +163,12 @@ pub enum KeyKind {
     /// Of a line of a batch. Another content replaces a message that was refused or not sent. A line that its grant does
     /// not allow is recorded as `not_sent`. The key is kept until [`Change::PruneBatch`].
     Batch,
+    /// Of the row of an inbox, whose id it is. Another content is refused, and the same one records nothing more, however its
+    /// message ended. A row that its grant does not allow is recorded as `not_sent`. The key is kept for a year at least.
+    Inbox,
 }
 
-/// A line of a batch that breaks a rule.
+/// The line of a batch or the row of an inbox that breaks a rule.
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
 pub struct InvalidMessage {

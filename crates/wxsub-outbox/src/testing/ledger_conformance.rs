@@ -12,6 +12,7 @@ mod batches;
 mod decisions;
 mod fixture;
 mod grants;
+mod inboxes;
 mod keys;
 mod reading;
 mod retention;
@@ -59,6 +60,8 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
             a_message_that_was_not_sent_is_replaced, a_refused_message_stores_no_key, the_same_id_is_the_same_message;
         batches: a_changed_line_replaces_what_was_refused_or_not_sent, a_line_without_a_grant_is_recorded,
             an_invalid_line_is_recorded_once, keys_of_a_batch_are_kept_until_it_is_deleted;
+        inboxes: the_id_of_a_row_is_known_for_a_year, another_content_under_the_id_of_a_row_is_refused,
+            a_row_that_its_grant_does_not_allow_is_not_sent, a_row_that_breaks_a_rule_is_recorded_once;
         apps: an_operator_pauses_and_resumes, the_limit_per_minute_pauses_for_a_minute,
             the_limit_per_day_pauses_until_midnight_in_beijing, a_probe_lifts_the_daily_pause,
             want_of_a_token_pauses_and_counts_no_failure, apps_do_not_disturb_each_other,

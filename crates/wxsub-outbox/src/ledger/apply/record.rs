@@ -9,7 +9,7 @@ use crate::grant::{Consent, StoredGrant, Subject, absorbs, admit};
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{NEVER, StoredKey};
 use crate::message::{DEFAULT_LIFETIME, Detail, GrantEffect, StoredMessage};
-use crate::retention::DEFAULT_KEY_RETENTION;
+use crate::retention::{DEFAULT_KEY_RETENTION, INBOX_KEY_RETENTION};
 use crate::state::{EventKind, GrantState, MessageState, Mode, Priority, Reason};
 
 impl Changing<'_> {
@@ -87,7 +87,7 @@ impl Changing<'_> {
         let mut message = self.new_message(new);
         message.parent_id = before.as_ref().map(|before| before.id);
         let transition = match (grant, attempted_by) {
-            (Err(not_admitted), _) if key.as_ref().is_some_and(|key| key.kind == KeyKind::Batch) => {
+            (Err(not_admitted), _) if key.as_ref().is_some_and(|key| key.kind != KeyKind::Request) => {
                 let (reason, detail) = not_admitted.rejection();
                 if let Some(before) = before.filter(|before| before.reason == Some(reason)) {
                     return Ok(Ok(Recorded::Replayed(before)));
@@ -133,11 +133,17 @@ impl Changing<'_> {
 
     /// What an earlier request with this id or key decides.
     fn before(&mut self, id: MessageId, appid: &AppId, key: Option<&NewKey>) -> Result<Before, LedgerError> {
-        if let Some(known) = self.tables.message(id)? {
-            return Ok(Before::Decided(Ok(Recorded::New(Box::new(known)))));
+        let is_row = key.is_some_and(|key| key.kind == KeyKind::Inbox);
+        let known = self.tables.message(id)?;
+        if let (Some(known), false) = (&known, is_row) {
+            return Ok(Before::Decided(Ok(Recorded::New(Box::new(known.clone())))));
         }
         let Some(key) = key else { return Ok(Before::Replaced(None)) };
-        let Some(stored) = self.tables.key(&key.scope(appid))? else { return Ok(Before::Replaced(None)) };
+        let Some(stored) = self.tables.key(&key.scope(appid))? else {
+            // A row with the id of a message that did not come from this app's inbox.
+            let other = known.map(|known| Before::Decided(Err(NotRecorded::KeyReused(known.id))));
+            return Ok(other.unwrap_or(Before::Replaced(None)));
+        };
         let Some(before) = self.tables.message(stored.message)? else { return Ok(Before::Replaced(None)) };
         let before = Box::new(before);
         let is_same = stored.fingerprint == key.fingerprint;
@@ -146,6 +152,8 @@ impl Changing<'_> {
             // The same line breaks the same rule.
             KeyKind::Batch if is_same => before.frees_key() && before.reason != Some(Reason::Invalid),
             KeyKind::Batch => matches!(before.state, MessageState::Refused | MessageState::NotSent),
+            // The id of the row is that of its message.
+            KeyKind::Inbox => false,
         };
         Ok(match (is_replaced, is_same) {
             (true, _) => Before::Replaced(Some(before)),
@@ -159,6 +167,7 @@ impl Changing<'_> {
         let check_at = match key.kind {
             KeyKind::Request => self.now + DEFAULT_KEY_RETENTION,
             KeyKind::Batch => NEVER,
+            KeyKind::Inbox => self.now + INBOX_KEY_RETENTION,
         };
         let (scope, fingerprint) = (key.scope(&message.appid), key.fingerprint);
         self.tables.put_key(StoredKey { scope, fingerprint, message: message.id, check_at })

@@ -1,0 +1,235 @@
+//! Copies the rows of an inbox to the outbox: record, then delete.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use wxsub_core::clock::timeout_at;
+use wxsub_proto::AppId;
+
+use super::decision::decide;
+use super::row::{InboxRow, Rejected};
+use super::{Inbox, InboxError};
+use crate::ledger::{Applied, Change, LedgerError, NotRecorded};
+use crate::outbox::Outbox;
+use crate::state::MessageState;
+
+/// How many rows are copied at a time.
+const BATCH: usize = 1_000;
+
+/// How long each step may take: reading, recording, deleting.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The pause after a failure. It doubles up to [`MAX_RETRY_DELAY`].
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// The longest pause after a failure.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
+
+/// Copies the rows of an inbox to an outbox. Several may run on one table, in several processes.
+///
+/// A row is deleted only after its message is recorded, and only if its message is the one that was recorded. A row whose id
+/// or app cannot be read stays, with `error` set, and does not hold up the others.
+#[derive(Debug)]
+pub struct InboxCopier {
+    outbox: Outbox,
+    inbox: Box<dyn Inbox>,
+    /// Only for these, if given.
+    apps: Option<Vec<AppId>>,
+    status: watch::Sender<InboxStatus>,
+}
+
+/// What a copier has done so far, and whether it works.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InboxStatus {
+    /// So many rows were recorded, those that were known before included.
+    pub copied: u64,
+    /// So many of them break a rule, or their grant did not allow them: they are `not_sent`.
+    pub not_sent: u64,
+    /// So many rows got an `error` and stay in the table.
+    pub rejected: u64,
+    /// The last such row.
+    pub last_rejected: Option<Rejected>,
+    /// The last read found no row.
+    pub is_empty: bool,
+    /// So many attempts have failed in a row.
+    pub failures: u32,
+    /// Why the last one failed; `None` if it did not.
+    pub error: Option<InboxError>,
+}
+
+/// What is to be done with the rows that were read.
+#[derive(Default)]
+struct Outcome {
+    copied: Vec<String>,
+    not_sent: u64,
+    rejected: Vec<Rejected>,
+    /// The ledger did not take a row.
+    error: Option<LedgerError>,
+}
+
+impl InboxCopier {
+    /// Copies to this outbox, for all of its apps.
+    #[must_use]
+    pub fn new(outbox: &Outbox, inbox: impl Inbox + 'static) -> Self {
+        Self { outbox: outbox.clone(), inbox: Box::new(inbox), apps: None, status: watch::Sender::default() }
+    }
+
+    /// Takes rows of these apps only. Those of others get an `error`.
+    #[must_use]
+    pub fn apps(mut self, apps: Vec<AppId>) -> Self {
+        self.apps = Some(apps);
+        self
+    }
+
+    /// What the copier has done so far. It changes after each attempt.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<InboxStatus> {
+        self.status.subscribe()
+    }
+
+    /// Copies rows until `shutdown` is ready. While the inbox or the ledger fails, it tries again after a pause of 1 to 60 s.
+    ///
+    /// # Cancel safety
+    /// No row is lost. Rows that were recorded and not deleted are deleted by the next copier.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
+        let mut shutdown = pin!(shutdown);
+        let clock = Arc::clone(&self.outbox.inner.clock);
+        loop {
+            let copied = tokio::select! {
+                biased;
+                () = &mut shutdown => return,
+                copied = self.copy() => copied,
+            };
+            let wait = match copied {
+                // More rows may be waiting.
+                Ok(copied) if copied >= BATCH => continue,
+                Ok(_) => self.outbox.inner.poll_interval,
+                Err(error) => {
+                    let failures = self.status.borrow().failures;
+                    tracing::warn!(%error, failures, "inbox: copying failed");
+                    retry_delay(failures)
+                }
+            };
+            let next = clock.now().mono + wait;
+            tokio::select! {
+                biased;
+                () = &mut shutdown => return,
+                () = clock.sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Copies one batch of rows, and gives how many left the queue of the table: they were recorded and deleted, or got an
+    /// `error`.
+    ///
+    /// # Errors
+    /// [`InboxError`]: the rows stay, and are copied by a later call.
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub async fn copy(&mut self) -> Result<usize, InboxError> {
+        let result = self.try_copy().await;
+        self.status.send_modify(|status| match &result {
+            Ok(_) => (status.failures, status.error) = (0, None),
+            Err(error) => {
+                status.failures = status.failures.saturating_add(1);
+                status.error = Some(error.clone());
+            }
+        });
+        result
+    }
+
+    async fn try_copy(&mut self) -> Result<usize, InboxError> {
+        let clock = Arc::clone(&self.outbox.inner.clock);
+        let within = |step| (clock.now().mono + STEP_TIMEOUT, step);
+        let (deadline, step) = within("reading");
+        let rows = timeout_at(&*clock, deadline, self.inbox.read(BATCH)).await;
+        let rows = rows.unwrap_or_else(|| Err(too_slow(step)))?;
+        self.status.send_modify(|status| status.is_empty = rows.is_empty());
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let (deadline, step) = within("recording in the ledger");
+        let decided = rows.into_iter().map(|row| (self.decide(&row), row.id)).collect();
+        let outcome = timeout_at(&*clock, deadline, record(&self.outbox, decided)).await;
+        let Outcome { copied, not_sent, rejected, error } = outcome.ok_or_else(|| too_slow(step))?;
+        let done = copied.len() + rejected.len();
+        if done > 0 {
+            for Rejected { id, error } in &rejected {
+                tracing::warn!(?id, error, "inbox: a row was rejected");
+            }
+            let (records, last_rejected) = (copied.len(), rejected.last().cloned());
+            let rejects = rejected.len();
+            let (deadline, step) = within("deleting");
+            let finished = timeout_at(&*clock, deadline, self.inbox.finish(copied, rejected)).await;
+            finished.unwrap_or_else(|| Err(too_slow(step)))?;
+            self.status.send_modify(|status| {
+                status.copied += u64::try_from(records).unwrap_or(u64::MAX);
+                status.rejected += u64::try_from(rejects).unwrap_or(u64::MAX);
+                status.not_sent += not_sent;
+                status.last_rejected = last_rejected.or(status.last_rejected.take());
+            });
+        }
+        error.map_or(Ok(done), |error| Err(error.into()))
+    }
+
+    fn decide(&self, row: &InboxRow) -> Result<Change, String> {
+        decide(row, |appid| {
+            let is_served = self.apps.as_ref().is_none_or(|apps| apps.contains(appid));
+            self.outbox.inner.apps.get(appid).filter(|_| is_served).map(|app| app.require_grant)
+        })
+    }
+}
+
+/// Records the rows, together with what else is being committed.
+async fn record(outbox: &Outbox, decided: Vec<(Result<Change, String>, String)>) -> Outcome {
+    let mut outcome = Outcome::default();
+    let recorded = decided.into_iter().map(async |(decided, id)| match decided {
+        Ok(change) => (id, Ok(outbox.inner.writer.submit(change).await)),
+        Err(error) => (id, Err(error)),
+    });
+    for (id, recorded) in join_all(recorded).await {
+        match recorded {
+            Err(error) => outcome.rejected.push(Rejected { id, error }),
+            Ok(Ok(Applied::Recorded(Ok(recorded)))) => {
+                outcome.not_sent += u64::from(recorded.message().state == MessageState::NotSent);
+                outcome.copied.push(id);
+            }
+            Ok(Ok(Applied::Recorded(Err(NotRecorded::KeyReused(_))))) => {
+                let error = "id: it was used for another message; insert the row with another id";
+                outcome.rejected.push(Rejected { id, error: error.to_owned() });
+            }
+            Ok(Ok(other)) => {
+                let text = format!("unexpected result {other:?}");
+                outcome.error = Some(LedgerError::Inconsistent(text));
+            }
+            Ok(Err(error)) => outcome.error = Some(error),
+        }
+    }
+    outcome
+}
+
+fn too_slow(step: &str) -> InboxError {
+    InboxError::Unavailable(format!("{step} took longer than {} s", STEP_TIMEOUT.as_secs()))
+}
+
+fn retry_delay(failures: u32) -> Duration {
+    let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    MIN_RETRY_DELAY.saturating_mul(doubled).min(MAX_RETRY_DELAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_after_a_failure_doubles_up_to_its_bound() {
+        let delays: Vec<_> = (0..9).map(|failures| retry_delay(failures).as_secs()).collect();
+        assert_eq!(delays, [1, 1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(retry_delay(u32::MAX), MAX_RETRY_DELAY);
+    }
+}
