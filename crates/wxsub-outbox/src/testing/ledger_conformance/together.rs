@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::fixture::{Fixture, MINUTE, SECOND, not_accepted, not_sent, refused, unknown, weixin_grant};
 use crate::grant::Subject;
 use crate::id::{GrantId, MessageId, WorkerId, split_mix};
-use crate::idempotency::{Fingerprint, IdempotencyKey};
+use crate::idempotency::{Fingerprint, INBOX_CLIENT, IdempotencyKey};
 use crate::ledger::{
     Applied, Change, Gone, InvalidMessage, KeyKind, Ledger, LedgerError, MemoryLedger, MessageQuery,
     NewConsent, NewDecision, NewKey, NewMessage, Recorded,
@@ -68,6 +68,7 @@ impl Changes<'_> {
         let client = match kind {
             KeyKind::Request => String::new(),
             KeyKind::Batch => "batch:b".to_owned(),
+            KeyKind::Inbox => INBOX_CLIENT.to_owned(),
         };
         NewKey { client, key, fingerprint, kind }
     }
@@ -84,9 +85,10 @@ impl Changes<'_> {
             _ => None,
         };
         new.expires_at = (self.below(4) == 0).then(|| now + 2 * MINUTE);
-        new.key = match self.below(4) {
+        new.key = match self.below(6) {
             0 => Some(self.key(KeyKind::Request)),
             1 => Some(self.key(KeyKind::Batch)),
+            2 => Some(self.key(KeyKind::Inbox)),
             _ => None,
         };
         self.messages.push(new.id);
