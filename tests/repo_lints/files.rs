@@ -84,6 +84,9 @@ fn only_named_files_ignore_tests() {
         ("tests/sdk/scenarios.rs", SDKS),
         ("crates/wxsub-postgres/src/sql.rs", POSTGRES),
         ("crates/wxsub-postgres/tests/postgres/conformance.rs", POSTGRES),
+        ("crates/wxsub-postgres/tests/postgres/lost_replies.rs", POSTGRES),
+        ("crates/wxsub-postgres/tests/postgres/refusals.rs", POSTGRES),
+        ("crates/wxsub-postgres/tests/postgres/workers.rs", POSTGRES),
     ];
     const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
     const POSTGRES: &str = "#[ignore = \"needs postgresql: scripts/test runs it\"]";

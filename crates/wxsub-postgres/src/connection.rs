@@ -162,25 +162,29 @@ impl Connector {
         Ok(session)
     }
 
-    /// Fails if one session does not keep its server connection: while `other` is in a transaction, `session` gets another one,
-    /// and afterwards the one that `other` had.
-    pub(crate) async fn check_pooler(&self, session: &Session, other: &Session) -> Result<(), ConnectError> {
-        let failed = |error| ConnectError::database(&self.host, &error);
-        let pid = async |session: &Session| {
-            let rows = session.query_once("SELECT pg_backend_pid()", &[]).await?;
-            Ok::<_, tokio_postgres::Error>(rows.first().map(|row| row.get::<_, i32>(0)))
+    /// Fails if sessions do not keep their server connections: two of them hold one each, release them in one order and in the
+    /// other, and look whether they get the same ones again.
+    pub(crate) async fn check_pooler(&self, one: &Session, two: &Session) -> Result<(), ConnectError> {
+        const BEGIN: &str = "BEGIN; SELECT pg_backend_pid()";
+        let changed = async {
+            let first = (one.first_text(BEGIN).await?, two.first_text(BEGIN).await?);
+            for (released_first, released_last) in [(one, two), (two, one)] {
+                released_first.batch("COMMIT").await?;
+                released_last.batch("COMMIT").await?;
+                if (one.first_text(BEGIN).await?, two.first_text(BEGIN).await?) != first {
+                    return Ok(true);
+                }
+            }
+            one.batch("COMMIT").await?;
+            two.batch("COMMIT").await?;
+            Ok::<_, tokio_postgres::Error>(false)
         };
-        let pids = async {
-            other.batch("BEGIN").await?;
-            let during = pid(session).await;
-            other.batch("COMMIT").await?;
-            let after = pid(session).await?;
-            Ok::<_, tokio_postgres::Error>(during? == after)
-        };
-        if pids.await.map_err(failed)? {
-            return Ok(());
+        let host = || self.host.clone();
+        match changed.await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(ConnectError::TransactionPooler { host: host() }),
+            Err(error) => Err(ConnectError::database(&host(), &error)),
         }
-        Err(ConnectError::TransactionPooler { host: self.host.clone() })
     }
 }
 

@@ -153,6 +153,10 @@ impl ConnectError {
             Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
                 Self::Login { host, what }
             }
+            // Its next transaction had another server connection.
+            Some(&SqlState::INVALID_SQL_STATEMENT_NAME | &SqlState::DUPLICATE_PSTATEMENT) => {
+                Self::TransactionPooler { host }
+            }
             Some(&SqlState::TOO_MANY_CONNECTIONS) => Self::TooManyConnections { host, what },
             Some(&SqlState::INVALID_CATALOG_NAME) => Self::NoDatabase { host, what },
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::MissingRight { host, what },

@@ -25,8 +25,10 @@ const VERSION: u32 = {
     last.version
 };
 
-/// Taken while the schema is made, so that two processes that start together do not both make it: `wxsb`.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(2004382562)";
+/// Held while the schema is made, so that two processes that start together do not both make it: `wxsb`. The transaction begins
+/// when the lock is held: its first statement then sees the tables that another process has made.
+const LOCK: &str = "SELECT pg_advisory_lock(2004382562)";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(2004382562)";
 
 const SCHEMA_TABLE: &str = "CREATE TABLE wxsub_schema (
     version    integer NOT NULL PRIMARY KEY,
@@ -58,15 +60,16 @@ pub(crate) async fn prepare(
     let failed = |error| ConnectError::database(host, &error);
     let mut found = version(session, host).await?;
     if found < VERSION && migrate {
+        session.batch(LOCK).await.map_err(failed)?;
         session.batch("BEGIN").await.map_err(failed)?;
         let migrated = async {
-            session.batch(LOCK).await.map_err(failed)?;
             // Another process may have done it meanwhile.
             let from = version(session, host).await?;
             apply_steps(session, from, now).await.map_err(failed)
         };
         let migrated = migrated.await;
         session.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await.map_err(failed)?;
+        session.batch(UNLOCK).await.map_err(failed)?;
         migrated?;
         found = VERSION;
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::future::try_join_all;
 use tokio::task::AbortHandle;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
 use crate::columns::Param;
 
@@ -56,6 +56,15 @@ impl Session {
     /// Runs statements without parameters and without rows.
     pub(crate) async fn batch(&self, sql: &str) -> Result<(), Error> {
         self.client.batch_execute(sql).await
+    }
+
+    /// Runs statements without parameters, and gives the first column of their first row as a text.
+    pub(crate) async fn first_text(&self, sql: &str) -> Result<Option<String>, Error> {
+        let messages = self.client.simple_query(sql).await?;
+        Ok(messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        }))
     }
 
     pub(crate) async fn query(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {

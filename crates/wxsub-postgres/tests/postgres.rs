@@ -7,5 +7,10 @@ mod free_port;
 
 mod postgres {
     mod conformance;
+    mod fixture;
+    mod lost_replies;
+    mod proxy;
+    mod refusals;
     mod server;
+    mod workers;
 }

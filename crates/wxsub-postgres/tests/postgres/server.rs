@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -92,6 +93,7 @@ impl Postgres {
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         give_to_postgres(&path);
         path
     }
@@ -116,6 +118,21 @@ impl Postgres {
         let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.unwrap();
         tokio::spawn(connection);
         client
+    }
+
+    /// Sets this at the next start.
+    pub(crate) fn set(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Sends a signal: `-QUIT` ends all of its processes at once, without a checkpoint.
+    pub(crate) fn signal(pid: u32, signal: &str) {
+        let done = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+        assert!(done.success());
     }
 
     /// Ends all of its processes at once, without a checkpoint.
@@ -147,7 +164,11 @@ fn postgres_user() -> Option<(u32, u32)> {
 }
 
 fn as_postgres(program: &str) -> Command {
-    let mut command = Command::new(binary(program));
+    as_postgres_user(Command::new(binary(program)))
+}
+
+/// The command runs as the user `postgres`.
+pub(crate) fn as_postgres_user(mut command: Command) -> Command {
     if let Some((user, group)) = postgres_user() {
         command.uid(user).gid(group);
     }

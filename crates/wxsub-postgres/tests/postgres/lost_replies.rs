@@ -1,0 +1,68 @@
+//! A connection that is cut at each message of a transaction.
+
+use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::message::Settlement;
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::{Ledger, LedgerError};
+
+use super::fixture::{Process, check};
+use super::proxy::{Cut, Proxy};
+use super::server::{PASSWORD, Postgres};
+
+/// A commit is done, or its outcome is unknown, and that only at the COMMIT. Then all of it is there, or nothing.
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn a_connection_cut_at_any_message_leaves_all_or_nothing() {
+    let postgres = Postgres::start();
+    let sql = postgres.sql().await;
+    let proxy = Proxy::start(postgres.port).await;
+    let url = format!("postgres://postgres:{PASSWORD}@{}/postgres", proxy.address);
+    let (process, observer) = (Process::connect(&url).await, Process::start(&postgres).await);
+    for cut in [Cut::BeforeMessage, Cut::BeforeReply] {
+        let mut unknown = Vec::new();
+        for messages in 0.. {
+            let user = format!("{cut:?}{messages}");
+            process.record_consent(&user).await;
+            let first = process.message(&user);
+            let claimable = first.id;
+            process.enqueue(first).await.unwrap();
+            let claimed = process.claimed(1).await.remove(0);
+            let new = process.message(&format!("{user}x"));
+            let enqueued = new.id;
+            let batch = vec![Process::settle(&claimed, Settlement::Sent), Change::Enqueue(Box::new(new))];
+            proxy.cut_after(messages, cut);
+            let committed = process.ledger.commit(batch).await;
+            let (was_cut, at_commit) = proxy.disarm();
+            // The transaction may still be under way. It has locked this row.
+            let wait = "SELECT id FROM wxsub_message WHERE id = $1::text::uuid FOR UPDATE";
+            sql.query(wait, &[&claimable.to_string()]).await.unwrap();
+            let states = (
+                observer.state(claimable).await,
+                observer.ledger.message(enqueued).await.unwrap().map(|message| message.state),
+            );
+            let done = states == (MessageState::Sent, Some(MessageState::Queued));
+            let undone = states == (MessageState::Attempting, None);
+            match committed {
+                Ok(results) => assert!(done && results.iter().all(Result::is_ok), "{messages}: {results:?}"),
+                Err(LedgerError::Unknown(_)) => {
+                    assert!(at_commit && (done || undone), "{messages}: {states:?}");
+                    unknown.push(done);
+                }
+                Err(error) => panic!("{messages}: {error}"),
+            }
+            // Its process tries again until it knows.
+            let settled = process.apply(Process::settle(&claimed, Settlement::Sent)).await.unwrap();
+            assert!(matches!(settled, Applied::Settled(_)));
+            assert_eq!(observer.state(claimable).await, MessageState::Sent);
+            for message in process.claimed(9).await {
+                process.apply(Process::settle(&message, Settlement::Sent)).await.unwrap();
+            }
+            if !was_cut {
+                break;
+            }
+            assert!(messages < 100, "the batch has more messages than that");
+        }
+        assert_eq!(unknown, [cut == Cut::BeforeReply], "{cut:?}: one message is the COMMIT");
+    }
+    check(&observer, &sql).await;
+}

@@ -1,0 +1,108 @@
+//! A proxy in front of PostgreSQL that cuts one connection at a chosen message of the client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Where the connection is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// Before the database has the message.
+    BeforeMessage,
+    /// When the database has answered it, before the client has the answer.
+    BeforeReply,
+}
+
+/// Messages that the database answers: Sync, and simple queries.
+const ANSWERED: [u8; 2] = [b'S', b'Q'];
+
+pub(super) struct Proxy {
+    pub(super) address: SocketAddr,
+    plan: Arc<Plan>,
+}
+
+#[derive(Default)]
+struct Plan {
+    /// How many answered messages are left until the cut; negative if there is none.
+    left: AtomicI64,
+    after: AtomicBool,
+    /// Whether the message at the cut was a commit.
+    was_commit: AtomicBool,
+}
+
+impl Proxy {
+    pub(super) async fn start(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let plan = Arc::new(Plan { left: AtomicI64::new(-1), ..Plan::default() });
+        let accepting = Arc::clone(&plan);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                client.set_nodelay(true).unwrap();
+                server.set_nodelay(true).unwrap();
+                tokio::spawn(forward(client, server, Arc::clone(&accepting)));
+            }
+        });
+        Self { address, plan }
+    }
+
+    /// Cuts at the message after so many.
+    pub(super) fn cut_after(&self, messages: i64, cut: Cut) {
+        self.plan.was_commit.store(false, Ordering::SeqCst);
+        self.plan.after.store(cut == Cut::BeforeReply, Ordering::SeqCst);
+        self.plan.left.store(messages, Ordering::SeqCst);
+    }
+
+    /// Stops the plan. Says whether a connection was cut, and whether that was at a commit.
+    pub(super) fn disarm(&self) -> (bool, bool) {
+        let left = self.plan.left.swap(-1, Ordering::SeqCst);
+        (left < 0, self.plan.was_commit.load(Ordering::SeqCst))
+    }
+}
+
+/// Forwards until one side ends, or the plan cuts.
+async fn forward(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let replies = tokio::spawn(async move {
+        let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+    });
+    // The first message has no type.
+    let mut started = false;
+    loop {
+        let mut head = [0; 5];
+        let head = if started { &mut head[..] } else { &mut head[1..] };
+        if from_client.read_exact(head).await.is_err() {
+            break;
+        }
+        let (kind, length) = head.split_at(head.len() - 4);
+        let length = u32::from_be_bytes(length.try_into().unwrap());
+        let mut body = vec![0; usize::try_from(length).unwrap() - 4];
+        if from_client.read_exact(&mut body).await.is_err() {
+            break;
+        }
+        started = true;
+        let answered = kind.first().is_some_and(|kind| ANSWERED.contains(kind));
+        let cut = answered && plan.left.fetch_sub(1, Ordering::SeqCst) == 0;
+        if cut {
+            plan.was_commit.store(body.starts_with(b"COMMIT"), Ordering::SeqCst);
+            // What was sent before is answered first. Then the client gets nothing more.
+            replies.abort();
+        }
+        if !cut || plan.after.load(Ordering::SeqCst) {
+            let message = [head, &body[..]].concat();
+            if to_server.write_all(&message).await.is_err() {
+                break;
+            }
+        }
+        if cut {
+            // The database ends the session when it has read all.
+            break;
+        }
+    }
+    replies.abort();
+}

@@ -1,0 +1,183 @@
+//! What is refused when a ledger connects, in words that say what to do.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions};
+use wxsub_tls::Roots;
+
+use super::server::{PASSWORD, Postgres, as_postgres_user};
+use crate::free_port::free_port;
+
+async fn refusal(options: PostgresOptions) -> ConnectError {
+    PostgresLedger::connect(options).await.unwrap_err()
+}
+
+fn tcp(postgres: &Postgres, user: &str) -> String {
+    format!("postgres://{user}@127.0.0.1:{}/postgres", postgres.port)
+}
+
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn each_reason_has_its_words() {
+    let postgres = Postgres::start();
+    let sql = postgres.sql().await;
+    let right = postgres.file("right", &format!("{PASSWORD}\n"));
+    let wrong = postgres.file("wrong", "open");
+    let with = |url: &str| PostgresOptions::new(url);
+    let url = tcp(&postgres, "postgres");
+    drop(PostgresLedger::connect(with(&url).password_file(&right)).await.unwrap());
+
+    let error = refusal(with(&url).password_file(&wrong)).await;
+    assert!(matches!(error, ConnectError::Login { .. }), "{error}");
+    let error = refusal(with(&url).password_file("/nowhere")).await;
+    assert!(matches!(error, ConnectError::PasswordFile(_)), "{error}");
+    let error = refusal(with(&format!("{}?dbname=nothing", postgres.url()))).await;
+    assert!(matches!(error, ConnectError::NoDatabase { .. }), "{error}");
+    let no_server = format!("postgres://postgres@127.0.0.1:{}/postgres", free_port());
+    let error = refusal(with(&no_server)).await;
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
+
+    sql.batch_execute("CREATE ROLE few LOGIN CONNECTION LIMIT 1").await.unwrap();
+    let error = refusal(with(&postgres.url_as("few"))).await;
+    assert!(matches!(error, ConnectError::TooManyConnections { .. }), "{error}");
+
+    sql.batch_execute("CREATE SCHEMA empty").await.unwrap();
+    let error = refusal(with(&postgres.url_in_schema("empty")).migrate(false)).await;
+    assert!(matches!(error, ConnectError::OlderVersion { found: 0, known: 1, .. }), "{error}");
+    sql.batch_execute("UPDATE wxsub_schema SET checksum = 'x'").await.unwrap();
+    let error = refusal(with(&postgres.url())).await;
+    assert!(matches!(error, ConnectError::ChangedSchema { version: 1, .. }), "{error}");
+    sql.batch_execute("UPDATE wxsub_schema SET version = 99").await.unwrap();
+    let error = refusal(with(&postgres.url())).await;
+    assert!(matches!(error, ConnectError::NewerVersion { found: 99, known: 1, .. }), "{error}");
+
+    sql.batch_execute("ALTER DATABASE postgres SET default_transaction_read_only = on").await.unwrap();
+    let error = refusal(with(&postgres.url())).await;
+    assert!(matches!(error, ConnectError::ReadOnly { .. }), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn a_missing_right_is_named() {
+    let postgres = Postgres::start();
+    let sql = postgres.sql().await;
+    drop(PostgresLedger::connect(PostgresOptions::new(postgres.url())).await.unwrap());
+    sql.batch_execute("CREATE ROLE worker LOGIN").await.unwrap();
+    let as_worker = || PostgresOptions::new(postgres.url_as("worker"));
+    let error = refusal(as_worker()).await;
+    assert!(error.to_string().contains("wxsub_schema"), "{error}");
+    let rights = super::conformance::rights("public", "worker");
+    sql.batch_execute(&rights).await.unwrap();
+    drop(PostgresLedger::connect(as_worker()).await.unwrap());
+    sql.batch_execute("REVOKE DELETE ON wxsub_event FROM worker; REVOKE INSERT ON wxsub_key FROM worker")
+        .await
+        .unwrap();
+    let error = refusal(as_worker()).await;
+    let ConnectError::MissingRight { what, .. } = &error else { panic!("{error}") };
+    assert_eq!(what, "DELETE on wxsub_event, INSERT on wxsub_key");
+    // The owner must make the tables.
+    sql.batch_execute("CREATE SCHEMA other; GRANT USAGE ON SCHEMA other TO worker").await.unwrap();
+    let other = format!("{}?options=-csearch_path%3Dother", postgres.url_as("worker"));
+    let error = refusal(PostgresOptions::new(other)).await;
+    assert!(matches!(error, ConnectError::MissingRight { .. }), "{error}");
+}
+
+/// A certificate authority of this name, as PEM, and its signing key.
+fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    (params.self_signed(&key).unwrap().pem(), Issuer::new(params, key))
+}
+
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn the_certificate_of_the_server_is_verified() {
+    let mut postgres = Postgres::start();
+    let (trusted, issuer) = authority("ours");
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+    let certificate = postgres.file("certificate.pem", &certificate);
+    let key = postgres.file("key.pem", &key.serialize_pem());
+    postgres.stop_immediately();
+    postgres.set(&format!("ssl_cert_file={}", certificate.display()));
+    postgres.set(&format!("ssl_key_file={}", key.display()));
+    postgres.set("ssl=on");
+    postgres.start_again();
+    let password = postgres.file("right", PASSWORD);
+    let options = |host: &str, roots: &str| {
+        let url = format!("postgres://postgres@{host}:{}/postgres?sslmode=verify-full", postgres.port);
+        PostgresOptions::new(url).password_file(&password).roots(Roots::Pem(roots.as_bytes().to_vec()))
+    };
+    let encrypted = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl";
+    let ledger = PostgresLedger::connect(options("127.0.0.1", &trusted)).await.unwrap();
+    let sessions = postgres.sql().await.query_one(encrypted, &[]).await.unwrap().get::<_, i64>(0);
+    assert!(sessions >= 2, "{sessions}");
+    drop(ledger);
+    for (host, roots) in [("127.0.0.1", authority("unknown").0), ("localhost", trusted)] {
+        let error = refusal(options(host, &roots)).await;
+        assert!(
+            matches!(&error, ConnectError::Unreachable { what, .. } if what.contains("certificate")),
+            "{error}"
+        );
+    }
+}
+
+/// A PgBouncer in front of a database. The process ends with its value.
+struct Pooler {
+    url: String,
+    child: Child,
+}
+
+impl Pooler {
+    async fn start(postgres: &Postgres, mode: &str) -> Self {
+        let port = free_port();
+        let users = postgres.file("users", &format!("\"postgres\" \"{PASSWORD}\"\n"));
+        let settings = format!(
+            "[databases]\npostgres = host=127.0.0.1 port={} dbname=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = plain\nauth_file = {}\npool_mode = {mode}\n",
+            postgres.port,
+            users.display(),
+        );
+        let settings: PathBuf = postgres.file(&format!("{mode}.ini"), &settings);
+        let child =
+            as_postgres_user(Command::new("pgbouncer")).arg(settings).stderr(Stdio::null()).spawn().unwrap();
+        let pooler = Self { url: format!("postgres://postgres@127.0.0.1:{port}/postgres"), child };
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        pooler
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn a_pooler_works_in_session_mode_and_is_refused_in_transaction_mode() {
+    let postgres = Postgres::start();
+    let password = postgres.file("right", PASSWORD);
+    let modes = ["session", "statement"].into_iter().chain(["transaction"; 10]);
+    for mode in modes {
+        let pooler = Pooler::start(&postgres, mode).await;
+        let connected =
+            PostgresLedger::connect(PostgresOptions::new(&pooler.url).password_file(&password)).await;
+        match mode {
+            "session" => drop(connected.unwrap()),
+            "transaction" => {
+                let error = connected.expect_err("not refused");
+                assert!(matches!(error, ConnectError::TransactionPooler { .. }), "{error}");
+            }
+            _ => assert!(connected.is_err()),
+        }
+    }
+}
