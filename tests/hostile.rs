@@ -25,7 +25,7 @@ use std::time::Duration;
 use attack::{ATTACKS, Attack, Least};
 use honest::{Honest, Measured};
 use served::Served;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How long honest requests are measured before an attack, and after all its connections are open.
 const MEASURED: Duration = Duration::from_secs(5);
@@ -33,8 +33,12 @@ const MEASURED: Duration = Duration::from_secs(5);
 /// Maximum time of an attack.
 const MAX_ATTACK: Duration = Duration::from_secs(60);
 
-/// Maximum number of audit lines about denials. Each address gets 20 a minute, and the line that counts the others.
-const MAX_DENIAL_LINES: usize = 100;
+/// Maximum time of a row: starting the server, measuring it, and the attack.
+const MAX_ROW: Duration = Duration::from_secs(120);
+
+/// Maximum number of audit lines about requests that the server refused. Each address, client and reason gets 20 a minute, and the
+/// line that counts the others.
+const MAX_REFUSED_LINES: usize = 100;
 
 #[tokio::main]
 async fn main() {
@@ -51,7 +55,8 @@ async fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for attack in ATTACKS.iter().filter(|attack| attack.name.contains(&only)) {
-        run(&wxsub, attack).await;
+        let row = timeout(MAX_ROW, run(&wxsub, attack)).await;
+        row.unwrap_or_else(|_| panic!("{}: no end within {MAX_ROW:?}", attack.name));
     }
 }
 
@@ -75,9 +80,9 @@ async fn run(wxsub: &str, attack: &'static Attack) {
         assert!(count >= least, "{}: {name} {count}", attack.name);
         counted += &format!(", {} {count}", name.split('"').rev().nth(1).unwrap());
     }
-    let (bytes, denials) = served.audit();
-    assert!(denials <= MAX_DENIAL_LINES, "{}: {denials} lines in the audit", attack.name);
-    counted += &format!(", audit {bytes} bytes, {denials} denials");
+    let (bytes, refused) = served.audit();
+    assert!(refused <= MAX_REFUSED_LINES, "{}: {refused} lines in the audit", attack.name);
+    counted += &format!(", audit {bytes} bytes, {refused} of its lines refused");
     let columns = |before: &Measured, during: &Measured| {
         let (quiet, busy) = (before.percentile(99), during.percentile(99));
         format!("{quiet:.1} ms | {busy:.1} ms | {:.2}", busy / quiet)

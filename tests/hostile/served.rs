@@ -87,10 +87,13 @@ impl Served {
         ask(self, "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await
     }
 
-    /// The bytes of the audit, and its lines about denials.
+    /// The bytes of the audit, and its lines about requests that the server refused.
     pub(crate) fn audit(&self) -> (usize, usize) {
         let text = fs::read_to_string(self.audit.path()).unwrap();
-        (text.len(), text.lines().filter(|line| line.contains("\"outcome\":\"denied\"")).count())
+        let refused =
+            ["denied", "rate_limited", "overloaded"].map(|outcome| format!("\"outcome\":\"{outcome}\""));
+        let is_refused = |line: &&str| refused.iter().any(|outcome| line.contains(outcome));
+        (text.len(), text.lines().filter(is_refused).count())
     }
 
     /// A number of `/proc/PID/status`, in MiB.

@@ -105,6 +105,8 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// Open connections of one address.
     pub(crate) connections_per_address: usize,
+    /// TLS handshakes of one address in a second. Later ones wait.
+    pub(crate) handshakes_per_address: usize,
     pub(crate) in_flight: usize,
     /// Requests in flight of one client.
     pub(crate) in_flight_per_key: usize,
@@ -306,6 +308,7 @@ fn limits(mut section: TableReader<'_>) -> Limits {
     let limits = Limits {
         connections: number("connections", 1..=1_000_000, 4096) as usize,
         connections_per_address: number("connections_per_address", 1..=1_000_000, 1024) as usize,
+        handshakes_per_address: number("handshakes_per_address", 1..=1_000_000, 200) as usize,
         in_flight: number("in_flight", 1..=1_000_000, 1024) as usize,
         in_flight_per_key: number("in_flight_per_key", 1..=1_000_000, 512) as usize,
         header: Duration::from_secs(number("header_timeout_s", 1..=600, 10).into()),

@@ -16,7 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use wxsub_core::clock::MonotonicInstant;
 
-use super::request::RequestContext;
+use super::request::{PausedResponse, RequestContext};
 use super::{v1, weixin_compat};
 use crate::apps::ServerState;
 use crate::state::audit::{Action, ApiSurface, Unrecorded};
@@ -56,11 +56,11 @@ impl RouteObserver {
     /// Records the audit line, if the handler has left it. A required line that cannot be recorded changes the response.
     fn record<F>(&self, response: Response, context: Option<&RequestContext>) -> Work<F> {
         let Some(line) = context.and_then(RequestContext::take_audit) else { return Work::Ready(response) };
-        let (audit, is_denied, api) = (self.state.audit().clone(), line.is_denied(), line.api);
+        let (audit, is_refused, api) = (self.state.audit().clone(), line.is_refused(), line.api);
         Work::Recording(Box::pin(async move {
             match (audit.record(line).await, api) {
-                (Err(Unrecorded), ApiSurface::V1) if !is_denied => v1::unrecorded(),
-                (Err(Unrecorded), ApiSurface::Weixin) if !is_denied => weixin_compat::unrecorded(),
+                (Err(Unrecorded), ApiSurface::V1) if !is_refused => v1::unrecorded(),
+                (Err(Unrecorded), ApiSurface::Weixin) if !is_refused => weixin_compat::unrecorded(),
                 _ => response,
             }
         }))
@@ -137,13 +137,16 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Observ
             let Ok(response) = ready!(Pin::new(handler).poll(context));
             self.work = self.observer.record(response, self.context.as_ref());
         }
-        let response = match &mut self.work {
+        let mut response = match &mut self.work {
             Work::Recording(recording) => ready!(recording.as_mut().poll(context)),
             Work::Ready(response) => std::mem::take(response),
             // It was replaced above.
             Work::Handler(_) => return Poll::Pending,
         };
         self.observer.measure(self.started_at, &response);
+        if self.context.as_ref().is_some_and(RequestContext::must_pause) {
+            response.extensions_mut().insert(PausedResponse);
+        }
         Poll::Ready(Ok(response))
     }
 }

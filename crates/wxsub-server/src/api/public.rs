@@ -23,7 +23,7 @@ pub(super) async fn liveness() -> &'static str {
 /// `GET /readyz`.
 pub(super) async fn readiness(State(state): State<Arc<ServerState>>) -> Response {
     let computing = Arc::clone(&state);
-    let (is_ready, text) = state.readiness.get(move || current_readiness(&computing)).await;
+    let (is_ready, text) = state.readiness.get(state.clock(), move || current_readiness(&computing)).await;
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     response(status, "application/json", text)
 }
@@ -51,7 +51,7 @@ fn current_readiness(state: &ServerState) -> (bool, Bytes) {
 /// `GET /metrics`.
 pub(super) async fn metrics(State(state): State<Arc<ServerState>>) -> Response {
     let encoding = Arc::clone(&state);
-    match state.metrics_text.get(move || encode_metrics(&encoding)).await {
+    match state.metrics_text.get(state.clock(), move || encode_metrics(&encoding)).await {
         Some(text) => {
             response(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
         }

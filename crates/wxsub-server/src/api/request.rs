@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::body::{Body, Bytes};
@@ -40,7 +41,13 @@ struct Inner {
     deadline: OnceLock<MonotonicInstant>,
     /// `None` if the audit is off, or the line is queued already.
     audit: Mutex<Option<Box<Entry>>>,
+    /// Whether the response has to wait, because the caller was refused too often.
+    must_pause: AtomicBool,
 }
+
+/// Marks a response that has to wait before it is sent. The listener does that: meanwhile the connection makes room for others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PausedResponse;
 
 /// A caller with a known key or access token: its name for the log, and its load.
 #[derive(Debug)]
@@ -77,9 +84,19 @@ impl RequestContext {
         let trusted_proxies = &snapshot.trusted_proxies;
         let address = peer.and_then(|peer| client_address(peer.0.ip(), trusted_proxies, request.headers()));
         let audit = Mutex::new(state.audit().begin(api, action, address));
-        let (state, caller, deadline) = (Arc::clone(state), OnceLock::new(), OnceLock::new());
-        let context =
-            Self(Arc::new(Inner { state, snapshot, api, action, address, caller, deadline, audit }));
+        let state = Arc::clone(state);
+        let (caller, deadline, must_pause) = Default::default();
+        let context = Self(Arc::new(Inner {
+            state,
+            snapshot,
+            api,
+            action,
+            address,
+            caller,
+            deadline,
+            audit,
+            must_pause,
+        }));
         request.extensions_mut().insert(context.clone());
         context
     }
@@ -112,13 +129,41 @@ impl RequestContext {
     /// # Errors
     /// The limit that is reached.
     pub(super) fn try_acquire_permit(&self) -> Result<RequestPermit, Limit> {
-        let load = self.0.caller.get().map_or(self.state().keyless(), |caller| &caller.load);
-        self.state().try_acquire_permit(load).inspect_err(|limit| {
-            self.record_limit(*limit);
-            self.audit(|entry| {
-                entry.outcome = if *limit == Limit::InFlight { "overloaded" } else { "rate_limited" };
-            });
-        })
+        self.state().try_acquire_permit(self.load()).inspect_err(|limit| self.over_limit(*limit))
+    }
+
+    /// Checks that a place in flight is free, before the body is read: one that cannot be handled costs nothing more then.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub(super) fn check_places(&self) -> Result<(), Limit> {
+        self.state().check_places(self.load()).inspect_err(|limit| self.over_limit(*limit))
+    }
+
+    /// The load of the caller.
+    fn load(&self) -> &Arc<Load> {
+        self.0.caller.get().map_or(self.state().keyless(), |caller| &caller.load)
+    }
+
+    /// Counts and audits a request over a limit.
+    fn over_limit(&self, limit: Limit) {
+        self.record_limit(limit);
+        self.record_refusal();
+        self.audit(|entry| {
+            entry.outcome = if limit == Limit::InFlight { "overloaded" } else { "rate_limited" };
+        });
+    }
+
+    /// Counts a request that the server refuses. A caller with many of them gets its responses late.
+    fn record_refusal(&self) {
+        if self.load().is_refused_often(self.state().clock().now().mono) {
+            self.0.must_pause.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the response has to wait, because the caller was refused too often.
+    pub(super) fn must_pause(&self) -> bool {
+        self.0.must_pause.load(Ordering::Relaxed)
     }
 
     fn record_limit(&self, limit: Limit) {
@@ -132,6 +177,7 @@ impl RequestContext {
     /// Counts and audits a denial.
     pub(super) fn denied(&self, denial: Denial) -> Denial {
         self.state().metrics().record_denial(self.0.api, denial);
+        self.record_refusal();
         self.audit(|entry| entry.reason = Some(denial));
         denial
     }
@@ -212,6 +258,9 @@ impl RequestContext {
         if served.is_ok() {
             metrics.record_read(self.0.api);
         }
+        if matches!(served, Err(ReportError::RateLimited(_))) {
+            self.record_refusal();
+        }
         if action == Action::Report {
             metrics.record_report(app.appid(), outcome);
         }
@@ -238,6 +287,7 @@ impl FromRequestParts<Arc<ServerState>> for RequestContext {
                 caller: OnceLock::new(),
                 deadline: OnceLock::new(),
                 audit: Mutex::default(),
+                must_pause: AtomicBool::default(),
             }))
         }))
     }

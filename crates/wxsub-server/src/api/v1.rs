@@ -199,13 +199,17 @@ impl FromRequestParts<Arc<ServerState>> for AuthorizedClient {
         let appid: Option<AppId> = path.and_then(|Path(text)| text.parse().ok());
         context.audit(|entry| entry.appid.clone_from(&appid));
         let action = context.action();
-        match authorize_for_app(&context, bearer(&parts.headers), action, appid.as_ref()) {
+        let authorized = authorize_for_app(&context, bearer(&parts.headers), action, appid.as_ref())
+            .map_err(|denial| ProblemResponse::denied(denial, action));
+        let admitted = authorized.and_then(|authorized| match action {
+            // A read of a valid token needs no place.
+            Action::Read | Action::List => Ok(authorized),
+            Action::Report | Action::Send => Ok(context.check_places().map(|()| authorized)?),
+        });
+        match admitted {
             Ok((client, app)) => Ok(Self { context, client, app }),
-            Err(denial) => {
-                let problem = ProblemResponse::denied(denial, action);
-                // Every response to a message has the members of the result object.
-                Err(if action == Action::Send { problem.not_tried() } else { problem })
-            }
+            // Every response to a message has the members of the result object.
+            Err(problem) => Err(if action == Action::Send { problem.not_tried() } else { problem }),
         }
     }
 }

@@ -4,17 +4,33 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use wxsub_core::clock::MonotonicInstant;
+use wxsub_core::rate_limit::TokenBucket;
 
 use crate::config::Limits;
 use crate::state::limit::Limit;
 
+/// Number of refusals in a row that a caller gets without a pause. After them, one in each [`REFUSAL_INTERVAL`].
+const PROMPT_REFUSALS: u32 = 20;
+
+const REFUSAL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The load of a client; of the holders of an app's access tokens; or of all callers without a known key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Load {
     in_flight: AtomicUsize,
     bodies: Mutex<IncomingBodies>,
+    prompt_refusals: Mutex<TokenBucket>,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        let prompt_refusals = Mutex::new(TokenBucket::new(PROMPT_REFUSALS, REFUSAL_INTERVAL));
+        Self { in_flight: AtomicUsize::default(), bodies: Mutex::default(), prompt_refusals }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -64,10 +80,21 @@ impl Load {
         let all = total.fetch_add(1, Ordering::Relaxed);
         // From here on, dropping the permit undoes both.
         let permit = RequestPermit { total: Arc::clone(total), load: Arc::clone(self) };
-        if own >= limits.in_flight_per_key {
-            return Err(Limit::InFlightPerKey);
-        }
-        if all >= limits.in_flight { Err(Limit::InFlight) } else { Ok(permit) }
+        check(own, all, limits).map(|()| permit)
+    }
+
+    /// Whether a place in flight is free now. Takes none.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub(super) fn check_places(&self, total: &AtomicUsize, limits: &Limits) -> Result<(), Limit> {
+        check(self.in_flight.load(Ordering::Relaxed), total.load(Ordering::Relaxed), limits)
+    }
+
+    /// Counts a refusal. Returns whether its response has to wait, because the caller got too many of them.
+    pub(crate) fn is_refused_often(&self, now: MonotonicInstant) -> bool {
+        let mut prompt_refusals = self.prompt_refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        prompt_refusals.try_acquire(now).is_err()
     }
 
     /// The number of requests in flight, and of incomplete bodies.
@@ -78,6 +105,15 @@ impl Load {
     fn locked(&self) -> MutexGuard<'_, IncomingBodies> {
         // Each change is complete before it could panic.
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Checks the places that a caller and all callers have taken.
+fn check(own: usize, all: usize, limits: &Limits) -> Result<(), Limit> {
+    match () {
+        () if own >= limits.in_flight_per_key => Err(Limit::InFlightPerKey),
+        () if all >= limits.in_flight => Err(Limit::InFlight),
+        () => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,6 +22,7 @@ use super::{ManagedApp, Services, TokenHistory};
 use crate::config::{ApiClient, AppConfig, Config, Limits, Network, Tls};
 use crate::state::audit::Audit;
 use crate::state::connections::Connections;
+use crate::state::handshakes::Handshakes;
 use crate::state::limit::{Limit, LimitLog, LimitUse};
 use crate::state::metrics::Metrics;
 use crate::state::shared::Shared;
@@ -61,6 +63,7 @@ pub(crate) struct ServerState {
     /// The load of callers without a known key.
     keyless: Arc<Load>,
     connections: Arc<Connections>,
+    handshakes: Handshakes,
     limit_log: LimitLog,
     /// The limit of open files, if it is known.
     open_files: Option<usize>,
@@ -110,6 +113,7 @@ impl ServerState {
             in_flight: Arc::default(),
             keyless: Arc::default(),
             connections: Arc::default(),
+            handshakes: Handshakes::default(),
             limit_log: LimitLog::new(),
             open_files,
             draining: watch::Sender::new(false),
@@ -245,12 +249,24 @@ impl ServerState {
         load.try_acquire_permit(&self.in_flight, &self.snapshot.load().limits)
     }
 
+    /// Whether a place in flight is free for a caller.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub(crate) fn check_places(&self, load: &Load) -> Result<(), Limit> {
+        load.check_places(&self.in_flight, &self.snapshot.load().limits)
+    }
+
     pub(crate) fn keyless(&self) -> &Arc<Load> {
         &self.keyless
     }
 
     pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.connections
+    }
+
+    pub(crate) fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
     }
 
     /// The number of connections that the server accepts: that of the configuration, or fewer if files are scarce.
@@ -291,6 +307,10 @@ impl ServerState {
             let (used, max) = match limit {
                 Limit::Connections => (open, self.max_connections()),
                 Limit::ConnectionsPerAddress => (most_open, limits.connections_per_address),
+                Limit::HandshakesPerAddress => {
+                    let max = limits.handshakes_per_address;
+                    (self.handshakes.used(max, self.clock().now().mono), max)
+                }
                 Limit::InFlight => (self.in_flight.load(Ordering::Relaxed), limits.in_flight),
                 Limit::InFlightPerKey => (in_flight, limits.in_flight_per_key),
                 Limit::BodiesPerKey => (bodies, limits.in_flight_per_key),
@@ -302,6 +322,11 @@ impl ServerState {
 }
 
 impl ConfigSnapshot {
+    /// Whether this is the address of a trusted proxy, which all its clients share.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|proxy| proxy.contains(address))
+    }
+
     fn new(config: &Config, services: &Services, before: Option<&Self>) -> Self {
         let app = |config: &AppConfig| {
             let running = before.and_then(|before| before.apps.get(&config.appid));

@@ -1,7 +1,7 @@
 //! Serves one connection: TLS handshake, then HTTP/1.1.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,14 +26,20 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 use wxsub_core::clock::timeout_at;
 
+use crate::api::PausedResponse;
 use crate::apps::ServerState;
 use crate::state::connections::OpenConnection;
+use crate::state::handshakes::TooMany;
+use crate::state::limit::Limit;
 
 /// Maximum size of a request's head, in bytes.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// How long an idle connection stays open after shutdown starts. A request may be on its way.
 const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(500);
+
+/// How long a caller that was refused too often waits for the next refusal. It breaks a loop of requests without a pause.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it closes.
 pub(super) async fn serve_connection(
@@ -45,20 +51,42 @@ pub(super) async fn serve_connection(
 ) {
     // Responses are small, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
-    let (limits, tls) = {
-        let snapshot = state.snapshot();
-        (snapshot.limits, snapshot.tls.clone())
+    let Some(tls) = state.snapshot().tls.clone() else {
+        return serve_http(state, router, stream, peer, connection).await;
     };
-    let Some(tls) = tls else { return serve_http(state, router, stream, peer, connection).await };
-    let deadline = state.clock().now().mono + limits.header;
-    let handshake = TlsAcceptor::from(tls.config).accept(stream);
-    let handshake = tokio::select! {
-        handshake = timeout_at(&**state.clock(), deadline, handshake) => handshake,
+    let handshake = async {
+        wait_for_handshake(state, peer.ip()).await.ok()?;
+        let deadline = state.clock().now().mono + state.snapshot().limits.header;
+        let handshake = TlsAcceptor::from(tls.config).accept(stream);
+        timeout_at(&**state.clock(), deadline, handshake).await?.ok()
+    };
+    let stream = tokio::select! {
+        stream = handshake => stream,
         () = connection.must_close() => None,
     };
-    if let Some(Ok(stream)) = handshake {
+    if let Some(stream) = stream {
         serve_http(state, router, stream, peer, connection).await;
     }
+}
+
+/// Waits until this address may begin a TLS handshake. A trusted proxy need not wait.
+///
+/// # Errors
+/// [`TooMany`] if the wait is longer than `header_timeout_s`.
+async fn wait_for_handshake(state: &ServerState, address: IpAddr) -> Result<(), TooMany> {
+    let (wait, now) = {
+        let (snapshot, now) = (state.snapshot(), state.clock().now().mono);
+        let limits = &snapshot.limits;
+        if snapshot.is_proxy(address) {
+            return Ok(());
+        }
+        (state.handshakes().plan(address, limits.handshakes_per_address, limits.header, now), now)
+    };
+    if wait != Ok(Duration::ZERO) {
+        state.record_limit(Limit::HandshakesPerAddress, &address);
+    }
+    state.clock().sleep_until(now + wait?).await;
+    Ok(())
 }
 
 async fn serve_http<I>(
@@ -82,6 +110,10 @@ async fn serve_http<I>(
                 Some(response) => response.await?,
                 None => invalid_host(),
             };
+            if response.extensions_mut().remove::<PausedResponse>().is_some() {
+                open.begin_pause();
+                pause(state).await;
+            }
             open.end_request();
             if closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -115,6 +147,15 @@ async fn serve_http<I>(
     if timeout_at(&**state.clock(), deadline, connection.as_mut()).await.is_none() {
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;
+    }
+}
+
+/// Waits before a refusal. The stop of the server ends the wait.
+async fn pause(state: &ServerState) {
+    let end = state.clock().now().mono + REFUSAL_PAUSE;
+    tokio::select! {
+        () = state.clock().sleep_until(end) => {}
+        () = state.shutdown_started() => {}
     }
 }
 

@@ -170,9 +170,7 @@ impl Acceptor {
     /// Serves a connection. Closes it at once if its address is at its limit of busy connections.
     fn spawn_connection(&self, stream: TcpStream, peer: SocketAddr) {
         let snapshot = self.state.snapshot();
-        // All clients of a proxy share its address.
-        let is_proxy = snapshot.trusted_proxies.iter().any(|proxy| proxy.contains(peer.ip()));
-        let max = (!is_proxy).then_some(snapshot.limits.connections_per_address);
+        let max = (!snapshot.is_proxy(peer.ip())).then_some(snapshot.limits.connections_per_address);
         let opened = self.connections.open(peer.ip(), max);
         if !matches!(opened, Ok((_, false))) {
             self.state.record_limit(Limit::ConnectionsPerAddress, &peer.ip());

@@ -2,8 +2,8 @@
 //!
 //! A thread of its own writes the lines of many requests at once. A request gets its response after its line was written.
 
-mod denials;
 mod entry;
+mod line_limiter;
 mod target;
 mod writer;
 
@@ -19,8 +19,8 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::oneshot;
 use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
 
-use self::denials::DenialLimiter;
 pub(crate) use self::entry::{Action, ApiSurface, Entry};
+use self::line_limiter::LineLimiter;
 use self::target::Target;
 use self::writer::{AuditMessage, QUEUE_CAPACITY, Writer};
 use crate::config::{AuditConfig, AuditTo};
@@ -41,7 +41,7 @@ struct Inner {
     is_required: bool,
     /// Set while the thread has not written a line in time. Requests do not wait meanwhile.
     is_stalled: Arc<AtomicBool>,
-    denials: Arc<Mutex<DenialLimiter>>,
+    line_limiter: Arc<Mutex<LineLimiter>>,
     clock: Arc<dyn Clock>,
     /// Lines that were not recorded.
     failures: Counter,
@@ -75,14 +75,14 @@ impl Audit {
             queue,
             is_required,
             is_stalled: Arc::default(),
-            denials: Arc::default(),
+            line_limiter: Arc::default(),
             clock,
             failures,
         };
         let writer = Writer::new(
             target,
             Arc::clone(&inner.is_stalled),
-            Arc::clone(&inner.denials),
+            Arc::clone(&inner.line_limiter),
             Arc::clone(&inner.clock),
             inner.failures.clone(),
         );
@@ -139,10 +139,9 @@ impl Audit {
         let Some(inner) = &self.0 else { return Ok(()) };
         let now = inner.clock.now();
         entry.at = now.wall;
-        if entry.is_unauthenticated_denial() {
-            let mut denials = inner.denials.lock().unwrap_or_else(PoisonError::into_inner);
-            let client = entry.client.as_ref().map(|client| client.name.as_str());
-            if !denials.admit(entry.address, client, now) {
+        if entry.is_refused() {
+            let mut line_limiter = inner.line_limiter.lock().unwrap_or_else(PoisonError::into_inner);
+            if !line_limiter.admit(&entry, now.mono) {
                 return Ok(());
             }
         }

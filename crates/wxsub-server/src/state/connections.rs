@@ -43,7 +43,7 @@ pub(crate) struct OpenConnection {
 pub(crate) struct Refused;
 
 /// Addresses that count as one: an IPv6 client usually has a whole /64.
-fn group(address: IpAddr) -> IpAddr {
+pub(super) fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
         v4 @ IpAddr::V4(_) => v4,
@@ -125,6 +125,11 @@ impl OpenConnection {
         self.activity.rank.store(USED | self.connections.next(), Ordering::Relaxed);
     }
 
+    /// The response is ready, and has to wait. Meanwhile the connection is closed before those that had a request.
+    pub(crate) fn begin_pause(&self) {
+        self.activity.rank.store(self.connections.next(), Ordering::Relaxed);
+    }
+
     /// Whether a request is under way.
     pub(crate) fn is_busy(&self) -> bool {
         self.activity.rank.load(Ordering::Relaxed) == BUSY
@@ -187,6 +192,20 @@ mod tests {
         drop((used, silent, busy));
         assert_eq!(connections.used(), (3, 2));
         assert!(open("10.0.0.1").is_ok());
+    }
+
+    #[test]
+    fn paused_connection_is_closed_before_a_used_one() {
+        let connections = Arc::<Connections>::default();
+        let open = || connections.open(address("10.0.0.1"), None).unwrap().0;
+        let (used, paused) = (open(), open());
+        for connection in [&used, &paused] {
+            connection.begin_request();
+            connection.end_request();
+        }
+        paused.begin_request();
+        paused.begin_pause();
+        assert!(connections.close_longest_waiting() && is_closing(&paused) && !is_closing(&used));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 /// The reason of a denial, for audit and metrics. Responses do not tell these reasons apart where that would help to guess.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Denial {
     /// There is no key.
     NoKey,

@@ -15,6 +15,8 @@ pub(crate) enum Limit {
     Connections,
     /// Open connections of one address.
     ConnectionsPerAddress,
+    /// TLS handshakes of one address in a second.
+    HandshakesPerAddress,
     /// Requests in flight.
     InFlight,
     /// Requests in flight of one client.
@@ -26,9 +28,10 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
+        Self::HandshakesPerAddress,
         Self::InFlight,
         Self::InFlightPerKey,
         Self::BodiesPerKey,
@@ -40,6 +43,7 @@ impl Limit {
         match self {
             Self::Connections => "connections",
             Self::ConnectionsPerAddress => "connections_per_address",
+            Self::HandshakesPerAddress => "handshakes_per_address",
             Self::InFlight => "in_flight",
             Self::InFlightPerKey => "in_flight_per_key",
             Self::BodiesPerKey => "bodies_per_key",

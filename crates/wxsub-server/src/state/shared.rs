@@ -2,11 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
+use wxsub_core::clock::{Clock, MonotonicInstant};
 
-/// Computes a value in the blocking pool, one at a time. Requests that wait share the next one, so a flood of them costs one thread.
+/// The pause after a computation, as a multiple of its duration.
+const PAUSE_FACTOR: u32 = 100;
+
+/// Maximum pause after a computation.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// Computes a value in the blocking pool, one at a time, with a pause after each. Requests that wait share the next one, so a flood
+/// of them costs little.
 #[derive(Debug, Default)]
 pub(crate) struct Shared<T> {
     /// How often a computation has begun.
@@ -19,6 +28,8 @@ struct Latest<T> {
     value: T,
     /// The number of its computation.
     number: u64,
+    /// When the next computation may begin.
+    next_at: MonotonicInstant,
 }
 
 impl<T: Clone + Default + Send + 'static> Shared<T> {
@@ -26,15 +37,25 @@ impl<T: Clone + Default + Send + 'static> Shared<T> {
     ///
     /// # Cancel safety
     /// A computation that has begun goes on.
-    pub(crate) async fn get(&self, compute: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) async fn get(
+        &self,
+        clock: &Arc<dyn Clock>,
+        compute: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
         let before = self.begun.load(Ordering::SeqCst);
         let mut latest = Arc::clone(&self.latest).lock_owned().await;
         if latest.number > before {
             return latest.value.clone();
         }
-        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        // Those that wait for the lock share the computation after the pause.
+        clock.sleep_until(latest.next_at).await;
+        let (number, clock) = (self.begun.fetch_add(1, Ordering::SeqCst) + 1, Arc::clone(clock));
         let computed = spawn_blocking(move || {
-            *latest = Latest { value: compute(), number };
+            let begun_at = clock.now().mono;
+            let value = compute();
+            let ended_at = clock.now().mono;
+            let pause = ended_at.duration_since(begun_at).saturating_mul(PAUSE_FACTOR).min(MAX_PAUSE);
+            *latest = Latest { value, number, next_at: ended_at + pause };
             latest.value.clone()
         });
         // Fails only if the runtime ends, or if `compute` panicked.
@@ -49,6 +70,7 @@ mod tests {
     use futures_util::FutureExt;
     use futures_util::future::join_all;
     use tokio::task::yield_now;
+    use wxsub_core::testing::ManualClock;
 
     use super::*;
 
@@ -57,9 +79,10 @@ mod tests {
     async fn requests_that_wait_share_one_computation() {
         let (shared, freed) = (Shared::default(), Arc::<OnceLock<()>>::default());
         let count = Arc::new(AtomicU64::new(0));
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
         let get = || {
             let (freed, count) = (Arc::clone(&freed), Arc::clone(&count));
-            shared.get(move || {
+            shared.get(&clock, move || {
                 let number = count.fetch_add(1, Ordering::SeqCst) + 1;
                 freed.wait();
                 number
@@ -77,5 +100,26 @@ mod tests {
         // The first computation began before these requests.
         assert!(all.await.iter().all(|number| *number == 2));
         assert_eq!(get().await, 3);
+    }
+
+    /// A flood of requests takes a hundredth of a core.
+    #[tokio::test]
+    async fn computation_pauses_in_proportion_to_its_duration() {
+        let (shared, clock) = (Shared::<()>::default(), Arc::new(ManualClock::new()));
+        let as_clock: Arc<dyn Clock> = clock.clone();
+        let get = |millis: u64| {
+            let clock = Arc::clone(&clock);
+            shared.get(&as_clock, move || clock.advance(Duration::from_millis(millis)))
+        };
+        get(5).await;
+        for (pause, duration) in [(500, 50), (1000, 0)] {
+            let mut next = Box::pin(get(duration));
+            assert!(next.as_mut().now_or_never().is_none());
+            clock.advance_and_run(Duration::from_millis(pause - 1)).await;
+            assert!(next.as_mut().now_or_never().is_none());
+            clock.advance_and_run(Duration::from_millis(1)).await;
+            next.await;
+        }
+        get(0).await;
     }
 }

@@ -219,6 +219,45 @@ async fn key_that_does_not_work_cannot_fill_the_audit() {
     assert_eq!([None, Some("expired"), Some("elsewhere")].map(left_out), [Some(80); 3]);
 }
 
+/// A known client that goes on over its limit, or against its rights, gets few lines and a summary of each kind.
+#[tokio::test]
+async fn refused_client_cannot_fill_the_audit() {
+    let more = format!("{}[limits]\nin_flight_per_key = 1\n", client('a', "\"wx1\"", ALL));
+    let audited = AuditedServer::new("audit-refused.jsonl", &more).await;
+    let setup = &audited.setup;
+    setup.token().await;
+    setup.sandbox.add_fault(SEND, 1, Fault::Hang);
+    let refused = async {
+        while setup.seen(SEND) == 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            assert_eq!(setup.send(message("oUser", 1)).await.status, 429);
+            assert_eq!(setup.get("/v1/apps/wx2/access_token", &key('a')).await.status, 403);
+        }
+        setup.pass(30).await;
+    };
+    tokio::join!(setup.send(message("oUser", 1)), refused);
+    let lines = audited.lines().await;
+    let count = |facts: &Value| {
+        let has_facts = |line: &&Value| {
+            facts
+                .as_object()
+                .unwrap()
+                .iter()
+                .all(|(name, value)| line.get(name).unwrap_or(&Value::Null) == value)
+        };
+        lines.iter().filter(has_facts).count()
+    };
+    assert_eq!(lines.len(), 2 + 2 * (20 + 1));
+    for facts in [
+        json!({"outcome": "rate_limited", "client": "a", "left_out": 80}),
+        json!({"outcome": "denied", "client": "a", "reason": "app_not_allowed", "left_out": 80}),
+    ] {
+        assert_eq!(count(&facts), 1, "{facts}: {lines:?}");
+    }
+}
+
 #[tokio::test]
 async fn failed_token_request_has_its_errcode() {
     let audited = AuditedServer::new("audit-failed.jsonl", &client('a', "\"wx1\"", ALL)).await;

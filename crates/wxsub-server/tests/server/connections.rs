@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::testing::ManualClock;
 use wxsub_sandbox::{Fault, Sandbox};
 use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{Config, Server};
@@ -21,6 +24,10 @@ struct Served {
 impl Served {
     /// Starts it, with the clients `a` and `b`.
     async fn start(limits: &str) -> Self {
+        Self::start_with_clock(limits, Arc::new(SystemClock::new())).await
+    }
+
+    async fn start_with_clock(limits: &str, clock: Arc<dyn Clock>) -> Self {
         let clients = [client('a', "\"wx1\"", ALL), client('b', "\"wx1\"", ALL)].concat();
         let text = format!("audit = \"off\"\n{APPS}{clients}[limits]\n{limits}");
         let (config, _) = Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
@@ -29,7 +36,7 @@ impl Served {
             sandbox.add_app(app.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
         }
         let transport = Arc::new(SandboxTransport::new(&sandbox));
-        let server = Server::builder(config).transport(transport).build().await.unwrap();
+        let server = Server::builder(config).clock(clock).transport(transport).build().await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { server.serve(listener, None, std::future::pending()).await });
@@ -246,4 +253,63 @@ async fn slow_keyless_bodies_do_not_delay_others() {
     assert_eq!(server.metric("wxsub_limit_reached_total{limit=\"keyless_bodies\"}").await, 45);
     let (_, large) = server.ask("POST", STABLE, 'a', &"x".repeat(4097)).await;
     assert!(large.contains("\"errcode\":45002"), "{large}");
+}
+
+/// The server does not wait for the body of a request that it refuses anyway.
+#[tokio::test]
+async fn client_at_its_limit_is_refused_before_its_body() {
+    let server = Served::start("in_flight_per_key = 1\n").await;
+    let (_, body) = server.ask("GET", "/v1/apps/wx1/access_token", 'a', "").await;
+    let token = serde_json::from_str::<Value>(&body).unwrap()["access_token"].as_str().unwrap().to_owned();
+    let compatible = format!("{SEND}?access_token={token}");
+    server.sandbox.add_fault(SEND, 2, Fault::Hang);
+    let body = message("oUser", 1);
+    let mut busy = Vec::new();
+    for path in [MESSAGES, &compatible] {
+        busy.push(server.connect(&request("POST", path, 'a', &body, body.len())).await);
+    }
+    while server.sandbox.event_log().request_count(SEND) < 2 {
+        tokio::task::yield_now().await;
+    }
+    for (path, expected) in [
+        (MESSAGES, "\"outcome\":\"not_sent\""),
+        ("/v1/apps/wx1/access_token/report", "\"kind\":\"rate_limited\""),
+        (compatible.as_str(), "\"errcode\":45011"),
+    ] {
+        let without_body = request("POST", path, 'a', "", 100);
+        let text = until_closed(server.connect(&without_body).await).await;
+        assert!(text.contains(expected), "{path}: {text}");
+    }
+    drop(busy);
+}
+
+/// A loop of requests without a pause costs one request a second on each connection.
+#[tokio::test]
+async fn caller_that_is_refused_often_gets_its_responses_late() {
+    let clock = Arc::new(ManualClock::new());
+    let server = Served::start_with_clock("connections_per_address = 2\n", clock.clone()).await;
+    let denied = request("GET", "/v1/apps/wx1/access_token", 'z', "", 0).replace("Connection: close\r\n", "");
+    let mut response = [0; 4096];
+    let mut stream = server.connect("").await;
+    for _ in 0..20 {
+        stream.write_all(denied.as_bytes()).await.unwrap();
+        assert!(stream.read(&mut response).await.unwrap() > 0);
+    }
+    stream.write_all(denied.as_bytes()).await.unwrap();
+    for _ in 0..3 {
+        // The server and this test share a thread, so it has handled the request before this one.
+        assert_eq!(server.token('a').await, 200);
+        assert!(stream.try_read(&mut response).is_err());
+    }
+    clock.advance_and_run(Duration::from_secs(1)).await;
+    let length = stream.read(&mut response).await.unwrap();
+    assert!(response[..length].starts_with(b"HTTP/1.1 401"));
+    // One a second is prompt. The connection of a late response makes room for another one.
+    stream.write_all(denied.as_bytes()).await.unwrap();
+    assert!(stream.read(&mut response).await.unwrap() > 0);
+    stream.write_all(denied.as_bytes()).await.unwrap();
+    assert_eq!(server.token('a').await, 200);
+    let _other = server.connect("").await;
+    assert_eq!(server.token('a').await, 200);
+    assert_eq!(until_closed(stream).await, "");
 }

@@ -1,14 +1,21 @@
 //! TLS of the server itself.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wxsub_core::proto::BaseUrl;
+use wxsub_core::proto::codec::Request;
 use wxsub_core::proto::endpoint::domain_ip;
 use wxsub_core::rfc3339;
+use wxsub_core::testing::ManualClock;
 use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_hyper::{HyperTransport, Roots};
+use wxsub_sandbox::Sandbox;
+use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{Config, Server};
 
 use super::setup::APPS;
@@ -110,4 +117,53 @@ async fn server_with_certificate_serves_tls() {
     drop(transport);
     drop(stop);
     assert_eq!(serving.await.unwrap(), 0);
+}
+
+/// An address that opens connections without end takes a share of the CPU only.
+#[tokio::test]
+async fn handshakes_of_one_address_beyond_its_rate_wait() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let (certificate, key) = (file("rate.pem", &pem), file("rate.key", &key));
+    let limits = "[limits]\nhandshakes_per_address = 2\nheader_timeout_s = 1\n";
+    let text =
+        format!("audit = \"off\"\ntls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n{APPS}{limits}");
+    let (config, _) = Config::read(&text, |_| Some("secret".to_owned())).unwrap();
+    let clock = Arc::new(ManualClock::new());
+    let transport = Arc::new(SandboxTransport::new(&Sandbox::new()));
+    let server = Server::builder(config).clock(clock.clone()).transport(transport).build().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let base = BaseUrl::new(&base).unwrap();
+    tokio::spawn(async move { server.serve(listener, None, std::future::pending()).await });
+    // Each has connections of its own.
+    let client = || HyperTransport::builder().roots(Roots::Pem(pem.clone().into_bytes())).build().unwrap();
+    let get = async |client: &HyperTransport, path| {
+        let request = HttpRequest::new(&base, Request::get(path, Vec::new())).unwrap();
+        client.execute(request).await.map(|raw| String::from_utf8(raw.body.to_vec()).unwrap())
+    };
+    let first = client();
+    for client in [&first, &client(), &client()] {
+        assert_eq!(get(client, "/livez").await.unwrap(), "ok\n");
+    }
+    let fourth = client();
+    let mut waiting = Box::pin(get(&fourth, "/livez"));
+    let reached = "wxsub_limit_reached_total{limit=\"handshakes_per_address\"} 1\n";
+    while !get(&first, "/metrics").await.unwrap().contains(reached) {
+        assert!(waiting.as_mut().now_or_never().is_none());
+    }
+    for _ in 0..3 {
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert_eq!(get(&first, "/livez").await.unwrap(), "ok\n");
+    }
+    clock.advance_and_run(Duration::from_millis(500)).await;
+    assert_eq!(waiting.await.unwrap(), "ok\n");
+    let metrics = get(&first, "/metrics").await.unwrap();
+    for line in [
+        reached,
+        "wxsub_limit_max{limit=\"handshakes_per_address\"} 2\n",
+        "wxsub_limit_used{limit=\"handshakes_per_address\"} 3\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
 }

@@ -44,18 +44,10 @@ fn client_name<S: Serializer>(client: &Option<Arc<ApiClient>>, serializer: S) ->
 }
 
 impl Entry {
-    /// Whether the request was denied. Its response gives the caller nothing.
-    pub(crate) fn is_denied(&self) -> bool {
-        self.outcome == "denied"
-    }
-
-    /// Whether the caller showed neither a key that works from its address nor a known access token.
-    pub(super) fn is_unauthenticated_denial(&self) -> bool {
-        let is_authenticated = match self.reason {
-            Some(Denial::KeyExpired | Denial::AddressNotAllowed) => false,
-            _ => self.client.is_some() || self.generation.is_some(),
-        };
-        self.is_denied() && !is_authenticated
+    /// Whether the server refused the request: the caller may not do this, or is over a limit. Its response gives the caller
+    /// nothing.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.outcome, "denied" | "rate_limited" | "overloaded")
     }
 }
 

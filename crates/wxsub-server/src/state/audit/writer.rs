@@ -13,8 +13,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use wxsub_core::clock::{Clock, MonotonicInstant};
 
-use super::denials::DenialLimiter;
 use super::entry::Entry;
+use super::line_limiter::LineLimiter;
 use super::target::Target;
 
 /// Maximum number of queued lines. Lines beyond it are lost and counted.
@@ -43,7 +43,7 @@ pub(super) struct Writer {
     target: Target,
     batch: Batch,
     is_stalled: Arc<AtomicBool>,
-    denials: Arc<Mutex<DenialLimiter>>,
+    line_limiter: Arc<Mutex<LineLimiter>>,
     clock: Arc<dyn Clock>,
     failures: Counter,
     failure_log: FailureLog,
@@ -78,12 +78,12 @@ impl Writer {
     pub(super) fn new(
         target: Target,
         is_stalled: Arc<AtomicBool>,
-        denials: Arc<Mutex<DenialLimiter>>,
+        line_limiter: Arc<Mutex<LineLimiter>>,
         clock: Arc<dyn Clock>,
         failures: Counter,
     ) -> Self {
         let (batch, failure_log) = Default::default();
-        Self { target, batch, is_stalled, denials, clock, failures, failure_log }
+        Self { target, batch, is_stalled, line_limiter, clock, failures, failure_log }
     }
 
     /// Runs until all handles are dropped.
@@ -118,11 +118,11 @@ impl Writer {
         }
     }
 
-    /// Adds the lines that stand for denials without lines of their own.
+    /// Adds the lines that stand for refused requests without lines of their own.
     fn add_summaries(&mut self, are_all_due: bool) {
         let now = self.clock.now();
-        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-        for summary in denials.take_summaries(now, are_all_due) {
+        let mut line_limiter = self.line_limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        for summary in line_limiter.take_summaries(now, are_all_due) {
             self.batch.add(&summary, None);
         }
     }

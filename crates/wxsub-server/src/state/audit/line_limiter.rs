@@ -1,4 +1,4 @@
-//! The rate of audit lines about callers without a key that works from their address.
+//! The rate of audit lines about requests that the server refused.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
+
+use super::entry::Entry;
+use crate::state::denial::Denial;
 
 /// How long the lines of a source are counted together.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -16,7 +19,7 @@ const MAX_LINES: u32 = 20;
 /// Maximum number of sources that are counted apart. All others are counted together.
 const MAX_SOURCES: usize = 1024;
 
-/// The line that stands for denials without lines of their own.
+/// The line that stands for refused requests without lines of their own.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     #[serde(serialize_with = "wxsub_core::rfc3339::serialize")]
@@ -26,15 +29,20 @@ pub(super) struct Summary {
     client: Option<String>,
     #[serde(skip_serializing_if = "Address::is_unknown")]
     address: Address,
-    /// How many denials have no line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Denial>,
+    /// How many requests have no line.
     left_out: u64,
 }
 
-/// Who was denied: an address, and the client whose key it used. So an address cannot hide the key of a client among unknown keys.
+/// Who was refused and why: an address, and the client whose key it used. So an address cannot hide the key of a client among
+/// unknown keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Source {
     address: Address,
     client: Option<String>,
+    outcome: &'static str,
+    reason: Option<Denial>,
 }
 
 /// Where a request came from. The addresses of one IPv6 network of 64 bits are one: they are usually one machine.
@@ -70,9 +78,9 @@ impl Serialize for Address {
     }
 }
 
-/// The denials of the current window of each source.
+/// The refused requests of the current window of each source.
 #[derive(Debug, Default)]
-pub(super) struct DenialLimiter(HashMap<Source, Window>);
+pub(super) struct LineLimiter(HashMap<Source, Window>);
 
 #[derive(Debug)]
 struct Window {
@@ -81,14 +89,19 @@ struct Window {
     left_out: u64,
 }
 
-impl DenialLimiter {
-    /// Whether this denial gets a line. Otherwise it is counted for the summary.
-    pub(super) fn admit(&mut self, address: Option<IpAddr>, client: Option<&str>, now: ClockReading) -> bool {
-        let mut source = Source { address: Address::of(address), client: client.map(str::to_owned) };
+impl LineLimiter {
+    /// Whether this refused request gets a line. Otherwise it is counted for the summary.
+    pub(super) fn admit(&mut self, entry: &Entry, now: MonotonicInstant) -> bool {
+        let client = entry.client.as_ref().map(|client| client.name.clone());
+        let (outcome, reason) = (entry.outcome, entry.reason);
+        self.admit_source(Source { address: Address::of(entry.address), client, outcome, reason }, now)
+    }
+
+    fn admit_source(&mut self, mut source: Source, now: MonotonicInstant) -> bool {
         if self.0.len() >= MAX_SOURCES && !self.0.contains_key(&source) {
-            source = Source { address: Address::Unknown, client: None };
+            source = Source { address: Address::Unknown, client: None, reason: None, ..source };
         }
-        let new = Window { started_at: now.mono, lines: 0, left_out: 0 };
+        let new = Window { started_at: now, lines: 0, left_out: 0 };
         let window = self.0.entry(source).or_insert(new);
         let has_line = window.lines < MAX_LINES;
         if has_line {
@@ -103,11 +116,12 @@ impl DenialLimiter {
     pub(super) fn take_summaries(&mut self, now: ClockReading, are_all_due: bool) -> Vec<Summary> {
         let is_over = |window: &Window| are_all_due || now.mono.duration_since(window.started_at) >= WINDOW;
         let over = self.0.extract_if(|_, window| is_over(window));
-        let summary = |(Source { address, client }, window): (Source, Window)| Summary {
+        let summary = |(Source { address, client, outcome, reason }, window): (Source, Window)| Summary {
             at: now.wall,
-            outcome: "denied",
+            outcome,
             client,
             address,
+            reason,
             left_out: window.left_out,
         };
         over.filter(|(_, window)| window.left_out > 0).map(summary).collect()
@@ -122,11 +136,18 @@ mod tests {
         ClockReading::default() + Duration::from_secs(seconds)
     }
 
+    fn denied(address: IpAddr, client: Option<&str>) -> Source {
+        let (address, client) = (Address::of(Some(address)), client.map(str::to_owned));
+        Source { address, client, outcome: "denied", reason: None }
+    }
+
     #[test]
     fn summary_counts_the_denials_without_a_line() {
-        let mut limiter = DenialLimiter::default();
-        let admitted = |limiter: &mut DenialLimiter, address: &str| {
-            (0..1000).filter(|_| limiter.admit(Some(address.parse().unwrap()), None, at(0))).count()
+        let mut limiter = LineLimiter::default();
+        let admitted = |limiter: &mut LineLimiter, address: &str| {
+            (0..1000)
+                .filter(|_| limiter.admit_source(denied(address.parse().unwrap(), None), at(0).mono))
+                .count()
         };
         assert_eq!(admitted(&mut limiter, "10.0.0.1"), 20);
         assert_eq!(admitted(&mut limiter, "10.0.0.2"), 20);
@@ -146,14 +167,15 @@ mod tests {
         };
         assert_eq!(summaries, [line("10.0.0.1", 980), line("10.0.0.2", 980), line("2001:db8::/64", 1980)]);
         // A new window.
-        assert!(limiter.admit(Some("10.0.0.1".parse().unwrap()), None, at(61)));
+        assert!(limiter.admit_source(denied("10.0.0.1".parse().unwrap(), None), at(61).mono));
         assert!(limiter.take_summaries(at(61), true).is_empty());
     }
 
     #[test]
     fn key_of_a_client_is_not_hidden_among_unknown_keys() {
-        let (mut limiter, address) = (DenialLimiter::default(), Some("10.0.0.1".parse().unwrap()));
-        let mut admitted = |client| (0..1000).filter(|_| limiter.admit(address, client, at(0))).count();
+        let (mut limiter, address) = (LineLimiter::default(), "10.0.0.1".parse().unwrap());
+        let mut admitted =
+            |client| (0..1000).filter(|_| limiter.admit_source(denied(address, client), at(0).mono)).count();
         assert_eq!((admitted(None), admitted(Some("orders"))), (20, 20));
         let summaries = serde_json::to_string(&limiter.take_summaries(at(60), false)).unwrap();
         assert!(
@@ -163,10 +185,34 @@ mod tests {
     }
 
     #[test]
+    fn each_client_and_reason_has_few_lines_and_a_summary() {
+        let mut limiter = LineLimiter::default();
+        let mut admitted = |outcome, reason| {
+            let source = Source { outcome, reason, ..denied("10.0.0.1".parse().unwrap(), Some("orders")) };
+            (0..100_000).filter(|_| limiter.admit_source(source.clone(), at(0).mono)).count()
+        };
+        assert_eq!((admitted("rate_limited", None), admitted("overloaded", None)), (20, 20));
+        assert_eq!(admitted("denied", Some(Denial::MissingScope)), 20);
+        let summaries = serde_json::to_string(&limiter.take_summaries(at(60), false)).unwrap();
+        let facts = |outcome: &str, reason: &str| {
+            format!(
+                r#""outcome":"{outcome}","client":"orders","address":"10.0.0.1"{reason},"left_out":99980"#
+            )
+        };
+        for line in [
+            facts("rate_limited", ""),
+            facts("overloaded", ""),
+            facts("denied", r#","reason":"missing_scope""#),
+        ] {
+            assert!(summaries.contains(&line), "{line} is not in {summaries}");
+        }
+    }
+
+    #[test]
     fn many_addresses_take_bounded_memory_and_lines() {
-        let mut limiter = DenialLimiter::default();
+        let mut limiter = LineLimiter::default();
         let lines = (0..100_000_u32)
-            .filter(|bits| limiter.admit(Some(IpAddr::V4((*bits).into())), None, at(0)))
+            .filter(|bits| limiter.admit_source(denied(IpAddr::V4((*bits).into()), None), at(0).mono))
             .count();
         assert_eq!((lines, limiter.0.len()), (1024 + 20, 1025));
         let summaries = limiter.take_summaries(at(60), false);
