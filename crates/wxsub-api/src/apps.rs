@@ -1,4 +1,4 @@
-//! The status of the apps: the response of [`APPS`](crate::path::APPS).
+//! The status of the server and the apps: the response of [`APPS`](crate::path::APPS).
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -8,12 +8,31 @@ use wxsub_proto::{AppId, ErrCode, Remedy, TraceId};
 
 use crate::AppHealth;
 
-/// All apps that the key may use.
+/// The problems of the server, and all apps that the key may use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Apps))]
 pub struct AppList {
+    /// What is wrong with the server itself. Empty if nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ServerProblem>,
     /// The apps, sorted by AppID.
     pub apps: Vec<AppStatus>,
+}
+
+/// What is wrong with the server itself. It contains no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ServerProblem {
+    /// The kind: `audit`, `reload`, `certificate`, `client_key` or `open_files`. Later versions may add kinds.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub kind: Cow<'static, str>,
+    /// The cause and what to do, for people.
+    pub text: String,
+    /// The same in Chinese.
+    pub text_zh: String,
+    /// What to do.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::RemedyName))]
+    pub remedy: Remedy,
 }
 
 /// The status of one app. It contains no secret.

@@ -31,7 +31,7 @@ mod send_result;
 mod token;
 
 pub use api_key::ApiKey;
-pub use apps::{AppError, AppList, AppStatus, StoreProblem};
+pub use apps::{AppError, AppList, AppStatus, ServerProblem, StoreProblem};
 pub use health::{AppHealth, Readiness, ReadinessStatus, UnhealthyApp};
 pub use problem::{PROBLEM_JSON, Problem, ProblemExtensions, ProblemKind};
 pub use send_result::{FieldError, SendResult, SendStatus};

@@ -106,6 +106,11 @@ pub(crate) fn appid(flag: Option<&str>, usage: &mut UsageErrors) -> Option<AppId
     }
 }
 
+/// Whether the flag or the environment has an AppID.
+pub(crate) fn has_appid(flag: Option<&str>) -> bool {
+    flag.is_some() || environment::value_lossy(APPID).is_some()
+}
+
 fn endpoint(usage: &mut UsageErrors) -> Option<TokenEndpoint> {
     let Some(name) = environment::value(TOKEN_ENDPOINT, usage) else {
         return Some(TokenEndpoint::StableToken);

@@ -32,5 +32,6 @@ mod error;
 pub use control_server::ControlServer;
 pub use error::{ControlServerError, ControlServerSendError};
 pub use wxsub_api::{
-    ApiKey, AppError, AppHealth, AppList, AppStatus, FieldError, Problem, ProblemKind, SendResult, SendStatus,
+    ApiKey, AppError, AppHealth, AppList, AppStatus, FieldError, Problem, ProblemKind, SendResult,
+    SendStatus, ServerProblem,
 };

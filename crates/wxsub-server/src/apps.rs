@@ -6,6 +6,7 @@ mod key_expiry;
 mod load;
 mod open_files;
 mod probe;
+mod problems;
 mod report_limiter;
 mod send;
 mod server_state;

@@ -94,7 +94,7 @@ impl Server {
             return Err(NeedsRestart(changed));
         }
         self.state.apply_config(config);
-        self.state.metrics().record_reload(Some(self.state.clock().now().wall));
+        self.state.record_reload(true);
         self.state.warn_of_certificate();
         self.state.warn_of_expiring_keys();
         self.state.warn_of_few_files();
@@ -102,9 +102,9 @@ impl Server {
         Ok(())
     }
 
-    /// Notes in the metrics that a configuration could not be read.
+    /// Notes in metrics and status that a configuration could not be read.
     pub fn record_failed_reload(&self) {
-        self.state.metrics().record_reload(None);
+        self.state.record_reload(false);
     }
 
     /// Opens the audit file anew. Call it after the file was renamed.

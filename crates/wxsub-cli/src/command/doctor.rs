@@ -13,7 +13,7 @@ use self::checks::DoctorContext;
 use self::network::Network;
 use self::report::{Aborted, Check, Finding, Report};
 use self::server_checks::ServerContext;
-use crate::backend::{DirectConfig, ServerAccess, appid};
+use crate::backend::{DirectConfig, ServerAccess, appid, has_appid};
 use crate::describe::no_fetch_with_server;
 use crate::diagnosis::Diagnosis;
 use crate::environment::{self, API_BASE, SECRET, SECRET_FILE, SERVER};
@@ -27,7 +27,7 @@ use crate::language::localized;
 /// token, so the tokens of other processes stay valid.
 ///
 /// With WXSUB_SERVER it checks the control server, the client key and the state of the app there. The key needs the scope admin
-/// or token:read.
+/// or token:read. Without an AppID it checks all apps of the key, which needs the scope admin.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Fetch from /cgi-bin/token if WXSUB_TOKEN_ENDPOINT is token, which invalidates the token that other processes use
@@ -81,7 +81,9 @@ impl Doctor {
         let response = report.require(Check::Connection, server_checks::connect(&context).await)?;
         report.require(Check::Server, server_checks::check_server(&response))?;
         let access = report.require(Check::Key, server_checks::check_key(&context).await)?;
-        report.optional(Check::App, server_checks::check_app(&context, access).await);
+        for finding in server_checks::check_apps(&context, access).await {
+            report.optional(Check::App, finding);
+        }
         Ok(())
     }
 
@@ -119,7 +121,10 @@ impl Doctor {
         if self.fetch {
             usage.add("--fetch", no_fetch_with_server());
         }
-        let appid = appid(self.appid.as_deref(), &mut usage);
+        let appid = match has_appid(self.appid.as_deref()) {
+            true => appid(self.appid.as_deref(), &mut usage).map(Some),
+            false => Some(None),
+        };
         let access = ServerAccess::read(&mut usage);
         let (appid, access) = match usage.finish(appid.zip(access)) {
             Ok(read) => read,
@@ -128,10 +133,12 @@ impl Doctor {
         let ServerAccess { base, transport, server } = access;
         let network = Network::new(base.into(), transport, SERVER);
         let (base, proxy) = (network.base(), network.proxy());
-        let detail = localized!(
-            "app {appid}, control server at {base}{proxy}",
-            "应用 {appid}，中控服务器地址 {base}{proxy}"
-        );
+        let app = match &appid {
+            Some(appid) => localized!("app {appid}", "应用 {appid}"),
+            None => localized!("all apps", "所有应用"),
+        };
+        let detail =
+            localized!("{app}, control server at {base}{proxy}", "{app}，中控服务器地址 {base}{proxy}");
         Finding::Ok(ServerContext { network, appid, server }, detail)
     }
 }

@@ -1,28 +1,28 @@
-//! `wxsub status`: the state of the apps of a control server.
+//! `wxsub status`: the problems of a control server, and the state of its apps.
 
 use clap::Args;
 use serde::Serialize;
-use wxsub_api::{AppHealth, AppStatus};
-use wxsub_proto::Remedy;
+use wxsub_api::{AppHealth, AppStatus, ServerProblem};
 use wxsub_proto::redact::sanitize_line;
+use wxsub_proto::{LocalizedText, Remedy};
 
 use crate::backend::ServerAccess;
 use crate::console;
 use crate::describe::server_error;
 use crate::diagnosis::Diagnosis;
 use crate::error::{CliError, ExitStatus, UsageErrors};
-use crate::language::localized;
+use crate::language::{localized, shown};
 use crate::output::Output;
 
-/// Show the state of each app of a control server: what is wrong, since when, and what to do.
+/// Show what is wrong with a control server and with each of its apps, since when, and what to do.
 ///
-/// It needs WXSUB_SERVER, and a client key with the scope admin. It needs no AppSecret.
+/// The problems of the server itself come first: its audit, its configuration, its certificate and its client keys. It needs WXSUB_SERVER, and a client key with the scope admin. It needs no AppSecret.
 ///
-/// status exits with 0 if no app needs action, with 3 if Weixin refuses the token calls of an app, and with 4 for another
-/// problem of an app. The largest code of all apps counts.
+/// status exits with 0 if nothing needs action, with 3 if Weixin refuses the token calls of an app, and with 4 for another
+/// problem of an app or of the server. The largest code counts.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Print one JSON object per app
+    /// Print one JSON object per problem of the server and per app
     #[arg(long)]
     json: bool,
 }
@@ -33,6 +33,12 @@ struct Line<'a> {
     #[serde(flatten)]
     app: &'a AppStatus,
     problems: Vec<Problem<'a>>,
+}
+
+/// A problem of the server in JSON.
+#[derive(Serialize)]
+struct ServerLine<'a> {
+    server: &'a ServerProblem,
 }
 
 #[derive(Serialize)]
@@ -51,6 +57,14 @@ impl Status {
         let list = server.apps().await.map_err(|error| server_error(&error, ExitStatus::NotSent))?;
         let mut output = Output::new();
         let (mut exit, mut in_need) = (ExitStatus::Success, 0);
+        for problem in &list.problems {
+            exit = exit.max(ExitStatus::NotSent);
+            if self.json {
+                output.json(&ServerLine { server: problem });
+            } else {
+                print_server_problem(problem, &mut output);
+            }
+        }
         for app in &list.apps {
             let problems = Diagnosis::of_app(app);
             exit = problems.iter().fold(exit, |exit, problem| exit.max(problem.exit));
@@ -68,6 +82,13 @@ impl Status {
         }
         if !self.json {
             let all = list.apps.len();
+            if !list.problems.is_empty() {
+                let problems = list.problems.len();
+                console::note(localized!(
+                    "problems of the server: {problems}",
+                    "中控服务器的问题：{problems} 个"
+                ));
+            }
             console::note(localized!(
                 "apps that need action: {in_need} of {all}",
                 "共 {all} 个应用，{in_need} 个需要处理"
@@ -75,6 +96,15 @@ impl Status {
         }
         Ok(output.end(exit))
     }
+}
+
+/// Prints a problem of the server: its kind, and one line with the cause and what to do.
+fn print_server_problem(problem: &ServerProblem, output: &mut Output) {
+    let ServerProblem { kind, text, text_zh, .. } = problem;
+    let kind = sanitize_line(kind.chars());
+    let text = shown(&LocalizedText::new(text, text_zh));
+    output.line(localized!("server: {kind}", "中控服务器：{kind}"));
+    output.line(format_args!("  {}", sanitize_line(text.chars())));
 }
 
 /// Prints an app: one line with its state, and one for each fact about its problems.

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
 
+#[cfg(unix)]
+use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, UNUSED_BASE, Weixin};
 use super::wxsub::{Ended, Wxsub, wxsub};
@@ -68,6 +70,34 @@ fn refused_app_has_cause_address_and_remedy_in_both_languages() {
     let app = &call(&server.base, &key, ["status", "--json"]).run().json()[0];
     assert_eq!((&app["error"]["ip"], &app["error"]["errcode"]), (&json!("127.0.0.1"), &json!(40164)));
     assert_eq!(app["problems"][0]["remedy"], "allow_ip");
+}
+
+/// A failed reload is a problem of the server. It comes before the apps.
+#[cfg(unix)]
+#[test]
+fn problems_of_the_server_come_first_in_both_languages() {
+    let weixin = Weixin::start();
+    let (mut server, key) = served("status_server.toml", &weixin, "\"admin\"");
+    let path = config("status_server.toml", &weixin.base, "broken = 1\n");
+    signal(&server.child, "HUP");
+    server.wait_until_it_says("the configuration was not reloaded");
+    let ended = call(&server.base, &key, ["status"]).run();
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (4, "problems of the server: 1\napps that need action: 0 of 1\n")
+    );
+    let lines: Vec<_> = ended.out.lines().collect();
+    assert_eq!(lines[0], "server: reload");
+    assert!(lines[1].starts_with("  the reload at 20") && lines[2].starts_with(APPID), "{}", ended.out);
+    let chinese = call(&server.base, &key, ["--lang", "zh", "status"]).run();
+    assert!(
+        chinese.out.starts_with("中控服务器：reload\n  20") && chinese.out.contains("的重新加载失败"),
+        "{chinese:?}"
+    );
+    assert_eq!(chinese.err, "中控服务器的问题：1 个\n共 1 个应用，0 个需要处理\n");
+    let json = call(&server.base, &key, ["status", "--json"]).run().json();
+    assert_eq!((&json[0]["server"]["kind"], &json[1]["appid"]), (&json!("reload"), &json!(APPID)));
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
@@ -137,8 +167,33 @@ fn doctor_finds_what_is_wrong_with_server_key_or_app() {
     assert!(ended.out.contains("what to do: check WXSUB_KEY"), "{ended:?}");
     let (found, ended) = doctor(|| call(&server.base, &key, ["doctor", "--appid", "wx9"]));
     assert_eq!((found.as_str(), ended.code), ("ooooof", 4), "{ended:?}");
+    assert!(
+        ended.out.contains(&format!("the key may use: {APPID}; what to do: correct the AppID")),
+        "{ended:?}"
+    );
     let (found, ended) = doctor(|| call(&server.base, &key, ["doctor", "--fetch"]));
     assert_eq!((found.as_str(), ended.code), ("fsssss", 2), "{ended:?}");
+}
+
+#[test]
+fn doctor_without_an_appid_checks_all_apps_of_the_key() {
+    let weixin = Weixin::start();
+    let (server, key) = served("doctor_all.toml", &weixin, "\"admin\"");
+    let all = |key: &str| wxsub(["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", key);
+    let (found, ended) = doctor(|| all(&key));
+    assert_eq!((found.as_str(), ended.code), ("oooooo", 0), "{ended:?}");
+    assert!(
+        ended.out.contains("all apps, control server at ")
+            && ended.out.contains(&format!("{APPID} has an access_token"))
+    );
+    // Without the scope admin the key cannot list them. The server says which ones the key may use.
+    let (server, key) = served("doctor_list.toml", &weixin, "\"token:read\"");
+    let all = |key: &str| wxsub(["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", key);
+    let (found, ended) = doctor(|| all(&key));
+    assert_eq!((found.as_str(), ended.code), ("ooooos", 0), "{ended:?}");
+    assert!(ended.out.contains("name one with --appid"), "{ended:?}");
+    let (_, ended) = doctor(|| call(&server.base, &key, ["doctor", "--appid", "wx9"]));
+    assert!(ended.out.contains(&format!("this key may use {APPID}")), "{ended:?}");
 }
 
 #[test]

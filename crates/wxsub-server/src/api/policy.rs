@@ -11,6 +11,9 @@ use crate::config::{ApiClient, ApiKeyDigest, AppAccess, Scope, find_by_key};
 use crate::state::audit::Action;
 use crate::state::denial::Denial;
 
+/// Maximum number of apps that an error text names.
+const MAX_NAMED_APPS: usize = 20;
+
 /// The scopes that an action needs, all of them. docs/control-server.md has the table of the requests.
 fn required_scopes(action: Action) -> &'static [Scope] {
     match action {
@@ -58,6 +61,21 @@ pub(super) fn authorize_for_app(
     match appid.and_then(|appid| context.snapshot().apps.get(appid)) {
         Some(app) => Ok((client, Arc::clone(app))),
         None => Err(context.denied(Denial::UnknownApp)),
+    }
+}
+
+/// The apps that the client of this request may use, for an error text.
+pub(super) fn usable_apps(context: &RequestContext) -> String {
+    let apps = context.client().into_iter().flat_map(|client| {
+        context.snapshot().apps.keys().filter(|appid| client.can_access(appid)).map(AppId::as_str)
+    });
+    let apps: Vec<_> = apps.collect();
+    match (apps.get(..MAX_NAMED_APPS), apps.len()) {
+        (_, 0) => "no app".to_owned(),
+        (Some(first), all) if all > MAX_NAMED_APPS => {
+            format!("{} and {} more", first.join(", "), all - MAX_NAMED_APPS)
+        }
+        _ => apps.join(", "),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::apps::{
     ConfigSnapshot, Load, MAX_KEYLESS_BODIES, ManagedApp, ReportError, RequestPermit, ServedToken,
     ServerState,
 };
+use crate::config::ApiClient;
 use crate::state::audit::{Action, ApiSurface, Entry};
 use crate::state::denial::Denial;
 use crate::state::limit::Limit;
@@ -122,6 +123,12 @@ impl RequestContext {
     /// Sets the caller, to which body and place in flight count.
     pub(super) fn set_caller(&self, name: &str, load: &Arc<Load>) {
         let _ = self.0.caller.set(Caller { name: name.to_owned(), load: Arc::clone(load) });
+    }
+
+    /// The client whose key the request has.
+    pub(super) fn client(&self) -> Option<&ApiClient> {
+        let name = &self.0.caller.get()?.name;
+        self.snapshot().clients.iter().map(|client| &*client.config).find(|client| client.name == *name)
     }
 
     /// Takes a place in flight. A request does so when its body is complete, and before it waits for anything else.

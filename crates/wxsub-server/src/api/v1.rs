@@ -18,7 +18,7 @@ use wxsub_api::{ApiKey, PROBLEM_JSON, Problem, ProblemExtensions, ProblemKind, S
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ApiError, AppId};
 
-use super::policy::{authorize_for_app, scope_names};
+use super::policy::{authorize_for_app, scope_names, usable_apps};
 use super::request::{BodyError, RequestContext, json_response};
 use crate::apps::{ManagedApp, ServerState, public_reason};
 use crate::config::ApiClient;
@@ -83,6 +83,12 @@ impl ProblemResponse {
                 Self::new(ProblemKind::NotFound, "the app is not configured on this server")
             }
         }
+    }
+
+    /// Names the apps that the client may use, so that it can correct the AppID.
+    fn with_usable_apps(mut self, context: &RequestContext) -> Self {
+        self.problem.detail += &format!("; this key may use {}", usable_apps(context));
+        self
     }
 
     /// The problem of an app without a usable token.
@@ -199,8 +205,15 @@ impl FromRequestParts<Arc<ServerState>> for AuthorizedClient {
         let appid: Option<AppId> = path.and_then(|Path(text)| text.parse().ok());
         context.audit(|entry| entry.appid.clone_from(&appid));
         let action = context.action();
-        let authorized = authorize_for_app(&context, bearer(&parts.headers), action, appid.as_ref())
-            .map_err(|denial| ProblemResponse::denied(denial, action));
+        let authorized =
+            authorize_for_app(&context, bearer(&parts.headers), action, appid.as_ref()).map_err(|denial| {
+                match denial {
+                    Denial::AppNotAllowed | Denial::UnknownApp => {
+                        ProblemResponse::denied(denial, action).with_usable_apps(&context)
+                    }
+                    _ => ProblemResponse::denied(denial, action),
+                }
+            });
         let admitted = authorized.and_then(|authorized| match action {
             // A read of a valid token needs no place.
             Action::Read | Action::List => Ok(authorized),

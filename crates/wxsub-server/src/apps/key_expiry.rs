@@ -43,7 +43,7 @@ impl ServerState {
 }
 
 /// The keys that have expired or will within the notice period, with their end.
-fn expiring_keys<'a>(
+pub(super) fn expiring_keys<'a>(
     clients: impl Iterator<Item = &'a ApiClient>,
     now: UnixMillis,
 ) -> impl Iterator<Item = (&'a ApiClient, &'a ClientKey, UnixMillis)> {

@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 use wxsub_api::AppStatus;
-use wxsub_core::clock::{Clock, MonotonicInstant};
+use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis};
 use wxsub_proto::AppId;
 
 use super::load::{Load, RequestPermit};
@@ -73,10 +73,20 @@ pub(crate) struct ServerState {
     sends: watch::Sender<Sends>,
     /// Apps whose state file could not be read at start.
     corrupt_apps: HashSet<AppId>,
+    failed_reload: Mutex<Option<UnixMillis>>,
     /// The text of `/metrics`.
     pub(crate) metrics_text: Shared<Option<Bytes>>,
     /// Whether `/readyz` responds 200, and its JSON.
     pub(crate) readiness: Shared<(bool, Bytes)>,
+}
+
+/// A limit of open files that is too low.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FewFiles {
+    pub(super) open_files: usize,
+    /// The files that the limits of the configuration need.
+    pub(super) needed: usize,
+    pub(super) accepted_connections: usize,
 }
 
 /// The sends of this process.
@@ -120,6 +130,7 @@ impl ServerState {
             cut: watch::Sender::new(false),
             sends: watch::Sender::default(),
             corrupt_apps,
+            failed_reload: Mutex::default(),
             metrics_text: Shared::default(),
             readiness: Shared::default(),
         }
@@ -277,16 +288,34 @@ impl ServerState {
 
     /// Warns if the limit of open files is too low for the limits of the configuration.
     pub(crate) fn warn_of_few_files(&self) {
-        let (snapshot, max) = (self.snapshot(), self.max_connections());
-        if let Some(open_files) = self.open_files.filter(|_| max < snapshot.limits.connections) {
-            let needed = needed_files(&snapshot.limits, snapshot.apps.len());
+        if let Some(FewFiles { open_files, needed, accepted_connections }) = self.few_files() {
             warn!(
                 open_files,
                 needed,
-                accepted_connections = max,
+                accepted_connections,
                 "the limit of open files is too low for limits.connections; raise it (LimitNOFILE of systemd, ulimit -n)"
             );
         }
+    }
+
+    /// The limit of open files, if it is too low for the limits of the configuration.
+    pub(super) fn few_files(&self) -> Option<FewFiles> {
+        let (snapshot, accepted_connections) = (self.snapshot(), self.max_connections());
+        let limits = &snapshot.limits;
+        let open_files = self.open_files.filter(|_| accepted_connections < limits.connections)?;
+        Some(FewFiles { open_files, needed: needed_files(limits, snapshot.apps.len()), accepted_connections })
+    }
+
+    /// When a reload failed, if no later one succeeded.
+    pub(super) fn failed_reload(&self) -> Option<UnixMillis> {
+        *self.failed_reload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a configuration was read and applied now, or not.
+    pub(crate) fn record_reload(&self, has_succeeded: bool) {
+        let now = self.clock().now().wall;
+        self.metrics().record_reload(has_succeeded.then_some(now));
+        *self.failed_reload.lock().unwrap_or_else(PoisonError::into_inner) = (!has_succeeded).then_some(now);
     }
 
     /// Counts and logs that a caller reached a limit.

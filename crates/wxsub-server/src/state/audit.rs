@@ -18,11 +18,13 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::oneshot;
 use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
+use wxsub_core::rfc3339;
+use wxsub_proto::{LocalizedText, localized_text};
 
 pub(crate) use self::entry::{Action, ApiSurface, Entry};
 use self::line_limiter::LineLimiter;
 use self::target::Target;
-use self::writer::{AuditMessage, QUEUE_CAPACITY, Writer};
+use self::writer::{AuditMessage, Failing, QUEUE_CAPACITY, Writer};
 use crate::config::{AuditConfig, AuditTo};
 
 /// Maximum time that a request waits until its line is written.
@@ -45,6 +47,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Lines that were not recorded.
     failures: Counter,
+    failing: Arc<Mutex<Option<Failing>>>,
 }
 
 impl std::fmt::Debug for Audit {
@@ -78,6 +81,7 @@ impl Audit {
             line_limiter: Arc::default(),
             clock,
             failures,
+            failing: Arc::default(),
         };
         let writer = Writer::new(
             target,
@@ -85,6 +89,7 @@ impl Audit {
             Arc::clone(&inner.line_limiter),
             Arc::clone(&inner.clock),
             inner.failures.clone(),
+            Arc::clone(&inner.failing),
         );
         thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(&messages))?;
         Ok(Self(Some(Arc::new(inner))))
@@ -171,6 +176,29 @@ impl Audit {
                 }
                 unrecorded
             }
+        }
+    }
+
+    /// What is wrong, if lines are lost or written too slowly.
+    pub(crate) fn problem(&self) -> Option<LocalizedText<String>> {
+        let inner = self.0.as_ref()?;
+        let failing = inner.failing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match failing {
+            Some(Failing { since, error, lost }) => {
+                let since = rfc3339::format(since);
+                Some(localized_text!(
+                    "audit lines are lost since {since}: {error}; lost so far: {lost}; free space on the disk of the \
+                     audit file, or set audit to another path and restart",
+                    "自 {since} 起审计日志无法写入：{error}；已丢失 {lost} 行；请清理审计文件所在磁盘，\
+                     或把 audit 改为其他路径后重启"
+                ))
+            }
+            None => inner.is_stalled.load(Ordering::Relaxed).then(|| {
+                localized_text!(
+                    "writing the audit takes too long; check the disk of the audit file, or the reader of standard error",
+                    "审计日志写入过慢；请检查审计文件所在磁盘，或标准错误的读取方"
+                )
+            }),
         }
     }
 

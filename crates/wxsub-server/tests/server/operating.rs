@@ -274,6 +274,54 @@ async fn unavailable_store_is_shown() {
     assert!(metrics.contains("wxsub_token_store_up{appid=\"wx1\"} 0"), "{metrics}");
 }
 
+/// Each has its cause and what to do in both languages, and goes away when an operator has done it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn problems_of_the_server_are_listed_with_remedies() {
+    let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(2026, 6, 1);
+    let private_key = rcgen::KeyPair::generate().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let certificate = file("problems.pem", &parameters.self_signed(&private_key).unwrap().pem());
+    let private_key = file("problems.key", &private_key.serialize_pem());
+    let top = format!("\"/dev/full\"\ntls_cert_file = {certificate:?}\ntls_key_file = {private_key:?}");
+    let digest = "1".repeat(64);
+    let clients = client('a', "\"wx1\"", "\"admin\"")
+        + &format!(
+            "[[clients]]\nname = \"orders\"\napps = [\"wx1\"]\nscopes = [\"token:read\"]\n\
+             keys = [{{ sha256 = \"{digest}\", expires = 2026-06-01 }}]\n"
+        );
+    let config = config_with_audit(&top, &clients);
+    let setup = Setup::with_open_files(config.clone(), 256).await;
+    let problems = async || setup.get("/v1/apps", &key('a')).await.json()["problems"].clone();
+    // The line of this request is the first one that is lost.
+    problems().await;
+    setup.server.record_failed_reload();
+    let listed = problems().await;
+    let expected = [
+        ("audit", "audit lines are lost since 20", "已丢失 1 行；请清理"),
+        ("reload", "`wxsub serve --check` list, and reload again", "的重新加载失败"),
+        ("certificate", "the certificate ends at 2026-06-01T00:00:00Z; renew it", "证书将于 2026-06-01"),
+        ("open_files", "raise it to 5250 (LimitNOFILE of systemd", "请提高到 5250"),
+        ("client_key", "of the client orders expires at 2026-06-02T00:00:00Z; add", "客户端 orders 的密钥"),
+    ];
+    let kinds: Vec<_> = listed.as_array().unwrap().iter().map(|problem| problem["kind"].clone()).collect();
+    assert_eq!(kinds, expected.map(|(kind, ..)| kind), "{listed}");
+    for (problem, (_, text, text_zh)) in listed.as_array().unwrap().iter().zip(expected) {
+        assert!(problem["text"].as_str().unwrap().contains(text), "{problem}");
+        assert!(problem["text_zh"].as_str().unwrap().contains(text_zh), "{problem}");
+        assert_eq!(problem["remedy"], "fix_config");
+    }
+    setup.server.reload(&config).unwrap();
+    assert!(problems().await.as_array().unwrap().iter().all(|problem| problem["kind"] != "reload"));
+    let healthy = Setup::new(&client('a', "\"wx1\"", "\"admin\"")).await;
+    assert!(healthy.get("/v1/apps", &key('a')).await.json().get("problems").is_none());
+}
+
 /// The package installs this file as an example.
 #[test]
 fn example_of_the_configuration_is_valid() {

@@ -94,19 +94,25 @@ impl Setup {
     pub(crate) async fn with_config(config: Config) -> Self {
         let (clock, sandbox) = clock_and_sandbox();
         let store = Arc::new(MemoryStore::with_clock(clock.clone()));
-        Self::build(config, clock, sandbox, Some(store)).await
+        Self::build(config, clock, sandbox, Some(store), None).await
+    }
+
+    /// A server that may have this many open files.
+    pub(crate) async fn with_open_files(config: Config, limit: usize) -> Self {
+        let (clock, sandbox) = clock_and_sandbox();
+        Self::build(config, clock, sandbox, None, Some(limit)).await
     }
 
     /// A server with the store of its configuration.
     pub(crate) async fn with_own_store(config: Config) -> Self {
         let (clock, sandbox) = clock_and_sandbox();
-        Self::build(config, clock, sandbox, None).await
+        Self::build(config, clock, sandbox, None, None).await
     }
 
     /// Another server that shares its tokens with this one.
     pub(crate) async fn beside(&self, more: &str) -> Self {
         let (clock, store) = (Arc::clone(&self.clock), Some(Arc::clone(&self.store)));
-        Self::build(config(more), clock, self.sandbox.clone(), store).await
+        Self::build(config(more), clock, self.sandbox.clone(), store, None).await
     }
 
     /// Puts a token of another upstream into the store, so that the server cannot use the record of `wx1`.
@@ -132,9 +138,11 @@ impl Setup {
         clock: Arc<ManualClock>,
         sandbox: Sandbox,
         store: Option<Arc<MemoryStore>>,
+        open_files: Option<usize>,
     ) -> Self {
         let transport = Arc::new(SandboxTransport::new(&sandbox).clock(clock.clone()));
-        let mut builder = Server::builder(config).clock(clock.clone()).transport(transport);
+        let mut builder =
+            Server::builder(config).clock(clock.clone()).transport(transport).open_files(open_files);
         if let Some(store) = &store {
             builder = builder.store(store.clone());
         }

@@ -19,18 +19,22 @@ use crate::language::localized;
 /// Maximum time to wait for the readiness.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Maximum number of apps that are named to correct an AppID.
+const MAX_NAMED_APPS: usize = 20;
+
 /// Settings of the checks.
 pub(super) struct ServerContext {
     pub(super) network: Network,
-    pub(super) appid: AppId,
+    /// `None` for all apps of the key.
+    pub(super) appid: Option<AppId>,
     pub(super) server: ControlServer,
 }
 
-/// What the key may learn of the app.
+/// What the key may learn of the apps.
 pub(super) enum AppAccess {
-    /// Its status, with the scope `admin`.
-    Status(Option<Box<AppStatus>>),
-    /// Whether its token can be read.
+    /// The status of each, with the scope `admin`.
+    Status(Vec<AppStatus>),
+    /// Whether a token can be read.
     Token,
 }
 
@@ -75,9 +79,8 @@ pub(super) fn check_server<B: AsRef<[u8]>>(response: &RawResponse<B>) -> Finding
 pub(super) async fn check_key(context: &ServerContext) -> Finding<AppAccess> {
     match context.server.apps().await {
         Ok(list) => {
-            let app = list.apps.into_iter().find(|app| app.appid == context.appid);
             let detail = localized!("the server knows the key", "中控服务器认识该密钥");
-            Finding::Ok(AppAccess::Status(app.map(Box::new)), detail)
+            Finding::Ok(AppAccess::Status(list.apps), detail)
         }
         Err(error) => match problem_kind(&error) {
             Some(ProblemKind::Forbidden) => Finding::Ok(
@@ -92,44 +95,78 @@ pub(super) async fn check_key(context: &ServerContext) -> Finding<AppAccess> {
     }
 }
 
-/// Checks that the server can serve the app.
-pub(super) async fn check_app(context: &ServerContext, access: AppAccess) -> Finding<()> {
-    let appid = &context.appid;
-    match access {
-        AppAccess::Status(Some(app)) => match Diagnosis::of_app(&app).into_iter().next() {
-            Some(problem) => Finding::Failed(problem),
-            None => match app.expires_in {
-                Some(seconds) => Finding::Ok((), has_token(appid, seconds)),
-                None => Finding::Ok((), localized!("{appid} has just started", "{appid} 刚刚启动")),
-            },
-        },
-        AppAccess::Status(None) => Finding::Failed(Diagnosis::new(
+/// Checks that the server can serve the app, or each app of the key if none is named.
+pub(super) async fn check_apps(context: &ServerContext, access: AppAccess) -> Vec<Finding<()>> {
+    match (access, &context.appid) {
+        (AppAccess::Status(apps), None) if apps.is_empty() => vec![Finding::Failed(Diagnosis::new(
             ExitStatus::NotSent,
             Remedy::FixConfig,
-            localized!(
-                "the server does not have {appid}, or the key may not use it",
-                "中控服务器没有 {appid}，或该密钥无权使用它"
-            ),
-            localized!(
-                "add the app to the configuration of the server, and to the apps of this client",
-                "请在中控服务器配置中添加该应用，并加入该客户端的 apps"
-            ),
-        )),
-        AppAccess::Token => match context.server.token(appid).await {
-            Ok(token) => Finding::Ok((), has_token(appid, token.lifetime().as_secs())),
-            Err(error) if problem_kind(&error) == Some(ProblemKind::Forbidden) => {
-                Finding::Skipped(localized!(
-                    "{error}; the scope admin or token:read shows the state of an app",
-                    "{error}；有 admin 或 token:read 这个 scope 才能查看应用状态"
-                ))
-            }
-            Err(error) => Finding::Failed(match error.api_error() {
-                Some(refusal) => {
-                    Diagnosis::of_refusal(appid, &refusal, Operation::FetchToken, SecretPlace::Server)
-                }
-                None => Diagnosis::of_server_error(&error, ExitStatus::NotSent),
-            }),
+            localized!("the key may use no app of the server", "该密钥不能使用中控服务器的任何应用"),
+            add_app(),
+        ))],
+        (AppAccess::Status(apps), None) => apps.iter().map(check_status).collect(),
+        (AppAccess::Status(apps), Some(appid)) => {
+            let app = apps.iter().find(|app| app.appid == *appid);
+            vec![app.map_or_else(|| unknown_app(appid, &apps), check_status)]
+        }
+        (AppAccess::Token, Some(appid)) => vec![check_token(context, appid).await],
+        (AppAccess::Token, None) => vec![Finding::Skipped(localized!(
+            "without the scope admin, the key cannot list the apps; name one with --appid",
+            "该密钥没有 admin 这个 scope，无法列出应用；请用 --appid 指定一个"
+        ))],
+    }
+}
+
+fn check_status(app: &AppStatus) -> Finding<()> {
+    let appid = &app.appid;
+    match Diagnosis::of_app(app).into_iter().next() {
+        Some(problem) => {
+            Finding::Failed(Diagnosis { cause: format!("{appid}: {}", problem.cause), ..problem })
+        }
+        None => match app.expires_in {
+            Some(seconds) => Finding::Ok((), has_token(appid, seconds)),
+            None => Finding::Ok((), localized!("{appid} has just started", "{appid} 刚刚启动")),
         },
+    }
+}
+
+/// The app is not among those of the key.
+fn unknown_app(appid: &AppId, apps: &[AppStatus]) -> Finding<()> {
+    let known: Vec<_> = apps.iter().take(MAX_NAMED_APPS).map(|app| app.appid.as_str()).collect();
+    let (known, left_out) = (known.join(", "), apps.len().saturating_sub(MAX_NAMED_APPS));
+    let known = match (apps.len(), left_out) {
+        (0, _) => localized!("no app", "无"),
+        (_, 0) => known,
+        _ => localized!("{known} and {left_out} more", "{known} 等，另有 {left_out} 个"),
+    };
+    let cause = localized!(
+        "the server does not have {appid}, or the key may not use it; the key may use: {known}",
+        "中控服务器没有 {appid}，或该密钥无权使用它；该密钥可以使用：{known}"
+    );
+    Finding::Failed(Diagnosis::new(ExitStatus::NotSent, Remedy::FixConfig, cause, add_app()))
+}
+
+fn add_app() -> String {
+    localized!(
+        "correct the AppID; or add the app to the configuration of the server, and to the apps of this client",
+        "请改正 AppID；或在中控服务器配置中添加该应用，并加入该客户端的 apps"
+    )
+}
+
+/// Checks that the token of the app can be read.
+async fn check_token(context: &ServerContext, appid: &AppId) -> Finding<()> {
+    match context.server.token(appid).await {
+        Ok(token) => Finding::Ok((), has_token(appid, token.lifetime().as_secs())),
+        Err(error) if problem_kind(&error) == Some(ProblemKind::Forbidden) => Finding::Skipped(localized!(
+            "{error}; the scope admin or token:read shows the state of an app",
+            "{error}；有 admin 或 token:read 这个 scope 才能查看应用状态"
+        )),
+        Err(error) => Finding::Failed(match error.api_error() {
+            Some(refusal) => {
+                Diagnosis::of_refusal(appid, &refusal, Operation::FetchToken, SecretPlace::Server)
+            }
+            None => Diagnosis::of_server_error(&error, ExitStatus::NotSent),
+        }),
     }
 }
 

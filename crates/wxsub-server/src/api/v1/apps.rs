@@ -1,4 +1,4 @@
-//! `GET /v1/apps`: the health of each app, for operators.
+//! `GET /v1/apps`: the problems of the server and the health of each app, for operators.
 
 use std::sync::Arc;
 
@@ -38,10 +38,10 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
     get,
     path = "/v1/apps",
     operation_id = "list_apps",
-    summary = "The health of the apps of the key; needs admin",
+    summary = "The problems of the server, and the health of the apps of the key; needs admin",
     security(("key" = [])),
     responses(
-        (status = 200, body = AppList, description = "The health of each app, without secrets"),
+        (status = 200, body = AppList, description = "The problems of the server and the health of each app, without secrets"),
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope"),
     )
@@ -50,5 +50,5 @@ pub(in crate::api) async fn list(Operator { context, client }: Operator) -> Json
     context.audit(|entry| entry.outcome = "ok");
     let state = context.state();
     let apps = state.app_statuses(context.snapshot()).filter(|app| client.can_access(&app.appid));
-    Json(AppList { apps: apps.collect() })
+    Json(AppList { problems: state.problems(), apps: apps.collect() })
 }

@@ -101,7 +101,7 @@ async fn line_is_in_the_file_before_the_response() {
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), count);
     }
     let text = std::fs::read_to_string(&path).unwrap();
-    let at = wxsub_core::rfc3339::format(clock.now().wall);
+    let at = rfc3339::format(clock.now().wall);
     let expected = format!(r#"{{"at":"{at}","api":"v1","action":"read","outcome":"ok"}}"#);
     assert_eq!(text.lines().next(), Some(expected.as_str()));
     std::fs::remove_file(path).unwrap();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use tokio::sync::oneshot;
-use wxsub_core::clock::{Clock, MonotonicInstant};
+use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis};
 
 use super::entry::Entry;
 use super::line_limiter::LineLimiter;
@@ -39,6 +39,15 @@ pub(super) enum AuditMessage {
     Flush(SyncSender<()>),
 }
 
+/// Why lines are lost, while they are.
+#[derive(Debug, Clone)]
+pub(super) struct Failing {
+    pub(super) since: UnixMillis,
+    pub(super) error: String,
+    /// Lines lost since then.
+    pub(super) lost: u64,
+}
+
 pub(super) struct Writer {
     target: Target,
     batch: Batch,
@@ -46,7 +55,8 @@ pub(super) struct Writer {
     line_limiter: Arc<Mutex<LineLimiter>>,
     clock: Arc<dyn Clock>,
     failures: Counter,
-    failure_log: FailureLog,
+    failing: Arc<Mutex<Option<Failing>>>,
+    logged_at: Option<MonotonicInstant>,
 }
 
 /// Lines that are written together.
@@ -55,14 +65,6 @@ struct Batch {
     text: Vec<u8>,
     /// Where each line ends, and the request that waits for it.
     ends: Vec<(usize, Option<oneshot::Sender<bool>>)>,
-}
-
-/// What was logged about failed writes.
-#[derive(Default)]
-struct FailureLog {
-    logged_at: Option<MonotonicInstant>,
-    /// Lines lost since the first failure.
-    lost: u64,
 }
 
 impl Batch {
@@ -81,9 +83,10 @@ impl Writer {
         line_limiter: Arc<Mutex<LineLimiter>>,
         clock: Arc<dyn Clock>,
         failures: Counter,
+        failing: Arc<Mutex<Option<Failing>>>,
     ) -> Self {
-        let (batch, failure_log) = Default::default();
-        Self { target, batch, is_stalled, line_limiter, clock, failures, failure_log }
+        let (batch, logged_at) = Default::default();
+        Self { target, batch, is_stalled, line_limiter, clock, failures, failing, logged_at }
     }
 
     /// Runs until all handles are dropped.
@@ -149,26 +152,29 @@ impl Writer {
         }
     }
 
-    /// Logs the first failure, then one a minute, and that lines are written again.
+    /// Notes what fails. Logs the first failure, then one a minute, and that lines are written again.
     fn log_result(&mut self, lost: u64, result: io::Result<()>) {
-        let (now, log) = (self.clock.now().mono, &mut self.failure_log);
-        log.lost += lost;
-        match (result, log.logged_at) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(_)) => {
-                tracing::warn!(lost = log.lost, "the audit is written again");
-                self.failure_log = FailureLog::default();
+        let now = self.clock.now();
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Err(error) = result else {
+            if let Some(Failing { lost, .. }) = failing.take() {
+                self.logged_at = None;
+                tracing::warn!(lost, "the audit is written again");
             }
-            (Err(_), Some(logged_at)) if now.duration_since(logged_at) < FAILURE_LOG_INTERVAL => {}
-            (Err(error), _) => {
-                log.logged_at = Some(now);
-                tracing::error!(
-                    lost = log.lost,
-                    path = %self.target.name(),
-                    %error,
-                    "writing the audit failed; free space on its disk, or set audit to another path and restart"
-                );
-            }
+            return;
+        };
+        let failing =
+            failing.get_or_insert_with(|| Failing { since: now.wall, error: String::new(), lost: 0 });
+        (failing.error, failing.lost) = (error.to_string(), failing.lost + lost);
+        if self.logged_at.is_some_and(|logged_at| now.mono.duration_since(logged_at) < FAILURE_LOG_INTERVAL) {
+            return;
         }
+        self.logged_at = Some(now.mono);
+        tracing::error!(
+            lost = failing.lost,
+            path = %self.target.name(),
+            %error,
+            "writing the audit failed; free space on its disk, or set audit to another path and restart"
+        );
     }
 }

@@ -1,0 +1,79 @@
+//! What is wrong with the server itself, for its operators.
+
+use std::borrow::Cow;
+
+use wxsub_api::ServerProblem;
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
+use wxsub_proto::{Language, LocalizedText, Remedy, localized_text};
+
+use super::ServerState;
+use super::certificate::certificate_warning;
+use super::key_expiry::expiring_keys;
+use super::server_state::FewFiles;
+use crate::config::{ApiClient, ClientKey};
+
+impl ServerState {
+    /// The problems of the server, the most urgent first. Each says what to do.
+    pub(crate) fn problems(&self) -> Vec<ServerProblem> {
+        let (snapshot, now) = (self.snapshot(), self.clock().now().wall);
+        let audit = self.audit().problem().map(|text| problem("audit", &text));
+        let reload = self.failed_reload().map(|at| problem("reload", &reload_warning(&rfc3339::format(at))));
+        let certificate = snapshot.tls.as_ref().and_then(|tls| certificate_warning(tls, now));
+        let certificate = certificate.map(|text| problem("certificate", &text));
+        let open_files = self.few_files().map(|files| problem("open_files", &open_files_warning(files)));
+        let clients = snapshot.clients.iter().map(|client| &*client.config);
+        let keys = expiring_keys(clients, now);
+        let keys = keys.map(|(client, key, end)| problem("client_key", &key_warning(client, key, end, now)));
+        [audit, reload, certificate, open_files].into_iter().flatten().chain(keys).collect()
+    }
+}
+
+/// All these problems stay until an operator does something.
+fn problem(kind: &'static str, text: &LocalizedText<String>) -> ServerProblem {
+    ServerProblem {
+        kind: Cow::Borrowed(kind),
+        text: text.in_language(Language::English),
+        text_zh: text.in_language(Language::Chinese),
+        remedy: Remedy::FixConfig,
+    }
+}
+
+fn reload_warning(at: &str) -> LocalizedText<String> {
+    localized_text!(
+        "the reload at {at} failed, and the configuration before it stays in use; correct what the log and \
+         `wxsub serve --check` list, and reload again",
+        "{at} 的重新加载失败，继续使用原来的配置；请按日志和 `wxsub serve --check` 的提示修改，然后重新加载"
+    )
+}
+
+fn open_files_warning(
+    FewFiles { open_files, needed, accepted_connections }: FewFiles,
+) -> LocalizedText<String> {
+    localized_text!(
+        "the limit of open files is {open_files}, so the server accepts only {accepted_connections} connections, fewer than \
+         limits.connections; raise it to {needed} (LimitNOFILE of systemd, ulimit -n)",
+        "打开文件数的上限是 {open_files}，因此服务器只接受 {accepted_connections} 个连接，少于 limits.connections；\
+         请提高到 {needed}（systemd 的 LimitNOFILE，或 ulimit -n）"
+    )
+}
+
+/// What to say of a key that has expired or will soon.
+fn key_warning(
+    client: &ApiClient,
+    key: &ClientKey,
+    expires_at: UnixMillis,
+    now: UnixMillis,
+) -> LocalizedText<String> {
+    let (client, key, end) = (&*client.name, key.digest, rfc3339::format(expires_at));
+    match expires_at <= now {
+        true => localized_text!(
+            "the key {key} of the client {client} expired at {end} and is denied; remove it from keys",
+            "客户端 {client} 的密钥 {key} 已于 {end} 到期，不再可用；请从 keys 中删除"
+        ),
+        false => localized_text!(
+            "the key {key} of the client {client} expires at {end}; add a new one to keys and give it to the client",
+            "客户端 {client} 的密钥 {key} 将于 {end} 到期；请在 keys 中添加新密钥，并交给该客户端"
+        ),
+    }
+}
