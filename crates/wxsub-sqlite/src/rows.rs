@@ -1,5 +1,5 @@
-//! Rows in memory: those that a transaction changes are written once, at its end, and those of running attempts are not read
-//! again. No other process writes, so they hold beyond the transaction.
+//! Rows in memory: those that a transaction changes are written once, at its end, and those of running attempts and of some
+//! queued messages are not read again. No other process writes, so they hold beyond the transaction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,10 +18,15 @@ use crate::sql;
 /// How many events wait at most to be written.
 const MAX_EVENTS: usize = 4096;
 
+/// How many queued messages are kept in memory: about 1 KiB each.
+const MAX_QUEUED: usize = 4096;
+
 /// Rows in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     messages: HashMap<MessageId, StoredMessage>,
+    /// No message has a greater id; `None` if that was not read yet.
+    newest: Option<MessageId>,
     /// Messages that are not written yet, and whether they are new.
     changed_messages: BTreeMap<MessageId, bool>,
     grants: HashMap<GrantId, StoredGrant>,
@@ -39,7 +44,23 @@ impl Rows {
     pub(crate) fn put_message(&mut self, message: StoredMessage) {
         let is_new = message.version == 1;
         self.changed_messages.entry(message.id).or_insert(is_new);
+        self.newest = self.newest.map(|newest| newest.max(message.id));
         self.messages.insert(message.id, message);
+    }
+
+    /// The greatest id of a message, if it was read before.
+    pub(crate) fn newest(&self) -> Option<MessageId> {
+        self.newest
+    }
+
+    /// This is the greatest id in the database.
+    pub(crate) fn read_newest(&mut self, stored: MessageId) -> MessageId {
+        let changed = self.changed_messages.keys().next_back();
+        *self.newest.insert(changed.map_or(stored, |changed| stored.max(*changed)))
+    }
+
+    pub(crate) fn forget_message(&mut self, id: MessageId) {
+        self.messages.remove(&id);
     }
 
     /// Whether the database has another state of this message, or none.
@@ -95,7 +116,7 @@ impl Rows {
         self.events.len() >= MAX_EVENTS
     }
 
-    /// Writes what changed, in the order of the ids, and keeps the rows of running attempts.
+    /// Writes what changed, in the order of the ids, and keeps the rows that are needed next.
     pub(crate) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.write_messages(connection)?;
         self.write_grants(connection)?;
@@ -119,8 +140,17 @@ impl Rows {
                 ])?;
             }
         }
-        self.messages.retain(|_, message| message.state == MessageState::Attempting);
-        self.grants.retain(|_, grant| grant.state == GrantState::Attempting);
+        let (mut messages, mut grants) = (0..MAX_QUEUED, 0..MAX_QUEUED);
+        self.messages.retain(|_, message| match message.state {
+            MessageState::Attempting => true,
+            MessageState::Queued => messages.next().is_some(),
+            _ => false,
+        });
+        self.grants.retain(|_, grant| match grant.state {
+            GrantState::Attempting => true,
+            GrantState::Reserved => grants.next().is_some(),
+            _ => false,
+        });
         Ok(())
     }
 

@@ -89,6 +89,7 @@ statements! {
     NONCE = ["SELECT grant_id FROM wxsub_nonce WHERE nonce = ?1"];
     PUT_NONCE = ["INSERT INTO wxsub_nonce (nonce, grant_id) VALUES (?1, ?2)"];
 
+    NEWEST_MESSAGE = ["SELECT max(id) FROM wxsub_message"];
     MESSAGE = ["SELECT ", message!(), " FROM wxsub_message WHERE id = ?1"];
     /// The parameters are the id and the columns that change.
     UPDATE_MESSAGE = ["UPDATE wxsub_message SET state = ?2, reason = ?3, attempt = ?4, failures = ?5, version = ?6, due_ms = ?7, \
@@ -105,7 +106,7 @@ statements! {
         WHERE grant_id = ?1 AND grant_id IS NOT NULL
           AND (state = 'queued' OR state = 'attempting' OR state = 'sent'
                OR state = 'maybe_sent' AND (decision IS NULL OR decision = 'assume_sent'))"];
-    DUE = ["SELECT ", message!(), " FROM wxsub_message
+    DUE = ["SELECT id FROM wxsub_message
         WHERE state = 'queued' AND appid = ?1 AND priority = ?2 AND due_ms <= ?3 AND expires_ms > ?3
         ORDER BY due_ms, id"];
     EXPIRED = ["SELECT ", message!(), " FROM wxsub_message

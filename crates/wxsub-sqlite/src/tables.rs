@@ -102,6 +102,14 @@ impl<'a> OpenTables<'a> {
         statement.and_then(|mut statement| statement.query_map(params, read)?.collect()).map_err(failed)
     }
 
+    fn newest_message(&mut self) -> Result<MessageId, LedgerError> {
+        if let Some(newest) = self.rows.newest() {
+            return Ok(newest);
+        }
+        let stored = self.one(sql::NEWEST_MESSAGE, [], |row| row.get::<_, Option<[u8; 16]>>(0))?.flatten();
+        Ok(self.rows.read_newest(MessageId::from_bytes(stored.unwrap_or_default())))
+    }
+
     fn open_app(&mut self, appid: &AppId) -> Result<&mut App, LedgerError> {
         // Most changes are about an app that is open: no copy of its name is made then.
         if !self.apps.contains_key(appid) {
@@ -127,9 +135,17 @@ impl<'a> OpenTables<'a> {
         while due.len() < limit
             && let Some(row) = rows.next()?
         {
-            if !self.rows.is_changed(MessageId::from_bytes(row.get(0)?)) {
-                due.push(columns::read_message(row)?);
+            let id = MessageId::from_bytes(row.get(0)?);
+            if self.rows.is_changed(id) {
+                continue;
             }
+            due.push(match self.rows.message(id) {
+                Some(message) => message.clone(),
+                None => self
+                    .connection
+                    .prepare_cached(sql::MESSAGE)?
+                    .query_row([id.as_bytes()], columns::read_message)?,
+            });
         }
         Ok(due)
     }
@@ -292,6 +308,10 @@ impl Tables for OpenTables<'_> {
         if let Some(message) = self.rows.message(id) {
             return Ok(Some(message.clone()));
         }
+        // The id of a new message is greater than all before, as far as one process made them.
+        if id > self.newest_message()? {
+            return Ok(None);
+        }
         self.one(sql::MESSAGE, [id.as_bytes()], columns::read_message)
     }
 
@@ -373,6 +393,7 @@ impl Tables for OpenTables<'_> {
 
     fn delete_message(&mut self, id: MessageId) -> Result<(), LedgerError> {
         self.write_rows()?;
+        self.rows.forget_message(id);
         self.execute(sql::DELETE_MESSAGE, [id.as_bytes()]).map(drop)
     }
 

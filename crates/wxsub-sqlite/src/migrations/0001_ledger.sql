@@ -108,7 +108,7 @@ CREATE TABLE wxsub_message (
 CREATE INDEX wxsub_message_app ON wxsub_message (appid);
 CREATE INDEX wxsub_message_state ON wxsub_message (appid, state) WHERE state <> 'sent' AND state <> 'attempting';
 CREATE INDEX wxsub_message_user ON wxsub_message (touser);
-CREATE INDEX wxsub_message_due ON wxsub_message (appid, priority, due_ms) WHERE state = 'queued';
+CREATE INDEX wxsub_message_due ON wxsub_message (appid, priority, due_ms, id, expires_ms) WHERE state = 'queued';
 CREATE INDEX wxsub_message_expires ON wxsub_message (expires_ms) WHERE state = 'queued';
 CREATE INDEX wxsub_message_attempting ON wxsub_message (appid) WHERE state = 'attempting';
 CREATE INDEX wxsub_message_undecided ON wxsub_message (appid) WHERE state = 'maybe_sent' AND decision IS NULL;
