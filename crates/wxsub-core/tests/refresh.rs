@@ -291,6 +291,26 @@ fn forced_attempt_counts_from_the_first_attempt() {
     }
 }
 
+/// A peer has stored the current token again, because it was requested later than another one of a higher generation.
+#[test]
+fn report_counts_for_the_same_token_of_a_higher_generation() {
+    for evidence in [Evidence::Observed, Evidence::Reported] {
+        let mut driver = Driver::with_token();
+        let held = driver.current().generation();
+        driver.load(driver.cached("A", Generation::new(held.get() + 5), 7200));
+        let actions = driver.handle(Event::InvalidTokenReported { generation: held, evidence });
+        let resolved = actions.iter().find_map(|action| match action {
+            Action::ResolveReport(ReportOutcome::Pending { after_generation, .. }) => {
+                Some(after_generation.get())
+            }
+            _ => None,
+        });
+        assert_eq!(resolved, Some(held.get() + 5), "{actions:?}");
+        assert_eq!(driver.status().current.is_none(), evidence == Evidence::Observed);
+        fetch(actions);
+    }
+}
+
 #[test]
 fn report_without_token_gets_attempt_or_failure() {
     let mut driver = Driver::new(TokenEndpoint::Token);

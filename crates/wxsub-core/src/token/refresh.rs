@@ -47,6 +47,8 @@ pub struct RefreshState {
     jitter: Jitter,
     /// The token that callers get.
     current: Option<Arc<CachedToken>>,
+    /// The first generation under which this process got the current token. A peer may have stored it again under a higher one.
+    current_since: Generation,
     /// The highest generation seen so far.
     max_generation: Generation,
     /// The last token that Weixin rejected in a call of this process.
@@ -108,6 +110,7 @@ impl RefreshState {
             behavior,
             jitter: Jitter::seeded(seed),
             current: None,
+            current_since: Generation::default(),
             max_generation: Generation::default(),
             rejected: None,
             attempt: None,
@@ -278,6 +281,9 @@ impl RefreshState {
         }
         self.store.unleased_after = None;
         self.store.unleased_lead = schedule::unleased_fetch_lead(&token, &mut self.jitter);
+        if !self.current.as_ref().is_some_and(|current| current.token().ct_eq(token.token())) {
+            self.current_since = token.generation();
+        }
         self.current = Some(token);
         if let Some(since) = in_doubt_since {
             self.mark_in_doubt(now, since);
@@ -466,7 +472,7 @@ impl RefreshState {
     fn on_invalid_token_reported(&mut self, now: ClockReading, generation: Generation, evidence: Evidence) {
         match self.current.clone() {
             // A newer token is current, or the reported one was never ours.
-            Some(current) if current.generation() != generation => {
+            Some(current) if !(self.current_since..=current.generation()).contains(&generation) => {
                 self.resolve_report(ReportOutcome::AlreadyRefreshed(current));
             }
             Some(current) => {
@@ -474,6 +480,7 @@ impl RefreshState {
                 if is_rejected {
                     self.reject(now, &current);
                 }
+                let generation = current.generation();
                 if self.attempt.is_some() {
                     self.resolve_as_pending(generation);
                 } else if let Err(wait) = self.reports.limit.try_acquire(now.mono) {
