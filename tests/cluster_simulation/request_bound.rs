@@ -36,10 +36,9 @@ impl RequestBound {
         let mut requests = 1 + match scenario.endpoint {
             // A token is replaced after 45 % of its lifetime.
             TokenEndpoint::Token => end * 100 / (lifetime * 45),
-            // Five minutes before expiry. A moment too early, Weixin returns the same token again.
-            TokenEndpoint::StableToken => 2 * (end / (lifetime - 300)),
+            // Five minutes before expiry.
+            TokenEndpoint::StableToken => end / (lifetime - 300),
         };
-        let per_renewal = if scenario.endpoint == TokenEndpoint::StableToken { 2 } else { 1 };
         requests += count(&fault_plan.external_fetches) + count(&fault_plan.redis);
         requests += count(&fault_plan.broken_records);
         requests += fault_plan
@@ -56,9 +55,8 @@ impl RequestBound {
             if !plan.store_faults.is_empty() {
                 let unavailable: Duration =
                     plan.store_faults.iter().map(|window| window.to - window.from).sum();
-                // At each expiry, or at each renewal, which may take two requests.
-                requests +=
-                    per_renewal + 2 * unavailable.as_secs() / lifetime + overlap_s(plan) / ISOLATED_RETRY_S;
+                // At each expiry, or at each renewal.
+                requests += 1 + 2 * unavailable.as_secs() / lifetime + overlap_s(plan) / ISOLATED_RETRY_S;
             }
         }
         let longest = fault_plan.servers.iter().map(faulty_s).max().unwrap_or_default();

@@ -554,13 +554,13 @@ proptest! {
         prop_assert_eq!(scenario.count(|event| matches!(event, TokenEvent::InvalidatedExternally { .. })), 0);
     }
 
-    /// Not before the last 300 s, then about every 20 s until a new token comes. The same token is no new generation.
+    /// Not before the last 295 s, then about every 20 s until a new token comes. The same token is no new generation.
     #[test]
     fn p12_stable_token_is_fetched_near_expiry(seed: u64, lifetime in 600_u64..=7200) {
         let mut scenario = Scenario::with_token(TokenEndpoint::StableToken, seed, lifetime);
         scenario.default_fetch = quick_fetch(FetchEnd::Same);
         let current = scenario.current().unwrap();
-        let lead = current.expires_at().mono.before(seconds(300));
+        let lead = current.expires_at().mono.before(seconds(295));
         scenario.advance(lead.duration_since(scenario.now.mono) - seconds(1));
         prop_assert_eq!(scenario.fetches.len(), 1);
         scenario.advance(seconds(200));
