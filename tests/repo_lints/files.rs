@@ -73,6 +73,7 @@ fn only_named_files_ignore_tests() {
         ("crates/wxsub-cli/tests/commands/disk.rs", NAMESPACES),
         ("crates/wxsub-cli/tests/commands/cluster.rs", REDIS),
         ("crates/wxsub-cli/tests/commands/cluster/check.rs", REDIS),
+        ("crates/wxsub-cli/tests/commands/cluster/refusals.rs", REDIS),
         ("tests/redis/change_log.rs", REDIS),
         ("tests/redis/check.rs", REDIS),
         ("tests/redis/slow.rs", REDIS),

@@ -2,6 +2,7 @@
 
 mod check;
 mod node;
+mod refusals;
 mod scenario;
 #[path = "../../../../tests/redis/server.rs"]
 mod server;

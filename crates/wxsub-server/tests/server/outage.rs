@@ -1,9 +1,10 @@
 //! Weixin is unavailable from the time of a refresh until shortly before the token expires, and longer.
 
+use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::setup::{ALL, PROBE, SECRET, Setup, TOKEN, client, key, usual};
+use super::setup::{ALL, APPS, PROBE, SECRET, Setup, TOKEN, client, key, usual};
 
 #[tokio::test]
 async fn outage_serves_token_until_expiry_and_recovers_without_restart() {
@@ -120,6 +121,29 @@ async fn stopped_server_leaves_no_lease() {
     stop.send(()).unwrap();
     setup.meanwhile(serving).await.unwrap();
     assert!(!setup.is_leased().await);
+}
+
+/// A peer renews its lease for ever.
+#[tokio::test]
+async fn holder_that_keeps_the_lease_is_named() {
+    for endpoint in ["token", "stable_token"] {
+        let keys = client('a', "\"wx1\"", &format!("{ALL}, \"admin\""));
+        let text = format!("audit = \"off\"\n{APPS}{keys}");
+        let text = text.replace("endpoint = \"token\"", &format!("endpoint = \"{endpoint}\""));
+        let (config, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+        let setup = Setup::with_config(config).await;
+        setup.server.prefetch_tokens();
+        for _ in 0..40 {
+            setup.lease_to_peer("stuck-peer").await;
+            setup.pass(1).await;
+        }
+        let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+        assert_eq!((&app["token_endpoint"], &app["store"]["kind"]), (&json!(endpoint), &json!("lease_held")));
+        assert!(app["store"]["text"].as_str().unwrap().contains("stuck-peer"), "{app}");
+        let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+        let problem = "wxsub_token_store_problem{appid=\"wx1\",kind=\"lease_held\",remedy=\"investigate\"} 1";
+        assert!(metrics.contains(problem), "{metrics}");
+    }
 }
 
 /// All apps are due together, and Weixin does not respond. Each second more of them begin.

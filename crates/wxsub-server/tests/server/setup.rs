@@ -126,6 +126,12 @@ impl Setup {
         assert!(matches!(stored, CasOutcome::Stored));
     }
 
+    /// A peer takes or renews the lease of `wx1`.
+    pub(crate) async fn lease_to_peer(&self, peer: &str) {
+        let (app, length) = ("wx1".parse().unwrap(), Duration::from_secs(6));
+        self.store.acquire_lease(&app, peer, length).await.unwrap();
+    }
+
     /// Whether a server has the lease of `wx1`.
     pub(crate) async fn is_leased(&self) -> bool {
         let (app, length) = ("wx1".parse().unwrap(), Duration::from_millis(1));
