@@ -53,6 +53,11 @@ async fn secrets_appear_in_no_log_error_or_debug_output() {
         logged.contains("access token refreshed") && logged.contains("access token invalidated externally")
     );
     assert!(logged.contains("hyper"), "the HTTP library logged nothing");
+    // Durations are whole seconds, with the unit in the name.
+    for name in ["lifetime_s=7200 ", "retry_in_s=", "remaining_s="] {
+        assert!(logged.contains(name), "{name}");
+    }
+    assert!(![" lifetime=", " retry_in=", " remaining="].iter().any(|name| logged.contains(name)));
     assert!(tokens.len() >= 8);
     for (place, text) in [("log", &logged), ("errors and Debug", &shown)] {
         assert!(!text.contains(SECRET), "the AppSecret is in the {place}");

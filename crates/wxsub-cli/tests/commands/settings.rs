@@ -151,6 +151,8 @@ fn log_is_text_or_json() {
     let output: Value = serde_json::from_str(&logged("json")).unwrap();
     assert_eq!((&output["level"], &output["fields"]["appid"]), (&"INFO".into(), &APPID.into()));
     assert_eq!(output["fields"]["message"], "access token refreshed");
+    // A duration is a number of seconds, with its unit in the name.
+    assert_eq!(output["fields"]["lifetime_s"], 7200);
     let output = logged("text");
     assert!(output.contains(&format!("access token refreshed appid=\"{APPID}\"")), "{output}");
     wxsub(["check", "-"])

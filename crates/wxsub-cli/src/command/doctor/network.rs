@@ -107,7 +107,8 @@ impl Network {
             biased;
             found = lookup_host((host, base.port())) => found.map_err(|error| error.to_string()),
             () = clock.sleep_until(clock.now().mono + DNS_TIMEOUT) => {
-                Err(localized!("no response within {DNS_TIMEOUT:?}", "{DNS_TIMEOUT:?} 内没有响应"))
+                let seconds = DNS_TIMEOUT.as_secs();
+                Err(localized!("no response within {seconds} s", "{seconds} 秒内没有响应"))
             }
         };
         let addresses =

@@ -44,7 +44,8 @@ pub(super) async fn connect(context: &ServerContext) -> Finding<RawResponse<impl
     let clock = SystemClock::new();
     let request = network.request(Request::get(path::READYZ, Vec::new()));
     let response = timeout_at(&clock, clock.now().mono + TIMEOUT, request).await.unwrap_or_else(|| {
-        let detail = localized!("no response within {TIMEOUT:?}", "{TIMEOUT:?} 内没有响应");
+        let seconds = TIMEOUT.as_secs();
+        let detail = localized!("no response within {seconds} s", "{seconds} 秒内没有响应");
         Err(TransportError::maybe_sent(TransportErrorKind::Timeout, detail))
     });
     match response {

@@ -246,7 +246,8 @@ impl RefreshTask {
         let appid = self.fetcher.appid.as_str();
         match event {
             TokenEvent::Refreshed { generation, fingerprint, lifetime, origin } => {
-                info!(appid, %generation, %fingerprint, ?lifetime, ?origin, "access token refreshed");
+                let lifetime_s = lifetime.as_secs();
+                info!(appid, %generation, %fingerprint, lifetime_s, ?origin, "access token refreshed");
             }
             TokenEvent::StoreUnavailable { error } => {
                 let (kind, remedy) = (error.kind().as_str(), error.remedy().as_str());
@@ -254,25 +255,34 @@ impl RefreshTask {
             }
             TokenEvent::StoreRecovered => info!(appid, "token store works again"),
             TokenEvent::FetchFailed { failure, retry_in, silent: true, .. } => {
-                debug!(appid, %failure, ?retry_in, "access token fetch failed; retrying");
+                let retry_in_s = seconds_up(*retry_in);
+                debug!(appid, %failure, retry_in_s, "access token fetch failed; retrying");
             }
             TokenEvent::FetchFailed { failure, retry_in, remaining, silent: false } => {
-                warn!(appid, %failure, ?retry_in, ?remaining, "access token fetch failed");
+                let (retry_in_s, remaining_s) = (seconds_up(*retry_in), remaining.as_secs());
+                warn!(appid, %failure, retry_in_s, remaining_s, "access token fetch failed");
             }
             TokenEvent::FetchResponseLost { generation } => {
                 warn!(appid, %generation, "response to an access token fetch was lost; the current token is in doubt");
             }
             TokenEvent::Rejected { generation, remaining } => {
-                debug!(appid, %generation, ?remaining, "access token rejected by Weixin");
+                let remaining_s = remaining.as_secs();
+                debug!(appid, %generation, remaining_s, "access token rejected by Weixin");
             }
             TokenEvent::InvalidatedExternally { generation, remaining } => {
-                warn!(appid, %generation, ?remaining, "access token invalidated externally; another program fetches tokens for this app");
+                let remaining_s = remaining.as_secs();
+                warn!(appid, %generation, remaining_s, "access token invalidated externally; another program fetches tokens for this app");
             }
         }
         if let Some(observer) = &self.observer {
             observer(event);
         }
     }
+}
+
+/// Whole seconds for the log, rounded up: a delay of 0 s would look like none.
+fn seconds_up(delay: Duration) -> u128 {
+    delay.as_millis().div_ceil(1000)
 }
 
 /// Waits for work if there is any, or else forever.
