@@ -1,4 +1,4 @@
-//! Every way the outbox can go, up to a bound: two workers, the reclaimer, an operator, a second consent, Weixin.
+//! Every way the outbox can go, up to a bound: two workers, the reclaimer, an operator, a second consent, an inbox, Weixin.
 //! docs/outbox-model.md says what is modelled and what comes of it.
 
 #![cfg(test)]
@@ -8,6 +8,7 @@ mod outbox_model {
     pub(crate) mod breadth_first;
     mod changes;
     pub(crate) mod conformance;
+    pub(crate) mod inbox;
     mod properties;
     pub(crate) mod rules;
     pub(crate) mod scenario;
@@ -26,7 +27,7 @@ use outbox_model::trace_format::trace;
 
 const DOCUMENT: &str = include_str!("../docs/outbox-model.md");
 
-fn scenarios() -> [Scenario; 8] {
+fn scenarios() -> [Scenario; 9] {
     [
         Scenario::processes(2),
         Scenario::lost_replies(2),
@@ -34,6 +35,7 @@ fn scenarios() -> [Scenario; 8] {
         Scenario::decisions(2, 2),
         Scenario::key(2),
         Scenario::batch(3, 1),
+        Scenario::inbox(3, 2),
         Scenario::restore(2, 2),
         Scenario::late_restore(),
     ]
@@ -92,6 +94,13 @@ fn each_guard_is_needed() {
             Scenario::late_restore(),
             Rules { restore_forgets_owners: false, ..all },
         ),
+        ("record, then delete", Scenario::inbox(2, 1), Rules { recorded_before_deleted: false, ..all }),
+        ("ids of rows are known", Scenario::inbox(2, 1), Rules { row_ids_are_known: false, ..all }),
+        ("ids of rows stay known", Scenario::inbox(3, 1), Rules { row_ids_stay_known: false, ..all }),
+        ("another content stays", Scenario::inbox(2, 1), Rules { other_content_stays: false, ..all }),
+        ("no position in the table", Scenario::inbox(2, 1), Rules { no_position: false, ..all }),
+        ("rows are locked", Scenario::inbox(2, 1), Rules { rows_are_locked: false, ..all }),
+        ("only committed rows", Scenario::inbox(2, 1), Rules { only_committed_rows: false, ..all }),
     ] {
         let found = search(&scenario, &rules);
         let Some(violation) = &found.violation else {

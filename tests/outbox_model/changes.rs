@@ -275,6 +275,7 @@ impl State {
 
     /// A process is killed, and another one starts in its place.
     pub(crate) fn crash(&mut self, at: usize) {
+        self.inbox.copiers[at] = None;
         let worker = &mut self.workers[at];
         worker.boot += 1;
         if let Some(task) = worker.task.take()

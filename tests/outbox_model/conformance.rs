@@ -124,11 +124,21 @@ impl Played {
         self.record(at, self.content, Some(KeyKind::Batch));
     }
 
+    /// The row that a copier has read, whose id is that of its message.
+    fn row(&self, before: &State, row: usize, copier: usize, new: Option<usize>) {
+        let copying = before.inbox.copiers[copier].unwrap();
+        let known = before.ledger.rows[row].map(|(message, _)| usize::from(message));
+        self.record(known.or(new).unwrap(), u8::from(copying.second), Some(KeyKind::Inbox));
+    }
+
     fn record(&self, at: usize, content: u8, kind: Option<KeyKind>) {
         let body = Message::builder(grant()).title("Title").content(content.to_string()).build().unwrap();
         let key = kind.map(|kind| NewKey {
             client: String::new(),
-            key: IdempotencyKey::new("order-4711").unwrap(),
+            key: match kind {
+                KeyKind::Inbox => IdempotencyKey::new(message_id(at).to_string()).unwrap(),
+                KeyKind::Request | KeyKind::Batch => IdempotencyKey::new("order-4711").unwrap(),
+            },
             fingerprint: Fingerprint::new("outbox", &body, None, None, Priority::Normal),
             kind,
         });
@@ -219,6 +229,9 @@ impl Played {
             }
             Act::Wish(Wish::Consent) => {
                 self.consent(before.ledger.grants.iter().position(Option::is_none).unwrap_or(MESSAGES));
+            }
+            Act::RecordRow | Act::Fault(Fault::RecordReplyIsLost) => {
+                self.row(before, at, worker, new);
             }
             Act::Wish(Wish::Line { changed }) => self.line(new.unwrap_or(MESSAGES), changed),
             Act::Wish(Wish::Cancel) => {

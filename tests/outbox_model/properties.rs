@@ -30,7 +30,7 @@ pub(crate) fn wrong_step(before: &State, step: Step, after: &State) -> Option<&'
     if is_refused_for_another(before, step, after) {
         return Some("a message uses up the consent of another one's grant");
     }
-    (0..MESSAGES).find_map(|at| wrong_change(before, after, at))
+    after.inbox.violation().or_else(|| (0..MESSAGES).find_map(|at| wrong_change(before, after, at)))
 }
 
 /// A POST needs its row, unless a backup was restored meanwhile.

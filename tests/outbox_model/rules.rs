@@ -48,6 +48,20 @@ pub(crate) struct Rules {
     pub(crate) restore_doubts_grants: bool,
     /// After a restore, no answer to an earlier attempt counts.
     pub(crate) restore_forgets_owners: bool,
+    /// The row of an inbox is recorded first, and then deleted.
+    pub(crate) recorded_before_deleted: bool,
+    /// The ledger knows the ids of the rows that it has.
+    pub(crate) row_ids_are_known: bool,
+    /// It knows them also when old messages are deleted.
+    pub(crate) row_ids_stay_known: bool,
+    /// A row that another content is known of stays, with an error.
+    pub(crate) other_content_stays: bool,
+    /// A copier does not remember up to which id it has read.
+    pub(crate) no_position: bool,
+    /// A copier locks the rows that it reads.
+    pub(crate) rows_are_locked: bool,
+    /// A copier reads committed rows only.
+    pub(crate) only_committed_rows: bool,
 }
 
 impl Rules {
@@ -75,5 +89,12 @@ impl Rules {
         restore_ends_messages: true,
         restore_doubts_grants: true,
         restore_forgets_owners: true,
+        recorded_before_deleted: true,
+        row_ids_are_known: true,
+        row_ids_stay_known: true,
+        other_content_stays: true,
+        no_position: true,
+        rows_are_locked: true,
+        only_committed_rows: true,
     };
 }

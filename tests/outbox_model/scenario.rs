@@ -20,6 +20,8 @@ pub(crate) struct Troubles {
     pub(crate) key: bool,
     /// A line of a batch is recorded again and again.
     pub(crate) batch: bool,
+    /// An application inserts rows into its own table.
+    pub(crate) inbox: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,7 @@ const NONE: Troubles = Troubles {
     restore: false,
     key: false,
     batch: false,
+    inbox: false,
 };
 
 impl Scenario {
@@ -124,6 +127,17 @@ impl Scenario {
             name: "a restore beside a lost reply",
             start: State::new(1, 3).consented().queued(),
             troubles: Troubles { network: true, lost_replies: true, restore: true, ..NONE },
+        }
+    }
+
+    /// Two copiers empty the table of an application.
+    pub(crate) fn inbox(wishes: u8, faults: u8) -> Self {
+        let mut start = State::new(wishes, faults);
+        start.weixin.endless = true;
+        Self {
+            name: "an inbox",
+            start,
+            troubles: Troubles { crashes: true, lost_replies: true, inbox: true, ..NONE },
         }
     }
 }

@@ -38,6 +38,7 @@ impl Model for World<'_> {
     }
 
     fn check_rest(&self, state: &State) -> Option<&'static str> {
-        wrong_at_rest(state)
+        // Where the table is the matter, no message is sent.
+        state.inbox.violation_at_rest().or_else(|| wrong_at_rest(state).filter(|_| !self.troubles.inbox))
     }
 }

@@ -2,6 +2,8 @@
 
 use wxsub_outbox::state::{Decision, GrantState, MessageState};
 
+use super::inbox::{Inbox, ROWS};
+
 pub(crate) const MESSAGES: usize = 3;
 pub(crate) const GRANTS: usize = 2;
 pub(crate) const WORKERS: usize = 2;
@@ -15,6 +17,7 @@ pub(crate) struct State {
     pub(crate) marking: Option<(Owner, [bool; MESSAGES])>,
     /// What the sender of a message with a key does not know yet.
     pub(crate) sender: Sender,
+    pub(crate) inbox: Inbox,
     pub(crate) weixin: Weixin,
     pub(crate) noted: [Noted; MESSAGES],
     /// The consent of each grant added something at Weixin.
@@ -38,6 +41,8 @@ pub(crate) struct Ledger {
     pub(crate) gone: [u8; WORKERS],
     /// The message of the key.
     pub(crate) key: Option<u8>,
+    /// The message of each row of the inbox, and whether it is the row's second content.
+    pub(crate) rows: [Option<(u8, bool)>; ROWS],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -145,11 +150,13 @@ impl State {
                 grants: [None; GRANTS],
                 gone: [0; WORKERS],
                 key: None,
+                rows: [None; ROWS],
             },
             backup: None,
             workers: [Worker { boot: 0, stopped: false, task: None }; WORKERS],
             marking: None,
             sender: Sender::Idle,
+            inbox: Inbox::default(),
             weixin: Weixin { consent: None, endless: false, used_by: [None; GRANTS], strays: [None; 2] },
             noted: [Noted::default(); MESSAGES],
             worth: [false; GRANTS],
@@ -210,6 +217,7 @@ impl State {
     fn with_workers_swapped(mut self) -> Self {
         let swap = |owner: &mut Owner| owner.worker = 1 - owner.worker;
         self.workers.swap(0, 1);
+        self.inbox.copiers.swap(0, 1);
         for ledger in [Some(&mut self.ledger), self.backup.as_mut()].into_iter().flatten() {
             ledger.gone.swap(0, 1);
             ledger.messages.iter_mut().flatten().filter_map(|message| message.owner.as_mut()).for_each(swap);

@@ -36,6 +36,12 @@ pub(crate) enum Act {
     StrayIsLost,
     Repeat,
     StoreKey,
+    CommitRow,
+    RollBackRow,
+    ReadRow,
+    RecordRow,
+    DeleteRow,
+    RejectRow,
     Wish(Wish),
     Fault(Fault),
 }
@@ -55,6 +61,10 @@ pub(crate) enum Wish {
     },
     /// Old rows are deleted.
     Prune,
+    /// A row is inserted into the inbox.
+    Insert,
+    /// A row of the inbox is inserted again, with another content.
+    Replace,
 }
 
 /// What goes wrong. Counted.
@@ -70,6 +80,7 @@ pub(crate) enum Fault {
     SettleReplyIsLost,
     EnqueueReplyIsLost,
     SenderCrashes,
+    RecordReplyIsLost,
     Restore,
 }
 
@@ -78,22 +89,22 @@ pub(crate) struct World<'a> {
     pub(crate) troubles: &'a Troubles,
 }
 
-struct Steps<'a> {
-    state: &'a State,
-    worker: usize,
-    message: usize,
+pub(crate) struct Steps<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) worker: usize,
+    pub(crate) message: usize,
     found: Vec<(Step, State)>,
 }
 
 impl Steps<'_> {
-    fn may(&mut self, act: Act, change: impl FnOnce(&mut State)) {
+    pub(crate) fn may(&mut self, act: Act, change: impl FnOnce(&mut State)) {
         let mut next = *self.state;
         change(&mut next);
         let (worker, message) = (self.worker, self.message);
         self.found.push((Step { act, worker, message }, next));
     }
 
-    fn wish(&mut self, allowed: bool, wish: Wish, change: impl FnOnce(&mut State)) {
+    pub(crate) fn wish(&mut self, allowed: bool, wish: Wish, change: impl FnOnce(&mut State)) {
         if allowed && self.state.wishes > 0 {
             self.may(Act::Wish(wish), |next| {
                 next.wishes -= 1;
@@ -102,7 +113,7 @@ impl Steps<'_> {
         }
     }
 
-    fn fault(&mut self, allowed: bool, fault: Fault, change: impl FnOnce(&mut State)) {
+    pub(crate) fn fault(&mut self, allowed: bool, fault: Fault, change: impl FnOnce(&mut State)) {
         if allowed && self.state.faults > 0 {
             self.may(Act::Fault(fault), |next| {
                 next.faults -= 1;
@@ -116,6 +127,10 @@ impl World<'_> {
     pub(crate) fn steps(&self, state: &State) -> Vec<(Step, State)> {
         let mut steps = Steps { state, worker: 0, message: 0, found: Vec::with_capacity(16) };
         self.outside(&mut steps);
+        if self.troubles.inbox {
+            self.inbox(&mut steps);
+            steps.message = 0;
+        }
         for message in 0..state.noted.len() {
             steps.message = message;
             if let Some(row) = state.ledger.messages[message] {
@@ -126,6 +141,9 @@ impl World<'_> {
             steps.worker = worker;
             steps.message = 0;
             self.worker(&mut steps);
+            if self.troubles.inbox && !state.workers[worker].stopped {
+                self.copier(&mut steps);
+            }
         }
         steps.found
     }
@@ -246,7 +264,7 @@ impl World<'_> {
         }
         match worker.task {
             Some(task) => self.task(steps, task),
-            None if is_gone && rules.gone_claims_nothing => {}
+            None if (is_gone && rules.gone_claims_nothing) || troubles.inbox => {}
             None => {
                 for message in 0..state.noted.len() {
                     if state.ledger.messages[message].is_some_and(|row| row.state == MessageState::Queued) {

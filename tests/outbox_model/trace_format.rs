@@ -36,6 +36,12 @@ fn sentence(step: Step, after: &State) -> String {
         Act::StrayIsLost => format!("a request that no worker waits for is lost: message {message}"),
         Act::Repeat => "the sender asks again with the same key".to_owned(),
         Act::StoreKey => "the key is committed".to_owned(),
+        Act::CommitRow => format!("the application commits the transaction of row {message}"),
+        Act::RollBackRow => format!("the application rolls back the transaction of row {message}"),
+        Act::ReadRow => format!("the copier of {worker} reads row {message}"),
+        Act::RecordRow => format!("the copier of {worker} has row {message} recorded"),
+        Act::DeleteRow => format!("the copier of {worker} deletes row {message}"),
+        Act::RejectRow => format!("the copier of {worker} writes an error into row {message}"),
         Act::Wish(wish) => wished(wish, message),
         Act::Fault(fault) => happened(fault, worker, message),
     }
@@ -50,6 +56,8 @@ fn wished(wish: Wish, message: usize) -> String {
         Wish::Line { changed: false } => "the batch is run again".to_owned(),
         Wish::Line { changed: true } => "the batch is run again with another content".to_owned(),
         Wish::Prune => "old rows are deleted".to_owned(),
+        Wish::Insert => format!("the application inserts row {message}"),
+        Wish::Replace => format!("the application inserts row {message} again, with another content"),
         Wish::Backup => "a backup is made".to_owned(),
     }
 }
@@ -70,6 +78,9 @@ fn happened(fault: Fault, worker: &str, message: usize) -> String {
         Fault::SettleReplyIsLost => format!("{worker} does not hear that message {message} is settled"),
         Fault::EnqueueReplyIsLost => "the sender does not hear that its message is recorded".to_owned(),
         Fault::SenderCrashes => "the process ends before the key is committed".to_owned(),
+        Fault::RecordReplyIsLost => {
+            format!("the copier of {worker} does not hear that row {message} is recorded")
+        }
         Fault::Restore => "the backup is restored".to_owned(),
     }
 }

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wxsub-outbox", &["wxsub-core", "wxsub-proto"]),
     ("wxsub-sqlite", &["wxsub-core", "wxsub-outbox", "wxsub-proto"]),
     ("wxsub-postgres", &["wxsub-core", "wxsub-outbox", "wxsub-proto", "wxsub-tls"]),
+    ("wxsub-mysql", &["wxsub-core", "wxsub-outbox", "wxsub-tls"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
     ("wxsub-sandbox-transport", &["wxsub-core", "wxsub-sandbox"]),
     ("wxsub-server", &["wxsub-api", "wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-redis"]),
@@ -30,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wxsub-client",
             "wxsub-core",
             "wxsub-hyper",
+            "wxsub-mysql",
             "wxsub-outbox",
             "wxsub-proto",
             "wxsub-sandbox",
@@ -105,6 +107,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
         ],
     ),
     ("wxsub-sqlite", &["async-trait", "rusqlite", "serde", "serde_json", "sha2", "thiserror", "tokio"]),
+    ("wxsub-mysql", &["async-trait", "mysql_async", "thiserror"]),
     (
         "wxsub-postgres",
         &[

@@ -59,43 +59,52 @@ fn no_open_tasks_in_code() {
     }
 }
 
+/// Files with tests that need another program, and what they say about it.
+const IGNORED: &[(&str, &str)] = &[
+    ("crates/wxsub-cli/tests/commands/serve.rs", CURL),
+    ("tests/browser/consent.rs", BROWSER),
+    ("tests/browser/home.rs", BROWSER),
+    ("tests/browser/cross_site.rs", BROWSER),
+    ("tests/browser/invalid_urls.rs", BROWSER),
+    ("crates/wxsub-cli/tests/commands/audit.rs", LOGROTATE),
+    ("crates/wxsub-cli/tests/commands/disk.rs", NAMESPACES),
+    ("crates/wxsub-cli/tests/commands/cluster.rs", REDIS),
+    ("crates/wxsub-cli/tests/commands/cluster/check.rs", REDIS),
+    ("crates/wxsub-cli/tests/commands/cluster/refusals.rs", REDIS),
+    ("tests/redis/change_log.rs", REDIS),
+    ("tests/redis/check.rs", REDIS),
+    ("tests/redis/slow.rs", REDIS),
+    ("tests/redis/old_layout.rs", REDIS),
+    ("tests/redis/notifications.rs", REDIS),
+    ("tests/redis/store.rs", REDIS),
+    ("tests/redis/faults.rs", REDIS),
+    ("tests/redis/refusals.rs", REDIS),
+    ("tests/sdk/scenarios.rs", SDKS),
+    ("crates/wxsub-postgres/src/sql.rs", POSTGRES),
+    ("crates/wxsub-postgres/tests/postgres/conformance.rs", POSTGRES),
+    ("crates/wxsub-postgres/tests/postgres/lost_replies.rs", POSTGRES),
+    ("crates/wxsub-postgres/tests/postgres/refusals.rs", POSTGRES),
+    ("crates/wxsub-postgres/tests/postgres/workers.rs", POSTGRES),
+    ("crates/wxsub-cli/tests/commands/inbox.rs", MARIADB),
+    ("crates/wxsub-mysql/tests/mysql/conformance.rs", MARIADB),
+    ("crates/wxsub-mysql/tests/mysql/languages.rs", MARIADB),
+    ("crates/wxsub-mysql/tests/mysql/operating.rs", MARIADB),
+    ("crates/wxsub-mysql/tests/mysql/transactions.rs", MARIADB),
+];
+
+const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
+const POSTGRES: &str = "#[ignore = \"needs postgresql: scripts/test runs it\"]";
+const MARIADB: &str = "#[ignore = \"needs mariadb-server: scripts/test runs it\"]";
+const CURL: &str = "#[ignore = \"needs curl: scripts/test runs it\"]";
+const LOGROTATE: &str = "#[ignore = \"needs logrotate: scripts/test runs it\"]";
+const NAMESPACES: &str = "#[ignore = \"needs unshare and nsenter: scripts/test runs it\"]";
+const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
+const SDKS: &str = "#[ignore = \"needs Python, Node and the SDKs: scripts/test runs it\"]";
+
 /// A test may be ignored only if it needs another program and says so, and `scripts/test --all` installs the program and runs
 /// the test.
 #[test]
 fn only_named_files_ignore_tests() {
-    const IGNORED: &[(&str, &str)] = &[
-        ("crates/wxsub-cli/tests/commands/serve.rs", CURL),
-        ("tests/browser/consent.rs", BROWSER),
-        ("tests/browser/home.rs", BROWSER),
-        ("tests/browser/cross_site.rs", BROWSER),
-        ("tests/browser/invalid_urls.rs", BROWSER),
-        ("crates/wxsub-cli/tests/commands/audit.rs", LOGROTATE),
-        ("crates/wxsub-cli/tests/commands/disk.rs", NAMESPACES),
-        ("crates/wxsub-cli/tests/commands/cluster.rs", REDIS),
-        ("crates/wxsub-cli/tests/commands/cluster/check.rs", REDIS),
-        ("crates/wxsub-cli/tests/commands/cluster/refusals.rs", REDIS),
-        ("tests/redis/change_log.rs", REDIS),
-        ("tests/redis/check.rs", REDIS),
-        ("tests/redis/slow.rs", REDIS),
-        ("tests/redis/old_layout.rs", REDIS),
-        ("tests/redis/notifications.rs", REDIS),
-        ("tests/redis/store.rs", REDIS),
-        ("tests/redis/faults.rs", REDIS),
-        ("tests/redis/refusals.rs", REDIS),
-        ("tests/sdk/scenarios.rs", SDKS),
-        ("crates/wxsub-postgres/src/sql.rs", POSTGRES),
-        ("crates/wxsub-postgres/tests/postgres/conformance.rs", POSTGRES),
-        ("crates/wxsub-postgres/tests/postgres/lost_replies.rs", POSTGRES),
-        ("crates/wxsub-postgres/tests/postgres/refusals.rs", POSTGRES),
-        ("crates/wxsub-postgres/tests/postgres/workers.rs", POSTGRES),
-    ];
-    const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
-    const POSTGRES: &str = "#[ignore = \"needs postgresql: scripts/test runs it\"]";
-    const CURL: &str = "#[ignore = \"needs curl: scripts/test runs it\"]";
-    const LOGROTATE: &str = "#[ignore = \"needs logrotate: scripts/test runs it\"]";
-    const NAMESPACES: &str = "#[ignore = \"needs unshare and nsenter: scripts/test runs it\"]";
-    const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
-    const SDKS: &str = "#[ignore = \"needs Python, Node and the SDKs: scripts/test runs it\"]";
     for (name, text) in files(".rs").into_iter().filter(|(name, _)| !name.ends_with("repo_lints/files.rs")) {
         let allowed = IGNORED.iter().find(|(listed, _)| *listed == name);
         let rest = allowed.map_or(text.clone(), |(_, reason)| text.replace(reason, ""));
@@ -106,6 +115,8 @@ fn only_named_files_ignore_tests() {
     for (tests, package) in [
         ("--test browser -- --ignored", "chromium-driver"),
         ("--lib --test postgres -- --ignored", "postgresql"),
+        ("--test mysql -- --ignored", "mariadb-server"),
+        ("--test mysql -- --ignored", "libmariadb-java"),
         ("--test redis --test commands -- --ignored", "redis-server"),
         ("--test redis --test commands -- --ignored", "curl"),
         ("--test redis --test commands -- --ignored", "logrotate"),

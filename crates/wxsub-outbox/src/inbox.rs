@@ -18,6 +18,7 @@ pub use row::{InboxRow, MAX_MESSAGE_BYTES, Rejected};
 use std::fmt;
 
 use async_trait::async_trait;
+use wxsub_proto::{Language, LocalizedText};
 
 use crate::ledger::LedgerError;
 
@@ -93,8 +94,21 @@ pub enum InboxError {
     Unavailable(String),
     /// Its database refuses what the copier needs. The text says what to do.
     #[error("inbox: {0}")]
-    Refused(String),
+    Refused(LocalizedText<String>),
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+impl InboxError {
+    /// Returns the error in every language.
+    #[must_use]
+    pub fn localized(&self) -> LocalizedText<String> {
+        let chinese = match self {
+            Self::Unavailable(why) => format!("inbox 不可用：{why}；记录仍保留在表中，稍后会复制"),
+            Self::Refused(why) => format!("inbox：{}", why.in_language(Language::Chinese)),
+            Self::Ledger(error) => return error.localized(),
+        };
+        LocalizedText::new(self.to_string(), chinese)
+    }
 }

@@ -64,10 +64,13 @@ impl TlsConfigError {
 /// # Errors
 /// [`TlsConfigError`] if `roots` contains no usable certificate authority. Every handshake would fail without one.
 pub fn client_config(roots: &Roots) -> Result<ClientConfig, TlsConfigError> {
-    let trusted = match roots {
-        Roots::System => system_roots()?,
-        Roots::Bundled => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
-        Roots::Pem(pem) => pem_roots(pem)?,
+    let trusted = match root_certificates(roots)? {
+        Some(certificates) => {
+            let mut trusted = RootCertStore::empty();
+            trusted.add_parsable_certificates(certificates);
+            trusted
+        }
+        None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -79,31 +82,47 @@ pub fn client_config(roots: &Roots) -> Result<ClientConfig, TlsConfigError> {
     Ok(config)
 }
 
-fn system_roots() -> Result<RootCertStore, TlsConfigError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut trusted = RootCertStore::empty();
-    let (_, unusable) = trusted.add_parsable_certificates(found.certs);
-    if !trusted.is_empty() {
-        return Ok(trusted);
+/// The certificates of `roots`, for a library that makes its own configuration. `None` stands for [`Roots::Bundled`], which
+/// are no whole certificates.
+///
+/// [`Roots::System`] reads files and blocks the thread meanwhile.
+///
+/// # Errors
+/// [`TlsConfigError`] if `roots` contains no usable certificate authority.
+pub fn root_certificates(roots: &Roots) -> Result<Option<Vec<CertificateDer<'static>>>, TlsConfigError> {
+    match roots {
+        Roots::System => system_certificates().map(Some),
+        Roots::Bundled => Ok(None),
+        Roots::Pem(pem) => pem_certificates(pem).map(Some),
+    }
+}
+
+fn system_certificates() -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
+    let mut found = rustls_native_certs::load_native_certs();
+    let count = found.certs.len();
+    found.certs.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+    if !found.certs.is_empty() {
+        return Ok(found.certs);
     }
     Err(TlsConfigError::NoSystemRoots(match found.errors.first() {
         Some(error) => error.to_string(),
-        None if unusable > 0 => format!("all {unusable} certificates found are unusable"),
+        None if count > 0 => format!("all {count} certificates found are unusable"),
         None => "the default locations are empty".to_owned(),
     }))
 }
 
-fn pem_roots(pem: &[u8]) -> Result<RootCertStore, TlsConfigError> {
-    let mut trusted = RootCertStore::empty();
+fn pem_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
+    let mut certificates = Vec::new();
     for (index, section) in CertificateDer::pem_slice_iter(pem).enumerate() {
         let invalid = |detail: String| TlsConfigError::InvalidPem { number: index.saturating_add(1), detail };
         let certificate = section.map_err(|error| invalid(error.to_string()))?;
-        trusted.add(certificate).map_err(|error| invalid(error.to_string()))?;
+        RootCertStore::empty().add(certificate.clone()).map_err(|error| invalid(error.to_string()))?;
+        certificates.push(certificate);
     }
-    if trusted.is_empty() {
+    if certificates.is_empty() {
         return Err(TlsConfigError::EmptyPem);
     }
-    Ok(trusted)
+    Ok(certificates)
 }
 
 #[cfg(test)]

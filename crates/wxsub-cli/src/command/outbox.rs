@@ -2,6 +2,7 @@
 
 mod add;
 mod decide;
+mod inbox;
 mod list;
 mod run;
 

@@ -11,7 +11,7 @@ use super::wxsub::{Ended, Wxsub, ended, wxsub};
 
 /// Commands about the ledger.
 impl Setup {
-    fn command<const N: usize>(&self, words: [&str; N]) -> Wxsub {
+    pub(super) fn command<const N: usize>(&self, words: [&str; N]) -> Wxsub {
         wxsub(words).args(["--outbox", &self.path("ledger.db")]).env("WXSUB_APPID", APPID)
     }
 
@@ -54,7 +54,7 @@ impl Setup {
     }
 }
 
-fn said(ended: &Ended, code: i32, texts: &[&str]) {
+pub(super) fn said(ended: &Ended, code: i32, texts: &[&str]) {
     assert_eq!(ended.code, code, "{ended:?}");
     for text in texts {
         assert!(ended.err.contains(text), "{text:?} is not in: {}", ended.err);

@@ -15,10 +15,13 @@ mod explain;
 #[path = "../../../../tests/free_port.rs"]
 mod free_port;
 mod hostile;
+mod inbox;
 mod interrupt;
 mod language;
 mod ledger;
 mod manual;
+#[path = "../../../wxsub-mysql/tests/mysql/server.rs"]
+mod mariadb;
 mod outcomes;
 mod sandbox;
 mod secrets;

@@ -13,12 +13,13 @@ use wxsub_outbox::{App, Outbox};
 use wxsub_proto::{AppId, OpenId};
 
 use super::super::send::{FINISHING, Rate};
+use super::inbox::{RunningInbox, report};
 use crate::backend::{Backend, DirectConfig};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::Interrupt;
 use crate::language::{localized, shown};
-use crate::ledger_file::{LedgerFlags, ledger_error, now, outbox_error};
+use crate::ledger_file::{LedgerFlags, ledger_error, now, open_or_create, outbox_error};
 use crate::output::Output;
 
 /// How often an idle worker looks whether the queue is empty.
@@ -43,6 +44,11 @@ pub(super) struct Run {
     /// Timeout of one message in seconds, with the token call
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = value_parser!(u64).range(1..=3600))]
     timeout: u64,
+    /// Also copy the rows of the application's table wxsub_inbox: mysql://USER@HOST:PORT/DATABASE
+    ///
+    /// The password is in the file that WXSUB_INBOX_PASSWORD_FILE names. docs/inbox.md says more.
+    #[arg(long, value_name = "URL")]
+    inbox: Option<String>,
     /// Print each message as one JSON object
     #[arg(long)]
     json: bool,
@@ -50,6 +56,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let inbox = self.inbox.as_deref().map(RunningInbox::options).transpose()?;
         let config = self.config()?;
         let appid = config.appid.clone();
         let client = config.client(Duration::from_secs(self.timeout))?;
@@ -59,8 +66,17 @@ impl Run {
         if let Some(rate) = self.rate {
             app = rate.limit(app);
         }
-        let outbox = Outbox::builder(self.ledger.write().await?).app(app).build();
-        let exit = self.work(&outbox, &appid, &interrupt).await?;
+        // The first rows may come before anything else was recorded.
+        let ledger = match &inbox {
+            Some(_) => open_or_create(&self.ledger.outbox).await?,
+            None => self.ledger.write().await?,
+        };
+        let outbox = Outbox::builder(ledger).app(app).build();
+        let mut inbox = match inbox {
+            Some(options) => Some(RunningInbox::start(options, &outbox).await?),
+            None => None,
+        };
+        let exit = self.work(&outbox, &appid, &interrupt, &mut inbox).await?;
         interrupt.noted().await;
         Ok(exit)
     }
@@ -89,6 +105,7 @@ impl Run {
         outbox: &Outbox,
         appid: &AppId,
         interrupt: &Interrupt,
+        inbox: &mut Option<RunningInbox>,
     ) -> Result<ExitStatus, CliError> {
         let (clock, mut outcomes, mut output) = (SystemClock::new(), outbox.outcomes(), Output::new());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -115,15 +132,17 @@ impl Run {
                         )));
                     }
                 },
-                () = interrupt.requested(), if stop.is_some() => stop = None,
+                () = interrupt.requested(), if stop.is_some() => (stop, *inbox) = (None, None),
+                () = report(inbox), if inbox.is_some() => {}
                 () = interrupt.forced() => {
                     working.abort();
                     return Ok(output.end(ExitStatus::MaybeSent));
                 }
                 () = clock.sleep_until(next_look), if self.until_empty && stop.is_some() => {
                     let app = outbox.ledger().app(appid).await.map_err(|error| ledger_error(&error))?;
-                    if app.counts.keys().all(|state| state.is_final()) {
-                        stop = None;
+                    let is_copied = inbox.as_ref().is_none_or(RunningInbox::is_empty);
+                    if is_copied && app.counts.keys().all(|state| state.is_final()) {
+                        (stop, *inbox) = (None, None);
                     }
                 }
             }

@@ -1,0 +1,54 @@
+//! A session with the limits of the copier, and what is checked when it begins.
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error};
+use wxsub_outbox::inbox::InboxError;
+
+use crate::error::{inbox_error, refused};
+use crate::options::MysqlOptions;
+
+/// Sessions end what the server would wait for without end. Under READ COMMITTED no gaps between rows are locked, so that
+/// inserts of the application never wait for the copier.
+const SETTINGS: [&str; 5] = [
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION innodb_lock_wait_timeout = 10",
+    "SET SESSION lock_wait_timeout = 10",
+    "SET SESSION wait_timeout = 120",
+    // A statement may take 30 s. MariaDB and MySQL call that differently, and each reads the other's name as a comment.
+    "SET SESSION autocommit = 1 /*M!100108 , max_statement_time = 30 */ /*!80000 , max_execution_time = 30000 */",
+];
+
+/// What the copier does, on no rows: it fails if the table, a column or a right is missing.
+const CHECKS: [&str; 3] = [
+    "SELECT id, appid, message, send_at_ms, expires_at_ms, priority FROM wxsub_inbox
+     WHERE id = '' AND error IS NULL FOR UPDATE SKIP LOCKED",
+    "UPDATE wxsub_inbox SET error = NULL WHERE id = ''",
+    "DELETE FROM wxsub_inbox WHERE id = ''",
+];
+
+const ENGINE: &str = "SELECT engine FROM information_schema.tables
+    WHERE table_schema = DATABASE() AND table_name = 'wxsub_inbox'";
+
+/// Opens a connection that can copy.
+pub(crate) async fn open(options: &MysqlOptions) -> Result<Conn, InboxError> {
+    let place = options.place();
+    let settings = SETTINGS.iter().map(|setting| (*setting).to_owned()).collect();
+    let mut connection =
+        Conn::new(options.driver_options(settings)?).await.map_err(|error| inbox_error(&place, &error))?;
+    let engine = check(&mut connection).await.map_err(|error| inbox_error(&place, &error))?;
+    let engine = match engine.as_deref() {
+        Some("InnoDB") => return Ok(connection),
+        engine => engine.unwrap_or("VIEW"),
+    };
+    Err(refused(
+        format!("{place}: wxsub_inbox is of {engine}, which has no transactions; make the table with InnoDB"),
+        format!("{place}：wxsub_inbox 的存储引擎是 {engine}，不支持事务；请用 InnoDB 建表"),
+    ))
+}
+
+async fn check(connection: &mut Conn) -> Result<Option<String>, Error> {
+    for statement in CHECKS {
+        connection.query_drop(statement).await?;
+    }
+    connection.query_first(ENGINE).await
+}
