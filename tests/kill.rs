@@ -15,14 +15,19 @@
 mod arguments;
 #[path = "kill/crash_ledger.rs"]
 mod crash_ledger;
+#[path = "kill/database.rs"]
+mod database;
 #[path = "kill/disk.rs"]
 mod disk;
+mod free_port;
 #[path = "kill/judge.rs"]
 mod judge;
 #[path = "kill/orders.rs"]
 mod orders;
 #[path = "kill/plan.rs"]
 mod plan;
+#[path = "../crates/wxsub-postgres/tests/postgres/server.rs"]
+mod server;
 #[path = "kill/tcp_transport.rs"]
 mod tcp_transport;
 #[path = "kill/verdict.rs"]
@@ -36,7 +41,7 @@ use arguments::Role;
 async fn main() {
     match Role::read(std::env::args().skip(1)) {
         Role::Worker(life) => worker::live(life).await,
-        Role::Judge { runs, seed, power_loss } => judge::run(runs, seed, power_loss).await,
+        Role::Judge(sitting) => judge::run(sitting).await,
         Role::Nothing => {}
     }
 }

@@ -15,7 +15,13 @@
 mod bare;
 mod large;
 mod ours;
+mod postgres;
 mod subject;
+
+#[path = "../../tests/free_port.rs"]
+mod free_port;
+#[path = "../../crates/wxsub-postgres/tests/postgres/server.rs"]
+mod server;
 
 use std::path::Path;
 use std::process::Command;
@@ -27,6 +33,9 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["upstream"] => upstream::run(),
+        ["worker", url, number, messages] => {
+            postgres::run_worker(url, number.parse().unwrap(), messages.parse().unwrap());
+        }
         ["sender", folder, messages] => large::run_sender(Path::new(folder), messages.parse().unwrap()),
         _ => print_all(&Arguments::read(&words)),
     }
@@ -50,11 +59,12 @@ fn rounds(arguments: &Arguments) -> usize {
 type Chapter = (&'static str, fn(&Arguments));
 
 fn print_all(arguments: &Arguments) {
-    let chapters: [Chapter; 4] = [
+    let chapters: [Chapter; 5] = [
         ("throughput", print_throughput),
         ("http", print_http),
         ("idle", print_idle),
         ("large", large::print),
+        ("postgres", postgres::print),
     ];
     Row::head();
     for (name, print) in chapters {

@@ -7,6 +7,7 @@ use super::plan::{Fault, Point};
 /// One life of the worker.
 #[derive(Debug, Clone)]
 pub(super) struct Life {
+    /// A file, or the URL of a database.
     pub(super) ledger: PathBuf,
     /// Where the sandbox is.
     pub(super) address: String,
@@ -18,13 +19,20 @@ pub(super) struct Life {
     pub(super) orders: Vec<u32>,
 }
 
+/// What the judge does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sitting {
+    pub(super) runs: u32,
+    pub(super) seed: u64,
+    /// Each kill loses what was not synced.
+    pub(super) power_loss: bool,
+    /// The ledger is in PostgreSQL, which is killed, too.
+    pub(super) postgres: bool,
+}
+
 pub(super) enum Role {
     Worker(Life),
-    Judge {
-        runs: u32,
-        seed: u64,
-        power_loss: bool,
-    },
+    Judge(Sitting),
     /// A test runner asks for the names of tests.
     Nothing,
 }
@@ -69,11 +77,12 @@ impl Role {
         match arguments.first().map(String::as_str) {
             Some("worker") => Self::Worker(Life::read(&arguments[1..])),
             Some("--list") => Self::Nothing,
-            _ => Self::Judge {
+            _ => Self::Judge(Sitting {
                 runs: after("--runs").map_or(DEFAULT_RUNS, |runs| u32::try_from(runs).unwrap()),
                 seed: after("--seed").unwrap_or(1),
                 power_loss: arguments.iter().any(|argument| argument == "--power-loss"),
-            },
+                postgres: arguments.windows(2).any(|pair| pair == ["--database", "postgres"]),
+            }),
         }
     }
 }

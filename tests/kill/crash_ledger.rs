@@ -6,13 +6,12 @@ use async_trait::async_trait;
 use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::testing::CommitLayer;
 use wxsub_outbox::{Ledger, LedgerError};
-use wxsub_sqlite::SqliteLedger;
 
 use super::plan::{Fault, Point, Trap};
 
 #[derive(Debug)]
 pub(super) struct CrashLedger {
-    pub(super) ledger: SqliteLedger,
+    pub(super) ledger: Box<dyn Ledger>,
     pub(super) trap: Arc<Trap>,
     pub(super) fault: Option<Fault>,
 }
@@ -32,7 +31,7 @@ fn points(change: &Change) -> Option<(Point, Point)> {
 #[async_trait]
 impl CommitLayer for CrashLedger {
     fn ledger(&self) -> &dyn Ledger {
-        &self.ledger
+        &*self.ledger
     }
 
     async fn commit_through(

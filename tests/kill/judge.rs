@@ -14,12 +14,13 @@ use tokio::process::Command;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::proto::{AppSecret, ConsentAction, ConsentRequest};
 use wxsub_sandbox::{Journal, Sandbox};
-use wxsub_sqlite::SqliteLedger;
 
-use super::arguments::Life;
+use super::arguments::{Life, Sitting};
+use super::database;
 use super::disk::Disk;
 use super::orders::{SCENE, SECRET, TEMPLATE, appid, user};
 use super::plan::{Fault, Point};
+use super::server::Postgres;
 use super::verdict::Verdict;
 
 /// How many new orders each life gets.
@@ -36,6 +37,8 @@ struct Court {
     folder: TempDir,
     /// Where the ledger is, if the power fails with each kill. The journal is elsewhere.
     disk: Option<Disk>,
+    /// Where the ledger is, if it is in a database.
+    postgres: Option<Postgres>,
     address: String,
     sandbox: Sandbox,
     acknowledged: BTreeSet<u32>,
@@ -43,14 +46,33 @@ struct Court {
     /// Kills, by their point; `None` for those at random.
     kills: BTreeMap<Option<Point>, u32>,
     survived: u32,
+    /// How often the database was killed.
+    database_kills: u32,
 }
 
+/// What ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    /// The worker, at a point.
+    At(Point),
+    /// The worker, at a random time.
+    AtRandom,
+    /// The database, at a random time.
+    Database,
+}
+
+/// How many kills of the database follow those of the worker.
+const DATABASE_KILLS: usize = 3;
+
 /// Kills the worker so many times; then plants each fault and checks that it is found.
-pub(super) async fn run(runs: u32, seed: u64, power_loss: bool) {
-    let (mut court, mut rng) = (Court::open(power_loss).await, Rng::with_seed(seed));
-    let turns: Vec<_> = Point::ALL.iter().copied().map(Some).chain([None; AT_RANDOM]).collect();
-    for (run, point) in (0..runs).zip(turns.iter().cycle()) {
-        court.live(*point, rng.u32(1..4), None, &mut rng).await;
+pub(super) async fn run(sitting: Sitting) {
+    let Sitting { runs, seed, power_loss, postgres } = sitting;
+    let (mut court, mut rng) = (Court::open(sitting).await, Rng::with_seed(seed));
+    let points = Point::ALL.iter().copied().map(Blow::At);
+    let database = [Blow::Database; DATABASE_KILLS].into_iter().filter(|_| postgres);
+    let turns: Vec<_> = points.chain([Blow::AtRandom; AT_RANDOM]).chain(database).collect();
+    for (run, blow) in (0..runs).zip(turns.iter().cycle()) {
+        court.live(*blow, rng.u32(1..4), None, &mut rng).await;
         if (run + 1).is_multiple_of(100) {
             println!("{} of {runs} runs", run + 1);
         }
@@ -63,7 +85,7 @@ pub(super) async fn run(runs: u32, seed: u64, power_loss: bool) {
         if (*fault == Fault::IgnoreSyncs) != power_loss {
             continue;
         }
-        let verdict = plant(*fault).await;
+        let verdict = plant(*fault, sitting).await;
         let found = match fault {
             Fault::Requeue | Fault::IgnoreSyncs => &verdict.duplicated,
             Fault::AssumeSent => &verdict.mislabelled,
@@ -76,8 +98,8 @@ pub(super) async fn run(runs: u32, seed: u64, power_loss: bool) {
 }
 
 /// A few lives with a fault, killed where it does harm.
-async fn plant(fault: Fault) -> Verdict {
-    let mut court = Court::open(fault == Fault::IgnoreSyncs).await;
+async fn plant(fault: Fault, sitting: Sitting) -> Verdict {
+    let mut court = Court::open(sitting).await;
     let point = match fault {
         Fault::Requeue => Point::AfterRequest,
         Fault::AssumeSent => Point::BeforeConnect,
@@ -86,13 +108,13 @@ async fn plant(fault: Fault) -> Verdict {
         Fault::ForgetSettlements => return court.close(Some(fault)).await,
     };
     for _ in 0..3 {
-        court.live(Some(point), 1, Some(fault), &mut Rng::with_seed(1)).await;
+        court.live(Blow::At(point), 1, Some(fault), &mut Rng::with_seed(1)).await;
     }
     court.close(Some(fault)).await
 }
 
 impl Court {
-    async fn open(power_loss: bool) -> Self {
+    async fn open(sitting: Sitting) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::new();
         sandbox.add_app(appid(), AppSecret::new(SECRET).unwrap(), [TEMPLATE.parse().unwrap()]);
@@ -102,17 +124,23 @@ impl Court {
         tokio::spawn(wxsub_sandbox::http::serve(listener, sandbox.clone(), pending()));
         Self {
             folder,
-            disk: power_loss.then(Disk::mount),
+            disk: sitting.power_loss.then(Disk::mount),
+            postgres: sitting.postgres.then(Postgres::start),
             address,
             sandbox,
             acknowledged: BTreeSet::new(),
             next_order: 0,
             kills: BTreeMap::new(),
             survived: 0,
+            database_kills: 0,
         }
     }
 
+    /// The file, or the URL of the database.
     fn ledger(&self) -> PathBuf {
+        if let Some(postgres) = &self.postgres {
+            return PathBuf::from(postgres.url());
+        }
         let folder = self.disk.as_ref().map_or(self.folder.path().to_owned(), Disk::mounted);
         folder.join("ledger.db")
     }
@@ -128,21 +156,25 @@ impl Court {
         (0..self.next_order).filter(|order| !self.acknowledged.contains(order)).collect()
     }
 
-    /// One life of the worker. Without a point it is killed at random.
-    async fn live(&mut self, point: Option<Point>, passes: u32, fault: Option<Fault>, rng: &mut Rng) {
+    /// One life of the worker.
+    async fn live(&mut self, blow: Blow, passes: u32, fault: Option<Fault>, rng: &mut Rng) {
         let orders = self.orders();
         let (ledger, address) = (self.ledger(), self.address.clone());
+        let point = match blow {
+            Blow::At(point) => Some(point),
+            Blow::AtRandom | Blow::Database => None,
+        };
         let life = Life { ledger, address, point, passes, fault, orders };
-        let after = point.is_none().then(|| Duration::from_millis(rng.u64(0..MAX_LIFE_MILLIS)));
+        let after = point.is_none().then(|| (Duration::from_millis(rng.u64(0..MAX_LIFE_MILLIS)), blow));
         if self.run(&life, after).await {
             *self.kills.entry(point).or_default() += 1;
-        } else {
+        } else if blow != Blow::Database {
             self.survived += 1;
         }
     }
 
     /// Runs the worker, and returns whether it was killed.
-    async fn run(&mut self, life: &Life, kill_after: Option<Duration>) -> bool {
+    async fn run(&mut self, life: &Life, kill_after: Option<(Duration, Blow)>) -> bool {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(life.arguments()).stdout(Stdio::piped()).kill_on_drop(true);
         if life.fault == Some(Fault::IgnoreSyncs) {
@@ -151,7 +183,7 @@ impl Court {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let clock = SystemClock::new();
-        let end = clock.now().mono + kill_after.unwrap_or(Duration::MAX / 2);
+        let end = clock.now().mono + kill_after.map_or(Duration::MAX / 2, |(after, _)| after);
         let mut killed = false;
         loop {
             tokio::select! {
@@ -161,7 +193,14 @@ impl Court {
                 },
                 () = clock.sleep_until(end), if kill_after.is_some() && !killed => {
                     killed = true;
-                    child.start_kill().unwrap();
+                    match (kill_after, &mut self.postgres) {
+                        (Some((_, Blow::Database)), Some(postgres)) => {
+                            postgres.stop_immediately();
+                            postgres.start_again();
+                            self.database_kills += 1;
+                        }
+                        _ => child.start_kill().unwrap(),
+                    }
                 }
             }
         }
@@ -171,6 +210,9 @@ impl Court {
         let killed = status.signal() == Some(9);
         if let Some(disk) = self.disk.as_mut().filter(|_| killed) {
             disk.lose_power();
+        }
+        if killed {
+            database::end_leases(&life.ledger).await;
         }
         killed
     }
@@ -182,8 +224,7 @@ impl Court {
         let life = Life { ledger, address, point: None, passes: 0, fault, orders };
         assert!(!self.run(&life, None).await, "the last life was killed");
         let journal = std::fs::read(self.folder.path().join("journal")).unwrap();
-        let ledger = SqliteLedger::open_read_only(self.ledger()).await.unwrap();
-        Verdict::find(&ledger, &journal, &self.acknowledged).await
+        Verdict::find(&self.ledger(), &journal, &self.acknowledged).await
     }
 
     fn print(&self) {
@@ -192,6 +233,9 @@ impl Court {
             println!("{:>6}  {}", self.kills.get(&Some(*point)).copied().unwrap_or(0), point.as_str());
         }
         println!("{:>6}  at random", self.kills.get(&None).copied().unwrap_or(0));
+        if self.postgres.is_some() {
+            println!("{:>6}  the database, at random", self.database_kills);
+        }
         println!("{:>6}  not killed: the point did not come", self.survived);
     }
 }

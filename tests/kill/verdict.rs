@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 use wxsub_outbox::Ledger;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{EventKind, MessageState};
 use wxsub_sandbox::JournalRecord;
-use wxsub_sqlite::SqliteLedger;
 
+use super::database;
 use super::orders::{appid, order_of};
 
 /// What went wrong, by order.
@@ -35,9 +36,9 @@ struct Posts {
 }
 
 impl Verdict {
-    pub(super) async fn find(ledger: &SqliteLedger, journal: &[u8], acknowledged: &BTreeSet<u32>) -> Self {
-        let mut verdict =
-            Self { problems: SqliteLedger::check(ledger.path()).await.unwrap(), ..Self::default() };
+    pub(super) async fn find(ledger: &Path, journal: &[u8], acknowledged: &BTreeSet<u32>) -> Self {
+        let (ledger, problems) = database::check(ledger).await;
+        let mut verdict = Self { problems, ..Self::default() };
         let mut posts: BTreeMap<u32, Posts> = BTreeMap::new();
         for record in JournalRecord::parse(journal).filter(|record| record.operation == "send") {
             // Half a body has no user: nothing of it took effect.
@@ -65,7 +66,7 @@ impl Verdict {
         for (order, rows) in by_order {
             let posts = posts.remove(&order).unwrap_or_default();
             verdict.judge(order, &rows, &posts);
-            verdict.look_for_attempts(order, &rows, &posts, ledger).await;
+            verdict.look_for_attempts(order, &rows, &posts, &*ledger).await;
         }
         verdict
     }
@@ -91,7 +92,7 @@ impl Verdict {
         order: u32,
         rows: &[&StoredMessage],
         posts: &Posts,
-        ledger: &SqliteLedger,
+        ledger: &dyn Ledger,
     ) {
         let mut attempts = 0;
         for row in rows {

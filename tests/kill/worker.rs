@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +13,10 @@ use wxsub_outbox::grant::Subject;
 use wxsub_outbox::ledger::{Change, MessageQuery, NewConsent};
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{App, Outbox, OutboxError, OutboxMessage};
-use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
 use super::arguments::Life;
 use super::crash_ledger::CrashLedger;
+use super::database;
 use super::orders::{SECRET, appid, grant_id, is_synchronous, key, message, weixin_grant};
 use super::plan::{Fault, Trap};
 use super::tcp_transport::TcpTransport;
@@ -25,10 +24,10 @@ use super::tcp_transport::TcpTransport;
 /// Lives until everything is sent, unless it is killed.
 pub(super) async fn live(life: Life) {
     if let Some(fault @ (Fault::Requeue | Fault::AssumeSent)) = life.fault {
-        falsify(&life.ledger, fault);
+        database::falsify(&life.ledger, fault).await;
     }
     let trap = Arc::new(Trap::new(life.point, life.passes));
-    let ledger = SqliteLedger::open(&life.ledger, SqliteOptions::new()).await.unwrap();
+    let ledger = database::open(&life.ledger).await;
     let ledger = Arc::new(CrashLedger { ledger, trap: Arc::clone(&trap), fault: life.fault });
     let client = Client::builder(appid(), SECRET, TcpTransport { address: life.address.clone(), trap })
         .api_base("http://localhost".parse().unwrap())
@@ -60,15 +59,21 @@ async fn take(outbox: &Outbox, order: u32, fault: Option<Fault>) {
     }
     let subject = Subject::new(appid(), &weixin_grant(order));
     let consent = NewConsent { grant: grant_id(order), subject, nonce: None };
-    outbox.ledger().commit(vec![Change::RecordConsent(Box::new(consent))]).await.unwrap().remove(0).unwrap();
-    if is_synchronous(order) {
-        while let Err(error) = outbox.send(message(order), key(order)).await {
-            // Its first heartbeat is under way.
-            assert_eq!(error, OutboxError::NotRunning);
-            pause().await;
-        }
-    } else {
-        outbox.enqueue(OutboxMessage::new(message(order)).idempotency_key(key(order))).await.unwrap();
+    let consent = Change::RecordConsent(Box::new(consent));
+    while outbox.ledger().commit(vec![consent.clone()]).await.is_err() {
+        // The database was killed.
+        pause().await;
+    }
+    let record = async || match is_synchronous(order) {
+        true => outbox.send(message(order), key(order)).await,
+        false => outbox.enqueue(OutboxMessage::new(message(order)).idempotency_key(key(order))).await,
+    };
+    while let Err(error) = record().await {
+        // Its first heartbeat is under way, or the database was killed. The key makes it safe to repeat.
+        let passes =
+            matches!(error, OutboxError::NotRunning | OutboxError::Ledger(_) | OutboxError::NotSettled(_));
+        assert!(passes, "{error}");
+        pause().await;
     }
     acknowledge();
 }
@@ -76,7 +81,11 @@ async fn take(outbox: &Outbox, order: u32, fault: Option<Fault>) {
 /// Until nothing is queued or under way any more.
 async fn wait_until_idle(outbox: &Outbox) {
     loop {
-        let counts = outbox.ledger().app(&appid()).await.unwrap().counts;
+        let Ok(app) = outbox.ledger().app(&appid()).await else {
+            pause().await;
+            continue;
+        };
+        let counts = app.counts;
         if counts.keys().all(|state| state.is_final()) || is_stuck(outbox).await {
             return;
         }
@@ -90,7 +99,7 @@ async fn is_stuck(outbox: &Outbox) -> bool {
     let old = |at| now.since(at) > Duration::from_secs(3);
     for state in [MessageState::Queued, MessageState::Attempting] {
         let unfinished = MessageQuery { state: Some(state), ..MessageQuery::new(appid()) };
-        let unfinished = outbox.ledger().messages(&unfinished).await.unwrap();
+        let Ok(unfinished) = outbox.ledger().messages(&unfinished).await else { return false };
         if !unfinished.iter().all(|message| message.attempted_at.is_some_and(old)) {
             return false;
         }
@@ -101,14 +110,4 @@ async fn is_stuck(outbox: &Outbox) -> bool {
 async fn pause() {
     let clock = SystemClock::new();
     clock.sleep_until(clock.now().mono + Duration::from_millis(10)).await;
-}
-
-/// Does to the attempts of the process before what must not be done.
-fn falsify(ledger: &Path, fault: Fault) {
-    let Ok(connection) = rusqlite::Connection::open(ledger) else { return };
-    let state = if fault == Fault::Requeue { "queued" } else { "sent" };
-    let change =
-        format!("UPDATE wxsub_message SET state = '{state}', worker = NULL WHERE state = 'attempting'");
-    // There is no table before the first life.
-    let _ = connection.execute(&change, []);
 }

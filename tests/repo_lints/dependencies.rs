@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wxsub-hyper",
             "wxsub-mysql",
             "wxsub-outbox",
+            "wxsub-postgres",
             "wxsub-proto",
             "wxsub-sandbox",
             "wxsub-server",

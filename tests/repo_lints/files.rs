@@ -80,6 +80,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("tests/redis/faults.rs", REDIS),
     ("tests/redis/refusals.rs", REDIS),
     ("tests/sdk/scenarios.rs", SDKS),
+    ("crates/wxsub-cli/tests/commands/database.rs", POSTGRES),
     ("crates/wxsub-postgres/src/sql.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/conformance.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/lost_replies.rs", POSTGRES),

@@ -61,6 +61,8 @@ Environment:
   WXSUB_MP_BASE         Weixin's consent page, for consent url [default: https://mp.weixin.qq.com]
   WXSUB_ALLOW_HTTP      1: plain http:// to any host, for test networks; secrets are then sent unencrypted
   WXSUB_PROXY           URL of a proxy; HTTPS_PROXY and similar variables are not used
+  WXSUB_LEDGER_PASSWORD_FILE
+                        path of a file with the password of the ledger's database
   WXSUB_CA_FILE         path of a PEM file with the certificate authorities to trust instead of this machine's
   LC_ALL, LC_MESSAGES, LANG  the locale: Chinese texts if the first that is set begins with zh
   RUST_LOG              log filter [default: warn; serve: info]; logs go to standard error

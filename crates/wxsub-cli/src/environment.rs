@@ -34,6 +34,8 @@ pub(crate) const TOKEN_ENDPOINT: &str = "WXSUB_TOKEN_ENDPOINT";
 pub(crate) const PROXY: &str = "WXSUB_PROXY";
 /// Path of a PEM file with the certificate authorities to trust instead of this machine's.
 pub(crate) const CA_FILE: &str = "WXSUB_CA_FILE";
+/// Path of a file with the password of the ledger's database.
+pub(crate) const LEDGER_PASSWORD_FILE: &str = "WXSUB_LEDGER_PASSWORD_FILE";
 /// The locale. The first of these that is set decides.
 const LOCALE: [&str; 3] = ["LC_ALL", "LC_MESSAGES", "LANG"];
 /// Log filter.

@@ -1,15 +1,22 @@
-//! The ledger file of `--outbox`: how it is opened, and what its errors mean for the exit status.
+//! The ledger of `--outbox`: how it is opened, and what its errors mean for the exit status.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
+use wxsub_outbox::grant::StoredGrant;
+use wxsub_outbox::id::GrantId;
 use wxsub_outbox::ledger::{Applied, Change, NotRecorded};
+use wxsub_outbox::state::GrantState;
 use wxsub_outbox::{Ledger, LedgerError, OutboxError};
+use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions};
 use wxsub_proto::AppId;
 use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
 
+use crate::environment::LEDGER_PASSWORD_FILE;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::{localized, shown};
 use crate::{backend, console, environment};
@@ -17,7 +24,7 @@ use crate::{backend, console, environment};
 /// The ledger and the app that a command is about.
 #[derive(Debug, Args)]
 pub(crate) struct LedgerFlags {
-    /// The ledger: a SQLite file
+    /// The ledger: a SQLite file, or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "LEDGER")]
     pub(crate) outbox: PathBuf,
     /// AppID [default: WXSUB_APPID]
@@ -34,14 +41,115 @@ impl LedgerFlags {
     }
 
     /// Opens the ledger to read, also while another process writes.
-    pub(crate) async fn read(&self) -> Result<SqliteLedger, CliError> {
-        SqliteLedger::open_read_only(&self.outbox).await.map_err(|error| open_error(&error))
+    pub(crate) async fn read(&self) -> Result<OpenLedger, CliError> {
+        if let Some(url) = postgres_url(&self.outbox) {
+            return connect(url, false).await;
+        }
+        let ledger = SqliteLedger::open_read_only(&self.outbox).await;
+        ledger.map(OpenLedger::Sqlite).map_err(|error| open_error(&error))
     }
 
-    /// Opens the ledger for this process alone.
-    pub(crate) async fn write(&self) -> Result<SqliteLedger, CliError> {
+    /// Opens the ledger to write: a file for this process alone.
+    pub(crate) async fn write(&self) -> Result<OpenLedger, CliError> {
         open_existing(&self.outbox).await
     }
+}
+
+/// A ledger of either kind.
+pub(crate) enum OpenLedger {
+    Sqlite(SqliteLedger),
+    Postgres(Box<PostgresLedger>),
+}
+
+impl Deref for OpenLedger {
+    type Target = dyn Ledger;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Sqlite(ledger) => ledger,
+            Self::Postgres(ledger) => &**ledger,
+        }
+    }
+}
+
+impl OpenLedger {
+    /// For an outbox.
+    pub(crate) fn into_shared(self) -> Arc<dyn Ledger> {
+        match self {
+            Self::Sqlite(ledger) => Arc::new(ledger),
+            Self::Postgres(ledger) => Arc::new(*ledger),
+        }
+    }
+
+    /// Grants of an app in one state, oldest first.
+    pub(crate) async fn grants_in_state(
+        &self,
+        appid: &AppId,
+        state: GrantState,
+        after: Option<GrantId>,
+        limit: usize,
+    ) -> Result<Vec<StoredGrant>, LedgerError> {
+        match self {
+            Self::Sqlite(ledger) => ledger.grants_in_state(appid, state, after, limit).await,
+            Self::Postgres(ledger) => ledger.grants_in_state(appid, state, after, limit).await,
+        }
+    }
+
+    /// The clients of the batches of an app that have keys.
+    pub(crate) async fn batch_clients(
+        &self,
+        appid: &AppId,
+        limit: usize,
+    ) -> Result<Vec<String>, LedgerError> {
+        match self {
+            Self::Sqlite(ledger) => ledger.batch_clients(appid, limit).await,
+            Self::Postgres(ledger) => ledger.batch_clients(appid, limit).await,
+        }
+    }
+}
+
+/// The URL, if the ledger is no file.
+pub(crate) fn postgres_url(ledger: &Path) -> Option<&str> {
+    let is_url = |text: &&str| text.starts_with("postgres://") || text.starts_with("postgresql://");
+    ledger.to_str().filter(is_url)
+}
+
+/// How a command connects. Other users of the machine can see the arguments of a process, so no password may be among them.
+pub(crate) fn postgres_options(url: &str) -> Result<PostgresOptions, CliError> {
+    let has_password = url.split_once("://").is_some_and(|(_, rest)| {
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || rest.contains("password=")
+    });
+    if has_password {
+        let text = localized!(
+            "the URL of the ledger has a password, which other users can see; put the password into a file, and name the file \
+             in {LEDGER_PASSWORD_FILE}",
+            "ledger 的 URL 中有密码，其他用户可以看到；请把密码写入文件，并在 {LEDGER_PASSWORD_FILE} 中指定该文件"
+        );
+        return Err(CliError::new(ExitStatus::Usage, text));
+    }
+    let options = PostgresOptions::new(url);
+    Ok(match environment::value_lossy(LEDGER_PASSWORD_FILE) {
+        Some(path) => options.password_file(path),
+        None => options,
+    })
+}
+
+async fn connect(url: &str, migrate: bool) -> Result<OpenLedger, CliError> {
+    let ledger = PostgresLedger::connect(postgres_options(url)?.migrate(migrate)).await;
+    ledger.map(|ledger| OpenLedger::Postgres(Box::new(ledger))).map_err(|error| connect_error(&error))
+}
+
+/// The error for a database that cannot be used.
+pub(crate) fn connect_error(error: &ConnectError) -> CliError {
+    let exit = match error {
+        ConnectError::Unreachable { .. }
+        | ConnectError::TooManyConnections { .. }
+        | ConnectError::ReadOnly { .. }
+        | ConnectError::Database { .. } => ExitStatus::NotSent,
+        _ => ExitStatus::Usage,
+    };
+    CliError::new(exit, shown(&error.localized()))
 }
 
 /// How long a command waits for another one that has the ledger.
@@ -52,18 +160,22 @@ pub(crate) fn options() -> SqliteOptions {
     SqliteOptions::new().lock_timeout(LOCK_TIMEOUT)
 }
 
-/// Opens a ledger for this process alone, and makes it if there is none.
-pub(crate) async fn open_or_create(path: &Path) -> Result<SqliteLedger, CliError> {
+/// Opens a ledger to write, and makes it if there is none.
+pub(crate) async fn open_or_create(path: &Path) -> Result<OpenLedger, CliError> {
+    if let Some(url) = postgres_url(path) {
+        return connect(url, true).await;
+    }
     if !path.exists() {
         let path = path.display();
         console::note(localized!("new ledger: {path}", "新建 ledger：{path}"));
     }
-    SqliteLedger::open(path, options()).await.map_err(|error| open_error(&error))
+    let ledger = SqliteLedger::open(path, options()).await;
+    ledger.map(OpenLedger::Sqlite).map_err(|error| open_error(&error))
 }
 
-/// Opens a ledger for this process alone.
-pub(crate) async fn open_existing(path: &Path) -> Result<SqliteLedger, CliError> {
-    if !path.exists() {
+/// Opens a ledger to write: a file for this process alone.
+pub(crate) async fn open_existing(path: &Path) -> Result<OpenLedger, CliError> {
+    if postgres_url(path).is_none() && !path.exists() {
         return Err(open_error(&OpenError::Missing { path: path.to_owned() }));
     }
     open_or_create(path).await

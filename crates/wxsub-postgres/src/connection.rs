@@ -119,7 +119,9 @@ impl Connector {
         if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        let mut tls = client_config(&options.roots)?;
+        // Without TLS, the machine needs no certificate authorities.
+        let unused = (config.get_ssl_mode() == SslMode::Disable).then_some(Roots::Bundled);
+        let mut tls = client_config(unused.as_ref().unwrap_or(&options.roots))?;
         // The protocol is no HTTP.
         tls.alpn_protocols.clear();
         let host = config.get_hosts().iter().map(name_of).collect::<Vec<_>>().join(",");

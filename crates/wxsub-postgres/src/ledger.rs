@@ -9,10 +9,10 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::grant::StoredGrant;
-use wxsub_outbox::id::MessageId;
+use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, MessageQuery};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
-use wxsub_outbox::state::MessageState;
+use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_proto::{AppId, OpenId};
 
@@ -23,7 +23,7 @@ use crate::session::{Pipeline, Session};
 use crate::transaction::at_most;
 use crate::write::UNDECIDED;
 use crate::writer::Writer;
-use crate::{schema, sql};
+use crate::{check, schema, sql};
 
 /// The ledger in a PostgreSQL database, for workers on any number of machines. It keeps two connections: one writes, one reads.
 pub struct PostgresLedger {
@@ -51,6 +51,60 @@ impl PostgresLedger {
         let [shard, ..] = shard.first().map_or(0, |row| row.get::<_, i32>(0)).to_le_bytes();
         let writer = Writer::start(connector.clone(), session, options.clock, shard);
         Ok(Self { connector, writer, reader: Mutex::new(Some(Arc::new(reader))) })
+    }
+
+    /// Looks for rows that refer to nothing, and for counts that a recount does not give. Gives one line for each problem.
+    /// Other processes may go on.
+    ///
+    /// # Errors
+    /// [`ConnectError`] if the database cannot be read at all, or its schema is not the one that this program needs.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn check(options: PostgresOptions) -> Result<Vec<String>, ConnectError> {
+        let connector = Connector::new(&options)?;
+        let session = connector.connect().await?;
+        schema::prepare(&session, &connector.host, false, None).await?;
+        check::problems(&session).await.map_err(|error| ConnectError::database(&connector.host, &error))
+    }
+
+    /// Grants of an app in one state, oldest first: after this one, and at most so many.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn grants_in_state(
+        &self,
+        appid: &AppId,
+        state: GrantState,
+        after: Option<GrantId>,
+        limit: usize,
+    ) -> Result<Vec<StoredGrant>, LedgerError> {
+        let params: [Param<'_>; 4] = [
+            Box::new(appid.as_str()),
+            Box::new(state.as_str()),
+            Box::new(after.map(|id| id.uuid())),
+            Box::new(at_most(limit)),
+        ];
+        let sql = match state {
+            GrantState::Used | GrantState::Void => sql::SPENT_GRANTS_IN_STATE,
+            _ => sql::GRANTS_IN_STATE,
+        };
+        self.read(sql, &params, columns::read_grant).await
+    }
+
+    /// The clients of the batches of an app that have keys, at most so many.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn batch_clients(&self, appid: &AppId, limit: usize) -> Result<Vec<String>, LedgerError> {
+        let params: [Param<'_>; 2] = [Box::new(appid.as_str()), Box::new(at_most(limit))];
+        self.read(sql::BATCHES, &params, |row| Ok(row.get(0))).await
     }
 
     async fn reader(&self) -> Result<Arc<Session>, LedgerError> {

@@ -31,6 +31,7 @@ mod free_port;
 #[path = "../tests/postgres/server.rs"]
 mod server;
 
+mod check;
 mod columns;
 mod connection;
 mod error;

@@ -77,6 +77,7 @@ macro_rules! newest {
 }
 
 statements! {
+    BEGIN = ["BEGIN"];
     /// The clock of the database.
     NOW = ["SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"];
 
@@ -103,6 +104,17 @@ statements! {
     GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant WHERE id IN (SELECT unnest($1::uuid[]) UNION ",
         newest!("n.id", "$2", "$3", "$4", "$5"), ") ORDER BY seq"];
     GRANTS_OF_USER = ["SELECT ", grant!(), " FROM wxsub_grant WHERE openid = $1 AND appid = $2 ORDER BY seq"];
+    GRANTS_IN_STATE = ["SELECT ", grant!(), " FROM wxsub_grant
+        WHERE state IN ('open', 'reserved', 'attempting', 'in_doubt') AND appid = $1 AND state = $2
+          AND seq > coalesce((SELECT seq FROM wxsub_grant WHERE id = $3), 0)
+        ORDER BY seq LIMIT $4"];
+    /// Reads all used and void grants.
+    SPENT_GRANTS_IN_STATE = ["SELECT ", grant!(), " FROM wxsub_grant
+        WHERE state IN ('used', 'void') AND appid = $1 AND state = $2
+          AND seq > coalesce((SELECT seq FROM wxsub_grant WHERE id = $3), 0)
+        ORDER BY seq LIMIT $4"];
+    BATCHES = ["SELECT DISTINCT client FROM wxsub_key
+        WHERE appid = $1 AND client > 'batch:' AND client < 'batch;' ORDER BY client LIMIT $2"];
     UPDATE_GRANTS = ["UPDATE wxsub_grant AS g SET state = u.state, callback_expires_ms = u.callback_expires_ms
         FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS u (id, state, callback_expires_ms) WHERE g.id = u.id"];
     INSERT_GRANTS = ["INSERT INTO wxsub_grant (", grant!(), ")
@@ -140,7 +152,7 @@ statements! {
     ATTEMPTS_OF_GONE_WORKERS = ["SELECT ", message!(), " FROM wxsub_message AS m
         WHERE state = 'attempting'
           AND NOT EXISTS (SELECT 1 FROM wxsub_worker AS w WHERE w.id = m.worker AND w.gone_ms IS NULL)
-        LIMIT $1 FOR UPDATE OF m SKIP LOCKED"];
+        ORDER BY id LIMIT $1 FOR UPDATE OF m SKIP LOCKED"];
     DECIDABLE = ["SELECT ", message!(), " FROM wxsub_message
         WHERE state = 'maybe_sent' AND decision IS NULL AND appid = $1
           AND CASE WHEN restored_ms IS NULL THEN coalesce(attempted_ms, 0) <= $3 ELSE restored_ms <= $2 END
@@ -246,10 +258,16 @@ mod tests {
         drop(PostgresLedger::connect(PostgresOptions::new(postgres.url())).await.unwrap());
         let client = postgres.sql().await;
         client.batch_execute(crate::connection::SETTINGS).await.unwrap();
-        let partial =
-            ["message_expires", "message_due", "message_attempting", "message_undecided", "grant_unfinished"];
+        let partial = [
+            "message_expires",
+            "message_due",
+            "message_attempting",
+            "message_undecided",
+            "grant_unfinished",
+            "grant_spent",
+        ];
         let mut slow = Vec::new();
-        for (name, sql) in ALL.iter().filter(|(name, _)| *name != "LAST_EVENT") {
+        for (name, sql) in ALL.iter().filter(|(name, _)| !["BEGIN", "LAST_EVENT"].contains(name)) {
             let steps = plan(&client, sql).await;
             for (at, step) in steps.iter().enumerate() {
                 let conditions = steps.iter().skip(at + 1).take_while(|step| !step.contains("->"));

@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use tokio_postgres::Row;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_outbox::LedgerError;
+use wxsub_outbox::app::Pauses;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::{Applied, Change, Gone, Rows, apply};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY};
 use wxsub_outbox::retention::Retention;
 use wxsub_outbox::state::MessageState;
-use wxsub_proto::AppId;
 
 use crate::columns::{self, AsUuid, Param, column, millis};
 use crate::error::Failure;
@@ -24,12 +24,12 @@ use crate::{sql, write};
 
 pub(crate) type Results = Vec<Result<Applied, LedgerError>>;
 
-/// An open transaction.
-pub(crate) struct Transaction<'a> {
+/// A part of an open transaction: its changes are applied to the same rows.
+struct Part<'a> {
     session: &'a Session,
-    /// To which shard this process adds the number of messages.
-    shard: i16,
     now: UnixMillis,
+    rows: Rows,
+    named: Named,
 }
 
 /// A limit as PostgreSQL takes it.
@@ -70,67 +70,31 @@ async fn apply_all(
     shard: i16,
     changes: &[Change],
 ) -> Result<Results, Failure> {
-    session.batch("BEGIN").await?;
     let mut results = Vec::with_capacity(changes.len());
     // A sweep sees what was written before.
-    for part in changes.chunk_by(|one, next| !is_sweep(one) && !is_sweep(next)) {
-        let now = match clock {
-            Some(clock) => clock.now().wall,
-            None => columns::time(session.query(sql::NOW, &[]).await?.first().map_or(0, |row| row.get(0))),
-        };
-        results.extend(Transaction { session, shard, now }.apply(part).await?);
+    for (index, changes) in changes.chunk_by(|one, next| !is_sweep(one) && !is_sweep(next)).enumerate() {
+        let mut part = Part::begin(session, clock, Named::new(changes), index == 0).await?;
+        results.extend(part.apply(changes).await?);
+        write::write(session, shard, &part.rows.take_written()).await?;
     }
     Ok(results)
 }
 
-impl Transaction<'_> {
-    async fn apply(&self, changes: &[Change]) -> Result<Results, Failure> {
-        let (mut rows, mut named) = (Rows::default(), Named::new(changes));
-        let keeps_grants = match changes {
-            [sweep] if is_sweep(sweep) => {
-                self.load_sweep(&mut rows, &mut named, sweep).await?;
-                matches!(sweep, Change::Prune(..) | Change::PruneBatch { .. })
-            }
-            _ => {
-                self.load_named(&mut rows, &named).await?;
-                let due = self.load_due(&mut rows, &named).await?;
-                let begins = changes.iter().any(|change| matches!(change, Change::Begin(..)));
-                self.load_workers(&mut rows, &named, due || begins || !named.beating.is_empty()).await?;
-                false
-            }
-        };
-        named.add_of_messages(&rows, !keeps_grants);
-        self.load_grants_and_apps(&mut rows, &named).await?;
-        let before = rows.savepoint();
-        let mut results = self.apply_to(&mut rows, changes);
-        if !rows.apps_with_new_pauses().is_empty() {
-            // The pauses were read without a lock.
-            rows.undo_to(before);
-            self.lock_apps(&mut rows, &named.apps).await?;
-            results = self.apply_to(&mut rows, changes);
-        }
-        write::write(self.session, self.shard, &rows.take_written()).await?;
-        Ok(results)
-    }
-
-    fn apply_to(&self, rows: &mut Rows, changes: &[Change]) -> Results {
-        let apply_one = |change: &Change| {
-            let savepoint = rows.savepoint();
-            let applied = apply(rows, change.clone(), self.now);
-            if applied.is_err() {
-                rows.undo_to(savepoint);
-            }
-            applied
-        };
-        changes.iter().map(apply_one).collect()
-    }
-
-    /// Locks and loads the keys and messages that are named.
-    async fn load_named(&self, rows: &mut Rows, named: &Named) -> Result<(), Failure> {
+impl<'a> Part<'a> {
+    /// Locks and loads the keys and messages that are named; begins the transaction if this is its first part.
+    async fn begin(
+        session: &'a Session,
+        clock: Option<&dyn Clock>,
+        named: Named,
+        is_first: bool,
+    ) -> Result<Self, Failure> {
         let keys: Vec<_> = named.keys.iter().collect();
         let messages: Vec<_> = named.messages.iter().collect();
         let voided: Vec<_> = named.voided.iter().collect();
         let mut pipeline = Pipeline::default();
+        if is_first {
+            pipeline.push(sql::BEGIN, Vec::new());
+        }
         let stored_keys = (!keys.is_empty()).then(|| pipeline.push(sql::LOCK_KEYS, columns::scopes(&keys)));
         let mut stored = Vec::new();
         if !messages.is_empty() || !keys.is_empty() {
@@ -141,45 +105,84 @@ impl Transaction<'_> {
         if !voided.is_empty() {
             stored.push(pipeline.push(sql::LOCK_HOLDERS, vec![column(&voided, |id| id.uuid())]));
         }
-        let results = self.session.run(&pipeline).await?;
-        for row in stored_keys.and_then(|at| results.get(at)).into_iter().flatten() {
+        // When the rows are locked.
+        let time = pipeline.push(sql::NOW, Vec::new());
+        let results = session.run(&pipeline).await?;
+        let results = |at: usize| results.get(at).into_iter().flatten();
+        let mut rows = Rows::default();
+        for row in stored_keys.into_iter().flat_map(results) {
             rows.load_key(columns::read_key(row)?);
         }
-        load_messages(rows, stored.into_iter().filter_map(|at| results.get(at)).flatten())
+        load_messages(&mut rows, stored.into_iter().flat_map(results))?;
+        let database_time = results(time).next().map_or(0, |row| row.get(0));
+        let now = clock.map_or(columns::time(database_time), |clock| clock.now().wall);
+        drop(pipeline);
+        Ok(Self { session, now, rows, named })
+    }
+
+    /// Loads all that the changes need besides, and applies them.
+    async fn apply(&mut self, changes: &[Change]) -> Result<Results, Failure> {
+        let mut lock_workers = true;
+        let mut with_grants = true;
+        match changes {
+            [sweep] if is_sweep(sweep) => {
+                self.load_sweep(sweep).await?;
+                with_grants = !matches!(sweep, Change::Prune(..) | Change::PruneBatch { .. });
+            }
+            _ => {
+                // A claim of nothing writes nothing, not even a lock.
+                lock_workers = self.load_due().await?
+                    || !changes.iter().all(|change| matches!(change, Change::Claim { .. }));
+            }
+        }
+        self.named.add_of_messages(&self.rows, with_grants);
+        self.load_rest(lock_workers).await?;
+        let before = self.rows.savepoint();
+        let results = self.apply_to_rows(changes);
+        if self.rows.apps_with_new_pauses().is_empty() {
+            return Ok(results);
+        }
+        // The pauses were read without a lock.
+        self.rows.undo_to(before);
+        self.lock_apps().await?;
+        Ok(self.apply_to_rows(changes))
+    }
+
+    fn apply_to_rows(&mut self, changes: &[Change]) -> Results {
+        let apply_one = |change: &Change| {
+            let savepoint = self.rows.savepoint();
+            let applied = apply(&mut self.rows, change.clone(), self.now);
+            if applied.is_err() {
+                self.rows.undo_to(savepoint);
+            }
+            applied
+        };
+        changes.iter().map(apply_one).collect()
     }
 
     /// Locks and loads messages that can be claimed, and loads the running attempts of workers that beat. Says whether there is
     /// something to claim.
-    async fn load_due(&self, rows: &mut Rows, named: &Named) -> Result<bool, Failure> {
-        let beating: Vec<_> = named.beating.iter().collect();
+    async fn load_due(&mut self) -> Result<bool, Failure> {
+        let beating: Vec<_> = self.named.beating.iter().collect();
         let mut pipeline = Pipeline::default();
-        for (appid, limit) in &named.claims {
-            let limit = at_most(*limit);
-            pipeline
-                .push(sql::DUE, vec![Box::new(appid.as_str()), Box::new(millis(self.now)), Box::new(limit)]);
+        for (appid, limit) in &self.named.claims {
+            let (now, limit) = (millis(self.now), at_most(*limit));
+            pipeline.push(sql::DUE, vec![Box::new(appid.as_str()), Box::new(now), Box::new(limit)]);
         }
         if !beating.is_empty() {
             pipeline.push(sql::ATTEMPTS_OF, vec![column(&beating, |id| id.uuid())]);
         }
         let results = self.session.run(&pipeline).await?;
-        load_messages(rows, results.iter().flatten())?;
-        Ok(!named.claims.is_empty() && rows.loaded_messages().any(|message| message.is_due(self.now)))
+        load_messages(&mut self.rows, results.iter().flatten())?;
+        let now = self.now;
+        Ok(!self.named.claims.is_empty() && self.rows.loaded_messages().any(|message| message.is_due(now)))
     }
 
-    async fn load_workers(&self, rows: &mut Rows, named: &Named, lock: bool) -> Result<(), Failure> {
+    /// Locks and loads workers and grants: those that are named, and the newest of each subject. Loads nonces, and the pauses of
+    /// apps.
+    async fn load_rest(&mut self, lock_workers: bool) -> Result<(), Failure> {
+        let (rows, named) = (&mut self.rows, &self.named);
         let workers: Vec<_> = named.workers.iter().collect();
-        if workers.is_empty() {
-            return Ok(());
-        }
-        let statement = if lock { sql::LOCK_WORKERS } else { sql::WORKERS };
-        for row in self.session.query(statement, &[column(&workers, |id| id.uuid())]).await? {
-            rows.load_worker(columns::read_worker(&row)?);
-        }
-        Ok(())
-    }
-
-    /// Locks and loads grants: those that are named, and the newest of each subject. Loads nonces, and the pauses of apps.
-    async fn load_grants_and_apps(&self, rows: &mut Rows, named: &Named) -> Result<(), Failure> {
         let grants: Vec<_> = named.grants.iter().collect();
         let subjects: Vec<_> = named.subjects.iter().collect();
         let nonces: Vec<_> = named.nonces.iter().collect();
@@ -189,14 +192,22 @@ impl Transaction<'_> {
             params.extend(columns::subjects(&subjects));
             params
         };
+        let nonce = |nonce: &&[u8; 16]| uuid::Uuid::from_bytes(**nonce);
         let mut pipeline = Pipeline::default();
+        let workers = (!workers.is_empty()).then(|| {
+            let statement = if lock_workers { sql::LOCK_WORKERS } else { sql::WORKERS };
+            pipeline.push(statement, vec![column(&workers, |id| id.uuid())])
+        });
         let stored = (!grants.is_empty() || !subjects.is_empty())
             .then(|| (pipeline.push(sql::LOCK_GRANTS, params()), pipeline.push(sql::GRANTS, params())));
-        let nonce = |nonce: &&[u8; 16]| uuid::Uuid::from_bytes(**nonce);
         let used = (!nonces.is_empty()).then(|| pipeline.push(sql::NONCES, vec![column(&nonces, nonce)]));
-        let pauses = pipeline.push(sql::APPS, vec![column(&apps, |appid| appid.as_str())]);
+        let pauses =
+            (!apps.is_empty()).then(|| pipeline.push(sql::APPS, vec![column(&apps, |appid| appid.as_str())]));
         let results = self.session.run(&pipeline).await?;
         let results = |at: usize| results.get(at).into_iter().flatten();
+        for row in workers.into_iter().flat_map(results) {
+            rows.load_worker(columns::read_worker(row)?);
+        }
         if let Some((locked, stored)) = stored {
             let locked: BTreeSet<uuid::Uuid> = results(locked).map(|row| row.get(0)).collect();
             for row in results(stored) {
@@ -211,25 +222,26 @@ impl Transaction<'_> {
             rows.load_nonce(nonce, grant);
         }
         for appid in &named.apps {
-            rows.load_app(appid.clone(), Default::default());
+            rows.load_app(appid.clone(), Pauses::default());
         }
-        load_pauses(rows, results(pauses))
+        load_pauses(rows, pauses.into_iter().flat_map(results))
     }
 
-    async fn lock_apps(&self, rows: &mut Rows, apps: &BTreeSet<AppId>) -> Result<(), Failure> {
-        let apps: Vec<_> = apps.iter().collect();
+    async fn lock_apps(&mut self) -> Result<(), Failure> {
+        let apps: Vec<_> = self.named.apps.iter().collect();
         let mut pipeline = Pipeline::default();
         pipeline.push(sql::INSERT_APPS, vec![column(&apps, |appid| appid.as_str())]);
         pipeline.push(sql::LOCK_APPS, vec![column(&apps, |appid| appid.as_str())]);
         let results = self.session.run(&pipeline).await?;
-        load_pauses(rows, results.iter().flatten())
+        load_pauses(&mut self.rows, results.iter().flatten())
     }
 
     /// Locks and loads what a sweep finds by the state of rows.
-    async fn load_sweep(&self, rows: &mut Rows, named: &mut Named, sweep: &Change) -> Result<(), Failure> {
+    async fn load_sweep(&mut self, sweep: &Change) -> Result<(), Failure> {
         let (session, now) = (self.session, self.now);
+        let rows = &mut self.rows;
         match sweep {
-            Change::MarkGone(gone) => self.load_live_workers(rows, named, *gone).await,
+            Change::MarkGone(gone) => self.choose_live_workers(*gone).await,
             Change::Reclaim(limit) => {
                 let found =
                     session.query(sql::ATTEMPTS_OF_GONE_WORKERS, &[Box::new(at_most(*limit))]).await?;
@@ -249,18 +261,19 @@ impl Transaction<'_> {
                 ];
                 load_messages(rows, &session.query(sql::DECIDABLE, &params).await?)
             }
-            Change::Restore => self.load_unfinished(rows, named).await,
-            Change::Prune(retention, limit) => self.load_ended(rows, named, retention, *limit).await,
+            Change::Restore => self.load_unfinished().await,
+            Change::Prune(retention, limit) => self.load_ended(retention, *limit).await,
             Change::PruneBatch { appid, client } => {
                 let params: [Param<'_>; 2] = [Box::new(appid.as_str()), Box::new(client.as_str())];
                 let keys = session.query(sql::KEYS_OF, &params).await?;
-                self.load_keys_with_chains(rows, &keys).await.map(drop)
+                self.load_keys_with_chains(&keys).await.map(drop)
             }
             _ => Ok(()),
         }
     }
 
-    async fn load_live_workers(&self, rows: &mut Rows, named: &mut Named, gone: Gone) -> Result<(), Failure> {
+    /// Names the workers that are marked gone.
+    async fn choose_live_workers(&mut self, gone: Gone) -> Result<(), Failure> {
         for row in self.session.query(sql::LIVE_WORKERS, &[]).await? {
             let worker = columns::read_worker(&row)?;
             let chosen = match gone {
@@ -268,65 +281,62 @@ impl Transaction<'_> {
                 Gone::One(id) => worker.id == id,
                 Gone::All => true,
             };
-            named.workers.extend(chosen.then_some(worker.id));
+            self.named.workers.extend(chosen.then_some(worker.id));
         }
-        self.load_workers(rows, named, true).await
+        Ok(())
     }
 
-    async fn load_unfinished(&self, rows: &mut Rows, named: &mut Named) -> Result<(), Failure> {
+    async fn load_unfinished(&mut self) -> Result<(), Failure> {
         for statement in [sql::QUEUED, sql::ATTEMPTING, sql::UNDECIDED] {
-            load_messages(rows, &self.session.query(statement, &[]).await?)?;
+            load_messages(&mut self.rows, &self.session.query(statement, &[]).await?)?;
         }
-        self.load_live_workers(rows, named, Gone::All).await?;
+        self.choose_live_workers(Gone::All).await?;
         for row in self.session.query(sql::UNFINISHED_GRANTS, &[]).await? {
-            named.grants.insert(columns::read_grant(&row)?.id);
+            self.named.grants.insert(columns::read_grant(&row)?.id);
         }
         let last = self.session.query(sql::LAST_EVENT, &[]).await?;
         let last: Option<i64> = last.first().and_then(|row| row.get(0));
-        rows.load_last_event_at(last.map(columns::time));
+        self.rows.load_last_event_at(last.map(columns::time));
         Ok(())
     }
 
     /// What has been kept long enough, and the keys that may stand for it.
-    async fn load_ended(
-        &self,
-        rows: &mut Rows,
-        named: &mut Named,
-        retention: &Retention,
-        limit: usize,
-    ) -> Result<(), Failure> {
+    async fn load_ended(&mut self, retention: &Retention, limit: usize) -> Result<(), Failure> {
         let (session, now) = (self.session, self.now);
         let at = |at: UnixMillis| -> Param<'_> { Box::new(millis(at)) };
         let most = || -> Param<'_> { Box::new(at_most(limit)) };
         let keys = session.query(sql::KEYS_TO_CHECK, &[at(now), most()]).await?;
-        let keyed = self.load_keys_with_chains(rows, &keys).await?;
+        let keyed = self.load_keys_with_chains(&keys).await?;
         for state in MessageState::ALL.iter().copied().filter(|state| state.is_final()) {
             let (until, ids) = (now.before(retention.of_state(state)), column(&keyed, |id| id.uuid()));
             let ended = match state {
                 MessageState::MaybeSent => session.query(sql::DECIDED, &[at(until), most(), ids]).await?,
                 _ => session.query(sql::SETTLED, &[Box::new(state.as_str()), at(until), most(), ids]).await?,
             };
-            load_messages(rows, &ended)?;
+            load_messages(&mut self.rows, &ended)?;
         }
         let params = [at(now.before(retention.grant)), at(now), most()];
         for row in session.query(sql::SPENT_GRANTS, &params).await? {
-            named.grants.insert(columns::read_grant(&row)?.id);
+            self.named.grants.insert(columns::read_grant(&row)?.id);
         }
         for row in session.query(sql::GONE_WORKERS, &[at(now)]).await? {
-            rows.load_worker(columns::read_worker(&row)?);
+            self.rows.load_worker(columns::read_worker(&row)?);
         }
         Ok(())
     }
 
     /// Loads keys with their messages and those sent in their place. Gives the messages of the keys.
-    async fn load_keys_with_chains(&self, rows: &mut Rows, keys: &[Row]) -> Result<Vec<MessageId>, Failure> {
+    async fn load_keys_with_chains(&mut self, keys: &[Row]) -> Result<Vec<MessageId>, Failure> {
         let mut ids = Vec::with_capacity(keys.len());
         for row in keys {
             let key = columns::read_key(row)?;
             ids.push(key.message);
-            rows.load_key(key);
+            self.rows.load_key(key);
         }
-        load_messages(rows, &self.session.query(sql::CHAINS, &[column(&ids, |id| id.uuid())]).await?)?;
+        load_messages(
+            &mut self.rows,
+            &self.session.query(sql::CHAINS, &[column(&ids, |id| id.uuid())]).await?,
+        )?;
         Ok(ids)
     }
 }

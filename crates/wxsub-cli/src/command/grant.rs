@@ -8,7 +8,6 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
-use wxsub_outbox::Ledger;
 use wxsub_outbox::id::GrantId;
 use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::state::GrantState;
@@ -130,7 +129,7 @@ struct Void {
 impl Void {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let ledger = LedgerFlags { outbox: self.outbox, appid: None }.write().await?;
-        match commit(&ledger, Change::VoidGrant(self.id)).await? {
+        match commit(&*ledger, Change::VoidGrant(self.id)).await? {
             Applied::Grant(Some(_)) => {
                 console::note("void");
                 Ok(ExitStatus::Success)

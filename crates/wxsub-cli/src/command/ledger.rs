@@ -1,19 +1,24 @@
 //! `wxsub ledger`: the file itself.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use wxsub_core::rfc3339;
 use wxsub_outbox::idempotency::batch_client;
-use wxsub_outbox::ledger::{Applied, Change, PruneReport};
+use wxsub_outbox::ledger::{Applied, Change, PruneReport, RestoreReport};
 use wxsub_outbox::retention::Retention;
+use wxsub_postgres::PostgresLedger;
 use wxsub_sqlite::SqliteLedger;
 
 use crate::backend;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{commit, ledger_error, open_error, open_existing, options, unexpected};
+use crate::ledger_file::{
+    commit, connect_error, ledger_error, open_error, open_existing, options, postgres_options, postgres_url,
+    unexpected,
+};
 use crate::output::Output;
 use crate::shell::quote;
 
@@ -50,25 +55,40 @@ impl Ledger {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Target {
-    /// The ledger: a SQLite file
+    /// The ledger: a SQLite file, or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "LEDGER")]
     outbox: Option<PathBuf>,
-    /// The ledger as a URL: sqlite:PATH
+    /// The ledger as a URL: sqlite:PATH, or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
 
 impl Target {
+    /// The file, or the URL of a database.
     fn path(&self) -> Result<PathBuf, CliError> {
         if let Some(path) = &self.outbox {
             return Ok(path.clone());
         }
-        let path =
-            self.url.as_deref().and_then(|url| url.strip_prefix("sqlite:")).filter(|path| !path.is_empty());
+        let url = self.url.as_deref().map(|url| PathBuf::from(url.strip_prefix("sqlite:").unwrap_or(url)));
+        let is_sqlite = self.url.as_deref().is_some_and(|url| url.starts_with("sqlite:"));
+        let named =
+            |path: &PathBuf| postgres_url(path).is_some() || is_sqlite && !path.as_os_str().is_empty();
         let wrong = || {
-            localized!("--url: must be sqlite: and the path of the file", "--url：必须是 sqlite: 加文件路径")
+            localized!(
+                "--url: must be sqlite: and the path of the file, or postgres://USER@HOST/DATABASE",
+                "--url：必须是 sqlite: 加文件路径，或 postgres://USER@HOST/DATABASE"
+            )
         };
-        path.map(PathBuf::from).ok_or_else(|| CliError::new(ExitStatus::Usage, wrong()))
+        url.filter(named).ok_or_else(|| CliError::new(ExitStatus::Usage, wrong()))
+    }
+
+    /// The file. `instead` says what to do with a database.
+    fn file(&self, instead: impl fmt::Display) -> Result<PathBuf, CliError> {
+        let path = self.path()?;
+        match postgres_url(&path) {
+            None => Ok(path),
+            Some(_) => Err(CliError::new(ExitStatus::Usage, instead)),
+        }
     }
 }
 
@@ -81,7 +101,13 @@ struct Check {
 
 impl Check {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let problems = SqliteLedger::check(self.target.path()?).await.map_err(|error| open_error(&error))?;
+        let path = self.target.path()?;
+        let problems = match postgres_url(&path) {
+            Some(url) => {
+                PostgresLedger::check(postgres_options(url)?).await.map_err(|error| connect_error(&error))?
+            }
+            None => SqliteLedger::check(path).await.map_err(|error| open_error(&error))?,
+        };
         let mut output = Output::new();
         problems.iter().for_each(|problem| output.line(problem));
         if problems.is_empty() {
@@ -126,7 +152,12 @@ struct Backup {
 
 impl Backup {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        SqliteLedger::backup(self.target.path()?, &self.to).await.map_err(|error| open_error(&error))?;
+        let file = self.target.file(localized!(
+            "back up a database with its own tools: pg_dump, or a base backup with the write-ahead log; after a restore run \
+             `wxsub ledger restore --snapshot`",
+            "请使用数据库自己的工具备份：pg_dump，或基础备份加 WAL；恢复后请运行 `wxsub ledger restore --snapshot`"
+        ))?;
+        SqliteLedger::backup(file, &self.to).await.map_err(|error| open_error(&error))?;
         console::note(format_args!("backup written to {}", self.to.display()));
         Ok(ExitStatus::Success)
     }
@@ -154,6 +185,7 @@ impl Restore {
         let shown = quote(&path);
         let failed = |error| open_error(&error);
         let report = match &self.from {
+            _ if postgres_url(&path).is_some() => self.restore_database(&path).await?,
             Some(backup) => {
                 let (report, replaced) =
                     SqliteLedger::restore_backup(backup, &path, options()).await.map_err(failed)?;
@@ -203,6 +235,23 @@ impl Restore {
     }
 }
 
+impl Restore {
+    /// A database that came back from a backup is restored where it is.
+    async fn restore_database(&self, url: &Path) -> Result<RestoreReport, CliError> {
+        if !self.snapshot {
+            let text = localized!(
+                "nothing was restored: stop every process, restore the database with its own tools, and give --snapshot",
+                "没有恢复：请停止所有进程，用数据库自己的工具恢复数据库，然后加上 --snapshot"
+            );
+            return Err(CliError::new(ExitStatus::Usage, text));
+        }
+        match commit(&*open_existing(url).await?, Change::Restore).await? {
+            Applied::Restored(report) => Ok(report),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
 /// Delete rows that have been kept long enough, or the keys of a batch.
 ///
 /// `outbox run` and `send --outbox` delete old rows by themselves, but never the keys of a batch: they keep its lines
@@ -229,13 +278,13 @@ impl Prune {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let path = self.target.path()?;
         let Some(batch) = &self.batch else {
-            return prune(&open_existing(&path).await?).await;
+            return prune(&*open_existing(&path).await?).await;
         };
         let mut usage = UsageErrors::default();
         let appid = backend::appid(self.appid.as_deref(), &mut usage);
         let appid = usage.finish(appid)?;
         let ledger = open_existing(&path).await?;
-        match commit(&ledger, Change::PruneBatch { appid: appid.clone(), client: batch_client(batch) })
+        match commit(&*ledger, Change::PruneBatch { appid: appid.clone(), client: batch_client(batch) })
             .await?
         {
             Applied::BatchPruned { deleted: 0, kept: 0 } => {
@@ -264,7 +313,7 @@ impl Prune {
     }
 }
 
-async fn prune(ledger: &SqliteLedger) -> Result<ExitStatus, CliError> {
+async fn prune(ledger: &dyn wxsub_outbox::Ledger) -> Result<ExitStatus, CliError> {
     let mut total = PruneReport::default();
     loop {
         match commit(ledger, Change::Prune(Retention::default(), PRUNED_AT_ONCE)).await? {

@@ -65,7 +65,7 @@ struct Cancel {
 impl Cancel {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let ledger = self.ledger.write().await?;
-        match commit(&ledger, Change::Cancel { message: self.id, by: operator() }).await? {
+        match commit(&*ledger, Change::Cancel { message: self.id, by: operator() }).await? {
             Applied::Cancelled(Ok(_)) => {
                 console::note("cancelled");
                 Ok(ExitStatus::Success)
@@ -97,7 +97,7 @@ impl Pause {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let appid = self.ledger.appid()?;
         let ledger = self.ledger.write().await?;
-        commit(&ledger, Change::Pause { appid, by: operator(), note: self.note }).await?;
+        commit(&*ledger, Change::Pause { appid, by: operator(), note: self.note }).await?;
         console::note("paused");
         Ok(ExitStatus::Success)
     }
@@ -114,7 +114,7 @@ impl Resume {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let appid = self.ledger.appid()?;
         let ledger = self.ledger.write().await?;
-        commit(&ledger, Change::Resume(appid)).await?;
+        commit(&*ledger, Change::Resume(appid)).await?;
         console::note("resumed");
         Ok(ExitStatus::Success)
     }

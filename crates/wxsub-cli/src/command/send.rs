@@ -62,7 +62,7 @@ const DEFAULT_TIMEOUT: u64 = 30;
 /// token call, at a configuration error, and after several attempts in a row without a response. After a stop it prints the
 /// command for the remaining lines: those not tried, not sent, or refused with 45009 or 45011.
 ///
-/// With --outbox each line is recorded in a ledger, a SQLite file, before anything is sent. Run the same command again after a
+/// With --outbox each line is recorded in a ledger, a SQLite file or a PostgreSQL database, before anything is sent. Run the same command again after a
 /// crash, a stop, or a correction of the file: it goes on, and sends no line twice. A line is known by its "id", else by its
 /// content.
 #[derive(Debug, Args)]
@@ -195,8 +195,8 @@ impl Send {
         if let Some(rate) = self.rate {
             app = rate.limit(app);
         }
-        let file = crate::ledger_file::open_or_create(ledger).await?;
-        let outbox = Outbox::builder(file).app(app).build();
+        let opened = crate::ledger_file::open_or_create(ledger).await?;
+        let outbox = Outbox::with_ledger(opened.into_shared()).app(app).build();
         let batch = DurableBatch { name: &name, appid: &appid, outbox: &outbox, gate: &gate, ledger };
         let end = batch.run(path, input, &interrupt, ResultWriter::new(stdout())).await;
         interrupt.noted().await;

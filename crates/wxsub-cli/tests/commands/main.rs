@@ -8,6 +8,7 @@ mod check;
 mod cluster;
 mod consent;
 mod control_server;
+mod database;
 mod disk;
 mod doctor;
 mod durable;

@@ -31,6 +31,8 @@ async fn each_reason_has_its_words() {
 
     let error = refusal(with(&url).password_file(&wrong)).await;
     assert!(matches!(error, ConnectError::Login { .. }), "{error}");
+    let error = refusal(with(&url)).await;
+    assert!(matches!(error, ConnectError::Login { .. }), "{error}");
     let error = refusal(with(&url).password_file("/nowhere")).await;
     assert!(matches!(error, ConnectError::PasswordFile(_)), "{error}");
     let error = refusal(with(&format!("{}?dbname=nothing", postgres.url()))).await;

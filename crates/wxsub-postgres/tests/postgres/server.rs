@@ -29,10 +29,14 @@ impl Postgres {
         Self::with(&[])
     }
 
-    /// With these settings, such as `fsync=on`.
+    /// With these settings, such as `work_mem=1MB`.
     pub(crate) fn with(settings: &[&str]) -> Self {
         // In memory where there is such a folder: no test cuts the power.
-        let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
+        Self::in_folder(TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap(), settings)
+    }
+
+    /// With its data in this folder.
+    pub(crate) fn in_folder(folder: TempDir, settings: &[&str]) -> Self {
         give_to_postgres(folder.path());
         fs::write(folder.path().join("password"), PASSWORD).unwrap();
         let made = as_postgres("initdb")

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
-use wxsub_outbox::Ledger;
 use wxsub_outbox::grant::{Consent, Subject};
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::ledger::{Applied, Change, NewConsent};

@@ -73,7 +73,7 @@ impl Record {
         let id = IdGenerator::new(None).grant(now()).map_err(CliError::unexpected)?;
         let consent = NewConsent { grant: id, subject: Subject::new(appid, &grant), nonce };
         let ledger = open_or_create(&self.ledger.outbox).await?;
-        let consent = match commit(&ledger, Change::RecordConsent(Box::new(consent))).await? {
+        let consent = match commit(&*ledger, Change::RecordConsent(Box::new(consent))).await? {
             Applied::Consent(consent) => consent,
             other => return Err(unexpected(&other)),
         };

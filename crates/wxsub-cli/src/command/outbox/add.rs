@@ -3,7 +3,6 @@
 use clap::Args;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
-use wxsub_outbox::Ledger;
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::ledger::{Applied, Change, KeyKind, NewKey, NewMessage, Recorded};
@@ -71,7 +70,7 @@ impl Add {
         let new =
             NewMessage { id, appid: appid.clone(), body, priority, send_at, expires_at, key, require_grant };
         let ledger = open_or_create(&self.ledger.outbox).await?;
-        let recorded = match commit(&ledger, Change::Enqueue(Box::new(new))).await? {
+        let recorded = match commit(&*ledger, Change::Enqueue(Box::new(new))).await? {
             Applied::Recorded(recorded) => recorded.map_err(|error| not_recorded(&error))?,
             other => return Err(unexpected(&other)),
         };

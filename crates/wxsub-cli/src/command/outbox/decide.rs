@@ -10,7 +10,6 @@ use wxsub_outbox::id::{IdGenerator, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewDecision, NotDecided};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{Decision, GrantState, Reason};
-use wxsub_sqlite::SqliteLedger;
 
 use super::list::no_such_message;
 use crate::console;
@@ -63,7 +62,7 @@ impl Decide {
                 console::note("no undecided message is from a restored backup");
                 return Ok(ExitStatus::Success);
             }
-            [message] => self.explain(message, &ledger).await?,
+            [message] => self.explain(message, &*ledger).await?,
             messages => explain_restored(messages),
         }
         let Some(decision) = self.choose()? else {
@@ -71,7 +70,7 @@ impl Decide {
             return Ok(ExitStatus::Success);
         };
         for message in &messages {
-            self.decide(message, decision, &ledger).await?;
+            self.decide(message, decision, &*ledger).await?;
         }
         Ok(ExitStatus::Success)
     }
@@ -110,7 +109,7 @@ impl Decide {
         &self,
         message: &StoredMessage,
         decision: Decision,
-        ledger: &SqliteLedger,
+        ledger: &dyn Ledger,
     ) -> Result<(), CliError> {
         let new = NewDecision {
             message: message.id,
@@ -147,7 +146,7 @@ impl Decide {
     }
 
     /// Prints the evidence, and the consequence of each choice.
-    async fn explain(&self, message: &StoredMessage, ledger: &SqliteLedger) -> Result<(), CliError> {
+    async fn explain(&self, message: &StoredMessage, ledger: &dyn Ledger) -> Result<(), CliError> {
         let subject = Subject::of_message(message);
         let grants = match &message.touser {
             Some(openid) => {

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use wxsub_core::rfc3339;
-use wxsub_outbox::Ledger;
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;

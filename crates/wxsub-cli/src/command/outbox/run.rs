@@ -71,7 +71,7 @@ impl Run {
             Some(_) => open_or_create(&self.ledger.outbox).await?,
             None => self.ledger.write().await?,
         };
-        let outbox = Outbox::builder(ledger).app(app).build();
+        let outbox = Outbox::with_ledger(ledger.into_shared()).app(app).build();
         let mut inbox = match inbox {
             Some(options) => Some(RunningInbox::start(options, &outbox).await?),
             None => None,

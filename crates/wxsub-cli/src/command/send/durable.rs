@@ -30,7 +30,7 @@ use crate::error::{CliError, ExitStatus};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::language::shown;
-use crate::ledger_file::{ledger_error, outbox_error};
+use crate::ledger_file::{ledger_error, outbox_error, postgres_url};
 use crate::shell::quote;
 
 /// How many lines are recorded at once. The ledger commits them together.
@@ -261,8 +261,10 @@ impl DurableBatch<'_> {
                 let _ = working.await;
             }
         }
-        // What was not settled may have been sent. If this fails, the next process does it.
-        let changes = vec![Change::MarkGone(Gone::All), Change::Reclaim(usize::MAX)];
+        // What was not settled may have been sent. If this fails, the next process does it. In a database, the workers of other
+        // processes go on, and ours has said that it is gone.
+        let mark = postgres_url(self.ledger).is_none().then_some(Change::MarkGone(Gone::All));
+        let changes = mark.into_iter().chain([Change::Reclaim(usize::MAX)]).collect();
         if let Err(error) = self.outbox.ledger().commit(changes).await {
             run.progress.note(error);
         }
