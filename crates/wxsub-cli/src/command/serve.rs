@@ -136,7 +136,9 @@ async fn serve(
     })?;
     if let Some((path, hangups)) = reloads {
         // A task of its own, so that a reload delays neither connections nor signals.
-        tokio::spawn(Reloader { path, server: server.clone(), reading: None }.run(hangups));
+        tokio::spawn(
+            Reloader { path, server: server.clone(), files: FileReader { reading: None } }.run(hangups),
+        );
     }
     let mut output = Output::new();
     output.line(&base);
@@ -230,8 +232,7 @@ impl Hangups {
 struct Reloader {
     path: PathBuf,
     server: Server,
-    /// The thread that reads files, while it does.
-    reading: Option<JoinHandle<Result<Config, Vec<String>>>>,
+    files: FileReader<Config>,
 }
 
 impl Reloader {
@@ -241,7 +242,8 @@ impl Reloader {
             service_manager::notify_reloading();
             // Also if the configuration has errors: the audit file may have been renamed.
             self.server.reopen_audit();
-            let reloaded = match self.read().await {
+            let path = self.path.clone();
+            let reloaded = match self.files.read(&SystemClock::new(), move || read_config(&path)).await {
                 Ok(config) => self.server.reload(&config).map_err(|error| vec![shown(&error.localized())]),
                 Err(problems) => {
                     self.server.record_failed_reload();
@@ -261,20 +263,29 @@ impl Reloader {
             }
         }
     }
+}
 
-    /// Reads the configuration and its files in another thread: a file system that does not respond blocks only that.
-    async fn read(&mut self) -> Result<Config, Vec<String>> {
+/// Reads files in another thread: a file system that does not respond blocks only that.
+struct FileReader<T> {
+    /// The thread, while it reads.
+    reading: Option<JoinHandle<Result<T, Vec<String>>>>,
+}
+
+impl<T: Send + 'static> FileReader<T> {
+    async fn read(
+        &mut self,
+        clock: &dyn Clock,
+        read: impl FnOnce() -> Result<T, Vec<String>> + Send + 'static,
+    ) -> Result<T, Vec<String>> {
         if self.reading.as_ref().is_some_and(|reading| !reading.is_finished()) {
             return Err(vec![localized!(
                 "the files of an earlier reload are still being read; check their file systems",
                 "上一次重新加载仍在读取文件；请检查它们所在的文件系统"
             )]);
         }
-        let path = self.path.clone();
-        let reading = self.reading.insert(tokio::task::spawn_blocking(move || read_config(&path)));
-        let clock = SystemClock::new();
+        let reading = self.reading.insert(tokio::task::spawn_blocking(read));
         let deadline = clock.now().mono + READ_TIMEOUT;
-        match timeout_at(&clock, deadline, reading).await {
+        match timeout_at(clock, deadline, reading).await {
             Some(Ok(result)) => result,
             Some(Err(error)) => {
                 Err(vec![localized!("reading the configuration failed: {error}", "读取配置失败：{error}")])
@@ -361,5 +372,33 @@ impl SandboxSetup {
             "export {SERVER}={base} {APPID}={SANDBOX_APPID} {KEY}={key} {MP_BASE}={sandbox_url}"
         ));
         COMMANDS.lines().for_each(console::note);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    use wxsub_core::testing::ManualClock;
+
+    use super::*;
+
+    /// A network file system whose server is gone.
+    #[tokio::test]
+    async fn files_that_cannot_be_read_in_time_fail_the_reload_only() {
+        let (clock, mut files) = (Arc::new(ManualClock::new()), FileReader { reading: None });
+        let (responds, wait) = channel::<()>();
+        let blocked = move || wait.recv().map_err(|error| vec![error.to_string()]);
+        let (first, ()) = tokio::join!(files.read(&*clock, blocked), async {
+            clock.advance_and_run(READ_TIMEOUT).await;
+        });
+        assert!(first.unwrap_err()[0].contains("took longer than 10 s"));
+        let second = files.read(&*clock, || Ok(())).await;
+        assert!(second.unwrap_err()[0].contains("an earlier reload are still being read"));
+        responds.send(()).unwrap();
+        while files.read(&*clock, || Ok(())).await.is_err() {
+            tokio::task::yield_now().await;
+        }
     }
 }

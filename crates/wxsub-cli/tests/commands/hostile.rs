@@ -163,6 +163,34 @@ fn used_up_open_files_stop_only_new_connections() {
     assert_eq!(crowd.len(), 120);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    let config = config("soft.toml", &weixin.base, &lines);
+    let call = wxsub(["serve", "--config", &config]).under_shell("ulimit -S -n 100 && exec \"$0\" \"$@\"");
+    let server = Served::start_as(call);
+    server.token(&key);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let numbers: Vec<_> = line.split_whitespace().take(2).collect();
+    assert!(numbers[0] == numbers[1] && numbers[0] != "100", "{line}");
+}
+
+#[test]
+fn reached_limit_is_logged_with_its_caller() {
+    let weixin = Weixin::start();
+    let limits = "[limits]\nconnections_per_address = 1\nheader_timeout_s = 600\n";
+    let mut server = Served::start(&config("reached.toml", &weixin.base, limits));
+    let crowd: Vec<_> = (0..3).map(|_| connect(&server, b"")).collect();
+    let said = server.wait_until_it_says("a limit was reached");
+    for field in ["limit=\"connections_per_address\"", "count=1", "caller=127.0.0.1"] {
+        assert!(said.contains(field), "{field} is not in {said}");
+    }
+    assert_eq!(crowd.len(), 3);
+}
+
 /// A reload raises the limit at once.
 #[test]
 fn reload_raises_the_connection_limit() {

@@ -486,6 +486,29 @@ fn exit_code_tells_why_the_server_did_not_start() {
     );
 }
 
+/// A volume of Kubernetes with `fsGroup` is writable by its group.
+#[cfg(unix)]
+#[test]
+fn state_folder_that_others_can_write_is_used_with_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let weixin = Weixin::start();
+    let (key, lines) = client("orders", ALL);
+    for (mode, warns) in [(0o2775, true), (0o700, false)] {
+        let state = folder();
+        fs::set_permissions(state.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let top = format!("state_dir = \"{}\"\n{lines}", state.path().display());
+        let server = Served::start(&config("group.toml", &weixin.base, &top));
+        server.token(&key);
+        assert!(state.path().join(format!("{APPID}.json")).exists());
+        let (code, said) = server.stop_and_read("TERM");
+        let warning = format!(
+            "other users can write to state_dir and replace access tokens; unless that is intended, run chmod go-w on it path={} mode={mode:04o}",
+            state.path().display()
+        );
+        assert_eq!((code, said.contains(&warning)), (Some(0), warns), "{said}");
+    }
+}
+
 /// The signals that the process catches, as a mask.
 #[cfg(target_os = "linux")]
 fn caught_signals(child: &Child) -> u64 {

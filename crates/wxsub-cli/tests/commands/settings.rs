@@ -167,7 +167,11 @@ fn every_line_is_json_in_the_json_format() {
     let levels = |lines: &str| -> Vec<String> {
         let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
         let levels = lines.map(|line| {
-            assert!(line["timestamp"].is_string() && line["fields"]["message"].is_string(), "{line}");
+            let timestamp = line["timestamp"].as_str().unwrap();
+            assert!(
+                wxsub_core::rfc3339::parse(timestamp).is_ok() && line["fields"]["message"].is_string(),
+                "{line}"
+            );
             line["level"].as_str().unwrap().to_owned()
         });
         levels.collect()
