@@ -64,6 +64,7 @@ Environment:
   WXSUB_LEDGER_PASSWORD_FILE
                         path of a file with the password of the ledger's database
   WXSUB_CA_FILE         path of a PEM file with the certificate authorities to trust instead of this machine's
+  WXSUB_LEDGER_WAIT_S   seconds that a command waits for a ledger which another process has [default: 3]
   LC_ALL, LC_MESSAGES, LANG  the locale: Chinese texts if the first that is set begins with zh
   RUST_LOG              log filter [default: warn; serve: info]; logs go to standard error
   WXSUB_LOG_FORMAT      text (default), or json: one object for each line on standard error

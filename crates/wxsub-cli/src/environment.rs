@@ -2,6 +2,7 @@
 
 use std::env::VarError;
 use std::path::Path;
+use std::time::Duration;
 
 use wxsub_api::ApiKey;
 use wxsub_proto::{AppSecret, ValidationError};
@@ -36,6 +37,8 @@ pub(crate) const PROXY: &str = "WXSUB_PROXY";
 pub(crate) const CA_FILE: &str = "WXSUB_CA_FILE";
 /// Path of a file with the password of the ledger's database.
 pub(crate) const LEDGER_PASSWORD_FILE: &str = "WXSUB_LEDGER_PASSWORD_FILE";
+/// How many seconds a command waits for a ledger that another process has.
+const LEDGER_WAIT: &str = "WXSUB_LEDGER_WAIT_S";
 /// The locale. The first of these that is set decides.
 const LOCALE: [&str; 3] = ["LC_ALL", "LC_MESSAGES", "LANG"];
 /// Log filter.
@@ -84,6 +87,25 @@ pub(crate) fn key(usage: &mut UsageErrors) -> Option<ApiKey> {
         "没有设置；请设为客户端密钥，或把 WXSUB_KEY_FILE 设为存放密钥的文件路径"
     );
     one_of(KEY, KEY_FILE, &missing, ApiKey::new, usage)
+}
+
+/// The longest wait for a ledger, in seconds.
+const MAX_LEDGER_WAIT: u64 = 3600;
+
+/// How long a command waits for a ledger that another process has: 3 s unless set.
+pub(crate) fn ledger_wait(usage: &mut UsageErrors) -> Option<Duration> {
+    let Some(text) = value(LEDGER_WAIT, usage) else { return Some(Duration::from_secs(3)) };
+    let seconds = text.parse().ok().filter(|seconds| *seconds <= MAX_LEDGER_WAIT);
+    if seconds.is_none() {
+        usage.add(
+            LEDGER_WAIT,
+            localized!(
+                "must be a whole number of seconds, at most {MAX_LEDGER_WAIT}",
+                "必须是整数秒，最多 {MAX_LEDGER_WAIT}"
+            ),
+        );
+    }
+    seconds.map(Duration::from_secs)
 }
 
 /// Whether a variable for a control server is set.

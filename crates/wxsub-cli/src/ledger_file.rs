@@ -3,7 +3,6 @@
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
@@ -152,12 +151,11 @@ pub(crate) fn connect_error(error: &ConnectError) -> CliError {
     CliError::new(exit, shown(&error.localized()))
 }
 
-/// How long a command waits for another one that has the ledger.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// How a command opens a ledger to write.
-pub(crate) fn options() -> SqliteOptions {
-    SqliteOptions::new().lock_timeout(LOCK_TIMEOUT)
+pub(crate) fn options() -> Result<SqliteOptions, CliError> {
+    let mut usage = UsageErrors::default();
+    let wait = environment::ledger_wait(&mut usage);
+    Ok(SqliteOptions::new().lock_timeout(usage.finish(wait)?))
 }
 
 /// Opens a ledger to write, and makes it if there is none.
@@ -165,11 +163,12 @@ pub(crate) async fn open_or_create(path: &Path) -> Result<OpenLedger, CliError> 
     if let Some(url) = postgres_url(path) {
         return connect(url, true).await;
     }
+    let options = options()?;
     if !path.exists() {
         let path = path.display();
         console::note(localized!("new ledger: {path}", "新建 ledger：{path}"));
     }
-    let ledger = SqliteLedger::open(path, options()).await;
+    let ledger = SqliteLedger::open(path, options).await;
     ledger.map(OpenLedger::Sqlite).map_err(|error| open_error(&error))
 }
 

@@ -135,9 +135,12 @@ pub(crate) fn replace(
         Ok((report, file.close()?))
     });
     let replaced = prepared.and_then(|(report, _lock)| {
-        let failed = |error| OpenError::file(ledger, "its files cannot be replaced", error);
-        let replaced = move_aside(ledger, &*options.clock).map_err(failed)?;
-        fs::rename(&partial, ledger).and_then(|()| connection::sync_folder(ledger)).map_err(failed)?;
+        let replaced = move_aside(ledger, &*options.clock)?;
+        // The error names the file in which the ledger is now.
+        let kept = replaced.as_deref().unwrap_or(ledger);
+        fs::rename(&partial, ledger).and_then(|()| connection::sync_folder(ledger)).map_err(|error| {
+            OpenError::file(kept, "the backup cannot take the place of this ledger", error)
+        })?;
         Ok((report, replaced))
     });
     if replaced.is_err() {
@@ -164,20 +167,21 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), OpenError> {
     copied.map_err(|error| OpenError::file(to, "the backup cannot be copied to it", error))
 }
 
-/// Gives the files of a ledger a name with the time, and returns it; `None` if there is none of them.
-fn move_aside(ledger: &Path, clock: &dyn Clock) -> std::io::Result<Option<PathBuf>> {
+/// Gives the files of a ledger a name with the time, and returns it; `None` if there is none of them. An error has that name.
+fn move_aside(ledger: &Path, clock: &dyn Clock) -> Result<Option<PathBuf>, OpenError> {
     let time = rfc3339::format(clock.now().wall).replace(['-', ':'], "");
     let aside = path_beside(ledger, &format!(".replaced-{time}"));
     let mut moved = None;
     for suffix in SUFFIXES {
         let (from, to) = (path_beside(ledger, suffix), path_beside(&aside, suffix));
+        let failed = |error| OpenError::file(&to, "the ledger cannot be kept under this name", error);
         if to.exists() {
-            return Err(ErrorKind::AlreadyExists.into());
+            return Err(failed(ErrorKind::AlreadyExists.into()));
         }
-        match fs::rename(from, to) {
+        match fs::rename(from, &to) {
             Ok(()) => moved = Some(aside.clone()),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(failed(error)),
         }
     }
     Ok(moved)

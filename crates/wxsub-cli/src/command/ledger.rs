@@ -188,14 +188,14 @@ impl Restore {
             _ if postgres_url(&path).is_some() => self.restore_database(&path).await?,
             Some(backup) => {
                 let (report, replaced) =
-                    SqliteLedger::restore_backup(backup, &path, options()).await.map_err(failed)?;
+                    SqliteLedger::restore_backup(backup, &path, options()?).await.map_err(failed)?;
                 if let Some(replaced) = replaced {
                     console::note(format_args!("the ledger before it is now {}", replaced.display()));
                 }
                 report
             }
             None if self.snapshot => {
-                SqliteLedger::restore_snapshot(&path, options()).await.map_err(failed)?
+                SqliteLedger::restore_snapshot(&path, options()?).await.map_err(failed)?
             }
             None => {
                 let lost = SqliteLedger::unfinished(&path).await.map_err(failed)?;

@@ -274,7 +274,7 @@ fn second_process_names_the_first() {
     setup.write(&lines(&gate.sandbox, 1, "hold"));
     let first = pointed_at(&gate.base, setup.send()).start();
     gate.wait_for(1);
-    let second = pointed_at(&gate.base, setup.send()).run();
+    let second = pointed_at(&gate.base, setup.send()).env("WXSUB_LEDGER_WAIT_S", "0").run();
     assert_eq!(second.code, 4, "{}", second.err);
     said(&second, &format!("process {} on ", first.id()));
     gate.open();

@@ -178,6 +178,43 @@ fn decision_shows_evidence_and_consequences() {
 }
 
 #[test]
+fn decision_about_a_message_without_a_grant_names_none() {
+    let (setup, gate) = (Setup::new(), Gate::start());
+    let id = setup.kill_worker(&gate);
+    let consequences = [
+        "grant: none\n",
+        "assume_sent: it counts as sent and is not sent again\n",
+        "give_up: it is not sent again, whether it arrived or not\n",
+        "send_again: a new message is queued in its place; if the first one arrived, the user gets two messages\n",
+    ];
+    said(&setup.run(["outbox", "decide", &id]), 2, &consequences);
+}
+
+#[test]
+fn errors_of_the_ledger_are_in_chinese() {
+    let setup = Setup::new();
+    let path = setup.path("ledger.db");
+    let zh = |words: &[&str]| {
+        let call = words.iter().fold(wxsub(["--lang", "zh"]), |call, word| call.args([word]));
+        call.args(["--outbox", &path]).env("WXSUB_APPID", APPID).run()
+    };
+    let add = ["outbox", "add", "--to", "o", "--template", TEMPLATE, "--scene", "7", "--title", "t"];
+    let unknown = "01a22860-c806-7000-bbd1-9b84f98d7e02";
+    for (words, exit, text) in [
+        (&["ledger", "check"][..], 2, "文件不存在；请检查路径"),
+        (&[&add[..], &["--content", "c", "--require-grant"]].concat(), 3, "没有可用的授权"),
+        (&["outbox", "show", unknown], 2, "没有这个 id 的消息"),
+        (&["outbox", "cancel", unknown], 2, "消息没有取消：message：没有这个 id 的消息"),
+        (&["outbox", "decide", "--yes", "--decision", "give_up", unknown], 2, "没有这个 id 的消息"),
+        (&["grant", "void", unknown], 3, "没有作废授权"),
+        (&["ledger", "restore"], 2, "没有恢复：请加上 --from BACKUP"),
+        (&["ledger", "prune", "--batch", "b"], 2, "ledger 中没有该应用的批次"),
+    ] {
+        said(&zh(words), exit, &[text]);
+    }
+}
+
+#[test]
 fn reading_commands_work_beside_a_writer_and_others_name_it() {
     let (setup, gate) = (Setup::new(), Gate::start());
     let id = setup.add("oUser").run().out.trim().to_owned();
@@ -189,16 +226,16 @@ fn reading_commands_work_beside_a_writer_and_others_name_it() {
     let copy = setup.path("copy.db");
     said(&setup.run(["ledger", "backup", "--to", &copy]), 0, &["backup written to "]);
     let holder = format!("process {} on ", worker.id());
-    // They wait at the same time.
-    let refused = [
-        setup.command(["outbox", "cancel", &id]).start(),
-        setup.command(["outbox", "pause"]).start(),
-        setup.command(["ledger", "prune"]).start(),
-        setup.add("oOther").start(),
-    ];
-    for refused in refused {
-        said(&ended(refused), 4, &[&holder]);
+    for refused in [
+        setup.command(["outbox", "cancel", &id]),
+        setup.command(["outbox", "pause"]),
+        setup.command(["ledger", "prune"]),
+        setup.add("oOther"),
+    ] {
+        said(&refused.env("WXSUB_LEDGER_WAIT_S", "0").run(), 4, &[&holder]);
     }
+    let odd = setup.command(["outbox", "pause"]).env("WXSUB_LEDGER_WAIT_S", "soon").run();
+    odd.assert_wrong(&["WXSUB_LEDGER_WAIT_S: must be a whole number of seconds, at most 3600"]);
     gate.open();
     assert_eq!(ended(worker).code, 0);
 }

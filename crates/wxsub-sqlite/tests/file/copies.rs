@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::Arc;
 
 use rusqlite::Connection;
+use wxsub_core::testing::ManualClock;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::ledger::Change;
 use wxsub_outbox::message::Settlement;
@@ -209,4 +211,19 @@ async fn a_check_names_what_is_wrong() {
         assert!(problems.iter().any(|line| line.contains(problem)), "{change}: {problems:?}");
         fs::remove_file(&copy).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_restore_names_the_file_that_is_in_its_way() {
+    let fixture = Fixture::new();
+    drop(fixture.open().await);
+    let copy = fixture.folder.path().join("backup.db");
+    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    // Two restores at the same time of the clock keep two ledgers under the same name.
+    let options = SqliteOptions::new().clock(Arc::new(ManualClock::new()));
+    let restore = || SqliteLedger::restore_backup(&copy, fixture.path(), options.clone());
+    let (_, kept) = restore().await.unwrap();
+    let refused = restore().await.unwrap_err().to_string();
+    assert!(refused.contains(kept.unwrap().to_str().unwrap()), "{refused}");
+    fixture.open().await;
 }
