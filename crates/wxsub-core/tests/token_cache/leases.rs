@@ -60,6 +60,18 @@ async fn suspension_while_taking_the_lease_prevents_the_fetch() {
     assert_eq!((waiting.await.unwrap().is_ok(), bench.fetches()), (true, 1));
 }
 
+/// A lease without end, or one that is longer than any server takes it.
+#[tokio::test]
+async fn lease_that_is_too_long_delays_no_fetch() {
+    for endpoint in [TokenEndpoint::Token, TokenEndpoint::StableToken] {
+        let bench = Bench::always(token("A"));
+        bench.store.acquire_lease(&app(), "restored", seconds(3600)).await.unwrap();
+        let waiting = caller(&bench.cache_of(endpoint, 1));
+        bench.advance(0).await;
+        assert!(waiting.is_finished(), "{endpoint:?}");
+    }
+}
+
 #[tokio::test]
 async fn leases_expire() {
     let clock = Arc::new(ManualClock::new());

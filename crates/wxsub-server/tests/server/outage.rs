@@ -106,6 +106,21 @@ async fn report_without_store_is_checked_with_weixin() {
     assert!(![token, "FOREIGN".to_owned()].contains(&refreshed.access_token()));
 }
 
+/// The same in the Weixin-compatible API: an SDK that fetches again reports its token.
+#[tokio::test]
+async fn second_fetch_without_store_is_checked_with_weixin() {
+    let setup = Setup::new(&usual()).await;
+    let token = setup.classic(&key('a')).await.access_token();
+    setup.store_foreign_token().await;
+    setup.pass(3).await;
+    let same = setup.meanwhile(setup.classic(&key('a'))).await;
+    assert_eq!((same.access_token(), setup.seen(PROBE)), (token.clone(), 1));
+    setup.invalidate_tokens();
+    setup.pass(61).await;
+    let refreshed = setup.meanwhile(setup.classic(&key('a'))).await.access_token();
+    assert!(![token, "FOREIGN".to_owned()].contains(&refreshed), "{refreshed}");
+}
+
 /// The store knows at once that the server has stopped fetching.
 #[tokio::test]
 async fn stopped_server_leaves_no_lease() {
