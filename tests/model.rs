@@ -92,7 +92,7 @@ fn some_faults_need_a_report() {
 }
 
 /// The rules about leases, wrong clocks, and records that a server cannot use, each dropped in turn.
-fn rules_of_the_store() -> [(&'static str, Scenario, Rules); 5] {
+fn rules_of_the_store() -> [(&'static str, Scenario, Rules); 6] {
     let all = Rules::ALL;
     [
         ("read before the lease", Scenario::unreadable(), Rules { read_before_lease: false, ..all }),
@@ -110,6 +110,11 @@ fn rules_of_the_store() -> [(&'static str, Scenario, Rules); 5] {
             "the later request wins",
             Scenario::outage_with_a_wrong_clock(),
             Rules { later_request_wins: false, ..all },
+        ),
+        (
+            "publishing keeps the marker of a peer",
+            Scenario::loss(),
+            Rules { publish_keeps_marker: false, ..all },
         ),
         ("replace a broken record", Scenario::broken_records(), Rules { replace_broken: false, ..all }),
     ]

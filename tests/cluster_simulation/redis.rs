@@ -158,6 +158,7 @@ impl Redis {
         app: &AppId,
         replaces: Generation,
         token: TokenFields,
+        keeps_marker: bool,
         sent_at: Duration,
     ) -> (bool, Duration, Fields) {
         let (now, generation) = (self.clock.elapsed(), token.generation);
@@ -167,7 +168,7 @@ impl Redis {
                 fields.token =
                     Some(TokenFields { stored_at: now, age: token.age + (now - sent_at), ..token });
                 fields.broken = None;
-                fields.in_doubt_since = None;
+                fields.in_doubt_since.take_if(|_| !keeps_marker);
             }
             (is_newer, fields.clone())
         });

@@ -184,13 +184,13 @@ impl TokenStore for StoreLink {
         replaces: Generation,
         token: StoredToken,
     ) -> Result<CasOutcome, StoreError> {
-        let StoredToken { token, generation, requested_at, lifetime, upstream, .. } = token;
+        let StoredToken { token, generation, requested_at, lifetime, upstream, keeps_marker, .. } = token;
         let age = self.clock.now().wall.since(requested_at);
         let stored_at = Duration::ZERO;
         let token = TokenFields { token, generation, requested_at, age, stored_at, lifetime, upstream };
         let app = app.clone();
         let sent_at = self.redis.clock.elapsed();
-        let put = move |redis: &Redis| redis.compare_and_set(&app, replaces, token, sent_at);
+        let put = move |redis: &Redis| redis.compare_and_set(&app, replaces, token, keeps_marker, sent_at);
         let (stored, now, fields) = self.execute(Operation::Write, put).await?;
         Ok(if stored { CasOutcome::Stored } else { CasOutcome::Conflict(self.to_record(now, fields)) })
     }

@@ -127,10 +127,7 @@ impl State {
         } else if found_is_later && self.store_accepts(&attempt, next, rules) {
             let token = Token { generation: next, ..found };
             self.store.token = token;
-            if rules.store_clears_marker {
-                self.clear_marker();
-            }
-            Some(Outcome::Adopted { token, in_doubt: false, lost_race: rules.second_fetch })
+            Some(Outcome::Adopted { token, in_doubt: self.store.in_doubt, lost_race: rules.second_fetch })
         } else if self.store_accepts(&attempt, generation, rules) {
             self.store.token = token;
             self.store.is_broken = false;
@@ -164,6 +161,7 @@ impl State {
     }
 
     pub(crate) fn end(&mut self, at: usize, outcome: Outcome, clears_marker: bool, rules: &Rules) {
+        let has_marker = self.servers[at].owns_marker;
         if self.store.unavailable {
             self.abandon_lease(at);
         } else if clears_marker && (self.servers[at].owns_marker || !rules.own_marker_only) {
@@ -175,6 +173,8 @@ impl State {
         server.owns_marker = false;
         server.must_look |= rules.look_after_attempt;
         server.on_finished(outcome, now, rules);
+        server.has_marker_of_held =
+            has_marker && matches!(outcome, Outcome::IssuedWithoutLease(token) if token == server.held);
     }
 
     /// The lease stays in the store until it expires, and so does the marker.

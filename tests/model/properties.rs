@@ -25,6 +25,13 @@ pub(crate) fn check_step(
     if !loses_data && after.store.token.requested_at < before.store.token.requested_at {
         return Some("an older token replaces a newer one in the store");
     }
+    let is_unmarked = before.store.in_doubt && !after.store.in_doubt;
+    if matches!(act, Act::Poll | Act::Counted(Counted::SpareLook)) && is_unmarked {
+        let mut peers = before.servers.iter().enumerate().filter(|(server, _)| *server != at);
+        if peers.any(|(_, peer)| peer.owns_marker) {
+            return Some("a server clears the marker of a peer's call");
+        }
+    }
     let (held, holds) = (before.servers[at].held, after.servers[at].held);
     if holds.id != 0 && holds.generation < held.generation {
         return Some("a server goes back to an older generation");

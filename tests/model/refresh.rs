@@ -26,6 +26,7 @@ impl Server {
         self.due = lost_race || self.unconfirmed_call_at > 0;
         self.awaits_peer = false;
         self.knows_marker = false;
+        self.has_marker_of_held = false;
         self.known = self.known.max(token.generation);
         self.held = token;
     }
@@ -134,10 +135,8 @@ impl State {
         self.servers[at].must_look = false;
         if let Some(token) = self.raised_token(at).filter(|_| rules.later_request_wins) {
             self.store.token = token;
-            if rules.store_clears_marker {
-                self.clear_marker();
-            }
-            return self.servers[at].on_loaded(token, false, rules);
+            self.clear_marker_of_held(at, rules);
+            return self.servers[at].on_loaded(token, self.store.in_doubt, rules);
         }
         let server = &mut self.servers[at];
         if server.held.id == 0 || server.held.generation <= self.store.token.generation {
@@ -151,9 +150,14 @@ impl State {
             let replaced = std::mem::replace(&mut self.store.token, server.held).generation;
             self.store.is_broken = false;
             server.on_published(replaced, rules);
-            if rules.store_clears_marker {
-                self.clear_marker();
-            }
+            self.clear_marker_of_held(at, rules);
+        }
+    }
+
+    /// A server has written a token that it had before. The marker of another call stays.
+    fn clear_marker_of_held(&mut self, at: usize, rules: &Rules) {
+        if rules.store_clears_marker && (self.servers[at].has_marker_of_held || !rules.publish_keeps_marker) {
+            self.clear_marker();
         }
     }
 

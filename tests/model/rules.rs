@@ -32,6 +32,8 @@ pub(crate) struct Rules {
     pub(crate) skip_rejected: bool,
     /// A server publishes its token to a store that is behind.
     pub(crate) publish: bool,
+    /// A server that publishes its token leaves the marker, unless its own call has set it.
+    pub(crate) publish_keeps_marker: bool,
     /// A server that fetched without lease and finds another token in the store fetches once more under the lease.
     pub(crate) refetch_after_unleased: bool,
     /// Of two tokens, the one that was requested later is newer, whatever their generations are.
@@ -89,6 +91,7 @@ impl Rules {
         second_fetch: true,
         skip_rejected: true,
         publish: true,
+        publish_keeps_marker: true,
         refetch_after_unleased: true,
         later_request_wins: true,
         remember_unconfirmed_calls: true,

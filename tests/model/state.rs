@@ -98,6 +98,8 @@ pub(crate) struct Server {
     pub(crate) holds_lease: bool,
     /// The marker in the store belongs to its attempt.
     pub(crate) owns_marker: bool,
+    /// The marker in the store belongs to the call of its current token, which is not stored yet.
+    pub(crate) has_marker_of_held: bool,
     /// It cannot read the record.
     pub(crate) is_blind: bool,
     /// Its clock is behind, so its generations are no times. They only count.
@@ -163,7 +165,10 @@ impl State {
 
     pub(crate) fn clear_marker(&mut self) {
         self.store.in_doubt = false;
-        self.servers.iter_mut().for_each(|server| server.owns_marker = false);
+        for server in &mut self.servers {
+            server.owns_marker = false;
+            server.has_marker_of_held = false;
+        }
     }
 
     /// The exact time: later than all earlier times.

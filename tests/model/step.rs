@@ -309,6 +309,7 @@ impl State {
         for server in &mut self.servers {
             server.holds_lease = false;
             server.owns_marker = false;
+            server.has_marker_of_held = false;
         }
     }
 }

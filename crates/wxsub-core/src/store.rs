@@ -78,7 +78,8 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     }
 
     /// Writes the token if the stored generation is `replaces` and lower than the new one. It then clears the
-    /// in-doubt marker. Otherwise it changes nothing and returns the record.
+    /// in-doubt marker, unless the token [keeps it](StoredToken::keeps_marker). Otherwise it changes nothing and returns
+    /// the record.
     ///
     /// # Errors
     /// [`StoreError`] if it is unknown whether the token was stored.
@@ -236,6 +237,8 @@ pub struct StoredToken {
     pub lifetime: Duration,
     /// The upstream that issued it. `None` if it is not recorded.
     pub upstream: Option<UpstreamId>,
+    /// Whether writing it leaves the in-doubt marker, because the marker is of another fetch. Not stored.
+    pub keeps_marker: bool,
 }
 
 impl StoredToken {
@@ -246,13 +249,19 @@ impl StoredToken {
         requested_at: UnixMillis,
         lifetime: Duration,
     ) -> Self {
-        Self { token, generation, requested_at, lifetime, upstream: None }
+        Self { token, generation, requested_at, lifetime, upstream: None, keeps_marker: false }
     }
 
     /// Sets the upstream that issued it.
     #[must_use]
     pub fn with_upstream(self, upstream: Option<UpstreamId>) -> Self {
         Self { upstream, ..self }
+    }
+
+    /// Makes its write leave the in-doubt marker: no fetch has just returned this token.
+    #[must_use]
+    pub fn keeping_marker(self) -> Self {
+        Self { keeps_marker: true, ..self }
     }
 
     /// Returns the token with the next generation after this one.
@@ -382,8 +391,8 @@ impl TokenStore for MemoryStore {
             }
             self.announce(entry);
             let upstream = token.upstream.filter(|_| !self.is_private);
-            entry.record.token = Some(token.with_upstream(upstream));
-            entry.record.in_doubt_since = None;
+            entry.record.in_doubt_since.take_if(|_| !token.keeps_marker);
+            entry.record.token = Some(StoredToken { upstream, keeps_marker: false, ..token });
             CasOutcome::Stored
         }))
     }

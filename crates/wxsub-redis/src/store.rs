@@ -134,6 +134,7 @@ impl TokenStore for RedisStore {
         script.key(self.keys.change_log()).arg(app.as_str());
         script.arg(self.keys.channel(app)).arg(age);
         script.arg(self.redis_time(now.mono).map_or(String::new(), |time| time.get().to_string()));
+        script.arg(u8::from(token.keeps_marker));
         script.arg(&sealed).arg("requested_at_ms").arg(token.requested_at.get());
         script.arg("lifetime_ms").arg(millis(token.lifetime));
         if let Some(upstream) = token.upstream {

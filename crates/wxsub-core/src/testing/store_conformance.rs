@@ -195,7 +195,9 @@ async fn marker_stays_until_a_token_is_stored(store: &dyn TokenStore) {
     assert_eq!(store.load(&app).await.unwrap().in_doubt_since, Some(at(10)), "another marker stays");
     assert!(matches!(put(store, &app, 7, token("A", 8)).await, CasOutcome::Conflict(_)));
     assert_eq!(store.load(&app).await.unwrap().in_doubt_since, Some(at(10)), "a conflict clears nothing");
-    put(store, &app, 0, token("A", 5)).await;
+    put(store, &app, 0, token("A", 4).keeping_marker()).await;
+    assert_eq!(store.load(&app).await.unwrap().in_doubt_since, Some(at(10)), "the marker of another fetch");
+    put(store, &app, 4, token("A", 5)).await;
     assert_eq!(store.load(&app).await.unwrap().in_doubt_since, None);
     store.set_in_doubt(&app, at(30)).await.unwrap();
     store.clear_in_doubt(&app, at(30)).await.unwrap();

@@ -181,6 +181,8 @@ pub(super) enum Fault {
     PeerWritesFirst(Duration),
     /// During the next write, a peer fetches and stores a token, under the lowest generation.
     PeerFetchesFirst,
+    /// The next write fails.
+    FailNextWrite,
     /// It accepts no token.
     RejectWrites,
 }
@@ -338,6 +340,10 @@ impl TokenStore for FaultyStore {
                 self.clock.advance(Duration::from_secs(10));
                 let generation = Generation::new(replaces.get() + 1);
                 self.store_peer_token(replaces, generation, self.clock.now().wall).await;
+            }
+            Fault::FailNextWrite => {
+                self.set_fault(Fault::None);
+                return Err(StoreError::new(StoreErrorKind::Unreachable, "no response"));
             }
             Fault::BrokenRecord => self.set_fault(Fault::None),
             Fault::RejectWrites => return Ok(CasOutcome::Conflict(store.load(app).await?)),

@@ -412,6 +412,37 @@ async fn lost_records_are_published_again_without_a_fetch() {
     assert_eq!(bench.fetches(), 1);
 }
 
+/// The store has lost its records, and a peer fetches. Publishing the token leaves the marker of the peer, which crashes.
+#[tokio::test]
+async fn published_token_keeps_the_marker_of_a_running_fetch() {
+    let bench = Bench::issuing(&["A", "B"]);
+    let cache = bench.cache(1);
+    cache.token().await.unwrap();
+    bench.advance(1).await;
+    bench.store.lose_records();
+    bench.store.store().acquire_lease(&app(), "crashed", seconds(6)).await.unwrap();
+    bench.set_in_doubt().await;
+    bench.advance(3).await;
+    let record = bench.record().await;
+    assert_eq!(record.token.unwrap().token.expose_secret(), "A");
+    assert!(record.in_doubt_since.is_some());
+    bench.advance(7).await;
+    assert_eq!(served(&cache), "B");
+}
+
+/// The response of the store to the write of a token is lost. No marker of the fetch stays.
+#[tokio::test]
+async fn published_token_clears_the_marker_of_its_own_fetch() {
+    let bench = Bench::issuing(&["A"]);
+    bench.store.set_fault(Fault::FailNextWrite);
+    let cache = bench.cache(1);
+    assert_eq!(text(&cache).await, "A");
+    bench.advance(60).await;
+    let record = bench.record().await;
+    assert_eq!(record.token.unwrap().token.expose_secret(), "A");
+    assert_eq!((record.in_doubt_since, bench.fetches()), (None, 1));
+}
+
 #[tokio::test]
 async fn wall_clock_set_back_makes_no_token_younger() {
     let bench = Bench::issuing(&["A"]);

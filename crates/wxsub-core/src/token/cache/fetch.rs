@@ -69,12 +69,19 @@ impl TokenFetcher {
                 _ => None,
             };
             if is_ahead || raised.is_some() {
-                let new = raised.clone().unwrap_or_else(|| self.to_store(&current));
+                let new = raised.clone().unwrap_or_else(|| self.to_store(&current)).keeping_marker();
                 let write = self.store.compare_and_set(&self.appid, replaces, new);
-                return match (self.with_store_timeout(write).await, raised) {
+                let written = self.with_store_timeout(write).await;
+                // The marker of the fetch that returned this token.
+                let own_marker = in_doubt_since.filter(|since| *since == current.requested_at());
+                if let (Ok(CasOutcome::Stored), Some(since)) = (&written, own_marker) {
+                    self.clear_in_doubt(since).await;
+                }
+                return match (written, raised) {
                     (Ok(CasOutcome::Stored), Some(raised)) => {
                         let token = Arc::new(raised.to_cached(now));
-                        Event::StoreLoaded { token, in_doubt_since: None, other_endpoint }
+                        let in_doubt_since = in_doubt_since.filter(|_| own_marker.is_none());
+                        Event::StoreLoaded { token, in_doubt_since, other_endpoint }
                     }
                     (Ok(CasOutcome::Stored), None) => {
                         Event::StorePublished { generation: current.generation(), replaced: replaces }
@@ -332,7 +339,7 @@ impl TokenFetcher {
                 self.clear_in_doubt(started_at.wall).await;
                 return FetchOutcome::Issued(Arc::new(token));
             }
-            let raised = later.take().map(|later| later.raised_above(known));
+            let raised = later.take().map(|later| later.raised_above(known).keeping_marker());
             let new = raised.clone().unwrap_or_else(|| self.to_store(&token));
             let write = self.store.compare_and_set(&self.appid, record.generation(), new);
             match self.with_store_timeout(write).await {
@@ -345,7 +352,10 @@ impl TokenFetcher {
                 Ok(CasOutcome::Stored) => {
                     let raised = raised.map(|raised| Arc::new(raised.to_cached(self.clock.now())));
                     return match raised {
-                        Some(token) => FetchOutcome::Adopted { token, in_doubt_since: None, lost_race },
+                        Some(token) => {
+                            let in_doubt_since = record.in_doubt_since;
+                            FetchOutcome::Adopted { token, in_doubt_since, lost_race }
+                        }
                         None => FetchOutcome::Issued(Arc::new(token)),
                     };
                 }
