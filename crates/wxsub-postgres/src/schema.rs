@@ -162,4 +162,24 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn every_column_is_documented() {
+        let documents =
+            [include_str!("../../../docs/outbox.md"), include_str!("../../../docs/postgres.md")].concat();
+        let tables = STEPS.iter().flat_map(|step| step.sql.split("CREATE TABLE ").skip(1));
+        let mut columns = 0;
+        for table in tables.map(|table| table.split("\n)").next().unwrap()) {
+            let (name, lines) = table.split_once(" (").unwrap();
+            let named = lines
+                .lines()
+                .map(str::trim)
+                .filter(|line| line.starts_with(|first: char| first.is_lowercase()));
+            for column in named.filter_map(|line| line.split_whitespace().next()) {
+                assert!(documents.contains(&format!("`{column}`")), "{name}.{column} is not documented");
+                columns += 1;
+            }
+        }
+        assert!(columns > 70, "{columns}");
+    }
 }

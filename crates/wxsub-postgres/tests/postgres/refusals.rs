@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions};
 use wxsub_tls::Roots;
 
+use super::fixture::Process;
 use super::server::{PASSWORD, Postgres, as_postgres_user};
 use crate::free_port::free_port;
 
@@ -58,6 +60,36 @@ async fn each_reason_has_its_words() {
     sql.batch_execute("ALTER DATABASE postgres SET default_transaction_read_only = on").await.unwrap();
     let error = refusal(with(&postgres.url())).await;
     assert!(matches!(error, ConnectError::ReadOnly { .. }), "{error}");
+}
+
+/// A replica alone is refused. With both servers in the URL, the process goes on when the replica has become the primary.
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn a_process_follows_a_failover() {
+    let mut primary = Postgres::start();
+    let process = Process::start(&primary).await;
+    let replica = primary.replica();
+    let error = refusal(PostgresOptions::new(replica.url()).migrate(false)).await;
+    assert!(matches!(error, ConnectError::ReadOnly { .. }), "{error}");
+    for url in [replica.url_with(&primary), primary.url_with(&replica)] {
+        let process = Process::connect(&url).await;
+        process.enqueue(process.message("o")).await.unwrap();
+    }
+    let follower = Process::connect(&primary.url_with(&replica)).await;
+    let new = process.message("o");
+    let id = new.id;
+    process.enqueue(new).await.unwrap();
+    // The replica has it.
+    let sql = replica.sql().await;
+    let replayed = "SELECT count(*) FROM wxsub_message WHERE id = $1::text::uuid";
+    while sql.query_one(replayed, &[&id.to_string()]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+    primary.stop_immediately();
+    assert!(matches!(follower.apply(follower.claim(1)).await, Err(LedgerError::Unavailable(_))));
+    sql.query_one("SELECT pg_promote()", &[]).await.unwrap();
+    assert_eq!(follower.claimed(1).await.len(), 1);
+    assert_eq!(follower.ledger.message(id).await.unwrap().unwrap().id, id);
 }
 
 #[tokio::test]

@@ -55,6 +55,25 @@ impl Postgres {
         postgres
     }
 
+    /// A replica of this one, which follows it until it is promoted.
+    pub(crate) fn replica(&self) -> Self {
+        let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
+        give_to_postgres(folder.path());
+        let copied = as_postgres("pg_basebackup")
+            .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--username=postgres"])
+            .arg("--host")
+            .arg(self.folder.path())
+            .args(["--port", &self.port.to_string()])
+            .arg("--pgdata")
+            .arg(folder.path().join("data"))
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        let mut replica = Self { port: free_port(), folder, settings: self.settings.clone(), child: None };
+        replica.start_again();
+        replica
+    }
+
     /// Starts on the same port, with what it had stored.
     pub(crate) fn start_again(&mut self) {
         let mut child = as_postgres("postgres")
@@ -80,7 +99,8 @@ impl Postgres {
         let mut log = Vec::new();
         let ready = lines.by_ref().map_while(Result::ok).any(|line| {
             log.push(line.clone());
-            line.contains("ready to accept connections")
+            // A replica says "read-only connections".
+            line.contains("ready to accept")
         });
         assert!(ready, "postgres did not start: {log:#?}");
         // It must not wait until its log is read.
@@ -106,6 +126,15 @@ impl Postgres {
     pub(crate) fn url_as(&self, user: &str) -> String {
         let folder = self.folder.path().display().to_string().replace('/', "%2F");
         format!("postgres://{user}@{folder}:{}/postgres", self.port)
+    }
+
+    /// The address of both servers.
+    pub(crate) fn url_with(&self, other: &Self) -> String {
+        let host = |server: &Self| {
+            let folder = server.folder.path().display().to_string().replace('/', "%2F");
+            format!("{folder}:{}", server.port)
+        };
+        format!("postgres://postgres@{},{}/postgres", host(self), host(other))
     }
 
     pub(crate) fn url(&self) -> String {
