@@ -62,7 +62,7 @@ async fn main() {
 
 /// Runs one attack against a server of its own. Fails if an honest request failed, or if what was refused was not counted.
 async fn run(wxsub: &str, attack: &'static Attack) {
-    let served = Arc::new(Served::start(wxsub, attack.more_apps).await);
+    let served = Arc::new(Served::start(wxsub, attack).await);
     let (before, ()) = Honest::measure(&served, sleep(MEASURED)).await;
     let memory = served.memory("VmRSS:");
     let attacking = tokio::spawn(attack.run(Arc::clone(&served), MAX_ATTACK, MEASURED));

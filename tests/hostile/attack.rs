@@ -1,5 +1,6 @@
 //! The attacks. Each opens connections from an address of its own, and holds them or repeats a request on each.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,14 +41,17 @@ enum Does {
     Hold,
     /// Sends the bytes again after each response.
     Repeat,
+    /// Sends the beginning of a TLS handshake, waits for the server's part of it, and connects again.
+    Handshake,
 }
 
-use Does::{Hold, Repeat};
+use Does::{Handshake, Hold, Repeat};
 use Least::{Count, Responses};
 
 const OF_ADDRESS: &str = "wxsub_limit_reached_total{limit=\"connections_per_address\"}";
 const BODIES: &str = "wxsub_limit_reached_total{limit=\"bodies_per_key\"}";
 const KEYLESS: &str = "wxsub_limit_reached_total{limit=\"keyless_bodies\"}";
+const HANDSHAKES: &str = "wxsub_limit_reached_total{limit=\"handshakes_per_address\"}";
 const IN_FLIGHT: &str = "wxsub_limit_reached_total{limit=\"in_flight_per_key\"}";
 const UNKNOWN_KEYS: &str = "wxsub_denials_total{api=\"v1\",reason=\"unknown_key\"}";
 const UNKNOWN_TOKENS: &str = "wxsub_denials_total{api=\"weixin\",reason=\"unknown_token\"}";
@@ -65,7 +69,7 @@ const BASE: Attack = Attack {
 
 /// The counts are those of the default limits: 1024 connections of an address, 512 bodies and requests in flight of a key,
 /// 256 bodies without a key.
-pub(crate) static ATTACKS: [Attack; 13] = [
+pub(crate) static ATTACKS: [Attack; 14] = [
     BASE,
     Attack { name: "5000 idle connections from the address of the honest client", from: "127.0.0.1", ..BASE },
     Attack { name: "5000 half-sent heads", bytes: |_| "GET / HTTP/1.1\r\nX: ".to_owned(), ..BASE },
@@ -109,6 +113,13 @@ pub(crate) static ATTACKS: [Attack; 13] = [
         does: Repeat,
         bytes: |key| post(&format!("/v1/apps/{SILENT_APP}/messages"), key, MESSAGE.len(), MESSAGE),
         counted: &[(IN_FLIGHT, Count(1000 - 512))],
+        ..BASE
+    },
+    Attack {
+        name: "TLS handshakes without end on 64 connections",
+        connections: 64,
+        does: Handshake,
+        counted: &[(HANDSHAKES, Count(1))],
         ..BASE
     },
     Attack {
@@ -172,6 +183,11 @@ fn get(path: &str, key: &str) -> String {
 }
 
 impl Attack {
+    /// Whether the server has TLS.
+    pub(crate) fn uses_tls(&self) -> bool {
+        matches!(self.does, Handshake)
+    }
+
     /// Opens the connections, then goes on for `measured`. The server may close them meanwhile. Returns the number of responses
     /// to repeated requests.
     pub(crate) async fn run(&self, served: Arc<Served>, max: Duration, measured: Duration) -> usize {
@@ -182,6 +198,11 @@ impl Attack {
         let responses = AtomicUsize::new(0);
         match self.does {
             Hold => sleep(measured).await,
+            Handshake => {
+                let hello = served.client_hello();
+                let begun = join_all(held.iter().map(|_| self.begin_handshakes(&served, &hello, &responses)));
+                let _ = timeout(measured, begun).await;
+            }
             Repeat => {
                 let repeated = join_all(held.iter_mut().map(|stream| repeat(stream, &bytes, &responses)));
                 let _ = timeout(measured, repeated).await;
@@ -194,14 +215,29 @@ impl Attack {
         let from: IpAddr = self.from.parse().unwrap();
         let bytes = (self.bytes)(&served.keys[1]);
         for _ in 0..self.connections {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.bind((from, 0).into()).unwrap();
-            if let Ok(mut stream) = socket.connect(served.address).await {
+            if let Ok(mut stream) = connect(from, served).await {
                 let _ = stream.write_all(bytes.as_bytes()).await;
                 held.push(stream);
             }
         }
     }
+
+    /// Begins one handshake after the other, each on a connection of its own.
+    async fn begin_handshakes(&self, served: &Served, hello: &[u8], responses: &AtomicUsize) {
+        let from: IpAddr = self.from.parse().unwrap();
+        loop {
+            let Ok(mut stream) = connect(from, served).await else { continue };
+            if stream.write_all(hello).await.is_ok() && stream.read_u8().await.is_ok() {
+                responses.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+async fn connect(from: IpAddr, served: &Served) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(served.address).await
 }
 
 /// Reads a response and sends the request again, until the server closes the connection.

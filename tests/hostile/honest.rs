@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -94,8 +95,17 @@ async fn caller(served: &Served, request: &str, expected: [&str; 2], is_over: &A
 
 /// The response. Empty if the connection broke.
 pub(crate) async fn ask(served: &Served, request: &str) -> String {
+    let Ok(stream) = TcpStream::connect(served.address).await else { return String::new() };
+    let Some(tls) = &served.tls else { return exchange(stream, request).await };
+    let name = ServerName::from(served.address.ip());
+    match tls.connect(name, stream).await {
+        Ok(stream) => exchange(stream, request).await,
+        Err(_) => String::new(),
+    }
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
     let mut text = String::new();
-    let Ok(mut stream) = TcpStream::connect(served.address).await else { return text };
     if stream.write_all(request.as_bytes()).await.is_ok() {
         let _ = stream.read_to_string(&mut text).await;
     }
