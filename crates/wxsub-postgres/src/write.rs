@@ -33,8 +33,15 @@ fn split<T: PartialEq>(writes: &[Write<T>]) -> Split<'_, T> {
 /// Writes everything in one round trip.
 pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> Result<(), Failure> {
     let Written { workers, apps, grants, nonces, messages, events, keys } = written;
-    let (grants, messages, keys) =
+    let (mut grants, mut messages, mut keys) =
         (split::<StoredGrant>(grants), split::<StoredMessage>(messages), split::<StoredKey>(keys));
+    // An insert waits for that of the same key in another transaction. In one order, they wait in no circle. The grants of a
+    // subject stay in the order of their recording.
+    grants.new.sort_by(|one, next| one.subject.cmp(&next.subject));
+    messages.new.sort_by_key(|message| message.id);
+    keys.new.sort_by(|one, next| one.scope.cmp(&next.scope));
+    let mut nonces = nonces.clone();
+    nonces.sort_unstable();
     let deleted_keys: Vec<_> = keys.deleted.iter().map(|key| &key.scope).collect();
     let put_workers: Vec<_> = workers.iter().filter_map(|write| write.after).collect();
     let gone_workers: Vec<_> =
@@ -65,8 +72,8 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
     push(sql::UPDATE_KEYS, columns::keys(&keys.changed), keys.changed.len());
     push(sql::INSERT_KEYS, columns::keys(&keys.new), keys.new.len());
     let used = vec![
-        column(nonces, |(nonce, _)| uuid::Uuid::from_bytes(*nonce)),
-        column(nonces, |(_, grant)| grant.uuid()),
+        column(&nonces, |(nonce, _)| uuid::Uuid::from_bytes(*nonce)),
+        column(&nonces, |(_, grant)| grant.uuid()),
     ];
     push(sql::INSERT_NONCES, used, nonces.len());
     push(sql::DELETE_WORKERS, vec![column(&gone_workers, |worker| worker.id.uuid())], gone_workers.len());

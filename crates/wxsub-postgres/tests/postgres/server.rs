@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
@@ -19,6 +20,7 @@ pub(crate) struct Postgres {
     folder: TempDir,
     settings: Vec<String>,
     child: Option<Child>,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 /// The password of the superuser `postgres`. It is needed over TCP only.
@@ -50,7 +52,7 @@ impl Postgres {
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut postgres = Self { port: free_port(), folder, settings, child: None };
+        let mut postgres = Self { port: free_port(), folder, settings, child: None, log: Arc::default() };
         postgres.start_again();
         postgres
     }
@@ -69,7 +71,13 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
-        let mut replica = Self { port: free_port(), folder, settings: self.settings.clone(), child: None };
+        let mut replica = Self {
+            port: free_port(),
+            folder,
+            settings: self.settings.clone(),
+            child: None,
+            log: Arc::default(),
+        };
         replica.start_again();
         replica
     }
@@ -104,7 +112,10 @@ impl Postgres {
         });
         assert!(ready, "postgres did not start: {log:#?}");
         // It must not wait until its log is read.
-        std::thread::spawn(move || lines.for_each(drop));
+        let log = Arc::clone(&self.log);
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| log.lock().unwrap().push(line))
+        });
         self.child = Some(child);
     }
 
@@ -166,6 +177,20 @@ impl Postgres {
     pub(crate) fn signal(pid: u32, signal: &str) {
         let done = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
         assert!(done.success());
+    }
+
+    /// What the server has logged until now.
+    pub(crate) async fn log(&self) -> Vec<String> {
+        // An error that it logs last.
+        let marker = format!("marker{}", self.log.lock().unwrap().len());
+        assert!(self.sql().await.batch_execute(&format!("SELECT {marker}")).await.is_err());
+        loop {
+            let log = self.log.lock().unwrap().clone();
+            if log.iter().any(|line| line.contains(&marker)) {
+                return log;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Ends all of its processes at once, without a checkpoint.

@@ -93,6 +93,34 @@ async fn processes_that_start_together_make_the_schema_once() {
     assert_eq!(steps.len(), 1);
 }
 
+/// Two transactions that wait for each other in a circle would be ended by the database, after a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn batches_in_opposite_orders_do_not_deadlock() {
+    let postgres = Postgres::start();
+    let (one, two) = (Process::start(&postgres).await, Process::start(&postgres).await);
+    for round in 0..20_u8 {
+        let batch = |process: &Process| -> Vec<Change> {
+            let users = (0..200_u8).map(|user| (user, format!("user{round}x{user}")));
+            let consents = users.clone().map(|(number, user)| {
+                process.consent(&user, Some(std::array::from_fn(|at| if at == 0 { round } else { number })))
+            });
+            let keyed = users.map(|(_, user)| {
+                Change::Enqueue(Box::new(process.keyed(&format!("key-{user}"), &format!("other{user}"))))
+            });
+            consents.chain(keyed).collect()
+        };
+        let (forward, mut backward) = (batch(&one), batch(&two));
+        backward.reverse();
+        let (first, second) = tokio::join!(one.ledger.commit(forward), two.ledger.commit(backward));
+        assert!(first.unwrap().iter().chain(&second.unwrap()).all(Result::is_ok));
+    }
+    let log = postgres.log().await;
+    assert!(!log.iter().any(|line| line.contains("deadlock")), "{log:#?}");
+    let sql = postgres.sql().await;
+    check(&one, &sql).await;
+}
+
 /// Both consents come while the first grant's message is being posted; then it is refused.
 #[tokio::test]
 #[ignore = "needs postgresql: scripts/test runs it"]
