@@ -20,6 +20,8 @@ mod database;
 #[path = "kill/disk.rs"]
 mod disk;
 mod free_port;
+#[path = "kill/inbox.rs"]
+mod inbox;
 #[path = "kill/judge.rs"]
 mod judge;
 #[path = "kill/orders.rs"]

@@ -9,6 +9,8 @@ use super::plan::{Fault, Point};
 pub(super) struct Life {
     /// A file, or the URL of a database.
     pub(super) ledger: PathBuf,
+    /// The application's database, a file.
+    pub(super) inbox: PathBuf,
     /// Where the sandbox is.
     pub(super) address: String,
     pub(super) point: Option<Point>,
@@ -46,6 +48,7 @@ impl Life {
         vec![
             "worker".to_owned(),
             self.ledger.to_str().unwrap().to_owned(),
+            self.inbox.to_str().unwrap().to_owned(),
             self.address.clone(),
             self.point.map_or("", Point::as_str).to_owned(),
             self.passes.to_string(),
@@ -55,13 +58,14 @@ impl Life {
     }
 
     fn read(arguments: &[String]) -> Self {
-        let orders = arguments[5].split(',').filter(|order| !order.is_empty());
+        let orders = arguments[6].split(',').filter(|order| !order.is_empty());
         Self {
             ledger: PathBuf::from(&arguments[0]),
-            address: arguments[1].clone(),
-            point: Point::find(&arguments[2]),
-            passes: arguments[3].parse().unwrap(),
-            fault: Fault::find(&arguments[4]),
+            inbox: PathBuf::from(&arguments[1]),
+            address: arguments[2].clone(),
+            point: Point::find(&arguments[3]),
+            passes: arguments[4].parse().unwrap(),
+            fault: Fault::find(&arguments[5]),
             orders: orders.map(|order| order.parse().unwrap()).collect(),
         }
     }

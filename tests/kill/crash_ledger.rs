@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::ledger::{Applied, Change, KeyKind};
 use wxsub_outbox::testing::CommitLayer;
 use wxsub_outbox::{Ledger, LedgerError};
 
@@ -20,6 +20,9 @@ pub(super) struct CrashLedger {
 fn points(change: &Change) -> Option<(Point, Point)> {
     match change {
         Change::RecordConsent(_) => Some((Point::BeforeConsent, Point::AfterConsent)),
+        Change::Enqueue(new) if new.key.as_ref().is_some_and(|key| key.kind == KeyKind::Inbox) => {
+            Some((Point::BeforeCopy, Point::AfterCopy))
+        }
         Change::Enqueue(_) => Some((Point::BeforeEnqueue, Point::AfterEnqueue)),
         Change::Begin(..) => Some((Point::BeforeBegin, Point::AfterBegin)),
         Change::Claim { .. } => Some((Point::BeforeClaim, Point::AfterClaim)),

@@ -24,7 +24,7 @@ use super::server::Postgres;
 use super::verdict::Verdict;
 
 /// How many new orders each life gets.
-const ORDERS: u32 = 6;
+const ORDERS: u32 = 9;
 
 /// How many kills at random follow one kill at each point.
 const AT_RANDOM: usize = 5;
@@ -89,7 +89,7 @@ pub(super) async fn run(sitting: Sitting) {
         let found = match fault {
             Fault::Requeue | Fault::IgnoreSyncs => &verdict.duplicated,
             Fault::AssumeSent => &verdict.mislabelled,
-            Fault::EarlyReply => &verdict.lost,
+            Fault::EarlyReply | Fault::DeleteFirst => &verdict.lost,
             Fault::ForgetSettlements => &verdict.stuck,
         };
         assert!(!found.is_empty(), "the fault {} was not found: {verdict}", fault.as_str());
@@ -104,6 +104,7 @@ async fn plant(fault: Fault, sitting: Sitting) -> Verdict {
         Fault::Requeue => Point::AfterRequest,
         Fault::AssumeSent => Point::BeforeConnect,
         Fault::EarlyReply => Point::BeforeEnqueue,
+        Fault::DeleteFirst => Point::BeforeCopy,
         Fault::IgnoreSyncs => Point::AfterSettle,
         Fault::ForgetSettlements => return court.close(Some(fault)).await,
     };
@@ -141,8 +142,12 @@ impl Court {
         if let Some(postgres) = &self.postgres {
             return PathBuf::from(postgres.url());
         }
-        let folder = self.disk.as_ref().map_or(self.folder.path().to_owned(), Disk::mounted);
-        folder.join("ledger.db")
+        self.data().join("ledger.db")
+    }
+
+    /// Where the files of the worker are.
+    fn data(&self) -> PathBuf {
+        self.disk.as_ref().map_or(self.folder.path().to_owned(), Disk::mounted)
     }
 
     /// New orders, whose users consent; and those that were not acknowledged.
@@ -159,12 +164,13 @@ impl Court {
     /// One life of the worker.
     async fn live(&mut self, blow: Blow, passes: u32, fault: Option<Fault>, rng: &mut Rng) {
         let orders = self.orders();
-        let (ledger, address) = (self.ledger(), self.address.clone());
+        let (ledger, inbox) = (self.ledger(), self.data().join("inbox.db"));
+        let address = self.address.clone();
         let point = match blow {
             Blow::At(point) => Some(point),
             Blow::AtRandom | Blow::Database => None,
         };
-        let life = Life { ledger, address, point, passes, fault, orders };
+        let life = Life { ledger, inbox, address, point, passes, fault, orders };
         let after = point.is_none().then(|| (Duration::from_millis(rng.u64(0..MAX_LIFE_MILLIS)), blow));
         if self.run(&life, after).await {
             *self.kills.entry(point).or_default() += 1;
@@ -220,8 +226,9 @@ impl Court {
     /// One more life that is not killed, and the verdict.
     async fn close(&mut self, fault: Option<Fault>) -> Verdict {
         let orders = self.orders();
-        let (ledger, address) = (self.ledger(), self.address.clone());
-        let life = Life { ledger, address, point: None, passes: 0, fault, orders };
+        let (ledger, inbox) = (self.ledger(), self.data().join("inbox.db"));
+        let address = self.address.clone();
+        let life = Life { ledger, inbox, address, point: None, passes: 0, fault, orders };
         assert!(!self.run(&life, None).await, "the last life was killed");
         let journal = std::fs::read(self.folder.path().join("journal")).unwrap();
         Verdict::find(&self.ledger(), &journal, &self.acknowledged).await

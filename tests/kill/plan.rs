@@ -35,6 +35,10 @@ named! {
         AfterConsent = "after a consent is committed",
         BeforeEnqueue = "before an enqueue is committed",
         AfterEnqueue = "after an enqueue is committed",
+        BeforeCopy = "before the copy of an inbox row is committed",
+        AfterCopy = "after the copy of an inbox row is committed",
+        BeforeDelete = "before the deletion of copied inbox rows is committed",
+        AfterDelete = "after the deletion of copied inbox rows is committed",
         BeforeBegin = "before a synchronous send is committed",
         AfterBegin = "after a synchronous send is committed",
         BeforeClaim = "before a claim is committed",
@@ -58,6 +62,8 @@ named! {
         AssumeSent = "assume-sent",
         /// A message is acknowledged before it is recorded.
         EarlyReply = "early-reply",
+        /// A row of the inbox is deleted before it is recorded.
+        DeleteFirst = "delete-first",
         /// Settlements are thrown away.
         ForgetSettlements = "forget-settlements",
         /// Syncs do nothing, which matters when the power fails.

@@ -11,7 +11,7 @@ use wxsub_outbox::state::{EventKind, MessageState};
 use wxsub_sandbox::JournalRecord;
 
 use super::database;
-use super::orders::{appid, order_of};
+use super::orders::{ROLLED_BACK, appid, is_row, order_of};
 
 /// What went wrong, by order.
 #[derive(Debug, Default)]
@@ -64,6 +64,11 @@ impl Verdict {
         let known = by_order.keys().copied().collect::<BTreeSet<_>>();
         verdict.lost.extend(acknowledged.iter().chain(posts.keys()).filter(|order| !known.contains(order)));
         for (order, rows) in by_order {
+            if order >= ROLLED_BACK || (is_row(order) && rows.len() > 1) {
+                verdict
+                    .problems
+                    .push(format!("order {order} must not be in the ledger so often: {}", rows.len()));
+            }
             let posts = posts.remove(&order).unwrap_or_default();
             verdict.judge(order, &rows, &posts);
             verdict.look_for_attempts(order, &rows, &posts, &*ledger).await;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use wxsub_core::Client;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::token::TokenEndpoint;
 use wxsub_outbox::grant::Subject;
+use wxsub_outbox::inbox::InboxCopier;
 use wxsub_outbox::ledger::{Change, MessageQuery, NewConsent};
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{App, Outbox, OutboxError, OutboxMessage};
@@ -17,7 +19,8 @@ use wxsub_outbox::{App, Outbox, OutboxError, OutboxMessage};
 use super::arguments::Life;
 use super::crash_ledger::CrashLedger;
 use super::database;
-use super::orders::{SECRET, appid, grant_id, is_synchronous, key, message, weixin_grant};
+use super::inbox::{self, CrashInbox};
+use super::orders::{SECRET, appid, grant_id, is_row, is_synchronous, key, message, weixin_grant};
 use super::plan::{Fault, Trap};
 use super::tcp_transport::TcpTransport;
 
@@ -29,32 +32,39 @@ pub(super) async fn live(life: Life) {
     let trap = Arc::new(Trap::new(life.point, life.passes));
     let ledger = database::open(&life.ledger).await;
     let ledger = Arc::new(CrashLedger { ledger, trap: Arc::clone(&trap), fault: life.fault });
-    let client = Client::builder(appid(), SECRET, TcpTransport { address: life.address.clone(), trap })
-        .api_base("http://localhost".parse().unwrap())
-        .token_cache(|cache| cache.endpoint(TokenEndpoint::StableToken))
-        .build()
-        .unwrap();
+    let client = Client::builder(
+        appid(),
+        SECRET,
+        TcpTransport { address: life.address.clone(), trap: Arc::clone(&trap) },
+    )
+    .api_base("http://localhost".parse().unwrap())
+    .token_cache(|cache| cache.endpoint(TokenEndpoint::StableToken))
+    .build()
+    .unwrap();
     let app = App::new(appid(), client).require_grant(true).concurrency(NonZeroUsize::new(3).unwrap());
     let outbox =
         Outbox::with_ledger(ledger.clone()).app(app).poll_interval(Duration::from_millis(20)).build();
+    let inbox = CrashInbox::open(&life.inbox, trap, life.fault);
+    let copying = tokio::spawn(InboxCopier::new(&outbox, inbox).run(std::future::pending()));
     let (stop, stopped) = oneshot::channel::<()>();
     let running = outbox.clone();
     let worker = tokio::spawn(async move { running.run(async move { drop(stopped.await) }).await });
     for order in &life.orders {
-        take(&outbox, *order, life.fault).await;
+        take(&outbox, *order, &life).await;
     }
-    wait_until_idle(&outbox).await;
+    wait_until_idle(&outbox, &life.inbox).await;
+    copying.abort();
     stop.send(()).unwrap();
     worker.await.unwrap().unwrap();
 }
 
 /// Records the consent and the message, and says so.
-async fn take(outbox: &Outbox, order: u32, fault: Option<Fault>) {
+async fn take(outbox: &Outbox, order: u32, life: &Life) {
     let acknowledge = || {
         println!("{order}");
         std::io::stdout().flush().unwrap();
     };
-    if fault == Some(Fault::EarlyReply) {
+    if life.fault == Some(Fault::EarlyReply) {
         acknowledge();
     }
     let subject = Subject::new(appid(), &weixin_grant(order));
@@ -63,6 +73,12 @@ async fn take(outbox: &Outbox, order: u32, fault: Option<Fault>) {
     while outbox.ledger().commit(vec![consent.clone()]).await.is_err() {
         // The database was killed.
         pause().await;
+    }
+    if is_row(order) {
+        while !inbox::insert(&life.inbox, order) {
+            pause().await;
+        }
+        return acknowledge();
     }
     let record = async || match is_synchronous(order) {
         true => outbox.send(message(order), key(order)).await,
@@ -79,7 +95,10 @@ async fn take(outbox: &Outbox, order: u32, fault: Option<Fault>) {
 }
 
 /// Until nothing is queued or under way any more.
-async fn wait_until_idle(outbox: &Outbox) {
+async fn wait_until_idle(outbox: &Outbox, inbox: &Path) {
+    while !inbox::is_empty(inbox) {
+        pause().await;
+    }
     loop {
         let Ok(app) = outbox.ledger().app(&appid()).await else {
             pause().await;
