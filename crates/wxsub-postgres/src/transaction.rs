@@ -1,8 +1,8 @@
 //! One transaction: lock and load the rows that changes name, apply the changes, write what changed.
 //!
 //! Rows are locked in one order, so that transactions wait for each other in no circle: keys, messages, workers, grants, apps,
-//! counts; and of each kind in the order of their ids. New rows are written in one order, too. What is found by its state, such as due messages, is locked only if no
-//! other transaction has it.
+//! counts; and of each kind in the order of their ids. New rows are written in one order, too. What is found by its state, such
+//! as due messages, is locked only if no other transaction has it.
 
 use std::collections::BTreeSet;
 

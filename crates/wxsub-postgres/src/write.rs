@@ -90,13 +90,16 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
         }
     }
     let rows = session.write(&pipeline).await?;
-    for ((sql, expected), rows) in expected.into_iter().zip(rows) {
-        if u64::try_from(expected).ok() != Some(rows) {
-            let statement = sql.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
-            return Err(Failure::Conflict(format!("{statement}: {rows} rows instead of {expected}")));
-        }
+    expected.into_iter().zip(rows).try_for_each(|((sql, expected), rows)| check_rows(sql, expected, rows))
+}
+
+/// All rows are locked: if one is missing, another transaction was in the way.
+fn check_rows(sql: &str, expected: usize, rows: u64) -> Result<(), Failure> {
+    if u64::try_from(expected).ok() == Some(rows) {
+        return Ok(());
     }
-    Ok(())
+    let statement = sql.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    Err(Failure::Conflict(format!("{statement}: {rows} rows instead of {expected}")))
 }
 
 /// By how much counts change, in the order in which their rows are locked.

@@ -114,7 +114,9 @@ impl Postgres {
         // It must not wait until its log is read.
         let log = Arc::clone(&self.log);
         std::thread::spawn(move || {
-            lines.map_while(Result::ok).for_each(|line| log.lock().unwrap().push(line))
+            for line in lines.map_while(Result::ok) {
+                log.lock().unwrap().push(line);
+            }
         });
         self.child = Some(child);
     }
