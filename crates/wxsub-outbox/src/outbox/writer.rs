@@ -108,8 +108,10 @@ async fn write(
 ) {
     let mut jobs = Vec::new();
     while waiting.recv_many(&mut jobs, MAX_BATCH).await > 0 {
-        // Tasks that were woken together with the first sender send theirs, too.
-        yield_now().await;
+        // First, attempts that end together send their settlements; then their worker sends the claim for their slots.
+        for _ in 0..2 {
+            yield_now().await;
+        }
         while jobs.len() < MAX_BATCH
             && let Ok(job) = waiting.try_recv()
         {

@@ -1,18 +1,20 @@
 //! Messages that wait in the queue for a worker.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use wxsub_core::Client;
+use wxsub_core::clock::MonotonicInstant;
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::transport::HttpRequest;
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::ledger::{Change, Gone};
+use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{EventKind, MessageState, Reason};
-use wxsub_outbox::{App, Ledger, OutboxError, OutboxMessage};
+use wxsub_outbox::{App, Gate, Ledger, OutboxError, OutboxMessage};
 
 use super::harness::{Fault, Harness, MINUTE, SECOND, SEND, TOKEN, client, message, ok};
 
@@ -51,6 +53,62 @@ async fn slots_that_become_free_together_are_filled_by_one_claim() {
     }
     let claims = claims.load(Ordering::Relaxed);
     assert!(claims <= 20, "{claims} claims for 80 messages in 8 slots");
+}
+
+/// How many claims have a commit of their own until the second of two messages is posted, in one slot.
+async fn claims_of_their_own(gate: Option<Arc<dyn Gate>>) -> usize {
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
+    weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+    weixin.respond_always(SEND, ok());
+    let mut app = App::new("wx1".parse().unwrap(), client(&clock, &weixin)).concurrency(NonZeroUsize::MIN);
+    if let Some(gate) = gate {
+        app = app.gate(gate);
+    }
+    let harness = Harness::with_app(app, clock, weixin);
+    let _worker = harness.run();
+    // It fetches the token.
+    let first = harness.enqueue("first").await;
+    harness.outbox.wait(first).await.unwrap();
+    let claims = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&claims);
+    harness.plan(move |change| {
+        counted.fetch_add(usize::from(matches!(change, Change::Claim { .. })), Ordering::Relaxed);
+        // Nothing that comes after the settlement in its commit is counted.
+        matches!(change, Change::Settle { .. }).then_some(Fault::Slow(SECOND))
+    });
+    join_all([harness.enqueue("a"), harness.enqueue("b")]).await;
+    while harness.weixin.count(SEND) < 3 {
+        harness.clock.advance_and_run(SECOND).await;
+    }
+    claims.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn the_next_message_is_claimed_in_the_commit_of_the_settlement() {
+    assert_eq!(claims_of_their_own(None).await, 1);
+}
+
+/// The outcome may close it.
+#[tokio::test]
+async fn a_gate_hears_of_an_attempt_before_the_next_claim() {
+    assert_eq!(claims_of_their_own(Some(Arc::new(OpenGate))).await, 2);
+}
+
+#[derive(Debug)]
+struct OpenGate;
+
+impl Gate for OpenGate {
+    fn take(&self, most: usize, _: MonotonicInstant) -> usize {
+        most
+    }
+
+    fn give_back(&self, _: usize) {}
+
+    fn end_attempt(&self, _: Option<&StoredMessage>, _: MonotonicInstant) {}
+
+    fn next_at(&self) -> Option<MonotonicInstant> {
+        None
+    }
 }
 
 #[tokio::test]
