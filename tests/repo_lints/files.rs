@@ -83,6 +83,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("crates/wxsub-cli/tests/commands/database.rs", POSTGRES),
     ("crates/wxsub-postgres/src/sql.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/conformance.rs", POSTGRES),
+    ("crates/wxsub-postgres/tests/postgres/inbox.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/lost_replies.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/refusals.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/workers.rs", POSTGRES),

@@ -301,7 +301,7 @@ impl From<tokio_postgres::Error> for Failure {
 }
 
 /// What the server or the library says, in one line, without the values of rows.
-fn text(error: &tokio_postgres::Error) -> String {
+pub(crate) fn text(error: &tokio_postgres::Error) -> String {
     let Some(error) = error.as_db_error() else {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(error);

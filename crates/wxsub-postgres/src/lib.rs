@@ -35,6 +35,7 @@ mod check;
 mod columns;
 mod connection;
 mod error;
+mod inbox;
 mod ledger;
 mod named;
 mod schema;
@@ -46,6 +47,7 @@ mod writer;
 
 pub use connection::PostgresOptions;
 pub use error::ConnectError;
+pub use inbox::{INBOX_GRANTS, PostgresInbox};
 pub use ledger::PostgresLedger;
 
 /// Compiles the code of the document.

@@ -8,6 +8,7 @@ mod free_port;
 mod postgres {
     mod conformance;
     mod fixture;
+    mod inbox;
     mod lost_replies;
     mod proxy;
     mod refusals;
