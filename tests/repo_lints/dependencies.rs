@@ -11,7 +11,7 @@ use super::tree::top;
 const ARROWS: &[(&str, &[&str])] = &[
     ("wxsub-proto", &[]),
     ("wxsub-api", &["wxsub-proto"]),
-    ("wxsub-client", &["wxsub-api", "wxsub-core", "wxsub-proto"]),
+    ("wxsub-client", &["wxsub-api", "wxsub-core", "wxsub-outbox", "wxsub-proto"]),
     ("wxsub-core", &["wxsub-proto"]),
     ("wxsub-tls", &["wxsub-core"]),
     ("wxsub-hyper", &["wxsub-client", "wxsub-core", "wxsub-tls"]),
@@ -23,7 +23,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wxsub-mysql", &["wxsub-core", "wxsub-outbox", "wxsub-tls"]),
     ("wxsub-sandbox", &["wxsub-proto"]),
     ("wxsub-sandbox-transport", &["wxsub-core", "wxsub-sandbox"]),
-    ("wxsub-server", &["wxsub-api", "wxsub-core", "wxsub-hyper", "wxsub-proto", "wxsub-redis"]),
+    (
+        "wxsub-server",
+        &[
+            "wxsub-api",
+            "wxsub-core",
+            "wxsub-hyper",
+            "wxsub-outbox",
+            "wxsub-proto",
+            "wxsub-redis",
+            "wxsub-sqlite",
+        ],
+    ),
     (
         "wxsub-cli",
         &[
@@ -151,6 +162,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "async-trait",
             "axum",
             "base16ct",
+            "futures-util",
             "getrandom",
             "http-body-util",
             "hyper",
@@ -190,6 +202,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "sd-notify",
             "serde",
             "serde_json",
+            "tempfile",
             "thiserror",
             "tokio",
             "tracing-subscriber",

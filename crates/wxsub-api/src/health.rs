@@ -26,6 +26,20 @@ pub struct Readiness {
     pub status: ReadinessStatus,
     /// The apps that are not healthy.
     pub apps: Vec<UnhealthyApp>,
+    /// Whether messages can be recorded. Absent without a ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerHealth>,
+}
+
+/// Whether the ledger of the server can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LedgerHealth {
+    /// The last commit succeeded.
+    Up,
+    /// The last commit failed. Tokens are served all the same.
+    Down,
 }
 
 /// The status of the whole server.
@@ -35,7 +49,7 @@ pub struct Readiness {
 pub enum ReadinessStatus {
     /// All apps are healthy.
     Ready,
-    /// At least one app has a usable token, but not all apps are healthy.
+    /// At least one app has a usable token, but not all apps are healthy, or the ledger is down.
     Degraded,
     /// No app has a usable token.
     #[serde(rename = "not ready")]

@@ -23,6 +23,7 @@
 mod api_key;
 mod apps;
 mod health;
+mod outbox;
 pub mod path;
 mod problem;
 #[cfg(feature = "openapi")]
@@ -32,7 +33,8 @@ mod token;
 
 pub use api_key::ApiKey;
 pub use apps::{AppError, AppList, AppStatus, ServerProblem, StoreProblem};
-pub use health::{AppHealth, Readiness, ReadinessStatus, UnhealthyApp};
+pub use health::{AppHealth, LedgerHealth, Readiness, ReadinessStatus, UnhealthyApp};
+pub use outbox::{DecisionRequest, IssuedConsent, LineResult, NewConsent, NewGrant, PauseRequest};
 pub use problem::{PROBLEM_JSON, Problem, ProblemExtensions, ProblemKind};
-pub use send_result::{FieldError, SendResult, SendStatus};
+pub use send_result::{FieldError, SendResult, SendStage, SendStatus};
 pub use token::{ReportRequest, TokenResponse};

@@ -15,6 +15,30 @@ pub const REPORT: &str = "/v1/apps/{appid}/access_token/report";
 /// `POST` of a message in Weixin's field names. The response is a [`SendResult`](crate::SendResult).
 pub const MESSAGES: &str = "/v1/apps/{appid}/messages";
 
+/// `POST` of a [`NewConsent`](crate::NewConsent). The response is an [`IssuedConsent`](crate::IssuedConsent).
+pub const CONSENTS: &str = "/v1/apps/{appid}/consents";
+
+/// `POST` of a [`NewGrant`](crate::NewGrant); `GET`: the grants of one user.
+pub const GRANTS: &str = "/v1/apps/{appid}/grants";
+
+/// `DELETE`: voids an open grant.
+pub const GRANT: &str = "/v1/apps/{appid}/grants/{id}";
+
+/// `POST`: records messages in the queue; `GET`: lists messages.
+pub const OUTBOX: &str = "/v1/apps/{appid}/outbox";
+
+/// `GET`: one message with its history; `DELETE`: withdraws it.
+pub const OUTBOX_MESSAGE: &str = "/v1/apps/{appid}/outbox/{id}";
+
+/// `POST` of a [`DecisionRequest`](crate::DecisionRequest): decides a message that may have been sent.
+pub const DECISION: &str = "/v1/apps/{appid}/outbox/{id}/decision";
+
+/// `POST`, optionally of a [`PauseRequest`](crate::PauseRequest): messages of the app wait.
+pub const PAUSE: &str = "/v1/apps/{appid}/outbox/pause";
+
+/// `POST`: lifts every pause of the app.
+pub const RESUME: &str = "/v1/apps/{appid}/outbox/resume";
+
 /// `GET`, without a key: whether the process responds.
 pub const LIVEZ: &str = "/livez";
 

@@ -5,53 +5,92 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use wxsub_proto::{ErrCode, LocalizedText, Message, Remedy, TraceId};
+use wxsub_proto::{ErrCode, LocalizedText, Message, Remedy, TraceId, named_enum};
 
 use crate::send_result::{SendResult, SendStatus, read_trace_id};
 
 /// The media type of a [`Problem`].
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// The kind of a problem, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ProblemKind {
-    /// The request has no key, or a key that the server does not know.
-    Unauthorized,
-    /// The key lacks the scope, or may not use this app.
-    Forbidden,
-    /// There is no such route or app.
-    NotFound,
-    /// The route takes another method.
-    MethodNotAllowed,
-    /// The body is not JSON.
-    NotJson,
-    /// The body was not received completely in time.
-    Incomplete,
-    /// The body exceeds the limit of the server.
-    TooLarge,
-    /// A field of the body is invalid.
-    Invalid,
-    /// Too many reports, or too many requests of the client at once.
-    RateLimited,
-    /// The server is at its limit of concurrent requests.
-    Overloaded,
-    /// The server requires an audit and cannot record the request.
-    AuditUnavailable,
-    /// The app has no usable token.
-    NoToken,
-    /// Weixin refused the message.
-    Refused,
-    /// The message was not sent.
-    NotSent,
-    /// The message may have been sent.
-    MaybeSent,
-    /// A kind that this version does not know. It is only read, never written.
-    #[default]
-    #[serde(other, skip_serializing)]
-    Unknown,
+named_enum! {
+    /// The kind of a problem, for programs.
+    #[derive(Default)]
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    #[non_exhaustive]
+    pub enum ProblemKind {
+        /// The request has no key, or a key that the server does not know.
+        Unauthorized = "unauthorized",
+        /// The key lacks the scope, or may not use this app.
+        Forbidden = "forbidden",
+        /// There is no such route or app.
+        NotFound = "not_found",
+        /// The route takes another method.
+        MethodNotAllowed = "method_not_allowed",
+        /// The body is not JSON.
+        NotJson = "not_json",
+        /// The body was not received completely in time.
+        Incomplete = "incomplete",
+        /// The body exceeds the limit of the server.
+        TooLarge = "too_large",
+        /// A field of the body is invalid.
+        Invalid = "invalid",
+        /// Too many reports, or too many requests of the client at once.
+        RateLimited = "rate_limited",
+        /// The server is at its limit of concurrent requests.
+        Overloaded = "overloaded",
+        /// The server requires an audit and cannot record the request.
+        AuditUnavailable = "audit_unavailable",
+        /// The app has no usable token.
+        NoToken = "no_token",
+        /// The server has no ledger, so it records no grants and messages and takes no idempotency key.
+        NoLedger = "no_ledger",
+        /// The server has no key to sign a consent with.
+        NoConsentKey = "no_consent_key",
+        /// The ledger cannot be written now. Nothing was posted.
+        LedgerUnavailable = "ledger_unavailable",
+        /// The app, or the route, requires an idempotency key.
+        KeyRequired = "key_required",
+        /// The idempotency key was used for another request.
+        KeyReused = "key_reused",
+        /// The message of the idempotency key is not final yet.
+        InFlight = "in_flight",
+        /// The message of the idempotency key was cancelled.
+        Cancelled = "cancelled",
+        /// Another message has the grant, or may have used it up.
+        GrantUnavailable = "grant_unavailable",
+        /// The app requires a grant, and there is no open one.
+        NoGrant = "no_grant",
+        /// The app is paused.
+        Paused = "paused",
+        /// The callback is genuine, and its request has expired.
+        ConsentExpired = "consent_expired",
+        /// The callback belongs to no request of this session.
+        ConsentForged = "consent_forged",
+        /// A worker may be posting the message.
+        Attempting = "attempting",
+        /// The message is final.
+        Final = "final",
+        /// The message has a decision.
+        Decided = "decided",
+        /// The message is not `maybe_sent`.
+        NotUndecided = "not_undecided",
+        /// A worker may still post the message.
+        TooEarly = "too_early",
+        /// The request has no `If-Match`.
+        PreconditionRequired = "precondition_required",
+        /// The message has changed since the version in `If-Match`.
+        PreconditionFailed = "precondition_failed",
+        /// Weixin refused the message.
+        Refused = "refused",
+        /// The message was not sent.
+        NotSent = "not_sent",
+        /// The message may have been sent.
+        MaybeSent = "maybe_sent",
+        /// A kind that this version does not know. It is only read, never written.
+        #[default]
+        #[serde(other, skip_serializing)]
+        Unknown = "unknown",
+    }
 }
 
 /// The problem details of a response.
@@ -91,6 +130,12 @@ pub enum ProblemExtensions {
     Empty {},
     /// The result of a message.
     Result(SendResult),
+    /// It is unknown whether the request was recorded. The same request again, with the same idempotency key, tells.
+    Unrecorded {
+        /// `unknown`.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        recorded: Cow<'static, str>,
+    },
     /// Why there is no token.
     Refusal {
         /// Weixin's error code, if Weixin refused the token call.
@@ -124,6 +169,9 @@ impl<'de> Deserialize<'de> for ProblemExtensions {
                 rid: Option<TraceId>,
                 remedy: Remedy,
             },
+            Unrecorded {
+                recorded: Cow<'static, str>,
+            },
             Other {},
         }
         Ok(match Members::deserialize(deserializer)? {
@@ -131,6 +179,7 @@ impl<'de> Deserialize<'de> for ProblemExtensions {
             Members::Refusal { errcode, errmsg, rid, remedy } => {
                 Self::Refusal { errcode, errmsg, rid, remedy }
             }
+            Members::Unrecorded { recorded } => Self::Unrecorded { recorded },
             Members::Other {} => Self::Empty {},
         })
     }
@@ -152,6 +201,25 @@ impl ProblemKind {
             Self::Overloaded => (503, "Server overloaded", Remedy::SlowDown),
             Self::AuditUnavailable => (503, "Audit unavailable", Remedy::RetryLater),
             Self::NoToken => (503, "No usable token", Remedy::RetryLater),
+            Self::NoLedger => (404, "No ledger", Remedy::FixConfig),
+            Self::NoConsentKey => (404, "No consent key", Remedy::FixConfig),
+            Self::LedgerUnavailable => (503, "Ledger unavailable", Remedy::RetryLater),
+            Self::KeyRequired => (400, "Idempotency key required", Remedy::FixRequest),
+            Self::KeyReused => (422, "Idempotency key reused", Remedy::FixRequest),
+            Self::InFlight => (409, "Message in flight", Remedy::RetryLater),
+            Self::Cancelled => (409, "Cancelled", Remedy::Stop),
+            Self::GrantUnavailable => (409, "Grant unavailable", Remedy::Stop),
+            Self::NoGrant => (409, "No grant", Remedy::Stop),
+            Self::Paused => (503, "App paused", Remedy::RetryLater),
+            Self::ConsentExpired => (422, "Consent expired", Remedy::Stop),
+            Self::ConsentForged => (422, "Consent forged", Remedy::Stop),
+            Self::Attempting => (409, "Message being sent", Remedy::RetryLater),
+            Self::Final => (409, "Message is final", Remedy::Stop),
+            Self::Decided => (409, "Already decided", Remedy::Stop),
+            Self::NotUndecided => (409, "Not undecided", Remedy::Stop),
+            Self::TooEarly => (409, "Too early to decide", Remedy::RetryLater),
+            Self::PreconditionRequired => (428, "If-Match required", Remedy::FixRequest),
+            Self::PreconditionFailed => (412, "Message has changed", Remedy::FixRequest),
             Self::Refused => (422, "Refused by Weixin", Remedy::Investigate),
             Self::NotSent => (503, "Not sent", Remedy::RetryLater),
             Self::MaybeSent => (504, "Maybe sent", Remedy::Investigate),
@@ -174,6 +242,25 @@ impl ProblemKind {
             Self::Overloaded => "服务器过载",
             Self::AuditUnavailable => "无法记录审计日志",
             Self::NoToken => "没有可用的 access_token",
+            Self::NoLedger => "没有配置账本",
+            Self::NoConsentKey => "没有配置授权签名密钥",
+            Self::LedgerUnavailable => "账本暂时不可用",
+            Self::KeyRequired => "缺少幂等键",
+            Self::KeyReused => "幂等键已用于其他请求",
+            Self::InFlight => "消息正在处理",
+            Self::Cancelled => "消息已取消",
+            Self::GrantUnavailable => "授权不可用",
+            Self::NoGrant => "没有可用的授权",
+            Self::Paused => "应用已暂停发送",
+            Self::ConsentExpired => "授权请求已过期",
+            Self::ConsentForged => "授权回调不可信",
+            Self::Attempting => "消息正在发送",
+            Self::Final => "消息已有最终状态",
+            Self::Decided => "已经作出决定",
+            Self::NotUndecided => "消息不需要决定",
+            Self::TooEarly => "还不能作出决定",
+            Self::PreconditionRequired => "缺少 If-Match",
+            Self::PreconditionFailed => "消息已有变化",
             Self::Refused => "被微信拒绝",
             Self::NotSent => "消息没有发出",
             Self::MaybeSent => "消息可能已发出",
@@ -198,6 +285,8 @@ impl ProblemKind {
                 | Self::RateLimited
                 | Self::Overloaded
                 | Self::AuditUnavailable
+                | Self::NoLedger
+                | Self::KeyRequired
         )
     }
 }
@@ -253,7 +342,7 @@ impl Problem {
     /// Returns the remedy among the further members.
     pub fn remedy(&self) -> Option<Remedy> {
         match &*self.extensions {
-            ProblemExtensions::Empty {} => None,
+            ProblemExtensions::Empty {} | ProblemExtensions::Unrecorded { .. } => None,
             ProblemExtensions::Result(result) => result.remedy,
             ProblemExtensions::Refusal { remedy, .. } => Some(*remedy),
         }

@@ -45,8 +45,13 @@ pub struct SendResult {
     pub remedy: Option<Remedy>,
     /// The call that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::StageName>))]
-    pub stage: Option<Operation>,
+    pub stage: Option<SendStage>,
+    /// The message in the ledger of the server, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The decision about a message that may have been sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Cow<'static, str>>,
     /// The invalid fields of the message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<FieldError>,
@@ -72,6 +77,43 @@ named_enum! {
     }
 }
 
+named_enum! {
+    /// The step at which a send failed.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    #[non_exhaustive]
+    pub enum SendStage {
+        /// The grant did not allow the message.
+        Grant = "grant",
+        /// The server had recorded the message, and did not come to post it.
+        Claim = "claim",
+        /// The token call.
+        Token = "token",
+        /// The message.
+        Send = "send",
+    }
+}
+
+impl From<Operation> for SendStage {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::FetchToken => Self::Token,
+            Operation::Send => Self::Send,
+        }
+    }
+}
+
+impl SendStage {
+    /// The call to Weixin, if the step is one.
+    #[must_use]
+    pub fn operation(self) -> Option<Operation> {
+        match self {
+            Self::Grant | Self::Claim => None,
+            Self::Token => Some(Operation::FetchToken),
+            Self::Send => Some(Operation::Send),
+        }
+    }
+}
+
 /// An invalid field of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -90,7 +132,7 @@ impl SendStatus {
             Self::Sent => status == 200,
             Self::Refused => status == 422,
             Self::Invalid => [400, 422].contains(&status),
-            Self::NotSent => [400, 401, 403, 404, 405, 413, 429, 503].contains(&status),
+            Self::NotSent => [400, 401, 403, 404, 405, 409, 413, 422, 429, 503].contains(&status),
             Self::MaybeSent => true,
         }
     }
@@ -113,9 +155,23 @@ impl SendResult {
     /// Creates a result without a message.
     #[must_use]
     pub fn new(outcome: SendStatus) -> Self {
-        let (touser, template_id, scene, errcode, errmsg, rid, remedy, stage, problems, line) =
-            Default::default();
-        Self { outcome, touser, template_id, scene, errcode, errmsg, rid, remedy, stage, problems, line }
+        let (touser, template_id, scene, errcode, errmsg, rid, remedy) = Default::default();
+        let (stage, id, decision, problems, line) = Default::default();
+        Self {
+            outcome,
+            touser,
+            template_id,
+            scene,
+            errcode,
+            errmsg,
+            rid,
+            remedy,
+            stage,
+            id,
+            decision,
+            problems,
+            line,
+        }
     }
 
     /// Creates the result of a message: its outcome, and the members that identify the message.
@@ -151,7 +207,7 @@ impl SendResult {
             errmsg: api_error.map(|error| error.errmsg().to_owned()),
             rid: api_error.and_then(ApiError::trace_id).cloned(),
             remedy: Some(remedy),
-            stage: Some(stage),
+            stage: Some(stage.into()),
             ..Self::about(message, outcome)
         }
     }
@@ -190,7 +246,7 @@ impl SendResult {
     /// The error that Weixin returned, and the call that it refused.
     pub fn api_error(&self) -> Option<(ApiError, Option<Operation>)> {
         let error = ApiError::new(self.errcode?, self.errmsg.as_deref().unwrap_or_default());
-        Some((error, self.stage))
+        Some((error, self.stage.and_then(SendStage::operation)))
     }
 
     /// Sets the line number of the message in a file.

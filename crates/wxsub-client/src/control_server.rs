@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wxsub_api::{ApiKey, AppList, Problem, ReportRequest, SendResult, SendStatus, TokenResponse, path};
@@ -15,10 +15,14 @@ use wxsub_core::token::{
     UpstreamBehavior, UpstreamRequest,
 };
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
+use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{AccessToken, AppId, BaseUrl, Message};
 
 use crate::{ControlServerError, ControlServerSendError};
+
+/// The header of an idempotency key.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The default of [`ControlServer::timeout`]. The server waits for Weixin for 30 s by default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -103,7 +107,35 @@ impl ControlServer {
     /// # Cancel safety
     /// Not cancel safe: after the future is dropped, it is unknown whether the message was sent.
     pub async fn send(&self, appid: &AppId, message: &Message) -> Result<(), ControlServerSendError> {
-        let response = match self.exchange(&path::messages(appid), Some(message.to_json())).await {
+        self.send_once(appid, message, None).await
+    }
+
+    /// Sends one message under an idempotency key: the same call again sends it at most once, and returns its outcome. The
+    /// server needs a ledger.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send). While the message of the key is under way, the outcome is `maybe_sent`: call it again later
+    /// with the same key.
+    ///
+    /// # Cancel safety
+    /// It is unknown whether the message was sent. Call it again with the same key.
+    pub async fn send_with_key(
+        &self,
+        appid: &AppId,
+        message: &Message,
+        key: &IdempotencyKey,
+    ) -> Result<(), ControlServerSendError> {
+        self.send_once(appid, message, Some(key)).await
+    }
+
+    async fn send_once(
+        &self,
+        appid: &AppId,
+        message: &Message,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<(), ControlServerSendError> {
+        let (path, headers) = (path::messages(appid), key_header(key));
+        let response = match self.call(http::Method::POST, &path, message.to_json(), &headers).await {
             Ok(response) => response,
             Err(error) => {
                 let result = match error.may_have_taken_effect() {
@@ -184,29 +216,56 @@ impl ControlServer {
         path: &str,
         json: Option<Vec<u8>>,
     ) -> Result<RawResponse<Bytes>, ControlServerError> {
-        let request = self.request(path, json).map_err(ControlServerError::from_transport)?;
+        let method = if json.is_some() { http::Method::POST } else { http::Method::GET };
+        self.call(method, path, json.unwrap_or_default(), &[]).await
+    }
+
+    /// Makes one request with these headers.
+    pub(crate) async fn call(
+        &self,
+        method: http::Method,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<RawResponse<Bytes>, ControlServerError> {
+        let request = self.request(method, path, body, headers);
+        let request = request.map_err(ControlServerError::from_transport)?;
         let deadline = self.clock.now().mono + self.timeout;
         let response = timeout_at(&*self.clock, deadline, self.transport.execute(request)).await;
         response.ok_or(ControlServerError::Timeout)?.map_err(ControlServerError::from_transport)
     }
 
-    fn request(&self, path: &str, json: Option<Vec<u8>>) -> Result<HttpRequest, TransportError> {
+    fn request(
+        &self,
+        method: http::Method,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<HttpRequest, TransportError> {
         let mut bearer = HeaderValue::try_from(self.key.to_bearer().as_str())
             .map_err(|_| invalid_request("the key is no valid header value"))?;
         bearer.set_sensitive(true);
-        let method = if json.is_some() { http::Method::POST } else { http::Method::GET };
         let request = http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(AUTHORIZATION, bearer)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Bytes::from(json.unwrap_or_default()))
+            .header(CONTENT_TYPE, "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        let request = request
+            .body(Bytes::from(body))
             .map_err(|_| invalid_request("base URL and path make no valid URL"))?;
         Ok(HttpRequest::from_http(request))
     }
 }
 
-fn json(body: &impl Serialize) -> Result<Vec<u8>, ControlServerError> {
+pub(crate) fn key_header(key: Option<&IdempotencyKey>) -> Vec<(HeaderName, HeaderValue)> {
+    // A key has visible ASCII characters only. Quoted, it may begin with a quote.
+    let quoted = |key: &IdempotencyKey| key.as_str().replace('\\', "\\\\").replace('"', "\\\"");
+    let value = key.and_then(|key| HeaderValue::try_from(format!("\"{}\"", quoted(key))).ok());
+    value.map(|value| (IDEMPOTENCY_KEY, value)).into_iter().collect()
+}
+
+pub(crate) fn json(body: &impl Serialize) -> Result<Vec<u8>, ControlServerError> {
     let invalid = |_| ControlServerError::from_transport(invalid_request("the request is no valid JSON"));
     serde_json::to_vec(body).map_err(invalid)
 }
@@ -215,8 +274,8 @@ fn invalid_request(detail: &str) -> TransportError {
     TransportError::before_sending(TransportErrorKind::Other, detail)
 }
 
-fn parse<T: DeserializeOwned>(response: &RawResponse<Bytes>) -> Result<T, ControlServerError> {
-    if response.status != 200 {
+pub(crate) fn parse<T: DeserializeOwned>(response: &RawResponse<Bytes>) -> Result<T, ControlServerError> {
+    if !(200..300).contains(&response.status) {
         return Err(ControlServerError::problem(response));
     }
     let invalid = |_| ControlServerError::InvalidResponse { status: response.status };

@@ -191,6 +191,11 @@ impl ConsentVerifier {
         Ok(ConsentRequest { appid: self.appid.clone(), scene, template_id, reserved: Some(reserved) })
     }
 
+    /// From when on the callback of a request that is issued now is refused.
+    pub fn expires_at(&self) -> UnixMillis {
+        self.clock.now().wall + self.lifetime + LEEWAY
+    }
+
     /// Verifies that the callback belongs to a request of this session, and returns the user's decision.
     ///
     /// # Errors

@@ -45,6 +45,8 @@ mod transport;
 
 pub use transport::{HyperTransport, HyperTransportBuilder};
 
+/// Grants, the outbox and the other calls of a control server, as types.
+pub use wxsub_client as client;
 pub use wxsub_client::{ApiKey, ControlServer, ControlServerError, ControlServerSendError};
 // `core` and `proto` have the rare names: parts of stores, token sources and transports of your own.
 pub use wxsub_core as core;

@@ -5,10 +5,14 @@
 //!
 //! <https://developers.weixin.qq.com/doc/subscription/guide/product/message/One-time_subscription_info.html>
 
+use std::time::Duration;
+
 use wxsub_core::clock::UnixMillis;
+use wxsub_core::consent::Nonce;
 use wxsub_proto::{AppId, Grant, LocalizedText, OpenId, Remedy, Scene, TemplateId};
 
 use crate::id::GrantId;
+use crate::idempotency::Fingerprint;
 use crate::message::{Detail, GrantEffect, StoredMessage};
 use crate::state::{GrantState, Reason, Stage};
 
@@ -86,6 +90,19 @@ impl Consent {
             Self::Recorded(grant) | Self::AlreadyRecorded(grant) | Self::Absorbed(grant) => *grant,
         }
     }
+}
+
+/// How long a consent that was verified elsewhere is known by its name.
+const NAME_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Identifies a consent that was verified elsewhere by what its owner calls it: recorded again under that name within a
+/// year, it makes no second grant.
+#[must_use]
+pub fn nonce_of_name(appid: &AppId, name: &str, now: UnixMillis) -> Nonce {
+    let digest = Fingerprint::of_bytes(format!("grant\0{appid}\0{name}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(digest.as_bytes()).for_each(|(byte, digest)| *byte = *digest);
+    Nonce::from_parts(bytes, now + NAME_LIFETIME)
 }
 
 /// Whether a new consent adds nothing to the newest grant.

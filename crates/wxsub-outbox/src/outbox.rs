@@ -177,7 +177,7 @@ impl Outbox {
         }
     }
 
-    /// Voids an open grant, or one in doubt that no message has. `None` if there is no such grant.
+    /// Voids an open grant of the app, or one in doubt that no message has. `None` if there is no such grant.
     ///
     /// # Errors
     /// [`OutboxError::Ledger`] if the ledger fails.
@@ -185,7 +185,8 @@ impl Outbox {
     /// # Cancel safety
     /// The grant may or may not have been voided.
     pub async fn void_grant(&self, grant: GrantId) -> Result<Option<StoredGrant>, OutboxError> {
-        match self.inner.writer.submit(Change::VoidGrant(grant)).await? {
+        let appid = Some(self.app()?.appid.clone());
+        match self.inner.writer.submit(Change::VoidGrant { grant, appid }).await? {
             Applied::Grant(voided) => Ok(voided),
             other => Err(unexpected(&other)),
         }
@@ -315,6 +316,14 @@ impl Outbox {
             Applied::Decided(Ok((message, child))) => Ok((*message, child.map(|child| *child))),
             Applied::Decided(Err(why)) => Err(why.into()),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Claims no more queued messages, if a [worker](Self::run) of this outbox runs; synchronous sends go on. For a process
+    /// that is about to end.
+    pub fn stop_claiming(&self) {
+        if let Some(session) = self.session() {
+            session.close_queue();
         }
     }
 

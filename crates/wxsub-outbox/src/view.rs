@@ -9,7 +9,7 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, ErrCode, OpenId, Remedy, Scene, TemplateId};
 
 use crate::app::StoredApp;
-use crate::grant::StoredGrant;
+use crate::grant::{Consent, StoredGrant};
 use crate::id::{GrantId, MessageId};
 use crate::idempotency::IdempotencyKey;
 use crate::message::{StoredEvent, StoredMessage};
@@ -147,6 +147,52 @@ pub struct GrantView {
     pub consented_at: UnixMillis,
 }
 
+/// The grants of one user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GrantList {
+    /// The grants, oldest first.
+    pub grants: Vec<GrantView>,
+}
+
+/// What became of a consent, as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ConsentView {
+    /// What became of it.
+    pub outcome: ConsentOutcome,
+    /// The grant that it made or belongs to. Absent if the user declined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+}
+
+/// What became of a consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
+pub enum ConsentOutcome {
+    /// It made a new open grant.
+    Recorded,
+    /// It was recorded before.
+    AlreadyRecorded,
+    /// It adds nothing to a grant that no message has used yet.
+    Absorbed,
+    /// The user declined.
+    Declined,
+}
+
+/// A decided message, as it is shown, and the one that is sent in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DecidedView {
+    /// The message.
+    #[serde(flatten)]
+    pub message: MessageView,
+    /// The message that is sent in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<MessageView>,
+}
+
 /// An app, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -217,6 +263,34 @@ impl MessageList {
     pub fn new(messages: &[StoredMessage], app: &StoredApp, limit: usize, now: UnixMillis) -> Self {
         let next = messages.last().filter(|_| messages.len() >= limit).map(|message| message.id);
         Self { messages: messages.iter().map(|message| MessageView::new(message, app, now)).collect(), next }
+    }
+}
+
+impl GrantList {
+    /// These grants.
+    #[must_use]
+    pub fn new(grants: &[StoredGrant]) -> Self {
+        Self { grants: grants.iter().map(GrantView::from).collect() }
+    }
+}
+
+impl DecidedView {
+    /// A decided message, and the one that is sent in its place.
+    #[must_use]
+    pub fn new(message: MessageView, child: Option<MessageView>) -> Self {
+        Self { message, child }
+    }
+}
+
+impl From<Option<Consent>> for ConsentView {
+    fn from(consent: Option<Consent>) -> Self {
+        let outcome = match &consent {
+            Some(Consent::Recorded(_)) => ConsentOutcome::Recorded,
+            Some(Consent::AlreadyRecorded(_)) => ConsentOutcome::AlreadyRecorded,
+            Some(Consent::Absorbed(_)) => ConsentOutcome::Absorbed,
+            None => ConsentOutcome::Declined,
+        };
+        Self { outcome, grant: consent.as_ref().map(Consent::grant) }
     }
 }
 

@@ -29,7 +29,7 @@ struct AbortSends(Arc<WorkerSession>);
 
 impl Drop for AbortSends {
     fn drop(&mut self) {
-        self.0.abort_sends();
+        self.0.abandon();
     }
 }
 
@@ -37,18 +37,34 @@ impl Outbox {
     /// Sends due messages until `shutdown` is ready; then claims no more, and waits up to 60 s for the attempts under way. While the ledger
     /// fails, it goes on trying. Several processes may run on one ledger, if the ledger allows it.
     ///
+    /// From this call on, [`send`](Self::send) waits for the first heartbeat of this worker.
+    ///
     /// # Errors
     /// [`OutboxError::NoRandomBytes`] if no id can be made for the worker.
     ///
     /// # Cancel safety
     /// Not cancel safe: the attempts under way end as `maybe_sent`, when the worker's lease is over.
-    pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) -> Result<(), OutboxError> {
-        let session = Arc::new(WorkerSession::start(Arc::clone(&self.inner))?);
-        self.set_session(&session);
-        let _aborts = AbortSends(Arc::clone(&session));
+    pub fn run<S: Future<Output = ()> + Send>(
+        &self,
+        shutdown: S,
+    ) -> impl Future<Output = Result<(), OutboxError>> + Send + use<S> {
+        let outbox = self.clone();
+        let session = WorkerSession::start(Arc::clone(&self.inner)).map(|session| {
+            let session = Arc::new(session);
+            self.set_session(&session);
+            AbortSends(session)
+        });
+        async move { outbox.work(&session?.0, shutdown).await }
+    }
+
+    async fn work(
+        &self,
+        session: &Arc<WorkerSession>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), OutboxError> {
         let (stop, stopping) = watch::channel(false);
         let apps = self.inner.apps.values().map(|app| {
-            let worker = AppWorker::new(Arc::clone(&self.inner), Arc::clone(&session), app.clone());
+            let worker = AppWorker::new(Arc::clone(&self.inner), Arc::clone(session), app.clone());
             worker.run(stopping.clone())
         });
         let working = join_all(apps);

@@ -61,7 +61,7 @@ impl Named {
                 self.subjects.insert(consent.subject.clone());
                 self.nonces.extend(consent.nonce.as_ref().map(|nonce| *nonce.bytes()));
             }
-            Change::VoidGrant(grant) => {
+            Change::VoidGrant { grant, .. } => {
                 self.grants.insert(*grant);
                 self.voided.insert(*grant);
             }

@@ -14,7 +14,7 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use wxsub_api::path;
 use wxsub_proto::endpoint::{stable_token, subscribe, token};
 
@@ -26,6 +26,7 @@ use crate::state::audit::{Action, ApiSurface};
 /// All routes. `/metrics` is left out if it has a listener of its own.
 pub(crate) fn router(state: &Arc<ServerState>, with_metrics: bool) -> Router {
     let routes = v1_routes(state)
+        .merge(ledger_routes(state))
         .merge(weixin_routes(state))
         .fallback(unknown.layer(RouteObserver::new(state, "other")))
         .merge(public_routes(state));
@@ -62,6 +63,56 @@ fn v1_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
             path::MESSAGES,
             post(v1::messages::send_one.layer(audited(path::MESSAGES, Action::Send)))
                 .fallback(v1::only_post.layer(observed(path::MESSAGES))),
+        )
+}
+
+/// The routes of consents, grants and the outbox.
+fn ledger_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
+    let observed = |path| RouteObserver::new(state, path);
+    let audited = |path, action| observed(path).audited(ApiSurface::V1, action);
+    Router::new()
+        .route(
+            path::CONSENTS,
+            post(v1::consents::issue.layer(audited(path::CONSENTS, Action::IssueConsent)))
+                .fallback(v1::only_post.layer(observed(path::CONSENTS))),
+        )
+        .route(
+            path::GRANTS,
+            post(v1::grants::record.layer(audited(path::GRANTS, Action::RecordGrant)))
+                .get(v1::grants::list.layer(audited(path::GRANTS, Action::ListGrants)))
+                .fallback(v1::only_get_and_post.layer(observed(path::GRANTS))),
+        )
+        .route(
+            path::GRANT,
+            delete(v1::grants::void.layer(audited(path::GRANT, Action::VoidGrant)))
+                .fallback(v1::only_delete.layer(observed(path::GRANT))),
+        )
+        .route(
+            path::OUTBOX,
+            post(v1::outbox::enqueue.layer(audited(path::OUTBOX, Action::Enqueue)))
+                .get(v1::outbox::list.layer(audited(path::OUTBOX, Action::ReadOutbox)))
+                .fallback(v1::only_get_and_post.layer(observed(path::OUTBOX))),
+        )
+        .route(
+            path::OUTBOX_MESSAGE,
+            get(v1::outbox::show.layer(audited(path::OUTBOX_MESSAGE, Action::ReadOutbox)))
+                .delete(v1::outbox::cancel.layer(audited(path::OUTBOX_MESSAGE, Action::Cancel)))
+                .fallback(v1::only_get_and_delete.layer(observed(path::OUTBOX_MESSAGE))),
+        )
+        .route(
+            path::DECISION,
+            post(v1::decision::decide.layer(audited(path::DECISION, Action::Decide)))
+                .fallback(v1::only_post.layer(observed(path::DECISION))),
+        )
+        .route(
+            path::PAUSE,
+            post(v1::decision::pause.layer(audited(path::PAUSE, Action::Pause)))
+                .fallback(v1::only_post.layer(observed(path::PAUSE))),
+        )
+        .route(
+            path::RESUME,
+            post(v1::decision::resume.layer(audited(path::RESUME, Action::Resume)))
+                .fallback(v1::only_post.layer(observed(path::RESUME))),
         )
 }
 

@@ -5,6 +5,7 @@ mod history;
 mod key_expiry;
 mod load;
 mod open_files;
+mod outbox;
 mod probe;
 mod problems;
 mod report_limiter;
@@ -26,15 +27,17 @@ use wxsub_core::token::{
     TokenSource, TokenStatus,
 };
 use wxsub_core::transport::Transport;
+use wxsub_outbox::Ledger;
 use wxsub_proto::{ApiError, AppId};
 
 pub(crate) use self::certificate::certificate_warning;
 pub(crate) use self::history::{ServedToken, TokenDigest, TokenHistory};
 pub(crate) use self::load::{Load, RequestPermit};
+pub(crate) use self::outbox::{ServerOutbox, Workers};
 use self::probe::Probe;
 use self::report_limiter::Admission;
-pub use self::send::failed_send;
-pub(crate) use self::send::{SendJob, SendOutcome};
+pub(crate) use self::send::{OutboxFailure, SendJob, SendOutcome, current};
+pub use self::send::{failed_send, stored_send};
 pub(crate) use self::server_state::{ConfigSnapshot, MAX_KEYLESS_BODIES, ServerState};
 use crate::config::AppConfig;
 use crate::state::metrics::Metrics;
@@ -51,6 +54,7 @@ pub(crate) struct Services {
     /// Replaces the transports of the configuration.
     pub(crate) transport: Option<Arc<dyn Transport>>,
     pub(crate) attempt_limit: AttemptLimit,
+    pub(crate) ledger: Option<Arc<dyn Ledger>>,
 }
 
 impl fmt::Debug for Services {

@@ -2,9 +2,11 @@
 
 mod app;
 mod client;
+mod consent;
 mod document;
 mod file;
 mod key;
+mod ledger;
 mod network;
 mod secret;
 mod store;
@@ -19,16 +21,18 @@ use std::time::Duration;
 
 use wxsub_proto::{AppId, LocalizedText, localized_text};
 
-pub(crate) use self::app::AppConfig;
 pub use self::app::ignored_proxy;
+pub(crate) use self::app::{AppConfig, OutboxSettings};
 use self::app::{NO_APPID, TransportCache};
 pub use self::client::is_client_name;
 pub(crate) use self::client::{ApiClient, AppAccess, ClientKey, Scope, find_by_key};
+pub(crate) use self::consent::ConsentKeys;
 pub use self::document::{ConfigError, Diagnostic};
 use self::document::{Document, TableReader};
 pub use self::file::read_regular_file;
 pub(crate) use self::file::{Links, open_regular, owner_only, without_blocking};
 pub use self::key::{ApiKeyDigest, generate_api_key};
+pub(crate) use self::ledger::LedgerConfig;
 pub(crate) use self::network::Network;
 use self::secret::READABLE_BY_OTHERS;
 pub use self::secret::SecretFile;
@@ -53,9 +57,11 @@ pub struct Config {
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) limits: Limits,
     pub(crate) store: Option<SharedStore>,
+    pub(crate) ledger: Option<LedgerConfig>,
+    pub(crate) consent: Option<ConsentKeys>,
 }
 
-/// The settings that only a restart changes: sockets, files and the store are open.
+/// The settings that only a restart changes: sockets, files, the store and the ledger are open.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StartSettings {
     listen: SocketAddr,
@@ -65,6 +71,7 @@ pub(crate) struct StartSettings {
     state_dir: Option<PathBuf>,
     audit: AuditConfig,
     store: Option<SharedStore>,
+    ledger: Option<LedgerConfig>,
 }
 
 impl StartSettings {
@@ -78,6 +85,7 @@ impl StartSettings {
             ("audit", self.audit.to != other.audit.to),
             ("audit_required", self.audit.is_required != other.audit.is_required),
             ("store", self.store != other.store),
+            ("ledger", self.ledger != other.ledger),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
     }
@@ -162,6 +170,7 @@ impl Config {
             state_dir: self.state_dir.clone(),
             audit: self.audit.clone(),
             store: self.store.clone(),
+            ledger: self.ledger.clone(),
         }
     }
 
@@ -171,12 +180,14 @@ impl Config {
         let state_dir = path(&mut top, "state_dir");
         let audit = audit(&mut top);
         let trusted_proxies = trusted_proxies(&mut top);
+        let (has_ledger, ledger) = (top.has("ledger"), ledger::read(&mut top));
+        let consent = consent::read(&mut top);
         let mut transports = TransportCache::default();
         let has_apps = top.has("apps");
         let apps: Vec<_> = top
             .sections("apps")
             .into_iter()
-            .filter_map(|section| app::read(section, environment, &mut transports))
+            .filter_map(|section| app::read(section, environment, &mut transports, has_ledger))
             .collect();
         let clients: Vec<_> = top.sections("clients").into_iter().filter_map(client::read).collect();
         let limits = limits(top.section("limits"));
@@ -196,7 +207,20 @@ impl Config {
             );
         }
         top.finish();
-        Self { listen, tls, metrics_listen, state_dir, audit, apps, clients, trusted_proxies, limits, store }
+        Self {
+            listen,
+            tls,
+            metrics_listen,
+            state_dir,
+            audit,
+            apps,
+            clients,
+            trusted_proxies,
+            limits,
+            store,
+            ledger,
+            consent,
+        }
     }
 }
 

@@ -50,7 +50,7 @@ mod serve;
 mod state;
 
 pub use api::weixin_compat::MAYBE_SENT;
-pub use apps::failed_send;
+pub use apps::{failed_send, stored_send};
 pub use config::{
     ApiKeyDigest, Config, ConfigError, Diagnostic, SecretFile, generate_api_key, ignored_proxy,
     is_client_name, read_regular_file,

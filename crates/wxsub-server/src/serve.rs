@@ -8,14 +8,17 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::store::{MemoryStore, StoreError, StoreErrorKind, TokenStore};
 use wxsub_core::token::AttemptLimit;
 use wxsub_core::transport::Transport;
+use wxsub_outbox::Ledger;
 use wxsub_proto::{LocalizedText, localized_text};
 use wxsub_redis::RedisStore;
+use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
 
 pub use self::check::StartCheck;
 use crate::api;
@@ -24,6 +27,9 @@ use crate::config::{Config, StartSettings};
 use crate::state::audit::Audit;
 use crate::state::metrics::Metrics;
 use crate::state::store::{FallbackStore, FileStore, StateError};
+
+/// How long a start waits for the process before it, which may still have the ledger.
+const LEDGER_LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The control server. Clones are cheap and share all state.
 #[derive(Clone)]
@@ -56,6 +62,7 @@ pub struct ServerBuilder {
     clock: Arc<dyn Clock>,
     store: Option<Arc<dyn TokenStore>>,
     transport: Option<Arc<dyn Transport>>,
+    ledger: Option<Arc<dyn Ledger>>,
     open_files: Option<usize>,
 }
 
@@ -68,6 +75,7 @@ impl Server {
             clock: Arc::new(SystemClock::new()),
             store: None,
             transport: None,
+            ledger: None,
             open_files: None,
         }
     }
@@ -116,6 +124,12 @@ impl Server {
     pub fn prefetch_tokens(&self) {
         self.state.prefetch_tokens();
     }
+
+    /// Starts the worker that sends the messages of the outbox, if there is a ledger. [`serve`](Self::serve) does so. It ends
+    /// with the server. Needs a tokio runtime.
+    pub fn run_worker(&self) {
+        self.state.run_worker();
+    }
 }
 
 impl fmt::Debug for Server {
@@ -146,6 +160,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets the ledger of the outbox. It replaces the ledger of the configuration.
+    #[must_use]
+    pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
+        self.ledger = Some(ledger);
+        self
+    }
+
     /// Sets how many files and sockets the process may have open, if that is known. The server accepts only as many connections
     /// as leave files for everything else.
     #[must_use]
@@ -162,7 +183,7 @@ impl ServerBuilder {
     /// # Cancel safety
     /// Dropping the future has no lasting effect. Build again.
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { config, clock, store, transport, open_files } = self;
+        let Self { config, clock, store, transport, ledger, open_files } = self;
         let mut corrupt_apps = HashSet::new();
         let files = match (&store, &config.state_dir) {
             (None, Some(folder)) => Some(FileStore::open(folder, Arc::clone(&clock)).await?),
@@ -186,7 +207,17 @@ impl ServerBuilder {
             }
         };
         let (metrics, attempt_limit) = (Arc::new(Metrics::new()), AttemptLimit::new(MAX_ATTEMPTS));
-        let services = Services { clock, store, metrics, transport, attempt_limit };
+        let ledger: Option<Arc<dyn Ledger>> = match (ledger, &config.ledger) {
+            (Some(ledger), _) => Some(ledger),
+            (None, Some(settings)) => {
+                let options =
+                    SqliteOptions::new().clock(Arc::clone(&clock)).lock_timeout(LEDGER_LOCK_TIMEOUT);
+                let ledger = SqliteLedger::open(&settings.path, options).await;
+                Some(Arc::new(ledger.map_err(BuildError::Ledger)?))
+            }
+            (None, None) => None,
+        };
+        let services = Services { clock, store, metrics, transport, attempt_limit, ledger };
         let (clock, failures) = (Arc::clone(&services.clock), services.metrics.audit_failures());
         let audit = Audit::start(&config.audit, clock, failures).map_err(BuildError::Audit)?;
         services.metrics.record_reload(Some(services.clock.now().wall));
@@ -217,6 +248,9 @@ pub enum BuildError {
     /// The shared store is a Redis Cluster.
     #[error("store: {0}")]
     Store(#[source] StoreError),
+    /// The ledger.
+    #[error("{0}")]
+    Ledger(#[source] OpenError),
 }
 
 impl BuildError {
@@ -227,6 +261,7 @@ impl BuildError {
             Self::Audit(error) => ("audit", audit_error(error)),
             Self::State(error) => ("state_dir", error.localized()),
             Self::Store(error) => ("store", error.localized()),
+            Self::Ledger(error) => return error.localized(),
         };
         localized_text!("{key}: {text}", "{key}: {text}"; text)
     }

@@ -1,7 +1,6 @@
 //! `wxsub grant`: the consents of a ledger.
 
 mod import;
-mod nonce;
 mod record;
 
 use clap::{Args, Subcommand};
@@ -129,7 +128,7 @@ struct Void {
 impl Void {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let ledger = LedgerFlags { outbox: self.outbox, appid: None }.write().await?;
-        match commit(&*ledger, Change::VoidGrant(self.id)).await? {
+        match commit(&*ledger, Change::VoidGrant { grant: self.id, appid: None }).await? {
             Applied::Grant(Some(_)) => {
                 console::note("void");
                 Ok(ExitStatus::Success)

@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use wxsub_api::ApiKey;
@@ -44,7 +45,7 @@ pub(crate) struct Serve {
     /// Check the configuration, try what a start would try, and exit
     #[arg(long, requires = "config")]
     check: bool,
-    /// Run with a built-in sandbox, an app and a key, and print curl commands to try
+    /// Run with a built-in sandbox, an app, a key and a ledger in a temporary folder, and print curl commands to try
     #[arg(long)]
     sandbox: bool,
     /// Address to listen on with --sandbox; port 0 takes any free port
@@ -311,6 +312,8 @@ struct SandboxSetup {
     config: Config,
     key: ApiKey,
     sandbox_url: String,
+    /// The ledger and the signing key. Dropping it removes them.
+    _folder: TempDir,
 }
 
 impl SandboxSetup {
@@ -340,12 +343,19 @@ impl SandboxSetup {
             [template.map_err(CliError::unexpected)?],
         );
         tokio::spawn(http::serve(listener, sandbox, pending()));
+        let folder = tempfile::tempdir().map_err(CliError::unexpected)?;
+        let signing_key = folder.path().join("consent.key");
+        let secret = generate_api_key().map_err(CliError::unexpected)?;
+        std::fs::write(&signing_key, secret.expose_secret()).map_err(CliError::unexpected)?;
+        let ledger = format!("sqlite:{}", folder.path().join("ledger.db").display());
         let text = format!(
             "listen = \"{listen}\"\n\
              [[apps]]\nappid = \"{SANDBOX_APPID}\"\nsecret_env = \"PLAY_MONEY\"\ntoken_endpoint = \"token\"\n\
              api_base = \"{sandbox_url}\"\n\
              [[clients]]\nname = \"you\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
-             scopes = [\"token:read\", \"token:report\", \"message:send\", \"admin\"]\n",
+             scopes = [\"token:read\", \"token:report\", \"message:send\", \"outbox:write\", \"outbox:read\", \
+             \"outbox:decide\", \"consent\", \"admin\"]\n\
+             [ledger]\nurl = {ledger:?}\n[consent]\nkey_file = {signing_key:?}\n",
             ApiKeyDigest::of(&key)
         );
         let result = Config::read(&text, |_| Some(SANDBOX_SECRET.to_owned()));
@@ -355,7 +365,7 @@ impl SandboxSetup {
                 error.problems().map(|problem| format!("--{}", shown(&problem.without_line()))).collect(),
             )
         })?;
-        Ok(Self { config, key, sandbox_url })
+        Ok(Self { config, key, sandbox_url, _folder: folder })
     }
 
     fn config(&self) -> &Config {

@@ -83,8 +83,22 @@ impl SigningKey {
     /// [`MAX`](Self::MAX).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
         let path = path.as_ref();
+        let file =
+            File::open(path).map_err(|source| KeyFileError::Unreadable { path: path.into(), source })?;
+        if is_readable_by_others(&file) {
+            warn!(path = %path.display(), "signing key is readable by every user of this machine; run chmod 600 on its file");
+        }
+        Self::from_open_file(file, path)
+    }
+
+    /// Reads the key from an open file, as [`from_file`](Self::from_file). `path` is for the error.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file).
+    pub fn from_open_file(file: File, path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
+        let path = path.as_ref();
         let bytes =
-            read_key(path).map_err(|source| KeyFileError::Unreadable { path: path.into(), source })?;
+            read_key(file).map_err(|source| KeyFileError::Unreadable { path: path.into(), source })?;
         let key = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         Self::new(key).map_err(|_| KeyFileError::InvalidLength { path: path.into() })
     }
@@ -119,14 +133,10 @@ impl fmt::Debug for SigningKey {
 }
 
 /// Reads a key with its newline, or enough to see that it is too long.
-fn read_key(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_key(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
     let max = SigningKey::MAX + 2;
     // Full capacity from the start: growing would leave copies of the key in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(max));
-    let file = File::open(path)?;
-    if is_readable_by_others(&file) {
-        warn!(path = %path.display(), "signing key is readable by every user of this machine; run chmod 600 on its file");
-    }
     file.take(max as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

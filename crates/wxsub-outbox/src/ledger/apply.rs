@@ -39,7 +39,7 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
             changing.each(&expired, |message| message.expire(now)).map(Applied::Messages)
         }
         Change::RecordConsent(consent) => changing.record_consent(*consent).map(Applied::Consent),
-        Change::VoidGrant(grant) => changing.void_grant(grant).map(Applied::Grant),
+        Change::VoidGrant { grant, appid } => changing.void_grant(grant, appid.as_ref()).map(Applied::Grant),
         Change::Enqueue(message) => changing.record(*message, None).map(Applied::Recorded),
         Change::RecordInvalid(message) => changing.record_invalid(*message).map(Applied::Recorded),
         Change::Begin(message, worker) => changing.record(*message, Some(worker)).map(Applied::Recorded),

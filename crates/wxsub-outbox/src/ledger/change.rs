@@ -29,7 +29,12 @@ pub enum Change {
     /// Records a consent. Gives [`Applied::Consent`].
     RecordConsent(Box<NewConsent>),
     /// Voids an open grant, or one in doubt that no message has. Gives [`Applied::Grant`].
-    VoidGrant(GrantId),
+    VoidGrant {
+        /// The grant.
+        grant: GrantId,
+        /// Only if it is of this app; of any app if there is none.
+        appid: Option<AppId>,
+    },
     /// Records a message and queues it. Gives [`Applied::Recorded`].
     Enqueue(Box<NewMessage>),
     /// Records the line of a batch or the row of an inbox that breaks a rule as `not_sent`. Gives [`Applied::Recorded`].

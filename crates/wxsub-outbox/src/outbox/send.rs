@@ -57,9 +57,10 @@ impl Outbox {
         }
         let new = self.synchronous(&app, message, key)?;
         let id = new.id;
+        let session = self.session().ok_or(OutboxError::NotRunning)?;
+        session.started().await;
         // Before the claim, so that a slow commit makes the window shorter, never longer.
         let now = self.inner.clock.now();
-        let session = self.session().ok_or(OutboxError::NotRunning)?;
         if app.take_permits(1, now.mono) == 0 {
             let next = app.next_permit_at().unwrap_or_default();
             return Err(OutboxError::RateLimited(next.duration_since(now.mono)));

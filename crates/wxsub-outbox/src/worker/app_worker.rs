@@ -93,6 +93,9 @@ impl AppWorker {
     /// Without a token at hand, one message at a time fetches one. While settlements wait for a ledger that fails, nothing is
     /// claimed beyond as many again.
     fn free_slots(&self, unsettled: usize) -> usize {
+        if self.session.is_queue_closed() {
+            return 0;
+        }
         let concurrency = self.app.concurrency.get();
         match self.app.client.token_source().current().get() {
             Some(_) => {

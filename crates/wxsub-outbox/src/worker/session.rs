@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use wxsub_core::clock::ClockReading;
 
@@ -34,6 +34,8 @@ pub(crate) struct WorkerSession {
     state: Mutex<SessionState>,
     /// An attempt or a claim has ended.
     ended: Notify,
+    /// The first heartbeat has succeeded or failed, or there will be none.
+    started: watch::Sender<bool>,
     /// The synchronous sends.
     sends: Mutex<JoinSet<()>>,
 }
@@ -49,6 +51,8 @@ struct SessionState {
     claims: BTreeSet<u64>,
     next_claim: u64,
     suspects: Suspects,
+    /// No queued message is claimed any more.
+    queue_closed: bool,
     /// Nothing is claimed any more.
     closed: bool,
 }
@@ -68,9 +72,11 @@ impl WorkerSession {
     pub(super) fn start(inner: Arc<Inner>) -> Result<Self, NoRandomBytes> {
         let worker = inner.ids.worker(inner.clock.now().wall)?;
         let (running, claims, suspects) = (HashSet::new(), BTreeSet::new(), Suspects::default());
-        let (post_until, next_claim, closed) = (None, 0, false);
-        let state = SessionState { worker, post_until, running, claims, next_claim, suspects, closed };
-        Ok(Self { inner, state: Mutex::new(state), ended: Notify::new(), sends: Mutex::default() })
+        let (post_until, next_claim, queue_closed, closed) = (None, 0, false, false);
+        let state =
+            SessionState { worker, post_until, running, claims, next_claim, suspects, queue_closed, closed };
+        let (state, ended, started) = (Mutex::new(state), Notify::new(), watch::Sender::new(false));
+        Ok(Self { inner, state, ended, started, sends: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, SessionState> {
@@ -106,21 +112,38 @@ impl WorkerSession {
         self.ended.notify_one();
     }
 
-    /// Runs a synchronous send, until it ends or [`abort_sends`](Self::abort_sends).
+    /// Runs a synchronous send, until it ends or [`abandon`](Self::abandon).
     pub(crate) fn spawn(&self, send: impl Future<Output = ()> + Send + 'static) {
         let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
         while sends.try_join_next().is_some() {}
         sends.spawn(send);
     }
 
-    /// Ends the synchronous sends: their attempts end as those of a process that is killed.
-    pub(super) fn abort_sends(&self) {
+    /// Waits for the first heartbeat.
+    pub(crate) async fn started(&self) {
+        // `self` holds the sender, so the wait cannot fail.
+        let _ = self.started.subscribe().wait_for(|started| *started).await;
+    }
+
+    /// Ends the synchronous sends: their attempts end as those of a process that is killed. Nothing is claimed any more.
+    pub(super) fn abandon(&self) {
+        self.close();
+        self.started.send_replace(true);
         self.sends.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
     /// Claims nothing from now on.
     pub(super) fn close(&self) {
         self.state().closed = true;
+    }
+
+    /// Claims no queued messages from now on.
+    pub(crate) fn close_queue(&self) {
+        self.state().queue_closed = true;
+    }
+
+    pub(super) fn is_queue_closed(&self) -> bool {
+        self.state().queue_closed
     }
 
     /// Waits until no attempt and no claim is under way.
@@ -154,6 +177,7 @@ impl WorkerSession {
                 Ok(true) => {
                     registered = true;
                     self.state().post_until = Some(before + POST_WINDOW);
+                    self.started.send_replace(true);
                     self.sweep().await;
                     HEARTBEAT_INTERVAL
                 }
@@ -166,6 +190,7 @@ impl WorkerSession {
                 Err(error) => {
                     tracing::warn!(%error, "heartbeat failed");
                     self.state().post_until = None;
+                    self.started.send_replace(true);
                     HEARTBEAT_RETRY_INTERVAL
                 }
             };

@@ -22,6 +22,12 @@ fn required_scopes(action: Action) -> &'static [Scope] {
         Action::Report => &[Scope::TokenRead, Scope::TokenReport],
         Action::Send => &[Scope::MessageSend],
         Action::List => &[Scope::Admin],
+        Action::IssueConsent | Action::RecordGrant | Action::ListGrants | Action::VoidGrant => {
+            &[Scope::Consent]
+        }
+        Action::Enqueue | Action::Cancel => &[Scope::OutboxWrite],
+        Action::ReadOutbox => &[Scope::OutboxRead],
+        Action::Decide | Action::Pause | Action::Resume => &[Scope::OutboxDecide],
     }
 }
 

@@ -1,19 +1,24 @@
 //! Health, metrics and the OpenAPI document: routes that need no key and return no secret.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use tokio::runtime::Handle;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use wxsub_api::{AppHealth, Readiness, ReadinessStatus, UnhealthyApp};
+use wxsub_api::{AppHealth, LedgerHealth, Readiness, ReadinessStatus, UnhealthyApp};
 use wxsub_proto::AppId;
 
 use super::request::response;
-use super::v1::{apps, messages, token};
+use super::v1::{apps, consents, decision, grants, messages, outbox, token};
 use crate::apps::ServerState;
+
+/// How long `/metrics` waits for the ledger.
+const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `GET /livez`.
 pub(super) async fn liveness() -> &'static str {
@@ -38,13 +43,14 @@ fn current_readiness(state: &ServerState) -> (bool, Bytes) {
             apps.push(UnhealthyApp { appid: app.appid, state: app.state, remedy });
         }
     }
+    let ledger = state.is_ledger_up().map(|is_up| if is_up { LedgerHealth::Up } else { LedgerHealth::Down });
     let status = match usable {
         _ if state.is_draining() => ReadinessStatus::Draining,
         0 => ReadinessStatus::NotReady,
-        _ if apps.is_empty() => ReadinessStatus::Ready,
+        _ if apps.is_empty() && ledger != Some(LedgerHealth::Down) => ReadinessStatus::Ready,
         _ => ReadinessStatus::Degraded,
     };
-    let text = serde_json::to_vec(&Readiness { status, apps }).unwrap_or_default();
+    let text = serde_json::to_vec(&Readiness { status, apps, ledger }).unwrap_or_default();
     (status.is_ready(), text.into())
 }
 
@@ -59,7 +65,10 @@ pub(super) async fn metrics(State(state): State<Arc<ServerState>>) -> Response {
     }
 }
 
+/// Blocks while it reads the ledger.
 fn encode_metrics(state: &ServerState) -> Option<Bytes> {
+    let before = state.clock().now().mono + LEDGER_TIMEOUT;
+    let outbox = Handle::current().block_on(state.outbox_status(before));
     let snapshot = state.snapshot();
     if let Some(tls) = &snapshot.tls {
         state.metrics().record_certificate(tls.valid_until);
@@ -68,7 +77,8 @@ fn encode_metrics(state: &ServerState) -> Option<Bytes> {
         let senders = snapshot.clients.iter().filter(|client| client.config.can_send(appid));
         senders.map(|client| client.config.name.as_str()).collect()
     };
-    let encoded = state.metrics().encode(state.app_statuses(&snapshot), senders, &state.limits_used());
+    let encoded =
+        state.metrics().encode(state.app_statuses(&snapshot), senders, &state.limits_used(), outbox.as_ref());
     encoded.ok().map(Bytes::from)
 }
 
@@ -87,7 +97,23 @@ pub(super) async fn openapi() -> Response {
         description = "Access tokens and one-time subscription messages of Weixin. The Weixin-compatible API is described by \
                        Weixin's own documentation."
     ),
-    paths(apps::list, token::read, token::report, messages::send_one),
+    paths(
+        apps::list,
+        token::read,
+        token::report,
+        messages::send_one,
+        consents::issue,
+        grants::record,
+        grants::list,
+        grants::void,
+        outbox::enqueue,
+        outbox::list,
+        outbox::show,
+        outbox::cancel,
+        decision::decide,
+        decision::pause,
+        decision::resume
+    ),
     modifiers(&Key)
 )]
 struct Document;

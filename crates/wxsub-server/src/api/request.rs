@@ -209,11 +209,22 @@ impl RequestContext {
         request: Request,
         state: &Arc<ServerState>,
     ) -> (Self, Result<Bytes, BodyError>) {
+        Self::read_body_up_to(request, state, 0).await
+    }
+
+    /// Like [`read_body`](Self::read_body). The body of a known caller may have at least this many bytes.
+    pub(super) async fn read_body_up_to(
+        request: Request,
+        state: &Arc<ServerState>,
+        allowed_bytes: usize,
+    ) -> (Self, Result<Bytes, BodyError>) {
         let (mut parts, body) = request.into_parts();
         let Ok(context) = Self::from_request_parts(&mut parts, state).await;
         let limits = &context.snapshot().limits;
         let (load, limit, max_bodies, max_bytes) = match context.0.caller.get() {
-            Some(caller) => (&caller.load, Limit::BodiesPerKey, limits.in_flight_per_key, limits.body),
+            Some(caller) => {
+                (&caller.load, Limit::BodiesPerKey, limits.in_flight_per_key, limits.body.max(allowed_bytes))
+            }
             None => {
                 let max_bytes = limits.body.min(MAX_KEYLESS_BODY_BYTES);
                 (state.keyless(), Limit::KeylessBodies, MAX_KEYLESS_BODIES, max_bytes)

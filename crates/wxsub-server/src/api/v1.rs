@@ -3,13 +3,20 @@
 //! A request carries its key in `Authorization: Bearer`. Internal causes of a problem stay in log and status.
 
 pub(super) mod apps;
+pub(super) mod consents;
+pub(super) mod decision;
+pub(super) mod grants;
+mod ledger;
+mod lines;
 pub(super) mod messages;
+pub(super) mod outbox;
+mod queue;
 pub(super) mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -42,6 +49,17 @@ impl ProblemResponse {
     /// Sets `Retry-After`.
     fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
+    }
+
+    /// Sets another status than that of the kind.
+    fn status(mut self, status: u16) -> Self {
+        self.problem.status = status;
+        self
+    }
+
+    /// Adds further members.
+    fn with(self, extensions: ProblemExtensions) -> Self {
+        Self { problem: self.problem.with(extensions), ..self }
     }
 
     /// Adds the members of the result object.
@@ -172,16 +190,35 @@ pub(super) fn not_found() -> ProblemResponse {
     ProblemResponse::new(ProblemKind::NotFound, "there is no such route; /openapi.json lists them")
 }
 
+fn only(methods: &'static str) -> ProblemResponse {
+    let detail = format!("this route takes {methods} only");
+    let problem = ProblemResponse::new(ProblemKind::MethodNotAllowed, detail);
+    ProblemResponse { allow: Some(methods), ..problem }
+}
+
 /// The response to another method than GET.
 pub(super) async fn only_get() -> ProblemResponse {
-    let problem = ProblemResponse::new(ProblemKind::MethodNotAllowed, "this route takes GET only");
-    ProblemResponse { allow: Some("GET"), ..problem }
+    only("GET")
 }
 
 /// The response to another method than POST.
 pub(super) async fn only_post() -> ProblemResponse {
-    let problem = ProblemResponse::new(ProblemKind::MethodNotAllowed, "this route takes POST only");
-    ProblemResponse { allow: Some("POST"), ..problem }
+    only("POST")
+}
+
+/// The response to another method than DELETE.
+pub(super) async fn only_delete() -> ProblemResponse {
+    only("DELETE")
+}
+
+/// The response to another method than GET and POST.
+pub(super) async fn only_get_and_post() -> ProblemResponse {
+    only("GET, POST")
+}
+
+/// The response to another method than GET and DELETE.
+pub(super) async fn only_get_and_delete() -> ProblemResponse {
+    only("GET, DELETE")
 }
 
 /// The client of the request's key and the app of the path. The client may do this with the app.
@@ -201,8 +238,9 @@ impl FromRequestParts<Arc<ServerState>> for AuthorizedClient {
     ) -> Result<Self, ProblemResponse> {
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
         // A text that cannot be decoded names no app.
-        let path = Path::<String>::from_request_parts(parts, state).await.ok();
-        let appid: Option<AppId> = path.and_then(|Path(text)| text.parse().ok());
+        let path = RawPathParams::from_request_parts(parts, state).await.ok();
+        let text = path.as_ref().and_then(|path| path.iter().find(|(name, _)| *name == "appid"));
+        let appid: Option<AppId> = text.and_then(|(_, text)| text.parse().ok());
         context.audit(|entry| entry.appid.clone_from(&appid));
         let action = context.action();
         let authorized =
@@ -217,7 +255,7 @@ impl FromRequestParts<Arc<ServerState>> for AuthorizedClient {
         let admitted = authorized.and_then(|authorized| match action {
             // A read of a valid token needs no place.
             Action::Read | Action::List => Ok(authorized),
-            Action::Report | Action::Send => Ok(context.check_places().map(|()| authorized)?),
+            _ => Ok(context.check_places().map(|()| authorized)?),
         });
         match admitted {
             Ok((client, app)) => Ok(Self { context, client, app }),

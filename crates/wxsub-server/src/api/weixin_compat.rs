@@ -8,8 +8,7 @@ pub(super) mod token;
 
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use wxsub_api::SendStatus;
-use wxsub_core::SendError;
+use wxsub_api::{ProblemKind, SendStatus};
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ApiError, ErrCode, Operation, ValidationError, ValidationErrorKind};
 
@@ -111,15 +110,29 @@ impl WeixinResponse {
     }
 
     /// The response for a message.
-    fn sent(send: &SendOutcome) -> Self {
-        match (send.result.outcome, send.error.as_ref().and_then(SendError::api_error)) {
-            (SendStatus::Sent, _) => Self::new(ErrCode::OK, "ok"),
-            (SendStatus::Refused, Some(api_error)) => Self::new(api_error.errcode(), api_error.errmsg()),
-            (SendStatus::NotSent, Some(api_error)) => Self::send_without_token(api_error),
-            (SendStatus::NotSent, None) => {
+    fn sent(SendOutcome { result, problem, .. }: &SendOutcome) -> Self {
+        let kind = problem.as_ref().map(|(kind, _)| *kind);
+        let text = || problem.as_ref().map_or_else(String::new, |(_, detail)| format!("wxsub: {detail}"));
+        match (result.outcome, kind, result.api_error()) {
+            (SendStatus::Sent, ..) => Self::new(ErrCode::OK, "ok"),
+            (SendStatus::Refused, _, Some((api_error, _))) => {
+                Self::new(api_error.errcode(), api_error.errmsg())
+            }
+            (SendStatus::NotSent, Some(ProblemKind::GrantUnavailable | ProblemKind::NoGrant), _) => {
+                Self::new(ErrCode::USER_REFUSED, text())
+            }
+            (SendStatus::NotSent, Some(ProblemKind::RateLimited), _) => Self::rate_limited(&text()),
+            (SendStatus::NotSent, Some(ProblemKind::KeyRequired), _) => {
+                Self::new(ErrCode::ARGUMENT_INVALID, text())
+            }
+            (SendStatus::NotSent, Some(ProblemKind::LedgerUnavailable | ProblemKind::Paused), _) => {
+                Self::new(ErrCode::SYSTEM_BUSY, text())
+            }
+            (SendStatus::NotSent, _, Some((api_error, _))) => Self::send_without_token(&api_error),
+            (SendStatus::NotSent, ..) => {
                 Self::new(ErrCode::SYSTEM_BUSY, "the message was not sent; it is safe to send it again")
             }
-            (SendStatus::MaybeSent | SendStatus::Refused | SendStatus::Invalid, _) => {
+            (SendStatus::MaybeSent | SendStatus::Refused | SendStatus::Invalid, ..) => {
                 Self::new(MAYBE_SENT, "the message may have been sent, do not repeat it")
             }
         }

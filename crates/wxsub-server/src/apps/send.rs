@@ -1,7 +1,10 @@
 //! Sends a message for a client.
 //!
 //! A started send is finished, audited, counted and logged, even if the client disconnects. It ends at the deadline of the
-//! request at the latest, so response, audit, metrics and log agree.
+//! request at the latest, so response, audit, metrics and log agree. With a ledger, the attempt may take longer than the
+//! request; the ledger has its outcome.
+
+mod outcome;
 
 use std::sync::Arc;
 
@@ -9,10 +12,13 @@ use tracing::{Instrument, warn, warn_span};
 use wxsub_api::{SendResult, SendStatus};
 use wxsub_core::SendError;
 use wxsub_core::clock::MonotonicInstant;
-use wxsub_core::error::Delivery;
 use wxsub_core::token::{Generation, TokenSource};
+use wxsub_outbox::Outbox;
+use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_proto::{Message, Remedy};
 
+pub(crate) use self::outcome::{OutboxFailure, SendOutcome, current};
+pub use self::outcome::{failed_send, stored_send};
 use super::{ManagedApp, RequestPermit, ServerState};
 use crate::config::ApiClient;
 use crate::state::audit::{Entry, Unrecorded};
@@ -31,24 +37,10 @@ pub(crate) struct SendJob {
     pub(crate) permit: RequestPermit,
     /// The audit line of the request.
     pub(crate) audit: Option<Box<Entry>>,
-}
-
-/// The result of a send, and its error if it failed.
-#[derive(Debug)]
-pub(crate) struct SendOutcome {
-    pub(crate) result: SendResult,
-    pub(crate) error: Option<SendError>,
-}
-
-/// The result of a failed send, as JSON.
-#[must_use]
-pub fn failed_send(message: &Message, error: &SendError) -> SendResult {
-    let outcome = match error.delivery() {
-        Delivery::Rejected => SendStatus::Refused,
-        Delivery::NotSent => SendStatus::NotSent,
-        Delivery::MaybeSent => SendStatus::MaybeSent,
-    };
-    SendResult::failed(message, outcome, error.api_error(), error.remedy(), error.operation())
+    /// The outbox for this app and client, if there is a ledger.
+    pub(crate) outbox: Option<Outbox>,
+    /// The idempotency key of the request. Only with a ledger.
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
 impl SendJob {
@@ -66,12 +58,12 @@ impl SendJob {
         }
         // The library logs a failed send; the span adds the client.
         let span = warn_span!("send", client = self.client.as_ref().map(|client| client.name.as_str()));
-        if !self.has_token_in_time().await {
+        if self.outbox.is_none() && !self.has_token_in_time().await {
             span.in_scope(|| {
                 let (appid, remedy) = (self.app.appid().as_str(), Remedy::RetryLater.as_str());
                 warn!(appid, text = "no access token in time", remedy, "a message was not sent");
             });
-            return Ok(self.record(SendResult::no_token(&message), None).await);
+            return Ok(self.record(SendResult::no_token(&message).into()).await);
         }
         self.record_start().await?;
         let message = Arc::new(message);
@@ -79,17 +71,42 @@ impl SendJob {
             let message = Arc::clone(&message);
             async move {
                 let _guard = self.state.begin_send();
-                let until = self.state.deadline(self.deadline);
-                let sent = self.app.client.send_until(&message, until).await;
-                match sent {
-                    Ok(()) => self.record(SendResult::sent(&message), None).await,
-                    Err(error) => self.record(failed_send(&message, &error), Some(error)).await,
-                }
+                let outcome = match &self.outbox {
+                    Some(outbox) => self.send_through(outbox, &message).await,
+                    None => self.send_directly(&message).await,
+                };
+                self.record(outcome).await
             }
         };
         // The task ends early only if the runtime shuts down.
         let sent = tokio::spawn(task.instrument(span)).await;
-        Ok(sent.unwrap_or_else(|_| SendOutcome { result: SendResult::given_up(&message), error: None }))
+        Ok(sent.unwrap_or_else(|_| SendResult::given_up(&message).into()))
+    }
+
+    async fn send_directly(&self, message: &Message) -> SendOutcome {
+        let until = self.state.deadline(self.deadline);
+        match self.app.client.send_until(message, until).await {
+            Ok(()) => SendResult::sent(message).into(),
+            Err(error) => {
+                let outcome = SendOutcome::from(failed_send(message, &error));
+                SendOutcome { retry_after: SendError::retry_after(&error).or(outcome.retry_after), ..outcome }
+            }
+        }
+    }
+
+    /// Records the message, posts it once and records how that ended.
+    async fn send_through(&self, outbox: &Outbox, message: &Message) -> SendOutcome {
+        let sending = async {
+            let sent = outbox.send(message.clone(), self.key.clone()).await;
+            SendOutcome::of_outbox(message, sent, outbox, self.app.appid(), self.state.clock().now().wall)
+                .await
+        };
+        tokio::select! {
+            biased;
+            outcome = sending => outcome,
+            // The attempt goes on, and the ledger has its outcome.
+            () = self.state.deadline(self.deadline) => SendResult::given_up(message).into(),
+        }
     }
 
     /// Whether there is a token, or an error that says why not, before the deadline. If not, nothing was posted.
@@ -114,18 +131,22 @@ impl SendJob {
     }
 
     /// Counts and audits the outcome, and gives up the place in flight.
-    async fn record(self, result: SendResult, error: Option<SendError>) -> SendOutcome {
+    async fn record(self, outcome: SendOutcome) -> SendOutcome {
         drop(self.permit);
-        let metrics = self.state.metrics();
+        let (metrics, result) = (self.state.metrics(), &outcome.result);
         let client = self.client.as_ref().map(|client| client.name.as_str());
-        metrics.record_send(self.app.appid(), client, result.outcome.as_str());
-        if result.outcome == SendStatus::MaybeSent {
-            self.state.record_maybe_sent();
+        if outcome.is_new() {
+            metrics.record_send(self.app.appid(), client, result.outcome.as_str());
+            if result.outcome == SendStatus::MaybeSent {
+                self.state.record_maybe_sent();
+            }
+            // A rejected token fetch is counted once, when it happens, not for each message that waits for it.
+            if let (SendStatus::Refused, Some(errcode)) = (result.outcome, result.errcode) {
+                metrics.record_refusal(self.app.appid(), errcode);
+            }
         }
-        let api_error = error.as_ref().and_then(SendError::api_error);
-        // A rejected token fetch is counted once, when it happens, not for each message that waits for it.
-        if let (SendStatus::Refused, Some(api_error)) = (result.outcome, api_error) {
-            metrics.record_refusal(self.app.appid(), api_error.errcode());
+        if self.key.is_some() {
+            metrics.record_idempotency(outcome.key_result());
         }
         if let Some(mut audit) = self.audit {
             let current = || self.app.token_cache.current().get().map(|token| token.generation());
@@ -133,9 +154,10 @@ impl SendJob {
             audit.generation = self.presented_generation.or_else(current).map(Generation::get);
             audit.errcode = result.errcode;
             audit.rid.clone_from(&result.rid);
+            audit.message.clone_from(&result.id);
             // The response tells what happened to the message, also if its line could not be written.
             let _ = self.state.audit().clone().record(audit).await;
         }
-        SendOutcome { result, error }
+        outcome
     }
 }

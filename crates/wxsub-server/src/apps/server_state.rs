@@ -13,18 +13,19 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 use wxsub_api::AppStatus;
-use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis};
+use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis, timeout_at};
+use wxsub_outbox::state::MessageState;
 use wxsub_proto::AppId;
 
 use super::load::{Load, RequestPermit};
 use super::open_files::{max_connections, needed_files};
-use super::{ManagedApp, Services, TokenHistory};
-use crate::config::{ApiClient, AppConfig, Config, Limits, Network, Tls};
+use super::{ManagedApp, ServerOutbox, Services, TokenHistory, Workers};
+use crate::config::{ApiClient, AppConfig, Config, ConsentKeys, Limits, Network, Tls};
 use crate::state::audit::Audit;
 use crate::state::connections::Connections;
 use crate::state::handshakes::Handshakes;
 use crate::state::limit::{Limit, LimitLog, LimitUse};
-use crate::state::metrics::Metrics;
+use crate::state::metrics::{Metrics, OutboxStatus};
 use crate::state::shared::Shared;
 
 /// Maximum number of incomplete bodies of callers without a known key.
@@ -38,6 +39,9 @@ pub(crate) struct ConfigSnapshot {
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) limits: Limits,
     pub(crate) tls: Option<Tls>,
+    pub(crate) consent: Option<ConsentKeys>,
+    /// `None` without a ledger.
+    pub(crate) outbox: Option<ServerOutbox>,
 }
 
 /// A configured client with its load, which a reload keeps.
@@ -71,6 +75,7 @@ pub(crate) struct ServerState {
     /// Whether the time to finish requests is over.
     cut: watch::Sender<bool>,
     sends: watch::Sender<Sends>,
+    workers: Mutex<Workers>,
     /// Apps whose state file could not be read at start.
     corrupt_apps: HashSet<AppId>,
     failed_reload: Mutex<Option<UnixMillis>>,
@@ -129,6 +134,7 @@ impl ServerState {
             draining: watch::Sender::new(false),
             cut: watch::Sender::new(false),
             sends: watch::Sender::default(),
+            workers: Mutex::default(),
             corrupt_apps,
             failed_reload: Mutex::default(),
             metrics_text: Shared::default(),
@@ -162,7 +168,53 @@ impl ServerState {
                 tokio::spawn(async move { token_cache.close().await });
             }
         }
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outbox) = after.outbox.as_ref().filter(|_| workers.are_running()) {
+            workers.run(outbox, &self.services.metrics);
+        }
+        drop(workers);
         self.snapshot.store(after);
+    }
+
+    /// Runs the worker of the outbox, if there is a ledger.
+    pub(crate) fn run_worker(&self) {
+        if let Some(outbox) = &self.snapshot().outbox {
+            self.workers.lock().unwrap_or_else(PoisonError::into_inner).run(outbox, &self.services.metrics);
+        }
+    }
+
+    /// Takes the workers of the outbox, to stop them.
+    pub(crate) fn take_workers(&self) -> Workers {
+        std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether commits to the ledger succeed. `None` without a ledger.
+    pub(crate) fn is_ledger_up(&self) -> Option<bool> {
+        self.snapshot().outbox.as_ref().map(ServerOutbox::is_up)
+    }
+
+    /// What the ledger has of each app that it tells about before this time. `None` without a ledger.
+    pub(crate) async fn outbox_status(&self, before: MonotonicInstant) -> Option<OutboxStatus> {
+        let snapshot = self.snapshot();
+        let outbox = snapshot.outbox.as_ref()?;
+        let mut apps = Vec::new();
+        let reading = async {
+            for appid in snapshot.apps.keys() {
+                if let Ok(app) = outbox.outbox().ledger().app(appid).await {
+                    apps.push((appid.clone(), app));
+                }
+            }
+        };
+        timeout_at(&**self.clock(), before, reading).await;
+        Some(OutboxStatus { is_ledger_up: outbox.is_up(), apps, now: self.clock().now().wall })
+    }
+
+    /// How many messages a worker may be posting, as far as the ledger tells before this time.
+    pub(crate) async fn attempting_messages(&self, before: MonotonicInstant) -> usize {
+        let apps = self.outbox_status(before).await.map(|status| status.apps).unwrap_or_default();
+        let attempting = apps.iter().filter_map(|(_, app)| app.counts.get(&MessageState::Attempting));
+        let count: u64 = attempting.sum();
+        usize::try_from(count).unwrap_or(usize::MAX)
     }
 
     /// Starts a token fetch for every app that has no token.
@@ -372,12 +424,20 @@ impl ConfigSnapshot {
             let load = running.map(|client| Arc::clone(&client.load)).unwrap_or_default();
             ManagedClient { config: Arc::new(config.clone()), load }
         };
+        let apps: BTreeMap<_, _> = config.apps.iter().map(app).collect();
+        let outbox = services.ledger.as_ref().map(|ledger| {
+            let settings = config.apps.iter().filter_map(|app| Some((apps.get(&app.appid)?, app.outbox)));
+            let before = before.and_then(|before| before.outbox.as_ref());
+            ServerOutbox::new(ledger, &services.clock, settings, before)
+        });
         Self {
-            apps: config.apps.iter().map(app).collect(),
+            apps,
             clients: config.clients.iter().map(client).collect(),
             trusted_proxies: config.trusted_proxies.clone(),
             limits: config.limits,
             tls: config.tls.clone(),
+            consent: config.consent.clone(),
+            outbox,
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
 
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::transport::Transport;
 use wxsub_hyper::{HyperTransport, Roots};
+use wxsub_outbox::MaybeSentPolicy;
 use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, LocalizedText, ValidationErrorKind, localized_text};
 
 use super::document::TableReader;
@@ -23,10 +25,25 @@ pub(crate) struct AppConfig {
     pub(crate) bases: BaseUrls,
     settings: TransportSettings,
     pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) outbox: OutboxSettings,
+}
+
+/// How the outbox sends the messages of an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OutboxSettings {
+    /// How many messages this process posts in a second. No limit if `None`.
+    pub(crate) rate_per_s: Option<NonZeroU32>,
+    /// How many queued messages this process posts at a time.
+    pub(crate) concurrency: NonZeroUsize,
+    /// What becomes of a message that may have been sent.
+    pub(crate) maybe_sent: MaybeSentPolicy,
+    pub(crate) require_grant: bool,
+    pub(crate) require_idempotency_key: bool,
 }
 
 impl AppConfig {
-    /// Whether all settings are the same as the other's. Compares the secrets in constant time.
+    /// Whether all settings are the same as the other's, except those of the outbox, which need no other token cache.
+    /// Compares the secrets in constant time.
     pub(crate) fn has_same_settings(&self, other: &Self) -> bool {
         self.appid == other.appid
             && self.secret.ct_eq(&other.secret)
@@ -72,6 +89,7 @@ pub(super) fn read(
     mut section: TableReader<'_>,
     environment: &dyn Fn(&str) -> Option<String>,
     transports: &mut TransportCache,
+    has_ledger: bool,
 ) -> Option<AppConfig> {
     let appid = section.required("appid");
     if let Some(appid) = &appid
@@ -85,6 +103,7 @@ pub(super) fn read(
     let bases = bases(&mut section);
     let transport = transport_settings(&mut section, bases.as_ref(), environment)
         .and_then(|settings| Some((transports.get_or_build(&settings, &section)?, settings)));
+    let outbox = outbox_settings(&mut section, has_ledger);
     section.finish();
     let (transport, settings) = transport?;
     Some(AppConfig {
@@ -94,7 +113,55 @@ pub(super) fn read(
         bases: bases?,
         settings,
         transport,
+        outbox,
     })
+}
+
+/// The default of `concurrency`: that of the outbox.
+const DEFAULT_CONCURRENCY: u32 = 8;
+
+fn outbox_settings(section: &mut TableReader<'_>, has_ledger: bool) -> OutboxSettings {
+    if !has_ledger {
+        for key in ["rate_per_s", "concurrency", "maybe_sent", "require_grant", "require_idempotency_key"] {
+            if section.has(key) {
+                section.problem(
+                    key,
+                    LocalizedText::new(
+                        "has an effect only with [ledger]; add it, or remove this key",
+                        "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除这一项",
+                    ),
+                );
+            }
+        }
+    }
+    let has_rate = section.has("rate_per_s");
+    let rate = section.number("rate_per_s", 1..=100_000, 1);
+    let concurrency = section.number("concurrency", 1..=1_000, DEFAULT_CONCURRENCY);
+    OutboxSettings {
+        rate_per_s: NonZeroU32::new(rate).filter(|_| has_rate),
+        concurrency: NonZeroUsize::new(concurrency as usize).unwrap_or(NonZeroUsize::MIN),
+        maybe_sent: maybe_sent(section),
+        require_grant: section.flag("require_grant"),
+        require_idempotency_key: section.flag("require_idempotency_key"),
+    }
+}
+
+fn maybe_sent(section: &mut TableReader<'_>) -> MaybeSentPolicy {
+    match section.text("maybe_sent").as_deref() {
+        None | Some("hold") => MaybeSentPolicy::Hold,
+        Some("assume_sent") => MaybeSentPolicy::AssumeSent,
+        Some("give_up") => MaybeSentPolicy::GiveUp,
+        Some(_) => {
+            section.problem(
+                "maybe_sent",
+                LocalizedText::new(
+                    "must be \"hold\", \"assume_sent\" or \"give_up\"",
+                    "必须是 \"hold\"、\"assume_sent\" 或 \"give_up\"",
+                ),
+            );
+            MaybeSentPolicy::Hold
+        }
+    }
 }
 
 /// Why an id is no AppID.

@@ -16,11 +16,24 @@ pub(crate) enum Scope {
     TokenRead,
     TokenReport,
     MessageSend,
+    OutboxWrite,
+    OutboxRead,
+    OutboxDecide,
+    Consent,
     Admin,
 }
 
 impl Scope {
-    pub(crate) const ALL: [Self; 4] = [Self::TokenRead, Self::TokenReport, Self::MessageSend, Self::Admin];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::TokenRead,
+        Self::TokenReport,
+        Self::MessageSend,
+        Self::OutboxWrite,
+        Self::OutboxRead,
+        Self::OutboxDecide,
+        Self::Consent,
+        Self::Admin,
+    ];
 
     /// The name in the configuration.
     pub(crate) fn as_str(self) -> &'static str {
@@ -28,6 +41,10 @@ impl Scope {
             Self::TokenRead => "token:read",
             Self::TokenReport => "token:report",
             Self::MessageSend => "message:send",
+            Self::OutboxWrite => "outbox:write",
+            Self::OutboxRead => "outbox:read",
+            Self::OutboxDecide => "outbox:decide",
+            Self::Consent => "consent",
             Self::Admin => "admin",
         }
     }

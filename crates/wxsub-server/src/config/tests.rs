@@ -405,6 +405,8 @@ fn documented_configuration_is_valid() {
     let text = document.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let secret = file("documented", "s");
     let text = text.replace("\"/run/secrets/wx.secret\"", &format!("{secret:?}"));
+    let consent_key = file("documented-consent", &"k".repeat(32));
+    let text = text.replace("\"/run/secrets/consent.key\"", &format!("{consent_key:?}"));
     let text: String =
         text.lines().filter(|line| !line.starts_with("ca_file")).map(|line| format!("{line}\n")).collect();
     // Without certificate authorities on this machine, the apps have problems, and nothing else has.
@@ -417,6 +419,7 @@ fn documented_configuration_is_valid() {
     };
     assert_eq!(limits, read(&with_app("")).unwrap().0.limits);
     fs::remove_file(secret).unwrap();
+    fs::remove_file(consent_key).unwrap();
 }
 
 #[test]

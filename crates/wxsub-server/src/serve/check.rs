@@ -3,15 +3,17 @@
 use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 
 use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use wxsub_core::store::{OwnUpstream, StoreError, StoreErrorKind, TokenStore};
 use wxsub_proto::localized_text;
 use wxsub_redis::RedisStore;
+use wxsub_sqlite::{OpenError, SqliteLedger};
 
 use super::audit_error;
 use crate::apps::certificate_warning;
-use crate::config::{AppConfig, Config, Diagnostic};
+use crate::config::{AppConfig, Config, Diagnostic, LedgerConfig};
 use crate::state::audit::Audit;
 use crate::state::store::{FileStore, StateError};
 
@@ -28,8 +30,8 @@ pub struct StartCheck {
 }
 
 impl Config {
-    /// Tries what a start would try: the addresses, the audit file, the state folder, the dates of the certificate, and
-    /// the shared store with the records of all apps.
+    /// Tries what a start would try: the addresses, the audit file, the state folder, the dates of the certificate, the
+    /// ledger, and the shared store with the records of all apps.
     ///
     /// An address or folder that is in use is a warning: the server that uses it may be the one to reload. So is what the
     /// store says and the configuration cannot change, for example that it is unavailable. While DNS is down, no host is
@@ -54,6 +56,9 @@ impl Config {
         if let Some(text) = self.tls.as_ref().and_then(|tls| certificate_warning(tls, now)) {
             check.warnings.push(Diagnostic::new("tls_cert_file", text));
         }
+        if let Some(ledger) = &self.ledger {
+            check.ledger(ledger).await;
+        }
         if let Some(shared) = &self.store {
             check.store(&shared.store, &self.apps, now).await;
         }
@@ -69,6 +74,17 @@ async fn record_error(store: &RedisStore, app: &AppConfig, now: UnixMillis) -> O
         Ok(record) => record.broken.or(record.other_endpoint),
         Err(error) => Some(error),
     }
+}
+
+#[cfg(unix)]
+fn can_make_files_in(folder: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, access};
+    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+#[cfg(not(unix))]
+fn can_make_files_in(folder: &Path) -> io::Result<()> {
+    std::fs::metadata(folder).map(|_| ())
 }
 
 /// The warning about something that one server uses at a time.
@@ -96,6 +112,25 @@ impl StartCheck {
                 return;
             }
         }
+    }
+
+    /// Reads the ledger. One of an older version is brought up to date by the start, and a missing one is made in its folder.
+    async fn ledger(&mut self, ledger: &LedgerConfig) {
+        let path = &ledger.path;
+        let error = match SqliteLedger::open_read_only(path).await {
+            Ok(_) | Err(OpenError::OlderVersion { .. }) => return,
+            Err(OpenError::Missing { .. }) => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                let Err(error) = can_make_files_in(folder.unwrap_or(Path::new("."))) else { return };
+                let path = path.display();
+                localized_text!(
+                    "{path} cannot be made: {error}; make its folder, and let this user write to it",
+                    "{path} 无法创建：{error}；请创建它所在的目录，并允许当前用户写入"
+                )
+            }
+            Err(error) => error.localized(),
+        };
+        self.problems.push(Diagnostic::new("ledger", error));
     }
 
     fn store_error(&mut self, error: &StoreError, app: Option<&AppConfig>) {

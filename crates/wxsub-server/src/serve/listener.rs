@@ -47,6 +47,7 @@ impl Server {
     ) -> usize {
         self.state.warn_of_few_files();
         self.prefetch_tokens();
+        self.run_worker();
         let main_acceptor = Acceptor {
             state: Arc::clone(&self.state),
             router: self.router(),
@@ -76,10 +77,13 @@ impl Server {
         // Close the listener before the connections, so that clients cannot connect again.
         main_acceptor.drain_backlog(listener);
         self.state.drain();
+        let mut workers = self.state.take_workers();
+        workers.stop_claiming();
         let deadline = self.state.clock().now().mono + self.state.snapshot().limits.drain;
         let is_idle = async {
             main_acceptor.wait_idle().await;
             self.state.sends_ended().await;
+            workers.stop().await;
         };
         let is_cut = tokio::select! {
             biased;
@@ -93,6 +97,10 @@ impl Server {
             let responded = async { tokio::join!(main_acceptor.wait_idle(), self.state.sends_ended()) };
             timeout_at(&**self.state.clock(), deadline, responded).await;
         }
+        // What is still being posted is cut.
+        drop(workers);
+        let deadline = self.state.clock().now().mono + CUT_TIMEOUT;
+        let cut_attempts = if is_cut { self.state.attempting_messages(deadline).await } else { 0 };
         // After the last request, which may have needed a new token.
         self.state.close_token_caches().await;
         let state = Arc::clone(&self.state);
@@ -100,7 +108,8 @@ impl Server {
         // A stalled reader of the audit must not delay shutdown.
         let deadline = self.state.clock().now().mono + AUDIT_FLUSH_TIMEOUT;
         timeout_at(&**self.state.clock(), deadline, flush).await;
-        self.state.cut_messages()
+        // With a ledger, the messages of requests are among its attempts.
+        self.state.cut_messages().max(cut_attempts)
     }
 
     /// Cuts the requests under way, as at the end of `drain_s`.

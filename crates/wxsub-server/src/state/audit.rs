@@ -117,7 +117,7 @@ impl Audit {
     ) -> Option<Box<Entry>> {
         self.0.as_ref()?;
         let (at, outcome) = (UnixMillis::default(), "denied");
-        let (client, appid, reason, generation, errcode, rid) = Default::default();
+        let (client, appid, reason, generation, errcode, rid, message, grant) = Default::default();
         Some(Box::new(Entry {
             at,
             api,
@@ -130,6 +130,8 @@ impl Audit {
             generation,
             errcode,
             rid,
+            message,
+            grant,
         }))
     }
 

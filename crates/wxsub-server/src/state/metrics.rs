@@ -16,6 +16,9 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 use wxsub_core::store::StoreErrorKind;
 use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin};
+use wxsub_outbox::app::{Pauses, StoredApp};
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::{MessageState, Mode, Reason, WaitingFor};
 use wxsub_proto::{AppId, ErrCode};
 
 use super::audit::ApiSurface;
@@ -33,6 +36,35 @@ struct AppLabels {
 struct AppResultLabels {
     appid: String,
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EnqueuedLabels {
+    appid: String,
+    via: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    appid: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PauseLabels {
+    appid: String,
+    why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    appid: String,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,6 +112,14 @@ struct ResponseLabels {
 /// For a metric that is absent until it has a value.
 type NoLabels = [(&'static str, &'static str); 0];
 
+/// What the ledger has now.
+#[derive(Debug)]
+pub(crate) struct OutboxStatus {
+    pub(crate) is_ledger_up: bool,
+    pub(crate) apps: Vec<(AppId, StoredApp)>,
+    pub(crate) now: UnixMillis,
+}
+
 /// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -105,6 +145,15 @@ pub(crate) struct Metrics {
     reload_succeeded: Gauge,
     reload_time: Gauge,
     certificate_end: Family<NoLabels, Gauge>,
+    ledger_up: Family<NoLabels, Gauge>,
+    enqueued: Family<EnqueuedLabels, Counter>,
+    idempotency: Family<ResultLabels, Counter>,
+    outbox_messages: Family<StateLabels, Gauge>,
+    outbox_undecided: Family<AppLabels, Gauge>,
+    outbox_paused: Family<PauseLabels, Gauge>,
+    settled: Family<OutcomeLabels, Counter>,
+    reclaimed: Counter,
+    lag: Histogram,
 }
 
 fn seconds(at: UnixMillis) -> i64 {
@@ -146,10 +195,20 @@ impl Metrics {
             reload_succeeded: Gauge::default(),
             reload_time: Gauge::default(),
             certificate_end: Family::default(),
+            ledger_up: Family::default(),
+            enqueued: Family::default(),
+            idempotency: Family::default(),
+            outbox_messages: Family::default(),
+            outbox_undecided: Family::default(),
+            outbox_paused: Family::default(),
+            settled: Family::default(),
+            reclaimed: Counter::default(),
+            lag: Histogram::new([0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0]),
         };
         metrics.register_token_metrics();
         metrics.register_request_metrics();
         metrics.register_server_metrics();
+        metrics.register_outbox_metrics();
         metrics
     }
 
@@ -231,6 +290,28 @@ impl Metrics {
         );
     }
 
+    fn register_outbox_metrics(&mut self) {
+        let registry = &mut self.registry;
+        let up = "1 unless the last commit to the ledger failed; absent without a ledger";
+        registry.register("wxsub_ledger_up", up, self.ledger_up.clone());
+        let messages = "Messages in the ledger by state";
+        registry.register("wxsub_outbox_messages", messages, self.outbox_messages.clone());
+        let undecided = "Messages that may have been sent and wait for a decision";
+        registry.register("wxsub_outbox_undecided", undecided, self.outbox_undecided.clone());
+        let paused = "1 while the messages of the app wait for this reason";
+        registry.register("wxsub_outbox_paused", paused, self.outbox_paused.clone());
+        let settled = "Messages that this process found final, by outcome";
+        registry.register("wxsub_outbox_settled", settled, self.settled.clone());
+        let reclaimed = "Messages that may have been sent because their worker was gone";
+        registry.register("wxsub_outbox_reclaimed", reclaimed, self.reclaimed.clone());
+        let lag = "From when a queued message was due to its last attempt";
+        registry.register("wxsub_outbox_lag_seconds", lag, self.lag.clone());
+        let enqueued = "Messages that were recorded in the queue";
+        registry.register("wxsub_outbox_enqueued", enqueued, self.enqueued.clone());
+        let keys = "Requests with an idempotency key by result";
+        registry.register("wxsub_idempotency", keys, self.idempotency.clone());
+    }
+
     /// Counts an event of a token cache.
     pub(crate) fn record_token_event(&self, appid: &AppId, event: &TokenEvent) {
         let record_fetch =
@@ -277,6 +358,66 @@ impl Metrics {
     /// Counts a message. `client` is the client whose key authorized it.
     pub(crate) fn record_send(&self, appid: &AppId, client: Option<&str>, outcome: &'static str) {
         self.sends.get_or_create(&send_labels(appid, client, outcome)).inc();
+    }
+
+    /// Counts a message that was recorded in the queue, or was recorded there before.
+    pub(crate) fn record_enqueued(&self, appid: &AppId, is_replayed: bool) {
+        match is_replayed {
+            true => self.record_idempotency("replayed"),
+            false => {
+                let labels = EnqueuedLabels { appid: appid.to_string(), via: "http" };
+                self.enqueued.get_or_create(&labels).inc();
+            }
+        }
+    }
+
+    /// Counts a message of the outbox that became final.
+    pub(crate) fn record_settled(&self, message: &StoredMessage) {
+        let labels = OutcomeLabels { appid: message.appid.to_string(), outcome: message.state.as_str() };
+        self.settled.get_or_create(&labels).inc();
+        if message.reason == Some(Reason::WorkerLost) {
+            self.reclaimed.inc();
+        }
+        if let (Mode::Queued, Some(attempted_at)) = (message.mode, message.attempted_at) {
+            self.lag.observe(attempted_at.since(message.due_at).as_secs_f64());
+        }
+    }
+
+    /// Records what the ledger has of each app.
+    fn set_outbox(&self, apps: &[(AppId, StoredApp)], now: UnixMillis) {
+        self.outbox_messages.clear();
+        self.outbox_undecided.clear();
+        self.outbox_paused.clear();
+        let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        for (appid, app) in apps {
+            let appid = appid.to_string();
+            for state in MessageState::ALL {
+                let labels = StateLabels { appid: appid.clone(), state: state.as_str() };
+                let count = app.counts.get(state).copied().unwrap_or_default();
+                self.outbox_messages.get_or_create(&labels).set(to_i64(count));
+            }
+            let labels = AppLabels { appid: appid.clone() };
+            self.outbox_undecided.get_or_create(&labels).set(to_i64(app.undecided));
+            for outcome in ["maybe_sent", "not_sent"] {
+                let appid = appid.clone();
+                self.settled.get_or_create(&OutcomeLabels { appid, outcome }).inc_by(0);
+            }
+            let Pauses { operator, minute_quota_until, daily_quota, token } = &app.pauses;
+            for (why, is_paused) in [
+                (WaitingFor::Paused, operator.is_some()),
+                (WaitingFor::Rate, minute_quota_until.is_some_and(|until| now < until)),
+                (WaitingFor::Quota, daily_quota.is_some()),
+                (WaitingFor::Token, token.is_some_and(|pause| now < pause.until)),
+            ] {
+                let labels = PauseLabels { appid: appid.clone(), why: why.as_str() };
+                self.outbox_paused.get_or_create(&labels).set(is_paused.into());
+            }
+        }
+    }
+
+    /// Counts what came of an idempotency key.
+    pub(crate) fn record_idempotency(&self, result: &'static str) {
+        self.idempotency.get_or_create(&ResultLabels { result }).inc();
     }
 
     pub(crate) fn record_refusal(&self, appid: &AppId, errcode: ErrCode) {
@@ -330,6 +471,7 @@ impl Metrics {
         apps: impl Iterator<Item = AppStatus>,
         senders: impl Fn(&AppId) -> Vec<&'a str>,
         limits: &[LimitUse],
+        outbox: Option<&OutboxStatus>,
     ) -> Result<String, fmt::Error> {
         for family in
             [&self.expires_in, &self.generation, &self.in_doubt, &self.in_doubt_from, &self.store_up]
@@ -337,6 +479,10 @@ impl Metrics {
             family.clear();
         }
         self.store_problem.clear();
+        if let Some(OutboxStatus { is_ledger_up, apps, now }) = outbox {
+            self.ledger_up.get_or_create(&[]).set((*is_ledger_up).into());
+            self.set_outbox(apps, *now);
+        }
         let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         for LimitUse { limit, used, max } in limits {
             let labels = LimitLabels { limit: limit.as_str() };

@@ -162,6 +162,41 @@ async fn each_set_of_scopes_has_the_documented_rights() {
     }
 }
 
+/// The documented requests about grants and the outbox, each with its scope.
+fn documented_ledger_rights(document: &str) -> Vec<(String, String)> {
+    let table = document.lines().skip_while(|line| !line.ends_with(" | scope |")).skip(2);
+    let row = |line: &str| {
+        let mut cells = line.split('|').skip(1).map(|cell| cell.trim().replace('`', ""));
+        (cells.next().unwrap(), cells.next().unwrap())
+    };
+    table.take_while(|line| line.starts_with('|')).map(row).collect()
+}
+
+/// Each scope alone, on each request about grants and the outbox.
+#[tokio::test]
+async fn each_ledger_request_needs_its_documented_scope() {
+    let [rights, chinese] = DOCUMENTS.map(|document| {
+        documented_ledger_rights(&document.replace("| 请求 | scope |", "| request | scope |"))
+    });
+    assert_eq!((&rights, rights.len()), (&chinese, 11));
+    let scopes = SCOPES.iter().copied().chain(["outbox:write", "outbox:read", "outbox:decide", "consent"]);
+    let scopes: Vec<_> = scopes.zip('a'..).collect();
+    let clients: String =
+        scopes.iter().map(|(scope, letter)| client(*letter, "\"wx1\"", &format!("{scope:?}"))).collect();
+    let (setup, _ledger) = Setup::with_ledger(&clients).await;
+    for (request, needed) in &rights {
+        let (method, path) = request.split_once(' ').unwrap();
+        let path = path.replace("{appid}", "wx1").replace("{id}", "01010101-0101-0101-0101-010101010101");
+        for (scope, letter) in &scopes {
+            let response = setup.ask(method, &path, Some(&key(*letter)), "{}").await;
+            assert_eq!(response.status != 403, scope == needed, "{scope} on {request}: {response:?}");
+            let foreign = setup.ask(method, &path.replace("wx1", "wx2"), Some(&key(*letter)), "{}").await;
+            assert_eq!(foreign.status, 403, "{scope} on {request} of another app");
+        }
+        assert_eq!(setup.ask(method, &path, None, "{}").await.status, 401, "{request}");
+    }
+}
+
 #[tokio::test]
 async fn unknown_key_gets_nothing() {
     let setup = Setup::new(&client('a', "\"*\"", "\"token:read\", \"admin\"")).await;
@@ -265,15 +300,22 @@ async fn openapi_document_describes_every_v1_route() {
     let mut described = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            described.push((method.to_uppercase(), path.replace("{appid}", "{}")));
+            described.push((method.to_uppercase(), path.clone()));
             assert_eq!(operation["security"], json!([{"key": []}]));
-            let response = setup.ask(&method.to_uppercase(), &path.replace("{appid}", "wx1"), None, "").await;
+            let target =
+                path.replace("{appid}", "wx1").replace("{id}", "01010101-0101-0101-0101-010101010101");
+            let response = setup.ask(&method.to_uppercase(), &target, None, "").await;
             assert_eq!(response.status, 401, "{method} {path}");
             assert!(operation["responses"]["401"].is_object());
         }
     }
-    let mut routes: Vec<_> =
-        ROUTES[..4].iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let v1 = ROUTES[..4].iter().map(|(method, path)| ((*method).to_owned(), path.replace("{}", "{appid}")));
+    let documented = documented_ledger_rights(DOCUMENTS[0]).into_iter();
+    let ledger = documented.map(|(request, _)| {
+        let (method, path) = request.split_once(' ').unwrap();
+        (method.to_owned(), path.to_owned())
+    });
+    let mut routes: Vec<_> = v1.chain(ledger).collect();
     described.sort();
     routes.sort();
     assert_eq!(described, routes);

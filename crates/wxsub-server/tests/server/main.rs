@@ -9,15 +9,25 @@ mod connections;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod operating;
 #[cfg(test)]
 mod outage;
+#[cfg(test)]
+mod outbox;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod setup;
 #[cfg(test)]
+mod test_ledger;
+#[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod typed_client;
 #[cfg(test)]
 mod v1;
 #[cfg(test)]

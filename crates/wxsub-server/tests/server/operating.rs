@@ -7,6 +7,7 @@ use wxsub_core::proto::ErrCode;
 use wxsub_core::rfc3339;
 use wxsub_sandbox::Fault;
 
+use super::outbox::{enqueue, ledger_config};
 use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, config_with_audit, key, message, usual};
 
 const ALERTS: &str = include_str!("../../../../docs/operating/alerts.yml");
@@ -37,12 +38,16 @@ async fn exported() -> String {
     let certificate = file(&format!("{name}.pem"), &made.cert.pem());
     let private_key = file(&format!("{name}.key"), &made.signing_key.serialize_pem());
     let top = format!("\"off\"\ntls_cert_file = {certificate:?}\ntls_key_file = {private_key:?}");
-    let setup = Setup::with_config(config_with_audit(&top, &usual())).await;
+    let (setup, _ledger) = Setup::with_ledger_and(config_with_audit(&top, &ledger_config())).await;
     let token = setup.token().await.access_token();
     setup.report(&token).await;
     setup.pass(400).await;
     setup.invalidate_tokens();
     setup.send(message("oUser", 1)).await;
+    let queued = enqueue(&setup, &[("Idempotency-Key", "k")], message("oUser", 1)).await;
+    let path = format!("/v1/apps/wx1/outbox/{}", queued.json()["id"].as_str().unwrap());
+    setup.until_state(&path, "refused").await;
+    enqueue(&setup, &[("Idempotency-Key", "k")], message("oUser", 1)).await;
     setup.ask("GET", "/metrics", None, "").await.text
 }
 

@@ -14,10 +14,15 @@ use wxsub_api::ApiKey;
 use wxsub_core::clock::Clock;
 use wxsub_core::store::{CasOutcome, LeaseOutcome, MemoryStore, StoredToken, TokenStore, UpstreamId};
 use wxsub_core::testing::ManualClock;
+use wxsub_core::transport::{HttpRequest, TransportError, retry_after_of};
+use wxsub_hyper::ControlServer;
+use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{ConsentAction, ConsentRequest};
 use wxsub_sandbox::Sandbox;
 use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{ApiKeyDigest, Config, Server};
+
+use super::test_ledger::TestLedger;
 
 pub(crate) const SECRET: &str = "PLANTED-app-secret";
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
@@ -94,25 +99,40 @@ impl Setup {
     pub(crate) async fn with_config(config: Config) -> Self {
         let (clock, sandbox) = clock_and_sandbox();
         let store = Arc::new(MemoryStore::with_clock(clock.clone()));
-        Self::build(config, clock, sandbox, Some(store), None).await
+        Self::build(config, clock, sandbox, Some(store), None, None).await
     }
 
     /// A server that may have this many open files.
     pub(crate) async fn with_open_files(config: Config, limit: usize) -> Self {
         let (clock, sandbox) = clock_and_sandbox();
-        Self::build(config, clock, sandbox, None, Some(limit)).await
+        Self::build(config, clock, sandbox, None, Some(limit), None).await
+    }
+
+    /// A server with a ledger in memory, whose worker runs.
+    pub(crate) async fn with_ledger(more: &str) -> (Self, Arc<TestLedger>) {
+        Self::with_ledger_and(config(more)).await
+    }
+
+    /// The same with another configuration.
+    pub(crate) async fn with_ledger_and(config: Config) -> (Self, Arc<TestLedger>) {
+        let (clock, sandbox) = clock_and_sandbox();
+        let ledger = Arc::new(TestLedger::new(clock.clone()));
+        let store = Arc::new(MemoryStore::with_clock(clock.clone()));
+        let setup = Self::build(config, clock, sandbox, Some(store), None, Some(ledger.clone())).await;
+        setup.server.run_worker();
+        (setup, ledger)
     }
 
     /// A server with the store of its configuration.
     pub(crate) async fn with_own_store(config: Config) -> Self {
         let (clock, sandbox) = clock_and_sandbox();
-        Self::build(config, clock, sandbox, None, None).await
+        Self::build(config, clock, sandbox, None, None, None).await
     }
 
     /// Another server that shares its tokens with this one.
     pub(crate) async fn beside(&self, more: &str) -> Self {
         let (clock, store) = (Arc::clone(&self.clock), Some(Arc::clone(&self.store)));
-        Self::build(config(more), clock, self.sandbox.clone(), store, None).await
+        Self::build(config(more), clock, self.sandbox.clone(), store, None, None).await
     }
 
     /// Puts a token of another upstream into the store, so that the server cannot use the record of `wx1`.
@@ -145,12 +165,16 @@ impl Setup {
         sandbox: Sandbox,
         store: Option<Arc<MemoryStore>>,
         open_files: Option<usize>,
+        ledger: Option<Arc<TestLedger>>,
     ) -> Self {
         let transport = Arc::new(SandboxTransport::new(&sandbox).clock(clock.clone()));
         let mut builder =
             Server::builder(config).clock(clock.clone()).transport(transport).open_files(open_files);
         if let Some(store) = &store {
             builder = builder.store(store.clone());
+        }
+        if let Some(ledger) = ledger {
+            builder = builder.ledger(ledger);
         }
         let server = builder.build().await.unwrap();
         let (router, store) = (server.router(), store.unwrap_or_default());
@@ -188,6 +212,24 @@ impl Setup {
         let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
         assert!(!text.contains(SECRET));
         TestResponse { status: head.status.as_u16(), headers: head.headers, text }
+    }
+
+    /// The typed client `a`, over a call of the routes.
+    pub(crate) fn typed_client(&self) -> ControlServer {
+        let router = self.router.clone();
+        let transport = move |request: HttpRequest| {
+            let mut router = router.clone();
+            async move {
+                let response = router.call(request.into_http().map(Body::from)).await.unwrap();
+                let (head, body) = response.into_parts();
+                let mut response =
+                    RawResponse::new(head.status.as_u16(), to_bytes(body, usize::MAX).await.unwrap());
+                response.retry_after = retry_after_of(&head.headers);
+                Ok::<_, TransportError>(response)
+            }
+        };
+        let base = "http://127.0.0.1:1".parse().unwrap();
+        ControlServer::new(base, key('a').parse().unwrap(), transport).clock(Arc::clone(&self.clock))
     }
 
     pub(crate) async fn get(&self, target: &str, key: &str) -> TestResponse {

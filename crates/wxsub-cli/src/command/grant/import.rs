@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
-use wxsub_outbox::grant::{Consent, Subject};
+use wxsub_outbox::grant::{Consent, Subject, nonce_of_name};
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::ledger::{Applied, Change, NewConsent};
 use wxsub_proto::{OpenId, Scene, TemplateId};
 
-use super::nonce::nonce_of;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, LineReader, unreadable};
@@ -70,7 +69,7 @@ impl Import {
             let ImportedConsent { openid, template_id, scene, .. } = consent;
             let subject = Subject { appid: appid.clone(), openid, template_id, scene };
             let grant = ids.grant(now()).map_err(CliError::unexpected)?;
-            let nonce = Some(nonce_of(appid.as_str(), &name));
+            let nonce = Some(nonce_of_name(&appid, &name, now()));
             changes.push(Change::RecordConsent(Box::new(NewConsent { grant, subject, nonce })));
         }
         let ledger = open_or_create(&self.ledger.outbox).await?;

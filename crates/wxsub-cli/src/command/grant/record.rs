@@ -4,16 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use serde::Serialize;
 use wxsub_core::ConsentVerifier;
 use wxsub_core::consent::{Nonce, RejectReason, VerifiedConsent};
-use wxsub_outbox::grant::{Consent, Subject};
-use wxsub_outbox::id::{GrantId, IdGenerator};
+use wxsub_outbox::grant::{Consent, Subject, nonce_of_name};
+use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::ledger::{Applied, Change, NewConsent};
+use wxsub_outbox::view::ConsentView;
 use wxsub_proto::{AppId, Grant, LocalizedText, OpenId, Scene, TemplateId};
 
 use super::super::consent::{parse_callback, read_signing_key, rejected};
-use super::nonce::nonce_of;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::ledger_file::{LedgerFlags, commit, now, open_or_create, unexpected};
@@ -56,13 +55,6 @@ pub(super) struct Record {
     json: bool,
 }
 
-/// The output with `--json`.
-#[derive(Serialize)]
-struct RecordOutput {
-    outcome: &'static str,
-    grant: GrantId,
-}
-
 impl Record {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let appid = self.ledger.appid()?;
@@ -77,14 +69,14 @@ impl Record {
             Applied::Consent(consent) => consent,
             other => return Err(unexpected(&other)),
         };
-        let (outcome, text) = match consent {
-            Consent::Recorded(_) => ("recorded", "recorded"),
-            Consent::AlreadyRecorded(_) => ("already_recorded", "recorded before; nothing new was recorded"),
-            Consent::Absorbed(_) => ("absorbed", "adds nothing: the grant is not used yet"),
+        let text = match consent {
+            Consent::Recorded(_) => "recorded",
+            Consent::AlreadyRecorded(_) => "recorded before; nothing new was recorded",
+            Consent::Absorbed(_) => "adds nothing: the grant is not used yet",
         };
         let mut output = Output::new();
         if self.json {
-            output.json(&RecordOutput { outcome, grant: consent.grant() });
+            output.json(&ConsentView::from(Some(consent)));
         } else {
             console::note(text);
             output.line(consent.grant());
@@ -117,7 +109,7 @@ impl Record {
         let scene: Option<Scene> = usage.required("--scene", self.scene.as_deref());
         let ((openid, template), scene) = usage.finish(openid.zip(template).zip(scene))?;
         let grant = Grant::assume_verified(openid, template, scene).map_err(CliError::unexpected)?;
-        let nonce = self.key.as_ref().map(|key| nonce_of(appid.as_str(), &format!("key:{key}")));
+        let nonce = self.key.as_ref().map(|key| nonce_of_name(appid, &format!("key:{key}"), now()));
         Ok((grant, nonce))
     }
 }

@@ -5,13 +5,14 @@ use std::io::{self, BufReader};
 
 use serde_json::Value;
 use tokio::sync::mpsc;
-use wxsub_api::{FieldError, SendResult, SendStatus};
+use wxsub_api::{FieldError, SendResult, SendStage, SendStatus};
 use wxsub_outbox::InvalidLine;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::message::StoredMessage;
-use wxsub_outbox::state::{MessageState, Reason, Stage};
-use wxsub_proto::{ApiError, Message, Operation, TraceId};
+use wxsub_outbox::state::{MessageState, Reason};
+use wxsub_proto::{ApiError, Message, Operation};
+use wxsub_server::stored_send;
 
 use super::deliver::SendReport;
 use crate::describe::describe_refusal;
@@ -127,31 +128,8 @@ pub(super) fn invalid_line(invalid: &InvalidMessage) -> InvalidLine {
 
 /// What the ledger has of a message, as the result of its line.
 pub(super) fn report(message: &StoredMessage) -> SendReport {
-    let detail = &message.detail;
-    let outcome = match (message.state, message.reason) {
-        (MessageState::Sent, _) => SendStatus::Sent,
-        (MessageState::Refused, _) => SendStatus::Refused,
-        (MessageState::MaybeSent, _) => SendStatus::MaybeSent,
-        (MessageState::NotSent, Some(Reason::Invalid)) => SendStatus::Invalid,
-        (
-            MessageState::NotSent | MessageState::Cancelled | MessageState::Queued | MessageState::Attempting,
-            _,
-        ) => SendStatus::NotSent,
-    };
-    let operation = detail.stage.and_then(|stage| match stage {
-        Stage::Token => Some(Operation::FetchToken),
-        Stage::Send => Some(Operation::Send),
-        Stage::Grant | Stage::Claim => None,
-    });
-    let mut result = SendResult::new(outcome);
-    result.touser.clone_from(&message.touser);
-    result.template_id.clone_from(&message.template_id);
-    result.scene = message.scene;
-    result.errcode = detail.errcode;
-    result.errmsg = detail.errmsg.clone().filter(|_| detail.errcode.is_some());
-    result.rid = detail.rid.as_deref().and_then(TraceId::new);
-    result.remedy = detail.remedy;
-    result.stage = operation;
+    let result = stored_send(message);
+    let operation = result.stage.and_then(SendStage::operation);
     SendReport::new(result, describe(message, operation))
 }
 

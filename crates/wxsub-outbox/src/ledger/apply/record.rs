@@ -51,8 +51,15 @@ impl Changing<'_> {
         Ok(recorded)
     }
 
-    pub(super) fn void_grant(&mut self, id: GrantId) -> Result<Option<StoredGrant>, LedgerError> {
+    pub(super) fn void_grant(
+        &mut self,
+        id: GrantId,
+        appid: Option<&AppId>,
+    ) -> Result<Option<StoredGrant>, LedgerError> {
         let Some(mut grant) = self.tables.grant(id)? else { return Ok(None) };
+        if appid.is_some_and(|appid| grant.subject.appid != *appid) {
+            return Ok(None);
+        }
         let held = self.tables.holder(id)?.is_some();
         let can_be_voided = grant.state == GrantState::Open || (grant.state == GrantState::InDoubt && !held);
         if !can_be_voided {

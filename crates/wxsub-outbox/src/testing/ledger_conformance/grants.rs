@@ -123,7 +123,9 @@ pub(super) async fn a_grant_has_one_message(fixture: &Fixture) {
 
 pub(super) async fn an_open_grant_can_be_voided(fixture: &Fixture) {
     let grant = fixture.consent("o").await.grant();
-    let void = async || match fixture.apply(Change::VoidGrant(grant)).await {
+    let of_app = |grant, appid| Change::VoidGrant { grant, appid };
+    let change = |grant| of_app(grant, None);
+    let void = async || match fixture.apply(change(grant)).await {
         Applied::Grant(voided) => voided.is_some(),
         other => panic!("{other:?}"),
     };
@@ -132,11 +134,13 @@ pub(super) async fn an_open_grant_can_be_voided(fixture: &Fixture) {
     fixture.settle(&claimed, unknown()).await.unwrap();
     assert!(!void().await, "a message may have used it");
     let open = fixture.consent("p").await.grant();
-    assert!(matches!(fixture.apply(Change::VoidGrant(open)).await, Applied::Grant(Some(_))));
+    let other = Some("other".parse().unwrap());
+    assert_eq!(fixture.apply(of_app(open, other)).await, Applied::Grant(None), "it is of another app");
+    assert!(matches!(fixture.apply(change(open)).await, Applied::Grant(Some(_))));
     assert_eq!(fixture.grants("p").await, [GrantState::Void]);
     // In doubt without a message: only after a restore.
     let restored = fixture.consent("q").await.grant();
     fixture.apply(Change::Restore).await;
     assert_eq!(fixture.grants("q").await, [GrantState::InDoubt]);
-    assert!(matches!(fixture.apply(Change::VoidGrant(restored)).await, Applied::Grant(Some(_))));
+    assert!(matches!(fixture.apply(change(restored)).await, Applied::Grant(Some(_))));
 }

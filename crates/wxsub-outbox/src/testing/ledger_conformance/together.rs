@@ -144,7 +144,10 @@ impl Changes<'_> {
             }
             26 => {
                 let all = self.grants.clone();
-                Change::VoidGrant(self.one(&all).unwrap_or_else(|| GrantId::from_bytes([0; 16])))
+                Change::VoidGrant {
+                    grant: self.one(&all).unwrap_or_else(|| GrantId::from_bytes([0; 16])),
+                    appid: None,
+                }
             }
             27 => match self.below(5) {
                 0 => Change::Pause { appid, by: "ops".to_owned(), note: String::new() },

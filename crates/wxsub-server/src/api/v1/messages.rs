@@ -1,24 +1,22 @@
 //! `POST …/messages`: sends one message. The body of every response has the members of the result object.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
 use wxsub_api::schema::SendMessageRequest;
-use wxsub_api::{Problem, ProblemKind, SendResult, SendStatus};
-use wxsub_core::SendError;
+use wxsub_api::{Problem, ProblemKind, SendResult};
 use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{Message, ValidationErrors};
 
+use super::ledger::{RequestKey, no_ledger, outbox_of};
 use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{SendJob, SendOutcome, ServerState};
 use crate::state::audit::Unrecorded;
 
-/// The value of `Retry-After` if the error has none.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
-
-const INVALID_MESSAGE: &str = "the message is invalid: see problems; correct the fields";
+pub(super) const INVALID_MESSAGE: &str = "the message is invalid: see problems; correct the fields";
 
 /// The message in the body. An axum extractor.
 #[derive(Debug)]
@@ -48,7 +46,7 @@ impl FromRequest<Arc<ServerState>> for PostedMessage {
     operation_id = "send_message",
     summary = "Sends one message; needs message:send",
     security(("key" = [])),
-    params(("appid" = String, Path)),
+    params(("appid" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = SendMessageRequest,
     responses(
         (status = 200, body = SendResult, description = "Sent"),
@@ -56,6 +54,7 @@ impl FromRequest<Arc<ServerState>> for PostedMessage {
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
+        (status = 409, body = Problem, description = "Not sent because of its grant; or the message of the idempotency key is not final"),
         (status = 413, body = Problem, description = "Too large"),
         (status = 422, body = Problem, description = "Weixin refused the message, or it is invalid"),
         (status = 429, body = Problem, description = "Not sent: too many requests of the client at once; see Retry-After"),
@@ -65,8 +64,13 @@ impl FromRequest<Arc<ServerState>> for PostedMessage {
 )]
 pub(in crate::api) async fn send_one(
     AuthorizedClient { context, client, app }: AuthorizedClient,
+    RequestKey(key): RequestKey,
     PostedMessage(message): PostedMessage,
-) -> Result<Json<SendResult>, ProblemResponse> {
+) -> Result<Response, ProblemResponse> {
+    let outbox = outbox_of(&context, &client, &app);
+    if key.is_some() && outbox.is_none() {
+        return Err(no_ledger().status(400).not_tried());
+    }
     let permit = context.try_acquire_permit().map_err(|limit| ProblemResponse::from(limit).not_tried())?;
     let job = SendJob {
         state: Arc::clone(context.state()),
@@ -76,33 +80,30 @@ pub(in crate::api) async fn send_one(
         deadline: context.deadline(),
         permit,
         audit: context.take_audit(),
+        outbox,
+        key,
     };
     let sent = job.run(message).await;
-    sent.map_err(|Unrecorded| super::audit_unavailable().not_tried()).and_then(respond)
+    sent.map(respond).map_err(|Unrecorded| super::audit_unavailable().not_tried())
 }
 
-fn respond(SendOutcome { result, error }: SendOutcome) -> Result<Json<SendResult>, ProblemResponse> {
-    let (kind, detail) = match result.outcome {
-        SendStatus::Sent => return Ok(Json(result)),
-        SendStatus::Refused => (ProblemKind::Refused, "Weixin refused the message with errcode; see remedy"),
-        SendStatus::NotSent if result.errcode.is_some() => (
-            ProblemKind::NotSent,
-            "the message was not sent: Weixin refused the token call with errcode; see remedy, then send it again",
-        ),
-        SendStatus::Invalid => (ProblemKind::Invalid, INVALID_MESSAGE),
-        SendStatus::NotSent => {
-            (ProblemKind::NotSent, "the message was not sent; it is safe to send it again")
+fn respond(SendOutcome { result, problem, retry_after, replayed }: SendOutcome) -> Response {
+    let Some((kind, detail)) = problem else {
+        let mut response = Json(result).into_response();
+        if replayed {
+            mark_replayed(&mut response);
         }
-        SendStatus::MaybeSent => {
-            (ProblemKind::MaybeSent, "the message may have been sent; do not blindly repeat it")
-        }
+        return response;
     };
     let problem = ProblemResponse::new(kind, detail).with_result(result);
-    Err(match kind {
-        ProblemKind::NotSent => {
-            let wait = error.as_ref().and_then(SendError::retry_after);
-            problem.retry_after(wait.unwrap_or(DEFAULT_RETRY_AFTER))
-        }
-        _ => problem,
-    })
+    let mut response = ProblemResponse { retry_after, ..problem }.into_response();
+    if replayed && !matches!(kind, ProblemKind::InFlight | ProblemKind::Cancelled) {
+        mark_replayed(&mut response);
+    }
+    response
+}
+
+/// Says that the idempotency key of the request was used before.
+pub(super) fn mark_replayed(response: &mut Response) {
+    response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
 }

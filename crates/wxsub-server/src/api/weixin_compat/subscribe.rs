@@ -94,6 +94,8 @@ pub(in crate::api) async fn send_one(
         Ok(permit) => permit,
         Err(limit) => return WeixinResponse::from(limit).audited(&context),
     };
+    let outbox = context.snapshot().outbox.as_ref();
+    let outbox = outbox.and_then(|outbox| outbox.outbox().for_app(app.appid()).ok());
     let job = SendJob {
         state: Arc::clone(context.state()),
         app,
@@ -102,6 +104,8 @@ pub(in crate::api) async fn send_one(
         deadline: context.deadline(),
         permit,
         audit: context.take_audit(),
+        outbox,
+        key: None,
     };
     job.run(message)
         .await

@@ -37,6 +37,12 @@ pub(crate) struct Entry {
     pub(crate) errcode: Option<ErrCode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rid: Option<TraceId>,
+    /// The id of the message in the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+    /// The id of the grant in the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grant: Option<String>,
 }
 
 fn client_name<S: Serializer>(client: &Option<Arc<ApiClient>>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -77,4 +83,24 @@ pub(crate) enum Action {
     Send,
     /// Lists the apps.
     List,
+    /// Signs a request for consent.
+    IssueConsent,
+    /// Records a consent.
+    RecordGrant,
+    /// Lists the grants of a user.
+    ListGrants,
+    /// Voids a grant.
+    VoidGrant,
+    /// Records messages in the queue.
+    Enqueue,
+    /// Lists messages, or shows one.
+    ReadOutbox,
+    /// Withdraws a message.
+    Cancel,
+    /// Decides a message that may have been sent.
+    Decide,
+    /// Pauses an app.
+    Pause,
+    /// Resumes an app.
+    Resume,
 }

@@ -1,0 +1,127 @@
+//! Requests and responses about consents, grants and the outbox. Messages and grants are views of `wxsub-outbox`.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wxsub_proto::{HttpUrl, OpenId, Reserved, Scene, TemplateId};
+
+use crate::Problem;
+
+/// A consent to ask a user for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "a client gives all of it")]
+pub struct NewConsent {
+    /// The scene.
+    #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+    pub scene: Scene,
+    /// The template of the message to come.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub template_id: TemplateId,
+    /// What identifies the user's browser or login. The callback is accepted only with the same one.
+    pub session: String,
+    /// Where Weixin sends the user back to. Without it, the response has no `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub redirect_url: Option<HttpUrl>,
+}
+
+/// A request for consent that the server has signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct IssuedConsent {
+    /// The signed state, which the callback returns.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub reserved: Reserved,
+    /// The page that asks the user, for a browser in Weixin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The values for the mobile SDK.
+    pub mobile: Value,
+    /// From when on a callback is refused, in RFC 3339.
+    pub expires_at: String,
+}
+
+impl IssuedConsent {
+    /// The response for a signed request.
+    #[must_use]
+    pub fn new(reserved: Reserved, url: Option<String>, mobile: Value, expires_at: String) -> Self {
+        Self { reserved, url, mobile, expires_at }
+    }
+}
+
+/// A consent to record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(untagged)]
+#[expect(clippy::exhaustive_enums, reason = "a client gives one or the other")]
+pub enum NewGrant {
+    /// The server verifies the callback.
+    Callback {
+        /// The callback: its URL, its query, or an object with the values that the mobile SDK gave.
+        callback: Value,
+        /// The session for which the consent was requested.
+        session: String,
+    },
+    /// The client has verified the consent. Needs an idempotency key.
+    Verified {
+        /// The user.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        openid: OpenId,
+        /// The template.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        template_id: TemplateId,
+        /// The scene.
+        #[cfg_attr(feature = "openapi", schema(value_type = u32))]
+        scene: Scene,
+    },
+}
+
+/// A decision about a message that may have been sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "a client gives all of it")]
+pub struct DecisionRequest<'a> {
+    /// `assume_sent`, `give_up` or `send_again`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub decision: Cow<'a, str>,
+    /// Why, for the history.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub note: Cow<'a, str>,
+}
+
+/// Why an app is paused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[expect(clippy::exhaustive_structs, reason = "a client gives all of it")]
+pub struct PauseRequest<'a> {
+    /// Why, for the operators.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub note: Cow<'a, str>,
+}
+
+/// The result of one line of a batch. `M` is the view of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "all of it is shown")]
+pub struct LineResult<M> {
+    /// The number of the line, from 1.
+    pub line: u64,
+    /// The status that a request for this line alone would have.
+    pub status: u16,
+    /// Whether the message was recorded before under this key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
+    /// The recorded message.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub message: Option<M>,
+    /// Why it was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}

@@ -1,0 +1,237 @@
+//! Consents, grants and the outbox of the control server.
+
+use bytes::Bytes;
+use http::header::{HeaderValue, IF_MATCH};
+use serde_json::{Map, Value};
+use wxsub_api::{DecisionRequest, IssuedConsent, NewConsent, NewGrant, PauseRequest, path};
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
+use wxsub_outbox::id::{GrantId, MessageId};
+use wxsub_outbox::idempotency::IdempotencyKey;
+use wxsub_outbox::state::{Decision, MessageState, Priority};
+use wxsub_outbox::view::{AppView, ConsentView, DecidedView, GrantList, MessageList, MessageView};
+use wxsub_proto::codec::RawResponse;
+use wxsub_proto::{AppId, Message, OpenId};
+
+use crate::control_server::{json, key_header, parse};
+use crate::{ControlServer, ControlServerError};
+
+/// When a queued message is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a caller sets each of them")]
+pub struct Schedule {
+    /// The earliest time for its first attempt. Now unless given.
+    pub send_at: Option<UnixMillis>,
+    /// No attempt begins from here on. 7 days after `send_at` unless given.
+    pub expires_at: Option<UnixMillis>,
+    /// Which of the due messages goes first. `normal` unless given.
+    pub priority: Option<Priority>,
+}
+
+/// Which messages to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a caller sets each of them")]
+pub struct MessageFilter {
+    /// In this state only.
+    pub state: Option<MessageState>,
+    /// To this user only.
+    pub openid: Option<OpenId>,
+    /// After this message: the `next` of the page before.
+    pub after: Option<MessageId>,
+    /// At most so many, 1 to 1000. 100 unless given.
+    pub limit: Option<u32>,
+}
+
+impl ControlServer {
+    /// Has the server sign a request for consent. The key needs the scope `consent`, as for all about grants.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not sign it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing is recorded.
+    pub async fn issue_consent(
+        &self,
+        appid: &AppId,
+        consent: &NewConsent,
+    ) -> Result<IssuedConsent, ControlServerError> {
+        let path = fill(path::CONSENTS, appid, None);
+        parse(&self.call(http::Method::POST, &path, json(consent)?, &[]).await?)
+    }
+
+    /// Has the server verify and record a callback, or record a consent that was verified elsewhere, which needs a key.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not record it, for example because the callback is forged.
+    ///
+    /// # Cancel safety
+    /// The consent may or may not have been recorded; recording it again is safe.
+    pub async fn record_grant(
+        &self,
+        appid: &AppId,
+        grant: &NewGrant,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<ConsentView, ControlServerError> {
+        let path = fill(path::GRANTS, appid, None);
+        parse(&self.call(http::Method::POST, &path, json(grant)?, &key_header(key)).await?)
+    }
+
+    /// Lists the grants of one user, oldest first.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not return them.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
+    pub async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<GrantList, ControlServerError> {
+        let path = format!("{}?openid={openid}", fill(path::GRANTS, appid, None));
+        parse(&self.call(http::Method::GET, &path, Vec::new(), &[]).await?)
+    }
+
+    /// Voids an open grant.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server has no open grant with this id.
+    ///
+    /// # Cancel safety
+    /// The grant may or may not have been voided.
+    pub async fn void_grant(&self, appid: &AppId, id: GrantId) -> Result<(), ControlServerError> {
+        let path = fill(path::GRANT, appid, Some(&id.to_string()));
+        no_content(&self.call(http::Method::DELETE, &path, Vec::new(), &[]).await?)
+    }
+
+    /// Queues a message. With a key, the same call again gives the same message. The key of the client needs the scope
+    /// `outbox:write`.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not record it. If
+    /// [`may_have_taken_effect`](ControlServerError::may_have_taken_effect) is true, it may have: repeat the call with the
+    /// same idempotency key.
+    ///
+    /// # Cancel safety
+    /// The message may or may not have been recorded: repeat the call with the same idempotency key.
+    pub async fn enqueue(
+        &self,
+        appid: &AppId,
+        message: &Message,
+        schedule: Schedule,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<MessageView, ControlServerError> {
+        let mut body: Map<String, Value> = serde_json::from_slice(&message.to_json()).unwrap_or_default();
+        let Schedule { send_at, expires_at, priority } = schedule;
+        let times = [("send_at", send_at), ("expires_at", expires_at)];
+        let times = times.into_iter().filter_map(|(name, at)| Some((name, rfc3339::format(at?))));
+        let priority = priority.map(|priority| ("priority", priority.as_str().to_owned()));
+        body.extend(times.chain(priority).map(|(name, text)| (name.to_owned(), text.into())));
+        let path = fill(path::OUTBOX, appid, None);
+        parse(&self.call(http::Method::POST, &path, json(&body)?, &key_header(key)).await?)
+    }
+
+    /// Lists a page of messages, oldest first. The key needs the scope `outbox:read`.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not return them.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
+    pub async fn messages(
+        &self,
+        appid: &AppId,
+        filter: &MessageFilter,
+    ) -> Result<MessageList, ControlServerError> {
+        let MessageFilter { state, openid, after, limit } = filter;
+        let pairs = [
+            ("state", state.map(|state| state.to_string())),
+            ("openid", openid.as_ref().map(OpenId::to_string)),
+            ("after", after.map(|after| after.to_string())),
+            ("limit", limit.map(|limit| limit.to_string())),
+        ];
+        // None of these values has a character that a query must escape.
+        let pairs = pairs.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+        let query = pairs.collect::<Vec<_>>().join("&");
+        let path = format!("{}?{query}", fill(path::OUTBOX, appid, None));
+        parse(&self.call(http::Method::GET, &path, Vec::new(), &[]).await?)
+    }
+
+    /// Shows one message with its history. The key needs the scope `outbox:read`.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not return it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
+    pub async fn message(&self, appid: &AppId, id: MessageId) -> Result<MessageView, ControlServerError> {
+        let path = fill(path::OUTBOX_MESSAGE, appid, Some(&id.to_string()));
+        parse(&self.call(http::Method::GET, &path, Vec::new(), &[]).await?)
+    }
+
+    /// Withdraws a queued message. The key needs the scope `outbox:write`.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the message is not queued any more.
+    ///
+    /// # Cancel safety
+    /// The message may or may not have been withdrawn.
+    pub async fn cancel(&self, appid: &AppId, id: MessageId) -> Result<(), ControlServerError> {
+        let path = fill(path::OUTBOX_MESSAGE, appid, Some(&id.to_string()));
+        no_content(&self.call(http::Method::DELETE, &path, Vec::new(), &[]).await?)
+    }
+
+    /// Decides a message that may have been sent. `seen` is the version that the operator has looked at. The key needs the
+    /// scope `outbox:decide`.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the message stays as it is.
+    ///
+    /// # Cancel safety
+    /// The message may or may not have been decided: look at it again.
+    pub async fn decide(
+        &self,
+        appid: &AppId,
+        id: MessageId,
+        decision: Decision,
+        note: &str,
+        seen: u32,
+    ) -> Result<DecidedView, ControlServerError> {
+        let path = fill(path::DECISION, appid, Some(&id.to_string()));
+        let body = json(&DecisionRequest { decision: decision.as_str().into(), note: note.into() })?;
+        let version = HeaderValue::try_from(format!("\"{seen}\"")).ok().map(|version| (IF_MATCH, version));
+        let headers: Vec<_> = version.into_iter().collect();
+        parse(&self.call(http::Method::POST, &path, body, &headers).await?)
+    }
+
+    /// Pauses the app: its messages wait. The key needs the scope `outbox:decide`.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not pause it.
+    ///
+    /// # Cancel safety
+    /// The app may or may not have been paused.
+    pub async fn pause(&self, appid: &AppId, note: &str) -> Result<AppView, ControlServerError> {
+        let body = json(&PauseRequest { note: note.into() })?;
+        parse(&self.call(http::Method::POST, &fill(path::PAUSE, appid, None), body, &[]).await?)
+    }
+
+    /// Lifts every pause of the app. The key needs the scope `outbox:decide`.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not resume it.
+    ///
+    /// # Cancel safety
+    /// The app may or may not have been resumed.
+    pub async fn resume(&self, appid: &AppId) -> Result<AppView, ControlServerError> {
+        parse(&self.call(http::Method::POST, &fill(path::RESUME, appid, None), Vec::new(), &[]).await?)
+    }
+}
+
+/// The path of a template.
+fn fill(template: &str, appid: &AppId, id: Option<&str>) -> String {
+    template.replace("{appid}", appid.as_str()).replace("{id}", id.unwrap_or_default())
+}
+
+fn no_content(response: &RawResponse<Bytes>) -> Result<(), ControlServerError> {
+    match response.status {
+        204 => Ok(()),
+        _ => Err(ControlServerError::problem(response)),
+    }
+}

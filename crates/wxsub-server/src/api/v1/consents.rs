@@ -1,0 +1,91 @@
+//! `POST …/consents`: signs a request for a user's consent.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use axum::response::Response;
+use wxsub_api::{IssuedConsent, NewConsent, Problem, ProblemKind};
+use wxsub_core::ConsentVerifier;
+use wxsub_core::rfc3339;
+
+use super::ProblemResponse;
+use super::ledger::{OutboxClient, invalid_field, parse_json};
+use crate::api::request::{RequestContext, json_response};
+use crate::apps::ServerState;
+
+/// The body of a request. An axum extractor.
+#[derive(Debug)]
+pub(in crate::api) struct JsonBody(pub(super) Bytes);
+
+impl FromRequest<Arc<ServerState>> for JsonBody {
+    type Rejection = ProblemResponse;
+
+    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
+        let (_, body) = RequestContext::read_body(request, state).await;
+        Ok(Self(body?))
+    }
+}
+
+impl OutboxClient {
+    /// Signs and verifies with the keys of the configuration.
+    pub(super) fn verifier(&self) -> Result<ConsentVerifier, ProblemResponse> {
+        let keys = self.context.snapshot().consent.as_ref().ok_or_else(|| {
+            self.context.audit(|entry| entry.outcome = "no_consent_key");
+            let detail = "this server has no key to sign a consent with; add [consent] to its configuration";
+            ProblemResponse::new(ProblemKind::NoConsentKey, detail)
+        })?;
+        let verifier = ConsentVerifier::new(self.app.appid().clone(), keys.current.clone())
+            .clock(Arc::clone(self.context.state().clock()));
+        Ok(match &keys.previous {
+            Some(previous) => verifier.with_previous_key(previous.clone()),
+            None => verifier,
+        })
+    }
+}
+
+const FORM: &str = r#"{"scene":1000,"template_id":"…","session":"…"}"#;
+
+#[utoipa::path(
+    post,
+    path = "/v1/apps/{appid}/consents",
+    operation_id = "issue_consent",
+    summary = "Signs a request for consent; needs consent",
+    security(("key" = [])),
+    params(("appid" = String, Path)),
+    request_body = NewConsent,
+    responses(
+        (status = 201, body = IssuedConsent, description = "The signed request"),
+        (status = 400, body = Problem, description = "Not JSON"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+    )
+)]
+pub(in crate::api) async fn issue(
+    client: OutboxClient,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ProblemResponse> {
+    let NewConsent { scene, template_id, session, redirect_url } = parse_json(&body, FORM)?;
+    if session.is_empty() {
+        return Err(invalid_field("session", "is empty; send what identifies the user's browser or login"));
+    }
+    let verifier = client.verifier()?;
+    let expires_at = verifier.expires_at();
+    let request = verifier
+        .issue(template_id, scene, &session)
+        .map_err(|error| ProblemResponse::new(ProblemKind::Overloaded, error.to_string()))?;
+    let page = |redirect| request.consent_url(redirect).map(|url| url.to_string());
+    let url = redirect_url.as_ref().map(page).transpose();
+    let url = url.map_err(|problem| invalid_field("redirect_url", problem.to_string()))?;
+    let mobile = serde_json::to_value(&request).unwrap_or_default();
+    let Some(reserved) = request.reserved else {
+        return Err(ProblemResponse::new(ProblemKind::Overloaded, "the request was not signed; try again"));
+    };
+    client.context.audit(|entry| entry.outcome = "ok");
+    let issued = IssuedConsent::new(reserved, url, mobile, rfc3339::format(expires_at));
+    Ok(json_response(StatusCode::CREATED, "application/json", &issued))
+}

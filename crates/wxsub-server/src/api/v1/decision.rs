@@ -1,0 +1,154 @@
+//! What operators do with the outbox: decide a message that may have been sent, pause an app and resume it.
+
+use axum::http::header::IF_MATCH;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use wxsub_api::schema::{OutboxAppView, OutboxMessageView};
+use wxsub_api::{DecisionRequest, PauseRequest, Problem, ProblemKind};
+use wxsub_outbox::OutboxError;
+use wxsub_outbox::view::{AppView, DecidedView, MessageView};
+
+use super::ProblemResponse;
+use super::consents::JsonBody;
+use super::ledger::{MessagePath, OutboxClient, invalid_field, parse_json};
+use super::outbox::set_version;
+use crate::api::request::{Json, json_response};
+
+/// Maximum length of a note, in bytes.
+const MAX_NOTE_BYTES: usize = 1_000;
+
+#[utoipa::path(
+    post,
+    path = "/v1/apps/{appid}/outbox/{id}/decision",
+    operation_id = "decide_message",
+    summary = "Decides a message that may have been sent; needs outbox:decide",
+    security(("key" = [])),
+    params(("appid" = String, Path), ("id" = String, Path), ("If-Match" = String, Header)),
+    request_body = DecisionRequest<'_>,
+    responses(
+        (status = 200, body = OutboxMessageView, description = "The decided message"),
+        (status = 400, body = Problem, description = "Not JSON"),
+        (status = 409, body = Problem, description = "Decided, not undecided, or too early"),
+        (status = 412, body = Problem, description = "The message has changed"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
+        (status = 428, body = Problem, description = "If-Match is missing"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+    )
+)]
+pub(in crate::api) async fn decide(
+    client: OutboxClient,
+    MessagePath(id): MessagePath,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ProblemResponse> {
+    let seen = seen_version(&headers)?;
+    let form = r#"{"decision":"assume_sent","note":"…"}"#;
+    let DecisionRequest { decision, note } = parse_json(&body, form)?;
+    let decision = decision
+        .parse()
+        .map_err(|_| invalid_field("decision", "must be assume_sent, give_up or send_again"))?;
+    check_note(&note)?;
+    let (message, child) = client
+        .work(async {
+            client.message(id).await?;
+            client.outbox.decide(id, decision, &client.client.name, &note, seen).await
+        })
+        .await?;
+    client.context.audit(|entry| entry.outcome = decision.as_str());
+    let app = client.outbox.ledger().app(client.app.appid()).await.unwrap_or_default();
+    let view = |message| MessageView::new(message, &app, client.now());
+    let decided = DecidedView::new(view(&message), child.as_ref().map(view));
+    let mut response = json_response(StatusCode::OK, "application/json", &decided);
+    set_version(&mut response, &message);
+    Ok(response)
+}
+
+/// The version that the operator has seen; `None` for any.
+fn seen_version(headers: &HeaderMap) -> Result<Option<u32>, ProblemResponse> {
+    let Some(value) = headers.get(IF_MATCH) else {
+        let detail = "If-Match is missing; send the ETag of the message that you have looked at";
+        return Err(ProblemResponse::new(ProblemKind::PreconditionRequired, detail));
+    };
+    let text = value.to_str().unwrap_or_default().trim();
+    let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    match (text, version.parse()) {
+        ("*", _) => Ok(None),
+        (_, Ok(version)) => Ok(Some(version)),
+        (_, Err(_)) => {
+            let detail = "If-Match names no version of the message; send the ETag of the message that you have looked at";
+            Err(ProblemResponse::new(ProblemKind::PreconditionFailed, detail))
+        }
+    }
+}
+
+fn check_note(note: &str) -> Result<(), ProblemResponse> {
+    match note.len() <= MAX_NOTE_BYTES {
+        true => Ok(()),
+        false => Err(invalid_field("note", format!("must have at most {MAX_NOTE_BYTES} bytes; shorten it"))),
+    }
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/apps/{appid}/outbox/pause",
+    operation_id = "pause_app",
+    summary = "Messages of the app wait; needs outbox:decide",
+    security(("key" = [])),
+    params(("appid" = String, Path)),
+    request_body = PauseRequest<'_>,
+    responses(
+        (status = 200, body = OutboxAppView, description = "The app"),
+        (status = 400, body = Problem, description = "Not JSON"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+    )
+)]
+pub(in crate::api) async fn pause(
+    client: OutboxClient,
+    JsonBody(body): JsonBody,
+) -> Result<Json<AppView>, ProblemResponse> {
+    let PauseRequest { note } = match body.is_empty() {
+        true => PauseRequest::default(),
+        false => parse_json(&body, r#"{"note":"…"}, or nothing"#)?,
+    };
+    check_note(&note)?;
+    let paused = async {
+        client.outbox.pause(&client.client.name, &note).await?;
+        app_view(&client).await
+    };
+    client.work(paused).await.map(Json)
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/apps/{appid}/outbox/resume",
+    operation_id = "resume_app",
+    summary = "Lifts every pause of the app; needs outbox:decide",
+    security(("key" = [])),
+    params(("appid" = String, Path)),
+    responses(
+        (status = 200, body = OutboxAppView, description = "The app"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+    )
+)]
+pub(in crate::api) async fn resume(client: OutboxClient) -> Result<Json<AppView>, ProblemResponse> {
+    let resumed = async {
+        client.outbox.resume().await?;
+        app_view(&client).await
+    };
+    client.work(resumed).await.map(Json)
+}
+
+async fn app_view(client: &OutboxClient) -> Result<AppView, OutboxError> {
+    let appid = client.app.appid();
+    let app = client.outbox.ledger().app(appid).await?;
+    Ok(AppView::new(appid.clone(), &app, client.now()))
+}

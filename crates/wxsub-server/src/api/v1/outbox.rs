@@ -1,0 +1,208 @@
+//! The messages of the outbox: record, list, show and withdraw them.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest, Query, Request};
+use axum::http::header::{CONTENT_TYPE, ETAG};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use wxsub_api::Problem;
+use wxsub_api::schema::{OutboxMessageView, OutboxPageView, SendMessageRequest};
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::ledger::MessageQuery;
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::view::{MessageList, MessageView};
+use wxsub_proto::OpenId;
+
+use super::ProblemResponse;
+use super::consents::JsonBody;
+use super::ledger::{MessagePath, OutboxClient, RequestKey, invalid_field};
+use super::lines::{self, MAX_LINES_BYTES};
+use super::queue::{parse_message, record, view, with_key};
+use crate::api::request::{Json, RequestContext, json_response};
+use crate::apps::ServerState;
+
+/// How many messages a page has, unless the request says otherwise, and at most.
+const DEFAULT_PAGE: usize = 100;
+const MAX_PAGE: usize = 1_000;
+
+/// One message, or lines of messages. An axum extractor.
+#[derive(Debug)]
+pub(in crate::api) enum PostedMessages {
+    One(JsonBody),
+    Lines(JsonBody),
+}
+
+impl FromRequest<Arc<ServerState>> for PostedMessages {
+    type Rejection = ProblemResponse;
+
+    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
+        let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+        if media_type.eq_ignore_ascii_case(lines::MEDIA_TYPE) {
+            let (_, body) = RequestContext::read_body_up_to(request, state, MAX_LINES_BYTES).await;
+            return Ok(Self::Lines(JsonBody(body?)));
+        }
+        JsonBody::from_request(request, state).await.map(Self::One)
+    }
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/apps/{appid}/outbox",
+    operation_id = "enqueue",
+    summary = "Queues a message, or up to 1000 as application/x-ndjson; needs outbox:write",
+    security(("key" = [])),
+    params(("appid" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = SendMessageRequest,
+    responses(
+        (status = 202, body = OutboxMessageView, description = "Recorded, now or before"),
+        (status = 200, description = "Of lines: one result a line, as application/x-ndjson"),
+        (status = 400, body = Problem, description = "Not JSON, or an Idempotency-Key is missing"),
+        (status = 409, body = Problem, description = "The grant does not allow it"),
+        (status = 413, body = Problem, description = "Too large"),
+        (status = 422, body = Problem, description = "Invalid: see problems; or the key was used for another message"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+    )
+)]
+pub(in crate::api) async fn enqueue(
+    client: OutboxClient,
+    RequestKey(key): RequestKey,
+    posted: PostedMessages,
+) -> Result<Response, ProblemResponse> {
+    let body = match posted {
+        PostedMessages::One(JsonBody(body)) => body,
+        PostedMessages::Lines(JsonBody(body)) => return lines::enqueue(&client, key, &body).await,
+    };
+    let (message, _) = parse_message(&body, false)?;
+    let message = with_key(message, key);
+    let (message, is_replayed) = client.work(record(&client, message)).await?;
+    client.context.audit(|entry| entry.message = Some(message.id.to_string()));
+    client.context.state().metrics().record_enqueued(client.app.appid(), is_replayed);
+    let view = view(&client, &message).await;
+    let mut response = json_response(StatusCode::ACCEPTED, "application/json", &view);
+    if is_replayed {
+        super::messages::mark_replayed(&mut response);
+    }
+    Ok(response)
+}
+
+/// The query of a list of messages.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct ListQuery {
+    state: Option<MessageState>,
+    openid: Option<OpenId>,
+    after: Option<MessageId>,
+    limit: Option<usize>,
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/apps/{appid}/outbox",
+    operation_id = "list_messages",
+    summary = "A page of messages; needs outbox:read",
+    security(("key" = [])),
+    params(("appid" = String, Path), ("state" = Option<String>, Query), ("openid" = Option<String>, Query), ("after" = Option<String>, Query), ("limit" = Option<u32>, Query)),
+    responses(
+        (status = 200, body = OutboxPageView, description = "The messages, oldest first"),
+        (status = 422, body = Problem, description = "The query is invalid"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+    )
+)]
+pub(in crate::api) async fn list(
+    client: OutboxClient,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<MessageList>, ProblemResponse> {
+    let Query(ListQuery { state, openid, after, limit }) =
+        query.map_err(|rejection| invalid_field("query", rejection.body_text()))?;
+    let limit = limit.unwrap_or(DEFAULT_PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(invalid_field("limit", format!("must be a whole number from 1 to {MAX_PAGE}")));
+    }
+    let all = MessageQuery::new(client.app.appid().clone());
+    let query = MessageQuery { state, openid, after, limit, ..all };
+    let read = client.work(async {
+        let ledger = client.outbox.ledger();
+        Ok((ledger.messages(&query).await?, ledger.app(&query.appid).await?))
+    });
+    let (messages, app) = read.await?;
+    Ok(Json(MessageList::new(&messages, &app, limit, client.now())))
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/apps/{appid}/outbox/{id}",
+    operation_id = "show_message",
+    summary = "One message with its history; needs outbox:read",
+    security(("key" = [])),
+    params(("appid" = String, Path), ("id" = String, Path)),
+    responses(
+        (status = 200, body = OutboxMessageView, description = "The message; ETag is its version"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+    )
+)]
+pub(in crate::api) async fn show(
+    client: OutboxClient,
+    MessagePath(id): MessagePath,
+) -> Result<Response, ProblemResponse> {
+    let read = client.work(async {
+        let ledger = client.outbox.ledger();
+        // The history first: the message is at least as new, so the next read of it shows no less.
+        let history = ledger.history(id).await?;
+        let message = client.message(id).await?;
+        Ok((message, history, ledger.app(client.app.appid()).await?))
+    });
+    let (message, history, app) = read.await?;
+    let view = MessageView::new(&message, &app, client.now()).with_events(&history);
+    let mut response = json_response(StatusCode::OK, "application/json", &view);
+    set_version(&mut response, &message);
+    Ok(response)
+}
+
+/// Sets the `ETag` of a message.
+pub(super) fn set_version(response: &mut Response, message: &StoredMessage) {
+    if let Ok(version) = HeaderValue::try_from(format!("\"{}\"", message.version)) {
+        response.headers_mut().insert(ETAG, version);
+    }
+}
+
+#[utoipa::path(
+    delete,
+    path = "/v1/apps/{appid}/outbox/{id}",
+    operation_id = "cancel_message",
+    summary = "Withdraws a queued message; needs outbox:write",
+    security(("key" = [])),
+    params(("appid" = String, Path), ("id" = String, Path)),
+    responses(
+        (status = 204, description = "Withdrawn"),
+        (status = 409, body = Problem, description = "It is being sent, or final"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
+        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+    )
+)]
+pub(in crate::api) async fn cancel(
+    client: OutboxClient,
+    MessagePath(id): MessagePath,
+) -> Result<Response, ProblemResponse> {
+    let cancelled = client.work(async {
+        client.message(id).await?;
+        client.outbox.cancel(id, &client.client.name).await
+    });
+    cancelled.await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

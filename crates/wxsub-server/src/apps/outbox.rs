@@ -1,0 +1,156 @@
+//! The outbox of the server: its apps as the configuration has them, and the workers that send for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tracing::error;
+use wxsub_core::clock::Clock;
+use wxsub_outbox::{App, Ledger, Outbox, Outcomes};
+use wxsub_proto::AppId;
+
+use super::ManagedApp;
+use crate::config::OutboxSettings;
+use crate::state::metrics::Metrics;
+
+/// The outbox for the apps of one configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerOutbox {
+    outbox: Outbox,
+    apps: BTreeMap<AppId, OutboxApp>,
+}
+
+#[derive(Debug, Clone)]
+struct OutboxApp {
+    managed: Arc<ManagedApp>,
+    settings: OutboxSettings,
+    /// With its rate, which goes on while the settings are the same.
+    app: App,
+}
+
+impl OutboxApp {
+    fn new(managed: &Arc<ManagedApp>, settings: OutboxSettings) -> Self {
+        let app = App::new(managed.appid().clone(), managed.client.clone())
+            .concurrency(settings.concurrency)
+            .maybe_sent(settings.maybe_sent)
+            .require_grant(settings.require_grant)
+            .require_idempotency_key(settings.require_idempotency_key);
+        let app = match settings.rate_per_s {
+            Some(rate) => app.rate_per_s(rate),
+            None => app,
+        };
+        Self { managed: Arc::clone(managed), settings, app }
+    }
+
+    fn is_for(&self, managed: &Arc<ManagedApp>, settings: OutboxSettings) -> bool {
+        Arc::ptr_eq(&self.managed, managed) && self.settings == settings
+    }
+}
+
+impl ServerOutbox {
+    /// The outbox of these apps: the one before if nothing has changed for it.
+    pub(super) fn new<'a>(
+        ledger: &Arc<dyn Ledger>,
+        clock: &Arc<dyn Clock>,
+        apps: impl Iterator<Item = (&'a Arc<ManagedApp>, OutboxSettings)>,
+        before: Option<&Self>,
+    ) -> Self {
+        let mut all_known = true;
+        let app = |(managed, settings): (&'a Arc<ManagedApp>, _)| {
+            let known = before.and_then(|before| before.apps.get(managed.appid()));
+            let known = known.filter(|app| app.is_for(managed, settings));
+            all_known &= known.is_some();
+            (managed.appid().clone(), known.cloned().unwrap_or_else(|| OutboxApp::new(managed, settings)))
+        };
+        let apps: BTreeMap<_, _> = apps.map(app).collect();
+        if let Some(before) = before.filter(|before| all_known && before.apps.len() == apps.len()) {
+            return before.clone();
+        }
+        let builder = Outbox::with_ledger(Arc::clone(ledger)).clock(Arc::clone(clock));
+        let builder = apps.values().fold(builder, |builder, app| builder.app(app.app.clone()));
+        Self { outbox: builder.build(), apps }
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Whether commits to the ledger succeed.
+    pub(crate) fn is_up(&self) -> bool {
+        self.outbox.ledger_failure().is_none()
+    }
+
+    /// Whether it is the same one, so that its worker goes on.
+    fn is_same(&self, other: &Self) -> bool {
+        let apps =
+            |outbox: &Self| outbox.apps.values().map(|app| Arc::as_ptr(&app.managed)).collect::<Vec<_>>();
+        let settings = |outbox: &Self| outbox.apps.values().map(|app| app.settings).collect::<Vec<_>>();
+        apps(self) == apps(other) && settings(self) == settings(other)
+    }
+}
+
+/// The workers: that of the current outbox, and those before it, which end their attempts. Dropping it aborts them.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    tasks: JoinSet<()>,
+    current: Option<(ServerOutbox, oneshot::Sender<()>)>,
+}
+
+/// Counts for ever. A burst that is missed is not counted.
+async fn count_outcomes(mut outcomes: Outcomes, metrics: Arc<Metrics>) {
+    loop {
+        if let Ok(message) = outcomes.next().await {
+            metrics.record_settled(&message);
+        }
+    }
+}
+
+impl Workers {
+    /// Runs the worker of this outbox, and stops the one before. Needs a tokio runtime.
+    pub(super) fn run(&mut self, outbox: &ServerOutbox, metrics: &Arc<Metrics>) {
+        if self.current.as_ref().is_some_and(|(current, _)| current.is_same(outbox)) {
+            return;
+        }
+        while self.tasks.try_join_next().is_some() {}
+        let (stop, stopped) = oneshot::channel();
+        let working = outbox.outbox.run(async {
+            // It is sent nothing: it is dropped.
+            let _ = stopped.await;
+        });
+        let counting = count_outcomes(outbox.outbox.outcomes(), Arc::clone(metrics));
+        self.tasks.spawn(async {
+            let ended = tokio::select! {
+                // What is final before the end is counted.
+                biased;
+                () = counting => return,
+                ended = working => ended,
+            };
+            if let Err(error) = ended {
+                error!(%error, "the worker of the outbox ended; restart the server");
+            }
+        });
+        self.current = Some((outbox.clone(), stop));
+    }
+
+    /// Whether a worker has been started.
+    pub(super) fn are_running(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Claims no more queued messages.
+    pub(crate) fn stop_claiming(&self) {
+        if let Some((outbox, _)) = &self.current {
+            outbox.outbox.stop_claiming();
+        }
+    }
+
+    /// Stops the workers, and waits until the attempts under way have ended.
+    ///
+    /// # Cancel safety
+    /// The workers go on to end. Call it again to wait.
+    pub(crate) async fn stop(&mut self) {
+        self.current = None;
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

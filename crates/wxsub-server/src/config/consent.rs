@@ -1,0 +1,40 @@
+//! The `[consent]` table: the keys that sign the requests for a consent.
+
+use std::path::Path;
+
+use wxsub_core::consent::SigningKey;
+
+use super::document::TableReader;
+use super::file::{Links, is_readable_by_others, open_regular, unreadable_file};
+use super::secret::READABLE_BY_OTHERS;
+
+/// The keys that sign and verify the state of a consent.
+#[derive(Debug, Clone)]
+pub(crate) struct ConsentKeys {
+    pub(crate) current: SigningKey,
+    /// Accepted too, during a rotation.
+    pub(crate) previous: Option<SigningKey>,
+}
+
+/// Reads `[consent]`. `None` if it is absent, or has a problem.
+pub(super) fn read(top: &mut TableReader<'_>) -> Option<ConsentKeys> {
+    if !top.has("consent") {
+        return None;
+    }
+    let mut section = top.section("consent");
+    section.check_present("key_file");
+    let current = key(&mut section, "key_file");
+    let previous = key(&mut section, "previous_key_file");
+    section.finish();
+    Some(ConsentKeys { current: current?, previous })
+}
+
+fn key(section: &mut TableReader<'_>, name: &str) -> Option<SigningKey> {
+    let path = section.text(name)?;
+    let file = open_regular(Path::new(&path), Links::Follow);
+    let file = file.map_err(|error| section.problem(name, unreadable_file(&error))).ok()?;
+    if is_readable_by_others(&file) {
+        section.warning(name, READABLE_BY_OTHERS);
+    }
+    SigningKey::from_open_file(file, &path).map_err(|error| section.problem(name, error.localized())).ok()
+}

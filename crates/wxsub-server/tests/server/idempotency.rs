@@ -1,0 +1,248 @@
+//! Idempotency keys: each state of the key's message, on both routes.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use wxsub_core::proto::ErrCode;
+use wxsub_sandbox::Fault;
+
+use super::outbox::{enqueue, ledger_config, post};
+use super::setup::{SEND, Setup, TestResponse, message};
+use super::test_ledger::TestLedger;
+
+const KEY: [(&str, &str); 1] = [("Idempotency-Key", "\"order-1\"")];
+
+async fn setup() -> (Setup, std::sync::Arc<TestLedger>) {
+    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
+    setup.token().await;
+    (setup, ledger)
+}
+
+async fn send(setup: &Setup) -> TestResponse {
+    setup.meanwhile(post(setup, "messages", &KEY, message("o", 1))).await
+}
+
+fn replayed(response: &TestResponse) -> bool {
+    response.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
+}
+
+/// Status, kind, outcome and whether it is replayed.
+fn seen(response: &TestResponse) -> (u16, Value, Value, bool) {
+    let json = response.json();
+    (response.status, json["kind"].clone(), json["outcome"].clone(), replayed(response))
+}
+
+async fn decide(setup: &Setup, id: &str, decision: &str) -> Value {
+    setup.pass(121).await;
+    let path = format!("outbox/{id}/decision");
+    let body = json!({"decision": decision}).to_string();
+    let decided = post(setup, &path, &[("If-Match", "*")], body).await;
+    assert_eq!(decided.status, 200, "{decided:?}");
+    decided.json()
+}
+
+fn id(response: &TestResponse) -> String {
+    response.json()["id"].as_str().unwrap_or_else(|| panic!("{response:?}")).to_owned()
+}
+
+#[tokio::test]
+async fn sent_refused_and_unknown_messages_are_replayed() {
+    for (fault, status, kind, outcome) in [
+        (None, 200, Value::Null, "sent"),
+        (Some(Fault::ErrCode(ErrCode::USER_REFUSED)), 422, json!("refused"), "refused"),
+        (Some(Fault::ResetAfterApply), 504, json!("maybe_sent"), "maybe_sent"),
+    ] {
+        let (setup, _ledger) = setup().await;
+        setup.allow("o", 1);
+        if let Some(fault) = fault {
+            setup.sandbox.add_fault(SEND, 1, fault);
+        }
+        let first = send(&setup).await;
+        assert_eq!(seen(&first), (status, kind.clone(), json!(outcome), false), "{first:?}");
+        let again = send(&setup).await;
+        assert_eq!(seen(&again), (status, kind, json!(outcome), true), "{again:?}");
+        assert_eq!((again.json(), setup.seen(SEND)), (first.json(), 1));
+        // The key is one for each route, because the fingerprint covers the route.
+        let other_route = enqueue(&setup, &KEY, message("o", 1)).await;
+        assert_eq!((other_route.status, other_route.kind().as_str()), (422, "key_reused"));
+        let other = post(&setup, "messages", &KEY, message("p", 1)).await;
+        assert_eq!((other.status, other.kind().as_str()), (422, "key_reused"));
+        assert_eq!(setup.seen(SEND), 1);
+    }
+}
+
+#[tokio::test]
+async fn decided_message_is_replayed_with_its_decision_and_child() {
+    let (setup, _ledger) = setup().await;
+    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+    let first = send(&setup).await;
+    decide(&setup, &id(&first), "assume_sent").await;
+    let again = send(&setup).await;
+    assert_eq!(seen(&again), (504, json!("maybe_sent"), json!("maybe_sent"), true));
+    assert_eq!((&again.json()["decision"], setup.seen(SEND)), (&json!("assume_sent"), 1));
+
+    let (setup, _ledger) = self::setup().await;
+    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+    let first = send(&setup).await;
+    post(&setup, "outbox/pause", &[], String::new()).await;
+    let child = decide(&setup, &id(&first), "send_again").await["child"]["id"].clone();
+    let waiting = send(&setup).await;
+    assert_eq!(seen(&waiting), (409, json!("in_flight"), json!("maybe_sent"), false), "{waiting:?}");
+    assert_eq!((&waiting.json()["id"], waiting.retry_after()), (&child, 5));
+    setup.allow("o", 1);
+    post(&setup, "outbox/resume", &[], String::new()).await;
+    setup.meanwhile(setup.until_received("o", 1)).await;
+    let path = format!("/v1/apps/wx1/outbox/{}", child.as_str().unwrap());
+    setup.meanwhile(setup.until_state(&path, "sent")).await;
+    let result = send(&setup).await;
+    assert_eq!((seen(&result), &result.json()["id"]), ((200, Value::Null, json!("sent"), true), &child));
+
+    let (setup, _ledger) = self::setup().await;
+    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+    let first = send(&setup).await;
+    post(&setup, "outbox/pause", &[], String::new()).await;
+    let child = decide(&setup, &id(&first), "send_again").await["child"]["id"].clone();
+    let path = format!("/v1/apps/wx1/outbox/{}", child.as_str().unwrap());
+    setup.ask("DELETE", &path, Some(&super::setup::key('a')), "").await;
+    let cancelled = send(&setup).await;
+    assert_eq!(seen(&cancelled), (409, json!("cancelled"), json!("not_sent"), false), "{cancelled:?}");
+}
+
+#[tokio::test]
+async fn message_that_was_certainly_not_accepted_is_sent_anew() {
+    for (errcode, status, kind) in [(45009, 422, "refused"), (45011, 422, "refused"), (40001, 422, "refused")]
+    {
+        let (setup, _ledger) = setup().await;
+        setup.allow("o", 1);
+        setup.sandbox.add_fault(SEND, 2, Fault::ErrCode(ErrCode::new(errcode)));
+        let first = send(&setup).await;
+        assert_eq!((first.status, first.kind().as_str()), (status, kind), "{errcode}: {first:?}");
+        setup.sandbox.clear_faults();
+        post(&setup, "outbox/resume", &[], String::new()).await;
+        let second = send(&setup).await;
+        assert_eq!(seen(&second), (200, Value::Null, json!("sent"), false), "{errcode}: {second:?}");
+        let shown = setup.read(&format!("outbox/{}", id(&second))).await;
+        assert_eq!(shown.json()["parent_id"], json!(id(&first)));
+    }
+    // No token.
+    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    setup.allow("o", 1);
+    setup.sandbox.add_fault(super::setup::TOKEN, 9, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
+    let first = send(&setup).await;
+    assert_eq!((first.status, first.kind().as_str()), (503, "not_sent"), "{first:?}");
+    setup.sandbox.clear_faults();
+    setup.pass(400).await;
+    let second = send(&setup).await;
+    assert_eq!((second.status, setup.received("o")), (200, 1), "{second:?}");
+}
+
+#[tokio::test]
+async fn fifty_requests_with_one_key_post_once() {
+    let (setup, _ledger) = setup().await;
+    setup.allow("o", 1);
+    let all = join_all((0..50).map(|_| post(&setup, "messages", &KEY, message("o", 1))));
+    let responses = setup.meanwhile(all).await;
+    assert_eq!((setup.seen(SEND), setup.received("o")), (1, 1));
+    for response in &responses {
+        let (status, kind, ..) = seen(response);
+        assert!(status == 200 || (status, &kind) == (409, &json!("in_flight")), "{response:?}");
+    }
+    assert_eq!(responses.iter().filter(|response| response.status == 200 && !replayed(response)).count(), 1);
+    let (setup, _ledger) = self::setup().await;
+    let all = join_all((0..50).map(|_| enqueue(&setup, &KEY, message("o", 1))));
+    let ids: std::collections::BTreeSet<_> = setup.meanwhile(all).await.iter().map(id).collect();
+    assert_eq!(ids.len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_in_flight_is_not_sent_twice() {
+    let (setup, _ledger) = setup().await;
+    setup.allow("o", 1);
+    setup.sandbox.add_fault(SEND, 1, Fault::Hang);
+    let first = post(&setup, "messages", &KEY, message("o", 1));
+    let second = async {
+        while setup.seen(SEND) == 0 {
+            tokio::task::yield_now().await;
+        }
+        post(&setup, "messages", &KEY, message("o", 1)).await
+    };
+    let (first, second) = setup.meanwhile(async { tokio::join!(first, second) }).await;
+    assert_eq!(seen(&second), (409, json!("in_flight"), json!("maybe_sent"), false));
+    assert!(second.retry_after() >= 1);
+    assert_eq!((first.status, setup.seen(SEND)), (504, 1));
+}
+
+#[tokio::test]
+async fn queued_messages_are_replayed_in_every_state() {
+    let (setup, _ledger) = setup().await;
+    post(&setup, "outbox/pause", &[], String::new()).await;
+    let first = enqueue(&setup, &KEY, message("o", 1)).await;
+    assert_eq!((first.status, replayed(&first)), (202, false));
+    let again = async || enqueue(&setup, &KEY, message("o", 1)).await;
+    assert_eq!((again().await.json(), again().await.status), (first.json(), 202));
+    for more in [r#"{"priority":"low","#, r#"{"send_at":"2030-01-01T00:00:00Z","#] {
+        let other = enqueue(&setup, &KEY, message("o", 1).replacen('{', more, 1)).await;
+        assert_eq!((other.status, other.kind().as_str()), (422, "key_reused"), "{more}");
+    }
+    let path = format!("/v1/apps/wx1/outbox/{}", id(&first));
+    setup.ask("DELETE", &path, Some(&super::setup::key('a')), "").await;
+    let cancelled = again().await;
+    assert_eq!((cancelled.status, &cancelled.json()["state"]), (202, &json!("cancelled")));
+    assert!(replayed(&cancelled));
+    for (fault, state) in [
+        (None, "sent"),
+        (Some(Fault::ErrCode(ErrCode::USER_REFUSED)), "refused"),
+        (Some(Fault::ResetAfterApply), "maybe_sent"),
+    ] {
+        let (setup, _ledger) = self::setup().await;
+        setup.allow("o", 1);
+        if let Some(fault) = fault {
+            setup.sandbox.add_fault(SEND, 1, fault);
+        }
+        let first = enqueue(&setup, &KEY, message("o", 1)).await;
+        let path = format!("/v1/apps/wx1/outbox/{}", id(&first));
+        setup.meanwhile(setup.until_state(&path, state)).await;
+        let again = enqueue(&setup, &KEY, message("o", 1)).await;
+        assert_eq!((again.status, replayed(&again), id(&again)), (202, true, id(&first)), "{state}");
+        assert_eq!((&again.json()["state"], setup.seen(SEND)), (&json!(state), 1));
+        if state == "maybe_sent" {
+            decide(&setup, &id(&first), "give_up").await;
+            let decided = enqueue(&setup, &KEY, message("o", 1)).await;
+            assert_eq!((decided.status, &decided.json()["decision"]), (202, &json!("give_up")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expired_message_is_recorded_anew() {
+    let (setup, _ledger) = setup().await;
+    post(&setup, "outbox/pause", &[], String::new()).await;
+    let first = enqueue(&setup, &KEY, message("o", 1)).await;
+    setup.clock.advance(std::time::Duration::from_secs(7 * 24 * 3600));
+    setup.pass(10).await;
+    let path = format!("/v1/apps/wx1/outbox/{}", id(&first));
+    let expired = setup.meanwhile(setup.until_state(&path, "not_sent")).await;
+    assert_eq!(expired.json()["reason"], "expired");
+    let second = enqueue(&setup, &KEY, message("o", 1)).await;
+    assert_eq!((second.status, replayed(&second)), (202, false));
+    assert_eq!(
+        (&second.json()["parent_id"], &second.json()["state"]),
+        (&json!(id(&first)), &json!("queued"))
+    );
+}
+
+#[tokio::test]
+async fn a_required_key_is_asked_for() {
+    let (setup, _ledger) =
+        Setup::with_ledger(&format!("require_idempotency_key = true\n{}", ledger_config())).await;
+    let ask = async |path: &str| {
+        let key = super::setup::key('a');
+        setup.ask("POST", &format!("/v1/apps/wx2/{path}"), Some(&key), message("o", 1)).await
+    };
+    for path in ["messages", "outbox"] {
+        let response = ask(path).await;
+        assert_eq!((response.status, response.kind().as_str()), (400, "key_required"), "{path}");
+    }
+    let invalid = post(&setup, "messages", &[("Idempotency-Key", "a b")], message("o", 1)).await;
+    assert_eq!((invalid.status, &invalid.json()["problems"][0]["field"]), (422, &json!("Idempotency-Key")));
+    assert_eq!(setup.seen(SEND), 0);
+}

@@ -1,0 +1,182 @@
+//! The ledger of the server: its configuration, its worker, and what happens while it is away.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+use wxsub_core::clock::Clock;
+use wxsub_server::Config;
+
+use super::outbox::{OUTBOX_SCOPES, consent_key, enqueue, ledger_config};
+use super::setup::{ALL, APPS, SECRET, SEND, Setup, client, config, key, message, usual};
+use super::test_ledger::Fault;
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("wxsub-server-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn queued_message_is_sent_and_survives_a_restart() {
+    let folder = folder("restart");
+    let ledger = format!("[ledger]\nurl = \"sqlite:{}\"\n", folder.join("ledger.db").display());
+    let clients = client('a', "\"wx1\"", &format!("{ALL}, {OUTBOX_SCOPES}"));
+    let setup = Setup::with_own_store(config(&format!("{clients}{ledger}"))).await;
+    setup.server.run_worker();
+    setup.allow("oUser", 1);
+    let key = [("Idempotency-Key", "order-1")];
+    // The file takes real time, so the manual clock stands still.
+    let queued = enqueue(&setup, &key, message("oUser", 1)).await;
+    assert_eq!(queued.status, 202, "{queued:?}");
+    let path = format!("/v1/apps/wx1/outbox/{}", queued.json()["id"].as_str().unwrap());
+    let shown = setup.until_state(&path, "sent").await;
+    assert_eq!((&shown.json()["idempotency_key"], setup.received("oUser")), (&json!("order-1"), 1));
+    // The lock is free when the server is gone.
+    drop(setup);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let setup = Setup::with_own_store(config(&format!("{clients}{ledger}"))).await;
+    setup.server.run_worker();
+    let again = enqueue(&setup, &key, message("oUser", 1)).await;
+    assert_eq!((again.status, &again.json()["id"]), (202, &queued.json()["id"]));
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    drop(setup);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn tokens_are_served_while_the_ledger_is_away() {
+    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
+    for app in ["wx1", "wx2"] {
+        setup.get(&format!("/v1/apps/{app}/access_token"), &key('a')).await;
+    }
+    let ready = async || setup.ask("GET", "/readyz", None, "").await.json();
+    assert_eq!((&ready().await["status"], &ready().await["ledger"]), (&json!("ready"), &json!("up")));
+    ledger.fail(Fault::Away);
+    let refused = setup.send(message("oUser", 1)).await;
+    assert_eq!((refused.status, refused.kind().as_str()), (503, "ledger_unavailable"), "{refused:?}");
+    assert_eq!((&refused.json()["outcome"], refused.retry_after()), (&json!("not_sent"), 5));
+    assert_eq!(setup.seen(SEND), 0);
+    assert_eq!(setup.token().await.status, 200);
+    let degraded = setup.ask("GET", "/readyz", None, "").await;
+    assert_eq!((degraded.status, &degraded.json()["status"]), (200, &json!("degraded")));
+    assert_eq!(degraded.json()["ledger"], "down");
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    assert!(metrics.contains("wxsub_ledger_up{} 0"), "{metrics}");
+    ledger.fail(Fault::None);
+    setup.allow("oUser", 1);
+    setup.pass(5).await;
+    assert_eq!(setup.send(message("oUser", 1)).await.status, 200);
+    assert_eq!(ready().await["ledger"], "up");
+}
+
+#[tokio::test]
+async fn a_lost_commit_reply_is_recorded_unknown_and_the_key_tells() {
+    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
+    setup.allow("oUser", 1);
+    setup.ask("POST", "/v1/apps/wx1/outbox/pause", Some(&key('a')), "").await;
+    ledger.fail(Fault::LostReply);
+    let header = [("Idempotency-Key", "k")];
+    let lost = enqueue(&setup, &header, message("oUser", 1)).await;
+    assert_eq!((lost.status, lost.kind().as_str()), (503, "ledger_unavailable"));
+    assert_eq!(lost.json()["recorded"], "unknown");
+    ledger.fail(Fault::None);
+    let again = enqueue(&setup, &header, message("oUser", 1)).await;
+    assert_eq!((again.status, &again.json()["state"]), (202, &json!("queued")));
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+}
+
+#[tokio::test]
+async fn an_outcome_that_the_ledger_does_not_take_is_maybe_sent_and_settled_late() {
+    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
+    setup.allow("oUser", 1);
+    setup.token().await;
+    ledger.fail(Fault::NoSettle);
+    let response = setup.meanwhile(setup.send(message("oUser", 1))).await;
+    assert_eq!((response.status, response.kind().as_str()), (504, "maybe_sent"), "{response:?}");
+    ledger.fail(Fault::None);
+    let path = format!("/v1/apps/wx1/outbox/{}", response.json()["id"].as_str().unwrap());
+    setup.meanwhile(setup.until_state(&path, "sent")).await;
+    assert_eq!(setup.received("oUser"), 1);
+}
+
+#[tokio::test]
+async fn without_a_ledger_its_routes_are_404_and_a_key_is_refused() {
+    let setup = Setup::new(&client('a', "\"wx1\"", &format!("{ALL}, {OUTBOX_SCOPES}"))).await;
+    for (method, path) in [
+        ("POST", "consents"),
+        ("POST", "grants"),
+        ("GET", "grants?openid=o"),
+        ("POST", "outbox"),
+        ("GET", "outbox"),
+        ("POST", "outbox/pause"),
+    ] {
+        let response = setup.ask(method, &format!("/v1/apps/wx1/{path}"), Some(&key('a')), "{}").await;
+        assert_eq!((response.status, response.kind().as_str()), (404, "no_ledger"), "{method} {path}");
+    }
+    let headers = [("Authorization", format!("Bearer {}", key('a'))), ("Idempotency-Key", "k".to_owned())];
+    let refused = setup.ask_with("POST", "/v1/apps/wx1/messages", &headers, message("oUser", 1)).await;
+    assert_eq!((refused.status, refused.kind().as_str()), (400, "no_ledger"));
+    assert_eq!(setup.seen(SEND), 0);
+}
+
+#[tokio::test]
+async fn a_reload_changes_apps_and_the_queue_goes_on() {
+    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    setup.allow("oUser", 1);
+    let both = [("Idempotency-Key", "k")];
+    setup.server.reload(&config(&(format!("concurrency = 3\n{}", ledger_config())))).unwrap();
+    let queued = enqueue(&setup, &both, message("oUser", 1)).await;
+    assert_eq!(queued.status, 202, "{queued:?}");
+    setup.meanwhile(setup.until_received("oUser", 1)).await;
+    // An app that is gone has no outbox any more, and one that comes back finds its messages.
+    setup.allow("oUser", 2);
+    let sent = setup.meanwhile(setup.send(message("oUser", 2))).await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+}
+
+#[tokio::test]
+async fn check_and_start_name_a_ledger_that_cannot_be_used() {
+    let folder = folder("check");
+    let file = folder.join("ledger.db");
+    let config = |path: &std::path::Path| {
+        config(&format!("{}[ledger]\nurl = \"sqlite:{}\"\n", usual(), path.display()))
+    };
+    let now = wxsub_core::clock::SystemClock::new().now().wall;
+    assert!(config(&file).check_start(now).await.problems.is_empty());
+    assert!(!file.exists(), "a check makes no ledger");
+    let missing = config(&folder.join("none/ledger.db")).check_start(now).await;
+    assert!(missing.problems[0].to_string().contains("its folder cannot be read"), "{:?}", missing.problems);
+    fs::write(&file, "not a database, and longer than the header of one".repeat(20)).unwrap();
+    let broken = config(&file).check_start(now).await;
+    assert!(broken.problems[0].to_string().contains("it is no SQLite file"), "{:?}", broken.problems);
+    let error = wxsub_server::Server::builder(config(&file)).build().await.unwrap_err();
+    assert!(error.to_string().contains("it is no SQLite file"), "{error}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_change_of_the_ledger_needs_a_restart_and_its_keys_need_a_ledger() {
+    let read = |more: &str| {
+        Config::read(&format!("audit = \"off\"\n{APPS}{more}"), |_| Some(SECRET.to_owned()))
+            .map_err(|error| error.to_string())
+    };
+    for (text, expected) in [
+        ("[ledger]\n", "ledger.url: is missing"),
+        ("[ledger]\nurl = \"postgres://db/x\"\n", "PostgreSQL"),
+        ("[ledger]\nurl = \"/var/ledger.db\"\n", "must be sqlite:"),
+        ("require_grant = true\n", "only with [ledger]"),
+        ("maybe_sent = \"send_again\"\n[ledger]\nurl = \"sqlite:/l\"\n", "must be \"hold\""),
+        ("rate_per_s = 0\n[ledger]\nurl = \"sqlite:/l\"\n", "from 1 to"),
+        ("[consent]\n", "consent.key_file: is missing"),
+        ("[consent]\nkey_file = \"/nowhere\"\n", "cannot be read"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    let key = consent_key();
+    assert!(read(&format!("[consent]\nkey_file = {key:?}\n")).is_ok());
+}

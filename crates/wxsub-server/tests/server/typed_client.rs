@@ -1,0 +1,98 @@
+//! The typed client against the routes of the server.
+
+use wxsub_core::proto::{AppId, Grant, Message};
+use wxsub_hyper::client::state::{Decision, MessageState};
+use wxsub_hyper::client::view::ConsentOutcome;
+use wxsub_hyper::client::{
+    ControlServerError, MessageFilter, NewConsent, NewGrant, ProblemKind, Schedule, SendStatus,
+};
+
+use super::outbox::ledger_config;
+use super::setup::Setup;
+
+fn appid() -> AppId {
+    "wx1".parse().unwrap()
+}
+
+fn message(openid: &str) -> Message {
+    let grant = Grant::assume_verified(openid, "T", 1).unwrap();
+    Message::builder(grant).title("Parcel").content("It is here.").build().unwrap()
+}
+
+fn kind(error: &ControlServerError) -> ProblemKind {
+    let ControlServerError::Problem { problem: Some(problem), .. } = error else { panic!("{error:?}") };
+    problem.kind
+}
+
+#[tokio::test]
+async fn every_request_of_the_ledger_has_a_typed_call() {
+    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    let (server, app) = (setup.typed_client(), appid());
+    let new = NewConsent {
+        scene: "1".parse().unwrap(),
+        template_id: "T".parse().unwrap(),
+        session: "s".to_owned(),
+        redirect_url: None,
+    };
+    let issued = server.issue_consent(&app, &new).await.unwrap();
+    let callback = format!(
+        "openid=o&template_id=T&scene=1&action=confirm&reserved={}",
+        serde_json::to_value(&issued.reserved).unwrap().as_str().unwrap()
+    );
+    let callback = NewGrant::Callback { callback: callback.into(), session: "s".to_owned() };
+    let recorded = server.record_grant(&app, &callback, None).await.unwrap();
+    assert_eq!(recorded.outcome, ConsentOutcome::Recorded);
+    let verified = NewGrant::Verified {
+        openid: "p".parse().unwrap(),
+        template_id: "T".parse().unwrap(),
+        scene: "1".parse().unwrap(),
+    };
+    assert_eq!(
+        kind(&server.record_grant(&app, &verified, None).await.unwrap_err()),
+        ProblemKind::KeyRequired
+    );
+    let key = "g\"1".parse().unwrap();
+    let other = server.record_grant(&app, &verified, Some(&key)).await.unwrap().grant.unwrap();
+    server.void_grant(&app, other).await.unwrap();
+    assert_eq!(kind(&server.void_grant(&app, other).await.unwrap_err()), ProblemKind::NotFound);
+    assert_eq!(server.grants(&app, &"o".parse().unwrap()).await.unwrap().grants.len(), 1);
+
+    let paused = server.pause(&app, "night").await.unwrap();
+    assert_eq!(paused.note.as_deref(), Some("night"));
+    let (key, schedule) = ("order-1".parse().unwrap(), Schedule::default());
+    let queued = server.enqueue(&app, &message("o"), schedule, Some(&key)).await.unwrap();
+    let again = server.enqueue(&app, &message("o"), schedule, Some(&key)).await.unwrap();
+    assert_eq!((queued.id, again.grant), (again.id, recorded.grant));
+    let filter =
+        MessageFilter { state: Some(MessageState::Queued), limit: Some(5), ..MessageFilter::default() };
+    let page = server.messages(&app, &filter).await.unwrap();
+    assert_eq!((page.messages.len(), page.next), (1, None));
+    server.cancel(&app, queued.id).await.unwrap();
+    let shown = server.message(&app, queued.id).await.unwrap();
+    assert_eq!((shown.state, shown.events.unwrap().len()), (MessageState::Cancelled, 2));
+    assert_eq!(kind(&server.cancel(&app, queued.id).await.unwrap_err()), ProblemKind::Final);
+    assert_eq!(server.resume(&app).await.unwrap().waiting_for, None);
+
+    setup.allow("o", 1);
+    let key = "send-1".parse().unwrap();
+    setup.meanwhile(server.send_with_key(&app, &message("o"), &key)).await.unwrap();
+    server.send_with_key(&app, &message("o"), &key).await.unwrap();
+    assert_eq!(setup.received("o"), 1);
+    let reused = server.send_with_key(&app, &message("q"), &key).await.unwrap_err();
+    assert_eq!(
+        (reused.result().outcome, kind(reused.error())),
+        (SendStatus::NotSent, ProblemKind::KeyReused)
+    );
+}
+
+#[tokio::test]
+async fn a_decision_is_typed() {
+    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    let (server, app) = (setup.typed_client(), appid());
+    let (id, version) = setup.undecided("u").await;
+    let (id, version) = (id.parse().unwrap(), version.trim_matches('"').parse().unwrap());
+    let stale = server.decide(&app, id, Decision::GiveUp, "", version + 1).await.unwrap_err();
+    assert_eq!(kind(&stale), ProblemKind::PreconditionFailed);
+    let decided = server.decide(&app, id, Decision::SendAgain, "asked", version).await.unwrap();
+    assert_eq!(decided.child.unwrap().parent_id, Some(decided.message.id));
+}
