@@ -313,3 +313,27 @@ pub(crate) fn text(error: &tokio_postgres::Error) -> String {
     };
     format!("{} ({})", error.message(), error.code().code())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_said_in_chinese_with_its_values() {
+        let (host, what) = (|| "db.example".to_owned(), || "WHAT".to_owned());
+        for error in [
+            ConnectError::Unreachable { host: host(), what: what() },
+            ConnectError::Login { host: host(), what: what() },
+            ConnectError::TooManyConnections { host: host(), what: what() },
+            ConnectError::NoDatabase { host: host(), what: what() },
+            ConnectError::MissingRight { host: host(), what: what() },
+            ConnectError::Database { host: host(), what: what() },
+        ] {
+            let texts = error.localized();
+            for language in [Language::English, Language::Chinese] {
+                let text = texts.in_language(language);
+                assert!(text.contains("db.example") && text.contains("WHAT"), "{text}");
+            }
+        }
+    }
+}
