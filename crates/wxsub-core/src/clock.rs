@@ -129,7 +129,7 @@ impl Add<Duration> for ClockReading {
     }
 }
 
-/// Reads the time and waits. Tests use a [`ManualClock`](crate::testing::ManualClock).
+/// Reads the time and waits. Tests use the `ManualClock` of the feature `testing`.
 #[async_trait]
 #[auto_impl(Arc)]
 pub trait Clock: Send + Sync + fmt::Debug {
