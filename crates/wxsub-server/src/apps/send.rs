@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use tracing::{Instrument, warn, warn_span};
 use wxsub_api::{SendResult, SendStatus};
-use wxsub_core::SendError;
 use wxsub_core::clock::MonotonicInstant;
 use wxsub_core::token::{Generation, TokenSource};
 use wxsub_outbox::Outbox;
@@ -89,7 +88,8 @@ impl SendJob {
             Ok(()) => SendResult::sent(message).into(),
             Err(error) => {
                 let outcome = SendOutcome::from(failed_send(message, &error));
-                SendOutcome { retry_after: SendError::retry_after(&error).or(outcome.retry_after), ..outcome }
+                let retry_after = outcome.retry_after.map(|wait| error.retry_after().unwrap_or(wait));
+                SendOutcome { retry_after, ..outcome }
             }
         }
     }
