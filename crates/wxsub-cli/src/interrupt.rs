@@ -62,6 +62,11 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
+    /// Whether there was a signal, which asks to stop.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.0.borrow().count >= 1
+    }
+
     /// Waits for the first signal, which asks to stop.
     ///
     /// # Cancel safety

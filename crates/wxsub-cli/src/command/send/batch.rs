@@ -282,6 +282,10 @@ impl<W: Write> Run<'_, W> {
         loop {
             self.write_finished();
             let now = self.clock.now().mono;
+            // A signal can arrive after the last look at it and before the end of an attempt.
+            if self.interrupt.is_requested() {
+                self.flow.stop(StopReason::Interrupted);
+            }
             if upcoming.as_ref().is_some_and(|line| line.message.is_ok()) && self.flow.is_limit_reached() {
                 self.flow.stop(StopReason::Limit(batch.rules.limit.unwrap_or_default()));
             }
@@ -306,8 +310,8 @@ impl<W: Write> Run<'_, W> {
             }
             tokio::select! {
                 biased;
-                // First, so that no line starts after a stop signal.
-                () = self.interrupt.requested(), if !stopped => self.flow.stop(StopReason::Interrupted),
+                // Ends the wait.
+                () = self.interrupt.requested(), if !stopped => {}
                 Some((line, report)) = self.attempts.next() => self.end_attempt(line, report),
                 () = wake(self.clock, next), if to_begin => {}
                 event = batch.lines.recv(), if !stopped && !at_end && upcoming.is_none() => match event {
