@@ -22,6 +22,8 @@ fn open(file: &Path) -> Connection {
     let connection = Connection::open(file).unwrap();
     // Copier and application share one thread: they must not wait for each other here.
     connection.busy_timeout(Duration::ZERO).unwrap();
+    // Without it, the deletion of the journal is not synced: after a power loss a committed transaction is rolled back.
+    connection.pragma_update(None, "synchronous", "EXTRA").unwrap();
     connection.execute(TABLE, []).unwrap();
     connection
 }
