@@ -62,9 +62,9 @@ const DEFAULT_TIMEOUT: u64 = 30;
 /// token call, at a configuration error, and after several attempts in a row without a response. After a stop it prints the
 /// command for the remaining lines: those not tried, not sent, or refused with 45009 or 45011.
 ///
-/// With --outbox each line is recorded in a ledger, a SQLite file or a PostgreSQL database, before anything is sent. Run the same command again after a
-/// crash, a stop, or a correction of the file: it goes on, and sends no line twice. A line is known by its "id", else by its
-/// content.
+/// With --outbox each line is recorded in a ledger, a SQLite file or a PostgreSQL database, before anything is sent. Run the
+/// same command again after a crash, a stop, or a correction of the file: it goes on, and sends no line twice. A line is known
+/// by its "id", else by its content.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// Send every line of this JSON Lines file, and print one JSON result per line; `-` reads standard input

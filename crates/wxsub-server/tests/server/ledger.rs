@@ -124,7 +124,7 @@ async fn without_a_ledger_its_routes_are_404_and_a_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_reload_changes_apps_and_the_queue_goes_on() {
+async fn queue_and_sends_go_on_after_a_reload() {
     let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
     setup.allow("oUser", 1);
     let both = [("Idempotency-Key", "k")];
@@ -132,7 +132,6 @@ async fn a_reload_changes_apps_and_the_queue_goes_on() {
     let queued = enqueue(&setup, &both, message("oUser", 1)).await;
     assert_eq!(queued.status, 202, "{queued:?}");
     setup.meanwhile(setup.until_received("oUser", 1)).await;
-    // An app that is gone has no outbox any more, and one that comes back finds its messages.
     setup.allow("oUser", 2);
     let sent = setup.meanwhile(setup.send(message("oUser", 2))).await;
     assert_eq!(sent.status, 200, "{sent:?}");
