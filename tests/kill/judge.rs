@@ -23,8 +23,11 @@ use super::plan::{Fault, Point};
 use super::server::Postgres;
 use super::verdict::Verdict;
 
-/// How many new orders each life gets.
-const ORDERS: u32 = 9;
+/// How many orders each life gets: as many of each kind as a point is passed at most.
+const ORDERS: u32 = 3 * MAX_PASSES;
+
+/// How often a process passes its point at most; the last time, it is killed.
+const MAX_PASSES: u32 = 3;
 
 /// How many kills at random follow one kill at each point.
 const AT_RANDOM: usize = 5;
@@ -72,7 +75,7 @@ pub(super) async fn run(sitting: Sitting) {
     let database = [Blow::Database; DATABASE_KILLS].into_iter().filter(|_| postgres);
     let turns: Vec<_> = points.chain([Blow::AtRandom; AT_RANDOM]).chain(database).collect();
     for (run, blow) in (0..runs).zip(turns.iter().cycle()) {
-        court.live(*blow, rng.u32(1..4), None, &mut rng).await;
+        court.live(*blow, rng.u32(1..=MAX_PASSES), None, &mut rng).await;
         if (run + 1).is_multiple_of(100) {
             println!("{} of {runs} runs", run + 1);
         }
@@ -150,15 +153,19 @@ impl Court {
         self.disk.as_ref().map_or(self.folder.path().to_owned(), Disk::mounted)
     }
 
-    /// New orders, whose users consent; and those that were not acknowledged.
+    /// The orders that were not acknowledged; and new ones, whose users consent. A process acknowledges two or three before it is
+    /// killed. If each got as many new ones, the last would get thousands.
     fn orders(&mut self) -> Vec<u32> {
-        for order in self.next_order..self.next_order + ORDERS {
+        let waiting = (0..self.next_order).filter(|order| !self.acknowledged.contains(order));
+        let mut orders: Vec<_> = waiting.collect();
+        while orders.len() < ORDERS as usize {
             let request = ConsentRequest::new(appid(), TEMPLATE, SCENE).unwrap();
-            let openid = user(order).parse().unwrap();
+            let openid = user(self.next_order).parse().unwrap();
             self.sandbox.consent(request, ConsentAction::Confirm { openid }).unwrap();
+            orders.push(self.next_order);
+            self.next_order += 1;
         }
-        self.next_order += ORDERS;
-        (0..self.next_order).filter(|order| !self.acknowledged.contains(order)).collect()
+        orders
     }
 
     /// One life of the worker.
