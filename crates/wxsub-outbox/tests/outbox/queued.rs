@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use wxsub_core::Client;
-use wxsub_core::clock::MonotonicInstant;
+use wxsub_core::clock::{Clock, MonotonicInstant};
+use wxsub_core::quota::next_daily_reset;
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::transport::HttpRequest;
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::ledger::{Change, Gone};
 use wxsub_outbox::message::StoredMessage;
-use wxsub_outbox::state::{EventKind, MessageState, Reason};
+use wxsub_outbox::state::{EventKind, MessageState, Reason, WaitingFor};
 use wxsub_outbox::{App, Gate, Ledger, OutboxError, OutboxMessage};
 
 use super::harness::{Fault, Harness, MINUTE, SECOND, SEND, TOKEN, client, message, ok};
@@ -262,6 +263,42 @@ async fn want_of_a_token_counts_no_failure() {
     harness.weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
     harness.clock.advance_and_run(15 * MINUTE).await;
     assert_eq!(harness.weixin.count(SEND), 2);
+}
+
+#[tokio::test]
+async fn the_daily_quota_that_is_used_up_at_noon_stops_the_app_until_midnight_in_beijing() {
+    let harness = Harness::new();
+    harness.weixin.respond_once(SEND, ok());
+    let used_up = MockResponse::json(r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#);
+    harness.weixin.respond_always(SEND, used_up);
+    let now = || harness.clock.now().wall;
+    let noon = next_daily_reset(now()) + 720 * MINUTE;
+    harness.clock.advance(noon.since(now()));
+    let _worker = harness.run();
+    // It fetches the token.
+    let first = harness.enqueue("first").await;
+    harness.outbox.wait(first).await.unwrap();
+    let ids = join_all(["a", "b", "c"].map(|user| harness.enqueue(user))).await;
+    // A probe waits for the next poll, so each hour is up to 5 s longer.
+    harness.clock.advance_and_run(MINUTE).await;
+    assert_eq!(harness.weixin.count(SEND), 4, "the three were claimed together");
+    for hour in 1..12 {
+        harness.clock.advance_and_run(60 * MINUTE).await;
+        assert_eq!(harness.weixin.count(SEND), 4 + hour, "one probe an hour");
+        let app = harness.ledger.app(&"wx1".parse().unwrap()).await.unwrap();
+        assert_eq!(app.pauses.daily_quota.unwrap().until, noon + 720 * MINUTE);
+        for id in &ids {
+            let message = harness.get(*id).await;
+            assert_eq!((message.state, message.failures), (MessageState::Queued, 0));
+            assert_eq!(app.waiting_for(&message, now()), Some(WaitingFor::Quota));
+        }
+    }
+    harness.weixin.respond_always(SEND, ok());
+    harness.clock.advance_and_run(60 * MINUTE).await;
+    assert_eq!(harness.weixin.count(SEND), 4 + 11 + 3);
+    for id in ids {
+        assert_eq!(harness.get(id).await.state, MessageState::Sent);
+    }
 }
 
 #[tokio::test]
