@@ -105,18 +105,23 @@ fn apalis(program: &Path, jobs: usize) -> f64 {
     String::from_utf8(ended.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// Over HTTP, with 64 messages in flight.
+/// Over HTTP, with 64 and with 256 messages in flight; and how far the bare database is from that, without HTTP.
 fn print_http(arguments: &Arguments) {
     let messages = arguments.amount(60_000, 6_000);
     let upstream = Running::start(&mut contender(&["upstream"]));
-    let pairs: Vec<_> = (0..rounds(arguments))
-        .map(|_| {
-            let ours = runtime().block_on(ours::over_http(&upstream.said, messages));
-            (ours, runtime().block_on(ours::without_outbox(&upstream.said, messages)))
-        })
-        .collect();
+    let ours = |in_flight| runtime().block_on(ours::over_http(&upstream.said, messages, in_flight));
+    let alone = |in_flight| runtime().block_on(ours::without_outbox(&upstream.said, messages, in_flight));
+    let (mut few, mut many, mut bare) = (vec![], vec![], vec![]);
+    for _ in 0..rounds(arguments) {
+        few.push((ours(64), alone(64)));
+        many.push((ours(256), alone(256)));
+        bare.push((bare::throughput(messages), few[few.len() - 1].1));
+    }
     let what = "messages per second over HTTP, 64 in flight: beside wxsub-hyper without an outbox";
-    Row::pairs(what, Unit::PerSecond, &pairs, |rate| *rate).ratio(Goal::AtLeast(0.5)).print();
+    Row::pairs(what, Unit::PerSecond, &few, |rate| *rate).ratio(Goal::AtLeast(0.5)).print();
+    Row::pairs("the same, 256 in flight", Unit::PerSecond, &many, |rate| *rate).print();
+    let what = "the bare database without HTTP: beside wxsub-hyper without an outbox, 64 in flight";
+    Row::pairs(what, Unit::PerSecond, &bare, |rate| *rate).print();
 }
 
 /// A message for an outbox that has nothing to do.

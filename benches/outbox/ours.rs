@@ -130,22 +130,19 @@ async fn send_all(folder: &Path, messages: usize) -> f64 {
     rate
 }
 
-/// How many messages are in flight over HTTP.
-const IN_FLIGHT: usize = 64;
-
-pub(crate) async fn over_http(server: &str, messages: usize) -> f64 {
+pub(crate) async fn over_http(server: &str, messages: usize, in_flight: usize) -> f64 {
     let folder = TempDir::new().unwrap();
     let ledger = ledger(folder.path(), messages + 1).await;
-    let outbox = Outbox::builder(ledger).app(app(over(server), IN_FLIGHT)).build();
+    let outbox = Outbox::builder(ledger).app(app(over(server), in_flight)).build();
     rate(&outbox, messages, AT_ONCE).await
 }
 
-pub(crate) async fn without_outbox(server: &str, messages: usize) -> f64 {
+pub(crate) async fn without_outbox(server: &str, messages: usize, in_flight: usize) -> f64 {
     let client = over(server);
     client.send(&message(0)).await.unwrap();
     let began = Instant::now();
     let messages_of_all = stream::iter((1..=messages).map(|number| (number, message(number))));
-    let mut sent = client.send_all(messages_of_all, NonZeroUsize::new(IN_FLIGHT).unwrap());
+    let mut sent = client.send_all(messages_of_all, NonZeroUsize::new(in_flight).unwrap());
     while let Some((_, outcome)) = sent.next().await {
         outcome.unwrap();
     }
@@ -203,7 +200,7 @@ pub(crate) async fn idle(samples: usize) -> Vec<IdleSample> {
     let ledger =
         CountingLedger { ledger: ledger(folder.path(), samples + 1).await, commits: commits.clone() };
     let transport = NotingTransport { commits: commits.clone(), last: last.clone() };
-    let outbox = Outbox::builder(ledger).app(app(client(transport), IN_FLIGHT)).build();
+    let outbox = Outbox::builder(ledger).app(app(client(transport), 64)).build();
     let worker = outbox.clone();
     let working = tokio::spawn(async move { worker.run(std::future::pending()).await });
     let mut measured = Vec::new();
