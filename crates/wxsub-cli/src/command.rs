@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod consent;
+mod console;
 mod demo;
 mod doctor;
 mod explain;
@@ -90,6 +91,7 @@ pub(crate) enum Command {
     Sandbox(sandbox::RunSandbox),
     Serve(serve::Serve),
     Key(key::Key),
+    Console(console::Console),
     Consent(consent::Consent),
     Send(Box<send::Send>),
     Outbox(outbox::Outbox),
@@ -125,6 +127,7 @@ impl Command {
             Self::Sandbox(sandbox) => block_on(sandbox.run()),
             Self::Serve(serve) => block_on(serve.run()),
             Self::Key(key) => key.run(),
+            Self::Console(console) => console.run(),
             Self::Consent(consent) => consent.run(),
             Self::Send(send) if send.has_ledger() => block_on_ledger(send.run()),
             Self::Send(send) => block_on(send.run()),

@@ -1,6 +1,6 @@
 //! The routes of the server, and what surrounds every handler: duration metrics and the audit line.
 
-mod client_address;
+pub(crate) mod client_address;
 mod observer;
 mod policy;
 pub(crate) mod public;

@@ -3,18 +3,17 @@
 mod app;
 mod client;
 mod consent;
+mod console;
 mod document;
 mod file;
 mod key;
 mod ledger;
 mod network;
+mod password;
 mod secret;
 mod store;
 mod tls;
 
-use std::collections::HashSet;
-use std::fmt::Display;
-use std::hash::Hash;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +26,8 @@ use self::app::{NO_APPID, TransportCache};
 pub use self::client::is_client_name;
 pub(crate) use self::client::{ApiClient, AppAccess, ClientKey, Scope, find_by_key};
 pub(crate) use self::consent::ConsentKeys;
+use self::console::Listening;
+pub(crate) use self::console::{ConsoleAddress, ConsoleConfig, ConsoleUser, Role};
 pub use self::document::{ConfigError, Diagnostic};
 use self::document::{Document, TableReader};
 pub use self::file::read_regular_file;
@@ -34,6 +35,7 @@ pub(crate) use self::file::{Links, open_regular, owner_only, without_blocking};
 pub use self::key::{ApiKeyDigest, generate_api_key};
 pub(crate) use self::ledger::LedgerConfig;
 pub(crate) use self::network::Network;
+pub use self::password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, hash_password};
 use self::secret::READABLE_BY_OTHERS;
 pub use self::secret::SecretFile;
 
@@ -59,6 +61,7 @@ pub struct Config {
     pub(crate) store: Option<SharedStore>,
     pub(crate) ledger: Option<LedgerConfig>,
     pub(crate) consent: Option<ConsentKeys>,
+    pub(crate) console: Option<ConsoleConfig>,
 }
 
 /// The settings that only a restart changes: sockets, files, the store and the ledger are open.
@@ -72,6 +75,7 @@ pub(crate) struct StartSettings {
     audit: AuditConfig,
     store: Option<SharedStore>,
     ledger: Option<LedgerConfig>,
+    console: Option<ConsoleAddress>,
 }
 
 impl StartSettings {
@@ -86,6 +90,7 @@ impl StartSettings {
             ("audit_required", self.audit.is_required != other.audit.is_required),
             ("store", self.store != other.store),
             ("ledger", self.ledger != other.ledger),
+            ("console", self.console != other.console),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
     }
@@ -155,6 +160,12 @@ impl Config {
         self.metrics_listen
     }
 
+    /// The address of the console's listener, if it is configured.
+    #[must_use]
+    pub fn console_listen(&self) -> Option<SocketAddr> {
+        self.console.as_ref().map(|console| console.address.listen)
+    }
+
     /// Whether the server terminates TLS.
     #[must_use]
     pub fn has_tls(&self) -> bool {
@@ -171,17 +182,20 @@ impl Config {
             audit: self.audit.clone(),
             store: self.store.clone(),
             ledger: self.ledger.clone(),
+            console: self.console.as_ref().map(|console| console.address.clone()),
         }
     }
 
     fn parse(mut top: TableReader<'_>, environment: &dyn Fn(&str) -> Option<String>) -> Self {
-        let (listen, tls) = listen(&mut top);
-        let metrics_listen = address(&mut top, "metrics_listen");
+        let (listen, tls, is_plaintext_allowed) = listen(&mut top);
+        let metrics_listen = top.address("metrics_listen");
         let state_dir = path(&mut top, "state_dir");
         let audit = audit(&mut top);
         let trusted_proxies = trusted_proxies(&mut top);
         let (has_ledger, ledger) = (top.has("ledger"), ledger::read(&mut top));
         let consent = consent::read(&mut top);
+        let listening = Listening { has_tls: tls.is_some(), is_plaintext_allowed };
+        let console = console::read(&mut top, &listening);
         let mut transports = TransportCache::default();
         let has_apps = top.has("apps");
         let apps: Vec<_> = top
@@ -192,10 +206,10 @@ impl Config {
         let clients: Vec<_> = top.sections("clients").into_iter().filter_map(client::read).collect();
         let limits = limits(top.section("limits"));
         let store = store::read(top.section("store"));
-        unique(&top, "apps", "appid", apps.iter().map(|app| &app.appid));
-        unique(&top, "clients", "name", clients.iter().map(|client| &client.name));
+        top.check_unique("apps", "appid", apps.iter().map(|app| &app.appid));
+        top.check_unique("clients", "name", clients.iter().map(|client| &client.name));
         let keys = clients.iter().flat_map(|client| &client.keys);
-        unique(&top, "clients", "key_sha256", keys.map(|key| key.digest));
+        top.check_unique("clients", "key_sha256", keys.map(|key| key.digest));
         unknown_apps(&top, &apps, &clients);
         if !has_apps {
             top.problem(
@@ -220,12 +234,13 @@ impl Config {
             store,
             ledger,
             consent,
+            console,
         }
     }
 }
 
-fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>) {
-    let listen = address(top, "listen").unwrap_or(DEFAULT_LISTEN);
+fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>, bool) {
+    let listen = top.address("listen").unwrap_or(DEFAULT_LISTEN);
     let plaintext = top.flag("plaintext");
     let wants = ["tls_cert_file", "tls_key_file"].map(|key| top.has(key));
     let tls = match (path(top, "tls_cert_file"), path(top, "tls_key_file")) {
@@ -257,16 +272,7 @@ fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>) {
     if tls.as_ref().is_some_and(|tls| tls.is_key_readable_by_others) {
         top.warning("tls_key_file", READABLE_BY_OTHERS);
     }
-    (listen, tls)
-}
-
-fn address(top: &mut TableReader<'_>, key: &str) -> Option<SocketAddr> {
-    let address = top.text(key)?.parse();
-    let rule = LocalizedText::new(
-        "must be an address and a port, like 127.0.0.1:8460",
-        "必须是地址和端口，例如 127.0.0.1:8460",
-    );
-    address.map_err(|_| top.problem(key, rule)).ok()
+    (listen, tls, plaintext)
 }
 
 fn path(top: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {
@@ -342,27 +348,6 @@ fn limits(mut section: TableReader<'_>) -> Limits {
     };
     section.finish();
     limits
-}
-
-fn unique<T: Eq + Hash + Display>(
-    top: &TableReader<'_>,
-    list: &str,
-    key: &str,
-    values: impl Iterator<Item = T>,
-) {
-    let mut seen = HashSet::new();
-    for value in values {
-        if seen.contains(&value) {
-            top.problem(
-                list,
-                localized_text!(
-                    "{key} {value} is used twice; make it unique",
-                    "{key} {value} 重复；请改为各不相同"
-                ),
-            );
-        }
-        seen.insert(value);
-    }
 }
 
 /// Warns about AppIDs of clients that are not configured. They may be mistyped, or be added later.

@@ -42,18 +42,19 @@
 //! The server has two APIs. `/openapi.json` describes the v1 API under `/v1`. The Weixin-compatible API serves existing SDKs.
 //! `/livez`, `/readyz` and `/metrics` need no key.
 
-// The layers, from the lowest to the highest: config, state, apps, api, serve. A layer uses only lower ones.
+// The layers, from the lowest to the highest: config, state, apps, api, console, serve. A layer uses only lower ones.
 mod api;
 mod apps;
 mod config;
+mod console;
 mod serve;
 mod state;
 
 pub use api::weixin_compat::MAYBE_SENT;
 pub use apps::{failed_send, stored_send};
 pub use config::{
-    ApiKeyDigest, Config, ConfigError, Diagnostic, SecretFile, generate_api_key, ignored_proxy,
-    is_client_name, read_regular_file,
+    ApiKeyDigest, Config, ConfigError, Diagnostic, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, SecretFile,
+    generate_api_key, hash_password, ignored_proxy, is_client_name, read_regular_file,
 };
 pub use serve::{BuildError, NeedsRestart, Server, ServerBuilder, StartCheck};
 pub use state::store::{FileStore, StateError};

@@ -24,6 +24,7 @@ pub use self::check::StartCheck;
 use crate::api;
 use crate::apps::{MAX_ATTEMPTS, ServerState, Services};
 use crate::config::{Config, StartSettings};
+use crate::console::{self, Console};
 use crate::state::audit::Audit;
 use crate::state::metrics::Metrics;
 use crate::state::store::{FallbackStore, FileStore, StateError};
@@ -35,6 +36,8 @@ const LEDGER_LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Server {
     state: Arc<ServerState>,
+    /// `None` if it is not configured.
+    console: Option<Arc<Console>>,
     has_metrics_listener: bool,
     started_with: Arc<StartSettings>,
 }
@@ -87,6 +90,11 @@ impl Server {
     /// apply here.
     pub fn router(&self) -> Router {
         api::router(&self.state, !self.has_metrics_listener)
+    }
+
+    /// The pages of the console, for your own listener; `None` without `[console]`. Serve them like [`router`](Self::router).
+    pub fn console_router(&self) -> Option<Router> {
+        self.console.as_ref().map(console::router)
     }
 
     /// Replaces apps, secrets, clients and limits. Needs a tokio runtime.
@@ -223,7 +231,8 @@ impl ServerBuilder {
         services.metrics.record_reload(Some(services.clock.now().wall));
         let state = Arc::new(ServerState::new(&config, services, audit, corrupt_apps, open_files));
         let started_with = Arc::new(config.start_settings());
-        Ok(Server { state, started_with, has_metrics_listener: config.metrics_listen.is_some() })
+        let console = config.console.map(|console| Arc::new(Console::new(&state, console.address)));
+        Ok(Server { state, console, started_with, has_metrics_listener: config.metrics_listen.is_some() })
     }
 }
 

@@ -17,7 +17,9 @@ use wxsub_api::ApiKey;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_proto::{AppId, AppSecret, LocalizedText, TemplateId};
 use wxsub_sandbox::{Sandbox, http};
-use wxsub_server::{ApiKeyDigest, BuildError, Config, Server, generate_api_key, read_regular_file};
+use wxsub_server::{
+    ApiKeyDigest, BuildError, Config, Server, generate_api_key, hash_password, read_regular_file,
+};
 
 use crate::console;
 use crate::environment::{self, APPID, KEY, MP_BASE, SERVER};
@@ -121,10 +123,9 @@ async fn serve(
     )))?;
     let listener = bind("listen", config.listen()).await?;
     let address = listener.local_addr().map_err(CliError::unexpected)?;
-    let metrics = match config.metrics_listen() {
-        Some(address) => Some(bind("metrics_listen", address).await?),
-        None => None,
-    };
+    let metrics = bind_if("metrics_listen", config.metrics_listen()).await?;
+    let console_listener = bind_if("console.listen", config.console_listen()).await?;
+    let console_address = console_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let scheme = if config.has_tls() { "https" } else { "http" };
     let base = format!("{scheme}://{address}");
     let built = Server::builder(config).open_files(raise_open_files()).build().await;
@@ -145,14 +146,20 @@ async fn serve(
     output.line(&base);
     output.flush();
     if let Some(sandbox) = sandbox {
-        sandbox.print_commands(&base);
+        sandbox.print_commands(&base, console_address);
     }
     service_manager::notify_ready();
     let shutdown = async {
         interrupt.requested().await;
         service_manager::notify_stopping();
     };
-    let mut serving = pin!(server.serve(listener, metrics, shutdown));
+    let serve_console = async {
+        if let Some(listener) = console_listener {
+            server.serve_console(listener).await;
+        }
+    };
+    let serving = async { tokio::join!(server.serve(listener, metrics, shutdown), serve_console).0 };
+    let mut serving = pin!(serving);
     let cut_messages = tokio::select! {
         cut_messages = &mut serving => cut_messages,
         () = interrupt.forced() => {
@@ -180,6 +187,13 @@ fn raise_open_files() -> Option<usize> {
 #[cfg(not(unix))]
 fn raise_open_files() -> Option<usize> {
     None
+}
+
+async fn bind_if(key: &str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, CliError> {
+    match address {
+        Some(address) => bind(key, address).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
@@ -305,12 +319,16 @@ impl<T: Send + 'static> FileReader<T> {
 const SANDBOX_APPID: &str = "wx0123456789abcdef";
 const SANDBOX_SECRET: &str = "play-money-0123456789abcdef";
 const SANDBOX_TEMPLATE: &str = "sandbox-template-1";
+/// Where the console of the sandbox listens, unless `--listen` takes any port.
+const SANDBOX_CONSOLE_PORT: u16 = 8462;
 const COMMANDS: &str = include_str!("serve/try.sh");
 
 /// A running sandbox and the configuration of a control server for it.
 struct SandboxSetup {
     config: Config,
     key: ApiKey,
+    /// Of the user `ops` of the console.
+    password: ApiKey,
     sandbox_url: String,
     /// The ledger and the signing key. Dropping it removes them.
     _folder: TempDir,
@@ -347,6 +365,9 @@ impl SandboxSetup {
         let signing_key = folder.path().join("consent.key");
         let secret = generate_api_key().map_err(CliError::unexpected)?;
         std::fs::write(&signing_key, secret.expose_secret()).map_err(CliError::unexpected)?;
+        let password = generate_api_key().map_err(CliError::unexpected)?;
+        let password_hash = hash_password(password.expose_secret()).map_err(CliError::unexpected)?;
+        let console_port = if listen.port() == 0 { 0 } else { SANDBOX_CONSOLE_PORT };
         let ledger = format!("sqlite:{}", folder.path().join("ledger.db").display());
         let text = format!(
             "listen = \"{listen}\"\n\
@@ -355,7 +376,9 @@ impl SandboxSetup {
              [[clients]]\nname = \"you\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
              scopes = [\"token:read\", \"token:report\", \"message:send\", \"outbox:write\", \"outbox:read\", \
              \"outbox:decide\", \"consent\", \"admin\"]\n\
-             [ledger]\nurl = {ledger:?}\n[consent]\nkey_file = {signing_key:?}\n",
+             [ledger]\nurl = {ledger:?}\n[consent]\nkey_file = {signing_key:?}\n\
+             [console]\nlisten = \"127.0.0.1:{console_port}\"\n\
+             [[console.users]]\nname = \"ops\"\npassword_hash = \"{password_hash}\"\nrole = \"operator\"\n",
             ApiKeyDigest::of(&key)
         );
         let result = Config::read(&text, |_| Some(SANDBOX_SECRET.to_owned()));
@@ -365,7 +388,7 @@ impl SandboxSetup {
                 error.problems().map(|problem| format!("--{}", shown(&problem.without_line()))).collect(),
             )
         })?;
-        Ok(Self { config, key, sandbox_url, _folder: folder })
+        Ok(Self { config, key, password, sandbox_url, _folder: folder })
     }
 
     fn config(&self) -> &Config {
@@ -373,7 +396,7 @@ impl SandboxSetup {
     }
 
     /// Prints the variables and the commands to try. The README has the same commands.
-    fn print_commands(&self, base: &str) {
+    fn print_commands(&self, base: &str, console: Option<SocketAddr>) {
         let (key, sandbox_url) = (self.key.expose_secret(), &self.sandbox_url);
         console::note(
             "# The control server runs with a built-in sandbox; messages stay in it. Ctrl-C stops it. To try it:",
@@ -382,6 +405,12 @@ impl SandboxSetup {
             "export {SERVER}={base} {APPID}={SANDBOX_APPID} {KEY}={key} {MP_BASE}={sandbox_url}"
         ));
         COMMANDS.lines().for_each(console::note);
+        if let Some(console) = console {
+            let password = self.password.expose_secret();
+            console::note(format_args!(
+                "# Console: http://{console}/ with the name ops and the password {password}"
+            ));
+        }
     }
 }
 

@@ -346,14 +346,19 @@ fn start_with_sandbox() -> (Child, Vec<String>) {
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines().map(Result::unwrap);
     let mut printed: Vec<_> =
         lines.by_ref().skip_while(|line| !line.starts_with("export ")).take(1).collect();
-    printed.extend(lines.take(readme().len()));
+    printed.extend(lines.take(readme().len() + 1));
     (child, printed)
 }
 
 #[test]
 fn printed_lines_match_the_readme() {
     let (child, printed) = start_with_sandbox();
-    assert_eq!(printed[1..], readme());
+    let (console, commands) = printed[1..].split_last().unwrap();
+    assert_eq!(commands, readme());
+    let console = console.strip_prefix("# Console: http://").unwrap();
+    let (address, rest) = console.split_once('/').unwrap();
+    assert!(rest.starts_with(" with the name ops and the password "), "{console}");
+    assert_eq!(status_by_name(&format!("http://{address}"), "localhost"), "303");
     let sandbox = printed[0].split("WXSUB_MP_BASE=").nth(1).unwrap();
     assert_eq!(status_by_name(sandbox, "sandbox.example"), "200");
     assert_eq!(status_by_name(sandbox, "evil.example"), "403");
@@ -406,6 +411,19 @@ fn wrong_name_of_a_key() {
     for name in ["", "a b", "a\nb", &"a".repeat(65)] {
         wxsub(["key", "new", "--name", name]).run().assert_wrong(&["--name: must be 1 to 64 letters"]);
     }
+}
+
+#[test]
+fn password_from_standard_input_is_hashed() {
+    let call = |password: &str| wxsub(["console", "password"]).input(password).run();
+    let made = call("correct horse battery\n");
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(made.out.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{made:?}");
+    assert!(made.err.contains(&format!("password_hash = \"{}\"", made.out.trim_end())), "{made:?}");
+    for password in ["", "too short", &"x".repeat(1025)] {
+        call(password).assert_wrong(&["password: must have at least 12 characters and at most 1024 bytes"]);
+    }
+    call("correct horse\nbattery staple").assert_wrong(&["password: must be one line"]);
 }
 
 /// As `Type=notify-reload` of systemd expects.

@@ -12,7 +12,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// Each proxy appends the address that it sees, so a client can forge only what is left of that. `None` if a trusted proxy
 /// sent something that is no address.
-pub(super) fn client_address(
+pub(crate) fn client_address(
     peer: IpAddr,
     trusted_proxies: &[Network],
     headers: &HeaderMap,

@@ -20,7 +20,7 @@ use wxsub_proto::AppId;
 use super::load::{Load, RequestPermit};
 use super::open_files::{max_connections, needed_files};
 use super::{ManagedApp, ServerOutbox, Services, TokenHistory, Workers};
-use crate::config::{ApiClient, AppConfig, Config, ConsentKeys, Limits, Network, Tls};
+use crate::config::{ApiClient, AppConfig, Config, ConsentKeys, ConsoleUser, Limits, Network, Tls};
 use crate::state::audit::Audit;
 use crate::state::connections::Connections;
 use crate::state::handshakes::Handshakes;
@@ -40,6 +40,8 @@ pub(crate) struct ConfigSnapshot {
     pub(crate) limits: Limits,
     pub(crate) tls: Option<Tls>,
     pub(crate) consent: Option<ConsentKeys>,
+    /// Who may log in to the console.
+    pub(crate) console_users: Vec<ConsoleUser>,
     /// `None` without a ledger.
     pub(crate) outbox: Option<ServerOutbox>,
 }
@@ -437,6 +439,7 @@ impl ConfigSnapshot {
             limits: config.limits,
             tls: config.tls.clone(),
             consent: config.consent.clone(),
+            console_users: config.console.as_ref().map(|console| console.users.clone()).unwrap_or_default(),
             outbox,
         }
     }

@@ -1,8 +1,10 @@
 //! Reads a TOML document key by key, and collects every problem and warning with its line.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::Hash;
+use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::str::FromStr;
@@ -175,6 +177,38 @@ impl<'a> TableReader<'a> {
                 self.problem(key, LocalizedText::new("must be text in quotes", "必须是带引号的文本"));
                 None
             }
+        }
+    }
+
+    /// Reads the address of a listener.
+    pub(super) fn address(&mut self, key: &str) -> Option<SocketAddr> {
+        let address = self.text(key)?.parse();
+        let rule = LocalizedText::new(
+            "must be an address and a port, like 127.0.0.1:8460",
+            "必须是地址和端口，例如 127.0.0.1:8460",
+        );
+        address.map_err(|_| self.problem(key, rule)).ok()
+    }
+
+    /// Adds a problem for each value of the items of a list that is used twice.
+    pub(super) fn check_unique<T: Eq + Hash + fmt::Display>(
+        &self,
+        list: &str,
+        key: &str,
+        values: impl Iterator<Item = T>,
+    ) {
+        let mut seen = HashSet::new();
+        for value in values {
+            if seen.contains(&value) {
+                self.problem(
+                    list,
+                    localized_text!(
+                        "{key} {value} is used twice; make it unique",
+                        "{key} {value} 重复；请改为各不相同"
+                    ),
+                );
+            }
+            seen.insert(value);
         }
     }
 

@@ -43,6 +43,7 @@ impl Config {
         let mut check = StartCheck::default();
         check.address("listen", Some(self.listen));
         check.address("metrics_listen", self.metrics_listen);
+        check.address("console.listen", self.console_listen());
         if let Err(error) = Audit::check(&self.audit) {
             check.problems.push(Diagnostic::new("audit", audit_error(&error)));
         }

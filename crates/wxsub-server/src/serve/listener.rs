@@ -23,6 +23,9 @@ const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Limit for writing the queued audit lines at shutdown.
 const AUDIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Maximum number of connections to the listener of the console.
+const MAX_CONSOLE_CONNECTIONS: usize = 64;
+
 /// Maximum number of connections to the listener of `/metrics`.
 const MAX_METRICS_CONNECTIONS: usize = 64;
 
@@ -110,6 +113,27 @@ impl Server {
         timeout_at(&**self.state.clock(), deadline, flush).await;
         // With a ledger, the messages of requests are among its attempts.
         self.state.cut_messages().max(cut_attempts)
+    }
+
+    /// Serves the console until [`serve`](Self::serve) shuts down, then finishes its requests. Returns at once without `[console]`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops accepting. Requests under way go on.
+    pub async fn serve_console(&self, listener: TcpListener) {
+        let Some(router) = self.console_router() else { return };
+        let acceptor = Acceptor {
+            state: Arc::clone(&self.state),
+            router,
+            connections: Arc::default(),
+            max_connections: Some(MAX_CONSOLE_CONNECTIONS),
+        };
+        tokio::select! {
+            () = acceptor.accept_loop(&listener) => {}
+            () = self.state.shutdown_started() => {}
+        }
+        drop(listener);
+        let deadline = self.state.clock().now().mono + CUT_TIMEOUT;
+        timeout_at(&**self.state.clock(), deadline, acceptor.wait_idle()).await;
     }
 
     /// Cuts the requests under way, as at the end of `drain_s`.

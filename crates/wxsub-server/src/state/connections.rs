@@ -43,7 +43,7 @@ pub(crate) struct OpenConnection {
 pub(crate) struct Refused;
 
 /// Addresses that count as one: an IPv6 client usually has a whole /64.
-pub(super) fn group(address: IpAddr) -> IpAddr {
+pub(crate) fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
         v4 @ IpAddr::V4(_) => v4,

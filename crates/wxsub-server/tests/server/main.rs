@@ -5,7 +5,11 @@ mod audit;
 #[cfg(test)]
 mod authorization;
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod connections;
+#[cfg(test)]
+mod console;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

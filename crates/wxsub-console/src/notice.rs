@@ -1,0 +1,21 @@
+//! A page with one message: an error, or the result of an action.
+
+use maud::html;
+use wxsub_proto::LocalizedText;
+
+use crate::frame::{Frame, Section};
+use crate::text::bdi;
+
+/// A page with one message. `back` is the page to go on with; the overview if it is empty.
+#[must_use]
+pub fn notice(frame: &Frame<'_>, title: &LocalizedText, text: &LocalizedText<String>, back: &str) -> String {
+    let title = title.in_language(frame.language);
+    let body = html! {
+        section.card {
+            h1 { (title) }
+            p role="alert" { (bdi(&text.in_language(frame.language))) }
+            p { a.button href=(frame.link(if back.is_empty() { "/" } else { back })) { (frame.text("Continue", "继续")) } }
+        }
+    };
+    frame.page(Section::Other, title, &body)
+}

@@ -1,0 +1,274 @@
+//! The overview: what is wrong, since when and what to do; then every app.
+
+use maud::{Markup, html};
+use wxsub_api::{AppError, AppHealth, AppStatus, ServerProblem};
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::view::AppView;
+use wxsub_proto::{Language, Operation};
+
+use crate::frame::{Frame, Section};
+use crate::text::{bdi, duration, relative};
+
+/// What the overview shows.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
+pub struct OverviewView {
+    /// What is wrong with the server itself.
+    pub problems: Vec<ServerProblem>,
+    /// The apps.
+    pub apps: Vec<AppOverview>,
+    /// Whether commits to the ledger succeed. `None` without a ledger.
+    pub is_ledger_up: Option<bool>,
+}
+
+/// One app.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
+pub struct AppOverview {
+    /// Its health.
+    pub status: AppStatus,
+    /// When its token was requested.
+    pub requested_at: Option<UnixMillis>,
+    /// When the next attempt to get a token starts.
+    pub next_attempt_at: Option<UnixMillis>,
+    /// Its messages. `None` without a ledger, and if the ledger does not tell now.
+    pub outbox: Option<AppView>,
+}
+
+impl AppOverview {
+    /// Apps with a problem come first, the worst of them at the top.
+    fn urgency(&self) -> u8 {
+        match self.status.state {
+            AppHealth::Down => 0,
+            AppHealth::Degraded => 1,
+            _ if self.status.state_file_broken => 2,
+            AppHealth::Ok => 4,
+            _ => 3,
+        }
+    }
+
+    fn undecided(&self) -> u64 {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.undecided)
+    }
+}
+
+/// The overview.
+#[must_use]
+pub fn overview(frame: &Frame<'_>, view: &OverviewView) -> String {
+    let mut apps: Vec<_> = view.apps.iter().collect();
+    apps.sort_by_key(|app| app.urgency());
+    let title = frame.text("Overview", "概览");
+    let undecided: u64 = apps.iter().map(|app| app.undecided()).sum();
+    let body = html! {
+        h1.visually-hidden { (title) }
+        @if view.is_ledger_up == Some(false) { (ledger_problem(frame)) }
+        @for app in &apps { (app_problem(frame, app)) }
+        @for problem in &view.problems { (server_problem(frame, problem)) }
+        @if undecided > 0 { (undecided_problem(frame, undecided)) }
+        @for app in &apps { (pause_problem(frame, app)) }
+        @if is_all_well(view, &apps) {
+            section.card { p.good { strong { (frame.text("No problem is known.", "没有发现问题。")) } } }
+        }
+        (app_table(frame, &apps, view.is_ledger_up.is_some()))
+    };
+    frame.page(Section::Overview, title, &body)
+}
+
+fn is_all_well(view: &OverviewView, apps: &[&AppOverview]) -> bool {
+    let is_app_well = |app: &&AppOverview| {
+        app.urgency() >= 3
+            && app.undecided() == 0
+            && app.outbox.as_ref().is_none_or(|outbox| outbox.waiting_for.is_none())
+    };
+    view.problems.is_empty() && view.is_ledger_up != Some(false) && apps.iter().all(is_app_well)
+}
+
+fn ledger_problem(frame: &Frame<'_>) -> Markup {
+    html! {
+        section.card.problem {
+            h2 { (frame.text("The ledger is unavailable", "账本不可用")) }
+            p { (frame.text(
+                "Messages are not accepted. Tokens are served as usual.",
+                "目前不接收消息，access_token 照常提供。",
+            )) }
+            p.do { (frame.text(
+                "Look at the server's log for the cause: a full disk, a lost connection or a wrong password.",
+                "请查看服务器日志中的原因：磁盘已满、连接断开或密码错误。",
+            )) }
+        }
+    }
+}
+
+fn server_problem(frame: &Frame<'_>, problem: &ServerProblem) -> Markup {
+    let text = match frame.language {
+        Language::Chinese => &problem.text_zh,
+        _ => &problem.text,
+    };
+    html! {
+        section.card.problem.degraded {
+            h2 { (frame.text("Server", "服务器")) " · " code { (problem.kind) } }
+            p { (bdi(text)) }
+        }
+    }
+}
+
+/// The card of an app with a problem of its tokens.
+fn app_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
+    let status = &app.status;
+    let has_problem =
+        status.error.is_some() || status.store.is_some() || status.in_doubt || status.state_file_broken;
+    let class = if status.state == AppHealth::Down { "card problem" } else { "card problem degraded" };
+    html! {
+        @if has_problem {
+            section class=(class) {
+                h2 { code { (status.appid.as_str()) } " " (health(frame, status)) }
+                @if let Some(error) = &status.error { (token_error(frame, error)) }
+                @if let Some(store) = &status.store {
+                    p { strong { (frame.text("Token store: ", "token 存储：")) } (bdi(&store.text)) }
+                    p.do { (frame.text("Do: ", "处理：")) (store.remedy.advice().in_language(frame.language)) }
+                    (since(frame, &store.since))
+                }
+                @if status.in_doubt {
+                    p { (frame.text(
+                        "The token is in doubt: the response to a fetch was lost, so Weixin may have invalidated it. The server tries again.",
+                        "access_token 存疑：上次获取的响应丢失，微信可能已使旧 token 失效。服务器会自动重试。",
+                    )) }
+                }
+                @if status.state_file_broken {
+                    p { (frame.text(
+                        "The state file could not be read at the start, and was renamed to *.broken.",
+                        "启动时无法读取状态文件，已改名为 *.broken。",
+                    )) }
+                }
+            }
+        }
+    }
+}
+
+/// Why fetching fails: the words of `wxsub explain`.
+fn token_error(frame: &Frame<'_>, error: &AppError) -> Markup {
+    html! {
+        @match error.errcode {
+            Some(errcode) => {
+                p { strong.bad { (errcode) } " "
+                    (errcode.meaning(Operation::FetchToken).in_language(frame.language)) }
+            }
+            None => { p { (bdi(&error.text)) } }
+        }
+        p.do { (frame.text("Do: ", "处理：")) (error.remedy.advice().in_language(frame.language)) }
+        @if let Some(ip) = error.ip {
+            p { (frame.text("Address to allow: ", "需要加入白名单的 IP：")) code.address { (ip) } }
+        }
+        @if let Some(text) = &error.since { (since(frame, text)) }
+        @if error.errcode.is_some() {
+            p.quiet { (bdi(&error.text)) }
+        }
+    }
+}
+
+fn since(frame: &Frame<'_>, text: &str) -> Markup {
+    html! {
+        @if let Ok(at) = rfc3339::parse(text) {
+            p { (frame.text("Since: ", "开始于：")) (relative(at, frame.now, frame.language)) }
+        }
+    }
+}
+
+fn undecided_problem(frame: &Frame<'_>, undecided: u64) -> Markup {
+    html! {
+        section.card.problem.degraded {
+            h2 { (frame.text("Undecided messages: ", "待裁定的消息：")) (undecided) }
+            p { (frame.text(
+                "They may have been sent, and wxsub does not repeat them by itself.",
+                "这些消息可能已发出，wxsub 不会自动重发。",
+            )) }
+        }
+    }
+}
+
+fn pause_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
+    let pause = app.outbox.as_ref().and_then(|outbox| Some((outbox, outbox.waiting_for?)));
+    html! {
+        @if let Some((outbox, waiting_for)) = pause {
+            section.card.problem.degraded {
+                h2 { code { (app.status.appid.as_str()) } " · " (frame.waiting_for(waiting_for)) }
+                @if let Some(by) = &outbox.paused_by {
+                    p { (frame.text("Paused by ", "暂停者：")) (bdi(by))
+                        @if let Some(note) = &outbox.note { ": " (bdi(note)) } }
+                }
+            }
+        }
+    }
+}
+
+fn health(frame: &Frame<'_>, status: &AppStatus) -> Markup {
+    let (class, text) = match status.state {
+        AppHealth::Ok => ("badge good", frame.text("ok", "正常")),
+        AppHealth::Degraded => ("badge warn", frame.text("degraded", "降级")),
+        AppHealth::Down => ("badge bad", frame.text("down", "不可用")),
+        _ => ("badge quiet", frame.text("starting", "启动中")),
+    };
+    html! { span class=(class) { (text) } }
+}
+
+fn app_table(frame: &Frame<'_>, apps: &[&AppOverview], has_ledger: bool) -> Markup {
+    let names = [
+        frame.text("App", "应用"),
+        frame.text("Token", "access_token"),
+        frame.text("Next fetch", "下次获取"),
+        frame.text("Queued", "排队"),
+        frame.text("Undecided", "待裁定"),
+    ];
+    let [app_name, token_name, next_name, queued_name, undecided_name] = names;
+    let shown = if has_ledger { &names[..] } else { names.get(..3).unwrap_or(&names) };
+    html! {
+        h2 { (frame.text("Apps", "应用")) }
+        table.stack {
+            thead { tr { @for name in shown { th scope="col" { (name) } } } }
+            tbody {
+                @for app in apps {
+                    tr {
+                        td data-label=(app_name) { code { (app.status.appid.as_str()) } " " (health(frame, &app.status)) }
+                        td data-label=(token_name) { (token(frame, app)) }
+                        td data-label=(next_name) {
+                            @match app.next_attempt_at {
+                                Some(at) => { (relative(at, frame.now, frame.language)) }
+                                None => { "–" }
+                            }
+                        }
+                        @if has_ledger {
+                            td data-label=(queued_name) { (count(app, MessageState::Queued)) }
+                            td data-label=(undecided_name) {
+                                @match &app.outbox { Some(outbox) => { (outbox.undecided) } None => { "–" } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn count(app: &AppOverview, state: MessageState) -> Markup {
+    html! {
+        @match &app.outbox {
+            Some(outbox) => { (outbox.counts.get(&state).copied().unwrap_or_default()) }
+            None => { "–" }
+        }
+    }
+}
+
+fn token(frame: &Frame<'_>, app: &AppOverview) -> Markup {
+    let age = app.requested_at.map(|at| frame.now.since(at).as_secs());
+    html! {
+        @match (age, app.status.expires_in) {
+            (Some(age), Some(expires_in)) => {
+                (frame.text("age ", "已用 ")) (duration(age, frame.language))
+                ", " (frame.text("valid for ", "剩余 ")) (duration(expires_in, frame.language))
+            }
+            _ => { span.bad { (frame.text("none", "没有")) } }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Texts of the pages: what comes from outside, times, durations and openids.
+
+use maud::{Markup, html};
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
+use wxsub_proto::Language;
+use wxsub_proto::redact::sanitize_line;
+
+/// Maximum number of characters that a page shows of a text from outside.
+const MAX_TEXT_CHARS: usize = 500;
+
+/// A text from outside on one line. It cannot change the direction or the order of the text around it.
+pub(crate) fn bdi(text: &str) -> Markup {
+    let mut rest = text.chars();
+    let line = sanitize_line(rest.by_ref().take(MAX_TEXT_CHARS));
+    html! { bdi { (line) @if rest.next().is_some() { "…" } } }
+}
+
+/// A time in UTC.
+pub(crate) fn timestamp(at: UnixMillis) -> Markup {
+    let text = rfc3339::format(at);
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    html! { time datetime=(text) { (date) " " (time.get(..8).unwrap_or(time)) " UTC" } }
+}
+
+/// How long ago a time was, or how long it is until then, and the time.
+pub(crate) fn relative(at: UnixMillis, now: UnixMillis, language: Language) -> Markup {
+    let (seconds, is_past) = match at.get() <= now.get() {
+        true => ((now.get() - at.get()) / 1000, true),
+        false => ((at.get() - now.get()) / 1000, false),
+    };
+    let length = duration(seconds, language);
+    let words = match (language, is_past) {
+        (Language::Chinese, true) => format!("{length}前"),
+        (Language::Chinese, false) => format!("{length}后"),
+        (_, true) => format!("{length} ago"),
+        (_, false) => format!("in {length}"),
+    };
+    html! { span.when { (words) " " span.quiet { (timestamp(at)) } } }
+}
+
+/// A duration in seconds, as its largest unit, or two if the first is small.
+pub(crate) fn duration(seconds: u64, language: Language) -> String {
+    const UNITS: [(u64, &str, &str); 4] =
+        [(86_400, "d", "天"), (3600, "h", "小时"), (60, "min", "分钟"), (1, "s", "秒")];
+    let name = |english: &str, chinese: &str| match language {
+        Language::Chinese => chinese.to_owned(),
+        _ => format!(" {english}"),
+    };
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (size, english, chinese) in UNITS {
+        let count = rest / size;
+        rest %= size;
+        if count > 0 {
+            parts.push(format!("{count}{}", name(english, chinese)));
+            if count >= 10 || parts.len() == 2 {
+                break;
+            }
+        } else if !parts.is_empty() {
+            break;
+        }
+    }
+    match parts.is_empty() {
+        true => format!("0{}", name("s", "秒")),
+        false => parts.join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_is_one_harmless_line() {
+        let text = bdi("<b onclick='x'>&\u{202e}\r\n\u{2028}😀").into_string();
+        assert_eq!(text, "<bdi>&lt;b onclick='x'&gt;&amp;    😀</bdi>");
+        let long = bdi(&"x".repeat(MAX_TEXT_CHARS + 1)).into_string();
+        assert_eq!(long.len(), "<bdi></bdi>…".len() + MAX_TEXT_CHARS);
+    }
+
+    #[test]
+    fn durations_have_one_or_two_units() {
+        for (seconds, english, chinese) in [
+            (0, "0 s", "0秒"),
+            (59, "59 s", "59秒"),
+            (60, "1 min", "1分钟"),
+            (90, "1 min 30 s", "1分钟 30秒"),
+            (600, "10 min", "10分钟"),
+            (3_660, "1 h 1 min", "1小时 1分钟"),
+            (3_601, "1 h", "1小时"),
+            (90_000, "1 d 1 h", "1天 1小时"),
+        ] {
+            assert_eq!(duration(seconds, Language::English), english);
+            assert_eq!(duration(seconds, Language::Chinese), chinese);
+        }
+    }
+}

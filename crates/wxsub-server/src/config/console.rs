@@ -1,0 +1,214 @@
+//! The `[console]` table: where operators reach the console, and who they are.
+
+use std::net::SocketAddr;
+
+use wxsub_proto::LocalizedText;
+
+use super::client::is_client_name;
+use super::document::TableReader;
+use super::password::PasswordHash;
+
+/// The console.
+#[derive(Debug, Clone)]
+pub(crate) struct ConsoleConfig {
+    pub(crate) address: ConsoleAddress,
+    pub(crate) users: Vec<ConsoleUser>,
+}
+
+/// Where the console listens, and how browsers reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConsoleAddress {
+    pub(crate) listen: SocketAddr,
+    /// Whether browsers use https, also through a proxy.
+    pub(crate) is_https: bool,
+    /// The path of the public URL, without a slash at its end.
+    pub(crate) base_path: String,
+}
+
+/// Who may log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConsoleUser {
+    pub(crate) name: String,
+    pub(crate) password: PasswordHash,
+    pub(crate) role: Role,
+}
+
+/// What a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Reads. Openids stay masked.
+    Viewer,
+    /// Acts, too, and reveals openids.
+    Operator,
+}
+
+/// How browsers reach the server without a public URL.
+pub(super) struct Listening {
+    pub(super) has_tls: bool,
+    /// `plaintext = true`: a proxy in front of the server terminates TLS.
+    pub(super) is_plaintext_allowed: bool,
+}
+
+/// Reads `[console]`. `None` if it is absent, or has a problem.
+pub(super) fn read(top: &mut TableReader<'_>, listening: &Listening) -> Option<ConsoleConfig> {
+    if !top.has("console") {
+        return None;
+    }
+    let mut section = top.section("console");
+    section.check_present("listen");
+    let listen = section.address("listen");
+    if listen.is_some_and(|listen| {
+        !listen.ip().is_loopback() && !listening.has_tls && !listening.is_plaintext_allowed
+    }) {
+        section.problem(
+            "listen",
+            LocalizedText::new(
+                "is reachable from other machines, but passwords would travel unencrypted; set tls_cert_file and \
+                 tls_key_file, or plaintext = true if a proxy in front of it terminates TLS",
+                "可从其他机器访问，密码会明文传输；请设置 tls_cert_file 和 tls_key_file，\
+                 如果前面的代理负责 TLS，请设置 plaintext = true",
+            ),
+        );
+    }
+    let public_url = public_url(&mut section);
+    let is_https = public_url.as_ref().map_or(listening.has_tls, |(is_https, _)| *is_https);
+    if !is_https && listen.is_some_and(|listen| !listen.ip().is_loopback()) && listening.is_plaintext_allowed
+    {
+        section.problem(
+            "public_url",
+            LocalizedText::new(
+                "must begin with https:// here: a proxy terminates TLS, and browsers must not send the session unencrypted",
+                "此处必须以 https:// 开头：TLS 由代理负责，浏览器不能明文发送会话",
+            ),
+        );
+    }
+    let users: Vec<_> = section.sections("users").into_iter().filter_map(user).collect();
+    section.check_unique("users", "name", users.iter().map(|user| &user.name));
+    if users.is_empty() {
+        section.problem(
+            "users",
+            LocalizedText::new(
+                "is empty, so no one can log in; add [[console.users]] with name, password_hash and role",
+                "为空，没有人能登录；请添加 [[console.users]]，写上 name、password_hash 和 role",
+            ),
+        );
+    }
+    section.finish();
+    let base_path = public_url.map(|(_, path)| path).unwrap_or_default();
+    Some(ConsoleConfig { address: ConsoleAddress { listen: listen?, is_https, base_path }, users })
+}
+
+/// Whether the public URL is https, and its path.
+fn public_url(section: &mut TableReader<'_>) -> Option<(bool, String)> {
+    let text = section.text("public_url")?;
+    let parsed = parse_public_url(&text);
+    if parsed.is_none() {
+        section.problem(
+            "public_url",
+            LocalizedText::new(
+                "must be the address that operators open, like https://ops.example/wxsub, without query; http:// only for \
+                 this machine",
+                "必须是操作员打开的地址，例如 https://ops.example/wxsub，不带查询参数；只有本机可以用 http://",
+            ),
+        );
+    }
+    parsed
+}
+
+fn parse_public_url(text: &str) -> Option<(bool, String)> {
+    let (is_https, rest) = match text.strip_prefix("https://") {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix("http://")?),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let authority: axum::http::uri::Authority = authority.parse().ok()?;
+    let host = authority.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    let path = path.trim_end_matches('/');
+    let is_plain = |segment: &str| {
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+        !segment.is_empty() && segment.bytes().all(is_known) && !matches!(segment, "." | "..")
+    };
+    let is_path = path.is_empty() || path.split('/').skip(1).all(is_plain);
+    let is_valid =
+        is_path && (is_https || is_loopback) && !host.is_empty() && !authority.as_str().contains('@');
+    is_valid.then(|| (is_https, path.to_owned()))
+}
+
+/// Reads one `[[console.users]]`.
+fn user(mut section: TableReader<'_>) -> Option<ConsoleUser> {
+    for key in ["name", "password_hash", "role"] {
+        section.check_present(key);
+    }
+    let name = section.text("name").filter(|name| {
+        let is_name = is_client_name(name);
+        if !is_name {
+            section.problem(
+                "name",
+                LocalizedText::new(
+                    "must have 1 to 64 of the characters a-z, A-Z, 0-9, -, _ and .",
+                    "必须是 1 到 64 个字符：a-z、A-Z、0-9、-、_ 和 .",
+                ),
+            );
+        }
+        is_name
+    });
+    let password = section.text("password_hash").and_then(|text| {
+        PasswordHash::parse(&text).map_err(|rule| section.problem("password_hash", rule)).ok()
+    });
+    if password.as_ref().is_some_and(PasswordHash::is_weak) {
+        section.warning(
+            "password_hash",
+            LocalizedText::new(
+                "is cheap to guess; make one with wxsub console password",
+                "强度过低，容易被猜出；请用 wxsub console password 重新生成",
+            ),
+        );
+    }
+    let role = section.text("role").and_then(|text| match text.as_str() {
+        "viewer" => Some(Role::Viewer),
+        "operator" => Some(Role::Operator),
+        _ => {
+            section.problem(
+                "role",
+                LocalizedText::new("must be viewer or operator", "必须是 viewer 或 operator"),
+            );
+            None
+        }
+    });
+    section.finish();
+    Some(ConsoleUser { name: name?, password: password?, role: role? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_url_gives_scheme_and_path() {
+        for (text, expected) in [
+            ("https://ops.example", Some((true, ""))),
+            ("https://ops.example/", Some((true, ""))),
+            ("https://ops.example:8443/wxsub/", Some((true, "/wxsub"))),
+            ("https://ops.example/a/b-c", Some((true, "/a/b-c"))),
+            ("http://127.0.0.1:8462", Some((false, ""))),
+            ("http://localhost/x", Some((false, "/x"))),
+            ("http://[::1]:1/x", Some((false, "/x"))),
+            ("http://ops.example", None),
+            ("https://", None),
+            ("https://user@ops.example", None),
+            ("https://ops.example/a//b", None),
+            ("https://ops.example/../b", None),
+            ("https://ops.example/{a}", None),
+            ("https://ops.example/?q", None),
+            ("ops.example", None),
+        ] {
+            assert_eq!(
+                parse_public_url(text),
+                expected.map(|(is_https, path)| (is_https, path.to_owned())),
+                "{text}"
+            );
+        }
+    }
+}

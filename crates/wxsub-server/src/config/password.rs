@@ -1,0 +1,116 @@
+//! Passwords of operators: hashed with argon2id by `wxsub console password`, verified at the login.
+
+use std::fmt;
+
+use argon2::password_hash::phc::PasswordHash as Phc;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params};
+use wxsub_core::consent::RngError;
+use wxsub_proto::LocalizedText;
+
+/// Minimum length of a password, in characters.
+pub const MIN_PASSWORD_CHARS: usize = 12;
+
+/// Maximum length of a password, in bytes.
+pub const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// Maximum memory of one verification, in KiB. A hash that needs more is refused.
+const MAX_MEMORY_KIB: u32 = 256 * 1024;
+
+/// Maximum number of passes of one verification.
+const MAX_PASSES: u32 = 16;
+
+/// Hashes a password with argon2id, a random salt and the recommended costs, for `password_hash` of the configuration.
+///
+/// # Errors
+/// [`RngError`] if the system gives no random bytes.
+pub fn hash_password(password: &str) -> Result<String, RngError> {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|_| RngError)?;
+    // Salt and costs are valid here, so this cannot fail.
+    let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt).map_err(|_| RngError)?;
+    Ok(hash.to_string())
+}
+
+/// The hash of a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Parses a hash in the PHC format.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub(super) fn parse(text: &str) -> Result<Self, LocalizedText> {
+        let no_hash = LocalizedText::new(
+            "must be an argon2id hash; make one with wxsub console password",
+            "必须是 argon2id 散列；请用 wxsub console password 生成",
+        );
+        let parsed = Phc::new(text).map_err(|_| no_hash)?;
+        let params = Params::try_from(&parsed).map_err(|_| no_hash)?;
+        match () {
+            () if parsed.algorithm != Algorithm::Argon2id.ident() || parsed.hash.is_none() => Err(no_hash),
+            () if params.m_cost() > MAX_MEMORY_KIB || params.t_cost() > MAX_PASSES => {
+                Err(LocalizedText::new(
+                    "needs too much memory or time for each login; make one with wxsub console password",
+                    "每次登录所需的内存或时间过多；请用 wxsub console password 生成",
+                ))
+            }
+            () => Ok(Self(text.to_owned())),
+        }
+    }
+
+    /// Whether it costs less than the hashes of `wxsub console password`.
+    pub(super) fn is_weak(&self) -> bool {
+        let params = Phc::new(&self.0).ok().and_then(|parsed| Params::try_from(&parsed).ok());
+        let recommended = Params::DEFAULT;
+        params.is_none_or(|params| {
+            params.m_cost() < recommended.m_cost() || params.t_cost() < recommended.t_cost()
+        })
+    }
+
+    /// Whether this is the password. It takes tens of milliseconds.
+    pub(crate) fn matches(&self, password: &str) -> bool {
+        Phc::new(&self.0)
+            .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_matches_its_password_only() {
+        let text = hash_password("correct horse battery").unwrap();
+        let hash = PasswordHash::parse(&text).unwrap();
+        assert!(!hash.is_weak() && hash.matches("correct horse battery"));
+        assert!(!hash.matches("correct horse batterz") && !hash.matches(""));
+        assert_ne!(text, hash_password("correct horse battery").unwrap());
+        assert!(!format!("{hash:?}").contains("argon2"));
+    }
+
+    #[test]
+    fn only_an_argon2id_hash_with_bounded_costs_is_a_hash() {
+        let hash =
+            |head: &str| format!("{head}$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g");
+        assert!(PasswordHash::parse(&hash("$argon2id$v=19$m=64,t=1,p=1")).unwrap().is_weak());
+        for text in [
+            "",
+            "secret",
+            "$argon2id$v=19$m=64,t=1,p=1",
+            &hash("$argon2i$v=19$m=64,t=1,p=1"),
+            &hash("$argon2id$v=19$m=1048576,t=1,p=1"),
+            &hash("$argon2id$v=19$m=64,t=1000,p=1"),
+            &hash("$2b"),
+        ] {
+            assert!(PasswordHash::parse(text).is_err(), "{text}");
+        }
+    }
+}

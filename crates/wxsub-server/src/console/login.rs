@@ -1,0 +1,173 @@
+//! Log in, log out, and choose the language.
+
+use std::sync::Arc;
+
+use axum::extract::Query;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use serde::Deserialize;
+use tracing::{info, warn};
+use wxsub_console::LoginView;
+use wxsub_proto::{LocalizedText, localized_text};
+use zeroize::Zeroizing;
+
+use super::request::{AnyForm, OUTDATED_FORM, SessionForm, Visit};
+use super::session::SessionSecret;
+use crate::config::{ConsoleUser, MAX_PASSWORD_BYTES};
+
+/// What the login page is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct LoginQuery {
+    /// The page to show after the login.
+    #[serde(default)]
+    next: String,
+    /// A form was posted after the end of the session.
+    ended: Option<String>,
+}
+
+/// `GET /login`.
+pub(super) async fn show(visit: Visit, Query(query): Query<LoginQuery>) -> Response {
+    let ended = LocalizedText::new(
+        "Your session has ended, and nothing was done. Log in again.",
+        "会话已结束，操作未执行。请重新登录。",
+    );
+    let message = query.ended.map(|_| ended.in_language(visit.language));
+    page(&visit, &query.next, message, false)
+}
+
+/// The login page. Its form token belongs to a cookie that is no session yet.
+fn page(visit: &Visit, next: &str, message: Option<&str>, is_failed: bool) -> Response {
+    let generated = match &visit.secret {
+        Some(_) => None,
+        None => SessionSecret::generate().ok(),
+    };
+    let Some(secret) = visit.secret.as_ref().or(generated.as_ref()) else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let view = LoginView { form_token: &secret.form_token(), next, message, is_failed };
+    let mut response = Html(wxsub_console::login(&visit.frame(), &view)).into_response();
+    if generated.is_some() {
+        visit.set_session_cookie(&mut response, generated.as_ref());
+    }
+    response
+}
+
+/// The login page with the reason of a failure.
+fn failure(visit: &Visit, next: &str, status: StatusCode, text: &LocalizedText<String>) -> Response {
+    let mut response = page(visit, next, Some(&text.in_language(visit.language)), true);
+    *response.status_mut() = status;
+    response
+}
+
+/// `POST /login`.
+pub(super) async fn log_in(AnyForm { visit, fields }: AnyForm) -> Response {
+    let (next, now) = (fields.get("next"), visit.now());
+    let is_own = visit.secret.as_ref().is_some_and(|secret| secret.is_form_token(fields.get("token")));
+    if !is_own {
+        return failure(&visit, next, StatusCode::FORBIDDEN, &OUTDATED_FORM.into());
+    }
+    if let Err(wait) = visit.console.logins.begin(visit.address, now.mono) {
+        let seconds = wait.as_secs().max(1);
+        let text = localized_text!(
+            "Too many logins failed. Try again in {seconds} s.",
+            "登录失败次数过多。请 {seconds} 秒后再试。"
+        );
+        let mut response = failure(&visit, next, StatusCode::TOO_MANY_REQUESTS, &text);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        return response;
+    }
+    let (name, password) = (fields.get("name"), fields.get("password"));
+    let known = visit.snapshot.console_users.iter().find(|user| user.name == name);
+    let address = visit.address.map(|address| address.to_string()).unwrap_or_default();
+    match verify(&visit, known, password).await {
+        Some(user) => {
+            visit.console.logins.succeeded(visit.address);
+            if let Some(before) = &visit.secret {
+                visit.console.sessions.end(before);
+            }
+            let Ok(secret) = visit.console.sessions.begin(user, now) else {
+                return StatusCode::SERVICE_UNAVAILABLE.into_response();
+            };
+            info!(user = user.name, address, "an operator logged in to the console");
+            let mut response = visit.redirect(if is_page(next) { next } else { "/" });
+            visit.set_session_cookie(&mut response, Some(&secret));
+            response
+        }
+        None => {
+            // People also type passwords as names, so an unknown name is not logged.
+            let user = known.map_or("unknown", |user| &user.name);
+            warn!(user, address, "a login to the console failed");
+            let text = LocalizedText::new("Name or password is wrong.", "用户名或密码错误。");
+            failure(&visit, next, StatusCode::FORBIDDEN, &text.into())
+        }
+    }
+}
+
+/// The user, if this is the password. An unknown name takes as long as a wrong password.
+async fn verify<'a>(
+    visit: &Visit,
+    known: Option<&'a ConsoleUser>,
+    password: &str,
+) -> Option<&'a ConsoleUser> {
+    let hash = known.or(visit.snapshot.console_users.first())?.password.clone();
+    let password = Some(password).filter(|password| password.len() <= MAX_PASSWORD_BYTES)?;
+    let password = Zeroizing::new(password.to_owned());
+    let permit = Arc::clone(&visit.console.verifications).acquire_owned().await.ok()?;
+    let verification = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        hash.matches(&password)
+    });
+    let matches = verification.await.ok()?;
+    known.filter(|_| matches)
+}
+
+/// Whether this is the path of a page of the console, and not the address of another site.
+fn is_page(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.starts_with("//")
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+}
+
+/// `POST /logout`.
+pub(super) async fn log_out(SessionForm { session }: SessionForm) -> Response {
+    let visit = session.visit;
+    if let Some(secret) = &visit.secret {
+        visit.console.sessions.end(secret);
+    }
+    let mut response = visit.redirect("/login");
+    visit.set_session_cookie(&mut response, None);
+    response
+}
+
+/// `POST /language`: a cookie that says nothing of the visitor, so it needs no session.
+pub(super) async fn set_language(AnyForm { visit, fields }: AnyForm) -> Response {
+    let mut response = visit.redirect("/");
+    if let language @ ("en" | "zh") = fields.get("language") {
+        visit.set_language_cookie(&mut response, language);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn login_leads_to_pages_of_the_console_only() {
+        for path in ["/", "/outbox?state=queued", "/outbox/0190-1"] {
+            assert!(is_page(path), "{path}");
+        }
+        for path in [
+            "",
+            "outbox",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/\t/evil.example",
+            "/a\r\nb",
+        ] {
+            assert!(!is_page(path), "{path:?}");
+        }
+    }
+}
