@@ -10,6 +10,7 @@ mod postgres {
     mod fixture;
     mod inbox;
     mod lost_replies;
+    mod machines;
     mod proxy;
     mod refusals;
     mod server;

@@ -7,7 +7,7 @@ use wxsub_outbox::{Ledger, LedgerError};
 
 use super::fixture::{Process, check};
 use super::proxy::{Cut, Proxy};
-use super::server::{PASSWORD, Postgres};
+use super::server::Postgres;
 
 /// A commit is done, or its outcome is unknown, and that only at the COMMIT. Then all of it is there, or nothing.
 #[tokio::test]
@@ -16,8 +16,7 @@ async fn a_connection_cut_at_any_message_leaves_all_or_nothing() {
     let postgres = Postgres::start();
     let sql = postgres.sql().await;
     let proxy = Proxy::start(postgres.port).await;
-    let url = format!("postgres://postgres:{PASSWORD}@{}/postgres", proxy.address);
-    let (process, observer) = (Process::connect(&url).await, Process::start(&postgres).await);
+    let (process, observer) = (Process::connect(&proxy.url()).await, Process::start(&postgres).await);
     for cut in [Cut::BeforeMessage, Cut::BeforeReply] {
         let mut unknown = Vec::new();
         for messages in 0.. {

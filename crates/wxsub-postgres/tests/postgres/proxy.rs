@@ -1,4 +1,4 @@
-//! A proxy in front of PostgreSQL that cuts one connection at a chosen message of the client.
+//! A proxy in front of PostgreSQL that cuts one connection at a chosen message of the client, or all of them for a while.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::server::PASSWORD;
 
 /// Where the connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +23,13 @@ pub(super) enum Cut {
 /// Messages that the database answers: Sync, and simple queries.
 const ANSWERED: [u8; 2] = [b'S', b'Q'];
 
+/// A state that only claims write.
+const CLAIMED: &[u8] = b"attempting";
+
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     plan: Arc<Plan>,
+    is_down: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -31,6 +39,8 @@ struct Plan {
     after: AtomicBool,
     /// Whether the message at the cut was a commit.
     was_commit: AtomicBool,
+    /// The next commit of a claim is the cut.
+    at_claim: AtomicBool,
 }
 
 impl Proxy {
@@ -39,15 +49,46 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let plan = Arc::new(Plan { left: AtomicI64::new(-1), ..Plan::default() });
         let accepting = Arc::clone(&plan);
+        let is_down = watch::Sender::new(false);
+        let down = is_down.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if *down.borrow() {
+                    continue;
+                }
                 let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
                 client.set_nodelay(true).unwrap();
                 server.set_nodelay(true).unwrap();
-                tokio::spawn(forward(client, server, Arc::clone(&accepting)));
+                let (plan, mut down) = (Arc::clone(&accepting), down.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = forward(client, server, plan) => {}
+                        _ = down.wait_for(|is_down| *is_down) => {}
+                    }
+                });
             }
         });
-        Self { address, plan }
+        Self { address, plan, is_down }
+    }
+
+    /// The URL of the database, for the superuser.
+    pub(super) fn url(&self) -> String {
+        format!("postgres://postgres:{PASSWORD}@{}/postgres", self.address)
+    }
+
+    /// Cuts all connections, and refuses new ones until they are let through again.
+    pub(super) fn set_down(&self, is_down: bool) {
+        self.is_down.send_replace(is_down);
+    }
+
+    /// Cuts once, at the commit of a transaction that claims messages, before the client has the answer.
+    pub(super) fn lose_reply_to_claim(&self) {
+        self.plan.at_claim.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the reply to a claim was lost since then.
+    pub(super) fn has_lost_reply(&self) -> bool {
+        !self.plan.at_claim.load(Ordering::SeqCst)
     }
 
     /// Cuts at the message after so many.
@@ -68,11 +109,14 @@ impl Proxy {
 async fn forward(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let replies = tokio::spawn(async move {
+    // They end with this.
+    let mut replies = JoinSet::new();
+    replies.spawn(async move {
         let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
     });
     // The first message has no type.
     let mut started = false;
+    let mut claims = false;
     loop {
         let mut head = [0; 5];
         let head = if started { &mut head[..] } else { &mut head[1..] };
@@ -87,13 +131,17 @@ async fn forward(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
         }
         started = true;
         let answered = kind.first().is_some_and(|kind| ANSWERED.contains(kind));
-        let cut = answered && plan.left.fetch_sub(1, Ordering::SeqCst) == 0;
+        let is_commit = body.starts_with(b"COMMIT");
+        claims |= kind == b"B" && body.windows(CLAIMED.len()).any(|part| part == CLAIMED);
+        let loses_reply = is_commit && claims && plan.at_claim.swap(false, Ordering::SeqCst);
+        claims &= !is_commit;
+        let cut = loses_reply || answered && plan.left.fetch_sub(1, Ordering::SeqCst) == 0;
         if cut {
-            plan.was_commit.store(body.starts_with(b"COMMIT"), Ordering::SeqCst);
+            plan.was_commit.store(is_commit, Ordering::SeqCst);
             // What was sent before is answered first. Then the client gets nothing more.
-            replies.abort();
+            replies.abort_all();
         }
-        if !cut || plan.after.load(Ordering::SeqCst) {
+        if !cut || loses_reply || plan.after.load(Ordering::SeqCst) {
             let message = [head, &body[..]].concat();
             if to_server.write_all(&message).await.is_err() {
                 break;
@@ -104,5 +152,4 @@ async fn forward(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
             break;
         }
     }
-    replies.abort();
 }
