@@ -41,7 +41,7 @@ pub(crate) async fn problems(session: &Session) -> Result<Vec<String>, Error> {
         .await?;
     let mut problems = Vec::new();
     for query in CONTRADICTIONS {
-        let found = session.query_once(&format!("{query} LIMIT {MAX_PROBLEMS}"), &[]).await?;
+        let found = session.query_slowly(&format!("{query} LIMIT {MAX_PROBLEMS}")).await?;
         problems.extend(found.iter().map(|row| row.get::<_, String>(0)));
     }
     session.batch("COMMIT").await?;

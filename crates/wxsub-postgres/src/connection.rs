@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use wxsub_core::clock::Clock;
+use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_tls::{Roots, client_config};
 
 use crate::error::ConnectError;
@@ -103,6 +103,7 @@ pub(crate) struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
     password_file: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
     /// The hosts, for error messages.
     pub(crate) host: String,
 }
@@ -130,6 +131,7 @@ impl Connector {
             config,
             tls: MakeRustlsConnect::new(tls),
             password_file: options.password_file.clone(),
+            clock: options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new())),
             host,
         })
     }
@@ -148,7 +150,7 @@ impl Connector {
             // A caller that waits for a reply gets the error, too.
             let _ = connection.await;
         });
-        let session = Session::new(client, driver.abort_handle());
+        let session = Session::new(client, driver.abort_handle(), Arc::clone(&self.clock));
         session.batch(SETTINGS).await.map_err(failed)?;
         let server = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, \
                       current_setting('server_version_num')::integer";

@@ -1,14 +1,21 @@
 //! A connection to the database, with its prepared statements.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use tokio::task::AbortHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
+use wxsub_core::clock::{Clock, timeout_at};
 
 use crate::columns::Param;
+
+/// Limit for statements that are sent together. The server ends each of them after 30 s, unless the connection is lost and no
+/// one tells.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection. It is closed when this is dropped.
 pub(crate) struct Session {
@@ -16,6 +23,7 @@ pub(crate) struct Session {
     statements: Mutex<HashMap<&'static str, Statement>>,
     /// The task that reads and writes the socket.
     driver: AbortHandle,
+    clock: Arc<dyn Clock>,
 }
 
 /// Statements that are sent together. The database runs them in this order, each when the one before has ended.
@@ -35,8 +43,21 @@ fn as_params<'a>(params: &'a [Param<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
 }
 
 impl Session {
-    pub(crate) fn new(client: Client, driver: AbortHandle) -> Self {
-        Self { client, statements: Mutex::default(), driver }
+    pub(crate) fn new(client: Client, driver: AbortHandle, clock: Arc<dyn Clock>) -> Self {
+        Self { client, statements: Mutex::default(), driver, clock }
+    }
+
+    /// Closes the connection if there is no reply within [`REPLY_TIMEOUT`]. Then the work fails.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let deadline = self.clock.now().mono + REPLY_TIMEOUT;
+        match timeout_at(&*self.clock, deadline, work.as_mut()).await {
+            Some(output) => output,
+            None => {
+                self.driver.abort();
+                work.await
+            }
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -55,12 +76,12 @@ impl Session {
 
     /// Runs statements without parameters and without rows.
     pub(crate) async fn batch(&self, sql: &str) -> Result<(), Error> {
-        self.client.batch_execute(sql).await
+        self.in_time(self.client.batch_execute(sql)).await
     }
 
     /// Runs statements without parameters, and gives the first column of their first row as a text.
     pub(crate) async fn first_text(&self, sql: &str) -> Result<Option<String>, Error> {
-        let messages = self.client.simple_query(sql).await?;
+        let messages = self.in_time(self.client.simple_query(sql)).await?;
         Ok(messages.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,
@@ -68,40 +89,55 @@ impl Session {
     }
 
     pub(crate) async fn query(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
-        let statement = self.statement(sql).await?;
-        self.client.query(&statement, &as_params(params)).await
+        self.in_time(async {
+            let statement = self.statement(sql).await?;
+            self.client.query(&statement, &as_params(params)).await
+        })
+        .await
     }
 
     /// Runs a statement once, without keeping it.
     pub(crate) async fn query_once(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
-        self.client.query(sql, &as_params(params)).await
+        self.in_time(self.client.query(sql, &as_params(params))).await
+    }
+
+    /// Runs a statement that may take as long as it needs.
+    pub(crate) async fn query_slowly(&self, sql: &str) -> Result<Vec<Row>, Error> {
+        self.client.query(sql, &[]).await
     }
 
     /// Runs statements in one round trip, and gives the rows of each.
     pub(crate) async fn run(&self, pipeline: &Pipeline<'_>) -> Result<Vec<Vec<Row>>, Error> {
-        // All are prepared first, so that they are sent in their order.
-        let mut statements = Vec::with_capacity(pipeline.0.len());
-        for (sql, _) in &pipeline.0 {
-            statements.push(self.statement(sql).await?);
-        }
-        let running = statements
-            .iter()
-            .zip(&pipeline.0)
-            .map(async |(statement, (_, params))| self.client.query(statement, &as_params(params)).await);
-        try_join_all(running).await
+        self.in_time(async {
+            let statements = self.statements_of(pipeline).await?;
+            let running = statements
+                .iter()
+                .zip(&pipeline.0)
+                .map(async |(statement, (_, params))| self.client.query(statement, &as_params(params)).await);
+            try_join_all(running).await
+        })
+        .await
     }
 
     /// Runs statements that write, in one round trip. Gives how many rows each of them wrote.
     pub(crate) async fn write(&self, pipeline: &Pipeline<'_>) -> Result<Vec<u64>, Error> {
+        self.in_time(async {
+            let statements = self.statements_of(pipeline).await?;
+            let running = statements.iter().zip(&pipeline.0).map(async |(statement, (_, params))| {
+                self.client.execute(statement, &as_params(params)).await
+            });
+            try_join_all(running).await
+        })
+        .await
+    }
+
+    /// All are prepared first, so that they are sent in their order.
+    async fn statements_of(&self, pipeline: &Pipeline<'_>) -> Result<Vec<Statement>, Error> {
         let mut statements = Vec::with_capacity(pipeline.0.len());
         for (sql, _) in &pipeline.0 {
             statements.push(self.statement(sql).await?);
         }
-        let running = statements
-            .iter()
-            .zip(&pipeline.0)
-            .map(async |(statement, (_, params))| self.client.execute(statement, &as_params(params)).await);
-        try_join_all(running).await
+        Ok(statements)
     }
 }
 

@@ -1,11 +1,17 @@
-//! A connection that is cut at each message of a transaction.
+//! A connection that is cut, or on which nothing passes any more, at each message of a transaction.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join;
+use wxsub_core::testing::ManualClock;
 use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_postgres::{PostgresLedger, PostgresOptions};
 
-use super::fixture::{Process, check};
+use super::fixture::{Process, appid, check};
 use super::proxy::{Cut, Proxy};
 use super::server::Postgres;
 
@@ -64,4 +70,53 @@ async fn a_connection_cut_at_any_message_leaves_all_or_nothing() {
         assert_eq!(unknown, [cut == Cut::BeforeReply], "{cut:?}: one message is the COMMIT");
     }
     check(&observer, &sql).await;
+}
+
+/// A proxy or a firewall may lose the connection without telling. The server cannot end what it does not get.
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn a_connection_that_falls_silent_is_given_up() {
+    let postgres = Postgres::start();
+    let proxy = Proxy::start(postgres.port).await;
+    let clock = Arc::new(ManualClock::new());
+    let options = PostgresOptions::new(proxy.url()).clock(clock.clone());
+    let ledger = PostgresLedger::connect(options).await.unwrap();
+    let process = Process::start(&postgres).await;
+    // What is under way ends when its time is over.
+    let end_silence = async || {
+        while !proxy.has_cut() {
+            process.ledger.message(process.message("o").id).await.unwrap();
+        }
+        clock.advance(Duration::from_secs(60));
+    };
+    let mut unknown = 0;
+    for messages in 0.. {
+        let new = process.message(&format!("user{messages}"));
+        let id = new.id;
+        // On a connection that is open.
+        ledger.commit(Vec::new()).await.unwrap();
+        proxy.cut_after(messages, Cut::Silence);
+        let mut commit = ledger.commit(vec![Change::Enqueue(Box::new(new))]);
+        let committed = tokio::select! {
+            committed = &mut commit => committed,
+            () = end_silence() => commit.await,
+        };
+        let (was_cut, at_commit) = proxy.disarm();
+        match committed {
+            Ok(_) => assert!(process.ledger.message(id).await.unwrap().is_some()),
+            Err(LedgerError::Unknown(_)) => {
+                assert!(at_commit);
+                unknown += 1;
+            }
+            Err(error) => panic!("{messages}: {error}"),
+        }
+        if !was_cut {
+            break;
+        }
+    }
+    assert_eq!(unknown, 1);
+    proxy.cut_after(0, Cut::Silence);
+    let (app, ()) = join(ledger.app(&appid()), end_silence()).await;
+    assert!(matches!(app, Err(LedgerError::Unavailable(_))), "{app:?}");
+    ledger.app(&appid()).await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! A proxy in front of PostgreSQL that cuts one connection at a chosen message of the client, or all of them for a while.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -18,6 +19,8 @@ pub(super) enum Cut {
     BeforeMessage,
     /// When the database has answered it, before the client has the answer.
     BeforeReply,
+    /// As before the reply, but the connection stays open, and nothing passes any more.
+    Silence,
 }
 
 /// Messages that the database answers: Sync, and simple queries.
@@ -37,6 +40,7 @@ struct Plan {
     /// How many answered messages are left until the cut; negative if there is none.
     left: AtomicI64,
     after: AtomicBool,
+    silence: AtomicBool,
     /// Whether the message at the cut was a commit.
     was_commit: AtomicBool,
     /// The next commit of a claim is the cut.
@@ -94,8 +98,14 @@ impl Proxy {
     /// Cuts at the message after so many.
     pub(super) fn cut_after(&self, messages: i64, cut: Cut) {
         self.plan.was_commit.store(false, Ordering::SeqCst);
-        self.plan.after.store(cut == Cut::BeforeReply, Ordering::SeqCst);
+        self.plan.after.store(cut != Cut::BeforeMessage, Ordering::SeqCst);
+        self.plan.silence.store(cut == Cut::Silence, Ordering::SeqCst);
         self.plan.left.store(messages, Ordering::SeqCst);
+    }
+
+    /// Whether the cut has come.
+    pub(super) fn has_cut(&self) -> bool {
+        self.plan.left.load(Ordering::SeqCst) < 0
     }
 
     /// Stops the plan. Says whether a connection was cut, and whether that was at a commit.
@@ -111,8 +121,14 @@ async fn forward(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
     let (mut from_server, mut to_server) = server.into_split();
     // They end with this.
     let mut replies = JoinSet::new();
+    let (silence, mut silent) = watch::channel(false);
     replies.spawn(async move {
-        let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+        tokio::select! {
+            biased;
+            _ = silent.changed() => {}
+            _ = tokio::io::copy(&mut from_server, &mut to_client) => return,
+        }
+        pending().await
     });
     // The first message has no type.
     let mut started = false;
@@ -139,7 +155,10 @@ async fn forward(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
         if cut {
             plan.was_commit.store(is_commit, Ordering::SeqCst);
             // What was sent before is answered first. Then the client gets nothing more.
-            replies.abort_all();
+            match plan.silence.load(Ordering::SeqCst) {
+                true => drop(silence.send_replace(true)),
+                false => replies.abort_all(),
+            }
         }
         if !cut || loses_reply || plan.after.load(Ordering::SeqCst) {
             let message = [head, &body[..]].concat();
@@ -148,6 +167,10 @@ async fn forward(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
             }
         }
         if cut {
+            if *silence.borrow() {
+                // Until the client gives up.
+                let _ = tokio::io::copy(&mut from_client, &mut tokio::io::sink()).await;
+            }
             // The database ends the session when it has read all.
             break;
         }
