@@ -1,9 +1,10 @@
-//! Two processes that share a ledger, a user who consents, an operator and Weixin under virtual time, with faults that a
-//! seed decides. A seed that fails prints the command that plays it again. docs/outbox-model.md says what is played.
+//! Processes that share a ledger and an inbox, users who consent, an operator and Weixin under virtual time, with faults
+//! that a seed decides. A seed that fails prints the command that plays it again. docs/outbox-model.md says what is played.
 
 #![cfg(test)]
 
 mod outbox_simulation {
+    mod inbox;
     mod invariants;
     mod ledger_link;
     #[path = "../simulation/node_clock.rs"]
@@ -18,26 +19,37 @@ mod outbox_simulation {
     mod weixin;
 
     pub(crate) use oracle::Account;
+    pub(crate) use plan::{Defect, Setup};
     pub(crate) use scenario::play;
     pub(crate) use seeds::{run_seeds, seed_count};
 }
 
-use outbox_simulation::{Account, play, run_seeds, seed_count};
+use outbox_simulation::{Account, Defect, Setup, play, run_seeds, seed_count};
+
+const TWO: Setup = Setup { processes: 2, calm: false, defect: None };
+
+const TWENTY: Setup = Setup { processes: 20, ..TWO };
 
 /// How many seeds are played without `WXSUB_SEEDS`.
 const SEEDS: u64 = 10;
 
-#[test]
-fn every_seed_keeps_the_invariants() {
-    let played =
-        run_seeds("outbox_simulation every_seed", seed_count(SEEDS), play, |account| &account.violations);
+/// In as many seeds a defect must show.
+const SEEDS_FOR_A_DEFECT: u64 = 20;
+
+fn total(test: &str, count: u64, setup: Setup) -> (usize, Account) {
+    let play = |seed, trace| play(setup, seed, trace);
+    let played = run_seeds(&format!("outbox_simulation {test}"), count, play, |account| &account.violations);
     let mut total = Account::default();
     played.iter().for_each(|account| total.add(account));
     eprintln!("{} seeds: {total:?}", played.len());
-    if played.len() < 100 {
+    (played.len(), total)
+}
+
+/// The faults must be bad enough to show something, and good enough that most messages are sent.
+fn check_faults((seeds, total): (usize, Account)) {
+    if seeds < 100 {
         return;
     }
-    // The faults must be bad enough to show something, and good enough that most messages are sent.
     let Account { messages, sent, maybe_sent, not_sent, refused, .. } = total;
     assert!(
         sent * 2 > messages
@@ -46,9 +58,56 @@ fn every_seed_keeps_the_invariants() {
     assert!(
         [total.crashes, total.lost_replies, total.reclaimed, total.sent_again].iter().all(|count| *count > 0)
     );
+    assert!([total.copied, total.cut_off].iter().all(|count| *count > seeds));
+}
+
+#[test]
+fn every_seed_keeps_the_invariants() {
+    check_faults(total("every_seed_keeps", seed_count(SEEDS), TWO));
+}
+
+#[test]
+fn every_seed_of_twenty_processes_keeps_the_invariants() {
+    check_faults(total("every_seed_of_twenty", seed_count(SEEDS / 3), TWENTY));
+}
+
+/// The clock of the ledger decides.
+#[test]
+fn clocks_of_machines_ten_minutes_apart_change_nothing() {
+    let (_, total) = total("clocks_of_machines", SEEDS / 3, Setup { calm: true, ..TWENTY });
+    assert_eq!((total.reclaimed, total.maybe_sent, total.lost_replies), (0, 0, 0), "{total:?}");
 }
 
 #[test]
 fn a_seed_plays_the_same_twice() {
-    assert_eq!(play(7, false), play(7, false));
+    for setup in [TWO, TWENTY] {
+        assert_eq!(play(setup, 7, false), play(setup, 7, false));
+    }
+}
+
+fn found(defect: Defect, calm: bool, shows: impl Fn(&Account) -> bool) {
+    let setup = Setup { calm, defect: Some(defect), ..TWO };
+    let found = (0..SEEDS_FOR_A_DEFECT).find(|seed| shows(&play(setup, *seed, false)));
+    eprintln!("{defect:?}: seed {found:?}");
+    assert!(found.is_some(), "{defect:?} was not found");
+}
+
+#[test]
+fn repeating_what_is_unknown_is_found() {
+    found(Defect::RepeatsWhatIsUnknown, false, |account| {
+        account.violations.iter().any(|text| text.contains("more than one POST may have been accepted"))
+    });
+}
+
+#[test]
+fn deleting_rows_before_they_are_recorded_is_found() {
+    found(Defect::DeletesBeforeItRecords, false, |account| {
+        account.violations.iter().any(|text| text.contains("was acknowledged, and is lost"))
+    });
+}
+
+#[test]
+fn believing_the_clocks_of_machines_is_found() {
+    let setup = Setup { processes: 8, calm: true, defect: Some(Defect::BelievesMachines) };
+    assert!((0..SEEDS_FOR_A_DEFECT).any(|seed| play(setup, seed, false).reclaimed > 0));
 }

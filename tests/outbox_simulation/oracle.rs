@@ -24,6 +24,10 @@ pub(crate) struct Account {
     pub(crate) posts: usize,
     pub(crate) crashes: usize,
     pub(crate) lost_replies: usize,
+    /// Rows of the inbox whose deletion was asked for.
+    pub(crate) copied: usize,
+    /// Commits of processes that were cut off.
+    pub(crate) cut_off: usize,
 }
 
 impl Account {
@@ -40,6 +44,8 @@ impl Account {
         self.posts += other.posts;
         self.crashes += other.crashes;
         self.lost_replies += other.lost_replies;
+        self.copied += other.copied;
+        self.cut_off += other.cut_off;
     }
 }
 

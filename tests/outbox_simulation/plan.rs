@@ -20,6 +20,8 @@ pub(super) enum NetworkFault {
     ResponseIsLost,
     Gateway,
     Hangs,
+    /// Weixin answers, and the process is cut off from the ledger meanwhile.
+    LedgerIsCutOff,
 }
 
 /// What Weixin answers to everything.
@@ -47,6 +49,41 @@ pub(super) enum CommitFault {
     CrashAfter,
 }
 
+/// What happens to a call to the inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InboxFault {
+    Unavailable,
+    Hangs,
+    /// Another copier can read the rows at the same time.
+    LocksAreLost,
+    ReplyIsLost,
+    CrashBefore,
+    CrashAfter,
+}
+
+/// A defect that is planted, and must be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Defect {
+    /// A send without a response counts as not sent.
+    RepeatsWhatIsUnknown,
+    /// The rows of an inbox are deleted, and then recorded.
+    DeletesBeforeItRecords,
+    /// The ledger's time is that of the machine that commits.
+    BelievesMachines,
+}
+
+/// What is played, besides the seed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    pub(crate) processes: usize,
+    /// Only the clocks of the machines are wrong.
+    pub(crate) calm: bool,
+    pub(crate) defect: Option<Defect>,
+}
+
+/// So many processes run on one machine.
+const PROCESSES_PER_MACHINE: usize = 4;
+
 /// A time with a fault, and how many calls in a hundred meet it.
 #[derive(Debug, Clone)]
 pub(super) struct Spell<T> {
@@ -62,6 +99,8 @@ pub(super) enum ProcessFault {
     Crash(Duration),
     /// It is stopped for this long.
     Stop(Duration),
+    /// It is cut off from the ledger for this long.
+    CutOff(Duration),
     /// Its wall clock is set by so many seconds.
     ClockSet(i64),
 }
@@ -74,18 +113,28 @@ pub(super) struct Plan {
     pub(super) network: Vec<Spell<NetworkFault>>,
     pub(super) refusals: Vec<Spell<Refusal>>,
     pub(super) commits: Vec<Spell<CommitFault>>,
+    pub(super) inbox: Vec<Spell<InboxFault>>,
+    /// Per process: by how many seconds the clock of its machine is ahead from the start.
+    pub(super) ahead: Vec<i64>,
     /// Per process, in order.
     pub(super) processes: Vec<Vec<(Duration, ProcessFault)>>,
     /// When the ledger's clock is set, and by how many seconds.
     pub(super) ledger_clock: Vec<(Duration, i64)>,
     pub(super) messages: u32,
+    pub(super) defect: Option<Defect>,
 }
 
 impl Plan {
-    pub(super) fn new(dice: &mut Rng, processes: usize) -> Self {
+    pub(super) fn new(dice: &mut Rng, setup: Setup) -> Self {
+        let Setup { processes, calm, defect } = setup;
+        let is_small = processes <= PROCESSES_PER_MACHINE;
         // A day with 45009 is long; most runs are short.
-        let quota_day = dice.u8(0..12) == 0;
-        let calm_from = if quota_day { UNTIL_NOON + 13 * HOUR } else { HOUR };
+        let quota_day = is_small && !calm && dice.u8(0..12) == 0;
+        let calm_from = match (quota_day, is_small) {
+            (true, _) => UNTIL_NOON + 13 * HOUR,
+            (false, true) => HOUR,
+            (false, false) => 20 * MINUTE,
+        };
         let end = calm_from + 30 * MINUTE;
         let mut refusals =
             spells(dice, calm_from, 3, &[Refusal::NoToken, Refusal::MinuteQuota, Refusal::Template]);
@@ -101,6 +150,7 @@ impl Plan {
             Net::ResponseIsLost,
             Net::Gateway,
             Net::Hangs,
+            Net::LedgerIsCutOff,
         ];
         let commits = [
             Commit::Unavailable,
@@ -110,15 +160,48 @@ impl Plan {
             Commit::CrashBefore,
             Commit::CrashAfter,
         ];
-        Self {
+        let inbox = [
+            InboxFault::Unavailable,
+            InboxFault::Hangs,
+            InboxFault::LocksAreLost,
+            InboxFault::ReplyIsLost,
+            InboxFault::CrashBefore,
+            InboxFault::CrashAfter,
+        ];
+        // The clocks of two machines are up to ten minutes apart.
+        let machines: Vec<_> =
+            (0..=processes / PROCESSES_PER_MACHINE).map(|_| dice.i64(-300..=300)).collect();
+        let plan = Self {
             calm_from,
             end,
             network: spells(dice, calm_from, 5, &network),
             refusals,
             commits: spells(dice, calm_from, 5, &commits),
+            inbox: spells(dice, calm_from, 4, &inbox),
+            ahead: (0..processes).map(|process| machines[process / PROCESSES_PER_MACHINE]).collect(),
             processes: (0..processes).map(|_| process_faults(dice, calm_from)).collect(),
             ledger_clock: clock_faults(dice, calm_from),
-            messages: if quota_day { 60 } else { dice.u32(20..60) },
+            messages: if quota_day || !is_small { 60 } else { dice.u32(20..60) },
+            defect,
+        };
+        if calm { plan.without_faults() } else { plan }
+    }
+
+    /// The clocks stay wrong.
+    fn without_faults(self) -> Self {
+        let Self { calm_from, end, ahead, messages, defect, .. } = self;
+        Self {
+            calm_from,
+            end,
+            network: Vec::new(),
+            refusals: Vec::new(),
+            commits: Vec::new(),
+            inbox: Vec::new(),
+            processes: vec![Vec::new(); ahead.len()],
+            ahead,
+            ledger_clock: Vec::new(),
+            messages,
+            defect,
         }
     }
 }
@@ -134,9 +217,10 @@ fn spells<T: Copy>(dice: &mut Rng, end: Duration, most: u8, faults: &[T]) -> Vec
 }
 
 fn process_faults(dice: &mut Rng, end: Duration) -> Vec<(Duration, ProcessFault)> {
-    let fault = |dice: &mut Rng| match dice.u8(0..3) {
+    let fault = |dice: &mut Rng| match dice.u8(0..4) {
         0 => ProcessFault::Crash(Duration::from_millis(dice.u64(1..180_000))),
         1 => ProcessFault::Stop(Duration::from_secs([3, 40, 100, 600][dice.usize(0..4)])),
+        2 => ProcessFault::CutOff(Duration::from_secs([3, 40, 100, 600][dice.usize(0..4)])),
         _ => ProcessFault::ClockSet(seconds(dice)),
     };
     let mut faults: Vec<_> =

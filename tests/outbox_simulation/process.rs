@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use futures_util::future::join3;
+use futures_util::future::join4;
 use tokio::sync::Notify;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::SigningKey;
 use wxsub_core::proto::{AppId, ConsentCallback, Grant, Message, OpenId, Scene, TemplateId};
 use wxsub_core::{Client, ConsentVerifier};
 use wxsub_outbox::idempotency::IdempotencyKey;
+use wxsub_outbox::inbox::InboxCopier;
 use wxsub_outbox::ledger::NotRecorded;
+use wxsub_outbox::testing::MemoryInbox;
 use wxsub_outbox::{App, Ledger, LedgerError, MaybeSentPolicy, Outbox, OutboxError, OutboxMessage};
 
+use super::inbox::{self, InboxLink, PoisonRows};
 use super::ledger_link::LedgerLink;
 use super::node_clock::NodeClock;
 use super::oracle::Oracle;
@@ -40,9 +43,11 @@ pub(super) struct Process {
     pub(super) line: Line,
     pub(super) consents: Consents,
     pub(super) oracle: Arc<Oracle>,
-    /// What both processes have to do.
+    /// What all processes have to do.
     pub(super) orders: Arc<Mutex<VecDeque<Order>>>,
     pub(super) policy: MaybeSentPolicy,
+    pub(super) table: MemoryInbox,
+    pub(super) poison: Arc<PoisonRows>,
     pub(super) kill: Arc<Notify>,
     pub(super) dice: Rng,
 }
@@ -69,7 +74,7 @@ impl Process {
         let faults = &self.plan.processes[self.number];
         let crash = |(at, fault): &(Duration, ProcessFault)| match fault {
             ProcessFault::Crash(pause) => Some((*at, *pause)),
-            ProcessFault::Stop(_) | ProcessFault::ClockSet(_) => None,
+            ProcessFault::Stop(_) | ProcessFault::CutOff(_) | ProcessFault::ClockSet(_) => None,
         };
         faults.iter().filter_map(crash).collect()
     }
@@ -100,7 +105,21 @@ impl Process {
         let run = async {
             outbox.run(end).await.unwrap();
         };
-        join3(run, self.take_orders(&outbox, dice.fork()), self.set_clocks()).await;
+        let copier = InboxCopier::new(&outbox, self.inbox(dice.fork()));
+        let copy = copier.run(self.clock.wait_until(self.plan.end));
+        join4(run, copy, self.take_orders(&outbox, dice.fork()), self.set_clocks()).await;
+    }
+
+    fn inbox(&self, dice: Rng) -> InboxLink {
+        InboxLink {
+            table: self.table.clone(),
+            plan: Arc::clone(&self.plan),
+            clock: Arc::clone(&self.clock),
+            oracle: Arc::clone(&self.oracle),
+            dice: Mutex::new(dice),
+            kill: Arc::clone(&self.kill),
+            is_lost: false,
+        }
     }
 
     async fn set_clocks(&self) {
@@ -127,7 +146,26 @@ impl Process {
             if dice.u8(0..4) > 0 {
                 self.consent(outbox, &guard, &held.order().user, dice.bool()).await;
             }
-            self.enqueue(outbox, held).await;
+            match held.order().number % 3 {
+                0 => self.insert(held, &mut dice).await,
+                _ => self.enqueue(outbox, held).await,
+            }
+        }
+    }
+
+    /// The application's transaction has a row for the inbox. Some applications repeat it, and some rows are wrong.
+    async fn insert(&self, mut held: Held<'_>, dice: &mut Rng) {
+        let order = held.order().clone();
+        let row = inbox::row(order.number, message(&order), &self.appid);
+        if dice.u8(0..4) == 0 {
+            self.table.insert(self.poison.spoil(&row, dice));
+        }
+        self.table.insert(row.clone());
+        self.oracle.acknowledged(order.number, inbox::id_of(order.number));
+        held.order = None;
+        if dice.u8(0..3) == 0 {
+            self.clock.sleep(Duration::from_millis(dice.u64(1..20_000))).await;
+            self.table.insert(row);
         }
     }
 
@@ -153,11 +191,7 @@ impl Process {
 
     async fn enqueue(&self, outbox: &Outbox, mut held: Held<'_>) {
         let order = held.order().clone();
-        let openid: OpenId = order.user.parse().unwrap();
-        let template: TemplateId = "T".parse().unwrap();
-        let grant = Grant::assume_verified(openid, template, 7).unwrap();
-        let message =
-            Message::builder(grant).title("Title").content(order.number.to_string()).build().unwrap();
+        let message = message(&order);
         let key = IdempotencyKey::new(format!("order-{}", order.number)).unwrap();
         if order.send_at.is_none() && order.expires_at.is_none() && order.number.is_multiple_of(4) {
             return self.send(outbox, message, key, held).await;
@@ -201,6 +235,14 @@ impl Process {
             Err(error) => self.oracle.violation(&format!("message {number}: {error}")),
         }
     }
+}
+
+/// Its content is its number.
+fn message(order: &Order) -> Message {
+    let openid: OpenId = order.user.parse().unwrap();
+    let template: TemplateId = "T".parse().unwrap();
+    let grant = Grant::assume_verified(openid, template, 7).unwrap();
+    Message::builder(grant).title("Title").content(order.number.to_string()).build().unwrap()
 }
 
 /// An order that goes back to the others if its process ends, or if it must be repeated.

@@ -1,4 +1,4 @@
-//! One run: two processes, a ledger, an operator, Weixin.
+//! One run: processes on several machines, a ledger, an inbox, an operator, Weixin.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -9,28 +9,28 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use wxsub_core::clock::Clock;
 use wxsub_core::proto::AppId;
+use wxsub_outbox::testing::MemoryInbox;
 use wxsub_outbox::{MaybeSentPolicy, MemoryLedger};
 
+use super::inbox::PoisonRows;
 use super::invariants;
-use super::ledger_link::LedgerLink;
+use super::ledger_link::{CutOffs, LedgerLink};
 use super::node_clock::NodeClock;
 use super::operator::{Operator, set_ledger_clock};
 use super::oracle::{Account, Oracle};
-use super::plan::{Plan, ProcessFault};
+use super::plan::{Plan, ProcessFault, Setup};
 use super::process::{Order, Process};
 use super::seeds::{in_virtual_time, join_all};
 use super::weixin::{Consents, Line};
 
-const PROCESSES: usize = 2;
-
 /// Plays one seed. `trace` prints every event.
-pub(crate) fn play(seed: u64, trace: bool) -> Account {
-    in_virtual_time(run(seed, trace))
+pub(crate) fn play(setup: Setup, seed: u64, trace: bool) -> Account {
+    in_virtual_time(run(setup, seed, trace))
 }
 
-async fn run(seed: u64, trace: bool) -> Account {
+async fn run(setup: Setup, seed: u64, trace: bool) -> Account {
     let mut dice = Rng::with_seed(seed);
-    let plan = Arc::new(Plan::new(&mut dice, PROCESSES));
+    let plan = Arc::new(Plan::new(&mut dice, setup));
     let (truth, ledger_clock) = (Arc::new(NodeClock::new()), Arc::new(NodeClock::new()));
     let oracle = Arc::new(Oracle::new(Arc::clone(&truth), trace));
     oracle.trace(|| format!("{plan:#?}"));
@@ -43,20 +43,26 @@ async fn run(seed: u64, trace: bool) -> Account {
         truth,
         oracle,
         ledger: Arc::new(MemoryLedger::with_clock(ledger_clock.clone())),
+        ledger_clock: Arc::clone(&ledger_clock),
+        table: MemoryInbox::new(),
+        poison: Arc::default(),
         consents: Arc::new(Mutex::new(BTreeSet::new())),
         orders: Arc::new(Mutex::new(orders)),
         policy: policies[dice.usize(0..policies.len())],
     };
     let mut lives = JoinSet::new();
-    for number in 0..PROCESSES {
+    for number in 0..setup.processes {
         lives.spawn(world.process(number, &mut dice).live());
     }
-    lives.spawn(world.operator(&mut dice).act());
+    if !setup.calm {
+        lives.spawn(world.operator(&mut dice).act());
+    }
     let World { plan, oracle, .. } = &world;
     lives.spawn(set_ledger_clock(Arc::clone(plan), Arc::clone(&ledger_clock), Arc::clone(oracle)));
     join_all(lives, |panic| oracle.violation(panic)).await;
     // What is slow has arrived by now.
     world.truth.sleep(Duration::from_secs(120)).await;
+    world.poison.check(&world.table, oracle);
     invariants::check(plan, &world.ledger, ledger_clock.now().wall, &world.appid, oracle);
     std::mem::take(&mut oracle.noted().account)
 }
@@ -68,6 +74,9 @@ struct World {
     truth: Arc<NodeClock>,
     oracle: Arc<Oracle>,
     ledger: Arc<MemoryLedger>,
+    ledger_clock: Arc<NodeClock>,
+    table: MemoryInbox,
+    poison: Arc<PoisonRows>,
     consents: Consents,
     orders: Arc<Mutex<VecDeque<Order>>>,
     policy: MaybeSentPolicy,
@@ -75,15 +84,22 @@ struct World {
 
 impl World {
     fn process(&self, number: usize, dice: &mut Rng) -> Process {
-        let clock = Arc::new(NodeClock::new());
+        let (clock, cut_offs) = (Arc::new(NodeClock::new()), Arc::new(CutOffs::default()));
+        let ahead = self.plan.ahead[number];
+        clock.set(ahead);
         for (at, fault) in &self.plan.processes[number] {
-            if let ProcessFault::Stop(length) = fault {
-                clock.suspend(*at..*at + *length);
+            match fault {
+                ProcessFault::Stop(length) => clock.suspend(*at..*at + *length),
+                ProcessFault::CutOff(length) => cut_offs.add(*at..*at + *length),
+                ProcessFault::Crash(_) | ProcessFault::ClockSet(_) => {}
             }
         }
         let kill = Arc::new(Notify::new());
         let link = Arc::new(LedgerLink {
             ledger: Arc::clone(&self.ledger),
+            ledger_clock: Arc::clone(&self.ledger_clock),
+            cut_offs: Arc::clone(&cut_offs),
+            ahead,
             plan: Arc::clone(&self.plan),
             clock: Arc::clone(&clock),
             oracle: Arc::clone(&self.oracle),
@@ -97,6 +113,7 @@ impl World {
             clock: Arc::clone(&clock),
             oracle: Arc::clone(&self.oracle),
             ledger: Arc::clone(&self.ledger),
+            cut_offs,
             appid: self.appid.clone(),
             dice: Arc::new(Mutex::new(dice.fork())),
             seed: dice.u64(..),
@@ -113,6 +130,8 @@ impl World {
             oracle: Arc::clone(&self.oracle),
             orders: Arc::clone(&self.orders),
             policy: self.policy,
+            table: self.table.clone(),
+            poison: Arc::clone(&self.poison),
             kill,
             dice: dice.fork(),
         }

@@ -18,6 +18,7 @@ use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{Ledger, MemoryLedger};
 
+use super::ledger_link::CutOffs;
 use super::node_clock::NodeClock;
 use super::oracle::Oracle;
 use super::plan::{NetworkFault, Plan, Refusal, meets};
@@ -36,6 +37,7 @@ pub(super) struct Line {
     pub(super) clock: Arc<NodeClock>,
     pub(super) oracle: Arc<Oracle>,
     pub(super) ledger: Arc<MemoryLedger>,
+    pub(super) cut_offs: Arc<CutOffs>,
     pub(super) appid: AppId,
     /// Of one call, on a copy of the line that is made for it.
     pub(super) dice: Arc<Mutex<Rng>>,
@@ -159,6 +161,10 @@ impl Line {
                 }
                 return Ok(RawResponse::new(502, Bytes::from_static(b"<html>502 Bad Gateway</html>")));
             }
+            Some(NetworkFault::LedgerIsCutOff) => {
+                let now = self.clock.elapsed();
+                self.cut_offs.add(now..now + self.millis(1_000..180_000));
+            }
             Some(NetworkFault::ConnectFails) | None => {}
         }
         let (number, post) = (letter.number, letter.post);
@@ -179,7 +185,7 @@ impl Line {
     async fn token(&self) -> Answer {
         let fault = self.dice(|dice| meets(&self.plan.network, self.clock.elapsed(), dice));
         self.clock.sleep(self.millis(2..200)).await;
-        if fault.is_some() {
+        if fault.is_some_and(|fault| fault != NetworkFault::LedgerIsCutOff) {
             return Err(TransportError::before_sending(TransportErrorKind::Connect, "refused"));
         }
         let body = match self.refusal() {

@@ -128,7 +128,7 @@ async fn forward(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
             _ = silent.changed() => {}
             _ = tokio::io::copy(&mut from_server, &mut to_client) => return,
         }
-        pending().await
+        pending::<()>().await;
     });
     // The first message has no type.
     let mut started = false;

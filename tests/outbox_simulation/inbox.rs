@@ -1,0 +1,147 @@
+//! The table of the application: its rows, and a connection of a copier on which calls fail.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fastrand::Rng;
+use tokio::sync::Notify;
+use wxsub_core::proto::{AppId, Message};
+use wxsub_outbox::OutboxMessage;
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, Rejected};
+use wxsub_outbox::testing::MemoryInbox;
+
+use super::node_clock::NodeClock;
+use super::oracle::Oracle;
+use super::plan::{Defect, InboxFault, Plan, meets};
+
+/// The row of this message. Its id tells the number.
+pub(super) fn row(number: u32, message: Message, appid: &AppId) -> InboxRow {
+    OutboxMessage::new(message).inbox_row(id_of(number), appid)
+}
+
+pub(super) fn id_of(number: u32) -> MessageId {
+    MessageId::from_bytes((1_u128 << 64 | u128::from(number)).to_be_bytes())
+}
+
+/// A connection of one process.
+pub(super) struct InboxLink {
+    pub(super) table: MemoryInbox,
+    pub(super) plan: Arc<Plan>,
+    pub(super) clock: Arc<NodeClock>,
+    pub(super) oracle: Arc<Oracle>,
+    pub(super) dice: Mutex<Rng>,
+    /// Ends the process.
+    pub(super) kill: Arc<Notify>,
+    /// The transaction has ended, and with it its locks.
+    pub(super) is_lost: bool,
+}
+
+impl InboxLink {
+    async fn meets(&self) -> Option<InboxFault> {
+        let millis = self.dice.lock().unwrap().u64(1..10);
+        self.clock.sleep(Duration::from_millis(millis)).await;
+        let fault = meets(&self.plan.inbox, self.clock.elapsed(), &mut self.dice.lock().unwrap());
+        if let Some(fault) = fault {
+            self.oracle.trace(|| format!("inbox: {fault:?}"));
+        }
+        fault
+    }
+
+    async fn end_of_process<T>(&self) -> T {
+        self.kill.notify_one();
+        pending().await
+    }
+
+    /// The next call has another connection.
+    fn lose(&mut self) -> InboxError {
+        self.table = self.table.clone();
+        self.is_lost = true;
+        InboxError::Unavailable("reset".to_owned())
+    }
+}
+
+impl fmt::Debug for InboxLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InboxLink")
+    }
+}
+
+#[async_trait]
+impl Inbox for InboxLink {
+    async fn read(&mut self, limit: usize) -> Result<Vec<InboxRow>, InboxError> {
+        self.is_lost = false;
+        let fault = self.meets().await;
+        match fault {
+            Some(InboxFault::Unavailable) => return Err(self.lose()),
+            Some(InboxFault::Hangs) => return pending().await,
+            _ => {}
+        }
+        let rows = self.table.read(limit).await?;
+        if self.plan.defect == Some(Defect::DeletesBeforeItRecords) {
+            self.table.finish(rows.iter().map(|row| row.id.clone()).collect(), Vec::new()).await?;
+        }
+        if fault == Some(InboxFault::LocksAreLost) {
+            let _ = self.lose();
+        }
+        Ok(rows)
+    }
+
+    async fn finish(&mut self, copied: Vec<String>, rejected: Vec<Rejected>) -> Result<(), InboxError> {
+        let fault = self.meets().await;
+        match fault {
+            _ if self.is_lost => return Err(self.lose()),
+            Some(InboxFault::Unavailable | InboxFault::LocksAreLost) => return Err(self.lose()),
+            Some(InboxFault::Hangs) => return pending().await,
+            Some(InboxFault::CrashBefore) => return self.end_of_process().await,
+            Some(InboxFault::ReplyIsLost | InboxFault::CrashAfter) | None => {}
+        }
+        self.oracle.noted().account.copied += copied.len();
+        self.table.finish(copied, rejected).await?;
+        match fault {
+            Some(InboxFault::ReplyIsLost) => Err(self.lose()),
+            Some(InboxFault::CrashAfter) => self.end_of_process().await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Rows that no message can be made of. They stay, each with its error.
+#[derive(Debug, Default)]
+pub(super) struct PoisonRows(Mutex<BTreeMap<String, &'static str>>);
+
+impl PoisonRows {
+    /// A copy of a row, spoiled, and with an id of its own.
+    pub(super) fn spoil(&self, row: &InboxRow, dice: &mut Rng) -> InboxRow {
+        let number = format!("{:08}", dice.u32(0..99_999_999));
+        let (poison, error) = match dice.bool() {
+            true => (InboxRow { id: number, ..row.clone() }, "id: "),
+            false => {
+                let id = format!("{}{number}", &row.id[..28]);
+                (InboxRow { id, appid: "wxother".to_owned(), ..row.clone() }, "appid: ")
+            }
+        };
+        self.0.lock().unwrap().insert(poison.id.clone(), error);
+        poison
+    }
+
+    /// At the end only these are left in the table.
+    pub(super) fn check(&self, table: &MemoryInbox, oracle: &Oracle) {
+        let (left, poison) = (table.rows(), self.0.lock().unwrap());
+        for (id, begins) in &*poison {
+            let is_named = |(left, error): &(String, Option<String>)| {
+                left == id && error.as_ref().is_some_and(|error| error.starts_with(begins))
+            };
+            if !left.iter().any(is_named) {
+                oracle.violation(&format!("the row {id} is lost, or has no error"));
+            }
+        }
+        for (id, error) in left.iter().filter(|(id, _)| !poison.contains_key(id)) {
+            oracle.violation(&format!("the row {id} was not copied: {error:?}"));
+        }
+    }
+}
