@@ -86,6 +86,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("crates/wxsub-postgres/tests/postgres/inbox.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/lost_replies.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/refusals.rs", POSTGRES),
+    ("crates/wxsub-postgres/tests/postgres/machines.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/workers.rs", POSTGRES),
     ("crates/wxsub-cli/tests/commands/inbox.rs", MARIADB),
     ("crates/wxsub-mysql/tests/mysql/conformance.rs", MARIADB),

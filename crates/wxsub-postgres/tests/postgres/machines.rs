@@ -28,7 +28,7 @@ const TOKEN: &str = "/cgi-bin/token";
 const SEND: &str = "/cgi-bin/message/template/subscribe";
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
-/// Weixin accepts every message, when it is told to respond.
+/// Weixin accepts every message, unless it does not respond.
 #[derive(Debug)]
 struct Weixin {
     mock: MockTransport,
