@@ -38,7 +38,7 @@ macro_rules! id {
         impl $name {
             /// The id with these 16 bytes.
             #[must_use]
-            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
 

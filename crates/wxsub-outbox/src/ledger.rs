@@ -96,6 +96,25 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// Changes nothing.
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError>;
+
+    /// Apps of which a message can be claimed now: it is due, and no pause of the app forbids it. Apps without queued messages
+    /// cost nothing, and of the others the number of their messages does not matter.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError>;
+
+    /// Apps that have `maybe_sent` messages without a decision. Other apps cost nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError>;
 }
 
 /// Which messages to list. The last id of one page is `after` of the next.

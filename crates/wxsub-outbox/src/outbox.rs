@@ -7,6 +7,7 @@ mod inner;
 mod message;
 mod pace;
 mod send;
+mod wake;
 mod watch;
 mod writer;
 
@@ -27,6 +28,7 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::consent::VerifiedConsent;
 use wxsub_proto::AppId;
 
+use self::wake::Wake;
 use self::watch::Finals;
 use self::writer::Writer;
 use crate::grant::{Consent, StoredGrant, Subject};
@@ -398,10 +400,10 @@ impl OutboxBuilder {
     #[must_use]
     pub fn build(self) -> Outbox {
         let Self { ledger, apps, clock, id_seed, poll_interval, retention } = self;
-        let finals = Finals::new();
-        let writer = Writer::new(Arc::clone(&ledger), finals.clone());
+        let (finals, wake) = (Finals::new(), Arc::new(Wake::new(apps.keys())));
+        let writer = Writer::new(Arc::clone(&ledger), finals.clone(), Arc::clone(&wake));
         let ids = IdGenerator::new(id_seed);
-        let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals };
+        let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals, wake };
         Outbox { inner: Arc::new(inner), session: Arc::default(), app: None, client: String::new() }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use wxsub_core::clock::timeout_at;
 
 use self::app_worker::AppWorker;
-use crate::outbox::{Outbox, OutboxError};
+use crate::outbox::{Inner, Outbox, OutboxError};
 
 /// How long attempts under way may take after a worker was asked to end. A send takes up to 30 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -89,10 +89,27 @@ impl Outbox {
             ended = session.beat() => ended?,
             () = stopped => {}
             () = working => {}
+            () = self.ask_ledger() => {}
         }
         // A ledger that is away must not hold up the end of the process.
         let deadline = self.inner.clock.now().mono + Duration::from_secs(5);
         timeout_at(&*self.inner.clock, deadline, session.stop()).await;
         Ok(())
+    }
+
+    /// Asks the ledger, in each interval, which apps have something to claim, and wakes those. Never ends.
+    async fn ask_ledger(&self) {
+        let Inner { ledger, clock, poll_interval, wake, .. } = &*self.inner;
+        loop {
+            let next_poll = clock.now().mono + *poll_interval;
+            tokio::select! {
+                () = wake.asked() => {}
+                () = clock.sleep_until(next_poll) => {}
+            }
+            match ledger.claimable_apps().await {
+                Ok(apps) => apps.iter().for_each(|appid| wake.app(appid)),
+                Err(error) => tracing::warn!(%error, "the ledger could not be asked for due messages"),
+            }
+        }
     }
 }

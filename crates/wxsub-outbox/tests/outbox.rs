@@ -13,6 +13,8 @@ mod consents;
 mod gate;
 #[path = "outbox/harness.rs"]
 mod harness;
+#[path = "outbox/idle.rs"]
+mod idle;
 #[path = "outbox/inbox.rs"]
 mod inbox;
 #[path = "outbox/queued.rs"]

@@ -406,8 +406,23 @@ pub(crate) fn read_nonce(row: &Row) -> Result<([u8; 16], GrantId)> {
 }
 
 /// An app, and why it waits.
-pub(crate) fn read_pauses(row: &Row) -> Result<(AppId, Pauses)> {
+pub(crate) fn read_appid(row: &Row) -> Result<AppId> {
+    Columns::new(row).parse()
+}
+
+/// An app with a due message, if its pauses allow a claim.
+pub(crate) fn read_due_app(row: &Row) -> Result<Option<AppId>> {
     let mut columns = Columns::new(row);
+    let (appid, pauses) = pauses_of(&mut columns)?;
+    let now = columns.optional_time()?.unwrap_or_default();
+    Ok((pauses.claimable(1, now) > 0).then_some(appid))
+}
+
+pub(crate) fn read_pauses(row: &Row) -> Result<(AppId, Pauses)> {
+    pauses_of(&mut Columns::new(row))
+}
+
+fn pauses_of(columns: &mut Columns<'_>) -> Result<(AppId, Pauses)> {
     let (by, note): (Option<String>, Option<String>) = (columns.get()?, columns.get()?);
     let since = columns.optional_time()?;
     let minute_quota_until = columns.optional_time()?;

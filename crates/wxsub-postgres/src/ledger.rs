@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_postgres::Row;
 use uuid::Uuid;
+use wxsub_core::clock::Clock;
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
@@ -30,6 +31,8 @@ pub struct PostgresLedger {
     connector: Connector,
     writer: Writer,
     reader: Mutex<Option<Arc<Session>>>,
+    /// In place of the database's, if given.
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl PostgresLedger {
@@ -49,8 +52,9 @@ impl PostgresLedger {
         let shard = session.query_once("SELECT pg_backend_pid()", &[]).await;
         let shard = shard.map_err(|error| ConnectError::database(&connector.host, &error))?;
         let [shard, ..] = shard.first().map_or(0, |row| row.get::<_, i32>(0)).to_le_bytes();
-        let writer = Writer::start(connector.clone(), session, options.clock, shard);
-        Ok(Self { connector, writer, reader: Mutex::new(Some(Arc::new(reader))) })
+        let writer = Writer::start(connector.clone(), session, options.clock.clone(), shard);
+        let reader = Mutex::new(Some(Arc::new(reader)));
+        Ok(Self { connector, writer, reader, clock: options.clock })
     }
 
     /// Looks for rows that refer to nothing, and for counts that a recount does not give. Gives one line for each problem.
@@ -208,5 +212,15 @@ impl Ledger for PostgresLedger {
             }
         }
         Ok(app)
+    }
+
+    async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        let now = self.clock.as_ref().map(|clock| columns::millis(clock.now().wall));
+        let due = self.read(sql::DUE_APPS, &[Box::new(now)], columns::read_due_app).await?;
+        Ok(due.into_iter().flatten().collect())
+    }
+
+    async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        self.read(sql::UNDECIDED_APPS, &[], columns::read_appid).await
     }
 }

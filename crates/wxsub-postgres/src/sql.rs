@@ -76,6 +76,35 @@ macro_rules! newest {
     };
 }
 
+/// The table `app`: each app that has messages with this predicate of an index; at last NULL.
+macro_rules! next_app {
+    ($predicate:literal) => {
+        concat!(
+            "WITH RECURSIVE app (appid) AS (
+                (SELECT appid FROM wxsub_message WHERE ",
+            $predicate,
+            " ORDER BY appid LIMIT 1)
+                UNION ALL
+                SELECT (SELECT m.appid FROM wxsub_message AS m WHERE ",
+            $predicate,
+            " AND m.appid > app.appid ORDER BY m.appid LIMIT 1)
+                FROM app WHERE app.appid IS NOT NULL)"
+        )
+    };
+}
+
+/// Whether an app has a due message of a priority.
+macro_rules! has_due {
+    ($priority:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM wxsub_message AS m
+             WHERE m.state = 'queued' AND m.appid = app.appid AND m.priority = '",
+            $priority,
+            "' AND m.due_ms <= clock.now AND m.expires_ms > clock.now)"
+        )
+    };
+}
+
 statements! {
     BEGIN = ["BEGIN"];
     /// The clock of the database.
@@ -146,6 +175,14 @@ statements! {
         normal ", due!("normal", "$3 - (SELECT count(*) FROM high)"), ",
         low ", due!("low", "$3 - (SELECT count(*) FROM high) - (SELECT count(*) FROM normal)"), "
         SELECT * FROM high UNION ALL SELECT * FROM normal UNION ALL SELECT * FROM low"];
+    /// Apps with queued messages, one index entry each, and of those the ones with a due message. Gives the time, too.
+    DUE_APPS = [next_app!("state = 'queued'"), "
+        SELECT ", pauses!(), ", app.appid, clock.now FROM app
+        CROSS JOIN (SELECT coalesce($1, floor(extract(epoch FROM now()) * 1000)::bigint) AS now) AS clock
+        LEFT JOIN wxsub_app ON wxsub_app.appid = app.appid
+        WHERE app.appid IS NOT NULL AND (", has_due!("high"), " OR ", has_due!("normal"), " OR ", has_due!("low"), ")"];
+    UNDECIDED_APPS = [next_app!("state = 'maybe_sent' AND decision IS NULL"), "
+        SELECT appid FROM app WHERE appid IS NOT NULL"];
     EXPIRED = ["SELECT ", message!(), " FROM wxsub_message
         WHERE state = 'queued' AND expires_ms <= $1 ORDER BY expires_ms, id LIMIT $2 FOR UPDATE SKIP LOCKED"];
     ATTEMPTS_OF = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'attempting' AND worker = ANY ($1)"];

@@ -15,7 +15,7 @@ use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{Fingerprint, KeyScope, StoredKey};
 use wxsub_outbox::ledger::StoredWorker;
 use wxsub_outbox::message::{DecisionRecord, Detail, StoredEvent, StoredMessage};
-use wxsub_proto::{ErrCode, Scene};
+use wxsub_proto::{AppId, ErrCode, Scene};
 
 /// A time as it is stored.
 pub(crate) fn millis(at: UnixMillis) -> i64 {
@@ -314,8 +314,21 @@ pub(crate) fn read_worker(row: &Row<'_>) -> Result<StoredWorker> {
     })
 }
 
-pub(crate) fn read_pauses(row: &Row<'_>) -> Result<Pauses> {
+pub(crate) fn read_appid(row: &Row<'_>) -> Result<AppId> {
+    Columns::new(row).parse()
+}
+
+/// The pauses of an app, and its id.
+pub(crate) fn read_due_app(row: &Row<'_>) -> Result<(Pauses, AppId)> {
     let mut columns = Columns::new(row);
+    Ok((pauses(&mut columns)?, columns.parse()?))
+}
+
+pub(crate) fn read_pauses(row: &Row<'_>) -> Result<Pauses> {
+    pauses(&mut Columns::new(row))
+}
+
+fn pauses(columns: &mut Columns<'_, '_>) -> Result<Pauses> {
     let (by, note): (Option<String>, Option<String>) = (columns.get()?, columns.get()?);
     let since = columns.optional_time()?;
     let minute_quota_until = columns.optional_time()?;

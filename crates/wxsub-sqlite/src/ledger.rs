@@ -16,6 +16,7 @@ use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_proto::{AppId, OpenId};
 
+use crate::columns::millis;
 use crate::connection::SqliteOptions;
 use crate::error::OpenError;
 use crate::lock::WriterLock;
@@ -251,7 +252,7 @@ impl Ledger for SqliteLedger {
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
         match &self.writer {
             Some(writer) => writer.commit(changes).await,
-            None => Err(LedgerError::Unavailable("it was opened for reading".to_owned())),
+            None => Err(opened_for_reading()),
         }
     }
 
@@ -294,6 +295,30 @@ impl Ledger for SqliteLedger {
         let stored = self.readers.read(move |connection| read_app(connection, &appid)).await?;
         Ok(stored.unwrap_or_default())
     }
+
+    async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        let writer = self.writer.as_ref().ok_or_else(opened_for_reading)?;
+        let now = writer.now();
+        let due = self.readers.read(move |connection| {
+            let mut statement = connection.prepare_cached(sql::DUE_APPS)?;
+            statement.query_map([millis(now)], columns::read_due_app)?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let mut due = due.await?;
+        due.retain(|(pauses, _)| pauses.claimable(1, now) > 0);
+        Ok(due.into_iter().map(|(_, appid)| appid).collect())
+    }
+
+    async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        let apps = self.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(sql::UNDECIDED_APPS)?;
+            statement.query_map([], columns::read_appid)?.collect()
+        });
+        apps.await
+    }
+}
+
+fn opened_for_reading() -> LedgerError {
+    LedgerError::Unavailable("it was opened for reading".to_owned())
 }
 
 fn list(connection: &rusqlite::Connection, query: &MessageQuery) -> rusqlite::Result<Vec<StoredMessage>> {

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
-use wxsub_core::clock::Clock;
+use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::ledger::{Applied, Change, Gone, apply};
 
@@ -31,15 +31,22 @@ struct Batch {
 pub(crate) struct Writer {
     batches: Option<mpsc::UnboundedSender<Batch>>,
     thread: Option<JoinHandle<()>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Writer {
     /// Starts the thread on an open file.
     pub(crate) fn start(file: OpenFile, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
         let (batches, waiting) = mpsc::unbounded_channel();
-        let write = move || file.write(waiting, &*clock);
+        let writing_clock = Arc::clone(&clock);
+        let write = move || file.write(waiting, &*writing_clock);
         let thread = thread::Builder::new().name("wxsub-ledger".to_owned()).spawn(write)?;
-        Ok(Self { batches: Some(batches), thread: Some(thread) })
+        Ok(Self { batches: Some(batches), thread: Some(thread), clock })
+    }
+
+    /// The ledger's clock.
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.clock.now().wall
     }
 
     pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<Results, LedgerError> {

@@ -96,4 +96,12 @@ impl Ledger for MemoryLedger {
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
         Ok(self.rows().find_app(appid))
     }
+
+    async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        Ok(self.rows().claimable_apps(self.now()))
+    }
+
+    async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        Ok(self.rows().undecided_apps())
+    }
 }

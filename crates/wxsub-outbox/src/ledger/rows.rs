@@ -5,6 +5,7 @@ mod written;
 pub use written::{Write, Written, WrittenApp};
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, OpenId};
@@ -45,6 +46,9 @@ struct Index {
     undecided: BTreeSet<MessageId>,
     holders: BTreeMap<GrantId, MessageId>,
 }
+
+/// No id is greater.
+const LAST_ID: MessageId = MessageId::from_bytes([0xFF; 16]);
 
 /// What stood there before a write.
 #[derive(Debug, Clone)]
@@ -136,6 +140,39 @@ impl Rows {
         let mut grants: Vec<_> = ids.filter_map(|id| self.grants.get(id)).cloned().collect();
         grants.sort_by_key(|grant| grant.consented_at);
         grants
+    }
+
+    /// Apps of which a message can be claimed.
+    pub(super) fn claimable_apps(&self, now: UnixMillis) -> Vec<AppId> {
+        let mut apps = Vec::new();
+        let mut from = Bound::Unbounded;
+        while let Some((appid, ..)) = self.index.queued.range((from, Bound::Unbounded)).next() {
+            let pauses = self.apps.get(appid).map(|app| &app.pauses);
+            let may_claim = pauses.is_none_or(|pauses| pauses.claimable(1, now) > 0);
+            if may_claim && !self.due_messages(appid, now, 1).is_empty() {
+                apps.push(appid.clone());
+            }
+            from = Bound::Excluded((appid.clone(), Priority::Low, UnixMillis::new(u64::MAX), LAST_ID));
+        }
+        apps
+    }
+
+    pub(super) fn undecided_apps(&self) -> Vec<AppId> {
+        let undecided = self.index.undecided.iter().filter_map(|id| self.messages.get(id));
+        let apps: BTreeSet<_> = undecided.map(|message| message.appid.clone()).collect();
+        apps.into_iter().collect()
+    }
+
+    fn due_messages(&self, appid: &AppId, now: UnixMillis, limit: usize) -> Vec<StoredMessage> {
+        let first = MessageId::from_bytes([0; 16]);
+        let mut due = Vec::new();
+        for priority in Priority::ALL {
+            let from = (appid.clone(), *priority, UnixMillis::default(), first);
+            let to = (appid.clone(), *priority, now, LAST_ID);
+            let ids = self.index.queued.range(from..=to).map(|(.., id)| *id);
+            due.extend(self.some_messages(ids, |message| message.is_due(now), limit - due.len()));
+        }
+        due
     }
 
     fn some_messages(
@@ -312,19 +349,11 @@ impl Tables for Rows {
         now: UnixMillis,
         limit: usize,
     ) -> Result<Vec<StoredMessage>, LedgerError> {
-        let first = MessageId::from_bytes([0; 16]);
-        let mut due = Vec::new();
-        for priority in Priority::ALL {
-            let from = (appid.clone(), *priority, UnixMillis::default(), first);
-            let to = (appid.clone(), *priority, now, MessageId::from_bytes([0xFF; 16]));
-            let ids = self.index.queued.range(from..=to).map(|(.., id)| *id);
-            due.extend(self.some_messages(ids, |message| message.is_due(now), limit - due.len()));
-        }
-        Ok(due)
+        Ok(self.due_messages(appid, now, limit))
     }
 
     fn expired(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredMessage>, LedgerError> {
-        let until = (now, MessageId::from_bytes([0xFF; 16]));
+        let until = (now, LAST_ID);
         Ok(self.some_messages(self.index.expiring.range(..=until).map(|(_, id)| *id), |_| true, limit))
     }
 

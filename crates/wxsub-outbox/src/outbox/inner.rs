@@ -6,6 +6,7 @@ use wxsub_core::clock::Clock;
 use wxsub_proto::AppId;
 
 use super::app::App;
+use super::wake::Wake;
 use super::watch::Finals;
 use super::writer::Writer;
 use crate::id::IdGenerator;
@@ -22,4 +23,5 @@ pub(crate) struct Inner {
     pub(crate) poll_interval: Duration,
     pub(crate) retention: Retention,
     pub(super) finals: Finals,
+    pub(crate) wake: Arc<Wake>,
 }

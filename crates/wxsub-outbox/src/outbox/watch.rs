@@ -1,21 +1,17 @@
 //! Who waits for messages to become final.
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 use wxsub_proto::LocalizedText;
 
 use crate::ledger::{Applied, Recorded};
 use crate::message::StoredMessage;
-use crate::state::MessageState;
 
 /// How many outcomes a reader may fall behind.
 const CAPACITY: usize = 1024;
 
-/// Tells readers of final messages, and workers of queued ones.
+/// Tells readers of final messages.
 #[derive(Debug, Clone)]
-pub(crate) struct Finals {
-    finals: broadcast::Sender<StoredMessage>,
-    queued: watch::Sender<u64>,
-}
+pub(crate) struct Finals(broadcast::Sender<StoredMessage>);
 
 /// Final messages, one after the other.
 #[derive(Debug)]
@@ -53,39 +49,29 @@ impl Outcomes {
 
 impl Finals {
     pub(crate) fn new() -> Self {
-        Self { finals: broadcast::Sender::new(CAPACITY), queued: watch::Sender::new(0) }
+        Self(broadcast::Sender::new(CAPACITY))
     }
 
     pub(crate) fn subscribe(&self) -> Outcomes {
-        Outcomes(self.finals.subscribe())
-    }
-
-    /// Changes whenever there may be something to claim.
-    pub(crate) fn queued(&self) -> watch::Receiver<u64> {
-        self.queued.subscribe()
+        Outcomes(self.0.subscribe())
     }
 
     /// What a commit changed.
-    pub(crate) fn publish(&self, applied: &Applied) {
+    pub(super) fn publish(&self, applied: &Applied) {
         match applied {
             Applied::Recorded(Ok(Recorded::New(message))) | Applied::Cancelled(Ok(message)) => {
                 self.one(message);
             }
             Applied::Settled(Some(message)) => self.one(message),
             Applied::Messages(messages) => messages.iter().for_each(|message| self.one(message)),
-            Applied::Decided(Ok((_, Some(child)))) => self.one(child),
-            // An app may have been resumed.
-            Applied::Done => self.queued.send_modify(|count| *count += 1),
             _ => {}
         }
     }
 
     fn one(&self, message: &StoredMessage) {
-        if message.state == MessageState::Queued {
-            self.queued.send_modify(|count| *count += 1);
-        } else if message.state.is_final() && self.finals.receiver_count() > 0 {
+        if message.state.is_final() && self.0.receiver_count() > 0 {
             // A reader that has gone meanwhile needs no outcome.
-            let _ = self.finals.send(message.clone());
+            let _ = self.0.send(message.clone());
         }
     }
 }

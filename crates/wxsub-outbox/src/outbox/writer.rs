@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, yield_now};
 
+use super::wake::Wake;
 use super::watch::Finals;
 use crate::ledger::{Applied, Change, Ledger, LedgerError};
 
@@ -34,6 +35,7 @@ struct Job {
 pub(crate) struct Writer {
     ledger: Arc<dyn Ledger>,
     finals: Finals,
+    wake: Arc<Wake>,
     failure: Arc<Mutex<Option<LedgerFailure>>>,
     task: Mutex<Option<Task>>,
 }
@@ -45,17 +47,13 @@ struct Task {
 }
 
 impl Writer {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, finals: Finals) -> Self {
-        Self { ledger, finals, failure: Arc::default(), task: Mutex::new(None) }
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, finals: Finals, wake: Arc<Wake>) -> Self {
+        Self { ledger, finals, wake, failure: Arc::default(), task: Mutex::new(None) }
     }
 
     /// Why commits fail; `None` while they succeed.
     pub(crate) fn failure(&self) -> Option<LedgerFailure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn finals(&self) -> &Finals {
-        &self.finals
     }
 
     /// Has one change committed, with whatever else is waiting.
@@ -84,8 +82,13 @@ impl Writer {
         let runtime = Handle::try_current().map_err(|_| unavailable())?;
         let (jobs, waiting) = mpsc::unbounded_channel();
         let sent = jobs.send(job).map_err(|_| unavailable());
-        let writing =
-            write(Arc::clone(&self.ledger), self.finals.clone(), Arc::clone(&self.failure), waiting);
+        let (ledger, failure) = (Arc::clone(&self.ledger), Arc::clone(&self.failure));
+        let (finals, wake) = (self.finals.clone(), Arc::clone(&self.wake));
+        let publish = move |applied: &Applied| {
+            finals.publish(applied);
+            wake.publish(applied);
+        };
+        let writing = write(ledger, publish, failure, waiting);
         *task = Some(Task { jobs, abort: runtime.spawn(writing).abort_handle() });
         sent
     }
@@ -102,7 +105,7 @@ impl Drop for Writer {
 
 async fn write(
     ledger: Arc<dyn Ledger>,
-    finals: Finals,
+    publish: impl Fn(&Applied),
     failure: Arc<Mutex<Option<LedgerFailure>>>,
     mut waiting: mpsc::UnboundedReceiver<Job>,
 ) {
@@ -125,7 +128,7 @@ async fn write(
         let applied = committed.unwrap_or_else(|error| replies.iter().map(|_| Err(error.clone())).collect());
         for (reply, applied) in replies.into_iter().zip(applied) {
             if let Ok(applied) = &applied {
-                finals.publish(applied);
+                publish(applied);
             }
             // Who does not wait any more does not need the reply.
             let _ = reply.send(applied);

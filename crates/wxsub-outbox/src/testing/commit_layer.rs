@@ -53,4 +53,12 @@ impl<L: CommitLayer> Ledger for L {
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
         self.ledger().app(appid).await
     }
+
+    async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        self.ledger().claimable_apps().await
+    }
+
+    async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        self.ledger().undecided_apps().await
+    }
 }

@@ -1,5 +1,6 @@
 //! The messages of one app: claim as many as there are free slots, post each in a task of its own, settle.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -46,9 +47,10 @@ impl AppWorker {
 
     /// Works until it is asked to stop and nothing is under way any more.
     pub(super) async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let clock = &self.inner.clock;
-        let mut queued = self.inner.writer.finals().queued();
+        let (clock, wake, appid) = (&self.inner.clock, &self.inner.wake, &self.app.appid);
         let mut tasks = JoinSet::new();
+        // The last claim found nothing, and nothing has woken this app since.
+        let mut is_idle = true;
         loop {
             // All slots that are free by now are filled by one claim: each claim waits for a commit. Attempts that end
             // together end first.
@@ -58,33 +60,37 @@ impl AppWorker {
             if stop && tasks.is_empty() {
                 return;
             }
-            queued.mark_unchanged();
-            let free = if stop { 0 } else { self.free_slots(tasks.len()) };
-            let mut next_poll = clock.now().mono + self.inner.poll_interval;
+            is_idle &= wake.of_app(appid).now_or_never().is_none();
+            let free = if stop || is_idle { 0 } else { self.free_slots(tasks.len()) };
+            let mut next_permit = None;
             if free > 0 {
                 let permits = self.app.take_permits(free, clock.now().mono);
                 let postings = if permits > 0 { self.claim(permits).await } else { Vec::new() };
                 self.app.give_back(permits - postings.len());
-                if let Some(next) = self.app.next_permit_at()
-                    && postings.len() == permits
-                    && permits < free
-                {
+                is_idle = permits > 0 && postings.is_empty();
+                if postings.len() == permits && permits < free {
                     // More may be due, and wait for the rate.
-                    next_poll = next_poll.min(next);
+                    next_permit = self.app.next_permit_at();
                 }
                 for posting in postings {
                     let slot = self.slots.take();
                     tasks.spawn(post_and_settle(posting, slot, Arc::clone(&self.slots)));
                 }
             }
+            let permitted = async {
+                match next_permit {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
             // A token may come while the one message that fetches it is under way.
-            let idle = !stop && self.slots.free.available_permits() > 0;
+            let has_slot = !stop && self.slots.free.available_permits() > 0;
             tokio::select! {
                 biased;
                 Some(_) = tasks.join_next() => {}
                 () = self.slots.freed.notified() => {}
-                Ok(()) = queued.changed(), if idle => {}
-                () = clock.sleep_until(next_poll), if idle => {}
+                () = wake.of_app(appid), if has_slot => is_idle = false,
+                () = permitted, if has_slot => {}
                 Ok(()) = stopping.changed(), if !stop => {}
             }
         }

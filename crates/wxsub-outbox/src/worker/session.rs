@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use wxsub_core::clock::ClockReading;
+use wxsub_proto::AppId;
 
 use crate::id::{MessageId, NoRandomBytes, WorkerId};
 use crate::ledger::{Applied, Change, Gone, LedgerError};
@@ -176,7 +177,10 @@ impl WorkerSession {
             let interval = match alive {
                 Ok(true) => {
                     registered = true;
-                    self.state().post_until = Some(before + POST_WINDOW);
+                    if self.state().post_until.replace(before + POST_WINDOW).is_none() {
+                        // What woke an app before could not be claimed.
+                        self.inner.wake.ask();
+                    }
                     self.started.send_replace(true);
                     self.sweep().await;
                     HEARTBEAT_INTERVAL
@@ -246,10 +250,7 @@ impl WorkerSession {
 
     /// Reclaims what an earlier beat marked, and marks what the next one reclaims: two transactions.
     async fn sweep(&self) {
-        let policies = self.inner.apps.values().filter_map(|app| {
-            let decision = app.maybe_sent.decision()?;
-            Some(Change::ApplyPolicy(app.appid.clone(), decision, SWEEP_LIMIT))
-        });
+        let policies = self.due_policies().await;
         let first = [Change::Reclaim(SWEEP_LIMIT), Change::Expire(SWEEP_LIMIT)];
         let last = [Change::MarkGone(Gone::LeaseOver), Change::Prune(self.inner.retention, SWEEP_LIMIT)];
         let changes = first.into_iter().chain(policies).chain(last);
@@ -258,6 +259,23 @@ impl WorkerSession {
                 tracing::warn!(%error, "sweep failed");
             }
         }
+    }
+
+    /// The policies of the apps that have something to decide.
+    async fn due_policies(&self) -> Vec<Change> {
+        let Inner { ledger, apps, .. } = &*self.inner;
+        if apps.values().all(|app| app.maybe_sent.decision().is_none()) {
+            return Vec::new();
+        }
+        let undecided = ledger.undecided_apps().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ledger could not be asked for undecided messages");
+            Vec::new()
+        });
+        let policy = |appid: AppId| {
+            let decision = apps.get(&appid)?.maybe_sent.decision()?;
+            Some(Change::ApplyPolicy(appid, decision, SWEEP_LIMIT))
+        };
+        undecided.into_iter().filter_map(policy).collect()
     }
 
     /// The process ends: whatever it has not settled is unknown.

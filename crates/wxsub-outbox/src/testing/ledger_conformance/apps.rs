@@ -4,9 +4,9 @@ use wxsub_core::quota::next_daily_reset;
 use wxsub_proto::AppId;
 
 use super::fixture::{Fixture, HOUR, MINUTE, not_accepted, not_sent, refused, unknown};
-use crate::ledger::{Change, NotRecorded};
+use crate::ledger::{Change, NewMessage, NotRecorded};
 use crate::message::{NotAccepted, Settlement, StoredMessage};
-use crate::state::{GrantState, MessageState, WaitingFor};
+use crate::state::{Decision, GrantState, MessageState, Priority, WaitingFor};
 
 impl Fixture {
     async fn waiting_for(&self) -> Option<WaitingFor> {
@@ -107,6 +107,61 @@ pub(super) async fn want_of_a_token_pauses_and_counts_no_failure(fixture: &Fixtu
     let claimed = fixture.claim(fixture.worker).await;
     fixture.settle(&claimed[0], Settlement::Sent).await.unwrap();
     assert_eq!(fixture.app().await.pauses.token, None, "an answer shows that the token works");
+}
+
+pub(super) async fn apps_that_can_claim_are_named(fixture: &Fixture) {
+    let app = |name: &str| name.parse::<AppId>().unwrap();
+    let claimable = async || {
+        let mut apps = fixture.ledger.claimable_apps().await.unwrap();
+        apps.sort();
+        apps.iter().map(|appid| appid.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(claimable().await, [""; 0]);
+    let of = |name: &str, priority| NewMessage { priority, ..fixture.new_message_of(&app(name), "o") };
+    for (name, priority) in [("wx2", Priority::Low), ("wx3", Priority::High), ("wx5", Priority::Normal)] {
+        fixture.record(of(name, priority)).await.unwrap();
+    }
+    let (later, expires_at) = (Some(fixture.now() + MINUTE), Some(fixture.now() + 2 * MINUTE));
+    let scheduled = NewMessage { send_at: later, expires_at, ..of("wx4", Priority::High) };
+    fixture.record(scheduled).await.unwrap();
+    assert_eq!(claimable().await, ["wx2", "wx3", "wx5"]);
+    let (by, note) = ("ops".to_owned(), String::new());
+    fixture.apply(Change::Pause { appid: app("wx3"), by, note }).await;
+    let claim = Change::Claim { worker: fixture.worker, appid: app("wx2"), limit: 9 };
+    let claimed = fixture.messages(claim).await.remove(0);
+    assert_eq!(claimable().await, ["wx5"]);
+    // A failure is retried, a paused app is not.
+    fixture.settle(&claimed, not_sent()).await.unwrap();
+    fixture.pass(MINUTE).await;
+    assert_eq!(claimable().await, ["wx2", "wx4", "wx5"]);
+    fixture.apply(Change::Resume(app("wx3"))).await;
+    fixture.pass(MINUTE).await;
+    assert_eq!(claimable().await, ["wx2", "wx3", "wx5"], "an expired message is not claimed");
+    let claim = Change::Claim { worker: fixture.worker, appid: app("wx2"), limit: 9 };
+    let claimed = fixture.messages(claim).await.remove(0);
+    fixture.settle(&claimed, not_accepted(NotAccepted::MinuteQuota)).await.unwrap();
+    assert_eq!(claimable().await, ["wx3", "wx5"]);
+    fixture.pass(MINUTE).await;
+    assert_eq!(claimable().await, ["wx2", "wx3", "wx5"]);
+}
+
+pub(super) async fn apps_that_have_something_to_decide_are_named(fixture: &Fixture) {
+    let other: AppId = "wx2".parse().unwrap();
+    let of_other = fixture.record(fixture.new_message_of(&other, "o")).await.unwrap().message().clone();
+    assert_eq!(fixture.ledger.undecided_apps().await, Ok(Vec::new()));
+    let undecided = [fixture.maybe_sent("a").await, fixture.maybe_sent("b").await];
+    let claim = Change::Claim { worker: fixture.worker, appid: other.clone(), limit: 9 };
+    let claimed = fixture.messages(claim).await.remove(0);
+    assert_eq!(claimed.id, of_other.id);
+    fixture.settle(&claimed, unknown()).await.unwrap();
+    let mut apps = fixture.ledger.undecided_apps().await.unwrap();
+    apps.sort();
+    assert_eq!(apps, [fixture.appid.clone(), other.clone()]);
+    fixture.pass(HOUR).await;
+    for message in undecided {
+        fixture.decide(fixture.new_decision(message.id, Decision::AssumeSent)).await.unwrap();
+    }
+    assert_eq!(fixture.ledger.undecided_apps().await, Ok(vec![other]));
 }
 
 pub(super) async fn apps_do_not_disturb_each_other(fixture: &Fixture) {
