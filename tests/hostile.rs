@@ -2,6 +2,9 @@
 //!
 //! `scripts/hostile` runs it by hand. Each attack is bounded in time and count. The tests of `wxsub-server` and `wxsub-cli` check
 //! the same attacks without measuring time.
+//!
+//! The server has a core for itself, before the attack and during it. Honest callers and the sandbox that plays Weixin run on another
+//! core. The attack is a process of its own on that core, with the idle policy of the scheduler: it never delays an honest caller.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,15 +17,20 @@
 
 #[path = "hostile/attack.rs"]
 mod attack;
+#[path = "hostile/attacker.rs"]
+mod attacker;
 #[path = "hostile/honest.rs"]
 mod honest;
 #[path = "hostile/served.rs"]
 mod served;
+#[path = "hostile/weixin.rs"]
+mod weixin;
 
-use std::sync::Arc;
+use std::process::{Command, exit};
 use std::time::Duration;
 
 use attack::{ATTACKS, Attack, Least};
+use attacker::Attacker;
 use honest::{Honest, Measured};
 use served::Served;
 use tokio::time::{sleep, timeout};
@@ -30,44 +38,64 @@ use tokio::time::{sleep, timeout};
 /// How long honest requests are measured before an attack, and after all its connections are open.
 const MEASURED: Duration = Duration::from_secs(5);
 
-/// Maximum time of an attack.
-const MAX_ATTACK: Duration = Duration::from_secs(60);
-
 /// Maximum time of a row: starting the server, measuring it, and the attack.
 const MAX_ROW: Duration = Duration::from_secs(120);
+
+/// Minimum number of requests whose 99th percentile says something. An attack of few connections is open after less.
+const MIN_MEASURED: usize = 100;
 
 /// Maximum number of audit lines about requests that the server refused. Each address, client and reason gets 20 a minute, and the
 /// line that counts the others.
 const MAX_REFUSED_LINES: usize = 100;
 
-#[tokio::main]
+/// The core of honest callers, sandboxes and attackers.
+const CALLERS_CORE: &str = "1";
+
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let (Some("--wxsub"), Some(wxsub)) = (arguments.next().as_deref(), arguments.next()) else {
-        panic!("run scripts/hostile, which passes --wxsub PATH");
-    };
-    let only = arguments.next().unwrap_or_default();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     // Both ends of thousands of connections.
     let open_files = rlimit::increase_nofile_limit(1 << 16).unwrap();
     assert!(open_files > 6000, "the limit of open files is {open_files}; raise it");
-    println!(
-        "| attack | honest reads | p50 | p99 before | p99 during | ratio | honest sends | p99 before | p99 during | ratio | memory before | peak | refused, counted |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-    for attack in ATTACKS.iter().filter(|attack| attack.name.contains(&only)) {
-        let row = timeout(MAX_ROW, run(&wxsub, attack)).await;
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [attacker::ROLE, name] => attacker::run(name, MEASURED).await,
+        ["measure", wxsub] => measure(wxsub, "").await,
+        ["measure", wxsub, only] => measure(wxsub, only).await,
+        ["--wxsub", ..] => measure_from_core(&arguments[1..]),
+        _ => panic!("run scripts/hostile, which passes --wxsub PATH"),
+    }
+}
+
+/// Starts this program again, on the core of the callers.
+fn measure_from_core(arguments: &[String]) {
+    let mut pinned = Command::new("taskset");
+    pinned.args(["--cpu-list", CALLERS_CORE]).arg(std::env::current_exe().unwrap());
+    let ended = pinned.arg("measure").args(arguments).status();
+    let ended = ended.expect("taskset of util-linux, to give the server a core of its own");
+    exit(ended.code().unwrap_or(1));
+}
+
+/// Runs the attacks with this word in their names.
+async fn measure(wxsub: &str, only: &str) {
+    let kinds = ["reads", "sends"].map(|kind| {
+        format!("{kind} before | p50 | p99 | {kind} during | p50 | p99 | ratio | {kind} while it opens | p99 | ratio |")
+    });
+    println!("| attack | {} {} memory before | peak | refused, counted |", kinds[0], kinds[1]);
+    println!("|{}", "---|".repeat(24));
+    for attack in ATTACKS.iter().filter(|attack| attack.name.contains(only)) {
+        let row = timeout(MAX_ROW, run(wxsub, attack)).await;
         row.unwrap_or_else(|_| panic!("{}: no end within {MAX_ROW:?}", attack.name));
     }
 }
 
 /// Runs one attack against a server of its own. Fails if an honest request failed, or if what was refused was not counted.
 async fn run(wxsub: &str, attack: &'static Attack) {
-    let served = Arc::new(Served::start(wxsub, attack).await);
+    let mut attacker = Attacker::start(attack).await;
+    let served = Served::start(wxsub, attack, &attacker).await;
     let (before, ()) = Honest::measure(&served, sleep(MEASURED)).await;
     let memory = served.memory("VmRSS:");
-    let attacking = tokio::spawn(attack.run(Arc::clone(&served), MAX_ATTACK, MEASURED));
-    let (during, responses) = Honest::measure(&served, attacking).await;
-    let responses = responses.unwrap();
+    let (opening, ()) = Honest::measure(&served, attacker.open(&served.target())).await;
+    let (during, responses) = Honest::measure(&served, attacker.end()).await;
     let metrics = served.metrics().await;
     let mut counted = format!("{responses} responses");
     for (name, least) in attack.counted {
@@ -83,21 +111,35 @@ async fn run(wxsub: &str, attack: &'static Attack) {
     let (bytes, refused) = served.audit();
     assert!(refused <= MAX_REFUSED_LINES, "{}: {refused} lines in the audit", attack.name);
     counted += &format!(", audit {bytes} bytes, {refused} of its lines refused");
-    let columns = |before: &Measured, during: &Measured| {
-        let (quiet, busy) = (before.percentile(99), during.percentile(99));
-        format!("{quiet:.1} ms | {busy:.1} ms | {:.2}", busy / quiet)
-    };
     println!(
-        "| {} | {} | {:.1} ms | {} | {} | {} | {memory:.0} MiB | {:.0} MiB | {counted} |",
+        "| {} | {} | {} | {memory:.0} MiB | {:.0} MiB | {counted} |",
         attack.name,
-        during.reads.count(),
-        during.reads.percentile(50),
-        columns(&before.reads, &during.reads),
-        during.sends.count(),
-        columns(&before.sends, &during.sends),
+        columns(&before.reads, &during.reads, &opening.reads),
+        columns(&before.sends, &during.sends, &opening.sends),
         served.memory("VmHWM:"),
     );
-    for (kind, measured) in [("reads", &during.reads), ("sends", &during.sends)] {
+    for (kind, measured) in [
+        ("reads", &opening.reads),
+        ("sends", &opening.sends),
+        ("reads", &during.reads),
+        ("sends", &during.sends),
+    ] {
         assert_eq!(measured.failed, 0, "{}: honest {kind} failed", attack.name);
     }
+}
+
+/// The columns of one kind of honest requests.
+fn columns(before: &Measured, during: &Measured, opening: &Measured) -> String {
+    let ratio = |other: &Measured| other.percentile(99) / before.percentile(99);
+    let measured = |measured: &Measured| {
+        let (half, most) = (measured.percentile(50), measured.percentile(99));
+        format!("{} | {half:.2} ms | {most:.2} ms", measured.count())
+    };
+    let opening = match opening.count() {
+        MIN_MEASURED.. => {
+            format!("{} | {:.2} ms | {:.2}", opening.count(), opening.percentile(99), ratio(opening))
+        }
+        few => format!("{few} | | "),
+    };
+    format!("{} | {} | {:.2} | {opening}", measured(before), measured(during), ratio(during))
 }

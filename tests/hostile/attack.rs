@@ -1,17 +1,23 @@
 //! The attacks. Each opens connections from an address of its own, and holds them or repeats a request on each.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::served::{SILENT_APP, Served};
+use super::served::SILENT_APP;
+
+/// Maximum time to open the connections of an attack.
+const MAX_OPENING: Duration = Duration::from_secs(60);
 
 /// Connections with the same bytes on each.
 pub(crate) struct Attack {
@@ -26,6 +32,13 @@ pub(crate) struct Attack {
     pub(crate) more_apps: usize,
     /// Counters of `/metrics` that show what was refused, each with the least that it counts.
     pub(crate) counted: &'static [(&'static str, Least)],
+}
+
+/// The server that is attacked.
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// The key of the attacker.
+    pub(crate) key: String,
 }
 
 /// The least that a counter counts.
@@ -53,6 +66,8 @@ const BODIES: &str = "wxsub_limit_reached_total{limit=\"bodies_per_key\"}";
 const KEYLESS: &str = "wxsub_limit_reached_total{limit=\"keyless_bodies\"}";
 const HANDSHAKES: &str = "wxsub_limit_reached_total{limit=\"handshakes_per_address\"}";
 const IN_FLIGHT: &str = "wxsub_limit_reached_total{limit=\"in_flight_per_key\"}";
+const OF_KEY: &str = "wxsub_limit_reached_total{limit=\"requests_per_key\"}";
+const KEYLESS_REQUESTS: &str = "wxsub_limit_reached_total{limit=\"keyless_requests\"}";
 const UNKNOWN_KEYS: &str = "wxsub_denials_total{api=\"v1\",reason=\"unknown_key\"}";
 const UNKNOWN_TOKENS: &str = "wxsub_denials_total{api=\"weixin\",reason=\"unknown_token\"}";
 
@@ -69,7 +84,7 @@ const BASE: Attack = Attack {
 
 /// The counts are those of the default limits: 1024 connections of an address, 512 bodies and requests in flight of a key,
 /// 256 bodies without a key.
-pub(crate) static ATTACKS: [Attack; 14] = [
+pub(crate) static ATTACKS: [Attack; 16] = [
     BASE,
     Attack { name: "5000 idle connections from the address of the honest client", from: "127.0.0.1", ..BASE },
     Attack { name: "5000 half-sent heads", bytes: |_| "GET / HTTP/1.1\r\nX: ".to_owned(), ..BASE },
@@ -120,6 +135,22 @@ pub(crate) static ATTACKS: [Attack; 14] = [
         connections: 64,
         does: Handshake,
         counted: &[(HANDSHAKES, Count(1))],
+        ..BASE
+    },
+    Attack {
+        name: "token reads of one key without a pause on 64 connections",
+        connections: 64,
+        does: Repeat,
+        bytes: |key| get("/v1/apps/wx1/access_token", key),
+        counted: &[(OF_KEY, Count(1))],
+        ..BASE
+    },
+    Attack {
+        name: "requests without a route on 64 connections",
+        connections: 64,
+        does: Repeat,
+        bytes: |_| get("/none", ""),
+        counted: &[(KEYLESS_REQUESTS, Count(1))],
         ..BASE
     },
     Attack {
@@ -188,56 +219,71 @@ impl Attack {
         matches!(self.does, Handshake)
     }
 
-    /// Opens the connections, then goes on for `measured`. The server may close them meanwhile. Returns the number of responses
-    /// to repeated requests.
-    pub(crate) async fn run(&self, served: Arc<Served>, max: Duration, measured: Duration) -> usize {
+    /// Opens the connections and sends the bytes on each. Those that the server has accepted after [`MAX_OPENING`] are the attack.
+    pub(crate) async fn open(&self, target: &Target) -> Vec<TcpStream> {
+        let bytes = (self.bytes)(&target.key);
         let mut held = Vec::new();
-        // The connections that are open by then are the attack.
-        let _ = timeout(max, self.open(&served, &mut held)).await;
-        let bytes = (self.bytes)(&served.keys[1]);
+        let opening = async {
+            for _ in 0..self.connections {
+                if let Ok(mut stream) = self.connect(target).await {
+                    let _ = stream.write_all(bytes.as_bytes()).await;
+                    held.push(stream);
+                }
+            }
+        };
+        let _ = timeout(MAX_OPENING, opening).await;
+        held
+    }
+
+    /// Goes on for `duration` on these connections. The server may close them meanwhile. Returns the number of responses to repeated
+    /// requests.
+    pub(crate) async fn go_on(&self, mut held: Vec<TcpStream>, target: &Target, duration: Duration) -> usize {
+        let bytes = (self.bytes)(&target.key);
         let responses = AtomicUsize::new(0);
         match self.does {
-            Hold => sleep(measured).await,
+            Hold => sleep(duration).await,
             Handshake => {
-                let hello = served.client_hello();
-                let begun = join_all(held.iter().map(|_| self.begin_handshakes(&served, &hello, &responses)));
-                let _ = timeout(measured, begun).await;
+                let hello = client_hello(target.address);
+                let begun = join_all(held.iter().map(|_| self.begin_handshakes(target, &hello, &responses)));
+                let _ = timeout(duration, begun).await;
             }
             Repeat => {
                 let repeated = join_all(held.iter_mut().map(|stream| repeat(stream, &bytes, &responses)));
-                let _ = timeout(measured, repeated).await;
+                let _ = timeout(duration, repeated).await;
             }
         }
         responses.into_inner()
     }
 
-    async fn open(&self, served: &Served, held: &mut Vec<TcpStream>) {
-        let from: IpAddr = self.from.parse().unwrap();
-        let bytes = (self.bytes)(&served.keys[1]);
-        for _ in 0..self.connections {
-            if let Ok(mut stream) = connect(from, served).await {
-                let _ = stream.write_all(bytes.as_bytes()).await;
-                held.push(stream);
-            }
-        }
-    }
-
     /// Begins one handshake after the other, each on a connection of its own.
-    async fn begin_handshakes(&self, served: &Served, hello: &[u8], responses: &AtomicUsize) {
-        let from: IpAddr = self.from.parse().unwrap();
+    async fn begin_handshakes(&self, target: &Target, hello: &[u8], responses: &AtomicUsize) {
         loop {
-            let Ok(mut stream) = connect(from, served).await else { continue };
+            let Ok(mut stream) = self.connect(target).await else { continue };
             if stream.write_all(hello).await.is_ok() && stream.read_u8().await.is_ok() {
                 responses.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
+
+    async fn connect(&self, target: &Target) -> io::Result<TcpStream> {
+        let from: IpAddr = self.from.parse().unwrap();
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        socket.connect(target.address).await
+    }
 }
 
-async fn connect(from: IpAddr, served: &Served) -> io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((from, 0).into())?;
-    socket.connect(served.address).await
+/// The first message of a TLS handshake. The server responds to it as often as it gets it.
+fn client_hello(address: SocketAddr) -> Vec<u8> {
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let mut client = ClientConnection::new(Arc::new(config), ServerName::from(address.ip())).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
 }
 
 /// Reads a response and sends the request again, until the server closes the connection.

@@ -1,7 +1,6 @@
-//! A `wxsub serve`, and the sandboxes that it calls.
+//! A `wxsub serve` on a core of its own.
 
 use std::fs;
-use std::future::pending;
 use std::io::{BufRead, BufReader};
 use std::iter::once;
 use std::net::SocketAddr;
@@ -9,16 +8,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use tempfile::NamedTempFile;
-use tokio::net::TcpListener;
 use tokio_rustls::TlsConnector;
-use wxsub_sandbox::{Fault, Sandbox, http};
+use wxsub_sandbox::Sandbox;
 use wxsub_server::{ApiKeyDigest, generate_api_key};
 
-use super::attack::Attack;
+use super::attack::{Attack, Target};
+use super::attacker::Attacker;
 use super::honest::ask;
+use super::weixin::start_weixin;
 
 /// A server. It ends when this is dropped.
 pub(crate) struct Served {
@@ -32,30 +32,19 @@ pub(crate) struct Served {
     _files: [NamedTempFile; 3],
 }
 
+/// The core of the server.
+const SERVER_CORE: &str = "0";
+
 /// An app whose messages get no response of Weixin.
 pub(crate) const SILENT_APP: &str = "wx2";
 
-/// Starts a sandbox with these apps. Returns its base URL.
-async fn start_weixin(sandbox: &Sandbox, apps: &[String]) -> String {
-    for app in apps {
-        sandbox.add_app(app.parse().unwrap(), "secret".parse().unwrap(), ["T".parse().unwrap()]);
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
-    format!("http://{address}")
-}
-
 impl Served {
     /// Starts it with the default limits, an audit file, and what the attack needs. Waits for its tokens.
-    pub(crate) async fn start(wxsub: &str, attack: &Attack) -> Self {
+    pub(crate) async fn start(wxsub: &str, attack: &Attack, attacker: &Attacker) -> Self {
         let apps: Vec<String> = once("wx1".to_owned())
             .chain((0..attack.more_apps).map(|number| format!("wx{number:016x}")))
             .collect();
-        let (weixin, silent) = (Sandbox::new(), Sandbox::new());
-        silent.add_fault("/cgi-bin/message/template/subscribe", 1 << 20, Fault::Hang);
-        let base = start_weixin(&weixin, &apps).await;
-        let silent_base = start_weixin(&silent, &[SILENT_APP.to_owned()]).await;
+        let base = start_weixin(&Sandbox::new(), &apps).await;
         let keys = [generate_api_key().unwrap(), generate_api_key().unwrap()];
         let audit = NamedTempFile::new().unwrap();
         let mut text = format!("listen = \"127.0.0.1:0\"\naudit = {:?}\n", audit.path());
@@ -71,7 +60,7 @@ impl Served {
             );
             connector(made.cert.der())
         });
-        let silent_app = (SILENT_APP.to_owned(), &silent_base);
+        let silent_app = (SILENT_APP.to_owned(), &attacker.silent_weixin);
         for (app, base) in apps.into_iter().map(|app| (app, &base)).chain([silent_app]) {
             text += &format!(
                 "[[apps]]\nappid = \"{app}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"token\"\n\
@@ -86,8 +75,9 @@ impl Served {
             );
         }
         fs::write(&config, text).unwrap();
-        let mut child = Command::new(wxsub)
-            .args(["serve", "--config"])
+        // taskset replaces itself by the program that it starts.
+        let mut child = Command::new("taskset")
+            .args(["--cpu-list", SERVER_CORE, wxsub, "serve", "--config"])
             .arg(config.path())
             .env("APP_SECRET", "secret")
             .stdout(Stdio::piped())
@@ -107,13 +97,8 @@ impl Served {
         ask(self, "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await
     }
 
-    /// The first message of a TLS handshake. The server responds to it as often as it gets it.
-    pub(crate) fn client_hello(&self) -> Vec<u8> {
-        let config = Arc::clone(self.tls.as_ref().unwrap().config());
-        let mut client = ClientConnection::new(config, ServerName::from(self.address.ip())).unwrap();
-        let mut hello = Vec::new();
-        client.write_tls(&mut hello).unwrap();
-        hello
+    pub(crate) fn target(&self) -> Target {
+        Target { address: self.address, key: self.keys[1].clone() }
     }
 
     /// The bytes of the audit, and its lines about requests that the server refused.

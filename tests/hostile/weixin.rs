@@ -1,0 +1,26 @@
+//! Sandboxes in place of Weixin.
+
+use std::future::pending;
+
+use tokio::net::TcpListener;
+use wxsub_sandbox::{Fault, Sandbox, http};
+
+use super::served::SILENT_APP;
+
+/// Starts a sandbox with these apps. Returns its base URL.
+pub(crate) async fn start_weixin(sandbox: &Sandbox, apps: &[String]) -> String {
+    for app in apps {
+        sandbox.add_app(app.parse().unwrap(), "secret".parse().unwrap(), ["T".parse().unwrap()]);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
+    format!("http://{address}")
+}
+
+/// Starts a sandbox that gives tokens to [`SILENT_APP`] and no response to messages. Returns its base URL.
+pub(crate) async fn start_silent_weixin() -> String {
+    let sandbox = Sandbox::new();
+    sandbox.add_fault("/cgi-bin/message/template/subscribe", 1 << 20, Fault::Hang);
+    start_weixin(&sandbox, &[SILENT_APP.to_owned()]).await
+}
