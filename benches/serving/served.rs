@@ -54,7 +54,8 @@ impl Setup<'_> {
         }
         text += &format!(
             "[[clients]]\nname = \"load\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
-             scopes = [\"token:read\", \"token:report\", \"message:send\"]\n{}",
+             scopes = [\"token:read\", \"token:report\", \"message:send\"]\n{}\n\
+             [limits]\nrequests_per_key = 1000000\n",
             ApiKeyDigest::of(&key),
             self.sections
         );

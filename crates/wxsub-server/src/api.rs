@@ -19,7 +19,7 @@ use wxsub_api::path;
 use wxsub_proto::endpoint::{stable_token, subscribe, token};
 
 use self::observer::RouteObserver;
-pub(crate) use self::request::PausedResponse;
+pub(crate) use self::request::LateResponse;
 use crate::apps::ServerState;
 use crate::state::audit::{Action, ApiSurface};
 

@@ -38,7 +38,7 @@ use self::probe::Probe;
 use self::report_limiter::Admission;
 pub(crate) use self::send::{OutboxFailure, SendJob, SendOutcome, current};
 pub use self::send::{failed_send, stored_send};
-pub(crate) use self::server_state::{ConfigSnapshot, MAX_KEYLESS_BODIES, ServerState};
+pub(crate) use self::server_state::{ConfigSnapshot, MAX_KEYLESS_BODIES, MAX_KEYLESS_REQUESTS, ServerState};
 use crate::config::AppConfig;
 use crate::state::metrics::Metrics;
 

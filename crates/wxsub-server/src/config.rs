@@ -120,6 +120,8 @@ pub(crate) struct Limits {
     pub(crate) connections_per_address: usize,
     /// TLS handshakes of one address in a second. Later ones wait.
     pub(crate) handshakes_per_address: usize,
+    /// Requests of one client in a second. Later ones wait.
+    pub(crate) requests_per_key: usize,
     pub(crate) in_flight: usize,
     /// Requests in flight of one client.
     pub(crate) in_flight_per_key: usize,
@@ -339,6 +341,7 @@ fn limits(mut section: TableReader<'_>) -> Limits {
         connections: number("connections", 1..=1_000_000, 4096) as usize,
         connections_per_address: number("connections_per_address", 1..=1_000_000, 1024) as usize,
         handshakes_per_address: number("handshakes_per_address", 1..=1_000_000, 200) as usize,
+        requests_per_key: number("requests_per_key", 1..=1_000_000, 1000) as usize,
         in_flight: number("in_flight", 1..=1_000_000, 1024) as usize,
         in_flight_per_key: number("in_flight_per_key", 1..=1_000_000, 512) as usize,
         header: Duration::from_secs(number("header_timeout_s", 1..=600, 10).into()),

@@ -3,8 +3,8 @@
 pub(crate) mod audit;
 pub(crate) mod connections;
 pub(crate) mod denial;
-pub(crate) mod handshakes;
 pub(crate) mod limit;
 pub(crate) mod metrics;
+pub(crate) mod pace;
 pub(crate) mod shared;
 pub(crate) mod store;

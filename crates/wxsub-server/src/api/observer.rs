@@ -16,7 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use wxsub_core::clock::MonotonicInstant;
 
-use super::request::{PausedResponse, RequestContext};
+use super::request::{LateResponse, RequestContext};
 use super::{v1, weixin_compat};
 use crate::apps::ServerState;
 use crate::state::audit::{Action, ApiSurface, Unrecorded};
@@ -144,8 +144,9 @@ impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for Observ
             Work::Handler(_) => return Poll::Pending,
         };
         self.observer.measure(self.started_at, &response);
-        if self.context.as_ref().is_some_and(RequestContext::must_pause) {
-            response.extensions_mut().insert(PausedResponse);
+        let context = self.context.as_ref();
+        if let Some(late) = context.map_or(Some(LateResponse::Keyless), RequestContext::late_response) {
+            response.extensions_mut().insert(late);
         }
         Poll::Ready(Ok(response))
     }

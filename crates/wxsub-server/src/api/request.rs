@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
@@ -24,6 +25,7 @@ use crate::config::ApiClient;
 use crate::state::audit::{Action, ApiSurface, Entry};
 use crate::state::denial::Denial;
 use crate::state::limit::Limit;
+use crate::state::pace::TooMany;
 
 /// A request: the configuration that applies to it, its deadline, and its audit line. An axum extractor.
 #[derive(Debug, Clone)]
@@ -46,9 +48,14 @@ struct Inner {
     must_pause: AtomicBool,
 }
 
-/// Marks a response that has to wait before it is sent. The listener does that: meanwhile the connection makes room for others.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PausedResponse;
+/// Marks a response that may have to wait before it is sent. The listener does that: meanwhile the connection makes room for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LateResponse {
+    /// The caller was refused too often.
+    RefusedOften,
+    /// The request has no known key.
+    Keyless,
+}
 
 /// A caller with a known key or access token: its name for the log, and its load.
 #[derive(Debug)]
@@ -139,12 +146,29 @@ impl RequestContext {
         self.state().try_acquire_permit(self.load()).inspect_err(|limit| self.over_limit(*limit))
     }
 
-    /// Checks that a place in flight is free, before the body is read: one that cannot be handled costs nothing more then.
+    /// Waits for the turn of a request of a known caller. Unless it is a read, it also needs a free place in flight: one that cannot
+    /// be handled costs nothing more then.
     ///
     /// # Errors
     /// The limit that is reached.
-    pub(super) fn check_places(&self) -> Result<(), Limit> {
-        self.state().check_places(self.load()).inspect_err(|limit| self.over_limit(*limit))
+    pub(super) async fn admit(&self) -> Result<(), Limit> {
+        let (state, now) = (self.state(), self.state().clock().now().mono);
+        match self.load().plan_request(self.snapshot().limits.requests_per_key, now) {
+            Ok(Duration::ZERO) => {}
+            Ok(wait) => {
+                self.record_limit(Limit::RequestsPerKey);
+                state.deadline(now + wait).await;
+            }
+            Err(TooMany) => {
+                self.over_limit(Limit::RequestsPerKey);
+                return Err(Limit::RequestsPerKey);
+            }
+        }
+        match self.action() {
+            // A read of a valid token needs no place.
+            Action::Read | Action::List => Ok(()),
+            _ => state.check_places(self.load()).inspect_err(|limit| self.over_limit(*limit)),
+        }
     }
 
     /// The load of the caller.
@@ -168,9 +192,12 @@ impl RequestContext {
         }
     }
 
-    /// Whether the response has to wait, because the caller was refused too often.
-    pub(super) fn must_pause(&self) -> bool {
-        self.0.must_pause.load(Ordering::Relaxed)
+    /// Whether the response may have to wait.
+    pub(super) fn late_response(&self) -> Option<LateResponse> {
+        match self.0.must_pause.load(Ordering::Relaxed) {
+            true => Some(LateResponse::RefusedOften),
+            false => self.0.caller.get().is_none().then_some(LateResponse::Keyless),
+        }
     }
 
     fn record_limit(&self, limit: Limit) {

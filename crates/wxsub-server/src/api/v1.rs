@@ -169,6 +169,10 @@ impl From<Limit> for ProblemResponse {
                 ProblemKind::RateLimited,
                 "too many requests of this client at once; wait for their responses",
             ),
+            Limit::RequestsPerKey => Self::new(
+                ProblemKind::RateLimited,
+                "too many requests of this client in a second; cache the token for expires_in, or send more slowly",
+            ),
             _ => Self::new(ProblemKind::Overloaded, "server overloaded; retry later"),
         };
         problem.retry_after(Duration::from_secs(1))
@@ -252,11 +256,10 @@ impl FromRequestParts<Arc<ServerState>> for AuthorizedClient {
                     _ => ProblemResponse::denied(denial, action),
                 }
             });
-        let admitted = authorized.and_then(|authorized| match action {
-            // A read of a valid token needs no place.
-            Action::Read | Action::List => Ok(authorized),
-            _ => Ok(context.check_places().map(|()| authorized)?),
-        });
+        let admitted = match authorized {
+            Ok(authorized) => context.admit().await.map(|()| authorized).map_err(ProblemResponse::from),
+            Err(denied) => Err(denied),
+        };
         match admitted {
             Ok((client, app)) => Ok(Self { context, client, app }),
             // Every response to a message has the members of the result object.

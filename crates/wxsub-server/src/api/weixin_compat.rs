@@ -168,6 +168,9 @@ impl From<Limit> for WeixinResponse {
             Limit::InFlightPerKey => {
                 Self::rate_limited("too many requests at once; wait for their responses")
             }
+            Limit::RequestsPerKey => {
+                Self::rate_limited("too many requests in a second; cache the token, or send more slowly")
+            }
             _ => Self::new(ErrCode::SYSTEM_BUSY, "server overloaded; retry later"),
         }
     }

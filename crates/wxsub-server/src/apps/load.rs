@@ -12,11 +12,15 @@ use wxsub_core::rate_limit::TokenBucket;
 
 use crate::config::Limits;
 use crate::state::limit::Limit;
+use crate::state::pace::{Pace, TooMany};
 
 /// Number of refusals in a row that a caller gets without a pause. After them, one in each [`REFUSAL_INTERVAL`].
 const PROMPT_REFUSALS: u32 = 20;
 
 const REFUSAL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Maximum time that a request waits for its turn.
+const MAX_TURN_WAIT: Duration = Duration::from_secs(1);
 
 /// The load of a client; of the holders of an app's access tokens; or of all callers without a known key.
 #[derive(Debug)]
@@ -24,12 +28,14 @@ pub(crate) struct Load {
     in_flight: AtomicUsize,
     bodies: Mutex<IncomingBodies>,
     prompt_refusals: Mutex<TokenBucket>,
+    requests: Mutex<Pace>,
 }
 
 impl Default for Load {
     fn default() -> Self {
         let prompt_refusals = Mutex::new(TokenBucket::new(PROMPT_REFUSALS, REFUSAL_INTERVAL));
-        Self { in_flight: AtomicUsize::default(), bodies: Mutex::default(), prompt_refusals }
+        let (in_flight, bodies, requests) = Default::default();
+        Self { in_flight, bodies, prompt_refusals, requests }
     }
 }
 
@@ -89,6 +95,23 @@ impl Load {
     /// The limit that is reached.
     pub(super) fn check_places(&self, total: &AtomicUsize, limits: &Limits) -> Result<(), Limit> {
         check(self.in_flight.load(Ordering::Relaxed), total.load(Ordering::Relaxed), limits)
+    }
+
+    /// Plans a request. Returns how long it has to wait for its turn.
+    ///
+    /// # Errors
+    /// [`TooMany`] if that is longer than a second.
+    pub(crate) fn plan_request(&self, per_second: usize, now: MonotonicInstant) -> Result<Duration, TooMany> {
+        self.pace().plan(per_second, MAX_TURN_WAIT, now)
+    }
+
+    /// The number of requests within the last second, with those that wait.
+    pub(super) fn requests_used(&self, per_second: usize, now: MonotonicInstant) -> usize {
+        self.pace().used(per_second, now)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a refusal. Returns whether its response has to wait, because the caller got too many of them.

@@ -23,13 +23,16 @@ use super::{ManagedApp, ServerOutbox, Services, TokenHistory, Workers};
 use crate::config::{ApiClient, AppConfig, Config, ConsentKeys, ConsoleUser, Limits, Network, Tls};
 use crate::state::audit::Audit;
 use crate::state::connections::Connections;
-use crate::state::handshakes::Handshakes;
 use crate::state::limit::{Limit, LimitLog, LimitUse};
 use crate::state::metrics::{Metrics, OutboxStatus};
+use crate::state::pace::AddressPaces;
 use crate::state::shared::Shared;
 
 /// Maximum number of incomplete bodies of callers without a known key.
 pub(crate) const MAX_KEYLESS_BODIES: usize = 256;
+
+/// Maximum number of requests without a known key of one address in a second. The responses to later ones wait.
+pub(crate) const MAX_KEYLESS_REQUESTS: usize = 200;
 
 /// The current configuration with its apps. A request uses one snapshot throughout.
 #[derive(Debug)]
@@ -69,7 +72,8 @@ pub(crate) struct ServerState {
     /// The load of callers without a known key.
     keyless: Arc<Load>,
     connections: Arc<Connections>,
-    handshakes: Handshakes,
+    handshakes: AddressPaces,
+    keyless_requests: AddressPaces,
     limit_log: LimitLog,
     /// The limit of open files, if it is known.
     open_files: Option<usize>,
@@ -130,7 +134,8 @@ impl ServerState {
             in_flight: Arc::default(),
             keyless: Arc::default(),
             connections: Arc::default(),
-            handshakes: Handshakes::default(),
+            handshakes: AddressPaces::default(),
+            keyless_requests: AddressPaces::default(),
             limit_log: LimitLog::new(),
             open_files,
             draining: watch::Sender::new(false),
@@ -330,8 +335,12 @@ impl ServerState {
         &self.connections
     }
 
-    pub(crate) fn handshakes(&self) -> &Handshakes {
+    pub(crate) fn handshakes(&self) -> &AddressPaces {
         &self.handshakes
+    }
+
+    pub(crate) fn keyless_requests(&self) -> &AddressPaces {
+        &self.keyless_requests
     }
 
     /// The number of connections that the server accepts: that of the configuration, or fewer if files are scarce.
@@ -384,15 +393,24 @@ impl ServerState {
         let limits = &snapshot.limits;
         let (open, most_open) = self.connections.used();
         let loads = snapshot.clients.iter().map(|client| &client.load);
-        let loads = loads.chain(snapshot.apps.values().map(|app| &app.load)).map(|load| load.used());
-        let (in_flight, bodies) = loads.fold((0, 0), |most, own| (most.0.max(own.0), most.1.max(own.1)));
+        let loads = loads.chain(snapshot.apps.values().map(|app| &app.load));
+        let used = loads.clone().map(|load| load.used());
+        let (in_flight, bodies) = used.fold((0, 0), |most, own| (most.0.max(own.0), most.1.max(own.1)));
+        let now = self.clock().now().mono;
         Limit::ALL.map(|limit| {
             let (used, max) = match limit {
                 Limit::Connections => (open, self.max_connections()),
                 Limit::ConnectionsPerAddress => (most_open, limits.connections_per_address),
                 Limit::HandshakesPerAddress => {
                     let max = limits.handshakes_per_address;
-                    (self.handshakes.used(max, self.clock().now().mono), max)
+                    (self.handshakes.used(max, now), max)
+                }
+                Limit::RequestsPerKey => {
+                    let max = limits.requests_per_key;
+                    (loads.clone().map(|load| load.requests_used(max, now)).max().unwrap_or_default(), max)
+                }
+                Limit::KeylessRequests => {
+                    (self.keyless_requests.used(MAX_KEYLESS_REQUESTS, now), MAX_KEYLESS_REQUESTS)
                 }
                 Limit::InFlight => (self.in_flight.load(Ordering::Relaxed), limits.in_flight),
                 Limit::InFlightPerKey => (in_flight, limits.in_flight_per_key),

@@ -26,11 +26,11 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 use wxsub_core::clock::timeout_at;
 
-use crate::api::PausedResponse;
-use crate::apps::ServerState;
+use crate::api::LateResponse;
+use crate::apps::{MAX_KEYLESS_REQUESTS, ServerState};
 use crate::state::connections::OpenConnection;
-use crate::state::handshakes::TooMany;
 use crate::state::limit::Limit;
+use crate::state::pace::TooMany;
 
 /// Maximum size of a request's head, in bytes.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -38,8 +38,8 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// How long an idle connection stays open after shutdown starts. A request may be on its way.
 const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(500);
 
-/// How long a caller that was refused too often waits for the next refusal. It breaks a loop of requests without a pause.
-const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
+/// Maximum time that a response is late. It breaks a loop of requests without a pause.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it closes.
 pub(super) async fn serve_connection(
@@ -110,9 +110,11 @@ async fn serve_http<I>(
                 Some(response) => response.await?,
                 None => invalid_host(),
             };
-            if response.extensions_mut().remove::<PausedResponse>().is_some() {
+            let late = response.extensions_mut().remove::<LateResponse>();
+            let wait = late.map_or(Duration::ZERO, |late| pause_before(state, peer.ip(), late));
+            if !wait.is_zero() {
                 open.begin_pause();
-                pause(state).await;
+                pause(state, wait).await;
             }
             open.end_request();
             if closing.load(Ordering::Relaxed) {
@@ -150,9 +152,25 @@ async fn serve_http<I>(
     }
 }
 
-/// Waits before a refusal. The stop of the server ends the wait.
-async fn pause(state: &ServerState) {
-    let end = state.clock().now().mono + REFUSAL_PAUSE;
+/// How long a response has to wait. Proxies need not wait for the turn of their address.
+fn pause_before(state: &ServerState, address: IpAddr, late: LateResponse) -> Duration {
+    if late == LateResponse::RefusedOften {
+        return MAX_PAUSE;
+    }
+    if state.snapshot().is_proxy(address) {
+        return Duration::ZERO;
+    }
+    let now = state.clock().now().mono;
+    let wait = state.keyless_requests().plan(address, MAX_KEYLESS_REQUESTS, MAX_PAUSE, now);
+    if wait != Ok(Duration::ZERO) {
+        state.record_limit(Limit::KeylessRequests, &address);
+    }
+    wait.unwrap_or(MAX_PAUSE)
+}
+
+/// Waits before a response. The stop of the server ends the wait.
+async fn pause(state: &ServerState, wait: Duration) {
+    let end = state.clock().now().mono + wait;
     tokio::select! {
         () = state.clock().sleep_until(end) => {}
         () = state.shutdown_started() => {}

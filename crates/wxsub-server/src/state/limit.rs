@@ -17,6 +17,10 @@ pub(crate) enum Limit {
     ConnectionsPerAddress,
     /// TLS handshakes of one address in a second.
     HandshakesPerAddress,
+    /// Requests of one client in a second.
+    RequestsPerKey,
+    /// Requests without a known key of one address in a second.
+    KeylessRequests,
     /// Requests in flight.
     InFlight,
     /// Requests in flight of one client.
@@ -28,10 +32,12 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::HandshakesPerAddress,
+        Self::RequestsPerKey,
+        Self::KeylessRequests,
         Self::InFlight,
         Self::InFlightPerKey,
         Self::BodiesPerKey,
@@ -44,6 +50,8 @@ impl Limit {
             Self::Connections => "connections",
             Self::ConnectionsPerAddress => "connections_per_address",
             Self::HandshakesPerAddress => "handshakes_per_address",
+            Self::RequestsPerKey => "requests_per_key",
+            Self::KeylessRequests => "keyless_requests",
             Self::InFlight => "in_flight",
             Self::InFlightPerKey => "in_flight_per_key",
             Self::BodiesPerKey => "bodies_per_key",

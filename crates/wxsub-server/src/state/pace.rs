@@ -1,4 +1,4 @@
-//! The rate of TLS handshakes of each address: a handshake costs up to a millisecond of CPU time, before any key is known.
+//! Paces: what exceeds a rate waits for its turn.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,33 +12,63 @@ use super::connections::group;
 /// From how many addresses on those that are no longer needed are removed.
 const MIN_SWEEP: usize = 1024;
 
-/// The handshakes of all addresses.
+/// The pace of one caller.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pace {
+    /// When everything that was planned is over, if each takes its share of a second.
+    busy_until: MonotonicInstant,
+}
+
+/// It was refused, because too much of its caller waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
+impl Pace {
+    /// Plans one more. Returns how long it has to wait: those of one second begin at once.
+    ///
+    /// # Errors
+    /// [`TooMany`] if that is longer than `max_wait`.
+    pub(crate) fn plan(
+        &mut self,
+        per_second: usize,
+        max_wait: Duration,
+        now: MonotonicInstant,
+    ) -> Result<Duration, TooMany> {
+        let wait = self.busy_until.duration_since(now).saturating_sub(Duration::from_secs(1));
+        if wait > max_wait {
+            return Err(TooMany);
+        }
+        let share = Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(u32::MAX);
+        self.busy_until = self.busy_until.max(now) + share;
+        Ok(wait)
+    }
+
+    /// How many were planned within the last second, with those that wait.
+    pub(crate) fn used(self, per_second: usize, now: MonotonicInstant) -> usize {
+        let parts = self.busy_until.duration_since(now).as_nanos() * per_second as u128;
+        usize::try_from(parts.div_ceil(Duration::from_secs(1).as_nanos())).unwrap_or(usize::MAX)
+    }
+}
+
+/// The paces of all addresses.
 #[derive(Debug)]
-pub(crate) struct Handshakes(Mutex<State>);
+pub(crate) struct AddressPaces(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// When the handshakes of each address are over, if each takes its share of a second.
-    busy_until: HashMap<IpAddr, MonotonicInstant>,
+    paces: HashMap<IpAddr, Pace>,
     /// The number of addresses at which they are swept.
     sweep_at: usize,
 }
 
-/// A handshake was refused, because too many of its address wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooMany;
-
-impl Default for Handshakes {
+impl Default for AddressPaces {
     fn default() -> Self {
-        Self(Mutex::new(State { busy_until: HashMap::new(), sweep_at: MIN_SWEEP }))
+        Self(Mutex::new(State { paces: HashMap::new(), sweep_at: MIN_SWEEP }))
     }
 }
 
-impl Handshakes {
-    /// Plans a handshake. Returns how long it has to wait: those of one second begin at once.
-    ///
-    /// # Errors
-    /// [`TooMany`] if that is longer than `max_wait`.
+impl AddressPaces {
+    /// As [`Pace::plan`], for one of this address.
     pub(crate) fn plan(
         &self,
         address: IpAddr,
@@ -47,24 +77,18 @@ impl Handshakes {
         now: MonotonicInstant,
     ) -> Result<Duration, TooMany> {
         let state = &mut *self.locked();
-        if state.busy_until.len() >= state.sweep_at {
-            state.busy_until.retain(|_, end| *end > now);
-            state.sweep_at = (state.busy_until.len() * 2).max(MIN_SWEEP);
+        if state.paces.len() >= state.sweep_at {
+            state.paces.retain(|_, pace| pace.busy_until > now);
+            state.sweep_at = (state.paces.len() * 2).max(MIN_SWEEP);
         }
-        let end = state.busy_until.entry(group(address)).or_default();
-        let wait = end.duration_since(now).saturating_sub(Duration::from_secs(1));
-        if wait > max_wait {
-            return Err(TooMany);
-        }
-        *end = (*end).max(now) + Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(u32::MAX);
-        Ok(wait)
+        state.paces.entry(group(address)).or_default().plan(per_second, max_wait, now)
     }
 
-    /// The most handshakes of one address within the last second, with those that wait.
+    /// As [`Pace::used`], of the address with the most.
     pub(crate) fn used(&self, per_second: usize, now: MonotonicInstant) -> usize {
-        let most = self.locked().busy_until.values().max().copied().unwrap_or_default();
-        let parts = most.duration_since(now).as_nanos() * per_second as u128;
-        usize::try_from(parts.div_ceil(Duration::from_secs(1).as_nanos())).unwrap_or(usize::MAX)
+        let state = self.locked();
+        let most = state.paces.values().max_by_key(|pace| pace.busy_until);
+        most.map_or(0, |pace| pace.used(per_second, now))
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -84,10 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_of_one_second_begin_at_once_and_later_ones_wait() {
-        let handshakes = Handshakes::default();
+    fn those_of_one_second_begin_at_once_and_later_ones_wait() {
+        let paces = AddressPaces::default();
         let plan = |address: &str, millis| {
-            let wait = handshakes.plan(address.parse().unwrap(), 10, MAX_WAIT, at(millis));
+            let wait = paces.plan(address.parse().unwrap(), 10, MAX_WAIT, at(millis));
             wait.map(|wait| wait.as_millis())
         };
         for _ in 0..=10 {
@@ -97,7 +121,7 @@ mod tests {
         assert_eq!((waits.len(), waits[0], waits[19]), (20, Ok(100), Ok(2000)));
         // One that is refused delays no other one.
         assert_eq!(plan("10.0.0.1", 5100), Ok(2000));
-        assert_eq!(handshakes.used(10, at(5100)), 31);
+        assert_eq!(paces.used(10, at(5100)), 31);
         assert_eq!((plan("10.0.0.2", 5100), plan("10.0.0.1", 9000)), (Ok(0), Ok(0)));
         // An IPv6 client usually has a whole /64.
         for host in 0..=10 {
@@ -107,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn addresses_without_handshakes_take_no_memory() {
-        let handshakes = Handshakes::default();
+    fn addresses_that_are_done_take_no_memory() {
+        let paces = AddressPaces::default();
         for bits in 0..100_000_u32 {
-            let planned = handshakes.plan(IpAddr::V4(bits.into()), 1000, MAX_WAIT, at(bits.into()));
+            let planned = paces.plan(IpAddr::V4(bits.into()), 1000, MAX_WAIT, at(bits.into()));
             assert_eq!(planned, Ok(Duration::ZERO));
         }
-        assert!(handshakes.locked().busy_until.len() <= MIN_SWEEP);
+        assert!(paces.locked().paces.len() <= MIN_SWEEP);
     }
 }

@@ -313,3 +313,59 @@ async fn caller_that_is_refused_often_gets_its_responses_late() {
     assert_eq!(server.token('a').await, 200);
     assert_eq!(until_closed(stream).await, "");
 }
+
+/// The responses that came without a wait, of this many equal requests on one connection.
+async fn prompt_responses(server: &Served, request: &str, max: usize) -> usize {
+    let request = request.replace("Connection: close\r\n", "");
+    let (mut stream, mut response) = (server.connect("").await, [0; 4096]);
+    for number in 0..max {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // The server and this test share a thread. The requests of `b` come after this one, so it was handled.
+        for _ in 0..3 {
+            assert_eq!(server.token('b').await, 200);
+        }
+        if stream.try_read(&mut response).is_err() {
+            return number;
+        }
+    }
+    max
+}
+
+/// A loop of reads writes an audit line for each.
+#[tokio::test]
+async fn request_beyond_the_rate_of_its_key_waits_for_its_turn() {
+    let clock = Arc::new(ManualClock::new());
+    let server = Served::start_with_clock("requests_per_key = 50\n", clock.clone()).await;
+    clock.advance_and_run(Duration::from_secs(10)).await;
+    let read = |letter| request("GET", "/v1/apps/wx1/access_token", letter, "", 0);
+    // The first one is not of this second.
+    let mut waiting = Vec::new();
+    for _ in 0..51 {
+        assert_eq!(server.token('a').await, 200);
+    }
+    for _ in 0..50 {
+        waiting.push(server.connect(&read('a')).await);
+    }
+    let refused = until_closed(server.connect(&read('a')).await).await;
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("retry-after: 1\r\n"), "{refused}");
+    assert_eq!((server.stable('a').await, server.token('b').await), (Value::from(45011), 200));
+    let mut response = [0; 4096];
+    assert!(waiting.iter().all(|stream| stream.try_read(&mut response).is_err()));
+    clock.advance_and_run(Duration::from_secs(1)).await;
+    for stream in waiting {
+        assert!(until_closed(stream).await.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(server.metric("wxsub_limit_reached_total{limit=\"requests_per_key\"}").await, 52);
+}
+
+/// Requests that need no key, and those that name no route, have no caller to whom they count.
+#[tokio::test]
+async fn keyless_requests_of_one_address_beyond_its_rate_get_their_responses_late() {
+    let clock = Arc::new(ManualClock::new());
+    let server = Served::start_with_clock("", clock.clone()).await;
+    clock.advance_and_run(Duration::from_secs(10)).await;
+    for path in ["/livez", "/none", "/v1/none", "/cgi-bin/token"] {
+        assert_eq!(prompt_responses(&server, &request("GET", path, 'z', "", 0), 300).await, 201, "{path}");
+        clock.advance_and_run(Duration::from_secs(3)).await;
+    }
+}

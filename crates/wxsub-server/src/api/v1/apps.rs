@@ -30,6 +30,7 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
         let client = authorize(&context, bearer(&parts.headers), Action::List)
             .map_err(|denial| ProblemResponse::denied(denial, Action::List))?;
+        context.admit().await?;
         Ok(Self { context, client })
     }
 }

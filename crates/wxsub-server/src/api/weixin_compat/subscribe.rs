@@ -54,7 +54,7 @@ impl FromRequestParts<Arc<ServerState>> for TokenHolder {
             entry.appid = Some(app.appid().clone());
             entry.generation = Some(generation.get());
         });
-        context.check_places().map_err(|limit| WeixinResponse::from(limit).audited(&context))?;
+        context.admit().await.map_err(|limit| WeixinResponse::from(limit).audited(&context))?;
         Ok(Self { context, app, generation })
     }
 }

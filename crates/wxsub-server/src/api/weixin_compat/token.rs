@@ -60,7 +60,7 @@ impl FromRequestParts<Arc<ServerState>> for QueryCaller {
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
         let request = TokenRequest::decode(parts.uri.query().unwrap_or_default());
         let request = request.map_err(|invalid| rejected(&context, &invalid))?;
-        Caller::authorize(context, &request.appid, &request.secret, false).map(Self)
+        Caller::authorize(context, &request.appid, &request.secret, false).await.map(Self)
     }
 }
 
@@ -74,7 +74,7 @@ impl FromRequest<Arc<ServerState>> for BodyCaller {
         if request.force_refresh {
             context.audit(|entry| entry.action = Action::Report);
         }
-        Caller::authorize(context, &request.appid, &request.secret, request.force_refresh).map(Self)
+        Caller::authorize(context, &request.appid, &request.secret, request.force_refresh).await.map(Self)
     }
 }
 
@@ -97,8 +97,8 @@ pub(in crate::api) async fn read_stable(
 }
 
 impl Caller {
-    /// Checks the key, the app and the scopes.
-    fn authorize(
+    /// Checks the key, the app and the scopes. Waits for the turn of the client.
+    async fn authorize(
         context: RequestContext,
         appid: &AppId,
         key: &AppSecret,
@@ -108,10 +108,10 @@ impl Caller {
         let action = if force_refresh { Action::Report } else { Action::Read };
         // An AppSecret is no key.
         let key = ApiKey::new(key.expose_secret()).map_err(|_| Denial::UnknownKey);
-        match authorize_for_app(&context, key, action, Some(appid)) {
-            Ok((client, app)) => Ok(Self { context, client, app, action }),
-            Err(denial) => Err(WeixinResponse::denied(denial, action).audited(&context)),
-        }
+        let (client, app) = authorize_for_app(&context, key, action, Some(appid))
+            .map_err(|denial| WeixinResponse::denied(denial, action).audited(&context))?;
+        context.admit().await.map_err(|limit| WeixinResponse::from(limit).audited(&context))?;
+        Ok(Self { context, client, app, action })
     }
 
     async fn respond(self) -> Result<Json<TokenBody>, WeixinResponse> {
