@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// How many tasks run before the runtime looks for new events. With tokio's default of 61, a request waits for up to 60 others.
+const EVENT_INTERVAL: u32 = 8;
+
 const AFTER_HELP: &str =
     "New here? Run `wxsub demo`. `wxsub --help` lists environment variables and exit codes.";
 
@@ -166,6 +169,7 @@ fn run_to_end(
 ) -> Result<ExitStatus, CliError> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
+        .event_interval(EVENT_INTERVAL)
         .build()
         .map_err(|error| CliError::unexpected(format_args!("the runtime cannot be started: {error}")))?;
     let result = runtime.block_on(command);

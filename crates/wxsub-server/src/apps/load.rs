@@ -102,7 +102,7 @@ impl Load {
     /// # Errors
     /// [`TooMany`] if that is longer than a second.
     pub(crate) fn plan_request(&self, per_second: usize, now: MonotonicInstant) -> Result<Duration, TooMany> {
-        self.pace().plan(per_second, MAX_TURN_WAIT, now)
+        self.pace().plan(1, per_second, MAX_TURN_WAIT, now)
     }
 
     /// The number of requests within the last second, with those that wait.

@@ -15,7 +15,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -40,6 +40,9 @@ const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(500);
 
 /// Maximum time that a response is late. It breaks a loop of requests without a pause.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many bytes of a response without a known key count as one request more.
+const TURN_BYTES: u64 = 8192;
 
 /// Serves a connection until it closes.
 pub(super) async fn serve_connection(
@@ -80,7 +83,7 @@ async fn wait_for_handshake(state: &ServerState, address: IpAddr) -> Result<(), 
         if snapshot.is_proxy(address) {
             return Ok(());
         }
-        (state.handshakes().plan(address, limits.handshakes_per_address, limits.header, now), now)
+        (state.handshakes().plan(address, 1, limits.handshakes_per_address, limits.header, now), now)
     };
     if wait != Ok(Duration::ZERO) {
         state.record_limit(Limit::HandshakesPerAddress, &address);
@@ -111,7 +114,7 @@ async fn serve_http<I>(
                 None => invalid_host(),
             };
             let late = response.extensions_mut().remove::<LateResponse>();
-            let wait = late.map_or(Duration::ZERO, |late| pause_before(state, peer.ip(), late));
+            let wait = late.map_or(Duration::ZERO, |late| pause_before(state, peer.ip(), late, &response));
             if !wait.is_zero() {
                 open.begin_pause();
                 pause(state, wait).await;
@@ -153,7 +156,7 @@ async fn serve_http<I>(
 }
 
 /// How long a response has to wait. Proxies need not wait for the turn of their address.
-fn pause_before(state: &ServerState, address: IpAddr, late: LateResponse) -> Duration {
+fn pause_before(state: &ServerState, address: IpAddr, late: LateResponse, response: &Response) -> Duration {
     if late == LateResponse::RefusedOften {
         return MAX_PAUSE;
     }
@@ -161,7 +164,9 @@ fn pause_before(state: &ServerState, address: IpAddr, late: LateResponse) -> Dur
         return Duration::ZERO;
     }
     let now = state.clock().now().mono;
-    let wait = state.keyless_requests().plan(address, MAX_KEYLESS_REQUESTS, MAX_PAUSE, now);
+    // A long response takes as much time as many short ones.
+    let turns = 1 + response.body().size_hint().lower() / TURN_BYTES;
+    let wait = state.keyless_requests().plan(address, turns, MAX_KEYLESS_REQUESTS, MAX_PAUSE, now);
     if wait != Ok(Duration::ZERO) {
         state.record_limit(Limit::KeylessRequests, &address);
     }

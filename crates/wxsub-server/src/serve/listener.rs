@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use wxsub_core::clock::timeout_at;
 
 use super::Server;
@@ -158,7 +159,11 @@ impl Acceptor {
         loop {
             self.wait_for_capacity(&mut open_count).await;
             match listener.accept().await {
-                Ok((stream, peer)) => self.spawn_connection(stream, peer),
+                Ok((stream, peer)) => {
+                    self.spawn_connection(stream, peer);
+                    // Requests on open connections come first. A backlog of new ones would delay them.
+                    yield_now().await;
+                }
                 Err(error) if is_per_connection_error(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 /// All open connections of the server, by the address of the client.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
+    /// Without those that are closing to make room.
     by_address: Mutex<HashMap<IpAddr, Vec<Arc<Activity>>>>,
     /// The number of open connections, with those that are closing.
     count: watch::Sender<usize>,
@@ -20,14 +21,13 @@ pub(crate) struct Connections {
 /// What a connection does.
 #[derive(Debug)]
 struct Activity {
-    /// [`BUSY`], [`CLOSING`], or since when the connection waits for its client: a number of the sequence, plus [`USED`] if it had
+    /// [`BUSY`], or since when the connection waits for its client: a number of the sequence, plus [`USED`] if it had
     /// a request. The connection with the smallest number is closed first.
     rank: AtomicU64,
     close: Notify,
 }
 
 const USED: u64 = 1 << 62;
-const CLOSING: u64 = u64::MAX - 1;
 const BUSY: u64 = u64::MAX;
 
 /// An open connection. Dropping it removes it.
@@ -65,10 +65,10 @@ impl Connections {
         let mut by_address = self.locked();
         let group = by_address.entry(address).or_default();
         let is_full = max_per_address.is_some_and(|max| group.len() >= max);
-        if is_full && !close_longest_waiting(group.iter()) {
-            return Err(Refused);
+        if is_full {
+            let (_, index) = longest_waiting(group).ok_or(Refused)?;
+            group.swap_remove(index).close.notify_one();
         }
-        group.retain(|activity| activity.rank.load(Ordering::Relaxed) != CLOSING);
         let activity = Arc::new(Activity { rank: AtomicU64::new(self.next()), close: Notify::new() });
         group.push(Arc::clone(&activity));
         drop(by_address);
@@ -78,7 +78,11 @@ impl Connections {
 
     /// Closes the connection that waits longest for its client. Returns whether there was one.
     pub(crate) fn close_longest_waiting(&self) -> bool {
-        close_longest_waiting(self.locked().values().flatten())
+        let mut by_address = self.locked();
+        let groups = by_address.values_mut().filter_map(|group| Some((longest_waiting(group)?, group)));
+        let Some(((_, index), group)) = groups.min_by_key(|(longest, _)| *longest) else { return false };
+        group.swap_remove(index).close.notify_one();
+        true
     }
 
     /// The number of open connections, as it changes.
@@ -102,16 +106,12 @@ impl Connections {
     }
 }
 
-fn close_longest_waiting<'a>(activities: impl Iterator<Item = &'a Arc<Activity>>) -> bool {
-    let ranked = activities.map(|activity| (activity.rank.load(Ordering::Relaxed), activity));
-    let Some((rank, longest)) = ranked.filter(|(rank, _)| *rank < CLOSING).min_by_key(|(rank, _)| *rank)
-    else {
-        return false;
-    };
-    // If a request has just begun on it, it closes after the response.
-    let _ = longest.rank.compare_exchange(rank, CLOSING, Ordering::Relaxed, Ordering::Relaxed);
-    longest.close.notify_one();
-    true
+/// The rank and the index of the connection that waits longest for its client.
+///
+/// To close it, remove it and notify it. If a request has just begun on it, it closes after the response.
+fn longest_waiting(group: &[Arc<Activity>]) -> Option<(u64, usize)> {
+    let ranks = group.iter().map(|activity| activity.rank.load(Ordering::Relaxed));
+    ranks.zip(0..).filter(|(rank, _)| *rank < BUSY).min()
 }
 
 impl OpenConnection {
@@ -160,6 +160,8 @@ impl Drop for OpenConnection {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn address(text: &str) -> IpAddr {
@@ -167,7 +169,7 @@ mod tests {
     }
 
     fn is_closing(connection: &OpenConnection) -> bool {
-        connection.activity.rank.load(Ordering::Relaxed) == CLOSING
+        connection.must_close().now_or_never().is_some()
     }
 
     #[test]

@@ -24,12 +24,13 @@ pub(crate) struct Pace {
 pub(crate) struct TooMany;
 
 impl Pace {
-    /// Plans one more. Returns how long it has to wait: those of one second begin at once.
+    /// Plans one more, which takes this many turns. Returns how long it has to wait: those of one second begin at once.
     ///
     /// # Errors
     /// [`TooMany`] if that is longer than `max_wait`.
     pub(crate) fn plan(
         &mut self,
+        turns: u64,
         per_second: usize,
         max_wait: Duration,
         now: MonotonicInstant,
@@ -38,8 +39,9 @@ impl Pace {
         if wait > max_wait {
             return Err(TooMany);
         }
-        let share = Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(u32::MAX);
-        self.busy_until = self.busy_until.max(now) + share;
+        let turn = Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(u32::MAX);
+        let turns = u32::try_from(turns).unwrap_or(u32::MAX);
+        self.busy_until = self.busy_until.max(now) + turn.saturating_mul(turns);
         Ok(wait)
     }
 
@@ -72,6 +74,7 @@ impl AddressPaces {
     pub(crate) fn plan(
         &self,
         address: IpAddr,
+        turns: u64,
         per_second: usize,
         max_wait: Duration,
         now: MonotonicInstant,
@@ -81,7 +84,7 @@ impl AddressPaces {
             state.paces.retain(|_, pace| pace.busy_until > now);
             state.sweep_at = (state.paces.len() * 2).max(MIN_SWEEP);
         }
-        state.paces.entry(group(address)).or_default().plan(per_second, max_wait, now)
+        state.paces.entry(group(address)).or_default().plan(turns, per_second, max_wait, now)
     }
 
     /// As [`Pace::used`], of the address with the most.
@@ -111,7 +114,7 @@ mod tests {
     fn those_of_one_second_begin_at_once_and_later_ones_wait() {
         let paces = AddressPaces::default();
         let plan = |address: &str, millis| {
-            let wait = paces.plan(address.parse().unwrap(), 10, MAX_WAIT, at(millis));
+            let wait = paces.plan(address.parse().unwrap(), 1, 10, MAX_WAIT, at(millis));
             wait.map(|wait| wait.as_millis())
         };
         for _ in 0..=10 {
@@ -123,6 +126,9 @@ mod tests {
         assert_eq!(plan("10.0.0.1", 5100), Ok(2000));
         assert_eq!(paces.used(10, at(5100)), 31);
         assert_eq!((plan("10.0.0.2", 5100), plan("10.0.0.1", 9000)), (Ok(0), Ok(0)));
+        // One that takes twenty turns.
+        let long = paces.plan("10.0.0.3".parse().unwrap(), 20, 10, MAX_WAIT, at(9000));
+        assert_eq!((long, plan("10.0.0.3", 9000)), (Ok(Duration::ZERO), Ok(1000)));
         // An IPv6 client usually has a whole /64.
         for host in 0..=10 {
             assert_eq!(plan(&format!("2001:db8::{host}"), 9000), Ok(0));
@@ -134,7 +140,7 @@ mod tests {
     fn addresses_that_are_done_take_no_memory() {
         let paces = AddressPaces::default();
         for bits in 0..100_000_u32 {
-            let planned = paces.plan(IpAddr::V4(bits.into()), 1000, MAX_WAIT, at(bits.into()));
+            let planned = paces.plan(IpAddr::V4(bits.into()), 1, 1000, MAX_WAIT, at(bits.into()));
             assert_eq!(planned, Ok(Duration::ZERO));
         }
         assert!(paces.locked().paces.len() <= MIN_SWEEP);
