@@ -113,13 +113,17 @@ pub(crate) fn postgres_url(ledger: &Path) -> Option<&str> {
     ledger.to_str().filter(is_url)
 }
 
-/// How a command connects. Other users of the machine can see the arguments of a process, so no password may be among them.
-pub(crate) fn postgres_options(url: &str) -> Result<PostgresOptions, CliError> {
-    let has_password = url.split_once("://").is_some_and(|(_, rest)| {
+/// Whether the URL of a database has a password. Other users of the machine can see the arguments of a process.
+pub(crate) fn has_password(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(_, rest)| {
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || rest.contains("password=")
-    });
-    if has_password {
+    })
+}
+
+/// How a command connects.
+pub(crate) fn postgres_options(url: &str) -> Result<PostgresOptions, CliError> {
+    if has_password(url) {
         let text = localized!(
             "the URL of the ledger has a password, which other users can see; put the password into a file, and name the file \
              in {LEDGER_PASSWORD_FILE}",

@@ -4,16 +4,23 @@
 //! An insert needs `id`, `appid` and `message`. The `id` takes the place of an idempotency key: the same id again is the
 //! same message, for a year. A message that breaks a rule becomes `not_sent`, with the rules named.
 //!
-//! An [`InboxCopier`] reads committed rows, records them in the ledger, and then deletes them. If it ends in between, the
+//! The ledger in PostgreSQL has an inbox of its own. The worker moves its rows: each is recorded and deleted in one transaction.
+//!
+//! For a table in another database, an [`InboxCopier`] reads committed rows, records them in the ledger, and then deletes them. If it ends in between, the
 //! rows are read again, and their ids show that they are recorded. It reads no position up to which rows were copied: a row
 //! with a lower id may be committed later.
 
 mod copier;
 mod decision;
+mod mover;
 mod row;
+mod status;
 
-pub use copier::{InboxCopier, InboxStatus};
-pub use row::{InboxRow, MAX_MESSAGE_BYTES, Rejected};
+pub use copier::InboxCopier;
+pub use decision::decide;
+pub(crate) use mover::move_rows;
+pub use row::{InboxRow, MAX_MESSAGE_BYTES};
+pub use status::InboxStatus;
 
 use std::fmt;
 
@@ -21,6 +28,7 @@ use async_trait::async_trait;
 use wxsub_proto::{Language, LocalizedText};
 
 use crate::ledger::LedgerError;
+pub use crate::ledger::Rejected;
 
 /// Makes the table in PostgreSQL.
 pub const POSTGRES_TABLE: &str = "\
@@ -51,7 +59,7 @@ CREATE TABLE IF NOT EXISTS wxsub_inbox (
 /// Inserts a row in PostgreSQL. The parameters are the members of [`InboxRow`] in their order.
 pub const POSTGRES_INSERT: &str = "\
 INSERT INTO wxsub_inbox (id, appid, message, send_at_ms, expires_at_ms, priority)
-VALUES ($1, $2, $3::TEXT::JSONB, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
+VALUES ($1, $2, $3::TEXT::JSONB, $4, $5, $6) ON CONFLICT DO NOTHING";
 
 /// Inserts a row in MySQL and MariaDB. The parameters are the members of [`InboxRow`] in their order.
 pub const MYSQL_INSERT: &str = "\

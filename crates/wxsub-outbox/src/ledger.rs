@@ -15,9 +15,10 @@ mod rows;
 mod tables;
 
 pub use apply::apply;
+pub use change::Rejected;
 pub use change::{
     Applied, Change, Gone, InvalidMessage, KeyKind, NewConsent, NewDecision, NewKey, NewMessage,
-    NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, RestoreReport,
+    NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, RestoreReport, RowOutcomes,
 };
 pub use error::LedgerError;
 pub use memory::MemoryLedger;
@@ -115,6 +116,31 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// Changes nothing.
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError>;
+
+    /// Which rows wait in an inbox in the ledger's own database, for these apps and for others. `None` if it has no inbox, and
+    /// unless overridden.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn inbox_backlog(&self, _apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
+        Ok(None)
+    }
+}
+
+/// At most so many rows of apps that a process does not serve are counted.
+pub const MAX_FOREIGN_ROWS: u32 = 1_000;
+
+/// Which rows wait in the inbox in a ledger's own database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger gives all of it")]
+pub struct InboxBacklog {
+    /// There is a row to record: of an app that is served, or of one that cannot be read.
+    pub has_rows: bool,
+    /// If there is none: so many rows of other apps, [`MAX_FOREIGN_ROWS`] at most.
+    pub foreign_rows: u64,
 }
 
 /// Which messages to list. The last id of one page is `after` of the next.

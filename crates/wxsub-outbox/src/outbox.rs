@@ -34,6 +34,7 @@ use self::writer::Writer;
 use crate::grant::{Consent, StoredGrant, Subject};
 use crate::id::{GrantId, IdGenerator, MessageId};
 use crate::idempotency::Fingerprint;
+use crate::inbox::InboxStatus;
 use crate::ledger::{
     Applied, Change, KeyKind, Ledger, LedgerError, NewConsent, NewDecision, NewKey, NewMessage, Recorded,
 };
@@ -266,6 +267,12 @@ impl Outbox {
         }
     }
 
+    /// What the [worker](Self::run) has done with the inbox in the ledger's own database, if the ledger has one.
+    #[must_use]
+    pub fn inbox_status(&self) -> tokio::sync::watch::Receiver<InboxStatus> {
+        self.inner.inbox.subscribe()
+    }
+
     /// Why commits to the ledger fail, those of the [worker](Self::run) included; `None` while they succeed. The worker goes on
     /// trying. A program that should not wait asks here, and ends it.
     #[must_use]
@@ -403,7 +410,8 @@ impl OutboxBuilder {
         let (finals, wake) = (Finals::new(), Arc::new(Wake::new(apps.keys())));
         let writer = Writer::new(Arc::clone(&ledger), finals.clone(), Arc::clone(&wake));
         let ids = IdGenerator::new(id_seed);
-        let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals, wake };
+        let inbox = tokio::sync::watch::Sender::default();
+        let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals, wake, inbox };
         Outbox { inner: Arc::new(inner), session: Arc::default(), app: None, client: String::new() }
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use wxsub_core::clock::timeout_at;
 
 use self::app_worker::AppWorker;
+use crate::inbox::move_rows;
 use crate::outbox::{Inner, Outbox, OutboxError};
 
 /// How long attempts under way may take after a worker was asked to end. A send takes up to 30 s.
@@ -34,7 +35,7 @@ impl Drop for AbortSends {
 }
 
 impl Outbox {
-    /// Sends due messages until `shutdown` is ready; then claims no more, and waits up to 60 s for the attempts under way. While the ledger
+    /// Sends due messages, and moves the rows of the ledger's own inbox, until `shutdown` is ready; then claims no more, and waits up to 60 s for the attempts under way. While the ledger
     /// fails, it goes on trying. Several processes may run on one ledger, if the ledger allows it.
     ///
     /// From this call on, [`send`](Self::send) waits for the first heartbeat of this worker.
@@ -68,6 +69,15 @@ impl Outbox {
             worker.run(stopping.clone())
         });
         let working = join_all(apps);
+        let moving = async {
+            let mut stopping = stopping.clone();
+            tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stop| *stop) => {}
+                () = move_rows(&self.inner) => {}
+            }
+            pending::<()>().await;
+        };
         let stopped = async {
             shutdown.await;
             session.close();
@@ -88,6 +98,7 @@ impl Outbox {
             biased;
             ended = session.beat() => ended?,
             () = stopped => {}
+            () = moving => {}
             () = working => {}
             () = self.ask_ledger() => {}
         }

@@ -33,6 +33,13 @@ const CONTRADICTIONS: [&str; 5] = [
 /// One line for each problem, all as of one moment.
 pub(crate) async fn problems(session: &Session) -> Result<Vec<String>, Error> {
     session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let problems = contradictions(session).await?;
+    session.batch("COMMIT").await?;
+    Ok(problems)
+}
+
+/// The same within the open transaction.
+pub(crate) async fn contradictions(session: &Session) -> Result<Vec<String>, Error> {
     // It reads whole tables.
     session
         .batch(
@@ -44,6 +51,5 @@ pub(crate) async fn problems(session: &Session) -> Result<Vec<String>, Error> {
         let found = session.query_slowly(&format!("{query} LIMIT {MAX_PROBLEMS}")).await?;
         problems.extend(found.iter().map(|row| row.get::<_, String>(0)));
     }
-    session.batch("COMMIT").await?;
     Ok(problems)
 }

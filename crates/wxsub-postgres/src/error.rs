@@ -135,6 +135,14 @@ pub enum ConnectError {
         /// Which right, or what the server says.
         what: String,
     },
+    /// Rows of another ledger were to be written to it, and it has rows.
+    #[error("ledger at {host}: {table} has rows; move to a schema without rows")]
+    NotEmpty {
+        /// The hosts.
+        host: String,
+        /// The table.
+        table: &'static str,
+    },
     /// The database reported another error.
     #[error("ledger at {host}: {what}; see the log of the server")]
     Database {
@@ -194,6 +202,9 @@ impl ConnectError {
             }
             Self::MissingRight { host, what } => {
                 format!("{host} 上的 ledger：角色缺少权限：{what}；请按 docs/zh-CN/postgres.md 授权")
+            }
+            Self::NotEmpty { host, table } => {
+                format!("{host} 上的 ledger：{table} 中已有数据；请迁移到没有数据的 schema")
             }
             Self::Database { host, what } => format!("{host} 上的 ledger：{what}；请查看服务器的日志"),
         };

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, MAX_MESSAGE_BYTES, Rejected};
-use wxsub_proto::LocalizedText;
+use wxsub_proto::{Language, LocalizedText};
 
 use crate::connection::{Connector, PostgresOptions};
 use crate::error::{ConnectError, text};
@@ -77,12 +77,14 @@ impl PostgresInbox {
 }
 
 fn connect_error(error: &ConnectError) -> InboxError {
-    let what = error.to_string().replacen("ledger", "database", 1);
+    let texts = error.localized();
+    let what = texts.in_language(Language::English).replacen("ledger", "database", 1);
+    let chinese = texts.in_language(Language::Chinese).replacen("ledger", "数据库", 1);
     match error {
         ConnectError::Unreachable { .. }
         | ConnectError::TooManyConnections { .. }
         | ConnectError::Database { .. } => InboxError::Unavailable(what),
-        _ => InboxError::Refused(LocalizedText::new(what.clone(), what)),
+        _ => InboxError::Refused(LocalizedText::new(what, chinese)),
     }
 }
 

@@ -11,7 +11,7 @@ use wxsub_core::clock::Clock;
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
-use wxsub_outbox::ledger::{Applied, Change, MessageQuery};
+use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MAX_FOREIGN_ROWS, MessageQuery};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::{Ledger, LedgerError};
@@ -190,6 +190,16 @@ impl Ledger for PostgresLedger {
     async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
         let params: [Param<'_>; 2] = [Box::new(openid.as_str()), Box::new(appid.as_str())];
         self.read(sql::GRANTS_OF_USER, &params, columns::read_grant).await
+    }
+
+    async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
+        let params: [Param<'_>; 2] =
+            [columns::column(apps, |appid| appid.as_str()), Box::new(i64::from(MAX_FOREIGN_ROWS))];
+        let backlog = |row: &Row| {
+            let (has_rows, foreign_rows) = (row.get(0), row.get::<_, i64>(1));
+            Ok(InboxBacklog { has_rows, foreign_rows: foreign_rows.try_into().unwrap_or(0) })
+        };
+        Ok(self.read(sql::INBOX_BACKLOG, &params, backlog).await?.pop())
     }
 
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {

@@ -33,11 +33,14 @@ mod server;
 
 mod check;
 mod columns;
+mod commit;
 mod connection;
 mod error;
+mod import;
 mod inbox;
 mod ledger;
 mod named;
+mod own_inbox;
 mod schema;
 mod session;
 mod sql;
@@ -47,6 +50,7 @@ mod writer;
 
 pub use connection::PostgresOptions;
 pub use error::ConnectError;
+pub use import::PostgresImport;
 pub use inbox::{INBOX_GRANTS, PostgresInbox};
 pub use ledger::PostgresLedger;
 
@@ -54,3 +58,8 @@ pub use ledger::PostgresLedger;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/postgres.md")]
 struct Document;
+
+/// Compiles the code of the document.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/inbox.md")]
+struct InboxDocument;

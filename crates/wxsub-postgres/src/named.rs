@@ -39,6 +39,7 @@ pub(crate) fn is_sweep(change: &Change) -> bool {
             | Change::Restore
             | Change::Prune(..)
             | Change::PruneBatch { .. }
+            | Change::MoveInbox { .. }
     )
 }
 
@@ -99,7 +100,8 @@ impl Named {
             | Change::ApplyPolicy(..)
             | Change::Restore
             | Change::Prune(..)
-            | Change::PruneBatch { .. } => {}
+            | Change::PruneBatch { .. }
+            | Change::MoveInbox { .. } => {}
         }
     }
 

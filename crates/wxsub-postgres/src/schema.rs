@@ -48,6 +48,7 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("wxsub_message", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("wxsub_event", &["SELECT", "INSERT", "DELETE"]),
     ("wxsub_key", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("wxsub_inbox", &["SELECT", "UPDATE", "DELETE"]),
 ];
 
 /// Brings the schema up to date, or fails if it is not. `now` is the time of a clock that replaces that of the database.
@@ -164,9 +165,23 @@ mod tests {
     }
 
     #[test]
+    fn the_inbox_is_the_table_that_applications_make_elsewhere() {
+        let lines = |sql: &str| sql.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+        let [step] = STEPS;
+        let (_, table) = step.sql.split_once("CREATE TABLE wxsub_inbox (").unwrap();
+        let (table, _) = table.split_once("\n)").unwrap();
+        let (_, expected) = wxsub_outbox::inbox::POSTGRES_TABLE.split_once('(').unwrap();
+        assert_eq!(lines(table), lines(expected.strip_suffix("\n)").unwrap()));
+    }
+
+    #[test]
     fn every_column_is_documented() {
-        let documents =
-            [include_str!("../../../docs/outbox.md"), include_str!("../../../docs/postgres.md")].concat();
+        let documents = [
+            include_str!("../../../docs/outbox.md"),
+            include_str!("../../../docs/postgres.md"),
+            include_str!("../../../docs/inbox.md"),
+        ]
+        .concat();
         let tables = STEPS.iter().flat_map(|step| step.sql.split("CREATE TABLE ").skip(1));
         let mut columns = 0;
         for table in tables.map(|table| table.split("\n)").next().unwrap()) {

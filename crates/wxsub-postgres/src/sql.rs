@@ -63,6 +63,13 @@ macro_rules! due {
     };
 }
 
+/// Rows of the inbox that this process records: of apps that it serves, and those whose app is no AppID.
+macro_rules! is_ours {
+    () => {
+        "(appid = ANY ($1) OR appid !~ '^[A-Za-z0-9_-]+$')"
+    };
+}
+
 /// The newest grant of each subject: its four columns as arrays.
 macro_rules! newest {
     ($columns:expr, $openid:literal, $appid:literal, $template:literal, $scene:literal) => {
@@ -258,6 +265,20 @@ statements! {
     /// Reads the whole table: once, when a backup is restored.
     LAST_EVENT = ["SELECT max(at_ms) FROM wxsub_event"];
 
+    /// Oldest first. Rows of apps that are not served wait for another process, if the app can be read.
+    LOCK_INBOX = ["SELECT id::text, appid::text, left(message::text, $3), send_at_ms, expires_at_ms, priority::text
+        FROM wxsub_inbox WHERE error IS NULL AND ", is_ours!(), "
+        ORDER BY created_at_ms, id LIMIT $2 FOR UPDATE SKIP LOCKED"];
+    DELETE_INBOX = ["DELETE FROM wxsub_inbox WHERE id = ANY ($1::bpchar[])"];
+    REJECT_INBOX = ["UPDATE wxsub_inbox AS i SET error = u.error FROM unnest($1::bpchar[], $2::text[]) AS u (id, error)
+        WHERE i.id = u.id"];
+    DOUBT_INBOX = ["UPDATE wxsub_inbox SET error = 'the ledger was restored from a backup, and the message may have been sent \
+        since: delete the row, or set error to NULL to send it' WHERE error IS NULL"];
+    /// Whether there is a row to record, and how many of other apps if there is none.
+    INBOX_BACKLOG = ["SELECT ours, CASE WHEN ours THEN 0 ELSE
+            (SELECT count(*) FROM (SELECT FROM wxsub_inbox WHERE error IS NULL ORDER BY created_at_ms, id LIMIT $2) AS waiting) END
+        FROM (SELECT EXISTS (SELECT FROM wxsub_inbox WHERE error IS NULL AND ", is_ours!(), ") AS ours) AS looked"];
+
     LOCK_KEYS = ["SELECT ", key!(), " FROM wxsub_key AS k
         WHERE (k.appid, k.client, k.key) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
         ORDER BY k.appid, k.client, k.key FOR UPDATE OF k"];
@@ -291,13 +312,14 @@ mod tests {
     }
 
     /// Indexes that hold only what is about to be done, such as the queued messages. They may be read as a whole.
-    const SMALL: [&str; 6] = [
+    const SMALL: [&str; 7] = [
         "wxsub_message_expires",
         "wxsub_message_due",
         "wxsub_message_attempting",
         "wxsub_message_undecided",
         "wxsub_grant_unfinished",
         "wxsub_grant_spent",
+        "wxsub_inbox_waiting",
     ];
 
     const FEW_ROWS: &str = "INSERT INTO wxsub_grant (id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms)

@@ -25,7 +25,7 @@ use crate::{sql, write};
 pub(crate) type Results = Vec<Result<Applied, LedgerError>>;
 
 /// A part of an open transaction: its changes are applied to the same rows.
-struct Part<'a> {
+pub(crate) struct Part<'a> {
     session: &'a Session,
     now: UnixMillis,
     rows: Rows,
@@ -37,52 +37,9 @@ pub(crate) fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Applies changes in one transaction, and commits it. Nothing is kept if it fails, unless the failure is
-/// [`Failure::Unknown`].
-pub(crate) async fn commit(
-    session: &Session,
-    clock: Option<&dyn Clock>,
-    shard: i16,
-    changes: &[Change],
-) -> Result<Results, Failure> {
-    let applied = match apply_all(session, clock, shard, changes).await {
-        Ok(applied) => applied,
-        Err(failure) => {
-            if !matches!(failure, Failure::Disconnected(_)) {
-                session.batch("ROLLBACK").await?;
-            }
-            return Err(failure);
-        }
-    };
-    match session.batch("COMMIT").await {
-        Ok(()) => Ok(applied),
-        // The server says what it did. A FATAL error ends the connection and can follow the commit.
-        Err(error) => match Failure::from(error) {
-            Failure::Disconnected(what) => Err(Failure::Unknown(what)),
-            failure => Err(failure),
-        },
-    }
-}
-
-async fn apply_all(
-    session: &Session,
-    clock: Option<&dyn Clock>,
-    shard: i16,
-    changes: &[Change],
-) -> Result<Results, Failure> {
-    let mut results = Vec::with_capacity(changes.len());
-    // A sweep sees what was written before.
-    for (index, changes) in changes.chunk_by(|one, next| !is_sweep(one) && !is_sweep(next)).enumerate() {
-        let mut part = Part::begin(session, clock, Named::new(changes), index == 0).await?;
-        results.extend(part.apply(changes).await?);
-        write::write(session, shard, &part.rows.take_written()).await?;
-    }
-    Ok(results)
-}
-
 impl<'a> Part<'a> {
     /// Locks and loads the keys and messages that are named; begins the transaction if this is its first part.
-    async fn begin(
+    pub(crate) async fn begin(
         session: &'a Session,
         clock: Option<&dyn Clock>,
         named: Named,
@@ -121,7 +78,7 @@ impl<'a> Part<'a> {
     }
 
     /// Loads all that the changes need besides, and applies them.
-    async fn apply(&mut self, changes: &[Change]) -> Result<Results, Failure> {
+    pub(crate) async fn apply(&mut self, changes: &[Change]) -> Result<Results, Failure> {
         let mut lock_workers = true;
         let mut with_grants = true;
         match changes {
@@ -146,6 +103,11 @@ impl<'a> Part<'a> {
         self.rows.undo_to(before);
         self.lock_apps().await?;
         Ok(self.apply_to_rows(changes))
+    }
+
+    /// Writes what the changes did to the rows.
+    pub(crate) async fn write(mut self, shard: i16) -> Result<(), Failure> {
+        write::write(self.session, shard, &self.rows.take_written()).await
     }
 
     fn apply_to_rows(&mut self, changes: &[Change]) -> Results {

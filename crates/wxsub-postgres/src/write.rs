@@ -94,7 +94,7 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
 }
 
 /// All rows are locked: if one is missing, another transaction was in the way.
-fn check_rows(sql: &str, expected: usize, rows: u64) -> Result<(), Failure> {
+pub(crate) fn check_rows(sql: &str, expected: usize, rows: u64) -> Result<(), Failure> {
     if u64::try_from(expected).ok() == Some(rows) {
         return Ok(());
     }

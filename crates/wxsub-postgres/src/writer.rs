@@ -7,10 +7,11 @@ use wxsub_core::clock::Clock;
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::ledger::Change;
 
+use crate::commit;
 use crate::connection::Connector;
 use crate::error::Failure;
 use crate::session::Session;
-use crate::transaction::{self, Results};
+use crate::transaction::Results;
 
 /// The most changes of one transaction, unless one batch has more.
 const MAX_CHANGES: usize = 1024;
@@ -119,7 +120,7 @@ impl Writing {
             let was_open = self.session.as_ref().is_some_and(|session| !session.is_closed());
             let (clock, shard) = (self.clock.clone(), self.shard);
             let session = self.session().await?;
-            let failure = match transaction::commit(session, clock.as_deref(), shard, changes).await {
+            let failure = match commit::commit(session, clock.as_deref(), shard, changes).await {
                 Ok(results) => return Ok(results),
                 Err(failure) => failure,
             };

@@ -6,11 +6,14 @@
 mod free_port;
 
 mod postgres {
+    mod backup;
     mod conformance;
     mod fixture;
     mod inbox;
+    mod languages;
     mod lost_replies;
     mod machines;
+    mod own_inbox;
     mod proxy;
     mod refusals;
     mod server;

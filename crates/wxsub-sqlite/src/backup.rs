@@ -13,7 +13,7 @@ use wxsub_outbox::ledger::{Applied, Change, RestoreReport, apply};
 use crate::connection::{self, IS_BACKUP, SqliteOptions};
 use crate::error::{OpenError, failed};
 use crate::lock::{WriterLock, path_beside};
-use crate::writer::OpenFile;
+use crate::writer::{OpenFile, Purpose};
 
 /// How many problems of one kind a check names.
 const MAX_PROBLEMS: u32 = 100;
@@ -110,6 +110,7 @@ pub(crate) fn unfinished(path: &Path) -> Result<RestoreReport, OpenError> {
         Ok(RestoreReport {
             messages: count("wxsub_message WHERE state IN ('queued', 'attempting')")?,
             grants: count("wxsub_grant WHERE state IN ('open', 'reserved', 'attempting')")?,
+            inbox_rows: 0,
             last_event_at: None,
         })
     };
@@ -130,7 +131,7 @@ pub(crate) fn replace(
     let partial = path_beside(ledger, ".partial");
     remove_all(&partial);
     let prepared = copy_file(backup, &partial).and_then(|()| {
-        let mut file = OpenFile::open(&partial, lock, options, true)?;
+        let mut file = OpenFile::open(&partial, lock, options, Purpose::Restore)?;
         let report = restore(&mut file, &partial, &*options.clock)?;
         Ok((report, file.close()?))
     });

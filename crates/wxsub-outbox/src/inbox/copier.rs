@@ -10,14 +10,13 @@ use wxsub_core::clock::timeout_at;
 use wxsub_proto::AppId;
 
 use super::decision::decide;
-use super::row::{InboxRow, Rejected};
-use super::{Inbox, InboxError};
-use crate::ledger::{Applied, Change, LedgerError, NotRecorded};
+use super::row::InboxRow;
+use super::{Inbox, InboxError, InboxStatus};
+use crate::ledger::{Change, RowOutcomes};
 use crate::outbox::Outbox;
-use crate::state::MessageState;
 
 /// How many rows are copied at a time.
-const BATCH: usize = 1_000;
+pub(super) const BATCH: usize = 1_000;
 
 /// How long each step may take: reading, recording, deleting.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,36 +38,6 @@ pub struct InboxCopier {
     /// Only for these, if given.
     apps: Option<Vec<AppId>>,
     status: watch::Sender<InboxStatus>,
-}
-
-/// What a copier has done so far, and whether it works.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InboxStatus {
-    /// So many rows were recorded, those that were known before included.
-    pub copied: u64,
-    /// So many of them break a rule, or their grant did not allow them: they are `not_sent`.
-    pub not_sent: u64,
-    /// So many rows got an `error` and stay in the table.
-    pub rejected: u64,
-    /// The last such row.
-    pub last_rejected: Option<Rejected>,
-    /// The last read found no row.
-    pub is_empty: bool,
-    /// So many attempts have failed in a row.
-    pub failures: u32,
-    /// Why the last one failed; `None` if it did not.
-    pub error: Option<InboxError>,
-}
-
-/// What is to be done with the rows that were read.
-#[derive(Default)]
-struct Outcome {
-    copied: Vec<String>,
-    not_sent: u64,
-    rejected: Vec<Rejected>,
-    /// The ledger did not take a row.
-    error: Option<LedgerError>,
 }
 
 impl InboxCopier {
@@ -133,13 +102,7 @@ impl InboxCopier {
     /// As [`run`](Self::run).
     pub async fn copy(&mut self) -> Result<usize, InboxError> {
         let result = self.try_copy().await;
-        self.status.send_modify(|status| match &result {
-            Ok(_) => (status.failures, status.error) = (0, None),
-            Err(error) => {
-                status.failures = status.failures.saturating_add(1);
-                status.error = Some(error.clone());
-            }
-        });
+        self.status.send_modify(|status| status.note(&result));
         result
     }
 
@@ -155,24 +118,15 @@ impl InboxCopier {
         }
         let (deadline, step) = within("recording in the ledger");
         let decided = rows.into_iter().map(|row| (self.decide(&row), row.id)).collect();
-        let outcome = timeout_at(&*clock, deadline, record(&self.outbox, decided)).await;
-        let Outcome { copied, not_sent, rejected, error } = outcome.ok_or_else(|| too_slow(step))?;
-        let done = copied.len() + rejected.len();
+        let outcomes = timeout_at(&*clock, deadline, record(&self.outbox, decided)).await;
+        let mut outcomes = outcomes.ok_or_else(|| too_slow(step))?;
+        let (done, error) = (outcomes.done(), outcomes.error.take());
         if done > 0 {
-            for Rejected { id, error } in &rejected {
-                tracing::warn!(?id, error, "inbox: a row was rejected");
-            }
-            let (records, last_rejected) = (copied.len(), rejected.last().cloned());
-            let rejects = rejected.len();
+            let (recorded, rejected) = (outcomes.recorded.clone(), outcomes.rejected.clone());
             let (deadline, step) = within("deleting");
-            let finished = timeout_at(&*clock, deadline, self.inbox.finish(copied, rejected)).await;
+            let finished = timeout_at(&*clock, deadline, self.inbox.finish(recorded, rejected)).await;
             finished.unwrap_or_else(|| Err(too_slow(step)))?;
-            self.status.send_modify(|status| {
-                status.copied += u64::try_from(records).unwrap_or(u64::MAX);
-                status.rejected += u64::try_from(rejects).unwrap_or(u64::MAX);
-                status.not_sent += not_sent;
-                status.last_rejected = last_rejected.or(status.last_rejected.take());
-            });
+            self.status.send_modify(|status| status.add(outcomes));
         }
         error.map_or(Ok(done), |error| Err(error.into()))
     }
@@ -186,38 +140,23 @@ impl InboxCopier {
 }
 
 /// Records the rows, together with what else is being committed.
-async fn record(outbox: &Outbox, decided: Vec<(Result<Change, String>, String)>) -> Outcome {
-    let mut outcome = Outcome::default();
+async fn record(outbox: &Outbox, decided: Vec<(Result<Change, String>, String)>) -> RowOutcomes {
     let recorded = decided.into_iter().map(async |(decided, id)| match decided {
         Ok(change) => (id, Ok(outbox.inner.writer.submit(change).await)),
         Err(error) => (id, Err(error)),
     });
+    let mut outcomes = RowOutcomes::default();
     for (id, recorded) in join_all(recorded).await {
-        match recorded {
-            Err(error) => outcome.rejected.push(Rejected { id, error }),
-            Ok(Ok(Applied::Recorded(Ok(recorded)))) => {
-                outcome.not_sent += u64::from(recorded.message().state == MessageState::NotSent);
-                outcome.copied.push(id);
-            }
-            Ok(Ok(Applied::Recorded(Err(NotRecorded::KeyReused(_))))) => {
-                let error = "id: it was used for another message; insert the row with another id";
-                outcome.rejected.push(Rejected { id, error: error.to_owned() });
-            }
-            Ok(Ok(other)) => {
-                let text = format!("unexpected result {other:?}");
-                outcome.error = Some(LedgerError::Inconsistent(text));
-            }
-            Ok(Err(error)) => outcome.error = Some(error),
-        }
+        outcomes.add(id, recorded);
     }
-    outcome
+    outcomes
 }
 
 fn too_slow(step: &str) -> InboxError {
     InboxError::Unavailable(format!("{step} took longer than {} s", STEP_TIMEOUT.as_secs()))
 }
 
-fn retry_delay(failures: u32) -> Duration {
+pub(super) fn retry_delay(failures: u32) -> Duration {
     let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     MIN_RETRY_DELAY.saturating_mul(doubled).min(MAX_RETRY_DELAY)
 }

@@ -10,14 +10,12 @@ use crate::idempotency::{Fingerprint, INBOX_CLIENT, IdempotencyKey};
 use crate::ledger::{Change, InvalidMessage, KeyKind, NewKey, NewMessage};
 use crate::state::Priority;
 
-/// Decides about a row. `require_grant` says for an app that is served whether its messages must have a grant.
+/// Decides about a row: the change that records it. `require_grant` says for an app that is served whether its messages must have
+/// a grant.
 ///
 /// # Errors
 /// The text for `error`, if the row's id or app cannot be read.
-pub(super) fn decide(
-    row: &InboxRow,
-    require_grant: impl Fn(&AppId) -> Option<bool>,
-) -> Result<Change, String> {
+pub fn decide(row: &InboxRow, require_grant: impl Fn(&AppId) -> Option<bool>) -> Result<Change, String> {
     let id: MessageId =
         row.id.trim_end().parse().map_err(|_| "id: is not a UUID; insert the row with another id")?;
     let appid: AppId = row.appid.parse().map_err(|error| format!("appid: {error}; correct the row"))?;

@@ -7,16 +7,6 @@ use crate::outbox::OutboxMessage;
 /// The longest `message`, in bytes. A valid one with a long URL takes less than half of it.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// A row that the copier leaves in the table, because it cannot be recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "an inbox writes all of it")]
-pub struct Rejected {
-    /// The row, by its `id` as it was read.
-    pub id: String,
-    /// What is wrong, and what to do.
-    pub error: String,
-}
-
 /// A row of `wxsub_inbox`: the application inserts it in its transaction, the copier reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "every column is inserted and read")]

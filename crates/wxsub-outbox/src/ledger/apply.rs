@@ -42,6 +42,7 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
         Change::VoidGrant { grant, appid } => changing.void_grant(grant, appid.as_ref()).map(Applied::Grant),
         Change::Enqueue(message) => changing.record(*message, None).map(Applied::Recorded),
         Change::RecordInvalid(message) => changing.record_invalid(*message).map(Applied::Recorded),
+        Change::MoveInbox { .. } => Err(LedgerError::Inconsistent("this ledger has no inbox".to_owned())),
         Change::Begin(message, worker) => changing.record(*message, Some(worker)).map(Applied::Recorded),
         Change::Claim { worker, appid, limit } => {
             changing.claim(worker, &appid, limit).map(Applied::Messages)
@@ -220,7 +221,7 @@ impl Changing<'_> {
         for grant in grants {
             self.tables.put_grant(StoredGrant { state: GrantState::InDoubt, ..grant })?;
         }
-        Ok(RestoreReport { messages, grants: doubted, last_event_at })
+        Ok(RestoreReport { messages, grants: doubted, inbox_rows: 0, last_event_at })
     }
 
     fn update_app(

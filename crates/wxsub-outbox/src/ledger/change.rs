@@ -1,15 +1,19 @@
 //! What can be asked of a ledger, and what comes of it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::Nonce;
 use wxsub_proto::{AppId, Language, LocalizedText, Message, OpenId, Scene, TemplateId};
 
+use super::error::LedgerError;
 use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{Fingerprint, IdempotencyKey, KeyScope};
 use crate::message::{NotDecidable, Settlement, StoredMessage};
 use crate::retention::Retention;
-use crate::state::{Decision, Priority};
+use crate::state::{Decision, MessageState, Priority};
 
 /// One change. What it needs is decided from the ledger's rows and clock.
 #[derive(Debug, Clone)]
@@ -41,6 +45,14 @@ pub enum Change {
     RecordInvalid(Box<InvalidMessage>),
     /// Records a message whose one attempt begins now. Gives [`Applied::Recorded`].
     Begin(Box<NewMessage>, WorkerId),
+    /// Moves rows of the inbox in the ledger's own database: they are recorded and deleted in one transaction. A ledger without
+    /// such an inbox refuses it. Gives [`Applied::Moved`].
+    MoveInbox {
+        /// Rows of these apps. Says for each whether its messages must have a grant.
+        apps: Arc<BTreeMap<AppId, bool>>,
+        /// At most so many.
+        limit: usize,
+    },
     /// A worker takes due messages of an app. Gives [`Applied::Messages`].
     Claim {
         /// The worker.
@@ -237,6 +249,8 @@ pub enum Applied {
     Grant(Option<StoredGrant>),
     /// The message, or why it was not recorded.
     Recorded(Result<Recorded, NotRecorded>),
+    /// What became of the rows of an inbox.
+    Moved(RowOutcomes),
     /// The message as it is now, if the settlement changed it.
     Settled(Option<Box<StoredMessage>>),
     /// The message, or why it was not cancelled.
@@ -256,6 +270,60 @@ pub enum Applied {
     },
 }
 
+/// A row of an inbox that stays in the table, because it cannot be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "an inbox writes all of it")]
+pub struct Rejected {
+    /// The row, by its `id` as it was read.
+    pub id: String,
+    /// What is wrong, and what to do.
+    pub error: String,
+}
+
+/// What became of rows that were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a ledger with an inbox of its own makes and writes all of it")]
+pub struct RowOutcomes {
+    /// The ids of the rows that are recorded, those that were known before included. They are to be deleted.
+    pub recorded: Vec<String>,
+    /// Their messages that were not known before.
+    pub new: Vec<StoredMessage>,
+    /// So many of them break a rule, or their grant did not allow them: they are `not_sent`.
+    pub not_sent: u64,
+    /// The rows that get an `error`.
+    pub rejected: Vec<Rejected>,
+    /// The ledger did not take a row, which stays as it is.
+    pub error: Option<LedgerError>,
+}
+
+impl RowOutcomes {
+    /// Adds the row with this id: what [`decide`](crate::inbox::decide) said of it, and what came of its change.
+    pub fn add(&mut self, id: String, decided: Result<Result<Applied, LedgerError>, String>) {
+        match decided {
+            Err(error) => self.rejected.push(Rejected { id, error }),
+            Ok(Ok(Applied::Recorded(Ok(recorded)))) => {
+                self.not_sent += u64::from(recorded.message().state == MessageState::NotSent);
+                self.recorded.push(id);
+                self.new.extend(recorded.into_new());
+            }
+            Ok(Ok(Applied::Recorded(Err(NotRecorded::KeyReused(_))))) => {
+                let error = "id: it was used for another message; insert the row with another id";
+                self.rejected.push(Rejected { id, error: error.to_owned() });
+            }
+            Ok(Ok(other)) => {
+                let text = format!("unexpected result {other:?}");
+                self.error = Some(LedgerError::Inconsistent(text));
+            }
+            Ok(Err(error)) => self.error = Some(error),
+        }
+    }
+
+    /// How many rows left the queue of the table.
+    pub(crate) fn done(&self) -> usize {
+        self.recorded.len() + self.rejected.len()
+    }
+}
+
 /// A recorded message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
@@ -272,6 +340,14 @@ impl Recorded {
     pub fn message(&self) -> &StoredMessage {
         match self {
             Self::New(message) | Self::Replayed(message) => message,
+        }
+    }
+
+    /// The message, if it is new.
+    pub(crate) fn into_new(self) -> Option<StoredMessage> {
+        match self {
+            Self::New(message) => Some(*message),
+            Self::Replayed(_) => None,
         }
     }
 }
@@ -375,6 +451,8 @@ pub struct RestoreReport {
     pub messages: usize,
     /// So many grants became `in_doubt`.
     pub grants: usize,
+    /// So many rows of the ledger's own inbox got an `error`: they may have been sent.
+    pub inbox_rows: usize,
     /// When the backup's last event happened. Keys used since then are unknown.
     pub last_event_at: Option<UnixMillis>,
 }

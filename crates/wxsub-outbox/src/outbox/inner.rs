@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use wxsub_core::clock::Clock;
 use wxsub_proto::AppId;
 
@@ -10,6 +11,7 @@ use super::wake::Wake;
 use super::watch::Finals;
 use super::writer::Writer;
 use crate::id::IdGenerator;
+use crate::inbox::InboxStatus;
 use crate::ledger::Ledger;
 use crate::retention::Retention;
 
@@ -24,4 +26,6 @@ pub(crate) struct Inner {
     pub(crate) retention: Retention,
     pub(super) finals: Finals,
     pub(crate) wake: Arc<Wake>,
+    /// Of the inbox in the ledger's own database.
+    pub(crate) inbox: watch::Sender<InboxStatus>,
 }

@@ -52,6 +52,7 @@ impl Wake {
             Applied::Recorded(Ok(Recorded::New(message))) | Applied::Decided(Ok((_, Some(message)))) => {
                 self.queued(message);
             }
+            Applied::Moved(rows) => rows.new.iter().for_each(|message| self.queued(message)),
             // An app may have been resumed.
             Applied::Done => self.ask(),
             _ => {}

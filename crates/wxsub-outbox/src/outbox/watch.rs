@@ -63,6 +63,7 @@ impl Finals {
                 self.one(message);
             }
             Applied::Settled(Some(message)) => self.one(message),
+            Applied::Moved(rows) => rows.new.iter().for_each(|message| self.one(message)),
             Applied::Messages(messages) => messages.iter().for_each(|message| self.one(message)),
             _ => {}
         }

@@ -6,7 +6,7 @@ use wxsub_proto::{AppId, OpenId};
 use crate::app::StoredApp;
 use crate::grant::StoredGrant;
 use crate::id::MessageId;
-use crate::ledger::{Applied, Change, Ledger, LedgerError, MessageQuery};
+use crate::ledger::{Applied, Change, InboxBacklog, Ledger, LedgerError, MessageQuery};
 use crate::message::{StoredEvent, StoredMessage};
 
 /// What happens to the commits of another ledger. It is a [`Ledger`], whose reads are those of the other one.
@@ -60,5 +60,9 @@ impl<L: CommitLayer> Ledger for L {
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         self.ledger().undecided_apps().await
+    }
+
+    async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
+        self.ledger().inbox_backlog(apps).await
     }
 }

@@ -158,3 +158,17 @@ CREATE TABLE wxsub_key (
 
 CREATE INDEX wxsub_key_message ON wxsub_key (message_id);
 CREATE INDEX wxsub_key_check ON wxsub_key (check_ms);
+
+-- Applications insert rows in their own transactions. docs/inbox.md describes it.
+CREATE TABLE wxsub_inbox (
+    id            CHAR(36) PRIMARY KEY,
+    appid         VARCHAR(64) NOT NULL,
+    message       JSONB NOT NULL,
+    send_at_ms    BIGINT,
+    expires_at_ms BIGINT,
+    priority      VARCHAR(6) NOT NULL DEFAULT 'normal' CHECK (priority IN ('high', 'normal', 'low')),
+    created_at_ms BIGINT NOT NULL DEFAULT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT,
+    error         TEXT
+) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+
+CREATE INDEX wxsub_inbox_waiting ON wxsub_inbox (created_at_ms, id) WHERE error IS NULL;

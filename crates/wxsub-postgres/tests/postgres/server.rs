@@ -59,10 +59,18 @@ impl Postgres {
 
     /// A replica of this one, which follows it until it is promoted.
     pub(crate) fn replica(&self) -> Self {
+        let mut replica = self.base_backup(&["--write-recovery-conf"]);
+        replica.start_again();
+        replica
+    }
+
+    /// A copy of its files, which is not started.
+    pub(crate) fn base_backup(&self, options: &[&str]) -> Self {
         let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
         give_to_postgres(folder.path());
         let copied = as_postgres("pg_basebackup")
-            .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--username=postgres"])
+            .args(["--no-sync", "--checkpoint=fast", "--username=postgres"])
+            .args(options)
             .arg("--host")
             .arg(self.folder.path())
             .args(["--port", &self.port.to_string()])
@@ -71,15 +79,18 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
-        let mut replica = Self {
-            port: free_port(),
-            folder,
-            settings: self.settings.clone(),
-            child: None,
-            log: Arc::default(),
-        };
-        replica.start_again();
-        replica
+        Self { port: free_port(), folder, settings: self.settings.clone(), child: None, log: Arc::default() }
+    }
+
+    /// Runs a program of PostgreSQL against this server, such as `pg_dump`.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) {
+        let host = self.folder.path().display().to_string();
+        let ended = as_postgres(program)
+            .args(["--username=postgres", "--host", &host, "--port", &self.port.to_string()])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{program}: {}", String::from_utf8_lossy(&ended.stderr));
     }
 
     /// Starts on the same port, with what it had stored.
@@ -148,6 +159,12 @@ impl Postgres {
             format!("{folder}:{}", server.port)
         };
         format!("postgres://postgres@{},{}/postgres", host(self), host(other))
+    }
+
+    /// For another database.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        let url = self.url();
+        format!("{}/{database}", url.strip_suffix("/postgres").unwrap())
     }
 
     pub(crate) fn url(&self) -> String {

@@ -1,4 +1,4 @@
-//! The inbox of `wxsub outbox run --inbox`.
+//! The inboxes of `wxsub outbox run`: that of `--inbox`, and that in the ledger's own database.
 
 use std::future::pending;
 
@@ -7,52 +7,81 @@ use tokio::task::JoinHandle;
 use wxsub_mysql::{MysqlInbox, MysqlOptions};
 use wxsub_outbox::Outbox;
 use wxsub_outbox::inbox::{InboxCopier, InboxError, InboxStatus, Rejected};
+use wxsub_postgres::{PostgresInbox, PostgresOptions};
 
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
+use crate::ledger_file::has_password;
 use crate::{console, environment};
 
 /// The file with the password of the database.
 const PASSWORD_FILE: &str = "WXSUB_INBOX_PASSWORD_FILE";
 
-/// The copier beside the worker. It ends with this.
-pub(super) struct RunningInbox {
-    task: JoinHandle<()>,
-    status: watch::Receiver<InboxStatus>,
-    /// What was reported last.
-    reported: InboxStatus,
+/// Where an inbox is.
+pub(super) enum InboxOptions {
+    Mysql(MysqlOptions),
+    Postgres(PostgresOptions),
 }
 
-impl RunningInbox {
-    /// Where the inbox is.
-    pub(super) fn options(url: &str) -> Result<MysqlOptions, CliError> {
+impl InboxOptions {
+    /// Reads the URL.
+    pub(super) fn read(url: &str) -> Result<Self, CliError> {
+        let password_file = environment::value_lossy(PASSWORD_FILE);
+        if url.starts_with("postgres") {
+            if has_password(url) {
+                let text = localized!(
+                    "--inbox: the URL has a password, which other users can see; put the password into a file, and name the \
+                     file in {PASSWORD_FILE}",
+                    "--inbox：URL 中有密码，其他用户可以看到；请把密码写入文件，并在 {PASSWORD_FILE} 中指定该文件"
+                );
+                return Err(CliError::new(ExitStatus::Usage, text));
+            }
+            let options = PostgresOptions::new(url);
+            return Ok(Self::Postgres(match password_file {
+                Some(path) => options.password_file(path),
+                None => options,
+            }));
+        }
         let options = MysqlOptions::new(url).map_err(|error| {
             CliError::new(ExitStatus::Usage, format_args!("--inbox: {}", shown(&error.localized())))
         })?;
-        Ok(match environment::value_lossy(PASSWORD_FILE) {
+        Ok(Self::Mysql(match password_file {
             Some(path) => options.password_file(path),
             None => options,
-        })
+        }))
     }
 
+    async fn connect(self, outbox: &Outbox) -> Result<InboxCopier, InboxError> {
+        Ok(match self {
+            Self::Mysql(options) => InboxCopier::new(outbox, MysqlInbox::connect(options).await?),
+            Self::Postgres(options) => InboxCopier::new(outbox, PostgresInbox::connect(&options).await?),
+        })
+    }
+}
+
+/// The copier beside the worker. It ends with this.
+pub(super) struct RunningInbox {
+    task: JoinHandle<()>,
+    news: InboxNews,
+}
+
+impl RunningInbox {
     /// Connects and starts to copy.
-    pub(super) async fn start(options: MysqlOptions, outbox: &Outbox) -> Result<Self, CliError> {
-        let inbox = MysqlInbox::connect(options).await.map_err(|error| {
+    pub(super) async fn start(options: InboxOptions, outbox: &Outbox) -> Result<Self, CliError> {
+        let copier = options.connect(outbox).await.map_err(|error| {
             let exit = match error {
                 InboxError::Refused(_) => ExitStatus::Usage,
                 _ => ExitStatus::NotSent,
             };
             CliError::new(exit, shown(&error.localized()))
         })?;
-        let copier = InboxCopier::new(outbox, inbox);
-        let status = copier.status();
-        Ok(Self { task: tokio::spawn(copier.run(pending())), status, reported: InboxStatus::default() })
+        let news = InboxNews::new(copier.status());
+        Ok(Self { task: tokio::spawn(copier.run(pending())), news })
     }
 
     /// Whether all rows were copied, but those with an error.
     pub(super) fn is_empty(&self) -> bool {
-        let status = self.status.borrow();
-        status.is_empty && status.error.is_none()
+        self.news.is_empty()
     }
 }
 
@@ -67,25 +96,62 @@ impl Drop for RunningInbox {
 /// # Cancel safety
 /// No news are lost.
 pub(super) async fn report(inbox: &mut Option<RunningInbox>) {
-    let Some(RunningInbox { status, reported, .. }) = inbox else { return pending().await };
-    if status.changed().await.is_err() {
-        // The copier has ended with its runtime.
-        return pending().await;
+    match inbox {
+        Some(inbox) => inbox.news.report().await,
+        None => pending().await,
     }
-    let now = status.borrow_and_update().clone();
-    if let Some(Rejected { id, error }) =
-        now.last_rejected.as_ref().filter(|_| now.rejected > reported.rejected)
-    {
-        let (id, others) = (id.escape_debug(), now.rejected - reported.rejected - 1);
-        console::warning(localized!(
-            "inbox: row {id} stays in the table, and {others} others: {error}",
-            "inbox：记录 {id} 及另外 {others} 条仍留在表中：{error}"
-        ));
+}
+
+/// What happens to an inbox.
+pub(super) struct InboxNews {
+    status: watch::Receiver<InboxStatus>,
+    /// What was reported last.
+    reported: InboxStatus,
+}
+
+impl InboxNews {
+    pub(super) fn new(status: watch::Receiver<InboxStatus>) -> Self {
+        Self { status, reported: InboxStatus::default() }
     }
-    match (&now.error, &reported.error) {
-        (Some(error), None) => console::warning(shown(&error.localized())),
-        (None, Some(_)) => console::note(localized!("inbox: available again", "inbox：已恢复")),
-        _ => {}
+
+    /// Whether no row waits that can be recorded here.
+    pub(super) fn is_empty(&self) -> bool {
+        let status = self.status.borrow();
+        status.is_empty && status.error.is_none()
     }
-    *reported = now;
+
+    /// Waits for news, and says them.
+    ///
+    /// # Cancel safety
+    /// No news are lost.
+    pub(super) async fn report(&mut self) {
+        let Self { status, reported } = self;
+        if status.changed().await.is_err() {
+            // The copier has ended with its runtime.
+            return pending().await;
+        }
+        let now = status.borrow_and_update().clone();
+        if let Some(Rejected { id, error }) =
+            now.last_rejected.as_ref().filter(|_| now.rejected > reported.rejected)
+        {
+            let (id, others) = (id.escape_debug(), now.rejected - reported.rejected - 1);
+            console::warning(localized!(
+                "inbox: row {id} stays in the table, and {others} others: {error}",
+                "inbox：记录 {id} 及另外 {others} 条仍留在表中：{error}"
+            ));
+        }
+        let foreign = now.foreign_rows;
+        if foreign > reported.foreign_rows {
+            console::warning(localized!(
+                "inbox: rows of other apps: {foreign}; they wait until a worker serves their app",
+                "inbox：属于其他应用的记录：{foreign} 条；要等到有 worker 处理这些应用时才会发送"
+            ));
+        }
+        match (&now.error, &reported.error) {
+            (Some(error), None) => console::warning(shown(&error.localized())),
+            (None, Some(_)) => console::note(localized!("inbox: available again", "inbox：已恢复")),
+            _ => {}
+        }
+        *reported = now;
+    }
 }

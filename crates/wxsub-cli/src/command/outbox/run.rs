@@ -13,7 +13,7 @@ use wxsub_outbox::{App, Outbox};
 use wxsub_proto::{AppId, OpenId};
 
 use super::super::send::{FINISHING, Rate};
-use super::inbox::{RunningInbox, report};
+use super::inbox::{InboxNews, InboxOptions, RunningInbox, report};
 use crate::backend::{Backend, DirectConfig};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -44,9 +44,10 @@ pub(super) struct Run {
     /// Timeout of one message in seconds, with the token call
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = value_parser!(u64).range(1..=3600))]
     timeout: u64,
-    /// Also copy the rows of the application's table wxsub_inbox: mysql://USER@HOST:PORT/DATABASE
+    /// Also copy the rows of the application's table wxsub_inbox: mysql://USER@HOST:PORT/DATABASE, or postgres://USER@HOST/DATABASE
     ///
-    /// The password is in the file that WXSUB_INBOX_PASSWORD_FILE names. docs/inbox.md says more.
+    /// The password is in the file that WXSUB_INBOX_PASSWORD_FILE names. The table in a ledger's own PostgreSQL needs no flag.
+    /// docs/inbox.md says more.
     #[arg(long, value_name = "URL")]
     inbox: Option<String>,
     /// Print each message as one JSON object
@@ -56,7 +57,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
-        let inbox = self.inbox.as_deref().map(RunningInbox::options).transpose()?;
+        let inbox = self.inbox.as_deref().map(InboxOptions::read).transpose()?;
         let config = self.config()?;
         let appid = config.appid.clone();
         let client = config.client(Duration::from_secs(self.timeout))?;
@@ -112,6 +113,7 @@ impl Run {
         let worker = outbox.clone();
         let mut working = tokio::spawn(async move { worker.run(async { drop(stopped.await) }).await });
         let mut stop = Some(stop);
+        let mut own_inbox = InboxNews::new(outbox.inbox_status());
         loop {
             let next_look = clock.now().mono + LOOK_INTERVAL;
             tokio::select! {
@@ -134,13 +136,14 @@ impl Run {
                 },
                 () = interrupt.requested(), if stop.is_some() => (stop, *inbox) = (None, None),
                 () = report(inbox), if inbox.is_some() => {}
+                () = own_inbox.report() => {}
                 () = interrupt.forced() => {
                     working.abort();
                     return Ok(output.end(ExitStatus::MaybeSent));
                 }
                 () = clock.sleep_until(next_look), if self.until_empty && stop.is_some() => {
                     let app = outbox.ledger().app(appid).await.map_err(|error| ledger_error(&error))?;
-                    let is_copied = inbox.as_ref().is_none_or(RunningInbox::is_empty);
+                    let is_copied = inbox.as_ref().is_none_or(RunningInbox::is_empty) && own_inbox.is_empty();
                     if is_copied && app.counts.keys().all(|state| state.is_final()) {
                         (stop, *inbox) = (None, None);
                     }

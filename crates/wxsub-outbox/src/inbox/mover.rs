@@ -1,0 +1,68 @@
+//! Moves the rows of the inbox in the ledger's own database: record and delete in one transaction.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
+
+use wxsub_proto::AppId;
+
+use super::InboxError;
+use super::copier::{BATCH, retry_delay};
+use crate::ledger::{Applied, Change, InboxBacklog, LedgerError};
+use crate::outbox::Inner;
+
+/// Moves rows as long as it is polled, for the apps of this outbox. While the ledger fails, it tries again after a pause of 1
+/// to 60 s. Without an inbox it does nothing.
+///
+/// # Cancel safety
+/// The rows of the transaction under way are moved or not.
+pub(crate) async fn move_rows(inner: &Inner) {
+    let apps: BTreeMap<_, _> =
+        inner.apps.values().map(|app| (app.appid.clone(), app.require_grant)).collect();
+    let (apps, appids) = (Arc::new(apps), inner.apps.keys().cloned().collect::<Vec<_>>());
+    loop {
+        let moved = move_batch(inner, &apps, &appids).await.map_err(InboxError::from);
+        inner.inbox.send_modify(|status| status.note(&moved));
+        let wait = match moved {
+            Ok(None) => {
+                inner.inbox.send_modify(|status| status.is_empty = true);
+                return pending().await;
+            }
+            // More rows may be waiting.
+            Ok(Some(moved)) if moved >= BATCH => continue,
+            Ok(Some(_)) => inner.poll_interval,
+            Err(error) => {
+                let failures = inner.inbox.borrow().failures;
+                tracing::warn!(%error, failures, "inbox: moving rows failed");
+                retry_delay(failures)
+            }
+        };
+        inner.clock.sleep_until(inner.clock.now().mono + wait).await;
+    }
+}
+
+/// Gives how many rows left the queue of the table; `None` if there is no inbox.
+async fn move_batch(
+    inner: &Inner,
+    apps: &Arc<BTreeMap<AppId, bool>>,
+    appids: &[AppId],
+) -> Result<Option<usize>, LedgerError> {
+    let Some(InboxBacklog { has_rows, foreign_rows }) = inner.ledger.inbox_backlog(appids).await? else {
+        return Ok(None);
+    };
+    if foreign_rows > inner.inbox.borrow().foreign_rows {
+        tracing::warn!(rows = foreign_rows, "inbox: rows wait for apps that this process does not serve");
+    }
+    inner.inbox.send_modify(|status| (status.is_empty, status.foreign_rows) = (!has_rows, foreign_rows));
+    if !has_rows {
+        return Ok(Some(0));
+    }
+    let outcomes =
+        match inner.writer.submit(Change::MoveInbox { apps: Arc::clone(apps), limit: BATCH }).await? {
+            Applied::Moved(outcomes) => outcomes,
+            other => return Err(LedgerError::Inconsistent(format!("unexpected result {other:?}"))),
+        };
+    let (done, error) = (outcomes.done(), outcomes.error.clone());
+    inner.inbox.send_modify(|status| status.add(outcomes));
+    error.map_or(Ok(Some(done)), Err)
+}

@@ -1,0 +1,117 @@
+//! Rows of another ledger, written to one that is empty: all of them or none.
+
+use std::collections::BTreeMap;
+
+use wxsub_outbox::LedgerError;
+use wxsub_outbox::ledger::Written;
+
+use crate::columns::column;
+use crate::connection::{Connector, PostgresOptions};
+use crate::error::{ConnectError, Failure};
+use crate::session::Session;
+use crate::{check, schema, sql, write};
+
+/// The tables that must be empty, and that no other process writes to meanwhile.
+const TABLES: [&str; 5] = ["wxsub_grant", "wxsub_nonce", "wxsub_message", "wxsub_event", "wxsub_key"];
+
+/// One open transaction that writes the rows of another ledger. Nothing is kept if it is dropped.
+#[derive(Debug)]
+pub struct PostgresImport {
+    session: Session,
+    written: BTreeMap<&'static str, usize>,
+}
+
+impl PostgresImport {
+    /// Connects to a ledger without messages, grants and keys. Its schema is made, or brought up to date.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says why it cannot be used, and what to do: [`ConnectError::NotEmpty`] if it has rows.
+    ///
+    /// # Cancel safety
+    /// The schema may have been brought up to date.
+    pub async fn begin(options: &PostgresOptions) -> Result<Self, ConnectError> {
+        let connector = Connector::new(options)?;
+        let session = connector.connect().await?;
+        schema::prepare(&session, &connector.host, options.migrate, None).await?;
+        let failed = |error| ConnectError::database(&connector.host, &error);
+        // The other ledger may be on a slow disk.
+        let begin = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; BEGIN";
+        session.batch(begin).await.map_err(failed)?;
+        let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", TABLES.join(", "));
+        session.batch(&lock).await.map_err(failed)?;
+        for table in TABLES {
+            if count(&session, table).await.map_err(failed)? > 0 {
+                return Err(ConnectError::NotEmpty { host: connector.host.clone(), table });
+            }
+        }
+        Ok(Self { session, written: BTreeMap::new() })
+    }
+
+    /// Writes rows. Grants come before messages, and those of a user in the order of their recording.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if a row cannot be written; then nothing can be committed any more.
+    ///
+    /// # Cancel safety
+    /// Drop it then: some of the rows may be written.
+    pub async fn write(&mut self, rows: &Written) -> Result<(), LedgerError> {
+        let lengths =
+            [rows.grants.len(), rows.nonces.len(), rows.messages.len(), rows.events.len(), rows.keys.len()];
+        for (table, length) in TABLES.into_iter().zip(lengths) {
+            *self.written.entry(table).or_default() += length;
+        }
+        let apps = column(&rows.apps, |app| app.appid.as_str());
+        let insert_apps = self.session.query(sql::INSERT_APPS, &[apps]).await;
+        insert_apps.map_err(|error| Failure::from(error).into_error())?;
+        write::write(&self.session, 0, rows).await.map_err(Failure::into_error)
+    }
+
+    /// Compares the number of rows in each table with that of the rows that were given, and looks for rows that contradict
+    /// each other.
+    ///
+    /// # Errors
+    /// [`LedgerError::Inconsistent`] names the first difference.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn check(&self) -> Result<(), LedgerError> {
+        let unreadable = |error| Failure::from(error).into_error();
+        for (table, expected) in &self.written {
+            let found = count(&self.session, table).await.map_err(unreadable)?;
+            if i64::try_from(*expected).ok() != Some(found) {
+                let text = format!("{table} has {found} rows instead of {expected}");
+                return Err(LedgerError::Inconsistent(text));
+            }
+        }
+        match check::contradictions(&self.session).await.map_err(unreadable)?.into_iter().next() {
+            Some(problem) => Err(LedgerError::Inconsistent(problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// How many messages were written.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.written.get("wxsub_message").copied().unwrap_or_default()
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`] if the reply of the database was lost: all rows are there or none.
+    ///
+    /// # Cancel safety
+    /// All rows are there or none.
+    pub async fn commit(self) -> Result<(), LedgerError> {
+        let committed = self.session.batch("COMMIT").await;
+        committed.map_err(|error| match Failure::from(error) {
+            Failure::Disconnected(what) => LedgerError::Unknown(what),
+            failure => failure.into_error(),
+        })
+    }
+}
+
+async fn count(session: &Session, table: &str) -> Result<i64, tokio_postgres::Error> {
+    let counted = session.query_slowly(&format!("SELECT count(*) FROM {table}")).await?;
+    Ok(counted.first().map_or(0, |row| row.get(0)))
+}

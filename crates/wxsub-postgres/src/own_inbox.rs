@@ -1,0 +1,77 @@
+//! The inbox in the ledger's own schema: its rows are recorded and deleted in one transaction.
+
+use std::collections::BTreeMap;
+
+use wxsub_core::clock::Clock;
+use wxsub_outbox::inbox::{InboxRow, MAX_MESSAGE_BYTES, decide};
+use wxsub_outbox::ledger::RowOutcomes;
+use wxsub_proto::AppId;
+
+use crate::columns::{Param, column};
+use crate::error::Failure;
+use crate::named::Named;
+use crate::session::{Pipeline, Session};
+use crate::sql;
+use crate::transaction::{Part, at_most};
+use crate::write::check_rows;
+
+/// Moves at most so many rows within the open transaction. Rows that another process moves are skipped.
+pub(crate) async fn move_rows(
+    session: &Session,
+    clock: Option<&dyn Clock>,
+    shard: i16,
+    apps: &BTreeMap<AppId, bool>,
+    limit: usize,
+) -> Result<RowOutcomes, Failure> {
+    let appids: Vec<_> = apps.keys().collect();
+    let most_characters = i32::try_from(MAX_MESSAGE_BYTES + 1).unwrap_or(i32::MAX);
+    let params: [Param<'_>; 3] =
+        [column(&appids, |appid| appid.as_str()), Box::new(at_most(limit)), Box::new(most_characters)];
+    let mut outcomes = RowOutcomes::default();
+    let (mut ids, mut changes) = (Vec::new(), Vec::new());
+    for row in session.query(sql::LOCK_INBOX, &params).await? {
+        let row = InboxRow {
+            id: row.try_get(0)?,
+            appid: row.try_get(1)?,
+            message: row.try_get(2)?,
+            send_at_ms: row.try_get(3)?,
+            expires_at_ms: row.try_get(4)?,
+            priority: row.try_get(5)?,
+        };
+        match decide(&row, |appid| apps.get(appid).copied()) {
+            Ok(change) => {
+                ids.push(row.id);
+                changes.push(change);
+            }
+            Err(error) => outcomes.add(row.id, Err(error)),
+        }
+    }
+    if !changes.is_empty() {
+        let mut part = Part::begin(session, clock, Named::new(&changes), false).await?;
+        for (id, applied) in ids.into_iter().zip(part.apply(&changes).await?) {
+            outcomes.add(id, Ok(applied));
+        }
+        part.write(shard).await?;
+    }
+    finish(session, &outcomes).await?;
+    Ok(outcomes)
+}
+
+async fn finish(session: &Session, outcomes: &RowOutcomes) -> Result<(), Failure> {
+    let RowOutcomes { recorded, rejected, .. } = outcomes;
+    let mut pipeline = Pipeline::default();
+    pipeline.push(sql::DELETE_INBOX, vec![column(recorded, String::as_str)]);
+    let errors = vec![column(rejected, |row| row.id.as_str()), column(rejected, |row| row.error.as_str())];
+    pipeline.push(sql::REJECT_INBOX, errors);
+    let written = session.write(&pipeline).await?;
+    let expected = [(sql::DELETE_INBOX, recorded.len()), (sql::REJECT_INBOX, rejected.len())];
+    expected.into_iter().zip(written).try_for_each(|((sql, expected), rows)| check_rows(sql, expected, rows))
+}
+
+/// After the restore of a backup: its rows may have been moved and sent since. They stay, with an `error`.
+pub(crate) async fn doubt_rows(session: &Session) -> Result<usize, Failure> {
+    let mut pipeline = Pipeline::default();
+    pipeline.push(sql::DOUBT_INBOX, Vec::new());
+    let rows = session.write(&pipeline).await?;
+    Ok(rows.first().map_or(0, |rows| usize::try_from(*rows).unwrap_or(usize::MAX)))
+}
