@@ -63,6 +63,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The value of `user_version` that marks a backup.
 pub(crate) const IS_BACKUP: i32 = 1;
 
+/// The value of `user_version` that marks a ledger whose rows were moved to another one.
+pub(crate) const IS_MOVED: i32 = 2;
+
 /// With how many pages of 4 KiB the log is moved into the file.
 const LOG_PAGES: i64 = 8192;
 
@@ -200,11 +203,9 @@ pub(crate) fn is_marked(path: &Path) -> Result<bool, OpenError> {
     Ok(header.ends_with(&IS_BACKUP.to_be_bytes()) && header.len() == 64)
 }
 
-/// Whether the file is a backup that was not restored.
-pub(crate) fn is_backup(connection: &Connection) -> rusqlite::Result<bool> {
-    let mark: i32 =
-        connection.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))?;
-    Ok(mark == IS_BACKUP)
+/// The mark of the file: 0, [`IS_BACKUP`] or [`IS_MOVED`].
+pub(crate) fn mark(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))
 }
 
 /// Reads the whole file, and fails if it is damaged.

@@ -95,6 +95,15 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// Its rows were moved to another ledger, or a move was interrupted.
+    #[error(
+        "ledger {0}: it was moved to another database: use that one; if the move was interrupted, run `wxsub ledger copy` again",
+        .path.display()
+    )]
+    Moved {
+        /// The file.
+        path: PathBuf,
+    },
     /// It was not made by a backup, so it may be a ledger in use.
     #[error(
         "ledger {}: it is no backup of `wxsub ledger backup`; if it is from a snapshot of the disk, put it and its -wal in \
@@ -184,6 +193,9 @@ impl OpenError {
                 "这是备份；使用前请运行 `wxsub ledger restore --from {} --outbox LEDGER`",
                 path.display()
             ),
+            Self::Moved { .. } => {
+                "已迁移到另一个数据库：请使用那一个；如果迁移中断，请重新运行 `wxsub ledger copy`".to_owned()
+            }
             Self::NotABackup { .. } => "不是 `wxsub ledger backup` 生成的备份；如果它来自磁盘快照，请把它和 \
                                         -wal 文件放回原处，再运行 `wxsub ledger restore --snapshot`"
                 .to_owned(),
@@ -211,6 +223,7 @@ impl OpenError {
             | Self::OlderVersion { path, .. }
             | Self::ChangedSchema { path, .. }
             | Self::Backup { path }
+            | Self::Moved { path }
             | Self::NotABackup { path }
             | Self::NotALedger { path }
             | Self::Damaged { path, .. }

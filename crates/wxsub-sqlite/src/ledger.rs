@@ -20,9 +20,10 @@ use crate::columns::millis;
 use crate::connection::SqliteOptions;
 use crate::error::OpenError;
 use crate::lock::WriterLock;
+use crate::move_out::SqliteMove;
 use crate::readers::Readers;
 use crate::tables::{at_most, read_app};
-use crate::writer::{OpenFile, Writer};
+use crate::writer::{OpenFile, Purpose, Writer};
 use crate::{backup, columns, connection, file_system, sql};
 
 /// The ledger in one SQLite file. When it is dropped, its thread ends after the commit under way and gives the lock back;
@@ -46,7 +47,7 @@ impl SqliteLedger {
     pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, OpenError> {
         let (path, lock) = lock(path.as_ref(), &options, true).await?;
         on_blocking_thread(path, move |path| {
-            let mut file = OpenFile::open(path, lock, &options, false)?;
+            let mut file = OpenFile::open(path, lock, &options, Purpose::Use)?;
             file.reclaim(&*options.clock)?;
             let failed = |error| OpenError::file(path, "its thread cannot be started", error);
             let writer = Writer::start(file, options.clock).map_err(failed)?;
@@ -129,12 +130,24 @@ impl SqliteLedger {
     ) -> Result<RestoreReport, OpenError> {
         let (path, lock) = lock(path.as_ref(), &options, false).await?;
         on_blocking_thread(path, move |path| {
-            let mut file = OpenFile::open(path, lock, &options, true)?;
+            let mut file = OpenFile::open(path, lock, &options, Purpose::Restore)?;
             let report = backup::restore(&mut file, path, &*options.clock)?;
             file.close()?;
             Ok(report)
         })
         .await
+    }
+
+    /// Opens a ledger to move its rows to another one. Attempts that another process left behind become `maybe_sent`.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why the file is refused, and what to do.
+    ///
+    /// # Cancel safety
+    /// The lock is given back.
+    pub async fn move_out(path: impl AsRef<Path>, options: SqliteOptions) -> Result<SqliteMove, OpenError> {
+        let (path, lock) = lock(path.as_ref(), &options, false).await?;
+        on_blocking_thread(path, move |path| SqliteMove::open(path, lock, &options)).await
     }
 
     /// What [`restore_snapshot`](Self::restore_snapshot) would change now, without `last_event_at`.

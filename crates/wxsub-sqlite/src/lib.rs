@@ -31,6 +31,7 @@ mod error;
 mod file_system;
 mod ledger;
 mod lock;
+mod move_out;
 mod readers;
 mod rows;
 mod schema;
@@ -41,6 +42,7 @@ mod writer;
 pub use connection::SqliteOptions;
 pub use error::OpenError;
 pub use ledger::SqliteLedger;
+pub use move_out::SqliteMove;
 
 /// Compiles the code of the document.
 #[cfg(doctest)]

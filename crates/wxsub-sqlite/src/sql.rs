@@ -189,6 +189,13 @@ statements! {
     /// Reads the whole table: once, when a backup is restored.
     LAST_EVENT = ["SELECT max(at_ms) FROM wxsub_event"];
 
+    MOVE_GRANTS = ["SELECT ", grant!(), ", seq FROM wxsub_grant WHERE seq > ?1 ORDER BY seq LIMIT ?2"];
+    NONCES_OF = ["SELECT nonce FROM wxsub_nonce WHERE grant_id = ?1"];
+    MOVE_MESSAGES = ["SELECT ", message!(), " FROM wxsub_message WHERE id > ?1 ORDER BY id LIMIT ?2"];
+    KEYS_OF_MESSAGE = ["SELECT ", key!(), " FROM wxsub_key WHERE message_id = ?1"];
+    /// Reads the whole table.
+    MOVE_APPS = ["SELECT appid FROM wxsub_app"];
+
     KEY = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];
     PUT_KEY = ["INSERT OR REPLACE INTO wxsub_key (", key!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)"];
     KEYS_TO_CHECK = ["SELECT ", key!(), " FROM wxsub_key WHERE check_ms <= ?1 ORDER BY check_ms LIMIT ?2"];

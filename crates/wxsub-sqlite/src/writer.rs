@@ -10,7 +10,7 @@ use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::ledger::{Applied, Change, Gone, apply};
 
-use crate::connection::{self, SqliteOptions};
+use crate::connection::{self, IS_BACKUP, IS_MOVED, SqliteOptions};
 use crate::error::{OpenError, failed};
 use crate::lock::WriterLock;
 use crate::rows::Rows;
@@ -78,21 +78,34 @@ pub(crate) struct OpenFile {
     lock: WriterLock,
 }
 
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Use,
+    /// Also if it is a backup or was moved.
+    Restore,
+    /// Also if it was moved: the move may have been interrupted.
+    Move,
+}
+
 impl OpenFile {
-    /// Opens the file under its lock. A backup is only opened to be restored.
+    /// Opens the file under its lock. What is marked is only opened for its purpose.
     pub(crate) fn open(
         path: &Path,
         lock: WriterLock,
         options: &SqliteOptions,
-        restores: bool,
+        purpose: Purpose,
     ) -> Result<Self, OpenError> {
         let now = options.clock.now().wall;
         let mut connection = connection::open_writer(path)?;
         connection::version(&connection, path)?;
-        let is_backup =
-            connection::is_backup(&connection).map_err(|error| OpenError::database(path, &error))?;
-        if is_backup && !restores {
-            return Err(OpenError::Backup { path: path.to_owned() });
+        let mark = connection::mark(&connection).map_err(|error| OpenError::database(path, &error))?;
+        match (mark, purpose) {
+            (IS_BACKUP, Purpose::Use | Purpose::Move) => {
+                return Err(OpenError::Backup { path: path.to_owned() });
+            }
+            (IS_MOVED, Purpose::Use) => return Err(OpenError::Moved { path: path.to_owned() }),
+            _ => {}
         }
         if options.quick_check {
             connection::quick_check(&connection, path)?;
@@ -107,6 +120,11 @@ impl OpenFile {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
         self.connection.close().map_err(|(_, error)| OpenError::database(&self.path, &error))?;
         Ok(self.lock)
+    }
+
+    /// The file, without the rows that are kept in memory.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Ends the attempts of the process that had the lock before: they may have been sent.
@@ -228,7 +246,7 @@ mod tests {
             let options = SqliteOptions::new().clock(clock.clone());
             let path = folder.path().join("ledger.db");
             let lock = WriterLock::take(&path, clock.now().wall).unwrap();
-            let file = OpenFile::open(&path, lock, &options, false).unwrap();
+            let file = OpenFile::open(&path, lock, &options, Purpose::Use).unwrap();
             let full = Self { file, clock, ids: IdGenerator::new(Some(1)), _folder: folder };
             full.let_grow(pages);
             full

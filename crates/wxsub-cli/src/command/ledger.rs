@@ -1,5 +1,7 @@
 //! `wxsub ledger`: the file itself.
 
+mod copy;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +24,7 @@ use crate::ledger_file::{
 use crate::output::Output;
 use crate::shell::quote;
 
-/// Check, back up and restore a ledger.
+/// Check, back up, restore and move a ledger.
 #[derive(Debug, Args)]
 pub(crate) struct Ledger {
     #[command(subcommand)]
@@ -34,6 +36,7 @@ enum LedgerCommand {
     Check(Check),
     Migrate(Migrate),
     Backup(Backup),
+    Copy(copy::Copy),
     Restore(Restore),
     Prune(Prune),
 }
@@ -45,6 +48,7 @@ impl Ledger {
             LedgerCommand::Check(check) => check.run().await,
             LedgerCommand::Migrate(migrate) => migrate.run().await,
             LedgerCommand::Backup(backup) => backup.run().await,
+            LedgerCommand::Copy(copy) => copy.run().await,
             LedgerCommand::Restore(restore) => restore.run().await,
             LedgerCommand::Prune(prune) => prune.run().await,
         }
@@ -223,6 +227,13 @@ impl Restore {
         if report.messages > 0 {
             console::note(format_args!(
                 "decide the messages with: wxsub outbox decide --restored --outbox {shown} --appid APPID"
+            ));
+        }
+        if report.inbox_rows > 0 {
+            console::note(format_args!(
+                "rows of wxsub_inbox that may have been sent, and have an error now: {}; delete each, or set error to NULL \
+                 to send it",
+                report.inbox_rows
             ));
         }
         if report.grants > 0 {

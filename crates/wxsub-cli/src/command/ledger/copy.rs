@@ -1,0 +1,101 @@
+//! `wxsub ledger copy`: from a SQLite file to a PostgreSQL database.
+
+use clap::Args;
+use tokio::task::spawn_blocking;
+use wxsub_outbox::LedgerError;
+use wxsub_postgres::PostgresImport;
+use wxsub_sqlite::{OpenError, SqliteLedger, SqliteMove};
+
+use crate::console;
+use crate::error::{CliError, ExitStatus};
+use crate::language::localized;
+use crate::ledger_file::{connect_error, ledger_error, open_error, options, postgres_options, postgres_url};
+
+/// Move a ledger from a SQLite file to a PostgreSQL database.
+///
+/// All rows are there afterwards, or none. Then the file is marked as moved, and no command opens it any more. Run this as the
+/// owner of the tables, while no process uses either ledger. docs/postgres.md says more.
+#[derive(Debug, Args)]
+pub(super) struct Copy {
+    /// The file: sqlite:PATH
+    #[arg(long, value_name = "URL")]
+    from: String,
+    /// The database, whose ledger has no rows: postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "URL")]
+    to: String,
+}
+
+impl Copy {
+    pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
+        let Some(path) = self.from.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
+            let text = localized!(
+                "--from: must be sqlite: and the path of the file; a ledger in PostgreSQL is copied with pg_dump",
+                "--from：必须是 sqlite: 加文件路径；PostgreSQL 中的 ledger 请用 pg_dump 复制"
+            );
+            return Err(CliError::new(ExitStatus::Usage, text));
+        };
+        let Some(url) = postgres_url(self.to.as_ref()) else {
+            let text = localized!(
+                "--to: must be postgres://USER@HOST/DATABASE; to copy to a file, use `wxsub ledger backup`",
+                "--to：必须是 postgres://USER@HOST/DATABASE；复制到文件请用 `wxsub ledger backup`"
+            );
+            return Err(CliError::new(ExitStatus::Usage, text));
+        };
+        let target = postgres_options(url)?;
+        let source = SqliteLedger::move_out(path, options()?).await.map_err(|error| open_error(&error))?;
+        let target = PostgresImport::begin(&target).await.map_err(|error| connect_error(&error))?;
+        let (messages, source) = move_rows(source, target).await?;
+        on_blocking_thread(move || source.close()).await?;
+        console::note(localized!(
+            "messages moved, with their grants, keys and history: {messages}; {path} is marked as moved",
+            "已迁移消息 {messages} 条，及其授权、幂等键和历史记录；{path} 已标记为已迁移"
+        ));
+        Ok(ExitStatus::Success)
+    }
+}
+
+/// Writes all rows in one transaction. The file is marked before the commit, so that it is never used beside the new ledger.
+async fn move_rows(source: SqliteMove, mut target: PostgresImport) -> Result<(usize, SqliteMove), CliError> {
+    let mut source = source;
+    loop {
+        let (back, rows) = on_blocking_thread(move || {
+            let rows = source.read()?;
+            Ok((source, rows))
+        })
+        .await?;
+        source = back;
+        let Some(rows) = rows else { break };
+        target.write(&rows).await.map_err(|error| ledger_error(&error))?;
+    }
+    target.check().await.map_err(|error| ledger_error(&error))?;
+    let messages = target.messages();
+    source = marked(source, true).await?;
+    match target.commit().await {
+        Ok(()) => Ok((messages, source)),
+        Err(error @ LedgerError::Unknown(_)) => {
+            let cause = ledger_error(&error);
+            console::error(localized!(
+                "the reply of the database was lost: run the command again; if it says that the ledger has rows, they were moved",
+                "没有收到数据库的提交结果：请重新运行该命令；如果提示 ledger 中已有数据，说明已迁移完成"
+            ));
+            Err(cause)
+        }
+        Err(error) => {
+            marked(source, false).await?;
+            Err(ledger_error(&error))
+        }
+    }
+}
+
+async fn marked(mut source: SqliteMove, is_moved: bool) -> Result<SqliteMove, CliError> {
+    on_blocking_thread(move || source.mark(is_moved).map(|()| source)).await
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, CliError> {
+    match spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| open_error(&error)),
+        Err(error) => Err(CliError::unexpected(error)),
+    }
+}

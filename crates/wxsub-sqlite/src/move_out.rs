@@ -1,0 +1,153 @@
+//! Reads a whole ledger in batches, so that it can be written to another one.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, params};
+use wxsub_outbox::ledger::{Write, Written, WrittenApp};
+use wxsub_proto::AppId;
+
+use crate::connection::{IS_MOVED, SqliteOptions};
+use crate::error::OpenError;
+use crate::lock::WriterLock;
+use crate::writer::{OpenFile, Purpose};
+use crate::{columns, sql, tables};
+
+/// How many grants or messages one batch has.
+const BATCH: u32 = 1_000;
+
+/// A ledger whose rows are read to be written to another one. It holds the lock of the file. Calls read the disk, so a
+/// task makes them on a thread for blocking work.
+pub struct SqliteMove {
+    file: OpenFile,
+    path: PathBuf,
+    next: Next,
+}
+
+/// What is read next.
+enum Next {
+    /// Grants after this position.
+    Grants(i64),
+    /// Messages after this id.
+    Messages(Vec<u8>),
+    Apps,
+    Nothing,
+}
+
+impl SqliteMove {
+    /// Attempts that another process left behind become `maybe_sent` first.
+    pub(crate) fn open(path: &Path, lock: WriterLock, options: &SqliteOptions) -> Result<Self, OpenError> {
+        let mut file = OpenFile::open(path, lock, options, Purpose::Move)?;
+        file.reclaim(&*options.clock)?;
+        Ok(Self { file, path: path.to_owned(), next: Next::Grants(0) })
+    }
+
+    /// The next rows; `None` if there are no more. No worker is among them: none of them is alive.
+    ///
+    /// # Errors
+    /// [`OpenError`] if a row cannot be read.
+    pub fn read(&mut self) -> Result<Option<Written>, OpenError> {
+        let connection = self.file.connection();
+        let read = match &self.next {
+            Next::Grants(after) => grants(connection, *after),
+            Next::Messages(after) => messages(connection, after),
+            Next::Apps => apps(connection),
+            Next::Nothing => return Ok(None),
+        };
+        let (written, next) = read.map_err(|error| OpenError::database(&self.path, &error))?;
+        self.next = next;
+        Ok(Some(written))
+    }
+
+    /// Marks the file as moved, or takes the mark away: a marked file is not opened any more, but to be moved again. It is
+    /// durable when this returns.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the mark cannot be written.
+    pub fn mark(&mut self, is_moved: bool) -> Result<(), OpenError> {
+        let mark = if is_moved { IS_MOVED } else { 0 };
+        let marked = self.file.connection().pragma_update(None, "user_version", mark);
+        marked.map_err(|error| OpenError::database(&self.path, &error))
+    }
+
+    /// Moves the log into the file, and gives the lock back.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file cannot be written.
+    pub fn close(self) -> Result<(), OpenError> {
+        self.file.close().map(drop)
+    }
+}
+
+impl std::fmt::Debug for SqliteMove {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SqliteMove").field(&self.path).finish()
+    }
+}
+
+type Read = rusqlite::Result<(Written, Next)>;
+
+fn new<T>(row: T) -> Write<T> {
+    Write { before: None, after: Some(row) }
+}
+
+/// Grants in the order of their recording, each with its nonces.
+fn grants(connection: &Connection, after: i64) -> Read {
+    let mut written = Written::default();
+    let mut statement = connection.prepare_cached(sql::MOVE_GRANTS)?;
+    let rows =
+        statement.query_map(params![after, BATCH], |row| Ok((columns::read_grant(row)?, row.get("seq")?)))?;
+    let mut last = None;
+    for row in rows {
+        let (grant, seq) = row?;
+        last = Some(seq);
+        let mut nonces = connection.prepare_cached(sql::NONCES_OF)?;
+        for nonce in nonces.query_map([grant.id.as_bytes()], |row| row.get(0))? {
+            written.nonces.push((nonce?, grant.id));
+        }
+        written.grants.push(new(grant));
+    }
+    Ok((written, last.map_or(Next::Messages(Vec::new()), Next::Grants)))
+}
+
+/// Messages with their history and their keys.
+fn messages(connection: &Connection, after: &[u8]) -> Read {
+    let mut written = Written::default();
+    let mut statement = connection.prepare_cached(sql::MOVE_MESSAGES)?;
+    for message in statement.query_map(params![after, BATCH], columns::read_message)? {
+        let message = message?;
+        let id = message.id.as_bytes();
+        let mut history = connection.prepare_cached(sql::HISTORY)?;
+        for event in history.query_map([id], columns::read_event)? {
+            written.events.push(event?);
+        }
+        let mut keys = connection.prepare_cached(sql::KEYS_OF_MESSAGE)?;
+        for key in keys.query_map([id], columns::read_key)? {
+            written.keys.push(new(key?));
+        }
+        written.messages.push(new(message));
+    }
+    let last = written.messages.last().and_then(|write| write.after.as_ref());
+    let next = last.map_or(Next::Apps, |message| Next::Messages(message.id.as_bytes().to_vec()));
+    Ok((written, next))
+}
+
+/// Pauses, and how many messages each app has.
+fn apps(connection: &Connection) -> Read {
+    let mut written = Written::default();
+    let mut statement = connection.prepare(sql::MOVE_APPS)?;
+    for appid in statement.query_map([], |row| row.get::<_, String>(0))? {
+        let appid: AppId = appid?.parse().map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+        })?;
+        let app = tables::read_app(connection, &appid)?.unwrap_or_default();
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let counts = app.counts.iter().map(|(state, messages)| (*state, number(*messages))).collect();
+        written.apps.push(WrittenApp {
+            appid,
+            pauses: Some(app.pauses),
+            counts,
+            undecided: number(app.undecided),
+        });
+    }
+    Ok((written, Next::Nothing))
+}
