@@ -193,8 +193,7 @@ statements! {
     NONCES_OF = ["SELECT nonce FROM wxsub_nonce WHERE grant_id = ?1"];
     MOVE_MESSAGES = ["SELECT ", message!(), " FROM wxsub_message WHERE id > ?1 ORDER BY id LIMIT ?2"];
     KEYS_OF_MESSAGE = ["SELECT ", key!(), " FROM wxsub_key WHERE message_id = ?1"];
-    /// Reads the whole table.
-    MOVE_APPS = ["SELECT appid FROM wxsub_app"];
+    MOVE_APPS = ["SELECT appid FROM wxsub_app WHERE appid > ''"];
 
     KEY = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];
     PUT_KEY = ["INSERT OR REPLACE INTO wxsub_key (", key!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)"];
