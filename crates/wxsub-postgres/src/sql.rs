@@ -268,7 +268,7 @@ statements! {
     /// Oldest first. Rows of apps that are not served wait for another process, if the app can be read.
     LOCK_INBOX = ["SELECT id::text, appid::text, left(message::text, $3), send_at_ms, expires_at_ms, priority::text
         FROM wxsub_inbox WHERE error IS NULL AND ", is_ours!(), "
-        ORDER BY created_at_ms, id LIMIT $2 FOR UPDATE SKIP LOCKED"];
+        ORDER BY created_at_ms, wxsub_inbox.id LIMIT $2 FOR UPDATE SKIP LOCKED"];
     DELETE_INBOX = ["DELETE FROM wxsub_inbox WHERE id = ANY ($1::bpchar[])"];
     REJECT_INBOX = ["UPDATE wxsub_inbox AS i SET error = u.error FROM unnest($1::bpchar[], $2::text[]) AS u (id, error)
         WHERE i.id = u.id"];
@@ -277,7 +277,7 @@ statements! {
     /// Whether there is a row to record, and how many of other apps if there is none.
     INBOX_BACKLOG = ["SELECT ours, CASE WHEN ours THEN 0 ELSE
             (SELECT count(*) FROM (SELECT FROM wxsub_inbox WHERE error IS NULL ORDER BY created_at_ms, id LIMIT $2) AS waiting) END
-        FROM (SELECT EXISTS (SELECT FROM wxsub_inbox WHERE error IS NULL AND ", is_ours!(), ") AS ours) AS looked"];
+        FROM (SELECT EXISTS (SELECT FROM wxsub_inbox WHERE error IS NULL AND ", is_ours!(), ") AS ours OFFSET 0) AS looked"];
 
     LOCK_KEYS = ["SELECT ", key!(), " FROM wxsub_key AS k
         WHERE (k.appid, k.client, k.key) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
